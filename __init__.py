@@ -1,0 +1,1 @@
+"""vistok: images to discrete tokens and back."""

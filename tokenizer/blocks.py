@@ -1,0 +1,121 @@
+"""Layers of the convolutional family, with no knowledge of the networks they stand in."""
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional
+
+GROUPS = 32
+
+
+class PixelNorm(nn.Module):
+    """Normalise the channels of each position by themselves (layer normalisation over `d`).
+
+    No statistic is taken over the grid, so a position sees the same values in a crop and in the whole picture.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = rearrange(x, "b d y x -> b y x d")
+        rows = functional.layer_norm(rows, (x.shape[1],), self.weight, self.bias, eps=1e-6)
+        return rearrange(rows, "b y x d -> b d y x")
+
+
+def group_norm(channels: int) -> nn.Module:
+    """Normalise over 32 groups of channels and the whole grid, as the published VQGANs do."""
+    return nn.GroupNorm(GROUPS, channels, eps=1e-6)
+
+
+NORMS = {"group": group_norm, "pixel": PixelNorm}
+
+
+class ResidualBlock(nn.Module):
+    """Add two normalised 3 x 3 convolutions to the input; the second starts at zero, so the block starts as identity."""
+
+    def __init__(self, channels: int, out_channels: int, norm: str):
+        super().__init__()
+        self.norm1 = NORMS[norm](channels)
+        self.conv1 = nn.Conv2d(channels, out_channels, 3, padding=1)
+        self.norm2 = NORMS[norm](out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.shortcut = nn.Conv2d(channels, out_channels, 1) if channels != out_channels else nn.Identity()
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.conv1(functional.silu(self.norm1(x)))
+        residual = self.conv2(functional.silu(self.norm2(residual)))
+        return self.shortcut(x) + residual
+
+
+class AttentionBlock(nn.Module):
+    """Add single-head self-attention over the grid, with 1 x 1 convolutions as projections."""
+
+    def __init__(self, channels: int, norm: str):
+        super().__init__()
+        self.norm = NORMS[norm](channels)
+        self.query = nn.Conv2d(channels, channels, 1)
+        self.key = nn.Conv2d(channels, channels, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        normalised = self.norm(x)
+        query, key, value = (
+            rearrange(project(normalised), "b d y x -> b 1 (y x) d") for project in (self.query, self.key, self.value)
+        )
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        return x + self.out(rearrange(mixed, "b 1 (y x) d -> b d y x", y=x.shape[2]))
+
+
+class StridedDownsample(nn.Module):
+    """Halve the grid by a 3 x 3 convolution of stride 2, padded by one row and column at the end only."""
+
+    def __init__(self, channels: int, out_channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, out_channels, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(functional.pad(x, (0, 1, 0, 1)))
+
+
+class NearestUpsample(nn.Module):
+    """Double the grid by repetition, then smooth it by a 3 x 3 convolution."""
+
+    def __init__(self, channels: int, out_channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, out_channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class ShuffleDownsample(nn.Module):
+    """Halve the grid by moving each 2 x 2 square into the channels, then mix them by a 1 x 1 convolution."""
+
+    def __init__(self, channels: int, out_channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(4 * channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(functional.pixel_unshuffle(x, 2))
+
+
+class ShuffleUpsample(nn.Module):
+    """Double the grid: a 1 x 1 convolution makes four values a position, which become a 2 x 2 square."""
+
+    def __init__(self, channels: int, out_channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, 4 * out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.pixel_shuffle(self.conv(x), 2)
+
+
+RESAMPLERS = {"strided": (StridedDownsample, NearestUpsample), "shuffle": (ShuffleDownsample, ShuffleUpsample)}

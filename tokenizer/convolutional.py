@@ -1,0 +1,165 @@
+"""The convolutional encoder and decoder of the VQGAN family.
+
+With `channels=[128, 128, 256, 256, 512]`, `blocks=2` (3 in the decoder), `attention=[4]` and a 256-channel latent
+this is the f16 network of taming-transformers' VQGAN (arXiv 2012.09841) and of LlamaGen's VQ-16 (arXiv 2406.06525).
+"""
+
+from typing import Annotated, Literal
+
+from annotated_types import Len
+from pydantic import Field, model_validator
+from torch import nn
+
+from .blocks import GROUPS, NORMS, RESAMPLERS, AttentionBlock, ResidualBlock
+from .config import Config
+from .shapes import Latent, Pixels
+
+COLOURS = 3
+PositiveInt = Annotated[int, Field(ge=1)]
+
+
+class StackConfig(Config):
+    """One side of the autoencoder: levels from the finest grid to the coarsest, each half the size of the one before."""
+
+    channels: Annotated[list[PositiveInt], Len(1)]
+    """Width of each level, finest first."""
+    blocks: Annotated[list[PositiveInt], Len(1)]
+    """Residual blocks of each level, finest first."""
+    attention: list[int] = []
+    """Levels whose blocks are each followed by self-attention, counted from 0 for the finest."""
+    middle: bool = True
+    """Whether block, attention, block stand at the coarsest grid, next to the latent."""
+
+    @model_validator(mode="after")
+    def _levels_agree(self) -> "StackConfig":
+        if len(self.blocks) != len(self.channels):
+            raise ValueError(
+                f"blocks has {len(self.blocks)} levels but channels has {len(self.channels)}: give one number a level."
+            )
+        outside = [level for level in self.attention if not 0 <= level < len(self.channels)]
+        if outside:
+            raise ValueError(
+                f"attention names level {outside[0]}, but the levels are 0 to {len(self.channels) - 1}: "
+                "name one of those."
+            )
+        return self
+
+
+class ConvolutionalConfig(Config):
+    """Shape of the convolutional autoencoder; its grid is stem * 2 ** (levels - 1) times smaller than the picture."""
+
+    name: Literal["convolutional"] = "convolutional"
+    """Family of the network: convolutional."""
+    stem: Literal[1, 2, 4] = 1
+    """Side of the pixel squares that are moved into the channels before the first convolution."""
+    encoder: StackConfig
+    """The encoder's levels."""
+    decoder: StackConfig
+    """The decoder's levels."""
+    latent_channels: PositiveInt = 256
+    """Channels between the networks and the convolutions around the quantizer."""
+    quantizer_convolutions: bool = True
+    """Whether 1 x 1 convolutions lead into the quantizer and out of it; without them latent_channels is its dim."""
+    norm: Literal["group", "pixel"] = "group"
+    """Normalisation: over groups of channels and the grid (group), or over the channels of a position (pixel)."""
+    resampling: Literal["strided", "shuffle"] = "strided"
+    """Change of grid between levels: strided convolution and nearest-neighbour upsampling, or pixel shuffle."""
+
+    @model_validator(mode="after")
+    def _sides_agree(self) -> "ConvolutionalConfig":
+        if len(self.encoder.channels) != len(self.decoder.channels):
+            raise ValueError(
+                f"encoder has {len(self.encoder.channels)} levels but decoder has {len(self.decoder.channels)}: "
+                "give both the same number."
+            )
+        uneven = [width for width in self.encoder.channels + self.decoder.channels if width % GROUPS]
+        if self.norm == "group" and uneven:
+            raise ValueError(f"channels has {uneven[0]}, but norm 'group' needs multiples of {GROUPS}: change one of them.")
+        return self
+
+    @property
+    def downsample(self) -> int:
+        """Pixels along one side of a token."""
+        return self.stem * 2 ** (len(self.encoder.channels) - 1)
+
+
+class Level(nn.Module):
+    """Residual blocks at one grid size, each followed by attention where asked."""
+
+    def __init__(self, channels: int, out_channels: int, blocks: int, attention: bool, norm: str):
+        super().__init__()
+        layers: list[nn.Module] = []
+        for index in range(blocks):
+            layers.append(ResidualBlock(channels if index == 0 else out_channels, out_channels, norm))
+            if attention:
+                layers.append(AttentionBlock(out_channels, norm))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Latent) -> Latent:
+        return self.layers(x)
+
+
+def _middle(channels: int, present: bool, norm: str) -> nn.Module:
+    if not present:
+        return nn.Identity()
+    return nn.Sequential(
+        ResidualBlock(channels, channels, norm), AttentionBlock(channels, norm), ResidualBlock(channels, channels, norm)
+    )
+
+
+class Encoder(nn.Module):
+    """Map pixels `b c h w` to a latent `b d y x`; h and w must be multiples of the downsampling."""
+
+    def __init__(self, config: ConvolutionalConfig):
+        super().__init__()
+        stack, norm = config.encoder, config.norm
+        down = RESAMPLERS[config.resampling][0]
+        self.unshuffle = nn.PixelUnshuffle(config.stem)
+        self.conv_in = nn.Conv2d(COLOURS * config.stem**2, stack.channels[0], 3, padding=1)
+        levels: list[nn.Module] = []
+        width = stack.channels[0]
+        for index, channels in enumerate(stack.channels):
+            levels.append(Level(width, channels, stack.blocks[index], index in stack.attention, norm))
+            width = channels
+            if index + 1 < len(stack.channels):
+                if config.resampling == "shuffle":
+                    width = stack.channels[index + 1]
+                levels.append(down(channels, width))
+        self.levels = nn.Sequential(*levels)
+        self.middle = _middle(width, stack.middle, norm)
+        self.norm_out = NORMS[norm](width)
+        self.conv_out = nn.Conv2d(width, config.latent_channels, 3, padding=1)
+
+    def forward(self, pixels: Pixels) -> Latent:
+        x = self.conv_in(self.unshuffle(pixels))
+        x = self.middle(self.levels(x))
+        return self.conv_out(nn.functional.silu(self.norm_out(x)))
+
+
+class Decoder(nn.Module):
+    """Map a latent `b d y x` to pixels `b c h w`, not clamped: training needs the gradient outside [-1, 1]."""
+
+    def __init__(self, config: ConvolutionalConfig):
+        super().__init__()
+        stack, norm = config.decoder, config.norm
+        up = RESAMPLERS[config.resampling][1]
+        width = stack.channels[-1]
+        self.conv_in = nn.Conv2d(config.latent_channels, width, 3, padding=1)
+        self.middle = _middle(width, stack.middle, norm)
+        levels: list[nn.Module] = []
+        for index in reversed(range(len(stack.channels))):
+            channels = stack.channels[index]
+            levels.append(Level(width, channels, stack.blocks[index], index in stack.attention, norm))
+            width = channels
+            if index > 0:
+                if config.resampling == "shuffle":
+                    width = stack.channels[index - 1]
+                levels.append(up(channels, width))
+        self.levels = nn.Sequential(*levels)
+        self.norm_out = NORMS[norm](width)
+        self.conv_out = nn.Conv2d(width, COLOURS * config.stem**2, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(config.stem)
+
+    def forward(self, latent: Latent) -> Pixels:
+        x = self.levels(self.middle(self.conv_in(latent)))
+        return self.shuffle(self.conv_out(nn.functional.silu(self.norm_out(x))))

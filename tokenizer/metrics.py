@@ -1,0 +1,25 @@
+"""How near a reconstruction is to its picture."""
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from .shapes import Pixels
+
+
+def psnr(pixels: Pixels, reconstruction: Pixels) -> Tensor:
+    """Return the peak signal-to-noise ratio of each picture in dB, ` b`, for pixels in [-1, 1] (a range of 2).
+
+    The reconstruction is clamped first, as it is when it becomes a picture.
+    """
+    error = (pixels.double() - reconstruction.double().clamp(-1, 1)).square().mean(dim=(1, 2, 3))
+    return (10 * torch.log10(4 / error)).float()
+
+
+def ssim(pixels: Pixels, reconstruction: Pixels) -> Tensor:
+    """Return the structural similarity of each picture, ` b`, over Gaussian windows of 11 x 11 (Wang et al. 2004)."""
+    values = structural_similarity_index_measure(
+        reconstruction.clamp(-1, 1), pixels, data_range=(-1.0, 1.0), reduction="none"
+    )
+    assert isinstance(values, Tensor)
+    return values

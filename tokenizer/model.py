@@ -1,0 +1,97 @@
+"""The tokenizer: encoder, quantizer and decoder, each given already built."""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from .convolutional import ConvolutionalConfig, Decoder, Encoder
+from .quantizers import Quantizer, QuantizerConfig
+from .shapes import Latent, Pixels, Tokens
+
+
+class Reconstruction(NamedTuple):
+    """What one pass through the whole tokenizer gives."""
+
+    pixels: Pixels
+    """The decoder's answer, not clamped."""
+    latent: Latent
+    """What went into the quantizer."""
+    quantized: Latent
+    """What came out of it."""
+    tokens: Tokens
+    losses: dict[str, Tensor]
+    """The quantizer's named, unweighted losses."""
+
+
+class VisualTokenizer(nn.Module):
+    """Pixels to latent to tokens, and back.
+
+    `downsample` is the side of a token in pixels; h and w of the pixels must be multiples of it.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        quantizer_in: nn.Module,
+        quantizer: Quantizer,
+        quantizer_out: nn.Module,
+        decoder: nn.Module,
+        downsample: int,
+    ):
+        super().__init__()
+        self.encoder = encoder
+        self.quantizer_in = quantizer_in
+        self.quantizer = quantizer
+        self.quantizer_out = quantizer_out
+        self.decoder = decoder
+        self.downsample = downsample
+
+    def encode_latent(self, pixels: Pixels) -> Latent:
+        """Return the latent that the quantizer sees; raise ValueError when the pixels do not fit the grid."""
+        self._check_pixels(pixels)
+        return self.quantizer_in(self.encoder(pixels))
+
+    def encode(self, pixels: Pixels) -> Tokens:
+        """Return the tokens of pixels in [-1, 1]."""
+        return self.quantizer(self.encode_latent(pixels)).tokens
+
+    def decode_latent(self, quantized: Latent) -> Pixels:
+        """Return the pixels of a quantized latent, not clamped."""
+        return self.decoder(self.quantizer_out(quantized))
+
+    def decode(self, tokens: Tokens) -> Pixels:
+        """Return pixels in [-1, 1]; raise ValueError when the tokens are not of this tokenizer."""
+        return self.decode_latent(self.quantizer.lookup(tokens)).clamp(-1, 1)
+
+    def forward(self, pixels: Pixels) -> Reconstruction:
+        latent = self.encode_latent(pixels)
+        quantized, tokens, losses = self.quantizer(latent)
+        return Reconstruction(self.decode_latent(quantized), latent, quantized, tokens, losses)
+
+    def _check_pixels(self, pixels: Tensor) -> None:
+        side = self.downsample
+        if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.shape[2] % side or pixels.shape[3] % side:
+            raise ValueError(
+                f"The tokenizer got pixels of shape {tuple(pixels.shape)}, but takes b 3 h w with h and w multiples of "
+                f"{side}: resize, crop or pad them."
+            )
+
+
+def build_tokenizer(architecture: ConvolutionalConfig, quantizer: QuantizerConfig) -> VisualTokenizer:
+    """Build a tokenizer with fresh weights; raise ValueError when latent and quantizer do not fit each other."""
+    built = quantizer.build()
+    channels = architecture.latent_channels
+    if not architecture.quantizer_convolutions and channels != built.dim:
+        raise ValueError(
+            f"latent_channels is {channels} but the quantizer takes {built.dim}: make them equal, or set "
+            "quantizer_convolutions to true."
+        )
+    convolve = architecture.quantizer_convolutions
+    return VisualTokenizer(
+        encoder=Encoder(architecture),
+        quantizer_in=nn.Conv2d(channels, built.dim, 1) if convolve else nn.Identity(),
+        quantizer=built,
+        quantizer_out=nn.Conv2d(built.dim, channels, 1) if convolve else nn.Identity(),
+        decoder=Decoder(architecture),
+        downsample=architecture.downsample,
+    )

@@ -1,0 +1,25 @@
+"""One vocabulary of shapes, used by annotations, einops patterns, docstrings and tests.
+
+    b  batch            c    colour channel     h w  pixels
+    d  latent channel   y x  latent grid        q    codebook (level or group)
+    k  code             n    vectors, batch and grid flattened
+
+`h w` and `y x` are different letters on purpose: pixels passed where a latent is due fail in the tests.
+"""
+
+from typing import TypeAlias
+
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+Pixels: TypeAlias = Float[Tensor, "b c h w"]
+"""RGB in [-1, 1]."""
+
+Latent: TypeAlias = Float[Tensor, "b d y x"]
+
+Tokens: TypeAlias = Int64[Tensor, "b q y x"]
+"""Code numbers in [0, vocab_size); `q` is there even when it is 1."""
+
+Vectors: TypeAlias = Float[Tensor, "n d"]
+Codes: TypeAlias = Float[Tensor, "k d"]
+CodeNumbers: TypeAlias = Int64[Tensor, " n"]

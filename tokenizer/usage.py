@@ -1,0 +1,47 @@
+"""Statistics of how a codebook is used: pure functions of token counts and latents."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .shapes import Latent, Tokens
+
+
+class Usage(NamedTuple):
+    """How the codes of one codebook are used, over the tokens that were counted."""
+
+    usage: float
+    """Share of the codes that occur, in [0, 1]."""
+    perplexity: float
+    """exp of the entropy of the codes' frequencies: as many equally frequent codes would have that entropy."""
+    dead: float
+    """Share of the codes that do not occur."""
+
+
+def count_tokens(tokens: Tokens, vocab_size: int) -> Tensor:
+    """Return how often each code occurs, `q k` int64."""
+    return torch.stack([torch.bincount(level.flatten(), minlength=vocab_size) for level in tokens.unbind(dim=1)])
+
+
+def codebook_usage(counts: Tensor) -> list[Usage]:
+    """Return the usage of each codebook from its counts `q k`; no token at all is usage 0 and perplexity 0.
+
+    With fewer tokens than codes usage cannot reach 1: state the number of tokens beside it.
+    """
+    return [_usage(level) for level in counts]
+
+
+def _usage(counts: Tensor) -> Usage:
+    total = int(counts.sum())
+    used = float((counts > 0).float().mean())
+    if total == 0:
+        return Usage(0.0, 0.0, 1.0)
+    frequencies = counts[counts > 0].double() / total
+    perplexity = float(torch.exp(-(frequencies * frequencies.log()).sum()))
+    return Usage(used, perplexity, 1 - used)
+
+
+def distortion(projected: Latent, quantized: Latent) -> Tensor:
+    """Return the mean squared distance a channel between latents, as they are compared, and their codes: a scalar."""
+    return (projected.detach().float() - quantized.detach().float()).square().mean()

@@ -1,0 +1,111 @@
+"""The configuration of a run: strict YAML with `section.key=value` overrides."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from annotated_types import Len
+from pydantic import Field, field_validator
+
+from ..tokenizer.config import Config, parse_config
+from ..tokenizer.convolutional import ConvolutionalConfig
+from ..tokenizer.preprocessing import PreprocessingConfig
+from ..tokenizer.quantizers import QuantizerConfig, parse_quantizer
+from .data import DataConfig
+from .losses import LossWeights
+from .optimizer import OptimizerConfig
+
+
+class RunConfig(Config):
+    """Where a run goes and how long it is."""
+
+    out: Path
+    """Run folder; with checkpoints in it, the run goes on from the newest."""
+    steps: Annotated[int, Field(ge=1)]
+    """Optimizer steps of the whole run."""
+    seed: int = 0
+    """Seed of the weights, the order of the pictures and their crops."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Arithmetic of the networks; losses and code search stay in float32."""
+    channels_last: bool = True
+    """Whether activations lie channels-last in memory, which CPUs and tensor cores prefer."""
+    log_every: Annotated[int, Field(ge=1)] = 50
+    """Steps between lines of metrics.jsonl; usage is taken over the tokens of these steps."""
+    save_every: Annotated[int, Field(ge=1)] = 1000
+    """Steps between checkpoints."""
+    keep_checkpoints: Annotated[int, Field(ge=1)] = 2
+    """Newest checkpoints that are kept."""
+    validate_every: Annotated[int, Field(ge=1)] = 1000
+    """Steps between validations, when data.val is given."""
+    weight_average: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Decay of the moving average of the weights, which is what is validated and exported; 0 turns it off."""
+
+
+class ModelConfig(Config):
+    """The tokenizer that is trained."""
+
+    architecture: ConvolutionalConfig
+    """Encoder and decoder."""
+    quantizer: QuantizerConfig
+    """Quantizer, its keys depending on its name."""
+    preprocessing: PreprocessingConfig = PreprocessingConfig()
+    """Preprocessing that the exported tokenizer will use."""
+
+    @field_validator("quantizer", mode="before")
+    @classmethod
+    def _by_name(cls, values: Any) -> Any:
+        return parse_quantizer(values, "model.quantizer") if isinstance(values, Mapping) else values
+
+
+class TrainConfig(Config):
+    """A whole run."""
+
+    run: RunConfig
+    data: DataConfig
+    model: ModelConfig
+    losses: LossWeights
+    optimizer: OptimizerConfig
+
+
+def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read a YAML file and apply overrides such as `optimizer.lr=1e-3`; raise ValueError for the first thing wrong."""
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file: give the path of a YAML config.")
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds a {type(values).__name__}, but a config is a mapping of sections.")
+    for override in overrides:
+        _apply(values, override)
+    return parse_config(TrainConfig, values)
+
+
+def write_config(config: TrainConfig, path: Path) -> None:
+    """Write the resolved config, every default spelled out."""
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ValueError(f"Override {override!r} is not of the form section.key=value.")
+    *sections, last = key.split(".")
+    owner = values
+    for section in sections:
+        owner = owner.setdefault(section, {})
+        if not isinstance(owner, dict):
+            raise ValueError(f"Override {override!r} goes through {section!r}, which is a value and not a section.")
+    owner[last] = _value(text)
+
+
+def _value(text: str) -> Any:
+    value = yaml.safe_load(text)
+    if isinstance(value, str):
+        try:
+            return float(value)  # YAML 1.1 reads 1e-3 as a string
+        except ValueError:
+            return value
+    return value

@@ -1,0 +1,171 @@
+"""Pictures to train on: any number of sources, each a folder or webdataset shards, read at random places.
+
+Which picture, crop and flip stands at position p of a run is a pure function of the seed and p. So a run can be taken
+up at any step, with any number of workers or processes, and sees exactly what it would have seen.
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from annotated_types import Len
+from pydantic import Field, field_validator
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ..tokenizer.config import Config
+from ..images.index import PictureIndex, index_pictures
+from ..images.opening import PictureError, open_picture
+from ..images.preprocessing import resize_short_side
+
+BLOCK = 4096
+"""Positions over which the shares of the sources hold exactly."""
+
+
+class SourceConfig(Config):
+    """Pictures that belong together."""
+
+    path: str
+    """A folder, a .tar shard, or shards with a brace range such as photos-{0000..0009}.tar."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """Share of the pictures that come from here, relative to the other sources."""
+    short_sides: Annotated[list[Annotated[int, Field(ge=1)]], Len(1)] | None = None
+    """Sizes that the short side is resized to before cropping, one drawn for each crop; none keeps pictures as they are."""
+
+
+class DataConfig(Config):
+    """What is trained on, and how it is cut into batches."""
+
+    train: Annotated[list[SourceConfig], Len(1)]
+    """Sources of training pictures: a path, a list of paths, or a list of sources."""
+    val: list[str] = []
+    """Folders or shards of validation pictures, brought to the tokenizer's own preprocessing."""
+    size: Annotated[int, Field(ge=8)] = 256
+    """Side of the training crops in pixels."""
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    """Crops of a step over all processes."""
+    workers: Annotated[int, Field(ge=0)] = 1
+    """Processes that read and crop pictures, for each training process."""
+    flip: bool = True
+    """Whether half of the crops are mirrored."""
+    cached_pictures: Annotated[int, Field(ge=0)] = 0
+    """Resized pictures that each worker keeps in memory; for small collections this saves decoding them again."""
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _paths_are_sources(cls, value: Any) -> Any:
+        listed = value if isinstance(value, list) else [value]
+        return [{"path": item} if isinstance(item, str) else item for item in listed]
+
+    @field_validator("val", mode="before")
+    @classmethod
+    def _one_path_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+class Place(NamedTuple):
+    """What stands at one position of a run."""
+
+    source: int
+    picture: int
+
+
+class Mixture:
+    """Which picture stands at which position: sources in their shares, each source shuffled anew every epoch."""
+
+    def __init__(self, sizes: Sequence[int], weights: Sequence[float], seed: int):
+        self.sizes = sizes
+        self.seed = seed
+        edges = np.round(np.cumsum(weights) / np.sum(weights) * BLOCK).astype(int)
+        self.quotas = np.diff(edges, prepend=0)
+        self._block = functools.lru_cache(maxsize=4)(self._draw_block)
+        self._epoch = functools.lru_cache(maxsize=4 * len(sizes))(self._draw_epoch)
+
+    def place(self, position: int) -> Place:
+        """Return the source and picture at a position, counted from 0."""
+        block, within = divmod(position, BLOCK)
+        sources, ranks = self._block(block)
+        source = int(sources[within])
+        epoch, slot = divmod(block * int(self.quotas[source]) + int(ranks[within]), self.sizes[source])
+        return Place(source, int(self._epoch(source, epoch)[slot]))
+
+    def _draw_block(self, block: int) -> tuple[np.ndarray, np.ndarray]:
+        sources = np.repeat(np.arange(len(self.sizes)), self.quotas)
+        np.random.default_rng([self.seed, 0, block]).shuffle(sources)
+        ranks = np.empty(BLOCK, dtype=int)
+        for source in range(len(self.sizes)):
+            chosen = sources == source
+            ranks[chosen] = np.arange(chosen.sum())
+        return sources, ranks
+
+    def _draw_epoch(self, source: int, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, 1, source, epoch]).permutation(self.sizes[source])
+
+
+class TrainingCrops(Dataset[Tensor]):
+    """Crops `h w c` as uint8, by position; a picture that cannot be read raises ValueError with its name."""
+
+    def __init__(self, config: DataConfig, seed: int):
+        self.config = config
+        self.seed = seed
+        self.indices: list[PictureIndex] = [index_pictures(source.path) for source in config.train]
+        self.mixture = Mixture([len(index) for index in self.indices], [s.weight for s in config.train], seed)
+        self._picture = functools.lru_cache(maxsize=config.cached_pictures)(self._read)
+
+    def __getitem__(self, position: int) -> Tensor:
+        source, picture = self.mixture.place(position)
+        generator = np.random.default_rng([self.seed, 2, position])
+        sides = self.config.train[source].short_sides
+        short_side = int(generator.choice(sides)) if sides else None
+        pixels = self._picture(source, picture, short_side)
+        size = self.config.size
+        top, left = (int(generator.integers(0, extent - size + 1)) for extent in pixels.shape[:2])
+        crop = pixels[top : top + size, left : left + size]
+        if self.config.flip and generator.random() < 0.5:
+            crop = crop[:, ::-1]
+        return torch.from_numpy(crop.copy())
+
+    def _read(self, source: int, picture: int, short_side: int | None) -> np.ndarray:
+        index = self.indices[source]
+        try:
+            image = open_picture(index.read(picture))
+        except PictureError as error:
+            raise ValueError(f"{index.name(picture)} cannot be trained on ({error}): repair or remove it.") from None
+        target = max(short_side or min(image.size), self.config.size)
+        return np.asarray(resize_short_side(image, target, "bicubic"))
+
+
+class _Positions:
+    """The positions that one process sees, batch by batch, from a step on."""
+
+    def __init__(self, start_step: int, steps: int, batch_size: int, rank: int, world_size: int):
+        self.steps = range(start_step, steps)
+        self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        share = self.batch_size // self.world_size
+        for step in self.steps:
+            first = step * self.batch_size + self.rank * share
+            yield list(range(first, first + share))
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+def training_batches(
+    config: DataConfig, seed: int, start_step: int, steps: int, rank: int, world_size: int
+) -> DataLoader[Tensor]:
+    """Return the loader of one process: uint8 batches `b h w c` for the steps from `start_step` to `steps`."""
+    if config.batch_size % world_size:
+        raise ValueError(
+            f"data.batch_size is {config.batch_size}, but must be a multiple of the {world_size} processes: change it."
+        )
+    return DataLoader(
+        TrainingCrops(config, seed),
+        batch_sampler=_Positions(start_step, steps, config.batch_size, rank, world_size),
+        num_workers=config.workers,
+        prefetch_factor=4 if config.workers else None,
+    )
+
