@@ -1,4 +1,4 @@
-"""Where the pictures of a source are: files of a folder, or members of tar shards, each read by its number."""
+"""Where pictures are: files of a folder, or members of tar shards, each read by its number."""
 
 import os
 import tarfile
@@ -7,74 +7,71 @@ from pathlib import Path
 
 from braceexpand import braceexpand
 
-PICTURE_ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+PICTURE_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A run of bytes in a file."""
+    """A run of bytes in a file, and the name that a person knows it by."""
 
     path: str
     offset: int
     size: int
     name: str
 
-
-class PictureIndex:
-    """Numbered pictures of one source."""
-
-    def __init__(self, entries: list[Entry]):
-        self._entries = entries
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def name(self, number: int) -> str:
-        """Return a name that a person can find the picture by."""
-        return self._entries[number].name
-
-    def read(self, number: int) -> bytes:
-        """Return the bytes of a picture's file."""
-        entry = self._entries[number]
-        with open(entry.path, "rb") as file:
-            file.seek(entry.offset)
-            return file.read(entry.size)
+    def read(self) -> bytes:
+        """Return the bytes."""
+        with open(self.path, "rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size)
 
 
-def index_pictures(path: str) -> PictureIndex:
-    """Find the pictures of a folder (walked), a .tar shard, or shards with a brace range; order by name.
+def is_picture(name: str) -> bool:
+    """Return whether the ending of a file name is that of a picture."""
+    return name.lower().endswith(PICTURE_ENDINGS)
+
+
+def file_entry(path: str, name: str) -> Entry:
+    """Return the entry of a whole file."""
+    return Entry(path, 0, os.path.getsize(path), name)
+
+
+def folder_files(folder: str) -> list[str]:
+    """Return the paths of all files below a folder, relative to it and in order."""
+    files = (file for file in Path(folder).rglob("*") if file.is_file())
+    return sorted(file.relative_to(folder).as_posix() for file in files)
+
+
+def shard_entries(path: str) -> list[Entry]:
+    """Return the files in an uncompressed tar in their order, named as in the tar.
+
+    Raises ValueError when it is not a tar, or ends in the middle of a file.
+    """
+    try:
+        with tarfile.open(path, "r:") as shard:
+            members = [member for member in shard if member.isfile()]
+    except (tarfile.TarError, EOFError) as error:
+        raise ValueError(f"{path} is not an uncompressed tar shard ({error}): repair or leave it out.") from None
+    entries = [Entry(path, member.offset_data, member.size, member.name) for member in members]
+    if entries and entries[-1].offset + entries[-1].size > os.path.getsize(path):
+        raise ValueError(f"{path} ends in the middle of {entries[-1].name}: repair or leave it out.")
+    return entries
+
+
+def index_pictures(path: str) -> list[Entry]:
+    """Find the pictures of a folder (walked), a .tar shard, or shards with a brace range, by their endings.
 
     Raises ValueError when something is missing, is no shard, or holds no picture.
     """
     entries: list[Entry] = []
     for part in braceexpand(path):
         if os.path.isdir(part):
-            entries += _folder_entries(Path(part))
+            entries += [file_entry(os.path.join(part, name), os.path.join(part, name)) for name in folder_files(part)]
         elif os.path.isfile(part):
-            entries += _shard_entries(part)
+            entries += shard_entries(part)
         else:
             raise ValueError(f"{part} does not exist: give a folder of pictures or a .tar shard.")
-    if not entries:
-        raise ValueError(f"{path} holds no picture with an ending of {', '.join(sorted(PICTURE_ENDINGS))}.")
-    return PictureIndex(entries)
-
-
-def _is_picture(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in PICTURE_ENDINGS
-
-
-def _folder_entries(folder: Path) -> list[Entry]:
-    files = sorted(file for file in folder.rglob("*") if _is_picture(file.name) and file.is_file())
-    return [Entry(str(file), 0, file.stat().st_size, str(file)) for file in files]
-
-
-def _shard_entries(path: str) -> list[Entry]:
-    try:
-        with tarfile.open(path, "r:") as shard:
-            return [
-                Entry(path, member.offset_data, member.size, f"{path}:{member.name}")
-                for member in shard
-                if member.isfile() and _is_picture(member.name)
-            ]
-    except tarfile.TarError as error:
-        raise ValueError(f"{path} is not an uncompressed tar shard ({error}).") from None
+    pictures = [entry for entry in entries if is_picture(entry.name)]
+    if not pictures:
+        raise ValueError(f"{path} holds no picture with an ending of {', '.join(PICTURE_ENDINGS)}.")
+    return pictures

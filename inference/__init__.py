@@ -1,0 +1,1 @@
+"""Pictures to token shards and back: the Python API and the commands."""

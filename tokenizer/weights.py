@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from .config import Config, parse_config
 from .convolutional import ConvolutionalConfig
+from .files import write_whole
 from .model import VisualTokenizer, build_tokenizer
 from .preprocessing import PreprocessingConfig
 from .quantizers import QuantizerConfig, parse_quantizer
@@ -61,9 +61,9 @@ def save_tokenizer(
     weights |= {f"quantizer.{name}": value for name, value in quantizer.state_dict().items()}
     weights = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / WEIGHTS_FILE, save(weights))
-    _write(folder / CARD_FILE, card.encode())
-    _write(folder / CONFIG_FILE, (config.model_dump_json(indent=2) + "\n").encode())
+    write_whole(folder / WEIGHTS_FILE, save(weights))
+    write_whole(folder / CARD_FILE, card.encode())
+    write_whole(folder / CONFIG_FILE, (config.model_dump_json(indent=2) + "\n").encode())
     return config
 
 
@@ -137,11 +137,3 @@ def _load_weights(model: VisualTokenizer, path: Path) -> None:
             )
     model.load_state_dict(weights)
 
-
-def _write(path: Path, content: bytes) -> None:
-    aside = path.with_name(path.name + ".part")
-    with open(aside, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)

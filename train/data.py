@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..tokenizer.config import Config
-from ..images.index import PictureIndex, index_pictures
+from ..images.index import index_pictures
 from ..images.opening import PictureError, open_picture
 from ..images.preprocessing import resize_short_side
 
@@ -110,8 +110,8 @@ class TrainingCrops(Dataset[Tensor]):
     def __init__(self, config: DataConfig, seed: int):
         self.config = config
         self.seed = seed
-        self.indices: list[PictureIndex] = [index_pictures(source.path) for source in config.train]
-        self.mixture = Mixture([len(index) for index in self.indices], [s.weight for s in config.train], seed)
+        self.sources = [index_pictures(source.path) for source in config.train]
+        self.mixture = Mixture([len(entries) for entries in self.sources], [s.weight for s in config.train], seed)
         self._picture = functools.lru_cache(maxsize=config.cached_pictures)(self._read)
 
     def __getitem__(self, position: int) -> Tensor:
@@ -128,11 +128,11 @@ class TrainingCrops(Dataset[Tensor]):
         return torch.from_numpy(crop.copy())
 
     def _read(self, source: int, picture: int, short_side: int | None) -> np.ndarray:
-        index = self.indices[source]
+        entry = self.sources[source][picture]
         try:
-            image = open_picture(index.read(picture))
+            image = open_picture(entry.read())
         except PictureError as error:
-            raise ValueError(f"{index.name(picture)} cannot be trained on ({error}): repair or remove it.") from None
+            raise ValueError(f"{entry.path}:{entry.name} cannot be trained on ({error}): repair or remove it.") from None
         target = max(short_side or min(image.size), self.config.size)
         return np.asarray(resize_short_side(image, target, "bicubic"))
 

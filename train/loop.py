@@ -7,7 +7,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration, set_seed
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from ..images.preprocessing import to_pixels
 from ..tokenizer.model import VisualTokenizer, build_tokenizer
@@ -105,7 +105,12 @@ def _accelerator(run: RunConfig) -> Accelerator:
 
 
 def _moving_average(model: VisualTokenizer, decay: float) -> AveragedModel:
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    def average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
+        # The first steps are forgotten sooner, or the random start would weigh on the average for 1 / (1 - decay) steps.
+        warm = min(decay, (1 + int(updates)) / (10 + int(updates)))
+        return averaged.lerp(current, 1 - warm)
+
+    return AveragedModel(model, avg_fn=average)
 
 
 def _mean_over_processes(accelerator: Accelerator, terms: dict[str, Tensor]) -> dict[str, float]:

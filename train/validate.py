@@ -13,9 +13,8 @@ from ..tokenizer.preprocessing import PreprocessingConfig
 
 def validation_pictures(paths: list[str], config: PreprocessingConfig) -> list[Tensor]:
     """Read all pictures of the folders or shards `paths` as uint8 `h w c`."""
-    indices = [index_pictures(path) for path in paths]
-    contents = (index.read(number) for index in indices for number in range(len(index)))
-    return [torch.from_numpy(preprocess(open_picture(content), config, 1).copy()) for content in contents]
+    entries = [entry for path in paths for entry in index_pictures(path)]
+    return [torch.from_numpy(preprocess(open_picture(entry.read()), config, 1).copy()) for entry in entries]
 
 
 @torch.inference_mode()

@@ -1,0 +1,193 @@
+"""tokenize-images: pictures to token shards."""
+
+import os
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ...images.preprocessing import to_pixels
+from ...tokenizer.usage import codebook_usage
+from ..api import DEFAULT_MODEL, Tokenizer, load
+from ..forward import Encode, agreement, fast_encode
+from ..pipeline import Progress as Done
+from ..pipeline import Totals, first_pictures, tokenize_shards
+from ..plan import Plan, plan_shards
+from ..preview import write_preview
+from ..shards import Manifest, read_manifest, remove_shards, token_dtype, write_manifest
+from .errors import WORK_FAILED, one_sentence
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+console = Console(highlight=False)
+
+COMPARED_PICTURES = 8
+SHOWN_FAILURES = 5
+
+
+class Format(str, Enum):
+    """Layout of the token shards."""
+
+    WDS = "wds"
+
+
+class OnError(str, Enum):
+    """What a broken picture does."""
+
+    SKIP = "skip"
+    STOP = "stop"
+
+
+class Engine(str, Enum):
+    """Where the work is done."""
+
+    LOCAL = "local"
+
+
+@app.command()
+def tokenize_images(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Picture files, folders (walked), webdataset .tar shards (photos-{0000..0009}.tar), or .txt lists of these.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the token shards; the same call goes on where it left off.")],
+    model: Annotated[str, typer.Option(help="Built-in name, tokenizer folder, or hf://owner/repo.")] = DEFAULT_MODEL,
+    size: Annotated[
+        str | None, typer.Option(help="Side of the centre square in pixels, or native.", show_default="the model's")
+    ] = None,
+    format: Annotated[Format, typer.Option(help="wds: webdataset .tar shards.")] = Format.WDS,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures encoded at a time; never changes a token.")] = 16,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads that read pictures.", show_default="one a core")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="cuda if there is one")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Faster arithmetic; says how many tokens stay the same.")] = False,
+    shard_size: Annotated[int, typer.Option(min=1, help="Pictures in a shard, where the input is not a shard.")] = 1000,
+    on_error: Annotated[OnError, typer.Option(help="A broken picture: note it and go on, or stop.")] = OnError.SKIP,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the token shards in --out first.")] = False,
+    preview: Annotated[int, typer.Option(min=0, help="Write preview.png with the first N pictures.")] = 0,
+    engine: Annotated[Engine, typer.Option(help="local: this machine.")] = Engine.LOCAL,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Turn pictures into shards of discrete tokens; nothing is lost, and broken pictures are listed."""
+    with one_sentence("tokenize-images", debug):
+        plan = plan_shards(inputs, shard_size)
+        tokenizer = _tokenizer(model, size, device)
+        manifest = _manifest(tokenizer, fast)
+        _prepare(out, manifest, overwrite)
+        encode = _fast(tokenizer, plan) if fast else tokenizer.encode_pixels
+        console.print(f"{tokenizer!r} on {tokenizer.device}", markup=False)
+        with _progress() as progress:
+            bar = progress.add_task("", total=len(plan.shards), pictures=0, failures=0)
+
+            def report(done: Done) -> None:
+                progress.update(bar, completed=done.shards, pictures=done.pictures, failures=done.failures)
+
+            totals = tokenize_shards(
+                plan.shards,
+                out,
+                manifest,
+                encode,
+                batch_size=batch_size,
+                workers=workers or len(os.sched_getaffinity(0)),
+                stop_on_error=on_error is OnError.STOP,
+                report=report,
+            )
+        manifest = write_manifest(out, manifest)
+        _summary(totals, plan, manifest, out)
+        if preview and write_preview(out / "preview.png", plan, tokenizer, preview):
+            console.print(f"preview     {out / 'preview.png'}", markup=False)
+        if totals.failures and not totals.pictures:
+            raise typer.Exit(WORK_FAILED)
+
+
+def main() -> None:
+    """Run the command."""
+    app()
+
+
+def _tokenizer(model: str, size: str | None, device: str | None) -> Tokenizer:
+    tokenizer = load(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if size is None:
+        return tokenizer
+    multiple = tokenizer.downsample
+    if size != "native" and not (size.isdecimal() and int(size) > 0 and int(size) % multiple == 0):
+        raise ValueError(f"--size is {size!r}, but must be native or a multiple of {multiple} such as {32 * multiple}.")
+    pixels = "native" if size == "native" else int(size)
+    return tokenizer.with_preprocessing(tokenizer.config.preprocessing.model_copy(update={"size": pixels}))
+
+
+def _manifest(tokenizer: Tokenizer, fast: bool) -> Manifest:
+    return Manifest(
+        fingerprint=tokenizer.fingerprint,
+        arithmetic="fast" if fast else "float32",
+        vocab_size=tokenizer.vocab_size,
+        num_codebooks=tokenizer.num_codebooks,
+        downsample=tokenizer.downsample,
+        dtype=token_dtype(tokenizer.vocab_size).name,
+        preprocessing=tokenizer.config.preprocessing,
+    )
+
+
+def _prepare(out: Path, manifest: Manifest, overwrite: bool) -> None:
+    if overwrite:
+        remove_shards(out)
+    before = read_manifest(out)
+    if before is not None and (before.fingerprint, before.arithmetic) != (manifest.fingerprint, manifest.arithmetic):
+        raise ValueError(
+            f"{out} holds tokens of {before.fingerprint[:12]} in {before.arithmetic} arithmetic, not of "
+            f"{manifest.fingerprint[:12]} in {manifest.arithmetic}: use another --out folder, or --overwrite."
+        )
+    write_manifest(out, manifest)
+
+
+def _fast(tokenizer: Tokenizer, plan: Plan) -> Encode:
+    encode = fast_encode(tokenizer.model, tokenizer.device, plan.estimated_pictures)
+    pictures = first_pictures(plan, tokenizer.config.preprocessing, tokenizer.downsample, COMPARED_PICTURES)
+    pixels = [to_pixels(torch.from_numpy(picture.pixels.copy()).unsqueeze(0)) for picture in pictures]
+    if pixels:
+        share = agreement(tokenizer.encode_pixels, encode, pixels)
+        console.print(f"--fast: {share:.2%} of the tokens of {len(pixels)} pictures are those of float32")
+    return encode
+
+
+def _progress() -> Progress:
+    return Progress(
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} shards"),
+        TextColumn("{task.fields[pictures]} pictures"),
+        TextColumn("{task.fields[failures]} failed"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+def _summary(totals: Totals, plan: Plan, manifest: Manifest, out: Path) -> None:
+    speed = totals.pictures / totals.seconds
+    lines = [
+        f"shards      {totals.shards} written, {totals.shards_done_before} done before",
+        f"pictures    {totals.pictures} tokenized, {len(totals.failures)} failed, {speed:.1f} pictures a second",
+    ]
+    if plan.passed_over:
+        lines.append(f"other files {plan.passed_over} passed over, their endings are not those of pictures")
+    for number, usage in enumerate(codebook_usage(totals.counts)):
+        which = f" {number}" if len(totals.counts) > 1 else ""
+        lines.append(
+            f"codebook{which}    usage {usage.usage:.1%}, perplexity {usage.perplexity:,.0f} of {manifest.vocab_size:,} codes "
+            f"over {int(totals.counts[number].sum()):,} tokens"
+        )
+    lines.append(f"in {out}: {manifest.pictures} pictures in {manifest.shards} shards, {manifest.failures} failures listed")
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+    for failure in totals.failures[:SHOWN_FAILURES]:
+        console.print(f"  failed: {failure.source}: {failure.reason}", markup=False, soft_wrap=True)
+    if len(totals.failures) > SHOWN_FAILURES:
+        console.print(f"  ... and {len(totals.failures) - SHOWN_FAILURES} more, see the .json beside each shard")

@@ -1,0 +1,73 @@
+"""How pixels go through the encoder: exactly, or fast.
+
+Exact: float32, always in batches of one shape, so that the tokens of a picture do not depend on its neighbours.
+(A convolution rounds differently at another batch size; at the edge between two codes that would change a token.)
+Fast: channels-last, bfloat16 where the processor multiplies it natively, compiled when the work is long enough to pay.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from ..tokenizer.model import VisualTokenizer
+from ..tokenizer.shapes import Pixels, Tokens
+
+Encode: TypeAlias = Callable[[Pixels], Tokens]
+
+CPU_BATCH = 1
+DEVICE_BATCH = 16
+FAST_BATCH = 8
+COMPILING_PAYS = 20_000
+"""Pictures from which the half minute of compiling is won back."""
+
+
+def exact_encode(model: VisualTokenizer, device: torch.device) -> Encode:
+    """Return a function from pixels to tokens (on the CPU) in float32, a pure function of each picture by itself."""
+    size = CPU_BATCH if device.type == "cpu" else DEVICE_BATCH
+
+    def encode(pixels: Pixels) -> Tokens:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            return model.encode(pixels)
+
+    return _in_batches_of(size, encode, device)
+
+
+def fast_encode(model: VisualTokenizer, device: torch.device, pictures: int) -> Encode:
+    """Return a function from pixels to tokens (on the CPU) that may differ from the exact one in a few tokens."""
+    half = device.type != "cpu" or cpu_multiplies_bfloat16()
+    model = model.to(memory_format=torch.channels_last)
+    inner = torch.compile(model.encode) if pictures >= COMPILING_PAYS else model.encode
+
+    def encode(pixels: Pixels) -> Tokens:
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+            return inner(pixels.contiguous(memory_format=torch.channels_last))
+
+    return _in_batches_of(FAST_BATCH if device.type == "cpu" else DEVICE_BATCH, encode, device)
+
+
+def cpu_multiplies_bfloat16() -> bool:
+    """Return whether this CPU has instructions for bfloat16; where it has none, bfloat16 is far slower than float32."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def agreement(exact: Encode, fast: Encode, pixels: list[Pixels]) -> float:
+    """Return the share of the tokens of some pictures that both functions give alike."""
+    same = [exact(picture) == fast(picture) for picture in pixels]
+    return float(torch.cat([part.flatten() for part in same]).float().mean())
+
+
+def _in_batches_of(size: int, encode: Encode, device: torch.device) -> Encode:
+    def encode_all(pixels: Pixels) -> Tokens:
+        return torch.cat([_padded(part, size, encode, device) for part in pixels.split(size)])
+
+    return encode_all
+
+
+@torch.inference_mode()
+def _padded(pixels: Pixels, size: int, encode: Encode, device: torch.device) -> Tokens:
+    missing = size - len(pixels)
+    filled = torch.cat([pixels, pixels.new_zeros(missing, *pixels.shape[1:])]) if missing else pixels
+    tokens: Tensor = encode(filled.to(device))
+    return tokens[: len(pixels)].cpu()
