@@ -132,7 +132,9 @@ def _hub_folder(repository: str) -> Path:
         return Path(snapshot_download(repository, allow_patterns=files))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"hf://{repository} could not be fetched ({reason}): check the name and the network.") from None
+        raise ValueError(
+            f"hf://{repository} could not be fetched ({reason}): check the name and the network."
+        ) from None
 
 
 def _device(device: str | torch.device) -> torch.device:

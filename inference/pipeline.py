@@ -21,7 +21,6 @@ from .plan import Plan, PlannedShard, Sample
 from .shards import Failure, Manifest, TokenSample, read_sidecar, token_dtype, write_shard
 
 
-
 class ReadPicture(NamedTuple):
     """A picture as the encoder takes it."""
 
@@ -140,9 +139,7 @@ def _read_ahead(
         yield waiting.popleft().result()
 
 
-def _good(
-    read: Iterable[ReadPicture | Failure], failed: list[Failure], stop_on_error: bool
-) -> Iterator[ReadPicture]:
+def _good(read: Iterable[ReadPicture | Failure], failed: list[Failure], stop_on_error: bool) -> Iterator[ReadPicture]:
     for picture in read:
         if isinstance(picture, ReadPicture):
             yield picture

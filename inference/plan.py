@@ -71,7 +71,9 @@ def plan_shards(inputs: list[str], shard_size: int) -> Plan:
         else:
             loose.append((path, os.path.basename(path)))
     if not tars and not loose:
-        raise ValueError(f"No pictures in {', '.join(inputs)}: give picture files, folders, .tar shards or a .txt list.")
+        raise ValueError(
+            f"No pictures in {', '.join(inputs)}: give picture files, folders, .tar shards or a .txt list."
+        )
     size = sum(os.path.getsize(path) for path in [*tars, *(path for path, _ in loose)])
     return Plan([_tar_shard(path) for path in _distinct(tars)] + _loose_shards(loose, shard_size), passed_over, size)
 
@@ -95,7 +97,9 @@ def _distinct(tars: list[str]) -> list[str]:
     for path in tars:
         name = _stem(path)
         if name in seen:
-            raise ValueError(f"{seen[name]} and {path} would both become {name}.tar: tokenize them into different folders.")
+            raise ValueError(
+                f"{seen[name]} and {path} would both become {name}.tar: tokenize them into different folders."
+            )
         if re.fullmatch(r"pictures-\d{5}", name):
             raise ValueError(f"{path} has a name that vistok gives to shards of loose pictures: rename it.")
         seen[name] = path
@@ -128,7 +132,7 @@ def _loose_shards(files: list[tuple[str, str]], shard_size: int) -> list[Planned
             Sample(key, name, file_entry(path, name)) for (path, name), key in zip(files[part], keys[part], strict=True)
         ]
         facts = [f"{sample.source} {sample.entry.size if sample.entry else 0}" for sample in samples]
-        shards.append(PlannedShard(LOOSE_SHARD.format(number), _digest(facts), lambda found=samples: found))
+        shards.append(PlannedShard(LOOSE_SHARD.format(number), _digest(facts), samples.copy))
     return shards
 
 

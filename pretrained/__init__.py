@@ -1,0 +1,1 @@
+"""Tokenizers that come with the package, a folder each."""

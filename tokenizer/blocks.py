@@ -33,6 +33,12 @@ def group_norm(channels: int) -> nn.Module:
 NORMS = {"group": group_norm, "pixel": PixelNorm}
 
 
+def start_at_zero(layer: nn.Module) -> None:
+    """Set all parameters of a layer to zero, so that the residual it ends adds nothing at first."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
 class ResidualBlock(nn.Module):
     """Add two normalised 3 x 3 convolutions to the input; the second starts at zero, so the block starts as identity."""
 
@@ -43,8 +49,7 @@ class ResidualBlock(nn.Module):
         self.norm2 = NORMS[norm](out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.shortcut = nn.Conv2d(channels, out_channels, 1) if channels != out_channels else nn.Identity()
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
+        start_at_zero(self.conv2)
 
     def forward(self, x: Tensor) -> Tensor:
         residual = self.conv1(functional.silu(self.norm1(x)))
@@ -62,8 +67,7 @@ class AttentionBlock(nn.Module):
         self.key = nn.Conv2d(channels, channels, 1)
         self.value = nn.Conv2d(channels, channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        start_at_zero(self.out)
 
     def forward(self, x: Tensor) -> Tensor:
         normalised = self.norm(x)

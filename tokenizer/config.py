@@ -1,6 +1,8 @@
 """Strict, frozen configs: a value that is wrong or a key that is unknown is one sentence, never a default in silence."""
 
 import difflib
+import re
+import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -49,19 +51,24 @@ def unknown_choice(what: str, path: str, got: str, known: list[str]) -> str:
 
 
 def _known_keys(config_class: type[Config], path: list[str]) -> list[str]:
-    owner: Any = config_class
-    for part in path:
-        if part in owner.model_fields:
-            annotation = owner.model_fields[part].annotation
-            candidates = [annotation, *getattr(annotation, "__args__", ())]
-            owner = next((c for c in candidates if isinstance(c, type) and issubclass(c, Config)), owner)
-    return list(owner.model_fields)
+    return list(_owner(config_class, path).model_fields)
 
 
 def _describe(config_class: type[Config], path: list[str]) -> str:
-    field = config_class.model_fields.get(path[0])
-    description = field.description if field and field.description else "value"
-    return _lower(description.split(".")[0].strip())
+    field = _owner(config_class, path[:-1]).model_fields.get(path[-1])
+    description = field.description if field and field.description else f"{path[-1]} section"
+    return _lower(re.split(r"[.;,]", description)[0].strip())
+
+
+def _owner(config_class: type[Config], path: list[str]) -> type[Config]:
+    """Return the config class at a path of keys, as far as the annotations lead there."""
+    owner = config_class
+    for part in path:
+        if part in owner.model_fields:
+            annotation: Any = owner.model_fields[part].annotation
+            candidates = [annotation, *typing.get_args(annotation)]
+            owner = next((c for c in candidates if isinstance(c, type) and issubclass(c, Config)), owner)
+    return owner
 
 
 def _lower(sentence: str) -> str:

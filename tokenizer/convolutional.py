@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Len
 from pydantic import Field, model_validator
-from torch import nn
+from torch import Tensor, nn
 
 from .blocks import GROUPS, NORMS, RESAMPLERS, AttentionBlock, ResidualBlock
 from .config import Config
@@ -74,7 +74,9 @@ class ConvolutionalConfig(Config):
             )
         uneven = [width for width in self.encoder.channels + self.decoder.channels if width % GROUPS]
         if self.norm == "group" and uneven:
-            raise ValueError(f"channels has {uneven[0]}, but norm 'group' needs multiples of {GROUPS}: change one of them.")
+            raise ValueError(
+                f"channels has {uneven[0]}, but norm 'group' needs multiples of {GROUPS}: change one of them."
+            )
         return self
 
     @property
@@ -95,7 +97,7 @@ class Level(nn.Module):
                 layers.append(AttentionBlock(out_channels, norm))
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, x: Latent) -> Latent:
+    def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)
 
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from .shapes import Latent, Tokens
@@ -20,8 +21,10 @@ class Usage(NamedTuple):
 
 
 def count_tokens(tokens: Tokens, vocab_size: int) -> Tensor:
-    """Return how often each code occurs, `q k` int64."""
-    return torch.stack([torch.bincount(level.flatten(), minlength=vocab_size) for level in tokens.unbind(dim=1)])
+    """Return how often each code occurs, `q k` int64; the device is not waited for."""
+    levels = rearrange(tokens, "b q y x -> q (b y x)")
+    counts = torch.zeros(len(levels), vocab_size, dtype=torch.int64, device=tokens.device)
+    return counts.scatter_add_(1, levels, torch.ones_like(levels))
 
 
 def codebook_usage(counts: Tensor) -> list[Usage]:

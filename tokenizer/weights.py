@@ -56,7 +56,9 @@ def save_tokenizer(
     Each file is written aside and renamed, the config last, so a folder with a config is a whole one.
     """
     quantizer_config, quantizer = model.quantizer.folded()
-    config = TokenizerConfig(architecture=architecture, quantizer=quantizer_config, preprocessing=preprocessing)
+    config = TokenizerConfig(
+        architecture=architecture, quantizer=parse_quantizer(quantizer_config.model_dump()), preprocessing=preprocessing
+    )
     weights = {name: value.to(dtype) for name, value in model.state_dict().items() if not name.startswith("quantizer.")}
     weights |= {f"quantizer.{name}": value for name, value in quantizer.state_dict().items()}
     weights = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
@@ -102,15 +104,20 @@ def fingerprint(model: VisualTokenizer, config: TokenizerConfig) -> str:
     Weights are hashed as the float32 values in memory, so the storage type of the file does not matter but its
     rounding does.
     """
-    architecture = config.architecture.model_dump(exclude={"decoder"})
+    # Only what differs from the defaults: a key that a later version adds leaves the fingerprints of today alone.
     facts = {
-        "architecture": architecture,
-        "quantizer": config.quantizer.model_dump(),
-        "preprocessing": config.preprocessing.model_dump(),
+        "architecture": [
+            config.architecture.name,
+            config.architecture.model_dump(exclude={"decoder"}, exclude_defaults=True),
+        ],
+        "quantizer": [config.quantizer.name, config.quantizer.model_dump(exclude_defaults=True)],
+        "preprocessing": config.preprocessing.model_dump(exclude_defaults=True),
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     parts: dict[str, nn.Module] = {
-        "encoder": model.encoder, "quantizer_in": model.quantizer_in, "quantizer": model.quantizer
+        "encoder": model.encoder,
+        "quantizer_in": model.quantizer_in,
+        "quantizer": model.quantizer,
     }
     for part, module in parts.items():
         for name, value in sorted(module.state_dict().items()):
@@ -136,4 +143,3 @@ def _load_weights(model: VisualTokenizer, path: Path) -> None:
                 f"{path} does not fit its config: {name} is {tuple(weights[name].shape)}, not {tuple(expected[name].shape)}."
             )
     model.load_state_dict(weights)
-

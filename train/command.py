@@ -1,31 +1,35 @@
 """train-tokenizer: one config, one run folder."""
 
-import sys
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from ..terminal import one_sentence
 from .config import read_config
 from .loop import train
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
 def train_tokenizer(
-    config: Path = typer.Argument(..., help="YAML file of the run, such as configs/debug.yaml."),
-    overrides: list[str] = typer.Argument(None, metavar="[SECTION.KEY=VALUE]...", help="Values that replace the file's."),
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    config: Annotated[
+        Path, typer.Argument(help="YAML file of the run, such as configs/debug.yaml.", show_default=False)
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SECTION.KEY=VALUE]...", help="Values that replace the file's, such as optimizer.lr=1e-3."
+        ),
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Train a tokenizer; the same command on a run folder with checkpoints goes on from the newest one."""
-    try:
+    with one_sentence("train-tokenizer", debug):
         train(read_config(config, overrides or []))
-    except ValueError as error:
-        if debug:
-            raise
-        print(f"train-tokenizer: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
 
 
 def main() -> None:
+    """Run the command."""
     app()

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from annotated_types import Len
 from pydantic import Field, field_validator
 
 from ..tokenizer.config import Config, parse_config
 from ..tokenizer.convolutional import ConvolutionalConfig
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers import QuantizerConfig, parse_quantizer
+from .codebook_care import CodebookCareConfig
 from .data import DataConfig
 from .losses import LossWeights
 from .optimizer import OptimizerConfig
@@ -66,6 +66,7 @@ class TrainConfig(Config):
     model: ModelConfig
     losses: LossWeights
     optimizer: OptimizerConfig
+    codebook: CodebookCareConfig = CodebookCareConfig()
 
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:

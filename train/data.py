@@ -15,10 +15,10 @@ from pydantic import Field, field_validator
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ..tokenizer.config import Config
 from ..images.index import index_pictures
 from ..images.opening import PictureError, open_picture
 from ..images.preprocessing import resize_short_side
+from ..tokenizer.config import Config
 
 BLOCK = 4096
 """Positions over which the shares of the sources hold exactly."""
@@ -132,7 +132,9 @@ class TrainingCrops(Dataset[Tensor]):
         try:
             image = open_picture(entry.read())
         except PictureError as error:
-            raise ValueError(f"{entry.path}:{entry.name} cannot be trained on ({error}): repair or remove it.") from None
+            raise ValueError(
+                f"{entry.path}:{entry.name} cannot be trained on ({error}): repair or remove it."
+            ) from None
         target = max(short_side or min(image.size), self.config.size)
         return np.asarray(resize_short_side(image, target, "bicubic"))
 
@@ -168,4 +170,3 @@ def training_batches(
         num_workers=config.workers,
         prefetch_factor=4 if config.workers else None,
     )
-

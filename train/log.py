@@ -9,6 +9,16 @@ from rich.table import Table
 
 METRICS_FILE = "metrics.jsonl"
 
+SHOWN = [
+    ("loss/total", "loss", ".4f"),
+    ("codebook/usage", "usage", ".1%"),
+    ("codebook/perplexity", "perplexity", ",.0f"),
+    ("optimizer/lr", "lr", ".1e"),
+    ("time/pictures_per_second", "pictures/s", ".0f"),
+    ("validation/psnr", "validation psnr", ".2f"),
+]
+"""Scalars on the console: path, label, format. All of them are in metrics.jsonl."""
+
 
 class RunLog:
     """Writes one line of scalars a call, on the main process only."""
@@ -28,8 +38,10 @@ class RunLog:
         with open(self._path, "a") as file:
             file.write(json.dumps({"step": step, **scalars}) + "\n")
         self._accelerator.log(scalars, step=step)
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in scalars.items())
-        self.console.print(f"[bold]{step}/{self._steps}[/bold]  {shown}", highlight=False)
+        shown = [f"{label} {scalars[name]:{form}}" for name, label, form in SHOWN if name in scalars]
+        self.console.print(
+            f"[bold]{step:>{len(str(self._steps))}}/{self._steps}[/bold]  {'  '.join(shown)}", highlight=False
+        )
 
     def show_routing(self, rows: list[tuple[str, str, int, int]]) -> None:
         """Print which optimizer takes which parameters."""

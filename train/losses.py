@@ -31,9 +31,7 @@ RECONSTRUCTION_LOSSES = {"l1": absolute_error, "l2": squared_error}
 
 def loss_terms(pixels: Pixels, output: Reconstruction, weights: LossWeights) -> dict[str, Tensor]:
     """Return the named, unweighted terms: the reconstruction losses that have a weight, and all of the quantizer's."""
-    terms = {
-        name: loss(pixels, output.pixels) for name, loss in RECONSTRUCTION_LOSSES.items() if name in weights
-    }
+    terms = {name: loss(pixels, output.pixels) for name, loss in RECONSTRUCTION_LOSSES.items() if name in weights}
     return terms | output.losses
 
 
@@ -48,5 +46,7 @@ def weigh(terms: Mapping[str, Tensor], weights: LossWeights) -> Tensor:
             f"losses.{unused[0]} has a weight, but this model has no such term: its terms are "
             f"{', '.join(sorted({*terms, *RECONSTRUCTION_LOSSES}))}."
         )
-    total = torch.stack([weights[name] * term for name, term in terms.items() if weights[name]])
-    return total.sum()
+    weighed = [weights[name] * term for name, term in terms.items() if weights[name]]
+    if not weighed:
+        raise ValueError("losses has no term with a weight above 0: give one to l1 or l2.")
+    return torch.stack(weighed).sum()

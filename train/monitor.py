@@ -22,24 +22,20 @@ class CodebookMonitor:
         )
         self._distortion = torch.zeros((), device=accelerator.device)
         self._steps = 0
+        self._revived = 0
 
-    def observe(self, output: Reconstruction) -> None:
-        """Count the tokens of one step; nothing is read back from the device."""
+    def observe(self, output: Reconstruction, revived: int = 0) -> None:
+        """Count the tokens of one step, and the codes that were revived in it; nothing is read from the device."""
         self._counts += count_tokens(output.tokens, self._quantizer.vocab_size)
         self._distortion += distortion(self._quantizer.project(output.latent.detach()), output.quantized)
         self._steps += 1
-
-    def counts(self) -> Tensor:
-        """Return the counts `q k` of the window so far, added over all processes."""
-        reduced = self._accelerator.reduce(self._counts, reduction="sum")
-        assert isinstance(reduced, Tensor)
-        return reduced
+        self._revived += revived
 
     def summarise(self) -> dict[str, float]:
         """Return the window's statistics by log path and begin a new window; every process must call it."""
-        counts = self.counts()
+        counts = self._accelerator.reduce(self._counts, reduction="sum")
         mean_distortion = self._accelerator.reduce(self._distortion / max(1, self._steps), reduction="mean")
-        assert isinstance(mean_distortion, Tensor)
+        assert isinstance(counts, Tensor) and isinstance(mean_distortion, Tensor)
         usages = codebook_usage(counts)
         values = {
             "codebook/usage": sum(usage.usage for usage in usages) / len(usages),
@@ -47,16 +43,18 @@ class CodebookMonitor:
             "codebook/dead": sum(usage.dead for usage in usages) / len(usages),
             "codebook/distortion": float(mean_distortion),
             "codebook/tokens": int(counts[0].sum()),
+            "codebook/revived": self._revived,
         }
         self._counts.zero_()
         self._distortion.zero_()
-        self._steps = 0
+        self._steps = self._revived = 0
         return values
 
     def state_dict(self) -> dict[str, Any]:
-        return {"counts": self._counts, "distortion": self._distortion, "steps": self._steps}
+        return {"counts": self._counts, "distortion": self._distortion, "steps": self._steps, "revived": self._revived}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._counts.copy_(state["counts"])
         self._distortion.copy_(state["distortion"])
         self._steps = state["steps"]
+        self._revived = state["revived"]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def orthogonalize(
-    matrix: Tensor,
+    G: Tensor,  # noqa: N803 (timm's name, the arguments stand in its function's place)
     steps: int,
     coefficients: list[tuple[float, float, float]],
     eps: float = 1e-7,
@@ -23,13 +23,13 @@ def orthogonalize(
     dtype: torch.dtype = torch.float32,
     scale_eps: bool = False,
 ) -> Tensor:
-    """Return U V^T of `matrix` = U S V^T as nearly as `steps` quintic steps with `coefficients` (a, b, c) bring it.
+    """Return U V^T of G = U S V^T as nearly as `steps` quintic steps with `coefficients` (a, b, c) bring it.
 
-    `matrix` is `m n` or a batch of them; the last triple is repeated when there are more steps than triples.
+    `G` is `m n` or a batch of them; the last triple is repeated when there are more steps than triples.
     """
     assert not scale_eps, "scaled damping is not offered by vistok's optimizer config"
-    transposed = matrix.shape[-2] > matrix.shape[-1]
-    wide = (matrix.mT if transposed else matrix).to(dtype)
+    transposed = G.shape[-2] > G.shape[-1]
+    wide = (G.mT if transposed else G).to(dtype)
     wide = wide / (wide.norm(dim=(-2, -1), keepdim=True) * safety_factor).clamp_min(eps)
     gram = wide @ wide.mT
     identity = torch.eye(gram.shape[-1], dtype=dtype, device=gram.device)

@@ -24,7 +24,9 @@ class RuleConfig(Config):
 
 
 DEFAULT_RULES = [
-    RuleConfig(pattern=r"(encoder|decoder)\.(levels|middle)\..*\.(conv\d?|shortcut|query|key|value|out)\.weight", use="muon"),
+    RuleConfig(
+        pattern=r"(encoder|decoder)\.(levels|middle)\..*\.(conv\d?|shortcut|query|key|value|out)\.weight", use="muon"
+    ),
     RuleConfig(pattern=r"(encoder|decoder)\.conv_(in|out)\.weight", use="adamw"),
     RuleConfig(pattern=r"quantizer_(in|out)\.weight", use="adamw"),
     RuleConfig(pattern=r"quantizer\..*", use="adamw", decay=False),

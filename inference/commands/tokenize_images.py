@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ...images.preprocessing import to_pixels
+from ...terminal import WORK_FAILED, one_sentence
 from ...tokenizer.usage import codebook_usage
 from ..api import DEFAULT_MODEL, Tokenizer, load
 from ..forward import Encode, agreement, fast_encode
@@ -19,7 +20,6 @@ from ..pipeline import Totals, first_pictures, tokenize_shards
 from ..plan import Plan, plan_shards
 from ..preview import write_preview
 from ..shards import Manifest, read_manifest, remove_shards, token_dtype, write_manifest
-from .errors import WORK_FAILED, one_sentence
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 console = Console(highlight=False)
@@ -68,7 +68,9 @@ def tokenize_images(
         int | None, typer.Option(min=1, help="Threads that read pictures.", show_default="one a core")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="cuda if there is one")] = None,
-    fast: Annotated[bool, typer.Option("--fast", help="Faster arithmetic; says how many tokens stay the same.")] = False,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Faster arithmetic; says how many tokens stay the same.")
+    ] = False,
     shard_size: Annotated[int, typer.Option(min=1, help="Pictures in a shard, where the input is not a shard.")] = 1000,
     on_error: Annotated[OnError, typer.Option(help="A broken picture: note it and go on, or stop.")] = OnError.SKIP,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the token shards in --out first.")] = False,
@@ -178,13 +180,15 @@ def _summary(totals: Totals, plan: Plan, manifest: Manifest, out: Path) -> None:
     ]
     if plan.passed_over:
         lines.append(f"other files {plan.passed_over} passed over, their endings are not those of pictures")
-    for number, usage in enumerate(codebook_usage(totals.counts)):
+    for number, usage in enumerate(codebook_usage(totals.counts) if totals.pictures else []):
         which = f" {number}" if len(totals.counts) > 1 else ""
         lines.append(
             f"codebook{which}    usage {usage.usage:.1%}, perplexity {usage.perplexity:,.0f} of {manifest.vocab_size:,} codes "
             f"over {int(totals.counts[number].sum()):,} tokens"
         )
-    lines.append(f"in {out}: {manifest.pictures} pictures in {manifest.shards} shards, {manifest.failures} failures listed")
+    lines.append(
+        f"in {out}: {manifest.pictures} pictures in {manifest.shards} shards, {manifest.failures} failures listed"
+    )
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
     for failure in totals.failures[:SHOWN_FAILURES]:

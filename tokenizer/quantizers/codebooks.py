@@ -116,6 +116,7 @@ class ProjectedCodebook(Codebook):
 
     @torch.no_grad()
     def replace(self, numbers: CodeNumbers, vectors: Vectors) -> None:
-        offset = 0 if self.projection.bias is None else self.projection.bias.float()
-        solved = torch.linalg.lstsq(self.projection.weight.float(), (vectors.float() - offset).T).solution
-        self.basis[numbers] = solved.T
+        # The basis that the projection takes to `vectors`; in float64, for the projection may be close to singular.
+        offset = 0 if self.projection.bias is None else self.projection.bias.double()
+        solved = torch.linalg.lstsq(self.projection.weight.double(), (vectors.double() - offset).T).solution
+        self.basis[numbers] = solved.T.float()

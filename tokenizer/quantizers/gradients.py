@@ -15,7 +15,7 @@ NEARLY_OPPOSITE = 1e-4
 
 def straight_through(latent: Vectors, codes: Vectors) -> Vectors:
     """Copy the gradient: G = I (straight-through estimator, arXiv 1711.00937)."""
-    return _with_gradient_of(codes, latent)
+    return with_gradient_of(codes, latent)
 
 
 def rotation(latent: Vectors, codes: Vectors) -> Vectors:
@@ -37,9 +37,10 @@ def rotation(latent: Vectors, codes: Vectors) -> Vectors:
     along_bisector = (latent * bisector).sum(dim=-1, keepdim=True)
     along_latent = (latent * latent_unit).sum(dim=-1, keepdim=True)
     rotated = scale * (latent - 2 * along_bisector * bisector + 2 * along_latent * code_unit)
-    return _with_gradient_of(codes, torch.where(undefined, latent, rotated))
+    return with_gradient_of(codes, torch.where(undefined, latent, rotated))
 
 
-def _with_gradient_of(value: Tensor, carrier: Tensor) -> Tensor:
+def with_gradient_of(value: Tensor, carrier: Tensor) -> Tensor:
+    """Return exactly `value` with the gradient of `carrier`, both of one shape."""
     # carrier - carrier.detach() is exactly 0, so the sum is exactly `value`; z + (q - z) would round.
     return value.detach() + (carrier - carrier.detach())

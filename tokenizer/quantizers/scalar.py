@@ -12,7 +12,7 @@ from torch import Tensor
 from ..config import Config
 from ..shapes import Latent, Tokens
 from .base import Quantized, Quantizer, check_latent, check_tokens
-from .gradients import straight_through
+from .gradients import with_gradient_of
 
 MARGIN = 1e-3
 
@@ -52,7 +52,9 @@ class FiniteScalarQuantizer(Quantizer):
         self.dim = len(levels)
         self.vocab_size = math.prod(levels)
         if self.vocab_size >= 2**63:
-            raise ValueError(f"levels make {self.vocab_size} codes, but a token is an int64: give fewer or smaller levels.")
+            raise ValueError(
+                f"levels make {self.vocab_size} codes, but a token is an int64: give fewer or smaller levels."
+            )
         half_width = [(level - 1) * (1 - MARGIN) / 2 for level in levels]
         offset = [0.5 if level % 2 == 0 else 0.0 for level in levels]
         self._constant("half_width", half_width)
@@ -70,7 +72,7 @@ class FiniteScalarQuantizer(Quantizer):
             rounded = bounded.detach().round()
             digits = rounded.long() + self.sizes // 2
             tokens = (digits * self.basis).sum(dim=1, keepdim=True)
-            quantized = straight_through(bounded / self.divisor, rounded / self.divisor)
+            quantized = with_gradient_of(rounded / self.divisor, bounded / self.divisor)
         return Quantized(quantized, tokens, {})
 
     def lookup(self, tokens: Tokens) -> Latent:

@@ -81,9 +81,9 @@ class VectorQuantizer(Quantizer):
     @torch.no_grad()
     def folded(self) -> tuple[Config, Quantizer]:
         config = VQConfig(dim=self.dim, codebook_size=self.vocab_size, similarity=self.config.similarity)
-        plain = config.build()
-        plain.codebook.table.copy_(self.codebook.codes())
-        return config, plain.eval()
+        codebook = LearnedCodebook(self.vocab_size, self.dim, scale=1.0)
+        codebook.table.copy_(self.codebook.codes())
+        return config, VectorQuantizer(config, codebook).eval()
 
     def _vectors(self, latent: Latent) -> Vectors:
         return normalise(rearrange(latent.float(), "b d y x -> (b y x) d"), self.config.similarity)

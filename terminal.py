@@ -1,4 +1,4 @@
-"""What all commands do with errors: one sentence, exit code 2 for a wrong call and 1 for failed work."""
+"""What all commands share: errors become one sentence, with exit code 2 for a wrong call and 1 for failed work."""
 
 import errno
 import sys
@@ -24,7 +24,7 @@ def one_sentence(command: str, debug: bool) -> Iterator[None]:
         print(f"{command}: {_sentence(error)}", file=sys.stderr)
         raise typer.Exit(WRONG_CALL if isinstance(error, ValueError) else WORK_FAILED) from None
     except KeyboardInterrupt:
-        print(f"{command}: interrupted; the same command goes on from the last whole shard.", file=sys.stderr)
+        print(f"{command}: interrupted; the same command goes on from what is whole.", file=sys.stderr)
         raise typer.Exit(WORK_FAILED) from None
 
 

@@ -1,0 +1,121 @@
+"""Pictures of every kind become upright RGB, or a reason."""
+
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from samples import noise_image, picture_bytes
+from vistok.images.opening import MAX_PIXELS, PictureError, open_picture
+
+
+def colour_of(content):
+    image = open_picture(content)
+    assert image.mode == "RGB"
+    return np.asarray(image).reshape(-1, 3).mean(axis=0).round().astype(int).tolist()
+
+
+RED = Image.new("RGB", (20, 10), (250, 10, 10))
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "PPM"])
+def test_lossless_formats_are_read_exactly(form):
+    image = noise_image(13, 7)
+    assert np.array_equal(np.asarray(open_picture(picture_bytes(image, form))), np.asarray(image))
+
+
+@pytest.mark.parametrize("form", ["JPEG", "WEBP", "GIF"])
+def test_other_formats_keep_the_colour(form):
+    assert colour_of(picture_bytes(RED, form)) == pytest.approx([250, 10, 10], abs=6)
+
+
+def test_colour_models_are_converted():
+    assert colour_of(picture_bytes(RED.convert("P"), "PNG")) == pytest.approx([250, 10, 10], abs=6)
+    assert colour_of(picture_bytes(Image.new("L", (4, 4), 99), "PNG")) == [99, 99, 99]
+    assert colour_of(picture_bytes(Image.new("1", (4, 4), 1), "PNG")) == [255, 255, 255]
+    assert colour_of(picture_bytes(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG")) == pytest.approx(
+        [255, 0, 0], abs=6
+    )
+
+
+@pytest.mark.parametrize(("value", "grey"), [(0, 0), (32768, 128), (65535, 255), (256, 1)])
+def test_sixteen_bits_are_scaled_not_clipped(value, grey):
+    image = Image.fromarray(np.full((4, 4), value, dtype=np.uint16))
+    assert colour_of(picture_bytes(image, "PNG")) == [grey] * 3
+    assert colour_of(picture_bytes(image, "TIFF")) == [grey] * 3
+
+
+def test_transparency_is_blended_onto_white():
+    clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    for image in (clear, clear.convert("LA"), clear.quantize()):
+        assert colour_of(picture_bytes(image, "PNG")) == [255, 255, 255]
+    assert colour_of(picture_bytes(Image.new("RGBA", (4, 4), (0, 0, 0, 128)), "PNG")) == [127, 127, 127]
+    assert np.asarray(open_picture(picture_bytes(clear, "PNG"), background=(1, 2, 3)))[0, 0].tolist() == [1, 2, 3]
+
+
+def test_first_frame_of_an_animation():
+    frames = [Image.new("RGB", (6, 6), colour) for colour in ("red", "blue")]
+    content = picture_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert colour_of(content) == pytest.approx([255, 0, 0], abs=2)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation):
+    upright = noise_image(12, 8)
+    turn = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # the transpose that undoes what the camera did
+    stored = upright
+    if orientation > 1:
+        undo = Image.Transpose(turn[orientation])
+        stored = upright.transpose(undo)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    shown = open_picture(picture_bytes(stored, "PNG", exif=exif))
+    assert np.array_equal(np.asarray(shown), np.asarray(upright))
+
+
+@pytest.mark.parametrize("size", [(1, 40), (40, 1), (1, 1)])
+def test_one_pixel_wide(size):
+    assert open_picture(picture_bytes(noise_image(*size), "PNG")).size == size
+
+
+def bomb():
+    """A PNG of a few bytes that claims 40,000 x 40,000 pixels."""
+    content = bytearray(picture_bytes(Image.new("1", (1, 1)), "PNG"))
+    content[16:24] = (40_000).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    return bytes(content)
+
+
+JPEG = picture_bytes(noise_image(64, 64), "JPEG")
+PNG = picture_bytes(noise_image(64, 64), "PNG")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"hello, world", "not a picture of a known format"),
+        (JPEG[: len(JPEG) // 2], "broken picture: "),
+        (PNG[: len(PNG) // 2], "broken picture: "),
+        (JPEG[:10], "broken picture: |not a picture of a known format"),
+        (bomb(), f"more than {MAX_PIXELS} pixels"),
+        (b"<svg></svg>", "not a picture of a known format"),
+    ],
+    ids=["empty", "text", "half a jpeg", "half a png", "jpeg header", "bomb", "svg"],
+)
+def test_what_cannot_be_used_has_a_reason(content, reason):
+    with pytest.raises(PictureError, match=reason):
+        open_picture(content)
+
+
+def test_random_damage_never_escapes_as_another_error():
+    generator = np.random.default_rng(0)
+    for original in (JPEG, PNG, picture_bytes(noise_image(40, 40), "TIFF"), picture_bytes(noise_image(40, 40), "WEBP")):
+        for _ in range(60):
+            content = bytearray(original)
+            for place in generator.integers(0, len(content), 8):
+                content[place] = generator.integers(0, 256)
+            try:
+                assert open_picture(bytes(content)).mode == "RGB"
+            except PictureError as error:
+                assert str(error)

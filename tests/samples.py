@@ -1,0 +1,45 @@
+"""Small tokenizers and pictures that the tests share."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from vistok.tokenizer.convolutional import ConvolutionalConfig
+from vistok.tokenizer.model import VisualTokenizer, build_tokenizer
+from vistok.tokenizer.quantizers import parse_quantizer
+
+PHOTOS = Path(__file__).parent / "photos"
+
+ARCHITECTURE = ConvolutionalConfig.model_validate(
+    {
+        "stem": 4,
+        "norm": "pixel",
+        "resampling": "shuffle",
+        "latent_channels": 8,
+        "encoder": {"channels": [16, 16], "blocks": [1, 1], "middle": False},
+        "decoder": {"channels": [16, 16], "blocks": [1, 1], "middle": False},
+    }
+)
+"""An f8 autoencoder that runs in a millisecond."""
+
+
+def small_tokenizer(quantizer: dict[str, object] | None = None, seed: int = 0) -> VisualTokenizer:
+    torch.manual_seed(seed)
+    model = build_tokenizer(ARCHITECTURE, parse_quantizer(quantizer or {"name": "vq", "dim": 4, "codebook_size": 300}))
+    for parameter in model.parameters():  # blocks that end in zeros would hide mistakes in them
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def picture_bytes(image: Image.Image, form: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def noise_image(width: int, height: int, seed: int = 0) -> Image.Image:
+    """A picture without any regularity, so that a shift or a flip is seen."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))

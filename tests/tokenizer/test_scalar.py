@@ -1,0 +1,54 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from vistok.tokenizer.quantizers import build_quantizer
+
+
+def enumerated(levels):
+    """All codes of the paper in the order of its packing (first channel fastest), in float64."""
+    values = [[(step - level // 2) / (level // 2) for step in range(level)] for level in levels]
+    return np.array([tuple(reversed(code)) for code in itertools.product(*reversed(values))])
+
+
+@pytest.mark.parametrize("levels", [[2], [3], [5, 4], [8, 5, 3], [2, 3, 4, 5]])
+def test_codes_are_the_enumerated_grid(levels):
+    quantizer = build_quantizer({"name": "fsq", "levels": levels})
+    codes = quantizer.lookup(torch.arange(quantizer.vocab_size).reshape(1, 1, 1, -1))
+    assert np.allclose(codes[0, :, 0].T.numpy(), enumerated(levels))
+
+
+@pytest.mark.parametrize("level", range(2, 17))
+def test_every_level_is_reached_and_the_bound_is_the_papers(level):
+    quantizer = build_quantizer({"name": "fsq", "levels": [level]})
+    latent = torch.linspace(-12, 12, 20_001).reshape(1, 1, 1, -1)
+    tokens = quantizer(latent).tokens.flatten()
+    z = latent.double().flatten().numpy()
+    half = (level - 1) * (1 - 1e-3) / 2
+    offset = 0.5 if level % 2 == 0 else 0.0
+    bounded = np.tanh(z + np.tan(offset / half)) * half - offset
+    clear = np.abs(bounded - np.floor(bounded) - 0.5) > 1e-4
+    assert clear.mean() > 0.99
+    assert (tokens.numpy()[clear] == np.rint(bounded[clear]) + level // 2).all()
+    assert tokens.unique().tolist() == list(range(level))
+
+
+def test_packing_is_exact_above_two_to_the_24():
+    levels = [16] * 8  # 2 ** 32 codes
+    quantizer = build_quantizer({"name": "fsq", "levels": levels})
+    tokens = torch.randint(0, 2**32, (1, 1, 1, 2000), generator=torch.Generator().manual_seed(0))
+    codes = quantizer.lookup(tokens)
+    digits = (codes[0, :, 0] * 8 + 8).round().long().tolist()
+    packed = [sum(digit * 16**place for place, digit in enumerate(row)) for row in zip(*digits, strict=True)]
+    assert packed == tokens.flatten().tolist()
+    in_float32 = torch.tensor(packed).float().long()
+    assert (in_float32 != tokens.flatten()).any(), "packing in float32 would have passed this test"
+
+
+def test_gradient_is_that_of_the_bound():
+    quantizer = build_quantizer({"name": "fsq", "levels": [8, 5]})
+    latent = torch.randn(1, 2, 3, 3, requires_grad=True)
+    found = torch.autograd.grad(quantizer(latent).latent.sum(), latent)[0]
+    expected = torch.autograd.grad(quantizer.project(latent).sum(), latent)[0]
+    assert torch.allclose(found, expected)

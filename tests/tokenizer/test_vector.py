@@ -1,0 +1,96 @@
+"""What vector quantizers learn from: losses, projections, moving averages."""
+
+import pytest
+import torch
+from einops import rearrange
+from vistok.tokenizer.quantizers import build_quantizer
+
+
+def build(name, **more):
+    torch.manual_seed(0)
+    return build_quantizer({"name": name, "dim": 5, "codebook_size": 30, **more})
+
+
+@pytest.mark.parametrize("gradient", ["straight_through", "rotation"])
+def test_losses_are_those_of_the_paper_and_reach_the_right_side(gradient):
+    quantizer = build("vq", gradient=gradient)
+    latent = torch.randn(2, 5, 3, 3, requires_grad=True)
+    result = quantizer(latent)
+    chosen = quantizer.codebook.table[result.tokens.flatten()]
+    vectors = rearrange(latent, "b d y x -> (b y x) d")
+    expected = (vectors - chosen).square().mean()
+    assert torch.allclose(result.losses["codebook"], expected) and torch.allclose(result.losses["commitment"], expected)
+
+    table = quantizer.codebook.table
+    assert torch.autograd.grad(result.losses["commitment"], table, allow_unused=True, retain_graph=True) == (None,)
+    assert torch.autograd.grad(result.losses["codebook"], latent, allow_unused=True, retain_graph=True) == (None,)
+    pull = torch.autograd.grad(result.losses["codebook"], table, retain_graph=True)[0]
+    assert pull.abs().sum() > 0
+    push = torch.autograd.grad(result.losses["commitment"], latent)[0]
+    assert torch.allclose(rearrange(push, "b d y x -> (b y x) d"), 2 * (vectors - chosen) / vectors.numel(), atol=1e-7)
+
+
+def test_moving_average_has_no_codebook_loss():
+    assert set(build("ema")(torch.randn(1, 5, 2, 2)).losses) == {"commitment"}
+
+
+def test_simvq_step_moves_every_code_as_the_formula_says():
+    # dE = -eta Q Q^T G for the projection alone (https://kexue.fm/archives/10519), G the gradient by the codes.
+    quantizer = build("simvq", bias=False)
+    latent = torch.randn(1, 5, 1, 3)
+    codes = quantizer.codes()
+    codes.retain_grad()
+    before = codes.detach().clone()
+    numbers = quantizer(latent).tokens.flatten()
+    vectors = rearrange(latent, "b d y x -> (b y x) d")
+    by_codes = torch.zeros_like(before)
+    by_codes.index_add_(0, numbers, 2 * (before[numbers] - vectors) / vectors.numel())
+    quantizer(latent).losses["codebook"].backward()
+    rate = 0.1
+    with torch.no_grad():
+        weight = quantizer.codebook.projection.weight
+        weight -= rate * weight.grad
+    moved = quantizer.codes().detach() - before
+    basis = quantizer.codebook.basis
+    assert torch.allclose(moved, -rate * basis @ basis.T @ by_codes, atol=1e-6)
+    assert (moved.abs().sum(dim=1) > 0).all(), "a code that was not selected stayed where it was"
+
+
+def test_simvq_basis_is_saved_but_not_trained():
+    quantizer = build("simvq")
+    assert "codebook.basis" in quantizer.state_dict()
+    assert "codebook.basis" not in dict(quantizer.named_parameters())
+
+
+def test_moving_average_follows_its_formula():
+    quantizer = build("ema", decay=0.9)
+    book = quantizer.codebook
+    counts, sums = book.counts.double().clone(), book.sums.double().clone()
+    latent = torch.randn(2, 5, 4, 4)
+    result = quantizer(latent)
+    vectors = rearrange(latent, "b d y x -> (b y x) d").double()
+    for code in range(30):
+        members = vectors[result.tokens.flatten() == code]
+        counts[code] = 0.9 * counts[code] + 0.1 * len(members)
+        sums[code] = 0.9 * sums[code] + 0.1 * members.sum(dim=0)
+    smoothed = (counts + 1e-5) / (counts.sum() + 30e-5) * counts.sum()
+    assert torch.allclose(book.table.double(), sums / smoothed[:, None], atol=1e-5)
+
+
+@pytest.mark.parametrize("still", ["eval", "no_grad"])
+def test_moving_average_stands_still_outside_training(still):
+    quantizer = build("ema")
+    before = quantizer.codebook.table.clone()
+    if still == "eval":
+        quantizer.eval()(torch.randn(1, 5, 2, 2))
+    else:
+        with torch.no_grad():
+            quantizer(torch.randn(1, 5, 2, 2))
+    assert torch.equal(quantizer.codebook.table, before)
+
+
+def test_two_forwards_before_one_backward():
+    quantizer = build("ema")
+    latent = torch.randn(1, 5, 2, 2, requires_grad=True)
+    (quantizer(latent).latent.sum() + quantizer(latent).latent.sum()).backward()
+    assert torch.equal(latent.grad, torch.full_like(latent, 2.0))

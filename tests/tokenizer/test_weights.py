@@ -1,0 +1,96 @@
+import json
+import shutil
+
+import pytest
+import torch
+from samples import ARCHITECTURE, small_tokenizer
+from vistok.tokenizer.preprocessing import PreprocessingConfig
+from vistok.tokenizer.weights import fingerprint, load_tokenizer, save_tokenizer
+
+QUANTIZERS = [
+    {"name": "vq", "dim": 4, "codebook_size": 50},
+    {"name": "ema", "dim": 4, "codebook_size": 50, "similarity": "cosine"},
+    {"name": "simvq", "dim": 4, "codebook_size": 50, "gradient": "rotation"},
+    {"name": "fsq", "levels": [7, 5]},
+]
+PREPROCESSING = PreprocessingConfig(size=64)
+
+
+@pytest.mark.parametrize("quantizer", QUANTIZERS, ids=lambda values: values["name"])
+def test_tokens_and_pictures_survive_the_folder(tmp_path, quantizer):
+    model = small_tokenizer(quantizer).eval()
+    save_tokenizer(tmp_path, model, ARCHITECTURE, PREPROCESSING, "# card")
+    loaded = load_tokenizer(tmp_path).model
+    pixels = torch.rand(2, 3, 64, 64) * 2 - 1
+    tokens = model.encode(pixels)
+    assert torch.equal(loaded.encode(pixels), tokens)
+    assert torch.equal(loaded.quantizer.lookup(tokens), model.quantizer.lookup(tokens))
+    assert torch.equal(loaded.decode(tokens), model.decode(tokens))
+    assert (tmp_path / "README.md").read_text() == "# card"
+
+
+def test_half_precision_storage_rounds_once(tmp_path):
+    model = small_tokenizer()
+    save_tokenizer(tmp_path / "a", model, ARCHITECTURE, PREPROCESSING, "", dtype=torch.float16)
+    first, config = load_tokenizer(tmp_path / "a")
+    save_tokenizer(tmp_path / "b", first, ARCHITECTURE, PREPROCESSING, "", dtype=torch.float16)
+    second, _ = load_tokenizer(tmp_path / "b")
+    assert fingerprint(first, config) == fingerprint(second, config)
+
+
+def test_fingerprint_covers_what_decides_the_tokens_and_nothing_else(tmp_path):
+    config = save_tokenizer(tmp_path, small_tokenizer(), ARCHITECTURE, PREPROCESSING, "")
+
+    def changed(part):
+        model, _ = load_tokenizer(tmp_path)
+        with torch.no_grad():
+            next(iter(getattr(model, part).parameters())).flatten()[0] += 1e-3
+        return fingerprint(model, config)
+
+    model, _ = load_tokenizer(tmp_path)
+    plain = fingerprint(model, config)
+    assert changed("decoder") == plain and changed("quantizer_out") == plain
+    assert len({plain, changed("encoder"), changed("quantizer_in"), changed("quantizer")}) == 4
+    lanczos = config.model_copy(update={"preprocessing": PreprocessingConfig(size=64, resampling="lanczos")})
+    assert fingerprint(model, lanczos) != plain
+
+
+@pytest.fixture
+def folder(tokenizer_folder, tmp_path):
+    return shutil.copytree(tokenizer_folder, tmp_path / "copy")
+
+
+def edit_config(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_damaged_folders_are_one_sentence(folder):
+    with pytest.raises(ValueError, match=r"nowhere is not a tokenizer folder: it has no config.json"):
+        load_tokenizer(folder / "nowhere")
+    edit_config(folder, format_version=99)
+    with pytest.raises(ValueError, match=r"has format_version 99, but this vistok reads 1"):
+        load_tokenizer(folder)
+    edit_config(folder, format_version=1, quantizer={"name": "vq", "dim": 4, "codebook_size": 7})
+    with pytest.raises(ValueError, match=r"quantizer.codebook.table is \(300, 4\), not \(7, 4\)"):
+        load_tokenizer(folder)
+    edit_config(folder, quantizer={"name": "fsq", "levels": [3, 3, 3, 3]})
+    with pytest.raises(ValueError, match=r"quantizer.codebook.table is missing from the config"):
+        load_tokenizer(folder)
+    edit_config(folder, surprise=1)
+    with pytest.raises(ValueError, match=r"surprise is not a known key"):
+        load_tokenizer(folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    edit_config(folder)
+    (folder / "config.json").write_text(
+        (folder / "config.json").read_text().replace('"surprise": 1', '"format_version": 1')
+    )
+    with pytest.raises(ValueError, match=r"model.safetensors is damaged"):
+        load_tokenizer(folder)
+    weights.unlink()
+    with pytest.raises(ValueError, match=r"it has no model.safetensors"):
+        load_tokenizer(folder)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"config.json is not JSON"):
+        load_tokenizer(folder)

@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from vistok.train.config import read_config, write_config
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+DEBUG = CONFIGS / "debug.yaml"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_config_is_valid_and_survives_being_written(path, tmp_path):
+    config = read_config(path)
+    write_config(config, tmp_path / "resolved.yaml")
+    assert read_config(tmp_path / "resolved.yaml") == config
+
+
+def test_overrides_replace_values():
+    config = read_config(
+        DEBUG, ["optimizer.lr=1e-3", "run.steps=7", "model.quantizer.codebook_size=64", "data.train=[a, b]"]
+    )
+    assert (config.optimizer.lr, config.run.steps, config.model.quantizer.codebook_size) == (1e-3, 7, 64)
+    assert [source.path for source in config.data.train] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("run.step=3", r"run.step is not a known key: did you mean 'steps'\? choose from"),
+        ("optimiser.lr=3", r"optimiser is not a known key: did you mean 'optimizer'"),
+        ("run.steps=many", r"run.steps is 'many', but must be: input should be a valid integer"),
+        ("run.steps=0", r"run.steps is 0, but must be: input should be greater than or equal to 1"),
+        ("model.quantizer.name=vqq", r"model.quantizer.name 'vqq' is not a known quantizer: did you mean 'vq'"),
+        (
+            "model.quantizer.codebooksize=3",
+            r"model.quantizer.codebooksize is not a known key: did you mean 'codebook_size'",
+        ),
+        ("optimizer.lr=.nan", r"optimizer.lr is nan, but must be: input should be a finite number"),
+        ("run.steps", r"Override 'run.steps' is not of the form section.key=value"),
+        ("run.steps.more=1", r"Override 'run.steps.more=1' goes through 'steps', which is a value"),
+        ("data.train=[]", r"data.train is \[\], but must be"),
+        ("data.train=[{pth: a}]", r"data.train.0.(path is missing|pth is not a known key)"),
+        ("losses.l2=-1", r"losses.l2 is -1, but must be"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence(override, message):
+    with pytest.raises(ValueError, match=message):
+        read_config(DEBUG, [override])
+
+
+def test_a_wrong_file_is_one_sentence(tmp_path):
+    with pytest.raises(ValueError, match="nothing.yaml is not a file: give the path of a YAML config"):
+        read_config(tmp_path / "nothing.yaml")
+    path = tmp_path / "bad.yaml"
+    path.write_text("run: [")
+    with pytest.raises(ValueError, match="bad.yaml is not YAML"):
+        read_config(path)
+    path.write_text("- 1")
+    with pytest.raises(ValueError, match="bad.yaml holds a list, but a config is a mapping"):
+        read_config(path)
+    path.write_text(yaml.safe_dump({"run": {"steps": 3}}))
+    with pytest.raises(ValueError, match="(run.out|data) is missing: set it to a (run folder|data section)"):
+        read_config(path)

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+import torch
+from samples import noise_image
+from vistok.tokenizer.config import parse_config
+from vistok.train.data import BLOCK, DataConfig, Mixture, TrainingCrops, training_batches
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    for number in range(7):
+        noise_image(40 + number, 36, seed=number).save(tmp_path / f"{number}.png")
+    return str(tmp_path)
+
+
+def config(pictures, **more):
+    return parse_config(DataConfig, {"train": pictures, "size": 32, "batch_size": 4, "workers": 0, **more})
+
+
+def test_shares_hold_exactly_over_a_block():
+    mixture = Mixture([50, 80], [3, 1], seed=0)
+    sources = [mixture.place(position).source for position in range(2 * BLOCK)]
+    assert np.bincount(sources).tolist() == [2 * BLOCK * 3 // 4, 2 * BLOCK // 4]
+
+
+def test_every_picture_once_an_epoch_in_a_new_order():
+    mixture = Mixture([50, 80], [3, 1], seed=0)
+    seen = [place.picture for place in map(mixture.place, range(3 * BLOCK)) if place.source == 1]
+    epochs = [seen[start : start + 80] for start in range(0, len(seen) - 79, 80)]
+    assert len(epochs) > 20
+    assert all(sorted(epoch) == list(range(80)) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+
+
+def test_a_place_is_a_pure_function_of_seed_and_position():
+    forward, backward = Mixture([9, 4], [1, 2], seed=3), Mixture([9, 4], [1, 2], seed=3)
+    positions = list(range(0, 20_000, 117))
+    assert [forward.place(p) for p in positions] == [backward.place(p) for p in reversed(positions)][::-1]
+    assert [Mixture([9, 4], [1, 2], seed=4).place(p) for p in positions] != [forward.place(p) for p in positions]
+
+
+def batches(config, start=0, steps=6, rank=0, world=1):
+    return list(training_batches(config, 5, start, steps, rank, world))
+
+
+def test_a_run_that_is_taken_up_sees_what_it_would_have_seen(pictures):
+    whole = batches(config(pictures))
+    late = batches(config(pictures), start=4)
+    assert len(late) == 2 and all(torch.equal(a, b) for a, b in zip(whole[4:], late, strict=True))
+
+
+def test_processes_share_the_batch_of_one(pictures):
+    whole = batches(config(pictures))
+    halves = [batches(config(pictures), rank=rank, world=2) for rank in range(2)]
+    for one, *parts in zip(whole, *halves, strict=True):
+        assert torch.equal(one, torch.cat(parts))
+
+
+def test_worker_processes_change_nothing(pictures):
+    assert all(
+        torch.equal(a, b) for a, b in zip(batches(config(pictures)), batches(config(pictures, workers=2)), strict=True)
+    )
+
+
+def test_crops_are_pieces_of_the_pictures_or_their_mirror_images(pictures):
+    crops = TrainingCrops(config(pictures), seed=0)
+    flipped = 0
+    for position in range(30):
+        crop = crops[position].numpy()
+        picture = np.asarray(
+            noise_image(40 + crops.mixture.place(position).picture, 36, crops.mixture.place(position).picture)
+        )
+        windows = np.lib.stride_tricks.sliding_window_view(picture, (32, 32, 3))[:, :, 0]
+        straight = (windows == crop).all(axis=(2, 3, 4)).any()
+        mirrored = (windows == crop[:, ::-1]).all(axis=(2, 3, 4)).any()
+        assert straight or mirrored
+        flipped += bool(mirrored)
+    assert 5 < flipped < 25
+
+
+def test_short_sides_resize_before_cropping_and_small_pictures_grow(pictures):
+    for sides in ([32], [64], [8]):
+        crops = TrainingCrops(config(pictures, train=[{"path": pictures, "short_sides": sides}]), seed=0)
+        assert crops[0].shape == (32, 32, 3)
+
+
+def test_errors_are_one_sentence(pictures, tmp_path):
+    with pytest.raises(ValueError, match="data.batch_size is 4, but must be a multiple of the 3 processes"):
+        batches(config(pictures), world=3)
+    (tmp_path / "0.png").write_bytes(b"broken")
+    with pytest.raises(ValueError, match=r"0.png cannot be trained on \(not a picture of a known format\)"):
+        batches(config(pictures))

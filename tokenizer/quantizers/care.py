@@ -1,0 +1,54 @@
+"""Care of a codebook: k-means initialisation and the revival of dead codes.
+
+Both are functions of their arguments alone: given the same vectors and a generator in the same state, every process sets the
+same codes. Both go through `Codebook.replace`, which resets the statistics that belong to a code.
+"""
+
+import torch
+from torch import Generator, Tensor
+
+from ..shapes import Codes, Vectors
+from .codebooks import Codebook
+from .nearest import nearest_codes
+
+
+def kmeans(vectors: Vectors, clusters: int, iterations: int, generator: Generator) -> Codes:
+    """Return centres after Lloyd's algorithm from randomly chosen vectors; an empty cluster moves to a random vector.
+
+    `generator` lives on the CPU. Raises ValueError when there are fewer vectors than clusters.
+    """
+    if len(vectors) < clusters:
+        raise ValueError(f"k-means got {len(vectors)} vectors for {clusters} codes: give at least one vector a code.")
+    vectors = vectors.detach().float()
+    centres = _sample(vectors, clusters, generator)
+    for _ in range(iterations):
+        numbers = nearest_codes(vectors, centres)
+        counts = torch.bincount(numbers, minlength=clusters)
+        sums = torch.zeros_like(centres).index_add_(0, numbers, vectors)
+        empty = counts == 0
+        centres = sums / counts.clamp_min(1).unsqueeze(1)
+        centres[empty] = _sample(vectors, int(empty.sum()), generator)
+    return centres
+
+
+def initialise_codes(codebook: Codebook, vectors: Vectors, iterations: int, generator: Generator) -> None:
+    """Set all codes to k-means centres of `vectors`."""
+    centres = kmeans(vectors, len(codebook.codes()), iterations, generator)
+    codebook.replace(torch.arange(len(centres), device=centres.device), centres)
+
+
+def revive_codes(codebook: Codebook, counts: Tensor, vectors: Vectors, generator: Generator) -> Tensor:
+    """Set the codes that `counts` (` k`) says are unused to random vectors, and return their numbers.
+
+    The caller must also clear what its optimizer remembers of them. With fewer vectors than dead codes, as many codes
+    as there are vectors are revived.
+    """
+    dead = (counts == 0).nonzero().flatten()[: len(vectors)]
+    if len(dead):
+        codebook.replace(dead, _sample(vectors.detach().float(), len(dead), generator))
+    return dead
+
+
+def _sample(vectors: Vectors, count: int, generator: Generator) -> Codes:
+    chosen = torch.randperm(len(vectors), generator=generator)[:count]
+    return vectors[chosen.to(vectors.device)]
