@@ -5,6 +5,7 @@ Exact: float32, always in batches of one shape, so that the tokens of a picture 
 Fast: channels-last, bfloat16 where the processor multiplies it natively, compiled when the work is long enough to pay.
 """
 
+import copy
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -37,7 +38,7 @@ def exact_encode(model: VisualTokenizer, device: torch.device) -> Encode:
 def fast_encode(model: VisualTokenizer, device: torch.device, pictures: int) -> Encode:
     """Return a function from pixels to tokens (on the CPU) that may differ from the exact one in a few tokens."""
     half = device.type != "cpu" or cpu_multiplies_bfloat16()
-    model = model.to(memory_format=torch.channels_last)
+    model = copy.deepcopy(model).to(memory_format=torch.channels_last)
     inner = torch.compile(model.encode) if pictures >= COMPILING_PAYS else model.encode
 
     def encode(pixels: Pixels) -> Tokens:

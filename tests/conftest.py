@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from samples import ARCHITECTURE, small_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.tokenizer.weights import save_tokenizer

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+
 from vistok.tokenizer.convolutional import ConvolutionalConfig
 from vistok.tokenizer.model import VisualTokenizer, build_tokenizer
 from vistok.tokenizer.quantizers import parse_quantizer

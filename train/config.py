@@ -36,6 +36,8 @@ class RunConfig(Config):
     """Steps between checkpoints."""
     keep_checkpoints: Annotated[int, Field(ge=1)] = 2
     """Newest checkpoints that are kept."""
+    export_precision: Literal["float32", "float16"] = "float32"
+    """Type that the exported weights are stored in; the tokenizer computes in float32 either way."""
     validate_every: Annotated[int, Field(ge=1)] = 1000
     """Steps between validations, when data.val is given."""
     weight_average: Annotated[float, Field(ge=0, lt=1)] = 0.999

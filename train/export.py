@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from ..tokenizer.model import VisualTokenizer
@@ -12,7 +13,8 @@ from .config import TrainConfig
 def export_tokenizer(folder: Path, model: nn.Module, config: TrainConfig) -> None:
     """Write `model` as a tokenizer folder with a card that says how it was trained."""
     assert isinstance(model, VisualTokenizer)
-    save_tokenizer(folder, model, config.model.architecture, config.model.preprocessing, _card(config))
+    dtype = getattr(torch, config.run.export_precision)
+    save_tokenizer(folder, model, config.model.architecture, config.model.preprocessing, _card(config), dtype)
 
 
 def _card(config: TrainConfig) -> str:

@@ -1,6 +1,7 @@
 import tarfile
 
 import pytest
+
 from samples import noise_image, picture_bytes
 from vistok.images.index import index_pictures, shard_entries
 

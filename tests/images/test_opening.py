@@ -5,6 +5,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+
 from samples import noise_image, picture_bytes
 from vistok.images.opening import MAX_PIXELS, PictureError, open_picture
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
 from samples import noise_image
 from vistok.images.preprocessing import preprocess, to_images, to_pixels
 from vistok.tokenizer.preprocessing import PreprocessingConfig

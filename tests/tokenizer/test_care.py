@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.tokenizer.quantizers.care import initialise_codes, kmeans, revive_codes
 

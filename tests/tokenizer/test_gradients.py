@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+
 from vistok.tokenizer.quantizers import GRADIENTS
 from vistok.tokenizer.quantizers.gradients import rotation, straight_through
 

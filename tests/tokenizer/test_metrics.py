@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+
 from vistok.tokenizer.metrics import psnr, ssim
 
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from samples import ARCHITECTURE, small_tokenizer
 from vistok.tokenizer.config import parse_config
 from vistok.tokenizer.convolutional import ConvolutionalConfig

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from vistok.tokenizer.quantizers.nearest import nearest_codes, normalise
 
 

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+
 from vistok.tokenizer.quantizers import GRADIENTS, QUANTIZERS, build_quantizer
 
 VECTOR = [

@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+
 from vistok.tokenizer.quantizers import build_quantizer
 
 

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+
 from vistok.tokenizer.usage import codebook_usage, count_tokens, distortion
 
 

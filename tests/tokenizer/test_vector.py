@@ -3,6 +3,7 @@
 import pytest
 import torch
 from einops import rearrange
+
 from vistok.tokenizer.quantizers import build_quantizer
 
 

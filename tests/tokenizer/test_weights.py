@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 import torch
+
 from samples import ARCHITECTURE, small_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.tokenizer.weights import fingerprint, load_tokenizer, save_tokenizer

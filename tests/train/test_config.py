@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from vistok.train.config import read_config, write_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from samples import noise_image
 from vistok.tokenizer.config import parse_config
 from vistok.train.data import BLOCK, DataConfig, Mixture, TrainingCrops, training_batches

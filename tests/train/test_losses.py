@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from vistok.tokenizer.model import Reconstruction
 from vistok.train.losses import loss_terms, weigh
 

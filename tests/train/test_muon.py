@@ -4,6 +4,7 @@ import pytest
 import timm.optim.muon as timm_muon
 import torch
 from torch import nn
+
 from vistok.train.muon import Muon, orthogonalize
 
 QUINTIC = timm_muon._COEFFICIENTS["quintic"]

@@ -1,7 +1,8 @@
 import pytest
 import torch
-from samples import small_tokenizer
 from torch import nn
+
+from samples import small_tokenizer
 from vistok.tokenizer.config import parse_config
 from vistok.train.optimizer import OptimizerConfig, build_optimizer, claim_parameters, routing_table
 from vistok.train.schedule import learning_rate

@@ -11,8 +11,8 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
-from samples import PHOTOS
 
+from samples import PHOTOS
 from vistok.tokenizer.weights import load_tokenizer
 from vistok.train.config import read_config
 from vistok.train.loop import train
@@ -86,7 +86,9 @@ def test_one_seed_one_run(tmp_path):
 
 
 def test_care_without_codes_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="codebook asks for initialisation or revival, but this quantizer has no learned codes"):
+    with pytest.raises(
+        ValueError, match="codebook asks for initialisation or revival, but this quantizer has no learned codes"
+    ):
         train(config(tmp_path, *QUANTIZERS["fsq"], "codebook.revive_every=3"))
 
 
@@ -119,10 +121,24 @@ loop.train(read_config(Path(sys.argv[1]), sys.argv[2:]))
 def test_two_processes_keep_one_codebook_and_equal_one_process(tmp_path, quantizer):
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
-    values = [f"data.train={PHOTOS}", "data.val=[]", "run.steps=4", "run.log_every=2", "run.save_every=2", "data.size=32"]
+    values = [
+        f"data.train={PHOTOS}",
+        "data.val=[]",
+        "run.steps=4",
+        "run.log_every=2",
+        "run.save_every=2",
+        "data.size=32",
+    ]
     values += ["data.batch_size=4", "optimizer.warmup=2", *QUANTIZERS[quantizer]]
     for count in (1, 2):
-        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}", str(script)]
+        launch = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc_per_node={count}",
+            str(script),
+        ]
         result = subprocess.run(
             [*launch, str(DEBUG), f"run.out={tmp_path / str(count)}", *values],
             env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},

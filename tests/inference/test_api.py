@@ -1,0 +1,164 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import vistok
+from samples import PHOTOS, noise_image
+from vistok.inference.forward import agreement, exact_encode, fast_encode
+from vistok.tokenizer.preprocessing import PreprocessingConfig
+
+
+@pytest.fixture
+def tokenizer(tokenizer_folder):
+    return vistok.load(tokenizer_folder)
+
+
+@pytest.fixture
+def native(tokenizer):
+    return tokenizer.with_preprocessing(PreprocessingConfig(size="native"))
+
+
+def test_every_kind_of_picture_gives_the_same_tokens(tokenizer, tmp_path):
+    image = noise_image(64, 64)
+    path = tmp_path / "picture.png"
+    image.save(path)
+    array = np.asarray(image)
+    tensor = torch.from_numpy(array.copy()).permute(2, 0, 1)
+    expected = tokenizer.encode(image)
+    assert expected.shape == (1, 1, 8, 8) and expected.dtype == torch.int64
+    for same in (path, str(path), array, tensor, tensor.unsqueeze(0), tensor.float() / 255, image.convert("RGBA")):
+        assert torch.equal(tokenizer.encode(same), expected)
+    assert torch.equal(tokenizer.encode([path, image, array, tensor]), expected.repeat(4, 1, 1, 1))
+
+
+def test_a_list_equals_its_members(tokenizer):
+    pictures = [noise_image(70, 90, seed) for seed in range(5)]
+    assert torch.equal(tokenizer.encode(pictures), torch.cat([tokenizer.encode(picture) for picture in pictures]))
+
+
+def test_decode_is_pil_or_tensor_of_the_same_picture(tokenizer):
+    tokens = tokenizer.encode([noise_image(64, 64, seed) for seed in range(3)])
+    images = tokenizer.decode(tokens)
+    tensor = tokenizer.decode(tokens, output="tensor")
+    assert tensor.shape == (3, 3, 64, 64) and tensor.min() >= 0 and tensor.max() <= 1
+    assert all(image.size == (64, 64) and image.mode == "RGB" for image in images)
+    rounded = (tensor * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    assert all(np.array_equal(np.asarray(image), array) for image, array in zip(images, rounded, strict=True))
+
+
+def test_what_is_decoded_is_what_the_model_saw(tokenizer):
+    tokens = tokenizer.encode(noise_image(64, 64))
+    latent = tokenizer.model.quantizer.lookup(tokens)
+    expected = (tokenizer.model.decode_latent(latent).clamp(-1, 1) + 1) / 2
+    assert torch.equal(tokenizer.decode(tokens, output="tensor"), expected)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (65, 40), (1, 1), (200, 9)])
+def test_native_size_gives_the_promised_grid(native, size):
+    width, height = size
+    tokens = native.encode(noise_image(width, height))
+    assert tuple(tokens.shape[2:]) == native.grid(height, width)
+
+
+def test_facts_about_the_tokenizer(tokenizer, native):
+    assert (tokenizer.vocab_size, tokenizer.num_codebooks, tokenizer.downsample) == (300, 1, 8)
+    assert tokenizer.grid(500, 300) == (8, 8) and native.grid(500, 300) == (63, 38)
+    assert len(tokenizer.fingerprint) == 64 and tokenizer.fingerprint != native.fingerprint
+    assert repr(tokenizer).startswith("Tokenizer(vq, 1 x 300 codes, f8, ")
+
+
+def test_batches_never_change_a_token(tokenizer):
+    pixels = torch.rand(7, 3, 64, 64) * 2 - 1
+    singles = torch.cat([tokenizer.encode_pixels(pixel) for pixel in pixels.split(1)])
+    for size in (2, 3, 7):
+        assert torch.equal(torch.cat([tokenizer.encode_pixels(part) for part in pixels.split(size)]), singles)
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 11])
+def test_fast_pads_its_batches_and_agrees_nearly_everywhere(tokenizer, size):
+    pixels = torch.rand(size, 3, 64, 64) * 2 - 1
+    fast = fast_encode(tokenizer.model, torch.device("cpu"), pictures=size)
+    exact = exact_encode(tokenizer.model, torch.device("cpu"))
+    assert fast(pixels).shape == exact(pixels).shape
+    assert agreement(exact, fast, list(pixels.split(1))) > 0.9
+    assert agreement(exact, exact, list(pixels.split(1))) == 1.0
+
+
+def test_built_in_model_is_loaded_by_name_and_by_default():
+    assert vistok.load("photo-f8").fingerprint == vistok.load().fingerprint
+
+
+def test_built_in_model_reconstructs_photos():
+    tokenizer = vistok.load("photo-f8")
+    assert tokenizer.downsample == 8 and tokenizer.vocab_size <= 2**16 and tokenizer.num_codebooks == 1
+    photo = Image.open(PHOTOS / "coffee.jpg").resize((256, 256))
+    tokens = tokenizer.encode(photo)
+    assert tokens.shape == (1, 1, 32, 32)
+    error = np.asarray(tokenizer.decode(tokens)[0], dtype=float) - np.asarray(photo, dtype=float)
+    assert 10 * np.log10(255**2 / np.mean(error**2)) > 24
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        ([], r"encode got an empty list"),
+        (3, r"encode got a int, but takes a path, a PIL image"),
+        ("nothing.png", r"nothing.png cannot be read \(No such file or directory\): give the path of a picture"),
+        (np.zeros((4, 4, 3)), r"encode got an array of float64 \(4, 4, 3\), but takes uint8 h w 3"),
+        (np.zeros((4, 4), np.uint8), r"encode got an array of uint8 \(4, 4\), but takes uint8 h w 3"),
+        (torch.zeros(4, 4), r"encode got a tensor of shape \(4, 4\), but takes 3 h w or b 3 h w"),
+        (torch.zeros(3, 8, 8, dtype=torch.int32), r"encode got a tensor of torch.int32, but takes uint8, or float"),
+        (torch.full((3, 8, 8), 255.0), r"encode got a float tensor from 255 to 255, but takes \[0, 1\]: divide by 255"),
+        (torch.full((3, 8, 8), -0.5), r"encode got a float tensor from -0.5 to -0.5, but takes \[0, 1\]"),
+        (torch.full((3, 8, 8), torch.nan), r"encode got a float tensor from nan to nan, but takes \[0, 1\]"),
+        (torch.zeros(3, 9, 8), r"takes b 3 h w with h and w multiples of 8: resize, crop or pad them"),
+    ],
+)
+def test_wrong_pictures_are_one_sentence(tokenizer, picture, message):
+    with pytest.raises(ValueError, match=message):
+        tokenizer.encode(picture)
+
+
+def test_broken_files_are_one_sentence(tokenizer, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"broken.jpg cannot be used: not a picture of a known format"):
+        tokenizer.encode(tmp_path / "broken.jpg")
+
+
+def test_different_grids_do_not_stack(native):
+    with pytest.raises(ValueError, match=r"different token grids \(\(1, 1\) and \(1, 2\)\): encode them one at a time"):
+        native.encode([noise_image(8, 8), noise_image(16, 8)])
+
+
+def test_wrong_tokens_are_one_sentence(tokenizer):
+    with pytest.raises(ValueError, match=r"decode got output='png', but takes 'pil' or 'tensor'"):
+        tokenizer.decode(torch.zeros(1, 1, 8, 8, dtype=torch.int64), output="png")
+    with pytest.raises(ValueError, match=r"its codes are 0 to 299"):
+        tokenizer.decode(torch.full((1, 1, 8, 8), 300))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("photo-f9", r"There is no tokenizer 'photo-f9': give a built-in name \(photo-f8\), a tokenizer folder, or"),
+        ("hf://no such name/x", r"hf://no such name/x could not be fetched"),
+    ],
+)
+def test_wrong_names_are_one_sentence(name, message):
+    with pytest.raises(ValueError, match=message):
+        vistok.load(name)
+
+
+def test_wrong_device_is_one_sentence(tokenizer_folder):
+    with pytest.raises(ValueError, match=r"Device 'warp' cannot be used"):
+        vistok.load(tokenizer_folder, device="warp")
+
+
+def test_importing_vistok_imports_no_trainer():
+    code = "import sys, vistok; print([m for m in ('accelerate', 'timm', 'torchmetrics', 'tensorboard') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
