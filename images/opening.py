@@ -28,7 +28,8 @@ def open_picture(content: bytes, background: tuple[int, int, int] = (255, 255, 2
             image = Image.open(io.BytesIO(content))
             _check_size(image)
             image.load()
-            return to_rgb(ImageOps.exif_transpose(image), background)
+            ImageOps.exif_transpose(image, in_place=True)
+            return to_rgb(image, background)
     except PictureError:
         raise
     except UnidentifiedImageError:
@@ -52,7 +53,7 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
         layer = image.convert("RGBA")
         base = Image.new("RGBA", layer.size, (*background, 255))
         return Image.alpha_composite(base, layer).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _check_size(image: Image.Image) -> None:

@@ -27,9 +27,9 @@ def preprocess(image: Image.Image, config: PreprocessingConfig, multiple: int) -
         pixels = np.asarray(image)
         below, right = (-extent % multiple for extent in pixels.shape[:2])
         return np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="edge")
-    resized = resize_short_side(image, config.size, config.resampling)
-    left, top = ((extent - config.size) // 2 for extent in resized.size)
-    return np.asarray(resized.crop((left, top, left + config.size, top + config.size)))
+    resized = np.asarray(resize_short_side(image, config.size, config.resampling))
+    top, left = ((extent - config.size) // 2 for extent in resized.shape[:2])
+    return resized[top : top + config.size, left : left + config.size]
 
 
 def resize_short_side(image: Image.Image, size: int, resampling: str) -> Image.Image:
@@ -43,7 +43,7 @@ def resize_short_side(image: Image.Image, size: int, resampling: str) -> Image.I
 
 def to_pixels(pictures: Tensor) -> Pixels:
     """Map uint8 `b h w c` in [0, 255] to float pixels `b c h w` in [-1, 1]."""
-    return rearrange(pictures, "b h w c -> b c h w").float() / 127.5 - 1
+    return rearrange(pictures, "b h w c -> b c h w").float().div_(127.5).sub_(1)
 
 
 def to_images(pixels: Pixels) -> list[Image.Image]:

@@ -24,7 +24,7 @@ class Tokenizer:
     """Pictures to tokens and back, with the preprocessing the model was trained with."""
 
     def __init__(self, model: VisualTokenizer, config: TokenizerConfig, device: torch.device):
-        self.model = model.to(device)
+        self.model = model.to(device, memory_format=torch.channels_last)
         self.config = config
         self.device = device
         self.fingerprint = fingerprint(model, config)

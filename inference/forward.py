@@ -2,10 +2,10 @@
 
 Exact: float32, always in batches of one shape, so that the tokens of a picture do not depend on its neighbours.
 (A convolution rounds differently at another batch size; at the edge between two codes that would change a token.)
-Fast: channels-last, bfloat16 where the processor multiplies it natively, compiled when the work is long enough to pay.
+Fast: bfloat16 where the processor multiplies it natively, compiled when the work is long enough to pay.
+Both take their pixels channels-last in memory, as the model's weights are.
 """
 
-import copy
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -30,16 +30,15 @@ def exact_encode(model: VisualTokenizer, device: torch.device) -> Encode:
 
     def encode(pixels: Pixels) -> Tokens:
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            return model.encode(pixels)
+            return model.encode(pixels.contiguous(memory_format=torch.channels_last))
 
     return _in_batches_of(size, encode, device)
 
 
-def fast_encode(model: VisualTokenizer, device: torch.device, pictures: int) -> Encode:
+def fast_encode(model: VisualTokenizer, device: torch.device, compiled: bool) -> Encode:
     """Return a function from pixels to tokens (on the CPU) that may differ from the exact one in a few tokens."""
     half = device.type != "cpu" or cpu_multiplies_bfloat16()
-    model = copy.deepcopy(model).to(memory_format=torch.channels_last)
-    inner = torch.compile(model.encode) if pictures >= COMPILING_PAYS else model.encode
+    inner = torch.compile(model.encode) if compiled else model.encode
 
     def encode(pixels: Pixels) -> Tokens:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):

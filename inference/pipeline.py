@@ -82,7 +82,7 @@ def tokenize_shards(
                 tokens: list[TokenSample] = []
                 failed: list[Failure] = []
                 read = _read_ahead(pool, shard.samples(), manifest, ahead=2 * batch_size + 2 * workers)
-                for batch in _batches(_good(read, failed, stop_on_error), batch_size):
+                for batch in _batches(without_failures(read, failed, stop_on_error), batch_size):
                     tokens += _encode(batch, encode, counts)
                     report(Progress(pictures + len(tokens), len(failures) + len(failed), number))
                 write_shard(folder, shard.name, tokens, failed, manifest.fingerprint, shard.inputs)
@@ -105,11 +105,24 @@ def read_picture(sample: Sample, config: PreprocessingConfig, multiple: int) -> 
         return Failure(key=sample.key, source=sample.source, reason=reason)
 
 
+def without_failures(
+    read: Iterable[ReadPicture | Failure], failed: list[Failure], stop_on_error: bool = False
+) -> Iterator[ReadPicture]:
+    """Pass on the pictures and append the failures to `failed`, or raise StoppedOnError at the first."""
+    for picture in read:
+        if isinstance(picture, ReadPicture):
+            yield picture
+        elif stop_on_error:
+            raise StoppedOnError(f"{picture.source}: {picture.reason} (--on-error skip goes on without it).")
+        else:
+            failed.append(picture)
+
+
 def first_pictures(plan: Plan, config: PreprocessingConfig, multiple: int, count: int) -> list[ReadPicture]:
     """Return the first `count` pictures of a plan that can be read."""
     samples = (sample for shard in plan.shards for sample in shard.samples())
     read = (read_picture(sample, config, multiple) for sample in samples)
-    return list(islice((picture for picture in read if isinstance(picture, ReadPicture)), count))
+    return list(islice(without_failures(read, []), count))
 
 
 def _is_done(folder: Path, shard: PlannedShard, fingerprint: str) -> bool:
@@ -137,16 +150,6 @@ def _read_ahead(
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
-
-
-def _good(read: Iterable[ReadPicture | Failure], failed: list[Failure], stop_on_error: bool) -> Iterator[ReadPicture]:
-    for picture in read:
-        if isinstance(picture, ReadPicture):
-            yield picture
-        elif stop_on_error:
-            raise StoppedOnError(f"{picture.source}: {picture.reason} (--on-error skip goes on without it).")
-        else:
-            failed.append(picture)
 
 
 def _batches(pictures: Iterable[ReadPicture], batch_size: int) -> Iterator[list[ReadPicture]]:

@@ -14,7 +14,7 @@ from ...images.preprocessing import to_pixels
 from ...terminal import WORK_FAILED, one_sentence
 from ...tokenizer.usage import codebook_usage
 from ..api import DEFAULT_MODEL, Tokenizer, load
-from ..forward import Encode, agreement, fast_encode
+from ..forward import COMPILING_PAYS, Encode, agreement, fast_encode
 from ..pipeline import Progress as Done
 from ..pipeline import Totals, first_pictures, tokenize_shards
 from ..plan import Plan, plan_shards
@@ -82,7 +82,7 @@ def tokenize_images(
     with one_sentence("tokenize-images", debug):
         plan = plan_shards(inputs, shard_size)
         tokenizer = _tokenizer(model, size, device)
-        manifest = _manifest(tokenizer, fast)
+        manifest = new_manifest(tokenizer, fast)
         _prepare(out, manifest, overwrite)
         encode = _fast(tokenizer, plan) if fast else tokenizer.encode_pixels
         console.print(f"{tokenizer!r} on {tokenizer.device}", markup=False)
@@ -126,7 +126,8 @@ def _tokenizer(model: str, size: str | None, device: str | None) -> Tokenizer:
     return tokenizer.with_preprocessing(tokenizer.config.preprocessing.model_copy(update={"size": pixels}))
 
 
-def _manifest(tokenizer: Tokenizer, fast: bool) -> Manifest:
+def new_manifest(tokenizer: Tokenizer, fast: bool) -> Manifest:
+    """Return the manifest of a folder that this tokenizer is about to fill."""
     return Manifest(
         fingerprint=tokenizer.fingerprint,
         arithmetic="fast" if fast else "float32",
@@ -151,7 +152,7 @@ def _prepare(out: Path, manifest: Manifest, overwrite: bool) -> None:
 
 
 def _fast(tokenizer: Tokenizer, plan: Plan) -> Encode:
-    encode = fast_encode(tokenizer.model, tokenizer.device, plan.estimated_pictures)
+    encode = fast_encode(tokenizer.model, tokenizer.device, plan.estimated_pictures >= COMPILING_PAYS)
     pictures = first_pictures(plan, tokenizer.config.preprocessing, tokenizer.downsample, COMPARED_PICTURES)
     pixels = [to_pixels(torch.from_numpy(picture.pixels.copy()).unsqueeze(0)) for picture in pictures]
     if pixels:
