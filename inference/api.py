@@ -24,7 +24,7 @@ class Tokenizer:
     """Pictures to tokens and back, with the preprocessing the model was trained with."""
 
     def __init__(self, model: VisualTokenizer, config: TokenizerConfig, device: torch.device):
-        self.model = model.to(device, memory_format=torch.channels_last)
+        self.model = model.to(device).to(memory_format=torch.channels_last)
         self.config = config
         self.device = device
         self.fingerprint = fingerprint(model, config)
@@ -51,7 +51,7 @@ class Tokenizer:
         """Return the token grid `(y, x)` of a picture of `height` x `width` pixels."""
         if self.config.preprocessing.size != "native":
             height = width = self.config.preprocessing.size
-        return -(-height // self.downsample), -(-width // self.downsample)
+        return self.model.quantizer.token_grid(-(-height // self.downsample), -(-width // self.downsample))
 
     def with_preprocessing(self, preprocessing: PreprocessingConfig) -> "Tokenizer":
         """Return this tokenizer with other preprocessing, and so another fingerprint; the model is shared."""

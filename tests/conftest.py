@@ -1,12 +1,18 @@
 """Fixtures that the tests share."""
 
+import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from samples import ARCHITECTURE, small_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.tokenizer.weights import save_tokenizer
+
+if not torch.cuda.is_available():
+    # CUDA kernels are run step by step on the CPU; triton reads this once, when it is imported.
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +21,8 @@ def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tokenizer")
     save_tokenizer(folder, small_tokenizer(), ARCHITECTURE, PreprocessingConfig(size=64), "# small\n")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)

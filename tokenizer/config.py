@@ -9,6 +9,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 
+class ConfigError(ValueError):
+    """Something wrong in a config; the message begins with the dotted path of the key."""
+
+
 class Config(BaseModel):
     """Base of every config: frozen, and an unknown key is an error."""
 
@@ -21,12 +25,12 @@ ConfigType = TypeVar("ConfigType", bound=Config)
 def parse_config(config_class: type[ConfigType], values: Mapping[str, Any], section: str = "") -> ConfigType:
     """Build a config from plain values, `section` being the dotted path that error messages begin with.
 
-    Raises ValueError with one sentence for the first thing that is wrong.
+    Raises ConfigError, a ValueError, with one sentence for the first thing that is wrong.
     """
     try:
         return config_class.model_validate(dict(values))
     except ValidationError as error:
-        raise ValueError(_sentence(config_class, error, section)) from None
+        raise ConfigError(_sentence(config_class, error, section)) from None
 
 
 def _sentence(config_class: type[Config], error: ValidationError, section: str) -> str:
@@ -38,8 +42,9 @@ def _sentence(config_class: type[Config], error: ValidationError, section: str) 
     if first["type"] == "missing":
         return f"{key} is missing: set it to a {_describe(config_class, path)}."
     if first["type"] == "value_error":
-        message = str(first["ctx"]["error"])
-        return f"{key}: {message}" if key else message
+        cause = first["ctx"]["error"]
+        separator = "." if isinstance(cause, ConfigError) else ": "
+        return f"{key}{separator}{cause}" if key else str(cause)
     return f"{key} is {first['input']!r}, but must be: {_lower(first['msg'])}."
 
 

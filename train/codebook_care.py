@@ -1,7 +1,7 @@
 """When codes are initialised and revived during a run, the same on every process."""
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -14,7 +14,7 @@ from ..tokenizer.config import Config
 from ..tokenizer.model import Reconstruction, VisualTokenizer
 from ..tokenizer.quantizers import Quantizer
 from ..tokenizer.quantizers.care import initialise_codes, revive_codes
-from ..tokenizer.quantizers.codebooks import LearnedCodebook
+from ..tokenizer.quantizers.codebooks import Codebook
 from ..tokenizer.quantizers.vector import VectorQuantizer
 from ..tokenizer.shapes import Pixels, Vectors
 from ..tokenizer.usage import count_tokens
@@ -34,51 +34,59 @@ class CodebookCareConfig(Config):
 
 
 class CodebookCare:
-    """Keeps the codes of a run alive; its state goes into the checkpoint."""
+    """Keeps the codes of a run alive, of every codebook by itself; its state goes into the checkpoint."""
 
     def __init__(self, config: CodebookCareConfig, quantizer: Quantizer, accelerator: Accelerator, seed: int):
         wanted = config.initialise != "random" or config.revive_every > 0
-        if wanted and not isinstance(quantizer, VectorQuantizer):
+        codebooks = [module for module in quantizer.modules() if isinstance(module, Codebook)]
+        if wanted and not (codebooks and all(codebook.can_replace for codebook in codebooks)):
             raise ValueError(
-                "codebook asks for initialisation or revival, but this quantizer has no learned codes: remove the section."
+                "codebook asks for initialisation or revival, but this quantizer has no codes that can be set one by one: "
+                "remove the section, or use vq, ema, or simvq with a linear or diagonal projection."
             )
         self._config = config
         self._quantizer = quantizer
         self._accelerator = accelerator
         self._generator = torch.Generator().manual_seed(seed)
-        self._counts = torch.zeros(quantizer.vocab_size, dtype=torch.int64, device=accelerator.device)
+        shape = (quantizer.num_codebooks, quantizer.vocab_size) if config.revive_every else (0, 0)
+        self._counts = torch.zeros(shape, dtype=torch.int64, device=accelerator.device)
 
     @torch.no_grad()
     def initialise(self, model: VisualTokenizer, batches: Iterable[Pixels]) -> None:
         """Set the codes from the latents of `batches`, where the config says so; every process must call it."""
         if self._config.initialise == "random":
             return
-        assert isinstance(self._quantizer, VectorQuantizer)
         wanted = self._config.vectors_per_code * self._quantizer.vocab_size
-        parts: list[Tensor] = []
+        latents: list[Tensor] = []
         for pixels in batches:
-            parts.append(self._vectors(model.encode_latent(pixels)))
-            if sum(len(part) for part in parts) >= wanted:
+            latents.append(model.encode_latent(pixels))
+            if sum(latent.shape[0] * latent.shape[2:].numel() for latent in latents) * self._processes >= wanted:
                 break
-        initialise_codes(self._quantizer.codebook, torch.cat(parts), self._config.kmeans_iterations, self._generator)
+        # A level sees what the levels before it leave over: each is set before the next is looked at.
+        done = 0
+        while done < len(shared := self._shared(latents)):
+            codebook, vectors = shared[done].codebook, shared[done].vectors
+            initialise_codes(codebook, vectors, self._config.kmeans_iterations, self._generator)
+            done += 1
 
     @torch.no_grad()
     def observe(self, step: int, output: Reconstruction, optimizer: Optimizer) -> int:
         """Count the codes of one step and revive dead ones when it is time; return how many were revived."""
         if self._config.revive_every == 0:
             return 0
-        assert isinstance(self._quantizer, VectorQuantizer)
-        self._counts += count_tokens(output.tokens, self._quantizer.vocab_size)[0]
+        self._counts += count_tokens(output.tokens, self._quantizer.vocab_size)
         if step % self._config.revive_every:
             return 0
         counts = self._accelerator.reduce(self._counts, reduction="sum")
         assert isinstance(counts, Tensor)
-        codebook = self._quantizer.codebook
-        revived = revive_codes(codebook, counts, self._vectors(output.latent), self._generator)
-        if isinstance(codebook, LearnedCodebook):
-            forget_rows(optimizer, codebook.table, revived)
+        total = 0
+        for codebook, vectors, levels in self._shared([output.latent]):
+            revived = revive_codes(codebook, counts[levels].sum(dim=0), vectors, self._generator)
+            for parameter in codebook.row_parameters():
+                forget_rows(optimizer, parameter, revived)
+            total += len(revived)
         self._counts.zero_()
-        return len(revived)
+        return total
 
     def state_dict(self) -> dict[str, Any]:
         return {"counts": self._counts, "generator": self._generator.get_state()}
@@ -87,11 +95,36 @@ class CodebookCare:
         self._counts.copy_(state["counts"])
         self._generator.set_state(state["generator"].cpu())
 
-    def _vectors(self, latent: Tensor) -> Vectors:
-        projected = rearrange(self._quantizer.project(latent), "b d y x -> (b y x) d")
-        gathered = self._accelerator.gather(projected)
-        assert isinstance(gathered, Tensor)
-        return gathered
+    @property
+    def _processes(self) -> int:
+        return self._accelerator.num_processes
+
+    def _shared(self, latents: list[Tensor]) -> list["_Seen"]:
+        """Return each codebook once, with the latents that it sees on all processes and its places along `q`."""
+        found: dict[int, _Seen] = {}
+        parts = [self._quantizer.parts(latent) for latent in latents]
+        for level, of_level in enumerate(zip(*parts, strict=True)):
+            quantizer = of_level[0].quantizer
+            if not isinstance(quantizer, VectorQuantizer):
+                continue
+            vectors = [rearrange(quantizer.project(part.latent), "b d y x -> (b y x) d") for part in of_level]
+            gathered = self._accelerator.gather(torch.cat(vectors))
+            assert isinstance(gathered, Tensor)
+            before = found.get(id(quantizer))
+            if before:
+                gathered = torch.cat([before.vectors, gathered])
+            levels = [*(before.levels if before else []), level]
+            found[id(quantizer)] = _Seen(quantizer.codebook, gathered, levels)
+        return list(found.values())
+
+
+class _Seen(NamedTuple):
+    """A codebook and what it gets."""
+
+    codebook: Codebook
+    vectors: Vectors
+    levels: list[int]
+    """Its places along `q`: several when levels or groups share it."""
 
 
 def forget_rows(optimizer: Optimizer, parameter: Tensor, rows: Tensor) -> None:

@@ -57,7 +57,7 @@ class ModelConfig(Config):
     @field_validator("quantizer", mode="before")
     @classmethod
     def _by_name(cls, values: Any) -> Any:
-        return parse_quantizer(values, "model.quantizer") if isinstance(values, Mapping) else values
+        return parse_quantizer(values, "") if isinstance(values, Mapping) else values
 
 
 class TrainConfig(Config):

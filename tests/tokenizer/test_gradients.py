@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vistok.tokenizer.quantizers import GRADIENTS
-from vistok.tokenizer.quantizers.gradients import rotation, straight_through
+from vistok.tokenizer.quantizers.gradients import diveq, rotation, straight_through
 
 
 def gradient_of(estimator, latent, codes, upstream):
@@ -13,17 +13,28 @@ def gradient_of(estimator, latent, codes, upstream):
     return latent.grad
 
 
-@pytest.mark.parametrize("estimator", GRADIENTS.values(), ids=GRADIENTS)
+NOISY = {"diveq", "nsvq"}
+EXACT = {name: estimator for name, estimator in GRADIENTS.items() if name not in NOISY}
+
+
+@pytest.mark.parametrize("estimator", EXACT.values(), ids=EXACT)
 def test_value_is_the_code_bit_for_bit(estimator):
     latent, codes = torch.randn(500, 7) * 3, torch.randn(500, 7)
     assert torch.equal(estimator(latent, codes), codes)
 
 
-@pytest.mark.parametrize("estimator", GRADIENTS.values(), ids=GRADIENTS)
+@pytest.mark.parametrize("estimator", EXACT.values(), ids=EXACT)
 def test_no_gradient_reaches_the_code(estimator):
     codes = torch.randn(5, 3, requires_grad=True)
     result = estimator(torch.randn(5, 3, requires_grad=True), codes)
     assert torch.autograd.grad(result.sum(), codes, allow_unused=True) == (None,)
+
+
+@pytest.mark.parametrize("estimator", GRADIENTS.values(), ids=GRADIENTS)
+def test_gradient_is_finite_at_the_worst_places(estimator):
+    places = torch.tensor([[0.0, 0, 0], [1e-20, 0, 0], [1, 2, 3], [-1, -2, -3], [1e18, 0, 0], [1, 2, 3.0000002]])
+    latent, codes = (x.reshape(-1, 3) for x in (places.repeat(6, 1), places.repeat_interleave(6, dim=0)))
+    assert gradient_of(estimator, latent, codes, torch.ones_like(codes)).isfinite().all()
 
 
 def test_straight_through_copies_the_gradient():
@@ -44,9 +55,80 @@ def explicit_rotation(z, q):
     return eye + plane @ (turn - torch.eye(2, dtype=z.dtype)) @ plane.T
 
 
+def unit(x):
+    return x / x.norm()
+
+
+def reflecting(z, q):
+    mirror = unit(unit(z) - unit(q))
+    return torch.eye(len(z), dtype=z.dtype) - 2 * torch.outer(mirror, mirror)
+
+
+def tangent(z, q):
+    return explicit_rotation(z, q) @ (torch.eye(len(z), dtype=z.dtype) - torch.outer(unit(z), unit(z)))
+
+
+MATRICES = {
+    "rotation_no_scale": explicit_rotation,
+    "rotation_tangent": lambda z, q: q.norm() / z.norm() * tangent(z, q),
+    "reflection": lambda z, q: q.norm() / z.norm() * reflecting(z, q),
+}
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_variants_are_their_explicit_matrices(name):
+    latent, codes, upstream = torch.randn(3, 20, 6, dtype=torch.float64)
+    found = gradient_of(GRADIENTS[name], latent, codes, upstream)
+    for z, q, g, expected in zip(latent, codes, upstream, found, strict=True):
+        assert torch.allclose(MATRICES[name](z, q).T @ g, expected, atol=1e-10)
+
+
+def test_tangent_is_what_differentiating_the_unit_vector_gives():
+    # The released code: R.detach() @ (z / |z|) * |q|, with z / |z| left in the graph.
+    z, q, g = torch.randn(3, 5, dtype=torch.float64)
+    z.requires_grad_()
+    (explicit_rotation(z.detach(), q) @ (z / z.norm()) * q.norm() @ g).backward()
+    found = gradient_of(GRADIENTS["rotation_tangent"], z.detach()[None], q[None], g[None])[0]
+    assert torch.allclose(found, z.grad, atol=1e-12)
+    assert abs(found @ z.detach()) < 1e-12, "the part along z is gone"
+
+
+def test_dynamic_straight_through_weighs_by_the_least_distance_to_the_code():
+    codes = torch.tensor([[0.0, 0.0], [5.0, 5.0]])
+    latent = torch.tensor([[1.0, 0.0], [0.0, 2.0], [4.0, 0.0], [5.0, 6.0], [5.0, 5.5]])
+    found = gradient_of(GRADIENTS["dynamic_straight_through"], latent, codes[[0, 0, 0, 1, 1]], torch.ones(5, 2))
+    assert torch.allclose(found, torch.tensor([1.0, 0.5, 0.25, 0.5, 1.0])[:, None].expand(5, 2))
+    alike = gradient_of(GRADIENTS["dynamic_straight_through"], -latent, -latent, torch.ones(5, 2))
+    assert torch.equal(alike, torch.ones(5, 2)), "latents on their code keep the whole gradient"
+
+
+def test_diveq_is_its_formula_and_moves_both_sides():
+    z, q, g = torch.randn(3, 40, 6, dtype=torch.float64)
+    z.requires_grad_()
+    q.requires_grad_()
+    torch.manual_seed(4)
+    value = diveq(z, q, variance=1e-2)
+    value.backward(g)
+    torch.manual_seed(4)
+    noise = torch.randn(40, 6, dtype=torch.float64) * 0.1
+    difference = (q - z).detach()
+    along = difference / difference.norm(dim=1, keepdim=True)
+    direction = (difference + noise) / (difference + noise).norm(dim=1, keepdim=True)
+    assert torch.allclose(value, z + difference.norm(dim=1, keepdim=True) * direction)
+    felt = (g * direction).sum(dim=1, keepdim=True) * along
+    assert torch.allclose(q.grad, felt) and torch.allclose(z.grad, g - felt)
+    assert torch.allclose(diveq(z, q, variance=0.0), q), "without noise the value is the code"
+
+
+def test_nsvq_errs_as_far_as_the_code_does_in_any_direction():
+    z, q = torch.randn(2, 4000, 6)
+    error = GRADIENTS["nsvq"](z, q) - z
+    assert torch.allclose(error.norm(dim=1), (q - z).norm(dim=1), rtol=1e-4)
+    assert (error / error.norm(dim=1, keepdim=True)).mean(dim=0).abs().max() < 0.05
+
+
 @pytest.mark.parametrize("dim", [2, 3, 8])
 def test_rotation_is_the_scaled_rotation_of_the_plane(dim):
-    torch.manual_seed(dim)
     latent = torch.randn(20, dim, dtype=torch.float64)
     codes = torch.randn(20, dim, dtype=torch.float64)
     upstream = torch.randn(20, dim, dtype=torch.float64)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from vistok.tokenizer.quantizers.nearest import nearest_codes, normalise
+from vistok.tokenizer.quantizers.nearest import as_products, nearest_codes, normalise
 
 
 def brute_force(vectors, codes):
@@ -50,7 +50,7 @@ def test_distances_stay_float32_under_autocast():
 
 def test_never_holds_all_distances(monkeypatch):
     largest = 0
-    real = torch.addmm
+    real = torch.mm
 
     def spy(*args, **kwargs):
         nonlocal largest
@@ -58,7 +58,7 @@ def test_never_holds_all_distances(monkeypatch):
         largest = max(largest, result.numel())
         return result
 
-    monkeypatch.setattr(torch, "addmm", spy)
+    monkeypatch.setattr(torch, "mm", spy)
     nearest_codes(torch.randn(300, 4), torch.randn(5000, 4), at_once=10_000)
     assert 0 < largest <= 10_000
 
@@ -68,3 +68,21 @@ def test_cosine_is_nearest_on_the_sphere():
     found = nearest_codes(normalise(vectors, "cosine"), normalise(codes, "cosine"))
     unit = lambda x: x.double() / x.double().norm(dim=1, keepdim=True)  # noqa: E731
     assert torch.equal(found, (unit(vectors) @ unit(codes).T).argmax(1))
+
+
+@pytest.mark.parametrize(("count", "size", "dim"), [(1, 2, 1), (70, 130, 5), (64, 64, 32), (3, 1000, 40)])
+@pytest.mark.parametrize("similarity", ["euclidean", "dot"])
+def test_the_fused_kernel_finds_the_same_codes(count, size, dim, similarity):
+    pytest.importorskip("triton")
+    from vistok.tokenizer.quantizers.nearest_triton import greatest_products
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    vectors, codes = torch.randn(count, dim, device=device), torch.randn(size, dim, device=device)
+    codes[size // 2] = codes[0]  # a tie
+    found = greatest_products(*as_products(vectors, codes, similarity))
+    assert torch.equal(found.cpu(), nearest_codes(vectors.cpu(), codes.cpu(), similarity))
+
+
+def test_dot_takes_the_greatest_product():
+    vectors, codes = torch.randn(200, 6), torch.randn(50, 6)
+    assert torch.equal(nearest_codes(vectors, codes, "dot"), (vectors.double() @ codes.double().T).argmax(dim=1))

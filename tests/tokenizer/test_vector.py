@@ -49,7 +49,7 @@ def test_simvq_step_moves_every_code_as_the_formula_says():
     quantizer(latent).losses["codebook"].backward()
     rate = 0.1
     with torch.no_grad():
-        weight = quantizer.codebook.projection.weight
+        weight = quantizer.codebook.projection.linear.weight
         weight -= rate * weight.grad
     moved = quantizer.codes().detach() - before
     basis = quantizer.codebook.basis

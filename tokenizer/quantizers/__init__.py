@@ -3,27 +3,26 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from ..config import parse_config, unknown_choice
 from .base import Quantized, Quantizer
-from .scalar import FSQConfig
-from .vector import GRADIENTS, EMAConfig, SimVQConfig, VQConfig
+from .elementary import ELEMENTARY, ElementaryConfig, parse_by_name
+from .gradients import GRADIENTS
+from .grouped import GroupedConfig
+from .multiscale import MultiscaleConfig
+from .residual import ResidualConfig
 
-QuantizerConfig: TypeAlias = VQConfig | EMAConfig | SimVQConfig | FSQConfig
+QuantizerConfig: TypeAlias = ElementaryConfig | ResidualConfig | GroupedConfig | MultiscaleConfig
 
 QUANTIZERS: dict[str, type[QuantizerConfig]] = {
-    "vq": VQConfig,
-    "ema": EMAConfig,
-    "simvq": SimVQConfig,
-    "fsq": FSQConfig,
+    **ELEMENTARY,
+    "residual": ResidualConfig,
+    "grouped": GroupedConfig,
+    "multiscale": MultiscaleConfig,
 }
 
 
 def parse_quantizer(values: Mapping[str, Any], section: str = "quantizer") -> QuantizerConfig:
     """Build the config that `values["name"]` names; raise ValueError when the name or a key is unknown."""
-    name = values.get("name")
-    if name not in QUANTIZERS:
-        raise ValueError(unknown_choice("quantizer", f"{section}.name {name!r}", str(name), list(QUANTIZERS)))
-    return parse_config(QUANTIZERS[name], values, section)
+    return parse_by_name(QUANTIZERS, values, section)
 
 
 def build_quantizer(values: Mapping[str, Any]) -> Quantizer:

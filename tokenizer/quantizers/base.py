@@ -17,13 +17,22 @@ class Quantized(NamedTuple):
     tokens: Tokens
     """`b q y x`, int64."""
     losses: dict[str, Tensor]
-    """Named, unweighted scalars in float32; empty for a quantizer without auxiliary losses."""
+    """Named, unweighted scalars in float32; empty outside training mode, and for a quantizer without such losses."""
+
+
+class Part(NamedTuple):
+    """One codebook of a quantizer, and what it gets of a latent."""
+
+    quantizer: "Quantizer"
+    latent: Latent
+    """`b d y x`: a group of channels, a residual, or all of it."""
 
 
 class Quantizer(nn.Module, ABC):
     """Map a latent to the nearest of a finite set of codes, and code numbers back to codes.
 
-    The law that one test holds every quantizer to: `lookup(quantizer(z).tokens)` equals `quantizer(z).latent`, bit for bit.
+    The law that one test holds every quantizer to: outside training, `lookup(quantizer(z).tokens)` equals
+    `quantizer(z).latent`, bit for bit; in training too, but for the noise and dropout that a config asks for.
     """
 
     dim: int
@@ -44,6 +53,14 @@ class Quantizer(nn.Module, ABC):
     @abstractmethod
     def project(self, latent: Latent) -> Latent:
         """Return the point that `latent` is compared as (normalised or bounded), so that distortion can be measured."""
+
+    @abstractmethod
+    def parts(self, latent: Latent) -> list[Part]:
+        """Return the codebooks in the order of the axis `q`, each with the latent that it sees."""
+
+    @abstractmethod
+    def token_grid(self, y: int, x: int) -> tuple[int, int]:
+        """Return the grid of the tokens of a latent whose grid is `y x`."""
 
     @abstractmethod
     def folded(self) -> "tuple[Config, Quantizer]":

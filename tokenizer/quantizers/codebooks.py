@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.nn import functional
 
 from ..shapes import CodeNumbers, Codes, Vectors
 
@@ -15,7 +14,9 @@ class Codebook(nn.Module, ABC):
     """A table of codes `k d`."""
 
     learns_from_loss: bool
-    """Whether the codes move by the gradient of the codebook loss."""
+    """Whether the codes move by gradients."""
+    can_replace: bool
+    """Whether single codes can be set, as k-means initialisation and revival do."""
 
     @abstractmethod
     def codes(self) -> Codes:
@@ -26,6 +27,10 @@ class Codebook(nn.Module, ABC):
         """Take note of vectors and their nearest codes; called once a training forward, on every rank."""
 
     @abstractmethod
+    def row_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters with a row for each code, whose optimizer state belongs to the codes."""
+
+    @abstractmethod
     def replace(self, numbers: CodeNumbers, vectors: Vectors) -> None:
         """Set the codes `numbers` to `vectors`, in place, with every statistic that belongs to them."""
 
@@ -34,6 +39,7 @@ class LearnedCodebook(Codebook):
     """Codes are parameters moved by the codebook loss (VQ-VAE, arXiv 1711.00937)."""
 
     learns_from_loss = True
+    can_replace = True
 
     def __init__(self, codebook_size: int, dim: int, scale: float):
         super().__init__()
@@ -44,6 +50,9 @@ class LearnedCodebook(Codebook):
 
     def observe(self, vectors: Vectors, numbers: CodeNumbers) -> None:
         pass
+
+    def row_parameters(self) -> list[nn.Parameter]:
+        return [self.table]
 
     @torch.no_grad()
     def replace(self, numbers: CodeNumbers, vectors: Vectors) -> None:
@@ -58,6 +67,7 @@ class MovingAverageCodebook(Codebook):
     """
 
     learns_from_loss = False
+    can_replace = True
     table: Tensor
     counts: Tensor
     sums: Tensor
@@ -86,37 +96,11 @@ class MovingAverageCodebook(Codebook):
         smoothed = (self.counts + SMOOTHING) / (total + len(self.counts) * SMOOTHING) * total
         self.table.copy_(self.sums / smoothed.unsqueeze(1))
 
+    def row_parameters(self) -> list[nn.Parameter]:
+        return []
+
     @torch.no_grad()
     def replace(self, numbers: CodeNumbers, vectors: Vectors) -> None:
         self.table[numbers] = vectors.float()
         self.counts[numbers] = self.counts.mean().clamp_min(SMOOTHING)
         self.sums[numbers] = vectors.float() * self.counts[numbers].unsqueeze(1)
-
-
-class ProjectedCodebook(Codebook):
-    """Codes are a fixed random basis times one learned matrix, so every step moves every code (SimVQ, arXiv 2411.02038).
-
-    Buffers: `basis`, drawn once from N(0, 1/d) and never trained; it must be saved with the weights.
-    """
-
-    learns_from_loss = True
-    basis: Tensor
-
-    def __init__(self, codebook_size: int, dim: int, bias: bool):
-        super().__init__()
-        self.register_buffer("basis", torch.randn(codebook_size, dim) * dim**-0.5)
-        self.projection = nn.Linear(dim, dim, bias=bias)
-
-    def codes(self) -> Codes:
-        bias = None if self.projection.bias is None else self.projection.bias.float()
-        return functional.linear(self.basis, self.projection.weight.float(), bias)
-
-    def observe(self, vectors: Vectors, numbers: CodeNumbers) -> None:
-        pass
-
-    @torch.no_grad()
-    def replace(self, numbers: CodeNumbers, vectors: Vectors) -> None:
-        # The basis that the projection takes to `vectors`; in float64, for the projection may be close to singular.
-        offset = 0 if self.projection.bias is None else self.projection.bias.double()
-        solved = torch.linalg.lstsq(self.projection.weight.double(), (vectors.double() - offset).T).solution
-        self.basis[numbers] = solved.T.float()

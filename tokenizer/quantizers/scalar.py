@@ -1,4 +1,4 @@
-"""Finite scalar quantization: each channel is bounded and rounded by itself (FSQ, arXiv 2309.15505)."""
+"""Scalar quantization: each channel is squashed into an interval and cut into levels by itself (FSQ, FSP)."""
 
 import math
 from typing import Annotated, Literal
@@ -11,10 +11,18 @@ from torch import Tensor
 
 from ..config import Config
 from ..shapes import Latent, Tokens
-from .base import Quantized, Quantizer, check_latent, check_tokens
+from .base import Part, Quantized, Quantizer, check_latent, check_tokens
 from .gradients import with_gradient_of
 
 MARGIN = 1e-3
+
+
+def vocab_size(levels: list[int]) -> int:
+    """Return the number of codes; raise ValueError when they are more than an int64 can number."""
+    codes = math.prod(levels)
+    if codes >= 2**63:
+        raise ValueError(f"levels make {codes} codes, but a token is an int64: give fewer or smaller levels.")
+    return codes
 
 
 class FSQConfig(Config):
@@ -24,17 +32,20 @@ class FSQConfig(Config):
     """Kind of quantizer: fsq."""
     levels: Annotated[list[Annotated[int, Field(ge=2)]], Len(1)]
     """Number of values of each channel; the first channel is the least significant in the token."""
+    bound: Literal["inner", "outer"] = "inner"
+    """Published form of the bound: inner keeps latents inside the outermost levels, outer lets them pass a little."""
 
     def build(self) -> "FiniteScalarQuantizer":
         return FiniteScalarQuantizer(self)
 
 
 class FiniteScalarQuantizer(Quantizer):
-    """Bound each channel by tanh, round it to one of its levels, and scale the codes into [-1, 1].
+    """Bound each channel by tanh, round it to one of its levels, and scale the codes into [-1, 1] (arXiv 2309.15505).
 
-    The bound is the paper's: y = tanh(z + s) (L - 1)(1 - eps) / 2 - o with eps = 1e-3, o = 1/2 for even L (0 for odd)
-    and s = tan(o / ((L - 1)(1 - eps) / 2)); codes are round(y) / floor(L / 2). The gradient is straight-through after
-    the bound. There are no losses.
+    y = tanh(z + s) h - o with o = 1/2 for even L (0 for odd); codes are round(y) / floor(L / 2). `inner` is the paper's:
+    h = (L - 1)(1 - 1e-3) / 2, s = tan(o / h). `outer` is what several public tokenizers have: h = (L - 1)(1 + 1e-3) / 2,
+    s = atanh(o / h). They disagree on about one token in fifty. The gradient is straight-through after the bound. There
+    are no losses.
     """
 
     num_codebooks = 1
@@ -50,16 +61,13 @@ class FiniteScalarQuantizer(Quantizer):
         self.config = config
         levels = config.levels
         self.dim = len(levels)
-        self.vocab_size = math.prod(levels)
-        if self.vocab_size >= 2**63:
-            raise ValueError(
-                f"levels make {self.vocab_size} codes, but a token is an int64: give fewer or smaller levels."
-            )
-        half_width = [(level - 1) * (1 - MARGIN) / 2 for level in levels]
+        self.vocab_size = vocab_size(levels)
+        margin, shift = (-MARGIN, math.tan) if config.bound == "inner" else (MARGIN, math.atanh)
+        half_width = [(level - 1) * (1 + margin) / 2 for level in levels]
         offset = [0.5 if level % 2 == 0 else 0.0 for level in levels]
         self._constant("half_width", half_width)
         self._constant("offset", offset)
-        self._constant("shift", [math.tan(o / h) for o, h in zip(offset, half_width, strict=True)])
+        self._constant("shift", [shift(o / h) for o, h in zip(offset, half_width, strict=True)])
         self._constant("divisor", [float(level // 2) for level in levels])
         # Integers from here on: packed in float32, tokens are wrong above 2 ** 24.
         self._constant("sizes", levels)
@@ -83,6 +91,12 @@ class FiniteScalarQuantizer(Quantizer):
     def project(self, latent: Latent) -> Latent:
         check_latent(latent, self.dim)
         return self._bound(latent) / self.divisor
+
+    def parts(self, latent: Latent) -> list[Part]:
+        return [Part(self, latent)]
+
+    def token_grid(self, y: int, x: int) -> tuple[int, int]:
+        return y, x
 
     def folded(self) -> tuple[Config, Quantizer]:
         return self.config, self

@@ -1,20 +1,33 @@
-"""Vector quantization: a codebook, a similarity and a gradient put together."""
+"""Vector quantization: a codebook, a similarity, a gradient and the losses put together."""
 
 from typing import Annotated, Literal
 
 import torch
 from einops import rearrange
-from pydantic import Field
+from pydantic import Field, model_validator
+from torch import Tensor
 
 from ..config import Config
-from ..shapes import Codes, Latent, Tokens, Vectors
-from .base import Quantized, Quantizer, check_latent, check_tokens
-from .codebooks import Codebook, LearnedCodebook, MovingAverageCodebook, ProjectedCodebook
-from .gradients import rotation, straight_through
-from .nearest import Similarity, nearest_codes, normalise
+from ..shapes import CodeNumbers, Codes, Latent, Tokens, Vectors
+from .base import Part, Quantized, Quantizer, check_latent, check_tokens
+from .codebooks import Codebook, LearnedCodebook
+from .distributions import DISTRIBUTIONS
+from .entropy import assignment_entropies
+from .gradients import GRADIENTS, with_gradient_of
+from .nearest import Similarity, nearest_codes, normalise, scores
+from .soft import SoftAssignmentConfig, mixture
 
-GRADIENTS = {"straight_through": straight_through, "rotation": rotation}
-GradientName = Literal["straight_through", "rotation"]
+GradientName = Literal[
+    "straight_through",
+    "rotation",
+    "rotation_no_scale",
+    "rotation_tangent",
+    "reflection",
+    "dynamic_straight_through",
+    "diveq",
+    "nsvq",
+    "soft",
+]
 
 
 class VectorConfig(Config):
@@ -25,19 +38,43 @@ class VectorConfig(Config):
     codebook_size: Annotated[int, Field(ge=2)]
     """Number of codes."""
     similarity: Similarity = "euclidean"
-    """What nearest means: euclidean distance, or cosine with latents and codes on the unit sphere."""
+    """What nearest means: euclidean distance, cosine with latents and codes on the unit sphere, or greatest dot product."""
     gradient: GradientName = "straight_through"
-    """What the encoder feels: straight_through or rotation."""
+    """What the encoder feels: one of GRADIENTS, or soft to feel the choice of the code through the soft assignment."""
+    distribution: Literal["wasserstein", "mmd"] | None = None
+    """Loss that pulls the codes as a whole to the distribution of the latents; its term is called like it."""
+    region: bool = False
+    """Whether codes that no latent of a batch chose are pulled to the latents of the used code nearest them."""
+    soft: SoftAssignmentConfig | None = None
+    """Soft assignment, by which all codes feel the loss through the choice of the code."""
+    entropy_temperature: Annotated[float, Field(gt=0)] | None = None
+    """Adds the terms sample_entropy and codebook_entropy of the assignment at this temperature, which IBQ sets to 0.01."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "VectorConfig":
+        if self.dim == 1 and self.gradient.startswith(("rotation", "reflection")):
+            raise ValueError(
+                f"gradient is {self.gradient!r}, but dim is 1, where a rotation can only turn round: use straight_through."
+            )
+        if self.gradient == "soft" and self.soft is None:
+            raise ValueError("gradient is 'soft', but soft is not set: add soft: {temperature: ...}.")
+        return self
 
 
 class VectorQuantizer(Quantizer):
     """Replace each latent vector by its nearest code.
 
-    Losses: `codebook` mean |sg z - q|^2 (where the codebook learns from it), `commitment` mean |z - sg q|^2, both from
-    the code itself and not from what the gradient estimator returns.
+    Losses in training mode, each a mean over latents and channels: `commitment` |z - sg q|^2; `codebook` |sg z - q|^2
+    where the codes move by gradients; `assignment` |z - q|^2 through the soft index where the encoder feels it (IBQ's
+    double quantization loss); `region`, `wasserstein`, `mmd`, `sample_entropy` and `codebook_entropy` where asked, the
+    last negated, so that a positive weight spreads the latents over the codes. All are taken from the code itself and not
+    from what the gradient estimator returns.
+
+    While gradients are recorded, `diveq` and `nsvq` return a latent that is not quite the code; without, it is the code.
     """
 
     num_codebooks = 1
+    steps: Tensor
 
     def __init__(self, config: VectorConfig, codebook: Codebook):
         super().__init__()
@@ -45,6 +82,7 @@ class VectorQuantizer(Quantizer):
         self.codebook = codebook
         self.dim = config.dim
         self.vocab_size = config.codebook_size
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64), persistent=config.soft is not None)
 
     def codes(self) -> Codes:
         """Return the table `k d` as it is compared: on the unit sphere for cosine similarity."""
@@ -55,20 +93,26 @@ class VectorQuantizer(Quantizer):
         with torch.autocast(latent.device.type, enabled=False):
             vectors = self._vectors(latent)
             codes = self.codes()
-            numbers = nearest_codes(vectors, codes)
+            numbers = nearest_codes(vectors, codes, self.config.similarity)
             chosen = codes[numbers]
-            losses = {"commitment": (vectors - chosen.detach()).square().mean()}
-            if self.codebook.learns_from_loss:
-                losses["codebook"] = (vectors.detach() - chosen).square().mean()
+            quantized = self._felt(vectors, codes, chosen) if torch.is_grad_enabled() else chosen
+            losses = self._losses(vectors, codes, numbers, quantized) if self.training else {}
             if self.training and torch.is_grad_enabled():
                 self.codebook.observe(vectors.detach(), numbers)
-            quantized = GRADIENTS[self.config.gradient](vectors, chosen)
+                self.steps += 1
         grid = {"b": latent.shape[0], "y": latent.shape[2]}
         return Quantized(
             latent=rearrange(quantized, "(b y x) d -> b d y x", **grid),
             tokens=rearrange(numbers, "(b y x) -> b 1 y x", **grid),
             losses=losses,
         )
+
+    @torch.no_grad()
+    def nearest(self, latent: Latent) -> Tokens:
+        """Return the tokens alone, with no gradient and no note taken of the latent."""
+        check_latent(latent, self.dim)
+        numbers = nearest_codes(self._vectors(latent), self.codes(), self.config.similarity)
+        return rearrange(numbers, "(b y x) -> b 1 y x", b=latent.shape[0], y=latent.shape[2])
 
     def lookup(self, tokens: Tokens) -> Latent:
         check_tokens(tokens, self.num_codebooks, self.vocab_size)
@@ -78,15 +122,53 @@ class VectorQuantizer(Quantizer):
         check_latent(latent, self.dim)
         return rearrange(self._vectors(latent), "(b y x) d -> b d y x", b=latent.shape[0], y=latent.shape[2])
 
+    def parts(self, latent: Latent) -> list[Part]:
+        return [Part(self, latent)]
+
+    def token_grid(self, y: int, x: int) -> tuple[int, int]:
+        return y, x
+
     @torch.no_grad()
     def folded(self) -> tuple[Config, Quantizer]:
         config = VQConfig(dim=self.dim, codebook_size=self.vocab_size, similarity=self.config.similarity)
-        codebook = LearnedCodebook(self.vocab_size, self.dim, scale=1.0)
-        codebook.table.copy_(self.codebook.codes())
-        return config, VectorQuantizer(config, codebook).eval()
+        folded = config.build().eval()
+        assert isinstance(folded.codebook, LearnedCodebook)
+        folded.codebook.table.copy_(self.codebook.codes())
+        return config, folded
 
     def _vectors(self, latent: Latent) -> Vectors:
         return normalise(rearrange(latent.float(), "b d y x -> (b y x) d"), self.config.similarity)
+
+    def _felt(self, vectors: Vectors, codes: Codes, chosen: Vectors) -> Vectors:
+        soft, through_choice = self.config.soft, self.config.gradient == "soft"
+        felt = chosen.detach() if through_choice else GRADIENTS[self.config.gradient](vectors, chosen)
+        if not self.training:
+            return with_gradient_of(chosen, felt)
+        if soft is None:
+            return felt
+        temperature = soft.temperature_at(int(self.steps))
+        choosing = vectors if through_choice else vectors.detach()
+        index = chosen + mixture(choosing, codes, self._scores, soft.k, soft.form, temperature)
+        return felt + (index - index.detach())
+
+    def _losses(self, vectors: Vectors, codes: Codes, numbers: CodeNumbers, quantized: Vectors) -> dict[str, Tensor]:
+        config, chosen = self.config, codes[numbers]
+        losses = {"commitment": (vectors - chosen.detach()).square().mean()}
+        if self.codebook.learns_from_loss:
+            losses["codebook"] = (vectors.detach() - chosen).square().mean()
+        if config.gradient == "soft":
+            losses["assignment"] = (vectors - quantized).square().mean()
+        if config.region:
+            losses["region"] = _region_loss(vectors.detach(), codes, numbers)
+        if config.distribution is not None:
+            losses[config.distribution] = DISTRIBUTIONS[config.distribution](vectors, codes)
+        if config.entropy_temperature is not None:
+            entropy = assignment_entropies(vectors, codes, self._scores, config.entropy_temperature)
+            losses |= {"sample_entropy": entropy.sample, "codebook_entropy": -entropy.codebook}
+        return losses
+
+    def _scores(self, vectors: Tensor, codes: Tensor) -> Tensor:
+        return scores(vectors, codes, self.config.similarity)
 
 
 class VQConfig(VectorConfig):
@@ -101,29 +183,17 @@ class VQConfig(VectorConfig):
         return VectorQuantizer(self, LearnedCodebook(self.codebook_size, self.dim, self.initial_scale))
 
 
-class EMAConfig(VectorConfig):
-    """Codes are moving averages of their latents; the only loss is the commitment."""
+def _region_loss(vectors: Vectors, codes: Codes, numbers: CodeNumbers) -> Tensor:
+    """Return mean |z - e|^2, e being the unused code nearest to the code of z (region update of StableVQ); 0 if none is.
 
-    name: Literal["ema"] = "ema"
-    """Kind of quantizer: ema."""
-    initial_scale: Annotated[float, Field(gt=0)] = 1.0
-    """Standard deviation of the codes at the start."""
-    decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    """Share of the old average that a forward keeps."""
-
-    def build(self) -> VectorQuantizer:
-        return VectorQuantizer(
-            self, MovingAverageCodebook(self.codebook_size, self.dim, self.initial_scale, self.decay)
-        )
-
-
-class SimVQConfig(VectorConfig):
-    """Codes are a frozen random basis times one learned matrix; exported as a plain table."""
-
-    name: Literal["simvq"] = "simvq"
-    """Kind of quantizer: simvq."""
-    bias: bool = True
-    """Whether the projection has a bias, as in the authors' code."""
-
-    def build(self) -> VectorQuantizer:
-        return VectorQuantizer(self, ProjectedCodebook(self.codebook_size, self.dim, self.bias))
+    Every used code hands its latents on to one unused neighbour, which they pull towards them.
+    """
+    is_used = torch.zeros(len(codes), dtype=torch.bool, device=codes.device)
+    is_used[numbers] = True
+    unused = (~is_used).nonzero().flatten()
+    if len(unused) == 0:
+        return codes.sum() * 0
+    used = is_used.nonzero().flatten()
+    neighbour = torch.zeros(len(codes), dtype=torch.int64, device=codes.device)
+    neighbour[used] = unused[nearest_codes(codes[used], codes[unused])]
+    return (vectors - codes[neighbour[numbers]]).square().mean()

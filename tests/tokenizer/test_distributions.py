@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+import torch
+
+from vistok.tokenizer.quantizers.distributions import DISTRIBUTIONS, mmd, wasserstein
+
+
+def root(matrix):
+    values, vectors = np.linalg.eigh(matrix)
+    return vectors @ np.diag(np.sqrt(np.clip(values, 0, None))) @ vectors.T
+
+
+def test_wasserstein_is_the_textbook_formula():
+    x, y = np.random.default_rng(0).normal(size=(2, 200, 4)) @ np.diag([1, 2, 0.5, 1.5])
+    y = y * 2 + 1
+    s1, s2 = np.cov(x.T, bias=True), np.cov(y.T, bias=True)
+    cross = root(root(s1) @ s2 @ root(s1))
+    expected = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(s1 + s2 - 2 * cross)
+    assert float(wasserstein(torch.tensor(x), torch.tensor(y))) == pytest.approx(expected, rel=1e-4)
+
+
+def test_mmd_is_the_mean_kernel_over_pairs():
+    x, y = torch.randn(12, 3, dtype=torch.float64), torch.randn(9, 3, dtype=torch.float64) + 1
+    points = torch.cat([x, y])
+    width = torch.stack([((a - b) ** 2).sum() for a in points for b in points]).mean()
+
+    def kernel(a, b):
+        return sum(float(torch.exp(-((a - b) ** 2).sum() / (2 * f * width))) for f in (0.25, 0.5, 1, 2, 4)) / 5
+
+    def mean(left, right):
+        return np.mean([kernel(a, b) for a in left for b in right])
+
+    assert float(mmd(x, y)) == pytest.approx(mean(x, x) + mean(y, y) - 2 * mean(x, y), rel=1e-6)
+
+
+@pytest.mark.parametrize("loss", DISTRIBUTIONS.values(), ids=DISTRIBUTIONS)
+def test_is_zero_for_equal_points_and_finite_in_degenerate_places(loss):
+    points = torch.randn(50, 4)
+    assert abs(loss(points, points.clone()).item()) < 1e-4
+    flat = torch.zeros(50, 4, requires_grad=True)
+    value = loss(points, flat)
+    value.backward()
+    assert value.isfinite() and flat.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(("name", "rate"), [("wasserstein", 8.0), ("mmd", 30.0)])
+def test_descent_brings_the_codes_to_the_latents(name, rate):
+    latents = torch.randn(400, 3) * torch.tensor([1.0, 2.0, 0.5]) + 3
+    codes = (torch.randn(64, 3) * 0.01).requires_grad_()
+    loss = DISTRIBUTIONS[name]
+    first = float(loss(latents, codes).detach())
+    for _ in range(100):
+        (gradient,) = torch.autograd.grad(loss(latents, codes), codes)
+        with torch.no_grad():
+            codes -= rate * gradient
+    assert float(loss(latents, codes).detach()) < first / 10
+    assert (codes.mean(dim=0) - latents.mean(dim=0)).abs().max() < 0.5
+
+
+def test_mmd_sees_what_wasserstein_cannot():
+    sign = torch.tensor([1.0, -1.0]).repeat(500).unsqueeze(1)
+    two_peaks = sign * 2 + torch.randn(1000, 1) * 0.1
+    one_peak = torch.randn(1000, 1) * two_peaks.std() + two_peaks.mean()
+    assert float(wasserstein(two_peaks, one_peak)) < 0.1
+    assert float(mmd(two_peaks, one_peak)) > 5 * float(mmd(one_peak, torch.randn(1000, 1) * two_peaks.std()))

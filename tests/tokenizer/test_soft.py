@@ -1,0 +1,136 @@
+"""Soft top-k against its definition, and index back-propagation against dense arithmetic."""
+
+import pytest
+import torch
+from einops import rearrange
+
+from vistok.tokenizer.quantizers import build_quantizer, soft
+from vistok.tokenizer.quantizers.soft import SoftAssignmentConfig, mixture, soft_topk
+
+FORMS = ["exponential", "sigmoid", "smooth"]
+
+
+def rises(x, form):
+    if form == "exponential":
+        return torch.exp(torch.minimum(x, torch.zeros(())))
+    if form == "sigmoid":
+        return 1 / (1 + torch.exp(-x))
+    return torch.where(x >= 0, 1 - torch.exp(-x) / 2, torch.exp(x) / 2)
+
+
+def by_bisection(x, k, form):
+    low, high = x.min() - 200, x.max() + 200
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rises(x - middle, form).sum() > k else (low, middle)
+    return rises(x - low, form)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("entries", "k"), [(2, 1), (5, 2), (9, 8), (40, 3)])
+@pytest.mark.parametrize("spread", [0.1, 3.0, 40.0])
+def test_weights_are_those_of_the_threshold_that_sums_to_k(form, entries, k, spread):
+    x = torch.randn(30, entries, dtype=torch.float64) * spread
+    found = soft_topk(x, k, form)
+    assert torch.allclose(found.sum(dim=1), torch.full((30,), float(k), dtype=torch.float64), atol=1e-9)
+    for row, expected in zip(found, x, strict=True):
+        assert torch.allclose(row, by_bisection(expected, k, form), atol=1e-7)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_weights_are_monotone_shift_invariant_and_become_hard(form):
+    x = torch.randn(50, 12, dtype=torch.float64)
+    found = soft_topk(x, 3, form)
+    assert torch.equal(found.argsort(dim=1), x.argsort(dim=1))
+    assert torch.allclose(soft_topk(x + 17, 3, form), found, atol=1e-9)
+    hard = torch.zeros_like(x).scatter(1, x.topk(3, dim=1).indices, 1.0)
+    assert torch.allclose(soft_topk(x * 1e5, 3, form), hard, atol=1e-2)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_gradient_is_that_of_finite_differences(form):
+    x = torch.randn(3, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda scores: soft_topk(scores, 2, form), (x,))
+
+
+def test_exponential_form_of_one_is_the_softmax():
+    x = torch.randn(20, 7) * 5
+    assert torch.allclose(soft_topk(x, 1, "exponential"), torch.softmax(x, dim=1), atol=1e-6)
+
+
+def test_k_must_be_below_the_number_of_codes():
+    with pytest.raises(ValueError, match="k = 4 for 4 codes: k must be below the number of codes"):
+        soft_topk(torch.zeros(1, 4), 4, "sigmoid")
+
+
+def test_temperature_changes_geometrically_over_its_steps():
+    config = SoftAssignmentConfig(temperature=1.0, final_temperature=0.01, anneal_steps=10)
+    assert [config.temperature_at(step) for step in (0, 5, 10, 99)] == pytest.approx([1.0, 0.1, 0.01, 0.01])
+    assert SoftAssignmentConfig(temperature=0.3).temperature_at(7) == 0.3
+
+
+def test_chunks_change_nothing(monkeypatch):
+    vectors, codes = torch.randn(50, 4, requires_grad=True), torch.randn(20, 4, requires_grad=True)
+    results = []
+    for at_once in (20, 140, 10**6):
+        monkeypatch.setattr(soft, "SCORES_AT_ONCE", at_once)
+        mixed = mixture(vectors, codes, lambda z, c: z @ c.T, 2, "sigmoid", 0.7)
+        results.append([mixed, *torch.autograd.grad(mixed.square().sum(), (vectors, codes))])
+    for other in results[1:]:
+        assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(results[0], other, strict=True))
+
+
+def test_ibq_is_index_back_propagation_over_dense_logits():
+    torch.manual_seed(0)
+    quantizer = build_quantizer({"name": "ibq", "dim": 5, "codebook_size": 30})
+    latent = torch.randn(2, 5, 3, 3, requires_grad=True)
+    upstream = torch.randn(2, 5, 3, 3)
+    result = quantizer(latent)
+    losses = sum(result.losses[name] for name in ("assignment", "codebook", "commitment"))
+    ((result.latent * upstream).sum() + losses).backward()
+
+    vectors = rearrange(latent.detach(), "b d y x -> (b y x) d").double().requires_grad_()
+    table = quantizer.codebook.table.detach().double().requires_grad_()
+    p = torch.softmax(vectors @ table.T, dim=1)
+    hard = torch.nn.functional.one_hot(p.argmax(dim=1), 30).double()
+    index = hard + p - p.detach()
+    q, plain = index @ table, hard @ table
+    assert torch.equal(result.tokens.flatten(), p.argmax(dim=1)), "nearest is the greatest dot product"
+    expected = (
+        ((q - vectors) ** 2).mean()
+        + ((plain.detach() - vectors) ** 2).mean()
+        + ((plain - vectors.detach()) ** 2).mean()
+    )
+    assert torch.allclose(losses.double(), expected, atol=1e-5)
+    ((q * rearrange(upstream, "b d y x -> (b y x) d")).sum() + expected).backward()
+    # A dense index carries the gradient of p sg[codes] + onehot codes: codes feel q both ways, latents through p alone.
+    assert torch.allclose(quantizer.codebook.table.grad.double(), table.grad, atol=1e-4)
+    assert torch.allclose(rearrange(latent.grad, "b d y x -> (b y x) d").double(), vectors.grad, atol=1e-4)
+    assert (quantizer.codebook.table.grad.abs().sum(dim=1) > 0).all(), "every code gets a gradient"
+
+
+def test_soft_assignment_moves_every_code_and_leaves_the_latent_its_gradient():
+    torch.manual_seed(0)
+    values = {"name": "vq", "dim": 5, "codebook_size": 30, "gradient": "rotation"}
+    hard, with_soft = build_quantizer(values), build_quantizer({**values, "soft": {"temperature": 1.0}})
+    with_soft.codebook.load_state_dict(hard.codebook.state_dict())
+    upstream, grads = torch.randn(1, 5, 3, 3), []
+    start = torch.randn(1, 5, 3, 3)
+    for quantizer in (hard, with_soft):
+        latent = start.clone().requires_grad_()
+        (quantizer(latent).latent * upstream).sum().backward()
+        grads.append(latent.grad)
+    assert torch.equal(*grads)
+    assert hard.codebook.table.grad is None
+    assert (with_soft.codebook.table.grad.abs().sum(dim=1) > 0).all()
+
+
+def test_annealing_counts_training_steps_and_is_saved():
+    values = {"name": "vq", "dim": 2, "codebook_size": 4, "soft": {"final_temperature": 0.1, "anneal_steps": 5}}
+    quantizer = build_quantizer(values)
+    for _ in range(3):
+        quantizer(torch.randn(1, 2, 2, 2, requires_grad=True))
+    quantizer.eval()(torch.randn(1, 2, 2, 2))
+    twin = build_quantizer(values)
+    twin.load_state_dict(quantizer.state_dict())
+    assert int(twin.steps) == 3

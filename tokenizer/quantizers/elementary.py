@@ -1,0 +1,44 @@
+"""The quantizers that are not made of others."""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias, TypeVar
+
+from ..config import Config, ConfigError, parse_config, unknown_choice
+from .binary import BSQConfig, LFQConfig
+from .perturbed import FSPConfig
+from .scalar import FSQConfig
+from .vector import VQConfig
+from .vector_kinds import EMAConfig, FVQConfig, IBQConfig, SimVQConfig
+
+ElementaryConfig: TypeAlias = (
+    VQConfig | EMAConfig | SimVQConfig | FVQConfig | IBQConfig | FSQConfig | FSPConfig | LFQConfig | BSQConfig
+)
+
+ELEMENTARY: dict[str, type[ElementaryConfig]] = {
+    "vq": VQConfig,
+    "ema": EMAConfig,
+    "simvq": SimVQConfig,
+    "fvq": FVQConfig,
+    "ibq": IBQConfig,
+    "fsq": FSQConfig,
+    "fsp": FSPConfig,
+    "lfq": LFQConfig,
+    "bsq": BSQConfig,
+}
+
+AnyConfig = TypeVar("AnyConfig", bound=Config)
+
+
+def parse_elementary(values: Mapping[str, Any]) -> ElementaryConfig:
+    """Build the config that `values["name"]` names; raise ConfigError when the name or a key is unknown."""
+    return parse_by_name(ELEMENTARY, values)
+
+
+def parse_by_name(table: Mapping[str, type[AnyConfig]], values: Mapping[str, Any], section: str = "") -> AnyConfig:
+    """Build the config of a table that `values["name"]` names, `section` being the path that messages begin with."""
+    name = values.get("name")
+    if name not in table:
+        key = f"{section}.name" if section else "name"
+        raise ConfigError(unknown_choice("quantizer", f"{key} {name!r}", str(name), list(table)))
+    assert isinstance(name, str)
+    return parse_config(table[name], values, section)

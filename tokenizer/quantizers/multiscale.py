@@ -1,0 +1,193 @@
+"""Multi-scale residual quantization: coarse grids first, each finer one quantizing what is left (VAR, arXiv 2404.02905)."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, NamedTuple
+
+import torch
+from annotated_types import Len
+from einops import rearrange
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..config import Config
+from ..shapes import Latent, Tokens, Vectors
+from .base import Part, Quantized, Quantizer, check_latent, check_tokens
+from .elementary import parse_by_name
+from .gradients import with_gradient_of
+from .vector import VectorConfig, VectorQuantizer, VQConfig
+from .vector_kinds import EMAConfig, FVQConfig, SimVQConfig
+
+SCALABLE: dict[str, type[VQConfig | EMAConfig | SimVQConfig | FVQConfig]] = {
+    "vq": VQConfig,
+    "ema": EMAConfig,
+    "simvq": SimVQConfig,
+    "fvq": FVQConfig,
+}
+
+
+class MultiscaleConfig(Config):
+    """One codebook for all scales of a square grid; a picture is one sequence of tokens, the coarsest first."""
+
+    name: Literal["multiscale"] = "multiscale"
+    """Kind of quantizer: multiscale."""
+    quantizer: VQConfig | EMAConfig | SimVQConfig | FVQConfig
+    """Quantizer of every scale, with straight_through gradient."""
+    scales: Annotated[list[Annotated[int, Field(ge=1)]], Len(1)] = [1, 2, 3, 4, 5, 6, 8, 10, 13, 16]
+    """Sides of the grids, rising; the last is that of the latent."""
+    smoothers: Annotated[int, Field(ge=1)] = 4
+    """Convolutions that smooth the enlarged codes, each shared by neighbouring scales."""
+    smoothing: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of the smoothed codes in the sum; the rest is the enlarged codes as they are."""
+
+    @field_validator("quantizer", mode="before")
+    @classmethod
+    def _by_name(cls, values: Any) -> Any:
+        return parse_by_name(SCALABLE, values) if isinstance(values, Mapping) else values
+
+    @field_validator("quantizer")
+    @classmethod
+    def _has_no_gradient_of_its_own(cls, quantizer: VectorConfig) -> VectorConfig:
+        if quantizer.gradient != "straight_through" or quantizer.soft:
+            raise ValueError(
+                f"the scales have gradient {quantizer.gradient!r}, but the multi-scale quantizer copies the gradient to the "
+                "latent: use straight_through and no soft assignment."
+            )
+        return quantizer
+
+    @field_validator("scales")
+    @classmethod
+    def _rises(cls, scales: list[int]) -> list[int]:
+        if any(later <= earlier for earlier, later in itertools.pairwise(scales)):
+            raise ValueError(f"scales are {scales}, but must rise from the coarsest to that of the latent.")
+        return scales
+
+    def build(self) -> "MultiscaleQuantizer":
+        return MultiscaleQuantizer(self, self.quantizer.build())
+
+
+class MultiscaleQuantizer(Quantizer):
+    """Shrink what is left of the latent to each scale, quantize it, enlarge and smooth the codes, and take them off.
+
+    Tokens are `b 1 1 n`, n the sum of the squared scales (680 for VAR's ten), scale after scale and row after row. Losses,
+    means over the scales, compare the sum so far with the latent: `codebook` |sg z - f|^2, `commitment` |z - sg f|^2. The
+    gradient is straight-through from the whole sum.
+    """
+
+    num_codebooks = 1
+
+    def __init__(self, config: MultiscaleConfig, quantizer: VectorQuantizer):
+        super().__init__()
+        self.config = config
+        self.quantizer = quantizer
+        self.dim = quantizer.dim
+        self.vocab_size = quantizer.vocab_size
+        count = min(config.smoothers, len(config.scales))
+        self.smoothers = nn.ModuleList(nn.Conv2d(self.dim, self.dim, 3, padding=1) for _ in range(count))
+
+    def forward(self, latent: Latent) -> Quantized:
+        self._check_latent(latent)
+        with torch.autocast(latent.device.type, enabled=False):
+            target = latent.float()
+            scales = list(self._walk(target))
+            if self.training and torch.is_grad_enabled():
+                vectors = torch.cat([_flat(scale.left) for scale in scales])
+                numbers = torch.cat([scale.tokens.flatten() for scale in scales])
+                self.quantizer.codebook.observe(vectors, numbers)
+            losses = self._losses(target, [scale.total for scale in scales]) if self.training else {}
+            total = scales[-1].total
+            quantized = with_gradient_of(total, target) if torch.is_grad_enabled() else total
+        tokens = [rearrange(scale.tokens, "b 1 y x -> b 1 1 (y x)") for scale in scales]
+        return Quantized(quantized, torch.cat(tokens, dim=3), losses)
+
+    def lookup(self, tokens: Tensor) -> Latent:
+        check_tokens(tokens, self.num_codebooks, self.vocab_size)
+        if tokens.shape[2:] != self.token_grid(self.side, self.side):
+            raise ValueError(
+                f"The quantizer got tokens of shape {tuple(tokens.shape)}, but takes b 1 1 {self.length}: all scales of a "
+                "picture in one row."
+            )
+        total = torch.zeros(len(tokens), self.dim, self.side, self.side, device=tokens.device)
+        for number, part in enumerate(tokens.split([scale**2 for scale in self.config.scales], dim=3)):
+            grid = rearrange(part, "b 1 1 (y x) -> b 1 y x", y=self.config.scales[number])
+            total = total + self._enlarged(grid, number)
+        return total
+
+    def project(self, latent: Latent) -> Latent:
+        self._check_latent(latent)
+        return latent.float()
+
+    @torch.no_grad()
+    def parts(self, latent: Latent) -> list[Part]:
+        self._check_latent(latent)
+        seen = [rearrange(scale.left, "b d y x -> b d 1 (y x)") for scale in self._walk(latent.float())]
+        return [Part(self.quantizer, torch.cat(seen, dim=3))]
+
+    def token_grid(self, y: int, x: int) -> tuple[int, int]:
+        if (y, x) != (self.side, self.side):
+            raise ValueError(
+                f"The multi-scale quantizer got a grid of {y} x {x}, but its last scale is {self.side}: resize the pictures "
+                "or change scales."
+            )
+        return 1, self.length
+
+    @torch.no_grad()
+    def folded(self) -> tuple[Config, Quantizer]:
+        inner_config, inner = self.quantizer.folded()
+        assert isinstance(inner, VectorQuantizer)
+        config = self.config.model_copy(update={"quantizer": inner_config})
+        folded = MultiscaleQuantizer(config, inner)
+        folded.smoothers.load_state_dict(self.smoothers.state_dict())
+        return config, folded.eval()
+
+    @property
+    def side(self) -> int:
+        """Rows and columns of the latent."""
+        return self.config.scales[-1]
+
+    @property
+    def length(self) -> int:
+        """Tokens of a picture."""
+        return sum(scale**2 for scale in self.config.scales)
+
+    def _check_latent(self, latent: Tensor) -> None:
+        check_latent(latent, self.dim)
+        self.token_grid(*latent.shape[2:])
+
+    def _walk(self, target: Latent) -> "Iterator[_Scale]":
+        total = torch.zeros_like(target)
+        for number, scale in enumerate(self.config.scales):
+            rest = target.detach() - total.detach()
+            left = functional.interpolate(rest, size=(scale, scale), mode="area")
+            tokens = self.quantizer.nearest(left)
+            total = total + self._enlarged(tokens, number)
+            yield _Scale(left, tokens, total)
+
+    def _enlarged(self, tokens: Tensor, number: int) -> Latent:
+        codes = self.quantizer.lookup(tokens)
+        size = (self.side, self.side)
+        enlarged = codes if codes.shape[2:] == size else functional.interpolate(codes, size=size, mode="bicubic")
+        last = max(1, len(self.config.scales) - 1)
+        smoother = self.smoothers[round(number / last * (len(self.smoothers) - 1))]
+        return torch.lerp(enlarged, smoother(enlarged), self.config.smoothing)
+
+    def _losses(self, target: Latent, sums: list[Latent]) -> dict[str, Tensor]:
+        distances = [(target - total.detach()).square().mean() for total in sums]
+        losses = {"commitment": torch.stack(distances).mean()}
+        # The smoothers learn from this term too, whatever moves the codes.
+        return losses | {"codebook": torch.stack([(target.detach() - total).square().mean() for total in sums]).mean()}
+
+
+class _Scale(NamedTuple):
+    """One step from coarse to fine."""
+
+    left: Latent
+    """What the scales before left over, at this scale."""
+    tokens: Tokens
+    total: Latent
+    """Sum of this scale and those before, at the size of the latent."""
+
+
+def _flat(latent: Latent) -> Vectors:
+    return rearrange(latent, "b d y x -> (b y x) d")

@@ -1,0 +1,95 @@
+"""Scalar quantization without rounding in training: noise of the width of a bin stands in for it (FSP)."""
+
+import math
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Len
+from einops import rearrange
+from pydantic import Field
+from torch import Tensor
+
+from ..config import Config
+from ..shapes import Latent, Tokens
+from .base import Part, Quantized, Quantizer, check_latent, check_tokens
+from .gradients import with_gradient_of
+from .scalar import vocab_size
+
+VARIANCES = {"normal": 1.0, "logistic": math.pi**2 / 12}
+"""Variance of the distributions whose functions squash a channel."""
+
+
+class FSPConfig(Config):
+    """Each channel is squashed into (0, 1) by a distribution function and cut into bins of equal width."""
+
+    name: Literal["fsp"] = "fsp"
+    """Kind of quantizer: fsp."""
+    levels: Annotated[list[Annotated[int, Field(ge=2)]], Len(1)]
+    """Number of bins of each channel; the first channel is the least significant in the token."""
+    squash: Literal["normal", "logistic"] = "normal"
+    """Distribution function: that of N(0, 1), or (1 + tanh z) / 2."""
+
+    def build(self) -> "FiniteScalarPerturbation":
+        return FiniteScalarPerturbation(self)
+
+
+class FiniteScalarPerturbation(Quantizer):
+    """Squash each channel by a distribution function u = F(z); a code is the middle of one of L bins, scaled into [-1, 1].
+
+    In training the decoder sees 2 (u + U(-1/2, 1/2) / L) - 1 instead of the code, so nothing is rounded and every gradient
+    is exact (finite scalar perturbation, arXiv 2602.17133); tokens are those of u. The loss `moments` keeps each channel
+    at the mean and variance of F, at which u fills the bins evenly: mean over channels of m^2 + (v - v_F)^2.
+    """
+
+    num_codebooks = 1
+    levels: Tensor
+    basis: Tensor
+
+    def __init__(self, config: FSPConfig):
+        super().__init__()
+        self.config = config
+        self.dim = len(config.levels)
+        self.vocab_size = vocab_size(config.levels)
+        basis = [math.prod(config.levels[:index]) for index in range(self.dim)]
+        for name, values in {"levels": config.levels, "basis": basis}.items():
+            self.register_buffer(name, rearrange(torch.tensor(values), "d -> d 1 1"), persistent=False)
+
+    def forward(self, latent: Latent) -> Quantized:
+        check_latent(latent, self.dim)
+        with torch.autocast(latent.device.type, enabled=False):
+            filled = self._squash(latent)
+            digits = (filled.detach() * self.levels).long().clamp(max=self.levels - 1)
+            tokens = (digits * self.basis).sum(dim=1, keepdim=True)
+            if self.training and torch.is_grad_enabled():
+                noise = (torch.rand_like(filled) - 0.5) / self.levels
+                return Quantized(2 * (filled + noise) - 1, tokens, {"moments": self._moments(latent.float())})
+            return Quantized(with_gradient_of(self._codes(digits), 2 * filled - 1), tokens, {})
+
+    def lookup(self, tokens: Tokens) -> Latent:
+        check_tokens(tokens, self.num_codebooks, self.vocab_size)
+        return self._codes(tokens // self.basis % self.levels)
+
+    def project(self, latent: Latent) -> Latent:
+        check_latent(latent, self.dim)
+        return 2 * self._squash(latent) - 1
+
+    def parts(self, latent: Latent) -> list[Part]:
+        return [Part(self, latent)]
+
+    def token_grid(self, y: int, x: int) -> tuple[int, int]:
+        return y, x
+
+    def folded(self) -> tuple[Config, Quantizer]:
+        return self.config, self
+
+    def _squash(self, latent: Latent) -> Tensor:
+        if self.config.squash == "normal":
+            return torch.special.ndtr(latent.float())
+        return (1 + torch.tanh(latent.float())) / 2
+
+    def _codes(self, digits: Tensor) -> Latent:
+        return (2 * digits + 1).float() / self.levels - 1
+
+    def _moments(self, latent: Latent) -> Tensor:
+        variance, mean = torch.var_mean(latent, dim=(0, 2, 3), correction=0)
+        return (mean.square() + (variance - VARIANCES[self.config.squash]).square()).mean()
