@@ -99,6 +99,11 @@ class CodebookCare:
     def _processes(self) -> int:
         return self._accelerator.num_processes
 
+    def _gathered(self, latent: Tensor) -> Vectors:
+        gathered = self._accelerator.gather(rearrange(latent, "b d y x -> (b y x) d"))
+        assert isinstance(gathered, Tensor)
+        return gathered
+
     def _shared(self, latents: list[Tensor]) -> list["_Seen"]:
         """Return each codebook once, with the latents that it sees on all processes and its places along `q`."""
         found: dict[int, _Seen] = {}
@@ -107,14 +112,11 @@ class CodebookCare:
             quantizer = of_level[0].quantizer
             if not isinstance(quantizer, VectorQuantizer):
                 continue
-            vectors = [rearrange(quantizer.project(part.latent), "b d y x -> (b y x) d") for part in of_level]
-            gathered = self._accelerator.gather(torch.cat(vectors))
-            assert isinstance(gathered, Tensor)
-            before = found.get(id(quantizer))
-            if before:
-                gathered = torch.cat([before.vectors, gathered])
-            levels = [*(before.levels if before else []), level]
-            found[id(quantizer)] = _Seen(quantizer.codebook, gathered, levels)
+            vectors = torch.cat([self._gathered(quantizer.project(part.latent)) for part in of_level])
+            before = found.get(id(quantizer), _Seen(quantizer.codebook, vectors[:0], []))
+            found[id(quantizer)] = _Seen(
+                quantizer.codebook, torch.cat([before.vectors, vectors]), [*before.levels, level]
+            )
         return list(found.values())
 
 

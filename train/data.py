@@ -169,4 +169,5 @@ def training_batches(
         batch_sampler=_Positions(start_step, steps, config.batch_size, rank, world_size),
         num_workers=config.workers,
         prefetch_factor=4 if config.workers else None,
+        generator=torch.Generator(),  # or each new loader would take a number from the run's, and a resumed run go astray
     )

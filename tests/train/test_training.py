@@ -26,6 +26,11 @@ QUANTIZERS = {
         "model.quantizer={name: vq, dim: 8, codebook_size: 32, similarity: cosine}",
         "codebook={initialise: kmeans, vectors_per_code: 4, revive_every: 2}",
     ],
+    "residual": [
+        "model.quantizer={name: residual, depth: 3, shared: true, dropout: 0.5, quantizer: {name: simvq, dim: 8, "
+        "codebook_size: 32, trained_basis: true}}",
+        "codebook={initialise: kmeans, vectors_per_code: 4, revive_every: 2}",
+    ],
 }
 
 
@@ -87,7 +92,7 @@ def test_one_seed_one_run(tmp_path):
 
 def test_care_without_codes_is_refused(tmp_path):
     with pytest.raises(
-        ValueError, match="codebook asks for initialisation or revival, but this quantizer has no learned codes"
+        ValueError, match="codebook asks for initialisation or revival, but this quantizer has no codes that can be set"
     ):
         train(config(tmp_path, *QUANTIZERS["fsq"], "codebook.revive_every=3"))
 
