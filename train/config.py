@@ -53,6 +53,8 @@ class ModelConfig(Config):
     """Quantizer, its keys depending on its name."""
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     """Preprocessing that the exported tokenizer will use."""
+    start_from: Path | None = None
+    """Tokenizer folder whose weights the run starts from, where they fit; the rest starts fresh."""
 
     @field_validator("quantizer", mode="before")
     @classmethod

@@ -5,6 +5,8 @@ up at any step, with any number of workers or processes, and sees exactly what i
 """
 
 import functools
+import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, NamedTuple
 
@@ -15,7 +17,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ..images.index import index_pictures
+from ..images.index import Entry, index_pictures
 from ..images.opening import PictureError, open_picture
 from ..images.preprocessing import resize_short_side
 from ..tokenizer.config import Config
@@ -29,6 +31,8 @@ class SourceConfig(Config):
 
     path: str
     """A folder, a .tar shard, or shards with a brace range such as photos-{0000..0009}.tar."""
+    names: str = ".*"
+    """Regular expression that the file name of a picture must match; others are left out."""
     weight: Annotated[float, Field(gt=0)] = 1.0
     """Share of the pictures that come from here, relative to the other sources."""
     short_sides: Annotated[list[Annotated[int, Field(ge=1)]], Len(1)] | None = None
@@ -110,7 +114,7 @@ class TrainingCrops(Dataset[Tensor]):
     def __init__(self, config: DataConfig, seed: int):
         self.config = config
         self.seed = seed
-        self.sources = [index_pictures(source.path) for source in config.train]
+        self.sources = [_pictures(source) for source in config.train]
         self.mixture = Mixture([len(entries) for entries in self.sources], [s.weight for s in config.train], seed)
         self._picture = functools.lru_cache(maxsize=config.cached_pictures)(self._read)
 
@@ -137,6 +141,17 @@ class TrainingCrops(Dataset[Tensor]):
             ) from None
         target = max(short_side or min(image.size), self.config.size)
         return np.asarray(resize_short_side(image, target, "bicubic"))
+
+
+def _pictures(source: SourceConfig) -> list[Entry]:
+    found = index_pictures(source.path)
+    named = [entry for entry in found if re.fullmatch(source.names, os.path.basename(entry.name))]
+    if not named:
+        raise ValueError(
+            f"data.train: no picture of {source.path} has a name that matches {source.names!r}, the first is "
+            f"{found[0].name!r}: change names."
+        )
+    return named
 
 
 class _Positions:

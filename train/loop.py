@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from ..images.preprocessing import to_pixels
-from ..tokenizer.model import VisualTokenizer, build_tokenizer
+from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.shapes import Pixels
 from .checkpoint import checkpoint_step, newest_checkpoint, save_checkpoint
 from .codebook_care import CodebookCare
@@ -24,6 +24,7 @@ from .losses import loss_terms, weigh
 from .monitor import CodebookMonitor
 from .optimizer import build_optimizer, claim_parameters, routing_table
 from .schedule import learning_rate
+from .start import starting_model
 from .validate import validate, validation_pictures
 
 PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
@@ -34,7 +35,7 @@ def train(config: TrainConfig) -> Path:
     run = config.run
     accelerator = _accelerator(run)
     set_seed(run.seed)
-    model = build_tokenizer(config.model.architecture, config.model.quantizer)
+    model = starting_model(config.model)
     claims = claim_parameters(model, config.optimizer)
     average = moving_average(model, run.weight_average).to(accelerator.device)
     monitor = CodebookMonitor(model.quantizer, accelerator)

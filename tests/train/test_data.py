@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from samples import noise_image
+from samples import PHOTOS, noise_image
 from vistok.tokenizer.config import parse_config
 from vistok.train.data import BLOCK, DataConfig, Mixture, TrainingCrops, training_batches
 
@@ -91,3 +91,11 @@ def test_errors_are_one_sentence(pictures, tmp_path):
     (tmp_path / "0.png").write_bytes(b"broken")
     with pytest.raises(ValueError, match=r"0.png cannot be trained on \(not a picture of a known format\)"):
         batches(config(pictures))
+
+
+def test_only_pictures_of_the_asked_names_are_drawn():
+    source = {"path": str(PHOTOS), "names": "c.*"}
+    crops = TrainingCrops(DataConfig.model_validate({"train": [source], "size": 32}), seed=0)
+    assert {entry.name.rsplit("/")[-1] for entry in crops.sources[0]} == {"chelsea.png", "coffee.jpg"}
+    with pytest.raises(ValueError, match=r"no picture of .* has a name that matches 'dog.*', the first is"):
+        TrainingCrops(DataConfig.model_validate({"train": [{**source, "names": "dog.*"}]}), seed=0)

@@ -1,0 +1,41 @@
+"""The model that a run begins with."""
+
+import torch
+from torch import Tensor
+
+from ..tokenizer.model import VisualTokenizer, build_tokenizer
+from ..tokenizer.weights import load_tokenizer
+from .config import ModelConfig
+
+
+def starting_model(config: ModelConfig) -> VisualTokenizer:
+    """Build the tokenizer of a run, with the weights of `start_from` where it has one of the same name.
+
+    A layer that has become wider keeps what it had: its new outputs start fresh, and its new inputs with weight 0, so that
+    they change nothing at first. Other weights whose shapes differ start fresh. Raises ValueError when that folder is not a
+    tokenizer, or has no weight that can be taken.
+    """
+    model = build_tokenizer(config.architecture, config.quantizer)
+    if config.start_from is None:
+        return model
+    found = load_tokenizer(config.start_from).model.state_dict()
+    own = model.state_dict()
+    taken = [name for name in own if name in found and _fits_into(found[name], own[name])]
+    if not taken:
+        raise ValueError(
+            f"{config.start_from} has no weight that fits into one of this model: start from a tokenizer of its family."
+        )
+    with torch.no_grad():
+        for name in taken:
+            _take(own[name], found[name])
+    return model
+
+
+def _fits_into(small: Tensor, large: Tensor) -> bool:
+    return small.ndim == large.ndim and all(a <= b for a, b in zip(small.shape, large.shape, strict=True))
+
+
+def _take(target: Tensor, source: Tensor) -> None:
+    if target.ndim > 1:
+        target[: source.shape[0], source.shape[1] :] = 0
+    target[tuple(slice(extent) for extent in source.shape)] = source
