@@ -11,6 +11,7 @@ from torch.nn import functional
 from ..config import Config
 from ..shapes import Latent, Tokens
 from .base import Part, Quantized, Quantizer, check_latent, check_tokens
+from .digits import Digits
 from .entropy import binary_entropies
 from .gradients import with_gradient_of
 
@@ -62,33 +63,30 @@ class BinaryQuantizer(Quantizer):
     """
 
     num_codebooks = 1
-    weights: Tensor
 
     def __init__(self, config: LFQConfig | BSQConfig, code_value: float, on_sphere: bool, entropy_bits: int):
         super().__init__()
         self.config = config
         self.dim = config.dim
-        self.vocab_size = 2**config.dim
+        self.digits = Digits([2] * config.dim)
+        self.vocab_size = self.digits.count
         self.code_value = code_value
         self.on_sphere = on_sphere
         self.entropy_bits = entropy_bits
-        # Integers: packed in float32, tokens are wrong above 2 ** 24.
-        weights = rearrange(2 ** torch.arange(config.dim), "d -> d 1 1")
-        self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, latent: Latent) -> Quantized:
         check_latent(latent, self.dim)
         with torch.autocast(latent.device.type, enabled=False):
             point = self.project(latent)
             bits = point.detach() > 0
-            tokens = (bits * self.weights).sum(dim=1, keepdim=True)
+            tokens = self.digits.pack(bits.long())
             codes = self._codes(bits)
             losses = self._losses(point, codes) if self.training else {}
         return Quantized(with_gradient_of(codes, point), tokens, losses)
 
     def lookup(self, tokens: Tokens) -> Latent:
         check_tokens(tokens, self.num_codebooks, self.vocab_size)
-        return self._codes(tokens // self.weights % 2 == 1)
+        return self._codes(self.digits.unpack(tokens) == 1)
 
     def project(self, latent: Latent) -> Latent:
         check_latent(latent, self.dim)

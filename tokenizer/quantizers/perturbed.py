@@ -5,15 +5,14 @@ from typing import Annotated, Literal
 
 import torch
 from annotated_types import Len
-from einops import rearrange
 from pydantic import Field
 from torch import Tensor
 
 from ..config import Config
 from ..shapes import Latent, Tokens
 from .base import Part, Quantized, Quantizer, check_latent, check_tokens
+from .digits import Digits
 from .gradients import with_gradient_of
-from .scalar import vocab_size
 
 VARIANCES = {"normal": 1.0, "logistic": math.pi**2 / 12}
 """Variance of the distributions whose functions squash a channel."""
@@ -42,32 +41,29 @@ class FiniteScalarPerturbation(Quantizer):
     """
 
     num_codebooks = 1
-    levels: Tensor
-    basis: Tensor
 
     def __init__(self, config: FSPConfig):
         super().__init__()
         self.config = config
         self.dim = len(config.levels)
-        self.vocab_size = vocab_size(config.levels)
-        basis = [math.prod(config.levels[:index]) for index in range(self.dim)]
-        for name, values in {"levels": config.levels, "basis": basis}.items():
-            self.register_buffer(name, rearrange(torch.tensor(values), "d -> d 1 1"), persistent=False)
+        self.digits = Digits(config.levels)
+        self.vocab_size = self.digits.count
 
     def forward(self, latent: Latent) -> Quantized:
         check_latent(latent, self.dim)
         with torch.autocast(latent.device.type, enabled=False):
             filled = self._squash(latent)
-            digits = (filled.detach() * self.levels).long().clamp(max=self.levels - 1)
-            tokens = (digits * self.basis).sum(dim=1, keepdim=True)
+            levels = self.digits.levels
+            digits = (filled.detach() * levels).long().clamp(max=levels - 1)
+            tokens = self.digits.pack(digits)
             if self.training and torch.is_grad_enabled():
-                noise = (torch.rand_like(filled) - 0.5) / self.levels
+                noise = (torch.rand_like(filled) - 0.5) / levels
                 return Quantized(2 * (filled + noise) - 1, tokens, {"moments": self._moments(latent.float())})
             return Quantized(with_gradient_of(self._codes(digits), 2 * filled - 1), tokens, {})
 
     def lookup(self, tokens: Tokens) -> Latent:
         check_tokens(tokens, self.num_codebooks, self.vocab_size)
-        return self._codes(tokens // self.basis % self.levels)
+        return self._codes(self.digits.unpack(tokens))
 
     def project(self, latent: Latent) -> Latent:
         check_latent(latent, self.dim)
@@ -88,7 +84,7 @@ class FiniteScalarPerturbation(Quantizer):
         return (1 + torch.tanh(latent.float())) / 2
 
     def _codes(self, digits: Tensor) -> Latent:
-        return (2 * digits + 1).float() / self.levels - 1
+        return (2 * digits + 1).float() / self.digits.levels - 1
 
     def _moments(self, latent: Latent) -> Tensor:
         variance, mean = torch.var_mean(latent, dim=(0, 2, 3), correction=0)

@@ -12,17 +12,10 @@ from torch import Tensor
 from ..config import Config
 from ..shapes import Latent, Tokens
 from .base import Part, Quantized, Quantizer, check_latent, check_tokens
+from .digits import Digits
 from .gradients import with_gradient_of
 
 MARGIN = 1e-3
-
-
-def vocab_size(levels: list[int]) -> int:
-    """Return the number of codes; raise ValueError when they are more than an int64 can number."""
-    codes = math.prod(levels)
-    if codes >= 2**63:
-        raise ValueError(f"levels make {codes} codes, but a token is an int64: give fewer or smaller levels.")
-    return codes
 
 
 class FSQConfig(Config):
@@ -53,15 +46,14 @@ class FiniteScalarQuantizer(Quantizer):
     offset: Tensor
     shift: Tensor
     divisor: Tensor
-    basis: Tensor
-    sizes: Tensor
 
     def __init__(self, config: FSQConfig):
         super().__init__()
         self.config = config
         levels = config.levels
         self.dim = len(levels)
-        self.vocab_size = vocab_size(levels)
+        self.digits = Digits(levels)
+        self.vocab_size = self.digits.count
         margin, shift = (-MARGIN, math.tan) if config.bound == "inner" else (MARGIN, math.atanh)
         half_width = [(level - 1) * (1 + margin) / 2 for level in levels]
         offset = [0.5 if level % 2 == 0 else 0.0 for level in levels]
@@ -69,24 +61,19 @@ class FiniteScalarQuantizer(Quantizer):
         self._constant("offset", offset)
         self._constant("shift", [shift(o / h) for o, h in zip(offset, half_width, strict=True)])
         self._constant("divisor", [float(level // 2) for level in levels])
-        # Integers from here on: packed in float32, tokens are wrong above 2 ** 24.
-        self._constant("sizes", levels)
-        self._constant("basis", [math.prod(levels[:index]) for index in range(len(levels))])
 
     def forward(self, latent: Latent) -> Quantized:
         check_latent(latent, self.dim)
         with torch.autocast(latent.device.type, enabled=False):
             bounded = self._bound(latent)
             rounded = bounded.detach().round()
-            digits = rounded.long() + self.sizes // 2
-            tokens = (digits * self.basis).sum(dim=1, keepdim=True)
+            tokens = self.digits.pack(rounded.long() + self.digits.levels // 2)
             quantized = with_gradient_of(rounded / self.divisor, bounded / self.divisor)
         return Quantized(quantized, tokens, {})
 
     def lookup(self, tokens: Tokens) -> Latent:
         check_tokens(tokens, self.num_codebooks, self.vocab_size)
-        digits = tokens // self.basis % self.sizes
-        return (digits - self.sizes // 2).float() / self.divisor
+        return (self.digits.unpack(tokens) - self.digits.levels // 2).float() / self.divisor
 
     def project(self, latent: Latent) -> Latent:
         check_latent(latent, self.dim)
@@ -104,5 +91,5 @@ class FiniteScalarQuantizer(Quantizer):
     def _bound(self, latent: Latent) -> Tensor:
         return torch.tanh(latent.float() + self.shift) * self.half_width - self.offset
 
-    def _constant(self, name: str, values: list[float] | list[int]) -> None:
+    def _constant(self, name: str, values: list[float]) -> None:
         self.register_buffer(name, rearrange(torch.tensor(values), "d -> d 1 1"), persistent=False)
