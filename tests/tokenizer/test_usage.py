@@ -36,3 +36,9 @@ def test_usage_is_right_above_65536_codes():
 
 def test_distortion_is_the_mean_square_a_channel():
     assert float(distortion(torch.zeros(1, 2, 1, 1), torch.tensor([[[[1.0]], [[3.0]]]]))) == 5.0
+
+
+def test_more_codes_and_more_tokens_than_16_bits():
+    tokens = torch.arange(70_000).reshape(1, 1, 700, 100)
+    (usage,) = codebook_usage(count_tokens(tokens, 2**18))
+    assert usage.usage == pytest.approx(70_000 / 2**18) and usage.perplexity == pytest.approx(70_000)

@@ -1,11 +1,10 @@
 """Entropies of soft assignments: how sure latents are of their code, and how evenly the codes are used."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, distributed
-from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
@@ -58,7 +57,9 @@ def mean_over_ranks(mean: Tensor) -> Tensor:
     """Average over all processes, with the gradient: every rank's latents feel the mean of all."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return mean
-    return all_reduce(mean) / distributed.get_world_size()
+    total = _SumOverRanks.apply(mean)
+    assert isinstance(total, Tensor)
+    return total / distributed.get_world_size()
 
 
 def _joint(on: Tensor) -> Tensor:
@@ -67,3 +68,19 @@ def _joint(on: Tensor) -> Tensor:
     for bit in on.split(1, dim=1):
         joint = torch.cat([joint * (1 - bit), joint * bit], dim=1)
     return joint
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """Sum over processes; what all of them feel of the sum, each of them feels of its part."""
+
+    @staticmethod
+    def forward(_: Any, part: Tensor) -> Tensor:
+        total = part.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        distributed.all_reduce(total)
+        return total

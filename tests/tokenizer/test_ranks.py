@@ -1,0 +1,45 @@
+"""Two processes with half of a batch each do what one does with the whole."""
+
+import torch
+from torch import distributed, multiprocessing
+
+from vistok.tokenizer.quantizers import build_quantizer
+
+LATENT = torch.randn(4, 6, 4, 4, generator=torch.Generator().manual_seed(0))
+KINDS = {
+    "lfq": {"name": "lfq", "dim": 6, "entropy_bits": 6, "temperature": 1.0},
+    "ibq": {"name": "ibq", "dim": 6, "codebook_size": 20, "entropy_temperature": 1.0},
+    "ema": {"name": "ema", "dim": 6, "codebook_size": 20},
+}
+
+
+def stepped(values, latent):
+    """Return the gradient of the codebook entropy at the latents, and the codes after one training forward."""
+    torch.manual_seed(0)
+    quantizer = build_quantizer(values)
+    latent = latent.clone().requires_grad_()
+    losses = quantizer(latent).losses
+    entropy = losses.get("codebook_entropy")
+    gradient = torch.zeros(()) if entropy is None else torch.autograd.grad(entropy, latent)[0]
+    codes = quantizer.codes().detach() if values["name"] == "ema" else torch.zeros(())
+    return gradient, codes
+
+
+def work(rank, meeting, out):
+    distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+    results = {name: stepped(values, LATENT.chunk(2)[rank]) for name, values in KINDS.items()}
+    torch.save(results, f"{out}/{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def test_entropy_and_moving_average_go_over_all_ranks(tmp_path):
+    multiprocessing.start_processes(work, (tmp_path / "meeting", tmp_path), nprocs=2, start_method="fork")
+    halves = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    for name, values in KINDS.items():
+        gradient, codes = stepped(values, LATENT)
+        if name != "ema":
+            # Each rank holds the gradient of its own mean over half of the latents; averaging over ranks halves it.
+            together = torch.cat([half[name][0] for half in halves]) / 2
+            assert torch.allclose(together, gradient, atol=1e-6)
+        assert torch.equal(halves[0][name][1], halves[1][name][1])
+        assert torch.allclose(halves[0][name][1], codes, atol=1e-6)
