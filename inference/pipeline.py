@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -15,10 +15,14 @@ from torch import Tensor
 from ..images.opening import PictureError, open_picture
 from ..images.preprocessing import preprocess, to_pixels
 from ..tokenizer.preprocessing import PreprocessingConfig
+from ..tokenizer.shapes import Tokens
 from ..tokenizer.usage import count_tokens
 from .forward import Encode
 from .plan import Plan, PlannedShard, Sample
 from .shards import Failure, Manifest, TokenSample, read_sidecar, token_dtype, write_shard
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class ReadPicture(NamedTuple):
@@ -63,27 +67,34 @@ def tokenize_shards(
     *,
     batch_size: int,
     workers: int,
+    encoders: int,
     stop_on_error: bool,
     report: Callable[[Progress], None],
 ) -> Totals:
     """Tokenize the shards that are not done and write each with its sidecar.
 
-    Raises ValueError when a done shard was made from other inputs, StoppedOnError, or OSError from the disk.
+    `workers` threads read pictures ahead; with more than one of `encoders`, as many threads encode a batch each. Raises
+    ValueError when a done shard was made from other inputs, StoppedOnError, or OSError from the disk.
     """
     counts = torch.zeros(manifest.num_codebooks, manifest.vocab_size, dtype=torch.int64)
     failures: list[Failure] = []
     done_before = pictures = 0
     started = time.perf_counter()
-    with ThreadPoolExecutor(workers) as pool:
+    config, multiple = manifest.preprocessing, manifest.downsample
+    with ThreadPoolExecutor(workers) as readers, ThreadPoolExecutor(encoders) as encoding:
         for number, shard in enumerate(shards):
             if _is_done(folder, shard, manifest.fingerprint):
                 done_before += 1
             else:
                 tokens: list[TokenSample] = []
                 failed: list[Failure] = []
-                read = _read_ahead(pool, shard.samples(), manifest, ahead=2 * batch_size + 2 * workers)
-                for batch in _batches(without_failures(read, failed, stop_on_error), batch_size):
-                    tokens += _encode(batch, encode, counts)
+                window = (encoders + 1) * batch_size + 2 * workers
+                read = _ahead(readers, lambda sample: read_picture(sample, config, multiple), shard.samples(), window)
+                batches = _batches(without_failures(read, failed, stop_on_error), batch_size)
+                encoded = _encoded(encoding, batches, encode, encoders)
+                for batch, grids in encoded:
+                    counts += count_tokens(grids, manifest.vocab_size)
+                    tokens += _token_samples(batch, grids, manifest)
                     report(Progress(pictures + len(tokens), len(failures) + len(failed), number))
                 write_shard(folder, shard.name, tokens, failed, manifest.fingerprint, shard.inputs)
                 pictures += len(tokens)
@@ -139,14 +150,14 @@ def _is_done(folder: Path, shard: PlannedShard, fingerprint: str) -> bool:
     return True
 
 
-def _read_ahead(
-    pool: ThreadPoolExecutor, samples: Iterable[Sample], manifest: Manifest, ahead: int
-) -> Iterator[ReadPicture | Failure]:
-    config, multiple = manifest.preprocessing, manifest.downsample
-    waiting: deque[Future[ReadPicture | Failure]] = deque()
-    for sample in samples:
-        waiting.append(pool.submit(read_picture, sample, config, multiple))
-        if len(waiting) >= ahead:
+def _ahead(
+    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], window: int
+) -> Iterator[Result]:
+    """Apply a function in the threads of a pool, at most `window` items ahead; the results keep their order."""
+    waiting: deque[Future[Result]] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) >= window:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
@@ -164,15 +175,26 @@ def _batches(pictures: Iterable[ReadPicture], batch_size: int) -> Iterator[list[
         yield batch
 
 
-def _encode(batch: list[ReadPicture], encode: Encode, counts: Tensor) -> list[TokenSample]:
-    tokens = encode(to_pixels(torch.from_numpy(np.stack([picture.pixels for picture in batch]))))
-    counts += count_tokens(tokens, counts.shape[1])
-    dtype = token_dtype(counts.shape[1])
+def _encoded(
+    pool: ThreadPoolExecutor, batches: Iterable[list[ReadPicture]], encode: Encode, encoders: int
+) -> Iterator[tuple[list[ReadPicture], Tokens]]:
+    def work(batch: list[ReadPicture]) -> tuple[list[ReadPicture], Tokens]:
+        return batch, _encode(batch, encode)
+
+    return map(work, batches) if encoders == 1 else _ahead(pool, work, batches, encoders + 1)
+
+
+def _encode(batch: list[ReadPicture], encode: Encode) -> Tokens:
+    return encode(to_pixels(torch.from_numpy(np.stack([picture.pixels for picture in batch]))))
+
+
+def _token_samples(batch: list[ReadPicture], grids: Tokens, manifest: Manifest) -> list[TokenSample]:
+    dtype = token_dtype(manifest.vocab_size)
     return [
         TokenSample(
             picture.sample.key,
             grid.astype(dtype),
             {"source": picture.sample.source, "width": picture.width, "height": picture.height},
         )
-        for picture, grid in zip(batch, tokens.numpy(), strict=True)
+        for picture, grid in zip(batch, grids.numpy(), strict=True)
     ]

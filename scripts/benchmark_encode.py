@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ PHOTOS = Path(__file__).parents[1] / "tests" / "photos"
 SIDE = 256
 BATCH = 16
 ROUNDS = 5
+CORES = len(os.sched_getaffinity(0))
 
 
 def write_pictures(folder: Path, count: int) -> list[Path]:
@@ -55,6 +57,7 @@ def read(path: Path) -> torch.Tensor:
 @torch.inference_mode()
 def plain_loop(tokenizer: vistok.Tokenizer, paths: list[Path], out: Path) -> None:
     """What one writes first: open, encode in float32, save, one file after another."""
+    torch.set_num_threads(CORES)
     out.mkdir()
     for path in paths:
         np.save(out / f"{path.stem}.npy", tokenizer.model.encode(read(path))[0].numpy().astype(np.uint16))
@@ -62,13 +65,16 @@ def plain_loop(tokenizer: vistok.Tokenizer, paths: list[Path], out: Path) -> Non
 
 def end_to_end(tokenizer: vistok.Tokenizer, encode: Encode, fast: bool, paths: list[Path], out: Path) -> None:
     """What tokenize-images does after it has started: read, encode, write one shard."""
+    encoders = CORES if fast else 1
+    torch.set_num_threads(CORES // encoders)
     totals = tokenize_shards(
         plan_shards([str(path) for path in paths], shard_size=len(paths)).shards,
         out,
         new_manifest(tokenizer, fast),
         encode,
         batch_size=BATCH,
-        workers=len(os.sched_getaffinity(0)),
+        workers=CORES,
+        encoders=encoders,
         stop_on_error=True,
         report=lambda _: None,
     )
@@ -98,8 +104,9 @@ def benchmark(count: int) -> dict[str, object]:
         decoded = torch.cat([read(path) for path in paths])
 
         def alone(encode: Encode) -> None:
-            for batch in decoded.split(BATCH):
-                encode(batch)
+            torch.set_num_threads(1)
+            with ThreadPoolExecutor(CORES) as pool:
+                list(pool.map(encode, decoded.split(BATCH)))
 
         alone(compiled)
         work: dict[str, Callable[[Path], None]] = {
@@ -113,7 +120,7 @@ def benchmark(count: int) -> dict[str, object]:
         rate = rates(work, count)
         same = agreement(tokenizer.encode_pixels, eager, list(decoded.split(1)))
     return {
-        "machine": {"processor": _processor(), "cores": len(os.sched_getaffinity(0)), "torch": torch.__version__},
+        "machine": {"processor": _processor(), "cores": CORES, "torch": torch.__version__},
         "pictures": count,
         "pictures_per_second": rate,
         "ratios": {

@@ -84,6 +84,11 @@ def tokenize_images(
         tokenizer = _tokenizer(model, size, device)
         manifest = new_manifest(tokenizer, fast)
         _prepare(out, manifest, overwrite)
+        cores = len(os.sched_getaffinity(0))
+        # Fast on a CPU, each core encodes a batch of its own: threads that share one wait for each other at every layer.
+        encoders = cores if fast and tokenizer.device.type == "cpu" else 1
+        if encoders > 1:
+            torch.set_num_threads(1)
         encode = _fast(tokenizer, plan) if fast else tokenizer.encode_pixels
         console.print(f"{tokenizer!r} on {tokenizer.device}", markup=False)
         with _progress() as progress:
@@ -98,7 +103,8 @@ def tokenize_images(
                 manifest,
                 encode,
                 batch_size=batch_size,
-                workers=workers or len(os.sched_getaffinity(0)),
+                workers=workers or cores,
+                encoders=encoders,
                 stop_on_error=on_error is OnError.STOP,
                 report=report,
             )
