@@ -167,6 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("results/quantizers.json"))
     parser.add_argument("--memory", type=float, default=12.0, help="gigabytes a cell may take on a CPU")
+    parser.add_argument("--latents", type=int, nargs="+", default=LATENTS)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     arguments = parser.parse_args()
     if DEVICE.type == "cpu":
@@ -176,7 +177,7 @@ def main() -> None:
         limit = held * 1024 + int(arguments.memory * 1e9)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     rows = []
-    for count in LATENTS:
+    for count in arguments.latents:
         for dim in DIMS:
             for size in arguments.sizes:
                 row = cell(count, dim, size)
@@ -184,16 +185,21 @@ def main() -> None:
                 rows.append(row)
                 shown = {k: round(v, 2) if isinstance(v, float) else v for k, v in row["ratios"].items()}
                 print(f"{count:>6} x {dim:>3} to {size:>7}: {shown}", flush=True)
+                write(arguments.out, rows, arguments.memory)
+
+
+def write(path: Path, rows: list[dict[str, object]], memory: float) -> None:
+    """Write the rows that are there, and their plot beside them."""
     facts = {
         "device": torch.cuda.get_device_name() if DEVICE.type == "cuda" else platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "memory limit in GB": arguments.memory if DEVICE.type == "cpu" else None,
+        "memory limit in GB": memory if DEVICE.type == "cpu" else None,
         "rows": rows,
     }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(facts, indent=1) + "\n")
-    plot(rows, arguments.out.with_suffix(".png"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(facts, indent=1) + "\n")
+    plot(rows, path.with_suffix(".png"))
 
 
 if __name__ == "__main__":
