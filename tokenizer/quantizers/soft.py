@@ -93,12 +93,13 @@ def _slope(x: Tensor, form: Form) -> Tensor:
 
 
 def _solve_exponential(x: Tensor, k: int) -> Tensor:
-    ordered = x.sort(dim=-1, descending=True).values
-    tails = ordered.flip(-1).logcumsumexp(dim=-1).flip(-1)[..., :k]  # of the entries from m on, m = 0 ... k - 1
-    left = torch.log(torch.arange(k, 0, -1, dtype=x.dtype, device=x.device))
-    thresholds = tails - left
+    top = x.topk(k, dim=-1)
+    rest = x.scatter(-1, top.indices, -torch.inf).logsumexp(dim=-1, keepdim=True)
+    # Logarithms of the sums of all entries from the m-th greatest on, m = 0 ... k - 1.
+    tails = torch.cat([top.values, rest], dim=-1).flip(-1).logcumsumexp(dim=-1).flip(-1)[..., :k]
+    thresholds = tails - torch.log(torch.arange(k, 0, -1, dtype=x.dtype, device=x.device))
     # The first m whose remaining entries all stay below 1.
-    misfits = (thresholds < ordered[..., :k]).long()
+    misfits = (thresholds < top.values).long()
     first = misfits.cumprod(dim=-1).sum(dim=-1, keepdim=True).clamp_max(k - 1)
     return thresholds.gather(-1, first)
 
