@@ -2,6 +2,7 @@
 
 import os
 import tarfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,19 +59,37 @@ def shard_entries(path: str) -> list[Entry]:
     return entries
 
 
+def expand_inputs(inputs: Iterable[str]) -> list[str]:
+    """Return the paths that inputs stand for: brace ranges spelled out, and .txt lists (a path a line) read.
+
+    Raises ValueError for a path that does not exist.
+    """
+    paths = []
+    for text in inputs:
+        for path in [text] if os.path.exists(text) else braceexpand(text):
+            if not os.path.exists(path):
+                raise ValueError(f"{path} does not exist: give picture files, folders, .tar shards or a .txt list.")
+            if path.lower().endswith(".txt") and os.path.isfile(path):
+                lines = (line.strip() for line in Path(path).read_text().splitlines())
+                paths += expand_inputs(line for line in lines if line)
+            else:
+                paths.append(path)
+    return paths
+
+
 def index_pictures(path: str) -> list[Entry]:
-    """Find the pictures of a folder (walked), a .tar shard, or shards with a brace range, by their endings.
+    """Find the pictures of a folder (walked), a picture file, a .tar shard, a brace range, or a .txt list of these.
 
     Raises ValueError when something is missing, is no shard, or holds no picture.
     """
     entries: list[Entry] = []
-    for part in braceexpand(path):
+    for part in expand_inputs([path]):
         if os.path.isdir(part):
             entries += [file_entry(os.path.join(part, name), os.path.join(part, name)) for name in folder_files(part)]
-        elif os.path.isfile(part):
-            entries += shard_entries(part)
+        elif is_picture(part):
+            entries.append(file_entry(part, part))
         else:
-            raise ValueError(f"{part} does not exist: give a folder of pictures or a .tar shard.")
+            entries += shard_entries(part)
     pictures = [entry for entry in entries if is_picture(entry.name)]
     if not pictures:
         raise ValueError(f"{path} holds no picture with an ending of {', '.join(PICTURE_ENDINGS)}.")

@@ -8,16 +8,13 @@ from PIL import Image
 from torch import Tensor
 
 from ..images.preprocessing import to_images
+from ..pretrained import DEFAULT_MODEL, find_tokenizer
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.shapes import Tokens
 from ..tokenizer.weights import TokenizerConfig, fingerprint, load_tokenizer
 from .forward import exact_encode
 from .pictures import Picture, pictures_to_pixels
-
-PRETRAINED = Path(__file__).parent.parent / "pretrained"
-DEFAULT_MODEL = "photo-f8"
-HUB_PREFIX = "hf://"
 
 
 class Tokenizer:
@@ -105,36 +102,8 @@ def load(model: str | Path = DEFAULT_MODEL, device: str | torch.device = "cpu") 
 
     Only the last needs the network. Raises ValueError when there is no such tokenizer or it is damaged.
     """
-    loaded = load_tokenizer(_folder(str(model)))
+    loaded = load_tokenizer(find_tokenizer(str(model)))
     return Tokenizer(loaded.model, loaded.config, _device(device))
-
-
-def _folder(model: str) -> Path:
-    if model.startswith(HUB_PREFIX):
-        return _hub_folder(model.removeprefix(HUB_PREFIX))
-    builtin = sorted(path.name for path in PRETRAINED.iterdir() if path.is_dir() and path.name[0] not in "._")
-    if model in builtin:
-        return PRETRAINED / model
-    if Path(model).is_dir():
-        return Path(model)
-    raise ValueError(
-        f"There is no tokenizer {model!r}: give a built-in name ({', '.join(builtin)}), a tokenizer folder, or "
-        "hf://owner/repo."
-    )
-
-
-def _hub_folder(repository: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        files = ["config.json", "model.safetensors", "README.md"]
-        return Path(snapshot_download(repository, allow_patterns=files))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(
-            f"hf://{repository} could not be fetched ({reason}): check the name and the network."
-        ) from None
 
 
 def _device(device: str | torch.device) -> torch.device:

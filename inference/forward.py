@@ -12,6 +12,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from ..tokenizer.devices import multiplies_bfloat16
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.shapes import Pixels, Tokens
 
@@ -37,7 +38,7 @@ def exact_encode(model: VisualTokenizer, device: torch.device) -> Encode:
 
 def fast_encode(model: VisualTokenizer, device: torch.device, compiled: bool) -> Encode:
     """Return a function from pixels to tokens (on the CPU) that may differ from the exact one in a few tokens."""
-    half = device.type != "cpu" or cpu_multiplies_bfloat16()
+    half = multiplies_bfloat16(device)
     inner = torch.compile(model.encode) if compiled else model.encode
 
     def encode(pixels: Pixels) -> Tokens:
@@ -45,11 +46,6 @@ def fast_encode(model: VisualTokenizer, device: torch.device, compiled: bool) ->
             return inner(pixels.contiguous(memory_format=torch.channels_last))
 
     return _in_batches_of(FAST_BATCH if device.type == "cpu" else DEVICE_BATCH, encode, device)
-
-
-def cpu_multiplies_bfloat16() -> bool:
-    """Return whether this CPU has instructions for bfloat16; where it has none, bfloat16 is far slower than float32."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def agreement(exact: Encode, fast: Encode, pixels: list[Pixels]) -> float:

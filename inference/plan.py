@@ -6,11 +6,8 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from braceexpand import braceexpand
-
-from ..images.index import Entry, file_entry, folder_files, is_picture, shard_entries
+from ..images.index import Entry, expand_inputs, file_entry, folder_files, is_picture, shard_entries
 
 LOOSE_SHARD = "pictures-{:05d}"
 TYPICAL_PICTURE = 100_000
@@ -60,7 +57,7 @@ def plan_shards(inputs: list[str], shard_size: int) -> Plan:
     tars: list[str] = []
     loose: list[tuple[str, str]] = []  # (path, name)
     passed_over = 0
-    for path in _expanded(inputs):
+    for path in expand_inputs(inputs):
         if os.path.isdir(path):
             names = folder_files(path)
             pictures = [name for name in names if is_picture(name)]
@@ -76,20 +73,6 @@ def plan_shards(inputs: list[str], shard_size: int) -> Plan:
         )
     size = sum(os.path.getsize(path) for path in [*tars, *(path for path, _ in loose)])
     return Plan([_tar_shard(path) for path in _distinct(tars)] + _loose_shards(loose, shard_size), passed_over, size)
-
-
-def _expanded(inputs: list[str]) -> list[str]:
-    paths = []
-    for text in inputs:
-        for path in [text] if os.path.exists(text) else braceexpand(text):
-            if not os.path.exists(path):
-                raise ValueError(f"{path} does not exist: give picture files, folders, .tar shards or a .txt list.")
-            if path.lower().endswith(".txt") and os.path.isfile(path):
-                lines = (line.strip() for line in Path(path).read_text().splitlines())
-                paths += _expanded([line for line in lines if line])
-            else:
-                paths.append(path)
-    return paths
 
 
 def _distinct(tars: list[str]) -> list[str]:

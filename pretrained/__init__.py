@@ -1,1 +1,39 @@
-"""Tokenizers that come with the package, a folder each."""
+"""Tokenizers that ship with the package, and where others are found: by built-in name, folder, or hf://owner/repo."""
+
+from pathlib import Path
+
+BUILT_IN = Path(__file__).parent
+DEFAULT_MODEL = "photo-f8"
+HUB_PREFIX = "hf://"
+
+
+def find_tokenizer(model: str) -> Path:
+    """Return the tokenizer folder that `model` names; only hf:// needs the network.
+
+    Raises ValueError when there is no such tokenizer.
+    """
+    if model.startswith(HUB_PREFIX):
+        return _hub_folder(model.removeprefix(HUB_PREFIX))
+    names = sorted(path.name for path in BUILT_IN.iterdir() if path.is_dir() and path.name[0] not in "._")
+    if model in names:
+        return BUILT_IN / model
+    if Path(model).is_dir():
+        return Path(model)
+    raise ValueError(
+        f"There is no tokenizer {model!r}: give a built-in name ({', '.join(names)}), a tokenizer folder, or "
+        "hf://owner/repo."
+    )
+
+
+def _hub_folder(repository: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        files = ["config.json", "model.safetensors", "README.md"]
+        return Path(snapshot_download(repository, allow_patterns=files))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"hf://{repository} could not be fetched ({reason}): check the name and the network."
+        ) from None

@@ -50,12 +50,13 @@ def save_tokenizer(
     preprocessing: PreprocessingConfig,
     card: str,
     dtype: torch.dtype = torch.float32,
+    fold: bool = True,
 ) -> TokenizerConfig:
-    """Write a tokenizer folder: the quantizer folded, floating-point weights of the networks as `dtype`.
+    """Write a tokenizer folder: floating-point weights of the networks as `dtype`, the quantizer folded where asked.
 
     Each file is written aside and renamed, the config last, so a folder with a config is a whole one.
     """
-    quantizer_config, quantizer = model.quantizer.folded()
+    quantizer_config, quantizer = model.quantizer.folded() if fold else (model.quantizer.config, model.quantizer)
     config = TokenizerConfig(
         architecture=architecture, quantizer=parse_quantizer(quantizer_config.model_dump()), preprocessing=preprocessing
     )

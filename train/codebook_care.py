@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ..tokenizer.config import Config
-from ..tokenizer.model import Reconstruction, VisualTokenizer
 from ..tokenizer.quantizers import Quantizer
 from ..tokenizer.quantizers.care import initialise_codes, revive_codes
 from ..tokenizer.quantizers.codebooks import Codebook
 from ..tokenizer.quantizers.vector import VectorQuantizer
-from ..tokenizer.shapes import Pixels, Vectors
+from ..tokenizer.shapes import Latent, Vectors
 from ..tokenizer.usage import count_tokens
+from .monitor import Seen
 
 
 class CodebookCareConfig(Config):
@@ -52,14 +52,14 @@ class CodebookCare:
         self._counts = torch.zeros(shape, dtype=torch.int64, device=accelerator.device)
 
     @torch.no_grad()
-    def initialise(self, model: VisualTokenizer, batches: Iterable[Pixels]) -> None:
-        """Set the codes from the latents of `batches`, where the config says so; every process must call it."""
+    def initialise(self, batches: Iterable[Latent]) -> None:
+        """Set the codes from as many latents as the config asks for; every process must call it, each with its own."""
         if self._config.initialise == "random":
             return
         wanted = self._config.vectors_per_code * self._quantizer.vocab_size
         latents: list[Tensor] = []
-        for pixels in batches:
-            latents.append(model.encode_latent(pixels))
+        for batch in batches:
+            latents.append(batch)
             if sum(latent.shape[0] * latent.shape[2:].numel() for latent in latents) * self._processes >= wanted:
                 break
         # A level sees what the levels before it leave over: each is set before the next is looked at.
@@ -70,17 +70,17 @@ class CodebookCare:
             done += 1
 
     @torch.no_grad()
-    def observe(self, step: int, output: Reconstruction, optimizer: Optimizer) -> int:
+    def observe(self, step: int, seen: Seen, optimizer: Optimizer) -> int:
         """Count the codes of one step and revive dead ones when it is time; return how many were revived."""
         if self._config.revive_every == 0:
             return 0
-        self._counts += count_tokens(output.tokens, self._quantizer.vocab_size)
+        self._counts += count_tokens(seen.tokens, self._quantizer.vocab_size)
         if step % self._config.revive_every:
             return 0
         counts = self._accelerator.reduce(self._counts, reduction="sum")
         assert isinstance(counts, Tensor)
         total = 0
-        for codebook, vectors, levels in self._shared([output.latent]):
+        for codebook, vectors, levels in self._shared([seen.latent]):
             revived = revive_codes(codebook, counts[levels].sum(dim=0), vectors, self._generator)
             for parameter in codebook.row_parameters():
                 forget_rows(optimizer, parameter, revived)
@@ -104,23 +104,23 @@ class CodebookCare:
         assert isinstance(gathered, Tensor)
         return gathered
 
-    def _shared(self, latents: list[Tensor]) -> list["_Seen"]:
+    def _shared(self, latents: list[Tensor]) -> list["_Shared"]:
         """Return each codebook once, with the latents that it sees on all processes and its places along `q`."""
-        found: dict[int, _Seen] = {}
+        found: dict[int, _Shared] = {}
         parts = [self._quantizer.parts(latent) for latent in latents]
         for level, of_level in enumerate(zip(*parts, strict=True)):
             quantizer = of_level[0].quantizer
             if not isinstance(quantizer, VectorQuantizer):
                 continue
             vectors = torch.cat([self._gathered(quantizer.project(part.latent)) for part in of_level])
-            before = found.get(id(quantizer), _Seen(quantizer.codebook, vectors[:0], []))
-            found[id(quantizer)] = _Seen(
+            before = found.get(id(quantizer), _Shared(quantizer.codebook, vectors[:0], []))
+            found[id(quantizer)] = _Shared(
                 quantizer.codebook, torch.cat([before.vectors, vectors]), [*before.levels, level]
             )
         return list(found.values())
 
 
-class _Seen(NamedTuple):
+class _Shared(NamedTuple):
     """A codebook and what it gets."""
 
     codebook: Codebook

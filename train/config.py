@@ -2,19 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
+from annotated_types import Len
 from pydantic import Field, field_validator
 
+from ..perception.distance import PerceptualConfig
 from ..tokenizer.config import Config, parse_config
 from ..tokenizer.convolutional import ConvolutionalConfig
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers import QuantizerConfig, parse_quantizer
+from .adversarial import AdversarialConfig
 from .codebook_care import CodebookCareConfig
 from .data import DataConfig
 from .losses import LossWeights
 from .optimizer import OptimizerConfig
+
+Part: TypeAlias = Literal["encoder", "quantizer", "decoder"]
+PARTS: tuple[Part, ...] = ("encoder", "quantizer", "decoder")
 
 
 class RunConfig(Config):
@@ -28,6 +34,10 @@ class RunConfig(Config):
     """Seed of the weights, the order of the pictures and their crops."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Arithmetic of the networks; losses and code search stay in float32."""
+    micro_batches: Annotated[int, Field(ge=1)] = 1
+    """Parts that each process cuts its share of a batch into, whose gradients are added up; more parts need less memory."""
+    trackers: list[str] = ["tensorboard"]
+    """Trackers of accelerate that get every scalar, such as tensorboard or wandb; metrics.jsonl is always written."""
     channels_last: bool = True
     """Whether activations lie channels-last in memory, which CPUs and tensor cores prefer."""
     log_every: Annotated[int, Field(ge=1)] = 50
@@ -38,6 +48,8 @@ class RunConfig(Config):
     """Newest checkpoints that are kept."""
     export_precision: Literal["float32", "float16"] = "float32"
     """Type that the exported weights are stored in; the tokenizer computes in float32 either way."""
+    fold: bool = True
+    """Whether the export holds what encoding and decoding need alone; false keeps what training the quantizer needs."""
     validate_every: Annotated[int, Field(ge=1)] = 1000
     """Steps between validations, when data.val is given."""
     weight_average: Annotated[float, Field(ge=0, lt=1)] = 0.999
@@ -53,6 +65,8 @@ class ModelConfig(Config):
     """Quantizer, its keys depending on its name."""
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     """Preprocessing that the exported tokenizer will use."""
+    train: Annotated[list[Part], Len(1)] = list(PARTS)
+    """Parts that learn: encoder, quantizer, decoder; the others stay as they are."""
     start_from: Path | None = None
     """Tokenizer folder whose weights the run starts from, where they fit; the rest starts fresh."""
 
@@ -71,6 +85,10 @@ class TrainConfig(Config):
     losses: LossWeights
     optimizer: OptimizerConfig
     codebook: CodebookCareConfig = CodebookCareConfig()
+    perceptual: PerceptualConfig | None = None
+    """What judges how a reconstruction looks, for the loss perceptual."""
+    adversarial: AdversarialConfig | None = None
+    """The discriminator and its training, for the loss adversarial."""
 
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
@@ -84,16 +102,22 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds a {type(values).__name__}, but a config is a mapping of sections.")
     for override in overrides:
-        _apply(values, override)
+        apply_override(values, override)
+    return parse_train_config(values)
+
+
+def parse_train_config(values: Mapping[str, Any]) -> TrainConfig:
+    """Build the config of a run from plain values; raise ValueError for the first thing wrong."""
     return parse_config(TrainConfig, values)
 
 
-def write_config(config: TrainConfig, path: Path) -> None:
+def write_config(config: Config, path: Path) -> None:
     """Write the resolved config, every default spelled out."""
     path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Set one `section.key=value` in plain values; raise ValueError when it is not of that form."""
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise ValueError(f"Override {override!r} is not of the form section.key=value.")

@@ -5,6 +5,7 @@ up at any step, with any number of workers or processes, and sees exactly what i
 """
 
 import functools
+import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import torch
 from annotated_types import Len
+from PIL import Image
 from pydantic import Field, field_validator
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -34,7 +36,9 @@ class SourceConfig(Config):
     names: str = ".*"
     """Regular expression that the file name of a picture must match; others are left out."""
     weight: Annotated[float, Field(gt=0)] = 1.0
-    """Share of the pictures that come from here, relative to the other sources."""
+    """How many of the crops come from here, relative to the other sources."""
+    share: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = (0.0, 1.0)
+    """From where to where the pictures are taken, in an order that their names alone decide; [0, 0.1] and [0.1, 1] split."""
     short_sides: Annotated[list[Annotated[int, Field(ge=1)]], Len(1)] | None = None
     """Sizes that the short side is resized to before cropping, one drawn for each crop; none keeps pictures as they are."""
 
@@ -44,8 +48,8 @@ class DataConfig(Config):
 
     train: Annotated[list[SourceConfig], Len(1)]
     """Sources of training pictures: a path, a list of paths, or a list of sources."""
-    val: list[str] = []
-    """Folders or shards of validation pictures, brought to the tokenizer's own preprocessing."""
+    val: list[SourceConfig] = []
+    """Sources of validation pictures, as for train; brought to the tokenizer's own preprocessing."""
     size: Annotated[int, Field(ge=8)] = 256
     """Side of the training crops in pixels."""
     batch_size: Annotated[int, Field(ge=1)] = 16
@@ -57,16 +61,11 @@ class DataConfig(Config):
     cached_pictures: Annotated[int, Field(ge=0)] = 0
     """Resized pictures that each worker keeps in memory; for small collections this saves decoding them again."""
 
-    @field_validator("train", mode="before")
+    @field_validator("train", "val", mode="before")
     @classmethod
     def _paths_are_sources(cls, value: Any) -> Any:
         listed = value if isinstance(value, list) else [value]
         return [{"path": item} if isinstance(item, str) else item for item in listed]
-
-    @field_validator("val", mode="before")
-    @classmethod
-    def _one_path_is_a_list(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
 
 
 class Place(NamedTuple):
@@ -114,7 +113,7 @@ class TrainingCrops(Dataset[Tensor]):
     def __init__(self, config: DataConfig, seed: int):
         self.config = config
         self.seed = seed
-        self.sources = [_pictures(source) for source in config.train]
+        self.sources = [source_pictures(source) for source in config.train]
         self.mixture = Mixture([len(entries) for entries in self.sources], [s.weight for s in config.train], seed)
         self._picture = functools.lru_cache(maxsize=config.cached_pictures)(self._read)
 
@@ -132,26 +131,35 @@ class TrainingCrops(Dataset[Tensor]):
         return torch.from_numpy(crop.copy())
 
     def _read(self, source: int, picture: int, short_side: int | None) -> np.ndarray:
-        entry = self.sources[source][picture]
-        try:
-            image = open_picture(entry.read())
-        except PictureError as error:
-            raise ValueError(
-                f"{entry.path}:{entry.name} cannot be trained on ({error}): repair or remove it."
-            ) from None
+        image = open_entry(self.sources[source][picture])
         target = max(short_side or min(image.size), self.config.size)
         return np.asarray(resize_short_side(image, target, "bicubic"))
 
 
-def _pictures(source: SourceConfig) -> list[Entry]:
+def source_pictures(source: SourceConfig) -> list[Entry]:
+    """Return the pictures of a source; raise ValueError when there are none."""
     found = index_pictures(source.path)
     named = [entry for entry in found if re.fullmatch(source.names, os.path.basename(entry.name))]
     if not named:
         raise ValueError(
-            f"data.train: no picture of {source.path} has a name that matches {source.names!r}, the first is "
-            f"{found[0].name!r}: change names."
+            f"no picture of {source.path} has a name that matches {source.names!r}, the first is {found[0].name!r}: "
+            "change names."
         )
-    return named
+    if source.share == (0.0, 1.0):
+        return named
+    ordered = sorted(named, key=lambda entry: hashlib.sha256(entry.name.encode()).digest())
+    first, last = (round(edge * len(ordered)) for edge in source.share)
+    if first >= last:
+        raise ValueError(f"share {list(source.share)} of the {len(named)} pictures of {source.path} is none: widen it.")
+    return ordered[first:last]
+
+
+def open_entry(entry: Entry) -> Image.Image:
+    """Open a picture of a source; raise ValueError with its name when it cannot be read."""
+    try:
+        return open_picture(entry.read())
+    except PictureError as error:
+        raise ValueError(f"{entry.path}:{entry.name} cannot be trained on ({error}): repair or remove it.") from None
 
 
 class _Positions:
@@ -172,12 +180,13 @@ class _Positions:
 
 
 def training_batches(
-    config: DataConfig, seed: int, start_step: int, steps: int, rank: int, world_size: int
+    config: DataConfig, seed: int, start_step: int, steps: int, rank: int, world_size: int, micro_batches: int = 1
 ) -> DataLoader[Tensor]:
     """Return the loader of one process: uint8 batches `b h w c` for the steps from `start_step` to `steps`."""
-    if config.batch_size % world_size:
+    if config.batch_size % (world_size * micro_batches):
         raise ValueError(
-            f"data.batch_size is {config.batch_size}, but must be a multiple of the {world_size} processes: change it."
+            f"data.batch_size is {config.batch_size}, but must be a multiple of the processes times run.micro_batches, "
+            f"{world_size} x {micro_batches}: change it."
         )
     return DataLoader(
         TrainingCrops(config, seed),

@@ -14,7 +14,9 @@ def export_tokenizer(folder: Path, model: nn.Module, config: TrainConfig) -> Non
     """Write `model` as a tokenizer folder with a card that says how it was trained."""
     assert isinstance(model, VisualTokenizer)
     dtype = getattr(torch, config.run.export_precision)
-    save_tokenizer(folder, model, config.model.architecture, config.model.preprocessing, _card(config), dtype)
+    save_tokenizer(
+        folder, model, config.model.architecture, config.model.preprocessing, _card(config), dtype, config.run.fold
+    )
 
 
 def _card(config: TrainConfig) -> str:

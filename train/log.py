@@ -1,23 +1,32 @@
-"""The run's log: metrics.jsonl, the trackers and the console, each scalar under its path."""
+"""The run's log: metrics.jsonl, timing.jsonl, the trackers and the console, each scalar under its path.
+
+metrics.jsonl is a function of the config alone: a run that was killed and taken up ends with the same bytes as one that
+was not. What the clock says stands in timing.jsonl.
+"""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 from rich.console import Console
 from rich.table import Table
 
 METRICS_FILE = "metrics.jsonl"
+TIMING_FILE = "timing.jsonl"
+CLOCK = "time/"
 
 SHOWN = [
     ("loss/total", "loss", ".4f"),
+    ("loss/discriminator", "disc", ".3f"),
     ("codebook/usage", "usage", ".1%"),
     ("codebook/perplexity", "perplexity", ",.0f"),
     ("optimizer/lr", "lr", ".1e"),
-    ("time/pictures_per_second", "pictures/s", ".0f"),
+    ("time/pictures_per_second", "pictures/s", ".1f"),
     ("validation/psnr", "validation psnr", ".2f"),
 ]
-"""Scalars on the console: path, label, format. All of them are in metrics.jsonl."""
+"""Scalars on the console: path, label, format. All of them are in the files."""
 
 
 class RunLog:
@@ -25,23 +34,33 @@ class RunLog:
 
     def __init__(self, accelerator: Accelerator, folder: Path, start_step: int, steps: int):
         self._accelerator = accelerator
-        self._path = folder / METRICS_FILE
+        self._folder = folder
         self._steps = steps
         self.console = Console(quiet=not accelerator.is_main_process)
         if accelerator.is_main_process:
-            self._drop_lines_after(start_step)
+            for name in (METRICS_FILE, TIMING_FILE):
+                _drop_lines_after(folder / name, start_step)
 
-    def write(self, step: int, scalars: dict[str, float]) -> None:
-        """Append the scalars of `step` to the file and the trackers, and show them."""
+    def write(self, step: int, scalars: Mapping[str, float], alarms: Sequence[str] = ()) -> None:
+        """Append the scalars and alarms of `step` to the files and the trackers, and show them."""
         if not self._accelerator.is_main_process:
             return
-        with open(self._path, "a") as file:
-            file.write(json.dumps({"step": step, **scalars}) + "\n")
-        self._accelerator.log(scalars, step=step)
+        clock = {name: value for name, value in scalars.items() if name.startswith(CLOCK)}
+        lasting = {name: value for name, value in scalars.items() if name not in clock}
+        _append(self._folder / METRICS_FILE, {"step": step, **lasting, **({"alarms": list(alarms)} if alarms else {})})
+        if clock:
+            _append(self._folder / TIMING_FILE, {"step": step, **clock})
+        self._accelerator.log(dict(scalars), step=step)
         shown = [f"{label} {scalars[name]:{form}}" for name, label, form in SHOWN if name in scalars]
         self.console.print(
             f"[bold]{step:>{len(str(self._steps))}}/{self._steps}[/bold]  {'  '.join(shown)}", highlight=False
         )
+        for alarm in alarms:
+            self.warn(alarm)
+
+    def warn(self, sentence: str) -> None:
+        """Show a warning."""
+        self.console.print(f"warning: {sentence}", style="yellow", markup=False, highlight=False)
 
     def show_routing(self, rows: list[tuple[str, str, int, int]]) -> None:
         """Print which optimizer takes which parameters."""
@@ -50,13 +69,24 @@ class RunLog:
             table.add_row(pattern, optimizer, str(tensors), f"{values:,}")
         self.console.print(table)
 
-    def _drop_lines_after(self, step: int) -> None:
-        # A run that was killed has logged steps that its newest checkpoint does not know; they will be logged again.
-        if not self._path.exists():
-            return
-        lines = self._path.read_text().splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        if len(kept) != len(lines):
-            aside = self._path.with_name(METRICS_FILE + ".part")
-            aside.write_text("".join(kept))
-            aside.replace(self._path)
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a log; none when there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _append(path: Path, line: Mapping[str, object]) -> None:
+    with open(path, "a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def _drop_lines_after(path: Path, step: int) -> None:
+    # A run that was killed has logged steps that its newest checkpoint does not know; they will be logged again.
+    if not path.exists():
+        return
+    lines = path.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    if len(kept) != len(lines):
+        aside = path.with_name(path.name + ".part")
+        aside.write_text("".join(kept))
+        aside.replace(path)

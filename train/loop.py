@@ -1,145 +1,125 @@
-"""The training loop."""
+"""The training loop: config -> data -> model -> losses -> optimizer -> monitor -> checkpoint."""
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration, set_seed
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from ..images.preprocessing import to_pixels
-from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.shapes import Pixels
-from .checkpoint import checkpoint_step, newest_checkpoint, save_checkpoint
-from .codebook_care import CodebookCare
-from .config import RunConfig, TrainConfig, write_config
+from .checkpoint import checkpoint_step, good_checkpoint, newest_checkpoint, save_checkpoint
+from .config import TrainConfig, write_config
 from .data import training_batches
 from .export import export_tokenizer
 from .log import RunLog
-from .losses import loss_terms, weigh
-from .monitor import CodebookMonitor
-from .optimizer import build_optimizer, claim_parameters, routing_table
-from .schedule import learning_rate
-from .start import starting_model
+from .optimizer import routing_table
+from .run import Run, prepare_run
+from .run_report import write_run_report, write_samples
+from .schedule import rate_share
+from .step import tokenizer_step
 from .validate import validate, validation_pictures
-
-PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
 def train(config: TrainConfig) -> Path:
     """Train as `config` says and return the exported tokenizer folder; go on where the run folder left off."""
-    run = config.run
-    accelerator = _accelerator(run)
-    set_seed(run.seed)
-    model = starting_model(config.model)
-    claims = claim_parameters(model, config.optimizer)
-    average = moving_average(model, run.weight_average).to(accelerator.device)
-    monitor = CodebookMonitor(model.quantizer, accelerator)
-    care = CodebookCare(config.codebook, model.quantizer, accelerator, run.seed)
-    if run.channels_last:
-        model = model.to(memory_format=torch.channels_last)
-    trained, optimizer = accelerator.prepare(model, build_optimizer(claims, config.optimizer))
-    accelerator.register_for_checkpointing(average, monitor, care)
-
-    start = _resume(accelerator, run)
+    run = prepare_run(config)
+    start, warnings = _resume(run)
+    log = RunLog(run.accelerator, config.run.out, start, config.run.steps)
+    for warning in warnings:
+        log.warn(warning)
     if start == 0:
-        care.initialise(model, _pixels(config, accelerator, 0))
-    if accelerator.is_main_process:
-        write_config(config, run.out / "config.yaml")
-    log = RunLog(accelerator, run.out, start, run.steps)
-    log.show_routing(routing_table(claims, config.optimizer))
-    pictures = validation_pictures(config.data.val, config.model.preprocessing)
+        with torch.no_grad():
+            run.care.initialise(run.model.encode_latent(pixels) for pixels in _pixels(run, 0))
+    if run.accelerator.is_main_process:
+        write_config(config, config.run.out / "config.yaml")
+    log.show_routing(routing_table(run.claims, config.optimizer))
+    pictures = validation_pictures(config.data.val, config.model.preprocessing, run.model.downsample)
 
     clock = time.perf_counter()
-    for step, pixels in enumerate(_pixels(config, accelerator, start), start + 1):
-        rate = learning_rate(step, run.steps, config.optimizer)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        with accelerator.autocast():
-            output = trained(pixels)
-        terms = loss_terms(pixels, output, config.losses)
-        loss = weigh(terms, config.losses)
-        _check_finite(loss, step, accelerator, run)
-        optimizer.zero_grad()
-        accelerator.backward(loss)
-        if config.optimizer.clip_norm is not None:
-            accelerator.clip_grad_norm_(trained.parameters(), config.optimizer.clip_norm)
-        optimizer.step()
-        monitor.observe(output, care.observe(step, output, optimizer))
-        average.update_parameters(model)
+    for step, pixels in enumerate(_pixels(run, start), start + 1):
+        share = rate_share(step, config.run.steps, config.optimizer)
+        _set_rate(run, config.optimizer.lr * share)
+        micro_batches = list(pixels.chunk(config.run.micro_batches))
+        result = tokenizer_step(run, step, micro_batches)
+        _check_finite(result.loss, step, run)
+        norm = _clip(run)
+        run.optimizer.step()
+        scalars = {**result.scalars, "optimizer/gradient_norm": norm}
+        if run.adversary is not None:
+            scalars |= run.adversary.learn(step, micro_batches, result.reconstructions, share)
+        run.monitor.observe(result.seen, run.care.observe(step, result.seen, run.optimizer))
+        run.average.update_parameters(run.model)
 
-        if step % run.log_every == 0 or step == run.steps:
-            scalars = _mean_over_processes(accelerator, {"total": loss, **terms}) | monitor.summarise()
+        is_last = step == config.run.steps
+        if step % config.run.log_every == 0 or is_last:
+            values = _mean_over_processes(run, scalars) | {"optimizer/lr": config.optimizer.lr * share}
+            window = run.monitor.summarise(step, result.seen)
             seconds, clock = time.perf_counter() - clock, time.perf_counter()
-            speed = config.data.batch_size * run.log_every / seconds
-            log.write(step, scalars | {"optimizer/lr": rate, "time/pictures_per_second": speed})
-        if pictures and (step % run.validate_every == 0 or step == run.steps):
-            log.write(step, validate(average.module, pictures, accelerator))
-        if step % run.save_every == 0 or step == run.steps:
-            save_checkpoint(accelerator, run.out / "checkpoints", step, run.keep_checkpoints)
-    if accelerator.is_main_process:
-        export_tokenizer(run.out / "export", average.module, config)
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
-    return run.out / "export"
+            speed = {"time/pictures_per_second": config.data.batch_size * config.run.log_every / seconds}
+            log.write(step, values | window.values | speed, window.alarms)
+        if pictures and (step % config.run.validate_every == 0 or is_last):
+            log.write(step, validate(run.average.module, pictures, run.accelerator))
+            write_samples(run, step, pictures)
+        if step % config.run.save_every == 0 or is_last:
+            save_checkpoint(run.accelerator, config.run.out / "checkpoints", step, config.run.keep_checkpoints)
+    if run.accelerator.is_main_process:
+        export_tokenizer(config.run.out / "export", run.average.module, config)
+        write_run_report(run, pictures)
+    run.accelerator.wait_for_everyone()
+    run.accelerator.end_training()
+    return config.run.out / "export"
 
 
-def moving_average(model: VisualTokenizer, decay: float) -> AveragedModel:
-    """Return a copy of the model whose parameters follow the trained ones as a moving average; buffers are copied."""
-
-    def average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
-        # The first steps are forgotten sooner, or the random start would weigh on the average for 1 / (1 - decay) steps.
-        warm = min(decay, (1 + int(updates)) / (10 + int(updates)))
-        return averaged.lerp(current, 1 - warm)
-
-    return AveragedModel(model, avg_fn=average)
-
-
-def _accelerator(run: RunConfig) -> Accelerator:
-    run.out.mkdir(parents=True, exist_ok=True)
-    accelerator = Accelerator(
-        mixed_precision=PRECISIONS[run.precision],
-        log_with="tensorboard",
-        project_config=ProjectConfiguration(project_dir=str(run.out), logging_dir=str(run.out)),
-        # Codebooks are equal on all ranks by construction; a broadcast would hide it if they were not, and breaks two
-        # forwards before one backward.
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
-    )
-    accelerator.init_trackers("logs")
-    return accelerator
-
-
-def _resume(accelerator: Accelerator, run: RunConfig) -> int:
-    checkpoint = newest_checkpoint(run.out / "checkpoints")
+def _resume(run: Run) -> tuple[int, list[str]]:
+    checkpoint, warnings = good_checkpoint(run.config.run.out / "checkpoints")
     if checkpoint is None:
-        return 0
-    accelerator.load_state(str(checkpoint))
-    return checkpoint_step(checkpoint)
+        return 0, warnings
+    run.accelerator.load_state(str(checkpoint))
+    return checkpoint_step(checkpoint), warnings
 
 
-def _pixels(config: TrainConfig, accelerator: Accelerator, start: int) -> Iterator[Pixels]:
+def _pixels(run: Run, start: int) -> Iterator[Pixels]:
+    config, accelerator = run.config, run.accelerator
     batches = training_batches(
-        config.data, config.run.seed, start, config.run.steps, accelerator.process_index, accelerator.num_processes
+        config.data,
+        config.run.seed,
+        start,
+        config.run.steps,
+        accelerator.process_index,
+        accelerator.num_processes,
+        config.run.micro_batches,
     )
     layout = torch.channels_last if config.run.channels_last else torch.contiguous_format
     for crops in batches:
         yield to_pixels(crops.to(accelerator.device)).contiguous(memory_format=layout)
 
 
-def _check_finite(loss: Tensor, step: int, accelerator: Accelerator, run: RunConfig) -> None:
+def _set_rate(run: Run, rate: float) -> None:
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+
+
+def _clip(run: Run) -> Tensor:
+    """Scale the gradient down to the greatest norm allowed, and return the norm that it had."""
+    limit = run.config.optimizer.clip_norm
+    run.accelerator.unscale_gradients(run.optimizer)
+    parameters = [claim.parameter for claim in run.claims]
+    return torch.nn.utils.clip_grad_norm_(parameters, math.inf if limit is None else limit)
+
+
+def _check_finite(loss: Tensor, step: int, run: Run) -> None:
     # Over all processes, for one that stopped alone would leave the others waiting.
-    total = float(accelerator.reduce(loss.detach(), reduction="mean"))
+    total = float(run.accelerator.reduce(loss, reduction="mean"))
     if not math.isfinite(total):
-        checkpoint = newest_checkpoint(run.out / "checkpoints")
+        checkpoint = newest_checkpoint(run.config.run.out / "checkpoints")
         kept = f"; the newest checkpoint is {checkpoint}" if checkpoint else ""
         raise ValueError(f"loss/total is {total} at step {step}: lower optimizer.lr{kept}.")
 
 
-def _mean_over_processes(accelerator: Accelerator, terms: dict[str, Tensor]) -> dict[str, float]:
-    stacked = accelerator.reduce(torch.stack([term.detach().float() for term in terms.values()]), reduction="mean")
+def _mean_over_processes(run: Run, scalars: Mapping[str, Tensor]) -> dict[str, float]:
+    stacked = run.accelerator.reduce(torch.stack([value.float() for value in scalars.values()]), reduction="mean")
     assert isinstance(stacked, Tensor)
-    return {f"loss/{name}": value for name, value in zip(terms, stacked.tolist(), strict=True)}
+    return dict(zip(scalars, stacked.tolist(), strict=True))

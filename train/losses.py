@@ -3,6 +3,7 @@
 A term's name is its key in the config, in the log (`loss/<name>`) and in the dictionary that is weighed.
 """
 
+import copy
 from collections.abc import Mapping
 from typing import Annotated, TypeAlias
 
@@ -11,9 +12,13 @@ from pydantic import Field
 from torch import Tensor
 
 from ..tokenizer.model import Reconstruction
+from ..tokenizer.quantizers import Quantizer
 from ..tokenizer.shapes import Pixels
 
 LEAST_ERROR = 1e-4
+CHARBONNIER_WIDTH = 1e-3
+PERCEPTUAL = "perceptual"
+ADVERSARIAL = "adversarial"
 
 LossWeights: TypeAlias = dict[str, Annotated[float, Field(ge=0)]]
 
@@ -28,6 +33,12 @@ def squared_error(pixels: Pixels, reconstruction: Pixels) -> Tensor:
     return (pixels.float() - reconstruction.float()).square().mean()
 
 
+def charbonnier(pixels: Pixels, reconstruction: Pixels) -> Tensor:
+    """Return the mean of sqrt(x^2 + w^2) - w over differences x, w = 1e-3: L1 with a smooth bottom (Charbonnier 1994)."""
+    squared = (pixels.float() - reconstruction.float()).square()
+    return (squared + CHARBONNIER_WIDTH**2).sqrt().mean() - CHARBONNIER_WIDTH
+
+
 def log_squared_error(pixels: Pixels, reconstruction: Pixels) -> Tensor:
     """Return the mean over pictures of the logarithm of their mean squared difference.
 
@@ -38,13 +49,22 @@ def log_squared_error(pixels: Pixels, reconstruction: Pixels) -> Tensor:
     return (errors + LEAST_ERROR).log().mean()
 
 
-RECONSTRUCTION_LOSSES = {"l1": absolute_error, "l2": squared_error, "log_l2": log_squared_error}
+RECONSTRUCTION_LOSSES = {
+    "l1": absolute_error,
+    "l2": squared_error,
+    "charbonnier": charbonnier,
+    "log_l2": log_squared_error,
+}
+
+
+def reconstruction_terms(pixels: Pixels, reconstruction: Pixels, weights: LossWeights) -> dict[str, Tensor]:
+    """Return the reconstruction losses that have a weight, by name, unweighted."""
+    return {name: loss(pixels, reconstruction) for name, loss in RECONSTRUCTION_LOSSES.items() if name in weights}
 
 
 def loss_terms(pixels: Pixels, output: Reconstruction, weights: LossWeights) -> dict[str, Tensor]:
     """Return the named, unweighted terms: the reconstruction losses that have a weight, and all of the quantizer's."""
-    terms = {name: loss(pixels, output.pixels) for name, loss in RECONSTRUCTION_LOSSES.items() if name in weights}
-    return terms | output.losses
+    return reconstruction_terms(pixels, output.pixels, weights) | output.losses
 
 
 def weigh(terms: Mapping[str, Tensor], weights: LossWeights) -> Tensor:
@@ -52,13 +72,41 @@ def weigh(terms: Mapping[str, Tensor], weights: LossWeights) -> Tensor:
     missing = sorted(set(terms) - set(weights))
     if missing:
         raise ValueError(f"losses.{missing[0]} has no weight: set losses.{missing[0]} (0 leaves it out).")
-    unused = sorted(set(weights) - set(terms))
+    unused = sorted(name for name in set(weights) - set(terms) if not _is_left_out(name, weights))
     if unused:
         raise ValueError(
             f"losses.{unused[0]} has a weight, but this model has no such term: its terms are "
-            f"{', '.join(sorted({*terms, *RECONSTRUCTION_LOSSES}))}."
+            f"{', '.join(sorted({*terms, *RECONSTRUCTION_LOSSES}))}, and perceptual and adversarial with their sections."
         )
     weighed = [weights[name] * term for name, term in terms.items() if weights[name]]
     if not weighed:
         raise ValueError("losses has no term with a weight above 0: give one to l1 or l2.")
     return torch.stack(weighed).sum()
+
+
+def _is_left_out(name: str, weights: LossWeights) -> bool:
+    # What these terms need is not even built when they weigh nothing.
+    return name in (PERCEPTUAL, ADVERSARIAL) and weights[name] == 0
+
+
+USUAL_WEIGHTS = {
+    "codebook": 1.0,
+    "commitment": 0.25,
+    "assignment": 1.0,
+    "region": 0.1,
+    "wasserstein": 0.1,
+    "mmd": 1.0,
+    "sample_entropy": 0.01,
+    "codebook_entropy": 0.01,
+    "moments": 0.1,
+}
+"""Weights of the quantizers' losses where a config does not give them, as in fine-tuning."""
+
+
+def quantizer_weights(quantizer: Quantizer, commitment: float) -> dict[str, float]:
+    """Return the usual weight of each loss that a quantizer has in training."""
+    probe = copy.deepcopy(quantizer).train()
+    losses = probe(torch.zeros(1, quantizer.dim, 1, 2)).losses
+    return {name: USUAL_WEIGHTS[name] for name in losses} | (
+        {"commitment": commitment} if "commitment" in losses else {}
+    )

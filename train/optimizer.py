@@ -1,14 +1,15 @@
-"""Who gets Muon: ordered rules over parameter names, each parameter claimed exactly once."""
+"""Who gets Muon: rules over parameter names, each parameter claimed by exactly one."""
 
 import re
 from typing import Annotated, Literal, NamedTuple
 
 import torch
 from annotated_types import Len
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import nn
 
 from ..tokenizer.config import Config
+from .lr_scaling import LrScalingConfig
 from .muon import Muon
 
 
@@ -21,6 +22,15 @@ class RuleConfig(Config):
     """Optimizer of the parameters that match."""
     decay: bool = True
     """Whether weight decay applies to them."""
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is not a regular expression ({error}): correct it.") from None
+        return pattern
 
 
 DEFAULT_RULES = [
@@ -42,7 +52,13 @@ class OptimizerConfig(Config):
     name: Literal["muon", "adamw"] = "muon"
     """Muon for hidden convolutions with AdamW for the rest, or AdamW for all."""
     lr: Annotated[float, Field(gt=0)]
-    """Peak learning rate; Muon's updates are scaled to the size of AdamW's, so one rate serves both."""
+    """Peak learning rate, of AdamW and, times `muon_rate`, of Muon."""
+    scale_lr: LrScalingConfig | None = None
+    """How the rate follows the batch size; none takes `lr` as it is."""
+    scaling: Literal["match_rms_adamw", "original", "rms_to_rms"] = "match_rms_adamw"
+    """Size of Muon's updates: as AdamW's with these betas, so that one rate serves both; or Keller Jordan's or muP's."""
+    muon_rate: Annotated[float, Field(gt=0)] = 1.0
+    """Muon's rate as a multiple of AdamW's; about 10 for the scalings original and rms_to_rms."""
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
     """Decay of AdamW's averages."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.95
@@ -56,7 +72,13 @@ class OptimizerConfig(Config):
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     """Greatest norm of the gradient; a greater one is scaled down."""
     rules: Annotated[list[RuleConfig], Len(1)] | None = None
-    """Who gets Muon; none takes the built-in rules."""
+    """Who gets Muon, each parameter matched by exactly one rule; none takes the built-in rules."""
+
+    def at_batch_size(self, batch_size: int) -> "OptimizerConfig":
+        """Return this config with the rate for a batch of `batch_size` pictures over all processes."""
+        if self.scale_lr is None:
+            return self
+        return self.model_copy(update={"lr": self.scale_lr.scale(self.lr, batch_size), "scale_lr": None})
 
 
 class Claim(NamedTuple):
@@ -70,22 +92,29 @@ class Claim(NamedTuple):
 def claim_parameters(model: nn.Module, config: OptimizerConfig) -> list[Claim]:
     """Match every trainable parameter with its rule.
 
-    Raises ValueError when a parameter is claimed by no rule or by two, or a rule of the config claims none.
+    Raises ValueError when a parameter is claimed by no rule or by two, when Muon gets one that is no matrix, or when a rule
+    of the config claims none; a rule that claims only frozen parameters is not at fault.
     """
     rules = config.rules or DEFAULT_RULES
     claims = []
+    claiming: set[str] = set()
     for name, parameter in model.named_parameters():
+        matching = [rule for rule in rules if re.fullmatch(rule.pattern, name)]
+        claiming.update(rule.pattern for rule in matching)
         if not parameter.requires_grad:
             continue
-        matching = [rule for rule in rules if re.fullmatch(rule.pattern, name)]
         if len(matching) != 1:
             patterns = " and ".join(repr(rule.pattern) for rule in matching) or "none"
             raise ValueError(
                 f"Parameter {name} must be claimed by exactly one of optimizer.rules, but {patterns} claim it: change "
                 "the patterns."
             )
+        if _uses_muon(matching[0], config) and parameter.ndim < 2:
+            raise ValueError(
+                f"Parameter {name} of shape {tuple(parameter.shape)} is given to Muon by {matching[0].pattern!r}, but Muon "
+                "takes matrices and kernels: use adamw for it."
+            )
         claims.append(Claim(name, parameter, matching[0]))
-    claiming = {claim.rule.pattern for claim in claims}
     idle = [rule.pattern for rule in config.rules or [] if rule.pattern not in claiming]
     if idle:
         raise ValueError(f"optimizer.rules has {idle[0]!r}, which claims no parameter: correct or remove it.")
@@ -103,20 +132,23 @@ def build_optimizer(claims: list[Claim], config: OptimizerConfig) -> torch.optim
                 if (_uses_muon(claim.rule, config), claim.rule.decay) == (use_muon, decay)
             ]
             weight_decay = config.weight_decay if decay else 0.0
-            groups.append({"params": members, "use_muon": use_muon, "nesterov": use_muon, "weight_decay": weight_decay})
+            groups.append({"params": members, "use_muon": use_muon, "weight_decay": weight_decay})
     groups = [group for group in groups if group["params"]]
     if config.name == "adamw":
-        plain = [{"params": group["params"], "weight_decay": group["weight_decay"]} for group in groups]
-        return torch.optim.AdamW(plain, lr=config.lr, betas=config.betas)
+        return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)
     return Muon(
         groups,
         lr=config.lr,
-        momentum=config.momentum,
         betas=config.betas,
-        adjust_lr_fn="match_rms_adamw",
-        conv_mode="flatten",
-        eps=1e-8,
+        momentum=config.momentum,
+        scaling=config.scaling,
+        rate=config.muon_rate,
     )
+
+
+def module_of(name: str) -> str:
+    """Return the part of the tokenizer that a parameter belongs to: encoder, quantizer or decoder."""
+    return name.partition(".")[0].partition("_")[0]
 
 
 def routing_table(claims: list[Claim], config: OptimizerConfig) -> list[tuple[str, str, int, int]]:

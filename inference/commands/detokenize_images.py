@@ -8,8 +8,9 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from ...pretrained import DEFAULT_MODEL
 from ...terminal import one_sentence
-from ..api import DEFAULT_MODEL, Tokenizer, load
+from ..api import Tokenizer, load
 from ..shards import MANIFEST_FILE, Manifest, TokenSample, read_manifest, read_samples, sidecars
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ...images.preprocessing import to_pixels
+from ...pretrained import DEFAULT_MODEL
 from ...terminal import WORK_FAILED, one_sentence
 from ...tokenizer.usage import codebook_usage
-from ..api import DEFAULT_MODEL, Tokenizer, load
+from ..api import Tokenizer, load
 from ..forward import COMPILING_PAYS, Encode, agreement, fast_encode
 from ..pipeline import Progress as Done
 from ..pipeline import Totals, first_pictures, tokenize_shards

@@ -86,7 +86,7 @@ def test_short_sides_resize_before_cropping_and_small_pictures_grow(pictures):
 
 
 def test_errors_are_one_sentence(pictures, tmp_path):
-    with pytest.raises(ValueError, match="data.batch_size is 4, but must be a multiple of the 3 processes"):
+    with pytest.raises(ValueError, match="data.batch_size is 4, but must be a multiple of the processes times run.micro_batches, 3 x 1"):
         batches(config(pictures), world=3)
     (tmp_path / "0.png").write_bytes(b"broken")
     with pytest.raises(ValueError, match=r"0.png cannot be trained on \(not a picture of a known format\)"):

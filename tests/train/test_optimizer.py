@@ -90,6 +90,58 @@ def test_rules_that_do_not_partition_are_errors(rules, message):
         claim_parameters(small_tokenizer(), config(rules=rules))
 
 
+def test_no_matrix_for_muon_is_an_error():
+    with pytest.raises(ValueError, match=r"bias of shape \(16,\) is given to Muon by '\.\*', but Muon takes matrices"):
+        claim_parameters(small_tokenizer(), config(rules=[{"pattern": ".*", "use": "muon"}]))
+    everything = config(name="adamw", rules=[{"pattern": ".*", "use": "muon"}])
+    assert len(claim_parameters(small_tokenizer(), everything)) == len(list(small_tokenizer().parameters()))
+
+
+def test_a_pattern_that_is_no_regular_expression_is_an_error():
+    with pytest.raises(
+        ValueError, match=r"optimizer\.rules\.0\.pattern: '\(' is not a regular expression \(.*\): correct"
+    ):
+        config(rules=[{"pattern": "(", "use": "muon"}])
+
+
+def test_frozen_parameters_are_not_claimed_and_do_not_make_their_rule_idle():
+    model = small_tokenizer()
+    model.encoder.requires_grad_(False)
+    rules = [{"pattern": r"encoder.*", "use": "adamw"}, {"pattern": r"(?!encoder).*", "use": "adamw"}]
+    claims = claim_parameters(model, config(rules=rules))
+    assert claims and not any(claim.name.startswith("encoder") for claim in claims)
+
+
+def test_scaling_and_its_rate_reach_the_optimizer():
+    model = small_tokenizer()
+    name, weight = next((n, p) for n, p in model.named_parameters() if n.startswith("decoder.levels") and p.ndim == 4)
+    rows, columns = weight.flatten(1).shape
+    sizes = {}
+    for scaling, rate in [("match_rms_adamw", 1.0), ("original", 1.0), ("original", 10.0), ("rms_to_rms", 1.0)]:
+        settings = config(scaling=scaling, muon_rate=rate, betas=[0.5, 0.9])
+        optimizer = build_optimizer(claim_parameters(model, settings), settings)
+        before = weight.detach().clone()
+        torch.manual_seed(1)
+        weight.grad = torch.randn_like(weight)
+        optimizer.step()
+        sizes[scaling, rate] = float((weight.detach() - before).norm())
+    original = max(1, rows / columns) ** 0.5
+    assert sizes["original", 10.0] == pytest.approx(10 * sizes["original", 1.0], rel=1e-3), name
+    assert sizes["rms_to_rms", 1.0] / sizes["original", 1.0] == pytest.approx(
+        (rows / columns) ** 0.5 / original, rel=1e-3
+    )
+    expected = 0.2 * (19 / 3) ** 0.5 * max(rows, columns) ** 0.5 / original  # (1 - b) / (1 + b) is 1/19, then 1/3
+    assert sizes["match_rms_adamw", 1.0] / sizes["original", 1.0] == pytest.approx(expected, rel=1e-3)
+
+
+def test_rate_follows_the_batch_size():
+    settings = config(scale_lr={"rule": "sqrt", "base_batch_size": 16})
+    assert settings.at_batch_size(16).lr == pytest.approx(1e-3)
+    assert settings.at_batch_size(64).lr == pytest.approx(2e-3)
+    assert settings.at_batch_size(64).at_batch_size(1).lr == pytest.approx(2e-3)  # scaled once
+    assert config().at_batch_size(64) == config()
+
+
 def test_schedule_rises_then_falls():
     settings = config(warmup=10, final_lr=0.1)
     rates = [learning_rate(step, 110, settings) for step in range(1, 111)]

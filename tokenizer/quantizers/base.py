@@ -35,6 +35,8 @@ class Quantizer(nn.Module, ABC):
     `quantizer(z).latent`, bit for bit; in training too, but for the noise and dropout that a config asks for.
     """
 
+    config: Config
+    """What it was built from."""
     dim: int
     """Latent channels."""
     vocab_size: int

@@ -39,6 +39,8 @@ class VectorConfig(Config):
     """Number of codes."""
     similarity: Similarity = "euclidean"
     """What nearest means: euclidean distance, cosine with latents and codes on the unit sphere, or greatest dot product."""
+    squash: Literal["none", "tanh"] = "none"
+    """What latents pass before they are compared: nothing, or tanh, which keeps them in (-1, 1)."""
     gradient: GradientName = "straight_through"
     """What the encoder feels: one of GRADIENTS, or soft to feel the choice of the code through the soft assignment."""
     distribution: Literal["wasserstein", "mmd"] | None = None
@@ -130,14 +132,16 @@ class VectorQuantizer(Quantizer):
 
     @torch.no_grad()
     def folded(self) -> tuple[Config, Quantizer]:
-        config = VQConfig(dim=self.dim, codebook_size=self.vocab_size, similarity=self.config.similarity)
+        kept = self.config
+        config = VQConfig(dim=self.dim, codebook_size=self.vocab_size, similarity=kept.similarity, squash=kept.squash)
         folded = config.build().eval()
         assert isinstance(folded.codebook, LearnedCodebook)
         folded.codebook.table.copy_(self.codebook.codes())
         return config, folded
 
     def _vectors(self, latent: Latent) -> Vectors:
-        return normalise(rearrange(latent.float(), "b d y x -> (b y x) d"), self.config.similarity)
+        vectors = rearrange(latent.float(), "b d y x -> (b y x) d")
+        return normalise(vectors.tanh() if self.config.squash == "tanh" else vectors, self.config.similarity)
 
     def _felt(self, vectors: Vectors, codes: Codes, chosen: Vectors) -> Vectors:
         soft, through_choice = self.config.soft, self.config.gradient == "soft"

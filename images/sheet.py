@@ -1,0 +1,29 @@
+"""Pictures beside their reconstructions, on one sheet."""
+
+from collections.abc import Sequence
+
+from PIL import Image
+
+GAP = 8
+SIDE = 256
+
+
+def comparison_sheet(pairs: Sequence[tuple[Image.Image, Image.Image]]) -> Image.Image:
+    """Return a sheet with the originals above and the reconstructions below, each at most 256 pixels long."""
+    columns = [[_at_most(image, SIDE) for image in pair] for pair in pairs]
+    height = max(image.height for column in columns for image in column)
+    width = sum(column[0].width + GAP for column in columns) + GAP
+    sheet = Image.new("RGB", (width, 2 * height + 3 * GAP), "white")
+    left = GAP
+    for column in columns:
+        for row, image in enumerate(column):
+            sheet.paste(image, (left, GAP + row * (height + GAP)))
+        left += column[0].width + GAP
+    return sheet
+
+
+def _at_most(image: Image.Image, side: int) -> Image.Image:
+    if max(image.size) <= side:
+        return image
+    scale = side / max(image.size)
+    return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))

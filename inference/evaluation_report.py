@@ -1,0 +1,102 @@
+"""An evaluation as metrics.json and as a page."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..report.content import CodebookView, Comparison, Report, Table
+from ..report.environment import environment
+from ..report.page import render
+from ..tokenizer.files import write_whole
+from ..tokenizer.quantizers.vector import VectorQuantizer
+from .api import Tokenizer
+from .evaluation import Evaluation
+from .shards import Failure
+
+METRICS_FILE = "metrics.json"
+REPORT_FILE = "report.html"
+ROWS = {
+    "psnr": ("PSNR", "{:.2f} dB"),
+    "ssim": ("SSIM", "{:.4f}"),
+    "lpips": ("LPIPS (VGG)", "{:.4f}"),
+    "rfid": ("rFID (Inception)", "{:.3f}"),
+    "usage": ("codebook usage", "{:.1%}"),
+    "perplexity": ("perplexity", "{:,.0f}"),
+    "distortion": ("distortion", "{:.6f}"),
+    "tokens": ("tokens", "{:,}"),
+    "bits_per_pixel": ("bits per pixel", "{:.4f}"),
+    "pictures_per_second": ("pictures a second", "{:.1f}"),
+}
+HEADLINES = ("PSNR", "SSIM", "LPIPS (VGG)", "rFID (Inception)", "codebook usage", "perplexity", "bits per pixel")
+
+
+class Subject(NamedTuple):
+    """What was evaluated, and what came of it."""
+
+    model: str
+    tokenizer: Tokenizer
+    data: list[str]
+    evaluation: Evaluation
+    failures: list[Failure]
+    not_measured: dict[str, str]
+    """Reasons by the name of the figure."""
+
+
+def rows(evaluation: Evaluation) -> dict[str, str]:
+    """Return every figure, formatted, by its label."""
+    values = evaluation.quality._asdict() | evaluation.judged
+    shown = {label: form.format(values[name]) for name, (label, form) in ROWS.items() if name in values}
+    others = {name: value for name, value in evaluation.judged.items() if name not in ROWS}
+    return shown | {f"Frechet distance, {name.partition('/')[2]}": f"{value:.4f}" for name, value in others.items()}
+
+
+def write_metrics(folder: Path, subject: Subject) -> Path:
+    """Write metrics.json and return its path."""
+    facts: dict[str, Any] = {
+        "model": subject.model,
+        "fingerprint": subject.tokenizer.fingerprint,
+        "preprocessing": subject.tokenizer.config.preprocessing.model_dump(),
+        "data": subject.data,
+        **subject.evaluation.quality._asdict(),
+        **subject.evaluation.judged,
+        "not_measured": subject.not_measured,
+        "failures": [failure.model_dump() for failure in subject.failures],
+    }
+    path = folder / METRICS_FILE
+    write_whole(path, (json.dumps(facts, indent=2) + "\n").encode())
+    return path
+
+
+def write_page(folder: Path, subject: Subject) -> Path:
+    """Write report.html and return its path."""
+    tokenizer, evaluation = subject.tokenizer, subject.evaluation
+    shown = rows(evaluation)
+    preprocessing = tokenizer.config.preprocessing
+    report = Report(
+        title=subject.model,
+        subtitle=f"{evaluation.quality.pictures} pictures of {', '.join(subject.data)}, size {preprocessing.size}, float32",
+        figures={label: shown[label] for label in HEADLINES if label in shown},
+        notes=[f"{name} was not measured. {reason}" for name, reason in subject.not_measured.items()]
+        + [f"{failure.source} was left out: {failure.reason}." for failure in subject.failures],
+        codebooks=_codebooks(tokenizer, evaluation),
+        comparisons=[
+            Comparison(f"{example.source} · {example.psnr:.2f} dB", example.original, example.reconstruction)
+            for example in evaluation.examples
+        ],
+        tables={"All figures": Table(["figure", "value"], [[label, value] for label, value in shown.items()])},
+        config=tokenizer.config.model_dump_json(indent=2),
+        environment={"fingerprint": tokenizer.fingerprint, **environment()},
+    )
+    path = folder / REPORT_FILE
+    write_whole(path, render(report).encode())
+    return path
+
+
+def _codebooks(tokenizer: Tokenizer, evaluation: Evaluation) -> list[CodebookView]:
+    quantizer = tokenizer.model.quantizer
+    table = quantizer.codes().cpu().numpy() if isinstance(quantizer, VectorQuantizer) else None
+    several = len(evaluation.counts) > 1
+    return [
+        CodebookView(f"codebook {number}" if several else "codebook", counts.numpy(), table)
+        for number, counts in enumerate(evaluation.counts)
+    ]

@@ -1,0 +1,118 @@
+"""Figures that need a frozen network: LPIPS, rFID, and the Frechet distance over any timm backbone."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..perception.backbones import BackboneConfig, load_backbone
+from ..perception.distance import PerceptualConfig, build_perceptual
+from ..perception.frechet import FeatureStatistics, feature_statistics, frechet_distance, merge_statistics
+from ..perception.inception import load_inception
+from ..tokenizer.shapes import Pixels, Vectors
+
+BATCH = 16
+
+
+class Judge(Protocol):
+    """Looks at pictures `1 c h w` and their reconstructions one after another, and has a figure in the end."""
+
+    name: str
+
+    def look(self, original: Pixels, reconstruction: Pixels) -> None:
+        """Take note of a pair."""
+
+    def figure(self) -> float:
+        """Return the figure over all pairs."""
+
+
+class PerceptualJudge:
+    """The mean perceptual distance."""
+
+    def __init__(self, name: str, distance: nn.Module, device: torch.device):
+        self.name = name
+        self._distance = distance.to(device)
+        self._device = device
+        self._sum = 0.0
+        self._number = 0
+
+    @torch.inference_mode()
+    def look(self, original: Pixels, reconstruction: Pixels) -> None:
+        self._sum += float(self._distance(original.to(self._device), reconstruction.to(self._device)))
+        self._number += 1
+
+    def figure(self) -> float:
+        return self._sum / self._number
+
+
+class FrechetJudge:
+    """The Frechet distance between the features of the pictures and of their reconstructions."""
+
+    def __init__(self, name: str, pooled: Callable[[Pixels], Vectors], device: torch.device):
+        self.name = name
+        self._pooled = pooled
+        self._device = device
+        self._waiting: list[tuple[Tensor, Tensor]] = []
+        self._statistics: list[FeatureStatistics] = []
+
+    def look(self, original: Pixels, reconstruction: Pixels) -> None:
+        if self._waiting and self._waiting[0][0].shape != original.shape:
+            self._flush()
+        self._waiting.append((original, reconstruction))
+        if len(self._waiting) == BATCH:
+            self._flush()
+
+    def figure(self) -> float:
+        self._flush()
+        return frechet_distance(*self._statistics)
+
+    @torch.inference_mode()
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        sides = [torch.cat(pixels).to(self._device) for pixels in zip(*self._waiting, strict=True)]
+        seen = [feature_statistics(self._pooled(pixels).cpu()) for pixels in sides]
+        before = self._statistics or [feature_statistics(torch.zeros(0, len(part.mean))) for part in seen]
+        self._statistics = [merge_statistics(a, b) for a, b in zip(before, seen, strict=True)]
+        self._waiting = []
+
+
+class Panel(NamedTuple):
+    """The judges that could be had, and why the others could not."""
+
+    judges: list[Judge]
+    not_measured: dict[str, str]
+    """Reasons by name."""
+
+
+def gather_judges(
+    frechet: Sequence[str], lpips_weights: Path | None, inception_weights: Path | None, device: torch.device
+) -> Panel:
+    """Build LPIPS and rFID where their weights can be had, and the Frechet distances that were asked for.
+
+    `frechet` names timm models, each alone or as NAME=FILE with its weights. Raises ValueError when something that was asked
+    for by name or file cannot be had; what only the network could bring is noted instead.
+    """
+    judges: list[Judge] = []
+    missing: dict[str, str] = {}
+
+    def lpips() -> Judge:
+        return PerceptualJudge("lpips", build_perceptual(PerceptualConfig(weights=lpips_weights)), device)
+
+    def rfid() -> Judge:
+        return FrechetJudge("rfid", load_inception(inception_weights).to(device).pooled, device)
+
+    for name, build, asked in (("lpips", lpips, lpips_weights), ("rfid", rfid, inception_weights)):
+        try:
+            judges.append(build())
+        except ValueError as error:
+            if asked is not None:
+                raise
+            missing[name] = str(error)
+    for text in frechet:
+        name, _, file = text.partition("=")
+        backbone = load_backbone(BackboneConfig(name=name, weights=Path(file) if file else None)).to(device)
+        judges.append(FrechetJudge(f"frechet/{name}", backbone.pooled, device))
+    return Panel(judges, missing)

@@ -1,0 +1,118 @@
+"""Charts of a run's scalars as inline SVG."""
+
+from html import escape
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .axes import Axis, count_axis, number, ticks, value_axis
+from .content import Chart, Curve
+from .curves import Trend, runs, thin, trend
+from .plot import corners, data, frame, percent
+
+COLOURS = 6
+"""Colours of curves in page.css; the seventh curve begins again."""
+
+
+class Points(NamedTuple):
+    """A curve as it is drawn; a value that cannot be drawn is NaN."""
+
+    name: str
+    steps: NDArray[np.float64]
+    values: NDArray[np.float64]
+    gaps: int
+    """Values of the whole curve that cannot be drawn."""
+    trend: Trend | None
+    """The trend of a noisy curve, at the points that are drawn."""
+
+
+def chart_html(chart: Chart) -> str:
+    """Return a chart with its legend, which gives the last value of each curve."""
+    curves = [_points(curve, chart.log_scale) for curve in chart.curves if curve.values]
+    drawn = np.concatenate([curve.values[np.isfinite(curve.values)] for curve in curves] or [np.empty(0)])
+    if not len(drawn):
+        allowed = "finite and above 0" if chart.log_scale else "finite"
+        return _figure(chart.title, "", "", f'<p class="empty">There is no value to draw that is {allowed}.</p>')
+    steps = np.concatenate([curve.steps for curve in curves])
+    x, y = count_axis(float(steps.min()), float(steps.max())), value_axis(drawn, chart.log_scale)
+    lines = "".join(_line(curve, x, y, _colour(index)) for index, curve in enumerate(curves))
+    dots = "".join(_dots(curve, x, y, _colour(index)) for index, curve in enumerate(curves))
+    plot = frame(lines, _summary(chart.title, curves), (x, ticks(x, whole=True)), (y, ticks(y)), dots)
+    points = data(x, y, "step", [_rows(curve) for curve in curves])
+    legend = "".join(_entry(curve, _colour(index)) for index, curve in enumerate(curves)) + _windows(curves)
+    return _figure(chart.title, f"step {int(steps.max()):,}", legend, plot + points)
+
+
+def _points(curve: Curve, log: bool) -> Points:
+    assert len(curve.steps) == len(curve.values), f"{curve.name}: a value for each step"
+    order = np.argsort(curve.steps, kind="stable")
+    steps, values = np.array(curve.steps, np.float64)[order], np.array(curve.values, np.float64)[order]
+    cannot = ~np.isfinite(values) | (log & (values <= 0))
+    values = np.where(cannot, np.nan, values)
+    kept = thin(values)
+    return Points(curve.name, steps[kept], values[kept], int(cannot.sum()), trend(values, kept))
+
+
+def _line(curve: Points, x: Axis, y: Axis, colour: str) -> str:
+    line = f'<g class="{colour}{" faint" if curve.trend else ""}">{_polylines(curve.steps, curve.values, x, y)}</g>'
+    return line + (f'<g class="{colour}">{_polylines(curve.steps, curve.trend.means, x, y)}</g>' if curve.trend else "")
+
+
+def _polylines(steps: NDArray[np.float64], values: NDArray[np.float64], x: Axis, y: Axis) -> str:
+    lines = ""
+    for run in runs(values):
+        points = corners(x, y, steps[run], values[run])
+        if len(points) > 1:
+            lines += f'<polyline points="{" ".join(f"{across},{down}" for across, down in points.tolist())}"/>'
+    return lines
+
+
+def _dots(curve: Points, x: Axis, y: Axis, colour: str) -> str:
+    """Return the values that stand alone, which a line would not show."""
+    return "".join(
+        f'<circle class="{colour}" cx="{percent(x, curve.steps[run.start])}" '
+        f'cy="{percent(y, curve.values[run.start], True)}" r="3"/>'
+        for run in runs(curve.values)
+        if run.stop - run.start == 1
+    )
+
+
+def _rows(curve: Points) -> list[list[float | None]]:
+    return [
+        [int(step), float(f"{value:.6g}") if np.isfinite(value) else None]
+        for step, value in zip(curve.steps.tolist(), curve.values.tolist(), strict=True)
+    ]
+
+
+def _entry(curve: Points, colour: str) -> str:
+    finite = curve.values[np.isfinite(curve.values)]
+    last = number(float(finite[-1])) if len(finite) else ""
+    gaps = f' <em class="alarm">{curve.gaps:,} not drawn</em>' if curve.gaps else ""
+    return f'<li class="{colour}">{escape(curve.name)} <output>{last}</output>{gaps}</li>'
+
+
+def _windows(curves: list[Points]) -> str:
+    windows = sorted({curve.trend.window for curve in curves if curve.trend})
+    return f"<li>line: mean of {' or '.join(map(str, windows))} values</li>" if windows else ""
+
+
+def _summary(title: str, curves: list[Points]) -> str:
+    sentences = []
+    for curve in curves:
+        finite = curve.values[np.isfinite(curve.values)]
+        if len(finite):
+            first, last, least, most = map(number, (finite[0], finite[-1], finite.min(), finite.max()))
+            sentences.append(f"{curve.name} goes from {first} to {last}, between {least} and {most}.")
+    return f"{title} over the steps. {' '.join(sentences)}"
+
+
+def _figure(title: str, where: str, legend: str, body: str) -> str:
+    return (
+        f'<figure class="chart"><figcaption><h3>{escape(title)}</h3><span class="where">{where}</span>'
+        f'<ul class="legend">{legend}</ul></figcaption>{body}</figure>'
+    )
+
+
+def _colour(index: int) -> str:
+    return f"c{index % COLOURS}"

@@ -1,0 +1,117 @@
+"""How a codebook is used: figures, the codes by rank, and their map."""
+
+from html import escape
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..tokenizer.usage import Usage, codebook_usage
+from .axes import Axis, ticks
+from .codemap import map_html
+from .content import CodebookView
+from .plot import SIDE, corners, data, frame, percent
+
+BARS = 128
+"""Bars of a histogram; with more codes, each stands for several ranks."""
+
+
+class Bar(NamedTuple):
+    """Codes of neighbouring ranks, the most frequent first; ranks count from 1."""
+
+    first: int
+    last: int
+    tokens: int
+    """Tokens of all these codes."""
+
+    @property
+    def mean(self) -> float:
+        """Tokens a code."""
+        return self.tokens / (self.last - self.first + 1)
+
+
+def codebook_html(view: CodebookView) -> str:
+    """Return a codebook's figures, its rank-frequency histogram and the map of its codes."""
+    counts = np.asarray(view.counts).astype(np.int64)
+    usage = codebook_usage(torch.from_numpy(counts)[None])[0]
+    return (
+        f'<section class="codebook"><h3>{escape(view.name)}</h3>{_facts(counts, usage)}'
+        f'<div class="pair">{_histogram(view.name, counts)}{map_html(view, counts)}</div></section>'
+    )
+
+
+def rank_bars(counts: NDArray[np.int64], limit: int = BARS) -> list[Bar]:
+    """Return the codes by descending count in at most `limit` bars of nearly equal width; they hold every token."""
+    ranked = np.sort(counts)[::-1]
+    edges = np.linspace(0, len(ranked), min(limit, len(ranked)) + 1).astype(int).tolist()
+    return [Bar(start + 1, end, int(ranked[start:end].sum())) for start, end in pairwise(edges)]
+
+
+def _facts(counts: NDArray[np.int64], usage: Usage) -> str:
+    dead = int((counts == 0).sum())
+    facts = {
+        "Usage": (f"{usage.usage:.1%}", f"{len(counts) - dead:,} of {len(counts):,} codes"),
+        "Perplexity": (f"{usage.perplexity:,.1f}", f"of {len(counts):,} at even use"),
+        "Dead": (f"{usage.dead:.1%}", f"{dead:,} codes"),
+        "Tokens": (f"{counts.sum():,}", "fewer than codes" if counts.sum() < len(counts) else "counted"),
+    }
+    items = "".join(
+        f"<div><dt>{name}</dt><dd>{value}</dd><dd>{beside}</dd></div>" for name, (value, beside) in facts.items()
+    )
+    return f'<dl class="facts">{items}</dl>'
+
+
+def _histogram(name: str, counts: NDArray[np.int64]) -> str:
+    bars = rank_bars(counts)
+    used = [bar for bar in bars if bar.tokens]
+    if not used:
+        return _figure("", "", '<p class="empty">No token was counted.</p>')
+    x, y = Axis(0, len(counts)), Axis(used[-1].mean / 2, max(used[0].mean * 1.2, used[-1].mean * 2), log=True)
+    dead = int((counts == 0).sum())
+    even = counts.sum() / len(counts)
+    summary = (
+        f"Tokens of each code of {name} by rank, on a log scale: {used[0].mean:,.0f} at the front, "
+        f"{used[-1].mean:,.2g} at the end, {dead:,} codes without any."
+    )
+    rank_axis = [tick for tick in ticks(x, whole=True) if tick.value > 0]
+    plot = frame(_outline(used, x, y), summary, (x, rank_axis), (y, ticks(y)), _marks(x, y, even, dead, len(counts)))
+    labels = [
+        f"rank {bar.first:,}" if bar.first == bar.last else f"ranks {bar.first:,} to {bar.last:,}" for bar in used
+    ]
+    points: list[list[float | None]] = [[(bar.first - 1 + bar.last) / 2, float(f"{bar.mean:.6g}")] for bar in used]
+    return _figure(
+        "",
+        f'<li class="c0">tokens a code <output>{even:,.1f} on average</output></li>',
+        plot + data(x, y, "rank", [points], labels),
+    )
+
+
+def _outline(bars: list[Bar], x: Axis, y: Axis) -> str:
+    """Return the silhouette of the bars, down to the axis."""
+    lefts, rights = np.array([bar.first - 1.0 for bar in bars]), np.array([float(bar.last) for bar in bars])
+    means = np.array([bar.mean for bar in bars])
+    tops, ends = corners(x, y, lefts, means).tolist(), corners(x, y, rights, means).tolist()
+    path = "".join(f"V{top[1]}H{end[0]}" for top, end in zip(tops, ends, strict=True))
+    return f'<path class="bars" d="M{tops[0][0]},{SIDE}{path}V{SIDE}Z"/>'
+
+
+def _marks(x: Axis, y: Axis, even: float, dead: int, codes: int) -> str:
+    """Return the line that even use would give, and the name of the empty part if there is room for it."""
+    marks = ""
+    if y.low < even < y.high:
+        at = percent(y, even, True)
+        marks += f'<line class="even" x2="100%" y1="{at}" y2="{at}"/>'
+        marks += f'<text class="mark" x="100%" y="{at}" dy="-6" text-anchor="end">even use</text>'
+    if dead > codes / 5:
+        middle = percent(x, codes - dead / 2)
+        marks += f'<text class="mark" x="{middle}" y="100%" dy="-10" text-anchor="middle">{dead:,} dead</text>'
+    return marks
+
+
+def _figure(where: str, legend: str, body: str) -> str:
+    return (
+        f'<figure class="chart ranks"><figcaption><h4>Codes by rank</h4><span class="where">{where}</span>'
+        f'<ul class="legend">{legend}</ul></figcaption>{body}</figure>'
+    )

@@ -1,0 +1,82 @@
+"""The codes of a codebook on a plane, coloured by use."""
+
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .content import CodebookView
+from .projection import project
+
+SHADES = 6
+"""Colours of use in page.css, from rare to frequent."""
+SHOWN = 4096
+"""Codes on a map; more would be one blot."""
+SIDE = 1000
+
+
+def map_html(view: CodebookView, counts: NDArray[np.int64]) -> str:
+    """Return the map of a codebook with its legend, or a sentence where there are no codes to draw."""
+    if view.codes is None:
+        return _figure("", '<p class="empty">This quantizer computes its codes: there is no table of them to map.</p>')
+    assert len(view.codes) == len(counts), f"{view.name}: a count for each code"
+    finite = np.flatnonzero(np.isfinite(view.codes).all(axis=1))
+    if not len(finite):
+        return _figure("", '<p class="empty">No code is finite: there is nothing to map.</p>')
+    kept = np.sort(np.random.default_rng(0).choice(finite, min(SHOWN, len(finite)), replace=False))
+    projection = project(view.codes[kept])
+    places = _places(projection.points)
+    shades = shades_of_use(counts[kept])
+    size = 7 if len(kept) <= 300 else 5 if len(kept) <= 1500 else 3.5
+    unused = _path(places[shades < 0])
+    dots = f'<path class="unused" d="{unused}" stroke-width="{size}"/>' if unused else ""
+    dots += f'<path class="hole" d="{unused}" stroke-width="{size - 2}"/>' if unused else ""
+    for shade in range(SHADES):
+        if (shades == shade).any():
+            dots += f'<path class="u{shade}" d="{_path(places[shades == shade])}" stroke-width="{size}"/>'
+    drawn = (
+        f"{len(kept):,} of {len(counts):,} codes, drawn at random" if len(finite) > SHOWN else f"{len(kept):,} codes"
+    )
+    sentence = f"{drawn}, on the plane that holds {projection.variance:.0%} of their variance."
+    if len(finite) < len(counts):
+        sentence += f" Left out because not finite: {len(counts) - len(finite):,}."
+    label = escape(f"Map of {view.name}: {sentence} {int((shades < 0).sum()):,} of them are unused.")
+    drawing = f'<svg class="map" role="img" aria-label="{label}" viewBox="0 0 {SIDE} {SIDE}">{dots}</svg>'
+    return _figure(_legend(counts), f'{drawing}<p class="under">{sentence}</p>')
+
+
+def shades_of_use(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return a shade for each count, equal steps of its logarithm from the least to the greatest; -1 where it is 0."""
+    used = counts[counts > 0]
+    if not len(used):
+        return np.full(len(counts), -1)
+    low, high = np.log(used.min()), np.log(used.max())
+    shares = (np.log(np.maximum(counts, 1)) - low) / (high - low) if high > low else np.ones(len(counts))
+    return np.where(counts > 0, np.clip((shares * SHADES).astype(np.int64), 0, SHADES - 1), -1)
+
+
+def _places(points: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Fit points into the drawing with a margin, both axes at one scale."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    reach = max(float((high - low).max()) / 2, 1e-30)
+    placed = (points - (low + high) / 2) / reach * (0.48 * SIDE)
+    return np.stack([SIDE / 2 + placed[:, 0], SIDE / 2 - placed[:, 1]], axis=1).round().astype(np.int64)
+
+
+def _path(places: NDArray[np.int64]) -> str:
+    # Lines of no length with round ends: dots whose size does not depend on the map's.
+    return "".join(f"M{x},{y}h0" for x, y in places.tolist())
+
+
+def _legend(counts: NDArray[np.int64]) -> str:
+    used = counts[counts > 0]
+    ramp = "".join(f'<i class="u{shade}"></i>' for shade in range(SHADES))
+    entries = f"<li>{used.min():,} {ramp} {used.max():,} tokens</li>" if len(used) else ""
+    return entries + ('<li><i class="ring"></i> unused</li>' if len(used) < len(counts) else "")
+
+
+def _figure(legend: str, body: str) -> str:
+    return (
+        f'<figure class="codes"><figcaption><h4>Map of the codes</h4><ul class="legend">{legend}</ul></figcaption>'
+        f"{body}</figure>"
+    )

@@ -1,0 +1,69 @@
+"""What a report holds: results, curves, codebooks and pictures, before anything is drawn."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+class Curve(NamedTuple):
+    """A scalar over the steps of a run; values that are not finite are gaps."""
+
+    name: str
+    steps: Sequence[int]
+    values: Sequence[float]
+
+
+class Chart(NamedTuple):
+    """Curves on common axes; on a log scale values of 0 and below are gaps too."""
+
+    title: str
+    curves: Sequence[Curve]
+    log_scale: bool = False
+
+
+class Comparison(NamedTuple):
+    """A picture and what the tokenizer makes of it, at one size."""
+
+    label: str
+    original: Image.Image
+    reconstruction: Image.Image
+
+
+class CodebookView(NamedTuple):
+    """How often each code of a codebook occurred, and where the codes lie."""
+
+    name: str
+    counts: NDArray[np.integer[Any]]
+    """Tokens of each code, `k`."""
+    codes: NDArray[np.floating[Any]] | None = None
+    """The codes `k d`, or None for a quantizer that computes them."""
+
+
+class Table(NamedTuple):
+    """Cells as they are to be read; each row is as long as the header."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+class Report(NamedTuple):
+    """Everything on a page; what is empty is left out."""
+
+    title: str
+    subtitle: str = ""
+    figures: Mapping[str, str] = {}
+    """The headline numbers by label, with their units: `"22.4 dB"`."""
+    notes: Sequence[str] = ()
+    """Alarms and warnings, a sentence each."""
+    charts: Sequence[Chart] = ()
+    codebooks: Sequence[CodebookView] = ()
+    comparisons: Sequence[Comparison] = ()
+    tables: Mapping[str, Table] = {}
+    """Tables by title."""
+    config: str = ""
+    """The configuration as text."""
+    environment: Mapping[str, str] = {}
+    """What it was made on, as `environment()` gives it."""

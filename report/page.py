@@ -1,0 +1,111 @@
+"""A report as one HTML page that needs nothing but itself."""
+
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from .charts import chart_html
+from .codebooks import codebook_html
+from .content import Report, Table
+from .pictures import comparison_html
+
+STYLE = Path(__file__).parent / "page.css"
+SCRIPT = Path(__file__).parent / "page.js"
+
+MEASURE = re.compile(r"([-+]?[\d.,]+)(\s*[^\d.,\s].*)", re.DOTALL)
+NUMERIC = re.compile(r"[-+±]?[\d.,]+(e[-+]?\d+)?\s*\D{0,8}")
+NUMBER_OR_NONE = re.compile(NUMERIC.pattern + "|-?|nan|\u2014")
+
+
+def render(report: Report) -> str:
+    """Return the page; equal reports give equal pages.
+
+    It loads nothing, works without scripts (they add the readout of the charts and the sliders) and escapes every text.
+    """
+    sections = _sections(report)
+    links = "".join(f'<a href="#{_anchor(title)}">{title}</a>' for title in sections)
+    body = "".join(
+        f'<section id="{_anchor(title)}"><h2>{title}</h2>{content}</section>' for title, content in sections.items()
+    )
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="color-scheme" content="light dark"><title>{escape(report.title)}</title>'
+        f"<style>\n{STYLE.read_text(encoding='utf-8')}</style></head><body>"
+        f"<header><h1>{escape(report.title)}</h1><p>{escape(report.subtitle)}</p></header>"
+        f"<main>{_notes(report.notes)}{_figures(report.figures)}{f'<nav>{links}</nav>' if len(sections) > 1 else ''}{body}"
+        f"</main><script>\n{SCRIPT.read_text(encoding='utf-8')}</script></body></html>\n"
+    )
+
+
+def _sections(report: Report) -> dict[str, str]:
+    """Return the parts that are not empty, by title, in the order of the page."""
+    parts = {
+        "Reconstructions": _grid("pictures", [comparison_html(pair) for pair in report.comparisons]),
+        "Curves": _grid("charts", [chart_html(chart) for chart in report.charts]),
+        "Codebooks": "".join(codebook_html(view) for view in report.codebooks),
+        "Tables": "".join(_table(title, table) for title, table in report.tables.items()),
+        "Configuration": _config(report.config),
+        "Environment": _environment(report.environment),
+    }
+    return {title: content for title, content in parts.items() if content}
+
+
+def _notes(notes: Sequence[str]) -> str:
+    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return f'<ul class="notes" aria-label="Warnings">{items}</ul>' if notes else ""
+
+
+def _figures(figures: Mapping[str, str]) -> str:
+    tiles = "".join(
+        f"<div><dt>{escape(label)}</dt><dd>{_measure(value)}</dd></div>" for label, value in figures.items()
+    )
+    return f'<dl class="figures">{tiles}</dl>' if tiles else ""
+
+
+def _measure(value: str) -> str:
+    """Set the unit behind a number smaller."""
+    match = MEASURE.fullmatch(value)
+    if match:
+        return f"<b>{escape(match[1])}</b><small>{escape(match[2])}</small>"
+    return f"<b>{escape(value)}</b>" if NUMERIC.fullmatch(value) else f'<span class="words">{escape(value)}</span>'
+
+
+def _grid(name: str, items: list[str]) -> str:
+    return f'<div class="grid {name}">{"".join(items)}</div>' if items else ""
+
+
+def _table(title: str, table: Table) -> str:
+    sides = [_side([row[column] for row in table.rows]) for column in range(len(table.header))]
+    head = "".join(f'<th scope="col"{side}>{escape(cell)}</th>' for cell, side in zip(table.header, sides, strict=True))
+    rows = "".join(
+        f"<tr>{''.join(f'<td{side}>{escape(cell)}</td>' for cell, side in zip(row, sides, strict=True))}</tr>"
+        for row in table.rows
+    )
+    return (
+        f'<h3>{escape(title)}</h3><div class="wide" role="region" tabindex="0" aria-label="{escape(title)}">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _side(column: list[str]) -> str:
+    """Return the attribute that sets a column of numbers to the right."""
+    return (
+        ' class="number"' if any(map(NUMERIC.fullmatch, column)) and all(map(NUMBER_OR_NONE.fullmatch, column)) else ""
+    )
+
+
+def _config(config: str) -> str:
+    return f"<details><summary>Show</summary><pre>{escape(config)}</pre></details>" if config else ""
+
+
+def _environment(facts: Mapping[str, str]) -> str:
+    rows = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>' for name, value in facts.items()
+    )
+    return f'<div class="wide"><table class="environment"><tbody>{rows}</tbody></table></div>' if facts else ""
+
+
+def _anchor(title: str) -> str:
+    return title.lower()

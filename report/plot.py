@@ -1,0 +1,53 @@
+"""The frame of a plot: axes around a drawing that stretches, with text that does not."""
+
+import json
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .axes import Axis, Tick
+
+SIDE = 10_000
+"""Width and height of the drawing, in its own units, that are stretched to the space there is."""
+
+
+def frame(drawing: str, label: str, x: tuple[Axis, list[Tick]], y: tuple[Axis, list[Tick]], above: str = "") -> str:
+    """Return a plot: `drawing` in a square of `SIDE`, y downwards, and `above` it SVG placed in percent."""
+    across = "".join(
+        f'<text x="{percent(x[0], tick.value)}" y="100%" dy="18" text-anchor="middle">{escape(tick.label)}</text>'
+        for tick in x[1]
+    )
+    lines = "".join(
+        f'<line x2="100%" y1="{at}" y2="{at}"/>' for at in (percent(y[0], tick.value, True) for tick in y[1])
+    )
+    up = "".join(
+        f'<text x="-8" y="{percent(y[0], tick.value, True)}" dy=".32em" text-anchor="end">{escape(tick.label)}</text>'
+        for tick in y[1]
+    )
+    gutter = max((len(tick.label) for tick in y[1]), default=0)
+    return (
+        f'<div class="plot" style="--gutter:{gutter}"><svg role="img" aria-label="{escape(label)}">'
+        f'<g class="grid">{lines}</g><g class="ticks">{across}{up}</g>'
+        f'<svg class="drawing" viewBox="0 0 {SIDE} {SIDE}" preserveAspectRatio="none">{drawing}</svg>{above}</svg></div>'
+    )
+
+
+def percent(axis: Axis, value: float, down: bool = False) -> str:
+    """Return where a value lies along an axis, or from its end down, as an SVG length."""
+    share = float(axis.place(np.array(value)))
+    return f"{100 * (1 - share if down else share):.2f}%"
+
+
+def corners(x: Axis, y: Axis, xs: NDArray[np.float64], ys: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return points `n 2` in the units of the drawing."""
+    placed = np.stack([x.place(xs), 1 - y.place(ys)], axis=-1)
+    return (placed * SIDE).round().astype(np.int64)
+
+
+def data(x: Axis, y: Axis, unit: str, curves: list[list[list[float | None]]], labels: list[str] | None = None) -> str:
+    """Return the points of a plot for the readout: `[x, y]`, y None for a gap; `labels` name them instead of `unit x`."""
+    facts = {"x": x[:2], "y": y[:2], "log": y.log, "unit": unit, "curves": curves, "labels": labels}
+    # An opening bracket inside a script could end it.
+    text = json.dumps(facts, separators=(",", ":")).replace("<", "\\u003c")
+    return f'<script type="application/json">{text}</script>'

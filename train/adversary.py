@@ -1,0 +1,126 @@
+"""The adversary of a run: the discriminator, its optimizer, and when it begins."""
+
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from ..tokenizer.shapes import Pixels
+from .adversarial import (
+    AdversarialConfig,
+    LeCam,
+    adaptive_weight,
+    discriminator_loss,
+    generator_loss,
+    lecam_penalty,
+    r1_penalty,
+    ramp,
+)
+from .discriminators import build_discriminator
+
+
+class Adversary:
+    """Tells pictures from reconstructions, and is trained beside the tokenizer; its state goes into the checkpoint.
+
+    The discriminator is not wrapped for distributed training: its gradients are averaged over the ranks by hand, since it
+    is also run inside the tokenizer's step, where its parameters rest.
+    """
+
+    def __init__(self, config: AdversarialConfig, lr: float, accelerator: Accelerator):
+        self.config = config
+        self._accelerator = accelerator
+        self.discriminator = build_discriminator(config.discriminator).to(accelerator.device)
+        self._parameters = [p for p in self.discriminator.parameters() if p.requires_grad]
+        self._lr = config.lr or lr
+        self._optimizer = accelerator.prepare(
+            torch.optim.AdamW(self._parameters, lr=self._lr, betas=config.betas, weight_decay=0.0)
+        )
+        self._lecam = LeCam(config.lecam_decay)
+
+    def is_active(self, step: int) -> bool:
+        """Return whether the discriminator learns in a step, counted from 1."""
+        return step > self.config.start
+
+    def term(self, step: int, reconstruction: Pixels) -> Tensor:
+        """Return the tokenizer's unweighted adversarial loss, a scalar; 0 before the discriminator has begun."""
+        if not self.is_active(step):
+            return reconstruction.new_zeros((), dtype=torch.float32)
+        self._set_learning(False)
+        with self._accelerator.autocast():
+            logits = self.discriminator(reconstruction)
+        return generator_loss(self.config.loss, logits)
+
+    def share(self, step: int, reconstruction_loss: Tensor, term: Tensor, last_layer: nn.Parameter) -> Tensor:
+        """Return the factor of the term: the ramp, times the adaptive weight where the config asks for it."""
+        factor = ramp(step, self.config.start, self.config.ramp)
+        if not self.config.adaptive or not self.is_active(step):
+            return torch.tensor(factor, device=term.device)
+        average = self._accelerator.num_processes > 1
+        weight = adaptive_weight(
+            reconstruction_loss, term, last_layer, self.config.adaptive_limit, self._averaged if average else None
+        )
+        return factor * weight
+
+    def learn(self, step: int, real: list[Pixels], fake: list[Pixels], rate_share: float) -> dict[str, Tensor]:
+        """Take one step on micro-batches of pictures and detached reconstructions; return scalars by log path.
+
+        `rate_share` is the tokenizer's learning rate as a share of its peak.
+        """
+        if not self.is_active(step):
+            return {}
+        self._set_learning(True)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._lr * rate_share
+        self._optimizer.zero_grad()
+        parts = [self._backward(step, pair, len(real)) for pair in zip(real, fake, strict=True)]
+        self._average_gradients()
+        if self.config.clip_norm is not None:
+            self._accelerator.unscale_gradients(self._optimizer)
+            nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm)
+        self._optimizer.step()
+        return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"discriminator": self.discriminator.state_dict(), "lecam": self._lecam.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.discriminator.load_state_dict(state["discriminator"])
+        self._lecam.load_state_dict(state["lecam"])
+
+    def _backward(self, step: int, pair: tuple[Pixels, Pixels], parts: int) -> dict[str, Tensor]:
+        config, (real, fake) = self.config, pair
+        wants_r1 = config.r1 > 0 and step % config.r1_every == 0
+        real = real.detach().requires_grad_(wants_r1)
+        with self._accelerator.autocast():
+            real_logits, fake_logits = self.discriminator(real), self.discriminator(fake)
+        loss = discriminator_loss(config.loss, real_logits, fake_logits)
+        scalars = {
+            "loss/discriminator": loss.detach(),
+            "discriminator/real": real_logits.detach().mean(),
+            "discriminator/fake": fake_logits.detach().mean(),
+        }
+        if config.lecam > 0:
+            penalty = lecam_penalty(real_logits, fake_logits, self._lecam.update(real_logits, fake_logits))
+            scalars["loss/lecam"] = penalty.detach()
+            loss = loss + config.lecam * penalty
+        if wants_r1:
+            # Every r1_every-th step, with r1_every times the weight.
+            loss = loss + config.r1 * config.r1_every * r1_penalty(real_logits, real)
+        self._accelerator.backward(loss / parts)
+        return scalars
+
+    def _set_learning(self, learning: bool) -> None:
+        for parameter in self._parameters:
+            parameter.requires_grad_(learning)
+
+    def _average_gradients(self) -> None:
+        if self._accelerator.num_processes > 1:
+            for parameter in self._parameters:
+                if parameter.grad is not None:
+                    parameter.grad = self._averaged(parameter.grad)
+
+    def _averaged(self, tensor: Tensor) -> Tensor:
+        mean = self._accelerator.reduce(tensor, reduction="mean")
+        assert isinstance(mean, Tensor)
+        return mean

@@ -1,0 +1,152 @@
+"""Networks that tell reconstructions from pictures: pixels to logits, greater where a picture looks real."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, TypeAlias
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from ..perception.backbones import Backbone, BackboneConfig, load_backbone
+from ..tokenizer.config import Config, ConfigError, parse_config, unknown_choice
+from ..tokenizer.shapes import Latent, Pixels
+
+GROUPS = 32
+"""Most groups of a normalisation."""
+SLOPE = 0.2
+MOST_WIDENING = 8
+"""Greatest ratio of the channels of a layer to those of the first."""
+
+
+class PatchDiscriminatorConfig(Config):
+    """A small convolutional network that judges overlapping patches (PatchGAN, arXiv 1611.07004)."""
+
+    name: Literal["patch"] = "patch"
+    channels: Annotated[int, Field(ge=1)] = 64
+    """Channels of the first layer; each further layer doubles them, up to eight times as many."""
+    layers: Annotated[int, Field(ge=1)] = 3
+    """Convolutions that halve the grid; with 3 a logit sees 70 x 70 pixels."""
+    norm: Literal["batch", "group", "none"] = "group"
+    """Normalisation between them; batch is that of pix2pix and VQGAN, whose statistics differ from process to process."""
+
+    def build(self) -> nn.Module:
+        """Build the network with fresh weights."""
+        return PatchDiscriminator(self)
+
+
+class BackboneDiscriminatorConfig(Config):
+    """Small heads over the features of a frozen network (arXiv 2111.01007, 2301.09515)."""
+
+    name: Literal["backbone"] = "backbone"
+    backbone: BackboneConfig
+    """Frozen network whose features are judged."""
+    channels: Annotated[int, Field(ge=1)] = 64
+    """Channels within a head."""
+
+    def build(self) -> nn.Module:
+        """Load the backbone and build fresh heads; raise ValueError when the backbone cannot be had."""
+        return BackboneDiscriminator(load_backbone(self.backbone), self.channels)
+
+
+DiscriminatorConfig: TypeAlias = PatchDiscriminatorConfig | BackboneDiscriminatorConfig
+
+DISCRIMINATORS: dict[str, type[DiscriminatorConfig]] = {
+    "patch": PatchDiscriminatorConfig,
+    "backbone": BackboneDiscriminatorConfig,
+}
+
+
+def parse_discriminator(values: Mapping[str, Any], section: str = "discriminator") -> DiscriminatorConfig:
+    """Build the config that `values["name"]` names; raise ConfigError when the name or a key is unknown."""
+    name = values.get("name")
+    if name not in DISCRIMINATORS:
+        key = f"{section}.name" if section else "name"
+        raise ConfigError(unknown_choice("discriminator", f"{key} {name!r}", str(name), list(DISCRIMINATORS)))
+    assert isinstance(name, str)
+    return parse_config(DISCRIMINATORS[name], values, section)
+
+
+def build_discriminator(config: DiscriminatorConfig) -> nn.Module:
+    """Build a discriminator: pixels `b c h w` to float32 logits, `b 1 y x` of patches or `b n` of a backbone's stages."""
+    return config.build()
+
+
+class PatchDiscriminator(nn.Module):
+    """Convolutions of 4 x 4 with leaky rectifiers, the last in float32; weights start as in pix2pix, N(0, 0.02)."""
+
+    def __init__(self, config: PatchDiscriminatorConfig):
+        super().__init__()
+        self.layers = config.layers
+        widths = [config.channels * min(2**layer, MOST_WIDENING) for layer in range(config.layers + 1)]
+        body: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, stride=2, padding=1), nn.LeakyReLU(SLOPE)]
+        for layer in range(1, config.layers + 1):
+            stride = 2 if layer < config.layers else 1
+            # A bias before batch norm has no effect.
+            bias = config.norm != "batch"
+            body.append(nn.Conv2d(widths[layer - 1], widths[layer], 4, stride=stride, padding=1, bias=bias))
+            body += [NORMS[config.norm](widths[layer]), nn.LeakyReLU(SLOPE)]
+        self.body = nn.Sequential(*body)
+        self.conv_out = nn.Conv2d(widths[-1], 1, 4, padding=1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, pixels: Pixels) -> Float[Tensor, "b 1 y x"]:
+        """Return a logit for each patch; raise ValueError when a picture is smaller than one."""
+        least = 3 * 2**self.layers
+        if min(pixels.shape[-2:]) < least:
+            raise ValueError(
+                f"Pictures of {pixels.shape[-2]} x {pixels.shape[-1]} are too small for a patch discriminator of "
+                f"{self.layers} layers, which needs {least} x {least} at least: lower discriminator.layers."
+            )
+        features = self.body(pixels)
+        with torch.autocast(pixels.device.type, enabled=False):
+            return self.conv_out(features.float())
+
+
+class BackboneDiscriminator(nn.Module):
+    """A spectrally normalised head for each stage of a frozen backbone; gradients reach the pixels through it.
+
+    All of it is float32 whatever the autocast. The parameters and the state dict are those of the heads.
+    """
+
+    def __init__(self, backbone: Backbone, channels: int):
+        super().__init__()
+        self.backbone = backbone
+        self.heads = nn.ModuleList(_head(width, channels) for width in backbone.channels)
+
+    def forward(self, pixels: Pixels) -> Float[Tensor, "b n"]:
+        """Return the logits of all stages and places; raise ValueError when the pictures are too small."""
+        with torch.autocast(pixels.device.type, enabled=False):
+            stages = zip(self.heads, self.backbone(pixels), strict=True)
+            return torch.cat([_flat(head(features)) for head, features in stages], dim=1)
+
+
+def _flat(logits: Latent) -> Tensor:
+    return rearrange(logits, "b 1 y x -> b (y x)")
+
+
+def _head(width: int, channels: int) -> nn.Module:
+    return nn.Sequential(
+        spectral_norm(nn.Conv2d(width, channels, 1)),
+        _group_norm(channels),
+        nn.LeakyReLU(SLOPE),
+        spectral_norm(nn.Conv2d(channels, channels, 3, padding=1)),
+        _group_norm(channels),
+        nn.LeakyReLU(SLOPE),
+        spectral_norm(nn.Conv2d(channels, 1, 1)),
+    )
+
+
+def _group_norm(channels: int) -> nn.Module:
+    # Groups of four channels at least, where that goes: one alone on a grid of 1 x 1 would be normalised to nothing.
+    return nn.GroupNorm(math.gcd(GROUPS, channels, max(1, channels // 4)), channels)
+
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm2d, "group": _group_norm, "none": nn.Identity}

@@ -1,0 +1,90 @@
+"""The configuration of a fine-tuning: what changes in a tokenizer, and how long each stage lasts."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Len
+from pydantic import Field, field_validator, model_validator
+
+from ..tokenizer.config import Config
+from ..tokenizer.quantizers import QuantizerConfig, parse_quantizer
+from .config import PARTS, Part
+from .fit import FitConfig
+from .losses import LossWeights
+
+
+class StageConfig(Config):
+    """One training stage."""
+
+    steps: Annotated[int, Field(ge=0)]
+    """Optimizer steps; 0 leaves the stage out."""
+    lr: Annotated[float, Field(gt=0)]
+    """Peak learning rate of Muon and AdamW."""
+
+
+class PicturesConfig(Config):
+    """The pictures, and how they are cut into batches."""
+
+    train: Annotated[list[str], Len(1)]
+    """Folders, picture files, .tar shards (brace ranges) or .txt lists of these."""
+    val: list[str] = []
+    """Pictures to judge on, in the same forms; none holds out a share of the others."""
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share that is held out when val is empty."""
+    crop: Annotated[int, Field(ge=8)] = 128
+    """Side of the training crops in pixels, a multiple of the tokenizer's downsampling."""
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    """Crops of a step over all processes."""
+    workers: Annotated[int, Field(ge=0)] = 1
+    """Processes that read pictures."""
+
+
+class FinetuneConfig(Config):
+    """A whole fine-tuning."""
+
+    model: str
+    """Tokenizer to start from: built-in name, folder, or hf://owner/repo."""
+    out: Path
+    """Folder of the fine-tuning; the same call goes on where it left off."""
+    data: PicturesConfig
+    quantizer: QuantizerConfig | None = None
+    """Quantizer that takes the place of the old one; none keeps it."""
+    grow_to: Annotated[int, Field(ge=2)] | None = None
+    """Codes that the codebook is grown to, the old ones keeping their numbers; none leaves it."""
+    train: Annotated[list[Part], Len(1)] = list(PARTS)
+    """Parts that learn in the last stage: encoder, quantizer, decoder."""
+    fit: FitConfig = FitConfig(steps=1500)
+    """First stage, when the quantizer changes: it is fitted to latents, encoder and decoder resting."""
+    decoder: StageConfig = StageConfig(steps=600, lr=1e-3)
+    """Second stage, when the quantizer changes: the decoder learns the new codes."""
+    joint: StageConfig = StageConfig(steps=0, lr=3e-4)
+    """Last stage: the parts of train learn together."""
+    losses: LossWeights = {"log_l2": 1.0}
+    """Reconstruction losses of the training stages; those of the quantizer are added with their usual weights."""
+    latent_vectors: Annotated[int, Field(ge=1)] = 400_000
+    """Latent vectors that are collected for the first stage, at most."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Arithmetic of the networks in training."""
+    seed: int = 0
+    """Seed of everything that is drawn."""
+    save_every: Annotated[int, Field(ge=1)] = 200
+    """Steps between checkpoints of the training stages."""
+
+    @field_validator("quantizer", mode="before")
+    @classmethod
+    def _by_name(cls, values: Any) -> Any:
+        return parse_quantizer(values, "") if isinstance(values, Mapping) else values
+
+    @model_validator(mode="after")
+    def _something_is_done(self) -> "FinetuneConfig":
+        if self.quantizer is not None and self.grow_to is not None:
+            raise ValueError("quantizer and grow_to are both given: swap the quantizer, or grow its codebook.")
+        if not self.changes_quantizer and self.joint.steps == 0:
+            raise ValueError("joint.steps is 0 and the quantizer stays, so nothing would change: give joint.steps.")
+        return self
+
+    @property
+    def changes_quantizer(self) -> bool:
+        """Whether the first two stages are done."""
+        return self.quantizer is not None or self.grow_to is not None

@@ -1,0 +1,112 @@
+"""What a fine-tuning did: the tokenizer before and after on pictures that were held out, as a table and a page."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..images.preprocessing import to_images, to_pixels
+from ..report.content import Chart, Comparison, Report, Table
+from ..report.environment import environment
+from ..report.page import render
+from ..tokenizer.files import write_whole
+from ..tokenizer.quality import Measured, measure
+from ..tokenizer.shapes import Pixels
+from ..tokenizer.weights import LoadedTokenizer, fingerprint
+from .finetune import Finetuned
+from .finetune_config import FinetuneConfig
+from .run_report import SAMPLES, codebook_views, run_charts
+from .validate import validation_pictures
+
+METRICS_FILE = "metrics.json"
+ROWS = {
+    "psnr": ("PSNR", "{:.2f} dB"),
+    "ssim": ("SSIM", "{:.4f}"),
+    "usage": ("codebook usage", "{:.1%}"),
+    "perplexity": ("perplexity", "{:,.0f}"),
+    "distortion": ("distortion", "{:.3g}"),
+    "bits_per_pixel": ("bits per pixel", "{:.4f}"),
+}
+
+
+class Judged(NamedTuple):
+    """A tokenizer on the held-out pictures."""
+
+    measured: Measured
+    shown: list[tuple[Image.Image, Image.Image]]
+    """The first pictures, before and after."""
+
+
+def judge(loaded: LoadedTokenizer, pictures: list[Tensor], device: torch.device) -> Judged:
+    """Measure a tokenizer on pictures `h w c`."""
+    shown: list[tuple[Image.Image, Image.Image]] = []
+
+    def look(original: Pixels, reconstruction: Pixels) -> None:
+        if len(shown) < SAMPLES:
+            shown.append((to_images(original)[0], to_images(reconstruction)[0]))
+
+    pixels = (to_pixels(picture.unsqueeze(0)) for picture in pictures)
+    return Judged(measure(loaded.model.to(device), pixels, look), shown)
+
+
+def judge_both(
+    config: FinetuneConfig, done: Finetuned, after: LoadedTokenizer, device: torch.device
+) -> tuple[Table, Path]:
+    """Measure before and after on the same pictures, write metrics.json and report.html, return the table and the page."""
+    before = done.before
+    pictures = validation_pictures(done.split.val, before.config.preprocessing, before.model.downsample)
+    first, second = (judge(loaded, pictures, device) for loaded in (before, after))
+    table = _table(config, first.measured, second.measured)
+    facts = {
+        "pictures": len(pictures),
+        "judged": done.split.note,
+        "before": {"fingerprint": fingerprint(before.model, before.config), **first.measured.quality._asdict()},
+        "after": {"fingerprint": fingerprint(after.model, after.config), **second.measured.quality._asdict()},
+    }
+    write_whole(config.out / METRICS_FILE, (json.dumps(facts, indent=2) + "\n").encode())
+    page = config.out / "report.html"
+    write_whole(page, render(_report(config, done, after, table, first, second)).encode())
+    return table, page
+
+
+def _table(config: FinetuneConfig, before: Measured, after: Measured) -> Table:
+    rows = []
+    for name, (label, form) in ROWS.items():
+        old, new = (getattr(measured.quality, name) for measured in (before, after))
+        rows.append([label, form.format(old), form.format(new)])
+    rows.append(["codes", f"{before.counts.shape[1]:,}", f"{after.counts.shape[1]:,}"])
+    rows.append(["tokens", f"{before.quality.tokens:,}", f"{after.quality.tokens:,}"])
+    return Table(["held-out pictures" if not config.data.val else "data.val", "before", "after"], rows)
+
+
+def _report(
+    config: FinetuneConfig, done: Finetuned, after: LoadedTokenizer, table: Table, first: Judged, second: Judged
+) -> Report:
+    quality = second.measured.quality
+    comparisons = [
+        Comparison(f"picture {number}", original, reconstruction)
+        for number, (original, reconstruction) in enumerate(second.shown, 1)
+    ]
+    charts: list[Chart] = []
+    for stage in sorted((config.out / "stages").iterdir()):
+        charts += [chart._replace(title=f"{stage.name}: {chart.title}") for chart in run_charts(stage)]
+    change = quality.psnr - first.measured.quality.psnr
+    return Report(
+        title=config.out.resolve().name,
+        subtitle=f"fine-tuned from {config.model}; {done.split.note}",
+        figures={
+            "PSNR": f"{quality.psnr:.2f} dB",
+            "change": f"{change:+.2f} dB",
+            "codebook usage": f"{quality.usage:.1%}",
+            "perplexity": f"{quality.perplexity:,.0f}",
+        },
+        charts=charts,
+        codebooks=codebook_views(after.model.quantizer, second.measured.counts),
+        comparisons=comparisons,
+        tables={"Before and after": table},
+        config=(config.out / "finetune.yaml").read_text(),
+        environment=environment(),
+    )

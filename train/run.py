@@ -1,0 +1,134 @@
+"""Everything that a run is made of, built in the order of the data's way."""
+
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration, set_seed
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from ..perception.distance import build_perceptual
+from ..tokenizer.model import VisualTokenizer
+from .adversary import Adversary
+from .codebook_care import CodebookCare
+from .config import PARTS, RunConfig, TrainConfig
+from .losses import ADVERSARIAL, PERCEPTUAL
+from .monitor import CodebookMonitor
+from .optimizer import Claim, build_optimizer, claim_parameters
+from .start import starting_model
+
+PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+
+
+@dataclass
+class Run:
+    """The objects of a run; its state is all that they hold."""
+
+    config: TrainConfig
+    accelerator: Accelerator
+    model: VisualTokenizer
+    """The tokenizer as it is."""
+    trained: nn.Module
+    """The tokenizer as the launcher wraps it, for the forward pass."""
+    claims: list[Claim]
+    optimizer: Optimizer
+    average: AveragedModel
+    """Moving average of the weights, which is validated and exported."""
+    perceptual: nn.Module | None
+    adversary: Adversary | None
+    monitor: CodebookMonitor
+    care: CodebookCare
+
+
+def prepare_run(config: TrainConfig) -> Run:
+    """Build all objects of a run, on this process's device, their state registered for checkpoints."""
+    accelerator = _accelerator(config.run)
+    set_seed(config.run.seed)
+    model = starting_model(config.model)
+    freeze_all_but(model, config.model.train)
+    claims = claim_parameters(model, config.optimizer)
+    average = moving_average(model, config.run.weight_average).to(accelerator.device)
+    monitor = CodebookMonitor(model.quantizer, accelerator)
+    care = CodebookCare(config.codebook, model.quantizer, accelerator, config.run.seed)
+    if config.run.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    trained, optimizer = accelerator.prepare(model, build_optimizer(claims, config.optimizer))
+    adversary = _adversary(config, accelerator)
+    stateful = [average, monitor, care, *([adversary] if adversary else [])]
+    accelerator.register_for_checkpointing(*stateful)
+    return Run(
+        config=config,
+        accelerator=accelerator,
+        model=model,
+        trained=trained,
+        claims=claims,
+        optimizer=optimizer,
+        average=average,
+        perceptual=_perceptual(config, accelerator),
+        adversary=adversary,
+        monitor=monitor,
+        care=care,
+    )
+
+
+def freeze_all_but(model: VisualTokenizer, parts: list[str]) -> None:
+    """Let only the named parts learn; a quantizer that does not is in evaluation mode, so its codes stay too."""
+    modules = {
+        "encoder": [model.encoder],
+        "quantizer": [model.quantizer_in, model.quantizer, model.quantizer_out],
+        "decoder": [model.decoder],
+    }
+    assert set(modules) == set(PARTS)
+    model.train()
+    for part in PARTS:
+        for module in modules[part] if part not in parts else []:
+            module.requires_grad_(False).eval()
+
+
+def moving_average(model: VisualTokenizer, decay: float) -> AveragedModel:
+    """Return a copy of the model whose parameters follow the trained ones as a moving average; buffers are copied."""
+
+    def average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
+        # The first steps are forgotten sooner, or the random start would weigh on the average for 1 / (1 - decay) steps.
+        warm = min(decay, (1 + int(updates)) / (10 + int(updates)))
+        return averaged.lerp(current, 1 - warm)
+
+    return AveragedModel(model, avg_fn=average)
+
+
+def _accelerator(run: RunConfig) -> Accelerator:
+    run.out.mkdir(parents=True, exist_ok=True)
+    accelerator = Accelerator(
+        mixed_precision=PRECISIONS[run.precision],
+        log_with=run.trackers or None,
+        project_config=ProjectConfiguration(project_dir=str(run.out), logging_dir=str(run.out)),
+        # Codebooks are equal on all ranks by construction; a broadcast would hide it if they were not, and breaks two
+        # forwards before one backward.
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+    )
+    accelerator.init_trackers("logs")
+    return accelerator
+
+
+def _perceptual(config: TrainConfig, accelerator: Accelerator) -> nn.Module | None:
+    if not config.losses.get(PERCEPTUAL):
+        return None
+    if config.perceptual is None:
+        raise ValueError("losses.perceptual has a weight, but there is no perceptual section: add perceptual.backbone.")
+    return build_perceptual(config.perceptual).to(accelerator.device)
+
+
+def _adversary(config: TrainConfig, accelerator: Accelerator) -> Adversary | None:
+    if not config.losses.get(ADVERSARIAL):
+        return None
+    if config.adversarial is None:
+        raise ValueError(
+            "losses.adversarial has a weight, but there is no adversarial section: add adversarial.discriminator."
+        )
+    if "decoder" not in config.model.train:
+        raise ValueError(
+            f"losses.adversarial has a weight, but model.train is {config.model.train}: add decoder, or leave the loss out."
+        )
+    return Adversary(config.adversarial, config.optimizer.lr, accelerator)

@@ -1,0 +1,125 @@
+"""What a person looks at: sample sheets during a run, and the report at its end."""
+
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ..images.preprocessing import to_images, to_pixels
+from ..images.sheet import comparison_sheet
+from ..report.content import Chart, CodebookView, Comparison, Curve, Report
+from ..report.environment import environment
+from ..report.page import render
+from ..tokenizer.files import write_whole
+from ..tokenizer.model import VisualTokenizer
+from ..tokenizer.quantizers import Quantizer
+from ..tokenizer.quantizers.vector import VectorQuantizer
+from .log import METRICS_FILE, TIMING_FILE, read_log
+from .run import Run
+
+SAMPLES = 8
+CHARTS = {
+    "Losses": ["loss/"],
+    "Validation PSNR (dB)": ["validation/psnr"],
+    "Use of the codebook, as shares": ["codebook/usage", "codebook/dead", "codebook/perplexity_share"],
+    "Distortion": ["codebook/distortion"],
+    "Codes to latents: length ratio and obtuse angles": ["codebook/length_ratio", "codebook/obtuse"],
+    "Discriminator": ["discriminator/", "adversarial/"],
+    "Learning rate": ["optimizer/lr"],
+    "Gradient norm": ["optimizer/gradient_norm"],
+    "Size of the updates": ["optimizer/update_rms/"],
+    "Gradient noise scale": ["noise_scale/"],
+    "Pictures a second": ["time/pictures_per_second"],
+}
+"""Title of each chart and the scalars on it, by path or the beginning of one."""
+LOG_SCALE = ("Distortion", "Gradient norm", "Size of the updates", "Gradient noise scale")
+
+
+def write_samples(run: Run, step: int, pictures: list[Tensor]) -> None:
+    """Write a sheet of the first validation pictures and their reconstructions; the main process alone does."""
+    if run.accelerator.is_main_process:
+        folder = run.config.run.out / "samples"
+        folder.mkdir(exist_ok=True)
+        pairs = [(pair.original, pair.reconstruction) for pair in _comparisons(run.average.module, pictures)]
+        comparison_sheet(pairs).save(folder / f"step-{step:07d}.png")
+
+
+def write_run_report(run: Run, pictures: list[Tensor]) -> Path:
+    """Write report.html of a run from its logs, its codebook and its pictures, and return its path."""
+    out = run.config.run.out
+    lines = read_log(out / METRICS_FILE)
+    report = Report(
+        title=out.resolve().name,
+        subtitle=f"{run.config.model.quantizer.name} quantizer, {run.config.run.steps} steps",
+        figures=_figures(lines),
+        notes=[f"Step {line['step']}: {alarm}" for line in lines for alarm in line.get("alarms", [])],
+        charts=run_charts(out),
+        codebooks=codebook_views(run.model.quantizer, run.monitor.last_counts),
+        comparisons=_comparisons(run.average.module, pictures),
+        config=(out / "config.yaml").read_text(),
+        environment=environment(),
+    )
+    path = out / "report.html"
+    write_whole(path, render(report).encode())
+    return path
+
+
+def run_charts(folder: Path) -> list[Chart]:
+    """Return the charts of a run folder's logs that have something to show."""
+    lines = read_log(folder / METRICS_FILE) + read_log(folder / TIMING_FILE)
+    charts = []
+    for title, wanted in CHARTS.items():
+        names = sorted({name for line in lines for name in line if any(_is_wanted(name, want) for want in wanted)})
+        curves = [_curve(name, lines) for name in names]
+        if curves:
+            charts.append(Chart(title, curves, title in LOG_SCALE))
+    return charts
+
+
+def codebook_views(quantizer: Quantizer, counts: Tensor) -> list[CodebookView]:
+    """Return how each codebook was used, `counts` being `q k`, with its table where it has one."""
+    books = [module for module in quantizer.modules() if isinstance(module, VectorQuantizer)]
+    tables = [book.codes().detach().float().cpu().numpy() for book in books]
+    if len(tables) == 1:
+        tables = tables * len(counts)
+    views = []
+    for number, level in enumerate(counts):
+        name = "codebook" if len(counts) == 1 else f"codebook {number}"
+        views.append(CodebookView(name, level.numpy(), tables[number] if len(tables) == len(counts) else None))
+    return views
+
+
+def _is_wanted(name: str, want: str) -> bool:
+    return name.startswith(want) if want.endswith("/") else name == want
+
+
+def _curve(name: str, lines: list[dict[str, float]]) -> Curve:
+    seen = [(int(line["step"]), float(line[name])) for line in lines if name in line]
+    return Curve(name.rpartition("/")[2], [step for step, _ in seen], [value for _, value in seen])
+
+
+def _figures(lines: list[dict[str, float]]) -> dict[str, str]:
+    last = {name: value for line in lines for name, value in line.items()}
+    shown = {
+        "validation PSNR": ("validation/psnr", "{:.2f} dB"),
+        "codebook usage": ("codebook/usage", "{:.1%}"),
+        "perplexity": ("codebook/perplexity", "{:,.0f}"),
+        "distortion": ("codebook/distortion", "{:.4g}"),
+        "loss": ("loss/total", "{:.4f}"),
+    }
+    return {label: form.format(last[name]) for label, (name, form) in shown.items() if name in last}
+
+
+@torch.inference_mode()
+def _comparisons(model: nn.Module, pictures: list[Tensor]) -> list[Comparison]:
+    assert isinstance(model, VisualTokenizer)
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    found = []
+    for number, picture in enumerate(pictures[:SAMPLES], 1):
+        answer = model(to_pixels(picture.unsqueeze(0)).to(device)).pixels
+        found.append(Comparison(f"picture {number}", Image.fromarray(picture.numpy()), to_images(answer)[0]))
+    model.train(was_training)
+    return found

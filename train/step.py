@@ -1,0 +1,83 @@
+"""One step of a run: the tokenizer's, then the discriminator's."""
+
+from contextlib import nullcontext
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..tokenizer.model import Reconstruction
+from ..tokenizer.shapes import Pixels
+from .losses import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, loss_terms, weigh
+from .monitor import Seen
+from .run import Run
+
+
+class StepResult(NamedTuple):
+    """What a step leaves behind, without gradients."""
+
+    loss: Tensor
+    """The weighted sum, a scalar of this process."""
+    scalars: dict[str, Tensor]
+    """Scalars of this process by log path, means over the micro-batches."""
+    seen: Seen
+    reconstructions: list[Pixels]
+    """Of each micro-batch."""
+
+
+class _Part(NamedTuple):
+    loss: Tensor
+    scalars: dict[str, Tensor]
+    output: Reconstruction
+
+
+def tokenizer_step(run: Run, step: int, micro_batches: list[Pixels]) -> StepResult:
+    """Add up the gradients of the micro-batches; the caller takes the optimizer's step."""
+    run.optimizer.zero_grad()
+    parts = []
+    for number, pixels in enumerate(micro_batches, 1):
+        waits = number < len(micro_batches)
+        with run.accelerator.no_sync(run.trained) if waits else nullcontext():
+            part = _forward(run, step, pixels)
+            run.accelerator.backward(part.loss / len(micro_batches))
+        parts.append(_without_gradients(part))
+    outputs = [part.output for part in parts]
+    seen = Seen(
+        latent=torch.cat([output.latent for output in outputs]),
+        quantized=torch.cat([output.quantized for output in outputs]),
+        tokens=torch.cat([output.tokens for output in outputs]),
+    )
+    scalars = {name: torch.stack([part.scalars[name] for part in parts]).mean() for name in parts[0].scalars}
+    loss = torch.stack([part.loss for part in parts]).mean()
+    return StepResult(loss, scalars, seen, [output.pixels for output in outputs])
+
+
+def _forward(run: Run, step: int, pixels: Pixels) -> _Part:
+    weights = run.config.losses
+    with run.accelerator.autocast():
+        output: Reconstruction = run.trained(pixels)
+    terms = loss_terms(pixels, output, weights)
+    if run.perceptual is not None:
+        terms[PERCEPTUAL] = run.perceptual(pixels, output.pixels).mean()
+    weighed, extra = dict(terms), {}
+    if run.adversary is not None:
+        pull = {name: terms[name] for name in (*RECONSTRUCTION_LOSSES, PERCEPTUAL) if name in terms}
+        terms[ADVERSARIAL] = run.adversary.term(step, output.pixels)
+        reconstruction_loss = weigh(pull, {name: weights[name] for name in pull})
+        share = run.adversary.share(step, reconstruction_loss, terms[ADVERSARIAL], run.model.decoder.conv_out.weight)
+        weighed[ADVERSARIAL] = share * terms[ADVERSARIAL]
+        extra = {"adversarial/share": share}
+    loss = weigh(weighed, weights)
+    scalars = {f"loss/{name}": term for name, term in {"total": loss, **terms}.items()}
+    return _Part(loss, scalars | extra, output)
+
+
+def _without_gradients(part: _Part) -> _Part:
+    output = Reconstruction(
+        pixels=part.output.pixels.detach(),
+        latent=part.output.latent.detach(),
+        quantized=part.output.quantized.detach(),
+        tokens=part.output.tokens,
+        losses={},
+    )
+    return _Part(part.loss.detach(), {name: value.detach().float() for name, value in part.scalars.items()}, output)
