@@ -162,15 +162,22 @@ def r1_penalty(logits: Tensor, pixels: Pixels) -> Tensor:
 
 
 def adaptive_weight(
-    reconstruction_loss: Tensor, adversarial_loss: Tensor, last_layer: Tensor, limit: float = 1e4
+    reconstruction_loss: Tensor,
+    adversarial_loss: Tensor,
+    last_layer: Tensor,
+    limit: float = 1e4,
+    average: Callable[[Tensor], Tensor] | None = None,
 ) -> Float[Tensor, ""]:
     """Return |d reconstruction / d last layer| / (|d adversarial / d last layer| + 1e-4), in [0, limit], detached.
 
     VQGAN, arXiv 2012.09841, eq. 7, with the 1e-4 of its code. `last_layer` is the weight of the decoder's last layer, of
-    the bare module. Both graphs are kept. Gradients are measured as they are, on the process at hand.
+    the bare module. Both graphs are kept. `average` takes the mean of a gradient over all processes, so that every one has
+    the same weight, and the one that a single process would have.
     """
     (wanted,) = torch.autograd.grad(reconstruction_loss, last_layer, retain_graph=True)
     (judged,) = torch.autograd.grad(adversarial_loss, last_layer, retain_graph=True)
+    if average is not None:
+        wanted, judged = average(wanted), average(judged)
     return (wanted.float().norm() / (judged.float().norm() + LEAST_NORM)).clamp(0, limit).detach()
 
 

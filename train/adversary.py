@@ -101,7 +101,8 @@ class Adversary:
             "discriminator/fake": fake_logits.detach().mean(),
         }
         if config.lecam > 0:
-            penalty = lecam_penalty(real_logits, fake_logits, self._lecam.update(real_logits, fake_logits))
+            self._lecam.update(real_logits, fake_logits)
+            penalty = lecam_penalty(real_logits, fake_logits, self._lecam.averages)
             scalars["loss/lecam"] = penalty.detach()
             loss = loss + config.lecam * penalty
         if wants_r1:

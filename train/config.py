@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
 from annotated_types import Len
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ..perception.distance import PerceptualConfig
 from ..tokenizer.config import Config, parse_config
@@ -16,9 +16,11 @@ from ..tokenizer.quantizers import QuantizerConfig, parse_quantizer
 from .adversarial import AdversarialConfig
 from .codebook_care import CodebookCareConfig
 from .data import DataConfig
+from .instruments import InstrumentsConfig
 from .losses import LossWeights
 from .optimizer import OptimizerConfig
 
+CONFIG_FILE = "config.yaml"
 Part: TypeAlias = Literal["encoder", "quantizer", "decoder"]
 PARTS: tuple[Part, ...] = ("encoder", "quantizer", "decoder")
 
@@ -56,6 +58,17 @@ class RunConfig(Config):
     """Decay of the moving average of the weights, which is what is validated and exported; 0 turns it off."""
 
 
+def quantizer_of(values: Any) -> Any:
+    """Parse a quantizer section; raise ValueError when it is no mapping."""
+    if isinstance(values, Mapping):
+        return parse_quantizer(values, "")
+    if values is None or isinstance(values, Config):
+        return values
+    raise ValueError(
+        f"it is {values!r}, but must be a section with a name, such as {{name: fsq, levels: [8, 5, 5, 5]}}."
+    )
+
+
 class ModelConfig(Config):
     """The tokenizer that is trained."""
 
@@ -73,7 +86,7 @@ class ModelConfig(Config):
     @field_validator("quantizer", mode="before")
     @classmethod
     def _by_name(cls, values: Any) -> Any:
-        return parse_quantizer(values, "") if isinstance(values, Mapping) else values
+        return quantizer_of(values)
 
 
 class TrainConfig(Config):
@@ -85,10 +98,21 @@ class TrainConfig(Config):
     losses: LossWeights
     optimizer: OptimizerConfig
     codebook: CodebookCareConfig = CodebookCareConfig()
+    instruments: InstrumentsConfig = InstrumentsConfig()
     perceptual: PerceptualConfig | None = None
     """What judges how a reconstruction looks, for the loss perceptual."""
     adversarial: AdversarialConfig | None = None
     """The discriminator and its training, for the loss adversarial."""
+
+    @model_validator(mode="after")
+    def _sizes_fit_the_grid(self) -> "TrainConfig":
+        side = self.model.architecture.downsample
+        sizes = {"data.size": self.data.size, "model.preprocessing.size": self.model.preprocessing.size}
+        for name, size in sizes.items():
+            if size != "native" and size % side:
+                near = max(1, round(size / side)) * side
+                raise ValueError(f"{name} is {size}, but must be a multiple of the downsampling, {side}: try {near}.")
+        return self
 
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
@@ -131,7 +155,10 @@ def apply_override(values: dict[str, Any], override: str) -> None:
 
 
 def _value(text: str) -> Any:
-    value = yaml.safe_load(text)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"The value {text!r} is not YAML ({' '.join(str(error).split())}): correct it.") from None
     if isinstance(value, str):
         try:
             return float(value)  # YAML 1.1 reads 1e-3 as a string

@@ -42,6 +42,15 @@ class SourceConfig(Config):
     short_sides: Annotated[list[Annotated[int, Field(ge=1)]], Len(1)] | None = None
     """Sizes that the short side is resized to before cropping, one drawn for each crop; none keeps pictures as they are."""
 
+    @field_validator("names")
+    @classmethod
+    def _compiles(cls, names: str) -> str:
+        try:
+            re.compile(names)
+        except re.error as error:
+            raise ValueError(f"{names!r} is not a regular expression ({error}): correct it.") from None
+        return names
+
 
 class DataConfig(Config):
     """What is trained on, and how it is cut into batches."""
@@ -64,6 +73,8 @@ class DataConfig(Config):
     @field_validator("train", "val", mode="before")
     @classmethod
     def _paths_are_sources(cls, value: Any) -> Any:
+        if value is None:
+            raise ValueError("no pictures are named: give a folder, a .tar shard, or a .txt list.")
         listed = value if isinstance(value, list) else [value]
         return [{"path": item} if isinstance(item, str) else item for item in listed]
 
@@ -159,7 +170,7 @@ def open_entry(entry: Entry) -> Image.Image:
     try:
         return open_picture(entry.read())
     except PictureError as error:
-        raise ValueError(f"{entry.path}:{entry.name} cannot be trained on ({error}): repair or remove it.") from None
+        raise ValueError(f"{entry.path}:{entry.name} cannot be used ({error}): repair or remove it.") from None
 
 
 class _Positions:

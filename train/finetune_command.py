@@ -9,9 +9,10 @@ from accelerate import Accelerator
 from rich.console import Console
 from rich.table import Table
 
+from ..pretrained import find_tokenizer
 from ..report.content import Table as Rows
 from ..terminal import one_sentence
-from ..tokenizer.config import parse_config
+from ..tokenizer.config import Config, parse_config
 from ..tokenizer.devices import multiplies_bfloat16
 from ..tokenizer.weights import LoadedTokenizer, load_tokenizer, save_tokenizer
 from .config import apply_override, write_config
@@ -77,16 +78,19 @@ def finetune_tokenizer(
     with one_sentence("finetune-tokenizer", debug):
         new = _quantizer(quantizer, codebook_size, dim, levels, model)
         swaps = new is not None or grow_to is not None
+        sections = {name: field.default for name, field in FinetuneConfig.model_fields.items()}
         values: dict[str, Any] = {
+            # Spelled out, so that --set can change one key of a section.
+            **{name: default.model_dump() for name, default in sections.items() if isinstance(default, Config)},
             "model": model,
             "out": str(out),
             "data": {"train": data, "val": val or []},
             "quantizer": new,
             "grow_to": grow_to,
-            "joint": {"steps": steps if steps is not None else 0 if swaps else 1000, "lr": 3e-4},
             "precision": "bfloat16" if multiplies_bfloat16(_device()) else "float32",
             "seed": seed,
         }
+        values["joint"]["steps"] = steps if steps is not None else 0 if swaps else 1000
         if only is not None:
             values["train"] = only.split(",")
         for override in set_ or []:
@@ -128,8 +132,6 @@ def _quantizer(
 
 
 def _latent_channels(model: str) -> int:
-    from ..pretrained import find_tokenizer
-
     return load_tokenizer(find_tokenizer(model)).model.quantizer.dim
 
 

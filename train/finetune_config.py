@@ -1,6 +1,5 @@
 """The configuration of a fine-tuning: what changes in a tokenizer, and how long each stage lasts."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,8 +7,8 @@ from annotated_types import Len
 from pydantic import Field, field_validator, model_validator
 
 from ..tokenizer.config import Config
-from ..tokenizer.quantizers import QuantizerConfig, parse_quantizer
-from .config import PARTS, Part
+from ..tokenizer.quantizers import QuantizerConfig
+from .config import PARTS, Part, quantizer_of
 from .fit import FitConfig
 from .losses import LossWeights
 
@@ -74,7 +73,7 @@ class FinetuneConfig(Config):
     @field_validator("quantizer", mode="before")
     @classmethod
     def _by_name(cls, values: Any) -> Any:
-        return parse_quantizer(values, "") if isinstance(values, Mapping) else values
+        return quantizer_of(values)
 
     @model_validator(mode="after")
     def _something_is_done(self) -> "FinetuneConfig":

@@ -11,7 +11,8 @@ from typing import Any
 
 from accelerate import Accelerator
 from rich.console import Console
-from rich.table import Table
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column, Table
 
 METRICS_FILE = "metrics.jsonl"
 TIMING_FILE = "timing.jsonl"
@@ -37,9 +38,36 @@ class RunLog:
         self._folder = folder
         self._steps = steps
         self.console = Console(quiet=not accelerator.is_main_process)
+        self._bar = Progress(
+            BarColumn(),
+            TextColumn("step {task.completed}/{task.total}"),
+            TimeElapsedColumn(),
+            TextColumn("to go"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=not (accelerator.is_main_process and self.console.is_terminal),
+        )
+        self._task = self._bar.add_task("", total=steps, completed=start_step)
         if accelerator.is_main_process:
             for name in (METRICS_FILE, TIMING_FILE):
                 _drop_lines_after(folder / name, start_step)
+
+    def __enter__(self) -> "RunLog":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def advance(self, step: int) -> None:
+        """Move the progress bar."""
+        self._bar.update(self._task, completed=step)
+
+    def finish(self, export: Path, report: Path) -> None:
+        """Say where the results are."""
+        self.console.print(f"tokenizer   {export}", markup=False, highlight=False, soft_wrap=True)
+        self.console.print(f"report      {report}", markup=False, highlight=False, soft_wrap=True)
 
     def write(self, step: int, scalars: Mapping[str, float], alarms: Sequence[str] = ()) -> None:
         """Append the scalars and alarms of `step` to the files and the trackers, and show them."""
@@ -64,7 +92,7 @@ class RunLog:
 
     def show_routing(self, rows: list[tuple[str, str, int, int]]) -> None:
         """Print which optimizer takes which parameters."""
-        table = Table("parameters", "optimizer", "tensors", "values", title="Optimizers")
+        table = Table(Column("parameters", overflow="fold"), "optimizer", "tensors", "values", title="Optimizers")
         for pattern, optimizer, tensors, values in rows:
             table.add_row(pattern, optimizer, str(tensors), f"{values:,}")
         self.console.print(table)

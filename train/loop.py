@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -10,12 +10,13 @@ from torch import Tensor
 
 from ..images.preprocessing import to_pixels
 from ..tokenizer.shapes import Pixels
-from .checkpoint import checkpoint_step, good_checkpoint, newest_checkpoint, save_checkpoint
-from .config import TrainConfig, write_config
+from .checkpoint import newest_checkpoint, save_checkpoint
+from .config import CONFIG_FILE, TrainConfig, write_config
 from .data import training_batches
 from .export import export_tokenizer
 from .log import RunLog
 from .optimizer import routing_table
+from .resume import resume
 from .run import Run, prepare_run
 from .run_report import write_run_report, write_samples
 from .schedule import rate_share
@@ -26,59 +27,64 @@ from .validate import validate, validation_pictures
 def train(config: TrainConfig) -> Path:
     """Train as `config` says and return the exported tokenizer folder; go on where the run folder left off."""
     run = prepare_run(config)
-    start, warnings = _resume(run)
-    log = RunLog(run.accelerator, config.run.out, start, config.run.steps)
-    for warning in warnings:
-        log.warn(warning)
+    start, warnings = resume(run)
     if start == 0:
         with torch.no_grad():
             run.care.initialise(run.model.encode_latent(pixels) for pixels in _pixels(run, 0))
     if run.accelerator.is_main_process:
-        write_config(config, config.run.out / "config.yaml")
-    log.show_routing(routing_table(run.claims, config.optimizer))
+        write_config(config, config.run.out / CONFIG_FILE)
     pictures = validation_pictures(config.data.val, config.model.preprocessing, run.model.downsample)
-
-    clock = time.perf_counter()
-    for step, pixels in enumerate(_pixels(run, start), start + 1):
-        share = rate_share(step, config.run.steps, config.optimizer)
-        _set_rate(run, config.optimizer.lr * share)
-        micro_batches = list(pixels.chunk(config.run.micro_batches))
-        result = tokenizer_step(run, step, micro_batches)
-        _check_finite(result.loss, step, run)
-        norm = _clip(run)
-        run.optimizer.step()
-        scalars = {**result.scalars, "optimizer/gradient_norm": norm}
-        if run.adversary is not None:
-            scalars |= run.adversary.learn(step, micro_batches, result.reconstructions, share)
-        run.monitor.observe(result.seen, run.care.observe(step, result.seen, run.optimizer))
-        run.average.update_parameters(run.model)
-
-        is_last = step == config.run.steps
-        if step % config.run.log_every == 0 or is_last:
-            values = _mean_over_processes(run, scalars) | {"optimizer/lr": config.optimizer.lr * share}
-            window = run.monitor.summarise(step, result.seen)
-            seconds, clock = time.perf_counter() - clock, time.perf_counter()
-            speed = {"time/pictures_per_second": config.data.batch_size * config.run.log_every / seconds}
-            log.write(step, values | window.values | speed, window.alarms)
-        if pictures and (step % config.run.validate_every == 0 or is_last):
-            log.write(step, validate(run.average.module, pictures, run.accelerator))
-            write_samples(run, step, pictures)
-        if step % config.run.save_every == 0 or is_last:
-            save_checkpoint(run.accelerator, config.run.out / "checkpoints", step, config.run.keep_checkpoints)
-    if run.accelerator.is_main_process:
-        export_tokenizer(config.run.out / "export", run.average.module, config)
-        write_run_report(run, pictures)
+    with RunLog(run.accelerator, config.run.out, start, config.run.steps) as log:
+        for warning in warnings:
+            log.warn(warning)
+        log.show_routing(routing_table(run.claims, run.optimizer_config))
+        _steps(run, start, log, pictures)
+        if run.accelerator.is_main_process:
+            export_tokenizer(config.run.out / "export", run.average.module, config)
+            page = write_run_report(run, pictures)
+            log.finish(config.run.out / "export", page)
     run.accelerator.wait_for_everyone()
     run.accelerator.end_training()
     return config.run.out / "export"
 
 
-def _resume(run: Run) -> tuple[int, list[str]]:
-    checkpoint, warnings = good_checkpoint(run.config.run.out / "checkpoints")
-    if checkpoint is None:
-        return 0, warnings
-    run.accelerator.load_state(str(checkpoint))
-    return checkpoint_step(checkpoint), warnings
+def _steps(run: Run, start: int, log: RunLog, pictures: list[Tensor]) -> None:
+    config = run.config.run
+    clock = time.perf_counter()
+    for step, pixels in enumerate(_pixels(run, start), start + 1):
+        is_logged, is_validated, is_saved = (
+            step % every == 0 or step == config.steps
+            for every in (config.log_every, config.validate_every, config.save_every)
+        )
+        share = rate_share(step, config.steps, run.optimizer_config)
+        micro_batches = list(pixels.chunk(config.micro_batches))
+
+        result = tokenizer_step(run, step, micro_batches)
+        _check_finite(result.loss, step, run)
+        run.instruments.before_step(step, is_logged)
+        scalars = {**result.scalars, "optimizer/gradient_norm": _optimizer_step(run, share)}
+        measured = run.instruments.after_step(step, is_logged)
+        if run.adversary is not None:
+            scalars |= run.adversary.learn(step, micro_batches, result.reconstructions, share)
+        run.monitor.observe(result.seen, run.care.observe(step, result.seen, run.optimizer))
+        run.window.add(scalars)
+        run.average.update_parameters(run.model)
+        log.advance(step)
+
+        if is_logged:
+            steps, rate = run.window.steps, run.optimizer_config.lr * share
+            window = run.monitor.summarise(step, result.seen)
+            speed = steps * run.config.data.batch_size / (time.perf_counter() - clock)
+            values = run.window.summarise() | {"optimizer/lr": rate} | measured | window.values
+            log.write(step, values | {"time/pictures_per_second": speed}, window.alarms)
+            clock = time.perf_counter()
+        if pictures and is_validated:
+            log.write(step, validate(run.average.module, pictures, run.accelerator))
+            write_samples(run, step, pictures)
+        if is_saved:
+            save_checkpoint(run.accelerator, config.out / "checkpoints", step, config.keep_checkpoints)
+        if is_validated or is_saved:
+            clock = time.perf_counter()  # the speed is that of training alone
 
 
 def _pixels(run: Run, start: int) -> Iterator[Pixels]:
@@ -97,17 +103,16 @@ def _pixels(run: Run, start: int) -> Iterator[Pixels]:
         yield to_pixels(crops.to(accelerator.device)).contiguous(memory_format=layout)
 
 
-def _set_rate(run: Run, rate: float) -> None:
+def _optimizer_step(run: Run, rate_share: float) -> Tensor:
+    """Clip the gradient, take the step, and return the norm that the gradient had."""
     for group in run.optimizer.param_groups:
-        group["lr"] = rate
-
-
-def _clip(run: Run) -> Tensor:
-    """Scale the gradient down to the greatest norm allowed, and return the norm that it had."""
-    limit = run.config.optimizer.clip_norm
+        group["lr"] = run.optimizer_config.lr * rate_share
+    limit = run.optimizer_config.clip_norm
     run.accelerator.unscale_gradients(run.optimizer)
     parameters = [claim.parameter for claim in run.claims]
-    return torch.nn.utils.clip_grad_norm_(parameters, math.inf if limit is None else limit)
+    norm = torch.nn.utils.clip_grad_norm_(parameters, math.inf if limit is None else limit)
+    run.optimizer.step()
+    return norm
 
 
 def _check_finite(loss: Tensor, step: int, run: Run) -> None:
@@ -117,9 +122,3 @@ def _check_finite(loss: Tensor, step: int, run: Run) -> None:
         checkpoint = newest_checkpoint(run.config.run.out / "checkpoints")
         kept = f"; the newest checkpoint is {checkpoint}" if checkpoint else ""
         raise ValueError(f"loss/total is {total} at step {step}: lower optimizer.lr{kept}.")
-
-
-def _mean_over_processes(run: Run, scalars: Mapping[str, Tensor]) -> dict[str, float]:
-    stacked = run.accelerator.reduce(torch.stack([value.float() for value in scalars.values()]), reduction="mean")
-    assert isinstance(stacked, Tensor)
-    return dict(zip(scalars, stacked.tolist(), strict=True))

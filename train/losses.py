@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..tokenizer.model import Reconstruction
 from ..tokenizer.quantizers import Quantizer
+from ..tokenizer.quantizers.multiscale import MultiscaleQuantizer
 from ..tokenizer.shapes import Pixels
 
 LEAST_ERROR = 1e-4
@@ -69,19 +70,38 @@ def loss_terms(pixels: Pixels, output: Reconstruction, weights: LossWeights) -> 
 
 def weigh(terms: Mapping[str, Tensor], weights: LossWeights) -> Tensor:
     """Return the weighted sum; raise ValueError when a term has no weight or a weight no term."""
-    missing = sorted(set(terms) - set(weights))
+    _check_names(set(terms), weights)
+    weighed = [weights[name] * term for name, term in terms.items() if weights[name]]
+    if not weighed:
+        raise ValueError("losses has no term with a weight above 0: give one to l1 or l2.")
+    return torch.stack(weighed).sum()
+
+
+def check_loss_names(weights: LossWeights, quantizer: Quantizer) -> None:
+    """Raise ValueError when a loss that the quantizer has in training has no weight, or a weight no loss."""
+    own = set(RECONSTRUCTION_LOSSES) & set(weights)
+    asked = {PERCEPTUAL, ADVERSARIAL} & set(weights)
+    _check_names({*own, *asked, *quantizer_losses(quantizer)}, weights)
+
+
+def quantizer_losses(quantizer: Quantizer) -> list[str]:
+    """Return the names of the losses that a quantizer has in the mode that it is in."""
+    probe = copy.deepcopy(quantizer)
+    side = probe.side if isinstance(probe, MultiscaleQuantizer) else 2
+    device = next((tensor.device for tensor in (*probe.parameters(), *probe.buffers())), None)
+    return list(probe(torch.zeros(1, quantizer.dim, side, side, device=device)).losses)
+
+
+def _check_names(terms: set[str], weights: LossWeights) -> None:
+    missing = sorted(terms - set(weights))
     if missing:
         raise ValueError(f"losses.{missing[0]} has no weight: set losses.{missing[0]} (0 leaves it out).")
-    unused = sorted(name for name in set(weights) - set(terms) if not _is_left_out(name, weights))
+    unused = sorted(name for name in set(weights) - terms if not _is_left_out(name, weights))
     if unused:
         raise ValueError(
             f"losses.{unused[0]} has a weight, but this model has no such term: its terms are "
             f"{', '.join(sorted({*terms, *RECONSTRUCTION_LOSSES}))}, and perceptual and adversarial with their sections."
         )
-    weighed = [weights[name] * term for name, term in terms.items() if weights[name]]
-    if not weighed:
-        raise ValueError("losses has no term with a weight above 0: give one to l1 or l2.")
-    return torch.stack(weighed).sum()
 
 
 def _is_left_out(name: str, weights: LossWeights) -> bool:

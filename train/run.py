@@ -14,10 +14,12 @@ from ..tokenizer.model import VisualTokenizer
 from .adversary import Adversary
 from .codebook_care import CodebookCare
 from .config import PARTS, RunConfig, TrainConfig
-from .losses import ADVERSARIAL, PERCEPTUAL
+from .instruments import Instruments
+from .losses import ADVERSARIAL, PERCEPTUAL, check_loss_names
 from .monitor import CodebookMonitor
-from .optimizer import Claim, build_optimizer, claim_parameters
+from .optimizer import Claim, OptimizerConfig, build_optimizer, claim_parameters
 from .start import starting_model
+from .window import ScalarWindow
 
 PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
@@ -33,6 +35,8 @@ class Run:
     trained: nn.Module
     """The tokenizer as the launcher wraps it, for the forward pass."""
     claims: list[Claim]
+    optimizer_config: OptimizerConfig
+    """The optimizer's config, its rate being that for the batch size of the run."""
     optimizer: Optimizer
     average: AveragedModel
     """Moving average of the weights, which is validated and exported."""
@@ -40,6 +44,8 @@ class Run:
     adversary: Adversary | None
     monitor: CodebookMonitor
     care: CodebookCare
+    instruments: Instruments
+    window: ScalarWindow
 
 
 def prepare_run(config: TrainConfig) -> Run:
@@ -48,15 +54,21 @@ def prepare_run(config: TrainConfig) -> Run:
     set_seed(config.run.seed)
     model = starting_model(config.model)
     freeze_all_but(model, config.model.train)
-    claims = claim_parameters(model, config.optimizer)
+    check_loss_names(config.losses, model.quantizer)
+    optimizer_config = config.optimizer.at_batch_size(config.data.batch_size)
+    claims = claim_parameters(model, optimizer_config)
     average = moving_average(model, config.run.weight_average).to(accelerator.device)
     monitor = CodebookMonitor(model.quantizer, accelerator)
     care = CodebookCare(config.codebook, model.quantizer, accelerator, config.run.seed)
     if config.run.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    trained, optimizer = accelerator.prepare(model, build_optimizer(claims, config.optimizer))
-    adversary = _adversary(config, accelerator)
-    stateful = [average, monitor, care, *([adversary] if adversary else [])]
+    trained, optimizer = accelerator.prepare(model, build_optimizer(claims, optimizer_config))
+    adversary = _adversary(config, optimizer_config.lr, accelerator)
+    instruments = Instruments(
+        config.instruments, optimizer, model, config.data.batch_size, config.run.micro_batches, accelerator
+    )
+    window = ScalarWindow(accelerator)
+    stateful = [average, monitor, care, instruments, window, *([adversary] if adversary else [])]
     accelerator.register_for_checkpointing(*stateful)
     return Run(
         config=config,
@@ -64,12 +76,15 @@ def prepare_run(config: TrainConfig) -> Run:
         model=model,
         trained=trained,
         claims=claims,
+        optimizer_config=optimizer_config,
         optimizer=optimizer,
         average=average,
         perceptual=_perceptual(config, accelerator),
         adversary=adversary,
         monitor=monitor,
         care=care,
+        instruments=instruments,
+        window=window,
     )
 
 
@@ -120,7 +135,7 @@ def _perceptual(config: TrainConfig, accelerator: Accelerator) -> nn.Module | No
     return build_perceptual(config.perceptual).to(accelerator.device)
 
 
-def _adversary(config: TrainConfig, accelerator: Accelerator) -> Adversary | None:
+def _adversary(config: TrainConfig, lr: float, accelerator: Accelerator) -> Adversary | None:
     if not config.losses.get(ADVERSARIAL):
         return None
     if config.adversarial is None:
@@ -131,4 +146,4 @@ def _adversary(config: TrainConfig, accelerator: Accelerator) -> Adversary | Non
         raise ValueError(
             f"losses.adversarial has a weight, but model.train is {config.model.train}: add decoder, or leave the loss out."
         )
-    return Adversary(config.adversarial, config.optimizer.lr, accelerator)
+    return Adversary(config.adversarial, lr, accelerator)

@@ -15,6 +15,7 @@ from ..tokenizer.files import write_whole
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.quantizers import Quantizer
 from ..tokenizer.quantizers.vector import VectorQuantizer
+from .config import CONFIG_FILE
 from .log import METRICS_FILE, TIMING_FILE, read_log
 from .run import Run
 
@@ -57,7 +58,7 @@ def write_run_report(run: Run, pictures: list[Tensor]) -> Path:
         charts=run_charts(out),
         codebooks=codebook_views(run.model.quantizer, run.monitor.last_counts),
         comparisons=_comparisons(run.average.module, pictures),
-        config=(out / "config.yaml").read_text(),
+        config=(out / CONFIG_FILE).read_text(),
         environment=environment(),
     )
     path = out / "report.html"

@@ -40,6 +40,8 @@ def tokenizer_step(run: Run, step: int, micro_batches: list[Pixels]) -> StepResu
         with run.accelerator.no_sync(run.trained) if waits else nullcontext():
             part = _forward(run, step, pixels)
             run.accelerator.backward(part.loss / len(micro_batches))
+        if number == 1:
+            run.instruments.after_first_micro_batch(step)
         parts.append(_without_gradients(part))
     outputs = [part.output for part in parts]
     seen = Seen(

@@ -1,0 +1,103 @@
+"""Instruments on the optimizer: its health at the steps that are logged, and the noise of the gradient in between."""
+
+from typing import Annotated, Any
+
+import torch
+from accelerate import Accelerator
+from pydantic import Field
+from torch import Tensor
+from torch.optim import Optimizer
+
+from ..tokenizer.config import Config
+from ..tokenizer.model import VisualTokenizer
+from .noise_scale import NoiseScale, optimizer_moments, squared_norms, two_batch_moments
+from .optimizer_health import OptimizerHealth
+
+
+class InstrumentsConfig(Config):
+    """What is measured of the optimizer."""
+
+    health: bool = True
+    """Whether lines of the log have sizes of updates, entropy of singular values, and AdamW's second moments."""
+    noise_every: Annotated[int, Field(ge=0)] = 10
+    """Steps between looks at the noise of the gradient; 0 never looks."""
+
+
+class Instruments:
+    """Reads gradients and optimizer around a step; its state goes into the checkpoint.
+
+    The noise scale comes from the momentum, and, with more than one micro-batch, also from the gradient of the first of
+    them against that of the whole batch.
+    """
+
+    def __init__(
+        self,
+        config: InstrumentsConfig,
+        optimizer: Optimizer,
+        model: VisualTokenizer,
+        batch_size: int,
+        micro_batches: int,
+        accelerator: Accelerator,
+    ):
+        self._config = config
+        self._optimizer = optimizer
+        self._model = model
+        self._batch_size = batch_size
+        self._micro_batches = micro_batches
+        self._accelerator = accelerator
+        self._health = OptimizerHealth(optimizer, model)
+        self._from_momentum = NoiseScale()
+        self._from_batches = NoiseScale()
+        self._small: dict[str, Tensor] = {}
+
+    def looks(self, step: int) -> bool:
+        """Return whether the noise is measured in a step."""
+        return self._config.noise_every > 0 and step % self._config.noise_every == 0
+
+    def after_first_micro_batch(self, step: int) -> None:
+        """Note the gradient while it is that of the first of several micro-batches."""
+        if self._micro_batches == 1 or not self.looks(step):
+            return
+        # What is in place is this micro-batch's share of the mean over all of them.
+        norms = {name: norm * self._micro_batches**2 for name, norm in self._norms().items()}
+        self._small = dict(zip(norms, self._averaged(torch.stack(list(norms.values()))), strict=True))
+
+    def before_step(self, step: int, is_logged: bool) -> None:
+        """Look at the whole gradient, before it is clipped."""
+        if is_logged and self._config.health:
+            self._health.before_step()
+        if self._small and self.looks(step):
+            small_batch = self._batch_size // (self._micro_batches * self._accelerator.num_processes)
+            big = self._norms()
+            self._from_batches.observe(
+                {name: two_batch_moments(self._small[name], big[name], small_batch, self._batch_size) for name in big}
+            )
+            self._small = {}
+
+    def after_step(self, step: int, is_logged: bool) -> dict[str, float]:
+        """Look at what the step did, the gradient still in place; return scalars by log path at steps that are logged."""
+        if self.looks(step):
+            self._from_momentum.observe(optimizer_moments(self._optimizer, self._model, self._batch_size))
+        if not is_logged:
+            return {}
+        health = self._health.after_step() if self._config.health else {}
+        return (
+            health
+            | self._from_momentum.summarise("noise_scale/momentum")
+            | self._from_batches.summarise("noise_scale/batches")
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"momentum": self._from_momentum.state_dict(), "batches": self._from_batches.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._from_momentum.load_state_dict(state["momentum"])
+        self._from_batches.load_state_dict(state["batches"])
+
+    def _norms(self) -> dict[str, Tensor]:
+        return squared_norms((name, parameter.grad) for name, parameter in self._model.named_parameters())
+
+    def _averaged(self, values: Tensor) -> list[Tensor]:
+        mean = self._accelerator.reduce(values, reduction="mean")
+        assert isinstance(mean, Tensor)
+        return list(mean)
