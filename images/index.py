@@ -4,9 +4,10 @@ import os
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import NoReturn
 
-from braceexpand import braceexpand
+from .inputs import expand_inputs, printable
+from .opening import PictureError
 
 PICTURE_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -21,10 +22,13 @@ class Entry:
     name: str
 
     def read(self) -> bytes:
-        """Return the bytes."""
-        with open(self.path, "rb") as file:
-            file.seek(self.offset)
-            return file.read(self.size)
+        """Return the bytes; raise PictureError when the file cannot be read."""
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(self.offset)
+                return file.read(self.size)
+        except OSError as error:
+            raise PictureError(f"the file cannot be read ({error.strerror})") from None
 
 
 def is_picture(name: str) -> bool:
@@ -33,48 +37,53 @@ def is_picture(name: str) -> bool:
 
 
 def file_entry(path: str, name: str) -> Entry:
-    """Return the entry of a whole file."""
-    return Entry(path, 0, os.path.getsize(path), name)
+    """Return the entry of a whole file, of size 0 when it is a link to nowhere: reading it says so."""
+    return Entry(path, 0, file_size(path), printable(name))
 
 
-def folder_files(folder: str) -> list[str]:
-    """Return the paths of all files below a folder, relative to it and in order."""
-    files = (file for file in Path(folder).rglob("*") if file.is_file())
-    return sorted(file.relative_to(folder).as_posix() for file in files)
+def file_size(path: str) -> int:
+    """Return the bytes of a file, 0 when it is a link to nowhere."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
+
+
+def folder_files(folder: str, left_out: str | None = None) -> list[str]:
+    """Return the paths of all files below a folder, relative to it and in order.
+
+    Links are followed, but never into a folder that they lie in; links to nowhere are listed. The folder `left_out` is not
+    entered. Raises ValueError when a folder cannot be read.
+    """
+    closed = {os.path.realpath(left_out)} if left_out else set()
+    ways: dict[str, set[str]] = {folder: set()}
+    files = []
+    for root, folders, names in os.walk(folder, onerror=_refuse_folder, followlinks=True):
+        way = ways.pop(root) | {os.path.realpath(root)}
+        folders[:] = [name for name in folders if os.path.realpath(os.path.join(root, name)) not in way | closed]
+        ways |= {os.path.join(root, name): way for name in folders}
+        paths = (os.path.join(root, name) for name in names)
+        files += [os.path.relpath(path, folder) for path in paths if os.path.isfile(path) or not os.path.exists(path)]
+    return sorted(files)
 
 
 def shard_entries(path: str) -> list[Entry]:
     """Return the files in an uncompressed tar in their order, named as in the tar.
 
-    Raises ValueError when it is not a tar, or ends in the middle of a file.
+    Raises ValueError when it is not a tar, cannot be read, or ends in the middle of a file.
     """
     try:
         with tarfile.open(path, "r:") as shard:
             members = [member for member in shard if member.isfile()]
+        size = os.path.getsize(path)
     except (tarfile.TarError, EOFError) as error:
         raise ValueError(f"{path} is not an uncompressed tar shard ({error}): repair or leave it out.") from None
-    entries = [Entry(path, member.offset_data, member.size, member.name) for member in members]
-    if entries and entries[-1].offset + entries[-1].size > os.path.getsize(path):
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}): repair or leave it out.") from None
+    entries = [Entry(path, member.offset_data, member.size, printable(member.name)) for member in members]
+    if entries and entries[-1].offset + entries[-1].size > size:
         raise ValueError(f"{path} ends in the middle of {entries[-1].name}: repair or leave it out.")
     return entries
-
-
-def expand_inputs(inputs: Iterable[str]) -> list[str]:
-    """Return the paths that inputs stand for: brace ranges spelled out, and .txt lists (a path a line) read.
-
-    Raises ValueError for a path that does not exist.
-    """
-    paths = []
-    for text in inputs:
-        for path in [text] if os.path.exists(text) else braceexpand(text):
-            if not os.path.exists(path):
-                raise ValueError(f"{path} does not exist: give picture files, folders, .tar shards or a .txt list.")
-            if path.lower().endswith(".txt") and os.path.isfile(path):
-                lines = (line.strip() for line in Path(path).read_text().splitlines())
-                paths += expand_inputs(line for line in lines if line)
-            else:
-                paths.append(path)
-    return paths
 
 
 def index_pictures(path: str) -> list[Entry]:
@@ -85,12 +94,19 @@ def index_pictures(path: str) -> list[Entry]:
     entries: list[Entry] = []
     for part in expand_inputs([path]):
         if os.path.isdir(part):
-            entries += [file_entry(os.path.join(part, name), os.path.join(part, name)) for name in folder_files(part)]
+            entries += [file_entry(file, file) for file in _picture_paths(part)]
         elif is_picture(part):
             entries.append(file_entry(part, part))
         else:
-            entries += shard_entries(part)
-    pictures = [entry for entry in entries if is_picture(entry.name)]
-    if not pictures:
+            entries += [entry for entry in shard_entries(part) if is_picture(entry.name)]
+    if not entries:
         raise ValueError(f"{path} holds no picture with an ending of {', '.join(PICTURE_ENDINGS)}.")
-    return pictures
+    return entries
+
+
+def _picture_paths(folder: str) -> Iterable[str]:
+    return (os.path.join(folder, name) for name in folder_files(folder) if is_picture(name))
+
+
+def _refuse_folder(error: OSError) -> NoReturn:
+    raise ValueError(f"{error.filename} cannot be read ({error.strerror}): allow it, or leave the folder out.")

@@ -1,5 +1,7 @@
 """From an RGB image to the pixels that a tokenizer takes."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from einops import rearrange
@@ -15,6 +17,8 @@ FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "box": Image.Resampling.BOX,
 }
+LONGEST = 32
+"""Short sides that a long side may have; of longer pictures the middle is taken, as little of them could ever be used."""
 
 
 def preprocess(image: Image.Image, config: PreprocessingConfig, multiple: int) -> np.ndarray:
@@ -33,17 +37,39 @@ def preprocess(image: Image.Image, config: PreprocessingConfig, multiple: int) -
 
 
 def resize_short_side(image: Image.Image, size: int, resampling: str) -> Image.Image:
-    """Resize so that the short side is `size` pixels, the long side in proportion and rounded."""
+    """Resize so that the short side is `size` pixels, the long side in proportion and rounded.
+
+    Of pictures longer than 32 short sides the middle is resized alone, or a thin line would fill the memory.
+    """
     short = min(image.size)
     if short == size:
         return image
+    image = _middle(image, short * LONGEST)
     width, height = (max(size, round(extent * size / short)) for extent in image.size)
     return image.resize((width, height), FILTERS[resampling])
+
+
+def _middle(image: Image.Image, longest: int) -> Image.Image:
+    if max(image.size) <= longest:
+        return image
+    # Equal parts are cut off both ends, so that the centre stays where it is.
+    left, top = (max(0, (extent - longest) // 2) for extent in image.size)
+    return image.crop((left, top, image.width - left, image.height - top))
 
 
 def to_pixels(pictures: Tensor) -> Pixels:
     """Map uint8 `b h w c` in [0, 255] to float pixels `b c h w` in [-1, 1]."""
     return rearrange(pictures, "b h w c -> b c h w").float().div_(127.5).sub_(1)
+
+
+def stack_pixels(pictures: Sequence[np.ndarray]) -> Pixels:
+    """Map uint8 pictures `h w c` of one size to float pixels `b c h w` in [-1, 1], channels-last in memory."""
+    pixels = np.empty((len(pictures), *pictures[0].shape), np.float32)
+    for place, picture in zip(pixels, pictures, strict=True):
+        # One at a time: a picture stays in the processor's cache until it is done.
+        np.divide(picture, np.float32(127.5), out=place)
+        np.subtract(place, np.float32(1), out=place)
+    return rearrange(torch.from_numpy(pixels), "b h w c -> b c h w")
 
 
 def to_images(pixels: Pixels) -> list[Image.Image]:

@@ -6,10 +6,24 @@ from PIL import Image
 
 GAP = 8
 SIDE = 256
+COLUMNS = 8
 
 
 def comparison_sheet(pairs: Sequence[tuple[Image.Image, Image.Image]]) -> Image.Image:
-    """Return a sheet with the originals above and the reconstructions below, each at most 256 pixels long."""
+    """Return a sheet with the originals above and the reconstructions below, each at most 256 pixels long.
+
+    After 8 pairs the next two rows begin.
+    """
+    rows = [_two_rows(pairs[start : start + COLUMNS]) for start in range(0, len(pairs), COLUMNS)]
+    sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height - GAP for row in rows) + GAP), "white")
+    top = 0
+    for row in rows:
+        sheet.paste(row, (0, top))
+        top += row.height - GAP
+    return sheet
+
+
+def _two_rows(pairs: Sequence[tuple[Image.Image, Image.Image]]) -> Image.Image:
     columns = [[_at_most(image, SIDE) for image in pair] for pair in pairs]
     height = max(image.height for column in columns for image in column)
     width = sum(column[0].width + GAP for column in columns) + GAP

@@ -45,7 +45,11 @@ class Tokenizer:
         return self.model.downsample
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
-        """Return the token grid `(y, x)` of a picture of `height` x `width` pixels."""
+        """Return the token grid `(y, x)` that `encode` makes of a picture file or array of `height` x `width` pixels.
+
+        With a fixed size of the preprocessing it is the same for all; natively a token covers `downsample` pixels, the last
+        ones begun rather than left out. Tensors are taken as they are, and so have the grid of a native picture.
+        """
         if self.config.preprocessing.size != "native":
             height = width = self.config.preprocessing.size
         return self.model.quantizer.token_grid(-(-height // self.downsample), -(-width // self.downsample))
@@ -79,7 +83,7 @@ class Tokenizer:
     @overload
     def decode(self, tokens: Tensor, output: Literal["tensor"]) -> Tensor: ...
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(self, tokens: Tensor, output: Literal["pil", "tensor"] = "pil") -> list[Image.Image] | Tensor:
         """Return the pictures of tokens `b q y x`: PIL images, or a float tensor `b c h w` in [0, 1] on the CPU.
 
@@ -87,7 +91,17 @@ class Tokenizer:
         """
         if output not in ("pil", "tensor"):
             raise ValueError(f"decode got output={output!r}, but takes 'pil' or 'tensor'.")
-        pixels = torch.cat([self.model.decode(part.to(self.device)).cpu() for part in tokens.split(1)])
+        if not isinstance(tokens, Tensor):
+            raise ValueError(
+                f"decode got a {type(tokens).__name__}, but takes a tensor b q y x: make it one with torch.from_numpy or "
+                "torch.stack."
+            )
+        if tokens.ndim != 4 or not tokens.numel() or tokens.is_floating_point():
+            raise ValueError(
+                f"decode got a tensor of {tokens.dtype} {tuple(tokens.shape)}, but takes whole numbers b q y x, as encode "
+                "gives them."
+            )
+        pixels = torch.cat([self.model.decode(part.to(self.device, torch.int64)).cpu() for part in tokens.split(1)])
         return to_images(pixels) if output == "pil" else (pixels + 1) / 2
 
     def __repr__(self) -> str:
@@ -102,6 +116,8 @@ def load(model: str | Path = DEFAULT_MODEL, device: str | torch.device = "cpu") 
 
     Only the last needs the network. Raises ValueError when there is no such tokenizer or it is damaged.
     """
+    if not str(model):
+        raise ValueError("load got an empty name: give a built-in name, a tokenizer folder, or hf://owner/repo.")
     loaded = load_tokenizer(find_tokenizer(str(model)))
     return Tokenizer(loaded.model, loaded.config, _device(device))
 
@@ -109,8 +125,8 @@ def load(model: str | Path = DEFAULT_MODEL, device: str | torch.device = "cpu") 
 def _device(device: str | torch.device) -> torch.device:
     try:
         found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"Device {device!r} cannot be used ({reason}): use cpu, or cuda where there is one.") from None
+        torch.zeros(1, device=found).item()  # which the meta device, without values, refuses
+    except (RuntimeError, AssertionError):
+        usable = "cpu or cuda" if torch.cuda.is_available() else "cpu, there is no cuda"
+        raise ValueError(f"Device {str(device)!r} cannot be used on this machine: use {usable}.") from None
     return found

@@ -3,17 +3,16 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import torch
 from PIL import Image
 from torch import Tensor
 
-from ..images.preprocessing import to_images, to_pixels
+from ..images.preprocessing import stack_pixels, to_images
 from ..tokenizer.metrics import psnr
 from ..tokenizer.quality import Quality, measure
 from ..tokenizer.shapes import Pixels
 from .api import Tokenizer
-from .judges import Judge
-from .pipeline import ReadPicture
+from .judges import Judge, Jury
+from .reading import ReadPicture
 
 SHOWN = 12
 
@@ -37,24 +36,27 @@ class Evaluation(NamedTuple):
     """How often each code was used, `q k`."""
     examples: list[Example]
     """The first pictures."""
+    not_measured: dict[str, str]
+    """Why judges have no figure, by name."""
 
 
 def evaluate(tokenizer: Tokenizer, pictures: Iterable[ReadPicture], judges: Sequence[Judge] = ()) -> Evaluation:
     """Reconstruct pictures one at a time and measure; raise ValueError when there are none."""
     examples: list[Example] = []
     sources: list[str] = []
+    jury = Jury(judges)
 
     def pixels() -> Iterable[Pixels]:
         for picture in pictures:
             sources.append(picture.sample.source)
-            yield to_pixels(torch.from_numpy(picture.pixels.copy()).unsqueeze(0))
+            yield stack_pixels([picture.pixels])
 
     def look(original: Pixels, reconstruction: Pixels) -> None:
         if len(examples) < SHOWN:
             images = to_images(original)[0], to_images(reconstruction)[0]
             examples.append(Example(sources[-1], *images, float(psnr(original, reconstruction))))
-        for judge in judges:
-            judge.look(original, reconstruction)
+        jury.look(original, reconstruction)
 
     measured = measure(tokenizer.model, pixels(), look)
-    return Evaluation(measured.quality, {judge.name: judge.figure() for judge in judges}, measured.counts, examples)
+    figures = jury.figures()
+    return Evaluation(measured.quality, figures, measured.counts, examples, jury.dropped)

@@ -21,6 +21,8 @@ Encode: TypeAlias = Callable[[Pixels], Tokens]
 CPU_BATCH = 1
 DEVICE_BATCH = 16
 FAST_BATCH = 8
+EXACT_ARITHMETIC = "float32"
+COMPILED = "-compiled"
 COMPILING_PAYS = 20_000
 """Pictures from which the half minute of compiling is won back."""
 
@@ -46,6 +48,11 @@ def fast_encode(model: VisualTokenizer, device: torch.device, compiled: bool) ->
             return inner(pixels.contiguous(memory_format=torch.channels_last))
 
     return _in_batches_of(FAST_BATCH if device.type == "cpu" else DEVICE_BATCH, encode, device)
+
+
+def fast_arithmetic(device: torch.device, compiled: bool) -> str:
+    """Return the name of what `fast_encode` calculates in, such as bfloat16-eager: equal names may be mixed."""
+    return ("bfloat16" if multiplies_bfloat16(device) else "float32") + (COMPILED if compiled else "-eager")
 
 
 def agreement(exact: Encode, fast: Encode, pixels: list[Pixels]) -> float:

@@ -1,6 +1,8 @@
 """Figures that need a frozen network: LPIPS, rFID, and the Frechet distance over any timm backbone."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -79,6 +81,37 @@ class FrechetJudge:
         self._waiting = []
 
 
+class Jury:
+    """Judges of whom each leaves, with its reason, when it cannot judge the pictures; the others go on."""
+
+    def __init__(self, judges: Sequence[Judge]):
+        self._judges = list(judges)
+        self.dropped: dict[str, str] = {}
+        """Reasons by name."""
+
+    def look(self, original: Pixels, reconstruction: Pixels) -> None:
+        """Show all judges a pair."""
+        for judge in list(self._judges):
+            with self._may_leave(judge):
+                judge.look(original, reconstruction)
+
+    def figures(self) -> dict[str, float]:
+        """Return the figures of those who stayed, by name."""
+        figures: dict[str, float] = {}
+        for judge in list(self._judges):
+            with self._may_leave(judge):
+                figures[judge.name] = judge.figure()
+        return figures
+
+    @contextmanager
+    def _may_leave(self, judge: Judge) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            self.dropped[judge.name] = str(error)
+            self._judges.remove(judge)
+
+
 class Panel(NamedTuple):
     """The judges that could be had, and why the others could not."""
 
@@ -99,7 +132,7 @@ def gather_judges(
     missing: dict[str, str] = {}
 
     def lpips() -> Judge:
-        return PerceptualJudge("lpips", build_perceptual(PerceptualConfig(weights=lpips_weights)), device)
+        return PerceptualJudge("lpips", _lpips(lpips_weights), device)
 
     def rfid() -> Judge:
         return FrechetJudge("rfid", load_inception(inception_weights).to(device).pooled, device)
@@ -116,3 +149,13 @@ def gather_judges(
         backbone = load_backbone(BackboneConfig(name=name, weights=Path(file) if file else None)).to(device)
         judges.append(FrechetJudge(f"frechet/{name}", backbone.pooled, device))
     return Panel(judges, missing)
+
+
+def _lpips(weights: Path | None) -> nn.Module:
+    try:
+        return build_perceptual(PerceptualConfig(weights=weights))
+    except ValueError as error:
+        # perception speaks of the keys of a training config, here it is an option.
+        problem = re.sub(r"^(perceptual\.)?weights\b", "--lpips-weights", str(error).rstrip("."))
+        problem = problem.rpartition(": ")[0] or problem
+        raise ValueError(f"{problem}: give the file of torchvision's vgg16 weights as --lpips-weights.") from None

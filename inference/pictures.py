@@ -7,11 +7,11 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from einops import rearrange
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from ..images.opening import PictureError, open_picture, to_rgb
-from ..images.preprocessing import preprocess, to_pixels
+from ..images.opening import PictureError, open_picture, upright_rgb
+from ..images.preprocessing import preprocess, stack_pixels, to_pixels
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.shapes import Pixels
 
@@ -33,18 +33,20 @@ def pictures_to_pixels(pictures: Picture | list[Picture], config: PreprocessingC
 def _pixels(picture: Picture, config: PreprocessingConfig, multiple: int) -> list[Pixels]:
     if isinstance(picture, Tensor):
         return _tensor_pixels(picture)
-    image = _image(picture, config.background)
-    array = preprocess(image, config, multiple)
-    return [to_pixels(torch.from_numpy(array.copy()).unsqueeze(0))]
+    return [stack_pixels([preprocess(_image(picture, config.background), config, multiple)])]
 
 
 def _image(picture: Picture, background: tuple[int, int, int]) -> Image.Image:
     if isinstance(picture, Image.Image):
-        return to_rgb(ImageOps.exif_transpose(picture), background)
+        try:
+            return upright_rgb(picture, background)
+        except PictureError as error:
+            raise ValueError(f"encode got a PIL image that cannot be used: {error}.") from None
     if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
             raise ValueError(
-                f"encode got an array of {picture.dtype} {picture.shape}, but takes uint8 h w 3 in [0, 255]: convert it."
+                f"encode got an array of {picture.dtype} {picture.shape}, but takes uint8 h w 3 in [0, 255] with a pixel at "
+                "least: convert it."
             )
         return Image.fromarray(picture)
     if isinstance(picture, (str, os.PathLike)):
@@ -61,14 +63,16 @@ def _image(picture: Picture, background: tuple[int, int, int]) -> Image.Image:
 
 
 def _tensor_pixels(tensor: Tensor) -> list[Pixels]:
-    batch = tensor.unsqueeze(0) if tensor.ndim == 3 else tensor
-    if batch.ndim != 4 or batch.shape[1] != 3:
-        raise ValueError(f"encode got a tensor of shape {tuple(tensor.shape)}, but takes 3 h w or b 3 h w.")
+    batch = (tensor.unsqueeze(0) if tensor.ndim == 3 else tensor).detach()
+    if batch.ndim != 4 or batch.shape[1] != 3 or not batch.numel():
+        raise ValueError(
+            f"encode got a tensor of shape {tuple(tensor.shape)}, but takes 3 h w or b 3 h w with a pixel at least."
+        )
     if batch.dtype == torch.uint8:
         return list(to_pixels(rearrange(batch, "b c h w -> b h w c")).split(1))
     if not batch.is_floating_point():
         raise ValueError(f"encode got a tensor of {batch.dtype}, but takes uint8, or float in [0, 1].")
-    low, high = (float(value) for value in torch.aminmax(batch)) if batch.numel() else (0.0, 0.0)
+    low, high = (float(value) for value in torch.aminmax(batch))
     if not (low >= 0 and high <= 1):  # also refuses NaN
         raise ValueError(
             f"encode got a float tensor from {low:g} to {high:g}, but takes [0, 1]: divide by 255, or undo a normalisation."

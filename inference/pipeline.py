@@ -1,38 +1,28 @@
-"""Pictures to token shards on this machine: reading in threads ahead of the encoder, writing a shard when it is whole."""
+"""Pictures to token shards on this machine: one stream through all shards, so that no processor waits where one ends.
+
+Threads read pictures ahead of the encoder, the encoder (or several) takes batches, and a thread writes the shards that are
+whole, all in the order of the plan.
+"""
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..images.opening import PictureError, open_picture
-from ..images.preprocessing import preprocess, to_pixels
-from ..tokenizer.preprocessing import PreprocessingConfig
-from ..tokenizer.shapes import Tokens
-from ..tokenizer.usage import count_tokens
+from ..tokenizer.usage import no_counts
+from .ahead import ahead
+from .encoding import encode_pictures
 from .forward import Encode
-from .plan import Plan, PlannedShard, Sample
-from .shards import Failure, Manifest, TokenSample, read_sidecar, token_dtype, write_shard
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-class ReadPicture(NamedTuple):
-    """A picture as the encoder takes it."""
-
-    sample: Sample
-    pixels: np.ndarray
-    """uint8 `h w c`, preprocessed."""
-    width: int
-    height: int
+from .manifest import Manifest
+from .plan import PlannedShard, Sample
+from .reading import ReadPicture, read_picture
+from .shards import Failure, TokenSample, read_sidecar, write_shard
+from .stream import Batch, ShardWork, batches, shard_samples
 
 
 class Progress(NamedTuple):
@@ -50,13 +40,17 @@ class Totals(NamedTuple):
     shards_done_before: int
     pictures: int
     failures: list[Failure]
+    damaged: list[str]
+    """Why input shards could not be read; nothing was written for them."""
+    empty: list[str]
+    """Names of the shards whose input holds no picture at all."""
     seconds: float
     counts: Tensor
     """How often each code was used, `q k`."""
 
 
 class StoppedOnError(RuntimeError):
-    """A picture failed and the user asked to stop at the first failure."""
+    """Something failed and the user asked to stop at the first failure."""
 
 
 def tokenize_shards(
@@ -74,66 +68,65 @@ def tokenize_shards(
     """Tokenize the shards that are not done and write each with its sidecar.
 
     `workers` threads read pictures ahead; with more than one of `encoders`, as many threads encode a batch each. Raises
-    ValueError when a done shard was made from other inputs, StoppedOnError, or OSError from the disk.
+    ValueError, before anything is written, when a done shard was made from other inputs; StoppedOnError; or OSError from
+    the disk. What stands before the failure in the plan is written all the same.
     """
-    counts = torch.zeros(manifest.num_codebooks, manifest.vocab_size, dtype=torch.int64)
-    failures: list[Failure] = []
-    done_before = pictures = 0
     started = time.perf_counter()
-    config, multiple = manifest.preprocessing, manifest.downsample
-    with ThreadPoolExecutor(workers) as readers, ThreadPoolExecutor(encoders) as encoding:
-        for number, shard in enumerate(shards):
-            if _is_done(folder, shard, manifest.fingerprint):
-                done_before += 1
-            else:
-                tokens: list[TokenSample] = []
-                failed: list[Failure] = []
-                window = (encoders + 1) * batch_size + 2 * workers
-                read = _ahead(readers, lambda sample: read_picture(sample, config, multiple), shard.samples(), window)
-                batches = _batches(without_failures(read, failed, stop_on_error), batch_size)
-                encoded = _encoded(encoding, batches, encode, encoders)
-                for batch, grids in encoded:
-                    counts += count_tokens(grids, manifest.vocab_size)
-                    tokens += _token_samples(batch, grids, manifest)
-                    report(Progress(pictures + len(tokens), len(failures) + len(failed), number))
-                write_shard(folder, shard.name, tokens, failed, manifest.fingerprint, shard.inputs)
-                pictures += len(tokens)
-                failures += failed
-            report(Progress(pictures, len(failures), number + 1))
+    pending = [shard for shard in shards if not _is_done(folder, shard, manifest.fingerprint)]
+    done_before = len(shards) - len(pending)
+    counts = no_counts(manifest.num_codebooks, manifest.vocab_size)
+    pictures = 0
+    failures: list[Failure] = []
+    damaged: list[str] = []
+    empty: list[str] = []
+    written = 0
+
+    def tell() -> None:
+        report(Progress(pictures, len(failures), done_before + len(damaged) + written))
+
+    def read(item: tuple[ShardWork, Sample | None]) -> tuple[ShardWork, ReadPicture | Failure | None]:
+        work, sample = item
+        return work, read_picture(sample, manifest.preprocessing, manifest.downsample) if sample else None
+
+    def encoded(batch: Batch) -> tuple[Batch, list[TokenSample | Failure]]:
+        return batch, encode_pictures(batch.pictures, encode, manifest)
+
+    def whole(results: Iterable[tuple[Batch, list[TokenSample | Failure]]]) -> Iterator[ShardWork]:
+        nonlocal pictures
+        for (work, _, failed, last), rows in results:
+            tokens = [row for row in rows if isinstance(row, TokenSample)]
+            failed = [*failed, *(row for row in rows if isinstance(row, Failure))]
+            _stop_at(stop_on_error, work, failed)
+            work.tokens += tokens
+            work.failures += failed
+            pictures += len(tokens)
+            failures.extend(failed)
+            if last and work.damage:
+                damaged.append(work.damage)
+            elif last:
+                yield work
+            tell()
+
+    def write(work: ShardWork) -> ShardWork:
+        _write(work, folder, manifest)
+        return work
+
+    window = (encoders + 1) * batch_size + 2 * workers
+    tell()
+    with (
+        ThreadPoolExecutor(workers) as readers,
+        ThreadPoolExecutor(encoders) as encoding,
+        ThreadPoolExecutor(1) as writing,
+    ):
+        grouped = batches(ahead(readers, read, shard_samples(pending), window), batch_size)
+        with_tokens = map(encoded, grouped) if encoders == 1 else ahead(encoding, encoded, grouped, encoders + 1)
+        for work in ahead(writing, write, whole(with_tokens), 2):
+            counts += _count(work.tokens, manifest)
+            empty += [] if work.samples else [work.shard.name]
+            written += 1
+            tell()
     seconds = time.perf_counter() - started
-    return Totals(len(shards) - done_before, done_before, pictures, failures, seconds, counts)
-
-
-def read_picture(sample: Sample, config: PreprocessingConfig, multiple: int) -> ReadPicture | Failure:
-    """Read and preprocess one picture; whatever is wrong with it becomes a Failure."""
-    try:
-        if sample.entry is None:
-            raise PictureError("the sample has no file with a picture's ending")
-        image = open_picture(sample.entry.read(), config.background)
-        return ReadPicture(sample, preprocess(image, config, multiple), *image.size)
-    except (PictureError, OSError, MemoryError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        return Failure(key=sample.key, source=sample.source, reason=reason)
-
-
-def without_failures(
-    read: Iterable[ReadPicture | Failure], failed: list[Failure], stop_on_error: bool = False
-) -> Iterator[ReadPicture]:
-    """Pass on the pictures and append the failures to `failed`, or raise StoppedOnError at the first."""
-    for picture in read:
-        if isinstance(picture, ReadPicture):
-            yield picture
-        elif stop_on_error:
-            raise StoppedOnError(f"{picture.source}: {picture.reason} (--on-error skip goes on without it).")
-        else:
-            failed.append(picture)
-
-
-def first_pictures(plan: Plan, config: PreprocessingConfig, multiple: int, count: int) -> list[ReadPicture]:
-    """Return the first `count` pictures of a plan that can be read."""
-    samples = (sample for shard in plan.shards for sample in shard.samples())
-    read = (read_picture(sample, config, multiple) for sample in samples)
-    return list(islice(without_failures(read, []), count))
+    return Totals(written, done_before, pictures, failures, damaged, empty, seconds, counts)
 
 
 def _is_done(folder: Path, shard: PlannedShard, fingerprint: str) -> bool:
@@ -150,51 +143,23 @@ def _is_done(folder: Path, shard: PlannedShard, fingerprint: str) -> bool:
     return True
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], window: int
-) -> Iterator[Result]:
-    """Apply a function in the threads of a pool, at most `window` items ahead; the results keep their order."""
-    waiting: deque[Future[Result]] = deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) >= window:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+def _stop_at(stop_on_error: bool, work: ShardWork, failures: list[Failure]) -> None:
+    if stop_on_error and failures:
+        raise StoppedOnError(f"{failures[0].source}: {failures[0].reason} (--on-error skip goes on without it).")
+    if stop_on_error and work.damage:
+        raise StoppedOnError(f"{work.damage} (--on-error skip goes on with the other shards)")
 
 
-def _batches(pictures: Iterable[ReadPicture], batch_size: int) -> Iterator[list[ReadPicture]]:
-    """Group neighbours of the same size, up to `batch_size`."""
-    batch: list[ReadPicture] = []
-    for picture in pictures:
-        if batch and (len(batch) == batch_size or batch[0].pixels.shape != picture.pixels.shape):
-            yield batch
-            batch = []
-        batch.append(picture)
-    if batch:
-        yield batch
+def _write(work: ShardWork, folder: Path, manifest: Manifest) -> None:
+    # Failures of the encoder come after those of the readers: in the order of the samples, batches do not show.
+    places = {(sample.key, sample.source): place for place, sample in enumerate(work.samples)}
+    work.failures.sort(key=lambda failure: places[failure.key, failure.source])
+    write_shard(folder, work.shard.name, work.tokens, work.failures, manifest.fingerprint, work.shard.inputs)
 
 
-def _encoded(
-    pool: ThreadPoolExecutor, batches: Iterable[list[ReadPicture]], encode: Encode, encoders: int
-) -> Iterator[tuple[list[ReadPicture], Tokens]]:
-    def work(batch: list[ReadPicture]) -> tuple[list[ReadPicture], Tokens]:
-        return batch, _encode(batch, encode)
-
-    return map(work, batches) if encoders == 1 else _ahead(pool, work, batches, encoders + 1)
-
-
-def _encode(batch: list[ReadPicture], encode: Encode) -> Tokens:
-    return encode(to_pixels(torch.from_numpy(np.stack([picture.pixels for picture in batch]))))
-
-
-def _token_samples(batch: list[ReadPicture], grids: Tokens, manifest: Manifest) -> list[TokenSample]:
-    dtype = token_dtype(manifest.vocab_size)
-    return [
-        TokenSample(
-            picture.sample.key,
-            grid.astype(dtype),
-            {"source": picture.sample.source, "width": picture.width, "height": picture.height},
-        )
-        for picture, grid in zip(batch, grids.numpy(), strict=True)
-    ]
+def _count(samples: list[TokenSample], manifest: Manifest) -> Tensor:
+    """Return how often each code occurs in the tokens of a shard, `q k`."""
+    levels = [[sample.tokens[level].ravel() for sample in samples] for level in range(manifest.num_codebooks)]
+    empty = np.zeros(0, np.int64)
+    counts = [np.bincount(np.concatenate([*level, empty]), minlength=manifest.vocab_size) for level in levels]
+    return torch.from_numpy(np.stack(counts))

@@ -20,38 +20,10 @@ from pydantic import ValidationError
 
 from ..tokenizer.config import Config
 from ..tokenizer.files import write_whole
-from ..tokenizer.preprocessing import PreprocessingConfig
 
 SCHEMA_VERSION = 1
 MANIFEST_FILE = "manifest.json"
 TOKENS_ENDING = ".tokens.npy"
-
-
-class Manifest(Config):
-    """What all shards of a folder have in common, and their totals."""
-
-    schema_version: int = SCHEMA_VERSION
-    """Version of this layout."""
-    fingerprint: str
-    """SHA-256 of encoder, quantizer and preprocessing."""
-    arithmetic: str
-    """float32, or fast for tokens that may differ from it in a few places."""
-    vocab_size: int
-    """Codes of each codebook."""
-    num_codebooks: int
-    """Tokens a position."""
-    downsample: int
-    """Pixels along one side of a token."""
-    dtype: str
-    """Numpy type of the tokens."""
-    preprocessing: PreprocessingConfig
-    """How the pictures became pixels."""
-    shards: int = 0
-    """Shards that are done."""
-    pictures: int = 0
-    """Pictures in them."""
-    failures: int = 0
-    """Pictures that could not be used; each has a row in its shard's sidecar."""
 
 
 class Failure(Config):
@@ -93,6 +65,11 @@ class TokenSample(NamedTuple):
     """Content of KEY.json: source, width and height of the upright original."""
 
 
+def to_json(config: Config) -> bytes:
+    """Return the text of a manifest or sidecar."""
+    return (config.model_dump_json(indent=2) + "\n").encode()
+
+
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
     """Return the smallest unsigned integer type that holds tokens below `vocab_size`."""
     return np.dtype(np.min_scalar_type(vocab_size - 1))
@@ -117,7 +94,7 @@ def write_shard(
         size=len(content),
     )
     write_whole(folder / sidecar.shard, content)
-    write_whole(folder / f"{name}.json", _json(sidecar))
+    write_whole(folder / f"{name}.json", to_json(sidecar))
     return sidecar
 
 
@@ -145,34 +122,6 @@ def remove_shards(folder: Path) -> None:
         (folder / sidecar.shard).unlink()
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
-    """Write manifest.json with totals over the shards that are whole now, and return it."""
-    done = sidecars(folder)
-    totals = {
-        "shards": len(done),
-        "pictures": sum(sidecar.pictures for sidecar in done),
-        "failures": sum(len(sidecar.failures) for sidecar in done),
-    }
-    manifest = manifest.model_copy(update=totals)
-    write_whole(folder / MANIFEST_FILE, _json(manifest))
-    return manifest
-
-
-def read_manifest(folder: Path) -> Manifest | None:
-    """Return the manifest of a folder, or None when it has none; raise ValueError when it cannot be read."""
-    path = folder / MANIFEST_FILE
-    if not path.is_file():
-        return None
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        problem = error.errors()[0]
-        raise ValueError(
-            f"{path} is not a manifest of this vistok ({'.'.join(map(str, problem['loc']))}: {problem['msg']}): use another "
-            "--out folder."
-        ) from None
-
-
 def read_samples(shard: Path) -> Iterator[TokenSample]:
     """Yield the samples of a token shard in their order; raise ValueError when it is damaged."""
     try:
@@ -189,7 +138,3 @@ def read_samples(shard: Path) -> Iterator[TokenSample]:
                     yield TokenSample(key, tokens, json.loads(facts.pop(key, b"{}")))
     except (tarfile.TarError, ValueError, EOFError, OSError) as error:
         raise ValueError(f"{shard} is not a whole token shard ({error}): tokenize it again.") from None
-
-
-def _json(config: Config) -> bytes:
-    return (config.model_dump_json(indent=2) + "\n").encode()

@@ -21,9 +21,9 @@ import torch
 from PIL import Image
 
 import vistok
-from vistok.images.preprocessing import to_pixels
-from vistok.inference.commands.tokenize_images import new_manifest
-from vistok.inference.forward import Encode, agreement, fast_encode
+from vistok.images.preprocessing import stack_pixels
+from vistok.inference.forward import EXACT_ARITHMETIC, Encode, agreement, fast_arithmetic, fast_encode
+from vistok.inference.manifest import new_manifest
 from vistok.inference.pipeline import tokenize_shards
 from vistok.inference.plan import plan_shards
 
@@ -51,7 +51,7 @@ def write_pictures(folder: Path, count: int) -> list[Path]:
 
 def read(path: Path) -> torch.Tensor:
     """Return pixels `1 c h w` in [-1, 1]."""
-    return to_pixels(torch.from_numpy(np.asarray(Image.open(path).convert("RGB")).copy()).unsqueeze(0))
+    return stack_pixels([np.asarray(Image.open(path).convert("RGB"))])
 
 
 @torch.inference_mode()
@@ -63,14 +63,14 @@ def plain_loop(tokenizer: vistok.Tokenizer, paths: list[Path], out: Path) -> Non
         np.save(out / f"{path.stem}.npy", tokenizer.model.encode(read(path))[0].numpy().astype(np.uint16))
 
 
-def end_to_end(tokenizer: vistok.Tokenizer, encode: Encode, fast: bool, paths: list[Path], out: Path) -> None:
+def end_to_end(tokenizer: vistok.Tokenizer, encode: Encode, arithmetic: str, paths: list[Path], out: Path) -> None:
     """What tokenize-images does after it has started: read, encode, write one shard."""
-    encoders = CORES if fast else 1
+    encoders = 1 if arithmetic == EXACT_ARITHMETIC else CORES
     torch.set_num_threads(CORES // encoders)
     totals = tokenize_shards(
         plan_shards([str(path) for path in paths], shard_size=len(paths)).shards,
         out,
-        new_manifest(tokenizer, fast),
+        new_manifest(tokenizer, arithmetic),
         encode,
         batch_size=BATCH,
         workers=CORES,
@@ -111,10 +111,10 @@ def benchmark(count: int) -> dict[str, object]:
         alone(compiled)
         work: dict[str, Callable[[Path], None]] = {
             "plain float32 loop": lambda out: plain_loop(tokenizer, paths, out),
-            "default": lambda out: end_to_end(tokenizer, tokenizer.encode_pixels, False, paths, out),
-            "fast": lambda out: end_to_end(tokenizer, eager, True, paths, out),
+            "default": lambda out: end_to_end(tokenizer, tokenizer.encode_pixels, EXACT_ARITHMETIC, paths, out),
+            "fast": lambda out: end_to_end(tokenizer, eager, fast_arithmetic(device, False), paths, out),
             "fast, model alone": lambda _: alone(eager),
-            "fast, compiled": lambda out: end_to_end(tokenizer, compiled, True, paths, out),
+            "fast, compiled": lambda out: end_to_end(tokenizer, compiled, fast_arithmetic(device, True), paths, out),
             "fast, compiled, model alone": lambda _: alone(compiled),
         }
         rate = rates(work, count)

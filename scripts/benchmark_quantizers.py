@@ -4,12 +4,18 @@
     python scripts/benchmark_quantizers.py --out results/quantizers.json
 
 For each number of latents, dimension and codebook size: seconds and peak memory of a training step (forward and backward,
-moving-average codebook, straight-through gradient) and of inference, in one run. A cell that does not fit into --memory
-gigabytes is marked so. The plot goes beside the JSON. On a CUDA device, where there is one, times are CUDA's own.
+moving-average codebook, straight-through gradient) and of inference, in one run. Both packages get the same float32
+latents, codes, decay and smoothing, and neither revives codes; theirs searches in float32, ours by its contract in float64
+where float32 cannot tell. They take turns, and a time is the median of the turns: what slows the machine down slows both.
+The product is that of latents and codes alone, written over itself in the chunks that are fastest. A cell that does not fit
+into --memory gigabytes, or in which theirs would take over a minute (estimated from two smaller numbers of latents), is
+marked so. The plot goes beside the JSON, and a table in Markdown is printed. On a CUDA device, where there is one, times are
+those between two of its events.
 """
 
 import argparse
 import ctypes
+import gc
 import json
 import platform
 import resource
@@ -21,10 +27,10 @@ from pathlib import Path
 import matplotlib
 import torch
 import vector_quantize_pytorch as vqt
-from einops import rearrange
 from torch import Tensor
 
 from vistok.tokenizer.quantizers import build_quantizer
+from vistok.tokenizer.quantizers.codebooks import SMOOTHING
 from vistok.tokenizer.quantizers.nearest import nearest_codes
 
 matplotlib.use("Agg")
@@ -33,31 +39,58 @@ import matplotlib.pyplot as plt
 LATENTS = (4_096, 65_536)
 DIMS = (8, 64, 256)
 SIZES = (1_024, 16_384, 65_536, 262_144)
+KINDS = ("training", "inference")
+PRODUCT_CHUNKS = ((256, 1_024), (256, 4_096), (512, 1_024), (1_024, 1_024), (4_096, 4_096))
 LONGEST_CELL = 60.0
 SHORT = 2.0
+TURNS = 5
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
+Result = dict[str, float] | None
 
-def measured(work: Callable[[], object]) -> dict[str, float] | None:
-    """Return seconds (median) and peak bytes beyond what was there before; None when memory does not suffice."""
-    try:
-        peak = _peak_bytes(work)
-        first = _seconds(work)
-        times = [first, *(_seconds(work) for _ in range(4 if first < SHORT else 0))]
-    except (RuntimeError, MemoryError) as error:
-        if "memory" not in str(error).lower():
-            raise
-        return None
-    return {"seconds": statistics.median(times), "bytes": peak}
+
+def measured(works: dict[str, Callable[[], object]]) -> dict[str, Result]:
+    """Return seconds (median) and peak bytes beyond what was there before of each; None where memory does not suffice.
+
+    All take turns, but for those of two seconds and more, which run once.
+    """
+    peaks, times = {}, {}
+    for name, work in works.items():
+        try:
+            peaks[name] = _peak_bytes(work)
+            times[name] = [_seconds(work)]
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            ours_to_say = isinstance(error, torch.OutOfMemoryError | MemoryError)
+            if not ours_to_say and "DefaultCPUAllocator: can't allocate memory" not in str(error):
+                raise
+        _tidy()
+    for _ in range(TURNS - 1):
+        for name, taken in times.items():
+            if taken[0] < SHORT:
+                taken.append(_seconds(works[name]))
+    return {
+        name: {"seconds": statistics.median(times[name]), "bytes": peaks[name]} if name in times else None
+        for name in works
+    }
+
+
+def _tidy() -> None:
+    gc.collect()
+    if DEVICE.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _seconds(work: Callable[[], object]) -> float:
     if DEVICE.type == "cuda":
+        start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         torch.cuda.synchronize()
+        start.record()
+        work()
+        stop.record()
+        torch.cuda.synchronize()
+        return start.elapsed_time(stop) / 1000
     started = time.perf_counter()
     work()
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
     return time.perf_counter() - started
 
 
@@ -94,34 +127,64 @@ def infer(quantizer: Callable[[Tensor], object], latent: Tensor) -> None:
     quantizer(latent)
 
 
-def product(vectors: Tensor, codes: Tensor) -> None:
-    """Do the matrix product of a search and nothing else, in parts that fit into memory."""
-    for part in vectors.split(max(1, (1 << 26) // len(codes))):
-        part @ codes.T
+def product(vectors: Tensor, codes: Tensor, space: Tensor, rows: int, columns: int) -> None:
+    """Do the matrix product of a search and nothing else, in parts that are written one over the other."""
+    for part in vectors.split(rows):
+        for table in codes.split(columns):
+            torch.mm(table, part.T, out=space[: len(table) * len(part)].view(len(table), len(part)))
+
+
+def floor(vectors: Tensor, codes: Tensor) -> Result:
+    """Measure the product in the chunks that are fastest."""
+    works = {}
+    for rows, columns in PRODUCT_CHUNKS:
+        space = torch.empty(min(rows, len(vectors)) * min(columns, len(codes)), device=DEVICE)
+        works[f"{rows} x {columns}"] = lambda at=(space, rows, columns): product(vectors, codes, *at)
+    fitting = [result for result in measured(works).values() if result is not None]
+    return min(fitting, key=lambda result: result["seconds"], default=None)
 
 
 def cell(count: int, dim: int, size: int) -> dict[str, object]:
     """Measure one row of the table."""
-    side = int(count**0.5)
-    latent = torch.randn(1, dim, side, side, device=DEVICE)
-    rows = rearrange(latent, "b d y x -> b (y x) d").contiguous()
+    latent = torch.randn(1, dim, 1, count, device=DEVICE)
+    rows = latent[:, :, 0].transpose(1, 2).contiguous()
     row: dict[str, object] = {"latents": count, "dim": dim, "codes": size}
     ours = build_quantizer({"name": "ema", "dim": dim, "codebook_size": size}).to(DEVICE)
-    codes = ours.codebook.codes()
-    row["product"] = measured(lambda: product(rows[0], codes))
-    row["search"] = measured(lambda: nearest_codes(rows[0], codes))
-    row["training"] = measured(lambda: step(ours.train(), latent))
-    row["inference"] = measured(lambda: infer(ours.eval(), latent))
-    # A first estimate of theirs from a sixteenth of the latents, so that hopeless cells are not waited for.
-    theirs = vqt.VectorQuantize(dim, size, rotation_trick=False, threshold_ema_dead_code=0).to(DEVICE)
-    few = rows[:, : count // 16].contiguous()
-    estimate = measured(lambda: step(theirs.train(), few))
-    if estimate is not None and estimate["seconds"] * 16 > LONGEST_CELL:
-        row["left out"] = f"a training step of theirs would take about {estimate['seconds'] * 16:.0f} s"
-        return row
-    row["their training"] = measured(lambda: step(theirs.train(), rows))
-    row["their inference"] = measured(lambda: infer(theirs.eval(), rows))
+    codes = ours.codebook.codes().clone()
+    theirs = vqt.VectorQuantize(
+        *(dim, size), decay=ours.config.decay, eps=SMOOTHING, rotation_trick=False, threshold_ema_dead_code=0
+    ).to(DEVICE)
+    for buffer in (theirs._codebook.embed, theirs._codebook.embed_avg):
+        buffer.data.copy_(codes)
+    row["product"] = floor(rows[0], codes)
+    row |= measured({"search": lambda: nearest_codes(rows[0], codes)})
+    do = {
+        "training": (lambda: step(ours.train(), latent), lambda given: step(theirs.train(), given)),
+        "inference": (lambda: infer(ours.eval(), latent), lambda given: infer(theirs.eval(), given)),
+    }
+    left_out = []
+    for kind, (our_work, their_work) in do.items():
+        works = {kind: our_work}
+        estimate = estimated(their_work, rows)
+        if estimate > LONGEST_CELL:
+            left_out.append(f"{kind} of theirs would take about {estimate:.0f} s")
+        else:
+            works[f"their {kind}"] = lambda work=their_work: work(rows)
+        row |= measured(works)
+    if left_out:
+        row["left out"] = "; ".join(left_out)
     return row
+
+
+def estimated(work: Callable[[Tensor], object], rows: Tensor) -> float:
+    """Return about how many seconds the work takes with all rows, from two small numbers of them; 0 if these do not fit."""
+    counts = [max(1, rows.shape[1] // part) for part in (16, 8)]
+    results = measured({str(count): lambda count=count: work(rows[:, :count].contiguous()) for count in counts})
+    if None in results.values() or counts[0] == counts[1]:
+        return 0.0
+    few, more = (results[str(count)]["seconds"] for count in counts)
+    slope = max(0.0, (more - few) / (counts[1] - counts[0]))
+    return more + slope * (rows.shape[1] - counts[1])
 
 
 def ratios(row: dict[str, object]) -> dict[str, float | str]:
@@ -129,9 +192,11 @@ def ratios(row: dict[str, object]) -> dict[str, float | str]:
     found: dict[str, float | str] = {}
     if row["product"] and row["search"]:
         found["search to product"] = row["search"]["seconds"] / row["product"]["seconds"]
-    for kind in ("training", "inference"):
+    for kind in KINDS:
         ours, theirs = row[kind], row.get(f"their {kind}", "left out")
-        if theirs == "left out":
+        if ours is None:
+            found[kind] = "ours does not fit"
+        elif theirs == "left out":
             found[kind] = "left out"
         elif theirs is None:
             found[kind] = "does not fit"
@@ -141,11 +206,34 @@ def ratios(row: dict[str, object]) -> dict[str, float | str]:
     return found
 
 
+def markdown(rows: list[dict[str, object]]) -> str:
+    """Return the table for RESULTS.md."""
+    lines = [
+        "| latents | d | codes | training, ms | times faster | times less memory | inference, ms | times faster "
+        "| times less memory | search to product |",
+        "|" + "---:|" * 10,
+    ]
+    for row in rows:
+        cells = [f"{row['latents']:,}", str(row["dim"]), f"{row['codes']:,}"]
+        for kind in KINDS:
+            cells.append(f"{row[kind]['seconds'] * 1000:,.1f}" if row[kind] else "does not fit")
+            for ratio in ("time", "memory"):
+                value = row["ratios"].get(f"{kind} {ratio}", row["ratios"].get(kind))
+                if value == "left out":
+                    seconds = next(part for part in row["left out"].split("; ") if part.startswith(kind))
+                    value = f"left out ({seconds.split('about ')[1]})"
+                cells.append(value if isinstance(value, str) else f"{value:,.1f}")
+        floor_ratio = row["ratios"].get("search to product")
+        cells.append("" if floor_ratio is None else f"{floor_ratio:.2f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def plot(rows: list[dict[str, object]], path: Path) -> None:
     """Draw how many times faster ours is, over the codebook size."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
-    for axis, kind in zip(axes, ("training", "inference"), strict=True):
-        for count in LATENTS:
+    for axis, kind in zip(axes, KINDS, strict=True):
+        for count in sorted({row["latents"] for row in rows}):
             for dim in DIMS:
                 points = [
                     (row["codes"], row["ratios"][f"{kind} time"])
@@ -186,6 +274,7 @@ def main() -> None:
                 shown = {k: round(v, 2) if isinstance(v, float) else v for k, v in row["ratios"].items()}
                 print(f"{count:>6} x {dim:>3} to {size:>7}: {shown}", flush=True)
                 write(arguments.out, rows, arguments.memory)
+    print(markdown(rows))
 
 
 def write(path: Path, rows: list[dict[str, object]], memory: float) -> None:

@@ -2,38 +2,50 @@
 
     python scripts/quantizer_arena.py --train 'PHOTOS/train-{0000..0009}.tar' --val PHOTOS/val.tar --out results/arena.json
 
-One autoencoder without a quantizer is trained first, and its standardised latents are kept. Every quantizer is fitted to
-them for the same number of steps; those whose codes have another dimension get a linear map in and out. Distortion is the
-mean squared error a channel on held-out latents, of variance 1; usage and perplexity are over the held-out tokens.
+One autoencoder without a quantizer is trained first, and its standardised latents are kept. Every quantizer is fitted to the
+same batches of them; those of other dimensions stand between linear maps that begin as principal components and least
+squares. Of two learning rates the one with the lower training distortion after a quarter of the steps is taken; quantizers
+whose losses are ten times as dear get a quarter of the steps, which the table shows. Distortion is the mean squared error a
+channel on held-out latents, of variance 1; usage and perplexity are over the held-out tokens, all of 4,096 values: where a
+position has several tokens they count as one. Everything but the decoder's training is float32.
+
+`multiscale` is not here: it quantizes whole grids, and these are latents one by one.
+
+Rows are written after each quantizer; started again with the same settings, the script goes on where it was stopped.
 """
 
 import argparse
 import copy
 import json
+import statistics
+import sys
 import time
-from collections.abc import Callable
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable
+from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 import torch
+from accelerate import Accelerator
 from einops import rearrange
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from vistok.images.preprocessing import to_pixels
-from vistok.inference.forward import cpu_multiplies_bfloat16
 from vistok.tokenizer.convolutional import ConvolutionalConfig, Decoder, Encoder
+from vistok.tokenizer.devices import multiplies_bfloat16
+from vistok.tokenizer.files import write_whole
 from vistok.tokenizer.metrics import psnr
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.tokenizer.quantizers.care import initialise_codes, revive_codes
-from vistok.tokenizer.quantizers.vector import VectorQuantizer
 from vistok.tokenizer.usage import codebook_usage, count_tokens
-from vistok.train.codebook_care import forget_rows
-from vistok.train.data import DataConfig, training_batches
+from vistok.train.codebook_care import CodebookCareConfig
+from vistok.train.data import DataConfig, SourceConfig, training_batches
+from vistok.train.fit import FitConfig, FittedQuantizer, as_latent, fit_quantizer
 from vistok.train.optimizer import OptimizerConfig, build_optimizer, claim_parameters
 from vistok.train.schedule import learning_rate
+from vistok.train.swap import LatentPairs, between_linear_maps
 from vistok.train.validate import validation_pictures
 
 matplotlib.use("Agg")
@@ -41,8 +53,9 @@ import matplotlib.pyplot as plt
 
 DIM = 16
 CODES = 4096
-BATCH = 8192
-REVIVE_EVERY = 50
+RATE_SHARES = (0.2, 1.0)
+PILOT = 4
+"""Share of the steps after which a learning rate is judged: one in so many."""
 ARCHITECTURE = ConvolutionalConfig.model_validate(
     {
         "stem": 4,
@@ -56,150 +69,67 @@ ARCHITECTURE = ConvolutionalConfig.model_validate(
 
 
 class Entry(NamedTuple):
-    """One row: a quantizer and how it is fitted."""
+    """A quantizer and how it is fitted."""
 
-    values: dict[str, object]
+    values: dict[str, Any]
     weights: dict[str, float] = {"codebook": 1.0, "commitment": 0.0}
     """Weights of its loss terms; the latents are frozen, so the commitment has nothing to pull."""
-    kmeans: bool = False
-    revive: bool = False
+    care: dict[str, Any] = {}
+    """Values of CodebookCareConfig."""
+    part: int = 1
+    """It gets one of so many steps."""
 
 
-def _vq(**more: object) -> dict[str, object]:
-    return {"name": "vq", "dim": DIM, "codebook_size": CODES, **more}
+def _table(name: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "dim": DIM, "codebook_size": CODES, **more}
 
 
-def _simvq(**more: object) -> dict[str, object]:
-    return {"name": "simvq", "dim": DIM, "codebook_size": CODES, **more}
-
-
-RECONSTRUCTION = {"reconstruction": 1.0}
-SMALL = 1e-3
+SMALL = {"initial_scale": 1e-3}
+FROZEN = {"codebook": 1.0, "commitment": 0.0}
+DECODED = {"reconstruction": 1.0}
+BINARY = DECODED | {"commitment": 0.25, "sample_entropy": 0.01, "codebook_entropy": 0.01}
+KMEANS = {"initialise": "kmeans", "vectors_per_code": 8, "kmeans_iterations": 5}
+REVIVAL = {"revive_every": 50}
 ENTRIES: dict[str, Entry] = {
-    "VQ, small init": Entry(_vq(initial_scale=SMALL)),
-    "VQ": Entry(_vq()),
-    "VQ, k-means init": Entry(_vq(), kmeans=True),
-    "VQ, small init, revival": Entry(_vq(initial_scale=SMALL), revive=True),
+    "VQ, small init": Entry(_table("vq", **SMALL)),
+    "VQ": Entry(_table("vq")),
+    "VQ, k-means init": Entry(_table("vq"), care=KMEANS),
+    "VQ, small init, revival": Entry(_table("vq", **SMALL), care=REVIVAL),
     "VQ, small init, Wasserstein": Entry(
-        _vq(initial_scale=SMALL, distribution="wasserstein"), {"codebook": 1.0, "commitment": 0.0, "wasserstein": 0.1}
+        _table("vq", **SMALL, distribution="wasserstein"), FROZEN | {"wasserstein": 0.1}
     ),
-    "VQ, small init, MMD": Entry(
-        _vq(initial_scale=SMALL, distribution="mmd"), {"codebook": 1.0, "commitment": 0.0, "mmd": 1.0}
-    ),
-    "VQ, small init, region": Entry(
-        _vq(initial_scale=SMALL, region=True), {"codebook": 1.0, "commitment": 0.0, "region": 0.1}
-    ),
+    "VQ, small init, MMD": Entry(_table("vq", **SMALL, distribution="mmd"), FROZEN | {"mmd": 1.0}, part=4),
+    "VQ, small init, region": Entry(_table("vq", **SMALL, region=True), FROZEN | {"region": 0.1}),
     "VQ, small init, soft top-4": Entry(
-        _vq(initial_scale=SMALL, soft={"k": 4, "temperature": 1.0}),
-        {"codebook": 1.0, "commitment": 0.0, "reconstruction": 1.0},
+        _table("vq", **SMALL, soft={"k": 4, "temperature": 1.0}), FROZEN | DECODED, part=4
     ),
-    "VQ, DiVeQ": Entry(_vq(gradient="diveq"), RECONSTRUCTION | {"codebook": 0.0, "commitment": 0.0}),
-    "EMA, small init": Entry(
-        {"name": "ema", "dim": DIM, "codebook_size": CODES, "initial_scale": SMALL}, {"commitment": 0.0}
-    ),
-    "EMA, k-means init, revival": Entry(
-        {"name": "ema", "dim": DIM, "codebook_size": CODES}, {"commitment": 0.0}, kmeans=True, revive=True
-    ),
-    "SimVQ": Entry(_simvq()),
-    "SimVQ, diagonal": Entry(_simvq(projection="diagonal")),
-    "SimVQ, MLP": Entry(_simvq(projection="mlp")),
-    "SimVQ, trained basis": Entry(_simvq(trained_basis=True)),
-    "FVQ": Entry({"name": "fvq", "dim": DIM, "codebook_size": CODES}),
+    "VQ, DiVeQ": Entry(_table("vq", gradient="diveq"), DECODED | {"codebook": 0.0, "commitment": 0.0}),
+    "EMA, small init": Entry(_table("ema", **SMALL), {"commitment": 0.0}),
+    "EMA, k-means init, revival": Entry(_table("ema"), {"commitment": 0.0}, care=KMEANS | REVIVAL),
+    "SimVQ": Entry(_table("simvq")),
+    "SimVQ, diagonal": Entry(_table("simvq", projection="diagonal")),
+    "SimVQ, MLP": Entry(_table("simvq", projection="mlp")),
+    "SimVQ, trained basis": Entry(_table("simvq", trained_basis=True)),
+    "FVQ": Entry(_table("fvq")),
     "VQ, cosine, d = 8": Entry(
-        {"name": "vq", "dim": 8, "codebook_size": CODES, "similarity": "cosine"},
-        RECONSTRUCTION | {"codebook": 1.0, "commitment": 0.25},
+        _table("vq", similarity="cosine") | {"dim": 8}, DECODED | {"codebook": 1.0, "commitment": 0.25}
     ),
+    # The paper's terms and weights (arXiv 2412.02692): temperature 0.01, entropies by 0.05.
     "IBQ": Entry(
-        {"name": "ibq", "dim": DIM, "codebook_size": CODES, "entropy_temperature": None},
-        RECONSTRUCTION | {"codebook": 1.0, "commitment": 0.25, "assignment": 1.0},
+        _table("ibq"),
+        DECODED
+        | {"codebook": 1.0, "commitment": 0.25, "assignment": 1.0, "sample_entropy": 0.05, "codebook_entropy": 0.05},
+        part=4,
     ),
-    "FSQ [8, 8, 8, 8]": Entry({"name": "fsq", "levels": [8, 8, 8, 8]}, RECONSTRUCTION),
-    "FSP [8, 8, 8, 8]": Entry({"name": "fsp", "levels": [8, 8, 8, 8]}, RECONSTRUCTION | {"moments": 0.1}),
-    "LFQ, 12 bits": Entry(
-        {"name": "lfq", "dim": 12},
-        RECONSTRUCTION | {"commitment": 0.25, "sample_entropy": 0.01, "codebook_entropy": 0.01},
-    ),
-    "BSQ, 12 bits": Entry(
-        {"name": "bsq", "dim": 12},
-        RECONSTRUCTION | {"commitment": 0.25, "sample_entropy": 0.01, "codebook_entropy": 0.01},
-    ),
-    "residual, 2 x 64": Entry(
-        {"name": "residual", "depth": 2, "quantizer": {"name": "vq", "dim": DIM, "codebook_size": 64}},
-        {"codebook": 1.0, "commitment": 0.0},
-    ),
+    "FSQ [8, 8, 8, 8]": Entry({"name": "fsq", "levels": [8, 8, 8, 8]}, DECODED),
+    "FSP [8, 8, 8, 8]": Entry({"name": "fsp", "levels": [8, 8, 8, 8]}, DECODED | {"moments": 0.1}),
+    "LFQ, 12 bits": Entry({"name": "lfq", "dim": 12}, BINARY),
+    "BSQ, 12 bits": Entry({"name": "bsq", "dim": 12}, BINARY),
+    "residual, 2 x 64": Entry({"name": "residual", "depth": 2, "quantizer": _table("vq") | {"codebook_size": 64}}),
     "grouped, 2 x 64": Entry(
-        {"name": "grouped", "groups": 2, "quantizer": {"name": "vq", "dim": DIM // 2, "codebook_size": 64}},
-        {"codebook": 1.0, "commitment": 0.0},
+        {"name": "grouped", "groups": 2, "quantizer": _table("vq") | {"codebook_size": 64, "dim": DIM // 2}}
     ),
 }
-
-
-class Fitted(nn.Module):
-    """A quantizer between linear maps, which are the identity where the dimensions agree."""
-
-    def __init__(self, quantizer: nn.Module):
-        super().__init__()
-        same = quantizer.dim == DIM
-        self.into = nn.Identity() if same else nn.Conv2d(DIM, quantizer.dim, 1)
-        self.quantizer = quantizer
-        self.out = nn.Identity() if same else nn.Conv2d(quantizer.dim, DIM, 1)
-
-    def forward(self, latent: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        quantized, tokens, losses = self.quantizer(self.into(latent))
-        return self.out(quantized), tokens, losses
-
-
-def fit(entry: Entry, latents: Tensor, steps: int, rate: float) -> Fitted:
-    """Fit one quantizer to latents `n d` with Adam, the rate falling to 0 along a cosine."""
-    torch.manual_seed(0)
-    generator = torch.Generator().manual_seed(0)
-    model = Fitted(build_quantizer(entry.values))
-    quantizer = model.quantizer
-    if entry.kmeans:
-        assert isinstance(quantizer, VectorQuantizer)
-        initialise_codes(quantizer.codebook, latents[: 16 * CODES], 10, generator)
-    parameters = list(model.parameters())
-    optimizer = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.95)) if parameters else None
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if optimizer else None
-    counts = torch.zeros(quantizer.num_codebooks, quantizer.vocab_size, dtype=torch.int64)
-    for step in range(1, steps + 1):
-        vectors = latents[torch.randint(len(latents), (BATCH,), generator=generator)]
-        latent = rearrange(vectors, "(b x) d -> b d 1 x", b=8).requires_grad_()
-        quantized, tokens, losses = model(latent)
-        if "reconstruction" in entry.weights:
-            losses["reconstruction"] = (quantized - latent.detach()).square().mean()
-        total = torch.stack([entry.weights[name] * loss for name, loss in losses.items()]).sum()
-        if optimizer and schedule:
-            optimizer.zero_grad()
-            total.backward()
-            optimizer.step()
-            schedule.step()
-        counts += count_tokens(tokens, quantizer.vocab_size)
-        if entry.revive and step % REVIVE_EVERY == 0 and step <= 0.8 * steps:
-            assert isinstance(quantizer, VectorQuantizer)
-            revived = revive_codes(quantizer.codebook, counts[0], vectors, generator)
-            for parameter in quantizer.codebook.row_parameters():
-                if optimizer:
-                    forget_rows(optimizer, parameter, revived)
-            counts.zero_()
-    return model.eval().requires_grad_(False)
-
-
-def measure(model: Fitted, latents: Tensor) -> dict[str, float]:
-    """Return distortion, usage and perplexity on held-out latents `n d`."""
-    counts = torch.zeros(model.quantizer.num_codebooks, model.quantizer.vocab_size, dtype=torch.int64)
-    error = 0.0
-    for vectors in latents.split(16 * BATCH):
-        latent = rearrange(vectors, "n d -> 1 d 1 n")
-        quantized, tokens, _ = model(latent)
-        error += float((quantized - latent).square().sum())
-        counts += count_tokens(tokens, model.quantizer.vocab_size)
-    usages = codebook_usage(counts)
-    return {
-        "distortion": error / latents.numel(),
-        "usage": sum(usage.usage for usage in usages) / len(usages),
-        "perplexity": sum(usage.perplexity for usage in usages) / len(usages),
-    }
 
 
 class Autoencoder(nn.Module):
@@ -218,67 +148,236 @@ class Autoencoder(nn.Module):
         return self.decoder(latent * self.deviation + self.mean)
 
 
-def crops(train: list[str], size: int, batch: int, steps: int, seed: int) -> DataLoader[Tensor]:
+class Example(NamedTuple):
+    """Pictures `b h w c`, uint8, and their latents."""
+
+    pictures: Tensor
+    latent: Tensor
+
+    @property
+    def pixels(self) -> Tensor:
+        """The pictures in [-1, 1]."""
+        return to_pixels(self.pictures).contiguous(memory_format=torch.channels_last)
+
+
+class Stage(NamedTuple):
+    """What every row is measured on."""
+
+    model: Autoencoder
+    latents: Tensor
+    """Training latents `n d`."""
+    adaptation: list[Example]
+    """Batches that the decoder is adapted on."""
+    held_out: list[Example]
+
+
+def crops(train: list[str], size: int, batch: int, steps: int, seed: int) -> Iterable[Tensor]:
     """Return uint8 batches of random crops."""
     data = DataConfig.model_validate({"train": train, "size": size, "batch_size": batch, "cached_pictures": 10_000})
     return training_batches(data, seed, 0, steps, 0, 1)
 
 
-def optimise(
-    model: nn.Module,
-    config: OptimizerConfig,
-    batches: DataLoader[Tensor],
-    encode: Callable[[Tensor], Tensor],
+def descend(
+    model: nn.Module, config: OptimizerConfig, steps: int, batches: Iterable[tuple[Tensor, Callable[[], Tensor]]]
 ) -> None:
-    """Descend the mean squared error of `model.decode(encode(pixels))` over the batches."""
+    """Descend the mean squared error of answers to pixels: a step for each pair of pixels and function that answers."""
     optimizer = build_optimizer(claim_parameters(model, config), config)
-    for step, batch in enumerate(batches, 1):
+    half = multiplies_bfloat16(torch.device("cpu"))
+    for step, (pixels, answer) in enumerate(batches, 1):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, len(batches), config)
-        pixels = to_pixels(batch).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=cpu_multiplies_bfloat16()):
-            answer = model.decode(encode(pixels))
-        loss = (answer.float() - pixels).square().mean()
+            group["lr"] = learning_rate(step, steps, config)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            answered = answer()
+        loss = (answered.float() - pixels).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 
 
-def autoencoder(train: list[str], steps: int, cache: Path) -> Autoencoder:
-    """Train the autoencoder, or read it from `cache`."""
+def autoencoder(train: list[str], steps: int, path: Path) -> Autoencoder:
+    """Train the autoencoder, or read it from `path`; raise ValueError when that one was trained otherwise."""
+    settings = {"train": train, "steps": steps, "architecture": ARCHITECTURE.model_dump_json()}
     torch.manual_seed(0)
     model = Autoencoder().to(memory_format=torch.channels_last)
-    if cache.exists():
-        model.load_state_dict(torch.load(cache, weights_only=True))
+    if path.exists():
+        kept = torch.load(path, weights_only=True)
+        if kept.get("settings") != settings:
+            raise ValueError(
+                f"{path} holds an autoencoder of other --train, --autoencoder-steps or architecture: remove it, or name "
+                "another file with --autoencoder."
+            )
+        model.load_state_dict(kept["state"])
         return model.eval().requires_grad_(False)
-    config = OptimizerConfig(lr=2e-3, warmup=100)
-    optimise(model, config, crops(train, 64, 32, steps, seed=0), model.encode)
+    pixels = (
+        to_pixels(batch).contiguous(memory_format=torch.channels_last) for batch in crops(train, 64, 32, steps, 0)
+    )
+    config = OptimizerConfig(lr=2e-3, warmup=min(100, steps // 4))
+    descend(model, config, steps, ((x, lambda x=x: model.decode(model.encode(x))) for x in pixels))
     model.eval().requires_grad_(False)
     raw = torch.cat([model.encoder(to_pixels(batch)) for batch in crops(train, 128, 16, 40, seed=1)])
     model.mean.copy_(raw.mean(dim=(0, 2, 3), keepdim=True))
     model.deviation.copy_(raw.std(dim=(0, 2, 3), keepdim=True))
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(model.state_dict(), cache)
+    content = BytesIO()
+    torch.save({"settings": settings, "state": model.state_dict()}, content)
+    write_whole(path, content.getvalue())
     return model
 
 
-def adapted_psnr(model: Autoencoder, fitted: Fitted, train: list[str], steps: int, pictures: list[Tensor]) -> float:
-    """Adapt the decoder to the quantized latents, and return the mean PSNR on held-out pictures."""
-    twin = copy.deepcopy(model)
+@torch.no_grad()
+def set_up(arguments: argparse.Namespace) -> Stage:
+    """Make the autoencoder and all latents, once for all rows."""
+    with torch.enable_grad():
+        model = autoencoder(arguments.train, arguments.autoencoder_steps, arguments.autoencoder)
+    latents = [as_rows(model.encode(to_pixels(batch))) for batch in crops(arguments.train, 128, 16, arguments.crops, 3)]
+    adaptation = list(crops(arguments.train, 64, 32, arguments.adapt_steps, seed=2)) if arguments.adapt_steps else []
+    sources = [SourceConfig(path=path) for path in arguments.val]
+    pictures = validation_pictures(sources, PreprocessingConfig(), ARCHITECTURE.downsample)[: arguments.val_pictures]
+    return Stage(
+        model,
+        torch.cat(latents),
+        [Example(batch, model.encode(to_pixels(batch))) for batch in adaptation],
+        [Example(picture[None], model.encode(to_pixels(picture[None]))) for picture in pictures],
+    )
+
+
+def prepared(entry: Entry, latents: Tensor) -> FittedQuantizer:
+    """Build the quantizer of an entry; between linear maps where it has other dimensions than the latents."""
+    torch.manual_seed(0)
+    quantizer = build_quantizer(entry.values)
+    if quantizer.dim != DIM:
+        return between_linear_maps(quantizer, LatentPairs(latents, latents))
+    if list(quantizer.parameters()):
+        return FittedQuantizer(nn.Identity(), quantizer, nn.Identity())
+    # The fit steps parameters, and moving averages have none: this map gets gradients of 0 and stays the identity.
+    same = nn.Conv2d(DIM, DIM, 1, bias=False)
+    nn.init.dirac_(same.weight)
+    return FittedQuantizer(same, quantizer, nn.Identity())
+
+
+def fit(entry: Entry, latents: Tensor, steps: int, arguments: argparse.Namespace, rate: float) -> FittedQuantizer:
+    """Fit the quantizer of an entry; every entry sees the same batches."""
+    model = prepared(entry, latents)
+    config = FitConfig(steps=steps, batch_size=arguments.fit_batch, lr=rate)
+    care = CodebookCareConfig.model_validate(entry.care)
+    torch.manual_seed(0)
+    fit_quantizer(model, latents, latents, entry.weights, config, care, Accelerator(cpu=True), seed=0)
+    return model
+
+
+def best_rate(entry: Entry, latents: Tensor, arguments: argparse.Namespace) -> tuple[float, dict[str, float]]:
+    """Return the learning rate with the least training distortion after a short fit, and the distortion of each."""
+    rates = [share * arguments.lr for share in RATE_SHARES]
+    if not list(build_quantizer(entry.values).parameters()) and "reconstruction" not in entry.weights:
+        return arguments.lr, {}  # a moving average has no rate
+    sample = latents[:: max(1, len(latents) // 16384)]
+    steps = arguments.fit_steps // entry.part // PILOT
+    found = {rate: measure(fit(entry, latents, steps, arguments, rate), sample)["distortion"] for rate in rates}
+    return min(found, key=found.__getitem__), {f"{rate:g}": value for rate, value in found.items()}
+
+
+@torch.no_grad()
+def measure(model: FittedQuantizer, latents: Tensor) -> dict[str, float]:
+    """Return distortion, usage and perplexity on latents `n d`, the tokens of a position taken as one of all together."""
+    quantizer = model.quantizer
+    place = (quantizer.vocab_size ** torch.arange(quantizer.num_codebooks)).reshape(1, -1, 1, 1)
+    codes = quantizer.vocab_size**quantizer.num_codebooks
+    error, counts = 0.0, torch.zeros(1, codes, dtype=torch.int64)
+    for vectors in latents.split(16384):
+        quantized, tokens, _ = model(as_latent(vectors))
+        error += float((quantized - as_latent(vectors)).square().sum())
+        counts += count_tokens((tokens * place).sum(dim=1, keepdim=True), codes)
+    (usage,) = codebook_usage(counts)
+    return {"distortion": error / latents.numel(), "usage": usage.usage, "perplexity": usage.perplexity}
+
+
+def adapted_psnr(stage: Stage, quantized: Callable[[Tensor], Tensor]) -> float:
+    """Adapt the decoder to what `quantized` makes of latents, and return the mean PSNR on held-out pictures."""
+    torch.manual_seed(0)
+    twin = copy.deepcopy(stage.model)
     twin.decoder.requires_grad_(True)
+    if stage.adaptation:
+        pairs = [(example.pixels, quantized(example.latent)) for example in stage.adaptation]
+        config = OptimizerConfig(lr=5e-4, warmup=min(10, len(pairs) // 2))
+        descend(twin, config, len(pairs), ((x, lambda z=z: twin.decode(z)) for x, z in pairs))
+    with torch.no_grad():
+        scores = [psnr(example.pixels, twin.decode(quantized(example.latent))) for example in stage.held_out]
+    return float(torch.cat(scores).mean())
+
+
+def row_of(name: str, entry: Entry, stage: Stage, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Fit, measure and adapt to one quantizer."""
+    rate, sweep = best_rate(entry, stage.latents, arguments)
+    started = time.perf_counter()
+    steps = arguments.fit_steps // entry.part
+    fitted = fit(entry, stage.latents, steps, arguments, rate)
+    seconds = time.perf_counter() - started
 
     @torch.no_grad()
-    def quantized(pixels: Tensor) -> Tensor:
-        return fitted(twin.encode(pixels).float())[0]
+    def quantized(latent: Tensor) -> Tensor:
+        return fitted(latent).latent
 
-    if steps:
-        optimise(twin, OptimizerConfig(lr=5e-4, warmup=10), crops(train, 64, 32, steps, seed=2), quantized)
-    with torch.inference_mode():
-        pixels = [to_pixels(picture.unsqueeze(0)) for picture in pictures]
-        return float(torch.cat([psnr(x, twin.decode(quantized(x))) for x in pixels]).mean())
+    return {
+        "name": name,
+        **measure(fitted, torch.cat([as_rows(example.latent) for example in stage.held_out])),
+        "psnr": adapted_psnr(stage, quantized),
+        "seconds": seconds,
+        "steps": steps,
+        "lr": rate,
+        "training distortion by lr": sweep,
+        "entry": entry._asdict(),
+    }
 
 
-def plot(rows: list[dict[str, object]], path: Path) -> None:
+def as_rows(latent: Tensor) -> Tensor:
+    """Return the positions of a latent as rows `n d`."""
+    return rearrange(latent, "b d y x -> (b y x) d")
+
+
+def spearman(x: list[float], y: list[float]) -> float | None:
+    """Return Spearman's rank correlation, equal values sharing the mean of their ranks; None where one side is constant."""
+    if len(set(x)) < 2 or len(set(y)) < 2:
+        return None
+    return statistics.correlation(_ranks(x), _ranks(y))
+
+
+def _ranks(values: list[float]) -> list[float]:
+    ordered = sorted(values)
+    return [(bisect_left(ordered, value) + bisect_right(ordered, value)) / 2 for value in values]
+
+
+def results(rows: list[dict[str, Any]], settings: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+    """Return what is written: settings, facts, correlations and rows."""
+    keys = ("distortion", "usage", "perplexity")
+    columns = {key: [float(row[key]) for row in rows] for key in (*keys, "psnr")}
+    correlations = {key: spearman(columns[key], columns["psnr"]) for key in keys}
+    return {"settings": settings, **facts, "spearman with psnr": correlations, "rows": rows}
+
+
+def rows_before(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of an earlier start whose entries are still the same; raise ValueError if its settings are not."""
+    if not path.exists():
+        return []
+    before = json.loads(path.read_text())
+    if before.get("settings") != settings:
+        raise ValueError(f"{path} holds rows of other settings: remove it, or name another file with --out.")
+    return [row for row in before["rows"] if _same(ENTRIES.get(row["name"]), row["entry"])]
+
+
+def _same(entry: Entry | None, written: dict[str, Any]) -> bool:
+    return entry is not None and json.loads(json.dumps(entry._asdict())) == written
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """Return the rows as a table, the least distortion first."""
+    lines = [
+        "| quantizer | distortion | usage | perplexity | PSNR (dB) | lr | steps | fit (s) |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    line = "| {name} | {distortion:.4f} | {usage:.1%} | {perplexity:,.0f} | {psnr:.2f} | {lr:g} | {steps} | {seconds:.0f} |"
+    return "\n".join(lines + [line.format(**row) for row in sorted(rows, key=lambda row: row["distortion"])])
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
     """Draw PSNR over distortion and over usage."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True, layout="constrained")
     for axis, key in zip(axes, ("distortion", "usage"), strict=True):
@@ -289,73 +388,53 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("PSNR after decoder adaptation (dB)")
     figure.savefig(path, dpi=140)
+    plt.close(figure)
 
 
-def ranks(rows: list[dict[str, object]], key: str) -> float:
-    """Return Spearman's rank correlation of a figure with the PSNR."""
-    order = [torch.tensor([float(row[name]) for row in rows]).argsort().argsort().double() for name in (key, "psnr")]  # type: ignore[arg-type]
-    return float(torch.corrcoef(torch.stack(order))[0, 1])
+def run(arguments: argparse.Namespace) -> None:
+    """Make the rows that are not there yet, and write them after each."""
+    settings = {key: str(value) for key, value in vars(arguments).items() if key not in ("out", "only")}
+    rows = rows_before(arguments.out, settings)
+    stage = set_up(arguments)
+    facts = {
+        "bits a position": 12,
+        "latents": len(stage.latents),
+        "held-out latents": sum(example.latent[:, 0].numel() for example in stage.held_out),
+        "psnr without a quantizer": adapted_psnr(stage, lambda latent: latent),
+    }
+    for name in arguments.only or ENTRIES:
+        if name in {row["name"] for row in rows}:
+            continue
+        rows.append(row_of(name, ENTRIES[name], stage, arguments))
+        write_whole(arguments.out, (json.dumps(results(rows, settings, facts), indent=1) + "\n").encode())
+        print(markdown(rows[-1:]).splitlines()[-1], flush=True)
+    plot(rows, arguments.out.with_suffix(".png"))
+    print(markdown(rows))
+    print({key: value for key, value in results(rows, settings, facts).items() if key not in ("rows", "settings")})
 
 
-def main() -> None:
-    """Run the arena."""
+def main() -> int:
+    """Run the arena; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", nargs="+", required=True, help="folders or shards of pictures")
     parser.add_argument("--val", nargs="+", required=True, help="folders or shards of other pictures")
-    parser.add_argument("--out", type=Path, default=Path("results/arena.json"))
+    parser.add_argument("--out", type=Path, default=Path("results/arena.json"), help="rows; a plot goes beside it")
     parser.add_argument("--autoencoder", type=Path, default=Path("runs/arena/autoencoder.pt"), help="where it is kept")
-    parser.add_argument("--autoencoder-steps", type=int, default=1500)
-    parser.add_argument("--fit-steps", type=int, default=600)
-    parser.add_argument("--adapt-steps", type=int, default=60)
-    parser.add_argument("--lr", type=float, default=5e-3)
-    arguments = parser.parse_args()
-    model = autoencoder(arguments.train, arguments.autoencoder_steps, arguments.autoencoder)
-    pictures = validation_pictures(arguments.val, PreprocessingConfig())
-    with torch.inference_mode():
-        batches = crops(arguments.train, 128, 16, 80, seed=3)
-        latents = torch.cat([_rows(model.encode(to_pixels(batch))) for batch in batches])
-        held_out = torch.cat([_rows(model.encode(to_pixels(picture.unsqueeze(0)))) for picture in pictures])
-    rows: list[dict[str, object]] = []
-    for name, entry in ENTRIES.items():
-        started = time.perf_counter()
-        fitted = fit(entry, latents.clone(), arguments.fit_steps, arguments.lr)
-        seconds = time.perf_counter() - started
-        row: dict[str, object] = {"name": name, **measure(fitted, held_out), "seconds": seconds}
-        row["psnr"] = adapted_psnr(model, fitted, arguments.train, arguments.adapt_steps, pictures)
-        rows.append(row)
-        print(_line(row), flush=True)
-    unquantized = adapted_psnr(model, Fitted(_Unquantized()), arguments.train, arguments.adapt_steps, pictures)
-    facts = {
-        "settings": {k: str(v) for k, v in vars(arguments).items()},
-        "bits a token": 12,
-        "latents": len(latents),
-        "held-out latents": len(held_out),
-        "psnr without a quantizer": unquantized,
-        "spearman with psnr": {key: ranks(rows, key) for key in ("distortion", "usage", "perplexity")},
-        "rows": rows,
-    }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(facts, indent=1) + "\n")
-    plot(rows, arguments.out.with_suffix(".png"))
-    print({key: value for key, value in facts.items() if key not in ("rows", "settings")})
-
-
-class _Unquantized(nn.Module):
-    """Passes the latent on, for the row that no quantizer can reach."""
-
-    dim = DIM
-
-    def forward(self, latent: Tensor) -> tuple[Tensor, None, dict[str, Tensor]]:
-        return latent, None, {}
-
-
-def _rows(latent: Tensor) -> Tensor:
-    return rearrange(latent, "b d y x -> (b y x) d")
-
-
-def _line(row: dict[str, object]) -> str:
-    return "| {name} | {distortion:.4f} | {usage:.1%} | {perplexity:,.0f} | {psnr:.2f} | {seconds:.0f} |".format(**row)
+    parser.add_argument("--autoencoder-steps", type=int, default=600)
+    parser.add_argument("--crops", type=int, default=64, help="batches of 16 crops whose latents are fitted")
+    parser.add_argument("--fit-steps", type=int, default=240)
+    parser.add_argument("--fit-batch", type=int, default=1024, help="latents of a step")
+    parser.add_argument("--adapt-steps", type=int, default=24)
+    parser.add_argument("--val-pictures", type=int, default=24, help="how many pictures are measured on")
+    parser.add_argument("--lr", type=float, default=5e-3, help="the greater of the learning rates that are tried")
+    parser.add_argument("--only", nargs="+", choices=list(ENTRIES), metavar="NAME", help="rows to make, if not all")
+    try:
+        run(parser.parse_args())
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -16,7 +16,8 @@ def test_a_wheel_holds_every_package_and_data_file(tmp_path):
     wanted = {
         f"vistok/{name}"
         for name in tracked
-        if not name.startswith(outside) and (name.endswith(".py") or name.startswith(("configs/", "pretrained/")))
+        if not name.startswith(outside)
+        and (name.endswith((".py", ".css", ".js")) or name.startswith(("configs/", "pretrained/")))
     }
     assert "vistok/pretrained/photo-f8/model.safetensors" in wanted and "vistok/configs/debug.yaml" in wanted
     copy = tmp_path / "source"

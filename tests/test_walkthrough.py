@@ -25,6 +25,9 @@ def test_train_export_tokenize_detokenize(tmp_path):
     assert "Muon" in said and "2/2" in said
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert {"loss/total", "codebook/usage", "codebook/perplexity", "codebook/distortion"} <= set(lines[0])
+    page = (out / "report.html").read_text()
+    assert all(title in page for title in ("Validation PSNR", "Losses", "Distortion", "Learning rate"))
+    assert (out / "samples" / "step-0000002.png").exists()
     call("tokenize-images", PHOTOS, "--model", out / "export", "--out", tmp_path / "tokens", "--preview", "2")
     assert (tmp_path / "tokens" / "preview.png").exists()
     call("detokenize-images", tmp_path / "tokens", "--model", out / "export", "--out", tmp_path / "back")

@@ -11,7 +11,7 @@ from torch import Tensor
 from .metrics import psnr, ssim
 from .model import VisualTokenizer
 from .shapes import Pixels
-from .usage import codebook_usage, count_tokens, distortion
+from .usage import codebook_usage, count_tokens, distortion, no_counts
 
 
 class Quality(NamedTuple):
@@ -56,7 +56,7 @@ def measure(
     """
     device = next(model.parameters()).device
     quantizer = model.quantizer
-    counts = torch.zeros(quantizer.num_codebooks, quantizer.vocab_size, dtype=torch.int64)
+    counts = no_counts(quantizer.num_codebooks, quantizer.vocab_size)
     sums = torch.zeros(3, dtype=torch.float64)
     number = pixels_seen = 0
     seconds = 0.0

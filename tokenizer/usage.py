@@ -20,11 +20,24 @@ class Usage(NamedTuple):
     """Share of the codes that do not occur."""
 
 
+MOST_COUNTED = 1 << 24
+"""Codes of a codebook that are counted one by one (128 MB)."""
+
+
+def no_counts(num_codebooks: int, vocab_size: int, device: torch.device | str = "cpu") -> Tensor:
+    """Return counts `q k` of no token; raise ValueError when the codes are too many to count one by one."""
+    if vocab_size > MOST_COUNTED:
+        raise ValueError(
+            f"Usage of a codebook of {vocab_size:,} codes was asked for, but at most {MOST_COUNTED:,} can be counted: take a "
+            "smaller codebook, or several (grouped)."
+        )
+    return torch.zeros(num_codebooks, vocab_size, dtype=torch.int64, device=device)
+
+
 def count_tokens(tokens: Tokens, vocab_size: int) -> Tensor:
-    """Return how often each code occurs, `q k` int64; the device is not waited for."""
+    """Return how often each code occurs, `q k` int64; raise ValueError as `no_counts`; the device is not waited for."""
     levels = rearrange(tokens, "b q y x -> q (b y x)")
-    counts = torch.zeros(len(levels), vocab_size, dtype=torch.int64, device=tokens.device)
-    return counts.scatter_add_(1, levels, torch.ones_like(levels))
+    return no_counts(len(levels), vocab_size, tokens.device).scatter_add_(1, levels, torch.ones_like(levels))
 
 
 def codebook_usage(counts: Tensor) -> list[Usage]:

@@ -24,7 +24,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 def good_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
     """Return the newest good checkpoint, or None, and a sentence for each newer one that is broken."""
-    warnings = []
+    warnings: list[str] = []
     for checkpoint in sorted(_checkpoints(folder), key=checkpoint_step, reverse=True):
         problem = _problem(checkpoint)
         if problem is None:

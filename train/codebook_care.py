@@ -16,7 +16,7 @@ from ..tokenizer.quantizers.care import initialise_codes, revive_codes
 from ..tokenizer.quantizers.codebooks import Codebook
 from ..tokenizer.quantizers.vector import VectorQuantizer
 from ..tokenizer.shapes import Latent, Vectors
-from ..tokenizer.usage import count_tokens
+from ..tokenizer.usage import count_tokens, no_counts
 from .monitor import Seen
 
 
@@ -48,8 +48,8 @@ class CodebookCare:
         self._quantizer = quantizer
         self._accelerator = accelerator
         self._generator = torch.Generator().manual_seed(seed)
-        shape = (quantizer.num_codebooks, quantizer.vocab_size) if config.revive_every else (0, 0)
-        self._counts = torch.zeros(shape, dtype=torch.int64, device=accelerator.device)
+        codes = quantizer.vocab_size if config.revive_every else 0
+        self._counts = no_counts(quantizer.num_codebooks, codes, accelerator.device)
 
     @torch.no_grad()
     def initialise(self, batches: Iterable[Latent]) -> None:

@@ -8,8 +8,8 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -23,9 +23,7 @@ from ..images.index import Entry, index_pictures
 from ..images.opening import PictureError, open_picture
 from ..images.preprocessing import resize_short_side
 from ..tokenizer.config import Config
-
-BLOCK = 4096
-"""Positions over which the shares of the sources hold exactly."""
+from .mixture import Mixture
 
 
 class SourceConfig(Config):
@@ -77,45 +75,6 @@ class DataConfig(Config):
             raise ValueError("no pictures are named: give a folder, a .tar shard, or a .txt list.")
         listed = value if isinstance(value, list) else [value]
         return [{"path": item} if isinstance(item, str) else item for item in listed]
-
-
-class Place(NamedTuple):
-    """What stands at one position of a run."""
-
-    source: int
-    picture: int
-
-
-class Mixture:
-    """Which picture stands at which position: sources in their shares, each source shuffled anew every epoch."""
-
-    def __init__(self, sizes: Sequence[int], weights: Sequence[float], seed: int):
-        self.sizes = sizes
-        self.seed = seed
-        edges = np.round(np.cumsum(weights) / np.sum(weights) * BLOCK).astype(int)
-        self.quotas = np.diff(edges, prepend=0)
-        self._block = functools.lru_cache(maxsize=4)(self._draw_block)
-        self._epoch = functools.lru_cache(maxsize=4 * len(sizes))(self._draw_epoch)
-
-    def place(self, position: int) -> Place:
-        """Return the source and picture at a position, counted from 0."""
-        block, within = divmod(position, BLOCK)
-        sources, ranks = self._block(block)
-        source = int(sources[within])
-        epoch, slot = divmod(block * int(self.quotas[source]) + int(ranks[within]), self.sizes[source])
-        return Place(source, int(self._epoch(source, epoch)[slot]))
-
-    def _draw_block(self, block: int) -> tuple[np.ndarray, np.ndarray]:
-        sources = np.repeat(np.arange(len(self.sizes)), self.quotas)
-        np.random.default_rng([self.seed, 0, block]).shuffle(sources)
-        ranks = np.empty(BLOCK, dtype=int)
-        for source in range(len(self.sizes)):
-            chosen = sources == source
-            ranks[chosen] = np.arange(chosen.sum())
-        return sources, ranks
-
-    def _draw_epoch(self, source: int, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, 1, source, epoch]).permutation(self.sizes[source])
 
 
 class TrainingCrops(Dataset[Tensor]):
@@ -170,7 +129,8 @@ def open_entry(entry: Entry) -> Image.Image:
     try:
         return open_picture(entry.read())
     except PictureError as error:
-        raise ValueError(f"{entry.path}:{entry.name} cannot be used ({error}): repair or remove it.") from None
+        where = entry.name if entry.name == entry.path else f"{entry.path}: {entry.name}"
+        raise ValueError(f"{where} cannot be used ({error}): repair or remove it.") from None
 
 
 class _Positions:

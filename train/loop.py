@@ -82,6 +82,7 @@ def _steps(run: Run, start: int, log: RunLog, pictures: list[Tensor]) -> None:
             log.write(step, validate(run.average.module, pictures, run.accelerator))
             write_samples(run, step, pictures)
         if is_saved:
+            _check_weights(run, step)
             save_checkpoint(run.accelerator, config.out / "checkpoints", step, config.keep_checkpoints)
         if is_validated or is_saved:
             clock = time.perf_counter()  # the speed is that of training alone
@@ -109,7 +110,7 @@ def _optimizer_step(run: Run, rate_share: float) -> Tensor:
         group["lr"] = run.optimizer_config.lr * rate_share
     limit = run.optimizer_config.clip_norm
     run.accelerator.unscale_gradients(run.optimizer)
-    parameters = [claim.parameter for claim in run.claims]
+    parameters = [parameter for group in run.optimizer.param_groups for parameter in group["params"]]
     norm = torch.nn.utils.clip_grad_norm_(parameters, math.inf if limit is None else limit)
     run.optimizer.step()
     return norm
@@ -119,6 +120,15 @@ def _check_finite(loss: Tensor, step: int, run: Run) -> None:
     # Over all processes, for one that stopped alone would leave the others waiting.
     total = float(run.accelerator.reduce(loss, reduction="mean"))
     if not math.isfinite(total):
-        checkpoint = newest_checkpoint(run.config.run.out / "checkpoints")
-        kept = f"; the newest checkpoint is {checkpoint}" if checkpoint else ""
-        raise ValueError(f"loss/total is {total} at step {step}: lower optimizer.lr{kept}.")
+        raise _diverged(f"loss/total is {total} at step {step}", run)
+
+
+def _check_weights(run: Run, step: int) -> None:
+    if not all(bool(parameter.isfinite().all()) for parameter in run.model.parameters()):
+        raise _diverged(f"weights are not finite after step {step}", run)
+
+
+def _diverged(what: str, run: Run) -> ValueError:
+    checkpoint = newest_checkpoint(run.config.run.out / "checkpoints")
+    kept = f"; the newest checkpoint is {checkpoint}" if checkpoint else ""
+    return ValueError(f"{what}: lower optimizer.lr{kept}.")

@@ -125,8 +125,7 @@ USUAL_WEIGHTS = {
 
 def quantizer_weights(quantizer: Quantizer, commitment: float) -> dict[str, float]:
     """Return the usual weight of each loss that a quantizer has in training."""
-    probe = copy.deepcopy(quantizer).train()
-    losses = probe(torch.zeros(1, quantizer.dim, 1, 2)).losses
+    losses = quantizer_losses(copy.deepcopy(quantizer).train())
     return {name: USUAL_WEIGHTS[name] for name in losses} | (
         {"commitment": commitment} if "commitment" in losses else {}
     )

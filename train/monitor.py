@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..tokenizer.quantizers import Quantizer
 from ..tokenizer.shapes import Latent, Tokens
-from ..tokenizer.usage import codebook_usage, count_tokens, distortion
+from ..tokenizer.usage import codebook_usage, count_tokens, distortion, no_counts
 from .alarms import CodebookAlarms
 
 
@@ -37,9 +37,8 @@ class CodebookMonitor:
     def __init__(self, quantizer: Quantizer, accelerator: Accelerator):
         self._quantizer = quantizer
         self._accelerator = accelerator
-        shape = (quantizer.num_codebooks, quantizer.vocab_size)
-        self._counts = torch.zeros(shape, dtype=torch.int64, device=accelerator.device)
-        self.last_counts = torch.zeros(shape, dtype=torch.int64)
+        self._counts = no_counts(quantizer.num_codebooks, quantizer.vocab_size, accelerator.device)
+        self.last_counts = self._counts.cpu().clone()
         """Counts `q k` of the last whole window, over all processes, on the CPU."""
         self._distortion = torch.zeros((), device=accelerator.device)
         self._steps = 0

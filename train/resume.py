@@ -12,7 +12,15 @@ from .run import Run
 
 FIXED = ("run.seed", "model.", "adversarial.discriminator.", "optimizer.name", "optimizer.rules", "optimizer.scaling")
 """Settings, or beginnings of them, that a checkpoint depends on."""
-FREE = ("run.out", "run.log_every", "run.save_every", "run.keep_checkpoints", "run.trackers", "data.workers")
+FREE = (
+    "run.out",
+    "run.log_every",
+    "run.save_every",
+    "run.keep_checkpoints",
+    "run.trackers",
+    "data.workers",
+    "model.start_from",
+)
 """Settings whose change says nothing."""
 
 

@@ -1,10 +1,11 @@
 """Everything that a run is made of, built in the order of the data's way."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration, set_seed
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType, ProjectConfiguration, set_seed
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
@@ -51,6 +52,8 @@ class Run:
 def prepare_run(config: TrainConfig) -> Run:
     """Build all objects of a run, on this process's device, their state registered for checkpoints."""
     accelerator = _accelerator(config.run)
+    if accelerator.distributed_type is DistributedType.FSDP and config.optimizer.name == "muon":
+        raise ValueError("optimizer.name is muon, which needs whole matrices, but FSDP shards them: use adamw, or DDP.")
     set_seed(config.run.seed)
     model = starting_model(config.model)
     freeze_all_but(model, config.model.train)
@@ -88,7 +91,7 @@ def prepare_run(config: TrainConfig) -> Run:
     )
 
 
-def freeze_all_but(model: VisualTokenizer, parts: list[str]) -> None:
+def freeze_all_but(model: VisualTokenizer, parts: Sequence[str]) -> None:
     """Let only the named parts learn; a quantizer that does not is in evaluation mode, so its codes stay too."""
     modules = {
         "encoder": [model.encoder],

@@ -7,6 +7,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..images.preprocessing import to_images, to_pixels
+from ..images.saving import save_png
 from ..images.sheet import comparison_sheet
 from ..report.content import Chart, CodebookView, Comparison, Curve, Report
 from ..report.environment import environment
@@ -43,7 +44,7 @@ def write_samples(run: Run, step: int, pictures: list[Tensor]) -> None:
         folder = run.config.run.out / "samples"
         folder.mkdir(exist_ok=True)
         pairs = [(pair.original, pair.reconstruction) for pair in _comparisons(run.average.module, pictures)]
-        comparison_sheet(pairs).save(folder / f"step-{step:07d}.png")
+        save_png(folder / f"step-{step:07d}.png", comparison_sheet(pairs))
 
 
 def write_run_report(run: Run, pictures: list[Tensor]) -> Path:

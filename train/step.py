@@ -66,7 +66,8 @@ def _forward(run: Run, step: int, pixels: Pixels) -> _Part:
         pull = {name: terms[name] for name in (*RECONSTRUCTION_LOSSES, PERCEPTUAL) if name in terms}
         terms[ADVERSARIAL] = run.adversary.term(step, output.pixels)
         reconstruction_loss = weigh(pull, {name: weights[name] for name in pull})
-        share = run.adversary.share(step, reconstruction_loss, terms[ADVERSARIAL], run.model.decoder.conv_out.weight)
+        last_layer = run.model.decoder.get_parameter("conv_out.weight")
+        share = run.adversary.share(step, reconstruction_loss, terms[ADVERSARIAL], last_layer)
         weighed[ADVERSARIAL] = share * terms[ADVERSARIAL]
         extra = {"adversarial/share": share}
     loss = weigh(weighed, weights)

@@ -28,13 +28,12 @@ class Swapped(NamedTuple):
     architecture: ConvolutionalConfig
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def latent_pairs(model: VisualTokenizer, pixels: Pixels) -> LatentPairs:
     """Return the latents of pictures as the old quantizer gets them, and as it compares them, which the decoder knows."""
     latent = model.encode_latent(pixels)
     projected = model.quantizer.project(latent)
-    # Clones, for tensors of inference mode cannot be trained on.
-    return LatentPairs(*(x.permute(0, 2, 3, 1).flatten(0, 2).float().cpu().clone() for x in (latent, projected)))
+    return LatentPairs(*(x.permute(0, 2, 3, 1).flatten(0, 2).float().cpu() for x in (latent, projected)))
 
 
 def is_bounded(quantizer: Quantizer) -> bool:

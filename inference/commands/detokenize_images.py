@@ -8,10 +8,12 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from ...images.saving import save_png
 from ...pretrained import DEFAULT_MODEL
-from ...terminal import one_sentence
+from ...terminal import check_output_folder, counted, one_sentence
 from ..api import Tokenizer, load
-from ..shards import MANIFEST_FILE, Manifest, TokenSample, read_manifest, read_samples, sidecars
+from ..manifest import Manifest, read_manifest
+from ..shards import MANIFEST_FILE, TokenSample, read_samples, sidecars
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 console = Console(highlight=False)
@@ -28,19 +30,24 @@ def detokenize_images(
     out: Annotated[Path, typer.Option(help="Folder for the pictures, KEY.png each.")],
     model: Annotated[str, typer.Option(help="Built-in name, tokenizer folder, or hf://owner/repo.")] = DEFAULT_MODEL,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="cuda if there is one")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures that are there already.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Turn token shards back into pictures, with the tokenizer that made them."""
     with one_sentence("detokenize-images", debug):
+        check_output_folder(out)
         tokenizer = load(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
         shards = _shards(inputs)
         manifests = {folder: _manifest(folder, tokenizer) for folder in {shard.parent for shard in shards}}
+        if not overwrite:
+            _refuse_replacing(out, shards)
         written = 0
         for shard in track(shards, description="", console=Console(stderr=True), transient=True):
             for sample in read_samples(shard):
                 _write_picture(out, sample, tokenizer, manifests[shard.parent])
                 written += 1
-        console.print(f"{written} pictures from {len(shards)} shards in {out}", markup=False, soft_wrap=True)
+        counts = f"{counted(written, 'picture')} from {counted(len(shards), 'shard')}"
+        console.print(f"{counts} in {out}", markup=False, soft_wrap=True)
 
 
 def main() -> None:
@@ -80,8 +87,26 @@ def _write_picture(out: Path, sample: TokenSample, tokenizer: Tokenizer, manifes
     image = tokenizer.decode(torch.from_numpy(sample.tokens.astype("int64")).unsqueeze(0))[0]
     if manifest.preprocessing.size == "native":
         image = image.crop((0, 0, sample.facts["width"], sample.facts["height"]))
-    path = out / f"{sample.key}.png"
+    save_png(_picture_path(out, sample.key), image)
+
+
+def _picture_path(out: Path, key: str) -> Path:
+    path = out / f"{key}.png"
     if not path.resolve().is_relative_to(out.resolve()):
-        raise ValueError(f"Key {sample.key!r} would be written outside {out}: this shard was not made by vistok.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path)
+        raise ValueError(f"Key {key!r} would be written outside {out}: this shard was not made by vistok.")
+    return path
+
+
+def _refuse_replacing(out: Path, shards: list[Path]) -> None:
+    keys: set[str] = set()
+    for shard in shards:
+        for sample in read_samples(shard):
+            path = _picture_path(out, sample.key)
+            if path.exists():
+                raise ValueError(f"{path} is there already: give another --out folder, or --overwrite to replace it.")
+            if sample.key in keys:
+                raise ValueError(
+                    f"{path} would be written twice, last from {shard}: give each shard its --out folder, or --overwrite to "
+                    "keep the last."
+                )
+            keys.add(sample.key)

@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from ...terminal import one_sentence
+from ...terminal import check_output_folder, counted, one_sentence
 from ..api import load
 from ..evaluation import evaluate
 from ..evaluation_report import Subject, rows, write_metrics, write_page
 from ..judges import gather_judges
-from ..pipeline import read_picture, without_failures
 from ..plan import plan_shards
+from ..reading import read_picture, without_failures
 from ..shards import Failure
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -54,14 +54,15 @@ def evaluate_tokenizer(
 ) -> None:
     """Encode and decode pictures, and measure quality, codebook use and speed, in float32."""
     with one_sentence("evaluate-tokenizer", debug):
+        check_output_folder(out)
         tokenizer = load(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        samples = [sample for shard in plan_shards(data, shard_size=1000).shards for sample in shard.samples()]
+        samples = [sample for shard in plan_shards(data, 1000, out).shards for sample in shard.samples()]
         panel = gather_judges(frechet or [], lpips_weights, inception_weights, tokenizer.device)
         failures: list[Failure] = []
         shown = track(samples, description="", console=Console(stderr=True), transient=True)
         read = (read_picture(sample, tokenizer.config.preprocessing, tokenizer.downsample) for sample in shown)
         evaluation = evaluate(tokenizer, without_failures(read, failures), panel.judges)
-        subject = Subject(model, tokenizer, data, evaluation, failures, panel.not_measured)
+        subject = Subject(model, tokenizer, data, evaluation, failures, panel.not_measured | evaluation.not_measured)
         metrics, page = write_metrics(out, subject), write_page(out, subject)
         _show(subject)
         console.print(f"in {metrics} and {page}", markup=False, soft_wrap=True)
@@ -74,7 +75,7 @@ def main() -> None:
 
 def _show(subject: Subject) -> None:
     quality, codes = subject.evaluation.quality, subject.tokenizer.vocab_size
-    table = Table(f"{subject.model} ({subject.tokenizer.fingerprint[:12]})", f"{quality.pictures} pictures")
+    table = Table(f"{subject.model} ({subject.tokenizer.fingerprint[:12]})", counted(quality.pictures, "picture"))
     for label, value in rows(subject.evaluation).items():
         table.add_row(label, value)
     if quality.tokens < codes:

@@ -10,23 +10,25 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ...images.preprocessing import to_pixels
+from ...images.preprocessing import stack_pixels
 from ...pretrained import DEFAULT_MODEL
-from ...terminal import WORK_FAILED, one_sentence
-from ...tokenizer.usage import codebook_usage
+from ...terminal import WORK_FAILED, check_output_folder, counted, one_sentence
 from ..api import Tokenizer, load
-from ..forward import COMPILING_PAYS, Encode, agreement, fast_encode
+from ..forward import COMPILED, COMPILING_PAYS, EXACT_ARITHMETIC, Encode, agreement, fast_arithmetic, fast_encode
+from ..manifest import Manifest, new_manifest, read_manifest, write_manifest
 from ..pipeline import Progress as Done
-from ..pipeline import Totals, first_pictures, tokenize_shards
-from ..plan import Plan, plan_shards
+from ..pipeline import tokenize_shards
+from ..plan import Plan, plan_shards, refuse_overwriting
 from ..preview import write_preview
-from ..shards import Manifest, read_manifest, remove_shards, token_dtype, write_manifest
+from ..reading import first_pictures
+from ..shards import MANIFEST_FILE, remove_shards
+from ..summary import summary_lines
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 console = Console(highlight=False)
 
 COMPARED_PICTURES = 8
-SHOWN_FAILURES = 5
+PREVIEW_FILE = "preview.png"
 
 
 class Format(str, Enum):
@@ -54,7 +56,8 @@ def tokenize_images(
         list[str],
         typer.Argument(
             metavar="INPUT...",
-            help="Picture files, folders (walked), webdataset .tar shards (photos-{0000..0009}.tar), or .txt lists of these.",
+            help="Picture files, folders (walked), webdataset .tar shards (photos-{0000..0009}.tar), or .txt lists of these, "
+            "one a line, relative to the working directory.",
             show_default=False,
         ),
     ],
@@ -73,7 +76,9 @@ def tokenize_images(
         bool, typer.Option("--fast", help="Faster arithmetic; says how many tokens stay the same.")
     ] = False,
     shard_size: Annotated[int, typer.Option(min=1, help="Pictures in a shard, where the input is not a shard.")] = 1000,
-    on_error: Annotated[OnError, typer.Option(help="A broken picture: note it and go on, or stop.")] = OnError.SKIP,
+    on_error: Annotated[
+        OnError, typer.Option(help="A broken picture or shard: note it and go on, or stop.")
+    ] = OnError.SKIP,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the token shards in --out first.")] = False,
     preview: Annotated[int, typer.Option(min=0, help="Write preview.png with the first N pictures.")] = 0,
     engine: Annotated[Engine, typer.Option(help="local: this machine.")] = Engine.LOCAL,
@@ -81,16 +86,22 @@ def tokenize_images(
 ) -> None:
     """Turn pictures into shards of discrete tokens; nothing is lost, and broken pictures are listed."""
     with one_sentence("tokenize-images", debug):
-        plan = plan_shards(inputs, shard_size)
+        check_output_folder(out)
+        plan = plan_shards(inputs, shard_size, out)
+        refuse_overwriting(plan, _outputs(plan, out, bool(preview)))
         tokenizer = _tokenizer(model, size, device)
-        manifest = new_manifest(tokenizer, fast)
-        _prepare(out, manifest, overwrite)
+        if overwrite:
+            remove_shards(out)
+        before = read_manifest(out)
+        manifest = new_manifest(tokenizer, _arithmetic(fast, tokenizer, plan, before))
+        _check_same(before, manifest, out)
+        write_manifest(out, manifest)
         cores = len(os.sched_getaffinity(0))
         # Fast on a CPU, each core encodes a batch of its own: threads that share one wait for each other at every layer.
         encoders = cores if fast and tokenizer.device.type == "cpu" else 1
         if encoders > 1:
             torch.set_num_threads(1)
-        encode = _fast(tokenizer, plan) if fast else tokenizer.encode_pixels
+        encode = _fast(tokenizer, plan, manifest.arithmetic) if fast else tokenizer.encode_pixels
         console.print(f"{tokenizer!r} on {tokenizer.device}", markup=False)
         with _progress() as progress:
             bar = progress.add_task("", total=len(plan.shards), pictures=0, failures=0)
@@ -110,10 +121,11 @@ def tokenize_images(
                 report=report,
             )
         manifest = write_manifest(out, manifest)
-        _summary(totals, plan, manifest, out)
-        if preview and write_preview(out / "preview.png", plan, tokenizer, preview):
-            console.print(f"preview     {out / 'preview.png'}", markup=False)
-        if totals.failures and not totals.pictures:
+        for line in summary_lines(totals, plan, manifest, out):
+            console.print(line, markup=False, soft_wrap=True)
+        if preview and write_preview(out / PREVIEW_FILE, plan, tokenizer, encode, preview):
+            console.print(f"preview     {out / PREVIEW_FILE}", markup=False)
+        if totals.damaged or (totals.failures and not totals.pictures):
             raise typer.Exit(WORK_FAILED)
 
 
@@ -133,38 +145,38 @@ def _tokenizer(model: str, size: str | None, device: str | None) -> Tokenizer:
     return tokenizer.with_preprocessing(tokenizer.config.preprocessing.model_copy(update={"size": pixels}))
 
 
-def new_manifest(tokenizer: Tokenizer, fast: bool) -> Manifest:
-    """Return the manifest of a folder that this tokenizer is about to fill."""
-    return Manifest(
-        fingerprint=tokenizer.fingerprint,
-        arithmetic="fast" if fast else "float32",
-        vocab_size=tokenizer.vocab_size,
-        num_codebooks=tokenizer.num_codebooks,
-        downsample=tokenizer.downsample,
-        dtype=token_dtype(tokenizer.vocab_size).name,
-        preprocessing=tokenizer.config.preprocessing,
-    )
+def _outputs(plan: Plan, out: Path, preview: bool) -> list[Path]:
+    names = [MANIFEST_FILE, *(f"{shard.name}{ending}" for shard in plan.shards for ending in (".tar", ".json"))]
+    return [out / name for name in [*names, *([PREVIEW_FILE] if preview else [])]]
 
 
-def _prepare(out: Path, manifest: Manifest, overwrite: bool) -> None:
-    if overwrite:
-        remove_shards(out)
-    before = read_manifest(out)
+def _arithmetic(fast: bool, tokenizer: Tokenizer, plan: Plan, before: Manifest | None) -> str:
+    if not fast:
+        return EXACT_ARITHMETIC
+    # A folder goes on as it was begun: compiled code rounds differently, and one folder holds tokens of one kind.
+    if before is not None and before.arithmetic != EXACT_ARITHMETIC:
+        return fast_arithmetic(tokenizer.device, before.arithmetic.endswith(COMPILED))
+    return fast_arithmetic(tokenizer.device, plan.estimated_pictures >= COMPILING_PAYS)
+
+
+def _check_same(before: Manifest | None, manifest: Manifest, out: Path) -> None:
     if before is not None and (before.fingerprint, before.arithmetic) != (manifest.fingerprint, manifest.arithmetic):
         raise ValueError(
             f"{out} holds tokens of {before.fingerprint[:12]} in {before.arithmetic} arithmetic, not of "
             f"{manifest.fingerprint[:12]} in {manifest.arithmetic}: use another --out folder, or --overwrite."
         )
-    write_manifest(out, manifest)
 
 
-def _fast(tokenizer: Tokenizer, plan: Plan) -> Encode:
-    encode = fast_encode(tokenizer.model, tokenizer.device, plan.estimated_pictures >= COMPILING_PAYS)
+def _fast(tokenizer: Tokenizer, plan: Plan, arithmetic: str) -> Encode:
+    encode = fast_encode(tokenizer.model, tokenizer.device, arithmetic.endswith(COMPILED))
     pictures = first_pictures(plan, tokenizer.config.preprocessing, tokenizer.downsample, COMPARED_PICTURES)
-    pixels = [to_pixels(torch.from_numpy(picture.pixels.copy()).unsqueeze(0)) for picture in pictures]
+    pixels = [stack_pixels([picture.pixels]) for picture in pictures]
     if pixels:
         share = agreement(tokenizer.encode_pixels, encode, pixels)
-        console.print(f"--fast: {share:.2%} of the tokens of {len(pixels)} pictures are those of float32")
+        console.print(
+            f"--fast: {share:.2%} of the tokens of {counted(len(pixels), 'picture')} are those of float32",
+            soft_wrap=True,
+        )
     return encode
 
 
@@ -178,28 +190,3 @@ def _progress() -> Progress:
         console=Console(stderr=True),
         transient=True,
     )
-
-
-def _summary(totals: Totals, plan: Plan, manifest: Manifest, out: Path) -> None:
-    speed = totals.pictures / totals.seconds
-    lines = [
-        f"shards      {totals.shards} written, {totals.shards_done_before} done before",
-        f"pictures    {totals.pictures} tokenized, {len(totals.failures)} failed, {speed:.1f} pictures a second",
-    ]
-    if plan.passed_over:
-        lines.append(f"other files {plan.passed_over} passed over, their endings are not those of pictures")
-    for number, usage in enumerate(codebook_usage(totals.counts) if totals.pictures else []):
-        which = f" {number}" if len(totals.counts) > 1 else ""
-        lines.append(
-            f"codebook{which}    usage {usage.usage:.1%}, perplexity {usage.perplexity:,.0f} of {manifest.vocab_size:,} codes "
-            f"over {int(totals.counts[number].sum()):,} tokens"
-        )
-    lines.append(
-        f"in {out}: {manifest.pictures} pictures in {manifest.shards} shards, {manifest.failures} failures listed"
-    )
-    for line in lines:
-        console.print(line, markup=False, soft_wrap=True)
-    for failure in totals.failures[:SHOWN_FAILURES]:
-        console.print(f"  failed: {failure.source}: {failure.reason}", markup=False, soft_wrap=True)
-    if len(totals.failures) > SHOWN_FAILURES:
-        console.print(f"  ... and {len(totals.failures) - SHOWN_FAILURES} more, see the .json beside each shard")

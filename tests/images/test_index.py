@@ -1,9 +1,11 @@
+import os
 import tarfile
 
 import pytest
 
 from samples import noise_image, picture_bytes
-from vistok.images.index import index_pictures, shard_entries
+from vistok.images.index import folder_files, index_pictures, shard_entries
+from vistok.images.opening import PictureError
 
 PNG = picture_bytes(noise_image(8, 8), "PNG")
 
@@ -33,6 +35,50 @@ def test_folders_are_walked_in_order_of_name(tmp_path):
     assert names == ["sub/a.png", "sub/deep/b.webp", "z.JPG"]
 
 
+def test_links_are_followed_and_never_round_in_circles(tmp_path):
+    (tmp_path / "w" / "real").mkdir(parents=True)
+    (tmp_path / "far").mkdir()
+    for name in ("w/real/a.png", "far/b.png"):
+        (tmp_path / name).write_bytes(PNG)
+    (tmp_path / "w" / "linked").symlink_to(tmp_path / "far")
+    (tmp_path / "w" / "real" / "up").symlink_to(tmp_path / "w")
+    (tmp_path / "far" / "back").symlink_to(tmp_path / "w" / "real")
+    assert folder_files(str(tmp_path / "w")) == ["linked/b.png", "linked/back/a.png", "real/a.png"]
+
+
+def test_links_to_nowhere_are_found_and_say_so_when_read(tmp_path):
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nothing")
+    (tmp_path / "round.png").symlink_to(tmp_path / "round.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    gone, circle = index_pictures(str(tmp_path))
+    assert gone.name.endswith("gone.png") and circle.name.endswith("round.png")
+    with pytest.raises(PictureError, match=r"the file cannot be read \(No such file or directory\)"):
+        gone.read()
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "closed").mkdir()
+    opened = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", path)
+        return opened(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # root may read every folder
+    with pytest.raises(
+        ValueError, match=r"closed cannot be read \(Permission denied\): allow it, or leave the folder out"
+    ):
+        index_pictures(str(tmp_path))
+
+
+def test_a_shard_that_cannot_be_read_is_one_sentence(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"gone.tar cannot be read \(No such file or directory\): repair or leave it out"
+    ):
+        shard_entries(str(tmp_path / "gone.tar"))
+
+
 def test_brace_ranges(shard):
     shard.rename(shard.with_name("s-0.tar"))
     (shard.with_name("s-1.tar")).write_bytes(shard.with_name("s-0.tar").read_bytes())
@@ -40,7 +86,9 @@ def test_brace_ranges(shard):
 
 
 def test_errors_name_the_path(tmp_path, shard):
-    with pytest.raises(ValueError, match=r"nowhere does not exist: give a folder"):
+    with pytest.raises(
+        ValueError, match=r"nowhere does not exist: give picture files, folders, .tar shards or a .txt list"
+    ):
         index_pictures(str(tmp_path / "nowhere"))
     empty = tmp_path / "empty"
     empty.mkdir()

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from samples import noise_image, picture_bytes
-from vistok.images.opening import MAX_PIXELS, PictureError, open_picture
+from vistok.images.opening import MAX_PIXELS, PictureError, ignore_oddities, open_picture
 
 
 def colour_of(content):
@@ -46,6 +46,27 @@ def test_sixteen_bits_are_scaled_not_clipped(value, grey):
     assert colour_of(picture_bytes(image, "TIFF")) == [grey] * 3
 
 
+def grey(*values):
+    return picture_bytes(Image.fromarray(np.tile(np.asarray(values), (2, 1))), "TIFF")
+
+
+def test_floats_are_of_1_or_of_255():
+    def levels(*values):
+        return np.asarray(open_picture(grey(*np.float32(values))))[0, :, 0].tolist()
+
+    assert levels(0, 0.25, 0.5, 1) == [0, 64, 128, 255]
+    assert levels(0, 1, 1.5, 254.6, 300, -3) == [0, 1, 2, 255, 255, 0]
+    assert levels(np.nan, 0.5) == [0, 128]
+
+
+def test_oddities_are_silent_once_they_are_ignored():
+    odd = picture_bytes(Image.new("L", (10_000, 9_000)), "PNG")  # more than Pillow takes without a warning
+    with pytest.warns(Image.DecompressionBombWarning):
+        assert open_picture(odd).size == (10_000, 9_000)
+    ignore_oddities()
+    assert open_picture(odd).size == (10_000, 9_000)
+
+
 def test_transparency_is_blended_onto_white():
     clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
     for image in (clear, clear.convert("LA"), clear.quantize()):
@@ -79,10 +100,10 @@ def test_one_pixel_wide(size):
     assert open_picture(picture_bytes(noise_image(*size), "PNG")).size == size
 
 
-def bomb():
+def bomb(side=40_000):
     """A PNG of a few bytes that claims 40,000 x 40,000 pixels."""
     content = bytearray(picture_bytes(Image.new("1", (1, 1)), "PNG"))
-    content[16:24] = (40_000).to_bytes(4, "big") * 2
+    content[16:24] = side.to_bytes(4, "big") * 2
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
     return bytes(content)
 
@@ -99,12 +120,16 @@ PNG = picture_bytes(noise_image(64, 64), "PNG")
         (JPEG[: len(JPEG) // 2], "broken picture: "),
         (PNG[: len(PNG) // 2], "broken picture: "),
         (JPEG[:10], "broken picture: |not a picture of a known format"),
-        (bomb(), f"more than {MAX_PIXELS} pixels"),
+        (bomb(), f"1600000000 is more than {MAX_PIXELS} pixels"),
+        (bomb(12_000), f"12000 x 12000 is more than {MAX_PIXELS} pixels"),
+        (grey(np.int32(65_536)), "grey values from 65536 to 65536, where 0 to 65535 can be read"),
+        (grey(np.int32(-1)), "grey values from -1 to -1"),
         (b"<svg></svg>", "not a picture of a known format"),
     ],
-    ids=["empty", "text", "half a jpeg", "half a png", "jpeg header", "bomb", "svg"],
+    ids=["empty", "text", "half a jpeg", "half a png", "jpeg header", "bomb", "large", "32 bits", "negative", "svg"],
 )
 def test_what_cannot_be_used_has_a_reason(content, reason):
+    ignore_oddities()
     with pytest.raises(PictureError, match=reason):
         open_picture(content)
 

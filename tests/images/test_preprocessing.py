@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from samples import noise_image
-from vistok.images.preprocessing import preprocess, to_images, to_pixels
+from vistok.images.preprocessing import FILTERS, preprocess, resize_short_side, stack_pixels, to_images, to_pixels
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 
 
@@ -48,3 +48,42 @@ def test_bytes_to_pixels_and_back_is_the_identity():
     pixels = to_pixels(every)
     assert pixels.min() == -1 and pixels.max() == 1
     assert np.array_equal(np.asarray(to_images(pixels)[0]), every[0].numpy())
+
+
+def test_stacked_pixels_are_those_of_the_bytes():
+    pictures = [np.asarray(noise_image(24, 16, seed)) for seed in range(3)]
+    stacked = stack_pixels(pictures)
+    assert torch.equal(stacked, to_pixels(torch.from_numpy(np.stack(pictures))))
+    assert stacked.is_contiguous(memory_format=torch.channels_last)
+    every = np.arange(256, dtype=np.uint8).reshape(1, 256, 1).repeat(3, axis=2)
+    assert torch.equal(stack_pixels([every]), to_pixels(torch.from_numpy(every)[None]))
+
+
+@pytest.mark.parametrize("resampling", sorted(FILTERS))
+def test_ordinary_pictures_are_resized_whole_and_then_cropped(resampling):
+    generator = np.random.default_rng(0)
+    for _ in range(25):
+        size = int(generator.integers(8, 70))
+        short = int(generator.integers(1, 40))
+        sides = [short, int(generator.integers(short, 32 * short + 1))]
+        image = noise_image(*generator.permutation(sides))
+        width, height = (max(size, round(extent * size / short)) for extent in image.size)
+        left, top = (width - size) // 2, (height - size) // 2
+        whole = image if short == size else image.resize((width, height), FILTERS[resampling])
+        expected = np.asarray(whole)[top : top + size, left : left + size]
+        assert np.array_equal(preprocess(image, PreprocessingConfig(size=size, resampling=resampling), 8), expected)
+
+
+@pytest.mark.parametrize("sides", [(3, 700), (3, 701), (700, 5)])
+def test_very_long_pictures_keep_their_centre(sides):
+    smooth = Image.linear_gradient("L").resize(sides).convert("RGB")
+    got = preprocess(smooth, PreprocessingConfig(size=64), 8)
+    width, height = (round(extent * 64 / min(sides)) for extent in sides)
+    whole = np.asarray(smooth.resize((width, height), Image.Resampling.BICUBIC))
+    top, left = (height - 64) // 2, (width - 64) // 2
+    assert np.abs(got.astype(int) - whole[top : top + 64, left : left + 64]).max() <= 1
+
+
+def test_a_line_of_any_length_is_resized_in_little_memory():
+    assert resize_short_side(noise_image(1, 60_000), 256, "bicubic").size == (256, 256 * 32)
+    assert resize_short_side(noise_image(60_001, 1), 256, "bicubic").size == (256 * 33, 256)

@@ -5,25 +5,49 @@ import math
 
 import numpy as np
 import pytest
+import timm
+import torch
 from PIL import Image
-from typer.testing import CliRunner
+from safetensors.torch import save_file
 
 import vistok
 from samples import PHOTOS
-from vistok.inference.commands.evaluate_tokenizer import app
 from vistok.inference.evaluation import evaluate
-from vistok.inference.pipeline import first_pictures
+from vistok.inference.judges import gather_judges
 from vistok.inference.plan import plan_shards
+from vistok.inference.reading import first_pictures
+
+CPU = torch.device("cpu")
+TINY = "test_resnet.r160_in1k"
 
 
-def call(*arguments, code=0):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output + result.stderr
-    return result.output + result.stderr
+def refuse(problem):
+    def build(*arguments):
+        raise ValueError(problem)
+
+    return build
 
 
-def test_figures_are_those_of_the_pictures_and_tokens_of_the_api(tokenizer_folder, tmp_path):
-    said = call(tokenizer_folder, PHOTOS, "--out", tmp_path)
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    """Stand for a machine without the network, whose real attempts would take long and depend on the cache."""
+    monkeypatch.setattr(
+        "vistok.inference.judges.build_perceptual",
+        refuse("The weights of torchvision's vgg16 cannot be had (offline: no): give the path as perceptual.weights."),
+    )
+    monkeypatch.setattr(
+        "vistok.inference.judges.load_inception",
+        refuse("The Inception weights cannot be had: give --inception-weights."),
+    )
+
+
+@pytest.fixture
+def call(evaluate_command):
+    return evaluate_command
+
+
+def test_figures_are_those_of_the_pictures_and_tokens_of_the_api(call, tokenizer_folder, tmp_path):
+    said = call(PHOTOS, "--out", tmp_path)
     got = json.loads((tmp_path / "metrics.json").read_text())
     tokenizer = vistok.load(tokenizer_folder)
     plan = plan_shards([str(PHOTOS)], 100)
@@ -45,18 +69,109 @@ def test_figures_are_those_of_the_pictures_and_tokens_of_the_api(tokenizer_folde
     assert "PSNR" in said and f"{got['psnr']:.2f} dB" in said and "6 pictures" in said
 
 
-def test_pictures_that_cannot_be_read_are_listed(tokenizer_folder, tmp_path):
+def test_pictures_that_cannot_be_read_are_listed(call, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"")
-    said = call(tokenizer_folder, PHOTOS / "coffee.jpg", tmp_path / "broken.png", "--out", tmp_path / "out")
-    assert "failed: broken.png: the file is empty" in said and "1 pictures" in said
+    said = call(PHOTOS / "coffee.jpg", tmp_path / "broken.png", "--out", tmp_path / "out")
+    assert "failed: broken.png: the file is empty" in said and "1 picture" in said and "1 pictures" not in said
     failures = json.loads((tmp_path / "out" / "metrics.json").read_text())["failures"]
     assert failures == [{"key": "broken", "source": "broken.png", "reason": "the file is empty"}]
 
 
-def test_no_picture_at_all_is_a_wrong_call(tokenizer_folder, tmp_path):
+def test_no_picture_at_all_is_a_wrong_call(call, tokenizer_folder, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"")
-    said = call(tokenizer_folder, tmp_path / "broken.png", "--out", tmp_path / "out", code=2)
+    said = call(tmp_path / "broken.png", "--out", tmp_path / "out", code=2)
     assert "evaluate-tokenizer: There is no picture to evaluate on: give pictures that can be read." in said
     assert not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match="no picture to evaluate on"):
         evaluate(vistok.load(tokenizer_folder), [])
+
+
+def test_the_page_holds_the_figures_and_what_was_not_measured(call, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"")
+    said = call(PHOTOS, tmp_path / "broken.png", "--out", tmp_path / "out")
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert f"in {tmp_path / 'out' / 'metrics.json'} and {tmp_path / 'out' / 'report.html'}" in said
+    for shown in (
+        f"{metrics['psnr']:.2f} dB",
+        f"{metrics['ssim']:.4f}",
+        f"{metrics['usage']:.1%}",
+        f"{metrics['bits_per_pixel']:.4f}",
+        metrics["fingerprint"],
+        "coffee.jpg",
+        "broken.png was left out: the file is empty.",
+        "lpips was not measured. The weights of torchvision",
+        "rfid was not measured. The Inception weights cannot be had",
+    ):
+        assert shown in page.replace("&#x27;", "'")
+    assert metrics["not_measured"] == {
+        "lpips": "The weights of torchvision's vgg16 cannot be had (offline: no): give the file of torchvision's vgg16 weights "
+        "as --lpips-weights.",
+        "rfid": "The Inception weights cannot be had: give --inception-weights.",
+    }
+    assert "lpips not measured: The weights of" in said and "rfid not measured: The Inception weights" in said
+    assert "lpips" not in metrics and "rfid" not in metrics
+
+
+def test_weights_that_were_asked_for_must_be_had(call, tmp_path):
+    for option in ("--lpips-weights", "--inception-weights"):
+        said = call(PHOTOS, "--out", tmp_path / "out", option, tmp_path / "no.pth", code=2)
+        assert "cannot be had" in said and option in said and "perceptual" not in said
+
+
+@pytest.mark.parametrize(
+    ("problem", "message"),
+    [
+        (
+            "perceptual.weights is x, but its a is missing: give others.",
+            "--lpips-weights is x, but its a is missing: give",
+        ),
+        (
+            "weights is x, but must end in .pth.",
+            "--lpips-weights is x, but must end in .pth: give the file of torchvision",
+        ),
+    ],
+)
+def test_what_is_wrong_with_weights_is_said_in_the_words_of_the_command(monkeypatch, problem, message):
+    monkeypatch.setattr("vistok.inference.judges.build_perceptual", refuse(problem))
+    assert gather_judges([], None, None, CPU).not_measured["lpips"].startswith(message)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("timm") / "tiny.safetensors"
+    model = timm.create_model(TINY, pretrained=False).eval()
+    save_file(model.state_dict(), path)
+    return model, path
+
+
+def test_frechet_distance_of_a_timm_model(call, tokenizer_folder, tmp_path, tiny):
+    model, path = tiny
+    said = call(PHOTOS, "--out", tmp_path, "--frechet", f"{TINY}={path}")
+    got = json.loads((tmp_path / "metrics.json").read_text())[f"frechet/{TINY}"]
+    tokenizer = vistok.load(tokenizer_folder)
+    pictures = first_pictures(plan_shards([str(PHOTOS)], 100), tokenizer.config.preprocessing, 8, 100)
+    bytes_ = [picture.pixels for picture in pictures]
+    decoded = [np.asarray(tokenizer.decode(tokenizer.encode(Image.fromarray(picture)))[0]) for picture in bytes_]
+    config = timm.data.resolve_model_data_config(model)
+    mean, deviation = (np.asarray(config[name]).reshape(3, 1, 1) for name in ("mean", "std"))
+
+    def moments(images):
+        stacked = [(image.transpose(2, 0, 1) / 255 - mean) / deviation for image in images]
+        features = model.forward_features(torch.from_numpy(np.stack(stacked)).float()).mean(dim=(2, 3))
+        values = features.detach().double().numpy()
+        return values.mean(axis=0), np.cov(values, rowvar=False)
+
+    (m, c), (n, d) = moments(bytes_), moments(decoded)
+    # tr (C D)^1/2 is the sum of the roots of the eigenvalues of C D, which has rank 5 at most.
+    roots = np.sqrt(np.clip(np.linalg.eigvals(c @ d).real, 0, None)).sum()
+    assert got == pytest.approx(((m - n) ** 2).sum() + np.trace(c) + np.trace(d) - 2 * roots, rel=1e-3)
+    assert f"Frechet distance, {TINY}" in said and f"{got:.4f}" in said
+
+
+def test_a_judge_that_cannot_judge_leaves_the_others_their_figures(call, tmp_path, tiny):
+    said = call(PHOTOS / "coffee.jpg", "--out", tmp_path, "--frechet", f"{TINY}={tiny[1]}")
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert "give 2 pictures at least" in metrics["not_measured"][f"frechet/{TINY}"]
+    assert f"frechet/{TINY} not measured: The covariance of 1 pictures is not known" in said and metrics["psnr"] > 0

@@ -49,6 +49,26 @@ def test_initialised_codes_are_the_centres(name):
     assert torch.allclose(quantizer.codes(), kmeans(vectors, 16, 5, generator()), atol=1e-4)
 
 
+def test_kmeans_step_is_the_mean_in_float64_whatever_the_order():
+    vectors = torch.randn(500, 3, generator=generator(4)) * 1e3
+    first = kmeans(vectors, 8, 1, generator())
+    start = vectors[torch.randperm(500, generator=generator())[:8]]
+    numbers = (vectors.double().unsqueeze(1) - start.double()).square().sum(dim=2).argmin(dim=1)
+    expected = torch.stack([vectors.double()[numbers == code].mean(dim=0) for code in range(8)])
+    assert torch.equal(first, expected.float())
+    assert torch.equal(first, kmeans(vectors, 8, 1, generator()))
+
+
+def test_initialised_moving_average_stays_when_latents_are_its_codes():
+    quantizer = build_quantizer({"name": "ema", "dim": 4, "codebook_size": 16, "decay": 0.8})
+    initialise_codes(quantizer.codebook, torch.randn(300, 4, generator=generator(2)) + 3, 5, generator())
+    placed = quantizer.codes().clone()
+    assert torch.allclose(quantizer.codebook.sums, placed * quantizer.codebook.counts.unsqueeze(1))
+    for latents in (placed, placed[:4], placed[4:5]):
+        quantizer(latents.T[None, :, :, None].requires_grad_())
+        assert torch.allclose(quantizer.codes(), placed, rtol=1e-3)
+
+
 @pytest.mark.parametrize("name", ["vq", "ema", "simvq"])
 def test_dead_codes_and_only_they_become_vectors(name):
     torch.manual_seed(0)

@@ -43,6 +43,33 @@ def test_is_zero_for_equal_points_and_finite_in_degenerate_places(loss):
     assert value.isfinite() and flat.grad.isfinite().all()
 
 
+DEGENERATE = {
+    "fewer than channels": lambda: torch.randn(16, 64),
+    "doubled channels": lambda: torch.randn(100, 8).repeat(1, 2) * 20,
+    "rank 2": lambda: torch.randn(200, 2) @ torch.randn(2, 64) * 30,
+    "tiny": lambda: torch.randn(100, 8) * 1e-6,
+    "huge": lambda: torch.randn(100, 8) * 1e6,
+}
+
+
+@pytest.mark.parametrize("make", DEGENERATE.values(), ids=DEGENERATE)
+@pytest.mark.parametrize("both", [True, False])
+def test_wasserstein_of_covariances_of_any_rank(make, both):
+    x = make()
+    y = (make() if both else torch.randn_like(x) * x.std()).requires_grad_()
+    found = wasserstein(x, y)
+    (gradient,) = torch.autograd.grad(found, y)
+    # The optimal transport of a Gaussian keeps its scale: no gradient is out of proportion.
+    assert gradient.isfinite().all()
+    assert gradient.norm() < 10 * (x.norm() + y.detach().norm()) / len(y)
+    a, b = x.double().numpy(), y.detach().double().numpy()
+    s1, s2 = np.cov(a.T, bias=True), np.cov(b.T, bias=True)
+    # tr (S1^1/2 S2 S1^1/2)^1/2 is the nuclear norm of A B^T / sqrt(n m) for the centred points themselves.
+    cross = np.linalg.norm((a - a.mean(0)) @ (b - b.mean(0)).T, "nuc") / np.sqrt(len(a) * len(b))
+    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(s1) + np.trace(s2) - 2 * cross
+    assert abs(float(found.detach()) - expected) < 1e-3 * (np.trace(s1) + np.trace(s2))
+
+
 @pytest.mark.parametrize(("name", "rate"), [("wasserstein", 8.0), ("mmd", 30.0)])
 def test_descent_brings_the_codes_to_the_latents(name, rate):
     latents = torch.randn(400, 3) * torch.tensor([1.0, 2.0, 0.5]) + 3

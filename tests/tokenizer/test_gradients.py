@@ -1,16 +1,42 @@
 import math
+from typing import get_args
 
 import pytest
 import torch
+from torch.nn import functional
 
 from vistok.tokenizer.quantizers import GRADIENTS
-from vistok.tokenizer.quantizers.gradients import diveq, rotation, straight_through
+from vistok.tokenizer.quantizers.gradients import GradientName, damp_short, diveq, rotation, straight_through
 
 
 def gradient_of(estimator, latent, codes, upstream):
     latent = latent.clone().requires_grad_()
     (estimator(latent, codes) * upstream).sum().backward()
     return latent.grad
+
+
+def test_names_are_those_of_the_table_and_soft():
+    assert set(get_args(GradientName)) == {*GRADIENTS, "soft"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("estimator", GRADIENTS.values(), ids=GRADIENTS)
+def test_every_estimator_keeps_the_type(estimator, dtype):
+    latent, codes = torch.randn(2, 20, 4, dtype=dtype)
+    assert gradient_of(estimator, latent, codes[:4].repeat(5, 1), torch.ones_like(codes)).dtype == dtype
+
+
+def test_normalisation_has_a_bounded_gradient_and_the_same_values():
+    vectors = torch.randn(200, 5) * torch.logspace(-15, 3, 200)[:, None]
+    vectors[0] = 0
+    vectors.requires_grad_()
+    assert torch.equal(damp_short(vectors), vectors)
+    upstream = torch.randn(200, 5)
+    found = torch.autograd.grad((functional.normalize(damp_short(vectors), dim=1) * upstream).sum(), vectors)[0]
+    assert (found.norm(dim=1) <= 1001 * upstream.norm(dim=1)).all() and torch.equal(found[0], torch.zeros(5))
+    plain = torch.autograd.grad((functional.normalize(vectors, dim=1) * upstream).sum(), vectors)[0]
+    ordinary = vectors.norm(dim=1) > 1e-3
+    assert torch.equal(found[ordinary], plain[ordinary]) and 50 < ordinary.sum() < 150
 
 
 NOISY = {"diveq", "nsvq"}

@@ -1,35 +1,97 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
 
-from vistok.tokenizer.quantizers.nearest import as_products, nearest_codes, normalise
+from vistok.tokenizer.quantizers import nearest
+from vistok.tokenizer.quantizers.nearest import nearest_codes, normalise, scores
 
 
-def brute_force(vectors, codes):
-    """Nearest code in float64 numpy, written down from the definition, with the margin to the second."""
-    differences = vectors.double().numpy()[:, None, :] - codes.double().numpy()[None, :, :]
-    squared = np.square(differences).sum(axis=2)
-    ordered = np.sort(squared, axis=1)
-    return squared.argmin(axis=1), ordered[:, 1] - ordered[:, 0], ordered[:, 0]
+def in_float64(vectors, codes, similarity="euclidean"):
+    """Nearest code in float64 numpy, written down from the definition."""
+    codes = codes.double().numpy()
+    if similarity == "dot":
+        return torch.tensor([int((row * codes).sum(axis=1).argmax()) for row in vectors.double().numpy()])
+    return torch.tensor([int(np.square(row - codes).sum(axis=1).argmin()) for row in vectors.double().numpy()])
 
 
-@pytest.mark.parametrize(("dim", "size"), [(1, 2), (3, 50), (8, 1000), (64, 300)])
-@pytest.mark.parametrize("offset", [0.0, 100.0])
-def test_equals_brute_force_where_float32_can_tell(dim, size, offset):
-    generator = torch.Generator().manual_seed(dim)
-    vectors = torch.randn(500, dim, generator=generator) + offset
-    codes = torch.randn(size, dim, generator=generator) + offset
-    expected, margin, _ = brute_force(vectors, codes)
-    found = nearest_codes(vectors, codes).numpy()
-    clear = margin > 1e-4
-    assert clear.mean() > 0.95
-    assert (found[clear] == expected[clear]).all()
+def clumps(spread):
+    middles = torch.randn(32, 1, 256)
+    codes = (middles + spread * torch.randn(32, 32, 256)).flatten(0, 1)
+    return codes[torch.randperm(1024)[:200]] + spread * torch.randn(200, 256), codes
+
+
+def far_apart():
+    side = lambda count: torch.where(torch.rand(count, 1) < 0.5, -1000.0, 1000.0)  # noqa: E731
+    return side(200) + torch.randn(200, 8), side(1024) + torch.randn(1024, 8)
+
+
+def with_an_outlier():
+    return torch.randn(300, 8), torch.cat([torch.randn(500, 8), torch.full((1, 8), 1e4), torch.randn(500, 8)])
+
+
+def repeated():
+    codes = torch.randn(100, 5)
+    return torch.randn(200, 5), torch.cat([codes, codes, codes])
+
+
+def whole_numbers():
+    return torch.randint(-2, 3, (300, 3)).float(), torch.randint(-2, 3, (200, 3)).float()
+
+
+CASES = {
+    "one channel": lambda: (torch.randn(500, 1), torch.randn(2, 1)),
+    "small": lambda: (torch.randn(97, 5), torch.randn(130, 5)),
+    "usual": lambda: (torch.randn(300, 8), torch.randn(5000, 8)),
+    "offset": lambda: (torch.randn(300, 8) + 100, torch.randn(1000, 8) + 100),
+    "wide": lambda: (torch.randn(200, 200), torch.randn(300, 200)),
+    "clumps": lambda: clumps(1e-4),
+    "tight clumps": lambda: clumps(1e-6),
+    "far apart": far_apart,
+    "outlier": with_an_outlier,
+    "repeated": repeated,
+    "whole numbers": whole_numbers,
+    "all the same": lambda: (torch.randn(20, 3), torch.ones(70, 3)),
+    "zeros": lambda: (torch.zeros(20, 3), torch.randn(70, 3)),
+}
+
+
+@pytest.mark.parametrize("similarity", ["euclidean", "dot"])
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_is_the_float64_search_on_any_chunk_and_alone(case, similarity):
+    vectors, codes = case()
+    found = nearest_codes(vectors, codes, similarity)
+    assert torch.equal(found, in_float64(vectors, codes, similarity))
+    for at_once in (999, 30_000):
+        assert torch.equal(nearest_codes(vectors, codes, similarity, at_once=at_once), found)
+    assert torch.equal(torch.cat([nearest_codes(row, codes, similarity) for row in vectors[:30].split(1)]), found[:30])
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 100, 10_000])
 def test_does_not_depend_on_the_chunk(at_once):
-    vectors, codes = torch.randn(97, 5), torch.randn(130, 5)
+    vectors, codes = torch.randn(20, 5), torch.randn(130, 5)
+    codes[70:90] = codes[20:40]
     assert torch.equal(nearest_codes(vectors, codes, at_once=at_once), nearest_codes(vectors, codes))
+
+
+def test_ordinary_rows_are_searched_once(monkeypatch):
+    again = []
+    real = nearest._settle
+    monkeypatch.setattr(nearest, "_settle", lambda *args: again.append(len(args[0])) or real(*args))
+    for dim in (8, 64, 256):
+        nearest_codes(torch.randn(2000, dim), torch.randn(2000, dim))
+    assert sum(again) < 0.01 * 6000
+
+
+def test_nothing_and_not_a_number():
+    codes = torch.randn(50, 3)
+    assert nearest_codes(torch.zeros(0, 3), codes).shape == (0,)
+    vectors = torch.randn(4, 3)
+    expected = nearest_codes(vectors, codes)
+    vectors[2, 1] = torch.nan
+    expected[2] = 0
+    assert all(torch.equal(nearest_codes(vectors, codes, at_once=size), expected) for size in (64, 10**6))
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 1000])
@@ -37,6 +99,30 @@ def test_tie_goes_to_the_lowest_number(at_once):
     code = torch.randn(1, 4)
     codes = torch.cat([torch.full((1, 4), 9.0), code, code, code])
     assert nearest_codes(code.repeat(3, 1), codes, at_once=at_once).tolist() == [1, 1, 1]
+
+
+def precisions():
+    return torch.get_float32_matmul_precision(), torch.backends.cuda.matmul.fp32_precision
+
+
+def test_reduced_matrix_precision_is_put_aside_and_back(monkeypatch):
+    seen = []
+    real = torch.addmm
+    monkeypatch.setattr(torch, "addmm", lambda *args, **more: seen.append(precisions()) or real(*args, **more))
+    before = precisions()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        allowed = precisions()
+        nearest_codes(torch.randn(5, 4), torch.randn(9, 4))
+        assert precisions() == allowed != seen[0]
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cuda.matmul.fp32_precision = "tf32"  # which makes the getter of the other interface raise
+        nearest_codes(torch.randn(5, 4), torch.randn(9, 4))
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cuda.matmul.fp32_precision = before[1]
+    assert seen == [("highest", "ieee")] * 2
 
 
 def test_distances_stay_float32_under_autocast():
@@ -50,7 +136,7 @@ def test_distances_stay_float32_under_autocast():
 
 def test_never_holds_all_distances(monkeypatch):
     largest = 0
-    real = torch.mm
+    real = torch.addmm
 
     def spy(*args, **kwargs):
         nonlocal largest
@@ -58,7 +144,7 @@ def test_never_holds_all_distances(monkeypatch):
         largest = max(largest, result.numel())
         return result
 
-    monkeypatch.setattr(torch, "mm", spy)
+    monkeypatch.setattr(torch, "addmm", spy)
     nearest_codes(torch.randn(300, 4), torch.randn(5000, 4), at_once=10_000)
     assert 0 < largest <= 10_000
 
@@ -70,17 +156,48 @@ def test_cosine_is_nearest_on_the_sphere():
     assert torch.equal(found, (unit(vectors) @ unit(codes).T).argmax(1))
 
 
-@pytest.mark.parametrize(("count", "size", "dim"), [(1, 2, 1), (70, 130, 5), (64, 64, 32), (3, 1000, 40)])
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_scores_are_distances_up_to_a_number_a_row(offset):
+    vectors, codes = torch.randn(50, 6) + offset, torch.randn(40, 6) + offset
+    exact = -(vectors.double().unsqueeze(1) - codes.double()).square().sum(dim=2)
+    found = scores(vectors, codes, "euclidean").double()
+    assert torch.allclose(found - found[:, :1], exact - exact[:, :1], atol=2e-4)
+    assert torch.allclose(scores(vectors, codes, "dot"), vectors @ codes.T)
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "dim"),
+    [(1, 2, 1), (70, 130, 5), (64, 64, 32), (3, 1000, 40), (2, 2100, 16), (5, 70, 128), (5, 70, 130)],
+)
 @pytest.mark.parametrize("similarity", ["euclidean", "dot"])
-def test_the_fused_kernel_finds_the_same_codes(count, size, dim, similarity):
+def test_the_fused_kernel_finds_the_same_codes(count, size, dim, similarity, monkeypatch):
     pytest.importorskip("triton")
     from vistok.tokenizer.quantizers.nearest_triton import greatest_products
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    vectors, codes = torch.randn(count, dim, device=device), torch.randn(size, dim, device=device)
+    vectors, codes = torch.randn(count, dim), torch.randn(size, dim)
     codes[size // 2] = codes[0]  # a tie
-    found = greatest_products(*as_products(vectors, codes, similarity))
-    assert torch.equal(found.cpu(), nearest_codes(vectors.cpu(), codes.cpu(), similarity))
+    table, offsets = codes - 0.5, torch.randn(size)
+    products = vectors.double() @ table.double().T + offsets
+    best, numbers, second = (
+        found.cpu() for found in greatest_products(*(x.to(device) for x in (vectors, table, offsets)))
+    )
+    two = products.topk(2, dim=1).values
+    assert torch.allclose(best.double(), two[:, 0], atol=1e-4) and torch.allclose(second.double(), two[:, 1], atol=1e-4)
+    assert torch.allclose(products.gather(1, numbers.unsqueeze(1)).squeeze(1), two[:, 0], atol=1e-4)
+    expected = nearest_codes(vectors, codes, similarity)
+    if device == "cpu":
+        monkeypatch.setattr(nearest, "_search", lambda *args, at_once: greatest_products(*args))
+    assert torch.equal(nearest_codes(vectors.to(device), codes.to(device), similarity).cpu(), expected)
+
+
+def test_without_triton_there_is_no_kernel(monkeypatch):
+    monkeypatch.setitem(sys.modules, "vistok.tokenizer.quantizers.nearest_triton", None)
+    nearest._kernel.cache_clear()
+    try:
+        assert nearest._kernel() is None
+    finally:
+        nearest._kernel.cache_clear()
 
 
 def test_dot_takes_the_greatest_product():

@@ -4,6 +4,7 @@ import pytest
 import torch
 import vector_quantize_pytorch as vqt
 from einops import rearrange
+from vector_quantize_pytorch.finite_scalar_perturbation import FSP
 from vector_quantize_pytorch.vector_quantize_pytorch import directional_reparam
 
 from vistok.tokenizer.quantizers import build_quantizer
@@ -125,3 +126,76 @@ def test_residual_finds_the_same_codes_and_counts_the_gradient_once():
     leaf = latent.clone().requires_grad_()
     ours.train()(leaf).latent.sum().backward()
     assert torch.equal(leaf.grad, torch.ones_like(leaf))
+
+
+def test_residual_fsq():
+    levels, depth = [5, 3, 7], 3
+    ours = build_quantizer({"name": "residual", "quantizer": {"name": "fsq", "levels": levels}, "depth": depth})
+    theirs = vqt.ResidualFSQ(levels=levels, num_quantizers=depth).eval()
+    # The grids of odd levels agree, the bounds in front of them do not: give each the latent whose point is `point`.
+    count = torch.tensor(levels, dtype=torch.float64)
+    point = torch.rand(2, 400, 3, dtype=torch.float64) * 1.98 - 0.99
+    reach = count / (count - 1)
+    quantized, tokens = theirs((reach * torch.atanh(point / reach)).float())
+    latent = rearrange(torch.atanh(point / (1 - 1e-3)), "b n d -> b d 1 n").float()
+    result = ours.eval()(latent)
+    assert torch.allclose(rearrange(ours.project(latent), "b d 1 n -> b n d").double(), point, atol=1e-6)
+    assert torch.equal(rearrange(result.tokens, "b q 1 n -> b n q"), tokens.long())
+    assert torch.allclose(rearrange(result.latent, "b d 1 n -> b n d"), quantized, atol=1e-6)
+    # Even levels differ: their first level is a symmetric grid, ours the one of the FSQ paper, which contains 0.
+    first = build_quantizer({"name": "residual", "quantizer": {"name": "fsq", "levels": [4]}, "depth": 1})
+    assert 0 in first.lookup(torch.arange(4).reshape(1, 1, 1, 4))
+    assert 0 not in vqt.ResidualFSQ(levels=[4], num_quantizers=1).codebooks
+
+
+@pytest.mark.parametrize("name", ["lfq", "bsq"])
+def test_residual_lfq(name):
+    depth, dim = 4, 5
+    ours = build_quantizer({"name": "residual", "quantizer": {"name": name, "dim": dim}, "depth": depth})
+    theirs = vqt.ResidualLFQ(
+        dim=dim, codebook_size=2**dim, num_quantizers=depth, spherical=name == "bsq", commitment_loss_weight=1.0
+    )
+    latent = torch.randn(2, dim, 6, 6)
+    if name == "bsq":  # they take what is left from the latent before it is normalised
+        latent = latent / latent.norm(dim=1, keepdim=True)
+    leaf = rearrange(latent, "b d y x -> b (y x) d").requires_grad_()
+    quantized, tokens, _ = theirs(leaf)
+    result = ours(latent)
+    assert torch.allclose(rearrange(result.latent, "b d y x -> b (y x) d"), quantized, atol=1e-6)
+    reversed_bits = sum((result.tokens >> bit & 1) << (dim - 1 - bit) for bit in range(dim))
+    assert torch.equal(rearrange(reversed_bits, "b q y x -> b (y x) q"), tokens)
+    # Their gradient counts once a level: every level hands on the whole of it.
+    if name == "lfq":
+        assert torch.allclose(torch.autograd.grad(quantized.sum(), leaf)[0], torch.full_like(leaf, depth))
+    only_commitment = vqt.ResidualLFQ(
+        dim=dim, codebook_size=2**dim, num_quantizers=depth, entropy_loss_weight=0.0, commitment_loss_weight=1.0
+    )
+    if name == "lfq":
+        assert torch.allclose(result.losses["commitment"], only_commitment(leaf)[2].mean(), atol=1e-6)
+
+
+@pytest.mark.parametrize(("squash", "theirs_is"), [("normal", "normal"), ("logistic", "tanh")])
+def test_fsp(squash, theirs_is):
+    levels = [8, 5, 3]
+    ours = build_quantizer({"name": "fsp", "levels": levels, "squash": squash})
+    theirs = FSP(levels, act_name=theirs_is)
+    latent = torch.randn(2, 3, 40, 40) * 2
+    rows = rearrange(latent, "b d y x -> b (y x) d")
+    quantized, tokens, _, _ = theirs.eval()(rows)
+    result = ours.eval()(latent)
+    assert torch.equal(rearrange(result.tokens, "b 1 y x -> b (y x)"), tokens.long())
+    # They divide by the deviation of U(0, 1), so that a code has variance 1; ours lie in (-1, 1) as those of FSQ do, so
+    # that either can follow the other in front of one decoder.
+    deviation = 12**-0.5
+    assert torch.allclose(rearrange(result.latent, "b d y x -> b (y x) d"), 2 * deviation * quantized, atol=1e-5)
+    # In training both add U(-1/2, 1/2) / L to u. They leave it out where it would pass 0 or 1, so that latents in the
+    # outer half of the outermost bins often see no noise though rounding moves them; ours has the same noise everywhere.
+    outer = torch.full((1, 3, 100, 100), 9.0)
+    point = ours.project(outer)
+    noise = ours.train()(outer).latent - point
+    seen = 2 * deviation * theirs.train()(rearrange(outer, "b d y x -> b (y x) d"))[0]
+    missing = (seen - rearrange(point, "b d y x -> b (y x) d")).abs() < 1e-6
+    assert 0.4 < missing.float().mean() < 0.6 and seen.max() <= 1
+    for channel, level in enumerate(levels):
+        assert noise[:, channel].amax() == pytest.approx(1 / level, rel=0.01)
+        assert noise[:, channel].std() == pytest.approx(2 / level * deviation, rel=0.02)

@@ -4,59 +4,15 @@ import copy
 
 import pytest
 import torch
+from quantizer_table import BINARY, EVERY, SIZE, TABLES, latent_for, name_of
 
-from vistok.tokenizer.quantizers import GRADIENTS, QUANTIZERS, build_quantizer
-
-SIZE = {"dim": 6, "codebook_size": 48}
-TABLES = [
-    {"name": name, **SIZE, "similarity": similarity}
-    for name in ("vq", "ema", "simvq")
-    for similarity in ("euclidean", "cosine")
-]
-TABLES += [{"name": "vq", **SIZE, "gradient": gradient} for gradient in GRADIENTS]
-TABLES += [
-    {"name": "simvq", **SIZE, "projection": "diagonal", "bias": False},
-    {"name": "simvq", **SIZE, "projection": "mlp", "trained_basis": True},
-    {"name": "fvq", **SIZE, "patch": 8, "width": 16},
-    {"name": "vq", **SIZE, "distribution": "wasserstein"},
-    {"name": "vq", **SIZE, "distribution": "mmd", "region": True},
-    {"name": "vq", **SIZE, "soft": {"k": 2, "form": "sigmoid", "temperature": 0.5}},
-]
-DOT = [{"name": "ibq", **SIZE}, {"name": "vq", **SIZE, "similarity": "dot"}]
-SCALAR = [{"name": "fsq", "levels": levels} for levels in ([2], [3, 4, 5], [8, 8, 8, 5, 5, 5], [16] * 4)]
-SCALAR += [{"name": "fsq", "levels": [8, 5, 5], "bound": "outer"}]
-SCALAR += [{"name": "fsp", "levels": [8, 5, 5], "squash": squash} for squash in ("normal", "logistic")]
-BINARY = [{"name": "lfq", "dim": 12}, {"name": "bsq", "dim": 12}]
-COMPOSED = [
-    {"name": "residual", "quantizer": {"name": "vq", **SIZE}, "depth": 3},
-    {"name": "residual", "quantizer": {"name": "ema", **SIZE}, "depth": 3, "shared": True, "gradient": "rotation"},
-    {"name": "residual", "quantizer": {"name": "fsq", "levels": [5, 5]}, "depth": 2},
-    {"name": "residual", "quantizer": {"name": "simvq", **SIZE}, "depth": 4, "dropout": 1.0},
-    {"name": "grouped", "quantizer": {"name": "simvq", **SIZE, "gradient": "rotation"}, "groups": 2},
-    {"name": "grouped", "quantizer": {"name": "lfq", "dim": 4}, "groups": 3, "shared": True},
-    {
-        "name": "grouped",
-        "quantizer": {"name": "residual", "quantizer": {"name": "vq", **SIZE}, "depth": 2},
-        "groups": 2,
-    },
-    {"name": "multiscale", "quantizer": {"name": "vq", **SIZE}, "scales": [1, 2, 4]},
-    {"name": "multiscale", "quantizer": {"name": "simvq", **SIZE, "similarity": "cosine"}, "scales": [1, 3, 4]},
-]
-EVERY = TABLES + DOT + SCALAR + BINARY + COMPOSED
-
-
-def name_of(values):
-    return "-".join(name_of(value) if isinstance(value, dict) else str(value) for value in values.values())
+from vistok.tokenizer.quantizers import QUANTIZERS, build_quantizer
 
 
 @pytest.fixture(params=EVERY, ids=name_of)
 def quantizer(request):
     torch.manual_seed(0)
     return build_quantizer(request.param)
-
-
-def latent_for(quantizer, seed=1, batch=3):
-    return torch.randn(batch, quantizer.dim, 4, 4, generator=torch.Generator().manual_seed(seed)) * 2
 
 
 def test_every_entry_of_the_table_is_under_the_contract():
@@ -109,7 +65,7 @@ def test_batch_equals_singles(quantizer):
     assert torch.equal(whole, torch.cat([quantizer(part).tokens for part in latent.split(1)]))
 
 
-@pytest.mark.parametrize("values", TABLES + BINARY, ids=name_of)  # others bound or scale what they get
+@pytest.mark.parametrize("values", TABLES + BINARY, ids=name_of)  # the others bound or scale what they get
 def test_codes_are_fixed_points(values):
     quantizer = build_quantizer(values).eval()
     tokens = torch.arange(min(quantizer.vocab_size, 4096)).reshape(1, 1, 1, -1)
@@ -122,13 +78,21 @@ def test_gradient_reaches_the_latent(quantizer):
     assert latent.grad is not None and latent.grad.isfinite().all() and latent.grad.abs().sum() > 0
 
 
+def same(found, expected):
+    return found.dtype == expected.dtype and torch.equal(found, expected)
+
+
 def test_autocast_changes_nothing(quantizer):
     quantizer.eval()
     latent = latent_for(quantizer)
     plain = quantizer(latent)
+    looked_up, projected = quantizer.lookup(plain.tokens), quantizer.project(latent)
+    seen = [part.latent for part in quantizer.parts(latent)]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         cast = quantizer(latent)
-    assert torch.equal(plain.tokens, cast.tokens) and torch.equal(plain.latent, cast.latent)
+        assert torch.equal(plain.tokens, cast.tokens) and torch.equal(plain.latent, cast.latent)
+        assert same(quantizer.lookup(plain.tokens), looked_up) and same(quantizer.project(latent), projected)
+        assert all(same(part.latent, was) for part, was in zip(quantizer.parts(latent), seen, strict=True))
 
 
 def test_state_survives_saving(quantizer):
@@ -217,6 +181,44 @@ def test_wrong_tokens_are_refused(quantizer):
             {"name": "multiscale", "quantizer": {"name": "vq", **SIZE, "gradient": "rotation"}},
             r"the scales have gradient 'rotation', but the multi-scale quantizer copies",
         ),
+        (
+            {"name": "residual", "depth": 2, "gradient": "diveq", "quantizer": {"name": "vq", **SIZE}},
+            r"gradient is 'diveq', which moves codes through the latent, but those of a residual quantizer are constants",
+        ),
+        (
+            {"name": "residual", "depth": 2, "gradient": "soft", "quantizer": {"name": "vq", **SIZE}},
+            r"gradient is 'soft', which moves codes .* use straight_through, rotation",
+        ),
+        (
+            {"name": "residual", "depth": 2, "gradient": "rotation", "quantizer": {"name": "fsq", "levels": [5]}},
+            r"dim is 1, where a rotation can only turn",
+        ),
+        (
+            {"name": "residual", "depth": 2, "quantizer": {"name": "vq", **SIZE, "similarity": "cosine"}},
+            r"the levels have similarity 'cosine', which does not choose the code that leaves least over: use euclidean",
+        ),
+        (
+            {"name": "residual", "depth": 2, "quantizer": {"name": "vq", **SIZE, "squash": "tanh"}},
+            r"the levels have squash 'tanh', which would bend what is left over at every level: use none",
+        ),
+        *(
+            ({"name": "multiscale", "quantizer": {"name": "vq", **SIZE, key: value}}, rf"the scales have {said}, which")
+            for key, value, said in [
+                ("distribution", "wasserstein", "distribution 'wasserstein'"),
+                ("region", True, "region"),
+                ("entropy_temperature", 0.1, "entropy_temperature"),
+                ("squash", "tanh", "squash 'tanh'"),
+            ]
+        ),
+        (
+            {"name": "vq", "dim": 2, "codebook_size": 4, "soft": {"k": 4}},
+            r"soft.k is 4, but must be below codebook_size, 4",
+        ),
+        (
+            {"name": "vq", "dim": 2, "codebook_size": 4, "gradient": "nsvq", "soft": {}},
+            r"gradient is 'nsvq', which moves the chosen code as soft does",
+        ),
+        ({"name": "lfq", "dim": 20, "entropy_bits": 13}, r"quantizer.entropy_bits is 13, but must be"),
         ({"name": "fsq", "levels": [1]}, r"quantizer.levels.0 is 1, but must be"),
         ({"name": "fsq", "levels": [2**16] * 4}, r"levels make \d+ codes, but a token is an int64"),
     ],

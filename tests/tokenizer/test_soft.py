@@ -37,6 +37,14 @@ def test_weights_are_those_of_the_threshold_that_sums_to_k(form, entries, k, spr
         assert torch.allclose(row, by_bisection(expected, k, form), atol=1e-7)
 
 
+@pytest.mark.parametrize("spread", [0.1, 3.0, 300.0])
+@pytest.mark.parametrize("k", [1, 3, 4999])
+def test_sigmoid_threshold_of_many_scores(spread, k):
+    x = torch.randn(3, 5000, dtype=torch.float64) * spread
+    x[0, 7] = 1e4
+    assert torch.allclose(soft_topk(x, k, "sigmoid").sum(dim=1), torch.tensor(float(k), dtype=torch.float64), atol=1e-8)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_weights_are_monotone_shift_invariant_and_become_hard(form):
     x = torch.randn(50, 12, dtype=torch.float64)

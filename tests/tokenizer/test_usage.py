@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from vistok.tokenizer.usage import codebook_usage, count_tokens, distortion
+from vistok.tokenizer.usage import codebook_usage, count_tokens, distortion, no_counts
 
 
 def test_counts_are_per_codebook_and_add_up():
@@ -42,3 +42,14 @@ def test_more_codes_and_more_tokens_than_16_bits():
     tokens = torch.arange(70_000).reshape(1, 1, 700, 100)
     (usage,) = codebook_usage(count_tokens(tokens, 2**18))
     assert usage.usage == pytest.approx(70_000 / 2**18) and usage.perplexity == pytest.approx(70_000)
+
+
+def test_codes_too_many_to_count_are_refused():
+    message = (
+        r"codebook of 1,099,511,627,776 codes was asked for, but at most 16,777,216 can be counted: take a smaller"
+    )
+    with pytest.raises(ValueError, match=message):
+        count_tokens(torch.zeros(1, 1, 2, 2, dtype=torch.int64), 2**40)
+    with pytest.raises(ValueError, match=message):
+        no_counts(1, 2**40)
+    assert no_counts(2, 5).tolist() == [[0] * 5] * 2

@@ -90,8 +90,46 @@ def test_moving_average_stands_still_outside_training(still):
     assert torch.equal(quantizer.codebook.table, before)
 
 
-def test_two_forwards_before_one_backward():
-    quantizer = build("ema")
-    latent = torch.randn(1, 5, 2, 2, requires_grad=True)
-    (quantizer(latent).latent.sum() + quantizer(latent).latent.sum()).backward()
-    assert torch.equal(latent.grad, torch.full_like(latent, 2.0))
+def test_moving_average_leaves_out_vectors_that_are_not_finite():
+    quantizer, clean = build("ema"), build("ema")
+    latent = torch.randn(2, 5, 4, 4)
+    clean(latent)
+    broken = torch.cat([latent, torch.full((1, 5, 4, 4), torch.nan), torch.full((1, 5, 4, 4), torch.inf)])
+    quantizer(broken)
+    assert torch.equal(quantizer.codebook.table, clean.codebook.table)
+
+
+def test_squash_compares_behind_tanh_and_is_kept_at_export():
+    quantizer = build("vq", squash="tanh")
+    latent = torch.randn(2, 5, 4, 4) * 4
+    point = quantizer.project(latent)
+    assert torch.equal(point, latent.tanh()) and point.abs().max() <= 1
+    nearest = torch.cdist(rearrange(point, "b d y x -> (b y x) d"), quantizer.codebook.table.detach()).argmin(dim=1)
+    result = quantizer(latent)
+    assert torch.equal(result.tokens.flatten(), nearest) and torch.equal(quantizer.lookup(result.tokens), result.latent)
+    config, folded = quantizer.folded()
+    assert config.squash == "tanh" and torch.equal(folded(latent).tokens, result.tokens)
+    leaf = latent.clone().requires_grad_()
+    quantizer(leaf).latent.sum().backward()
+    assert torch.allclose(leaf.grad, 1 - latent.tanh().square(), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["simvq", "fvq"])
+def test_projected_codes_are_the_same_with_and_without_gradients(name):
+    quantizer = build(name) if name == "simvq" else build(name, codebook_size=32, patch=4, width=16)
+    with torch.no_grad():
+        for parameter in quantizer.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+        still = quantizer.eval().codes()
+    assert torch.equal(quantizer.train().codes(), still)
+    assert torch.equal(quantizer.folded()[1].codes(), still)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_bridge_never_holds_the_matrix_of_all_pairs(training):
+    quantizer = build("fvq", codebook_size=8192, patch=4, width=16).train(training)
+    with torch.profiler.profile(profile_memory=True) as profile, torch.set_grad_enabled(training):
+        quantizer.codes()
+        quantizer.folded()
+    matrix = 4 * (8192 // 4) ** 2 * 4  # bytes: four heads
+    assert max(event.cpu_memory_usage for event in profile.events()) < matrix / 16

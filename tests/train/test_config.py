@@ -2,18 +2,28 @@ from pathlib import Path
 
 import pytest
 import yaml
+from accelerate.commands.config.config_args import load_config_from_file
 
+from vistok.tokenizer.model import build_tokenizer
 from vistok.train.config import read_config, write_config
+from vistok.train.optimizer import claim_parameters
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 DEBUG = CONFIGS / "debug.yaml"
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_config_is_valid_and_survives_being_written(path, tmp_path):
     config = read_config(path)
     write_config(config, tmp_path / "resolved.yaml")
     assert read_config(tmp_path / "resolved.yaml") == config
+    model = build_tokenizer(config.model.architecture, config.model.quantizer)
+    assert len(claim_parameters(model, config.optimizer)) == len(list(model.parameters()))
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "launch").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_launch_config_is_one_of_accelerate(path):
+    assert load_config_from_file(str(path)).num_processes > 1
 
 
 def test_overrides_replace_values():

@@ -4,7 +4,8 @@ import torch
 
 from samples import PHOTOS, noise_image
 from vistok.tokenizer.config import parse_config
-from vistok.train.data import BLOCK, DataConfig, Mixture, TrainingCrops, training_batches
+from vistok.train.data import DataConfig, TrainingCrops, training_batches
+from vistok.train.mixture import BLOCK, Mixture
 
 
 @pytest.fixture
@@ -86,10 +87,12 @@ def test_short_sides_resize_before_cropping_and_small_pictures_grow(pictures):
 
 
 def test_errors_are_one_sentence(pictures, tmp_path):
-    with pytest.raises(ValueError, match="data.batch_size is 4, but must be a multiple of the processes times run.micro_batches, 3 x 1"):
+    with pytest.raises(
+        ValueError, match="data.batch_size is 4, but must be a multiple of the processes times run.micro_batches, 3 x 1"
+    ):
         batches(config(pictures), world=3)
     (tmp_path / "0.png").write_bytes(b"broken")
-    with pytest.raises(ValueError, match=r"0.png cannot be trained on \(not a picture of a known format\)"):
+    with pytest.raises(ValueError, match=r"0.png cannot be used \(not a picture of a known format\)"):
         batches(config(pictures))
 
 

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from vistok.tokenizer.model import Reconstruction
-from vistok.train.losses import loss_terms, weigh
+from vistok.tokenizer.quantizers import QUANTIZERS, build_quantizer
+from vistok.train.losses import charbonnier, check_loss_names, loss_terms, quantizer_weights, weigh
 
 
 def output(**losses):
@@ -29,3 +30,42 @@ def test_weights_and_terms_must_match():
         weigh({"l2": torch.tensor(1.0)}, {"l2": 1.0, "comitment": 1.0})
     with pytest.raises(ValueError, match="losses has no term with a weight above 0"):
         weigh({"l2": torch.tensor(1.0)}, {"l2": 0.0})
+
+
+def test_charbonnier_is_absolute_error_with_a_smooth_bottom():
+    pixels, reconstruction = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
+    difference = (pixels - reconstruction).double()
+    expected = ((difference**2 + 1e-6) ** 0.5).mean() - 1e-3
+    assert float(charbonnier(pixels, reconstruction)) == pytest.approx(float(expected), rel=1e-5)
+    assert float(charbonnier(pixels, pixels)) == pytest.approx(0, abs=1e-8)
+    same = pixels.clone().requires_grad_()
+    charbonnier(pixels, same).backward()
+    assert not same.grad.any()
+
+
+@pytest.mark.parametrize("name", QUANTIZERS)
+def test_usual_weights_cover_every_loss_of_every_quantizer(name):
+    inner = {"name": "vq", "dim": 4, "codebook_size": 8}
+    values = {
+        "fsq": {"levels": [5, 5]},
+        "fsp": {"levels": [5, 5]},
+        "lfq": {"dim": 4},
+        "bsq": {"dim": 4},
+        "fvq": {"dim": 4, "codebook_size": 8, "patch": 4},
+        "residual": {"depth": 2, "quantizer": inner},
+        "grouped": {"groups": 2, "quantizer": inner},
+        "multiscale": {"scales": [1, 2], "quantizer": inner},
+    }.get(name, {"dim": 4, "codebook_size": 8})
+    quantizer = build_quantizer({"name": name, **values}).train()
+    weights = quantizer_weights(quantizer, commitment=0.5)
+    assert weights.get("commitment", 0.5) == 0.5
+    check_loss_names({"l2": 1.0, **weights}, quantizer)
+    if weights:
+        with pytest.raises(ValueError, match="has no weight: set losses."):
+            check_loss_names({"l2": 1.0}, quantizer)
+
+
+def test_what_weighs_nothing_needs_no_network():
+    quantizer = build_quantizer({"name": "fsq", "levels": [5, 5]})
+    check_loss_names({"l2": 1.0, "perceptual": 0.0, "adversarial": 0.0}, quantizer)
+    assert float(weigh({"l2": torch.tensor(3.0)}, {"l2": 1.0, "perceptual": 0.0})) == 3.0

@@ -3,21 +3,23 @@
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..config import Config
-from ..shapes import Latent, Tokens
+from ..shapes import Latent, Tokens, Vectors
 
 
 class Quantized(NamedTuple):
     """What a quantizer makes of a latent."""
 
     latent: Latent
-    """`b d y x`: exactly `lookup(tokens)`; its gradient reaches the encoder through the gradient estimator."""
+    """`b d y x`, float32: `lookup(tokens)`; its gradient reaches the encoder through the gradient estimator."""
     tokens: Tokens
-    """`b q y x`, int64."""
+    """`b q y x`, int64, in [0, vocab_size) whatever the latent."""
     losses: dict[str, Tensor]
-    """Named, unweighted scalars in float32; empty outside training mode, and for a quantizer without such losses."""
+    """Named, unweighted scalars in float32, 0 for an empty batch; none outside training mode."""
 
 
 class Part(NamedTuple):
@@ -31,8 +33,10 @@ class Part(NamedTuple):
 class Quantizer(nn.Module, ABC):
     """Map a latent to the nearest of a finite set of codes, and code numbers back to codes.
 
-    The law that one test holds every quantizer to: outside training, `lookup(quantizer(z).tokens)` equals
-    `quantizer(z).latent`, bit for bit; in training too, but for the noise and dropout that a config asks for.
+    The law that one test holds every quantizer to: outside training mode, `lookup(quantizer(z).tokens)` equals
+    `quantizer(z).latent`, bit for bit. In training mode too, but for the noise and the dropout that a config asks for, and
+    with the codes that the forward began with: moving averages move at its end. Everything is float32 inside, whatever the
+    autocast and the type of the weights.
     """
 
     config: Config
@@ -46,11 +50,11 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, latent: Latent) -> Quantized:
-        """Quantize in float32 whatever the autocast; raise ValueError when `latent` does not have `dim` channels."""
+        """Quantize; raise ValueError when `latent` does not have `dim` channels."""
 
     @abstractmethod
-    def lookup(self, tokens: Tokens) -> Latent:
-        """Return the codes of `tokens`; raise ValueError when one is out of range or `q` is not num_codebooks."""
+    def codes_of(self, tokens: Tokens) -> Latent:
+        """Return the codes of tokens that are known to be right; the device is not waited for."""
 
     @abstractmethod
     def project(self, latent: Latent) -> Latent:
@@ -66,7 +70,14 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def folded(self) -> "tuple[Config, Quantizer]":
-        """Return the config and the quantizer to export: the same tokens and codes, nothing that only training needs."""
+        """Return the config and the quantizer to export: the same tokens and codes, nothing that only training needs.
+
+        It is a copy, on the same device, in eval mode.
+        """
+
+    def lookup(self, tokens: Tensor) -> Latent:
+        """Return the codes of tokens of any integer type; raise ValueError when one is out of range or `q` is not right."""
+        return self.codes_of(check_tokens(tokens, self.num_codebooks, self.vocab_size))
 
 
 def check_latent(latent: Tensor, dim: int) -> None:
@@ -78,16 +89,32 @@ def check_latent(latent: Tensor, dim: int) -> None:
         )
 
 
-def check_tokens(tokens: Tensor, num_codebooks: int, vocab_size: int) -> None:
-    """Raise ValueError unless `tokens` is integer `b q y x` in range; this reads the values, so it waits for the device."""
+def as_rows(latent: Latent) -> Vectors:
+    """Return the positions of a latent as rows `n d`."""
+    return rearrange(latent, "b d y x -> (b y x) d")
+
+
+def as_grid(rows: Tensor, like: Latent) -> Tensor:
+    """Return rows `n d` as `b d y x`, on the grid of another latent."""
+    b, _, y, x = like.shape  # all of them, for an empty batch leaves none to be inferred
+    return rearrange(rows, "(b y x) d -> b d y x", b=b, y=y, x=x)
+
+
+def check_tokens(tokens: Tensor, num_codebooks: int, vocab_size: int) -> Tokens:
+    """Return tokens as int64; raise ValueError unless they are integer `b q y x` in range.
+
+    This reads the values, so it waits for the device.
+    """
     if tokens.ndim != 4 or tokens.shape[1] != num_codebooks:
         raise ValueError(
             f"The quantizer got tokens of shape {tuple(tokens.shape)}, but takes b q y x with q = {num_codebooks}."
         )
-    if tokens.is_floating_point():
+    if tokens.dtype == torch.bool or tokens.is_floating_point() or tokens.is_complex():
         raise ValueError(f"The quantizer got tokens of type {tokens.dtype}, but takes integers: use tokens.long().")
+    tokens = tokens.long()
     if tokens.numel() and not (0 <= int(tokens.min()) and int(tokens.max()) < vocab_size):
         raise ValueError(
             f"The quantizer got tokens from {int(tokens.min())} to {int(tokens.max())}, but its codes are 0 to "
             f"{vocab_size - 1}: these tokens come from another tokenizer or carry an offset."
         )
+    return tokens

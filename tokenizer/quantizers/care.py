@@ -1,7 +1,7 @@
 """Care of a codebook: k-means initialisation and the revival of dead codes.
 
 Both are functions of their arguments alone: given the same vectors and a generator in the same state, every process sets the
-same codes. Both go through `Codebook.replace`, which resets the statistics that belong to a code.
+same codes, bit for bit. Both go through `Codebook.replace`, which resets the statistics that belong to a code.
 """
 
 import torch
@@ -15,18 +15,20 @@ from .nearest import nearest_codes
 def kmeans(vectors: Vectors, clusters: int, iterations: int, generator: Generator) -> Codes:
     """Return centres after Lloyd's algorithm from randomly chosen vectors; an empty cluster moves to a random vector.
 
-    `generator` lives on the CPU. Raises ValueError when there are fewer vectors than clusters.
+    `generator` lives on the CPU, where the means are taken too: in float64 and in the order of the vectors, because a CUDA
+    device adds in an order of its own each time. Raises ValueError when there are fewer vectors than clusters.
     """
     if len(vectors) < clusters:
         raise ValueError(f"k-means got {len(vectors)} vectors for {clusters} codes: give at least one vector a code.")
     vectors = vectors.detach().float()
     centres = _sample(vectors, clusters, generator)
+    addends = vectors.cpu().double()
     for _ in range(iterations):
-        numbers = nearest_codes(vectors, centres)
+        numbers = nearest_codes(vectors, centres).cpu()
         counts = torch.bincount(numbers, minlength=clusters)
-        sums = torch.zeros_like(centres).index_add_(0, numbers, vectors)
-        empty = counts == 0
-        centres = sums / counts.clamp_min(1).unsqueeze(1)
+        sums = addends.new_zeros(centres.shape).index_add_(0, numbers, addends)
+        empty = (counts == 0).to(centres.device)
+        centres = (sums / counts.clamp_min(1).unsqueeze(1)).to(centres)
         centres[empty] = _sample(vectors, int(empty.sum()), generator)
     return centres
 

@@ -24,7 +24,9 @@ class Codebook(nn.Module, ABC):
 
     @abstractmethod
     def observe(self, vectors: Vectors, numbers: CodeNumbers) -> None:
-        """Take note of vectors and their nearest codes; called once a training forward, on every rank."""
+        """Take note of vectors and their nearest codes; called on every rank once a training forward that records gradients,
+        whether levels or groups share the codebook or not.
+        """
 
     @abstractmethod
     def row_parameters(self) -> list[nn.Parameter]:
@@ -63,7 +65,9 @@ class MovingAverageCodebook(Codebook):
     """Codes are moving averages of the vectors they are nearest to (appendix A.1 of arXiv 1711.00937).
 
     Buffers: `table` the codes; `counts` moving average of the vectors a code gets in a forward; `sums` moving average
-    of their sum. Counts and sums are added over all ranks before use, so every rank holds the same table.
+    of their sum. Counts and sums are added over all ranks before use, so every rank holds the same table. Vectors that
+    are not finite do not count. An update is made in every training forward: with gradients accumulated over m forwards
+    there are m updates a step, and a decay of d acts as d^m.
     """
 
     learns_from_loss = False
@@ -85,22 +89,27 @@ class MovingAverageCodebook(Codebook):
 
     @torch.no_grad()
     def observe(self, vectors: Vectors, numbers: CodeNumbers) -> None:
-        counts = torch.zeros_like(self.counts).index_add_(0, numbers, torch.ones_like(numbers, dtype=torch.float32))
-        sums = torch.zeros_like(self.sums).index_add_(0, numbers, vectors.float())
+        finite = vectors.isfinite().all(dim=1, keepdim=True)
+        counts = torch.zeros_like(self.counts, dtype=torch.float32).index_add_(0, numbers, finite.squeeze(1).float())
+        sums = torch.zeros_like(self.sums, dtype=torch.float32)
+        sums.index_add_(0, numbers, torch.where(finite, vectors.float(), 0.0))
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(counts)
             distributed.all_reduce(sums)
-        self.counts.lerp_(counts, 1 - self.decay)
-        self.sums.lerp_(sums, 1 - self.decay)
-        total = self.counts.sum()
-        smoothed = (self.counts + SMOOTHING) / (total + len(self.counts) * SMOOTHING) * total
-        self.table.copy_(self.sums / smoothed.unsqueeze(1))
+        counts = self.counts.float().lerp(counts, 1 - self.decay)
+        sums = self.sums.float().lerp(sums, 1 - self.decay)
+        total = counts.sum()
+        smoothed = (counts + SMOOTHING) / (total + len(counts) * SMOOTHING) * total
+        self.counts.copy_(counts)
+        self.sums.copy_(sums)
+        # A fresh table, for the backward pass may still need the one that the losses of this forward saw.
+        self.table = (sums / smoothed.unsqueeze(1)).to(self.table.dtype)
 
     def row_parameters(self) -> list[nn.Parameter]:
         return []
 
     @torch.no_grad()
     def replace(self, numbers: CodeNumbers, vectors: Vectors) -> None:
-        self.table[numbers] = vectors.float()
+        self.table[numbers] = vectors.to(self.table.dtype)
         self.counts[numbers] = self.counts.mean().clamp_min(SMOOTHING)
-        self.sums[numbers] = vectors.float() * self.counts[numbers].unsqueeze(1)
+        self.sums[numbers] = (vectors.float() * self.counts[numbers].float().unsqueeze(1)).to(self.sums.dtype)

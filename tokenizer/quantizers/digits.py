@@ -9,6 +9,20 @@ from torch import Tensor, nn
 from ..shapes import Tokens
 
 
+class Constant(nn.Module):
+    """A float32 value for each channel, `d 1 1`: it moves with its module, and is never rounded to the type of the weights."""
+
+    bits: Tensor
+
+    def __init__(self, values: list[float]):
+        super().__init__()
+        # As integers, which .bfloat16() leaves as they are.
+        self.register_buffer("bits", rearrange(torch.tensor(values).view(torch.int32), "d -> d 1 1"), persistent=False)
+
+    def forward(self) -> Tensor:
+        return self.bits.view(torch.float32)
+
+
 class Digits(nn.Module):
     """Numbers the combinations of `levels`, the first channel being the least significant.
 
@@ -28,6 +42,11 @@ class Digits(nn.Module):
         place = [math.prod(levels[:index]) for index in range(len(levels))]
         self.register_buffer("levels", rearrange(torch.tensor(levels), "d -> d 1 1"), persistent=False)
         self.register_buffer("place", rearrange(torch.tensor(place), "d -> d 1 1"), persistent=False)
+
+    def nearest(self, digits: Tensor) -> Tensor:
+        """Return whole digits `b d y x` for real ones, cut off: into [0, level) whatever the values, 0 for NaN."""
+        highest = self.levels - 1
+        return digits.nan_to_num(nan=0.0).clamp_min(0).minimum(highest.to(digits.dtype)).long()
 
     def pack(self, digits: Tensor) -> Tokens:
         """Return the tokens `b 1 y x` of digits `b d y x`, each in [0, level)."""

@@ -5,7 +5,9 @@ from torch import Tensor
 
 from ..shapes import Codes, Vectors
 
-JITTER = 1e-6
+JITTER = 1e-8
+"""Least variance of a channel, relative to the mean over channels."""
+LEAST = 1e-30
 SAMPLED = 1024
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
@@ -14,12 +16,13 @@ def wasserstein(vectors: Vectors, codes: Codes) -> Tensor:
     """Return the squared 2-Wasserstein distance of the Gaussians with the mean and covariance of each, a scalar.
 
     |m1 - m2|^2 + tr(S1 + S2 - 2 (S1^1/2 S2 S1^1/2)^1/2). The last trace is the nuclear norm of L1^T L2 for the Cholesky
-    factors, whose gradient stays finite where eigenvalues coincide. Blind to everything but mean and covariance.
+    factors, whose gradient stays finite where eigenvalues coincide; float64, and a variance of 1e-8 of the mean one is added
+    to every channel, so that it exists for covariances of any rank. Blind to everything but mean and covariance.
     """
-    mean1, factor1, trace1 = _gaussian(vectors)
-    mean2, factor2, trace2 = _gaussian(codes)
+    mean1, factor1, trace1 = _gaussian(vectors.double())
+    mean2, factor2, trace2 = _gaussian(codes.double())
     overlap = torch.linalg.svdvals(factor1.T @ factor2).sum()
-    return (mean1 - mean2).square().sum() + trace1 + trace2 - 2 * overlap
+    return ((mean1 - mean2).square().sum() + trace1 + trace2 - 2 * overlap).to(codes.dtype)
 
 
 def mmd(vectors: Vectors, codes: Codes) -> Tensor:
@@ -31,7 +34,7 @@ def mmd(vectors: Vectors, codes: Codes) -> Tensor:
     x, y = _sample(vectors), _sample(codes)
     points = torch.cat([x, y])
     squared = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist").square()
-    width = squared.detach().mean().clamp_min(JITTER)
+    width = squared.detach().mean().clamp_min(LEAST)
     kernel = torch.stack([torch.exp(-squared / (2 * factor * width)) for factor in BANDWIDTHS]).mean(dim=0)
     n = len(x)
     return kernel[:n, :n].mean() + kernel[n:, n:].mean() - 2 * kernel[:n, n:].mean()
@@ -43,8 +46,10 @@ DISTRIBUTIONS = {"wasserstein": wasserstein, "mmd": mmd}
 def _gaussian(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     mean = points.mean(dim=0)
     centred = points - mean
-    covariance = centred.T @ centred / len(points) + JITTER * torch.eye(points.shape[1], device=points.device)
-    return mean, torch.linalg.cholesky(covariance), covariance.trace()
+    covariance = centred.T @ centred / len(points)
+    trace = covariance.trace()
+    jitter = (JITTER * trace.detach() / len(covariance)).clamp_min(LEAST)
+    return mean, torch.linalg.cholesky(covariance + jitter * torch.eye(len(covariance)).to(covariance)), trace
 
 
 def _sample(points: Tensor) -> Tensor:

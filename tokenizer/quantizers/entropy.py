@@ -1,15 +1,16 @@
 """Entropies of soft assignments: how sure latents are of their code, and how evenly the codes are used."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, distributed
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from ..shapes import Codes, Vectors
 from .soft import chunks
+
+Part: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class Entropies(NamedTuple):
@@ -24,15 +25,18 @@ class Entropies(NamedTuple):
 def assignment_entropies(
     vectors: Vectors, codes: Codes, scores: Callable[[Tensor, Tensor], Tensor], temperature: float
 ) -> Entropies:
-    """Return the entropies of p = softmax(scores(vectors, codes) / temperature), with gradients, in bounded memory."""
+    """Return the entropies of p = softmax(scores(vectors, codes) / temperature), with gradients to vectors and codes.
+
+    Beside the gradients, memory holds the scores of a few latents and a few vectors of a number a code: p is made chunk by
+    chunk, and again in the backward pass.
+    """
 
     def part(rows: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
         logs = torch.log_softmax(scores(rows, table) / temperature, dim=-1)
-        return -(logs.exp() * logs).sum(), logs.exp().sum(dim=0)
+        p = logs.exp()
+        return -(p * logs).sum(), p.sum(dim=0)
 
-    parts = [checkpoint(part, rows, codes, use_reentrant=False) for rows in chunks(vectors, codes)]
-    sample = torch.stack([entropy for entropy, _ in parts]).sum() / len(vectors)
-    mean = torch.stack([total for _, total in parts]).sum(dim=0) / len(vectors)
+    sample, mean = _MeanOverLatents.apply(vectors, codes, part)
     return Entropies(sample, entropy(mean_over_ranks(mean)))
 
 
@@ -68,6 +72,35 @@ def _joint(on: Tensor) -> Tensor:
     for bit in on.split(1, dim=1):
         joint = torch.cat([joint * (1 - bit), joint * bit], dim=1)
     return joint
+
+
+class _MeanOverLatents(torch.autograd.Function):
+    """Mean over latents of what `part(rows, codes)` returns the sums of: a scalar and a number a code."""
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor, codes: Tensor, part: Part) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(vectors, codes)
+        ctx.part = part
+        scalar, total = vectors.new_zeros(()), vectors.new_zeros(len(codes))
+        for rows in chunks(vectors, codes):
+            of_rows, of_codes = part(rows, codes)
+            scalar += of_rows
+            total += of_codes
+        return scalar / len(vectors), total / len(vectors)
+
+    @staticmethod
+    def backward(ctx: Any, by_scalar: Tensor, by_total: Tensor) -> tuple[Tensor, Tensor, None]:
+        vectors, codes = ctx.saved_tensors
+        upstream = by_scalar / len(vectors), by_total / len(vectors)
+        table = codes.detach().requires_grad_()
+        by_vectors, by_codes = torch.empty_like(vectors), torch.zeros_like(codes)
+        for rows, place in zip(chunks(vectors, codes), chunks(by_vectors, codes), strict=True):
+            leaf = rows.detach().requires_grad_()
+            with torch.enable_grad():
+                of_rows, of_codes = torch.autograd.grad(ctx.part(leaf, table), (leaf, table), upstream)
+            place.copy_(of_rows)
+            by_codes += of_codes
+        return by_vectors, by_codes, None
 
 
 class _SumOverRanks(torch.autograd.Function):

@@ -4,7 +4,7 @@ Most have the form z_q = sg[G] z + sg[q - G z] of https://kexue.fm/archives/1048
 dL/dz = G^T dL/dq. `diveq` and `nsvq` stand apart: their value is q but for noise, and they move the codes too.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch.nn import functional
 from ..shapes import Vectors
 
 TINY_NORM = 1e-6
+SHORT = 1e-3
 NEARLY_OPPOSITE = 1e-4
 DIVEQ_VARIANCE = 1e-3
 
@@ -71,7 +72,7 @@ def dynamic_straight_through(latent: Vectors, codes: Vectors) -> Vectors:
     with torch.no_grad():
         groups, group = torch.unique(codes, dim=0, return_inverse=True)
         distances = (latent - codes).norm(dim=-1)
-        least = torch.full((len(groups),), torch.inf, device=latent.device)
+        least = torch.full((len(groups),), torch.inf, dtype=distances.dtype, device=latent.device)
         least = least.scatter_reduce(0, group, distances, "amin")
         weight = torch.where(distances > 0, least[group] / distances, 1.0).unsqueeze(-1)
     return with_gradient_of(codes, weight * latent)
@@ -111,9 +112,44 @@ GRADIENTS = {
     "nsvq": nsvq,
 }
 
+GradientName = Literal[
+    "straight_through",
+    "rotation",
+    "rotation_no_scale",
+    "rotation_tangent",
+    "reflection",
+    "dynamic_straight_through",
+    "diveq",
+    "nsvq",
+    "soft",
+]
+"""One of GRADIENTS, or soft: the choice of the code itself."""
+
+
+def check_gradient(gradient: GradientName, dim: int) -> None:
+    """Raise ValueError when latents of `dim` channels cannot have a gradient."""
+    if dim == 1 and gradient.startswith(("rotation", "reflection")):
+        raise ValueError(
+            f"gradient is {gradient!r}, but dim is 1, where a rotation can only turn round: use straight_through."
+        )
+
+
+def damp_short(vectors: Tensor, dim: int = -1) -> Tensor:
+    """Return exactly `vectors`, with the gradient of those shorter than 1e-3 damped by their length over 1e-3.
+
+    On the way to the unit sphere a gradient is divided by the length: so it grows a thousandfold at most, and is 0 at 0.
+    """
+    damping = (vectors.detach().norm(dim=dim, keepdim=True) / SHORT).clamp_max(1)
+    return with_gradient_of(vectors, damping * vectors)
+
 
 def with_gradient_of(value: Tensor, carrier: Tensor) -> Tensor:
-    """Return exactly `value` with the gradient of `carrier`, both of one shape."""
+    """Return exactly `value` with the gradient of `carrier`, both of one shape.
+
+    While gradients are recorded, a carrier that is not finite makes the result NaN, so that it does not go unnoticed.
+    """
+    if not torch.is_grad_enabled():
+        return value
     # carrier - carrier.detach() is exactly 0, so the sum is exactly `value`; z + (q - z) would round.
     return value.detach() + (carrier - carrier.detach())
 

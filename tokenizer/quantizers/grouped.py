@@ -9,8 +9,9 @@ from torch import nn
 
 from ..config import Config
 from ..shapes import Latent, Tokens
-from .base import Part, Quantized, Quantizer, check_latent, check_tokens
+from .base import Part, Quantized, Quantizer, check_latent
 from .elementary import ELEMENTARY, ElementaryConfig, parse_by_name
+from .noticing import noticed_once
 from .residual import ResidualConfig
 
 GROUPABLE = {**ELEMENTARY, "residual": ResidualConfig}
@@ -40,8 +41,11 @@ class GroupedConfig(Config):
 class GroupedQuantizer(Quantizer):
     """Quantize each group of channels by itself: product quantization, GSQ and group-wise LFQ, by the quantizer inside.
 
-    Tokens lie group after group along `q`. Losses are the means of the groups'.
+    Tokens lie group after group along `q`. Losses are the means of the groups'. A codebook that groups
+    share moves once a forward.
     """
+
+    config: GroupedConfig
 
     def __init__(self, config: GroupedConfig, quantizers: Sequence[Quantizer]):
         super().__init__()
@@ -53,7 +57,8 @@ class GroupedQuantizer(Quantizer):
 
     def forward(self, latent: Latent) -> Quantized:
         check_latent(latent, self.dim)
-        results = [quantizer(part) for quantizer, part in self._pairs(latent)]
+        with noticed_once(self):
+            results = [quantizer(part) for quantizer, part in self._pairs(latent)]
         return Quantized(
             latent=torch.cat([result.latent for result in results], dim=1),
             tokens=torch.cat([result.tokens for result in results], dim=1),
@@ -62,9 +67,8 @@ class GroupedQuantizer(Quantizer):
             },
         )
 
-    def lookup(self, tokens: Tokens) -> Latent:
-        check_tokens(tokens, self.num_codebooks, self.vocab_size)
-        return torch.cat([quantizer.lookup(part) for quantizer, part in self._pairs(tokens)], dim=1)
+    def codes_of(self, tokens: Tokens) -> Latent:
+        return torch.cat([quantizer.codes_of(part) for quantizer, part in self._pairs(tokens)], dim=1)
 
     def project(self, latent: Latent) -> Latent:
         check_latent(latent, self.dim)

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..config import Config
-from ..shapes import Latent, Tokens, Vectors
-from .base import Part, Quantized, Quantizer, check_latent, check_tokens
+from ..shapes import Latent, Tokens
+from .base import Part, Quantized, Quantizer, check_latent
 from .elementary import parse_by_name
 from .gradients import with_gradient_of
-from .vector import VectorConfig, VectorQuantizer, VQConfig
+from .smoothing import shared_smoothers, smooth
+from .vector import VectorConfig, VectorQuantizer, VQConfig, codes_at
 from .vector_kinds import EMAConfig, FVQConfig, SimVQConfig
 
 SCALABLE: dict[str, type[VQConfig | EMAConfig | SimVQConfig | FVQConfig]] = {
@@ -37,7 +38,7 @@ class MultiscaleConfig(Config):
     scales: Annotated[list[Annotated[int, Field(ge=1)]], Len(1)] = [1, 2, 3, 4, 5, 6, 8, 10, 13, 16]
     """Sides of the grids, rising; the last is that of the latent."""
     smoothers: Annotated[int, Field(ge=1)] = 4
-    """Convolutions that smooth the enlarged codes, each shared by neighbouring scales."""
+    """Convolutions that smooth the enlarged codes, each shared by neighbouring scales as in VAR."""
     smoothing: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of the smoothed codes in the sum; the rest is the enlarged codes as they are."""
 
@@ -54,6 +55,14 @@ class MultiscaleConfig(Config):
                 f"the scales have gradient {quantizer.gradient!r}, but the multi-scale quantizer copies the gradient to the "
                 "latent: use straight_through and no soft assignment."
             )
+        unused = {
+            f"distribution {quantizer.distribution!r}": quantizer.distribution is not None,
+            "region": quantizer.region,
+            "entropy_temperature": quantizer.entropy_temperature is not None,
+            f"squash {quantizer.squash!r}": quantizer.squash != "none",
+        }
+        for name in (name for name, asked in unused.items() if asked):
+            raise ValueError(f"the scales have {name}, which the multi-scale quantizer does not use: remove it.")
         return quantizer
 
     @field_validator("scales")
@@ -72,9 +81,10 @@ class MultiscaleQuantizer(Quantizer):
 
     Tokens are `b 1 1 n`, n the sum of the squared scales (680 for VAR's ten), scale after scale and row after row. Losses,
     means over the scales, compare the sum so far with the latent: `codebook` |sg z - f|^2, `commitment` |z - sg f|^2. The
-    gradient is straight-through from the whole sum.
+    gradient is straight-through from the whole sum. The codebook takes note of all scales together.
     """
 
+    config: MultiscaleConfig
     num_codebooks = 1
 
     def __init__(self, config: MultiscaleConfig, quantizer: VectorQuantizer):
@@ -84,6 +94,7 @@ class MultiscaleQuantizer(Quantizer):
         self.dim = quantizer.dim
         self.vocab_size = quantizer.vocab_size
         count = min(config.smoothers, len(config.scales))
+        self._shared = shared_smoothers(len(config.scales), count)
         self.smoothers = nn.ModuleList(nn.Conv2d(self.dim, self.dim, 3, padding=1) for _ in range(count))
 
     def forward(self, latent: Latent) -> Quantized:
@@ -91,27 +102,26 @@ class MultiscaleQuantizer(Quantizer):
         with torch.autocast(latent.device.type, enabled=False):
             target = latent.float()
             scales = list(self._walk(target))
-            if self.training and torch.is_grad_enabled():
-                vectors = torch.cat([_flat(scale.left) for scale in scales])
-                numbers = torch.cat([scale.tokens.flatten() for scale in scales])
-                self.quantizer.codebook.observe(vectors, numbers)
             losses = self._losses(target, [scale.total for scale in scales]) if self.training else {}
-            total = scales[-1].total
-            quantized = with_gradient_of(total, target) if torch.is_grad_enabled() else total
+            total = with_gradient_of(scales[-1].total, target)
+            if self.training:
+                vectors = torch.cat([self.quantizer.vectors(scale.left) for scale in scales])
+                self.quantizer.notice(vectors, torch.cat([scale.tokens.flatten() for scale in scales]))
         tokens = [rearrange(scale.tokens, "b 1 y x -> b 1 1 (y x)") for scale in scales]
-        return Quantized(quantized, torch.cat(tokens, dim=3), losses)
+        return Quantized(total, torch.cat(tokens, dim=3), losses)
 
-    def lookup(self, tokens: Tensor) -> Latent:
-        check_tokens(tokens, self.num_codebooks, self.vocab_size)
+    def codes_of(self, tokens: Tensor) -> Latent:
         if tokens.shape[2:] != self.token_grid(self.side, self.side):
             raise ValueError(
                 f"The quantizer got tokens of shape {tuple(tokens.shape)}, but takes b 1 1 {self.length}: all scales of a "
                 "picture in one row."
             )
-        total = torch.zeros(len(tokens), self.dim, self.side, self.side, device=tokens.device)
-        for number, part in enumerate(tokens.split([scale**2 for scale in self.config.scales], dim=3)):
-            grid = rearrange(part, "b 1 1 (y x) -> b 1 y x", y=self.config.scales[number])
-            total = total + self._enlarged(grid, number)
+        with torch.autocast(tokens.device.type, enabled=False):
+            codes = self.quantizer.codes()
+            total = codes.new_zeros(len(tokens), self.dim, self.side, self.side)
+            for number, part in enumerate(tokens.split([scale**2 for scale in self.config.scales], dim=3)):
+                grid = rearrange(part, "b 1 1 (y x) -> b 1 y x", y=self.config.scales[number])
+                total = total + self._enlarged(codes_at(grid, codes), number)
         return total
 
     def project(self, latent: Latent) -> Latent:
@@ -121,7 +131,8 @@ class MultiscaleQuantizer(Quantizer):
     @torch.no_grad()
     def parts(self, latent: Latent) -> list[Part]:
         self._check_latent(latent)
-        seen = [rearrange(scale.left, "b d y x -> b d 1 (y x)") for scale in self._walk(latent.float())]
+        with torch.autocast(latent.device.type, enabled=False):
+            seen = [scale.left.flatten(2).unsqueeze(2) for scale in self._walk(latent.float())]
         return [Part(self.quantizer, torch.cat(seen, dim=3))]
 
     def token_grid(self, y: int, x: int) -> tuple[int, int]:
@@ -137,7 +148,7 @@ class MultiscaleQuantizer(Quantizer):
         inner_config, inner = self.quantizer.folded()
         assert isinstance(inner, VectorQuantizer)
         config = self.config.model_copy(update={"quantizer": inner_config})
-        folded = MultiscaleQuantizer(config, inner)
+        folded = MultiscaleQuantizer(config, inner).to(inner.codes().device)
         folded.smoothers.load_state_dict(self.smoothers.state_dict())
         return config, folded.eval()
 
@@ -156,27 +167,27 @@ class MultiscaleQuantizer(Quantizer):
         self.token_grid(*latent.shape[2:])
 
     def _walk(self, target: Latent) -> "Iterator[_Scale]":
+        codes = self.quantizer.codes()
         total = torch.zeros_like(target)
         for number, scale in enumerate(self.config.scales):
             rest = target.detach() - total.detach()
             left = functional.interpolate(rest, size=(scale, scale), mode="area")
-            tokens = self.quantizer.nearest(left)
-            total = total + self._enlarged(tokens, number)
+            tokens = self.quantizer.nearest(left, codes)
+            total = total + self._enlarged(codes_at(tokens, codes), number)
             yield _Scale(left, tokens, total)
 
-    def _enlarged(self, tokens: Tensor, number: int) -> Latent:
-        codes = self.quantizer.lookup(tokens)
+    def _enlarged(self, codes: Tensor, number: int) -> Latent:
         size = (self.side, self.side)
         enlarged = codes if codes.shape[2:] == size else functional.interpolate(codes, size=size, mode="bicubic")
-        last = max(1, len(self.config.scales) - 1)
-        smoother = self.smoothers[round(number / last * (len(self.smoothers) - 1))]
-        return torch.lerp(enlarged, smoother(enlarged), self.config.smoothing)
+        return torch.lerp(enlarged, smooth(self.smoothers[self._shared[number]], enlarged), self.config.smoothing)
 
     def _losses(self, target: Latent, sums: list[Latent]) -> dict[str, Tensor]:
-        distances = [(target - total.detach()).square().mean() for total in sums]
-        losses = {"commitment": torch.stack(distances).mean()}
-        # The smoothers learn from this term too, whatever moves the codes.
-        return losses | {"codebook": torch.stack([(target.detach() - total).square().mean() for total in sums]).mean()}
+        mean = torch.mean if target.numel() else torch.sum
+        return {
+            "commitment": torch.stack([mean((target - total.detach()).square()) for total in sums]).mean(),
+            # The smoothers learn from this term too, whatever moves the codes.
+            "codebook": torch.stack([mean((target.detach() - total).square()) for total in sums]).mean(),
+        }
 
 
 class _Scale(NamedTuple):
@@ -187,7 +198,3 @@ class _Scale(NamedTuple):
     tokens: Tokens
     total: Latent
     """Sum of this scale and those before, at the size of the latent."""
-
-
-def _flat(latent: Latent) -> Vectors:
-    return rearrange(latent, "b d y x -> (b y x) d")

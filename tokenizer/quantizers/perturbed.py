@@ -1,5 +1,6 @@
 """Scalar quantization without rounding in training: noise of the width of a bin stands in for it (FSP)."""
 
+import copy
 import math
 from typing import Annotated, Literal
 
@@ -10,9 +11,10 @@ from torch import Tensor
 
 from ..config import Config
 from ..shapes import Latent, Tokens
-from .base import Part, Quantized, Quantizer, check_latent, check_tokens
+from .base import Part, Quantized, Quantizer, check_latent
 from .digits import Digits
 from .gradients import with_gradient_of
+from .scalar import ScalarRefinement
 
 VARIANCES = {"normal": 1.0, "logistic": math.pi**2 / 12}
 """Variance of the distributions whose functions squash a channel."""
@@ -28,18 +30,29 @@ class FSPConfig(Config):
     squash: Literal["normal", "logistic"] = "normal"
     """Distribution function: that of N(0, 1), or (1 + tanh z) / 2."""
 
-    def build(self) -> "FiniteScalarPerturbation":
-        return FiniteScalarPerturbation(self)
+    @property
+    def dim(self) -> int:
+        """Latent channels."""
+        return len(self.levels)
+
+    def build(self, level: int = 0) -> "FiniteScalarPerturbation | ScalarRefinement":
+        if level == 0:
+            return FiniteScalarPerturbation(self)
+        return ScalarRefinement(self, self.levels, [2 / count for count in self.levels], level, noisy=True)
 
 
 class FiniteScalarPerturbation(Quantizer):
     """Squash each channel by a distribution function u = F(z); a code is the middle of one of L bins, scaled into [-1, 1].
 
-    In training the decoder sees 2 (u + U(-1/2, 1/2) / L) - 1 instead of the code, so nothing is rounded and every gradient
-    is exact (finite scalar perturbation, arXiv 2602.17133); tokens are those of u. The loss `moments` keeps each channel
-    at the mean and variance of F, at which u fills the bins evenly: mean over channels of m^2 + (v - v_F)^2.
+    In training mode, while gradients are recorded, the decoder sees 2 (u + U(-1/2, 1/2) / L) - 1 instead of the code, so
+    nothing is rounded and every gradient is exact (finite scalar perturbation, arXiv 2602.17133); tokens are those of u.
+    The authors' code scales codes to variance 1, and leaves out noise that would pass 0 or 1. Here codes have the range of
+    FSQ, and the outermost bins the same noise as the others: the error there is that of rounding too. The loss `moments`
+    keeps each channel at the mean and variance of F, at which u fills the bins evenly: mean over channels of
+    m^2 + (v - v_F)^2.
     """
 
+    config: FSPConfig
     num_codebooks = 1
 
     def __init__(self, config: FSPConfig):
@@ -54,15 +67,16 @@ class FiniteScalarPerturbation(Quantizer):
         with torch.autocast(latent.device.type, enabled=False):
             filled = self._squash(latent)
             levels = self.digits.levels
-            digits = (filled.detach() * levels).long().clamp(max=levels - 1)
-            tokens = self.digits.pack(digits)
+            digits = self.digits.nearest(filled.detach() * levels)
             if self.training and torch.is_grad_enabled():
                 noise = (torch.rand_like(filled) - 0.5) / levels
-                return Quantized(2 * (filled + noise) - 1, tokens, {"moments": self._moments(latent.float())})
-            return Quantized(with_gradient_of(self._codes(digits), 2 * filled - 1), tokens, {})
+                quantized = 2 * (filled + noise) - 1
+            else:
+                quantized = with_gradient_of(self._codes(digits), 2 * filled - 1)
+            losses = {"moments": self._moments(latent.float())} if self.training else {}
+        return Quantized(quantized, self.digits.pack(digits), losses)
 
-    def lookup(self, tokens: Tokens) -> Latent:
-        check_tokens(tokens, self.num_codebooks, self.vocab_size)
+    def codes_of(self, tokens: Tokens) -> Latent:
         return self._codes(self.digits.unpack(tokens))
 
     def project(self, latent: Latent) -> Latent:
@@ -76,7 +90,7 @@ class FiniteScalarPerturbation(Quantizer):
         return y, x
 
     def folded(self) -> tuple[Config, Quantizer]:
-        return self.config, self
+        return self.config, copy.deepcopy(self).eval()
 
     def _squash(self, latent: Latent) -> Tensor:
         if self.config.squash == "normal":
@@ -87,5 +101,7 @@ class FiniteScalarPerturbation(Quantizer):
         return (2 * digits + 1).float() / self.digits.levels - 1
 
     def _moments(self, latent: Latent) -> Tensor:
+        if not latent.numel():
+            return latent.sum()
         variance, mean = torch.var_mean(latent, dim=(0, 2, 3), correction=0)
         return (mean.square() + (variance - VARIANCES[self.config.squash]).square()).mean()

@@ -42,8 +42,7 @@ class LinearProjection(InvertibleProjection):
         self.linear = nn.Linear(dim, dim, bias=bias)
 
     def forward(self, basis: Codes) -> Codes:
-        bias = None if self.linear.bias is None else self.linear.bias.float()
-        return functional.linear(basis, self.linear.weight.float(), bias)
+        return _linear(self.linear, basis)
 
     def basis_of(self, codes: Codes) -> Codes:
         # In float64, for the matrix may be close to singular.
@@ -77,7 +76,9 @@ class MLPProjection(Projection):
         self.layers = nn.Sequential(nn.Linear(dim, 4 * dim, bias=bias), nn.GELU(), nn.Linear(4 * dim, dim, bias=bias))
 
     def forward(self, basis: Codes) -> Codes:
-        return self.layers(basis)
+        inner, _, outer = self.layers
+        assert isinstance(inner, nn.Linear) and isinstance(outer, nn.Linear)
+        return _linear(outer, functional.gelu(_linear(inner, basis)))
 
 
 class BridgeProjection(Projection):
@@ -91,18 +92,39 @@ class BridgeProjection(Projection):
         super().__init__()
         self.patch = patch
         self.compress = nn.Linear(patch * dim, width)
-        layer = nn.TransformerEncoderLayer(
-            width, BRIDGE_HEADS, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
-        )
-        self.process = nn.TransformerEncoder(layer, BRIDGE_LAYERS, enable_nested_tensor=False)
+        self.process = nn.Sequential(*(BridgeLayer(width) for _ in range(BRIDGE_LAYERS)))
         self.recover = nn.Linear(width, patch * dim)
         nn.init.zeros_(self.recover.weight)
         nn.init.zeros_(self.recover.bias)
 
     def forward(self, basis: Codes) -> Codes:
-        tokens = self.compress(rearrange(basis, "(n patch) d -> 1 n (patch d)", patch=self.patch))
-        change = self.recover(self.process(tokens))
+        tokens = _linear(self.compress, rearrange(basis, "(n patch) d -> 1 n (patch d)", patch=self.patch))
+        change = _linear(self.recover, self.process(tokens))
         return basis + rearrange(change, "1 n (patch d) -> (n patch) d", patch=self.patch)
+
+
+class BridgeLayer(nn.Module):
+    """A pre-norm transformer layer that never holds the matrix of all pairs of tokens, whether gradients are recorded or not.
+
+    `nn.TransformerEncoderLayer` does without them: 4 GB for a codebook of 262,144.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention_in = nn.Linear(width, 3 * width)
+        self.attention_out = nn.Linear(width, width)
+        self.inner_norm = nn.LayerNorm(width)
+        self.inner_in = nn.Linear(width, 4 * width)
+        self.inner_out = nn.Linear(4 * width, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        mixed = _linear(self.attention_in, _norm(self.attention_norm, tokens))
+        query, key, value = rearrange(mixed, "b n (part h d) -> part b h n d", part=3, h=BRIDGE_HEADS)
+        answer = functional.scaled_dot_product_attention(query, key, value)
+        tokens = tokens + _linear(self.attention_out, rearrange(answer, "b h n d -> b n (h d)"))
+        inner = functional.gelu(_linear(self.inner_in, _norm(self.inner_norm, tokens)))
+        return tokens + _linear(self.inner_out, inner)
 
 
 class ProjectedCodebook(Codebook):
@@ -122,7 +144,8 @@ class ProjectedCodebook(Codebook):
         self.can_replace = isinstance(projection, InvertibleProjection)
 
     def codes(self) -> Codes:
-        return self.projection(self.basis.float())
+        with torch.autocast(self.basis.device.type, enabled=False):
+            return self.projection(self.basis.float())
 
     def observe(self, vectors: Vectors, numbers: CodeNumbers) -> None:
         pass
@@ -133,4 +156,13 @@ class ProjectedCodebook(Codebook):
     @torch.no_grad()
     def replace(self, numbers: CodeNumbers, vectors: Vectors) -> None:
         assert isinstance(self.projection, InvertibleProjection), "callers ask can_replace first"
-        self.basis[numbers] = self.projection.basis_of(vectors)
+        self.basis[numbers] = self.projection.basis_of(vectors).to(self.basis.dtype)
+
+
+def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    bias = None if layer.bias is None else layer.bias.float()
+    return functional.linear(x, layer.weight.float(), bias)
+
+
+def _norm(layer: nn.LayerNorm, x: Tensor) -> Tensor:
+    return functional.layer_norm(x, layer.normalized_shape, layer.weight.float(), layer.bias.float(), layer.eps)

@@ -5,16 +5,16 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
-from einops import rearrange
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from ..config import Config
 from ..shapes import Latent, Tokens
-from .base import Part, Quantized, Quantizer, check_latent, check_tokens
+from .base import Part, Quantized, Quantizer, as_grid, as_rows, check_latent
 from .elementary import ElementaryConfig, parse_elementary
-from .gradients import GRADIENTS
-from .vector import VectorConfig
+from .gradients import GRADIENTS, GradientName, check_gradient
+from .noticing import noticed_once
+from .vector import VectorConfig, VectorQuantizer
 
 
 class ResidualConfig(Config):
@@ -27,11 +27,9 @@ class ResidualConfig(Config):
     depth: Annotated[int, Field(ge=1)]
     """Number of levels."""
     shared: bool = False
-    """Whether all levels have the same codebook."""
-    gradient: Literal["straight_through", "rotation", "rotation_no_scale", "rotation_tangent", "reflection"] = (
-        "straight_through"
-    )
-    """What the encoder feels, from the latent to the sum of the codes."""
+    """Whether all levels have the same codebook; scalar and binary levels have none, only their scale differs."""
+    gradient: GradientName = "straight_through"
+    """What the encoder feels, from the latent to the sum of the codes: one of GRADIENTS that keep codes as they are."""
     dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of training forwards that stop after a random number of levels, so that fewer levels decode too."""
 
@@ -50,18 +48,48 @@ class ResidualConfig(Config):
             )
         return quantizer
 
+    @field_validator("quantizer")
+    @classmethod
+    def _refines(cls, quantizer: ElementaryConfig) -> ElementaryConfig:
+        if isinstance(quantizer, VectorConfig) and quantizer.similarity != "euclidean":
+            raise ValueError(
+                f"the levels have similarity {quantizer.similarity!r}, which does not choose the code that leaves least over: "
+                "use euclidean."
+            )
+        if isinstance(quantizer, VectorConfig) and quantizer.squash != "none":
+            raise ValueError(
+                f"the levels have squash {quantizer.squash!r}, which would bend what is left over at every level: use none."
+            )
+        return quantizer
+
+    @model_validator(mode="after")
+    def _gradient_fits(self) -> "ResidualConfig":
+        if self.gradient in ("diveq", "nsvq", "soft"):
+            raise ValueError(
+                f"gradient is {self.gradient!r}, which moves codes through the latent, but those of a residual quantizer are "
+                "constants of a sum: use straight_through, rotation, reflection or dynamic_straight_through."
+            )
+        check_gradient(self.gradient, self.quantizer.dim)
+        return self
+
     def build(self) -> "ResidualQuantizer":
-        levels = [self.quantizer.build() for _ in range(1 if self.shared else self.depth)]
-        return ResidualQuantizer(self, levels)
+        inner = self.quantizer
+        if isinstance(inner, VectorConfig):
+            return ResidualQuantizer(self, [inner.build() for _ in range(1 if self.shared else self.depth)])
+        return ResidualQuantizer(self, [inner.build(level) for level in range(self.depth)])
 
 
 class ResidualQuantizer(Quantizer):
     """Quantize the latent, then what is left, `depth` times; the code is the sum (RVQ, arXiv 2107.03312, 2203.01941).
 
-    The gradient goes from the sum to the latent once, through `gradient`: through every level by itself it would count
-    `depth` times. Losses are the means of the levels'. With dropout, the latent of a training forward is the sum of the
-    first levels only, and the others have no loss; the tokens are those of all levels.
+    What is left is taken from the latent as the first level compares it (bounded by FSQ, on the sphere of BSQ). Level i of
+    a binary or scalar quantizer is L^-i as coarse, L = 2 for binary ones. The gradient goes from the sum to the latent once,
+    through `gradient`: through every level by itself it would count `depth` times. Losses are the means over the levels
+    that have them. With dropout, the latent of a training forward is the sum of the first levels only, and the others have
+    no loss; the tokens are those of all levels. A codebook that levels share moves once a forward.
     """
+
+    config: ResidualConfig
 
     def __init__(self, config: ResidualConfig, levels: Sequence[Quantizer]):
         super().__init__()
@@ -72,44 +100,37 @@ class ResidualQuantizer(Quantizer):
         self.num_codebooks = config.depth
 
     def forward(self, latent: Latent) -> Quantized:
-        check_latent(latent, self.dim)
         kept = self._kept_levels()
-        residual = latent.float()
-        tokens: list[Tensor] = []
-        codes: list[Tensor] = []
-        losses: dict[str, list[Tensor]] = {}
-        for level in self._levels():
-            quantized = level(residual)
-            tokens.append(quantized.tokens)
-            codes.append(quantized.latent.detach())
-            residual = residual - codes[-1]
-            for name, loss in quantized.losses.items():
-                losses.setdefault(name, []).append(loss)
-        total = _sum(codes[:kept])
+        point = self.project(latent)
+        left, level_input = point, latent
+        codes: list[Latent] = []
+        results: list[Quantized] = []
+        with noticed_once(self):
+            for level in self._levels():
+                results.append(level(level_input))
+                codes.append(_code(level, results[-1]))
+                left = level_input = left - codes[-1]
+        total = _sum([*codes[: kept - 1], results[kept - 1].latent.detach()])
         if torch.is_grad_enabled():
-            total = _rows(latent.float(), total, self.config.gradient)
-        # Levels that were dropped stay in the graph with weight 0: distributed training waits for every parameter.
-        share = [1 / kept if number < kept else 0.0 for number in range(self.num_codebooks)]
-        weights = torch.tensor(share, device=latent.device)
-        means = {name: (torch.stack(values) * weights).sum() for name, values in losses.items()}
-        return Quantized(total, torch.cat(tokens, dim=1), means)
+            total = _rows(point, total, self.config.gradient)
+        losses = _means([result.losses for result in results], kept)
+        return Quantized(total, torch.cat([result.tokens for result in results], dim=1), losses)
 
-    def lookup(self, tokens: Tokens) -> Latent:
-        check_tokens(tokens, self.num_codebooks, self.vocab_size)
+    def codes_of(self, tokens: Tokens) -> Latent:
         parts = tokens.split(1, dim=1)
-        return _sum([level.lookup(part) for level, part in zip(self._levels(), parts, strict=True)])
+        return _sum([level.codes_of(part) for level, part in zip(self._levels(), parts, strict=True)])
 
     def project(self, latent: Latent) -> Latent:
         check_latent(latent, self.dim)
-        return latent.float()
+        return self._distinct()[0].project(latent)
 
     @torch.no_grad()
     def parts(self, latent: Latent) -> list[Part]:
         parts = []
-        residual = latent.float()
+        left, level_input = self.project(latent), latent
         for level in self._levels():
-            parts += level.parts(residual)
-            residual = residual - level.lookup(level(residual).tokens)
+            parts += level.parts(level_input)
+            left = level_input = left - level(level_input).latent
         return parts
 
     def token_grid(self, y: int, x: int) -> tuple[int, int]:
@@ -127,7 +148,8 @@ class ResidualQuantizer(Quantizer):
         return levels  # type: ignore[return-value]
 
     def _levels(self) -> list[Quantizer]:
-        return self._distinct() * (self.num_codebooks if self.config.shared else 1)
+        levels = self._distinct()
+        return levels * (self.num_codebooks // len(levels))
 
     def _kept_levels(self) -> int:
         if not self.training or torch.rand(()) >= self.config.dropout:
@@ -140,6 +162,23 @@ def _sum(codes: list[Latent]) -> Latent:
     return functools.reduce(torch.add, codes)
 
 
+@torch.no_grad()
+def _code(level: Quantizer, result: Quantized) -> Latent:
+    # In training a scalar level may return noise in the place of its code; a vector level's table is not made twice.
+    return result.latent.detach() if isinstance(level, VectorQuantizer) else level.codes_of(result.tokens)
+
+
+def _means(losses: list[dict[str, Tensor]], kept: int) -> dict[str, Tensor]:
+    """Average each term over the first `kept` levels, of those that have it."""
+    names = dict.fromkeys(name for level in losses for name in level)
+    means = {}
+    for name in names:
+        share = [float(number < kept) for number, level in enumerate(losses) if name in level]
+        values = torch.stack([level[name] for level in losses if name in level])
+        # Levels that were dropped stay in the graph with weight 0: distributed training waits for every parameter.
+        means[name] = (values * torch.tensor(share, device=values.device) / sum(share)).sum()
+    return means
+
+
 def _rows(latent: Latent, codes: Latent, gradient: str) -> Latent:
-    rows = [rearrange(x, "b d y x -> (b y x) d") for x in (latent, codes)]
-    return rearrange(GRADIENTS[gradient](*rows), "(b y x) d -> b d y x", b=latent.shape[0], y=latent.shape[2])
+    return as_grid(GRADIENTS[gradient](as_rows(latent), as_rows(codes)), latent)

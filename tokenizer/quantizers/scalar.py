@@ -1,18 +1,18 @@
 """Scalar quantization: each channel is squashed into an interval and cut into levels by itself (FSQ, FSP)."""
 
+import copy
 import math
 from typing import Annotated, Literal
 
 import torch
 from annotated_types import Len
-from einops import rearrange
 from pydantic import Field
 from torch import Tensor
 
 from ..config import Config
 from ..shapes import Latent, Tokens
-from .base import Part, Quantized, Quantizer, check_latent, check_tokens
-from .digits import Digits
+from .base import Part, Quantized, Quantizer, check_latent
+from .digits import Constant, Digits
 from .gradients import with_gradient_of
 
 MARGIN = 1e-3
@@ -28,8 +28,15 @@ class FSQConfig(Config):
     bound: Literal["inner", "outer"] = "inner"
     """Published form of the bound: inner keeps latents inside the outermost levels, outer lets them pass a little."""
 
-    def build(self) -> "FiniteScalarQuantizer":
-        return FiniteScalarQuantizer(self)
+    @property
+    def dim(self) -> int:
+        """Latent channels."""
+        return len(self.levels)
+
+    def build(self, level: int = 0) -> "FiniteScalarQuantizer | ScalarRefinement":
+        if level == 0:
+            return FiniteScalarQuantizer(self)
+        return ScalarRefinement(self, self.levels, [1 / (count // 2) for count in self.levels], level, noisy=False)
 
 
 class FiniteScalarQuantizer(Quantizer):
@@ -42,10 +49,6 @@ class FiniteScalarQuantizer(Quantizer):
     """
 
     num_codebooks = 1
-    half_width: Tensor
-    offset: Tensor
-    shift: Tensor
-    divisor: Tensor
 
     def __init__(self, config: FSQConfig):
         super().__init__()
@@ -57,27 +60,25 @@ class FiniteScalarQuantizer(Quantizer):
         margin, shift = (-MARGIN, math.tan) if config.bound == "inner" else (MARGIN, math.atanh)
         half_width = [(level - 1) * (1 + margin) / 2 for level in levels]
         offset = [0.5 if level % 2 == 0 else 0.0 for level in levels]
-        self._constant("half_width", half_width)
-        self._constant("offset", offset)
-        self._constant("shift", [shift(o / h) for o, h in zip(offset, half_width, strict=True)])
-        self._constant("divisor", [float(level // 2) for level in levels])
+        self.half_width = Constant(half_width)
+        self.offset = Constant(offset)
+        self.shift = Constant([shift(o / h) for o, h in zip(offset, half_width, strict=True)])
+        self.divisor = Constant([float(level // 2) for level in levels])
 
     def forward(self, latent: Latent) -> Quantized:
         check_latent(latent, self.dim)
         with torch.autocast(latent.device.type, enabled=False):
             bounded = self._bound(latent)
-            rounded = bounded.detach().round()
-            tokens = self.digits.pack(rounded.long() + self.digits.levels // 2)
-            quantized = with_gradient_of(rounded / self.divisor, bounded / self.divisor)
-        return Quantized(quantized, tokens, {})
+            digits = self.digits.nearest(bounded.detach().round() + self.digits.levels // 2)
+            quantized = with_gradient_of(self._codes(digits), bounded / self.divisor())
+        return Quantized(quantized, self.digits.pack(digits), {})
 
-    def lookup(self, tokens: Tokens) -> Latent:
-        check_tokens(tokens, self.num_codebooks, self.vocab_size)
-        return (self.digits.unpack(tokens) - self.digits.levels // 2).float() / self.divisor
+    def codes_of(self, tokens: Tokens) -> Latent:
+        return self._codes(self.digits.unpack(tokens))
 
     def project(self, latent: Latent) -> Latent:
         check_latent(latent, self.dim)
-        return self._bound(latent) / self.divisor
+        return self._bound(latent) / self.divisor()
 
     def parts(self, latent: Latent) -> list[Part]:
         return [Part(self, latent)]
@@ -86,10 +87,60 @@ class FiniteScalarQuantizer(Quantizer):
         return y, x
 
     def folded(self) -> tuple[Config, Quantizer]:
-        return self.config, self
+        return self.config, copy.deepcopy(self).eval()
 
     def _bound(self, latent: Latent) -> Tensor:
-        return torch.tanh(latent.float() + self.shift) * self.half_width - self.offset
+        return torch.tanh(latent.float() + self.shift()) * self.half_width() - self.offset()
 
-    def _constant(self, name: str, values: list[float]) -> None:
-        self.register_buffer(name, rearrange(torch.tensor(values), "d -> d 1 1"), persistent=False)
+    def _codes(self, digits: Tensor) -> Latent:
+        return (digits - self.digits.levels // 2).float() / self.divisor()
+
+
+class ScalarRefinement(Quantizer):
+    """Cut what `level` scalar quantizers left over: each channel of the last cell into L equal ones, nothing bounded.
+
+    With s the distance of two codes of the first level, a latent within s L^(1 - level) / 2 of 0 is replaced by one of
+    (k - (L - 1) / 2) s L^-level, so each level divides the greatest error by L (residual FSQ as in
+    vector-quantize-pytorch, there with a bound of its own). `noisy` ones add U(-1/2, 1/2) cells instead in training mode
+    while gradients are recorded, as FSP does.
+    """
+
+    num_codebooks = 1
+
+    def __init__(self, config: Config, levels: list[int], steps: list[float], level: int, noisy: bool):
+        super().__init__()
+        self.config = config
+        self.dim = len(levels)
+        self.digits = Digits(levels)
+        self.vocab_size = self.digits.count
+        self.step = Constant([step / count**level for step, count in zip(steps, levels, strict=True)])
+        self.middle = Constant([(count - 1) / 2 for count in levels])
+        self.noisy = noisy
+
+    def forward(self, latent: Latent) -> Quantized:
+        point = self.project(latent)
+        digits = self.digits.nearest((point.detach() / self.step() + self.middle()).round())
+        if self.noisy and self.training and torch.is_grad_enabled():
+            quantized = point + (torch.rand_like(point) - 0.5) * self.step()
+        else:
+            quantized = with_gradient_of(self._codes(digits), point)
+        return Quantized(quantized, self.digits.pack(digits), {})
+
+    def codes_of(self, tokens: Tokens) -> Latent:
+        return self._codes(self.digits.unpack(tokens))
+
+    def project(self, latent: Latent) -> Latent:
+        check_latent(latent, self.dim)
+        return latent.float()
+
+    def parts(self, latent: Latent) -> list[Part]:
+        return [Part(self, latent)]
+
+    def token_grid(self, y: int, x: int) -> tuple[int, int]:
+        return y, x
+
+    def folded(self) -> tuple[Config, Quantizer]:
+        return self.config, copy.deepcopy(self).eval()
+
+    def _codes(self, digits: Tensor) -> Latent:
+        return (digits - self.middle()) * self.step()

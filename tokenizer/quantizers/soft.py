@@ -18,7 +18,7 @@ from ..config import Config
 from ..shapes import Codes, Vectors
 
 SCORES_AT_ONCE = 1 << 22
-BISECTIONS = 60
+ITERATIONS = 60
 
 Form = Literal["exponential", "sigmoid", "smooth"]
 
@@ -56,7 +56,12 @@ def mixture(
     def part(rows: Tensor, table: Tensor) -> Tensor:
         return soft_topk(scores(rows, table) / temperature, k, form) @ table.detach()
 
-    return torch.cat([checkpoint(part, rows, codes, use_reentrant=False) for rows in chunks(vectors, codes)])
+    return torch.cat(
+        [
+            checkpoint(part, rows, codes, use_reentrant=False, preserve_rng_state=False)
+            for rows in chunks(vectors, codes)
+        ]
+    )
 
 
 def soft_topk(x: Tensor, k: int, form: Form) -> Tensor:
@@ -107,11 +112,17 @@ def _solve_exponential(x: Tensor, k: int) -> Tensor:
 def _solve_sigmoid(x: Tensor, k: int) -> Tensor:
     logit = torch.logit(torch.tensor(k / x.shape[-1], dtype=x.dtype, device=x.device))
     low, high = x.amin(dim=-1, keepdim=True) - logit, x.amax(dim=-1, keepdim=True) - logit
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        too_many = torch.sigmoid(x - middle).sum(dim=-1, keepdim=True) > k
-        low, high = torch.where(too_many, middle, low), torch.where(too_many, high, middle)
-    return (low + high) / 2
+    threshold = (low + high) / 2
+    # Newton's method, and bisection where it would leave the interval that holds the root.
+    for _ in range(ITERATIONS):
+        weights = torch.sigmoid(x - threshold)
+        excess = weights.sum(dim=-1, keepdim=True) - k
+        low, high = torch.where(excess > 0, threshold, low), torch.where(excess > 0, high, threshold)
+        following = threshold + excess / (weights * (1 - weights)).sum(dim=-1, keepdim=True)
+        threshold = torch.where((low <= following) & (following <= high), following, (low + high) / 2)
+        if (excess.abs() <= 1e-12 * k).all():
+            break
+    return threshold
 
 
 def _solve_smooth(x: Tensor, k: int) -> Tensor:

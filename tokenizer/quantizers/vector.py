@@ -9,25 +9,14 @@ from torch import Tensor
 
 from ..config import Config
 from ..shapes import CodeNumbers, Codes, Latent, Tokens, Vectors
-from .base import Part, Quantized, Quantizer, check_latent, check_tokens
+from .base import Part, Quantized, Quantizer, as_grid, as_rows, check_latent
 from .codebooks import Codebook, LearnedCodebook
 from .distributions import DISTRIBUTIONS
 from .entropy import assignment_entropies
-from .gradients import GRADIENTS, with_gradient_of
+from .gradients import GRADIENTS, GradientName, check_gradient, damp_short, with_gradient_of
 from .nearest import Similarity, nearest_codes, normalise, scores
+from .region import region_loss
 from .soft import SoftAssignmentConfig, mixture
-
-GradientName = Literal[
-    "straight_through",
-    "rotation",
-    "rotation_no_scale",
-    "rotation_tangent",
-    "reflection",
-    "dynamic_straight_through",
-    "diveq",
-    "nsvq",
-    "soft",
-]
 
 
 class VectorConfig(Config):
@@ -54,12 +43,16 @@ class VectorConfig(Config):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "VectorConfig":
-        if self.dim == 1 and self.gradient.startswith(("rotation", "reflection")):
-            raise ValueError(
-                f"gradient is {self.gradient!r}, but dim is 1, where a rotation can only turn round: use straight_through."
-            )
+        check_gradient(self.gradient, self.dim)
         if self.gradient == "soft" and self.soft is None:
             raise ValueError("gradient is 'soft', but soft is not set: add soft: {temperature: ...}.")
+        if self.soft is not None and self.soft.k >= self.codebook_size:
+            raise ValueError(f"soft.k is {self.soft.k}, but must be below codebook_size, {self.codebook_size}.")
+        if self.soft is not None and self.gradient in ("diveq", "nsvq"):
+            raise ValueError(
+                f"gradient is {self.gradient!r}, which moves the chosen code as soft does, so it would move twice: use "
+                "straight_through, or no soft."
+            )
         return self
 
 
@@ -75,6 +68,7 @@ class VectorQuantizer(Quantizer):
     While gradients are recorded, `diveq` and `nsvq` return a latent that is not quite the code; without, it is the code.
     """
 
+    config: VectorConfig
     num_codebooks = 1
     steps: Tensor
 
@@ -85,44 +79,48 @@ class VectorQuantizer(Quantizer):
         self.dim = config.dim
         self.vocab_size = config.codebook_size
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64), persistent=config.soft is not None)
+        self.held: list[tuple[Vectors, CodeNumbers]] | None = None
+        """What is to be noticed later, within `noticed_once`."""
 
     def codes(self) -> Codes:
         """Return the table `k d` as it is compared: on the unit sphere for cosine similarity."""
-        return normalise(self.codebook.codes(), self.config.similarity)
+        return self._compared(self.codebook.codes())
 
     def forward(self, latent: Latent) -> Quantized:
         check_latent(latent, self.dim)
         with torch.autocast(latent.device.type, enabled=False):
-            vectors = self._vectors(latent)
+            vectors = self.vectors(latent)
             codes = self.codes()
             numbers = nearest_codes(vectors, codes, self.config.similarity)
             chosen = codes[numbers]
             quantized = self._felt(vectors, codes, chosen) if torch.is_grad_enabled() else chosen
             losses = self._losses(vectors, codes, numbers, quantized) if self.training else {}
-            if self.training and torch.is_grad_enabled():
-                self.codebook.observe(vectors.detach(), numbers)
-                self.steps += 1
-        grid = {"b": latent.shape[0], "y": latent.shape[2]}
-        return Quantized(
-            latent=rearrange(quantized, "(b y x) d -> b d y x", **grid),
-            tokens=rearrange(numbers, "(b y x) -> b 1 y x", **grid),
-            losses=losses,
-        )
+        self.notice(vectors, numbers)
+        return Quantized(as_grid(quantized, latent), as_grid(numbers.unsqueeze(1), latent), losses)
 
     @torch.no_grad()
-    def nearest(self, latent: Latent) -> Tokens:
-        """Return the tokens alone, with no gradient and no note taken of the latent."""
+    def nearest(self, latent: Latent, codes: Codes) -> Tokens:
+        """Return the tokens alone, `codes` being those of this quantizer, with no note taken of the latent."""
         check_latent(latent, self.dim)
-        numbers = nearest_codes(self._vectors(latent), self.codes(), self.config.similarity)
-        return rearrange(numbers, "(b y x) -> b 1 y x", b=latent.shape[0], y=latent.shape[2])
+        numbers = nearest_codes(self.vectors(latent), codes, self.config.similarity)
+        return as_grid(numbers.unsqueeze(1), latent)
 
-    def lookup(self, tokens: Tokens) -> Latent:
-        check_tokens(tokens, self.num_codebooks, self.vocab_size)
-        return rearrange(self.codes()[tokens.squeeze(1)], "b y x d -> b d y x")
+    def notice(self, vectors: Vectors, numbers: CodeNumbers) -> None:
+        """Take note of vectors as they are compared and their codes, in a training forward that records gradients."""
+        if not (self.training and torch.is_grad_enabled()):
+            return
+        if self.held is not None:
+            self.held.append((vectors.detach(), numbers))
+            return
+        self.codebook.observe(vectors.detach(), numbers)
+        self.steps += 1
+
+    def codes_of(self, tokens: Tokens) -> Latent:
+        return codes_at(tokens, self.codes())
 
     def project(self, latent: Latent) -> Latent:
         check_latent(latent, self.dim)
-        return rearrange(self._vectors(latent), "(b y x) d -> b d y x", b=latent.shape[0], y=latent.shape[2])
+        return as_grid(self.vectors(latent), latent)
 
     def parts(self, latent: Latent) -> list[Part]:
         return [Part(self, latent)]
@@ -134,14 +132,19 @@ class VectorQuantizer(Quantizer):
     def folded(self) -> tuple[Config, Quantizer]:
         kept = self.config
         config = VQConfig(dim=self.dim, codebook_size=self.vocab_size, similarity=kept.similarity, squash=kept.squash)
-        folded = config.build().eval()
+        codes = self.codebook.codes()
+        folded = config.build().eval().to(codes.device)
         assert isinstance(folded.codebook, LearnedCodebook)
-        folded.codebook.table.copy_(self.codebook.codes())
+        folded.codebook.table.copy_(codes)
         return config, folded
 
-    def _vectors(self, latent: Latent) -> Vectors:
-        vectors = rearrange(latent.float(), "b d y x -> (b y x) d")
-        return normalise(vectors.tanh() if self.config.squash == "tanh" else vectors, self.config.similarity)
+    def vectors(self, latent: Latent) -> Vectors:
+        """Return the latent as rows `n d` as they are compared."""
+        vectors = as_rows(latent.float())
+        return self._compared(vectors.tanh() if self.config.squash == "tanh" else vectors)
+
+    def _compared(self, vectors: Tensor) -> Tensor:
+        return normalise(damp_short(vectors), "cosine") if self.config.similarity == "cosine" else vectors
 
     def _felt(self, vectors: Vectors, codes: Codes, chosen: Vectors) -> Vectors:
         soft, through_choice = self.config.soft, self.config.gradient == "soft"
@@ -156,6 +159,9 @@ class VectorQuantizer(Quantizer):
         return felt + (index - index.detach())
 
     def _losses(self, vectors: Vectors, codes: Codes, numbers: CodeNumbers, quantized: Vectors) -> dict[str, Tensor]:
+        if not len(vectors):
+            none, first = vectors.new_zeros(1, self.dim), numbers.new_zeros(1)
+            return {name: loss * 0 for name, loss in self._losses(none, codes, first, codes[first]).items()}
         config, chosen = self.config, codes[numbers]
         losses = {"commitment": (vectors - chosen.detach()).square().mean()}
         if self.codebook.learns_from_loss:
@@ -163,7 +169,7 @@ class VectorQuantizer(Quantizer):
         if config.gradient == "soft":
             losses["assignment"] = (vectors - quantized).square().mean()
         if config.region:
-            losses["region"] = _region_loss(vectors.detach(), codes, numbers)
+            losses["region"] = region_loss(vectors.detach(), codes, numbers)
         if config.distribution is not None:
             losses[config.distribution] = DISTRIBUTIONS[config.distribution](vectors, codes)
         if config.entropy_temperature is not None:
@@ -187,17 +193,6 @@ class VQConfig(VectorConfig):
         return VectorQuantizer(self, LearnedCodebook(self.codebook_size, self.dim, self.initial_scale))
 
 
-def _region_loss(vectors: Vectors, codes: Codes, numbers: CodeNumbers) -> Tensor:
-    """Return mean |z - e|^2, e being the unused code nearest to the code of z (region update of StableVQ); 0 if none is.
-
-    Every used code hands its latents on to one unused neighbour, which they pull towards them.
-    """
-    is_used = torch.zeros(len(codes), dtype=torch.bool, device=codes.device)
-    is_used[numbers] = True
-    unused = (~is_used).nonzero().flatten()
-    if len(unused) == 0:
-        return codes.sum() * 0
-    used = is_used.nonzero().flatten()
-    neighbour = torch.zeros(len(codes), dtype=torch.int64, device=codes.device)
-    neighbour[used] = unused[nearest_codes(codes[used], codes[unused])]
-    return (vectors - codes[neighbour[numbers]]).square().mean()
+def codes_at(tokens: Tokens, codes: Codes) -> Latent:
+    """Return the rows of a table that tokens `b 1 y x` number."""
+    return rearrange(codes[tokens.squeeze(1)], "b y x d -> b d y x")

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from .codebooks import LearnedCodebook, MovingAverageCodebook
+from .gradients import GradientName
 from .nearest import Similarity
 from .projections import (
     BridgeProjection,
@@ -16,7 +17,7 @@ from .projections import (
     Projection,
 )
 from .soft import SoftAssignmentConfig
-from .vector import GradientName, VectorConfig, VectorQuantizer
+from .vector import VectorConfig, VectorQuantizer
 
 PROJECTIONS: dict[str, Callable[[int, bool], Projection]] = {
     "linear": LinearProjection,

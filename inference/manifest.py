@@ -1,0 +1,79 @@
+"""DIR/manifest.json: what all token shards of a folder have in common, and their totals."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ..tokenizer.config import Config
+from ..tokenizer.files import write_whole
+from ..tokenizer.preprocessing import PreprocessingConfig
+from .api import Tokenizer
+from .shards import MANIFEST_FILE, SCHEMA_VERSION, sidecars, to_json, token_dtype
+
+
+class Manifest(Config):
+    """What all shards of a folder have in common, and their totals."""
+
+    schema_version: int = SCHEMA_VERSION
+    """Version of this layout."""
+    fingerprint: str
+    """SHA-256 of encoder, quantizer and preprocessing."""
+    arithmetic: str
+    """float32, or what --fast calculated in, such as bfloat16-compiled, whose tokens differ from it in a few places."""
+    vocab_size: int
+    """Codes of each codebook."""
+    num_codebooks: int
+    """Tokens a position."""
+    downsample: int
+    """Pixels along one side of a token."""
+    dtype: str
+    """Numpy type of the tokens."""
+    preprocessing: PreprocessingConfig
+    """How the pictures became pixels."""
+    shards: int = 0
+    """Shards that are done."""
+    pictures: int = 0
+    """Pictures in them."""
+    failures: int = 0
+    """Pictures that could not be used; each has a row in its shard's sidecar."""
+
+
+def new_manifest(tokenizer: Tokenizer, arithmetic: str) -> Manifest:
+    """Return the manifest of a folder that this tokenizer is about to fill."""
+    return Manifest(
+        fingerprint=tokenizer.fingerprint,
+        arithmetic=arithmetic,
+        vocab_size=tokenizer.vocab_size,
+        num_codebooks=tokenizer.num_codebooks,
+        downsample=tokenizer.downsample,
+        dtype=token_dtype(tokenizer.vocab_size).name,
+        preprocessing=tokenizer.config.preprocessing,
+    )
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
+    """Write manifest.json with totals over the shards that are whole now, and return it."""
+    done = sidecars(folder)
+    totals = {
+        "shards": len(done),
+        "pictures": sum(sidecar.pictures for sidecar in done),
+        "failures": sum(len(sidecar.failures) for sidecar in done),
+    }
+    manifest = manifest.model_copy(update=totals)
+    write_whole(folder / MANIFEST_FILE, to_json(manifest))
+    return manifest
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Return the manifest of a folder, or None when it has none; raise ValueError when it cannot be read."""
+    path = folder / MANIFEST_FILE
+    if not path.is_file():
+        return None
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise ValueError(
+            f"{path} is not a manifest of this vistok ({'.'.join(map(str, problem['loc']))}: {problem['msg']}): use another "
+            "--out folder."
+        ) from None

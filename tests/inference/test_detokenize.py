@@ -1,0 +1,45 @@
+"""detokenize-images: what it refuses."""
+
+from samples import PHOTOS, noise_image, picture_bytes
+from vistok.pretrained import DEFAULT_MODEL
+
+PNG = picture_bytes(noise_image(64, 64), "PNG")
+
+
+def test_it_refuses_what_it_cannot_be_sure_of(tokenize, detokenize, tmp_path):
+    out = tmp_path / "out"
+    assert "does not exist: give token shards" in detokenize(out, "--out", tmp_path / "back", code=2)
+    out.mkdir()
+    assert "holds no token shards" in detokenize(out, "--out", tmp_path / "back", code=2)
+    tokenize(PHOTOS, "--out", out)
+    said = detokenize(out, "--out", tmp_path / "back", model=DEFAULT_MODEL, code=2)
+    assert "but this tokenizer is" in said and "--model" in said
+    shard = out / "pictures-00000.tar"
+    (out / "torn.tar").write_bytes(shard.read_bytes()[:3000])
+    assert "torn.tar is not a whole token shard" in detokenize(out / "torn.tar", "--out", tmp_path / "back", code=2)
+    assert not (tmp_path / "back").exists()
+    (out / "manifest.json").unlink()
+    assert "has no manifest.json" in detokenize(shard, "--out", tmp_path / "back", code=2)
+
+
+def test_pictures_that_are_there_are_replaced_only_on_demand(tokenize, detokenize, tmp_path):
+    mine = tmp_path / "w" / "b.png"
+    mine.parent.mkdir()
+    for name in ("a.png", "b.png"):
+        mine.with_name(name).write_bytes(PNG)
+    tokenize(mine.parent, "--out", tmp_path / "out")
+    mine.with_name("a.png").unlink()
+    said = detokenize(tmp_path / "out", "--out", mine.parent, code=2)
+    assert f"{mine} is there already: give another --out folder, or --overwrite to replace it." in said
+    assert mine.read_bytes() == PNG and not mine.with_name("a.png").exists()
+    assert "2 pictures from 1 shard in" in detokenize(tmp_path / "out", "--out", mine.parent, "--overwrite")
+    assert mine.read_bytes() != PNG
+
+
+def test_two_shards_with_the_same_key_do_not_write_one_picture(tokenize, detokenize, make_tar, tmp_path):
+    shards = [make_tar(tmp_path / f"{name}.tar", [("k.png", PNG)]) for name in "ab"]
+    tokenize(*shards, "--out", tmp_path / "out")
+    said = detokenize(tmp_path / "out", "--out", tmp_path / "back", code=2)
+    assert "k.png would be written twice, last from" in said and "b.tar: give each shard its --out folder" in said
+    assert not (tmp_path / "back").exists()
+    assert "2 pictures from 2 shards" in detokenize(tmp_path / "out", "--out", tmp_path / "back", "--overwrite")

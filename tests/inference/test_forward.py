@@ -1,0 +1,35 @@
+import pytest
+import torch
+
+import vistok
+from vistok.inference.forward import agreement, exact_encode, fast_arithmetic, fast_encode
+
+
+@pytest.fixture
+def tokenizer(tokenizer_folder):
+    return vistok.load(tokenizer_folder)
+
+
+def test_batches_never_change_a_token(tokenizer):
+    pixels = torch.rand(7, 3, 64, 64) * 2 - 1
+    singles = torch.cat([tokenizer.encode_pixels(pixel) for pixel in pixels.split(1)])
+    for size in (2, 3, 7):
+        assert torch.equal(torch.cat([tokenizer.encode_pixels(part) for part in pixels.split(size)]), singles)
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 11])
+def test_fast_pads_its_batches_and_agrees_nearly_everywhere(tokenizer, size):
+    pixels = torch.rand(size, 3, 64, 64) * 2 - 1
+    fast = fast_encode(tokenizer.model, torch.device("cpu"), compiled=size >= 256)
+    exact = exact_encode(tokenizer.model, torch.device("cpu"))
+    assert fast(pixels).shape == exact(pixels).shape
+    assert agreement(exact, fast, list(pixels.split(1))) > 0.9
+    assert agreement(exact, exact, list(pixels.split(1))) == 1.0
+
+
+def test_each_way_to_be_fast_has_a_name_of_its_own(monkeypatch):
+    names = set()
+    for native in (True, False):
+        monkeypatch.setattr("vistok.inference.forward.multiplies_bfloat16", lambda device, native=native: native)
+        names |= {fast_arithmetic(torch.device("cpu"), compiled) for compiled in (True, False)}
+    assert names == {"bfloat16-compiled", "bfloat16-eager", "float32-compiled", "float32-eager"}

@@ -1,0 +1,96 @@
+"""Checkpoints are whole or passed over."""
+
+import errno
+import json
+import shutil
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from vistok.train import checkpoint as module
+from vistok.train.checkpoint import checkpoint_step, good_checkpoint, newest_checkpoint, save_checkpoint
+
+
+@pytest.fixture
+def accelerator():
+    accelerator = Accelerator(cpu=True)
+    model = torch.nn.Linear(2, 2)
+    accelerator.prepare(model, torch.optim.AdamW(model.parameters()))
+    yield accelerator
+    accelerator.free_memory()
+
+
+@pytest.fixture
+def folder(accelerator, tmp_path):
+    for step in (5, 10):
+        save_checkpoint(accelerator, tmp_path, step, keep=3)
+    return tmp_path
+
+
+def test_the_newest_is_found_and_the_oldest_go(accelerator, folder):
+    for step in (15, 20):
+        save_checkpoint(accelerator, folder, step, keep=3)
+    assert [path.name for path in sorted(folder.iterdir())] == ["step-0000010", "step-0000015", "step-0000020"]
+    assert checkpoint_step(newest_checkpoint(folder)) == 20
+    assert good_checkpoint(folder) == (folder / "step-0000020", [])
+
+
+def test_no_folder_is_no_checkpoint(tmp_path):
+    assert newest_checkpoint(tmp_path / "none") is None and good_checkpoint(tmp_path / "none") == (None, [])
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [cut, flip, lambda path: path.unlink()])
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.bin", "seal.json"])
+def test_a_broken_newest_one_is_passed_over_with_its_name(folder, damage, file):
+    damage(folder / "step-0000010" / file)
+    found, (warning,) = good_checkpoint(folder)
+    assert found == folder / "step-0000005"
+    assert f"{folder / 'step-0000010'} is passed over" in warning
+
+
+def test_when_all_are_broken_there_is_none_and_each_is_named(folder):
+    for name in ("step-0000005", "step-0000010"):
+        shutil.rmtree(folder / name)
+        (folder / name).mkdir()
+    found, warnings = good_checkpoint(folder)
+    assert found is None and len(warnings) == 2
+
+
+def test_the_seal_holds_every_file(folder):
+    checkpoint = folder / "step-0000010"
+    sealed = set(json.loads((checkpoint / "seal.json").read_text()))
+    assert sealed == {path.name for path in checkpoint.iterdir()} - {"seal.json"}
+
+
+def test_a_full_disk_leaves_nothing_and_the_older_ones(accelerator, folder, monkeypatch):
+    def save_state(path):
+        (folder / "step-0000015.part").mkdir()
+        (folder / "step-0000015.part" / "model.safetensors").write_bytes(b"half")
+        raise RuntimeError("PytorchStreamWriter failed writing file")
+
+    monkeypatch.setattr(accelerator, "save_state", save_state)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 0))
+    with pytest.raises(OSError) as caught:
+        save_checkpoint(accelerator, folder, 15, keep=3)
+    assert caught.value.errno == errno.ENOSPC
+    assert [path.name for path in sorted(folder.iterdir())] == ["step-0000005", "step-0000010"]
+
+
+def test_any_other_failure_is_raised_as_it_is(accelerator, folder, monkeypatch):
+    def save_state(path):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(accelerator, "save_state", save_state)
+    with pytest.raises(RuntimeError, match="something else"):
+        save_checkpoint(accelerator, folder, 15, keep=3)
