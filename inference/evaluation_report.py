@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..report.content import CodebookView, Comparison, Report, Table
+from ..report.content import Comparison, Report, Table
 from ..report.environment import environment
 from ..report.page import render
+from ..report.views import codebook_views
 from ..tokenizer.files import write_whole
-from ..tokenizer.quantizers.vector import VectorQuantizer
 from .api import Tokenizer
 from .evaluation import Evaluation
 from .shards import Failure
@@ -78,7 +78,7 @@ def write_page(folder: Path, subject: Subject) -> Path:
         figures={label: shown[label] for label in HEADLINES if label in shown},
         notes=[f"{name} was not measured. {reason}" for name, reason in subject.not_measured.items()]
         + [f"{failure.source} was left out: {failure.reason}." for failure in subject.failures],
-        codebooks=_codebooks(tokenizer, evaluation),
+        codebooks=codebook_views(tokenizer.model.quantizer, evaluation.counts),
         comparisons=[
             Comparison(f"{example.source} · {example.psnr:.2f} dB", example.original, example.reconstruction)
             for example in evaluation.examples
@@ -90,13 +90,3 @@ def write_page(folder: Path, subject: Subject) -> Path:
     path = folder / REPORT_FILE
     write_whole(path, render(report).encode())
     return path
-
-
-def _codebooks(tokenizer: Tokenizer, evaluation: Evaluation) -> list[CodebookView]:
-    quantizer = tokenizer.model.quantizer
-    table = quantizer.codes().cpu().numpy() if isinstance(quantizer, VectorQuantizer) else None
-    several = len(evaluation.counts) > 1
-    return [
-        CodebookView(f"codebook {number}" if several else "codebook", counts.numpy(), table)
-        for number, counts in enumerate(evaluation.counts)
-    ]

@@ -60,8 +60,8 @@ def measured(works: dict[str, Callable[[], object]]) -> dict[str, Result]:
             peaks[name] = _peak_bytes(work)
             times[name] = [_seconds(work)]
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            ours_to_say = isinstance(error, torch.OutOfMemoryError | MemoryError)
-            if not ours_to_say and "DefaultCPUAllocator: can't allocate memory" not in str(error):
+            known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+            if not known and "DefaultCPUAllocator: can't allocate memory" not in str(error):
                 raise
         _tidy()
     for _ in range(TURNS - 1):
@@ -134,14 +134,16 @@ def product(vectors: Tensor, codes: Tensor, space: Tensor, rows: int, columns: i
             torch.mm(table, part.T, out=space[: len(table) * len(part)].view(len(table), len(part)))
 
 
-def floor(vectors: Tensor, codes: Tensor) -> Result:
-    """Measure the product in the chunks that are fastest."""
-    works = {}
+def search_and_product(vectors: Tensor, codes: Tensor) -> dict[str, Result]:
+    """Measure our search, and the product in the chunks that are fastest."""
+    works: dict[str, Callable[[], object]] = {"search": lambda: nearest_codes(vectors, codes)}
     for rows, columns in PRODUCT_CHUNKS:
         space = torch.empty(min(rows, len(vectors)) * min(columns, len(codes)), device=DEVICE)
         works[f"{rows} x {columns}"] = lambda at=(space, rows, columns): product(vectors, codes, *at)
-    fitting = [result for result in measured(works).values() if result is not None]
-    return min(fitting, key=lambda result: result["seconds"], default=None)
+    results = measured(works)
+    search = results.pop("search")
+    fitting = [result for result in results.values() if result is not None]
+    return {"product": min(fitting, key=lambda result: result["seconds"], default=None), "search": search}
 
 
 def cell(count: int, dim: int, size: int) -> dict[str, object]:
@@ -156,8 +158,7 @@ def cell(count: int, dim: int, size: int) -> dict[str, object]:
     ).to(DEVICE)
     for buffer in (theirs._codebook.embed, theirs._codebook.embed_avg):
         buffer.data.copy_(codes)
-    row["product"] = floor(rows[0], codes)
-    row |= measured({"search": lambda: nearest_codes(rows[0], codes)})
+    row |= search_and_product(rows[0], codes)
     do = {
         "training": (lambda: step(ours.train(), latent), lambda given: step(theirs.train(), given)),
         "inference": (lambda: infer(ours.eval(), latent), lambda given: infer(theirs.eval(), given)),

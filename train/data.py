@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..images.index import Entry, index_pictures
 from ..images.opening import PictureError, open_picture
 from ..images.preprocessing import resize_short_side
-from ..tokenizer.config import Config
+from ..tokenizer.config import Config, Pattern
 from .mixture import Mixture
 
 
@@ -31,7 +31,7 @@ class SourceConfig(Config):
 
     path: str
     """A folder, a .tar shard, or shards with a brace range such as photos-{0000..0009}.tar."""
-    names: str = ".*"
+    names: Pattern = ".*"
     """Regular expression that the file name of a picture must match; others are left out."""
     weight: Annotated[float, Field(gt=0)] = 1.0
     """How many of the crops come from here, relative to the other sources."""
@@ -39,15 +39,6 @@ class SourceConfig(Config):
     """From where to where the pictures are taken, in an order that their names alone decide; [0, 0.1] and [0.1, 1] split."""
     short_sides: Annotated[list[Annotated[int, Field(ge=1)]], Len(1)] | None = None
     """Sizes that the short side is resized to before cropping, one drawn for each crop; none keeps pictures as they are."""
-
-    @field_validator("names")
-    @classmethod
-    def _compiles(cls, names: str) -> str:
-        try:
-            re.compile(names)
-        except re.error as error:
-            raise ValueError(f"{names!r} is not a regular expression ({error}): correct it.") from None
-        return names
 
 
 class DataConfig(Config):

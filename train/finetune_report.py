@@ -12,13 +12,14 @@ from ..images.preprocessing import to_images, to_pixels
 from ..report.content import Chart, Comparison, Report, Table
 from ..report.environment import environment
 from ..report.page import render
+from ..report.views import codebook_views
 from ..tokenizer.files import write_whole
 from ..tokenizer.quality import Measured, measure
 from ..tokenizer.shapes import Pixels
 from ..tokenizer.weights import LoadedTokenizer, fingerprint
 from .finetune import Finetuned
 from .finetune_config import FinetuneConfig
-from .run_report import SAMPLES, codebook_views, run_charts
+from .run_report import SAMPLES, run_charts
 from .validate import validation_pictures
 
 METRICS_FILE = "metrics.json"

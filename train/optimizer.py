@@ -5,10 +5,10 @@ from typing import Annotated, Literal, NamedTuple
 
 import torch
 from annotated_types import Len
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import nn
 
-from ..tokenizer.config import Config
+from ..tokenizer.config import Config, Pattern
 from .lr_scaling import LrScalingConfig
 from .muon import Muon
 
@@ -16,21 +16,12 @@ from .muon import Muon
 class RuleConfig(Config):
     """Which parameters one optimizer takes."""
 
-    pattern: str
+    pattern: Pattern
     """Regular expression that the whole parameter name must match."""
     use: Literal["muon", "adamw"]
     """Optimizer of the parameters that match."""
     decay: bool = True
     """Whether weight decay applies to them."""
-
-    @field_validator("pattern")
-    @classmethod
-    def _compiles(cls, pattern: str) -> str:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"{pattern!r} is not a regular expression ({error}): correct it.") from None
-        return pattern
 
 
 DEFAULT_RULES = [

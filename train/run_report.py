@@ -9,13 +9,12 @@ from torch import Tensor, nn
 from ..images.preprocessing import to_images, to_pixels
 from ..images.saving import save_png
 from ..images.sheet import comparison_sheet
-from ..report.content import Chart, CodebookView, Comparison, Curve, Report
+from ..report.content import Chart, Comparison, Curve, Report
 from ..report.environment import environment
 from ..report.page import render
+from ..report.views import codebook_views
 from ..tokenizer.files import write_whole
 from ..tokenizer.model import VisualTokenizer
-from ..tokenizer.quantizers import Quantizer
-from ..tokenizer.quantizers.vector import VectorQuantizer
 from .config import CONFIG_FILE
 from .log import METRICS_FILE, TIMING_FILE, read_log
 from .run import Run
@@ -77,19 +76,6 @@ def run_charts(folder: Path) -> list[Chart]:
         if curves:
             charts.append(Chart(title, curves, title in LOG_SCALE))
     return charts
-
-
-def codebook_views(quantizer: Quantizer, counts: Tensor) -> list[CodebookView]:
-    """Return how each codebook was used, `counts` being `q k`, with its table where it has one."""
-    books = [module for module in quantizer.modules() if isinstance(module, VectorQuantizer)]
-    tables = [book.codes().detach().float().cpu().numpy() for book in books]
-    if len(tables) == 1:
-        tables = tables * len(counts)
-    views = []
-    for number, level in enumerate(counts):
-        name = "codebook" if len(counts) == 1 else f"codebook {number}"
-        views.append(CodebookView(name, level.numpy(), tables[number] if len(tables) == len(counts) else None))
-    return views
 
 
 def _is_wanted(name: str, want: str) -> bool:

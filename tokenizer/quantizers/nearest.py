@@ -62,8 +62,7 @@ def nearest_codes(
         best, numbers, second = (kernel or partial(_search, at_once=at_once))(centred, table, offsets)
         size = torch.linalg.vector_norm(centred, dim=1)
         slack = _rounding(table, 2) * _magnitude(size, lengths[numbers], lengths.max(), similarity)
-        unsure = (~(best - second > slack)).nonzero().flatten()
-        if len(unsure):
+        if len(unsure := (~(best - second > slack)).nonzero().flatten()):
             numbers[unsure] = _settle(vectors[unsure], codes, numbers[unsure], similarity, at_once)
         return numbers
 
@@ -100,8 +99,6 @@ def _search(vectors: Tensor, codes: Tensor, offsets: Tensor, at_once: int) -> tu
     parts = []
     for z in vectors.split(rows):
         everyone = torch.arange(len(z), device=z.device)
-        best = z.new_full((len(z),), -torch.inf)
-        second, number = best, torch.zeros_like(everyone)
         for chunk, (table, offset) in enumerate(tables):
             padded = len(table) + -len(table) % block
             products = space[: padded * len(z)].view(padded, len(z))
@@ -109,12 +106,15 @@ def _search(vectors: Tensor, codes: Tensor, offsets: Tensor, at_once: int) -> tu
             if padded > len(table):
                 products[len(table) :] = -torch.inf
             greatest, place, others = _greatest(products.view(padded // block, block, len(z)), everyone)
+            if chunk == 0:
+                best, number, second = greatest, place, others
+                continue
             second = second.maximum(best.minimum(greatest)).maximum(others)
             number = torch.where(greatest > best, place + chunk * columns, number)
             best = best.maximum(greatest)
         parts.append((best, number, second))
-    bests, numbers, seconds = map(torch.cat, zip(*parts, strict=True))
-    return bests, numbers, seconds
+    bests, numbers, seconds = zip(*parts, strict=True)
+    return torch.cat(bests), torch.cat(numbers), torch.cat(seconds)
 
 
 def _greatest(blocks: Tensor, everyone: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -136,8 +136,7 @@ def _settle(vectors: Tensor, codes: Tensor, guess: Tensor, similarity: Similarit
     if vectors.device.type == "mps":  # has no float64
         return _settle(vectors.cpu(), codes.cpu(), guess.cpu(), similarity, at_once).to(vectors.device)
     rows, columns = _chunks(len(vectors), len(codes), at_once)
-    pairs = max(1, DISTANCES_AT_ONCE // codes.shape[1])
-    columns = min(columns, pairs)
+    columns = min(columns, pairs := max(1, DISTANCES_AT_ONCE // codes.shape[1]))
     largest = torch.linalg.vector_norm(codes, dim=1).max()
     parts = []
     for part, guessed in zip(vectors.split(rows), codes[guess].split(rows), strict=True):

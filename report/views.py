@@ -1,0 +1,20 @@
+"""From a quantizer and its counts to what a report shows of its codebooks."""
+
+from torch import Tensor
+
+from ..tokenizer.quantizers import Quantizer
+from ..tokenizer.quantizers.vector import VectorQuantizer
+from .content import CodebookView
+
+
+def codebook_views(quantizer: Quantizer, counts: Tensor) -> list[CodebookView]:
+    """Return how each codebook was used, `counts` being `q k`, with its table where it has one."""
+    books = [module for module in quantizer.modules() if isinstance(module, VectorQuantizer)]
+    tables = [book.codes().detach().float().cpu().numpy() for book in books]
+    if len(tables) == 1:  # shared by all levels
+        tables = tables * len(counts)
+    views = []
+    for number, level in enumerate(counts):
+        name = "codebook" if len(counts) == 1 else f"codebook {number}"
+        views.append(CodebookView(name, level.numpy(), tables[number] if len(tables) == len(counts) else None))
+    return views

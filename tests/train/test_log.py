@@ -1,0 +1,35 @@
+import json
+
+import pytest
+from accelerate import Accelerator
+
+from vistok.train.log import RunLog, read_log
+
+
+@pytest.fixture
+def log(tmp_path):
+    with RunLog(Accelerator(cpu=True), tmp_path, start_step=0, steps=10) as log:
+        yield log
+
+
+def test_what_the_clock_says_is_kept_apart(log, tmp_path, capsys):
+    log.write(5, {"loss/total": 0.5, "time/pictures_per_second": 7.0}, ["the codebook collapses"])
+    assert read_log(tmp_path / "metrics.jsonl") == [
+        {"step": 5, "loss/total": 0.5, "alarms": ["the codebook collapses"]}
+    ]
+    assert read_log(tmp_path / "timing.jsonl") == [{"step": 5, "time/pictures_per_second": 7.0}]
+    said = capsys.readouterr().out
+    assert "loss 0.5000" in said and "7.0" in said and "warning: the codebook collapses" in said
+
+
+def test_lines_of_steps_that_will_come_again_and_half_lines_are_dropped(tmp_path):
+    lines = [json.dumps({"step": step}) + "\n" for step in (1, 2, 3)]
+    for name in ("metrics.jsonl", "timing.jsonl"):
+        (tmp_path / name).write_text("".join(lines) + '{"step": 4, "loss')
+    RunLog(Accelerator(cpu=True), tmp_path, start_step=2, steps=10)
+    assert [line["step"] for line in read_log(tmp_path / "metrics.jsonl")] == [1, 2]
+    assert [line["step"] for line in read_log(tmp_path / "timing.jsonl")] == [1, 2]
+
+
+def test_no_log_has_no_lines(tmp_path):
+    assert read_log(tmp_path / "none.jsonl") == []
