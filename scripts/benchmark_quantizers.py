@@ -127,8 +127,9 @@ def infer(quantizer: Callable[[Tensor], object], latent: Tensor) -> None:
     quantizer(latent)
 
 
-def product(vectors: Tensor, codes: Tensor, space: Tensor, rows: int, columns: int) -> None:
+def product(vectors: Tensor, codes: Tensor, rows: int, columns: int) -> None:
     """Do the matrix product of a search and nothing else, in parts that are written one over the other."""
+    space = torch.empty(min(rows, len(vectors)) * min(columns, len(codes)), device=DEVICE)
     for part in vectors.split(rows):
         for table in codes.split(columns):
             torch.mm(table, part.T, out=space[: len(table) * len(part)].view(len(table), len(part)))
@@ -137,9 +138,8 @@ def product(vectors: Tensor, codes: Tensor, space: Tensor, rows: int, columns: i
 def search_and_product(vectors: Tensor, codes: Tensor) -> dict[str, Result]:
     """Measure our search, and the product in the chunks that are fastest."""
     works: dict[str, Callable[[], object]] = {"search": lambda: nearest_codes(vectors, codes)}
-    for rows, columns in PRODUCT_CHUNKS:
-        space = torch.empty(min(rows, len(vectors)) * min(columns, len(codes)), device=DEVICE)
-        works[f"{rows} x {columns}"] = lambda at=(space, rows, columns): product(vectors, codes, *at)
+    for chunk in PRODUCT_CHUNKS:
+        works[f"{chunk}"] = lambda chunk=chunk: product(vectors, codes, *chunk)
     results = measured(works)
     search = results.pop("search")
     fitting = [result for result in results.values() if result is not None]
@@ -247,7 +247,8 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
         axis.set(title=kind, xlabel="codes")
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("times faster than\nvector-quantize-pytorch")
-    axes[1].legend(fontsize=7)
+    if axes[1].lines[1:]:
+        axes[1].legend(fontsize=7)
     figure.savefig(path, dpi=140)
 
 

@@ -16,13 +16,15 @@ MEMORY = """
 import json, resource, torch
 from vistok.tokenizer.quantizers.entropy import assignment_entropies
 from vistok.tokenizer.quantizers.nearest import scores
+from vistok.tokenizer.quantizers import soft
 torch.set_num_threads(1)
+soft.SCORES_AT_ONCE = 2 * 262_144
 vectors, codes = torch.randn(256, 2, requires_grad=True), torch.randn(262_144, 2, requires_grad=True)
 def work(rows):
     found = assignment_entropies(rows, codes, lambda z, c: scores(z, c, "euclidean"), 1.0)
     (found.sample + found.codebook).backward()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(json.dumps([work(vectors[:64]), work(vectors)]))
+print(json.dumps([work(vectors[:32]), work(vectors)]))
 """
 
 
@@ -64,10 +66,10 @@ def test_gradient_is_that_of_finite_differences():
 
 
 def test_memory_does_not_grow_with_the_latents():
-    # One vector of 262,144 numbers kept for each of the 16 chunks would be 13 MB more; blocks are given back at once here,
+    # One vector of 262,144 numbers kept for each of the 128 chunks would be 117 MB more; blocks are given back at once here,
     # so that the peak is what is held and not what the allocator keeps for later.
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
     command = [sys.executable, "-c", MEMORY]
     output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
     few, many = json.loads(output)
-    assert many - few < 6e6, f"{(many - few) / 1e6:.0f} MB more for four times as many latents"
+    assert many - few < 3e7, f"{(many - few) / 1e6:.0f} MB more for eight times as many latents"
