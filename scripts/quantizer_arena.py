@@ -307,10 +307,10 @@ def adapted_psnr(stage: Stage, quantized: Callable[[Tensor], Tensor]) -> float:
 def row_of(name: str, entry: Entry, stage: Stage, arguments: argparse.Namespace) -> dict[str, Any]:
     """Fit, measure and adapt to one quantizer."""
     rate, sweep = best_rate(entry, stage.latents, arguments)
-    started = time.perf_counter()
+    started = time.process_time()
     steps = arguments.fit_steps // entry.part
     fitted = fit(entry, stage.latents, steps, arguments, rate)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
 
     @torch.no_grad()
     def quantized(latent: Tensor) -> Tensor:
