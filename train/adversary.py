@@ -96,14 +96,14 @@ class Adversary:
             real_logits, fake_logits = self.discriminator(real), self.discriminator(fake)
         loss = discriminator_loss(config.loss, real_logits, fake_logits)
         scalars = {
-            "loss/discriminator": loss.detach(),
+            "discriminator/loss": loss.detach(),
             "discriminator/real": real_logits.detach().mean(),
             "discriminator/fake": fake_logits.detach().mean(),
         }
         if config.lecam > 0:
             self._lecam.update(real_logits, fake_logits)
             penalty = lecam_penalty(real_logits, fake_logits, self._lecam.averages)
-            scalars["loss/lecam"] = penalty.detach()
+            scalars["discriminator/lecam"] = penalty.detach()
             loss = loss + config.lecam * penalty
         if wants_r1:
             # Every r1_every-th step, with r1_every times the weight.

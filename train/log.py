@@ -20,7 +20,7 @@ CLOCK = "time/"
 
 SHOWN = [
     ("loss/total", "loss", ".4f"),
-    ("loss/discriminator", "disc", ".3f"),
+    ("discriminator/loss", "disc", ".3f"),
     ("codebook/usage", "usage", ".1%"),
     ("codebook/perplexity", "perplexity", ",.0f"),
     ("optimizer/lr", "lr", ".1e"),

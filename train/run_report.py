@@ -26,15 +26,18 @@ CHARTS = {
     "Use of the codebook, as shares": ["codebook/usage", "codebook/dead", "codebook/perplexity_share"],
     "Distortion": ["codebook/distortion"],
     "Codes to latents: length ratio and obtuse angles": ["codebook/length_ratio", "codebook/obtuse"],
-    "Discriminator": ["discriminator/", "adversarial/"],
+    "Discriminator: loss and logits": ["discriminator/loss", "discriminator/real", "discriminator/fake"],
+    "LeCam penalty": ["discriminator/lecam"],
+    "Share of the adversarial loss": ["adversarial/share"],
     "Learning rate": ["optimizer/lr"],
     "Gradient norm": ["optimizer/gradient_norm"],
     "Size of the updates": ["optimizer/update_rms/"],
+    "Entropy of singular values": ["optimizer/singular_entropy"],
     "Gradient noise scale": ["noise_scale/"],
     "Pictures a second": ["time/pictures_per_second"],
 }
 """Title of each chart and the scalars on it, by path or the beginning of one."""
-LOG_SCALE = ("Distortion", "Gradient norm", "Size of the updates", "Gradient noise scale")
+LOG_SCALE = ("Distortion", "LeCam penalty", "Gradient norm", "Size of the updates", "Gradient noise scale")
 
 
 def write_samples(run: Run, step: int, pictures: list[Tensor]) -> None:

@@ -105,11 +105,15 @@ def test_micro_batches_change_nothing_but_rounding(tmp_path):
 def test_the_full_recipe_logs_every_term_and_the_discriminator_begins_when_told(tmp_path, perceptual):
     train(config(tmp_path, *QUANTIZERS["vq"], *perceptual, *ADVERSARIAL, "run.log_every=1", steps=4))
     lines = logged(tmp_path)
-    assert lines[0]["loss/adversarial"] == 0 and "loss/discriminator" not in lines[0]
+    assert lines[0]["loss/adversarial"] == 0 and "discriminator/loss" not in lines[0]
     for line in lines[1:]:
-        assert {"loss/perceptual", "loss/adversarial", "loss/discriminator", "loss/lecam", "discriminator/real"} <= set(
-            line
-        )
+        assert {
+            "loss/perceptual",
+            "loss/adversarial",
+            "discriminator/loss",
+            "discriminator/lecam",
+            "discriminator/real",
+        } <= set(line)
     assert lines[0]["adversarial/share"] == 0 < lines[3]["adversarial/share"]
 
 
