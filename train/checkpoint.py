@@ -17,11 +17,6 @@ SEAL_FILE = "seal.json"
 CHUNK = 1 << 20
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """Return the checkpoint of the latest step whose name is there, good or not, or None when there is none."""
-    return max(_checkpoints(folder), key=checkpoint_step, default=None)
-
-
 def good_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
     """Return the newest good checkpoint, or None, and a sentence for each newer one that is broken."""
     warnings: list[str] = []

@@ -29,11 +29,11 @@ class Finetuned(NamedTuple):
 
 def finetune(config: FinetuneConfig, report: Report) -> Finetuned:
     """Run the stages that are not done; `report` is told a sentence when one begins."""
-    before = load_tokenizer(find_tokenizer(config.model))
+    folder = find_tokenizer(config.model)
+    before = load_tokenizer(folder)
     split = split_pictures(config)
     report(split.note)
     stages = config.out / "stages"
-    folder = find_tokenizer(config.model)
     if config.changes_quantizer:
         folder = fit_stage(config, before, split, stages / "1-quantizer", report)
         if config.decoder.steps:

@@ -38,7 +38,7 @@ class Judged(NamedTuple):
 
     measured: Measured
     shown: list[tuple[Image.Image, Image.Image]]
-    """The first pictures, before and after."""
+    """The first pictures, each beside its reconstruction."""
 
 
 def judge(loaded: LoadedTokenizer, pictures: list[Tensor], device: torch.device) -> Judged:

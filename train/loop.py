@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..images.preprocessing import to_pixels
 from ..tokenizer.shapes import Pixels
-from .checkpoint import newest_checkpoint, save_checkpoint
+from .checkpoint import good_checkpoint, save_checkpoint
 from .config import CONFIG_FILE, TrainConfig, write_config
 from .data import training_batches
 from .export import export_tokenizer
@@ -129,6 +129,6 @@ def _check_weights(run: Run, step: int) -> None:
 
 
 def _diverged(what: str, run: Run) -> ValueError:
-    checkpoint = newest_checkpoint(run.config.run.out / "checkpoints")
-    kept = f"; the newest checkpoint is {checkpoint}" if checkpoint else ""
+    checkpoint, _ = good_checkpoint(run.config.run.out / "checkpoints")
+    kept = f"; the last good checkpoint is {checkpoint}" if checkpoint else ""
     return ValueError(f"{what}: lower optimizer.lr{kept}.")

@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 
 from vistok.train import checkpoint as module
-from vistok.train.checkpoint import checkpoint_step, good_checkpoint, newest_checkpoint, save_checkpoint
+from vistok.train.checkpoint import checkpoint_step, good_checkpoint, save_checkpoint
 
 
 @pytest.fixture
@@ -32,12 +32,12 @@ def test_the_newest_is_found_and_the_oldest_go(accelerator, folder):
     for step in (15, 20):
         save_checkpoint(accelerator, folder, step, keep=3)
     assert [path.name for path in sorted(folder.iterdir())] == ["step-0000010", "step-0000015", "step-0000020"]
-    assert checkpoint_step(newest_checkpoint(folder)) == 20
     assert good_checkpoint(folder) == (folder / "step-0000020", [])
+    assert checkpoint_step(folder / "step-0000020") == 20
 
 
 def test_no_folder_is_no_checkpoint(tmp_path):
-    assert newest_checkpoint(tmp_path / "none") is None and good_checkpoint(tmp_path / "none") == (None, [])
+    assert good_checkpoint(tmp_path / "none") == (None, [])
 
 
 def cut(path):

@@ -1,0 +1,54 @@
+"""What quantization costs a tokenizer: the PSNR of its reconstructions with the quantizer, and with nothing in its place.
+
+    python scripts/quantization_cost.py photo-f8 PICTURES --out results/quantization_cost.json
+
+Without it the decoder gets the latents as the quantizer compares them (bounded or normalised): the most that any finer codebook
+over the same channels could give this encoder and decoder.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+import vistok
+from vistok.images.preprocessing import to_pixels
+from vistok.tokenizer.metrics import psnr
+from vistok.train.data import SourceConfig
+from vistok.train.validate import validation_pictures
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("pictures", nargs="+")
+    parser.add_argument("--out", type=Path, default=Path("results/quantization_cost.json"))
+    arguments = parser.parse_args()
+    tokenizer = vistok.load(arguments.model)
+    model, quantizer = tokenizer.model, tokenizer.model.quantizer
+    sources = [SourceConfig(path=path) for path in arguments.pictures]
+    pictures = validation_pictures(sources, tokenizer.config.preprocessing, tokenizer.downsample)
+    scores = []
+    with torch.inference_mode():
+        for picture in pictures:
+            pixels = to_pixels(picture.unsqueeze(0))
+            latent = model.encode_latent(pixels)
+            answers = [model.decode_latent(x) for x in (quantizer(latent).latent, quantizer.project(latent))]
+            scores.append(torch.stack([psnr(pixels, answer)[0] for answer in answers]))
+    quantized, continuous = torch.stack(scores).mean(dim=0).tolist()
+    facts = {
+        "model": arguments.model,
+        "fingerprint": tokenizer.fingerprint,
+        "pictures": len(pictures),
+        "psnr": quantized,
+        "psnr without a quantizer": continuous,
+    }
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(facts, indent=1) + "\n")
+    print(json.dumps(facts, indent=1))
+
+
+if __name__ == "__main__":
+    main()
