@@ -4,8 +4,8 @@ import copy
 
 import pytest
 import torch
-from quantizer_table import BINARY, EVERY, SIZE, TABLES, latent_for, name_of
 
+from quantizer_table import BINARY, EVERY, SIZE, TABLES, latent_for, name_of
 from vistok.tokenizer.quantizers import QUANTIZERS, build_quantizer
 
 

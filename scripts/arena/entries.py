@@ -1,0 +1,70 @@
+"""The quantizers of the arena, all of 4,096 values a position, and how each is fitted."""
+
+from typing import Any, NamedTuple
+
+DIM = 16
+CODES = 4096
+
+
+class Entry(NamedTuple):
+    """A quantizer and how it is fitted."""
+
+    values: dict[str, Any]
+    weights: dict[str, float] = {"codebook": 1.0, "commitment": 0.0}
+    """Weights of its loss terms; the latents are frozen, so the commitment has nothing to pull."""
+    care: dict[str, Any] = {}
+    """Values of CodebookCareConfig."""
+    part: int = 1
+    """It gets one of so many steps."""
+
+
+def _table(name: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "dim": DIM, "codebook_size": CODES, **more}
+
+
+SMALL = {"initial_scale": 1e-3}
+FROZEN = {"codebook": 1.0, "commitment": 0.0}
+DECODED = {"reconstruction": 1.0}
+BINARY = DECODED | {"commitment": 0.25, "sample_entropy": 0.01, "codebook_entropy": 0.01}
+KMEANS = {"initialise": "kmeans", "vectors_per_code": 8, "kmeans_iterations": 5}
+REVIVAL = {"revive_every": 50}
+ENTRIES: dict[str, Entry] = {
+    "VQ, small init": Entry(_table("vq", **SMALL)),
+    "VQ": Entry(_table("vq")),
+    "VQ, k-means init": Entry(_table("vq"), care=KMEANS),
+    "VQ, small init, revival": Entry(_table("vq", **SMALL), care=REVIVAL),
+    "VQ, small init, Wasserstein": Entry(
+        _table("vq", **SMALL, distribution="wasserstein"), FROZEN | {"wasserstein": 0.1}
+    ),
+    "VQ, small init, MMD": Entry(_table("vq", **SMALL, distribution="mmd"), FROZEN | {"mmd": 1.0}, part=4),
+    "VQ, small init, region": Entry(_table("vq", **SMALL, region=True), FROZEN | {"region": 0.1}),
+    "VQ, small init, soft top-4": Entry(
+        _table("vq", **SMALL, soft={"k": 4, "temperature": 1.0}), FROZEN | DECODED, part=4
+    ),
+    "VQ, DiVeQ": Entry(_table("vq", gradient="diveq"), DECODED | {"codebook": 0.0, "commitment": 0.0}),
+    "EMA, small init": Entry(_table("ema", **SMALL), {"commitment": 0.0}),
+    "EMA, k-means init, revival": Entry(_table("ema"), {"commitment": 0.0}, care=KMEANS | REVIVAL),
+    "SimVQ": Entry(_table("simvq")),
+    "SimVQ, diagonal": Entry(_table("simvq", projection="diagonal")),
+    "SimVQ, MLP": Entry(_table("simvq", projection="mlp")),
+    "SimVQ, trained basis": Entry(_table("simvq", trained_basis=True)),
+    "FVQ": Entry(_table("fvq")),
+    "VQ, cosine, d = 8": Entry(
+        _table("vq", similarity="cosine") | {"dim": 8}, DECODED | {"codebook": 1.0, "commitment": 0.25}
+    ),
+    # The paper's terms and weights (arXiv 2412.02692): temperature 0.01, entropies by 0.05.
+    "IBQ": Entry(
+        _table("ibq"),
+        DECODED
+        | {"codebook": 1.0, "commitment": 0.25, "assignment": 1.0, "sample_entropy": 0.05, "codebook_entropy": 0.05},
+        part=4,
+    ),
+    "FSQ [8, 8, 8, 8]": Entry({"name": "fsq", "levels": [8, 8, 8, 8]}, DECODED),
+    "FSP [8, 8, 8, 8]": Entry({"name": "fsp", "levels": [8, 8, 8, 8]}, DECODED | {"moments": 0.1}),
+    "LFQ, 12 bits": Entry({"name": "lfq", "dim": 12}, BINARY),
+    "BSQ, 12 bits": Entry({"name": "bsq", "dim": 12}, BINARY),
+    "residual, 2 x 64": Entry({"name": "residual", "depth": 2, "quantizer": _table("vq") | {"codebook_size": 64}}),
+    "grouped, 2 x 64": Entry(
+        {"name": "grouped", "groups": 2, "quantizer": _table("vq") | {"codebook_size": 64, "dim": DIM // 2}}
+    ),
+}

@@ -1,0 +1,72 @@
+"""The rows of the arena: read, written, correlated and drawn."""
+
+import json
+import statistics
+from bisect import bisect_left, bisect_right
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+from arena.entries import ENTRIES, Entry
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+
+def spearman(x: list[float], y: list[float]) -> float | None:
+    """Return Spearman's rank correlation, equal values sharing the mean of their ranks; None where one side is constant."""
+    if len(set(x)) < 2 or len(set(y)) < 2:
+        return None
+    return statistics.correlation(_ranks(x), _ranks(y))
+
+
+def _ranks(values: list[float]) -> list[float]:
+    ordered = sorted(values)
+    return [(bisect_left(ordered, value) + bisect_right(ordered, value)) / 2 for value in values]
+
+
+def results(rows: list[dict[str, Any]], settings: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+    """Return what is written: settings, facts, correlations and rows."""
+    keys = ("distortion", "usage", "perplexity")
+    columns = {key: [float(row[key]) for row in rows] for key in (*keys, "psnr")}
+    correlations = {key: spearman(columns[key], columns["psnr"]) for key in keys}
+    return {"settings": settings, **facts, "spearman with psnr": correlations, "rows": rows}
+
+
+def rows_before(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of an earlier start whose entries are still the same; raise ValueError if its settings are not."""
+    if not path.exists():
+        return []
+    before = json.loads(path.read_text())
+    if before.get("settings") != settings:
+        raise ValueError(f"{path} holds rows of other settings: remove it, or name another file with --out.")
+    return [row for row in before["rows"] if _same(ENTRIES.get(row["name"]), row["entry"])]
+
+
+def _same(entry: Entry | None, written: dict[str, Any]) -> bool:
+    return entry is not None and json.loads(json.dumps(entry._asdict())) == written
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """Return the rows as a table, the least distortion first."""
+    lines = [
+        "| quantizer | distortion | usage | perplexity | PSNR (dB) | lr | steps | fit (s) |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    line = "| {name} | {distortion:.4f} | {usage:.1%} | {perplexity:,.0f} | {psnr:.2f} | {lr:g} | {steps} | {seconds:.0f} |"
+    return "\n".join(lines + [line.format(**row) for row in sorted(rows, key=lambda row: row["distortion"])])
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """Draw PSNR over distortion and over usage."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True, layout="constrained")
+    for axis, key in zip(axes, ("distortion", "usage"), strict=True):
+        for row in rows:
+            axis.scatter(row[key], row["psnr"], s=16)
+            axis.annotate(row["name"], (row[key], row["psnr"]), fontsize=6, xytext=(3, 2), textcoords="offset points")
+        axis.set(xlabel=key)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("PSNR after decoder adaptation (dB)")
+    figure.savefig(path, dpi=140)
+    plt.close(figure)

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+import torch
+
+from pages import NAN, Page
+from vistok.report.codebooks import rank_bars
+from vistok.report.codemap import SHADES, SHOWN, shades_of_use
+from vistok.report.content import CodebookView, Report
+from vistok.report.page import render
+from vistok.report.projection import project
+
+
+@pytest.mark.parametrize("codes", [1, 2, 127, 128, 129, 1000, 65_536])
+def test_bars_hold_every_code_once_and_every_token(codes):
+    counts = np.random.default_rng(codes).zipf(1.5, codes) % 1000
+    bars = rank_bars(counts)
+    assert sum(bar.tokens for bar in bars) == counts.sum()
+    assert [bar.first for bar in bars] == [1] + [bar.last + 1 for bar in bars[:-1]] and bars[-1].last == codes
+    assert len(bars) <= 128
+    means = [bar.mean for bar in bars]
+    assert means == sorted(means, reverse=True)
+
+
+def test_a_bar_a_code_is_the_sorted_counts():
+    assert [bar.mean for bar in rank_bars(np.array([3, 0, 9, 1]))] == [9, 3, 1, 0]
+
+
+def test_a_codebook_without_tokens_is_drawn_unused():
+    page = Page(render(Report("t", codebooks=[CodebookView("c", np.zeros(4, np.int64), np.eye(4))])))
+    assert "No token was counted." in page.text and "100.0%" in page.text
+    assert [path["class"] for path in page.all("path")] == ["unused", "hole"]
+
+
+def test_even_use_of_one_code_is_drawn():
+    page = Page(render(Report("t", codebooks=[CodebookView("c", np.array([4]), np.ones((1, 2)))])))
+    assert [path["class"] for path in page.all("path")] == ["bars", f"u{SHADES - 1}"]
+
+
+def test_the_map_draws_every_code_once_hollow_if_unused():
+    counts = np.array([0, 0, 1, 10, 100, 1000])
+    codes = np.random.default_rng(0).normal(size=(6, 4))
+    page = Page(render(Report("t", codebooks=[CodebookView("c", counts, codes)])))
+    drawn = {path["class"]: path["d"].count("M") for path in page.all("path")}
+    assert drawn.pop("unused") == drawn.pop("hole") == 2
+    assert sum(number for name, number in drawn.items() if name != "bars") == 4
+
+
+def test_a_large_codebook_is_sampled_and_says_so():
+    codes = np.random.default_rng(0).normal(size=(SHOWN + 900, 3))
+    page = Page(render(Report("t", codebooks=[CodebookView("c", np.ones(SHOWN + 900, np.int64), codes)])))
+    assert "4,096 of 4,996 codes, drawn at random" in page.text
+    assert sum(path["d"].count("M") for path in page.all("path") if path["class"] != "bars") == SHOWN
+
+
+def test_a_codebook_without_a_table_has_no_map():
+    page = Page(render(Report("t", codebooks=[CodebookView("c", np.array([1, 2]))])))
+    assert "This quantizer computes its codes" in page.text
+
+
+def test_codes_that_are_not_finite_are_left_out():
+    codes = np.array([[1.0, 2.0], [NAN, 0.0], [3.0, 1.0]])
+    assert (
+        "Left out because not finite: 1."
+        in Page(render(Report("t", codebooks=[CodebookView("c", np.ones(3), codes)]))).text
+    )
+    page = Page(render(Report("t", codebooks=[CodebookView("c", np.ones(1), codes[1:2])])))
+    assert "No code is finite" in page.text
+
+
+def test_shades_go_up_with_use():
+    assert shades_of_use(np.array([0, 1, 10, 100, 1000])).tolist() == [-1, 0, 2, 4, 5]
+    assert shades_of_use(np.array([0, 7, 7])).tolist() == [-1, SHADES - 1, SHADES - 1]
+    assert shades_of_use(np.zeros(2, np.int64)).tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize("dim", [2, 3, 16])
+def test_projection_is_that_of_a_singular_value_decomposition(dim):
+    codes = torch.randn(200, dim, dtype=torch.float64) * torch.linspace(1, 3, dim, dtype=torch.float64) + 5
+    projection = project(codes.numpy())
+    centred = codes - codes.mean(0)
+    _, singular, axes = torch.linalg.svd(centred, full_matrices=False)
+    expected = centred @ axes[:2].T
+    signs = np.sign((projection.points * expected.numpy()).sum(0))
+    np.testing.assert_allclose(projection.points * signs, expected.numpy(), atol=1e-9)
+    assert projection.variance == pytest.approx(float((singular[:2] ** 2).sum() / (singular**2).sum()))
+    low_rank = (centred @ torch.pca_lowrank(codes, q=dim)[2])[:, :2].numpy()
+    np.testing.assert_allclose(np.abs(projection.points), np.abs(low_rank), atol=1e-8)
+
+
+def test_projection_does_not_depend_on_where_or_how_the_codes_are_held():
+    codes = np.random.default_rng(0).normal(size=(50, 4))
+    np.testing.assert_allclose(project(codes).points, project(codes + 100).points, atol=1e-9)
+    np.testing.assert_allclose(project(codes).points, project(codes.astype(np.float32)).points, atol=1e-5)
+
+
+def test_projection_of_codes_on_a_line_or_a_point():
+    points, variance = project(np.array([[1.0], [3.0]]))
+    assert points.tolist() == [[-1, 0], [1, 0]] and variance == 1
+    points, variance = project(np.ones((3, 5)))
+    assert not points.any() and variance == 1
