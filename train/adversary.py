@@ -1,10 +1,12 @@
 """The adversary of a run: the discriminator, its optimizer, and when it begins."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..tokenizer.shapes import Pixels
 from .adversarial import (
@@ -93,7 +95,10 @@ class Adversary:
         wants_r1 = config.r1 > 0 and step % config.r1_every == 0
         real = real.detach().requires_grad_(wants_r1)
         with self._accelerator.autocast():
-            real_logits, fake_logits = self.discriminator(real), self.discriminator(fake)
+            # Fused attention cannot be differentiated twice.
+            with sdpa_kernel(SDPBackend.MATH) if wants_r1 else nullcontext():
+                real_logits = self.discriminator(real)
+            fake_logits = self.discriminator(fake)
         loss = discriminator_loss(config.loss, real_logits, fake_logits)
         scalars = {
             "discriminator/loss": loss.detach(),

@@ -3,6 +3,8 @@ import math
 import pytest
 import timm
 import torch
+from accelerate import Accelerator
+from safetensors.torch import save_file
 from torch import distributed, multiprocessing
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -21,6 +23,7 @@ from vistok.train.adversarial import (
     r1_penalty,
     ramp,
 )
+from vistok.train.adversary import Adversary
 from vistok.train.discriminators import BackboneDiscriminator, PatchDiscriminatorConfig, build_discriminator
 
 
@@ -156,6 +159,20 @@ def test_r1_goes_through_a_frozen_transformer():
     with sdpa_kernel(SDPBackend.MATH):
         r1_penalty(discriminator(pixels), pixels).backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in discriminator.heads[0][0].parameters())
+
+
+def test_an_adversary_with_r1_learns_through_a_frozen_transformer(tmp_path):
+    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "vit.safetensors")
+    backbone = {"name": "test_vit", "weights": str(tmp_path / "vit.safetensors"), "stages": [5]}
+    values = {"discriminator": {"name": "backbone", "backbone": backbone, "channels": 8}, "r1": 1.0, "r1_every": 1}
+    config = AdversarialConfig.model_validate(values)
+    adversary = Adversary(config, 1e-3, Accelerator(cpu=True))
+    before = [parameter.clone() for parameter in adversary.discriminator.parameters() if parameter.requires_grad]
+    real, fake = torch.rand(2, 2, 3, 64, 64).mul(2).sub(1)
+    scalars = adversary.learn(1, [real], [fake], 1.0)
+    assert math.isfinite(scalars["discriminator/loss"])
+    after = [parameter for parameter in adversary.discriminator.parameters() if parameter.requires_grad]
+    assert before and not any(torch.equal(old, new) for old, new in zip(before, after, strict=True))
 
 
 def test_the_adaptive_weight_is_the_ratio_of_gradients():
