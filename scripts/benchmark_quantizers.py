@@ -7,7 +7,8 @@ For each number of latents, dimension and codebook size: seconds and peak memory
 moving-average codebook, straight-through gradient) and of inference, in one run. Both packages get the same float32
 latents, codes, decay and smoothing, and neither revives codes; theirs searches in float32, ours by its contract in float64
 where float32 cannot tell. They take turns, and a time is the median of the turns: what slows the machine down slows both.
-The product is that of latents and codes alone, written over itself in the chunks that are fastest. A cell that does not fit
+The floor is the bare matrix product of latents and codes, once as one product into memory that is there already, and once in
+the chunks that are fastest, each written over the one before, which is less than any search must do. A cell that does not fit
 into --memory gigabytes, or in which theirs would take over a minute (estimated from two smaller numbers of latents), is
 marked so. The plot goes beside the JSON, and a table in Markdown is printed. On a CUDA device, where there is one, times are
 those between two of its events.
@@ -40,6 +41,7 @@ LATENTS = (4_096, 65_536)
 DIMS = (8, 64, 256)
 SIZES = (1_024, 16_384, 65_536, 262_144)
 KINDS = ("training", "inference")
+PRODUCTS = ("product", "product in chunks")
 PRODUCT_CHUNKS = ((256, 1_024), (256, 4_096), (512, 1_024), (1_024, 1_024), (4_096, 4_096))
 LONGEST_CELL = 60.0
 SHORT = 2.0
@@ -60,8 +62,7 @@ def measured(works: dict[str, Callable[[], object]]) -> dict[str, Result]:
             peaks[name] = _peak_bytes(work)
             times[name] = [_seconds(work)]
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-            if not known and "DefaultCPUAllocator: can't allocate memory" not in str(error):
+            if not _out_of_memory(error):
                 raise
         _tidy()
     for _ in range(TURNS - 1):
@@ -72,6 +73,11 @@ def measured(works: dict[str, Callable[[], object]]) -> dict[str, Result]:
         name: {"seconds": statistics.median(times[name]), "bytes": peaks[name]} if name in times else None
         for name in works
     }
+
+
+def _out_of_memory(error: Exception) -> bool:
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
 def _tidy() -> None:
@@ -136,14 +142,20 @@ def product(vectors: Tensor, codes: Tensor, rows: int, columns: int) -> None:
 
 
 def search_and_product(vectors: Tensor, codes: Tensor) -> dict[str, Result]:
-    """Measure our search, and the product in the chunks that are fastest."""
+    """Measure our search, the product in one, and the product in the chunks that are fastest."""
     works: dict[str, Callable[[], object]] = {"search": lambda: nearest_codes(vectors, codes)}
+    try:
+        space = torch.zeros(len(vectors), len(codes), device=DEVICE)
+        works["product"] = lambda: torch.mm(vectors, codes.T, out=space)
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
     for chunk in PRODUCT_CHUNKS:
         works[f"{chunk}"] = lambda chunk=chunk: product(vectors, codes, *chunk)
     results = measured(works)
-    search = results.pop("search")
+    whole = {name: results.pop(name, None) for name in ("search", "product")}
     fitting = [result for result in results.values() if result is not None]
-    return {"product": min(fitting, key=lambda result: result["seconds"], default=None), "search": search}
+    return whole | {"product in chunks": min(fitting, key=lambda result: result["seconds"], default=None)}
 
 
 def cell(count: int, dim: int, size: int) -> dict[str, object]:
@@ -191,8 +203,9 @@ def estimated(work: Callable[[Tensor], object], rows: Tensor) -> float:
 def ratios(row: dict[str, object]) -> dict[str, float | str]:
     """Return theirs over ours, for time and memory, and our search over the bare product."""
     found: dict[str, float | str] = {}
-    if row["product"] and row["search"]:
-        found["search to product"] = row["search"]["seconds"] / row["product"]["seconds"]
+    for product_kind in PRODUCTS:
+        if row[product_kind] and row["search"]:
+            found[f"search to {product_kind}"] = row["search"]["seconds"] / row[product_kind]["seconds"]
     for kind in KINDS:
         ours, theirs = row[kind], row.get(f"their {kind}", "left out")
         if ours is None:
@@ -211,8 +224,8 @@ def markdown(rows: list[dict[str, object]]) -> str:
     """Return the table for RESULTS.md."""
     lines = [
         "| latents | d | codes | training, ms | times faster | times less memory | inference, ms | times faster "
-        "| times less memory | search to product |",
-        "|" + "---:|" * 10,
+        "| times less memory | search to product | search to product in chunks |",
+        "|" + "---:|" * 11,
     ]
     for row in rows:
         cells = [f"{row['latents']:,}", str(row["dim"]), f"{row['codes']:,}"]
@@ -224,8 +237,9 @@ def markdown(rows: list[dict[str, object]]) -> str:
                     seconds = next(part for part in row["left out"].split("; ") if part.startswith(kind))
                     value = f"left out ({seconds.split('about ')[1]})"
                 cells.append(value if isinstance(value, str) else f"{value:,.1f}")
-        floor_ratio = row["ratios"].get("search to product")
-        cells.append("" if floor_ratio is None else f"{floor_ratio:.2f}")
+        for product_kind in PRODUCTS:
+            floor_ratio = row["ratios"].get(f"search to {product_kind}")
+            cells.append("does not fit" if floor_ratio is None else f"{floor_ratio:.2f}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
