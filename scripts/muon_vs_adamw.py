@@ -27,7 +27,8 @@ from vistok.tokenizer.metrics import psnr
 from vistok.tokenizer.model import VisualTokenizer, build_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.tokenizer.quantizers import parse_quantizer
-from vistok.train.data import DataConfig, training_batches
+from vistok.train.batches import training_batches
+from vistok.train.data import DataConfig
 from vistok.train.optimizer import DEFAULT_RULES, OptimizerConfig, build_optimizer, claim_parameters
 from vistok.train.optimizer_health import update_rms
 from vistok.train.schedule import learning_rate

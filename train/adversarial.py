@@ -14,6 +14,8 @@ from ..tokenizer.shapes import Pixels
 from .discriminators import DiscriminatorConfig, PatchDiscriminatorConfig, parse_discriminator
 
 LEAST_NORM = 1e-4
+UNDERFLOW = 2.0**12
+"""Factor by which losses are raised before gradients of theirs go through float16."""
 
 AdversarialLossName = Literal["hinge", "non_saturating"]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -27,7 +29,7 @@ class AdversarialConfig(Config):
     loss: AdversarialLossName = "hinge"
     """What both sides descend, one of ADVERSARIAL_LOSSES."""
     start: Annotated[int, Field(ge=0)] = 0
-    """Step from which the discriminator learns."""
+    """Steps that the tokenizer learns alone, before the discriminator begins."""
     ramp: Annotated[int, Field(ge=0)] = 0
     """Steps after start over which the tokenizer's term rises to its weight."""
     adaptive: bool = False
@@ -52,7 +54,11 @@ class AdversarialConfig(Config):
     @field_validator("discriminator", mode="before")
     @classmethod
     def _by_name(cls, values: Any) -> Any:
-        return parse_discriminator(values, "") if isinstance(values, Mapping) else values
+        if isinstance(values, Mapping):
+            return parse_discriminator(values, "")
+        if isinstance(values, Config):
+            return values
+        raise ValueError(f"it is {values!r}, but must be a section with a name, such as {{name: patch, channels: 64}}.")
 
 
 class AdversarialLoss(NamedTuple):
@@ -153,8 +159,8 @@ def r1_penalty(logits: Tensor, pixels: Pixels) -> Tensor:
     """Return 1/2 E_b |dD/dpixels|^2 over real pictures (arXiv 1801.04406), D being the mean of a picture's logits.
 
     The mean, not the sum, makes the penalty independent of how many patches a picture has, as the losses are. `pixels`
-    must have required gradients when `logits` were computed from them; the penalty can be differentiated again, through
-    attention only if `logits` were computed under `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`.
+    must have required gradients when `logits` were computed from them, in float32; the penalty can be differentiated again,
+    through attention only if `logits` were computed under `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`.
     """
     judged = logits.float().flatten(1).mean(dim=1).sum()
     (gradient,) = torch.autograd.grad(judged, pixels, create_graph=True)
@@ -174,11 +180,12 @@ def adaptive_weight(
     the bare module. Both graphs are kept. `average` takes the mean of a gradient over all processes, so that every one has
     the same weight, and the one that a single process would have.
     """
-    (wanted,) = torch.autograd.grad(reconstruction_loss, last_layer, retain_graph=True)
-    (judged,) = torch.autograd.grad(adversarial_loss, last_layer, retain_graph=True)
-    if average is not None:
-        wanted, judged = average(wanted), average(judged)
-    return (wanted.float().norm() / (judged.float().norm() + LEAST_NORM)).clamp(0, limit).detach()
+    norms = []
+    for loss in (reconstruction_loss, adversarial_loss):
+        (gradient,) = torch.autograd.grad(UNDERFLOW * loss, last_layer, retain_graph=True)
+        gradient = gradient.float() / UNDERFLOW
+        norms.append((average(gradient) if average else gradient).norm())
+    return (norms[0] / (norms[1] + LEAST_NORM)).clamp(0, limit).detach()
 
 
 def ramp(step: int, start: int, length: int) -> float:

@@ -1,6 +1,5 @@
 """The adversary of a run: the discriminator, its optimizer, and when it begins."""
 
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -35,7 +34,7 @@ class Adversary:
         self.discriminator = build_discriminator(config.discriminator).to(accelerator.device)
         self._parameters = [p for p in self.discriminator.parameters() if p.requires_grad]
         self._lr = config.lr or lr
-        self._optimizer = accelerator.prepare(
+        self.optimizer = accelerator.prepare(
             torch.optim.AdamW(self._parameters, lr=self._lr, betas=config.betas, weight_decay=0.0)
         )
         self._lecam = LeCam(config.lecam_decay)
@@ -72,15 +71,15 @@ class Adversary:
         if not self.is_active(step):
             return {}
         self._set_learning(True)
-        for group in self._optimizer.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = self._lr * rate_share
-        self._optimizer.zero_grad()
+        self.optimizer.zero_grad()
         parts = [self._backward(step, pair, len(real)) for pair in zip(real, fake, strict=True)]
         self._average_gradients()
         if self.config.clip_norm is not None:
-            self._accelerator.unscale_gradients(self._optimizer)
+            self._accelerator.unscale_gradients(self.optimizer)
             nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm)
-        self._optimizer.step()
+        self.optimizer.step()
         return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
 
     def state_dict(self) -> dict[str, Any]:
@@ -94,10 +93,12 @@ class Adversary:
         config, (real, fake) = self.config, pair
         wants_r1 = config.r1 > 0 and step % config.r1_every == 0
         real = real.detach().requires_grad_(wants_r1)
-        with self._accelerator.autocast():
-            # Fused attention cannot be differentiated twice.
-            with sdpa_kernel(SDPBackend.MATH) if wants_r1 else nullcontext():
+        if wants_r1:
+            # Fused attention cannot be differentiated twice, and a gradient of pixels is lost in float16.
+            with sdpa_kernel(SDPBackend.MATH):
                 real_logits = self.discriminator(real)
+        with self._accelerator.autocast():
+            real_logits = real_logits if wants_r1 else self.discriminator(real)
             fake_logits = self.discriminator(fake)
         loss = discriminator_loss(config.loss, real_logits, fake_logits)
         scalars = {
@@ -112,7 +113,9 @@ class Adversary:
             loss = loss + config.lecam * penalty
         if wants_r1:
             # Every r1_every-th step, with r1_every times the weight.
-            loss = loss + config.r1 * config.r1_every * r1_penalty(real_logits, real)
+            penalty = r1_penalty(real_logits, real)
+            scalars["discriminator/r1"] = penalty.detach()
+            loss = loss + config.r1 * config.r1_every * penalty
         self._accelerator.backward(loss / parts)
         return scalars
 

@@ -9,12 +9,51 @@ import os
 import shutil
 import zlib
 from pathlib import Path
+from typing import Any, Protocol
 
+import torch
 from accelerate import Accelerator
 
 PREFIX = "step-"
+PROCESS_FILE = "process-{}.pt"
 SEAL_FILE = "seal.json"
 CHUNK = 1 << 20
+
+
+class Stateful(Protocol):
+    """What can be saved and loaded."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        """Go on from a state."""
+
+
+def keep_of_each_process(accelerator: Accelerator, objects: list[Stateful]) -> None:
+    """Let checkpoints hold the state of objects that differ between processes, in a file of each process.
+
+    A process that had no file, there having been fewer processes, begins with fresh objects.
+    """
+
+    def save(_models: Any, _weights: Any, folder: str) -> None:
+        states = [each.state_dict() for each in objects]
+        torch.save(states, Path(folder) / PROCESS_FILE.format(accelerator.process_index))
+
+    def load(_models: Any, folder: str) -> None:
+        path = Path(folder) / PROCESS_FILE.format(accelerator.process_index)
+        if path.exists():
+            states = torch.load(path, map_location="cpu", weights_only=True)
+            for each, state in zip(objects, states, strict=True):
+                each.load_state_dict(state)
+
+    accelerator.register_save_state_pre_hook(save)
+    accelerator.register_load_state_pre_hook(load)
+
+
+def processes_of(checkpoint: Path) -> int:
+    """Return how many processes wrote a checkpoint."""
+    return len(list(checkpoint.glob(PROCESS_FILE.format("*"))))
 
 
 def good_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
@@ -45,15 +84,16 @@ def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: int
     accelerator.wait_for_everyone()
     try:
         accelerator.save_state(str(aside))
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            _seal(aside)
     except Exception as error:  # torch and safetensors raise errors of their own when a disk is full
-        full = shutil.disk_usage(folder).free < CHUNK
+        full = os.strerror(errno.ENOSPC) in str(error) or shutil.disk_usage(folder).free < CHUNK
         shutil.rmtree(aside, ignore_errors=True)
         if full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(checkpoint)) from error
         raise
-    accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        _seal(aside)
         if checkpoint.exists():
             shutil.rmtree(checkpoint)
         aside.rename(checkpoint)

@@ -92,7 +92,8 @@ class CodebookCare:
         return {"counts": self._counts, "generator": self._generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._counts.copy_(state["counts"])
+        if state["counts"].shape == self._counts.shape:  # else revival was turned on or off since
+            self._counts.copy_(state["counts"])
         self._generator.set_state(state["generator"].cpu())
 
     @property

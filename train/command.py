@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from accelerate import PartialState
 
 from ..terminal import one_sentence
 from .config import read_config
 from .loop import train
+from .run_report import REPORT_FILE
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -27,7 +29,10 @@ def train_tokenizer(
 ) -> None:
     """Train a tokenizer; the same command on a run folder with checkpoints goes on from the newest one."""
     with one_sentence("train-tokenizer", debug):
-        train(read_config(config, overrides or []))
+        folder = train(read_config(config, overrides or []))
+        if PartialState().is_main_process:
+            print(f"tokenizer   {folder}")
+            print(f"report      {folder.parent / REPORT_FILE}")
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from ..perception.distance import PerceptualConfig
 from ..tokenizer.config import Config, parse_config
 from ..tokenizer.convolutional import ConvolutionalConfig
+from ..tokenizer.files import write_whole
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers import QuantizerConfig, parse_quantizer
 from .adversarial import AdversarialConfig
@@ -135,9 +136,14 @@ def parse_train_config(values: Mapping[str, Any]) -> TrainConfig:
     return parse_config(TrainConfig, values)
 
 
+def config_text(config: Config) -> str:
+    """Return the resolved config as YAML, every default spelled out."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
 def write_config(config: Config, path: Path) -> None:
-    """Write the resolved config, every default spelled out."""
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    """Write the resolved config; raise OSError as `write_whole`."""
+    write_whole(path, config_text(config).encode())
 
 
 def apply_override(values: dict[str, Any], override: str) -> None:

@@ -1,4 +1,4 @@
-"""Pictures to train on: any number of sources, each a folder or webdataset shards, read at random places.
+"""Pictures to train on: any number of sources, each folders or webdataset shards, read at random places.
 
 Which picture, crop and flip stands at position p of a run is a pure function of the seed and p. So a run can be taken
 up at any step, with any number of workers or processes, and sees exactly what it would have seen.
@@ -8,7 +8,7 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from annotated_types import Len
 from PIL import Image
 from pydantic import Field, field_validator
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from ..images.index import Entry, index_pictures
 from ..images.opening import PictureError, open_picture
@@ -29,8 +29,8 @@ from .mixture import Mixture
 class SourceConfig(Config):
     """Pictures that belong together."""
 
-    path: str
-    """A folder, a .tar shard, or shards with a brace range such as photos-{0000..0009}.tar."""
+    path: str | Annotated[list[str], Len(1)]
+    """A folder, a .tar shard, shards with a brace range such as photos-{0000..0009}.tar, or a list of these, taken as one."""
     names: Pattern = ".*"
     """Regular expression that the file name of a picture must match; others are left out."""
     weight: Annotated[float, Field(gt=0)] = 1.0
@@ -39,6 +39,11 @@ class SourceConfig(Config):
     """From where to where the pictures are taken, in an order that their names alone decide; [0, 0.1] and [0.1, 1] split."""
     short_sides: Annotated[list[Annotated[int, Field(ge=1)]], Len(1)] | None = None
     """Sizes that the short side is resized to before cropping, one drawn for each crop; none keeps pictures as they are."""
+
+    @property
+    def where(self) -> str:
+        """The path or paths in words."""
+        return self.path if isinstance(self.path, str) else ", ".join(self.path)
 
 
 class DataConfig(Config):
@@ -76,7 +81,11 @@ class TrainingCrops(Dataset[Tensor]):
         self.seed = seed
         self.sources = [source_pictures(source) for source in config.train]
         self.mixture = Mixture([len(entries) for entries in self.sources], [s.weight for s in config.train], seed)
-        self._picture = functools.lru_cache(maxsize=config.cached_pictures)(self._read)
+
+    @functools.cached_property
+    def _picture(self) -> Callable[[int, int, int | None], np.ndarray]:
+        # Made where it is used: workers that are spawned get the rest of the object, but could not get a cache.
+        return functools.lru_cache(maxsize=self.config.cached_pictures)(self._read)
 
     def __getitem__(self, position: int) -> Tensor:
         source, picture = self.mixture.place(position)
@@ -98,12 +107,13 @@ class TrainingCrops(Dataset[Tensor]):
 
 
 def source_pictures(source: SourceConfig) -> list[Entry]:
-    """Return the pictures of a source; raise ValueError when there are none."""
-    found = index_pictures(source.path)
+    """Return the pictures of a source, each once; raise ValueError when a path of it has none."""
+    paths = [source.path] if isinstance(source.path, str) else source.path
+    found = list(dict.fromkeys(entry for path in paths for entry in index_pictures(path)))
     named = [entry for entry in found if re.fullmatch(source.names, os.path.basename(entry.name))]
     if not named:
         raise ValueError(
-            f"no picture of {source.path} has a name that matches {source.names!r}, the first is {found[0].name!r}: "
+            f"no picture of {source.where} has a name that matches {source.names!r}, the first is {found[0].name!r}: "
             "change names."
         )
     if source.share == (0.0, 1.0):
@@ -111,7 +121,9 @@ def source_pictures(source: SourceConfig) -> list[Entry]:
     ordered = sorted(named, key=lambda entry: hashlib.sha256(entry.name.encode()).digest())
     first, last = (round(edge * len(ordered)) for edge in source.share)
     if first >= last:
-        raise ValueError(f"share {list(source.share)} of the {len(named)} pictures of {source.path} is none: widen it.")
+        raise ValueError(
+            f"share {list(source.share)} of the {len(named)} pictures of {source.where} is none: widen it."
+        )
     return ordered[first:last]
 
 
@@ -122,38 +134,3 @@ def open_entry(entry: Entry) -> Image.Image:
     except PictureError as error:
         where = entry.name if entry.name == entry.path else f"{entry.path}: {entry.name}"
         raise ValueError(f"{where} cannot be used ({error}): repair or remove it.") from None
-
-
-class _Positions:
-    """The positions that one process sees, batch by batch, from a step on."""
-
-    def __init__(self, start_step: int, steps: int, batch_size: int, rank: int, world_size: int):
-        self.steps = range(start_step, steps)
-        self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
-
-    def __iter__(self) -> Iterator[list[int]]:
-        share = self.batch_size // self.world_size
-        for step in self.steps:
-            first = step * self.batch_size + self.rank * share
-            yield list(range(first, first + share))
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-
-def training_batches(
-    config: DataConfig, seed: int, start_step: int, steps: int, rank: int, world_size: int, micro_batches: int = 1
-) -> DataLoader[Tensor]:
-    """Return the loader of one process: uint8 batches `b h w c` for the steps from `start_step` to `steps`."""
-    if config.batch_size % (world_size * micro_batches):
-        raise ValueError(
-            f"data.batch_size is {config.batch_size}, but must be a multiple of the processes times run.micro_batches, "
-            f"{world_size} x {micro_batches}: change it."
-        )
-    return DataLoader(
-        TrainingCrops(config, seed),
-        batch_sampler=_Positions(start_step, steps, config.batch_size, rank, world_size),
-        num_workers=config.workers,
-        prefetch_factor=4 if config.workers else None,
-        generator=torch.Generator(),  # or each new loader would take a number from the run's, and a resumed run go astray
-    )

@@ -21,7 +21,8 @@ def export_tokenizer(folder: Path, model: nn.Module, config: TrainConfig) -> Non
 
 def _card(config: TrainConfig) -> str:
     run, data = config.run, config.data
-    sources = "\n".join(f"- {source.path}, share {source.weight:g}" for source in data.train)
+    rate = config.optimizer.at_batch_size(data.batch_size).lr
+    sources = "\n".join(f"- {source.where}, share {source.weight:g}" for source in data.train)
     return f"""# {run.out.resolve().name}
 
 A visual tokenizer: {config.model.quantizer.name} quantizer, one token for {config.model.architecture.downsample} x \
@@ -31,5 +32,5 @@ Trained for {run.steps} steps on batches of {data.batch_size} crops of {data.siz
 
 {sources}
 
-with {config.optimizer.name} at a peak learning rate of {config.optimizer.lr:g}; losses {config.losses}.
+with {config.optimizer.name} at a peak learning rate of {rate:g}; losses {config.losses}.
 """

@@ -17,6 +17,8 @@ from .finetune_split import Split, split_pictures
 from .loop import train
 from .losses import quantizer_weights
 
+STAGES = "stages"
+
 
 class Finetuned(NamedTuple):
     """What a fine-tuning leaves behind."""
@@ -33,7 +35,7 @@ def finetune(config: FinetuneConfig, report: Report) -> Finetuned:
     before = load_tokenizer(folder)
     split = split_pictures(config)
     report(split.note)
-    stages = config.out / "stages"
+    stages = config.out / STAGES
     if config.changes_quantizer:
         folder = fit_stage(config, before, split, stages / "1-quantizer", report)
         if config.decoder.steps:
@@ -68,8 +70,8 @@ def _training(
                 "fold": False,
             },
             "data": {
-                "train": [source.model_dump() for source in split.train],
-                "val": [source.model_dump() for source in split.val],
+                "train": [split.train.model_dump()],
+                "val": [split.val.model_dump()],
                 "size": max(side, config.data.crop // side * side),
                 "batch_size": config.data.batch_size,
                 "workers": config.data.workers,

@@ -5,20 +5,21 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from accelerate import Accelerator
 from rich.console import Console
 from rich.table import Table
 
-from ..pretrained import find_tokenizer
 from ..report.content import Table as Rows
 from ..terminal import one_sentence
 from ..tokenizer.config import Config, parse_config
 from ..tokenizer.devices import multiplies_bfloat16
+from ..tokenizer.files import write_whole
 from ..tokenizer.weights import LoadedTokenizer, load_tokenizer, save_tokenizer
-from .config import apply_override, write_config
-from .finetune import Finetuned, finetune
+from .config import apply_override, config_text
+from .finetune import STAGES, Finetuned, finetune
 from .finetune_config import FinetuneConfig
+from .finetune_options import quantizer_section
 from .finetune_report import judge_both
+from .run import this_process
 
 CONFIG_FILE = "finetune.yaml"
 
@@ -76,8 +77,7 @@ def finetune_tokenizer(
 ) -> None:
     """Fine-tune a tokenizer on pictures: go on with it, swap its quantizer, grow its codebook, or adapt its decoder."""
     with one_sentence("finetune-tokenizer", debug):
-        new = _quantizer(quantizer, codebook_size, dim, levels, model)
-        swaps = new is not None or grow_to is not None
+        new = quantizer_section(quantizer, {"codebook_size": codebook_size, "dim": dim, "levels": levels}, model)
         sections = {name: field.default for name, field in FinetuneConfig.model_fields.items()}
         values: dict[str, Any] = {
             # Spelled out, so that --set can change one key of a section.
@@ -90,11 +90,19 @@ def finetune_tokenizer(
             "precision": "bfloat16" if multiplies_bfloat16(_device()) else "float32",
             "seed": seed,
         }
-        values["joint"]["steps"] = steps if steps is not None else 0 if swaps else 1000
+        values["joint"]["steps"] = steps
         if only is not None:
             values["train"] = only.split(",")
         for override in set_ or []:
             apply_override(values, override)
+        if values["joint"]["steps"] is None:
+            swaps = values["quantizer"] is not None or values["grow_to"] is not None
+            if swaps and only is not None:
+                raise ValueError(
+                    "--only says what learns in the last stage, but after a swap that has no steps: give --steps too, or "
+                    "leave --only out."
+                )
+            values["joint"]["steps"] = 0 if swaps else 1000
         config = parse_config(FinetuneConfig, values)
         _remember(config)
         done = finetune(config, lambda sentence: console.print(sentence, markup=False, soft_wrap=True))
@@ -110,55 +118,29 @@ def main() -> None:
     app()
 
 
-def _quantizer(
-    name: str | None, codebook_size: int | None, dim: int | None, levels: str | None, model: str
-) -> dict[str, Any] | None:
-    options = {"--codebook-size": codebook_size, "--dim": dim, "--levels": levels}
-    given = [option for option, value in options.items() if value is not None]
-    if name is None:
-        if given:
-            raise ValueError(f"{given[0]} was given without --quantizer: name the new quantizer.")
-        return None
-    values: dict[str, Any] = {"name": name}
-    if levels is not None:
-        values["levels"] = [int(level) if level.isdecimal() else level for level in levels.split(",")]
-    if codebook_size is not None:
-        values["codebook_size"] = codebook_size
-    if dim is not None:
-        values["dim"] = dim
-    elif codebook_size is not None:
-        values["dim"] = _latent_channels(model)
-    return values
-
-
-def _latent_channels(model: str) -> int:
-    return load_tokenizer(find_tokenizer(model)).model.quantizer.dim
-
-
 def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _remember(config: FinetuneConfig) -> None:
-    path = config.out / CONFIG_FILE
-    config.out.mkdir(parents=True, exist_ok=True)
-    before = path.read_text() if path.exists() else None
-    write_config(config, path)
-    if before is not None and before != path.read_text():
-        now = path.with_name(CONFIG_FILE + ".refused")
-        path.rename(now)
-        path.write_text(before)
+    """Write the config; raise ValueError when another one has results in this folder."""
+    path, text = config.out / CONFIG_FILE, config_text(config)
+    before = path.read_text() if path.exists() else text
+    if before != text and any(file.is_file() for file in (config.out / STAGES).rglob("*")):
+        refused = path.with_name(CONFIG_FILE + ".refused")
+        write_whole(refused, text.encode())
         raise ValueError(
             f"{config.out} holds a fine-tuning with another configuration ({CONFIG_FILE}, this call's is beside it as "
-            f"{now.name}): use another --out folder, or the call that made it."
+            f"{refused.name}): use another --out folder, or the call that made it."
         )
+    write_whole(path, text.encode())
 
 
 def _export(config: FinetuneConfig, done: Finetuned) -> LoadedTokenizer:
     """Write the last stage's tokenizer, folded, as the result, and return it as it will be loaded."""
     loaded = load_tokenizer(done.after)
     folder = config.out / "export"
-    if Accelerator().is_main_process:
+    if this_process(config.precision).is_main_process:
         save_tokenizer(
             folder, loaded.model, loaded.config.architecture, loaded.config.preprocessing, _card(config, done)
         )

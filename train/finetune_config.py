@@ -80,7 +80,7 @@ class FinetuneConfig(Config):
         if self.quantizer is not None and self.grow_to is not None:
             raise ValueError("quantizer and grow_to are both given: swap the quantizer, or grow its codebook.")
         if not self.changes_quantizer and self.joint.steps == 0:
-            raise ValueError("joint.steps is 0 and the quantizer stays, so nothing would change: give joint.steps.")
+            raise ValueError("joint.steps is 0 and the quantizer stays, so nothing would change: give --steps above 0.")
         return self
 
     @property

@@ -21,7 +21,7 @@ from .finetune_split import Split
 from .fit import RECONSTRUCTION, fit_quantizer
 from .grow import grown_quantizer
 from .losses import quantizer_weights
-from .run import PRECISIONS
+from .run import this_process
 from .swap import LatentPairs, between_linear_maps, is_bounded, latent_pairs, swap_quantizer
 from .validate import validation_pictures
 
@@ -36,7 +36,7 @@ def fit_stage(config: FinetuneConfig, before: LoadedTokenizer, split: Split, fol
     """
     if (folder / CONFIG_FILE).is_file():
         return folder
-    accelerator = Accelerator(mixed_precision=PRECISIONS[config.precision])
+    accelerator = this_process(config.precision)
     set_seed(config.seed)
     report("stage 1: collecting latents")
     pairs = _collect(before, split, config.latent_vectors, accelerator)
@@ -110,7 +110,7 @@ def _care(quantizer: QuantizerConfig, vectors: int) -> CodebookCareConfig:
 
 def _collect(before: LoadedTokenizer, split: Split, most: int, accelerator: Accelerator) -> LatentPairs:
     model = before.model.to(accelerator.device)
-    pictures = validation_pictures(split.train, before.config.preprocessing, model.downsample)
+    pictures = validation_pictures([split.train], before.config.preprocessing, model.downsample)
     share = max(1, most // len(pictures))
     generator = torch.Generator().manual_seed(0)
     with _bar(accelerator) as bar:

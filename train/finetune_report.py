@@ -58,7 +58,7 @@ def judge_both(
 ) -> tuple[Table, Path]:
     """Measure before and after on the same pictures, write metrics.json and report.html, return the table and the page."""
     before = done.before
-    pictures = validation_pictures(done.split.val, before.config.preprocessing, before.model.downsample)
+    pictures = validation_pictures([done.split.val], before.config.preprocessing, before.model.downsample)
     first, second = (judge(loaded, pictures, device) for loaded in (before, after))
     table = _table(config, first.measured, second.measured)
     facts = {

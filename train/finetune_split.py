@@ -9,30 +9,24 @@ from .finetune_config import FinetuneConfig
 class Split(NamedTuple):
     """The pictures of a fine-tuning."""
 
-    train: list[SourceConfig]
-    val: list[SourceConfig]
+    train: SourceConfig
+    val: SourceConfig
     note: str
     """What was held out, in words."""
 
 
 def split_pictures(config: FinetuneConfig) -> Split:
-    """Return what is trained on and what is judged on, by the names of the pictures alone."""
+    """Return what is trained on and what is judged on, by the names of the pictures alone, wherever they lie."""
     data = config.data
+    everything = SourceConfig(path=data.train)
     if data.val:
-        return Split(_sources(data.train), _sources(data.val), "judged on the pictures of data.val")
+        return Split(everything, SourceConfig(path=data.val), "judged on the pictures of data.val")
     share = data.held_out
-    count = sum(len(source_pictures(source)) for source in _sources(data.train))
-    if round(count * share) < 1 or round(count * share) == count:
-        return Split(
-            _sources(data.train),
-            _sources(data.train),
-            f"{count} pictures are too few to hold any out: judged on the training pictures themselves",
-        )
-    train_part = [source.model_copy(update={"share": (share, 1.0)}) for source in _sources(data.train)]
-    val_part = [source.model_copy(update={"share": (0.0, share)}) for source in _sources(data.train)]
-    held = sum(len(source_pictures(source)) for source in val_part)
+    count = len(source_pictures(everything))
+    held = round(count * share)
+    if held < 1 or held == count:
+        note = f"too few pictures to hold any out ({count}): judged on the training pictures themselves"
+        return Split(everything, everything, note)
+    train_part = everything.model_copy(update={"share": (share, 1.0)})
+    val_part = everything.model_copy(update={"share": (0.0, share)})
     return Split(train_part, val_part, f"{held} of {count} pictures are held out, and judged on")
-
-
-def _sources(paths: list[str]) -> list[SourceConfig]:
-    return [SourceConfig(path=path) for path in paths]

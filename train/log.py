@@ -18,16 +18,16 @@ METRICS_FILE = "metrics.jsonl"
 TIMING_FILE = "timing.jsonl"
 CLOCK = "time/"
 
-SHOWN = [
-    ("loss/total", "loss", ".4f"),
-    ("discriminator/loss", "disc", ".3f"),
-    ("codebook/usage", "usage", ".1%"),
-    ("codebook/perplexity", "perplexity", ",.0f"),
-    ("optimizer/lr", "lr", ".1e"),
-    ("time/pictures_per_second", "pictures/s", ".1f"),
-    ("validation/psnr", "validation psnr", ".2f"),
-]
-"""Scalars on the console: path, label, format. All of them are in the files."""
+SHOWN = {
+    "loss/total": "loss {:.4g}",
+    "discriminator/loss": "disc {:.3f}",
+    "codebook/usage": "usage {:.0%}",
+    "codebook/perplexity": "ppl {:,.0f}",
+    "optimizer/lr": "lr {:.1e}",
+    "time/pictures_per_second": "{:.1f} img/s",
+    "validation/psnr": "validation psnr {:.2f}",
+}
+"""Scalars on the console, by path, so short that 80 columns take a line. All of them are in the files."""
 
 
 class RunLog:
@@ -64,11 +64,6 @@ class RunLog:
         """Move the progress bar."""
         self._bar.update(self._task, completed=step)
 
-    def finish(self, export: Path, report: Path) -> None:
-        """Say where the results are."""
-        self.console.print(f"tokenizer   {export}", markup=False, highlight=False, soft_wrap=True)
-        self.console.print(f"report      {report}", markup=False, highlight=False, soft_wrap=True)
-
     def write(self, step: int, scalars: Mapping[str, float], alarms: Sequence[str] = ()) -> None:
         """Append the scalars and alarms of `step` to the files and the trackers, and show them."""
         if not self._accelerator.is_main_process:
@@ -79,9 +74,9 @@ class RunLog:
         if clock:
             _append(self._folder / TIMING_FILE, {"step": step, **clock})
         self._accelerator.log(dict(scalars), step=step)
-        shown = [f"{label} {scalars[name]:{form}}" for name, label, form in SHOWN if name in scalars]
+        shown = [text.format(scalars[name]).replace("e-0", "e-") for name, text in SHOWN.items() if name in scalars]
         self.console.print(
-            f"[bold]{step:>{len(str(self._steps))}}/{self._steps}[/bold]  {'  '.join(shown)}", highlight=False
+            f"[bold]{step:>{len(str(self._steps))}}/{self._steps}[/bold] {' '.join(shown)}", highlight=False
         )
         for alarm in alarms:
             self.warn(alarm)

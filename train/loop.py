@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..images.preprocessing import to_pixels
 from ..tokenizer.shapes import Pixels
+from .batches import training_batches
 from .checkpoint import good_checkpoint, save_checkpoint
 from .config import CONFIG_FILE, TrainConfig, write_config
-from .data import training_batches
 from .export import export_tokenizer
 from .log import RunLog
 from .optimizer import routing_table
@@ -41,8 +41,7 @@ def train(config: TrainConfig) -> Path:
         _steps(run, start, log, pictures)
         if run.accelerator.is_main_process:
             export_tokenizer(config.run.out / "export", run.average.module, config)
-            page = write_run_report(run, pictures)
-            log.finish(config.run.out / "export", page)
+            write_run_report(run, pictures)
     run.accelerator.wait_for_everyone()
     run.accelerator.end_training()
     return config.run.out / "export"
@@ -124,8 +123,10 @@ def _check_finite(loss: Tensor, step: int, run: Run) -> None:
 
 
 def _check_weights(run: Run, step: int) -> None:
-    if not all(bool(parameter.isfinite().all()) for parameter in run.model.parameters()):
-        raise _diverged(f"weights are not finite after step {step}", run)
+    networks = {"tokenizer": run.model, "discriminator": run.adversary.discriminator if run.adversary else nn.Module()}
+    for name, network in networks.items():
+        if not all(bool(values.isfinite().all()) for values in [*network.parameters(), *network.buffers()]):
+            raise _diverged(f"the weights of the {name} are not finite after step {step}", run)
 
 
 def _diverged(what: str, run: Run) -> ValueError:

@@ -1,7 +1,7 @@
 """Which picture stands at which position of a run."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,8 +25,15 @@ class Mixture:
         self.seed = seed
         edges = np.round(np.cumsum(weights) / np.sum(weights) * BLOCK).astype(int)
         self.quotas = np.diff(edges, prepend=0)
-        self._block = functools.lru_cache(maxsize=4)(self._draw_block)
-        self._epoch = functools.lru_cache(maxsize=4 * len(sizes))(self._draw_epoch)
+
+    # Caches are made where they are used: workers that are spawned get the rest of the object, but could not get these.
+    @functools.cached_property
+    def _block(self) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
+        return functools.lru_cache(maxsize=4)(self._draw_block)
+
+    @functools.cached_property
+    def _epoch(self) -> Callable[[int, int], np.ndarray]:
+        return functools.lru_cache(maxsize=4 * len(self.sizes))(self._draw_epoch)
 
     def place(self, position: int) -> Place:
         """Return the source and picture at a position, counted from 0."""

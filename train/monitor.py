@@ -31,6 +31,10 @@ class Window(NamedTuple):
     """What has begun to go wrong, in sentences."""
 
 
+FITS = ("distortion", "length_ratio", "obtuse")
+"""How codes fit latents: mean squared distance a channel, mean of |q|/|z|, share of positions where z.q < 0."""
+
+
 class CodebookMonitor:
     """Counts codes over a window of steps and over all processes; its state goes into the checkpoint."""
 
@@ -40,7 +44,7 @@ class CodebookMonitor:
         self._counts = no_counts(quantizer.num_codebooks, quantizer.vocab_size, accelerator.device)
         self.last_counts = self._counts.cpu().clone()
         """Counts `q k` of the last whole window, over all processes, on the CPU."""
-        self._distortion = torch.zeros((), device=accelerator.device)
+        self._fit = torch.zeros(len(FITS), device=accelerator.device)
         self._steps = 0
         self._revived = 0
         self._alarms = CodebookAlarms()
@@ -48,45 +52,50 @@ class CodebookMonitor:
     def observe(self, seen: Seen, revived: int = 0) -> None:
         """Count the tokens of one step, and the codes that were revived in it; nothing is read from the device."""
         self._counts += count_tokens(seen.tokens, self._quantizer.vocab_size)
-        self._distortion += distortion(self._quantizer.project(seen.latent), seen.quantized)
+        self._fit += _fit(self._quantizer.project(seen.latent), seen.quantized)
         self._steps += 1
         self._revived += revived
 
     def summarise(self, step: int, seen: Seen) -> Window:
         """Return the window that ends at `step` and begin a new one; every process must call it.
 
-        Lengths and angles are those of the step itself, `seen`.
+        Of several codebooks, usage is over the window for each, and how it fits is that of the step itself, `seen`. There
+        are no alarms about a quantizer that does not learn.
         """
         counts = self._accelerator.reduce(self._counts, reduction="sum")
-        means = torch.stack([self._distortion / max(1, self._steps), *_geometry(self._quantizer, seen)])
-        means = self._accelerator.reduce(means, reduction="mean")
-        assert isinstance(counts, Tensor) and isinstance(means, Tensor)
+        several = self._quantizer.num_codebooks > 1
+        fits = torch.stack(
+            [self._fit / max(1, self._steps), *(_fits_by_codebook(self._quantizer, seen) if several else [])]
+        )
+        fits = self._accelerator.reduce(fits, reduction="mean")
+        assert isinstance(counts, Tensor) and isinstance(fits, Tensor)
         self.last_counts = counts.cpu()
         usages = codebook_usage(self.last_counts)
-        mean_distortion, length_ratio, obtuse = means.tolist()
+        overall, *by_codebook = (dict(zip(FITS, fit, strict=True)) for fit in fits.tolist())
+        perplexity = sum(usage.perplexity for usage in usages) / len(usages)
         values = {
-            "codebook/usage": sum(usage.usage for usage in usages) / len(usages),
-            "codebook/perplexity": sum(usage.perplexity for usage in usages) / len(usages),
-            "codebook/dead": sum(usage.dead for usage in usages) / len(usages),
-            "codebook/distortion": mean_distortion,
-            "codebook/length_ratio": length_ratio,
-            "codebook/obtuse": obtuse,
-            "codebook/tokens": int(counts[0].sum()),
-            "codebook/revived": self._revived,
+            "usage": sum(usage.usage for usage in usages) / len(usages),
+            "perplexity": perplexity,
+            "perplexity_share": perplexity / self._quantizer.vocab_size,
+            "dead": sum(usage.dead for usage in usages) / len(usages),
+            **overall,
+            "tokens": int(counts[0].sum()),
+            "revived": self._revived,
         }
-        values["codebook/perplexity_share"] = values["codebook/perplexity"] / self._quantizer.vocab_size
-        for number, usage in enumerate(usages if len(usages) > 1 else []):
-            values |= {f"codebook/{number}/{name}": value for name, value in usage._asdict().items()}
+        for number, fit in enumerate(by_codebook):
+            values |= {f"{number}/{name}": value for name, value in {**usages[number]._asdict(), **fit}.items()}
+        values = {f"codebook/{name}": value for name, value in values.items()}
         self._counts.zero_()
-        self._distortion.zero_()
+        self._fit.zero_()
         self._steps = self._revived = 0
-        return Window(values, self._alarms.check(step, values, self._quantizer.vocab_size))
+        codes = self._quantizer.vocab_size
+        return Window(values, self._alarms.check(step, values, codes) if self._quantizer.training else [])
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "counts": self._counts,
             "last_counts": self.last_counts,
-            "distortion": self._distortion,
+            "fit": self._fit,
             "steps": self._steps,
             "revived": self._revived,
             "alarms": self._alarms.state_dict(),
@@ -95,14 +104,24 @@ class CodebookMonitor:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._counts.copy_(state["counts"])
         self.last_counts = state["last_counts"].cpu()
-        self._distortion.copy_(state["distortion"])
+        self._fit.copy_(state["fit"])
         self._steps = state["steps"]
         self._revived = state["revived"]
         self._alarms.load_state_dict(state["alarms"])
 
 
-def _geometry(quantizer: Quantizer, seen: Seen) -> list[Tensor]:
-    """Return the mean of |q|/|z|, and the share of positions whose z and q stand at an obtuse angle."""
-    point, code = quantizer.project(seen.latent).float(), seen.quantized.float()
+def _fit(point: Latent, code: Latent) -> Tensor:
+    """Return FITS of latents, as they are compared, and their codes."""
+    point, code = point.detach().float(), code.detach().float()
     ratio = code.norm(dim=1) / point.norm(dim=1).clamp_min(1e-6)
-    return [ratio.mean(), ((point * code).sum(dim=1) < 0).float().mean()]
+    obtuse = ((point * code).sum(dim=1) < 0).float()
+    return torch.stack([distortion(point, code), ratio.mean(), obtuse.mean()])
+
+
+def _fits_by_codebook(quantizer: Quantizer, seen: Seen) -> list[Tensor]:
+    """Return FITS of each codebook, with the latent that it sees."""
+    parts = quantizer.parts(seen.latent)
+    return [
+        _fit(part.quantizer.project(part.latent), part.quantizer.codes_of(tokens))
+        for part, tokens in zip(parts, seen.tokens.split(1, dim=1), strict=True)
+    ]

@@ -103,9 +103,9 @@ class NoiseScale:
         """Take in the moments of a step by module; nothing is read from the device."""
         for module, found in moments.items():
             fresh = torch.stack(found).detach()
-            before = self._averages.get(module, torch.zeros_like(fresh))
-            # Both begin at 0, which their quotient does not see.
-            self._averages[module] = before.to(fresh.device).lerp(fresh, 1 - self._decay)
+            before = self._averages.get(module, torch.zeros_like(fresh)).to(fresh.device)
+            # Both begin at 0, which their quotient does not see. A step that overflowed float16 is none.
+            self._averages[module] = torch.where(fresh.isfinite().all(), before.lerp(fresh, 1 - self._decay), before)
 
     def summarise(self, prefix: str = "noise_scale") -> dict[str, float]:
         """Return the noise scale in pictures as `noise_scale/encoder` and so on.

@@ -1,17 +1,23 @@
 """Taking a run up again: which of its settings may have changed, and where it left off."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from torch.optim import Optimizer
 
-from .checkpoint import checkpoint_step, good_checkpoint
+from .checkpoint import checkpoint_step, good_checkpoint, processes_of
 from .config import CONFIG_FILE, TrainConfig
 from .run import Run
 
 FIXED = ("run.seed", "model.", "adversarial.discriminator.", "optimizer.name", "optimizer.rules", "optimizer.scaling")
 """Settings, or beginnings of them, that a checkpoint depends on."""
+PARTS_OF_THE_STATE: dict[str, Callable[[Mapping[str, Any]], bool]] = {
+    "losses.adversarial": lambda settings: bool(settings.get("losses.adversarial")),
+    "run.precision float16": lambda settings: settings.get("run.precision") == "float16",
+}
+"""Settings that decide whether a checkpoint holds a discriminator, or a scale of the loss."""
 FREE = (
     "run.out",
     "run.log_every",
@@ -43,19 +49,42 @@ def resume(run: Run) -> Resumed:
         return Resumed(0, warnings)
     step = checkpoint_step(checkpoint)
     warnings += _changes(folder / CONFIG_FILE, run.config)
+    before, now = processes_of(checkpoint), run.accelerator.num_processes
+    if before != now:
+        warnings.append(
+            f"the number of processes was {before} and is {now}: the next line of the log may lack some of its steps, and "
+            "sums may round otherwise."
+        )
     if step > run.config.run.steps:
         raise ValueError(
             f"run.steps is {run.config.run.steps}, but {checkpoint} has {step} steps behind it: give more, or another run.out."
         )
+    # A checkpoint holds the settings of the optimizers as they were; those of the config are the ones that count.
+    groups = [group for optimizer in _optimizers(run) for group in optimizer.param_groups]
+    settings = [{name: value for name, value in group.items() if name != "params"} for group in groups]
     run.accelerator.load_state(str(checkpoint))
+    loaded = [group for optimizer in _optimizers(run) for group in optimizer.param_groups]
+    for group, values in zip(loaded, settings, strict=True):
+        group.update(values)
     return Resumed(step, warnings)
 
 
+def _optimizers(run: Run) -> list[Optimizer]:
+    return [run.optimizer, *([run.adversary.optimizer] if run.adversary else [])]
+
+
 def _changes(path: Path, config: TrainConfig) -> list[str]:
-    if not path.is_file():
-        return []
-    before, now = _flat(yaml.safe_load(path.read_text())), _flat(config.model_dump(mode="json"))
+    written = _read(path)
+    if written is None:
+        return [f"{path} is missing or damaged, so nobody knows whether this run began with the same settings."]
+    before, now = _flat(written), _flat(config.model_dump(mode="json"))
     warnings = []
+    for what, has in PARTS_OF_THE_STATE.items():
+        if has(before) != has(now):
+            raise ValueError(
+                f"{path.parent} holds a run {'with' if has(before) else 'without'} {what}, which its checkpoints go by: "
+                "use another run.out, or the values it began with."
+            )
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
         if old == new or key.startswith(FREE):
@@ -66,6 +95,14 @@ def _changes(path: Path, config: TrainConfig) -> list[str]:
             )
         warnings.append(f"this run began with {key} {old!r} and goes on with {new!r}.")
     return warnings
+
+
+def _read(path: Path) -> Mapping[str, Any] | None:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    return values if isinstance(values, Mapping) else None
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

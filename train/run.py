@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -13,10 +14,11 @@ from torch.optim.swa_utils import AveragedModel
 from ..perception.distance import build_perceptual
 from ..tokenizer.model import VisualTokenizer
 from .adversary import Adversary
+from .checkpoint import keep_of_each_process
 from .codebook_care import CodebookCare
 from .config import PARTS, RunConfig, TrainConfig
 from .instruments import Instruments
-from .losses import ADVERSARIAL, PERCEPTUAL, check_loss_names
+from .losses import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, check_loss_names
 from .monitor import CodebookMonitor
 from .optimizer import Claim, OptimizerConfig, build_optimizer, claim_parameters
 from .start import starting_model
@@ -71,8 +73,8 @@ def prepare_run(config: TrainConfig) -> Run:
         config.instruments, optimizer, model, config.data.batch_size, config.run.micro_batches, accelerator
     )
     window = ScalarWindow(accelerator)
-    stateful = [average, monitor, care, instruments, window, *([adversary] if adversary else [])]
-    accelerator.register_for_checkpointing(*stateful)
+    accelerator.register_for_checkpointing(average, *([adversary] if adversary else []))
+    keep_of_each_process(accelerator, [monitor, care, instruments, window])
     return Run(
         config=config,
         accelerator=accelerator,
@@ -116,10 +118,16 @@ def moving_average(model: VisualTokenizer, decay: float) -> AveragedModel:
     return AveragedModel(model, avg_fn=average)
 
 
+def this_process(precision: str, **settings: Any) -> Accelerator:
+    """Return this process's accelerator; without a device of its own it is one of several on the CPU, or the only one."""
+    # Left to itself, accelerate takes each of several processes without a device for the only one.
+    return Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=PRECISIONS[precision], **settings)
+
+
 def _accelerator(run: RunConfig) -> Accelerator:
     run.out.mkdir(parents=True, exist_ok=True)
-    accelerator = Accelerator(
-        mixed_precision=PRECISIONS[run.precision],
+    accelerator = this_process(
+        run.precision,
         log_with=run.trackers or None,
         project_config=ProjectConfiguration(project_dir=str(run.out), logging_dir=str(run.out)),
         # Codebooks are equal on all ranks by construction; a broadcast would hide it if they were not, and breaks two
@@ -148,5 +156,12 @@ def _adversary(config: TrainConfig, lr: float, accelerator: Accelerator) -> Adve
     if "decoder" not in config.model.train:
         raise ValueError(
             f"losses.adversarial has a weight, but model.train is {config.model.train}: add decoder, or leave the loss out."
+        )
+    if config.adversarial.adaptive and not any(
+        config.losses.get(name) for name in (*RECONSTRUCTION_LOSSES, PERCEPTUAL)
+    ):
+        raise ValueError(
+            "adversarial.adaptive weighs the adversary against reconstruction, but losses has no such term: add one, such "
+            "as l2, or set adaptive to false."
         )
     return Adversary(config.adversarial, lr, accelerator)

@@ -19,6 +19,7 @@ from .config import CONFIG_FILE
 from .log import METRICS_FILE, TIMING_FILE, read_log
 from .run import Run
 
+REPORT_FILE = "report.html"
 SAMPLES = 8
 CHARTS = {
     "Losses": ["loss/"],
@@ -27,7 +28,7 @@ CHARTS = {
     "Distortion": ["codebook/distortion"],
     "Codes to latents: length ratio and obtuse angles": ["codebook/length_ratio", "codebook/obtuse"],
     "Discriminator: loss and logits": ["discriminator/loss", "discriminator/real", "discriminator/fake"],
-    "LeCam penalty": ["discriminator/lecam"],
+    "Penalties on the discriminator": ["discriminator/lecam", "discriminator/r1"],
     "Share of the adversarial loss": ["adversarial/share"],
     "Learning rate": ["optimizer/lr"],
     "Gradient norm": ["optimizer/gradient_norm"],
@@ -37,7 +38,13 @@ CHARTS = {
     "Pictures a second": ["time/pictures_per_second"],
 }
 """Title of each chart and the scalars on it, by path or the beginning of one."""
-LOG_SCALE = ("Distortion", "LeCam penalty", "Gradient norm", "Size of the updates", "Gradient noise scale")
+LOG_SCALE = (
+    "Distortion",
+    "Penalties on the discriminator",
+    "Gradient norm",
+    "Size of the updates",
+    "Gradient noise scale",
+)
 
 
 def write_samples(run: Run, step: int, pictures: list[Tensor]) -> None:
@@ -49,8 +56,8 @@ def write_samples(run: Run, step: int, pictures: list[Tensor]) -> None:
         save_png(folder / f"step-{step:07d}.png", comparison_sheet(pairs))
 
 
-def write_run_report(run: Run, pictures: list[Tensor]) -> Path:
-    """Write report.html of a run from its logs, its codebook and its pictures, and return its path."""
+def write_run_report(run: Run, pictures: list[Tensor]) -> None:
+    """Write the report of a run from its logs, its codebook and its pictures."""
     out = run.config.run.out
     lines = read_log(out / METRICS_FILE)
     report = Report(
@@ -64,9 +71,7 @@ def write_run_report(run: Run, pictures: list[Tensor]) -> Path:
         config=(out / CONFIG_FILE).read_text(),
         environment=environment(),
     )
-    path = out / "report.html"
-    write_whole(path, render(report).encode())
-    return path
+    write_whole(out / REPORT_FILE, render(report).encode())
 
 
 def run_charts(folder: Path) -> list[Chart]:

@@ -16,7 +16,8 @@ from vistok.tokenizer.convolutional import ConvolutionalConfig, Decoder, Encoder
 from vistok.tokenizer.devices import multiplies_bfloat16
 from vistok.tokenizer.files import write_whole
 from vistok.tokenizer.preprocessing import PreprocessingConfig
-from vistok.train.data import DataConfig, SourceConfig, training_batches
+from vistok.train.batches import training_batches
+from vistok.train.data import DataConfig, SourceConfig
 from vistok.train.optimizer import OptimizerConfig, build_optimizer, claim_parameters
 from vistok.train.schedule import learning_rate
 from vistok.train.validate import validation_pictures

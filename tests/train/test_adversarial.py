@@ -188,6 +188,21 @@ def test_the_adaptive_weight_is_the_ratio_of_gradients():
     output.sum().backward()  # the graph is still there
 
 
+@pytest.mark.parametrize("loss", [torch.nn.functional.mse_loss, torch.nn.functional.l1_loss])
+def test_the_adaptive_weight_survives_float16(loss):
+    layer = torch.nn.Conv2d(4, 3, 3, padding=1)
+    inputs, target = torch.randn(2, 4, 128, 128), torch.randn(2, 3, 128, 128)
+    weights = []
+    for half in (False, True):
+        with torch.autocast("cpu", torch.float16, enabled=half):
+            output = layer(inputs)
+        close = output.detach().float() + 1e-3 * target
+        wanted = 0.01 * loss(output.float(), close)
+        weights.append(adaptive_weight(wanted, -output.float().mean() / 100, layer.weight))
+    torch.testing.assert_close(weights[1], weights[0], rtol=0.02, atol=0)
+    assert weights[0] > 0
+
+
 def test_the_adaptive_weight_has_a_limit():
     layer = torch.ones(2, requires_grad=True)
     assert float(adaptive_weight(1e3 * layer.sum(), 0 * layer.sum(), layer)) == 1e4

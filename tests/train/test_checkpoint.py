@@ -9,7 +9,14 @@ import torch
 from accelerate import Accelerator
 
 from vistok.train import checkpoint as module
-from vistok.train.checkpoint import checkpoint_step, good_checkpoint, save_checkpoint
+from vistok.train.checkpoint import (
+    checkpoint_step,
+    good_checkpoint,
+    keep_of_each_process,
+    processes_of,
+    save_checkpoint,
+)
+from vistok.train.window import ScalarWindow
 
 
 @pytest.fixture
@@ -85,6 +92,28 @@ def test_a_full_disk_leaves_nothing_and_the_older_ones(accelerator, folder, monk
         save_checkpoint(accelerator, folder, 15, keep=3)
     assert caught.value.errno == errno.ENOSPC
     assert [path.name for path in sorted(folder.iterdir())] == ["step-0000005", "step-0000010"]
+
+
+@pytest.mark.parametrize("where", ["save_state", "_seal"])
+def test_a_disk_that_refuses_a_file_larger_than_its_room_is_full(accelerator, folder, monkeypatch, where):
+    def refuse(path):
+        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(accelerator if where == "save_state" else module, where, refuse)
+    with pytest.raises(OSError, match=r"No space left on device.*step-0000015"):
+        save_checkpoint(accelerator, folder, 15, keep=3)
+    assert [path.name for path in sorted(folder.iterdir())] == ["step-0000005", "step-0000010"]
+
+
+def test_each_process_has_a_file_of_its_own(accelerator, tmp_path):
+    window, other = ScalarWindow(accelerator), ScalarWindow(accelerator)
+    keep_of_each_process(accelerator, [window])
+    window.add({"loss": torch.tensor(3.0)})
+    save_checkpoint(accelerator, tmp_path, 1, keep=1)
+    assert processes_of(tmp_path / "step-0000001") == 1
+    window.summarise()
+    accelerator.load_state(str(tmp_path / "step-0000001"))
+    assert window.summarise() == {"loss": 3.0} and other.steps == 0
 
 
 def test_any_other_failure_is_raised_as_it_is(accelerator, folder, monkeypatch):

@@ -1,10 +1,13 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
 
 from samples import PHOTOS, noise_image
 from vistok.tokenizer.config import parse_config
-from vistok.train.data import DataConfig, TrainingCrops, training_batches
+from vistok.train.batches import training_batches
+from vistok.train.data import DataConfig, TrainingCrops
 from vistok.train.mixture import BLOCK, Mixture
 
 
@@ -102,3 +105,26 @@ def test_only_pictures_of_the_asked_names_are_drawn():
     assert {entry.name.rsplit("/")[-1] for entry in crops.sources[0]} == {"chelsea.png", "coffee.jpg"}
     with pytest.raises(ValueError, match=r"no picture of .* has a name that matches 'dog.*', the first is"):
         TrainingCrops(DataConfig.model_validate({"train": [{**source, "names": "dog.*"}]}), seed=0)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_picture_that_cannot_be_read_is_one_sentence(pictures, workers):
+    path = f"{pictures}/broken.jpg"
+    with open(path, "wb") as file:
+        file.write(b"no picture")
+    with pytest.raises(ValueError, match=r"broken.jpg cannot be used \(.*\): repair or remove it.") as caught:
+        batches(config(pictures, workers=workers))
+    assert "\n" not in str(caught.value)
+
+
+def test_crops_can_be_handed_to_a_worker_that_is_spawned(pictures):
+    crops = TrainingCrops(config(pictures), seed=0)
+    assert torch.equal(pickle.loads(pickle.dumps(crops))[3], crops[3])
+
+
+def test_paths_of_one_source_are_one_collection(pictures, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    noise_image(40, 36, seed=99).save(other / "alone.png")
+    paths = [pictures, str(other), str(other / "alone.png")]
+    crops = TrainingCrops(config(pictures, train=[{"path": paths}]), seed=0)
+    assert len(crops.sources) == 1 and len(crops.sources[0]) == 8

@@ -19,13 +19,6 @@ QUICK = ["fit.steps=30", "fit.batch_size=256", "decoder.steps=3", "data.crop=32"
 SHORT = [argument for value in QUICK for argument in ("--set", value)]
 
 
-@pytest.fixture(autouse=True)
-def fresh_launcher():
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-
-
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """Eight pictures: photos and their mirrors."""
@@ -120,7 +113,7 @@ def test_pictures_can_be_shards_or_lists_and_few(tokenizer_folder, tmp_path):
     noise_image(70, 70).save(tmp_path / "one.png")
     (tmp_path / "list.txt").write_text(f"{tmp_path / 'one.png'}\n")
     said = call(tokenizer_folder, tmp_path / "list.txt", "--out", tmp_path / "out", "--steps", 2, *SHORT)
-    assert "1 pictures are too few to hold any out: judged on the training pictures themselves" in said
+    assert "too few pictures to hold any out (1): judged on the training pictures themselves" in said
 
 
 @pytest.mark.parametrize(
@@ -134,7 +127,15 @@ def test_pictures_can_be_shards_or_lists_and_few(tokenizer_folder, tmp_path):
             "latents for 1,000,000 codes: give more pictures, or a smaller",
         ),
         (["--grow-to", 300], "grow_to is 300, but"),
-        (["--steps", 0], "joint.steps is 0 and the quantizer stays, so nothing would change"),
+        (["--steps", 0], "joint.steps is 0 and the quantizer stays, so nothing would change: give --steps above 0."),
+        (["--quantizer", "fsq", "--codebook-size", 512], "--quantizer fsq needs --levels, but got --codebook-size."),
+        (["--quantizer", "simvq"], "--quantizer simvq needs --codebook-size, but got nothing."),
+        (["--quantizer", "lfq"], "--quantizer lfq needs --dim, but got nothing."),
+        (["--quantizer", "residual"], "--quantizer is residual, which is made of others: give --set 'quantizer={name:"),
+        (
+            ["--quantizer", "vq", "--codebook-size", 8, "--only", "decoder"],
+            "--only says what learns in the last stage, but after a swap that has no steps: give --steps too",
+        ),
         (["--only", "decodr"], "train.0 is 'decodr'"),
         (["--set", "fit.stepz=3"], "did you mean 'steps'?"),
         (
@@ -146,6 +147,22 @@ def test_pictures_can_be_shards_or_lists_and_few(tokenizer_folder, tmp_path):
 def test_wrong_calls_are_one_sentence(tokenizer_folder, photos, tmp_path, options, message):
     said = call(tokenizer_folder, photos, "--out", tmp_path / "out", *SHORT, *options, code=2)
     assert message in said and "Traceback" not in said
+
+
+def test_sources_of_any_size_are_one_collection(tokenizer_folder, photos, tmp_path):
+    files = sorted(photos.iterdir())
+    (tmp_path / "one").mkdir()
+    noise_image(70, 70).save(tmp_path / "one" / "alone.png")
+    for name, data, counted in (("files", [*files, files[0]], 8), ("folders", [photos, tmp_path / "one"], 9)):
+        said = call(tokenizer_folder, *data, "--out", tmp_path / name, "--steps", 1, *SHORT)
+        assert f"1 of {counted} pictures are held out" in said
+
+
+def test_a_call_that_failed_can_be_corrected(tokenizer_folder, photos, tmp_path):
+    call(tokenizer_folder, tmp_path / "nowhere", "--out", tmp_path / "out", "--steps", 1, *SHORT, code=2)
+    many = ["--quantizer", "vq", "--codebook-size", 10**6]
+    call(tokenizer_folder, photos, "--out", tmp_path / "out", *many, *SHORT, code=2)
+    call(tokenizer_folder, photos, "--out", tmp_path / "out", "--quantizer", "vq", "--codebook-size", 8, *SHORT)
 
 
 def test_another_call_does_not_write_over_a_fine_tuning(tokenizer_folder, photos, tmp_path):

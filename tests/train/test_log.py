@@ -19,7 +19,7 @@ def test_what_the_clock_says_is_kept_apart(log, tmp_path, capsys):
     ]
     assert read_log(tmp_path / "timing.jsonl") == [{"step": 5, "time/pictures_per_second": 7.0}]
     said = capsys.readouterr().out
-    assert "loss 0.5000" in said and "7.0" in said and "warning: the codebook collapses" in said
+    assert "loss 0.5" in said and "7.0" in said and "warning: the codebook collapses" in said
 
 
 def test_lines_of_steps_that_will_come_again_and_half_lines_are_dropped(tmp_path):
@@ -29,6 +29,21 @@ def test_lines_of_steps_that_will_come_again_and_half_lines_are_dropped(tmp_path
     RunLog(Accelerator(cpu=True), tmp_path, start_step=2, steps=10)
     assert [line["step"] for line in read_log(tmp_path / "metrics.jsonl")] == [1, 2]
     assert [line["step"] for line in read_log(tmp_path / "timing.jsonl")] == [1, 2]
+
+
+def test_a_line_of_the_console_fits_into_80_columns(tmp_path, capsys):
+    values = {
+        "loss/total": -14.42211,
+        "discriminator/loss": 0.69312,
+        "codebook/usage": 1.0,
+        "codebook/perplexity": 61234.5,
+    }
+    values |= {"optimizer/lr": 1.5e-3, "time/pictures_per_second": 154.25}
+    with RunLog(Accelerator(cpu=True), tmp_path, start_step=0, steps=50_000) as log:
+        log.write(25_000, values)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "usage 100%" in line and "ppl 61,234" in line and "lr 1.5e-3" in line and "154.2 img/s" in line
+    assert len(line) <= 80
 
 
 def test_no_log_has_no_lines(tmp_path):

@@ -40,16 +40,49 @@ def test_a_window_is_what_numpy_makes_of_its_tokens(quantizer):
     assert values["codebook/distortion"] == pytest.approx(float(np.mean(errors)), rel=1e-5)
 
 
-def test_lengths_and_angles_are_those_of_the_step(quantizer):
+def check_fit(values, prefix, z, q):
+    assert values[f"{prefix}/distortion"] == pytest.approx(((z - q) ** 2).mean(), rel=1e-5)
+    ratios = np.linalg.norm(q, axis=1) / np.linalg.norm(z, axis=1)
+    assert values[f"{prefix}/length_ratio"] == pytest.approx(ratios.mean(), rel=1e-5)
+    assert values[f"{prefix}/obtuse"] == pytest.approx(((z * q).sum(axis=1) < 0).mean())
+
+
+def rows(latent):
+    return latent.detach().permute(0, 2, 3, 1).reshape(-1, 4).double().numpy()
+
+
+def test_lengths_and_angles_are_means_over_the_window(quantizer):
+    monitor = CodebookMonitor(quantizer, Accelerator())
+    steps = [seen(quantizer, seed) for seed in range(3)]
+    for step in steps:
+        monitor.observe(step)
+    values = monitor.summarise(3, steps[-1]).values
+    z, q = (np.concatenate([rows(getattr(step, name)) for step in steps]) for name in ("latent", "quantized"))
+    check_fit(values, "codebook", z, q)
+
+
+def test_each_codebook_is_judged_by_the_latent_that_it_sees(quantizer):
     monitor = CodebookMonitor(quantizer, Accelerator())
     last = seen(quantizer, 0)
     monitor.observe(last)
     values = monitor.summarise(1, last).values
-    z, q = (x.permute(0, 2, 3, 1).reshape(-1, 4).double().numpy() for x in (last.latent, last.quantized))
-    assert values["codebook/length_ratio"] == pytest.approx(
-        (np.linalg.norm(q, axis=1) / np.linalg.norm(z, axis=1)).mean(), rel=1e-5
-    )
-    assert values["codebook/obtuse"] == pytest.approx(((z * q).sum(axis=1) < 0).mean())
+    left = rows(last.latent)
+    for level in range(2):
+        code = rows(quantizer.levels[level].lookup(last.tokens[:, level : level + 1]))
+        check_fit(values, f"codebook/{level}", left, code)
+        left = left - code
+
+
+def test_there_are_no_alarms_about_a_quantizer_that_rests():
+    quantizer = build_quantizer({"name": "vq", "dim": 4, "codebook_size": 4096, "initial_scale": 100.0})
+    alarms = []
+    for learns in (True, False):
+        monitor = CodebookMonitor(quantizer.train(learns), Accelerator())
+        for step in range(4):
+            last = seen(quantizer, step)
+            monitor.observe(last)
+            alarms.append(monitor.summarise(step, last).alarms)
+    assert any(alarms[:4]) and not any(alarms[4:])
 
 
 def test_a_monitor_that_is_taken_up_ends_as_one_that_went_on(quantizer):

@@ -154,3 +154,11 @@ def test_momentum_is_read_without_being_touched():
     before = optimizer.state[parameter]["exp_avg"].clone()
     optimizer_moments(optimizer, model, 4)
     assert torch.equal(optimizer.state[parameter]["exp_avg"], before)
+
+
+def test_a_step_that_overflowed_is_passed_over():
+    scale, good = NoiseScale(), Moments(torch.tensor(2.0), torch.tensor(6.0))
+    scale.observe({"decoder": Moments(torch.tensor(float("inf")), torch.tensor(float("nan")))})
+    scale.observe({"decoder": good})
+    scale.observe({"decoder": Moments(torch.tensor(float("nan")), torch.tensor(1.0))})
+    assert scale.summarise() == {"noise_scale/decoder": pytest.approx(3.0)}

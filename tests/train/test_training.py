@@ -1,95 +1,12 @@
 """The trainer as a whole: resume, two processes, export, errors."""
 
-import json
-import os
-import shutil
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import pytest
-import timm
 import torch
-from accelerate.state import AcceleratorState
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from samples import PHOTOS
+from runs import ADVERSARIAL, QUANTIZERS, config, logged
 from vistok.tokenizer.weights import fingerprint, load_tokenizer
-from vistok.train.config import read_config
 from vistok.train.loop import train
-
-DEBUG = Path(__file__).parents[2] / "configs" / "debug.yaml"
-
-QUANTIZERS = {
-    "fsq": ["model.quantizer={name: fsq, levels: [5, 5, 5]}", "losses={l2: 1.0}"],
-    "ema": ["model.quantizer={name: ema, dim: 8, codebook_size: 32}", "losses={l1: 1.0, commitment: 0.25}"],
-    "vq": [
-        "model.quantizer={name: vq, dim: 8, codebook_size: 32, similarity: cosine}",
-        "codebook={initialise: kmeans, vectors_per_code: 4, revive_every: 2}",
-    ],
-    "residual": [
-        "model.quantizer={name: residual, depth: 3, shared: true, dropout: 0.5, quantizer: {name: simvq, dim: 8, "
-        "codebook_size: 32, trained_basis: true}}",
-        "codebook={initialise: kmeans, vectors_per_code: 4, revive_every: 2}",
-    ],
-}
-
-
-@pytest.fixture(autouse=True)
-def fresh_launcher():
-    """Let each test have its own precision: accelerate keeps one state a process."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-
-
-ADVERSARIAL = [
-    "losses.adversarial=0.1",
-    "adversarial={start: 1, ramp: 2, adaptive: true, lecam: 0.1, r1: 1.0, r1_every: 2, discriminator: {name: patch, "
-    "channels: 8, layers: 1}}",
-]
-
-
-@pytest.fixture(scope="session")
-def perceptual(tmp_path_factory):
-    """A perceptual loss over a tiny network with random weights, from a file."""
-    path = tmp_path_factory.mktemp("backbone") / "test_resnet.safetensors"
-    torch.manual_seed(0)
-    save_file(timm.create_model("test_resnet").state_dict(), path)
-    return ["losses.perceptual=0.1", f"perceptual={{backbone: test_resnet, weights: {path}}}"]
-
-
-def config(out, *overrides, steps=6):
-    shared = [f"data.train={PHOTOS}", "data.val=[]", f"run.out={out}", f"run.steps={steps}", "run.log_every=2"]
-    small = ["run.save_every=2", "data.size=32", "data.batch_size=4", "optimizer.warmup=2"]
-    return read_config(DEBUG, [*shared, *small, *overrides])
-
-
-def logged(out):
-    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-
-
-@pytest.mark.parametrize("quantizer", QUANTIZERS)
-def test_a_run_that_is_taken_up_equals_one_that_never_stopped(tmp_path, quantizer):
-    check_resume(tmp_path, *QUANTIZERS[quantizer])
-
-
-def test_so_does_the_full_recipe_with_micro_batches(tmp_path, perceptual):
-    more = ["run.micro_batches=2", "instruments.noise_every=1", "run.log_every=3"]
-    check_resume(tmp_path, *QUANTIZERS["vq"], *perceptual, *ADVERSARIAL, *more)
-
-
-def check_resume(tmp_path, *overrides):
-    whole = train(config(tmp_path / "whole", *overrides))
-    # Take the run back to its checkpoint of step 4, with later lines in its log, as a kill would leave it.
-    late = tmp_path / "late"
-    shutil.copytree(tmp_path / "whole", late)
-    shutil.rmtree(late / "checkpoints" / "step-0000006")
-    shutil.rmtree(late / "export")
-    AcceleratorState._reset_state(reset_partial_state=True)
-    resumed = train(config(late, *overrides))
-    assert (late / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
-    first, second = (load_file(folder / "model.safetensors") for folder in (whole, resumed))
-    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_micro_batches_change_nothing_but_rounding(tmp_path):
@@ -168,24 +85,6 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         train(config(tmp_path, *QUANTIZERS["fsq"], "optimizer.lr=1e30", "optimizer.warmup=0"))
 
 
-def test_what_a_run_depends_on_cannot_change_and_the_rest_is_told(tmp_path, capsys):
-    train(config(tmp_path, *QUANTIZERS["fsq"], steps=4))
-    AcceleratorState._reset_state(reset_partial_state=True)
-    with pytest.raises(
-        ValueError, match=r"holds a run with model.quantizer.levels \[5, 5, 5\], not \[5, 5, 7\]: use another"
-    ):
-        train(config(tmp_path, "model.quantizer={name: fsq, levels: [5, 5, 7]}", "losses={l2: 1.0}", steps=4))
-    AcceleratorState._reset_state(reset_partial_state=True)
-    with pytest.raises(ValueError, match=r"run.steps is 3, but .*step-0000004 has 4 steps behind it: give more"):
-        train(config(tmp_path, *QUANTIZERS["fsq"], steps=3))
-    AcceleratorState._reset_state(reset_partial_state=True)
-    capsys.readouterr()
-    train(config(tmp_path, *QUANTIZERS["fsq"], "optimizer.lr=1e-4", steps=6))
-    said = " ".join(capsys.readouterr().out.split())
-    assert "this run began with optimizer.lr 0.002 and goes on with 0.0001." in said
-    assert [line["step"] for line in logged(tmp_path)] == [2, 4, 6]
-
-
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -196,6 +95,10 @@ def test_what_a_run_depends_on_cannot_change_and_the_rest_is_told(tmp_path, caps
         ),
         ("losses.l3=1", "losses.l3 has a weight, but this model has no such term"),
         ("losses.perceptual=1", "losses.perceptual has a weight, but there is no perceptual section"),
+        (
+            "adversarial.discriminator=3",
+            "adversarial.discriminator: it is 3, but must be a section with a name, such as {name: patch",
+        ),
         ("losses.adversarial=1", "losses.adversarial has a weight, but there is no adversarial section"),
         ("data.train=", "data.train: no pictures are named"),
         ("data.train=[", r"The value '\[' is not YAML"),
@@ -209,95 +112,22 @@ def test_mistakes_in_a_config_are_told_before_anything_is_built(tmp_path, overri
     assert not (tmp_path / "checkpoints").exists()
 
 
+def test_an_adaptive_adversary_needs_a_reconstruction_loss(tmp_path):
+    losses = "losses={adversarial: 0.5}"
+    with pytest.raises(
+        ValueError, match="adversarial.adaptive weighs the adversary against reconstruction, but losses has"
+    ):
+        train(config(tmp_path, "model.quantizer={name: fsq, levels: [5, 5, 5]}", *ADVERSARIAL, losses))
+
+
+def test_the_card_names_the_rate_that_was_used(tmp_path):
+    scaled = "optimizer.scale_lr={rule: linear, base_batch_size: 2}"
+    folder = train(config(tmp_path, *QUANTIZERS["fsq"], scaled, "optimizer.lr=1e-3", steps=2))
+    assert "at a peak learning rate of 0.002;" in (folder / "README.md").read_text()
+
+
 def test_an_adversary_needs_a_decoder_that_learns(tmp_path):
     with pytest.raises(
         ValueError, match=r"losses.adversarial has a weight, but model.train is \['encoder'\]: add decoder"
     ):
         train(config(tmp_path, *QUANTIZERS["fsq"], *ADVERSARIAL, "model.train=[encoder]"))
-
-
-def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(tmp_path):
-    """SIGKILL three times at different moments; weights and metrics.jsonl are bit for bit those of the whole run."""
-    values = [str(DEBUG), f"data.train={PHOTOS}", "data.val=[]", "run.steps=40", "run.log_every=3", "run.save_every=4"]
-    values += ["data.size=32", "data.batch_size=4", "optimizer.warmup=2", *QUANTIZERS["vq"]]
-    launch = [sys.executable, "-m", "vistok.train", *values]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    subprocess.run([*launch, f"run.out={tmp_path / 'whole'}"], env=environment, check=True, capture_output=True)
-    out = tmp_path / "killed"
-    for target in (1, 5, 9):
-        process = subprocess.Popen([*launch, f"run.out={out}"], env=environment, stdout=subprocess.DEVNULL)
-        while process.poll() is None and len(read_lines(out)) < target:
-            time.sleep(0.002)
-        process.kill()
-        process.wait()
-    subprocess.run([*launch, f"run.out={out}"], env=environment, check=True, capture_output=True)
-    assert (out / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
-    exported = [(folder / "export" / "model.safetensors").read_bytes() for folder in (out, tmp_path / "whole")]
-    assert exported[0] == exported[1]
-
-
-def read_lines(out):
-    path = out / "metrics.jsonl"
-    return path.read_text().splitlines() if path.exists() else []
-
-
-WORKER = """
-import hashlib, sys
-from pathlib import Path
-import vistok.train.loop as loop
-from vistok.train.config import read_config
-
-save = loop.save_checkpoint
-
-def save_and_note_codes(accelerator, folder, step, keep):
-    model = accelerator.unwrap_model(accelerator._models[0])
-    state = model.quantizer.state_dict()
-    digest = hashlib.sha256(b"".join(state[name].numpy().tobytes() for name in sorted(state))).hexdigest()
-    Path(f"{folder.parent}-codes-{step}-{accelerator.process_index}").write_text(digest)
-    save(accelerator, folder, step, keep)
-
-loop.save_checkpoint = save_and_note_codes
-loop.train(read_config(Path(sys.argv[1]), sys.argv[2:]))
-"""
-
-
-@pytest.mark.parametrize("quantizer", ["ema", "vq"])
-def test_two_processes_keep_one_codebook_and_equal_one_process(tmp_path, quantizer, perceptual):
-    script = tmp_path / "worker.py"
-    script.write_text(WORKER)
-    values = [
-        f"data.train={PHOTOS}",
-        "data.val=[]",
-        "run.steps=4",
-        "run.log_every=2",
-        "run.save_every=2",
-        "data.size=32",
-    ]
-    values += ["data.batch_size=4", "optimizer.warmup=2", *QUANTIZERS[quantizer]]
-    if quantizer == "vq":  # and the full recipe
-        values += [*perceptual, *ADVERSARIAL]
-    for count in (1, 2):
-        launch = [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            f"--nproc_per_node={count}",
-            str(script),
-        ]
-        result = subprocess.run(
-            [*launch, str(DEBUG), f"run.out={tmp_path / str(count)}", *values],
-            env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert result.returncode == 0, result.stderr[-2000:]
-    one, two = (logged(tmp_path / str(count)) for count in (1, 2))
-    assert len(one) == len(two) == 2
-    for single, double in zip(one, two, strict=True):
-        assert double["codebook/tokens"] == single["codebook/tokens"]
-        assert double["loss/total"] == pytest.approx(single["loss/total"], rel=2e-2)
-    for step in (2, 4):
-        codes = [(tmp_path / f"2-codes-{step}-{rank}").read_text() for rank in range(2)]
-        assert codes[0] == codes[1]

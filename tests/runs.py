@@ -1,0 +1,38 @@
+"""Small runs of the trainer."""
+
+import json
+from pathlib import Path
+
+from samples import PHOTOS
+from vistok.train.config import read_config
+
+ROOT = Path(__file__).parents[1]
+DEBUG = ROOT / "configs" / "debug.yaml"
+QUANTIZERS = {
+    "fsq": ["model.quantizer={name: fsq, levels: [5, 5, 5]}", "losses={l2: 1.0}"],
+    "ema": ["model.quantizer={name: ema, dim: 8, codebook_size: 32}", "losses={l1: 1.0, commitment: 0.25}"],
+    "vq": [
+        "model.quantizer={name: vq, dim: 8, codebook_size: 32, similarity: cosine}",
+        "codebook={initialise: kmeans, vectors_per_code: 4, revive_every: 2}",
+    ],
+    "residual": [
+        "model.quantizer={name: residual, depth: 3, shared: true, dropout: 0.5, quantizer: {name: simvq, dim: 8, "
+        "codebook_size: 32, trained_basis: true}}",
+        "codebook={initialise: kmeans, vectors_per_code: 4, revive_every: 2}",
+    ],
+}
+ADVERSARIAL = [
+    "losses.adversarial=0.1",
+    "adversarial={start: 1, ramp: 2, adaptive: true, lecam: 0.1, r1: 1.0, r1_every: 2, discriminator: {name: patch, "
+    "channels: 8, layers: 1}}",
+]
+
+
+def config(out, *overrides, steps=6):
+    shared = [f"data.train={PHOTOS}", "data.val=[]", f"run.out={out}", f"run.steps={steps}", "run.log_every=2"]
+    small = ["run.save_every=2", "data.size=32", "data.batch_size=4", "optimizer.warmup=2"]
+    return read_config(DEBUG, [*shared, *small, *overrides])
+
+
+def logged(out):
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]

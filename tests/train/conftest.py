@@ -1,0 +1,22 @@
+"""Fixtures that the tests of the trainer share."""
+
+import pytest
+import timm
+import torch
+from accelerate.state import AcceleratorState
+from safetensors.torch import save_file
+
+
+@pytest.fixture(autouse=True)
+def fresh_launcher():
+    """Let each test have its own precision: accelerate keeps one state a process."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(scope="session")
+def perceptual(tmp_path_factory):
+    """A perceptual loss over a tiny network with random weights, from a file."""
+    path = tmp_path_factory.mktemp("backbone") / "test_resnet.safetensors"
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_resnet").state_dict(), path)
+    return ["losses.perceptual=0.1", f"perceptual={{backbone: test_resnet, weights: {path}}}"]

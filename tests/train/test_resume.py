@@ -1,0 +1,241 @@
+"""Runs that are taken up, and runs of two processes."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zlib
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
+
+from runs import ADVERSARIAL, DEBUG, QUANTIZERS, ROOT, config, logged
+from samples import PHOTOS
+from vistok.train import loop
+from vistok.train.loop import train
+
+
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
+def test_a_run_that_is_taken_up_equals_one_that_never_stopped(tmp_path, quantizer):
+    check_resume(tmp_path, *QUANTIZERS[quantizer])
+
+
+def test_so_does_the_full_recipe_with_micro_batches(tmp_path, perceptual):
+    more = ["run.micro_batches=2", "instruments.noise_every=1", "run.log_every=3"]
+    check_resume(tmp_path, *QUANTIZERS["vq"], *perceptual, *ADVERSARIAL, *more)
+
+
+def check_resume(tmp_path, *overrides):
+    whole = train(config(tmp_path / "whole", *overrides))
+    # Take the run back to its checkpoint of step 4, with later lines in its log, as a kill would leave it.
+    late = tmp_path / "late"
+    shutil.copytree(tmp_path / "whole", late)
+    shutil.rmtree(late / "checkpoints" / "step-0000006")
+    shutil.rmtree(late / "export")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    resumed = train(config(late, *overrides))
+    assert (late / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+    first, second = (load_file(folder / "model.safetensors") for folder in (whole, resumed))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_what_a_run_depends_on_cannot_change_and_the_rest_is_told(tmp_path, capsys):
+    train(config(tmp_path, *QUANTIZERS["fsq"], steps=4))
+    AcceleratorState._reset_state(reset_partial_state=True)
+    with pytest.raises(
+        ValueError, match=r"holds a run with model.quantizer.levels \[5, 5, 5\], not \[5, 5, 7\]: use another"
+    ):
+        train(config(tmp_path, "model.quantizer={name: fsq, levels: [5, 5, 7]}", "losses={l2: 1.0}", steps=4))
+    AcceleratorState._reset_state(reset_partial_state=True)
+    with pytest.raises(ValueError, match=r"run.steps is 3, but .*step-0000004 has 4 steps behind it: give more"):
+        train(config(tmp_path, *QUANTIZERS["fsq"], steps=3))
+    AcceleratorState._reset_state(reset_partial_state=True)
+    capsys.readouterr()
+    train(config(tmp_path, *QUANTIZERS["fsq"], "optimizer.lr=1e-4", steps=6))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "this run began with optimizer.lr 0.002 and goes on with 0.0001." in said
+    assert [line["step"] for line in logged(tmp_path)] == [2, 4, 6]
+
+
+def again(out, *overrides, steps=6):
+    """Go on with a run as a new process would."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return train(config(out, *overrides, steps=steps))
+
+
+def test_settings_of_the_optimizers_that_changed_count(tmp_path, monkeypatch):
+    groups = []
+    train(config(tmp_path, *ADVERSARIAL, steps=2))
+    step = loop.tokenizer_step
+
+    def note(run, *arguments):
+        groups[:] = [*run.optimizer.param_groups, *run.adversary.optimizer.param_groups]
+        return step(run, *arguments)
+
+    monkeypatch.setattr(loop, "tokenizer_step", note)
+    changed = ["optimizer.betas=[0.5, 0.8]", "optimizer.momentum=0.7", "optimizer.weight_decay=0.1"]
+    changed += [ADVERSARIAL[0], ADVERSARIAL[1].replace("start: 1", "start: 1, betas: [0.1, 0.2]")]
+    again(tmp_path, *changed, steps=4)
+    *tokenizer, discriminator = groups
+    assert tuple(discriminator["betas"]) == (0.1, 0.2)
+    for group in tokenizer:
+        if group.get("use_muon"):
+            assert group["momentum"] == 0.7
+        else:
+            assert tuple(group["betas"]) == (0.5, 0.8)
+    assert any(group["weight_decay"] == 0.1 for group in tokenizer)
+
+
+def test_revival_can_begin_and_end_in_the_middle(tmp_path):
+    rest = [QUANTIZERS["vq"][0]]
+    train(config(tmp_path, *rest, steps=2))
+    again(tmp_path, *rest, "codebook.revive_every=2", steps=4)
+    again(tmp_path, *rest, steps=6)
+    assert [line["step"] for line in logged(tmp_path)] == [2, 4, 6]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "message"),
+    [
+        ([], ADVERSARIAL, "holds a run without losses.adversarial, which its checkpoints go by: use another run.out"),
+        (ADVERSARIAL, ["losses.adversarial=0", ADVERSARIAL[1]], "holds a run with losses.adversarial, which"),
+        ([], ["run.precision=float16"], "holds a run without run.precision float16, which"),
+    ],
+)
+def test_what_a_checkpoint_holds_cannot_change(tmp_path, first, then, message):
+    train(config(tmp_path, *first, steps=2))
+    with pytest.raises(ValueError, match=message):
+        again(tmp_path, *then, steps=4)
+
+
+@pytest.mark.parametrize("content", ["", "run: [", None])
+def test_a_run_whose_config_was_lost_goes_on_and_says_so(tmp_path, content, capsys):
+    train(config(tmp_path, steps=2))
+    (tmp_path / "config.yaml").unlink()
+    if content is not None:
+        (tmp_path / "config.yaml").write_text(content)
+    capsys.readouterr()
+    again(tmp_path, steps=4)
+    assert "is missing or damaged, so nobody knows" in " ".join(capsys.readouterr().out.split())
+    assert (tmp_path / "config.yaml").read_text().startswith("run:")
+
+
+def test_another_number_of_processes_is_told(tmp_path, capsys):
+    train(config(tmp_path, steps=2))
+    checkpoint = tmp_path / "checkpoints" / "step-0000002"
+    (checkpoint / "process-0.pt").rename(checkpoint / "process-1.pt")
+    (checkpoint / "process-2.pt").write_bytes(b"")
+    seal = {path.name: [path.stat().st_size, zlib.crc32(path.read_bytes())] for path in checkpoint.glob("[!s]*")}
+    (checkpoint / "seal.json").write_text(json.dumps(seal))
+    capsys.readouterr()
+    again(tmp_path, steps=4)
+    assert "the number of processes was 2 and is 1" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_discriminator_that_broke_is_not_kept(tmp_path):
+    adversarial = ADVERSARIAL[1].replace("start: 1", "start: 0").replace("r1: 1.0", "r1: 1.0e+38")
+    with pytest.raises(
+        ValueError,
+        match=r"the weights of the discriminator are not finite after step 2: lower optimizer.lr; the last good .*step-0000001",
+    ):
+        train(config(tmp_path, ADVERSARIAL[0], adversarial, "run.save_every=1"))
+
+
+def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(tmp_path):
+    """SIGKILL three times at different moments; weights and metrics.jsonl are bit for bit those of the whole run."""
+    values = [str(DEBUG), f"data.train={PHOTOS}", "data.val=[]", "run.steps=40", "run.log_every=3", "run.save_every=4"]
+    values += ["data.size=32", "data.batch_size=4", "optimizer.warmup=2", *QUANTIZERS["vq"]]
+    launch = [sys.executable, "-m", "vistok.train", *values]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    subprocess.run([*launch, f"run.out={tmp_path / 'whole'}"], env=environment, check=True, capture_output=True)
+    out = tmp_path / "killed"
+    for target in (1, 5, 9):
+        process = subprocess.Popen([*launch, f"run.out={out}"], env=environment, stdout=subprocess.DEVNULL)
+        while process.poll() is None and len(read_lines(out)) < target:
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+    subprocess.run([*launch, f"run.out={out}"], env=environment, check=True, capture_output=True)
+    assert (out / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+    exported = [(folder / "export" / "model.safetensors").read_bytes() for folder in (out, tmp_path / "whole")]
+    assert exported[0] == exported[1]
+
+
+def read_lines(out):
+    path = out / "metrics.jsonl"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+WORKER = """
+import hashlib, sys
+from pathlib import Path
+import vistok.train.loop as loop
+from vistok.train.config import read_config
+
+save = loop.save_checkpoint
+
+def save_and_note_codes(accelerator, folder, step, keep):
+    model = accelerator.unwrap_model(accelerator._models[0])
+    state = model.quantizer.state_dict()
+    digest = hashlib.sha256(b"".join(state[name].numpy().tobytes() for name in sorted(state))).hexdigest()
+    Path(f"{folder.parent}-codes-{step}-{accelerator.process_index}").write_text(digest)
+    save(accelerator, folder, step, keep)
+
+loop.save_checkpoint = save_and_note_codes
+loop.train(read_config(Path(sys.argv[1]), sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize("quantizer", ["ema", "vq"])
+def test_two_processes_keep_one_codebook_and_equal_one_process(tmp_path, quantizer, perceptual):
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    values = [
+        f"data.train={PHOTOS}",
+        "data.val=[]",
+        "run.steps=4",
+        "run.log_every=4",
+        "run.save_every=2",
+        "data.size=32",
+    ]
+    values += ["data.batch_size=4", "optimizer.warmup=2", *QUANTIZERS[quantizer]]
+    if quantizer == "vq":  # and the full recipe
+        values += [*perceptual, *ADVERSARIAL, "codebook.revive_every=3", "instruments.noise_every=1"]
+    one, two = tmp_path / "1", tmp_path / "2"
+    run_script(script, 1, one, values)
+    run_script(script, 2, two, values)
+    (single,), (double,) = logged(one), logged(two)
+    assert double["codebook/tokens"] == single["codebook/tokens"]
+    assert double["loss/total"] == pytest.approx(single["loss/total"], rel=2e-2)
+    for step in (2, 4):
+        codes = [(tmp_path / f"2-codes-{step}-{rank}").read_text() for rank in range(2)]
+        assert codes[0] == codes[1]
+    # Taken up at step 2, in the middle of a window of the log and of the counts for revival.
+    late = tmp_path / "late"
+    shutil.copytree(two, late)
+    shutil.rmtree(late / "checkpoints" / "step-0000004")
+    shutil.rmtree(late / "export")
+    run_script(script, 2, late, values)
+    assert (late / "metrics.jsonl").read_bytes() == (two / "metrics.jsonl").read_bytes()
+    exported = [(folder / "export" / "model.safetensors").read_bytes() for folder in (two, late)]
+    assert exported[0] == exported[1]
+
+
+def run_script(script, processes, out, values):
+    """Run the worker as users launch the trainer."""
+    launch = [sys.executable]
+    if processes == 2:
+        launch += ["-m", "accelerate.commands.accelerate_cli", "launch", "--main_process_port", "0"]
+        launch += ["--config_file", str(ROOT / "configs" / "launch" / "two-processes-cpu.yaml")]
+    result = subprocess.run(
+        [*launch, str(script), str(DEBUG), f"run.out={out}", *values],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
