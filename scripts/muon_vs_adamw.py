@@ -128,28 +128,30 @@ def _spread(values: list[float], form: str) -> str:
 
 
 def plot(runs: list[dict[str, Any]], path: Path) -> None:
-    """Draw loss over steps, loss over seconds, and PSNR over the rate."""
+    """Draw loss over steps and over seconds, the best rate in bold, and PSNR over the size of an update."""
     figure, axes = plt.subplots(1, 3, figsize=(14, 4.2), layout="constrained")
-    rates = sorted({run["rate"] for run in runs})
-    for (name, colour), rate in itertools.product(OPTIMIZERS.items(), rates):
-        same = [run for run in runs if (run["optimizer"], run["rate"]) == (name, rate)]
-        if not same:
-            continue
-        loss = torch.tensor([run["loss"] for run in same]).mean(dim=0)
-        window = min(WINDOW, 1 + len(loss) // 4)
-        smooth = loss.unfold(0, window, 1).mean(dim=1)
-        steps = torch.arange(window, len(loss) + 1)
-        style = {"color": colour, "linestyle": (":", "-", "--", "-.")[rates.index(rate) % 4], "linewidth": 1.2}
-        label, pace = f"{name}, {rate:g}", statistics.mean(run["seconds a step"] for run in same)
-        axes[0].plot(steps, smooth, label=label, **style)
-        axes[1].plot(steps * pace, smooth, label=label, **style)
     for name, colour in OPTIMIZERS.items():
         mine = [run for run in runs if run["optimizer"] == name]
-        axes[2].scatter([run["rate"] for run in mine], [run["psnr"] for run in mine], color=colour, s=14, label=name)
-        used = sorted({run["rate"] for run in mine})
-        means = [statistics.mean(run["psnr"] for run in mine if run["rate"] == rate) for rate in used]
-        axes[2].plot(used, means, color=colour)
-    for axis, label in zip(axes, ("step", "CPU seconds of training, one core", "peak learning rate"), strict=True):
+        rates = sorted({run["rate"] for run in mine})
+        by_rate = {rate: [run for run in mine if run["rate"] == rate] for rate in rates}
+        scores = {rate: statistics.mean(run["psnr"] for run in same) for rate, same in by_rate.items()}
+        for rate, same in by_rate.items():
+            loss = torch.tensor([run["loss"] for run in same]).mean(dim=0)
+            window = min(WINDOW, 1 + len(loss) // 4)
+            smooth = loss.unfold(0, window, 1).mean(dim=1)
+            steps = torch.arange(window, len(loss) + 1)
+            is_best = scores[rate] == max(scores.values())
+            style = {"color": colour, "linewidth": 1.8 if is_best else 0.5, "alpha": 1.0 if is_best else 0.6}
+            style |= {"label": f"{name}, rate {rate:g} (best)"} if is_best else {}
+            axes[0].plot(steps, smooth, **style)
+            axes[1].plot(steps * statistics.mean(run["seconds a step"] for run in same), smooth, **style)
+        sizes = [rate * statistics.mean(run["update rms"] for run in same) for rate, same in by_rate.items()]
+        axes[2].scatter(
+            [run["rate"] * run["update rms"] for run in mine], [run["psnr"] for run in mine], color=colour, s=12
+        )
+        axes[2].plot(sizes, list(scores.values()), color=colour, label=name)
+    labels = ("step", "CPU seconds of training, one core", "root mean square of an update at the peak rate")
+    for axis, label in zip(axes, labels, strict=True):
         axis.set_xlabel(label)
         axis.grid(alpha=0.3, which="both")
         axis.legend(fontsize=7)

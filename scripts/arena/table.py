@@ -59,14 +59,18 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Draw PSNR over distortion and over usage."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True, layout="constrained")
+    """Draw PSNR over distortion and over usage; the numbers are those of the legend, the least distortion first."""
+    figure, axes = plt.subplots(1, 2, figsize=(12, 4.6), sharey=True, layout="constrained")
+    for number, row in enumerate(sorted(rows, key=lambda row: row["distortion"]), 1):
+        for axis, key in zip(axes, ("distortion", "usage"), strict=True):
+            axis.scatter(row[key], row["psnr"], s=10, color="#30638e", label=f"{number:>2}  {row['name']}")
+            axis.annotate(f"{number}", (row[key], row["psnr"]), fontsize=7, xytext=(3, 3), textcoords="offset points")
     for axis, key in zip(axes, ("distortion", "usage"), strict=True):
-        for row in rows:
-            axis.scatter(row[key], row["psnr"], s=16)
-            axis.annotate(row["name"], (row[key], row["psnr"]), fontsize=6, xytext=(3, 2), textcoords="offset points")
-        axis.set(xlabel=key)
+        axis.set_xlabel(key)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("PSNR after decoder adaptation (dB)")
+    axes[1].legend(
+        loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=7, handlelength=0, markerscale=0, frameon=False
+    )
     figure.savefig(path, dpi=140)
     plt.close(figure)
