@@ -28,7 +28,7 @@ def main() -> None:
     arguments = parser.parse_args()
     tokenizer = vistok.load(arguments.model)
     model, quantizer = tokenizer.model, tokenizer.model.quantizer
-    sources = [SourceConfig(path=path) for path in arguments.pictures]
+    sources = [SourceConfig(path=arguments.pictures)]
     pictures = validation_pictures(sources, tokenizer.config.preprocessing, tokenizer.downsample)
     scores = []
     with torch.inference_mode():

@@ -6,6 +6,7 @@ this is the f16 network of taming-transformers' VQGAN (arXiv 2012.09841) and of 
 
 from typing import Annotated, Literal
 
+import torch
 from annotated_types import Len
 from pydantic import Field, model_validator
 from torch import Tensor, nn
@@ -163,5 +164,8 @@ class Decoder(nn.Module):
         self.shuffle = nn.PixelShuffle(config.stem)
 
     def forward(self, latent: Latent) -> Pixels:
-        x = self.levels(self.middle(self.conv_in(latent)))
-        return self.shuffle(self.conv_out(nn.functional.silu(self.norm_out(x))))
+        x = nn.functional.silu(self.norm_out(self.levels(self.middle(self.conv_in(latent)))))
+        # In float32 whatever the autocast: half precision would round pixels to half a grey level, and lose or overflow
+        # the gradient of this layer, which adaptive adversarial weights are made of.
+        with torch.autocast(x.device.type, enabled=False):
+            return self.shuffle(self.conv_out(x.float()))

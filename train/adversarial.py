@@ -14,8 +14,6 @@ from ..tokenizer.shapes import Pixels
 from .discriminators import DiscriminatorConfig, PatchDiscriminatorConfig, parse_discriminator
 
 LEAST_NORM = 1e-4
-UNDERFLOW = 2.0**12
-"""Factor by which losses are raised before gradients of theirs go through float16."""
 
 AdversarialLossName = Literal["hinge", "non_saturating"]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -177,15 +175,14 @@ def adaptive_weight(
     """Return |d reconstruction / d last layer| / (|d adversarial / d last layer| + 1e-4), in [0, limit], detached.
 
     VQGAN, arXiv 2012.09841, eq. 7, with the 1e-4 of its code. `last_layer` is the weight of the decoder's last layer, of
-    the bare module. Both graphs are kept. `average` takes the mean of a gradient over all processes, so that every one has
-    the same weight, and the one that a single process would have.
+    the bare module, which computes in float32. Both graphs are kept. `average` takes the mean of a gradient over all
+    processes, so that every one has the same weight, and the one that a single process would have.
     """
-    norms = []
-    for loss in (reconstruction_loss, adversarial_loss):
-        (gradient,) = torch.autograd.grad(UNDERFLOW * loss, last_layer, retain_graph=True)
-        gradient = gradient.float() / UNDERFLOW
-        norms.append((average(gradient) if average else gradient).norm())
-    return (norms[0] / (norms[1] + LEAST_NORM)).clamp(0, limit).detach()
+    (wanted,) = torch.autograd.grad(reconstruction_loss, last_layer, retain_graph=True)
+    (judged,) = torch.autograd.grad(adversarial_loss, last_layer, retain_graph=True)
+    if average is not None:
+        wanted, judged = average(wanted), average(judged)
+    return (wanted.float().norm() / (judged.float().norm() + LEAST_NORM)).clamp(0, limit).detach()
 
 
 def ramp(step: int, start: int, length: int) -> float:

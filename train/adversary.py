@@ -93,13 +93,14 @@ class Adversary:
         config, (real, fake) = self.config, pair
         wants_r1 = config.r1 > 0 and step % config.r1_every == 0
         real = real.detach().requires_grad_(wants_r1)
+        with self._accelerator.autocast():
+            fake_logits = self.discriminator(fake)
+            if not wants_r1:
+                real_logits = self.discriminator(real)
         if wants_r1:
             # Fused attention cannot be differentiated twice, and a gradient of pixels is lost in float16.
             with sdpa_kernel(SDPBackend.MATH):
                 real_logits = self.discriminator(real)
-        with self._accelerator.autocast():
-            real_logits = real_logits if wants_r1 else self.discriminator(real)
-            fake_logits = self.discriminator(fake)
         loss = discriminator_loss(config.loss, real_logits, fake_logits)
         scalars = {
             "discriminator/loss": loss.detach(),

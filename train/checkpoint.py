@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,32 +21,33 @@ SEAL_FILE = "seal.json"
 CHUNK = 1 << 20
 
 
-class Stateful(Protocol):
-    """What can be saved and loaded."""
+class HasOwnState(Protocol):
+    """An object of which a part is that of its process alone, such as sums that are not yet reduced."""
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state."""
+    def own_state_dict(self) -> dict[str, Any]:
+        """Return that part."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> Any:
-        """Go on from a state."""
+    def load_own_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from it."""
 
 
-def keep_of_each_process(accelerator: Accelerator, objects: list[Stateful]) -> None:
-    """Let checkpoints hold the state of objects that differ between processes, in a file of each process.
+def keep_of_each_process(accelerator: Accelerator, objects: Sequence[HasOwnState]) -> None:
+    """Let checkpoints hold what differs between processes, in a file of each process.
 
-    A process that had no file, there having been fewer processes, begins with fresh objects.
+    With another number of processes than wrote them, none of these files is loaded, by any process.
     """
 
     def save(_models: Any, _weights: Any, folder: str) -> None:
-        states = [each.state_dict() for each in objects]
+        states = [each.own_state_dict() for each in objects]
         torch.save(states, Path(folder) / PROCESS_FILE.format(accelerator.process_index))
 
     def load(_models: Any, folder: str) -> None:
+        if processes_of(Path(folder)) != accelerator.num_processes:
+            return
         path = Path(folder) / PROCESS_FILE.format(accelerator.process_index)
-        if path.exists():
-            states = torch.load(path, map_location="cpu", weights_only=True)
-            for each, state in zip(objects, states, strict=True):
-                each.load_state_dict(state)
+        states = torch.load(path, map_location="cpu", weights_only=True)
+        for each, state in zip(objects, states, strict=True):
+            each.load_own_state_dict(state)
 
     accelerator.register_save_state_pre_hook(save)
     accelerator.register_load_state_pre_hook(load)
@@ -88,8 +90,9 @@ def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: int
         if accelerator.is_main_process:
             _seal(aside)
     except Exception as error:  # torch and safetensors raise errors of their own when a disk is full
-        full = os.strerror(errno.ENOSPC) in str(error) or shutil.disk_usage(folder).free < CHUNK
-        shutil.rmtree(aside, ignore_errors=True)
+        full = os.strerror(errno.ENOSPC) in str(error) or shutil.disk_usage(folder.parent).free < CHUNK
+        if accelerator.is_main_process:
+            shutil.rmtree(aside, ignore_errors=True)
         if full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(checkpoint)) from error
         raise

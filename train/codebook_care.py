@@ -89,12 +89,17 @@ class CodebookCare:
         return total
 
     def state_dict(self) -> dict[str, Any]:
-        return {"counts": self._counts, "generator": self._generator.get_state()}
+        return {"generator": self._generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._generator.set_state(state["generator"].cpu())
+
+    def own_state_dict(self) -> dict[str, Any]:
+        return {"counts": self._counts}
+
+    def load_own_state_dict(self, state: dict[str, Any]) -> None:
         if state["counts"].shape == self._counts.shape:  # else revival was turned on or off since
             self._counts.copy_(state["counts"])
-        self._generator.set_state(state["generator"].cpu())
 
     @property
     def _processes(self) -> int:

@@ -29,21 +29,26 @@ from .mixture import Mixture
 class SourceConfig(Config):
     """Pictures that belong together."""
 
-    path: str | Annotated[list[str], Len(1)]
+    path: Annotated[list[str], Len(1)]
     """A folder, a .tar shard, shards with a brace range such as photos-{0000..0009}.tar, or a list of these, taken as one."""
     names: Pattern = ".*"
     """Regular expression that the file name of a picture must match; others are left out."""
     weight: Annotated[float, Field(gt=0)] = 1.0
     """How many of the crops come from here, relative to the other sources."""
     share: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = (0.0, 1.0)
-    """From where to where the pictures are taken, in an order that their names alone decide; [0, 0.1] and [0.1, 1] split."""
+    """From where to where the pictures are taken, in an order that their file names decide; [0, 0.1] and [0.1, 1] split."""
     short_sides: Annotated[list[Annotated[int, Field(ge=1)]], Len(1)] | None = None
     """Sizes that the short side is resized to before cropping, one drawn for each crop; none keeps pictures as they are."""
 
+    @field_validator("path", mode="before")
+    @classmethod
+    def _one_path_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
     @property
     def where(self) -> str:
-        """The path or paths in words."""
-        return self.path if isinstance(self.path, str) else ", ".join(self.path)
+        """The paths in words."""
+        return ", ".join(self.path)
 
 
 class DataConfig(Config):
@@ -108,8 +113,8 @@ class TrainingCrops(Dataset[Tensor]):
 
 def source_pictures(source: SourceConfig) -> list[Entry]:
     """Return the pictures of a source, each once; raise ValueError when a path of it has none."""
-    paths = [source.path] if isinstance(source.path, str) else source.path
-    found = list(dict.fromkeys(entry for path in paths for entry in index_pictures(path)))
+    entries = (entry for path in source.path for entry in index_pictures(path))
+    found = list({(os.path.realpath(entry.path), entry.offset): entry for entry in entries}.values())
     named = [entry for entry in found if re.fullmatch(source.names, os.path.basename(entry.name))]
     if not named:
         raise ValueError(
@@ -118,7 +123,7 @@ def source_pictures(source: SourceConfig) -> list[Entry]:
         )
     if source.share == (0.0, 1.0):
         return named
-    ordered = sorted(named, key=lambda entry: hashlib.sha256(entry.name.encode()).digest())
+    ordered = sorted(named, key=lambda entry: hashlib.sha256(os.path.basename(entry.name).encode()).digest())
     first, last = (round(edge * len(ordered)) for edge in source.share)
     if first >= last:
         raise ValueError(

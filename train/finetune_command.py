@@ -16,12 +16,10 @@ from ..tokenizer.files import write_whole
 from ..tokenizer.weights import LoadedTokenizer, load_tokenizer, save_tokenizer
 from .config import apply_override, config_text
 from .finetune import STAGES, Finetuned, finetune
-from .finetune_config import FinetuneConfig
-from .finetune_options import quantizer_section
+from .finetune_config import CONFIG_FILE, FinetuneConfig
+from .finetune_options import complete_quantizer, quantizer_section
 from .finetune_report import judge_both
 from .run import this_process
-
-CONFIG_FILE = "finetune.yaml"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 console = Console(highlight=False)
@@ -77,7 +75,7 @@ def finetune_tokenizer(
 ) -> None:
     """Fine-tune a tokenizer on pictures: go on with it, swap its quantizer, grow its codebook, or adapt its decoder."""
     with one_sentence("finetune-tokenizer", debug):
-        new = quantizer_section(quantizer, {"codebook_size": codebook_size, "dim": dim, "levels": levels}, model)
+        new = quantizer_section(quantizer, {"codebook_size": codebook_size, "dim": dim, "levels": levels})
         sections = {name: field.default for name, field in FinetuneConfig.model_fields.items()}
         values: dict[str, Any] = {
             # Spelled out, so that --set can change one key of a section.
@@ -90,20 +88,16 @@ def finetune_tokenizer(
             "precision": "bfloat16" if multiplies_bfloat16(_device()) else "float32",
             "seed": seed,
         }
-        values["joint"]["steps"] = steps
+        values["joint"] |= {"steps": steps}
         if only is not None:
             values["train"] = only.split(",")
         for override in set_ or []:
             apply_override(values, override)
-        if values["joint"]["steps"] is None:
-            swaps = values["quantizer"] is not None or values["grow_to"] is not None
-            if swaps and only is not None:
-                raise ValueError(
-                    "--only says what learns in the last stage, but after a swap that has no steps: give --steps too, or "
-                    "leave --only out."
-                )
-            values["joint"]["steps"] = 0 if swaps else 1000
+        complete_quantizer(values["quantizer"], model)
+        if isinstance(joint := values["joint"], dict) and joint.get("steps") is None:
+            joint["steps"] = 1000 if values["quantizer"] is None and values["grow_to"] is None else 0
         config = parse_config(FinetuneConfig, values)
+        _check_alone(config)
         _remember(config)
         done = finetune(config, lambda sentence: console.print(sentence, markup=False, soft_wrap=True))
         after = _export(config, done)
@@ -120,6 +114,12 @@ def main() -> None:
 
 def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _check_alone(config: FinetuneConfig) -> None:
+    processes = this_process(config.precision).num_processes
+    if processes > 1:
+        raise ValueError(f"finetune-tokenizer works in one process, but {processes} were launched: start it by itself.")
 
 
 def _remember(config: FinetuneConfig) -> None:
@@ -140,10 +140,7 @@ def _export(config: FinetuneConfig, done: Finetuned) -> LoadedTokenizer:
     """Write the last stage's tokenizer, folded, as the result, and return it as it will be loaded."""
     loaded = load_tokenizer(done.after)
     folder = config.out / "export"
-    if this_process(config.precision).is_main_process:
-        save_tokenizer(
-            folder, loaded.model, loaded.config.architecture, loaded.config.preprocessing, _card(config, done)
-        )
+    save_tokenizer(folder, loaded.model, loaded.config.architecture, loaded.config.preprocessing, _card(config, done))
     return load_tokenizer(folder)
 
 

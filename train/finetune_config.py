@@ -12,6 +12,8 @@ from .config import PARTS, Part, quantizer_of
 from .fit import FitConfig
 from .losses import LossWeights
 
+CONFIG_FILE = "finetune.yaml"
+
 
 class StageConfig(Config):
     """One training stage."""
@@ -81,6 +83,11 @@ class FinetuneConfig(Config):
             raise ValueError("quantizer and grow_to are both given: swap the quantizer, or grow its codebook.")
         if not self.changes_quantizer and self.joint.steps == 0:
             raise ValueError("joint.steps is 0 and the quantizer stays, so nothing would change: give --steps above 0.")
+        if self.changes_quantizer and self.joint.steps == 0 and self.train != list(PARTS):
+            raise ValueError(
+                f"train is {self.train}, which says what learns in the last stage, but after a swap that has no steps: give "
+                "--steps too, or leave --only out."
+            )
         return self
 
     @property

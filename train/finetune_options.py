@@ -8,35 +8,40 @@ from ..tokenizer.quantizers import QUANTIZERS
 from ..tokenizer.quantizers.elementary import ELEMENTARY
 from ..tokenizer.weights import load_tokenizer
 
+OPTIONS = {"codebook_size": "--codebook-size", "dim": "--dim", "levels": "--levels"}
+"""Options of a new quantizer, by key."""
 
-def quantizer_section(name: str | None, given: dict[str, int | str | None], model: str) -> dict[str, Any] | None:
-    """Return the section of the new quantizer from what was given by name; raise ValueError when it does not fit."""
-    options = {key: "--" + key.replace("_", "-") for key in given}
+
+def quantizer_section(name: str | None, given: dict[str, int | str | None]) -> dict[str, Any] | None:
+    """Return the section of the new quantizer as far as it was given; raise ValueError for what does not belong to it."""
     values: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if name is None:
         if values:
-            raise ValueError(f"{options[next(iter(values))]} was given without --quantizer: name the new quantizer.")
+            raise ValueError(f"{OPTIONS[next(iter(values))]} was given without --quantizer: name the new quantizer.")
         return None
-    if name in QUANTIZERS and name not in ELEMENTARY:
-        raise ValueError(
-            f"--quantizer is {name}, which is made of others: give --set 'quantizer={{name: {name}, ...}}' instead."
-        )
-    if name not in ELEMENTARY:
+    if name not in QUANTIZERS:
         raise ValueError(unknown_choice("quantizer", f"--quantizer {name!r}", name, list(QUANTIZERS)))
-    fields = ELEMENTARY[name].model_fields
+    fields = QUANTIZERS[name].model_fields
+    for key in values:
+        if key not in fields:
+            takes = (
+                " and ".join(option for known, option in OPTIONS.items() if known in fields) or "--set quantizer.KEY"
+            )
+            raise ValueError(f"--quantizer {name} has no {OPTIONS[key]}: it takes {takes}.")
     if isinstance(levels := values.get("levels"), str):
         values["levels"] = [int(level) if level.isdecimal() else level for level in levels.split(",")]
-    has_table = "codebook_size" in fields
-    needed = [
-        key for key in options if key in fields and fields[key].is_required() and not (has_table and key == "dim")
-    ]
-    if not set(needed) <= set(values) <= set(fields):
-        asked, got = (" and ".join(options[key] for key in keys) or "nothing" for keys in (needed, values))
-        raise ValueError(f"--quantizer {name} needs {asked}, but got {got}.")
-    if has_table:
-        values.setdefault("dim", _latent_channels(model))
     return {"name": name, **values}
 
 
-def _latent_channels(model: str) -> int:
-    return load_tokenizer(find_tokenizer(model)).model.quantizer.dim
+def complete_quantizer(section: Any, model: str) -> None:
+    """Fill in the channels of a table of codes, those of the old quantizer; raise ValueError when an option lacks."""
+    if not isinstance(section, dict) or section.get("name") not in ELEMENTARY:
+        return
+    fields = ELEMENTARY[section["name"]].model_fields
+    if "codebook_size" in fields and "dim" not in section:
+        section["dim"] = load_tokenizer(find_tokenizer(model)).model.quantizer.dim
+    lacking = [
+        option for key, option in OPTIONS.items() if key in fields and fields[key].is_required() and key not in section
+    ]
+    if lacking:
+        raise ValueError(f"--quantizer {section['name']} needs {' and '.join(lacking)}: give it.")

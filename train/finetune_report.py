@@ -17,9 +17,9 @@ from ..tokenizer.files import write_whole
 from ..tokenizer.quality import Measured, measure
 from ..tokenizer.shapes import Pixels
 from ..tokenizer.weights import LoadedTokenizer, fingerprint
-from .finetune import Finetuned
-from .finetune_config import FinetuneConfig
-from .run_report import SAMPLES, run_charts
+from .finetune import STAGES, Finetuned
+from .finetune_config import CONFIG_FILE, FinetuneConfig
+from .run_report import REPORT_FILE, SAMPLES, run_charts
 from .validate import validation_pictures
 
 METRICS_FILE = "metrics.json"
@@ -68,7 +68,7 @@ def judge_both(
         "after": {"fingerprint": fingerprint(after.model, after.config), **second.measured.quality._asdict()},
     }
     write_whole(config.out / METRICS_FILE, (json.dumps(facts, indent=2) + "\n").encode())
-    page = config.out / "report.html"
+    page = config.out / REPORT_FILE
     write_whole(page, render(_report(config, done, after, table, first, second)).encode())
     return table, page
 
@@ -92,7 +92,7 @@ def _report(
         for number, (original, reconstruction) in enumerate(second.shown, 1)
     ]
     charts: list[Chart] = []
-    for stage in sorted((config.out / "stages").iterdir()):
+    for stage in sorted((config.out / STAGES).iterdir()):
         charts += [chart._replace(title=f"{stage.name}: {chart.title}") for chart in run_charts(stage)]
     change = quality.psnr - first.measured.quality.psnr
     return Report(
@@ -108,6 +108,6 @@ def _report(
         codebooks=codebook_views(after.model.quantizer, second.measured.counts),
         comparisons=comparisons,
         tables={"Before and after": table},
-        config=(config.out / "finetune.yaml").read_text(),
+        config=(config.out / CONFIG_FILE).read_text(),
         environment=environment(),
     )

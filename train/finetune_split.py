@@ -16,7 +16,7 @@ class Split(NamedTuple):
 
 
 def split_pictures(config: FinetuneConfig) -> Split:
-    """Return what is trained on and what is judged on, by the names of the pictures alone, wherever they lie."""
+    """Return what is trained on and what is judged on, by the file names of the pictures alone, wherever they lie."""
     data = config.data
     everything = SourceConfig(path=data.train)
     if data.val:

@@ -123,13 +123,17 @@ def _check_finite(loss: Tensor, step: int, run: Run) -> None:
 
 
 def _check_weights(run: Run, step: int) -> None:
-    networks = {"tokenizer": run.model, "discriminator": run.adversary.discriminator if run.adversary else nn.Module()}
-    for name, network in networks.items():
-        if not all(bool(values.isfinite().all()) for values in [*network.parameters(), *network.buffers()]):
-            raise _diverged(f"the weights of the {name} are not finite after step {step}", run)
+    if not _is_finite(run.model):
+        raise _diverged(f"the weights of the tokenizer are not finite after step {step}", run)
+    if run.adversary is not None and not _is_finite(run.adversary.discriminator):
+        raise _diverged(f"the weights of the discriminator are not finite after step {step}", run, "adversarial.lr")
 
 
-def _diverged(what: str, run: Run) -> ValueError:
+def _is_finite(network: nn.Module) -> bool:
+    return all(bool(values.isfinite().all()) for values in [*network.parameters(), *network.buffers()])
+
+
+def _diverged(what: str, run: Run, rate: str = "optimizer.lr") -> ValueError:
     checkpoint, _ = good_checkpoint(run.config.run.out / "checkpoints")
     kept = f"; the last good checkpoint is {checkpoint}" if checkpoint else ""
-    return ValueError(f"{what}: lower optimizer.lr{kept}.")
+    return ValueError(f"{what}: lower {rate}{kept}.")

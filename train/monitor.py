@@ -59,8 +59,8 @@ class CodebookMonitor:
     def summarise(self, step: int, seen: Seen) -> Window:
         """Return the window that ends at `step` and begin a new one; every process must call it.
 
-        Of several codebooks, usage is over the window for each, and how it fits is that of the step itself, `seen`. There
-        are no alarms about a quantizer that does not learn.
+        Of several codebooks, usage is over the window for each; how each fits is measured on the latents of `seen`, with
+        the codes as they are now. There are no alarms about a quantizer that does not learn.
         """
         counts = self._accelerator.reduce(self._counts, reduction="sum")
         several = self._quantizer.num_codebooks > 1
@@ -92,22 +92,19 @@ class CodebookMonitor:
         return Window(values, self._alarms.check(step, values, codes) if self._quantizer.training else [])
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "counts": self._counts,
-            "last_counts": self.last_counts,
-            "fit": self._fit,
-            "steps": self._steps,
-            "revived": self._revived,
-            "alarms": self._alarms.state_dict(),
-        }
+        return {"last_counts": self.last_counts, "alarms": self._alarms.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._counts.copy_(state["counts"])
         self.last_counts = state["last_counts"].cpu()
-        self._fit.copy_(state["fit"])
-        self._steps = state["steps"]
-        self._revived = state["revived"]
         self._alarms.load_state_dict(state["alarms"])
+
+    def own_state_dict(self) -> dict[str, Any]:
+        return {"counts": self._counts, "fit": self._fit, "steps": self._steps, "revived": self._revived}
+
+    def load_own_state_dict(self, state: dict[str, Any]) -> None:
+        self._counts.copy_(state["counts"])
+        self._fit.copy_(state["fit"])
+        self._steps, self._revived = state["steps"], state["revived"]
 
 
 def _fit(point: Latent, code: Latent) -> Tensor:
@@ -118,10 +115,8 @@ def _fit(point: Latent, code: Latent) -> Tensor:
     return torch.stack([distortion(point, code), ratio.mean(), obtuse.mean()])
 
 
+@torch.no_grad()
 def _fits_by_codebook(quantizer: Quantizer, seen: Seen) -> list[Tensor]:
     """Return FITS of each codebook, with the latent that it sees."""
     parts = quantizer.parts(seen.latent)
-    return [
-        _fit(part.quantizer.project(part.latent), part.quantizer.codes_of(tokens))
-        for part, tokens in zip(parts, seen.tokens.split(1, dim=1), strict=True)
-    ]
+    return [_fit(part.quantizer.project(part.latent), part.quantizer(part.latent).latent) for part in parts]

@@ -1,6 +1,6 @@
 """Taking a run up again: which of its settings may have changed, and where it left off."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,16 +8,11 @@ import yaml
 from torch.optim import Optimizer
 
 from .checkpoint import checkpoint_step, good_checkpoint, processes_of
-from .config import CONFIG_FILE, TrainConfig
+from .config import CONFIG_FILE
 from .run import Run
 
 FIXED = ("run.seed", "model.", "adversarial.discriminator.", "optimizer.name", "optimizer.rules", "optimizer.scaling")
 """Settings, or beginnings of them, that a checkpoint depends on."""
-PARTS_OF_THE_STATE: dict[str, Callable[[Mapping[str, Any]], bool]] = {
-    "losses.adversarial": lambda settings: bool(settings.get("losses.adversarial")),
-    "run.precision float16": lambda settings: settings.get("run.precision") == "float16",
-}
-"""Settings that decide whether a checkpoint holds a discriminator, or a scale of the loss."""
 FREE = (
     "run.out",
     "run.log_every",
@@ -48,12 +43,13 @@ def resume(run: Run) -> Resumed:
     if checkpoint is None:
         return Resumed(0, warnings)
     step = checkpoint_step(checkpoint)
-    warnings += _changes(folder / CONFIG_FILE, run.config)
+    _check_contents(checkpoint, run)
+    warnings += _changes(folder / CONFIG_FILE, run)
     before, now = processes_of(checkpoint), run.accelerator.num_processes
     if before != now:
         warnings.append(
-            f"the number of processes was {before} and is {now}: the next line of the log may lack some of its steps, and "
-            "sums may round otherwise."
+            f"the number of processes was {before} and is {now}: the next line of the log begins at this step, and sums "
+            "may round otherwise."
         )
     if step > run.config.run.steps:
         raise ValueError(
@@ -62,7 +58,7 @@ def resume(run: Run) -> Resumed:
     # A checkpoint holds the settings of the optimizers as they were; those of the config are the ones that count.
     groups = [group for optimizer in _optimizers(run) for group in optimizer.param_groups]
     settings = [{name: value for name, value in group.items() if name != "params"} for group in groups]
-    run.accelerator.load_state(str(checkpoint))
+    run.accelerator.load_state(str(checkpoint), map_location="cpu")
     loaded = [group for optimizer in _optimizers(run) for group in optimizer.param_groups]
     for group, values in zip(loaded, settings, strict=True):
         group.update(values)
@@ -73,23 +69,32 @@ def _optimizers(run: Run) -> list[Optimizer]:
     return [run.optimizer, *([run.adversary.optimizer] if run.adversary else [])]
 
 
-def _changes(path: Path, config: TrainConfig) -> list[str]:
+def _check_contents(checkpoint: Path, run: Run) -> None:
+    """Raise ValueError unless the checkpoint holds what the run needs, whatever became of its config."""
+    if not processes_of(checkpoint):
+        raise ValueError(f"{checkpoint} was written by another version of vistok: use another run.out.")
+    has = {"discriminator": "optimizer_1.bin", "scale of float16": "scaler.pt"}
+    needs = {"discriminator": run.adversary is not None, "scale of float16": run.accelerator.scaler is not None}
+    for what, file in has.items():
+        if needs[what] != (checkpoint / file).exists():
+            holds, needed = ("no", "one") if needs[what] else ("a", "none")
+            raise ValueError(
+                f"{checkpoint} holds {holds} {what}, but this run has {needed}: use another run.out, or the "
+                "losses.adversarial and run.precision that it began with."
+            )
+
+
+def _changes(path: Path, run: Run) -> list[str]:
     written = _read(path)
     if written is None:
         return [f"{path} is missing or damaged, so nobody knows whether this run began with the same settings."]
-    before, now = _flat(written), _flat(config.model_dump(mode="json"))
+    before, now = _flat(written), _flat(run.config.model_dump(mode="json"))
     warnings = []
-    for what, has in PARTS_OF_THE_STATE.items():
-        if has(before) != has(now):
-            raise ValueError(
-                f"{path.parent} holds a run {'with' if has(before) else 'without'} {what}, which its checkpoints go by: "
-                "use another run.out, or the values it began with."
-            )
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
         if old == new or key.startswith(FREE):
             continue
-        if key.startswith(FIXED):
+        if key.startswith(FIXED) and (run.adversary or not key.startswith("adversarial.")):
             raise ValueError(
                 f"{path.parent} holds a run with {key} {old!r}, not {new!r}: use another run.out, or the value it began with."
             )

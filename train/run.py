@@ -73,8 +73,8 @@ def prepare_run(config: TrainConfig) -> Run:
         config.instruments, optimizer, model, config.data.batch_size, config.run.micro_batches, accelerator
     )
     window = ScalarWindow(accelerator)
-    accelerator.register_for_checkpointing(average, *([adversary] if adversary else []))
-    keep_of_each_process(accelerator, [monitor, care, instruments, window])
+    accelerator.register_for_checkpointing(average, monitor, care, instruments, *([adversary] if adversary else []))
+    keep_of_each_process(accelerator, [monitor, care, window])
     return Run(
         config=config,
         accelerator=accelerator,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class ScalarWindow:
-    """Adds up scalars by log path, nothing being read from the device; its state goes into the checkpoint."""
+    """Adds up scalars by log path, nothing being read from the device; its state is that of its process."""
 
     def __init__(self, accelerator: Accelerator):
         self._accelerator = accelerator
@@ -23,7 +23,7 @@ class ScalarWindow:
         self.steps += 1
         for name, value in scalars.items():
             value = value.detach().float()
-            self._sums[name] = self._sums[name].to(value.device) + value if name in self._sums else value
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def summarise(self) -> dict[str, float]:
@@ -35,8 +35,9 @@ class ScalarWindow:
         self._sums, self._counts, self.steps = {}, {}, 0
         return values
 
-    def state_dict(self) -> dict[str, Any]:
+    def own_state_dict(self) -> dict[str, Any]:
         return {"sums": dict(self._sums), "counts": dict(self._counts), "steps": self.steps}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._sums, self._counts, self.steps = dict(state["sums"]), dict(state["counts"]), state["steps"]
+    def load_own_state_dict(self, state: dict[str, Any]) -> None:
+        self._sums = {name: value.to(self._accelerator.device) for name, value in state["sums"].items()}
+        self._counts, self.steps = dict(state["counts"]), state["steps"]

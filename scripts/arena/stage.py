@@ -132,7 +132,7 @@ def set_up(arguments: argparse.Namespace) -> Stage:
         model = autoencoder(arguments.train, arguments.autoencoder_steps, arguments.autoencoder)
     latents = [as_rows(model.encode(to_pixels(batch))) for batch in crops(arguments.train, 128, 16, arguments.crops, 3)]
     adaptation = list(crops(arguments.train, 64, 32, arguments.adapt_steps, seed=2)) if arguments.adapt_steps else []
-    sources = [SourceConfig(path=path) for path in arguments.val]
+    sources = [SourceConfig(path=arguments.val)]
     pictures = validation_pictures(sources, PreprocessingConfig(), ARCHITECTURE.downsample)[: arguments.val_pictures]
     return Stage(
         model,

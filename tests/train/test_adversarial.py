@@ -170,7 +170,7 @@ def test_an_adversary_with_r1_learns_through_a_frozen_transformer(tmp_path):
     before = [parameter.clone() for parameter in adversary.discriminator.parameters() if parameter.requires_grad]
     real, fake = torch.rand(2, 2, 3, 64, 64).mul(2).sub(1)
     scalars = adversary.learn(1, [real], [fake], 1.0)
-    assert math.isfinite(scalars["discriminator/loss"])
+    assert math.isfinite(scalars["discriminator/loss"]) and scalars["discriminator/r1"] > 0
     after = [parameter for parameter in adversary.discriminator.parameters() if parameter.requires_grad]
     assert before and not any(torch.equal(old, new) for old, new in zip(before, after, strict=True))
 
@@ -186,21 +186,6 @@ def test_the_adaptive_weight_is_the_ratio_of_gradients():
     assert not weight.requires_grad
     assert layer.grad is None
     output.sum().backward()  # the graph is still there
-
-
-@pytest.mark.parametrize("loss", [torch.nn.functional.mse_loss, torch.nn.functional.l1_loss])
-def test_the_adaptive_weight_survives_float16(loss):
-    layer = torch.nn.Conv2d(4, 3, 3, padding=1)
-    inputs, target = torch.randn(2, 4, 128, 128), torch.randn(2, 3, 128, 128)
-    weights = []
-    for half in (False, True):
-        with torch.autocast("cpu", torch.float16, enabled=half):
-            output = layer(inputs)
-        close = output.detach().float() + 1e-3 * target
-        wanted = 0.01 * loss(output.float(), close)
-        weights.append(adaptive_weight(wanted, -output.float().mean() / 100, layer.weight))
-    torch.testing.assert_close(weights[1], weights[0], rtol=0.02, atol=0)
-    assert weights[0] > 0
 
 
 def test_the_adaptive_weight_has_a_limit():

@@ -3,6 +3,7 @@
 import errno
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -106,14 +107,28 @@ def test_a_disk_that_refuses_a_file_larger_than_its_room_is_full(accelerator, fo
 
 
 def test_each_process_has_a_file_of_its_own(accelerator, tmp_path):
-    window, other = ScalarWindow(accelerator), ScalarWindow(accelerator)
-    keep_of_each_process(accelerator, [window])
-    window.add({"loss": torch.tensor(3.0)})
-    save_checkpoint(accelerator, tmp_path, 1, keep=1)
-    assert processes_of(tmp_path / "step-0000001") == 1
-    window.summarise()
-    accelerator.load_state(str(tmp_path / "step-0000001"))
-    assert window.summarise() == {"loss": 3.0} and other.steps == 0
+    hooks = []
+    windows = [ScalarWindow(accelerator) for _ in range(2)]
+    for index, window in enumerate(windows):
+        process = SimpleNamespace(
+            process_index=index,
+            num_processes=2,
+            device=torch.device("cpu"),
+            register_save_state_pre_hook=hooks.append,
+            register_load_state_pre_hook=hooks.append,
+        )
+        keep_of_each_process(process, [window])
+        window.add({"loss": torch.tensor(3.0 + index)})
+    save_0, load_0, save_1, load_1 = hooks
+    for save in (save_0, save_1):
+        save([], [], str(tmp_path))
+    assert processes_of(tmp_path) == 2
+    windows[0].summarise(), windows[1].summarise()
+    load_0([], str(tmp_path)), load_1([], str(tmp_path))
+    assert [window.summarise() for window in windows] == [{"loss": 3.0}, {"loss": 4.0}]
+    (tmp_path / "process-1.pt").unlink()
+    load_0([], str(tmp_path))
+    assert windows[0].steps == 0, "written by one process, loaded by two: nobody loads"
 
 
 def test_any_other_failure_is_raised_as_it_is(accelerator, folder, monkeypatch):

@@ -31,7 +31,7 @@ def test_overrides_replace_values():
         DEBUG, ["optimizer.lr=1e-3", "run.steps=7", "model.quantizer.codebook_size=64", "data.train=[a, b]"]
     )
     assert (config.optimizer.lr, config.run.steps, config.model.quantizer.codebook_size) == (1e-3, 7, 64)
-    assert [source.path for source in config.data.train] == ["a", "b"]
+    assert [source.path for source in config.data.train] == [["a"], ["b"]]
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import os
 import pickle
 
 import numpy as np
@@ -128,3 +129,17 @@ def test_paths_of_one_source_are_one_collection(pictures, tmp_path_factory):
     paths = [pictures, str(other), str(other / "alone.png")]
     crops = TrainingCrops(config(pictures, train=[{"path": paths}]), seed=0)
     assert len(crops.sources) == 1 and len(crops.sources[0]) == 8
+
+
+def test_the_split_does_not_depend_on_how_a_path_is_written(pictures, monkeypatch):
+    parent, name = pictures.rsplit("/", 1)
+    monkeypatch.chdir(parent)
+    spellings = [pictures, name, f"./{name}"]
+
+    def names(path, share):
+        source = {"path": path, "share": share}
+        return {os.path.basename(entry.name) for entry in TrainingCrops(config(pictures, train=[source]), 0).sources[0]}
+
+    held = [names(spelling, [0, 0.4]) for spelling in spellings]
+    assert held[0] == held[1] == held[2] and len(held[0]) == 3
+    assert names(spellings, [0, 0.4]) == held[0] and not held[0] & names(spellings, [0.4, 1])

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ import vistok
 from samples import ARCHITECTURE, PHOTOS, noise_image, small_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.tokenizer.weights import load_tokenizer, save_tokenizer
+from vistok.train import finetune_command
 from vistok.train.finetune_command import app
 
 QUICK = ["fit.steps=30", "fit.batch_size=256", "decoder.steps=3", "data.crop=32", "data.batch_size=2", "data.workers=0"]
@@ -128,13 +130,15 @@ def test_pictures_can_be_shards_or_lists_and_few(tokenizer_folder, tmp_path):
         ),
         (["--grow-to", 300], "grow_to is 300, but"),
         (["--steps", 0], "joint.steps is 0 and the quantizer stays, so nothing would change: give --steps above 0."),
-        (["--quantizer", "fsq", "--codebook-size", 512], "--quantizer fsq needs --levels, but got --codebook-size."),
-        (["--quantizer", "simvq"], "--quantizer simvq needs --codebook-size, but got nothing."),
-        (["--quantizer", "lfq"], "--quantizer lfq needs --dim, but got nothing."),
-        (["--quantizer", "residual"], "--quantizer is residual, which is made of others: give --set 'quantizer={name:"),
+        (["--quantizer", "fsq", "--codebook-size", 512], "--quantizer fsq has no --codebook-size: it takes --levels."),
+        (["--quantizer", "simvq"], "--quantizer simvq needs --codebook-size: give it."),
+        (["--quantizer", "lfq"], "--quantizer lfq needs --dim: give it."),
+        (["--quantizer", "residual", "--dim", 4], "--quantizer residual has no --dim: it takes --set quantizer.KEY."),
+        (["--quantizer", "residual"], "quantizer.quantizer is missing"),
+        (["--set", "joint=5"], "joint is 5, but"),
         (
             ["--quantizer", "vq", "--codebook-size", 8, "--only", "decoder"],
-            "--only says what learns in the last stage, but after a swap that has no steps: give --steps too",
+            "train is ['decoder'], which says what learns in the last stage, but after a swap that has no steps: give",
         ),
         (["--only", "decodr"], "train.0 is 'decodr'"),
         (["--set", "fit.stepz=3"], "did you mean 'steps'?"),
@@ -156,6 +160,21 @@ def test_sources_of_any_size_are_one_collection(tokenizer_folder, photos, tmp_pa
     for name, data, counted in (("files", [*files, files[0]], 8), ("folders", [photos, tmp_path / "one"], 9)):
         said = call(tokenizer_folder, *data, "--out", tmp_path / name, "--steps", 1, *SHORT)
         assert f"1 of {counted} pictures are held out" in said
+
+
+def test_set_can_complete_what_options_begin(fsq_folder, photos, tmp_path):
+    size = ["--set", "quantizer.codebook_size=8", "--set", "joint={lr: 1e-4}"]
+    call(fsq_folder, photos, "--out", tmp_path / "vq", "--quantizer", "vq", *size, *SHORT)
+    inner = ["--set", "quantizer.depth=2", "--set", "quantizer.quantizer={name: fsq, levels: [3, 3]}"]
+    call(fsq_folder, photos, "--out", tmp_path / "residual", "--quantizer", "residual", *inner, *SHORT)
+    assert vistok.load(tmp_path / "vq" / "export").vocab_size == 8
+    assert vistok.load(tmp_path / "residual" / "export").vocab_size == 9
+
+
+def test_it_works_in_one_process_alone(tokenizer_folder, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(finetune_command, "this_process", lambda precision: SimpleNamespace(num_processes=2))
+    said = call(tokenizer_folder, photos, "--out", tmp_path, *SHORT, code=2)
+    assert "works in one process, but 2 were launched: start it by itself." in said
 
 
 def test_a_call_that_failed_can_be_corrected(tokenizer_folder, photos, tmp_path):

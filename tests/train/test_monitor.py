@@ -93,6 +93,7 @@ def test_a_monitor_that_is_taken_up_ends_as_one_that_went_on(quantizer):
         first.observe(step)
     second = CodebookMonitor(quantizer, Accelerator())
     second.load_state_dict(first.state_dict())
+    second.load_own_state_dict(first.own_state_dict())
     for step in steps[2:]:
         whole.observe(step)
         second.observe(step)
@@ -105,7 +106,7 @@ def test_scalars_are_means_over_the_steps_that_had_them():
     window.add({"a": torch.tensor(1.0), "b": torch.tensor(5.0)})
     window.add({"a": torch.tensor(3.0)})
     other = ScalarWindow(Accelerator())
-    other.load_state_dict(window.state_dict())
+    other.load_own_state_dict(window.own_state_dict())
     other.add({"a": torch.tensor(5.0)})
     assert (window.steps, other.steps) == (2, 3)
     assert window.summarise() == {"a": 2.0, "b": 5.0} and window.steps == 0

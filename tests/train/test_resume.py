@@ -101,15 +101,36 @@ def test_revival_can_begin_and_end_in_the_middle(tmp_path):
 @pytest.mark.parametrize(
     ("first", "then", "message"),
     [
-        ([], ADVERSARIAL, "holds a run without losses.adversarial, which its checkpoints go by: use another run.out"),
-        (ADVERSARIAL, ["losses.adversarial=0", ADVERSARIAL[1]], "holds a run with losses.adversarial, which"),
-        ([], ["run.precision=float16"], "holds a run without run.precision float16, which"),
+        (
+            [],
+            ADVERSARIAL,
+            "holds no discriminator, but this run has one: use another run.out, or the losses.adversarial",
+        ),
+        (ADVERSARIAL, ["losses.adversarial=0", ADVERSARIAL[1]], "holds a discriminator, but this run has none: use"),
     ],
 )
-def test_what_a_checkpoint_holds_cannot_change(tmp_path, first, then, message):
+@pytest.mark.parametrize("config_is_there", [True, False])
+def test_what_a_checkpoint_holds_cannot_change(tmp_path, first, then, message, config_is_there):
     train(config(tmp_path, *first, steps=2))
+    if not config_is_there:
+        (tmp_path / "config.yaml").unlink()
     with pytest.raises(ValueError, match=message):
         again(tmp_path, *then, steps=4)
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path):
+    train(config(tmp_path, steps=2))
+    checkpoint = tmp_path / "checkpoints" / "step-0000002"
+    (checkpoint / "process-0.pt").unlink()
+    seal(checkpoint)
+    with pytest.raises(ValueError, match="step-0000002 was written by another version of vistok: use another run.out"):
+        again(tmp_path, steps=4)
+
+
+def seal(checkpoint):
+    files = [path for path in checkpoint.iterdir() if path.name != "seal.json"]
+    content = {path.name: [path.stat().st_size, zlib.crc32(path.read_bytes())] for path in files}
+    (checkpoint / "seal.json").write_text(json.dumps(content))
 
 
 @pytest.mark.parametrize("content", ["", "run: [", None])
@@ -125,22 +146,21 @@ def test_a_run_whose_config_was_lost_goes_on_and_says_so(tmp_path, content, caps
 
 
 def test_another_number_of_processes_is_told(tmp_path, capsys):
-    train(config(tmp_path, steps=2))
+    train(config(tmp_path, "run.log_every=3", steps=2))
     checkpoint = tmp_path / "checkpoints" / "step-0000002"
-    (checkpoint / "process-0.pt").rename(checkpoint / "process-1.pt")
-    (checkpoint / "process-2.pt").write_bytes(b"")
-    seal = {path.name: [path.stat().st_size, zlib.crc32(path.read_bytes())] for path in checkpoint.glob("[!s]*")}
-    (checkpoint / "seal.json").write_text(json.dumps(seal))
+    (checkpoint / "process-1.pt").write_bytes(b"not read")
+    seal(checkpoint)
     capsys.readouterr()
-    again(tmp_path, steps=4)
+    again(tmp_path, "run.log_every=3", steps=4)
     assert "the number of processes was 2 and is 1" in " ".join(capsys.readouterr().out.split())
+    assert logged(tmp_path)[-2]["codebook/tokens"] * 2 == logged(tmp_path)[0]["codebook/tokens"]
 
 
 def test_a_discriminator_that_broke_is_not_kept(tmp_path):
     adversarial = ADVERSARIAL[1].replace("start: 1", "start: 0").replace("r1: 1.0", "r1: 1.0e+38")
     with pytest.raises(
         ValueError,
-        match=r"the weights of the discriminator are not finite after step 2: lower optimizer.lr; the last good .*step-0000001",
+        match=r"discriminator are not finite after step 2: lower adversarial.lr; the last good .*step-0000001",
     ):
         train(config(tmp_path, ADVERSARIAL[0], adversarial, "run.save_every=1"))
 
@@ -223,6 +243,12 @@ def test_two_processes_keep_one_codebook_and_equal_one_process(tmp_path, quantiz
     assert (late / "metrics.jsonl").read_bytes() == (two / "metrics.jsonl").read_bytes()
     exported = [(folder / "export" / "model.safetensors").read_bytes() for folder in (two, late)]
     assert exported[0] == exported[1]
+    # Two processes take up what one began.
+    more = tmp_path / "more"
+    shutil.copytree(one, more)
+    run_script(script, 2, more, [*values, "run.steps=8"])
+    codes = [(tmp_path / f"more-codes-8-{rank}").read_text() for rank in range(2)]
+    assert codes[0] == codes[1]
 
 
 def run_script(script, processes, out, values):
@@ -238,4 +264,4 @@ def run_script(script, processes, out, values):
         text=True,
         timeout=120,
     )
-    assert result.returncode == 0, result.stderr[-2000:]
+    assert result.returncode == 0, result.stderr[-6000:]

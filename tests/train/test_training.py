@@ -1,4 +1,4 @@
-"""The trainer as a whole: resume, two processes, export, errors."""
+"""The trainer as a whole: losses, parts that rest, export, errors."""
 
 import pytest
 import torch
@@ -32,6 +32,7 @@ def test_the_full_recipe_logs_every_term_and_the_discriminator_begins_when_told(
             "discriminator/real",
         } <= set(line)
     assert lines[0]["adversarial/share"] == 0 < lines[3]["adversarial/share"]
+    assert ["discriminator/r1" in line for line in lines] == [False, True, False, True]
 
 
 def test_frozen_parts_stay_as_they_are(tmp_path, tokenizer_folder):
@@ -101,6 +102,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         ),
         ("losses.adversarial=1", "losses.adversarial has a weight, but there is no adversarial section"),
         ("data.train=", "data.train: no pictures are named"),
+        ("data.train=[{path: 3}]", "data.train.0.path is 3, but"),
         ("data.train=[", r"The value '\[' is not YAML"),
         ("model.quantizer=fsq", "model.quantizer: it is 'fsq', but must be a section with a name"),
         ("data.train=[{path: x, names: '('}]", r"data.train.0.names: '\(' is not a regular expression"),
