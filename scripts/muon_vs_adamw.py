@@ -36,6 +36,7 @@ from vistok.train.validate import validation_pictures
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import NullFormatter
 
 OPTIMIZERS = {"muon": "#d1495b", "adamw": "#30638e"}
 """Names and colours."""
@@ -158,6 +159,7 @@ def plot(runs: list[dict[str, Any]], path: Path) -> None:
     for axis in axes[:2]:
         axis.set(yscale="log", ylabel=f"mean squared error, mean of {WINDOW} steps and all seeds")
     axes[2].set(xscale="log", ylabel="PSNR on held-out pictures (dB)")
+    axes[2].xaxis.set_minor_formatter(NullFormatter())
     figure.savefig(path, dpi=140)
     plt.close(figure)
 
