@@ -15,108 +15,28 @@ JSON, and a table in Markdown is printed. On a CUDA device, where there is one, 
 """
 
 import argparse
-import ctypes
-import gc
 import json
 import platform
 import resource
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import matplotlib
 import torch
 import vector_quantize_pytorch as vqt
 from torch import Tensor
 
+from quantizer_benchmark.measuring import DEVICE, Result, measured, out_of_memory
+from quantizer_benchmark.table import markdown, plot, ratios
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.tokenizer.quantizers.codebooks import SMOOTHING
 from vistok.tokenizer.quantizers.nearest import nearest_codes
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
 LATENTS = (4_096, 65_536)
 DIMS = (8, 64, 256)
 SIZES = (1_024, 16_384, 65_536, 262_144)
-KINDS = ("training", "inference")
-PRODUCTS = ("product", "product in chunks")
 PRODUCT_CHUNKS = ((256, 1_024), (256, 4_096), (512, 1_024), (1_024, 1_024), (4_096, 4_096))
 LONGEST_CELL = 60.0
 LONGEST_SEARCH = 6.0
-SHORT = 2.0
-TURNS = 5
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-Result = dict[str, float] | None
-
-
-def measured(works: dict[str, Callable[[], object]]) -> dict[str, Result]:
-    """Return seconds (median) and peak bytes beyond what was there before of each; None where memory does not suffice.
-
-    All take turns, but for those of two seconds and more, which run once.
-    """
-    peaks, times = {}, {}
-    for name, work in works.items():
-        try:
-            peaks[name] = _peak_bytes(work)
-            times[name] = [_seconds(work)]
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
-                raise
-        _tidy()
-    for _ in range(TURNS - 1):
-        for name, taken in times.items():
-            if taken[0] < SHORT:
-                taken.append(_seconds(works[name]))
-    return {
-        name: {"seconds": statistics.median(times[name]), "bytes": peaks[name]} if name in times else None
-        for name in works
-    }
-
-
-def _out_of_memory(error: Exception) -> bool:
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or "DefaultCPUAllocator: can't allocate memory" in str(error)
-
-
-def _tidy() -> None:
-    gc.collect()
-    if DEVICE.type == "cuda":
-        torch.cuda.empty_cache()
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    if DEVICE.type == "cuda":
-        start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        torch.cuda.synchronize()
-        start.record()
-        work()
-        stop.record()
-        torch.cuda.synchronize()
-        return start.elapsed_time(stop) / 1000
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
-def _peak_bytes(work: Callable[[], object]) -> float:
-    if DEVICE.type == "cuda":
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        work()
-        return torch.cuda.max_memory_allocated() - before
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is held now
-    before = _status("VmRSS")
-    work()
-    return max(0.0, _status("VmHWM") - before)
-
-
-def _status(name: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return float(next(line.split()[1] for line in lines if line.startswith(name))) * 1024
 
 
 def step(quantizer: Callable[[Tensor], tuple[Tensor, ...]], latent: Tensor) -> None:
@@ -149,7 +69,7 @@ def search_and_product(vectors: Tensor, codes: Tensor) -> dict[str, Result]:
         space = torch.zeros(len(vectors), len(codes), device=DEVICE)
         works["product"] = lambda: torch.mm(vectors, codes.T, out=space)
     except (torch.OutOfMemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
     for chunk in PRODUCT_CHUNKS:
         works[f"{chunk}"] = lambda chunk=chunk: product(vectors, codes, *chunk)
@@ -201,72 +121,6 @@ def estimated(work: Callable[[Tensor], object], rows: Tensor) -> float:
     few, more = (results[str(count)]["seconds"] for count in counts)
     slope = max(0.0, (more - few) / (counts[1] - counts[0]))
     return more + slope * (rows.shape[1] - counts[1])
-
-
-def ratios(row: dict[str, object]) -> dict[str, float | str]:
-    """Return theirs over ours, for time and memory, and our search over the bare product."""
-    found: dict[str, float | str] = {}
-    for product_kind in PRODUCTS:
-        if row[product_kind] and row["search"]:
-            found[f"search to {product_kind}"] = row["search"]["seconds"] / row[product_kind]["seconds"]
-    for kind in KINDS:
-        ours, theirs = row[kind], row.get(f"their {kind}", "left out")
-        if ours is None:
-            found[kind] = "ours does not fit"
-        elif theirs == "left out":
-            found[kind] = "left out"
-        elif theirs is None:
-            found[kind] = "does not fit"
-        else:
-            found[f"{kind} time"] = theirs["seconds"] / ours["seconds"]
-            found[f"{kind} memory"] = theirs["bytes"] / max(ours["bytes"], 4096.0)
-    return found
-
-
-def markdown(rows: list[dict[str, object]]) -> str:
-    """Return the table for RESULTS.md."""
-    lines = [
-        "| latents | d | codes | training, ms | times faster | times less memory | inference, ms | times faster "
-        "| times less memory | search to product | search to product in chunks |",
-        "|" + "---:|" * 11,
-    ]
-    for row in rows:
-        cells = [f"{row['latents']:,}", str(row["dim"]), f"{row['codes']:,}"]
-        for kind in KINDS:
-            cells.append(f"{row[kind]['seconds'] * 1000:,.1f}" if row[kind] else "does not fit")
-            for ratio in ("time", "memory"):
-                value = row["ratios"].get(f"{kind} {ratio}", row["ratios"].get(kind))
-                if value == "left out":
-                    seconds = next(part for part in row["left out"].split("; ") if part.startswith(kind))
-                    value = f"left out ({seconds.split('about ')[1]})"
-                cells.append(value if isinstance(value, str) else f"{value:,.1f}")
-        for product_kind in PRODUCTS:
-            floor_ratio = row["ratios"].get(f"search to {product_kind}")
-            cells.append("does not fit" if floor_ratio is None else f"{floor_ratio:.2f}")
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def plot(rows: list[dict[str, object]], path: Path) -> None:
-    """Draw how many times faster ours is, over the codebook size."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
-    for axis, kind in zip(axes, KINDS, strict=True):
-        for count in sorted({row["latents"] for row in rows}):
-            for dim in DIMS:
-                points = [
-                    (row["codes"], row["ratios"][f"{kind} time"])
-                    for row in rows
-                    if (row["latents"], row["dim"]) == (count, dim) and f"{kind} time" in row["ratios"]
-                ]
-                if points:
-                    axis.loglog(*zip(*points, strict=True), marker="o", label=f"{count:,} latents, d = {dim}")
-        axis.axhline(1, color="black", linewidth=0.8)
-        axis.set(title=kind, xlabel="codes")
-        axis.grid(alpha=0.3)
-    axes[0].set_ylabel("times faster than\nvector-quantize-pytorch")
-    if axes[1].lines[1:]:
-        axes[1].legend(fontsize=7)
-    figure.savefig(path, dpi=140)
 
 
 def main() -> None:
