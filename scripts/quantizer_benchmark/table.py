@@ -75,3 +75,4 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
     if axes[1].lines[1:]:
         axes[1].legend(fontsize=7)
     figure.savefig(path, dpi=140)
+    plt.close(figure)

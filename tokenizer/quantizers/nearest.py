@@ -15,8 +15,8 @@ Similarity: TypeAlias = Literal["euclidean", "cosine", "dot"]
 
 DISTANCES_AT_ONCE = 1 << 20
 """Float32 distances held in memory at a time (4 MB: about the cache of a core)."""
-ROWS, COLUMNS = 512, 1 << 14
-"""Most vectors and codes of a chunk."""
+ROWS, COLUMNS = 1000, 1 << 14
+"""Most vectors and codes of a chunk; a power of two of vectors would put all products of a vector into few sets of a cache."""
 BLOCK = 32
 """Codes of which only the greatest product is kept until the best block is known."""
 
