@@ -73,6 +73,7 @@ def _check_contents(checkpoint: Path, run: Run) -> None:
     """Raise ValueError unless the checkpoint holds what the run needs, whatever became of its config."""
     if not processes_of(checkpoint):
         raise ValueError(f"{checkpoint} was written by another version of vistok: use another run.out.")
+    # accelerate numbers optimizers in the order of their preparation: the second is the discriminator's.
     has = {"discriminator": "optimizer_1.bin", "scale of float16": "scaler.pt"}
     needs = {"discriminator": run.adversary is not None, "scale of float16": run.accelerator.scaler is not None}
     for what, file in has.items():
