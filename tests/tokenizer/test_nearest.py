@@ -1,3 +1,4 @@
+import subprocess
 import sys
 
 import numpy as np
@@ -77,8 +78,8 @@ def test_does_not_depend_on_the_chunk(at_once):
 
 def test_ordinary_rows_are_searched_once(monkeypatch):
     again = []
-    real = nearest._settle
-    monkeypatch.setattr(nearest, "_settle", lambda *args: again.append(len(args[0])) or real(*args))
+    real = nearest.settle
+    monkeypatch.setattr(nearest, "settle", lambda *args: again.append(len(args[0])) or real(*args))
     for dim in (8, 64, 256):
         nearest_codes(torch.randn(2000, dim), torch.randn(2000, dim))
     assert sum(again) < 0.01 * 6000
@@ -149,6 +150,30 @@ def test_never_holds_all_distances(monkeypatch):
     assert 0 < largest <= 10_000
 
 
+IN_THREADS = """
+from concurrent.futures import ThreadPoolExecutor
+import torch
+from vistok.tokenizer.quantizers.nearest import nearest_codes
+
+vectors, codes = torch.randn(3000, 8), torch.randn(2000, 8)
+expected = torch.cdist(vectors.double(), codes.double()).argmin(dim=1)
+
+def search_twice(shift):
+    with torch.inference_mode():
+        first = nearest_codes(vectors[shift:], codes)
+    return torch.equal(first, expected[shift:]) and torch.equal(nearest_codes(vectors[shift:], codes), first)
+
+with ThreadPoolExecutor(4) as threads:
+    assert all(threads.map(search_twice, range(0, 400, 10)))
+"""
+
+
+def test_threads_do_not_share_memory_and_inference_mode_leaves_it_usable():
+    """In a process of its own: one that has searched in threads cannot be forked, as other tests do."""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", IN_THREADS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_cosine_is_nearest_on_the_sphere():
     vectors, codes = torch.randn(200, 6), torch.randn(40, 6) * torch.rand(40, 1) * 10
     found = nearest_codes(normalise(vectors, "cosine"), normalise(codes, "cosine"))
@@ -187,7 +212,7 @@ def test_the_fused_kernel_finds_the_same_codes(count, size, dim, similarity, mon
     assert torch.allclose(products.gather(1, numbers.unsqueeze(1)).squeeze(1), two[:, 0], atol=1e-4)
     expected = nearest_codes(vectors, codes, similarity)
     if device == "cpu":
-        monkeypatch.setattr(nearest, "_search", lambda *args, at_once: greatest_products(*args))
+        monkeypatch.setattr(nearest, "greatest_products", lambda *args, at_once: greatest_products(*args))
     assert torch.equal(nearest_codes(vectors.to(device), codes.to(device), similarity).cpu(), expected)
 
 

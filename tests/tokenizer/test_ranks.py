@@ -33,6 +33,7 @@ def stepped(values, latent):
 
 
 def work(rank, meeting, out):
+    torch.set_num_threads(1)  # the threads of the process before the fork are not there
     distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     results = {name: stepped(values, LATENT.chunk(2)[rank]) for name, values in KINDS.items()}
     torch.save(results, f"{out}/{rank}.pt")

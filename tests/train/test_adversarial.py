@@ -100,6 +100,7 @@ def test_lecam_goes_on_from_its_state():
 
 
 def update_on_a_rank(rank, meeting, folder):
+    torch.set_num_threads(1)  # the threads of the process before the fork are not there
     distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     lecam = LeCam(0.5)
     for seed in (1, 2):
