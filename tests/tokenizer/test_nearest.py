@@ -1,11 +1,12 @@
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
 import torch
 
-from vistok.tokenizer.quantizers import nearest
+from vistok.tokenizer.quantizers import nearest, nearest_chunks
 from vistok.tokenizer.quantizers.nearest import nearest_codes, normalise, scores
 
 
@@ -148,6 +149,16 @@ def test_never_holds_all_distances(monkeypatch):
     monkeypatch.setattr(torch, "addmm", spy)
     nearest_codes(torch.randn(300, 4), torch.randn(5000, 4), at_once=10_000)
     assert 0 < largest <= 10_000
+
+
+def test_memory_that_a_thread_keeps_can_be_given_back():
+    nearest_codes(torch.randn(5, 4), torch.randn(9, 4))
+    kept = weakref.ref(nearest_chunks._kept.space)
+    nearest_codes(torch.randn(50, 4), torch.randn(90, 4))
+    assert kept() is nearest_chunks._kept.space
+    nearest_chunks.release_memory()
+    assert kept() is None
+    assert nearest_codes(torch.ones(1, 4), torch.ones(2, 4)).tolist() == [0]
 
 
 IN_THREADS = """

@@ -1,14 +1,19 @@
 """Nearest-code search in chunks that stay in the cache."""
 
+import math
 import threading
 
 import torch
 from torch import Tensor
 
 DISTANCES_AT_ONCE = 1 << 21
-"""Distances held in memory at a time (8 MB in float32: what the caches of two cores hold)."""
+"""Distances held in memory at a time (8 MB in float32: what the caches of a few cores hold)."""
 ROWS, COLUMNS = 1376, 1 << 14
-"""Most vectors and codes of a chunk; a power of two of vectors would put all products of a vector into few sets of a cache."""
+"""Most vectors and codes of a chunk."""
+LINE = 16
+"""Numbers in a line of the cache."""
+ALIASED = 256
+"""Multiples of it as the number of vectors would put all products of a vector into few sets of a cache."""
 BLOCK = 32
 """Codes of which only the greatest product is kept until the best block is known."""
 
@@ -17,7 +22,11 @@ _kept = threading.local()
 
 def chunk_sizes(count: int, codes: int, at_once: int) -> tuple[int, int]:
     """Return how many vectors and how many codes are compared at a time."""
-    rows = max(1, min(count, ROWS, at_once // min(codes, 4096)))
+    most = max(1, min(count, ROWS, at_once // min(codes, 4096)))
+    chunks = max(1, math.ceil(count / most))  # of one size, since a small rest would take nearly as long as the others
+    rows = max(1, min(most, math.ceil(count / chunks / LINE) * LINE))
+    if chunks > 1 and rows % ALIASED == 0:
+        rows -= LINE
     columns = max(1, min(at_once // rows, COLUMNS))
     return rows, columns - columns % min(BLOCK, columns)
 
@@ -63,6 +72,11 @@ def _space(count: int, like: Tensor) -> Tensor:
             _kept.space = torch.empty(DISTANCES_AT_ONCE)
     space: Tensor = _kept.space
     return space[:count]
+
+
+def release_memory() -> None:
+    """Give back the 8 MB that this thread keeps for its next search."""
+    _kept.__dict__.clear()
 
 
 def _greatest(blocks: Tensor, everyone: Tensor) -> tuple[Tensor, Tensor, Tensor]:
