@@ -109,8 +109,8 @@ def precisions():
 
 def test_reduced_matrix_precision_is_put_aside_and_back(monkeypatch):
     seen = []
-    real = torch.addmm
-    monkeypatch.setattr(torch, "addmm", lambda *args, **more: seen.append(precisions()) or real(*args, **more))
+    real = torch.baddbmm
+    monkeypatch.setattr(torch, "baddbmm", lambda *args, **more: seen.append(precisions()) or real(*args, **more))
     before = precisions()
     try:
         torch.set_float32_matmul_precision("medium")
@@ -138,7 +138,7 @@ def test_distances_stay_float32_under_autocast():
 
 def test_never_holds_all_distances(monkeypatch):
     largest = 0
-    real = torch.addmm
+    real = torch.baddbmm
 
     def spy(*args, **kwargs):
         nonlocal largest
@@ -146,7 +146,7 @@ def test_never_holds_all_distances(monkeypatch):
         largest = max(largest, result.numel())
         return result
 
-    monkeypatch.setattr(torch, "addmm", spy)
+    monkeypatch.setattr(torch, "baddbmm", spy)
     nearest_codes(torch.randn(300, 4), torch.randn(5000, 4), at_once=10_000)
     assert 0 < largest <= 10_000
 

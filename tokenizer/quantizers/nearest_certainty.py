@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .nearest_chunks import DISTANCES_AT_ONCE, chunk_sizes
+from .nearest_chunks import DISTANCES_AT_ONCE, chunk_for
 
 Found = tuple[Tensor, Tensor, Tensor]
 """The greatest z.c - |c|^2 / 2 of each vector, the number of its code, and the second greatest."""
@@ -51,9 +51,9 @@ def settle(vectors: Tensor, codes: Tensor, is_dot: bool, at_once: int) -> Tensor
 
 def _two_greatest(vectors: Tensor, codes: Tensor, offsets: Tensor, at_once: int) -> Found:
     """Do what `greatest_products` does, in fewer steps, which is faster where vectors are few."""
-    rows, columns = chunk_sizes(len(vectors), len(codes), at_once)
+    groups, rows, columns = chunk_for(len(vectors), len(codes), at_once)
     parts = []
-    for z in vectors.split(rows):
+    for z in vectors.split(groups * rows):
         scores, places = [z.new_full((len(z), 1), -torch.inf)], [z.new_zeros((len(z), 1), dtype=torch.int64)]
         for start in range(0, len(codes), columns):
             table, offset = codes[start : start + columns], offsets[start : start + columns]
@@ -68,10 +68,10 @@ def _two_greatest(vectors: Tensor, codes: Tensor, offsets: Tensor, at_once: int)
 
 def _compared(vectors: Tensor, codes: Tensor, floor: Tensor, is_dot: bool, at_once: int) -> Tensor:
     """Return the numbers of the nearest codes, of those whose score reaches `floor`, by sums of their own."""
-    rows, columns = chunk_sizes(len(vectors), len(codes), at_once)
+    groups, rows, columns = chunk_for(len(vectors), len(codes), at_once)
     columns = min(columns, pairs := max(1, DISTANCES_AT_ONCE // codes.shape[1]))
     parts = []
-    for part, least_score in zip(vectors.split(rows), floor.split(rows), strict=True):
+    for part, least_score in zip(vectors.split(groups * rows), floor.split(groups * rows), strict=True):
         least = torch.full_like(least_score, torch.inf)
         numbers = torch.zeros_like(least, dtype=torch.int64)
         for start in range(0, len(codes), columns):

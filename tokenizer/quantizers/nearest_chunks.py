@@ -2,33 +2,44 @@
 
 import math
 import threading
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 DISTANCES_AT_ONCE = 1 << 21
 """Distances held in memory at a time (8 MB in float32: what the caches of a few cores hold)."""
-ROWS, COLUMNS = 1376, 1 << 14
+VECTORS, CODES = 2048, 1 << 14
 """Most vectors and codes of a chunk."""
-LINE = 16
-"""Numbers in a line of the cache."""
-ALIASED = 256
-"""Multiples of it as the number of vectors would put all products of a vector into few sets of a cache."""
+FEW_CODES = 1 << 10
+"""Codes for which there is room whatever the number of vectors."""
+GROUP, SMALLEST_GROUP = 256, 64
+"""Most vectors of a group, and fewest where each core has one. A core takes a group through all steps, and so finds what it
+wrote in a cache of its own."""
 BLOCK = 32
 """Codes of which only the greatest product is kept until the best block is known."""
 
 _kept = threading.local()
 
 
-def chunk_sizes(count: int, codes: int, at_once: int) -> tuple[int, int]:
-    """Return how many vectors and how many codes are compared at a time."""
-    most = max(1, min(count, ROWS, at_once // min(codes, 4096)))
-    chunks = max(1, math.ceil(count / most))  # of one size, since a small rest would take nearly as long as the others
-    rows = max(1, min(most, math.ceil(count / chunks / LINE) * LINE))
-    if chunks > 1 and rows % ALIASED == 0:
-        rows -= LINE
-    columns = max(1, min(at_once // rows, COLUMNS))
-    return rows, columns - columns % min(BLOCK, columns)
+class Chunk(NamedTuple):
+    """What is compared at a time."""
+
+    groups: int
+    vectors: int
+    """Of a group."""
+    codes: int
+
+
+def chunk_for(count: int, codes: int, at_once: int) -> Chunk:
+    """Return a chunk of at most `at_once` distances; of one size for all vectors, since a small rest takes nearly as long."""
+    most = max(1, min(count, VECTORS, at_once // min(codes, FEW_CODES)))
+    vectors = max(1, math.ceil(count / math.ceil(max(1, count) / most)))
+    groups = max(math.ceil(vectors / GROUP), min(torch.get_num_threads(), math.ceil(vectors / SMALLEST_GROUP)))
+    vectors = math.ceil(vectors / groups)
+    columns = max(1, min(at_once // (groups * vectors), CODES))
+    return Chunk(groups, vectors, columns - columns % min(BLOCK, columns))
 
 
 def greatest_products(
@@ -38,29 +49,35 @@ def greatest_products(
 
     A tie goes to any of its codes.
     """
-    rows, columns = chunk_sizes(len(vectors), len(codes), at_once)
-    block = min(BLOCK, columns)
-    space = _space(rows * min(columns, len(codes) + block), vectors)
-    tables = list(zip(codes.split(columns), offsets.unsqueeze(1).split(columns), strict=True))
+    count, chunk = len(vectors), chunk_for(len(vectors), len(codes), at_once)
+    block = min(BLOCK, chunk.codes)
+    vectors = _padded(vectors, chunk.vectors, 0.0).unflatten(0, (-1, chunk.vectors))
+    space = _space(chunk.groups * chunk.vectors * min(chunk.codes, len(codes) + -len(codes) % block), vectors)
+    tables = [
+        (_padded(table, block, 0.0), _padded(offset, block, -torch.inf))
+        for table, offset in zip(codes.split(chunk.codes), offsets.unsqueeze(1).split(chunk.codes), strict=True)
+    ]
     parts = []
-    for z in vectors.split(rows):
-        everyone = torch.arange(len(z), device=z.device)
-        for chunk, (table, offset) in enumerate(tables):
-            padded = len(table) + -len(table) % block
-            products = space[: padded * len(z)].view(padded, len(z))
-            torch.addmm(offset, table, z.T, out=products[: len(table)])
-            if padded > len(table):
-                products[len(table) :] = -torch.inf
-            greatest, place, others = _greatest(products.view(padded // block, block, len(z)), everyone)
-            if chunk == 0:
+    for z in vectors.split(chunk.groups):
+        for number_of_table, (table, offset) in enumerate(tables):
+            sizes = len(z), len(table), chunk.vectors
+            products = space[: math.prod(sizes)].view(sizes)
+            torch.baddbmm(offset.expand(len(z), -1, -1), table.expand(len(z), -1, -1), z.transpose(1, 2), out=products)
+            greatest, place, others = _greatest(products.unflatten(1, (-1, block)))
+            if number_of_table == 0:
                 best, number, second = greatest, place, others
                 continue
             second = second.maximum(best.minimum(greatest)).maximum(others)
-            number = torch.where(greatest > best, place + chunk * columns, number)
+            number = torch.where(greatest > best, place + number_of_table * chunk.codes, number)
             best = best.maximum(greatest)
         parts.append((best, number, second))
-    bests, numbers, seconds = zip(*parts, strict=True)
-    return torch.cat(bests), torch.cat(numbers), torch.cat(seconds)
+    bests, numbers, seconds = (torch.cat(values).flatten()[:count] for values in zip(*parts, strict=True))
+    return bests, numbers, seconds
+
+
+def _padded(rows: Tensor, multiple: int, value: float) -> Tensor:
+    missing = -len(rows) % multiple
+    return functional.pad(rows, (0, 0, 0, missing), value=value) if missing else rows  # which copies even for 0
 
 
 def _space(count: int, like: Tensor) -> Tensor:
@@ -79,15 +96,18 @@ def release_memory() -> None:
     _kept.__dict__.clear()
 
 
-def _greatest(blocks: Tensor, everyone: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _greatest(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the greatest product of each vector, its place among the codes, and the second greatest.
 
-    A maximum comes cheap and its place does not, so that the place is looked for in the best block alone.
+    `blocks` are groups x blocks x codes x vectors. A maximum comes cheap and its place does not, so that the place is looked
+    for in the best block alone.
     """
-    tops = blocks.amax(dim=1)
-    best, where = tops.max(dim=0)
-    inside = blocks[where, :, everyone]
-    place = inside.max(dim=1).indices  # half the time of argmax
-    others = tops.scatter_(0, where.unsqueeze(0), -torch.inf).amax(dim=0)
-    within = inside.scatter_(1, place.unsqueeze(1), -torch.inf).amax(dim=1)
-    return best, where * blocks.shape[1] + place, others.maximum(within)
+    groups, _, size, vectors = blocks.shape
+    tops = blocks.amax(dim=2)
+    best, where = tops.max(dim=1)
+    group = torch.arange(groups, device=blocks.device).unsqueeze(1)
+    inside = blocks[group, where, :, torch.arange(vectors, device=blocks.device)]
+    place = inside.max(dim=2).indices  # half the time of argmax
+    others = tops.scatter_(1, where.unsqueeze(1), -torch.inf).amax(dim=1)
+    within = inside.scatter_(2, place.unsqueeze(2), -torch.inf).amax(dim=2)
+    return best, where * size + place, others.maximum(within)
