@@ -137,6 +137,8 @@ def main() -> None:
         )
         limit = held * 1024 + int(arguments.memory * 1e9)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    # A run that is broken off leaves the results before it as they are.
+    unfinished = arguments.out.with_name(f"{arguments.out.stem}-unfinished.json")
     rows = []
     for count in arguments.latents:
         for dim in DIMS:
@@ -147,7 +149,9 @@ def main() -> None:
                 rows.append(row)
                 shown = {k: round(v, 2) if isinstance(v, float) else v for k, v in row["ratios"].items()}
                 print(f"{count:>6} x {dim:>3} to {size:>7}: {shown if is_whole else row['left out']}", flush=True)
-                write(arguments.out, rows, arguments.memory)
+                write(unfinished, rows, arguments.memory)
+    for suffix in (".json", ".png"):
+        unfinished.with_suffix(suffix).replace(arguments.out.with_suffix(suffix))
     print(markdown([row for row in rows if "search" in row]))
 
 

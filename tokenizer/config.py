@@ -52,7 +52,7 @@ def _sentence(config_class: type[Config], error: ValidationError, section: str) 
     if first["type"] == "extra_forbidden":
         return unknown_choice("key", key, path[-1], _known_keys(config_class, path[:-1]))
     if first["type"] == "missing":
-        return f"{key} is missing: set it to a {_describe(config_class, path)}."
+        return f"{key} is missing: set it ({_describe(config_class, path)})."
     if first["type"] == "value_error":
         cause = first["ctx"]["error"]
         separator = "." if isinstance(cause, ConfigError) else ": "

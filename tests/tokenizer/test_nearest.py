@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vistok.tokenizer.quantizers import nearest, nearest_chunks
+from vistok.tokenizer.quantizers import nearest, nearest_certainty, nearest_chunks
 from vistok.tokenizer.quantizers.nearest import nearest_codes, normalise, scores
 
 
@@ -55,6 +55,8 @@ CASES = {
     "repeated": repeated,
     "whole numbers": whole_numbers,
     "all the same": lambda: (torch.randn(20, 3), torch.ones(70, 3)),
+    "tiny": lambda: (torch.randn(300, 8) * 1e-22, torch.randn(1000, 8) * 1e-22),
+    "some alike": lambda: (torch.randn(200, 5), torch.randn(20, 5).repeat(30, 1)),
     "zeros": lambda: (torch.zeros(20, 3), torch.randn(70, 3)),
 }
 
@@ -84,6 +86,15 @@ def test_ordinary_rows_are_searched_once(monkeypatch):
     for dim in (8, 64, 256):
         nearest_codes(torch.randn(2000, dim), torch.randn(2000, dim))
     assert sum(again) < 0.01 * 6000
+
+
+def test_equal_codes_are_compared_once(monkeypatch):
+    compared = []
+    real = nearest_certainty._sums
+    monkeypatch.setattr(nearest_certainty, "_sums", lambda terms: compared.append(len(terms)) or real(terms))
+    kinds = torch.randn(3, 4)
+    found = nearest_codes(torch.randn(50, 4), kinds.repeat(1000, 1))
+    assert found.max() < 3 and 0 < sum(compared) <= 50
 
 
 def test_nothing_and_not_a_number():

@@ -7,6 +7,7 @@ import torch
 
 from quantizer_table import BINARY, EVERY, SIZE, TABLES, latent_for, name_of
 from vistok.tokenizer.quantizers import QUANTIZERS, build_quantizer
+from vistok.tokenizer.quantizers.elementary import parse_elementary
 
 
 @pytest.fixture(params=EVERY, ids=name_of)
@@ -72,9 +73,10 @@ def test_codes_are_fixed_points(values):
     assert torch.equal(quantizer(quantizer.lookup(tokens)).tokens, tokens)
 
 
-def test_gradient_reaches_the_latent(quantizer):
+@pytest.mark.parametrize("training", [True, False])
+def test_gradient_reaches_the_latent(quantizer, training):
     latent = latent_for(quantizer).requires_grad_()
-    quantizer(latent).latent.square().sum().backward()
+    quantizer.train(training)(latent).latent.square().sum().backward()
     assert latent.grad is not None and latent.grad.isfinite().all() and latent.grad.abs().sum() > 0
 
 
@@ -138,8 +140,21 @@ def test_wrong_tokens_are_refused(quantizer):
             {"name": "vqq", "dim": 2, "codebook_size": 4},
             r"quantizer.name 'vqq' is not a known quantizer: did you mean 'vq'",
         ),
+        (
+            {"name": "residual", "depth": 2, "quantizer": "vq"},
+            r"^quantizer.quantizer: a quantizer is a section with a name, such as .*, but this is 'vq'",
+        ),
+        (
+            {"name": "grouped", "groups": 2, "quantizer": "vq"},
+            r"^quantizer.quantizer: a quantizer is a section with a name, such as .*, but this is 'vq'",
+        ),
+        (
+            {"name": "multiscale", "quantizer": "vq"},
+            r"^quantizer.quantizer: a quantizer is a section with a name, such as .*, but this is 'vq'",
+        ),
+        ({"name": ["vq"]}, r"quantizer.name \['vq'\] is not a known quantizer"),
         ({"dim": 2}, r"quantizer.name None is not a known quantizer: choose from bsq, ema, fsp, fsq"),
-        ({"name": "vq", "dim": 2}, r"quantizer.codebook_size is missing: set it to a number of codes"),
+        ({"name": "vq", "dim": 2}, r"quantizer.codebook_size is missing: set it \(number of codes\)"),
         (
             {"name": "vq", "dim": 2, "codebok_size": 4},
             r"quantizer\.(codebook_size is missing|codebok_size is not a known key)",
@@ -226,3 +241,12 @@ def test_wrong_tokens_are_refused(quantizer):
 def test_wrong_config_is_one_sentence(values, message):
     with pytest.raises(ValueError, match=message):
         build_quantizer(values)
+
+
+@pytest.mark.parametrize("values", ["vq", None, ["vq"]])
+def test_what_is_no_section_is_refused(values):
+    message = (
+        f"^a quantizer is a section with a name, such as {{name: fsq, ...}}, but this is {values!r}: write it so.$"
+    )
+    with pytest.raises(ValueError, match=message.replace("[", "\\[").replace("{", "\\{")):
+        parse_elementary(values)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from vistok.tokenizer.quantizers import build_quantizer
+from vistok.tokenizer.quantizers.digits import Digits
 
 
 def enumerated(levels):
@@ -35,6 +36,16 @@ def test_every_level_is_reached_and_the_bound_is_the_papers(level):
     assert tokens.unique().tolist() == list(range(level))
 
 
+@pytest.mark.parametrize(
+    "values", [{"name": "fsp", "levels": [2**25]}, {"name": "fsq", "levels": [2**25], "bound": "outer"}]
+)
+def test_tokens_of_very_many_levels_are_in_range(values):
+    quantizer = build_quantizer(values).eval()
+    result = quantizer(torch.tensor([-20.0, 20.0, torch.inf]).reshape(1, 1, 1, 3))
+    assert result.tokens.min() >= 0 and result.tokens.max() < quantizer.vocab_size
+    assert torch.equal(quantizer.lookup(result.tokens), result.latent)
+
+
 def test_packing_is_exact_above_two_to_the_24():
     levels = [16] * 8  # 2 ** 32 codes
     quantizer = build_quantizer({"name": "fsq", "levels": levels})
@@ -43,6 +54,7 @@ def test_packing_is_exact_above_two_to_the_24():
     digits = (codes[0, :, 0] * 8 + 8).round().long().tolist()
     packed = [sum(digit * 16**place for place, digit in enumerate(row)) for row in zip(*digits, strict=True)]
     assert packed == tokens.flatten().tolist()
+    assert torch.equal(Digits(levels).pack(torch.tensor(digits).reshape(1, 8, 1, -1)), tokens)
     in_float32 = torch.tensor(packed).float().long()
     assert (in_float32 != tokens.flatten()).any(), "packing in float32 would have passed this test"
 

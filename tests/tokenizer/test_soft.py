@@ -66,6 +66,33 @@ def test_exponential_form_of_one_is_the_softmax():
     assert torch.allclose(soft_topk(x, 1, "exponential"), torch.softmax(x, dim=1), atol=1e-6)
 
 
+@pytest.mark.parametrize("spread", [1, 10, 30, 100])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gradient_of_sure_choices_is_that_of_the_softmax(spread, dtype):
+    x = (torch.randn(2000, 30, dtype=torch.float64) * spread).to(dtype).requires_grad_()
+    upstream = torch.randn(2000, 30, dtype=torch.float64)
+    (found,) = torch.autograd.grad((soft_topk(x, 1, "exponential") * upstream).sum(), x)
+    exact = x.detach().double().requires_grad_()
+    (expected,) = torch.autograd.grad((torch.softmax(exact, dim=1) * upstream).sum(), exact)
+    assert (found.double() - expected).abs().max() < (1e-4 if dtype == torch.float32 else 1e-11)
+
+
+def test_the_assignment_sharpens_over_the_steps_of_a_run():
+    soft = {"temperature": 1.0, "final_temperature": 0.01, "anneal_steps": 10}
+    values = {"name": "vq", "dim": 5, "codebook_size": 30}
+    annealed = build_quantizer({**values, "soft": soft})
+    latent, upstream = torch.randn(1, 5, 3, 3), torch.randn(1, 5, 3, 3)
+    for _ in range(5):
+        annealed(latent)
+    fixed = build_quantizer({**values, "soft": {"temperature": 0.1}})
+    fixed.codebook.load_state_dict(annealed.codebook.state_dict())
+    found, expected = (
+        torch.autograd.grad((quantizer(latent).latent * upstream).sum(), quantizer.codebook.table)[0]
+        for quantizer in (annealed, fixed)
+    )
+    assert expected.any() and torch.allclose(found, expected, atol=1e-6)
+
+
 def test_k_must_be_below_the_number_of_codes():
     with pytest.raises(ValueError, match="k = 4 for 4 codes: k must be below the number of codes"):
         soft_topk(torch.zeros(1, 4), 4, "sigmoid")

@@ -70,5 +70,5 @@ def test_a_wrong_file_is_one_sentence(tmp_path):
     with pytest.raises(ValueError, match="bad.yaml holds a list, but a config is a mapping"):
         read_config(path)
     path.write_text(yaml.safe_dump({"run": {"steps": 3}}))
-    with pytest.raises(ValueError, match="(run.out|data) is missing: set it to a (run folder|data section)"):
+    with pytest.raises(ValueError, match=r"(run.out|data) is missing: set it \((run folder|data section)\)"):
         read_config(path)

@@ -175,7 +175,7 @@ def test_wrong_configs_are_refused():
         ValueError, match="discriminator.name 'patsh' is not a known discriminator: did you mean 'patch'"
     ):
         parse_discriminator({"name": "patsh"})
-    with pytest.raises(ValueError, match="a.discriminator.backbone is missing: set it to a frozen network"):
+    with pytest.raises(ValueError, match=r"a.discriminator.backbone is missing: set it \(frozen network"):
         parse_discriminator({"name": "backbone"}, "a.discriminator")
     with pytest.raises(ValueError, match="^name None is not a known discriminator"):
         parse_discriminator({}, "")

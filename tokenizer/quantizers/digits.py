@@ -46,7 +46,8 @@ class Digits(nn.Module):
     def nearest(self, digits: Tensor) -> Tensor:
         """Return whole digits `b d y x` for real ones, cut off: into [0, level) whatever the values, 0 for NaN."""
         highest = self.levels - 1
-        return digits.nan_to_num(nan=0.0).clamp_min(0).minimum(highest.to(digits.dtype)).long()
+        # Twice, since above 2 ** 24 the highest digit may be rounded up on its way to the type of the others.
+        return digits.nan_to_num(nan=0.0).clamp_min(0).minimum(highest.to(digits.dtype)).long().minimum(highest)
 
     def pack(self, digits: Tensor) -> Tokens:
         """Return the tokens `b 1 y x` of digits `b d y x`, each in [0, level)."""

@@ -1,7 +1,7 @@
 """The quantizers that are not made of others."""
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from ..config import Config, ConfigError, parse_config, unknown_choice
 from .binary import BSQConfig, LFQConfig
@@ -29,16 +29,19 @@ ELEMENTARY: dict[str, type[ElementaryConfig]] = {
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 
-def parse_elementary(values: Mapping[str, Any]) -> ElementaryConfig:
+def parse_elementary(values: object) -> ElementaryConfig:
     """Build the config that `values["name"]` names; raise ConfigError when the name or a key is unknown."""
     return parse_by_name(ELEMENTARY, values)
 
 
-def parse_by_name(table: Mapping[str, type[AnyConfig]], values: Mapping[str, Any], section: str = "") -> AnyConfig:
+def parse_by_name(table: Mapping[str, type[AnyConfig]], values: object, section: str = "") -> AnyConfig:
     """Build the config of a table that `values["name"]` names, `section` being the path that messages begin with."""
+    if not isinstance(values, Mapping):
+        raise ValueError(
+            f"a quantizer is a section with a name, such as {{name: fsq, ...}}, but this is {values!r}: write it so."
+        )
     name = values.get("name")
-    if name not in table:
+    if not isinstance(name, str) or name not in table:
         key = f"{section}.name" if section else "name"
         raise ConfigError(unknown_choice("quantizer", f"{key} {name!r}", str(name), list(table)))
-    assert isinstance(name, str)
     return parse_config(table[name], values, section)

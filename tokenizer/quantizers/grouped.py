@@ -1,6 +1,6 @@
 """Grouped (product) quantization: the channels are split, and each group has a quantizer of its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -32,7 +32,7 @@ class GroupedConfig(Config):
     @field_validator("quantizer", mode="before")
     @classmethod
     def _by_name(cls, values: Any) -> Any:
-        return parse_by_name(GROUPABLE, values) if isinstance(values, Mapping) else values
+        return parse_by_name(GROUPABLE, values) if not isinstance(values, Config) else values
 
     def build(self) -> "GroupedQuantizer":
         return GroupedQuantizer(self, [self.quantizer.build() for _ in range(1 if self.shared else self.groups)])

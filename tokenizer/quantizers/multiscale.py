@@ -1,7 +1,7 @@
 """Multi-scale residual quantization: coarse grids first, each finer one quantizing what is left (VAR, arXiv 2404.02905)."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
@@ -45,7 +45,7 @@ class MultiscaleConfig(Config):
     @field_validator("quantizer", mode="before")
     @classmethod
     def _by_name(cls, values: Any) -> Any:
-        return parse_by_name(SCALABLE, values) if isinstance(values, Mapping) else values
+        return parse_by_name(SCALABLE, values) if not isinstance(values, Config) else values
 
     @field_validator("quantizer")
     @classmethod

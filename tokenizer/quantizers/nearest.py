@@ -1,7 +1,6 @@
 """Nearest-code search: one function for every quantizer that has a table of codes."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Literal, TypeAlias
 
@@ -12,6 +11,7 @@ from torch.nn import functional
 from ..shapes import CodeNumbers, Codes, Vectors
 from .nearest_certainty import half_squares, in_doubt, settle
 from .nearest_chunks import DISTANCES_AT_ONCE, greatest_products
+from .precision import full_precision
 
 Similarity: TypeAlias = Literal["euclidean", "cosine", "dot"]
 
@@ -46,7 +46,7 @@ def nearest_codes(
     swapped the two are searched again in float64. Never more than `at_once` distances exist, and on a CUDA device one
     kernel does the first search and keeps none at all. A row with a NaN gets code 0.
     """
-    with torch.autocast(vectors.device.type, enabled=False), _full_precision():
+    with torch.autocast(vectors.device.type, enabled=False), full_precision():
         vectors, codes, is_dot = vectors.float(), codes.float(), similarity == "dot"
         # |z - c|^2 = |z|^2 - 2 (z.c - |c|^2 / 2), all taken from the codes' mean, which leaves fewer rows in doubt.
         centre = codes.mean(dim=0)
@@ -59,24 +59,6 @@ def nearest_codes(
         if len(unsure := in_doubt(found, centred, lengths, is_dot)):
             numbers[unsure] = settle(vectors[unsure], codes, is_dot, at_once)
         return numbers
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """Multiply float32 matrices in float32: tf32 and bfloat16, which users may have allowed, would exceed `_rounding`."""
-    try:
-        allowed = torch.get_float32_matmul_precision()
-    except RuntimeError:  # raised where fp32_precision was set directly, which leaves this setting at its default
-        allowed = "highest"
-    backends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before = [backend.fp32_precision for backend in backends]
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(allowed)
-        for backend, precision in zip(backends, before, strict=True):
-            backend.fp32_precision = precision
 
 
 @cache

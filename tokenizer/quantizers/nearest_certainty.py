@@ -10,6 +10,10 @@ Found = tuple[Tensor, Tensor, Tensor]
 """The greatest z.c - |c|^2 / 2 of each vector, the number of its code, and the second greatest."""
 
 
+MANY = 4
+"""Codes in doubt of a vector from which on it is worth to look for equal ones among them."""
+
+
 def half_squares(lengths: Tensor, is_dot: bool) -> Tensor:
     """Return what is added to the product with each code so that the greatest sum is that of the nearest code."""
     return torch.zeros_like(lengths) if is_dot else lengths.square() / -2
@@ -24,7 +28,8 @@ def in_doubt(found: Found, vectors: Tensor, lengths: Tensor, is_dot: bool) -> Te
 def _rounding(found: Found, vectors: Tensor, lengths: Tensor, is_dot: bool) -> Tensor:
     """Return the most by which the score of a code that could be nearer than the one found may be off.
 
-    A sum of d + 1 products is off by at most d + 1 roundings in any order; centring and lengths cost the others.
+    A sum of d + 1 products is off by at most d + 1 roundings in any order; centring and lengths cost the others. Below the
+    smallest normal number a rounding is no longer relative.
     """
     size, largest = torch.linalg.vector_norm(vectors, dim=1), lengths.max()
     if is_dot:
@@ -33,7 +38,8 @@ def _rounding(found: Found, vectors: Tensor, lengths: Tensor, is_dot: bool) -> T
         # |c| <= |z| + |z - c| <= |z| + |z - found| <= 2 |z| + |found|: codes far outside put no row in doubt.
         reach = torch.minimum(2 * size + lengths[found[1]], largest)
         scale = reach * (size + reach)
-    return (vectors.shape[1] + 8) * torch.finfo(vectors.dtype).eps / 2 * scale
+    number = torch.finfo(vectors.dtype)
+    return (vectors.shape[1] + 8) * (number.eps / 2 * scale + number.smallest_normal)
 
 
 def settle(vectors: Tensor, codes: Tensor, is_dot: bool, at_once: int) -> Tensor:
@@ -78,6 +84,9 @@ def _compared(vectors: Tensor, codes: Tensor, floor: Tensor, is_dot: bool, at_on
             table = codes[start : start + columns].double()
             products = part @ table.T + half_squares(torch.linalg.vector_norm(table, dim=1), is_dot)
             row, column = (products >= least_score.unsqueeze(1)).nonzero(as_tuple=True)
+            if len(row) > MANY * len(part):
+                is_first = _first_of_equals(table)[column]
+                row, column = row[is_first], column[is_first]
             for i, j in zip(row.split(pairs), column.split(pairs), strict=True):
                 distance = _sums(-part[i] * table[j] if is_dot else (part[i] - table[j]).square())
                 now = least.scatter_reduce(0, i, distance, "amin")
@@ -86,6 +95,13 @@ def _compared(vectors: Tensor, codes: Tensor, floor: Tensor, is_dot: bool, at_on
                 numbers, least = torch.where(now < least, lowest, numbers), now
         parts.append(numbers)
     return torch.cat(parts)
+
+
+def _first_of_equals(rows: Tensor) -> Tensor:
+    """Return for each row whether no row before it is equal."""
+    kinds, kind = torch.unique(rows, dim=0, return_inverse=True)
+    places = torch.arange(len(rows), device=rows.device)
+    return places == torch.full_like(places[: len(kinds)], len(rows)).scatter_reduce(0, kind, places, "amin")[kind]
 
 
 def _sums(terms: Tensor) -> Tensor:

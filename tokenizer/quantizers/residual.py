@@ -1,7 +1,7 @@
 """Residual quantization: each level quantizes what the levels before it left over."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -36,7 +36,7 @@ class ResidualConfig(Config):
     @field_validator("quantizer", mode="before")
     @classmethod
     def _by_name(cls, values: Any) -> Any:
-        return parse_elementary(values) if isinstance(values, Mapping) else values
+        return parse_elementary(values) if not isinstance(values, Config) else values
 
     @field_validator("quantizer")
     @classmethod
@@ -44,7 +44,7 @@ class ResidualConfig(Config):
         if isinstance(quantizer, VectorConfig) and (quantizer.gradient != "straight_through" or quantizer.soft):
             raise ValueError(
                 f"the levels have gradient {quantizer.gradient!r}, but a residual quantizer sets it once, for the sum of "
-                "the levels: give gradient beside depth, and no soft assignment."
+                "the levels: give gradient beside depth, and levels that choose by distance alone (not ibq)."
             )
         return quantizer
 

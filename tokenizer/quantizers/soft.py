@@ -78,7 +78,8 @@ def soft_topk(x: Tensor, k: int, form: Form) -> Tensor:
         share = slope / slope.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
     # The threshold's gradient by the implicit function theorem: dt/dx_j = f'(x_j - t) / sum f'.
     followed = (share * x).sum(dim=-1, keepdim=True)
-    return _weight(x - (threshold + followed - followed.detach()), form)
+    # In this order nothing is rounded: the weights are those at the threshold for which the slopes were taken.
+    return _weight(x - (threshold + (followed - followed.detach())), form)
 
 
 def _weight(x: Tensor, form: Form) -> Tensor:
