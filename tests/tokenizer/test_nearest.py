@@ -172,6 +172,17 @@ def test_memory_that_a_thread_keeps_can_be_given_back():
     assert nearest_codes(torch.ones(1, 4), torch.ones(2, 4)).tolist() == [0]
 
 
+def test_kept_memory_does_not_take_the_default_type():
+    vectors, codes = torch.randn(20, 4), torch.randn(30, 4)
+    expected = nearest_codes(vectors, codes)
+    nearest_chunks.release_memory()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(nearest_codes(vectors, codes), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 IN_THREADS = """
 from concurrent.futures import ThreadPoolExecutor
 import torch

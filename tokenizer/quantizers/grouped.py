@@ -32,7 +32,7 @@ class GroupedConfig(Config):
     @field_validator("quantizer", mode="before")
     @classmethod
     def _by_name(cls, values: Any) -> Any:
-        return parse_by_name(GROUPABLE, values) if not isinstance(values, Config) else values
+        return values if isinstance(values, Config) else parse_by_name(GROUPABLE, values)
 
     def build(self) -> "GroupedQuantizer":
         return GroupedQuantizer(self, [self.quantizer.build() for _ in range(1 if self.shared else self.groups)])

@@ -45,7 +45,7 @@ class MultiscaleConfig(Config):
     @field_validator("quantizer", mode="before")
     @classmethod
     def _by_name(cls, values: Any) -> Any:
-        return parse_by_name(SCALABLE, values) if not isinstance(values, Config) else values
+        return values if isinstance(values, Config) else parse_by_name(SCALABLE, values)
 
     @field_validator("quantizer")
     @classmethod

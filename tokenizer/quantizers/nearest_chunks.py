@@ -82,11 +82,11 @@ def _padded(rows: Tensor, multiple: int, value: float) -> Tensor:
 
 def _space(count: int, like: Tensor) -> Tensor:
     """Return memory for `count` numbers; a thread keeps its 8 MB, since to get and clear them anew costs up to a tenth."""
-    if like.device.type != "cpu" or like.dtype != torch.float32 or count > DISTANCES_AT_ONCE:
+    if like.device.type != "cpu" or count > DISTANCES_AT_ONCE:
         return like.new_empty(count)
     if not hasattr(_kept, "space"):
         with torch.inference_mode(False):  # what is made in this mode cannot be written to outside it
-            _kept.space = torch.empty(DISTANCES_AT_ONCE)
+            _kept.space = torch.empty(DISTANCES_AT_ONCE, dtype=torch.float32, device="cpu")  # whatever the defaults
     space: Tensor = _kept.space
     return space[:count]
 

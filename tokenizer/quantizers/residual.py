@@ -36,7 +36,7 @@ class ResidualConfig(Config):
     @field_validator("quantizer", mode="before")
     @classmethod
     def _by_name(cls, values: Any) -> Any:
-        return parse_elementary(values) if not isinstance(values, Config) else values
+        return values if isinstance(values, Config) else parse_elementary(values)
 
     @field_validator("quantizer")
     @classmethod

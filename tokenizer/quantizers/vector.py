@@ -149,7 +149,7 @@ class VectorQuantizer(Quantizer):
     def _felt(self, vectors: Vectors, codes: Codes, chosen: Vectors) -> Vectors:
         soft, through_choice = self.config.soft, self.config.gradient == "soft"
         felt = chosen.detach() if through_choice else GRADIENTS[self.config.gradient](vectors, chosen)
-        if not (self.training or through_choice):
+        if not (self.training or through_choice):  # the choice is all that the encoder feels there, at any time
             return with_gradient_of(chosen, felt)
         if soft is None:
             return felt
