@@ -1,7 +1,26 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and folders that one command writes at a time."""
 
+import fcntl
+import hashlib
+import json
 import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+ASIDE_PATTERN = ".vistok-*.part"
+"""Matches what a command that was killed may leave behind."""
+LOCK_FILE = ".vistok.lock"
+
+
+class FolderBusy(ValueError):
+    """Another command writes into the folder."""
+
+
+def aside_of(path: Path) -> Path:
+    """Return where a file is written before it is renamed to `path`: a short name, whatever the length of that one."""
+    return path.with_name(f".vistok-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}.part")
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -10,7 +29,7 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises OSError when the disk refuses; nothing half-written stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
+    aside = aside_of(path)
     try:
         with open(aside, "wb") as file:
             file.write(content)
@@ -20,3 +39,47 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError:
         aside.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def hold_folder(folder: Path, command: str) -> Iterator[None]:
+    """Keep other commands from writing into a folder, which is made where needed; the lock ends with the process.
+
+    Raises FolderBusy, with the process and the host that hold it, and OSError when the folder cannot be written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK_FILE
+    descriptor = _locked(path, command)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _locked(path: Path, command: str) -> int:
+    """Open and lock a file; repeat when the one that held it removed it in between."""
+    while True:
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+                os.truncate(descriptor, 0)
+                facts = {"command": command, "pid": os.getpid(), "host": socket.gethostname()}
+                os.pwrite(descriptor, json.dumps(facts).encode(), 0)
+                return descriptor
+        except BlockingIOError:
+            holder = _holder(descriptor)
+            os.close(descriptor)
+            raise FolderBusy(
+                f"{path.parent} is being written to by {holder}: wait until it has ended, or use another folder."
+            ) from None
+        os.close(descriptor)
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        facts = json.loads(os.pread(descriptor, 4096, 0))
+        return f"{facts['command']} (pid {facts['pid']} on {facts['host']})"
+    except (ValueError, KeyError, TypeError):  # it has the lock, but has not yet written who it is
+        return "another command"
