@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 ASIDE_PATTERN = ".vistok-*.part"
 """Matches what a command that was killed may leave behind."""
@@ -33,12 +34,17 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         with open(aside, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            flush_to_disk(file)
         aside.replace(path)
     except OSError:
         aside.unlink(missing_ok=True)
         raise
+
+
+def flush_to_disk(file: IO[bytes]) -> None:
+    """Return when what was written to a file is on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 @contextmanager
