@@ -20,7 +20,7 @@ def pending_shards(
 ) -> list[PlannedShard]:
     """Return the shards that are not done; with `retry_failures` those with failed rows too.
 
-    Raises ValueError when one was made by another tokenizer or from other inputs, and InputUnreadable.
+    Raises ValueError when one was made by another tokenizer or from other inputs, and UnreadableInputError.
     """
     return [shard for shard in shards if not _is_done(folder, shard, manifest, retry_failures)]
 

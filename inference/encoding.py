@@ -7,13 +7,13 @@ from .forward import Encode
 from .manifest import Manifest
 from .reading import ReadPicture
 from .token_tar import TokenSample, token_dtype
-from .unreadable import InputUnreadable
+from .unreadable import UnreadableInputError
 
 
 def encode_pictures(pictures: list[ReadPicture], encode: Encode, manifest: Manifest) -> list[TokenSample]:
     """Return the tokens of images of one size, in their order.
 
-    When the memory is too small, images in their native size are tried one by one; InputUnreadable is raised for one that is
+    When the memory is too small, images in their native size are tried one by one; UnreadableInputError is raised for one that is
     too large by itself. Where all images have one size it is no image's fault, and the error passes.
     """
     if not pictures:
@@ -24,7 +24,7 @@ def encode_pictures(pictures: list[ReadPicture], encode: Encode, manifest: Manif
     if len(pictures) > 1:
         return [sample for picture in pictures for sample in encode_pictures([picture], encode, manifest)]
     (picture,) = pictures
-    raise InputUnreadable(
+    raise UnreadableInputError(
         f"{picture.sample.source}: the memory is too small for {picture.width} x {picture.height} pixels"
     )
 

@@ -24,8 +24,7 @@ from .shards import Sidecar, seal_shard
 from .stream import Batch, Result, ShardWork, batches, read_with, shard_samples
 from .token_tar import TokenSample, write_token_tar
 from .totals import Progress, Totals
-from .unreadable import InputUnreadable
-
+from .unreadable import UnreadableInputError
 
 WAITING_PIXELS = 1 << 25
 """Pixels (100 MB) of images that were read and wait for the encoder, from which on no other is begun."""
@@ -66,7 +65,7 @@ def tokenize_shards(
     def encoded(batch: Batch) -> tuple[Batch, list[TokenSample]]:
         try:
             return batch, [] if batch.work.is_given_up else encode_pictures(batch.pictures, encode, manifest)
-        except InputUnreadable as error:
+        except UnreadableInputError as error:
             batch.work.unread = str(error)
             return batch, []
 
@@ -138,7 +137,7 @@ def _write(work: ShardWork, folder: Path, manifest: Manifest) -> ShardWork:
     work.failed.sort(key=lambda failed: order[failed.row.key, failed.row.source])
     try:
         written = write_token_tar(folder / f"{work.shard.name}.tar", work.tokens)
-    except InputUnreadable as error:
+    except UnreadableInputError as error:
         work.unread = str(error)
         return work
     if work.shard.inputs_now() != work.shard.inputs:

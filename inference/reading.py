@@ -13,7 +13,7 @@ from ..tokenizer.preprocessing import PreprocessingConfig
 from .plan import Plan
 from .samples import Sample
 from .shards import Failure
-from .unreadable import InputUnreadable, unreadable
+from .unreadable import UnreadableInputError, unreadable
 
 CHUNK = 1 << 20
 
@@ -41,7 +41,7 @@ class Unusable(NamedTuple):
 def read_picture(sample: Sample, config: PreprocessingConfig, multiple: int) -> ReadPicture | Unusable:
     """Read and preprocess one image; whatever is wrong with it becomes a row.
 
-    Raises InputUnreadable when its bytes cannot be read now, or the memory is too small.
+    Raises UnreadableInputError when its bytes cannot be read now, or the memory is too small.
     """
     if sample.entry is None:
         return Unusable(failure(sample, sample.problem), "")
@@ -69,7 +69,7 @@ def readable(
     for sample in samples:
         try:
             read = read_picture(sample, config, multiple)
-        except InputUnreadable as error:
+        except UnreadableInputError as error:
             failed.append(failure(sample, str(error)))
             continue
         if isinstance(read, ReadPicture):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from .reading import ReadPicture, Unusable
 from .samples import Listing, PlannedShard, Sample
 from .token_tar import StoredSample, TokenSample
-from .unreadable import InputUnreadable, unreadable
+from .unreadable import UnreadableInputError, unreadable
 
 BATCH_PIXELS = 1 << 22
 """Pixels of a batch from which on no image is added to it."""
@@ -54,7 +54,7 @@ class Batch(NamedTuple):
 
 Item = tuple[ShardWork, Sample | None]
 """A sample of a shard; None closes the shard."""
-Result = ReadPicture | Unusable | TokenSample | InputUnreadable | None
+Result = ReadPicture | Unusable | TokenSample | UnreadableInputError | None
 """What became of it."""
 
 
@@ -90,13 +90,13 @@ def read_with(read: Callable[[Sample], ReadPicture | Unusable]) -> Callable[[Ite
         if sample is None:
             return work, None
         if work.is_given_up:
-            return work, InputUnreadable(work.unread)
+            return work, UnreadableInputError(work.unread)
         if sample.key in work.stored and sample.entry:
             stored = work.stored[sample.key]
             return work, TokenSample(sample.key, stored.tokens(), stored.facts(), sample.kept)
         try:
             return work, read(sample)
-        except InputUnreadable as error:
+        except UnreadableInputError as error:
             return work, error
 
     return attempt

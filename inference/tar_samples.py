@@ -41,9 +41,11 @@ def _samples(key: str, members: list[Member], keep: Keep, passed_over: Counter[s
     images = [member for member in whole if is_picture(member.name)]
     rows = [Sample(key, member.name, None, member.problem) for member in members if member.entry is None]
     others = [member for member in whole if member not in images]
-    has_key = not os.path.basename(webdataset_key(members[0].name)) == ""
+    has_key = os.path.basename(webdataset_key(members[0].name)) != ""
     if not has_key or not images:
-        without_key = [Sample(key, image.name, None, f"{image.name} has nothing before its dot for a key") for image in images]
+        without_key = [
+            Sample(key, image.name, None, f"{image.name} has nothing before its dot for a key") for image in images
+        ]
         if has_key and whole:
             first, *others = others
             rows.append(Sample(key, first.name, None, "the sample has no file with an image's ending"))

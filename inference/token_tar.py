@@ -55,7 +55,7 @@ def token_dtype(vocab_size: int) -> np.dtype[Any]:
 def write_token_tar(path: Path, samples: Sequence[TokenSample]) -> WrittenTar:
     """Write the tar aside and flush it to the disk.
 
-    Raises OSError when the disk refuses, and InputUnreadable when a file that is carried over cannot be read; nothing stays.
+    Raises OSError when the disk refuses, and UnreadableInputError when a file that is carried over cannot be read; nothing stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = aside_of(path)
@@ -94,11 +94,11 @@ class StoredSample(NamedTuple):
             shape, _, dtype = NPY_HEADERS[version](stream)
             size = math.prod(shape) * dtype.itemsize
         except (ValueError, KeyError, SyntaxError, RecursionError) as error:
-            raise ValueError(f"{self.tokens_entry.name} is not an array ({' '.join(str(error).split())[:80]})") from None
-        if dtype.kind != "u" or len(shape) != 3 or 0 in shape or size != len(content) - stream.tell():
             raise ValueError(
-                f"{self.tokens_entry.name} is {dtype} {shape}, where unsigned integers q y x are stored"
-            )
+                f"{self.tokens_entry.name} is not an array ({' '.join(str(error).split())[:80]})"
+            ) from None
+        if dtype.kind != "u" or len(shape) != 3 or 0 in shape or size != len(content) - stream.tell():
+            raise ValueError(f"{self.tokens_entry.name} is {dtype} {shape}, where unsigned integers q y x are stored")
         tokens: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
         return tokens
 

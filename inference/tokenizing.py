@@ -52,7 +52,7 @@ class Request(NamedTuple):
 def tokenize_collection(request: Request, say: Say) -> Summary:
     """Do what was asked for; `say` is told what a person wants to know on the way.
 
-    Raises ValueError for a wrong call, and OSError, StoppedOnError or InputUnreadable when the work fails.
+    Raises ValueError for a wrong call, and OSError, StoppedOnError or UnreadableInputError when the work fails.
     """
     out = request.out
     check_output_folder(out)

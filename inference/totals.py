@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..tokenizer.usage import no_counts
 from .shards import Failure
 from .stream import ShardWork
 from .token_tar import TokenSample

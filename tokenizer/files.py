@@ -15,7 +15,7 @@ ASIDE_PATTERN = ".vistok-*.part"
 LOCK_FILE = ".vistok.lock"
 
 
-class FolderBusy(ValueError):
+class FolderBusyError(ValueError):
     """Another command writes into the folder."""
 
 
@@ -51,7 +51,7 @@ def flush_to_disk(file: IO[bytes]) -> None:
 def hold_folder(folder: Path, command: str) -> Iterator[None]:
     """Keep other commands from writing into a folder, which is made where needed; the lock ends with the process.
 
-    Raises FolderBusy, with the process and the host that hold it, and OSError when the folder cannot be written to.
+    Raises FolderBusyError, with the process and the host that hold it, and OSError when the folder cannot be written to.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK_FILE
@@ -77,7 +77,7 @@ def _locked(path: Path, command: str) -> int:
         except BlockingIOError:
             holder = _holder(descriptor)
             os.close(descriptor)
-            raise FolderBusy(
+            raise FolderBusyError(
                 f"{path.parent} is being written to by {holder}: wait until it has ended, or use another folder."
             ) from None
         os.close(descriptor)
