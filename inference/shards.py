@@ -5,7 +5,6 @@ the tokenizer alone.
 """
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -63,6 +62,7 @@ def to_json(config: Config) -> bytes:
 
 def seal_shard(folder: Path, sidecar: Sidecar, written: WrittenTar) -> None:
     """Put a shard that was written aside into its place, and then its sidecar; raise OSError when the disk refuses."""
+    (folder / f"{sidecar.name}.json").unlink(missing_ok=True)  # that of an earlier call would not fit
     written.aside.replace(folder / sidecar.shard)
     write_whole(folder / f"{sidecar.name}.json", to_json(sidecar))
 
@@ -80,7 +80,12 @@ def read_sidecar(folder: Path, name: str) -> Sidecar | None:
 
 def sidecars(folder: Path) -> list[Sidecar]:
     """Return the sidecars of all shards of a folder that are whole, by name."""
-    found = (read_sidecar(folder, path.stem) for path in _sidecar_files(folder))
+    return [sidecar for sidecar in all_sidecars(folder) if _size(folder / sidecar.shard) == sidecar.size]
+
+
+def all_sidecars(folder: Path) -> list[Sidecar]:
+    """Return all sidecars of a folder by name, whatever became of their shards."""
+    found = (_parsed(path) for path in sorted(folder.glob("*.json")) if path.name != MANIFEST_FILE)
     return [sidecar for sidecar in found if sidecar is not None]
 
 
@@ -94,16 +99,13 @@ def remove_shards(folder: Path) -> None:
     """Remove whatever tokenize-images wrote: manifest, sidecars, shards, and what a kill left; nothing else is touched."""
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
     alone = orphans(folder)
-    for path in _sidecar_files(folder):
-        sidecar = _parsed(path)
-        if sidecar is None:
-            continue
+    for sidecar in all_sidecars(folder):
         shard = folder / sidecar.shard
-        path.unlink()
+        shard.with_suffix(".json").unlink()
         if _size(shard) == sidecar.size:
             shard.unlink()
     for path in alone:
-        path.unlink()
+        path.unlink(missing_ok=True)
     remove_asides(folder)
 
 
@@ -111,10 +113,6 @@ def remove_asides(folder: Path) -> None:
     """Remove what a command that was killed had begun to write."""
     for path in folder.glob(ASIDE_PATTERN):
         path.unlink()
-
-
-def _sidecar_files(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.glob("*.json")) if path.name != MANIFEST_FILE)
 
 
 def _parsed(path: Path) -> Sidecar | None:
