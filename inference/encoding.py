@@ -13,8 +13,8 @@ from .unreadable import UnreadableInputError
 def encode_pictures(pictures: list[ReadPicture], encode: Encode, manifest: Manifest) -> list[TokenSample]:
     """Return the tokens of images of one size, in their order.
 
-    When the memory is too small, images in their native size are tried one by one; UnreadableInputError is raised for one that is
-    too large by itself. Where all images have one size it is no image's fault, and the error passes.
+    When the memory is too small, images in their native size are tried one by one. Raises UnreadableInputError for one that
+    is too large by itself; where all images have one size it is no image's fault, and the error passes.
     """
     if not pictures:
         return []

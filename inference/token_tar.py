@@ -55,7 +55,8 @@ def token_dtype(vocab_size: int) -> np.dtype[Any]:
 def write_token_tar(path: Path, samples: Sequence[TokenSample]) -> WrittenTar:
     """Write the tar aside and flush it to the disk.
 
-    Raises OSError when the disk refuses, and UnreadableInputError when a file that is carried over cannot be read; nothing stays.
+    Raises OSError when the disk refuses, and UnreadableInputError when a file that is carried over cannot be read; nothing
+    stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = aside_of(path)

@@ -15,7 +15,7 @@ from ..evaluation import evaluate
 from ..evaluation_report import Subject, rows, write_metrics, write_page
 from ..judges import gather_judges
 from ..plan import plan_shards
-from ..reading import read_picture, without_failures
+from ..reading import readable
 from ..shards import Failure
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -60,8 +60,8 @@ def evaluate_tokenizer(
         panel = gather_judges(frechet or [], lpips_weights, inception_weights, tokenizer.device)
         failures: list[Failure] = []
         shown = track(samples, description="", console=Console(stderr=True), transient=True)
-        read = (read_picture(sample, tokenizer.config.preprocessing, tokenizer.downsample) for sample in shown)
-        evaluation = evaluate(tokenizer, without_failures(read, failures), panel.judges)
+        read = readable(shown, tokenizer.config.preprocessing, tokenizer.downsample, failures)
+        evaluation = evaluate(tokenizer, read, panel.judges)
         subject = Subject(model, tokenizer, data, evaluation, failures, panel.not_measured | evaluation.not_measured)
         metrics, page = write_metrics(out, subject), write_page(out, subject)
         _show(subject)
