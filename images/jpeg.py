@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from .errors import PictureError
 from .exif import orientation
-from .pieces import Piece, Pieces
+from .pieces import Piece, joined
 from .source import Source
 
 SCANS = 500
@@ -26,7 +26,7 @@ IN_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 
 def read_jpeg(file: BinaryIO) -> Source:
     """Look at a JPEG file; raise PictureError when it has no scan, or far too many."""
-    kept: list[Piece] = [b"\xff\xd8"]
+    kept: list[Piece] = [range(2)]
     exif, xmp, profile = b"", b"", []
     size, parts, many = (0, 0), 0, False
     at = 2
@@ -61,9 +61,9 @@ def read_jpeg(file: BinaryIO) -> Source:
     kept.append(range(place, file.seek(0, 2)))
     return Source(
         "JPEG",
-        Pieces(file, kept),
+        joined(file, kept),
         orientation(exif, xmp),
-        _joined(profile),
+        _whole_profile(profile),
         bytes_per_pixel=20 if many else 12,
     )
 
@@ -113,7 +113,7 @@ def _markers(file: BinaryIO, start: int) -> Iterator[int]:
             at += max(2, int.from_bytes(file.read(2), "big"))
 
 
-def _joined(parts: list[bytes]) -> bytes | None:
+def _whole_profile(parts: list[bytes]) -> bytes | None:
     """Return the profile from its numbered parts, None when one is missing."""
     ordered = sorted(part for part in parts if len(part) > 2)
     numbers = [(part[0], part[1]) for part in ordered]

@@ -4,10 +4,31 @@ import bisect
 import io
 import itertools
 from collections.abc import Sequence
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, TypeAlias, cast
 
 Piece: TypeAlias = range | bytes
 """A run of bytes of the other file, by their places, or bytes of our own."""
+
+
+def joined(file: BinaryIO, pieces: Sequence[Piece]) -> BinaryIO:
+    """Return the pieces of `file` one after another: in memory when `file` is, and read when asked for otherwise."""
+    if _is_whole(pieces):
+        return file
+    if isinstance(file, io.BytesIO):
+        content = file.getvalue()
+        parts = (piece if isinstance(piece, bytes) else content[piece.start : piece.stop] for piece in pieces)
+        return io.BytesIO(b"".join(parts))
+    return cast(BinaryIO, Pieces(file, pieces))
+
+
+def _is_whole(pieces: Sequence[Piece]) -> bool:
+    """Return whether ranges begin with the first byte and leave nothing out; what is behind the last does not matter."""
+    at = 0
+    for piece in pieces:
+        if isinstance(piece, bytes) or piece.start != at:
+            return False
+        at = piece.stop
+    return True
 
 
 class Pieces(io.RawIOBase):

@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 from .errors import PictureError
 from .exif import orientation
-from .pieces import Piece, Pieces
+from .pieces import Piece, joined
 from .source import Source
 
 CHUNKS = 1 << 18
@@ -56,7 +56,7 @@ def read_png(file: BinaryIO) -> Source:
         raise PictureError("broken picture: the file has no header")
     exif = next((facts[name] for name in (b"eXIf", *RAW_EXIF) if name in facts), b"")
     return Source(
-        "PNG", Pieces(file, kept), orientation(exif, facts.get(XMP, b"")), facts.get(b"iCCP"), key=_transparent(facts)
+        "PNG", joined(file, kept), orientation(exif, facts.get(XMP, b"")), facts.get(b"iCCP"), key=_transparent(facts)
     )
 
 

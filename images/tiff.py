@@ -7,7 +7,7 @@ from PIL import Image, ImageFile, ImagePalette, TiffImagePlugin
 
 from .errors import PictureError
 from .exif import ORIENTATION, Directory, Field, integer, known, read_directory
-from .pieces import Pieces
+from .pieces import joined
 from .source import Source
 
 KEPT = frozenset(
@@ -52,7 +52,7 @@ def read_tiff(file: BinaryIO) -> Source:
             raise PictureError(f"broken picture: tag {field.tag} has {field.count} values of type {field.kind}")
     return Source(
         "TIFF",
-        Pieces(file, _with_fields(file, directory, kept)),
+        joined(file, _with_fields(file, directory, kept)),
         known(integer(fields[ORIENTATION], order)) if ORIENTATION in fields else None,
         _profile(file, directory, fields.get(PROFILE)),
         bytes_per_pixel=16,
