@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import BinaryIO, NamedTuple
 
@@ -62,25 +63,17 @@ def failure(sample: Sample, reason: str) -> Failure:
     return Failure(key=sample.key, source=sample.source, reason=reason)
 
 
-def readable(
-    samples: Iterable[Sample], config: PreprocessingConfig, multiple: int, failed: list[Failure]
-) -> Iterator[ReadPicture]:
-    """Read images one after another; those that cannot be used or read are appended to `failed`."""
-    for sample in samples:
-        try:
-            read = read_picture(sample, config, multiple)
-        except UnreadableInputError as error:
-            failed.append(failure(sample, str(error)))
-            continue
-        if isinstance(read, ReadPicture):
-            yield read
-        else:
-            failed.append(read.row)
-
-
 def first_pictures(plan: Plan, config: PreprocessingConfig, multiple: int, count: int) -> list[ReadPicture]:
-    """Return the first `count` images of a plan that can be read, damaged shards left out."""
-    return list(islice(readable(_listed_samples(plan), config, multiple, []), count))
+    """Return the first `count` images of a plan that can be used, damaged shards left out."""
+    return list(islice(_usable(_listed_samples(plan), config, multiple), count))
+
+
+def _usable(samples: Iterable[Sample], config: PreprocessingConfig, multiple: int) -> Iterator[ReadPicture]:
+    for sample in samples:
+        with suppress(UnreadableInputError):
+            read = read_picture(sample, config, multiple)
+            if isinstance(read, ReadPicture):
+                yield read
 
 
 def _listed_samples(plan: Plan) -> Iterator[Sample]:
