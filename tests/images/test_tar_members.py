@@ -311,7 +311,7 @@ def test_fields_are_read_as_their_writers_meant_them(tmp_path):
         ("é.jpg", "file", b""),
         (r"\xff.jpg", "file", b"ff"),
         ("copy.jpg", "file", b"its"),
-        ("none.jpg", "folder", None),  # a link to "", which is the whole tar
+        ("none.jpg", "link", None),
     ]
 
 
