@@ -1,0 +1,101 @@
+"""Reading the images of sources, some of which cannot be read: each is named, few are passed over, many end the run."""
+
+import errno
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..images.index import Entry
+from ..images.opening import PictureError, open_picture
+from ..images.preprocessing import preprocess
+from ..tokenizer.preprocessing import PreprocessingConfig
+from .data import DataConfig, SourceConfig, source_pictures
+
+FEW = 10
+"""Unreadable images that count as a share; fewer never end a run, however small the collection."""
+OF_THE_PROCESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors of reading that no other image would avoid."""
+REMEDY = "repair or remove it, or set data.on_error to skip"
+
+
+class UnreadableImage(ValueError):
+    """An image that cannot be used; the message names it and says why."""
+
+
+class Tolerance(NamedTuple):
+    """How many unreadable images a run puts up with."""
+
+    stops: bool
+    """At the first."""
+    share: float
+
+    @classmethod
+    def of(cls, config: DataConfig) -> "Tolerance":
+        """Return what the config asks for."""
+        return cls(config.on_error == "stop", config.max_unreadable)
+
+    def check(self, unreadable: int, drawn: int, last: str) -> None:
+        """Raise ValueError when too many of the images drawn so far were unreadable; `last` says what the last was."""
+        if unreadable >= FEW and unreadable > self.share * drawn:
+            raise ValueError(
+                f"{unreadable} of the {drawn} images drawn so far cannot be read, more than data.max_unreadable "
+                f"({self.share:g}) allows; the last: {last}: repair or remove them, or raise it."
+            )
+
+
+def open_entry(entry: Entry) -> Image.Image:
+    """Open an image of a source.
+
+    Raises UnreadableImage when the fault is that of the image or its file, and OSError when it is that of the process.
+    """
+    try:
+        return open_picture(entry.read())
+    except PictureError as error:
+        reason = str(error)
+    except OSError as error:
+        if error.errno in OF_THE_PROCESS:
+            raise
+        reason = f"the file cannot be read: {error.strerror or error}"
+    where = entry.name if entry.name == entry.path else f"{entry.path}: {entry.name}"
+    raise UnreadableImage(f"{where} cannot be used ({reason})")
+
+
+def readable_images(
+    sources: Iterable[SourceConfig],
+    config: PreprocessingConfig,
+    multiple: int,
+    tolerance: Tolerance,
+    warn: Callable[[str], None],
+) -> Iterator[np.ndarray]:
+    """Read the images of sources as uint8 `h w c`, brought to the tokenizer's preprocessing; `warn` is told what is left out.
+
+    Raises ValueError when none can be read, or more than `tolerance` allows cannot.
+    """
+    entries = [entry for source in sources for entry in source_pictures(source)]
+    unreadable = 0
+    for drawn, entry in enumerate(entries, 1):
+        try:
+            yield preprocess(open_entry(entry), config, multiple)
+        except UnreadableImage as error:
+            if tolerance.stops:
+                raise UnreadableImage(f"{error}: {REMEDY}.") from None
+            unreadable += 1
+            tolerance.check(unreadable, drawn, str(error))
+            if unreadable == len(entries):
+                raise ValueError(f"none of the {len(entries)} images can be read; the last: {error}.") from None
+            warn(f"{error}: it is left out.")
+
+
+def validation_images(
+    sources: Iterable[SourceConfig],
+    config: PreprocessingConfig,
+    multiple: int,
+    tolerance: Tolerance,
+    warn: Callable[[str], None],
+) -> list[Tensor]:
+    """Return what `readable_images` yields as a list of tensors."""
+    return [torch.from_numpy(image.copy()) for image in readable_images(sources, config, multiple, tolerance, warn)]
