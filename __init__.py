@@ -1,6 +1,23 @@
 """vistok: images to discrete tokens and back, for multimodal language models."""
 
-from .inference.api import Tokenizer, load
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .inference.api import Tokenizer, load
 
 __version__ = "0.1.0"
 __all__ = ["Tokenizer", "__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch when it is first asked for, so that commands answer `--help` at once (PEP 562)."""
+    if name in ("Tokenizer", "load"):
+        from .inference import api
+
+        globals()[name] = getattr(api, name)
+        return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,49 +1,81 @@
-"""What all commands share: errors become one sentence, with exit code 2 for a wrong call and 1 for failed work."""
+"""What all commands share: their common options, and errors that become one sentence and an exit code.
 
-import errno
+The exit code is 2 for a wrong call and 1 for failed work. Nothing here imports torch.
+"""
+
+import json
+import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import unicodedata
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from .images.opening import ignore_oddities
+from . import __version__
+from .interruption import interruptible
+from .progress import ProgressLine, track
+from .sentences import is_wrong_call, sentence_of
+
+__all__ = ["ProgressLine", "track"]  # commands take them from here
 
 WORK_FAILED = 1
 WRONG_CALL = 2
-
-REMEDIES = {
-    errno.ENOSPC: "make room and run the same command again",
-    errno.EDQUOT: "make room and run the same command again",
-    errno.EACCES: "change its permissions, or take another path",
-    errno.EPERM: "change its permissions, or take another path",
-    errno.EROFS: "take a path that can be written to",
-    errno.EEXIST: "move it away, or take another path",
-    errno.ENOTDIR: "move the file away that stands where a folder is due, or take another path",
-    errno.EISDIR: "move the folder away that stands where a file is due, or take another path",
-    errno.ENAMETOOLONG: "take a shorter name",
-    errno.ENOENT: "look whether it was moved, and run the same command again",
+LIBRARIES = ("accelerate", "huggingface_hub", "tensorboard", "timm", "torchmetrics", "transformers", "webdataset")
+ENVIRONMENT = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_VERBOSITY": "error",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TQDM_DISABLE": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
 }
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"vistok {__version__}")
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as one line of JSON.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 @contextmanager
 def one_sentence(command: str, debug: bool) -> Iterator[None]:
-    """Turn errors of the body into one line on standard error and an exit code; with `debug` let them pass."""
-    ignore_oddities()
-    try:
-        yield
-    except typer.Exit:
-        raise
-    except Exception as error:
-        if debug:
+    """Turn errors and interruptions of the body into one line on standard error and an exit code.
+
+    SIGTERM behaves as Ctrl-C. With `debug` errors pass.
+    """
+    _settle_console()
+    with interruptible(command) as interruption:
+        try:
+            yield
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here an error of it is still a sentence
+        except typer.Exit:
             raise
-        print(f"{command}: {_sentence(error)}", file=sys.stderr)
-        raise typer.Exit(WRONG_CALL if isinstance(error, ValueError) else WORK_FAILED) from None
-    except KeyboardInterrupt:
-        print(f"{command}: interrupted; the same command goes on from what is whole.", file=sys.stderr)
-        raise typer.Exit(WORK_FAILED) from None
+        except BrokenPipeError:  # the reader has seen enough, as in `tokenize-images ... | head`
+            _drop_output()
+            raise typer.Exit(WORK_FAILED) from None
+        except Exception as error:
+            if debug:
+                raise
+            with suppress(OSError):
+                print(f"{command}: {names(sentence_of(error))}", file=sys.stderr)
+            _drop_output()
+            raise typer.Exit(WRONG_CALL if is_wrong_call(error) else WORK_FAILED) from None
+        except KeyboardInterrupt:
+            interruption.tell()
+            raise typer.Exit(WORK_FAILED) from None
 
 
 def check_output_folder(out: Path) -> None:
@@ -62,11 +94,48 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno is not None:
-        name = str(error.filename or "while writing").removesuffix(".part")
-        what = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
-        return f"{what} ({name}): {REMEDIES.get(error.errno, 'look at the disk and run the same command again')}."
-    if isinstance(error, MemoryError):
-        return "the memory is full: close other programs, or take smaller pictures or batches."
-    return str(error) or f"{type(error).__name__} (--debug shows where)."
+def names(text: str) -> str:
+    r"""Return text that holds file names with everything escaped that would not print as itself: \n, \x1b, \udce9."""
+    return "".join(
+        letter if letter.isprintable() or unicodedata.category(letter) == "Zs" else _escaped(letter) for letter in text
+    )
+
+
+def print_json(facts: Mapping[str, Any]) -> None:
+    """Print the summary of a command as one line of JSON on standard output; paths become strings."""
+    print(json.dumps(facts, default=str))
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")
+
+
+def _settle_console() -> None:
+    """Keep off the console what users cannot act on, and let no name be unprintable."""
+    from .images.opening import ignore_oddities  # late: it takes Pillow and numpy
+
+    ignore_oddities()
+    _quiet_libraries()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _quiet_libraries() -> None:
+    """Keep warnings, logs and bars of libraries off the console; before they are imported. What users have set wins."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    for library in LIBRARIES:
+        logging.getLogger(library).setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", module=rf"{library}(\.|$)")
+
+
+def _drop_output() -> None:
+    """Lose what standard output still holds when it cannot be written, or the interpreter would complain at its end."""
+    with suppress(ValueError, AttributeError):  # closed, or not a file
+        try:
+            sys.stdout.flush()
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, sys.stdout.fileno())
+            os.close(null)

@@ -3,6 +3,7 @@
 import io
 import re
 import warnings
+from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -21,7 +22,11 @@ def ignore_oddities() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def open_picture(content: bytes, background: tuple[int, int, int] = (255, 255, 255)) -> Image.Image:
+def open_picture(
+    content: bytes | BinaryIO,
+    background: tuple[int, int, int] = (255, 255, 255),
+    colour: Literal["srgb", "ignore"] = "srgb",
+) -> Image.Image:
     """Return the picture in `content` as RGB: first frame, EXIF orientation applied, transparency over `background`.
 
     Raises PictureError for an empty, broken, truncated, unknown or far too large file.
@@ -29,7 +34,7 @@ def open_picture(content: bytes, background: tuple[int, int, int] = (255, 255, 2
     if not content:
         raise PictureError("the file is empty")
     try:
-        image = Image.open(io.BytesIO(content))
+        image = Image.open(io.BytesIO(content) if isinstance(content, bytes) else content)
     except UnidentifiedImageError:
         raise PictureError("not a picture of a known format") from None
     except Image.DecompressionBombError as error:  # Pillow's own limit, which it tells in pixels alone

@@ -1,6 +1,7 @@
 """From an RGB image to the pixels that a tokenizer takes."""
 
 from collections.abc import Sequence
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.shapes import Pixels
+from .opening import open_picture
 
 FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -19,6 +21,20 @@ FILTERS = {
 }
 LONGEST = 32
 """Short sides that a long side may have; of longer pictures the middle is taken, as little of them could ever be used."""
+
+
+class LoadedPixels(NamedTuple):
+    """An image as a tokenizer takes it, uint8 `h w c`, and the size of the upright original."""
+
+    pixels: np.ndarray
+    width: int
+    height: int
+
+
+def load_pixels(content: bytes | BinaryIO, config: PreprocessingConfig, multiple: int) -> LoadedPixels:
+    """Open an image and preprocess it; raise PictureError when it cannot be used."""
+    image = open_picture(content, config.background, config.colour)
+    return LoadedPixels(preprocess(image, config, multiple), *image.size)
 
 
 def preprocess(image: Image.Image, config: PreprocessingConfig, multiple: int) -> np.ndarray:

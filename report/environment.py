@@ -3,10 +3,11 @@
 import os
 import platform
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
+
+from .. import __version__
 
 CPU_INFO = Path("/proc/cpuinfo")
 
@@ -14,7 +15,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 def environment() -> dict[str, str]:
     """Return the versions, the machine and the time (UTC), by name."""
     return {
-        "vistok": version("vistok"),
+        "vistok": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -18,3 +18,5 @@ class PreprocessingConfig(Config):
     """Filter of the resize, antialiased."""
     background: tuple[int, int, int] = (255, 255, 255)
     """Colour behind transparent pictures, RGB in 0 to 255."""
+    colour: Literal["srgb", "ignore"] = "srgb"
+    """What an ICC profile in the file does: srgb converts the image to sRGB, ignore takes the values as they are."""

@@ -75,7 +75,7 @@ def test_full_memory_is_one_sentence(tokenize, picture, tmp_path, monkeypatch):
 
     monkeypatch.setattr("vistok.inference.commands.tokenize_images.plan_shards", full)
     said = tokenize(picture, "--out", tmp_path / "out", code=1)
-    assert "tokenize-images: the memory is full: close other programs, or take smaller pictures or batches." in said
+    assert "tokenize-images: the memory is full: close other programs, or take smaller images or batches." in said
 
 
 def test_braces_without_a_partner_are_a_wrong_call(tokenize, tmp_path):

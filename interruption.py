@@ -1,0 +1,90 @@
+"""Ctrl-C and SIGTERM in commands: one sentence, whenever they come and however often."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+EXIT_CODE = 1
+
+
+class Interruption:
+    """Raises KeyboardInterrupt for the first signal; a second one ends the process.
+
+    A signal during an import ends the process too: there is nothing to clean up yet, and libraries do not bear an
+    exception half-way through their import.
+    """
+
+    def __init__(self, command: str):
+        self._command = command
+        self._process = os.getpid()
+        self._raised = False
+
+    def install(self) -> dict[int, Any]:
+        """Handle the signals from now on and return the handlers before; main thread only."""
+        return {number: signal.signal(number, self._handle) for number in SIGNALS}
+
+    def tell(self) -> None:
+        """Print the sentence; from now on a signal ends the process without another one."""
+        main = threading.current_thread() is threading.main_thread()
+        for number in SIGNALS if main else ():
+            signal.signal(number, signal.SIG_IGN)
+        with suppress(OSError, ValueError):
+            print(f"{self._command}: interrupted; the same command goes on from what is whole.", file=sys.stderr)
+        for number in SIGNALS if main else ():
+            signal.signal(number, _leave)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a forked worker: it does what it would have done without us
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        elif self._raised or _importing(frame):
+            self.tell()
+            _leave()
+        else:
+            self._raised = True
+            raise KeyboardInterrupt
+
+
+_of_process: list[Interruption] = []
+
+
+def install_for_process(command: str) -> None:
+    """Handle the signals until the process ends; `interruptible` joins in."""
+    _of_process.append(Interruption(command))
+    _of_process[-1].install()
+
+
+@contextmanager
+def interruptible(command: str) -> Iterator[Interruption]:
+    """Handle the signals within the body, and restore the handlers before; in other threads, leave them alone."""
+    if _of_process:
+        yield _of_process[-1]
+        return
+    interruption = Interruption(command)
+    if threading.current_thread() is not threading.main_thread():
+        yield interruption
+        return
+    before = interruption.install()
+    try:
+        yield interruption
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _leave(*_: Any) -> None:
+    os._exit(EXIT_CODE)

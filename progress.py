@@ -1,0 +1,129 @@
+"""How far a command is: a bar on a terminal, a line now and then where there is none."""
+
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import suppress
+from types import TracebackType
+from typing import TypeVar
+
+from rich.console import Console
+from rich.control import Control
+from rich.segment import ControlType
+from rich.text import Text
+
+HIDDEN_FOR = 1.0
+"""Seconds until anything is shown."""
+REDRAWN_EVERY = 0.25
+"""Seconds on a terminal."""
+LINE_EVERY = 30.0
+"""Seconds between lines without a terminal."""
+MEASURED_FOR = 2.0
+"""Seconds until a rate and the time left are told."""
+WIDEST_BAR = 30
+NARROWEST_BAR = 8
+Item = TypeVar("Item")
+
+
+class ProgressLine:
+    """Shows counts, rate and time left on standard error while its body runs; nothing when `quiet`."""
+
+    def __init__(self, unit: str = "images", total: int | None = None, quiet: bool = False):
+        self._unit = unit
+        self._total = total
+        self._note = ""
+        self._done = 0
+        self._measured_from: tuple[float, int] | None = None
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._ended = threading.Event()
+        self._thread = None if quiet else threading.Thread(target=self._show, name="progress", daemon=True)
+
+    def __enter__(self) -> "ProgressLine":
+        if self._thread:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        if self._thread:
+            self._thread.join()
+
+    def update(self, done: int, total: int | None = None, note: str = "") -> None:
+        """Take note of what is done in all; cheap, from any thread. The first call is where the rate is measured from."""
+        if self._measured_from is None:
+            self._measured_from = (time.monotonic(), done)
+        self._done, self._note = done, note
+        if total is not None:
+            self._total = total
+
+    def text(self, width: int) -> str:
+        """Return counts, time left, rate and note, as far as they fit into `width` letters, without the bar."""
+        done, total = self._done, self._total
+        parts = [f"{done:,} {self._unit}" if total is None else f"{done:,}/{total:,} {self._unit}"]
+        rate = self._rate()
+        optional = [self._note] if self._note else []
+        if rate:
+            optional.insert(0, f"{_rounded(rate)} per second")
+            if total is not None:
+                optional.insert(0, f"{_clock((total - done) / rate)} left")
+        for part in optional:
+            if len("  ".join([*parts, part])) <= width:
+                parts.append(part)
+        return "  ".join(parts) if len(parts[0]) <= width else ""
+
+    def _rate(self) -> float:
+        if self._measured_from is None:
+            return 0.0
+        seconds, before = time.monotonic() - self._measured_from[0], self._measured_from[1]
+        return max(0, self._done - before) / seconds if seconds >= MEASURED_FOR else 0.0
+
+    def _show(self) -> None:
+        with suppress(OSError, ValueError, SystemExit):  # nobody reads standard error any more
+            if not self._console.is_interactive:
+                while not self._ended.wait(LINE_EVERY):
+                    print(self.text(10_000), file=sys.stderr, flush=True)
+            elif not self._ended.wait(HIDDEN_FOR):
+                while True:
+                    self._draw()
+                    if self._ended.wait(REDRAWN_EVERY):
+                        break
+                self._clear()
+
+    def _draw(self) -> None:
+        width = self._console.width - 1  # the last column would make the terminal begin a new line
+        text = self.text(width)
+        room = min(WIDEST_BAR, width - len(text) - 2)
+        line = Text()
+        if self._total and room >= NARROWEST_BAR:
+            full, rest = ("━", "─") if self._console.encoding.startswith("utf") else ("#", "-")
+            filled = min(room, room * self._done // self._total)
+            line.append(full * filled, "green").append(rest * (room - filled), "dim").append("  ")
+        self._clear()
+        self._console.print(line.append(text), end="")
+
+    def _clear(self) -> None:
+        self._console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
+
+
+def track(items: Iterable[Item], unit: str, total: int | None = None, quiet: bool = False) -> Iterator[Item]:
+    """Yield the items and show how many are done; `total` is their number when they do not know it."""
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    with ProgressLine(unit, total, quiet) as progress:
+        progress.update(0)
+        for done, item in enumerate(items, start=1):
+            yield item
+            progress.update(done)
+
+
+def _rounded(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}" if rate >= 1 else f"{rate:.2g}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
