@@ -33,7 +33,7 @@ from vistok.train.data import DataConfig
 from vistok.train.optimizer import DEFAULT_RULES, OptimizerConfig, build_optimizer, claim_parameters
 from vistok.train.optimizer_health import update_rms
 from vistok.train.schedule import learning_rate
-from vistok.train.reading import Tolerance, validation_images
+from vistok.train.reading import validation_images
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -191,7 +191,7 @@ def main() -> None:
     sources = {"train": arguments.train, "val": arguments.val, "cached_pictures": 10_000}
     data = DataConfig.model_validate(sources | {"size": arguments.size, "batch_size": arguments.batch})
     preprocessing = PreprocessingConfig(size=arguments.val_size)
-    pictures = validation_images(data.val, preprocessing, ARCHITECTURE.downsample, Tolerance.of(data), print)
+    pictures = validation_images(data.val, preprocessing, ARCHITECTURE.downsample, data.tolerance, print)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     for seed in arguments.seeds:
         done = {(run["optimizer"], run["rate"]) for run in facts["runs"] if run["seed"] == seed}

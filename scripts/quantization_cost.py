@@ -16,7 +16,8 @@ import vistok
 from vistok.images.preprocessing import to_pixels
 from vistok.tokenizer.metrics import psnr
 from vistok.train.data import SourceConfig
-from vistok.train.reading import Tolerance, validation_images
+from vistok.train.reading import validation_images
+from vistok.train.tolerance import Tolerance
 
 
 def main() -> None:

@@ -7,17 +7,19 @@ has a replacement that is a function of the seed, p and the number of the attemp
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..images.opening import open_picture
 from ..images.preprocessing import resize_short_side
+from ..tokenizer.preprocessing import PreprocessingConfig
 from .data import DataConfig, source_pictures
 from .mixture import Mixture, Place
-from .reading import REMEDY, UnreadableImage, open_entry
+from .reading import REMEDY, UnreadableImage, read_entry
 
 ATTEMPTS = 100
 """Images of a source that are tried for one position."""
@@ -35,8 +37,9 @@ class Crop(NamedTuple):
 class TrainingCrops(Dataset[Crop]):
     """Crops by position; raises ValueError where a whole source cannot be read, or where the config says stop."""
 
-    def __init__(self, config: DataConfig, seed: int):
+    def __init__(self, config: DataConfig, seed: int, preprocessing: PreprocessingConfig = PreprocessingConfig()):
         self.config = config
+        self.preprocessing = preprocessing
         self.seed = seed
         self.sources = [source_pictures(source) for source in config.train]
         self.mixture = Mixture([len(entries) for entries in self.sources], [s.weight for s in config.train], seed)
@@ -82,6 +85,9 @@ class TrainingCrops(Dataset[Crop]):
         return torch.from_numpy(crop.copy())
 
     def _read(self, source: int, number: int, short_side: int | None) -> np.ndarray:
-        image = open_entry(self.sources[source][number])
-        target = max(short_side or min(image.size), self.config.size)
-        return np.asarray(resize_short_side(image, target, "bicubic"))
+        def resized(file: BinaryIO) -> np.ndarray:
+            image = open_picture(file, self.preprocessing.background, self.preprocessing.colour)
+            target = max(short_side or min(image.size), self.config.size)
+            return np.asarray(resize_short_side(image, target, "bicubic"))
+
+        return read_entry(self.sources[source][number], resized)

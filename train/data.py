@@ -3,13 +3,16 @@
 import hashlib
 import os
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from annotated_types import Len
 from pydantic import Field, field_validator
 
 from ..images.index import Entry, index_pictures
 from ..tokenizer.config import Config, Pattern
+from .tolerance import Tolerance
+
+OnError: TypeAlias = Literal["skip", "stop"]
 
 
 class SourceConfig(Config):
@@ -52,12 +55,17 @@ class DataConfig(Config):
     """Processes that read and crop pictures, for each training process."""
     flip: bool = True
     """Whether half of the crops are mirrored."""
-    on_error: Literal["skip", "stop"] = "skip"
+    on_error: OnError = "skip"
     """At an image that cannot be read: skip, so that another one takes its place, or stop."""
     max_unreadable: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Share of the images drawn so far that may be skipped, and in any case fewer than 10; above it the run stops."""
     cached_pictures: Annotated[int, Field(ge=0)] = 0
     """Resized pictures that each worker keeps in memory; for small collections this saves decoding them again."""
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """How many unreadable images are put up with."""
+        return Tolerance(self.on_error == "stop", self.max_unreadable)
 
     @field_validator("train", "val", mode="before")
     @classmethod

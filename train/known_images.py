@@ -21,7 +21,7 @@ def note_images(path: Path, entries: Iterable[Entry]) -> list[str]:
 
     Contents are not read: an image has changed when its place, its size or the time of its file has.
     """
-    now = _digests(entries)
+    now = digests_of(entries)
     before = _read(path)
     if before is not None and np.array_equal(before, now):
         return []
@@ -34,7 +34,7 @@ def note_images(path: Path, entries: Iterable[Entry]) -> list[str]:
     return [f"the images are not those that the run began with: {_change(before, now)}. It goes on with those of now."]
 
 
-def _digests(entries: Iterable[Entry]) -> np.ndarray:
+def digests_of(entries: Iterable[Entry]) -> np.ndarray:
     """Return two numbers of each image `n 2`: of its name, and of its place, size and time."""
 
     @functools.lru_cache(maxsize=1)  # the images of a shard come one after the other

@@ -18,7 +18,7 @@ from .export import EXPORT, export_tokenizer
 from .known_images import IMAGES_FILE, note_images
 from .log import RunLog
 from .optimizer import routing_table
-from .reading import Tolerance, validation_images
+from .reading import validation_images
 from .resume import resume
 from .run import Run, hold_run_folder, prepare_run
 from .run_report import write_run_report, write_samples
@@ -52,7 +52,7 @@ def _train(run: Run) -> Path:
         if run.accelerator.is_main_process:
             write_config(config, config.run.out / CONFIG_FILE)
         pictures = validation_images(
-            config.data.val, config.model.preprocessing, run.model.downsample, Tolerance.of(config.data), log.warn
+            config.data.val, config.model.preprocessing, run.model.downsample, config.data.tolerance, log.warn
         )
         log.show_routing(routing_table(run.claims, run.optimizer_config))
         _steps(run, start, log, pictures)

@@ -2,58 +2,38 @@
 
 import errno
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ..images.index import Entry
-from ..images.opening import PictureError, open_picture
-from ..images.preprocessing import preprocess
+from ..images.opening import PictureError
+from ..images.preprocessing import load_pixels
 from ..tokenizer.preprocessing import PreprocessingConfig
-from .data import DataConfig, SourceConfig, source_pictures
+from .data import SourceConfig, source_pictures
+from .tolerance import Tolerance
 
-FEW = 10
-"""Unreadable images that count as a share; fewer never end a run, however small the collection."""
 OF_THE_PROCESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Errors of reading that no other image would avoid."""
 REMEDY = "repair or remove it, or set data.on_error to skip"
+
+Read = TypeVar("Read")
 
 
 class UnreadableImage(ValueError):
     """An image that cannot be used; the message names it and says why."""
 
 
-class Tolerance(NamedTuple):
-    """How many unreadable images a run puts up with."""
-
-    stops: bool
-    """At the first."""
-    share: float
-
-    @classmethod
-    def of(cls, config: DataConfig) -> "Tolerance":
-        """Return what the config asks for."""
-        return cls(config.on_error == "stop", config.max_unreadable)
-
-    def check(self, unreadable: int, drawn: int, last: str) -> None:
-        """Raise ValueError when too many of the images drawn so far were unreadable; `last` says what the last was."""
-        if unreadable >= FEW and unreadable > self.share * drawn:
-            raise ValueError(
-                f"{unreadable} of the {drawn} images drawn so far cannot be read, more than data.max_unreadable "
-                f"({self.share:g}) allows; the last: {last}: repair or remove them, or raise it."
-            )
-
-
-def open_entry(entry: Entry) -> Image.Image:
-    """Open an image of a source.
+def read_entry(entry: Entry, read: Callable[[BinaryIO], Read]) -> Read:
+    """Return what `read` makes of the file of an image.
 
     Raises UnreadableImage when the fault is that of the image or its file, and OSError when it is that of the process.
     """
     try:
-        return open_picture(entry.read())
+        with entry.open() as file:
+            return read(file)
     except PictureError as error:
         reason = str(error)
     except OSError as error:
@@ -79,7 +59,7 @@ def readable_images(
     unreadable = 0
     for drawn, entry in enumerate(entries, 1):
         try:
-            yield preprocess(open_entry(entry), config, multiple)
+            yield read_entry(entry, lambda file: load_pixels(file, config, multiple).pixels)
         except UnreadableImage as error:
             if tolerance.stops:
                 raise UnreadableImage(f"{error}: {REMEDY}.") from None

@@ -70,7 +70,7 @@ def prepare_run(config: TrainConfig) -> Run:
     accelerator = _accelerator(config.run)
     if accelerator.distributed_type is DistributedType.FSDP:
         _check_sharding(accelerator, config)
-    crops = TrainingCrops(config.data, config.run.seed)
+    crops = TrainingCrops(config.data, config.run.seed, config.model.preprocessing)
     set_seed(config.run.seed)
     model = starting_model(config.model)
     freeze_all_but(model, config.model.train)

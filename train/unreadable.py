@@ -8,7 +8,6 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from .data import DataConfig
-from .reading import Tolerance
 
 
 class UnreadableWindow(NamedTuple):
@@ -27,7 +26,7 @@ class UnreadableImages:
     """
 
     def __init__(self, config: DataConfig, images: int, accelerator: Accelerator):
-        self._tolerance = Tolerance.of(config)
+        self._tolerance = config.tolerance
         self._batch_size = config.batch_size
         self._images = images
         self._accelerator = accelerator

@@ -21,7 +21,8 @@ from vistok.train.crops import TrainingCrops
 from vistok.train.data import DataConfig, SourceConfig
 from vistok.train.optimizer import OptimizerConfig, build_optimizer, claim_parameters
 from vistok.train.schedule import learning_rate
-from vistok.train.reading import Tolerance, validation_images
+from vistok.train.reading import validation_images
+from vistok.train.tolerance import Tolerance
 
 ARCHITECTURE = ConvolutionalConfig.model_validate(
     {
