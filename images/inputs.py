@@ -1,61 +1,100 @@
 """From what users type to paths: brace ranges spelled out, and .txt lists read."""
 
 import os
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-from braceexpand import braceexpand
+from .braces import spelled_out
+from .entry import printable, problem_of
+
+__all__ = ["Input", "expand_inputs", "printable"]
+
+_ALLOWED = "give image files, folders, .tar shards or a .txt list"
+_COMPRESSED = tuple(
+    [f".tar.{ending}" for ending in ("gz", "bz2", "xz", "lzma", "zst", "lz4", "lz", "z", "br")]
+    + [".tgz", ".taz", ".tbz", ".tbz2", ".tb2", ".txz", ".tlz", ".tzst"]
+)
+LONGEST_LIST = 1 << 30
+"""Bytes of a .txt list."""
+_MARKS = {  # the longer first: that of UTF-32 starts like that of UTF-16
+    b"\xff\xfe\0\0": "utf-32",
+    b"\0\0\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
 
 
-def expand_inputs(inputs: Iterable[str]) -> list[str]:
+class Input(NamedTuple):
+    """A path that goes in."""
+
+    path: str
+    problem: str = ""
+    """Why the path that a list names is none to read: "does not exist (LIST, line 3)"."""
+
+
+class _Place(NamedTuple):
+    """Where an input was named."""
+
+    list: str = ""
+    line: int = 0
+    inside: tuple[str, ...] = ()
+    """Real paths of the lists that lead here."""
+
+    def __str__(self) -> str:
+        return f"in {printable(self.list)}, line {self.line}: " if self.list else ""
+
+
+def expand_inputs(inputs: Iterable[str]) -> list[Input]:
     """Return the paths that inputs stand for: brace ranges spelled out, and .txt lists (a path a line) read.
 
-    Relative paths, those in a list too, start from the working directory. Raises ValueError for a path that does not
-    exist, braces without a partner, and a list that leads back to itself.
+    In a list, blank lines and lines that begin with # (unless a file has that very name) are passed over, and a path that
+    does not exist becomes an Input with a problem. Relative paths, those in a list too, start from the working directory.
+    Raises ValueError for a path outside lists that does not exist or is a device, for braces without a partner, a
+    compressed tar, and a list that is no text or leads back to itself.
     """
-    return [path for text in inputs for path in _expand(text, "", ())]
+    return [found for text in inputs for found in _expand(text, _Place())]
 
 
-def printable(name: str) -> str:
-    r"""Return a file name with bytes that are not UTF-8 written as \xff, so that it can be shown and stored."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def _expand(text: str, where: str, lists: tuple[str, ...]) -> list[str]:
-    """Expand one input, which stands at `where` ("in LIST, line N: ") within `lists` that lead to it."""
-    paths = []
-    for path in [text] if os.path.exists(text) else _brace_range(text, where):
-        if not os.path.exists(path):
-            start = ", counted from the working directory" if where and not os.path.isabs(path) else ""
-            raise ValueError(
-                f"{where}{printable(path)} does not exist{start}: give picture files, folders, .tar shards or a .txt list."
-            )
-        if path.lower().endswith(".txt") and os.path.isfile(path):
-            paths += _read_list(path, where, lists)
+def _expand(text: str, place: _Place) -> Iterator[Input]:
+    for path in [text] if os.path.lexists(text) else spelled_out(text, str(place)):
+        problem = "" if os.path.isdir(path) else problem_of(path)
+        lower = path.lower()
+        if problem and place.list:
+            yield Input(path, f"{problem} ({printable(place.list)}, line {place.line})")
+        elif problem:
+            raise ValueError(f"{printable(path)} {problem}: {_ALLOWED}.")
+        elif lower.endswith(_COMPRESSED) and not os.path.isdir(path):
+            raise ValueError(f"{place}{printable(path)} is a compressed tar: decompress it, and give the .tar.")
+        elif lower.endswith(".txt") and not os.path.isdir(path):
+            yield from _read_list(path, place)
         else:
-            paths.append(path)
-    return paths
+            yield Input(path)
 
 
-def _brace_range(text: str, where: str) -> Iterable[str]:
-    try:
-        yield from braceexpand(text)
-    except ValueError:
-        raise ValueError(
-            f"{where}{printable(text)} does not exist and has a brace without its partner: write a range as "
-            "photos-{0000..0009}.tar."
-        ) from None
-
-
-def _read_list(path: str, where: str, lists: tuple[str, ...]) -> list[str]:
+def _read_list(path: str, place: _Place) -> Iterator[Input]:
     real = os.path.realpath(path)
-    if real in lists:
-        raise ValueError(f"{where}{printable(path)} leads back to itself: remove that line.")
-    # File names are bytes: what is not UTF-8 is kept as it is. The signature is Windows' byte order mark.
-    content = Path(path).read_text("utf-8-sig", "surrogateescape")
-    return [
-        found
-        for number, line in enumerate(content.split("\n"), start=1)
-        if line.strip()
-        for found in _expand(line.strip(), f"in {printable(path)}, line {number}: ", (*lists, real))
-    ]
+    if real in place.inside:
+        raise ValueError(f"{place}{printable(path)} leads back to itself: remove that line.")
+    for line, text in _lines(path, place):
+        if text.strip() and (not text.startswith("#") or os.path.lexists(text.strip())):
+            yield from _expand(text.strip(), _Place(path, line, (*place.inside, real)))
+
+
+def _lines(path: str, place: _Place) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a list with their numbers."""
+    if os.path.getsize(path) > LONGEST_LIST:
+        raise ValueError(f"{place}{printable(path)} is longer than a list of 1 GiB: split it.")
+    with open(path, "rb") as file:
+        start = file.read(4)
+    # File names are bytes: what is not UTF-8 is kept as it is. utf-8-sig leaves out the byte order mark of Windows.
+    encoding = next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8-sig")
+    errors = "surrogateescape" if encoding == "utf-8-sig" else "strict"
+    with open(path, encoding=encoding, errors=errors, newline="\n") as file:
+        number = 0
+        try:
+            for number, line in enumerate(file, start=1):
+                if "\0" in line:
+                    raise UnicodeError
+                yield number, line
+        except UnicodeError:
+            raise ValueError(f"{place}{printable(path)} is not text in {encoding}") from None

@@ -66,7 +66,7 @@ def plan_shards(inputs: list[str], shard_size: int, out: Path | None = None) -> 
     tars: list[str] = []
     loose: list[tuple[str, str]] = []  # (path, name)
     passed_over = 0
-    for path in expand_inputs(inputs):
+    for path, _ in expand_inputs(inputs):
         if os.path.isdir(path):
             names = folder_files(path, left_out=str(out) if out else None)
             pictures = [name for name in names if is_picture(name)]

@@ -1,0 +1,139 @@
+"""Runs of bytes in files: what is read as one image, and what keeps a path from being read at all."""
+
+import errno
+import io
+import os
+import stat
+from dataclasses import dataclass
+from typing import BinaryIO
+
+IN_MEMORY = 64 << 20
+"""Bytes up to which an open entry is held in memory; larger ones are read from their file piece by piece."""
+_SPECIAL = {
+    stat.S_IFDIR: "is a folder, not a file",
+    stat.S_IFIFO: "is a fifo, not a file",
+    stat.S_IFSOCK: "is a socket, not a file",
+    stat.S_IFCHR: "is a device, not a file",
+    stat.S_IFBLK: "is a device, not a file",
+}
+_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""Errors that say that nothing is there; all others are errors of reading."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run of bytes in a file, and the name that a person knows it by."""
+
+    path: str
+    offset: int
+    """0 for a whole file: the files in a tar come behind a header."""
+    size: int
+    name: str
+
+    def read(self) -> bytes:
+        """Return the bytes; raise OSError when they cannot be read, also when the file has another size than before."""
+        with self._file() as file:
+            file.seek(self.offset)
+            content = file.read(self.size)
+        if len(content) < self.size:
+            raise _shorter(self.path)
+        return content
+
+    def open(self) -> BinaryIO:
+        """Return the bytes as a seekable file, which closes itself in a `with`; raises OSError as `read` does.
+
+        It has no file number (`fileno`), since the bytes need not be a file of their own.
+        """
+        if self.size <= IN_MEMORY:
+            return io.BytesIO(self.read())
+        return io.BufferedReader(_Window(self._file(), self))
+
+    def _file(self) -> BinaryIO:
+        # Without O_NONBLOCK, opening a fifo that nobody writes to would wait for ever.
+        file = open(self.path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK))
+        facts = os.fstat(file.fileno())
+        if not stat.S_ISREG(facts.st_mode):
+            file.close()
+            raise OSError(errno.EINVAL, _special(facts.st_mode), self.path)
+        if facts.st_size < self.offset + self.size:
+            file.close()
+            raise _shorter(self.path)
+        if self.offset == 0 and facts.st_size > self.size:
+            file.close()
+            raise OSError(errno.EIO, "the file is longer than it was", self.path)
+        return file
+
+
+class _Window(io.RawIOBase):
+    """The bytes of an entry, read from its open file."""
+
+    def __init__(self, file: BinaryIO, entry: Entry):
+        self._file = file
+        self._entry = entry
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._entry.size}[whence]
+        if start + offset < 0:
+            raise ValueError(f"negative place {start + offset} in a file")
+        self._at = start + offset
+        return self._at
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        count = min(len(buffer), max(0, self._entry.size - self._at))
+        self._file.seek(self._entry.offset + self._at)
+        content = self._file.read(count)
+        if len(content) < count:
+            raise _shorter(self._entry.path)
+        memoryview(buffer)[:count] = content
+        self._at += count
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def printable(name: str) -> str:
+    r"""Return a file name with bytes that are not UTF-8 written as \xff, so that it can be shown and stored."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def file_entry(path: str, name: str) -> Entry:
+    """Return the entry of a whole file, of size 0 when its size cannot be known: reading it says why."""
+    return Entry(path, 0, file_size(path), printable(name))
+
+
+def file_size(path: str) -> int:
+    """Return the bytes of a file, 0 when it is a link to nowhere."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
+
+
+def problem_of(path: str) -> str:
+    """Return a phrase that says why a path is no file ("is a fifo, not a file"), and "" when it is one.
+
+    A file that exists but may not be read has no problem: reading it raises OSError.
+    """
+    try:
+        return _special(os.stat(path).st_mode)
+    except OSError as error:
+        if error.errno not in _NOWHERE:
+            return ""
+        return "is a link to nowhere" if os.path.islink(path) else "does not exist"
+
+
+def _special(mode: int) -> str:
+    return "" if stat.S_ISREG(mode) else _SPECIAL.get(stat.S_IFMT(mode), "is not a regular file")
+
+
+def _shorter(path: str) -> OSError:
+    return OSError(errno.EIO, "the file is shorter than it was", path)
