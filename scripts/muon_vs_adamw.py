@@ -32,8 +32,8 @@ from vistok.train.crops import TrainingCrops
 from vistok.train.data import DataConfig
 from vistok.train.optimizer import DEFAULT_RULES, OptimizerConfig, build_optimizer, claim_parameters
 from vistok.train.optimizer_health import update_rms
-from vistok.train.schedule import learning_rate
 from vistok.train.reading import validation_images
+from vistok.train.schedule import learning_rate
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

@@ -19,10 +19,11 @@ from ..images.preprocessing import resize_short_side
 from ..tokenizer.preprocessing import PreprocessingConfig
 from .data import DataConfig, source_pictures
 from .mixture import Mixture, Place
-from .reading import REMEDY, UnreadableImage, read_entry
+from .reading import REMEDY, UnreadableImageError, read_entry
 
 ATTEMPTS = 100
 """Images of a source that are tried for one position."""
+DEFAULTS = PreprocessingConfig()
 
 
 class Crop(NamedTuple):
@@ -37,7 +38,7 @@ class Crop(NamedTuple):
 class TrainingCrops(Dataset[Crop]):
     """Crops by position; raises ValueError where a whole source cannot be read, or where the config says stop."""
 
-    def __init__(self, config: DataConfig, seed: int, preprocessing: PreprocessingConfig = PreprocessingConfig()):
+    def __init__(self, config: DataConfig, seed: int, preprocessing: PreprocessingConfig = DEFAULTS):
         self.config = config
         self.preprocessing = preprocessing
         self.seed = seed
@@ -55,9 +56,9 @@ class TrainingCrops(Dataset[Crop]):
             place = self._place(position, len(unreadable))
             try:
                 return Crop(self._crop(position, place), unreadable)
-            except UnreadableImage as error:
+            except UnreadableImageError as error:
                 if self.config.on_error == "stop":
-                    raise UnreadableImage(f"{error}: {REMEDY}.") from None
+                    raise UnreadableImageError(f"{error}: {REMEDY}.") from None
                 unreadable.append(str(error))
             if len(unreadable) == ATTEMPTS:
                 raise ValueError(

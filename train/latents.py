@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -31,7 +30,13 @@ def latents_key(config: FinetuneConfig, before: LoadedTokenizer, split: Split) -
 
 
 def collected_latents(
-    config: FinetuneConfig, before: LoadedTokenizer, split: Split, key: str, accelerator: Accelerator, report: Report
+    config: FinetuneConfig,
+    before: LoadedTokenizer,
+    split: Split,
+    key: str,
+    accelerator: Accelerator,
+    report: Report,
+    quiet: bool,
 ) -> LatentPairs:
     """Return the latents of the file that was written under `key`, or collect them and write it.
 
@@ -47,13 +52,13 @@ def collected_latents(
         report("stage 1: the latents were collected before")
         return LatentPairs(found["vectors"], found["targets"])
     report("stage 1: collecting latents")
-    pairs = _collect(config, before, split, accelerator, report)
+    pairs = _collect(config, before, split, accelerator, report, quiet)
     save_checked(path, {"key": key, **pairs._asdict()})
     return pairs
 
 
 def _collect(
-    config: FinetuneConfig, before: LoadedTokenizer, split: Split, accelerator: Accelerator, report: Report
+    config: FinetuneConfig, before: LoadedTokenizer, split: Split, accelerator: Accelerator, report: Report, quiet: bool
 ) -> LatentPairs:
     model = before.model.to(accelerator.device)
     count = len(source_pictures(split.train))
@@ -67,7 +72,7 @@ def _collect(
         lambda warning: report(f"warning: {warning}"),
     )
     pairs = []
-    for image in track(images, "images", count, config.quiet):
+    for image in track(images, "images", count, quiet):
         pixels = to_pixels(torch.from_numpy(image.copy()).unsqueeze(0)).to(accelerator.device)
         pairs.append(_some(latent_pairs(model, pixels), share, generator))
     model.cpu()

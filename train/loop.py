@@ -24,25 +24,26 @@ from .run import Run, hold_run_folder, prepare_run
 from .run_report import write_run_report, write_samples
 from .schedule import rate_share
 from .step import tokenizer_step
+from .talk import TALK, Talk
 from .validate import validate
 
 
-def train(config: TrainConfig) -> Path:
+def train(config: TrainConfig, talk: Talk = TALK) -> Path:
     """Train as `config` says and return the exported tokenizer folder; go on where the run folder left off.
 
     Raises FolderBusy when another command trains in the run folder, ValueError for what a user can change, and OSError.
     """
     with hold_run_folder(config.run.out):
-        return _train(prepare_run(config))
+        return _train(prepare_run(config), talk)
 
 
-def _train(run: Run) -> Path:
+def _train(run: Run, talk: Talk) -> Path:
     config = run.config
     start, logs, warnings = resume(run)
     run.accelerator.init_trackers("logs")
     if run.accelerator.is_main_process:
         warnings += note_images(config.run.out / IMAGES_FILE, chain.from_iterable(run.crops.sources))
-    with RunLog(run.accelerator, config.run.out, start, config.run.steps) as log:
+    with RunLog(run.accelerator, config.run.out, start, config.run.steps, config.data.batch_size, talk) as log:
         for warning in warnings:
             log.warn(warning)
         log.take_up(logs, later=config.run.steps if start else config.run.save_every)

@@ -22,14 +22,14 @@ REMEDY = "repair or remove it, or set data.on_error to skip"
 Read = TypeVar("Read")
 
 
-class UnreadableImage(ValueError):
+class UnreadableImageError(ValueError):
     """An image that cannot be used; the message names it and says why."""
 
 
 def read_entry(entry: Entry, read: Callable[[BinaryIO], Read]) -> Read:
     """Return what `read` makes of the file of an image.
 
-    Raises UnreadableImage when the fault is that of the image or its file, and OSError when it is that of the process.
+    Raises UnreadableImageError when the fault is that of the image or its file, and OSError when it is that of the process.
     """
     try:
         with entry.open() as file:
@@ -41,7 +41,7 @@ def read_entry(entry: Entry, read: Callable[[BinaryIO], Read]) -> Read:
             raise
         reason = f"the file cannot be read: {error.strerror or error}"
     where = entry.name if entry.name == entry.path else f"{entry.path}: {entry.name}"
-    raise UnreadableImage(f"{where} cannot be used ({reason})")
+    raise UnreadableImageError(f"{where} cannot be used ({reason})")
 
 
 def readable_images(
@@ -60,9 +60,9 @@ def readable_images(
     for drawn, entry in enumerate(entries, 1):
         try:
             yield read_entry(entry, lambda file: load_pixels(file, config, multiple).pixels)
-        except UnreadableImage as error:
+        except UnreadableImageError as error:
             if tolerance.stops:
-                raise UnreadableImage(f"{error}: {REMEDY}.") from None
+                raise UnreadableImageError(f"{error}: {REMEDY}.") from None
             unreadable += 1
             tolerance.check(unreadable, drawn, str(error))
             if unreadable == len(entries):

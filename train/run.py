@@ -32,7 +32,7 @@ from .losses import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, check_loss_n
 from .monitor import CodebookMonitor
 from .optimizer import Claim, OptimizerConfig, build_optimizer, claim_parameters
 from .start import starting_model
-from .states import keep_in_checkpoints
+from .states import HasState, keep_in_checkpoints
 from .unreadable import UnreadableImages
 from .window import ScalarWindow
 
@@ -89,7 +89,7 @@ def prepare_run(config: TrainConfig) -> Run:
     )
     window = ScalarWindow(accelerator)
     unreadable = UnreadableImages(config.data, sum(map(len, crops.sources)), accelerator)
-    shared = [average, monitor, care, instruments, unreadable, *([adversary] if adversary else [])]
+    shared: list[HasState] = [average, monitor, care, instruments, unreadable, *([adversary] if adversary else [])]
     keep_in_checkpoints(accelerator, shared, [monitor, care, window, unreadable])
     return Run(
         config=config,
@@ -137,8 +137,9 @@ def hold_run_folder(folder: Path) -> Iterator[None]:
                 stack.enter_context(hold_folder(folder, "train-tokenizer"))
             except (FolderBusy, OSError) as error:
                 refused = [error]
-        if error := broadcast_object_list(refused)[0]:
-            raise error
+        refusal: Exception | None = broadcast_object_list(refused)[0]
+        if refusal:
+            raise refusal
         yield
 
 

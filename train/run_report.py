@@ -87,6 +87,12 @@ def run_charts(folder: Path) -> list[Chart]:
     return charts
 
 
+def last_values(folder: Path) -> dict[str, float]:
+    """Return the newest value of each scalar in a run folder's logs."""
+    lines = [line for name in (METRICS_FILE, TIMING_FILE) for line in read_log(folder / name).lines]
+    return {name: value for line in lines for name, value in line.items() if name != "alarms"}
+
+
 def _is_wanted(name: str, want: str) -> bool:
     return name.startswith(want) if want.endswith("/") else name == want
 

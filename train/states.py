@@ -5,6 +5,7 @@ it. So none is: their states go through files of our own.
 """
 
 import pickle
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,8 +53,8 @@ def keep_in_checkpoints(accelerator: Accelerator, shared: Sequence[HasState], ow
         torch.save(states, Path(folder) / PROCESS_FILE.format(accelerator.process_index))
 
     def load(_models: Any, folder: str) -> None:
-        for each, state in zip(shared, _load(Path(folder) / SHARED_FILE), strict=True):
-            each.load_state_dict(state)
+        for common, state in zip(shared, _load(Path(folder) / SHARED_FILE), strict=True):
+            common.load_state_dict(state)
         if processes_of(Path(folder)) != accelerator.num_processes:
             return
         states = _load(Path(folder) / PROCESS_FILE.format(accelerator.process_index))
@@ -69,8 +70,18 @@ def keep_in_checkpoints(accelerator: Accelerator, shared: Sequence[HasState], ow
 def load_states(accelerator: Accelerator, checkpoint: Path) -> None:
     """Load a checkpoint into the objects of the run; raise ValueError when a file of it does not hold states alone."""
     try:
-        accelerator.load_state(str(checkpoint), map_location="cpu")
-    except (pickle.UnpicklingError, SafetensorError, RuntimeError, LookupError, TypeError, ValueError, EOFError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about forms of pickle that the error will tell of
+            accelerator.load_state(str(checkpoint), map_location="cpu")
+    except (
+        pickle.UnpicklingError,
+        SafetensorError,
+        RuntimeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        EOFError,
+    ) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
             f"{checkpoint} does not hold the states of this run ({reason}): remove it, and the run goes on from the "

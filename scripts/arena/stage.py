@@ -20,8 +20,8 @@ from vistok.train.batches import training_batches
 from vistok.train.crops import TrainingCrops
 from vistok.train.data import DataConfig, SourceConfig
 from vistok.train.optimizer import OptimizerConfig, build_optimizer, claim_parameters
-from vistok.train.schedule import learning_rate
 from vistok.train.reading import validation_images
+from vistok.train.schedule import learning_rate
 from vistok.train.tolerance import Tolerance
 
 ARCHITECTURE = ConvolutionalConfig.model_validate(
