@@ -52,13 +52,16 @@ def _place(error: OSError) -> str:
 
 
 def _is_ours(error: Exception) -> bool:
-    """Return whether a raise statement of vistok made the error, rather than a call that failed in a library."""
+    """Return whether vistok made the error: by its class, or a raise statement, not a call that failed in a library."""
     origin = _innermost(error.__traceback__)
-    if origin is None:
+    if origin is None or _in_package(type(error).__module__):
         return True
     frame = origin.tb_frame
-    package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-    return package == __package__ and frame.f_code.co_code[origin.tb_lasti] == RAISE
+    return _in_package(str(frame.f_globals.get("__name__"))) and frame.f_code.co_code[origin.tb_lasti] == RAISE
+
+
+def _in_package(module: str) -> bool:
+    return module.partition(".")[0] == __package__
 
 
 def _innermost(traceback: TracebackType | None) -> TracebackType | None:

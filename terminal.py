@@ -101,6 +101,11 @@ def names(text: str) -> str:
     )
 
 
+def say(line: str, aside: bool = False) -> None:
+    """Print a line with file names in it, on standard output, or with `aside` on standard error."""
+    print(names(line), file=sys.stderr if aside else sys.stdout, flush=True)
+
+
 def print_json(facts: Mapping[str, Any]) -> None:
     """Print the summary of a command as one line of JSON on standard output; paths become strings."""
     print(json.dumps(facts, default=str))

@@ -1,6 +1,7 @@
 """An evaluation as metrics.json and as a page."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ from ..report.content import Comparison, Report, Table
 from ..report.environment import environment
 from ..report.page import render
 from ..report.views import codebook_views
+from ..terminal import counted
 from ..tokenizer.files import write_whole
 from .api import Tokenizer
 from .evaluation import Evaluation
@@ -25,7 +27,7 @@ ROWS = {
     "distortion": ("distortion", "{:.6f}"),
     "tokens": ("tokens", "{:,}"),
     "bits_per_pixel": ("bits per pixel", "{:.4f}"),
-    "pictures_per_second": ("pictures a second", "{:.1f}"),
+    "pictures_per_second": ("images per second", "{:.1f}"),
 }
 HEADLINES = ("PSNR", "SSIM", "LPIPS (VGG)", "rFID (Inception)", "codebook usage", "perplexity", "bits per pixel")
 
@@ -38,6 +40,8 @@ class Subject(NamedTuple):
     data: list[str]
     evaluation: Evaluation
     failures: list[Failure]
+    lost: list[str]
+    """Damaged shards, and files that the disk does not give."""
     not_measured: dict[str, str]
     """Reasons by the name of the figure."""
 
@@ -50,20 +54,25 @@ def rows(evaluation: Evaluation) -> dict[str, str]:
     return shown | {f"Frechet distance, {name.partition('/')[2]}": f"{value:.4f}" for name, value in others.items()}
 
 
-def write_metrics(folder: Path, subject: Subject) -> Path:
-    """Write metrics.json and return its path."""
-    facts: dict[str, Any] = {
+def facts(subject: Subject) -> dict[str, Any]:
+    """Return what metrics.json holds; a figure that is not finite, such as the PSNR of equal images, is None."""
+    figures = subject.evaluation.quality._asdict() | subject.evaluation.judged
+    return {
         "model": subject.model,
         "fingerprint": subject.tokenizer.fingerprint,
         "preprocessing": subject.tokenizer.config.preprocessing.model_dump(),
         "data": subject.data,
-        **subject.evaluation.quality._asdict(),
-        **subject.evaluation.judged,
+        **{name: value if math.isfinite(value) else None for name, value in figures.items()},
         "not_measured": subject.not_measured,
         "failures": [failure.model_dump() for failure in subject.failures],
+        "lost": subject.lost,
     }
+
+
+def write_metrics(folder: Path, subject: Subject) -> Path:
+    """Write metrics.json and return its path."""
     path = folder / METRICS_FILE
-    write_whole(path, (json.dumps(facts, indent=2) + "\n").encode())
+    write_whole(path, (json.dumps(facts(subject), indent=2) + "\n").encode())
     return path
 
 
@@ -72,12 +81,14 @@ def write_page(folder: Path, subject: Subject) -> Path:
     tokenizer, evaluation = subject.tokenizer, subject.evaluation
     shown = rows(evaluation)
     preprocessing = tokenizer.config.preprocessing
+    images = counted(evaluation.quality.pictures, "image")
     report = Report(
         title=subject.model,
-        subtitle=f"{evaluation.quality.pictures} pictures of {', '.join(subject.data)}, size {preprocessing.size}, float32",
+        subtitle=f"{images} of {', '.join(subject.data)}, size {preprocessing.size}, float32",
         figures={label: shown[label] for label in HEADLINES if label in shown},
         notes=[f"{name} was not measured. {reason}" for name, reason in subject.not_measured.items()]
-        + [f"{failure.source} was left out: {failure.reason}." for failure in subject.failures],
+        + [f"{failure.source} was left out: {failure.reason}." for failure in subject.failures]
+        + [f"Lost: {phrase}" for phrase in subject.lost],
         codebooks=codebook_views(tokenizer.model.quantizer, evaluation.counts),
         comparisons=[
             Comparison(f"{example.source} · {example.psnr:.2f} dB", example.original, example.reconstruction)

@@ -1,7 +1,7 @@
 """Figures that need a frozen network: LPIPS, rFID, and the Frechet distance over any timm backbone."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -121,7 +121,11 @@ class Panel(NamedTuple):
 
 
 def gather_judges(
-    frechet: Sequence[str], lpips_weights: Path | None, inception_weights: Path | None, device: torch.device
+    frechet: Sequence[str],
+    lpips_weights: Path | None,
+    inception_weights: Path | None,
+    device: torch.device,
+    out_of_reach: Mapping[str, str] | None = None,
 ) -> Panel:
     """Build LPIPS and rFID where their weights can be had, and the Frechet distances that were asked for.
 
@@ -129,7 +133,7 @@ def gather_judges(
     for by name or file cannot be had; what only the network could bring is noted instead.
     """
     judges: list[Judge] = []
-    missing: dict[str, str] = {}
+    missing = dict(out_of_reach or {})
 
     def lpips() -> Judge:
         return PerceptualJudge("lpips", _lpips(lpips_weights), device)
@@ -138,6 +142,8 @@ def gather_judges(
         return FrechetJudge("rfid", load_inception(inception_weights).to(device).pooled, device)
 
     for name, build, asked in (("lpips", lpips, lpips_weights), ("rfid", rfid, inception_weights)):
+        if name in missing:
+            continue
         try:
             judges.append(build())
         except ValueError as error:

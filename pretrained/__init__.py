@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from .network import hub_is_reachable
+
 BUILT_IN = Path(__file__).parent
 DEFAULT_MODEL = "photo-f8"
 HUB_PREFIX = "hf://"
@@ -21,7 +23,7 @@ def find_tokenizer(model: str) -> Path:
         return Path(model)
     raise ValueError(
         f"There is no tokenizer {model!r}: give a built-in name ({', '.join(names)}), a tokenizer folder, or "
-        "hf://owner/repo."
+        "hf://owner/repo[@revision]."
     )
 
 
@@ -29,11 +31,16 @@ def _hub_folder(repository: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    name, _, revision = repository.partition("@")
     try:
         files = ["config.json", "model.safetensors", "README.md"]
-        return Path(snapshot_download(repository, allow_patterns=files))
+        cached = not hub_is_reachable()
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=files, local_files_only=cached))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        if isinstance(error, LocalEntryNotFoundError):
+            reason = "it is not on this machine, and the hub cannot be reached"
+        else:
+            reason = str(error).strip().splitlines()[0]
         raise ValueError(
             f"hf://{repository} could not be fetched ({reason}): check the name and the network."
         ) from None

@@ -1,32 +1,34 @@
-"""evaluate-tokenizer: how good a tokenizer is on one's own pictures."""
+"""evaluate-tokenizer: how good a tokenizer is on one's own images."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 
-from ...terminal import check_output_folder, counted, one_sentence
-from ..api import load
-from ..evaluation import evaluate
-from ..evaluation_report import Subject, rows, write_metrics, write_page
-from ..judges import gather_judges
-from ..plan import plan_shards
-from ..reading import read_picture, without_failures
-from ..shards import Failure
+from ...terminal import (
+    WORK_FAILED,
+    DebugOption,
+    JsonOption,
+    QuietOption,
+    VersionOption,
+    check_output_folder,
+    one_sentence,
+    print_json,
+    say,
+    track,
+)
+
+if TYPE_CHECKING:
+    from ..evaluation_report import Subject
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-console = Console(highlight=False)
 
 
 @app.command()
 def evaluate_tokenizer(
     model: Annotated[str, typer.Argument(help="Built-in name, tokenizer folder, or hf://owner/repo.")],
     data: Annotated[
-        list[str], typer.Argument(metavar="DATA...", help="Picture files, folders, .tar shards or .txt lists of these.")
+        list[str], typer.Argument(metavar="DATA...", help="Image files, folders, .tar shards or .txt lists of these.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for metrics.json and report.html.")],
     frechet: Annotated[
@@ -49,23 +51,54 @@ def evaluate_tokenizer(
             help="File of torch-fidelity's Inception weights for rFID.", show_default="torch's cache or the network"
         ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="cuda if there is one")] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU where there is one.")] = "auto",
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+    version: VersionOption = False,
+    debug: DebugOption = False,
 ) -> None:
-    """Encode and decode pictures, and measure quality, codebook use and speed, in float32."""
+    """Encode and decode images, and measure quality, codebook use and speed, in float32.
+
+    What cannot be measured or read is named, and the rest is measured; with a damaged shard the exit code is 1.
+    """
     with one_sentence("evaluate-tokenizer", debug):
         check_output_folder(out)
-        tokenizer = load(model, device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        samples = [sample for shard in plan_shards(data, 1000, out).shards for sample in shard.samples()]
-        panel = gather_judges(frechet or [], lpips_weights, inception_weights, tokenizer.device)
-        failures: list[Failure] = []
-        shown = track(samples, description="", console=Console(stderr=True), transient=True)
-        read = (read_picture(sample, tokenizer.config.preprocessing, tokenizer.downsample) for sample in shown)
-        evaluation = evaluate(tokenizer, without_failures(read, failures), panel.judges)
-        subject = Subject(model, tokenizer, data, evaluation, failures, panel.not_measured | evaluation.not_measured)
+        from ..reference_weights import out_of_reach
+
+        given = {"lpips": lpips_weights, "rfid": inception_weights}
+        missing = out_of_reach([name for name, path in given.items() if path is None], frechet or [])
+        import torch
+
+        from ..api import load
+        from ..evaluation import evaluate
+        from ..evaluation_inputs import EvaluationInputs
+        from ..evaluation_report import Subject, facts, write_metrics, write_page
+        from ..judges import gather_judges
+        from ..plan import plan_shards
+
+        tokenizer = load(model, ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        shards = plan_shards(data, 1000, out).shards
+        inputs = EvaluationInputs(shards, tokenizer.config.preprocessing, tokenizer.downsample)
+        panel = gather_judges(frechet or [], lpips_weights, inception_weights, tokenizer.device, missing)
+        for name, reason in panel.not_measured.items():
+            say(f"{name} not measured: {reason}", as_json)
+        try:
+            samples = track(inputs.samples, "images", quiet=quiet)
+            evaluation = evaluate(tokenizer, inputs.images(samples), panel.judges)
+        except ValueError:
+            if inputs.lost:
+                raise RuntimeError(inputs.lost[0]) from None
+            raise
+        not_measured = panel.not_measured | evaluation.not_measured
+        subject = Subject(model, tokenizer, data, evaluation, inputs.failures, inputs.lost, not_measured)
         metrics, page = write_metrics(out, subject), write_page(out, subject)
-        _show(subject)
-        console.print(f"in {metrics} and {page}", markup=False, soft_wrap=True)
+        if as_json:
+            print_json({**facts(subject), "report": page})
+        else:
+            _show(subject)
+            say(f"in {metrics} and {page}")
+        if inputs.lost:
+            raise typer.Exit(WORK_FAILED)
 
 
 def main() -> None:
@@ -73,15 +106,11 @@ def main() -> None:
     app()
 
 
-def _show(subject: Subject) -> None:
-    quality, codes = subject.evaluation.quality, subject.tokenizer.vocab_size
-    table = Table(f"{subject.model} ({subject.tokenizer.fingerprint[:12]})", counted(quality.pictures, "picture"))
-    for label, value in rows(subject.evaluation).items():
-        table.add_row(label, value)
-    if quality.tokens < codes:
-        table.caption = f"{quality.tokens:,} tokens can use {quality.tokens / codes:.1%} of the codes at most"
-    console.print(table)
-    for name, reason in subject.not_measured.items():
-        console.print(f"  {name} not measured: {reason}", markup=False, soft_wrap=True)
-    for failure in subject.failures:
-        console.print(f"  failed: {failure.source}: {failure.reason}", markup=False, soft_wrap=True)
+def _show(subject: "Subject") -> None:
+    from rich.console import Console
+
+    from ..evaluation_summary import summary_lines, summary_table
+
+    Console(highlight=False).print(summary_table(subject))
+    for line in summary_lines(subject):
+        say(line)

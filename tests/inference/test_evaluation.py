@@ -1,5 +1,6 @@
 """Evaluation, against figures derived from the pictures that come out."""
 
+import errno
 import json
 import math
 
@@ -9,13 +10,16 @@ import timm
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from typer.testing import CliRunner
 
 import vistok
 from samples import PHOTOS
+from vistok.inference.commands.evaluate_tokenizer import app
 from vistok.inference.evaluation import evaluate
 from vistok.inference.judges import gather_judges
 from vistok.inference.plan import plan_shards
 from vistok.inference.reading import first_pictures
+from vistok.tokenizer.config import ConfigError
 
 CPU = torch.device("cpu")
 TINY = "test_resnet.r160_in1k"
@@ -23,7 +27,7 @@ TINY = "test_resnet.r160_in1k"
 
 def refuse(problem):
     def build(*arguments):
-        raise ValueError(problem)
+        raise ConfigError(problem)
 
     return build
 
@@ -39,6 +43,7 @@ def offline(monkeypatch):
         "vistok.inference.judges.load_inception",
         refuse("The Inception weights cannot be had: give --inception-weights."),
     )
+    monkeypatch.setattr("vistok.inference.reference_weights.is_reachable", lambda url: True)
 
 
 @pytest.fixture
@@ -66,13 +71,13 @@ def test_figures_are_those_of_the_pictures_and_tokens_of_the_api(call, tokenizer
     assert got["perplexity"] == pytest.approx(math.exp(-(share * np.log(share)).sum()))
     assert got["bits_per_pixel"] == pytest.approx(math.log2(300) / 64)
     assert got["fingerprint"] == tokenizer.fingerprint
-    assert "PSNR" in said and f"{got['psnr']:.2f} dB" in said and "6 pictures" in said
+    assert "PSNR" in said and f"{got['psnr']:.2f} dB" in said and "6 images" in said
 
 
 def test_pictures_that_cannot_be_read_are_listed(call, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"")
     said = call(PHOTOS / "coffee.jpg", tmp_path / "broken.png", "--out", tmp_path / "out")
-    assert "failed: broken.png: the file is empty" in said and "1 picture" in said and "1 pictures" not in said
+    assert "failed: broken.png: the file is empty" in said and "1 image" in said and "1 images" not in said
     failures = json.loads((tmp_path / "out" / "metrics.json").read_text())["failures"]
     assert failures == [{"key": "broken", "source": "broken.png", "reason": "the file is empty"}]
 
@@ -175,3 +180,62 @@ def test_a_judge_that_cannot_judge_leaves_the_others_their_figures(call, tmp_pat
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert "give 2 pictures at least" in metrics["not_measured"][f"frechet/{TINY}"]
     assert f"frechet/{TINY} not measured: The covariance of 1 pictures is not known" in said and metrics["psnr"] > 0
+
+
+def test_a_damaged_shard_and_a_file_that_the_disk_does_not_give_are_named_and_the_rest_is_measured(
+    call, make_tar, tmp_path, monkeypatch
+):
+    import vistok.inference.evaluation_inputs as inputs
+
+    damaged = tmp_path / "damaged.tar"
+    damaged.write_bytes(
+        make_tar(tmp_path / "whole.tar", [("a.png", PHOTOS.joinpath("coffee.jpg").read_bytes())]).read_bytes()[:700]
+    )
+    gone = tmp_path / "go\x1bne.png"
+    gone.write_bytes(PHOTOS.joinpath("chelsea.png").read_bytes())
+    read = inputs.read_picture
+
+    def fail_for_one(sample, *arguments):
+        if sample.key.startswith("go"):
+            raise OSError(errno.EIO, "Input/output error")
+        return read(sample, *arguments)
+
+    monkeypatch.setattr(inputs, "read_picture", fail_for_one)
+    said = call(PHOTOS / "coffee.jpg", damaged, gone, "--out", tmp_path / "out", code=1)
+    assert f"lost: {damaged} " in said and "lost: go\\x1bne.png cannot be read (Input/output error)" in said
+    assert "PSNR" in said and "1 image" in said and "\x1b]" not in said and "\x1bne" not in said
+    facts = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert facts["pictures"] == 1 and len(facts["lost"]) == 2
+    assert f"Lost: {damaged}" in (tmp_path / "out" / "report.html").read_text()
+    only = call(damaged, "--out", tmp_path / "none", code=1)
+    assert f"evaluate-tokenizer: {damaged} " in only and not (tmp_path / "none").exists()
+
+
+def test_json_is_one_line_with_the_facts_of_metrics_json(tokenizer_folder, tmp_path):
+    result = CliRunner().invoke(app, [str(tokenizer_folder), str(PHOTOS), "--out", str(tmp_path), "--json"])
+    facts = json.loads(result.stdout)
+    assert result.exit_code == 0 and result.stdout.count("\n") == 1
+    assert facts.pop("report") == str(tmp_path / "report.html")
+    assert facts == json.loads((tmp_path / "metrics.json").read_text())
+    assert result.stderr.startswith("lpips not measured: ")
+
+
+def test_a_figure_without_a_finite_value_is_null_in_json(call, tmp_path, monkeypatch):
+    monkeypatch.setattr("vistok.tokenizer.quality.psnr", lambda a, b: torch.full((len(a),), math.inf))
+    call(PHOTOS / "coffee.jpg", "--out", tmp_path)
+    assert json.loads((tmp_path / "metrics.json").read_text(), parse_constant=pytest.fail)["psnr"] is None
+
+
+def test_without_a_network_it_is_said_at_once_what_is_missing(call, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("vistok.inference.reference_weights.is_reachable", asked.append)
+    monkeypatch.setattr("vistok.inference.reference_weights._is_lacking", lambda download: True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name in ("build_perceptual", "load_inception"):
+        monkeypatch.setattr(f"vistok.inference.judges.{name}", lambda *a, name=name: pytest.fail(f"{name} was tried"))
+    said = call(PHOTOS / "coffee.jpg", "--out", tmp_path)
+    assert said.startswith("lpips not measured: The weights of torchvision's vgg16 are not on this machine, and ")
+    assert "download.pytorch.org cannot be reached: give their file as --lpips-weights.\n" in said
+    assert "github.com cannot be reached: give their file as --inception-weights." in said
+    assert said.index("rfid not measured") < said.index("PSNR") and said.count("not measured") == 2
+    assert sorted(url.split("/")[2] for url in asked) == ["download.pytorch.org", "github.com"]

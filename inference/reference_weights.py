@@ -1,0 +1,66 @@
+"""Where the weights of LPIPS and rFID come from, and why they are out of reach before anything waits for them."""
+
+import importlib.util
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import torch
+
+from ..pretrained.network import is_reachable, use_cache_without_hub
+
+
+class Download(NamedTuple):
+    """Weights that a library downloads into torch's cache."""
+
+    what: str
+    option: str
+    package: str
+    """Package that downloads them."""
+    url: str
+
+    def is_cached(self) -> bool:
+        """Return whether the file is there already."""
+        return (Path(torch.hub.get_dir()) / "checkpoints" / self.url.rpartition("/")[2]).is_file()
+
+
+DOWNLOADS = {
+    "lpips": Download(
+        "torchvision's vgg16",
+        "--lpips-weights",
+        "torchvision",
+        "https://download.pytorch.org/models/vgg16-397923af.pth",
+    ),
+    "rfid": Download(
+        "torch-fidelity's Inception",
+        "--inception-weights",
+        "torch_fidelity",
+        "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
+    ),
+}
+
+
+def out_of_reach(wanted: Collection[str], frechet: Collection[str]) -> dict[str, str]:
+    """Return, by name, why figures among DOWNLOADS cannot be measured: no file on this machine, no network.
+
+    `frechet` names timm models as NAME or NAME=FILE: where the hub cannot be reached, its clients will use their caches
+    alone. Call it before they are imported. A package that is missing is left to whoever imports it. Takes two seconds at
+    most.
+    """
+    downloads = {name: DOWNLOADS[name] for name in wanted if _is_lacking(DOWNLOADS[name])}
+    with ThreadPoolExecutor() as pool:
+        if any("=" not in name for name in frechet):
+            pool.submit(use_cache_without_hub)
+        answers = dict(zip(downloads, pool.map(is_reachable, [each.url for each in downloads.values()]), strict=True))
+    return {
+        name: f"The weights of {download.what} are not on this machine, and {urlsplit(download.url).netloc} cannot be "
+        f"reached: give their file as {download.option}."
+        for name, download in downloads.items()
+        if not answers[name]
+    }
+
+
+def _is_lacking(download: Download) -> bool:
+    return importlib.util.find_spec(download.package) is not None and not download.is_cached()
