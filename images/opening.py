@@ -1,20 +1,35 @@
-"""From the bytes of a picture file to an upright RGB image, whatever the file's colour model."""
+"""From an image file to an upright RGB image, whatever the file's colour model."""
 
 import io
 import re
 import warnings
-from typing import BinaryIO, Literal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import BinaryIO, NamedTuple
 
-import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+
+from . import tiff
+from .errors import PictureError as PictureError
+from .exif import known, orientation
+from .formats import look_at
+from .memory import BUDGET
+from .quiet import quietly, silence_libtiff
+from .rgb import TRANSPOSITIONS, Colour, to_rgb
+from .source import Source, phrase
 
 MAX_PIXELS = 1 << 27
-"""Pictures of more pixels (134 million) are refused unread: a small file can claim any size."""
-LARGEST_16_BITS = 65535
+"""Images of more pixels (134 million) are refused unread: a small file can claim any size."""
+DRAFT_ABOVE = 1 << 26
+"""JPEGs of more pixels (67 million) are decoded at 1/2, 1/4 or 1/8 of their size where that is enough."""
 
 
-class PictureError(ValueError):
-    """A picture that cannot be used; the message is a phrase that says why."""
+class Opened(NamedTuple):
+    """An upright RGB image, and the size of the original when it is upright."""
+
+    image: Image.Image
+    width: int
+    height: int
 
 
 def ignore_oddities() -> None:
@@ -25,70 +40,120 @@ def ignore_oddities() -> None:
 def open_picture(
     content: bytes | BinaryIO,
     background: tuple[int, int, int] = (255, 255, 255),
-    colour: Literal["srgb", "ignore"] = "srgb",
+    colour: Colour = "srgb",
 ) -> Image.Image:
-    """Return the picture in `content` as RGB: first frame, EXIF orientation applied, transparency over `background`.
+    """Return the image in `content` as RGB: first frame, EXIF orientation applied, transparency over `background`.
 
-    Raises PictureError for an empty, broken, truncated, unknown or far too large file.
+    Its colours are converted to sRGB by the ICC profile, unless `colour` is ignore. Raises PictureError for an empty,
+    broken, truncated, unknown or far too large file; errors of reading the file pass through.
     """
-    if not content:
-        raise PictureError("the file is empty")
+    with opened(content, background, colour) as found:
+        return found.image
+
+
+@contextmanager
+def opened(
+    content: bytes | BinaryIO, background: tuple[int, int, int], colour: Colour, side: int | None = None
+) -> Iterator[Opened]:
+    """Open an image as open_picture does, and hold its share of the memory of decoding until it is let go.
+
+    A very large JPEG is decoded smaller, as far as both sides keep twice `side` pixels.
+    """
+    with ExitStack() as held:
+        with _faults():
+            source = look_at(io.BytesIO(content) if isinstance(content, bytes) else content)
+            if source.size:
+                _hold(held, source, source.size)
+            image = _open(source)
+            size = image.size
+            if side and source.format == "JPEG" and image.width * image.height > DRAFT_ABOVE:
+                image.draft(None, (2 * side, 2 * side))
+            if not source.size:
+                _check(size)
+                _hold(held, source, image.size)
+            tiff.prepare(image)
+            _load(image, source)
+            profile = (source.profile or image.info.get("icc_profile")) if colour == "srgb" else None
+            turned = source.orientation or orientation(_info(image, "exif"), _info(image, "xmp"))
+            image = _upright(image, turned)
+            image = to_rgb(image, background, profile, source.key)
+        width, height = reversed(size) if turned >= 5 else size
+        yield Opened(image, width, height)
+
+
+def upright_rgb(image: Image.Image, background: tuple[int, int, int], colour: Colour = "srgb") -> Image.Image:
+    """Return an image as RGB, EXIF orientation and ICC profile applied, transparency over `background`.
+
+    The image is itself left alone. Raises PictureError when its file turns out to be broken, or when it has no pixel.
+    """
+    with _faults():
+        image.load()
+        if 0 in image.size:
+            raise PictureError(f"{image.width} x {image.height} is no pixel at all")
+        key = image.info.get("transparency")
+        upright = _upright(image, _told_orientation(image))
+        profile = image.info.get("icc_profile") if colour == "srgb" else None
+        return to_rgb(upright, background, profile, (key,) if isinstance(key, int) else ())
+
+
+def _open(source: Source) -> ImageFile.ImageFile:
     try:
-        image = Image.open(io.BytesIO(content) if isinstance(content, bytes) else content)
+        return Image.open(source.file, formats=[source.format])
     except UnidentifiedImageError:
-        raise PictureError("not a picture of a known format") from None
+        raise PictureError(f"broken picture: no decoder reads this {source.format}") from None
+
+
+def _check(size: tuple[int, int]) -> None:
+    width, height = size
+    if width * height > MAX_PIXELS:
+        raise PictureError(f"{width} x {height} is more than {MAX_PIXELS} pixels")
+
+
+def _hold(held: ExitStack, source: Source, size: tuple[int, int]) -> None:
+    held.enter_context(BUDGET.hold(size[0] * size[1] * source.bytes_per_pixel))
+
+
+def _load(image: ImageFile.ImageFile, source: Source) -> None:
+    if source.format == "TIFF":
+        silence_libtiff()
+    if source.key and image.mode in ("1", "L", "RGB"):
+        image.info["transparency"] = source.key[0] if len(source.key) == 1 else source.key
+    image.load()
+    for holder in ("fp", "_decoder"):
+        # Decoders keep the file and a copy of the pixels.
+        if hasattr(image, holder):
+            setattr(image, holder, None)
+
+
+def _info(image: Image.Image, name: str) -> bytes:
+    value = image.info.get(name)
+    return value if isinstance(value, bytes) else b""
+
+
+def _told_orientation(image: Image.Image) -> int:
+    """Return the orientation of an image that somebody opened, and may have told otherwise since."""
+    try:
+        return known(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # odd tags raise whatever their types lead to
+        return orientation(_info(image, "exif"), _info(image, "xmp"))
+
+
+def _upright(image: Image.Image, turned: int) -> Image.Image:
+    return image if turned == 1 else image.transpose(TRANSPOSITIONS[turned])
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """Turn what decoders raise on broken files into PictureError; let errors of reading and of memory through."""
+    try:
+        with quietly():
+            yield
+    except (PictureError, MemoryError):
+        raise
     except Image.DecompressionBombError as error:  # Pillow's own limit, which it tells in pixels alone
         claimed = re.search(r"\d+", str(error))
-        raise PictureError(f"{claimed.group() if claimed else 'it'} is more than {MAX_PIXELS} pixels") from None
-    except Exception as error:  # decoders raise SyntaxError, struct.error, OverflowError, ... on broken files
-        raise PictureError(f"broken picture: {_phrase(error)}") from None
-    if image.width * image.height > MAX_PIXELS:
-        raise PictureError(f"{image.width} x {image.height} is more than {MAX_PIXELS} pixels")
-    return upright_rgb(image, background)
-
-
-def upright_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """Return an image as RGB, EXIF orientation applied and transparency over `background`; it is itself left alone.
-
-    Raises PictureError when its file turns out to be broken, or when it has no pixel.
-    """
-    try:
-        image.load()
-        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-            image = ImageOps.exif_transpose(image)
-        converted = to_rgb(image, background)
-    except PictureError:
-        raise
-    except Exception as error:  # as above
-        raise PictureError(f"broken picture: {_phrase(error)}") from None
-    if 0 in converted.size:
-        raise PictureError(f"{converted.width} x {converted.height} is no pixel at all")
-    return converted
-
-
-def to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """Return an image of any mode as RGB, transparency blended over `background`.
-
-    Grey of 16 bits is scaled to 8. Floats are scaled by 255 when all lie in [0, 1], and otherwise clipped to 0 to 255.
-    Raises PictureError for integers beyond 16 bits, whose range cannot be known.
-    """
-    if image.mode in ("I;16", "I;16B", "I;16L", "I"):
-        # PIL's own conversion clips 16-bit grey at 255 instead of scaling it.
-        grey = np.asarray(image).astype(np.int64)
-        low, high = int(grey.min()), int(grey.max())
-        if low < 0 or high > LARGEST_16_BITS:
-            raise PictureError(f"grey values from {low} to {high}, where 0 to {LARGEST_16_BITS} can be read")
-        image = Image.fromarray(((grey * 255 + 32767) // LARGEST_16_BITS).astype(np.uint8))
-    elif image.mode == "F":
-        values = np.nan_to_num(np.asarray(image))
-        scale = 255 if values.min() >= 0 and values.max() <= 1 else 1
-        image = Image.fromarray(np.clip(np.round(values * scale), 0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        base = Image.new("RGBA", layer.size, (*background, 255))
-        return Image.alpha_composite(base, layer).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _phrase(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+        raise PictureError(f"{claimed[0] if claimed else 'it'} is more than {MAX_PIXELS} pixels") from None
+    except Exception as error:  # SyntaxError, struct.error, OverflowError, ...
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise PictureError(f"broken picture: {phrase(error)}") from None

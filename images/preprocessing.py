@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.shapes import Pixels
-from .opening import open_picture
+from .opening import opened
 
 FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -32,9 +32,13 @@ class LoadedPixels(NamedTuple):
 
 
 def load_pixels(content: bytes | BinaryIO, config: PreprocessingConfig, multiple: int) -> LoadedPixels:
-    """Open an image and preprocess it; raise PictureError when it cannot be used."""
-    image = open_picture(content, config.background, config.colour)
-    return LoadedPixels(preprocess(image, config, multiple), *image.size)
+    """Open an image and preprocess it, within the memory that images may take while they are decoded.
+
+    Raises PictureError when the image cannot be used; errors of reading the file pass through.
+    """
+    side = None if config.size == "native" else config.size
+    with opened(content, config.background, config.colour, side) as (image, width, height):
+        return LoadedPixels(preprocess(image, config, multiple), width, height)
 
 
 def preprocess(image: Image.Image, config: PreprocessingConfig, multiple: int) -> np.ndarray:

@@ -1,0 +1,114 @@
+"""Which format a file is of, by its first bytes, and how each is looked at before its pixels are decoded."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import BinaryIO
+
+from PIL import TiffImagePlugin
+
+from .errors import PictureError
+from .jpeg import read_jpeg
+from .png import read_png
+from .source import Source
+from .tiff import read_tiff
+
+LARGEST_WHOLE = 1 << 29
+"""Bytes of a WebP, AVIF or HEIC file, whose decoders read it whole."""
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+AVIF_BRANDS = (b"avif", b"avis")
+NAMES = "JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF, HEIC"
+
+
+def look_at(file: BinaryIO) -> Source:
+    """Return what a file is and what is known of it; raise PictureError for an empty, unknown or hopeless one."""
+    file.seek(0)
+    head = file.read(64)
+    if not head:
+        raise PictureError("the file is empty")
+    return READERS[_format(head)](file)
+
+
+def _format(head: bytes) -> str:
+    for name, starts in STARTS.items():
+        if head.startswith(starts):
+            return name
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head[4:8] == b"ftyp":
+        end = int.from_bytes(head[:4], "big")
+        brands = [head[start : start + 4] for start in range(8, min(end, len(head)), 4) if start != 12]
+        if any(brand in AVIF_BRANDS for brand in brands):
+            return "AVIF"
+        if any(brand in HEIF_BRANDS for brand in brands):
+            return "HEIF"
+    raise PictureError(f"not an image of a known format ({NAMES})")
+
+
+def _plain(name: str) -> Callable[[BinaryIO], Source]:
+    return lambda file: Source(name, file)
+
+
+def _read_webp(file: BinaryIO) -> Source:
+    _check_length(file)
+    file.seek(0)
+    return Source("WEBP", file, size=_webp_size(file.read(30)), bytes_per_pixel=24)
+
+
+def _webp_size(head: bytes) -> tuple[int, int] | None:
+    """Return the size of the canvas, which the decoder makes before Pillow can ask for it."""
+    if len(head) < 30:
+        return None
+    if head[12:16] == b"VP8X":
+        return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
+    if head[12:16] == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
+
+
+def _read_avif(file: BinaryIO) -> Source:
+    _check_length(file)
+    return Source("AVIF", file, bytes_per_pixel=24)
+
+
+def _read_heif(file: BinaryIO) -> Source:
+    _check_length(file)
+    if not _heif_registered():
+        raise PictureError("HEIC, which needs pillow-heif: pip install 'vistok[heif]'")
+    # Its decoder turns the image itself.
+    return Source("HEIF", file, orientation=1, bytes_per_pixel=24)
+
+
+@lru_cache(maxsize=1)
+def _heif_registered() -> bool:
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def _check_length(file: BinaryIO) -> None:
+    length = file.seek(0, 2)
+    if length > LARGEST_WHOLE:
+        raise PictureError(f"the file has {length} bytes, where {LARGEST_WHOLE} of this format can be read")
+
+
+STARTS: dict[str, tuple[bytes, ...]] = {
+    "JPEG": (b"\xff\xd8\xff",),
+    "PNG": (b"\x89PNG\r\n\x1a\n",),
+    "GIF": (b"GIF87a", b"GIF89a"),
+    "TIFF": tuple(TiffImagePlugin.PREFIXES),
+    "BMP": (b"BM",),
+}
+READERS: dict[str, Callable[[BinaryIO], Source]] = {
+    "JPEG": read_jpeg,
+    "PNG": read_png,
+    "WEBP": _read_webp,
+    "GIF": _plain("GIF"),
+    "TIFF": read_tiff,
+    "BMP": _plain("BMP"),
+    "AVIF": _read_avif,
+    "HEIF": _read_heif,
+}

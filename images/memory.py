@@ -1,0 +1,52 @@
+"""How much memory the images of a process take while they are decoded, all threads together."""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+DECODING_BYTES = 2 << 30
+"""Default bound: images that would take more together wait for their turn; one that needs more goes alone."""
+
+
+class MemoryBudget:
+    """Bytes that are lent in the order in which they were asked for, so that large images are not passed by for ever."""
+
+    def __init__(self, total: int):
+        self.total = total
+        self._reset()
+        if hasattr(os, "register_at_fork"):
+            # A lock that another thread holds while the process is forked would stay closed in the child.
+            os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        self._free = self.total
+        self._changed = threading.Condition()
+        self._waiting: deque[object] = deque()
+
+    @contextmanager
+    def hold(self, amount: int) -> Iterator[None]:
+        """Wait for `amount` bytes, or for all of them when it is more, and give them back at the end."""
+        amount = min(amount, self.total)
+        turn = object()
+        changed = self._changed
+        with changed:
+            self._waiting.append(turn)
+            try:
+                changed.wait_for(lambda: self._waiting[0] is turn and self._free >= amount)
+                self._free -= amount
+            finally:
+                self._waiting.remove(turn)
+                changed.notify_all()
+        try:
+            yield
+        finally:
+            with changed:
+                if changed is self._changed:  # not within a forked child, which began anew
+                    self._free += amount
+                changed.notify_all()
+
+
+BUDGET = MemoryBudget(DECODING_BYTES)
+"""The budget that all images of the process are decoded under."""
