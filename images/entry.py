@@ -16,7 +16,7 @@ _SPECIAL = {
     stat.S_IFCHR: "is a device, not a file",
     stat.S_IFBLK: "is a device, not a file",
 }
-_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 """Errors that say that nothing is there; all others are errors of reading."""
 
 
@@ -36,7 +36,7 @@ class Entry:
             file.seek(self.offset)
             content = file.read(self.size)
         if len(content) < self.size:
-            raise _shorter(self.path)
+            raise _changed(self.path, "shorter")
         return content
 
     def open(self) -> BinaryIO:
@@ -49,19 +49,12 @@ class Entry:
         return io.BufferedReader(_Window(self._file(), self))
 
     def _file(self) -> BinaryIO:
-        # Without O_NONBLOCK, opening a fifo that nobody writes to would wait for ever.
-        file = open(self.path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK))
-        facts = os.fstat(file.fileno())
-        if not stat.S_ISREG(facts.st_mode):
-            file.close()
-            raise OSError(errno.EINVAL, _special(facts.st_mode), self.path)
-        if facts.st_size < self.offset + self.size:
-            file.close()
-            raise _shorter(self.path)
-        if self.offset == 0 and facts.st_size > self.size:
-            file.close()
-            raise OSError(errno.EIO, "the file is longer than it was", self.path)
-        return file
+        file = open_regular(self.path)
+        size = os.fstat(file.fileno()).st_size
+        if self.offset + self.size <= size and (self.offset or size == self.size):
+            return file
+        file.close()
+        raise _changed(self.path, "longer" if self.size < size and not self.offset else "shorter")
 
 
 class _Window(io.RawIOBase):
@@ -90,7 +83,7 @@ class _Window(io.RawIOBase):
         self._file.seek(self._entry.offset + self._at)
         content = self._file.read(count)
         if len(content) < count:
-            raise _shorter(self._entry.path)
+            raise _changed(self._entry.path, "shorter")
         memoryview(buffer)[:count] = content
         self._at += count
         return count
@@ -98,6 +91,16 @@ class _Window(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
+
+
+def open_regular(path: str) -> BinaryIO:
+    """Open a file to read from; raise OSError, and never wait, for a fifo or a device."""
+    # Without O_NONBLOCK, opening a fifo that nobody writes to would wait for ever.
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+    if problem := _special(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, problem, path)
+    return file
 
 
 def printable(name: str) -> str:
@@ -126,7 +129,7 @@ def problem_of(path: str) -> str:
     try:
         return _special(os.stat(path).st_mode)
     except OSError as error:
-        if error.errno not in _NOWHERE:
+        if error.errno not in NOWHERE:
             return ""
         return "is a link to nowhere" if os.path.islink(path) else "does not exist"
 
@@ -135,5 +138,5 @@ def _special(mode: int) -> str:
     return "" if stat.S_ISREG(mode) else _SPECIAL.get(stat.S_IFMT(mode), "is not a regular file")
 
 
-def _shorter(path: str) -> OSError:
-    return OSError(errno.EIO, "the file is shorter than it was", path)
+def _changed(path: str, how: str) -> OSError:
+    return OSError(errno.EIO, f"the file is {how} than it was", path)

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from .entry import Entry, file_entry, file_size, problem_of
 from .folders import folder_files
 from .inputs import expand_inputs
-from .tar_headers import DamagedShard
+from .tar_blocks import DamagedShard
 from .tar_members import Member, tar_members
 
 __all__ = [

@@ -4,17 +4,17 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from .braces import spelled_out
+from .braces import balanced, spelled_out
 from .entry import printable, problem_of
 
 __all__ = ["Input", "expand_inputs", "printable"]
 
-_ALLOWED = "give image files, folders, .tar shards or a .txt list"
+_ALLOWED = "give picture files, folders, .tar shards or a .txt list"
 _COMPRESSED = tuple(
     [f".tar.{ending}" for ending in ("gz", "bz2", "xz", "lzma", "zst", "lz4", "lz", "z", "br")]
     + [".tgz", ".taz", ".tbz", ".tbz2", ".tb2", ".txz", ".tlz", ".tzst"]
 )
-LONGEST_LIST = 1 << 30
+MAX_LIST = 1 << 30
 """Bytes of a .txt list."""
 _MARKS = {  # the longer first: that of UTF-32 starts like that of UTF-16
     b"\xff\xfe\0\0": "utf-32",
@@ -50,13 +50,15 @@ def expand_inputs(inputs: Iterable[str]) -> list[Input]:
     In a list, blank lines and lines that begin with # (unless a file has that very name) are passed over, and a path that
     does not exist becomes an Input with a problem. Relative paths, those in a list too, start from the working directory.
     Raises ValueError for a path outside lists that does not exist or is a device, for braces without a partner, a
-    compressed tar, and a list that is no text or leads back to itself.
+    compressed tar, and a list that cannot be read, is no text or leads back to itself.
     """
     return [found for text in inputs for found in _expand(text, _Place())]
 
 
 def _expand(text: str, place: _Place) -> Iterator[Input]:
-    for path in [text] if os.path.lexists(text) else spelled_out(text, str(place)):
+    # Names in a list may have any braces; on the command line, one without its partner is a slip.
+    as_it_is = os.path.lexists(text) or (place.list and not balanced(text))
+    for path in [text] if as_it_is else spelled_out(text, str(place)):
         problem = "" if os.path.isdir(path) else problem_of(path)
         lower = path.lower()
         if problem and place.list:
@@ -82,19 +84,29 @@ def _read_list(path: str, place: _Place) -> Iterator[Input]:
 
 def _lines(path: str, place: _Place) -> Iterator[tuple[int, str]]:
     """Yield the lines of a list with their numbers."""
-    if os.path.getsize(path) > LONGEST_LIST:
-        raise ValueError(f"{place}{printable(path)} is longer than a list of 1 GiB: split it.")
-    with open(path, "rb") as file:
-        start = file.read(4)
-    # File names are bytes: what is not UTF-8 is kept as it is. utf-8-sig leaves out the byte order mark of Windows.
-    encoding = next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8-sig")
-    errors = "surrogateescape" if encoding == "utf-8-sig" else "strict"
-    with open(path, encoding=encoding, errors=errors, newline="\n") as file:
-        number = 0
-        try:
+    name = f"{place}{printable(path)}"
+    try:
+        if os.path.getsize(path) > MAX_LIST:
+            raise ValueError(f"{name} has more than {MAX_LIST:,} bytes, too many for a list: split it.")
+        encoding, errors = _encoding(path)
+        with open(path, encoding=encoding, errors=errors, newline="\n") as file:
             for number, line in enumerate(file, start=1):
                 if "\0" in line:
                     raise UnicodeError
                 yield number, line
-        except UnicodeError:
-            raise ValueError(f"{place}{printable(path)} is not text in {encoding}") from None
+    except UnicodeError:
+        raise ValueError(
+            f"{name} is not text in UTF-8, nor in UTF-16 with a byte order mark: save it as UTF-8."
+        ) from None
+    except OSError as error:
+        raise ValueError(f"{name} cannot be read ({error.strerror}): allow it, or leave it out.") from None
+
+
+def _encoding(path: str) -> tuple[str, str]:
+    with open(path, "rb") as file:
+        start = file.read(4)
+    for mark, encoding in _MARKS.items():
+        if start.startswith(mark):
+            return encoding, "strict"
+    # File names are bytes: what is not UTF-8 is kept as it is. The signature is Windows' byte order mark.
+    return "utf-8-sig", "surrogateescape"

@@ -1,0 +1,103 @@
+"""The blocks of a tar file: read, and refused where something is missing, broken or too much."""
+
+import errno
+import os
+from collections.abc import Iterator
+from typing import BinaryIO, NoReturn
+
+from .entry import printable
+from .tar_fields import BLOCK, Fields, parse_header
+
+MAX_END = (2 + 20) * BLOCK
+"""A tar ends with fewer zeros: two blocks, and what fills the last of its records, which have 20 blocks."""
+_OTHER_FORMATS = {
+    b"\x1f\x8b": "compressed with gzip",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ\0": "compressed with xz",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    b"\x04\x22\x4d\x18": "compressed with lz4",
+    b"LZIP": "compressed with lzip",
+    b"\x1f\x9d": "compressed with compress",
+    b"PK\x03\x04": "a zip archive",
+}
+
+
+class DamagedShard(ValueError):
+    """A tar that has lost something, or is none; the message is a sentence that names the file."""
+
+
+class TarBlocks:
+    """An open tar file; `previous` is the name of the last whole member, for messages."""
+
+    def __init__(self, path: str, file: BinaryIO):
+        self.path = path
+        self.file = file
+        self.size = os.fstat(file.fileno()).st_size
+        self.previous = ""
+
+    def read(self, at: int, count: int) -> bytes:
+        """Return `count` bytes, fewer where the file ends; raise OSError when they cannot be read."""
+        self.file.seek(at)
+        content = self.file.read(count)
+        if len(content) < min(count, self.size - at):
+            raise OSError(errno.EIO, "the file is shorter than it was", self.path)
+        return content
+
+    def header(self, at: int) -> Fields | None:
+        """Return the fields of a header, or None where the end mark begins; raise DamagedShard for all else."""
+        block = self.read(at, BLOCK) if at < self.size else b""
+        if len(block) == BLOCK and not any(block):
+            return None
+        fields = parse_header(block)
+        if fields is None and at == 0:
+            self._refuse_other_format(block)
+        if at >= self.size:
+            self.refuse(f"is cut off at {self._place(self.size)}, before the end mark of a tar")
+        if len(block) < BLOCK:
+            self.refuse(f"is cut off within the header at {self._place(at)}")
+        if fields is None:
+            self.refuse(f"has a broken header at {self._place(at)}")
+        return fields
+
+    def check_end(self, at: int) -> None:
+        """Raise DamagedShard unless a tar's end is here: two blocks of zeros and no more than fills a record."""
+        other = next((start for start, block in self._chunks(at) if block != bytes(len(block))), None)
+        if other is not None:
+            self._refuse_behind_end(at, other)
+        if self.size - at < 2 * BLOCK:
+            self.refuse(f"is cut off within the end mark at {self._place(at)}")
+        if self.size - at >= MAX_END:
+            # Those of `tar --concatenate` cannot be told from those of a download.
+            self.refuse(
+                f"has {self.size - at} zeros from {self._place(at)} on, where a tar ends with fewer than {MAX_END} "
+                "(a download that stopped leaves them, or `tar --concatenate`)"
+            )
+
+    def refuse(self, what: str) -> NoReturn:
+        """Raise DamagedShard with a sentence."""
+        raise DamagedShard(f"{printable(self.path)} {what}: repair or leave it out.")
+
+    def _place(self, at: int) -> str:
+        return f"byte {at}" + (f" (behind {printable(self.previous)})" if self.previous else "")
+
+    def _chunks(self, at: int) -> Iterator[tuple[int, bytes]]:
+        return ((start, self.read(start, 1 << 20)) for start in range(at, self.size, 1 << 20))
+
+    def _refuse_other_format(self, block: bytes) -> NoReturn:
+        if not block:
+            self.refuse("is empty, not a tar")
+        for magic, name in _OTHER_FORMATS.items():
+            if block.startswith(magic):
+                raise DamagedShard(f"{printable(self.path)} is {name}, not a plain tar: unpack or leave it out.")
+        self.refuse("does not begin with a valid header of a tar")
+
+    def _refuse_behind_end(self, end: int, chunk: int) -> NoReturn:
+        content = self.read(chunk, 1 << 20)
+        first = chunk + len(content) - len(content.lstrip(b"\0"))
+        block = first // BLOCK * BLOCK
+        if block - end >= 2 * BLOCK and parse_header(self.read(block, BLOCK)):
+            raise DamagedShard(
+                f"{printable(self.path)} goes on at byte {block}, behind its end mark at byte {end}: if two tars were joined, "
+                "give them one by one, else repair or leave it out."
+            )
+        self.refuse(f"has zeros at {self._place(end)} where a header should be, and data from byte {first} on")

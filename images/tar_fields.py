@@ -1,0 +1,83 @@
+"""The fields of a tar's blocks: headers of 512 bytes, and the records of pax headers."""
+
+import re
+from typing import NamedTuple
+
+BLOCK = 512
+_RECORD = re.compile(rb"(\d{1,9}) ([^=]+)=")
+
+
+class Fields(NamedTuple):
+    """What a header block says."""
+
+    type: str
+    """The character of POSIX or GNU tar: "0" a file, "1" a hard link, "2" a symlink, ..."""
+    name: str
+    """Bytes that are not UTF-8 are surrogates, as in the names of the file system."""
+    link: str
+    """Where a link leads."""
+    size: int
+    holes_follow: bool
+    """Whether the map of a GNU sparse file goes on in the next block."""
+
+
+def parse_header(block: bytes) -> Fields | None:
+    """Return the fields of a header block, or None when it is cut, its checksum does not hold or its size is no number."""
+    if len(block) < BLOCK or not _checksum_holds(block):
+        return None
+    size = _number(block[124:136])
+    if size is None:
+        return None
+    kind, name = chr(block[156]), _text(block[:100])
+    if prefix := _prefix(block):
+        name = f"{prefix}/{name}"
+    return Fields(kind, name, _text(block[157:257]), size, kind == "S" and block[482] != 0)
+
+
+def parse_pax(content: bytes) -> dict[str, str] | None:
+    """Return the records ("LENGTH KEY=VALUE\\n") of a pax header, or None when they are broken."""
+    records = {}
+    at, last = 0, len(content.rstrip(b"\0"))
+    while at < last:
+        start = _RECORD.match(content, at)
+        end = at + int(start.group(1)) if start else 0
+        if not start or not start.end() < end <= len(content) or content[end - 1] != ord("\n"):
+            return None
+        records[decode(start.group(2))] = decode(content[start.end() : end - 1])
+        at = end
+    return records
+
+
+def decode(name: bytes) -> str:
+    """Return a name as Python gives names of files."""
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _checksum_holds(block: bytes) -> bool:
+    stored = _number(block[148:156])
+    counted = block[:148] + b" " * 8 + block[156:]  # the checksum itself counts as spaces
+    unsigned = sum(counted)
+    # Some old tars added the bytes up as signed numbers.
+    return stored == unsigned or stored == unsigned - 256 * sum(byte > 127 for byte in counted)
+
+
+def _prefix(block: bytes) -> str:
+    """Return the folder that ustar keeps apart; GNU tar keeps times there, some writers a folder nevertheless."""
+    magic = block[257:265]
+    if magic[:5] != b"ustar" or (magic == b"ustar  \0" and _number(block[345:357]) is not None):
+        return ""
+    return _text(block[345 : 476 if block[508:] == b"tar\0" else 500])
+
+
+def _text(field: bytes) -> str:
+    return decode(field.split(b"\0", 1)[0])
+
+
+def _number(field: bytes) -> int | None:
+    """Return a number in octal digits, or in base 256 where the first bit is set; None when it is neither."""
+    if field[0] & 0x80:
+        bits = 8 * len(field) - 1
+        value = int.from_bytes(field, "big") & ((1 << bits) - 1)
+        return value - (1 << bits) if field[0] & 0x40 else value
+    digits = field.split(b"\0", 1)[0].strip(b" ")
+    return int(digits or b"0", 8) if re.fullmatch(rb"(-?[0-7]+)?", digits) else None
