@@ -1,33 +1,76 @@
 """`vistok.load`, and the tokenizer that it returns."""
 
+import copy
+import itertools
 from pathlib import Path
 from typing import Literal, overload
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from ..images.preprocessing import to_images
 from ..pretrained import DEFAULT_MODEL, find_tokenizer
+from ..tokenizer.exact import DEVICE_BATCH, run_exactly
+from ..tokenizer.fingerprints import FingerprintCache
 from ..tokenizer.model import VisualTokenizer
+from ..tokenizer.numerics import own_numerics
 from ..tokenizer.preprocessing import PreprocessingConfig
-from ..tokenizer.shapes import Tokens
-from ..tokenizer.weights import TokenizerConfig, fingerprint, load_tokenizer
+from ..tokenizer.quantizers.base import check_tokens
+from ..tokenizer.shapes import Pixels, Tokens
+from ..tokenizer.weights import TokenizerConfig, load_tokenizer
 from .forward import exact_encode
-from .pictures import Picture, pictures_to_pixels
+from .pictures import Picture, pictures_to_pixels, whole_numbers
+
+AT_ONCE = 64
+"""Images that are held as pixels at a time."""
 
 
 class Tokenizer:
-    """Pictures to tokens and back, with the preprocessing the model was trained with."""
+    """Images to tokens and back, with the preprocessing the model was trained with.
 
-    def __init__(self, model: VisualTokenizer, config: TokenizerConfig, device: torch.device):
+    An ordinary object: it pickles, deep-copies and works in other processes and in several threads at once. What it
+    calculates is float32 and exact, whatever autocast, default types or precision the caller has set: an image has the same
+    tokens in any company. On a GPU, images go through the network in batches of `batch_size`, by default 16, the last one
+    filled up. On a CPU each core takes one image at a time, as many cores as `torch.get_num_threads()`.
+    """
+
+    def __init__(
+        self, model: VisualTokenizer, config: TokenizerConfig, device: torch.device, batch_size: int | None = None
+    ):
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}, but must be at least 1, or None for what suits the device.")
         self.model = model.to(device).to(memory_format=torch.channels_last)
         self.config = config
-        self.device = device
-        self.fingerprint = fingerprint(model, config)
-        """SHA-256 of encoder, quantizer and preprocessing: equal fingerprints give interchangeable tokens."""
-        self.encode_pixels = exact_encode(self.model, device)
-        """From pixels `b c h w` in [-1, 1] to tokens `b q y x`, exactly."""
+        self.batch_size = batch_size or DEVICE_BATCH
+        self._fingerprints = FingerprintCache()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of encoder, quantizer and preprocessing: equal fingerprints give interchangeable tokens.
+
+        It is that of the weights as they are now, and calculated when it is asked for. Changes through `.data`, which torch
+        takes no note of, are not seen.
+        """
+        return self._fingerprints.of(self.model, self.config)
+
+    def to(self, device: str | torch.device) -> "Tokenizer":
+        """Move the model, as `torch.nn.Module.to` does, and return this tokenizer itself.
+
+        Tokenizers that share the model (`with_preprocessing`) move with it. Raises ValueError when there is no such device.
+        """
+        self.model.to(_device(device))
+        return self
+
+    def encode_pixels(self, pixels: Pixels) -> Tokens:
+        """Return the tokens `b q y x`, on the CPU, of pixels `b c h w` in [-1, 1] on any device, exactly."""
+        return exact_encode(self.model, self.device, self.batch_size)(pixels)
 
     @property
     def vocab_size(self) -> int:
@@ -56,53 +99,65 @@ class Tokenizer:
 
     def with_preprocessing(self, preprocessing: PreprocessingConfig) -> "Tokenizer":
         """Return this tokenizer with other preprocessing, and so another fingerprint; the model is shared."""
-        return Tokenizer(self.model, self.config.model_copy(update={"preprocessing": preprocessing}), self.device)
+        other = copy.copy(self)
+        other.config = self.config.model_copy(update={"preprocessing": preprocessing})
+        return other
 
     def encode(self, images: Picture | list[Picture]) -> Tokens:
-        """Return the tokens `b q y x` (int64, on the CPU) of one picture or a list of them, in float32.
+        """Return the tokens `b q y x` (int64, on `device`) of one image or a list of them, in float32.
 
         Paths, PIL images and uint8 arrays `h w c` are resized and cropped as `config.preprocessing` says; tensors
-        `c h w` or `b c h w`, uint8 or float in [0, 1], are taken as they are. A picture's tokens do not depend on the
-        others of the list. Raises ValueError when a picture cannot be used or the grids differ.
+        `c h w` or `b c h w`, uint8 or float in [0, 1], are taken as they are. An image's tokens do not depend on the
+        others of the list. Raises ValueError when an image cannot be used or the grids differ.
         """
-        tokens = [
-            self.encode_pixels(pixels)
-            for pixels in pictures_to_pixels(images, self.config.preprocessing, self.downsample)
-        ]
+        pixels = pictures_to_pixels(images, self.config.preprocessing, self.downsample)
+        tokens: list[Tokens] = []
+        while some := list(itertools.islice(pixels, AT_ONCE)):
+            tokens += self._encode_each(some)
         grids = sorted({tuple(part.shape[2:]) for part in tokens})
         if len(grids) > 1:
             raise ValueError(
-                f"The pictures have different token grids ({grids[0]} and {grids[1]}): encode them one at a time, or at "
+                f"The images have different token grids ({grids[0]} and {grids[1]}): encode them one at a time, or at "
                 "one size."
             )
-        return torch.cat(tokens)
+        with own_numerics(self.device):
+            return torch.cat(tokens).to(self.device)
+
+    def _encode_each(self, images: list[Pixels]) -> list[Tokens]:
+        """Return the tokens of images `1 c h w` in their order, those of one shape encoded together."""
+        tokens: dict[int, Tokens] = {}
+        for shape in {image.shape for image in images}:
+            indices = [index for index, image in enumerate(images) if image.shape == shape]
+            batch = torch.cat([images[index].to(self.device) for index in indices])
+            tokens.update(zip(indices, self.encode_pixels(batch).split(1), strict=True))
+        return [tokens[index] for index in range(len(images))]
 
     @overload
-    def decode(self, tokens: Tensor, output: Literal["pil"] = "pil") -> list[Image.Image]: ...
+    def decode(self, tokens: Tensor | np.ndarray, output: Literal["pil"] = "pil") -> list[Image.Image]: ...
 
     @overload
-    def decode(self, tokens: Tensor, output: Literal["tensor"]) -> Tensor: ...
+    def decode(self, tokens: Tensor | np.ndarray, output: Literal["tensor"]) -> Tensor: ...
 
-    @torch.no_grad()
-    def decode(self, tokens: Tensor, output: Literal["pil", "tensor"] = "pil") -> list[Image.Image] | Tensor:
-        """Return the pictures of tokens `b q y x`: PIL images, or a float tensor `b c h w` in [0, 1] on the CPU.
+    def decode(
+        self, tokens: Tensor | np.ndarray, output: Literal["pil", "tensor"] = "pil"
+    ) -> list[Image.Image] | Tensor:
+        """Return the images of tokens `b q y x`: PIL images, or a float tensor `b c h w` in [0, 1] on `device`.
 
         Raises ValueError when the tokens have another shape or lie outside the vocabulary.
         """
         if output not in ("pil", "tensor"):
             raise ValueError(f"decode got output={output!r}, but takes 'pil' or 'tensor'.")
-        if not isinstance(tokens, Tensor):
-            raise ValueError(
-                f"decode got a {type(tokens).__name__}, but takes a tensor b q y x: make it one with torch.from_numpy or "
-                "torch.stack."
-            )
-        if tokens.ndim != 4 or not tokens.numel() or tokens.is_floating_point():
-            raise ValueError(
-                f"decode got a tensor of {tokens.dtype} {tuple(tokens.shape)}, but takes whole numbers b q y x, as encode "
-                "gives them."
-            )
-        pixels = torch.cat([self.model.decode(part.to(self.device, torch.int64)).cpu() for part in tokens.split(1)])
-        return to_images(pixels) if output == "pil" else (pixels + 1) / 2
+        quantizer = self.model.quantizer
+        checked = check_tokens(whole_numbers(tokens), quantizer.num_codebooks, quantizer.vocab_size)
+
+        def decoded(batch: Tokens) -> tuple[Pixels]:
+            return (self.model.decode_latent(quantizer.codes_of(batch)).clamp(-1, 1),)
+
+        parts = (run_exactly(decoded, part, self.device, self.batch_size)[0] for part in checked.split(AT_ONCE))
+        with own_numerics(self.device):
+            if output == "pil":
+                return [image for part in parts for image in to_images(part)]
+            return (torch.cat(list(parts)) + 1) / 2
 
     def __repr__(self) -> str:
         return (
@@ -111,18 +166,25 @@ class Tokenizer:
         )
 
 
-def load(model: str | Path = DEFAULT_MODEL, device: str | torch.device = "cpu") -> Tokenizer:
+def load(
+    model: str | Path = DEFAULT_MODEL, device: str | torch.device = "auto", batch_size: int | None = None
+) -> Tokenizer:
     """Load a tokenizer: a built-in name such as photo-f8, a tokenizer folder, or hf://owner/repo.
 
-    Only the last needs the network. Raises ValueError when there is no such tokenizer or it is damaged.
+    Only the last needs the network. `device` is auto for a GPU where there is one, or cpu, cuda, cuda:1; `batch_size` is
+    how many images go through the network together on a GPU. Raises ValueError when there is no such tokenizer or device,
+    or the tokenizer is damaged.
     """
     if not str(model):
         raise ValueError("load got an empty name: give a built-in name, a tokenizer folder, or hf://owner/repo.")
+    found = _device(device)
     loaded = load_tokenizer(find_tokenizer(str(model)))
-    return Tokenizer(loaded.model, loaded.config, _device(device))
+    return Tokenizer(loaded.model, loaded.config, found, batch_size)
 
 
 def _device(device: str | torch.device) -> torch.device:
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         found = torch.device(device)
         torch.zeros(1, device=found).item()  # which the meta device, without values, refuses

@@ -1,25 +1,24 @@
 """How pixels go through the encoder: exactly, or fast.
 
-Exact: float32, always in batches of one shape, so that the tokens of a picture do not depend on its neighbours.
-(A convolution rounds differently at another batch size; at the edge between two codes that would change a token.)
+Exact: float32, one answer for each image whatever its neighbours (see `tokenizer.exact`).
 Fast: bfloat16 where the processor multiplies it natively, compiled when the work is long enough to pay.
 Both take their pixels channels-last in memory, as the model's weights are.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from ..tokenizer.devices import multiplies_bfloat16
+from ..tokenizer.exact import DEVICE_BATCH, run_exactly
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.shapes import Pixels, Tokens
 
 Encode: TypeAlias = Callable[[Pixels], Tokens]
 
-CPU_BATCH = 1
-DEVICE_BATCH = 16
 FAST_BATCH = 8
 EXACT_ARITHMETIC = "float32"
 COMPILED = "-compiled"
@@ -27,27 +26,41 @@ COMPILING_PAYS = 20_000
 """Pictures from which the half minute of compiling is won back."""
 
 
-def exact_encode(model: VisualTokenizer, device: torch.device) -> Encode:
-    """Return a function from pixels to tokens (on the CPU) in float32, a pure function of each picture by itself."""
-    size = CPU_BATCH if device.type == "cpu" else DEVICE_BATCH
+def exact_encode(model: VisualTokenizer, device: torch.device, batch_size: int = DEVICE_BATCH) -> Encode:
+    """Return a function from pixels to tokens (on the CPU) in float32, a pure function of each image by itself.
 
-    def encode(pixels: Pixels) -> Tokens:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            return model.encode(pixels.contiguous(memory_format=torch.channels_last))
-
-    return _in_batches_of(size, encode, device)
+    Several threads may call it at once. On a CPU it takes as many cores as torch may use in the calling thread, each for an
+    image of its own.
+    """
+    return partial(_exact_tokens, model, device, batch_size)
 
 
-def fast_encode(model: VisualTokenizer, device: torch.device, compiled: bool) -> Encode:
-    """Return a function from pixels to tokens (on the CPU) that may differ from the exact one in a few tokens."""
+def _exact_tokens(model: VisualTokenizer, device: torch.device, batch_size: int, pixels: Pixels) -> Tokens:
+    def encode(batch: Pixels) -> tuple[Tokens]:
+        return (model.encode(batch.contiguous(memory_format=torch.channels_last)),)
+
+    (tokens,) = run_exactly(encode, pixels, device, batch_size)
+    return tokens.cpu()
+
+
+def fast_encode(model: VisualTokenizer, device: torch.device, compiled: bool, batch_size: int | None = None) -> Encode:
+    """Return a function from pixels to tokens (on the CPU) that may differ from the exact one in a few tokens.
+
+    Several threads may call it at once. Batches are of `batch_size`, by default what the device does best.
+    """
     half = multiplies_bfloat16(device)
     inner = torch.compile(model.encode) if compiled else model.encode
+    size = batch_size or (FAST_BATCH if device.type == "cpu" else DEVICE_BATCH)
 
+    @torch.inference_mode()
     def encode(pixels: Pixels) -> Tokens:
+        missing = size - len(pixels)
+        filled = torch.cat([pixels, pixels.new_zeros(missing, *pixels.shape[1:])]) if missing else pixels
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-            return inner(pixels.contiguous(memory_format=torch.channels_last))
+            tokens: Tensor = inner(filled.to(device).contiguous(memory_format=torch.channels_last))
+        return tokens[: len(pixels)].cpu()
 
-    return _in_batches_of(FAST_BATCH if device.type == "cpu" else DEVICE_BATCH, encode, device)
+    return lambda pixels: torch.cat([encode(part) for part in pixels.split(size)])
 
 
 def fast_arithmetic(device: torch.device, compiled: bool) -> str:
@@ -59,18 +72,3 @@ def agreement(exact: Encode, fast: Encode, pixels: list[Pixels]) -> float:
     """Return the share of the tokens of some pictures that both functions give alike."""
     same = [exact(picture) == fast(picture) for picture in pixels]
     return float(torch.cat([part.flatten() for part in same]).float().mean())
-
-
-def _in_batches_of(size: int, encode: Encode, device: torch.device) -> Encode:
-    def encode_all(pixels: Pixels) -> Tokens:
-        return torch.cat([_padded(part, size, encode, device) for part in pixels.split(size)])
-
-    return encode_all
-
-
-@torch.inference_mode()
-def _padded(pixels: Pixels, size: int, encode: Encode, device: torch.device) -> Tokens:
-    missing = size - len(pixels)
-    filled = torch.cat([pixels, pixels.new_zeros(missing, *pixels.shape[1:])]) if missing else pixels
-    tokens: Tensor = encode(filled.to(device))
-    return tokens[: len(pixels)].cpu()

@@ -1,6 +1,7 @@
 """What users hand to `encode`: paths, PIL images, arrays, tensors, or lists of them."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,19 +16,40 @@ from ..images.preprocessing import preprocess, stack_pixels, to_pixels
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.shapes import Pixels
 
+WHOLE = {getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)}
+
 Picture: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 
 
-def pictures_to_pixels(pictures: Picture | list[Picture], config: PreprocessingConfig, multiple: int) -> list[Pixels]:
-    """Return the pixels of each picture, each `1 c h w` in [-1, 1].
+def pictures_to_pixels(
+    pictures: Picture | list[Picture], config: PreprocessingConfig, multiple: int
+) -> Iterator[Pixels]:
+    """Yield the pixels of each image, each `1 c h w` in [-1, 1].
 
     Paths, PIL images and arrays `h w c` (uint8) are preprocessed; tensors `c h w` or `b c h w` (uint8, or float in
     [0, 1]) are taken as they are. Raises ValueError for anything else.
     """
     listed = pictures if isinstance(pictures, list) else [pictures]
     if not listed:
-        raise ValueError("encode got an empty list: give at least one picture.")
-    return [pixels for picture in listed for pixels in _pixels(picture, config, multiple)]
+        raise ValueError("encode got an empty list: give at least one image.")
+    for picture in listed:
+        yield from _pixels(picture, config, multiple)
+
+
+def whole_numbers(tokens: Tensor | np.ndarray) -> Tensor:
+    """Return the tokens that users hand to `decode` as a tensor; raise ValueError unless they are whole numbers b q y x."""
+    if not isinstance(tokens, (Tensor, np.ndarray)):
+        raise ValueError(
+            f"decode got a {type(tokens).__name__}, but takes a tensor or an array b q y x: use torch.stack or numpy.stack."
+        )
+    is_whole = tokens.dtype.kind in "iu" if isinstance(tokens, np.ndarray) else tokens.dtype in WHOLE
+    if tokens.ndim != 4 or 0 in tokens.shape or not is_whole:
+        raise ValueError(
+            f"decode got {tokens.dtype} {tuple(tokens.shape)}, but takes whole numbers b q y x, as encode gives them."
+        )
+    if isinstance(tokens, np.ndarray):
+        return torch.from_numpy(tokens.astype(np.int64))
+    return tokens.detach().long()
 
 
 def _pixels(picture: Picture, config: PreprocessingConfig, multiple: int) -> list[Pixels]:

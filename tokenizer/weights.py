@@ -115,16 +115,16 @@ def fingerprint(model: VisualTokenizer, config: TokenizerConfig) -> str:
         "preprocessing": config.preprocessing.model_dump(exclude_defaults=True),
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    parts: dict[str, nn.Module] = {
-        "encoder": model.encoder,
-        "quantizer_in": model.quantizer_in,
-        "quantizer": model.quantizer,
-    }
-    for part, module in parts.items():
+    for part, module in deciding_parts(model).items():
         for name, value in sorted(module.state_dict().items()):
             digest.update(f"{part}.{name} {tuple(value.shape)}".encode())
             digest.update(value.detach().cpu().float().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def deciding_parts(model: VisualTokenizer) -> dict[str, nn.Module]:
+    """Return the parts of a model that decide the tokens."""
+    return {"encoder": model.encoder, "quantizer_in": model.quantizer_in, "quantizer": model.quantizer}
 
 
 def _load_weights(model: VisualTokenizer, path: Path) -> None:

@@ -153,12 +153,14 @@ def test_different_grids_do_not_stack(native):
 def test_wrong_tokens_are_one_sentence(tokenizer):
     with pytest.raises(ValueError, match=r"decode got output='png', but takes 'pil' or 'tensor'"):
         tokenizer.decode(torch.zeros(1, 1, 8, 8, dtype=torch.int64), output="png")
-    with pytest.raises(
-        ValueError, match=r"decode got a ndarray, but takes a tensor b q y x: make it one with torch.from_n"
-    ):
-        tokenizer.decode(np.zeros((1, 1, 8, 8), np.int64))
-    for tokens in (torch.zeros(1, 8, 8).long(), torch.zeros(0, 1, 8, 8).long(), torch.zeros(1, 1, 8, 8)):
-        with pytest.raises(ValueError, match=r"decode got a tensor of torch.* \(.*\), but takes whole numbers b q y x"):
+    with pytest.raises(ValueError, match=r"decode got a list, but takes a tensor or an array b q y x: use torch.stack"):
+        tokenizer.decode([torch.zeros(1, 8, 8, dtype=torch.int64)])
+    long = torch.zeros(1, 1, 8, 8).long()
+    wrong = (long[0], long[:0], long.float(), long.bool(), long.cfloat(), long.numpy() * 1.0, long.numpy() > 0)
+    for tokens in wrong:
+        with pytest.raises(
+            ValueError, match=r"decode got \S+ \(.*\), but takes whole numbers b q y x, as encode gives"
+        ):
             tokenizer.decode(tokens)
     with pytest.raises(ValueError, match=r"its codes are 0 to 299"):
         tokenizer.decode(torch.full((1, 1, 8, 8), 300))

@@ -103,7 +103,7 @@ def as_grid(rows: Tensor, like: Latent) -> Tensor:
 def check_tokens(tokens: Tensor, num_codebooks: int, vocab_size: int) -> Tokens:
     """Return tokens as int64; raise ValueError unless they are integer `b q y x` in range.
 
-    This reads the values, so it waits for the device.
+    This reads the values, so it waits for the device; in a program that is compiled or exported it does not.
     """
     if tokens.ndim != 4 or tokens.shape[1] != num_codebooks:
         raise ValueError(
@@ -112,6 +112,8 @@ def check_tokens(tokens: Tensor, num_codebooks: int, vocab_size: int) -> Tokens:
     if tokens.dtype == torch.bool or tokens.is_floating_point() or tokens.is_complex():
         raise ValueError(f"The quantizer got tokens of type {tokens.dtype}, but takes integers: use tokens.long().")
     tokens = tokens.long()
+    if torch.compiler.is_compiling():
+        return tokens
     if tokens.numel() and not (0 <= int(tokens.min()) and int(tokens.max()) < vocab_size):
         raise ValueError(
             f"The quantizer got tokens from {int(tokens.min())} to {int(tokens.max())}, but its codes are 0 to "

@@ -1,19 +1,26 @@
 """Nearest-code search: one function for every quantizer that has a table of codes."""
 
+import math
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..numerics import full_precision
 from ..shapes import CodeNumbers, Codes, Vectors
+from ..threads import spread
 from .nearest_certainty import half_squares, in_doubt, settle
 from .nearest_chunks import DISTANCES_AT_ONCE, greatest_products
-from .precision import full_precision
 
 Similarity: TypeAlias = Literal["euclidean", "cosine", "dot"]
+
+DISTANCES_A_THREAD = 1 << 20
+"""Distances that are worth a thread of their own."""
+FEW_DISTANCES = 1 << 15
+"""Distances for which torch takes no second thread either."""
 
 
 def normalise(vectors: Tensor, similarity: Similarity) -> Tensor:
@@ -43,22 +50,83 @@ def nearest_codes(
     Rows compared by cosine must be on the unit sphere (`normalise`), where the nearest by distance is the nearest by
     cosine. The code is that of a search in float64, whatever the autocast, the matrix precision, the device, the other
     rows and `at_once`: products in float32 find it together with the runner-up, and the rows in which rounding could have
-    swapped the two are searched again in float64. Never more than `at_once` distances exist, and on a CUDA device one
-    kernel does the first search and keeps none at all. A row with a NaN gets code 0.
+    swapped the two are searched again in float64. Never more than `at_once` distances exist in a thread, and on a CUDA
+    device one kernel does the first search and keeps none at all. A row with a NaN gets code 0.
+
+    On a CPU each thread takes shares of the vectors through the whole search.
     """
-    with torch.autocast(vectors.device.type, enabled=False), full_precision():
-        vectors, codes, is_dot = vectors.float(), codes.float(), similarity == "dot"
+    search = partial(_search, codes=codes, is_dot=similarity == "dot", at_once=at_once)
+    threads = _threads_for(vectors, codes)
+    with full_precision():
+        if threads == 1 and len(vectors) * len(codes) > FEW_DISTANCES and _is_shared(vectors):
+            return spread(search, [vectors], torch.get_num_threads())[0]
+        return search(vectors, threads=threads)
+
+
+def _threads_for(vectors: Vectors, codes: Codes) -> int:
+    """Return how many threads have enough to do to be worth it; a GPU has its own."""
+    most = max(1, len(vectors) * len(codes) // DISTANCES_A_THREAD)
+    return min(most, torch.get_num_threads()) if _is_shared(vectors) else 1
+
+
+def _is_shared(vectors: Vectors) -> bool:
+    return vectors.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def _search(vectors: Vectors, codes: Codes, is_dot: bool, at_once: int, threads: int = 1) -> CodeNumbers:
+    (table,) = spread(partial(_table, is_dot=is_dot), [codes], threads)
+    shares = vectors.split(max(1, math.ceil(len(vectors) / threads)))
+    found = spread(partial(_first_search, table=table, is_dot=is_dot, at_once=at_once), shares, threads)
+    numbers, is_unsure = (torch.cat(values) for values in zip(*found, strict=True))
+    if len(rows := is_unsure.nonzero().flatten()):
+        again = partial(_settled, vectors=vectors, codes=table.codes, is_dot=is_dot, at_once=at_once)
+        numbers[rows] = torch.cat(spread(again, rows.split(math.ceil(len(rows) / threads)), threads))
+    return numbers
+
+
+class _Table(NamedTuple):
+    """Codes as they are searched."""
+
+    codes: Codes
+    centre: Tensor
+    """What vectors and codes are taken from."""
+    centred: Codes
+    lengths: Tensor
+    """Of the centred codes, ` k`."""
+
+
+class _FirstFound(NamedTuple):
+    """What a search in float32 finds."""
+
+    numbers: CodeNumbers
+    is_unsure: Tensor
+    """Whether rounding could have swapped the nearest and the second nearest, ` n`."""
+
+
+@torch.no_grad()
+def _table(codes: Codes, is_dot: bool) -> _Table:
+    with torch.autocast(codes.device.type, enabled=False):
+        codes = codes.float()
         # |z - c|^2 = |z|^2 - 2 (z.c - |c|^2 / 2), all taken from the codes' mean, which leaves fewer rows in doubt.
-        centre = codes.mean(dim=0)
-        centred, table = (vectors, codes) if is_dot else (vectors - centre, codes - centre)
-        lengths = torch.linalg.vector_norm(table, dim=1)
+        centre = codes.new_zeros(()) if is_dot else codes.mean(dim=0)
+        centred = codes if is_dot else codes - centre
+        return _Table(codes, centre, centred, torch.linalg.vector_norm(centred, dim=1))
+
+
+@torch.no_grad()
+def _first_search(vectors: Vectors, table: _Table, is_dot: bool, at_once: int) -> _FirstFound:
+    with torch.autocast(vectors.device.type, enabled=False):
+        centred = vectors.float() if is_dot else vectors.float() - table.centre
         kernel = _kernel() if vectors.is_cuda else None
         search = kernel or partial(greatest_products, at_once=at_once)
-        found = search(centred, table, half_squares(lengths, is_dot))
-        _, numbers, _ = found
-        if len(unsure := in_doubt(found, centred, lengths, is_dot)):
-            numbers[unsure] = settle(vectors[unsure], codes, is_dot, at_once)
-        return numbers
+        found = search(centred, table.centred, half_squares(table.lengths, is_dot))
+        return _FirstFound(found[1], in_doubt(found, centred, table.lengths, is_dot))
+
+
+@torch.no_grad()
+def _settled(rows: Tensor, vectors: Vectors, codes: Codes, is_dot: bool, at_once: int) -> Tensor:
+    with torch.autocast(vectors.device.type, enabled=False):
+        return settle(vectors[rows].float(), codes, is_dot, at_once)
 
 
 @cache

@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..threads import stop_threads
+
 DISTANCES_AT_ONCE = 1 << 21
-"""Distances held in memory at a time (8 MB in float32: what the caches of a few cores hold)."""
-VECTORS, CODES = 2048, 1 << 14
-"""Most vectors and codes of a chunk."""
+"""Distances that a thread holds in memory at a time (8 MB in float32: what its cache holds)."""
+CODES = 1 << 13
+"""Most codes of a chunk."""
 FEW_CODES = 1 << 10
 """Codes for which there is room whatever the number of vectors."""
-GROUP, SMALLEST_GROUP = 256, 64
-"""Most vectors of a group, and fewest where each core has one. A core takes a group through all steps, and so finds what it
-wrote in a cache of its own."""
+GROUP = 256
+"""Most vectors of a group, which goes through all steps by itself, so that they find what was written in the cache."""
 BLOCK = 32
 """Codes of which only the greatest product is kept until the best block is known."""
 
@@ -31,13 +32,20 @@ class Chunk(NamedTuple):
     """Of a group."""
     codes: int
 
+    @property
+    def rows(self) -> int:
+        """Vectors of all groups."""
+        return self.groups * self.vectors
+
 
 def chunk_for(count: int, codes: int, at_once: int) -> Chunk:
     """Return a chunk of at most `at_once` distances; of one size for all vectors, since a small rest takes nearly as long."""
-    most = max(1, min(count, VECTORS, at_once // min(codes, FEW_CODES)))
-    vectors = max(1, math.ceil(count / math.ceil(max(1, count) / most)))
-    groups = max(math.ceil(vectors / GROUP), min(torch.get_num_threads(), math.ceil(vectors / SMALLEST_GROUP)))
-    vectors = math.ceil(vectors / groups)
+    most = max(1, at_once // min(codes, CODES))
+    if most < GROUP:  # little memory: fewer codes at a time, so that there is room for a few vectors
+        most = max(1, min(GROUP, at_once // min(codes, FEW_CODES)))
+    rows = max(1, math.ceil(count / math.ceil(max(1, count) / most)))
+    groups = math.ceil(rows / GROUP)
+    vectors = math.ceil(rows / groups)
     columns = max(1, min(at_once // (groups * vectors), CODES))
     return Chunk(groups, vectors, columns - columns % min(BLOCK, columns))
 
@@ -92,8 +100,9 @@ def _space(count: int, like: Tensor) -> Tensor:
 
 
 def release_memory() -> None:
-    """Give back the 8 MB that this thread keeps for its next search."""
+    """End the threads that search, and give back the 8 MB that each keeps, as this one does."""
     _kept.__dict__.clear()
+    stop_threads()
 
 
 def _greatest(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,0 +1,46 @@
+"""One answer for each image, whatever its neighbours, the number of threads and the settings of the process.
+
+A convolution rounds differently at another batch size or number of threads, and at the edge between two codes that would
+change a token. So a network sees one batch shape for all images of a shape: on a CPU each image alone, on one thread; on
+other devices batches of a fixed size, the last one filled up.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from .numerics import own_numerics
+from .threads import spread
+
+Network: TypeAlias = Callable[[Tensor], tuple[Tensor, ...]]
+"""From a batch to its results, each with one row for each image."""
+
+DEVICE_BATCH = 16
+
+
+def run_exactly(network: Network, batch: Tensor, device: torch.device, batch_size: int) -> tuple[Tensor, ...]:
+    """Return `network(batch)`, calculated on `device` in float32, each row a pure function of its own image.
+
+    `batch` is of any size and on any device. `batch_size` is the fixed one, which a CPU has no use for: there the images
+    are spread over as many threads as torch may use. The results are on `device`; no gradient is recorded.
+    """
+    with own_numerics(device):
+        if device.type == "cpu":
+            parts = spread(partial(_alone, network, device), batch.split(1), torch.get_num_threads())
+        else:
+            parts = [_filled_up(network, part.to(device), batch_size) for part in batch.split(batch_size)]
+        return tuple(torch.cat(values) for values in zip(*parts, strict=True))
+
+
+def _alone(network: Network, device: torch.device, image: Tensor) -> tuple[Tensor, ...]:
+    with own_numerics(device):  # again, for this may be another thread
+        return network(image.to(device))
+
+
+def _filled_up(network: Network, part: Tensor, batch_size: int) -> tuple[Tensor, ...]:
+    missing = batch_size - len(part)
+    filled = torch.cat([part, part.new_zeros(missing, *part.shape[1:])]) if missing else part
+    return tuple(values[: len(part)] for values in network(filled))
