@@ -1,5 +1,6 @@
 """Work in threads that runs ahead of whoever takes its results."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,3 +21,41 @@ def ahead(
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+
+
+class Room:
+    """Bounds what results that nobody has taken yet weigh in all.
+
+    Whoever is next in the order may always begin, so that nobody waits for a place that only it could make free.
+    """
+
+    def __init__(self, limit: int):
+        self._limit = limit
+        self._weights: dict[int, int] = {}
+        self._next = 0
+        self._changed = threading.Condition()
+
+    def bounded(
+        self, function: Callable[[Item], Result], weight: Callable[[Result], int]
+    ) -> Callable[[tuple[int, Item]], Result]:
+        """Return a function of numbered items, counted from 0, that waits for room before it begins."""
+
+        def begin(numbered: tuple[int, Item]) -> Result:
+            number, item = numbered
+            with self._changed:
+                self._changed.wait_for(lambda: number == self._next or sum(self._weights.values()) < self._limit)
+            result = function(item)
+            with self._changed:
+                self._weights[number] = weight(result)
+            return result
+
+        return begin
+
+    def taken(self, results: Iterable[Result]) -> Iterator[Result]:
+        """Pass on the results in their order, each of which makes room."""
+        for result in results:
+            with self._changed:
+                self._weights.pop(self._next, None)
+                self._next += 1
+                self._changed.notify_all()
+            yield result

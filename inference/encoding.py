@@ -1,36 +1,38 @@
-"""From pictures that were read to their tokens, or to a row that says which one is too large."""
+"""From images that were read to their tokens."""
 
 import numpy as np
 
 from ..images.preprocessing import stack_pixels
 from .forward import Encode
 from .manifest import Manifest
-from .reading import ReadPicture, failure
-from .shards import Failure, TokenSample, token_dtype
+from .reading import ReadPicture
+from .token_tar import TokenSample, token_dtype
+from .unreadable import UnreadableInputError
 
 
-def encode_pictures(pictures: list[ReadPicture], encode: Encode, manifest: Manifest) -> list[TokenSample | Failure]:
-    """Return the tokens of pictures of one size, in their order.
+def encode_pictures(pictures: list[ReadPicture], encode: Encode, manifest: Manifest) -> list[TokenSample]:
+    """Return the tokens of images of one size, in their order.
 
-    When the memory is too small, pictures in their native size are tried one by one, and one that is too large by itself
-    becomes a Failure. Where all pictures have one size it is no picture's fault, and the error passes.
+    When the memory is too small, images in their native size are tried one by one. Raises UnreadableInputError for one that
+    is too large by itself; where all images have one size it is no image's fault, and the error passes.
     """
     if not pictures:
         return []
     grids = _grids(pictures, encode, manifest)
     if grids is not None:
-        return [
-            TokenSample(
-                picture.sample.key,
-                grid,
-                {"source": picture.sample.source, "width": picture.width, "height": picture.height},
-            )
-            for picture, grid in zip(pictures, grids, strict=True)
-        ]
+        return [_sample(picture, grid) for picture, grid in zip(pictures, grids, strict=True)]
     if len(pictures) > 1:
-        return [row for picture in pictures for row in encode_pictures([picture], encode, manifest)]
+        return [sample for picture in pictures for sample in encode_pictures([picture], encode, manifest)]
     (picture,) = pictures
-    return [failure(picture.sample, f"the memory is too small for {picture.width} x {picture.height} pixels")]
+    raise UnreadableInputError(
+        f"{picture.sample.source}: the memory is too small for {picture.width} x {picture.height} pixels"
+    )
+
+
+def _sample(picture: ReadPicture, tokens: np.ndarray) -> TokenSample:
+    sample = picture.sample
+    facts = {"source": sample.source, "width": picture.width, "height": picture.height, "sha256": picture.sha256}
+    return TokenSample(sample.key, tokens, facts, sample.kept)
 
 
 def _grids(pictures: list[ReadPicture], encode: Encode, manifest: Manifest) -> np.ndarray | None:
@@ -41,7 +43,7 @@ def _grids(pictures: list[ReadPicture], encode: Encode, manifest: Manifest) -> n
         if manifest.preprocessing.size == "native" and _out_of_memory(error):
             return None
         raise
-    return tokens.numpy().astype(token_dtype(manifest.vocab_size))
+    return tokens.cpu().numpy().astype(token_dtype(manifest.vocab_size))
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from ..tokenizer.preprocessing import PreprocessingConfig
-from .plan import PlannedShard, Sample
 from .reading import ReadPicture, read_picture
+from .samples import PlannedShard, Sample
 from .shards import Failure
+from .unreadable import UnreadableInputError
 
 
 class EvaluationInputs:
@@ -25,13 +26,13 @@ class EvaluationInputs:
         for sample in samples:
             try:
                 read = read_picture(sample, self._config, self._multiple)
-            except OSError as error:
-                self.lost.append(f"{sample.source} cannot be read ({error.strerror or error})")
+            except UnreadableInputError as error:
+                self.lost.append(str(error))
                 continue
             if isinstance(read, ReadPicture):
                 yield read
             else:
-                self.failures.append(read)
+                self.failures.append(read.row)
 
     def _listed(self, shard: PlannedShard) -> list[Sample]:
         try:

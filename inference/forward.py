@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..tokenizer.devices import multiplies_bfloat16
-from ..tokenizer.exact import DEVICE_BATCH, run_exactly
+from ..tokenizer.exact import DEVICE_BATCH, fixed_batch, run_exactly
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.shapes import Pixels, Tokens
 
@@ -50,17 +50,21 @@ def fast_encode(model: VisualTokenizer, device: torch.device, compiled: bool, ba
     """
     half = multiplies_bfloat16(device)
     inner = torch.compile(model.encode) if compiled else model.encode
-    size = batch_size or (FAST_BATCH if device.type == "cpu" else DEVICE_BATCH)
+    most = batch_size or (FAST_BATCH if device.type == "cpu" else DEVICE_BATCH)
 
     @torch.inference_mode()
-    def encode(pixels: Pixels) -> Tokens:
+    def encode(size: int, pixels: Pixels) -> Tokens:
         missing = size - len(pixels)
         filled = torch.cat([pixels, pixels.new_zeros(missing, *pixels.shape[1:])]) if missing else pixels
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
             tokens: Tensor = inner(filled.to(device).contiguous(memory_format=torch.channels_last))
         return tokens[: len(pixels)].cpu()
 
-    return lambda pixels: torch.cat([encode(part) for part in pixels.split(size)])
+    def encode_all(pixels: Pixels) -> Tokens:
+        size = fixed_batch(most, pixels)
+        return torch.cat([encode(size, part) for part in pixels.split(size)])
+
+    return encode_all
 
 
 def fast_arithmetic(device: torch.device, compiled: bool) -> str:

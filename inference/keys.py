@@ -1,34 +1,54 @@
-"""The keys of pictures in shards, from the names of their files."""
+"""The keys of images in shards, from the names of their files."""
 
 import os
+import posixpath
+from collections import Counter
+from collections.abc import Collection, Iterable
 
 
 def webdataset_key(name: str) -> str:
     """Return what webdataset takes for the key of a file in a tar: the name up to the first dot of its last part."""
-    folder, base = os.path.split(name)
-    return os.path.join(folder, base.split(".")[0])
+    folder, base = posixpath.split(name)
+    return posixpath.join(folder, base.split(".")[0])
+
+
+def webdataset_extension(name: str) -> str:
+    """Return the rest of the name, without the first dot: `seg.png` of `x/1.seg.png`."""
+    return posixpath.basename(name).partition(".")[2]
+
+
+def normalised_key(key: str) -> str:
+    """Return a key as a path below any folder: `../up`, `/abs`, `./dot` and `a//b` become `up`, `abs`, `dot` and `a/b`."""
+    return posixpath.normpath("/" + key).lstrip("/")
+
+
+def told_apart(keys: Iterable[str], taken: Collection[str] = ()) -> list[str]:
+    """Return the keys, normalised; one that was taken before gets the first free number behind it, from 2 on."""
+    used = set(taken)
+    found = []
+    for key in map(normalised_key, keys):
+        unique, number = key, 1
+        while unique in used:
+            number += 1
+            unique = f"{key}_{number}"
+        used.add(unique)
+        found.append(unique)
+    return found
 
 
 def unique_keys(names: list[str]) -> list[str]:
     """Make webdataset keys (no dot in the last part) of file names, telling equal ones apart by ending, then number."""
-    counts: dict[str, int] = {}
-    for name in names:
-        counts[_plain_key(name)] = counts.get(_plain_key(name), 0) + 1
-    keys: list[str] = []
-    taken: set[str] = set()
-    for name in names:
-        key = _plain_key(name)
-        if counts[key] > 1:
-            key = f"{key}_{os.path.splitext(name)[1].lstrip('.').lower()}"
-        unique, number = key, 1
-        while unique in taken:
-            number += 1
-            unique = f"{key}_{number}"
-        taken.add(unique)
-        keys.append(unique)
-    return keys
+    return told_apart(keys_with_endings(names))
+
+
+def keys_with_endings(names: list[str]) -> list[str]:
+    """Make keys of file names, those that would be equal with their endings behind them; some may still be equal."""
+    plain = [_plain_key(name) for name in names]
+    counts = Counter(plain)
+    endings = (os.path.splitext(name)[1].lstrip(".").lower() for name in names)
+    return [f"{key}_{ending}" if counts[key] > 1 else key for key, ending in zip(plain, endings, strict=True)]
 
 
 def _plain_key(name: str) -> str:
-    folder, base = os.path.split(os.path.splitext(name)[0])
-    return os.path.join(folder, base.replace(".", "_"))
+    folder, base = posixpath.split(os.path.splitext(name)[0])
+    return posixpath.join(folder, base.replace(".", "_"))

@@ -4,11 +4,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from ..pretrained import BUILT_IN
 from ..tokenizer.config import Config
 from ..tokenizer.files import write_whole
 from ..tokenizer.preprocessing import PreprocessingConfig
 from .api import Tokenizer
-from .shards import MANIFEST_FILE, SCHEMA_VERSION, sidecars, to_json, token_dtype
+from .shards import MANIFEST_FILE, SCHEMA_VERSION, sidecars, to_json
+from .token_tar import token_dtype
 
 
 class Manifest(Config):
@@ -16,10 +18,14 @@ class Manifest(Config):
 
     schema_version: int = SCHEMA_VERSION
     """Version of this layout."""
+    model: str
+    """The tokenizer as it was named: a built-in name, the path of a folder, or hf://owner/repo."""
     fingerprint: str
     """SHA-256 of encoder, quantizer and preprocessing."""
     arithmetic: str
     """float32, or what --fast calculated in, such as bfloat16-compiled, whose tokens differ from it in a few places."""
+    keep: str
+    """Which files beside the images were carried over: all, none, or extensions."""
     vocab_size: int
     """Codes of each codebook."""
     num_codebooks: int
@@ -29,26 +35,33 @@ class Manifest(Config):
     dtype: str
     """Numpy type of the tokens."""
     preprocessing: PreprocessingConfig
-    """How the pictures became pixels."""
+    """How the images became pixels."""
     shards: int = 0
     """Shards that are done."""
     pictures: int = 0
-    """Pictures in them."""
+    """Images in them."""
     failures: int = 0
-    """Pictures that could not be used; each has a row in its shard's sidecar."""
+    """Images that could not be used; each has a row in its shard's sidecar."""
 
 
-def new_manifest(tokenizer: Tokenizer, arithmetic: str) -> Manifest:
+def new_manifest(tokenizer: Tokenizer, model: str, arithmetic: str, keep: str) -> Manifest:
     """Return the manifest of a folder that this tokenizer is about to fill."""
     return Manifest(
+        model=_lasting_name(model),
         fingerprint=tokenizer.fingerprint,
         arithmetic=arithmetic,
+        keep=keep,
         vocab_size=tokenizer.vocab_size,
         num_codebooks=tokenizer.num_codebooks,
         downsample=tokenizer.downsample,
         dtype=token_dtype(tokenizer.vocab_size).name,
         preprocessing=tokenizer.config.preprocessing,
     )
+
+
+def _lasting_name(model: str) -> str:
+    is_folder = not (BUILT_IN / model).is_dir() and Path(model).is_dir()
+    return str(Path(model).absolute()) if is_folder else model
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
@@ -77,3 +90,26 @@ def read_manifest(folder: Path) -> Manifest | None:
             f"{path} is not a manifest of this vistok ({'.'.join(map(str, problem['loc']))}: {problem['msg']}): use another "
             "--out folder."
         ) from None
+
+
+def check_same(before: Manifest | None, manifest: Manifest, folder: Path) -> None:
+    """Raise ValueError, with what differs, when a folder was made in another way than it would go on."""
+    differences = _differences(before, manifest) if before else []
+    if differences:
+        raise ValueError(
+            f"{folder} was made with {' and '.join(differences)}: use another --out folder, or --overwrite."
+        )
+
+
+def _differences(before: Manifest, now: Manifest) -> list[str]:
+    old, new = before.preprocessing.model_dump(), now.preprocessing.model_dump()
+    found = [f"{name} {old[name]}, not {new[name]}" for name in old if old[name] != new[name]]
+    if before.arithmetic != now.arithmetic:
+        found.append(f"{before.arithmetic} arithmetic, not {now.arithmetic}")
+    if before.keep != now.keep:
+        found.append(f"--keep {before.keep}, not {now.keep}")
+    if before.fingerprint == now.fingerprint or (found and before.model == now.model):
+        return found
+    if before.model == now.model:
+        return [f"another version of {before.model}"]
+    return [f"the model {before.model}, not {now.model}", *found]

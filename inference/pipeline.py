@@ -1,56 +1,47 @@
-"""Pictures to token shards on this machine: one stream through all shards, so that no processor waits where one ends.
+"""Images to token shards on this machine: one stream through all shards, so that no processor waits where one ends.
 
-Threads read pictures ahead of the encoder, the encoder (or several) takes batches, and a thread writes the shards that are
+Threads read images ahead of the encoder, the encoder (or several) takes batches, and a thread writes the shards that are
 whole, all in the order of the plan.
 """
 
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from ..tokenizer.usage import no_counts
-from .ahead import ahead
+from .ahead import Room, ahead
+from .done import content_digest, reusable_samples
 from .encoding import encode_pictures
 from .forward import Encode
 from .manifest import Manifest
-from .plan import PlannedShard, Sample
 from .reading import ReadPicture, read_picture
-from .shards import Failure, TokenSample, read_sidecar, write_shard
-from .stream import Batch, ShardWork, batches, shard_samples
+from .samples import PlannedShard
+from .shards import Sidecar, seal_shard
+from .stream import Batch, Result, ShardWork, batches, read_with, shard_samples
+from .token_tar import TokenSample, write_token_tar
+from .totals import Progress, Totals
+from .unreadable import UnreadableInputError
 
-
-class Progress(NamedTuple):
-    """How far a run is, told after every batch and every shard."""
-
-    pictures: int
-    failures: int
-    shards: int
-
-
-class Totals(NamedTuple):
-    """What a run did, the shards that were done before it left out."""
-
-    shards: int
-    shards_done_before: int
-    pictures: int
-    failures: list[Failure]
-    damaged: list[str]
-    """Why input shards could not be read; nothing was written for them."""
-    empty: list[str]
-    """Names of the shards whose input holds no picture at all."""
-    seconds: float
-    counts: Tensor
-    """How often each code was used, `q k`."""
+WAITING_PIXELS = 1 << 25
+"""Pixels (100 MB) of images that were read and wait for the encoder, from which on no other is begun."""
 
 
 class StoppedOnError(RuntimeError):
     """Something failed and the user asked to stop at the first failure."""
+
+
+class Threads(NamedTuple):
+    """How the work is spread; no token depends on it."""
+
+    batch_size: int
+    readers: int
+    """Threads that read images ahead."""
+    encoders: int
+    """Threads that encode a batch each."""
 
 
 def tokenize_shards(
@@ -58,108 +49,112 @@ def tokenize_shards(
     folder: Path,
     manifest: Manifest,
     encode: Encode,
+    threads: Threads,
     *,
-    batch_size: int,
-    workers: int,
-    encoders: int,
     stop_on_error: bool,
     report: Callable[[Progress], None],
 ) -> Totals:
-    """Tokenize the shards that are not done and write each with its sidecar.
+    """Tokenize shards and write each with its sidecar; `report` is told after every batch and every shard.
 
-    `workers` threads read pictures ahead; with more than one of `encoders`, as many threads encode a batch each. Raises
-    ValueError, before anything is written, when a done shard was made from other inputs; StoppedOnError; or OSError from
-    the disk. What stands before the failure in the plan is written all the same.
+    A shard of which a file cannot be read, or whose input is damaged, is not written. Raises StoppedOnError, or OSError from
+    the disk; what comes before the failure in the plan is written all the same.
     """
+    totals = Totals(no_counts(manifest.num_codebooks, manifest.vocab_size), len(shards))
     started = time.perf_counter()
-    pending = [shard for shard in shards if not _is_done(folder, shard, manifest.fingerprint)]
-    done_before = len(shards) - len(pending)
-    counts = no_counts(manifest.num_codebooks, manifest.vocab_size)
-    pictures = 0
-    failures: list[Failure] = []
-    damaged: list[str] = []
-    empty: list[str] = []
-    written = 0
 
-    def tell() -> None:
-        report(Progress(pictures, len(failures), done_before + len(damaged) + written))
+    def encoded(batch: Batch) -> tuple[Batch, list[TokenSample]]:
+        try:
+            return batch, [] if batch.work.is_given_up else encode_pictures(batch.pictures, encode, manifest)
+        except UnreadableInputError as error:
+            batch.work.unread = str(error)
+            return batch, []
 
-    def read(item: tuple[ShardWork, Sample | None]) -> tuple[ShardWork, ReadPicture | Failure | None]:
-        work, sample = item
-        return work, read_picture(sample, manifest.preprocessing, manifest.downsample) if sample else None
-
-    def encoded(batch: Batch) -> tuple[Batch, list[TokenSample | Failure]]:
-        return batch, encode_pictures(batch.pictures, encode, manifest)
-
-    def whole(results: Iterable[tuple[Batch, list[TokenSample | Failure]]]) -> Iterator[ShardWork]:
-        nonlocal pictures
-        for (work, _, failed, last), rows in results:
-            tokens = [row for row in rows if isinstance(row, TokenSample)]
-            failed = [*failed, *(row for row in rows if isinstance(row, Failure))]
-            _stop_at(stop_on_error, work, failed)
-            work.tokens += tokens
-            work.failures += failed
-            pictures += len(tokens)
-            failures.extend(failed)
-            if last and work.damage:
-                damaged.append(work.damage)
-            elif last:
+    def whole(results: Iterable[tuple[Batch, list[TokenSample]]]) -> Iterator[ShardWork]:
+        for batch, tokens in results:
+            work = batch.work
+            if stop_on_error:
+                _stop_at(batch)
+            totals.add_batch(len(tokens) + len(batch.stored), len(batch.failed))
+            work.tokens += [*batch.stored, *tokens]
+            work.reused += len(batch.stored)
+            work.failed += batch.failed
+            if batch.last and work.is_given_up:
+                totals.add_given_up(work)
+            elif batch.last:
                 yield work
-            tell()
+            report(totals.progress)
 
-    def write(work: ShardWork) -> ShardWork:
-        _write(work, folder, manifest)
+    report(totals.progress)
+    read = read_with(partial(read_picture, config=manifest.preprocessing, multiple=manifest.downsample))
+    stored = partial(reusable_samples, folder, fingerprint=manifest.fingerprint)
+    window = (threads.encoders + 1) * threads.batch_size + 2 * threads.readers
+    samples = shard_samples(shards, stored, totals.add_listing)
+    room = Room(WAITING_PIXELS)
+    with ExitStack() as stack:
+        writing = stack.enter_context(ThreadPoolExecutor(1))
+        readers, encoding = (stack.enter_context(_pool(number)) for number in (threads.readers, threads.encoders))
+        results = room.taken(ahead(readers, room.bounded(read, _pixels), enumerate(samples), window))
+        grouped = batches(results, threads.batch_size)
+        with_tokens = ahead(encoding, encoded, grouped, threads.encoders + 1)
+        for work in ahead(writing, partial(_write, folder=folder, manifest=manifest), whole(with_tokens), 2):
+            if work.is_given_up:
+                totals.add_given_up(work)
+            else:
+                totals.add_shard(work)
+            report(totals.progress)
+    totals.seconds = time.perf_counter() - started
+    return totals
+
+
+@contextmanager
+def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Make a pool whose work is dropped when an error, or Ctrl-C, ends the run."""
+    pool = ThreadPoolExecutor(threads)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _pixels(read: tuple[ShardWork, Result]) -> int:
+    result = read[1]
+    return result.pixels[..., 0].size if isinstance(result, ReadPicture) else 0
+
+
+def _stop_at(batch: Batch) -> None:
+    work = batch.work
+    if batch.failed:
+        row = batch.failed[0].row
+        raise StoppedOnError(f"{row.source}: {row.reason} (--on-error skip goes on without it).")
+    if work.is_given_up:
+        raise StoppedOnError(f"{work.damage or work.unread} (--on-error skip goes on with the other shards)")
+
+
+def _write(work: ShardWork, folder: Path, manifest: Manifest) -> ShardWork:
+    """Write a shard, its rows in the order of the samples, or note why it cannot be written."""
+    order = {(sample.key, sample.source): index for index, sample in enumerate(work.samples)}
+    work.tokens.sort(key=lambda sample: order[sample.key, sample.facts["source"]])
+    work.failed.sort(key=lambda failed: order[failed.row.key, failed.row.source])
+    try:
+        written = write_token_tar(folder / f"{work.shard.name}.tar", work.tokens)
+    except UnreadableInputError as error:
+        work.unread = str(error)
         return work
-
-    window = (encoders + 1) * batch_size + 2 * workers
-    tell()
-    with (
-        ThreadPoolExecutor(workers) as readers,
-        ThreadPoolExecutor(encoders) as encoding,
-        ThreadPoolExecutor(1) as writing,
-    ):
-        grouped = batches(ahead(readers, read, shard_samples(pending), window), batch_size)
-        with_tokens = map(encoded, grouped) if encoders == 1 else ahead(encoding, encoded, grouped, encoders + 1)
-        for work in ahead(writing, write, whole(with_tokens), 2):
-            counts += _count(work.tokens, manifest)
-            empty += [] if work.samples else [work.shard.name]
-            written += 1
-            tell()
-    seconds = time.perf_counter() - started
-    return Totals(written, done_before, pictures, failures, damaged, empty, seconds, counts)
-
-
-def _is_done(folder: Path, shard: PlannedShard, fingerprint: str) -> bool:
-    sidecar = read_sidecar(folder, shard.name)
-    if sidecar is None:
-        return False
-    where, remedy = folder / sidecar.shard, "use another --out folder, or --overwrite."
-    if sidecar.fingerprint != fingerprint:
-        raise ValueError(
-            f"{where} was made by the tokenizer {sidecar.fingerprint[:12]}, not by {fingerprint[:12]}: {remedy}"
-        )
-    if sidecar.inputs != shard.inputs:
-        raise ValueError(f"{where} was made from other pictures than those given now: {remedy}")
-    return True
-
-
-def _stop_at(stop_on_error: bool, work: ShardWork, failures: list[Failure]) -> None:
-    if stop_on_error and failures:
-        raise StoppedOnError(f"{failures[0].source}: {failures[0].reason} (--on-error skip goes on without it).")
-    if stop_on_error and work.damage:
-        raise StoppedOnError(f"{work.damage} (--on-error skip goes on with the other shards)")
-
-
-def _write(work: ShardWork, folder: Path, manifest: Manifest) -> None:
-    # Failures of the encoder come after those of the readers: in the order of the samples, batches do not show.
-    places = {(sample.key, sample.source): place for place, sample in enumerate(work.samples)}
-    work.failures.sort(key=lambda failure: places[failure.key, failure.source])
-    write_shard(folder, work.shard.name, work.tokens, work.failures, manifest.fingerprint, work.shard.inputs)
-
-
-def _count(samples: list[TokenSample], manifest: Manifest) -> Tensor:
-    """Return how often each code occurs in the tokens of a shard, `q k`."""
-    levels = [[sample.tokens[level].ravel() for sample in samples] for level in range(manifest.num_codebooks)]
-    empty = np.zeros(0, np.int64)
-    counts = [np.bincount(np.concatenate([*level, empty]), minlength=manifest.vocab_size) for level in levels]
-    return torch.from_numpy(np.stack(counts))
+    if work.shard.inputs_now() != work.shard.inputs:
+        written.aside.unlink()
+        work.unread = f"{work.shard.name}: what goes in changed while it was read"
+        return work
+    assert work.listing is not None
+    sidecar = Sidecar(
+        shard=f"{work.shard.name}.tar",
+        fingerprint=manifest.fingerprint,
+        inputs=work.shard.inputs,
+        content=content_digest(work.tokens, work.failed, written.kept),
+        pictures=len(work.tokens),
+        failures=[row for row, _ in work.failed],
+        passed_over=dict(sorted(work.listing.passed_over.items())),
+        sha256=written.sha256,
+        size=written.size,
+    )
+    seal_shard(folder, sidecar, written)
+    return work

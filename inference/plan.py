@@ -1,41 +1,21 @@
-"""From the INPUTs of a command to output shards: which pictures go into which shard, under which keys."""
+"""From the INPUTs of a command to output shards: which images go into which shard, under which keys."""
 
-import hashlib
-import json
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..images.index import Entry, file_entry, file_size, folder_files, is_picture, shard_entries
-from ..images.inputs import expand_inputs, printable
-from .keys import unique_keys, webdataset_key
+from ..images.index import file_size
+from ..images.inputs import Input, expand_inputs, printable
+from .keep import KEEP_ALL, Keep
+from .keys import unique_keys
+from .loose_images import LOOSE_PATTERN, LooseImage, LooseImages, loose_shard
+from .samples import PlannedShard
+from .tar_samples import tar_shard
 
-LOOSE_SHARD = "pictures-{:05d}"
-TYPICAL_PICTURE = 100_000
-"""Bytes of a picture's file, for estimates."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A picture to tokenize: its key in the output shard and where its bytes are."""
-
-    key: str
-    source: str
-    entry: Entry | None
-    problem: str = ""
-    """Why there is no entry."""
-
-
-@dataclass(frozen=True)
-class PlannedShard:
-    """One output shard: samples are listed when its turn comes, `inputs` changes when what goes in changes."""
-
-    name: str
-    inputs: str
-    samples: Callable[[], list[Sample]]
-    """Raises ValueError when the input shard is damaged."""
+TYPICAL_IMAGE = 100_000
+"""Bytes of an image's file, for estimates."""
 
 
 @dataclass(frozen=True)
@@ -43,46 +23,58 @@ class Plan:
     """All output shards of a call, in order."""
 
     shards: list[PlannedShard]
-    passed_over: int
-    """Files in folders that were left out because of their endings."""
+    loose: list[LooseImage]
+    """Images that are files of their own, in order."""
+    shard_size: int
+    """Of these in a shard."""
+    passed_over: Counter[str]
+    """Files in folders that are neither images nor carried over, by kind."""
+    repeated: int
+    """Inputs that were given more than once, the first time not counted."""
     files: list[str]
     """Paths of everything that goes in."""
     input_bytes: int
     """Size of everything that goes in."""
 
     @property
-    def estimated_pictures(self) -> int:
-        """Roughly how many pictures there are, known without reading the shards."""
-        return self.input_bytes // TYPICAL_PICTURE
+    def estimated_images(self) -> int:
+        """Roughly how many images there are, known without reading the shards."""
+        return self.input_bytes // TYPICAL_IMAGE
+
+    def with_loose(self, shards: list[PlannedShard]) -> "Plan":
+        """Return the plan with other shards for the loose images."""
+        return replace(self, shards=[*(s for s in self.shards if not re.fullmatch(LOOSE_PATTERN, s.name)), *shards])
 
 
-def plan_shards(inputs: list[str], shard_size: int, out: Path | None = None) -> Plan:
-    """Plan the output shards of picture files, folders, .tar shards (brace ranges) and .txt lists of these.
+def plan_shards(inputs: list[str], shard_size: int, out: Path | None = None, keep: Keep = KEEP_ALL) -> Plan:
+    """Plan the output shards of image files, folders, .tar shards (brace ranges) and .txt lists of these.
 
-    A tar gives a shard of the same name; all other pictures are gathered, in order, `shard_size` to a shard. The folder
+    A tar gives a shard of the same name; all other images are gathered, in order, `shard_size` to a shard. The folder
     `out` is left out where it lies in a folder that is walked.
     Raises ValueError when an input is missing, nothing is found, or a tar has a name that is taken.
     """
-    tars: list[str] = []
-    loose: list[tuple[str, str]] = []  # (path, name)
-    passed_over = 0
-    for path, _ in expand_inputs(inputs):
-        if os.path.isdir(path):
-            names = folder_files(path, left_out=str(out) if out else None)
-            pictures = [name for name in names if is_picture(name)]
-            passed_over += len(names) - len(pictures)
-            loose += [(os.path.join(path, name), name) for name in pictures]
-        elif path.lower().endswith(".tar"):
-            tars.append(path)
+    tars: list[Input] = []
+    loose = LooseImages(keep)
+    for given in expand_inputs(inputs):
+        if os.path.isdir(given.path):
+            loose.add_folder(given.path, str(out) if out else None)
+        elif given.path.lower().endswith(".tar") and not given.problem:
+            tars.append(given)
         else:
-            loose.append((path, os.path.basename(path)))
-    if not tars and not loose:
-        raise ValueError(
-            f"No pictures in {', '.join(inputs)}: give picture files, folders, .tar shards or a .txt list."
-        )
-    files = [*tars, *(path for path, _ in loose)]
-    shards = [_tar_shard(path) for path in _distinct(tars)] + _loose_shards(loose, shard_size)
-    return Plan(shards, passed_over, files, sum(file_size(path) for path in files))
+            loose.add_file(given)
+    if not tars and not loose.images:
+        raise ValueError(f"No images in {', '.join(inputs)}: give image files, folders, .tar shards or a .txt list.")
+    paths, repeated = _distinct([given.path for given in tars])
+    files = [*paths, *(image.path for image in loose.images)]
+    return Plan(
+        shards=[tar_shard(path, _stem(path), keep) for path in paths] + _loose_shards(loose.images, shard_size),
+        loose=loose.images,
+        shard_size=shard_size,
+        passed_over=loose.passed_over,
+        repeated=loose.repeated + repeated,
+        files=files,
+        input_bytes=sum(file_size(path) for path in files),
+    )
 
 
 def refuse_overwriting(plan: Plan, outputs: list[Path]) -> None:
@@ -99,65 +91,34 @@ def _identity(path: str | Path) -> tuple[int, int]:
     return facts.st_dev, facts.st_ino
 
 
-def _distinct(tars: list[str]) -> list[str]:
+def _distinct(tars: list[str]) -> tuple[list[str], int]:
+    """Return each tar once, and how many were given again."""
     seen: dict[str, str] = {}
+    distinct = []
     for path in tars:
         name = _stem(path)
+        if name in seen and os.path.realpath(seen[name]) == os.path.realpath(path):
+            continue
         if name in seen:
             raise ValueError(
                 f"{seen[name]} and {path} would both become {name}.tar: tokenize them into different folders."
             )
-        if name == "manifest" or re.fullmatch(r"pictures-\d{5}", name):
+        if name == "manifest" or re.fullmatch(LOOSE_PATTERN, name):
             raise ValueError(
                 f"{path} would become {name}.json, a name that vistok gives to a file of its own: rename it."
             )
         seen[name] = path
-    return tars
+        distinct.append(path)
+    return distinct, len(tars) - len(distinct)
 
 
-def _tar_shard(path: str) -> PlannedShard:
-    facts = [_stem(path), str(os.path.getsize(path))]
-    return PlannedShard(_stem(path), _digest(facts), lambda: _tar_samples(path))
-
-
-def _tar_samples(path: str) -> list[Sample]:
-    # Files of one key form a sample, as webdataset groups them; its picture is the first with a picture's ending.
-    groups: dict[str, list[Entry]] = {}
-    for entry in shard_entries(path):
-        groups.setdefault(webdataset_key(entry.name), []).append(entry)
-    return [sample for key, entries in groups.items() for sample in _samples(key, entries)]
-
-
-def _samples(key: str, entries: list[Entry]) -> list[Sample]:
-    pictures = [entry for entry in entries if is_picture(entry.name)]
-    if os.path.basename(key) == "":
-        return [
-            Sample(key, entry.name, None, f"{entry.name} has nothing before its dot for a key") for entry in pictures
-        ]
-    if not pictures:
-        return [Sample(key, entries[0].name, None, "the sample has no file with a picture's ending")]
-    first, *others = pictures
+def _loose_shards(images: list[LooseImage], shard_size: int) -> list[PlannedShard]:
+    keys = unique_keys([printable(image.name) for image in images])
     return [
-        Sample(key, first.name, first),
-        *(Sample(key, entry.name, None, f"{entry.name} shares its key with {first.name}") for entry in others),
+        loose_shard(number, images[start : start + shard_size], keys[start : start + shard_size])
+        for number, start in enumerate(range(0, len(images), shard_size))
     ]
-
-
-def _loose_shards(files: list[tuple[str, str]], shard_size: int) -> list[PlannedShard]:
-    keys = unique_keys([printable(name) for _, name in files])
-    shards = []
-    for number, start in enumerate(range(0, len(files), shard_size)):
-        part = slice(start, start + shard_size)
-        entries = [file_entry(path, name) for path, name in files[part]]
-        samples = [Sample(key, entry.name, entry) for key, entry in zip(keys[part], entries, strict=True)]
-        facts = [f"{entry.name} {entry.size}" for entry in entries]
-        shards.append(PlannedShard(LOOSE_SHARD.format(number), _digest(facts), samples.copy))
-    return shards
 
 
 def _stem(path: str) -> str:
     return printable(os.path.splitext(os.path.basename(path))[0])
-
-
-def _digest(facts: list[str]) -> str:
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

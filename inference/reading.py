@@ -1,39 +1,61 @@
 """From a planned sample to pixels, or to the reason why there are none."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from ..images.opening import PictureError, open_picture
-from ..images.preprocessing import preprocess
+from ..images.opening import PictureError
+from ..images.preprocessing import load_pixels
 from ..tokenizer.preprocessing import PreprocessingConfig
-from .plan import Plan, Sample
+from .plan import Plan
+from .samples import Sample
 from .shards import Failure
+from .unreadable import UnreadableInputError, unreadable
+
+CHUNK = 1 << 20
 
 
 class ReadPicture(NamedTuple):
-    """A picture as the encoder takes it."""
+    """An image as the encoder takes it."""
 
     sample: Sample
     pixels: np.ndarray
     """uint8 `h w c`, preprocessed."""
     width: int
     height: int
+    sha256: str
+    """SHA-256 of the file's bytes."""
 
 
-def read_picture(sample: Sample, config: PreprocessingConfig, multiple: int) -> ReadPicture | Failure:
-    """Read and preprocess one picture; whatever is wrong with it becomes a Failure."""
+class Unusable(NamedTuple):
+    """An image that cannot be used, whoever reads it."""
+
+    row: Failure
+    sha256: str
+    """SHA-256 of the file's bytes; empty where there is no file."""
+
+
+def read_picture(sample: Sample, config: PreprocessingConfig, multiple: int) -> ReadPicture | Unusable:
+    """Read and preprocess one image; whatever is wrong with it becomes a row.
+
+    Raises UnreadableInputError when its bytes cannot be read now, or the memory is too small.
+    """
+    if sample.entry is None:
+        return Unusable(failure(sample, sample.problem), "")
+    sha256 = ""
     try:
-        if sample.entry is None:
-            raise PictureError(sample.problem)
-        image = open_picture(sample.entry.read(), config.background)
-        return ReadPicture(sample, preprocess(image, config, multiple), *image.size)
+        with sample.entry.open() as file:
+            sha256 = _sha256(file)
+            loaded = load_pixels(file, config, multiple)
+        return ReadPicture(sample, loaded.pixels, loaded.width, loaded.height, sha256)
     except PictureError as error:
-        return failure(sample, str(error))
-    except MemoryError:
-        return failure(sample, "the memory is too small for it")
+        return Unusable(failure(sample, str(error)), sha256)
+    except (OSError, MemoryError) as error:
+        raise unreadable(sample.source, error) from None
 
 
 def failure(sample: Sample, reason: str) -> Failure:
@@ -41,25 +63,31 @@ def failure(sample: Sample, reason: str) -> Failure:
     return Failure(key=sample.key, source=sample.source, reason=reason)
 
 
-def without_failures(read: Iterable[ReadPicture | Failure], failed: list[Failure]) -> Iterator[ReadPicture]:
-    """Pass on the pictures and append the failures to `failed`."""
-    for picture in read:
-        if isinstance(picture, ReadPicture):
-            yield picture
-        else:
-            failed.append(picture)
-
-
 def first_pictures(plan: Plan, config: PreprocessingConfig, multiple: int, count: int) -> list[ReadPicture]:
-    """Return the first `count` pictures of a plan that can be read, damaged shards left out."""
-    read = (read_picture(sample, config, multiple) for sample in _readable_samples(plan))
-    return list(islice(without_failures(read, []), count))
+    """Return the first `count` images of a plan that can be used, damaged shards left out."""
+    return list(islice(_usable(_listed_samples(plan), config, multiple), count))
 
 
-def _readable_samples(plan: Plan) -> Iterator[Sample]:
+def _usable(samples: Iterable[Sample], config: PreprocessingConfig, multiple: int) -> Iterator[ReadPicture]:
+    for sample in samples:
+        with suppress(UnreadableInputError):
+            read = read_picture(sample, config, multiple)
+            if isinstance(read, ReadPicture):
+                yield read
+
+
+def _listed_samples(plan: Plan) -> Iterator[Sample]:
     for shard in plan.shards:
         try:
             samples = shard.samples()
-        except ValueError:
+        except (ValueError, OSError):
             continue
         yield from samples
+
+
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(CHUNK):
+        digest.update(chunk)
+    file.seek(0)
+    return digest.hexdigest()

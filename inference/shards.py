@@ -1,33 +1,24 @@
-"""Token shards on disk: DIR/manifest.json, and for each shard NAME.tar with its sidecar NAME.json, written last.
+"""Token shards on disk: for each shard NAME.tar with its sidecar NAME.json, written last.
 
-A shard is done if and only if its sidecar is there and its fingerprint agrees. A tar holds, for each picture, KEY.tokens.npy
-(`q y x`, the smallest unsigned integers that hold the vocabulary) and KEY.json; its bytes depend on the pictures and the
-tokenizer alone.
+A shard is done if and only if its sidecar is there and its fingerprint and inputs agree. Its bytes depend on the images and
+the tokenizer alone.
 """
 
-import hashlib
-import io
-import json
 import os
-import tarfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import numpy as np
-import webdataset
 from pydantic import ValidationError
 
 from ..tokenizer.config import Config
-from ..tokenizer.files import write_whole
+from ..tokenizer.files import ASIDE_PATTERN, write_whole
+from .token_tar import WrittenTar, is_token_tar
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST_FILE = "manifest.json"
-TOKENS_ENDING = ".tokens.npy"
 
 
 class Failure(Config):
-    """A picture that could not be used."""
+    """An image that could not be used."""
 
     key: str
     source: str
@@ -44,25 +35,24 @@ class Sidecar(Config):
     fingerprint: str
     """Fingerprint of the tokenizer that made it."""
     inputs: str
-    """SHA-256 of the names and sizes of what went in."""
+    """SHA-256 of the names, sizes and times of change of the files that went in."""
+    content: str
+    """SHA-256 of the names of what went in, and of their bytes."""
     pictures: int
-    """Pictures in the shard."""
+    """Images in the shard."""
     failures: list[Failure]
-    """Pictures that could not be used."""
+    """Images that could not be used."""
+    passed_over: dict[str, int]
+    """Members of the input shard that are neither images nor carried over, by kind."""
     sha256: str
     """SHA-256 of the shard's bytes."""
     size: int
     """Bytes of the shard."""
 
-
-class TokenSample(NamedTuple):
-    """One picture of a shard."""
-
-    key: str
-    tokens: np.ndarray
-    """`q y x`."""
-    facts: dict[str, Any]
-    """Content of KEY.json: source, width and height of the upright original."""
+    @property
+    def name(self) -> str:
+        """The shard's name without its ending."""
+        return self.shard.removesuffix(".tar")
 
 
 def to_json(config: Config) -> bytes:
@@ -70,71 +60,71 @@ def to_json(config: Config) -> bytes:
     return (config.model_dump_json(indent=2) + "\n").encode()
 
 
-def token_dtype(vocab_size: int) -> np.dtype[Any]:
-    """Return the smallest unsigned integer type that holds tokens below `vocab_size`."""
-    return np.dtype(np.min_scalar_type(vocab_size - 1))
-
-
-def write_shard(
-    folder: Path, name: str, samples: list[TokenSample], failures: list[Failure], fingerprint: str, inputs: str
-) -> Sidecar:
-    """Write a shard and then its sidecar, each aside first, then renamed; raise OSError when the disk refuses."""
-    buffer = io.BytesIO()
-    with webdataset.TarWriter(buffer, mtime=0, user="vistok", group="vistok") as writer:
-        for sample in samples:
-            writer.write({"__key__": sample.key, "tokens.npy": sample.tokens, "json": sample.facts})
-    content = buffer.getvalue()
-    sidecar = Sidecar(
-        shard=f"{name}.tar",
-        fingerprint=fingerprint,
-        inputs=inputs,
-        pictures=len(samples),
-        failures=failures,
-        sha256=hashlib.sha256(content).hexdigest(),
-        size=len(content),
-    )
-    write_whole(folder / sidecar.shard, content)
-    write_whole(folder / f"{name}.json", to_json(sidecar))
-    return sidecar
+def seal_shard(folder: Path, sidecar: Sidecar, written: WrittenTar) -> None:
+    """Put a shard that was written aside into its place, and then its sidecar; raise OSError when the disk refuses."""
+    (folder / f"{sidecar.name}.json").unlink(missing_ok=True)  # that of an earlier call would not fit
+    written.aside.replace(folder / sidecar.shard)
+    write_whole(folder / f"{sidecar.name}.json", to_json(sidecar))
 
 
 def read_sidecar(folder: Path, name: str) -> Sidecar | None:
-    """Return the sidecar of a shard, or None when it, or the whole shard it describes, is not there."""
-    path = folder / f"{name}.json"
-    try:
-        sidecar = Sidecar.model_validate_json(path.read_bytes())
-        return sidecar if os.path.getsize(folder / sidecar.shard) == sidecar.size else None
-    except (FileNotFoundError, ValidationError):
+    """Return the sidecar of a shard, or None when it, or the whole shard it describes, is not there.
+
+    A sidecar that names a file other than NAME.tar beside it is none.
+    """
+    sidecar = _parsed(folder / f"{name}.json")
+    if sidecar is None or _size(folder / sidecar.shard) != sidecar.size:
         return None
+    return sidecar
 
 
 def sidecars(folder: Path) -> list[Sidecar]:
     """Return the sidecars of all shards of a folder that are whole, by name."""
-    found = (read_sidecar(folder, path.stem) for path in sorted(folder.glob("*.json")) if path.name != MANIFEST_FILE)
+    return [sidecar for sidecar in all_sidecars(folder) if _size(folder / sidecar.shard) == sidecar.size]
+
+
+def all_sidecars(folder: Path) -> list[Sidecar]:
+    """Return all sidecars of a folder by name, whatever became of their shards."""
+    found = (_parsed(path) for path in sorted(folder.glob("*.json")) if path.name != MANIFEST_FILE)
     return [sidecar for sidecar in found if sidecar is not None]
 
 
+def orphans(folder: Path) -> list[Path]:
+    """Return the token shards without a sidecar that fits, which a command that was killed may leave behind."""
+    whole = {sidecar.shard for sidecar in sidecars(folder)}
+    return [path for path in sorted(folder.glob("*.tar")) if path.name not in whole and is_token_tar(path)]
+
+
 def remove_shards(folder: Path) -> None:
-    """Remove the manifest and every shard that has a sidecar, the sidecar first; nothing else is touched."""
+    """Remove whatever tokenize-images wrote: manifest, sidecars, shards, and what a kill left; nothing else is touched."""
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
-    for sidecar in sidecars(folder):
-        (folder / sidecar.shard).with_suffix(".json").unlink()
-        (folder / sidecar.shard).unlink()
+    alone = orphans(folder)
+    for sidecar in all_sidecars(folder):
+        shard = folder / sidecar.shard
+        shard.with_suffix(".json").unlink()
+        if _size(shard) == sidecar.size:
+            shard.unlink()
+    for path in alone:
+        path.unlink(missing_ok=True)
+    remove_asides(folder)
 
 
-def read_samples(shard: Path) -> Iterator[TokenSample]:
-    """Yield the samples of a token shard in their order; raise ValueError when it is damaged."""
+def remove_asides(folder: Path) -> None:
+    """Remove what a command that was killed had begun to write."""
+    for path in folder.glob(ASIDE_PATTERN):
+        path.unlink()
+
+
+def _parsed(path: Path) -> Sidecar | None:
     try:
-        with tarfile.open(shard, "r:") as tar:
-            facts: dict[str, bytes] = {}
-            for member in tar:
-                file = tar.extractfile(member)
-                content = file.read() if file else b""
-                if member.name.endswith(".json"):
-                    facts[member.name.removesuffix(".json")] = content
-                elif member.name.endswith(TOKENS_ENDING):
-                    key = member.name.removesuffix(TOKENS_ENDING)
-                    tokens = np.load(io.BytesIO(content), allow_pickle=False)
-                    yield TokenSample(key, tokens, json.loads(facts.pop(key, b"{}")))
-    except (tarfile.TarError, ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{shard} is not a whole token shard ({error}): tokenize it again.") from None
+        sidecar = Sidecar.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, IsADirectoryError, ValidationError):
+        return None
+    return sidecar if sidecar.shard == f"{path.stem}.tar" else None
+
+
+def _size(path: Path) -> int:
+    try:
+        return os.lstat(path).st_size
+    except FileNotFoundError:
+        return -1

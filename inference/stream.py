@@ -1,12 +1,16 @@
 """The samples of all shards as one stream, and its batches."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .plan import PlannedShard, Sample
-from .reading import ReadPicture
-from .shards import Failure, TokenSample
+from .reading import ReadPicture, Unusable
+from .samples import Listing, PlannedShard, Sample
+from .token_tar import StoredSample, TokenSample
+from .unreadable import UnreadableInputError, unreadable
+
+BATCH_PIXELS = 1 << 22
+"""Pixels of a batch from which on no image is added to it."""
 
 
 @dataclass
@@ -14,10 +18,27 @@ class ShardWork:
     """A shard in the making."""
 
     shard: PlannedShard
-    samples: list[Sample] = field(default_factory=list)
+    listing: Listing | None = None
     damage: str = ""
+    """Why its input is damaged, in a sentence."""
+    unread: str = ""
+    """Which of its files cannot be read now, and why."""
+    stored: dict[str, StoredSample] = field(default_factory=dict)
+    """Samples by key that an earlier call has made of the same inputs."""
+    reused: int = 0
+    """How many of these are taken."""
     tokens: list[TokenSample] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
+    failed: list[Unusable] = field(default_factory=list)
+
+    @property
+    def samples(self) -> list[Sample]:
+        """What goes in, as far as it is known."""
+        return self.listing.samples if self.listing else []
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether nothing will be written for it by this call."""
+        return bool(self.damage or self.unread)
 
 
 class Batch(NamedTuple):
@@ -26,33 +47,83 @@ class Batch(NamedTuple):
     work: ShardWork
     pictures: list[ReadPicture]
     """Of one size."""
-    failures: list[Failure]
+    failed: list[Unusable]
+    stored: list[TokenSample]
     last: bool
 
 
-def shard_samples(shards: list[PlannedShard]) -> Iterator[tuple[ShardWork, Sample | None]]:
-    """List the samples of all shards, each shard closed by None."""
+Item = tuple[ShardWork, Sample | None]
+"""A sample of a shard; None closes the shard."""
+Result = ReadPicture | Unusable | TokenSample | UnreadableInputError | None
+"""What became of it."""
+
+
+def shard_samples(
+    shards: Iterable[PlannedShard],
+    stored: Callable[[PlannedShard], dict[str, StoredSample]],
+    told: Callable[[int], None],
+) -> Iterator[Item]:
+    """List the samples of all shards; `told` hears how many each has.
+
+    `stored` gives those of a shard that an earlier call has made.
+    """
     for shard in shards:
         work = ShardWork(shard)
         try:
-            work.samples = shard.samples()
+            work.listing = shard.listing()
+            work.stored = stored(shard)
+        except OSError as error:
+            work.unread = str(unreadable(shard.name, error))
         except ValueError as error:
             work.damage = str(error)
+        told(len(work.samples))
         for sample in work.samples:
             yield work, sample
         yield work, None
 
 
-def batches(read: Iterable[tuple[ShardWork, ReadPicture | Failure | None]], batch_size: int) -> Iterator[Batch]:
-    """Group neighbours of the same shard and size, up to `batch_size`."""
+def read_with(read: Callable[[Sample], ReadPicture | Unusable]) -> Callable[[Item], tuple[ShardWork, Result]]:
+    """Return `read` for the items of a stream; the rest of a shard of which a file cannot be read is left out."""
+
+    def attempt(item: Item) -> tuple[ShardWork, Result]:
+        work, sample = item
+        if sample is None:
+            return work, None
+        if work.is_given_up:
+            return work, UnreadableInputError(work.unread)
+        if sample.key in work.stored and sample.entry:
+            stored = work.stored[sample.key]
+            return work, TokenSample(sample.key, stored.tokens(), stored.facts(), sample.kept)
+        try:
+            return work, read(sample)
+        except UnreadableInputError as error:
+            return work, error
+
+    return attempt
+
+
+def batches(read: Iterable[tuple[ShardWork, Result]], batch_size: int) -> Iterator[Batch]:
+    """Group neighbours of the same shard and size, up to `batch_size` of them or BATCH_PIXELS."""
     pictures: list[ReadPicture] = []
-    failures: list[Failure] = []
+    failed: list[Unusable] = []
+    stored: list[TokenSample] = []
     for work, result in read:
-        other_size = isinstance(result, ReadPicture) and pictures and pictures[0].pixels.shape != result.pixels.shape
-        if result is None or other_size or batch_size in (len(pictures), len(failures)):
-            yield Batch(work, pictures, failures, last=result is None)
-            pictures, failures = [], []
+        if result is None or _is_full(pictures, result, batch_size) or batch_size in (len(failed), len(stored)):
+            yield Batch(work, pictures, failed, stored, last=result is None)
+            pictures, failed, stored = [], [], []
         if isinstance(result, ReadPicture):
             pictures.append(result)
-        elif isinstance(result, Failure):
-            failures.append(result)
+        elif isinstance(result, Unusable):
+            failed.append(result)
+        elif isinstance(result, TokenSample):
+            stored.append(result)
+        elif result is not None:
+            work.unread = work.unread or str(result)
+
+
+def _is_full(pictures: list[ReadPicture], result: Result, batch_size: int) -> bool:
+    if not pictures:
+        return False
+    pixels = pictures[0].pixels
+    is_other = isinstance(result, ReadPicture) and pixels.shape != result.pixels.shape
+    return is_other or len(pictures) == batch_size or len(pictures) * pixels[..., 0].size >= BATCH_PIXELS

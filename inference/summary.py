@@ -1,45 +1,128 @@
 """What a run of tokenize-images tells in the end."""
 
+from collections import Counter
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from ..images.inputs import printable
 from ..terminal import counted
 from ..tokenizer.usage import codebook_usage
 from .manifest import Manifest
-from .pipeline import Totals
 from .plan import Plan
+from .shards import orphans, sidecars
+from .totals import Totals
 
-SHOWN_FAILURES = 5
+SHOWN = 5
+"""Failures and shards that are named; the rest is counted."""
 
 
-def summary_lines(totals: Totals, plan: Plan, manifest: Manifest, out: Path) -> list[str]:
-    """Return the lines: what was done, how the codes were used, what is in the folder, what failed."""
-    speed = totals.pictures / totals.seconds
-    lines = [
-        f"shards      {totals.shards} written, {totals.shards_done_before} done before",
-        f"pictures    {totals.pictures} tokenized, {len(totals.failures)} failed, {speed:.1f} pictures a second",
-    ]
-    if plan.passed_over:
-        endings = "its ending is not that" if plan.passed_over == 1 else "their endings are not those"
-        lines.append(f"other files {plan.passed_over} passed over, {endings} of pictures")
-    for number, usage in enumerate(codebook_usage(totals.counts) if totals.pictures else []):
-        which = f" {number}" if len(totals.counts) > 1 else ""
-        lines.append(
-            f"codebook{which}    usage {usage.usage:.1%}, perplexity {usage.perplexity:,.0f} of {manifest.vocab_size:,} codes "
-            f"over {int(totals.counts[number].sum()):,} tokens"
-        )
-    lines.append(
-        f"in {printable(str(out))}: {counted(manifest.pictures, 'picture')} in {counted(manifest.shards, 'shard')}, "
-        f"{counted(manifest.failures, 'failure')} listed"
-    )
-    lines += [f"  empty: {name}.tar, there is no file in its input" for name in totals.empty]
-    lines += [f"  failed: {failure.source}: {failure.reason}" for failure in totals.failures[:SHOWN_FAILURES]]
-    if len(totals.failures) > SHOWN_FAILURES:
-        lines.append(f"  ... and {len(totals.failures) - SHOWN_FAILURES} more, see the .json beside each shard")
-    lines += [f"  damaged: {reason}" for reason in totals.damaged]
-    if totals.damaged:
-        lines.append(
-            f"nothing was written for {counted(len(totals.damaged), 'damaged shard')}: the same command does them once they "
-            "are repaired"
-        )
-    return lines
+class Summary(NamedTuple):
+    """What a run did, and what is in the folder now."""
+
+    totals: Totals
+    plan: Plan
+    manifest: Manifest
+    out: Path
+    done_before: int
+    new_images: int
+    """Images that were given for the first time to a folder that has shards."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether something is left to do, or nothing came of the whole folder."""
+        is_barren = bool(self.manifest.failures) and not self.manifest.pictures
+        return bool(self.totals.damaged or self.totals.unread or is_barren)
+
+    @property
+    def passed_over(self) -> Counter[str]:
+        """Files and members of tars that are neither images nor carried over, by kind."""
+        return self.plan.passed_over + self.totals.passed_over
+
+    @property
+    def others(self) -> list[str]:
+        """Shards in the folder that are not of this call."""
+        planned = {f"{shard.name}.tar" for shard in self.plan.shards}
+        there = [sidecar.shard for sidecar in sidecars(self.out)] + [path.name for path in orphans(self.out)]
+        return sorted(set(there) - planned)
+
+    def facts(self) -> dict[str, Any]:
+        """Return everything, for a program."""
+        totals = self.totals
+        return {
+            "out": str(self.out),
+            "model": self.manifest.model,
+            "fingerprint": self.manifest.fingerprint,
+            "shards": {"written": totals.shards, "done_before": self.done_before, "not_in_this_call": self.others},
+            "images": {
+                "tokenized": totals.pictures,
+                "failed": len(totals.failures),
+                "given_again": self.plan.repeated,
+                "new": self.new_images,
+            },
+            "images_per_second": totals.pictures / totals.seconds,
+            "passed_over": dict(self.passed_over),
+            "damaged": totals.damaged,
+            "unread": totals.unread,
+            "codebooks": [usage._asdict() for usage in codebook_usage(totals.counts)],
+            "folder": self.manifest.model_dump(include={"shards", "pictures", "failures"}),
+            "failures": [row.model_dump() for row in totals.failures],
+        }
+
+    def lines(self) -> list[str]:
+        """Return the lines for a person: what was done, how the codes were used, what is in the folder, what failed."""
+        return [*self._what_was_done(), *self._usage(), *self._folder(), *self._what_went_wrong()]
+
+    def _what_was_done(self) -> list[str]:
+        totals = self.totals
+        speed = f"{totals.pictures / totals.seconds:.1f} per second"
+        lines = [
+            f"shards      {totals.shards} written, {self.done_before} done before",
+            f"images      {totals.pictures} tokenized, {len(totals.failures)} failed, {speed}",
+        ]
+        if self.new_images:
+            lines.append(f"new         {counted(self.new_images, 'image')} since the last call, in shards of their own")
+        if self.plan.repeated:
+            lines.append(f"repeated    {counted(self.plan.repeated, 'input')} given again, tokenized once")
+        if self.passed_over:
+            kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(self.passed_over.items()))
+            lines.append(f"other files {self.passed_over.total()} passed over: {kinds}")
+        return lines
+
+    def _usage(self) -> list[str]:
+        lines = []
+        for number, usage in enumerate(codebook_usage(self.totals.counts) if self.totals.pictures else []):
+            which = f" {number}" if len(self.totals.counts) > 1 else ""
+            lines.append(
+                f"codebook{which}    usage {usage.usage:.1%}, perplexity {usage.perplexity:,.0f} of "
+                f"{self.manifest.vocab_size:,} codes over {int(self.totals.counts[number].sum()):,} tokens"
+            )
+        return lines
+
+    def _folder(self) -> list[str]:
+        manifest = self.manifest
+        lines = [
+            f"in {printable(str(self.out))}: {counted(manifest.pictures, 'image')} in "
+            f"{counted(manifest.shards, 'shard')}, {counted(manifest.failures, 'failure')} listed"
+        ]
+        if self.others:
+            lines.append(f"  not of this call: {_some(self.others)}; --overwrite removes what vistok wrote")
+        return lines + [f"  empty: {name}.tar, there is no file in its input" for name in self.totals.empty]
+
+    def _what_went_wrong(self) -> list[str]:
+        totals = self.totals
+        lines = [f"  failed: {row.source}: {row.reason}" for row in totals.failures[:SHOWN]]
+        if len(totals.failures) > SHOWN:
+            lines.append(f"  ... and {len(totals.failures) - SHOWN} more, see the .json beside each shard")
+        lines += [f"  damaged: {reason}" for reason in totals.damaged]
+        lines += [f"  not read: {reason}" for reason in totals.unread]
+        for shards, until in ((totals.damaged, "they are repaired"), (totals.unread, "their files can be read")):
+            if shards:
+                kind = "damaged shard" if shards is totals.damaged else "shard"
+                lines.append(
+                    f"nothing was written for {counted(len(shards), kind)}: the same command does them once {until}"
+                )
+        return lines
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -8,13 +8,14 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 ASIDE_PATTERN = ".vistok-*.part"
 """Matches what a command that was killed may leave behind."""
 LOCK_FILE = ".vistok.lock"
 
 
-class FolderBusy(ValueError):
+class FolderBusyError(ValueError):
     """Another command writes into the folder."""
 
 
@@ -33,19 +34,24 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         with open(aside, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            flush_to_disk(file)
         aside.replace(path)
     except OSError:
         aside.unlink(missing_ok=True)
         raise
 
 
+def flush_to_disk(file: IO[bytes]) -> None:
+    """Return when what was written to a file is on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
 @contextmanager
 def hold_folder(folder: Path, command: str) -> Iterator[None]:
     """Keep other commands from writing into a folder, which is made where needed; the lock ends with the process.
 
-    Raises FolderBusy, with the process and the host that hold it, and OSError when the folder cannot be written to.
+    Raises FolderBusyError, with the process and the host that hold it, and OSError when the folder cannot be written to.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK_FILE
@@ -71,7 +77,7 @@ def _locked(path: Path, command: str) -> int:
         except BlockingIOError:
             holder = _holder(descriptor)
             os.close(descriptor)
-            raise FolderBusy(
+            raise FolderBusyError(
                 f"{path.parent} is being written to by {holder}: wait until it has ended, or use another folder."
             ) from None
         os.close(descriptor)

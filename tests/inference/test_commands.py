@@ -13,6 +13,7 @@ from webdataset.tariterators import group_by_keys, tar_file_iterator
 import vistok
 from samples import PHOTOS, noise_image, picture_bytes
 from vistok.inference.commands.tokenize_images import app as tokenize_app
+from vistok.tokenizer.files import ASIDE_PATTERN, aside_of
 
 decode = Decoder([basichandlers])
 
@@ -41,16 +42,16 @@ def test_photos_to_tokens_and_back(tokenize, detokenize, tokenizer_folder, tmp_p
     samples = tokens_of(out / "pictures-00000.tar")
     assert len(samples) == 6
     for key, sample in samples.items():
-        path = PHOTOS / sample["json"]["source"]
+        path = PHOTOS / sample["tokens.json"]["source"]
         assert path.stem == key
         assert np.array_equal(sample["tokens.npy"], tokenizer.encode(path)[0].numpy())
         assert sample["tokens.npy"].dtype == np.uint16
-        assert (sample["json"]["width"], sample["json"]["height"]) == size_of(path)
+        assert (sample["tokens.json"]["width"], sample["tokens.json"]["height"]) == size_of(path)
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["fingerprint"] == tokenizer.fingerprint and manifest["vocab_size"] == 300
     assert (manifest["pictures"], manifest["shards"], manifest["failures"]) == (6, 1, 0)
     assert size_of(out / "preview.png") == (4 * (64 + 8) + 8, 2 * 64 + 3 * 8)
-    assert "6 pictures from 1 shard in" in detokenize(out, "--out", back)
+    assert "6 images from 1 shard in" in detokenize(out, "--out", back)
     for key, sample in samples.items():
         expected = tokenizer.decode(torch.from_numpy(sample["tokens.npy"].astype(np.int64))[None])[0]
         assert np.array_equal(np.asarray(Image.open(back / f"{key}.png")), np.asarray(expected))
@@ -68,18 +69,20 @@ def test_a_shard_is_done_when_its_sidecar_is_there(tokenize, tmp_path):
     assert "0 written, 3 done before" in tokenize(PHOTOS, "--out", tmp_path, "--shard-size", 2)
     (tmp_path / "pictures-00001.json").unlink()
     (tmp_path / "pictures-00002.tar").write_bytes(b"cut off")
-    (tmp_path / "pictures-00001.tar.part").write_bytes(b"left by a kill")
+    aside_of(tmp_path / "pictures-00001.tar").write_bytes(b"left by a kill")
     assert "2 written, 1 done before" in tokenize(PHOTOS, "--out", tmp_path, "--shard-size", 2)
     assert contents(tmp_path) == whole
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob(ASIDE_PATTERN))
 
 
 def test_another_tokenizer_or_other_pictures_are_refused(tokenize, tmp_path):
     out = tmp_path / "out"
     tokenize(PHOTOS, "--out", out)
     said = tokenize(PHOTOS, "--out", out, "--size", 32, code=2)
-    assert "holds tokens of" in said and "use another --out folder, or --overwrite" in said
-    assert "was made from other pictures" in tokenize(PHOTOS / "coffee.jpg", "--out", out, code=2)
+    assert f"{out} was made with size 64, not 32: use another --out folder, or --overwrite." in said
+    assert "holds astronaut.jpg, which is not among the images given now" in tokenize(
+        PHOTOS / "coffee.jpg", "--out", out, code=2
+    )
     tokenize(PHOTOS / "coffee.jpg", "--out", out, "--size", 32, "--overwrite")
     assert json.loads((out / "manifest.json").read_text())["pictures"] == 1
 
@@ -128,9 +131,11 @@ def test_pictures_of_every_kind_or_a_row_among_the_failures(tokenize, detokenize
     sidecar = json.loads((out / "pictures-00000.json").read_text())
     assert {failure["source"] for failure in sidecar["failures"]} == set(BAD)
     assert all(failure["reason"] and failure["key"] for failure in sidecar["failures"])
-    assert {sample["json"]["source"] for sample in tokens_of(out / "pictures-00000.tar").values()} == set(GOOD)
-    turned = next(s for s in tokens_of(out / "pictures-00000.tar").values() if s["json"]["source"] == "turned.jpg")
-    assert (turned["json"]["width"], turned["json"]["height"]) == (20, 30)
+    assert {sample["tokens.json"]["source"] for sample in tokens_of(out / "pictures-00000.tar").values()} == set(GOOD)
+    turned = next(
+        s for s in tokens_of(out / "pictures-00000.tar").values() if s["tokens.json"]["source"] == "turned.jpg"
+    )
+    assert (turned["tokens.json"]["width"], turned["tokens.json"]["height"]) == (20, 30)
     detokenize(out, "--out", back)
     assert len(list(back.iterdir())) == len(GOOD)
     if size == "native":
@@ -158,7 +163,7 @@ def test_shards_in_shards_out_with_the_same_names_and_keys(tokenize, detokenize,
     assert "2 written" in said and "4 tokenized, 2 failed" in said
     assert list(tokens_of(tmp_path / "out" / "in-1.tar")) == ["x/1", "2"]
     failure = json.loads((tmp_path / "out" / "in-0.json").read_text())["failures"]
-    assert failure == [{"key": "3", "source": "3.txt", "reason": "the sample has no file with a picture's ending"}]
+    assert failure == [{"key": "3", "source": "3.txt", "reason": "the sample has no file with an image's ending"}]
     detokenize(tmp_path / "out" / "in-1.tar", "--out", tmp_path / "back")
     assert (tmp_path / "back" / "x" / "1.png").exists()
 
@@ -166,7 +171,7 @@ def test_shards_in_shards_out_with_the_same_names_and_keys(tokenize, detokenize,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nothing.png"], "tokenize-images: nothing.png does not exist: give picture files"),
+        (["nothing.png"], "tokenize-images: nothing.png does not exist: give image files"),
         ([PHOTOS, "--size", "60"], "--size is '60', but must be native or a multiple of 8 such as 256"),
         ([PHOTOS, "--size", "big"], "--size is 'big', but must be native or a multiple of 8"),
         ([PHOTOS, "--device", "warp"], "Device 'warp' cannot be used on this machine: use cpu"),

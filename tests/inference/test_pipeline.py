@@ -9,10 +9,12 @@ import torch
 import vistok
 from samples import PHOTOS, noise_image, picture_bytes
 from vistok.inference.manifest import new_manifest
-from vistok.inference.pipeline import StoppedOnError, tokenize_shards
+from vistok.inference.done import pending_shards
+from vistok.inference.pipeline import StoppedOnError, Threads, tokenize_shards
 from vistok.inference.plan import plan_shards
 from vistok.inference.preview import write_preview
-from vistok.inference.shards import read_samples, read_sidecar
+from vistok.inference.shards import sidecars
+from vistok.inference.token_tar import stored_samples
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.tokenizer.usage import count_tokens
 
@@ -48,19 +50,14 @@ def test_stop_writes_what_stands_before_the_failure(tokenize, make_tar, tmp_path
 
 
 def tokenized(tokenizer, plan, folder, encode=None, stop=False, **options):
-    options = {"batch_size": 4, "workers": 2, "encoders": 1, **options}
-    manifest = new_manifest(tokenizer, "float32")
+    threads = Threads(**{"batch_size": 4, "readers": 2, "encoders": 1, **options})
+    manifest = new_manifest(tokenizer, "small", "float32", "all")
     told = []
+    pending = pending_shards(plan.shards, folder, manifest, retry_failures=False)
     totals = tokenize_shards(
-        plan.shards,
-        folder,
-        manifest,
-        encode or tokenizer.encode_pixels,
-        stop_on_error=stop,
-        report=told.append,
-        **options,
+        pending, folder, manifest, encode or tokenizer.encode_pixels, threads, stop_on_error=stop, report=told.append
     )
-    assert told[-1] == (totals.pictures, len(totals.failures), totals.shards_done_before + totals.shards)
+    assert told[-1].shards == len(pending) and (totals.unread or told[-1].images == told[-1].expected)
     return totals
 
 
@@ -87,14 +84,14 @@ def test_shards_do_not_depend_on_batches_or_threads(tokenizer, pictures, tmp_pat
 
     files, counts = contents("a", 3)
     assert len(files) == 16
-    for number, options in enumerate([{"batch_size": 1, "workers": 1}, {"encoders": 3}, {"batch_size": 50}]):
+    for number, options in enumerate([{"batch_size": 1, "readers": 1}, {"encoders": 3}, {"batch_size": 50}]):
         others, same = contents(f"b{number}", 3, **options)
         assert others == files and torch.equal(same, counts)
-    tokens = [sample.tokens for shard in (tmp_path / "a").glob("*.tar") for sample in read_samples(shard)]
+    tokens = [sample.tokens() for shard in (tmp_path / "a").glob("*.tar") for sample in stored_samples(shard)]
     assert torch.equal(counts, count_tokens(torch.from_numpy(np.stack(tokens).astype(np.int64)), 300))
 
 
-def test_pictures_larger_than_the_memory_are_rows_in_the_order_of_the_pictures(tokenizer, pictures, tmp_path):
+def test_an_image_larger_than_the_memory_leaves_its_shard_unsealed(tokenizer, pictures, tmp_path):
     native = tokenizer.with_preprocessing(PreprocessingConfig(size="native"))
 
     def encode(pixels):
@@ -104,14 +101,18 @@ def test_pictures_larger_than_the_memory_are_rows_in_the_order_of_the_pictures(t
             raise MemoryError if len(pixels) > 1 else RuntimeError("CUDA out of memory. Tried to allocate 9 GiB")
         return native.encode_pixels(pixels)
 
-    totals = tokenized(native, plan_shards([str(pictures)], 100), tmp_path / "out", encode, batch_size=5)
-    failures = read_sidecar(tmp_path / "out", "pictures-00000").failures
-    assert totals.failures != failures and sorted(f.key for f in totals.failures) == [f.key for f in failures]
-    reasons = {failure.key: failure.reason for failure in failures}
-    assert reasons["09"] == "the memory is too small for 49 x 50 pixels" and reasons["08"] == "the file is empty"
-    assert set(reasons) == {"03", "08", "13", "18", *(f"{number:02d}" for number in range(9, 17))}
+    totals = tokenized(native, plan_shards([str(pictures)], 5), tmp_path / "out", encode, batch_size=5)
+    assert [sidecar.shard for sidecar in sidecars(tmp_path / "out")] == [
+        f"pictures-{number:05d}.tar" for number in (0, 4)
+    ]
+    assert totals.unread == [
+        "09.png: the memory is too small for 49 x 50 pixels",
+        "10.png: the memory is too small for 50 x 50 pixels",
+        "15.png: the memory is too small for 55 x 50 pixels",
+    ]
     with pytest.raises(StoppedOnError, match=r"(03|09).png: .* \(--on-error skip goes on without it\)"):
         tokenized(native, plan_shards([str(pictures)], 100), tmp_path / "stopped", encode, stop=True)
+    assert tokenized(native, plan_shards([str(pictures)], 5), tmp_path / "out").shards == 3
 
 
 def test_a_full_memory_or_another_error_of_the_model_is_no_pictures_fault(tokenizer, pictures, tmp_path):
@@ -135,9 +136,9 @@ def test_names_and_links_that_lead_nowhere_do_not_stop_a_run(tokenize, tmp_path)
     (folder / "gone.png").symlink_to("nothing")
     said = tokenize(folder, "--out", tmp_path / "out")
     assert "1 tokenized, 1 failed" in said
-    assert "failed: gone.png: the file cannot be read (No such file or directory)" in said
-    (sample,) = read_samples(tmp_path / "out" / "pictures-00000.tar")
-    assert (sample.key, sample.facts["source"]) == (r"odd\xff", r"odd\xff.png")
+    assert "failed: gone.png: is a link to nowhere" in said
+    (sample,) = stored_samples(tmp_path / "out" / "pictures-00000.tar")
+    assert (sample.key, sample.facts()["source"]) == (r"odd\xff", r"odd\xff.png")
 
 
 def test_pictures_that_share_a_key_are_rows(tokenize, make_tar, tmp_path):

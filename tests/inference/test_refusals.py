@@ -62,7 +62,7 @@ def test_a_folder_is_needed_that_can_be_written_to(
 )
 def test_errors_of_the_disk_say_what_to_do(tokenize, picture, tmp_path, monkeypatch, number, sentence):
     def refuse(descriptor):
-        raise OSError(number, os.strerror(number), str(tmp_path / "out" / "manifest.json.part"))
+        raise OSError(number, os.strerror(number), str(tmp_path / "out" / "manifest.json"))
 
     monkeypatch.setattr("os.fsync", refuse)
     said = tokenize(picture, "--out", tmp_path / "out", code=1)
@@ -73,7 +73,7 @@ def test_full_memory_is_one_sentence(tokenize, picture, tmp_path, monkeypatch):
     def full(*arguments, **options):
         raise MemoryError
 
-    monkeypatch.setattr("vistok.inference.commands.tokenize_images.plan_shards", full)
+    monkeypatch.setattr("vistok.inference.tokenizing.plan_shards", full)
     said = tokenize(picture, "--out", tmp_path / "out", code=1)
     assert "tokenize-images: the memory is full: close other programs, or take smaller images or batches." in said
 
@@ -86,25 +86,27 @@ def test_braces_without_a_partner_are_a_wrong_call(tokenize, tmp_path):
 def test_numbers_agree_with_their_nouns(tokenize, make_tar, picture, tmp_path):
     (picture.parent / "note.md").write_text("text")
     said = tokenize(picture.parent, "--out", tmp_path / "one")
-    assert "1 picture in 1 shard, 0 failures listed" in said
-    assert "other files 1 passed over, its ending is not that of pictures" in said
+    assert "1 image in 1 shard, 0 failures listed" in said
+    assert "other files 1 passed over: 1 .md" in said
     make_tar(tmp_path / "none.tar", [])
     said = tokenize(picture, tmp_path / "none.tar", "--out", tmp_path / "two")
-    assert "1 picture in 2 shards" in said and "  empty: none.tar, there is no file in its input" in said
+    assert "1 image in 2 shards" in said and "  empty: none.tar, there is no file in its input" in said
 
 
 def test_fast_writes_down_what_it_calculated_in(tokenize, picture, tmp_path, monkeypatch):
     out = tmp_path / "out"
     said = tokenize(PHOTOS, "--out", out, "--fast")
-    assert "of the tokens of 6 pictures are those of float32" in said
+    assert "of the tokens of 6 images are those of float32" in said
     arithmetic = json.loads((out / "manifest.json").read_text())["arithmetic"]
     assert arithmetic in ("bfloat16-eager", "float32-eager")
-    assert f"in {arithmetic} arithmetic, not of" in tokenize(PHOTOS, "--out", out, code=2)
+    assert f"was made with {arithmetic} arithmetic, not " in tokenize(PHOTOS, "--out", out, code=2)
     # A longer call, in which compiling would pay, goes on as the folder was begun.
-    monkeypatch.setattr("vistok.inference.commands.tokenize_images.COMPILING_PAYS", 0)
+    monkeypatch.setattr("vistok.inference.tokenizing.COMPILING_PAYS", 0)
     assert "0 written, 1 done before" in tokenize(PHOTOS, "--out", out, "--fast")
     assert json.loads((out / "manifest.json").read_text())["arithmetic"] == arithmetic
     # Another folder would be compiled, which is not to be mixed.
-    monkeypatch.setattr("vistok.inference.commands.tokenize_images.fast_arithmetic", lambda *_: "bfloat16-compiled")
+    monkeypatch.setattr("vistok.inference.tokenizing.fast_arithmetic", lambda *_: "bfloat16-compiled")
     said = tokenize(PHOTOS, "--out", out, "--fast", code=2)
-    assert f"in {arithmetic} arithmetic, not of" in said and "in bfloat16-compiled: use another --out folder" in said
+    assert (
+        f"was made with {arithmetic} arithmetic, not " in said and "bfloat16-compiled: use another --out folder" in said
+    )

@@ -1,0 +1,38 @@
+"""Under which names images come back from their tokens: one for each, whatever the keys."""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from .keys import normalised_key, told_apart
+
+ENDING = ".png"
+LONGEST = 255
+"""Bytes of the longest name of a file."""
+
+
+def image_names(shards: Sequence[tuple[str, Iterable[str]]]) -> list[list[str]]:
+    """Return a relative path for each key of each shard, given as its name and its keys.
+
+    It is KEY.png; keys that occur in several shards are SHARD/KEY.png.
+    """
+    listed = [(shard, told_apart(keys)) for shard, keys in shards]
+    counts = Counter(_file_name(key).casefold() for _, keys in listed for key in keys)
+    return [
+        [_file_name(key if counts[_file_name(key).casefold()] == 1 else f"{shard}/{key}") for key in keys]
+        for shard, keys in listed
+    ]
+
+
+def _file_name(key: str) -> str:
+    *folders, base = normalised_key(key).replace("\0", r"\x00").split("/")
+    return "/".join([*(_short(folder, "") for folder in folders), _short(base or "unnamed", ENDING)])
+
+
+def _short(name: str, ending: str) -> str:
+    """Return a name that file systems take; one that is too long keeps its beginning, and a hash of the whole."""
+    if len(os.fsencode(name + ending)) <= LONGEST:
+        return name + ending
+    end = f"-{hashlib.sha256(name.encode()).hexdigest()[:12]}{ending}"
+    return name.encode()[: LONGEST - len(end)].decode(errors="ignore") + end

@@ -1,0 +1,120 @@
+"""Images that are files of their own: found in folders or given one by one, and gathered into shards."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+from ..images.index import file_entry, folder_files, is_picture, problem_of
+from ..images.inputs import Input, printable
+from .digests import digest, file_facts, kind_of
+from .keep import Keep
+from .samples import Kept, Listing, PlannedShard, Sample
+
+LOOSE_SHARD = "pictures-{:05d}"
+LOOSE_PATTERN = r"pictures-\d{5,}"
+
+
+class LooseImage(NamedTuple):
+    """A file that is tokenized."""
+
+    path: str
+    name: str
+    """Relative to the folder that was given, or the last part of a path that was given."""
+    problem: str
+    """Why it cannot be read."""
+    beside: tuple[str, ...]
+    """Names in its folder of the files that are carried over with it."""
+
+
+@dataclass
+class LooseImages:
+    """All images that are files of their own, each once."""
+
+    keep: Keep
+    images: list[LooseImage] = field(default_factory=list)
+    passed_over: Counter[str] = field(default_factory=Counter)
+    repeated: int = 0
+    """Images that were given more than once, the first time not counted."""
+    _seen: set[tuple[str, str]] = field(default_factory=set)
+    _folders: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+
+    def add_folder(self, folder: str, left_out: str | None) -> None:
+        """Add the images of a folder that is walked, and count the files that are passed over."""
+        names = folder_files(folder, left_out)
+        others = [name for name in names if not is_picture(name)]
+        stems: dict[str, list[str]] = {}
+        for name in others:
+            stems.setdefault(os.path.splitext(name)[0], []).append(name)
+        kept: set[str] = set()
+        for name in names:
+            if is_picture(name):
+                beside = self._chosen(stems.get(os.path.splitext(name)[0], []))
+                kept.update(beside)
+                path = os.path.join(folder, name)
+                self._add(path, name, problem_of(path), tuple(os.path.basename(other) for other in beside))
+        self.passed_over.update(kind_of(name) for name in others if name not in kept)
+
+    def add_file(self, given: Input) -> None:
+        """Add one file, whatever its ending."""
+        folder, base = os.path.split(given.path)
+        beside: list[str] = []
+        if not given.problem:
+            if folder not in self._folders:
+                self._folders[folder] = _by_stem(folder)
+            beside = self._chosen(self._folders[folder].get(os.path.splitext(base)[0], []))
+        self._add(given.path, base, given.problem or problem_of(given.path), tuple(b for b in beside if b != base))
+
+    def _chosen(self, names: list[str]) -> list[str]:
+        return [name for name in names if self.keep.beside(os.path.splitext(name)[1].lstrip("."))]
+
+    def _add(self, path: str, name: str, problem: str, beside: tuple[str, ...]) -> None:
+        # A link is an image of its own, but one file reached over two folders is not.
+        folder, base = os.path.split(path)
+        identity = os.path.realpath(folder), base
+        if identity in self._seen:
+            self.repeated += 1
+            return
+        self._seen.add(identity)
+        self.images.append(LooseImage(path, name, problem, beside))
+
+
+def loose_shard(number: int, images: Sequence[LooseImage], keys: Sequence[str]) -> PlannedShard:
+    """Plan a shard of images under their keys."""
+    inputs_now = partial(_inputs, images)
+    return PlannedShard(LOOSE_SHARD.format(number), inputs_now(), partial(_listing, images, keys), inputs_now)
+
+
+def _listing(images: Sequence[LooseImage], keys: Sequence[str]) -> Listing:
+    return Listing([_sample(image, key) for image, key in zip(images, keys, strict=True)], Counter())
+
+
+def _sample(image: LooseImage, key: str) -> Sample:
+    source = printable(image.name)
+    if image.problem:
+        return Sample(key, source, None, image.problem)
+    folder = os.path.dirname(image.path)
+    kept = tuple(
+        Kept(os.path.splitext(name)[1].lstrip("."), file_entry(os.path.join(folder, name), printable(name)))
+        for name in image.beside
+    )
+    return Sample(key, source, file_entry(image.path, source), kept=kept)
+
+
+def _inputs(images: Sequence[LooseImage]) -> str:
+    facts = []
+    for image in images:
+        facts.append(file_facts(image.path, printable(image.name)))
+        folder = os.path.dirname(image.path)
+        facts += [file_facts(os.path.join(folder, name), printable(name)) for name in image.beside]
+    return digest(facts)
+
+
+def _by_stem(folder: str) -> dict[str, list[str]]:
+    stems: dict[str, list[str]] = {}
+    for entry in os.scandir(folder or "."):
+        if not is_picture(entry.name) and not entry.is_dir():
+            stems.setdefault(os.path.splitext(entry.name)[0], []).append(entry.name)
+    return {stem: sorted(names) for stem, names in stems.items()}
