@@ -68,7 +68,7 @@ def finetune_config(call: Call) -> FinetuneConfig:
 def run_finetuning(config: FinetuneConfig, talk: Talk, json: bool) -> None:
     """Run a fine-tuning, go on with one that was stopped, and say what came of it.
 
-    Raises FolderBusy when another command writes into its folder, ValueError for what a user can change, and OSError.
+    Raises FolderBusyError when another command writes into its folder, ValueError for what a user can change, and OSError.
     """
     console = talk.console()
 

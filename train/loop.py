@@ -31,7 +31,7 @@ from .validate import validate
 def train(config: TrainConfig, talk: Talk = TALK) -> Path:
     """Train as `config` says and return the exported tokenizer folder; go on where the run folder left off.
 
-    Raises FolderBusy when another command trains in the run folder, ValueError for what a user can change, and OSError.
+    Raises FolderBusyError when another command trains in the run folder, ValueError for what a user can change, and OSError.
     """
     with hold_run_folder(config.run.out):
         return _train(prepare_run(config), talk)

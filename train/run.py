@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from ..perception.distance import build_perceptual
-from ..tokenizer.files import FolderBusy, hold_folder
+from ..tokenizer.files import FolderBusyError, hold_folder
 from ..tokenizer.model import VisualTokenizer
 from .adversary import Adversary
 from .codebook_care import CodebookCare
@@ -127,7 +127,7 @@ def _check_sharding(accelerator: Accelerator, config: TrainConfig) -> None:
 def hold_run_folder(folder: Path) -> Iterator[None]:
     """Keep other commands out of a run folder, which all processes of this one share.
 
-    Raises FolderBusy, and OSError when the folder cannot be written to, on every process.
+    Raises FolderBusyError, and OSError when the folder cannot be written to, on every process.
     """
     process = PartialState(cpu=not torch.accelerator.is_available())
     refused: list[Exception | None] = [None]
@@ -135,7 +135,7 @@ def hold_run_folder(folder: Path) -> Iterator[None]:
         if process.is_main_process:
             try:
                 stack.enter_context(hold_folder(folder, "train-tokenizer"))
-            except (FolderBusy, OSError) as error:
+            except (FolderBusyError, OSError) as error:
                 refused = [error]
         refusal: Exception | None = broadcast_object_list(refused)[0]
         if refusal:

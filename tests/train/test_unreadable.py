@@ -115,7 +115,9 @@ def test_a_process_without_files_left_does_not_blame_the_images(photos, monkeypa
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_stop_ends_at_the_first_with_its_name(photos, workers):
-    with pytest.raises(ValueError, match=r"99.jpg cannot be used \(.*\): repair or remove it, or set .* to skip\.") as error:
+    with pytest.raises(
+        ValueError, match=r"99.jpg cannot be used \(.*\): repair or remove it, or set .* to skip\."
+    ) as error:
         batches(crops_of(photos, on_error="stop", workers=workers))
     assert "\n" not in str(error.value)
 
@@ -205,9 +207,7 @@ def test_what_was_named_outlives_a_checkpoint():
 def test_validation_and_latents_leave_unreadable_images_out(photos):
     warnings = []
     source = SourceConfig(path=str(photos))
-    found = list(
-        readable_images([source], PreprocessingConfig(size=32), 8, Tolerance(False, 0.01), warnings.append)
-    )
+    found = list(readable_images([source], PreprocessingConfig(size=32), 8, Tolerance(False, 0.01), warnings.append))
     assert len(found) == 40 and all(image.shape == (32, 32, 3) for image in found)
     (warning,) = warnings
     assert "99.jpg cannot be used" in warning and warning.endswith("it is left out.")
