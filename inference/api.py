@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..images.preprocessing import to_images
 from ..pretrained import DEFAULT_MODEL, find_tokenizer
-from ..tokenizer.exact import DEVICE_BATCH, run_exactly
+from ..tokenizer.exact import DEVICE_BATCH, fixed_batch, run_exactly
 from ..tokenizer.fingerprints import FingerprintCache
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.numerics import own_numerics
@@ -153,7 +153,8 @@ class Tokenizer:
         def decoded(batch: Tokens) -> tuple[Pixels]:
             return (self.model.decode_latent(quantizer.codes_of(batch)).clamp(-1, 1),)
 
-        parts = (run_exactly(decoded, part, self.device, self.batch_size)[0] for part in checked.split(AT_ONCE))
+        size = fixed_batch(self.batch_size, checked[0, 0].numel() * self.downsample**2)
+        parts = (run_exactly(decoded, part, self.device, size)[0] for part in checked.split(AT_ONCE))
         with own_numerics(self.device):
             if output == "pil":
                 return [image for part in parts for image in to_images(part)]

@@ -39,7 +39,7 @@ def _exact_tokens(model: VisualTokenizer, device: torch.device, batch_size: int,
     def encode(batch: Pixels) -> tuple[Tokens]:
         return (model.encode(batch.contiguous(memory_format=torch.channels_last)),)
 
-    (tokens,) = run_exactly(encode, pixels, device, batch_size)
+    (tokens,) = run_exactly(encode, pixels, device, fixed_batch(batch_size, pixels[0, 0].numel()))
     return tokens.cpu()
 
 
@@ -61,7 +61,7 @@ def fast_encode(model: VisualTokenizer, device: torch.device, compiled: bool, ba
         return tokens[: len(pixels)].cpu()
 
     def encode_all(pixels: Pixels) -> Tokens:
-        size = fixed_batch(most, pixels)
+        size = fixed_batch(most, pixels[0, 0].numel())
         return torch.cat([encode(size, part) for part in pixels.split(size)])
 
     return encode_all

@@ -20,7 +20,7 @@ Network: TypeAlias = Callable[[Tensor], tuple[Tensor, ...]]
 
 DEVICE_BATCH = 16
 BATCH_PIXELS = 1 << 23
-"""Pixels, or tokens of a grid, that go through a network together at most; a single image may have more."""
+"""Pixels that go through a network together at most; a single image may have more."""
 
 
 def run_exactly(network: Network, batch: Tensor, device: torch.device, batch_size: int) -> tuple[Tensor, ...]:
@@ -33,14 +33,13 @@ def run_exactly(network: Network, batch: Tensor, device: torch.device, batch_siz
         if device.type == "cpu":
             parts = spread(partial(_alone, network, device), batch.split(1), torch.get_num_threads())
         else:
-            size = fixed_batch(batch_size, batch)
-            parts = [_filled_up(network, part.to(device), size) for part in batch.split(size)]
+            parts = [_filled_up(network, part.to(device), batch_size) for part in batch.split(batch_size)]
         return tuple(torch.cat(values) for values in zip(*parts, strict=True))
 
 
-def fixed_batch(most: int, images: Tensor) -> int:
-    """Return the batch size for images of this shape: `most`, or fewer of large ones, by their shape alone."""
-    return max(1, min(most, BATCH_PIXELS // (images.shape[-2] * images.shape[-1])))
+def fixed_batch(most: int, pixels: int) -> int:
+    """Return the batch size for images of `pixels` each: `most`, or fewer of large ones."""
+    return max(1, min(most, BATCH_PIXELS // pixels))
 
 
 def _alone(network: Network, device: torch.device, image: Tensor) -> tuple[Tensor, ...]:

@@ -115,7 +115,7 @@ def test_wrong_pictures_are_one_sentence(tokenizer, picture, message):
 
 def test_broken_files_are_one_sentence(tokenizer, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=r"broken.jpg cannot be used: not a picture of a known format"):
+    with pytest.raises(ValueError, match=r"broken.jpg cannot be used: not an image of a known format"):
         tokenizer.encode(tmp_path / "broken.jpg")
 
 

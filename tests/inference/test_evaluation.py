@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import vistok
 from samples import PHOTOS
+from vistok.images.index import Entry
 from vistok.inference.commands.evaluate_tokenizer import app
 from vistok.inference.evaluation import evaluate
 from vistok.inference.judges import gather_judges
@@ -185,22 +186,20 @@ def test_a_judge_that_cannot_judge_leaves_the_others_their_figures(call, tmp_pat
 def test_a_damaged_shard_and_a_file_that_the_disk_does_not_give_are_named_and_the_rest_is_measured(
     call, make_tar, tmp_path, monkeypatch
 ):
-    import vistok.inference.evaluation_inputs as inputs
-
     damaged = tmp_path / "damaged.tar"
     damaged.write_bytes(
         make_tar(tmp_path / "whole.tar", [("a.png", PHOTOS.joinpath("coffee.jpg").read_bytes())]).read_bytes()[:700]
     )
     gone = tmp_path / "go\x1bne.png"
     gone.write_bytes(PHOTOS.joinpath("chelsea.png").read_bytes())
-    read = inputs.read_picture
+    read = Entry.read
 
-    def fail_for_one(sample, *arguments):
-        if sample.key.startswith("go"):
+    def fail_for_one(entry):
+        if entry.path == str(gone):
             raise OSError(errno.EIO, "Input/output error")
-        return read(sample, *arguments)
+        return read(entry)
 
-    monkeypatch.setattr(inputs, "read_picture", fail_for_one)
+    monkeypatch.setattr(Entry, "read", fail_for_one)
     said = call(PHOTOS / "coffee.jpg", damaged, gone, "--out", tmp_path / "out", code=1)
     assert f"lost: {damaged} " in said and "lost: go\\x1bne.png cannot be read (Input/output error)" in said
     assert "PSNR" in said and "1 image" in said and "\x1b]" not in said and "\x1bne" not in said

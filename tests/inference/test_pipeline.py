@@ -8,8 +8,8 @@ import torch
 
 import vistok
 from samples import PHOTOS, noise_image, picture_bytes
-from vistok.inference.manifest import new_manifest
 from vistok.inference.done import pending_shards
+from vistok.inference.manifest import new_manifest
 from vistok.inference.pipeline import StoppedOnError, Threads, tokenize_shards
 from vistok.inference.plan import plan_shards
 from vistok.inference.preview import write_preview

@@ -161,7 +161,7 @@ def test_wrong_tokens_are_refused(quantizer):
         ),
         (
             {"name": "vq", "dim": 0, "codebook_size": 4},
-            r"quantizer.dim is 0, but must be: input should be greater",
+            r"quantizer.dim is 0, but must be at least 1",
         ),
         ({"name": "vq", "dim": 2, "codebook_size": 4, "gradient": "ste"}, r"quantizer.gradient is 'ste', but must be"),
         (

@@ -217,7 +217,7 @@ def test_configs_are_read_by_the_discriminators_name():
             "adversarial.discriminator.name 'patches' is not a known discriminator",
         ),
         ({"discriminator": {"name": "patch", "depth": 1}}, "adversarial.discriminator.depth is not a known key"),
-        ({"loss": "wgan"}, "adversarial.loss is 'wgan', but must be: input should be 'hinge' or 'non_saturating'"),
+        ({"loss": "wgan"}, "adversarial.loss is 'wgan', but must be 'hinge' or 'non_saturating'"),
         ({"r1_every": 0}, "adversarial.r1_every is 0, but must be"),
         ({"lecam_decay": 1.0}, "adversarial.lecam_decay is 1.0, but must be"),
     ],

@@ -39,14 +39,14 @@ def test_overrides_replace_values():
     [
         ("run.step=3", r"run.step is not a known key: did you mean 'steps'\? choose from"),
         ("optimiser.lr=3", r"optimiser is not a known key: did you mean 'optimizer'"),
-        ("run.steps=many", r"run.steps is 'many', but must be: input should be a valid integer"),
-        ("run.steps=0", r"run.steps is 0, but must be: input should be greater than or equal to 1"),
+        ("run.steps=many", r"run.steps is 'many', but must be a whole number\."),
+        ("run.steps=0", r"run.steps is 0, but must be at least 1\."),
         ("model.quantizer.name=vqq", r"model.quantizer.name 'vqq' is not a known quantizer: did you mean 'vq'"),
         (
             "model.quantizer.codebooksize=3",
             r"model.quantizer.codebooksize is not a known key: did you mean 'codebook_size'",
         ),
-        ("optimizer.lr=.nan", r"optimizer.lr is nan, but must be: input should be a finite number"),
+        ("optimizer.lr=.nan", r"optimizer.lr is nan, but must be a finite number\."),
         ("run.steps", r"Override 'run.steps' is not of the form section.key=value"),
         ("run.steps.more=1", r"Override 'run.steps.more=1' goes through 'steps', which is a value"),
         ("data.train=[]", r"data.train is \[\], but must be"),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TypeAlias, TypeVar
 
 from ..config import Config, ConfigError, parse_config, unknown_choice
+from ..config_hints import shown
 from .binary import BSQConfig, LFQConfig
 from .perturbed import FSPConfig
 from .scalar import FSQConfig
@@ -38,10 +39,12 @@ def parse_by_name(table: Mapping[str, type[AnyConfig]], values: object, section:
     """Build the config of a table that `values["name"]` names, `section` being the path that messages begin with."""
     if not isinstance(values, Mapping):
         raise ValueError(
-            f"a quantizer is a section with a name, such as {{name: fsq, ...}}, but this is {values!r}: write it so."
+            f"a quantizer is a section with a name, such as {{name: fsq, ...}}, but this is {shown(values)}: write it so."
         )
     name = values.get("name")
     if not isinstance(name, str) or name not in table:
         key = f"{section}.name" if section else "name"
-        raise ConfigError(unknown_choice("quantizer", f"{key} {name!r}", str(name), list(table)))
+        raise ConfigError(
+            unknown_choice("quantizer", f"{key} {shown(name)}", name if isinstance(name, str) else "", list(table))
+        )
     return parse_config(table[name], values, section)
