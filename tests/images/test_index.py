@@ -105,7 +105,7 @@ def test_brace_ranges(shard):
 
 def test_errors_name_the_path(tmp_path, shard):
     with pytest.raises(
-        ValueError, match=r"nowhere does not exist: give picture files, folders, .tar shards or a .txt list"
+        ValueError, match=r"nowhere does not exist: give image files, folders, .tar shards or a .txt list"
     ):
         index_pictures(str(tmp_path / "nowhere"))
     empty = tmp_path / "empty"

@@ -118,7 +118,7 @@ def test_what_is_no_file_on_the_command_line_is_an_error(folder):
         ("nowhere.png", "is a link to nowhere"),
     ):
         with pytest.raises(
-            ValueError, match=rf" ?{problem}: give picture files, folders, .tar shards or a .txt list\.$"
+            ValueError, match=rf" ?{problem}: give image files, folders, .tar shards or a .txt list\.$"
         ):
             expand_inputs([path])
     os.close(reading)

@@ -51,6 +51,25 @@ def test_loose_images_have_captions_beside_them(tokenize, tmp_path, keep, expect
             assert (f"other files {6 - len(expected)} passed over" in said and "2 .txt" in said) or "txt" in expected
 
 
+def test_the_files_of_a_folder_may_be_given_one_by_one(tokenize, tmp_path):
+    folder = tmp_path / "w"
+    folder.mkdir()
+    for name, content in (
+        ("a.png", PNG),
+        ("a.txt", b"no list"),
+        ("a.json", b"{}"),
+        ("a.psd", b""),
+        ("b.txt", b"w/a.png"),
+    ):
+        (folder / name).write_bytes(content)
+    given = [path for path in sorted(folder.iterdir()) if path.name != "b.txt"]
+    said = tokenize(*given, "--out", tmp_path / "out")
+    assert "1 tokenized, 0 failed" in said and "other files 1 passed over: 1 .psd" in said
+    assert list(members(tmp_path / "out" / "pictures-00000.tar"))[2:] == ["a.json", "a.txt"]
+    said = tokenize(*given, folder / "b.txt", "--out", tmp_path / "out2")
+    assert "1 tokenized, 1 failed" in said and "failed: a.png: does not exist" in said
+
+
 def test_another_choice_is_refused(tokenize, tmp_path):
     (tmp_path / "a.png").write_bytes(PNG)
     tokenize(tmp_path / "a.png", "--out", tmp_path / "out", "--keep", "txt,cls")
