@@ -117,9 +117,7 @@ def test_what_is_no_file_on_the_command_line_is_an_error(folder):
         ("/dev/zero", "is a device, not a file"),
         ("nowhere.png", "is a link to nowhere"),
     ):
-        with pytest.raises(
-            ValueError, match=rf" ?{problem}: give image files, folders, .tar shards or a .txt list\.$"
-        ):
+        with pytest.raises(ValueError, match=rf" ?{problem}: give image files, folders, .tar shards or a .txt list\.$"):
             expand_inputs([path])
     os.close(reading)
     os.close(writing)
