@@ -1,40 +1,48 @@
 """Brace ranges as in bash, photos-{0000..0009}.tar, counted before they are spelled out."""
 
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
+from string import ascii_lowercase, ascii_uppercase
 
-from braceexpand import UnbalancedBracesError, alphabet, braceexpand, char_range_re, int_range_re
+from braceexpand import braceexpand
 
 from .entry import printable
 
 MAX_PATHS = 1_000_000
 """Paths that the braces of one input may stand for."""
+MAX_DIGITS = 4000
+"""Python refuses to read numbers of 300 digits more."""
+_NUMBERS = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.-?(\d+))?$")
+_LETTERS = re.compile(r"([A-Za-z])\.\.([A-Za-z])(?:\.\.-?(\d+))?$")
+_ALPHABET = ascii_uppercase + ascii_lowercase
 
 
-def spelled_out(text: str, where: str) -> Iterator[str]:
-    """Yield the paths that a text with braces stands for; `where` says where it was found ("in LIST, line 2: ").
+def balanced(text: str) -> bool:
+    """Return whether each brace has its partner."""
+    return sum({"{": 1, "}": -1}.get(character, 0) for _, character, _ in _depths(text)) == 0
+
+
+def spelled_out(text: str, where: str) -> Iterable[str]:
+    """Return the paths that a text with braces stands for; `where` says where it was found ("in LIST, line 2: ").
 
     Raises ValueError for a brace without its partner, and for more than MAX_PATHS paths.
     """
     if "{" not in text:
-        yield text
-        return
-    try:
-        if _count(text) > MAX_PATHS:
-            raise ValueError(
-                f"{where}{printable(text)} stands for more than {MAX_PATHS:,} paths: write smaller ranges."
-            )
-        paths = braceexpand(text)
-    except UnbalancedBracesError:
+        return [text]
+    if not balanced(text):
         raise ValueError(
             f"{where}{printable(text)} does not exist and has a brace without its partner: write a range as "
             "photos-{0000..0009}.tar."
-        ) from None
+        )
+    try:
+        if _count(text) <= MAX_PATHS:
+            return braceexpand(text)
     except RecursionError:
         raise ValueError(
-            f"{where}{printable(text[:80])}... has too many braces within braces: write it in parts."
+            f"{where}{printable(text[:80])}... has too many braces within braces: write several."
         ) from None
-    yield from paths
+    raise ValueError(f"{where}{printable(text)} stands for more than {MAX_PATHS:,} paths: write smaller ranges.")
 
 
 def _count(pattern: str) -> int:
@@ -43,15 +51,16 @@ def _count(pattern: str) -> int:
 
 
 def _choices(expression: str) -> int:
-    if match := int_range_re.match(expression):
+    if match := _NUMBERS.match(expression) or _LETTERS.match(expression):
         first, last, step = match.groups()
-        if max(map(len, match.group(0).split(".."))) > 18:
+        if len(expression) > MAX_DIGITS:
             return MAX_PATHS + 1
-        return abs(int(last) - int(first)) // (int(step or 1) or 1) + 1
-    if match := char_range_re.match(expression):
-        first, last, step = match.groups()
-        return abs(alphabet.index(last) - alphabet.index(first)) // (int(step or 1) or 1) + 1
+        return abs(_position(last) - _position(first)) // (int(step or 1) or 1) + 1
     return sum(map(_count, _alternatives(expression)))
+
+
+def _position(end: str) -> int:
+    return _ALPHABET.index(end) if end in _ALPHABET else int(end)
 
 
 def _outermost(pattern: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ _SPECIAL = {
     stat.S_IFCHR: "is a device, not a file",
     stat.S_IFBLK: "is a device, not a file",
 }
-_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 """Errors that say that nothing is there; all others are errors of reading."""
 
 
@@ -129,7 +129,7 @@ def problem_of(path: str) -> str:
     try:
         return _special(os.stat(path).st_mode)
     except OSError as error:
-        if error.errno not in _NOWHERE:
+        if error.errno not in NOWHERE:
             return ""
         return "is a link to nowhere" if os.path.islink(path) else "does not exist"
 

@@ -1,10 +1,11 @@
 """Which files are below a folder, each real folder once."""
 
-import errno
 import heapq
 import os
 from collections.abc import Iterator
 from typing import NoReturn
+
+from .entry import NOWHERE, printable
 
 
 def folder_files(folder: str, left_out: str | None = None) -> list[str]:
@@ -51,17 +52,17 @@ def _scan(folder: str) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as found:
             return sorted(found, key=lambda item: item.name, reverse=True)
     except OSError as error:
-        _refuse(error)
+        _refuse(error, folder, "leave the folder out")
 
 
 def _is_folder(item: os.DirEntry[str]) -> bool:
     try:
         return item.is_dir()
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG):
-            return False  # a link to nowhere
-        _refuse(error)
+        if error.errno in NOWHERE:
+            return False
+        _refuse(error, item.path, "remove the link")
 
 
-def _refuse(error: OSError) -> NoReturn:
-    raise ValueError(f"{error.filename} cannot be read ({error.strerror}): allow it, or leave it out.")
+def _refuse(error: OSError, path: str, instead: str) -> NoReturn:
+    raise ValueError(f"{printable(path)} cannot be read ({error.strerror}): allow it, or {instead}.")

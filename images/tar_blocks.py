@@ -52,11 +52,11 @@ class TarBlocks:
         if fields is None and at == 0:
             self._refuse_other_format(block)
         if at >= self.size:
-            self.refuse(f"ends at byte {self.size}{self._behind} without the end mark of a tar: it is cut off")
+            self.refuse(f"is cut off at {self._place(self.size)}, before the end mark of a tar")
         if len(block) < BLOCK:
-            self.refuse(f"is cut off within the header at byte {at}{self._behind}")
+            self.refuse(f"is cut off within the header at {self._place(at)}")
         if fields is None:
-            self.refuse(f"has a broken header at byte {at}{self._behind}")
+            self.refuse(f"has a broken header at {self._place(at)}")
         return fields
 
     def check_end(self, at: int) -> None:
@@ -65,20 +65,20 @@ class TarBlocks:
         if other is not None:
             self._refuse_behind_end(at, other)
         if self.size - at < 2 * BLOCK:
-            self.refuse(f"is cut off within the end mark at byte {at}{self._behind}")
+            self.refuse(f"is cut off within the end mark at {self._place(at)}")
         if self.size - at >= MAX_END:
+            # Those of `tar --concatenate` cannot be told from those of a download.
             self.refuse(
-                f"has {self.size - at} zeros from byte {at} on{self._behind}, where a tar ends with fewer than {MAX_END}: "
-                "its download or copy stopped there"
+                f"has {self.size - at} zeros from {self._place(at)} on, where a tar ends with fewer than {MAX_END} "
+                "(a download that stopped leaves them, or `tar --concatenate`)"
             )
 
     def refuse(self, what: str) -> NoReturn:
         """Raise DamagedShard with a sentence."""
         raise DamagedShard(f"{printable(self.path)} {what}: repair or leave it out.")
 
-    @property
-    def _behind(self) -> str:
-        return f", behind {printable(self.previous)}," if self.previous else ""
+    def _place(self, at: int) -> str:
+        return f"byte {at}" + (f" (behind {printable(self.previous)})" if self.previous else "")
 
     def _chunks(self, at: int) -> Iterator[tuple[int, bytes]]:
         return ((start, self.read(start, 1 << 20)) for start in range(at, self.size, 1 << 20))
@@ -98,6 +98,6 @@ class TarBlocks:
         if block - end >= 2 * BLOCK and parse_header(self.read(block, BLOCK)):
             raise DamagedShard(
                 f"{printable(self.path)} goes on at byte {block}, behind its end mark at byte {end}: if two tars were joined, "
-                "use `tar --concatenate` or give them one by one, else repair or leave it out."
+                "give them one by one, else repair or leave it out."
             )
-        self.refuse(f"has zeros at byte {end}{self._behind} where a header should be, and data from byte {first} on")
+        self.refuse(f"has zeros at {self._place(end)} where a header should be, and data from byte {first} on")

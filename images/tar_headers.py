@@ -104,7 +104,9 @@ def _header(tar: TarBlocks, start: int, at: int, fields: Fields, said: dict[str,
         size = 0
     if data + size > tar.size:
         tar.refuse(f"is cut off within {printable(name)}, of whose {size} bytes it has {max(0, tar.size - data)}")
-    return Header(kind, name.rstrip("/") if kind == "5" else name, said.get("linkpath", fields.link), start, data, size)
+    return Header(
+        kind, name.rstrip("/") if kind in "5D" else name, said.get("linkpath", fields.link), start, data, size
+    )
 
 
 def _size(tar: TarBlocks, at: int, fields: Fields, said: dict[str, str]) -> int:

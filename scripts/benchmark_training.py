@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from vistok.images.preprocessing import to_pixels
-from vistok.train.batches import training_batches
+from vistok.train.batches import Batch, training_batches
 from vistok.train.config import read_config
 from vistok.train.run import Run, prepare_run
 from vistok.train.step import tokenizer_step
@@ -35,11 +35,11 @@ def timed(parts: dict[str, list[float]], name: str, work: Callable[[], object]) 
     return result
 
 
-def measure(run: Run, batches: Iterator[torch.Tensor], steps: int) -> dict[str, float]:
+def measure(run: Run, batches: Iterator[Batch], steps: int) -> dict[str, float]:
     """Return the median seconds of each part of a step."""
     parts: dict[str, list[float]] = {}
     for step in range(1, steps + WARM_UP + 1):
-        crops = timed(parts, "data", lambda: next(batches).to(run.accelerator.device))
+        crops = timed(parts, "data", lambda: next(batches).crops.to(run.accelerator.device))
         pixels = to_pixels(crops)
         if run.config.run.channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
@@ -77,7 +77,7 @@ def main() -> None:
             config = config.model_copy(update={"adversarial": adversarial})
         run = prepare_run(config)
         total = arguments.steps + WARM_UP
-        loader = training_batches(config.data, 0, 0, total, 0, 1, config.run.micro_batches)
+        loader = training_batches(run.crops, 0, total, 0, 1, config.run.micro_batches)
         parts = measure(run, iter(loader), arguments.steps)
     step = sum(parts.values())
     facts = {

@@ -28,11 +28,12 @@ from vistok.tokenizer.model import VisualTokenizer, build_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.tokenizer.quantizers import parse_quantizer
 from vistok.train.batches import training_batches
+from vistok.train.crops import TrainingCrops
 from vistok.train.data import DataConfig
 from vistok.train.optimizer import DEFAULT_RULES, OptimizerConfig, build_optimizer, claim_parameters
 from vistok.train.optimizer_health import update_rms
+from vistok.train.reading import validation_images
 from vistok.train.schedule import learning_rate
-from vistok.train.validate import validation_pictures
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -189,7 +190,8 @@ def main() -> None:
             parser.error(f"{arguments.out} holds runs with other settings: give the same ones, or another --out.")
     sources = {"train": arguments.train, "val": arguments.val, "cached_pictures": 10_000}
     data = DataConfig.model_validate(sources | {"size": arguments.size, "batch_size": arguments.batch})
-    pictures = validation_pictures(data.val, PreprocessingConfig(size=arguments.val_size), ARCHITECTURE.downsample)
+    preprocessing = PreprocessingConfig(size=arguments.val_size)
+    pictures = validation_images(data.val, preprocessing, ARCHITECTURE.downsample, data.tolerance, print)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     for seed in arguments.seeds:
         done = {(run["optimizer"], run["rate"]) for run in facts["runs"] if run["seed"] == seed}
@@ -198,7 +200,7 @@ def main() -> None:
         if not wanted:
             continue
         # The crops of a whole run are read ahead, so that no reader disturbs the clock.
-        batches = list(training_batches(data, seed, 0, arguments.steps, 0, 1))
+        batches = [batch.crops for batch in training_batches(TrainingCrops(data, seed), 0, arguments.steps, 0, 1)]
         for name, rate in sorted(wanted, key=lambda pair: pair[1]):
             config = OptimizerConfig.model_validate(
                 {"name": name, "lr": rate, "warmup": arguments.warmup, "muon_rate": arguments.muon_rate}

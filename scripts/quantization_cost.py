@@ -16,7 +16,8 @@ import vistok
 from vistok.images.preprocessing import to_pixels
 from vistok.tokenizer.metrics import psnr
 from vistok.train.data import SourceConfig
-from vistok.train.validate import validation_pictures
+from vistok.train.reading import validation_images
+from vistok.train.tolerance import Tolerance
 
 
 def main() -> None:
@@ -29,7 +30,8 @@ def main() -> None:
     tokenizer = vistok.load(arguments.model)
     model, quantizer = tokenizer.model, tokenizer.model.quantizer
     sources = [SourceConfig(path=arguments.pictures)]
-    pictures = validation_pictures(sources, tokenizer.config.preprocessing, tokenizer.downsample)
+    tolerance = Tolerance(stops=True, share=0)
+    pictures = validation_images(sources, tokenizer.config.preprocessing, tokenizer.downsample, tolerance, print)
     scores = []
     with torch.inference_mode():
         for picture in pictures:

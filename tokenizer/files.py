@@ -13,6 +13,8 @@ from typing import IO
 ASIDE_PATTERN = ".vistok-*.part"
 """Matches what a command that was killed may leave behind."""
 LOCK_FILE = ".vistok.lock"
+_held: set[int] = set()
+"""Descriptors of the locks of this process."""
 
 
 class FolderBusyError(ValueError):
@@ -56,11 +58,22 @@ def hold_folder(folder: Path, command: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK_FILE
     descriptor = _locked(path, command)
+    _held.add(descriptor)
     try:
         yield
     finally:
         path.unlink(missing_ok=True)
+        _held.discard(descriptor)
         os.close(descriptor)
+
+
+def _let_go() -> None:
+    """Close the locks in a forked worker, or it would hold them when the process itself has been killed."""
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 def _locked(path: Path, command: str) -> int:

@@ -1,12 +1,23 @@
 """Crops to batches: the positions that each process sees, read by workers."""
 
+import signal
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from .data import DataConfig, TrainingCrops
+from .crops import Crop, TrainingCrops
+
+
+class Batch(NamedTuple):
+    """What one process sees in one step."""
+
+    crops: Tensor
+    """uint8 `b h w c`."""
+    unreadable: list[str]
+    """Of each image that could not be read, the name and why; others took their places."""
 
 
 class _Positions:
@@ -26,53 +37,60 @@ class _Positions:
         return len(self.steps)
 
 
-class _Attempts(Dataset[Tensor | ValueError]):
+class _Attempts(Dataset[Crop | Exception]):
     """Crops, or the errors in their place: raised in a worker, an error would come with that one's whole stack."""
 
     def __init__(self, crops: TrainingCrops):
         self.crops = crops
 
-    def __getitem__(self, position: int) -> Tensor | ValueError:
+    def __getitem__(self, position: int) -> Crop | Exception:
         try:
             return self.crops[position]
-        except ValueError as error:
+        except (ValueError, OSError, MemoryError) as error:
             return error
 
 
-def _batch(attempts: list[Tensor | ValueError]) -> Tensor | ValueError:
+def _batch(attempts: list[Crop | Exception]) -> Batch | Exception:
     crops = []
     for attempt in attempts:
-        if isinstance(attempt, ValueError):
+        if isinstance(attempt, Exception):
             return attempt
         crops.append(attempt)
-    return torch.stack(crops)
+    return Batch(torch.stack([crop.pixels for crop in crops]), [name for crop in crops for name in crop.unreadable])
 
 
-def _raising(batches: Iterable[Tensor | ValueError]) -> Iterator[Tensor]:
+def _raising(batches: Iterable[Batch | Exception]) -> Iterator[Batch]:
     for batch in batches:
-        if isinstance(batch, ValueError):
+        if isinstance(batch, Exception):
             raise batch
         yield batch
 
 
-def training_batches(
-    config: DataConfig, seed: int, start_step: int, steps: int, rank: int, world_size: int, micro_batches: int = 1
-) -> Iterator[Tensor]:
-    """Return the batches of one process: uint8 `b h w c` for the steps from `start_step` to `steps`.
+def _leave_signals_to_the_main_process(_worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
-    A picture that cannot be read raises ValueError with its name when its turn comes.
+
+def training_batches(
+    crops: TrainingCrops, start_step: int, steps: int, rank: int, world_size: int, micro_batches: int = 1
+) -> Iterator[Batch]:
+    """Return the batches of one process for the steps from `start_step` to `steps`.
+
+    Raises ValueError when the turn comes of a source that cannot be read, or of an unreadable image that is not skipped.
     """
+    config = crops.config
     if config.batch_size % (world_size * micro_batches):
         raise ValueError(
             f"data.batch_size is {config.batch_size}, but must be a multiple of the processes times run.micro_batches, "
             f"{world_size} x {micro_batches}: change it."
         )
     loader = DataLoader(
-        _Attempts(TrainingCrops(config, seed)),
+        _Attempts(crops),
         collate_fn=_batch,
         batch_sampler=_Positions(start_step, steps, config.batch_size, rank, world_size),
         num_workers=config.workers,
         prefetch_factor=4 if config.workers else None,
+        worker_init_fn=_leave_signals_to_the_main_process,
         generator=torch.Generator(),  # or each new loader would take a number from the run's, and a resumed run go astray
     )
     return _raising(loader)

@@ -6,60 +6,27 @@ A checkpoint is good if and only if its seal is there and every file has the siz
 import errno
 import json
 import os
+import re
 import shutil
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import torch
 from accelerate import Accelerator
 
 PREFIX = "step-"
-PROCESS_FILE = "process-{}.pt"
+ASIDE = ".part"
+FACTS_FILE = "facts.json"
 SEAL_FILE = "seal.json"
 CHUNK = 1 << 20
 
 
-class HasOwnState(Protocol):
-    """An object of which a part is that of its process alone, such as sums that are not yet reduced."""
-
-    def own_state_dict(self) -> dict[str, Any]:
-        """Return that part."""
-
-    def load_own_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from it."""
-
-
-def keep_of_each_process(accelerator: Accelerator, objects: Sequence[HasOwnState]) -> None:
-    """Let checkpoints hold what differs between processes, in a file of each process.
-
-    With another number of processes than wrote them, none of these files is loaded, by any process.
-    """
-
-    def save(_models: Any, _weights: Any, folder: str) -> None:
-        states = [each.own_state_dict() for each in objects]
-        torch.save(states, Path(folder) / PROCESS_FILE.format(accelerator.process_index))
-
-    def load(_models: Any, folder: str) -> None:
-        if processes_of(Path(folder)) != accelerator.num_processes:
-            return
-        path = Path(folder) / PROCESS_FILE.format(accelerator.process_index)
-        states = torch.load(path, map_location="cpu", weights_only=True)
-        for each, state in zip(objects, states, strict=True):
-            each.load_own_state_dict(state)
-
-    accelerator.register_save_state_pre_hook(save)
-    accelerator.register_load_state_pre_hook(load)
-
-
-def processes_of(checkpoint: Path) -> int:
-    """Return how many processes wrote a checkpoint."""
-    return len(list(checkpoint.glob(PROCESS_FILE.format("*"))))
-
-
 def good_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
-    """Return the newest good checkpoint, or None, and a sentence for each newer one that is broken."""
+    """Return the newest good checkpoint in `folder`, if any, and a warning about each newer one that is broken.
+
+    Raises OSError when the folder or a checkpoint cannot be read: that says nothing about what it holds.
+    """
     warnings: list[str] = []
     for checkpoint in sorted(_checkpoints(folder), key=checkpoint_step, reverse=True):
         problem = _problem(checkpoint)
@@ -74,20 +41,32 @@ def checkpoint_step(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix(PREFIX))
 
 
-def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: int) -> None:
-    """Write the state after `step` steps as `folder`/step-NNNNNNN; every process must call it.
+def checkpoint_facts(checkpoint: Path) -> dict[str, Any]:
+    """Return what was noted beside the states of a good checkpoint; nothing for one of another version."""
+    try:
+        facts = json.loads((checkpoint / FACTS_FILE).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: int, facts: Mapping[str, Any]) -> None:
+    """Write the state after `step` steps as `folder`/step-NNNNNNN, with `facts` beside it; every process must call it.
 
     Raises OSError when the disk refuses; nothing half-written stays.
     """
     checkpoint = folder / f"{PREFIX}{step:07d}"
-    aside = folder / f"{checkpoint.name}.part"
+    aside = folder / f"{checkpoint.name}{ASIDE}"
     if accelerator.is_main_process:
-        shutil.rmtree(aside, ignore_errors=True)
+        folder.mkdir(exist_ok=True)
+        for left in folder.glob(f"{PREFIX}*{ASIDE}"):
+            _remove(left)
     accelerator.wait_for_everyone()
     try:
         accelerator.save_state(str(aside))
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
+            (aside / FACTS_FILE).write_text(json.dumps(facts))
             _seal(aside)
     except Exception as error:  # torch and safetensors raise errors of their own when a disk is full
         full = os.strerror(errno.ENOSPC) in str(error) or shutil.disk_usage(folder.parent).free < CHUNK
@@ -97,19 +76,20 @@ def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: int
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(checkpoint)) from error
         raise
     if accelerator.is_main_process:
-        if checkpoint.exists():
-            shutil.rmtree(checkpoint)
+        _remove(checkpoint)
         aside.rename(checkpoint)
         _flush(folder)
-        for old in sorted(_checkpoints(folder), key=checkpoint_step)[:-keep]:
-            shutil.rmtree(old)
+        # Later ones were passed over, for they are broken: were they counted, this one would go in their stead.
+        older = [path for path in _checkpoints(folder) if checkpoint_step(path) <= step]
+        for old in sorted(older, key=checkpoint_step)[:-keep]:
+            _remove(old)
     accelerator.wait_for_everyone()
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    if not folder.is_dir():
+    if not folder.exists():
         return []
-    return [path for path in folder.iterdir() if path.name.removeprefix(PREFIX).isdecimal()]
+    return [path for path in folder.iterdir() if re.fullmatch(PREFIX + "[0-9]+", path.name)]
 
 
 def _seal(checkpoint: Path) -> None:
@@ -120,6 +100,7 @@ def _seal(checkpoint: Path) -> None:
     seal = checkpoint / SEAL_FILE
     seal.write_text(json.dumps(files))
     _flush(seal)
+    _flush(checkpoint)
 
 
 def _problem(checkpoint: Path) -> str | None:
@@ -129,7 +110,7 @@ def _problem(checkpoint: Path) -> str | None:
             path = checkpoint / name
             if path.stat().st_size != size or _checksum(path) != checksum:
                 return f"{name} is not as it was written"
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, AttributeError, TypeError):
         return f"its {SEAL_FILE}, or a file that it names, is missing or damaged"
     return None
 
@@ -144,6 +125,13 @@ def _checksum(path: Path) -> int:
         while chunk := file.read(CHUNK):
             value = zlib.crc32(chunk, value)
     return value
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

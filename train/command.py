@@ -1,15 +1,10 @@
 """train-tokenizer: one config, one run folder."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from accelerate import PartialState
 
-from ..terminal import one_sentence
-from .config import read_config
-from .loop import train
-from .run_report import REPORT_FILE
+from ..terminal import DebugOption, JsonOption, QuietOption, VersionOption, one_sentence, print_json
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -17,7 +12,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def train_tokenizer(
     config: Annotated[
-        Path, typer.Argument(help="YAML file of the run, such as configs/debug.yaml.", show_default=False)
+        str,
+        typer.Argument(
+            help="YAML file of the run, or the name of a shipped one, such as photo-f8.", show_default=False
+        ),
     ],
     overrides: Annotated[
         list[str] | None,
@@ -25,14 +23,29 @@ def train_tokenizer(
             metavar="[SECTION.KEY=VALUE]...", help="Values that replace the file's, such as optimizer.lr=1e-3."
         ),
     ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+    version: VersionOption = False,
+    debug: DebugOption = False,
 ) -> None:
     """Train a tokenizer; the same command on a run folder with checkpoints goes on from the newest one."""
     with one_sentence("train-tokenizer", debug):
-        folder = train(read_config(config, overrides or []))
-        if PartialState().is_main_process:
+        from accelerate import PartialState  # late: it takes torch, and seconds
+
+        from .config import read_config
+        from .loop import train
+        from .run_report import REPORT_FILE, last_values
+        from .talk import Talk
+
+        folder = train(read_config(config, overrides or []), Talk(quiet, on_stderr=json))
+        if not PartialState().is_main_process:
+            return
+        page = folder.parent / REPORT_FILE
+        if json:
+            print_json({"tokenizer": folder, "report": page, **last_values(folder.parent)})
+        else:
             print(f"tokenizer   {folder}")
-            print(f"report      {folder.parent / REPORT_FILE}")
+            print(f"report      {page}")
 
 
 def main() -> None:

@@ -116,13 +116,14 @@ class TrainConfig(Config):
         return self
 
 
-def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
+def read_config(path: Path | str, overrides: Sequence[str] = ()) -> TrainConfig:
     """Read a YAML file and apply overrides such as `optimizer.lr=1e-3`; raise ValueError for the first thing wrong."""
+    path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path} is not a file: give the path of a YAML config.")
     try:
-        values = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
+        values = yaml.safe_load(path.read_bytes()) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds a {type(values).__name__}, but a config is a mapping of sections.")

@@ -1,29 +1,18 @@
-"""Pictures to train on: any number of sources, each folders or webdataset shards, read at random places.
+"""Images to train on: any number of sources, each folders or webdataset shards."""
 
-Which picture, crop and flip stands at position p of a run is a pure function of the seed and p. So a run can be taken
-up at any step, with any number of workers or processes, and sees exactly what it would have seen.
-"""
-
-import functools
 import hashlib
 import os
 import re
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
-import numpy as np
-import torch
 from annotated_types import Len
-from PIL import Image
 from pydantic import Field, field_validator
-from torch import Tensor
-from torch.utils.data import Dataset
 
 from ..images.index import Entry, index_pictures
-from ..images.opening import PictureError, open_picture
-from ..images.preprocessing import resize_short_side
 from ..tokenizer.config import Config, Pattern
-from .mixture import Mixture
+from .tolerance import Tolerance
+
+OnError: TypeAlias = Literal["skip", "stop"]
 
 
 class SourceConfig(Config):
@@ -66,8 +55,17 @@ class DataConfig(Config):
     """Processes that read and crop pictures, for each training process."""
     flip: bool = True
     """Whether half of the crops are mirrored."""
+    on_error: OnError = "skip"
+    """At an image that cannot be read: skip, so that another one takes its place, or stop."""
+    max_unreadable: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Share of the images drawn so far that may be skipped, and in any case fewer than 10; above it the run stops."""
     cached_pictures: Annotated[int, Field(ge=0)] = 0
     """Resized pictures that each worker keeps in memory; for small collections this saves decoding them again."""
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """How many unreadable images are put up with."""
+        return Tolerance(self.on_error == "stop", self.max_unreadable)
 
     @field_validator("train", "val", mode="before")
     @classmethod
@@ -76,39 +74,6 @@ class DataConfig(Config):
             raise ValueError("no pictures are named: give a folder, a .tar shard, or a .txt list.")
         listed = value if isinstance(value, list) else [value]
         return [{"path": item} if isinstance(item, str) else item for item in listed]
-
-
-class TrainingCrops(Dataset[Tensor]):
-    """Crops `h w c` as uint8, by position; a picture that cannot be read raises ValueError with its name."""
-
-    def __init__(self, config: DataConfig, seed: int):
-        self.config = config
-        self.seed = seed
-        self.sources = [source_pictures(source) for source in config.train]
-        self.mixture = Mixture([len(entries) for entries in self.sources], [s.weight for s in config.train], seed)
-
-    @functools.cached_property
-    def _picture(self) -> Callable[[int, int, int | None], np.ndarray]:
-        # Made where it is used: workers that are spawned get the rest of the object, but could not get a cache.
-        return functools.lru_cache(maxsize=self.config.cached_pictures)(self._read)
-
-    def __getitem__(self, position: int) -> Tensor:
-        source, picture = self.mixture.place(position)
-        generator = np.random.default_rng([self.seed, 2, position])
-        sides = self.config.train[source].short_sides
-        short_side = int(generator.choice(sides)) if sides else None
-        pixels = self._picture(source, picture, short_side)
-        size = self.config.size
-        top, left = (int(generator.integers(0, extent - size + 1)) for extent in pixels.shape[:2])
-        crop = pixels[top : top + size, left : left + size]
-        if self.config.flip and generator.random() < 0.5:
-            crop = crop[:, ::-1]
-        return torch.from_numpy(crop.copy())
-
-    def _read(self, source: int, picture: int, short_side: int | None) -> np.ndarray:
-        image = open_entry(self.sources[source][picture])
-        target = max(short_side or min(image.size), self.config.size)
-        return np.asarray(resize_short_side(image, target, "bicubic"))
 
 
 def source_pictures(source: SourceConfig) -> list[Entry]:
@@ -130,12 +95,3 @@ def source_pictures(source: SourceConfig) -> list[Entry]:
             f"share {list(source.share)} of the {len(named)} pictures of {source.where} is none: widen it."
         )
     return ordered[first:last]
-
-
-def open_entry(entry: Entry) -> Image.Image:
-    """Open a picture of a source; raise ValueError with its name when it cannot be read."""
-    try:
-        return open_picture(entry.read())
-    except PictureError as error:
-        where = entry.name if entry.name == entry.path else f"{entry.path}: {entry.name}"
-        raise ValueError(f"{where} cannot be used ({error}): repair or remove it.") from None

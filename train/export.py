@@ -6,13 +6,18 @@ import torch
 from torch import nn
 
 from ..tokenizer.model import VisualTokenizer
-from ..tokenizer.weights import save_tokenizer
+from ..tokenizer.weights import CONFIG_FILE, save_tokenizer
 from .config import TrainConfig
+
+EXPORT = "export"
+"""Folder of the tokenizer in a run folder."""
 
 
 def export_tokenizer(folder: Path, model: nn.Module, config: TrainConfig) -> None:
     """Write `model` as a tokenizer folder with a card that says how it was trained."""
     assert isinstance(model, VisualTokenizer)
+    # It says that the folder is whole, and a stop in between must not leave old settings with new weights.
+    (folder / CONFIG_FILE).unlink(missing_ok=True)
     dtype = getattr(torch, config.run.export_precision)
     save_tokenizer(
         folder, model, config.model.architecture, config.model.preprocessing, _card(config), dtype, config.run.fold

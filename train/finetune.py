@@ -1,21 +1,29 @@
 """Fine-tuning from a tokenizer folder alone: stages, each a folder that the next starts from.
 
 With another or a grown quantizer: 1. it is fitted to collected latents, 2. the decoder learns its codes. Then, where asked,
-3. all parts learn together. Without: the last stage alone. A stage is done when its tokenizer folder is there.
+3. all parts learn together. Without: the last stage alone. A stage is done when its tokenizer folder is there, and the
+report of its training; one that was stopped goes on from what it kept.
 """
 
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from ..pretrained import find_tokenizer
 from ..tokenizer.model import VisualTokenizer
-from ..tokenizer.weights import LoadedTokenizer, load_tokenizer
+from ..tokenizer.weights import CONFIG_FILE, LoadedTokenizer, load_tokenizer
 from .config import TrainConfig, parse_train_config
+from .data import SourceConfig, source_pictures
+from .export import EXPORT
 from .finetune_config import FinetuneConfig, StageConfig
-from .finetune_fit import Report, fit_stage
+from .finetune_fit import fit_stage
 from .finetune_split import Split, split_pictures
+from .known_images import IMAGES_FILE, note_images
+from .latents import Report
 from .loop import train
 from .losses import quantizer_weights
+from .run_report import REPORT_FILE
+from .talk import TALK, Talk
 
 STAGES = "stages"
 
@@ -29,22 +37,42 @@ class Finetuned(NamedTuple):
     split: Split
 
 
-def finetune(config: FinetuneConfig, report: Report) -> Finetuned:
-    """Run the stages that are not done; `report` is told a sentence when one begins."""
+def finetune(config: FinetuneConfig, report: Report, talk: Talk = TALK) -> Finetuned:
+    """Run the stages that are not done; `report` is told a sentence when one begins, and warnings."""
     folder = find_tokenizer(config.model)
     before = load_tokenizer(folder)
     split = split_pictures(config)
     report(split.note)
+    sources = [SourceConfig(path=path) for path in (config.data.train, config.data.val) if path]
+    entries = chain.from_iterable(source_pictures(source) for source in sources)
+    for warning in note_images(config.out / IMAGES_FILE, entries):
+        report(f"warning: {warning}")
     stages = config.out / STAGES
     if config.changes_quantizer:
-        folder = fit_stage(config, before, split, stages / "1-quantizer", report)
-        if config.decoder.steps:
-            report(f"stage 2: the decoder learns the codes of the new quantizer, {config.decoder.steps} steps")
-            folder = train(_training(config, config.decoder, ["decoder"], folder, split, stages / "2-decoder"))
-    if config.joint.steps:
-        report(f"last stage: {', '.join(config.train)} learn, {config.joint.steps} steps")
-        folder = train(_training(config, config.joint, list(config.train), folder, split, stages / "3-joint"))
+        folder = fit_stage(config, before, split, stages / "1-quantizer", report, talk.quiet)
+        folder = _stage(config, config.decoder, ["decoder"], folder, split, stages / "2-decoder", report, talk)
+    folder = _stage(config, config.joint, list(config.train), folder, split, stages / "3-joint", report, talk)
     return Finetuned(before, folder, split)
+
+
+def _stage(
+    config: FinetuneConfig,
+    stage: StageConfig,
+    parts: list[str],
+    start: Path,
+    split: Split,
+    out: Path,
+    report: Report,
+    talk: Talk,
+) -> Path:
+    """Train unless it was done or has no steps, and return the folder of the tokenizer after it."""
+    if not stage.steps:
+        return start
+    export = out / EXPORT
+    if (export / CONFIG_FILE).is_file() and (out / REPORT_FILE).is_file():
+        return export
+    report(f"stage {out.name}: {', '.join(parts)} {'learns' if len(parts) == 1 else 'learn'}, {stage.steps} steps")
+    return train(_training(config, stage, parts, start, split, out), talk)
 
 
 def _training(
@@ -76,6 +104,8 @@ def _training(
                 "batch_size": config.data.batch_size,
                 "workers": config.data.workers,
                 "cached_pictures": 5000,
+                "on_error": config.data.on_error,
+                "max_unreadable": config.data.max_unreadable,
             },
             "model": {
                 "architecture": loaded.config.architecture.model_dump(),

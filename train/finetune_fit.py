@@ -1,16 +1,11 @@
-"""The first stage of a fine-tuning: another or a grown quantizer, fitted to the latents of the pictures."""
+"""The first stage of a fine-tuning: another or a grown quantizer, fitted to the latents of the images."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from rich.console import Console
-from rich.progress import Progress
-from torch import Tensor
 
-from ..images.preprocessing import to_pixels
+from ..terminal import ProgressLine
 from ..tokenizer.quantizers import QuantizerConfig, parse_quantizer
 from ..tokenizer.quantizers.multiscale import MultiscaleConfig
 from ..tokenizer.quantizers.vector import VectorConfig
@@ -19,28 +14,49 @@ from .codebook_care import CodebookCareConfig
 from .finetune_config import FinetuneConfig
 from .finetune_split import Split
 from .fit import RECONSTRUCTION, fit_quantizer
+from .fit_states import FIT_FILE, FitStates
 from .grow import grown_quantizer
+from .latents import LATENTS_FILE, Report, collected_latents, latents_key
 from .losses import quantizer_weights
 from .run import this_process
-from .swap import LatentPairs, between_linear_maps, is_bounded, latent_pairs, swap_quantizer
-from .validate import validation_pictures
-
-Report = Callable[[str], None]
-"""Takes a sentence about what begins."""
+from .swap import LatentPairs, Swapped, between_linear_maps, is_bounded, swap_quantizer
 
 
-def fit_stage(config: FinetuneConfig, before: LoadedTokenizer, split: Split, folder: Path, report: Report) -> Path:
+def fit_stage(
+    config: FinetuneConfig, before: LoadedTokenizer, split: Split, folder: Path, report: Report, quiet: bool
+) -> Path:
     """Fit the new quantizer and write the tokenizer with it, unfolded, unless it is there; return its folder.
 
-    Raises ValueError when the quantizer cannot be fitted to latents, or there are too few of them.
+    A stop costs no more than the collecting of the latents, or `save_every` steps of the fit. Raises ValueError when the
+    quantizer cannot be fitted to latents, or there are too few of them.
     """
-    if (folder / CONFIG_FILE).is_file():
-        return folder
-    accelerator = this_process(config.precision)
+    latents, states = config.out / LATENTS_FILE, folder / FIT_FILE
+    if not (folder / CONFIG_FILE).is_file():
+        quantizer_config = _new_quantizer(config, before)
+        accelerator = this_process(config.precision)
+        key = latents_key(config, before, split)
+        pairs = collected_latents(config, before, split, key, accelerator, report, quiet)
+        kept = FitStates(states, key, config.save_every, lambda sentence: report(f"warning: {sentence}"))
+        swapped = _fitted(config, before, quantizer_config, pairs, accelerator, kept, report, quiet)
+        save_tokenizer(
+            folder, swapped.model, swapped.architecture, before.config.preprocessing, _card(config), fold=False
+        )
+    for path in (latents, states):
+        path.unlink(missing_ok=True)
+    return folder
+
+
+def _fitted(
+    config: FinetuneConfig,
+    before: LoadedTokenizer,
+    quantizer_config: QuantizerConfig,
+    pairs: LatentPairs,
+    accelerator: Accelerator,
+    kept: FitStates,
+    report: Report,
+    quiet: bool,
+) -> Swapped:
     set_seed(config.seed)
-    report("stage 1: collecting latents")
-    pairs = _collect(before, split, config.latent_vectors, accelerator)
-    quantizer_config = _new_quantizer(config, before)
     report(f"stage 1: fitting {quantizer_config.name} to {len(pairs.vectors):,} latents, {config.fit.steps} steps")
     quantizer = quantizer_config.build()
     weights = quantizer_weights(quantizer, commitment=0.0) | {RECONSTRUCTION: 1.0}
@@ -49,8 +65,7 @@ def fit_stage(config: FinetuneConfig, before: LoadedTokenizer, split: Split, fol
     if config.grow_to is not None:
         grown_quantizer(quantizer, before.model.quantizer, pairs.vectors, config.seed)
         care = CodebookCareConfig()
-    with _bar(accelerator) as bar:
-        task = bar.add_task("", total=config.fit.steps)
+    with ProgressLine("steps", config.fit.steps, quiet) as progress:
         fit_quantizer(
             fitted,
             pairs.vectors,
@@ -60,15 +75,10 @@ def fit_stage(config: FinetuneConfig, before: LoadedTokenizer, split: Split, fol
             care,
             accelerator,
             config.seed,
-            lambda step: bar.update(task, completed=step),
+            progress.update,
+            kept,
         )
-    swapped = swap_quantizer(before.model, before.config.architecture, fitted)
-    if accelerator.is_main_process:
-        save_tokenizer(
-            folder, swapped.model, swapped.architecture, before.config.preprocessing, _card(config), fold=False
-        )
-    accelerator.wait_for_everyone()
-    return folder
+    return swap_quantizer(before.model, before.config.architecture, fitted)
 
 
 def _new_quantizer(config: FinetuneConfig, before: LoadedTokenizer) -> QuantizerConfig:
@@ -102,38 +112,10 @@ def _care(quantizer: QuantizerConfig, vectors: int) -> CodebookCareConfig:
     enough = vectors // built.vocab_size
     if enough < 1:
         raise ValueError(
-            f"The pictures give {vectors:,} latents for {built.vocab_size:,} codes: give more pictures, or a smaller "
+            f"The images give {vectors:,} latents for {built.vocab_size:,} codes: give more images, or a smaller "
             "codebook_size."
         )
     return CodebookCareConfig(initialise="kmeans", vectors_per_code=enough, revive_every=50)
-
-
-def _collect(before: LoadedTokenizer, split: Split, most: int, accelerator: Accelerator) -> LatentPairs:
-    model = before.model.to(accelerator.device)
-    pictures = validation_pictures([split.train], before.config.preprocessing, model.downsample)
-    share = max(1, most // len(pictures))
-    generator = torch.Generator().manual_seed(0)
-    with _bar(accelerator) as bar:
-        pairs = [
-            _some(latent_pairs(model, _pixels(picture, accelerator)), share, generator)
-            for picture in bar.track(pictures)
-        ]
-    model.cpu()
-    return LatentPairs(*(torch.cat(parts) for parts in zip(*pairs, strict=True)))
-
-
-def _bar(accelerator: Accelerator) -> Progress:
-    console = Console(stderr=True)
-    return Progress(console=console, transient=True, disable=not (accelerator.is_main_process and console.is_terminal))
-
-
-def _some(pairs: LatentPairs, count: int, generator: torch.Generator) -> LatentPairs:
-    rows = torch.randperm(len(pairs.vectors), generator=generator)[:count]
-    return LatentPairs(pairs.vectors[rows], pairs.targets[rows])
-
-
-def _pixels(picture: Tensor, accelerator: Accelerator) -> Tensor:
-    return to_pixels(picture.unsqueeze(0)).to(accelerator.device)
 
 
 def _card(config: FinetuneConfig) -> str:

@@ -1,8 +1,9 @@
 """What a fine-tuning did: the tokenizer before and after on pictures that were held out, as a table and a page."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -13,14 +14,15 @@ from ..report.content import Chart, Comparison, Report, Table
 from ..report.environment import environment
 from ..report.page import render
 from ..report.views import codebook_views
+from ..terminal import counted, track
 from ..tokenizer.files import write_whole
 from ..tokenizer.quality import Measured, measure
 from ..tokenizer.shapes import Pixels
 from ..tokenizer.weights import LoadedTokenizer, fingerprint
 from .finetune import STAGES, Finetuned
 from .finetune_config import CONFIG_FILE, FinetuneConfig
+from .reading import validation_images
 from .run_report import REPORT_FILE, SAMPLES, run_charts
-from .validate import validation_pictures
 
 METRICS_FILE = "metrics.json"
 ROWS = {
@@ -41,28 +43,49 @@ class Judged(NamedTuple):
     """The first pictures, each beside its reconstruction."""
 
 
-def judge(loaded: LoadedTokenizer, pictures: list[Tensor], device: torch.device) -> Judged:
-    """Measure a tokenizer on pictures `h w c`."""
+class JudgedBoth(NamedTuple):
+    """What came of the fine-tuning."""
+
+    table: Table
+    page: Path
+    facts: dict[str, Any]
+    """What metrics.json holds."""
+
+
+def judge(loaded: LoadedTokenizer, images: list[Tensor], device: torch.device, quiet: bool) -> Judged:
+    """Measure a tokenizer on images `h w c`."""
     shown: list[tuple[Image.Image, Image.Image]] = []
 
     def look(original: Pixels, reconstruction: Pixels) -> None:
         if len(shown) < SAMPLES:
             shown.append((to_images(original)[0], to_images(reconstruction)[0]))
 
-    pixels = (to_pixels(picture.unsqueeze(0)) for picture in pictures)
+    pixels = (to_pixels(image.unsqueeze(0)) for image in track(images, "images", quiet=quiet))
     return Judged(measure(loaded.model.to(device), pixels, look), shown)
 
 
 def judge_both(
-    config: FinetuneConfig, done: Finetuned, after: LoadedTokenizer, device: torch.device
-) -> tuple[Table, Path]:
-    """Measure before and after on the same pictures, write metrics.json and report.html, return the table and the page."""
+    config: FinetuneConfig,
+    done: Finetuned,
+    after: LoadedTokenizer,
+    device: torch.device,
+    report: Callable[[str], None],
+    quiet: bool,
+) -> JudgedBoth:
+    """Measure before and after on the same images, and write metrics.json and report.html."""
     before = done.before
-    pictures = validation_pictures([done.split.val], before.config.preprocessing, before.model.downsample)
-    first, second = (judge(loaded, pictures, device) for loaded in (before, after))
+    images = validation_images(
+        [done.split.val],
+        before.config.preprocessing,
+        before.model.downsample,
+        config.data.tolerance,
+        lambda warning: report(f"warning: {warning}"),
+    )
+    report(f"judging on {counted(len(images), 'image')}, before and after")
+    first, second = (judge(loaded, images, device, quiet) for loaded in (before, after))
     table = _table(config, first.measured, second.measured)
     facts = {
-        "pictures": len(pictures),
+        "pictures": len(images),
         "judged": done.split.note,
         "before": {"fingerprint": fingerprint(before.model, before.config), **first.measured.quality._asdict()},
         "after": {"fingerprint": fingerprint(after.model, after.config), **second.measured.quality._asdict()},
@@ -70,7 +93,7 @@ def judge_both(
     write_whole(config.out / METRICS_FILE, (json.dumps(facts, indent=2) + "\n").encode())
     page = config.out / REPORT_FILE
     write_whole(page, render(_report(config, done, after, table, first, second)).encode())
-    return table, page
+    return JudgedBoth(table, page, facts)
 
 
 def _table(config: FinetuneConfig, before: Measured, after: Measured) -> Table:

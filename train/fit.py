@@ -1,8 +1,8 @@
-"""A quantizer fitted to latents alone: no picture is decoded, so it takes seconds to minutes."""
+"""A quantizer fitted to latents alone: no image is decoded, so it takes seconds to minutes."""
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from accelerate import Accelerator
@@ -14,6 +14,7 @@ from ..tokenizer.config import Config
 from ..tokenizer.quantizers import Quantized, Quantizer
 from ..tokenizer.shapes import Latent, Vectors
 from .codebook_care import CodebookCare, CodebookCareConfig
+from .fit_states import FitStates
 from .monitor import Seen
 
 RECONSTRUCTION = "reconstruction"
@@ -51,6 +52,73 @@ def as_latent(vectors: Vectors) -> Latent:
     return rearrange(vectors, "n d -> 1 d 1 n")
 
 
+class _Fit:
+    """A fit under way: what its next step depends on."""
+
+    def __init__(
+        self,
+        model: FittedQuantizer,
+        vectors: Vectors,
+        targets: Vectors,
+        weights: Mapping[str, float],
+        config: FitConfig,
+        care: CodebookCare,
+        device: torch.device,
+        seed: int,
+    ):
+        self.model, self.vectors, self.targets, self.weights = model, vectors, targets, weights
+        self.config, self.care, self.device = config, care, device
+        self.generator = torch.Generator().manual_seed(seed)
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.Adam(parameters or [torch.zeros(())], lr=config.lr, betas=(0.9, 0.95))
+        self.steps = config.steps if parameters else 0
+
+    @torch.no_grad()
+    def initialise(self) -> None:
+        """Set the codes as the care asks for."""
+        order = torch.randperm(len(self.vectors), generator=self.generator)
+        batches = (self.vectors[rows].to(self.device) for rows in order.split(self.config.batch_size))
+        self.care.initialise(self.model.into(as_latent(batch)) for batch in batches)
+
+    def take(self, step: int) -> None:
+        """Take step 1 to `steps`."""
+        config, model = self.config, self.model
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.lr * (1 + math.cos(math.pi * (step - 1) / config.steps)) / 2
+        rows = torch.randint(len(self.vectors), (config.batch_size,), generator=self.generator)
+        latent = model.into(as_latent(self.vectors[rows].to(self.device)))
+        quantized, tokens, losses = model.quantizer(latent)
+        target = as_latent(self.targets[rows].to(self.device))
+        loss = _weighed(losses, model.out(quantized), target, self.weights)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        if step <= LAST_REVIVAL * config.steps:
+            self.care.observe(step, Seen(latent.detach(), quantized.detach(), tokens), self.optimizer)
+
+    def states(self) -> dict[str, Any]:
+        """Return all that changes from step to step."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "care": [self.care.state_dict(), self.care.own_state_dict()],
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+
+    def go_on_from(self, states: dict[str, Any]) -> None:
+        """Take up what `states` returned."""
+        self.model.load_state_dict(states["model"])
+        self.optimizer.load_state_dict(states["optimizer"])
+        self.generator.set_state(states["generator"])
+        self.care.load_state_dict(states["care"][0])
+        self.care.load_own_state_dict(states["care"][1])
+        torch.set_rng_state(states["random"])
+        if len(states["random_cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(states["random_cuda"])
+
+
 def fit_quantizer(
     model: FittedQuantizer,
     vectors: Vectors,
@@ -61,35 +129,31 @@ def fit_quantizer(
     accelerator: Accelerator,
     seed: int,
     report: Callable[[int], None] | None = None,
+    kept: FitStates | None = None,
 ) -> None:
-    """Fit `model` so that it takes `vectors` to `targets` (rows of one picture's latents), and leave it frozen.
+    """Fit `model` so that it takes `vectors` to `targets` (rows of one image's latents), and leave it frozen.
 
     The weighted loss is that of the quantizer's terms and, where it has a weight, `reconstruction`, the mean squared
-    difference to the targets. Raises ValueError when a term has no weight.
+    difference to the targets. With `kept` the fit goes on from the states there, and ends with the same values as without.
+    Raises ValueError when a term has no weight.
     """
-    device = accelerator.device
-    model.to(device).train()
-    generator = torch.Generator().manual_seed(seed)
+    model.to(accelerator.device).train()
     care = CodebookCare(care_config, model.quantizer, accelerator, seed)
-    with torch.no_grad():
-        order = torch.randperm(len(vectors), generator=generator)
-        care.initialise(model.into(as_latent(vectors[rows].to(device))) for rows in order.split(config.batch_size))
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(parameters or [torch.zeros(())], lr=config.lr, betas=(0.9, 0.95))
-    for step in range(1, config.steps + 1 if parameters else 1):
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * (1 + math.cos(math.pi * (step - 1) / config.steps)) / 2
-        rows = torch.randint(len(vectors), (config.batch_size,), generator=generator)
-        latent = model.into(as_latent(vectors[rows].to(device)))
-        quantized, tokens, losses = model.quantizer(latent)
-        loss = _weighed(losses, model.out(quantized), as_latent(targets[rows].to(device)), weights)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if step <= LAST_REVIVAL * config.steps:
-            care.observe(step, Seen(latent.detach(), quantized.detach(), tokens), optimizer)
+    fit = _Fit(model, vectors, targets, weights, config, care, accelerator.device, seed)
+    start = 0
+    if kept and (found := kept.load()):
+        start, states = found
+        fit.go_on_from(states)
+    else:
+        fit.initialise()
+        if kept:
+            kept.save(0, fit.states())
+    for step in range(start + 1, fit.steps + 1):
+        fit.take(step)
         if report:
             report(step)
+        if kept and step % kept.every == 0:
+            kept.save(step, fit.states())
     model.cpu().eval().requires_grad_(False)
 
 

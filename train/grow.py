@@ -21,7 +21,7 @@ def grown_quantizer(quantizer: Quantizer, old: Quantizer, vectors: Vectors, seed
     points = old.project(as_latent(vectors))[0, :, 0].T
     wanted = quantizer.vocab_size - len(codes)
     if len(points) < wanted:
-        raise ValueError(f"The pictures give {len(points):,} latents for {wanted:,} new codes: give more pictures.")
+        raise ValueError(f"The images give {len(points):,} latents for {wanted:,} new codes: give more images.")
     distances = (points - codes[nearest_codes(points, codes, old.config.similarity)]).square().sum(dim=1)
     generator = torch.Generator().manual_seed(seed)
     # A draw without replacement in proportion to w takes the greatest of log(u) / w (Efraimidis and Spirakis 2006).

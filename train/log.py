@@ -4,15 +4,19 @@ metrics.jsonl is a function of the config alone: a run that was killed and taken
 was not. What the clock says stands in timing.jsonl.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from accelerate import Accelerator
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.control import Control
+from rich.segment import ControlType
 from rich.table import Column, Table
+
+from ..terminal import ProgressLine, names
+from .log_file import Held, LogFile
+from .talk import TALK, Talk
 
 METRICS_FILE = "metrics.jsonl"
 TIMING_FILE = "timing.jsonl"
@@ -33,36 +37,47 @@ SHOWN = {
 class RunLog:
     """Writes one line of scalars a call, on the main process only."""
 
-    def __init__(self, accelerator: Accelerator, folder: Path, start_step: int, steps: int):
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        folder: Path,
+        start_step: int,
+        steps: int,
+        batch_size: int = 1,
+        talk: Talk = TALK,
+    ):
         self._accelerator = accelerator
-        self._folder = folder
+        self._start_step = start_step
+        self._files = {name: LogFile(folder / name) for name in (METRICS_FILE, TIMING_FILE)}
         self._steps = steps
-        self.console = Console(quiet=not accelerator.is_main_process)
-        self._bar = Progress(
-            BarColumn(),
-            TextColumn("step {task.completed}/{task.total}"),
-            TimeElapsedColumn(),
-            TextColumn("to go"),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=True,
-            disable=not (accelerator.is_main_process and self.console.is_terminal),
-        )
-        self._task = self._bar.add_task("", total=steps, completed=start_step)
-        if accelerator.is_main_process:
-            for name in (METRICS_FILE, TIMING_FILE):
-                _drop_lines_after(folder / name, start_step)
+        self._batch_size = batch_size
+        self._quiet = talk.quiet
+        self.console = talk.console(accelerator.is_main_process)
+        self._progress = ProgressLine("images", steps * batch_size, talk.quiet or not accelerator.is_main_process)
 
     def __enter__(self) -> "RunLog":
-        self._bar.start()
+        self._progress.__enter__()
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.__exit__(kind, error, traceback)
+
+    def take_up(self, held: Mapping[str, Sequence[int]], later: int) -> None:
+        """Bring the files to what they held at the start step, as `flush` told it; steps up to `later` come again."""
+        if self._accelerator.is_main_process:
+            for name, file in self._files.items():
+                for warning in file.take_up(self._start_step, Held(*held.get(name, ())), later):
+                    self.warn(warning)
+
+    def flush(self) -> dict[str, Held]:
+        """Bring all lines to the disk, and return what each file holds; on other processes than the main one, nothing."""
+        return {name: file.flush() for name, file in self._files.items() if self._accelerator.is_main_process}
 
     def advance(self, step: int) -> None:
-        """Move the progress bar."""
-        self._bar.update(self._task, completed=step)
+        """Show how far the run is."""
+        self._progress.update(step * self._batch_size, note=f"step {step}/{self._steps}")
 
     def write(self, step: int, scalars: Mapping[str, float], alarms: Sequence[str] = ()) -> None:
         """Append the scalars and alarms of `step` to the files and the trackers, and show them."""
@@ -70,46 +85,30 @@ class RunLog:
             return
         clock = {name: value for name, value in scalars.items() if name.startswith(CLOCK)}
         lasting = {name: value for name, value in scalars.items() if name not in clock}
-        _append(self._folder / METRICS_FILE, {"step": step, **lasting, **({"alarms": list(alarms)} if alarms else {})})
+        self._files[METRICS_FILE].append({"step": step, **lasting, **({"alarms": list(alarms)} if alarms else {})})
         if clock:
-            _append(self._folder / TIMING_FILE, {"step": step, **clock})
+            self._files[TIMING_FILE].append({"step": step, **clock})
         self._accelerator.log(dict(scalars), step=step)
-        shown = [text.format(scalars[name]).replace("e-0", "e-") for name, text in SHOWN.items() if name in scalars]
-        self.console.print(
-            f"[bold]{step:>{len(str(self._steps))}}/{self._steps}[/bold] {' '.join(shown)}", highlight=False
-        )
+        if not self._quiet:
+            shown = [text.format(scalars[name]).replace("e-0", "e-") for name, text in SHOWN.items() if name in scalars]
+            self._print(f"[bold]{step:>{len(str(self._steps))}}/{self._steps}[/bold] {' '.join(shown)}")
         for alarm in alarms:
             self.warn(alarm)
 
     def warn(self, sentence: str) -> None:
         """Show a warning."""
-        self.console.print(f"warning: {sentence}", style="yellow", markup=False, highlight=False)
+        self._print(f"warning: {names(sentence)}", style="yellow", markup=False, soft_wrap=True)
 
     def show_routing(self, rows: list[tuple[str, str, int, int]]) -> None:
         """Print which optimizer takes which parameters."""
+        if self._quiet:
+            return
         table = Table(Column("parameters", overflow="fold"), "optimizer", "tensors", "values", title="Optimizers")
         for pattern, optimizer, tensors, values in rows:
             table.add_row(pattern, optimizer, str(tensors), f"{values:,}")
-        self.console.print(table)
+        self._print(table)
 
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a log; none when there is no file."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def _append(path: Path, line: Mapping[str, object]) -> None:
-    with open(path, "a") as file:
-        file.write(json.dumps(line) + "\n")
-
-
-def _drop_lines_after(path: Path, step: int) -> None:
-    # A run that was killed has logged steps that its newest checkpoint does not know; they will be logged again.
-    if not path.exists():
-        return
-    lines = path.read_text().splitlines(keepends=True)
-    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-    if len(kept) != len(lines):
-        aside = path.with_name(path.name + ".part")
-        aside.write_text("".join(kept))
-        aside.replace(path)
+    def _print(self, what: object, **settings: Any) -> None:
+        if self.console.is_terminal and not self._quiet:  # the bar is on the line where this begins
+            self.console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
+        self.console.print(what, **settings)

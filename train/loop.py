@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -13,44 +14,61 @@ from ..tokenizer.shapes import Pixels
 from .batches import training_batches
 from .checkpoint import good_checkpoint, save_checkpoint
 from .config import CONFIG_FILE, TrainConfig, write_config
-from .export import export_tokenizer
+from .export import EXPORT, export_tokenizer
+from .known_images import IMAGES_FILE, note_images
 from .log import RunLog
 from .optimizer import routing_table
+from .reading import validation_images
 from .resume import resume
-from .run import Run, prepare_run
+from .run import Run, hold_run_folder, prepare_run
 from .run_report import write_run_report, write_samples
 from .schedule import rate_share
 from .step import tokenizer_step
-from .validate import validate, validation_pictures
+from .talk import TALK, Talk
+from .validate import validate
 
 
-def train(config: TrainConfig) -> Path:
-    """Train as `config` says and return the exported tokenizer folder; go on where the run folder left off."""
-    run = prepare_run(config)
-    start, warnings = resume(run)
-    if start == 0:
-        with torch.no_grad():
-            run.care.initialise(run.model.encode_latent(pixels) for pixels in _pixels(run, 0))
+def train(config: TrainConfig, talk: Talk = TALK) -> Path:
+    """Train as `config` says and return the exported tokenizer folder; go on where the run folder left off.
+
+    Raises FolderBusyError when another command trains in the run folder, ValueError for what a user can change, and OSError.
+    """
+    with hold_run_folder(config.run.out):
+        return _train(prepare_run(config), talk)
+
+
+def _train(run: Run, talk: Talk) -> Path:
+    config = run.config
+    start, logs, warnings = resume(run)
+    run.accelerator.init_trackers("logs")
     if run.accelerator.is_main_process:
-        write_config(config, config.run.out / CONFIG_FILE)
-    pictures = validation_pictures(config.data.val, config.model.preprocessing, run.model.downsample)
-    with RunLog(run.accelerator, config.run.out, start, config.run.steps) as log:
+        warnings += note_images(config.run.out / IMAGES_FILE, chain.from_iterable(run.crops.sources))
+    with RunLog(run.accelerator, config.run.out, start, config.run.steps, config.data.batch_size, talk) as log:
         for warning in warnings:
             log.warn(warning)
+        log.take_up(logs, later=config.run.steps if start else config.run.save_every)
+        if start == 0:
+            with torch.no_grad():
+                run.care.initialise(run.model.encode_latent(pixels) for pixels, _ in _batches(run, 0))
+        if run.accelerator.is_main_process:
+            write_config(config, config.run.out / CONFIG_FILE)
+        pictures = validation_images(
+            config.data.val, config.model.preprocessing, run.model.downsample, config.data.tolerance, log.warn
+        )
         log.show_routing(routing_table(run.claims, run.optimizer_config))
         _steps(run, start, log, pictures)
         if run.accelerator.is_main_process:
-            export_tokenizer(config.run.out / "export", run.average.module, config)
+            export_tokenizer(config.run.out / EXPORT, run.average.module, config)
             write_run_report(run, pictures)
     run.accelerator.wait_for_everyone()
     run.accelerator.end_training()
-    return config.run.out / "export"
+    return config.run.out / EXPORT
 
 
 def _steps(run: Run, start: int, log: RunLog, pictures: list[Tensor]) -> None:
     config = run.config.run
     clock = time.perf_counter()
-    for step, pixels in enumerate(_pixels(run, start), start + 1):
+    for step, (pixels, unreadable) in enumerate(_batches(run, start), start + 1):
         is_logged, is_validated, is_saved = (
             step % every == 0 or step == config.steps
             for every in (config.log_every, config.validate_every, config.save_every)
@@ -67,6 +85,7 @@ def _steps(run: Run, start: int, log: RunLog, pictures: list[Tensor]) -> None:
             scalars |= run.adversary.learn(step, micro_batches, result.reconstructions, share)
         run.monitor.observe(result.seen, run.care.observe(step, result.seen, run.optimizer))
         run.window.add(scalars)
+        run.unreadable.observe(unreadable)
         run.average.update_parameters(run.model)
         log.advance(step)
 
@@ -74,7 +93,10 @@ def _steps(run: Run, start: int, log: RunLog, pictures: list[Tensor]) -> None:
             steps, rate = run.window.steps, run.optimizer_config.lr * share
             window = run.monitor.summarise(step, result.seen)
             speed = steps * run.config.data.batch_size / (time.perf_counter() - clock)
-            values = run.window.summarise() | {"optimizer/lr": rate} | measured | window.values
+            lost = run.unreadable.summarise(step)
+            values = run.window.summarise() | {"optimizer/lr": rate} | measured | window.values | lost.values
+            for warning in lost.warnings:
+                log.warn(warning)
             log.write(step, values | {"time/pictures_per_second": speed}, window.alarms)
             clock = time.perf_counter()
         if pictures and is_validated:
@@ -82,16 +104,16 @@ def _steps(run: Run, start: int, log: RunLog, pictures: list[Tensor]) -> None:
             write_samples(run, step, pictures)
         if is_saved:
             _check_weights(run, step)
-            save_checkpoint(run.accelerator, config.out / "checkpoints", step, config.keep_checkpoints)
+            facts = {"logs": log.flush()}
+            save_checkpoint(run.accelerator, config.out / "checkpoints", step, config.keep_checkpoints, facts)
         if is_validated or is_saved:
             clock = time.perf_counter()  # the speed is that of training alone
 
 
-def _pixels(run: Run, start: int) -> Iterator[Pixels]:
+def _batches(run: Run, start: int) -> Iterator[tuple[Pixels, list[str]]]:
     config, accelerator = run.config, run.accelerator
     batches = training_batches(
-        config.data,
-        config.run.seed,
+        run.crops,
         start,
         config.run.steps,
         accelerator.process_index,
@@ -99,8 +121,8 @@ def _pixels(run: Run, start: int) -> Iterator[Pixels]:
         config.run.micro_batches,
     )
     layout = torch.channels_last if config.run.channels_last else torch.contiguous_format
-    for crops in batches:
-        yield to_pixels(crops.to(accelerator.device)).contiguous(memory_format=layout)
+    for crops, unreadable in batches:
+        yield to_pixels(crops.to(accelerator.device)).contiguous(memory_format=layout), unreadable
 
 
 def _optimizer_step(run: Run, rate_share: float) -> Tensor:

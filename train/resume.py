@@ -1,15 +1,18 @@
 """Taking a run up again: which of its settings may have changed, and where it left off."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 from torch.optim import Optimizer
 
-from .checkpoint import checkpoint_step, good_checkpoint, processes_of
+from ..tokenizer.weights import CONFIG_FILE as TOKENIZER_FILE
+from .checkpoint import checkpoint_facts, checkpoint_step, good_checkpoint
 from .config import CONFIG_FILE
+from .export import EXPORT
 from .run import Run
+from .states import load_states, processes_of
 
 FIXED = ("run.seed", "model.", "adversarial.discriminator.", "optimizer.name", "optimizer.rules", "optimizer.scaling")
 """Settings, or beginnings of them, that a checkpoint depends on."""
@@ -20,6 +23,8 @@ FREE = (
     "run.keep_checkpoints",
     "run.trackers",
     "data.workers",
+    "data.on_error",
+    "data.max_unreadable",
     "model.start_from",
 )
 """Settings whose change says nothing."""
@@ -30,6 +35,8 @@ class Resumed(NamedTuple):
 
     step: int
     """Steps that have been taken."""
+    logs: Mapping[str, Sequence[int]]
+    """What each log held then."""
     warnings: list[str]
 
 
@@ -41,7 +48,8 @@ def resume(run: Run) -> Resumed:
     folder = run.config.run.out
     checkpoint, warnings = good_checkpoint(folder / "checkpoints")
     if checkpoint is None:
-        return Resumed(0, warnings)
+        _check_export(folder)
+        return Resumed(0, {}, warnings)
     step = checkpoint_step(checkpoint)
     _check_contents(checkpoint, run)
     warnings += _changes(folder / CONFIG_FILE, run)
@@ -58,11 +66,20 @@ def resume(run: Run) -> Resumed:
     # A checkpoint holds the settings of the optimizers as they were; those of the config are the ones that count.
     groups = [group for optimizer in _optimizers(run) for group in optimizer.param_groups]
     settings = [{name: value for name, value in group.items() if name != "params"} for group in groups]
-    run.accelerator.load_state(str(checkpoint), map_location="cpu")
+    load_states(run.accelerator, checkpoint)
     loaded = [group for optimizer in _optimizers(run) for group in optimizer.param_groups]
     for group, values in zip(loaded, settings, strict=True):
         group.update(values)
-    return Resumed(step, warnings)
+    return Resumed(step, checkpoint_facts(checkpoint).get("logs", {}), warnings)
+
+
+def _check_export(folder: Path) -> None:
+    """Raise ValueError when a new run would write over the tokenizer of one that is over."""
+    if (folder / EXPORT / TOKENIZER_FILE).exists():
+        raise ValueError(
+            f"{folder} holds the tokenizer of a run, in {EXPORT}, but no checkpoint to go on from: use another run.out, or "
+            "move it away."
+        )
 
 
 def _optimizers(run: Run) -> list[Optimizer]:

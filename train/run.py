@@ -1,27 +1,39 @@
 """Everything that a run is made of, built in the order of the data's way."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, DistributedType, ProjectConfiguration, set_seed
+from accelerate import Accelerator, PartialState
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    DistributedType,
+    ProjectConfiguration,
+    broadcast_object_list,
+    set_seed,
+)
 from torch import Tensor, nn
+from torch.distributed.fsdp import StateDictType
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from ..perception.distance import build_perceptual
+from ..tokenizer.files import FolderBusyError, hold_folder
 from ..tokenizer.model import VisualTokenizer
 from .adversary import Adversary
-from .checkpoint import keep_of_each_process
 from .codebook_care import CodebookCare
 from .config import PARTS, RunConfig, TrainConfig
+from .crops import TrainingCrops
 from .instruments import Instruments
 from .losses import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, check_loss_names
 from .monitor import CodebookMonitor
 from .optimizer import Claim, OptimizerConfig, build_optimizer, claim_parameters
 from .start import starting_model
+from .states import HasState, keep_in_checkpoints
+from .unreadable import UnreadableImages
 from .window import ScalarWindow
 
 PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
@@ -33,6 +45,7 @@ class Run:
 
     config: TrainConfig
     accelerator: Accelerator
+    crops: TrainingCrops
     model: VisualTokenizer
     """The tokenizer as it is."""
     trained: nn.Module
@@ -49,13 +62,15 @@ class Run:
     care: CodebookCare
     instruments: Instruments
     window: ScalarWindow
+    unreadable: UnreadableImages
 
 
 def prepare_run(config: TrainConfig) -> Run:
     """Build all objects of a run, on this process's device, their state registered for checkpoints."""
     accelerator = _accelerator(config.run)
-    if accelerator.distributed_type is DistributedType.FSDP and config.optimizer.name == "muon":
-        raise ValueError("optimizer.name is muon, which needs whole matrices, but FSDP shards them: use adamw, or DDP.")
+    if accelerator.distributed_type is DistributedType.FSDP:
+        _check_sharding(accelerator, config)
+    crops = TrainingCrops(config.data, config.run.seed, config.model.preprocessing)
     set_seed(config.run.seed)
     model = starting_model(config.model)
     freeze_all_but(model, config.model.train)
@@ -73,11 +88,13 @@ def prepare_run(config: TrainConfig) -> Run:
         config.instruments, optimizer, model, config.data.batch_size, config.run.micro_batches, accelerator
     )
     window = ScalarWindow(accelerator)
-    accelerator.register_for_checkpointing(average, monitor, care, instruments, *([adversary] if adversary else []))
-    keep_of_each_process(accelerator, [monitor, care, window])
+    unreadable = UnreadableImages(config.data, sum(map(len, crops.sources)), accelerator)
+    shared: list[HasState] = [average, monitor, care, instruments, unreadable, *([adversary] if adversary else [])]
+    keep_in_checkpoints(accelerator, shared, [monitor, care, window, unreadable])
     return Run(
         config=config,
         accelerator=accelerator,
+        crops=crops,
         model=model,
         trained=trained,
         claims=claims,
@@ -90,7 +107,40 @@ def prepare_run(config: TrainConfig) -> Run:
         care=care,
         instruments=instruments,
         window=window,
+        unreadable=unreadable,
     )
+
+
+def _check_sharding(accelerator: Accelerator, config: TrainConfig) -> None:
+    if config.optimizer.name == "muon":
+        raise ValueError("optimizer.name is muon, which needs whole matrices, but FSDP shards them: use adamw, or DDP.")
+    kind = accelerator.state.fsdp_plugin.state_dict_type
+    if kind is not StateDictType.FULL_STATE_DICT:
+        # The index of a sharded checkpoint is a pickle that torch loads unchecked: a planted one would run code.
+        raise ValueError(
+            f"fsdp_state_dict_type is {kind.name}, but checkpoints of that type cannot be loaded safely: set it to "
+            "FULL_STATE_DICT in the launch config."
+        )
+
+
+@contextmanager
+def hold_run_folder(folder: Path) -> Iterator[None]:
+    """Keep other commands out of a run folder, which all processes of this one share.
+
+    Raises FolderBusyError, and OSError when the folder cannot be written to, on every process.
+    """
+    process = PartialState(cpu=not torch.accelerator.is_available())
+    refused: list[Exception | None] = [None]
+    with ExitStack() as stack:
+        if process.is_main_process:
+            try:
+                stack.enter_context(hold_folder(folder, "train-tokenizer"))
+            except (FolderBusyError, OSError) as error:
+                refused = [error]
+        refusal: Exception | None = broadcast_object_list(refused)[0]
+        if refusal:
+            raise refusal
+        yield
 
 
 def freeze_all_but(model: VisualTokenizer, parts: Sequence[str]) -> None:
@@ -125,8 +175,7 @@ def this_process(precision: str, **settings: Any) -> Accelerator:
 
 
 def _accelerator(run: RunConfig) -> Accelerator:
-    run.out.mkdir(parents=True, exist_ok=True)
-    accelerator = this_process(
+    return this_process(
         run.precision,
         log_with=run.trackers or None,
         project_config=ProjectConfiguration(project_dir=str(run.out), logging_dir=str(run.out)),
@@ -134,8 +183,6 @@ def _accelerator(run: RunConfig) -> Accelerator:
         # forwards before one backward.
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
-    accelerator.init_trackers("logs")
-    return accelerator
 
 
 def _perceptual(config: TrainConfig, accelerator: Accelerator) -> nn.Module | None:

@@ -16,7 +16,8 @@ from ..report.views import codebook_views
 from ..tokenizer.files import write_whole
 from ..tokenizer.model import VisualTokenizer
 from .config import CONFIG_FILE
-from .log import METRICS_FILE, TIMING_FILE, read_log
+from .log import METRICS_FILE, TIMING_FILE
+from .log_file import read_log
 from .run import Run
 
 REPORT_FILE = "report.html"
@@ -59,12 +60,12 @@ def write_samples(run: Run, step: int, pictures: list[Tensor]) -> None:
 def write_run_report(run: Run, pictures: list[Tensor]) -> None:
     """Write the report of a run from its logs, its codebook and its pictures."""
     out = run.config.run.out
-    lines = read_log(out / METRICS_FILE)
+    lines, problems = read_log(out / METRICS_FILE)
     report = Report(
         title=out.resolve().name,
         subtitle=f"{run.config.model.quantizer.name} quantizer, {run.config.run.steps} steps",
         figures=_figures(lines),
-        notes=[f"Step {line['step']}: {alarm}" for line in lines for alarm in line.get("alarms", [])],
+        notes=problems + [f"Step {line['step']}: {alarm}" for line in lines for alarm in line.get("alarms", [])],
         charts=run_charts(out),
         codebooks=codebook_views(run.model.quantizer, run.monitor.last_counts),
         comparisons=_comparisons(run.average.module, pictures),
@@ -76,7 +77,7 @@ def write_run_report(run: Run, pictures: list[Tensor]) -> None:
 
 def run_charts(folder: Path) -> list[Chart]:
     """Return the charts of a run folder's logs that have something to show."""
-    lines = read_log(folder / METRICS_FILE) + read_log(folder / TIMING_FILE)
+    lines = [line for name in (METRICS_FILE, TIMING_FILE) for line in read_log(folder / name).lines]
     charts = []
     for title, wanted in CHARTS.items():
         names = sorted({name for line in lines for name in line if any(_is_wanted(name, want) for want in wanted)})
@@ -84,6 +85,12 @@ def run_charts(folder: Path) -> list[Chart]:
         if curves:
             charts.append(Chart(title, curves, title in LOG_SCALE))
     return charts
+
+
+def last_values(folder: Path) -> dict[str, float]:
+    """Return the newest value of each scalar in a run folder's logs."""
+    lines = [line for name in (METRICS_FILE, TIMING_FILE) for line in read_log(folder / name).lines]
+    return {name: value for line in lines for name, value in line.items() if name != "alarms"}
 
 
 def _is_wanted(name: str, want: str) -> bool:

@@ -4,16 +4,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ..images.preprocessing import preprocess, to_pixels
+from ..images.preprocessing import to_pixels
 from ..tokenizer.metrics import psnr
-from ..tokenizer.preprocessing import PreprocessingConfig
-from .data import SourceConfig, open_entry, source_pictures
-
-
-def validation_pictures(sources: list[SourceConfig], config: PreprocessingConfig, multiple: int) -> list[Tensor]:
-    """Read all pictures of the sources as uint8 `h w c`; raise ValueError for one that cannot be read."""
-    entries = [entry for source in sources for entry in source_pictures(source)]
-    return [torch.from_numpy(preprocess(open_entry(entry), config, multiple).copy()) for entry in entries]
 
 
 @torch.inference_mode()

@@ -17,10 +17,12 @@ from vistok.tokenizer.devices import multiplies_bfloat16
 from vistok.tokenizer.files import write_whole
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.train.batches import training_batches
+from vistok.train.crops import TrainingCrops
 from vistok.train.data import DataConfig, SourceConfig
 from vistok.train.optimizer import OptimizerConfig, build_optimizer, claim_parameters
+from vistok.train.reading import validation_images
 from vistok.train.schedule import learning_rate
-from vistok.train.validate import validation_pictures
+from vistok.train.tolerance import Tolerance
 
 ARCHITECTURE = ConvolutionalConfig.model_validate(
     {
@@ -76,7 +78,7 @@ class Stage(NamedTuple):
 def crops(train: list[str], size: int, batch: int, steps: int, seed: int) -> Iterable[Tensor]:
     """Return uint8 batches of random crops."""
     data = DataConfig.model_validate({"train": train, "size": size, "batch_size": batch, "cached_pictures": 10_000})
-    return training_batches(data, seed, 0, steps, 0, 1)
+    return (batch.crops for batch in training_batches(TrainingCrops(data, seed), 0, steps, 0, 1))
 
 
 def descend(
@@ -133,7 +135,9 @@ def set_up(arguments: argparse.Namespace) -> Stage:
     latents = [as_rows(model.encode(to_pixels(batch))) for batch in crops(arguments.train, 128, 16, arguments.crops, 3)]
     adaptation = list(crops(arguments.train, 64, 32, arguments.adapt_steps, seed=2)) if arguments.adapt_steps else []
     sources = [SourceConfig(path=arguments.val)]
-    pictures = validation_pictures(sources, PreprocessingConfig(), ARCHITECTURE.downsample)[: arguments.val_pictures]
+    pictures = validation_images(
+        sources, PreprocessingConfig(), ARCHITECTURE.downsample, Tolerance(stops=True, share=0), print
+    )[: arguments.val_pictures]
     return Stage(
         model,
         torch.cat(latents),

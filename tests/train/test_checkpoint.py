@@ -13,10 +13,9 @@ from vistok.train import checkpoint as module
 from vistok.train.checkpoint import (
     checkpoint_step,
     good_checkpoint,
-    keep_of_each_process,
-    processes_of,
     save_checkpoint,
 )
+from vistok.train.states import keep_in_checkpoints, processes_of
 from vistok.train.window import ScalarWindow
 
 
@@ -32,13 +31,13 @@ def accelerator():
 @pytest.fixture
 def folder(accelerator, tmp_path):
     for step in (5, 10):
-        save_checkpoint(accelerator, tmp_path, step, keep=3)
+        save_checkpoint(accelerator, tmp_path, step, keep=3, facts={})
     return tmp_path
 
 
 def test_the_newest_is_found_and_the_oldest_go(accelerator, folder):
     for step in (15, 20):
-        save_checkpoint(accelerator, folder, step, keep=3)
+        save_checkpoint(accelerator, folder, step, keep=3, facts={})
     assert [path.name for path in sorted(folder.iterdir())] == ["step-0000010", "step-0000015", "step-0000020"]
     assert good_checkpoint(folder) == (folder / "step-0000020", [])
     assert checkpoint_step(folder / "step-0000020") == 20
@@ -90,7 +89,7 @@ def test_a_full_disk_leaves_nothing_and_the_older_ones(accelerator, folder, monk
     monkeypatch.setattr(accelerator, "save_state", save_state)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 0))
     with pytest.raises(OSError) as caught:
-        save_checkpoint(accelerator, folder, 15, keep=3)
+        save_checkpoint(accelerator, folder, 15, keep=3, facts={})
     assert caught.value.errno == errno.ENOSPC
     assert [path.name for path in sorted(folder.iterdir())] == ["step-0000005", "step-0000010"]
 
@@ -102,7 +101,7 @@ def test_a_disk_that_refuses_a_file_larger_than_its_room_is_full(accelerator, fo
 
     monkeypatch.setattr(accelerator if where == "save_state" else module, where, refuse)
     with pytest.raises(OSError, match=r"No space left on device.*step-0000015"):
-        save_checkpoint(accelerator, folder, 15, keep=3)
+        save_checkpoint(accelerator, folder, 15, keep=3, facts={})
     assert [path.name for path in sorted(folder.iterdir())] == ["step-0000005", "step-0000010"]
 
 
@@ -113,15 +112,17 @@ def test_each_process_has_a_file_of_its_own(accelerator, tmp_path):
         process = SimpleNamespace(
             process_index=index,
             num_processes=2,
+            is_main_process=index == 0,
             device=torch.device("cpu"),
             register_save_state_pre_hook=hooks.append,
             register_load_state_pre_hook=hooks.append,
         )
-        keep_of_each_process(process, [window])
+        keep_in_checkpoints(process, [], [window])
         window.add({"loss": torch.tensor(3.0 + index)})
     save_0, load_0, save_1, load_1 = hooks
     for save in (save_0, save_1):
         save([], [], str(tmp_path))
+        torch.save({}, tmp_path / f"random_states_{len(list(tmp_path.glob('random*')))}.pkl")
     assert processes_of(tmp_path) == 2
     windows[0].summarise(), windows[1].summarise()
     load_0([], str(tmp_path)), load_1([], str(tmp_path))
@@ -137,4 +138,4 @@ def test_any_other_failure_is_raised_as_it_is(accelerator, folder, monkeypatch):
 
     monkeypatch.setattr(accelerator, "save_state", save_state)
     with pytest.raises(RuntimeError, match="something else"):
-        save_checkpoint(accelerator, folder, 15, keep=3)
+        save_checkpoint(accelerator, folder, 15, keep=3, facts={})

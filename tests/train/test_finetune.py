@@ -14,7 +14,7 @@ import vistok
 from samples import ARCHITECTURE, PHOTOS, noise_image, small_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.tokenizer.weights import load_tokenizer, save_tokenizer
-from vistok.train import finetune_command
+from vistok.train import finetune_call
 from vistok.train.finetune_command import app
 
 QUICK = ["fit.steps=30", "fit.batch_size=256", "decoder.steps=3", "data.crop=32", "data.batch_size=2", "data.workers=0"]
@@ -126,7 +126,7 @@ def test_pictures_can_be_shards_or_lists_and_few(tokenizer_folder, tmp_path):
         (["--quantizer", "vq", "--codebook-size", 8, "--grow-to", 9], "swap the quantizer, or grow its codebook"),
         (
             ["--quantizer", "vq", "--codebook-size", 10**6],
-            "latents for 1,000,000 codes: give more pictures, or a smaller",
+            "latents for 1,000,000 codes: give more images, or a smaller",
         ),
         (["--grow-to", 300], "grow_to is 300, but"),
         (["--steps", 0], "joint.steps is 0 and the quantizer stays, so nothing would change: give --steps above 0."),
@@ -172,7 +172,7 @@ def test_set_can_complete_what_options_begin(fsq_folder, photos, tmp_path):
 
 
 def test_it_works_in_one_process_alone(tokenizer_folder, photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(finetune_command, "this_process", lambda precision: SimpleNamespace(num_processes=2))
+    monkeypatch.setattr(finetune_call, "this_process", lambda precision: SimpleNamespace(num_processes=2))
     said = call(tokenizer_folder, photos, "--out", tmp_path, *SHORT, code=2)
     assert "works in one process, but 2 were launched: start it by itself." in said
 

@@ -3,7 +3,8 @@ import json
 import pytest
 from accelerate import Accelerator
 
-from vistok.train.log import RunLog, read_log
+from vistok.train.log import RunLog
+from vistok.train.log_file import Held, read_log
 
 
 @pytest.fixture
@@ -14,21 +15,25 @@ def log(tmp_path):
 
 def test_what_the_clock_says_is_kept_apart(log, tmp_path, capsys):
     log.write(5, {"loss/total": 0.5, "time/pictures_per_second": 7.0}, ["the codebook collapses"])
-    assert read_log(tmp_path / "metrics.jsonl") == [
+    assert read_log(tmp_path / "metrics.jsonl").lines == [
         {"step": 5, "loss/total": 0.5, "alarms": ["the codebook collapses"]}
     ]
-    assert read_log(tmp_path / "timing.jsonl") == [{"step": 5, "time/pictures_per_second": 7.0}]
+    assert read_log(tmp_path / "timing.jsonl").lines == [{"step": 5, "time/pictures_per_second": 7.0}]
     said = capsys.readouterr().out
     assert "loss 0.5" in said and "7.0" in said and "warning: the codebook collapses" in said
 
 
-def test_lines_of_steps_that_will_come_again_and_half_lines_are_dropped(tmp_path):
+def test_lines_of_steps_that_will_come_again_and_half_lines_are_dropped(tmp_path, capsys):
     lines = [json.dumps({"step": step}) + "\n" for step in (1, 2, 3)]
     for name in ("metrics.jsonl", "timing.jsonl"):
         (tmp_path / name).write_text("".join(lines) + '{"step": 4, "loss')
-    RunLog(Accelerator(cpu=True), tmp_path, start_step=2, steps=10)
-    assert [line["step"] for line in read_log(tmp_path / "metrics.jsonl")] == [1, 2]
-    assert [line["step"] for line in read_log(tmp_path / "timing.jsonl")] == [1, 2]
+    held = Held.of("".join(lines[:2]).encode())
+    RunLog(Accelerator(cpu=True), tmp_path, start_step=2, steps=10).take_up(
+        {"metrics.jsonl": held, "timing.jsonl": held}, later=10
+    )
+    assert capsys.readouterr().out == "" and len(list(tmp_path.iterdir())) == 2
+    assert [line["step"] for line in read_log(tmp_path / "metrics.jsonl").lines] == [1, 2]
+    assert [line["step"] for line in read_log(tmp_path / "timing.jsonl").lines] == [1, 2]
 
 
 def test_a_line_of_the_console_fits_into_80_columns(tmp_path, capsys):
@@ -47,4 +52,4 @@ def test_a_line_of_the_console_fits_into_80_columns(tmp_path, capsys):
 
 
 def test_no_log_has_no_lines(tmp_path):
-    assert read_log(tmp_path / "none.jsonl") == []
+    assert read_log(tmp_path / "none.jsonl") == ([], [])

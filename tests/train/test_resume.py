@@ -198,12 +198,12 @@ from vistok.train.config import read_config
 
 save = loop.save_checkpoint
 
-def save_and_note_codes(accelerator, folder, step, keep):
+def save_and_note_codes(accelerator, folder, step, keep, facts):
     model = accelerator.unwrap_model(accelerator._models[0])
     state = model.quantizer.state_dict()
     digest = hashlib.sha256(b"".join(state[name].numpy().tobytes() for name in sorted(state))).hexdigest()
     Path(f"{folder.parent}-codes-{step}-{accelerator.process_index}").write_text(digest)
-    save(accelerator, folder, step, keep)
+    save(accelerator, folder, step, keep, facts)
 
 loop.save_checkpoint = save_and_note_codes
 loop.train(read_config(Path(sys.argv[1]), sys.argv[2:]))

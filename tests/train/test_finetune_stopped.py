@@ -1,0 +1,247 @@
+"""A fine-tuning that was stopped anywhere ends as one that was not, and does nothing twice that it need not."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from PIL import Image
+from typer.testing import CliRunner
+
+from samples import ARCHITECTURE, PHOTOS, noise_image, small_tokenizer
+from vistok.tokenizer.files import hold_folder
+from vistok.tokenizer.preprocessing import PreprocessingConfig
+from vistok.tokenizer.weights import save_tokenizer
+from vistok.train import finetune_call, finetune_fit, finetune_report, fit, latents, loop
+from vistok.train.checked_file import load_checked
+from vistok.train.finetune_command import app
+
+QUICK = ["fit.steps=9", "fit.batch_size=128", "decoder.steps=4", "joint.steps=4", "save_every=2"]
+QUICK += ["data.crop=32", "data.batch_size=2", "data.workers=0"]
+OPTIONS = ["--quantizer", "vq", "--codebook-size", "32", *(part for value in QUICK for part in ("--set", value))]
+
+
+class Killed(BaseException):
+    """Nothing catches it, as nothing catches SIGKILL."""
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    for path in sorted(PHOTOS.glob("*.jpg")):
+        image = Image.open(path).resize((64, 64))
+        image.save(folder / path.name)
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / f"mirror-{path.name}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    small = small_tokenizer({"name": "fsq", "levels": [8, 8, 8]})
+    save_tokenizer(folder, small, ARCHITECTURE, PreprocessingConfig(size=64), "# fsq\n")
+    return folder
+
+
+def call(model, photos, out, *more):
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return CliRunner().invoke(app, [str(part) for part in (model, photos, "--out", out, *OPTIONS, *more)])
+
+
+@pytest.fixture(scope="module")
+def whole(model, photos, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    result = call(model, photos, folder)
+    assert result.exit_code == 0, result.stderr
+    return folder
+
+
+def same_as(out, whole):
+    for name in ("export/model.safetensors", "export/config.json"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+    facts = [json.loads((folder / "metrics.json").read_text()) for folder in (out, whole)]
+    for each in facts:
+        for side in ("before", "after"):
+            each[side].pop("pictures_per_second", None)
+            each[side].pop("images_per_second", None)
+    assert facts[0] == facts[1]
+    for stage in ("2-decoder", "3-joint"):
+        logs = [(folder / "stages" / stage / "metrics.jsonl").read_bytes() for folder in (out, whole)]
+        assert logs[0] == logs[1]
+    assert (out / "report.html").exists()
+    assert not (out / "latents.pt").exists() and not (out / "stages" / "1-quantizer" / "fit.pt").exists()
+
+
+MOMENTS = {
+    "collecting": (latents, "latent_pairs", 3),
+    "latents collected": (latents, "save_checked", 1),
+    "fitting, nothing kept": (fit, "_weighed", 1),
+    "fitting": (fit, "_weighed", 6),
+    "fitted": (finetune_fit, "save_tokenizer", 1),
+    "decoder, no checkpoint": (loop, "tokenizer_step", 1),
+    "decoder": (loop, "tokenizer_step", 4),
+    "between": (loop, "export_tokenizer", 1),
+    "decoder, its report": (loop, "write_run_report", 1),
+    "joint": (loop, "tokenizer_step", 7),
+    "joint, its export": (loop, "export_tokenizer", 2),
+    "exporting": (finetune_call, "save_tokenizer", 1),
+    "judging": (finetune_report, "measure", 2),
+    "reporting": (finetune_report, "render", 1),
+}
+
+
+def kill_at(monkeypatch, moment):
+    module, name, count = MOMENTS[moment]
+    function, calls = getattr(module, name), []
+
+    def counted(*arguments, **settings):
+        calls.append(1)
+        if len(calls) == count:
+            raise Killed
+        return function(*arguments, **settings)
+
+    monkeypatch.setattr(module, name, counted)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_stopped_at_any_moment_it_ends_the_same(model, photos, whole, tmp_path, monkeypatch, moment):
+    with monkeypatch.context() as patch:
+        kill_at(patch, moment)
+        with pytest.raises(Killed):
+            call(model, photos, tmp_path)
+    result = call(model, photos, tmp_path)
+    assert result.exit_code == 0, result.stderr
+    same_as(tmp_path, whole)
+
+
+def test_only_what_was_not_done_is_done(model, photos, tmp_path, monkeypatch):
+    """Nine steps of the fit with a file every two: a stop in the sixth has five behind it, of which four are kept."""
+    steps = []
+    weighed = fit._weighed
+
+    def note(*arguments):
+        steps.append(1)
+        if len(steps) == 6:
+            raise Killed
+        return weighed(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "_weighed", note)
+        with pytest.raises(Killed):
+            call(model, photos, tmp_path)
+        assert load_checked(tmp_path / "stages" / "1-quantizer" / "fit.pt")["step"] == 4
+        steps[:] = [1] * 10
+        said = call(model, photos, tmp_path).output
+    assert len(steps) == 10 + 5
+    assert "the latents were collected before" in said
+    again = call(model, photos, tmp_path).output
+    assert "stage 1" not in again and "2-decoder" not in again and "3-joint" not in again
+    assert "judging on" in again
+
+
+@pytest.mark.parametrize("name", ["latents.pt", "stages/1-quantizer/fit.pt"])
+@pytest.mark.parametrize("damage", [lambda content: content[:-9], lambda content: b""])
+def test_damage_of_what_was_kept_is_told_and_costs_no_more_than_time(
+    model, photos, whole, tmp_path, monkeypatch, name, damage
+):
+    with monkeypatch.context() as patch:
+        kill_at(patch, "fitting")
+        with pytest.raises(Killed):
+            call(model, photos, tmp_path)
+    path = tmp_path / name
+    path.write_bytes(damage(path.read_bytes()))
+    result = call(model, photos, tmp_path)
+    assert f"warning: {path} is damaged." in result.output
+    same_as(tmp_path, whole)
+
+
+def test_images_that_came_after_the_latents_are_said_and_collected(model, photos, tmp_path, monkeypatch):
+    own = tmp_path / "photos"
+    shutil.copytree(photos, own)
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        kill_at(patch, "fitting")
+        with pytest.raises(Killed):
+            call(model, own, out)
+    noise_image(64, 64).save(own / "new.png")
+    said = call(model, own, out).output
+    assert "warning: the images are not those that the run began with: 1 image more." in said
+    assert "stage 1: collecting latents" in said and "collected before" not in said
+    shutil.rmtree(tmp_path / "other", ignore_errors=True)
+    call(model, own, tmp_path / "other")
+    exports = [(folder / "export" / "model.safetensors").read_bytes() for folder in (out, tmp_path / "other")]
+    assert exports[0] == exports[1]
+
+
+def test_unreadable_images_end_no_stage(model, photos, tmp_path):
+    own = tmp_path / "photos"
+    shutil.copytree(photos, own)
+    (own / "broken.jpg").write_bytes(b"no image")
+    result = call(model, own, tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    assert "warning:" in result.output and "broken.jpg cannot be used" in result.output
+    stopped = call(model, own, tmp_path / "stop", "--set", "data.on_error=stop")
+    assert (
+        stopped.exit_code == 2
+        and "broken.jpg cannot be used" in stopped.stderr
+        and "repair or remove it" in stopped.stderr
+    )
+
+
+def test_a_folder_that_is_held_is_not_touched(model, photos, tmp_path):
+    with hold_folder(tmp_path, "finetune-tokenizer"):
+        result = call(model, photos, tmp_path)
+    assert result.exit_code == 2 and "is being written to by finetune-tokenizer (pid" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [None, b"", b"model: [", b"\xff\xfe", b"- 1\n"])
+def test_a_config_that_was_lost_is_said_and_the_call_goes_on(model, photos, whole, tmp_path, content):
+    late = tmp_path / "late"
+    shutil.copytree(whole, late)
+    path = late / "finetune.yaml"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    result = call(model, photos, late)
+    assert result.exit_code == 0, result.stderr
+    assert f"warning: {path} is missing or damaged, so nobody knows" in result.output
+    same_as(late, whole)
+
+
+def test_a_key_that_is_new_in_this_version_is_no_other_configuration(model, photos, whole, tmp_path):
+    late = tmp_path / "late"
+    shutil.copytree(whole, late)
+    path = late / "finetune.yaml"
+    text = path.read_text()
+    assert "  max_unreadable: 0.01\n" in text
+    path.write_text(text.replace("  max_unreadable: 0.01\n", "").replace(str(whole), str(late)))
+    assert call(model, photos, late).exit_code == 0
+
+
+def test_json_is_one_line(model, photos, whole):
+    result = call(model, photos, whole, "--json", "--quiet")
+    facts = json.loads(result.stdout)
+    assert facts["tokenizer"] == str(whole / "export") and facts["after"]["psnr"] > 0
+    assert result.stderr == ""
+
+
+def test_killed_three_times_it_ends_as_one_that_was_not(model, photos, whole, tmp_path):
+    """SIGKILL, in the fit, in the decoder's stage and in the last."""
+    command = [Path(sys.executable).parent / "finetune-tokenizer", model, photos, "--out", tmp_path, *OPTIONS]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads()), "ACCELERATE_USE_CPU": "true"}
+    targets = ["1-quantizer/fit.pt", "2-decoder/checkpoints/step-0000002", "3-joint/checkpoints/step-0000002"]
+    for target in targets:
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and not (tmp_path / "stages" / target).exists():
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+    assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
+    same_as(tmp_path, whole)

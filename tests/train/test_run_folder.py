@@ -1,0 +1,255 @@
+"""A run folder is held by one command, survives signals, and other things in it are told or left alone."""
+
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from typer.testing import CliRunner
+
+from runs import DEBUG, QUANTIZERS, config, logged
+from samples import PHOTOS
+from vistok.tokenizer import files
+from vistok.tokenizer.files import FolderBusyError, hold_folder
+from vistok.train import export, loop
+from vistok.train.checkpoint import good_checkpoint, save_checkpoint
+from vistok.train.command import app
+from vistok.train.loop import train
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+
+
+def again(out, *overrides, steps=4):
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return train(config(out, *QUANTIZERS["fsq"], *overrides, steps=steps))
+
+
+def launched(out, *more, steps=4000):
+    values = [f"data.train={PHOTOS}", "data.val=[]", f"run.out={out}", f"run.steps={steps}", "run.log_every=2"]
+    values += ["run.save_every=4", "data.size=32", "data.batch_size=4", *QUANTIZERS["fsq"], *more]
+    command = [Path(sys.executable).parent / "train-tokenizer", DEBUG, *values]
+    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(path, process):
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.01)
+    assert process.poll() is None, process.communicate()
+
+
+def children_of(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_folder_that_is_held_is_not_touched(tmp_path):
+    with (
+        hold_folder(tmp_path, "other-command"),
+        pytest.raises(
+            FolderBusyError,
+            match=rf"{tmp_path} is being written to by other-command \(pid {os.getpid()} on .*\): wait until it",
+        ),
+    ):
+        again(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    again(tmp_path, steps=2)
+
+
+def test_what_was_being_built_when_a_lock_was_met_is_nothing(tmp_path):
+    """The second call answers with a sentence and exit code 2; no checkpoint of the first is touched."""
+    with hold_folder(tmp_path, "train-tokenizer"):
+        result = CliRunner().invoke(app, [str(DEBUG), f"run.out={tmp_path}"])
+    assert result.exit_code == 2 and "is being written to by train-tokenizer (pid" in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_and_its_workers_within_seconds(tmp_path, number):
+    process = launched(tmp_path, "data.workers=2")
+    wait_for(tmp_path / "checkpoints" / "step-0000004", process)
+    workers = children_of(process.pid)
+    began = time.monotonic()
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert time.monotonic() - began < 10
+    assert process.returncode == 1
+    assert said == "train-tokenizer: interrupted; the same command goes on from what is whole.\n"
+    assert len(workers) >= 2 and not any(Path(f"/proc/{worker}").exists() for worker in workers)
+    checkpoint, warnings = good_checkpoint(tmp_path / "checkpoints")
+    assert checkpoint and warnings == []
+
+
+def test_a_run_that_was_killed_leaves_no_lock_although_its_workers_live_on(tmp_path):
+    process = launched(tmp_path, "data.workers=2")
+    wait_for(tmp_path / "checkpoints" / "step-0000004", process)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    process.stderr.close()
+    with hold_folder(tmp_path, "at once"):
+        pass
+
+
+def test_ctrl_c_within_a_checkpoint_leaves_the_old_one(tmp_path, monkeypatch):
+    accelerator = Accelerator(cpu=True)
+    save_checkpoint(accelerator, tmp_path, 5, keep=1, facts={})
+    for where in ("_seal", "_flush"):
+        with monkeypatch.context() as patch:
+
+            def interrupt(path):
+                raise KeyboardInterrupt
+
+            patch.setattr(f"vistok.train.checkpoint.{where}", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                save_checkpoint(accelerator, tmp_path, 10, keep=1, facts={})
+        assert good_checkpoint(tmp_path)[0] == tmp_path / "step-0000005"
+    save_checkpoint(accelerator, tmp_path, 10, keep=1, facts={})
+    assert [path.name for path in tmp_path.iterdir()] == ["step-0000010"]
+
+
+def test_a_broken_newer_one_does_not_count_among_those_that_are_kept(tmp_path):
+    accelerator = Accelerator(cpu=True)
+    for step in (5, 100):
+        save_checkpoint(accelerator, tmp_path, step, keep=2, facts={})
+    (tmp_path / "step-0000100" / "seal.json").unlink()
+    for step in (10, 15):
+        save_checkpoint(accelerator, tmp_path, step, keep=1, facts={})
+        assert good_checkpoint(tmp_path)[0] == tmp_path / f"step-{step:07d}"
+    save_checkpoint(accelerator, tmp_path, 100, keep=1, facts={})
+    assert [path.name for path in tmp_path.iterdir()] == ["step-0000100"]
+
+
+def test_what_others_put_beside_checkpoints_is_left_alone(tmp_path):
+    accelerator = Accelerator(cpu=True)
+    (tmp_path / "step-0000003").write_text("a file")
+    for name in ("0000009", "step-", "step-x", "step-1.0", "notes"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "step-0000002.part").write_text("left behind")
+    found, (warning,) = good_checkpoint(tmp_path)
+    assert found is None and "step-0000003 is passed over" in warning
+    save_checkpoint(accelerator, tmp_path, 5, keep=1, facts={})
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "0000009",
+        "step-",
+        "step-x",
+        "step-1.0",
+        "notes",
+        "step-0000005",
+    }
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_a_broken_one(tmp_path, monkeypatch):
+    again(tmp_path, steps=2)
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("vistok.train.checkpoint._checksum", refuse)
+    with pytest.raises(PermissionError):
+        again(tmp_path)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_checkpoints_that_are_a_file_are_told_before_anything_is_trained(tmp_path):
+    (tmp_path / "checkpoints").write_text("")
+    result = CliRunner().invoke(app, [str(DEBUG), f"run.out={tmp_path}", f"data.train={PHOTOS}", "data.val=[]"])
+    assert result.exit_code == 1
+    assert "train-tokenizer: Not a directory" in result.stderr and "move the file away" in result.stderr
+
+
+def test_the_tokenizer_of_a_run_without_checkpoints_is_not_written_over(tmp_path):
+    import shutil
+
+    folder = again(tmp_path, steps=2)
+    before = (folder / "model.safetensors").read_bytes()
+    shutil.rmtree(tmp_path / "checkpoints")
+    with pytest.raises(
+        ValueError, match=r"holds the tokenizer of a run, in export, but no checkpoint to go on from: use"
+    ):
+        again(tmp_path, "run.seed=3")
+    assert (folder / "model.safetensors").read_bytes() == before
+
+
+def test_a_stop_within_the_export_leaves_no_folder_that_looks_whole(tmp_path, monkeypatch):
+    folder = again(tmp_path, steps=2)
+    whole = (folder / "model.safetensors").read_bytes()
+
+    def stop(*arguments, **settings):
+        assert not (folder / "config.json").exists()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(export, "save_tokenizer", stop)
+        again(tmp_path, steps=2)
+    assert (again(tmp_path, steps=2) / "model.safetensors").read_bytes() == whole
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "step-0000002", "config.json", "config.yaml", "images.npy"])
+def test_a_full_disk_is_a_sentence_and_the_run_goes_on_afterwards(tmp_path, monkeypatch, name, capsys):
+    whole = again(tmp_path / "whole")
+    out = tmp_path / "full"
+
+    def full(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with monkeypatch.context() as patch:
+        if name == "metrics.jsonl":
+            patch.setattr("vistok.train.log_file.LogFile.append", lambda log, line: full(log._path))
+        elif name == "step-0000002":
+            patch.setattr("vistok.train.checkpoint._seal", full)
+        else:
+            write = files.write_whole
+
+            def write_whole(path, content):
+                return full(path) if path.name == name else write(path, content)
+
+            for module in ("tokenizer.weights", "train.config", "train.known_images"):
+                patch.setattr(f"vistok.{module}.write_whole", write_whole)
+        AcceleratorState._reset_state(reset_partial_state=True)
+        values = ["data.val=[]", "run.steps=4", "run.log_every=2", "run.save_every=2", "data.size=32"]
+        values += [f"data.train={PHOTOS}", "data.batch_size=4", "optimizer.warmup=2", *QUANTIZERS["fsq"]]
+        result = CliRunner().invoke(app, [str(DEBUG), f"run.out={out}", *values])
+        assert result.exit_code == 1
+        assert re.search(rf"the disk is full \(.*{name}\): make room and run the same command again", result.stderr)
+    resumed = again(out)
+    assert (resumed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert (out / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+
+
+def test_a_damaged_shard_is_refused_before_a_run_begins(tmp_path):
+    import tarfile
+
+    path = tmp_path / "photos.tar"
+    with tarfile.open(path, "w") as tar:
+        for image in sorted(PHOTOS.glob("*.jpg")):
+            tar.add(image, image.name)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="photos.tar"):
+        again(tmp_path / "run", f"data.train={path}")
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_json_is_one_line_and_quiet_says_nothing_more(tmp_path):
+    values = [str(DEBUG), f"data.train={PHOTOS}", "data.val=[]", f"run.out={tmp_path}", "run.steps=2", "data.size=32"]
+    result = CliRunner().invoke(app, [*values, "--json", "--quiet"])
+    assert result.exit_code == 0, result.stderr
+    import json
+
+    facts = json.loads(result.stdout)
+    assert facts["tokenizer"] == str(tmp_path / "export") and facts["step"] == 2 and facts["loss/total"] > 0
+    assert result.stderr == ""
+    assert logged(tmp_path)[-1]["loss/total"] == facts["loss/total"]
+
+
+def test_a_loss_that_is_not_finite_names_the_checkpoint(tmp_path, monkeypatch):
+    again(tmp_path, steps=2)
+    with pytest.raises(ValueError, match=r"lower optimizer.lr; the last good checkpoint is .*step-0000002"):
+        again(tmp_path, "optimizer.lr=1e30", steps=6)
+    assert loop.good_checkpoint(tmp_path / "checkpoints")[0].name == "step-0000002"

@@ -1,0 +1,84 @@
+"""No file of a run folder can run code when it is loaded."""
+
+import json
+import os
+import pickle
+import zlib
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+
+from runs import ADVERSARIAL, config
+from vistok.train.checked_file import load_checked, save_checked
+from vistok.train.loop import train
+
+
+class Planted:
+    """A pickle that makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def seal(checkpoint):
+    files = [path for path in checkpoint.iterdir() if path.name != "seal.json"]
+    content = {path.name: [path.stat().st_size, zlib.crc32(path.read_bytes())] for path in files}
+    (checkpoint / "seal.json").write_text(json.dumps(content))
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    train(config(folder, *ADVERSARIAL, steps=2))
+    return folder
+
+
+def test_each_file_that_is_loaded_is_tried_below(run_folder):
+    checkpoint = run_folder / "checkpoints" / "step-0000002"
+    others = {"model.safetensors", "facts.json", "seal.json"}
+    assert {path.name for path in checkpoint.iterdir()} == {*FILES, *others}
+
+
+FILES = ["optimizer.bin", "optimizer_1.bin", "random_states_0.pkl", "shared.pt", "process-0.pt"]
+
+
+@pytest.mark.parametrize("name", [*FILES, "custom_checkpoint_0.pkl", "model.safetensors"])
+@pytest.mark.parametrize("form", ["pickle", "torch"])
+def test_a_planted_pickle_runs_nothing_and_is_a_sentence(run_folder, tmp_path, name, form):
+    checkpoint = run_folder / "checkpoints" / "step-0000002"
+    path, trap = checkpoint / name, tmp_path / "trap"
+    before = path.read_bytes() if path.exists() else None
+    try:
+        if form == "pickle":
+            path.write_bytes(pickle.dumps(Planted(trap)))
+        else:
+            torch.save([Planted(trap)], path)
+        seal(checkpoint)
+        with pytest.raises((ValueError, RuntimeError), match="does not hold the states of this run .*: remove it, and"):
+            train(config(run_folder, *ADVERSARIAL, steps=4))
+    finally:
+        path.unlink()
+        if before is not None:
+            path.write_bytes(before)
+    assert not trap.exists()
+
+
+def test_checked_files_come_back_or_say_that_they_are_damaged(tmp_path):
+    path, trap = tmp_path / "states.pt", tmp_path / "trap"
+    assert load_checked(path) is None
+    save_checked(path, {"step": 3, "values": torch.arange(4)})
+    assert torch.equal(load_checked(path)["values"], torch.arange(4))
+    content = path.read_bytes()
+    for damaged in (b"", content[:-1], content[:40], content[:100] + bytes([content[100] ^ 1]) + content[101:]):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"states.pt is damaged\."):
+            load_checked(path)
+    save_checked(path, Planted(trap))
+    with pytest.raises(pickle.UnpicklingError):
+        load_checked(path)
+    assert not trap.exists()

@@ -1,0 +1,31 @@
+"""States in one file that is whole or takes no part: its digest comes first, and nothing in it can run code."""
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..tokenizer.files import write_whole
+
+DIGEST = hashlib.sha256().digest_size
+
+
+def save_checked(path: Path, states: Any) -> None:
+    """Write states of tensors and plain values; raise OSError when the disk refuses."""
+    buffer = io.BytesIO()
+    torch.save(states, buffer)
+    content = buffer.getvalue()
+    write_whole(path, hashlib.sha256(content).digest() + content)
+
+
+def load_checked(path: Path) -> Any:
+    """Return the states, on the CPU, or None when there is no such file; raise ValueError when it is damaged."""
+    if not path.exists():
+        return None
+    stored = path.read_bytes()
+    digest, content = stored[:DIGEST], stored[DIGEST:]
+    if hashlib.sha256(content).digest() != digest:
+        raise ValueError(f"{path} is damaged.")
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

@@ -1,0 +1,94 @@
+"""Crops to train on, by position.
+
+Which image, crop and flip stands at position p of a run is a pure function of the seed and p. So a run can be taken up at
+any step, with any number of workers or processes, and sees exactly what it would have seen. An image that cannot be read
+has a replacement that is a function of the seed, p and the number of the attempt.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..images.opening import open_picture
+from ..images.preprocessing import resize_short_side
+from ..tokenizer.preprocessing import PreprocessingConfig
+from .data import DataConfig, source_pictures
+from .mixture import Mixture, Place
+from .reading import REMEDY, UnreadableImageError, read_entry
+
+ATTEMPTS = 100
+"""Images of a source that are tried for one position."""
+DEFAULTS = PreprocessingConfig()
+
+
+class Crop(NamedTuple):
+    """What stands at one position of a run."""
+
+    pixels: Tensor
+    """uint8 `h w c`."""
+    unreadable: list[str]
+    """Of each image that could not be read in its place, the name and why."""
+
+
+class TrainingCrops(Dataset[Crop]):
+    """Crops by position; raises ValueError where a whole source cannot be read, or where the config says stop."""
+
+    def __init__(self, config: DataConfig, seed: int, preprocessing: PreprocessingConfig = DEFAULTS):
+        self.config = config
+        self.preprocessing = preprocessing
+        self.seed = seed
+        self.sources = [source_pictures(source) for source in config.train]
+        self.mixture = Mixture([len(entries) for entries in self.sources], [s.weight for s in config.train], seed)
+
+    @functools.cached_property
+    def _image(self) -> Callable[[int, int, int | None], np.ndarray]:
+        # Made where it is used: workers that are spawned get the rest of the object, but could not get a cache.
+        return functools.lru_cache(maxsize=self.config.cached_pictures)(self._read)
+
+    def __getitem__(self, position: int) -> Crop:
+        unreadable: list[str] = []
+        while True:
+            place = self._place(position, len(unreadable))
+            try:
+                return Crop(self._crop(position, place), unreadable)
+            except UnreadableImageError as error:
+                if self.config.on_error == "stop":
+                    raise UnreadableImageError(f"{error}: {REMEDY}.") from None
+                unreadable.append(str(error))
+            if len(unreadable) == ATTEMPTS:
+                raise ValueError(
+                    f"{ATTEMPTS} images of {self.config.train[place.source].where} in a row cannot be read; the last: "
+                    f"{unreadable[-1]}: look whether the folder or the disk is still there."
+                )
+
+    def _place(self, position: int, attempt: int) -> Place:
+        place = self.mixture.place(position)
+        if attempt == 0:
+            return place
+        generator = np.random.default_rng([self.seed, 3, position, attempt])
+        return Place(place.source, int(generator.integers(len(self.sources[place.source]))))
+
+    def _crop(self, position: int, place: Place) -> Tensor:
+        generator = np.random.default_rng([self.seed, 2, position])
+        sides = self.config.train[place.source].short_sides
+        short_side = int(generator.choice(sides)) if sides else None
+        pixels = self._image(place.source, place.picture, short_side)
+        size = self.config.size
+        top, left = (int(generator.integers(0, extent - size + 1)) for extent in pixels.shape[:2])
+        crop = pixels[top : top + size, left : left + size]
+        if self.config.flip and generator.random() < 0.5:
+            crop = crop[:, ::-1]
+        return torch.from_numpy(crop.copy())
+
+    def _read(self, source: int, number: int, short_side: int | None) -> np.ndarray:
+        def resized(file: BinaryIO) -> np.ndarray:
+            image = open_picture(file, self.preprocessing.background, self.preprocessing.colour)
+            target = max(short_side or min(image.size), self.config.size)
+            return np.asarray(resize_short_side(image, target, "bicubic"))
+
+        return read_entry(self.sources[source][number], resized)

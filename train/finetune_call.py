@@ -1,0 +1,162 @@
+"""What finetune-tokenizer does with its options: a config, and the run of it in its folder."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+from rich.table import Table
+
+from ..report.content import Table as Rows
+from ..terminal import names, print_json
+from ..tokenizer.config import Config, parse_config
+from ..tokenizer.devices import multiplies_bfloat16
+from ..tokenizer.files import hold_folder, write_whole
+from ..tokenizer.weights import CONFIG_FILE as TOKENIZER_FILE
+from ..tokenizer.weights import LoadedTokenizer, load_tokenizer, save_tokenizer
+from .config import apply_override, config_text
+from .export import EXPORT
+from .finetune import STAGES, Finetuned, finetune
+from .finetune_config import CONFIG_FILE, FinetuneConfig
+from .finetune_options import complete_quantizer, quantizer_section
+from .finetune_report import judge_both
+from .run import this_process
+from .talk import Talk
+
+
+class Call(NamedTuple):
+    """The options as they were given."""
+
+    model: str
+    data: list[str]
+    out: Path
+    quantizer: str | None
+    quantizer_options: dict[str, int | str | None]
+    grow_to: int | None
+    only: str | None
+    steps: int | None
+    val: list[str]
+    seed: int
+    overrides: list[str]
+
+
+def finetune_config(call: Call) -> FinetuneConfig:
+    """Return the config that a call asks for; raise ValueError for the first thing wrong."""
+    sections = {name: field.default for name, field in FinetuneConfig.model_fields.items()}
+    values: dict[str, Any] = {
+        # Spelled out, so that --set can change one key of a section.
+        **{name: default.model_dump() for name, default in sections.items() if isinstance(default, Config)},
+        "model": call.model,
+        "out": str(call.out),
+        "data": {"train": call.data, "val": call.val},
+        "quantizer": quantizer_section(call.quantizer, call.quantizer_options),
+        "grow_to": call.grow_to,
+        "precision": "bfloat16" if multiplies_bfloat16(_device()) else "float32",
+        "seed": call.seed,
+    }
+    values["joint"] |= {"steps": call.steps}
+    if call.only is not None:
+        values["train"] = call.only.split(",")
+    for override in call.overrides:
+        apply_override(values, override)
+    complete_quantizer(values["quantizer"], call.model)
+    if isinstance(joint := values["joint"], dict) and joint.get("steps") is None:
+        joint["steps"] = 1000 if values["quantizer"] is None and values["grow_to"] is None else 0
+    return parse_config(FinetuneConfig, values)
+
+
+def run_finetuning(config: FinetuneConfig, talk: Talk, json: bool) -> None:
+    """Run a fine-tuning, go on with one that was stopped, and say what came of it.
+
+    Raises FolderBusyError when another command writes into its folder, ValueError for what a user can change, and OSError.
+    """
+    console = talk.console()
+
+    def report(sentence: str) -> None:
+        if not talk.quiet or sentence.startswith("warning"):
+            console.print(names(sentence), markup=False, soft_wrap=True)
+
+    _check_alone(config)
+    with hold_folder(config.out, "finetune-tokenizer"):
+        for warning in _remember(config):
+            report(f"warning: {warning}")
+        done = finetune(config, report, talk)
+        after = _export(config, done)
+        judged = judge_both(config, done, after, _device(), report, talk.quiet)
+    if json:
+        print_json({"tokenizer": config.out / EXPORT, "report": judged.page, **judged.facts})
+        return
+    console.print(_table(judged.table))
+    console.print(f"tokenizer   {config.out / EXPORT}", markup=False, soft_wrap=True)
+    console.print(f"report      {judged.page}", markup=False, soft_wrap=True)
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _check_alone(config: FinetuneConfig) -> None:
+    processes = this_process(config.precision).num_processes
+    if processes > 1:
+        raise ValueError(f"finetune-tokenizer works in one process, but {processes} were launched: start it by itself.")
+
+
+def _remember(config: FinetuneConfig) -> list[str]:
+    """Write the config and return warnings; raise ValueError when another one has results in this folder."""
+    path, text = config.out / CONFIG_FILE, config_text(config)
+    warnings = []
+    if any(file.is_file() for file in (config.out / STAGES).rglob("*")):
+        before = _read(path)
+        if before is None:
+            warnings = [f"{path} is missing or damaged, so nobody knows whether this is the call that began here."]
+        elif before != config:
+            refused = path.with_name(CONFIG_FILE + ".refused")
+            write_whole(refused, text.encode())
+            raise ValueError(
+                f"{config.out} holds a fine-tuning with another configuration ({CONFIG_FILE}, this call's is beside it as "
+                f"{refused.name}): use another --out folder, or the call that made it."
+            )
+    write_whole(path, text.encode())
+    return warnings
+
+
+def _read(path: Path) -> FinetuneConfig | None:
+    try:
+        values = yaml.safe_load(path.read_bytes())
+        return parse_config(FinetuneConfig, values) if isinstance(values, dict) else None
+    except (FileNotFoundError, ValueError, yaml.YAMLError):
+        return None
+
+
+def _export(config: FinetuneConfig, done: Finetuned) -> LoadedTokenizer:
+    """Write the last stage's tokenizer, folded, as the result, and return it as it will be loaded."""
+    loaded = load_tokenizer(done.after)
+    folder = config.out / EXPORT
+    # It says that the folder is whole, and a stop in between must not leave old settings with new weights.
+    (folder / TOKENIZER_FILE).unlink(missing_ok=True)
+    save_tokenizer(folder, loaded.model, loaded.config.architecture, loaded.config.preprocessing, _card(config, done))
+    return load_tokenizer(folder)
+
+
+def _card(config: FinetuneConfig, done: Finetuned) -> str:
+    sources = "\n".join(f"- {path}" for path in config.data.train)
+    parts = [f"the quantizer became {config.quantizer.name}"] if config.quantizer else []
+    parts += [f"the codebook grew to {config.grow_to:,} codes"] if config.grow_to else []
+    parts += [f"{', '.join(config.train)} learned for {config.joint.steps} steps"] if config.joint.steps else []
+    return f"""# {config.out.resolve().name}
+
+A visual tokenizer, fine-tuned from {config.model}: {"; ".join(parts)}.
+
+Images:
+
+{sources}
+
+{done.split.note[0].upper()}{done.split.note[1:]}; the figures are in ../metrics.json.
+"""
+
+
+def _table(rows: Rows) -> Table:
+    table = Table(*rows.header)
+    for row in rows.rows:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,76 @@
+"""Which images a run has been given, so that a change between two calls is noticed."""
+
+import functools
+import hashlib
+import io
+import os
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ..images.index import Entry
+from ..tokenizer.files import write_whole
+
+IMAGES_FILE = "images.npy"
+
+
+def note_images(path: Path, entries: Iterable[Entry]) -> list[str]:
+    """Write what the images are to `path`, and return a warning when it held others.
+
+    Contents are not read: an image has changed when its place, its size or the time of its file has.
+    """
+    now = digests_of(entries)
+    before = _read(path)
+    if before is not None and np.array_equal(before, now):
+        return []
+    buffer = io.BytesIO()
+    np.save(buffer, now, allow_pickle=False)
+    existed = path.exists()
+    write_whole(path, buffer.getvalue())
+    if before is None:
+        return [f"{path} was damaged, so nobody knows whether the images are those of before."] if existed else []
+    return [f"the images are not those that the run began with: {_change(before, now)}. It goes on with those of now."]
+
+
+def digests_of(entries: Iterable[Entry]) -> np.ndarray:
+    """Return two numbers of each image `n 2`: of its name, and of its place, size and time."""
+
+    @functools.lru_cache(maxsize=1)  # the images of a shard come one after the other
+    def time_of(path: str) -> int:
+        try:
+            return os.stat(path).st_mtime_ns
+        except OSError:
+            return 0  # reading the image will say so
+
+    rows = []
+    for entry in entries:
+        path = os.path.abspath(entry.path)
+        name = f"{path}\0{entry.name if entry.name != entry.path else ''}"
+        rows.append((_number(name), _number(f"{entry.offset} {entry.size} {time_of(entry.path)}")))
+    return np.array(rows, dtype=np.uint64).reshape(-1, 2)
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(os.fsencode(text), digest_size=8).digest(), "little")
+
+
+def _read(path: Path) -> np.ndarray | None:
+    try:
+        found = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    except (FileNotFoundError, ValueError, EOFError, SyntaxError, zipfile.BadZipFile):
+        return None
+    good = isinstance(found, np.ndarray) and found.dtype == np.uint64 and found.ndim == 2 and found.shape[1] == 2
+    return found if good else None
+
+
+def _change(before: np.ndarray, now: np.ndarray) -> str:
+    old, new = ({int(name): int(state) for name, state in rows} for rows in (before, now))
+    counts = {
+        "more": len(new.keys() - old.keys()),
+        "fewer": len(old.keys() - new.keys()),
+        "changed": sum(state != old[name] for name, state in new.items() if name in old),
+    }
+    said = [f"{count} {'image' if count == 1 else 'images'} {what}" for what, count in counts.items() if count]
+    return ", ".join(said) or "they come in another order"
