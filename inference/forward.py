@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..tokenizer.devices import multiplies_bfloat16
-from ..tokenizer.exact import DEVICE_BATCH, run_exactly
+from ..tokenizer.exact import DEVICE_BATCH, batch_for, run_exactly
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.shapes import Pixels, Tokens
 
@@ -39,7 +39,7 @@ def _exact_tokens(model: VisualTokenizer, device: torch.device, batch_size: int,
     def encode(batch: Pixels) -> tuple[Tokens]:
         return (model.encode(batch.contiguous(memory_format=torch.channels_last)),)
 
-    (tokens,) = run_exactly(encode, pixels, device, batch_size)
+    (tokens,) = run_exactly(encode, pixels, device, batch_for(batch_size, *pixels.shape[2:]))
     return tokens.cpu()
 
 
