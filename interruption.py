@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM in commands: one sentence, whenever they come and however often."""
 
+import atexit
 import os
 import signal
 import sys
@@ -31,13 +32,10 @@ class Interruption:
 
     def tell(self) -> None:
         """Print the sentence; from now on a signal ends the process without another one."""
-        main = threading.current_thread() is threading.main_thread()
-        for number in SIGNALS if main else ():
-            signal.signal(number, signal.SIG_IGN)
+        _answer_with(signal.SIG_IGN)
         with suppress(OSError, ValueError):
             print(f"{self._command}: interrupted; the same command goes on from what is whole.", file=sys.stderr)
-        for number in SIGNALS if main else ():
-            signal.signal(number, _leave)
+        _answer_with(_leave)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a forked worker: it does what it would have done without us
@@ -58,6 +56,8 @@ def install_for_process(command: str) -> None:
     """Handle the signals until the process ends; `interruptible` joins in."""
     _of_process.append(Interruption(command))
     _of_process[-1].install()
+    # Once all threads have ended, Python puts the system's own handlers back, and those would spoil the exit code.
+    atexit.register(_answer_with, signal.SIG_IGN)
 
 
 @contextmanager
@@ -76,6 +76,12 @@ def interruptible(command: str) -> Iterator[Interruption]:
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _answer_with(handler: Any) -> None:
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            signal.signal(number, handler)
 
 
 def _importing(frame: FrameType | None) -> bool:

@@ -26,7 +26,7 @@ def find_config(config: str | Path) -> Path:
     if name in names:
         return SHIPPED / f"{name}.yaml"
     if path.is_dir():
-        raise ValueError(f"{config} is a folder: give the path of a YAML file in it.")
+        raise ValueError(f"{path} is a folder: give the path of a YAML file in it.")
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise ValueError(

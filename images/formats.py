@@ -7,6 +7,7 @@ from typing import BinaryIO
 from PIL import TiffImagePlugin
 
 from .errors import PictureError
+from .isobmff import read_avif
 from .jpeg import read_jpeg
 from .png import read_png
 from .source import Source
@@ -51,7 +52,7 @@ def _plain(name: str) -> Callable[[BinaryIO], Source]:
 def _read_webp(file: BinaryIO) -> Source:
     _check_length(file)
     file.seek(0)
-    return Source("WEBP", file, size=_webp_size(file.read(30)), bytes_per_pixel=24)
+    return Source("WEBP", file, size=_webp_size(file.read(30)), bytes_per_pixel=20)
 
 
 def _webp_size(head: bytes) -> tuple[int, int] | None:
@@ -68,7 +69,7 @@ def _webp_size(head: bytes) -> tuple[int, int] | None:
 
 def _read_avif(file: BinaryIO) -> Source:
     _check_length(file)
-    return Source("AVIF", file, bytes_per_pixel=24)
+    return read_avif(file)
 
 
 def _read_heif(file: BinaryIO) -> Source:
@@ -76,7 +77,7 @@ def _read_heif(file: BinaryIO) -> Source:
     if not _heif_registered():
         raise PictureError("HEIC, which needs pillow-heif: pip install 'vistok[heif]'")
     # Its decoder turns the image itself.
-    return Source("HEIF", file, orientation=1, bytes_per_pixel=24)
+    return Source("HEIF", file, orientation=1, bytes_per_pixel=20)
 
 
 @lru_cache(maxsize=1)

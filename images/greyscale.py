@@ -4,43 +4,47 @@ import numpy as np
 from PIL import Image
 
 from .errors import PictureError
+from .source import Grey
 from .strips import strips
 
-DEEP = ("I;16", "I;16B", "I;16L", "I", "F")
+DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 """Pillow's modes of grey beyond 8 bits."""
 LARGEST_16_BITS = 65535
-OF_ONE, OF_255 = (0, 1), (16, 511)
-"""Largest values by which floats are known to be of 1 or of 255, which sharpening may overshoot; between is darkness."""
-LOWEST_OF_255 = -256
+WHITE_OF_255 = (16, 511)
+"""Largest values of floats of 255, which may overshoot; less could as well be of 1, or black."""
+BLACK_OF_255 = -256
 
 
-def white_of(image: Image.Image) -> float:
-    """Return the value of white in an image of a deep mode: 65535, or 1 or 255 for floats.
+def grey_levels(image: Image.Image, meant: Grey) -> Grey:
+    """Return which value of a deep mode is white: that which is meant, or 65535, or 1 or 255 for floats.
 
-    Raises PictureError when it cannot be known: integers beyond 16 bits, floats of another range.
+    Raises PictureError when it cannot be known: integers of 32 bits or with a sign, floats of another range.
     """
-    if image.mode.startswith("I;16"):
-        return LARGEST_16_BITS
+    if meant.white is not None or image.mode.startswith("I;16"):
+        return Grey(meant.white or LARGEST_16_BITS, meant.inverted)
     low, high = _extremes(image)
     if image.mode == "I":
-        if low < 0 or high > LARGEST_16_BITS:
-            raise PictureError(f"grey values from {low:.0f} to {high:.0f}, where 0 to {LARGEST_16_BITS} can be read")
-        return LARGEST_16_BITS
-    if OF_ONE[0] <= low and high <= OF_ONE[1]:
-        return 1
-    if LOWEST_OF_255 <= low and OF_255[0] <= high <= OF_255[1]:
-        return 255
+        # Pillow took this mode for PNG of 16 bits once; in a TIFF it stands for 32 bits or a sign.
+        if low < 0 or high > LARGEST_16_BITS or image.format == "TIFF":
+            raise PictureError(
+                f"grey values from {low:.0f} to {high:.0f}, where 0 to {LARGEST_16_BITS} can be read, of 16 bits without a sign"
+            )
+        return Grey(LARGEST_16_BITS)
+    if 0 <= low and high <= 1:
+        return Grey(1, meant.inverted)
+    if BLACK_OF_255 <= low and WHITE_OF_255[0] <= high <= WHITE_OF_255[1]:
+        return Grey(255, meant.inverted)
     raise PictureError(f"float grey values from {low:g} to {high:g}, where 0 to 1 or 0 to 255 can be read")
 
 
-def to_eight_bits(image: Image.Image, white: float, inverted: bool = False) -> Image.Image:
-    """Return an image of a deep mode as grey of 8 bits, rounded; 0 is black, or white when `inverted`."""
-    values = _finite(image)
+def to_eight_bits(image: Image.Image, levels: Grey) -> Image.Image:
+    """Return an image of a deep mode as grey of 8 bits, rounded."""
+    values, white = _finite(image), levels.white or LARGEST_16_BITS
     if image.mode == "F":
         scaled = np.clip(np.round(values * np.float32(255 / white)), 0, 255)
     else:
-        scaled = (values.astype(np.int64).clip(0, int(white)) * 255 + int(white) // 2) // int(white)
-    return Image.fromarray((255 - scaled if inverted else scaled).astype(np.uint8))
+        scaled = (values.astype(np.int64).clip(0, white) * 255 + white // 2) // white
+    return Image.fromarray((255 - scaled if levels.inverted else scaled).astype(np.uint8))
 
 
 def _extremes(image: Image.Image) -> tuple[float, float]:

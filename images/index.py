@@ -1,8 +1,8 @@
 """Where images are: files of a folder, or members of tar shards, each read by its number."""
 
 import os
-from importlib.util import find_spec
 
+from .endings import PICTURE_ENDINGS, is_picture
 from .entry import Entry, file_entry, file_size, problem_of
 from .folders import folder_files
 from .inputs import expand_inputs
@@ -24,17 +24,6 @@ __all__ = [
     "tar_members",
 ]
 
-_HEIF = (".heic", ".heif") if find_spec("pillow_heif") else ()
-PICTURE_ENDINGS = tuple(
-    sorted((".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", *_HEIF))
-)
-"""Endings of the files that can be read; those of HEIC are among them when `pillow_heif` is installed."""
-
-
-def is_picture(name: str) -> bool:
-    """Return whether the ending of a file name is that of an image."""
-    return name.lower().endswith(PICTURE_ENDINGS)
-
 
 def shard_entries(path: str) -> list[Entry]:
     """Return the files in an uncompressed tar, and the files that its links lead to, in the tar's order.
@@ -54,6 +43,8 @@ def index_pictures(path: str) -> list[Entry]:
     for part, problem in expand_inputs([path]):
         if problem or (is_picture(part) and not os.path.isdir(part)):
             entries.append(file_entry(part, part))
+        elif part.lower().endswith(".txt"):
+            continue  # the caption of an image
         elif os.path.isdir(part):
             entries += [file_entry(file, file) for file in _image_paths(part)]
         else:

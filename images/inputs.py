@@ -5,11 +5,12 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from .braces import balanced, spelled_out
+from .endings import PICTURE_ENDINGS
 from .entry import printable, problem_of
 
 __all__ = ["Input", "expand_inputs", "printable"]
 
-_ALLOWED = "give picture files, folders, .tar shards or a .txt list"
+_ALLOWED = "give image files, folders, .tar shards or a .txt list"
 _COMPRESSED = tuple(
     [f".tar.{ending}" for ending in ("gz", "bz2", "xz", "lzma", "zst", "lz4", "lz", "z", "br")]
     + [".tgz", ".taz", ".tbz", ".tbz2", ".tb2", ".txz", ".tlz", ".tzst"]
@@ -47,8 +48,9 @@ class _Place(NamedTuple):
 def expand_inputs(inputs: Iterable[str]) -> list[Input]:
     """Return the paths that inputs stand for: brace ranges spelled out, and .txt lists (a path a line) read.
 
-    In a list, blank lines and lines that begin with # (unless a file has that very name) are passed over, and a path that
-    does not exist becomes an Input with a problem. Relative paths, those in a list too, start from the working directory.
+    A .txt beside an image of its name is its caption and no list. In a list, blank lines and lines that begin with # (unless
+    a file has that very name) are passed over, and a path that does not exist becomes an Input with a problem. Relative
+    paths, those in a list too, start from the working directory.
     Raises ValueError for a path outside lists that does not exist or is a device, for braces without a partner, a
     compressed tar, and a list that cannot be read, is no text or leads back to itself.
     """
@@ -67,10 +69,16 @@ def _expand(text: str, place: _Place) -> Iterator[Input]:
             raise ValueError(f"{printable(path)} {problem}: {_ALLOWED}.")
         elif lower.endswith(_COMPRESSED) and not os.path.isdir(path):
             raise ValueError(f"{place}{printable(path)} is a compressed tar: decompress it, and give the .tar.")
-        elif lower.endswith(".txt") and not os.path.isdir(path):
+        elif lower.endswith(".txt") and not os.path.isdir(path) and not _is_caption(path):
             yield from _read_list(path, place)
         else:
             yield Input(path)
+
+
+def _is_caption(path: str) -> bool:
+    """Return whether an image of the same name lies beside a file, as with `tokenize-images photos/*`."""
+    stem = os.path.splitext(path)[0]
+    return any(os.path.exists(stem + ending) for ending in PICTURE_ENDINGS)
 
 
 def _read_list(path: str, place: _Place) -> Iterator[Input]:

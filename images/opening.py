@@ -9,7 +9,7 @@ from typing import BinaryIO, NamedTuple
 
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-from . import tiff
+from . import png, tiff
 from .errors import PictureError as PictureError
 from .exif import known, orientation
 from .formats import look_at
@@ -63,20 +63,19 @@ def opened(
         with _faults():
             source = look_at(io.BytesIO(content) if isinstance(content, bytes) else content)
             if source.size:
-                _hold(held, source, source.size)
+                _hold(held, source, source.size, source.size)
             image = _open(source)
             size = image.size
             if side and source.format == "JPEG" and image.width * image.height > DRAFT_ABOVE:
                 image.draft(None, (2 * side, 2 * side))
             if not source.size:
                 _check(size)
-                _hold(held, source, image.size)
-            tiff.prepare(image)
+                _hold(held, source, image.size, size)
             _load(image, source)
             profile = (source.profile or image.info.get("icc_profile")) if colour == "srgb" else None
             turned = source.orientation or orientation(_info(image, "exif"), _info(image, "xmp"))
             image = _upright(image, turned)
-            image = to_rgb(image, background, profile, source.key)
+            image = to_rgb(image, background, profile, source.key, source.grey)
         width, height = reversed(size) if turned >= 5 else size
         yield Opened(image, width, height)
 
@@ -93,14 +92,14 @@ def upright_rgb(image: Image.Image, background: tuple[int, int, int], colour: Co
         key = image.info.get("transparency")
         upright = _upright(image, _told_orientation(image))
         profile = image.info.get("icc_profile") if colour == "srgb" else None
-        return to_rgb(upright, background, profile, (key,) if isinstance(key, int) else ())
+        return to_rgb(upright, background, profile, (key,) if isinstance(key, int) else (), tiff.meant(image))
 
 
 def _open(source: Source) -> ImageFile.ImageFile:
     try:
         return Image.open(source.file, formats=[source.format])
     except UnidentifiedImageError:
-        raise PictureError(f"broken picture: no decoder reads this {source.format}") from None
+        raise PictureError(f"broken picture: no decoder reads this {source.kind or source.format}") from None
 
 
 def _check(size: tuple[int, int]) -> None:
@@ -109,18 +108,23 @@ def _check(size: tuple[int, int]) -> None:
         raise PictureError(f"{width} x {height} is more than {MAX_PIXELS} pixels")
 
 
-def _hold(held: ExitStack, source: Source, size: tuple[int, int]) -> None:
-    held.enter_context(BUDGET.hold(size[0] * size[1] * source.bytes_per_pixel))
+def _hold(held: ExitStack, source: Source, size: tuple[int, int], whole: tuple[int, int]) -> None:
+    decoded, coded = size[0] * size[1], whole[0] * whole[1]
+    held.enter_context(BUDGET.hold(decoded * source.bytes_per_pixel + coded * source.bytes_per_coded_pixel))
 
 
 def _load(image: ImageFile.ImageFile, source: Source) -> None:
     if source.format == "TIFF":
         silence_libtiff()
-    if source.key and image.mode in ("1", "L", "RGB"):
+        tiff.prepare(image)
+    deep = source.key and image.mode == "RGB" and image.tile[0].args == "RGB;16B"
+    if source.key and image.mode in ("1", "L", "RGB") and not deep:
         image.info["transparency"] = source.key[0] if len(source.key) == 1 else source.key
     image.load()
+    if deep:
+        png.put_alpha(image, source)
     for holder in ("fp", "_decoder"):
-        # Decoders keep the file and a copy of the pixels.
+        # Decoders keep the file, and a copy of the pixels.
         if hasattr(image, holder):
             setattr(image, holder, None)
 

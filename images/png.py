@@ -3,10 +3,14 @@
 import zlib
 from typing import BinaryIO
 
+import numpy as np
+from PIL import Image, ImageFile
+
 from .errors import PictureError
 from .exif import orientation
 from .pieces import Piece, joined
 from .source import Source
+from .strips import strips
 
 CHUNKS = 1 << 18
 """More chunks are refused: the largest image has half as many, of 8 kB."""
@@ -74,6 +78,19 @@ def _transparent(facts: dict[bytes, bytes]) -> tuple[int, ...]:
     largest = (1 << bits) - 1
     values = [int.from_bytes(content[2 * part : 2 * part + 2], "big") & largest for part in range(wanted)]
     return tuple(value if bits == 16 else value * 255 // largest for value in values)
+
+
+def put_alpha(image: ImageFile.ImageFile, source: Source) -> None:
+    """Make transparent what has the transparent colour of a PNG of 16 bits, of which Pillow keeps the upper 8."""
+    lower = Image.open(source.file, formats=["PNG"])
+    lower.tile = [tile._replace(args="RGB;16L") for tile in lower.tile]  # the other byte of each pair
+    upper_key, lower_key = ([part >> shift & 255 for part in source.key] for shift in (8, 0))
+    alpha, top = Image.new("L", image.size), 0
+    for upper, low in zip(strips(image), strips(lower), strict=True):
+        same = (np.asarray(upper) == upper_key).all(axis=2) & (np.asarray(low) == lower_key).all(axis=2)
+        alpha.paste(Image.fromarray(np.where(same, 0, 255).astype(np.uint8)), (0, top))
+        top += upper.height
+    image.putalpha(alpha)
 
 
 def _checksum(file: BinaryIO, name: bytes, length: int) -> bytes:

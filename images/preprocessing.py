@@ -12,6 +12,7 @@ from torch import Tensor
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.shapes import Pixels
 from .opening import opened
+from .strips import strips
 
 FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -48,12 +49,22 @@ def preprocess(image: Image.Image, config: PreprocessingConfig, multiple: int) -
     height and width are multiples of `multiple`.
     """
     if config.size == "native":
-        pixels = np.asarray(image)
-        below, right = (-extent % multiple for extent in pixels.shape[:2])
-        return np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="edge")
-    resized = np.asarray(resize_short_side(image, config.size, config.resampling))
-    top, left = ((extent - config.size) // 2 for extent in resized.shape[:2])
-    return resized[top : top + config.size, left : left + config.size]
+        return _padded(image, multiple)
+    resized = resize_short_side(image, config.size, config.resampling)
+    left, top = ((extent - config.size) // 2 for extent in resized.size)
+    return np.array(resized.crop((left, top, left + config.size, top + config.size)))
+
+
+def _padded(image: Image.Image, multiple: int) -> np.ndarray:
+    below, right = (-extent % multiple for extent in (image.height, image.width))
+    pixels = np.empty((image.height + below, image.width + right, 3), np.uint8)
+    top = 0
+    for strip in strips(image):
+        pixels[top : top + strip.height, : image.width] = np.asarray(strip)
+        top += strip.height
+    pixels[:, image.width :] = pixels[:, image.width - 1 : image.width]
+    pixels[image.height :] = pixels[image.height - 1]
+    return pixels
 
 
 def resize_short_side(image: Image.Image, size: int, resampling: str) -> Image.Image:

@@ -6,9 +6,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 from PIL import Image
 
-from . import tiff
 from .colour import Conversion, lab_to_srgb, to_srgb
-from .greyscale import DEEP, to_eight_bits, white_of
+from .greyscale import DEEP, grey_levels, to_eight_bits
+from .source import Grey
 from .strips import by_strips
 
 Colour: TypeAlias = Literal["srgb", "ignore"]
@@ -26,7 +26,11 @@ GREYS = ("1", "L", "LA", "La", *DEEP)
 
 
 def to_rgb(
-    image: Image.Image, background: tuple[int, int, int], profile: bytes | None = None, key: tuple[int, ...] = ()
+    image: Image.Image,
+    background: tuple[int, int, int],
+    profile: bytes | None = None,
+    key: tuple[int, ...] = (),
+    grey: Grey = Grey(),  # noqa: B008
 ) -> Image.Image:
     """Return an image of any mode as RGB: 8 bits, colours by its ICC profile, transparency blended over `background`.
 
@@ -36,7 +40,7 @@ def to_rgb(
     conversion = to_srgb(profile, space)
     if image.mode == "RGB" and not conversion and not image.has_transparency_data:
         return image
-    levels = _deep_levels(image, key) if image.mode in DEEP else None
+    levels = _deep_levels(image, key, grey) if image.mode in DEEP else None
 
     def convert(strip: Image.Image) -> Image.Image:
         return _over(_layer(levels(strip) if levels else strip, conversion), background)
@@ -44,19 +48,18 @@ def to_rgb(
     return by_strips(image, convert)
 
 
-def _deep_levels(image: Image.Image, key: tuple[int, ...]) -> Callable[[Image.Image], Image.Image]:
+def _deep_levels(image: Image.Image, key: tuple[int, ...], meant: Grey) -> Callable[[Image.Image], Image.Image]:
     """Return what brings the strips of deep grey to L, or to LA where a value is transparent."""
-    meant = tiff.grey(image)
-    white = meant.white or white_of(image)
+    levels = grey_levels(image, meant)
 
-    def levels(strip: Image.Image) -> Image.Image:
-        grey = to_eight_bits(strip, white, meant.inverted)
+    def convert(strip: Image.Image) -> Image.Image:
+        grey = to_eight_bits(strip, levels)
         if key:
             alpha = np.where(np.asarray(strip) == key[0], 0, 255).astype(np.uint8)
             grey.putalpha(Image.fromarray(alpha))
         return grey
 
-    return levels
+    return convert
 
 
 def _layer(image: Image.Image, conversion: Conversion | None) -> Image.Image:

@@ -55,7 +55,7 @@ class TarLinks:
 
     def _folder(self, path: str, link: Header) -> Header | str:
         # Tars need not name the folders of their files.
-        return link._replace(type="5") if path in self._folders else "is not in the shard"
+        return link._replace(type="5") if link.link and path in self._folders else "is not in the shard"
 
     @cached_property
     def _folders(self) -> set[str]:

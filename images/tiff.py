@@ -1,119 +1,150 @@
 """TIFF: the tags that decide the pixels of the first image are kept, and honoured or refused."""
 
 import struct
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from PIL import Image, ImageFile, ImagePalette, TiffImagePlugin
 
+from .directory import Directory, Field, read_directory, values
 from .errors import PictureError
-from .exif import ORIENTATION, Directory, Field, integer, known, read_directory
+from .exif import ORIENTATION, known, orientation_in_xmp
 from .pieces import joined
-from .source import Source
+from .source import Grey, Source
 
-KEPT = frozenset(
-    # size, bits, compression, photometric, fill order, strips, samples, planes, fax, predictor, palette, tiles, inks, extra
-    # samples, sample format, JPEG old and new, YCbCr
-    (256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325, 332, 338, 339, 347)
-    + (*range(512, 522), 529, 530, 531, 532)
+BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANES, PALETTE, FORMAT, SUBSAMPLING = 258, 259, 262, 277, 284, 320, 339, 530
+XMP, PROFILE = 700, 34675
+KEPT = (
+    *(256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 322, 323, 324, 325),  # size, samples, strips, tiles
+    *(284, 292, 293, 317, 320, 332, 338, 339, 347),  # planes, fax, predictor, palette, inks, alpha, format, JPEG
+    *(*range(512, 522), 529, 530, 531, 532),  # old JPEG, YCbCr
 )
-PLANES, SAMPLES, PROFILE = 284, 277, 34675
-STRIPS = 1 << 18
-"""More strips or tiles are refused."""
-LARGEST_PROFILE = 4 << 20
+STRIPS = 1 << 17
+"""More strips or tiles are refused: the largest image has half as many rows of 2,000 pixels."""
+LARGEST_FACT = 4 << 20
 LARGEST_PACKED = 1 << 29
 """Bytes of a compressed file, which is decoded from memory."""
-SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-"""Bytes of a value by its type."""
-WHITE_IS_ZERO, YCBCR = 0, 6
-SIGNED = 2
-
-
-class Grey(NamedTuple):
-    """How the grey values of a TIFF are meant."""
-
-    white: int | None = None
-    """The largest value, where it is less than that of the mode."""
-    inverted: bool = False
-    """Whether 0 is white although Pillow left it as it is."""
+UNCOMPRESSED, SEPARATE, WHITE_IS_ZERO, BLACK_IS_ZERO, SIGNED, UNDEFINED = 1, 2, 0, 1, 2, 4
 
 
 def read_tiff(file: BinaryIO) -> Source:
-    """Look at a TIFF file; raise PictureError when it has no directory, or one of absurd length."""
+    """Look at a TIFF file; raise PictureError when its samples cannot be read as they are meant."""
     directory = read_directory(file)
     if directory is None or not directory.fields:
         raise PictureError("broken picture: the file has no directory")
-    order = directory.order
-    fields = {field.tag: field for field in reversed(directory.fields)}
-    if integer(fields.get(SAMPLES, Field(SAMPLES, 3, 1, struct.pack(order + "HH", 1, 0))), order) == 1:
-        fields.pop(PLANES, None)  # one sample has one plane, whatever the file says
-    kept = [fields[tag] for tag in sorted(fields) if tag in KEPT]
-    for field in kept:
-        if field.count > STRIPS or field.kind not in SIZES:
-            raise PictureError(f"broken picture: tag {field.tag} has {field.count} values of type {field.kind}")
+    fields = {field.tag: field for field in directory.fields if field.tag in KEPT}
+    for field in fields.values():
+        if field.count > STRIPS:
+            raise PictureError(f"broken picture: tag {field.tag} has {field.count} values")
+    length = file.seek(0, 2)
+    if _one(file, directory, COMPRESSION, 1) != UNCOMPRESSED and length > LARGEST_PACKED:
+        raise PictureError(f"the file has {length} bytes, where {LARGEST_PACKED} of a compressed TIFF can be read")
+    told = {field.tag: field for field in directory.fields}
+    turned = known(_one(file, directory, ORIENTATION, 1)) if ORIENTATION in told else None
     return Source(
         "TIFF",
-        joined(file, _with_fields(file, directory, kept)),
-        known(integer(fields[ORIENTATION], order)) if ORIENTATION in fields else None,
-        _profile(file, directory, fields.get(PROFILE)),
-        bytes_per_pixel=16,
+        joined(file, _with_fields(file, directory, _corrected(file, directory, fields))),
+        turned or orientation_in_xmp(_content(file, directory, XMP)),
+        _content(file, directory, PROFILE) or None,
+        grey=_meant(_several(file, directory, BITS, (1,)), _one(file, directory, PHOTOMETRIC, 0)),
+        kind=_kind(file, directory),
     )
 
 
-def _with_fields(file: BinaryIO, directory: Directory, kept: list[Field]) -> list[range | bytes]:
-    """Return the file with a directory of the fields `kept`, the last one, at the place of the old."""
+def _one(file: BinaryIO, directory: Directory, tag: int, missing: int) -> int:
+    return _several(file, directory, tag, (missing,))[0]
+
+
+def _several(file: BinaryIO, directory: Directory, tag: int, missing: tuple[int, ...]) -> tuple[int, ...]:
+    return next((values(file, directory, field) for field in directory.fields if field.tag == tag), ()) or missing
+
+
+def _kind(file: BinaryIO, directory: Directory) -> str:
+    """Return what an image is, in words for the case that it cannot be read."""
+    bits = "+".join(map(str, _several(file, directory, BITS, (1,))))
+    sample = {1: "unsigned", 2: "signed", 3: "float"}.get(_one(file, directory, FORMAT, 1), "unknown")
+    return f"TIFF of {bits} bits ({sample}, photometric {_one(file, directory, PHOTOMETRIC, 0)})"
+
+
+def _corrected(file: BinaryIO, directory: Directory, fields: dict[int, Field]) -> dict[int, Field]:
+    """Return the fields in the words that Pillow knows; raise PictureError for what it would read otherwise than meant."""
+    bits, formats = _several(file, directory, BITS, (1,)), _several(file, directory, FORMAT, (1,))
+    photometric = _one(file, directory, PHOTOMETRIC, 0)
+    raw = _one(file, directory, COMPRESSION, UNCOMPRESSED) == UNCOMPRESSED
+    corrected = dict(fields)
+    if SIGNED in formats and max(bits) <= 8:
+        raise PictureError(f"{_kind(file, directory)}, where black and white are not known")
+    if _one(file, directory, SAMPLES, 1) == 1:
+        corrected.pop(PLANES, None)  # one sample has one plane, whatever the file says
+    elif raw and max(bits) > 8 and _one(file, directory, PLANES, 1) == SEPARATE:
+        raise PictureError(f"{_kind(file, directory)} in separate planes, which can be read compressed alone")
+    if raw and photometric == 6 and _several(file, directory, SUBSAMPLING, (2, 2)) != (1, 1):
+        raise PictureError(f"{_kind(file, directory)}, subsampled, which can be read compressed alone")
+    if UNDEFINED in formats:
+        corrected.pop(FORMAT)
+    if _meant(bits, photometric).inverted and PHOTOMETRIC in corrected:
+        corrected[PHOTOMETRIC] = Field(PHOTOMETRIC, 3, 1, struct.pack(directory.order + "H", BLACK_IS_ZERO))
+    return corrected
+
+
+def _with_fields(file: BinaryIO, directory: Directory, fields: dict[int, Field]) -> list[range | bytes]:
+    """Return the file with a directory of these fields, and no other behind it, at the place of the old."""
     line, number = ("HHQ8s", "Q") if directory.wide else ("HHI4s", "H")
     order = directory.order
-    content = struct.pack(order + number, len(kept)) + b"".join(struct.pack(order + line, *field) for field in kept)
+    content = struct.pack(order + number, len(fields))
+    content += b"".join(struct.pack(order + line, *fields[tag]) for tag in sorted(fields))
     content += bytes(8 if directory.wide else 4)
-    head = range(directory.start)
-    return [head, content, range(directory.start + len(content), max(directory.start + len(content), file.seek(0, 2)))]
+    behind = directory.start + len(content)
+    return [range(directory.start), content, range(behind, max(behind, file.seek(0, 2)))]
 
 
-def _profile(file: BinaryIO, directory: Directory, field: Field | None) -> bytes | None:
-    if field is None or field.kind not in (1, 7) or not 128 < field.count <= LARGEST_PROFILE:
-        return None
-    (place,) = struct.unpack(directory.order + ("Q" if directory.wide else "I"), field.value)
-    if place >= 1 << 63:
-        return None
-    file.seek(place)
-    return file.read(field.count)
+def _content(file: BinaryIO, directory: Directory, tag: int) -> bytes:
+    """Return the bytes of a field that is too long to be in the directory itself, empty when there is none."""
+    for field in directory.fields:
+        if field.tag == tag and field.kind in (1, 7) and len(field.value) < field.count <= LARGEST_FACT:
+            (place,) = struct.unpack(directory.order + ("Q" if directory.wide else "I"), field.value)
+            if place < 1 << 63:
+                file.seek(place)
+                return file.read(field.count)
+    return b""
+
+
+def _meant(bits: tuple[int, ...], photometric: int) -> Grey:
+    # Pillow itself inverts up to 8 bits, and knows no others of which 0 is white.
+    return Grey(4095 if max(bits) == 12 else None, photometric == WHITE_IS_ZERO and max(bits) > 8)
+
+
+def meant(image: Image.Image) -> Grey:
+    """Return what the grey values of an image that somebody opened stand for, by its tags when it is a TIFF."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return Grey()
+    return _meant(image.tag_v2.get(BITS, (1,)), image.tag_v2.get(PHOTOMETRIC, 0))
 
 
 def prepare(image: ImageFile.ImageFile) -> None:
-    """Correct what Pillow is about to read otherwise than meant; raise PictureError for what it cannot read."""
+    """Correct, before it decodes, what Pillow has made of a TIFF; raise PictureError when strips are missing."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return
-    bits = image.tag_v2.get(258, (1,))
-    planar, raw = image.tag_v2.get(PLANES, 1) == 2, image.info.get("compression") == "raw"
-    if raw and planar and max(bits) > 8:
-        raise PictureError("TIFF of 16 bits in separate planes without compression, which cannot be read")
-    if raw and image.mode == "YCbCr" and tuple(image.tag_v2.get(530, (2, 2))) != (1, 1):
-        raise PictureError("TIFF of subsampled YCbCr without compression, which cannot be read")
-    if image.mode == "L" and SIGNED in _formats(image):
-        raise PictureError("TIFF of 8 bits with a sign, where black and white are not known")
-    if raw and not planar and not _covered(image):
-        raise PictureError("broken picture: strips are missing")
-    if not raw and image.mode == "F" and image.tile:
+    if image.info.get("compression") == "raw":
+        image.tile = _tiles_once(image)
+    elif image.mode == "F" and isinstance(image.tile[0].args, tuple):
         # The decompressed values have the order of this machine, not that of the file.
-        tile = image.tile[0]
-        image.tile = [tile._replace(args=("F;32NF", *tile.args[1:]))] if isinstance(tile.args, tuple) else image.tile
-    if image.mode in ("P", "PA") and max(image.tag_v2[320]) < 256:
+        image.tile = [image.tile[0]._replace(args=("F;32NF", *image.tile[0].args[1:]))]
+    if image.mode in ("P", "PA") and max(image.tag_v2[PALETTE]) < 256:
         # Some writers took a palette of 16 bits for one of 8.
-        image.palette = ImagePalette.raw("RGB;L", bytes(image.tag_v2[320]))
+        image.palette = ImagePalette.raw("RGB;L", bytes(image.tag_v2[PALETTE]))
 
 
-def _formats(image: TiffImagePlugin.TiffImageFile) -> tuple[int, ...]:
-    return tuple(image.tag_v2.get(339, (1,)))
-
-
-def _covered(image: TiffImagePlugin.TiffImageFile) -> bool:
-    area = sum((tile[1][2] - tile[1][0]) * (tile[1][3] - tile[1][1]) for tile in image.tile if tile[1])
-    return area >= image.width * image.height
-
-
-def grey(image: Image.Image) -> Grey:
-    """Return how the grey values of an image are meant, by the tags of TIFF."""
-    tags = getattr(image, "tag_v2", {})
-    bits = max(tags.get(258, (8,)))
-    inverted = tags.get(262, 1) == WHITE_IS_ZERO and image.mode in ("I;16", "I;16B", "I;16L", "F")
-    return Grey(4095 if bits == 12 else None, inverted)
+def _tiles_once(image: TiffImagePlugin.TiffImageFile) -> list[ImageFile._Tile]:
+    """Return the strips or tiles that cover each plane of an image once; a file may list them any number of times."""
+    planes = image.tag_v2.get(SAMPLES, 1) if image.tag_v2.get(PLANES, 1) == SEPARATE else 1
+    left = image.width * image.height * planes
+    tiles = []
+    for tile in image.tile:
+        if left <= 0:
+            return tiles
+        west, north, east, south = tile.extents or (0, 0, 0, 0)
+        left -= (east - west) * (south - north)
+        tiles.append(tile)
+    if left > 0:
+        raise PictureError("broken picture: strips are missing")
+    return tiles

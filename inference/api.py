@@ -114,12 +114,12 @@ class Tokenizer:
         tokens: list[Tokens] = []
         while some := list(itertools.islice(pixels, AT_ONCE)):
             tokens += self._encode_each(some)
-        grids = sorted({tuple(part.shape[2:]) for part in tokens})
-        if len(grids) > 1:
-            raise ValueError(
-                f"The images have different token grids ({grids[0]} and {grids[1]}): encode them one at a time, or at "
-                "one size."
-            )
+            grids = sorted({tuple(part.shape[2:]) for part in tokens})
+            if len(grids) > 1:
+                raise ValueError(
+                    f"The images have different token grids ({grids[0]} and {grids[1]}): encode them one at a time, or at "
+                    "one size."
+                )
         with own_numerics(self.device):
             return torch.cat(tokens).to(self.device)
 

@@ -7,7 +7,7 @@ Both take their pixels channels-last in memory, as the model's weights are.
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -21,9 +21,9 @@ Encode: TypeAlias = Callable[[Pixels], Tokens]
 
 FAST_BATCH = 8
 EXACT_ARITHMETIC = "float32"
-COMPILED = "-compiled"
+COMPILED, EAGER = "compiled", "eager"
 COMPILING_PAYS = 20_000
-"""Pictures from which the half minute of compiling is won back."""
+"""Images from which the half minute of compiling is won back."""
 
 
 def exact_encode(model: VisualTokenizer, device: torch.device, batch_size: int = DEVICE_BATCH) -> Encode:
@@ -43,36 +43,53 @@ def _exact_tokens(model: VisualTokenizer, device: torch.device, batch_size: int,
     return tokens.cpu()
 
 
-def fast_encode(model: VisualTokenizer, device: torch.device, compiled: bool, batch_size: int | None = None) -> Encode:
+class Fast(NamedTuple):
+    """How `fast_encode` calculates; equal ones may be mixed, others give other tokens in a few places."""
+
+    dtype: Literal["bfloat16", "float32"]
+    compiled: bool
+    batch_size: int
+    """Images that go through the network together, a last batch being filled up."""
+
+    def __str__(self) -> str:
+        return f"{self.dtype}-{COMPILED if self.compiled else EAGER}-{self.batch_size}"
+
+
+def fast_on(device: torch.device, compiled: bool, batch_size: int | None = None) -> Fast:
+    """Return what is fast on a device; `batch_size` is by default what it does best."""
+    size = batch_size or (FAST_BATCH if device.type == "cpu" else DEVICE_BATCH)
+    return Fast("bfloat16" if multiplies_bfloat16(device) else "float32", compiled, size)
+
+
+def parse_fast(text: str) -> Fast:
+    """Return what `str` made a text of."""
+    dtype, form, size = text.split("-")
+    return Fast("bfloat16" if dtype == "bfloat16" else "float32", form == COMPILED, int(size))
+
+
+def fast_encode(model: VisualTokenizer, device: torch.device, fast: Fast) -> Encode:
     """Return a function from pixels to tokens (on the CPU) that may differ from the exact one in a few tokens.
 
-    Several threads may call it at once. Batches are of `batch_size`, by default what the device does best.
+    Several threads may call it at once.
     """
-    half = multiplies_bfloat16(device)
-    inner = torch.compile(model.encode) if compiled else model.encode
-    most = batch_size or (FAST_BATCH if device.type == "cpu" else DEVICE_BATCH)
+    inner = torch.compile(model.encode) if fast.compiled else model.encode
 
     @torch.inference_mode()
     def encode(size: int, pixels: Pixels) -> Tokens:
         missing = size - len(pixels)
         filled = torch.cat([pixels, pixels.new_zeros(missing, *pixels.shape[1:])]) if missing else pixels
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast.dtype == "bfloat16"):
             tokens: Tensor = inner(filled.to(device).contiguous(memory_format=torch.channels_last))
         return tokens[: len(pixels)].cpu()
 
     def encode_all(pixels: Pixels) -> Tokens:
-        size = fixed_batch(most, pixels[0, 0].numel())
+        size = fixed_batch(fast.batch_size, pixels[0, 0].numel())
         return torch.cat([encode(size, part) for part in pixels.split(size)])
 
     return encode_all
 
 
-def fast_arithmetic(device: torch.device, compiled: bool) -> str:
-    """Return the name of what `fast_encode` calculates in, such as bfloat16-eager: equal names may be mixed."""
-    return ("bfloat16" if multiplies_bfloat16(device) else "float32") + (COMPILED if compiled else "-eager")
-
-
 def agreement(exact: Encode, fast: Encode, pixels: list[Pixels]) -> float:
-    """Return the share of the tokens of some pictures that both functions give alike."""
+    """Return the fraction of the tokens of some images that both functions give alike."""
     same = [exact(picture) == fast(picture) for picture in pixels]
     return float(torch.cat([part.flatten() for part in same]).float().mean())

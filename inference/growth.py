@@ -13,7 +13,7 @@ from .token_tar import stored_samples
 
 
 def grown(plan: Plan, folder: Path) -> tuple[Plan, int]:
-    """Regroup the loose images of a plan around the shards that are done, and return how many shards are new.
+    """Regroup the loose images of a plan around the shards that are done, and return how many are in none of these.
 
     A plan whose shards are those of the folder stays as it is. Raises ValueError when a shard holds images that were
     given now and others that were not.
@@ -34,7 +34,7 @@ def grown(plan: Plan, folder: Path) -> tuple[Plan, int]:
             images = [plan.loose[index] for index in sorted(found)]
             shards[name] = loose_shard(_number(name), images, [found[index] for index in sorted(found)])
     new = _new_shards(plan, keys, {_number(name) for name in done})
-    return plan.with_loose(sorted([*shards.values(), *new], key=lambda shard: shard.name)), len(new)
+    return plan.with_loose(sorted([*shards.values(), *new], key=lambda shard: shard.name)), len(plan.loose) - len(keys)
 
 
 def _found(folder: Path, sidecar: Sidecar, by_name: dict[str, list[int]]) -> dict[int, str]:

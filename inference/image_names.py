@@ -18,11 +18,19 @@ def image_names(shards: Sequence[tuple[str, Iterable[str]]]) -> list[list[str]]:
     It is KEY.png; keys that occur in several shards are SHARD/KEY.png.
     """
     listed = [(shard, told_apart(keys)) for shard, keys in shards]
-    counts = Counter(_file_name(key).casefold() for _, keys in listed for key in keys)
-    return [
-        [_file_name(key if counts[_file_name(key).casefold()] == 1 else f"{shard}/{key}") for key in keys]
-        for shard, keys in listed
-    ]
+    counts = Counter(key for _, keys in listed for key in keys)
+    used: set[str] = set()
+    return [[_unused(key if counts[key] == 1 else f"{shard}/{key}", used) for key in keys] for shard, keys in listed]
+
+
+def _unused(key: str, used: set[str]) -> str:
+    """Return a name that no other has, also where a file system does not tell capitals from small letters."""
+    name, number = _file_name(key), 1
+    while name.casefold() in used:
+        number += 1
+        name = _file_name(f"{key}_{number}")
+    used.add(name.casefold())
+    return name
 
 
 def _file_name(key: str) -> str:

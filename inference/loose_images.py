@@ -29,6 +29,13 @@ class LooseImage(NamedTuple):
     """Names in its folder of the files that are carried over with it."""
 
 
+class _Folder(NamedTuple):
+    """What is in a folder, by names without their endings."""
+
+    images: set[str]
+    others: dict[str, list[str]]
+
+
 @dataclass
 class LooseImages:
     """All images that are files of their own, each once."""
@@ -39,7 +46,7 @@ class LooseImages:
     repeated: int = 0
     """Images that were given more than once, the first time not counted."""
     _seen: set[tuple[str, str]] = field(default_factory=set)
-    _folders: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    _folders: dict[str, "_Folder"] = field(default_factory=dict)
 
     def add_folder(self, folder: str, left_out: str | None) -> None:
         """Add the images of a folder that is walked, and count the files that are passed over."""
@@ -58,13 +65,17 @@ class LooseImages:
         self.passed_over.update(kind_of(name) for name in others if name not in kept)
 
     def add_file(self, given: Input) -> None:
-        """Add one file, whatever its ending."""
+        """Add one file, whatever its ending, unless it belongs to an image beside it."""
         folder, base = os.path.split(given.path)
         beside: list[str] = []
         if not given.problem:
             if folder not in self._folders:
-                self._folders[folder] = _by_stem(folder)
-            beside = self._chosen(self._folders[folder].get(os.path.splitext(base)[0], []))
+                self._folders[folder] = _folder(folder)
+            beside = self._chosen(self._folders[folder].others.get(os.path.splitext(base)[0], []))
+            if not is_picture(base) and os.path.splitext(base)[0] in self._folders[folder].images:
+                if base not in beside:
+                    self.passed_over[kind_of(base)] += 1
+                return
         self._add(given.path, base, given.problem or problem_of(given.path), tuple(b for b in beside if b != base))
 
     def _chosen(self, names: list[str]) -> list[str]:
@@ -112,9 +123,13 @@ def _inputs(images: Sequence[LooseImage]) -> str:
     return digest(facts)
 
 
-def _by_stem(folder: str) -> dict[str, list[str]]:
-    stems: dict[str, list[str]] = {}
-    for entry in os.scandir(folder or "."):
-        if not is_picture(entry.name) and not entry.is_dir():
-            stems.setdefault(os.path.splitext(entry.name)[0], []).append(entry.name)
-    return {stem: sorted(names) for stem, names in stems.items()}
+def _folder(path: str) -> _Folder:
+    images: set[str] = set()
+    others: dict[str, list[str]] = {}
+    for name in sorted(os.listdir(path or ".")):
+        stem = os.path.splitext(name)[0]
+        if is_picture(name):
+            images.add(stem)
+        elif not os.path.isdir(os.path.join(path, name)):
+            others.setdefault(stem, []).append(name)
+    return _Folder(images, others)

@@ -23,7 +23,7 @@ class Manifest(Config):
     fingerprint: str
     """SHA-256 of encoder, quantizer and preprocessing."""
     arithmetic: str
-    """float32, or what --fast calculated in, such as bfloat16-compiled, whose tokens differ from it in a few places."""
+    """float32, or what --fast calculated in, such as bfloat16-compiled-8, whose tokens differ from it in a few places."""
     keep: str
     """Which files beside the images were carried over: all, none, or extensions."""
     vocab_size: int

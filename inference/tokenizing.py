@@ -12,7 +12,7 @@ from ..terminal import ProgressLine, check_output_folder, counted
 from ..tokenizer.files import hold_folder
 from .api import Tokenizer, load
 from .done import pending_shards
-from .forward import COMPILED, COMPILING_PAYS, EXACT_ARITHMETIC, Encode, agreement, fast_arithmetic, fast_encode
+from .forward import COMPILING_PAYS, EXACT_ARITHMETIC, Encode, Fast, agreement, fast_encode, fast_on, parse_fast
 from .growth import grown
 from .keep import Keep
 from .manifest import Manifest, check_same, new_manifest, read_manifest, write_manifest
@@ -24,6 +24,8 @@ from .shards import MANIFEST_FILE, remove_asides, remove_shards
 from .summary import Summary
 from .totals import Progress
 
+BATCH = 16
+"""Images that are handed to the encoder at a time."""
 COMPARED_IMAGES = 8
 PREVIEW_FILE = "preview.png"
 Say = Callable[[str], None]
@@ -37,7 +39,7 @@ class Request(NamedTuple):
     model: str
     size: str | None
     keep: Keep
-    batch_size: int
+    batch_size: int | None
     workers: int | None
     device: str
     fast: bool
@@ -60,8 +62,8 @@ def tokenize_collection(request: Request, say: Say) -> Summary:
     tokenizer = _tokenizer(request)
     with hold_folder(out, "tokenize-images"):
         before = None if request.overwrite else read_manifest(out)
-        arithmetic = _arithmetic(request.fast, tokenizer, plan, before)
-        manifest = new_manifest(tokenizer, request.model, arithmetic, request.keep.text)
+        fast = _fast(request, tokenizer, plan, before)
+        manifest = new_manifest(tokenizer, request.model, str(fast or EXACT_ARITHMETIC), request.keep.text)
         check_same(before, manifest, out)
         new_images = 0
         if not request.overwrite:
@@ -74,7 +76,7 @@ def tokenize_collection(request: Request, say: Say) -> Summary:
         write_manifest(out, manifest)
         say(f"{tokenizer!r} on {tokenizer.device}")
         threads = _threads(request, tokenizer)
-        encode = _fast(tokenizer, plan, manifest.arithmetic, say) if request.fast else tokenizer.encode_pixels
+        encode = _compared(tokenizer, plan, fast, say) if fast else tokenizer.encode_pixels
         with ProgressLine("images", quiet=request.quiet) as line:
 
             def report(progress: Progress) -> None:
@@ -108,7 +110,7 @@ def _threads(request: Request, tokenizer: Tokenizer) -> Threads:
     if on_cpu:
         # Each core encodes a batch of its own: threads that share one wait for each other at every layer.
         torch.set_num_threads(1)
-    return Threads(request.batch_size, request.workers or cores, cores if on_cpu else 1)
+    return Threads(request.batch_size or BATCH, request.workers or cores, cores if on_cpu else 1)
 
 
 def _outputs(plan: Plan, out: Path, preview: bool) -> list[Path]:
@@ -116,17 +118,19 @@ def _outputs(plan: Plan, out: Path, preview: bool) -> list[Path]:
     return [out / name for name in [*names, *([PREVIEW_FILE] if preview else [])]]
 
 
-def _arithmetic(fast: bool, tokenizer: Tokenizer, plan: Plan, before: Manifest | None) -> str:
-    if not fast:
-        return EXACT_ARITHMETIC
+def _fast(request: Request, tokenizer: Tokenizer, plan: Plan, before: Manifest | None) -> Fast | None:
+    if not request.fast:
+        return None
+    if before is None or before.arithmetic == EXACT_ARITHMETIC:
+        return fast_on(tokenizer.device, plan.estimated_images >= COMPILING_PAYS, request.batch_size)
     # A folder goes on as it was begun: compiled code rounds differently, and one folder holds tokens of one kind.
-    if before is not None and before.arithmetic != EXACT_ARITHMETIC:
-        return fast_arithmetic(tokenizer.device, before.arithmetic.endswith(COMPILED))
-    return fast_arithmetic(tokenizer.device, plan.estimated_images >= COMPILING_PAYS)
+    begun = parse_fast(before.arithmetic)
+    return fast_on(tokenizer.device, begun.compiled, request.batch_size or begun.batch_size)
 
 
-def _fast(tokenizer: Tokenizer, plan: Plan, arithmetic: str, say: Say) -> Encode:
-    encode = fast_encode(tokenizer.model, tokenizer.device, arithmetic.endswith(COMPILED))
+def _compared(tokenizer: Tokenizer, plan: Plan, fast: Fast, say: Say) -> Encode:
+    """Return the fast encoder, and tell how its tokens compare with the exact ones."""
+    encode = fast_encode(tokenizer.model, tokenizer.device, fast)
     images = first_pictures(plan, tokenizer.config.preprocessing, tokenizer.downsample, COMPARED_IMAGES)
     pixels = [stack_pixels([image.pixels]) for image in images]
     if pixels:

@@ -22,9 +22,9 @@ from PIL import Image
 
 import vistok
 from vistok.images.preprocessing import stack_pixels
-from vistok.inference.forward import EXACT_ARITHMETIC, Encode, agreement, fast_arithmetic, fast_encode
+from vistok.inference.forward import EXACT_ARITHMETIC, Encode, agreement, fast_encode, fast_on
 from vistok.inference.manifest import new_manifest
-from vistok.inference.pipeline import tokenize_shards
+from vistok.inference.pipeline import Threads, tokenize_shards
 from vistok.inference.plan import plan_shards
 
 PHOTOS = Path(__file__).parents[1] / "tests" / "photos"
@@ -65,16 +65,13 @@ def plain_loop(tokenizer: vistok.Tokenizer, paths: list[Path], out: Path) -> Non
 
 def end_to_end(tokenizer: vistok.Tokenizer, encode: Encode, arithmetic: str, paths: list[Path], out: Path) -> None:
     """What tokenize-images does after it has started: read, encode, write one shard."""
-    encoders = 1 if arithmetic == EXACT_ARITHMETIC else CORES
-    torch.set_num_threads(CORES // encoders)
+    torch.set_num_threads(1)
     totals = tokenize_shards(
         plan_shards([str(path) for path in paths], shard_size=len(paths)).shards,
         out,
-        new_manifest(tokenizer, arithmetic),
+        new_manifest(tokenizer, "photo-f8", arithmetic, "none"),
         encode,
-        batch_size=BATCH,
-        workers=CORES,
-        encoders=encoders,
+        Threads(batch_size=BATCH, readers=CORES, encoders=CORES),
         stop_on_error=True,
         report=lambda _: None,
     )
@@ -95,10 +92,10 @@ def rates(work: dict[str, Callable[[Path], None]], pictures: int) -> dict[str, f
 
 def benchmark(count: int) -> dict[str, object]:
     """Measure everything and return it as it goes into the JSON file."""
-    tokenizer = vistok.load("photo-f8")
+    tokenizer = vistok.load("photo-f8", "cpu")
     device = torch.device("cpu")
-    eager = fast_encode(tokenizer.model, device, compiled=False)
-    compiled = fast_encode(tokenizer.model, device, compiled=True)
+    ways = [fast_on(device, compiled) for compiled in (False, True)]
+    eager, compiled = (fast_encode(tokenizer.model, device, way) for way in ways)
     with tempfile.TemporaryDirectory() as folder:
         paths = write_pictures(Path(folder), count)
         decoded = torch.cat([read(path) for path in paths])
@@ -112,9 +109,9 @@ def benchmark(count: int) -> dict[str, object]:
         work: dict[str, Callable[[Path], None]] = {
             "plain float32 loop": lambda out: plain_loop(tokenizer, paths, out),
             "default": lambda out: end_to_end(tokenizer, tokenizer.encode_pixels, EXACT_ARITHMETIC, paths, out),
-            "fast": lambda out: end_to_end(tokenizer, eager, fast_arithmetic(device, False), paths, out),
+            "fast": lambda out: end_to_end(tokenizer, eager, str(ways[0]), paths, out),
             "fast, model alone": lambda _: alone(eager),
-            "fast, compiled": lambda out: end_to_end(tokenizer, compiled, fast_arithmetic(device, True), paths, out),
+            "fast, compiled": lambda out: end_to_end(tokenizer, compiled, str(ways[1]), paths, out),
             "fast, compiled, model alone": lambda _: alone(compiled),
         }
         rate = rates(work, count)

@@ -26,9 +26,11 @@ ARCHITECTURE = ConvolutionalConfig.model_validate(
 """An f8 autoencoder that runs in a millisecond."""
 
 
-def small_tokenizer(quantizer: dict[str, object] | None = None, seed: int = 0) -> VisualTokenizer:
+def small_tokenizer(
+    quantizer: dict[str, object] | None = None, seed: int = 0, architecture: ConvolutionalConfig = ARCHITECTURE
+) -> VisualTokenizer:
     torch.manual_seed(seed)
-    model = build_tokenizer(ARCHITECTURE, parse_quantizer(quantizer or {"name": "vq", "dim": 4, "codebook_size": 300}))
+    model = build_tokenizer(architecture, parse_quantizer(quantizer or {"name": "vq", "dim": 4, "codebook_size": 300}))
     for parameter in model.parameters():  # blocks that end in zeros would hide mistakes in them
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)

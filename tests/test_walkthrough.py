@@ -21,7 +21,14 @@ def call(command, *arguments):
 
 def test_train_export_tokenize_detokenize(tmp_path):
     out = tmp_path / "run"
-    said = call("train-tokenizer", "configs/debug.yaml", f"run.out={out}", "run.steps=2", "run.log_every=1")
+    said = call(
+        "train-tokenizer",
+        "configs/debug.yaml",
+        f"run.out={out}",
+        f"data.train={PHOTOS}",
+        "run.steps=2",
+        "run.log_every=1",
+    )
     assert "Muon" in said and "2/2" in said
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert {"loss/total", "codebook/usage", "codebook/perplexity", "codebook/distortion"} <= set(lines[0])

@@ -16,15 +16,18 @@ from .config import Config
 from .shapes import Latent, Pixels
 
 COLOURS = 3
-PositiveInt = Annotated[int, Field(ge=1)]
+Channels = Annotated[int, Field(ge=1, le=1 << 15)]
+"""Far above what networks have; a config may come from anywhere, and more would take hours to build."""
+Blocks = Annotated[int, Field(ge=1, le=128)]
+MOST_LEVELS = 12
 
 
 class StackConfig(Config):
     """One side of the autoencoder: levels from the finest grid to the coarsest, each half the size of the one before."""
 
-    channels: Annotated[list[PositiveInt], Len(1)]
+    channels: Annotated[list[Channels], Len(1, MOST_LEVELS)]
     """Width of each level, finest first."""
-    blocks: Annotated[list[PositiveInt], Len(1)]
+    blocks: Annotated[list[Blocks], Len(1, MOST_LEVELS)]
     """Residual blocks of each level, finest first."""
     attention: list[int] = []
     """Levels whose blocks are each followed by self-attention, counted from 0 for the finest."""
@@ -57,7 +60,7 @@ class ConvolutionalConfig(Config):
     """The encoder's levels."""
     decoder: StackConfig
     """The decoder's levels."""
-    latent_channels: PositiveInt = 256
+    latent_channels: Channels = 256
     """Channels between the networks and the convolutions around the quantizer."""
     quantizer_convolutions: bool = True
     """Whether 1 x 1 convolutions lead into the quantizer and out of it; without them latent_channels is its dim."""

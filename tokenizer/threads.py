@@ -54,6 +54,7 @@ def _started(threads: int) -> ThreadPoolExecutor:
 
     def be_alone(_: int) -> None:
         all_there.wait()
+        torch.get_num_threads()  # a thread takes on the number of the process when it first needs one: now, not later
         torch.set_num_threads(1)
 
     list(pool.map(be_alone, range(threads)))

@@ -3,37 +3,25 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from safetensors.torch import save
+from torch import nn
 
-from .config import Config, parse_config
+from .config_file import CONFIG_FILE as CONFIG_FILE  # also for those who load
+from .config_file import TokenizerConfig as TokenizerConfig
+from .config_file import read_tokenizer_config
 from .convolutional import ConvolutionalConfig
 from .files import write_whole
 from .model import VisualTokenizer, build_tokenizer
+from .numerics import own_numerics
 from .preprocessing import PreprocessingConfig
-from .quantizers import QuantizerConfig, parse_quantizer
+from .quantizers import parse_quantizer
+from .weight_file import check_finite, check_weight_file, read_weights
 
-CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
-FORMAT_VERSION = 1
-
-
-class TokenizerConfig(Config):
-    """Everything that is needed to build a tokenizer, but its weights."""
-
-    format_version: int = FORMAT_VERSION
-    """Version of the folder's layout."""
-    architecture: ConvolutionalConfig
-    """Encoder and decoder."""
-    quantizer: QuantizerConfig
-    """Quantizer, as exported."""
-    preprocessing: PreprocessingConfig = PreprocessingConfig()
-    """How pictures become pixels."""
 
 
 class LoadedTokenizer(NamedTuple):
@@ -71,32 +59,28 @@ def save_tokenizer(
 
 
 def load_tokenizer(folder: Path) -> LoadedTokenizer:
-    """Read a tokenizer folder; the model is float32, in evaluation mode, on the CPU.
+    """Read a tokenizer folder; the model is float32, in evaluation mode, on the CPU, whatever torch's defaults.
 
-    Raises ValueError when the folder is not one, is damaged, or holds other weights than its config asks for.
+    Raises ValueError when the folder is not one, is damaged, or holds other weights than its config asks for. All that is
+    known before anything is allocated.
     """
-    config = read_tokenizer_config(folder)
-    model = build_tokenizer(config.architecture, config.quantizer)
-    _load_weights(model, folder / WEIGHTS_FILE)
+    config, path = read_tokenizer_config(folder), folder / WEIGHTS_FILE
+    with own_numerics(torch.device("cpu")):
+        check_weight_file(path, _without_memory(config, folder).state_dict())
+        model = build_tokenizer(config.architecture, config.quantizer)
+        model.load_state_dict(read_weights(path))
+        check_finite(path, model.state_dict())
     return LoadedTokenizer(model.eval().requires_grad_(False), config)
 
 
-def read_tokenizer_config(folder: Path) -> TokenizerConfig:
-    """Read config.json of a tokenizer folder; raise ValueError with one sentence when that cannot be done."""
-    path = folder / CONFIG_FILE
-    if not path.is_file():
-        raise ValueError(f"{folder} is not a tokenizer folder: it has no {CONFIG_FILE}.")
+def _without_memory(config: TokenizerConfig, folder: Path) -> VisualTokenizer:
     try:
-        values: dict[str, Any] = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON ({error}): export the tokenizer again.") from None
-    if values.get("format_version") != FORMAT_VERSION:
-        raise ValueError(
-            f"{path} has format_version {values.get('format_version')!r}, but this vistok reads {FORMAT_VERSION}: "
-            "use the vistok that wrote it."
-        )
-    values["quantizer"] = parse_quantizer(values.get("quantizer", {}))
-    return parse_config(TokenizerConfig, values)
+        with torch.device("meta"):
+            return build_tokenizer(config.architecture, config.quantizer)
+    except (RuntimeError, OverflowError):  # a tensor of more values than can be numbered
+        raise ValueError(f"{folder / CONFIG_FILE} asks for a network that no memory can hold: correct its sizes.") from None
+    except ValueError as error:
+        raise ValueError(f"{folder / CONFIG_FILE}: {error}") from None
 
 
 def fingerprint(model: VisualTokenizer, config: TokenizerConfig) -> str:
@@ -125,22 +109,3 @@ def fingerprint(model: VisualTokenizer, config: TokenizerConfig) -> str:
 def deciding_parts(model: VisualTokenizer) -> dict[str, nn.Module]:
     """Return the parts of a model that decide the tokens."""
     return {"encoder": model.encoder, "quantizer_in": model.quantizer_in, "quantizer": model.quantizer}
-
-
-def _load_weights(model: VisualTokenizer, path: Path) -> None:
-    if not path.is_file():
-        raise ValueError(f"{path.parent} is not a tokenizer folder: it has no {path.name}.")
-    try:
-        weights: dict[str, Tensor] = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is damaged ({error}): export or download the tokenizer again.") from None
-    expected = model.state_dict()
-    for name in [*expected, *weights]:
-        if name not in weights or name not in expected:
-            where = "the file" if name not in weights else "the config"
-            raise ValueError(f"{path} does not fit its config: {name} is missing from {where}.")
-        if weights[name].shape != expected[name].shape:
-            raise ValueError(
-                f"{path} does not fit its config: {name} is {tuple(weights[name].shape)}, not {tuple(expected[name].shape)}."
-            )
-    model.load_state_dict(weights)

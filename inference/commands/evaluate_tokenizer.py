@@ -67,8 +67,6 @@ def evaluate_tokenizer(
 
         given = {"lpips": lpips_weights, "rfid": inception_weights}
         missing = out_of_reach([name for name, path in given.items() if path is None], frechet or [])
-        import torch
-
         from ..api import load
         from ..evaluation import evaluate
         from ..evaluation_inputs import EvaluationInputs
@@ -76,7 +74,7 @@ def evaluate_tokenizer(
         from ..judges import gather_judges
         from ..plan import plan_shards
 
-        tokenizer = load(model, ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        tokenizer = load(model, device)
         shards = plan_shards(data, 1000, out).shards
         inputs = EvaluationInputs(shards, tokenizer.config.preprocessing, tokenizer.downsample)
         panel = gather_judges(frechet or [], lpips_weights, inception_weights, tokenizer.device, missing)

@@ -66,7 +66,14 @@ def tokenize_images(
         ),
     ] = "all",
     format: Annotated[Format, typer.Option(help="wds: webdataset .tar shards.")] = Format.WDS,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images encoded at a time; never changes a token.")] = 16,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Images encoded at a time; changes no token but with --fast, where a folder keeps the one it began with.",
+            show_default="what suits the device",
+        ),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Threads that read images.", show_default="one a core")
     ] = None,

@@ -83,10 +83,8 @@ def test_damaged_folders_are_one_sentence(folder):
         load_tokenizer(folder)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    edit_config(folder)
-    (folder / "config.json").write_text(
-        (folder / "config.json").read_text().replace('"surprise": 1', '"format_version": 1')
-    )
+    edit_config(folder, surprise=1)
+    (folder / "config.json").write_text((folder / "config.json").read_text().replace(', "surprise": 1', ""))
     with pytest.raises(ValueError, match=r"model.safetensors is damaged"):
         load_tokenizer(folder)
     weights.unlink()

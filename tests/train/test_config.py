@@ -14,11 +14,20 @@ DEBUG = CONFIGS / "debug.yaml"
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_config_is_valid_and_survives_being_written(path, tmp_path):
-    config = read_config(path)
+    config = read_config(path, ["data.train=photos"])
     write_config(config, tmp_path / "resolved.yaml")
     assert read_config(tmp_path / "resolved.yaml") == config
     model = build_tokenizer(config.model.architecture, config.model.quantizer)
     assert len(claim_parameters(model, config.optimizer)) == len(list(model.parameters()))
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_no_shipped_config_points_at_what_users_do_not_have(path):
+    with pytest.raises(ValueError, match=r"^data\.train is missing: set it"):
+        read_config(path)
+    config = read_config(path, ["data.train=photos"])
+    assert config.data.val == [] and config.model.start_from is None
+    assert config.run.out == Path("runs") / path.stem and "shared" not in path.read_text()
 
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "launch").glob("*.yaml")), ids=lambda path: path.stem)
@@ -56,7 +65,7 @@ def test_overrides_replace_values():
 )
 def test_a_wrong_value_is_one_sentence(override, message):
     with pytest.raises(ValueError, match=message):
-        read_config(DEBUG, [override])
+        read_config(DEBUG, ["data.train=photos", override])
 
 
 def test_a_wrong_file_is_one_sentence(tmp_path):

@@ -17,7 +17,8 @@ class Constant(nn.Module):
     def __init__(self, values: list[float]):
         super().__init__()
         # As integers, which .bfloat16() leaves as they are.
-        self.register_buffer("bits", rearrange(torch.tensor(values).view(torch.int32), "d -> d 1 1"), persistent=False)
+        bits = torch.tensor(values, dtype=torch.float32).view(torch.int32)
+        self.register_buffer("bits", rearrange(bits, "d -> d 1 1"), persistent=False)
 
     def forward(self) -> Tensor:
         return self.bits.view(torch.float32)

@@ -14,6 +14,7 @@ from .elementary import ELEMENTARY, ElementaryConfig, parse_by_name
 from .noticing import noticed_once
 from .residual import ResidualConfig
 
+MOST_GROUPS = 64
 GROUPABLE = {**ELEMENTARY, "residual": ResidualConfig}
 
 
@@ -24,7 +25,7 @@ class GroupedConfig(Config):
     """Kind of quantizer: grouped."""
     quantizer: ElementaryConfig | ResidualConfig
     """Quantizer of every group; its dim is that of one group."""
-    groups: Annotated[int, Field(ge=1)]
+    groups: Annotated[int, Field(ge=1, le=MOST_GROUPS)]
     """Number of groups: the latent has groups times the quantizer's channels."""
     shared: bool = False
     """Whether all groups have the same codebook."""

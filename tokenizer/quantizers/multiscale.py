@@ -20,6 +20,7 @@ from .smoothing import shared_smoothers, smooth
 from .vector import VectorConfig, VectorQuantizer, VQConfig, codes_at
 from .vector_kinds import EMAConfig, FVQConfig, SimVQConfig
 
+MOST_SCALES, MOST_SIDE = 64, 1 << 12
 SCALABLE: dict[str, type[VQConfig | EMAConfig | SimVQConfig | FVQConfig]] = {
     "vq": VQConfig,
     "ema": EMAConfig,
@@ -35,9 +36,9 @@ class MultiscaleConfig(Config):
     """Kind of quantizer: multiscale."""
     quantizer: VQConfig | EMAConfig | SimVQConfig | FVQConfig
     """Quantizer of every scale, with straight_through gradient."""
-    scales: Annotated[list[Annotated[int, Field(ge=1)]], Len(1)] = [1, 2, 3, 4, 5, 6, 8, 10, 13, 16]
+    scales: Annotated[list[Annotated[int, Field(ge=1, le=MOST_SIDE)]], Len(1, MOST_SCALES)] = [1, 2, 3, 4, 5, 6, 8, 10, 13, 16]
     """Sides of the grids, rising; the last is that of the latent."""
-    smoothers: Annotated[int, Field(ge=1)] = 4
+    smoothers: Annotated[int, Field(ge=1, le=MOST_SCALES)] = 4
     """Convolutions that smooth the enlarged codes, each shared by neighbouring scales as in VAR."""
     smoothing: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of the smoothed codes in the sum; the rest is the enlarged codes as they are."""

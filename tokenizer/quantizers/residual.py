@@ -17,6 +17,9 @@ from .noticing import noticed_once
 from .vector import VectorConfig, VectorQuantizer
 
 
+MOST_LEVELS = 64
+
+
 class ResidualConfig(Config):
     """Levels of one kind of quantizer, the tokens of a position being one code of each."""
 
@@ -24,7 +27,7 @@ class ResidualConfig(Config):
     """Kind of quantizer: residual."""
     quantizer: ElementaryConfig
     """Quantizer of every level; its gradient stays straight_through, for the residual has one of its own."""
-    depth: Annotated[int, Field(ge=1)]
+    depth: Annotated[int, Field(ge=1, le=MOST_LEVELS)]
     """Number of levels."""
     shared: bool = False
     """Whether all levels have the same codebook; scalar and binary levels have none, only their scale differs."""

@@ -23,7 +23,7 @@ class FSQConfig(Config):
 
     name: Literal["fsq"] = "fsq"
     """Kind of quantizer: fsq."""
-    levels: Annotated[list[Annotated[int, Field(ge=2)]], Len(1)]
+    levels: Annotated[list[Annotated[int, Field(ge=2, le=1 << 30)]], Len(1, 62)]
     """Number of values of each channel; the first channel is the least significant in the token."""
     bound: Literal["inner", "outer"] = "inner"
     """Published form of the bound: inner keeps latents inside the outermost levels, outer lets them pass a little."""

@@ -22,9 +22,9 @@ from .soft import SoftAssignmentConfig, mixture
 class VectorConfig(Config):
     """What all vector quantizers have in common."""
 
-    dim: Annotated[int, Field(ge=1)]
+    dim: Annotated[int, Field(ge=1, le=1 << 15)]
     """Latent channels, the length of a code."""
-    codebook_size: Annotated[int, Field(ge=2)]
+    codebook_size: Annotated[int, Field(ge=2, le=1 << 30)]
     """Number of codes."""
     similarity: Similarity = "euclidean"
     """What nearest means: euclidean distance, cosine with latents and codes on the unit sphere, or greatest dot product."""

@@ -76,9 +76,9 @@ class FVQConfig(VectorConfig):
 
     name: Literal["fvq"] = "fvq"
     """Kind of quantizer: fvq."""
-    patch: Annotated[int, Field(ge=1)] = 16
+    patch: Annotated[int, Field(ge=1, le=1 << 15)] = 16
     """Codes that make one token of the bridge; must divide codebook_size."""
-    width: Annotated[int, Field(ge=4, multiple_of=4)] = 256
+    width: Annotated[int, Field(ge=4, le=1 << 15, multiple_of=4)] = 256
     """Channels of the bridge."""
 
     @model_validator(mode="after")

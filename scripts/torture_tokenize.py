@@ -1,0 +1,177 @@
+"""Kill tokenize-images again and again, and compare what it leaves with what one undisturbed run makes.
+
+    python scripts/torture_tokenize.py --kills 100 --out results/torture_tokenize.json
+
+Each run has another batch size, number of readers and number of threads, and is ended by SIGKILL at a random moment. The
+inputs are a mixed set: photos with captions in folders and tars, links, broken images, odd names, special files, a damaged
+tar, a line of a list that is missing. In between the collection grows. In the end both folders must be equal byte for byte.
+"""
+
+import argparse
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+COMMAND = "from vistok.inference.commands.tokenize_images import main; main()"
+SIDES = (8, 90)
+
+
+def main() -> None:
+    """Run the torture, write its figures, and fail when the folders differ."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--images", type=int, default=400, help="in folders, and again in tars")
+    parser.add_argument("--model", default="photo-f8")
+    parser.add_argument("--size", default="64")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="JSON file for the figures")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        facts = torture(Path(folder), options.kills, options.images, options.model, options.size, options.seed)
+    print(json.dumps(facts, indent=2))
+    if options.out:
+        options.out.write_text(json.dumps(facts, indent=2) + "\n")
+    if facts["differences"]:
+        sys.exit(1)
+
+
+def torture(work: Path, kills: int, images: int, model: str, size: str, seed: int) -> dict[str, object]:
+    """Return the figures of one torture; `differences` names the files that are not equal."""
+    generator = random.Random(seed)
+    inputs = make_inputs(work / "in", images, seed)
+    call = [*map(str, inputs), "--model", model, "--size", size, "--shard-size", str(max(2, images // 12)), "--quiet"]
+    disturbed, undisturbed = work / "disturbed", work / "undisturbed"
+    seconds = run(call, disturbed, generator, None)[1]  # how long a run takes, for the moments of the kills
+    shutil.rmtree(disturbed)
+    killed = finished = 0
+    while killed < kills:
+        code, _ = run(call, disturbed, generator, generator.uniform(0, seconds))
+        killed += code == -signal.SIGKILL
+        finished += code != -signal.SIGKILL
+        if code != -signal.SIGKILL:  # all is done: begin again, or there is nothing to disturb
+            differences = compare(disturbed, reference(call, undisturbed, generator))
+            if differences:
+                break
+            shutil.rmtree(disturbed)
+    code, _ = run(call, disturbed, generator, None)
+    differences = compare(disturbed, reference(call, undisturbed, generator))
+    sidecars = [json.loads(path.read_text()) for path in undisturbed.glob("*.json") if path.name != "manifest.json"]
+    return {
+        "kills": killed,
+        "runs_to_the_end": finished + 1,
+        "seconds_of_a_run": round(seconds, 1),
+        "exit_code": code,
+        "shards": len(sidecars),
+        "images": sum(sidecar["pictures"] for sidecar in sidecars),
+        "failures": sum(len(sidecar["failures"]) for sidecar in sidecars),
+        "differences": differences,
+    }
+
+
+def reference(call: list[str], out: Path, generator: random.Random) -> Path:
+    """Return the folder of a run that nobody disturbed, made once."""
+    if not out.exists():
+        run(call, out, generator, None)
+    return out
+
+
+def run(call: list[str], out: Path, generator: random.Random, killed_after: float | None) -> tuple[int, float]:
+    """Run the command with settings of its own, kill it after some seconds, and return its exit code and its seconds."""
+    settings = ["--batch-size", str(generator.choice([1, 3, 16])), "--workers", str(generator.choice([1, 2, 5]))]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(generator.choice([1, 2, 3]))}
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *call, "--out", str(out), *settings],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        _, said = process.communicate(timeout=killed_after)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        _, said = process.communicate()
+    if process.returncode not in (0, 1, -signal.SIGKILL):
+        sys.exit(f"The command ended with {process.returncode}: {said.decode()}")
+    return process.returncode, time.perf_counter() - started
+
+
+def compare(left: Path, right: Path) -> list[str]:
+    """Return the names of the files that are not in both folders, or not equal."""
+    contents = [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in (left, right)]
+    return sorted(
+        name for name in contents[0].keys() | contents[1].keys() if contents[0].get(name) != contents[1].get(name)
+    )
+
+
+def make_inputs(folder: Path, images: int, seed: int) -> list[Path]:
+    """Make the mixed set and return the inputs of the command."""
+    generator = np.random.default_rng(seed)
+    photos = folder / "photos"
+    for number in range(images):
+        path = photos / f"{number % 7}" / f"{number:05d}.{('jpg', 'png', 'webp')[number % 3]}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"broken" if number % 23 == 5 else encoded(generator, path.suffix))
+        if number % 4 == 0:
+            path.with_suffix(".txt").write_text(f"caption {number}")
+    (photos / "link.png").symlink_to("nowhere.png")
+    (photos / ("n" * 251 + ".jpg")).write_bytes(encoded(generator, ".jpg"))
+    os.mkfifo(photos / "fifo.jpg")
+    tars = [make_tar(folder / f"shard-{number}.tar", images // 6, generator) for number in range(6)]
+    whole = tars[0].read_bytes()
+    (folder / "damaged.tar").write_bytes(whole[: len(whole) // 2])
+    listed = folder / "list.txt"
+    listed.write_text(f"# more\n{folder}/missing.png\n{photos}/0\n")
+    return [*tars, folder / "damaged.tar", photos, listed]
+
+
+def make_tar(path: Path, images: int, generator: np.random.Generator) -> Path:
+    """Make a shard with captions, a link, a folder, a fifo and an odd key."""
+    with tarfile.open(path, "w") as tar:
+        for number in range(images):
+            name = ("../" if number == 3 else "") + f"{path.stem}/{number:04d}"
+            add(tar, f"{name}.jpg", encoded(generator, ".jpg") if number % 17 != 4 else b"")
+            add(tar, f"{name}.txt", b"caption")
+            add(tar, f"{name}.json", b'{"n": %d}' % number)
+        for name, kind, target in (
+            ("folder", tarfile.DIRTYPE, ""),
+            ("link.jpg", tarfile.SYMTYPE, f"{path.stem}/0000.jpg"),
+            ("hard.jpg", tarfile.LNKTYPE, f"{path.stem}/0001.jpg"),
+            ("fifo.jpg", tarfile.FIFOTYPE, ""),
+        ):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, target
+            tar.addfile(info)
+    return path
+
+
+def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    """Add a file to a tar."""
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    tar.addfile(info, io.BytesIO(content))
+
+
+def encoded(generator: np.random.Generator, ending: str) -> bytes:
+    """Return the file of a small image of noise."""
+    width, height = generator.integers(*SIDES, 2)
+    image = Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+    buffer = io.BytesIO()
+    image.save(buffer, {".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP"}[ending])
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""Whatever tokenize-images made comes back, or is named."""
+
+import hashlib
+import io
+import json
+import shutil
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vistok
+from samples import noise_image, picture_bytes
+from vistok.inference.commands import detokenize_images
+
+PNG = picture_bytes(noise_image(64, 64), "PNG")
+
+
+@pytest.fixture
+def tokens(tokenize, make_tar, tmp_path):
+    """A folder of two shards of three images each."""
+    for name in "ab":
+        images = [(f"{name}{number}.png", picture_bytes(noise_image(64, 64, number), "PNG")) for number in range(3)]
+        make_tar(tmp_path / f"{name}.tar", images)
+    tokenize(tmp_path / "a.tar", tmp_path / "b.tar", "--out", tmp_path / "tokens")
+    return tmp_path / "tokens"
+
+
+def names(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_model_of_the_manifest_is_taken(tokens, tmp_path, tokenizer_folder):
+    assert json.loads((tokens / "manifest.json").read_text())["model"] == str(tokenizer_folder)
+    from typer.testing import CliRunner
+
+    result = CliRunner().invoke(detokenize_images.app, [str(tokens), "--out", str(tmp_path / "back"), "--json"])
+    facts = json.loads(result.stdout)
+    assert result.exit_code == 0 and (facts["written"], facts["shards"]) == (6, 2)
+
+
+def flip(path, place):
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("place", [600, 700, 513, 1024 + 3])
+def test_a_flipped_bit_is_noticed_and_the_other_shards_come_back(tokens, detokenize, tmp_path, place):
+    flip(tokens / "a.tar", place)
+    said = detokenize(tokens, "--out", tmp_path / "back", code=1)
+    assert f"damaged: {tokens / 'a.tar'} is not as its sidecar says (SHA-256): tokenize it again." in said
+    assert names(tmp_path / "back") == ["b0.png", "b1.png", "b2.png"]
+    said = detokenize(tokens / "a.tar", "--out", tmp_path / "back2", code=1)
+    assert "a.tar is not as its sidecar says" in said
+
+
+def test_shards_that_are_cut_or_gone_or_without_a_sidecar_are_named(tokens, detokenize, tmp_path):
+    whole = (tokens / "a.tar").read_bytes()
+    (tokens / "a.tar").write_bytes(whole[:-1])
+    assert "a.tar is not as its sidecar says" in detokenize(tokens, "--out", tmp_path / "1", code=1)
+    (tokens / "a.tar").unlink()
+    assert "a.tar cannot be read (No such file or directory)" in detokenize(tokens, "--out", tmp_path / "2", code=1)
+    (tokens / "a.json").unlink()
+    said = detokenize(tokens, "--out", tmp_path / "3", code=1)
+    assert "manifest.json counts 2 shards, but 1 have a sidecar: tokenize again." in said
+    (tokens / "a.tar").write_bytes(whole)
+    assert "a.tar has no sidecar, so that it may not be whole" in detokenize(tokens, "--out", tmp_path / "4", code=1)
+
+
+def test_it_goes_on_where_it_was(tokens, detokenize, tmp_path):
+    back = tmp_path / "back"
+    detokenize(tokens, "--out", back)
+    whole = {name: (back / name).read_bytes() for name in names(back)}
+    for name in ("a1.png", "b2.png"):
+        (back / name).unlink()
+    (back / ".vistok-0123456789ab.part").write_bytes(b"left by a kill")
+    assert "2 images from 2 shards in" in (said := detokenize(tokens, "--out", back)) and ", 4 there before" in said
+    assert {name: (back / name).read_bytes() for name in names(back)} == whole
+    Image.open(back / "a0.png").save(back / "a0.png")  # the same pixels, but not known to be
+    assert "a0.png is there already: give another --out folder" in detokenize(tokens, "--out", back, code=2)
+
+
+def test_odd_keys_come_back(tokenize, detokenize, make_tar, tmp_path):
+    long = "n" * 251
+    keys = ["../up", "/abs", "./dot", "a//b", "dot", long, "a b\n", "x.y/z"]
+    make_tar(tmp_path / "s.tar", [(f"{key}.png", PNG) for key in keys])
+    folder = tmp_path / "w"
+    folder.mkdir()
+    (folder / f"{long}.png").write_bytes(PNG)
+    assert "9 tokenized, 0 failed" in tokenize(tmp_path / "s.tar", folder, "--out", tmp_path / "tokens")
+    assert "9 images from 2 shards" in detokenize(tmp_path / "tokens", "--out", tmp_path / "back")
+    found = names(tmp_path / "back")
+    assert len(found) == 9 and {"up.png", "abs.png", "dot.png", "dot_2.png", "a/b.png", "x.y/z.png"} <= set(found)
+    assert {path.name for path in tmp_path.iterdir()} == {"s.tar", "w", "tokens", "back"}
+
+
+def hostile(tokens, members):
+    """Put members into a shard in place of its own, with a sidecar that fits."""
+    with tarfile.open(tokens / "a.tar", "w") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    content = (tokens / "a.tar").read_bytes()
+    sidecar = json.loads((tokens / "a.json").read_text())
+    sidecar |= {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    (tokens / "a.json").write_text(json.dumps(sidecar))
+
+
+def npy(array, **options):
+    buffer = io.BytesIO()
+    np.save(buffer, array, **options)
+    return buffer.getvalue()
+
+
+FACTS = b'{"source": "k.png", "width": 64, "height": 64}'
+GOOD = npy(np.zeros((1, 8, 8), np.uint16))
+HUGE = GOOD.replace(b"(1, 8, 8), }      ", b"(1, 8, 800000000), }")
+
+
+@pytest.mark.parametrize(
+    ("array", "facts", "sentence"),
+    [
+        (npy(np.zeros((1, 8, 8))), FACTS, "is float64 (1, 8, 8), where unsigned integers q y x are stored"),
+        (npy(np.zeros((8, 8), np.uint16)), FACTS, "is uint16 (8, 8), where unsigned integers q y x are stored"),
+        (
+            npy(np.zeros((1, 3000, 3000), np.uint16)),
+            FACTS,
+            "the tokens are (1, 3000, 3000), where an image of 64 x 64 has (1, 8, 8)",
+        ),
+        (npy(np.full((1, 8, 8), 300, np.uint16)), FACTS, "a token is 300, but the codes are 0 to 299"),
+        (npy(np.array([{}]), allow_pickle=True), FACTS, "where unsigned integers q y x are stored"),
+        (HUGE, FACTS, "where unsigned integers q y x are stored"),
+        (b"no array", FACTS, "is not an array"),
+        (GOOD, b'{"source": "k.png", "height": 64}', "k.tokens.json has no width and height"),
+        (GOOD, b'{"source": "k.png", "width": true, "height": -1}', "k.tokens.json has no width and height"),
+        (GOOD, b"[" * 100_000, "k.tokens.json is missing or damaged"),
+        (GOOD, None, "k.tokens.json is missing or damaged"),
+    ],
+)
+def test_a_hostile_row_is_a_sentence_and_the_others_come_back(tokens, detokenize, tmp_path, array, facts, sentence):
+    members = {"k.tokens.npy": array, **({} if facts is None else {"k.tokens.json": facts})}
+    hostile(tokens, {**members, "good.tokens.npy": GOOD, "good.tokens.json": FACTS})
+    said = detokenize(tokens, "--out", tmp_path / "back", code=1)
+    assert f"failed: {tokens / 'a.tar'}: k: " in said and sentence in said
+    assert names(tmp_path / "back") == ["b0.png", "b1.png", "b2.png", "good.png"]
+
+
+def test_keys_that_lead_out_of_the_folder_stay_in_it(tokens, detokenize, tmp_path):
+    row = {".tokens.npy": GOOD, ".tokens.json": FACTS}
+    hostile(tokens, {key + ending: content for key in ("../../evil", "/abs") for ending, content in row.items()})
+    detokenize(tokens, "--out", tmp_path / "deep" / "back")
+    assert names(tmp_path / "deep") == sorted(f"back/{name}.png" for name in ("abs", "evil", "b0", "b1", "b2"))
+
+
+def test_an_image_whose_place_is_taken_by_a_folder_is_named(tokens, detokenize, tmp_path):
+    (tmp_path / "back" / "a1.png").mkdir(parents=True)
+    said = detokenize(tokens, "--out", tmp_path / "back", "--overwrite", code=1)
+    assert f"a.tar: a1: {tmp_path / 'back' / 'a1.png'} cannot be written (Is a directory)" in said
+    assert "5 images from 2 shards" in said
+
+
+def test_images_that_are_too_large_are_refused_before_they_are_made(tokenize, detokenize, tmp_path):
+    (tmp_path / "k.png").write_bytes(PNG)
+    tokens = tmp_path / "tokens"
+    tokenize(tmp_path / "k.png", "--out", tokens, "--size", "native")
+    for path in ("pictures-00000.tar", "pictures-00000.json"):
+        shutil.copy(tokens / path, tokens / path.replace("pictures-00000", "a"))
+    sidecar = json.loads((tokens / "a.json").read_text()) | {"shard": "a.tar"}
+    (tokens / "a.json").write_text(json.dumps(sidecar))
+    facts = b'{"source": "k.png", "width": 240000, "height": 240000}'
+    hostile(tokens, {"h.tokens.npy": npy(np.zeros((1, 3000, 3000), np.uint16)), "h.tokens.json": facts})
+    said = detokenize(tokens, "--out", tmp_path / "back", code=1)
+    assert "h: 240000 x 240000 is more than" in said and names(tmp_path / "back") == ["k.png"]
+
+
+def test_decoding_is_that_of_the_api(tokens, detokenize, tmp_path, tokenizer_folder):
+    tokenizer = vistok.load(tokenizer_folder)
+    detokenize(tokens, "--out", tmp_path / "back")
+    for number in range(3):
+        expected = tokenizer.decode(tokenizer.encode(noise_image(64, 64, number)))[0]
+        assert np.array_equal(np.asarray(Image.open(tmp_path / "back" / f"b{number}.png")), np.asarray(expected))

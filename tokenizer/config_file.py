@@ -1,0 +1,102 @@
+"""config.json of a tokenizer folder: whatever is wrong with it is one sentence."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .config import Config, parse_config
+from .convolutional import ConvolutionalConfig
+from .preprocessing import PreprocessingConfig
+from .quantizers import QuantizerConfig, parse_quantizer
+
+CONFIG_FILE = "config.json"
+FORMAT_VERSION = 1
+LARGEST = 1 << 20
+"""Bytes of a config; those that are written have a thousand."""
+
+LONGEST = 600
+"""Characters of a message, which may show what was in the file."""
+
+
+class TokenizerConfig(Config):
+    """Everything that is needed to build a tokenizer, but its weights."""
+
+    format_version: int = FORMAT_VERSION
+    """Version of the folder's layout."""
+    architecture: ConvolutionalConfig
+    """Encoder and decoder."""
+    quantizer: QuantizerConfig
+    """Quantizer, as exported."""
+    preprocessing: PreprocessingConfig = PreprocessingConfig()
+    """How images become pixels."""
+
+
+def read_tokenizer_config(folder: Path) -> TokenizerConfig:
+    """Read config.json of a tokenizer folder; raise ValueError with one sentence when that cannot be done."""
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise ValueError(f"{folder} is not a tokenizer folder: it has no {CONFIG_FILE}.")
+    values = _read_object(path)
+    if values.get("format_version") != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format_version {values.get('format_version')!r}, but this vistok reads {FORMAT_VERSION}: "
+            "use the vistok that wrote it."
+        )
+    try:
+        parsed = values | {"quantizer": parse_quantizer(values.get("quantizer", {}))}
+        config = parse_config(TokenizerConfig, parsed)
+    except ValueError as error:
+        raise ValueError(f"{path}: {_short(str(error))}") from None
+    for place, given, taken in _differences(values, config.model_dump(mode="json", exclude_unset=True), ""):
+        raise ValueError(f"{path}: {place} is {given!r}, but must be a {type(taken).__name__} such as {taken!r}.")
+    return config
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a file; stricter than the module json, which takes NaN and keys that come twice."""
+    again = "export or download the tokenizer again."
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}): make it readable.") from None
+    if len(content) > LARGEST:
+        raise ValueError(f"{path} has more than {LARGEST} bytes, which no tokenizer's config needs: {again}")
+    try:
+        values = json.loads(content.decode(), object_pairs_hook=_without_repetition, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError(f"{path} is not JSON of a tokenizer (nested too deeply): {again}") from None
+    except ValueError as error:  # of JSON, of UTF-8, of numbers with thousands of digits, and ours
+        raise ValueError(f"{path} is not JSON ({error}): {again}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds a {type(values).__name__}, but must be an object in braces: {again}")
+    return values
+
+
+def _short(sentence: str) -> str:
+    return sentence if len(sentence) <= LONGEST else f"{sentence[: LONGEST // 2]} ... {sentence[-LONGEST // 2 :]}"
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} comes twice")
+    return values
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
+
+
+def _differences(given: Any, taken: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
+    """Yield where a value was taken for one of another type, as "32" is for 32."""
+    if isinstance(given, dict) and isinstance(taken, dict):
+        for key in given.keys() & taken.keys():
+            yield from _differences(given[key], taken[key], f"{place}.{key}".lstrip("."))
+    elif isinstance(given, list) and isinstance(taken, list):
+        for index, pair in enumerate(zip(given, taken, strict=False)):
+            yield from _differences(*pair, f"{place}.{index}")
+    elif type(given) is not type(taken) and not (type(given) is int and type(taken) is float):
+        yield place, given, taken

@@ -1,0 +1,53 @@
+"""model.safetensors of a tokenizer folder, compared with its config before anything is allocated."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+AGAIN = "export or download the tokenizer again."
+FLOATS = {"F64", "F32", "F16", "BF16"}
+INTEGERS = {"I64", "I32", "I16", "I8", "U8", "U16", "U32", "U64"}
+
+
+def check_weight_file(path: Path, expected: Mapping[str, Tensor]) -> None:
+    """Raise ValueError unless the file holds tensors of the names, shapes and kinds of `expected`, which may be on meta."""
+    if not path.is_file():
+        raise ValueError(f"{path.parent} is not a tokenizer folder: it has no {path.name}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            slices = {name: file.get_slice(name) for name in names}
+            shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
+            kinds = {name: str(part.get_dtype()) for name, part in slices.items()}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is damaged ({error}): {AGAIN}") from None
+    for name in [*expected, *names]:
+        if name not in shapes or name not in expected:
+            where = "the file" if name not in shapes else "the config"
+            raise ValueError(f"{path} does not fit its config: {name} is missing from {where}.")
+        if shapes[name] != tuple(expected[name].shape):
+            raise ValueError(
+                f"{path} does not fit its config: {name} is {shapes[name]}, not {tuple(expected[name].shape)}."
+            )
+        allowed = FLOATS if expected[name].is_floating_point() else INTEGERS
+        if kinds[name] not in allowed:
+            raise ValueError(f"{path} has {name} as {kinds[name]}, but it must be one of {', '.join(sorted(allowed))}.")
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file that was checked; raise ValueError when it cannot be read."""
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is damaged ({error}): {AGAIN}") from None
+
+
+def check_finite(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Raise ValueError when one of the weights is NaN or infinite."""
+    for name, value in weights.items():
+        if value.is_floating_point() and value.numel() and not all(map(torch.isfinite, torch.aminmax(value))):
+            raise ValueError(f"{path} has values in {name} that are NaN or infinite: {AGAIN}")
