@@ -1,6 +1,8 @@
 """Crops to batches: the positions that each process sees, read by workers."""
 
 import signal
+import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -66,9 +68,12 @@ def _raising(batches: Iterable[Batch | Exception]) -> Iterator[Batch]:
         yield batch
 
 
-def _leave_signals_to_the_main_process(_worker: int) -> None:
+def _leave_to_the_main_process(_worker: int) -> None:
+    """Leave signals and words to the main process: errors of reading reach it as values, others through torch."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # A thread of multiprocessing would tell of the connection that an interrupted main process has dropped.
+    sys.excepthook = lambda *_: None
 
 
 def training_batches(
@@ -84,13 +89,15 @@ def training_batches(
             f"data.batch_size is {config.batch_size}, but must be a multiple of the processes times run.micro_batches, "
             f"{world_size} x {micro_batches}: change it."
         )
+    # More workers than cores are the user's choice.
+    warnings.filterwarnings("ignore", message="This DataLoader will create")
     loader = DataLoader(
         _Attempts(crops),
         collate_fn=_batch,
         batch_sampler=_Positions(start_step, steps, config.batch_size, rank, world_size),
         num_workers=config.workers,
         prefetch_factor=4 if config.workers else None,
-        worker_init_fn=_leave_signals_to_the_main_process,
+        worker_init_fn=_leave_to_the_main_process,
         generator=torch.Generator(),  # or each new loader would take a number from the run's, and a resumed run go astray
     )
     return _raising(loader)

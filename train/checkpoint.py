@@ -42,12 +42,9 @@ def checkpoint_step(checkpoint: Path) -> int:
 
 
 def checkpoint_facts(checkpoint: Path) -> dict[str, Any]:
-    """Return what was noted beside the states of a good checkpoint; nothing for one of another version."""
-    try:
-        facts = json.loads((checkpoint / FACTS_FILE).read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return facts if isinstance(facts, dict) else {}
+    """Return what was noted beside the states of a good checkpoint."""
+    facts: dict[str, Any] = json.loads((checkpoint / FACTS_FILE).read_text())
+    return facts
 
 
 def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: int, facts: Mapping[str, Any]) -> None:

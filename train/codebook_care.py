@@ -1,6 +1,6 @@
 """When codes are initialised and revived during a run, the same on every process."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
@@ -52,8 +52,11 @@ class CodebookCare:
         self._counts = no_counts(quantizer.num_codebooks, codes, accelerator.device)
 
     @torch.no_grad()
-    def initialise(self, batches: Iterable[Latent]) -> None:
-        """Set the codes from as many latents as the config asks for; every process must call it, each with its own."""
+    def initialise(self, batches: Iterable[Latent], report: Callable[[int], None] = lambda _: None) -> None:
+        """Set the codes from as many latents as the config asks for; every process must call it, each with its own.
+
+        `report` is told how many of the `rounds` are done.
+        """
         if self._config.initialise == "random":
             return
         wanted = self._config.vectors_per_code * self._quantizer.vocab_size
@@ -66,8 +69,15 @@ class CodebookCare:
         done = 0
         while done < len(shared := self._shared(latents)):
             codebook, vectors = shared[done].codebook, shared[done].vectors
-            initialise_codes(codebook, vectors, self._config.kmeans_iterations, self._generator)
+            rounds = self._config.kmeans_iterations
+            initialise_codes(codebook, vectors, rounds, self._generator, _from(done * rounds, report))
             done += 1
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of k-means over all codebooks."""
+        codebooks = sum(isinstance(module, Codebook) for module in self._quantizer.modules())
+        return codebooks * self._config.kmeans_iterations if self._config.initialise == "kmeans" else 0
 
     @torch.no_grad()
     def observe(self, step: int, seen: Seen, optimizer: Optimizer) -> int:
@@ -124,6 +134,10 @@ class CodebookCare:
                 quantizer.codebook, torch.cat([before.vectors, vectors]), [*before.levels, level]
             )
         return list(found.values())
+
+
+def _from(before: int, report: Callable[[int], None]) -> Callable[[int], None]:
+    return lambda done: report(before + done)
 
 
 class _Shared(NamedTuple):

@@ -1,5 +1,6 @@
 """The configuration of a run: strict YAML with `section.key=value` overrides."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -8,6 +9,7 @@ import yaml
 from annotated_types import Len
 from pydantic import Field, field_validator, model_validator
 
+from ..configs import find_config
 from ..perception.distance import PerceptualConfig
 from ..tokenizer.config import Config, parse_config
 from ..tokenizer.convolutional import ConvolutionalConfig
@@ -22,6 +24,7 @@ from .losses import LossWeights
 from .optimizer import OptimizerConfig
 
 CONFIG_FILE = "config.yaml"
+NUMBER = re.compile(r"[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)[eE][-+]?[0-9]+")
 Part: TypeAlias = Literal["encoder", "quantizer", "decoder"]
 PARTS: tuple[Part, ...] = ("encoder", "quantizer", "decoder")
 
@@ -117,10 +120,11 @@ class TrainConfig(Config):
 
 
 def read_config(path: Path | str, overrides: Sequence[str] = ()) -> TrainConfig:
-    """Read a YAML file and apply overrides such as `optimizer.lr=1e-3`; raise ValueError for the first thing wrong."""
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path} is not a file: give the path of a YAML config.")
+    """Read a YAML file, or a shipped one by its name, and apply overrides such as `optimizer.lr=1e-3`.
+
+    Raises ValueError for the first thing wrong.
+    """
+    path = find_config(path)
     try:
         values = yaml.safe_load(path.read_bytes()) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -166,9 +170,6 @@ def _value(text: str) -> Any:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"The value {text!r} is not YAML ({' '.join(str(error).split())}): correct it.") from None
-    if isinstance(value, str):
-        try:
-            return float(value)  # YAML 1.1 reads 1e-3 as a string
-        except ValueError:
-            return value
+    if isinstance(value, str) and NUMBER.fullmatch(value):
+        return float(value)  # YAML 1.1 reads 1e-3 as a string
     return value

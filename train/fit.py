@@ -74,11 +74,11 @@ class _Fit:
         self.steps = config.steps if parameters else 0
 
     @torch.no_grad()
-    def initialise(self) -> None:
-        """Set the codes as the care asks for."""
+    def initialise(self, report: Callable[[int], None]) -> None:
+        """Set the codes as the care asks for; `report` is told the rounds of k-means."""
         order = torch.randperm(len(self.vectors), generator=self.generator)
         batches = (self.vectors[rows].to(self.device) for rows in order.split(self.config.batch_size))
-        self.care.initialise(self.model.into(as_latent(batch)) for batch in batches)
+        self.care.initialise((self.model.into(as_latent(batch)) for batch in batches), report)
 
     def take(self, step: int) -> None:
         """Take step 1 to `steps`."""
@@ -130,12 +130,13 @@ def fit_quantizer(
     seed: int,
     report: Callable[[int], None] | None = None,
     kept: FitStates | None = None,
+    rounds: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Fit `model` so that it takes `vectors` to `targets` (rows of one image's latents), and leave it frozen.
 
     The weighted loss is that of the quantizer's terms and, where it has a weight, `reconstruction`, the mean squared
     difference to the targets. With `kept` the fit goes on from the states there, and ends with the same values as without.
-    Raises ValueError when a term has no weight.
+    `report` is told the steps, and `rounds` those of k-means before. Raises ValueError when a term has no weight.
     """
     model.to(accelerator.device).train()
     care = CodebookCare(care_config, model.quantizer, accelerator, seed)
@@ -145,7 +146,7 @@ def fit_quantizer(
         start, states = found
         fit.go_on_from(states)
     else:
-        fit.initialise()
+        fit.initialise(rounds)
         if kept:
             kept.save(0, fit.states())
     for step in range(start + 1, fit.steps + 1):

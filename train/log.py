@@ -53,7 +53,9 @@ class RunLog:
         self._batch_size = batch_size
         self._quiet = talk.quiet
         self.console = talk.console(accelerator.is_main_process)
-        self._progress = ProgressLine("images", steps * batch_size, talk.quiet or not accelerator.is_main_process)
+        self.is_quiet = talk.quiet or not accelerator.is_main_process
+        """Whether no progress is shown."""
+        self._progress = ProgressLine("images", steps * batch_size, self.is_quiet)
 
     def __enter__(self) -> "RunLog":
         self._progress.__enter__()
@@ -75,9 +77,9 @@ class RunLog:
         """Bring all lines to the disk, and return what each file holds; on other processes than the main one, nothing."""
         return {name: file.flush() for name, file in self._files.items() if self._accelerator.is_main_process}
 
-    def advance(self, step: int) -> None:
-        """Show how far the run is."""
-        self._progress.update(step * self._batch_size, note=f"step {step}/{self._steps}")
+    def advance(self, step: int, doing: str = "") -> None:
+        """Show how far the run is, and what it does besides training."""
+        self._progress.update(step * self._batch_size, note=f"step {step}/{self._steps} {doing}".rstrip())
 
     def write(self, step: int, scalars: Mapping[str, float], alarms: Sequence[str] = ()) -> None:
         """Append the scalars and alarms of `step` to the files and the trackers, and show them."""

@@ -80,10 +80,14 @@ class LogFile:
         return warnings
 
     def append(self, line: Mapping[str, object]) -> None:
-        """Append one line."""
+        """Append one line; raise OSError when the disk refuses."""
         content = (json.dumps(line) + "\n").encode()
-        with open(self._path, "ab") as file:
-            file.write(content)
+        try:
+            with open(self._path, "ab") as file:
+                file.write(content)
+        except OSError as error:
+            error.filename = str(self._path)  # an error of writing does not say where
+            raise
         size, lines, checksum = self._held
         self._held = Held(size + len(content), lines + 1, zlib.crc32(content, checksum))
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..images.preprocessing import to_pixels
+from ..terminal import ProgressLine
 from ..tokenizer.shapes import Pixels
 from .batches import training_batches
 from .checkpoint import good_checkpoint, save_checkpoint
@@ -21,10 +22,11 @@ from .optimizer import routing_table
 from .reading import validation_images
 from .resume import resume
 from .run import Run, hold_run_folder, prepare_run
-from .run_report import write_run_report, write_samples
+from .run_report import SAMPLES_FOLDER, write_run_report, write_samples
 from .schedule import rate_share
 from .step import tokenizer_step
 from .talk import TALK, Talk
+from .trackers import begin_trackers
 from .validate import validate
 
 
@@ -40,29 +42,38 @@ def train(config: TrainConfig, talk: Talk = TALK) -> Path:
 def _train(run: Run, talk: Talk) -> Path:
     config = run.config
     start, logs, warnings = resume(run)
-    run.accelerator.init_trackers("logs")
+    begin_trackers(run.accelerator)
     if run.accelerator.is_main_process:
         warnings += note_images(config.run.out / IMAGES_FILE, chain.from_iterable(run.crops.sources))
-    with RunLog(run.accelerator, config.run.out, start, config.run.steps, config.data.batch_size, talk) as log:
-        for warning in warnings:
-            log.warn(warning)
-        log.take_up(logs, later=config.run.steps if start else config.run.save_every)
-        if start == 0:
-            with torch.no_grad():
-                run.care.initialise(run.model.encode_latent(pixels) for pixels, _ in _batches(run, 0))
-        if run.accelerator.is_main_process:
-            write_config(config, config.run.out / CONFIG_FILE)
-        pictures = validation_images(
-            config.data.val, config.model.preprocessing, run.model.downsample, config.data.tolerance, log.warn
-        )
-        log.show_routing(routing_table(run.claims, run.optimizer_config))
+    log = RunLog(run.accelerator, config.run.out, start, config.run.steps, config.data.batch_size, talk)
+    for warning in warnings:
+        log.warn(warning)
+    log.take_up(logs, later=config.run.steps if start else config.run.save_every)
+    if start == 0:
+        _initialise_codes(run, log.is_quiet)
+    if run.accelerator.is_main_process:
+        write_config(config, config.run.out / CONFIG_FILE)
+    pictures = validation_images(
+        config.data.val, config.model.preprocessing, run.model.downsample, config.data.tolerance, log.warn
+    )
+    if pictures and run.accelerator.is_main_process:
+        (config.run.out / SAMPLES_FOLDER).mkdir(exist_ok=True)  # here a file of that name has cost nothing yet
+    log.show_routing(routing_table(run.claims, run.optimizer_config))
+    with log:
         _steps(run, start, log, pictures)
-        if run.accelerator.is_main_process:
-            export_tokenizer(config.run.out / EXPORT, run.average.module, config)
-            write_run_report(run, pictures)
+    if run.accelerator.is_main_process:
+        export_tokenizer(config.run.out / EXPORT, run.average.module, config)
+        write_run_report(run, pictures)
     run.accelerator.wait_for_everyone()
     run.accelerator.end_training()
     return config.run.out / EXPORT
+
+
+@torch.no_grad()
+def _initialise_codes(run: Run, quiet: bool) -> None:
+    with ProgressLine("rounds of k-means", run.care.rounds, quiet or not run.care.rounds) as progress:
+        latents = (run.model.encode_latent(pixels) for pixels, _ in _batches(run, 0))
+        run.care.initialise(latents, progress.update)
 
 
 def _steps(run: Run, start: int, log: RunLog, pictures: list[Tensor]) -> None:
@@ -100,11 +111,12 @@ def _steps(run: Run, start: int, log: RunLog, pictures: list[Tensor]) -> None:
             log.write(step, values | {"time/pictures_per_second": speed}, window.alarms)
             clock = time.perf_counter()
         if pictures and is_validated:
+            log.advance(step, "validation")
             log.write(step, validate(run.average.module, pictures, run.accelerator))
             write_samples(run, step, pictures)
         if is_saved:
             _check_weights(run, step)
-            facts = {"logs": log.flush()}
+            facts = {"config": run.config.model_dump(mode="json"), "logs": log.flush()}
             save_checkpoint(run.accelerator, config.out / "checkpoints", step, config.keep_checkpoints, facts)
         if is_validated or is_saved:
             clock = time.perf_counter()  # the speed is that of training alone

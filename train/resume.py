@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from torch.optim import Optimizer
 
 from ..tokenizer.weights import CONFIG_FILE as TOKENIZER_FILE
 from .checkpoint import checkpoint_facts, checkpoint_step, good_checkpoint
-from .config import CONFIG_FILE
+from .config import parse_train_config
 from .export import EXPORT
 from .run import Run
 from .states import load_states, processes_of
@@ -52,7 +51,8 @@ def resume(run: Run) -> Resumed:
         return Resumed(0, {}, warnings)
     step = checkpoint_step(checkpoint)
     _check_contents(checkpoint, run)
-    warnings += _changes(folder / CONFIG_FILE, run)
+    facts = checkpoint_facts(checkpoint)
+    warnings += _changes(facts["config"], run)
     before, now = processes_of(checkpoint), run.accelerator.num_processes
     if before != now:
         warnings.append(
@@ -70,7 +70,7 @@ def resume(run: Run) -> Resumed:
     loaded = [group for optimizer in _optimizers(run) for group in optimizer.param_groups]
     for group, values in zip(loaded, settings, strict=True):
         group.update(values)
-    return Resumed(step, checkpoint_facts(checkpoint).get("logs", {}), warnings)
+    return Resumed(step, facts["logs"], warnings)
 
 
 def _check_export(folder: Path) -> None:
@@ -102,11 +102,8 @@ def _check_contents(checkpoint: Path, run: Run) -> None:
             )
 
 
-def _changes(path: Path, run: Run) -> list[str]:
-    written = _read(path)
-    if written is None:
-        return [f"{path} is missing or damaged, so nobody knows whether this run began with the same settings."]
-    before, now = _flat(written), _flat(run.config.model_dump(mode="json"))
+def _changes(written: Mapping[str, Any], run: Run) -> list[str]:
+    before, now = _flat(_completed(written)), _flat(run.config.model_dump(mode="json"))
     warnings = []
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
@@ -114,18 +111,19 @@ def _changes(path: Path, run: Run) -> list[str]:
             continue
         if key.startswith(FIXED) and (run.adversary or not key.startswith("adversarial.")):
             raise ValueError(
-                f"{path.parent} holds a run with {key} {old!r}, not {new!r}: use another run.out, or the value it began with."
+                f"{run.config.run.out} holds a run with {key} {old!r}, not {new!r}: use another run.out, or the value it "
+                "began with."
             )
         warnings.append(f"this run began with {key} {old!r} and goes on with {new!r}.")
     return warnings
 
 
-def _read(path: Path) -> Mapping[str, Any] | None:
+def _completed(written: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the values of a config with the defaults of what has been added since."""
     try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return None
-    return values if isinstance(values, Mapping) else None
+        return parse_train_config(written).model_dump(mode="json")
+    except ValueError:  # a key has gone since
+        return written
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -21,6 +21,7 @@ from .log_file import read_log
 from .run import Run
 
 REPORT_FILE = "report.html"
+SAMPLES_FOLDER = "samples"
 SAMPLES = 8
 CHARTS = {
     "Losses": ["loss/"],
@@ -51,8 +52,7 @@ LOG_SCALE = (
 def write_samples(run: Run, step: int, pictures: list[Tensor]) -> None:
     """Write a sheet of the first validation pictures and their reconstructions; the main process alone does."""
     if run.accelerator.is_main_process:
-        folder = run.config.run.out / "samples"
-        folder.mkdir(exist_ok=True)
+        folder = run.config.run.out / SAMPLES_FOLDER
         pairs = [(pair.original, pair.reconstruction) for pair in _comparisons(run.average.module, pictures)]
         save_png(folder / f"step-{step:07d}.png", comparison_sheet(pairs))
 

@@ -15,6 +15,8 @@ from accelerate import Accelerator
 from accelerate.utils.other import load as load_safely
 from safetensors import SafetensorError
 
+from .checkpoint import FACTS_FILE
+
 SHARED_FILE = "shared.pt"
 PROCESS_FILE = "process-{}.pt"
 RANDOM_FILE = "random_states_{}.pkl"
@@ -91,7 +93,7 @@ def load_states(accelerator: Accelerator, checkpoint: Path) -> None:
 
 def processes_of(checkpoint: Path) -> int:
     """Return how many processes wrote a checkpoint; 0 when another version of vistok did."""
-    if not (checkpoint / SHARED_FILE).is_file():
+    if not ((checkpoint / SHARED_FILE).is_file() and (checkpoint / FACTS_FILE).is_file()):
         return 0
     return len(list(checkpoint.glob(PROCESS_FILE.format("*"))))
 

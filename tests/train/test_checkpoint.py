@@ -123,6 +123,7 @@ def test_each_process_has_a_file_of_its_own(accelerator, tmp_path):
     for save in (save_0, save_1):
         save([], [], str(tmp_path))
         torch.save({}, tmp_path / f"random_states_{len(list(tmp_path.glob('random*')))}.pkl")
+    (tmp_path / "facts.json").write_text("{}")
     assert processes_of(tmp_path) == 2
     windows[0].summarise(), windows[1].summarise()
     load_0([], str(tmp_path)), load_1([], str(tmp_path))

@@ -69,7 +69,7 @@ def test_a_wrong_value_is_one_sentence(override, message):
 
 
 def test_a_wrong_file_is_one_sentence(tmp_path):
-    with pytest.raises(ValueError, match="nothing.yaml is not a file: give the path of a YAML config"):
+    with pytest.raises(ValueError, match="There is no config .*nothing.yaml.: .*give the path of a YAML file"):
         read_config(tmp_path / "nothing.yaml")
     path = tmp_path / "bad.yaml"
     path.write_text("run: [")

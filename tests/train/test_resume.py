@@ -133,16 +133,38 @@ def seal(checkpoint):
     (checkpoint / "seal.json").write_text(json.dumps(content))
 
 
-@pytest.mark.parametrize("content", ["", "run: [", None])
-def test_a_run_whose_config_was_lost_goes_on_and_says_so(tmp_path, content, capsys):
+@pytest.mark.parametrize("content", ["", "run: [", "\0" * 9, None])
+def test_a_run_whose_config_was_lost_still_knows_what_it_began_with(tmp_path, content, capsys):
     train(config(tmp_path, steps=2))
     (tmp_path / "config.yaml").unlink()
     if content is not None:
         (tmp_path / "config.yaml").write_text(content)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    with pytest.raises(
+        ValueError, match="holds a run with run.seed 0, not 3: use another run.out, or the value it began"
+    ):
+        train(config(tmp_path, "run.seed=3", steps=4))
     capsys.readouterr()
-    again(tmp_path, steps=4)
-    assert "is missing or damaged, so nobody knows" in " ".join(capsys.readouterr().out.split())
+    again(tmp_path, "optimizer.lr=1e-4", steps=4)
+    assert "this run began with optimizer.lr 0.002 and goes on with 0.0001" in capsys.readouterr().out
     assert (tmp_path / "config.yaml").read_text().startswith("run:")
+
+
+def test_keys_that_came_and_went_since_a_checkpoint_are_no_obstacle(tmp_path, capsys):
+    train(config(tmp_path, steps=2))
+    checkpoint = tmp_path / "checkpoints" / "step-0000002"
+    facts = json.loads((checkpoint / "facts.json").read_text())
+    del facts["config"]["data"]["on_error"], facts["config"]["optimizer"]["betas"]
+    (checkpoint / "facts.json").write_text(json.dumps(facts))
+    seal(checkpoint)
+    capsys.readouterr()
+    again(tmp_path, steps=2)
+    assert "this run began with" not in capsys.readouterr().out
+    facts["config"]["optimizer"]["old_key"] = 1
+    (checkpoint / "facts.json").write_text(json.dumps(facts))
+    seal(checkpoint)
+    again(tmp_path, steps=2)
+    assert "this run began with optimizer.old_key 1 and goes on with None." in capsys.readouterr().out
 
 
 def test_another_number_of_processes_is_told(tmp_path, capsys):
@@ -214,8 +236,11 @@ loop.train(read_config(Path(sys.argv[1]), sys.argv[2:]))
 def test_two_processes_keep_one_codebook_and_equal_one_process(tmp_path, quantizer, perceptual):
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
+    photos = tmp_path / "photos"
+    shutil.copytree(PHOTOS, photos)
+    (photos / "broken.png").write_bytes(b"no image")
     values = [
-        f"data.train={PHOTOS}",
+        f"data.train={photos}",
         "data.val=[]",
         "run.steps=4",
         "run.log_every=4",
@@ -230,6 +255,7 @@ def test_two_processes_keep_one_codebook_and_equal_one_process(tmp_path, quantiz
     run_script(script, 2, two, values)
     (single,), (double,) = logged(one), logged(two)
     assert double["codebook/tokens"] == single["codebook/tokens"]
+    assert double["data/unreadable"] == single["data/unreadable"] > 0
     assert double["loss/total"] == pytest.approx(single["loss/total"], rel=2e-2)
     for step in (2, 4):
         codes = [(tmp_path / f"2-codes-{step}-{rank}").read_text() for rank in range(2)]

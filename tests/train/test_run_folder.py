@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from vistok.tokenizer.files import FolderBusyError, hold_folder
 from vistok.train import export, loop
 from vistok.train.checkpoint import good_checkpoint, save_checkpoint
 from vistok.train.command import app
+from vistok.train.log_file import LogFile
 from vistok.train.loop import train
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
@@ -253,3 +255,25 @@ def test_a_loss_that_is_not_finite_names_the_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"lower optimizer.lr; the last good checkpoint is .*step-0000002"):
         again(tmp_path, "optimizer.lr=1e30", steps=6)
     assert loop.good_checkpoint(tmp_path / "checkpoints")[0].name == "step-0000002"
+
+
+def test_a_disk_that_is_full_while_a_line_is_written_is_named(tmp_path, monkeypatch):
+    log = LogFile(tmp_path / "metrics.jsonl")
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    with pytest.raises(OSError) as caught:
+        log.append({"step": 1})
+    assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(tmp_path / "metrics.jsonl")
+
+
+def test_a_tracker_that_cannot_write_is_told_once(tmp_path, monkeypatch, capfd):
+    """What its thread meets is raised by the scalar after; a traceback of the thread is none of a user's business."""
+    writer = pytest.importorskip("tensorboard.summary.writer.record_writer")
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "events")
+
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    monkeypatch.setattr(writer.RecordWriter, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        again(tmp_path, "run.log_every=1", steps=400)
+    assert "Traceback" not in capfd.readouterr().err

@@ -136,5 +136,5 @@ def test_a_grown_codebook_keeps_its_codes_and_takes_far_latents():
     grown_quantizer(new, old, torch.cat([near, far]), seed=0)
     assert torch.equal(new.codes()[:4], old.codes())
     assert (new.codes()[4:].norm(dim=1) > 5).all() and len(new.codes()[4:].unique(dim=0)) == 8
-    with pytest.raises(ValueError, match="The pictures give 5 latents for 8 new codes: give more pictures"):
+    with pytest.raises(ValueError, match="The images give 5 latents for 8 new codes: give more images"):
         grown_quantizer(new, old, near[:5], seed=0)

@@ -4,6 +4,8 @@ Both are functions of their arguments alone: given the same vectors and a genera
 same codes, bit for bit. Both go through `Codebook.replace`, which resets the statistics that belong to a code.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Generator, Tensor
 
@@ -12,7 +14,13 @@ from .codebooks import Codebook
 from .nearest import nearest_codes
 
 
-def kmeans(vectors: Vectors, clusters: int, iterations: int, generator: Generator) -> Codes:
+def kmeans(
+    vectors: Vectors,
+    clusters: int,
+    iterations: int,
+    generator: Generator,
+    report: Callable[[int], None] = lambda _: None,
+) -> Codes:
     """Return centres after Lloyd's algorithm from randomly chosen vectors; an empty cluster moves to a random vector.
 
     `generator` lives on the CPU, where the means are taken too: in float64 and in the order of the vectors, because a CUDA
@@ -23,19 +31,26 @@ def kmeans(vectors: Vectors, clusters: int, iterations: int, generator: Generato
     vectors = vectors.detach().float()
     centres = _sample(vectors, clusters, generator)
     addends = vectors.cpu().double()
-    for _ in range(iterations):
+    for done in range(1, iterations + 1):
         numbers = nearest_codes(vectors, centres).cpu()
         counts = torch.bincount(numbers, minlength=clusters)
         sums = addends.new_zeros(centres.shape).index_add_(0, numbers, addends)
         empty = (counts == 0).to(centres.device)
         centres = (sums / counts.clamp_min(1).unsqueeze(1)).to(centres)
         centres[empty] = _sample(vectors, int(empty.sum()), generator)
+        report(done)
     return centres
 
 
-def initialise_codes(codebook: Codebook, vectors: Vectors, iterations: int, generator: Generator) -> None:
-    """Set all codes to k-means centres of `vectors`."""
-    centres = kmeans(vectors, len(codebook.codes()), iterations, generator)
+def initialise_codes(
+    codebook: Codebook,
+    vectors: Vectors,
+    iterations: int,
+    generator: Generator,
+    report: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Set all codes to k-means centres of `vectors`; `report` is told how many iterations are done."""
+    centres = kmeans(vectors, len(codebook.codes()), iterations, generator, report)
     codebook.replace(torch.arange(len(centres), device=centres.device), centres)
 
 
