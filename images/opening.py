@@ -5,7 +5,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
@@ -17,6 +17,7 @@ from .memory import BUDGET
 from .quiet import quietly, silence_libtiff
 from .rgb import TRANSPOSITIONS, Colour, to_rgb
 from .source import Source, phrase
+from .watched import Watched
 
 MAX_PIXELS = 1 << 27
 """Images of more pixels (134 million) are refused unread: a small file can claim any size."""
@@ -59,9 +60,10 @@ def opened(
 
     A very large JPEG is decoded smaller, as far as both sides keep twice `side` pixels.
     """
+    file = io.BytesIO(content) if isinstance(content, bytes) else Watched(content)
     with ExitStack() as held:
-        with _faults():
-            source = look_at(io.BytesIO(content) if isinstance(content, bytes) else content)
+        with _faults(file):
+            source = look_at(cast(BinaryIO, file))
             if source.size:
                 _hold(held, source, source.size, source.size)
             image = _open(source)
@@ -147,17 +149,25 @@ def _upright(image: Image.Image, turned: int) -> Image.Image:
 
 
 @contextmanager
-def _faults() -> Iterator[None]:
+def _faults(file: io.BytesIO | Watched | None = None) -> Iterator[None]:
     """Turn what decoders raise on broken files into PictureError; let errors of reading and of memory through."""
     try:
         with quietly():
             yield
     except (PictureError, MemoryError):
+        _raise_error_of_reading(file)
         raise
     except Image.DecompressionBombError as error:  # Pillow's own limit, which it tells in pixels alone
         claimed = re.search(r"\d+", str(error))
         raise PictureError(f"{claimed[0] if claimed else 'it'} is more than {MAX_PIXELS} pixels") from None
     except Exception as error:  # SyntaxError, struct.error, OverflowError, ...
+        _raise_error_of_reading(file)
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise PictureError(f"broken picture: {phrase(error)}") from None
+    _raise_error_of_reading(file)
+
+
+def _raise_error_of_reading(file: io.BytesIO | Watched | None) -> None:
+    if isinstance(file, Watched) and file.error:
+        raise file.error
