@@ -105,7 +105,9 @@ ADOBE_RGB = np.array([(0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), 
 def rgb_profile(primaries, curve=SRGB_CURVE):
     """Return a profile of a screen with these primaries and this curve."""
     named = zip((b"r", b"g", b"b"), primaries, strict=True)
-    tags = [tag for name, xyz in named for tag in ((name + b"XYZ", b"XYZ \0\0\0\0" + _fixed(*xyz)), (name + b"TRC", curve))]
+    tags = [
+        tag for name, xyz in named for tag in ((name + b"XYZ", b"XYZ \0\0\0\0" + _fixed(*xyz)), (name + b"TRC", curve))
+    ]
     return _profile(b"RGB ", b"XYZ ", b"mntr", DESCRIPTION + tags)
 
 

@@ -28,10 +28,10 @@ from vistok.images.opening import open_picture, upright_rgb
 
 NOISE = noise_image(40, 30)
 TAGGED = {
-    "PNG": dict(form="PNG"),
-    "TIFF": dict(form="TIFF"),
-    "deflated TIFF": dict(form="TIFF", compression="tiff_adobe_deflate"),
-    "WebP": dict(form="WEBP", lossless=True),
+    "PNG": {"form": "PNG"},
+    "TIFF": {"form": "TIFF"},
+    "deflated TIFF": {"form": "TIFF", "compression": "tiff_adobe_deflate"},
+    "WebP": {"form": "WEBP", "lossless": True},
 }
 
 
@@ -95,7 +95,12 @@ def test_grey_stays_neutral_and_follows_its_curve():
     assert np.array_equal(np.asarray(open_picture(picture_bytes(deep, "PNG", icc_profile=grey_profile(1.8)))), got)
 
 
-INKS = {(0, 0, 0, 0): (255, 255, 255), (1, 0, 0, 0): (0, 158, 224), (0, 1, 0, 0): (226, 0, 122), (0, 0, 1, 0): (255, 237, 0)}
+INKS = {
+    (0, 0, 0, 0): (255, 255, 255),
+    (1, 0, 0, 0): (0, 158, 224),
+    (0, 1, 0, 0): (226, 0, 122),
+    (0, 0, 1, 0): (255, 237, 0),
+}
 
 
 @pytest.mark.parametrize("form", ["JPEG", "TIFF"])
@@ -122,7 +127,9 @@ def test_alpha_and_background_are_not_converted():
 
 
 def test_a_palette_is_converted():
-    content = png(2, 1, 8, 3, [b"\0\1"], _iccp(rgb_profile(DISPLAY_P3)), chunk(b"PLTE", bytes((200, 100, 50, 9, 90, 180))))
+    content = png(
+        2, 1, 8, 3, [b"\0\1"], _iccp(rgb_profile(DISPLAY_P3)), chunk(b"PLTE", bytes((200, 100, 50, 9, 90, 180)))
+    )
     expected = seen([(200, 100, 50), (9, 90, 180)], DISPLAY_P3, decoded)
     assert np.abs(np.asarray(open_picture(content))[0] - expected).max() <= 1.5
 
@@ -147,7 +154,12 @@ def test_an_opened_image_is_converted_and_left_alone():
 
 
 def test_threads_share_conversions():
-    profiles = [rgb_profile(DISPLAY_P3), rgb_profile(ADOBE_RGB, gamma_curve(2.2)), rgb_profile(SRGB), rgb_profile(SRGB[::-1])]
+    profiles = [
+        rgb_profile(DISPLAY_P3),
+        rgb_profile(ADOBE_RGB, gamma_curve(2.2)),
+        rgb_profile(SRGB),
+        rgb_profile(SRGB[::-1]),
+    ]
     contents = [picture_bytes(noise_image(300, 200, 1), "PNG", icc_profile=profile) for profile in profiles] * 8
     alone = [np.asarray(open_picture(content)) for content in contents]
     with ThreadPoolExecutor(8) as pool:

@@ -83,7 +83,9 @@ def test_xmp_counts_where_exif_is_silent():
 
 
 def test_an_opened_image_is_turned_as_its_owner_says():
-    image = Image.open(io.BytesIO(picture_bytes(QUARTERS, "PNG", exif=exif({0x112: (3, [6])} | ODD["y/cb position of -3"]))))
+    image = Image.open(
+        io.BytesIO(picture_bytes(QUARTERS, "PNG", exif=exif({0x112: (3, [6])} | ODD["y/cb position of -3"])))
+    )
     assert np.array_equal(np.asarray(upright_rgb(image, (0, 0, 0))), np.asarray(SIXTH))
     image.getexif()[0x112] = 1
     assert np.array_equal(np.asarray(upright_rgb(image, (0, 0, 0))), np.asarray(QUARTERS))
