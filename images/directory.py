@@ -14,7 +14,7 @@ class Field(NamedTuple):
 
     tag: int
     kind: int
-    count: int
+    number: int
     value: bytes
 
 
@@ -57,9 +57,9 @@ def read_directory(file: BinaryIO) -> Directory | None:
 def values(file: BinaryIO, directory: Directory, field: Field) -> tuple[int, ...]:
     """Return the integers of a field of at most 16; none for one of another kind or number, or of missing bytes."""
     letter = INTEGERS.get(field.kind)
-    if letter is None or not 1 <= field.count <= MOST_VALUES:
+    if letter is None or not 1 <= field.number <= MOST_VALUES:
         return ()
-    form = struct.Struct(f"{directory.order}{field.count}{letter}")
+    form = struct.Struct(f"{directory.order}{field.number}{letter}")
     content = field.value
     if form.size > len(content):
         (place,) = struct.unpack(directory.order + ("Q" if directory.wide else "I"), content)

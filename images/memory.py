@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-DECODING_BYTES = 2 << 30
+DECODING_BYTES = 3 << 30
 """Default bound: images that would take more together wait for their turn; one that needs more goes alone."""
 
 

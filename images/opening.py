@@ -1,22 +1,23 @@
 """From an image file to an upright RGB image, whatever the file's colour model."""
 
 import io
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-from . import png, tiff
+from . import png, tiff_decoding
 from .errors import PictureError as PictureError
 from .exif import known, orientation
+from .faults import faults
 from .formats import look_at
 from .memory import BUDGET
-from .quiet import quietly, silence_libtiff
+from .quiet import silence_libtiff
 from .rgb import TRANSPOSITIONS, Colour, to_rgb
-from .source import Source, phrase
+from .source import Source
+from .watched import Watched
 
 MAX_PIXELS = 1 << 27
 """Images of more pixels (134 million) are refused unread: a small file can claim any size."""
@@ -59,22 +60,24 @@ def opened(
 
     A very large JPEG is decoded smaller, as far as both sides keep twice `side` pixels.
     """
+    file = io.BytesIO(content) if isinstance(content, bytes) else Watched(content)
     with ExitStack() as held:
-        with _faults():
-            source = look_at(io.BytesIO(content) if isinstance(content, bytes) else content)
+        with faults(MAX_PIXELS, file):
+            source = look_at(cast(BinaryIO, file))
             if source.size:
                 _hold(held, source, source.size, source.size)
-            image = _open(source)
-            size = image.size
-            if side and source.format == "JPEG" and image.width * image.height > DRAFT_ABOVE:
-                image.draft(None, (2 * side, 2 * side))
+            decoder = _open(source)
+            size = decoder.size
+            if side and source.format == "JPEG" and size[0] * size[1] > DRAFT_ABOVE:
+                decoder.draft(None, (2 * side, 2 * side))
             if not source.size:
                 _check(size)
-                _hold(held, source, image.size, size)
-            _load(image, source)
-            profile = (source.profile or image.info.get("icc_profile")) if colour == "srgb" else None
-            turned = source.orientation or orientation(_info(image, "exif"), _info(image, "xmp"))
-            image = _upright(image, turned)
+                _hold(held, source, decoder.size, size)
+            _load(decoder, source)
+            profile = (source.profile or decoder.info.get("icc_profile")) if colour == "srgb" else None
+            turned = source.orientation or orientation(_info(decoder, "exif"), _info(decoder, "xmp"))
+            image = _upright(decoder, turned)
+            del decoder  # a turned image needs the memory
             image = to_rgb(image, background, profile, source.key, source.grey)
         width, height = reversed(size) if turned >= 5 else size
         yield Opened(image, width, height)
@@ -85,14 +88,14 @@ def upright_rgb(image: Image.Image, background: tuple[int, int, int], colour: Co
 
     The image is itself left alone. Raises PictureError when its file turns out to be broken, or when it has no pixel.
     """
-    with _faults():
+    with faults(MAX_PIXELS):
         image.load()
         if 0 in image.size:
             raise PictureError(f"{image.width} x {image.height} is no pixel at all")
         key = image.info.get("transparency")
         upright = _upright(image, _told_orientation(image))
         profile = image.info.get("icc_profile") if colour == "srgb" else None
-        return to_rgb(upright, background, profile, (key,) if isinstance(key, int) else (), tiff.meant(image))
+        return to_rgb(upright, background, profile, (key,) if isinstance(key, int) else (), tiff_decoding.meant(image))
 
 
 def _open(source: Source) -> ImageFile.ImageFile:
@@ -116,7 +119,7 @@ def _hold(held: ExitStack, source: Source, size: tuple[int, int], whole: tuple[i
 def _load(image: ImageFile.ImageFile, source: Source) -> None:
     if source.format == "TIFF":
         silence_libtiff()
-        tiff.prepare(image)
+        tiff_decoding.prepare(image)
     deep = source.key and image.mode == "RGB" and image.tile[0].args == "RGB;16B"
     if source.key and image.mode in ("1", "L", "RGB") and not deep:
         image.info["transparency"] = source.key[0] if len(source.key) == 1 else source.key
@@ -144,20 +147,3 @@ def _told_orientation(image: Image.Image) -> int:
 
 def _upright(image: Image.Image, turned: int) -> Image.Image:
     return image if turned == 1 else image.transpose(TRANSPOSITIONS[turned])
-
-
-@contextmanager
-def _faults() -> Iterator[None]:
-    """Turn what decoders raise on broken files into PictureError; let errors of reading and of memory through."""
-    try:
-        with quietly():
-            yield
-    except (PictureError, MemoryError):
-        raise
-    except Image.DecompressionBombError as error:  # Pillow's own limit, which it tells in pixels alone
-        claimed = re.search(r"\d+", str(error))
-        raise PictureError(f"{claimed[0] if claimed else 'it'} is more than {MAX_PIXELS} pixels") from None
-    except Exception as error:  # SyntaxError, struct.error, OverflowError, ...
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise PictureError(f"broken picture: {phrase(error)}") from None

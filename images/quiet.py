@@ -6,8 +6,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
-from PIL import Image
+from PIL import _imaging
 
 
 class _Decoding(threading.local):
@@ -20,7 +21,7 @@ class _Decoding(threading.local):
 
 
 _DECODING = _Decoding()
-_FILTER = ("ignore", None, Warning, _DECODING, 0)
+_FILTER: Any = ("ignore", None, Warning, _DECODING, 0)
 
 
 @contextmanager
@@ -40,7 +41,7 @@ def quietly() -> Iterator[None]:
 def silence_libtiff() -> None:
     """Keep libtiff from writing to the standard error, where Pillow lets it; its errors reach us by Pillow's own."""
     try:
-        library = ctypes.CDLL(Image.core.__file__)
+        library = ctypes.CDLL(_imaging.__file__)
         handlers = library.TIFFSetErrorHandler, library.TIFFSetWarningHandler
     except (OSError, AttributeError):
         return  # built into Pillow without a name: its messages stay

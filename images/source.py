@@ -35,8 +35,3 @@ class Source(NamedTuple):
     """How grey values are meant, where the decoder does not know."""
     kind: str = ""
     """What the image is, in words for the case that it cannot be decoded."""
-
-
-def phrase(error: Exception) -> str:
-    """Return the message of an error in one line."""
-    return " ".join(str(error).split()) or type(error).__name__

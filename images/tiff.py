@@ -3,8 +3,6 @@
 import struct
 from typing import BinaryIO
 
-from PIL import Image, ImageFile, ImagePalette, TiffImagePlugin
-
 from .directory import INTEGERS, Directory, Field, read_directory, values
 from .errors import PictureError
 from .exif import ORIENTATION, known, orientation_in_xmp
@@ -38,8 +36,8 @@ def read_tiff(file: BinaryIO) -> Source:
     if directory.wide and directory.order == ">":
         raise PictureError("a BigTIFF with the most significant byte first, which cannot be read")
     for tag in KEPT:
-        if tag in directory.fields and directory.fields[tag].count > STRIPS:
-            raise PictureError(f"broken picture: tag {tag} has {directory.fields[tag].count} values")
+        if tag in directory.fields and directory.fields[tag].number > STRIPS:
+            raise PictureError(f"broken picture: tag {tag} has {directory.fields[tag].number} values")
     if _one(file, directory, SAMPLES, 1) > MOST_SAMPLES:
         raise PictureError(f"{_kind(file, directory)} of more than {MOST_SAMPLES} samples, which cannot be read")
     length = file.seek(0, 2)
@@ -51,14 +49,14 @@ def read_tiff(file: BinaryIO) -> Source:
         joined(file, _with_fields(file, directory, _corrected(file, directory))),
         turned or orientation_in_xmp(_content(file, directory, XMP)),
         _content(file, directory, PROFILE) or None,
-        grey=_meant(_several(file, directory, BITS, (1,)), _one(file, directory, PHOTOMETRIC, 0)),
+        grey=meaning(_several(file, directory, BITS, (1,)), _one(file, directory, PHOTOMETRIC, 0)),
         kind=_kind(file, directory),
     )
 
 
 def _one(file: BinaryIO, directory: Directory, tag: int, missing: int) -> int:
     field = directory.fields.get(tag)
-    return _several(file, directory, tag, (missing,))[0] if field and field.count == 1 else missing
+    return _several(file, directory, tag, (missing,))[0] if field and field.number == 1 else missing
 
 
 def _several(file: BinaryIO, directory: Directory, tag: int, missing: tuple[int, ...]) -> tuple[int, ...]:
@@ -80,7 +78,7 @@ def _corrected(file: BinaryIO, directory: Directory) -> dict[int, Field]:
     corrected = {
         tag: field
         for tag, field in directory.fields.items()
-        if tag in KEPT and (field.kind in INTEGERS or tag in NO_INTEGERS) and (field.count == 1 or tag not in SINGLE)
+        if tag in KEPT and (field.kind in INTEGERS or tag in NO_INTEGERS) and (field.number == 1 or tag not in SINGLE)
     }
     if SIGNED in formats and max(bits) <= 8:
         raise PictureError(f"{_kind(file, directory)}, where black and white are not known")
@@ -92,7 +90,7 @@ def _corrected(file: BinaryIO, directory: Directory) -> dict[int, Field]:
         raise PictureError(f"{_kind(file, directory)}, subsampled, which can be read compressed alone")
     if UNDEFINED in formats:
         corrected.pop(FORMAT, None)
-    if _meant(bits, photometric).inverted and PHOTOMETRIC in corrected:
+    if meaning(bits, photometric).inverted and PHOTOMETRIC in corrected:
         corrected[PHOTOMETRIC] = Field(PHOTOMETRIC, 3, 1, struct.pack(directory.order + "H", BLACK_IS_ZERO))
     return corrected
 
@@ -111,52 +109,16 @@ def _with_fields(file: BinaryIO, directory: Directory, fields: dict[int, Field])
 def _content(file: BinaryIO, directory: Directory, tag: int) -> bytes:
     """Return the bytes of a field that is too long to be in the directory itself, empty when there is none."""
     field = directory.fields.get(tag)
-    if field is None or field.kind not in (1, 7) or not len(field.value) < field.count <= LARGEST_FACT:
+    if field is None or field.kind not in (1, 7) or not len(field.value) < field.number <= LARGEST_FACT:
         return b""
     (place,) = struct.unpack(directory.order + ("Q" if directory.wide else "I"), field.value)
     if place >= 1 << 63:
         return b""
     file.seek(place)
-    return file.read(field.count)
+    return file.read(field.number)
 
 
-def _meant(bits: tuple[int, ...], photometric: int) -> Grey:
+def meaning(bits: tuple[int, ...], photometric: int) -> Grey:
+    """Return what the grey values of a TIFF stand for, where Pillow does not know."""
     # Pillow itself inverts up to 8 bits, and knows no others of which 0 is white.
     return Grey(4095 if max(bits) == 12 else None, photometric == WHITE_IS_ZERO and max(bits) > 8)
-
-
-def meant(image: Image.Image) -> Grey:
-    """Return what the grey values of an image that somebody opened stand for, by its tags when it is a TIFF."""
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
-        return Grey()
-    return _meant(image.tag_v2.get(BITS, (1,)), image.tag_v2.get(PHOTOMETRIC, 0))
-
-
-def prepare(image: ImageFile.ImageFile) -> None:
-    """Correct, before it decodes, what Pillow has made of a TIFF; raise PictureError when strips are missing."""
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
-        return
-    if image.info.get("compression") == "raw":
-        image.tile = _tiles_once(image)
-    elif image.mode == "F" and isinstance(image.tile[0].args, tuple):
-        # The decompressed values have the order of this machine, not that of the file.
-        image.tile = [image.tile[0]._replace(args=("F;32NF", *image.tile[0].args[1:]))]
-    if image.mode in ("P", "PA") and max(image.tag_v2[PALETTE]) < 256:
-        # Some writers took a palette of 16 bits for one of 8.
-        image.palette = ImagePalette.raw("RGB;L", bytes(image.tag_v2[PALETTE]))
-
-
-def _tiles_once(image: TiffImagePlugin.TiffImageFile) -> list[ImageFile._Tile]:
-    """Return the strips or tiles that cover each plane of an image once; a file may list them any number of times."""
-    planes = image.tag_v2.get(SAMPLES, 1) if image.tag_v2.get(PLANES, 1) == SEPARATE else 1
-    left = image.width * image.height * planes
-    tiles = []
-    for tile in image.tile:
-        if left <= 0:
-            return tiles
-        west, north, east, south = tile.extents or (0, 0, 0, 0)
-        left -= (east - west) * (south - north)
-        tiles.append(tile)
-    if left > 0:
-        raise PictureError("broken picture: strips are missing")
-    return tiles

@@ -1,0 +1,44 @@
+"""What Pillow makes of a TIFF, corrected before its pixels are decoded."""
+
+from PIL import Image, ImageFile, ImagePalette, TiffImagePlugin
+
+from .errors import PictureError
+from .source import Grey
+from .tiff import BITS, PALETTE, PHOTOMETRIC, PLANES, SAMPLES, SEPARATE, meaning
+
+
+def meant(image: Image.Image) -> Grey:
+    """Return what the grey values of an image that somebody opened stand for, by its tags when it is a TIFF."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return Grey()
+    return meaning(image.tag_v2.get(BITS, (1,)), image.tag_v2.get(PHOTOMETRIC, 0))
+
+
+def prepare(image: ImageFile.ImageFile) -> None:
+    """Correct, before it decodes, what Pillow has made of a TIFF; raise PictureError when strips are missing."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return
+    if image.info.get("compression") == "raw":
+        image.tile = _tiles_once(image)
+    elif image.mode == "F" and isinstance(image.tile[0].args, tuple):
+        # The decompressed values have the order of this machine, not that of the file.
+        image.tile = [image.tile[0]._replace(args=("F;32NF", *image.tile[0].args[1:]))]
+    if image.mode in ("P", "PA") and max(image.tag_v2[PALETTE]) < 256:
+        # Some writers took a palette of 16 bits for one of 8.
+        image.palette = ImagePalette.raw("RGB;L", bytes(image.tag_v2[PALETTE]))
+
+
+def _tiles_once(image: TiffImagePlugin.TiffImageFile) -> list[ImageFile._Tile]:
+    """Return the strips or tiles that cover each plane of an image once; a file may list them any number of times."""
+    planes = image.tag_v2.get(SAMPLES, 1) if image.tag_v2.get(PLANES, 1) == SEPARATE else 1
+    left = image.width * image.height * planes
+    tiles: list[ImageFile._Tile] = []
+    for tile in image.tile:
+        if left <= 0:
+            return tiles
+        west, north, east, south = tile.extents or (0, 0, 0, 0)
+        left -= (east - west) * (south - north)
+        tiles.append(tile)
+    if left > 0:
+        raise PictureError("broken picture: strips are missing")
+    return tiles

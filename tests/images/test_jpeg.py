@@ -1,0 +1,89 @@
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from samples import noise_image, picture_bytes
+from vistok.images import opening
+from vistok.images.opening import PictureError, open_picture
+from vistok.images.preprocessing import load_pixels, preprocess
+from vistok.tokenizer.preprocessing import PreprocessingConfig
+
+PROGRESSIVE = picture_bytes(noise_image(64, 48), "JPEG", progressive=True)
+LAST_SCAN = PROGRESSIVE[PROGRESSIVE.rindex(b"\xff\xda") : -2]
+
+
+def with_scans(count, between=b""):
+    return PROGRESSIVE[:-2] + (between + LAST_SCAN) * count + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("between", [b"", b"\xff\xfe\0\4\xff\xd9", b"\xff\xfe\0\x06\xff\xda\xff\xda"])
+def test_thousands_of_scans_are_refused_before_they_are_decoded(between):
+    start = time.perf_counter()
+    with pytest.raises(PictureError, match="JPEG of more than 500 scans, which would take minutes to decode"):
+        open_picture(with_scans(5000, between))
+    assert time.perf_counter() - start < 1
+
+
+def test_a_sensible_number_of_scans_is_read():
+    # The last scan refines one bit: once more, and the decoder has it already.
+    assert open_picture(with_scans(100)).size == (64, 48)
+    trailer = PROGRESSIVE + b"\xff\xda" * 5000  # behind the end: a film, as phones append one
+    assert np.array_equal(np.asarray(open_picture(trailer)), np.asarray(open_picture(PROGRESSIVE)))
+    thumbnail = b"\xff\xe1\x27\x14" + b"\xff\xda" * 5001
+    assert np.array_equal(
+        np.asarray(open_picture(PROGRESSIVE[:2] + thumbnail + PROGRESSIVE[2:])), np.asarray(open_picture(PROGRESSIVE))
+    )
+
+
+def test_the_larger_the_image_the_fewer_its_scans(monkeypatch):
+    monkeypatch.setattr("vistok.images.jpeg.PIXEL_SCANS", 64 * 48 * 30)
+    assert open_picture(with_scans(15)).size == (64, 48)
+    with pytest.raises(PictureError, match="JPEG of more than 30 scans"):
+        open_picture(with_scans(30))
+
+
+@pytest.mark.parametrize("content", [b"\0" * 5_000_000, b"\xff" * 5_000_000, b"\xff\xd9", b"\xff\xe0\0"])
+def test_junk_in_place_of_segments_ends_soon(content):
+    start = time.perf_counter()
+    with pytest.raises(PictureError, match="broken picture: the file ends before its pixels begin"):
+        open_picture(b"\xff\xd8\xff" + content)
+    with pytest.raises(PictureError, match="JPEG of more than 65536 segments before its pixels"):
+        open_picture(b"\xff\xd8" + b"\xff\xfe\0\2" * 70_000)
+    assert time.perf_counter() - start < 1
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_segments_of_other_programs_are_left_out_and_adobes_kept(progressive):
+    for mode in ("L", "RGB", "CMYK"):
+        content = picture_bytes(noise_image(64, 48).convert(mode), "JPEG", progressive=progressive)
+        more = b"".join(bytes((0xFF, marker, 0, 9)) + b"program" for marker in (*range(0xE1, 0xEE), 0xEF, 0xFE))
+        assert np.array_equal(
+            np.asarray(open_picture(content[:2] + more + content[2:])), np.asarray(open_picture(content))
+        )
+
+
+def smooth(width, height):
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((width, height))
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_very_large_jpeg_is_decoded_smaller_as_far_as_twice_the_size_is_kept(monkeypatch, orientation):
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    content = picture_bytes(smooth(640, 480), "JPEG", quality=95, exif=exif)
+    config = PreprocessingConfig(size=50)
+    exact = load_pixels(content, config, 8)
+    assert np.array_equal(exact.pixels, preprocess(open_picture(content), config, 8))
+    decoded = []
+    keep = opening.to_rgb
+    monkeypatch.setattr(opening, "to_rgb", lambda image, *rest: decoded.append(image.size) or keep(image, *rest))
+    monkeypatch.setattr(opening, "DRAFT_ABOVE", 640 * 480 - 1)
+    small = load_pixels(content, config, 8)
+    assert sorted(decoded[0]) == [120, 160]  # a quarter: an eighth would be 60, less than twice 50
+    assert small[1:] == exact[1:] == ((640, 480) if orientation == 1 else (480, 640))
+    assert np.abs(small.pixels.astype(int) - exact.pixels).mean() < 2
+    assert load_pixels(content, PreprocessingConfig(size="native"), 8).pixels.shape[0] in (480, 640)
+    monkeypatch.setattr(opening, "DRAFT_ABOVE", 640 * 480)
+    assert np.array_equal(load_pixels(content, config, 8).pixels, exact.pixels)
