@@ -8,9 +8,9 @@ import time
 
 import pytest
 import torch
-from quantizer_table import EVERY, name_of
 from safetensors.torch import load_file, save_file
 
+from quantizer_table import EVERY, name_of
 from samples import ARCHITECTURE, small_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.tokenizer.weights import load_tokenizer, save_tokenizer
@@ -144,7 +144,9 @@ CONFIGS = {
         "does not fit its config",
     ),
     "huge scales": (
-        edited(quantizer={"name": "multiscale", "quantizer": {"name": "vq", "dim": 4, "codebook_size": 9}, "scales": [BIG]}),
+        edited(
+            quantizer={"name": "multiscale", "quantizer": {"name": "vq", "dim": 4, "codebook_size": 9}, "scales": [BIG]}
+        ),
         "scales.0 is 1000000000",
     ),
     "huge levels": (edited(quantizer={"name": "fsq", "levels": [BIG] * 10}), "an int64"),
@@ -199,7 +201,10 @@ def test_damaged_weights_are_one_sentence(folder, content):
 
 NAME = "encoder.conv_in.weight"
 CHANGES = {
-    "nan": (lambda value: value.index_fill(0, torch.tensor([3]), torch.nan), f"values in {NAME} that are NaN or infinite"),
+    "nan": (
+        lambda value: value.index_fill(0, torch.tensor([3]), torch.nan),
+        f"values in {NAME} that are NaN or infinite",
+    ),
     "infinite": (lambda value: value.index_fill(0, torch.tensor([3]), -torch.inf), f"values in {NAME} that are NaN"),
     "beyond float32": (lambda value: value.double() + 1e300, f"values in {NAME} that are NaN or infinite"),
     "whole numbers": (lambda value: value.long(), f"has {NAME} as I64, but it must be one of BF16, F16, F32, F64"),

@@ -183,6 +183,41 @@ def test_kept_memory_does_not_take_the_default_type():
         torch.set_default_dtype(torch.float32)
 
 
+def test_no_operation_is_shared_by_threads(monkeypatch):
+    """One that is waits for the slowest; a core that another program holds makes each of them slow."""
+    seen = []
+    for name in ("baddbmm", "addmm", "topk"):
+        real = getattr(torch, name, None) or getattr(torch.Tensor, name)
+        owner = torch if hasattr(torch, name) else torch.Tensor
+        spy = lambda *args, real=real, **more: seen.append(torch.get_num_threads()) or real(*args, **more)  # noqa: E731
+        monkeypatch.setattr(owner, name, spy)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for count in (1, 64, 300, 5000):
+            vectors, codes = torch.randn(count, 4), torch.randn(1200, 4)
+            codes[600:] = codes[:600]
+            nearest_codes(vectors, codes)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert len(seen) > 8 and set(seen) == {1}
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+@pytest.mark.parametrize("similarity", ["euclidean", "dot"])
+def test_does_not_depend_on_the_number_of_threads(threads, similarity):
+    vectors, codes = torch.randn(3001, 6), torch.randn(2000, 6)
+    codes[1000:] = codes[:1000]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = nearest_codes(vectors, codes, similarity)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found, in_float64(vectors, codes, similarity))
+
+
 IN_THREADS = """
 from concurrent.futures import ThreadPoolExecutor
 import torch
