@@ -89,7 +89,7 @@ def encode(results):
 
 context = multiprocessing.get_context("fork")
 results = context.Queue()
-process = context.Process(target=encode, args=(results,))
+process = context.Process(target=encode, args=(results,), daemon=True)
 process.start()
 found, expected = results.get(timeout=60)
 process.join(60)

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import threading
 import weakref
 
 import numpy as np
@@ -162,7 +163,15 @@ def test_never_holds_all_distances(monkeypatch):
     assert 0 < largest <= 10_000
 
 
-def test_memory_that_a_thread_keeps_can_be_given_back():
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_memory_that_a_thread_keeps_can_be_given_back(one_thread):
     nearest_codes(torch.randn(5, 4), torch.randn(9, 4))
     kept = weakref.ref(nearest_chunks._kept.space)
     nearest_codes(torch.randn(50, 4), torch.randn(90, 4))
@@ -172,7 +181,13 @@ def test_memory_that_a_thread_keeps_can_be_given_back():
     assert nearest_codes(torch.ones(1, 4), torch.ones(2, 4)).tolist() == [0]
 
 
-def test_kept_memory_does_not_take_the_default_type():
+def test_the_threads_end_with_their_memory():
+    nearest_codes(torch.randn(3000, 4), torch.randn(900, 4))
+    nearest_chunks.release_memory()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("vistok")]
+
+
+def test_kept_memory_does_not_take_the_default_type(one_thread):
     vectors, codes = torch.randn(20, 4), torch.randn(30, 4)
     expected = nearest_codes(vectors, codes)
     nearest_chunks.release_memory()
