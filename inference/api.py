@@ -62,9 +62,7 @@ class Tokenizer:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a tokenizer folder, which gives the same tokens and images and has the same fingerprint."""
-        save_tokenizer(
-            Path(folder), self.model, self.config.architecture, self.config.preprocessing, CARD, fold=False
-        )
+        save_tokenizer(Path(folder), self.model, self.config.architecture, self.config.preprocessing, CARD, fold=False)
 
     def push_to_hub(self, repo: str, private: bool = False) -> str:
         """Upload the tokenizer folder to OWNER/REPO of the Hugging Face hub, made if needed; return the commit's address.

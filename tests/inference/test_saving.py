@@ -4,9 +4,9 @@ import pytest
 import torch
 from huggingface_hub import HfApi
 from huggingface_hub.errors import LocalTokenNotFoundError
-from quantizer_table import COMPOSED, DOT, SCALAR, TABLES, name_of
 
 import vistok
+from quantizer_table import COMPOSED, DOT, SCALAR, TABLES, name_of
 from samples import ARCHITECTURE, small_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.tokenizer.weights import save_tokenizer
@@ -25,9 +25,7 @@ def test_a_saved_tokenizer_is_the_same(tmp_path, values, dtype):
     assert second.fingerprint == first.fingerprint and second.config == first.config
     tokens = first.encode(torch.rand(2, 3, 32, 32))
     assert torch.equal(first.decode(tokens, output="tensor"), second.decode(tokens, output="tensor"))
-    assert all(
-        torch.equal(value, second.model.state_dict()[name]) for name, value in first.model.state_dict().items()
-    )
+    assert all(torch.equal(value, second.model.state_dict()[name]) for name, value in first.model.state_dict().items())
 
 
 def test_the_hub_gets_a_tokenizer_folder(tokenizer_folder, monkeypatch, tmp_path):
@@ -50,5 +48,7 @@ def test_a_hub_that_refuses_is_one_sentence(tokenizer_folder, monkeypatch, probl
         raise problem
 
     monkeypatch.setattr(HfApi, "create_repo", refuse)
-    with pytest.raises(ValueError, match=r"me/photo could not be uploaded \(no (token|network)\): give OWNER/REPO, and log"):
+    with pytest.raises(
+        ValueError, match=r"me/photo could not be uploaded \(no (token|network)\): give OWNER/REPO, and log"
+    ):
         vistok.load(tokenizer_folder).push_to_hub("me/photo")
