@@ -19,8 +19,10 @@ from ..tokenizer.numerics import own_numerics
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers.base import check_tokens
 from ..tokenizer.shapes import Pixels, Tokens
-from ..tokenizer.weights import TokenizerConfig, load_tokenizer
+from ..tokenizer.weights import TokenizerConfig, load_tokenizer, save_tokenizer
+from .devices import find_device
 from .forward import exact_encode
+from .hub import CARD, upload
 from .pictures import Picture, pictures_to_pixels, whole_numbers
 
 AT_ONCE = 64
@@ -47,6 +49,28 @@ class Tokenizer:
         self.batch_size = batch_size or DEVICE_BATCH
         self._fingerprints = FingerprintCache()
 
+    @classmethod
+    def from_pretrained(
+        cls, model: str | Path, device: str | torch.device = "auto", batch_size: int | None = None
+    ) -> "Tokenizer":
+        """Do what `vistok.load` does."""
+        if not str(model):
+            raise ValueError("load got an empty name: give a built-in name, a tokenizer folder, or hf://owner/repo.")
+        found = find_device(device)
+        loaded = load_tokenizer(find_tokenizer(str(model)))
+        return cls(loaded.model, loaded.config, found, batch_size)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a tokenizer folder, which gives the same tokens and images and has the same fingerprint."""
+        save_tokenizer(Path(folder), self.model, self.config.architecture, self.config.preprocessing, CARD, fold=False)
+
+    def push_to_hub(self, repo: str, private: bool = False) -> str:
+        """Upload the tokenizer folder to OWNER/REPO of the Hugging Face hub, made if needed; return the commit's address.
+
+        Raises ValueError when the hub refuses.
+        """
+        return upload(self.save_pretrained, repo, private)
+
     @property
     def device(self) -> torch.device:
         """Where the model is."""
@@ -66,7 +90,7 @@ class Tokenizer:
 
         Tokenizers that share the model (`with_preprocessing`) move with it. Raises ValueError when there is no such device.
         """
-        found = _device(device)
+        found = find_device(device)
         with own_numerics(found):
             self.model.to(found)
         return self
@@ -179,20 +203,4 @@ def load(
     how many images go through the network together on a GPU. Raises ValueError when there is no such tokenizer or device,
     or the tokenizer is damaged.
     """
-    if not str(model):
-        raise ValueError("load got an empty name: give a built-in name, a tokenizer folder, or hf://owner/repo.")
-    found = _device(device)
-    loaded = load_tokenizer(find_tokenizer(str(model)))
-    return Tokenizer(loaded.model, loaded.config, found, batch_size)
-
-
-def _device(device: str | torch.device) -> torch.device:
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        found = torch.device(device)
-        torch.zeros(1, device=found).item()  # which the meta device, without values, refuses
-    except (RuntimeError, AssertionError):
-        usable = "cpu or cuda" if torch.cuda.is_available() else "cpu, there is no cuda"
-        raise ValueError(f"Device {str(device)!r} cannot be used on this machine: use {usable}.") from None
-    return found
+    return Tokenizer.from_pretrained(model, device, batch_size)

@@ -72,6 +72,10 @@ def _image(picture: Picture, background: tuple[int, int, int]) -> Image.Image:
             )
         return Image.fromarray(picture)
     if isinstance(picture, (str, os.PathLike)):
+        if Path(picture).exists() and not (Path(picture).is_file() or Path(picture).is_dir()):
+            raise ValueError(
+                f"{picture} is not a regular file: give the path of an image file."
+            )  # a fifo may wait for ever
         try:
             return open_picture(Path(picture).read_bytes(), background)
         except OSError as error:

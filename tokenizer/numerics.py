@@ -91,7 +91,7 @@ _ALL_ELSE = Settings(
     [
         _precision(mkldnn.conv),  # type: ignore[attr-defined]
         _precision(cudnn.conv),  # type: ignore[attr-defined]
-        _precision(cudnn.rnn),  # type: ignore[attr-defined]
+        _precision(cudnn.rnn),
         _attribute(mkldnn, "enabled", True),
         _attribute(cudnn, "enabled", True),
         _attribute(cudnn, "benchmark", False),

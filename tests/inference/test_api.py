@@ -1,4 +1,5 @@
 import io
+import os
 import subprocess
 import sys
 
@@ -117,6 +118,15 @@ def test_broken_files_are_one_sentence(tokenizer, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"broken.jpg cannot be used: not an image of a known format"):
         tokenizer.encode(tmp_path / "broken.jpg")
+
+
+def test_what_is_no_file_is_one_sentence(tokenizer, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", "/dev/zero"):
+        with pytest.raises(ValueError, match=r"(fifo|zero) is not a regular file: give the path of an image file"):
+            tokenizer.encode(path)
+    with pytest.raises(ValueError, match=r"cannot be read \(Is a directory\)"):
+        tokenizer.encode(tmp_path)
 
 
 def test_truncated_pil_images_are_one_sentence(tokenizer):

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import threading
 import weakref
 
 import numpy as np
@@ -162,7 +163,15 @@ def test_never_holds_all_distances(monkeypatch):
     assert 0 < largest <= 10_000
 
 
-def test_memory_that_a_thread_keeps_can_be_given_back():
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_memory_that_a_thread_keeps_can_be_given_back(one_thread):
     nearest_codes(torch.randn(5, 4), torch.randn(9, 4))
     kept = weakref.ref(nearest_chunks._kept.space)
     nearest_codes(torch.randn(50, 4), torch.randn(90, 4))
@@ -172,7 +181,13 @@ def test_memory_that_a_thread_keeps_can_be_given_back():
     assert nearest_codes(torch.ones(1, 4), torch.ones(2, 4)).tolist() == [0]
 
 
-def test_kept_memory_does_not_take_the_default_type():
+def test_the_threads_end_with_their_memory():
+    nearest_codes(torch.randn(3000, 4), torch.randn(900, 4))
+    nearest_chunks.release_memory()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("vistok")]
+
+
+def test_kept_memory_does_not_take_the_default_type(one_thread):
     vectors, codes = torch.randn(20, 4), torch.randn(30, 4)
     expected = nearest_codes(vectors, codes)
     nearest_chunks.release_memory()
@@ -181,6 +196,41 @@ def test_kept_memory_does_not_take_the_default_type():
         assert torch.equal(nearest_codes(vectors, codes), expected)
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+def test_no_operation_is_shared_by_threads(monkeypatch):
+    """One that is waits for the slowest; a core that another program holds makes each of them slow."""
+    seen = []
+    for name in ("baddbmm", "addmm", "topk"):
+        real = getattr(torch, name, None) or getattr(torch.Tensor, name)
+        owner = torch if hasattr(torch, name) else torch.Tensor
+        spy = lambda *args, real=real, **more: seen.append(torch.get_num_threads()) or real(*args, **more)  # noqa: E731
+        monkeypatch.setattr(owner, name, spy)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for count in (1, 64, 300, 5000):
+            vectors, codes = torch.randn(count, 4), torch.randn(1200, 4)
+            codes[600:] = codes[:600]
+            nearest_codes(vectors, codes)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert len(seen) > 8 and set(seen) == {1}
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+@pytest.mark.parametrize("similarity", ["euclidean", "dot"])
+def test_does_not_depend_on_the_number_of_threads(threads, similarity):
+    vectors, codes = torch.randn(3001, 6), torch.randn(2000, 6)
+    codes[1000:] = codes[:1000]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = nearest_codes(vectors, codes, similarity)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found, in_float64(vectors, codes, similarity))
 
 
 IN_THREADS = """

@@ -19,8 +19,6 @@ Similarity: TypeAlias = Literal["euclidean", "cosine", "dot"]
 
 DISTANCES_A_THREAD = 1 << 20
 """Distances that are worth a thread of their own."""
-FEW_DISTANCES = 1 << 15
-"""Distances for which torch takes no second thread either."""
 
 
 def normalise(vectors: Tensor, similarity: Similarity) -> Tensor:
@@ -55,32 +53,26 @@ def nearest_codes(
 
     On a CPU each thread takes shares of the vectors through the whole search.
     """
+    on_cpu = vectors.device.type == "cpu" and not torch.compiler.is_compiling()
+    threads = torch.get_num_threads() if on_cpu else 1
+    shares = min(threads, len(vectors) * len(codes) // DISTANCES_A_THREAD)
     search = partial(_search, codes=codes, is_dot=similarity == "dot", at_once=at_once)
-    threads = _threads_for(vectors, codes)
     with full_precision():
-        if threads == 1 and len(vectors) * len(codes) > FEW_DISTANCES and _is_shared(vectors):
-            return spread(search, [vectors], torch.get_num_threads())[0]
-        return search(vectors, threads=threads)
+        if shares <= 1:  # one thread takes all steps
+            return spread(search, [vectors], threads)[0]
+        return search(vectors, shares=shares, threads=threads)
 
 
-def _threads_for(vectors: Vectors, codes: Codes) -> int:
-    """Return how many threads have enough to do to be worth it; a GPU has its own."""
-    most = max(1, len(vectors) * len(codes) // DISTANCES_A_THREAD)
-    return min(most, torch.get_num_threads()) if _is_shared(vectors) else 1
-
-
-def _is_shared(vectors: Vectors) -> bool:
-    return vectors.device.type == "cpu" and not torch.compiler.is_compiling()
-
-
-def _search(vectors: Vectors, codes: Codes, is_dot: bool, at_once: int, threads: int = 1) -> CodeNumbers:
+def _search(
+    vectors: Vectors, codes: Codes, is_dot: bool, at_once: int, shares: int = 1, threads: int = 1
+) -> CodeNumbers:
     (table,) = spread(partial(_table, is_dot=is_dot), [codes], threads)
-    shares = vectors.split(max(1, math.ceil(len(vectors) / threads)))
-    found = spread(partial(_first_search, table=table, is_dot=is_dot, at_once=at_once), shares, threads)
+    parts = vectors.split(max(1, math.ceil(len(vectors) / shares)))
+    found = spread(partial(_first_search, table=table, is_dot=is_dot, at_once=at_once), parts, threads)
     numbers, is_unsure = (torch.cat(values) for values in zip(*found, strict=True))
     if len(rows := is_unsure.nonzero().flatten()):
         again = partial(_settled, vectors=vectors, codes=table.codes, is_dot=is_dot, at_once=at_once)
-        numbers[rows] = torch.cat(spread(again, rows.split(math.ceil(len(rows) / threads)), threads))
+        numbers[rows] = torch.cat(spread(again, rows.split(math.ceil(len(rows) / shares)), threads))
     return numbers
 
 

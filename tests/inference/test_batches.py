@@ -1,0 +1,77 @@
+"""Figures are means over images, whatever the batches they go through in."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import vistok
+from samples import noise_image, small_tokenizer
+from vistok.images.preprocessing import stack_pixels
+from vistok.inference.judges import FrechetJudge, PerceptualJudge
+from vistok.perception.distance import FeatureDistance
+from vistok.tokenizer.exact import MOST_PIXELS, batch_for, in_batches
+from vistok.tokenizer.metrics import psnr
+from vistok.tokenizer.quality import as_shown, measure
+
+CPU = torch.device("cpu")
+SIDES = [(16, 16)] * 5 + [(16, 24)] * 3 + [(16, 16)] * 2
+
+
+@pytest.fixture
+def images():
+    return [stack_pixels([np.asarray(noise_image(w, h, n))]) for n, (w, h) in enumerate(SIDES)]
+
+
+def test_batches_keep_order_and_shape(images):
+    batches = list(in_batches(images, 4))
+    assert [len(batch) for batch in batches] == [4, 1, 3, 2]
+    rows = [row for batch in batches for row in batch.split(1)]
+    assert all(torch.equal(row, image) for row, image in zip(rows, images, strict=True))
+    assert list(in_batches([])) == []
+
+
+def test_large_images_go_in_smaller_batches():
+    assert batch_for(16, 256, 256) == 16 and batch_for(16, 1024, 1024) == 4 and batch_for(16, 9999, 9999) == 1
+    assert batch_for(16, 1, MOST_PIXELS // 16 + 1) == 15
+
+
+def test_quality_is_that_of_the_images_one_by_one(images):
+    model = small_tokenizer().eval()
+    looked = []
+    together = measure(model, in_batches(images), lambda a, b: looked.append((len(a), len(b))))
+    alone = measure(model, iter(images))
+    for name, value in together.quality._asdict().items():
+        if name != "pictures_per_second":
+            assert value == pytest.approx(getattr(alone.quality, name), abs=1e-5), name
+    assert torch.equal(together.counts, alone.counts) and looked == [(5, 5), (3, 3), (2, 2)]
+    with torch.no_grad():
+        expected = [float(psnr(image, as_shown(model(image).pixels))) for image in images]
+    assert together.quality.psnr == pytest.approx(sum(expected) / len(expected), abs=1e-4)
+
+
+def test_quality_counts_the_tokens_of_the_api(tokenizer_folder, images):
+    tokenizer = vistok.load(tokenizer_folder, device="cpu")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        counts = measure(tokenizer.model, in_batches(images)).counts
+    tokens = torch.cat([tokenizer.encode_pixels(image).flatten() for image in images])
+    assert torch.equal(counts[0], tokens.bincount(minlength=300))
+
+
+class Stages(nn.Module):
+    def forward(self, pixels):
+        return [pixels, torch.nn.functional.avg_pool2d(pixels, 2)]
+
+
+@pytest.mark.parametrize("size", [2, 16])
+def test_judges_see_batches_as_they_see_single_images(images, size):
+    pooled = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())
+
+    def figures(batches):
+        judges = PerceptualJudge("p", FeatureDistance(Stages()), CPU), FrechetJudge("f", pooled, CPU)
+        for batch in batches:
+            for judge in judges:
+                judge.look(batch, batch.flip(3) * 0.9)
+        return [judge.figure() for judge in judges]
+
+    assert figures(in_batches(images, size)) == pytest.approx(figures(images), abs=1e-5)
