@@ -78,7 +78,9 @@ def _without_memory(config: TokenizerConfig, folder: Path) -> VisualTokenizer:
         with torch.device("meta"):
             return build_tokenizer(config.architecture, config.quantizer)
     except (RuntimeError, OverflowError):  # a tensor of more values than can be numbered
-        raise ValueError(f"{folder / CONFIG_FILE} asks for a network that no memory can hold: correct its sizes.") from None
+        raise ValueError(
+            f"{folder / CONFIG_FILE} asks for a network that no memory can hold: correct its sizes."
+        ) from None
     except ValueError as error:
         raise ValueError(f"{folder / CONFIG_FILE}: {error}") from None
 

@@ -36,7 +36,18 @@ class MultiscaleConfig(Config):
     """Kind of quantizer: multiscale."""
     quantizer: VQConfig | EMAConfig | SimVQConfig | FVQConfig
     """Quantizer of every scale, with straight_through gradient."""
-    scales: Annotated[list[Annotated[int, Field(ge=1, le=MOST_SIDE)]], Len(1, MOST_SCALES)] = [1, 2, 3, 4, 5, 6, 8, 10, 13, 16]
+    scales: Annotated[list[Annotated[int, Field(ge=1, le=MOST_SIDE)]], Len(1, MOST_SCALES)] = [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        8,
+        10,
+        13,
+        16,
+    ]
     """Sides of the grids, rising; the last is that of the latent."""
     smoothers: Annotated[int, Field(ge=1, le=MOST_SCALES)] = 4
     """Convolutions that smooth the enlarged codes, each shared by neighbouring scales as in VAR."""
