@@ -19,12 +19,15 @@ class Field(NamedTuple):
 
 
 class Directory(NamedTuple):
-    """The first directory of a TIFF file; `order` and `wide` are its byte order and whether it is a BigTIFF."""
+    """The first directory of a TIFF file; `order` and `wide` are its byte order and whether it is a BigTIFF.
+
+    Of fields with one tag the last counts.
+    """
 
     order: str
     wide: bool
     start: int
-    fields: list[Field]
+    fields: dict[int, Field]
 
 
 def read_directory(file: BinaryIO) -> Directory | None:
@@ -48,7 +51,7 @@ def read_directory(file: BinaryIO) -> Directory | None:
     line = struct.Struct(order + ("HHQ8s" if wide else "HHI4s"))
     content = file.read(min(count, 65535) * line.size)
     whole = len(content) // line.size * line.size
-    return Directory(order, wide, start, [Field(*values) for values in line.iter_unpack(content[:whole])])
+    return Directory(order, wide, start, {tag: Field(tag, *rest) for tag, *rest in line.iter_unpack(content[:whole])})
 
 
 def values(file: BinaryIO, directory: Directory, field: Field) -> tuple[int, ...]:

@@ -14,11 +14,10 @@ def orientation(exif: bytes, xmp: bytes = b"") -> int:
     """Return the orientation, 1 to 8, from EXIF data, or else from XMP; 1 when neither has a right one."""
     file = io.BytesIO(exif.removeprefix(b"Exif\0\0"))
     directory = read_directory(file)
-    for field in directory.fields if directory else ():
-        if directory and field.tag == ORIENTATION:
-            found = values(file, directory, field)
-            return known(found[0]) if len(found) == 1 else UPRIGHT
-    return orientation_in_xmp(xmp)
+    if directory is None or ORIENTATION not in directory.fields:
+        return orientation_in_xmp(xmp)
+    found = values(file, directory, directory.fields[ORIENTATION])
+    return known(found[0]) if len(found) == 1 else UPRIGHT
 
 
 def orientation_in_xmp(xmp: bytes) -> int:

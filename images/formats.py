@@ -7,6 +7,7 @@ from typing import BinaryIO
 from PIL import TiffImagePlugin
 
 from .errors import PictureError
+from .gif import read_gif
 from .isobmff import read_avif
 from .jpeg import read_jpeg
 from .png import read_png
@@ -45,8 +46,8 @@ def _format(head: bytes) -> str:
     raise PictureError(f"not an image of a known format ({NAMES})")
 
 
-def _plain(name: str) -> Callable[[BinaryIO], Source]:
-    return lambda file: Source(name, file)
+def _read_bmp(file: BinaryIO) -> Source:
+    return Source("BMP", file, orientation=1)
 
 
 def _read_webp(file: BinaryIO) -> Source:
@@ -107,9 +108,9 @@ READERS: dict[str, Callable[[BinaryIO], Source]] = {
     "JPEG": read_jpeg,
     "PNG": read_png,
     "WEBP": _read_webp,
-    "GIF": _plain("GIF"),
+    "GIF": read_gif,
     "TIFF": read_tiff,
-    "BMP": _plain("BMP"),
+    "BMP": _read_bmp,
     "AVIF": _read_avif,
     "HEIF": _read_heif,
 }

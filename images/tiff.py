@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 from PIL import Image, ImageFile, ImagePalette, TiffImagePlugin
 
-from .directory import Directory, Field, read_directory, values
+from .directory import INTEGERS, Directory, Field, read_directory, values
 from .errors import PictureError
 from .exif import ORIENTATION, known, orientation_in_xmp
 from .pieces import joined
@@ -18,8 +18,12 @@ KEPT = (
     *(284, 292, 293, 317, 320, 332, 338, 339, 347),  # planes, fax, predictor, palette, inks, alpha, format, JPEG
     *(*range(512, 522), 529, 530, 531, 532),  # old JPEG, YCbCr
 )
+SINGLE = (COMPRESSION, PHOTOMETRIC, SAMPLES, PLANES)
+NO_INTEGERS = (347, 529, 532)
+"""JPEG tables, and what YCbCr is made with: bytes and fractions."""
 STRIPS = 1 << 17
 """More strips or tiles are refused: the largest image has half as many rows of 2,000 pixels."""
+MOST_SAMPLES = 6
 LARGEST_FACT = 4 << 20
 LARGEST_PACKED = 1 << 29
 """Bytes of a compressed file, which is decoded from memory."""
@@ -31,18 +35,20 @@ def read_tiff(file: BinaryIO) -> Source:
     directory = read_directory(file)
     if directory is None or not directory.fields:
         raise PictureError("broken picture: the file has no directory")
-    fields = {field.tag: field for field in directory.fields if field.tag in KEPT}
-    for field in fields.values():
-        if field.count > STRIPS:
-            raise PictureError(f"broken picture: tag {field.tag} has {field.count} values")
+    if directory.wide and directory.order == ">":
+        raise PictureError("a BigTIFF with the most significant byte first, which cannot be read")
+    for tag in KEPT:
+        if tag in directory.fields and directory.fields[tag].count > STRIPS:
+            raise PictureError(f"broken picture: tag {tag} has {directory.fields[tag].count} values")
+    if _one(file, directory, SAMPLES, 1) > MOST_SAMPLES:
+        raise PictureError(f"{_kind(file, directory)} of more than {MOST_SAMPLES} samples, which cannot be read")
     length = file.seek(0, 2)
     if _one(file, directory, COMPRESSION, 1) != UNCOMPRESSED and length > LARGEST_PACKED:
         raise PictureError(f"the file has {length} bytes, where {LARGEST_PACKED} of a compressed TIFF can be read")
-    told = {field.tag: field for field in directory.fields}
-    turned = known(_one(file, directory, ORIENTATION, 1)) if ORIENTATION in told else None
+    turned = known(_one(file, directory, ORIENTATION, 1)) if ORIENTATION in directory.fields else None
     return Source(
         "TIFF",
-        joined(file, _with_fields(file, directory, _corrected(file, directory, fields))),
+        joined(file, _with_fields(file, directory, _corrected(file, directory))),
         turned or orientation_in_xmp(_content(file, directory, XMP)),
         _content(file, directory, PROFILE) or None,
         grey=_meant(_several(file, directory, BITS, (1,)), _one(file, directory, PHOTOMETRIC, 0)),
@@ -51,26 +57,31 @@ def read_tiff(file: BinaryIO) -> Source:
 
 
 def _one(file: BinaryIO, directory: Directory, tag: int, missing: int) -> int:
-    return _several(file, directory, tag, (missing,))[0]
+    field = directory.fields.get(tag)
+    return _several(file, directory, tag, (missing,))[0] if field and field.count == 1 else missing
 
 
 def _several(file: BinaryIO, directory: Directory, tag: int, missing: tuple[int, ...]) -> tuple[int, ...]:
-    return next((values(file, directory, field) for field in directory.fields if field.tag == tag), ()) or missing
+    return (values(file, directory, directory.fields[tag]) if tag in directory.fields else ()) or missing
 
 
 def _kind(file: BinaryIO, directory: Directory) -> str:
     """Return what an image is, in words for the case that it cannot be read."""
     bits = "+".join(map(str, _several(file, directory, BITS, (1,))))
-    sample = {1: "unsigned", 2: "signed", 3: "float"}.get(_one(file, directory, FORMAT, 1), "unknown")
+    sample = {1: "unsigned", 2: "signed", 3: "float"}.get(_several(file, directory, FORMAT, (1,))[0], "unknown")
     return f"TIFF of {bits} bits ({sample}, photometric {_one(file, directory, PHOTOMETRIC, 0)})"
 
 
-def _corrected(file: BinaryIO, directory: Directory, fields: dict[int, Field]) -> dict[int, Field]:
+def _corrected(file: BinaryIO, directory: Directory) -> dict[int, Field]:
     """Return the fields in the words that Pillow knows; raise PictureError for what it would read otherwise than meant."""
     bits, formats = _several(file, directory, BITS, (1,)), _several(file, directory, FORMAT, (1,))
     photometric = _one(file, directory, PHOTOMETRIC, 0)
     raw = _one(file, directory, COMPRESSION, UNCOMPRESSED) == UNCOMPRESSED
-    corrected = dict(fields)
+    corrected = {
+        tag: field
+        for tag, field in directory.fields.items()
+        if tag in KEPT and (field.kind in INTEGERS or tag in NO_INTEGERS) and (field.count == 1 or tag not in SINGLE)
+    }
     if SIGNED in formats and max(bits) <= 8:
         raise PictureError(f"{_kind(file, directory)}, where black and white are not known")
     if _one(file, directory, SAMPLES, 1) == 1:
@@ -80,7 +91,7 @@ def _corrected(file: BinaryIO, directory: Directory, fields: dict[int, Field]) -
     if raw and photometric == 6 and _several(file, directory, SUBSAMPLING, (2, 2)) != (1, 1):
         raise PictureError(f"{_kind(file, directory)}, subsampled, which can be read compressed alone")
     if UNDEFINED in formats:
-        corrected.pop(FORMAT)
+        corrected.pop(FORMAT, None)
     if _meant(bits, photometric).inverted and PHOTOMETRIC in corrected:
         corrected[PHOTOMETRIC] = Field(PHOTOMETRIC, 3, 1, struct.pack(directory.order + "H", BLACK_IS_ZERO))
     return corrected
@@ -99,13 +110,14 @@ def _with_fields(file: BinaryIO, directory: Directory, fields: dict[int, Field])
 
 def _content(file: BinaryIO, directory: Directory, tag: int) -> bytes:
     """Return the bytes of a field that is too long to be in the directory itself, empty when there is none."""
-    for field in directory.fields:
-        if field.tag == tag and field.kind in (1, 7) and len(field.value) < field.count <= LARGEST_FACT:
-            (place,) = struct.unpack(directory.order + ("Q" if directory.wide else "I"), field.value)
-            if place < 1 << 63:
-                file.seek(place)
-                return file.read(field.count)
-    return b""
+    field = directory.fields.get(tag)
+    if field is None or field.kind not in (1, 7) or not len(field.value) < field.count <= LARGEST_FACT:
+        return b""
+    (place,) = struct.unpack(directory.order + ("Q" if directory.wide else "I"), field.value)
+    if place >= 1 << 63:
+        return b""
+    file.seek(place)
+    return file.read(field.count)
 
 
 def _meant(bits: tuple[int, ...], photometric: int) -> Grey:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..images.preprocessing import to_images
 from ..pretrained import DEFAULT_MODEL, find_tokenizer
-from ..tokenizer.exact import DEVICE_BATCH, fixed_batch, run_exactly
+from ..tokenizer.exact import DEVICE_BATCH, batch_for, run_exactly
 from ..tokenizer.fingerprints import FingerprintCache
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.numerics import own_numerics
@@ -41,7 +41,8 @@ class Tokenizer:
     ):
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, but must be at least 1, or None for what suits the device.")
-        self.model = model.to(device).to(memory_format=torch.channels_last)
+        with own_numerics(device):
+            self.model = model.to(device).to(memory_format=torch.channels_last)
         self.config = config
         self.batch_size = batch_size or DEVICE_BATCH
         self._fingerprints = FingerprintCache()
@@ -65,7 +66,9 @@ class Tokenizer:
 
         Tokenizers that share the model (`with_preprocessing`) move with it. Raises ValueError when there is no such device.
         """
-        self.model.to(_device(device))
+        found = _device(device)
+        with own_numerics(found):
+            self.model.to(found)
         return self
 
     def encode_pixels(self, pixels: Pixels) -> Tokens:
@@ -153,7 +156,7 @@ class Tokenizer:
         def decoded(batch: Tokens) -> tuple[Pixels]:
             return (self.model.decode_latent(quantizer.codes_of(batch)).clamp(-1, 1),)
 
-        size = fixed_batch(self.batch_size, checked[0, 0].numel() * self.downsample**2)
+        size = batch_for(self.batch_size, *(side * self.downsample for side in checked.shape[2:]))
         parts = (run_exactly(decoded, part, self.device, size)[0] for part in checked.split(AT_ONCE))
         with own_numerics(self.device):
             if output == "pil":

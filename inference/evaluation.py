@@ -7,6 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..images.preprocessing import stack_pixels, to_images
+from ..tokenizer.exact import in_batches
 from ..tokenizer.metrics import psnr
 from ..tokenizer.quality import Quality, measure
 from ..tokenizer.shapes import Pixels
@@ -41,10 +42,11 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(tokenizer: Tokenizer, pictures: Iterable[ReadPicture], judges: Sequence[Judge] = ()) -> Evaluation:
-    """Reconstruct pictures one at a time and measure; raise ValueError when there are none."""
+    """Reconstruct images, those of one shape in batches, and measure; raise ValueError when there are none."""
     examples: list[Example] = []
     sources: list[str] = []
     jury = Jury(judges)
+    seen = 0
 
     def pixels() -> Iterable[Pixels]:
         for picture in pictures:
@@ -52,11 +54,14 @@ def evaluate(tokenizer: Tokenizer, pictures: Iterable[ReadPicture], judges: Sequ
             yield stack_pixels([picture.pixels])
 
     def look(original: Pixels, reconstruction: Pixels) -> None:
+        nonlocal seen
         if len(examples) < SHOWN:
-            images = to_images(original)[0], to_images(reconstruction)[0]
-            examples.append(Example(sources[-1], *images, float(psnr(original, reconstruction))))
+            shown = to_images(original), to_images(reconstruction), psnr(original, reconstruction).tolist()
+            examples.extend(map(Example, sources[seen:], *shown))
+            del examples[SHOWN:]
+        seen += len(original)
         jury.look(original, reconstruction)
 
-    measured = measure(tokenizer.model, pixels(), look)
+    measured = measure(tokenizer.model, in_batches(pixels(), tokenizer.batch_size), look)
     figures = jury.figures()
     return Evaluation(measured.quality, figures, measured.counts, examples, jury.dropped)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..tokenizer.devices import multiplies_bfloat16
-from ..tokenizer.exact import DEVICE_BATCH, fixed_batch, run_exactly
+from ..tokenizer.exact import DEVICE_BATCH, batch_for, run_exactly
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.shapes import Pixels, Tokens
 
@@ -39,7 +39,7 @@ def _exact_tokens(model: VisualTokenizer, device: torch.device, batch_size: int,
     def encode(batch: Pixels) -> tuple[Tokens]:
         return (model.encode(batch.contiguous(memory_format=torch.channels_last)),)
 
-    (tokens,) = run_exactly(encode, pixels, device, fixed_batch(batch_size, pixels[0, 0].numel()))
+    (tokens,) = run_exactly(encode, pixels, device, batch_for(batch_size, *pixels.shape[2:]))
     return tokens.cpu()
 
 
@@ -83,7 +83,7 @@ def fast_encode(model: VisualTokenizer, device: torch.device, fast: Fast) -> Enc
         return tokens[: len(pixels)].cpu()
 
     def encode_all(pixels: Pixels) -> Tokens:
-        size = fixed_batch(fast.batch_size, pixels[0, 0].numel())
+        size = batch_for(fast.batch_size, *pixels.shape[2:])
         return torch.cat([encode(size, part) for part in pixels.split(size)])
 
     return encode_all

@@ -15,16 +15,14 @@ from ..perception.frechet import FeatureStatistics, feature_statistics, frechet_
 from ..perception.inception import load_inception
 from ..tokenizer.shapes import Pixels, Vectors
 
-BATCH = 16
-
 
 class Judge(Protocol):
-    """Looks at pictures `1 c h w` and their reconstructions one after another, and has a figure in the end."""
+    """Looks at images and their reconstructions, batch after batch `b c h w`, and has a figure in the end."""
 
     name: str
 
     def look(self, original: Pixels, reconstruction: Pixels) -> None:
-        """Take note of a pair."""
+        """Take note of a batch of pairs."""
 
     def figure(self) -> float:
         """Return the figure over all pairs."""
@@ -37,16 +35,16 @@ class PerceptualJudge:
         self.name = name
         self._distance = distance.to(device)
         self._device = device
-        self._sum = 0.0
+        self._sums: list[Tensor] = []
         self._number = 0
 
     @torch.inference_mode()
     def look(self, original: Pixels, reconstruction: Pixels) -> None:
-        self._sum += float(self._distance(original.to(self._device), reconstruction.to(self._device)))
-        self._number += 1
+        self._sums.append(self._distance(original.to(self._device), reconstruction.to(self._device)).sum())
+        self._number += len(original)
 
     def figure(self) -> float:
-        return self._sum / self._number
+        return float(torch.stack(self._sums).cpu().double().sum()) / self._number
 
 
 class FrechetJudge:
@@ -56,29 +54,18 @@ class FrechetJudge:
         self.name = name
         self._pooled = pooled
         self._device = device
-        self._waiting: list[tuple[Tensor, Tensor]] = []
         self._statistics: list[FeatureStatistics] = []
 
+    @torch.inference_mode()
     def look(self, original: Pixels, reconstruction: Pixels) -> None:
-        if self._waiting and self._waiting[0][0].shape != original.shape:
-            self._flush()
-        self._waiting.append((original, reconstruction))
-        if len(self._waiting) == BATCH:
-            self._flush()
+        sides = (original.to(self._device), reconstruction.to(self._device))
+        seen = [feature_statistics(self._pooled(pixels)) for pixels in sides]
+        if self._statistics:
+            seen = [merge_statistics(a, b) for a, b in zip(self._statistics, seen, strict=True)]
+        self._statistics = seen
 
     def figure(self) -> float:
-        self._flush()
         return frechet_distance(*self._statistics)
-
-    @torch.inference_mode()
-    def _flush(self) -> None:
-        if not self._waiting:
-            return
-        sides = [torch.cat(pixels).to(self._device) for pixels in zip(*self._waiting, strict=True)]
-        seen = [feature_statistics(self._pooled(pixels).cpu()) for pixels in sides]
-        before = self._statistics or [feature_statistics(torch.zeros(0, len(part.mean))) for part in seen]
-        self._statistics = [merge_statistics(a, b) for a, b in zip(before, seen, strict=True)]
-        self._waiting = []
 
 
 class Jury:
@@ -90,7 +77,7 @@ class Jury:
         """Reasons by name."""
 
     def look(self, original: Pixels, reconstruction: Pixels) -> None:
-        """Show all judges a pair."""
+        """Show all judges a batch of pairs."""
         for judge in list(self._judges):
             with self._may_leave(judge):
                 judge.look(original, reconstruction)

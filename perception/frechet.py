@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from ..tokenizer.metrics import in_float64
 from ..tokenizer.shapes import Vectors
 
 
@@ -28,8 +29,8 @@ class FeatureStatistics(NamedTuple):
 
 
 def feature_statistics(features: Vectors) -> FeatureStatistics:
-    """Return the statistics of vectors `n d`, in float64."""
-    vectors = features.detach().double()
+    """Return the statistics of vectors `n d`, in float64, on their device where it has that."""
+    vectors = in_float64(features.detach())
     mean = vectors.mean(dim=0) if len(vectors) else vectors.new_zeros(vectors.shape[1])
     deviations = vectors - mean
     return FeatureStatistics(len(vectors), mean, deviations.T @ deviations)
@@ -58,6 +59,7 @@ def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
         raise ValueError(
             f"Features of {len(a.mean)} and of {len(b.mean)} values cannot be compared: use one backbone for both."
         )
+    a, b = (side._replace(mean=side.mean.cpu(), scatter=side.scatter.cpu()) for side in (a, b))
     if not bool(torch.isfinite(a.scatter).all() and torch.isfinite(b.scatter).all()):
         raise ValueError("Features hold values that are not finite: look for broken pictures or weights.")
     common = torch.linalg.matrix_norm(_root(a.covariance) @ _root(b.covariance), ord="nuc")

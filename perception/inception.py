@@ -22,7 +22,8 @@ class Inception(nn.Module):
     def pooled(self, pixels: Pixels) -> Vectors:
         """Return the features `n 2048` of pixels in [-1, 1], rounded to 256 values first, as the network takes them."""
         bytes_ = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-        features: tuple[Tensor, ...] = self.frozen.network(bytes_)
+        with torch.autocast(pixels.device.type, enabled=False):
+            features: tuple[Tensor, ...] = self.frozen.network(bytes_)
         return features[0]
 
 

@@ -5,6 +5,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import vistok
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -26,7 +28,9 @@ def test_a_wheel_holds_every_package_and_data_file(tmp_path):
         (copy / name).write_bytes((ROOT / name).read_bytes())
     build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", tmp_path, copy]
     subprocess.run(build, check=True, capture_output=True, timeout=120)
-    held = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
+    wheel = next(tmp_path.glob("*.whl"))
+    assert wheel.name.split("-")[1] == vistok.__version__
+    held = set(zipfile.ZipFile(wheel).namelist())
     assert wanted <= held
     assert not any(name.startswith(("vistok/tests", "vistok/scripts")) for name in held)
 

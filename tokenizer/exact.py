@@ -5,7 +5,7 @@ change a token. So a network sees one batch shape for all images of a shape: on 
 other devices batches of a fixed size, the last one filled up.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TypeAlias
 
@@ -19,8 +19,25 @@ Network: TypeAlias = Callable[[Tensor], tuple[Tensor, ...]]
 """From a batch to its results, each with one row for each image."""
 
 DEVICE_BATCH = 16
-BATCH_PIXELS = 1 << 23
-"""Pixels that go through a network together at most; a single image may have more."""
+MOST_PIXELS = 1 << 22
+"""Pixels of a batch, which has fewer images where these are large."""
+
+
+def batch_for(batch_size: int, height: int, width: int) -> int:
+    """Return how many images of `height` x `width` go through a network together: one answer for each shape."""
+    return max(1, min(batch_size, MOST_PIXELS // (height * width)))
+
+
+def in_batches(images: Iterable[Tensor], batch_size: int = DEVICE_BATCH) -> Iterator[Tensor]:
+    """Join images `1 c h w` that follow one another and have one shape into batches `b c h w`, in their order."""
+    waiting: list[Tensor] = []
+    for image in images:
+        if waiting and (image.shape != waiting[0].shape or len(waiting) == batch_for(batch_size, *image.shape[2:])):
+            yield torch.cat(waiting)
+            waiting = []
+        waiting.append(image)
+    if waiting:
+        yield torch.cat(waiting)
 
 
 def run_exactly(network: Network, batch: Tensor, device: torch.device, batch_size: int) -> tuple[Tensor, ...]:
@@ -35,11 +52,6 @@ def run_exactly(network: Network, batch: Tensor, device: torch.device, batch_siz
         else:
             parts = [_filled_up(network, part.to(device), batch_size) for part in batch.split(batch_size)]
         return tuple(torch.cat(values) for values in zip(*parts, strict=True))
-
-
-def fixed_batch(most: int, pixels: int) -> int:
-    """Return the batch size for images of `pixels` each: `most`, or fewer of large ones."""
-    return max(1, min(most, BATCH_PIXELS // pixels))
 
 
 def _alone(network: Network, device: torch.device, image: Tensor) -> tuple[Tensor, ...]:

@@ -7,13 +7,18 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from .shapes import Pixels
 
 
+def in_float64(values: Tensor) -> Tensor:
+    """Return values in float64, on the CPU where their device has none."""
+    return (values.cpu() if values.device.type == "mps" else values).double()
+
+
 def psnr(pixels: Pixels, reconstruction: Pixels) -> Tensor:
     """Return the peak signal-to-noise ratio of each picture in dB, ` b`, for pixels in [-1, 1] (a range of 2).
 
     The reconstruction is clamped first, as it is when it becomes a picture.
     """
-    error = (pixels.double() - reconstruction.double().clamp(-1, 1)).square().mean(dim=(1, 2, 3))
-    return (10 * torch.log10(4 / error)).float()
+    difference = in_float64(pixels) - in_float64(reconstruction).clamp(-1, 1)
+    return (10 * torch.log10(4 / difference.square().mean(dim=(1, 2, 3)))).float().to(pixels.device)
 
 
 def ssim(pixels: Pixels, reconstruction: Pixels) -> Tensor:

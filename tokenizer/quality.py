@@ -8,8 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .exact import DEVICE_BATCH, batch_for, run_exactly
 from .metrics import psnr, ssim
 from .model import VisualTokenizer
+from .numerics import own_numerics
 from .shapes import Pixels
 from .usage import codebook_usage, count_tokens, distortion, no_counts
 
@@ -33,7 +35,7 @@ class Quality(NamedTuple):
     bits_per_pixel: float
     """Bits of the tokens, log2(vocab_size) each, for a pixel."""
     pictures_per_second: float
-    """Encoding and decoding one picture at a time in float32."""
+    """Encoding and decoding in float32."""
 
 
 class Measured(NamedTuple):
@@ -44,50 +46,79 @@ class Measured(NamedTuple):
     """How often each code was used, `q k`."""
 
 
-@torch.inference_mode()
 def measure(
     model: VisualTokenizer,
-    pictures: Iterable[Pixels],
+    batches: Iterable[Pixels],
     look: Callable[[Pixels, Pixels], None] | None = None,
 ) -> Measured:
-    """Reconstruct pictures `1 c h w` one at a time and measure; raise ValueError when there are none.
+    """Reconstruct images, given in batches `b c h w` (see `in_batches`), and measure; raise ValueError when there are none.
 
-    `look` is shown each picture and its reconstruction, rounded to 256 values, both on the CPU.
+    Tokens are those of the exact encoder, and the batches do not change the figures. `look` is shown each batch and its
+    reconstruction, rounded to 256 values, on the model's device.
     """
     device = next(model.parameters()).device
     quantizer = model.quantizer
-    counts = no_counts(quantizer.num_codebooks, quantizer.vocab_size)
-    sums = torch.zeros(3, dtype=torch.float64)
+    counts = no_counts(quantizer.num_codebooks, quantizer.vocab_size, device)
+    sums: list[Tensor] = []
     number = pixels_seen = 0
     seconds = 0.0
-    for picture in pictures:
-        pixels = picture.to(device)
-        started = time.perf_counter()
-        output = model(pixels)
-        shown = as_shown(output.pixels).cpu()
-        seconds += time.perf_counter() - started
-        error = distortion(quantizer.project(output.latent), output.quantized)
-        sums += torch.stack([psnr(pixels.cpu(), shown)[0], ssim(pixels.cpu(), shown)[0], error.cpu()]).double()
-        counts += count_tokens(output.tokens.cpu(), quantizer.vocab_size)
-        pixels_seen += pixels.shape[2] * pixels.shape[3]
-        number += 1
-        if look:
-            look(pixels.cpu(), shown)
+    for batch in batches:
+        with own_numerics(device):
+            pixels = batch.to(device)
+            started = time.perf_counter()
+            output = _reconstructed(model, pixels, device)
+            shown = as_shown(output.pixels)
+            _wait_for(device)
+            seconds += time.perf_counter() - started
+            error = distortion(quantizer.project(output.latent), output.quantized)
+            sums.append(torch.stack([*_likeness(pixels, shown), error * len(pixels)]))
+            counts += count_tokens(output.tokens, quantizer.vocab_size)
+            pixels_seen += pixels[:, 0].numel()
+            number += len(pixels)
+            if look:
+                look(pixels, shown)
     if not number:
-        raise ValueError("There is no picture to evaluate on: give pictures that can be read.")
+        raise ValueError("There is no image to evaluate on: give images that can be read.")
+    counts = counts.cpu()
     usages = codebook_usage(counts)
+    psnrs, ssims, errors = (float(total) / number for total in torch.stack(sums).cpu().double().sum(dim=0))
     quality = Quality(
         pictures=number,
-        psnr=float(sums[0] / number),
-        ssim=float(sums[1] / number),
+        psnr=psnrs,
+        ssim=ssims,
         usage=sum(usage.usage for usage in usages) / len(usages),
         perplexity=sum(usage.perplexity for usage in usages) / len(usages),
-        distortion=float(sums[2] / number),
+        distortion=errors,
         tokens=int(counts[0].sum()),
         bits_per_pixel=int(counts.sum()) * math.log2(quantizer.vocab_size) / pixels_seen,
         pictures_per_second=number / seconds,
     )
     return Measured(quality, counts)
+
+
+class _Output(NamedTuple):
+    pixels: Tensor
+    latent: Tensor
+    quantized: Tensor
+    tokens: Tensor
+
+
+def _reconstructed(model: VisualTokenizer, pixels: Pixels, device: torch.device) -> _Output:
+    def network(batch: Pixels) -> tuple[Tensor, ...]:
+        output = model(batch.contiguous(memory_format=torch.channels_last))
+        return _Output(output.pixels, output.latent, output.quantized, output.tokens)
+
+    return _Output(*run_exactly(network, pixels, device, batch_for(DEVICE_BATCH, *pixels.shape[2:])))
+
+
+def _likeness(pixels: Pixels, shown: Pixels) -> tuple[Tensor, Tensor]:
+    """Return the sums of PSNR and SSIM over a batch."""
+    return psnr(pixels, shown).sum(), ssim(pixels, shown).sum()
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def as_shown(pixels: Pixels) -> Pixels:

@@ -11,9 +11,9 @@ from ...terminal import (
     JsonOption,
     QuietOption,
     VersionOption,
-    names,
     one_sentence,
     print_json,
+    say,
 )
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -55,7 +55,7 @@ def detokenize_images(
             print_json(outcome._asdict())
         else:
             for line in outcome.lines():
-                print(names(line))
+                say(line)
         if outcome.has_failed:
             raise typer.Exit(WORK_FAILED)
 

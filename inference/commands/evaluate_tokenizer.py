@@ -51,7 +51,7 @@ def evaluate_tokenizer(
             help="File of torch-fidelity's Inception weights for rFID.", show_default="torch's cache or the network"
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU where there is one.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu or cuda.")] = "auto",
     quiet: QuietOption = False,
     as_json: JsonOption = False,
     version: VersionOption = False,

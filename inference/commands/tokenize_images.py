@@ -1,6 +1,5 @@
 """tokenize-images: images to token shards."""
 
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -14,9 +13,9 @@ from ...terminal import (
     JsonOption,
     QuietOption,
     VersionOption,
-    names,
     one_sentence,
     print_json,
+    say,
 )
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -106,9 +105,6 @@ def tokenize_images(
         from ..keep import parse_keep
         from ..tokenizing import Request, tokenize_collection
 
-        def say(line: str) -> None:
-            print(names(line), file=sys.stderr if json else sys.stdout)
-
         request = Request(
             inputs=inputs,
             out=out,
@@ -126,7 +122,7 @@ def tokenize_images(
             preview=preview,
             quiet=quiet,
         )
-        summary = tokenize_collection(request, say)
+        summary = tokenize_collection(request, lambda line: say(line, aside=json))
         if json:
             print_json(summary.facts())
         else:

@@ -86,9 +86,9 @@ def test_pictures_that_cannot_be_read_are_listed(call, tmp_path):
 def test_no_picture_at_all_is_a_wrong_call(call, tokenizer_folder, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"")
     said = call(tmp_path / "broken.png", "--out", tmp_path / "out", code=2)
-    assert "evaluate-tokenizer: There is no picture to evaluate on: give pictures that can be read." in said
+    assert "evaluate-tokenizer: There is no image to evaluate on: give images that can be read." in said
     assert not (tmp_path / "out").exists()
-    with pytest.raises(ValueError, match="no picture to evaluate on"):
+    with pytest.raises(ValueError, match="no image to evaluate on"):
         evaluate(vistok.load(tokenizer_folder), [])
 
 

@@ -8,9 +8,9 @@ import time
 
 import pytest
 import torch
-from quantizer_table import EVERY, name_of
 from safetensors.torch import load_file, save_file
 
+from quantizer_table import EVERY, name_of
 from samples import ARCHITECTURE, small_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.tokenizer.weights import load_tokenizer, save_tokenizer

@@ -20,7 +20,7 @@ QUANTIZERS: dict[str, type[QuantizerConfig]] = {
 }
 
 
-def parse_quantizer(values: Mapping[str, Any], section: str = "quantizer") -> QuantizerConfig:
+def parse_quantizer(values: object, section: str = "quantizer") -> QuantizerConfig:
     """Build the config that `values["name"]` names; raise ValueError when the name or a key is unknown."""
     return parse_by_name(QUANTIZERS, values, section)
 

@@ -16,7 +16,6 @@ from .gradients import GRADIENTS, GradientName, check_gradient
 from .noticing import noticed_once
 from .vector import VectorConfig, VectorQuantizer
 
-
 MOST_LEVELS = 64
 
 

@@ -1,0 +1,70 @@
+"""What the README shows is there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer.main
+
+import vistok
+from vistok.configs import find_config
+from vistok.images.index import is_picture
+from vistok.inference.commands import detokenize_images, evaluate_tokenizer, tokenize_images
+from vistok.pretrained import find_tokenizer
+from vistok.tokenizer.quantizers import QUANTIZERS
+from vistok.train import command, finetune_command
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+APPS = {
+    "tokenize-images": tokenize_images.app,
+    "detokenize-images": detokenize_images.app,
+    "evaluate-tokenizer": evaluate_tokenizer.app,
+    "train-tokenizer": command.app,
+    "finetune-tokenizer": finetune_command.app,
+}
+CALLS = [line.strip() for line in README.splitlines() if line.startswith("    ") and line.split()[0] in APPS]
+
+
+def options(name):
+    return {option for parameter in typer.main.get_command(APPS[name]).params for option in parameter.opts}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_every_call_is_one_that_the_command_takes(call):
+    name, *arguments = shlex.split(call, comments=True)
+    assert {argument for argument in arguments if argument.startswith("--")} <= options(name)
+    if name == "train-tokenizer":
+        assert find_config(arguments[0]).is_file()
+        assert all("=" in argument for argument in arguments[1:])
+
+
+def test_every_option_that_is_named_is_one():
+    known = set().union(*(options(name) for name in APPS)) | {"--help"}
+    assert len(CALLS) >= 9 and set(re.findall(r"`(--[a-z-]+)", README)) <= known
+
+
+def test_every_format_is_read_and_every_link_leads_somewhere():
+    for name in ("JPEG", "PNG", "WebP", "GIF", "TIFF", "BMP", "AVIF"):
+        assert name in README and is_picture(f"a.{name.lower()}")
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
+        assert (ROOT / target).exists()
+    for name in re.findall(r"^\| (`.*?`) \|", README, re.MULTILINE):
+        assert {part.strip("` ") for part in name.split(",")} <= {
+            *QUANTIZERS,
+            "tokenize-images",
+            "tokenize-images --fast",
+        }
+    assert find_tokenizer("photo-f8").is_dir() and "picture" not in README
+
+
+def test_the_lines_of_python_do_what_their_comments_say(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[0]
+    *lines, shown = code.strip().splitlines()
+    names = {}
+    exec("\n".join(lines), names)
+    values, said = shown.split("#")
+    assert eval(f"(tuple(tokens.shape), {values.split(',', 1)[1].strip()})", names) == eval(f"({said})")
+    assert isinstance(names["tok"], vistok.Tokenizer) and names["images"][0].size == (256, 256)
