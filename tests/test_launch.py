@@ -244,3 +244,16 @@ app()
         )
     sentence = "tokenize-images: the disk is full (while writing): make room and run the same command again.\n"
     assert (result.returncode, result.stderr) == (1, sentence)
+
+
+def test_the_trainer_starts_as_a_module_too():
+    result = subprocess.run(
+        [sys.executable, "-m", "vistok.train", "debug"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(PARENT)},
+    )
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("train-tokenizer: data.train is missing: set it with data.train=FOLDER (")
+    assert result.stderr.count("\n") == 1

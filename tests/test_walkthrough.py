@@ -26,6 +26,7 @@ def test_train_export_tokenize_detokenize(tmp_path):
         "configs/debug.yaml",
         f"run.out={out}",
         f"data.train={PHOTOS}",
+        f"data.val={PHOTOS}",
         "run.steps=2",
         "run.log_every=1",
     )

@@ -1,5 +1,5 @@
 """`python -m vistok.train CONFIG [section.key=value ...]`, for `accelerate launch`."""
 
-from .command import main
+from ..launch import train_tokenizer
 
-main()
+train_tokenizer()

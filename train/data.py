@@ -43,7 +43,7 @@ class SourceConfig(Config):
 class DataConfig(Config):
     """What is trained on, and how it is cut into batches."""
 
-    train: Annotated[list[SourceConfig], Len(1)]
+    train: Annotated[list[SourceConfig], Len(1)] = Field(examples=["FOLDER"])
     """Sources of training pictures: a path, a list of paths, or a list of sources."""
     val: list[SourceConfig] = []
     """Sources of validation pictures, as for train; brought to the tokenizer's own preprocessing."""
