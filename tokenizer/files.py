@@ -38,8 +38,10 @@ def write_whole(path: Path, content: bytes) -> None:
             file.write(content)
             flush_to_disk(file)
         aside.replace(path)
-    except OSError:
+    except OSError as error:
         aside.unlink(missing_ok=True)
+        if error.filename is None:  # an error of writing does not say where
+            error.filename = str(path)
         raise
 
 

@@ -4,23 +4,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import yaml
 from rich.table import Table
 
 from ..report.content import Table as Rows
 from ..terminal import names, print_json
 from ..tokenizer.config import Config, parse_config
 from ..tokenizer.devices import multiplies_bfloat16
-from ..tokenizer.files import hold_folder, write_whole
+from ..tokenizer.files import hold_folder
 from ..tokenizer.weights import CONFIG_FILE as TOKENIZER_FILE
 from ..tokenizer.weights import LoadedTokenizer, load_tokenizer, save_tokenizer
-from .config import apply_override, config_text
+from .config import apply_override
 from .export import EXPORT
-from .finetune import STAGES, Finetuned, finetune
-from .finetune_config import CONFIG_FILE, FinetuneConfig
+from .finetune import Finetuned, finetune
+from .finetune_config import FinetuneConfig
+from .finetune_memory import remember
 from .finetune_options import complete_quantizer, quantizer_section
 from .finetune_report import judge_both
-from .run import this_process
+from .launcher import this_process
 from .talk import Talk
 
 
@@ -78,7 +78,7 @@ def run_finetuning(config: FinetuneConfig, talk: Talk, json: bool) -> None:
 
     _check_alone(config)
     with hold_folder(config.out, "finetune-tokenizer"):
-        for warning in _remember(config):
+        for warning in remember(config):
             report(f"warning: {warning}")
         done = finetune(config, report, talk)
         after = _export(config, done)
@@ -99,33 +99,6 @@ def _check_alone(config: FinetuneConfig) -> None:
     processes = this_process(config.precision).num_processes
     if processes > 1:
         raise ValueError(f"finetune-tokenizer works in one process, but {processes} were launched: start it by itself.")
-
-
-def _remember(config: FinetuneConfig) -> list[str]:
-    """Write the config and return warnings; raise ValueError when another one has results in this folder."""
-    path, text = config.out / CONFIG_FILE, config_text(config)
-    warnings = []
-    if any(file.is_file() for file in (config.out / STAGES).rglob("*")):
-        before = _read(path)
-        if before is None:
-            warnings = [f"{path} is missing or damaged, so nobody knows whether this is the call that began here."]
-        elif before != config:
-            refused = path.with_name(CONFIG_FILE + ".refused")
-            write_whole(refused, text.encode())
-            raise ValueError(
-                f"{config.out} holds a fine-tuning with another configuration ({CONFIG_FILE}, this call's is beside it as "
-                f"{refused.name}): use another --out folder, or the call that made it."
-            )
-    write_whole(path, text.encode())
-    return warnings
-
-
-def _read(path: Path) -> FinetuneConfig | None:
-    try:
-        values = yaml.safe_load(path.read_bytes())
-        return parse_config(FinetuneConfig, values) if isinstance(values, dict) else None
-    except (FileNotFoundError, ValueError, yaml.YAMLError):
-        return None
 
 
 def _export(config: FinetuneConfig, done: Finetuned) -> LoadedTokenizer:

@@ -22,7 +22,7 @@ from ..tokenizer.weights import LoadedTokenizer, fingerprint
 from .finetune import STAGES, Finetuned
 from .finetune_config import CONFIG_FILE, FinetuneConfig
 from .reading import validation_images
-from .run_report import REPORT_FILE, SAMPLES, run_charts
+from .run_report import REPORT_FILE, SAMPLES, read_logs, run_charts
 
 METRICS_FILE = "metrics.json"
 ROWS = {
@@ -115,7 +115,9 @@ def _report(
         for number, (original, reconstruction) in enumerate(second.shown, 1)
     ]
     charts: list[Chart] = []
+    problems: list[str] = []
     for stage in sorted((config.out / STAGES).iterdir()):
+        problems += read_logs(stage).problems
         charts += [chart._replace(title=f"{stage.name}: {chart.title}") for chart in run_charts(stage)]
     change = quality.psnr - first.measured.quality.psnr
     return Report(
@@ -127,6 +129,7 @@ def _report(
             "codebook usage": f"{quality.usage:.1%}",
             "perplexity": f"{quality.perplexity:,.0f}",
         },
+        notes=problems,
         charts=charts,
         codebooks=codebook_views(after.model.quantizer, second.measured.counts),
         comparisons=comparisons,

@@ -5,12 +5,10 @@ import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..tokenizer.files import write_whole
-
-SHOWN = 3
-"""Damaged lines that a warning names."""
+from .log_lines import CheckedLines, check_lines, some_of, step_of
 
 
 class Held(NamedTuple):
@@ -26,20 +24,6 @@ class Held(NamedTuple):
     def of(cls, content: bytes) -> "Held":
         """Return what `content` amounts to."""
         return cls(len(content), content.count(b"\n"), zlib.crc32(content))
-
-
-class LogLines(NamedTuple):
-    """The lines of a log that can be read."""
-
-    lines: list[dict[str, Any]]
-    problems: list[str]
-    """Sentences with file and line about the others."""
-
-
-class _Checked(NamedTuple):
-    kept: list[bytes]
-    damaged: list[str]
-    """Number of each damaged line, and what is wrong."""
 
 
 class LogFile:
@@ -58,14 +42,14 @@ class LogFile:
         content = self._path.read_bytes() if self._path.exists() else b""
         start, rest = content[: held.size], content[held.size :]
         fits = Held.of(start) == held
-        checked = _check(rest if fits else content, after=step if fits else 0, offset=held.lines if fits else 0)
-        kept = start if fits else b"".join(line for line in checked.kept if _step(line) <= step)
-        lost = [_step(line) for line in checked.kept if _step(line) > later]
+        checked = check_lines(rest if fits else content, after=step if fits else 0, offset=held.lines if fits else 0)
+        kept = start if fits else b"".join(line for line in checked.kept if step_of(line) <= step)
+        lost = [step_of(line) for line in checked.kept if step_of(line) > later]
         warnings = []
         if not fits:
             warnings.append(f"{self._path} is not as it was at step {step}: {_difference(checked, kept, held)}")
         elif checked.damaged:
-            warnings.append(f"{self._path} has damaged lines: {_some(checked.damaged)}")
+            warnings.append(f"{self._path} has damaged lines: {some_of(checked.damaged)}")
         elif lost:
             warnings.append(f"{self._path} goes on to step {max(lost)}, but no checkpoint of that part is left")
         if warnings and content:
@@ -102,59 +86,13 @@ class LogFile:
         return self._held
 
 
-def read_log(path: Path) -> LogLines:
-    """Return the lines of a log, none when there is no file, and what is wrong with those that are left out."""
-    checked = _check(path.read_bytes() if path.exists() else b"", after=0, offset=0)
-    problems = [f"{path} has damaged lines, which are left out: {_some(checked.damaged)}."] if checked.damaged else []
-    return LogLines([json.loads(line) for line in checked.kept], problems)
-
-
-def _check(content: bytes, after: int, offset: int) -> _Checked:
-    """Tell the good lines of a log from the damaged; a last line without an end is what a kill leaves, and neither."""
-    *lines, _half = content.split(b"\n")
-    kept, damaged, last = [], [], after
-    for number, line in enumerate(lines, offset + 1):
-        problem = _problem(line, last)
-        if problem:
-            damaged.append(f"line {number} {problem}")
-        else:
-            kept.append(line + b"\n")
-            last = _step(line)
-    return _Checked(kept, damaged)
-
-
-def _problem(line: bytes, last: int) -> str:
-    try:
-        values = json.loads(line)
-    except ValueError:
-        return "is not JSON"
-    if not isinstance(values, dict) or type(values.get("step")) is not int:
-        return "is not a line of a log, for it has no step"
-    if not all(isinstance(value, (int, float)) for name, value in values.items() if name != "alarms"):
-        return "has a value that is not a number"
-    alarms = values.get("alarms", [])
-    if not (isinstance(alarms, list) and all(isinstance(alarm, str) for alarm in alarms)):
-        return "has alarms that are not sentences"
-    return f"goes back from step {last} to {values['step']}" if values["step"] < last else ""
-
-
-def _step(line: bytes) -> int:
-    step: int = json.loads(line)["step"]
-    return step
-
-
-def _difference(checked: _Checked, kept: bytes, held: Held) -> str:
+def _difference(checked: CheckedLines, kept: bytes, held: Held) -> str:
     if checked.damaged:
-        return _some(checked.damaged)
+        return some_of(checked.damaged)
     count = kept.count(b"\n")
     if count != held.lines:
         return f"it has {count} lines up to there, not {held.lines}"
     return "lines of it have been changed"
-
-
-def _some(damaged: list[str]) -> str:
-    more = len(damaged) - SHOWN
-    return ", ".join(damaged[:SHOWN]) + (f", and {more} more" if more > 0 else "")
 
 
 def _free_name(path: Path) -> Path:

@@ -17,11 +17,12 @@ from .checkpoint import good_checkpoint, save_checkpoint
 from .config import CONFIG_FILE, TrainConfig, write_config
 from .export import EXPORT, export_tokenizer
 from .known_images import IMAGES_FILE, note_images
+from .launcher import hold_run_folder
 from .log import RunLog
 from .optimizer import routing_table
 from .reading import validation_images
 from .resume import resume
-from .run import Run, hold_run_folder, prepare_run
+from .run import Run, prepare_run
 from .run_report import SAMPLES_FOLDER, write_run_report, write_samples
 from .schedule import rate_share
 from .step import tokenizer_step

@@ -1,33 +1,23 @@
 """Everything that a run is made of, built in the order of the data's way."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
-from accelerate import Accelerator, PartialState
-from accelerate.utils import (
-    DistributedDataParallelKwargs,
-    DistributedType,
-    ProjectConfiguration,
-    broadcast_object_list,
-    set_seed,
-)
+from accelerate import Accelerator
+from accelerate.utils import DistributedType, set_seed
 from torch import Tensor, nn
-from torch.distributed.fsdp import StateDictType
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from ..perception.distance import build_perceptual
-from ..tokenizer.files import FolderBusyError, hold_folder
 from ..tokenizer.model import VisualTokenizer
 from .adversary import Adversary
 from .codebook_care import CodebookCare
-from .config import PARTS, RunConfig, TrainConfig
+from .config import PARTS, TrainConfig
 from .crops import TrainingCrops
 from .instruments import Instruments
+from .launcher import check_sharding, run_accelerator
 from .losses import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, check_loss_names
 from .monitor import CodebookMonitor
 from .optimizer import Claim, OptimizerConfig, build_optimizer, claim_parameters
@@ -35,8 +25,6 @@ from .start import starting_model
 from .states import HasState, keep_in_checkpoints
 from .unreadable import UnreadableImages
 from .window import ScalarWindow
-
-PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
 @dataclass
@@ -67,9 +55,9 @@ class Run:
 
 def prepare_run(config: TrainConfig) -> Run:
     """Build all objects of a run, on this process's device, their state registered for checkpoints."""
-    accelerator = _accelerator(config.run)
+    accelerator = run_accelerator(config.run)
     if accelerator.distributed_type is DistributedType.FSDP:
-        _check_sharding(accelerator, config)
+        check_sharding(accelerator, config)
     crops = TrainingCrops(config.data, config.run.seed, config.model.preprocessing)
     set_seed(config.run.seed)
     model = starting_model(config.model)
@@ -111,38 +99,6 @@ def prepare_run(config: TrainConfig) -> Run:
     )
 
 
-def _check_sharding(accelerator: Accelerator, config: TrainConfig) -> None:
-    if config.optimizer.name == "muon":
-        raise ValueError("optimizer.name is muon, which needs whole matrices, but FSDP shards them: use adamw, or DDP.")
-    kind = accelerator.state.fsdp_plugin.state_dict_type
-    if kind is not StateDictType.FULL_STATE_DICT:
-        # The index of a sharded checkpoint is a pickle that torch loads unchecked: a planted one would run code.
-        raise ValueError(
-            f"fsdp_state_dict_type is {kind.name}, but checkpoints of that type cannot be loaded safely: set it to "
-            "FULL_STATE_DICT in the launch config."
-        )
-
-
-@contextmanager
-def hold_run_folder(folder: Path) -> Iterator[None]:
-    """Keep other commands out of a run folder, which all processes of this one share.
-
-    Raises FolderBusyError, and OSError when the folder cannot be written to, on every process.
-    """
-    process = PartialState(cpu=not torch.accelerator.is_available())
-    refused: list[Exception | None] = [None]
-    with ExitStack() as stack:
-        if process.is_main_process:
-            try:
-                stack.enter_context(hold_folder(folder, "train-tokenizer"))
-            except (FolderBusyError, OSError) as error:
-                refused = [error]
-        refusal: Exception | None = broadcast_object_list(refused)[0]
-        if refusal:
-            raise refusal
-        yield
-
-
 def freeze_all_but(model: VisualTokenizer, parts: Sequence[str]) -> None:
     """Let only the named parts learn; a quantizer that does not is in evaluation mode, so its codes stay too."""
     modules = {
@@ -166,23 +122,6 @@ def moving_average(model: VisualTokenizer, decay: float) -> AveragedModel:
         return averaged.lerp(current, 1 - warm)
 
     return AveragedModel(model, avg_fn=average)
-
-
-def this_process(precision: str, **settings: Any) -> Accelerator:
-    """Return this process's accelerator; without a device of its own it is one of several on the CPU, or the only one."""
-    # Left to itself, accelerate takes each of several processes without a device for the only one.
-    return Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=PRECISIONS[precision], **settings)
-
-
-def _accelerator(run: RunConfig) -> Accelerator:
-    return this_process(
-        run.precision,
-        log_with=run.trackers or None,
-        project_config=ProjectConfiguration(project_dir=str(run.out), logging_dir=str(run.out)),
-        # Codebooks are equal on all ranks by construction; a broadcast would hide it if they were not, and breaks two
-        # forwards before one backward.
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
-    )
 
 
 def _perceptual(config: TrainConfig, accelerator: Accelerator) -> nn.Module | None:

@@ -17,7 +17,7 @@ from ..tokenizer.files import write_whole
 from ..tokenizer.model import VisualTokenizer
 from .config import CONFIG_FILE
 from .log import METRICS_FILE, TIMING_FILE
-from .log_file import read_log
+from .log_lines import LogLines, read_log
 from .run import Run
 
 REPORT_FILE = "report.html"
@@ -60,7 +60,7 @@ def write_samples(run: Run, step: int, pictures: list[Tensor]) -> None:
 def write_run_report(run: Run, pictures: list[Tensor]) -> None:
     """Write the report of a run from its logs, its codebook and its pictures."""
     out = run.config.run.out
-    lines, problems = read_log(out / METRICS_FILE)
+    lines, problems = read_logs(out)
     report = Report(
         title=out.resolve().name,
         subtitle=f"{run.config.model.quantizer.name} quantizer, {run.config.run.steps} steps",
@@ -75,9 +75,15 @@ def write_run_report(run: Run, pictures: list[Tensor]) -> None:
     write_whole(out / REPORT_FILE, render(report).encode())
 
 
+def read_logs(folder: Path) -> LogLines:
+    """Return the lines of both logs of a run folder, and what is wrong with those that are left out."""
+    logs = [read_log(folder / name) for name in (METRICS_FILE, TIMING_FILE)]
+    return LogLines([line for log in logs for line in log.lines], [problem for log in logs for problem in log.problems])
+
+
 def run_charts(folder: Path) -> list[Chart]:
     """Return the charts of a run folder's logs that have something to show."""
-    lines = [line for name in (METRICS_FILE, TIMING_FILE) for line in read_log(folder / name).lines]
+    lines = read_logs(folder).lines
     charts = []
     for title, wanted in CHARTS.items():
         names = sorted({name for line in lines for name in line if any(_is_wanted(name, want) for want in wanted)})
@@ -89,7 +95,7 @@ def run_charts(folder: Path) -> list[Chart]:
 
 def last_values(folder: Path) -> dict[str, float]:
     """Return the newest value of each scalar in a run folder's logs."""
-    lines = [line for name in (METRICS_FILE, TIMING_FILE) for line in read_log(folder / name).lines]
+    lines = read_logs(folder).lines
     return {name: value for line in lines for name, value in line.items() if name != "alarms"}
 
 

@@ -225,6 +225,17 @@ def test_a_key_that_is_new_in_this_version_is_no_other_configuration(model, phot
     assert call(model, photos, late).exit_code == 0
 
 
+def test_damaged_lines_of_a_stage_are_notes_of_the_report(model, photos, whole, tmp_path):
+    late = tmp_path / "late"
+    shutil.copytree(whole, late)
+    (late / "finetune.yaml").write_text((late / "finetune.yaml").read_text().replace(str(whole), str(late)))
+    with open(late / "stages" / "2-decoder" / "timing.jsonl", "a") as file:
+        file.write("garbage\n")
+    assert call(model, photos, late).exit_code == 0
+    page = (late / "report.html").read_text()
+    assert "2-decoder/timing.jsonl has damaged lines, which are left out: line" in page
+
+
 def test_json_is_one_line(model, photos, whole):
     result = call(model, photos, whole, "--json", "--quiet")
     facts = json.loads(result.stdout)

@@ -4,7 +4,8 @@ import pytest
 from accelerate import Accelerator
 
 from vistok.train.log import RunLog
-from vistok.train.log_file import Held, read_log
+from vistok.train.log_file import Held
+from vistok.train.log_lines import read_log
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from accelerate.state import AcceleratorState
 
 from runs import QUANTIZERS, config, logged
 from vistok.train import checkpoint, loop
-from vistok.train.log_file import Held, LogFile, read_log
+from vistok.train.log_file import Held, LogFile
+from vistok.train.log_lines import read_log
 from vistok.train.loop import train
 
 LINES = [json.dumps({"step": step, "loss": step / 2}) + "\n" for step in (2, 2, 4, 6, 8)]

@@ -63,10 +63,10 @@ def test_a_folder_that_is_held_is_not_touched(tmp_path):
     again(tmp_path, steps=2)
 
 
-def test_what_was_being_built_when_a_lock_was_met_is_nothing(tmp_path):
+def test_a_second_command_on_a_run_folder_is_one_sentence(tmp_path):
     """The second call answers with a sentence and exit code 2; no checkpoint of the first is touched."""
     with hold_folder(tmp_path, "train-tokenizer"):
-        result = CliRunner().invoke(app, [str(DEBUG), f"run.out={tmp_path}"])
+        result = CliRunner().invoke(app, [str(DEBUG), f"run.out={tmp_path}", f"data.train={PHOTOS}", "data.val=[]"])
     assert result.exit_code == 2 and "is being written to by train-tokenizer (pid" in result.stderr
 
 
