@@ -15,6 +15,15 @@ FORMAT_VERSION = 1
 LARGEST = 1 << 20
 """Bytes of a config; those that are written have a thousand."""
 
+WORDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    list: "a list",
+    dict: "a section",
+    type(None): "null",
+}
 LONGEST = 600
 """Characters of a message, which may show what was in the file."""
 
@@ -49,7 +58,7 @@ def read_tokenizer_config(folder: Path) -> TokenizerConfig:
     except ValueError as error:
         raise ValueError(f"{path}: {_short(str(error))}") from None
     for place, given, taken in _differences(values, config.model_dump(mode="json", exclude_unset=True), ""):
-        raise ValueError(f"{path}: {place} is {given!r}, but must be a {type(taken).__name__} such as {taken!r}.")
+        raise ValueError(f"{path}: {place} is {given!r}, but must be {WORDS[type(taken)]} such as {taken!r}.")
     return config
 
 

@@ -38,8 +38,8 @@ class RunConfig(Config):
     """Optimizer steps of the whole run."""
     seed: int = 0
     """Seed of the weights, the order of the pictures and their crops."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Arithmetic of the networks; losses and code search stay in float32."""
+    precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    """Arithmetic of the networks; losses and code search stay in float32. Auto is bfloat16 where the processor has it."""
     micro_batches: Annotated[int, Field(ge=1)] = 1
     """Parts that each process cuts its share of a batch into, whose gradients are added up; more parts need less memory."""
     trackers: list[str] = ["tensorboard"]

@@ -75,7 +75,7 @@ class TrainingCrops(Dataset[Crop]):
 
     def _crop(self, position: int, place: Place) -> Tensor:
         generator = np.random.default_rng([self.seed, 2, position])
-        sides = self.config.train[place.source].short_sides
+        sides = self.config.train[place.source].short_sides or self.config.short_sides
         short_side = int(generator.choice(sides)) if sides else None
         pixels = self._image(place.source, place.picture, short_side)
         size = self.config.size

@@ -27,7 +27,7 @@ class SourceConfig(Config):
     share: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = (0.0, 1.0)
     """From where to where the pictures are taken, in an order that their file names decide; [0, 0.1] and [0.1, 1] split."""
     short_sides: Annotated[list[Annotated[int, Field(ge=1)]], Len(1)] | None = None
-    """Sizes that the short side is resized to before cropping, one drawn for each crop; none keeps pictures as they are."""
+    """Sizes that the short side is resized to before cropping, one drawn for each crop; by default those of data.short_sides."""
 
     @field_validator("path", mode="before")
     @classmethod
@@ -47,6 +47,8 @@ class DataConfig(Config):
     """Sources of training pictures: a path, a list of paths, or a list of sources."""
     val: list[SourceConfig] = []
     """Sources of validation pictures, as for train; brought to the tokenizer's own preprocessing."""
+    short_sides: Annotated[list[Annotated[int, Field(ge=1)]], Len(1)] | None = None
+    """Sizes for the short side of the images, for sources that have none of their own; none keeps images as they are."""
     size: Annotated[int, Field(ge=8)] = 256
     """Side of the training crops in pixels."""
     batch_size: Annotated[int, Field(ge=1)] = 16

@@ -10,6 +10,7 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration, broadcast_object_list
 from torch.distributed.fsdp import StateDictType
 
+from ..tokenizer.devices import multiplies_bfloat16
 from ..tokenizer.files import FolderBusyError, hold_folder
 from .config import RunConfig, TrainConfig
 
@@ -18,8 +19,12 @@ PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 def this_process(precision: str, **settings: Any) -> Accelerator:
     """Return this process's accelerator; without a device of its own it is one of several on the CPU, or the only one."""
+    has_device = torch.accelerator.is_available()
+    if precision == "auto":
+        device = torch.accelerator.current_accelerator() if has_device else None
+        precision = "bfloat16" if multiplies_bfloat16(device or torch.device("cpu")) else "float32"
     # Left to itself, accelerate takes each of several processes without a device for the only one.
-    return Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=PRECISIONS[precision], **settings)
+    return Accelerator(cpu=not has_device, mixed_precision=PRECISIONS[precision], **settings)
 
 
 def run_accelerator(run: RunConfig) -> Accelerator:
