@@ -33,7 +33,7 @@ def test_a_signal_is_a_sentence_and_the_same_command_goes_on(tokenizer_folder, t
         time.sleep(0.01)
     process.send_signal(number)
     told = time.monotonic()
-    said, complained = process.communicate(timeout=30)
+    _, complained = process.communicate(timeout=30)
     assert time.monotonic() - told < 10 and process.returncode == 1
     assert complained.startswith("tokenize-images: interrupted") and complained.count("\n") == 1, complained
     assert 2 <= len(list(out.glob("*.json"))) - 1 < 15 and not (out / ".vistok.lock").exists()

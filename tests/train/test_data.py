@@ -131,3 +131,16 @@ def test_the_split_does_not_depend_on_how_a_path_is_written(pictures, monkeypatc
     held = [names(spelling, [0, 0.4]) for spelling in spellings]
     assert held[0] == held[1] == held[2] and len(held[0]) == 3
     assert names(spellings, [0, 0.4]) == held[0] and not held[0] & names(spellings, [0.4, 1])
+
+
+def test_short_sides_of_the_data_are_those_of_sources_without_their_own(pictures):
+    def crops(source, **data):
+        return [
+            crop.pixels
+            for crop in map(TrainingCrops(config(pictures, train=[source], **data), 0).__getitem__, range(4))
+        ]
+
+    own = crops({"path": pictures, "short_sides": [40, 64]})
+    assert all(map(torch.equal, own, crops({"path": pictures}, short_sides=[40, 64])))
+    assert all(map(torch.equal, own, crops({"path": pictures, "short_sides": [40, 64]}, short_sides=[500])))
+    assert not all(map(torch.equal, own, crops({"path": pictures})))
