@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 DECODING_BYTES = 3 << 30
-"""Default bound: images that would take more together wait for their turn; one that needs more goes alone."""
+"""Default bound for all threads of a process, 3 GiB: the largest image of any format needs less.
+
+Images that would take more together wait for their turn. What is counted is decoding and the way to the pixels of one image;
+the C library may keep some 30 MB of freed memory for each thread besides.
+"""
 
 
 class MemoryBudget:
