@@ -1,4 +1,8 @@
-"""ICC profiles: from the colours of a file to sRGB, as a screen shows them."""
+"""ICC profiles: from the colours of a file to sRGB, as a screen shows them.
+
+Only ICC profiles count. An image without one is taken for sRGB: the gamma and primaries of PNG (gAMA, cHRM, cICP) and the
+colour numbers of AVIF and HEIC (nclx) are passed over. Images of 16 bits are converted after they have been brought to 8.
+"""
 
 import io
 from collections.abc import Callable

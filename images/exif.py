@@ -3,6 +3,8 @@
 import io
 import re
 
+from PIL import Image
+
 from .directory import read_directory, values
 
 ORIENTATION = 0x0112
@@ -29,3 +31,22 @@ def orientation_in_xmp(xmp: bytes) -> int:
 def known(value: object) -> int:
     """Return an orientation of 1 to 8 as it is, and 1 for anything else."""
     return value if isinstance(value, int) and 1 <= value <= 8 else UPRIGHT
+
+
+def told_by_decoder(image: Image.Image) -> int:
+    """Return the orientation, 1 to 8, of an image by the EXIF or XMP that its decoder found."""
+    # Of an AVIF, Pillow's EXIF has what its boxes say, and XMP does not count.
+    return orientation(_info(image, "exif"), b"" if image.format == "AVIF" else _info(image, "xmp"))
+
+
+def told_by_owner(image: Image.Image) -> int:
+    """Return the orientation, 1 to 8, of an image that somebody opened, and may have told otherwise since."""
+    try:
+        return known(image.getexif().get(ORIENTATION))
+    except Exception:  # odd tags raise whatever their types lead to
+        return told_by_decoder(image)
+
+
+def _info(image: Image.Image, name: str) -> bytes:
+    value = image.info.get(name)
+    return value if isinstance(value, bytes) else b""

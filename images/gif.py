@@ -1,4 +1,4 @@
-"""GIF: the first frame and what is said of it are kept; comments and what comes later are left out."""
+"""GIF: the first frame and what is said of it are kept; the comments before it are left out."""
 
 from typing import BinaryIO
 

@@ -18,6 +18,7 @@ PIXEL_SCANS = 1 << 31
 """Pixels times passes: 16 passes over the largest image."""
 SEGMENTS = 1 << 16
 JUNK = 1 << 16
+LARGEST_EXIF = 1 << 20
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 SCAN, END = 0xDA, 0xD9
@@ -30,7 +31,8 @@ IN_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 def read_jpeg(file: BinaryIO) -> Source:
     """Look at a JPEG file; raise PictureError when it has no scan, or far too many."""
     kept: list[Piece] = [range(2)]
-    exif, xmp, profile = b"", b"", []
+    exif, xmp = b"", b""
+    profile: list[bytes] = []
     size, parts, many = (0, 0), 0, False
     at = 2
     for _ in range(SEGMENTS):
@@ -48,11 +50,11 @@ def read_jpeg(file: BinaryIO) -> Source:
         if marker in FRAMES and len(content) >= 6:
             size, parts = (int.from_bytes(content[3:5], "big"), int.from_bytes(content[1:3], "big")), content[5]
             many = marker in PROGRESSIVE
-        elif content.startswith(b"Exif\0\0"):
+        elif content.startswith(b"Exif\0\0") and len(exif) < LARGEST_EXIF:
             exif += content[6:]
         elif content.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
             xmp = content[29:]
-        elif content.startswith(b"ICC_PROFILE\0"):
+        elif content.startswith(b"ICC_PROFILE\0") and len(profile) < 255:
             profile.append(content[12:])
         if not (0xE1 <= marker <= 0xED or marker in (0xEF, 0xFE)):
             kept.append(range(place, at + length))

@@ -1,13 +1,21 @@
 """How much memory the images of a process take while they are decoded, all threads together."""
 
+import ctypes
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 DECODING_BYTES = 3 << 30
-"""Default bound: images that would take more together wait for their turn; one that needs more goes alone."""
+"""Default bound for all threads of a process, 3 GiB: the largest image of any format needs less.
+
+Images that would take more together wait for their turn. What is counted is decoding and the way to the pixels of one image;
+the C library may keep some tens of MB of freed memory for each thread besides.
+"""
+TRIMMED_FROM = 1 << 29
+"""Shares from which on the C library is asked to return what was freed: of such images it kept a gigabyte."""
 
 
 class MemoryBudget:
@@ -42,10 +50,28 @@ class MemoryBudget:
         try:
             yield
         finally:
+            if amount >= TRIMMED_FROM:
+                _return_freed_memory()
             with changed:
                 if changed is self._changed:  # not within a forked child, which began anew
                     self._free += amount
                 changed.notify_all()
+
+
+def _return_freed_memory() -> None:
+    trim = _malloc_trim()
+    if trim:
+        trim(0)
+
+
+@lru_cache(maxsize=1)
+def _malloc_trim() -> Callable[[int], int] | None:
+    """Return the function of glibc; None where there is another C library."""
+    try:
+        found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (OSError, TypeError, AttributeError):
+        return None
+    return found
 
 
 BUDGET = MemoryBudget(DECODING_BYTES)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, NamedTuple, cast
 
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from . import png, tiff_decoding
 from .errors import PictureError as PictureError
-from .exif import known, orientation
+from .exif import told_by_decoder, told_by_owner
 from .faults import faults
 from .formats import look_at
 from .memory import BUDGET
@@ -65,17 +65,18 @@ def opened(
         with faults(MAX_PIXELS, file):
             source = look_at(cast(BinaryIO, file))
             if source.size:
+                _check(source.size)
                 _hold(held, source, source.size, source.size)
             decoder = _open(source)
             size = decoder.size
+            _check(size)
             if side and source.format == "JPEG" and size[0] * size[1] > DRAFT_ABOVE:
                 decoder.draft(None, (2 * side, 2 * side))
             if not source.size:
-                _check(size)
                 _hold(held, source, decoder.size, size)
             _load(decoder, source)
             profile = (source.profile or decoder.info.get("icc_profile")) if colour == "srgb" else None
-            turned = source.orientation or orientation(_info(decoder, "exif"), _info(decoder, "xmp"))
+            turned = source.orientation or told_by_decoder(decoder)
             image = _upright(decoder, turned)
             del decoder  # a turned image needs the memory
             image = to_rgb(image, background, profile, source.key, source.grey)
@@ -93,7 +94,7 @@ def upright_rgb(image: Image.Image, background: tuple[int, int, int], colour: Co
         if 0 in image.size:
             raise PictureError(f"{image.width} x {image.height} is no pixel at all")
         key = image.info.get("transparency")
-        upright = _upright(image, _told_orientation(image))
+        upright = _upright(image, told_by_owner(image))
         profile = image.info.get("icc_profile") if colour == "srgb" else None
         return to_rgb(upright, background, profile, (key,) if isinstance(key, int) else (), tiff_decoding.meant(image))
 
@@ -130,19 +131,6 @@ def _load(image: ImageFile.ImageFile, source: Source) -> None:
         # Decoders keep the file, and a copy of the pixels.
         if hasattr(image, holder):
             setattr(image, holder, None)
-
-
-def _info(image: Image.Image, name: str) -> bytes:
-    value = image.info.get(name)
-    return value if isinstance(value, bytes) else b""
-
-
-def _told_orientation(image: Image.Image) -> int:
-    """Return the orientation of an image that somebody opened, and may have told otherwise since."""
-    try:
-        return known(image.getexif().get(ExifTags.Base.Orientation))
-    except Exception:  # odd tags raise whatever their types lead to
-        return orientation(_info(image, "exif"), _info(image, "xmp"))
 
 
 def _upright(image: Image.Image, turned: int) -> Image.Image:

@@ -133,3 +133,13 @@ def test_nothing_reaches_the_console_and_no_program_is_started(tmp_path):
     said = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert said.stdout.startswith("broken picture: ") and said.stdout.endswith(UNKNOWN + "\n") and said.stderr == ""
     assert not (tmp_path / "called").exists()
+
+
+@pytest.mark.parametrize(("width", "height"), [(16_383, 8193), (16_383, 9000)])
+def test_a_webp_is_measured_before_its_decoder_makes_the_canvas(monkeypatch, width, height):
+    content = bytearray(picture_bytes(IMAGE, "WEBP", save_all=True, append_images=[IMAGE.rotate(90)]))
+    place = content.index(b"VP8X") + 12
+    content[place : place + 6] = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    monkeypatch.setattr(Image, "open", None)
+    with pytest.raises(PictureError, match=f"{width} x {height} is more than 134217728 pixels"):
+        open_picture(bytes(content))

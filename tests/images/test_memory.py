@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from samples import noise_image, picture_bytes
-from vistok.images import strips
+from vistok.images import memory, strips
 from vistok.images.memory import DECODING_BYTES, MemoryBudget
 from vistok.images.opening import MAX_PIXELS, open_picture
 
@@ -109,6 +109,16 @@ def test_threads_together_take_no_more_than_the_budget():
     said = subprocess.run(command, input=content, capture_output=True, check=True, env={**os.environ, **allocator})
     bounded, free = map(int, said.stdout.split())
     assert bounded < budget < 2 * budget < free
+
+
+def test_freed_memory_of_large_shares_is_returned_and_of_small_ones_kept(monkeypatch):
+    calls = []
+    monkeypatch.setattr(memory, "_malloc_trim", lambda: calls.append)
+    budget = MemoryBudget(1 << 32)
+    for amount in (memory.TRIMMED_FROM - 1, memory.TRIMMED_FROM):
+        with budget.hold(amount):
+            assert calls == []
+    assert calls == [0]
 
 
 def test_the_largest_image_fits_into_the_default():

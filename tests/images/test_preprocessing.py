@@ -1,10 +1,23 @@
+import io
+
 import numpy as np
 import pytest
 import torch
+from image_files import DISPLAY_P3, rgb_profile
 from PIL import Image
 
-from samples import noise_image
-from vistok.images.preprocessing import FILTERS, preprocess, resize_short_side, stack_pixels, to_images, to_pixels
+from samples import noise_image, picture_bytes
+from vistok.images import strips
+from vistok.images.opening import PictureError, open_picture
+from vistok.images.preprocessing import (
+    FILTERS,
+    load_pixels,
+    preprocess,
+    resize_short_side,
+    stack_pixels,
+    to_images,
+    to_pixels,
+)
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 
 
@@ -87,3 +100,37 @@ def test_very_long_pictures_keep_their_centre(sides):
 def test_a_line_of_any_length_is_resized_in_little_memory():
     assert resize_short_side(noise_image(1, 60_000), 256, "bicubic").size == (256, 256 * 32)
     assert resize_short_side(noise_image(60_001, 1), 256, "bicubic").size == (256 * 33, 256)
+
+
+@pytest.mark.parametrize("size", [64, "native"])
+@pytest.mark.parametrize("colour", ["srgb", "ignore"])
+def test_loading_is_opening_and_preprocessing(size, colour):
+    content = picture_bytes(noise_image(100, 70), "PNG", icc_profile=rgb_profile(DISPLAY_P3))
+    config = PreprocessingConfig(size=size, colour=colour, background=(1, 2, 3))
+    expected = preprocess(open_picture(content, (1, 2, 3), colour), config, 8)
+    for given in (content, io.BytesIO(content)):
+        loaded = load_pixels(given, config, 8)
+        assert np.array_equal(loaded.pixels, expected) and loaded[1:] == (100, 70)
+        assert loaded.pixels.dtype == np.uint8 and loaded.pixels.flags.c_contiguous and loaded.pixels.flags.writeable
+    with pytest.raises(PictureError, match="the file is empty"):
+        load_pixels(b"", config, 8)
+
+
+def test_width_and_height_are_those_of_the_upright_original():
+    exif = Image.Exif()
+    exif[0x112] = 8
+    loaded = load_pixels(picture_bytes(noise_image(40, 30), "JPEG", exif=exif), PreprocessingConfig(size=16), 8)
+    assert loaded[1:] == (30, 40) and loaded.pixels.shape == (16, 16, 3)
+
+
+def test_the_colour_of_a_config_is_srgb_or_ignore():
+    assert PreprocessingConfig().colour == "srgb"
+    with pytest.raises(ValueError, match="colour"):
+        PreprocessingConfig(colour="p3")
+
+
+def test_native_pixels_do_not_depend_on_the_strips_they_are_made_in(monkeypatch):
+    image = noise_image(50, 37)
+    whole = preprocess(image, PreprocessingConfig(size="native"), 8)
+    monkeypatch.setattr(strips, "STRIP_PIXELS", 50 * 7)
+    assert np.array_equal(preprocess(image, PreprocessingConfig(size="native"), 8), whole)
