@@ -60,10 +60,11 @@ class Summary(NamedTuple):
                 "new": self.new_images,
             },
             "images_per_second": totals.pictures / totals.seconds,
+            "seconds": totals.seconds,
             "passed_over": dict(self.passed_over),
             "damaged": totals.damaged,
             "unread": totals.unread,
-            "codebooks": [usage._asdict() for usage in codebook_usage(totals.counts)],
+            "codebooks": [usage._asdict() for usage in codebook_usage(totals.counts)] if totals.pictures else [],
             "folder": self.manifest.model_dump(include={"shards", "pictures", "failures"}),
             "failures": [row.model_dump() for row in totals.failures],
         }

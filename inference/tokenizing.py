@@ -74,7 +74,7 @@ def tokenize_collection(request: Request, say: Say) -> Summary:
         remove_asides(out)
         pending = pending_shards(plan.shards, out, manifest, request.retry_failures)
         write_manifest(out, manifest)
-        say(f"{tokenizer!r} on {tokenizer.device}")
+        say(f"model       {request.model}, size {manifest.preprocessing.size}, on {tokenizer.device}")
         threads = _threads(request, tokenizer)
         encode = _compared(tokenizer, plan, fast, say) if fast else tokenizer.encode_pixels
         with ProgressLine("images", quiet=request.quiet) as line:

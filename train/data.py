@@ -27,7 +27,7 @@ class SourceConfig(Config):
     share: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = (0.0, 1.0)
     """From where to where the pictures are taken, in an order that their file names decide; [0, 0.1] and [0.1, 1] split."""
     short_sides: Annotated[list[Annotated[int, Field(ge=1)]], Len(1)] | None = None
-    """Sizes that the short side is resized to before cropping, one drawn for each crop; by default those of data.short_sides."""
+    """Sizes that the short side is resized to before cropping, one drawn for each crop; none takes data.short_sides."""
 
     @field_validator("path", mode="before")
     @classmethod
