@@ -1,12 +1,21 @@
 """The endings of the names of image files."""
 
-from importlib.util import find_spec
-
-_HEIF = (".heic", ".heif") if find_spec("pillow_heif") else ()
-PICTURE_ENDINGS = tuple(
-    sorted((".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", *_HEIF))
+PICTURE_ENDINGS = (
+    ".avif",
+    ".bmp",
+    ".gif",
+    ".heic",
+    ".heif",
+    ".jfif",
+    ".jpe",
+    ".jpeg",
+    ".jpg",
+    ".png",
+    ".tif",
+    ".tiff",
+    ".webp",
 )
-"""Endings of the files that can be read; those of HEIC are among them when `pillow_heif` is installed."""
+"""Endings of the files that can be read; for HEIC it takes the extra `heif`, and its absence is said of each image."""
 
 
 def is_picture(name: str) -> bool:

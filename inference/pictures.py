@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -11,8 +10,9 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
-from ..images.opening import PictureError, open_picture, upright_rgb
-from ..images.preprocessing import preprocess, stack_pixels, to_pixels
+from ..images.index import file_entry
+from ..images.opening import PictureError, upright_rgb
+from ..images.preprocessing import load_pixels, preprocess, stack_pixels, to_pixels
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.shapes import Pixels
 
@@ -55,13 +55,25 @@ def whole_numbers(tokens: Tensor | np.ndarray) -> Tensor:
 def _pixels(picture: Picture, config: PreprocessingConfig, multiple: int) -> list[Pixels]:
     if isinstance(picture, Tensor):
         return _tensor_pixels(picture)
-    return [stack_pixels([preprocess(_image(picture, config.background), config, multiple)])]
+    if isinstance(picture, (str, os.PathLike)):
+        return [stack_pixels([_loaded(os.fspath(picture), config, multiple)])]
+    return [stack_pixels([preprocess(_image(picture, config), config, multiple)])]
 
 
-def _image(picture: Picture, background: tuple[int, int, int]) -> Image.Image:
+def _loaded(path: str, config: PreprocessingConfig, multiple: int) -> np.ndarray:
+    try:
+        with file_entry(path, path).open() as file:
+            return load_pixels(file, config, multiple).pixels
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}): give the path of an image.") from None
+    except PictureError as error:
+        raise ValueError(f"{path} cannot be used: {error}.") from None
+
+
+def _image(picture: Image.Image | np.ndarray, config: PreprocessingConfig) -> Image.Image:
     if isinstance(picture, Image.Image):
         try:
-            return upright_rgb(picture, background)
+            return upright_rgb(picture, config.background, config.colour)
         except PictureError as error:
             raise ValueError(f"encode got a PIL image that cannot be used: {error}.") from None
     if isinstance(picture, np.ndarray):
@@ -71,17 +83,6 @@ def _image(picture: Picture, background: tuple[int, int, int]) -> Image.Image:
                 "least: convert it."
             )
         return Image.fromarray(picture)
-    if isinstance(picture, (str, os.PathLike)):
-        if Path(picture).exists() and not (Path(picture).is_file() or Path(picture).is_dir()):
-            raise ValueError(
-                f"{picture} is not a regular file: give the path of an image file."
-            )  # a fifo may wait for ever
-        try:
-            return open_picture(Path(picture).read_bytes(), background)
-        except OSError as error:
-            raise ValueError(f"{picture} cannot be read ({error.strerror}): give the path of a picture.") from None
-        except PictureError as error:
-            raise ValueError(f"{picture} cannot be used: {error}.") from None
     raise ValueError(
         f"encode got a {type(picture).__name__}, but takes a path, a PIL image, a uint8 array h w c, a tensor, or a list "
         "of them."

@@ -15,6 +15,7 @@ from ..report.environment import environment
 from ..report.page import render
 from ..report.views import codebook_views
 from ..terminal import counted, track
+from ..tokenizer.exact import in_batches
 from ..tokenizer.files import write_whole
 from ..tokenizer.quality import Measured, measure
 from ..tokenizer.shapes import Pixels
@@ -57,11 +58,11 @@ def judge(loaded: LoadedTokenizer, images: list[Tensor], device: torch.device, q
     shown: list[tuple[Image.Image, Image.Image]] = []
 
     def look(original: Pixels, reconstruction: Pixels) -> None:
-        if len(shown) < SAMPLES:
-            shown.append((to_images(original)[0], to_images(reconstruction)[0]))
+        missing = SAMPLES - len(shown)
+        shown.extend(zip(to_images(original[:missing]), to_images(reconstruction[:missing]), strict=True))
 
     pixels = (to_pixels(image.unsqueeze(0)) for image in track(images, "images", quiet=quiet))
-    return Judged(measure(loaded.model.to(device), pixels, look), shown)
+    return Judged(measure(loaded.model.to(device), in_batches(pixels), look), shown)
 
 
 def judge_both(
