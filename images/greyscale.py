@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from .errors import PictureError
-from .source import Grey
+from .formats.source import Grey
 from .strips import strips
 
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")

@@ -6,8 +6,8 @@ from .endings import PICTURE_ENDINGS, is_picture
 from .entry import Entry, file_entry, file_size, problem_of
 from .folders import folder_files
 from .inputs import expand_inputs
-from .tar_blocks import DamagedShard
-from .tar_members import Member, tar_members
+from .tars.blocks import DamagedShard
+from .tars.members import Member, tar_members
 
 __all__ = [
     "PICTURE_ENDINGS",

@@ -7,15 +7,15 @@ from typing import BinaryIO, NamedTuple, cast
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from . import png, tiff_decoding
 from .errors import PictureError as PictureError
-from .exif import told_by_decoder, told_by_owner
 from .faults import faults
-from .formats import look_at
+from .formats import png, tiff_decoding
+from .formats.exif import told_by_decoder, told_by_owner
+from .formats.source import Source
+from .formats.table import look_at
 from .memory import BUDGET
 from .quiet import silence_libtiff
 from .rgb import TRANSPOSITIONS, Colour, to_rgb
-from .source import Source
 from .watched import Watched
 
 MAX_PIXELS = 1 << 27

@@ -5,7 +5,7 @@ from collections import Counter
 from functools import partial
 
 from ..images.index import is_picture
-from ..images.tar_members import Member, tar_members
+from ..images.tars.members import Member, tar_members
 from .digests import digest, file_facts, kind_of
 from .keep import Keep
 from .keys import told_apart, webdataset_extension, webdataset_key

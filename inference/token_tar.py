@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from ..images.index import Entry
-from ..images.tar_members import tar_members
+from ..images.tars.members import tar_members
 from ..tokenizer.files import aside_of, flush_to_disk
 from .samples import Kept
 from .unreadable import read_input

@@ -103,7 +103,7 @@ def run(call: list[str], out: Path, generator: random.Random, killed_after: floa
     except subprocess.TimeoutExpired:
         process.kill()
         _, said = process.communicate()
-    if process.returncode not in (0, 1, -signal.SIGKILL):
+    if process.returncode not in (0, 1, -signal.SIGKILL) or (process.returncode >= 0 and not out.exists()):
         sys.exit(f"The command ended with {process.returncode}: {said.decode()}")
     return process.returncode, time.perf_counter() - started
 

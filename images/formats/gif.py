@@ -2,7 +2,7 @@
 
 from typing import BinaryIO
 
-from .errors import PictureError
+from ..errors import PictureError
 from .pieces import Piece, joined
 from .source import Source
 

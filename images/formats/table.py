@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from PIL import TiffImagePlugin
 
-from .errors import PictureError
+from ..errors import PictureError
 from .gif import read_gif
 from .isobmff import read_avif
 from .jpeg import read_jpeg

@@ -4,7 +4,7 @@ import errno
 from collections.abc import Iterable
 from functools import cached_property
 
-from .tar_headers import Header
+from .headers import Header
 
 LINKS = "12"
 """Types of hard links and symlinks."""

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from samples import noise_image, picture_bytes
-from vistok.images import formats
+from vistok.images.formats import table as formats
 from vistok.images.opening import PictureError, open_picture
 
 IMAGE = noise_image(24, 16)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from .errors import PictureError
+from ..errors import PictureError
 from .exif import orientation
 from .pieces import Piece, joined
 from .source import Source

@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterator
 from typing import BinaryIO, NoReturn
 
-from .entry import printable
-from .tar_fields import BLOCK, Fields, parse_header
+from ..entry import printable
+from .fields import BLOCK, Fields, parse_header
 
 MAX_END = (2 + 20) * BLOCK
 """A tar ends with fewer zeros: two blocks, and what fills the last of its records, which have 20 blocks."""

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .entry import Entry, printable
-from .tar_headers import Header, headers
-from .tar_links import LINKS, TarLinks
+from ..entry import Entry, printable
+from .headers import Header, headers
+from .links import LINKS, TarLinks
 
 _FILES = "07"
 """Types of files; "7" is one that some systems keep in one piece."""

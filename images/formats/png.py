@@ -6,11 +6,11 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageFile
 
-from .errors import PictureError
+from ..errors import PictureError
+from ..strips import strips
 from .exif import orientation
 from .pieces import Piece, joined
 from .source import Source
-from .strips import strips
 
 CHUNKS = 1 << 18
 """More chunks are refused: the largest image has half as many, of 8 kB."""

@@ -3,8 +3,8 @@
 import struct
 from typing import BinaryIO
 
+from ..errors import PictureError
 from .directory import INTEGERS, Directory, Field, read_directory, values
-from .errors import PictureError
 from .exif import ORIENTATION, known, orientation_in_xmp
 from .pieces import joined
 from .source import Grey, Source

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .entry import open_regular, printable
-from .tar_blocks import TarBlocks
-from .tar_fields import BLOCK, Fields, decode, parse_header, parse_pax
+from ..entry import open_regular, printable
+from .blocks import TarBlocks
+from .fields import BLOCK, Fields, decode, parse_header, parse_pax
 
 MAX_EXTENSION = 16 << 20
 """Bytes of a long name or a pax header."""

@@ -38,7 +38,7 @@ def test_a_sensible_number_of_scans_is_read():
 
 
 def test_the_larger_the_image_the_fewer_its_scans(monkeypatch):
-    monkeypatch.setattr("vistok.images.jpeg.PIXEL_SCANS", 64 * 48 * 30)
+    monkeypatch.setattr("vistok.images.formats.jpeg.PIXEL_SCANS", 64 * 48 * 30)
     assert open_picture(with_scans(15)).size == (64, 48)
     with pytest.raises(PictureError, match="JPEG of more than 30 scans"):
         open_picture(with_scans(30))

@@ -2,7 +2,7 @@
 
 from PIL import Image, ImageFile, ImagePalette, TiffImagePlugin
 
-from .errors import PictureError
+from ..errors import PictureError
 from .source import Grey
 from .tiff import BITS, PALETTE, PHOTOMETRIC, PLANES, SAMPLES, SEPARATE, meaning
 
