@@ -1,8 +1,13 @@
 """A collection that grew: what was done stays in its shards, what is new goes into new ones."""
 
 import re
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
+from ..images.index import file_entry
 from ..images.inputs import printable
 from .keys import keys_with_endings, told_apart
 from .loose_images import LOOSE_PATTERN, LooseImage, loose_shard
@@ -10,7 +15,17 @@ from .plan import Plan
 from .samples import PlannedShard
 from .shards import Sidecar, sidecars
 from .token_tar import stored_samples
-from .unreadable import UnreadableInputError
+from .unreadable import UnreadableInputError, input_sha256
+
+
+class _Row(NamedTuple):
+    """An image in a shard, or among its failures."""
+
+    shard: str
+    key: str
+    source: str
+    sha256: str
+    """Of its file; empty for a failure."""
 
 
 def grown(plan: Plan, folder: Path) -> tuple[Plan, int]:
@@ -23,44 +38,59 @@ def grown(plan: Plan, folder: Path) -> tuple[Plan, int]:
     planned = {shard.name: shard.inputs for shard in plan.shards}
     if all(planned.get(name) == sidecar.inputs for name, sidecar in done.items()):
         return plan, 0
-    by_name: dict[str, list[int]] = {}
-    for index, image in enumerate(plan.loose):
-        by_name.setdefault(printable(image.name), []).append(index)
+    rows = {name: _rows(folder / sidecar.shard, sidecar) for name, sidecar in done.items()}
+    indices = _indices([row for shard_rows in rows.values() for row in shard_rows], plan.loose)
     shards: dict[str, PlannedShard] = {}
     keys: dict[int, str] = {}
     for name, sidecar in done.items():
-        found = _found(folder, sidecar, by_name)
-        if found:
-            keys |= found
-            images = [plan.loose[index] for index in sorted(found)]
-            shards[name] = loose_shard(_number(name), images, [found[index] for index in sorted(found)])
+        found = {index: row.key for row in rows[name] if (index := indices.get(row)) is not None}
+        if not found:
+            continue
+        missing = [row.source for row in rows[name] if row not in indices]
+        if missing:
+            raise ValueError(
+                f"{folder / sidecar.shard} holds {missing[0]}, which is not among the images given now: give it too, or use "
+                "another --out folder, or --overwrite."
+            )
+        keys |= found
+        images = [plan.loose[index] for index in sorted(found)]
+        shards[name] = loose_shard(_number(name), images, [found[index] for index in sorted(found)])
     new = _new_shards(plan, keys, {_number(name) for name in done})
     return plan.with_loose(sorted([*shards.values(), *new], key=lambda shard: shard.name)), len(plan.loose) - len(keys)
 
 
-def _found(folder: Path, sidecar: Sidecar, by_name: dict[str, list[int]]) -> dict[int, str]:
-    """Return the indices of the loose images that a shard was made of, with their keys; none when none was given now."""
-    shard = folder / sidecar.shard
+def _rows(shard: Path, sidecar: Sidecar) -> list[_Row]:
+    """Return what a shard was made of."""
     try:
-        rows = [(sample.facts()["source"], sample.key) for sample in stored_samples(shard)]
+        samples = [(sample.key, sample.facts()) for sample in stored_samples(shard)]
     except ValueError as error:
         raise UnreadableInputError(
             f"{shard} is not a whole token shard ({str(error).rstrip('.')}): remove it, and the same command makes it again."
         ) from None
-    rows += [(failure.source, failure.key) for failure in sidecar.failures]
-    found: dict[int, str] = {}
-    missing = []
-    for source, key in rows:
-        if by_name.get(source):
-            found[by_name[source].pop(0)] = key
-        else:
-            missing.append(source)
-    if found and missing:
-        raise ValueError(
-            f"{shard} holds {missing[0]}, which is not among the images given now: give it too, or use "
-            "another --out folder, or --overwrite."
-        )
-    return found
+    rows = [_Row(shard.name, key, facts["source"], str(facts.get("sha256"))) for key, facts in samples]
+    return rows + [_Row(shard.name, failure.key, failure.source, "") for failure in sidecar.failures]
+
+
+def _indices(rows: Sequence[_Row], loose: Sequence[LooseImage]) -> dict[_Row, int]:
+    """Return which loose image each row is of: the one of its name, and where several have it, of its bytes."""
+    by_name: dict[str, list[int]] = {}
+    for index, image in enumerate(loose):
+        by_name.setdefault(printable(image.name), []).append(index)
+    names = {row.source for row in rows}
+    by_bytes: dict[tuple[str, str], list[int]] = {}
+    for name, indices in by_name.items():
+        for index in indices if name in names and len(indices) > 1 else []:
+            by_bytes.setdefault((name, _sha256(loose[index])), []).append(index)
+    found = {row: same.pop(0) for row in rows if (same := by_bytes.get((row.source, row.sha256)))}
+    taken = set(found.values())
+    left = {name: deque(index for index in indices if index not in taken) for name, indices in by_name.items()}
+    return found | {row: left[row.source].popleft() for row in rows if row not in found and left.get(row.source)}
+
+
+def _sha256(image: LooseImage) -> str:
+    with suppress(UnreadableInputError):
+        return "" if image.problem else input_sha256(file_entry(image.path, image.name))
+    return ""
 
 
 def _new_shards(plan: Plan, done: dict[int, str], numbers: set[int]) -> list[PlannedShard]:
