@@ -66,7 +66,7 @@ def _expand(text: str, place: _Place) -> Iterator[Input]:
         if problem and place.list:
             yield Input(path, f"{problem} ({printable(place.list)}, line {place.line})")
         elif problem:
-            raise ValueError(f"{printable(path)} {problem}: {_ALLOWED}.")
+            raise ValueError(f"{printable(path) or repr(path)} {problem}: {_ALLOWED}.")
         elif lower.endswith(_COMPRESSED) and not os.path.isdir(path):
             raise ValueError(f"{place}{printable(path)} is a compressed tar: decompress it, and give the .tar.")
         elif lower.endswith(".txt") and not os.path.isdir(path) and not _is_caption(path):

@@ -15,6 +15,7 @@ from .samples import Kept, Listing, PlannedShard, Sample
 
 LOOSE_SHARD = "pictures-{:05d}"
 LOOSE_PATTERN = r"pictures-\d{5,}"
+LONGEST_NAME = 255
 
 
 class LooseImage(NamedTuple):
@@ -68,6 +69,8 @@ class LooseImages:
         """Add one file, whatever its ending, unless it belongs to an image beside it."""
         folder, base = os.path.split(given.path)
         beside: list[str] = []
+        if given.problem:  # there may be no name, as in `missing/`, or one that is longer than any file's
+            base = os.path.basename(given.path.rstrip("/"))[:LONGEST_NAME]
         if not given.problem:
             if folder not in self._folders:
                 self._folders[folder] = _folder(folder)

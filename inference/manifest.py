@@ -77,8 +77,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
     return manifest
 
 
-def read_manifest(folder: Path) -> Manifest | None:
-    """Return the manifest of a folder, or None when it has none; raise ValueError when it cannot be read."""
+def read_manifest(folder: Path, remedy: str = "use another --out folder") -> Manifest | None:
+    """Return the manifest of a folder, or None when it has none; raise ValueError, which ends in `remedy`, when it is none."""
     path = folder / MANIFEST_FILE
     if not path.is_file():
         return None
@@ -86,10 +86,8 @@ def read_manifest(folder: Path) -> Manifest | None:
         return Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
         problem = error.errors()[0]
-        raise ValueError(
-            f"{path} is not a manifest of this vistok ({'.'.join(map(str, problem['loc']))}: {problem['msg']}): use another "
-            "--out folder."
-        ) from None
+        what = ": ".join(filter(None, [".".join(map(str, problem["loc"])), problem["msg"]]))
+        raise ValueError(f"{path} is not a manifest of this vistok ({what}): {remedy}.") from None
 
 
 def check_same(before: Manifest | None, manifest: Manifest, folder: Path) -> None:

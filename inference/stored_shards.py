@@ -50,7 +50,7 @@ def find_shards(inputs: Iterable[Path]) -> Found:
 
 def manifest_of(folder: Path) -> Manifest:
     """Return the manifest of a folder; raise ValueError when it has none."""
-    manifest = read_manifest(folder)
+    manifest = read_manifest(folder, "put the right one back")
     if manifest is None:
         raise ValueError(f"{folder} has no {MANIFEST_FILE}, which says what tokenizer made its shards: put it back.")
     return manifest
@@ -67,7 +67,7 @@ def _in_folder(folder: Path) -> Found:
         for path in orphans(folder)
         if path.name not in names
     ]
-    manifest = read_manifest(folder)
+    manifest = read_manifest(folder, "put the right one back")
     if manifest is not None and manifest.shards > len(described):
         damaged.append(
             f"{folder / MANIFEST_FILE} counts {manifest.shards} shards, but {len(described)} have a sidecar: tokenize again."

@@ -95,11 +95,12 @@ class StoredSample(NamedTuple):
             version = np.lib.format.read_magic(stream)
             shape, _, dtype = NPY_HEADERS[version](stream)
             size = math.prod(shape) * dtype.itemsize
-        except (ValueError, KeyError, SyntaxError, RecursionError) as error:
+        except Exception as error:  # numpy reads it as Python, and whatever that raises comes through
             raise ValueError(
                 f"{self.tokens_entry.name} is not an array ({' '.join(str(error).split())[:80]})"
             ) from None
-        if dtype.kind != "u" or len(shape) != 3 or 0 in shape or size != len(content) - stream.tell():
+        is_grid = len(shape) == 3 and all(type(side) is int and side > 0 for side in shape)
+        if dtype.kind != "u" or not is_grid or size != len(content) - stream.tell():
             raise ValueError(f"{self.tokens_entry.name} is {dtype} {shape}, where unsigned integers q y x are stored")
         tokens: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
         return tokens

@@ -150,6 +150,10 @@ HUGE = GOOD.replace(b"(1, 8, 8), }      ", b"(1, 8, 800000000), }")
         (npy(np.array([{}]), allow_pickle=True), FACTS, "where unsigned integers q y x are stored"),
         (HUGE, FACTS, "where unsigned integers q y x are stored"),
         (b"no array", FACTS, "is not an array"),
+        (GOOD.replace(b"(1, 8, 8), }   ", b"(True, 8, 8), }"), FACTS, "is uint16 (True, 8, 8), where unsigned"),
+        (GOOD.replace(b"(1, 8, 8), }  ", b"(-1, -8, 8), }"), FACTS, "is uint16 (-1, -8, 8), where unsigned"),
+        (GOOD.replace(b"}", b" "), FACTS, "is not an array"),
+        (GOOD.replace(b"{'descr'", b"(" * 8), FACTS, "is not an array"),
         (GOOD, b'{"source": "k.png", "height": 64}', "k.tokens.json has no width and height"),
         (GOOD, b'{"source": "k.png", "width": true, "height": -1}', "k.tokens.json has no width and height"),
         (GOOD, b"[" * 100_000, "k.tokens.json is missing or damaged"),
@@ -162,6 +166,16 @@ def test_a_hostile_row_is_a_sentence_and_the_others_come_back(tokens, detokenize
     said = detokenize(tokens, "--out", tmp_path / "back", code=1)
     assert f"failed: {tokens / 'a.tar'}: k: " in said and sentence in said
     assert names(tmp_path / "back") == ["b0.png", "b1.png", "b2.png", "good.png"]
+
+
+@pytest.mark.parametrize(("content", "what"), [(b"", "Invalid JSON"), (b"{}", "model: Field required")])
+def test_a_damaged_manifest_is_a_sentence(tokens, detokenize, tokenize, tmp_path, content, what):
+    (tokens / "manifest.json").write_bytes(content)
+    said = detokenize(tokens, "--out", tmp_path / "back", code=2)
+    assert f"{tokens / 'manifest.json'} is not a manifest of this vistok ({what}" in said
+    assert said.endswith("): put the right one back.\n")
+    assert "use another --out folder." in tokenize(tmp_path / "a.tar", "--out", tokens, code=2)
+    tokenize(tmp_path / "a.tar", "--out", tokens, "--overwrite")
 
 
 def test_keys_that_lead_out_of_the_folder_stay_in_it(tokens, detokenize, tmp_path):

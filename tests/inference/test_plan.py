@@ -97,6 +97,12 @@ def test_lists_and_brace_ranges(tmp_path, make_tar):
     assert [shard.name for shard in plan_shards([f"{tmp_path}/s-{{0..2}}.tar"], 10).shards] == ["s-0", "s-1", "s-2"]
 
 
+def test_missing_lines_have_a_name_of_some_length(tmp_path):
+    listed = tmp_path / "list.txt"
+    listed.write_text("missing/\n" + "x" * 100_000 + "\n")
+    assert [image.name for image in plan_shards([str(listed)], 10).loose] == ["missing", "x" * 255]
+
+
 def test_inputs_change_when_what_goes_in_changes(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(PNG)

@@ -46,6 +46,9 @@ def test_a_folder_is_needed_that_can_be_written_to(
     for call in (*calls, lambda *a: evaluate_command(picture, *a, code=2)):
         assert f"--out is {picture}, but {picture} is a file: give a folder." in call("--out", picture)
         assert f"but {picture} is a file: give a folder." in call("--out", picture / "deeper")
+        (tmp_path / "link").unlink(missing_ok=True)
+        (tmp_path / "link").symlink_to("nowhere")
+        assert f"but {tmp_path / 'link'} is a link to nowhere: give a folder." in call("--out", tmp_path / "link")
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
     said = tokenize(picture, "--out", tmp_path / "new" / "out", code=2)
     assert f"but {tmp_path} cannot be written to: change its permissions, or give another." in said

@@ -35,18 +35,22 @@ def test_captions_of_one_name_are_told_apart(tokenize, photos, tmp_path):
     tokenize(photos, "--out", tmp_path / "out")
     touch(*photos.rglob("*.*"))
     assert "0 written, 1 done before" in tokenize(photos, "--out", tmp_path / "out")
-    swap(photos / "x" / "1.txt", photos / "y" / "1.txt")
-    touch(*photos.rglob("*.txt"))
-    assert "was made from other images" in tokenize(photos, "--out", tmp_path / "out", code=2)
+    for name in ("1.txt", "1.png"):
+        swap(photos / "x" / name, photos / "y" / name)
+        touch(photos / "x" / name, photos / "y" / name)
+        assert "was made from other images" in tokenize(photos, "--out", tmp_path / "out", code=2)
+        swap(photos / "x" / name, photos / "y" / name)
 
 
-def test_images_of_one_name_that_are_swapped_are_noticed(tokenize, photos, tmp_path):
+def test_images_of_one_name_are_known_again_when_they_are_swapped(tokenize, photos, tmp_path):
     given = [photos / name / "1.png" for name in "xy"]
     for image in given:
         image.with_suffix(".txt").unlink()
     touch(given[0])
     tokenize(*given, "--out", tmp_path / "out")
     swap(*given)
+    assert "0 written, 1 done before" in tokenize(*given, "--out", tmp_path / "out")
+    given[0].write_bytes(PNG[3])
     assert "was made from other images" in tokenize(*given, "--out", tmp_path / "out", code=2)
 
 
