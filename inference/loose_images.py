@@ -2,15 +2,15 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
-from ..images.index import file_entry, folder_files, is_picture, problem_of
+from ..images.index import PICTURE_ENDINGS, file_entry, folder_files, is_picture, problem_of
 from ..images.inputs import Input, printable
 from .digests import digest, file_facts, kind_of
-from .keep import Keep
+from .keep import CAPTION_EXTENSIONS, Keep
 from .samples import Kept, Listing, PlannedShard, Sample
 
 LOOSE_SHARD = "pictures-{:05d}"
@@ -47,7 +47,7 @@ class LooseImages:
     repeated: int = 0
     """Images that were given more than once, the first time not counted."""
     _seen: set[tuple[str, str]] = field(default_factory=set)
-    _folders: dict[str, "_Folder"] = field(default_factory=dict)
+    _folders: dict[str, _Folder] = field(default_factory=dict)
 
     def add_folder(self, folder: str, left_out: str | None) -> None:
         """Add the images of a folder that is walked, and count the files that are passed over."""
@@ -72,14 +72,27 @@ class LooseImages:
         if given.problem:  # there may be no name, as in `missing/`, or one that is longer than any file's
             base = os.path.basename(given.path.rstrip("/"))[:LONGEST_NAME]
         if not given.problem:
-            if folder not in self._folders:
-                self._folders[folder] = _folder(folder)
-            beside = self._chosen(self._folders[folder].others.get(os.path.splitext(base)[0], []))
-            if not is_picture(base) and os.path.splitext(base)[0] in self._folders[folder].images:
+            there = self._there(folder, os.path.splitext(base)[0])
+            beside = self._chosen(there.others.get(os.path.splitext(base)[0], []))
+            if not is_picture(base) and os.path.splitext(base)[0] in there.images:
                 if base not in beside:
                     self.passed_over[kind_of(base)] += 1
                 return
         self._add(given.path, base, given.problem or problem_of(given.path), tuple(b for b in beside if b != base))
+
+    def _there(self, folder: str, stem: str) -> _Folder:
+        """Return what is in a folder; in one that may be entered but not listed, what may be beside the file `stem`."""
+        if folder not in self._folders:
+            try:
+                self._folders[folder] = _folder(folder, os.listdir(folder or "."))
+            except PermissionError:
+                endings = [
+                    *PICTURE_ENDINGS,
+                    *(f".{extension}" for extension in (*CAPTION_EXTENSIONS, *self.keep.extensions)),
+                ]
+                names = {stem + ending for ending in endings}
+                return _folder(folder, [name for name in names if os.path.isfile(os.path.join(folder, name))])
+        return self._folders[folder]
 
     def _chosen(self, names: list[str]) -> list[str]:
         return [name for name in names if self.keep.beside(os.path.splitext(name)[1].lstrip("."))]
@@ -126,10 +139,10 @@ def _inputs(images: Sequence[LooseImage], keys: Sequence[str]) -> str:
     return digest(facts)
 
 
-def _folder(path: str) -> _Folder:
+def _folder(path: str, names: Iterable[str]) -> _Folder:
     images: set[str] = set()
     others: dict[str, list[str]] = {}
-    for name in sorted(os.listdir(path or ".")):
+    for name in sorted(names):
         stem = os.path.splitext(name)[0]
         if is_picture(name):
             images.add(stem)

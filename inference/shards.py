@@ -104,6 +104,11 @@ def orphans(folder: Path) -> list[Path]:
     ]
 
 
+def removable_shards(folder: Path) -> list[Path]:
+    """Return the shards that `remove_shards` removes."""
+    return [*(folder / sidecar.shard for sidecar in sidecars(folder)), *orphans(folder)]
+
+
 def remove_shards(folder: Path) -> None:
     """Remove whatever tokenize-images wrote: manifest, sidecars, shards, and what a kill left; nothing else is touched."""
     (folder / MANIFEST_FILE).unlink(missing_ok=True)

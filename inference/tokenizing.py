@@ -21,7 +21,7 @@ from .pipeline import Threads, tokenize_shards
 from .plan import Plan, plan_shards, refuse_overwriting
 from .preview import write_preview
 from .reading import first_pictures
-from .shards import MANIFEST_FILE, remove_asides, remove_shards
+from .shards import MANIFEST_FILE, removable_shards, remove_asides, remove_shards
 from .summary import Summary
 from .totals import Progress
 
@@ -69,7 +69,8 @@ def tokenize_collection(request: Request, say: Say) -> Summary:
         new_images = 0
         if not request.overwrite:
             plan, new_images = grown(plan, out)
-        refuse_overwriting(plan, _outputs(plan, out, bool(request.preview)))
+        removed = removable_shards(out) if request.overwrite else []
+        refuse_overwriting(plan, [*_outputs(plan, out, bool(request.preview)), *removed])
         refuse_replacing(out, [shard.name for shard in plan.shards])
         if request.overwrite:
             remove_shards(out)

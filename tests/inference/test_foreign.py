@@ -49,6 +49,15 @@ def test_what_is_damaged_is_made_again(tokenize, shard, tmp_path, content):
     assert "1 written" in tokenize(shard, "--out", out) and (out / "s.json").read_bytes() == whole
 
 
+def test_an_input_that_overwrite_would_remove_is_refused(tokenize, make_tar, shard, tmp_path):
+    out = tmp_path / "out"
+    tokenize(shard, "--out", out)
+    (tmp_path / "linked.tar").symlink_to(out / "s.tar")
+    said = tokenize(tmp_path / "linked.tar", "--out", out, "--overwrite", code=2)
+    assert f"{tmp_path / 'linked.tar'} would be overwritten by {out / 's.tar'}: give another --out folder." in said
+    assert (out / "s.tar").exists() and (out / "s.json").exists()
+
+
 def test_a_fifo_beside_the_shards_is_left_alone(tokenize, detokenize, shard, tmp_path):
     out = tmp_path / "out"
     out.mkdir()

@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from samples import noise_image, picture_bytes
+from vistok.inference.keep import parse_keep
 from vistok.inference.plan import plan_shards, refuse_overwriting
 
 PNG = picture_bytes(noise_image(8, 8), "PNG")
@@ -101,6 +102,20 @@ def test_missing_lines_have_a_name_of_some_length(tmp_path):
     listed = tmp_path / "list.txt"
     listed.write_text("missing/\n" + "x" * 100_000 + "\n")
     assert [image.name for image in plan_shards([str(listed)], 10).loose] == ["missing", "x" * 255]
+
+
+def test_captions_are_found_in_a_folder_that_may_not_be_listed(tmp_path, monkeypatch):
+    for name in ("a.png", "a.txt", "a.md", "b.txt"):
+        (tmp_path / name).write_bytes(PNG)
+
+    def closed(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("os.listdir", closed)
+    loose = plan_shards([str(tmp_path / name) for name in ("a.png", "a.md")], 10).loose
+    assert [(image.name, image.beside) for image in loose] == [("a.png", ("a.txt",))]
+    with_md = plan_shards([str(tmp_path / "a.png")], 10, keep=parse_keep("md")).loose
+    assert with_md[0].beside == ("a.md",)
 
 
 def test_inputs_change_when_what_goes_in_changes(tmp_path):
