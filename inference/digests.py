@@ -4,6 +4,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from typing import BinaryIO
+
+CHUNK = 1 << 20
 
 
 def file_facts(path: str, name: str) -> list[str | int]:
@@ -18,6 +21,15 @@ def file_facts(path: str, name: str) -> list[str | int]:
 def digest(facts: Iterable[list[str | int]]) -> str:
     """Return the SHA-256 of facts in any order."""
     return hashlib.sha256(json.dumps(sorted(facts, key=json.dumps)).encode()).hexdigest()
+
+
+def sha256_of(file: BinaryIO) -> str:
+    """Return the SHA-256 of the bytes of an open file, and go back to its beginning."""
+    value = hashlib.sha256()
+    while chunk := file.read(CHUNK):
+        value.update(chunk)
+    file.seek(0)
+    return value.hexdigest()
 
 
 def kind_of(name: str) -> str:

@@ -1,18 +1,17 @@
 """Which shards of a plan are done: those whose sidecar is there, and agrees with the tokenizer and the inputs."""
 
-import hashlib
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from .digests import digest
+from ..images.index import DamagedShard
+from .digests import digest, sha256_of
 from .manifest import Manifest
 from .reading import Unusable
 from .samples import PlannedShard
 from .shards import Sidecar, read_sidecar
 from .token_tar import StoredSample, TokenSample, stored_samples
-from .unreadable import read_input
-
-CHUNK = 1 << 20
+from .unreadable import UnreadableInputError, input_sha256
 
 
 def pending_shards(
@@ -20,7 +19,8 @@ def pending_shards(
 ) -> list[PlannedShard]:
     """Return the shards that are not done; with `retry_failures` those with failed rows too.
 
-    Raises ValueError when one was made by another tokenizer or from other inputs, and UnreadableInputError.
+    One whose input has become damaged or unreadable counts as not done.
+    Raises ValueError when one was made by another tokenizer or from other inputs.
     """
     return [shard for shard in shards if not _is_done(folder, shard, manifest, retry_failures)]
 
@@ -34,24 +34,22 @@ def reusable_samples(folder: Path, shard: PlannedShard, fingerprint: str) -> dic
     return {sample.key: sample for sample in stored_samples(path)} if file_sha256(path) == sidecar.sha256 else {}
 
 
-def content_digest(tokens: Iterable[TokenSample], failed: Iterable[Unusable], kept: dict[str, str]) -> str:
-    """Return the digest of the names and the bytes that a shard was made from.
+def content_digest(
+    tokens: Iterable[TokenSample], failed: Iterable[Unusable], kept: Iterable[tuple[str, str, str]]
+) -> str:
+    """Return the digest of the keys, the names and the bytes that a shard was made from.
 
-    `kept` has the SHA-256 of what was carried over, by name. An image without a file stands for itself by its reason.
+    `kept` has key, name and SHA-256 of what was carried over. An image without a file stands for itself by its reason.
     """
-    facts: list[list[str | int]] = [[sample.facts["source"], sample.facts["sha256"]] for sample in tokens]
-    facts += [[row.source, sha256 or row.reason] for row, sha256 in failed]
-    facts += [[name, sha256] for name, sha256 in kept.items()]
-    return digest(facts)
+    facts: list[list[str | int]] = [[sample.key, sample.facts["source"], sample.facts["sha256"]] for sample in tokens]
+    facts += [[row.key, row.source, sha256 or row.reason] for row, sha256 in failed]
+    return digest(facts + [list(facts_of_file) for facts_of_file in kept])
 
 
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes."""
-    value = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(CHUNK):
-            value.update(chunk)
-    return value.hexdigest()
+        return sha256_of(file)
 
 
 def _is_done(folder: Path, shard: PlannedShard, manifest: Manifest, retry_failures: bool) -> bool:
@@ -63,19 +61,24 @@ def _is_done(folder: Path, shard: PlannedShard, manifest: Manifest, retry_failur
         raise ValueError(f"{where} was made by another tokenizer than {manifest.model}: {remedy}")
     if retry_failures and sidecar.failures:
         return False
-    if sidecar.inputs != shard.inputs and _content_now(shard, sidecar) != sidecar.content:
+    try:
+        is_same = sidecar.inputs == shard.inputs or _content_now(shard, sidecar) == sidecar.content
+    except (DamagedShard, OSError, UnreadableInputError):
+        return False  # it is named when its turn comes, and what was made of it before stays
+    if not is_same:
         raise ValueError(f"{where} was made from other images than those given now: {remedy}")
     return True
 
 
 def _content_now(shard: PlannedShard, sidecar: Sidecar) -> str:
     """Take the digest of the bytes that are there now: a file that was copied or touched is still the same."""
-    failed = {(row.key, row.source) for row in sidecar.failures}
+    samples = shard.samples()
     facts: list[list[str | int]] = []
-    for sample in shard.samples():
-        read = sample.entry and hashlib.sha256(read_input(sample.entry)).hexdigest()
-        facts.append([sample.source, read or sample.problem])
-        if (sample.key, sample.source) not in failed:
-            kept = {entry.name: hashlib.sha256(read_input(entry)).hexdigest() for _, entry in sample.kept}
-            facts += [[name, sha256] for name, sha256 in kept.items()]
+    failed = Counter((row.key, row.source) for row in sidecar.failures)
+    failed.subtract((sample.key, sample.source) for sample in samples if not sample.entry)
+    for sample in samples:
+        read = sample.entry and input_sha256(sample.entry)
+        facts.append([sample.key, sample.source, read or sample.problem])
+        if sample.entry and failed[sample.key, sample.source] < 1:
+            facts += [[sample.key, entry.name, input_sha256(entry)] for _, entry in sample.kept]
     return digest(facts)

@@ -10,13 +10,14 @@ from .plan import Plan
 from .samples import PlannedShard
 from .shards import Sidecar, sidecars
 from .token_tar import stored_samples
+from .unreadable import UnreadableInputError
 
 
 def grown(plan: Plan, folder: Path) -> tuple[Plan, int]:
     """Regroup the loose images of a plan around the shards that are done, and return how many are in none of these.
 
     A plan whose shards are those of the folder stays as it is. Raises ValueError when a shard holds images that were
-    given now and others that were not.
+    given now and others that were not, and UnreadableInputError when one is damaged.
     """
     done = {path.name: path for path in sidecars(folder) if re.fullmatch(LOOSE_PATTERN, path.name)}
     planned = {shard.name: shard.inputs for shard in plan.shards}
@@ -39,7 +40,13 @@ def grown(plan: Plan, folder: Path) -> tuple[Plan, int]:
 
 def _found(folder: Path, sidecar: Sidecar, by_name: dict[str, list[int]]) -> dict[int, str]:
     """Return the indices of the loose images that a shard was made of, with their keys; none when none was given now."""
-    rows = [(sample.facts()["source"], sample.key) for sample in stored_samples(folder / sidecar.shard)]
+    shard = folder / sidecar.shard
+    try:
+        rows = [(sample.facts()["source"], sample.key) for sample in stored_samples(shard)]
+    except ValueError as error:
+        raise UnreadableInputError(
+            f"{shard} is not a whole token shard ({str(error).rstrip('.')}): remove it, and the same command makes it again."
+        ) from None
     rows += [(failure.source, failure.key) for failure in sidecar.failures]
     found: dict[int, str] = {}
     missing = []
@@ -50,7 +57,7 @@ def _found(folder: Path, sidecar: Sidecar, by_name: dict[str, list[int]]) -> dic
             missing.append(source)
     if found and missing:
         raise ValueError(
-            f"{folder / sidecar.shard} holds {missing[0]}, which is not among the images given now: give it too, or use "
+            f"{shard} holds {missing[0]}, which is not among the images given now: give it too, or use "
             "another --out folder, or --overwrite."
         )
     return found

@@ -35,10 +35,10 @@ def _unused(key: str, used: set[str]) -> str:
 
 def _file_name(key: str) -> str:
     *folders, base = normalised_key(key).replace("\0", r"\x00").split("/")
-    return "/".join([*(_short(folder, "") for folder in folders), _short(base or "unnamed", ENDING)])
+    return "/".join([*(shortened(folder, "") for folder in folders), shortened(base or "unnamed", ENDING)])
 
 
-def _short(name: str, ending: str) -> str:
+def shortened(name: str, ending: str) -> str:
     """Return a name that file systems take; one that is too long keeps its beginning, and a hash of the whole."""
     if len(os.fsencode(name + ending)) <= LONGEST:
         return name + ending

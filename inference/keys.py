@@ -25,12 +25,14 @@ def normalised_key(key: str) -> str:
 def told_apart(keys: Iterable[str], taken: Collection[str] = ()) -> list[str]:
     """Return the keys, normalised; one that was taken before gets the first free number behind it, from 2 on."""
     used = set(taken)
+    numbers: dict[str, int] = {}  # the last one of each key: to count from 2 again would take for ever
     found = []
     for key in map(normalised_key, keys):
-        unique, number = key, 1
+        unique, number = key, numbers.get(key, 1)
         while unique in used:
             number += 1
             unique = f"{key}_{number}"
+        numbers[key] = number
         used.add(unique)
         found.append(unique)
     return found

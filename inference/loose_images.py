@@ -94,7 +94,7 @@ class LooseImages:
 
 def loose_shard(number: int, images: Sequence[LooseImage], keys: Sequence[str]) -> PlannedShard:
     """Plan a shard of images under their keys."""
-    inputs_now = partial(_inputs, images)
+    inputs_now = partial(_inputs, images, keys)
     return PlannedShard(LOOSE_SHARD.format(number), inputs_now(), partial(_listing, images, keys), inputs_now)
 
 
@@ -114,12 +114,12 @@ def _sample(image: LooseImage, key: str) -> Sample:
     return Sample(key, source, file_entry(image.path, source), kept=kept)
 
 
-def _inputs(images: Sequence[LooseImage]) -> str:
-    facts = []
-    for image in images:
-        facts.append(file_facts(image.path, printable(image.name)))
+def _inputs(images: Sequence[LooseImage], keys: Sequence[str]) -> str:
+    facts: list[list[str | int]] = []
+    for image, key in zip(images, keys, strict=True):  # names need not tell images of several folders apart
+        facts.append([key, *file_facts(image.path, printable(image.name))])
         folder = os.path.dirname(image.path)
-        facts += [file_facts(os.path.join(folder, name), printable(name)) for name in image.beside]
+        facts += [[key, *file_facts(os.path.join(folder, name), printable(name))] for name in image.beside]
     return digest(facts)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..images.index import file_size
 from ..images.inputs import Input, expand_inputs, printable
+from .image_names import shortened
 from .keep import KEEP_ALL, Keep
 from .keys import unique_keys
 from .loose_images import LOOSE_PATTERN, LooseImage, LooseImages, loose_shard
@@ -16,6 +17,8 @@ from .tar_samples import tar_shard
 
 TYPICAL_IMAGE = 100_000
 """Bytes of an image's file, for estimates."""
+SIDECAR_ENDING = ".json"
+"""The longest ending that the name of a shard gets."""
 
 
 @dataclass(frozen=True)
@@ -121,4 +124,6 @@ def _loose_shards(images: list[LooseImage], shard_size: int) -> list[PlannedShar
 
 
 def _stem(path: str) -> str:
-    return printable(os.path.splitext(os.path.basename(path))[0])
+    return shortened(printable(os.path.splitext(os.path.basename(path))[0]), SIDECAR_ENDING).removesuffix(
+        SIDECAR_ENDING
+    )

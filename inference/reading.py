@@ -1,22 +1,20 @@
 """From a planned sample to pixels, or to the reason why there are none."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..images.opening import PictureError
 from ..images.preprocessing import load_pixels
 from ..tokenizer.preprocessing import PreprocessingConfig
+from .digests import sha256_of
 from .plan import Plan
 from .samples import Sample
 from .shards import Failure
 from .unreadable import UnreadableInputError, unreadable
-
-CHUNK = 1 << 20
 
 
 class ReadPicture(NamedTuple):
@@ -49,7 +47,7 @@ def read_picture(sample: Sample, config: PreprocessingConfig, multiple: int) -> 
     sha256 = ""
     try:
         with sample.entry.open() as file:
-            sha256 = _sha256(file)
+            sha256 = sha256_of(file)
             loaded = load_pixels(file, config, multiple)
         return ReadPicture(sample, loaded.pixels, loaded.width, loaded.height, sha256)
     except PictureError as error:
@@ -83,11 +81,3 @@ def _listed_samples(plan: Plan) -> Iterator[Sample]:
         except (ValueError, OSError):
             continue
         yield from samples
-
-
-def _sha256(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while chunk := file.read(CHUNK):
-        digest.update(chunk)
-    file.seek(0)
-    return digest.hexdigest()

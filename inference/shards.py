@@ -78,6 +78,11 @@ def read_sidecar(folder: Path, name: str) -> Sidecar | None:
     return sidecar
 
 
+def sidecar_of(shard: Path) -> Sidecar | None:
+    """Return the sidecar that lies beside a shard, whatever became of the shard."""
+    return _parsed(shard.with_name(f"{shard.name.removesuffix('.tar')}.json"))
+
+
 def sidecars(folder: Path) -> list[Sidecar]:
     """Return the sidecars of all shards of a folder that are whole, by name."""
     return [sidecar for sidecar in all_sidecars(folder) if _size(folder / sidecar.shard) == sidecar.size]
@@ -92,7 +97,11 @@ def all_sidecars(folder: Path) -> list[Sidecar]:
 def orphans(folder: Path) -> list[Path]:
     """Return the token shards without a sidecar that fits, which a command that was killed may leave behind."""
     whole = {sidecar.shard for sidecar in sidecars(folder)}
-    return [path for path in sorted(folder.glob("*.tar")) if path.name not in whole and is_token_tar(path)]
+    return [
+        path
+        for path in sorted(folder.glob("*.tar"))
+        if path.name not in whole and path.is_file() and is_token_tar(path)
+    ]
 
 
 def remove_shards(folder: Path) -> None:
@@ -116,9 +125,11 @@ def remove_asides(folder: Path) -> None:
 
 
 def _parsed(path: Path) -> Sidecar | None:
+    if not path.is_file():
+        return None
     try:
         sidecar = Sidecar.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, IsADirectoryError, ValidationError):
+    except (FileNotFoundError, ValidationError):
         return None
     return sidecar if sidecar.shard == f"{path.stem}.tar" else None
 

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from ..images.index import problem_of
 from .done import file_sha256
 from .manifest import Manifest, read_manifest
-from .shards import MANIFEST_FILE, Sidecar, all_sidecars, orphans
+from .shards import MANIFEST_FILE, Sidecar, all_sidecars, orphans, sidecar_of
 from .token_tar import StoredSample, stored_samples
 
 
@@ -29,19 +30,22 @@ def find_shards(inputs: Iterable[Path]) -> Found:
     """Find token shards and list their samples; raise ValueError when an input is missing or a folder holds none."""
     shards: list[StoredShard] = []
     damaged: list[str] = []
+    known: set[Path] = set()
     for path in inputs:
         if path.is_dir():
             found = _in_folder(path)
             if not found.shards and not found.damaged:
                 raise ValueError(f"{path} holds no token shards: give a folder that tokenize-images wrote.")
         elif path.is_file():
-            found = _whole(path, {sidecar.shard: sidecar for sidecar in all_sidecars(path.parent)}.get(path.name))
+            found = _whole(path, sidecar_of(path))
         else:
-            raise ValueError(f"{path} does not exist: give token shards, or folders that tokenize-images wrote.")
-        known = {shard.path.resolve() for shard in shards}
+            raise ValueError(
+                f"{path} {problem_of(str(path))}: give token shards, or folders that tokenize-images wrote."
+            )
         shards += [shard for shard in found.shards if shard.path.resolve() not in known]
-        damaged += [sentence for sentence in found.damaged if sentence not in damaged]
-    return Found(shards, damaged)
+        known.update(shard.path.resolve() for shard in found.shards)
+        damaged += found.damaged
+    return Found(shards, list(dict.fromkeys(damaged)))
 
 
 def manifest_of(folder: Path) -> Manifest:
@@ -75,9 +79,11 @@ def _whole(path: Path, sidecar: Sidecar | None) -> Found:
     """Return a shard with its samples, or say why it is damaged."""
     try:
         if sidecar is not None and file_sha256(path) != sidecar.sha256:
-            return Found([], [f"{path} is not as its sidecar says (SHA-256): tokenize it again."])
+            return Found([], [f"{path} is not as its sidecar says (SHA-256): remove it and tokenize it again."])
         return Found([StoredShard(path, list(stored_samples(path)))], [])
     except OSError as error:
         return Found([], [f"{path} cannot be read ({error.strerror}): tokenize it again."])
     except ValueError as error:
-        return Found([], [f"{path} is not a whole token shard ({str(error).rstrip('.')}): tokenize it again."])
+        return Found(
+            [], [f"{path} is not a whole token shard ({str(error).rstrip('.')}): remove it and tokenize it again."]
+        )

@@ -40,7 +40,7 @@ def _samples(key: str, members: list[Member], keep: Keep, passed_over: Counter[s
     whole = [member for member in members if member.entry is not None]
     images = [member for member in whole if is_picture(member.name)]
     rows = [Sample(key, member.name, None, member.problem) for member in members if member.entry is None]
-    others = [member for member in whole if member not in images]
+    others = [member for member in whole if not is_picture(member.name)]
     has_key = os.path.basename(webdataset_key(members[0].name)) != ""
     if not has_key or not images:
         without_key = [
@@ -59,7 +59,7 @@ def _samples(key: str, members: list[Member], keep: Keep, passed_over: Counter[s
         extension = webdataset_extension(member.name)
         if member is image:
             continue
-        if member in images and not (is_plain and "." in extension):
+        if is_picture(member.name) and not (is_plain and "." in extension):
             rows.append(Sample(key, member.name, None, f"{member.name} shares its key with {image.name}"))
         elif keep.member(extension) and extension not in kept:
             assert member.entry is not None

@@ -14,8 +14,9 @@ import numpy as np
 from ..images.index import Entry
 from ..images.tars.members import tar_members
 from ..tokenizer.files import aside_of, flush_to_disk
+from .keys import webdataset_extension
 from .samples import Kept
-from .unreadable import read_input
+from .unreadable import HashedInput, open_input
 
 TOKENS_ENDING = ".tokens.npy"
 FACTS_ENDING = ".tokens.json"
@@ -43,8 +44,8 @@ class WrittenTar(NamedTuple):
     aside: Path
     sha256: str
     size: int
-    kept: dict[str, str]
-    """SHA-256 of what was carried over, by name."""
+    kept: list[tuple[str, str, str]]
+    """Key, name and SHA-256 of each file that was carried over."""
 
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
@@ -60,7 +61,7 @@ def write_token_tar(path: Path, samples: Sequence[TokenSample]) -> WrittenTar:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = aside_of(path)
-    kept: dict[str, str] = {}
+    kept: list[tuple[str, str, str]] = []
     try:
         with open(aside, "wb") as file:
             hashed = _Hashed(file)
@@ -69,9 +70,9 @@ def write_token_tar(path: Path, samples: Sequence[TokenSample]) -> WrittenTar:
                     _add(tar, sample.key + TOKENS_ENDING, _npy(sample.tokens))
                     _add(tar, sample.key + FACTS_ENDING, json.dumps(sample.facts).encode())
                     for extension, entry in sample.kept:
-                        content = read_input(entry)
-                        kept[entry.name] = hashlib.sha256(content).hexdigest()
-                        _add(tar, f"{sample.key}.{extension}", content)
+                        with open_input(entry) as carried:
+                            _add_file(tar, f"{sample.key}.{extension}", carried, entry.size)
+                        kept.append((sample.key, entry.name, carried.sha256.hexdigest()))
             flush_to_disk(file)
     except BaseException:
         aside.unlink(missing_ok=True)
@@ -124,7 +125,7 @@ def stored_samples(shard: Path) -> Iterator[StoredSample]:
     for member in tar_members(str(shard)):
         if member.entry is None:
             continue
-        if member.name.endswith(TOKENS_ENDING):
+        if webdataset_extension(member.name) == TOKENS_ENDING[1:]:  # that of `a.b.tokens.npy` was carried over
             if pending:
                 yield pending
             pending = StoredSample(member.name.removesuffix(TOKENS_ENDING), member.entry, None)
@@ -163,9 +164,13 @@ class _Hashed:
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    _add_file(tar, name, io.BytesIO(content), len(content))
+
+
+def _add_file(tar: tarfile.TarFile, name: str, file: IO[bytes] | HashedInput, size: int) -> None:
     info = tarfile.TarInfo(name)
-    info.size, info.uname, info.gname, info.mode = len(content), OWNER, OWNER, 0o644
-    tar.addfile(info, io.BytesIO(content))
+    info.size, info.uname, info.gname, info.mode = size, OWNER, OWNER, 0o644
+    tar.addfile(info, file)  # type: ignore[arg-type]  # all it does is read
 
 
 def _npy(tokens: np.ndarray) -> bytes:

@@ -12,6 +12,7 @@ from ..terminal import ProgressLine, check_output_folder, counted
 from ..tokenizer.files import hold_folder
 from .api import Tokenizer, load
 from .done import pending_shards
+from .foreign import refuse_replacing
 from .forward import COMPILING_PAYS, EXACT_ARITHMETIC, Encode, Fast, agreement, fast_encode, fast_on, parse_fast
 from .growth import grown
 from .keep import Keep
@@ -69,6 +70,7 @@ def tokenize_collection(request: Request, say: Say) -> Summary:
         if not request.overwrite:
             plan, new_images = grown(plan, out)
         refuse_overwriting(plan, _outputs(plan, out, bool(request.preview)))
+        refuse_replacing(out, [shard.name for shard in plan.shards])
         if request.overwrite:
             remove_shards(out)
         remove_asides(out)

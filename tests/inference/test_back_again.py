@@ -50,7 +50,7 @@ def flip(path, place):
 def test_a_flipped_bit_is_noticed_and_the_other_shards_come_back(tokens, detokenize, tmp_path, place):
     flip(tokens / "a.tar", place)
     said = detokenize(tokens, "--out", tmp_path / "back", code=1)
-    assert f"damaged: {tokens / 'a.tar'} is not as its sidecar says (SHA-256): tokenize it again." in said
+    assert f"damaged: {tokens / 'a.tar'} is not as its sidecar says (SHA-256): remove it and tokenize it again." in said
     assert names(tmp_path / "back") == ["b0.png", "b1.png", "b2.png"]
     said = detokenize(tokens / "a.tar", "--out", tmp_path / "back2", code=1)
     assert "a.tar is not as its sidecar says" in said
@@ -113,6 +113,22 @@ def npy(array, **options):
     buffer = io.BytesIO()
     np.save(buffer, array, **options)
     return buffer.getvalue()
+
+
+def test_what_was_carried_over_is_no_sample(tokenize, detokenize, make_tar, tmp_path):
+    members = [("k.png", PNG), ("k.mine.tokens.npy", GOOD), ("k.tokens.npy", b""), ("k.txt", b"caption")]
+    make_tar(tmp_path / "s.tar", members)
+    assert "1 passed over: 1 .npy" in tokenize(tmp_path / "s.tar", "--out", tmp_path / "tokens")
+    with tarfile.open(tmp_path / "tokens" / "s.tar") as tar:
+        assert tar.getnames() == ["k.tokens.npy", "k.tokens.json", "k.mine.tokens.npy", "k.txt"]
+    assert "1 image from 1 shard" in detokenize(tmp_path / "tokens", "--out", tmp_path / "back")
+
+
+def test_a_tar_with_the_longest_name_comes_back(tokenize, detokenize, make_tar, tmp_path):
+    for name in ("n" * 251, "n" * 250 + "m"):
+        make_tar(tmp_path / f"{name}.tar", [("a.png", PNG)])
+    tokenize(*tmp_path.glob("n*.tar"), "--out", tmp_path / "tokens")
+    assert "2 images from 2 shards" in detokenize(tmp_path / "tokens", "--out", tmp_path / "back")
 
 
 FACTS = b'{"source": "k.png", "width": 64, "height": 64}'

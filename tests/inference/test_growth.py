@@ -97,3 +97,15 @@ def test_a_collection_that_lost_an_image_is_refused(tokenize, photos, tmp_path):
     assert (
         "pictures-00001.tar holds 07.png, which is not among the images given now: give it too, or use another" in said
     )
+
+
+def test_a_damaged_shard_of_a_folder_that_grew_is_named(tokenize, photos, tmp_path):
+    shard = tmp_path / "out" / "pictures-00001.tar"
+    tokenize(photos, "--out", tmp_path / "out", "--shard-size", 2)
+    shard.write_bytes(shard.read_bytes().replace(b"07.tokens.npy", b"07.t0kens.npy"))
+    (photos / "00.png").write_bytes(PNG[0])
+    said = tokenize(photos, "--out", tmp_path / "out", "--shard-size", 2, code=1)
+    assert f"{shard} is not a whole token shard ({shard} has a broken header at byte" in said
+    assert "): remove it, and the same command makes it again." in said
+    shard.unlink()
+    assert "2 written, 2 done before" in tokenize(photos, "--out", tmp_path / "out", "--shard-size", 2)

@@ -37,3 +37,7 @@ def test_equal_keys_are_told_apart_whatever_is_taken():
     assert told_apart(["a", "./a", "a_2", "/a", "b"], taken=["b", "b_2"]) == ["a", "a_2", "a_2_2", "a_3", "b_3"]
     keys = unique_keys(["a.png", "a.jpg", "a_png.gif", "x.y.png", "x_y.png", "é.png"])
     assert len(set(keys)) == 6 and all(re.fullmatch(r"[^.]+", key) for key in keys)
+
+
+def test_many_equal_keys_are_told_apart_in_no_time():
+    assert len(set(told_apart(["a"] * 100_000))) == 100_000

@@ -83,3 +83,9 @@ def test_what_is_no_file_is_a_row_or_counted(tmp_path):
 def test_keep_takes_extensions(text):
     with pytest.raises(ValueError, match=r"--keep is .*, but must be all, none, or extensions such as txt,json."):
         parse_keep(text)
+
+
+def test_many_images_of_one_key_are_listed_in_no_time(make_tar, tmp_path):
+    names = [f"frame.{number}.png" for number in range(5000)]
+    listing = tar_listing(str(make_tar(tmp_path / "s.tar", [(name, b"") for name in names])), KEEP_ALL)
+    assert [sample.source for sample in listing.samples] == names

@@ -1,0 +1,61 @@
+"""What lies in the folder of the token shards and is not of vistok is never replaced."""
+
+import json
+import os
+
+import pytest
+
+from samples import noise_image, picture_bytes
+
+PNG = picture_bytes(noise_image(20, 20), "PNG")
+
+
+@pytest.fixture
+def shard(make_tar, tmp_path):
+    return make_tar(tmp_path / "s.tar", [("a.png", PNG)])
+
+
+@pytest.mark.parametrize("options", [(), ("--overwrite",)])
+def test_a_tar_of_others_is_not_replaced(tokenize, make_tar, shard, tmp_path, options):
+    out = tmp_path / "out"
+    out.mkdir()
+    mine = make_tar(out / "s.tar", [("mine.png", PNG)]).read_bytes()
+    said = tokenize(shard, "--out", out, *options, code=2)
+    assert (
+        f"{out / 's.tar'} is not of vistok and would be replaced: move it away, or give another --out folder." in said
+    )
+    assert (out / "s.tar").read_bytes() == mine
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("s.json", {"images": []}), ("s.json", [1]), ("manifest.json", {"icons": []})]
+)
+def test_json_of_others_is_not_replaced(tokenize, shard, tmp_path, name, content):
+    out = tmp_path / "out"
+    tokenize(shard, "--out", out)
+    (out / name).write_text(json.dumps(content))
+    assert f"{out / name} is not of vistok" in tokenize(shard, "--out", out, "--overwrite", code=2)
+    assert json.loads((out / name).read_text()) == content and (out / "s.tar").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"{", b"[" * 100_000, b"\0" * 600, b'{"shard": "../x.tar"}'])
+def test_what_is_damaged_is_made_again(tokenize, shard, tmp_path, content):
+    out = tmp_path / "out"
+    tokenize(shard, "--out", out)
+    whole = (out / "s.json").read_bytes()
+    (out / "s.json").write_bytes(content)
+    assert "1 written" in tokenize(shard, "--out", out) and (out / "s.json").read_bytes() == whole
+    (out / "s.tar").write_bytes(content)
+    assert "1 written" in tokenize(shard, "--out", out) and (out / "s.json").read_bytes() == whole
+
+
+def test_a_fifo_beside_the_shards_is_left_alone(tokenize, detokenize, shard, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("x.json", "x.tar"):
+        os.mkfifo(out / name)
+    tokenize(shard, "--out", out, "--overwrite")
+    detokenize(out, "--out", tmp_path / "back")
+    assert f"{out / 'x.tar'} is a fifo, not a file: give token shards" in detokenize(
+        out / "x.tar", "--out", tmp_path / "back", code=2
+    )
