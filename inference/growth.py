@@ -1,8 +1,10 @@
 """A collection that grew: what was done stays in its shards, what is new goes into new ones."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+from ..images.index import file_entry
 from ..images.inputs import printable
 from .keys import keys_with_endings, told_apart
 from .loose_images import LOOSE_PATTERN, LooseImage, loose_shard
@@ -10,7 +12,7 @@ from .plan import Plan
 from .samples import PlannedShard
 from .shards import Sidecar, sidecars
 from .token_tar import stored_samples
-from .unreadable import UnreadableInputError
+from .unreadable import UnreadableInputError, input_sha256
 
 
 def grown(plan: Plan, folder: Path) -> tuple[Plan, int]:
@@ -23,9 +25,7 @@ def grown(plan: Plan, folder: Path) -> tuple[Plan, int]:
     planned = {shard.name: shard.inputs for shard in plan.shards}
     if all(planned.get(name) == sidecar.inputs for name, sidecar in done.items()):
         return plan, 0
-    by_name: dict[str, list[int]] = {}
-    for index, image in enumerate(plan.loose):
-        by_name.setdefault(printable(image.name), []).append(index)
+    by_name = _ByName(plan.loose)
     shards: dict[str, PlannedShard] = {}
     keys: dict[int, str] = {}
     for name, sidecar in done.items():
@@ -38,23 +38,51 @@ def grown(plan: Plan, folder: Path) -> tuple[Plan, int]:
     return plan.with_loose(sorted([*shards.values(), *new], key=lambda shard: shard.name)), len(plan.loose) - len(keys)
 
 
-def _found(folder: Path, sidecar: Sidecar, by_name: dict[str, list[int]]) -> dict[int, str]:
+class _ByName:
+    """The loose images that are in no shard yet, by name; several may have one, from different folders."""
+
+    def __init__(self, images: Sequence[LooseImage]):
+        self._images = images
+        self._indices: dict[str, list[int]] = {}
+        for index, image in enumerate(images):
+            self._indices.setdefault(printable(image.name), []).append(index)
+
+    def take(self, name: str, sha256: str) -> int | None:
+        """Take out the index of an image; of several, the one with these bytes, or else the first."""
+        indices = self._indices.get(name, [])
+        if not indices:
+            return None
+        same = (
+            (index for index in indices if self._sha256(index) == sha256) if len(indices) > 1 and sha256 else iter(())
+        )
+        index = next(same, indices[0])
+        indices.remove(index)
+        return index
+
+    def _sha256(self, index: int) -> str:
+        image = self._images[index]
+        return "" if image.problem else input_sha256(file_entry(image.path, image.name))
+
+
+def _found(folder: Path, sidecar: Sidecar, by_name: _ByName) -> dict[int, str]:
     """Return the indices of the loose images that a shard was made of, with their keys; none when none was given now."""
     shard = folder / sidecar.shard
     try:
-        rows = [(sample.facts()["source"], sample.key) for sample in stored_samples(shard)]
+        facts = [(sample.key, sample.facts()) for sample in stored_samples(shard)]
     except ValueError as error:
         raise UnreadableInputError(
             f"{shard} is not a whole token shard ({str(error).rstrip('.')}): remove it, and the same command makes it again."
         ) from None
-    rows += [(failure.source, failure.key) for failure in sidecar.failures]
+    rows = [(key, fact["source"], fact.get("sha256", "")) for key, fact in facts]
+    rows += [(failure.key, failure.source, "") for failure in sidecar.failures]
     found: dict[int, str] = {}
     missing = []
-    for source, key in rows:
-        if by_name.get(source):
-            found[by_name[source].pop(0)] = key
-        else:
+    for key, source, sha256 in rows:
+        index = by_name.take(source, sha256)
+        if index is None:
             missing.append(source)
+        else:
+            found[index] = key
     if found and missing:
         raise ValueError(
             f"{shard} holds {missing[0]}, which is not among the images given now: give it too, or use "
