@@ -1,8 +1,10 @@
 """A collection that grew: what was done stays in its shards, what is new goes into new ones."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ..images.index import file_entry
 from ..images.inputs import printable
@@ -25,11 +27,12 @@ def grown(plan: Plan, folder: Path) -> tuple[Plan, int]:
     planned = {shard.name: shard.inputs for shard in plan.shards}
     if all(planned.get(name) == sidecar.inputs for name, sidecar in done.items()):
         return plan, 0
-    by_name = _ByName(plan.loose)
+    rows = {name: _rows(folder, sidecar) for name, sidecar in done.items()}
+    by_name = _ByName(plan.loose, Counter(row.source for shard in rows.values() for row in shard))
     shards: dict[str, PlannedShard] = {}
     keys: dict[int, str] = {}
     for name, sidecar in done.items():
-        found = _found(folder, sidecar, by_name)
+        found = _found(folder / sidecar.shard, rows[name], by_name)
         if found:
             keys |= found
             images = [plan.loose[index] for index in sorted(found)]
@@ -38,23 +41,33 @@ def grown(plan: Plan, folder: Path) -> tuple[Plan, int]:
     return plan.with_loose(sorted([*shards.values(), *new], key=lambda shard: shard.name)), len(plan.loose) - len(keys)
 
 
+class _Row(NamedTuple):
+    """An image of a shard that is done."""
+
+    key: str
+    source: str
+    sha256: str
+    """Of its bytes; empty when it failed."""
+
+
 class _ByName:
     """The loose images that are in no shard yet, by name; several may have one, from different folders."""
 
-    def __init__(self, images: Sequence[LooseImage]):
+    def __init__(self, images: Sequence[LooseImage], done: Counter[str]):
         self._images = images
         self._indices: dict[str, list[int]] = {}
         for index, image in enumerate(images):
             self._indices.setdefault(printable(image.name), []).append(index)
+        self._grown = {name for name, indices in self._indices.items() if len(indices) > done[name]}
+        """Names that images have which are in no shard: only by its bytes one of a shard is known among them."""
 
-    def take(self, name: str, sha256: str) -> int | None:
-        """Take out the index of an image; of several, the one with these bytes, or else the first."""
-        indices = self._indices.get(name, [])
+    def take(self, row: _Row) -> int | None:
+        """Take out the index of an image, or None when there is none of its name."""
+        indices = self._indices.get(row.source, [])
         if not indices:
             return None
-        same = (
-            (index for index in indices if self._sha256(index) == sha256) if len(indices) > 1 and sha256 else iter(())
-        )
+        is_sought = row.source in self._grown and len(indices) > 1 and row.sha256
+        same = (index for index in indices if is_sought and self._sha256(index) == row.sha256)
         index = next(same, indices[0])
         indices.remove(index)
         return index
@@ -64,8 +77,8 @@ class _ByName:
         return "" if image.problem else input_sha256(file_entry(image.path, image.name))
 
 
-def _found(folder: Path, sidecar: Sidecar, by_name: _ByName) -> dict[int, str]:
-    """Return the indices of the loose images that a shard was made of, with their keys; none when none was given now."""
+def _rows(folder: Path, sidecar: Sidecar) -> list[_Row]:
+    """List what a shard was made of."""
     shard = folder / sidecar.shard
     try:
         facts = [(sample.key, sample.facts()) for sample in stored_samples(shard)]
@@ -73,16 +86,15 @@ def _found(folder: Path, sidecar: Sidecar, by_name: _ByName) -> dict[int, str]:
         raise UnreadableInputError(
             f"{shard} is not a whole token shard ({str(error).rstrip('.')}): remove it, and the same command makes it again."
         ) from None
-    rows = [(key, fact["source"], fact.get("sha256", "")) for key, fact in facts]
-    rows += [(failure.key, failure.source, "") for failure in sidecar.failures]
-    found: dict[int, str] = {}
-    missing = []
-    for key, source, sha256 in rows:
-        index = by_name.take(source, sha256)
-        if index is None:
-            missing.append(source)
-        else:
-            found[index] = key
+    rows = [_Row(key, fact["source"], fact.get("sha256", "")) for key, fact in facts]
+    return rows + [_Row(failure.key, failure.source, "") for failure in sidecar.failures]
+
+
+def _found(shard: Path, rows: list[_Row], by_name: _ByName) -> dict[int, str]:
+    """Return the indices of the loose images that a shard was made of, with their keys; none when none was given now."""
+    taken = [(row, by_name.take(row)) for row in rows]
+    found = {index: row.key for row, index in taken if index is not None}
+    missing = [row.source for row, index in taken if index is None]
     if found and missing:
         raise ValueError(
             f"{shard} holds {missing[0]}, which is not among the images given now: give it too, or use "
