@@ -82,7 +82,8 @@ def check_output_folder(out: Path) -> None:
     """Raise ValueError when --out is no folder and cannot become one, or cannot be written to."""
     nearest = next(path for path in (out.absolute(), *out.absolute().parents) if os.path.lexists(path))
     if not nearest.is_dir():
-        raise ValueError(f"--out is {out}, but {nearest} is a file: give a folder.")
+        what = "file" if nearest.exists() else "link to nowhere"
+        raise ValueError(f"--out is {out}, but {nearest} is a {what}: give a folder.")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise ValueError(
             f"--out is {out}, but {nearest} cannot be written to: change its permissions, or give another."

@@ -1,5 +1,6 @@
 """What detokenize-images does, from its options to the images."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ from .token_tar import StoredSample
 BATCH = 16
 BATCH_PIXELS = 1 << 22
 """Pixels of images that are decoded together."""
+NO_PLACE = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
+"""Errors of writing that concern one image alone."""
 
 
 class Request(NamedTuple):
@@ -217,6 +220,8 @@ def _save(made: Made, image: Image.Image) -> str:
         image = image.crop((0, 0, made.width, made.height))
     try:
         save_png(made.job.path, image, made.mark)
-    except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+    except OSError as error:
+        if error.errno not in NO_PLACE:
+            raise
         return f"{made.job.where}: {made.job.path} cannot be written ({error.strerror})"
     return ""

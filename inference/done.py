@@ -39,10 +39,10 @@ def content_digest(
 ) -> str:
     """Return the digest of the keys, the names and the bytes that a shard was made from.
 
-    `kept` has key, name and SHA-256 of what was carried over. An image without a file stands for itself by its reason.
+    `kept` has key, name and SHA-256 of what was carried over. What has no file has no bytes.
     """
     facts: list[list[str | int]] = [[sample.key, sample.facts["source"], sample.facts["sha256"]] for sample in tokens]
-    facts += [[row.key, row.source, sha256 or row.reason] for row, sha256 in failed]
+    facts += [[row.key, row.source, sha256] for row, sha256 in failed]
     return digest(facts + [list(facts_of_file) for facts_of_file in kept])
 
 
@@ -66,6 +66,7 @@ def _is_done(folder: Path, shard: PlannedShard, manifest: Manifest, retry_failur
     except (DamagedShard, OSError, UnreadableInputError):
         return False  # it is named when its turn comes, and what was made of it before stays
     if not is_same:
+        remedy = remedy.replace("use ", "use --retry-failures, ") if sidecar.failures else remedy
         raise ValueError(f"{where} was made from other images than those given now: {remedy}")
     return True
 
@@ -77,8 +78,7 @@ def _content_now(shard: PlannedShard, sidecar: Sidecar) -> str:
     failed = Counter((row.key, row.source) for row in sidecar.failures)
     failed.subtract((sample.key, sample.source) for sample in samples if not sample.entry)
     for sample in samples:
-        read = sample.entry and input_sha256(sample.entry)
-        facts.append([sample.key, sample.source, read or sample.problem])
+        facts.append([sample.key, sample.source, input_sha256(sample.entry) if sample.entry else ""])
         if sample.entry and failed[sample.key, sample.source] < 1:
             facts += [[sample.key, entry.name, input_sha256(entry)] for _, entry in sample.kept]
     return digest(facts)

@@ -1,8 +1,9 @@
 """A collection that grew: what was done stays in its shards, what is new goes into new ones."""
 
 import re
-from collections import Counter
+from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,16 @@ from .token_tar import stored_samples
 from .unreadable import UnreadableInputError, input_sha256
 
 
+class _Row(NamedTuple):
+    """An image in a shard, or among its failures."""
+
+    shard: str
+    key: str
+    source: str
+    sha256: str
+    """Of its file; empty for a failure."""
+
+
 def grown(plan: Plan, folder: Path) -> tuple[Plan, int]:
     """Regroup the loose images of a plan around the shards that are done, and return how many are in none of these.
 
@@ -27,80 +38,59 @@ def grown(plan: Plan, folder: Path) -> tuple[Plan, int]:
     planned = {shard.name: shard.inputs for shard in plan.shards}
     if all(planned.get(name) == sidecar.inputs for name, sidecar in done.items()):
         return plan, 0
-    rows = {name: _rows(folder, sidecar) for name, sidecar in done.items()}
-    by_name = _ByName(plan.loose, Counter(row.source for shard in rows.values() for row in shard))
+    rows = {name: _rows(folder / sidecar.shard, sidecar) for name, sidecar in done.items()}
+    indices = _indices([row for shard_rows in rows.values() for row in shard_rows], plan.loose)
     shards: dict[str, PlannedShard] = {}
     keys: dict[int, str] = {}
     for name, sidecar in done.items():
-        found = _found(folder / sidecar.shard, rows[name], by_name)
-        if found:
-            keys |= found
-            images = [plan.loose[index] for index in sorted(found)]
-            shards[name] = loose_shard(_number(name), images, [found[index] for index in sorted(found)])
+        found = {index: row.key for row in rows[name] if (index := indices.get(row)) is not None}
+        if not found:
+            continue
+        missing = [row.source for row in rows[name] if row not in indices]
+        if missing:
+            raise ValueError(
+                f"{folder / sidecar.shard} holds {missing[0]}, which is not among the images given now: give it too, or use "
+                "another --out folder, or --overwrite."
+            )
+        keys |= found
+        images = [plan.loose[index] for index in sorted(found)]
+        shards[name] = loose_shard(_number(name), images, [found[index] for index in sorted(found)])
     new = _new_shards(plan, keys, {_number(name) for name in done})
     return plan.with_loose(sorted([*shards.values(), *new], key=lambda shard: shard.name)), len(plan.loose) - len(keys)
 
 
-class _Row(NamedTuple):
-    """An image of a shard that is done."""
-
-    key: str
-    source: str
-    sha256: str
-    """Of its bytes; empty when it failed."""
-
-
-class _ByName:
-    """The loose images that are in no shard yet, by name; several may have one, from different folders."""
-
-    def __init__(self, images: Sequence[LooseImage], done: Counter[str]):
-        self._images = images
-        self._indices: dict[str, list[int]] = {}
-        for index, image in enumerate(images):
-            self._indices.setdefault(printable(image.name), []).append(index)
-        self._grown = {name for name, indices in self._indices.items() if len(indices) > done[name]}
-        """Names that images have which are in no shard: only by its bytes one of a shard is known among them."""
-
-    def take(self, row: _Row) -> int | None:
-        """Take out the index of an image, or None when there is none of its name."""
-        indices = self._indices.get(row.source, [])
-        if not indices:
-            return None
-        is_sought = row.source in self._grown and len(indices) > 1 and row.sha256
-        same = (index for index in indices if is_sought and self._sha256(index) == row.sha256)
-        index = next(same, indices[0])
-        indices.remove(index)
-        return index
-
-    def _sha256(self, index: int) -> str:
-        image = self._images[index]
-        return "" if image.problem else input_sha256(file_entry(image.path, image.name))
-
-
-def _rows(folder: Path, sidecar: Sidecar) -> list[_Row]:
-    """List what a shard was made of."""
-    shard = folder / sidecar.shard
+def _rows(shard: Path, sidecar: Sidecar) -> list[_Row]:
+    """Return what a shard was made of."""
     try:
-        facts = [(sample.key, sample.facts()) for sample in stored_samples(shard)]
+        samples = [(sample.key, sample.facts()) for sample in stored_samples(shard)]
     except ValueError as error:
         raise UnreadableInputError(
             f"{shard} is not a whole token shard ({str(error).rstrip('.')}): remove it, and the same command makes it again."
         ) from None
-    rows = [_Row(key, fact["source"], fact.get("sha256", "")) for key, fact in facts]
-    return rows + [_Row(failure.key, failure.source, "") for failure in sidecar.failures]
+    rows = [_Row(shard.name, key, facts["source"], str(facts.get("sha256"))) for key, facts in samples]
+    return rows + [_Row(shard.name, failure.key, failure.source, "") for failure in sidecar.failures]
 
 
-def _found(shard: Path, rows: list[_Row], by_name: _ByName) -> dict[int, str]:
-    """Return the indices of the loose images that a shard was made of, with their keys; none when none was given now."""
-    taken = [(row, by_name.take(row)) for row in rows]
-    found = {index: row.key for row, index in taken if index is not None}
-    missing = [row.source for row, index in taken if index is None]
-    if found and missing:
-        raise ValueError(
-            f"{shard} holds {missing[0]}, which is not among the images given now: give it too, or use "
-            "another --out folder, or --overwrite."
-        )
-    return found
+def _indices(rows: Sequence[_Row], loose: Sequence[LooseImage]) -> dict[_Row, int]:
+    """Return which loose image each row is of: the one of its name, and where several have it, of its bytes."""
+    by_name: dict[str, list[int]] = {}
+    for index, image in enumerate(loose):
+        by_name.setdefault(printable(image.name), []).append(index)
+    names = {row.source for row in rows}
+    by_bytes: dict[tuple[str, str], list[int]] = {}
+    for name, indices in by_name.items():
+        for index in indices if name in names and len(indices) > 1 else []:
+            by_bytes.setdefault((name, _sha256(loose[index])), []).append(index)
+    found = {row: same.pop(0) for row in rows if (same := by_bytes.get((row.source, row.sha256)))}
+    taken = set(found.values())
+    left = {name: deque(index for index in indices if index not in taken) for name, indices in by_name.items()}
+    return found | {row: left[row.source].popleft() for row in rows if row not in found and left.get(row.source)}
+
+
+def _sha256(image: LooseImage) -> str:
+    with suppress(UnreadableInputError):
+        return "" if image.problem else input_sha256(file_entry(image.path, image.name))
+    return ""
 
 
 def _new_shards(plan: Plan, done: dict[int, str], numbers: set[int]) -> list[PlannedShard]:

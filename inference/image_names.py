@@ -10,6 +10,8 @@ from .keys import normalised_key, told_apart
 ENDING = ".png"
 LONGEST = 255
 """Bytes of the longest name of a file."""
+LONGEST_PATH = 2048
+"""Bytes of the longest path below the folder; with the folder's own path, systems take 4096."""
 
 
 def image_names(shards: Sequence[tuple[str, Iterable[str]]]) -> list[list[str]]:
@@ -35,7 +37,11 @@ def _unused(key: str, used: set[str]) -> str:
 
 def _file_name(key: str) -> str:
     *folders, base = normalised_key(key).replace("\0", r"\x00").split("/")
-    return "/".join([*(shortened(folder, "") for folder in folders), shortened(base or "unnamed", ENDING)])
+    folders = [
+        f"{folder}_" if folder.casefold().endswith(ENDING) else folder for folder in folders
+    ]  # no file is a folder
+    path = "/".join([*(shortened(folder, "") for folder in folders), shortened(base or "unnamed", ENDING)])
+    return path if len(os.fsencode(path)) <= LONGEST_PATH else shortened(path.replace("/", "_"), ENDING)
 
 
 def shortened(name: str, ending: str) -> str:

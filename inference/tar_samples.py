@@ -8,7 +8,7 @@ from ..images.index import is_picture
 from ..images.tars.members import Member, tar_members
 from .digests import digest, file_facts, kind_of
 from .keep import Keep
-from .keys import told_apart, webdataset_extension, webdataset_key
+from .keys import normalised_key, told_apart, webdataset_extension, webdataset_key
 from .samples import Kept, Listing, PlannedShard, Sample
 
 
@@ -30,9 +30,11 @@ def tar_listing(path: str, keep: Keep) -> Listing:
             passed_over[member.kind] += 1
         else:
             groups.setdefault(webdataset_key(member.name), []).append(member)
+    given = [key for key in groups if os.path.basename(key)]  # what has no key takes none from another
+    keys = dict(zip(given, told_apart(given), strict=True))
     samples = []
-    for key, members in zip(told_apart(groups), groups.values(), strict=True):
-        samples += _samples(key, members, keep, passed_over)
+    for key, members in groups.items():
+        samples += _samples(keys.get(key, normalised_key(key)), members, keep, passed_over)
     return Listing(samples, passed_over)
 
 

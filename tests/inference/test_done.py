@@ -117,7 +117,8 @@ def test_failed_rows_are_done_again_on_demand(tokenize, photos, tmp_path, monkey
     assert contents(out) == before and not encoded  # what had tokens was not encoded again
     (photos / "gone.bmp").write_bytes(BMP[3])
     (photos / "2.bmp").write_bytes(BMP[2])
-    assert "was made from other images" in tokenize(listed, "--out", out, code=2)
+    said = tokenize(listed, "--out", out, code=2)
+    assert "other images than those given now: use --retry-failures, another --out folder, or --overwrite." in said
     assert "4 tokenized, 0 failed" in tokenize(listed, "--out", out, "--retry-failures")
     tokenize(listed, "--out", tmp_path / "whole")
     assert contents(out) == contents(tmp_path / "whole")

@@ -111,6 +111,7 @@ def test_a_damaged_shard_of_a_folder_that_grew_is_named(tokenize, photos, tmp_pa
     assert "2 written, 2 done before" in tokenize(photos, "--out", tmp_path / "out", "--shard-size", 2)
 
 
+<<<<<<< HEAD
 def test_images_of_one_name_in_other_folders_are_new(tokenize, tmp_path):
     for number, folder in enumerate("abc"):
         (tmp_path / folder).mkdir()
@@ -123,3 +124,29 @@ def test_images_of_one_name_in_other_folders_are_new(tokenize, tmp_path):
     assert (out / "pictures-00000.tar").read_bytes() == before
     assert "0 written, 2 done before" in tokenize(tmp_path / "a", tmp_path / "b", tmp_path / "c", "--out", out)
     assert len({sample.key for path in out.glob("*.tar") for sample in stored_samples(path)}) == 6
+=======
+def test_images_of_one_name_are_known_by_their_bytes(tokenize, tmp_path):
+    for number, name in enumerate("abcd"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "image.png").write_bytes(PNG[number])
+    (tmp_path / "d" / "image.png").write_bytes(b"broken")
+
+    def given(names):
+        return [tmp_path / name / "image.png" for name in names]
+
+    out = tmp_path / "out"
+    tokenize(*given("cdb"), "--out", out, "--shard-size", 1)
+    for names, done in (("abcd", "1 written, 3 done"), ("dcba", "0 written, 4 done")):
+        assert f"{done} before" in tokenize(*given(names), "--out", out, "--shard-size", 1)
+    keys = [sample.key for path in sorted(out.glob("*.tar")) for sample in stored_samples(path)]
+    assert keys == ["image_png", "image_png_3", "image_png_4"]
+
+
+def test_a_missing_line_of_a_list_is_the_same_wherever_it_is(tokenize, photos, tmp_path):
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{photos}/01.png\n{photos}/gone.png\n")
+    tokenize(listed, "--out", tmp_path / "out")
+    listed.write_text(f"{photos}/03.png\n{photos}/01.png\n{photos}/gone.png\n")
+    (photos / "01.png").touch()
+    assert "1 written, 1 done before" in tokenize(listed, "--out", tmp_path / "out")
+>>>>>>> a-shards

@@ -18,6 +18,10 @@ ODD = [
     "CON",
     "a.png",
     "A.PNG",
+    "a",
+    "a.png/x",
+    "A.PNG/x",
+    "d/" * 2000 + "x",
 ]
 
 
@@ -40,3 +44,7 @@ def test_names_of_255_bytes_are_kept():
 
 def test_a_key_of_two_shards_is_told_apart_by_the_shard():
     assert image_names([("a", ["k", "l"]), ("b", ["k", "m"])]) == [["a/k.png", "l.png"], ["b/k.png", "m.png"]]
+
+
+def test_no_folder_has_the_name_of_a_file():
+    assert image_names([("s", ["a", "a.png/b", "a.PNG/c.png/d"])]) == [["a.png", "a.png_/b.png", "a.PNG_/c.png_/d.png"]]

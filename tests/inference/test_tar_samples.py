@@ -89,3 +89,12 @@ def test_many_images_of_one_key_are_listed_in_no_time(make_tar, tmp_path):
     names = [f"frame.{number}.png" for number in range(5000)]
     listing = tar_listing(str(make_tar(tmp_path / "s.tar", [(name, b"") for name in names])), KEEP_ALL)
     assert [sample.source for sample in listing.samples] == names
+
+
+def test_what_has_no_key_takes_none_from_another(make_tar, tmp_path):
+    members = [(name, PNG) for name in ("x/.jpg", "x.jpg", "y/._x.jpg")]
+    assert rows(tar_listing(str(make_tar(tmp_path / "s.tar", members)), KEEP_ALL)) == [
+        ("x", "x/.jpg", "x/.jpg has nothing before its dot for a key"),
+        ("x", "x.jpg", ""),
+        ("y", "y/._x.jpg", "y/._x.jpg has nothing before its dot for a key"),
+    ]
