@@ -111,20 +111,6 @@ def test_a_damaged_shard_of_a_folder_that_grew_is_named(tokenize, photos, tmp_pa
     assert "2 written, 2 done before" in tokenize(photos, "--out", tmp_path / "out", "--shard-size", 2)
 
 
-<<<<<<< HEAD
-def test_images_of_one_name_in_other_folders_are_new(tokenize, tmp_path):
-    for number, folder in enumerate("abc"):
-        (tmp_path / folder).mkdir()
-        for name in ("1.png", "2.png"):
-            (tmp_path / folder / name).write_bytes(PNG[2 * number] if name == "1.png" else PNG[2 * number + 1])
-    out = tmp_path / "out"
-    tokenize(tmp_path / "b", "--out", out)
-    before = (out / "pictures-00000.tar").read_bytes()
-    assert "1 written, 1 done before" in tokenize(tmp_path / "a", tmp_path / "b", tmp_path / "c", "--out", out)
-    assert (out / "pictures-00000.tar").read_bytes() == before
-    assert "0 written, 2 done before" in tokenize(tmp_path / "a", tmp_path / "b", tmp_path / "c", "--out", out)
-    assert len({sample.key for path in out.glob("*.tar") for sample in stored_samples(path)}) == 6
-=======
 def test_images_of_one_name_are_known_by_their_bytes(tokenize, tmp_path):
     for number, name in enumerate("abcd"):
         (tmp_path / name).mkdir()
@@ -149,4 +135,3 @@ def test_a_missing_line_of_a_list_is_the_same_wherever_it_is(tokenize, photos, t
     listed.write_text(f"{photos}/03.png\n{photos}/01.png\n{photos}/gone.png\n")
     (photos / "01.png").touch()
     assert "1 written, 1 done before" in tokenize(listed, "--out", tmp_path / "out")
->>>>>>> a-shards
