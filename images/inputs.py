@@ -86,7 +86,7 @@ def _read_list(path: str, place: _Place) -> Iterator[Input]:
     if real in place.inside:
         raise ValueError(f"{place}{printable(path)} leads back to itself: remove that line.")
     for line, text in _lines(path, place):
-        if text.strip() and (not text.startswith("#") or os.path.lexists(text.strip())):
+        if text.strip() and (not text.lstrip().startswith("#") or os.path.lexists(text.strip())):
             yield from _expand(text.strip(), _Place(path, line, (*place.inside, real)))
 
 

@@ -3,10 +3,11 @@
 import io
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
-from PIL.PngImagePlugin import PngImageFile, PngInfo
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ..tokenizer.files import write_whole
+from .entry import open_regular
 
 MARK = "vistok"
 """Keyword of the PNG text that says what an image was made from."""
@@ -25,7 +26,7 @@ def save_png(path: Path, image: Image.Image, mark: str = "") -> None:
 def mark_of(path: Path) -> str:
     """Return the mark that a file was saved with, and "" when it has none or is no PNG."""
     try:
-        with Image.open(path, formats=["PNG"]) as image:
-            return str(image.text.get(MARK, "")) if isinstance(image, PngImageFile) else ""
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+        with open_regular(str(path)) as file, Image.open(file, formats=["PNG"]) as image:
+            return str(image.info.get(MARK, ""))
+    except (Image.DecompressionBombError, OSError, ValueError, SyntaxError):
         return ""

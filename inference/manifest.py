@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ..pretrained import BUILT_IN
+from ..pretrained import built_in_names
 from ..tokenizer.config import Config
 from ..tokenizer.files import write_whole
 from ..tokenizer.preprocessing import PreprocessingConfig
@@ -60,7 +60,7 @@ def new_manifest(tokenizer: Tokenizer, model: str, arithmetic: str, keep: str) -
 
 
 def _lasting_name(model: str) -> str:
-    is_folder = not (BUILT_IN / model).is_dir() and Path(model).is_dir()
+    is_folder = model not in built_in_names() and Path(model).is_dir()
     return str(Path(model).absolute()) if is_folder else model
 
 

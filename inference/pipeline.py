@@ -89,10 +89,10 @@ def tokenize_shards(
     stored = partial(reusable_samples, folder, fingerprint=manifest.fingerprint)
     window = (threads.encoders + 1) * threads.batch_size + 2 * threads.readers
     samples = shard_samples(shards, stored, totals.add_listing)
-    room = Room(WAITING_PIXELS)
     with ExitStack() as stack:
         writing = stack.enter_context(ThreadPoolExecutor(1))
         readers, encoding = (stack.enter_context(_pool(number)) for number in (threads.readers, threads.encoders))
+        room = stack.enter_context(Room(WAITING_PIXELS))
         results = room.taken(ahead(readers, room.bounded(read, _pixels), enumerate(samples), window))
         grouped = batches(results, threads.batch_size)
         with_tokens = ahead(encoding, encoded, grouped, threads.encoders + 1)
@@ -127,7 +127,7 @@ def _stop_at(batch: Batch) -> None:
         row = batch.failed[0].row
         raise StoppedOnError(f"{row.source}: {row.reason} (--on-error skip goes on without it).")
     if work.is_given_up:
-        raise StoppedOnError(f"{work.damage or work.unread} (--on-error skip goes on with the other shards)")
+        raise StoppedOnError(f"{work.damage or work.unread} (--on-error skip goes on with the other shards).")
 
 
 def _write(work: ShardWork, folder: Path, manifest: Manifest) -> ShardWork:

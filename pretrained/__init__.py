@@ -16,8 +16,7 @@ def find_tokenizer(model: str) -> Path:
     """
     if model.startswith(HUB_PREFIX):
         return _hub_folder(model.removeprefix(HUB_PREFIX))
-    names = sorted(path.name for path in BUILT_IN.iterdir() if path.is_dir() and path.name[0] not in "._")
-    if model in names:
+    if model in (names := built_in_names()):
         return BUILT_IN / model
     if Path(model).is_dir():
         return Path(model)
@@ -25,6 +24,11 @@ def find_tokenizer(model: str) -> Path:
         f"There is no tokenizer {model!r}: give a built-in name ({', '.join(names)}), a tokenizer folder, or "
         "hf://owner/repo[@revision]."
     )
+
+
+def built_in_names() -> list[str]:
+    """Return the names of the tokenizers that ship with the package."""
+    return sorted(path.name for path in BUILT_IN.iterdir() if path.is_dir() and path.name[0] not in "._")
 
 
 def _hub_folder(repository: str) -> Path:

@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -38,3 +39,17 @@ def test_heavy_results_wait_for_room(threads):
                 held -= 10
     # Three fill the room, the others that had begun come on top, and so does the one that is next.
     assert most <= 30 + 10 * threads + 10
+
+
+def test_nobody_waits_for_room_once_the_results_are_not_taken_any_more():
+    def consume():
+        with suppress(KeyError), ThreadPoolExecutor(2) as pool, Room(limit=5) as room:
+            results = ahead(pool, room.bounded(lambda number: number, lambda _: 10), enumerate(range(30)), window=20)
+            for _ in room.taken(results):
+                time.sleep(0.1)  # the room is full, and the others wait for it
+                raise KeyError
+
+    consumer = threading.Thread(target=consume, daemon=True)
+    consumer.start()
+    consumer.join(timeout=20)
+    assert not consumer.is_alive()
