@@ -9,7 +9,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from .errors import PictureError as PictureError
 from .faults import faults
-from .formats import png, tiff_decoding
+from .formats import gif, png, tiff_decoding
 from .formats.exif import told_by_decoder, told_by_owner
 from .formats.source import Source
 from .formats.table import look_at
@@ -118,9 +118,15 @@ def _load(image: ImageFile.ImageFile, source: Source) -> None:
     deep = source.key and image.mode == "RGB" and image.tile[0].args == "RGB;16B"
     if source.key and image.mode in ("1", "L", "RGB") and not deep:
         image.info["transparency"] = source.key[0] if len(source.key) == 1 else source.key
+    covered = gif.covered(image)
     image.load()
+    if source.format == "PNG":
+        png.check_rows(image, source)
     if deep:
         png.put_alpha(image, source)
+    gif.clear_around(image, covered)
+    if source.format == "BMP" and image.mode == "RGBA" and image.getextrema()[3] == (0, 0):
+        image.putalpha(255)  # many writers leave the alpha of a BMP at 0
     for holder in ("fp", "_decoder"):
         # Decoders keep the file, and a copy of the pixels.
         if hasattr(image, holder):

@@ -178,10 +178,17 @@ class Tokenizer:
         checked = check_tokens(whole_numbers(tokens), quantizer.num_codebooks, quantizer.vocab_size)
 
         def decoded(batch: Tokens) -> tuple[Pixels]:
-            return (self.model.decode_latent(quantizer.codes_of(batch)).clamp(-1, 1),)
+            return (self.model.decode_latent(quantizer.codes_of(batch)),)
+
+        def shown(pixels: Pixels) -> Pixels:
+            if not pixels.isfinite().all():
+                raise ValueError(
+                    "The decoder gives values that are NaN or infinite: its weights are damaged, load others."
+                )
+            return pixels.clamp(-1, 1)
 
         size = batch_for(self.batch_size, *(side * self.downsample for side in checked.shape[2:]))
-        parts = (run_exactly(decoded, part, self.device, size)[0] for part in checked.split(AT_ONCE))
+        parts = (shown(run_exactly(decoded, part, self.device, size)[0]) for part in checked.split(AT_ONCE))
         with own_numerics(self.device):
             if output == "pil":
                 return [image for part in parts for image in to_images(part)]

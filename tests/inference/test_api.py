@@ -204,3 +204,15 @@ def test_importing_vistok_imports_no_trainer():
     code = "import sys, vistok; print([m for m in ('accelerate', 'timm', 'torchmetrics', 'tensorboard') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("value", [float("nan"), 3e38])
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_values_that_are_nan_or_infinite_are_neither_tokens_nor_images(tokenizer, part, value):
+    image = noise_image(64, 64)
+    tokens = tokenizer.encode(image)
+    with torch.no_grad():
+        next(getattr(tokenizer.model, part).parameters()).fill_(value)
+    with pytest.raises(ValueError, match=f"The {part} gives values that are NaN or infinite: its weights are damaged"):
+        tokenizer.encode(image)
+        tokenizer.decode(tokens)

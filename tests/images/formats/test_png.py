@@ -113,3 +113,17 @@ def test_the_first_image_of_an_animation(default_image):
         0,
         0,
     ]
+
+
+def test_pixels_that_end_early_are_a_fault_and_black_rows_are_none():
+    for bits, colour, rows in ((8, 2, ROWS), (8, 0, [b"\7" * 6] * 4), (1, 0, [b"\xff"] * 4), (16, 6, [b"\7" * 48] * 4)):
+        for kept in (1, 3):
+            with pytest.raises(PictureError, match="broken picture: rows are missing"):
+                open_picture(png(6, 4, bits, colour, rows[:kept]))
+            black = rows[:kept] + [bytes(len(rows[0]))] * (4 - kept)
+            assert shown(png(6, 4, bits, colour, black), (0, 0, 0))[kept:].max() == 0
+    interlaced = bytearray(png(6, 4, 8, 2, ROWS[:3], chunk(b"tIME", b"")))
+    interlaced[28] = 1
+    interlaced[29:33] = zlib.crc32(interlaced[12:29]).to_bytes(4, "big")
+    with pytest.raises(PictureError):
+        open_picture(bytes(interlaced))
