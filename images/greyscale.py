@@ -30,7 +30,9 @@ def grey_levels(image: Image.Image, meant: Grey) -> Grey:
                 f"grey values from {low:.0f} to {high:.0f}, where 0 to {LARGEST_16_BITS} can be read, of 16 bits without a sign"
             )
         if 0 < high <= LARGEST_8_BITS:
-            raise PictureError(f"grey values from {low:.0f} to {high:.0f} of mode I, which may be of 8 bits or of 16")
+            raise PictureError(
+                f"grey values from {low:.0f} to {high:.0f} of mode I, which may be of 8 bits or of 16: convert it to L or I;16"
+            )
         return Grey(LARGEST_16_BITS)
     if 0 <= low and high <= 1:
         return Grey(1, meant.inverted)

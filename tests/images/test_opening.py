@@ -1,7 +1,6 @@
 """Pictures of every kind become upright RGB, or a reason."""
 
 import io
-import struct
 import zlib
 
 import numpy as np
@@ -147,23 +146,21 @@ def test_random_damage_never_escapes_as_another_error():
                 assert str(error)
 
 
-def test_a_bmp_whose_alpha_was_left_at_zero_is_opaque():
-    def bmp(alpha):
-        pixels = np.dstack([np.asarray(noise_image(4, 3))[..., ::-1], np.full((3, 4), alpha, np.uint8)])
-        masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
-        head = struct.pack("<IiiHHIIiiII", 124, 4, -3, 1, 32, 3, 48, 0, 0, 0, 0) + masks
-        return b"BM" + struct.pack("<IHHI", 186, 0, 0, 138) + head.ljust(124, b"\0") + pixels.tobytes()
-
-    assert np.array_equal(np.asarray(open_picture(bmp(0))), np.asarray(noise_image(4, 3)))
-    faint = np.asarray(noise_image(4, 3)) / 255 + 254
-    assert np.abs(np.asarray(open_picture(bmp(1))) - faint).max() <= 1
-
-
 def test_integers_of_8_or_of_16_bits_are_not_guessed():
     def opened_as_integers(*values):
         return np.asarray(upright_rgb(Image.fromarray(np.array([values], np.int32)), (255, 255, 255)))[0, :, 0].tolist()
 
     assert opened_as_integers(0, 65535, 32768) == [0, 255, 128]
     assert opened_as_integers(0, 0) == [0, 0]
-    with pytest.raises(PictureError, match="grey values from 3 to 255 of mode I, which may be of 8 bits or of 16"):
+    with pytest.raises(
+        PictureError, match="from 3 to 255 of mode I, which may be of 8 bits or of 16: convert it to L or I;16"
+    ):
         opened_as_integers(3, 255)
+
+
+def test_premultiplied_alpha_is_undone():
+    for mode, premultiplied in (("LA", "La"), ("RGBA", "RGBa")):
+        image = noise_image(8, 8).convert(mode)
+        image.putalpha(255)
+        expected = np.asarray(image.convert("RGB"))
+        assert np.array_equal(np.asarray(upright_rgb(image.convert(premultiplied), (9, 9, 9))), expected)
