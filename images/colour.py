@@ -23,9 +23,9 @@ SAME = 2
 """Levels that a conversion may change; a profile that changes no colour by more is sRGB, and taken for it."""
 LARGEST_PROFILE = 4 << 20
 STEPS = {
-    "RGB": [(0, 0, 0), (128, 128, 128), (255, 255, 255)],
-    "L": [(0,), (128,), (255,)],
-    "CMYK": [(0, 0, 0, 255), (0, 0, 0, 128), (0, 0, 0, 0)],
+    "RGB": bytes((0, 0, 0, 128, 128, 128, 255, 255, 255)),
+    "L": bytes((0, 128, 255)),
+    "CMYK": bytes((0, 0, 0, 255, 0, 0, 0, 128, 0, 0, 0, 0)),
 }
 """Black, grey and white in Pillow's modes."""
 
@@ -68,7 +68,7 @@ def _transform(own: ImageCms.ImageCmsProfile, mode: str, result: str) -> ImageCm
 
 def _keeps_steps(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
     """Return whether black stays dark, white bright, and grey between: a damaged profile may make all of an image black."""
-    image = Image.frombytes(mode, (3, 1), bytes(sum(STEPS[mode], ())))
+    image = Image.frombytes(mode, (3, 1), STEPS[mode])
     black, grey, white = np.asarray(transform.apply(image)).reshape(3, 3).astype(int)
     return bool(black.max() < 128 and white.min() > 160 and 16 < grey.mean() < 240)
 

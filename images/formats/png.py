@@ -95,7 +95,7 @@ def put_alpha(image: ImageFile.ImageFile, source: Source) -> None:
 
 def check_rows(image: ImageFile.ImageFile, source: Source) -> None:
     """Raise PictureError when rows are missing: compressed data may end early without an error, and leave them black."""
-    last = (0, max(0, image.height - 2), *image.size)  # the last, and the last of the rows that interlacing brings last
+    last = (0, max(0, image.height - 2), *image.size)  # two, for interlacing brings odd rows last
     rows = np.asarray(image.crop(last))
     if all(row.any() for row in rows):
         return
