@@ -96,8 +96,16 @@ class Tokenizer:
         return self
 
     def encode_pixels(self, pixels: Pixels) -> Tokens:
-        """Return the tokens `b q y x`, on the CPU, of pixels `b c h w` in [-1, 1] on any device, exactly."""
-        return exact_encode(self.model, self.device, self.batch_size)(pixels)
+        """Return the tokens `b q y x`, on the CPU, of pixels `b c h w` in [-1, 1] on any device, exactly.
+
+        Raises ValueError when the pixels are not floats of such a shape, or their sides no multiples of `downsample`.
+        """
+        if not isinstance(pixels, Tensor) or not pixels.is_floating_point() or pixels.ndim != 4 or not pixels.numel():
+            kind = f"{pixels.dtype} {tuple(pixels.shape)}" if hasattr(pixels, "dtype") else type(pixels).__name__
+            raise ValueError(
+                f"encode_pixels got {kind}, but takes a float tensor b c h w in [-1, 1]: convert it, or use encode."
+            )
+        return exact_encode(self.model, self.device, self.batch_size)(pixels.float())
 
     @property
     def vocab_size(self) -> int:

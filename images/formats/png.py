@@ -97,7 +97,7 @@ def check_rows(image: ImageFile.ImageFile, source: Source) -> None:
     """Raise PictureError when rows are missing: compressed data may end early without an error, and leave them black."""
     last = (0, max(0, image.height - 2), *image.size)  # two, for interlacing brings odd rows last
     rows = np.asarray(image.crop(last))
-    if all(row.any() for row in rows):
+    if image.height > 1 and all(row.any() for row in rows):
         return
     again = Image.open(source.file, formats=["PNG"])
     again.im = Image.new(again.mode, again.size, (255,) * len(again.getbands())).im

@@ -216,3 +216,24 @@ def test_values_that_are_nan_or_infinite_are_neither_tokens_nor_images(tokenizer
     with pytest.raises(ValueError, match=f"The {part} gives values that are NaN or infinite: its weights are damaged"):
         tokenizer.encode(image)
         tokenizer.decode(tokens)
+
+
+def test_pixels_of_any_float_are_encoded_and_others_are_one_sentence(tokenizer):
+    pixels = torch.randint(-8, 9, (2, 3, 16, 24)) / 8
+    tokens = tokenizer.encode_pixels(pixels)
+    for dtype in (torch.float64, torch.float16, torch.bfloat16):
+        assert torch.equal(tokenizer.encode_pixels(pixels.to(dtype)), tokens)
+    for wrong in (pixels[0], pixels[:0], pixels.byte(), pixels.numpy(), [pixels]):
+        with pytest.raises(
+            ValueError, match=r"encode_pixels got .*, but takes a float tensor b c h w in \[-1, 1\]: convert it"
+        ):
+            tokenizer.encode_pixels(wrong)
+    with pytest.raises(
+        ValueError, match="NaN or infinite: its weights are damaged, load others, unless the pixels are"
+    ):
+        tokenizer.encode_pixels(pixels * float("nan"))
+
+
+def test_a_path_with_a_zero_byte_is_one_sentence(tokenizer):
+    with pytest.raises(ValueError, match=r"^'a\\x00b' cannot be read \(.*null byte\): give the path of an image\.$"):
+        tokenizer.encode("a\0b")
