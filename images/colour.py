@@ -22,13 +22,20 @@ FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
 SAME = 2
 """Levels that a conversion may change; a profile that changes no colour by more is sRGB, and taken for it."""
 LARGEST_PROFILE = 4 << 20
+STEPS = {
+    "RGB": bytes((0, 0, 0, 128, 128, 128, 255, 255, 255)),
+    "L": bytes((0, 128, 255)),
+    "CMYK": bytes((0, 0, 0, 255, 0, 0, 0, 128, 0, 0, 0, 0)),
+}
+"""Black, grey and white in Pillow's modes."""
 
 
 def to_srgb(profile: bytes | None, space: str) -> Conversion | None:
     """Return the conversion of 8-bit colours with a profile to sRGB, relative colorimetric with black points matched.
 
     None when there is nothing to convert: the profile is missing, broken, larger than 4 MB, not of the colour space
-    `space` (RGB, GRAY or CMYK), or that of sRGB itself. Safe in threads; the last 16 conversions are kept.
+    `space` (RGB, GRAY or CMYK), that of sRGB itself, or one that loses black, grey or white. Safe in threads; the last 16
+    conversions are kept.
     """
     if not profile or len(profile) > LARGEST_PROFILE or profile[16:20].decode("latin-1").strip() != space:
         return None
@@ -43,6 +50,8 @@ def _conversion(profile: bytes, space: str) -> Conversion | None:
         with_alpha = _transform(own, "RGBA", "RGBA") if space == "RGB" else transform
     except (ImageCms.PyCMSError, OSError, ValueError):
         return None
+    if not _keeps_steps(transform, SPACES[space]):
+        return None
     if space == "GRAY":
         return _grey_conversion(transform)
     if space == "RGB" and _is_srgb(transform):
@@ -52,7 +61,16 @@ def _conversion(profile: bytes, space: str) -> Conversion | None:
 
 def _transform(own: ImageCms.ImageCmsProfile, mode: str, result: str) -> ImageCms.ImageCmsTransform:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-    return ImageCms.ImageCmsTransform(own, srgb, mode, result, INTENT, flags=FLAGS)
+    # Of grey a table is made: there the shortcuts of the library would cost digits and save nothing.
+    flags = FLAGS | ImageCms.Flags.NOOPTIMIZE if mode == "L" else FLAGS
+    return ImageCms.ImageCmsTransform(own, srgb, mode, result, INTENT, flags=flags)
+
+
+def _keeps_steps(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
+    """Return whether black stays dark, white bright, and grey between: a damaged profile may make all of an image black."""
+    image = Image.frombytes(mode, (3, 1), STEPS[mode])
+    black, grey, white = np.asarray(transform.apply(image)).reshape(3, 3).astype(int)
+    return bool(black.max() < 128 and white.min() > 160 and 16 < grey.mean() < 240)
 
 
 def _grey_conversion(transform: ImageCms.ImageCmsTransform) -> Conversion | None:

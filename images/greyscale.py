@@ -9,7 +9,7 @@ from .strips import strips
 
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 """Pillow's modes of grey beyond 8 bits."""
-LARGEST_16_BITS = 65535
+LARGEST_8_BITS, LARGEST_16_BITS = 255, 65535
 WHITE_OF_255 = (16, 511)
 """Largest values of floats of 255, which may overshoot; less could as well be of 1, or black."""
 BLACK_OF_255 = -256
@@ -28,6 +28,10 @@ def grey_levels(image: Image.Image, meant: Grey) -> Grey:
         if low < 0 or high > LARGEST_16_BITS or image.format == "TIFF":
             raise PictureError(
                 f"grey values from {low:.0f} to {high:.0f}, where 0 to {LARGEST_16_BITS} can be read, of 16 bits without a sign"
+            )
+        if 0 < high <= LARGEST_8_BITS:
+            raise PictureError(
+                f"grey values from {low:.0f} to {high:.0f} of mode I, which may be of 8 bits or of 16: convert it to L or I;16"
             )
         return Grey(LARGEST_16_BITS)
     if 0 <= low and high <= 1:

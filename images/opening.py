@@ -9,7 +9,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from .errors import PictureError as PictureError
 from .faults import faults
-from .formats import png, tiff_decoding
+from .formats import bmp, gif, png, tiff_decoding
 from .formats.exif import told_by_decoder, told_by_owner
 from .formats.source import Source
 from .formats.table import look_at
@@ -68,10 +68,10 @@ def opened(
                 decoder.draft(None, (2 * side, 2 * side))
             if not source.size:
                 _hold(held, source, decoder.size, size)
-            _load(decoder, source)
+            image = _load(decoder, source)
             profile = (source.profile or decoder.info.get("icc_profile")) if colour == "srgb" else None
             turned = source.orientation or told_by_decoder(decoder)
-            image = _upright(decoder, turned)
+            image = _upright(image, turned)
             del decoder  # a turned image needs the memory
             image = to_rgb(image, background, profile, source.key, source.grey)
         width, height = reversed(size) if turned >= 5 else size
@@ -111,20 +111,29 @@ def _hold(held: ExitStack, source: Source, size: tuple[int, int], whole: tuple[i
     held.enter_context(BUDGET.hold(decoded * source.bytes_per_pixel + coded * source.bytes_per_coded_pixel))
 
 
-def _load(image: ImageFile.ImageFile, source: Source) -> None:
+def _load(image: ImageFile.ImageFile, source: Source) -> Image.Image:
     if source.format == "TIFF":
         silence_libtiff()
         tiff_decoding.prepare(image)
     deep = source.key and image.mode == "RGB" and image.tile[0].args == "RGB;16B"
     if source.key and image.mode in ("1", "L", "RGB") and not deep:
         image.info["transparency"] = source.key[0] if len(source.key) == 1 else source.key
+    covered = gif.covered(image)
+    kind = bmp.ask_for_pixels(image) if source.masks else ""
     image.load()
+    if source.format == "PNG":
+        png.check_rows(image, source)
     if deep:
         png.put_alpha(image, source)
+    gif.clear_around(image, covered)
     for holder in ("fp", "_decoder"):
         # Decoders keep the file, and a copy of the pixels.
         if hasattr(image, holder):
             setattr(image, holder, None)
+    decoded = bmp.unpacked(image, kind, source.masks) if source.masks else image
+    if source.format == "BMP" and decoded.mode == "RGBA" and decoded.getchannel("A").getextrema() == (0, 0):
+        decoded.putalpha(255)  # many writers leave the alpha of a BMP at 0
+    return decoded
 
 
 def _upright(image: Image.Image, turned: int) -> Image.Image:

@@ -66,6 +66,8 @@ def _layer(image: Image.Image, conversion: Conversion | None) -> Image.Image:
     """Return an image of 8 bits as RGB, or as RGBA when it has transparency, its colours converted."""
     if image.mode == "LAB":
         return lab_to_srgb(image)
+    if image.mode == "La":
+        image = image.convert("LA")  # the only mode that Pillow brings it to
     if image.mode == "CMYK" and conversion:
         return conversion(image)
     layer = image.convert("RGBA" if image.has_transparency_data else "RGB")

@@ -96,8 +96,16 @@ class Tokenizer:
         return self
 
     def encode_pixels(self, pixels: Pixels) -> Tokens:
-        """Return the tokens `b q y x`, on the CPU, of pixels `b c h w` in [-1, 1] on any device, exactly."""
-        return exact_encode(self.model, self.device, self.batch_size)(pixels)
+        """Return the tokens `b q y x`, on the CPU, of pixels `b c h w` in [-1, 1] on any device, exactly.
+
+        Raises ValueError when the pixels are not floats of such a shape, or their sides no multiples of `downsample`.
+        """
+        if not isinstance(pixels, Tensor) or not pixels.is_floating_point() or pixels.ndim != 4 or not pixels.numel():
+            kind = f"{pixels.dtype} {tuple(pixels.shape)}" if hasattr(pixels, "dtype") else type(pixels).__name__
+            raise ValueError(
+                f"encode_pixels got {kind}, but takes a float tensor b c h w in [-1, 1]: convert it, or use encode."
+            )
+        return exact_encode(self.model, self.device, self.batch_size)(pixels.float())
 
     @property
     def vocab_size(self) -> int:
@@ -178,10 +186,17 @@ class Tokenizer:
         checked = check_tokens(whole_numbers(tokens), quantizer.num_codebooks, quantizer.vocab_size)
 
         def decoded(batch: Tokens) -> tuple[Pixels]:
-            return (self.model.decode_latent(quantizer.codes_of(batch)).clamp(-1, 1),)
+            return (self.model.decode_latent(quantizer.codes_of(batch)),)
+
+        def shown(pixels: Pixels) -> Pixels:
+            if not pixels.isfinite().all():
+                raise ValueError(
+                    "The decoder gives values that are NaN or infinite: its weights are damaged, load others."
+                )
+            return pixels.clamp(-1, 1)
 
         size = batch_for(self.batch_size, *(side * self.downsample for side in checked.shape[2:]))
-        parts = (run_exactly(decoded, part, self.device, size)[0] for part in checked.split(AT_ONCE))
+        parts = (shown(run_exactly(decoded, part, self.device, size)[0]) for part in checked.split(AT_ONCE))
         with own_numerics(self.device):
             if output == "pil":
                 return [image for part in parts for image in to_images(part)]

@@ -36,10 +36,15 @@ def exact_encode(model: VisualTokenizer, device: torch.device, batch_size: int =
 
 
 def _exact_tokens(model: VisualTokenizer, device: torch.device, batch_size: int, pixels: Pixels) -> Tokens:
-    def encode(batch: Pixels) -> tuple[Tokens]:
-        return (model.encode(batch.contiguous(memory_format=torch.channels_last)),)
+    def encode(batch: Pixels) -> tuple[Tokens, Tensor]:
+        latent = model.encode_latent(batch.contiguous(memory_format=torch.channels_last))
+        return model.quantizer(latent).tokens, latent.isfinite().flatten(1).all(dim=1)
 
-    (tokens,) = run_exactly(encode, pixels, device, batch_for(batch_size, *pixels.shape[2:]))
+    tokens, is_finite = run_exactly(encode, pixels, device, batch_for(batch_size, *pixels.shape[2:]))
+    if not is_finite.all():
+        raise ValueError(
+            "The encoder gives values that are NaN or infinite: its weights are damaged, load others, unless the pixels are."
+        )
     return tokens.cpu()
 
 

@@ -68,6 +68,8 @@ def _loaded(path: str, config: PreprocessingConfig, multiple: int) -> np.ndarray
         raise ValueError(f"{path} cannot be read ({error.strerror}): give the path of an image.") from None
     except PictureError as error:
         raise ValueError(f"{path} cannot be used: {error}.") from None
+    except ValueError as error:  # Python's, of a path with a zero byte
+        raise ValueError(f"{path!r} cannot be read ({error}): give the path of an image.") from None
 
 
 def _image(picture: Image.Image | np.ndarray, config: PreprocessingConfig) -> Image.Image:

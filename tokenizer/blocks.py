@@ -25,12 +25,20 @@ class PixelNorm(nn.Module):
         return rearrange(rows, "b y x d -> b d y x")
 
 
-def group_norm(channels: int) -> nn.Module:
+class GroupNorm(nn.Module):
     """Normalise over 32 groups of channels and the whole grid, as the published VQGANs do."""
-    return nn.GroupNorm(GROUPS, channels, eps=1e-6)
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        # nn.GroupNorm refuses a group of a single value, which 32 channels of the smallest images are.
+        return torch.group_norm(x, GROUPS, self.weight, self.bias, eps=1e-6)
 
 
-NORMS = {"group": group_norm, "pixel": PixelNorm}
+NORMS = {"group": GroupNorm, "pixel": PixelNorm}
 
 
 def start_at_zero(layer: nn.Module) -> None:

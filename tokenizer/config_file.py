@@ -1,6 +1,7 @@
 """config.json of a tokenizer folder: whatever is wrong with it is one sentence."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ WORDS = {
 }
 LONGEST = 600
 """Characters of a message, which may show what was in the file."""
+LONGEST_KEY = 100
 
 
 class TokenizerConfig(Config):
@@ -84,14 +86,16 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def _short(sentence: str) -> str:
+    """Return a message as one line of moderate length, whatever it shows of the file."""
+    sentence = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in sentence)
     return sentence if len(sentence) <= LONGEST else f"{sentence[: LONGEST // 2]} ... {sentence[-LONGEST // 2 :]}"
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} comes twice")
+        (key, _), *_ = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"{key[:LONGEST_KEY]!r} comes twice")
     return values
 
 

@@ -64,11 +64,13 @@ def _attribute(owner: Any, name: str, ours: Any) -> Setting:
     return Setting(lambda: getattr(owner, name), lambda value: setattr(owner, name, value), ours)
 
 
-def _precision(owner: Any) -> Setting:
+def _precision(owner: Any, *firsts: str) -> Setting:
     def put(value: str) -> None:
-        owner.fp32_precision = "none"  # which takes on the setting above it, and so is right where that one is the same
-        if owner.fp32_precision != value:
-            owner.fp32_precision = value
+        # A value may be a setting's own or that of the setting above it, which "none" takes on: nothing tells which.
+        for possible in (*firsts, "none", value):
+            owner.fp32_precision = possible
+            if owner.fp32_precision == value:
+                return
 
     return Setting(lambda: owner.fp32_precision, put, IEEE)
 
@@ -90,8 +92,8 @@ _PRODUCTS = Settings(
 _ALL_ELSE = Settings(
     [
         _precision(mkldnn.conv),  # type: ignore[attr-defined]
-        _precision(cudnn.conv),  # type: ignore[attr-defined]
-        _precision(cudnn.rnn),
+        _precision(cudnn.conv, "tf32"),  # type: ignore[attr-defined]  # as torch begins, whatever is above
+        _precision(cudnn.rnn, "tf32"),
         _attribute(mkldnn, "enabled", True),
         _attribute(cudnn, "enabled", True),
         _attribute(cudnn, "benchmark", False),

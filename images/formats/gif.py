@@ -1,6 +1,8 @@
 """GIF: the first frame and what is said of it are kept; the comments before it are left out."""
 
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
+
+from PIL import Image, ImageFile
 
 from ..errors import PictureError
 from .pieces import Piece, joined
@@ -10,6 +12,7 @@ HEAD = 13
 BLOCKS = 1 << 17
 """More blocks before the first frame are refused: 33 MB of comments."""
 EXTENSION, FRAME = b"!", b","
+Box: TypeAlias = tuple[int, int, int, int]
 CONTROL = b"\xf9"
 """The extension that says which colour of the frame is transparent."""
 
@@ -37,6 +40,22 @@ def read_gif(file: BinaryIO) -> Source:
         blocks += 1
         at = stop
     raise PictureError(f"GIF of more than {BLOCKS} blocks before its first frame")
+
+
+def covered(image: ImageFile.ImageFile) -> Box | None:
+    """Return the part of a GIF that its first frame covers, before it is decoded; None when that is all of it."""
+    if image.format != "GIF" or image.info.get("transparency") is not None or not image.tile:
+        return None
+    box = image.tile[0].extents
+    return None if box == (0, 0, *image.size) else box
+
+
+def clear_around(image: Image.Image, box: Box | None) -> None:
+    """Make transparent what the first frame leaves out, where Pillow puts the first colour of the palette."""
+    if box:
+        alpha = Image.new("L", image.size)
+        alpha.paste(255, box)
+        image.putalpha(alpha)
 
 
 def _palette(flags: int) -> int:

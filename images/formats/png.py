@@ -93,6 +93,19 @@ def put_alpha(image: ImageFile.ImageFile, source: Source) -> None:
     image.putalpha(alpha)
 
 
+def check_rows(image: ImageFile.ImageFile, source: Source) -> None:
+    """Raise PictureError when rows are missing: compressed data may end early without an error, and leave them black."""
+    last = (0, max(0, image.height - 2), *image.size)  # two, for interlacing brings odd rows last
+    rows = np.asarray(image.crop(last))
+    if image.height > 1 and all(row.any() for row in rows):
+        return
+    again = Image.open(source.file, formats=["PNG"])
+    again.im = Image.new(again.mode, again.size, (255,) * len(again.getbands())).im
+    again.load()
+    if not np.array_equal(np.asarray(again.crop(last)), rows):
+        raise PictureError("broken picture: rows are missing")
+
+
 def _checksum(file: BinaryIO, name: bytes, length: int) -> bytes:
     value = zlib.crc32(name)
     while length > 0:

@@ -31,6 +31,8 @@ class Source(NamedTuple):
     """What a decoder takes besides for each pixel of the file, though it be asked for a smaller image."""
     key: tuple[int, ...] = ()
     """The grey value or colour that is transparent: of 16 bits when the image has 16, of 8 otherwise."""
+    masks: tuple[int, ...] = ()
+    """Bits of red, green, blue and alpha in a pixel, where the decoder does not know them."""
     grey: Grey = Grey()
     """How grey values are meant, where the decoder does not know."""
     kind: str = ""

@@ -7,6 +7,7 @@ from typing import BinaryIO
 from PIL import TiffImagePlugin
 
 from ..errors import PictureError
+from .bmp import read_bmp
 from .gif import read_gif
 from .isobmff import read_avif
 from .jpeg import read_jpeg
@@ -44,10 +45,6 @@ def _format(head: bytes) -> str:
         if any(brand in HEIF_BRANDS for brand in brands):
             return "HEIF"
     raise PictureError(f"not an image of a known format ({NAMES})")
-
-
-def _read_bmp(file: BinaryIO) -> Source:
-    return Source("BMP", file, orientation=1)
 
 
 def _read_webp(file: BinaryIO) -> Source:
@@ -110,7 +107,7 @@ READERS: dict[str, Callable[[BinaryIO], Source]] = {
     "WEBP": _read_webp,
     "GIF": read_gif,
     "TIFF": read_tiff,
-    "BMP": _read_bmp,
+    "BMP": read_bmp,
     "AVIF": _read_avif,
     "HEIF": _read_heif,
 }

@@ -1,6 +1,7 @@
 """Colours of profiles arrive as a screen shows them; the expected values are computed from the definitions of the spaces."""
 
 import io
+import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -165,3 +166,29 @@ def test_threads_share_conversions():
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda content: np.asarray(open_picture(content)), contents))
     assert all(map(np.array_equal, alone, together))
+
+
+def test_a_profile_that_loses_black_grey_or_white_is_broken():
+    def curve(*levels):
+        return b"curv\0\0\0\0" + struct.pack(f">I{len(levels)}H", len(levels), *levels)
+
+    plain = np.asarray(NOISE)
+    for profile in (
+        rgb_profile(DISPLAY_P3 * 0),
+        rgb_profile(DISPLAY_P3 * [[1], [0], [0]]),
+        rgb_profile(-DISPLAY_P3),
+        rgb_profile(DISPLAY_P3, curve(0, 0, 0)),
+        rgb_profile(DISPLAY_P3, curve(65535, 65535, 65535)),
+        rgb_profile(DISPLAY_P3, curve(65535, 30000, 0)),
+        rgb_profile(DISPLAY_P3, gamma_curve(100)),
+    ):
+        assert np.array_equal(np.asarray(open_picture(picture_bytes(NOISE, "PNG", icc_profile=profile))), plain)
+    ink = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
+    blank = cmyk_profile(lambda *inks: lab((255, 255, 255)))
+    assert open_picture(picture_bytes(ink, "TIFF", icc_profile=blank)).getpixel((8, 8)) == (0, 255, 255)
+
+
+def test_grey_of_linear_light_is_exact():
+    every = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+    got = np.asarray(open_picture(picture_bytes(every, "PNG", icc_profile=grey_profile(1))))[0, :, 0]
+    assert np.abs(got - encoded(np.arange(256) / 255)).max() <= 0.6

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from samples import noise_image, picture_bytes
-from vistok.images.opening import MAX_PIXELS, PictureError, open_picture
+from vistok.images.opening import MAX_PIXELS, PictureError, open_picture, upright_rgb
 
 
 def colour_of(content):
@@ -144,3 +144,23 @@ def test_random_damage_never_escapes_as_another_error():
                 assert open_picture(bytes(content)).mode == "RGB"
             except PictureError as error:
                 assert str(error)
+
+
+def test_integers_of_8_or_of_16_bits_are_not_guessed():
+    def opened_as_integers(*values):
+        return np.asarray(upright_rgb(Image.fromarray(np.array([values], np.int32)), (255, 255, 255)))[0, :, 0].tolist()
+
+    assert opened_as_integers(0, 65535, 32768) == [0, 255, 128]
+    assert opened_as_integers(0, 0) == [0, 0]
+    with pytest.raises(
+        PictureError, match="from 3 to 255 of mode I, which may be of 8 bits or of 16: convert it to L or I;16"
+    ):
+        opened_as_integers(3, 255)
+
+
+def test_premultiplied_alpha_is_undone():
+    for mode, premultiplied in (("LA", "La"), ("RGBA", "RGBa")):
+        image = noise_image(8, 8).convert(mode)
+        image.putalpha(255)
+        expected = np.asarray(image.convert("RGB"))
+        assert np.array_equal(np.asarray(upright_rgb(image.convert(premultiplied), (9, 9, 9))), expected)

@@ -204,3 +204,36 @@ def test_importing_vistok_imports_no_trainer():
     code = "import sys, vistok; print([m for m in ('accelerate', 'timm', 'torchmetrics', 'tensorboard') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("value", [float("nan"), 3e38])
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_values_that_are_nan_or_infinite_are_neither_tokens_nor_images(tokenizer, part, value):
+    image = noise_image(64, 64)
+    tokens = tokenizer.encode(image)
+    with torch.no_grad():
+        next(getattr(tokenizer.model, part).parameters()).fill_(value)
+    with pytest.raises(ValueError, match=f"The {part} gives values that are NaN or infinite: its weights are damaged"):
+        tokenizer.encode(image)
+        tokenizer.decode(tokens)
+
+
+def test_pixels_of_any_float_are_encoded_and_others_are_one_sentence(tokenizer):
+    pixels = torch.randint(-8, 9, (2, 3, 16, 24)) / 8
+    tokens = tokenizer.encode_pixels(pixels)
+    for dtype in (torch.float64, torch.float16, torch.bfloat16):
+        assert torch.equal(tokenizer.encode_pixels(pixels.to(dtype)), tokens)
+    for wrong in (pixels[0], pixels[:0], pixels.byte(), pixels.numpy(), [pixels]):
+        with pytest.raises(
+            ValueError, match=r"encode_pixels got .*, but takes a float tensor b c h w in \[-1, 1\]: convert it"
+        ):
+            tokenizer.encode_pixels(wrong)
+    with pytest.raises(
+        ValueError, match="NaN or infinite: its weights are damaged, load others, unless the pixels are"
+    ):
+        tokenizer.encode_pixels(pixels * float("nan"))
+
+
+def test_a_path_with_a_zero_byte_is_one_sentence(tokenizer):
+    with pytest.raises(ValueError, match=r"^'a\\x00b' cannot be read \(.*null byte\): give the path of an image\.$"):
+        tokenizer.encode("a\0b")

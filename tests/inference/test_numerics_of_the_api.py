@@ -130,6 +130,7 @@ def test_tokens_and_images_are_the_same_and_the_settings_stay(caller, photos, ex
     assert all(value.dtype == torch.float32 and not value.is_inference() for value in loaded.model.parameters())
     assert [image.size for image in shown] == [(128, 128)] * 2
     assert loaded.fingerprint == tokenizer.fingerprint
+    assert BACKENDS.cudnn.allow_tf32, "it raises, and with it torch.export, where a setting was put back as another's"
 
 
 def test_autocast_and_threads_would_change_tokens(photos, expected):

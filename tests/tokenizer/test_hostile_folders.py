@@ -269,3 +269,16 @@ def test_every_quantizer_is_compared_before_it_is_built(tmp_path, values):
     finally:
         torch.set_default_dtype(torch.float32)
     assert torch.equal(loaded.quantizer.lookup(tokens), model.quantizer.lookup(tokens))
+
+
+def test_what_is_shown_of_a_config_is_one_printable_line(folder):
+    values = json.loads((folder / "config.json").read_text())
+    for key in ("a\nb", "\x1b[31mred", "\ud800", "\u202eb"):
+        (folder / "config.json").write_text(json.dumps(values | {key: 1}))
+        assert refusal(folder).isprintable()
+
+
+def test_a_key_that_comes_twice_is_found_soon_among_many(folder):
+    keys = "".join(f'"{number}":1,' for number in range(80_000))
+    (folder / "config.json").write_text(f'{{{keys}"79999":1}}')
+    assert "'79999' comes twice" in refusal(folder)

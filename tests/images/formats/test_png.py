@@ -113,3 +113,27 @@ def test_the_first_image_of_an_animation(default_image):
         0,
         0,
     ]
+
+
+def test_pixels_that_end_early_are_a_fault_and_black_rows_are_none():
+    for bits, colour, rows in ((8, 2, ROWS), (8, 0, [b"\7" * 6] * 4), (1, 0, [b"\xff"] * 4), (16, 6, [b"\7" * 48] * 4)):
+        for kept in (1, 3):
+            with pytest.raises(PictureError, match="broken picture: rows are missing"):
+                open_picture(png(6, 4, bits, colour, rows[:kept]))
+            black = rows[:kept] + [bytes(len(rows[0]))] * (4 - kept)
+            assert shown(png(6, 4, bits, colour, black), (0, 0, 0))[kept:].max() == 0
+
+
+@pytest.mark.parametrize("height", [1, 2, 3, 8, 9])
+def test_an_interlaced_image_that_ends_early_is_a_fault(height):
+    steps = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+    levels = np.arange(1, 9 * height + 1, dtype=np.uint8).reshape(height, 9)
+    rows = [row.tobytes() for x, y, dx, dy in steps for row in levels[y::dy, x::dx] if row.size]
+    for kept in range(len(rows) + 1):
+        content = bytearray(png(9, height, 8, 0, rows[:kept]))
+        content[28:33] = b"\1" + zlib.crc32(content[12:28] + b"\1").to_bytes(4, "big")
+        if kept == len(rows):
+            assert np.array_equal(shown(bytes(content))[..., 0], levels)
+            continue
+        with pytest.raises(PictureError, match="broken picture: (rows are missing|image file is truncated)"):
+            open_picture(bytes(content))
