@@ -7,26 +7,39 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
-from typing import Any
+
+TYPE_CHECKING = False  # as in typing, whose import would take longer than everything else here
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 EXIT_CODE = 1
 
 
 class Interruption:
-    """Raises KeyboardInterrupt for the first signal; a second one ends the process.
+    """Raises KeyboardInterrupt for the first signal while the command works; a second one ends the process.
 
-    A signal during an import ends the process too: there is nothing to clean up yet, and libraries do not bear an
-    exception half-way through their import.
+    So does one before or after that, when nothing would turn the exception into a sentence, and one during an import:
+    libraries do not bear an exception half-way through theirs.
     """
 
     def __init__(self, command: str):
         self._command = command
         self._process = os.getpid()
         self._raised = False
+        self._is_working = False
 
-    def install(self) -> dict[int, Any]:
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Let signals raise within the body, which must answer KeyboardInterrupt."""
+        self._is_working = True
+        try:
+            yield
+        finally:
+            self._is_working = False
+
+    def install(self) -> "dict[int, Any]":
         """Handle the signals from now on and return the handlers before; main thread only."""
         return {number: signal.signal(number, self._handle) for number in SIGNALS}
 
@@ -37,11 +50,11 @@ class Interruption:
             print(f"{self._command}: interrupted; the same command goes on from what is whole.", file=sys.stderr)
         _answer_with(_leave)
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: "FrameType | None") -> None:
         if os.getpid() != self._process:  # a forked worker: it does what it would have done without us
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        elif self._raised or _importing(frame):
+        elif self._raised or not self._is_working or _importing(frame):
             self.tell()
             _leave()
         else:
@@ -64,7 +77,8 @@ def install_for_process(command: str) -> None:
 def interruptible(command: str) -> Iterator[Interruption]:
     """Handle the signals within the body, and restore the handlers before; in other threads, leave them alone."""
     if _of_process:
-        yield _of_process[-1]
+        with _of_process[-1].working():
+            yield _of_process[-1]
         return
     interruption = Interruption(command)
     if threading.current_thread() is not threading.main_thread():
@@ -72,19 +86,20 @@ def interruptible(command: str) -> Iterator[Interruption]:
         return
     before = interruption.install()
     try:
-        yield interruption
+        with interruption.working():
+            yield interruption
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def _answer_with(handler: Any) -> None:
+def _answer_with(handler: "Any") -> None:
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             signal.signal(number, handler)
 
 
-def _importing(frame: FrameType | None) -> bool:
+def _importing(frame: "FrameType | None") -> bool:
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
             return True
@@ -92,5 +107,5 @@ def _importing(frame: FrameType | None) -> bool:
     return False
 
 
-def _leave(*_: Any) -> None:
+def _leave(*_: "Any") -> None:
     os._exit(EXIT_CODE)

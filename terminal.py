@@ -20,6 +20,7 @@ from . import __version__
 from .interruption import interruptible
 from .progress import ProgressLine, track
 from .sentences import is_wrong_call, sentence_of
+from .wrapping import fitted
 
 __all__ = ["ProgressLine", "track"]  # commands take them from here
 
@@ -70,7 +71,7 @@ def one_sentence(command: str, debug: bool) -> Iterator[None]:
             if debug:
                 raise
             with suppress(OSError):
-                print(f"{command}: {names(sentence_of(error))}", file=sys.stderr)
+                say(f"{command}: {sentence_of(error)}", aside=True)
             _drop_output()
             raise typer.Exit(WRONG_CALL if is_wrong_call(error) else WORK_FAILED) from None
         except KeyboardInterrupt:
@@ -103,8 +104,12 @@ def names(text: str) -> str:
 
 
 def say(line: str, aside: bool = False) -> None:
-    """Print a line with file names in it, on standard output, or with `aside` on standard error."""
-    print(names(line), file=sys.stderr if aside else sys.stdout, flush=True)
+    """Print a line with file names in it, on standard output, or with `aside` on standard error.
+
+    On a terminal it is broken between words; elsewhere it stays one line.
+    """
+    stream = sys.stderr if aside else sys.stdout
+    print(fitted(names(line), stream), file=stream, flush=True)
 
 
 def print_json(facts: Mapping[str, Any]) -> None:

@@ -172,6 +172,33 @@ def test_a_signal_during_the_work_cleans_up_and_is_one_sentence(number, launched
     assert ended(process) == (1, "cleaned\n", SENTENCE)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_signal_before_or_after_the_work_is_one_sentence_too(number, moment):
+    code = """
+import sys, time
+from vistok.interruption import install_for_process
+install_for_process("tokenize-images")
+import typer
+from vistok.terminal import one_sentence
+app = typer.Typer(add_completion=False)
+
+@app.command()
+def work(moment: str):
+    if moment == "after":
+        with one_sentence("tokenize-images", False):
+            pass
+    print("working", flush=True)
+    time.sleep(30)
+
+app()
+"""
+    process = started(code, moment)
+    assert process.stdout.readline() == "working\n"
+    process.send_signal(number)
+    assert ended(process) == (1, "", SENTENCE)
+
+
 @pytest.mark.parametrize("launched", [[], ["launched"]])
 def test_a_second_signal_during_the_cleaning_ends_it_in_the_same_sentence(launched):
     process = started(WORK, "cleanup", *launched)

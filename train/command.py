@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ..terminal import DebugOption, JsonOption, QuietOption, VersionOption, one_sentence, print_json
+from ..terminal import DebugOption, JsonOption, QuietOption, VersionOption, one_sentence, print_json, say
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -19,9 +19,7 @@ def train_tokenizer(
     ],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[SECTION.KEY=VALUE]...", help="Values that replace the file's, such as optimizer.lr=1e-3."
-        ),
+        typer.Argument(metavar="SECTION.KEY=VALUE", help="Values that replace the file's, such as optimizer.lr=1e-3."),
     ] = None,
     quiet: QuietOption = False,
     json: JsonOption = False,
@@ -44,8 +42,8 @@ def train_tokenizer(
         if json:
             print_json({"tokenizer": folder, "report": page, **last_values(folder.parent)})
         else:
-            print(f"tokenizer   {folder}")
-            print(f"report      {page}")
+            say(f"tokenizer   {folder}")
+            say(f"report      {page}")
 
 
 def main() -> None:

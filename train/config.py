@@ -22,10 +22,12 @@ from .data import DataConfig
 from .instruments import InstrumentsConfig
 from .losses import LossWeights
 from .optimizer import OptimizerConfig
+from .yaml_values import yaml_values
 
 CONFIG_FILE = "config.yaml"
 NUMBER = re.compile(r"[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)[eE][-+]?[0-9]+")
 Part: TypeAlias = Literal["encoder", "quantizer", "decoder"]
+Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32)]  # numpy takes no other
 PARTS: tuple[Part, ...] = ("encoder", "quantizer", "decoder")
 
 
@@ -36,7 +38,7 @@ class RunConfig(Config):
     """Run folder; with checkpoints in it, the run goes on from the newest."""
     steps: Annotated[int, Field(ge=1)]
     """Optimizer steps of the whole run."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the weights, the order of the pictures and their crops."""
     precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     """Arithmetic of the networks; losses and code search stay in float32. Auto is bfloat16 where the processor has it."""
@@ -126,9 +128,13 @@ def read_config(path: Path | str, overrides: Sequence[str] = ()) -> TrainConfig:
     """
     path = find_config(path)
     try:
-        values = yaml.safe_load(path.read_bytes()) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}.") from None
+        values = yaml_values(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is not YAML ({error}): correct it.") from None
+    if values is None:
+        raise ValueError(
+            f"{path} is empty, but a config has sections such as run, data and model: begin with a shipped one."
+        )
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds a {type(values).__name__}, but a config is a mapping of sections.")
     for override in overrides:
@@ -154,7 +160,7 @@ def write_config(config: Config, path: Path) -> None:
 def apply_override(values: dict[str, Any], override: str) -> None:
     """Set one `section.key=value` in plain values; raise ValueError when it is not of that form."""
     key, separator, text = override.partition("=")
-    if not separator or not key:
+    if not separator or not all(part.strip() for part in key.split(".")):
         raise ValueError(f"Override {override!r} is not of the form section.key=value.")
     *sections, last = key.split(".")
     owner = values
@@ -167,9 +173,9 @@ def apply_override(values: dict[str, Any], override: str) -> None:
 
 def _value(text: str) -> Any:
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"The value {text!r} is not YAML ({' '.join(str(error).split())}): correct it.") from None
+        value = yaml_values(text)
+    except ValueError as error:
+        raise ValueError(f"The value {text!r} is not YAML ({error}): correct it.") from None
     if isinstance(value, str) and NUMBER.fullmatch(value):
         return float(value)  # YAML 1.1 reads 1e-3 as a string
     return value

@@ -7,7 +7,7 @@ import torch
 from rich.table import Table
 
 from ..report.content import Table as Rows
-from ..terminal import names, print_json
+from ..terminal import print_json, say
 from ..tokenizer.config import Config, parse_config
 from ..tokenizer.devices import multiplies_bfloat16
 from ..tokenizer.files import hold_folder
@@ -70,11 +70,10 @@ def run_finetuning(config: FinetuneConfig, talk: Talk, json: bool) -> None:
 
     Raises FolderBusyError when another command writes into its folder, ValueError for what a user can change, and OSError.
     """
-    console = talk.console()
 
     def report(sentence: str) -> None:
         if not talk.quiet or sentence.startswith("warning"):
-            console.print(names(sentence), markup=False, soft_wrap=True)
+            say(sentence, aside=talk.on_stderr)
 
     _check_alone(config)
     with hold_folder(config.out, "finetune-tokenizer"):
@@ -86,9 +85,9 @@ def run_finetuning(config: FinetuneConfig, talk: Talk, json: bool) -> None:
     if json:
         print_json({"tokenizer": config.out / EXPORT, "report": judged.page, **judged.facts})
         return
-    console.print(_table(judged.table))
-    console.print(f"tokenizer   {config.out / EXPORT}", markup=False, soft_wrap=True)
-    console.print(f"report      {judged.page}", markup=False, soft_wrap=True)
+    talk.console().print(_table(judged.table))
+    say(f"tokenizer   {config.out / EXPORT}")
+    say(f"report      {judged.page}")
 
 
 def _device() -> torch.device:

@@ -15,7 +15,7 @@ def finetune_tokenizer(
     model: Annotated[str, typer.Argument(help="Built-in name, tokenizer folder, or hf://owner/repo.")],
     data: Annotated[
         list[str],
-        typer.Argument(metavar="DATA...", help="Folders, image files, .tar shards, or .txt lists of these."),
+        typer.Argument(metavar="DATA", help="Folders, image files, .tar shards, or .txt lists of these."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the result; the same call goes on where it left off.")],
     quantizer: Annotated[

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ..tokenizer.config import Config
 from ..tokenizer.quantizers import QuantizerConfig
-from .config import PARTS, Part, quantizer_of
+from .config import PARTS, Part, Seed, quantizer_of
 from .data import OnError
 from .fit import FitConfig
 from .losses import LossWeights
@@ -78,7 +78,7 @@ class FinetuneConfig(Config):
     """Latent vectors that are collected for the first stage, at most."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Arithmetic of the networks in training."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of everything that is drawn."""
     save_every: Annotated[int, Field(ge=1)] = 200
     """Steps between checkpoints of the training stages."""

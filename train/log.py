@@ -15,6 +15,7 @@ from rich.segment import ControlType
 from rich.table import Column, Table
 
 from ..terminal import ProgressLine, names
+from ..wrapping import fitted
 from .log_file import Held, LogFile
 from .talk import TALK, Talk
 
@@ -99,7 +100,8 @@ class RunLog:
 
     def warn(self, sentence: str) -> None:
         """Show a warning."""
-        self._print(f"warning: {names(sentence)}", style="yellow", markup=False, soft_wrap=True)
+        warning = fitted(f"warning: {names(sentence)}", self.console.file)
+        self._print(warning, style="yellow", markup=False, soft_wrap=True)
 
     def show_routing(self, rows: list[tuple[str, str, int, int]]) -> None:
         """Print which optimizer takes which parameters."""

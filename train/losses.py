@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ..tokenizer.config_hints import nearest
 from ..tokenizer.model import Reconstruction
 from ..tokenizer.quantizers import Quantizer
 from ..tokenizer.quantizers.multiscale import MultiscaleQuantizer
@@ -98,8 +99,10 @@ def _check_names(terms: set[str], weights: LossWeights) -> None:
         raise ValueError(f"losses.{missing[0]} has no weight: set losses.{missing[0]} (0 leaves it out).")
     unused = sorted(name for name in set(weights) - terms if not _is_left_out(name, weights))
     if unused:
+        near = nearest(unused[0], [*terms, *RECONSTRUCTION_LOSSES, PERCEPTUAL, ADVERSARIAL])
+        hint = f"did you mean {near!r}? its" if near not in (None, unused[0]) else "its"
         raise ValueError(
-            f"losses.{unused[0]} has a weight, but this model has no such term: its terms are "
+            f"losses.{unused[0]} has a weight, but this model has no such term: {hint} terms are "
             f"{', '.join(sorted({*terms, *RECONSTRUCTION_LOSSES}))}, and perceptual and adversarial with their sections."
         )
 

@@ -24,7 +24,7 @@ def detokenize_images(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SHARD_OR_DIR...", help="Token shards, or folders that tokenize-images wrote.", show_default=False
+            metavar="SHARD_OR_DIR", help="Token shards, or folders that tokenize-images wrote.", show_default=False
         ),
     ],
     out: Annotated[

@@ -28,7 +28,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def evaluate_tokenizer(
     model: Annotated[str, typer.Argument(help="Built-in name, tokenizer folder, or hf://owner/repo.")],
     data: Annotated[
-        list[str], typer.Argument(metavar="DATA...", help="Image files, folders, .tar shards or .txt lists of these.")
+        list[str], typer.Argument(metavar="DATA", help="Image files, folders, .tar shards or .txt lists of these.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for metrics.json and report.html.")],
     frechet: Annotated[

@@ -45,7 +45,7 @@ def tokenize_images(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT...",
+            metavar="INPUT",
             help="Image files, folders (walked), webdataset .tar shards (photos-{0000..0009}.tar), or .txt lists of these, "
             "one a line, relative to the working directory; a line that begins with # is a comment.",
             show_default=False,

@@ -61,6 +61,21 @@ def test_overrides_replace_values():
         ("data.train=[]", r"data.train is \[\], but must be"),
         ("data.train=[{pth: a}]", r"data.train.0.(path is missing|pth is not a known key)"),
         ("losses.l2=-1", r"losses.l2 is -1, but must be"),
+        ("run.seed=-1", r"run.seed is -1, but must be at least 0\."),
+        ("run.seed=4294967296", r"run.seed is 4294967296, but must be below 4294967296\."),
+        (".run=3", r"Override '\.run=3' is not of the form section.key=value"),
+        ("run..steps=3", r"Override 'run\.\.steps=3' is not of the form section.key=value"),
+        ("run.=3", r"Override 'run\.=3' is not of the form section.key=value"),
+        (
+            "run={steps: 1, steps: 2}",
+            r"is not YAML \(the key 'steps' comes twice in its section, line 1, column 12\): correct",
+        ),
+        (
+            "run.steps={a: 1",
+            r"is not YAML \(expected ',' or '}', but got '<stream end>', line 1, column 6\): correct it",
+        ),
+        ("run.steps=" + "[" * 3000, r"is not YAML \(it is nested too deeply, or within itself\): correct it"),
+        ("run.steps=2020-13-01", r"is not YAML \(month must be in 1\.\.12\): correct it"),
     ],
 )
 def test_a_wrong_value_is_one_sentence(override, message):
@@ -73,7 +88,16 @@ def test_a_wrong_file_is_one_sentence(tmp_path):
         read_config(tmp_path / "nothing.yaml")
     path = tmp_path / "bad.yaml"
     path.write_text("run: [")
-    with pytest.raises(ValueError, match="bad.yaml is not YAML"):
+    with pytest.raises(ValueError, match=r"bad.yaml is not YAML \(.*, line 1, column 7\): correct it\.$"):
+        read_config(path)
+    path.write_text(DEBUG.read_text() + "data: {size: 64}\n")
+    with pytest.raises(ValueError, match=r"bad.yaml is not YAML \(the key 'data' comes twice in its section, line "):
+        read_config(path)
+    path.write_bytes(b"\xff\xd8\xff\xe0 a JPEG")
+    with pytest.raises(ValueError, match=r"bad.yaml is not YAML \(unacceptable character"):
+        read_config(path)
+    path.write_text("# nothing yet\n")
+    with pytest.raises(ValueError, match="bad.yaml is empty, but a config has sections such as run, data and model"):
         read_config(path)
     path.write_text("- 1")
     with pytest.raises(ValueError, match="bad.yaml holds a list, but a config is a mapping"):
@@ -81,3 +105,17 @@ def test_a_wrong_file_is_one_sentence(tmp_path):
     path.write_text(yaml.safe_dump({"run": {"steps": 3}}))
     with pytest.raises(ValueError, match=r"(run.out|data) is missing: set it \((run folder|data section)\)"):
         read_config(path)
+
+
+def test_sections_can_share_values_by_anchors(tmp_path):
+    path = tmp_path / "anchors.yaml"
+    text = (
+        DEBUG.read_text()
+        .replace("encoder: {", "encoder: &sides {")
+        .replace(
+            "decoder: {channels: [32, 32], blocks: [1, 1], middle: false}", "decoder: {<<: *sides, blocks: [2, 2]}"
+        )
+    )
+    assert "<<: *sides" in text
+    path.write_text(text)
+    assert read_config(path, ["data.train=photos"]).model.architecture.decoder.blocks == [2, 2]
