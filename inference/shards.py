@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ..tokenizer.config import Config
-from ..tokenizer.files import ASIDE_PATTERN, write_whole
+from ..tokenizer.files import remove_asides, write_whole
 from .token_tar import WrittenTar, is_token_tar
 
 SCHEMA_VERSION = 2
@@ -121,12 +121,6 @@ def remove_shards(folder: Path) -> None:
     for path in alone:
         path.unlink(missing_ok=True)
     remove_asides(folder)
-
-
-def remove_asides(folder: Path) -> None:
-    """Remove what a command that was killed had begun to write."""
-    for path in folder.glob(ASIDE_PATTERN):
-        path.unlink()
 
 
 def _parsed(path: Path) -> Sidecar | None:

@@ -11,6 +11,13 @@ from .shards import MANIFEST_FILE, Sidecar, all_sidecars, orphans, sidecar_of
 from .token_tar import StoredSample, stored_samples
 
 
+class ShardFile(NamedTuple):
+    """A token shard that was found, and what its sidecar says of it."""
+
+    path: Path
+    sidecar: Sidecar | None
+
+
 class StoredShard(NamedTuple):
     """A token shard that is whole."""
 
@@ -21,31 +28,50 @@ class StoredShard(NamedTuple):
 class Found(NamedTuple):
     """What is in the folders and files that were given."""
 
-    shards: list[StoredShard]
-    damaged: list[str]
-    """Sentences about those that are not whole."""
+    files: list[ShardFile]
+    missing: list[str]
+    """Sentences about what should be there and is not."""
+
+
+class ShardDamagedError(Exception):
+    """A token shard that is not whole; the message is a sentence."""
 
 
 def find_shards(inputs: Iterable[Path]) -> Found:
-    """Find token shards and list their samples; raise ValueError when an input is missing or a folder holds none."""
-    shards: list[StoredShard] = []
-    damaged: list[str] = []
-    known: set[Path] = set()
+    """Find token shards, without reading them; raise ValueError when an input is missing or a folder holds none."""
+    files: dict[Path, ShardFile] = {}
+    missing: list[str] = []
     for path in inputs:
         if path.is_dir():
             found = _in_folder(path)
-            if not found.shards and not found.damaged:
+            if not found.files and not found.missing:
                 raise ValueError(f"{path} holds no token shards: give a folder that tokenize-images wrote.")
         elif path.is_file():
-            found = _whole(path, sidecar_of(path))
+            found = Found([ShardFile(path, sidecar_of(path))], [])
         else:
             raise ValueError(
                 f"{path} {problem_of(str(path))}: give token shards, or folders that tokenize-images wrote."
             )
-        shards += [shard for shard in found.shards if shard.path.resolve() not in known]
-        known.update(shard.path.resolve() for shard in found.shards)
-        damaged += found.damaged
-    return Found(shards, list(dict.fromkeys(damaged)))
+        for file in found.files:
+            files.setdefault(file.path.resolve(), file)
+        missing += found.missing
+    return Found(list(files.values()), list(dict.fromkeys(missing)))
+
+
+def read_shard(file: ShardFile) -> StoredShard:
+    """Compare a shard with its sidecar and list its samples; raise ShardDamagedError when it is not whole."""
+    path, sidecar = file
+    try:
+        if sidecar is not None and file_sha256(path) != sidecar.sha256:
+            raise ShardDamagedError(f"{path} is not as its sidecar says (SHA-256): remove it and tokenize it again.")
+        return StoredShard(path, list(stored_samples(path)))
+    except OSError as error:
+        raise ShardDamagedError(f"{path} cannot be read ({error.strerror}): tokenize it again.") from None
+    except ValueError as error:
+        reason = str(error).rstrip(".")
+        raise ShardDamagedError(
+            f"{path} is not a whole token shard ({reason}): remove it and tokenize it again."
+        ) from None
 
 
 def manifest_of(folder: Path) -> Manifest:
@@ -58,32 +84,15 @@ def manifest_of(folder: Path) -> Manifest:
 
 def _in_folder(folder: Path) -> Found:
     described = all_sidecars(folder)
-    parts = [_whole(folder / sidecar.shard, sidecar) for sidecar in described]
-    shards = [shard for part in parts for shard in part.shards]
-    damaged = [sentence for part in parts for sentence in part.damaged]
     names = {sidecar.shard for sidecar in described}
-    damaged += [
+    missing = [
         f"{path} has no sidecar, so that it may not be whole: tokenize it again."
         for path in orphans(folder)
         if path.name not in names
     ]
     manifest = read_manifest(folder, "put the right one back")
     if manifest is not None and manifest.shards > len(described):
-        damaged.append(
+        missing.append(
             f"{folder / MANIFEST_FILE} counts {manifest.shards} shards, but {len(described)} have a sidecar: tokenize again."
         )
-    return Found(shards, damaged)
-
-
-def _whole(path: Path, sidecar: Sidecar | None) -> Found:
-    """Return a shard with its samples, or say why it is damaged."""
-    try:
-        if sidecar is not None and file_sha256(path) != sidecar.sha256:
-            return Found([], [f"{path} is not as its sidecar says (SHA-256): remove it and tokenize it again."])
-        return Found([StoredShard(path, list(stored_samples(path)))], [])
-    except OSError as error:
-        return Found([], [f"{path} cannot be read ({error.strerror}): tokenize it again."])
-    except ValueError as error:
-        return Found(
-            [], [f"{path} is not a whole token shard ({str(error).rstrip('.')}): remove it and tokenize it again."]
-        )
+    return Found([ShardFile(folder / sidecar.shard, sidecar) for sidecar in described], missing)

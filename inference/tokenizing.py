@@ -9,7 +9,7 @@ import torch
 
 from ..images.preprocessing import stack_pixels
 from ..terminal import ProgressLine, check_output_folder, counted
-from ..tokenizer.files import hold_folder
+from ..tokenizer.files import hold_folder, remove_asides
 from .api import Tokenizer, load
 from .done import pending_shards
 from .foreign import refuse_replacing
@@ -21,7 +21,7 @@ from .pipeline import Threads, tokenize_shards
 from .plan import Plan, plan_shards, refuse_overwriting
 from .preview import write_preview
 from .reading import first_pictures
-from .shards import MANIFEST_FILE, removable_shards, remove_asides, remove_shards
+from .shards import MANIFEST_FILE, removable_shards, remove_shards
 from .summary import Summary
 from .totals import Progress
 

@@ -45,6 +45,12 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
+def remove_asides(folder: Path) -> None:
+    """Remove what a command that was killed had begun to write."""
+    for path in folder.glob(ASIDE_PATTERN):
+        path.unlink(missing_ok=True)
+
+
 def flush_to_disk(file: IO[bytes]) -> None:
     """Return when what was written to a file is on the disk."""
     file.flush()
