@@ -191,7 +191,7 @@ class Tokenizer:
         def shown(pixels: Pixels) -> Pixels:
             if not pixels.isfinite().all():
                 raise ValueError(
-                    "The decoder gives values that are NaN or infinite: its weights are damaged, load others."
+                    "The decoder gives values that are NaN or infinite: load other weights, these are damaged."
                 )
             return pixels.clamp(-1, 1)
 

@@ -43,7 +43,7 @@ def _exact_tokens(model: VisualTokenizer, device: torch.device, batch_size: int,
     tokens, is_finite = run_exactly(encode, pixels, device, batch_for(batch_size, *pixels.shape[2:]))
     if not is_finite.all():
         raise ValueError(
-            "The encoder gives values that are NaN or infinite: its weights are damaged, load others, unless the pixels are."
+            "The encoder gives values that are NaN or infinite: load other weights, or give other pixels: these are damaged."
         )
     return tokens.cpu()
 

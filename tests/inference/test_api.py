@@ -213,7 +213,7 @@ def test_values_that_are_nan_or_infinite_are_neither_tokens_nor_images(tokenizer
     tokens = tokenizer.encode(image)
     with torch.no_grad():
         next(getattr(tokenizer.model, part).parameters()).fill_(value)
-    with pytest.raises(ValueError, match=f"The {part} gives values that are NaN or infinite: its weights are damaged"):
+    with pytest.raises(ValueError, match=f"The {part} gives values that are NaN or infinite: "):
         tokenizer.encode(image)
         tokenizer.decode(tokens)
 
@@ -228,9 +228,7 @@ def test_pixels_of_any_float_are_encoded_and_others_are_one_sentence(tokenizer):
             ValueError, match=r"encode_pixels got .*, but takes a float tensor b c h w in \[-1, 1\]: convert it"
         ):
             tokenizer.encode_pixels(wrong)
-    with pytest.raises(
-        ValueError, match="NaN or infinite: its weights are damaged, load others, unless the pixels are"
-    ):
+    with pytest.raises(ValueError, match="NaN or infinite: load other weights, or give other pixels"):
         tokenizer.encode_pixels(pixels * float("nan"))
 
 
