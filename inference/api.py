@@ -1,7 +1,7 @@
 """`vistok.load`, and the tokenizer that it returns."""
 
 import copy
-import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, overload
 
@@ -27,6 +27,8 @@ from .pictures import Picture, pictures_to_pixels, whole_numbers
 
 AT_ONCE = 64
 """Images that are held as pixels at a time."""
+AT_ONCE_PIXELS = 1 << 24
+"""Pixels of them (200 MB) from which on no other is added."""
 
 
 class Tokenizer:
@@ -147,7 +149,7 @@ class Tokenizer:
         """
         pixels = pictures_to_pixels(images, self.config.preprocessing, self.downsample)
         tokens: list[Tokens] = []
-        while some := list(itertools.islice(pixels, AT_ONCE)):
+        while some := _some(pixels):
             tokens += self._encode_each(some)
             grids = sorted({tuple(part.shape[2:]) for part in tokens})
             if len(grids) > 1:
@@ -207,6 +209,17 @@ class Tokenizer:
             f"Tokenizer({self.config.quantizer.name}, {self.num_codebooks} x {self.vocab_size} codes, "
             f"f{self.downsample}, {self.fingerprint[:12]})"
         )
+
+
+def _some(images: Iterator[Pixels]) -> list[Pixels]:
+    """Take images until there are AT_ONCE of them, or AT_ONCE_PIXELS."""
+    taken: list[Pixels] = []
+    while len(taken) < AT_ONCE and sum(image[0, 0].numel() for image in taken) < AT_ONCE_PIXELS:
+        image = next(images, None)
+        if image is None:
+            break
+        taken.append(image)
+    return taken
 
 
 def load(

@@ -9,7 +9,7 @@ from .digests import digest, sha256_of
 from .manifest import Manifest
 from .reading import Unusable
 from .samples import PlannedShard
-from .shards import Sidecar, read_sidecar
+from .shards import Sidecar, read_sidecar, write_sidecar
 from .token_tar import StoredSample, TokenSample, stored_samples
 from .unreadable import UnreadableInputError, input_sha256
 
@@ -68,6 +68,8 @@ def _is_done(folder: Path, shard: PlannedShard, manifest: Manifest, retry_failur
     if not is_same:
         remedy = remedy.replace("use ", "use --retry-failures, ") if sidecar.failures else remedy
         raise ValueError(f"{where} was made from other images than those given now: {remedy}")
+    if sidecar.inputs != shard.inputs:  # copied or touched: the bytes are compared once, and not by every call
+        write_sidecar(folder, sidecar.model_copy(update={"inputs": shard.inputs}))
     return True
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..tokenizer.devices import multiplies_bfloat16
-from ..tokenizer.exact import DEVICE_BATCH, batch_for, run_exactly
+from ..tokenizer.exact import DEVICE_BATCH, batch_for, filled_up, run_exactly
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.shapes import Pixels, Tokens
 
@@ -79,17 +79,14 @@ def fast_encode(model: VisualTokenizer, device: torch.device, fast: Fast) -> Enc
     """
     inner = torch.compile(model.encode) if fast.compiled else model.encode
 
-    @torch.inference_mode()
-    def encode(size: int, pixels: Pixels) -> Tokens:
-        missing = size - len(pixels)
-        filled = torch.cat([pixels, pixels.new_zeros(missing, *pixels.shape[1:])]) if missing else pixels
+    def encode(batch: Pixels) -> tuple[Tensor]:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast.dtype == "bfloat16"):
-            tokens: Tensor = inner(filled.to(device).contiguous(memory_format=torch.channels_last))
-        return tokens[: len(pixels)].cpu()
+            return (inner(batch.contiguous(memory_format=torch.channels_last)),)
 
+    @torch.inference_mode()
     def encode_all(pixels: Pixels) -> Tokens:
         size = batch_for(fast.batch_size, *pixels.shape[2:])
-        return torch.cat([encode(size, part) for part in pixels.split(size)])
+        return torch.cat([filled_up(encode, part.to(device), size)[0].cpu() for part in pixels.split(size)])
 
     return encode_all
 

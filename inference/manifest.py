@@ -1,6 +1,7 @@
 """DIR/manifest.json: what all token shards of a folder have in common, and their totals."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -16,7 +17,7 @@ from .token_tar import token_dtype
 class Manifest(Config):
     """What all shards of a folder have in common, and their totals."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     """Version of this layout."""
     model: str
     """The tokenizer as it was named: a built-in name, the path of a folder, or hf://owner/repo."""

@@ -34,7 +34,7 @@ class StoppedOnError(RuntimeError):
     """Something failed and the user asked to stop at the first failure."""
 
 
-class Threads(NamedTuple):
+class Workload(NamedTuple):
     """How the work is spread; no token depends on it."""
 
     batch_size: int
@@ -49,7 +49,7 @@ def tokenize_shards(
     folder: Path,
     manifest: Manifest,
     encode: Encode,
-    threads: Threads,
+    workload: Workload,
     *,
     stop_on_error: bool,
     report: Callable[[Progress], None],
@@ -87,15 +87,15 @@ def tokenize_shards(
     report(totals.progress)
     read = read_with(partial(read_picture, config=manifest.preprocessing, multiple=manifest.downsample))
     stored = partial(reusable_samples, folder, fingerprint=manifest.fingerprint)
-    window = (threads.encoders + 1) * threads.batch_size + 2 * threads.readers
+    window = (workload.encoders + 1) * workload.batch_size + 2 * workload.readers
     samples = shard_samples(shards, stored, totals.add_listing)
     with ExitStack() as stack:
         writing = stack.enter_context(ThreadPoolExecutor(1))
-        readers, encoding = (stack.enter_context(_pool(number)) for number in (threads.readers, threads.encoders))
+        readers, encoding = (stack.enter_context(_pool(number)) for number in (workload.readers, workload.encoders))
         room = stack.enter_context(Room(WAITING_PIXELS))
         results = room.taken(ahead(readers, room.bounded(read, _pixels), enumerate(samples), window))
-        grouped = batches(results, threads.batch_size)
-        with_tokens = ahead(encoding, encoded, grouped, threads.encoders + 1)
+        grouped = batches(results, workload.batch_size)
+        with_tokens = ahead(encoding, encoded, grouped, workload.encoders + 1)
         for work in ahead(writing, partial(_write, folder=folder, manifest=manifest), whole(with_tokens), 2):
             if work.is_given_up:
                 totals.add_given_up(work)

@@ -36,13 +36,10 @@ class Plan:
     """Inputs that were given more than once, the first time not counted."""
     files: list[str]
     """Paths of everything that goes in."""
-    input_bytes: int
-    """Size of everything that goes in."""
 
-    @property
     def estimated_images(self) -> int:
-        """Roughly how many images there are, known without reading the shards."""
-        return self.input_bytes // TYPICAL_IMAGE
+        """Return roughly how many images there are, without reading the shards."""
+        return sum(file_size(path) for path in self.files) // TYPICAL_IMAGE
 
     def with_loose(self, shards: list[PlannedShard]) -> "Plan":
         """Return the plan with other shards for the loose images."""
@@ -76,7 +73,6 @@ def plan_shards(inputs: list[str], shard_size: int, out: Path | None = None, kee
         passed_over=loose.passed_over,
         repeated=loose.repeated + repeated,
         files=files,
-        input_bytes=sum(file_size(path) for path in files),
     )
 
 

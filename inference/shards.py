@@ -6,6 +6,7 @@ the tokenizer alone.
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -13,7 +14,7 @@ from ..tokenizer.config import Config
 from ..tokenizer.files import remove_asides, write_whole
 from .token_tar import WrittenTar, is_token_tar
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION: Literal[2] = 2
 MANIFEST_FILE = "manifest.json"
 
 
@@ -28,7 +29,7 @@ class Failure(Config):
 class Sidecar(Config):
     """What one shard holds."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     """Version of this layout."""
     shard: str
     """File name of the shard."""
@@ -64,6 +65,11 @@ def seal_shard(folder: Path, sidecar: Sidecar, written: WrittenTar) -> None:
     """Put a shard that was written aside into its place, and then its sidecar; raise OSError when the disk refuses."""
     (folder / f"{sidecar.name}.json").unlink(missing_ok=True)  # that of an earlier call would not fit
     written.aside.replace(folder / sidecar.shard)
+    write_sidecar(folder, sidecar)
+
+
+def write_sidecar(folder: Path, sidecar: Sidecar) -> None:
+    """Write a sidecar; raise OSError when the disk refuses."""
     write_whole(folder / f"{sidecar.name}.json", to_json(sidecar))
 
 

@@ -4,13 +4,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ..tokenizer.exact import batch_for
 from .reading import ReadPicture, Unusable
 from .samples import Listing, PlannedShard, Sample
 from .token_tar import StoredSample, TokenSample
 from .unreadable import UnreadableInputError, unreadable
-
-BATCH_PIXELS = 1 << 22
-"""Pixels of a batch from which on no image is added to it."""
 
 
 @dataclass
@@ -103,7 +101,7 @@ def read_with(read: Callable[[Sample], ReadPicture | Unusable]) -> Callable[[Ite
 
 
 def batches(read: Iterable[tuple[ShardWork, Result]], batch_size: int) -> Iterator[Batch]:
-    """Group neighbours of the same shard and size, up to `batch_size` of them or BATCH_PIXELS."""
+    """Group neighbours of the same shard and size, up to `batch_size` of them, or fewer where they are large."""
     pictures: list[ReadPicture] = []
     failed: list[Unusable] = []
     stored: list[TokenSample] = []
@@ -124,6 +122,6 @@ def batches(read: Iterable[tuple[ShardWork, Result]], batch_size: int) -> Iterat
 def _is_full(pictures: list[ReadPicture], result: Result, batch_size: int) -> bool:
     if not pictures:
         return False
-    pixels = pictures[0].pixels
-    is_other = isinstance(result, ReadPicture) and pixels.shape != result.pixels.shape
-    return is_other or len(pictures) == batch_size or len(pictures) * pixels[..., 0].size >= BATCH_PIXELS
+    shape = pictures[0].pixels.shape
+    is_other = isinstance(result, ReadPicture) and shape != result.pixels.shape
+    return is_other or len(pictures) == batch_for(batch_size, *shape[:2])

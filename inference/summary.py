@@ -38,9 +38,8 @@ class Summary(NamedTuple):
         """Files and members of tars that are neither images nor carried over, by kind."""
         return self.plan.passed_over + self.totals.passed_over
 
-    @property
     def others(self) -> list[str]:
-        """Shards in the folder that are not of this call."""
+        """Return the shards in the folder that are not of this call."""
         planned = {f"{shard.name}.tar" for shard in self.plan.shards}
         there = [sidecar.shard for sidecar in sidecars(self.out)] + [path.name for path in orphans(self.out)]
         return sorted(set(there) - planned)
@@ -52,7 +51,7 @@ class Summary(NamedTuple):
             "out": str(self.out),
             "model": self.manifest.model,
             "fingerprint": self.manifest.fingerprint,
-            "shards": {"written": totals.shards, "done_before": self.done_before, "not_in_this_call": self.others},
+            "shards": {"written": totals.shards, "done_before": self.done_before, "not_in_this_call": self.others()},
             "images": {
                 "tokenized": totals.pictures,
                 "failed": len(totals.failures),
@@ -105,8 +104,8 @@ class Summary(NamedTuple):
             f"in {printable(str(self.out))}: {counted(manifest.pictures, 'image')} in "
             f"{counted(manifest.shards, 'shard')}, {counted(manifest.failures, 'failure')} listed"
         ]
-        if self.others:
-            lines.append(f"  not of this call: {_some(self.others)}; --overwrite removes what vistok wrote")
+        if others := self.others():
+            lines.append(f"  not of this call: {_some(others)}; --overwrite removes what vistok wrote")
         return lines + [f"  empty: {name}.tar, there is no file in its input" for name in self.totals.empty]
 
     def _what_went_wrong(self) -> list[str]:

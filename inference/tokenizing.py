@@ -17,7 +17,7 @@ from .forward import COMPILING_PAYS, EXACT_ARITHMETIC, Encode, Fast, agreement, 
 from .growth import grown
 from .keep import Keep
 from .manifest import Manifest, check_same, new_manifest, read_manifest, write_manifest
-from .pipeline import Threads, tokenize_shards
+from .pipeline import Workload, tokenize_shards
 from .plan import Plan, plan_shards, refuse_overwriting
 from .preview import write_preview
 from .reading import first_pictures
@@ -78,7 +78,7 @@ def tokenize_collection(request: Request, say: Say) -> Summary:
         pending = pending_shards(plan.shards, out, manifest, request.retry_failures)
         write_manifest(out, manifest)
         say(f"model       {request.model}, size {manifest.preprocessing.size}, on {tokenizer.device}")
-        threads = _threads(request, tokenizer)
+        workload = _workload(request, tokenizer)
         encode = _compared(tokenizer, plan, fast, say) if fast else tokenizer.encode_pixels
         with ProgressLine("images", quiet=request.quiet) as line:
 
@@ -88,7 +88,7 @@ def tokenize_collection(request: Request, say: Say) -> Summary:
                 line.update(progress.images, progress.expected or None, shards + failed)
 
             totals = tokenize_shards(
-                pending, out, manifest, encode, threads, stop_on_error=request.stop_on_error, report=report
+                pending, out, manifest, encode, workload, stop_on_error=request.stop_on_error, report=report
             )
         manifest = write_manifest(out, manifest)
         if request.preview and write_preview(out / PREVIEW_FILE, plan, tokenizer, encode, request.preview):
@@ -107,13 +107,13 @@ def _tokenizer(request: Request) -> Tokenizer:
     return tokenizer.with_preprocessing(tokenizer.config.preprocessing.model_copy(update={"size": pixels}))
 
 
-def _threads(request: Request, tokenizer: Tokenizer) -> Threads:
+def _workload(request: Request, tokenizer: Tokenizer) -> Workload:
     cores = len(os.sched_getaffinity(0))
     on_cpu = tokenizer.device.type == "cpu"
     if on_cpu:
         # Each core encodes a batch of its own: threads that share one wait for each other at every layer.
         torch.set_num_threads(1)
-    return Threads(request.batch_size or BATCH, request.workers or cores, cores if on_cpu else 1)
+    return Workload(request.batch_size or BATCH, request.workers or cores, cores if on_cpu else 1)
 
 
 def _outputs(plan: Plan, out: Path, preview: bool) -> list[Path]:
@@ -125,7 +125,7 @@ def _fast(request: Request, tokenizer: Tokenizer, plan: Plan, before: Manifest |
     if not request.fast:
         return None
     if before is None or before.arithmetic == EXACT_ARITHMETIC:
-        return fast_on(tokenizer.device, plan.estimated_images >= COMPILING_PAYS, request.batch_size)
+        return fast_on(tokenizer.device, plan.estimated_images() >= COMPILING_PAYS, request.batch_size)
     # A folder goes on as it was begun: compiled code rounds differently, and one folder holds tokens of one kind.
     begun = parse_fast(before.arithmetic)
     return fast_on(tokenizer.device, begun.compiled, request.batch_size or begun.batch_size)

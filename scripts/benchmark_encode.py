@@ -24,7 +24,7 @@ import vistok
 from vistok.images.preprocessing import stack_pixels
 from vistok.inference.forward import EXACT_ARITHMETIC, Encode, agreement, fast_encode, fast_on
 from vistok.inference.manifest import new_manifest
-from vistok.inference.pipeline import Threads, tokenize_shards
+from vistok.inference.pipeline import Workload, tokenize_shards
 from vistok.inference.plan import plan_shards
 
 PHOTOS = Path(__file__).parents[1] / "tests" / "photos"
@@ -71,7 +71,7 @@ def end_to_end(tokenizer: vistok.Tokenizer, encode: Encode, arithmetic: str, pat
         out,
         new_manifest(tokenizer, "photo-f8", arithmetic, "none"),
         encode,
-        Threads(batch_size=BATCH, readers=CORES, encoders=CORES),
+        Workload(batch_size=BATCH, readers=CORES, encoders=CORES),
         stop_on_error=True,
         report=lambda _: None,
     )

@@ -4,7 +4,7 @@
 
 Each run has another batch size, number of readers and number of threads, and is ended by SIGKILL at a random moment. The
 inputs are a mixed set: photos with captions in folders and tars, links, broken images, odd names, special files, a damaged
-tar, a line of a list that is missing. In between the collection grows. In the end both folders must be equal byte for byte.
+tar, a line of a list that is missing. In the end both folders must be equal byte for byte.
 """
 
 import argparse

@@ -50,7 +50,7 @@ def run_exactly(network: Network, batch: Tensor, device: torch.device, batch_siz
         if device.type == "cpu":
             parts = spread(partial(_alone, network, device), batch.split(1), torch.get_num_threads())
         else:
-            parts = [_filled_up(network, part.to(device), batch_size) for part in batch.split(batch_size)]
+            parts = [filled_up(network, part.to(device), batch_size) for part in batch.split(batch_size)]
         return tuple(torch.cat(values) for values in zip(*parts, strict=True))
 
 
@@ -59,7 +59,8 @@ def _alone(network: Network, device: torch.device, image: Tensor) -> tuple[Tenso
         return network(image.to(device))
 
 
-def _filled_up(network: Network, part: Tensor, batch_size: int) -> tuple[Tensor, ...]:
+def filled_up(network: Network, part: Tensor, batch_size: int) -> tuple[Tensor, ...]:
+    """Return `network(part)`, calculated in a batch of `batch_size` that is filled up with zeros."""
     missing = batch_size - len(part)
     filled = torch.cat([part, part.new_zeros(missing, *part.shape[1:])]) if missing else part
     return tuple(values[: len(part)] for values in network(filled))

@@ -52,6 +52,8 @@ def save_tokenizer(
     weights |= {f"quantizer.{name}": value for name, value in quantizer.state_dict().items()}
     weights = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     folder.mkdir(parents=True, exist_ok=True)
+    # It says that the folder is whole, and a stop in between must not leave old settings with new weights.
+    (folder / CONFIG_FILE).unlink(missing_ok=True)
     write_whole(folder / WEIGHTS_FILE, save(weights))
     write_whole(folder / CARD_FILE, card.encode())
     write_whole(folder / CONFIG_FILE, (config.model_dump_json(indent=2) + "\n").encode())

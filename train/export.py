@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ..tokenizer.model import VisualTokenizer
-from ..tokenizer.weights import CONFIG_FILE, save_tokenizer
+from ..tokenizer.weights import save_tokenizer
 from .config import TrainConfig
 
 EXPORT = "export"
@@ -16,8 +16,6 @@ EXPORT = "export"
 def export_tokenizer(folder: Path, model: nn.Module, config: TrainConfig) -> None:
     """Write `model` as a tokenizer folder with a card that says how it was trained."""
     assert isinstance(model, VisualTokenizer)
-    # It says that the folder is whole, and a stop in between must not leave old settings with new weights.
-    (folder / CONFIG_FILE).unlink(missing_ok=True)
     dtype = getattr(torch, config.run.export_precision)
     save_tokenizer(
         folder, model, config.model.architecture, config.model.preprocessing, _card(config), dtype, config.run.fold

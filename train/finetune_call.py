@@ -11,7 +11,6 @@ from ..terminal import print_json, say
 from ..tokenizer.config import Config, parse_config
 from ..tokenizer.devices import multiplies_bfloat16
 from ..tokenizer.files import hold_folder
-from ..tokenizer.weights import CONFIG_FILE as TOKENIZER_FILE
 from ..tokenizer.weights import LoadedTokenizer, load_tokenizer, save_tokenizer
 from .config import apply_override
 from .export import EXPORT
@@ -104,8 +103,6 @@ def _export(config: FinetuneConfig, done: Finetuned) -> LoadedTokenizer:
     """Write the last stage's tokenizer, folded, as the result, and return it as it will be loaded."""
     loaded = load_tokenizer(done.after)
     folder = config.out / EXPORT
-    # It says that the folder is whole, and a stop in between must not leave old settings with new weights.
-    (folder / TOKENIZER_FILE).unlink(missing_ok=True)
     save_tokenizer(folder, loaded.model, loaded.config.architecture, loaded.config.preprocessing, _card(config, done))
     return load_tokenizer(folder)
 

@@ -73,7 +73,7 @@ def _read_avif(file: BinaryIO) -> Source:
 def _read_heif(file: BinaryIO) -> Source:
     _check_length(file)
     if not _heif_registered():
-        raise PictureError("HEIC, which needs pillow-heif: pip install 'vistok[heif]'")
+        raise PictureError("HEIC, which needs pillow-heif: pip install 'vistok[heif]', then --retry-failures")
     # Its decoder turns the image itself.
     return Source("HEIF", file, orientation=1, bytes_per_pixel=20)
 

@@ -10,7 +10,7 @@ import vistok
 from samples import PHOTOS, noise_image, picture_bytes
 from vistok.inference.done import pending_shards
 from vistok.inference.manifest import new_manifest
-from vistok.inference.pipeline import StoppedOnError, Threads, tokenize_shards
+from vistok.inference.pipeline import StoppedOnError, Workload, tokenize_shards
 from vistok.inference.plan import plan_shards
 from vistok.inference.preview import write_preview
 from vistok.inference.shards import sidecars
@@ -50,7 +50,7 @@ def test_stop_writes_what_stands_before_the_failure(tokenize, make_tar, tmp_path
 
 
 def tokenized(tokenizer, plan, folder, encode=None, stop=False, **options):
-    threads = Threads(**{"batch_size": 4, "readers": 2, "encoders": 1, **options})
+    threads = Workload(**{"batch_size": 4, "readers": 2, "encoders": 1, **options})
     manifest = new_manifest(tokenizer, "small", "float32", "all")
     told = []
     pending = pending_shards(plan.shards, folder, manifest, retry_failures=False)
