@@ -1,5 +1,6 @@
 """What was tokenized is known again by its keys, names and bytes, however names repeat."""
 
+import itertools
 import os
 import shutil
 
@@ -21,9 +22,12 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
+MOMENTS = itertools.count(1)
+
+
 def touch(*paths):
     for path in paths:
-        os.utime(path, ns=(1, 1))
+        os.utime(path, ns=(next(MOMENTS),) * 2)
 
 
 def swap(one, other):
