@@ -1,7 +1,7 @@
 """Lines broken for a terminal: between words, never within one."""
 
 import re
-from typing import TextIO
+from typing import IO
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -11,7 +11,7 @@ HEAD = re.compile(r"( *)([^ ]+( [^ ]+)? {2,})?")
 INDENT = 2
 
 
-def fitted(line: str, stream: TextIO | None) -> str:
+def fitted(line: str, stream: IO[str] | None) -> str:
     """Return a line as `stream` should get it: broken at the width of a terminal, whole for a file or a pipe."""
     if stream is None or not stream.isatty():
         return line

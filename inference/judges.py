@@ -139,7 +139,12 @@ def gather_judges(
             missing[name] = str(error)
     for text in frechet:
         name, _, file = text.partition("=")
-        backbone = load_backbone(BackboneConfig(name=name, weights=Path(file) if file else None)).to(device)
+        try:
+            backbone = load_backbone(BackboneConfig(name=name, weights=Path(file) if file else None)).to(device)
+        except ValueError as error:
+            # perception speaks of a config's keys, here it is an option.
+            told = str(error).replace("give the path of a file as weights", f"give their file as --frechet {name}=FILE")
+            raise ValueError(told) from None
         judges.append(FrechetJudge(f"frechet/{name}", backbone.pooled, device))
     return Panel(judges, missing)
 

@@ -40,6 +40,11 @@ def test_every_call_is_one_that_the_command_takes(call):
         assert all("=" in argument for argument in arguments[1:])
 
 
+def test_no_call_writes_into_a_folder_of_the_repository():
+    folders = re.findall(r"--out (\S+)", README)
+    assert "tokens" in folders and not [name for name in folders if (ROOT / name / "__init__.py").exists()]
+
+
 def test_every_option_that_is_named_is_one():
     known = set().union(*(options(name) for name in APPS)) | {"--help"}
     assert len(CALLS) >= 9 and set(re.findall(r"`(--[a-z-]+)", README)) <= known

@@ -4,6 +4,7 @@ metrics.jsonl is a function of the config alone: a run that was killed and taken
 was not. What the clock says stands in timing.jsonl.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +34,9 @@ SHOWN = {
     "validation/psnr": "validation psnr {:.2f}",
 }
 """Scalars on the console, by path, so short that 80 columns take a line. All of them are in the files."""
+
+PATTERN_WIDTH = 40
+"""Columns for what parameters are called, so that 80 take the whole table."""
 
 
 class RunLog:
@@ -66,6 +70,12 @@ class RunLog:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._progress.__exit__(kind, error, traceback)
+
+    def tell_start(self) -> None:
+        """Say where a run goes on that was begun before."""
+        if self._start_step and not self._quiet:
+            left = "goes on from there" if self._start_step < self._steps else "give a higher run.steps to go on"
+            self._print(f"{self._start_step} of {self._steps} steps were done before: {left}", markup=False)
 
     def take_up(self, held: Mapping[str, Sequence[int]], later: int) -> None:
         """Bring the files to what they held at the start step, as `flush` told it; steps up to `later` come again."""
@@ -109,10 +119,20 @@ class RunLog:
             return
         table = Table(Column("parameters", overflow="fold"), "optimizer", "tensors", "values", title="Optimizers")
         for pattern, optimizer, tensors, values in rows:
-            table.add_row(pattern, optimizer, str(tensors), f"{values:,}")
+            table.add_row(_folded(pattern), optimizer, str(tensors), f"{values:,}")
         self._print(table)
 
     def _print(self, what: object, **settings: Any) -> None:
         if self.console.is_terminal and not self._quiet:  # the bar is on the line where this begins
             self.console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
         self.console.print(what, **settings)
+
+
+def _folded(pattern: str) -> str:
+    """Return a regular expression in rows of PATTERN_WIDTH at most, which end where one of its parts does."""
+    rows = [""]
+    for part in re.split(r"(?<=\|)|(?=\\\.)", pattern):
+        if rows[-1] and len(rows[-1]) + len(part) > PATTERN_WIDTH:
+            rows.append("")
+        rows[-1] += part
+    return "\n".join(rows)

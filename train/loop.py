@@ -49,6 +49,7 @@ def _train(run: Run, talk: Talk) -> Path:
     log = RunLog(run.accelerator, config.run.out, start, config.run.steps, config.data.batch_size, talk)
     for warning in warnings:
         log.warn(warning)
+    log.tell_start()
     log.take_up(logs, later=config.run.steps if start else config.run.save_every)
     if start == 0:
         _initialise_codes(run, log.is_quiet)

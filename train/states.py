@@ -85,6 +85,8 @@ def load_states(accelerator: Accelerator, checkpoint: Path) -> None:
         EOFError,
     ) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if isinstance(error, pickle.UnpicklingError):  # torch's own words advise to let the file run code
+            reason = "one of its files is not of tensors and plain values alone"
         raise ValueError(
             f"{checkpoint} does not hold the states of this run ({reason}): remove it, and the run goes on from the "
             "checkpoint before it, or use another run.out."

@@ -12,6 +12,7 @@ from ...terminal import (
     QuietOption,
     VersionOption,
     check_output_folder,
+    counted,
     one_sentence,
     print_json,
     say,
@@ -86,6 +87,13 @@ def evaluate_tokenizer(
         except ValueError:
             if inputs.lost:
                 raise RuntimeError(inputs.lost[0]) from None
+            if inputs.failures and len(inputs.failures) == len(inputs.samples):
+                row, *rest = inputs.failures
+                others = f", nor can {counted(len(rest), 'other')}" if rest else ""
+                raise ValueError(
+                    f"There is no image to evaluate on: {row.source} cannot be used ({row.reason}){others}: give "
+                    "images that can be read."
+                ) from None
             raise
         not_measured = panel.not_measured | evaluation.not_measured
         subject = Subject(model, tokenizer, data, evaluation, inputs.failures, inputs.lost, not_measured)

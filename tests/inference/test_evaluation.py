@@ -86,7 +86,10 @@ def test_pictures_that_cannot_be_read_are_listed(call, tmp_path):
 def test_no_picture_at_all_is_a_wrong_call(call, tokenizer_folder, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"")
     said = call(tmp_path / "broken.png", "--out", tmp_path / "out", code=2)
-    assert "evaluate-tokenizer: There is no image to evaluate on: give images that can be read." in said
+    reason = "broken.png cannot be used (the file is empty): give images that can be read."
+    assert f"evaluate-tokenizer: There is no image to evaluate on: {reason}" in said
+    (tmp_path / "also.png").write_bytes(b"")
+    assert "(the file is empty), nor can 1 other: give" in call(tmp_path, "--out", tmp_path / "out", code=2)
     assert not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match="no image to evaluate on"):
         evaluate(vistok.load(tokenizer_folder), [])
@@ -123,6 +126,15 @@ def test_weights_that_were_asked_for_must_be_had(call, tmp_path):
     for option in ("--lpips-weights", "--inception-weights"):
         said = call(PHOTOS, "--out", tmp_path / "out", option, tmp_path / "no.pth", code=2)
         assert "cannot be had" in said and option in said and "perceptual" not in said
+
+
+def test_a_backbone_without_weights_is_said_in_the_words_of_the_command(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "vistok.inference.judges.load_backbone",
+        refuse("timm's weights of resnet18 cannot be had (offline): give the path of a file as weights."),
+    )
+    said = call(PHOTOS, "--out", tmp_path / "out", "--frechet", "resnet18", code=2)
+    assert "timm's weights of resnet18 cannot be had (offline): give their file as --frechet resnet18=FILE." in said
 
 
 @pytest.mark.parametrize(

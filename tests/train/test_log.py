@@ -6,6 +6,8 @@ from accelerate import Accelerator
 from vistok.train.log import RunLog
 from vistok.train.log_file import Held
 from vistok.train.log_lines import read_log
+from vistok.train.optimizer import DEFAULT_RULES
+from vistok.train.talk import Talk
 
 
 @pytest.fixture
@@ -54,3 +56,25 @@ def test_a_line_of_the_console_fits_into_80_columns(tmp_path, capsys):
 
 def test_no_log_has_no_lines(tmp_path):
     assert read_log(tmp_path / "none.jsonl") == ([], [])
+
+
+def test_a_run_that_goes_on_says_where(tmp_path, capsys):
+    for start, said in (
+        (0, ""),
+        (2, "2 of 10 steps were done before: goes on from there\n"),
+        (10, "10 of 10 steps were done before: give a higher run.steps to go on\n"),
+    ):
+        RunLog(Accelerator(cpu=True), tmp_path, start_step=start, steps=10).tell_start()
+        assert capsys.readouterr().out == said
+    RunLog(Accelerator(cpu=True), tmp_path, start_step=2, steps=10, talk=Talk(quiet=True)).tell_start()
+    assert capsys.readouterr().out == ""
+
+
+def test_patterns_of_parameters_break_at_their_parts(tmp_path, capsys):
+    rows = [(rule.pattern, "AdamW", 1, 10**7) for rule in DEFAULT_RULES]
+    RunLog(Accelerator(cpu=True), tmp_path, start_step=0, steps=10).show_routing(rows)
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    cells = [line.split("│")[1].strip() for line in shown.splitlines() if line.startswith("│")]
+    assert "".join(cells) == "".join(pattern for pattern, *_ in rows)
+    assert not any(cell.startswith(("|", ".")) or cell.endswith("\\") for cell in cells)

@@ -59,8 +59,11 @@ def test_a_planted_pickle_runs_nothing_and_is_a_sentence(run_folder, tmp_path, n
         else:
             torch.save([Planted(trap)], path)
         seal(checkpoint)
-        with pytest.raises((ValueError, RuntimeError), match="does not hold the states of this run .*: remove it, and"):
+        with pytest.raises(
+            (ValueError, RuntimeError), match="does not hold the states of this run .*: remove it, and"
+        ) as told:
             train(config(run_folder, *ADVERSARIAL, steps=4))
+        assert "weights_only" not in str(told.value)  # torch advises to let the file run code
     finally:
         path.unlink()
         if before is not None:
