@@ -47,7 +47,7 @@ class Interruption:
         """Print the sentence; from now on a signal ends the process without another one."""
         _answer_with(signal.SIG_IGN)
         with suppress(OSError, ValueError):
-            print(f"{self._command}: interrupted; the same command goes on from what is whole.", file=sys.stderr)
+            print(f"{self._command}: interrupted: give the same command again to go on.", file=sys.stderr)
         _answer_with(_leave)
 
     def _handle(self, number: int, frame: "FrameType | None") -> None:

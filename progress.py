@@ -59,6 +59,10 @@ class ProgressLine:
         if total is not None:
             self._total = total
 
+    def note(self, text: str) -> None:
+        """Show what is done before the counting begins; the rate is not measured from here."""
+        self._note = text
+
     def text(self, width: int) -> str:
         """Return counts, time left, rate and note, as far as they fit into `width` letters, without the bar."""
         done, total = self._done, self._total

@@ -17,6 +17,9 @@ REMEDIES = {
     errno.ENOTDIR: "move the file away that is where a folder should be, or take another path",
     errno.EISDIR: "move the folder away that is where a file should be, or take another path",
     errno.ENAMETOOLONG: "take a shorter name",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), or take fewer workers",
+    errno.ENFILE: "close other programs, or take fewer workers",
+    errno.ENOMEM: "close other programs, or take smaller images or batches",
     errno.ENOENT: "look whether it was moved, and run the same command again",
 }
 RAISE = opcode.opmap["RAISE_VARARGS"]

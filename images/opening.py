@@ -86,7 +86,7 @@ def upright_rgb(image: Image.Image, background: tuple[int, int, int], colour: Co
     with faults(MAX_PIXELS):
         image.load()
         if 0 in image.size:
-            raise PictureError(f"{image.width} x {image.height} is no pixel at all")
+            raise PictureError(f"{image.width} x {image.height} has no pixels")
         key = image.info.get("transparency")
         upright = _upright(image, told_by_owner(image))
         profile = image.info.get("icc_profile") if colour == "srgb" else None

@@ -99,7 +99,7 @@ def ended(process):
     return process.returncode, out, err
 
 
-SENTENCE = "tokenize-images: interrupted; the same command goes on from what is whole.\n"
+SENTENCE = "tokenize-images: interrupted: give the same command again to go on.\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -125,7 +125,7 @@ def test_debug_lets_errors_pass_but_not_interruptions(capsys):
     with pytest.raises(ZeroDivisionError), one_sentence("command", debug=True):
         1 / 0  # noqa: B018
     code, said = outcome(raising(KeyboardInterrupt()), capsys, debug=True)
-    assert code == 1 and said == "command: interrupted; the same command goes on from what is whole.\n"
+    assert code == 1 and said == "command: interrupted: give the same command again to go on.\n"
 
 
 def test_handlers_of_signals_are_restored(capsys):

@@ -77,7 +77,7 @@ def _fitted(
             config.seed,
             progress.update,
             kept,
-            lambda rounds: progress.update(0, note=f"round {rounds} of k-means"),
+            lambda rounds: progress.note(f"round {rounds} of k-means"),
         )
     return swap_quantizer(before.model, before.config.architecture, fitted)
 

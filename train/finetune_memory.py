@@ -18,7 +18,9 @@ def remember(config: FinetuneConfig) -> list[str]:
     if any(file.is_file() for file in (config.out / STAGES).rglob("*")):
         before = _read(path)
         if before is None:
-            warnings = [f"{path} is missing or damaged, so nobody knows whether this is the call that began here."]
+            warnings = [
+                f"{path} is missing or damaged, so that it is not known whether this folder was begun by the same call."
+            ]
         elif before != config:
             refused = path.with_name(CONFIG_FILE + ".refused")
             write_whole(refused, text.encode())

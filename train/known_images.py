@@ -30,8 +30,12 @@ def note_images(path: Path, entries: Iterable[Entry]) -> list[str]:
     existed = path.exists()
     write_whole(path, buffer.getvalue())
     if before is None:
-        return [f"{path} was damaged, so nobody knows whether the images are those of before."] if existed else []
-    return [f"the images are not those that the run began with: {_change(before, now)}. It goes on with those of now."]
+        return (
+            [f"{path} was damaged, so that changes of the images since the last call are not known."] if existed else []
+        )
+    return [
+        f"the images are not those that the run began with: {_change(before, now)}. It goes on with the images that are there now."
+    ]
 
 
 def digests_of(entries: Iterable[Entry]) -> np.ndarray:

@@ -18,5 +18,5 @@ class Tolerance(NamedTuple):
         if unreadable >= FEW and unreadable > self.share * drawn:
             raise ValueError(
                 f"{unreadable} of the {drawn} images drawn so far cannot be read, more than data.max_unreadable "
-                f"({self.share:g}) allows; the last: {last}: repair or remove them, or raise it."
+                f"({self.share:g}) allows; the last: {last}: repair or remove them, or raise data.max_unreadable."
             )

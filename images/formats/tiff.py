@@ -85,9 +85,9 @@ def _corrected(file: BinaryIO, directory: Directory) -> dict[int, Field]:
     if _one(file, directory, SAMPLES, 1) == 1:
         corrected.pop(PLANES, None)  # one sample has one plane, whatever the file says
     elif raw and max(bits) > 8 and _one(file, directory, PLANES, 1) == SEPARATE:
-        raise PictureError(f"{_kind(file, directory)} in separate planes, which can be read compressed alone")
+        raise PictureError(f"{_kind(file, directory)} in separate planes, which can only be read compressed")
     if raw and photometric == 6 and _several(file, directory, SUBSAMPLING, (2, 2)) != (1, 1):
-        raise PictureError(f"{_kind(file, directory)}, subsampled, which can be read compressed alone")
+        raise PictureError(f"{_kind(file, directory)}, subsampled, which can only be read compressed")
     if UNDEFINED in formats:
         corrected.pop(FORMAT, None)
     if meaning(bits, photometric).inverted and PHOTOMETRIC in corrected:

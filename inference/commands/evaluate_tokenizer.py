@@ -68,6 +68,7 @@ def evaluate_tokenizer(
 
         given = {"lpips": lpips_weights, "rfid": inception_weights}
         missing = out_of_reach([name for name, path in given.items() if path is None], frechet or [])
+        from ...tokenizer.files import hold_folder
         from ..api import load
         from ..evaluation import evaluate
         from ..evaluation_inputs import EvaluationInputs
@@ -97,7 +98,8 @@ def evaluate_tokenizer(
             raise
         not_measured = panel.not_measured | evaluation.not_measured
         subject = Subject(model, tokenizer, data, evaluation, inputs.failures, inputs.lost, not_measured)
-        metrics, page = write_metrics(out, subject), write_page(out, subject)
+        with hold_folder(out, "evaluate-tokenizer"):
+            metrics, page = write_metrics(out, subject), write_page(out, subject)
         if as_json:
             print_json({**facts(subject), "report": page})
         else:

@@ -100,7 +100,7 @@ def test_built_in_model_reconstructs_photos():
         ),
         (torch.zeros(0, 3, 8, 8), r"encode got a tensor of shape \(0, 3, 8, 8\), but takes .* with a pixel at least"),
         (torch.zeros(3, 0, 8), r"encode got a tensor of shape \(3, 0, 8\), but takes .* with a pixel at least"),
-        (Image.new("RGB", (0, 5)), r"encode got a PIL image that cannot be used: 0 x 5 is no pixel at all"),
+        (Image.new("RGB", (0, 5)), r"encode got a PIL image that cannot be used: 0 x 5 has no pixels"),
         (torch.zeros(4, 4), r"encode got a tensor of shape \(4, 4\), but takes 3 h w or b 3 h w"),
         (torch.zeros(3, 8, 8, dtype=torch.int32), r"encode got a tensor of torch.int32, but takes uint8, or float"),
         (torch.full((3, 8, 8), 255.0), r"encode got a float tensor from 255 to 255, but takes \[0, 1\]: divide by 255"),

@@ -211,7 +211,7 @@ def test_a_config_that_was_lost_is_said_and_the_call_goes_on(model, photos, whol
         path.write_bytes(content)
     result = call(model, photos, late)
     assert result.exit_code == 0, result.stderr
-    assert f"warning: {path} is missing or damaged, so nobody knows" in result.output
+    assert f"warning: {path} is missing or damaged, so that it is not known" in result.output
     same_as(late, whole)
 
 

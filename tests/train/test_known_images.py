@@ -43,7 +43,7 @@ def test_each_kind_of_change_is_counted_and_said_once(photos, tmp_path):
     os.utime(photos / "1.png", ns=(1, 1))  # of the same size, another time
     (warning,) = note(tmp_path, photos)
     assert (photos / "1.png").read_bytes() == content
-    assert "2 images more, 1 image fewer, 1 image changed. It goes on with those of now." in warning
+    assert "2 images more, 1 image fewer, 1 image changed. It goes on with the images that are there now." in warning
     assert note(tmp_path, photos) == []
 
 
@@ -70,7 +70,7 @@ def test_members_of_a_shard_are_told_apart(photos, tmp_path):
 def test_a_damaged_note_is_said_and_written_anew(photos, tmp_path, content):
     (tmp_path / "images.npy").write_bytes(content)
     (warning,) = note(tmp_path, photos)
-    assert "images.npy was damaged, so nobody knows whether the images are those of before" in warning
+    assert "images.npy was damaged, so that changes of the images since the last call are not known" in warning
     assert note(tmp_path, photos) == []
 
 

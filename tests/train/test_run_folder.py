@@ -80,7 +80,7 @@ def test_a_signal_ends_a_run_and_its_workers_within_seconds(tmp_path, number):
     _, said = process.communicate(timeout=30)
     assert time.monotonic() - began < 10
     assert process.returncode == 1
-    assert said == "train-tokenizer: interrupted; the same command goes on from what is whole.\n"
+    assert said == "train-tokenizer: interrupted: give the same command again to go on.\n"
     assert len(workers) >= 2 and not any(Path(f"/proc/{worker}").exists() for worker in workers)
     checkpoint, warnings = good_checkpoint(tmp_path / "checkpoints")
     assert checkpoint and warnings == []

@@ -160,7 +160,7 @@ def test_many_end_a_run_in_a_sentence(photos, tmp_path):
     with pytest.raises(
         ValueError,
         match=r"1[0-3] of the (16|32|41) images drawn so far cannot be read, more than data.max_unreadable \(0.01\) allows; "
-        r"the last: .* cannot be used \(.*\): repair or remove them, or raise it\.",
+        r"the last: .* cannot be used \(.*\): repair or remove them, or raise data.max_unreadable\.",
     ):
         run(tmp_path / "run", photos)
     AcceleratorState._reset_state(reset_partial_state=True)
