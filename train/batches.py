@@ -1,5 +1,6 @@
 """Crops to batches: the positions that each process sees, read by workers."""
 
+import os
 import signal
 import sys
 import warnings
@@ -71,7 +72,9 @@ def _raising(batches: Iterable[Batch | Exception]) -> Iterator[Batch]:
 def _leave_to_the_main_process(_worker: int) -> None:
     """Leave signals and words to the main process: errors of reading reach it as values, others through torch."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # One that went to the whole group (timeout, a scheduler) ends the main process too: that a worker was killed by it, torch
+    # would tell with a traceback.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     # A thread of multiprocessing would tell of the connection that an interrupted main process has dropped.
     sys.excepthook = lambda *_: None
 

@@ -34,7 +34,8 @@ def note_images(path: Path, entries: Iterable[Entry]) -> list[str]:
             [f"{path} was damaged, so that changes of the images since the last call are not known."] if existed else []
         )
     return [
-        f"the images are not those that the run began with: {_change(before, now)}. It goes on with the images that are there now."
+        f"the images are not those that the run began with: {_change(before, now)}. It goes on with the images that are "
+        "there now."
     ]
 
 

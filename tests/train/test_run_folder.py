@@ -19,7 +19,7 @@ from runs import DEBUG, QUANTIZERS, config, logged
 from samples import PHOTOS
 from vistok.tokenizer import files
 from vistok.tokenizer.files import FolderBusyError, hold_folder
-from vistok.train import export, loop
+from vistok.train import loop
 from vistok.train.checkpoint import good_checkpoint, save_checkpoint
 from vistok.train.command import app
 from vistok.train.log_file import LogFile
@@ -71,12 +71,14 @@ def test_a_second_command_on_a_run_folder_is_one_sentence(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_a_run_and_its_workers_within_seconds(tmp_path, number):
+@pytest.mark.parametrize("reaches_all", [False, True], ids=["process", "group"])
+def test_a_signal_ends_a_run_and_its_workers_within_seconds(tmp_path, number, reaches_all):
     process = launched(tmp_path, "data.workers=2")
     wait_for(tmp_path / "checkpoints" / "step-0000004", process)
     workers = children_of(process.pid)
     began = time.monotonic()
-    process.send_signal(number)
+    for pid in [process.pid, *(workers if reaches_all else [])]:
+        os.kill(pid, number)
     _, said = process.communicate(timeout=30)
     assert time.monotonic() - began < 10
     assert process.returncode == 1
@@ -182,13 +184,14 @@ def test_a_stop_within_the_export_leaves_no_folder_that_looks_whole(tmp_path, mo
     folder = again(tmp_path, steps=2)
     whole = (folder / "model.safetensors").read_bytes()
 
-    def stop(*arguments, **settings):
-        assert not (folder / "config.json").exists()
+    def stop(path, content):
+        assert path.name == "model.safetensors"  # the first file that is written
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(export, "save_tokenizer", stop)
+        patch.setattr("vistok.tokenizer.weights.write_whole", stop)
         again(tmp_path, steps=2)
+    assert not (folder / "config.json").exists()
     assert (again(tmp_path, steps=2) / "model.safetensors").read_bytes() == whole
 
 
