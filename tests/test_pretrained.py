@@ -6,6 +6,7 @@ import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 import vistok.pretrained
 from vistok.pretrained import find_tokenizer
@@ -57,21 +58,26 @@ def test_a_host_whose_address_cannot_be_found_is_left_behind(monkeypatch):
     assert time.monotonic() - started < 2
 
 
-def test_the_hub_is_not_asked_where_it_cannot_be_reached(monkeypatch, tmp_path):
-    asked = {}
+def test_the_hub_is_not_asked_first_where_it_cannot_be_reached(monkeypatch, tmp_path):
+    asked, cached = {}, {"owner/repo"}
 
     def download(repository, **options):
+        asked.clear()
         asked.update(options, repository=repository)
+        if options.get("local_files_only") and repository not in cached:
+            raise LocalEntryNotFoundError("not here")
         return str(tmp_path)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     for reachable in (True, False):
         monkeypatch.setattr(vistok.pretrained, "hub_is_reachable", lambda reachable=reachable: reachable)
         assert find_tokenizer("hf://owner/repo@v1") == tmp_path
-        assert asked["local_files_only"] is not reachable
+        assert asked.get("local_files_only", False) is not reachable
         assert (asked["repository"], asked["revision"]) == ("owner/repo", "v1")
     find_tokenizer("hf://owner/repo")
     assert asked["revision"] is None
+    # A hub that is only slow is asked for what is not on this machine.
+    assert find_tokenizer("hf://owner/other") == tmp_path and "local_files_only" not in asked
 
 
 def test_a_tokenizer_that_is_nowhere_is_one_sentence(monkeypatch, tmp_path):
