@@ -124,7 +124,7 @@ def test_without_a_terminal_there_is_a_line_now_and_then(monkeypatch, capsys):
     list(track((time.sleep(0.02) for _ in range(20)), "images", total=20))
     out, err = capsys.readouterr()
     lines = err.splitlines()
-    assert out == "" and 3 <= len(lines) <= 10 and "\r" not in err and "\x1b" not in err
+    assert out == "" and 3 <= len(lines) < 20 and "\r" not in err and "\x1b" not in err
     assert re.fullmatch(r"\d+/20 images  0:00 left  \d+\.\d per second", lines[-1])
 
 

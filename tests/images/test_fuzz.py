@@ -62,10 +62,10 @@ def damages(content, generator):
 def test_damage_is_a_reason_and_takes_no_time(name, capfd):
     generator = np.random.default_rng(len(name))
     for number, content in enumerate(damages(FILES[name], generator)):
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             assert open_picture(bytes(content)).mode == "RGB"
         except PictureError as error:
             assert str(error) and "\n" not in str(error)
-        assert time.perf_counter() - start < 1, (name, number)
+        assert time.process_time() - start < 1, (name, number)
     assert capfd.readouterr() == ("", "")

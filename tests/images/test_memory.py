@@ -45,7 +45,8 @@ def test_a_large_one_has_its_turn_before_small_ones_that_came_later():
             futures = []
             for amount in (500, 10, 10):
                 futures.append(pool.submit(lambda amount: _note(budget, amount, order), amount))
-                time.sleep(0.02)
+                while len(budget._waiting) < len(futures):
+                    time.sleep(0.001)
             assert order == []
         for future in futures:
             future.result(5)

@@ -133,7 +133,7 @@ def test_tokens_and_images_are_the_same_and_the_settings_stay(caller, photos, ex
     assert BACKENDS.cudnn.allow_tf32, "it raises, and with it torch.export, where a setting was put back as another's"
 
 
-def test_autocast_and_threads_would_change_tokens(photos, expected):
+def test_autocast_would_change_tokens(photos, expected):
     tokenizer, tokens, _ = expected
     pixels = photos * 2 - 1
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -253,6 +254,6 @@ def test_killed_three_times_it_ends_as_one_that_was_not(model, photos, whole, tm
         while process.poll() is None and not (tmp_path / "stages" / target).exists():
             time.sleep(0.002)
         process.kill()
-        process.wait()
+        assert process.wait() == -signal.SIGKILL, target
     assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
     same_as(tmp_path, whole)

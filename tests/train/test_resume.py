@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -200,7 +201,7 @@ def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(tmp_path):
         while process.poll() is None and len(read_lines(out)) < target:
             time.sleep(0.002)
         process.kill()
-        process.wait()
+        assert process.wait() == -signal.SIGKILL, target
     subprocess.run([*launch, f"run.out={out}"], env=environment, check=True, capture_output=True)
     assert (out / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
     exported = [(folder / "export" / "model.safetensors").read_bytes() for folder in (out, tmp_path / "whole")]

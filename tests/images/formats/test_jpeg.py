@@ -20,10 +20,10 @@ def with_scans(count, between=b""):
 
 @pytest.mark.parametrize("between", [b"", b"\xff\xfe\0\4\xff\xd9", b"\xff\xfe\0\x06\xff\xda\xff\xda"])
 def test_thousands_of_scans_are_refused_before_they_are_decoded(between):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(PictureError, match="JPEG of more than 500 scans, which would take minutes to decode"):
         open_picture(with_scans(5000, between))
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_a_sensible_number_of_scans_is_read():
@@ -46,12 +46,12 @@ def test_the_larger_the_image_the_fewer_its_scans(monkeypatch):
 
 @pytest.mark.parametrize("content", [b"\0" * 5_000_000, b"\xff" * 5_000_000, b"\xff\xd9", b"\xff\xe0\0"])
 def test_junk_in_place_of_segments_ends_soon(content):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(PictureError, match="broken picture: the file ends before its pixels begin"):
         open_picture(b"\xff\xd8\xff" + content)
     with pytest.raises(PictureError, match="JPEG of more than 65536 segments before its pixels"):
         open_picture(b"\xff\xd8" + b"\xff\xfe\0\2" * 70_000)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize("progressive", [False, True])
