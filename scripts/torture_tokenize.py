@@ -57,7 +57,7 @@ def torture(work: Path, kills: int, images: int, model: str, size: str, seed: in
     shutil.rmtree(disturbed)
     killed = finished = 0
     while killed < kills:
-        code, _ = run(call, disturbed, generator, generator.uniform(0, seconds))
+        code, _ = run(call, disturbed, generator, generator.uniform(0, seconds), generator.random() < 0.5)
         killed += code == -signal.SIGKILL
         finished += code != -signal.SIGKILL
         if code != -signal.SIGKILL:  # all is done: begin again, or there is nothing to disturb
@@ -87,8 +87,13 @@ def reference(call: list[str], out: Path, generator: random.Random) -> Path:
     return out
 
 
-def run(call: list[str], out: Path, generator: random.Random, killed_after: float | None) -> tuple[int, float]:
-    """Run the command with settings of its own, kill it after some seconds, and return its exit code and its seconds."""
+def run(
+    call: list[str], out: Path, generator: random.Random, killed_after: float | None, at_work: bool = False
+) -> tuple[int, float]:
+    """Run the command with settings of its own, kill it after some seconds, and return its exit code and its seconds.
+
+    With `at_work` it is killed sooner after it has written a shard, when most of its time is over.
+    """
     settings = ["--batch-size", str(generator.choice([1, 3, 16])), "--workers", str(generator.choice([1, 2, 5]))]
     environment = {**os.environ, "OMP_NUM_THREADS": str(generator.choice([1, 2, 3]))}
     started = time.perf_counter()
@@ -98,6 +103,11 @@ def run(call: list[str], out: Path, generator: random.Random, killed_after: floa
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
+    if at_work and killed_after is not None:
+        shards = len(list(out.glob("*.tar")))
+        while process.poll() is None and len(list(out.glob("*.tar"))) <= shards:
+            time.sleep(0.002)
+        killed_after /= 20
     try:
         _, said = process.communicate(timeout=killed_after)
     except subprocess.TimeoutExpired:
