@@ -1,6 +1,7 @@
 """From an image file to an upright RGB image, whatever the file's colour model."""
 
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, NamedTuple, cast
@@ -30,6 +31,11 @@ class Opened(NamedTuple):
     image: Image.Image
     width: int
     height: int
+
+
+def ignore_oddities() -> None:
+    """Silence, in this process, Pillow's warnings: of files that it is shown elsewhere too, such as one in the way of an output."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def open_picture(
