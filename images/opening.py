@@ -34,7 +34,7 @@ class Opened(NamedTuple):
 
 
 def ignore_oddities() -> None:
-    """Silence, in this process, Pillow's warnings: of files that it is shown elsewhere too, such as one in the way of an output."""
+    """Silence Pillow's warnings in this process, for it is shown other files too, such as one in the way of an output."""
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
