@@ -10,25 +10,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 import vistok
+from encoding_dataset import IMAGE, EncodedImages
 from samples import noise_image, small_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
-
-IMAGE = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
-
-
-class Photos(Dataset):
-    def __init__(self, tokenizer):
-        self.tokenizer = tokenizer
-
-    def __len__(self):
-        return 2
-
-    def __getitem__(self, index):
-        tokens = self.tokenizer.encode(IMAGE)
-        return tokens[0], self.tokenizer.decode(tokens, output="tensor")[0]
 
 
 @pytest.fixture
@@ -72,7 +59,9 @@ def test_a_copy_is_equal_and_independent_both_ways(tokenizer, copied):
 def test_workers_of_a_data_loader_encode(tokenizer, method):
     tokens = tokenizer.encode(IMAGE)
     images = tokenizer.decode(tokens, output="tensor")
-    loader = DataLoader(Photos(tokenizer), num_workers=1, multiprocessing_context=method, batch_size=2, timeout=60)
+    loader = DataLoader(
+        EncodedImages(tokenizer), num_workers=1, multiprocessing_context=method, batch_size=2, timeout=60
+    )
     ((found, decoded),) = list(loader)
     assert torch.equal(found, tokens.repeat(2, 1, 1, 1)) and torch.equal(decoded, images.repeat(2, 1, 1, 1))
 
