@@ -3,7 +3,6 @@
 import heapq
 import os
 from collections.abc import Iterator
-from typing import NoReturn
 
 from .entry import NOWHERE, printable
 
@@ -13,7 +12,7 @@ def folder_files(folder: str, left_out: str | None = None) -> list[str]:
 
     Links to folders are followed, and each real folder is entered once: under its path without links if it has one, else
     under the path that passes the fewest links, of these the first in order. Links to nowhere and special files are listed
-    too. The folder `left_out` is not entered. Raises ValueError when a folder cannot be read.
+    too. The folder `left_out` is not entered. Raises OSError when a folder cannot be read.
     """
     entered = {os.path.realpath(left_out)} if left_out else set()
     entered.discard(os.path.realpath(folder))
@@ -52,7 +51,7 @@ def _scan(folder: str) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as found:
             return sorted(found, key=lambda item: item.name, reverse=True)
     except OSError as error:
-        _refuse(error, folder, "leave the folder out")
+        raise _named(error, folder) from None
 
 
 def _is_folder(item: os.DirEntry[str]) -> bool:
@@ -61,8 +60,8 @@ def _is_folder(item: os.DirEntry[str]) -> bool:
     except OSError as error:
         if error.errno in NOWHERE:
             return False
-        _refuse(error, item.path, "remove the link")
+        raise _named(error, item.path) from None
 
 
-def _refuse(error: OSError, path: str, instead: str) -> NoReturn:
-    raise ValueError(f"{printable(path)} cannot be read ({error.strerror}): allow it, or {instead}.")
+def _named(error: OSError, path: str) -> OSError:
+    return OSError(error.errno, error.strerror, printable(path))

@@ -1,17 +1,22 @@
 """Files of others in the folder of the token shards, which are not replaced."""
 
 import json
+import os
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..images.saving import mark_of
 from .manifest import Manifest
+from .preview import PREVIEW_MARK
 from .shards import MANIFEST_FILE, Sidecar, read_sidecar
 from .token_tar import is_token_tar
 
 
-def refuse_replacing(folder: Path, names: Iterable[str]) -> None:
-    """Raise ValueError when the manifest, or a shard of one of the names, would take the place of what vistok did not write.
+def refuse_replacing(folder: Path, names: Iterable[str], previews: Iterable[Path]) -> None:
+    """Raise ValueError when what will be written would take the place of what vistok did not write.
+
+    That is the manifest, the shards of the names, and the previews.
 
     What is damaged beyond recognition may have been vistok's, and is replaced.
     """
@@ -21,6 +26,7 @@ def refuse_replacing(folder: Path, names: Iterable[str]) -> None:
         if read_sidecar(folder, name) is None:
             found += [shard] if _is_other_tar(shard) else []
             found += [sidecar] if _is_other_json(sidecar, Sidecar.model_fields) else []
+    found += [path for path in previews if os.path.lexists(path) and mark_of(path) != PREVIEW_MARK]
     if found:
         raise ValueError(
             f"{found[0]} is not of vistok and would be replaced: move it away, or give another --out folder."

@@ -12,6 +12,9 @@ from .forward import Encode
 from .plan import Plan
 from .reading import first_pictures
 
+PREVIEW_MARK = "preview"
+"""What a preview is known by."""
+
 
 def write_preview(path: Path, plan: Plan, tokenizer: Tokenizer, encode: Encode, count: int) -> int:
     """Write a PNG of the first `count` pictures of a plan that can be read; return how many there were."""
@@ -22,5 +25,5 @@ def write_preview(path: Path, plan: Plan, tokenizer: Tokenizer, encode: Encode, 
         (Image.fromarray(picture.pixels), tokenizer.decode(encode(stack_pixels([picture.pixels])))[0])
         for picture in pictures
     ]
-    save_png(path, comparison_sheet(pairs))
+    save_png(path, comparison_sheet(pairs), PREVIEW_MARK)
     return len(pairs)

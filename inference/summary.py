@@ -74,10 +74,10 @@ class Summary(NamedTuple):
 
     def _what_was_done(self) -> list[str]:
         totals = self.totals
-        speed = f"{totals.pictures / totals.seconds:.1f} per second"
+        speed = f", {totals.pictures / totals.seconds:.1f} per second" if totals.pictures else ""
         lines = [
             f"shards      {totals.shards} written, {self.done_before} done before",
-            f"images      {totals.pictures} tokenized, {len(totals.failures)} failed, {speed}",
+            f"images      {totals.pictures} tokenized, {len(totals.failures)} failed{speed}",
         ]
         if self.new_images:
             lines.append(f"new         {counted(self.new_images, 'image')} since the last call, in shards of their own")

@@ -71,7 +71,7 @@ def tokenize_collection(request: Request, say: Say) -> Summary:
             plan, new_images = grown(plan, out)
         removed = removable_shards(out) if request.overwrite else []
         refuse_overwriting(plan, [*_outputs(plan, out, bool(request.preview)), *removed])
-        refuse_replacing(out, [shard.name for shard in plan.shards])
+        refuse_replacing(out, [shard.name for shard in plan.shards], [out / PREVIEW_FILE] if request.preview else [])
         if request.overwrite:
             remove_shards(out)
         remove_asides(out)

@@ -68,3 +68,17 @@ def test_a_fifo_beside_the_shards_is_left_alone(tokenize, detokenize, shard, tmp
     assert f"{out / 'x.tar'} is a fifo, not a file: give token shards" in detokenize(
         out / "x.tar", "--out", tmp_path / "back", code=2
     )
+
+
+def test_an_image_of_others_is_not_replaced_by_the_preview(tokenize, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    mine = picture_bytes(noise_image(8, 8), "PNG")
+    (out / "preview.png").write_bytes(mine)
+    (tmp_path / "a.png").write_bytes(mine)
+    said = tokenize(tmp_path / "a.png", "--out", out, "--preview", 1, code=2)
+    assert f"{out / 'preview.png'} is not of vistok and would be replaced: move it away" in said
+    assert (out / "preview.png").read_bytes() == mine
+    (out / "preview.png").unlink()
+    for _ in range(2):
+        tokenize(tmp_path / "a.png", "--out", out, "--preview", 1)

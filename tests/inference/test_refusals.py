@@ -110,3 +110,20 @@ def test_fast_writes_down_what_it_calculated_in(tokenize, picture, tmp_path, mon
     # Another batch size rounds differently, and is not mixed.
     said = tokenize(PHOTOS, "--out", out, "--fast", "--batch-size", 3, code=2)
     assert f"was made with {arithmetic} arithmetic, not " in said and "-eager-3: use another --out folder" in said
+
+
+def test_a_folder_that_cannot_be_read_is_failed_work_and_nothing_is_sealed(tokenize, picture, tmp_path, monkeypatch):
+    (picture.parent / "closed").mkdir()
+    scan = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    with monkeypatch.context() as patch:  # root may read every folder
+        patch.setattr(os, "scandir", scandir)
+        said = tokenize(picture.parent, "--out", tmp_path / "out", code=1)
+    assert f"Permission denied ({picture.parent / 'closed'}): change its permissions, or take another path." in said
+    assert not (tmp_path / "out").exists()
+    assert "1 tokenized" in tokenize(picture.parent, "--out", tmp_path / "out")
