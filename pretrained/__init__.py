@@ -1,6 +1,7 @@
 """Tokenizers that ship with the package, and where others are found: by built-in name, folder, or hf://owner/repo."""
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from .network import hub_is_reachable
@@ -39,11 +40,11 @@ def _hub_folder(repository: str) -> Path:
     name, _, revision = repository.partition("@")
     try:
         files = ["config.json", "model.safetensors", "README.md"]
-        wanted = {"revision": revision or None, "allow_patterns": files}
+        download = partial(snapshot_download, name, revision=revision or None, allow_patterns=files)
         if not hub_is_reachable():  # or slow: what is on this machine comes at once, and only else is there a wait
             with suppress(LocalEntryNotFoundError):
-                return Path(snapshot_download(name, local_files_only=True, **wanted))
-        return Path(snapshot_download(name, **wanted))
+                return Path(download(local_files_only=True))
+        return Path(download())
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         if isinstance(error, LocalEntryNotFoundError):
             reason = "it is not on this machine, and the hub cannot be reached"
