@@ -27,7 +27,7 @@ def grey_levels(image: Image.Image, meant: Grey) -> Grey:
         # Pillow took this mode for PNG of 16 bits once; in a TIFF it stands for 32 bits or a sign.
         if low < 0 or high > LARGEST_16_BITS or image.format == "TIFF":
             raise PictureError(
-                f"grey values from {low:.0f} to {high:.0f}, where 0 to {LARGEST_16_BITS} can be read, of 16 bits without a sign"
+                f"grey values from {low:.0f} to {high:.0f}, of 32 bits or with a sign, where 16 bits without a sign can be read"
             )
         if 0 < high <= LARGEST_8_BITS:
             raise PictureError(

@@ -20,13 +20,13 @@ def split_pictures(config: FinetuneConfig) -> Split:
     data = config.data
     everything = SourceConfig(path=data.train)
     if data.val:
-        return Split(everything, SourceConfig(path=data.val), "judged on the pictures of data.val")
+        return Split(everything, SourceConfig(path=data.val), "judged on the images of data.val")
     share = data.held_out
     count = len(source_pictures(everything))
     held = round(count * share)
     if held < 1 or held == count:
-        note = f"too few pictures to hold any out ({count}): judged on the training pictures themselves"
+        note = f"too few images to hold any out ({count}): judged on the training images themselves"
         return Split(everything, everything, note)
     train_part = everything.model_copy(update={"share": (share, 1.0)})
     val_part = everything.model_copy(update={"share": (0.0, share)})
-    return Split(train_part, val_part, f"{held} of {count} pictures are held out, and judged on")
+    return Split(train_part, val_part, f"{held} of {count} images are held out, and judged on")

@@ -122,7 +122,10 @@ PNG = picture_bytes(noise_image(64, 64), "PNG")
         (JPEG[:10], "broken picture: |not an image of a known format"),
         (bomb(), f"1600000000 is more than {MAX_PIXELS} pixels"),
         (bomb(12_000), f"12000 x 12000 is more than {MAX_PIXELS} pixels"),
-        (grey(np.int32(65_536)), "grey values from 65536 to 65536, where 0 to 65535 can be read"),
+        (
+            grey(np.int32(65_536)),
+            "grey values from 65536 to 65536, of 32 bits or with a sign, where 16 bits without a sign can be read",
+        ),
         (grey(np.int32(-1)), "grey values from -1 to -1"),
         (b"<svg></svg>", "not an image of a known format"),
     ],

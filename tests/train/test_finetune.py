@@ -48,7 +48,7 @@ def call(*arguments, code=0):
 
 def test_a_swap_fits_adapts_and_says_what_changed(fsq_folder, photos, tmp_path):
     said = call(fsq_folder, photos, "--out", tmp_path, "--quantizer", "simvq", "--codebook-size", 32, *SHORT)
-    assert "1 of 8 pictures are held out" in said and "before" in said and "after" in said
+    assert "1 of 8 images are held out" in said and "before" in said and "after" in said
     after = vistok.load(tmp_path / "export")
     assert (after.vocab_size, after.config.quantizer.name, after.config.quantizer.squash) == (32, "vq", "tanh")
     facts = json.loads((tmp_path / "metrics.json").read_text())
@@ -115,7 +115,7 @@ def test_pictures_can_be_shards_or_lists_and_few(tokenizer_folder, tmp_path):
     noise_image(70, 70).save(tmp_path / "one.png")
     (tmp_path / "list.txt").write_text(f"{tmp_path / 'one.png'}\n")
     said = call(tokenizer_folder, tmp_path / "list.txt", "--out", tmp_path / "out", "--steps", 2, *SHORT)
-    assert "too few pictures to hold any out (1): judged on the training pictures themselves" in said
+    assert "too few images to hold any out (1): judged on the training images themselves" in said
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_sources_of_any_size_are_one_collection(tokenizer_folder, photos, tmp_pa
     noise_image(70, 70).save(tmp_path / "one" / "alone.png")
     for name, data, counted in (("files", [*files, files[0]], 8), ("folders", [photos, tmp_path / "one"], 9)):
         said = call(tokenizer_folder, *data, "--out", tmp_path / name, "--steps", 1, *SHORT)
-        assert f"1 of {counted} pictures are held out" in said
+        assert f"1 of {counted} images are held out" in said
 
 
 def test_set_can_complete_what_options_begin(fsq_folder, photos, tmp_path):
