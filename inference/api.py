@@ -128,8 +128,13 @@ class Tokenizer:
         """Return the token grid `(y, x)` that `encode` makes of a picture file or array of `height` x `width` pixels.
 
         With a fixed size of the preprocessing it is the same for all; natively a token covers `downsample` pixels, the last
-        ones begun rather than left out. Tensors are taken as they are, and so have the grid of a native picture.
+        ones begun rather than left out. Tensors are taken as they are, and so have the grid of a native image.
+        Raises ValueError for less than one pixel.
         """
+        if height < 1 or width < 1:
+            raise ValueError(
+                f"grid got {height} x {width} pixels, but an image has at least 1 x 1: give its height and width."
+            )
         if self.config.preprocessing.size != "native":
             height = width = self.config.preprocessing.size
         return self.model.quantizer.token_grid(-(-height // self.downsample), -(-width // self.downsample))

@@ -10,7 +10,7 @@ def find_device(device: str | torch.device) -> torch.device:
     try:
         found = torch.device(device)
         torch.zeros(1, device=found).item()  # which the meta device, without values, refuses
-    except (RuntimeError, AssertionError):
+    except (RuntimeError, AssertionError, TypeError):
         usable = "cpu or cuda" if torch.cuda.is_available() else "cpu, there is no cuda"
         raise ValueError(f"Device {str(device)!r} cannot be used on this machine: use {usable}.") from None
     return found

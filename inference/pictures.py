@@ -61,6 +61,8 @@ def _pixels(picture: Picture, config: PreprocessingConfig, multiple: int) -> lis
 
 
 def _loaded(path: str, config: PreprocessingConfig, multiple: int) -> np.ndarray:
+    if not path:
+        raise ValueError("encode got an empty path: give the path of an image.")
     try:
         with file_entry(path, path).open() as file:
             return load_pixels(file, config, multiple).pixels

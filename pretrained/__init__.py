@@ -20,8 +20,9 @@ def find_tokenizer(model: str) -> Path:
         return _hub_folder(model.removeprefix(HUB_PREFIX))
     if model in (names := built_in_names()):
         return BUILT_IN / model
-    if Path(model).is_dir():
-        return Path(model)
+    with suppress(OSError, ValueError):  # a name that is too long, or has a zero byte, is that of no folder
+        if Path(model).is_dir():
+            return Path(model)
     raise ValueError(
         f"There is no tokenizer {model!r}: give a built-in name ({', '.join(names)}), a tokenizer folder, or "
         "hf://owner/repo[@revision]."

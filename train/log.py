@@ -74,7 +74,7 @@ class RunLog:
     def tell_start(self) -> None:
         """Say where a run goes on that was begun before."""
         if self._start_step and not self._quiet:
-            left = "goes on from there" if self._start_step < self._steps else "give a higher run.steps to go on"
+            left = "goes on from there" if self._start_step < self._steps else "ask for more steps to go on"
             self._print(f"{self._start_step} of {self._steps} steps were done before: {left}", markup=False)
 
     def take_up(self, held: Mapping[str, Sequence[int]], later: int) -> None:

@@ -29,6 +29,8 @@ class TarLinks:
             if header.type in LINKS:
                 self._links[header.offset] = member
             self._last[_path(header.name)] = member
+            if header.name.startswith("/"):  # which is stripped when the tar is unpacked
+                self._last[_path(header.name.lstrip("/"))] = member
 
     def target(self, link: Header) -> Header | str:
         """Return the member that a link leads to, or a phrase that says why there is none."""

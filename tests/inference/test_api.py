@@ -235,3 +235,17 @@ def test_pixels_of_any_float_are_encoded_and_others_are_one_sentence(tokenizer):
 def test_a_path_with_a_zero_byte_is_one_sentence(tokenizer):
     with pytest.raises(ValueError, match=r"^'a\\x00b' cannot be read \(.*null byte\): give the path of an image\.$"):
         tokenizer.encode("a\0b")
+
+
+def test_what_is_no_size_no_path_and_no_name_is_one_sentence(tokenizer):
+    with pytest.raises(
+        ValueError, match="grid got -1 x 5 pixels, but an image has at least 1 x 1: give its height and"
+    ):
+        tokenizer.grid(-1, 5)
+    with pytest.raises(ValueError, match="encode got an empty path: give the path of an image"):
+        tokenizer.encode("")
+    for name in ("a" * 3000, "a\0b"):
+        with pytest.raises(ValueError, match="There is no tokenizer 'a"):
+            vistok.load(name)
+    with pytest.raises(ValueError, match=r"Device 'torch.float16' cannot be used on this machine"):
+        tokenizer.to(torch.float16)

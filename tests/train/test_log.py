@@ -62,7 +62,7 @@ def test_a_run_that_goes_on_says_where(tmp_path, capsys):
     for start, said in (
         (0, ""),
         (2, "2 of 10 steps were done before: goes on from there\n"),
-        (10, "10 of 10 steps were done before: give a higher run.steps to go on\n"),
+        (10, "10 of 10 steps were done before: ask for more steps to go on\n"),
     ):
         RunLog(Accelerator(cpu=True), tmp_path, start_step=start, steps=10).tell_start()
         assert capsys.readouterr().out == said

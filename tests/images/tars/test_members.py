@@ -379,3 +379,16 @@ def test_what_tar_makes_of_a_folder(tmp_path):
     subprocess.run(["tar", "-cf", tmp_path / "s.tar", "-C", folder, "."], check=True)
     found = {name: content for name, kind, content in listed(tmp_path / "s.tar") if kind != "folder"}
     assert found == {"./a.jpg": b"a", "./b.jpg": b"a", "./c.jpg": b"a", f"./{'x' * 150}.jpg": b"x"}
+
+
+def test_a_link_leads_to_a_member_whose_name_begins_with_a_slash(tmp_path):
+    path = tmp_path / "s.tar"
+    with tarfile.open(path, "w") as tar:
+        image = tarfile.TarInfo("/abs/a.png")
+        image.size = 5
+        tar.addfile(image, io.BytesIO(b"bytes"))
+        for name, target in (("x/link.png", "../abs/a.png"), ("/abs/beside.png", "a.png")):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.SYMTYPE, target
+            tar.addfile(link)
+    assert [member.entry.read() for member in tar_members(str(path))] == [b"bytes"] * 3
