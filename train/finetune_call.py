@@ -9,7 +9,6 @@ from rich.table import Table
 from ..report.content import Table as Rows
 from ..terminal import print_json, say
 from ..tokenizer.config import Config, parse_config
-from ..tokenizer.devices import multiplies_bfloat16
 from ..tokenizer.files import hold_folder
 from ..tokenizer.weights import LoadedTokenizer, load_tokenizer, save_tokenizer
 from .config import apply_override
@@ -50,7 +49,7 @@ def finetune_config(call: Call) -> FinetuneConfig:
         "data": {"train": call.data, "val": call.val},
         "quantizer": quantizer_section(call.quantizer, call.quantizer_options),
         "grow_to": call.grow_to,
-        "precision": "bfloat16" if multiplies_bfloat16(_device()) else "float32",
+        "precision": "auto",
         "seed": call.seed,
     }
     values["joint"] |= {"steps": call.steps}

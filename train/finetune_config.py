@@ -76,8 +76,8 @@ class FinetuneConfig(Config):
     """Reconstruction losses of the training stages; those of the quantizer are added with their usual weights."""
     latent_vectors: Annotated[int, Field(ge=1)] = 400_000
     """Latent vectors that are collected for the first stage, at most."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Arithmetic of the networks in training."""
+    precision: Literal["float32", "bfloat16", "float16", "auto"] = "auto"
+    """Arithmetic of the networks in training. Auto is bfloat16 where the processor has it."""
     seed: Seed = 0
     """Seed of everything that is drawn."""
     save_every: Annotated[int, Field(ge=1)] = 200

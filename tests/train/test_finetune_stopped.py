@@ -257,3 +257,11 @@ def test_killed_three_times_it_ends_as_one_that_was_not(model, photos, whole, tm
         assert process.wait() == -signal.SIGKILL, target
     assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
     same_as(tmp_path, whole)
+
+
+def test_a_fine_tuning_goes_on_where_another_processor_has_other_arithmetic(model, photos, tmp_path, monkeypatch):
+    """Precision auto is kept as such: what it comes to on this machine is no other configuration."""
+    for native in (True, False):
+        monkeypatch.setattr("vistok.train.launcher.multiplies_bfloat16", lambda device, native=native: native)
+        call(model, photos, tmp_path, "--quiet")
+    assert "precision: auto\n" in (tmp_path / "finetune.yaml").read_text()
