@@ -6,6 +6,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from ..tokenizer.errors import WorkFailedError
+
+
+class DivergedError(WorkFailedError):
+    """A run whose losses or weights are not finite; those of the steps before may be finite and as useless."""
+
 
 class Divergence:
     """Keeps the first step whose loss was not finite, over all processes."""

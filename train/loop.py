@@ -19,7 +19,7 @@ from .batches import training_batches
 from .checkpoint import good_checkpoint, save_checkpoint
 from .config import CONFIG_FILE, TrainConfig, write_config
 from .decoration import decorating
-from .divergence import is_finite
+from .divergence import DivergedError, is_finite
 from .export import EXPORT
 from .known_images import IMAGES_FILE, note_images
 from .launcher import hold_run_folder
@@ -185,7 +185,7 @@ def _check_weights(run: Run, step: int) -> None:
         raise _diverged(f"the weights of the discriminator are not finite after step {step}", run, "adversarial.lr")
 
 
-def _diverged(what: str, run: Run, rate: str = "optimizer.lr") -> WorkFailedError:
+def _diverged(what: str, run: Run, rate: str = "optimizer.lr") -> DivergedError:
     checkpoint, _ = good_checkpoint(run.config.run.out / "checkpoints")
     kept = f"; the last good checkpoint is {checkpoint}" if checkpoint else ""
-    return WorkFailedError(f"{what}: lower {rate}{kept}.")
+    return DivergedError(f"{what}: lower {rate}{kept}.")
