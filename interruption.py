@@ -29,15 +29,31 @@ class Interruption:
         self._process = os.getpid()
         self._raised = False
         self._is_working = False
+        self._is_held_back = False
+        self._is_waiting = False
 
     @contextmanager
     def working(self) -> Iterator[None]:
         """Let signals raise within the body, which must answer KeyboardInterrupt."""
         self._is_working = True
+        _working.append(self)
         try:
             yield
         finally:
             self._is_working = False
+            _working.remove(self)
+
+    @contextmanager
+    def holding_back(self) -> Iterator[None]:
+        """Let signals wait until the body has ended; a first one raises then, a second one is forgotten."""
+        outer, self._is_held_back = self._is_held_back, True
+        try:
+            yield
+        finally:
+            self._is_held_back = outer
+        if self._is_waiting and not outer and not self._raised:
+            self._raised = True
+            raise KeyboardInterrupt
 
     def install(self) -> "dict[int, Any]":
         """Handle the signals from now on and return the handlers before; main thread only."""
@@ -54,6 +70,8 @@ class Interruption:
         if os.getpid() != self._process:  # a forked worker: it does what it would have done without us
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
             os.kill(os.getpid(), number)
+        elif self._is_held_back:
+            self._is_waiting = True
         elif self._raised or not self._is_working or _importing(frame):
             self.tell()
             _leave()
@@ -63,6 +81,7 @@ class Interruption:
 
 
 _of_process: list[Interruption] = []
+_working: list[Interruption] = []
 
 
 def install_for_process(command: str) -> None:
@@ -91,6 +110,16 @@ def interruptible(command: str) -> Iterator[Interruption]:
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Let a signal that comes within the body of a command wait for its end: for what must not be done by halves."""
+    if not _working or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with _working[-1].holding_back():
+        yield
 
 
 def _answer_with(handler: "Any") -> None:

@@ -30,6 +30,11 @@ def finetune_tokenizer() -> None:
     _run("finetune-tokenizer", ".train.finetune_command")
 
 
+def export_tokenizer() -> None:
+    """Run export-tokenizer."""
+    _run("export-tokenizer", ".train.export_command")
+
+
 def _run(command: str, module: str) -> None:
     install_for_process(command)
     importlib.import_module(module, __package__).main()

@@ -5,6 +5,7 @@ import opcode
 from pathlib import PurePath
 from types import TracebackType
 
+from .tokenizer.errors import WorkFailedError
 from .tokenizer.files import ASIDE_PATTERN
 
 REMEDIES = {
@@ -26,8 +27,11 @@ RAISE = opcode.opmap["RAISE_VARARGS"]
 
 
 def is_wrong_call(error: Exception) -> bool:
-    """Return whether an error is a ValueError that vistok raised, which is how it answers a wrong call."""
-    return isinstance(error, ValueError) and _is_ours(error)
+    """Return whether an error is a ValueError that vistok raised, which is how it answers a wrong call.
+
+    One that is a WorkFailedError as well says that the call was right.
+    """
+    return isinstance(error, ValueError) and not isinstance(error, WorkFailedError) and _is_ours(error)
 
 
 def sentence_of(error: Exception) -> str:

@@ -13,6 +13,7 @@ import vistok
 
 PARENT = Path(vistok.__file__).parents[1]
 COMMANDS = ["tokenize_images", "detokenize_images", "evaluate_tokenizer", "train_tokenizer", "finetune_tokenizer"]
+COMMANDS += ["export_tokenizer"]
 GENEROUS = 5
 """Seconds, for a busy machine; a command answers in 0.2."""
 

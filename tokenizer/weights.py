@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,10 +40,12 @@ def save_tokenizer(
     card: str,
     dtype: torch.dtype = torch.float32,
     fold: bool = True,
+    facts: Mapping[str, str] | None = None,
 ) -> TokenizerConfig:
     """Write a tokenizer folder: floating-point weights of the networks as `dtype`, the quantizer folded where asked.
 
-    Each file is written aside and renamed, the config last, so a folder with a config is a whole one.
+    `facts` stand in the header of the weight file and decide nothing. Each file is written aside and renamed, the config
+    last, so a folder with a config is a whole one.
     """
     quantizer_config, quantizer = model.quantizer.folded() if fold else (model.quantizer.config, model.quantizer)
     config = TokenizerConfig(
@@ -54,7 +57,7 @@ def save_tokenizer(
     folder.mkdir(parents=True, exist_ok=True)
     # It says that the folder is whole, and a stop in between must not leave old settings with new weights.
     (folder / CONFIG_FILE).unlink(missing_ok=True)
-    write_whole(folder / WEIGHTS_FILE, save(weights))
+    write_whole(folder / WEIGHTS_FILE, save(weights, dict(facts) if facts else None))
     write_whole(folder / CARD_FILE, card.encode())
     write_whole(folder / CONFIG_FILE, (config.model_dump_json(indent=2) + "\n").encode())
     return config

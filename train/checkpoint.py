@@ -36,6 +36,11 @@ def good_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
     return None, warnings
 
 
+def good_checkpoints(folder: Path) -> list[Path]:
+    """Return all good checkpoints, the oldest first; raise OSError as `good_checkpoint`."""
+    return [path for path in sorted(_checkpoints(folder), key=checkpoint_step) if _problem(path) is None]
+
+
 def checkpoint_step(checkpoint: Path) -> int:
     """Return the number of steps that had been taken when `checkpoint` was written."""
     return int(checkpoint.name.removeprefix(PREFIX))

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from ..images.opening import open_picture
 from ..images.preprocessing import resize_short_side
+from ..tokenizer.errors import WorkFailedError
 from ..tokenizer.preprocessing import PreprocessingConfig
 from .data import DataConfig, source_pictures
 from .mixture import Mixture, Place
@@ -36,7 +37,7 @@ class Crop(NamedTuple):
 
 
 class TrainingCrops(Dataset[Crop]):
-    """Crops by position; raises ValueError where a whole source cannot be read, or where the config says stop."""
+    """Crops by position; raises WorkFailedError where a whole source cannot be read, or where the config says stop."""
 
     def __init__(self, config: DataConfig, seed: int, preprocessing: PreprocessingConfig = DEFAULTS):
         self.config = config
@@ -61,7 +62,7 @@ class TrainingCrops(Dataset[Crop]):
                     raise UnreadableImageError(f"{error}: {REMEDY}.") from None
                 unreadable.append(str(error))
             if len(unreadable) == ATTEMPTS:
-                raise ValueError(
+                raise WorkFailedError(
                     f"{ATTEMPTS} images of {self.config.train[place.source].where} in a row cannot be read; the last: "
                     f"{unreadable[-1]}: look whether the folder or the disk is still there."
                 )

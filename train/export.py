@@ -1,37 +1,84 @@
 """From a run to a tokenizer folder: the one thing that training hands to inference, on disk."""
 
+import shutil
 from pathlib import Path
 
 import torch
-from torch import nn
+from safetensors import SafetensorError, safe_open
 
+from ..tokenizer.files import aside_of
+from ..tokenizer.folders import replace_folder, restore_folder
 from ..tokenizer.model import VisualTokenizer
-from ..tokenizer.weights import save_tokenizer
+from ..tokenizer.weights import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, save_tokenizer
 from .config import TrainConfig
 
 EXPORT = "export"
 """Folder of the tokenizer in a run folder."""
+FILES = {CARD_FILE, CONFIG_FILE, WEIGHTS_FILE}
+STEP = "step"
+"""What the header of the weight file calls the steps behind the weights."""
 
 
-def export_tokenizer(folder: Path, model: nn.Module, config: TrainConfig) -> None:
-    """Write `model` as a tokenizer folder with a card that says how it was trained."""
-    assert isinstance(model, VisualTokenizer)
-    dtype = getattr(torch, config.run.export_precision)
+def export_tokenizer(folder: Path, model: VisualTokenizer, config: TrainConfig, step: int) -> None:
+    """Write the weights after `step` steps as a tokenizer folder, with a card that says how they were trained.
+
+    The folder is replaced as a whole, so that a stop at any moment leaves the old or the new one. Where it also holds what
+    is not ours, the files are written one by one, and a stop leaves a folder that cannot be loaded. Raises OSError.
+    """
+    folder = folder.resolve()  # what a link leads to is replaced, not the link
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    restore_folder(folder)
+    if folder.is_dir() and {path.name for path in folder.iterdir()} - FILES:
+        _save(folder, model, config, step)
+        return
+    aside = aside_of(folder)
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        _save(aside, model, config, step)
+        replace_folder(aside, folder)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        if error.filename and Path(error.filename).parent == aside:
+            error.filename = str(folder / Path(error.filename).name)
+        raise
+
+
+def exported_step(folder: Path) -> int | None:
+    """Return the steps behind the weights of an exported folder; None when it is none, or does not say."""
+    if not (folder / CONFIG_FILE).is_file():
+        return None
+    try:
+        with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
+            step = (file.metadata() or {}).get(STEP, "")
+    except (SafetensorError, OSError):
+        return None
+    return int(step) if step.isdecimal() else None
+
+
+def _save(folder: Path, model: VisualTokenizer, config: TrainConfig, step: int) -> None:
     save_tokenizer(
-        folder, model, config.model.architecture, config.model.preprocessing, _card(config), dtype, config.run.fold
+        folder,
+        model,
+        config.model.architecture,
+        config.model.preprocessing,
+        _card(config, step),
+        getattr(torch, config.run.export_precision),
+        config.run.fold,
+        {STEP: str(step)},
     )
 
 
-def _card(config: TrainConfig) -> str:
+def _card(config: TrainConfig, step: int) -> str:
     run, data = config.run, config.data
     rate = config.optimizer.at_batch_size(data.batch_size).lr
     sources = "\n".join(f"- {source.where}, share {source.weight:g}" for source in data.train)
+    steps = f"{step} steps" if step == run.steps else f"{step} of {run.steps} steps"
     return f"""# {run.out.resolve().name}
 
 A visual tokenizer: {config.model.quantizer.name} quantizer, one token for {config.model.architecture.downsample} x \
 {config.model.architecture.downsample} pixels.
 
-Trained for {run.steps} steps on batches of {data.batch_size} crops of {data.size} x {data.size} pixels from
+Trained for {steps} on batches of {data.batch_size} crops of {data.size} x {data.size} pixels from
 
 {sources}
 

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from ..pretrained import find_tokenizer
 from ..tokenizer.model import VisualTokenizer
-from ..tokenizer.weights import CONFIG_FILE, LoadedTokenizer, load_tokenizer
+from ..tokenizer.weights import LoadedTokenizer, load_tokenizer
 from .config import TrainConfig, parse_train_config
 from .data import SourceConfig, source_pictures
-from .export import EXPORT
+from .export import EXPORT, exported_step
 from .finetune_config import FinetuneConfig, StageConfig
 from .finetune_fit import fit_stage
 from .finetune_split import Split, split_pictures
@@ -69,7 +69,7 @@ def _stage(
     if not stage.steps:
         return start
     export = out / EXPORT
-    if (export / CONFIG_FILE).is_file() and (out / REPORT_FILE).is_file():
+    if exported_step(export) == stage.steps and (out / REPORT_FILE).is_file():
         return export
     report(f"stage {out.name}: {', '.join(parts)} {'learns' if len(parts) == 1 else 'learn'}, {stage.steps} steps")
     return train(_training(config, stage, parts, start, split, out), talk)

@@ -40,7 +40,7 @@ def collected_latents(
 ) -> LatentPairs:
     """Return the latents of the file that was written under `key`, or collect them and write it.
 
-    Raises ValueError when too many images cannot be read.
+    Raises WorkFailedError when too many images cannot be read.
     """
     path = config.out / LATENTS_FILE
     try:

@@ -1,5 +1,6 @@
 """The launcher, accelerate: the processes of a run, and the run folder that they share."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -8,17 +9,25 @@ from typing import Any
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration, broadcast_object_list
-from torch.distributed.fsdp import StateDictType
 
 from ..tokenizer.devices import multiplies_bfloat16
 from ..tokenizer.files import FolderBusyError, hold_folder
-from .config import RunConfig, TrainConfig
+from .config import RunConfig
+from .trackers import usable_trackers
 
 PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+SHARDED = {
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism config",
+}
+"""What a launch that shards a model sets in the environment, and its name."""
 
 
 def this_process(precision: str, **settings: Any) -> Accelerator:
     """Return this process's accelerator; without a device of its own it is one of several on the CPU, or the only one."""
+    check_launch()
     has_device = torch.accelerator.is_available()
     if precision == "auto":
         device = torch.accelerator.current_accelerator() if has_device else None
@@ -31,7 +40,7 @@ def run_accelerator(run: RunConfig) -> Accelerator:
     """Return the accelerator of a run; nothing is written yet."""
     return this_process(
         run.precision,
-        log_with=run.trackers or None,
+        log_with=usable_trackers(run.trackers) or None,
         project_config=ProjectConfiguration(project_dir=str(run.out), logging_dir=str(run.out)),
         # Codebooks are equal on all ranks by construction; a broadcast would hide it if they were not, and breaks two
         # forwards before one backward.
@@ -39,25 +48,26 @@ def run_accelerator(run: RunConfig) -> Accelerator:
     )
 
 
-def check_sharding(accelerator: Accelerator, config: TrainConfig) -> None:
-    """Raise ValueError for what cannot be done with parameters that FSDP shards."""
-    if config.optimizer.name == "muon":
-        raise ValueError("optimizer.name is muon, which needs whole matrices, but FSDP shards them: use adamw, or DDP.")
-    kind = accelerator.state.fsdp_plugin.state_dict_type
-    if kind is not StateDictType.FULL_STATE_DICT:
-        # The index of a sharded checkpoint is a pickle that torch loads unchecked: a planted one would run code.
-        raise ValueError(
-            f"fsdp_state_dict_type is {kind.name}, but checkpoints of that type cannot be loaded safely: set it to "
-            "FULL_STATE_DICT in the launch config."
-        )
+def check_launch() -> None:
+    """Raise ValueError when this process was launched to share a model out; to be called before accelerate begins.
+
+    A tokenizer fits one GPU whole, and Muon orthogonalises whole matrices, so each process holds all of it (DDP).
+    """
+    for variable, name in SHARDED.items():
+        if os.environ.get(variable, "false").lower() in ("1", "true", "yes", "on"):
+            raise ValueError(
+                f"the launch asks for {name}, which shares a model out, but a tokenizer fits one GPU whole and is trained "
+                "with DDP: set distributed_type to MULTI_GPU in the launch config."
+            )
 
 
 @contextmanager
 def hold_run_folder(folder: Path) -> Iterator[None]:
     """Keep other commands out of a run folder, which all processes of this one share.
 
-    Raises FolderBusyError, and OSError when the folder cannot be written to, on every process.
+    Raises FolderBusyError, OSError when the folder cannot be written to, and ValueError as `check_launch`, on every process.
     """
+    check_launch()
     process = PartialState(cpu=not torch.accelerator.is_available())
     refused: list[Exception | None] = [None]
     with ExitStack() as stack:

@@ -19,6 +19,7 @@ from ..terminal import ProgressLine, names
 from ..wrapping import fitted
 from .log_file import Held, LogFile
 from .talk import TALK, Talk
+from .trackers import track_scalars
 
 METRICS_FILE = "metrics.jsonl"
 TIMING_FILE = "timing.jsonl"
@@ -101,7 +102,8 @@ class RunLog:
         self._files[METRICS_FILE].append({"step": step, **lasting, **({"alarms": list(alarms)} if alarms else {})})
         if clock:
             self._files[TIMING_FILE].append({"step": step, **clock})
-        self._accelerator.log(dict(scalars), step=step)
+        for warning in track_scalars(self._accelerator, scalars, step):
+            self.warn(warning)
         if not self._quiet:
             shown = [text.format(scalars[name]).replace("e-0", "e-") for name, text in SHOWN.items() if name in scalars]
             self._print(f"[bold]{step:>{len(str(self._steps))}}/{self._steps}[/bold] {' '.join(shown)}")

@@ -3,38 +3,46 @@
 import math
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..images.preprocessing import to_pixels
+from ..interruption import held_back
 from ..terminal import ProgressLine
+from ..tokenizer.errors import WorkFailedError
 from ..tokenizer.shapes import Pixels
 from .batches import training_batches
 from .checkpoint import good_checkpoint, save_checkpoint
 from .config import CONFIG_FILE, TrainConfig, write_config
-from .export import EXPORT, export_tokenizer
+from .decoration import decorating
+from .divergence import DivergedError, is_finite
+from .export import EXPORT
 from .known_images import IMAGES_FILE, note_images
 from .launcher import hold_run_folder
 from .log import RunLog
 from .optimizer import routing_table
+from .outcome import write_last_outcome, write_outcome
 from .reading import validation_images
 from .resume import resume
 from .run import Run, prepare_run
-from .run_report import SAMPLES_FOLDER, write_run_report, write_samples
+from .run_report import write_samples
 from .schedule import rate_share
 from .step import tokenizer_step
 from .talk import TALK, Talk
-from .trackers import begin_trackers
+from .trackers import begin_trackers, end_trackers
 from .validate import validate
 
 
 def train(config: TrainConfig, talk: Talk = TALK) -> Path:
     """Train as `config` says and return the exported tokenizer folder; go on where the run folder left off.
 
-    Raises FolderBusyError when another command trains in the run folder, ValueError for what a user can change, and OSError.
+    An interrupted run, and one that fails, leaves the tokenizer and the report of the step that it reached. Raises
+    FolderBusyError when another command trains in the run folder, ValueError for what a user can change, WorkFailedError
+    when the run diverges or too many images cannot be read, and OSError.
     """
     with hold_run_folder(config.run.out):
         return _train(prepare_run(config), talk)
@@ -43,7 +51,7 @@ def train(config: TrainConfig, talk: Talk = TALK) -> Path:
 def _train(run: Run, talk: Talk) -> Path:
     config = run.config
     start, logs, warnings = resume(run)
-    begin_trackers(run.accelerator)
+    warnings += begin_trackers(run.accelerator, config.run.trackers)
     if run.accelerator.is_main_process:
         warnings += note_images(config.run.out / IMAGES_FILE, chain.from_iterable(run.crops.sources))
     log = RunLog(run.accelerator, config.run.out, start, config.run.steps, config.data.batch_size, talk)
@@ -53,20 +61,25 @@ def _train(run: Run, talk: Talk) -> Path:
     log.take_up(logs, later=config.run.steps if start else config.run.save_every)
     if start == 0:
         _initialise_codes(run, log.is_quiet)
-    if run.accelerator.is_main_process:
-        write_config(config, config.run.out / CONFIG_FILE)
     pictures = validation_images(
         config.data.val, config.model.preprocessing, run.model.downsample, config.data.tolerance, log.warn
     )
-    if pictures and run.accelerator.is_main_process:
-        (config.run.out / SAMPLES_FOLDER).mkdir(exist_ok=True)  # here a file of that name has cost nothing yet
     log.show_routing(routing_table(run.claims, run.optimizer_config))
-    with log:
-        _steps(run, start, log, pictures)
     if run.accelerator.is_main_process:
-        export_tokenizer(config.run.out / EXPORT, run.average.module, config)
-        write_run_report(run, pictures)
+        write_config(config, config.run.out / CONFIG_FILE)
+    with log:
+        try:
+            _steps(run, start, log, pictures)
+        except (KeyboardInterrupt, WorkFailedError) as error:
+            # A launcher passes one signal on several times.
+            with held_back() if run.accelerator.num_processes > 1 else nullcontext():
+                write_last_outcome(run, pictures, log.warn, error)
+            raise
+    if start == config.run.steps:
+        write_outcome(run, pictures, log.warn)
     run.accelerator.wait_for_everyone()
+    for warning in end_trackers(run.accelerator):
+        log.warn(warning)
     run.accelerator.end_training()
     return config.run.out / EXPORT
 
@@ -90,21 +103,25 @@ def _steps(run: Run, start: int, log: RunLog, pictures: list[Tensor]) -> None:
         micro_batches = list(pixels.chunk(config.micro_batches))
 
         result = tokenizer_step(run, step, micro_batches)
-        _check_finite(result.loss, step, run)
+        run.divergence.observe(result.loss, step)
+        if is_logged or is_validated or is_saved:
+            _check_finite(run)
+        seen = result.seen._replace(tokens=run.divergence.without_nonsense(result.seen.tokens))
         run.instruments.before_step(step, is_logged)
         scalars = {**result.scalars, "optimizer/gradient_norm": _optimizer_step(run, share)}
         measured = run.instruments.after_step(step, is_logged)
         if run.adversary is not None:
             scalars |= run.adversary.learn(step, micro_batches, result.reconstructions, share)
-        run.monitor.observe(result.seen, run.care.observe(step, result.seen, run.optimizer))
+        run.monitor.observe(seen, run.care.observe(step, seen, run.optimizer))
         run.window.add(scalars)
         run.unreadable.observe(unreadable)
-        run.average.update_parameters(run.model)
+        with held_back():
+            run.average.update_parameters(run.model)
         log.advance(step)
 
         if is_logged:
             steps, rate = run.window.steps, run.optimizer_config.lr * share
-            window = run.monitor.summarise(step, result.seen)
+            window = run.monitor.summarise(step, seen)
             speed = steps * run.config.data.batch_size / (time.perf_counter() - clock)
             lost = run.unreadable.summarise(step)
             values = run.window.summarise() | {"optimizer/lr": rate} | measured | window.values | lost.values
@@ -115,11 +132,15 @@ def _steps(run: Run, start: int, log: RunLog, pictures: list[Tensor]) -> None:
         if pictures and is_validated:
             log.advance(step, "validation")
             log.write(step, validate(run.average.module, pictures, run.accelerator))
-            write_samples(run, step, pictures)
+            with decorating("the sheet of samples", log.warn):
+                write_samples(run, step, pictures)
         if is_saved:
             _check_weights(run, step)
             facts = {"config": run.config.model_dump(mode="json"), "logs": log.flush()}
             save_checkpoint(run.accelerator, config.out / "checkpoints", step, config.keep_checkpoints, facts)
+        # After the checkpoint: a tokenizer that has more steps behind it than the first checkpoint is never without one.
+        if (is_validated if pictures else is_saved) or step == config.steps:
+            write_outcome(run, pictures, log.warn)
         if is_validated or is_saved:
             clock = time.perf_counter()  # the speed is that of training alone
 
@@ -151,25 +172,20 @@ def _optimizer_step(run: Run, rate_share: float) -> Tensor:
     return norm
 
 
-def _check_finite(loss: Tensor, step: int, run: Run) -> None:
-    # Over all processes, for one that stopped alone would leave the others waiting.
-    total = float(run.accelerator.reduce(loss, reduction="mean"))
-    if not math.isfinite(total):
-        raise _diverged(f"loss/total is {total} at step {step}", run)
+def _check_finite(run: Run) -> None:
+    found = run.divergence.found()
+    if found:
+        raise _diverged(found, run)
 
 
 def _check_weights(run: Run, step: int) -> None:
-    if not _is_finite(run.model):
+    if not is_finite(run.model):
         raise _diverged(f"the weights of the tokenizer are not finite after step {step}", run)
-    if run.adversary is not None and not _is_finite(run.adversary.discriminator):
+    if run.adversary is not None and not is_finite(run.adversary.discriminator):
         raise _diverged(f"the weights of the discriminator are not finite after step {step}", run, "adversarial.lr")
 
 
-def _is_finite(network: nn.Module) -> bool:
-    return all(bool(values.isfinite().all()) for values in [*network.parameters(), *network.buffers()])
-
-
-def _diverged(what: str, run: Run, rate: str = "optimizer.lr") -> ValueError:
+def _diverged(what: str, run: Run, rate: str = "optimizer.lr") -> DivergedError:
     checkpoint, _ = good_checkpoint(run.config.run.out / "checkpoints")
     kept = f"; the last good checkpoint is {checkpoint}" if checkpoint else ""
-    return ValueError(f"{what}: lower {rate}{kept}.")
+    return DivergedError(f"{what}: lower {rate}{kept}.")

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..images.index import Entry
 from ..images.opening import PictureError
 from ..images.preprocessing import load_pixels
+from ..tokenizer.errors import WorkFailedError
 from ..tokenizer.preprocessing import PreprocessingConfig
 from .data import SourceConfig, source_pictures
 from .tolerance import Tolerance
@@ -22,7 +23,7 @@ REMEDY = "repair or remove it, or set data.on_error to skip"
 Read = TypeVar("Read")
 
 
-class UnreadableImageError(ValueError):
+class UnreadableImageError(WorkFailedError):
     """An image that cannot be used; the message names it and says why."""
 
 
@@ -53,7 +54,7 @@ def readable_images(
 ) -> Iterator[np.ndarray]:
     """Read the images of sources as uint8 `h w c`, brought to the tokenizer's preprocessing; `warn` is told what is left out.
 
-    Raises ValueError when none can be read, or more than `tolerance` allows cannot.
+    Raises WorkFailedError when none can be read, or more than `tolerance` allows cannot.
     """
     entries = [entry for source in sources for entry in source_pictures(source)]
     unreadable = 0
@@ -66,7 +67,7 @@ def readable_images(
             unreadable += 1
             tolerance.check(unreadable, drawn, str(error))
             if unreadable == len(entries):
-                raise ValueError(f"none of the {len(entries)} images can be read; the last: {error}.") from None
+                raise WorkFailedError(f"none of the {len(entries)} images can be read; the last: {error}.") from None
             warn(f"{error}: it is left out.")
 
 

@@ -1,32 +1,20 @@
-"""Taking a run up again: which of its settings may have changed, and where it left off."""
+"""Taking a run up again: whose folder it is, and where the run left off."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
 from torch.optim import Optimizer
 
 from ..tokenizer.weights import CONFIG_FILE as TOKENIZER_FILE
 from .checkpoint import checkpoint_facts, checkpoint_step, good_checkpoint
-from .config import parse_train_config
-from .export import EXPORT
+from .config import CONFIG_FILE
+from .export import EXPORT, exported_step
+from .may_change import changes
 from .run import Run
+from .seeding import seed_noise
 from .states import load_states, processes_of
-
-FIXED = ("run.seed", "model.", "adversarial.discriminator.", "optimizer.name", "optimizer.rules", "optimizer.scaling")
-"""Settings, or beginnings of them, that a checkpoint depends on."""
-FREE = (
-    "run.out",
-    "run.log_every",
-    "run.save_every",
-    "run.keep_checkpoints",
-    "run.trackers",
-    "data.workers",
-    "data.on_error",
-    "data.max_unreadable",
-    "model.start_from",
-)
-"""Settings whose change says nothing."""
 
 
 class Resumed(NamedTuple):
@@ -44,42 +32,70 @@ def resume(run: Run) -> Resumed:
 
     Raises ValueError when the folder belongs to a run that cannot go on as this one.
     """
-    folder = run.config.run.out
-    checkpoint, warnings = good_checkpoint(folder / "checkpoints")
+    config = run.config
+    checkpoint, warnings = good_checkpoint(config.run.out / "checkpoints")
     if checkpoint is None:
-        _check_export(folder)
-        return Resumed(0, {}, warnings)
+        return Resumed(0, {}, warnings + _begun_before(run))
     step = checkpoint_step(checkpoint)
     _check_contents(checkpoint, run)
     facts = checkpoint_facts(checkpoint)
-    warnings += _changes(facts["config"], run)
-    before, now = processes_of(checkpoint), run.accelerator.num_processes
-    if before != now:
-        warnings.append(
-            f"the number of processes was {before} and is {now}: the next line of the log begins at this step, and sums "
-            "may round otherwise."
-        )
-    if step > run.config.run.steps:
+    warnings += changes(facts["config"], config)
+    if step > config.run.steps:
         raise ValueError(
-            f"run.steps is {run.config.run.steps}, but {checkpoint} has {step} steps behind it: give more, or another run.out."
+            f"run.steps is {config.run.steps}, but {checkpoint} has {step} steps behind it: give more, or another run.out."
         )
     # A checkpoint holds the settings of the optimizers as they were; those of the config are the ones that count.
     groups = [group for optimizer in _optimizers(run) for group in optimizer.param_groups]
     settings = [{name: value for name, value in group.items() if name != "params"} for group in groups]
+    rank = run.accelerator.process_index
+    seed_noise(config.run.seed, rank, step)  # for devices of which the checkpoint has no random numbers
     load_states(run.accelerator, checkpoint)
     loaded = [group for optimizer in _optimizers(run) for group in optimizer.param_groups]
     for group, values in zip(loaded, settings, strict=True):
         group.update(values)
+    before, now = processes_of(checkpoint), run.accelerator.num_processes
+    if before != now:
+        seed_noise(config.run.seed, rank, step)
+        warnings.append(
+            f"the number of processes was {before} and is {now}: the next line of the log begins at this step, noise is "
+            "drawn anew, and sums may round otherwise."
+        )
     return Resumed(step, facts["logs"], warnings)
 
 
-def _check_export(folder: Path) -> None:
-    """Raise ValueError when a new run would write over the tokenizer of one that is over."""
-    if (folder / EXPORT / TOKENIZER_FILE).exists():
-        raise ValueError(
-            f"{folder} holds the tokenizer of a run, in {EXPORT}, but no checkpoint to go on from: use another run.out, or "
-            "move it away."
-        )
+def _begun_before(run: Run) -> list[str]:
+    """Return warnings about a folder without a checkpoint; raise ValueError when this run may not begin in it.
+
+    It may where this run was stopped before its first checkpoint. A tokenizer that has more steps behind it than that is
+    all that is left of a run, and would be written over.
+    """
+    folder = run.config.run.out
+    written, export = _written_config(folder / CONFIG_FILE), folder / EXPORT
+    warnings = changes(written, run.config) if written else []
+    if (export / TOKENIZER_FILE).exists():
+        step = exported_step(export)
+        first = min(_number(written, "save_every"), _number(written, "steps"))
+        if step is None or step >= first:
+            raise ValueError(
+                f"{folder} holds the tokenizer of a run, in {EXPORT}, but no checkpoint to go on from: use another "
+                "run.out, or move it away."
+            )
+    return warnings
+
+
+def _written_config(path: Path) -> Mapping[str, Any]:
+    """Return the config that a run folder holds; empty when it is missing or damaged."""
+    try:
+        written = yaml.safe_load(path.read_bytes())
+    except (FileNotFoundError, ValueError, yaml.YAMLError, RecursionError):
+        return {}
+    return written if isinstance(written, Mapping) else {}
+
+
+def _number(written: Mapping[str, Any], key: str) -> int:
+    section = written.get("run")
+    value = section.get(key) if isinstance(section, Mapping) else None
+    return value if isinstance(value, int) else 0
 
 
 def _optimizers(run: Run) -> list[Optimizer]:
@@ -100,34 +116,3 @@ def _check_contents(checkpoint: Path, run: Run) -> None:
                 f"{checkpoint} holds {holds} {what}, but this run has {needed}: use another run.out, or the "
                 "losses.adversarial and run.precision that it began with."
             )
-
-
-def _changes(written: Mapping[str, Any], run: Run) -> list[str]:
-    before, now = _flat(_completed(written)), _flat(run.config.model_dump(mode="json"))
-    warnings = []
-    for key in sorted({*before, *now}):
-        old, new = before.get(key), now.get(key)
-        if old == new or key.startswith(FREE):
-            continue
-        if key.startswith(FIXED) and (run.adversary or not key.startswith("adversarial.")):
-            raise ValueError(
-                f"{run.config.run.out} holds a run with {key} {old!r}, not {new!r}: use another run.out, or the value it "
-                "began with."
-            )
-        warnings.append(f"this run began with {key} {old!r} and goes on with {new!r}.")
-    return warnings
-
-
-def _completed(written: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the values of a config with the defaults of what has been added since."""
-    try:
-        return parse_train_config(written).model_dump(mode="json")
-    except ValueError:  # a key has gone since
-        return written
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat

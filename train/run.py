@@ -5,22 +5,23 @@ from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, set_seed
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel
 
 from ..perception.distance import build_perceptual
 from ..tokenizer.model import VisualTokenizer
 from .adversary import Adversary
+from .average import WeightAverage
 from .codebook_care import CodebookCare
 from .config import PARTS, TrainConfig
 from .crops import TrainingCrops
+from .divergence import Divergence
 from .instruments import Instruments
-from .launcher import check_sharding, run_accelerator
+from .launcher import run_accelerator
 from .losses import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, check_loss_names
 from .monitor import CodebookMonitor
 from .optimizer import Claim, OptimizerConfig, build_optimizer, claim_parameters
+from .seeding import seed_noise, seed_weights
 from .start import starting_model
 from .states import HasState, keep_in_checkpoints
 from .unreadable import UnreadableImages
@@ -42,8 +43,8 @@ class Run:
     optimizer_config: OptimizerConfig
     """The optimizer's config, its rate being that for the batch size of the run."""
     optimizer: Optimizer
-    average: AveragedModel
-    """Moving average of the weights, which is validated and exported."""
+    average: WeightAverage
+    """What is validated and exported."""
     perceptual: nn.Module | None
     adversary: Adversary | None
     monitor: CodebookMonitor
@@ -51,21 +52,23 @@ class Run:
     instruments: Instruments
     window: ScalarWindow
     unreadable: UnreadableImages
+    divergence: Divergence
 
 
 def prepare_run(config: TrainConfig) -> Run:
-    """Build all objects of a run, on this process's device, their state registered for checkpoints."""
+    """Build all objects of a run, on this process's device, their state registered for checkpoints.
+
+    Weights are the same on all processes; the random numbers that are drawn after them are those of each.
+    """
     accelerator = run_accelerator(config.run)
-    if accelerator.distributed_type is DistributedType.FSDP:
-        check_sharding(accelerator, config)
     crops = TrainingCrops(config.data, config.run.seed, config.model.preprocessing)
-    set_seed(config.run.seed)
+    seed_weights(config.run.seed)
     model = starting_model(config.model)
     freeze_all_but(model, config.model.train)
     check_loss_names(config.losses, model.quantizer)
     optimizer_config = config.optimizer.at_batch_size(config.data.batch_size)
     claims = claim_parameters(model, optimizer_config)
-    average = moving_average(model, config.run.weight_average).to(accelerator.device)
+    average = WeightAverage(model.to(accelerator.device), config.run.weight_average)
     monitor = CodebookMonitor(model.quantizer, accelerator)
     care = CodebookCare(config.codebook, model.quantizer, accelerator, config.run.seed)
     if config.run.channels_last:
@@ -79,7 +82,7 @@ def prepare_run(config: TrainConfig) -> Run:
     unreadable = UnreadableImages(config.data, sum(map(len, crops.sources)), accelerator)
     shared: list[HasState] = [average, monitor, care, instruments, unreadable, *([adversary] if adversary else [])]
     keep_in_checkpoints(accelerator, shared, [monitor, care, window, unreadable])
-    return Run(
+    run = Run(
         config=config,
         accelerator=accelerator,
         crops=crops,
@@ -96,7 +99,10 @@ def prepare_run(config: TrainConfig) -> Run:
         instruments=instruments,
         window=window,
         unreadable=unreadable,
+        divergence=Divergence(accelerator),
     )
+    seed_noise(config.run.seed, accelerator.process_index, 0)
+    return run
 
 
 def freeze_all_but(model: VisualTokenizer, parts: Sequence[str]) -> None:
@@ -111,17 +117,6 @@ def freeze_all_but(model: VisualTokenizer, parts: Sequence[str]) -> None:
     for part in PARTS:
         for module in modules[part] if part not in parts else []:
             module.requires_grad_(False).eval()
-
-
-def moving_average(model: VisualTokenizer, decay: float) -> AveragedModel:
-    """Return a copy of the model whose parameters follow the trained ones as a moving average; buffers are copied."""
-
-    def average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
-        # The first steps are forgotten sooner, or the random start would weigh on the average for 1 / (1 - decay) steps.
-        warm = min(decay, (1 + int(updates)) / (10 + int(updates)))
-        return averaged.lerp(current, 1 - warm)
-
-    return AveragedModel(model, avg_fn=average)
 
 
 def _perceptual(config: TrainConfig, accelerator: Accelerator) -> nn.Module | None:

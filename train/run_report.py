@@ -57,17 +57,17 @@ def write_samples(run: Run, step: int, pictures: list[Tensor]) -> None:
         save_png(folder / f"step-{step:07d}.png", comparison_sheet(pairs))
 
 
-def write_run_report(run: Run, pictures: list[Tensor]) -> None:
-    """Write the report of a run from its logs, its codebook and its pictures."""
+def write_run_report(run: Run, pictures: list[Tensor], notes: list[str]) -> None:
+    """Write the report of a run from its logs, its averaged weights and its pictures; `notes` come first on it."""
     out = run.config.run.out
     lines, problems = read_logs(out)
     report = Report(
         title=out.resolve().name,
-        subtitle=f"{run.config.model.quantizer.name} quantizer, {run.config.run.steps} steps",
+        subtitle=f"{run.config.model.quantizer.name} quantizer, step {run.average.updates} of {run.config.run.steps}",
         figures=_figures(lines),
-        notes=problems + [f"Step {line['step']}: {alarm}" for line in lines for alarm in line.get("alarms", [])],
+        notes=notes + problems + [f"Step {line['step']}: {alarm}" for line in lines for alarm in line.get("alarms", [])],
         charts=run_charts(out),
-        codebooks=codebook_views(run.model.quantizer, run.monitor.last_counts),
+        codebooks=codebook_views(run.average.module.quantizer, run.monitor.last_counts),
         comparisons=_comparisons(run.average.module, pictures),
         config=(out / CONFIG_FILE).read_text(),
         environment=environment(),

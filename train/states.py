@@ -6,7 +6,8 @@ it. So none is: their states go through files of our own.
 
 import pickle
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,6 +46,7 @@ class HasOwnState(Protocol):
 def keep_in_checkpoints(accelerator: Accelerator, shared: Sequence[HasState], own: Sequence[HasOwnState]) -> None:
     """Let checkpoints hold what all processes have in common, and what differs between them in a file of each.
 
+    The first of `shared` is the average of the weights (`averaged_state`).
     With another number of processes than wrote them, none of the latter files is loaded, by any process.
     """
 
@@ -71,10 +73,23 @@ def keep_in_checkpoints(accelerator: Accelerator, shared: Sequence[HasState], ow
 
 def load_states(accelerator: Accelerator, checkpoint: Path) -> None:
     """Load a checkpoint into the objects of the run; raise ValueError when a file of it does not hold states alone."""
+    with _of_this_run(checkpoint):
+        accelerator.load_state(str(checkpoint), map_location="cpu")
+
+
+def averaged_state(checkpoint: Path) -> dict[str, Any]:
+    """Return the state of the averaged weights, the first that processes share; raise ValueError as `load_states`."""
+    with _of_this_run(checkpoint):
+        state: dict[str, Any] = _load(checkpoint / SHARED_FILE)[0]
+        return {"model": dict(state["model"]), "updates": int(state["updates"])}
+
+
+@contextmanager
+def _of_this_run(checkpoint: Path) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about forms of pickle that the error will tell of
-            accelerator.load_state(str(checkpoint), map_location="cpu")
+            yield
     except (
         pickle.UnpicklingError,
         SafetensorError,

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from ..tokenizer.errors import WorkFailedError
+
 FEW = 10
 """Unreadable images that count as a share; fewer never end a run, however small the collection."""
 
@@ -14,9 +16,9 @@ class Tolerance(NamedTuple):
     share: float
 
     def check(self, unreadable: int, drawn: int, last: str) -> None:
-        """Raise ValueError when too many of the images drawn so far were unreadable; `last` says what the last was."""
+        """Raise WorkFailedError when too many of the images drawn so far were unreadable; `last` says what the last was."""
         if unreadable >= FEW and unreadable > self.share * drawn:
-            raise ValueError(
+            raise WorkFailedError(
                 f"{unreadable} of the {drawn} images drawn so far cannot be read, more than data.max_unreadable "
                 f"({self.share:g}) allows; the last: {last}: repair or remove them, or raise data.max_unreadable."
             )

@@ -1,12 +1,32 @@
-"""The trackers of accelerate, which get every scalar besides the files."""
+"""The trackers of accelerate, which get every scalar besides the files; one that fails is told and left out."""
 
 import threading
+from collections.abc import Mapping
+from typing import Any
 
 from accelerate import Accelerator
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+
+from ..sentences import sentence_of
+from ..tokenizer.config_errors import unknown_choice
+
+INSTEAD = "the scalars are in metrics.jsonl all the same"
 
 
-def begin_trackers(accelerator: Accelerator) -> None:
-    """Begin the trackers of a run; an error in a thread of tensorboard is raised again by its next scalar, and told then."""
+def usable_trackers(names: list[str]) -> list[str]:
+    """Return those whose packages are installed; raise ValueError for a name that accelerate does not know."""
+    for name in names:
+        if name not in LOGGER_TYPE_TO_CLASS:
+            raise ValueError(unknown_choice("tracker", f"run.trackers {name!r}", name, sorted(LOGGER_TYPE_TO_CLASS)))
+    installed = {str(tracker) for tracker in get_available_trackers()}
+    return [name for name in names if name in installed]
+
+
+def begin_trackers(accelerator: Accelerator, wanted: list[str]) -> list[str]:
+    """Begin the trackers of a run, and return a warning about each that cannot begin.
+
+    An error in a thread of tensorboard is raised again by its next scalar, and told then.
+    """
     tell = threading.excepthook
 
     def tell_others(error: threading.ExceptHookArgs) -> None:
@@ -14,4 +34,42 @@ def begin_trackers(accelerator: Accelerator) -> None:
             tell(error)
 
     threading.excepthook = tell_others
-    accelerator.init_trackers("logs")
+    usable = usable_trackers(wanted)
+    warnings = [f"{name} is not installed: {INSTEAD}." for name in wanted if name not in usable]
+    begun: list[Any] = []
+    for name in usable:
+        accelerator.log_with, accelerator.trackers = [name], []
+        try:
+            accelerator.init_trackers("logs")
+            begun += accelerator.trackers
+        except Exception as error:
+            warnings.append(_failed(name, error))
+    accelerator.trackers = begun
+    return warnings
+
+
+def track_scalars(accelerator: Accelerator, scalars: Mapping[str, float], step: int) -> list[str]:
+    """Give scalars to the trackers; return a warning about each that fails, which gets no more."""
+    return _each(accelerator, lambda tracker: tracker.log(dict(scalars), step=step))
+
+
+def end_trackers(accelerator: Accelerator) -> list[str]:
+    """End the trackers, and return a warning about each that fails."""
+    warnings = _each(accelerator, lambda tracker: tracker.finish())
+    accelerator.trackers = []
+    return warnings
+
+
+def _each(accelerator: Accelerator, call: Any) -> list[str]:
+    warnings = []
+    for tracker in list(accelerator.trackers):
+        try:
+            call(tracker)
+        except Exception as error:
+            accelerator.trackers.remove(tracker)
+            warnings.append(_failed(tracker.name, error))
+    return warnings
+
+
+def _failed(name: str, error: Exception) -> str:
+    return f"the tracker {name} failed and gets no more: {sentence_of(error).rstrip('.')}; {INSTEAD}."

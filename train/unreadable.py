@@ -42,7 +42,7 @@ class UnreadableImages:
     def summarise(self, step: int) -> UnreadableWindow:
         """Return the window that ends at `step` and begin a new one; every process must call it.
 
-        Raises ValueError, on every process, when more than the tolerated share cannot be read.
+        Raises WorkFailedError, on every process, when more than the tolerated share cannot be read.
         """
         counts = torch.tensor([self._count, len(self._new)], device=self._accelerator.device)
         summed = self._accelerator.reduce(counts, reduction="sum")

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from typing import BinaryIO, NoReturn
 
+from ...tokenizer.errors import WorkFailedError
 from ..entry import printable
 from .fields import BLOCK, Fields, parse_header
 
@@ -22,7 +23,7 @@ _OTHER_FORMATS = {
 }
 
 
-class DamagedShard(ValueError):
+class DamagedShard(WorkFailedError, ValueError):
     """A tar that has lost something, or is none; the message is a sentence that names the file."""
 
 

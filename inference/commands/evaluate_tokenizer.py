@@ -60,7 +60,8 @@ def evaluate_tokenizer(
 ) -> None:
     """Encode and decode images, and measure quality, codebook use and speed, in float32.
 
-    What cannot be measured or read is named, and the rest is measured; with a damaged shard the exit code is 1.
+    What cannot be measured or read is named, and the rest is measured; with a damaged shard, or no image that can be
+    read, the exit code is 1.
     """
     with one_sentence("evaluate-tokenizer", debug):
         check_output_folder(out)
@@ -68,6 +69,7 @@ def evaluate_tokenizer(
 
         given = {"lpips": lpips_weights, "rfid": inception_weights}
         missing = out_of_reach([name for name, path in given.items() if path is None], frechet or [])
+        from ...tokenizer.errors import WorkFailedError
         from ...tokenizer.files import hold_folder
         from ..api import load
         from ..evaluation import evaluate
@@ -87,11 +89,11 @@ def evaluate_tokenizer(
             evaluation = evaluate(tokenizer, inputs.images(samples), panel.judges)
         except ValueError:
             if inputs.lost:
-                raise RuntimeError(inputs.lost[0]) from None
+                raise WorkFailedError(inputs.lost[0]) from None
             if inputs.failures and len(inputs.failures) == len(inputs.samples):
                 row, *rest = inputs.failures
                 others = f", nor can {counted(len(rest), 'other')}" if rest else ""
-                raise ValueError(
+                raise WorkFailedError(
                     f"There is no image to evaluate on: {row.source} cannot be used ({row.reason}){others}: give "
                     "images that can be read."
                 ) from None

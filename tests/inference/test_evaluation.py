@@ -83,13 +83,13 @@ def test_pictures_that_cannot_be_read_are_listed(call, tmp_path):
     assert failures == [{"key": "broken", "source": "broken.png", "reason": "the file is empty"}]
 
 
-def test_no_picture_at_all_is_a_wrong_call(call, tokenizer_folder, tmp_path):
+def test_no_image_that_can_be_read_is_failed_work(call, tokenizer_folder, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"")
-    said = call(tmp_path / "broken.png", "--out", tmp_path / "out", code=2)
+    said = call(tmp_path / "broken.png", "--out", tmp_path / "out", code=1)
     reason = "broken.png cannot be used (the file is empty): give images that can be read."
     assert f"evaluate-tokenizer: There is no image to evaluate on: {reason}" in said
     (tmp_path / "also.png").write_bytes(b"")
-    assert "(the file is empty), nor can 1 other: give" in call(tmp_path, "--out", tmp_path / "out", code=2)
+    assert "(the file is empty), nor can 1 other: give" in call(tmp_path, "--out", tmp_path / "out", code=1)
     assert not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match="no image to evaluate on"):
         evaluate(vistok.load(tokenizer_folder), [])

@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from runs import ADVERSARIAL, QUANTIZERS, config, logged
+from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.weights import fingerprint, load_tokenizer
 from vistok.train.loop import train
 
@@ -82,7 +83,7 @@ def test_care_without_codes_is_refused(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
-    with pytest.raises(ValueError, match=r"loss/total is (nan|inf) at step \d+: lower optimizer.lr"):
+    with pytest.raises(WorkFailedError, match=r"loss/total is (nan|inf) at step \d+: lower optimizer.lr"):
         train(config(tmp_path, *QUANTIZERS["fsq"], "optimizer.lr=1e30", "optimizer.warmup=0"))
 
 

@@ -1,0 +1,53 @@
+"""export-tokenizer: a run folder to a tokenizer folder, also while the run goes on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..terminal import (
+    DebugOption,
+    JsonOption,
+    VersionOption,
+    check_output_folder,
+    counted,
+    one_sentence,
+    print_json,
+    say,
+)
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def export_tokenizer(
+    run: Annotated[Path, typer.Argument(metavar="RUN_FOLDER", help="Folder that train-tokenizer writes to.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the tokenizer; a run that goes on needs one.", show_default="RUN_FOLDER/export"),
+    ] = None,
+    checkpoint: Annotated[
+        int | None, typer.Option(min=1, metavar="STEP", help="Step of the checkpoint.", show_default="the newest good one")
+    ] = None,
+    json: JsonOption = False,
+    version: VersionOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Export the averaged weights of a run's checkpoint as a tokenizer folder; the run is not disturbed."""
+    with one_sentence("export-tokenizer", debug):
+        if out is not None:
+            check_output_folder(out)
+        from .export_run import export_run  # late: it takes torch, and seconds
+
+        done = export_run(run, out, checkpoint)
+        for warning in done.warnings:
+            say(f"warning: {warning}", aside=True)
+        if json:
+            print_json({"tokenizer": done.folder, "step": done.step})
+        else:
+            say(f"tokenizer   {done.folder} (after {counted(done.step, 'step')})")
+
+
+def main() -> None:
+    """Run the command."""
+    app()

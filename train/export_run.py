@@ -1,0 +1,106 @@
+"""A tokenizer folder from a run folder, at any time: from the averaged weights of a checkpoint."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import NamedTuple
+
+from ..sentences import sentence_of
+from ..tokenizer.files import FolderBusyError, hold_folder
+from ..tokenizer.model import VisualTokenizer, build_tokenizer
+from ..tokenizer.weights import CONFIG_FILE
+from .checkpoint import checkpoint_facts, checkpoint_step, good_checkpoint, good_checkpoints
+from .config import TrainConfig, parse_train_config
+from .export import EXPORT, export_tokenizer, exported_step
+from .states import averaged_state
+
+TRIES = 3
+"""Checkpoints that are taken up before one stays long enough to be read: a run removes old ones."""
+
+
+class Exported(NamedTuple):
+    """What came of an export."""
+
+    folder: Path
+    step: int
+    """Steps behind its weights."""
+    warnings: list[str]
+
+
+def export_run(run: Path, out: Path | None, step: int | None) -> Exported:
+    """Export the newest good checkpoint of a run folder, or that of `step`, to `out` or the run folder's own export.
+
+    That of the run folder stays when it has more steps behind it than the newest checkpoint. Raises ValueError when `run`
+    is no run folder or has no such checkpoint, FolderBusyError when a run that goes on would write there too, and OSError.
+    """
+    _check_run(run)
+    own = run / EXPORT
+    folder = own if out is None else out
+    with _held(run) if folder.resolve() == own.resolve() else nullcontext():
+        config, model, taken, warnings = _read(run, step)
+        there = exported_step(folder)
+        if out is None and step is None and there is not None and there > taken:
+            return Exported(folder, there, [*warnings, f"{folder} is of step {there}, after that checkpoint: it stays."])
+        export_tokenizer(folder, model, config, taken)
+    return Exported(folder, taken, warnings)
+
+
+def _check_run(run: Path) -> None:
+    if (run / "checkpoints").is_dir():
+        return
+    if (run / CONFIG_FILE).is_file():
+        raise ValueError(
+            f"{run} is a tokenizer folder already, and there is no other format to export it to yet: give a run folder."
+        )
+    raise ValueError(f"{run} is no run folder: it has no folder checkpoints, so give one that train-tokenizer made.")
+
+
+@contextmanager
+def _held(run: Path) -> Iterator[None]:
+    """Hold the run folder, in which the export of its run lies."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(hold_folder(run, "export-tokenizer"))
+        except FolderBusyError as error:
+            raise FolderBusyError(f"{str(error).partition(':')[0]}: give --out for an export beside it.") from None
+        yield
+
+
+def _read(run: Path, step: int | None) -> tuple[TrainConfig, VisualTokenizer, int, list[str]]:
+    for attempt in range(1, TRIES + 1):
+        checkpoint, warnings = _chosen(run / "checkpoints", step)
+        try:
+            config = _config(checkpoint)
+            state = averaged_state(checkpoint)
+        except FileNotFoundError:
+            if attempt == TRIES:
+                raise
+            continue
+        model = build_tokenizer(config.model.architecture, config.model.quantizer)
+        model.load_state_dict(state["model"])
+        return config, model, checkpoint_step(checkpoint), warnings
+    raise AssertionError
+
+
+def _chosen(folder: Path, step: int | None) -> tuple[Path, list[str]]:
+    if step is None:
+        checkpoint, warnings = good_checkpoint(folder)
+        if checkpoint is None:
+            why = f" ({warnings[0].rstrip('.')})" if warnings else ""
+            raise ValueError(f"{folder} has no good checkpoint yet{why}: wait for the run's first, or begin it again.")
+        return checkpoint, warnings
+    good = {checkpoint_step(checkpoint): checkpoint for checkpoint in good_checkpoints(folder)}
+    if step not in good:
+        steps = ", ".join(map(str, sorted(good))) or "none"
+        raise ValueError(f"--checkpoint is {step}, but the good checkpoints of {folder} are of steps {steps}: give one.")
+    return good[step], []
+
+
+def _config(checkpoint: Path) -> TrainConfig:
+    try:
+        return parse_train_config(checkpoint_facts(checkpoint)["config"])
+    except ValueError as error:
+        raise ValueError(
+            f"{checkpoint} was written by another version of vistok ({sentence_of(error).rstrip('.')}): export it with "
+            "that one."
+        ) from None

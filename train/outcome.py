@@ -1,0 +1,50 @@
+"""What a run leaves behind at a step: the tokenizer and the report, both of the same step."""
+
+from torch import Tensor
+
+from ..tokenizer.errors import WorkFailedError
+from .checkpoint import checkpoint_step, good_checkpoint
+from .decoration import Warn, decorating
+from .divergence import DivergedError
+from .export import EXPORT, export_tokenizer, exported_step
+from .run import Run
+from .run_report import write_run_report
+from .seeding import untouched_noise
+from .states import averaged_state
+
+
+def write_outcome(run: Run, images: list[Tensor], warn: Warn, ending: str = "") -> None:
+    """Write the averaged weights as they are now, and the report; the main process alone does, without the others.
+
+    `ending` says in a sentence why the run ended before its time. A report that fails is a warning; an export raises OSError.
+    """
+    if not run.accelerator.is_main_process:
+        return
+    with untouched_noise():  # building the folded quantizer draws weights
+        export_tokenizer(run.config.run.out / EXPORT, run.average.module, run.config, run.average.updates)
+        with decorating("the report", warn):
+            write_run_report(run, images, [ending] if ending else [])
+
+
+def write_last_outcome(run: Run, images: list[Tensor], warn: Warn, error: BaseException) -> None:
+    """Write what there is when `error` ends a run: the averaged weights as they are, after a divergence those of a checkpoint.
+
+    Where that checkpoint is older than the tokenizer that was written last, this one stays with its report.
+    """
+    if not run.accelerator.is_main_process or not run.average.updates:
+        return
+    reached = run.average.updates
+    why = str(error) if isinstance(error, WorkFailedError) else "it was interrupted."
+    with decorating("the tokenizer", warn):
+        if isinstance(error, DivergedError) and not _take_back(run):
+            return
+        write_outcome(run, images, warn, f"The run ended at step {reached} of {run.config.run.steps}: {why}")
+
+
+def _take_back(run: Run) -> bool:
+    """Take the averaged weights back to the newest good checkpoint, unless there is a later tokenizer or no checkpoint."""
+    checkpoint, _ = good_checkpoint(run.config.run.out / "checkpoints")
+    if checkpoint is None or checkpoint_step(checkpoint) < (exported_step(run.config.run.out / EXPORT) or 0):
+        return False
+    run.average.load_state_dict(averaged_state(checkpoint))
+    return True
