@@ -30,7 +30,10 @@ SQUASHED = [
     {"name": "simvq", **SIZE, "squash": "tanh", "similarity": "cosine"},
 ]
 SCALAR = [{"name": "fsq", "levels": levels} for levels in ([2], [3, 4, 5], [8, 8, 8, 5, 5, 5], [16] * 4)]
-SCALAR += [{"name": "fsq", "levels": [8, 5, 5], "bound": "outer"}]
+SCALAR += [
+    {"name": "fsq", "levels": [8, 5, 5], "bound": "outer"},
+    {"name": "fsq", "levels": [8, 5, 2], "bound": "ifsq"},
+]
 SCALAR += [{"name": "fsp", "levels": [8, 5, 5], "squash": squash} for squash in ("normal", "logistic")]
 BINARY = [{"name": "lfq", "dim": 12}, {"name": "bsq", "dim": 12}]
 EMA = {"name": "ema", **SIZE}

@@ -60,6 +60,7 @@ ENTRIES: dict[str, Entry] = {
         part=4,
     ),
     "FSQ [8, 8, 8, 8]": Entry({"name": "fsq", "levels": [8, 8, 8, 8]}, DECODED),
+    "iFSQ [8, 8, 8, 8]": Entry({"name": "fsq", "levels": [8, 8, 8, 8], "bound": "ifsq"}, DECODED),
     "FSP [8, 8, 8, 8]": Entry({"name": "fsp", "levels": [8, 8, 8, 8]}, DECODED | {"moments": 0.1}),
     "LFQ, 12 bits": Entry({"name": "lfq", "dim": 12}, BINARY),
     "BSQ, 12 bits": Entry({"name": "bsq", "dim": 12}, BINARY),
