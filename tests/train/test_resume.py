@@ -30,6 +30,10 @@ def test_so_does_the_full_recipe_with_micro_batches(tmp_path, perceptual):
     check_resume(tmp_path, *QUANTIZERS["vq"], *perceptual, *ADVERSARIAL, *more)
 
 
+def test_so_does_one_whose_decoder_still_sees_blends(tmp_path):
+    check_resume(tmp_path, *QUANTIZERS["residual"], "codebook.harden_steps=5")
+
+
 def check_resume(tmp_path, *overrides):
     whole = train(config(tmp_path / "whole", *overrides))
     # Take the run back to its checkpoint of step 4, with later lines in its log, as a kill would leave it.
