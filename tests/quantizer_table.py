@@ -24,6 +24,7 @@ TABLES += [
     {"name": "vq", **SIZE, "distribution": "mmd"},
     {"name": "vq", **SIZE, "soft": {"k": 2, "form": "sigmoid", "temperature": 0.5}},
 ]
+TABLES += [{"name": name, **SIZE, "sinkhorn": {"epsilon": 0.02}} for name in ("vq", "simvq")]
 DOT = [{"name": "ibq", **SIZE}, {"name": "vq", **SIZE, "similarity": "dot"}]
 SQUASHED = [
     {"name": "vq", **SIZE, "squash": "tanh"},
@@ -46,6 +47,7 @@ COMPOSED = [
     {"name": "residual", "quantizer": {"name": "bsq", "dim": 8}, "depth": 3},
     {"name": "residual", "quantizer": {"name": "simvq", **SIZE}, "depth": 4, "dropout": 1.0},
     {"name": "grouped", "quantizer": {"name": "simvq", **SIZE, "gradient": "rotation"}, "groups": 2},
+    {"name": "residual", "quantizer": {**EMA, "sinkhorn": {}}, "depth": 2, "shared": True},
     {"name": "grouped", "quantizer": {"name": "lfq", "dim": 4}, "groups": 3, "shared": True},
     {"name": "grouped", "quantizer": {**EMA, "entropy_temperature": 0.5}, "groups": 2, "shared": True},
     {

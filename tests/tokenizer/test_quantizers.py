@@ -222,6 +222,7 @@ def test_wrong_tokens_are_refused(quantizer):
                 ("distribution", "wasserstein", "distribution 'wasserstein'"),
                 ("region", True, "region"),
                 ("entropy_temperature", 0.1, "entropy_temperature"),
+                ("sinkhorn", {}, "sinkhorn"),
                 ("squash", "tanh", "squash 'tanh'"),
             ]
         ),
@@ -232,6 +233,10 @@ def test_wrong_tokens_are_refused(quantizer):
         (
             {"name": "vq", "dim": 2, "codebook_size": 4, "gradient": "nsvq", "soft": {}},
             r"gradient is 'nsvq', which moves the chosen code as soft does",
+        ),
+        (
+            {"name": "vq", "dim": 2, "codebook_size": 4, "sinkhorn": {"epsilon": 0}},
+            r"quantizer.sinkhorn.epsilon is 0, but must be above 0",
         ),
         ({"name": "lfq", "dim": 20, "entropy_bits": 13}, r"quantizer.entropy_bits is 13, but must be"),
         ({"name": "fsq", "levels": [1]}, r"quantizer.levels.0 is 1, but must be"),

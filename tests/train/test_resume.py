@@ -254,7 +254,8 @@ def test_two_processes_keep_one_codebook_and_equal_one_process(tmp_path, quantiz
     ]
     values += ["data.batch_size=4", "optimizer.warmup=2", *QUANTIZERS[quantizer]]
     if quantizer == "vq":  # and the full recipe
-        values += [*perceptual, *ADVERSARIAL, "codebook.revive_every=3", "instruments.noise_every=1"]
+        care = ["codebook.revive_every=3", "codebook.harden_steps=3"]
+        values += [*perceptual, *ADVERSARIAL, *care, "instruments.noise_every=1"]
     one, two = tmp_path / "1", tmp_path / "2"
     run_script(script, 1, one, values)
     run_script(script, 2, two, values)
