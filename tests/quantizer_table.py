@@ -37,6 +37,7 @@ SCALAR += [
 ]
 SCALAR += [{"name": "fsp", "levels": [8, 5, 5], "squash": squash} for squash in ("normal", "logistic")]
 BINARY = [{"name": "lfq", "dim": 12}, {"name": "bsq", "dim": 12}]
+LEECH = [{"name": "leech"}, {"name": "leech", "gradient": "rotation"}]
 EMA = {"name": "ema", **SIZE}
 COMPOSED = [
     {"name": "residual", "quantizer": {"name": "vq", **SIZE}, "depth": 3, "gradient": "dynamic_straight_through"},
@@ -48,6 +49,8 @@ COMPOSED = [
     {"name": "residual", "quantizer": {"name": "simvq", **SIZE}, "depth": 4, "dropout": 1.0},
     {"name": "grouped", "quantizer": {"name": "simvq", **SIZE, "gradient": "rotation"}, "groups": 2},
     {"name": "residual", "quantizer": {**EMA, "sinkhorn": {}}, "depth": 2, "shared": True},
+    {"name": "grouped", "quantizer": LEECH[0], "groups": 2},
+    {"name": "grouped", "quantizer": LEECH[1], "groups": 3, "shared": True},
     {"name": "grouped", "quantizer": {"name": "lfq", "dim": 4}, "groups": 3, "shared": True},
     {"name": "grouped", "quantizer": {**EMA, "entropy_temperature": 0.5}, "groups": 2, "shared": True},
     {
@@ -59,7 +62,7 @@ COMPOSED = [
     {"name": "multiscale", "quantizer": {**EMA, "similarity": "cosine"}, "scales": [1, 2, 4]},
     {"name": "multiscale", "quantizer": {"name": "simvq", **SIZE, "similarity": "cosine"}, "scales": [1, 3, 4]},
 ]
-EVERY = TABLES + DOT + SQUASHED + SCALAR + BINARY + COMPOSED
+EVERY = TABLES + DOT + SQUASHED + SCALAR + BINARY + LEECH + COMPOSED
 
 
 def name_of(values):
