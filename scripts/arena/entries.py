@@ -1,4 +1,4 @@
-"""The quantizers of the arena, all of 4,096 values a position, and how each is fitted."""
+"""The quantizers of the arena, all but one of 4,096 values a position, and how each is fitted."""
 
 from typing import Any, NamedTuple
 
@@ -66,6 +66,8 @@ ENTRIES: dict[str, Entry] = {
     "FSP [8, 8, 8, 8]": Entry({"name": "fsp", "levels": [8, 8, 8, 8]}, DECODED | {"moments": 0.1}),
     "LFQ, 12 bits": Entry({"name": "lfq", "dim": 12}, BINARY),
     "BSQ, 12 bits": Entry({"name": "bsq", "dim": 12}, BINARY),
+    # The one row of more than 12 bits: 196,560 codes.
+    "Leech": Entry({"name": "leech"}, DECODED),
     "residual, 2 x 64": Entry({"name": "residual", "depth": 2, "quantizer": _table("vq") | {"codebook_size": 64}}),
     "grouped, 2 x 64": Entry(
         {"name": "grouped", "groups": 2, "quantizer": _table("vq") | {"codebook_size": 64, "dim": DIM // 2}}

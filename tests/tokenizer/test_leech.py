@@ -114,6 +114,12 @@ def test_nothing_of_the_size_of_the_table_is_kept():
     assert sum(buffer.numel() for buffer in quantizer.buffers()) < 20_000
 
 
+def test_the_device_is_not_waited_for():
+    """Tensors without values can be searched and looked up: no value decides what is done."""
+    lattice = LeechVectors().to("meta")
+    assert lattice.codes(lattice.nearest(torch.empty(3000, 24, device="meta"))).shape == (3000, 24)
+
+
 def test_the_type_of_the_weights_changes_nothing():
     latent = torch.randn(1, 24, 5, 5)
     quantizer = build_quantizer({"name": "leech"})

@@ -93,6 +93,12 @@ def test_no_epsilon_overflows(epsilon):
     assert balanced_codes(vectors[:0], codes, EUCLIDEAN, SinkhornConfig()).shape == (0,)
 
 
+def test_the_device_is_not_waited_for():
+    """Tensors without values can be assigned: no value decides what is done."""
+    vectors, codes = (torch.empty(count, 4, device="meta") for count in (500, 50))
+    assert balanced_codes(vectors, codes, EUCLIDEAN, SinkhornConfig()).shape == (500,)
+
+
 def test_training_balances_and_evaluation_takes_the_nearest():
     values = {"name": "vq", "dim": 4, "codebook_size": 32, "initial_scale": 1e-3, "sinkhorn": {}}
     quantizer = build_quantizer(values)
