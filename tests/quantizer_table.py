@@ -24,15 +24,20 @@ TABLES += [
     {"name": "vq", **SIZE, "distribution": "mmd"},
     {"name": "vq", **SIZE, "soft": {"k": 2, "form": "sigmoid", "temperature": 0.5}},
 ]
+TABLES += [{"name": name, **SIZE, "sinkhorn": {"epsilon": 0.02}} for name in ("vq", "simvq")]
 DOT = [{"name": "ibq", **SIZE}, {"name": "vq", **SIZE, "similarity": "dot"}]
 SQUASHED = [
     {"name": "vq", **SIZE, "squash": "tanh"},
     {"name": "simvq", **SIZE, "squash": "tanh", "similarity": "cosine"},
 ]
 SCALAR = [{"name": "fsq", "levels": levels} for levels in ([2], [3, 4, 5], [8, 8, 8, 5, 5, 5], [16] * 4)]
-SCALAR += [{"name": "fsq", "levels": [8, 5, 5], "bound": "outer"}]
+SCALAR += [
+    {"name": "fsq", "levels": [8, 5, 5], "bound": "outer"},
+    {"name": "fsq", "levels": [8, 5, 2], "bound": "ifsq"},
+]
 SCALAR += [{"name": "fsp", "levels": [8, 5, 5], "squash": squash} for squash in ("normal", "logistic")]
 BINARY = [{"name": "lfq", "dim": 12}, {"name": "bsq", "dim": 12}]
+LEECH = [{"name": "leech"}, {"name": "leech", "gradient": "rotation"}]
 EMA = {"name": "ema", **SIZE}
 COMPOSED = [
     {"name": "residual", "quantizer": {"name": "vq", **SIZE}, "depth": 3, "gradient": "dynamic_straight_through"},
@@ -43,6 +48,9 @@ COMPOSED = [
     {"name": "residual", "quantizer": {"name": "bsq", "dim": 8}, "depth": 3},
     {"name": "residual", "quantizer": {"name": "simvq", **SIZE}, "depth": 4, "dropout": 1.0},
     {"name": "grouped", "quantizer": {"name": "simvq", **SIZE, "gradient": "rotation"}, "groups": 2},
+    {"name": "residual", "quantizer": {**EMA, "sinkhorn": {}}, "depth": 2, "shared": True},
+    {"name": "grouped", "quantizer": LEECH[0], "groups": 2},
+    {"name": "grouped", "quantizer": LEECH[1], "groups": 3, "shared": True},
     {"name": "grouped", "quantizer": {"name": "lfq", "dim": 4}, "groups": 3, "shared": True},
     {"name": "grouped", "quantizer": {**EMA, "entropy_temperature": 0.5}, "groups": 2, "shared": True},
     {
@@ -54,7 +62,7 @@ COMPOSED = [
     {"name": "multiscale", "quantizer": {**EMA, "similarity": "cosine"}, "scales": [1, 2, 4]},
     {"name": "multiscale", "quantizer": {"name": "simvq", **SIZE, "similarity": "cosine"}, "scales": [1, 3, 4]},
 ]
-EVERY = TABLES + DOT + SQUASHED + SCALAR + BINARY + COMPOSED
+EVERY = TABLES + DOT + SQUASHED + SCALAR + BINARY + LEECH + COMPOSED
 
 
 def name_of(values):

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from .convolutional import ConvolutionalConfig, Decoder, Encoder
 from .quantizers import Quantizer, QuantizerConfig
+from .quantizers.hardness import softened
 from .shapes import Latent, Pixels, Tokens
 
 
@@ -63,10 +64,12 @@ class VisualTokenizer(nn.Module):
         """Return pixels in [-1, 1]; raise ValueError when the tokens are not of this tokenizer."""
         return self.decode_latent(self.quantizer.lookup(tokens)).clamp(-1, 1)
 
-    def forward(self, pixels: Pixels) -> Reconstruction:
+    def forward(self, pixels: Pixels, hardness: float = 1.0) -> Reconstruction:
+        """Reconstruct pixels; below a `hardness` of 1, as early in training, the decoder alone sees softened codes."""
         latent = self.encode_latent(pixels)
         quantized, tokens, losses = self.quantizer(latent)
-        return Reconstruction(self.decode_latent(quantized), latent, quantized, tokens, losses)
+        seen = softened(self.quantizer, latent, quantized, hardness)
+        return Reconstruction(self.decode_latent(seen), latent, quantized, tokens, losses)
 
     def _check_pixels(self, pixels: Tensor) -> None:
         side = self.downsample

@@ -14,6 +14,7 @@ from ..tokenizer.config import Config
 from ..tokenizer.quantizers import Quantizer
 from ..tokenizer.quantizers.care import initialise_codes, revive_codes
 from ..tokenizer.quantizers.codebooks import Codebook
+from ..tokenizer.quantizers.hardness import hardness_at
 from ..tokenizer.quantizers.vector import VectorQuantizer
 from ..tokenizer.shapes import Latent, Vectors
 from ..tokenizer.usage import count_tokens, no_counts
@@ -31,6 +32,8 @@ class CodebookCareConfig(Config):
     """Latent vectors that k-means gets for each code, if the pictures of the run are enough."""
     revive_every: Annotated[int, Field(ge=0)] = 0
     """Steps after which codes that were not used once are moved to latents of the last batch; 0 never."""
+    harden_steps: Annotated[int, Field(ge=0)] = 0
+    """First steps in which the decoder sees a blend that goes from the latent to its code; for every quantizer."""
 
 
 class CodebookCare:
@@ -72,6 +75,10 @@ class CodebookCare:
             rounds = self._config.kmeans_iterations
             initialise_codes(codebook, vectors, rounds, self._generator, _from(done * rounds, report))
             done += 1
+
+    def hardness(self, step: int) -> float:
+        """Return the weight of the codes in what the decoder sees at `step`, in [0, 1]."""
+        return hardness_at(step, self._config.harden_steps)
 
     @property
     def rounds(self) -> int:

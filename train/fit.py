@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..tokenizer.config import Config
 from ..tokenizer.quantizers import Quantized, Quantizer
+from ..tokenizer.quantizers.hardness import softened
 from ..tokenizer.shapes import Latent, Vectors
 from .codebook_care import CodebookCare, CodebookCareConfig
 from .fit_states import FitStates
@@ -89,7 +90,8 @@ class _Fit:
         latent = model.into(as_latent(self.vectors[rows].to(self.device)))
         quantized, tokens, losses = model.quantizer(latent)
         target = as_latent(self.targets[rows].to(self.device))
-        loss = _weighed(losses, model.out(quantized), target, self.weights)
+        seen = softened(model.quantizer, latent, quantized, self.care.hardness(step))
+        loss = _weighed(losses, model.out(seen), target, self.weights)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

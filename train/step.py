@@ -57,7 +57,7 @@ def tokenizer_step(run: Run, step: int, micro_batches: list[Pixels]) -> StepResu
 def _forward(run: Run, step: int, pixels: Pixels) -> _Part:
     weights = run.config.losses
     with run.accelerator.autocast():
-        output: Reconstruction = run.trained(pixels)
+        output: Reconstruction = run.trained(pixels, run.care.hardness(step))
     terms = loss_terms(pixels, output, weights)
     if run.perceptual is not None:
         terms[PERCEPTUAL] = run.perceptual(pixels, output.pixels).mean()

@@ -1,4 +1,4 @@
-"""The quantizers of the arena, all of 4,096 values a position, and how each is fitted."""
+"""The quantizers of the arena, all but one of 4,096 values a position, and how each is fitted."""
 
 from typing import Any, NamedTuple
 
@@ -41,6 +41,8 @@ ENTRIES: dict[str, Entry] = {
     "VQ, small init, soft top-4": Entry(
         _table("vq", **SMALL, soft={"k": 4, "temperature": 1.0}), FROZEN | DECODED, part=4
     ),
+    "VQ, small init, Sinkhorn": Entry(_table("vq", **SMALL, sinkhorn={})),
+    "EMA, small init, Sinkhorn": Entry(_table("ema", **SMALL, sinkhorn={}), {"commitment": 0.0}),
     "VQ, DiVeQ": Entry(_table("vq", gradient="diveq"), DECODED | {"codebook": 0.0, "commitment": 0.0}),
     "EMA, small init": Entry(_table("ema", **SMALL), {"commitment": 0.0}),
     "EMA, k-means init, revival": Entry(_table("ema"), {"commitment": 0.0}, care=KMEANS | REVIVAL),
@@ -60,9 +62,12 @@ ENTRIES: dict[str, Entry] = {
         part=4,
     ),
     "FSQ [8, 8, 8, 8]": Entry({"name": "fsq", "levels": [8, 8, 8, 8]}, DECODED),
+    "iFSQ [8, 8, 8, 8]": Entry({"name": "fsq", "levels": [8, 8, 8, 8], "bound": "ifsq"}, DECODED),
     "FSP [8, 8, 8, 8]": Entry({"name": "fsp", "levels": [8, 8, 8, 8]}, DECODED | {"moments": 0.1}),
     "LFQ, 12 bits": Entry({"name": "lfq", "dim": 12}, BINARY),
     "BSQ, 12 bits": Entry({"name": "bsq", "dim": 12}, BINARY),
+    # The one row of more than 12 bits: 196,560 codes.
+    "Leech": Entry({"name": "leech"}, DECODED),
     "residual, 2 x 64": Entry({"name": "residual", "depth": 2, "quantizer": _table("vq") | {"codebook_size": 64}}),
     "grouped, 2 x 64": Entry(
         {"name": "grouped", "groups": 2, "quantizer": _table("vq") | {"codebook_size": 64, "dim": DIM // 2}}

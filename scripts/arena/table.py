@@ -1,6 +1,7 @@
 """The rows of the arena: read, written, correlated and drawn."""
 
 import json
+import math
 import statistics
 from bisect import bisect_left, bisect_right
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import matplotlib
 
 from arena.entries import ENTRIES, Entry
+from vistok.tokenizer.quantizers import build_quantizer
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -51,11 +53,22 @@ def _same(entry: Entry | None, written: dict[str, Any]) -> bool:
 def markdown(rows: list[dict[str, Any]]) -> str:
     """Return the rows as a table, the least distortion first."""
     lines = [
-        "| quantizer | distortion | usage | perplexity | PSNR (dB) | lr | steps | fit (s) |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| quantizer | bits | distortion | usage | perplexity | PSNR (dB) | lr | steps | fit (s) |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    line = "| {name} | {distortion:.4f} | {usage:.1%} | {perplexity:,.0f} | {psnr:.2f} | {lr:g} | {steps} | {seconds:.0f} |"
-    return "\n".join(lines + [line.format(**row) for row in sorted(rows, key=lambda row: row["distortion"])])
+    line = (
+        "| {name} | {bits:.3g} | {distortion:.4f} | {usage:.1%} | {perplexity:,.0f} | {psnr:.2f} | {lr:g} | {steps} "
+        "| {seconds:.0f} |"
+    )
+    return "\n".join(
+        lines + [line.format(bits=bits(row), **row) for row in sorted(rows, key=lambda row: row["distortion"])]
+    )
+
+
+def bits(row: dict[str, Any]) -> float:
+    """Return the bits a position of a row's quantizer."""
+    quantizer = build_quantizer(row["entry"]["values"])
+    return quantizer.num_codebooks * math.log2(quantizer.vocab_size)
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:

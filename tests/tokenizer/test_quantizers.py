@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from quantizer_table import BINARY, EVERY, SIZE, TABLES, latent_for, name_of
+from quantizer_table import BINARY, EVERY, LEECH, SIZE, TABLES, latent_for, name_of
 from vistok.tokenizer.quantizers import QUANTIZERS, build_quantizer
 from vistok.tokenizer.quantizers.elementary import parse_elementary
 
@@ -66,7 +66,7 @@ def test_batch_equals_singles(quantizer):
     assert torch.equal(whole, torch.cat([quantizer(part).tokens for part in latent.split(1)]))
 
 
-@pytest.mark.parametrize("values", TABLES + BINARY, ids=name_of)  # the others bound or scale what they get
+@pytest.mark.parametrize("values", TABLES + BINARY + LEECH, ids=name_of)  # the others bound or scale what they get
 def test_codes_are_fixed_points(values):
     quantizer = build_quantizer(values).eval()
     tokens = torch.arange(min(quantizer.vocab_size, 4096)).reshape(1, 1, 1, -1)
@@ -222,6 +222,7 @@ def test_wrong_tokens_are_refused(quantizer):
                 ("distribution", "wasserstein", "distribution 'wasserstein'"),
                 ("region", True, "region"),
                 ("entropy_temperature", 0.1, "entropy_temperature"),
+                ("sinkhorn", {}, "sinkhorn"),
                 ("squash", "tanh", "squash 'tanh'"),
             ]
         ),
@@ -233,6 +234,16 @@ def test_wrong_tokens_are_refused(quantizer):
             {"name": "vq", "dim": 2, "codebook_size": 4, "gradient": "nsvq", "soft": {}},
             r"gradient is 'nsvq', which moves the chosen code as soft does",
         ),
+        (
+            {"name": "vq", "dim": 2, "codebook_size": 4, "sinkhorn": {"epsilon": 0}},
+            r"quantizer.sinkhorn.epsilon is 0, but must be above 0",
+        ),
+        (
+            {"name": "residual", "depth": 2, "quantizer": {"name": "leech"}},
+            r"the levels are leech, whose codes all have length 1 .*: use grouped",
+        ),
+        ({"name": "leech", "gradient": "diveq"}, r"quantizer.gradient is 'diveq', but must be"),
+        ({"name": "leech", "dim": 24}, r"quantizer.dim is not a known key"),
         ({"name": "lfq", "dim": 20, "entropy_bits": 13}, r"quantizer.entropy_bits is 13, but must be"),
         ({"name": "fsq", "levels": [1]}, r"quantizer.levels.0 is 1, but must be"),
         ({"name": "fsq", "levels": [2**16] * 4}, r"levels make \d+ codes, but a token is an int64"),

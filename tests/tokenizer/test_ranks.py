@@ -11,6 +11,7 @@ KINDS = {
     "ibq": {"name": "ibq", "dim": 6, "codebook_size": 20, "entropy_temperature": 1.0},
     "region": {"name": "vq", "dim": 6, "codebook_size": 20, "region": True},
     "ema": {"name": "ema", "dim": 6, "codebook_size": 20},
+    "sinkhorn": {"name": "ema", "dim": 6, "codebook_size": 20, "sinkhorn": {"epsilon": 0.02, "iterations": 20}},
 }
 
 
@@ -48,7 +49,7 @@ def test_entropy_and_moving_average_go_over_all_ranks(tmp_path):
         if name == "region":
             # A code that any rank uses is used: the mean over ranks is that of the whole batch.
             assert torch.allclose((halves[0][name][0] + halves[1][name][0]) / 2, gradient, atol=1e-6)
-        elif name != "ema":
+        elif values["name"] != "ema":
             # Each rank holds the gradient of its own mean over half of the latents; averaging over ranks halves it.
             together = torch.cat([half[name][0] for half in halves]) / 2
             assert torch.allclose(together, gradient, atol=1e-6)

@@ -1,4 +1,6 @@
 import itertools
+import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -65,3 +67,48 @@ def test_gradient_is_that_of_the_bound():
     found = torch.autograd.grad(quantizer(latent).latent.sum(), latent)[0]
     expected = torch.autograd.grad(quantizer.project(latent).sum(), latent)[0]
     assert torch.allclose(found, expected)
+
+
+NORMAL = NormalDist()
+
+
+@pytest.mark.parametrize("level", range(2, 18))
+def test_ifsq_is_the_published_formula_and_reaches_every_level(level):
+    quantizer = build_quantizer({"name": "fsq", "levels": [level], "bound": "ifsq"})
+    latent = torch.linspace(-30, 30, 20_001).reshape(1, 1, 1, -1)
+    tokens = quantizer(latent).tokens.flatten().numpy()
+    z = latent.double().flatten().numpy()
+    bounded = (2 / (1 + np.exp(-1.6 * z)) - 1) * (level - 1) / 2
+    middle = level // 2 if level % 2 else (level - 1) / 2
+    clear = np.abs(bounded + middle - np.floor(bounded + middle) - 0.5) > 1e-4
+    assert clear.mean() > 0.99
+    assert (tokens[clear] == np.rint((bounded + middle)[clear])).all()
+    assert np.unique(tokens).tolist() == list(range(level))
+
+
+@pytest.mark.parametrize("level", [5, 8, 17])
+def test_ifsq_makes_normal_latents_uniform_within_the_bound(level):
+    z = torch.tensor([NORMAL.inv_cdf((i + 0.5) / 20_000) for i in range(20_000)]).reshape(1, 1, 1, -1)
+    distances, counts = {}, {}
+    for bound in ("inner", "ifsq"):
+        quantizer = build_quantizer({"name": "fsq", "levels": [level], "bound": bound})
+        bounded = quantizer.project(z).flatten().double()
+        uniform = (bounded - bounded.min()) / (bounded.max() - bounded.min())
+        distances[bound] = float((uniform - torch.linspace(0, 1, len(uniform)).double()).abs().max())
+        counts[bound] = torch.bincount(quantizer(z).tokens.flatten(), minlength=level).double() / z.numel()
+    assert distances["ifsq"] < 0.02
+    # By the normal distribution function at the edges between levels.
+    edges = [(2 * i - level) / (level - 1) for i in range(1, level)]
+    shares = np.diff([0.0, *(NORMAL.cdf(math.atanh(edge) / 0.8) for edge in edges), 1.0])
+    assert np.allclose(counts["ifsq"].numpy(), shares, atol=2e-4)
+    assert np.allclose(counts["ifsq"][1:-1] * (level - 1), 1, atol=0.12)
+    assert counts["ifsq"][0] < 0.5 / (level - 1) and torch.allclose(counts["ifsq"], counts["ifsq"].flip(0), atol=2e-4)
+
+
+def test_levels_below_ifsq_refine_its_cells():
+    values = {"name": "residual", "depth": 3, "quantizer": {"name": "fsq", "levels": [5, 8], "bound": "ifsq"}}
+    quantizer = build_quantizer(values).eval()
+    latent = torch.randn(1, 2, 40, 40, generator=torch.Generator().manual_seed(0)) * 3
+    error = (quantizer.project(latent) - quantizer(latent).latent).abs().amax(dim=(0, 2, 3))
+    cells = torch.tensor([1 / 2 / 5**2, 1 / 4 / 8**2])
+    assert (error <= cells / 2 + 1e-6).all() and (error > cells / 4).all()

@@ -51,6 +51,7 @@ def test_usual_weights_cover_every_loss_of_every_quantizer(name):
         "fsp": {"levels": [5, 5]},
         "lfq": {"dim": 4},
         "bsq": {"dim": 4},
+        "leech": {},
         "fvq": {"dim": 4, "codebook_size": 8, "patch": 4},
         "residual": {"depth": 2, "quantizer": inner},
         "grouped": {"groups": 2, "quantizer": inner},

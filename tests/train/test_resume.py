@@ -31,6 +31,10 @@ def test_so_does_the_full_recipe_with_micro_batches(tmp_path, perceptual):
     check_resume(tmp_path, *QUANTIZERS["vq"], *perceptual, *ADVERSARIAL, *more)
 
 
+def test_so_does_one_whose_decoder_still_sees_blends(tmp_path):
+    check_resume(tmp_path, *QUANTIZERS["residual"], "codebook.harden_steps=5")
+
+
 def check_resume(tmp_path, *overrides):
     whole = train(config(tmp_path / "whole", *overrides))
     # Take the run back to its checkpoint of step 4, with later lines in its log, as a kill would leave it.
@@ -251,7 +255,8 @@ def test_two_processes_keep_one_codebook_and_equal_one_process(tmp_path, quantiz
     ]
     values += ["data.batch_size=4", "optimizer.warmup=2", *QUANTIZERS[quantizer]]
     if quantizer == "vq":  # and the full recipe
-        values += [*perceptual, *ADVERSARIAL, "codebook.revive_every=3", "instruments.noise_every=1"]
+        care = ["codebook.revive_every=3", "codebook.harden_steps=3"]
+        values += [*perceptual, *ADVERSARIAL, *care, "instruments.noise_every=1"]
     one, two = tmp_path / "1", tmp_path / "2"
     run_script(script, 1, one, values)
     run_script(script, 2, two, values)

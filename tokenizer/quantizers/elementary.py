@@ -6,13 +6,23 @@ from typing import TypeAlias, TypeVar
 from ..config import Config, ConfigError, parse_config, unknown_choice
 from ..config_hints import shown
 from .binary import BSQConfig, LFQConfig
+from .leech import LeechConfig
 from .perturbed import FSPConfig
 from .scalar import FSQConfig
 from .vector import VQConfig
 from .vector_kinds import EMAConfig, FVQConfig, IBQConfig, SimVQConfig
 
 ElementaryConfig: TypeAlias = (
-    VQConfig | EMAConfig | SimVQConfig | FVQConfig | IBQConfig | FSQConfig | FSPConfig | LFQConfig | BSQConfig
+    VQConfig
+    | EMAConfig
+    | SimVQConfig
+    | FVQConfig
+    | IBQConfig
+    | FSQConfig
+    | FSPConfig
+    | LFQConfig
+    | BSQConfig
+    | LeechConfig
 )
 
 ELEMENTARY: dict[str, type[ElementaryConfig]] = {
@@ -25,6 +35,7 @@ ELEMENTARY: dict[str, type[ElementaryConfig]] = {
     "fsp": FSPConfig,
     "lfq": LFQConfig,
     "bsq": BSQConfig,
+    "leech": LeechConfig,
 }
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)

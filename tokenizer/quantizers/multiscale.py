@@ -71,6 +71,7 @@ class MultiscaleConfig(Config):
             f"distribution {quantizer.distribution!r}": quantizer.distribution is not None,
             "region": quantizer.region,
             "entropy_temperature": quantizer.entropy_temperature is not None,
+            "sinkhorn": quantizer.sinkhorn is not None,
             f"squash {quantizer.squash!r}": quantizer.squash != "none",
         }
         for name in (name for name, asked in unused.items() if asked):

@@ -13,6 +13,7 @@ from ..shapes import Latent, Tokens
 from .base import Part, Quantized, Quantizer, as_grid, as_rows, check_latent
 from .elementary import ElementaryConfig, parse_elementary
 from .gradients import GRADIENTS, GradientName, check_gradient
+from .leech import LeechConfig
 from .noticing import noticed_once
 from .vector import VectorConfig, VectorQuantizer
 
@@ -53,6 +54,11 @@ class ResidualConfig(Config):
     @field_validator("quantizer")
     @classmethod
     def _refines(cls, quantizer: ElementaryConfig) -> ElementaryConfig:
+        if isinstance(quantizer, LeechConfig):
+            raise ValueError(
+                "the levels are leech, whose codes all have length 1 and so cannot refine what is left over: use grouped for "
+                "several tokens, or levels of vq, ema, simvq, fsq, fsp, lfq or bsq."
+            )
         if isinstance(quantizer, VectorConfig) and quantizer.similarity != "euclidean":
             raise ValueError(
                 f"the levels have similarity {quantizer.similarity!r}, which does not choose the code that leaves least over: "

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
@@ -16,6 +17,14 @@ from .digits import Constant, Digits
 from .gradients import with_gradient_of
 
 MARGIN = 1e-3
+IFSQ_SLOPE = 0.8
+"""2 sigmoid(1.6 z) - 1 = tanh(0.8 z)."""
+BOUNDS: dict[str, tuple[float, Callable[[float], float], float]] = {
+    "inner": (-MARGIN, math.tan, 1.0),
+    "outer": (MARGIN, math.atanh, 1.0),
+    "ifsq": (0.0, lambda _: 0.0, IFSQ_SLOPE),
+}
+"""Margin of h, shift as a function of o / h, and slope of each bound."""
 
 
 class FSQConfig(Config):
@@ -25,8 +34,9 @@ class FSQConfig(Config):
     """Kind of quantizer: fsq."""
     levels: Annotated[list[Annotated[int, Field(ge=2, le=1 << 30)]], Len(1, 62)]
     """Number of values of each channel; the first channel is the least significant in the token."""
-    bound: Literal["inner", "outer"] = "inner"
-    """Published form of the bound: inner keeps latents inside the outermost levels, outer lets them pass a little."""
+    bound: Literal["inner", "outer", "ifsq"] = "inner"
+    """Published form of the bound: inner (tanh, inside the outermost levels), outer (tanh, a little past them) or ifsq (a
+    sigmoid that makes normal latents nearly uniform)."""
 
     @property
     def dim(self) -> int:
@@ -40,12 +50,15 @@ class FSQConfig(Config):
 
 
 class FiniteScalarQuantizer(Quantizer):
-    """Bound each channel by tanh, round it to one of its levels, and scale the codes into [-1, 1] (arXiv 2309.15505).
+    """Bound each channel, round it to one of its levels, and scale the codes into [-1, 1] (arXiv 2309.15505).
 
-    y = tanh(z + s) h - o with o = 1/2 for even L (0 for odd); codes are round(y) / floor(L / 2). `inner` is the paper's:
+    y = tanh(z + s) h - o, with o = 1/2 for even L (0 for odd); codes are round(y) / floor(L / 2). `inner` is the paper's:
     h = (L - 1)(1 - 1e-3) / 2, s = tan(o / h). `outer` is what several public tokenizers have: h = (L - 1)(1 + 1e-3) / 2,
-    s = atanh(o / h). They disagree on about one token in fifty. The gradient is straight-through after the bound. There
-    are no losses.
+    s = atanh(o / h). They disagree on about one token in fifty. `ifsq` (arXiv 2601.17124) has y = (2 sigmoid(1.6 z) - 1) h - o
+    with h = (L - 1) / 2 and no shift: for z ~ N(0, 1) the bounded value is nearly uniform, so the inner levels are used alike,
+    but the two outermost have half their width and get half or less. The authors' code takes odd L alone; here an even L has
+    the same bins, with z = 0 between the two in the middle. The gradient is straight-through after the bound. There are
+    no losses.
     """
 
     num_codebooks = 1
@@ -57,7 +70,7 @@ class FiniteScalarQuantizer(Quantizer):
         self.dim = len(levels)
         self.digits = Digits(levels)
         self.vocab_size = self.digits.count
-        margin, shift = (-MARGIN, math.tan) if config.bound == "inner" else (MARGIN, math.atanh)
+        margin, shift, self.slope = BOUNDS[config.bound]
         half_width = [(level - 1) * (1 + margin) / 2 for level in levels]
         offset = [0.5 if level % 2 == 0 else 0.0 for level in levels]
         self.half_width = Constant(half_width)
@@ -90,7 +103,7 @@ class FiniteScalarQuantizer(Quantizer):
         return self.config, copy.deepcopy(self).eval()
 
     def _bound(self, latent: Latent) -> Tensor:
-        return torch.tanh(latent.float() + self.shift()) * self.half_width() - self.offset()
+        return torch.tanh(self.slope * latent.float() + self.shift()) * self.half_width() - self.offset()
 
     def _codes(self, digits: Tensor) -> Latent:
         return (digits - self.digits.levels // 2).float() / self.divisor()

@@ -16,6 +16,7 @@ from .entropy import assignment_entropies
 from .gradients import GRADIENTS, GradientName, check_gradient, damp_short, with_gradient_of
 from .nearest import Similarity, nearest_codes, normalise, scores
 from .region import region_loss
+from .sinkhorn import SinkhornConfig, balanced_codes
 from .soft import SoftAssignmentConfig, mixture
 
 
@@ -40,6 +41,8 @@ class VectorConfig(Config):
     """Soft assignment, by which all codes feel the loss through the choice of the code."""
     entropy_temperature: Annotated[float, Field(gt=0)] | None = None
     """Adds the terms sample_entropy and codebook_entropy of the assignment at this temperature, which IBQ sets to 0.01."""
+    sinkhorn: SinkhornConfig | None = None
+    """Balanced choice of the codes of a training batch, so that all are used; outside training the nearest is chosen."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "VectorConfig":
@@ -57,7 +60,7 @@ class VectorConfig(Config):
 
 
 class VectorQuantizer(Quantizer):
-    """Replace each latent vector by its nearest code.
+    """Replace each latent vector by its nearest code, or in training, with `sinkhorn`, by one of a balanced choice.
 
     Losses in training mode, each a mean over latents and channels: `commitment` |z - sg q|^2; `codebook` |sg z - q|^2
     where the codes move by gradients; `assignment` |z - q|^2 through the soft index where the encoder feels it (IBQ's
@@ -91,7 +94,7 @@ class VectorQuantizer(Quantizer):
         with torch.autocast(latent.device.type, enabled=False):
             vectors = self.vectors(latent)
             codes = self.codes()
-            numbers = nearest_codes(vectors, codes, self.config.similarity)
+            numbers = self._choose(vectors, codes)
             chosen = codes[numbers]
             quantized = self._felt(vectors, codes, chosen) if torch.is_grad_enabled() else chosen
             losses = self._losses(vectors, codes, numbers, quantized) if self.training else {}
@@ -142,6 +145,11 @@ class VectorQuantizer(Quantizer):
         """Return the latent as rows `n d` as they are compared."""
         vectors = as_rows(latent.float())
         return self._compared(vectors.tanh() if self.config.squash == "tanh" else vectors)
+
+    def _choose(self, vectors: Vectors, codes: Codes) -> CodeNumbers:
+        if self.training and self.config.sinkhorn is not None:
+            return balanced_codes(vectors, codes, self._scores, self.config.sinkhorn)
+        return nearest_codes(vectors, codes, self.config.similarity)
 
     def _compared(self, vectors: Tensor) -> Tensor:
         return normalise(damp_short(vectors), "cosine") if self.config.similarity == "cosine" else vectors
