@@ -22,6 +22,13 @@ def no_counts(num_codebooks: int, vocab_size: int, device: torch.device | str = 
     return torch.zeros(num_codebooks, width, dtype=torch.int64, device=device)
 
 
+def uncounted(counts: Tensor, vocab_size: int) -> str:
+    """Return a sentence that says that usage is an estimate; empty when every code was counted."""
+    if not is_hashed(counts, vocab_size):
+        return ""
+    return f"Usage and perplexity are estimated from {counts.shape[1]:,} slots of a hash: {vocab_size:,} codes are too many to count one by one."
+
+
 def is_hashed(counts: Tensor, vocab_size: int) -> bool:
     """Return whether counts are those of slots, so that usage is an estimate."""
     return counts.shape[1] < vocab_size

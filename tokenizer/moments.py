@@ -13,6 +13,11 @@ MOST_CHANNELS = 1024
 """Channels up to which the covariance is taken: 8 MB, and less than a second for its eigenvalues."""
 
 
+def sums(*shape: int, device: torch.device) -> Tensor:
+    """Return zeros to add up in: float64 where the device has it."""
+    return torch.zeros(shape, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+
+
 class Moments:
     """Number, mean and scatter (sum of products of deviations) of vectors; nothing is read from the device to add some.
 
@@ -21,10 +26,9 @@ class Moments:
     """
 
     def __init__(self, channels: int, device: torch.device):
-        kind = {"device": device, "dtype": torch.float32 if device.type == "mps" else torch.float64}
-        self.number = torch.zeros((), **kind)
-        self.mean = torch.zeros(channels, **kind)
-        self.scatter = torch.zeros((channels,) * (2 if channels <= MOST_CHANNELS else 1), **kind)
+        self.number = sums(1, device=device)[0]
+        self.mean = sums(channels, device=device)
+        self.scatter = sums(*(channels,) * (2 if channels <= MOST_CHANNELS else 1), device=device)
 
     def add(self, latent: Latent) -> None:
         """Take in the vectors of a latent `b d y x`."""

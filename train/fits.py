@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..tokenizer.moments import Moments
+from ..tokenizer.moments import Moments, sums
 from ..tokenizer.shapes import Latent
 
 TINY = 1e-6
@@ -17,7 +17,7 @@ class Fit:
     """Sums over positions; nothing is read from the device until `values`."""
 
     def __init__(self, channels: int, device: torch.device):
-        self._sums = torch.zeros(len(_SUMS), dtype=torch.float32, device=device)
+        self._sums = sums(len(_SUMS), device=device)
         self.latents = Moments(channels, device)
         self.codes = Moments(channels, device)
 
@@ -43,14 +43,14 @@ class Fit:
         z.q < 0; `effective_rank` of the codes as often as they occur, and `latent_effective_rank`: see `Moments`.
         """
         latents, codes = self.latents.reduced(add), self.codes.reduced(add)
-        sums = dict(zip(_SUMS, add(self._sums.clone()).tolist(), strict=True))
+        total = dict(zip(_SUMS, add(self._sums.clone()).tolist(), strict=True))
         number = max(1.0, float(latents.number))
-        distortion, variance = sums["error"] / number, latents.variance()
+        distortion, variance = total["error"] / number, latents.variance()
         values = {
             "distortion": distortion,
-            "relative_distortion": distortion / variance if variance > 0 else 0.0,
-            "length_ratio": sums["code_length"] / max(sums["latent_length"], TINY * number),
-            "obtuse": sums["obtuse"] / number,
+            "relative_distortion": distortion / max(variance, TINY**2),
+            "length_ratio": total["code_length"] / max(total["latent_length"], TINY * number),
+            "obtuse": total["obtuse"] / number,
         }
         ranks = {"effective_rank": codes.effective_rank(), "latent_effective_rank": latents.effective_rank()}
         return values | {name: rank for name, rank in ranks.items() if rank is not None}
