@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 
 from ..tokenizer.counts import count_tokens
-
 from .shards import Failure
 from .stream import ShardWork
-from .token_tar import TokenSample
 
 
 class Progress(NamedTuple):

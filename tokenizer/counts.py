@@ -26,7 +26,10 @@ def uncounted(counts: Tensor, vocab_size: int) -> str:
     """Return a sentence that says that usage is an estimate; empty when every code was counted."""
     if not is_hashed(counts, vocab_size):
         return ""
-    return f"Usage and perplexity are estimated from {counts.shape[1]:,} slots of a hash: {vocab_size:,} codes are too many to count one by one."
+    return (
+        f"Usage and perplexity are estimated from {counts.shape[1]:,} slots of a hash: {vocab_size:,} codes are too many to "
+        "count one by one."
+    )
 
 
 def is_hashed(counts: Tensor, vocab_size: int) -> bool:

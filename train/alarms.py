@@ -1,6 +1,6 @@
 """Alarms in words: what goes wrong with a codebook, how one sees it, and what to try."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor

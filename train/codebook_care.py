@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ..tokenizer.config import Config
+from ..tokenizer.counts import count_tokens
 from ..tokenizer.quantizers import Quantizer
 from ..tokenizer.quantizers.care import initialise_codes, revive_codes
 from ..tokenizer.quantizers.codebooks import Codebook
 from ..tokenizer.quantizers.vector import VectorQuantizer
 from ..tokenizer.shapes import Latent, Vectors
-from ..tokenizer.counts import count_tokens
 from .monitor import Seen
 
 

@@ -1,8 +1,7 @@
 """Alarms about tokens that keep to few codes: measured against even use, and against the best window so far."""
 
-from typing import Any, NamedTuple
-
 import math
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
