@@ -27,10 +27,10 @@ def codebook_usage(counts: Tensor, vocab_size: int) -> list[Usage]:
     With fewer tokens than codes usage cannot reach 1: state the number of tokens beside it.
 
     From m slots it is an estimate of what counting one by one would give. Usage is linear counting (Whang et al. 1990):
-    D codes fill a fraction 1 - exp(-D/m) of the slots; its standard error is sqrt(m (exp(D/m) - D/m - 1)) codes, below
-    0.1 % while D < 2m and 2 % at D = 10m. Slots merge codes, so the entropy H(m) over slots is too low, by an amount
-    that falls as 1/m whatever the distribution; that is taken off by comparing m with m/2 and m/4 slots. The perplexity
-    is right to 2 % while D < m/2; above, that of even use is too low, by 8 % at D = m and 25 % at D = 2m.
+    D codes fill a fraction 1 - exp(-D/m) of the slots; its standard error is sqrt(m (exp(D/m) - D/m - 1)) codes, of 2^22
+    slots below 0.1 % while D < 2m and 1 % at D = 10m. Slots merge codes, so the entropy H(m) over slots is too low, by an
+    amount that falls as 1/m whatever the distribution; that is taken off by comparing m with m/2 and m/4 slots. The
+    perplexity is right to 2 % while D < m/2; above, that of even use is too low, by 8 % at D = m and 25 % at D = 2m.
     """
     estimate = _estimated if is_hashed(counts, vocab_size) else _counted
     return [estimate(level, vocab_size) if int(level.sum()) else Usage(0.0, 0.0, 1.0) for level in counts]
