@@ -57,9 +57,9 @@ class CodebookAlarms:
             *self._distortion(step, values["codebook/relative_distortion"]),
             *(finding for each in channels for finding in _flat(step, values, each)),
         ]
-        beginning = [finding.sentence for finding in found if finding.name not in self._standing]
+        beginning = [finding for finding in found if finding.name not in self._standing]
         self._standing = [finding.name for finding in found]
-        return beginning
+        return _told(beginning)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -112,18 +112,34 @@ class CodebookAlarms:
         ]
 
 
+def _told(findings: list[Finding]) -> list[str]:
+    """Return a sentence for each kind of finding: of many codebooks, the first is told and the others are counted."""
+    kinds: dict[str, list[str]] = {}
+    for finding in findings:
+        kinds.setdefault(finding.name.partition(" ")[0], []).append(finding.sentence)
+    return [
+        first if not others else f"{first.removesuffix('.')} ({len(others)} more codebooks alike)."
+        for first, *others in kinds.values()
+    ]
+
+
 def _flat(step: int, values: Mapping[str, float], channels: Channels) -> list[Finding]:
     """Return whether codes lie near a plane though they could have more directions: k codes span k - 1."""
     rank = values.get(f"{channels.path}/effective_rank")
-    if rank is None or step < FRESH or not 0 < rank < min(FLAT, FLAT_FRACTION * min(channels.dim, channels.codes - 1)):
+    limit = min(FLAT, FLAT_FRACTION * min(channels.dim, channels.codes - 1))
+    if rank is None or step < FRESH or not 0 < rank < limit:
         return []
     latents = values[f"{channels.path}/latent_effective_rank"]
-    which = channels.path.replace("/", " ").replace(
-        "codebook", "the codes of codebook" if "/" in channels.path else "the codes"
-    )
-    what = f"{which} vary in {rank:.1f} of {channels.dim} directions (effective rank), their latents in {latents:.1f}"
+    number = channels.path.partition("/")[2]
+    whose = f"the codes of codebook {number}" if number else "the codes"
     if rank < latents / 2:
-        cure = "the codes lie flat among the latents; try codebook.initialise: kmeans, a lower optimizer.lr, or vq"
+        cure = "the codes lie flat among the latents; try codebook.initialise: kmeans, a lower optimizer.lr, or fsq"
     else:
-        cure = "the encoder uses no more; try more steps, a lower optimizer.lr, fewer latent channels, or fsq"
-    return [Finding(f"flat {channels.path}", f"{what}: {cure}.")]
+        cure = "codebook and encoder have given up the others; try a lower optimizer.lr, fewer latent channels, or fsq"
+    return [
+        Finding(
+            f"flat {channels.path}",
+            f"{whose} vary in {rank:.1f} of {channels.dim} directions (effective rank), their latents in {latents:.1f}: "
+            f"{cure}.",
+        )
+    ]

@@ -94,9 +94,8 @@ class CodebookMonitor:
         if len(usages) > 1:
             for number, (usage, part) in enumerate(zip(usages, _fits_by_codebook(quantizer, seen), strict=True)):
                 fit, dim = part
-                values |= {
-                    f"{number}/{name}": value for name, value in (usage._asdict() | fit.values(self._sum)).items()
-                }
+                own = usage._asdict() | fit.values(self._sum)
+                values |= {f"{number}/{name}": value for name, value in own.items()}
                 channels.append(Channels(f"codebook/{number}", dim, quantizer.vocab_size))
         values = {f"codebook/{name}": value for name, value in values.items()}
         self._counts.zero_()

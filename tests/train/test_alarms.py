@@ -151,6 +151,19 @@ def test_of_several_codebooks_each_is_judged_by_itself():
     assert sentence.startswith("codebook 3: the codes in use fell from 1,024 to 50")
 
 
+def test_many_codebooks_are_one_sentence():
+    alarms, counts = CodebookAlarms(), HEALTHY.repeat(64, 1)
+    check(alarms, 100, counts)
+    channels = [*EIGHT, *(Channels(f"codebook/{number}", 8, 1024) for number in range(64))]
+    flat = {f"{number}__{name}effective_rank": 1.5 for number in range(64) for name in ("", "latent_")}
+    heard = check(alarms, 200, torch.where(torch.arange(1024) < 50, 2048, 0).repeat(64, 1), channels=channels, **flat)
+    assert [sentence.split(":")[0] for sentence in heard] == [
+        "codebook 0",
+        "the codes of codebook 0 vary in 1.5 of 8 directions (effective rank), their latents in 1.5",
+    ]
+    assert all(sentence.endswith(" (63 more codebooks alike).") for sentence in heard)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
