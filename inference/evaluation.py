@@ -34,7 +34,7 @@ class Evaluation(NamedTuple):
     judged: dict[str, float]
     """Figures of the judges by name."""
     counts: Tensor
-    """How often each code was used, `q k`."""
+    """How often each code was used: see `no_counts`."""
     examples: list[Example]
     """The first pictures."""
     not_measured: dict[str, str]

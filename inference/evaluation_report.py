@@ -10,6 +10,7 @@ from ..report.environment import environment
 from ..report.page import render
 from ..report.views import codebook_views
 from ..terminal import counted
+from ..tokenizer.counts import is_hashed
 from ..tokenizer.files import write_whole
 from .api import Tokenizer
 from .evaluation import Evaluation
@@ -25,6 +26,8 @@ ROWS = {
     "usage": ("codebook usage", "{:.1%}"),
     "perplexity": ("perplexity", "{:,.0f}"),
     "distortion": ("distortion", "{:.6f}"),
+    "effective_rank": ("effective rank of the codes", "{:.2f}"),
+    "latent_effective_rank": ("effective rank of the latents", "{:.2f}"),
     "tokens": ("tokens", "{:,}"),
     "bits_per_pixel": ("bits per pixel", "{:.4f}"),
     "pictures_per_second": ("images per second", "{:.1f}"),
@@ -49,7 +52,11 @@ class Subject(NamedTuple):
 def rows(evaluation: Evaluation) -> dict[str, str]:
     """Return every figure, formatted, by its label."""
     values = evaluation.quality._asdict() | evaluation.judged
-    shown = {label: form.format(values[name]) for name, (label, form) in ROWS.items() if name in values}
+    shown = {
+        label: "not measured" if values[name] is None else form.format(values[name])
+        for name, (label, form) in ROWS.items()
+        if name in values
+    }
     others = {name: value for name, value in evaluation.judged.items() if name not in ROWS}
     return shown | {f"Frechet distance, {name.partition('/')[2]}": f"{value:.4f}" for name, value in others.items()}
 
@@ -62,7 +69,8 @@ def facts(subject: Subject) -> dict[str, Any]:
         "fingerprint": subject.tokenizer.fingerprint,
         "preprocessing": subject.tokenizer.config.preprocessing.model_dump(),
         "data": subject.data,
-        **{name: value if math.isfinite(value) else None for name, value in figures.items()},
+        **{name: value if value is not None and math.isfinite(value) else None for name, value in figures.items()},
+        "usage_is_estimated": is_hashed(subject.evaluation.counts, subject.tokenizer.vocab_size),
         "not_measured": subject.not_measured,
         "failures": [failure.model_dump() for failure in subject.failures],
         "lost": subject.lost,

@@ -4,6 +4,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..terminal import counted, names
+from ..tokenizer.counts import uncounted
 from .evaluation_report import METRICS_FILE, Subject, rows
 
 SHOWN_FAILURES = 5
@@ -29,4 +30,5 @@ def summary_lines(subject: Subject) -> list[str]:
     lines += [f"failed: {failure.source}: {failure.reason}" for failure in subject.failures[:SHOWN_FAILURES]]
     if len(subject.failures) > SHOWN_FAILURES:
         lines.append(f"... and {len(subject.failures) - SHOWN_FAILURES} more, see {METRICS_FILE}")
+    lines += filter(None, [uncounted(subject.evaluation.counts, subject.tokenizer.vocab_size)])
     return lines + [f"lost: {phrase}" for phrase in subject.lost]

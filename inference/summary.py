@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ..images.inputs import printable
 from ..terminal import counted
+from ..tokenizer.counts import is_hashed
 from ..tokenizer.usage import codebook_usage
 from .manifest import Manifest
 from .plan import Plan
@@ -63,7 +64,9 @@ class Summary(NamedTuple):
             "passed_over": dict(self.passed_over),
             "damaged": totals.damaged,
             "unread": totals.unread,
-            "codebooks": [usage._asdict() for usage in codebook_usage(totals.counts)] if totals.pictures else [],
+            "codebooks": [usage._asdict() for usage in codebook_usage(totals.counts, totals.vocab_size)]
+            if totals.pictures
+            else [],
             "folder": self.manifest.model_dump(include={"shards", "pictures", "failures"}),
             "failures": [row.model_dump() for row in totals.failures],
         }
@@ -90,11 +93,13 @@ class Summary(NamedTuple):
 
     def _usage(self) -> list[str]:
         lines = []
-        for number, usage in enumerate(codebook_usage(self.totals.counts) if self.totals.pictures else []):
-            which = f" {number}" if len(self.totals.counts) > 1 else ""
+        counts, codes = self.totals.counts, self.totals.vocab_size
+        about = "about " if is_hashed(counts, codes) else ""
+        for number, usage in enumerate(codebook_usage(counts, codes) if self.totals.pictures else []):
+            which = f" {number}" if len(counts) > 1 else ""
             lines.append(
-                f"codebook{which}    usage {usage.usage:.1%}, perplexity {usage.perplexity:,.0f} of "
-                f"{self.manifest.vocab_size:,} codes over {int(self.totals.counts[number].sum()):,} tokens"
+                f"codebook{which}    usage {about}{usage.usage:.1%}, perplexity {about}{usage.perplexity:,.0f} of "
+                f"{codes:,} codes over {int(counts[number].sum()):,} tokens"
             )
         return lines
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..tokenizer.counts import count_tokens
 from .shards import Failure
 from .stream import ShardWork
-from .token_tar import TokenSample
 
 
 class Progress(NamedTuple):
@@ -30,7 +30,8 @@ class Totals:
     """What a run did; the shards that were done before it are left out."""
 
     counts: Tensor
-    """How often each code was used, `q k`."""
+    """How often each code was used: see `no_counts`."""
+    vocab_size: int
     planned: int
     """Shards that the run is about."""
     shards: int = 0
@@ -81,14 +82,9 @@ class Totals:
         self.shards += 1
         self.pictures += len(work.tokens) - work.reused
         self.failures += [row for row, _ in work.failed]
-        self.counts += _count(work.tokens, *self.counts.shape)
+        for sample in work.tokens:
+            tokens = torch.from_numpy(sample.tokens.astype(np.int64))
+            count_tokens(self.counts, tokens.unsqueeze(0), self.vocab_size)
         self.passed_over += work.listing.passed_over
         if not work.samples and not work.listing.passed_over:
             self.empty.append(work.shard.name)
-
-
-def _count(samples: list[TokenSample], num_codebooks: int, vocab_size: int) -> Tensor:
-    levels = [[sample.tokens[level].ravel() for sample in samples] for level in range(num_codebooks)]
-    empty = np.zeros(0, np.int64)
-    counts = [np.bincount(np.concatenate([*level, empty]), minlength=vocab_size) for level in levels]
-    return torch.from_numpy(np.stack(counts))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..tokenizer.counts import uncounted
 from ..tokenizer.usage import Usage, codebook_usage
 from .axes import Axis, ticks
 from .codemap import map_html
@@ -35,11 +36,15 @@ class Bar(NamedTuple):
 def codebook_html(view: CodebookView) -> str:
     """Return a codebook's figures, its rank-frequency histogram and the map of its codes."""
     counts = np.asarray(view.counts).astype(np.int64)
-    usage = codebook_usage(torch.from_numpy(counts)[None])[0]
-    return (
-        f'<section class="codebook"><h3>{escape(view.name)}</h3>{_facts(counts, usage)}'
-        f'<div class="pair">{_histogram(view.name, counts)}{map_html(view, counts)}</div></section>'
+    codes = view.vocab_size or len(counts)
+    usage = codebook_usage(torch.from_numpy(counts)[None], codes)[0]
+    estimate = uncounted(torch.from_numpy(counts)[None], codes)
+    drawn = (
+        f'<p class="empty">{estimate}</p>'
+        if estimate
+        else f'<div class="pair">{_histogram(view.name, counts)}{map_html(view, counts)}</div>'
     )
+    return f'<section class="codebook"><h3>{escape(view.name)}</h3>{_facts(counts, usage, codes)}{drawn}</section>'
 
 
 def rank_bars(counts: NDArray[np.int64], limit: int = BARS) -> list[Bar]:
@@ -49,13 +54,13 @@ def rank_bars(counts: NDArray[np.int64], limit: int = BARS) -> list[Bar]:
     return [Bar(start + 1, end, int(ranked[start:end].sum())) for start, end in pairwise(edges)]
 
 
-def _facts(counts: NDArray[np.int64], usage: Usage) -> str:
-    dead = int((counts == 0).sum())
+def _facts(counts: NDArray[np.int64], usage: Usage, codes: int) -> str:
+    used = round(usage.usage * codes)
     facts = {
-        "Usage": (f"{usage.usage:.1%}", f"{len(counts) - dead:,} of {len(counts):,} codes"),
-        "Perplexity": (f"{usage.perplexity:,.1f}", f"of {len(counts):,} at even use"),
-        "Dead": (f"{usage.dead:.1%}", f"{dead:,} codes"),
-        "Tokens": (f"{counts.sum():,}", "fewer than codes" if counts.sum() < len(counts) else "counted"),
+        "Usage": (f"{usage.usage:.1%}", f"{used:,} of {codes:,} codes"),
+        "Perplexity": (f"{usage.perplexity:,.1f}", f"of {codes:,} at even use"),
+        "Dead": (f"{usage.dead:.1%}", f"{codes - used:,} codes"),
+        "Tokens": (f"{counts.sum():,}", "fewer than codes" if counts.sum() < codes else "counted"),
     }
     items = "".join(
         f"<div><dt>{name}</dt><dd>{value}</dd><dd>{beside}</dd></div>" for name, (value, beside) in facts.items()

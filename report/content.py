@@ -37,9 +37,11 @@ class CodebookView(NamedTuple):
 
     name: str
     counts: NDArray[np.integer[Any]]
-    """Tokens of each code, `k`."""
+    """Tokens of each code, `k`, or of each slot of a hash."""
     codes: NDArray[np.floating[Any]] | None = None
     """The codes `k d`, or None for a quantizer that computes them."""
+    vocab_size: int | None = None
+    """Number of codes; as many as counts when None, more when these are of slots."""
 
 
 class Table(NamedTuple):

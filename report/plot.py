@@ -35,8 +35,8 @@ def frame(drawing: str, label: str, x: tuple[Axis, list[Tick]], y: tuple[Axis, l
 
 def percent(axis: Axis, value: float, down: bool = False) -> str:
     """Return where a value lies along an axis, or from its end down, as an SVG length."""
-    share = float(axis.place(np.array(value)))
-    return f"{100 * (1 - share if down else share):.2f}%"
+    fraction = float(axis.place(np.array(value)))
+    return f"{100 * (1 - fraction if down else fraction):.2f}%"
 
 
 def corners(x: Axis, y: Axis, xs: NDArray[np.float64], ys: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ class Projection(NamedTuple):
     points: NDArray[np.float64]
     """`k 2`, of mean 0, the first axis the one of greater variance."""
     variance: float
-    """Share of the codes' variance that the plane holds, in [0, 1]."""
+    """Fraction of the codes' variance that the plane holds, in [0, 1]."""
 
 
 def project(codes: NDArray[np.floating[Any]]) -> Projection:
@@ -24,5 +24,5 @@ def project(codes: NDArray[np.floating[Any]]) -> Projection:
     greatest = np.take_along_axis(plane, np.abs(plane).argmax(axis=0, keepdims=True), axis=0)
     points = centred @ (plane * np.sign(greatest))
     total = float(variances.sum())
-    share = float(variances[::-1][:2].sum()) / total if total > 0 else 1.0
-    return Projection(np.pad(points, ((0, 0), (0, 2 - points.shape[1]))), min(share, 1.0))
+    fraction = float(variances[::-1][:2].sum()) / total if total > 0 else 1.0
+    return Projection(np.pad(points, ((0, 0), (0, 2 - points.shape[1]))), min(fraction, 1.0))

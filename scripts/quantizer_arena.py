@@ -30,10 +30,11 @@ from torch import Tensor, nn
 from arena.entries import DIM, ENTRIES, Entry
 from arena.stage import Stage, as_rows, descend, set_up
 from arena.table import markdown, plot, results, rows_before
+from vistok.tokenizer.counts import count_tokens, no_counts
 from vistok.tokenizer.files import write_whole
 from vistok.tokenizer.metrics import psnr
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.tokenizer.usage import codebook_usage, count_tokens
+from vistok.tokenizer.usage import codebook_usage
 from vistok.train.codebook_care import CodebookCareConfig
 from vistok.train.fit import FitConfig, FittedQuantizer, as_latent, fit_quantizer
 from vistok.train.optimizer import OptimizerConfig
@@ -85,12 +86,12 @@ def measure(model: FittedQuantizer, latents: Tensor) -> dict[str, float]:
     quantizer = model.quantizer
     place = (quantizer.vocab_size ** torch.arange(quantizer.num_codebooks)).reshape(1, -1, 1, 1)
     codes = quantizer.vocab_size**quantizer.num_codebooks
-    error, counts = 0.0, torch.zeros(1, codes, dtype=torch.int64)
+    error, counts = 0.0, no_counts(1, codes)
     for vectors in latents.split(16384):
         quantized, tokens, _ = model(as_latent(vectors))
         error += float((quantized - as_latent(vectors)).square().sum())
-        counts += count_tokens((tokens * place).sum(dim=1, keepdim=True), codes)
-    (usage,) = codebook_usage(counts)
+        count_tokens(counts, (tokens * place).sum(dim=1, keepdim=True), codes)
+    (usage,) = codebook_usage(counts, codes)
     return {"distortion": error / latents.numel(), "usage": usage.usage, "perplexity": usage.perplexity}
 
 

@@ -8,12 +8,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .counts import count_tokens, no_counts
 from .exact import DEVICE_BATCH, batch_for, run_exactly
 from .metrics import psnr, ssim
 from .model import VisualTokenizer
+from .moments import Moments
 from .numerics import own_numerics
 from .shapes import Pixels
-from .usage import codebook_usage, count_tokens, distortion, no_counts
+from .usage import codebook_usage, distortion
 
 
 class Quality(NamedTuple):
@@ -25,11 +27,15 @@ class Quality(NamedTuple):
     ssim: float
     """Structural similarity, at most 1."""
     usage: float
-    """Share of the codes that occur among all tokens, in [0, 1]."""
+    """Fraction of the codes that occur among all tokens, in [0, 1]; an estimate where they are too many to count."""
     perplexity: float
     """exp of the entropy of the codes' frequencies."""
     distortion: float
     """Mean squared distance a channel between latents and their codes."""
+    effective_rank: float | None
+    """Directions in which the codes vary, as often as they occur: see `Moments`; None above 1,024 channels."""
+    latent_effective_rank: float | None
+    """The same of the latents."""
     tokens: int
     """Tokens of all pictures, of each codebook."""
     bits_per_pixel: float
@@ -43,7 +49,7 @@ class Measured(NamedTuple):
 
     quality: Quality
     counts: Tensor
-    """How often each code was used, `q k`."""
+    """How often each code was used: see `no_counts`."""
 
 
 def measure(
@@ -59,6 +65,7 @@ def measure(
     device = next(model.parameters()).device
     quantizer = model.quantizer
     counts = no_counts(quantizer.num_codebooks, quantizer.vocab_size, device)
+    latents, codes = Moments(quantizer.dim, device), Moments(quantizer.dim, device)
     sums: list[Tensor] = []
     number = pixels_seen = 0
     seconds = 0.0
@@ -70,9 +77,12 @@ def measure(
             shown = as_shown(output.pixels)
             _wait_for(device)
             seconds += time.perf_counter() - started
-            error = distortion(quantizer.project(output.latent), output.quantized)
+            points = quantizer.project(output.latent)
+            error = distortion(points, output.quantized)
+            latents.add(points)
+            codes.add(output.quantized)
             sums.append(torch.stack([*_likeness(pixels, shown), error * len(pixels)]))
-            counts += count_tokens(output.tokens, quantizer.vocab_size)
+            count_tokens(counts, output.tokens, quantizer.vocab_size)
             pixels_seen += pixels[:, 0].numel()
             number += len(pixels)
             if look:
@@ -80,7 +90,7 @@ def measure(
     if not number:
         raise ValueError("There is no image to evaluate on: give images that can be read.")
     counts = counts.cpu()
-    usages = codebook_usage(counts)
+    usages = codebook_usage(counts, quantizer.vocab_size)
     psnrs, ssims, errors = (float(total) / number for total in torch.stack(sums).cpu().double().sum(dim=0))
     quality = Quality(
         pictures=number,
@@ -89,6 +99,8 @@ def measure(
         usage=sum(usage.usage for usage in usages) / len(usages),
         perplexity=sum(usage.perplexity for usage in usages) / len(usages),
         distortion=errors,
+        effective_rank=codes.effective_rank(),
+        latent_effective_rank=latents.effective_rank(),
         tokens=int(counts[0].sum()),
         bits_per_pixel=int(counts.sum()) * math.log2(quantizer.vocab_size) / pixels_seen,
         pictures_per_second=number / seconds,

@@ -3,128 +3,143 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-COLLAPSE = 0.5
-"""Share of the best usage so far below which usage has fallen."""
-LOW_USAGE = 0.1
-"""Share of the attainable usage below which a codebook hardly works."""
-PATIENCE = 3
-"""Windows that a codebook is given to come to life."""
+from torch import Tensor
+
+from .spread_alarms import Book, Finding, SpreadAlarms
+
 LENGTH_RATIO = 5.0
 """Factor between the lengths of codes and latents, either way, that counts as mismatched."""
 OBTUSE = 0.25
-"""Share of codes at more than a right angle to their latents that is too much."""
-DISTORTION_GROWTH = 4.0
-"""Growth of the distortion over its least value that counts as drifting apart."""
+"""Fraction of codes at more than a right angle to their latents that is too much."""
+UNEXPLAINED = 0.5
+"""Fraction of the latents' variance that the codes miss from which growth counts as drifting apart."""
+DISTORTION_GROWTH = 2.0
+"""Growth of that fraction over its least value that does."""
+FLAT = 2.5
+"""Effective rank up to which codes lie on a line or close to a plane."""
+FLAT_FRACTION = 0.3
+"""The same as a fraction of the directions that they could have, where those are few."""
+FRESH = 100
+"""Steps in which latents find their directions."""
 
 
-class _Finding(NamedTuple):
-    name: str
-    sentence: str
+class Channels(NamedTuple):
+    """What a codebook could vary in."""
+
+    path: str
+    """Where its values are: `codebook`, or `codebook/0` and so on."""
+    dim: int
+    codes: int
 
 
 class CodebookAlarms:
-    """Looks at each window's statistics; says a thing when it begins, and again only after it has ended in between."""
+    """Looks at each window's statistics; says a thing when it begins, and again only after it has ended in between.
+
+    Its state goes into the checkpoint.
+    """
 
     def __init__(self) -> None:
-        self._windows = 0
-        self._best_usage = (0.0, 0)  # share of what is attainable, step
-        self._least_distortion = (float("inf"), 0)
+        self._spread = SpreadAlarms()
+        self._least_distortion = (float("inf"), 0)  # as a fraction of the variance, step
         self._standing: list[str] = []
 
-    def check(self, step: int, values: Mapping[str, float], codes: int) -> list[str]:
+    def check(
+        self, step: int, values: Mapping[str, float], counts: Tensor, books: list[Book], channels: list[Channels]
+    ) -> list[str]:
         """Return the alarms that begin in the window that ended at `step`, each a sentence.
 
-        `values` are the monitor's, by log path; `codes` is the size of a codebook.
+        `values` are the monitor's, by log path; `counts` the window's, a row for each of `books`.
         """
-        self._windows += 1
         found = [
-            *self._usage(step, values["codebook/usage"], int(values["codebook/tokens"]), codes),
+            *self._spread.check(step, counts, books),
             *self._lengths(values["codebook/length_ratio"]),
             *self._angles(values["codebook/obtuse"]),
-            *self._distortion(step, values["codebook/distortion"]),
+            *self._distortion(step, values["codebook/relative_distortion"]),
+            *(finding for each in channels for finding in _flat(step, values, each)),
         ]
-        beginning = [finding.sentence for finding in found if finding.name not in self._standing]
+        beginning = [finding for finding in found if finding.name not in self._standing]
         self._standing = [finding.name for finding in found]
-        return beginning
+        return _told(beginning)
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "windows": self._windows,
-            "best_usage": self._best_usage,
+            "spread": self._spread.state_dict(),
             "least_distortion": self._least_distortion,
             "standing": self._standing,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._windows = state["windows"]
-        self._best_usage = tuple(state["best_usage"])
+        self._spread.load_state_dict(state["spread"])
         self._least_distortion = tuple(state["least_distortion"])
         self._standing = list(state["standing"])
 
-    def _usage(self, step: int, usage: float, tokens: int, codes: int) -> list[_Finding]:
-        share = usage / attainable_usage(tokens, codes)
-        best, best_step = self._best_usage
-        if share > best:
-            self._best_usage = (share, step)
-            best = share
-        if share < COLLAPSE * best:
-            return [
-                _Finding(
-                    "collapse",
-                    f"usage fell from {best:.0%} to {share:.0%} of what {tokens:,} tokens can use in {step - best_step} "
-                    "steps: the codebook collapses; try codebook.revive_every, a lower optimizer.lr, or the quantizers "
-                    "simvq or fsq.",
-                )
-            ]
-        if share < LOW_USAGE and self._windows >= PATIENCE:
-            return [
-                _Finding(
-                    "unused",
-                    f"only {usage:.1%} of {codes:,} codes are in use at step {step}: most never come near a latent; try "
-                    "codebook.initialise: kmeans, codebook.revive_every, or the quantizers simvq or fsq.",
-                )
-            ]
-        return []
-
-    def _lengths(self, ratio: float) -> list[_Finding]:
+    def _lengths(self, ratio: float) -> list[Finding]:
         if 1 / LENGTH_RATIO <= ratio <= LENGTH_RATIO:
             return []
         which = f"{1 / max(ratio, 1e-9):.0f} times shorter" if ratio < 1 else f"{ratio:.0f} times longer"
         return [
-            _Finding(
+            Finding(
                 "lengths",
                 f"codes are {which} than their latents (|q|/|z| is {ratio:.2g}): gradients that are scaled by this ratio "
                 "are off by as much; try codebook.initialise: kmeans, or gradient straight_through or rotation_no_scale.",
             )
         ]
 
-    def _angles(self, obtuse: float) -> list[_Finding]:
+    def _angles(self, obtuse: float) -> list[Finding]:
         if obtuse <= OBTUSE:
             return []
         return [
-            _Finding(
+            Finding(
                 "angles",
                 f"{obtuse:.0%} of the codes stand at more than a right angle to their latents: a rotated gradient points "
                 "the wrong way there; try gradient straight_through until the codebook fits, or codebook.initialise: kmeans.",
             )
         ]
 
-    def _distortion(self, step: int, distortion: float) -> list[_Finding]:
+    def _distortion(self, step: int, missed: float) -> list[Finding]:
         least, least_step = self._least_distortion
-        if distortion < least:
-            self._least_distortion = (distortion, step)
+        if missed < least:
+            self._least_distortion = (missed, step)
             return []
-        if distortion <= DISTORTION_GROWTH * least:
+        if missed <= max(UNEXPLAINED, DISTORTION_GROWTH * least):
             return []
         return [
-            _Finding(
+            Finding(
                 "distortion",
-                f"distortion grew from {least:.3g} at step {least_step} to {distortion:.3g}: latents run away from their "
-                "codes; try a greater losses.commitment, or a lower optimizer.lr.",
+                f"distortion grew from {least:.2g} of the latents' variance at step {least_step} to {missed:.2g}: latents "
+                "run away from their codes; try a greater losses.commitment, or a lower optimizer.lr.",
             )
         ]
 
 
-def attainable_usage(tokens: int, codes: int) -> float:
-    """Return the usage that `tokens` tokens have when all codes are equally likely: 1 - (1 - 1/k)^n."""
-    return 1 - (1 - 1 / codes) ** max(1, tokens)
+def _told(findings: list[Finding]) -> list[str]:
+    """Return a sentence for each kind of finding: of many codebooks, the first is told and the others are counted."""
+    kinds: dict[str, list[str]] = {}
+    for finding in findings:
+        kinds.setdefault(finding.name.partition(" ")[0], []).append(finding.sentence)
+    return [
+        first if not others else f"{first.removesuffix('.')} ({len(others)} more codebooks alike)."
+        for first, *others in kinds.values()
+    ]
+
+
+def _flat(step: int, values: Mapping[str, float], channels: Channels) -> list[Finding]:
+    """Return whether codes lie near a plane though they could have more directions: k codes span k - 1."""
+    rank = values.get(f"{channels.path}/effective_rank")
+    limit = min(FLAT, FLAT_FRACTION * min(channels.dim, channels.codes - 1))
+    if rank is None or step < FRESH or not 0 < rank < limit:
+        return []
+    latents = values[f"{channels.path}/latent_effective_rank"]
+    number = channels.path.partition("/")[2]
+    whose = f"the codes of codebook {number}" if number else "the codes"
+    if rank < latents / 2:
+        cure = "the codes lie flat among the latents; try codebook.initialise: kmeans, a lower optimizer.lr, or fsq"
+    else:
+        cure = "codebook and encoder have given up the others; try a lower optimizer.lr, fewer latent channels, or fsq"
+    return [
+        Finding(
+            f"flat {channels.path}",
+            f"{whose} vary in {rank:.1f} of {channels.dim} directions (effective rank), their latents in {latents:.1f}: "
+            f"{cure}.",
+        )
+    ]

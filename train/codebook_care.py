@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ..tokenizer.config import Config
+from ..tokenizer.counts import count_tokens
 from ..tokenizer.quantizers import Quantizer
 from ..tokenizer.quantizers.care import initialise_codes, revive_codes
 from ..tokenizer.quantizers.codebooks import Codebook
 from ..tokenizer.quantizers.hardness import hardness_at
 from ..tokenizer.quantizers.vector import VectorQuantizer
 from ..tokenizer.shapes import Latent, Vectors
-from ..tokenizer.usage import count_tokens, no_counts
 from .monitor import Seen
 
 
@@ -52,7 +52,8 @@ class CodebookCare:
         self._accelerator = accelerator
         self._generator = torch.Generator().manual_seed(seed)
         codes = quantizer.vocab_size if config.revive_every else 0
-        self._counts = no_counts(quantizer.num_codebooks, codes, accelerator.device)
+        # One by one however many they are: a row of codes is larger than its count.
+        self._counts = torch.zeros(quantizer.num_codebooks, codes, dtype=torch.int64, device=accelerator.device)
 
     @torch.no_grad()
     def initialise(self, batches: Iterable[Latent], report: Callable[[int], None] = lambda _: None) -> None:
@@ -91,7 +92,7 @@ class CodebookCare:
         """Count the codes of one step and revive dead ones when it is time; return how many were revived."""
         if self._config.revive_every == 0:
             return 0
-        self._counts += count_tokens(seen.tokens, self._quantizer.vocab_size)
+        count_tokens(self._counts, seen.tokens, self._quantizer.vocab_size)
         if step % self._config.revive_every:
             return 0
         counts = self._accelerator.reduce(self._counts, reduction="sum")

@@ -32,6 +32,7 @@ ROWS = {
     "usage": ("codebook usage", "{:.1%}"),
     "perplexity": ("perplexity", "{:,.0f}"),
     "distortion": ("distortion", "{:.3g}"),
+    "effective_rank": ("effective rank of the codes", "{:.2f}"),
     "bits_per_pixel": ("bits per pixel", "{:.4f}"),
 }
 
@@ -84,7 +85,8 @@ def judge_both(
     )
     report(f"judging on {counted(len(images), 'image')}, before and after")
     first, second = (judge(loaded, images, device, quiet) for loaded in (before, after))
-    table = _table(config, first.measured, second.measured)
+    sizes = before.model.quantizer.vocab_size, after.model.quantizer.vocab_size
+    table = _table(config, first.measured, second.measured, sizes)
     facts = {
         "pictures": len(images),
         "judged": done.split.note,
@@ -97,12 +99,12 @@ def judge_both(
     return JudgedBoth(table, page, facts)
 
 
-def _table(config: FinetuneConfig, before: Measured, after: Measured) -> Table:
+def _table(config: FinetuneConfig, before: Measured, after: Measured, sizes: tuple[int, int]) -> Table:
     rows = []
     for name, (label, form) in ROWS.items():
         old, new = (getattr(measured.quality, name) for measured in (before, after))
-        rows.append([label, form.format(old), form.format(new)])
-    rows.append(["codes", f"{before.counts.shape[1]:,}", f"{after.counts.shape[1]:,}"])
+        rows.append([label, *("not measured" if value is None else form.format(value) for value in (old, new))])
+    rows.append(["codes", *(f"{codes:,}" for codes in sizes)])
     rows.append(["tokens", f"{before.quality.tokens:,}", f"{after.quality.tokens:,}"])
     return Table(["held-out pictures" if not config.data.val else "data.val", "before", "after"], rows)
 

@@ -1,15 +1,20 @@
 """The eye on the codebook: what the tokens since the last line of the log say about it."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from ..tokenizer.counts import count_tokens, no_counts
+from ..tokenizer.model import Reconstruction
 from ..tokenizer.quantizers import Quantizer
 from ..tokenizer.shapes import Latent, Tokens
-from ..tokenizer.usage import codebook_usage, count_tokens, distortion, no_counts
-from .alarms import CodebookAlarms
+from ..tokenizer.usage import Usage, codebook_usage
+from .alarms import Channels, CodebookAlarms
+from .fits import Fit
+from .spread_alarms import Book
 
 
 class Seen(NamedTuple):
@@ -18,7 +23,7 @@ class Seen(NamedTuple):
     latent: Latent
     """What went in."""
     quantized: Latent
-    """What came out."""
+    """The codes of the tokens, without the noise or the dropout of training."""
     tokens: Tokens
 
 
@@ -31,8 +36,23 @@ class Window(NamedTuple):
     """What has begun to go wrong, in sentences."""
 
 
-FITS = ("distortion", "length_ratio", "obtuse")
-"""How codes fit latents: mean squared distance a channel, mean of |q|/|z|, share of positions where z.q < 0."""
+@torch.no_grad()
+def seen_in(quantizer: Quantizer, outputs: Sequence[Reconstruction]) -> Seen:
+    """Return what the forwards of a step showed; call it before the optimizer moves the codes.
+
+    Where a training forward returns the codes, they are those, and distortion is the commitment term; moving averages have
+    moved since. Where it returns noise or some levels alone, the codes are looked up, after such a move.
+    """
+    tokens = torch.cat([output.tokens for output in outputs])
+    return Seen(
+        latent=torch.cat([output.latent.detach() for output in outputs]),
+        quantized=(
+            torch.cat([output.quantized.detach() for output in outputs])
+            if quantizer.returns_codes
+            else quantizer.codes_of(tokens)
+        ),
+        tokens=tokens,
+    )
 
 
 class CodebookMonitor:
@@ -43,17 +63,15 @@ class CodebookMonitor:
         self._accelerator = accelerator
         self._counts = no_counts(quantizer.num_codebooks, quantizer.vocab_size, accelerator.device)
         self.last_counts = self._counts.cpu().clone()
-        """Counts `q k` of the last whole window, over all processes, on the CPU."""
-        self._fit = torch.zeros(len(FITS), device=accelerator.device)
-        self._steps = 0
+        """Counts of the last whole window, over all processes, on the CPU."""
+        self._fit = Fit(quantizer.dim, accelerator.device)
         self._revived = 0
         self._alarms = CodebookAlarms()
 
     def observe(self, seen: Seen, revived: int = 0) -> None:
         """Count the tokens of one step, and the codes that were revived in it; nothing is read from the device."""
-        self._counts += count_tokens(seen.tokens, self._quantizer.vocab_size)
-        self._fit += _fit(self._quantizer.project(seen.latent), seen.quantized)
-        self._steps += 1
+        count_tokens(self._counts, seen.tokens, self._quantizer.vocab_size)
+        self._fit.add(self._quantizer.project(seen.latent), seen.quantized)
         self._revived += revived
 
     def summarise(self, step: int, seen: Seen) -> Window:
@@ -62,34 +80,30 @@ class CodebookMonitor:
         Of several codebooks, usage is over the window for each; how each fits is measured on the latents of `seen`, with
         the codes as they are now. There are no alarms about a quantizer that does not learn.
         """
-        counts = self._accelerator.reduce(self._counts, reduction="sum")
-        several = self._quantizer.num_codebooks > 1
-        fits = torch.stack(
-            [self._fit / max(1, self._steps), *(_fits_by_codebook(self._quantizer, seen) if several else [])]
-        )
-        fits = self._accelerator.reduce(fits, reduction="mean")
-        assert isinstance(counts, Tensor) and isinstance(fits, Tensor)
-        self.last_counts = counts.cpu()
-        usages = codebook_usage(self.last_counts)
-        overall, *by_codebook = (dict(zip(FITS, fit, strict=True)) for fit in fits.tolist())
-        perplexity = sum(usage.perplexity for usage in usages) / len(usages)
+        quantizer = self._quantizer
+        self.last_counts = self._sum(self._counts).cpu()
+        usages = codebook_usage(self.last_counts, quantizer.vocab_size)
         values = {
-            "usage": sum(usage.usage for usage in usages) / len(usages),
-            "perplexity": perplexity,
-            "perplexity_share": perplexity / self._quantizer.vocab_size,
-            "dead": sum(usage.dead for usage in usages) / len(usages),
-            **overall,
-            "tokens": int(counts[0].sum()),
+            **_means(usages),
+            "perplexity_fraction": _means(usages)["perplexity"] / quantizer.vocab_size,
+            **self._fit.values(self._sum),
+            "tokens": int(self.last_counts[0].sum()),
             "revived": self._revived,
         }
-        for number, fit in enumerate(by_codebook):
-            values |= {f"{number}/{name}": value for name, value in {**usages[number]._asdict(), **fit}.items()}
+        channels = [Channels("codebook", quantizer.dim, quantizer.vocab_size**quantizer.num_codebooks)]
+        if len(usages) > 1:
+            for number, (usage, part) in enumerate(zip(usages, _fits_by_codebook(quantizer, seen), strict=True)):
+                fit, dim = part
+                own = usage._asdict() | fit.values(self._sum)
+                values |= {f"{number}/{name}": value for name, value in own.items()}
+                channels.append(Channels(f"codebook/{number}", dim, quantizer.vocab_size))
         values = {f"codebook/{name}": value for name, value in values.items()}
         self._counts.zero_()
-        self._fit.zero_()
-        self._steps = self._revived = 0
-        codes = self._quantizer.vocab_size
-        return Window(values, self._alarms.check(step, values, codes) if self._quantizer.training else [])
+        self._fit.clear()
+        self._revived = 0
+        if not quantizer.training:
+            return Window(values, [])
+        return Window(values, self._alarms.check(step, values, self.last_counts, self._books(usages), channels))
 
     def state_dict(self) -> dict[str, Any]:
         return {"last_counts": self.last_counts, "alarms": self._alarms.state_dict()}
@@ -99,24 +113,38 @@ class CodebookMonitor:
         self._alarms.load_state_dict(state["alarms"])
 
     def own_state_dict(self) -> dict[str, Any]:
-        return {"counts": self._counts, "fit": self._fit, "steps": self._steps, "revived": self._revived}
+        return {"counts": self._counts, "fit": self._fit.state(), "revived": self._revived}
 
     def load_own_state_dict(self, state: dict[str, Any]) -> None:
         self._counts.copy_(state["counts"])
-        self._fit.copy_(state["fit"])
-        self._steps, self._revived = state["steps"], state["revived"]
+        self._fit.load(state["fit"])
+        self._revived = state["revived"]
+
+    def _books(self, usages: list[Usage]) -> list[Book]:
+        several = len(usages) > 1
+        return [
+            Book(f"codebook {number}" if several else "", usage, self._quantizer.vocab_size)
+            for number, usage in enumerate(usages)
+        ]
+
+    def _sum(self, value: Tensor) -> Tensor:
+        total = self._accelerator.reduce(value, reduction="sum")
+        assert isinstance(total, Tensor)
+        return total
 
 
-def _fit(point: Latent, code: Latent) -> Tensor:
-    """Return FITS of latents, as they are compared, and their codes."""
-    point, code = point.detach().float(), code.detach().float()
-    ratio = code.norm(dim=1) / point.norm(dim=1).clamp_min(1e-6)
-    obtuse = ((point * code).sum(dim=1) < 0).float()
-    return torch.stack([distortion(point, code), ratio.mean(), obtuse.mean()])
+def _means(usages: list[Usage]) -> dict[str, float]:
+    return {
+        name: sum(getattr(usage, name) for usage in usages) / len(usages) for name in ("usage", "perplexity", "dead")
+    }
 
 
 @torch.no_grad()
-def _fits_by_codebook(quantizer: Quantizer, seen: Seen) -> list[Tensor]:
-    """Return FITS of each codebook, with the latent that it sees."""
-    parts = quantizer.parts(seen.latent)
-    return [_fit(part.quantizer.project(part.latent), part.quantizer(part.latent).latent) for part in parts]
+def _fits_by_codebook(quantizer: Quantizer, seen: Seen) -> list[tuple[Fit, int]]:
+    """Return how each codebook fits the latent that it sees, and its channels."""
+    fits = []
+    for part in quantizer.parts(seen.latent):
+        fit = Fit(part.quantizer.dim, seen.latent.device)
+        fit.add(part.quantizer.project(part.latent), part.quantizer(part.latent).latent)
+        fits.append((fit, part.quantizer.dim))
+    return fits

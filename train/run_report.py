@@ -26,8 +26,9 @@ SAMPLES = 8
 CHARTS = {
     "Losses": ["loss/"],
     "Validation PSNR (dB)": ["validation/psnr"],
-    "Use of the codebook, as shares": ["codebook/usage", "codebook/dead", "codebook/perplexity_share"],
-    "Distortion": ["codebook/distortion"],
+    "Use of the codebook, as fractions": ["codebook/usage", "codebook/dead", "codebook/perplexity_fraction"],
+    "Directions of codes and latents (effective rank)": ["codebook/effective_rank", "codebook/latent_effective_rank"],
+    "Distortion, and as a fraction of the variance": ["codebook/distortion", "codebook/relative_distortion"],
     "Codes to latents: length ratio and obtuse angles": ["codebook/length_ratio", "codebook/obtuse"],
     "Discriminator: loss and logits": ["discriminator/loss", "discriminator/real", "discriminator/fake"],
     "Penalties on the discriminator": ["discriminator/lecam", "discriminator/r1"],
@@ -41,7 +42,7 @@ CHARTS = {
 }
 """Title of each chart and the scalars on it, by path or the beginning of one."""
 LOG_SCALE = (
-    "Distortion",
+    "Distortion, and as a fraction of the variance",
     "Penalties on the discriminator",
     "Gradient norm",
     "Size of the updates",
@@ -115,6 +116,7 @@ def _figures(lines: list[dict[str, float]]) -> dict[str, str]:
         "codebook usage": ("codebook/usage", "{:.1%}"),
         "perplexity": ("codebook/perplexity", "{:,.0f}"),
         "distortion": ("codebook/distortion", "{:.4g}"),
+        "effective rank": ("codebook/effective_rank", "{:.1f}"),
         "loss": ("loss/total", "{:.4f}"),
     }
     return {label: form.format(last[name]) for label, (name, form) in shown.items() if name in last}

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..tokenizer.model import Reconstruction
 from ..tokenizer.shapes import Pixels
 from .losses import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, loss_terms, weigh
-from .monitor import Seen
+from .monitor import Seen, seen_in
 from .run import Run
 
 
@@ -44,11 +44,7 @@ def tokenizer_step(run: Run, step: int, micro_batches: list[Pixels]) -> StepResu
             run.instruments.after_first_micro_batch(step)
         parts.append(_without_gradients(part))
     outputs = [part.output for part in parts]
-    seen = Seen(
-        latent=torch.cat([output.latent for output in outputs]),
-        quantized=torch.cat([output.quantized for output in outputs]),
-        tokens=torch.cat([output.tokens for output in outputs]),
-    )
+    seen = seen_in(run.model.quantizer, outputs)
     scalars = {name: torch.stack([part.scalars[name] for part in parts]).mean() for name in parts[0].scalars}
     loss = torch.stack([part.loss for part in parts]).mean()
     return StepResult(loss, scalars, seen, [output.pixels for output in outputs])

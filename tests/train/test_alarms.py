@@ -1,51 +1,167 @@
+"""What is an alarm and what is not, in simulated windows."""
+
+import numpy as np
 import pytest
+import torch
 
-from vistok.train.alarms import CodebookAlarms, attainable_usage
+from vistok.tokenizer import counts as counting
+from vistok.tokenizer.counts import count_tokens, no_counts
+from vistok.tokenizer.usage import codebook_usage
+from vistok.train.alarms import Channels, CodebookAlarms
+from vistok.train.spread_alarms import Book
 
-HEALTHY = {
-    "codebook/usage": 0.9,
-    "codebook/tokens": 100_000,
+FIT = {
     "codebook/length_ratio": 1.0,
     "codebook/obtuse": 0.0,
-    "codebook/distortion": 0.1,
+    "codebook/relative_distortion": 0.1,
+    "codebook/effective_rank": 6.0,
+    "codebook/latent_effective_rank": 6.0,
+}
+HEALTHY = torch.full((1, 1024), 100)
+EIGHT = [Channels("codebook", 8, 1024)]
+
+
+def check(alarms, step, counts=HEALTHY, codes=None, channels=EIGHT, **changes):
+    codes = codes or counts.shape[1]
+    usages = codebook_usage(counts, codes)
+    books = [Book(f"codebook {i}" if len(counts) > 1 else "", usage, codes) for i, usage in enumerate(usages)]
+    values = FIT | {f"codebook/{name.replace('__', '/')}": value for name, value in changes.items()}
+    return alarms.check(step, values, counts, books, channels)
+
+
+def zipf(alpha):
+    return lambda codes: np.arange(1, codes + 1) ** -float(alpha)
+
+
+def even(codes):
+    return np.ones(codes)
+
+
+def few(used):
+    return lambda codes: (np.arange(codes) < used).astype(float)
+
+
+def one_takes(fraction):
+    return lambda codes: np.where(np.arange(codes) == 0, fraction, (1 - fraction) / (codes - 1))
+
+
+def drawn(chances, tokens, seed):
+    return np.random.default_rng(seed).multinomial(tokens, chances / chances.sum())
+
+
+def simulate(windows, codes):
+    """Return the words of all alarms of windows, each of chances and a number of tokens."""
+    alarms, heard = CodebookAlarms(), []
+    for number, (chances, tokens) in enumerate(windows, 1):
+        counts = torch.from_numpy(drawn(chances(codes), tokens, number))[None]
+        heard += check(alarms, 100 * number, counts, codes)
+    return heard
+
+
+LONG, SHORT = 100_000, 3 * 256
+SITUATIONS = {
+    "even": ([(even, LONG)] * 6, 1024, None),
+    "even, last window of 3 steps": ([(even, LONG)] * 6 + [(even, SHORT)], 1024, None),
+    "even, 16,384 codes, last window of 3 steps": ([(even, LONG)] * 6 + [(even, SHORT)], 16_384, None),
+    "zipf 1": ([(zipf(1), LONG)] * 6, 1024, None),
+    "zipf 1, last window of 3 steps": ([(zipf(1), LONG)] * 6 + [(zipf(1), SHORT)], 1024, None),
+    "zipf 1.2": ([(zipf(1.2), LONG)] * 6, 1024, None),
+    "zipf 1.2, last window of 3 steps": ([(zipf(1.2), LONG)] * 6 + [(zipf(1.2), SHORT)], 1024, None),
+    "zipf 1.2, 16,384 codes": ([(zipf(1.2), LONG)] * 6 + [(zipf(1.2), SHORT)], 16_384, None),
+    "zipf 1.2, tokens far fewer than codes": ([(zipf(1.2), 20_000)] * 6 + [(zipf(1.2), SHORT)], 1 << 18, None),
+    "even, tokens far fewer than codes": ([(even, 2_000)] * 6 + [(even, 100)], 1 << 18, None),
+    "windows that grow": ([(zipf(1), 1_000 * 4**number) for number in range(5)], 4096, None),
+    "two codes": ([(even, LONG)] * 6 + [(even, 12)], 2, None),
+    "one token": ([(even, 1)] * 6, 1024, None),
+    "no token": ([(even, LONG), (even, 0), (even, LONG)], 1024, None),
+    "collapse": ([(even, LONG)] * 3 + [(few(100), LONG)], 1024, "the codes in use fell from 1,024 to 100 of 1,024 in"),
+    "collapse of zipf": ([(zipf(1), LONG)] * 3 + [(few(10), LONG)], 1024, "the codes in use fell from 1,024 to 10 of"),
+    "collapse in a last window of 3 steps": ([(zipf(1), LONG)] * 3 + [(few(5), SHORT)], 1024, "the codes in use fell"),
+    "collapse among tokens far fewer than codes": (
+        [(even, 2_000)] * 3 + [(few(300), 2_000)],
+        1 << 18,
+        "the codes in use fell",
+    ),
+    "slow collapse": ([(few(int(1024 * 0.9**number)), LONG) for number in range(12)], 1024, "the codes in use fell"),
+    "usage 100 %, but one code takes 97 %": ([(one_takes(0.97), LONG)] * 4, 64, "perplexity is 1.3"),
+    "one code comes to take 97 %": (
+        [(even, LONG), (one_takes(0.97), LONG)],
+        1024,
+        "in 100 steps, with 982 of 1,024 codes in use: a few codes take most tokens",
+    ),
+    "slow concentration": (
+        [(one_takes(1 - 0.8**number), LONG) for number in range(1, 9)],
+        1024,
+        "a few codes take most tokens",
+    ),
+    "never came to life": ([(few(20), LONG)] * 3, 1024, "only 20 of 1,024 codes are in use"),
+    "hardly came to life, tokens fewer than codes": ([(few(300), LONG)] * 3, 1 << 18, "only 300 of 262,144 codes"),
+    "one code of two": ([(few(1), LONG)] * 3, 2, "perplexity is 1.0"),
 }
 
 
-def check(alarms, step, **changes):
-    return alarms.check(step, HEALTHY | {f"codebook/{name}": value for name, value in changes.items()}, codes=1024)
+@pytest.mark.parametrize(("windows", "codes", "words"), SITUATIONS.values(), ids=SITUATIONS)
+def test_a_situation_is_an_alarm_or_it_is_not(windows, codes, words):
+    heard = simulate(windows, codes)
+    if words is None:
+        assert heard == []
+    else:
+        assert heard and words in heard[0] and "; try " in heard[0]
 
 
-def test_a_healthy_codebook_says_nothing():
-    alarms = CodebookAlarms()
-    assert [check(alarms, step) for step in range(100, 1000, 100)] == [[]] * 9
+@pytest.mark.parametrize(("draw", "is_alarm"), [("even", False), ("zipf", False), ("one", True)])
+def test_codes_too_many_to_count_are_judged_by_their_slots(draw, is_alarm, monkeypatch):
+    monkeypatch.setattr(counting, "SLOTS", 1 << 16)
+    rng, codes, alarms, heard = np.random.default_rng(0), 1 << 62, CodebookAlarms(), []
+    for number in range(1, 6):
+        tokens = {
+            "even": rng.integers(0, codes, 20_000),
+            "zipf": rng.zipf(1.2, 20_000) % codes,
+            "one": np.where(rng.random(20_000) < 0.97, 5, rng.integers(0, codes, 20_000)),
+        }[draw][: 20_000 if number < 5 else 500]
+        counts = no_counts(1, codes)
+        count_tokens(counts, torch.from_numpy(tokens).reshape(1, 1, 1, -1), codes)
+        heard += check(alarms, number * 100, counts, codes)
+    assert bool(heard) == is_alarm
+
+
+def test_windows_before_a_codebook_comes_to_life_are_three():
+    heard = [bool(simulate([(few(20), LONG)] * number, 1024)) for number in (1, 2, 3)]
+    assert heard == [False, False, True]
 
 
 def test_a_collapse_is_told_once_with_its_numbers_and_again_after_a_recovery():
-    alarms = CodebookAlarms()
-    check(alarms, 100, usage=0.91)
-    (sentence,) = check(alarms, 500, usage=0.12)
-    assert (
-        "usage fell from 91% to 12%" in sentence and "in 400 steps" in sentence and "codebook.revive_every" in sentence
+    alarms, collapsed = CodebookAlarms(), HEALTHY * (torch.arange(1024) < 100)
+    assert check(alarms, 100) == []
+    (sentence,) = check(alarms, 500, collapsed)
+    assert sentence == (
+        "the codes in use fell from 1,024 to 100 of 1,024 in 400 steps: the codebook collapses; try codebook.revive_every, a "
+        "lower optimizer.lr, or the quantizers simvq or fsq."
     )
-    assert check(alarms, 600, usage=0.10) == []
-    assert check(alarms, 700, usage=0.9) == []
-    assert len(check(alarms, 800, usage=0.1)) == 1
+    assert check(alarms, 600, collapsed) == [] == check(alarms, 700)
+    assert len(check(alarms, 800, collapsed)) == 1
 
 
-def test_usage_is_held_against_what_the_tokens_can_reach():
-    # 1,024 tokens reach 63 % of 1,024 codes when all are equally likely; half of that is no collapse.
+def test_of_several_codebooks_each_is_judged_by_itself():
     alarms = CodebookAlarms()
-    check(alarms, 100, usage=0.632, tokens=1024)
-    assert check(alarms, 200, usage=0.35, tokens=1024) == []
-    assert attainable_usage(1024, 1024) == pytest.approx(1 - 1 / 2.718281828, abs=1e-3)
-    assert attainable_usage(10**9, 4) == 1
+    check(alarms, 100, HEALTHY.repeat(8, 1))
+    counts = HEALTHY.repeat(8, 1)
+    counts[3] = torch.where(torch.arange(1024) < 50, 2048, 0)
+    (sentence,) = check(alarms, 200, counts)
+    assert sentence.startswith("codebook 3: the codes in use fell from 1,024 to 50")
 
 
-def test_a_codebook_that_never_comes_to_life_is_given_three_windows():
-    alarms = CodebookAlarms()
-    assert check(alarms, 100, usage=0.02) == check(alarms, 200, usage=0.02) == []
-    (sentence,) = check(alarms, 300, usage=0.02)
-    assert "only 2.0% of 1,024 codes are in use at step 300" in sentence and "kmeans" in sentence
+def test_many_codebooks_are_one_sentence():
+    alarms, counts = CodebookAlarms(), HEALTHY.repeat(64, 1)
+    check(alarms, 100, counts)
+    channels = [*EIGHT, *(Channels(f"codebook/{number}", 8, 1024) for number in range(64))]
+    flat = {f"{number}__{name}effective_rank": 1.5 for number in range(64) for name in ("", "latent_")}
+    heard = check(alarms, 200, torch.where(torch.arange(1024) < 50, 2048, 0).repeat(64, 1), channels=channels, **flat)
+    assert [sentence.split(":")[0] for sentence in heard] == [
+        "codebook 0",
+        "the codes of codebook 0 vary in 1.5 of 8 directions (effective rank), their latents in 1.5",
+    ]
+    assert all(sentence.endswith(" (63 more codebooks alike).") for sentence in heard)
 
 
 @pytest.mark.parametrize(
@@ -61,19 +177,83 @@ def test_mismatched_lengths_and_angles_are_told(change, words):
     assert words in sentence and "try" in sentence
 
 
-def test_a_growing_distortion_is_told():
+@pytest.mark.parametrize(
+    ("course", "is_alarm"),
+    [
+        ((0.2, 0.45), False),  # latents that find more directions
+        ((0.001, 0.3), False),
+        ((0.2, 0.6), True),
+        ((0.8, 0.9, 1.1), False),  # ten bits for 256 channels
+        ((0.8, 1.7), True),
+        ((3.0, 0.5, 0.4), False),
+    ],
+)
+def test_distortion_is_held_against_the_variance_of_the_latents(course, is_alarm):
     alarms = CodebookAlarms()
-    check(alarms, 100, distortion=0.01)
-    assert check(alarms, 200, distortion=0.04) == []
-    (sentence,) = check(alarms, 300, distortion=0.05)
-    assert "distortion grew from 0.01 at step 100 to 0.05" in sentence and "losses.commitment" in sentence
+    heard = [check(alarms, 100 * n, relative_distortion=value) for n, value in enumerate(course, 1)]
+    assert bool(heard[-1]) == is_alarm and not any(heard[:-1])
+    if is_alarm:
+        assert f"distortion grew from {course[0]:.2g} of the latents' variance at step 100" in heard[-1][0]
+        assert "losses.commitment" in heard[-1][0]
 
 
-def test_state_goes_on_where_it_was():
+@pytest.mark.parametrize(
+    ("rank", "latents", "dim", "codes", "step", "is_alarm"),
+    [
+        (2.0, 2.0, 8, 256, 300, True),  # a plane
+        (2.0, 6.0, 8, 256, 300, True),
+        (1.1, 1.1, 8, 256, 300, True),  # a line
+        (2.2, 30.0, 256, 1024, 300, True),
+        (2.0, 2.0, 8, 256, 50, False),  # a fresh start
+        (3.0, 3.0, 8, 256, 300, False),
+        (5.0, 20.0, 256, 1024, 300, False),
+        (1.0, 1.0, 1, 256, 300, False),
+        (1.0, 1.0, 2, 256, 300, False),
+        (1.0, 1.0, 3, 256, 300, False),
+        (1.0, 1.0, 4, 256, 300, True),
+        (1.0, 7.0, 8, 2, 300, False),  # two codes have a line at most
+        (2.0, 7.0, 8, 3, 300, False),
+        (0.0, 7.0, 8, 256, 300, False),  # one code: told as perplexity
+        (float("nan"), float("nan"), 8, 256, 300, False),
+    ],
+)
+def test_codes_on_a_plane_are_told(rank, latents, dim, codes, step, is_alarm):
+    channels = [Channels("codebook", dim, codes)]
+    heard = check(CodebookAlarms(), step, channels=channels, effective_rank=rank, latent_effective_rank=latents)
+    assert bool(heard) == is_alarm
+    if is_alarm:
+        assert heard[0].startswith(
+            f"the codes vary in {rank:.1f} of {dim} directions (effective rank), their latents in"
+        )
+        assert ("the codes lie flat among the latents" in heard[0]) == (rank < latents / 2) and "; try " in heard[0]
+
+
+def test_directions_that_are_not_measured_are_no_alarm():
+    values = {name: value for name, value in FIT.items() if "rank" not in name}
+    books = [Book("", codebook_usage(HEALTHY, 1024)[0], 1024)]
+    assert CodebookAlarms().check(300, values, HEALTHY, books, EIGHT) == []
+
+
+def test_each_codebook_has_directions_of_its_own():
+    channels = [*EIGHT, Channels("codebook/0", 8, 1024), Channels("codebook/1", 8, 1024)]
+    ranks = {
+        f"{number}__{name}": rank
+        for number, rank in ((0, 5.0), (1, 1.5))
+        for name in ("effective_rank", "latent_effective_rank")
+    }
+    (sentence,) = check(CodebookAlarms(), 300, HEALTHY.repeat(2, 1), channels=channels, **ranks)
+    assert sentence.startswith("the codes of codebook 1 vary in 1.5 of 8 directions")
+
+
+def test_state_goes_on_where_it_was(tmp_path):
     whole, first = CodebookAlarms(), CodebookAlarms()
     for alarms in (whole, first):
-        check(alarms, 100, usage=0.91)
+        check(alarms, 100)
+        check(alarms, 200, relative_distortion=0.05)
+    torch.save(first.state_dict(), tmp_path / "state")
     second = CodebookAlarms()
-    second.load_state_dict(first.state_dict())
-    assert check(second, 500, usage=0.12) == check(whole, 500, usage=0.12) != []
-    assert check(second, 600, usage=0.12) == check(whole, 600, usage=0.12) == []
+    second.load_state_dict(torch.load(tmp_path / "state", weights_only=True))
+    collapsed = HEALTHY * (torch.arange(1024) < 100)
+    for step in (500, 600):
+        heard = [check(alarms, step, collapsed, relative_distortion=0.9) for alarms in (whole, second)]
+        assert heard[0] == heard[1] and len(heard[0]) == (2 if step == 500 else 0)

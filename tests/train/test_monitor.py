@@ -1,10 +1,15 @@
+import copy
+from io import BytesIO
+
 import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
 
+from quantizer_table import EVERY, latent_for, name_of
+from vistok.tokenizer.model import Reconstruction
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.train.monitor import CodebookMonitor, Seen
+from vistok.train.monitor import CodebookMonitor, Seen, seen_in
 from vistok.train.window import ScalarWindow
 
 
@@ -34,16 +39,27 @@ def test_a_window_is_what_numpy_makes_of_its_tokens(quantizer):
         assert values[f"codebook/{level}/perplexity"] == pytest.approx(np.exp(-(share * np.log(share)).sum()))
         assert monitor.last_counts[level].tolist() == counts.tolist()
     assert values["codebook/usage"] == pytest.approx((values["codebook/0/usage"] + values["codebook/1/usage"]) / 2)
-    assert values["codebook/perplexity_share"] == pytest.approx(values["codebook/perplexity"] / 16)
+    assert values["codebook/perplexity_fraction"] == pytest.approx(values["codebook/perplexity"] / 16)
     assert values["codebook/tokens"] == 3 * 18 and values["codebook/revived"] == 3
     errors = [((step.latent - step.quantized) ** 2).mean() for step in steps]
     assert values["codebook/distortion"] == pytest.approx(float(np.mean(errors)), rel=1e-5)
 
 
+def effective_rank(rows):
+    energies = np.linalg.eigvalsh(np.cov(rows, rowvar=False)).clip(1e-300)
+    fractions = energies / energies.sum()
+    return np.exp(-(fractions * np.log(fractions)).sum())
+
+
 def check_fit(values, prefix, z, q):
     assert values[f"{prefix}/distortion"] == pytest.approx(((z - q) ** 2).mean(), rel=1e-5)
-    ratios = np.linalg.norm(q, axis=1) / np.linalg.norm(z, axis=1)
-    assert values[f"{prefix}/length_ratio"] == pytest.approx(ratios.mean(), rel=1e-5)
+    assert values[f"{prefix}/relative_distortion"] == pytest.approx(
+        ((z - q) ** 2).sum() / ((z - z.mean(axis=0)) ** 2).sum(), rel=1e-5
+    )
+    lengths = [np.linalg.norm(rows, axis=1).mean() for rows in (q, z)]
+    assert values[f"{prefix}/length_ratio"] == pytest.approx(lengths[0] / lengths[1], rel=1e-5)
+    assert values[f"{prefix}/effective_rank"] == pytest.approx(effective_rank(q), rel=1e-5)
+    assert values[f"{prefix}/latent_effective_rank"] == pytest.approx(effective_rank(z), rel=1e-5)
     assert values[f"{prefix}/obtuse"] == pytest.approx(((z * q).sum(axis=1) < 0).mean())
 
 
@@ -73,6 +89,110 @@ def test_each_codebook_is_judged_by_the_latent_that_it_sees(quantizer):
         left = left - code
 
 
+def test_a_latent_of_length_zero_does_not_outweigh_the_others():
+    quantizer = build_quantizer({"name": "vq", "dim": 4, "codebook_size": 16})
+    monitor = CodebookMonitor(quantizer, Accelerator())
+    latent = torch.ones(1, 4, 4, 4)
+    latent[..., 0, 0] = 0
+    monitor.observe(Seen(latent, torch.ones_like(latent), torch.zeros(1, 1, 4, 4, dtype=torch.int64)))
+    values = monitor.summarise(1, Seen(latent, latent, torch.zeros(1, 1, 4, 4, dtype=torch.int64))).values
+    assert values["codebook/length_ratio"] == pytest.approx(16 / 15)
+
+
+def forward(quantizer, latent):
+    result = quantizer.train()(latent)
+    return Reconstruction(latent, latent, result.latent, result.tokens, result.losses)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "vq", "dim": 6, "codebook_size": 48, "gradient": "nsvq"},
+        {"name": "vq", "dim": 6, "codebook_size": 48, "gradient": "diveq"},
+        {"name": "fsp", "levels": [5, 4, 3]},
+        {"name": "residual", "quantizer": {"name": "vq", "dim": 6, "codebook_size": 48}, "depth": 4, "dropout": 1.0},
+        {"name": "residual", "quantizer": {"name": "fsp", "levels": [5, 4, 3]}, "depth": 2},
+        {"name": "grouped", "quantizer": {"name": "fsp", "levels": [5, 4, 3]}, "groups": 2},
+    ],
+    ids=str,
+)
+def test_the_noise_and_the_dropout_of_training_are_not_measured(values):
+    torch.manual_seed(0)
+    quantizer = build_quantizer(values)
+    latent = torch.randn(2, quantizer.dim, 4, 4, requires_grad=True)
+    outputs = [forward(quantizer, latent[:1]), forward(quantizer, latent[1:])]
+    seen = seen_in(quantizer, outputs)
+    expected = quantizer.eval()(latent).latent
+    assert torch.equal(seen.quantized, expected) and not seen.quantized.requires_grad
+    assert not torch.equal(seen.quantized, torch.cat([output.quantized for output in outputs]))
+
+
+@pytest.mark.parametrize("values", EVERY, ids=name_of)
+def test_what_is_measured_are_codes_whatever_the_quantizer(values):
+    torch.manual_seed(0)
+    quantizer = build_quantizer(values)
+    latent = latent_for(quantizer).requires_grad_()
+    before = copy.deepcopy(quantizer).eval()(latent)
+    output = forward(quantizer, latent)
+    if quantizer.returns_codes:
+        assert torch.equal(output.quantized, before.latent)
+        assert torch.equal(seen_in(quantizer, [output]).quantized, before.latent)
+
+
+@pytest.mark.parametrize("name", ["vq", "ema", "simvq"])
+def test_distortion_is_the_commitment_of_the_step(name):
+    quantizer = build_quantizer({"name": name, "dim": 4, "codebook_size": 16, "gradient": "rotation"})
+    output = forward(quantizer, torch.randn(2, 4, 5, 5))
+    monitor, seen = CodebookMonitor(quantizer, Accelerator()), seen_in(quantizer, [output])
+    monitor.observe(seen)
+    distortion = monitor.summarise(1, seen).values["codebook/distortion"]
+    assert distortion == pytest.approx(float(output.losses["commitment"].detach()), rel=1e-5)
+
+
+def test_a_plane_is_seen_whatever_the_usage():
+    quantizer = build_quantizer({"name": "vq", "dim": 8, "codebook_size": 64}).train()
+    plane = torch.randn(2, 8)
+    with torch.no_grad():
+        quantizer.codebook.table.copy_(torch.randn(64, 2) @ plane)
+    monitor = CodebookMonitor(quantizer, Accelerator())
+    alarms = []
+    for step in (100, 200):
+        latent = (torch.randn(1, 16, 16, 2) @ plane).permute(0, 3, 1, 2) + 0.01 * torch.randn(1, 8, 16, 16)
+        last = seen_in(quantizer, [forward(quantizer, latent)])
+        monitor.observe(last)
+        window = monitor.summarise(step, last)
+        alarms += window.alarms
+    assert window.values["codebook/usage"] > 0.6 and window.values["codebook/effective_rank"] < 2.1
+    (sentence,) = alarms
+    assert "directions (effective rank)" in sentence
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "lfq", "dim": 36},
+        {"name": "bsq", "dim": 62},
+        {"name": "fsq", "levels": [8] * 20},
+        {"name": "residual", "quantizer": {"name": "lfq", "dim": 30}, "depth": 2},
+    ],
+    ids=str,
+)
+def test_codes_too_many_to_count_are_watched_without_false_alarms(values):
+    quantizer = build_quantizer(values).train()
+    monitor = CodebookMonitor(quantizer, Accelerator())
+    rng = torch.Generator().manual_seed(0)
+    for step in (100, 200, 300):
+        latent = torch.randn(4, quantizer.dim, 8, 8, generator=rng)
+        last = seen_in(quantizer, [forward(quantizer, latent)])
+        monitor.observe(last)
+        window = monitor.summarise(step, last)
+        assert window.alarms == []
+        used = len(torch.unique(last.tokens[:, 0])) / quantizer.vocab_size
+        prefix = "codebook/0/" if quantizer.num_codebooks > 1 else "codebook/"
+        assert window.values[f"{prefix}usage"] == pytest.approx(used, rel=0.02)
+    assert monitor.last_counts.numel() <= 1 << 22
+
+
 def test_there_are_no_alarms_about_a_quantizer_that_rests():
     quantizer = build_quantizer({"name": "vq", "dim": 4, "codebook_size": 4096, "initial_scale": 100.0})
     alarms = []
@@ -85,6 +205,13 @@ def test_there_are_no_alarms_about_a_quantizer_that_rests():
     assert any(alarms[:4]) and not any(alarms[4:])
 
 
+def through_a_file(state):
+    file = BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
 def test_a_monitor_that_is_taken_up_ends_as_one_that_went_on(quantizer):
     whole, first = (CodebookMonitor(quantizer, Accelerator()) for _ in range(2))
     steps = [seen(quantizer, seed) for seed in range(4)]
@@ -92,8 +219,8 @@ def test_a_monitor_that_is_taken_up_ends_as_one_that_went_on(quantizer):
         whole.observe(step)
         first.observe(step)
     second = CodebookMonitor(quantizer, Accelerator())
-    second.load_state_dict(first.state_dict())
-    second.load_own_state_dict(first.own_state_dict())
+    second.load_state_dict(through_a_file(first.state_dict()))
+    second.load_own_state_dict(through_a_file(first.own_state_dict()))
     for step in steps[2:]:
         whole.observe(step)
         second.observe(step)

@@ -55,6 +55,7 @@ class GroupedQuantizer(Quantizer):
         self.dim = quantizers[0].dim * config.groups
         self.vocab_size = quantizers[0].vocab_size
         self.num_codebooks = quantizers[0].num_codebooks * config.groups
+        self.returns_codes = quantizers[0].returns_codes
 
     def forward(self, latent: Latent) -> Quantized:
         check_latent(latent, self.dim)

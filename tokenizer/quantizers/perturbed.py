@@ -54,6 +54,7 @@ class FiniteScalarPerturbation(Quantizer):
 
     config: FSPConfig
     num_codebooks = 1
+    returns_codes = False
 
     def __init__(self, config: FSPConfig):
         super().__init__()

@@ -106,6 +106,7 @@ class ResidualQuantizer(Quantizer):
         self.dim = levels[0].dim
         self.vocab_size = levels[0].vocab_size
         self.num_codebooks = config.depth
+        self.returns_codes = config.dropout == 0 and all(level.returns_codes for level in levels)
 
     def forward(self, latent: Latent) -> Quantized:
         kept = self._kept_levels()

@@ -129,6 +129,7 @@ class ScalarRefinement(Quantizer):
         self.step = Constant([step / count**level for step, count in zip(steps, levels, strict=True)])
         self.middle = Constant([(count - 1) / 2 for count in levels])
         self.noisy = noisy
+        self.returns_codes = not noisy
 
     def forward(self, latent: Latent) -> Quantized:
         point = self.project(latent)

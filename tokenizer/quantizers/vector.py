@@ -81,6 +81,7 @@ class VectorQuantizer(Quantizer):
         self.codebook = codebook
         self.dim = config.dim
         self.vocab_size = config.codebook_size
+        self.returns_codes = config.gradient not in ("diveq", "nsvq")
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64), persistent=config.soft is not None)
         self.held: list[tuple[Vectors, CodeNumbers]] | None = None
         """What is to be noticed later, within `noticed_once`."""

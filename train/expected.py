@@ -1,0 +1,67 @@
+"""What usage and perplexity can be expected of a number of tokens, from even use or from a window seen before."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..tokenizer.usage import perplexity
+
+FEW = 1000.0
+"""Tokens a code up to which the Poisson sum is taken term by term."""
+
+
+class Spread(NamedTuple):
+    """How many codes some tokens have, and how evenly."""
+
+    codes: float
+    """Different codes among the tokens."""
+    perplexity: float
+
+
+class Spectrum(NamedTuple):
+    """The counts of a window without the numbers of the codes: which counts occur, and for how many codes each."""
+
+    counts: Tensor
+    codes: Tensor
+
+    @classmethod
+    def of(cls, counts: Tensor) -> "Spectrum":
+        """Return the spectrum of the counts `k` of a codebook."""
+        return cls(*torch.unique(counts[counts > 0], return_counts=True))
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens."""
+        return int((self.counts * self.codes).sum())
+
+    def spread(self, tokens: int) -> Spread:
+        """Return what as many tokens as these, or fewer drawn from them, show; the draw is always the same."""
+        counts = self.counts.repeat_interleave(self.codes)
+        if tokens < self.tokens:
+            drawn = np.random.default_rng(0).binomial(counts.numpy(), tokens / self.tokens)
+            counts = torch.from_numpy(drawn)
+        return Spread(int((counts > 0).sum()), perplexity(counts))
+
+
+def even_spread(tokens: int, codes: int) -> Spread:
+    """Return the expectation when all codes are equally likely.
+
+    k (1 - (1 - 1/k)^n) codes; and, as the entropy of n tokens is log n - E log c with c the count of a token's code, 1 and
+    a Poisson number of others, perplexity n / exp E log(1 + Poisson((n - 1) / k)).
+    """
+    if codes == 1 or tokens <= 1:
+        return Spread(min(tokens, 1), min(tokens, 1))
+    found = -math.expm1(tokens * math.log1p(-1 / codes)) * codes
+    return Spread(found, min(float(codes), tokens / math.exp(_log_count((tokens - 1) / codes))))
+
+
+def _log_count(others: float) -> float:
+    """Return E log(1 + c) for a Poisson number c of mean `others`."""
+    if others > FEW:
+        return math.log1p(others) - others / (2 * (1 + others) ** 2)
+    counts = torch.arange(int(others + 12 * math.sqrt(others)) + 30, dtype=torch.float64)
+    chances = torch.exp(counts * math.log(others) - others - torch.lgamma(counts + 1))
+    return float((chances * torch.log1p(counts)).sum())

@@ -1,0 +1,72 @@
+"""How codes fit the latents that they stand for, over a window of steps and all processes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..tokenizer.moments import Moments, sums
+from ..tokenizer.shapes import Latent
+
+TINY = 1e-6
+_SUMS = ("error", "latent_length", "code_length", "obtuse")
+
+
+class Fit:
+    """Sums over positions; nothing is read from the device until `values`."""
+
+    def __init__(self, channels: int, device: torch.device):
+        self._sums = sums(len(_SUMS), device=device)
+        self.latents = Moments(channels, device)
+        self.codes = Moments(channels, device)
+
+    def add(self, points: Latent, codes: Latent) -> None:
+        """Take in latents `b d y x`, as they are compared, and their codes."""
+        points, codes = points.detach().float(), codes.detach().float()
+        self._sums += torch.stack(
+            [
+                (points - codes).square().mean(dim=1).sum(),
+                points.norm(dim=1).sum(),
+                codes.norm(dim=1).sum(),
+                ((points * codes).sum(dim=1) < 0).sum(),
+            ]
+        )
+        self.latents.add(points)
+        self.codes.add(codes)
+
+    def values(self, add: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """Return the figures over all processes, `add` summing a tensor over them; every process must call it.
+
+        `distortion` mean squared distance a channel; `relative_distortion` that over the variance of the latents, 1 being
+        what their mean alone would reach; `length_ratio` mean |q| over mean |z|; `obtuse` fraction of positions where
+        z.q < 0; `effective_rank` of the codes as often as they occur, and `latent_effective_rank`: see `Moments`.
+        """
+        latents, codes = self.latents.reduced(add), self.codes.reduced(add)
+        total = dict(zip(_SUMS, add(self._sums.clone()).tolist(), strict=True))
+        number = max(1.0, float(latents.number))
+        distortion, variance = total["error"] / number, latents.variance()
+        values = {
+            "distortion": distortion,
+            "relative_distortion": distortion / max(variance, TINY**2),
+            "length_ratio": total["code_length"] / max(total["latent_length"], TINY * number),
+            "obtuse": total["obtuse"] / number,
+        }
+        ranks = {"effective_rank": codes.effective_rank(), "latent_effective_rank": latents.effective_rank()}
+        return values | {name: rank for name, rank in ranks.items() if rank is not None}
+
+    def clear(self) -> None:
+        """Forget all positions, in place."""
+        self._sums.zero_()
+        self.latents.clear()
+        self.codes.clear()
+
+    def state(self) -> dict[str, Any]:
+        """Return what `load` takes."""
+        return {"sums": self._sums, "latents": self.latents.state(), "codes": self.codes.state()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self._sums.copy_(state["sums"])
+        self.latents.load(state["latents"])
+        self.codes.load(state["codes"])
