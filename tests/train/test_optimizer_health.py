@@ -113,7 +113,7 @@ def test_accelerates_wrapper_gives_the_same():
             health.before_step()
             optimizer.step()
             values.append(health.after_step())
-    assert values[:2] == values[2:] and len(values[0]) == 7
+    assert values[:2] == values[2:] and len(values[0]) == 14
 
 
 def test_what_cannot_be_measured_is_left_out():
