@@ -61,7 +61,8 @@ def prepared(entry: Entry, latents: Tensor) -> FittedQuantizer:
 def fit(entry: Entry, latents: Tensor, steps: int, arguments: argparse.Namespace, rate: float) -> FittedQuantizer:
     """Fit the quantizer of an entry; every entry sees the same batches."""
     model = prepared(entry, latents)
-    config = FitConfig(steps=steps, batch_size=arguments.fit_batch, lr=rate)
+    values = {"steps": steps, "batch_size": arguments.fit_batch, "lr": rate}
+    config = FitConfig.model_validate(values | entry.optimizer)
     care = CodebookCareConfig.model_validate(entry.care)
     torch.manual_seed(0)
     fit_quantizer(model, latents, latents, entry.weights, config, care, Accelerator(cpu=True), seed=0)
