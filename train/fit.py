@@ -18,6 +18,7 @@ from .codebook_care import CodebookCare, CodebookCareConfig
 from .fit_optimizer import fit_optimizer
 from .fit_states import FitStates
 from .monitor import Seen
+from .optimizer_rules import BRIDGE_MATRICES, PROJECTION_MATRICES
 
 RECONSTRUCTION = "reconstruction"
 LAST_REVIVAL = 0.8
@@ -34,7 +35,9 @@ class FitConfig(Config):
     lr: Annotated[float, Field(gt=0)] = 5e-3
     """Learning rate at the start."""
     projection: Literal["adam", "muon"] = "adam"
-    """What moves the matrices between the basis and the codes of simvq and fvq."""
+    """What moves the matrices between the basis and the codes of simvq."""
+    bridge: Literal["adam", "muon"] = "adam"
+    """What moves the matrices of fvq's bridge."""
     muon_rate: Annotated[float, Field(gt=0)] = 1.0
     """Muon's rate as a multiple of Adam's; at 1 its updates are as large as Adam's on gradients that are noise."""
     codebook_rows: Literal["dense", "lazy"] = "dense"
@@ -77,8 +80,9 @@ class _Fit:
         self.model, self.vectors, self.targets, self.weights = model, vectors, targets, weights
         self.config, self.care, self.device = config, care, device
         self.generator = torch.Generator().manual_seed(seed)
-        muon_rate = config.muon_rate if config.projection == "muon" else None
-        self.optimizer = fit_optimizer(model, config.lr, muon_rate, config.codebook_rows == "lazy")
+        matrices = {PROJECTION_MATRICES: config.projection, BRIDGE_MATRICES: config.bridge}
+        muon = [pattern for pattern, mover in matrices.items() if mover == "muon"]
+        self.optimizer = fit_optimizer(model, config.lr, muon, config.muon_rate, config.codebook_rows == "lazy")
         self.steps = config.steps if any(parameter.requires_grad for parameter in model.parameters()) else 0
 
     @torch.no_grad()
