@@ -95,10 +95,10 @@ def _step_rows(parameter: Tensor, gradient: Tensor, state: State, group: Group) 
     (square,) = remembered([parameter], [state], "exp_avg_sq")
     steps = state.get("step", torch.zeros(used.shape, device=parameter.device))
     state["step"] = steps = steps.to(parameter.device) + used  # a checkpoint's counter comes on the CPU
-    share = used.to(parameter.dtype)
-    mean.lerp_(gradient, share * (1 - beta1))
+    weight = used.to(parameter.dtype)
+    mean.lerp_(gradient, weight * (1 - beta1))
     centre = gradient - mean if group["second_moment"] == "centred" else gradient
-    square.lerp_(centre.square(), share * (1 - beta2))
+    square.lerp_(centre.square(), weight * (1 - beta2))
     taken = steps.clamp_min(1)
     update = mean / (1 - beta1**taken) / ((square / (1 - beta2**taken)).sqrt() + group["eps"])
     if group["weight_decay"]:

@@ -11,8 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ..tokenizer.config import Config
-from ..tokenizer.quantizers import Quantized, Quantizer
-from ..tokenizer.quantizers.base import set_training_step
+from ..tokenizer.quantizers import Quantized, Quantizer, set_training_step
 from ..tokenizer.shapes import Latent, Vectors
 from .codebook_care import CodebookCare, CodebookCareConfig
 from .fit_optimizer import fit_optimizer
@@ -97,8 +96,8 @@ class _Fit:
         config, model = self.config, self.model
         for group in self.optimizer.param_groups:
             group["lr"] = config.lr * (1 + math.cos(math.pi * (step - 1) / config.steps)) / 2
-        set_training_step(model, step - 1)
         rows = torch.randint(len(self.vectors), (config.batch_size,), generator=self.generator)
+        set_training_step(model, step - 1)
         latent = model.into(as_latent(self.vectors[rows].to(self.device)))
         quantized, tokens, losses = model.quantizer(latent)
         target = as_latent(self.targets[rows].to(self.device))
