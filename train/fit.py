@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ..tokenizer.config import Config
-from ..tokenizer.quantizers import Quantized, Quantizer
+from ..tokenizer.quantizers import Quantized, Quantizer, set_training_step
 from ..tokenizer.shapes import Latent, Vectors
 from .codebook_care import CodebookCare, CodebookCareConfig
 from .fit_states import FitStates
@@ -86,6 +86,7 @@ class _Fit:
         for group in self.optimizer.param_groups:
             group["lr"] = config.lr * (1 + math.cos(math.pi * (step - 1) / config.steps)) / 2
         rows = torch.randint(len(self.vectors), (config.batch_size,), generator=self.generator)
+        set_training_step(model, step - 1)
         latent = model.into(as_latent(self.vectors[rows].to(self.device)))
         quantized, tokens, losses = model.quantizer(latent)
         target = as_latent(self.targets[rows].to(self.device))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..images.preprocessing import to_pixels
 from ..terminal import ProgressLine
+from ..tokenizer.quantizers import set_training_step
 from ..tokenizer.shapes import Pixels
 from .batches import training_batches
 from .checkpoint import good_checkpoint, save_checkpoint
@@ -89,6 +90,7 @@ def _steps(run: Run, start: int, log: RunLog, pictures: list[Tensor]) -> None:
         share = rate_share(step, config.steps, run.optimizer_config)
         micro_batches = list(pixels.chunk(config.micro_batches))
 
+        set_training_step(run.model, step - 1)
         result = tokenizer_step(run, step, micro_batches)
         _check_finite(result.loss, step, run)
         run.instruments.before_step(step, is_logged)

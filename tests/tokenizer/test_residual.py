@@ -163,13 +163,6 @@ def test_a_shared_codebook_moves_once_after_the_whole_forward(values):
     assert not torch.equal(codebook.codes(), next(iter(still.children()))[0].codes())
 
 
-def test_a_shared_soft_assignment_anneals_once_a_forward():
-    soft = {"name": "vq", **LEARNED, "soft": {"temperature": 1.0, "final_temperature": 0.1}}
-    quantizer = build_quantizer({"name": "grouped", "quantizer": soft, "groups": 3, "shared": True})
-    quantizer(torch.randn(1, 12, 2, 2))
-    assert int(quantizer.quantizers[0].steps) == 1
-
-
 def test_a_forward_that_fails_leaves_nothing_to_notice():
     quantizer = residual()
     with pytest.raises(RuntimeError, match="stop"):

@@ -4,7 +4,8 @@ import pytest
 import torch
 from einops import rearrange
 
-from vistok.tokenizer.quantizers import build_quantizer, soft
+from vistok.tokenizer.quantizers import build_quantizer, set_training_step, soft
+from vistok.tokenizer.quantizers.base import Quantizer
 from vistok.tokenizer.quantizers.soft import SoftAssignmentConfig, mixture, soft_topk
 
 FORMS = ["exponential", "sigmoid", "smooth"]
@@ -82,8 +83,7 @@ def test_the_assignment_sharpens_over_the_steps_of_a_run():
     values = {"name": "vq", "dim": 5, "codebook_size": 30}
     annealed = build_quantizer({**values, "soft": soft})
     latent, upstream = torch.randn(1, 5, 3, 3), torch.randn(1, 5, 3, 3)
-    for _ in range(5):
-        annealed(latent)
+    set_training_step(annealed, 5)
     fixed = build_quantizer({**values, "soft": {"temperature": 0.1}})
     fixed.codebook.load_state_dict(annealed.codebook.state_dict())
     found, expected = (
@@ -160,12 +160,26 @@ def test_soft_assignment_moves_every_code_and_leaves_the_latent_its_gradient():
     assert (with_soft.codebook.table.grad.abs().sum(dim=1) > 0).all()
 
 
-def test_annealing_counts_training_steps_and_is_saved():
-    values = {"name": "vq", "dim": 2, "codebook_size": 4, "soft": {"final_temperature": 0.1, "anneal_steps": 5}}
-    quantizer = build_quantizer(values)
-    for _ in range(3):
-        quantizer(torch.randn(1, 2, 2, 2, requires_grad=True))
-    quantizer.eval()(torch.randn(1, 2, 2, 2))
-    twin = build_quantizer(values)
-    twin.load_state_dict(quantizer.state_dict())
-    assert int(twin.steps) == 3
+INNER = {"name": "vq", "dim": 2, "codebook_size": 4, "soft": {"final_temperature": 0.1, "anneal_steps": 5}}
+NESTED = {
+    "vq": INNER,
+    "grouped": {"name": "grouped", "quantizer": INNER, "groups": 3},
+    "shared": {"name": "grouped", "quantizer": INNER, "groups": 3, "shared": True},
+    "multiscale": {"name": "multiscale", "quantizer": {"name": "vq", "dim": 2, "codebook_size": 4}, "scales": [1, 2]},
+    "residual": {"name": "residual", "quantizer": {"name": "vq", "dim": 2, "codebook_size": 4}, "depth": 2},
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_every_quantizer_inside_is_told_the_step_and_no_forward_moves_it(name):
+    quantizer = build_quantizer(NESTED[name])
+    set_training_step(torch.nn.Sequential(quantizer), 3)
+    inside = [module for module in quantizer.modules() if isinstance(module, Quantizer)]
+    quantizer(torch.randn(1, quantizer.dim, 2, 2, requires_grad=True))
+    assert inside and [module.training_step for module in inside] == [3] * len(inside)
+    assert not any("step" in key for key in quantizer.state_dict())
+
+
+def test_a_step_below_zero_is_refused():
+    with pytest.raises(ValueError, match="training step is -1, but steps taken are 0 or more"):
+        set_training_step(build_quantizer(INNER), -1)

@@ -70,7 +70,6 @@ class VectorQuantizer(Quantizer):
 
     config: VectorConfig
     num_codebooks = 1
-    steps: Tensor
 
     def __init__(self, config: VectorConfig, codebook: Codebook):
         super().__init__()
@@ -78,7 +77,6 @@ class VectorQuantizer(Quantizer):
         self.codebook = codebook
         self.dim = config.dim
         self.vocab_size = config.codebook_size
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64), persistent=config.soft is not None)
         self.held: list[tuple[Vectors, CodeNumbers]] | None = None
         """What is to be noticed later, within `noticed_once`."""
 
@@ -113,7 +111,6 @@ class VectorQuantizer(Quantizer):
             self.held.append((vectors.detach(), numbers))
             return
         self.codebook.observe(vectors.detach(), numbers)
-        self.steps += 1
 
     def codes_of(self, tokens: Tokens) -> Latent:
         return codes_at(tokens, self.codes())
@@ -153,7 +150,7 @@ class VectorQuantizer(Quantizer):
             return with_gradient_of(chosen, felt)
         if soft is None:
             return felt
-        temperature = soft.temperature_at(int(self.steps))
+        temperature = soft.temperature_at(self.training_step)
         choosing = vectors if through_choice else vectors.detach()
         index = chosen + mixture(choosing, codes, self._scores, soft.k, soft.form, temperature)
         return felt + (index - index.detach())
