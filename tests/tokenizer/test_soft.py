@@ -1,4 +1,4 @@
-"""Soft top-k against its definition, and index back-propagation against dense arithmetic."""
+"""Soft assignment: its temperature, its chunks, and index back-propagation against dense arithmetic."""
 
 import pytest
 import torch
@@ -6,76 +6,7 @@ from einops import rearrange
 
 from vistok.tokenizer.quantizers import build_quantizer, set_training_step, soft
 from vistok.tokenizer.quantizers.base import Quantizer
-from vistok.tokenizer.quantizers.soft import SoftAssignmentConfig, mixture, soft_topk
-
-FORMS = ["exponential", "sigmoid", "smooth"]
-
-
-def rises(x, form):
-    if form == "exponential":
-        return torch.exp(torch.minimum(x, torch.zeros(())))
-    if form == "sigmoid":
-        return 1 / (1 + torch.exp(-x))
-    return torch.where(x >= 0, 1 - torch.exp(-x) / 2, torch.exp(x) / 2)
-
-
-def by_bisection(x, k, form):
-    low, high = x.min() - 200, x.max() + 200
-    for _ in range(200):
-        middle = (low + high) / 2
-        low, high = (middle, high) if rises(x - middle, form).sum() > k else (low, middle)
-    return rises(x - low, form)
-
-
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(("entries", "k"), [(2, 1), (5, 2), (9, 8), (40, 3)])
-@pytest.mark.parametrize("spread", [0.1, 3.0, 40.0])
-def test_weights_are_those_of_the_threshold_that_sums_to_k(form, entries, k, spread):
-    x = torch.randn(30, entries, dtype=torch.float64) * spread
-    found = soft_topk(x, k, form)
-    assert torch.allclose(found.sum(dim=1), torch.full((30,), float(k), dtype=torch.float64), atol=1e-9)
-    for row, expected in zip(found, x, strict=True):
-        assert torch.allclose(row, by_bisection(expected, k, form), atol=1e-7)
-
-
-@pytest.mark.parametrize("spread", [0.1, 3.0, 300.0])
-@pytest.mark.parametrize("k", [1, 3, 4999])
-def test_sigmoid_threshold_of_many_scores(spread, k):
-    x = torch.randn(3, 5000, dtype=torch.float64) * spread
-    x[0, 7] = 1e4
-    assert torch.allclose(soft_topk(x, k, "sigmoid").sum(dim=1), torch.tensor(float(k), dtype=torch.float64), atol=1e-8)
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_weights_are_monotone_shift_invariant_and_become_hard(form):
-    x = torch.randn(50, 12, dtype=torch.float64)
-    found = soft_topk(x, 3, form)
-    assert torch.equal(found.argsort(dim=1), x.argsort(dim=1))
-    assert torch.allclose(soft_topk(x + 17, 3, form), found, atol=1e-9)
-    hard = torch.zeros_like(x).scatter(1, x.topk(3, dim=1).indices, 1.0)
-    assert torch.allclose(soft_topk(x * 1e5, 3, form), hard, atol=1e-2)
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_gradient_is_that_of_finite_differences(form):
-    x = torch.randn(3, 6, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda scores: soft_topk(scores, 2, form), (x,))
-
-
-def test_exponential_form_of_one_is_the_softmax():
-    x = torch.randn(20, 7) * 5
-    assert torch.allclose(soft_topk(x, 1, "exponential"), torch.softmax(x, dim=1), atol=1e-6)
-
-
-@pytest.mark.parametrize("spread", [1, 10, 30, 100])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_gradient_of_sure_choices_is_that_of_the_softmax(spread, dtype):
-    x = (torch.randn(2000, 30, dtype=torch.float64) * spread).to(dtype).requires_grad_()
-    upstream = torch.randn(2000, 30, dtype=torch.float64)
-    (found,) = torch.autograd.grad((soft_topk(x, 1, "exponential") * upstream).sum(), x)
-    exact = x.detach().double().requires_grad_()
-    (expected,) = torch.autograd.grad((torch.softmax(exact, dim=1) * upstream).sum(), exact)
-    assert (found.double() - expected).abs().max() < (1e-4 if dtype == torch.float32 else 1e-11)
+from vistok.tokenizer.quantizers.soft import SoftAssignmentConfig, mixture
 
 
 def test_the_assignment_sharpens_over_the_steps_of_a_run():
@@ -91,11 +22,6 @@ def test_the_assignment_sharpens_over_the_steps_of_a_run():
         for quantizer in (annealed, fixed)
     )
     assert expected.any() and torch.allclose(found, expected, atol=1e-6)
-
-
-def test_k_must_be_below_the_number_of_codes():
-    with pytest.raises(ValueError, match="k = 4 for 4 codes: k must be below the number of codes"):
-        soft_topk(torch.zeros(1, 4), 4, "sigmoid")
 
 
 def test_temperature_changes_geometrically_over_its_steps():
