@@ -146,7 +146,7 @@ def test_the_smooth_form_has_its_full_slope_at_one_half(scale):
 def test_derivatives_of_both_orders_are_those_of_finite_differences(row, k, form):
     x = torch.tensor([row], dtype=torch.float64, requires_grad=True)
     weights = soft_topk(x, k, form)
-    if form == "exponential" and ((weights > 1 - 1e-9).any() or len(set(row)) < 5 and k > 1):
+    if form == "exponential" and ((weights > 1 - 1e-9).any() or (len(set(row)) < 5 and k > 1)):
         weights = weights.detach()
         kinks = weights > 1 - 1e-9  # there the slope is that of the side where the weight stays 1
         (found,) = torch.autograd.grad(soft_topk(x, k, form)[:, 0].sum(), x)
