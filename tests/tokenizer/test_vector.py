@@ -74,8 +74,31 @@ def test_moving_average_follows_its_formula():
         members = vectors[result.tokens.flatten() == code]
         counts[code] = 0.9 * counts[code] + 0.1 * len(members)
         sums[code] = 0.9 * sums[code] + 0.1 * members.sum(dim=0)
-    smoothed = (counts + 1e-5) / (counts.sum() + 30e-5) * counts.sum()
-    assert torch.allclose(book.table.double(), sums / smoothed[:, None], atol=1e-5)
+    assert torch.allclose(book.table.double(), sums / counts[:, None], atol=1e-5)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.99])
+def test_moving_average_over_thousands_of_forwards_with_codes_that_are_never_or_rarely_used(decay):
+    draw = torch.Generator().manual_seed(0)
+    book = build_quantizer({"name": "ema", "dim": 3, "codebook_size": 4, "decay": decay}).codebook
+    start = book.table.clone()
+    # The reference keeps no count but the weight of each code against its newest vector.
+    table, weight = start.double().clone(), torch.ones(4, dtype=torch.float64)
+    for step in range(2600):
+        numbers = torch.tensor([0, 1, 1, 0, 2 if step % 1300 == 1299 else 1])
+        vectors = torch.randn(5, 3, generator=draw) + 4
+        book.observe(vectors, numbers)
+        for code in range(4):
+            members = vectors[numbers == code].double()
+            fresh = (1 - decay) * len(members)
+            if len(members):
+                old = decay * weight[code]
+                table[code] = (old * table[code] + fresh * members.mean(dim=0)) / (old + fresh)
+            weight[code] = decay * weight[code] + fresh
+    assert torch.equal(book.table[3], start[3]), "never used: it stays where it is, bit for bit"
+    assert torch.allclose(book.table.double(), table, rtol=1e-4)
+    if decay:
+        assert torch.allclose(book.sums[3] / book.counts[3], start[3], rtol=1e-3)
 
 
 @pytest.mark.parametrize("still", ["eval", "no_grad"])
