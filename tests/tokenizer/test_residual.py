@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.tokenizer.quantizers.care import kmeans
+from vistok.tokenizer.quantizers.kmeans import kmeans
 from vistok.tokenizer.quantizers.smoothing import shared_smoothers
 
 VQ = {"name": "vq", "dim": 4, "codebook_size": 32}

@@ -147,6 +147,17 @@ def damp_short(vectors: Tensor, dim: int = -1) -> Tensor:
     return with_gradient_of(vectors, damping * vectors)
 
 
+@torch.no_grad()
+def length_weight(latent: Vectors, codes: Vectors) -> Tensor:
+    """Return min(1, (|q|/|z|)^2) of rows, `n 1`, a constant in [1e-4, 1]: by how much `rotation` shrinks a squared gradient.
+
+    Where codes are short, the rotation shrinks what the encoder feels of the reconstruction and leaves the commitment as it
+    is (https://kexue.fm/archives/10489). The bound is that of a ratio of 1/100.
+    """
+    ratio = codes.norm(dim=-1, keepdim=True) / latent.norm(dim=-1, keepdim=True).clamp_min(TINY_NORM)
+    return ratio.clamp(1 / MOST_SCALE, 1).square()
+
+
 def with_gradient_of(value: Tensor, carrier: Tensor) -> Tensor:
     """Return exactly `value` with the gradient of `carrier`, both of one shape.
 
