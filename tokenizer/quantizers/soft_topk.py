@@ -51,7 +51,7 @@ class _SoftTopK(torch.autograd.Function):
         return weights
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
         (weights,) = ctx.saved_tensors
         slope = SLOPES[ctx.form](weights)
         total = slope.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(slope.dtype).tiny)
