@@ -28,7 +28,6 @@ from torch import Tensor
 from quantizer_benchmark.measuring import DEVICE, Result, measured, out_of_memory
 from quantizer_benchmark.table import markdown, plot, ratios
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.tokenizer.quantizers.codebooks import SMOOTHING
 from vistok.tokenizer.quantizers.nearest import nearest_codes
 
 LATENTS = (4_096, 65_536)
@@ -87,7 +86,7 @@ def cell(count: int, dim: int, size: int) -> dict[str, object]:
     ours = build_quantizer({"name": "ema", "dim": dim, "codebook_size": size}).to(DEVICE)
     codes = ours.codebook.codes().clone()
     theirs = vqt.VectorQuantize(
-        *(dim, size), decay=ours.config.decay, eps=SMOOTHING, rotation_trick=False, threshold_ema_dead_code=0
+        *(dim, size), decay=ours.config.decay, rotation_trick=False, threshold_ema_dead_code=0
     ).to(DEVICE)
     for buffer in (theirs._codebook.embed, theirs._codebook.embed_avg):
         buffer.data.copy_(codes)

@@ -14,6 +14,7 @@ from ..images.preprocessing import to_pixels
 from ..interruption import held_back
 from ..terminal import ProgressLine
 from ..tokenizer.errors import WorkFailedError
+from ..tokenizer.quantizers import set_training_step
 from ..tokenizer.shapes import Pixels
 from .batches import training_batches
 from .checkpoint import good_checkpoint, save_checkpoint
@@ -102,6 +103,7 @@ def _steps(run: Run, start: int, log: RunLog, pictures: list[Tensor]) -> None:
         share = rate_share(step, config.steps, run.optimizer_config)
         micro_batches = list(pixels.chunk(config.micro_batches))
 
+        set_training_step(run.model, step - 1)
         result = tokenizer_step(run, step, micro_batches)
         run.divergence.observe(result.loss, step)
         if is_logged or is_validated or is_saved:

@@ -57,6 +57,14 @@ def test_no_gradient_reaches_the_code(estimator):
 
 
 @pytest.mark.parametrize("estimator", GRADIENTS.values(), ids=GRADIENTS)
+def test_gradient_is_bounded_however_short_the_latent(estimator):
+    codes, upstream = torch.randn(300, 4), torch.randn(300, 4)
+    latent = functional.normalize(torch.randn(300, 4), dim=1) * torch.logspace(-9, 0, 300)[:, None]
+    found = gradient_of(estimator, latent, codes, upstream)
+    assert (found.norm(dim=1) <= 101 * upstream.norm(dim=1)).all()
+
+
+@pytest.mark.parametrize("estimator", GRADIENTS.values(), ids=GRADIENTS)
 def test_gradient_is_finite_at_the_worst_places(estimator):
     places = torch.tensor([[0.0, 0, 0], [1e-20, 0, 0], [1, 2, 3], [-1, -2, -3], [1e18, 0, 0], [1, 2, 3.0000002]])
     latent, codes = (x.reshape(-1, 3) for x in (places.repeat(6, 1), places.repeat_interleave(6, dim=0)))
@@ -180,6 +188,18 @@ def test_rotation_is_straight_through_where_it_is_not_defined(latent, code):
     upstream = torch.tensor([[0.3, -0.7]])
     found = gradient_of(rotation, torch.tensor([latent]), torch.tensor([code]), upstream)
     assert torch.equal(found, upstream)
+
+
+@pytest.mark.parametrize("name", ["rotation", "rotation_tangent", "reflection"])
+def test_the_scale_of_a_gradient_is_bounded_and_its_direction_is_not_touched(name):
+    latent = torch.tensor([[3.0, 4.0]], dtype=torch.float64) / 5
+    code = torch.tensor([[-2.0, 1.5]], dtype=torch.float64)
+    upstream = torch.tensor([[0.3, -0.7]], dtype=torch.float64)
+    lengths = [gradient_of(GRADIENTS[name], latent * length, code, upstream) for length in (1e-5, 1e-3, 0.026, 0.1)]
+    assert torch.equal(GRADIENTS[name](latent * 1e-5, code), code), "the value is the code"
+    ratios = [float((found / lengths[0]).mean()) for found in lengths]
+    assert ratios == pytest.approx([1, 1, 2.5 / 0.026 / 100, 0.25]), "|q| is 2.5, so the bound is met at |z| = 0.025"
+    assert lengths[0].norm() <= 100 * upstream.norm() * (1 + 1e-9)
 
 
 def test_rotation_of_a_vector_onto_itself_is_the_identity():

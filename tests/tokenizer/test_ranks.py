@@ -16,7 +16,7 @@ KINDS = {
 
 
 def stepped(values, latent):
-    """Return a gradient, and the codes after one training forward.
+    """Return a gradient, and the codes after a training forward, or four of a moving average.
 
     It is that of the codebook entropy at the latents, or of the region loss at the codes.
     """
@@ -24,6 +24,8 @@ def stepped(values, latent):
     quantizer = build_quantizer(values)
     latent = latent.clone().requires_grad_()
     losses = quantizer(latent).losses
+    for _ in range(3 if values["name"] == "ema" else 0):
+        quantizer(latent)
     gradient = torch.zeros(())
     if "codebook_entropy" in losses:
         gradient = torch.autograd.grad(losses["codebook_entropy"], latent)[0]

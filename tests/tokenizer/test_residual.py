@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.tokenizer.quantizers.care import kmeans
+from vistok.tokenizer.quantizers.kmeans import kmeans
 from vistok.tokenizer.quantizers.smoothing import shared_smoothers
 
 VQ = {"name": "vq", "dim": 4, "codebook_size": 32}
@@ -161,13 +161,6 @@ def test_a_shared_codebook_moves_once_after_the_whole_forward(values):
     expected.observe(torch.cat(rows), torch.cat([part.flatten() for part in result.tokens.split(1, dim=1)]))
     assert torch.allclose(codebook.codes(), expected.codes(), atol=1e-6)
     assert not torch.equal(codebook.codes(), next(iter(still.children()))[0].codes())
-
-
-def test_a_shared_soft_assignment_anneals_once_a_forward():
-    soft = {"name": "vq", **LEARNED, "soft": {"temperature": 1.0, "final_temperature": 0.1}}
-    quantizer = build_quantizer({"name": "grouped", "quantizer": soft, "groups": 3, "shared": True})
-    quantizer(torch.randn(1, 12, 2, 2))
-    assert int(quantizer.quantizers[0].steps) == 1
 
 
 def test_a_forward_that_fails_leaves_nothing_to_notice():

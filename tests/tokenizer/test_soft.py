@@ -1,80 +1,12 @@
-"""Soft top-k against its definition, and index back-propagation against dense arithmetic."""
+"""Soft assignment: its temperature, its chunks, and index back-propagation against dense arithmetic."""
 
 import pytest
 import torch
 from einops import rearrange
 
-from vistok.tokenizer.quantizers import build_quantizer, soft
-from vistok.tokenizer.quantizers.soft import SoftAssignmentConfig, mixture, soft_topk
-
-FORMS = ["exponential", "sigmoid", "smooth"]
-
-
-def rises(x, form):
-    if form == "exponential":
-        return torch.exp(torch.minimum(x, torch.zeros(())))
-    if form == "sigmoid":
-        return 1 / (1 + torch.exp(-x))
-    return torch.where(x >= 0, 1 - torch.exp(-x) / 2, torch.exp(x) / 2)
-
-
-def by_bisection(x, k, form):
-    low, high = x.min() - 200, x.max() + 200
-    for _ in range(200):
-        middle = (low + high) / 2
-        low, high = (middle, high) if rises(x - middle, form).sum() > k else (low, middle)
-    return rises(x - low, form)
-
-
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(("entries", "k"), [(2, 1), (5, 2), (9, 8), (40, 3)])
-@pytest.mark.parametrize("spread", [0.1, 3.0, 40.0])
-def test_weights_are_those_of_the_threshold_that_sums_to_k(form, entries, k, spread):
-    x = torch.randn(30, entries, dtype=torch.float64) * spread
-    found = soft_topk(x, k, form)
-    assert torch.allclose(found.sum(dim=1), torch.full((30,), float(k), dtype=torch.float64), atol=1e-9)
-    for row, expected in zip(found, x, strict=True):
-        assert torch.allclose(row, by_bisection(expected, k, form), atol=1e-7)
-
-
-@pytest.mark.parametrize("spread", [0.1, 3.0, 300.0])
-@pytest.mark.parametrize("k", [1, 3, 4999])
-def test_sigmoid_threshold_of_many_scores(spread, k):
-    x = torch.randn(3, 5000, dtype=torch.float64) * spread
-    x[0, 7] = 1e4
-    assert torch.allclose(soft_topk(x, k, "sigmoid").sum(dim=1), torch.tensor(float(k), dtype=torch.float64), atol=1e-8)
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_weights_are_monotone_shift_invariant_and_become_hard(form):
-    x = torch.randn(50, 12, dtype=torch.float64)
-    found = soft_topk(x, 3, form)
-    assert torch.equal(found.argsort(dim=1), x.argsort(dim=1))
-    assert torch.allclose(soft_topk(x + 17, 3, form), found, atol=1e-9)
-    hard = torch.zeros_like(x).scatter(1, x.topk(3, dim=1).indices, 1.0)
-    assert torch.allclose(soft_topk(x * 1e5, 3, form), hard, atol=1e-2)
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_gradient_is_that_of_finite_differences(form):
-    x = torch.randn(3, 6, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda scores: soft_topk(scores, 2, form), (x,))
-
-
-def test_exponential_form_of_one_is_the_softmax():
-    x = torch.randn(20, 7) * 5
-    assert torch.allclose(soft_topk(x, 1, "exponential"), torch.softmax(x, dim=1), atol=1e-6)
-
-
-@pytest.mark.parametrize("spread", [1, 10, 30, 100])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_gradient_of_sure_choices_is_that_of_the_softmax(spread, dtype):
-    x = (torch.randn(2000, 30, dtype=torch.float64) * spread).to(dtype).requires_grad_()
-    upstream = torch.randn(2000, 30, dtype=torch.float64)
-    (found,) = torch.autograd.grad((soft_topk(x, 1, "exponential") * upstream).sum(), x)
-    exact = x.detach().double().requires_grad_()
-    (expected,) = torch.autograd.grad((torch.softmax(exact, dim=1) * upstream).sum(), exact)
-    assert (found.double() - expected).abs().max() < (1e-4 if dtype == torch.float32 else 1e-11)
+from vistok.tokenizer.quantizers import build_quantizer, set_training_step, soft
+from vistok.tokenizer.quantizers.base import Quantizer
+from vistok.tokenizer.quantizers.soft import SoftAssignmentConfig, mixture
 
 
 def test_the_assignment_sharpens_over_the_steps_of_a_run():
@@ -82,8 +14,7 @@ def test_the_assignment_sharpens_over_the_steps_of_a_run():
     values = {"name": "vq", "dim": 5, "codebook_size": 30}
     annealed = build_quantizer({**values, "soft": soft})
     latent, upstream = torch.randn(1, 5, 3, 3), torch.randn(1, 5, 3, 3)
-    for _ in range(5):
-        annealed(latent)
+    set_training_step(annealed, 5)
     fixed = build_quantizer({**values, "soft": {"temperature": 0.1}})
     fixed.codebook.load_state_dict(annealed.codebook.state_dict())
     found, expected = (
@@ -91,11 +22,6 @@ def test_the_assignment_sharpens_over_the_steps_of_a_run():
         for quantizer in (annealed, fixed)
     )
     assert expected.any() and torch.allclose(found, expected, atol=1e-6)
-
-
-def test_k_must_be_below_the_number_of_codes():
-    with pytest.raises(ValueError, match="k = 4 for 4 codes: k must be below the number of codes"):
-        soft_topk(torch.zeros(1, 4), 4, "sigmoid")
 
 
 def test_temperature_changes_geometrically_over_its_steps():
@@ -160,12 +86,26 @@ def test_soft_assignment_moves_every_code_and_leaves_the_latent_its_gradient():
     assert (with_soft.codebook.table.grad.abs().sum(dim=1) > 0).all()
 
 
-def test_annealing_counts_training_steps_and_is_saved():
-    values = {"name": "vq", "dim": 2, "codebook_size": 4, "soft": {"final_temperature": 0.1, "anneal_steps": 5}}
-    quantizer = build_quantizer(values)
-    for _ in range(3):
-        quantizer(torch.randn(1, 2, 2, 2, requires_grad=True))
-    quantizer.eval()(torch.randn(1, 2, 2, 2))
-    twin = build_quantizer(values)
-    twin.load_state_dict(quantizer.state_dict())
-    assert int(twin.steps) == 3
+INNER = {"name": "vq", "dim": 2, "codebook_size": 4, "soft": {"final_temperature": 0.1, "anneal_steps": 5}}
+NESTED = {
+    "vq": INNER,
+    "grouped": {"name": "grouped", "quantizer": INNER, "groups": 3},
+    "shared": {"name": "grouped", "quantizer": INNER, "groups": 3, "shared": True},
+    "multiscale": {"name": "multiscale", "quantizer": {"name": "vq", "dim": 2, "codebook_size": 4}, "scales": [1, 2]},
+    "residual": {"name": "residual", "quantizer": {"name": "vq", "dim": 2, "codebook_size": 4}, "depth": 2},
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_every_quantizer_inside_is_told_the_step_and_no_forward_moves_it(name):
+    quantizer = build_quantizer(NESTED[name])
+    set_training_step(torch.nn.Sequential(quantizer), 3)
+    inside = [module for module in quantizer.modules() if isinstance(module, Quantizer)]
+    quantizer(torch.randn(1, quantizer.dim, 2, 2, requires_grad=True))
+    assert inside and [module.training_step for module in inside] == [3] * len(inside)
+    assert not any("step" in key for key in quantizer.state_dict())
+
+
+def test_a_step_below_zero_is_refused():
+    with pytest.raises(ValueError, match="training step is -1, but steps taken are 0 or more"):
+        set_training_step(build_quantizer(INNER), -1)

@@ -31,6 +31,34 @@ def test_losses_are_those_of_the_paper_and_reach_the_right_side(gradient):
     assert torch.allclose(rearrange(push, "b d y x -> (b y x) d"), 2 * (vectors - chosen) / vectors.numel(), atol=1e-7)
 
 
+@pytest.mark.parametrize("by_length", ["divided", "multiplied"])
+def test_commitment_by_length_is_its_closed_form_and_its_weight_a_constant(by_length):
+    quantizer = build("vq", commitment_by_length=by_length, initial_scale=0.5)
+    lengths = torch.tensor([0.0, 1e-3, 0.1, 1.0, 5.0, 1e4])
+    rows = torch.nn.functional.normalize(torch.randn(6, 5), dim=1) * lengths[:, None]
+    latent = rows.T.reshape(1, 5, 2, 3).clone().requires_grad_()
+    result = quantizer(latent)
+    codes = quantizer.codes().detach()[result.tokens.flatten()]
+    (found,) = torch.autograd.grad(result.losses["commitment"], latent)
+    total, gradient = 0.0, torch.zeros(6, 5, dtype=torch.float64)
+    for row, (z, q) in enumerate(zip(rows.double().tolist(), codes.double().tolist(), strict=True)):
+        long_z, long_q = (sum(x * x for x in v) ** 0.5 for v in (z, q))
+        weight = min(1.0, max(1e-4, (long_q / long_z) ** 2)) if long_z else 1.0
+        weight = 1 / weight if by_length == "divided" else weight
+        error = torch.tensor(z, dtype=torch.float64) - torch.tensor(q, dtype=torch.float64)
+        total += weight * float(error.square().sum()) / 30
+        gradient[row] = weight * 2 * error / 30
+    assert float(result.losses["commitment"].detach()) == pytest.approx(total, rel=1e-5)
+    assert torch.allclose(rearrange(found, "1 d y x -> (y x) d").double(), gradient, rtol=1e-4)
+
+
+def test_commitment_by_length_changes_nothing_where_codes_are_longer():
+    plain, weighed = build("vq"), build("vq", commitment_by_length="divided")
+    weighed.load_state_dict(plain.state_dict())
+    latent = torch.randn(1, 5, 4, 4) * 0.01
+    assert torch.equal(plain(latent).losses["commitment"], weighed(latent).losses["commitment"])
+
+
 def test_moving_average_has_no_codebook_loss():
     assert set(build("ema")(torch.randn(1, 5, 2, 2)).losses) == {"commitment"}
 
@@ -74,8 +102,31 @@ def test_moving_average_follows_its_formula():
         members = vectors[result.tokens.flatten() == code]
         counts[code] = 0.9 * counts[code] + 0.1 * len(members)
         sums[code] = 0.9 * sums[code] + 0.1 * members.sum(dim=0)
-    smoothed = (counts + 1e-5) / (counts.sum() + 30e-5) * counts.sum()
-    assert torch.allclose(book.table.double(), sums / smoothed[:, None], atol=1e-5)
+    assert torch.allclose(book.table.double(), sums / counts[:, None], atol=1e-5)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.99])
+def test_moving_average_over_thousands_of_forwards_with_codes_that_are_never_or_rarely_used(decay):
+    draw = torch.Generator().manual_seed(0)
+    book = build_quantizer({"name": "ema", "dim": 3, "codebook_size": 4, "decay": decay}).codebook
+    start = book.table.clone()
+    # The reference keeps no count but the weight of each code against its newest vector.
+    table, weight = start.double().clone(), torch.ones(4, dtype=torch.float64)
+    for step in range(2600):
+        numbers = torch.tensor([0, 1, 1, 0, 2 if step % 1300 == 1299 else 1])
+        vectors = torch.randn(5, 3, generator=draw) + 4
+        book.observe(vectors, numbers)
+        for code in range(4):
+            members = vectors[numbers == code].double()
+            fresh = (1 - decay) * len(members)
+            if len(members):
+                old = decay * weight[code]
+                table[code] = (old * table[code] + fresh * members.mean(dim=0)) / (old + fresh)
+            weight[code] = decay * weight[code] + fresh
+    assert torch.equal(book.table[3], start[3]), "never used: it stays where it is, bit for bit"
+    assert torch.allclose(book.table.double(), table, rtol=1e-4)
+    if decay:
+        assert torch.allclose(book.sums[3] / book.counts[3], start[3], rtol=1e-3)
 
 
 @pytest.mark.parametrize("still", ["eval", "no_grad"])

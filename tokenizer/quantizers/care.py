@@ -11,35 +11,7 @@ from torch import Generator, Tensor
 
 from ..shapes import Codes, Vectors
 from .codebooks import Codebook
-from .nearest import nearest_codes
-
-
-def kmeans(
-    vectors: Vectors,
-    clusters: int,
-    iterations: int,
-    generator: Generator,
-    report: Callable[[int], None] = lambda _: None,
-) -> Codes:
-    """Return centres after Lloyd's algorithm from randomly chosen vectors; an empty cluster moves to a random vector.
-
-    `generator` lives on the CPU, where the means are taken too: in float64 and in the order of the vectors, because a CUDA
-    device adds in an order of its own each time. Raises ValueError when there are fewer vectors than clusters.
-    """
-    if len(vectors) < clusters:
-        raise ValueError(f"k-means got {len(vectors)} vectors for {clusters} codes: give at least one vector a code.")
-    vectors = vectors.detach().float()
-    centres = _sample(vectors, clusters, generator)
-    addends = vectors.cpu().double()
-    for done in range(1, iterations + 1):
-        numbers = nearest_codes(vectors, centres).cpu()
-        counts = torch.bincount(numbers, minlength=clusters)
-        sums = addends.new_zeros(centres.shape).index_add_(0, numbers, addends)
-        empty = (counts == 0).to(centres.device)
-        centres = (sums / counts.clamp_min(1).unsqueeze(1)).to(centres)
-        centres[empty] = _sample(vectors, int(empty.sum()), generator)
-        report(done)
-    return centres
+from .kmeans import kmeans
 
 
 def initialise_codes(

@@ -7,7 +7,10 @@ from torch import Tensor, distributed, nn
 
 from ..shapes import CodeNumbers, Codes, Vectors
 
-SMOOTHING = 1e-5
+FAINT = 1e-20
+"""Count below which it does not decay further, because float32 would round the ratio of sum and count."""
+LEAST_COUNT = 1e-5
+"""Least weight of a code that is set, so that it does not leave its place at the first vector."""
 
 
 class Codebook(nn.Module, ABC):
@@ -65,9 +68,10 @@ class MovingAverageCodebook(Codebook):
     """Codes are moving averages of the vectors they are nearest to (appendix A.1 of arXiv 1711.00937).
 
     Buffers: `table` the codes; `counts` moving average of the vectors a code gets in a forward; `sums` moving average
-    of their sum. Counts and sums are added over all ranks before use, so every rank holds the same table. Vectors that
-    are not finite do not count. An update is made in every training forward: with gradients accumulated over m forwards
-    there are m updates a step, and a decay of d acts as d^m.
+    of their sum. A code is sums / counts, and moves in a forward that uses it alone: otherwise both decay alike, so that
+    their ratio stays where it is, however long that lasts. Counts and sums are added over all ranks before use, so every
+    rank holds the same table. Vectors that are not finite do not count. An update is made in every training forward: with
+    gradients accumulated over m forwards there are m updates a step, and a decay of d acts as d^m.
     """
 
     learns_from_loss = False
@@ -96,14 +100,14 @@ class MovingAverageCodebook(Codebook):
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(counts)
             distributed.all_reduce(sums)
-        counts = self.counts.float().lerp(counts, 1 - self.decay)
-        sums = self.sums.float().lerp(sums, 1 - self.decay)
-        total = counts.sum()
-        smoothed = (counts + SMOOTHING) / (total + len(counts) * SMOOTHING) * total
+        is_used = (counts > 0).unsqueeze(1)
+        moves = is_used | (self.counts > FAINT).unsqueeze(1)
+        counts = torch.where(moves.squeeze(1), self.counts.float().lerp(counts, 1 - self.decay), self.counts.float())
+        sums = torch.where(moves, self.sums.float().lerp(sums, 1 - self.decay), self.sums.float())
         self.counts.copy_(counts)
         self.sums.copy_(sums)
         # A fresh table, for the backward pass may still need the one that the losses of this forward saw.
-        self.table = (sums / smoothed.unsqueeze(1)).to(self.table.dtype)
+        self.table = torch.where(is_used, (sums / counts.unsqueeze(1)).to(self.table.dtype), self.table)
 
     def row_parameters(self) -> list[nn.Parameter]:
         return []
@@ -111,5 +115,5 @@ class MovingAverageCodebook(Codebook):
     @torch.no_grad()
     def replace(self, numbers: CodeNumbers, vectors: Vectors) -> None:
         self.table[numbers] = vectors.to(self.table.dtype)
-        self.counts[numbers] = self.counts.mean().clamp_min(SMOOTHING)
+        self.counts[numbers] = self.counts.mean().clamp_min(LEAST_COUNT)
         self.sums[numbers] = (vectors.float() * self.counts[numbers].float().unsqueeze(1)).to(self.sums.dtype)

@@ -26,10 +26,12 @@ def wasserstein(vectors: Vectors, codes: Codes) -> Tensor:
 
 
 def mmd(vectors: Vectors, codes: Codes) -> Tensor:
-    """Return the squared maximum mean discrepancy under Gaussian kernels, a scalar in [0, 2].
+    """Return the squared maximum mean discrepancy under Gaussian kernels, a scalar in [-2, 2].
 
     Kernels exp(-|x - y|^2 / (2 s^2)), s^2 the mean squared distance times 1/4 to 4, averaged; of each side at most 1024
-    rows, drawn at random. Sees every moment, unlike `wasserstein`.
+    rows, drawn at random. Sees every moment, unlike `wasserstein`. Means within a side are over pairs of different rows
+    (the U-statistic of Gretton et al. 2012), so that rows of one distribution give 0 in the mean, and below 0 as often as
+    above; a side of one row has no pairs, and its mean counts as 1.
     """
     x, y = _sample(vectors), _sample(codes)
     points = torch.cat([x, y])
@@ -37,7 +39,7 @@ def mmd(vectors: Vectors, codes: Codes) -> Tensor:
     width = squared.detach().mean().clamp_min(LEAST)
     kernel = torch.stack([torch.exp(-squared / (2 * factor * width)) for factor in BANDWIDTHS]).mean(dim=0)
     n = len(x)
-    return kernel[:n, :n].mean() + kernel[n:, n:].mean() - 2 * kernel[:n, n:].mean()
+    return _over_pairs(kernel[:n, :n]) + _over_pairs(kernel[n:, n:]) - 2 * kernel[:n, n:].mean()
 
 
 DISTRIBUTIONS = {"wasserstein": wasserstein, "mmd": mmd}
@@ -50,6 +52,12 @@ def _gaussian(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     trace = covariance.trace()
     jitter = (JITTER * trace.detach() / len(covariance)).clamp_min(LEAST)
     return mean, torch.linalg.cholesky(covariance + jitter * torch.eye(len(covariance)).to(covariance)), trace
+
+
+def _over_pairs(kernel: Tensor) -> Tensor:
+    """Return the mean of a symmetric kernel `n n` off its diagonal, which holds ones; 1 where nothing is off it."""
+    n = len(kernel)
+    return (kernel.sum() - n) / (n * (n - 1)) if n > 1 else kernel.mean()
 
 
 def _sample(points: Tensor) -> Tensor:

@@ -54,7 +54,8 @@ def binary_entropies(logits: Tensor, group: int) -> Entropies:
 def entropy(probabilities: Tensor) -> Tensor:
     """Return -sum p log p, with a finite gradient where p is 0."""
     least = torch.finfo(probabilities.dtype).tiny
-    return -(probabilities * probabilities.clamp_min(least).log()).sum()
+    # By where and not by clamp, whose gradient at the bound differs between versions of torch.
+    return -(probabilities * torch.where(probabilities > least, probabilities, least).log()).sum()
 
 
 def mean_over_ranks(mean: Tensor) -> Tensor:

@@ -13,8 +13,7 @@ from .vector import VectorQuantizer
 def noticed_once(module: nn.Module) -> Iterator[None]:
     """Let the vector quantizers inside take note of what they see at the end, once, however often they are called.
 
-    So levels, groups or scales that share one see the same codes in a forward, and it counts as one forward. Blocks may
-    be nested; the outermost counts.
+    So levels, groups or scales that share one see the same codes in a forward. Blocks may be nested; the outermost counts.
     """
     quantizers = [inner for inner in module.modules() if isinstance(inner, VectorQuantizer) and inner.held is None]
     for quantizer in quantizers:

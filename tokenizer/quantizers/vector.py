@@ -13,7 +13,7 @@ from .base import Part, Quantized, Quantizer, as_grid, as_rows, check_latent
 from .codebooks import Codebook, LearnedCodebook
 from .distributions import DISTRIBUTIONS
 from .entropy import assignment_entropies
-from .gradients import GRADIENTS, GradientName, check_gradient, damp_short, with_gradient_of
+from .gradients import GRADIENTS, GradientName, check_gradient, damp_short, length_weight, with_gradient_of
 from .nearest import Similarity, nearest_codes, normalise, scores
 from .region import region_loss
 from .sinkhorn import SinkhornConfig, balanced_codes
@@ -33,6 +33,8 @@ class VectorConfig(Config):
     """What latents pass before they are compared: nothing, or tanh, which keeps them in (-1, 1)."""
     gradient: GradientName = "straight_through"
     """What the encoder feels: one of GRADIENTS, or soft to feel the choice of the code through the soft assignment."""
+    commitment_by_length: Literal["divided", "multiplied"] | None = None
+    """Whether the commitment of each latent is divided or multiplied by min(1, (|q|/|z|)^2), for rotation with short codes."""
     distribution: Literal["wasserstein", "mmd"] | None = None
     """Loss that pulls the codes as a whole to the distribution of the latents; its term is called like it."""
     region: bool = False
@@ -62,18 +64,17 @@ class VectorConfig(Config):
 class VectorQuantizer(Quantizer):
     """Replace each latent vector by its nearest code, or in training, with `sinkhorn`, by one of a balanced choice.
 
-    Losses in training mode, each a mean over latents and channels: `commitment` |z - sg q|^2; `codebook` |sg z - q|^2
-    where the codes move by gradients; `assignment` |z - q|^2 through the soft index where the encoder feels it (IBQ's
-    double quantization loss); `region`, `wasserstein`, `mmd`, `sample_entropy` and `codebook_entropy` where asked, the
-    last negated, so that a positive weight spreads the latents over the codes. All are taken from the code itself and not
-    from what the gradient estimator returns.
+    Losses in training mode, each a mean over latents and channels: `commitment` |z - sg q|^2, weighed where asked by
+    `length_weight`; `codebook` |sg z - q|^2 where the codes move by gradients; `assignment` |z - q|^2 through the soft index
+    where the encoder feels it (IBQ's double quantization loss); `region`, `wasserstein`, `mmd`, `sample_entropy` and
+    `codebook_entropy` where asked, the last negated, so that a positive weight spreads the latents over the codes. All are
+    taken from the code itself and not from what the gradient estimator returns.
 
     While gradients are recorded, `diveq` and `nsvq` return a latent that is not quite the code; without, it is the code.
     """
 
     config: VectorConfig
     num_codebooks = 1
-    steps: Tensor
 
     def __init__(self, config: VectorConfig, codebook: Codebook):
         super().__init__()
@@ -82,7 +83,6 @@ class VectorQuantizer(Quantizer):
         self.dim = config.dim
         self.vocab_size = config.codebook_size
         self.returns_codes = config.gradient not in ("diveq", "nsvq")
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64), persistent=config.soft is not None)
         self.held: list[tuple[Vectors, CodeNumbers]] | None = None
         """What is to be noticed later, within `noticed_once`."""
 
@@ -117,7 +117,6 @@ class VectorQuantizer(Quantizer):
             self.held.append((vectors.detach(), numbers))
             return
         self.codebook.observe(vectors.detach(), numbers)
-        self.steps += 1
 
     def codes_of(self, tokens: Tokens) -> Latent:
         return codes_at(tokens, self.codes())
@@ -162,7 +161,7 @@ class VectorQuantizer(Quantizer):
             return with_gradient_of(chosen, felt)
         if soft is None:
             return felt
-        temperature = soft.temperature_at(int(self.steps))
+        temperature = soft.temperature_at(self.training_step)
         choosing = vectors if through_choice else vectors.detach()
         index = chosen + mixture(choosing, codes, self._scores, soft.k, soft.form, temperature)
         return felt + (index - index.detach())
@@ -172,7 +171,7 @@ class VectorQuantizer(Quantizer):
             none, first = vectors.new_zeros(1, self.dim), numbers.new_zeros(1)
             return {name: loss * 0 for name, loss in self._losses(none, codes, first, codes[first]).items()}
         config, chosen = self.config, codes[numbers]
-        losses = {"commitment": (vectors - chosen.detach()).square().mean()}
+        losses = {"commitment": self._commitment(vectors, chosen.detach())}
         if self.codebook.learns_from_loss:
             losses["codebook"] = (vectors.detach() - chosen).square().mean()
         if config.gradient == "soft":
@@ -185,6 +184,14 @@ class VectorQuantizer(Quantizer):
             entropy = assignment_entropies(vectors, codes, self._scores, config.entropy_temperature)
             losses |= {"sample_entropy": entropy.sample, "codebook_entropy": -entropy.codebook}
         return losses
+
+    def _commitment(self, vectors: Vectors, codes: Vectors) -> Tensor:
+        squared = (vectors - codes).square()
+        by_length = self.config.commitment_by_length
+        if by_length is None:
+            return squared.mean()
+        weight = length_weight(vectors, codes)
+        return (squared / weight if by_length == "divided" else squared * weight).mean()
 
     def _scores(self, vectors: Tensor, codes: Tensor) -> Tensor:
         return scores(vectors, codes, self.config.similarity)
