@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from quantizer_table import BINARY, COMPOSED, DOT, SCALAR, TABLES, name_of
+from quantizer_table import BINARY, COMPOSED, DOT, LEECH, SCALAR, TABLES, name_of
 from samples import small_tokenizer
 
-SOME = [*TABLES[::7], *DOT, *SCALAR[::2], *BINARY, *COMPOSED[::3]]
+SOME = [*TABLES[::7], *DOT, *SCALAR[::2], *BINARY, *LEECH[:1], *COMPOSED[::3]]
 
 
 class Encode(torch.nn.Module):
@@ -32,8 +32,9 @@ def test_decode_is_exported_and_gives_the_same_images(values):
         assert torch.allclose(program(tokens), model.decode(tokens), atol=1e-5)
 
 
-def test_encode_is_exported():
-    model = small_tokenizer({"name": "fsq", "levels": [8, 5, 5]}).eval()
+@pytest.mark.parametrize("values", [{"name": "fsq", "levels": [8, 5, 5]}, *LEECH[:1]], ids=name_of)
+def test_encode_is_exported(values):
+    model = small_tokenizer(values).eval()
     pixels = torch.rand(1, 3, 32, 32) * 2 - 1
     with torch.no_grad():
         assert torch.equal(torch.export.export(Encode(model), (pixels,)).module()(pixels), model.encode(pixels))

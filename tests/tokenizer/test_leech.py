@@ -166,3 +166,12 @@ def test_even_latents_use_even_codes():
         expected = 4000 * size / COUNT
         assert abs(count - expected) < 4 * expected**0.5
     assert len(tokens.unique()) == pytest.approx(4000 * (1 - 4000 / (2 * COUNT)), abs=40)
+
+
+def test_white_latents_are_near_the_bound_of_the_rate():
+    """Of N(0, I) no 17.6 bits for 24 channels leave less than 2^(-2 * 17.6 / 24) of the variance (Shannon)."""
+    latent = torch.randn(1, 24, 1, 3000, generator=torch.Generator().manual_seed(0))
+    codes = build_quantizer({"name": "leech"}).eval()(latent).latent
+    scale = (latent * codes).sum() / codes.square().sum()  # what a linear map behind the codes would learn
+    left = float((latent - scale * codes).square().mean() / latent.square().mean())
+    assert 2 ** (-2 * math.log2(COUNT) / 24) < left < 0.42

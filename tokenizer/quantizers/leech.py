@@ -29,7 +29,8 @@ class LeechConfig(Config):
         """Latent channels."""
         return DIM
 
-    def build(self) -> "LeechQuantizer":
+    def build(self, level: int = 0) -> "LeechQuantizer":
+        assert level == 0  # the residual quantizer refuses it
         return LeechQuantizer(self)
 
 
