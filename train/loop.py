@@ -61,6 +61,8 @@ def _train(run: Run, talk: Talk) -> Path:
     if pictures and run.accelerator.is_main_process:
         (config.run.out / SAMPLES_FOLDER).mkdir(exist_ok=True)  # here a file of that name has cost nothing yet
     log.show_routing(routing_table(run.claims, run.optimizer_config))
+    for note in run.monitor.notes():
+        log.warn(note)
     with log:
         _steps(run, start, log, pictures)
     if run.accelerator.is_main_process:
