@@ -47,7 +47,7 @@ def _train(run: Run, talk: Talk) -> Path:
     if run.accelerator.is_main_process:
         warnings += note_images(config.run.out / IMAGES_FILE, chain.from_iterable(run.crops.sources))
     log = RunLog(run.accelerator, config.run.out, start, config.run.steps, config.data.batch_size, talk)
-    for warning in warnings:
+    for warning in warnings + run.monitor.notes():
         log.warn(warning)
     log.tell_start()
     log.take_up(logs, later=config.run.steps if start else config.run.save_every)
@@ -61,8 +61,6 @@ def _train(run: Run, talk: Talk) -> Path:
     if pictures and run.accelerator.is_main_process:
         (config.run.out / SAMPLES_FOLDER).mkdir(exist_ok=True)  # here a file of that name has cost nothing yet
     log.show_routing(routing_table(run.claims, run.optimizer_config))
-    for note in run.monitor.notes():
-        log.warn(note)
     with log:
         _steps(run, start, log, pictures)
     if run.accelerator.is_main_process:

@@ -66,8 +66,7 @@ def write_run_report(run: Run, pictures: list[Tensor]) -> None:
         title=out.resolve().name,
         subtitle=f"{run.config.model.quantizer.name} quantizer, {run.config.run.steps} steps",
         figures=_figures(lines),
-        notes=[*problems, *run.monitor.notes()]
-        + [f"Step {line['step']}: {alarm}" for line in lines for alarm in line.get("alarms", [])],
+        notes=problems + [f"Step {line['step']}: {alarm}" for line in lines for alarm in line.get("alarms", [])],
         charts=run_charts(out),
         codebooks=codebook_views(run.model.quantizer, run.monitor.last_counts),
         comparisons=_comparisons(run.average.module, pictures),
