@@ -40,6 +40,11 @@ def run(tmp_path_factory):
     return train(config(out, *LFQ, steps=2)).parent
 
 
+def test_the_console_says_so_at_the_start(tmp_path, capfd):
+    train(config(tmp_path / "run", *LFQ, steps=1))
+    assert f"warning: {ESTIMATED}" in " ".join(capfd.readouterr().out.split())
+
+
 def test_training_logs_and_reports_an_estimate(run):
     last = logged(run)[-1]
     assert 0 < last["codebook/usage"] * 2**36 <= last["codebook/tokens"] * 1.01 and last["codebook/perplexity"] > 1

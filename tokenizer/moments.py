@@ -13,6 +13,13 @@ MOST_CHANNELS = 1024
 """Channels up to which the covariance is taken: 8 MB, and less than a second for its eigenvalues."""
 
 
+def unmeasured(channels: int) -> str:
+    """Return a sentence that says that the effective rank is not measured; empty when it is."""
+    if channels <= MOST_CHANNELS:
+        return ""
+    return f"The effective rank is not measured: {channels:,} channels are more than {MOST_CHANNELS:,}."
+
+
 def sums(*shape: int, device: torch.device) -> Tensor:
     """Return zeros to add up in: float64 where the device has it."""
     return torch.zeros(shape, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..tokenizer.moments import Moments, sums
+from ..tokenizer.quantizers import Quantizer
 from ..tokenizer.shapes import Latent
 
 TINY = 1e-6
@@ -17,6 +18,7 @@ class Fit:
     """Sums over positions; nothing is read from the device until `values`."""
 
     def __init__(self, channels: int, device: torch.device):
+        self.channels = channels
         self._sums = sums(len(_SUMS), device=device)
         self.latents = Moments(channels, device)
         self.codes = Moments(channels, device)
@@ -70,3 +72,14 @@ class Fit:
         self._sums.copy_(state["sums"])
         self.latents.load(state["latents"])
         self.codes.load(state["codes"])
+
+
+@torch.no_grad()
+def fits_by_codebook(quantizer: Quantizer, latent: Latent) -> list[Fit]:
+    """Return how each codebook, as it is now, fits the part of a latent that it sees."""
+    fits = []
+    for part in quantizer.parts(latent):
+        fit = Fit(part.quantizer.dim, latent.device)
+        fit.add(part.quantizer.project(part.latent), part.quantizer(part.latent).latent)
+        fits.append(fit)
+    return fits

@@ -56,7 +56,7 @@ def _train(run: Run, talk: Talk) -> Path:
     if run.accelerator.is_main_process:
         warnings += note_images(config.run.out / IMAGES_FILE, chain.from_iterable(run.crops.sources))
     log = RunLog(run.accelerator, config.run.out, start, config.run.steps, config.data.batch_size, talk)
-    for warning in warnings:
+    for warning in warnings + run.monitor.notes():
         log.warn(warning)
     log.tell_start()
     log.take_up(logs, later=config.run.steps if start else config.run.save_every)

@@ -7,13 +7,14 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from ..tokenizer.counts import count_tokens, no_counts
+from ..tokenizer.counts import count_tokens, no_counts, uncounted
 from ..tokenizer.model import Reconstruction
+from ..tokenizer.moments import unmeasured
 from ..tokenizer.quantizers import Quantizer
 from ..tokenizer.shapes import Latent, Tokens
 from ..tokenizer.usage import Usage, codebook_usage
 from .alarms import Channels, CodebookAlarms
-from .fits import Fit
+from .fits import Fit, fits_by_codebook
 from .spread_alarms import Book
 
 
@@ -68,6 +69,11 @@ class CodebookMonitor:
         self._revived = 0
         self._alarms = CodebookAlarms()
 
+    def notes(self) -> list[str]:
+        """Return in sentences what is estimated or left out because it is too large."""
+        notes = [uncounted(self._counts, self._quantizer.vocab_size), unmeasured(self._quantizer.dim)]
+        return [note for note in notes if note]
+
     def observe(self, seen: Seen, revived: int = 0) -> None:
         """Count the tokens of one step, and the codes that were revived in it; nothing is read from the device."""
         count_tokens(self._counts, seen.tokens, self._quantizer.vocab_size)
@@ -92,11 +98,11 @@ class CodebookMonitor:
         }
         channels = [Channels("codebook", quantizer.dim, quantizer.vocab_size**quantizer.num_codebooks)]
         if len(usages) > 1:
-            for number, (usage, part) in enumerate(zip(usages, _fits_by_codebook(quantizer, seen), strict=True)):
-                fit, dim = part
+            fits = fits_by_codebook(quantizer, seen.latent)
+            for number, (usage, fit) in enumerate(zip(usages, fits, strict=True)):
                 own = usage._asdict() | fit.values(self._sum)
                 values |= {f"{number}/{name}": value for name, value in own.items()}
-                channels.append(Channels(f"codebook/{number}", dim, quantizer.vocab_size))
+                channels.append(Channels(f"codebook/{number}", fit.channels, quantizer.vocab_size))
         values = {f"codebook/{name}": value for name, value in values.items()}
         self._counts.zero_()
         self._fit.clear()
@@ -137,14 +143,3 @@ def _means(usages: list[Usage]) -> dict[str, float]:
     return {
         name: sum(getattr(usage, name) for usage in usages) / len(usages) for name in ("usage", "perplexity", "dead")
     }
-
-
-@torch.no_grad()
-def _fits_by_codebook(quantizer: Quantizer, seen: Seen) -> list[tuple[Fit, int]]:
-    """Return how each codebook fits the latent that it sees, and its channels."""
-    fits = []
-    for part in quantizer.parts(seen.latent):
-        fit = Fit(part.quantizer.dim, seen.latent.device)
-        fit.add(part.quantizer.project(part.latent), part.quantizer(part.latent).latent)
-        fits.append((fit, part.quantizer.dim))
-    return fits

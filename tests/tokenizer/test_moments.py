@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vistok.tokenizer.moments import MOST_CHANNELS, Moments
+from vistok.tokenizer.moments import MOST_CHANNELS, Moments, unmeasured
 
 CPU = torch.device("cpu")
 
@@ -67,6 +67,8 @@ def test_the_matrix_is_bounded():
     assert moments.scatter.shape == (1 << 15,) and moments.effective_rank() is None
     assert moments.variance() == pytest.approx(rows.var(axis=0).mean(), rel=1e-4)
     assert Moments(MOST_CHANNELS, CPU).scatter.shape == (MOST_CHANNELS,) * 2
+    assert unmeasured(MOST_CHANNELS) == ""
+    assert unmeasured(1 << 15) == "The effective rank is not measured: 32,768 channels are more than 1,024."
 
 
 def _asked(moments, known):

@@ -41,14 +41,14 @@ class Quantizer(nn.Module, ABC):
 
     config: Config
     """What it was built from."""
+    returns_codes: bool = True
+    """Whether training forwards return the codes, not noise around them or some levels alone."""
     dim: int
     """Latent channels."""
     vocab_size: int
     """Codes of each codebook: tokens lie in [0, vocab_size)."""
     num_codebooks: int
     """Tokens a position, the `q` of `b q y x`."""
-    returns_codes: bool = True
-    """Whether training forwards return the codes, not noise around them or some levels alone."""
     training_step: int = 0
     """Optimizer steps taken so far, which schedules inside a quantizer follow; `set_training_step` sets it. It is not part
     of the state: a run that goes on sets it again."""

@@ -79,10 +79,10 @@ class VectorQuantizer(Quantizer):
     def __init__(self, config: VectorConfig, codebook: Codebook):
         super().__init__()
         self.config = config
+        self.returns_codes = config.gradient not in ("diveq", "nsvq")
         self.codebook = codebook
         self.dim = config.dim
         self.vocab_size = config.codebook_size
-        self.returns_codes = config.gradient not in ("diveq", "nsvq")
         self.held: list[tuple[Vectors, CodeNumbers]] | None = None
         """What is to be noticed later, within `noticed_once`."""
 

@@ -1,0 +1,42 @@
+"""Directions of codes and latents in an evaluation, against numpy."""
+
+import numpy as np
+import pytest
+import torch
+
+from samples import small_tokenizer
+from vistok.tokenizer import moments
+from vistok.tokenizer.quality import measure
+
+
+def effective_rank(latent):
+    rows = latent.permute(0, 2, 3, 1).flatten(0, 2).double().numpy()
+    energies = np.linalg.eigvalsh(np.cov(rows, rowvar=False)).clip(1e-300)
+    fractions = energies / energies.sum()
+    return np.exp(-(fractions * np.log(fractions)).sum())
+
+
+QUANTIZERS = [
+    {"name": "vq", "dim": 6, "codebook_size": 32},
+    {"name": "fsq", "levels": [5, 4, 3]},
+    {"name": "residual", "depth": 2, "quantizer": {"name": "vq", "dim": 4, "codebook_size": 16}},
+]
+
+
+@pytest.mark.parametrize("values", QUANTIZERS, ids=str)
+def test_effective_ranks_are_those_of_all_positions(values):
+    torch.manual_seed(0)
+    model = small_tokenizer(values)
+    pixels = torch.rand(5, 3, 32, 32) * 2 - 1
+    quality = measure(model, iter(pixels.split([2, 2, 1]))).quality
+    with torch.no_grad():
+        latent = model.encode_latent(pixels)
+        points, codes = model.quantizer.project(latent), model.quantizer(latent).latent
+    assert quality.effective_rank == pytest.approx(effective_rank(codes), rel=1e-3)
+    assert quality.latent_effective_rank == pytest.approx(effective_rank(points), rel=1e-3)
+
+
+def test_too_many_channels_are_not_measured(monkeypatch):
+    monkeypatch.setattr(moments, "MOST_CHANNELS", 4)
+    quality = measure(small_tokenizer(QUANTIZERS[0]), [torch.zeros(1, 3, 32, 32)]).quality
+    assert quality.effective_rank is None and quality.latent_effective_rank is None
