@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from .resume import resume
 from .run import Run, prepare_run
 from .run_report import SAMPLES_FOLDER, write_run_report, write_samples
 from .schedule import rate_share
-from .step import tokenizer_step
+from .step import loss_alone, tokenizer_step
 from .talk import TALK, Talk
 from .trackers import begin_trackers
 from .validate import validate
@@ -92,6 +93,7 @@ def _steps(run: Run, start: int, log: RunLog, pictures: list[Tensor]) -> None:
         result = tokenizer_step(run, step, micro_batches)
         _check_finite(result.loss, step, run)
         run.instruments.before_step(step, is_logged)
+        run.instruments.look_at_curvature(step, pixels, partial(loss_alone, run, step), run.networks)
         scalars = {**result.scalars, "optimizer/gradient_norm": _optimizer_step(run, share)}
         measured = run.instruments.after_step(step, is_logged)
         if run.adversary is not None:

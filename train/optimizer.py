@@ -12,7 +12,6 @@ from ..tokenizer.config import Config, Pattern
 from .lr_scaling_config import LrScalingConfig
 from .muon import Muon
 
-
 ADAM_EPS = 1e-8
 
 

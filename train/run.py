@@ -52,6 +52,12 @@ class Run:
     window: ScalarWindow
     unreadable: UnreadableImages
 
+    @property
+    def networks(self) -> list[nn.Module]:
+        """All that the loss runs and that holds buffers."""
+        parts = [self.model, self.perceptual, self.adversary and self.adversary.discriminator]
+        return [part for part in parts if part is not None]
+
 
 def prepare_run(config: TrainConfig) -> Run:
     """Build all objects of a run, on this process's device, their state registered for checkpoints."""
