@@ -14,7 +14,7 @@ from .directions import momentum_signs, orthogonal_momentum, random_signs
 from .gradient_field import Direction, GradientField, dot
 
 MIN_IMAGES = 3
-DECAY = 0.9
+WEIGHT = "weight"
 
 
 class Curvature:
@@ -29,10 +29,11 @@ class Curvature:
     A product costs two forward and backward passes over half the images; the weights are held three times meanwhile.
     """
 
-    def __init__(self, optimizer: Optimizer, model: nn.Module, accelerator: Accelerator):
+    def __init__(self, optimizer: Optimizer, model: nn.Module, accelerator: Accelerator, decay: float = 0.9):
         self._optimizer = optimizer
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._accelerator = accelerator
+        self._decay = decay
         self._averages: dict[str, Tensor] = {}
 
     def measure(
@@ -50,8 +51,8 @@ class Curvature:
             found = self._found(field, images, signs, seed)
         names, values = list(found), torch.stack(list(found.values())).float()
         held = torch.stack([self._averages.get(name, torch.zeros(())).to(values.device) for name in names])
-        # All begin at 0, which their quotients do not see. What is not finite is no measurement.
-        values = torch.where(values.isfinite().all(), held.lerp(values, 1 - DECAY), held)
+        # What is not finite is no measurement.
+        values = torch.where(values.isfinite().all(), held.lerp(values, 1 - self._decay), held)
         self._averages = dict(zip(names, values.unbind(), strict=True))
 
     def summarise(self) -> dict[str, float]:
@@ -59,7 +60,9 @@ class Curvature:
         if not self._averages:
             return {}
         values = torch.stack(list(self._averages.values())).tolist()
-        found = quotients(dict(zip(self._averages, values, strict=True)))
+        averages = dict(zip(self._averages, values, strict=True))
+        weight = averages.pop(WEIGHT)  # all began at 0
+        found = quotients({name: value / weight for name, value in averages.items()}) if weight else {}
         return {f"curvature/{name}": value for name, value in found.items()}
 
     def state_dict(self) -> dict[str, Any]:
@@ -85,6 +88,7 @@ class Curvature:
         masked = [None if sign is None else part for sign, part in zip(signs, g, strict=True)]
         count = sum(part.numel() for part in signs if part is not None)
         sums = {
+            WEIGHT: torch.ones_like(own),
             "signal": dot(g, other),
             "gradient": crossed,
             "noise": (own - crossed) * quarter * self._accelerator.num_processes,

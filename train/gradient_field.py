@@ -36,14 +36,17 @@ class GradientField:
         chunk: int,
     ):
         self._parameters = list(parameters)
-        self._buffers = [buffer for module in modules for buffer in module.buffers()]
+        self._modules = [inner for module in modules for inner in module.modules()]
         self._loss = loss
         self._chunk = chunk
         self._device = parameters[0].device
 
     def __enter__(self) -> "GradientField":
         self._weights = [parameter.detach().clone() for parameter in self._parameters]
-        self._held = [buffer.clone() for buffer in self._buffers]
+        buffers = [
+            (inner, name, buffer) for inner in self._modules for name, buffer in inner.named_buffers(recurse=False)
+        ]
+        self._held = [(inner, name, buffer, buffer.clone()) for inner, name, buffer in buffers]
         self._began = self._random_numbers()
         return self
 
@@ -94,8 +97,9 @@ class GradientField:
 
     @torch.no_grad()
     def _restore_buffers(self) -> None:
-        for buffer, held in zip(self._buffers, self._held, strict=True):
+        for module, name, buffer, held in self._held:
             buffer.copy_(held)
+            setattr(module, name, buffer)  # a forward may have put another in its place
 
     def _random_numbers(self) -> list[Tensor]:
         states = [torch.get_rng_state()]
