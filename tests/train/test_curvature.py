@@ -153,7 +153,7 @@ def test_random_signs_are_one_draw_a_seed_and_0_where_the_direction_is():
 
 
 RUNS = {
-    **QUANTIZERS,
+    "residual": QUANTIZERS["residual"],
     "micro-batches": [*QUANTIZERS["ema"], "run.micro_batches=2"],
     "bfloat16": [*QUANTIZERS["vq"], "run.precision=bfloat16"],
     "adversarial": [*QUANTIZERS["fsq"], *ADVERSARIAL],
