@@ -30,8 +30,9 @@ from vistok.tokenizer.quantizers import parse_quantizer
 from vistok.train.batches import training_batches
 from vistok.train.crops import TrainingCrops
 from vistok.train.data import DataConfig
-from vistok.train.optimizer import DEFAULT_RULES, OptimizerConfig, build_optimizer, claim_parameters
+from vistok.train.optimizer import OptimizerConfig, build_optimizer, claim_parameters
 from vistok.train.optimizer_health import update_rms
+from vistok.train.optimizer_rules import DEFAULT_RULES
 from vistok.train.reading import validation_images
 from vistok.train.schedule import learning_rate
 

@@ -14,11 +14,13 @@ QUANTIZERS = {
     "vq": [
         "model.quantizer={name: vq, dim: 8, codebook_size: 32, similarity: cosine}",
         "codebook={initialise: kmeans, vectors_per_code: 4, revive_every: 2}",
+        "optimizer.codebook_rows=lazy",
     ],
     "residual": [
         "model.quantizer={name: residual, depth: 3, shared: true, dropout: 0.5, quantizer: {name: simvq, dim: 8, "
         "codebook_size: 32, trained_basis: true}}",
         "codebook={initialise: kmeans, vectors_per_code: 4, revive_every: 2}",
+        "optimizer.second_moment=centred",
     ],
 }
 ADVERSARIAL = [

@@ -46,6 +46,8 @@ class AdversarialConfig(Config):
     """Peak learning rate of the discriminator; none takes optimizer.lr."""
     betas: tuple[Share, Share] = (0.5, 0.9)
     """Decay of the averages of the discriminator's AdamW."""
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    """Added to the root of the second moment of the discriminator's AdamW."""
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     """Greatest norm of the discriminator's gradient; a greater one is scaled down."""
 

@@ -35,7 +35,7 @@ class Adversary:
         self._parameters = [p for p in self.discriminator.parameters() if p.requires_grad]
         self._lr = config.lr or lr
         self.optimizer = accelerator.prepare(
-            torch.optim.AdamW(self._parameters, lr=self._lr, betas=config.betas, weight_decay=0.0)
+            torch.optim.AdamW(self._parameters, lr=self._lr, betas=config.betas, eps=config.eps, weight_decay=0.0)
         )
         self._lecam = LeCam(config.lecam_decay)
 

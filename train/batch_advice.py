@@ -95,7 +95,7 @@ def rows(found: BatchMeasures, config: OptimizerConfig) -> Sequence[tuple[str, .
         if batch < 1:
             continue
         needed = need(found.batch, batch / found.batch, critical)
-        rates = [scaling.adamw_factor(batch, config.betas[0], 0.0)]
+        rates = [scaling.adamw_factor(batch, config.betas[0], config.eps, config.second_moment)]
         rates += [scaling.muon_factor(batch, config.momentum)] if config.name == "muon" else []
         table.append((f"{batch:,}", *(f"{value:.2f}x" for value in (needed.steps, needed.images, *rates))))
     return table

@@ -150,7 +150,7 @@ class _Shared(NamedTuple):
 
 
 def forget_rows(optimizer: Optimizer, parameter: Tensor, rows: Tensor) -> None:
-    """Set to zero what an optimizer remembers (momentum, second moment) of some rows of a parameter."""
+    """Set to zero what an optimizer remembers (moments, a counter for each row) of some rows of a parameter."""
     for remembered in optimizer.state[parameter].values():
-        if isinstance(remembered, Tensor) and remembered.shape == parameter.shape:
+        if isinstance(remembered, Tensor) and remembered.shape[:1] == parameter.shape[:1]:
             remembered[rows] = 0

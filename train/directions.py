@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .gradient_field import Direction
-from .muon import orthogonalize
+from .orthogonalize import orthogonalize
 
 
 @torch.no_grad()

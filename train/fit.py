@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from ..tokenizer.config import Config
 from ..tokenizer.quantizers import Quantized, Quantizer
+from ..tokenizer.quantizers.base import set_training_step
 from ..tokenizer.shapes import Latent, Vectors
 from .codebook_care import CodebookCare, CodebookCareConfig
+from .fit_optimizer import fit_optimizer
 from .fit_states import FitStates
 from .monitor import Seen
 
@@ -31,6 +33,12 @@ class FitConfig(Config):
     """Latent vectors of a step."""
     lr: Annotated[float, Field(gt=0)] = 5e-3
     """Learning rate at the start."""
+    projection: Literal["adam", "muon"] = "adam"
+    """What moves the matrices between the basis and the codes of simvq and fvq."""
+    muon_rate: Annotated[float, Field(gt=0)] = 1.0
+    """Muon's rate as a multiple of Adam's; at 1 its updates are as large as Adam's on gradients that are noise."""
+    codebook_rows: Literal["dense", "lazy"] = "dense"
+    """Whether Adam steps every row of a codebook at every step, or, lazy, only the rows that got a gradient."""
 
 
 class FittedQuantizer(nn.Module):
@@ -69,9 +77,9 @@ class _Fit:
         self.model, self.vectors, self.targets, self.weights = model, vectors, targets, weights
         self.config, self.care, self.device = config, care, device
         self.generator = torch.Generator().manual_seed(seed)
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.Adam(parameters or [torch.zeros(())], lr=config.lr, betas=(0.9, 0.95))
-        self.steps = config.steps if parameters else 0
+        muon_rate = config.muon_rate if config.projection == "muon" else None
+        self.optimizer = fit_optimizer(model, config.lr, muon_rate, config.codebook_rows == "lazy")
+        self.steps = config.steps if any(parameter.requires_grad for parameter in model.parameters()) else 0
 
     @torch.no_grad()
     def initialise(self, report: Callable[[int], None]) -> None:
@@ -85,6 +93,7 @@ class _Fit:
         config, model = self.config, self.model
         for group in self.optimizer.param_groups:
             group["lr"] = config.lr * (1 + math.cos(math.pi * (step - 1) / config.steps)) / 2
+        set_training_step(model, step - 1)
         rows = torch.randint(len(self.vectors), (config.batch_size,), generator=self.generator)
         latent = model.into(as_latent(self.vectors[rows].to(self.device)))
         quantized, tokens, losses = model.quantizer(latent)

@@ -5,7 +5,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ..tokenizer.config import Config
-from .lr_scaling import RULES, scale_lr
+from .adam import SecondMoment
+from .lr_scaling import RuleName, scale_lr
+
+
+ADAM_RULES: dict[SecondMoment, RuleName] = {"raw": "adam", "centred": "adabelief"}
 
 
 class LrScalingConfig(Config):
@@ -39,7 +43,7 @@ class LrScalingConfig(Config):
             )
         return self
 
-    def adamw_factor(self, batch_size: int, beta1: float, eps: float) -> float:
+    def adamw_factor(self, batch_size: int, beta1: float, eps: float, second_moment: SecondMoment = "raw") -> float:
         """Return AdamW's rate at a batch size over that at the base batch size."""
         if self.rule != "best_step":
             return self._plain(batch_size)
@@ -47,7 +51,7 @@ class LrScalingConfig(Config):
             1.0,
             self.base_batch_size,
             batch_size,
-            "adam",
+            ADAM_RULES[second_moment],
             self.noise_scale,
             beta=beta1,
             curvature_ratio=self.curvature_ratio,
@@ -61,5 +65,5 @@ class LrScalingConfig(Config):
         return scale_lr(1.0, self.base_batch_size, batch_size, "muon", self.noise_scale, beta=momentum, nesterov=True)
 
     def _plain(self, batch_size: int) -> float:
-        assert self.rule in RULES
+        assert self.rule != "best_step"
         return scale_lr(1.0, self.base_batch_size, batch_size, self.rule)

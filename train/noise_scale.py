@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from .muon_groups import uses_muon
 from .optimizer import module_of
 
 
@@ -69,13 +70,17 @@ def optimizer_moments(optimizer: Optimizer, model: nn.Module, batch: int) -> dic
 
     Call it after the optimizer's step, the gradients still in place: those that went into the momentum, clipping
     included. `batch` is in pictures over all processes. Both optimizers keep m <- m + (1 - beta)(G - m) from 0, divided here by
-    1 - beta^t; for Muon that is the momentum before Nesterov's look ahead. The first two steps give nothing.
+    1 - beta^t; for Muon that is the momentum before Nesterov's look ahead. The first two steps give nothing. Rows of a lazy
+    AdamW are left out, for each of them has a momentum of other steps.
     """
     names = {parameter: name for name, parameter in model.named_parameters()}
     parts: dict[str, list[Moments]] = defaultdict(list)
     for group in optimizer.param_groups:
-        key, beta = ("momentum_buffer", group["momentum"]) if group.get("use_muon") else ("exp_avg", group["betas"][0])
+        if group.get("lazy"):
+            continue
         for parameter in group["params"]:
+            muon = uses_muon(parameter, group)
+            key, beta = ("momentum_buffer", group["momentum"]) if muon else ("exp_avg", group["betas"][0])
             state = optimizer.state.get(parameter, {})
             steps = float(state.get("step", 0))
             if parameter.grad is None or steps < 2 or beta == 0:

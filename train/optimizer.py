@@ -8,35 +8,12 @@ from annotated_types import Len
 from pydantic import Field
 from torch import nn
 
-from ..tokenizer.config import Config, Pattern
+from ..tokenizer.config import Config
+from ..tokenizer.quantizers.codebooks import Codebook
+from .adam import SecondMoment
 from .lr_scaling_config import LrScalingConfig
 from .muon import Muon
-
-ADAM_EPS = 1e-8
-
-
-class RuleConfig(Config):
-    """Which parameters one optimizer takes."""
-
-    pattern: Pattern
-    """Regular expression that the whole parameter name must match."""
-    use: Literal["muon", "adamw"]
-    """Optimizer of the parameters that match."""
-    decay: bool = True
-    """Whether weight decay applies to them."""
-
-
-DEFAULT_RULES = [
-    RuleConfig(
-        pattern=r"(encoder|decoder)\.(levels|middle)\..*\.(conv\d?|shortcut|query|key|value|out)\.weight", use="muon"
-    ),
-    RuleConfig(pattern=r"(encoder|decoder)\.conv_(in|out)\.weight", use="adamw"),
-    RuleConfig(pattern=r"quantizer_(in|out)\.weight", use="adamw"),
-    RuleConfig(pattern=r"quantizer\..*", use="adamw", decay=False),
-    RuleConfig(pattern=r"(encoder|decoder)\..*norm\w*\.weight", use="adamw", decay=False),
-    RuleConfig(pattern=r"(encoder|decoder|quantizer_in|quantizer_out)\.(.*\.)?bias", use="adamw", decay=False),
-]
-"""Hidden convolutions to Muon; first and last layers, codebook, norms and biases to AdamW."""
+from .optimizer_rules import DEFAULT_RULES, RuleConfig
 
 
 class OptimizerConfig(Config):
@@ -51,9 +28,15 @@ class OptimizerConfig(Config):
     scaling: Literal["match_rms_adamw", "original", "rms_to_rms"] = "match_rms_adamw"
     """Size of Muon's updates: as AdamW's with these betas, so that one rate serves both; or Keller Jordan's or muP's."""
     muon_rate: Annotated[float, Field(gt=0)] = 1.0
-    """Muon's rate as a multiple of AdamW's; about 10 for the scalings original and rms_to_rms."""
+    """Muon's rate as a multiple of AdamW's, which the weight decay does not follow; about 10 for original and rms_to_rms."""
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
     """Decay of AdamW's averages."""
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    """Added to the root of AdamW's second moment; gradients well below it take steps in proportion to them, as with SGD."""
+    second_moment: SecondMoment = "raw"
+    """What AdamW's second moment averages: the squared gradient, or its squared distance from the mean (AdaBelief)."""
+    codebook_rows: Literal["dense", "lazy"] = "dense"
+    """Whether AdamW steps every row of a codebook at every step, or, lazy, only the rows that got a gradient."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.95
     """Decay of Muon's momentum, Nesterov's form."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
@@ -71,7 +54,7 @@ class OptimizerConfig(Config):
         """Return this config with the rates for a batch of `batch_size` images over all processes, each by its own law."""
         if self.scale_lr is None:
             return self
-        adamw = self.scale_lr.adamw_factor(batch_size, self.betas[0], ADAM_EPS)
+        adamw = self.scale_lr.adamw_factor(batch_size, self.betas[0], self.eps, self.second_moment)
         muon = self.scale_lr.muon_factor(batch_size, self.momentum)
         return self.model_copy(
             update={"lr": self.lr * adamw, "muon_rate": self.muon_rate * muon / adamw, "scale_lr": None}
@@ -84,15 +67,19 @@ class Claim(NamedTuple):
     name: str
     parameter: nn.Parameter
     rule: RuleConfig
+    is_lazy: bool = False
+    """Whether AdamW steps only the rows that got a gradient."""
 
 
 def claim_parameters(model: nn.Module, config: OptimizerConfig) -> list[Claim]:
     """Match every trainable parameter with its rule.
 
-    Raises ValueError when a parameter is claimed by no rule or by two, when Muon gets one that is no matrix, or when a rule
-    of the config claims none; a rule that claims only frozen parameters is not at fault.
+    Raises ValueError when a parameter is claimed by no rule or by two, when Muon gets one that is no matrix, when a rule of
+    the config claims none (one that claims only frozen parameters is not at fault), or when rows are to be lazy and there
+    are none.
     """
     rules = config.rules or DEFAULT_RULES
+    rows = codebook_rows(model)
     claims = []
     claiming: set[str] = set()
     for name, parameter in model.named_parameters():
@@ -111,35 +98,49 @@ def claim_parameters(model: nn.Module, config: OptimizerConfig) -> list[Claim]:
                 f"Parameter {name} of shape {tuple(parameter.shape)} is given to Muon by {matching[0].pattern!r}, but Muon "
                 "takes matrices and kernels: use adamw for it."
             )
-        claims.append(Claim(name, parameter, matching[0]))
+        is_lazy = config.codebook_rows == "lazy" and parameter in rows and not _uses_muon(matching[0], config)
+        claims.append(Claim(name, parameter, matching[0], is_lazy))
     idle = [rule.pattern for rule in config.rules or [] if rule.pattern not in claiming]
     if idle:
         raise ValueError(f"optimizer.rules has {idle[0]!r}, which claims no parameter: correct or remove it.")
+    if config.codebook_rows == "lazy" and not any(claim.is_lazy for claim in claims):
+        raise ValueError(
+            "optimizer.codebook_rows is lazy, but AdamW trains no codebook by its rows here: use dense, or a quantizer with "
+            "a trained table, such as vq or ibq."
+        )
     return claims
+
+
+def codebook_rows(model: nn.Module) -> set[nn.Parameter]:
+    """Return the parameters that have a row for each code of a codebook."""
+    codebooks = (module for module in model.modules() if isinstance(module, Codebook))
+    return {parameter for codebook in codebooks for parameter in codebook.row_parameters()}
 
 
 def build_optimizer(claims: list[Claim], config: OptimizerConfig) -> torch.optim.Optimizer:
     """Build one optimizer whose groups follow the rules."""
-    groups = []
-    for use_muon in (True, False):
-        for decay in (True, False):
-            members = [
-                claim.parameter
-                for claim in claims
-                if (_uses_muon(claim.rule, config), claim.rule.decay) == (use_muon, decay)
-            ]
-            weight_decay = config.weight_decay if decay else 0.0
-            groups.append({"params": members, "use_muon": use_muon, "weight_decay": weight_decay})
-    groups = [group for group in groups if group["params"]]
-    if config.name == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)
+    members: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
+    for claim in claims:
+        kind = _uses_muon(claim.rule, config), claim.rule.decay, claim.is_lazy
+        members.setdefault(kind, []).append(claim.parameter)
+    groups = [
+        {
+            "params": members[use_muon, decays, lazy],
+            "use_muon": use_muon,
+            "weight_decay": config.weight_decay if decays else 0.0,
+            "lazy": lazy,
+        }
+        for use_muon, decays, lazy in sorted(members, reverse=True)
+    ]
     return Muon(
         groups,
         lr=config.lr,
         betas=config.betas,
         momentum=config.momentum,
+        eps=config.eps,
         scaling=config.scaling,
         rate=config.muon_rate,
+        second_moment=config.second_moment,
     )
 
 
@@ -152,10 +153,11 @@ def routing_table(claims: list[Claim], config: OptimizerConfig) -> list[tuple[st
     """Return a row for each rule that claims something: pattern, optimizer, number of tensors, number of values."""
     rows = []
     for rule in config.rules or DEFAULT_RULES:
-        members = [claim.parameter for claim in claims if claim.rule is rule]
-        if members:
-            optimizer = "Muon" if _uses_muon(rule, config) else "AdamW"
-            rows.append((rule.pattern, optimizer, len(members), sum(member.numel() for member in members)))
+        for is_lazy in (False, True):
+            members = [claim.parameter for claim in claims if claim.rule is rule and claim.is_lazy == is_lazy]
+            if members:
+                optimizer = "Muon" if _uses_muon(rule, config) else "AdamW, lazy" if is_lazy else "AdamW"
+                rows.append((rule.pattern, optimizer, len(members), sum(member.numel() for member in members)))
     return rows
 
 

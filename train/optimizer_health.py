@@ -3,13 +3,16 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .optimizer import module_of
+from .adam_moments import Moments, adam_moments
+from .muon_groups import uses_muon
+from .optimizer import codebook_rows, module_of
+
+CODEBOOK = "codebook"
 
 
 def update_rms(before: Sequence[Tensor], after: Sequence[Tensor], lr: float, weight_decay: float = 0.0) -> Tensor:
@@ -45,18 +48,6 @@ def singular_entropy(weights: Iterable[Tensor]) -> Tensor:
     return torch.cat(entropies).nanmean()
 
 
-def second_moments(optimizer: Optimizer) -> dict[Tensor, Tensor]:
-    """Return sqrt(v / (1 - beta2^t)) of every parameter that AdamW has moved."""
-    roots = {}
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            state = optimizer.state.get(parameter, {})
-            if "exp_avg_sq" in state:
-                correction = 1 - group["betas"][1] ** float(state["step"])
-                roots[parameter] = (state["exp_avg_sq"] / correction).sqrt()
-    return roots
-
-
 class OptimizerHealth:
     """Reads an optimizer of `build_optimizer`, plain or wrapped by accelerate, around the steps that are logged.
 
@@ -67,6 +58,7 @@ class OptimizerHealth:
     def __init__(self, optimizer: Optimizer, model: nn.Module):
         self._optimizer = optimizer
         self._names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+        self._rows = codebook_rows(model)
         self._before: list[list[Tensor]] | None = None
 
     @torch.no_grad()
@@ -79,14 +71,23 @@ class OptimizerHealth:
         """Return the step's figures by log path, with one wait for the device; what does not apply is left out.
 
         `optimizer/update_rms/{muon,adamw}` and `optimizer/singular_entropy` of Muon's weights are as in the functions
-        above; `optimizer/below_epsilon` is the share of AdamW's values with sqrt(v) < eps, whose steps eps shrinks (kexue.fm
-        10563); `optimizer/curvature/{encoder,quantizer,decoder}` is the mean of AdamW's sqrt(v), which near a minimum is
-        in proportion to the Hessian's diagonal (10588).
+        above. Of AdamW's values, in all or in {encoder,quantizer,decoder}:
+
+        `optimizer/below_epsilon`, and `optimizer/below_epsilon/...`, is the fraction with sqrt(v) < eps. Their steps are
+        in proportion to the gradient, as SGD's with the rate lr / eps, and smaller than Adam's (kexue.fm 10563); where the
+        fraction is large, eps is a setting to tune. `.../codebook` is that of the rows of codebooks alone, which are also
+        among those of the quantizer: v fades in a row that is not used, so dead rows are counted.
+
+        `optimizer/curvature/...` is the mean of sqrt(v), `optimizer/gradient_std/...` that of sqrt(v - m^2). Gradients that
+        are nearly without noise come from the distance to the minimum, and sqrt(v) is then in proportion to the Hessian's
+        diagonal (10588). With noise, as in the training of a tokenizer at usual batch sizes, sqrt(v) is the noise and tells
+        nothing of the Hessian by itself: it falls as one over the root of the batch. gradient_std near curvature says so;
+        well below it, the mean gradient counts.
         """
         assert self._before is not None, "before_step comes first"
         values = self._update_sizes(self._before) | self._second_moments()
         self._before = None
-        matrices = [p for group in self._optimizer.param_groups if group.get("use_muon") for p in group["params"]]
+        matrices = [p for group in self._optimizer.param_groups for p in group["params"] if uses_muon(p, group)]
         if matrices:
             values["optimizer/singular_entropy"] = singular_entropy(matrices)
         if not values:
@@ -97,28 +98,30 @@ class OptimizerHealth:
     def _update_sizes(self, before: list[list[Tensor]]) -> dict[str, Tensor]:
         squares: dict[str, list[Tensor]] = defaultdict(list)
         counts: dict[str, int] = defaultdict(int)
-        for group, old in zip(self._optimizer.param_groups, before, strict=True):
+        for group, olds in zip(self._optimizer.param_groups, before, strict=True):
             if group["lr"] == 0:
                 continue
-            path = f"optimizer/update_rms/{_kind(group)}"
-            count = sum(tensor.numel() for tensor in old)
-            rms = update_rms(old, group["params"], group["lr"], group["weight_decay"])
-            squares[path].append(count * rms.square())
-            counts[path] += count
+            for old, new in zip(olds, group["params"], strict=True):
+                path = f"optimizer/update_rms/{'muon' if uses_muon(new, group) else 'adamw'}"
+                rms = update_rms([old], [new], group["lr"], group["weight_decay"])
+                squares[path].append(old.numel() * rms.square())
+                counts[path] += old.numel()
         return {path: (torch.stack(parts).sum() / counts[path]).sqrt() for path, parts in squares.items()}
 
     def _second_moments(self) -> dict[str, Tensor]:
-        roots = second_moments(self._optimizer)
-        if not roots:
-            return {}
-        eps = {p: group["eps"] for group in self._optimizer.param_groups for p in group["params"]}
-        below = torch.stack([(root < eps[parameter]).sum() for parameter, root in roots.items()]).sum()
-        values = {"optimizer/below_epsilon": below / sum(root.numel() for root in roots.values())}
-        modules: dict[str, list[Tensor]] = defaultdict(list)
-        for parameter, root in roots.items():
-            modules[module_of(self._names[parameter])].append(root.flatten())
-        return values | {f"optimizer/curvature/{name}": torch.cat(parts).mean() for name, parts in modules.items()}
-
-
-def _kind(group: dict[str, Any]) -> str:
-    return "muon" if group.get("use_muon") else "adamw"
+        parts: dict[str, list[Moments]] = defaultdict(list)
+        for parameter, moments in adam_moments(self._optimizer).items():
+            parts[module_of(self._names[parameter])].append(moments)
+            if parameter in self._rows:
+                parts[CODEBOOK].append(moments)
+        values: dict[str, Tensor] = {}
+        for module, found in parts.items():
+            roots, deviations, below = (
+                torch.cat([part.flatten() for part in column]) for column in zip(*found, strict=True)
+            )
+            values[f"optimizer/below_epsilon/{module}"] = below.float().mean()
+            if module != CODEBOOK:
+                values[f"optimizer/curvature/{module}"] = roots.mean()
+                values[f"optimizer/gradient_std/{module}"] = deviations.mean()
+        everything = [part.below.flatten() for module, found in parts.items() if module != CODEBOOK for part in found]
+        return values | ({"optimizer/below_epsilon": torch.cat(everything).float().mean()} if everything else {})

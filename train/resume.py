@@ -13,7 +13,16 @@ from .export import EXPORT
 from .run import Run
 from .states import load_states, processes_of
 
-FIXED = ("run.seed", "model.", "adversarial.discriminator.", "optimizer.name", "optimizer.rules", "optimizer.scaling")
+FIXED = (
+    "run.seed",
+    "model.",
+    "adversarial.discriminator.",
+    "optimizer.name",
+    "optimizer.rules",
+    "optimizer.scaling",
+    "optimizer.codebook_rows",
+    "optimizer.second_moment",
+)
 """Settings, or beginnings of them, that a checkpoint depends on."""
 FREE = (
     "run.out",

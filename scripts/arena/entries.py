@@ -14,6 +14,8 @@ class Entry(NamedTuple):
     """Weights of its loss terms; the latents are frozen, so the commitment has nothing to pull."""
     care: dict[str, Any] = {}
     """Values of CodebookCareConfig."""
+    optimizer: dict[str, Any] = {}
+    """Values of FitConfig: who moves the codebook, and how."""
     part: int = 1
     """It gets one of so many steps."""
 
@@ -28,11 +30,18 @@ DECODED = {"reconstruction": 1.0}
 BINARY = DECODED | {"commitment": 0.25, "sample_entropy": 0.01, "codebook_entropy": 0.01}
 KMEANS = {"initialise": "kmeans", "vectors_per_code": 8, "kmeans_iterations": 5}
 REVIVAL = {"revive_every": 50}
+LAZY = {"codebook_rows": "lazy"}
+# Muon's updates are as large as Adam's on noise, but the gradients of a fit are steady: there Adam's are five times larger.
+MUON = {"projection": "muon", "muon_rate": 5.0}
 ENTRIES: dict[str, Entry] = {
     "VQ, small init": Entry(_table("vq", **SMALL)),
     "VQ": Entry(_table("vq")),
     "VQ, k-means init": Entry(_table("vq"), care=KMEANS),
+    "VQ, small init, lazy": Entry(_table("vq", **SMALL), optimizer=LAZY),
+    "VQ, lazy": Entry(_table("vq"), optimizer=LAZY),
+    "VQ, k-means init, lazy": Entry(_table("vq"), care=KMEANS, optimizer=LAZY),
     "VQ, small init, revival": Entry(_table("vq", **SMALL), care=REVIVAL),
+    "VQ, small init, revival, lazy": Entry(_table("vq", **SMALL), care=REVIVAL, optimizer=LAZY),
     "VQ, small init, Wasserstein": Entry(
         _table("vq", **SMALL, distribution="wasserstein"), FROZEN | {"wasserstein": 0.1}
     ),
@@ -43,12 +52,18 @@ ENTRIES: dict[str, Entry] = {
     ),
     "VQ, DiVeQ": Entry(_table("vq", gradient="diveq"), DECODED | {"codebook": 0.0, "commitment": 0.0}),
     "EMA, small init": Entry(_table("ema", **SMALL), {"commitment": 0.0}),
+    "EMA, k-means init": Entry(_table("ema"), {"commitment": 0.0}, care=KMEANS),
     "EMA, k-means init, revival": Entry(_table("ema"), {"commitment": 0.0}, care=KMEANS | REVIVAL),
     "SimVQ": Entry(_table("simvq")),
     "SimVQ, diagonal": Entry(_table("simvq", projection="diagonal")),
     "SimVQ, MLP": Entry(_table("simvq", projection="mlp")),
     "SimVQ, trained basis": Entry(_table("simvq", trained_basis=True)),
     "FVQ": Entry(_table("fvq")),
+    "SimVQ, Muon": Entry(_table("simvq"), optimizer=MUON),
+    "SimVQ, MLP, Muon": Entry(_table("simvq", projection="mlp"), optimizer=MUON),
+    "SimVQ, trained basis, Muon": Entry(_table("simvq", trained_basis=True), optimizer=MUON),
+    "SimVQ, trained basis, lazy, Muon": Entry(_table("simvq", trained_basis=True), optimizer=LAZY | MUON),
+    "FVQ, Muon": Entry(_table("fvq"), optimizer=MUON),
     "VQ, cosine, d = 8": Entry(
         _table("vq", similarity="cosine") | {"dim": 8}, DECODED | {"codebook": 1.0, "commitment": 0.25}
     ),

@@ -162,6 +162,12 @@ def test_r1_goes_through_a_frozen_transformer():
     assert all(torch.isfinite(parameter.grad).all() for parameter in discriminator.heads[0][0].parameters())
 
 
+def test_betas_and_eps_reach_the_discriminators_optimizer():
+    config = AdversarialConfig.model_validate({"discriminator": {"name": "patch", "channels": 8, "layers": 1}, "eps": 1e-4})
+    (group,) = Adversary(config, 1e-3, Accelerator(cpu=True)).optimizer.param_groups
+    assert (group["eps"], tuple(group["betas"]), group["lr"]) == (1e-4, (0.5, 0.9), 1e-3)
+
+
 def test_an_adversary_with_r1_learns_through_a_frozen_transformer(tmp_path):
     save_file(timm.create_model("test_vit").state_dict(), tmp_path / "vit.safetensors")
     backbone = {"name": "test_vit", "weights": str(tmp_path / "vit.safetensors"), "stages": [5]}

@@ -37,9 +37,15 @@ def test_plain_rules_move_both_alike(rule, factor):
 
 def test_curvature_and_gradient_are_adamws():
     measured = {**BEST, "curvature_ratio": 0.6, "gradient_rms": 1e-8}
-    scaled = config(name="adamw", scale_lr=measured).at_batch_size(64)
-    expected = scale_lr(1e-3, 16, 64, "adam", 300.0, beta=0.9, curvature_ratio=0.6, epsilon_ratio=1.0)
-    assert scaled.lr == pytest.approx(expected)
+    for eps in (1e-8, 3e-8):
+        scaled = config(name="adamw", eps=eps, scale_lr=measured).at_batch_size(64)
+        expected = scale_lr(1e-3, 16, 64, "adam", 300.0, beta=0.9, curvature_ratio=0.6, epsilon_ratio=eps / 1e-8)
+        assert scaled.lr == pytest.approx(expected)
+
+
+def test_the_second_moment_chooses_adamws_law():
+    scaled = config(name="adamw", second_moment="centred", scale_lr=BEST).at_batch_size(64)
+    assert scaled.lr == pytest.approx(scale_lr(1e-3, 16, 64, "adabelief", 300.0, beta=0.9))
 
 
 @pytest.mark.parametrize(

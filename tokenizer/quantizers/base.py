@@ -47,6 +47,9 @@ class Quantizer(nn.Module, ABC):
     """Codes of each codebook: tokens lie in [0, vocab_size)."""
     num_codebooks: int
     """Tokens a position, the `q` of `b q y x`."""
+    training_step: int = 0
+    """Optimizer steps taken so far, which schedules inside a quantizer follow; `set_training_step` sets it. It is not part
+    of the state: a run that goes on sets it again."""
 
     @abstractmethod
     def forward(self, latent: Latent) -> Quantized:
@@ -78,6 +81,18 @@ class Quantizer(nn.Module, ABC):
     def lookup(self, tokens: Tensor) -> Latent:
         """Return the codes of tokens of any integer type; raise ValueError when one is out of range or `q` is not right."""
         return self.codes_of(check_tokens(tokens, self.num_codebooks, self.vocab_size))
+
+
+def set_training_step(module: nn.Module, step: int) -> None:
+    """Tell every quantizer inside `module` that `step` optimizer steps have been taken, in place.
+
+    Call it before the forwards of a step: once, however many micro-batches the step has. Raises ValueError below 0.
+    """
+    if step < 0:
+        raise ValueError(f"The training step is {step}, but steps taken are 0 or more: give the number taken so far.")
+    for inner in module.modules():
+        if isinstance(inner, Quantizer):
+            inner.training_step = step
 
 
 def check_latent(latent: Tensor, dim: int) -> None:

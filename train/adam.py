@@ -1,0 +1,112 @@
+"""AdamW's step: dense or lazy by rows, and with the raw second moment or the centred one (AdaBelief).
+
+All of them keep `exp_avg` (m), `exp_avg_sq` (v) and `step` (t) for a parameter and move it by
+-lr (m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps) + weight_decay w). They differ in v and in what counts as a step.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.optim.adamw import adamw
+
+SecondMoment = Literal["raw", "centred"]
+SECOND_MOMENTS = get_args(SecondMoment)
+
+State = dict[str, Tensor]
+Group = Mapping[str, Any]
+
+
+def step_adamw(
+    parameters: Sequence[Tensor], gradients: Sequence[Tensor], states: Sequence[State], group: Group
+) -> None:
+    """Take a step as `group` says: lr, betas, eps, weight_decay, `lazy` and `second_moment`; states are filled at first use.
+
+    `raw` averages g^2, as Adam does. `centred` averages (g - m)^2 with the new m: the variance of the gradient, so that a
+    steady gradient takes long steps and a noisy one short ones (AdaBelief, arXiv 2010.07468; kexue.fm 10588 derives it from
+    the Hessian). Its authors also add eps to v at every step; here eps is only beside the root, as in AdamW.
+    """
+    if not parameters:
+        return
+    if group["lazy"]:
+        for parameter, gradient, state in zip(parameters, gradients, states, strict=True):
+            _step_rows(parameter, gradient, state, group)
+    elif group["second_moment"] == "centred":
+        _step_centred(list(parameters), list(gradients), states, group)
+    else:
+        _step_raw(list(parameters), list(gradients), states, group)
+
+
+def _step_raw(parameters: list[Tensor], gradients: list[Tensor], states: Sequence[State], group: Group) -> None:
+    beta1, beta2 = group["betas"]
+    adamw(
+        parameters,
+        gradients,
+        exp_avgs=remembered(parameters, states, "exp_avg"),
+        exp_avg_sqs=remembered(parameters, states, "exp_avg_sq"),
+        max_exp_avg_sqs=[],
+        state_steps=steps_taken(states),
+        amsgrad=False,
+        beta1=beta1,
+        beta2=beta2,
+        lr=group["lr"],
+        weight_decay=group["weight_decay"],
+        eps=group["eps"],
+        maximize=False,
+    )
+
+
+def _step_centred(parameters: list[Tensor], gradients: list[Tensor], states: Sequence[State], group: Group) -> None:
+    (beta1, beta2), lr = group["betas"], group["lr"]
+    means = remembered(parameters, states, "exp_avg")
+    variances = remembered(parameters, states, "exp_avg_sq")
+    steps = steps_taken(states)
+    torch._foreach_add_(steps, 1)
+    counts = [float(step) for step in steps]  # on the CPU: nothing is waited for
+    torch._foreach_lerp_(means, gradients, 1 - beta1)
+    residuals = torch._foreach_sub(gradients, means)
+    torch._foreach_mul_(variances, beta2)
+    torch._foreach_addcmul_(variances, residuals, residuals, value=1 - beta2)
+    roots = torch._foreach_sqrt(variances)
+    torch._foreach_div_(roots, [(1 - beta2**count) ** 0.5 for count in counts])
+    torch._foreach_add_(roots, group["eps"])
+    if group["weight_decay"]:
+        torch._foreach_mul_(parameters, 1 - lr * group["weight_decay"])
+    torch._foreach_addcdiv_(parameters, means, roots, [-lr / (1 - beta1**count) for count in counts])
+
+
+def _step_rows(parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
+    """Step the rows whose gradient is not 0, each as if the steps that did not use it had not been.
+
+    Moments, counter and weight decay of the other rows rest. `step` is a counter for each row, ` k 1 ...`, on the
+    parameter's device, which is not waited for.
+    """
+    beta1, beta2 = group["betas"]
+    used = (gradient != 0).reshape(len(parameter), -1).any(dim=1).reshape(-1, *[1] * (parameter.ndim - 1))
+    (mean,) = remembered([parameter], [state], "exp_avg")
+    (square,) = remembered([parameter], [state], "exp_avg_sq")
+    steps = state.get("step", torch.zeros(used.shape, device=parameter.device))
+    state["step"] = steps = steps.to(parameter.device) + used  # a checkpoint's counter comes on the CPU
+    share = used.to(parameter.dtype)
+    mean.lerp_(gradient, share * (1 - beta1))
+    centre = gradient - mean if group["second_moment"] == "centred" else gradient
+    square.lerp_(centre.square(), share * (1 - beta2))
+    taken = steps.clamp_min(1)
+    update = mean / (1 - beta1**taken) / ((square / (1 - beta2**taken)).sqrt() + group["eps"])
+    if group["weight_decay"]:
+        update = update + group["weight_decay"] * parameter
+    parameter.sub_(group["lr"] * torch.where(used, update, 0))
+
+
+def remembered(parameters: Sequence[Tensor], states: Sequence[State], name: str) -> list[Tensor]:
+    """Return a part of each parameter's state, zeros at first."""
+    for parameter, state in zip(parameters, states, strict=True):
+        if name not in state:
+            state[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+    return [state[name] for state in states]
+
+
+def steps_taken(states: Sequence[State]) -> list[Tensor]:
+    """Return the number of steps that each parameter has taken, tensors on the CPU."""
+    return [state.setdefault("step", torch.tensor(0.0)) for state in states]

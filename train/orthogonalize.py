@@ -1,0 +1,50 @@
+"""The nearest orthogonal matrix of each matrix of a batch, by quintic steps: the direction that Muon takes."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+QUINTIC = (
+    (4.0848, -6.8946, 2.9270),
+    (3.9505, -6.3029, 2.6377),
+    (3.7418, -5.5913, 2.3037),
+    (2.8769, -3.1427, 1.2046),
+    (2.8366, -3.0525, 1.2012),
+)
+"""Five quintic steps (a, b, c) that bring singular values near 1 (leloykun.github.io/ponder/muon-opt-coeffs)."""
+
+
+def orthogonalize(
+    matrices: Tensor,
+    coefficients: Sequence[tuple[float, float, float]] = QUINTIC,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Return U V^T of each matrix U S V^T of a batch ` k m n`, as nearly as the quintic steps bring it.
+
+    A step is X <- a X + b (X X^T) X + c (X X^T)^2 X. For m < n the same polynomial is followed on the m x m Gram matrix
+    X X^T alone and applied to X once at the end: for a 256 x 2304 kernel a third of the multiplications. Many CPUs
+    multiply bfloat16 hundreds of times slower than float32, hence float32.
+
+    The scale of a matrix does not matter, over the whole range of its type: it is divided by its largest entry before
+    anything is squared. A matrix of zeros gives zeros. A matrix with an entry that is not finite gives NaN in every entry;
+    the others of the batch do not feel it.
+    """
+    transposed = matrices.shape[-2] > matrices.shape[-1]
+    wide = matrices.mT if transposed else matrices
+    largest = torch.linalg.vector_norm(wide, torch.inf, dim=(-2, -1), keepdim=True)
+    wide = (wide / largest.where(largest != 0, 1)).to(dtype)
+    gram = wide @ wide.mT
+    squared_norm = gram.diagonal(dim1=-2, dim2=-1).sum(dim=-1)[:, None, None]
+    squared_norm = squared_norm.where(squared_norm != 0, 1)
+    gram /= squared_norm
+    product = None
+    for step, (a, b, c) in enumerate(coefficients, 1):
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal(dim1=-2, dim2=-1).add_(a)
+        product = factor if product is None else factor @ product
+        if step < len(coefficients):
+            gram = factor @ gram @ factor
+    assert product is not None, "at least one step"
+    orthogonal = product / squared_norm.sqrt() @ wide
+    return orthogonal.mT if transposed else orthogonal
