@@ -8,7 +8,6 @@ from ..tokenizer.config import Config
 from .adam import SecondMoment
 from .lr_scaling import RuleName, scale_lr
 
-
 ADAM_RULES: dict[SecondMoment, RuleName] = {"raw": "adam", "centred": "adabelief"}
 
 

@@ -163,7 +163,9 @@ def test_the_config_reaches_every_group(name):
     ids=lambda values: values["name"],
 )
 def test_lazy_rows_need_a_table_that_is_trained(quantizer):
-    with pytest.raises(ValueError, match="codebook_rows is lazy, but AdamW trains no codebook by its rows here: use dense"):
+    with pytest.raises(
+        ValueError, match="codebook_rows is lazy, but AdamW trains no codebook by its rows here: use dense"
+    ):
         claim_parameters(small_tokenizer(quantizer), config(codebook_rows="lazy"))
 
 

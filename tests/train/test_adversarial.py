@@ -163,7 +163,9 @@ def test_r1_goes_through_a_frozen_transformer():
 
 
 def test_betas_and_eps_reach_the_discriminators_optimizer():
-    config = AdversarialConfig.model_validate({"discriminator": {"name": "patch", "channels": 8, "layers": 1}, "eps": 1e-4})
+    config = AdversarialConfig.model_validate(
+        {"discriminator": {"name": "patch", "channels": 8, "layers": 1}, "eps": 1e-4}
+    )
     (group,) = Adversary(config, 1e-3, Accelerator(cpu=True)).optimizer.param_groups
     assert (group["eps"], tuple(group["betas"]), group["lr"]) == (1e-4, (0.5, 0.9), 1e-3)
 

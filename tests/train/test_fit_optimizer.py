@@ -89,7 +89,9 @@ def test_lazy_rows_of_a_fit_are_those_of_its_tables():
     optimizer = fit_optimizer(model, 0.1, 1.0, lazy_rows=True)
     lazy = [names[p] for group in optimizer.param_groups if group["lazy"] for p in group["params"]]
     assert len(lazy) == 2 and all(name.endswith("codebook.basis") for name in lazy)
-    with pytest.raises(ValueError, match="fit.codebook_rows is lazy, but this quantizer has no codebook whose rows are"):
+    with pytest.raises(
+        ValueError, match="fit.codebook_rows is lazy, but this quantizer has no codebook whose rows are"
+    ):
         fit_optimizer(FittedQuantizer(nn.Identity(), build_quantizer(SIMVQ), nn.Identity()), 0.1, None, lazy_rows=True)
 
 
@@ -123,7 +125,11 @@ class Noting(nn.Module):
 
 @pytest.mark.parametrize(
     "config",
-    [{"projection": "muon", "muon_rate": 5.0}, {"codebook_rows": "lazy"}, {"projection": "muon", "codebook_rows": "lazy"}],
+    [
+        {"projection": "muon", "muon_rate": 5.0},
+        {"codebook_rows": "lazy"},
+        {"projection": "muon", "codebook_rows": "lazy"},
+    ],
 )
 def test_a_fit_settles_with_each_and_tells_the_quantizer_its_steps(config):
     torch.manual_seed(0)

@@ -105,7 +105,9 @@ def test_groups_that_are_added_later_go_by_the_same_rule():
 @pytest.mark.parametrize("shape", [(), (7,)])
 def test_no_vector_goes_into_a_group_of_muons(shape):
     parameter = nn.Parameter(torch.zeros(shape))
-    message = r"a parameter of shape \(.*\) in a group with use_muon: True, but takes matrices and kernels there: put it"
+    message = (
+        r"a parameter of shape \(.*\) in a group with use_muon: True, but takes matrices and kernels there: put it"
+    )
     with pytest.raises(ValueError, match=message):
         Muon([{"params": [parameter], "use_muon": True}], lr=0.1)
     optimizer = Muon([nn.Parameter(torch.zeros(2, 2))], lr=0.1)
@@ -126,7 +128,10 @@ def test_no_vector_goes_into_a_group_of_muons(shape):
         ({"weight_decay": float("nan")}, "got weight_decay nan, but it must be at least 0"),
         ({"rate": -1.0}, "got rate -1.0"),
         ({"eps": 0.0}, "got eps 0.0, but it must be above 0"),
-        ({"scaling": "spectral"}, "got scaling 'spectral', but it must be one of match_rms_adamw, original, rms_to_rms"),
+        (
+            {"scaling": "spectral"},
+            "got scaling 'spectral', but it must be one of match_rms_adamw, original, rms_to_rms",
+        ),
         ({"second_moment": "third"}, "got second_moment 'third', but it must be one of raw, centred"),
     ],
 )

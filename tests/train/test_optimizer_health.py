@@ -205,7 +205,10 @@ def test_the_deviation_is_that_of_what_adamw_remembers():
     for name in parameters:
         if name.startswith("decoder"):
             history = torch.stack([values.double() for each, values in drawn if each == name])
-            mean, square = (torch.tensordot(torch.tensor(w).double(), h, 1) for w, h in zip(weights, (history, history**2), strict=True))
+            mean, square = (
+                torch.tensordot(torch.tensor(w).double(), h, 1)
+                for w, h in zip(weights, (history, history**2), strict=True)
+            )
             deviations.append((square - mean**2).clamp_min(0).sqrt().flatten())
     assert values["optimizer/gradient_std/decoder"] == pytest.approx(float(torch.cat(deviations).mean()), rel=1e-4)
 
