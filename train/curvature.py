@@ -50,7 +50,8 @@ class Curvature:
         with GradientField(modules, self._parameters, loss, chunk) as field:
             found = self._found(field, images, signs, seed)
         names, values = list(found), torch.stack(list(found.values())).float()
-        held = torch.stack([self._averages.get(name, torch.zeros(())).to(values.device) for name in names])
+        nothing = torch.zeros_like(values[0])
+        held = torch.stack([self._averages.get(name, nothing).to(values.device) for name in names])
         # What is not finite is no measurement.
         values = torch.where(values.isfinite().all(), held.lerp(values, 1 - self._decay), held)
         self._averages = dict(zip(names, values.unbind(), strict=True))

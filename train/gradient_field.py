@@ -35,7 +35,7 @@ class GradientField:
         loss: Callable[[Pixels], Tensor],
         chunk: int,
     ):
-        self._parameters = list(parameters)
+        self._parameters: list[Tensor] = list(parameters)
         self._modules = [inner for module in modules for inner in module.modules()]
         self._loss = loss
         self._chunk = chunk

@@ -55,7 +55,8 @@ class Run:
     @property
     def networks(self) -> list[nn.Module]:
         """All that the loss runs and that holds buffers."""
-        parts = [self.model, self.perceptual, self.adversary and self.adversary.discriminator]
+        discriminator = self.adversary.discriminator if self.adversary else None
+        parts = [self.model, self.perceptual, discriminator]
         return [part for part in parts if part is not None]
 
 
