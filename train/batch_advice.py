@@ -68,10 +68,20 @@ def need(batch: float, other: float, critical: float) -> Need:
     return Need(steps, steps * other / batch)
 
 
-def batch_advice(last: Mapping[str, float], config: TrainConfig) -> list[str]:
-    """Return what a run says about its batch size at the end: nothing, or a sentence and the overrides for another run."""
+class Advice(NamedTuple):
+    """What a run says about its batch size at the end."""
+
+    sentence: str
+    overrides: str
+    """What to add to the command of a run with another `data.batch_size`."""
+
+
+def batch_advice(last: Mapping[str, float], config: TrainConfig) -> Advice | None:
+    """Return what a run says; nothing when its log has no noise scale."""
     facts = batch_facts(last, config.data.batch_size)
-    return [] if facts is None else [_sentence(facts, config.optimizer.name), _overrides(facts, config.optimizer)]
+    return (
+        None if facts is None else Advice(_sentence(facts, config.optimizer.name), _overrides(facts, config.optimizer))
+    )
 
 
 def batch_tables(last: Mapping[str, float], config: TrainConfig) -> dict[str, Table]:
@@ -90,7 +100,7 @@ def batch_tables(last: Mapping[str, float], config: TrainConfig) -> dict[str, Ta
     header = ["batch size", "steps", "images", *(f"rate of {kind}, best for one step" for kind in kinds)]
     return {
         _sentence(facts, optimizer.name): Table(header, rows),
-        "To carry the learning rate to another batch size": Table(["overrides"], [[_overrides(facts, optimizer)]]),
+        "To carry the rates to another batch size": Table(["add to the command"], [[_overrides(facts, optimizer)]]),
     }
 
 
@@ -99,7 +109,7 @@ def _sentence(facts: BatchFacts, optimizer: str) -> str:
     steps, images = need(facts.batch, 4 * facts.batch, critical)
     return (
         f"A batch of 4x would need about {steps:.2g}x the steps and {images:.2g}x the images: this run had {facts.batch:,} "
-        f"images in a step, and both double from their least at {critical:,.3g}."
+        f"images in a step, and at {critical:,.0f} both would be twice their minimum."
     )
 
 

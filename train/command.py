@@ -46,8 +46,10 @@ def train_tokenizer(
         else:
             say(f"tokenizer   {folder}")
             say(f"report      {page}")
-            for line in batch_advice(last_values(folder.parent), settings):
-                say(f"batch       {line}")
+            advice = batch_advice(last_values(folder.parent), settings)
+            if advice:
+                say(f"batch       {advice.sentence}")
+                say(f"rates       for another batch size add {advice.overrides}")
 
 
 def main() -> None:

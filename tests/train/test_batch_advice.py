@@ -8,6 +8,9 @@ import pytest
 from runs import config
 from vistok.report.content import Table
 from vistok.train.batch_advice import BatchFacts, batch_advice, batch_facts, batch_tables, need
+from vistok.train.command import app
+from vistok.train.config import config_text
+from vistok.train.run_report import last_values
 
 LOG = {"noise_scale/momentum/all": 300.0, "curvature/ratio": 0.5, "curvature/gradient_rms": 1e-4}
 
@@ -87,7 +90,9 @@ def test_a_run_that_was_scaled_says_the_rates_that_it_had(tmp_path):
     scaled = "optimizer.scale_lr={rule: best_step, base_batch_size: 2, noise_scale: 50}"
     run = config(tmp_path, scaled)
     here = run.optimizer.at_batch_size(run.data.batch_size)
-    again = config(tmp_path, *shlex.split(batch_advice(LOG, run)[1])).optimizer.at_batch_size(run.data.batch_size)
+    again = config(tmp_path, *shlex.split(batch_advice(LOG, run).overrides)).optimizer.at_batch_size(
+        run.data.batch_size
+    )
     assert (again.lr, again.muon_rate) == pytest.approx((here.lr, here.muon_rate), rel=1e-3)
 
 
@@ -98,5 +103,18 @@ def test_tables_of_the_report(tmp_path):
     assert len(needs.header) == 5 == len(needs.rows[0])
     steps, images = need(4, 16, 300.0)
     assert needs.rows[3][1:3] == [f"{steps:.2f} x", f"{images:.2f} x"]
-    assert overrides.rows == [[batch_advice(LOG, run)[1]]]
-    assert batch_tables({"loss/total": 1.0}, run) == {} and batch_advice({}, run) == []
+    assert overrides.rows == [[batch_advice(LOG, run).overrides]]
+    assert batch_tables({"loss/total": 1.0}, run) == {} and batch_advice({}, run) is None
+
+
+def test_a_run_says_it_on_the_console_and_in_its_report(tmp_path, capsys):
+    run = config(tmp_path, "instruments.noise_every=1", "data.batch_size=8", steps=6)
+    (tmp_path / "run.yaml").write_text(config_text(run))
+    with pytest.raises(SystemExit) as ended:
+        app([str(tmp_path / "run.yaml")])
+    said, facts = capsys.readouterr().out, batch_facts(last_values(tmp_path), 8)
+    assert ended.value.code == 0 and facts is not None
+    advice = batch_advice(last_values(tmp_path), run)
+    assert f"batch       {advice.sentence}" in said and f"add {advice.overrides}" in said
+    page = (tmp_path / "report.html").read_text()
+    assert advice.sentence in page and "Curvature along directions" not in page
