@@ -1,7 +1,6 @@
 """The curvature of the loss where a run is, which the rate laws ask for: measured now and then, averaged, and logged."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,21 +9,26 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..tokenizer.shapes import Pixels
-from .directions import momentum_signs, orthogonal_momentum, random_signs
+from .curvature_quotients import quotients
+from .directions import momentum_signs, momentum_square, orthogonal_momentum, random_signs
 from .gradient_field import Direction, GradientField, dot
 
 MIN_IMAGES = 3
 WEIGHT = "weight"
+LATEST = "momentum_square"
+QUADRATIC = ("signal", "gradient", "noise", "adamw_signal")
+"""Sums that grow with the square of the gradient: averaged as multiples of |m|^2, which the images do not know, or the
+large gradients of a run's beginning would outweigh all later ones."""
 
 
 class Curvature:
     """Measures and averages; its state goes into the checkpoint.
 
     H is the derivative of the gradient that training follows, in float32 (see gradient_field.py). A measurement splits
-    images of this process: a quarter gives g, the next one another g that is independent of it, and the rest H. So g H g and
-    tr(S H), S being the covariance of the gradient of one image, come from one product H g: with g' of the other quarter,
-    E[g' H g] = g H g, and E[g H g] is larger by tr(S H) / n for n images over all processes (kexue.fm 10542). A second
-    product is along the sign of AdamW's momentum, the third along random signs, a fourth along Muon's step.
+    images of this process: a quarter gives g, the next one g' that is independent of it, and the rest H. With S the
+    covariance of the gradient of one image, E[g' H g] = g H g, and E[d H d] = 2 tr(S H) / n for d = g - g' and n images of a
+    quarter over all processes (kexue.fm 10542). More products are along the sign of AdamW's momentum, along random signs
+    for the trace (Hutchinson), and along Muon's step.
 
     A product costs two forward and backward passes over half the images; the weights are held three times meanwhile.
     """
@@ -47,14 +51,19 @@ class Curvature:
         signs = momentum_signs(self._optimizer, self._parameters)
         if all(part is None for part in signs):
             return
+        size = momentum_square(self._optimizer, self._parameters)
         with GradientField(modules, self._parameters, loss, chunk) as field:
             found = self._found(field, images, signs, seed)
+        for name in QUADRATIC:
+            found[name] = found[name] / size
         names, values = list(found), torch.stack(list(found.values())).float()
         nothing = torch.zeros_like(values[0])
         held = torch.stack([self._averages.get(name, nothing).to(values.device) for name in names])
         # What is not finite is no measurement.
-        values = torch.where(values.isfinite().all(), held.lerp(values, 1 - self._decay), held)
-        self._averages = dict(zip(names, values.unbind(), strict=True))
+        is_finite = values.isfinite().all()
+        averages = torch.where(is_finite, held.lerp(values, 1 - self._decay), held)
+        latest = torch.where(is_finite, size.float(), self._averages.get(LATEST, nothing).to(values.device))
+        self._averages = dict(zip(names, averages.unbind(), strict=True)) | {LATEST: latest}
 
     def summarise(self) -> dict[str, float]:
         """Return the `quotients` of the averages as `curvature/gradient` and so on."""
@@ -62,8 +71,8 @@ class Curvature:
             return {}
         values = torch.stack(list(self._averages.values())).tolist()
         averages = dict(zip(self._averages, values, strict=True))
-        weight = averages.pop(WEIGHT)  # all began at 0
-        found = quotients({name: value / weight for name, value in averages.items()}) if weight else {}
+        weight, size = averages.pop(WEIGHT), averages.pop(LATEST)
+        found = quotients({name: value / weight for name, value in averages.items()}, size) if weight else {}
         return {f"curvature/{name}": value for name, value in found.items()}
 
     def state_dict(self) -> dict[str, Any]:
@@ -76,23 +85,25 @@ class Curvature:
         quarter = len(images) // 4 or 1
         first, second, rest = images.split([quarter, quarter, len(images) - 2 * quarter])
         g, other = self._mean(field.here(first)), self._mean(field.here(second))
+        difference = torch._foreach_sub(g, other)
         random, step = random_signs(signs, seed), orthogonal_momentum(self._optimizer, self._parameters)
         along = torch.cat(
             [
-                field.products(rest, g, [other, g]),
+                field.products(rest, g, [other]),
+                field.products(rest, difference, [difference]),
                 field.products(rest, signs, [signs]),
                 field.products(rest, random, [random]),
                 *([field.products(rest, step, [step])] if any(part is not None for part in step) else []),
             ]
         )
-        crossed, own, *others = self._mean([along])[0].unbind()
+        crossed, apart, *others = self._mean([along])[0].unbind()
         masked = [None if sign is None else part for sign, part in zip(signs, g, strict=True)]
         count = sum(part.numel() for part in signs if part is not None)
         sums = {
-            WEIGHT: torch.ones_like(own),
+            WEIGHT: torch.ones_like(crossed),
             "signal": dot(g, other),
             "gradient": crossed,
-            "noise": (own - crossed) * quarter * self._accelerator.num_processes,
+            "noise": apart / 2 * quarter * self._accelerator.num_processes,
             "adamw_signal": dot(masked, other) / count,
             "adamw": others[0] / count,
             "mean": others[1] / count,
@@ -107,29 +118,6 @@ class Curvature:
         reduced = self._accelerator.reduce(list(tensors), reduction="mean")
         assert isinstance(reduced, list)
         return reduced
-
-
-def quotients(averages: Mapping[str, float]) -> dict[str, float]:
-    """Return what averages of measurements say; a quotient whose parts are still lost in their noise is left out.
-
-    `gradient` is g H g / |g|^2, `noise_scale` tr(S H) / g H g in images; `adamw` s H s with s the sign of AdamW's momentum
-    and `mean` tr H, both per value of AdamW's; `muon` u H u / |u|^2 with u the orthogonalised momentum; `gradient_rms` the
-    root mean square of the gradient of AdamW's values without noise. `ratio` is b_n of lr_scaling.py: the noise in the
-    signs hides a part of what they feel off the diagonal, which their agreement with those of two independent batches
-    gives back. There is none while steps along all signs feel no more than the diagonal: a diagonal Hessian is then near.
-    """
-    found = {name: averages[name] for name in ("adamw", "mean", "muon") if name in averages}
-    if averages["signal"] > 0:
-        found["gradient"] = averages["gradient"] / averages["signal"]
-    if averages["noise"] > 0 and averages["gradient"] > 0:
-        found["noise_scale"] = averages["noise"] / averages["gradient"]
-    if averages["adamw_signal"] > 0:
-        found["gradient_rms"] = math.sqrt(averages["adamw_signal"])
-    off = averages["adamw"] - averages["mean"]
-    if averages["mean"] > 0 and off > 0 and averages["batch_agreement"] > 0 and averages["agreement"] > 0:
-        certainty = min(1.0, averages["agreement"] ** 2 / averages["batch_agreement"])
-        found["ratio"] = math.sqrt(averages["mean"] * certainty / off)
-    return found
 
 
 def _agreement(first: Direction, second: Direction) -> Tensor:

@@ -26,6 +26,13 @@ def orthogonal_momentum(optimizer: Optimizer, parameters: Sequence[nn.Parameter]
 
 
 @torch.no_grad()
+def momentum_square(optimizer: Optimizer, parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Return |m|^2 over the momenta of both, a scalar: how large gradients were of late."""
+    kept = [state.get("exp_avg", state.get("momentum_buffer")) for state in _states(optimizer, parameters)]
+    return torch.stack([momentum.square().sum() for momentum in kept if momentum is not None]).sum()
+
+
+@torch.no_grad()
 def random_signs(like: Direction, seed: int) -> Direction:
     """Return independent signs, the same on all processes, where a direction is not 0 (Rademacher, Hutchinson's)."""
     device = next(part.device for part in like if part is not None)

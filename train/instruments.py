@@ -25,7 +25,7 @@ class InstrumentsConfig(Config):
     noise_every: Annotated[int, Field(ge=0)] = 10
     """Steps between looks at the noise of the gradient; 0 never looks."""
     curvature_every: Annotated[int, Field(ge=0)] = 0
-    """Steps between looks at the curvature, each as long as about 4 steps without autocast; 0 never looks."""
+    """Steps between looks at the curvature, each as long as about 5 steps without autocast; 0 never looks."""
 
 
 class Instruments:
