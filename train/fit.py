@@ -11,13 +11,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ..tokenizer.config import Config
-from ..tokenizer.quantizers import Quantized, Quantizer
-from ..tokenizer.quantizers.base import set_training_step
+from ..tokenizer.quantizers import Quantized, Quantizer, set_training_step
 from ..tokenizer.shapes import Latent, Vectors
 from .codebook_care import CodebookCare, CodebookCareConfig
 from .fit_optimizer import fit_optimizer
 from .fit_states import FitStates
 from .monitor import Seen
+from .optimizer_rules import BRIDGE_MATRICES, PROJECTION_MATRICES
 
 RECONSTRUCTION = "reconstruction"
 LAST_REVIVAL = 0.8
@@ -34,7 +34,9 @@ class FitConfig(Config):
     lr: Annotated[float, Field(gt=0)] = 5e-3
     """Learning rate at the start."""
     projection: Literal["adam", "muon"] = "adam"
-    """What moves the matrices between the basis and the codes of simvq and fvq."""
+    """What moves the matrices between the basis and the codes of simvq."""
+    bridge: Literal["adam", "muon"] = "adam"
+    """What moves the matrices of fvq's bridge."""
     muon_rate: Annotated[float, Field(gt=0)] = 1.0
     """Muon's rate as a multiple of Adam's; at 1 its updates are as large as Adam's on gradients that are noise."""
     codebook_rows: Literal["dense", "lazy"] = "dense"
@@ -77,8 +79,9 @@ class _Fit:
         self.model, self.vectors, self.targets, self.weights = model, vectors, targets, weights
         self.config, self.care, self.device = config, care, device
         self.generator = torch.Generator().manual_seed(seed)
-        muon_rate = config.muon_rate if config.projection == "muon" else None
-        self.optimizer = fit_optimizer(model, config.lr, muon_rate, config.codebook_rows == "lazy")
+        matrices = {PROJECTION_MATRICES: config.projection, BRIDGE_MATRICES: config.bridge}
+        muon = [pattern for pattern, mover in matrices.items() if mover == "muon"]
+        self.optimizer = fit_optimizer(model, config.lr, muon, config.muon_rate, config.codebook_rows == "lazy")
         self.steps = config.steps if any(parameter.requires_grad for parameter in model.parameters()) else 0
 
     @torch.no_grad()
@@ -93,8 +96,8 @@ class _Fit:
         config, model = self.config, self.model
         for group in self.optimizer.param_groups:
             group["lr"] = config.lr * (1 + math.cos(math.pi * (step - 1) / config.steps)) / 2
-        set_training_step(model, step - 1)
         rows = torch.randint(len(self.vectors), (config.batch_size,), generator=self.generator)
+        set_training_step(model, step - 1)
         latent = model.into(as_latent(self.vectors[rows].to(self.device)))
         quantized, tokens, losses = model.quantizer(latent)
         target = as_latent(self.targets[rows].to(self.device))

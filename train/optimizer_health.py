@@ -71,7 +71,8 @@ class OptimizerHealth:
         """Return the step's figures by log path, with one wait for the device; what does not apply is left out.
 
         `optimizer/update_rms/{muon,adamw}` and `optimizer/singular_entropy` of Muon's weights are as in the functions
-        above. Of AdamW's values, in all or in {encoder,quantizer,decoder}:
+        above; rows that a lazy AdamW leaves alone have updates of 0. Of AdamW's values, in all or in
+        {encoder,quantizer,decoder}:
 
         `optimizer/below_epsilon`, and `optimizer/below_epsilon/...`, is the fraction with sqrt(v) < eps. Their steps are
         in proportion to the gradient, as SGD's with the rate lr / eps, and smaller than Adam's (kexue.fm 10563); where the

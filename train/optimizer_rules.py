@@ -16,8 +16,10 @@ class RuleConfig(Config):
     """Whether weight decay applies to them."""
 
 
-PROJECTION_MATRICES = r"(.*\.)?codebook\.projection\.(linear|layers\.\d+|compress|recover|process\.\d+\.(attention|inner)_(in|out))\.weight"
-"""The matrices between a codebook's basis and its codes: SimVQ's, its MLP's, and those of FVQ's bridge."""
+PROJECTION_MATRICES = r"(.*\.)?codebook\.projection\.(linear|layers\.\d+)\.weight"
+"""The matrices between the basis and the codes of simvq."""
+BRIDGE_MATRICES = r"(.*\.)?codebook\.projection\.(compress|recover|process\.\d+\.(attention|inner)_(in|out))\.weight"
+"""The matrices of fvq's bridge, a small transformer over the codes."""
 
 DEFAULT_RULES = [
     RuleConfig(
@@ -26,7 +28,8 @@ DEFAULT_RULES = [
     RuleConfig(pattern=r"(encoder|decoder)\.conv_(in|out)\.weight", use="adamw"),
     RuleConfig(pattern=r"quantizer_(in|out)\.weight", use="adamw"),
     RuleConfig(pattern=rf"quantizer\.{PROJECTION_MATRICES}", use="adamw", decay=False),
-    RuleConfig(pattern=rf"quantizer\.(?!{PROJECTION_MATRICES}$).*", use="adamw", decay=False),
+    RuleConfig(pattern=rf"quantizer\.{BRIDGE_MATRICES}", use="adamw", decay=False),
+    RuleConfig(pattern=rf"quantizer\.(?!{PROJECTION_MATRICES}$|{BRIDGE_MATRICES}$).*", use="adamw", decay=False),
     RuleConfig(pattern=r"(encoder|decoder)\..*norm\w*\.weight", use="adamw", decay=False),
     RuleConfig(pattern=r"(encoder|decoder|quantizer_in|quantizer_out)\.(.*\.)?bias", use="adamw", decay=False),
 ]

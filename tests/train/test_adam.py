@@ -8,6 +8,7 @@ from torch import nn
 
 from samples import small_tokenizer
 from vistok.tokenizer.config import parse_config
+from vistok.train.adam_moments import adam_moments
 from vistok.train.codebook_care import forget_rows
 from vistok.train.muon import Muon
 from vistok.train.noise_scale import optimizer_moments
@@ -261,3 +262,35 @@ def test_a_gradient_that_is_not_finite_spoils_its_row_alone():
     gradient[1, 0], gradient[2] = numpy.nan, 1
     found = step_through(parameter, adam(parameter, True), [gradient])
     assert not found[0].any() and numpy.isnan(found[1, 0]) and numpy.isfinite(found[2]).all()
+
+
+@pytest.mark.parametrize(("noise", "follows"), [(0.0, "curvature"), (100.0, "noise")])
+def test_the_root_of_the_second_moment_is_the_curvature_only_where_there_is_no_noise(noise, follows):
+    """Gradients H (w - w*) about a minimum, w - w* being standard normal, with noise that grows as H falls."""
+    generator = numpy.random.default_rng(4)
+    curvature = numpy.array([1.0, 2.0, 4.0, 8.0])
+    scale = noise / curvature
+    gradients = curvature * generator.standard_normal((3000, 4)) + scale * generator.standard_normal((3000, 4))
+    parameter = nn.Parameter(torch.zeros(4))
+    optimizer = adam(parameter, lr=0.0, betas=(0.9, 0.999))
+    step_through(parameter, optimizer, gradients)
+    moments = adam_moments(optimizer)[parameter]
+    expected = curvature if follows == "curvature" else scale
+    found = moments.root.double().numpy()
+    assert numpy.allclose(found / found[0], expected / expected[0], rtol=0.15 if follows == "curvature" else 0.25)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU to wait for")
+@pytest.mark.parametrize("second_moment", ["raw", "centred"])
+def test_no_step_waits_for_the_device(second_moment):
+    table, matrix, vector = (nn.Parameter(torch.zeros(shape, device="cuda")) for shape in [(8, 2), (4, 4), (4,)])
+    groups = [{"params": [table], "use_muon": False, "lazy": True}, {"params": [matrix, vector]}]
+    optimizer = Muon(groups, lr=0.1, second_moment=second_moment)
+    for parameter in (table, matrix, vector):
+        parameter.grad = torch.ones_like(parameter)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(2):
+            optimizer.step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -16,7 +16,7 @@ from vistok.train.fit import FitConfig, FittedQuantizer, fit_quantizer
 from vistok.train.fit_optimizer import fit_optimizer
 from vistok.train.muon_groups import uses_muon
 from vistok.train.optimizer import OptimizerConfig, claim_parameters
-from vistok.train.optimizer_rules import DEFAULT_RULES
+from vistok.train.optimizer_rules import BRIDGE_MATRICES, DEFAULT_RULES, PROJECTION_MATRICES
 
 TABLE = {"dim": 4, "codebook_size": 32}
 SIMVQ = {"name": "simvq", **TABLE}
@@ -50,11 +50,11 @@ def test_muon_gets_the_matrices_of_the_projection_and_nothing_else(kind, inside)
     quantizer = build_quantizer(nested(values) if inside else values)
     model = FittedQuantizer(nn.Conv2d(4, 4, 1), quantizer, nn.Conv2d(4, 4, 1))
     names = {parameter: name for name, parameter in model.named_parameters()}
-    for muon_rate in (None, 3.0):
-        optimizer = fit_optimizer(model, 0.1, muon_rate, lazy_rows=False)
-        muon = [names[p] for group in optimizer.param_groups for p in group["params"] if uses_muon(p, group)]
-        found = {name[name.index("codebook") :] for name in muon}
-        assert found == (expected if muon_rate else set())
+    for muon in ([], [PROJECTION_MATRICES, BRIDGE_MATRICES]):
+        optimizer = fit_optimizer(model, 0.1, muon, 3.0, lazy_rows=False)
+        given = [names[p] for group in optimizer.param_groups for p in group["params"] if uses_muon(p, group)]
+        found = {name[name.index("codebook") :] for name in given}
+        assert found == (expected if muon else set())
         assert all(uses_muon(p, g) is False for g in optimizer.param_groups for p in g["params"] if p.ndim < 2)
         held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         assert len(held) == len(names) and set(held) == set(names)
@@ -66,8 +66,9 @@ def test_in_a_run_one_rule_has_the_projection_and_may_give_it_to_muon(kind):
     model = small_tokenizer(values)
     for use in ("adamw", "muon"):
         rules = [rule.model_dump() for rule in DEFAULT_RULES]
-        (projection,) = [rule for rule in rules if "projection" in rule["pattern"] and "?!" not in rule["pattern"]]
-        projection["use"] = use
+        for rule in rules:
+            if "projection" in rule["pattern"] and "?!" not in rule["pattern"]:
+                rule["use"] = use
         found = {name for name, _ in model.named_parameters() if name.startswith("quantizer.")}
         config = parse_config(OptimizerConfig, {"lr": 1e-3, "rules": _claiming(rules, model)}, "optimizer")
         claims = {claim.name: claim.rule for claim in claim_parameters(model, config)}
@@ -86,20 +87,22 @@ def test_lazy_rows_of_a_fit_are_those_of_its_tables():
     quantizer = build_quantizer(nested(SIMVQ | {"trained_basis": True}))
     model = FittedQuantizer(nn.Identity(), quantizer, nn.Identity())
     names = {parameter: name for name, parameter in model.named_parameters()}
-    optimizer = fit_optimizer(model, 0.1, 1.0, lazy_rows=True)
+    optimizer = fit_optimizer(model, 0.1, [PROJECTION_MATRICES], 1.0, lazy_rows=True)
     lazy = [names[p] for group in optimizer.param_groups if group["lazy"] for p in group["params"]]
     assert len(lazy) == 2 and all(name.endswith("codebook.basis") for name in lazy)
     with pytest.raises(
         ValueError, match="fit.codebook_rows is lazy, but this quantizer has no codebook whose rows are"
     ):
-        fit_optimizer(FittedQuantizer(nn.Identity(), build_quantizer(SIMVQ), nn.Identity()), 0.1, None, lazy_rows=True)
+        fit_optimizer(
+            FittedQuantizer(nn.Identity(), build_quantizer(SIMVQ), nn.Identity()), 0.1, [], 1.0, lazy_rows=True
+        )
 
 
 def test_with_neither_a_fit_has_torchs_adam():
     torch.manual_seed(0)
     ours, theirs = (nn.Linear(3, 2) for _ in range(2))
     theirs.load_state_dict(ours.state_dict())
-    optimizer = fit_optimizer(ours, 0.01, None, lazy_rows=False)
+    optimizer = fit_optimizer(ours, 0.01, [], 1.0, lazy_rows=False)
     reference = torch.optim.Adam(theirs.parameters(), lr=0.01, betas=(0.9, 0.95))
     for _ in range(5):
         for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):

@@ -151,7 +151,7 @@ def figures_after(gradients, name="vq", **more):
 
 
 @pytest.mark.parametrize("codebook_rows", ["dense", "lazy"])
-def test_share_below_epsilon_is_that_of_each_module_and_of_the_codes_by_themselves(codebook_rows):
+def test_the_fraction_below_epsilon_is_that_of_each_module_and_of_the_codes_by_themselves(codebook_rows):
     def gradient(name, parameter):
         size = {"encoder": 1.0, "decoder": 1e-4, "quantizer": 1.0}[name.partition(".")[0].partition("_")[0]]
         values = torch.full_like(parameter, size)
@@ -170,7 +170,7 @@ def test_share_below_epsilon_is_that_of_each_module_and_of_the_codes_by_themselv
     assert values[below] == pytest.approx((5 * 4 + decoder) / total)
 
 
-def test_without_a_table_there_are_no_codes_of_which_a_share_is_below_epsilon():
+def test_without_a_table_there_are_no_codes_of_which_a_fraction_is_below_epsilon():
     values, _ = figures_after([lambda _, parameter: torch.ones_like(parameter)], name="simvq")
     assert "optimizer/below_epsilon/quantizer" in values and "optimizer/below_epsilon/codebook" not in values
     assert not any(path.endswith("std/codebook") or path.endswith("curvature/codebook") for path in values)
@@ -205,9 +205,9 @@ def test_the_deviation_is_that_of_what_adamw_remembers():
     for name in parameters:
         if name.startswith("decoder"):
             history = torch.stack([values.double() for each, values in drawn if each == name])
+            powers = (history, history.square())
             mean, square = (
-                torch.tensordot(torch.tensor(w).double(), h, 1)
-                for w, h in zip(weights, (history, history**2), strict=True)
+                torch.tensordot(torch.tensor(w).double(), h, 1) for w, h in zip(weights, powers, strict=True)
             )
             deviations.append((square - mean**2).clamp_min(0).sqrt().flatten())
     assert values["optimizer/gradient_std/decoder"] == pytest.approx(float(torch.cat(deviations).mean()), rel=1e-4)

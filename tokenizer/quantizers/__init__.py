@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from .base import Quantized, Quantizer
+from .base import Quantized, Quantizer, set_training_step
 from .elementary import ELEMENTARY, ElementaryConfig, parse_by_name
 from .gradients import GRADIENTS
 from .grouped import GroupedConfig
@@ -30,4 +30,13 @@ def build_quantizer(values: Mapping[str, Any]) -> Quantizer:
     return parse_quantizer(values).build()
 
 
-__all__ = ["GRADIENTS", "QUANTIZERS", "Quantized", "Quantizer", "QuantizerConfig", "build_quantizer", "parse_quantizer"]
+__all__ = [
+    "GRADIENTS",
+    "QUANTIZERS",
+    "Quantized",
+    "Quantizer",
+    "QuantizerConfig",
+    "build_quantizer",
+    "parse_quantizer",
+    "set_training_step",
+]
