@@ -30,12 +30,14 @@ def train_tokenizer(
     with one_sentence("train-tokenizer", debug):
         from accelerate import PartialState  # late: it takes torch, and seconds
 
+        from .batch_advice import batch_advice
         from .config import read_config
         from .loop import train
         from .run_report import REPORT_FILE, last_values
         from .talk import Talk
 
-        folder = train(read_config(config, overrides or []), Talk(quiet, on_stderr=json))
+        settings = read_config(config, overrides or [])
+        folder = train(settings, Talk(quiet, on_stderr=json))
         if not PartialState().is_main_process:
             return
         page = folder.parent / REPORT_FILE
@@ -44,6 +46,10 @@ def train_tokenizer(
         else:
             say(f"tokenizer   {folder}")
             say(f"report      {page}")
+            advice = batch_advice(last_values(folder.parent), settings)
+            if advice:
+                say(f"batch       {advice.sentence}")
+                say(f"rates       for another batch size add {advice.overrides}")
 
 
 def main() -> None:

@@ -1,15 +1,18 @@
-"""Instruments on the optimizer: its health at the steps that are logged, and the noise of the gradient in between."""
+"""Instruments on the optimizer: its health at the steps that are logged, noise and curvature of the gradient in between."""
 
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import torch
 from accelerate import Accelerator
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..tokenizer.config import Config
 from ..tokenizer.model import VisualTokenizer
+from ..tokenizer.shapes import Pixels
+from .curvature import MIN_IMAGES, Curvature
 from .noise_scale import NoiseScale, optimizer_moments, squared_norms, two_batch_moments
 from .optimizer_health import OptimizerHealth
 
@@ -21,6 +24,8 @@ class InstrumentsConfig(Config):
     """Whether lines of the log have sizes of updates, entropy of singular values, and AdamW's second moments."""
     noise_every: Annotated[int, Field(ge=0)] = 10
     """Steps between looks at the noise of the gradient; 0 never looks."""
+    curvature_every: Annotated[int, Field(ge=0)] = 0
+    """Steps between looks at the curvature, each as long as about 5 steps without autocast; 0 never looks."""
 
 
 class Instruments:
@@ -49,6 +54,13 @@ class Instruments:
         self._from_momentum = NoiseScale()
         self._from_batches = NoiseScale()
         self._small: dict[str, Tensor] = {}
+        self._curvature = Curvature(optimizer, model, accelerator)
+        images = batch_size // accelerator.num_processes
+        if config.curvature_every and images < MIN_IMAGES:
+            raise ValueError(
+                f"instruments.curvature_every is {config.curvature_every}, but a process has {images} of the images of a step, "
+                f"and {MIN_IMAGES} are needed: set it to 0, or enlarge data.batch_size."
+            )
 
     def looks(self, step: int) -> bool:
         """Return whether the noise is measured in a step."""
@@ -74,6 +86,20 @@ class Instruments:
             )
             self._small = {}
 
+    def look_at_curvature(
+        self, step: int, images: Pixels, loss: Callable[[Pixels], Tensor], modules: Sequence[nn.Module]
+    ) -> None:
+        """Measure the curvature in the steps when it is due, before the optimizer's step; see Curvature.measure.
+
+        `images` are all of this process. As many are taken as a micro-batch has, and half of them at a time: without
+        autocast these need the memory that all need with it.
+        """
+        if not self._config.curvature_every or step % self._config.curvature_every:
+            return
+        micro_batch = len(images) // self._micro_batches
+        taken = max(micro_batch, MIN_IMAGES + 1)
+        self._curvature.measure(step, images[:taken], max(1, micro_batch // 2), loss, modules)
+
     def after_step(self, step: int, is_logged: bool) -> dict[str, float]:
         """Look at what the step did, the gradient still in place; return scalars by log path at steps that are logged."""
         if self.looks(step):
@@ -85,14 +111,20 @@ class Instruments:
             health
             | self._from_momentum.summarise("noise_scale/momentum")
             | self._from_batches.summarise("noise_scale/batches")
+            | self._curvature.summarise()
         )
 
     def state_dict(self) -> dict[str, Any]:
-        return {"momentum": self._from_momentum.state_dict(), "batches": self._from_batches.state_dict()}
+        return {
+            "momentum": self._from_momentum.state_dict(),
+            "batches": self._from_batches.state_dict(),
+            "curvature": self._curvature.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._from_momentum.load_state_dict(state["momentum"])
         self._from_batches.load_state_dict(state["batches"])
+        self._curvature.load_state_dict(state["curvature"])
 
     def _norms(self) -> dict[str, Tensor]:
         return squared_norms((name, parameter.grad) for name, parameter in self._model.named_parameters())

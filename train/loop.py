@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from .resume import resume
 from .run import Run, prepare_run
 from .run_report import write_samples
 from .schedule import rate_share
-from .step import tokenizer_step
+from .step import loss_alone, tokenizer_step
 from .talk import TALK, Talk
 from .trackers import begin_trackers, end_trackers
 from .validate import validate
@@ -110,6 +111,7 @@ def _steps(run: Run, start: int, log: RunLog, pictures: list[Tensor]) -> None:
             _check_finite(run)
         seen = result.seen._replace(tokens=run.divergence.without_nonsense(result.seen.tokens))
         run.instruments.before_step(step, is_logged)
+        run.instruments.look_at_curvature(step, pixels, partial(loss_alone, run, step), run.networks)
         scalars = {**result.scalars, "optimizer/gradient_norm": _optimizer_step(run, share)}
         measured = run.instruments.after_step(step, is_logged)
         if run.adversary is not None:

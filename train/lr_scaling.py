@@ -1,115 +1,109 @@
-"""The learning rate at another batch size: what is known of the best rate as a function of the batch.
+"""The learning rate at another batch size: how the best rate of one step depends on the batch.
 
-Each rule is the best rate at batch B up to a constant; the rate at a base batch B0, where it was tuned, fixes the
-constant, so every rule is the identity at B = B0. The symbols: g is the gradient without noise, s^2 the variance of each
-coordinate over pictures, H the Hessian.
+Each law is the rate at which one step lowers the loss most, at a given place and for a given shape of the loss, up to a
+constant that the rate at a base batch fixes. None is the best rate of a whole run: over many steps the noise of one step
+meets that of the next, the curvature follows the rate, and a rate above the best of a step can win. Take a law as the
+place to begin a search at.
+
+Symbols: g is the gradient without noise, s^2 the variance of each coordinate over images, H the Hessian, B the batch,
+k = B_simple / B with B_simple = tr(S) / |g|^2, r what momentum leaves of the noise, and b_n the curvature ratio,
+b_n^2 = sum of H_ii / sum over i != j of sign(g_i g_j) H_ij.
 """
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from pydantic import Field, model_validator
-
-from ..tokenizer.config import Config
-
-RuleName = Literal["linear", "sqrt", "sgd_saturating", "sign_saturating", "surge", "muon"]
+RuleName = Literal["linear", "sqrt", "sgd", "sign", "adam", "adabelief", "muon"]
 
 
-class Batch(NamedTuple):
-    """A batch size, and what the rules measure it against."""
+class Noise(NamedTuple):
+    """What a law knows beside the batch size."""
 
-    size: float
-    """Pictures of the batch; with momentum, as many as it averages over."""
-    noise_scale: float | None
-    curvature_ratio: float | None
-    sign_constant: float
-
-    @property
-    def noise(self) -> float:
-        """Noise over signal in the gradient of the batch, B_noise / B."""
-        assert self.noise_scale is not None
-        return self.noise_scale / self.size
-
-    @property
-    def certainty(self) -> float:
-        """Mean of a coordinate's noisy sign, b = 1 / sqrt(1 + c k^2 / B), in (0, 1]."""
-        return 1 / math.sqrt(1 + self.sign_constant * self.noise)
+    ratio: float
+    """Noise over signal in the gradient of the batch, k."""
+    left: float = 1.0
+    """Variance that momentum leaves of the noise, r in (0, 1]."""
+    curvature_ratio: float | None = None
+    """b_n; None for a diagonal Hessian, where it is infinite."""
+    epsilon_ratio: float = 0.0
+    """Adam's epsilon over the root mean square of g."""
 
 
 class Rule(NamedTuple):
-    """The best rate as a function of the batch, and what it must know."""
+    """A law and the arguments of `scale_lr` that it takes."""
 
-    shape: Callable[[Batch], float]
-    needs_noise_scale: bool = True
-    needs_curvature_ratio: bool = False
+    law: Callable[[float, Noise], float]
+    takes: tuple[str, ...] = ("noise_scale", "beta")
 
 
-def _surge(batch: Batch) -> float:
-    assert batch.curvature_ratio is not None
-    return 2 / (batch.curvature_ratio / batch.certainty + batch.certainty / batch.curvature_ratio)
+def _sign(noise: Noise) -> float:
+    k = math.pi / 2 * noise.left * noise.ratio
+    return _adaptive(k, 1 + k, noise.curvature_ratio)
+
+
+def _adam(noise: Noise) -> float:
+    root = 1 + noise.ratio + noise.epsilon_ratio**2
+    return _adaptive(root - 1, 1 + noise.left * noise.ratio, noise.curvature_ratio)
+
+
+def _adabelief(noise: Noise) -> float:
+    beta = (1 - noise.left) / (1 + noise.left)
+    variance = 2 * beta**2 / (1 + beta) * noise.ratio  # of a gradient less the average that holds it
+    return _adaptive(variance + noise.epsilon_ratio**2 - 1, 1 + noise.left * noise.ratio, noise.curvature_ratio)
+
+
+def _adaptive(spread: float, second: float, curvature_ratio: float | None) -> float:
+    """Return sqrt(1 + spread) / (1 + b_n^2 second), in units in which it stays finite as b_n grows."""
+    along = 0.0 if curvature_ratio is None else 1 / curvature_ratio**2
+    return math.sqrt(1 + spread) * (1 + along) / (along + second)
 
 
 RULES: dict[RuleName, Rule] = {
-    "linear": Rule(lambda batch: batch.size, needs_noise_scale=False),
-    "sqrt": Rule(lambda batch: math.sqrt(batch.size), needs_noise_scale=False),
-    "sgd_saturating": Rule(lambda batch: 1 / (1 + batch.noise)),
-    "sign_saturating": Rule(lambda batch: batch.certainty),
-    "surge": Rule(_surge, needs_curvature_ratio=True),
-    "muon": Rule(lambda batch: 1 / math.sqrt(1 + batch.noise)),
+    "linear": Rule(lambda batch, _: batch, takes=()),
+    "sqrt": Rule(lambda batch, _: math.sqrt(batch), takes=()),
+    "sgd": Rule(lambda _, noise: 1 / (1 + noise.left * noise.ratio)),
+    "sign": Rule(lambda _, noise: _sign(noise), takes=("noise_scale", "beta", "curvature_ratio")),
+    "adam": Rule(lambda _, noise: _adam(noise), takes=("noise_scale", "beta", "curvature_ratio", "epsilon_ratio")),
+    "adabelief": Rule(
+        lambda _, noise: _adabelief(noise), takes=("noise_scale", "beta", "curvature_ratio", "epsilon_ratio")
+    ),
+    "muon": Rule(lambda _, noise: 1 / math.sqrt(1 + noise.left * noise.ratio)),
 }
 """The rules.
 
-    linear           B, SGD as a stochastic differential equation (kexue.fm 10542)
-    sqrt             sqrt(B), equal variance of SGD's step, or Adam as a stochastic differential equation (10542)
-    sgd_saturating   1 / (1 + B_noise / B), B_noise = tr(S H) / (g H g), about tr(S) / |g|^2: least loss after a step of
-                     SGD on a quadratic (10542; McCandlish et al., arXiv 1812.06162)
-    sign_saturating  b = 1 / sqrt(1 + c k^2 / B), k^2 = mean of s^2 / g^2, about tr(S) / |g|^2: the same for signs and
-                     Adam when H is diagonal (10542, c = pi / 2; 11280, c = 1)
-    surge            2 / (b_n / b + b / b_n), with b as above and b_n the curvature ratio: the same for any H; greatest
-                     at b = b_n, that is B = c k^2 b_n^2 / (1 - b_n^2), if b_n < 1, and falling beyond (10542)
-    muon             1 / sqrt(1 + B_simple / B), B_simple = tr(S) / |g|^2 (11285)
+    linear  B: SGD as a stochastic differential equation (kexue.fm 10542)
+    sqrt    sqrt(B): equal variance of SGD's step, or Adam as a stochastic differential equation (10542)
+    sgd     1 / (1 + r B_noise / B), B_noise = tr(S H) / (g H g): SGD (10542; McCandlish et al., arXiv 1812.06162)
+    sign    sqrt(1 + k') / (1 + b_n^2 (1 + k')), k' = pi / 2 r k: signs of the momentum (10542). Exact for small and large
+            B; up to 12 % low between, for the error function is replaced by x / sqrt(x^2 + pi / 4)
+    adam    sqrt(1 + k + e^2) / (1 + b_n^2 (1 + r k)): Adam, whose second moment holds all the noise while its momentum
+            holds r of it (10542, 11280, 11301); sqrt(1 + k + e^2) / (1 + r k) for a diagonal Hessian. With momentum it falls
+            beyond B = r / (1 - 2 r) B_simple even then: 0.06 B_simple at beta1 = 0.9. e is epsilon over the size of g,
+            epsilon inside the root (10563); torch adds it outside, where sqrt(1 + k) + e is in the numerator's place
+    adabelief  the same with sqrt(2 beta1^2 / (1 + beta1) k + e^2) above: the second moment of the noise alone (10588); needs
+            momentum, without which nothing is left of the gradient less its average
+    muon    1 / sqrt(1 + r k): orthogonalised momentum (11285)
+
+For SGD, signs and Muon momentum is a larger batch, B / r. For Adam and AdaBelief it is not: see their laws.
 """
 
-SIGN_CONSTANTS = {"sign": math.pi / 2, "adam": 1.0}
-"""The constant c: for the sign of one noisy gradient with the error function replaced by x / sqrt(x^2 + pi / 4) (10542),
-which is exact for small and large B and up to 12 % low between; for Adam, whose second moment has averaged the noise
-away, in the mean field (11280)."""
+HINTS = {
+    "noise_scale": "linear and sqrt take no measurement of the gradient",
+    "beta": "linear and sqrt hold for any momentum",
+    "curvature_ratio": "only laws of steps that are scaled by coordinate ask for it",
+    "epsilon_ratio": "only adam and adabelief have an epsilon",
+}
 
 
-class LrScalingConfig(Config):
-    """How the learning rate follows the batch size."""
+def noise_left(beta: float, nesterov: bool = False) -> float:
+    """Return the variance of an average of decay `beta` over independent noise of variance 1; its weights sum to 1.
 
-    rule: RuleName
-    """Law that the best rate follows: linear, sqrt, sgd_saturating, sign_saturating, surge or muon."""
-    base_batch_size: Annotated[int, Field(ge=1)]
-    """Pictures of a step, over all processes, that optimizer.lr was tuned for."""
-    noise_scale: Annotated[float, Field(gt=0)] | None = None
-    """Gradient noise scale in pictures; all rules but linear and sqrt need it, and the trainer logs it as noise_scale/*."""
-    curvature_ratio: Annotated[float, Field(gt=0)] | None = None
-    """For surge: sqrt of the Hessian's trace over the sum of sign(g_i g_j) H_ij off the diagonal; it surges if below 1."""
-    signs: Literal["sign", "adam"] = "adam"
-    """For sign_saturating and surge: whether steps are signs of single gradients or Adam's."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay of the optimizer's momentum when it is to count as a larger batch, by (1 + momentum) / (1 - momentum) (11301)."""
-
-    @model_validator(mode="after")
-    def _complete(self) -> "LrScalingConfig":
-        _check(self.rule, self.noise_scale, self.curvature_ratio)
-        return self
-
-    def scale(self, lr: float, batch_size: int) -> float:
-        """Return the rate at a batch size for a rate at the base batch size."""
-        return scale_lr(
-            lr,
-            self.base_batch_size,
-            batch_size,
-            self.rule,
-            self.noise_scale,
-            self.curvature_ratio,
-            SIGN_CONSTANTS[self.signs],
-            self.momentum,
-        )
+    (1 - beta) / (1 + beta), and for Nesterov's beta m + (1 - beta) G, which counts the newest gradient twice,
+    (1 - beta^2)^2 + beta^4 (1 - beta) / (1 + beta).
+    """
+    plain = (1 - beta) / (1 + beta)
+    return (1 - beta**2) ** 2 + beta**4 * plain if nesterov else plain
 
 
 def scale_lr(
@@ -118,26 +112,35 @@ def scale_lr(
     batch: float,
     rule: RuleName,
     noise_scale: float | None = None,
+    *,
+    beta: float = 0.0,
+    nesterov: bool = False,
     curvature_ratio: float | None = None,
-    sign_constant: float = SIGN_CONSTANTS["adam"],
-    momentum: float = 0.0,
+    epsilon_ratio: float = 0.0,
 ) -> float:
-    """Return the rate at `batch` pictures by a rule of RULES, for the rate `lr` at `base_batch`.
+    """Return the rate at `batch` images by a rule of RULES, for the rate `lr` at `base_batch`.
 
-    `noise_scale` is in pictures; `momentum` makes each batch count (1 + momentum) / (1 - momentum) times. Raises ValueError
-    when the rule needs a noise scale or a curvature ratio and has none.
+    `noise_scale` is in images: B_noise for sgd, B_simple for the others; `beta` is the decay of the momentum, Adam's beta1.
+    Raises ValueError when the rule lacks the noise scale, or gets what its law does not have.
     """
-    _check(rule, noise_scale, curvature_ratio)
-    longer = (1 + momentum) / (1 - momentum)
-    here, base = (Batch(longer * size, noise_scale, curvature_ratio, sign_constant) for size in (batch, base_batch))
-    return lr * RULES[rule].shape(here) / RULES[rule].shape(base)
+    given = {"beta": beta, "curvature_ratio": curvature_ratio, "epsilon_ratio": epsilon_ratio}
+    check_rule(rule, {"noise_scale": noise_scale, **{name: value or None for name, value in given.items()}})
+
+    def best(size: float) -> float:
+        left = noise_left(beta, nesterov)
+        return RULES[rule].law(size, Noise((noise_scale or 0.0) / size, left, curvature_ratio, epsilon_ratio))
+
+    return lr * best(batch) / best(base_batch)
 
 
-def _check(rule: RuleName, noise_scale: float | None, curvature_ratio: float | None) -> None:
-    if RULES[rule].needs_noise_scale and noise_scale is None:
+def check_rule(rule: RuleName, given: dict[str, float | None]) -> None:
+    """Raise ValueError when a rule lacks the noise scale that it needs, or gets a value (not None) that it does not take."""
+    takes = RULES[rule].takes
+    if "noise_scale" in takes and given.get("noise_scale") is None:
         raise ValueError(
             f"rule {rule} needs the gradient noise scale, but noise_scale is not set: set it to what a run logs as "
             "noise_scale/*, or choose linear or sqrt."
         )
-    if RULES[rule].needs_curvature_ratio and curvature_ratio is None:
-        raise ValueError(f"rule {rule} needs curvature_ratio, but it is not set: set it, or choose sign_saturating.")
+    for name, value in given.items():
+        if value is not None and name not in takes:
+            raise ValueError(f"rule {rule} got {name}, which its law does not have ({HINTS[name]}): remove {name}.")

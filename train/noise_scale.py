@@ -1,6 +1,6 @@
 """The gradient noise scale: the batch size at which noise and signal in the gradient are equal, for each module.
 
-B_simple = tr(S) / |g|^2, where g is the mean gradient and S the covariance of the gradient of one picture (McCandlish et
+B_simple = tr(S) / |g|^2, where g is the mean gradient and S the covariance of the gradient of one image (McCandlish et
 al., arXiv 1812.06162). Far below it a larger batch is nearly free progress, far above it nearly wasted. It is what the
 rules of lr_scaling.py ask for.
 """
@@ -24,7 +24,7 @@ class Moments(NamedTuple):
     signal: Tensor
     """|g|^2, a scalar."""
     noise: Tensor
-    """tr(S), a scalar: the noise of one picture."""
+    """tr(S), a scalar: the noise of one image."""
 
 
 def squared_norms(gradients: Iterable[tuple[str, Tensor | None]]) -> dict[str, Tensor]:
@@ -69,7 +69,7 @@ def optimizer_moments(optimizer: Optimizer, model: nn.Module, batch: int) -> dic
     """Return the moments of each module from the momentum of AdamW and Muon; free but for reading both once.
 
     Call it after the optimizer's step, the gradients still in place: those that went into the momentum, clipping
-    included. `batch` is in pictures over all processes. Both optimizers keep m <- m + (1 - beta)(G - m) from 0, divided here by
+    included. `batch` is in images over all processes. Both optimizers keep m <- m + (1 - beta)(G - m) from 0, divided here by
     1 - beta^t; for Muon that is the momentum before Nesterov's look ahead. The first two steps give nothing. Rows of a lazy
     AdamW are left out, for each of them has a momentum of other steps.
     """
@@ -113,11 +113,14 @@ class NoiseScale:
             self._averages[module] = torch.where(fresh.isfinite().all(), before.lerp(fresh, 1 - self._decay), before)
 
     def summarise(self, prefix: str = "noise_scale") -> dict[str, float]:
-        """Return the noise scale in pictures as `noise_scale/encoder` and so on.
+        """Return the noise scale in images as `noise_scale/encoder` and so on, and `noise_scale/all` of all modules.
 
         A module whose averages are not both above 0, its signal still lost in the noise, is left out.
         """
-        values = {module: average.tolist() for module, average in self._averages.items()}
+        if not self._averages:
+            return {}
+        found = torch.stack(list(self._averages.values()))
+        values = dict(zip([*self._averages, "all"], [*found.tolist(), found.sum(dim=0).tolist()], strict=True))
         return {
             f"{prefix}/{module}": noise / signal
             for module, (signal, noise) in values.items()

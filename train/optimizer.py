@@ -11,7 +11,7 @@ from torch import nn
 from ..tokenizer.config import Config
 from ..tokenizer.quantizers.codebooks import Codebook
 from .adam import SecondMoment
-from .lr_scaling import LrScalingConfig
+from .lr_scaling_config import LrScalingConfig
 from .muon import Muon
 from .optimizer_rules import DEFAULT_RULES, RuleConfig
 
@@ -51,10 +51,14 @@ class OptimizerConfig(Config):
     """Who gets Muon, each parameter matched by exactly one rule; none takes the built-in rules."""
 
     def at_batch_size(self, batch_size: int) -> "OptimizerConfig":
-        """Return this config with the rate for a batch of `batch_size` pictures over all processes."""
+        """Return this config with the rates for a batch of `batch_size` images over all processes, each by its own law."""
         if self.scale_lr is None:
             return self
-        return self.model_copy(update={"lr": self.scale_lr.scale(self.lr, batch_size), "scale_lr": None})
+        adamw = self.scale_lr.adamw_factor(batch_size, self.betas[0], self.eps, self.second_moment)
+        muon = self.scale_lr.muon_factor(batch_size, self.momentum)
+        return self.model_copy(
+            update={"lr": self.lr * adamw, "muon_rate": self.muon_rate * muon / adamw, "scale_lr": None}
+        )
 
 
 class Claim(NamedTuple):

@@ -54,6 +54,13 @@ class Run:
     unreadable: UnreadableImages
     divergence: Divergence
 
+    @property
+    def networks(self) -> list[nn.Module]:
+        """All that the loss runs and that holds buffers."""
+        discriminator = self.adversary.discriminator if self.adversary else None
+        parts = [self.model, self.perceptual, discriminator]
+        return [part for part in parts if part is not None]
+
 
 def prepare_run(config: TrainConfig) -> Run:
     """Build all objects of a run, on this process's device, their state registered for checkpoints.

@@ -15,6 +15,7 @@ from ..report.page import render
 from ..report.views import codebook_views
 from ..tokenizer.files import write_whole
 from ..tokenizer.model import VisualTokenizer
+from .batch_advice import batch_tables
 from .config import CONFIG_FILE
 from .log import METRICS_FILE, TIMING_FILE
 from .log_lines import LogLines, read_log
@@ -37,7 +38,9 @@ CHARTS = {
     "Gradient norm": ["optimizer/gradient_norm"],
     "Size of the updates": ["optimizer/update_rms/"],
     "Entropy of singular values": ["optimizer/singular_entropy"],
-    "Gradient noise scale": ["noise_scale/"],
+    "Gradient noise scale, in images": ["noise_scale/", "curvature/noise_scale"],
+    "Curvature along directions": ["curvature/gradient", "curvature/adamw", "curvature/muon", "curvature/mean"],
+    "Curvature ratio": ["curvature/ratio"],
     "Pictures a second": ["time/pictures_per_second"],
 }
 """Title of each chart and the scalars on it, by path or the beginning of one."""
@@ -46,7 +49,8 @@ LOG_SCALE = (
     "Penalties on the discriminator",
     "Gradient norm",
     "Size of the updates",
-    "Gradient noise scale",
+    "Gradient noise scale, in images",
+    "Curvature along directions",
 )
 
 
@@ -70,6 +74,7 @@ def write_run_report(run: Run, pictures: list[Tensor], notes: list[str]) -> None
         charts=run_charts(out),
         codebooks=codebook_views(run.average.module.quantizer, run.monitor.last_counts),
         comparisons=_comparisons(run.average.module, pictures),
+        tables=batch_tables({name: value for line in lines for name, value in line.items()}, run.config),
         config=(out / CONFIG_FILE).read_text(),
         environment=environment(),
     )

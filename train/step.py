@@ -50,10 +50,21 @@ def tokenizer_step(run: Run, step: int, micro_batches: list[Pixels]) -> StepResu
     return StepResult(loss, scalars, seen, [output.pixels for output in outputs])
 
 
+def loss_alone(run: Run, step: int, pixels: Pixels) -> Tensor:
+    """Return the loss of `tokenizer_step` over pixels, the tokenizer in float32 and out of distributed training's sight."""
+    with torch.autocast(pixels.device.type, enabled=False):
+        output = type(run.model).forward(run.model, pixels, run.care.hardness(step))  # accelerate has put autocast round the object's own
+    return _judged(run, step, pixels, output).loss
+
+
 def _forward(run: Run, step: int, pixels: Pixels) -> _Part:
-    weights = run.config.losses
     with run.accelerator.autocast():
         output: Reconstruction = run.trained(pixels, run.care.hardness(step))
+    return _judged(run, step, pixels, output)
+
+
+def _judged(run: Run, step: int, pixels: Pixels, output: Reconstruction) -> _Part:
+    weights = run.config.losses
     terms = loss_terms(pixels, output, weights)
     if run.perceptual is not None:
         terms[PERCEPTUAL] = run.perceptual(pixels, output.pixels).mean()

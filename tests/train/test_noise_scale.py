@@ -126,6 +126,18 @@ def test_average_is_of_each_and_divided_after():
     assert scale.summarise("noise_scale/momentum")["noise_scale/momentum/decoder"] == pytest.approx(expected)
 
 
+def test_all_modules_are_one_gradient():
+    scale = NoiseScale()
+    for module, signal, noise in [("encoder", 1.0, 30.0), ("decoder", 3.0, 6.0), ("quantizer", -0.5, 6.0)]:
+        scale.observe({module: Moments(torch.tensor(signal), torch.tensor(noise))})
+    found = scale.summarise()
+    assert found == {
+        "noise_scale/encoder": pytest.approx(30.0),
+        "noise_scale/decoder": pytest.approx(2.0),
+        "noise_scale/all": pytest.approx(42 / 3.5),
+    }
+
+
 def test_a_signal_that_is_lost_in_the_noise_is_left_out():
     scale = NoiseScale()
     scale.observe({"encoder": Moments(torch.tensor(-1.0), torch.tensor(3.0))})
@@ -161,4 +173,4 @@ def test_a_step_that_overflowed_is_passed_over():
     scale.observe({"decoder": Moments(torch.tensor(float("inf")), torch.tensor(float("nan")))})
     scale.observe({"decoder": good})
     scale.observe({"decoder": Moments(torch.tensor(float("nan")), torch.tensor(1.0))})
-    assert scale.summarise() == {"noise_scale/decoder": pytest.approx(3.0)}
+    assert scale.summarise() == {"noise_scale/decoder": pytest.approx(3.0), "noise_scale/all": pytest.approx(3.0)}

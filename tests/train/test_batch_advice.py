@@ -1,0 +1,120 @@
+"""The steps-and-examples law against a simulation, and what a run says of it."""
+
+import shlex
+
+import numpy as np
+import pytest
+
+from runs import config
+from vistok.report.content import Table
+from vistok.train.batch_advice import BatchFacts, batch_advice, batch_facts, batch_tables, need
+from vistok.train.command import app
+from vistok.train.config import config_text
+from vistok.train.run_report import last_values
+
+LOG = {"noise_scale/momentum/all": 300.0, "curvature/ratio": 0.5, "curvature/gradient_rms": 1e-4}
+
+
+def gains(gradient, hessian, deviation, batches, is_adam):
+    """Draw steps at each batch, and return how much the best multiple of them lowers the loss in the mean."""
+    rng, found = np.random.default_rng(0), []
+    for batch in batches:
+        noise = deviation / batch**0.5 * rng.standard_normal((20_000, len(gradient)))
+        steps = gradient + np.concatenate([noise, -noise])
+        if is_adam:
+            steps = steps / np.sqrt(gradient**2 + deviation**2 / batch)
+        curvatures = ((steps @ hessian) * steps).sum(axis=1)
+        found.append((steps @ gradient).mean() ** 2 / (2 * curvatures.mean()))
+    return found
+
+
+@pytest.mark.parametrize("is_adam", [False, True])
+def test_steps_go_as_one_over_what_the_best_step_gains(is_adam):
+    rng = np.random.default_rng(1)
+    signs, batches = rng.choice([-1.0, 1.0], 12), (4, 16, 256)
+    gradient = signs * rng.uniform(0.5, 1.5, 12)
+    hessian = np.diag(rng.uniform(0.5, 1.5, 12)) + 0.2 * np.outer(signs, signs)
+    off = signs @ hessian @ signs - np.trace(hessian)
+    deviation = 6 * np.abs(gradient)
+    if is_adam:
+        critical = BatchFacts(4, 36.0, (np.trace(hessian) / off) ** 0.5).critical("adamw")
+    else:
+        critical = np.sum(deviation**2 * np.diag(hessian)) / (gradient @ hessian @ gradient)
+    first, *others = gains(gradient, hessian, deviation, batches, is_adam)
+    for batch, gain in zip(batches[1:], others, strict=True):
+        law = need(4, batch, critical)
+        assert law.steps == pytest.approx(first / gain, rel=0.03)
+        assert law.images == pytest.approx(law.steps * batch / 4)
+
+
+@pytest.mark.parametrize("batch", [1, 20, 300, 5000])
+def test_steps_and_images_are_a_hyperbola(batch):
+    critical = 300.0
+    to_batch = need(1e12, batch, critical).steps  # S / S_min, for an infinite batch needs the least steps
+    to_images = need(1e-9, batch, critical).images  # E / E_min
+    assert (to_batch - 1) * (to_images - 1) == pytest.approx(1, rel=1e-6)
+
+
+def test_the_sentence_of_the_law():
+    facts = BatchFacts(batch=16, noise_scale=16.0)
+    steps, images = need(16, 64, facts.critical("muon"))
+    assert (steps, images) == (0.625, 2.5)
+    assert facts.critical("muon") == facts.critical("adamw") == 16
+
+
+def test_adams_critical_batch_falls_with_the_curvature_off_the_diagonal():
+    facts = BatchFacts(16, 300.0, curvature_ratio=0.5)
+    assert facts.critical("adamw") == pytest.approx(60) and facts.critical("muon") == 300
+    assert BatchFacts(16, 300.0, curvature_ratio=1e6).critical("adamw") == pytest.approx(300)
+
+
+def test_the_noise_scale_of_batches_comes_first():
+    assert batch_facts({}, 4) is None
+    assert batch_facts({**LOG, "noise_scale/batches/all": 80.0}, 4).noise_scale == 80
+    assert batch_facts(LOG, 4) == (4, 300.0, 0.5, 1e-4)
+
+
+@pytest.mark.parametrize("name", ["muon", "adamw"])
+def test_what_is_said_can_follow_a_config(tmp_path, name):
+    run = config(tmp_path, f"optimizer.name={name}", "optimizer.betas=[0.8, 0.95]")
+    sentence, overrides = batch_advice(LOG, run)
+    assert sentence.startswith("A batch of 4x would need about 0.")
+    assert f"this run had {run.data.batch_size} images in a step" in sentence
+    again = config(tmp_path, f"optimizer.name={name}", "optimizer.betas=[0.8, 0.95]", *shlex.split(overrides))
+    same, larger = (again.optimizer.at_batch_size(batch) for batch in (run.data.batch_size, 64))
+    assert same.lr == pytest.approx(run.optimizer.lr) and same.muon_rate == pytest.approx(run.optimizer.muon_rate)
+    assert larger.lr != pytest.approx(run.optimizer.lr)
+
+
+def test_a_run_that_was_scaled_says_the_rates_that_it_had(tmp_path):
+    scaled = "optimizer.scale_lr={rule: best_step, base_batch_size: 2, noise_scale: 50}"
+    run = config(tmp_path, scaled)
+    here = run.optimizer.at_batch_size(run.data.batch_size)
+    again = config(tmp_path, *shlex.split(batch_advice(LOG, run).overrides)).optimizer.at_batch_size(
+        run.data.batch_size
+    )
+    assert (again.lr, again.muon_rate) == pytest.approx((here.lr, here.muon_rate), rel=1e-3)
+
+
+def test_tables_of_the_report(tmp_path):
+    run = config(tmp_path)
+    needs, overrides = batch_tables(LOG, run).values()
+    assert isinstance(needs, Table) and [row[0] for row in needs.rows] == ["1", "2", "8", "16", "32"]
+    assert len(needs.header) == 5 == len(needs.rows[0])
+    steps, images = need(4, 16, 300.0)
+    assert needs.rows[3][1:3] == [f"{steps:.2f} x", f"{images:.2f} x"]
+    assert overrides.rows == [[batch_advice(LOG, run).overrides]]
+    assert batch_tables({"loss/total": 1.0}, run) == {} and batch_advice({}, run) is None
+
+
+def test_a_run_says_it_on_the_console_and_in_its_report(tmp_path, capsys):
+    run = config(tmp_path, "instruments.noise_every=1", "data.batch_size=8", steps=6)
+    (tmp_path / "run.yaml").write_text(config_text(run))
+    with pytest.raises(SystemExit) as ended:
+        app([str(tmp_path / "run.yaml")])
+    said, facts = capsys.readouterr().out, batch_facts(last_values(tmp_path), 8)
+    assert ended.value.code == 0 and facts is not None
+    advice = batch_advice(last_values(tmp_path), run)
+    assert f"batch       {advice.sentence}" in said and f"add {advice.overrides}" in said
+    page = (tmp_path / "report.html").read_text()
+    assert advice.sentence in page and "Curvature along directions" not in page

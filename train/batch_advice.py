@@ -1,0 +1,126 @@
+"""What another batch size would need, from what a run measured: the steps-and-examples law, and rates for the optimizer.
+
+To a given loss, S steps and E images of batches of B are related by (S / S_min - 1) (E / E_min - 1) = 1, so S is in
+proportion to 1 + B_crit / B and E to B + B_crit (McCandlish et al., arXiv 1812.06162; kexue.fm 10542). B_crit is B_simple
+for a diagonal Hessian and for Muon, and B_simple b_n^2 / (1 + b_n^2) for Adam with curvature ratio b_n. Momentum does not
+enter: it spreads a gradient over steps, and what they add up to has the noise that it had.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ..report.content import Table
+from .config import TrainConfig
+from .lr_scaling_config import LrScalingConfig
+from .optimizer import OptimizerConfig
+
+NOISE_SCALES = ("noise_scale/batches/all", "noise_scale/momentum/all")
+"""Where a log has the noise scale; that of batches supposes less."""
+FACTORS = (0.25, 0.5, 2, 4, 8)
+
+
+class Need(NamedTuple):
+    """What a batch of another size would need to the same loss, as multiples."""
+
+    steps: float
+    images: float
+
+
+class BatchFacts(NamedTuple):
+    """What a run knows about its batch size."""
+
+    batch: int
+    """Images of a step."""
+    noise_scale: float
+    """B_simple, in images."""
+    curvature_ratio: float | None = None
+    gradient_rms: float | None = None
+
+    def critical(self, optimizer: str) -> float:
+        """Return B_crit in images, by the law of the optimizer that moves most weights: muon or adamw."""
+        ratio = self.curvature_ratio
+        return (
+            self.noise_scale if optimizer == "muon" or ratio is None else self.noise_scale * ratio**2 / (1 + ratio**2)
+        )
+
+    def scaling(self) -> LrScalingConfig:
+        """Return how rates follow from here."""
+        return LrScalingConfig(
+            rule="best_step",
+            base_batch_size=self.batch,
+            noise_scale=self.noise_scale,
+            curvature_ratio=self.curvature_ratio,
+            gradient_rms=self.gradient_rms,
+        )
+
+
+def batch_facts(last: Mapping[str, float], batch: int) -> BatchFacts | None:
+    """Return the facts from the last value of each scalar of a log; None when it has no noise scale."""
+    scale = next((last[name] for name in NOISE_SCALES if name in last), None)
+    if scale is None:
+        return None
+    return BatchFacts(batch, scale, last.get("curvature/ratio"), last.get("curvature/gradient_rms"))
+
+
+def need(batch: float, other: float, critical: float) -> Need:
+    """Return what batches of `other` images would need, as multiples of what batches of `batch` do."""
+    steps = (1 + critical / other) / (1 + critical / batch)
+    return Need(steps, steps * other / batch)
+
+
+class Advice(NamedTuple):
+    """What a run says about its batch size at the end."""
+
+    sentence: str
+    overrides: str
+    """What to add to the command of a run with another `data.batch_size`."""
+
+
+def batch_advice(last: Mapping[str, float], config: TrainConfig) -> Advice | None:
+    """Return what a run says; nothing when its log has no noise scale."""
+    facts = batch_facts(last, config.data.batch_size)
+    return (
+        None if facts is None else Advice(_sentence(facts, config.optimizer.name), _overrides(facts, config.optimizer))
+    )
+
+
+def batch_tables(last: Mapping[str, float], config: TrainConfig) -> dict[str, Table]:
+    """Return the same for the report: what batches of other sizes need, and their best rates, as multiples."""
+    facts = batch_facts(last, config.data.batch_size)
+    if facts is None:
+        return {}
+    optimizer, scaling = config.optimizer, facts.scaling()
+    kinds = ["AdamW", "Muon"] if optimizer.name == "muon" else ["AdamW"]
+    rows = []
+    for batch in sorted({max(1, round(factor * facts.batch)) for factor in FACTORS} - {facts.batch}):
+        rates = [scaling.adamw_factor(batch, optimizer.betas[0], optimizer.eps, optimizer.second_moment)]
+        rates += [scaling.muon_factor(batch, optimizer.momentum)]
+        values = [*need(facts.batch, batch, facts.critical(optimizer.name)), *rates[: len(kinds)]]
+        rows.append([f"{batch:,}", *(f"{value:.2f} x" for value in values)])
+    header = ["batch size", "steps", "images", *(f"rate of {kind}, best for one step" for kind in kinds)]
+    return {
+        _sentence(facts, optimizer.name): Table(header, rows),
+        "To carry the rates to another batch size": Table(["add to the command"], [[_overrides(facts, optimizer)]]),
+    }
+
+
+def _sentence(facts: BatchFacts, optimizer: str) -> str:
+    critical = facts.critical(optimizer)
+    steps, images = need(facts.batch, 4 * facts.batch, critical)
+    return (
+        f"A batch of 4x would need about {steps:.2g}x the steps and {images:.2g}x the images: this run had {facts.batch:,} "
+        f"images in a step, and at {critical:,.0f} both would be twice their minimum."
+    )
+
+
+def _overrides(facts: BatchFacts, optimizer: OptimizerConfig) -> str:
+    """Return the rates that the run had, and the law from there, as they follow a config on the command line."""
+    here = optimizer.at_batch_size(facts.batch)
+    values = facts.scaling().model_dump(exclude_none=True)
+    law = ", ".join(
+        f"{name}: {value if isinstance(value, (str, int)) else f'{value:.4g}'}" for name, value in values.items()
+    )
+    rates = f"optimizer.lr={here.lr:.4g}" + (
+        f" optimizer.muon_rate={here.muon_rate:.4g}" if here.name == "muon" else ""
+    )
+    return f"{rates} 'optimizer.scale_lr={{{law}}}'"

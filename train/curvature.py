@@ -1,0 +1,127 @@
+"""The curvature of the loss where a run is, which the rate laws ask for: measured now and then, averaged, and logged."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..tokenizer.shapes import Pixels
+from .curvature_quotients import quotients
+from .directions import momentum_signs, momentum_square, orthogonal_momentum, random_signs
+from .gradient_field import Direction, GradientField, dot
+
+MIN_IMAGES = 3
+WEIGHT = "weight"
+LATEST = "momentum_square"
+QUADRATIC = ("signal", "gradient", "noise", "adamw_signal")
+"""Sums that grow with the square of the gradient: averaged as multiples of |m|^2, which the images do not know, or the
+large gradients of a run's beginning would outweigh all later ones."""
+
+
+class Curvature:
+    """Measures and averages; its state goes into the checkpoint.
+
+    H is the derivative of the gradient that training follows, in float32 (see gradient_field.py). A measurement splits
+    images of this process: a quarter gives g, the next one g' that is independent of it, and the rest H. With S the
+    covariance of the gradient of one image, E[g' H g] = g H g, and E[d H d] = 2 tr(S H) / n for d = g - g' and n images of a
+    quarter over all processes (kexue.fm 10542). More products are along the sign of AdamW's momentum, along random signs
+    for the trace (Hutchinson), and along Muon's step.
+
+    A product costs two forward and backward passes over half the images; the weights are held three times meanwhile.
+    """
+
+    def __init__(self, optimizer: Optimizer, model: nn.Module, accelerator: Accelerator, decay: float = 0.9):
+        self._optimizer = optimizer
+        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._accelerator = accelerator
+        self._decay = decay
+        self._averages: dict[str, Tensor] = {}
+
+    def measure(
+        self, seed: int, images: Pixels, chunk: int, loss: Callable[[Pixels], Tensor], modules: Sequence[nn.Module]
+    ) -> None:
+        """Take a measurement into the averages; nothing is read from the device, and the run is left as it was.
+
+        Call it on every process before an optimizer step, so that the momentum does not know `images`; `modules` are all
+        that `loss` runs. Before the first step there is no momentum, and nothing is done.
+        """
+        signs = momentum_signs(self._optimizer, self._parameters)
+        if all(part is None for part in signs):
+            return
+        size = momentum_square(self._optimizer, self._parameters)
+        with GradientField(modules, self._parameters, loss, chunk) as field:
+            found = self._found(field, images, signs, seed)
+        for name in QUADRATIC:
+            found[name] = found[name] / size
+        names, values = list(found), torch.stack(list(found.values())).float()
+        nothing = torch.zeros_like(values[0])
+        held = torch.stack([self._averages.get(name, nothing).to(values.device) for name in names])
+        # What is not finite is no measurement.
+        is_finite = values.isfinite().all()
+        averages = torch.where(is_finite, held.lerp(values, 1 - self._decay), held)
+        latest = torch.where(is_finite, size.float(), self._averages.get(LATEST, nothing).to(values.device))
+        self._averages = dict(zip(names, averages.unbind(), strict=True)) | {LATEST: latest}
+
+    def summarise(self) -> dict[str, float]:
+        """Return the `quotients` of the averages as `curvature/gradient` and so on."""
+        if not self._averages:
+            return {}
+        values = torch.stack(list(self._averages.values())).tolist()
+        averages = dict(zip(self._averages, values, strict=True))
+        weight, size = averages.pop(WEIGHT), averages.pop(LATEST)
+        found = quotients({name: value / weight for name, value in averages.items()}, size) if weight else {}
+        return {f"curvature/{name}": value for name, value in found.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"averages": dict(self._averages)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._averages = dict(state["averages"])
+
+    def _found(self, field: GradientField, images: Pixels, signs: Direction, seed: int) -> dict[str, Tensor]:
+        quarter = len(images) // 4 or 1
+        first, second, rest = images.split([quarter, quarter, len(images) - 2 * quarter])
+        g, other = self._mean(field.here(first)), self._mean(field.here(second))
+        difference = torch._foreach_sub(g, other)
+        random, step = random_signs(signs, seed), orthogonal_momentum(self._optimizer, self._parameters)
+        along = torch.cat(
+            [
+                field.products(rest, g, [other]),
+                field.products(rest, difference, [difference]),
+                field.products(rest, signs, [signs]),
+                field.products(rest, random, [random]),
+                *([field.products(rest, step, [step])] if any(part is not None for part in step) else []),
+            ]
+        )
+        crossed, apart, *others = self._mean([along])[0].unbind()
+        masked = [None if sign is None else part for sign, part in zip(signs, g, strict=True)]
+        count = sum(part.numel() for part in signs if part is not None)
+        sums = {
+            WEIGHT: torch.ones_like(crossed),
+            "signal": dot(g, other),
+            "gradient": crossed,
+            "noise": apart / 2 * quarter * self._accelerator.num_processes,
+            "adamw_signal": dot(masked, other) / count,
+            "adamw": others[0] / count,
+            "mean": others[1] / count,
+            "agreement": _agreement(signs, g),
+            "batch_agreement": _agreement(masked, other),
+        }
+        return sums | ({"muon": others[2] / dot(step, step)} if len(others) > 2 else {})
+
+    def _mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        if self._accelerator.num_processes == 1:
+            return list(tensors)
+        reduced = self._accelerator.reduce(list(tensors), reduction="mean")
+        assert isinstance(reduced, list)
+        return reduced
+
+
+def _agreement(first: Direction, second: Direction) -> Tensor:
+    """Return the mean of sign(a b) over the values where it is not 0."""
+    signs = [(a * b).sign().float() for a, b in zip(first, second, strict=True) if a is not None and b is not None]
+    agreeing = torch.stack([sign.sum() for sign in signs]).sum()
+    return agreeing / torch.stack([sign.abs().sum() for sign in signs]).sum().clamp_min(1)
