@@ -52,8 +52,9 @@ def tokenizer_step(run: Run, step: int, micro_batches: list[Pixels]) -> StepResu
 
 def loss_alone(run: Run, step: int, pixels: Pixels) -> Tensor:
     """Return the loss of `tokenizer_step` over pixels, the tokenizer in float32 and out of distributed training's sight."""
+    forward = type(run.model).forward  # accelerate has put autocast round the object's own
     with torch.autocast(pixels.device.type, enabled=False):
-        output = type(run.model).forward(run.model, pixels, run.care.hardness(step))  # accelerate has put autocast round the object's own
+        output = forward(run.model, pixels, run.care.hardness(step))
     return _judged(run, step, pixels, output).loss
 
 
