@@ -20,7 +20,7 @@ NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 """Errors that say that nothing is there; all others are errors of reading."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A run of bytes in a file, and the name that a person knows it by."""
 

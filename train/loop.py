@@ -18,29 +18,33 @@ from .config import CONFIG_FILE, TrainConfig, write_config
 from .export import EXPORT, export_tokenizer
 from .known_images import IMAGES_FILE, note_images
 from .launcher import hold_run_folder
+from .listing import Listing
 from .log import RunLog
 from .optimizer import routing_table
-from .reading import validation_images
+from .reading import Reader
 from .resume import resume
 from .run import Run, prepare_run
-from .run_report import SAMPLES_FOLDER, write_run_report, write_samples
+from .run_report import SAMPLES, SAMPLES_FOLDER, write_run_report, write_samples
 from .schedule import rate_share
 from .step import tokenizer_step
 from .talk import TALK, Talk
 from .trackers import begin_trackers
-from .validate import validate
+from .validate import Validation
 
 
-def train(config: TrainConfig, talk: Talk = TALK) -> Path:
+def train(config: TrainConfig, talk: Talk = TALK, listing: Listing | None = None) -> Path:
     """Train as `config` says and return the exported tokenizer folder; go on where the run folder left off.
+
+    With `listing` the images are those that it has listed already.
 
     Raises FolderBusyError when another command trains in the run folder, ValueError for what a user can change, and OSError.
     """
     with hold_run_folder(config.run.out):
-        return _train(prepare_run(config), talk)
+        listing = listing or Listing()
+        return _train(prepare_run(config, listing), talk, listing)
 
 
-def _train(run: Run, talk: Talk) -> Path:
+def _train(run: Run, talk: Talk, listing: Listing) -> Path:
     config = run.config
     start, logs, warnings = resume(run)
     begin_trackers(run.accelerator)
@@ -55,20 +59,25 @@ def _train(run: Run, talk: Talk) -> Path:
         _initialise_codes(run, log.is_quiet)
     if run.accelerator.is_main_process:
         write_config(config, config.run.out / CONFIG_FILE)
-    pictures = validation_images(
-        config.data.val, config.model.preprocessing, run.model.downsample, config.data.tolerance, log.warn
-    )
-    if pictures and run.accelerator.is_main_process:
+    validation = _validation(run, log, listing)
+    if validation and run.accelerator.is_main_process:
         (config.run.out / SAMPLES_FOLDER).mkdir(exist_ok=True)  # here a file of that name has cost nothing yet
     log.show_routing(routing_table(run.claims, run.optimizer_config))
     with log:
-        _steps(run, start, log, pictures)
+        _steps(run, start, log, validation)
     if run.accelerator.is_main_process:
         export_tokenizer(config.run.out / EXPORT, run.average.module, config)
-        write_run_report(run, pictures)
+        write_run_report(run, validation.samples(SAMPLES))
     run.accelerator.wait_for_everyone()
     run.accelerator.end_training()
     return config.run.out / EXPORT
+
+
+def _validation(run: Run, log: RunLog, listing: Listing) -> Validation:
+    data = run.config.data
+    entries = [entry for source in data.val for entry in listing.images(source)]
+    reader = Reader(run.config.model.preprocessing, run.model.downsample, max(1, data.workers))
+    return Validation(entries, reader, data.tolerance, run.accelerator, log.warn)
 
 
 @torch.no_grad()
@@ -78,7 +87,7 @@ def _initialise_codes(run: Run, quiet: bool) -> None:
         run.care.initialise(latents, progress.update)
 
 
-def _steps(run: Run, start: int, log: RunLog, pictures: list[Tensor]) -> None:
+def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
     config = run.config.run
     clock = time.perf_counter()
     for step, (pixels, unreadable) in enumerate(_batches(run, start), start + 1):
@@ -112,10 +121,10 @@ def _steps(run: Run, start: int, log: RunLog, pictures: list[Tensor]) -> None:
                 log.warn(warning)
             log.write(step, values | {"time/pictures_per_second": speed}, window.alarms)
             clock = time.perf_counter()
-        if pictures and is_validated:
+        if validation and is_validated:
             log.advance(step, "validation")
-            log.write(step, validate(run.average.module, pictures, run.accelerator))
-            write_samples(run, step, pictures)
+            log.write(step, validation.measure(run.average.module))
+            write_samples(run, step, validation.samples(SAMPLES))
         if is_saved:
             _check_weights(run, step)
             facts = {"config": run.config.model_dump(mode="json"), "logs": log.flush()}

@@ -18,6 +18,7 @@ from .config import PARTS, TrainConfig
 from .crops import TrainingCrops
 from .instruments import Instruments
 from .launcher import check_sharding, run_accelerator
+from .listing import Listing
 from .losses import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, check_loss_names
 from .monitor import CodebookMonitor
 from .optimizer import Claim, OptimizerConfig, build_optimizer, claim_parameters
@@ -53,12 +54,12 @@ class Run:
     unreadable: UnreadableImages
 
 
-def prepare_run(config: TrainConfig) -> Run:
+def prepare_run(config: TrainConfig, listing: Listing | None = None) -> Run:
     """Build all objects of a run, on this process's device, their state registered for checkpoints."""
     accelerator = run_accelerator(config.run)
     if accelerator.distributed_type is DistributedType.FSDP:
         check_sharding(accelerator, config)
-    crops = TrainingCrops(config.data, config.run.seed, config.model.preprocessing)
+    crops = TrainingCrops(config.data, config.run.seed, config.model.preprocessing, listing)
     set_seed(config.run.seed)
     model = starting_model(config.model)
     freeze_all_but(model, config.model.train)
