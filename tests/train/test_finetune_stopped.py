@@ -19,7 +19,17 @@ from samples import ARCHITECTURE, PHOTOS, noise_image, small_tokenizer
 from vistok.tokenizer.files import hold_folder
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.tokenizer.weights import save_tokenizer
-from vistok.train import finetune_call, finetune_fit, finetune_report, fit, latent_sample, latents, loop
+from vistok.train import (
+    finetune,
+    finetune_call,
+    finetune_fit,
+    finetune_report,
+    fit,
+    latent_sample,
+    latents,
+    listing,
+    loop,
+)
 from vistok.train.checked_file import load_checked
 from vistok.train.finetune_command import app
 
@@ -193,6 +203,51 @@ def test_unreadable_images_end_no_stage(model, photos, tmp_path):
         and "broken.jpg cannot be used" in stopped.stderr
         and "repair or remove it" in stopped.stderr
     )
+
+
+def test_a_whole_call_lists_its_images_once(model, photos, tmp_path, monkeypatch):
+    """Three stages, the split, the notes, the latents and the judging, of images that are listed by what they come in."""
+    listed = []
+    index = listing.index_pictures
+    monkeypatch.setattr(listing, "index_pictures", lambda path: listed.append(path) or index(path))
+    assert call(model, photos, tmp_path / "out").exit_code == 0
+    assert listed == [str(photos)]
+
+
+@pytest.mark.parametrize("stage", ["2-decoder", "judging"])
+def test_images_that_vanish_between_two_stages_end_nothing(model, photos, tmp_path, monkeypatch, stage):
+    own = tmp_path / "photos"
+    shutil.copytree(photos, own)
+    module, name = {"2-decoder": (finetune, "_stage"), "judging": (finetune_call, "judge_both")}[stage]
+    function = getattr(module, name)
+
+    def vanish(*arguments, **settings):
+        for path in sorted(own.glob("mirror-*"))[:3]:
+            path.unlink(missing_ok=True)
+        return function(*arguments, **settings)
+
+    monkeypatch.setattr(module, name, vanish)
+    result = call(model, own, tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    assert "No such file or directory" in result.output and "cannot be used" in result.output
+
+
+def test_figures_of_different_images_are_not_compared(model, photos, tmp_path, monkeypatch):
+    own = tmp_path / "photos"
+    shutil.copytree(photos, own)
+    judge = finetune_report.judge
+    held_out = []
+
+    def judged(*arguments):
+        found = judge(*arguments)
+        for path in own.iterdir():
+            held_out.append(path.unlink())
+        noise_image(64, 64).save(own / sorted(path.name for path in photos.iterdir())[0])
+        return found
+
+    monkeypatch.setattr(finetune_report, "judge", judged)
+    result = call(model, own, tmp_path / "out", "--set", "data.held_out=0.5")
+    assert result.exit_code == 1 and ("cannot be compared" in result.stderr or "can be read" in result.stderr)
 
 
 def test_a_folder_that_is_held_is_not_touched(model, photos, tmp_path):
