@@ -1,5 +1,10 @@
 """Validation streams its images, and is a mean over images that no split over processes changes."""
 
+import json
+import os
+import socket
+import subprocess
+import sys
 from contextlib import suppress
 
 import numpy as np
@@ -88,9 +93,61 @@ def test_processes_and_threads_change_no_bit(folder, monkeypatch, preprocessing)
     once = validation(folder, warnings.append, preprocessing=preprocessing).measure(model)
     assert once["validation/pictures"] == 22 and once["validation/unreadable"] == 1
     assert len(warnings) == 1 and "07.png cannot be used" in warnings[0]
-    for world in (2, 3, 30):
+    for world in (3, 25):
         found = measured_by(monkeypatch, world, model, folder, preprocessing=preprocessing, threads=1)
         assert found == [once] * world
+
+
+WORKER = """
+import json, sys
+sys.path[:0] = json.loads(sys.argv[2])
+from accelerate import Accelerator
+from samples import small_tokenizer
+from vistok.images.index import index_pictures
+from vistok.tokenizer.errors import WorkFailedError
+from vistok.tokenizer.preprocessing import PreprocessingConfig
+from vistok.train.reading import Reader
+from vistok.train.tolerance import Tolerance
+from vistok.train.validate import Validation
+import torch
+
+torch.manual_seed(0)
+model, said = small_tokenizer(), []
+for tolerance in (Tolerance(False, 0.01), Tolerance(True, 0.0), Tolerance(False, 0.01)):
+    reader = Reader(PreprocessingConfig(size=16), 8)
+    images = Validation(index_pictures(sys.argv[1]), reader, tolerance, Accelerator(cpu=True), lambda warning: None)
+    try:
+        said.append(images.measure(model))
+    except WorkFailedError as error:
+        said.append(str(error))
+print(json.dumps(said))
+"""
+
+
+def test_two_real_processes_wait_for_nobody_and_say_the_same(folder):
+    """One of them alone meets with what cannot be read, and both go on to the next call."""
+    (folder / "07.png").write_bytes(b"")
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    command = [sys.executable, "-c", WORKER, str(folder), json.dumps([part for part in sys.path if part])]
+    common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    common |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            command, env={**os.environ, **common, "RANK": rank, "LOCAL_RANK": rank}, stdout=subprocess.PIPE, text=True
+        )
+        for rank in "01"
+    ]
+    try:
+        first, second = (json.loads(process.communicate(timeout=90)[0].splitlines()[-1]) for process in processes)
+    finally:
+        for process in processes:
+            process.kill()
+    torch.manual_seed(0)
+    alone = validation(folder, preprocessing=PreprocessingConfig(size=16)).measure(small_tokenizer())
+    assert first == second and first[0] == first[2] == alone
+    assert "07.png cannot be used" in first[1]
 
 
 def test_what_is_unreadable_is_named_once(folder):
@@ -141,17 +198,17 @@ def test_a_process_without_files_left_ends_all_of_them(folder, monkeypatch):
 def test_a_perfect_or_broken_reconstruction_is_not_hidden(folder):
     class Same(torch.nn.Module):
         def forward(self, pixels):
-            return small_tokenizer()(pixels)._replace(pixels=pixels * self.factor)
+            return answer._replace(pixels=pixels * self.factor)
 
-    model = Same()
+    model, answer = Same(), small_tokenizer()(torch.zeros(1, 3, 16, 16))
     for factor, expected in ((1.0, float("inf")), (float("nan"), float("nan"))):
         model.factor = factor
         assert validation(folder).measure(model)["validation/psnr"] == pytest.approx(expected, nan_ok=True)
 
 
 def test_few_images_are_in_memory_at_a_time(folder, monkeypatch):
-    """Counted where they are read and where they are let go, over two hundred images."""
-    for seed in range(23, 200):
+    """Counted where they are read and where they are let go, over more than a hundred images."""
+    for seed in range(23, 120):
         noise_image(16, 16, seed).save(folder / f"{seed:03d}.png")
     living = []
     read = Reader.image
@@ -171,7 +228,7 @@ def test_few_images_are_in_memory_at_a_time(folder, monkeypatch):
     most = [0]
     monkeypatch.setattr(Reader, "image", counted)
     images = validation(folder, preprocessing=PreprocessingConfig(size=16))
-    assert images.measure(small_tokenizer())["validation/pictures"] == 200
+    assert images.measure(small_tokenizer())["validation/pictures"] == 120
     assert most[0] < 40
 
 
