@@ -52,7 +52,7 @@ class DataConfig(ToleratingConfig):
     flip: bool = True
     """Whether half of the crops are mirrored."""
     cached_pictures: Annotated[int, Field(ge=0)] = 0
-    """Resized images that each worker keeps in memory, up to 1 GiB; for small collections this saves decoding them again."""
+    """Resized images that each worker keeps in memory, up to 4 GiB; for small collections this saves decoding them again."""
 
     @field_validator("train", "val", mode="before")
     @classmethod

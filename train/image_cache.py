@@ -5,8 +5,8 @@ from collections.abc import Callable, Hashable
 
 import numpy as np
 
-CACHE_BYTES = 1 << 30
-"""Bytes (1 GiB) of images that one process keeps, however many it may: photographs of a camera would fill any memory."""
+CACHE_BYTES = 4 << 30
+"""Bytes (4 GiB) of images that one process keeps, however many it may: photographs of a camera would fill any memory."""
 
 
 class ImageCache:
