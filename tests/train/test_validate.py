@@ -43,8 +43,8 @@ class Process(Accelerator):
     is_main_process = True
 
 
-def validation(folder, warn=print, tolerance=ONE_PERCENT, rank=0, world=1, preprocessing=NATIVE, threads=2):
-    process = Process(cpu=True)
+def validation(folder, warn=print, tolerance=ONE_PERCENT, rank=0, world=1, preprocessing=NATIVE, threads=2, cpu=True):
+    process = Process(cpu=cpu)
     process.process_index, process.num_processes, process.is_main_process = rank, world, rank == 0
     entries = index_pictures(str(folder))
     return Validation(entries, Reader(preprocessing, 8, threads), tolerance, process, warn)
@@ -85,17 +85,17 @@ def test_it_is_the_mean_over_single_images_whatever_the_caller_set(folder):
 
 
 @pytest.mark.parametrize("preprocessing", [NATIVE, PreprocessingConfig(size=16)])
-def test_processes_and_threads_change_no_bit(folder, monkeypatch, preprocessing):
+@pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
+def test_processes_and_threads_change_no_bit(folder, monkeypatch, preprocessing, device):
     """More processes than images among them, so that some have none."""
-    model = small_tokenizer()
+    model = small_tokenizer().to(device)
     (folder / "07.png").write_bytes(b"")
-    warnings = []
-    once = validation(folder, warnings.append, preprocessing=preprocessing).measure(model)
+    warnings, settings = [], {"preprocessing": preprocessing, "cpu": device == "cpu"}
+    once = validation(folder, warnings.append, **settings).measure(model)
     assert once["validation/pictures"] == 22 and once["validation/unreadable"] == 1
     assert len(warnings) == 1 and "07.png cannot be used" in warnings[0]
     for world in (3, 25):
-        found = measured_by(monkeypatch, world, model, folder, preprocessing=preprocessing, threads=1)
-        assert found == [once] * world
+        assert measured_by(monkeypatch, world, model, folder, threads=1, **settings) == [once] * world
 
 
 WORKER = """
