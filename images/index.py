@@ -1,9 +1,11 @@
 """Where images are: files of a folder, or members of tar shards, each read by its number."""
 
 import os
+import stat
+from collections.abc import Iterator
 
 from .endings import PICTURE_ENDINGS, is_picture
-from .entry import Entry, file_entry, file_size, problem_of
+from .entry import Entry, file_entry, file_size, printable, problem_of
 from .folders import folder_files
 from .inputs import expand_inputs
 from .tars.blocks import DamagedShard
@@ -46,7 +48,7 @@ def index_pictures(path: str) -> list[Entry]:
         elif part.lower().endswith(".txt"):
             continue  # the caption of an image
         elif os.path.isdir(part):
-            entries += [file_entry(file, file) for file in _image_paths(part)]
+            entries += _folder_entries(part)
         else:
             entries += [entry for entry in shard_entries(part) if is_picture(entry.name)]
     if not entries:
@@ -54,6 +56,14 @@ def index_pictures(path: str) -> list[Entry]:
     return entries
 
 
-def _image_paths(folder: str) -> list[str]:
-    paths = (os.path.join(folder, name) for name in folder_files(folder) if is_picture(name))
-    return [path for path in paths if os.path.isfile(path) or not os.path.exists(path)]
+def _folder_entries(folder: str) -> Iterator[Entry]:
+    for name in folder_files(folder):
+        if is_picture(name):
+            path = os.path.join(folder, name)
+            try:
+                facts = os.stat(path)
+            except OSError:  # reading it says why
+                yield Entry(path, 0, 0, printable(path))
+                continue
+            if stat.S_ISREG(facts.st_mode):
+                yield Entry(path, 0, facts.st_size, printable(path))

@@ -48,6 +48,8 @@ class LooseImages:
     """Images that were given more than once, the first time not counted."""
     _seen: set[tuple[str, str]] = field(default_factory=set)
     _folders: dict[str, _Folder] = field(default_factory=dict)
+    _real: dict[str, str] = field(default_factory=dict)
+    """Real path of each folder: one look for all its files."""
 
     def add_folder(self, folder: str, left_out: str | None) -> None:
         """Add the images of a folder that is walked, and count the files that are passed over."""
@@ -100,7 +102,9 @@ class LooseImages:
     def _add(self, path: str, name: str, problem: str, beside: tuple[str, ...]) -> None:
         # A link is an image of its own, but one file reached over two folders is not.
         folder, base = os.path.split(path)
-        identity = os.path.realpath(folder), base
+        if folder not in self._real:
+            self._real[folder] = os.path.realpath(folder)
+        identity = self._real[folder], base
         if identity in self._seen:
             self.repeated += 1
             return

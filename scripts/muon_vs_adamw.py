@@ -30,10 +30,11 @@ from vistok.tokenizer.quantizers import parse_quantizer
 from vistok.train.batches import training_batches
 from vistok.train.crops import TrainingCrops
 from vistok.train.data import DataConfig
+from vistok.train.listing import Listing
 from vistok.train.optimizer import OptimizerConfig, build_optimizer, claim_parameters
 from vistok.train.optimizer_health import update_rms
 from vistok.train.optimizer_rules import DEFAULT_RULES
-from vistok.train.reading import validation_images
+from vistok.train.reading import Reader, readable_images
 from vistok.train.schedule import learning_rate
 
 matplotlib.use("Agg")
@@ -192,7 +193,9 @@ def main() -> None:
     sources = {"train": arguments.train, "val": arguments.val, "cached_pictures": 10_000}
     data = DataConfig.model_validate(sources | {"size": arguments.size, "batch_size": arguments.batch})
     preprocessing = PreprocessingConfig(size=arguments.val_size)
-    pictures = validation_images(data.val, preprocessing, ARCHITECTURE.downsample, data.tolerance, print)
+    entries = [entry for source in data.val for entry in Listing().images(source)]
+    reader = Reader(preprocessing, ARCHITECTURE.downsample)
+    pictures = list(readable_images(entries, reader, data.tolerance, print))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     for seed in arguments.seeds:
         done = {(run["optimizer"], run["rate"]) for run in facts["runs"] if run["seed"] == seed}

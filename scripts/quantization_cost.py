@@ -16,7 +16,8 @@ import vistok
 from vistok.images.preprocessing import to_pixels
 from vistok.tokenizer.metrics import psnr
 from vistok.train.data import SourceConfig
-from vistok.train.reading import validation_images
+from vistok.train.listing import Listing
+from vistok.train.reading import Reader, readable_images
 from vistok.train.tolerance import Tolerance
 
 
@@ -29,9 +30,9 @@ def main() -> None:
     arguments = parser.parse_args()
     tokenizer = vistok.load(arguments.model)
     model, quantizer = tokenizer.model, tokenizer.model.quantizer
-    sources = [SourceConfig(path=arguments.pictures)]
-    tolerance = Tolerance(stops=True, share=0)
-    pictures = validation_images(sources, tokenizer.config.preprocessing, tokenizer.downsample, tolerance, print)
+    entries = Listing().images(SourceConfig(path=arguments.pictures))
+    reader = Reader(tokenizer.config.preprocessing, tokenizer.downsample)
+    pictures = readable_images(entries, reader, Tolerance(stops=True, fraction=0), print)
     scores = []
     with torch.inference_mode():
         for picture in pictures:
@@ -43,7 +44,7 @@ def main() -> None:
     facts = {
         "model": arguments.model,
         "fingerprint": tokenizer.fingerprint,
-        "pictures": len(pictures),
+        "pictures": len(scores),
         "psnr": quantized,
         "psnr without a quantizer": continuous,
     }

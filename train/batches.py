@@ -50,7 +50,7 @@ class _Attempts(Dataset[Crop | Exception]):
     def __getitem__(self, position: int) -> Crop | Exception:
         try:
             return self.crops[position]
-        except (ValueError, WorkFailedError, OSError, MemoryError) as error:
+        except (WorkFailedError, OSError, MemoryError) as error:
             return error
 
 
@@ -85,7 +85,8 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Return the batches of one process for the steps from `start_step` to `steps`.
 
-    Raises WorkFailedError when the turn comes of a source that cannot be read, or of an unreadable image that is not skipped.
+    Raises WorkFailedError when the turn comes of a source that cannot be read, or of an unreadable image that is not
+    skipped.
     """
     config = crops.config
     if config.batch_size % (world_size * micro_batches):

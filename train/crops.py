@@ -5,8 +5,6 @@ any step, with any number of workers or processes, and sees exactly what it woul
 has a replacement that is a function of the seed, p and the number of the attempt.
 """
 
-import functools
-from collections.abc import Callable
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -18,9 +16,11 @@ from ..images.opening import open_picture
 from ..images.preprocessing import resize_short_side
 from ..tokenizer.errors import WorkFailedError
 from ..tokenizer.preprocessing import PreprocessingConfig
-from .data import DataConfig, source_pictures
+from .data import DataConfig
+from .image_cache import ImageCache
+from .listing import Listing
 from .mixture import Mixture, Place
-from .reading import REMEDY, UnreadableImageError, read_entry
+from .reading import UnreadableImageError, read_entry, stopped_at
 
 ATTEMPTS = 100
 """Images of a source that are tried for one position."""
@@ -39,17 +39,20 @@ class Crop(NamedTuple):
 class TrainingCrops(Dataset[Crop]):
     """Crops by position; raises WorkFailedError where a whole source cannot be read, or where the config says stop."""
 
-    def __init__(self, config: DataConfig, seed: int, preprocessing: PreprocessingConfig = DEFAULTS):
+    def __init__(
+        self,
+        config: DataConfig,
+        seed: int,
+        preprocessing: PreprocessingConfig = DEFAULTS,
+        listing: Listing | None = None,
+    ):
         self.config = config
         self.preprocessing = preprocessing
         self.seed = seed
-        self.sources = [source_pictures(source) for source in config.train]
+        listing = listing or Listing()
+        self.sources = [listing.images(source) for source in config.train]
+        self._cache = ImageCache(config.cached_pictures)
         self.mixture = Mixture([len(entries) for entries in self.sources], [s.weight for s in config.train], seed)
-
-    @functools.cached_property
-    def _image(self) -> Callable[[int, int, int | None], np.ndarray]:
-        # Made where it is used: workers that are spawned get the rest of the object, but could not get a cache.
-        return functools.lru_cache(maxsize=self.config.cached_pictures)(self._read)
 
     def __getitem__(self, position: int) -> Crop:
         unreadable: list[str] = []
@@ -59,7 +62,7 @@ class TrainingCrops(Dataset[Crop]):
                 return Crop(self._crop(position, place), unreadable)
             except UnreadableImageError as error:
                 if self.config.on_error == "stop":
-                    raise UnreadableImageError(f"{error}: {REMEDY}.") from None
+                    raise stopped_at(error) from None
                 unreadable.append(str(error))
             if len(unreadable) == ATTEMPTS:
                 raise WorkFailedError(
@@ -78,7 +81,8 @@ class TrainingCrops(Dataset[Crop]):
         generator = np.random.default_rng([self.seed, 2, position])
         sides = self.config.train[place.source].short_sides or self.config.short_sides
         short_side = int(generator.choice(sides)) if sides else None
-        pixels = self._image(place.source, place.picture, short_side)
+        key = place.source, place.picture, short_side
+        pixels = self._cache.get(key, lambda: self._read(*key))
         size = self.config.size
         top, left = (int(generator.integers(0, extent - size + 1)) for extent in pixels.shape[:2])
         crop = pixels[top : top + size, left : left + size]

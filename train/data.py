@@ -1,18 +1,12 @@
 """Images to train on: any number of sources, each folders or webdataset shards."""
 
-import hashlib
-import os
-import re
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any
 
 from annotated_types import Len
 from pydantic import Field, field_validator
 
-from ..images.index import Entry, index_pictures
 from ..tokenizer.config import Config, Pattern
-from .tolerance import Tolerance
-
-OnError: TypeAlias = Literal["skip", "stop"]
+from .tolerance import ToleratingConfig
 
 
 class SourceConfig(Config):
@@ -40,7 +34,7 @@ class SourceConfig(Config):
         return ", ".join(self.path)
 
 
-class DataConfig(Config):
+class DataConfig(ToleratingConfig):
     """What is trained on, and how it is cut into batches."""
 
     train: Annotated[list[SourceConfig], Len(1)] = Field(examples=["FOLDER"])
@@ -57,17 +51,8 @@ class DataConfig(Config):
     """Processes that read and crop pictures, for each training process."""
     flip: bool = True
     """Whether half of the crops are mirrored."""
-    on_error: OnError = "skip"
-    """At an image that cannot be read: skip, so that another one takes its place, or stop."""
-    max_unreadable: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Share of the images drawn so far that may be skipped, and in any case fewer than 10; above it the run stops."""
     cached_pictures: Annotated[int, Field(ge=0)] = 0
-    """Resized pictures that each worker keeps in memory; for small collections this saves decoding them again."""
-
-    @property
-    def tolerance(self) -> Tolerance:
-        """How many unreadable images are put up with."""
-        return Tolerance(self.on_error == "stop", self.max_unreadable)
+    """Resized images that each worker keeps in memory, up to 4 GiB; for small collections this saves decoding them again."""
 
     @field_validator("train", "val", mode="before")
     @classmethod
@@ -76,24 +61,3 @@ class DataConfig(Config):
             raise ValueError("no pictures are named: give a folder, a .tar shard, or a .txt list.")
         listed = value if isinstance(value, list) else [value]
         return [{"path": item} if isinstance(item, str) else item for item in listed]
-
-
-def source_pictures(source: SourceConfig) -> list[Entry]:
-    """Return the pictures of a source, each once; raise ValueError when a path of it has none."""
-    entries = (entry for path in source.path for entry in index_pictures(path))
-    found = list({(os.path.realpath(entry.path), entry.offset): entry for entry in entries}.values())
-    named = [entry for entry in found if re.fullmatch(source.names, os.path.basename(entry.name))]
-    if not named:
-        raise ValueError(
-            f"no picture of {source.where} has a name that matches {source.names!r}, the first is {found[0].name!r}: "
-            "change names."
-        )
-    if source.share == (0.0, 1.0):
-        return named
-    ordered = sorted(named, key=lambda entry: hashlib.sha256(os.path.basename(entry.name).encode()).digest())
-    first, last = (round(edge * len(ordered)) for edge in source.share)
-    if first >= last:
-        raise ValueError(
-            f"share {list(source.share)} of the {len(named)} pictures of {source.where} is none: widen it."
-        )
-    return ordered[first:last]

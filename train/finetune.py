@@ -13,13 +13,14 @@ from ..pretrained import find_tokenizer
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.weights import LoadedTokenizer, load_tokenizer
 from .config import TrainConfig, parse_train_config
-from .data import SourceConfig, source_pictures
+from .data import SourceConfig
 from .export import EXPORT, exported_step
 from .finetune_config import FinetuneConfig, StageConfig
 from .finetune_fit import fit_stage
 from .finetune_split import Split, split_pictures
 from .known_images import IMAGES_FILE, note_images
 from .latents import Report
+from .listing import Listing
 from .loop import train
 from .losses import quantizer_weights
 from .run_report import REPORT_FILE
@@ -35,24 +36,27 @@ class Finetuned(NamedTuple):
     after: Path
     """Tokenizer folder."""
     split: Split
+    listing: Listing
+    """The images as they were when it began."""
 
 
 def finetune(config: FinetuneConfig, report: Report, talk: Talk = TALK) -> Finetuned:
     """Run the stages that are not done; `report` is told a sentence when one begins, and warnings."""
     folder = find_tokenizer(config.model)
     before = load_tokenizer(folder)
-    split = split_pictures(config)
+    listing = Listing()
+    split = split_pictures(config, listing)
     report(split.note)
     sources = [SourceConfig(path=path) for path in (config.data.train, config.data.val) if path]
-    entries = chain.from_iterable(source_pictures(source) for source in sources)
+    entries = chain.from_iterable(listing.images(source) for source in sources)
     for warning in note_images(config.out / IMAGES_FILE, entries):
         report(f"warning: {warning}")
     stages = config.out / STAGES
     if config.changes_quantizer:
-        folder = fit_stage(config, before, split, stages / "1-quantizer", report, talk.quiet)
-        folder = _stage(config, config.decoder, ["decoder"], folder, split, stages / "2-decoder", report, talk)
-    folder = _stage(config, config.joint, list(config.train), folder, split, stages / "3-joint", report, talk)
-    return Finetuned(before, folder, split)
+        folder = fit_stage(config, before, listing.images(split.train), stages / "1-quantizer", report, talk.quiet)
+        folder = _stage(config, config.decoder, ["decoder"], folder, split, stages / "2-decoder", report, talk, listing)
+    folder = _stage(config, config.joint, list(config.train), folder, split, stages / "3-joint", report, talk, listing)
+    return Finetuned(before, folder, split, listing)
 
 
 def _stage(
@@ -64,6 +68,7 @@ def _stage(
     out: Path,
     report: Report,
     talk: Talk,
+    listing: Listing,
 ) -> Path:
     """Train unless it was done or has no steps, and return the folder of the tokenizer after it."""
     if not stage.steps:
@@ -72,7 +77,7 @@ def _stage(
     if exported_step(export) == stage.steps and (out / REPORT_FILE).is_file():
         return export
     report(f"stage {out.name}: {', '.join(parts)} {'learns' if len(parts) == 1 else 'learn'}, {stage.steps} steps")
-    return train(_training(config, stage, parts, start, split, out), talk)
+    return train(_training(config, stage, parts, start, split, out), talk, listing)
 
 
 def _training(

@@ -9,10 +9,9 @@ from pydantic import Field, field_validator, model_validator
 from ..tokenizer.config import Config
 from ..tokenizer.quantizers import QuantizerConfig
 from .config import PARTS, Part, Seed, quantizer_of
-from .data import OnError
 from .fit import FitConfig
 from .losses import LossWeights
-from .tolerance import Tolerance
+from .tolerance import ToleratingConfig
 
 CONFIG_FILE = "finetune.yaml"
 
@@ -26,7 +25,7 @@ class StageConfig(Config):
     """Peak learning rate of Muon and AdamW."""
 
 
-class PicturesConfig(Config):
+class PicturesConfig(ToleratingConfig):
     """The pictures, and how they are cut into batches."""
 
     train: Annotated[list[str], Len(1)]
@@ -41,15 +40,6 @@ class PicturesConfig(Config):
     """Crops of a step over all processes."""
     workers: Annotated[int, Field(ge=0)] = 1
     """Processes that read images."""
-    on_error: OnError = "skip"
-    """At an image that cannot be read: skip, so that another one takes its place, or stop."""
-    max_unreadable: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Share of the images drawn so far that may be skipped, and in any case fewer than 10; above it the run stops."""
-
-    @property
-    def tolerance(self) -> Tolerance:
-        """How many unreadable images are put up with."""
-        return Tolerance(self.on_error == "stop", self.max_unreadable)
 
 
 class FinetuneConfig(Config):

@@ -1,10 +1,12 @@
 """The first stage of a fine-tuning: another or a grown quantizer, fitted to the latents of the images."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
+from ..images.index import Entry
 from ..terminal import ProgressLine
 from ..tokenizer.quantizers import QuantizerConfig, parse_quantizer
 from ..tokenizer.quantizers.multiscale import MultiscaleConfig
@@ -12,7 +14,6 @@ from ..tokenizer.quantizers.vector import VectorConfig
 from ..tokenizer.weights import CONFIG_FILE, LoadedTokenizer, save_tokenizer
 from .codebook_care import CodebookCareConfig
 from .finetune_config import FinetuneConfig
-from .finetune_split import Split
 from .fit import RECONSTRUCTION, fit_quantizer
 from .fit_states import FIT_FILE, FitStates
 from .grow import grown_quantizer
@@ -23,19 +24,25 @@ from .swap import LatentPairs, Swapped, between_linear_maps, is_bounded, swap_qu
 
 
 def fit_stage(
-    config: FinetuneConfig, before: LoadedTokenizer, split: Split, folder: Path, report: Report, quiet: bool
+    config: FinetuneConfig,
+    before: LoadedTokenizer,
+    entries: Sequence[Entry],
+    folder: Path,
+    report: Report,
+    quiet: bool,
 ) -> Path:
-    """Fit the new quantizer and write the tokenizer with it, unfolded, unless it is there; return its folder.
+    """Fit the new quantizer to latents of the images, and write the tokenizer with it, unfolded, unless it is there.
 
-    A stop costs no more than the collecting of the latents, or `save_every` steps of the fit. Raises ValueError when the
+    Returns its folder. A stop costs no more than the collecting of the latents, or `save_every` steps of the fit. Raises
+    ValueError when the
     quantizer cannot be fitted to latents, or there are too few of them.
     """
     latents, states = config.out / LATENTS_FILE, folder / FIT_FILE
     if not (folder / CONFIG_FILE).is_file():
         quantizer_config = _new_quantizer(config, before)
         accelerator = this_process(config.precision)
-        key = latents_key(config, before, split)
-        pairs = collected_latents(config, before, split, key, accelerator, report, quiet)
+        key = latents_key(config, before, entries)
+        pairs = collected_latents(config, before, entries, key, accelerator, report, quiet)
         kept = FitStates(states, key, config.save_every, lambda sentence: report(f"warning: {sentence}"))
         swapped = _fitted(config, before, quantizer_config, pairs, accelerator, kept, report, quiet)
         save_tokenizer(

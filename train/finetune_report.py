@@ -1,7 +1,7 @@
 """What a fine-tuning did: the tokenizer before and after on pictures that were held out, as a table and a page."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from ..report.environment import environment
 from ..report.page import render
 from ..report.views import codebook_views
 from ..terminal import counted, track
+from ..tokenizer.errors import WorkFailedError
 from ..tokenizer.exact import in_batches
 from ..tokenizer.files import write_whole
 from ..tokenizer.quality import Measured, measure
@@ -22,7 +23,7 @@ from ..tokenizer.shapes import Pixels
 from ..tokenizer.weights import LoadedTokenizer, fingerprint
 from .finetune import STAGES, Finetuned
 from .finetune_config import CONFIG_FILE, FinetuneConfig
-from .reading import validation_images
+from .reading import Reader, readable_images
 from .run_report import REPORT_FILE, SAMPLES, read_logs, run_charts
 
 METRICS_FILE = "metrics.json"
@@ -54,16 +55,18 @@ class JudgedBoth(NamedTuple):
     """What metrics.json holds."""
 
 
-def judge(loaded: LoadedTokenizer, images: list[Tensor], device: torch.device, quiet: bool) -> Judged:
-    """Measure a tokenizer on images `h w c`."""
+def judge(loaded: LoadedTokenizer, images: Iterable[Tensor], count: int, device: torch.device, quiet: bool) -> Judged:
+    """Measure a tokenizer on images `h w c`, of which there are `count` at most."""
     shown: list[tuple[Image.Image, Image.Image]] = []
 
     def look(original: Pixels, reconstruction: Pixels) -> None:
         missing = SAMPLES - len(shown)
         shown.extend(zip(to_images(original[:missing]), to_images(reconstruction[:missing]), strict=True))
 
-    pixels = (to_pixels(image.unsqueeze(0)) for image in track(images, "images", quiet=quiet))
-    return Judged(measure(loaded.model.to(device), in_batches(pixels), look), shown)
+    pixels = (to_pixels(image.unsqueeze(0)) for image in track(images, "images", count, quiet))
+    judged = Judged(measure(loaded.model.to(device), in_batches(pixels), look), shown)
+    loaded.model.cpu()
+    return judged
 
 
 def judge_both(
@@ -74,21 +77,34 @@ def judge_both(
     report: Callable[[str], None],
     quiet: bool,
 ) -> JudgedBoth:
-    """Measure before and after on the same images, and write metrics.json and report.html."""
+    """Measure before and after on the same images, and write metrics.json and report.html.
+
+    Raises WorkFailedError when too many of the images cannot be read.
+    """
     before = done.before
-    images = validation_images(
-        [done.split.val],
-        before.config.preprocessing,
-        before.model.downsample,
-        config.data.tolerance,
-        lambda warning: report(f"warning: {warning}"),
-    )
-    report(f"judging on {counted(len(images), 'image')}, before and after")
-    first, second = (judge(loaded, images, device, quiet) for loaded in (before, after))
-    sizes = before.model.quantizer.vocab_size, after.model.quantizer.vocab_size
-    table = _table(config, first.measured, second.measured, sizes)
+    entries = done.listing.images(done.split.val)
+    reader = Reader(before.config.preprocessing, before.model.downsample, max(1, config.data.workers))
+    report(f"judging on {counted(len(entries), 'image')}, before and after")
+    told: set[str] = set()
+
+    def warn(warning: str) -> None:
+        if warning not in told:  # of an image that neither pass can read
+            told.add(warning)
+            report(f"warning: {warning}")
+
+    def judged(loaded: LoadedTokenizer) -> Judged:
+        return judge(loaded, readable_images(entries, reader, config.data.tolerance, warn), len(entries), device, quiet)
+
+    first, second = judged(before), judged(after)
+    numbers = [each.measured.quality.pictures for each in (first, second)]
+    if numbers[0] != numbers[1]:
+        raise WorkFailedError(
+            f"{numbers[0]} images could be read to judge the tokenizer before, and {numbers[1]} after, so that the figures "
+            "cannot be compared: look at the disk and run the same command again."
+        )
+    table = _table(config, first.measured, second.measured)
     facts = {
-        "pictures": len(images),
+        "pictures": numbers[0],
         "judged": done.split.note,
         "before": {"fingerprint": fingerprint(before.model, before.config), **first.measured.quality._asdict()},
         "after": {"fingerprint": fingerprint(after.model, after.config), **second.measured.quality._asdict()},

@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
-from .data import SourceConfig, source_pictures
+from .data import SourceConfig
 from .finetune_config import FinetuneConfig
+from .listing import Listing
 
 
 class Split(NamedTuple):
@@ -15,14 +16,14 @@ class Split(NamedTuple):
     """What was held out, in words."""
 
 
-def split_pictures(config: FinetuneConfig) -> Split:
+def split_pictures(config: FinetuneConfig, listing: Listing) -> Split:
     """Return what is trained on and what is judged on, by the file names of the pictures alone, wherever they lie."""
     data = config.data
     everything = SourceConfig(path=data.train)
     if data.val:
         return Split(everything, SourceConfig(path=data.val), "judged on the images of data.val")
     share = data.held_out
-    count = len(source_pictures(everything))
+    count = len(listing.images(everything))
     held = round(count * share)
     if held < 1 or held == count:
         note = f"too few images to hold any out ({count}): judged on the training images themselves"

@@ -1,11 +1,10 @@
 """Which images a run has been given, so that a change between two calls is noticed."""
 
-import functools
 import hashlib
 import io
 import os
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -41,20 +40,26 @@ def note_images(path: Path, entries: Iterable[Entry]) -> list[str]:
 
 def digests_of(entries: Iterable[Entry]) -> np.ndarray:
     """Return two numbers of each image `n 2`: of its name, and of its place, size and time."""
+    return np.fromiter(_numbers(entries), dtype=np.uint64).reshape(-1, 2)
 
-    @functools.lru_cache(maxsize=1)  # the images of a shard come one after the other
-    def time_of(path: str) -> int:
-        try:
-            return os.stat(path).st_mtime_ns
-        except OSError:
-            return 0  # reading the image will say so
 
-    rows = []
+def _numbers(entries: Iterable[Entry]) -> Iterator[int]:
+    shards: dict[str, tuple[str, int]] = {}
     for entry in entries:
-        path = os.path.abspath(entry.path)
-        name = f"{path}\0{entry.name if entry.name != entry.path else ''}"
-        rows.append((_number(name), _number(f"{entry.offset} {entry.size} {time_of(entry.path)}")))
-    return np.array(rows, dtype=np.uint64).reshape(-1, 2)
+        # One look at each path: the images of a shard may come in any order, and a whole file comes but once.
+        known = shards.get(entry.path) or (os.path.abspath(entry.path), _time_of(entry.path))
+        if entry.offset:
+            shards[entry.path] = known
+        path, time = known
+        yield _number(f"{path}\0{entry.name if entry.name != entry.path else ''}")
+        yield _number(f"{entry.offset} {entry.size} {time}")
+
+
+def _time_of(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0  # reading the image will say so
 
 
 def _number(text: str) -> int:
@@ -71,11 +76,9 @@ def _read(path: Path) -> np.ndarray | None:
 
 
 def _change(before: np.ndarray, now: np.ndarray) -> str:
-    old, new = ({int(name): int(state) for name, state in rows} for rows in (before, now))
-    counts = {
-        "more": len(new.keys() - old.keys()),
-        "fewer": len(old.keys() - new.keys()),
-        "changed": sum(state != old[name] for name, state in new.items() if name in old),
-    }
+    (old, first), (new, second) = (np.unique(rows[:, 0], return_index=True) for rows in (before, now))
+    _, among_old, among_new = np.intersect1d(old, new, assume_unique=True, return_indices=True)
+    changed = before[first[among_old], 1] != now[second[among_new], 1]
+    counts = {"more": len(new) - len(changed), "fewer": len(old) - len(changed), "changed": int(changed.sum())}
     said = [f"{count} {'image' if count == 1 else 'images'} {what}" for what, count in counts.items() if count]
     return ", ".join(said) or "they come in another order"

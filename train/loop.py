@@ -25,32 +25,35 @@ from .divergence import DivergedError, is_finite
 from .export import EXPORT
 from .known_images import IMAGES_FILE, note_images
 from .launcher import hold_run_folder
+from .listing import Listing
 from .log import RunLog
 from .optimizer import routing_table
 from .outcome import write_last_outcome, write_outcome
-from .reading import validation_images
+from .reading import Reader
 from .resume import resume
 from .run import Run, prepare_run
-from .run_report import write_samples
+from .run_report import SAMPLES, write_samples
 from .schedule import rate_share
 from .step import loss_alone, tokenizer_step
 from .talk import TALK, Talk
 from .trackers import begin_trackers, end_trackers
-from .validate import validate
+from .validate import Validation
 
 
-def train(config: TrainConfig, talk: Talk = TALK) -> Path:
+def train(config: TrainConfig, talk: Talk = TALK, listing: Listing | None = None) -> Path:
     """Train as `config` says and return the exported tokenizer folder; go on where the run folder left off.
 
     An interrupted run, and one that fails, leaves the tokenizer and the report of the step that it reached. Raises
     FolderBusyError when another command trains in the run folder, ValueError for what a user can change, WorkFailedError
-    when the run diverges or too many images cannot be read, and OSError.
+    when the run diverges or too many images cannot be read, and OSError. With
+    `listing` the images are those that it has listed already.
     """
     with hold_run_folder(config.run.out):
-        return _train(prepare_run(config), talk)
+        listing = listing or Listing()
+        return _train(prepare_run(config, listing), talk, listing)
 
 
-def _train(run: Run, talk: Talk) -> Path:
+def _train(run: Run, talk: Talk, listing: Listing) -> Path:
     config = run.config
     start, logs, warnings = resume(run)
     warnings += begin_trackers(run.accelerator, config.run.trackers)
@@ -63,27 +66,32 @@ def _train(run: Run, talk: Talk) -> Path:
     log.take_up(logs, later=config.run.steps if start else config.run.save_every)
     if start == 0:
         _initialise_codes(run, log.is_quiet)
-    pictures = validation_images(
-        config.data.val, config.model.preprocessing, run.model.downsample, config.data.tolerance, log.warn
-    )
+    validation = _validation(run, log, listing)
     log.show_routing(routing_table(run.claims, run.optimizer_config))
     if run.accelerator.is_main_process:
         write_config(config, config.run.out / CONFIG_FILE)
     with log:
         try:
-            _steps(run, start, log, pictures)
+            _steps(run, start, log, validation)
         except (KeyboardInterrupt, WorkFailedError) as error:
             # A launcher passes one signal on several times.
             with held_back() if run.accelerator.num_processes > 1 else nullcontext():
-                write_last_outcome(run, pictures, log.warn, error)
+                write_last_outcome(run, validation, log.warn, error)
             raise
     if start == config.run.steps:
-        write_outcome(run, pictures, log.warn)
+        write_outcome(run, validation, log.warn)
     run.accelerator.wait_for_everyone()
     for warning in end_trackers(run.accelerator):
         log.warn(warning)
     run.accelerator.end_training()
     return config.run.out / EXPORT
+
+
+def _validation(run: Run, log: RunLog, listing: Listing) -> Validation:
+    data = run.config.data
+    entries = [entry for source in data.val for entry in listing.images(source)]
+    reader = Reader(run.config.model.preprocessing, run.model.downsample, max(1, data.workers))
+    return Validation(entries, reader, data.tolerance, run.accelerator, log.warn)
 
 
 @torch.no_grad()
@@ -93,7 +101,7 @@ def _initialise_codes(run: Run, quiet: bool) -> None:
         run.care.initialise(latents, progress.update)
 
 
-def _steps(run: Run, start: int, log: RunLog, pictures: list[Tensor]) -> None:
+def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
     config = run.config.run
     clock = time.perf_counter()
     for step, (pixels, unreadable) in enumerate(_batches(run, start), start + 1):
@@ -133,18 +141,18 @@ def _steps(run: Run, start: int, log: RunLog, pictures: list[Tensor]) -> None:
                 log.warn(warning)
             log.write(step, values | {"time/pictures_per_second": speed}, window.alarms)
             clock = time.perf_counter()
-        if pictures and is_validated:
+        if validation and is_validated:
             log.advance(step, "validation")
-            log.write(step, validate(run.average.module, pictures, run.accelerator))
+            log.write(step, validation.measure(run.average.module))
             with decorating("the sheet of samples", log.warn):
-                write_samples(run, step, pictures)
+                write_samples(run, step, validation.samples(SAMPLES))
         if is_saved:
             _check_weights(run, step)
             facts = {"config": run.config.model_dump(mode="json"), "logs": log.flush()}
             save_checkpoint(run.accelerator, config.out / "checkpoints", step, config.keep_checkpoints, facts)
         # After the checkpoint: a tokenizer that has more steps behind it than the first checkpoint is never without one.
-        if (is_validated if pictures else is_saved) or step == config.steps:
-            write_outcome(run, pictures, log.warn)
+        if (is_validated if validation else is_saved) or step == config.steps:
+            write_outcome(run, validation, log.warn)
         if is_validated or is_saved:
             clock = time.perf_counter()  # the speed is that of training alone
 

@@ -1,19 +1,18 @@
 """What a run leaves behind at a step: the tokenizer and the report, both of the same step."""
 
-from torch import Tensor
-
 from ..tokenizer.errors import WorkFailedError
 from .checkpoint import checkpoint_step, good_checkpoint
 from .decoration import Warn, decorating
 from .divergence import DivergedError
 from .export import EXPORT, export_tokenizer, exported_step
 from .run import Run
-from .run_report import write_run_report
+from .run_report import SAMPLES, write_run_report
 from .seeding import untouched_noise
 from .states import averaged_state
+from .validate import Validation
 
 
-def write_outcome(run: Run, images: list[Tensor], warn: Warn, ending: str = "") -> None:
+def write_outcome(run: Run, validation: Validation, warn: Warn, ending: str = "") -> None:
     """Write the averaged weights as they are now, and the report; the main process alone does, without the others.
 
     `ending` says in a sentence why the run ended before its time. A report that fails is a warning; an export raises OSError.
@@ -23,10 +22,10 @@ def write_outcome(run: Run, images: list[Tensor], warn: Warn, ending: str = "") 
     with untouched_noise():  # building the folded quantizer draws weights
         export_tokenizer(run.config.run.out / EXPORT, run.average.module, run.config, run.average.updates)
         with decorating("the report", warn):
-            write_run_report(run, images, [ending] if ending else [])
+            write_run_report(run, validation.samples(SAMPLES), [ending] if ending else [])
 
 
-def write_last_outcome(run: Run, images: list[Tensor], warn: Warn, error: BaseException) -> None:
+def write_last_outcome(run: Run, validation: Validation, warn: Warn, error: BaseException) -> None:
     """Write what there is when `error` ends a run: the averaged weights as they are, after a divergence those of a checkpoint.
 
     Where that checkpoint is older than the tokenizer that was written last, this one stays with its report.
@@ -38,7 +37,7 @@ def write_last_outcome(run: Run, images: list[Tensor], warn: Warn, error: BaseEx
     with decorating("the tokenizer", warn):
         if isinstance(error, DivergedError) and not _take_back(run):
             return
-        write_outcome(run, images, warn, f"The run ended at step {reached} of {run.config.run.steps}: {why}")
+        write_outcome(run, validation, warn, f"The run ended at step {reached} of {run.config.run.steps}: {why}")
 
 
 def _take_back(run: Run) -> bool:

@@ -1,30 +1,63 @@
-"""Reading the images of sources, some of which cannot be read: each is named, few are passed over, many end the run."""
+"""Reading the images of sources, some of which cannot be read: each is named, few are passed over, many end the work."""
 
 import errno
-from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import BinaryIO, NamedTuple, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from ..images.ahead import Room, ahead
 from ..images.index import Entry
 from ..images.opening import PictureError
 from ..images.preprocessing import load_pixels
 from ..tokenizer.errors import WorkFailedError
 from ..tokenizer.preprocessing import PreprocessingConfig
-from .data import SourceConfig, source_pictures
-from .tolerance import Tolerance
+from .tolerance import REMEDY, Tolerance
 
 OF_THE_PROCESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Errors of reading that no other image would avoid."""
-REMEDY = "repair or remove it, or set data.on_error to skip"
+WAITING_BYTES = 1 << 28
+"""Bytes (256 MB) of images that were read and wait to be taken, from which on no other is begun."""
 
 Read = TypeVar("Read")
 
 
-class UnreadableImageError(WorkFailedError):
-    """An image that cannot be used; the message names it and says why."""
+class UnreadableImageError(Exception):
+    """An image that cannot be used; the message names it and says why. Users never see it as such."""
+
+
+class Reader(NamedTuple):
+    """How images are read: brought to a tokenizer's preprocessing, by threads that run ahead."""
+
+    preprocessing: PreprocessingConfig
+    multiple: int
+    """What sides of native size are padded to a multiple of."""
+    threads: int = 1
+
+    def image(self, entry: Entry) -> Tensor:
+        """Return an image, uint8 `h w c`; raise UnreadableImageError."""
+        return read_entry(
+            entry, lambda file: torch.from_numpy(load_pixels(file, self.preprocessing, self.multiple).pixels)
+        )
+
+    def attempts(self, entries: Iterable[Entry]) -> Iterator[Tensor | UnreadableImageError]:
+        """Yield the images in their order, or the errors in their place; few are in memory at a time."""
+        # The room closes first: threads that wait for it must end before the pool does.
+        with ThreadPoolExecutor(self.threads) as pool, Room(WAITING_BYTES) as room:
+            begun = ahead(pool, room.bounded(self._attempt, _bytes), enumerate(entries), 2 * self.threads)
+            yield from room.taken(begun)
+
+    def _attempt(self, entry: Entry) -> Tensor | UnreadableImageError:
+        try:
+            return self.image(entry)
+        except UnreadableImageError as error:
+            return error
+
+
+def _bytes(attempt: Tensor | UnreadableImageError) -> int:
+    return attempt.nbytes if isinstance(attempt, Tensor) else 0
 
 
 def read_entry(entry: Entry, read: Callable[[BinaryIO], Read]) -> Read:
@@ -46,37 +79,33 @@ def read_entry(entry: Entry, read: Callable[[BinaryIO], Read]) -> Read:
 
 
 def readable_images(
-    sources: Iterable[SourceConfig],
-    config: PreprocessingConfig,
-    multiple: int,
-    tolerance: Tolerance,
-    warn: Callable[[str], None],
-) -> Iterator[np.ndarray]:
-    """Read the images of sources as uint8 `h w c`, brought to the tokenizer's preprocessing; `warn` is told what is left out.
+    entries: Sequence[Entry], reader: Reader, tolerance: Tolerance, warn: Callable[[str], None]
+) -> Iterator[Tensor]:
+    """Read images one after the other as uint8 `h w c`; `warn` is told what is left out.
 
-    Raises WorkFailedError when none can be read, or more than `tolerance` allows cannot.
+    Raises WorkFailedError when none can be read, or more of them than `tolerance` allows cannot.
     """
-    entries = [entry for source in sources for entry in source_pictures(source)]
     unreadable = 0
-    for drawn, entry in enumerate(entries, 1):
-        try:
-            yield read_entry(entry, lambda file: load_pixels(file, config, multiple).pixels)
-        except UnreadableImageError as error:
-            if tolerance.stops:
-                raise UnreadableImageError(f"{error}: {REMEDY}.") from None
-            unreadable += 1
-            tolerance.check(unreadable, drawn, str(error))
-            if unreadable == len(entries):
-                raise WorkFailedError(f"none of the {len(entries)} images can be read; the last: {error}.") from None
-            warn(f"{error}: it is left out.")
+    for attempt in reader.attempts(entries):
+        if isinstance(attempt, Tensor):
+            yield attempt
+            continue
+        if tolerance.stops:
+            raise stopped_at(attempt)
+        unreadable += 1
+        tolerance.check(unreadable, len(entries), str(attempt))
+        if unreadable == len(entries):
+            raise none_readable(len(entries), str(attempt))
+        warn(f"{attempt}: it is left out.")
 
 
-def validation_images(
-    sources: Iterable[SourceConfig],
-    config: PreprocessingConfig,
-    multiple: int,
-    tolerance: Tolerance,
-    warn: Callable[[str], None],
-) -> list[Tensor]:
-    """Return what `readable_images` yields as a list of tensors."""
-    return [torch.from_numpy(image.copy()) for image in readable_images(sources, config, multiple, tolerance, warn)]
+def stopped_at(error: UnreadableImageError) -> WorkFailedError:
+    """Return the error that ends the work at the first unreadable image, where the config says so."""
+    return WorkFailedError(f"{error}: {REMEDY}.")
+
+
+def none_readable(images: int, last: str) -> WorkFailedError:
+    """Return the error of a collection without a single readable image."""
+    return WorkFailedError(
+        f"none of the {images} images can be read; the last: {last}: look whether the disk is there."
+    )

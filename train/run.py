@@ -18,6 +18,7 @@ from .crops import TrainingCrops
 from .divergence import Divergence
 from .instruments import Instruments
 from .launcher import run_accelerator
+from .listing import Listing
 from .losses import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, check_loss_names
 from .monitor import CodebookMonitor
 from .optimizer import Claim, OptimizerConfig, build_optimizer, claim_parameters
@@ -62,13 +63,13 @@ class Run:
         return [part for part in parts if part is not None]
 
 
-def prepare_run(config: TrainConfig) -> Run:
+def prepare_run(config: TrainConfig, listing: Listing | None = None) -> Run:
     """Build all objects of a run, on this process's device, their state registered for checkpoints.
 
     Weights are the same on all processes; the random numbers that are drawn after them are those of each.
     """
     accelerator = run_accelerator(config.run)
-    crops = TrainingCrops(config.data, config.run.seed, config.model.preprocessing)
+    crops = TrainingCrops(config.data, config.run.seed, config.model.preprocessing, listing)
     seed_weights(config.run.seed)
     model = starting_model(config.model)
     freeze_all_but(model, config.model.train)

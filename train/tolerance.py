@@ -1,24 +1,54 @@
-"""How many images that cannot be read a run puts up with."""
+"""What is done about images that cannot be read: passed over up to a fraction, or the end of the work at the first."""
 
-from typing import NamedTuple
+from fractions import Fraction
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 
+from pydantic import Field
+
+from ..tokenizer.config import Config
 from ..tokenizer.errors import WorkFailedError
 
 FEW = 10
-"""Unreadable images that count as a share; fewer never end a run, however small the collection."""
+"""Unreadable images that count as a fraction; fewer never end a run, however small the collection."""
+REMEDY = "repair or remove it, or set data.on_error to skip"
+
+OnError: TypeAlias = Literal["skip", "stop"]
 
 
 class Tolerance(NamedTuple):
-    """How many unreadable images a run puts up with."""
+    """How many unreadable images are tolerated."""
 
     stops: bool
     """At the first."""
-    share: float
+    fraction: float
 
-    def check(self, unreadable: int, drawn: int, last: str) -> None:
-        """Raise WorkFailedError when too many of the images drawn so far were unreadable; `last` says what the last was."""
-        if unreadable >= FEW and unreadable > self.share * drawn:
+    def allows(self, unreadable: int, images: int) -> bool:
+        """Return whether so many of so many images may be unreadable; exactly the fraction is allowed."""
+        # As the decimal number that was typed: in float64 0.29 of 100 images are fewer than 29.
+        return unreadable < FEW or unreadable <= Fraction(repr(self.fraction)) * images
+
+    def check(self, unreadable: int, images: int, last: str, so_far: bool = False) -> None:
+        """Raise WorkFailedError when too many of the images are unreadable; `last` says what the last was.
+
+        With `so_far` they are those that a run has drawn, else all that it has.
+        """
+        if not self.allows(unreadable, images):
             raise WorkFailedError(
-                f"{unreadable} of the {drawn} images drawn so far cannot be read, more than data.max_unreadable "
-                f"({self.share:g}) allows; the last: {last}: repair or remove them, or raise data.max_unreadable."
+                f"{unreadable} of the {images} images{' drawn so far' if so_far else ''} cannot be read, more than "
+                f"data.max_unreadable ({self.fraction:g}) allows; the last: {last}: repair or remove them, or raise "
+                "data.max_unreadable."
             )
+
+
+class ToleratingConfig(Config):
+    """The keys of every section that says which images are read; sections build on it."""
+
+    on_error: OnError = "skip"
+    """At an image that cannot be read: skip, so that another one takes its place, or stop."""
+    max_unreadable: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Fraction of the images that may be skipped, and in any case fewer than 10; above it the work stops."""
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """How many unreadable images are tolerated."""
+        return Tolerance(self.on_error == "stop", self.max_unreadable)

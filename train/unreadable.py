@@ -42,7 +42,7 @@ class UnreadableImages:
     def summarise(self, step: int) -> UnreadableWindow:
         """Return the window that ends at `step` and begin a new one; every process must call it.
 
-        Raises WorkFailedError, on every process, when more than the tolerated share cannot be read.
+        Raises WorkFailedError, on every process, when more than the tolerated fraction cannot be read.
         """
         counts = torch.tensor([self._count, len(self._new)], device=self._accelerator.device)
         summed = self._accelerator.reduce(counts, reduction="sum")
@@ -53,7 +53,7 @@ class UnreadableImages:
         self._count, self._new = 0, set()
         if named:
             drawn = min(step * self._batch_size, self._images)
-            self._tolerance.check(len(self._named), drawn, named[-1])
+            self._tolerance.check(len(self._named), drawn, named[-1], so_far=True)
         return UnreadableWindow({"data/unreadable": count}, [f"{each}: others take its place." for each in named])
 
     def state_dict(self) -> dict[str, Any]:

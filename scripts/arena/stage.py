@@ -19,8 +19,9 @@ from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.train.batches import training_batches
 from vistok.train.crops import TrainingCrops
 from vistok.train.data import DataConfig, SourceConfig
+from vistok.train.listing import Listing
 from vistok.train.optimizer import OptimizerConfig, build_optimizer, claim_parameters
-from vistok.train.reading import validation_images
+from vistok.train.reading import Reader, readable_images
 from vistok.train.schedule import learning_rate
 from vistok.train.tolerance import Tolerance
 
@@ -134,10 +135,9 @@ def set_up(arguments: argparse.Namespace) -> Stage:
         model = autoencoder(arguments.train, arguments.autoencoder_steps, arguments.autoencoder)
     latents = [as_rows(model.encode(to_pixels(batch))) for batch in crops(arguments.train, 128, 16, arguments.crops, 3)]
     adaptation = list(crops(arguments.train, 64, 32, arguments.adapt_steps, seed=2)) if arguments.adapt_steps else []
-    sources = [SourceConfig(path=arguments.val)]
-    pictures = validation_images(
-        sources, PreprocessingConfig(), ARCHITECTURE.downsample, Tolerance(stops=True, share=0), print
-    )[: arguments.val_pictures]
+    held_out = Listing().images(SourceConfig(path=arguments.val))[: arguments.val_pictures]
+    reader = Reader(PreprocessingConfig(), ARCHITECTURE.downsample)
+    pictures = readable_images(held_out, reader, Tolerance(stops=True, fraction=0), print)
     return Stage(
         model,
         torch.cat(latents),

@@ -102,7 +102,7 @@ def test_only_pictures_of_the_asked_names_are_drawn():
     source = {"path": str(PHOTOS), "names": "c.*"}
     crops = TrainingCrops(DataConfig.model_validate({"train": [source], "size": 32}), seed=0)
     assert {entry.name.rsplit("/")[-1] for entry in crops.sources[0]} == {"chelsea.png", "coffee.jpg"}
-    with pytest.raises(ValueError, match=r"no picture of .* has a name that matches 'dog.*', the first is"):
+    with pytest.raises(ValueError, match=r"no image of .* has a name that matches 'dog.*', the first is"):
         TrainingCrops(DataConfig.model_validate({"train": [{**source, "names": "dog.*"}]}), seed=0)
 
 

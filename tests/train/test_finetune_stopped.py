@@ -19,8 +19,19 @@ from samples import ARCHITECTURE, PHOTOS, noise_image, small_tokenizer
 from vistok.tokenizer.files import hold_folder
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.tokenizer.weights import save_tokenizer
-from vistok.train import finetune_call, finetune_fit, finetune_report, fit, latents, loop
+from vistok.train import (
+    finetune,
+    finetune_call,
+    finetune_fit,
+    finetune_report,
+    fit,
+    latent_sample,
+    latents,
+    listing,
+    loop,
+)
 from vistok.train.checked_file import load_checked
+from vistok.train.data import SourceConfig
 from vistok.train.finetune_command import app
 
 QUICK = ["fit.steps=9", "fit.batch_size=128", "decoder.steps=4", "joint.steps=4", "save_every=2"]
@@ -80,7 +91,7 @@ def same_as(out, whole):
 
 
 MOMENTS = {
-    "collecting": (latents, "latent_pairs", 3),
+    "collecting": (latent_sample, "latent_pairs", 1),
     "latents collected": (latents, "save_checked", 1),
     "fitting, nothing kept": (fit, "_weighed", 1),
     "fitting": (fit, "_weighed", 6),
@@ -189,10 +200,58 @@ def test_unreadable_images_end_no_stage(model, photos, tmp_path):
     assert "warning:" in result.output and "broken.jpg cannot be used" in result.output
     stopped = call(model, own, tmp_path / "stop", "--set", "data.on_error=stop")
     assert (
-        stopped.exit_code == 2
+        stopped.exit_code == 1
         and "broken.jpg cannot be used" in stopped.stderr
         and "repair or remove it" in stopped.stderr
     )
+
+
+def test_a_whole_call_lists_its_images_once(model, photos, tmp_path, monkeypatch):
+    """Three stages, the split, the notes, the latents and the judging, of images that are listed by what they come in."""
+    listed = []
+    index = listing.index_pictures
+    monkeypatch.setattr(listing, "index_pictures", lambda path: listed.append(path) or index(path))
+    assert call(model, photos, tmp_path / "out").exit_code == 0
+    assert listed == [str(photos)]
+
+
+def held_out_images(folder):
+    """Of half of them."""
+    entries = listing.Listing().images(SourceConfig(path=[str(folder)], share=(0, 0.5)))
+    return [Path(entry.path) for entry in entries]
+
+
+@pytest.mark.parametrize("owner, name", [(finetune, "_stage"), (finetune_call, "judge_both")])
+def test_images_that_vanish_between_two_stages_end_nothing(model, photos, tmp_path, monkeypatch, owner, name):
+    own = tmp_path / "photos"
+    shutil.copytree(photos, own)
+    function, gone = getattr(owner, name), held_out_images(own)[1]
+
+    def vanish(*arguments, **settings):
+        gone.unlink(missing_ok=True)
+        return function(*arguments, **settings)
+
+    monkeypatch.setattr(owner, name, vanish)
+    result = call(model, own, tmp_path / "out", "--set", "data.held_out=0.5")
+    assert result.exit_code == 0, result.stderr
+    assert f"{gone} cannot be used (the file cannot be read: No such file or directory)" in result.output
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["before"]["pictures"] == 3
+
+
+def test_figures_of_different_images_are_not_compared(model, photos, tmp_path, monkeypatch):
+    own = tmp_path / "photos"
+    shutil.copytree(photos, own)
+    judge, gone = finetune_report.judge, held_out_images(own)[1]
+
+    def judged(*arguments):
+        found = judge(*arguments)
+        gone.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(finetune_report, "judge", judged)
+    result = call(model, own, tmp_path / "out", "--set", "data.held_out=0.5")
+    assert result.exit_code == 1
+    assert "4 images could be read to judge the tokenizer before, and 3 after" in result.stderr
 
 
 def test_a_folder_that_is_held_is_not_touched(model, photos, tmp_path):

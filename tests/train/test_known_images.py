@@ -9,8 +9,9 @@ from accelerate.state import AcceleratorState
 
 from runs import QUANTIZERS, config
 from samples import noise_image
-from vistok.train.data import SourceConfig, source_pictures
+from vistok.train.data import SourceConfig
 from vistok.train.known_images import note_images
+from vistok.train.listing import Listing
 from vistok.train.loop import train
 
 
@@ -24,7 +25,7 @@ def photos(tmp_path):
 
 
 def note(folder, *paths):
-    entries = [entry for path in paths for entry in source_pictures(SourceConfig(path=str(path)))]
+    entries = [entry for path in paths for entry in Listing().images(SourceConfig(path=str(path)))]
     return note_images(folder / "images.npy", entries)
 
 

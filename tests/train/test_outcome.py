@@ -204,9 +204,7 @@ DECORATION = {
     "tensorboard does not start": lambda patch, out: patch.setitem(
         trackers.LOGGER_TYPE_TO_CLASS, "tensorboard", Refusing
     ),
-    "tensorboard fails": lambda patch, out: patch.setattr(
-        trackers.LOGGER_TYPE_TO_CLASS["tensorboard"], "log", refuse
-    ),
+    "tensorboard fails": lambda patch, out: patch.setattr(trackers.LOGGER_TYPE_TO_CLASS["tensorboard"], "log", refuse),
     "tensorboard does not end": lambda patch, out: patch.setattr(
         trackers.LOGGER_TYPE_TO_CLASS["tensorboard"], "finish", refuse
     ),
@@ -228,7 +226,9 @@ def test_what_only_decorates_is_a_warning_and_the_exit_code_is_0(tmp_path, monke
 
 
 def test_a_tracker_that_is_not_known_is_a_wrong_call(tmp_path):
-    with pytest.raises(ValueError, match="run.trackers 'tensorbord' is not a known tracker: did you mean 'tensorboard'"):
+    with pytest.raises(
+        ValueError, match="run.trackers 'tensorbord' is not a known tracker: did you mean 'tensorboard'"
+    ):
         again(tmp_path, "run.trackers=[tensorbord]")
 
 

@@ -18,8 +18,9 @@ from vistok.train import unreadable as module
 from vistok.train.batches import training_batches
 from vistok.train.crops import TrainingCrops
 from vistok.train.data import DataConfig, SourceConfig
+from vistok.train.listing import Listing
 from vistok.train.loop import train
-from vistok.train.reading import readable_images
+from vistok.train.reading import Reader, readable_images
 from vistok.train.tolerance import Tolerance
 from vistok.train.unreadable import UnreadableImages
 
@@ -101,7 +102,9 @@ def test_a_missing_file_and_a_cut_shard_are_unreadable_images(tmp_path):
     crops = crops_of(tmp_path, train=[str(tmp_path / name) for name in ("a.png", "b.png", "c.tar")])
     (tmp_path / "b.png").unlink()
     (tmp_path / "c.tar").write_bytes((tmp_path / "c.tar").read_bytes()[:600])
-    with pytest.raises(WorkFailedError, match=r"100 images of .*(b.png|c.tar) in a row cannot be read; the last: .*: look"):
+    with pytest.raises(
+        WorkFailedError, match=r"100 images of .*(b.png|c.tar) in a row cannot be read; the last: .*: look"
+    ):
         [crops[position] for position in range(6)]
 
 
@@ -168,12 +171,16 @@ def test_many_end_a_run_in_a_sentence(photos, tmp_path):
     run(tmp_path / "more", photos, "data.max_unreadable=0.5")
 
 
-def test_the_share_is_of_distinct_images_and_few_never_count():
-    tolerance = Tolerance(stops=False, share=0.01)
+def test_few_never_count_and_exactly_the_fraction_is_allowed():
+    tolerance = Tolerance(stops=False, fraction=0.01)
     tolerance.check(9, 9, "")
     tolerance.check(10, 1000, "")
-    with pytest.raises(WorkFailedError, match=r"11 of the 1000 images drawn so far cannot be read"):
+    with pytest.raises(WorkFailedError, match=r"11 of the 1000 images cannot be read, more than data.max_unreadable"):
         tolerance.check(11, 1000, "x")
+    for hundredths in range(10, 101):  # in float64 0.29 of 100 are fewer than 29
+        tolerance = Tolerance(False, hundredths / 100)
+        assert tolerance.allows(hundredths, 100) and tolerance.allows(10 * hundredths, 1000)
+        assert not tolerance.allows(hundredths + 1, 100) and not tolerance.allows(10 * hundredths + 1, 1000)
 
 
 def test_processes_name_an_image_once_and_stop_together(monkeypatch):
@@ -201,22 +208,26 @@ def test_what_was_named_outlives_a_checkpoint():
     first.observe(["one more"])
     second.load_state_dict(first.state_dict())
     second.load_own_state_dict(first.own_state_dict())
-    with pytest.raises(WorkFailedError, match="10 of the 100 images"):
+    with pytest.raises(WorkFailedError, match="10 of the 100 images drawn so far"):
         second.summarise(2)
 
 
-def test_validation_and_latents_leave_unreadable_images_out(photos):
+def test_streamed_images_leave_unreadable_ones_out(photos):
     warnings = []
-    source = SourceConfig(path=str(photos))
-    found = list(readable_images([source], PreprocessingConfig(size=32), 8, Tolerance(False, 0.01), warnings.append))
+
+    def read(tolerance):
+        entries = Listing().images(SourceConfig(path=str(photos)))
+        return list(readable_images(entries, Reader(PreprocessingConfig(size=32), 8, 2), tolerance, warnings.append))
+
+    found = read(Tolerance(False, 0.01))
     assert len(found) == 40 and all(image.shape == (32, 32, 3) for image in found)
     (warning,) = warnings
     assert "99.jpg cannot be used" in warning and warning.endswith("it is left out.")
     with pytest.raises(WorkFailedError, match=r"99.jpg cannot be used .*: repair or remove it"):
-        list(readable_images([source], PreprocessingConfig(size=32), 8, Tolerance(True, 0), warnings.append))
+        read(Tolerance(True, 0))
     for path in photos.iterdir():
         path.write_bytes(b"")
-    with pytest.raises(WorkFailedError, match="10 of the 10 images drawn so far"):
-        list(readable_images([source], PreprocessingConfig(size=32), 8, Tolerance(False, 0.01), warnings.append))
+    with pytest.raises(WorkFailedError, match="10 of the 41 images cannot be read, more than data.max_unreadable"):
+        read(Tolerance(False, 0.01))
     with pytest.raises(WorkFailedError, match="none of the 41 images can be read; the last: "):
-        list(readable_images([source], PreprocessingConfig(size=32), 8, Tolerance(False, 1), warnings.append))
+        read(Tolerance(False, 1))

@@ -1,4 +1,11 @@
-"""Validation takes images in batches, and is a mean over images."""
+"""Validation streams its images, and is a mean over images that no split over processes changes."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -6,23 +13,234 @@ import torch
 from accelerate import Accelerator
 
 from samples import noise_image, small_tokenizer
+from vistok.images.index import index_pictures
 from vistok.images.preprocessing import to_pixels
+from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.metrics import psnr
-from vistok.train.validate import validate
+from vistok.tokenizer.preprocessing import PreprocessingConfig
+from vistok.train import validate as module
+from vistok.train.reading import Reader
+from vistok.train.tolerance import Tolerance
+from vistok.train.validate import Validation
+
+ONE_PERCENT = Tolerance(False, 0.01)
+NATIVE = PreprocessingConfig(size="native")
 
 
-def test_validation_is_the_mean_over_single_images_whatever_the_caller_set():
+@pytest.fixture
+def folder(tmp_path):
+    sides = [(16, 16)] * 18 + [(24, 16)] * 5
+    for seed, side in enumerate(sides):
+        noise_image(*side, seed).save(tmp_path / f"{seed:02d}.png")
+    return tmp_path
+
+
+class Process(Accelerator):
+    """One of several processes, which are played one after the other."""
+
+    process_index = 0
+    num_processes = 1
+    is_main_process = True
+
+
+def validation(folder, warn=print, tolerance=ONE_PERCENT, rank=0, world=1, preprocessing=NATIVE, threads=2, cpu=True):
+    process = Process(cpu=cpu)
+    process.process_index, process.num_processes, process.is_main_process = rank, world, rank == 0
+    entries = index_pictures(str(folder))
+    return Validation(entries, Reader(preprocessing, 8, threads), tolerance, process, warn)
+
+
+def measured_by(monkeypatch, world, model, folder, **settings):
+    """Return what each of `world` processes returns or raises: each sends its own, and all get the same."""
+    alone = [validation(folder, rank=rank, world=world, **settings) for rank in range(world)]
+    sent = []
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "gather_object", lambda mine: sent.extend(mine) or mine)
+        for each in alone:
+            with suppress(WorkFailedError):
+                each.measure(model)
+        patch.setattr(module, "gather_object", lambda mine: sent)
+        found = []
+        for rank in range(world):
+            try:
+                found.append(validation(folder, rank=rank, world=world, **settings).measure(model))
+            except (WorkFailedError, OSError) as error:
+                found.append(str(error))
+    return found
+
+
+def test_it_is_the_mean_over_single_images_whatever_the_caller_set(folder):
     model = small_tokenizer().train()
-    sides = [(16, 16)] * 18 + [(24, 16)] * 2
-    images = [torch.from_numpy(np.array(noise_image(*side, seed))) for seed, side in enumerate(sides)]
+    pixels = [
+        to_pixels(torch.from_numpy(np.array(noise_image(*side, seed))).unsqueeze(0))
+        for seed, side in enumerate([(16, 16)] * 18 + [(24, 16)] * 5)
+    ]
     with torch.no_grad():
-        pixels = [to_pixels(image.unsqueeze(0)) for image in images]
         expected = np.mean([float(psnr(one, model.eval()(one).pixels)) for one in pixels])
-    seen = []
-    handle = model.encoder.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
     model.train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = validate(model, images, Accelerator(cpu=True))
-    handle.remove()
-    assert found["validation/psnr"] == pytest.approx(expected, abs=1e-5) and found["validation/pictures"] == 20
-    assert seen == [16, 2, 2] and model.training
+        found = validation(folder).measure(model)
+    assert found["validation/psnr"] == pytest.approx(expected, abs=1e-6) and found["validation/pictures"] == 23
+    assert found["validation/unreadable"] == 0 and model.training
+
+
+@pytest.mark.parametrize("preprocessing", [NATIVE, PreprocessingConfig(size=16)])
+@pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
+def test_processes_and_threads_change_no_bit(folder, monkeypatch, preprocessing, device):
+    """More processes than images among them, so that some have none."""
+    model = small_tokenizer().to(device)
+    (folder / "07.png").write_bytes(b"")
+    warnings, settings = [], {"preprocessing": preprocessing, "cpu": device == "cpu"}
+    once = validation(folder, warnings.append, **settings).measure(model)
+    assert once["validation/pictures"] == 22 and once["validation/unreadable"] == 1
+    assert len(warnings) == 1 and "07.png cannot be used" in warnings[0]
+    for world in (3, 25):
+        assert measured_by(monkeypatch, world, model, folder, threads=1, **settings) == [once] * world
+
+
+WORKER = """
+import json, sys
+sys.path[:0] = json.loads(sys.argv[2])
+from accelerate import Accelerator
+from samples import small_tokenizer
+from vistok.images.index import index_pictures
+from vistok.tokenizer.errors import WorkFailedError
+from vistok.tokenizer.preprocessing import PreprocessingConfig
+from vistok.train.reading import Reader
+from vistok.train.tolerance import Tolerance
+from vistok.train.validate import Validation
+import torch
+
+torch.manual_seed(0)
+model, said = small_tokenizer(), []
+for tolerance in (Tolerance(False, 0.01), Tolerance(True, 0.0), Tolerance(False, 0.01)):
+    reader = Reader(PreprocessingConfig(size=16), 8)
+    images = Validation(index_pictures(sys.argv[1]), reader, tolerance, Accelerator(cpu=True), lambda warning: None)
+    try:
+        said.append(images.measure(model))
+    except WorkFailedError as error:
+        said.append(str(error))
+print(json.dumps(said))
+"""
+
+
+def test_two_real_processes_wait_for_nobody_and_say_the_same(folder):
+    """One of them alone meets with what cannot be read, and both go on to the next call."""
+    (folder / "07.png").write_bytes(b"")
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    command = [sys.executable, "-c", WORKER, str(folder), json.dumps([part for part in sys.path if part])]
+    common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    common |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            command, env={**os.environ, **common, "RANK": rank, "LOCAL_RANK": rank}, stdout=subprocess.PIPE, text=True
+        )
+        for rank in "01"
+    ]
+    try:
+        first, second = (json.loads(process.communicate(timeout=90)[0].splitlines()[-1]) for process in processes)
+    finally:
+        for process in processes:
+            process.kill()
+    torch.manual_seed(0)
+    alone = validation(folder, preprocessing=PreprocessingConfig(size=16)).measure(small_tokenizer())
+    assert first == second and first[0] == first[2] == alone
+    assert "07.png cannot be used" in first[1]
+
+
+def test_what_is_unreadable_is_named_once(folder):
+    warnings = []
+    (folder / "03.png").write_bytes(b"no image")
+    images = validation(folder, warnings.append)
+    first = images.measure(small_tokenizer())
+    assert images.measure(small_tokenizer()) == first and len(warnings) == 1
+    (folder / "04.png").unlink()  # vanishes during the run
+    assert images.measure(small_tokenizer())["validation/unreadable"] == 2 and len(warnings) == 2
+    assert "04.png cannot be used (the file cannot be read: No such file" in warnings[1]
+
+
+@pytest.mark.parametrize("world", [1, 2, 5])
+def test_the_tolerance_does_not_depend_on_the_number_of_processes(folder, monkeypatch, world):
+    """All that is unreadable is the first process's: eleven of 23, where eleven of 22 would be a half."""
+    model = small_tokenizer()
+    for path in sorted(folder.iterdir())[::2][:11]:
+        path.write_bytes(b"")
+    allowed = measured_by(monkeypatch, world, model, folder, tolerance=Tolerance(False, 0.48))
+    assert all(found["validation/pictures"] == 12 for found in allowed)
+    refused = measured_by(monkeypatch, world, model, folder, tolerance=Tolerance(False, 0.47))
+    assert len(set(refused)) == 1 and "11 of the 23 images cannot be read, more than data.max_unr" in refused[0]
+
+
+def test_all_processes_stop_together_and_say_the_same(folder, monkeypatch):
+    (folder / "05.png").write_bytes(b"")
+    found = measured_by(monkeypatch, 4, small_tokenizer(), folder, tolerance=Tolerance(True, 0))
+    assert len(set(found)) == 1 and "05.png cannot be used" in found[0] and "set data.on_error to skip" in found[0]
+
+
+def test_without_a_readable_image_it_says_so(folder, monkeypatch):
+    for path in folder.iterdir():
+        path.write_bytes(b"")
+    found = measured_by(monkeypatch, 2, small_tokenizer(), folder, tolerance=Tolerance(False, 1))
+    assert len(set(found)) == 1 and "none of the 23 images can be read; the last: " in found[0]
+
+
+def test_a_process_without_files_left_ends_all_of_them(folder, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("vistok.images.entry.Entry.open", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        validation(folder).measure(small_tokenizer())
+
+
+def test_a_perfect_or_broken_reconstruction_is_not_hidden(folder):
+    class Same(torch.nn.Module):
+        def forward(self, pixels):
+            return answer._replace(pixels=pixels * self.factor)
+
+    model, answer = Same(), small_tokenizer()(torch.zeros(1, 3, 16, 16))
+    for factor, expected in ((1.0, float("inf")), (float("nan"), float("nan"))):
+        model.factor = factor
+        assert validation(folder).measure(model)["validation/psnr"] == pytest.approx(expected, nan_ok=True)
+
+
+def test_few_images_are_in_memory_at_a_time(folder, monkeypatch):
+    """Counted where they are read and where they are let go, over more than a hundred images."""
+    for seed in range(23, 120):
+        noise_image(16, 16, seed).save(folder / f"{seed:03d}.png")
+    living = []
+    read = Reader.image
+
+    def counted(self, entry):
+        image = read(self, entry)
+        living.append(1)
+        most[0] = max(most[0], len(living))
+        return Counted(image)
+
+    class Counted(torch.Tensor):
+        def __del__(self):
+            living.pop()
+
+        __torch_function__ = torch._C._disabled_torch_function_impl
+
+    most = [0]
+    monkeypatch.setattr(Reader, "image", counted)
+    images = validation(folder, preprocessing=PreprocessingConfig(size=16))
+    assert images.measure(small_tokenizer())["validation/pictures"] == 120
+    assert most[0] < 40
+
+
+def test_samples_are_the_first_that_can_be_read_and_no_others_are_opened(folder, monkeypatch):
+    (folder / "01.png").write_bytes(b"")
+    opened = []
+    read = Reader.image
+    monkeypatch.setattr(Reader, "image", lambda self, entry: opened.append(entry.name[-6:-4]) or read(self, entry))
+    images = validation(folder)
+    shown = images.samples(3)
+    expected = [np.array(noise_image(16, 16, seed)) for seed in (0, 2, 3)]
+    assert all((found.numpy() == image).all() for found, image in zip(shown, expected, strict=True))
+    images.samples(2)
+    assert opened == ["00", "01", "02", "03"]
+    assert validation(folder, rank=1, world=2).samples(3) == []

@@ -75,7 +75,18 @@ def test_the_whole_way(device, tmp_path, monkeypatch):
     grid = tokenizer.encode(image)
     assert grid.device.type == device and tokenizer.decode(grid, output="tensor").shape == image.shape
 
-    tuned = ["--out", tmp_path / "tuned", "--quantizer", "fsq", "--levels", "5,5,5", "--steps", "2", "--json", "--quiet"]
+    tuned = [
+        "--out",
+        tmp_path / "tuned",
+        "--quantizer",
+        "fsq",
+        "--levels",
+        "5,5,5",
+        "--steps",
+        "2",
+        "--json",
+        "--quiet",
+    ]
     tuned += ["--set", "fit.steps=5", "--set", "decoder.steps=2", "--set", "data.crop=32", "--set", "data.batch_size=4"]
     tuned += ["--set", "data.workers=0"]
     facts = json.loads(call(finetune_command, out / "export", PHOTOS, *tuned).splitlines()[-1])
