@@ -102,7 +102,8 @@ def judge_both(
             f"{numbers[0]} images could be read to judge the tokenizer before, and {numbers[1]} after, so that the figures "
             "cannot be compared: look at the disk and run the same command again."
         )
-    table = _table(config, first.measured, second.measured)
+    sizes = before.model.quantizer.vocab_size, after.model.quantizer.vocab_size
+    table = _table(config, first.measured, second.measured, sizes)
     facts = {
         "pictures": numbers[0],
         "judged": done.split.note,
