@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.tokenizer.quantizers.leech_lattice import LeechVectors, golay_words
+from vistok.tokenizer.quantizers.golay import golay_words
+from vistok.tokenizer.quantizers.leech_lattice import LeechVectors
 
 LATTICE = LeechVectors()
 COUNT = 196_560

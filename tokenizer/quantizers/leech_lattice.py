@@ -14,12 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from ..shapes import CodeNumbers, Codes, Vectors
+from .golay import HALF, golay_words
 
 DIM = 24
-HALF = 12
 WORDS = 1 << HALF
-RESIDUES = (0, 1, 3, 4, 5, 9)
-"""0 and the squares modulo 11."""
 SIGNS_OF_OCTAD = 1 << 7
 PAIRS = list(itertools.combinations(range(DIM), 2))
 SQUARED_LENGTH = 32
@@ -27,17 +25,6 @@ AT_ONCE_ON_CPU, AT_ONCE = 64, 2048
 """Vectors that are searched at a time, about 150 kB each: on a CPU as many as its cache holds."""
 DIGITS = 46
 """Binary digits of a channel that the search looks at: 24 of them times 4 are still exact in float64."""
-
-
-def golay_words() -> list[int]:
-    """Return the 4,096 words of the extended Golay code, each as 24 bits; the lowest 12 are its number."""
-    # The generator (I | B), B the squares modulo 11 with a border of ones.
-    rows = [sum(1 << column for column in range(11) if (row + column) % 11 in RESIDUES) | 1 << 11 for row in range(11)]
-    rows.append((1 << 11) - 1)
-    words = [0]
-    for row, bits in enumerate(rows):
-        words += [word ^ (bits << HALF | 1 << row) for word in words]
-    return words
 
 
 class _Found(NamedTuple):
