@@ -36,6 +36,7 @@ TOLD = {
     "optimizer.betas",
     "optimizer.eps",
     "optimizer.momentum",
+    "optimizer.muon_rate",
     "optimizer.weight_decay",
     "optimizer.clip_norm",
     "codebook.revive_every",
@@ -46,8 +47,8 @@ TOLD = {
 }
 """The run stays the same run, but goes on otherwise than it began: a change is a warning. A run that diverged needs a lower
 rate, a longer one more steps, and another machine another precision or more micro-batches."""
-TOLD_SECTIONS = ("instruments.",)
-"""Sections that only measure."""
+TOLD_SECTIONS = ("instruments.", "optimizer.scale_lr")
+"""Sections that only measure, or only set a rate."""
 
 
 def changes(written: Mapping[str, Any], config: TrainConfig) -> list[str]:
