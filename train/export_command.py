@@ -27,7 +27,8 @@ def export_tokenizer(
         typer.Option(help="Folder for the tokenizer; a run that goes on needs one.", show_default="RUN_FOLDER/export"),
     ] = None,
     checkpoint: Annotated[
-        int | None, typer.Option(min=1, metavar="STEP", help="Step of the checkpoint.", show_default="the newest good one")
+        int | None,
+        typer.Option(min=1, metavar="STEP", help="Step of the checkpoint.", show_default="the newest good one"),
     ] = None,
     json: JsonOption = False,
     version: VersionOption = False,

@@ -40,7 +40,9 @@ def export_run(run: Path, out: Path | None, step: int | None) -> Exported:
         config, model, taken, warnings = _read(run, step)
         there = exported_step(folder)
         if out is None and step is None and there is not None and there > taken:
-            return Exported(folder, there, [*warnings, f"{folder} is of step {there}, after that checkpoint: it stays."])
+            return Exported(
+                folder, there, [*warnings, f"{folder} is of step {there}, after that checkpoint: it stays."]
+            )
         export_tokenizer(folder, model, config, taken)
     return Exported(folder, taken, warnings)
 
@@ -92,7 +94,9 @@ def _chosen(folder: Path, step: int | None) -> tuple[Path, list[str]]:
     good = {checkpoint_step(checkpoint): checkpoint for checkpoint in good_checkpoints(folder)}
     if step not in good:
         steps = ", ".join(map(str, sorted(good))) or "none"
-        raise ValueError(f"--checkpoint is {step}, but the good checkpoints of {folder} are of steps {steps}: give one.")
+        raise ValueError(
+            f"--checkpoint is {step}, but the good checkpoints of {folder} are of steps {steps}: give one."
+        )
     return good[step], []
 
 

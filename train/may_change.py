@@ -41,6 +41,7 @@ TOLD = {
     "codebook.revive_every",
     "adversarial.lr",
     "adversarial.betas",
+    "adversarial.eps",
     "adversarial.clip_norm",
 }
 """The run stays the same run, but goes on otherwise than it began: a change is a warning. A run that diverged needs a lower

@@ -65,7 +65,9 @@ def write_run_report(run: Run, pictures: list[Tensor], notes: list[str]) -> None
         title=out.resolve().name,
         subtitle=f"{run.config.model.quantizer.name} quantizer, step {run.average.updates} of {run.config.run.steps}",
         figures=_figures(lines),
-        notes=notes + problems + [f"Step {line['step']}: {alarm}" for line in lines for alarm in line.get("alarms", [])],
+        notes=notes
+        + problems
+        + [f"Step {line['step']}: {alarm}" for line in lines for alarm in line.get("alarms", [])],
         charts=run_charts(out),
         codebooks=codebook_views(run.average.module.quantizer, run.monitor.last_counts),
         comparisons=_comparisons(run.average.module, pictures),

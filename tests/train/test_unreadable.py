@@ -101,7 +101,9 @@ def test_a_missing_file_and_a_cut_shard_are_unreadable_images(tmp_path):
     crops = crops_of(tmp_path, train=[str(tmp_path / name) for name in ("a.png", "b.png", "c.tar")])
     (tmp_path / "b.png").unlink()
     (tmp_path / "c.tar").write_bytes((tmp_path / "c.tar").read_bytes()[:600])
-    with pytest.raises(WorkFailedError, match=r"100 images of .*(b.png|c.tar) in a row cannot be read; the last: .*: look"):
+    with pytest.raises(
+        WorkFailedError, match=r"100 images of .*(b.png|c.tar) in a row cannot be read; the last: .*: look"
+    ):
         [crops[position] for position in range(6)]
 
 
