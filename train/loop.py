@@ -13,7 +13,6 @@ from torch import Tensor
 from ..images.preprocessing import to_pixels
 from ..interruption import held_back
 from ..terminal import ProgressLine
-from ..tokenizer.errors import WorkFailedError
 from ..tokenizer.shapes import Pixels
 from .batches import training_batches
 from .checkpoint import good_checkpoint, save_checkpoint
@@ -70,7 +69,7 @@ def _train(run: Run, talk: Talk) -> Path:
     with log:
         try:
             _steps(run, start, log, pictures)
-        except (KeyboardInterrupt, WorkFailedError) as error:
+        except (KeyboardInterrupt, RuntimeError) as error:  # work that failed, a full GPU, a process that has gone
             # A launcher passes one signal on several times.
             with held_back() if run.accelerator.num_processes > 1 else nullcontext():
                 write_last_outcome(run, pictures, log.warn, error)

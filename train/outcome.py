@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from ..tokenizer.errors import WorkFailedError
+from ..sentences import sentence_of
 from .checkpoint import checkpoint_step, good_checkpoint
 from .decoration import Warn, decorating
 from .divergence import DivergedError
@@ -34,7 +34,7 @@ def write_last_outcome(run: Run, images: list[Tensor], warn: Warn, error: BaseEx
     if not run.accelerator.is_main_process or not run.average.updates:
         return
     reached = run.average.updates
-    why = str(error) if isinstance(error, WorkFailedError) else "it was interrupted."
+    why = sentence_of(error) if isinstance(error, Exception) else "it was interrupted."
     with decorating("the tokenizer", warn):
         if isinstance(error, DivergedError) and not _take_back(run):
             return

@@ -264,3 +264,19 @@ def test_the_first_loss_that_is_not_finite_is_told_whatever_comes_after():
     assert is_finite(model)
     model.bias.data[0] = float("nan")
     assert not is_finite(model)
+
+
+def test_a_run_needs_no_package_that_is_installed(tmp_path, monkeypatch):
+    """As from a source folder on PYTHONPATH."""
+    import importlib.metadata
+
+    version = importlib.metadata.version
+
+    def missing(name):
+        if name == "vistok":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    folder = again(tmp_path, steps=2)
+    assert exported_step(folder) == 2 and (tmp_path / "report.html").exists()

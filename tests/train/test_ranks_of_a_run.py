@@ -8,17 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from runs import DEBUG, ROOT, config
+from runs import DEBUG, ROOT
 from samples import PHOTOS
-from vistok.train.checkpoint import good_checkpoint
+from vistok.train.checkpoint import checkpoint_step, good_checkpoint
 from vistok.train.command import app
 from vistok.train.export import exported_step
 from vistok.train.launcher import SHARDED
-from vistok.train.loop import train
 from vistok.train.seeding import seed_noise, untouched_noise
 
 WORKER = """
@@ -114,10 +114,10 @@ def test_noise_is_a_function_of_seed_rank_and_step():
 
 
 def children_of(pid):
-    return [int(child) for child in open(f"/proc/{pid}/task/{pid}/children").read().split()]
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-@pytest.mark.parametrize("whom", ["launcher", "rank 0", "rank 1", "all"])
+@pytest.mark.parametrize("whom", ["rank 1", "all"])
 def test_a_signal_to_any_process_ends_all_and_leaves_a_whole_tokenizer(tmp_path, whom):
     values = [DEBUG, f"run.out={tmp_path}", "run.steps=4000", *VALUES]
     process = subprocess.Popen(
@@ -132,15 +132,15 @@ def test_a_signal_to_any_process_ends_all_and_leaves_a_whole_tokenizer(tmp_path,
     ranks = children_of(process.pid)
     assert process.poll() is None and len(ranks) >= 2
     began = time.monotonic()
-    targets = {"launcher": [process.pid], "rank 0": ranks[:1], "rank 1": ranks[1:2], "all": [process.pid, *ranks]}[whom]
+    targets = {"rank 1": ranks[1:2], "all": [process.pid, *ranks]}[whom]
     for pid in targets:
         os.kill(pid, signal.SIGINT if whom == "all" else signal.SIGTERM)
     assert process.wait(timeout=60) != 0
     assert time.monotonic() - began < 45
     checkpoint, warnings = good_checkpoint(tmp_path / "checkpoints")
     assert checkpoint and not warnings
-    assert exported_step(tmp_path / "export") >= 2
-    assert not [path for path in tmp_path.iterdir() if path.name == ".vistok.lock" and whom == "all"]
+    assert exported_step(tmp_path / "export") >= checkpoint_step(checkpoint)
+    assert f"step {exported_step(tmp_path / 'export')} of 4000" in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize("variable", SHARDED)
@@ -150,18 +150,14 @@ def test_a_launch_that_shares_a_model_out_is_refused(tmp_path, monkeypatch, vari
     assert result.exit_code == 2
     sentence = f"the launch asks for {SHARDED[variable]}, which shares a model out, but a tokenizer fits one GPU whole"
     assert sentence in result.stderr and list(tmp_path.iterdir()) == []
-    monkeypatch.setenv(variable, "false")
-    train(config(tmp_path, steps=1))
 
 
-@pytest.mark.parametrize(("kind", "name"), [("FSDP", "FSDP"), ("DEEPSPEED", "DeepSpeed")])
-def test_so_is_a_launch_config_of_accelerate(tmp_path, kind, name):
+def test_so_is_a_launch_config_of_accelerate(tmp_path):
     launch = tmp_path / "launch.yaml"
-    more = "fsdp_config: {fsdp_version: 2}" if kind == "FSDP" else "deepspeed_config: {zero_stage: 2}"
-    launch.write_text(f"compute_environment: LOCAL_MACHINE\ndistributed_type: {kind}\nnum_processes: 1\n{more}\n")
-    values = [f"data.train={PHOTOS}", f"run.out={tmp_path / 'run'}", "data.val=[]"]
+    launch.write_text("compute_environment: LOCAL_MACHINE\ndistributed_type: FSDP\nfsdp_config: {fsdp_version: 2}\n")
+    values = [DEBUG, f"data.train={PHOTOS}", f"run.out={tmp_path / 'run'}", "data.val=[]"]
     result = subprocess.run(
-        [*TWO[:6], "--config_file", launch, "-m", "vistok.train", DEBUG, *values],
+        [*TWO[:4], "--num_processes", "1", "--config_file", launch, "-m", "vistok.train", *values],
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
@@ -169,6 +165,4 @@ def test_so_is_a_launch_config_of_accelerate(tmp_path, kind, name):
         check=False,
     )
     assert result.returncode != 0 and not (tmp_path / "run").exists()
-    assert f"train-tokenizer: the launch asks for {name}, which shares" in result.stderr or "install deepspeed" in (
-        result.stderr.lower()
-    ), result.stderr[-2000:]
+    assert "train-tokenizer: the launch asks for FSDP, which shares" in result.stderr, result.stderr[-2000:]
