@@ -19,7 +19,7 @@ from samples import ARCHITECTURE, PHOTOS, noise_image, small_tokenizer
 from vistok.tokenizer.files import hold_folder
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.tokenizer.weights import save_tokenizer
-from vistok.train import finetune_call, finetune_fit, finetune_report, fit, latents, loop
+from vistok.train import finetune_call, finetune_fit, finetune_report, fit, latents, loop, outcome
 from vistok.train.checked_file import load_checked
 from vistok.train.finetune_command import app
 
@@ -87,10 +87,10 @@ MOMENTS = {
     "fitted": (finetune_fit, "save_tokenizer", 1),
     "decoder, no checkpoint": (loop, "tokenizer_step", 1),
     "decoder": (loop, "tokenizer_step", 4),
-    "between": (loop, "export_tokenizer", 1),
-    "decoder, its report": (loop, "write_run_report", 1),
+    "between": (outcome, "export_tokenizer", 1),
+    "decoder, its report": (outcome, "write_run_report", 1),
     "joint": (loop, "tokenizer_step", 7),
-    "joint, its export": (loop, "export_tokenizer", 2),
+    "joint, its export": (outcome, "export_tokenizer", 2),
     "exporting": (finetune_call, "save_tokenizer", 1),
     "judging": (finetune_report, "measure", 2),
     "reporting": (finetune_report, "render", 1),
@@ -189,7 +189,7 @@ def test_unreadable_images_end_no_stage(model, photos, tmp_path):
     assert "warning:" in result.output and "broken.jpg cannot be used" in result.output
     stopped = call(model, own, tmp_path / "stop", "--set", "data.on_error=stop")
     assert (
-        stopped.exit_code == 2
+        stopped.exit_code == 1
         and "broken.jpg cannot be used" in stopped.stderr
         and "repair or remove it" in stopped.stderr
     )

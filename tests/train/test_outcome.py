@@ -19,7 +19,7 @@ from vistok.tokenizer.weights import load_tokenizer
 from vistok.train import export, loop, outcome, run_report, trackers
 from vistok.train.average import WeightAverage
 from vistok.train.command import app
-from vistok.train.divergence import Divergence, is_finite
+from vistok.train.divergence import DivergedError, Divergence, is_finite
 from vistok.train.export import exported_step
 from vistok.train.loop import train
 
@@ -113,7 +113,7 @@ def test_a_run_that_diverged_before_any_checkpoint_leaves_none(tmp_path):
 
 
 def test_a_tokenizer_of_a_later_validation_outlives_a_divergence(tmp_path, monkeypatch):
-    error = loop.DivergedError("loss/total is nan at step 6: lower optimizer.lr.")
+    error = DivergedError("loss/total is nan at step 6: lower optimizer.lr.")
     interrupt_at(monkeypatch, 6, error)
     with pytest.raises(WorkFailedError, match="loss/total is nan"):
         again(tmp_path, f"data.val={PHOTOS}", "run.validate_every=5", "run.save_every=4")
