@@ -285,3 +285,33 @@ def test_the_trainer_starts_as_a_module_too():
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith("train-tokenizer: data.train is missing: set it with data.train=FOLDER (")
     assert result.stderr.count("\n") == 1
+
+
+HELD = """
+import os, signal, sys, time
+from vistok.interruption import held_back, interruptible
+with interruptible("train-tokenizer") as interruption:
+    try:
+        with held_back():
+            for _ in range(int(sys.argv[1])):
+                os.kill(os.getpid(), signal.SIGTERM)
+            print("whole", flush=True)
+        print("not reached", flush=True)
+    except KeyboardInterrupt:
+        with held_back():
+            os.kill(os.getpid(), signal.SIGINT)
+            print("cleaned", flush=True)
+        interruption.tell()
+"""
+
+
+@pytest.mark.parametrize("signals", ["1", "3"])
+def test_a_signal_that_is_held_back_waits_for_the_end_of_the_body(signals):
+    result = python(HELD, signals)
+    assert result.stdout == "whole\ncleaned\n"
+    assert result.stderr == "train-tokenizer: interrupted: give the same command again to go on.\n"
+
+
+def test_without_a_signal_or_a_command_nothing_is_held_back():
+    code = "from vistok.interruption import held_back\nwith held_back():\n    print('done')"
+    assert python(code).stdout == "done\n"

@@ -14,14 +14,12 @@ from torch import Tensor
 from ..images.preprocessing import to_pixels
 from ..interruption import held_back
 from ..terminal import ProgressLine
-from ..tokenizer.errors import WorkFailedError
 from ..tokenizer.quantizers import set_training_step
 from ..tokenizer.shapes import Pixels
 from .batches import training_batches
-from .checkpoint import good_checkpoint, save_checkpoint
+from .checkpoint import save_checkpoint
 from .config import CONFIG_FILE, TrainConfig, write_config
 from .decoration import decorating
-from .divergence import DivergedError, is_finite
 from .export import EXPORT
 from .known_images import IMAGES_FILE, note_images
 from .launcher import hold_run_folder
@@ -34,6 +32,7 @@ from .resume import resume
 from .run import Run, prepare_run
 from .run_report import SAMPLES, write_samples
 from .schedule import rate_share
+from .soundness import check_losses, check_weights
 from .step import loss_alone, tokenizer_step
 from .talk import TALK, Talk
 from .trackers import begin_trackers, end_trackers
@@ -73,7 +72,7 @@ def _train(run: Run, talk: Talk, listing: Listing) -> Path:
     with log:
         try:
             _steps(run, start, log, validation)
-        except (KeyboardInterrupt, WorkFailedError) as error:
+        except (KeyboardInterrupt, RuntimeError) as error:  # work that failed, a full GPU, a process that has gone
             # A launcher passes one signal on several times.
             with held_back() if run.accelerator.num_processes > 1 else nullcontext():
                 write_last_outcome(run, validation, log.warn, error)
@@ -116,7 +115,7 @@ def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
         result = tokenizer_step(run, step, micro_batches)
         run.divergence.observe(result.loss, step)
         if is_logged or is_validated or is_saved:
-            _check_finite(run)
+            check_losses(run)
         seen = result.seen._replace(tokens=run.divergence.without_nonsense(result.seen.tokens))
         run.instruments.before_step(step, is_logged)
         run.instruments.look_at_curvature(step, pixels, partial(loss_alone, run, step), run.networks)
@@ -147,7 +146,7 @@ def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
             with decorating("the sheet of samples", log.warn):
                 write_samples(run, step, validation.samples(SAMPLES))
         if is_saved:
-            _check_weights(run, step)
+            check_weights(run, step)
             facts = {"config": run.config.model_dump(mode="json"), "logs": log.flush()}
             save_checkpoint(run.accelerator, config.out / "checkpoints", step, config.keep_checkpoints, facts)
         # After the checkpoint: a tokenizer that has more steps behind it than the first checkpoint is never without one.
@@ -182,22 +181,3 @@ def _optimizer_step(run: Run, rate_share: float) -> Tensor:
     norm = torch.nn.utils.clip_grad_norm_(parameters, math.inf if limit is None else limit)
     run.optimizer.step()
     return norm
-
-
-def _check_finite(run: Run) -> None:
-    found = run.divergence.found()
-    if found:
-        raise _diverged(found, run)
-
-
-def _check_weights(run: Run, step: int) -> None:
-    if not is_finite(run.model):
-        raise _diverged(f"the weights of the tokenizer are not finite after step {step}", run)
-    if run.adversary is not None and not is_finite(run.adversary.discriminator):
-        raise _diverged(f"the weights of the discriminator are not finite after step {step}", run, "adversarial.lr")
-
-
-def _diverged(what: str, run: Run, rate: str = "optimizer.lr") -> DivergedError:
-    checkpoint, _ = good_checkpoint(run.config.run.out / "checkpoints")
-    kept = f"; the last good checkpoint is {checkpoint}" if checkpoint else ""
-    return DivergedError(f"{what}: lower {rate}{kept}.")

@@ -1,6 +1,6 @@
 """What a run leaves behind at a step: the tokenizer and the report, both of the same step."""
 
-from ..tokenizer.errors import WorkFailedError
+from ..sentences import sentence_of
 from .checkpoint import checkpoint_step, good_checkpoint
 from .decoration import Warn, decorating
 from .divergence import DivergedError
@@ -33,7 +33,7 @@ def write_last_outcome(run: Run, validation: Validation, warn: Warn, error: Base
     if not run.accelerator.is_main_process or not run.average.updates:
         return
     reached = run.average.updates
-    why = str(error) if isinstance(error, WorkFailedError) else "it was interrupted."
+    why = sentence_of(error) if isinstance(error, Exception) else "it was interrupted."
     with decorating("the tokenizer", warn):
         if isinstance(error, DivergedError) and not _take_back(run):
             return

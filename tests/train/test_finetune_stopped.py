@@ -29,6 +29,7 @@ from vistok.train import (
     latents,
     listing,
     loop,
+    outcome,
 )
 from vistok.train.checked_file import load_checked
 from vistok.train.data import SourceConfig
@@ -98,10 +99,10 @@ MOMENTS = {
     "fitted": (finetune_fit, "save_tokenizer", 1),
     "decoder, no checkpoint": (loop, "tokenizer_step", 1),
     "decoder": (loop, "tokenizer_step", 4),
-    "between": (loop, "export_tokenizer", 1),
-    "decoder, its report": (loop, "write_run_report", 1),
+    "between": (outcome, "export_tokenizer", 1),
+    "decoder, its report": (outcome, "write_run_report", 1),
     "joint": (loop, "tokenizer_step", 7),
-    "joint, its export": (loop, "export_tokenizer", 2),
+    "joint, its export": (outcome, "export_tokenizer", 2),
     "exporting": (finetune_call, "save_tokenizer", 1),
     "judging": (finetune_report, "measure", 2),
     "reporting": (finetune_report, "render", 1),

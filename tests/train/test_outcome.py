@@ -1,5 +1,6 @@
 """What a run leaves behind: tokenizer and report of one step, whole, whatever ends it; decoration never ends it."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -18,7 +19,7 @@ from vistok.tokenizer.weights import load_tokenizer
 from vistok.train import export, loop, outcome, run_report, trackers
 from vistok.train.average import WeightAverage
 from vistok.train.command import app
-from vistok.train.divergence import Divergence, is_finite
+from vistok.train.divergence import DivergedError, Divergence, is_finite
 from vistok.train.export import exported_step
 from vistok.train.loop import train
 
@@ -112,7 +113,7 @@ def test_a_run_that_diverged_before_any_checkpoint_leaves_none(tmp_path):
 
 
 def test_a_tokenizer_of_a_later_validation_outlives_a_divergence(tmp_path, monkeypatch):
-    error = loop.DivergedError("loss/total is nan at step 6: lower optimizer.lr.")
+    error = DivergedError("loss/total is nan at step 6: lower optimizer.lr.")
     interrupt_at(monkeypatch, 6, error)
     with pytest.raises(WorkFailedError, match="loss/total is nan"):
         again(tmp_path, f"data.val={PHOTOS}", "run.validate_every=5", "run.save_every=4")
@@ -133,45 +134,45 @@ def test_many_unreadable_images_exit_1(tmp_path):
     assert result.exit_code == 1 and "repair or remove it, or set data.on_error to skip" in result.stderr
 
 
-def test_a_stop_at_any_moment_of_an_export_leaves_the_old_or_the_new_one(tmp_path, monkeypatch):
+class StopsAt:
+    """Interrupts the call of a given number, of all that it wraps."""
+
+    def __init__(self, number):
+        self.left = number
+
+    def within(self, call):
+        def counted(*arguments, **settings):
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+            return call(*arguments, **settings)
+
+        return counted
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_a_stop_at_any_moment_of_an_export_leaves_the_old_or_the_new_one(tmp_path, monkeypatch, exchanges):
     """At each file that is written, and at each rename and removal of a folder, with and without an atomic exchange."""
     folder = again(tmp_path, steps=2)
     model, run_config = load_tokenizer(folder).model, config(tmp_path, *QUANTIZERS["fsq"], steps=9)
-    for exchanges in (True, False):
-        seen, stops_at = 0, 0
-        while True:
-            export.export_tokenizer(folder, model, run_config, 1)
-            seen = 0
-            with monkeypatch.context() as patch:
-
-                def stopping(call):
-                    def counted(*arguments, **settings):
-                        nonlocal seen
-                        seen += 1
-                        if seen == stops_at:
-                            raise KeyboardInterrupt
-                        return call(*arguments, **settings)
-
-                    return counted
-
-                if not exchanges:
-                    patch.setattr(folders, "_exchanged", lambda one, other: False)
-                patch.setattr("vistok.tokenizer.weights.write_whole", stopping(files.write_whole))
-                patch.setattr("pathlib.Path.rename", stopping(type(folder).rename))
-                patch.setattr(folders.shutil, "rmtree", stopping(shutil.rmtree))
-                patch.setattr(folders, "_exchanged", stopping(folders._exchanged))
-                stops_at += 1
-                try:
-                    export.export_tokenizer(folder, model, run_config, 9)
-                    break
-                except KeyboardInterrupt:
-                    pass
-            folders.restore_folder(folder)
-            step = exported_step(folder)
-            assert step in (1, 9) and f"Trained for {step} " in (folder / "README.md").read_text()
-            assert load_tokenizer(folder)
-        assert stops_at > 5
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+    steps = []
+    for number in range(1, 30):
+        export.export_tokenizer(folder, model, run_config, 1)
+        stops = StopsAt(number)
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            exchange = folders._exchanged if exchanges else lambda one, other: False
+            patch.setattr(folders, "_exchanged", stops.within(exchange))
+            patch.setattr("vistok.tokenizer.weights.write_whole", stops.within(files.write_whole))
+            patch.setattr("pathlib.Path.rename", stops.within(type(folder).rename))
+            patch.setattr(folders.shutil, "rmtree", stops.within(shutil.rmtree))
+            export.export_tokenizer(folder, model, run_config, 9)
+        folders.restore_folder(folder)
+        steps.append(exported_step(folder))
+        assert f"Trained for {steps[-1]} " in (folder / "README.md").read_text() and load_tokenizer(folder)
+        if stops.left > 0:
+            break
+    assert set(steps) == {1, 9} and len(steps) > 5 and steps == sorted(steps)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_file_in_the_place_of_the_export_is_not_touched(tmp_path):
@@ -263,3 +264,19 @@ def test_the_first_loss_that_is_not_finite_is_told_whatever_comes_after():
     assert is_finite(model)
     model.bias.data[0] = float("nan")
     assert not is_finite(model)
+
+
+def test_a_run_needs_no_package_that_is_installed(tmp_path, monkeypatch):
+    """As from a source folder on PYTHONPATH."""
+    import importlib.metadata
+
+    version = importlib.metadata.version
+
+    def missing(name):
+        if name == "vistok":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    folder = again(tmp_path, steps=2)
+    assert exported_step(folder) == 2 and (tmp_path / "report.html").exists()

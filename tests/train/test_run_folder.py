@@ -20,7 +20,6 @@ from samples import PHOTOS
 from vistok.tokenizer import files
 from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.files import FolderBusyError, hold_folder
-from vistok.train import loop
 from vistok.train.checkpoint import good_checkpoint, save_checkpoint
 from vistok.train.command import app
 from vistok.train.log_file import LogFile
@@ -81,9 +80,9 @@ def test_a_signal_ends_a_run_and_its_workers_within_seconds(tmp_path, number, re
     for pid in [process.pid, *(workers if reaches_all else [])]:
         os.kill(pid, number)
     _, said = process.communicate(timeout=30)
-    while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() - began < 10:
+    while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() - began < 20:
         time.sleep(0.01)  # who has ended is in the list until it is reaped
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     assert process.returncode == 1
     assert said == "train-tokenizer: interrupted: give the same command again to go on.\n"
     assert len(workers) >= 2
@@ -269,7 +268,7 @@ def test_a_loss_that_is_not_finite_names_the_checkpoint(tmp_path, monkeypatch):
     again(tmp_path, steps=2)
     with pytest.raises(WorkFailedError, match=r"lower optimizer.lr; the last good checkpoint is .*step-0000002"):
         again(tmp_path, "optimizer.lr=1e30", steps=6)
-    assert loop.good_checkpoint(tmp_path / "checkpoints")[0].name == "step-0000002"
+    assert good_checkpoint(tmp_path / "checkpoints")[0].name == "step-0000002"
 
 
 def test_a_disk_that_is_full_while_a_line_is_written_is_named(tmp_path, monkeypatch):

@@ -3,15 +3,18 @@
 import json
 import os
 import pickle
+import shutil
 import zlib
 
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from runs import ADVERSARIAL, config
 from vistok.train.checked_file import load_checked, save_checked
 from vistok.train.loop import train
+from vistok.train.states import averaged_state, load_states
 
 
 class Planted:
@@ -84,4 +87,30 @@ def test_checked_files_come_back_or_say_that_they_are_damaged(tmp_path):
     save_checked(path, Planted(trap))
     with pytest.raises(pickle.UnpicklingError):
         load_checked(path)
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize("form", ["pickle", "torch"])
+@pytest.mark.parametrize("name", ["scaler.pt", "pytorch_model.bin", "shared.pt"])
+def test_so_is_one_in_what_a_gpu_or_another_command_would_load(run_folder, tmp_path, form, name):
+    """The scale of float16, weights beside the usual ones, and the averaged weights that export-tokenizer takes."""
+    checkpoint = shutil.copytree(run_folder / "checkpoints" / "step-0000002", tmp_path / "step-0000002")
+    trap = tmp_path / "trap"
+    if name == "pytorch_model.bin":  # accelerate falls back on it
+        (checkpoint / "model.safetensors").unlink()
+    planted = pickle.dumps(Planted(trap))
+    if form == "torch":
+        torch.save([Planted(trap)], checkpoint / name)
+    else:
+        (checkpoint / name).write_bytes(planted)
+    seal(checkpoint)
+    with pytest.raises(ValueError, match="does not hold the states of this run .*: remove it, and"):
+        if name == "shared.pt":
+            averaged_state(checkpoint)
+        else:
+            accelerator = Accelerator(cpu=True)
+            accelerator.scaler = torch.amp.GradScaler("cpu")
+            if name == "pytorch_model.bin":
+                accelerator.prepare(torch.nn.Linear(1, 1))
+            load_states(accelerator, checkpoint)
     assert not trap.exists()

@@ -1,4 +1,4 @@
-"""From images to a tokenizer and back on one device: train, interrupt, resume, report, export, tokenize, fine-tune, evaluate."""
+"""From images to a tokenizer and back on one device: from training to evaluation."""
 
 import json
 
@@ -8,7 +8,7 @@ from accelerate.state import AcceleratorState
 from typer.testing import CliRunner
 
 import vistok
-from runs import DEBUG, QUANTIZERS, logged
+from runs import DEBUG, QUANTIZERS, config, logged
 from samples import PHOTOS
 from vistok.inference.commands import detokenize_images, evaluate_tokenizer, tokenize_images
 from vistok.report.environment import environment
@@ -99,8 +99,6 @@ def test_the_whole_way(device, tmp_path, monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("quantizer", ["fsq", "vq"])
 def test_a_step_that_is_not_logged_does_not_wait_for_the_gpu(tmp_path, monkeypatch, quantizer):
-    from runs import config
-
     update, observe = loop.tokenizer_step, torch.cuda.set_sync_debug_mode
 
     def strict(run, number, micro_batches):

@@ -1,0 +1,133 @@
+"""Which settings of a run may change when it is taken up again, key by key."""
+
+import pytest
+from accelerate.state import AcceleratorState
+
+from runs import ADVERSARIAL, QUANTIZERS, config
+from vistok.train.config import TrainConfig, parse_train_config
+from vistok.train.loop import train
+from vistok.train.may_change import FREE, TOLD, TOLD_SECTIONS, changes
+
+PERCEPTUAL = ["losses.perceptual=0.1", "perceptual={backbone: test_resnet, weights: w.pt}"]
+OTHERWISE = {
+    # a key, another value, and whether the change says nothing, is told, or is refused
+    "run.out": ("elsewhere", "free"),
+    "run.steps": (9, "told"),
+    "run.seed": (1, "refused"),
+    "run.precision": ("bfloat16", "told"),
+    "run.micro_batches": (2, "told"),
+    "run.trackers": ([], "free"),
+    "run.channels_last": (False, "told"),
+    "run.log_every": (1, "free"),
+    "run.save_every": (1, "free"),
+    "run.keep_checkpoints": (1, "free"),
+    "run.export_precision": ("float16", "free"),
+    "run.fold": (False, "free"),
+    "run.validate_every": (3, "free"),
+    "run.weight_average": (0.5, "told"),
+    "data.train": (["elsewhere"], "refused"),
+    "data.val": (["elsewhere"], "told"),
+    "data.short_sides": ([64], "refused"),
+    "data.size": (64, "refused"),
+    "data.batch_size": (8, "refused"),
+    "data.workers": (0, "free"),
+    "data.flip": (False, "refused"),
+    "data.on_error": ("stop", "free"),
+    "data.max_unreadable": (0.5, "free"),
+    "data.cached_pictures": (9, "free"),
+    "model.architecture.stem": (2, "refused"),
+    "model.preprocessing.background": ([1, 2, 3], "refused"),
+    "model.train": (["decoder"], "refused"),
+    "model.start_from": ("elsewhere", "free"),
+    "losses.l2": (0.7, "refused"),
+    "losses.l1": (0.7, "refused"),
+    "losses.perceptual": (0.7, "refused"),
+    "losses.adversarial": (0.7, "refused"),
+    "optimizer.name": ("adamw", "refused"),
+    "optimizer.lr": (1e-4, "told"),
+    "optimizer.scaling": ("original", "refused"),
+    "optimizer.muon_rate": (2.0, "refused"),
+    "optimizer.betas": ([0.5, 0.5], "told"),
+    "optimizer.momentum": (0.5, "told"),
+    "optimizer.weight_decay": (0.5, "told"),
+    "optimizer.warmup": (9, "told"),
+    "optimizer.final_lr": (0.5, "told"),
+    "optimizer.clip_norm": (None, "told"),
+    "optimizer.rules": ([{"pattern": ".*", "use": "adamw"}], "refused"),
+    "codebook.initialise": ("kmeans", "refused"),
+    "codebook.revive_every": (7, "told"),
+    "instruments.health": (False, "told"),
+    "instruments.noise_every": (3, "told"),
+    "perceptual.backbone": ("resnet18", "refused"),
+    "adversarial.lr": (1e-4, "told"),
+    "adversarial.start": (9, "refused"),
+    "adversarial.lecam": (0.5, "refused"),
+    "adversarial.discriminator.channels": (16, "refused"),
+}
+
+
+def changed(values, key, value):
+    head, _, rest = key.partition(".")
+    return {**values, head: changed(values[head], rest, value) if rest else value}
+
+
+@pytest.fixture
+def whole(tmp_path):
+    return config(tmp_path, *QUANTIZERS["fsq"], *ADVERSARIAL, *PERCEPTUAL).model_dump(mode="json")
+
+
+@pytest.mark.parametrize("key", OTHERWISE)
+def test_each_key_is_free_told_or_refused(whole, key):
+    value, expected = OTHERWISE[key]
+    now = parse_train_config(changed(whole, key, value))
+    if expected == "refused":
+        with pytest.raises(
+            ValueError, match=rf"holds a run with {key}.* .*, not .*: use another run.out, or the value"
+        ):
+            changes(whole, now)
+    else:
+        told = changes(whole, now)
+        assert len(told) == (expected == "told")
+        assert all(key in warning and "goes on with" in warning for warning in told)
+
+
+def test_no_other_key_may_change():
+    """Lists that someone else extends are extended here too: so a new key is refused until it is thought about."""
+    named = {key: kind for key, (_, kind) in OTHERWISE.items()}
+    assert {key for key, kind in named.items() if kind == "free"} == FREE
+    in_sections = {key for key in named if key.startswith(TOLD_SECTIONS)}
+    assert (
+        TOLD - {"optimizer.eps", "adversarial.betas", "adversarial.clip_norm", "adversarial.eps"}
+        == {key for key, kind in named.items() if kind == "told"} - in_sections
+    )
+    assert set(TrainConfig.model_fields) == {key.partition(".")[0] for key in named}
+
+
+def test_sections_that_no_loss_uses_do_not_count(tmp_path):
+    plain = config(tmp_path, *QUANTIZERS["fsq"]).model_dump(mode="json")
+    unused = config(tmp_path, *QUANTIZERS["fsq"], ADVERSARIAL[1], "losses.adversarial=0")
+    assert changes(plain, unused) == []
+
+
+def test_one_folder_written_in_two_ways_is_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = config(tmp_path, *QUANTIZERS["fsq"], "data.train=photos").model_dump(mode="json")
+    assert changes(before, config(tmp_path, *QUANTIZERS["fsq"], f"data.train={tmp_path}/./photos")) == []
+    with pytest.raises(ValueError, match="holds a run with data.train"):
+        changes(before, config(tmp_path, *QUANTIZERS["fsq"], "data.train=other"))
+
+
+def test_a_folder_of_another_run_is_refused_before_its_first_checkpoint(tmp_path, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("vistok.train.loop.tokenizer_step", stop)
+        train(config(tmp_path, *QUANTIZERS["fsq"]))
+    assert (tmp_path / "config.yaml").exists() and not (tmp_path / "checkpoints").exists()
+    AcceleratorState._reset_state(reset_partial_state=True)
+    with pytest.raises(ValueError, match=r"holds a run with data.batch_size 4, not 2: use another run.out"):
+        train(config(tmp_path, *QUANTIZERS["fsq"], "data.batch_size=2"))
+    AcceleratorState._reset_state(reset_partial_state=True)
+    train(config(tmp_path, *QUANTIZERS["fsq"], "data.workers=0"))
+    assert (tmp_path / "export" / "config.json").exists()
