@@ -33,8 +33,8 @@ class VectorConfig(Config):
     """What latents pass before they are compared: nothing, or tanh, which keeps them in (-1, 1)."""
     gradient: GradientName = "straight_through"
     """What the encoder feels: one of GRADIENTS, or soft to feel the choice of the code through the soft assignment."""
-    commitment_by_length: Literal["divided", "multiplied"] | None = None
-    """Whether the commitment of each latent is divided or multiplied by min(1, (|q|/|z|)^2), for rotation with short codes."""
+    commitment_by_length: bool = False
+    """Whether the commitment of each latent is divided by min(1, (|q|/|z|)^2), for rotation with short codes."""
     distribution: Literal["wasserstein", "mmd"] | None = None
     """Loss that pulls the codes as a whole to the distribution of the latents; its term is called like it."""
     region: bool = False
@@ -64,7 +64,7 @@ class VectorConfig(Config):
 class VectorQuantizer(Quantizer):
     """Replace each latent vector by its nearest code, or in training, with `sinkhorn`, by one of a balanced choice.
 
-    Losses in training mode, each a mean over latents and channels: `commitment` |z - sg q|^2, weighed where asked by
+    Losses in training mode, each a mean over latents and channels: `commitment` |z - sg q|^2, divided where asked by
     `length_weight`; `codebook` |sg z - q|^2 where the codes move by gradients; `assignment` |z - q|^2 through the soft index
     where the encoder feels it (IBQ's double quantization loss); `region`, `wasserstein`, `mmd`, `sample_entropy` and
     `codebook_entropy` where asked, the last negated, so that a positive weight spreads the latents over the codes. All are
@@ -187,11 +187,7 @@ class VectorQuantizer(Quantizer):
 
     def _commitment(self, vectors: Vectors, codes: Vectors) -> Tensor:
         squared = (vectors - codes).square()
-        by_length = self.config.commitment_by_length
-        if by_length is None:
-            return squared.mean()
-        weight = length_weight(vectors, codes)
-        return (squared / weight if by_length == "divided" else squared * weight).mean()
+        return (squared / length_weight(vectors, codes) if self.config.commitment_by_length else squared).mean()
 
     def _scores(self, vectors: Tensor, codes: Tensor) -> Tensor:
         return scores(vectors, codes, self.config.similarity)
