@@ -57,9 +57,12 @@ def seen_in(quantizer: Quantizer, outputs: Sequence[Reconstruction]) -> Seen:
 
 
 class CodebookMonitor:
-    """Counts codes over a window of steps and over all processes; its state goes into the checkpoint."""
+    """Counts codes over a window of steps and over all processes; its state goes into the checkpoint.
 
-    def __init__(self, quantizer: Quantizer, accelerator: Accelerator):
+    `directions` are the channels of the encoder, when these are fewer than the quantizer's: latents vary in no more.
+    """
+
+    def __init__(self, quantizer: Quantizer, accelerator: Accelerator, directions: int | None = None):
         self._quantizer = quantizer
         self._accelerator = accelerator
         self._counts = no_counts(quantizer.num_codebooks, quantizer.vocab_size, accelerator.device)
@@ -67,6 +70,7 @@ class CodebookMonitor:
         """Counts of the last whole window, over all processes, on the CPU."""
         self._fit = Fit(quantizer.dim, accelerator.device)
         self._revived = 0
+        self._directions = directions or quantizer.dim
         self._alarms = CodebookAlarms()
 
     def notes(self) -> list[str]:
@@ -96,13 +100,17 @@ class CodebookMonitor:
             "tokens": int(self.last_counts[0].sum()),
             "revived": self._revived,
         }
-        channels = [Channels("codebook", quantizer.dim, quantizer.vocab_size**quantizer.num_codebooks)]
+        channels = [
+            Channels("codebook", min(quantizer.dim, self._directions), quantizer.vocab_size**quantizer.num_codebooks)
+        ]
         if len(usages) > 1:
             fits = fits_by_codebook(quantizer, seen.latent)
             for number, (usage, fit) in enumerate(zip(usages, fits, strict=True)):
                 own = usage._asdict() | fit.values(self._sum)
                 values |= {f"{number}/{name}": value for name, value in own.items()}
-                channels.append(Channels(f"codebook/{number}", fit.channels, quantizer.vocab_size))
+                channels.append(
+                    Channels(f"codebook/{number}", min(fit.channels, self._directions), quantizer.vocab_size)
+                )
         values = {f"codebook/{name}": value for name, value in values.items()}
         self._counts.zero_()
         self._fit.clear()

@@ -77,7 +77,7 @@ def prepare_run(config: TrainConfig, listing: Listing | None = None) -> Run:
     optimizer_config = config.optimizer.at_batch_size(config.data.batch_size)
     claims = claim_parameters(model, optimizer_config)
     average = WeightAverage(model.to(accelerator.device), config.run.weight_average)
-    monitor = CodebookMonitor(model.quantizer, accelerator)
+    monitor = CodebookMonitor(model.quantizer, accelerator, getattr(model.quantizer_in, "in_channels", None))
     care = CodebookCare(config.codebook, model.quantizer, accelerator, config.run.seed)
     if config.run.channels_last:
         model = model.to(memory_format=torch.channels_last)
