@@ -46,7 +46,7 @@ OTHERWISE = {
     "optimizer.name": ("adamw", "refused"),
     "optimizer.lr": (1e-4, "told"),
     "optimizer.scaling": ("original", "refused"),
-    "optimizer.muon_rate": (2.0, "refused"),
+    "optimizer.muon_rate": (2.0, "told"),
     "optimizer.betas": ([0.5, 0.5], "told"),
     "optimizer.momentum": (0.5, "told"),
     "optimizer.weight_decay": (0.5, "told"),
