@@ -39,21 +39,29 @@ def trained(config: str, overrides: list[str], folder: Path) -> tuple[dict[str, 
 
 
 def markdown(runs: list[dict[str, Any]], arms: dict[str, list[str]], show: list[str]) -> str:
-    """Return a row for each arm: the mean over the seeds, and the half of the spread where there are several."""
+    """Return a row for each arm: means over the seeds, and half of the spread where there are several.
+
+    Seeds differ more than arms do, so the second column has the mean difference from the first arm with the same seed.
+    """
     columns = [PSNR, *show]
-    lines = ["| | seeds | " + " | ".join(columns) + " |", "| --- |" + " --- |" * (len(columns) + 1)]
-    for arm in arms:
-        mine = [run for run in runs if run["arm"] == arm]
-        cells = [_cell([run["values"][path] for run in mine if path in run["values"]]) for path in columns]
+    by_arm = {arm: {run["seed"]: run["values"] for run in runs if run["arm"] == arm} for arm in arms}
+    first = by_arm[next(iter(arms))]
+    lines = ["| | seeds | " + " | ".join([PSNR, "less the first", *show]) + " |"]
+    lines.append("| --- |" + " --- |" * (len(columns) + 2))
+    for arm, mine in by_arm.items():
+        cells = [_cell([values[path] for values in mine.values() if path in values]) for path in columns]
+        pairs = [(values, first[seed]) for seed, values in mine.items() if seed in first]
+        differences = [one[PSNR] - other[PSNR] for one, other in pairs if PSNR in one and PSNR in other]
+        cells.insert(1, _cell(differences, "+.2f") if mine is not first else "")
         lines.append(f"| {arm} | {len(mine)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _cell(values: list[float]) -> str:
+def _cell(values: list[float], form: str = ".4g") -> str:
     if not values:
         return "-"
     spread = f" ± {(max(values) - min(values)) / 2:.2g}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.4g}{spread}"
+    return f"{statistics.mean(values):{form}}{spread}"
 
 
 def parse(words: list[str]) -> argparse.Namespace:
