@@ -51,7 +51,9 @@ class Interruption:
             yield
         finally:
             self._is_held_back = outer
-        if self._is_waiting and not outer and not self._raised:
+            waited = self._is_waiting and not outer
+            self._is_waiting = self._is_waiting and outer
+        if waited and not self._raised:
             self._raised = True
             raise KeyboardInterrupt
 

@@ -20,6 +20,9 @@ _held: set[int] = set()
 class FolderBusyError(ValueError):
     """Another command writes into the folder."""
 
+    holder: str = ""
+    """That command, its process and its host."""
+
 
 def aside_of(path: Path) -> Path:
     """Return where a file is written before it is renamed to `path`: a short name, whatever the length of that one."""
@@ -98,9 +101,11 @@ def _locked(path: Path, command: str) -> int:
         except BlockingIOError:
             holder = _holder(descriptor)
             os.close(descriptor)
-            raise FolderBusyError(
+            busy = FolderBusyError(
                 f"{path.parent} is being written to by {holder}: wait until it has ended, or use another folder."
-            ) from None
+            )
+            busy.holder = holder
+            raise busy from None
         os.close(descriptor)
 
 

@@ -93,8 +93,9 @@ def _step_rows(parameter: Tensor, gradient: Tensor, state: State, group: Group) 
     used = (gradient != 0).reshape(len(parameter), -1).any(dim=1).reshape(-1, *[1] * (parameter.ndim - 1))
     (mean,) = remembered([parameter], [state], "exp_avg")
     (square,) = remembered([parameter], [state], "exp_avg_sq")
-    steps = state.get("step", torch.zeros(used.shape, device=parameter.device))
-    state["step"] = steps = steps.to(parameter.device) + used  # a checkpoint's counter comes on the CPU
+    if "step" not in state:
+        state["step"] = torch.zeros(used.shape, device=parameter.device)
+    state["step"] = steps = state["step"].to(parameter.device) + used  # a checkpoint's counter comes on the CPU
     weight = used.to(parameter.dtype)
     mean.lerp_(gradient, weight * (1 - beta1))
     centre = gradient - mean if group["second_moment"] == "centred" else gradient

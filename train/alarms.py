@@ -10,7 +10,7 @@ from .spread_alarms import Book, Finding, SpreadAlarms
 LENGTH_RATIO = 5.0
 """Factor between the lengths of codes and latents, either way, that counts as mismatched."""
 OBTUSE = 0.25
-"""Fraction of codes at more than a right angle to their latents that is too much."""
+"""Fraction of latents at more than a right angle to their codes that is too much."""
 UNEXPLAINED = 0.5
 """Fraction of the latents' variance that the codes miss from which growth counts as drifting apart."""
 DISTORTION_GROWTH = 2.0
@@ -91,7 +91,7 @@ class CodebookAlarms:
         return [
             Finding(
                 "angles",
-                f"{obtuse:.0%} of the codes stand at more than a right angle to their latents: a rotated gradient points "
+                f"{obtuse:.0%} of the latents are at more than a right angle to their codes: a rotated gradient points "
                 "the wrong way there; try gradient straight_through until the codebook fits, or codebook.initialise: kmeans.",
             )
         ]
@@ -124,7 +124,7 @@ def _told(findings: list[Finding]) -> list[str]:
 
 
 def _flat(step: int, values: Mapping[str, float], channels: Channels) -> list[Finding]:
-    """Return whether codes lie near a plane though they could have more directions: k codes span k - 1."""
+    """Return a finding when the codes lie near a line or a plane though they could have more directions: k codes span k - 1."""
     rank = values.get(f"{channels.path}/effective_rank")
     limit = min(FLAT, FLAT_FRACTION * min(channels.dim, channels.codes - 1))
     if rank is None or step < FRESH or not 0 < rank < limit:

@@ -30,7 +30,8 @@ class Curvature:
     quarter over all processes (kexue.fm 10542). More products are along the sign of AdamW's momentum, along random signs
     for the trace (Hutchinson), and along Muon's step.
 
-    A product costs two forward and backward passes over half the images; the weights are held three times meanwhile.
+    A product costs two forward and backward passes over half the images; memory holds about eight copies of the weights
+    meanwhile.
     """
 
     def __init__(self, optimizer: Optimizer, model: nn.Module, accelerator: Accelerator, decay: float = 0.9):

@@ -18,13 +18,13 @@ class Divergence:
 
     def __init__(self, accelerator: Accelerator):
         self._accelerator = accelerator
-        # Steps up to 2^24 are exact.
-        self._first = torch.zeros(2, device=accelerator.device)
+        self._first = torch.zeros(2, device=accelerator.device)  # in float32 steps up to 2^24 are exact
 
     def observe(self, loss: Tensor, step: int) -> None:
         """Take in the loss of a step; the device is not waited for."""
-        now = torch.stack([torch.full_like(loss, step), loss]).detach().float()
-        is_first = ~loss.detach().isfinite() & (self._first[0] == 0)
+        loss = loss.detach().float()
+        now = torch.stack([torch.full_like(loss, step), loss])
+        is_first = ~loss.isfinite() & (self._first[0] == 0)
         self._first = torch.where(is_first, now, self._first)
 
     def without_nonsense(self, tokens: Tensor) -> Tensor:

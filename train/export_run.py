@@ -64,7 +64,9 @@ def _held(run: Path) -> Iterator[None]:
         try:
             stack.enter_context(hold_folder(run, "export-tokenizer"))
         except FolderBusyError as error:
-            raise FolderBusyError(f"{str(error).partition(':')[0]}: give --out for an export beside it.") from None
+            raise FolderBusyError(
+                f"{run} is being written to by {error.holder}: give --out for an export beside it."
+            ) from None
         yield
 
 

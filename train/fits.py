@@ -77,9 +77,14 @@ class Fit:
 @torch.no_grad()
 def fits_by_codebook(quantizer: Quantizer, latent: Latent) -> list[Fit]:
     """Return how each codebook, as it is now, fits the part of a latent that it sees."""
+    was_training = quantizer.training
+    quantizer.eval()  # a training forward would draw random numbers, and may choose codes that are not the nearest
     fits = []
-    for part in quantizer.parts(latent):
-        fit = Fit(part.quantizer.dim, latent.device)
-        fit.add(part.quantizer.project(part.latent), part.quantizer(part.latent).latent)
-        fits.append(fit)
+    try:
+        for part in quantizer.parts(latent):
+            fit = Fit(part.quantizer.dim, latent.device)
+            fit.add(part.quantizer.project(part.latent), part.quantizer(part.latent).latent)
+            fits.append(fit)
+    finally:
+        quantizer.train(was_training)
     return fits

@@ -17,6 +17,7 @@ class Listing:
     """
 
     def __init__(self) -> None:
+        self._walked: dict[str, list[Entry]] = {}
         self._found: dict[tuple[str, ...], list[Entry]] = {}
 
     def images(self, source: SourceConfig) -> list[Entry]:
@@ -42,7 +43,10 @@ class Listing:
     def _everything(self, source: SourceConfig) -> list[Entry]:
         paths = tuple(source.path)
         if paths not in self._found:
-            self._found[paths] = list(_distinct(entry for path in paths for entry in index_pictures(path)))
+            for path in paths:
+                if path not in self._walked:
+                    self._walked[path] = list(index_pictures(path))
+            self._found[paths] = list(_distinct(entry for path in paths for entry in self._walked[path]))
         return self._found[paths]
 
 

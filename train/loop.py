@@ -35,7 +35,7 @@ from .schedule import rate_share
 from .soundness import check_losses, check_weights
 from .step import loss_alone, tokenizer_step
 from .talk import TALK, Talk
-from .trackers import begin_trackers, end_trackers
+from .trackers import begin_trackers, end_trackers, quiet_tracker_threads
 from .validate import Validation
 
 
@@ -47,7 +47,7 @@ def train(config: TrainConfig, talk: Talk = TALK, listing: Listing | None = None
     when the run diverges or too many images cannot be read, and OSError. With
     `listing` the images are those that it has listed already.
     """
-    with hold_run_folder(config.run.out):
+    with hold_run_folder(config.run.out), quiet_tracker_threads():
         listing = listing or Listing()
         return _train(prepare_run(config, listing), talk, listing)
 
@@ -72,7 +72,7 @@ def _train(run: Run, talk: Talk, listing: Listing) -> Path:
     with log:
         try:
             _steps(run, start, log, validation)
-        except (KeyboardInterrupt, RuntimeError) as error:  # work that failed, a full GPU, a process that has gone
+        except (KeyboardInterrupt, RuntimeError, OSError, MemoryError) as error:
             # A launcher passes one signal on several times.
             with held_back() if run.accelerator.num_processes > 1 else nullcontext():
                 write_last_outcome(run, validation, log.warn, error)
@@ -129,6 +129,8 @@ def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
         with held_back():
             run.average.update_parameters(run.model)
         log.advance(step)
+        if is_validated or is_saved:
+            check_weights(run, step)  # what is not finite is not validated, exported or kept
 
         if is_logged:
             steps, rate = run.window.steps, run.optimizer_config.lr * share
@@ -146,7 +148,6 @@ def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
             with decorating("the sheet of samples", log.warn):
                 write_samples(run, step, validation.samples(SAMPLES))
         if is_saved:
-            check_weights(run, step)
             facts = {"config": run.config.model_dump(mode="json"), "logs": log.flush()}
             save_checkpoint(run.accelerator, config.out / "checkpoints", step, config.keep_checkpoints, facts)
         # After the checkpoint: a tokenizer that has more steps behind it than the first checkpoint is never without one.

@@ -24,6 +24,8 @@ class Noise(NamedTuple):
     """Noise over signal in the gradient of the batch, k."""
     left: float = 1.0
     """Variance that momentum leaves of the noise, r in (0, 1]."""
+    beta: float = 0.0
+    """Decay of the momentum."""
     curvature_ratio: float | None = None
     """b_n; None for a diagonal Hessian, where it is infinite."""
     epsilon_ratio: float = 0.0
@@ -48,8 +50,7 @@ def _adam(noise: Noise) -> float:
 
 
 def _adabelief(noise: Noise) -> float:
-    beta = (1 - noise.left) / (1 + noise.left)
-    variance = 2 * beta**2 / (1 + beta) * noise.ratio  # of a gradient less the average that holds it
+    variance = 2 * noise.beta**2 / (1 + noise.beta) * noise.ratio  # of a gradient less the average that holds it
     return _adaptive(variance + noise.epsilon_ratio**2 - 1, 1 + noise.left * noise.ratio, noise.curvature_ratio)
 
 
@@ -68,7 +69,9 @@ RULES: dict[RuleName, Rule] = {
     "adabelief": Rule(
         lambda _, noise: _adabelief(noise), takes=("noise_scale", "beta", "curvature_ratio", "epsilon_ratio")
     ),
-    "muon": Rule(lambda _, noise: 1 / math.sqrt(1 + noise.left * noise.ratio)),
+    "muon": Rule(
+        lambda _, noise: 1 / math.sqrt(1 + noise.left * noise.ratio), takes=("noise_scale", "beta", "nesterov")
+    ),
 }
 """The rules.
 
@@ -93,6 +96,7 @@ HINTS = {
     "beta": "linear and sqrt hold for any momentum",
     "curvature_ratio": "only laws of steps that are scaled by coordinate ask for it",
     "epsilon_ratio": "only adam and adabelief have an epsilon",
+    "nesterov": "only muon looks ahead",
 }
 
 
@@ -121,14 +125,14 @@ def scale_lr(
     """Return the rate at `batch` images by a rule of RULES, for the rate `lr` at `base_batch`.
 
     `noise_scale` is in images: B_noise for sgd, B_simple for the others; `beta` is the decay of the momentum, Adam's beta1.
-    Raises ValueError when the rule lacks the noise scale, or gets what its law does not have.
+    Raises ValueError when the rule lacks the noise scale, or gets what its law does not have; adabelief needs momentum.
     """
-    given = {"beta": beta, "curvature_ratio": curvature_ratio, "epsilon_ratio": epsilon_ratio}
+    given = {"beta": beta, "nesterov": nesterov, "curvature_ratio": curvature_ratio, "epsilon_ratio": epsilon_ratio}
     check_rule(rule, {"noise_scale": noise_scale, **{name: value or None for name, value in given.items()}})
 
     def best(size: float) -> float:
-        left = noise_left(beta, nesterov)
-        return RULES[rule].law(size, Noise((noise_scale or 0.0) / size, left, curvature_ratio, epsilon_ratio))
+        ratio, left = (noise_scale or 0.0) / size, noise_left(beta, nesterov)
+        return RULES[rule].law(size, Noise(ratio, left, beta, curvature_ratio, epsilon_ratio))
 
     return lr * best(batch) / best(base_batch)
 
@@ -141,6 +145,8 @@ def check_rule(rule: RuleName, given: dict[str, float | None]) -> None:
             f"rule {rule} needs the gradient noise scale, but noise_scale is not set: set it to what a run logs as "
             "noise_scale/*, or choose linear or sqrt."
         )
+    if rule == "adabelief" and not given.get("beta"):
+        raise ValueError("rule adabelief needs momentum, but beta is 0: set it to beta1, or choose adam.")
     for name, value in given.items():
         if value is not None and name not in takes:
             raise ValueError(f"rule {rule} got {name}, which its law does not have ({HINTS[name]}): remove {name}.")

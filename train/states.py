@@ -90,6 +90,8 @@ def _of_this_run(checkpoint: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about forms of pickle that the error will tell of
             yield
+    except (torch.OutOfMemoryError, torch.distributed.DistError):
+        raise  # not the checkpoint's fault
     except (
         pickle.UnpicklingError,
         SafetensorError,

@@ -1,7 +1,8 @@
 """The trackers of accelerate, which get every scalar besides the files; one that fails is told and left out."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from accelerate import Accelerator
@@ -22,11 +23,9 @@ def usable_trackers(names: list[str]) -> list[str]:
     return [name for name in names if name in installed]
 
 
-def begin_trackers(accelerator: Accelerator, wanted: list[str]) -> list[str]:
-    """Begin the trackers of a run, and return a warning about each that cannot begin.
-
-    An error in a thread of tensorboard is raised again by its next scalar, and told then.
-    """
+@contextmanager
+def quiet_tracker_threads() -> Iterator[None]:
+    """Keep threads of tensorboard from printing an error that its next scalar raises again."""
     tell = threading.excepthook
 
     def tell_others(error: threading.ExceptHookArgs) -> None:
@@ -34,6 +33,14 @@ def begin_trackers(accelerator: Accelerator, wanted: list[str]) -> list[str]:
             tell(error)
 
     threading.excepthook = tell_others
+    try:
+        yield
+    finally:
+        threading.excepthook = tell
+
+
+def begin_trackers(accelerator: Accelerator, wanted: list[str]) -> list[str]:
+    """Begin the trackers of a run, and return a warning about each that cannot begin."""
     usable = usable_trackers(wanted)
     warnings = [f"{name} is not installed: {INSTEAD}." for name in wanted if name not in usable]
     begun: list[Any] = []

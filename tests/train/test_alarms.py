@@ -169,7 +169,7 @@ def test_many_codebooks_are_one_sentence():
     [
         ({"length_ratio": 0.1}, "codes are 10 times shorter than their latents (|q|/|z| is 0.1)"),
         ({"length_ratio": 20.0}, "codes are 20 times longer than their latents"),
-        ({"obtuse": 0.4}, "40% of the codes stand at more than a right angle"),
+        ({"obtuse": 0.4}, "40% of the latents are at more than a right angle"),
     ],
 )
 def test_mismatched_lengths_and_angles_are_told(change, words):

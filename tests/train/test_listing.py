@@ -130,7 +130,8 @@ def test_a_listing_walks_each_path_once_and_its_parts_are_of_one_moment(tmp_path
     (tmp_path / "late.png").write_bytes(CONTENT)
     parts = [listing.images(SourceConfig(path=[str(tmp_path)], share=share)) for share in ((0, 0.3), (0.3, 1))]
     assert sorted(entry.name for part in parts for entry in part) == [entry.name for entry in whole]
-    assert len(walked) == 1
+    with_another = listing.images(SourceConfig(path=[str(tmp_path), str(tmp_path / "late.png")]))
+    assert len(with_another) == 11 and walked == [str(tmp_path), str(tmp_path / "late.png")]
 
 
 def test_of_many_shards_each_path_is_looked_at_once(monkeypatch):

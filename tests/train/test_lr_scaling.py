@@ -296,6 +296,7 @@ def test_a_rule_without_its_noise_scale_is_an_error(rule):
         ("sgd", {"noise_scale": 8.0, "curvature_ratio": 0.5}, "scaled by coordinate"),
         ("muon", {"noise_scale": 8.0, "curvature_ratio": 0.5}, "scaled by coordinate"),
         ("sign", {"noise_scale": 8.0, "epsilon_ratio": 0.5}, "only adam and adabelief"),
+        ("adam", {"noise_scale": 8.0, "beta": 0.9, "nesterov": True}, "only muon"),
     ],
 )
 def test_a_rule_refuses_what_its_law_does_not_have(rule, facts, why):
@@ -304,3 +305,8 @@ def test_a_rule_refuses_what_its_law_does_not_have(rule, facts, why):
         ValueError, match=rf"rule {rule} got {name}, which its law does not have \(.*{why}.*\): remove {name}"
     ):
         scale_lr(1e-3, 8, 16, rule, **facts)
+
+
+def test_adabelief_needs_momentum():
+    with pytest.raises(ValueError, match="adabelief needs momentum, but beta is 0: set it to beta1, or choose adam"):
+        scale_lr(1e-3, 8, 16, "adabelief", 8.0)

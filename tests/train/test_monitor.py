@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from quantizer_table import EVERY, latent_for, name_of
 from vistok.tokenizer.model import Reconstruction
 from vistok.tokenizer.quantizers import build_quantizer
+from vistok.train.fits import fits_by_codebook
 from vistok.train.monitor import CodebookMonitor, Seen, seen_in
 from vistok.train.window import ScalarWindow
 
@@ -240,3 +241,13 @@ def test_scalars_are_means_over_the_steps_that_had_them():
     assert (window.steps, other.steps) == (2, 3)
     assert window.summarise() == {"a": 2.0, "b": 5.0} and window.steps == 0
     assert other.summarise() == {"a": 3.0, "b": 5.0}
+
+
+@pytest.mark.parametrize("values", EVERY, ids=name_of)
+def test_measuring_each_codebook_draws_nothing_and_leaves_the_mode(values):
+    """Or weights would depend on how often a line of the log is written."""
+    quantizer = build_quantizer(dict(values)).train()
+    latent = latent_for(quantizer, batch=70)  # of more than 1,024 positions mmd would draw some
+    state = torch.get_rng_state()
+    fits_by_codebook(quantizer, latent)
+    assert torch.equal(state, torch.get_rng_state()) and quantizer.training

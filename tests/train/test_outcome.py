@@ -280,3 +280,23 @@ def test_a_run_needs_no_package_that_is_installed(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.metadata, "version", missing)
     folder = again(tmp_path, steps=2)
     assert exported_step(folder) == 2 and (tmp_path / "report.html").exists()
+
+
+def test_weights_that_are_not_finite_replace_no_tokenizer_and_are_not_kept(tmp_path, monkeypatch):
+    """Step 4 is validated and not saved: what a loss that is still finite hides is found before the export."""
+    optimizer_step = loop._optimizer_step
+
+    def spoiled(run, rate):
+        norm = optimizer_step(run, rate)
+        if run.average.updates == 3:
+            with torch.no_grad():
+                run.model.decoder.conv_out.bias.fill_(float("nan"))
+        return norm
+
+    again(tmp_path / "whole", f"data.val={PHOTOS}", "run.validate_every=2", "run.save_every=3", steps=2)
+    before = load_file(tmp_path / "whole" / "export" / "model.safetensors")
+    monkeypatch.setattr(loop, "_optimizer_step", spoiled)
+    with pytest.raises(WorkFailedError, match="the weights of the tokenizer are not finite after step 4: lower"):
+        again(tmp_path / "bad", f"data.val={PHOTOS}", "run.validate_every=2", "run.save_every=3", steps=6)
+    after = load_file(tmp_path / "bad" / "export" / "model.safetensors")
+    assert before.keys() == after.keys() and all(tensor.isfinite().all() for tensor in after.values())
