@@ -51,8 +51,8 @@ def shades_of_use(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     if not len(used):
         return np.full(len(counts), -1)
     low, high = np.log(used.min()), np.log(used.max())
-    places = (np.log(np.maximum(counts, 1)) - low) / (high - low) if high > low else np.ones(len(counts))
-    return np.where(counts > 0, np.clip((places * SHADES).astype(np.int64), 0, SHADES - 1), -1)
+    fractions = (np.log(np.maximum(counts, 1)) - low) / (high - low) if high > low else np.ones(len(counts))
+    return np.where(counts > 0, np.clip((fractions * SHADES).astype(np.int64), 0, SHADES - 1), -1)
 
 
 def _places(points: NDArray[np.float64]) -> NDArray[np.int64]:

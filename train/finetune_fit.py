@@ -34,8 +34,7 @@ def fit_stage(
     """Fit the new quantizer to latents of the images, and write the tokenizer with it, unfolded, unless it is there.
 
     Returns its folder. A stop costs no more than the collecting of the latents, or `save_every` steps of the fit. Raises
-    ValueError when the
-    quantizer cannot be fitted to latents, or there are too few of them.
+    ValueError when the quantizer cannot be fitted to latents, or there are too few of them.
     """
     latents, states = config.out / LATENTS_FILE, folder / FIT_FILE
     if not (folder / CONFIG_FILE).is_file():

@@ -106,6 +106,4 @@ def stopped_at(error: UnreadableImageError) -> WorkFailedError:
 
 def none_readable(images: int, last: str) -> WorkFailedError:
     """Return the error of a collection without a single readable image."""
-    return WorkFailedError(
-        f"none of the {images} images can be read; the last: {last}: look whether the disk is there."
-    )
+    return WorkFailedError(f"none of the {images} images can be read; the last: {last}: check that the disk is there.")

@@ -46,8 +46,8 @@ class HasOwnState(Protocol):
 def keep_in_checkpoints(accelerator: Accelerator, shared: Sequence[HasState], own: Sequence[HasOwnState]) -> None:
     """Let checkpoints hold what all processes have in common, and what differs between them in a file of each.
 
-    The first of `shared` is the average of the weights (`averaged_state`).
-    With another number of processes than wrote them, none of the latter files is loaded, by any process.
+    The first of `shared` is the average of the weights (`averaged_state`). With another number of processes than wrote
+    them, none of the latter files is loaded, by any process.
     """
 
     def save(_models: Any, _weights: Any, folder: str) -> None:

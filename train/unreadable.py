@@ -22,7 +22,7 @@ class UnreadableWindow(NamedTuple):
 class UnreadableImages:
     """Counts unreadable images over all processes; what has been named goes into the checkpoint.
 
-    Of `images` images in all, a run of `drawn` crops has seen no more than the lesser of both.
+    `images` is how many all sources have: a run has drawn at most min(steps x batch size, images) of them.
     """
 
     def __init__(self, config: DataConfig, images: int, accelerator: Accelerator):

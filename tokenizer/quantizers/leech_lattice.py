@@ -74,8 +74,7 @@ class LeechVectors(nn.Module):
         """Return the number of the code with the greatest dot product for vectors `n 24` whose channels lie in [-1, 1].
 
         Each channel is rounded to 46 binary digits. From there on all is exact, whatever the device and the other vectors,
-        and a tie goes to the lowest number; a channel that is NaN counts as 0. The device is not
-        waited for.
+        and a tie goes to the lowest number; a channel that is NaN counts as 0. The device is not waited for.
         """
         at_once = AT_ONCE_ON_CPU if vectors.device.type == "cpu" else AT_ONCE
         return torch.cat([self._nearest(part) for part in vectors.split(at_once)])
