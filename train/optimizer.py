@@ -5,7 +5,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import torch
 from annotated_types import Len
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from ..tokenizer.config import Config
@@ -49,6 +49,15 @@ class OptimizerConfig(Config):
     """Greatest norm of the gradient; a greater one is scaled down."""
     rules: Annotated[list[RuleConfig], Len(1)] | None = None
     """Who gets Muon, each parameter matched by exactly one rule; none takes the built-in rules."""
+
+    @model_validator(mode="after")
+    def _has_a_mean(self) -> "OptimizerConfig":
+        if self.second_moment == "centred" and self.betas[0] == 0:
+            raise ValueError(
+                "second_moment is centred, which takes the distance from the momentum, but betas[0] is 0, so that there is "
+                "none: use raw, or betas[0] above 0."
+            )
+        return self
 
     def at_batch_size(self, batch_size: int) -> "OptimizerConfig":
         """Return this config with the rates for a batch of `batch_size` images over all processes, each by its own law."""
