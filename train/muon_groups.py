@@ -63,6 +63,6 @@ def _check_settings(group: Mapping[str, Any]) -> None:
         )
 
 
-def _check_choice(key: str, value: object, allowed: Collection[str]) -> None:
+def _check_choice(key: str, value: object, allowed: Collection[object]) -> None:
     if value not in allowed:
         raise ValueError(f"Muon got {key} {value!r}, but it must be one of {', '.join(map(str, allowed))}.")
