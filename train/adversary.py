@@ -56,7 +56,7 @@ class Adversary:
         """Return the factor of the term: the ramp, times the adaptive weight where the config asks for it."""
         factor = ramp(step, self.config.start, self.config.ramp)
         if not self.config.adaptive or not self.is_active(step):
-            return torch.full((), factor, device=term.device)
+            return torch.full((), factor, device=term.device)  # filled there: a copy would wait for the device
         average = self._accelerator.num_processes > 1
         weight = adaptive_weight(
             reconstruction_loss, term, last_layer, self.config.adaptive_limit, self._averaged if average else None

@@ -107,9 +107,10 @@ def batch_tables(last: Mapping[str, float], config: TrainConfig) -> dict[str, Ta
 def _sentence(facts: BatchFacts, optimizer: str) -> str:
     critical = facts.critical(optimizer)
     steps, images = need(facts.batch, 4 * facts.batch, critical)
+    size = f"at {critical:,.0f}" if critical >= 0.5 else "at less than one"
     return (
         f"A batch of 4x would need about {steps:.2g}x the steps and {images:.2g}x the images: this run had {facts.batch:,} "
-        f"images in a step, and at {critical:,.0f} both would be twice their minimum."
+        f"images in a step, and {size} both would be twice their minimum."
     )
 
 

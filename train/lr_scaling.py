@@ -14,6 +14,8 @@ import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+from .lr_scaling_checks import check_given, check_ranges
+
 RuleName = Literal["linear", "sqrt", "sgd", "sign", "adam", "adabelief", "muon"]
 
 
@@ -36,36 +38,40 @@ class Rule(NamedTuple):
     """A law and the arguments of `scale_lr` that it takes."""
 
     law: Callable[[float, Noise], float]
-    takes: tuple[str, ...] = ("noise_scale", "beta")
+    takes: tuple[str, ...] = ("noise_scale", "beta", "nesterov")
 
 
 def _sign(noise: Noise) -> float:
     k = math.pi / 2 * noise.left * noise.ratio
-    return _adaptive(k, 1 + k, noise.curvature_ratio)
+    return _adaptive(math.sqrt(1 + k), 1 + k, noise.curvature_ratio)
 
 
 def _adam(noise: Noise) -> float:
-    root = 1 + noise.ratio + noise.epsilon_ratio**2
-    return _adaptive(root - 1, 1 + noise.left * noise.ratio, noise.curvature_ratio)
+    root = math.hypot(1, math.sqrt(noise.ratio), noise.epsilon_ratio)
+    return _adaptive(root, 1 + noise.left * noise.ratio, noise.curvature_ratio)
 
 
 def _adabelief(noise: Noise) -> float:
     variance = 2 * noise.beta**2 / (1 + noise.beta) * noise.ratio  # of a gradient less the average that holds it
-    return _adaptive(variance + noise.epsilon_ratio**2 - 1, 1 + noise.left * noise.ratio, noise.curvature_ratio)
+    root = math.hypot(math.sqrt(variance), noise.epsilon_ratio)
+    return _adaptive(root, 1 + noise.left * noise.ratio, noise.curvature_ratio)
 
 
-def _adaptive(spread: float, second: float, curvature_ratio: float | None) -> float:
-    """Return sqrt(1 + spread) / (1 + b_n^2 second), in units in which it stays finite as b_n grows."""
-    along = 0.0 if curvature_ratio is None else 1 / curvature_ratio**2
-    return math.sqrt(1 + spread) * (1 + along) / (along + second)
+def _adaptive(root: float, second: float, curvature_ratio: float | None) -> float:
+    """Return root / (1 + b_n^2 second), in units in which it is finite for every b_n."""
+    across = 0.0 if curvature_ratio is None else 1 / math.hypot(1, curvature_ratio)
+    diagonal = 1.0 if curvature_ratio is None else curvature_ratio * across
+    return root / (across**2 + diagonal**2 * second)
 
 
 RULES: dict[RuleName, Rule] = {
     "linear": Rule(lambda batch, _: batch, takes=()),
     "sqrt": Rule(lambda batch, _: math.sqrt(batch), takes=()),
     "sgd": Rule(lambda _, noise: 1 / (1 + noise.left * noise.ratio)),
-    "sign": Rule(lambda _, noise: _sign(noise), takes=("noise_scale", "beta", "curvature_ratio")),
-    "adam": Rule(lambda _, noise: _adam(noise), takes=("noise_scale", "beta", "curvature_ratio", "epsilon_ratio")),
+    "sign": Rule(lambda _, noise: _sign(noise), takes=("noise_scale", "beta", "nesterov", "curvature_ratio")),
+    "adam": Rule(
+        lambda _, noise: _adam(noise), takes=("noise_scale", "beta", "nesterov", "curvature_ratio", "epsilon_ratio")
+    ),
     "adabelief": Rule(
         lambda _, noise: _adabelief(noise), takes=("noise_scale", "beta", "curvature_ratio", "epsilon_ratio")
     ),
@@ -90,14 +96,6 @@ RULES: dict[RuleName, Rule] = {
 
 For SGD, signs and Muon momentum is a larger batch, B / r. For Adam and AdaBelief it is not: see their laws.
 """
-
-HINTS = {
-    "noise_scale": "linear and sqrt take no measurement of the gradient",
-    "beta": "linear and sqrt hold for any momentum",
-    "curvature_ratio": "only laws of steps that are scaled by coordinate ask for it",
-    "epsilon_ratio": "only adam and adabelief have an epsilon",
-    "nesterov": "only muon looks ahead",
-}
 
 
 def noise_left(beta: float, nesterov: bool = False) -> float:
@@ -125,28 +123,26 @@ def scale_lr(
     """Return the rate at `batch` images by a rule of RULES, for the rate `lr` at `base_batch`.
 
     `noise_scale` is in images: B_noise for sgd, B_simple for the others; `beta` is the decay of the momentum, Adam's beta1.
-    Raises ValueError when the rule lacks the noise scale, or gets what its law does not have; adabelief needs momentum.
+    Raises ValueError when the rule is none, lacks the noise scale, or gets what its law does not have, and for values out
+    of range.
     """
+    check_ranges(base_batch=base_batch, batch=batch, curvature_ratio=curvature_ratio)
+    check_ranges(noise_scale=noise_scale, epsilon_ratio=epsilon_ratio, beta=beta)
     given = {"beta": beta, "nesterov": nesterov, "curvature_ratio": curvature_ratio, "epsilon_ratio": epsilon_ratio}
-    check_rule(rule, {"noise_scale": noise_scale, **{name: value or None for name, value in given.items()}})
+    if rule not in RULES:
+        raise ValueError(f"rule is {rule!r}, but must be one of {', '.join(RULES)}.")
+    check_given(
+        rule, RULES[rule].takes, {"noise_scale": noise_scale, **{name: value or None for name, value in given.items()}}
+    )
 
     def best(size: float) -> float:
         ratio, left = (noise_scale or 0.0) / size, noise_left(beta, nesterov)
         return RULES[rule].law(size, Noise(ratio, left, beta, curvature_ratio, epsilon_ratio))
 
-    return lr * best(batch) / best(base_batch)
-
-
-def check_rule(rule: RuleName, given: dict[str, float | None]) -> None:
-    """Raise ValueError when a rule lacks the noise scale that it needs, or gets a value (not None) that it does not take."""
-    takes = RULES[rule].takes
-    if "noise_scale" in takes and given.get("noise_scale") is None:
+    before = best(base_batch)
+    if before == 0:
         raise ValueError(
-            f"rule {rule} needs the gradient noise scale, but noise_scale is not set: set it to what a run logs as "
-            "noise_scale/*, or choose linear or sqrt."
+            f"rule {rule} divides by the spread of the gradient round its average, but there is none here: give a beta and "
+            "a noise_scale above 0, or an epsilon_ratio."
         )
-    if rule == "adabelief" and not given.get("beta"):
-        raise ValueError("rule adabelief needs momentum, but beta is 0: set it to beta1, or choose adam.")
-    for name, value in given.items():
-        if value is not None and name not in takes:
-            raise ValueError(f"rule {rule} got {name}, which its law does not have ({HINTS[name]}): remove {name}.")
+    return lr * best(batch) / before

@@ -1,6 +1,6 @@
 """Groups of Muon: who is a matrix, and which settings are allowed."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -21,6 +21,7 @@ def uses_muon(parameter: Tensor, group: Mapping[str, Any]) -> bool:
 def check_group(group: Mapping[str, Any], scalings: Collection[str]) -> None:
     """Raise ValueError when the settings or the parameters of a group are none that Muon and its AdamW can take."""
     _check_settings(group)
+    _check_choice("use_muon", group["use_muon"], (True, False, None))
     _check_choice("scaling", group["scaling"], scalings)
     _check_choice("second_moment", group["second_moment"], SECOND_MOMENTS)
     names = group.get("param_names", [None] * len(group["params"]))
@@ -41,6 +42,8 @@ def check_group(group: Mapping[str, Any], scalings: Collection[str]) -> None:
 
 
 def _check_settings(group: Mapping[str, Any]) -> None:
+    if not isinstance(group["betas"], Sequence) or len(group["betas"]) != 2:
+        raise ValueError(f"Muon got betas {group['betas']}, but takes two numbers, such as (0.9, 0.95).")
     beta1, beta2 = group["betas"]
     below_one = {"betas[0]": beta1, "betas[1]": beta2, "momentum": group["momentum"]}
     for name, value in below_one.items():
@@ -53,8 +56,13 @@ def _check_settings(group: Mapping[str, Any]) -> None:
         raise ValueError(
             f"Muon got eps {group['eps']}, but it must be above 0: AdamW divides by it where no gradient came."
         )
+    if group["second_moment"] == "centred" and beta1 == 0:
+        raise ValueError(
+            "Muon got second_moment 'centred' with betas[0] 0, but needs momentum there, from which the gradient varies: use "
+            "'raw', or betas[0] above 0."
+        )
 
 
-def _check_choice(key: str, value: object, allowed: Collection[str]) -> None:
+def _check_choice(key: str, value: object, allowed: Collection[object]) -> None:
     if value not in allowed:
-        raise ValueError(f"Muon got {key} {value!r}, but it must be one of {', '.join(allowed)}.")
+        raise ValueError(f"Muon got {key} {value!r}, but it must be one of {', '.join(map(str, allowed))}.")

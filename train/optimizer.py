@@ -51,11 +51,11 @@ class OptimizerConfig(Config):
     """Who gets Muon, each parameter matched by exactly one rule; none takes the built-in rules."""
 
     @model_validator(mode="after")
-    def _centred_needs_momentum(self) -> "OptimizerConfig":
+    def _has_a_mean(self) -> "OptimizerConfig":
         if self.second_moment == "centred" and self.betas[0] == 0:
             raise ValueError(
-                "second_moment is centred and betas[0] is 0, where a gradient is its own mean: set betas[0] above 0, or "
-                "second_moment to raw."
+                "second_moment is centred, which takes the distance from the momentum, but betas[0] is 0, so that there is "
+                "none: use raw, or betas[0] above 0."
             )
         return self
 

@@ -24,14 +24,24 @@ def orthogonalize(
 
     A step is X <- a X + b (X X^T) X + c (X X^T)^2 X. For m < n the same polynomial is followed on the m x m Gram matrix
     X X^T alone and applied to X once at the end: for a 256 x 2304 kernel a third of the multiplications. Many CPUs
-    multiply bfloat16 hundreds of times slower than float32, hence float32.
+    multiply bfloat16 hundreds of times slower than float32, hence float32, under autocast too: in two bytes the Gram matrix
+    loses the small singular values, and the steps then blow them up. Raises ValueError when `dtype` is such a type.
 
     The scale of a matrix does not matter, over the whole range of its type: it is divided by its largest entry before
     anything is squared. A matrix of zeros gives zeros. A matrix with an entry that is not finite gives NaN in every entry;
     the others of the batch do not feel it.
     """
-    transposed = matrices.shape[-2] > matrices.shape[-1]
-    wide = matrices.mT if transposed else matrices
+    if dtype.itemsize < 4:
+        raise ValueError(
+            f"orthogonalize got dtype {dtype}, but its steps need more digits: use torch.float32 or float64."
+        )
+    with torch.autocast(matrices.device.type, enabled=False):
+        transposed = matrices.shape[-2] > matrices.shape[-1]
+        orthogonal = _followed(matrices.mT if transposed else matrices, coefficients, dtype)
+        return orthogonal.mT if transposed else orthogonal
+
+
+def _followed(wide: Tensor, coefficients: Sequence[tuple[float, float, float]], dtype: torch.dtype) -> Tensor:
     largest = torch.linalg.vector_norm(wide, torch.inf, dim=(-2, -1), keepdim=True)
     wide = (wide / largest.where(largest != 0, 1)).to(dtype)
     gram = wide @ wide.mT
@@ -46,5 +56,4 @@ def orthogonalize(
         if step < len(coefficients):
             gram = factor @ gram @ factor
     assert product is not None, "at least one step"
-    orthogonal = product / squared_norm.sqrt() @ wide
-    return orthogonal.mT if transposed else orthogonal
+    return product / squared_norm.sqrt() @ wide

@@ -62,6 +62,12 @@ def test_the_sentence_of_the_law():
     assert facts.critical("muon") == facts.critical("adamw") == 16
 
 
+@pytest.mark.parametrize(("scale", "size"), [(1234.5, "at 1,234"), (0.6, "at 1"), (0.3, "at less than one")])
+def test_the_batch_of_twice_the_minimum_is_never_0(tmp_path, scale, size):
+    advice = batch_advice({"noise_scale/momentum/all": scale}, config(tmp_path))
+    assert advice.sentence.endswith(f"in a step, and {size} both would be twice their minimum.")
+
+
 def test_adams_critical_batch_falls_with_the_curvature_off_the_diagonal():
     facts = BatchFacts(16, 300.0, curvature_ratio=0.5)
     assert facts.critical("adamw") == pytest.approx(60) and facts.critical("muon") == 300

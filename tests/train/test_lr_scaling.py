@@ -307,6 +307,31 @@ def test_a_rule_refuses_what_its_law_does_not_have(rule, facts, why):
         scale_lr(1e-3, 8, 16, rule, **facts)
 
 
-def test_adabelief_needs_momentum():
-    with pytest.raises(ValueError, match="adabelief needs momentum, but beta is 0: set it to beta1, or choose adam"):
-        scale_lr(1e-3, 8, 16, "adabelief", 8.0)
+@pytest.mark.parametrize("ratio", [1e-200, 1e200])
+def test_a_law_is_finite_for_every_curvature_ratio_and_epsilon(ratio):
+    assert scale_lr(1.0, 8, 64, "adam", 100.0, curvature_ratio=ratio) > 0
+    assert scale_lr(1.0, 8, 64, "adam", 100.0, epsilon_ratio=ratio) > 0
+    assert scale_lr(1.0, 8, 64, "adabelief", 100.0, beta=0.9, curvature_ratio=ratio, epsilon_ratio=ratio) > 0
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"rule": "surge"}, "rule is 'surge', but must be one of linear, sqrt, sgd, sign, adam, adabelief, muon"),
+        ({"batch": 0}, "batch is 0, but must be finite and above 0"),
+        ({"base_batch": -1}, "base_batch is -1, but must be"),
+        ({"noise_scale": -3.0}, "noise_scale is -3.0, but must be finite and at least 0"),
+        ({"noise_scale": math.nan}, "noise_scale is nan"),
+        ({"beta": 1.0}, "beta is 1.0, but must be at least 0 and below 1"),
+        ({"curvature_ratio": 0.0}, "curvature_ratio is 0.0, but must be finite and above 0"),
+        ({"epsilon_ratio": -1.0}, "epsilon_ratio is -1.0"),
+        ({"rule": "adabelief"}, "rule adabelief divides by the spread .* but there is none here: give a beta and"),
+        (
+            {"rule": "adabelief", "beta": 0.9, "nesterov": True},
+            r"rule adabelief got nesterov, .* \(adabelief has plain momentum, .*\): remove nesterov",
+        ),
+    ],
+)
+def test_values_that_no_law_has_are_errors(values, message):
+    with pytest.raises(ValueError, match="^" + message):
+        scale_lr(**({"lr": 1.0, "base_batch": 8, "batch": 16, "rule": "adam", "noise_scale": 100.0} | values))

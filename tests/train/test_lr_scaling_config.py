@@ -68,3 +68,9 @@ def test_the_second_moment_chooses_adamws_law():
 def test_what_contradicts_is_an_error(values, message):
     with pytest.raises(ValueError, match="optimizer.scale_lr: " + message):
         parse_config(LrScalingConfig, {"base_batch_size": 8, **values}, "optimizer.scale_lr")
+
+
+def test_adabelief_without_momentum_is_an_error():
+    message = r"optimizer: second_moment is centred, .* but betas\[0\] is 0, .*: use raw, or betas\[0\] above 0"
+    with pytest.raises(ValueError, match=message):
+        config(second_moment="centred", betas=[0.0, 0.95], scale_lr=BEST)

@@ -133,11 +133,19 @@ def test_no_vector_goes_into_a_group_of_muons(shape):
             "got scaling 'spectral', but it must be one of match_rms_adamw, original, rms_to_rms",
         ),
         ({"second_moment": "third"}, "got second_moment 'third', but it must be one of raw, centred"),
+        ({"betas": (0.9,)}, r"got betas \(0.9,\), but takes two numbers, such as \(0.9, 0.95\)"),
+        ({"betas": 0.9}, "got betas 0.9, but takes two numbers"),
+        ({"betas": (0.0, 0.9), "second_moment": "centred"}, r"'centred' with betas\[0\] 0, but needs momentum there"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         Muon([nn.Parameter(torch.zeros(2, 2))], **({"lr": 0.1} | settings))
+
+
+def test_use_muon_is_no_text():
+    with pytest.raises(ValueError, match="got use_muon 'False', but it must be one of True, False, None"):
+        Muon([{"params": [nn.Parameter(torch.zeros(2, 2))], "use_muon": "False"}], lr=0.1)
 
 
 def test_lazy_rows_are_for_tables_that_muon_does_not_have():

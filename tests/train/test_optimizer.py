@@ -149,10 +149,3 @@ def test_schedule_rises_then_falls():
     assert rates[59] == pytest.approx((1e-3 + 1e-4) / 2)  # half way down the cosine
     assert rates[-1] == pytest.approx(1e-4)
     assert rates[:10] == sorted(rates[:10]) and rates[9:] == sorted(rates[9:], reverse=True)
-
-
-def test_a_centred_second_moment_needs_momentum():
-    with pytest.raises(
-        ValueError, match=r"second_moment is centred and betas\[0\] is 0, .*: set betas\[0\] above 0, or"
-    ):
-        OptimizerConfig(lr=1e-3, second_moment="centred", betas=(0.0, 0.95))

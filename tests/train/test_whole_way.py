@@ -8,7 +8,7 @@ from accelerate.state import AcceleratorState
 from typer.testing import CliRunner
 
 import vistok
-from runs import DEBUG, QUANTIZERS, config, logged
+from runs import ADVERSARIAL, DEBUG, QUANTIZERS, config, logged
 from samples import PHOTOS
 from vistok.inference.commands import detokenize_images, evaluate_tokenizer, tokenize_images
 from vistok.report.environment import environment
@@ -115,3 +115,20 @@ def test_a_step_that_is_not_logged_does_not_wait_for_the_gpu(tmp_path, monkeypat
     monkeypatch.setattr(loop.RunLog, "advance", relaxed)
     more = ["run.log_every=2", "run.save_every=6", "codebook.revive_every=0", "instruments.noise_every=0"]
     loop.train(config(tmp_path, *QUANTIZERS[quantizer], *more))
+
+
+@pytest.mark.parametrize("more", [QUANTIZERS["residual"], ADVERSARIAL], ids=["residual", "adversarial"])
+def test_a_step_copies_no_value_to_the_device(tmp_path, monkeypatch, more):
+    update, make = loop.tokenizer_step, torch.tensor
+
+    def made(values, **settings):
+        assert "device" not in settings, "such a copy waits for a GPU"
+        return make(values, **settings)
+
+    def strict(run, number, micro_batches):
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "tensor", made)
+            return update(run, number, micro_batches)
+
+    monkeypatch.setattr(loop, "tokenizer_step", strict)
+    loop.train(config(tmp_path, *more, steps=3))

@@ -41,7 +41,11 @@ def scores(vectors: Vectors, codes: Codes, similarity: Similarity) -> Tensor:
 
 @torch.no_grad()
 def nearest_codes(
-    vectors: Vectors, codes: Codes, similarity: Similarity = "euclidean", at_once: int = DISTANCES_AT_ONCE
+    vectors: Vectors,
+    codes: Codes,
+    similarity: Similarity = "euclidean",
+    at_once: int = DISTANCES_AT_ONCE,
+    exact: bool = True,
 ) -> CodeNumbers:
     """Return for each vector the number of its nearest code; a tie goes to the lowest number.
 
@@ -49,14 +53,15 @@ def nearest_codes(
     cosine. The code is that of a search in float64, whatever the autocast, the matrix precision, the device, the other
     rows and `at_once`: products in float32 find it together with the runner-up, and the rows in which rounding could have
     swapped the two are searched again in float64. Never more than `at_once` distances exist in a thread, and on a CUDA
-    device one kernel does the first search and keeps none at all. A row with a NaN gets code 0.
+    device one kernel does the first search and keeps none at all. A row with a NaN gets code 0. Unless `exact`, the search
+    in float32 has the last word, and the device is not waited for.
 
     On a CPU each thread takes shares of the vectors through the whole search.
     """
     on_cpu = vectors.device.type == "cpu" and not torch.compiler.is_compiling()
     threads = torch.get_num_threads() if on_cpu else 1
     shares = min(threads, len(vectors) * len(codes) // DISTANCES_A_THREAD)
-    search = partial(_search, codes=codes, is_dot=similarity == "dot", at_once=at_once)
+    search = partial(_search, codes=codes, is_dot=similarity == "dot", at_once=at_once, exact=exact)
     with full_precision():
         if shares <= 1:  # one thread takes all steps
             return spread(search, [vectors], threads)[0]
@@ -64,13 +69,13 @@ def nearest_codes(
 
 
 def _search(
-    vectors: Vectors, codes: Codes, is_dot: bool, at_once: int, shares: int = 1, threads: int = 1
+    vectors: Vectors, codes: Codes, is_dot: bool, at_once: int, exact: bool, shares: int = 1, threads: int = 1
 ) -> CodeNumbers:
     (table,) = spread(partial(_table, is_dot=is_dot), [codes], threads)
     parts = vectors.split(max(1, math.ceil(len(vectors) / shares)))
     found = spread(partial(_first_search, table=table, is_dot=is_dot, at_once=at_once), parts, threads)
     numbers, is_unsure = (torch.cat(values) for values in zip(*found, strict=True))
-    if len(rows := is_unsure.nonzero().flatten()):
+    if exact and len(rows := is_unsure.nonzero().flatten()):
         again = partial(_settled, vectors=vectors, codes=table.codes, is_dot=is_dot, at_once=at_once)
         numbers[rows] = torch.cat(spread(again, rows.split(math.ceil(len(rows) / shares)), threads))
     return numbers

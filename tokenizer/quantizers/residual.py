@@ -182,10 +182,12 @@ def _means(losses: list[dict[str, Tensor]], kept: int) -> dict[str, Tensor]:
     names = dict.fromkeys(name for level in losses for name in level)
     means = {}
     for name in names:
-        share = [float(number < kept) for number, level in enumerate(losses) if name in level]
-        values = torch.stack([level[name] for level in losses if name in level])
-        # Levels that were dropped stay in the graph with weight 0: distributed training waits for every parameter.
-        means[name] = (values * torch.tensor(share, device=values.device) / sum(share)).sum()
+        having = [number for number, level in enumerate(losses) if name in level]
+        count = sum(number < kept for number in having)
+        values = torch.stack([losses[number][name] for number in having])
+        # Levels that were dropped stay in the graph with weight 0: distributed training waits for every parameter. The
+        # weights are made on the device, for a copy would wait for it.
+        means[name] = (values * (torch.arange(len(having), device=values.device) < count) / count).sum()
     return means
 
 

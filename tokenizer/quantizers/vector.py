@@ -106,8 +106,7 @@ class VectorQuantizer(Quantizer):
     def nearest(self, latent: Latent, codes: Codes) -> Tokens:
         """Return the tokens alone, `codes` being those of this quantizer, with no note taken of the latent."""
         check_latent(latent, self.dim)
-        numbers = nearest_codes(self.vectors(latent), codes, self.config.similarity)
-        return as_grid(numbers.unsqueeze(1), latent)
+        return as_grid(self._nearest(self.vectors(latent), codes).unsqueeze(1), latent)
 
     def notice(self, vectors: Vectors, numbers: CodeNumbers) -> None:
         """Take note of vectors as they are compared and their codes, in a training forward that records gradients."""
@@ -149,7 +148,12 @@ class VectorQuantizer(Quantizer):
     def _choose(self, vectors: Vectors, codes: Codes) -> CodeNumbers:
         if self.training and self.config.sinkhorn is not None:
             return balanced_codes(vectors, codes, self._scores, self.config.sinkhorn)
-        return nearest_codes(vectors, codes, self.config.similarity)
+        return self._nearest(vectors, codes)
+
+    def _nearest(self, vectors: Vectors, codes: Codes) -> CodeNumbers:
+        # How many rows float64 has to settle is known on the host alone: a training step does not wait for that.
+        is_exact = not self.training or vectors.device.type == "cpu"
+        return nearest_codes(vectors, codes, self.config.similarity, exact=is_exact)
 
     def _compared(self, vectors: Tensor) -> Tensor:
         return normalise(damp_short(vectors), "cosine") if self.config.similarity == "cosine" else vectors
