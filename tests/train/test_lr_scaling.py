@@ -296,7 +296,6 @@ def test_a_rule_without_its_noise_scale_is_an_error(rule):
         ("sgd", {"noise_scale": 8.0, "curvature_ratio": 0.5}, "scaled by coordinate"),
         ("muon", {"noise_scale": 8.0, "curvature_ratio": 0.5}, "scaled by coordinate"),
         ("sign", {"noise_scale": 8.0, "epsilon_ratio": 0.5}, "only adam and adabelief"),
-        ("adam", {"noise_scale": 8.0, "beta": 0.9, "nesterov": True}, "only muon"),
     ],
 )
 def test_a_rule_refuses_what_its_law_does_not_have(rule, facts, why):
