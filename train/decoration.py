@@ -14,4 +14,4 @@ def decorating(what: str, warn: Warn) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        warn(f"{what} could not be written: {sentence_of(error)} The run goes on.")
+        warn(f"{what} could not be written: {sentence_of(error)}")
