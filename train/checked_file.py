@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -28,4 +30,9 @@ def load_checked(path: Path) -> Any:
     digest, content = stored[:DIGEST], stored[DIGEST:]
     if hashlib.sha256(content).digest() != digest:
         raise ValueError(f"{path} is damaged.")
-    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about forms of pickle that are refused anyway
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # torch's own words advise to let the file run code
+        raise ValueError(f"{path} is damaged: it is not of tensors and plain values alone.") from None

@@ -1,6 +1,7 @@
 """From a run to a tokenizer folder: the one thing that training hands to inference, on disk."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -22,6 +23,14 @@ STEP = "step"
 def export_tokenizer(folder: Path, model: VisualTokenizer, config: TrainConfig, step: int) -> None:
     """Write the weights after `step` steps as a tokenizer folder, with a card that says how they were trained.
 
+    A stop at any moment leaves the old or the new folder, see `export_with`. Raises OSError.
+    """
+    export_with(lambda place: _save(place, model, config, step), folder)
+
+
+def export_with(save: Callable[[Path], object], folder: Path) -> None:
+    """Let `save` write a tokenizer into a folder that then takes the place of `folder`.
+
     The folder is replaced as a whole, so that a stop at any moment leaves the old or the new one. Where it also holds what
     is not ours, the files are written one by one, and a stop leaves a folder that cannot be loaded. Raises OSError.
     """
@@ -29,12 +38,12 @@ def export_tokenizer(folder: Path, model: VisualTokenizer, config: TrainConfig, 
     folder.parent.mkdir(parents=True, exist_ok=True)
     restore_folder(folder)
     if folder.is_dir() and {path.name for path in folder.iterdir()} - FILES:
-        _save(folder, model, config, step)
+        save(folder)
         return
     aside = aside_of(folder)
     shutil.rmtree(aside, ignore_errors=True)
     try:
-        _save(aside, model, config, step)
+        save(aside)
         replace_folder(aside, folder)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)

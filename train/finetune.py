@@ -2,7 +2,7 @@
 
 With another or a grown quantizer: 1. it is fitted to collected latents, 2. the decoder learns its codes. Then, where asked,
 3. all parts learn together. Without: the last stage alone. A stage is done when its tokenizer folder is there, and the
-report of its training; one that was stopped goes on from what it kept.
+report of its last step; one that was stopped goes on from what it kept.
 """
 
 from itertools import chain
@@ -23,7 +23,7 @@ from .latents import Report
 from .listing import Listing
 from .loop import train
 from .losses import quantizer_weights
-from .run_report import REPORT_FILE
+from .run_report import ENDED, REPORT_FILE, reached
 from .talk import TALK, Talk
 
 STAGES = "stages"
@@ -73,11 +73,19 @@ def _stage(
     """Train unless it was done or has no steps, and return the folder of the tokenizer after it."""
     if not stage.steps:
         return start
-    export = out / EXPORT
-    if exported_step(export) == stage.steps and (out / REPORT_FILE).is_file():
-        return export
+    if _is_done(out, stage.steps):
+        return out / EXPORT
     report(f"stage {out.name}: {', '.join(parts)} {'learns' if len(parts) == 1 else 'learn'}, {stage.steps} steps")
     return train(_training(config, stage, parts, start, split, out), talk, listing)
+
+
+def _is_done(out: Path, steps: int) -> bool:
+    """Return whether a stage has its tokenizer and its report; one that was stopped may have the report of an earlier step."""
+    page = out / REPORT_FILE
+    if exported_step(out / EXPORT) != steps or not page.is_file():
+        return False
+    text = page.read_bytes()
+    return reached(steps, steps).encode() in text and ENDED.encode() not in text
 
 
 def _training(

@@ -12,7 +12,7 @@ from ..tokenizer.config import Config, parse_config
 from ..tokenizer.files import hold_folder
 from ..tokenizer.weights import LoadedTokenizer, load_tokenizer, save_tokenizer
 from .config import apply_override
-from .export import EXPORT
+from .export import EXPORT, export_with
 from .finetune import Finetuned, finetune
 from .finetune_config import FinetuneConfig
 from .finetune_memory import remember
@@ -102,7 +102,11 @@ def _export(config: FinetuneConfig, done: Finetuned) -> LoadedTokenizer:
     """Write the last stage's tokenizer, folded, as the result, and return it as it will be loaded."""
     loaded = load_tokenizer(done.after)
     folder = config.out / EXPORT
-    save_tokenizer(folder, loaded.model, loaded.config.architecture, loaded.config.preprocessing, _card(config, done))
+    config_after, card = loaded.config, _card(config, done)
+    export_with(
+        lambda place: save_tokenizer(place, loaded.model, config_after.architecture, config_after.preprocessing, card),
+        folder,
+    )
     return load_tokenizer(folder)
 
 

@@ -21,6 +21,7 @@ from ..tokenizer.files import write_whole
 from ..tokenizer.quality import Measured, measure
 from ..tokenizer.shapes import Pixels
 from ..tokenizer.weights import LoadedTokenizer, fingerprint
+from .decoration import decorating
 from .finetune import STAGES, Finetuned
 from .finetune_config import CONFIG_FILE, FinetuneConfig
 from .reading import Reader, readable_images
@@ -112,7 +113,8 @@ def judge_both(
     }
     write_whole(config.out / METRICS_FILE, (json.dumps(facts, indent=2) + "\n").encode())
     page = config.out / REPORT_FILE
-    write_whole(page, render(_report(config, done, after, table, first, second)).encode())
+    with decorating("the report", lambda warning: report(f"warning: {warning}")):
+        write_whole(page, render(_report(config, done, after, table, first, second)).encode())
     return JudgedBoth(table, page, facts)
 
 

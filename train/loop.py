@@ -72,6 +72,7 @@ def _train(run: Run, talk: Talk, listing: Listing) -> Path:
     with log:
         try:
             _steps(run, start, log, validation)
+        # Work that failed, a full GPU, a process that has gone, a disk or a memory that refuses.
         except (KeyboardInterrupt, RuntimeError, OSError, MemoryError) as error:
             # A launcher passes one signal on several times.
             with held_back() if run.accelerator.num_processes > 1 else nullcontext():
@@ -149,7 +150,8 @@ def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
                 write_samples(run, step, validation.samples(SAMPLES))
         if is_saved:
             facts = {"config": run.config.model_dump(mode="json"), "logs": log.flush()}
-            save_checkpoint(run.accelerator, config.out / "checkpoints", step, config.keep_checkpoints, facts)
+            with held_back():
+                save_checkpoint(run.accelerator, config.out / "checkpoints", step, config.keep_checkpoints, facts)
         # After the checkpoint: a tokenizer that has more steps behind it than the first checkpoint is never without one.
         if (is_validated if validation else is_saved) or step == config.steps:
             write_outcome(run, validation, log.warn)

@@ -6,7 +6,7 @@ from .decoration import Warn, decorating
 from .divergence import DivergedError
 from .export import EXPORT, export_tokenizer, exported_step
 from .run import Run
-from .run_report import SAMPLES, write_run_report
+from .run_report import ENDED, SAMPLES, write_run_report
 from .seeding import untouched_noise
 from .states import averaged_state
 from .validate import Validation
@@ -28,16 +28,21 @@ def write_outcome(run: Run, validation: Validation, warn: Warn, ending: str = ""
 def write_last_outcome(run: Run, validation: Validation, warn: Warn, error: BaseException) -> None:
     """Write what there is when `error` ends a run: the averaged weights as they are, after a divergence those of a checkpoint.
 
-    Where that checkpoint is older than the tokenizer that was written last, this one stays with its report.
+    Where that checkpoint is older than the tokenizer that was written last, this one stays with its report. So it does where
+    the first checkpoint was due and is not there: the next call would take a tokenizer of that step, which it would write
+    over, for all that is left of a run, and refuse to begin.
     """
     if not run.accelerator.is_main_process or not run.average.updates:
         return
     reached = run.average.updates
+    first = min(run.config.run.save_every, run.config.run.steps)
+    if reached >= first and good_checkpoint(run.config.run.out / "checkpoints")[0] is None:
+        return
     why = sentence_of(error) if isinstance(error, Exception) else "it was interrupted."
     with decorating("the tokenizer", warn):
         if isinstance(error, DivergedError) and not _take_back(run):
             return
-        write_outcome(run, validation, warn, f"The run ended at step {reached} of {run.config.run.steps}: {why}")
+        write_outcome(run, validation, warn, f"{ENDED} {reached} of {run.config.run.steps}: {why}")
 
 
 def _take_back(run: Run) -> bool:

@@ -24,6 +24,8 @@ from .run import Run
 REPORT_FILE = "report.html"
 SAMPLES_FOLDER = "samples"
 SAMPLES = 8
+ENDED = "The run ended at step"
+"""How a report says that its run ended before its time."""
 CHARTS = {
     "Losses": ["loss/"],
     "Validation PSNR (dB)": ["validation/psnr"],
@@ -68,7 +70,7 @@ def write_run_report(run: Run, pictures: list[Tensor], notes: list[str]) -> None
     lines, problems = read_logs(out)
     report = Report(
         title=out.resolve().name,
-        subtitle=f"{run.config.model.quantizer.name} quantizer, step {run.average.updates} of {run.config.run.steps}",
+        subtitle=f"{run.config.model.quantizer.name} quantizer, {reached(run.average.updates, run.config.run.steps)}",
         figures=_figures(lines),
         notes=notes
         + problems
@@ -81,6 +83,11 @@ def write_run_report(run: Run, pictures: list[Tensor], notes: list[str]) -> None
         environment=environment(),
     )
     write_whole(out / REPORT_FILE, render(report).encode())
+
+
+def reached(step: int, steps: int) -> str:
+    """Return what a report says of the step that it shows."""
+    return f"step {step} of {steps}"
 
 
 def read_logs(folder: Path) -> LogLines:

@@ -22,7 +22,7 @@ class UnreadableWindow(NamedTuple):
 class UnreadableImages:
     """Counts unreadable images over all processes; what has been named goes into the checkpoint.
 
-    `images` is how many all sources have: a run has drawn at most min(steps x batch size, images) of them.
+    `images` is how many all sources have. A run has drawn at most its crops and the unreadable images that they replaced.
     """
 
     def __init__(self, config: DataConfig, images: int, accelerator: Accelerator):
@@ -31,6 +31,7 @@ class UnreadableImages:
         self._images = images
         self._accelerator = accelerator
         self._named: set[str] = set()
+        self._replaced = 0
         self._count = 0
         self._new: set[str] = set()
 
@@ -50,17 +51,18 @@ class UnreadableImages:
         count, new = summed.tolist()
         named = sorted(set(gather_object(list(self._new)))) if new else []
         self._named |= set(named)
+        self._replaced += count
         self._count, self._new = 0, set()
         if named:
-            drawn = min(step * self._batch_size, self._images)
+            drawn = min(step * self._batch_size + self._replaced, self._images)
             self._tolerance.check(len(self._named), drawn, named[-1], so_far=True)
         return UnreadableWindow({"data/unreadable": count}, [f"{each}: others take its place." for each in named])
 
     def state_dict(self) -> dict[str, Any]:
-        return {"named": sorted(self._named)}
+        return {"named": sorted(self._named), "replaced": self._replaced}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._named = set(state["named"])
+        self._named, self._replaced = set(state["named"]), state["replaced"]
 
     def own_state_dict(self) -> dict[str, Any]:
         return {"count": self._count, "new": sorted(self._new)}

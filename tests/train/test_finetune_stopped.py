@@ -1,5 +1,6 @@
 """A fine-tuning that was stopped anywhere ends as one that was not, and does nothing twice that it need not."""
 
+import errno
 import json
 import os
 import shutil
@@ -16,9 +17,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from samples import ARCHITECTURE, PHOTOS, noise_image, small_tokenizer
+from vistok.tokenizer import files
 from vistok.tokenizer.files import hold_folder
 from vistok.tokenizer.preprocessing import PreprocessingConfig
-from vistok.tokenizer.weights import save_tokenizer
+from vistok.tokenizer.weights import load_tokenizer, save_tokenizer
 from vistok.train import (
     finetune,
     finetune_call,
@@ -31,7 +33,7 @@ from vistok.train import (
     loop,
     outcome,
 )
-from vistok.train.checked_file import load_checked
+from vistok.train.checked_file import load_checked, save_checked
 from vistok.train.data import SourceConfig
 from vistok.train.finetune_command import app
 
@@ -172,6 +174,81 @@ def test_damage_of_what_was_kept_is_told_and_costs_no_more_than_time(
     result = call(model, photos, tmp_path)
     assert f"warning: {path} is damaged." in result.output
     same_as(tmp_path, whole)
+
+
+class Planted:
+    """A pickle that makes a folder."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("name", ["latents.pt", "stages/1-quantizer/fit.pt"])
+def test_what_was_planted_in_their_place_runs_nothing_and_is_collected_again(model, photos, whole, tmp_path, name):
+    out, trap = tmp_path / "out", tmp_path / "trap"
+    save_checked(out / name, Planted(trap))
+    result = call(model, photos, out)
+    assert result.exit_code == 0 and f"warning: {out / name} is damaged: it is not of tensors" in result.output
+    assert not trap.exists()
+    same_as(out, whole)
+
+
+def test_a_stop_while_the_result_is_written_again_leaves_the_old_one(model, photos, whole, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    write = files.write_whole
+
+    def stopped(path, content):
+        if path.name == "config.json":
+            raise Killed
+        write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vistok.tokenizer.weights.write_whole", stopped)
+        patch.setattr(finetune_call, "remember", lambda config: [])
+        with pytest.raises(Killed):
+            call(model, photos, out)
+    assert load_tokenizer(out / "export")
+    assert (out / "export" / "model.safetensors").read_bytes() == (whole / "export" / "model.safetensors").read_bytes()
+
+
+def test_a_stage_has_the_report_of_its_last_step(model, photos, whole, tmp_path, monkeypatch):
+    """A stop in the stage leaves a report, and a kill after its last export leaves that one."""
+    page = tmp_path / "stages" / "2-decoder" / "report.html"
+    with monkeypatch.context() as patch:
+        take, left = loop.tokenizer_step, [3]
+
+        def interrupted(run, step, micro_batches):
+            if left == [step]:
+                left.clear()
+                raise KeyboardInterrupt
+            return take(run, step, micro_batches)
+
+        patch.setattr(loop, "tokenizer_step", interrupted)
+        assert call(model, photos, tmp_path).exit_code == 1
+    assert "The run ended at step 2 of 4" in page.read_text()
+    with monkeypatch.context() as patch:
+        kill_at(patch, "decoder, its report")
+        with pytest.raises(Killed):
+            call(model, photos, tmp_path)
+    assert "The run ended at step 2 of 4" in page.read_text()
+    assert call(model, photos, tmp_path).exit_code == 0
+    assert "step 4 of 4" in page.read_text() and "ended" not in page.read_text()
+    same_as(tmp_path, whole)
+
+
+def test_a_report_that_fails_does_not_end_it(model, photos, tmp_path, monkeypatch):
+    def refuse(report):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), "somewhere")
+
+    monkeypatch.setattr(finetune_report, "render", refuse)
+    result = call(model, photos, tmp_path)
+    assert result.exit_code == 0, result.stderr
+    assert "warning: the report could not be written: Permission denied (somewhere)" in result.output
+    assert (tmp_path / "metrics.json").exists() and load_tokenizer(tmp_path / "export")
 
 
 def test_images_that_came_after_the_latents_are_said_and_collected(model, photos, tmp_path, monkeypatch):

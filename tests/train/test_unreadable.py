@@ -2,6 +2,7 @@
 
 import shutil
 import tarfile
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -198,6 +199,22 @@ def test_processes_name_an_image_once_and_stop_together(monkeypatch):
         assert window.warnings == ["a: 1: others take its place.", "b: 2: others take its place."]
         images.observe(["b: 2"])
         assert images.own_state_dict() == {"count": 1, "new": []}
+
+
+@pytest.mark.parametrize("stops, fraction", [(False, 0.4), (True, 0.6)])
+def test_the_fraction_is_that_of_all_that_were_drawn(stops, fraction):
+    """Of many images every other cannot be read: for 50 crops, 50 that can were drawn and as many that cannot, not 50."""
+    data = DataConfig.model_validate({"train": "x", "batch_size": 10, "max_unreadable": 0.5})
+    images = UnreadableImages(data, 100_000, Accelerator(cpu=True))
+    each = round(10 * fraction / (1 - fraction))
+    names = iter(range(1000))
+    with pytest.raises(WorkFailedError, match="of the 25 images drawn so far") if stops else nullcontext():
+        for step in range(1, 6):
+            images.observe([str(next(names)) for _ in range(each)])
+            images.summarise(step)
+            again = UnreadableImages(data, 100_000, Accelerator(cpu=True))
+            again.load_state_dict(images.state_dict())
+            images = again
 
 
 def test_what_was_named_outlives_a_checkpoint():
