@@ -86,7 +86,7 @@ class _Drawing:
             if self._tolerance.stops:
                 raise stopped_at(attempt)
             self._unreadable += 1
-            self._tolerance.check(self._unreadable, self._drawn, str(attempt), so_far=True)
+            self._tolerance.check_drawn(self._unreadable, self._drawn, len(self._entries), str(attempt))
             if self._unreadable == len(self._entries):
                 raise none_readable(len(self._entries), str(attempt))
             self._warn(f"{attempt}: it is left out.")

@@ -1,5 +1,6 @@
 """What is done about images that cannot be read: passed over up to a fraction, or the end of the work at the first."""
 
+import math
 from fractions import Fraction
 from typing import Annotated, Literal, NamedTuple, TypeAlias
 
@@ -27,17 +28,28 @@ class Tolerance(NamedTuple):
         # As the decimal number that was typed: in float64 0.29 of 100 images are fewer than 29.
         return unreadable < FEW or unreadable <= Fraction(repr(self.fraction)) * images
 
-    def check(self, unreadable: int, images: int, last: str, so_far: bool = False) -> None:
-        """Raise WorkFailedError when too many of the images are unreadable; `last` says what the last was.
-
-        With `so_far` they are those that a run has drawn, else all that it has.
-        """
+    def check(self, unreadable: int, images: int, last: str) -> None:
+        """Raise WorkFailedError when too many of all images are unreadable; `last` says what the last was."""
         if not self.allows(unreadable, images):
-            raise WorkFailedError(
-                f"{unreadable} of the {images} images{' drawn so far' if so_far else ''} cannot be read, more than "
-                f"data.max_unreadable ({self.fraction:g}) allows; the last: {last}: repair or remove them, or raise "
-                "data.max_unreadable."
-            )
+            raise self._error(unreadable, f"{images} images", last)
+
+    def check_drawn(self, unreadable: int, drawn: int, images: int, last: str) -> None:
+        """Raise WorkFailedError when so many of the images drawn so far, of `images` in all, show that too many are.
+
+        Images are drawn at random, so that a few more than the fraction may be chance: up to three standard deviations.
+        """
+        if unreadable >= FEW and unreadable > min(self._by_chance(drawn), self.fraction * images):
+            raise self._error(unreadable, f"{drawn} images drawn so far", last)
+
+    def _by_chance(self, drawn: int) -> float:
+        expected = self.fraction * drawn
+        return expected + 3 * math.sqrt(expected * (1 - self.fraction))
+
+    def _error(self, unreadable: int, of: str, last: str) -> WorkFailedError:
+        return WorkFailedError(
+            f"{unreadable} of the {of} cannot be read, more than data.max_unreadable ({self.fraction:g}) allows; the last: "
+            f"{last}: repair or remove them, or raise data.max_unreadable."
+        )
 
 
 class ToleratingConfig(Config):

@@ -55,7 +55,7 @@ class UnreadableImages:
         self._count, self._new = 0, set()
         if named:
             drawn = min(step * self._batch_size + self._replaced, self._images)
-            self._tolerance.check(len(self._named), drawn, named[-1], so_far=True)
+            self._tolerance.check_drawn(len(self._named), drawn, self._images, named[-1])
         return UnreadableWindow({"data/unreadable": count}, [f"{each}: others take its place." for each in named])
 
     def state_dict(self) -> dict[str, Any]:

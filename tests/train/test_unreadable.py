@@ -172,6 +172,20 @@ def test_many_end_a_run_in_a_sentence(photos, tmp_path):
     run(tmp_path / "more", photos, "data.max_unreadable=0.5")
 
 
+def test_chance_does_not_stop_a_collection_that_is_good_enough():
+    """With 0.9 % unreadable of 10,000, of which 1 % are allowed, fewer than 1 in 100 orders may end a run early."""
+    stopped = {0.009: 0, 0.03: 0}
+    for fraction in stopped:
+        for seed in range(100):
+            is_bad = np.random.default_rng(seed).permutation(10_000) < fraction * 10_000
+            try:
+                for drawn, bad in enumerate(is_bad.cumsum(), 1):
+                    Tolerance(stops=False, fraction=0.01).check_drawn(int(bad), drawn, 10_000, "x")
+            except WorkFailedError:
+                stopped[fraction] += 1
+    assert stopped[0.009] <= 5 and stopped[0.03] == 100
+
+
 def test_few_never_count_and_exactly_the_fraction_is_allowed():
     tolerance = Tolerance(stops=False, fraction=0.01)
     tolerance.check(9, 9, "")
