@@ -49,7 +49,7 @@ def nearest_codes(
     cosine. The code is that of a search in float64, whatever the autocast, the matrix precision, the device, the other
     rows and `at_once`: products in float32 find it together with the runner-up, and the rows in which rounding could have
     swapped the two are searched again in float64. Never more than `at_once` distances exist in a thread, and on a CUDA
-    device one kernel does the first search and keeps none at all. A row with a NaN gets code 0.
+    device one kernel does the first search and keeps none at all. A row that is not finite gets code 0.
 
     On a CPU each thread takes shares of the vectors through the whole search.
     """
