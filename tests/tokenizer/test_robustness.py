@@ -124,6 +124,7 @@ def test_gradient_stays_small_where_the_direction_is_not_defined(quantizer):
     latent = latent_for(quantizer)
     latent[0] = 0
     latent[1] *= 1e-9
+    latent[2] *= torch.logspace(-44, -8, 16).view(4, 4)
     latent.requires_grad_()
     result = quantizer.train()(latent)
     (result.latent.sum() + sum(result.losses.values())).backward()
@@ -142,3 +143,19 @@ def test_lookup_takes_every_type_of_integer(dtype):
 def test_lookup_refuses_what_is_no_integer(dtype):
     with pytest.raises(ValueError, match=rf"got tokens of type {dtype}, but takes integers: use tokens.long"):
         build_quantizer({"name": "vq", **SIZE}).lookup(torch.zeros(1, 1, 2, 2, dtype=dtype))
+
+
+@pytest.mark.parametrize("exponent", [-90, -60, 60, 110])
+@pytest.mark.parametrize(
+    "values", [BINARY[1], {"name": "leech"}, {"name": "vq", **SIZE, "similarity": "cosine"}], ids=name_of
+)
+def test_on_the_sphere_the_length_of_a_latent_does_not_matter(values, exponent):
+    torch.manual_seed(0)
+    quantizer = build_quantizer(values)
+    latent = latent_for(quantizer)
+    far = (latent * 2.0**exponent).requires_grad_()
+    result = quantizer(far)
+    assert torch.equal(result.tokens, quantizer(latent).tokens)
+    assert torch.equal(quantizer.project(far), quantizer.project(latent))
+    result.latent.sum().backward()
+    assert far.grad.isfinite().all()

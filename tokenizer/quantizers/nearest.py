@@ -7,13 +7,13 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ..numerics import full_precision
 from ..shapes import CodeNumbers, Codes, Vectors
 from ..threads import spread
 from .nearest_certainty import half_squares, in_doubt, settle
 from .nearest_chunks import DISTANCES_AT_ONCE, greatest_products
+from .scale import on_unit_sphere
 
 Similarity: TypeAlias = Literal["euclidean", "cosine", "dot"]
 
@@ -23,7 +23,7 @@ DISTANCES_A_THREAD = 1 << 20
 
 def normalise(vectors: Tensor, similarity: Similarity) -> Tensor:
     """Put rows onto the unit sphere when they are compared by cosine; leave them as they are otherwise."""
-    return functional.normalize(vectors, dim=-1) if similarity == "cosine" else vectors
+    return on_unit_sphere(vectors) if similarity == "cosine" else vectors
 
 
 def scores(vectors: Vectors, codes: Codes, similarity: Similarity) -> Tensor:

@@ -109,8 +109,7 @@ def greatest_products(vectors: Tensor, codes: Tensor, offsets: Tensor) -> tuple[
     best, where = scores.max(dim=0)
     where = where.unsqueeze(0)
     second = seconds.amax(dim=0).maximum(scores.scatter(0, where, -torch.inf).amax(dim=0))
-    # For an infinite vector the greatest may be a NaN past the last code.
-    return best, numbers.gather(0, where).squeeze(0).clamp_max(k - 1), second
+    return best, numbers.gather(0, where).squeeze(0), second
 
 
 def _programs(vectors: Tensor) -> int:
