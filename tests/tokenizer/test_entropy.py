@@ -65,6 +65,18 @@ def test_gradient_is_that_of_finite_differences():
     assert torch.autograd.gradcheck(lambda z, c: both(z, c, "euclidean", 0.7), (vectors, codes))
 
 
+def test_a_backward_pass_under_autocast_is_that_of_float32():
+    vectors, codes = torch.randn(30, 4), torch.randn(20, 4)
+    found = []
+    for halves in (False, True):
+        leaves = [vectors.clone().requires_grad_(), codes.clone().requires_grad_()]
+        sample, codebook = both(*leaves, "dot", 0.01)
+        with torch.autocast("cpu", torch.bfloat16, enabled=halves):
+            found.append(torch.autograd.grad(sample - codebook, leaves))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_memory_does_not_grow_with_the_latents():
     # One vector of 262,144 numbers kept for each of the 128 chunks would be 117 MB more; blocks are given back at once here,
     # so that the peak is what is held and not what the allocator keeps for later.

@@ -75,8 +75,7 @@ def test_a_step_is_the_mean_in_float64_whatever_the_order():
 
 def test_an_empty_cluster_moves_to_a_far_vector(monkeypatch):
     vectors = torch.cat([torch.randn(200, 2), torch.randn(5, 2) + 1000])
-    twice = vectors[:1].repeat(2, 1)
-    monkeypatch.setattr(module, "far_starts", lambda *_: twice)
+    monkeypatch.setattr(module, "far_starts", lambda scaled, *_: scaled[:1].repeat(2, 1))
     moved = kmeans(vectors, 2, 1, generator())[1]
     assert (moved > 900).all(), "the second of two equal centres has no vectors"
 
@@ -108,3 +107,10 @@ def test_memory_of_the_starts_is_bounded(monkeypatch):
     )
     far_starts(torch.randn(20_000, 2), 600, generator())
     assert max(a * b for a, b in shapes) <= module.TRIALS * module.LEAST_CANDIDATES
+
+
+@pytest.mark.parametrize("exponent", [-100, -60, 60, 100])
+def test_centres_are_the_same_at_every_scale(exponent):
+    vectors = clusters(8, 30, 4, seed=2)
+    expected = kmeans(vectors, 8, 10, generator())
+    assert torch.equal(kmeans(vectors * 2.0**exponent, 8, 10, generator()), expected * 2.0**exponent)

@@ -223,6 +223,7 @@ def test_wrong_tokens_are_refused(quantizer):
                 ("region", True, "region"),
                 ("entropy_temperature", 0.1, "entropy_temperature"),
                 ("sinkhorn", {}, "sinkhorn"),
+                ("commitment_by_length", True, "commitment_by_length"),
                 ("squash", "tanh", "squash 'tanh'"),
             ]
         ),

@@ -130,3 +130,11 @@ def test_a_codebook_in_one_point_spreads_over_latents_far_from_it():
         distortion.append(float((result.latent - latent).square().mean()))
     assert used[0] < 32 and used[1] == 64
     assert distortion[1] < 0.6 * distortion[0]
+
+
+@pytest.mark.parametrize("exponent", [-60, -30, 30, 60])
+def test_the_choice_is_the_same_at_every_scale(exponent):
+    vectors, codes = problem(0, 60, 12)
+    score, config = partial(scores, similarity="euclidean"), SinkhornConfig(epsilon=0.3, iterations=20)
+    found = balanced_codes(vectors * 2.0**exponent, codes * 2.0**exponent, score, config)
+    assert torch.equal(found, balanced_codes(vectors, codes, score, config))

@@ -59,6 +59,15 @@ def test_gradient_of_sure_choices_is_that_of_the_softmax(spread, dtype):
     assert (found.double() - expected).abs().max() < (1e-4 if dtype == torch.float32 else 1e-11)
 
 
+@pytest.mark.parametrize("gap", [36, 40, 100])
+def test_gradient_of_the_softmax_keeps_its_digits_where_a_weight_rounds_to_one(gap):
+    x = torch.tensor([0.0, -gap, -gap - 1, -gap - 3], dtype=torch.float64, requires_grad=True)
+    upstream = torch.tensor([1.0, 2, 5, -3], dtype=torch.float64)
+    (found,) = torch.autograd.grad((soft_topk(x, 1, "exponential") * upstream).sum(), x)
+    p = np.exp(x.detach().numpy())[1:] / np.exp(x.detach().numpy()).sum()
+    assert found[1:].numpy() == pytest.approx(p * np.array([1, 4, -4]), rel=1e-10, abs=0)
+
+
 def test_k_must_be_below_the_number_of_codes():
     with pytest.raises(ValueError, match="k = 4 for 4 codes: k must be below the number of codes"):
         soft_topk(torch.zeros(1, 4), 4, "sigmoid")

@@ -7,7 +7,6 @@ import torch
 from einops import rearrange
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional
 
 from ..config import Config
 from ..shapes import Latent, Tokens
@@ -15,6 +14,7 @@ from .base import Part, Quantized, Quantizer, check_latent
 from .digits import Digits
 from .entropy import binary_entropies
 from .gradients import damp_short, with_gradient_of
+from .scale import on_unit_sphere
 
 MOST_BITS = 62
 """Channels whose signs an int64 can number."""
@@ -97,7 +97,7 @@ class BinaryQuantizer(Quantizer):
     def project(self, latent: Latent) -> Latent:
         check_latent(latent, self.dim)
         point = latent.float()
-        return functional.normalize(damp_short(point, dim=1), dim=1) if self.on_sphere else point
+        return on_unit_sphere(damp_short(point, dim=1), dim=1) if self.on_sphere else point
 
     def parts(self, latent: Latent) -> list[Part]:
         return [Part(self, latent)]

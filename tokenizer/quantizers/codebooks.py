@@ -68,7 +68,7 @@ class MovingAverageCodebook(Codebook):
     """Codes are moving averages of the vectors they are nearest to (appendix A.1 of arXiv 1711.00937).
 
     Buffers: `table` the codes; `counts` moving average of the vectors a code gets in a forward; `sums` moving average
-    of their sum. A code is sums / counts, and moves in a forward that uses it alone: otherwise both decay alike, so that
+    of their sum. A code is sums / counts, and moves only in a forward that uses it: otherwise both decay alike, so that
     their ratio stays where it is, however long that lasts. Counts and sums are added over all ranks before use, so every
     rank holds the same table. Vectors that are not finite do not count. An update is made in every training forward: with
     gradients accumulated over m forwards there are m updates a step, and a decay of d acts as d^m.

@@ -97,7 +97,8 @@ class _MeanOverLatents(torch.autograd.Function):
         by_vectors, by_codes = torch.empty_like(vectors), torch.zeros_like(codes)
         for rows, place in zip(chunks(vectors, codes), chunks(by_vectors, codes), strict=True):
             leaf = rows.detach().requires_grad_()
-            with torch.enable_grad():
+            # A caller's autocast would make the scores anew in half precision.
+            with torch.enable_grad(), torch.autocast(vectors.device.type, enabled=False):
                 of_rows, of_codes = torch.autograd.grad(ctx.part(leaf, table), (leaf, table), upstream)
             place.copy_(of_rows)
             by_codes += of_codes

@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 
 from ..shapes import Codes, Vectors
 from .nearest import nearest_codes
+from .scale import scale_to_one
 
 LEAST_BATCH = 8
 BATCH = 8
@@ -41,6 +42,8 @@ def kmeans(
     vectors = vectors[vectors.isfinite().all(dim=1)]
     if len(vectors) < clusters:
         raise ValueError(f"k-means got {len(vectors)} vectors for {clusters} codes: give at least one vector a code.")
+    scale = scale_to_one(vectors)
+    vectors = vectors * scale
     centres = far_starts(vectors, clusters, generator)
     addends = vectors.cpu().double()
     for done in range(1, iterations + 1):
@@ -53,7 +56,7 @@ def kmeans(
         if wanted := int(empty.sum()):
             centres[empty] = _further(vectors, squared, wanted, generator)
         report(done)
-    return centres
+    return centres / scale
 
 
 def far_starts(vectors: Vectors, count: int, generator: Generator) -> Codes:

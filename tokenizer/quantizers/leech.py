@@ -5,13 +5,13 @@ from typing import Literal
 
 import torch
 from einops import rearrange
-from torch.nn import functional
 
 from ..config import Config
 from ..shapes import Latent, Tokens
 from .base import Part, Quantized, Quantizer, as_grid, as_rows, check_latent
 from .gradients import GRADIENTS, damp_short
 from .leech_lattice import DIM, LeechVectors
+from .scale import on_unit_sphere
 
 
 class LeechConfig(Config):
@@ -67,7 +67,7 @@ class LeechQuantizer(Quantizer):
 
     def project(self, latent: Latent) -> Latent:
         check_latent(latent, self.dim)
-        return functional.normalize(damp_short(latent.float(), dim=1), dim=1)
+        return on_unit_sphere(damp_short(latent.float(), dim=1), dim=1)
 
     def parts(self, latent: Latent) -> list[Part]:
         return [Part(self, latent)]

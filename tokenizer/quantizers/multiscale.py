@@ -72,6 +72,7 @@ class MultiscaleConfig(Config):
             "region": quantizer.region,
             "entropy_temperature": quantizer.entropy_temperature is not None,
             "sinkhorn": quantizer.sinkhorn is not None,
+            "commitment_by_length": quantizer.commitment_by_length,
             f"squash {quantizer.squash!r}": quantizer.squash != "none",
         }
         for name in (name for name, asked in unused.items() if asked):

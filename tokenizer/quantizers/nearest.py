@@ -7,13 +7,13 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ..numerics import full_precision
 from ..shapes import CodeNumbers, Codes, Vectors
 from ..threads import spread
 from .nearest_certainty import half_squares, in_doubt, settle
 from .nearest_chunks import DISTANCES_AT_ONCE, greatest_products
+from .scale import on_unit_sphere
 
 Similarity: TypeAlias = Literal["euclidean", "cosine", "dot"]
 
@@ -23,7 +23,7 @@ DISTANCES_A_THREAD = 1 << 20
 
 def normalise(vectors: Tensor, similarity: Similarity) -> Tensor:
     """Put rows onto the unit sphere when they are compared by cosine; leave them as they are otherwise."""
-    return functional.normalize(vectors, dim=-1) if similarity == "cosine" else vectors
+    return on_unit_sphere(vectors) if similarity == "cosine" else vectors
 
 
 def scores(vectors: Vectors, codes: Codes, similarity: Similarity) -> Tensor:
@@ -53,8 +53,8 @@ def nearest_codes(
     cosine. The code is that of a search in float64, whatever the autocast, the matrix precision, the device, the other
     rows and `at_once`: products in float32 find it together with the runner-up, and the rows in which rounding could have
     swapped the two are searched again in float64. Never more than `at_once` distances exist in a thread, and on a CUDA
-    device one kernel does the first search and keeps none at all. A row with a NaN gets code 0. Unless `exact`, the search
-    in float32 has the last word, and the device is not waited for.
+    device one kernel does the first search and keeps none at all. A row that is not finite gets code 0. Unless `exact`, the
+    search in float32 has the last word, and the device is not waited for.
 
     On a CPU each thread takes shares of the vectors through the whole search.
     """

@@ -80,7 +80,8 @@ def greatest_products(
             best = best.maximum(greatest)
         parts.append((best, number, second))
     bests, numbers, seconds = (torch.cat(values).flatten()[:count] for values in zip(*parts, strict=True))
-    return bests, numbers, seconds
+    # For an infinite vector the greatest may be a NaN of the padding.
+    return bests, numbers.clamp_max(len(codes) - 1), seconds
 
 
 def _padded(rows: Tensor, multiple: int, value: float) -> Tensor:

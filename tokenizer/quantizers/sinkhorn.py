@@ -10,6 +10,7 @@ from torch import Tensor, distributed
 
 from ..config import Config
 from ..shapes import CodeNumbers, Codes, Vectors
+from .scale import scale_to_one
 from .soft import chunks
 
 Scores: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -43,7 +44,9 @@ def balanced_codes(vectors: Vectors, codes: Codes, scores: Scores, config: Sinkh
     times `iterations` (on a CPU with 5 of them about 30 plain searches). All ranks have the same g, which balances the codes
     over the whole batch. The device is not waited for. A vector that is not finite counts as 0.
     """
-    parts = chunks(vectors.nan_to_num(0.0, 0.0, 0.0), codes)
+    scale = scale_to_one(codes)  # of the codes alone, which all ranks have
+    codes = codes * scale
+    parts = chunks((vectors * scale).nan_to_num(0.0, 0.0, 0.0), codes)
 
     def centred() -> Iterator[Tensor]:
         for part in parts:
@@ -53,10 +56,10 @@ def balanced_codes(vectors: Vectors, codes: Codes, scores: Scores, config: Sinkh
     count = _sum_over_ranks(codes.new_full((), len(vectors))).clamp_min(1)
     mean = _sum_over_ranks(_sum(part.sum(dim=0) for part in centred())) / count
     variance = _sum_over_ranks(_sum((part - mean).square().mean(dim=1).sum() for part in centred())) / count
-    scale = config.epsilon * variance.sqrt().clamp_min(LEAST_DEVIATION)
+    weight = config.epsilon * variance.sqrt().clamp_min(LEAST_DEVIATION)
 
     def scaled() -> Iterator[Tensor]:
-        return ((part - mean) / scale for part in centred())
+        return ((part - mean) / weight for part in centred())
 
     potential = torch.zeros_like(mean)
     for _ in range(config.iterations):

@@ -1,7 +1,8 @@
 """Soft top-k: weights in [0, 1] that sum to k along an axis, the threshold ones of https://kexue.fm/archives/10373.
 
 All is float64 inside, measured from the k-th greatest score of a row: so neither an offset that all scores share nor a gap
-between them costs digits. Derivatives of every order are those of the formula, without the steps that lead to it.
+between them costs digits. Derivatives of every order are those of the formula, without the steps that lead to it; with k > 1
+those below 1e-16, of weights that float64 cannot tell from 1, have fewer digits.
 """
 
 from collections.abc import Callable
@@ -23,8 +24,8 @@ def soft_topk(x: Tensor, k: int, form: Form) -> Tensor:
     """Return weights in [0, 1] that sum to `k` along the last axis: f(x - t), t solving sum f(x_i - t) = k.
 
     Monotone and invariant to a shift of x; as x grows they become the indicator of the k greatest. A score of -inf gets 0
-    while at least k others are finite. At the kink of the exponential form, a weight of exactly 1 has slope 0. Raises
-    ValueError when `k` is not below the number of entries.
+    while at least k others are finite. At the kink of the exponential form, which k = 1 does not have, a weight of exactly 1
+    has slope 0. Raises ValueError when `k` is not below the number of entries.
     """
     if k >= x.shape[-1]:
         raise ValueError(f"Soft assignment got k = {k} for {x.shape[-1]} codes: k must be below the number of codes.")
@@ -46,14 +47,14 @@ class _SoftTopK(torch.autograd.Function):
         kth = x.amax(dim=-1, keepdim=True) if k == 1 else x.topk(k, dim=-1).values[..., -1:]
         x = x.sub_(kth).clamp_(-FAR, FAR)
         weights = WEIGHTS[form](x - SOLVERS[form](x, k))
-        ctx.form = form
+        ctx.slopes = _softmax_slopes if k == 1 and form == "exponential" else SLOPES[form]
         ctx.save_for_backward(weights)
         return weights
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
         (weights,) = ctx.saved_tensors
-        slope = SLOPES[ctx.form](weights)
+        slope = ctx.slopes(weights)
         total = slope.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(slope.dtype).tiny)
         mean = (slope * upstream).sum(dim=-1, keepdim=True) / total
         return slope * (upstream - mean), None, None
@@ -72,6 +73,11 @@ SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
     "smooth": lambda p: torch.minimum(p, 1 - p),
 }
 """f' of the distance to the threshold, as a function of the weight."""
+
+
+def _softmax_slopes(p: Tensor) -> Tensor:
+    # No score passes the threshold, where a weight is 1 by rounding alone.
+    return p
 
 
 def _solve_exponential(x: Tensor, k: int) -> Tensor:
