@@ -137,8 +137,8 @@ def test_small_images_are_made_up_for_by_others(world):
 
 def test_the_tolerance_is_of_the_images_drawn(world):
     world["broken"] = set(range(0, 1000, 5))
-    with pytest.raises(WorkFailedError, match=r"1\d of the 100 images drawn so far cannot be read, more than data.max"):
-        sample(1000, 6400, tolerance=Tolerance(False, 0.1))
+    with pytest.raises(WorkFailedError, match=r"\d+ of the \d+ images drawn so far cannot be read, more than data.max"):
+        sample(1000, 6400, tolerance=Tolerance(False, 0.05))
     assert len(world["read"]) < 120
     assert len(sample(1000, 6400, tolerance=Tolerance(False, 0.35))) == 6400
     with pytest.raises(WorkFailedError, match=r"cannot be used \(broken\): repair or remove it, or set data.on_error"):
