@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from ..terminal import counted
 from .spread_alarms import Book, Finding, SpreadAlarms
 
 LENGTH_RATIO = 5.0
@@ -118,7 +119,7 @@ def _told(findings: list[Finding]) -> list[str]:
     for finding in findings:
         kinds.setdefault(finding.name.partition(" ")[0], []).append(finding.sentence)
     return [
-        first if not others else f"{first.removesuffix('.')} ({len(others)} more codebooks alike)."
+        first if not others else f"{first.removesuffix('.')} ({counted(len(others), 'more codebook')} alike)."
         for first, *others in kinds.values()
     ]
 

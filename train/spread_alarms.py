@@ -18,6 +18,8 @@ LOW_ENTROPY = 0.25
 """Fraction of the entropy of even use below which few codes take all tokens; that of Zipf's law is 0.5 or more."""
 PATIENCE = 3
 """Windows that a codebook is given to come to life."""
+FEWEST = 48
+"""Tokens of a codebook that a window needs: with fewer, chance alone halves the codes in use now and then."""
 
 
 class Finding(NamedTuple):
@@ -77,7 +79,7 @@ class SpreadAlarms:
     def _of(self, step: int, counts: Tensor, book: Book) -> list[Finding]:
         spectrum = Spectrum.of(counts)
         tokens = spectrum.tokens
-        if not tokens:
+        if tokens < FEWEST:
             return []
         now = spectrum.spread(tokens)
         found = self._fallen(step, spectrum, now, book)
