@@ -31,6 +31,7 @@ class Channels(NamedTuple):
     """Where its values are: `codebook`, or `codebook/0` and so on."""
     dim: int
     codes: int
+    """Codes at most: those that there are, or the tokens when these are fewer."""
 
 
 class CodebookAlarms:
@@ -51,12 +52,13 @@ class CodebookAlarms:
 
         `values` are the monitor's, by log path; `counts` the window's, a row for each of `books`.
         """
+        kmeans = "codebook.initialise: kmeans, " if all(book.can_set for book in books) else ""
         found = [
             *self._spread.check(step, counts, books),
-            *self._lengths(values["codebook/length_ratio"]),
-            *self._angles(values["codebook/obtuse"]),
+            *self._lengths(values["codebook/length_ratio"], kmeans),
+            *self._angles(values["codebook/obtuse"], kmeans),
             *self._distortion(step, values["codebook/relative_distortion"]),
-            *(finding for each in channels for finding in _flat(step, values, each)),
+            *(finding for each in channels for finding in _flat(step, values, each, kmeans)),
         ]
         beginning = [finding for finding in found if finding.name not in self._standing]
         self._standing = [finding.name for finding in found]
@@ -74,7 +76,7 @@ class CodebookAlarms:
         self._least_distortion = tuple(state["least_distortion"])
         self._standing = list(state["standing"])
 
-    def _lengths(self, ratio: float) -> list[Finding]:
+    def _lengths(self, ratio: float, kmeans: str) -> list[Finding]:
         if 1 / LENGTH_RATIO <= ratio <= LENGTH_RATIO:
             return []
         which = f"{1 / max(ratio, 1e-9):.0f} times shorter" if ratio < 1 else f"{ratio:.0f} times longer"
@@ -82,18 +84,20 @@ class CodebookAlarms:
             Finding(
                 "lengths",
                 f"codes are {which} than their latents (|q|/|z| is {ratio:.2g}): gradients that are scaled by this ratio "
-                "are off by as much; try codebook.initialise: kmeans, or gradient straight_through or rotation_no_scale.",
+                f"are off by as much; try {kmeans}{'or ' if kmeans else ''}gradient straight_through or rotation_no_scale.",
             )
         ]
 
-    def _angles(self, obtuse: float) -> list[Finding]:
+    def _angles(self, obtuse: float, kmeans: str) -> list[Finding]:
         if obtuse <= OBTUSE:
             return []
         return [
             Finding(
                 "angles",
                 f"{obtuse:.0%} of the codes stand at more than a right angle to their latents: a rotated gradient points "
-                "the wrong way there; try gradient straight_through until the codebook fits, or codebook.initialise: kmeans.",
+                "the wrong way there; try gradient straight_through until the codebook fits"
+                + (f", or {kmeans.rstrip(', ')}" if kmeans else "")
+                + ".",
             )
         ]
 
@@ -124,7 +128,7 @@ def _told(findings: list[Finding]) -> list[str]:
     ]
 
 
-def _flat(step: int, values: Mapping[str, float], channels: Channels) -> list[Finding]:
+def _flat(step: int, values: Mapping[str, float], channels: Channels, kmeans: str) -> list[Finding]:
     """Return whether codes lie near a plane though they could have more directions: k codes span k - 1."""
     rank = values.get(f"{channels.path}/effective_rank")
     limit = min(FLAT, FLAT_FRACTION * min(channels.dim, channels.codes - 1))
@@ -134,7 +138,7 @@ def _flat(step: int, values: Mapping[str, float], channels: Channels) -> list[Fi
     number = channels.path.partition("/")[2]
     whose = f"the codes of codebook {number}" if number else "the codes"
     if rank < latents / 2:
-        cure = "the codes lie flat among the latents; try codebook.initialise: kmeans, a lower optimizer.lr, or fsq"
+        cure = f"the codes lie flat among the latents; try {kmeans}a lower optimizer.lr, or fsq"
     else:
         cure = "codebook and encoder have given up the others; try a lower optimizer.lr, fewer latent channels, or fsq"
     return [

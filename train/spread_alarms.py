@@ -18,6 +18,10 @@ LOW_ENTROPY = 0.25
 """Fraction of the entropy of even use below which few codes take all tokens; that of Zipf's law is 0.5 or more."""
 PATIENCE = 3
 """Windows that a codebook is given to come to life."""
+COMPUTED_CURES = (
+    "a lower optimizer.lr, a greater losses.codebook_entropy if there is one, or ema with codebook.revive_every"
+)
+"""What to try where codes cannot be set one by one."""
 FEWEST = 48
 """Tokens of a codebook that a window needs: with fewer, chance alone halves the codes in use now and then."""
 
@@ -36,6 +40,12 @@ class Book(NamedTuple):
     """What a sentence calls it; empty when it is the only one."""
     usage: Usage
     codes: int
+    can_set: bool = True
+    """Whether its codes can be set one by one: whether initialisation and revival are cures."""
+
+    def cures(self, cures: str) -> str:
+        """Return `cures`, or where codes are computed, what helps there."""
+        return cures if self.can_set else COMPUTED_CURES
 
 
 class _Best(NamedTuple):
@@ -110,7 +120,8 @@ class SpreadAlarms:
                 Finding(
                     "unused",
                     f"only {used:,} of {book.codes:,} codes are in use: most never come near a latent; try "
-                    "codebook.initialise: kmeans, codebook.revive_every, or the quantizers simvq or fsq.",
+                    + book.cures("codebook.initialise: kmeans, codebook.revive_every, or the quantizers simvq or fsq")
+                    + ".",
                 )
             ]
         if even.perplexity > 1 and math.log(book.usage.perplexity) < LOW_ENTROPY * math.log(even.perplexity):
@@ -118,8 +129,9 @@ class SpreadAlarms:
                 Finding(
                     "few",
                     f"perplexity is {book.usage.perplexity:,.1f}, where even use of {book.codes:,} codes would give "
-                    f"{even.perplexity:,.1f}: nearly all tokens have the same few codes; try codebook.initialise: kmeans, "
-                    "a lower optimizer.lr, or the quantizers simvq or fsq.",
+                    f"{even.perplexity:,.1f}: nearly all tokens have the same few codes; try "
+                    + book.cures("codebook.initialise: kmeans, a lower optimizer.lr, or the quantizers simvq or fsq")
+                    + ".",
                 )
             ]
         return []
@@ -129,7 +141,9 @@ def _collapse(then: Spread, now: Spread, steps: int, book: Book) -> Finding:
     return Finding(
         "collapse",
         f"the codes in use fell from {then.codes:,.0f} to {now.codes:,.0f} of {book.codes:,} in {steps} steps: the codebook "
-        "collapses; try codebook.revive_every, a lower optimizer.lr, or the quantizers simvq or fsq.",
+        "collapses; try "
+        + book.cures("codebook.revive_every, a lower optimizer.lr, or the quantizers simvq or fsq")
+        + ".",
     )
 
 
@@ -137,6 +151,7 @@ def _concentration(then: Spread, now: Spread, steps: int, book: Book) -> Finding
     return Finding(
         "concentration",
         f"perplexity fell from {then.perplexity:,.1f} to {now.perplexity:,.1f} in {steps} steps, with {now.codes:,.0f} of "
-        f"{book.codes:,} codes in use: a few codes take most tokens; try a lower optimizer.lr, or the quantizers simvq or "
-        "fsq.",
+        f"{book.codes:,} codes in use: a few codes take most tokens; try "
+        + book.cures("a lower optimizer.lr, or the quantizers simvq or fsq")
+        + ".",
     )
