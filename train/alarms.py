@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ..terminal import counted
-from .spread_alarms import Book, Finding, SpreadAlarms
+from .spread_alarms import FRESH, Book, Finding, SpreadAlarms
 
 LENGTH_RATIO = 5.0
 """Factor between the lengths of codes and latents, either way, that counts as mismatched."""
@@ -20,8 +20,6 @@ FLAT = 2.5
 """Effective rank up to which codes lie on a line or close to a plane."""
 FLAT_FRACTION = 0.3
 """The same as a fraction of the directions that they could have, where those are few."""
-FRESH = 100
-"""Steps in which latents find their directions."""
 
 
 class Channels(NamedTuple):

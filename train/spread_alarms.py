@@ -16,6 +16,10 @@ LOW_USAGE = 0.1
 """Fraction of the codes that even use would reach below which a codebook hardly works, given a token a code or more."""
 LOW_ENTROPY = 0.25
 """Fraction of the entropy of even use below which few codes take all tokens; that of Zipf's law is 0.5 or more."""
+FRESH = 100
+"""Steps in which latents find their directions."""
+FRESH_SHARE = 0.2
+"""What COLLAPSE and CONCENTRATION are multiplied by in these: from random weights on, use falls for a while and rises."""
 PATIENCE = 3
 """Windows that a codebook is given to come to life."""
 COMPUTED_CURES = (
@@ -98,6 +102,7 @@ class SpreadAlarms:
     def _fallen(self, step: int, spectrum: Spectrum, now: Spread, book: Book) -> list[Finding]:
         """Compare with the best windows, had they had as few tokens, and remember this one if it is better."""
         best = self._best.setdefault(book.name, {})
+        share = FRESH_SHARE if step < FRESH else 1
         found = []
         for kind, fraction, finding in (
             ("codes", COLLAPSE, _collapse),
@@ -107,7 +112,7 @@ class SpreadAlarms:
             then = before.spectrum.spread(spectrum.tokens) if before else Spread(0, 0)
             if before is None or getattr(now, kind) > getattr(then, kind):
                 best[kind] = _Best(step, spectrum)
-            elif getattr(now, kind) < fraction * getattr(then, kind):
+            elif getattr(now, kind) < fraction * share * getattr(then, kind):
                 found.append(finding(then, now, step - before.step, book))
         return found
 

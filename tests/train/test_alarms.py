@@ -164,6 +164,13 @@ def test_many_codebooks_are_one_sentence():
     assert all(sentence.endswith(" (63 more codebooks alike).") for sentence in heard)
 
 
+@pytest.mark.parametrize(("used", "step", "is_alarm"), [(400, 20, False), (400, 100, True), (60, 20, True)])
+def test_a_fall_in_the_first_steps_is_a_collapse_only_when_it_is_deep(used, step, is_alarm):
+    alarms = CodebookAlarms()
+    assert check(alarms, 10) == []
+    assert bool(check(alarms, step, HEALTHY * (torch.arange(1024) < used))) == is_alarm
+
+
 def test_one_more_codebook_is_not_told_as_many():
     alarms = CodebookAlarms()
     check(alarms, 100, HEALTHY.repeat(2, 1))

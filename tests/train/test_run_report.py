@@ -19,7 +19,7 @@ from vistok.train.run_report import run_charts
     ],
 )
 def test_no_two_curves_of_a_chart_have_one_name(tmp_path, names, labels):
-    lines = [{"step": step, **{name: 100.0 for name in names}} for step in (10, 20)]
+    lines = [{"step": step, **dict.fromkeys(names, 100.0)} for step in (10, 20)]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (chart,) = run_charts(tmp_path)
     assert [curve.name for curve in chart.curves] == labels
