@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from .spread_alarms import Book, Finding, SpreadAlarms
+from ..terminal import counted
+from .spread_alarms import FRESH, Book, Finding, SpreadAlarms
 
 LENGTH_RATIO = 5.0
 """Factor between the lengths of codes and latents, either way, that counts as mismatched."""
@@ -19,8 +20,6 @@ FLAT = 2.5
 """Effective rank up to which codes lie on a line or close to a plane."""
 FLAT_FRACTION = 0.3
 """The same as a fraction of the directions that they could have, where those are few."""
-FRESH = 100
-"""Steps in which latents find their directions."""
 
 
 class Channels(NamedTuple):
@@ -30,6 +29,7 @@ class Channels(NamedTuple):
     """Where its values are: `codebook`, or `codebook/0` and so on."""
     dim: int
     codes: int
+    """Codes at most: those that there are, or the tokens when these are fewer."""
 
 
 class CodebookAlarms:
@@ -50,12 +50,13 @@ class CodebookAlarms:
 
         `values` are the monitor's, by log path; `counts` the window's, a row for each of `books`.
         """
+        kmeans = "codebook.initialise: kmeans, " if all(book.can_set for book in books) else ""
         found = [
             *self._spread.check(step, counts, books),
-            *self._lengths(values["codebook/length_ratio"]),
-            *self._angles(values["codebook/obtuse"]),
+            *self._lengths(values["codebook/length_ratio"], kmeans),
+            *self._angles(values["codebook/obtuse"], kmeans),
             *self._distortion(step, values["codebook/relative_distortion"]),
-            *(finding for each in channels for finding in _flat(step, values, each)),
+            *(finding for each in channels for finding in _flat(step, values, each, kmeans)),
         ]
         beginning = [finding for finding in found if finding.name not in self._standing]
         self._standing = [finding.name for finding in found]
@@ -73,7 +74,7 @@ class CodebookAlarms:
         self._least_distortion = tuple(state["least_distortion"])
         self._standing = list(state["standing"])
 
-    def _lengths(self, ratio: float) -> list[Finding]:
+    def _lengths(self, ratio: float, kmeans: str) -> list[Finding]:
         if 1 / LENGTH_RATIO <= ratio <= LENGTH_RATIO:
             return []
         which = f"{1 / max(ratio, 1e-9):.0f} times shorter" if ratio < 1 else f"{ratio:.0f} times longer"
@@ -81,18 +82,20 @@ class CodebookAlarms:
             Finding(
                 "lengths",
                 f"codes are {which} than their latents (|q|/|z| is {ratio:.2g}): gradients that are scaled by this ratio "
-                "are off by as much; try codebook.initialise: kmeans, or gradient straight_through or rotation_no_scale.",
+                f"are off by as much; try {kmeans}{'or ' if kmeans else ''}gradient straight_through or rotation_no_scale.",
             )
         ]
 
-    def _angles(self, obtuse: float) -> list[Finding]:
+    def _angles(self, obtuse: float, kmeans: str) -> list[Finding]:
         if obtuse <= OBTUSE:
             return []
         return [
             Finding(
                 "angles",
                 f"{obtuse:.0%} of the latents are at more than a right angle to their codes: a rotated gradient points "
-                "the wrong way there; try gradient straight_through until the codebook fits, or codebook.initialise: kmeans.",
+                "the wrong way there; try gradient straight_through until the codebook fits"
+                + (f", or {kmeans.rstrip(', ')}" if kmeans else "")
+                + ".",
             )
         ]
 
@@ -118,12 +121,12 @@ def _told(findings: list[Finding]) -> list[str]:
     for finding in findings:
         kinds.setdefault(finding.name.partition(" ")[0], []).append(finding.sentence)
     return [
-        first if not others else f"{first.removesuffix('.')} ({len(others)} more codebooks alike)."
+        first if not others else f"{first.removesuffix('.')} ({counted(len(others), 'more codebook')} alike)."
         for first, *others in kinds.values()
     ]
 
 
-def _flat(step: int, values: Mapping[str, float], channels: Channels) -> list[Finding]:
+def _flat(step: int, values: Mapping[str, float], channels: Channels, kmeans: str) -> list[Finding]:
     """Return a finding when the codes lie near a line or a plane though they could have more directions: k codes span k - 1."""
     rank = values.get(f"{channels.path}/effective_rank")
     limit = min(FLAT, FLAT_FRACTION * min(channels.dim, channels.codes - 1))
@@ -133,7 +136,7 @@ def _flat(step: int, values: Mapping[str, float], channels: Channels) -> list[Fi
     number = channels.path.partition("/")[2]
     whose = f"the codes of codebook {number}" if number else "the codes"
     if rank < latents / 2:
-        cure = "the codes lie flat among the latents; try codebook.initialise: kmeans, a lower optimizer.lr, or fsq"
+        cure = f"the codes lie flat among the latents; try {kmeans}a lower optimizer.lr, or fsq"
     else:
         cure = "codebook and encoder have given up the others; try a lower optimizer.lr, fewer latent channels, or fsq"
     return [

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from ..tokenizer.config import Config
 from ..tokenizer.counts import count_tokens
 from ..tokenizer.quantizers import Quantizer
-from ..tokenizer.quantizers.care import initialise_codes, revive_codes
+from ..tokenizer.quantizers.care import can_set_codes, initialise_codes, revive_codes
 from ..tokenizer.quantizers.codebooks import Codebook
 from ..tokenizer.quantizers.hardness import hardness_at
 from ..tokenizer.quantizers.vector import VectorQuantizer
@@ -41,8 +41,7 @@ class CodebookCare:
 
     def __init__(self, config: CodebookCareConfig, quantizer: Quantizer, accelerator: Accelerator, seed: int):
         wanted = config.initialise != "random" or config.revive_every > 0
-        codebooks = [module for module in quantizer.modules() if isinstance(module, Codebook)]
-        if wanted and not (codebooks and all(codebook.can_replace for codebook in codebooks)):
+        if wanted and not can_set_codes(quantizer):
             raise ValueError(
                 "codebook asks for initialisation or revival, but this quantizer has no codes that can be set one by one: "
                 "remove the section, or use vq, ema, or simvq with a linear or diagonal projection."

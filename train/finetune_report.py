@@ -15,6 +15,7 @@ from ..report.environment import environment
 from ..report.page import render
 from ..report.views import codebook_views
 from ..terminal import counted, track
+from ..tokenizer.counts import MOST_COUNTED
 from ..tokenizer.errors import WorkFailedError
 from ..tokenizer.exact import in_batches
 from ..tokenizer.files import write_whole
@@ -123,9 +124,14 @@ def _table(config: FinetuneConfig, before: Measured, after: Measured, sizes: tup
     for name, (label, form) in ROWS.items():
         old, new = (getattr(measured.quality, name) for measured in (before, after))
         rows.append([label, *("not measured" if value is None else form.format(value) for value in (old, new))])
-    rows.append(["codes", *(f"{codes:,}" for codes in sizes)])
+    rows.append(["codes", *map(_size, sizes)])
     rows.append(["tokens", f"{before.quality.tokens:,}", f"{after.quality.tokens:,}"])
     return Table(["held-out pictures" if not config.data.val else "data.val", "before", "after"], rows)
+
+
+def _size(codes: int) -> str:
+    # 2^62 with all of its digits, twice, is wider than a terminal.
+    return f"2^{codes.bit_length() - 1}" if codes > MOST_COUNTED and codes.bit_count() == 1 else f"{codes:,}"
 
 
 def _report(

@@ -11,6 +11,7 @@ from ..tokenizer.counts import count_tokens, no_counts, uncounted
 from ..tokenizer.model import Reconstruction
 from ..tokenizer.moments import unmeasured
 from ..tokenizer.quantizers import Quantizer
+from ..tokenizer.quantizers.care import can_set_codes
 from ..tokenizer.shapes import Latent, Tokens
 from ..tokenizer.usage import Usage, codebook_usage
 from .alarms import Channels, CodebookAlarms
@@ -100,17 +101,16 @@ class CodebookMonitor:
             "tokens": int(self.last_counts[0].sum()),
             "revived": self._revived,
         }
-        channels = [
-            Channels("codebook", min(quantizer.dim, self._directions), quantizer.vocab_size**quantizer.num_codebooks)
-        ]
+        # As many vectors as codes span no more directions than these; levels of one token an image have few.
+        most = min(quantizer.vocab_size**quantizer.num_codebooks, int(values["tokens"]))
+        channels = [Channels("codebook", min(quantizer.dim, self._directions), most)]
         if len(usages) > 1:
             fits = fits_by_codebook(quantizer, seen.latent)
+            most = min(quantizer.vocab_size, seen.tokens[:, 0].numel() * self._accelerator.num_processes)
             for number, (usage, fit) in enumerate(zip(usages, fits, strict=True)):
                 own = usage._asdict() | fit.values(self._sum)
                 values |= {f"{number}/{name}": value for name, value in own.items()}
-                channels.append(
-                    Channels(f"codebook/{number}", min(fit.channels, self._directions), quantizer.vocab_size)
-                )
+                channels.append(Channels(f"codebook/{number}", min(fit.channels, self._directions), most))
         values = {f"codebook/{name}": value for name, value in values.items()}
         self._counts.zero_()
         self._fit.clear()
@@ -135,9 +135,9 @@ class CodebookMonitor:
         self._revived = state["revived"]
 
     def _books(self, usages: list[Usage]) -> list[Book]:
-        several = len(usages) > 1
+        several, can_set = len(usages) > 1, can_set_codes(self._quantizer)
         return [
-            Book(f"codebook {number}" if several else "", usage, self._quantizer.vocab_size)
+            Book(f"codebook {number}" if several else "", usage, self._quantizer.vocab_size, can_set)
             for number, usage in enumerate(usages)
         ]
 

@@ -102,7 +102,9 @@ def run_charts(folder: Path) -> list[Chart]:
     charts = []
     for title, wanted in CHARTS.items():
         names = sorted({name for line in lines for name in line if any(_is_wanted(name, want) for want in wanted)})
-        curves = [_curve(name, lines) for name in names]
+        short = [name.rpartition("/")[2] for name in names]
+        labels = short if len(set(short)) == len(short) else names
+        curves = [_curve(name, label, lines) for name, label in zip(names, labels, strict=True)]
         if curves:
             charts.append(Chart(title, curves, title in LOG_SCALE))
     return charts
@@ -118,9 +120,9 @@ def _is_wanted(name: str, want: str) -> bool:
     return name.startswith(want) if want.endswith("/") else name == want
 
 
-def _curve(name: str, lines: list[dict[str, float]]) -> Curve:
+def _curve(name: str, label: str, lines: list[dict[str, float]]) -> Curve:
     seen = [(int(line["step"]), float(line[name])) for line in lines if name in line]
-    return Curve(name.rpartition("/")[2], [step for step, _ in seen], [value for _, value in seen])
+    return Curve(label, [step for step, _ in seen], [value for _, value in seen])
 
 
 def _figures(lines: list[dict[str, float]]) -> dict[str, str]:

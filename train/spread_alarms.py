@@ -16,8 +16,18 @@ LOW_USAGE = 0.1
 """Fraction of the codes that even use would reach below which a codebook hardly works, given a token a code or more."""
 LOW_ENTROPY = 0.25
 """Fraction of the entropy of even use below which few codes take all tokens; that of Zipf's law is 0.5 or more."""
+FRESH = 100
+"""Steps in which latents find their directions."""
+FRESH_SHARE = 0.2
+"""What COLLAPSE and CONCENTRATION are multiplied by in these: from random weights on, use falls for a while and rises."""
 PATIENCE = 3
 """Windows that a codebook is given to come to life."""
+COMPUTED_CURES = (
+    "a lower optimizer.lr, a greater losses.codebook_entropy if there is one, or ema with codebook.revive_every"
+)
+"""What to try where codes cannot be set one by one."""
+FEWEST = 48
+"""Tokens of a codebook that a window needs: with fewer, chance alone halves the codes in use now and then."""
 
 
 class Finding(NamedTuple):
@@ -34,6 +44,12 @@ class Book(NamedTuple):
     """What a sentence calls it; empty when it is the only one."""
     usage: Usage
     codes: int
+    can_set: bool = True
+    """Whether its codes can be set one by one: whether initialisation and revival are cures."""
+
+    def cures(self, cures: str) -> str:
+        """Return `cures`, or where codes are computed, what helps there."""
+        return cures if self.can_set else COMPUTED_CURES
 
 
 class _Best(NamedTuple):
@@ -77,7 +93,7 @@ class SpreadAlarms:
     def _of(self, step: int, counts: Tensor, book: Book) -> list[Finding]:
         spectrum = Spectrum.of(counts)
         tokens = spectrum.tokens
-        if not tokens:
+        if tokens < FEWEST:
             return []
         now = spectrum.spread(tokens)
         found = self._fallen(step, spectrum, now, book)
@@ -86,6 +102,7 @@ class SpreadAlarms:
     def _fallen(self, step: int, spectrum: Spectrum, now: Spread, book: Book) -> list[Finding]:
         """Compare with the best windows, had they had as few tokens, and remember this one if it is better."""
         best = self._best.setdefault(book.name, {})
+        share = FRESH_SHARE if step < FRESH else 1
         found = []
         for kind, fraction, finding in (
             ("codes", COLLAPSE, _collapse),
@@ -95,7 +112,7 @@ class SpreadAlarms:
             then = before.spectrum.spread(spectrum.tokens) if before else Spread(0, 0)
             if before is None or getattr(now, kind) > getattr(then, kind):
                 best[kind] = _Best(step, spectrum)
-            elif getattr(now, kind) < fraction * getattr(then, kind):
+            elif getattr(now, kind) < fraction * share * getattr(then, kind):
                 found.append(finding(then, now, step - before.step, book))
         return found
 
@@ -108,7 +125,8 @@ class SpreadAlarms:
                 Finding(
                     "unused",
                     f"only {used:,} of {book.codes:,} codes are in use: most never come near a latent; try "
-                    "codebook.initialise: kmeans, codebook.revive_every, or the quantizers simvq or fsq.",
+                    + book.cures("codebook.initialise: kmeans, codebook.revive_every, or the quantizers simvq or fsq")
+                    + ".",
                 )
             ]
         if even.perplexity > 1 and math.log(book.usage.perplexity) < LOW_ENTROPY * math.log(even.perplexity):
@@ -116,8 +134,9 @@ class SpreadAlarms:
                 Finding(
                     "few",
                     f"perplexity is {book.usage.perplexity:,.1f}, where even use of {book.codes:,} codes would give "
-                    f"{even.perplexity:,.1f}: nearly all tokens have the same few codes; try codebook.initialise: kmeans, "
-                    "a lower optimizer.lr, or the quantizers simvq or fsq.",
+                    f"{even.perplexity:,.1f}: nearly all tokens have the same few codes; try "
+                    + book.cures("codebook.initialise: kmeans, a lower optimizer.lr, or the quantizers simvq or fsq")
+                    + ".",
                 )
             ]
         return []
@@ -127,7 +146,9 @@ def _collapse(then: Spread, now: Spread, steps: int, book: Book) -> Finding:
     return Finding(
         "collapse",
         f"the codes in use fell from {then.codes:,.0f} to {now.codes:,.0f} of {book.codes:,} in {steps} steps: the codebook "
-        "collapses; try codebook.revive_every, a lower optimizer.lr, or the quantizers simvq or fsq.",
+        "collapses; try "
+        + book.cures("codebook.revive_every, a lower optimizer.lr, or the quantizers simvq or fsq")
+        + ".",
     )
 
 
@@ -135,6 +156,7 @@ def _concentration(then: Spread, now: Spread, steps: int, book: Book) -> Finding
     return Finding(
         "concentration",
         f"perplexity fell from {then.perplexity:,.1f} to {now.perplexity:,.1f} in {steps} steps, with {now.codes:,.0f} of "
-        f"{book.codes:,} codes in use: a few codes take most tokens; try a lower optimizer.lr, or the quantizers simvq or "
-        "fsq.",
+        f"{book.codes:,} codes in use: a few codes take most tokens; try "
+        + book.cures("a lower optimizer.lr, or the quantizers simvq or fsq")
+        + ".",
     )

@@ -164,6 +164,27 @@ def test_many_codebooks_are_one_sentence():
     assert all(sentence.endswith(" (63 more codebooks alike).") for sentence in heard)
 
 
+@pytest.mark.parametrize(("used", "step", "is_alarm"), [(400, 20, False), (400, 100, True), (60, 20, True)])
+def test_a_fall_in_the_first_steps_is_a_collapse_only_when_it_is_deep(used, step, is_alarm):
+    alarms = CodebookAlarms()
+    assert check(alarms, 10) == []
+    assert bool(check(alarms, step, HEALTHY * (torch.arange(1024) < used))) == is_alarm
+
+
+def test_one_more_codebook_is_not_told_as_many():
+    alarms = CodebookAlarms()
+    check(alarms, 100, HEALTHY.repeat(2, 1))
+    (sentence,) = check(alarms, 200, torch.where(torch.arange(1024) < 50, 2048, 0).repeat(2, 1))
+    assert sentence.endswith(" (1 more codebook alike).")
+
+
+@pytest.mark.parametrize("tokens", [2, 4, 8, 16, 32, 64])
+@pytest.mark.parametrize("codes", [2, 4, 16, 256])
+@pytest.mark.parametrize("chances", [even, zipf(1)], ids=["even", "zipf"])
+def test_chance_among_few_tokens_is_no_alarm(tokens, codes, chances):
+    assert simulate([(chances, tokens)] * 40, codes) == []
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

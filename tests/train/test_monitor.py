@@ -170,6 +170,44 @@ def test_a_plane_is_seen_whatever_the_usage_unless_the_encoder_has_no_more(direc
     assert len(alarms) == heard and all("of 8 directions (effective rank)" in sentence for sentence in alarms)
 
 
+def test_levels_of_a_token_an_image_are_not_flat_for_want_of_vectors():
+    quantizer = build_quantizer(
+        {"name": "residual", "depth": 2, "quantizer": {"name": "vq", "dim": 8, "codebook_size": 64}}
+    )
+    monitor, alarms = CodebookMonitor(quantizer.train(), Accelerator()), []
+    rng = torch.Generator().manual_seed(0)
+    for step in range(100, 200):
+        last = seen_in(quantizer, [forward(quantizer, torch.randn(4, 8, 1, 1, generator=rng))])
+        monitor.observe(last)
+        alarms += [sentence for sentence in monitor.summarise(step, last).alarms if "directions" in sentence]
+    assert alarms == []
+
+
+@pytest.mark.parametrize(
+    ("values", "is_settable"),
+    [
+        ({"name": "vq", "dim": 8, "codebook_size": 64}, True),
+        ({"name": "simvq", "dim": 8, "codebook_size": 64}, True),
+        ({"name": "fvq", "dim": 8, "codebook_size": 64}, False),
+        ({"name": "lfq", "dim": 10}, False),
+        ({"name": "bsq", "dim": 36}, False),
+        ({"name": "fsq", "levels": [8, 8, 8]}, False),
+    ],
+    ids=str,
+)
+def test_an_alarm_names_no_cure_that_the_quantizer_refuses(values, is_settable):
+    quantizer = build_quantizer(values).train()
+    monitor, heard = CodebookMonitor(quantizer, Accelerator()), []
+    for step in (100, 200, 300):
+        last = seen_in(quantizer, [forward(quantizer, torch.ones(1, quantizer.dim, 16, 16))])
+        monitor.observe(last)
+        heard += monitor.summarise(step, last).alarms
+    assert any("codes are in use" in sentence or "perplexity is" in sentence for sentence in heard)
+    for sentence in heard:
+        assert ("codebook.initialise: kmeans" in sentence) == is_settable
+        assert is_settable or "revive_every" not in sentence or "ema with codebook.revive_every" in sentence
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -7,11 +7,17 @@ same codes, bit for bit. Both go through `Codebook.replace`, which resets the st
 from collections.abc import Callable
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from ..shapes import Codes, Vectors
 from .codebooks import Codebook
 from .kmeans import kmeans
+
+
+def can_set_codes(quantizer: nn.Module) -> bool:
+    """Return whether the codes of a quantizer, of all its codebooks, can be set one by one."""
+    codebooks = [module for module in quantizer.modules() if isinstance(module, Codebook)]
+    return bool(codebooks) and all(codebook.can_replace for codebook in codebooks)
 
 
 def initialise_codes(
