@@ -20,6 +20,8 @@ FLAT = 2.5
 """Effective rank up to which codes lie on a line or close to a plane."""
 FLAT_FRACTION = 0.3
 """The same as a fraction of the directions that they could have, where those are few."""
+OVER = 5
+"""Windows without a finding after which it has ended: one that hovers at its limit is told once."""
 
 
 class Channels(NamedTuple):
@@ -41,7 +43,7 @@ class CodebookAlarms:
     def __init__(self) -> None:
         self._spread = SpreadAlarms()
         self._least_distortion = (float("inf"), 0)  # as a fraction of the variance, step
-        self._standing: list[str] = []
+        self._standing: dict[str, int] = {}  # finding, and the windows since it was found last
 
     def check(
         self, step: int, values: Mapping[str, float], counts: Tensor, books: list[Book], channels: list[Channels]
@@ -59,7 +61,8 @@ class CodebookAlarms:
             *(finding for each in channels for finding in _flat(step, values, each, kmeans)),
         ]
         beginning = [finding for finding in found if finding.name not in self._standing]
-        self._standing = [finding.name for finding in found]
+        since = {name: windows + 1 for name, windows in self._standing.items() if windows + 1 < OVER}
+        self._standing = since | {finding.name: 0 for finding in found}
         return _told(beginning)
 
     def state_dict(self) -> dict[str, Any]:
@@ -72,7 +75,7 @@ class CodebookAlarms:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._spread.load_state_dict(state["spread"])
         self._least_distortion = tuple(state["least_distortion"])
-        self._standing = list(state["standing"])
+        self._standing = dict(state["standing"])
 
     def _lengths(self, ratio: float, kmeans: str) -> list[Finding]:
         if 1 / LENGTH_RATIO <= ratio <= LENGTH_RATIO:

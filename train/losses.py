@@ -96,7 +96,9 @@ def quantizer_losses(quantizer: Quantizer) -> list[str]:
 def _check_names(terms: set[str], weights: LossWeights) -> None:
     missing = sorted(terms - set(weights))
     if missing:
-        raise ValueError(f"losses.{missing[0]} has no weight: set losses.{missing[0]} (0 leaves it out).")
+        names = " and ".join(f"losses.{name}" for name in missing)
+        verb, them = ("has", "it") if len(missing) == 1 else ("have", "one")
+        raise ValueError(f"{names} {verb} no weight: set {names} (0 leaves {them} out).")
     unused = sorted(name for name in set(weights) - terms if not _is_left_out(name, weights))
     if unused:
         near = nearest(unused[0], [*terms, *RECONSTRUCTION_LOSSES, PERCEPTUAL, ADVERSARIAL])
