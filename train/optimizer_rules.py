@@ -27,9 +27,7 @@ DEFAULT_RULES = [
     ),
     RuleConfig(pattern=r"(encoder|decoder)\.conv_(in|out)\.weight", use="adamw"),
     RuleConfig(pattern=r"quantizer_(in|out)\.weight", use="adamw"),
-    RuleConfig(pattern=rf"quantizer\.{PROJECTION_MATRICES}", use="adamw", decay=False),
-    RuleConfig(pattern=rf"quantizer\.{BRIDGE_MATRICES}", use="adamw", decay=False),
-    RuleConfig(pattern=rf"quantizer\.(?!{PROJECTION_MATRICES}$|{BRIDGE_MATRICES}$).*", use="adamw", decay=False),
+    RuleConfig(pattern=r"quantizer\..*", use="adamw", decay=False),
     RuleConfig(pattern=r"(encoder|decoder)\..*norm\w*\.weight", use="adamw", decay=False),
     RuleConfig(pattern=r"(encoder|decoder|quantizer_in|quantizer_out)\.(.*\.)?bias", use="adamw", decay=False),
 ]

@@ -75,6 +75,17 @@ directions() {
     --arm "FSQ, 128 levels: hardly a quantizer" $eight 'model.quantizer={name: fsq, levels: [128, 128, 128, 128, 128, 128, 128, 128]}'
 }
 
+projection() { # who moves the matrices between a basis and its codes
+  local rest='{pattern: "(encoder|decoder)\\.(levels|middle)\\..*\\.(conv\\d?|shortcut|query|key|value|out)\\.weight", use: muon},
+    {pattern: "(encoder|decoder)\\.conv_(in|out)\\.weight|quantizer_(in|out)\\.weight", use: adamw},
+    {pattern: "(encoder|decoder)\\..*norm\\w*\\.weight|(encoder|decoder|quantizer_in|quantizer_out)\\.(.*\\.)?bias", use: adamw, decay: false}'
+  local matrices='quantizer\\.codebook\\.projection\\.linear\\.weight'
+  rules() { echo "optimizer.rules=[$rest, {pattern: \"$matrices\", use: $1, decay: false}, {pattern: \"quantizer\\\\.codebook\\\\.projection\\\\.linear\\\\.bias\", use: adamw, decay: false}]"; }
+  compare projection photos-train-0000.tar --seeds 0 1 2 --show codebook/usage codebook/perplexity codebook/distortion \
+    --set 'model.quantizer={name: simvq, dim: 4, codebook_size: 1024}' "$losses" \
+    --arm "SimVQ, AdamW" "$(rules adamw)" --arm "SimVQ, Muon" "$(rules muon)"
+}
+
 rate_laws() {
   local law='rule: best_step, base_batch_size: 16, noise_scale: 235'
   compare rate_laws 'photos-train-{0000..0004}.tar' --show loss/total optimizer/lr --set data.batch_size=64 \

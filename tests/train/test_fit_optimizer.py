@@ -61,21 +61,22 @@ def test_muon_gets_the_matrices_of_the_projection_and_nothing_else(kind, inside)
 
 
 @pytest.mark.parametrize("kind", MATRICES)
-def test_in_a_run_one_rule_has_the_projection_and_may_give_it_to_muon(kind):
+def test_a_run_gives_the_projection_to_adamw_and_may_give_it_to_muon(kind):
     values, expected = MATRICES[kind]
     model = small_tokenizer(values)
-    for use in ("adamw", "muon"):
-        rules = [rule.model_dump() for rule in DEFAULT_RULES]
-        for rule in rules:
-            if "projection" in rule["pattern"] and "?!" not in rule["pattern"]:
-                rule["use"] = use
-        found = {name for name, _ in model.named_parameters() if name.startswith("quantizer.")}
-        config = parse_config(OptimizerConfig, {"lr": 1e-3, "rules": _claiming(rules, model)}, "optimizer")
+    matrices = f"({PROJECTION_MATRICES}|{BRIDGE_MATRICES})"
+    others = [rule.model_dump() for rule in DEFAULT_RULES if rule.pattern != r"quantizer\..*"]
+    mixed = [
+        *others,
+        {"pattern": rf"quantizer\.{matrices}", "use": "muon", "decay": False},
+        {"pattern": rf"quantizer\.(?!{matrices}$).*", "use": "adamw", "decay": False},
+    ]
+    for rules, wanted in ((None, set()), (_claiming(mixed, model), {f"quantizer.{name}" for name in expected})):
+        config = parse_config(OptimizerConfig, {"lr": 1e-3, "rules": rules}, "optimizer")
         claims = {claim.name: claim.rule for claim in claim_parameters(model, config)}
-        assert found <= set(claims)
-        muon = {name for name in found if claims[name].use == "muon"}
-        assert muon == ({f"quantizer.{name}" for name in expected} if use == "muon" else set())
-        assert not any(claims[name].decay for name in found)
+        found = {name for name, _ in model.named_parameters() if name.startswith("quantizer.")}
+        assert found <= set(claims) and not any(claims[name].decay for name in found)
+        assert {name for name in found if claims[name].use == "muon"} == wanted
 
 
 def _claiming(rules, model):
