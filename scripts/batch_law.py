@@ -31,7 +31,7 @@ def trained(config: str, overrides: list[str]) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         command = [sys.executable, "-m", "vistok.train", config, *overrides, f"run.out={out}", "--quiet"]
-        subprocess.run(command, stdout=subprocess.DEVNULL)
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
         return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
