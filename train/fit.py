@@ -36,8 +36,8 @@ class FitConfig(Config):
     """Learning rate at the start."""
     projection: Literal["adam", "muon"] = "adam"
     """What moves the matrices between the basis and the codes of simvq."""
-    bridge: Literal["adam", "muon"] = "adam"
-    """What moves the matrices of fvq's bridge."""
+    bridge: Literal["adam", "muon"] = "muon"
+    """What moves the matrices of fvq's bridge; with Adam the fit diverges at the usual rate."""
     muon_rate: Annotated[float, Field(gt=0)] = 1.0
     """Muon's rate as a multiple of Adam's; at 1 its updates are as large as Adam's on gradients that are noise."""
     codebook_rows: Literal["dense", "lazy"] = "dense"

@@ -65,7 +65,7 @@ ENTRIES: dict[str, Entry] = {
     "SimVQ, MLP, Muon": Entry(_table("simvq", projection="mlp"), optimizer=MUON),
     "SimVQ, trained basis, Muon": Entry(_table("simvq", trained_basis=True), optimizer=MUON),
     "SimVQ, trained basis, lazy, Muon": Entry(_table("simvq", trained_basis=True), optimizer=LAZY | MUON),
-    "FVQ, Muon": Entry(_table("fvq"), optimizer={"bridge": "muon"}),
+    "FVQ, Adam": Entry(_table("fvq"), optimizer={"bridge": "adam"}),
     "VQ, cosine, d = 8": Entry(
         _table("vq", similarity="cosine") | {"dim": 8}, DECODED | {"codebook": 1.0, "commitment": 0.25}
     ),
