@@ -27,12 +27,18 @@ SMOOTHED = 10
 
 
 def trained(config: str, overrides: list[str]) -> list[dict[str, Any]]:
-    """Train one run in a process of its own; return the lines of its log."""
+    """Train one run in a process of its own; return its log, made compact."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         command = [sys.executable, "-m", "vistok.train", config, *overrides, f"run.out={out}", "--quiet"]
         subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-        return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        return compact([json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()])
+
+
+def compact(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the steps and losses of a log, and the last value of every other scalar in a last line."""
+    losses = [{name: line[name] for name in ("step", LOSS)} for line in lines if LOSS in line]
+    return [*losses, {name: value for name, value in last(lines).items() if name != LOSS}]
 
 
 def smoothed(lines: list[dict[str, Any]]) -> list[tuple[int, float]]:
