@@ -36,6 +36,11 @@ def export_run(run: Path, out: Path | None, step: int | None) -> Exported:
     _check_run(run)
     own = run / EXPORT
     folder = own if out is None else out
+    checkpoints = (run / "checkpoints").resolve()
+    if checkpoints in (folder.resolve(), *folder.resolve().parents):
+        raise ValueError(
+            f"--out is {folder}, where the run keeps its checkpoints: give a folder outside {checkpoints}."
+        )
     with _held(run) if folder.resolve() == own.resolve() else nullcontext():
         config, model, taken, warnings = _read(run, step)
         there = exported_step(folder)

@@ -126,7 +126,7 @@ def scale_lr(
     Raises ValueError when the rule is none, lacks the noise scale, or gets what its law does not have, and for values out
     of range.
     """
-    check_ranges(base_batch=base_batch, batch=batch, curvature_ratio=curvature_ratio)
+    check_ranges(lr=lr, base_batch=base_batch, batch=batch, curvature_ratio=curvature_ratio)
     check_ranges(noise_scale=noise_scale, epsilon_ratio=epsilon_ratio, beta=beta)
     given = {"beta": beta, "nesterov": nesterov, "curvature_ratio": curvature_ratio, "epsilon_ratio": epsilon_ratio}
     if rule not in RULES:

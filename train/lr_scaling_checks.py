@@ -10,7 +10,7 @@ HINTS = {
     "curvature_ratio": "only laws of steps that are scaled by coordinate ask for it",
     "epsilon_ratio": "only adam and adabelief have an epsilon",
 }
-AT_LEAST_0 = ("noise_scale", "epsilon_ratio")
+AT_LEAST_0 = ("lr", "noise_scale", "epsilon_ratio")
 
 
 def check_given(rule: str, takes: Collection[str], given: Mapping[str, float | None]) -> None:

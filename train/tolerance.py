@@ -38,7 +38,8 @@ class Tolerance(NamedTuple):
 
         Images are drawn at random, so that a few more than the fraction may be chance: up to three standard deviations.
         """
-        if unreadable >= FEW and unreadable > min(self._by_chance(drawn), self.fraction * images):
+        more_than_chance = unreadable >= FEW and unreadable > self._by_chance(drawn)
+        if more_than_chance or not self.allows(unreadable, images):
             raise self._error(unreadable, f"{drawn} images drawn so far", last)
 
     def _by_chance(self, drawn: int) -> float:

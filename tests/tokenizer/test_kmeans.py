@@ -32,6 +32,13 @@ def test_eight_far_clusters_are_found_whatever_the_seed(seed):
     assert distortion(vectors, kmeans(vectors, 8, 5, generator(seed))) < 1.1
 
 
+def test_a_cluster_near_the_first_start_is_found_among_far_ones():
+    places = torch.tensor([[0.0], [10.0], [-300.0], [-200.0], [-100.0], [100.0], [200.0], [300.0]])
+    for seed in range(20):
+        vectors = places.repeat_interleave(60, dim=0) + torch.randn(480, 1, generator=generator(seed))
+        assert distortion(vectors, kmeans(vectors, 8, 5, generator(seed))) < 2, f"seed {seed}"
+
+
 def test_of_many_far_clusters_hardly_one_is_missed():
     vectors = clusters(200, 20, 8, 0)
     assert distortion(vectors, kmeans(vectors, 200, 5, generator())) < 2

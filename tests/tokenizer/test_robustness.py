@@ -159,3 +159,15 @@ def test_on_the_sphere_the_length_of_a_latent_does_not_matter(values, exponent):
     assert torch.equal(quantizer.project(far), quantizer.project(latent))
     result.latent.sum().backward()
     assert far.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("default", [torch.float16, torch.float64])
+def test_types_do_not_follow_the_default_of_the_caller(quantizer, default):
+    latent = latent_for(quantizer, 1)
+    expected = quantizer.eval()(latent).latent
+    torch.set_default_dtype(default)
+    try:
+        found = quantizer(latent).latent
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.dtype == torch.float32 and torch.equal(found, expected)

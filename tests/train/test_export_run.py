@@ -102,3 +102,12 @@ def test_what_is_no_run_folder_is_a_sentence(run, tmp_path):
     assert "is a tokenizer folder already, and there is no other format to export it to yet: give a run folder" in said
     assert "is no run folder: it has no folder checkpoints" in call(tmp_path / "nothing", code=2)
     assert not (tmp_path / "nothing").exists()
+
+
+def test_a_checkpoint_is_not_written_over(run):
+    checkpoint = run / "checkpoints" / "step-0000002"
+    before = (checkpoint / "model.safetensors").read_bytes()
+    for out in (checkpoint, run / "checkpoints", run / "checkpoints" / "new"):
+        said = call(run, "--out", out, code=2)
+        assert f"--out is {out}, where the run keeps its checkpoints: give a folder outside" in said
+    assert (checkpoint / "model.safetensors").read_bytes() == before

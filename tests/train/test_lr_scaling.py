@@ -317,6 +317,8 @@ def test_a_law_is_finite_for_every_curvature_ratio_and_epsilon(ratio):
     ("values", "message"),
     [
         ({"rule": "surge"}, "rule is 'surge', but must be one of linear, sqrt, sgd, sign, adam, adabelief, muon"),
+        ({"lr": math.nan}, "lr is nan, but must be finite and at least 0"),
+        ({"lr": -1.0}, "lr is -1.0, but must be finite and at least 0"),
         ({"batch": 0}, "batch is 0, but must be finite and above 0"),
         ({"base_batch": -1}, "base_batch is -1, but must be"),
         ({"noise_scale": -3.0}, "noise_scale is -3.0, but must be finite and at least 0"),

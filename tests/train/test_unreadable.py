@@ -195,6 +195,7 @@ def test_few_never_count_and_exactly_the_fraction_is_allowed():
     for hundredths in range(10, 101):  # in float64 0.29 of 100 are fewer than 29
         tolerance = Tolerance(False, hundredths / 100)
         assert tolerance.allows(hundredths, 100) and tolerance.allows(10 * hundredths, 1000)
+        tolerance.check_drawn(hundredths, 100, 100, "")
         assert not tolerance.allows(hundredths + 1, 100) and not tolerance.allows(10 * hundredths + 1, 1000)
 
 

@@ -109,7 +109,7 @@ class BinaryQuantizer(Quantizer):
         return self.config, copy.deepcopy(self).eval()
 
     def _codes(self, bits: Tensor) -> Latent:
-        return torch.where(bits, self.code_value, -self.code_value)
+        return (bits.float() * 2 - 1) * self.code_value
 
     def _losses(self, point: Latent, codes: Latent) -> dict[str, Tensor]:
         if not point.numel():

@@ -14,9 +14,9 @@ from ..shapes import Codes, Vectors
 from .nearest import nearest_codes
 from .scale import scale_to_one
 
-LEAST_BATCH = 8
 BATCH = 8
-"""A round of starts adds one for every so many that there are."""
+"""A round adds one start for every so many found before, at least one: a round that knows only one start has hardly a
+candidate in a cluster next to it."""
 CANDIDATES = 4
 """Candidates that a round draws for every start that it adds."""
 LEAST_CANDIDATES = 1024
@@ -76,7 +76,7 @@ def _further(vectors: Vectors, squared: Tensor, count: int, generator: Generator
     squared = squared.cpu().double()
     chosen = torch.zeros(0, dtype=torch.int64)
     while len(chosen) < count:
-        wanted = min(max(LEAST_BATCH, len(chosen) // BATCH), count - len(chosen))
+        wanted = min(max(1, len(chosen) // BATCH), count - len(chosen))
         if float(squared.sum()) <= 0:  # every vector is where a centre is
             added = torch.randint(len(vectors), (wanted,), generator=generator)
         else:

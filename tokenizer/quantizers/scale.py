@@ -20,5 +20,6 @@ def on_unit_sphere(vectors: Tensor, dim: int = -1) -> Tensor:
     """Divide vectors along `dim` by their length; below 1e-30, where a gradient could overflow, they stay short."""
     largest = vectors.detach().abs().amax(dim=dim, keepdim=True)
     is_small = (largest > LEAST_NORM) & (largest < 1 / FAR)
-    factor = torch.where(largest > FAR, 1 / BACK, torch.where(is_small, BACK, 1.0))
+    one = torch.ones_like(largest)  # numbers alone would have the caller's default dtype
+    factor = torch.where(largest > FAR, one / BACK, torch.where(is_small, one * BACK, one))
     return functional.normalize(vectors * factor, dim=dim, eps=LEAST_NORM)
