@@ -50,11 +50,26 @@ def test_every_option_that_is_named_is_one():
     assert len(CALLS) >= 9 and set(re.findall(r"`(--[a-z-]+)", README)) <= known
 
 
+def anchors(text):
+    """Return what the headings of a Markdown file are called in links."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_links_of_the_quantizers_lead_somewhere():
+    page = ROOT / "tokenizer" / "quantizers" / "README.md"
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        assert anchor in anchors((page.parent / path).read_text())
+
+
 def test_every_format_is_read_and_every_link_leads_somewhere():
     for name in ("JPEG", "PNG", "WebP", "GIF", "TIFF", "BMP", "AVIF"):
         assert name in README and is_picture(f"a.{name.lower()}")
     for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
-        assert (ROOT / target).exists()
+        path, _, anchor = target.partition("#")
+        assert (ROOT / path).exists()
+        assert not anchor or anchor in anchors((ROOT / path).read_text())
     for name in re.findall(r"^\| (`.*?`) \|", README, re.MULTILINE):
         assert {part.strip("` ") for part in name.split(",")} <= {
             *QUANTIZERS,
