@@ -4,8 +4,8 @@
         --batches 8 16 32 64 --rates 1e-3 2e-3 4e-3 --images 12800 --set instruments.curvature_every=25
 
 Every batch sees `--images` images at every rate, which is constant after the warmup, except that larger batches take at least
-`--steps` steps. The loss to reach is what the first of the batches has at its best rate at the end. The prediction is made of
-what that run measured there. Runs that are in the file already are not made again.
+`--steps` steps. The loss to reach is the least that every batch comes to at its best rate. The predictions are made of what
+the first of the batches has measured at its end. Runs that are in the file already are not made again.
 """
 
 import argparse
@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from vistok.tokenizer.files import write_whole
-from vistok.train.batch_advice import BatchFacts, batch_facts, need
-from vistok.train.config import read_config
+from vistok.train.batch_advice import need
 
 LOSS = "loss/total"
+NOISE_SCALES = {"curvature": "curvature/noise_scale", "momentum": "noise_scale/momentum/all"}
+"""What the law can be asked with."""
 LOG_EVERY = 5
 SMOOTHED = 10
 """Lines of the log that a loss is averaged over; each is a mean over LOG_EVERY steps."""
@@ -60,48 +61,24 @@ def last(lines: list[dict[str, Any]]) -> dict[str, float]:
     return {name: value for line in lines for name, value in line.items() if name != "alarms"}
 
 
-def table(runs: dict[str, list[dict[str, Any]]], batches: list[int], rates: list[float], optimizer: str) -> str:
-    """Return the counted and predicted multiples as Markdown."""
-    base = batches[0]
-    ends = {rate: smoothed(runs[f"{base} {rate}"])[-1][1] for rate in rates}
-    best = min(ends, key=lambda rate: ends[rate])
-    facts = batch_facts(last(runs[f"{base} {best}"]), base)
-    assert facts is not None, "the base run has no noise scale"
-    counted = {
-        batch: min(
-            ((steps, rate) for rate in rates if (steps := steps_to(ends[best], runs[f"{batch} {rate}"]))), default=None
-        )
-        for batch in batches
-    }
-    return "\n".join([*_head(facts, ends[best], optimizer), *_rows(counted, facts, optimizer)])
-
-
-def _head(facts: BatchFacts, target: float, optimizer: str) -> list[str]:
-    ratio = "none" if facts.curvature_ratio is None else f"{facts.curvature_ratio:.3g}"
-    return [
-        f"Loss {target:.4g}; B_simple {facts.noise_scale:.4g}, b_n {ratio}, B_crit {facts.critical(optimizer):.4g} images.",
-        "",
-        "| batch | best rate | steps | steps, counted | steps, predicted | images, counted | images, predicted |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-
-
-def _rows(counted: dict[int, tuple[int, float] | None], facts: BatchFacts, optimizer: str) -> list[str]:
-    base = counted[facts.batch]
-    assert base is not None
-    rows = []
-    for batch, found in counted.items():
-        law = need(facts.batch, batch, facts.critical(optimizer))
-        if found is None:
-            rows.append(f"| {batch} | - | not reached | - | {law.steps:.2f} | - | {law.images:.2f} |")
-            continue
-        steps, rate = found
-        share = steps / base[0]
-        images = share * batch / facts.batch
-        rows.append(
-            f"| {batch} | {rate:g} | {steps} | {share:.2f} | {law.steps:.2f} | {images:.2f} | {law.images:.2f} |"
-        )
-    return rows
+def table(runs: dict[str, list[dict[str, Any]]], batches: list[int], rates: list[float]) -> str:
+    """Return the counted and predicted multiples as Markdown, to the least loss that every batch reaches."""
+    ends = {batch: min((smoothed(runs[f"{batch} {rate}"])[-1][1], rate) for rate in rates) for batch in batches}
+    target, base = max(loss for loss, _ in ends.values()), batches[0]
+    values = last(runs[f"{base} {ends[base][1]}"])
+    laws = {name: values[path] for name, path in NOISE_SCALES.items() if path in values}
+    lines = [f"Loss {target:.3g}; at batch {base} " + ", ".join(f"{name} {scale:.3g}" for name, scale in laws.items())]
+    columns = ["batch", "best rate", "steps", "images", "steps x", *(f"by {name}" for name in laws)]
+    lines += ["", "| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    first = None
+    for batch in batches:
+        reached = [(steps, rate) for rate in rates if (steps := steps_to(target, runs[f"{batch} {rate}"]))]
+        steps, rate = min(reached)
+        first = first or steps
+        predicted = [f"{need(base, batch, scale).steps:.2f}" for scale in laws.values()]
+        cells = [f"{batch}", f"{rate:g}", f"{steps:,}", f"{steps * batch:,}", f"{steps / first:.2f}", *predicted]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -127,8 +104,7 @@ def main() -> None:
                 sizes = [f"data.batch_size={batch}", f"run.steps={steps}", f"optimizer.lr={rate}"]
                 runs[name] = trained(arguments.config, [*common, *sizes])
                 write_whole(arguments.out, json.dumps(runs).encode())
-    optimizer = read_config(arguments.config, [*common, "run.out=unused"]).optimizer.name
-    print(table(runs, arguments.batches, arguments.rates, optimizer))
+    print(table(runs, arguments.batches, arguments.rates))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
 """What another batch size would need, from what a run measured: the steps-and-examples law, and rates for the optimizer.
 
 To a given loss, S steps and E images of batches of B are related by (S / S_min - 1) (E / E_min - 1) = 1, so S is in
-proportion to 1 + B_crit / B and E to B + B_crit (McCandlish et al., arXiv 1812.06162; kexue.fm 10542). B_crit is B_simple
-for a diagonal Hessian and for Muon, and B_simple b_n^2 / (1 + b_n^2) for Adam with curvature ratio b_n. Momentum does not
-enter: it spreads a gradient over steps, and what they add up to has the noise that it had.
+proportion to 1 + B_crit / B and E to B + B_crit (McCandlish et al., arXiv 1812.06162; kexue.fm 10542). B_crit is
+tr(S H) / g H g where the curvature is measured. Else it is B_simple for a diagonal Hessian and for Muon, and
+B_simple b_n^2 / (1 + b_n^2) for Adam with curvature ratio b_n. Momentum does not enter: it spreads a gradient over steps, and
+what they add up to has the noise that it had.
+
+The noise scale of the momentum counts every swing of the gradient as noise, so it is too large, by a factor of 20 and more in
+RESULTS.md: steps and images are then at least what the law says.
 """
 
 from collections.abc import Mapping
@@ -35,9 +39,15 @@ class BatchFacts(NamedTuple):
     """B_simple, in images."""
     curvature_ratio: float | None = None
     gradient_rms: float | None = None
+    measured: float | None = None
+    """tr(S H) / g H g, in images."""
+    is_bound: bool = False
+    """Whether the noise scale is that of the momentum, a bound from above."""
 
     def critical(self, optimizer: str) -> float:
-        """Return B_crit in images, by the law of the optimizer that moves most weights: muon or adamw."""
+        """Return B_crit in images, measured or by the law of the optimizer that moves most weights: muon or adamw."""
+        if self.measured is not None:
+            return self.measured
         ratio = self.curvature_ratio
         return (
             self.noise_scale if optimizer == "muon" or ratio is None else self.noise_scale * ratio**2 / (1 + ratio**2)
@@ -59,7 +69,9 @@ def batch_facts(last: Mapping[str, float], batch: int) -> BatchFacts | None:
     scale = next((last[name] for name in NOISE_SCALES if name in last), None)
     if scale is None:
         return None
-    return BatchFacts(batch, scale, last.get("curvature/ratio"), last.get("curvature/gradient_rms"))
+    is_bound = NOISE_SCALES[0] not in last
+    curvature = (last.get(f"curvature/{name}") for name in ("ratio", "gradient_rms", "noise_scale"))
+    return BatchFacts(batch, scale, *curvature, is_bound)
 
 
 def need(batch: float, other: float, critical: float) -> Need:
@@ -107,6 +119,12 @@ def batch_tables(last: Mapping[str, float], config: TrainConfig) -> dict[str, Ta
 def _sentence(facts: BatchFacts, optimizer: str) -> str:
     critical = facts.critical(optimizer)
     steps, images = need(facts.batch, 4 * facts.batch, critical)
+    if facts.measured is None and facts.is_bound:
+        return (
+            f"A batch of 4x would need at least {steps:.2g}x the steps and {images:.2g}x the images: this run had "
+            f"{facts.batch:,} images in a step, and the noise scale of its momentum is a bound; "
+            "instruments.curvature_every measures closer."
+        )
     size = f"at {critical:,.0f}" if critical >= 0.5 else "at less than one"
     return (
         f"A batch of 4x would need about {steps:.2g}x the steps and {images:.2g}x the images: this run had {facts.batch:,} "

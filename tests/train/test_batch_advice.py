@@ -64,7 +64,7 @@ def test_the_sentence_of_the_law():
 
 @pytest.mark.parametrize(("scale", "size"), [(1234.5, "at 1,234"), (0.6, "at 1"), (0.3, "at less than one")])
 def test_the_batch_of_twice_the_minimum_is_never_0(tmp_path, scale, size):
-    advice = batch_advice({"noise_scale/momentum/all": scale}, config(tmp_path))
+    advice = batch_advice({"noise_scale/batches/all": scale}, config(tmp_path))
     assert advice.sentence.endswith(f"in a step, and {size} both would be twice their minimum.")
 
 
@@ -77,14 +77,24 @@ def test_adams_critical_batch_falls_with_the_curvature_off_the_diagonal():
 def test_the_noise_scale_of_batches_comes_first():
     assert batch_facts({}, 4) is None
     assert batch_facts({**LOG, "noise_scale/batches/all": 80.0}, 4).noise_scale == 80
-    assert batch_facts(LOG, 4) == (4, 300.0, 0.5, 1e-4)
+    assert batch_facts(LOG, 4) == (4, 300.0, 0.5, 1e-4, None, True)
+
+
+def test_a_measured_curvature_comes_before_all_and_the_momentum_is_a_bound(tmp_path):
+    """tr(S H) / g H g is B_crit itself; the noise of the momentum is said to be no more than a bound."""
+    facts = batch_facts({**LOG, "curvature/noise_scale": 12.0}, 4)
+    assert facts.critical("muon") == facts.critical("adamw") == 12
+    measured = batch_advice({**LOG, "curvature/noise_scale": 12.0}, config(tmp_path)).sentence
+    assert measured.startswith("A batch of 4x would need about 0.44x the steps and 1.8x the images: this run had 4 ")
+    bound = batch_advice(LOG, config(tmp_path)).sentence
+    assert "would need at least 0.26x the steps" in bound and bound.endswith("curvature_every measures closer.")
 
 
 @pytest.mark.parametrize("name", ["muon", "adamw"])
 def test_what_is_said_can_follow_a_config(tmp_path, name):
     run = config(tmp_path, f"optimizer.name={name}", "optimizer.betas=[0.8, 0.95]")
     sentence, overrides = batch_advice(LOG, run)
-    assert sentence.startswith("A batch of 4x would need about 0.")
+    assert sentence.startswith("A batch of 4x would need at least 0.")
     assert f"this run had {run.data.batch_size} images in a step" in sentence
     again = config(tmp_path, f"optimizer.name={name}", "optimizer.betas=[0.8, 0.95]", *shlex.split(overrides))
     same, larger = (again.optimizer.at_batch_size(batch) for batch in (run.data.batch_size, 64))
