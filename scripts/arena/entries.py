@@ -50,8 +50,8 @@ ENTRIES: dict[str, Entry] = {
     "VQ, small init, soft top-4": Entry(
         _table("vq", **SMALL, soft={"k": 4, "temperature": 1.0}), FROZEN | DECODED, part=4
     ),
-    "VQ, small init, Sinkhorn": Entry(_table("vq", **SMALL, sinkhorn={})),
-    "EMA, small init, Sinkhorn": Entry(_table("ema", **SMALL, sinkhorn={}), {"commitment": 0.0}),
+    "VQ, small init, Sinkhorn": Entry(_table("vq", **SMALL, sinkhorn={}), part=4),
+    "EMA, small init, Sinkhorn": Entry(_table("ema", **SMALL, sinkhorn={}), {"commitment": 0.0}, part=4),
     "VQ, DiVeQ": Entry(_table("vq", gradient="diveq"), DECODED | {"codebook": 0.0, "commitment": 0.0}),
     "EMA, small init": Entry(_table("ema", **SMALL), {"commitment": 0.0}),
     "EMA, k-means init": Entry(_table("ema"), {"commitment": 0.0}, care=KMEANS),
