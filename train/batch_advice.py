@@ -70,8 +70,8 @@ def batch_facts(last: Mapping[str, float], batch: int) -> BatchFacts | None:
     if scale is None:
         return None
     is_bound = NOISE_SCALES[0] not in last
-    curvature = (last.get(f"curvature/{name}") for name in ("ratio", "gradient_rms", "noise_scale"))
-    return BatchFacts(batch, scale, *curvature, is_bound)
+    ratio, rms, measured = (last.get(f"curvature/{name}") for name in ("ratio", "gradient_rms", "noise_scale"))
+    return BatchFacts(batch, scale, ratio, rms, measured, is_bound)
 
 
 def need(batch: float, other: float, critical: float) -> Need:

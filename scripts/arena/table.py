@@ -74,7 +74,7 @@ def bits(row: dict[str, Any]) -> float:
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
     """Draw PSNR over distortion and over usage; the numbers are those of the legend, the least distortion first."""
-    figure, axes = plt.subplots(1, 2, figsize=(12, 4.6), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(14, 5.4), sharey=True, layout="constrained")
     for number, row in enumerate(sorted(rows, key=lambda row: row["distortion"]), 1):
         for axis, key in zip(axes, ("distortion", "usage"), strict=True):
             axis.scatter(row[key], row["psnr"], s=10, color="#30638e", label=f"{number:>2}  {row['name']}")
@@ -84,7 +84,13 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("PSNR after decoder adaptation (dB)")
     axes[1].legend(
-        loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=7, handlelength=0, markerscale=0, frameon=False
+        loc="center left",
+        bbox_to_anchor=(1.02, 0.5),
+        ncols=2,
+        fontsize=7,
+        handlelength=0,
+        markerscale=0,
+        frameon=False,
     )
     figure.savefig(path, dpi=140)
     plt.close(figure)
