@@ -145,8 +145,9 @@ def _report(
     charts: list[Chart] = []
     problems: list[str] = []
     for stage in sorted((config.out / STAGES).iterdir()):
-        problems += read_logs(stage).problems
-        charts += [chart._replace(title=f"{stage.name}: {chart.title}") for chart in run_charts(stage)]
+        logs = read_logs(stage)
+        problems += logs.problems
+        charts += [chart._replace(title=f"{stage.name}: {chart.title}") for chart in run_charts(logs.lines)]
     change = quality.psnr - first.measured.quality.psnr
     return Report(
         title=config.out.resolve().name,

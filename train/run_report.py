@@ -1,6 +1,7 @@
 """What a person looks at: sample sheets during a run, and the report at its end."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -75,10 +76,10 @@ def write_run_report(run: Run, pictures: list[Tensor], notes: list[str]) -> None
         notes=notes
         + problems
         + [f"Step {line['step']}: {alarm}" for line in lines for alarm in line.get("alarms", [])],
-        charts=run_charts(out),
+        charts=run_charts(lines),
         codebooks=codebook_views(run.average.module.quantizer, run.monitor.last_counts),
         comparisons=_comparisons(run.average.module, pictures),
-        tables=batch_tables({name: value for line in lines for name, value in line.items()}, run.config),
+        tables=batch_tables(_newest(lines), run.config),
         config=(out / CONFIG_FILE).read_text(),
         environment=environment(),
     )
@@ -96,9 +97,8 @@ def read_logs(folder: Path) -> LogLines:
     return LogLines([line for log in logs for line in log.lines], [problem for log in logs for problem in log.problems])
 
 
-def run_charts(folder: Path) -> list[Chart]:
-    """Return the charts of a run folder's logs that have something to show."""
-    lines = read_logs(folder).lines
+def run_charts(lines: list[dict[str, Any]]) -> list[Chart]:
+    """Return the charts of a run's logs that have something to show."""
     charts = []
     for title, wanted in CHARTS.items():
         names = sorted({name for line in lines for name in line if any(_is_wanted(name, want) for want in wanted)})
@@ -112,7 +112,10 @@ def run_charts(folder: Path) -> list[Chart]:
 
 def last_values(folder: Path) -> dict[str, float]:
     """Return the newest value of each scalar in a run folder's logs."""
-    lines = read_logs(folder).lines
+    return _newest(read_logs(folder).lines)
+
+
+def _newest(lines: list[dict[str, Any]]) -> dict[str, float]:
     return {name: value for line in lines for name, value in line.items() if name != "alarms"}
 
 
@@ -126,7 +129,7 @@ def _curve(name: str, label: str, lines: list[dict[str, float]]) -> Curve:
 
 
 def _figures(lines: list[dict[str, float]]) -> dict[str, str]:
-    last = {name: value for line in lines for name, value in line.items()}
+    last = _newest(lines)
     shown = {
         "validation PSNR": ("validation/psnr", "{:.2f} dB"),
         "codebook usage": ("codebook/usage", "{:.1%}"),

@@ -1,7 +1,5 @@
 """The charts of a run's page, and what a fine-tuning's table says of sizes."""
 
-import json
-
 import pytest
 
 from vistok.train.finetune_report import _size
@@ -18,10 +16,8 @@ from vistok.train.run_report import run_charts
         ),
     ],
 )
-def test_no_two_curves_of_a_chart_have_one_name(tmp_path, names, labels):
-    lines = [{"step": step, **dict.fromkeys(names, 100.0)} for step in (10, 20)]
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (chart,) = run_charts(tmp_path)
+def test_no_two_curves_of_a_chart_have_one_name(names, labels):
+    (chart,) = run_charts([{"step": step, **dict.fromkeys(names, 100.0)} for step in (10, 20)])
     assert [curve.name for curve in chart.curves] == labels
 
 
