@@ -87,7 +87,9 @@ def test_a_measured_curvature_comes_before_all_and_the_momentum_is_a_bound(tmp_p
     measured = batch_advice({**LOG, "curvature/noise_scale": 12.0}, config(tmp_path)).sentence
     assert measured.startswith("A batch of 4x would need about 0.44x the steps and 1.8x the images: this run had 4 ")
     bound = batch_advice(LOG, config(tmp_path)).sentence
-    assert "would need at least 0.26x the steps" in bound and bound.endswith("curvature_every measures closer.")
+    assert "would need at least 0.26x the steps" in bound and bound.endswith(
+        "that of the curvature, where instruments.curvature_every can measure it, is closer."
+    )
 
 
 @pytest.mark.parametrize("name", ["muon", "adamw"])
