@@ -134,7 +134,7 @@ def _figures(lines: list[dict[str, float]]) -> dict[str, str]:
         "validation PSNR": ("validation/psnr", "{:.2f} dB"),
         "codebook usage": ("codebook/usage", "{:.1%}"),
         "perplexity": ("codebook/perplexity", "{:,.0f}"),
-        "distortion": ("codebook/distortion", "{:.4g}"),
+        "distortion": ("codebook/distortion", "{:.2g}"),
         "effective rank": ("codebook/effective_rank", "{:.1f}"),
         "loss": ("loss/total", "{:.4f}"),
     }
