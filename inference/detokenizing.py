@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from ..cli.terminal import ProgressLine, check_output_folder, counted, track
 from ..images.saving import mark_of
-from ..terminal import ProgressLine, check_output_folder, counted, track
 from ..tokenizer.files import hold_folder, remove_asides
 from .api import Tokenizer, load
 from .image_jobs import Job, Maker, batches, checked, decoded, maker_for, save

@@ -5,11 +5,11 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..cli.terminal import counted
 from ..report.content import Comparison, Report, Table
 from ..report.environment import environment
 from ..report.page import render
 from ..report.views import codebook_views
-from ..terminal import counted
 from ..tokenizer.counts import is_hashed
 from ..tokenizer.files import write_whole
 from .api import Tokenizer

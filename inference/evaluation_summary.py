@@ -3,7 +3,7 @@
 from rich.table import Table
 from rich.text import Text
 
-from ..terminal import counted, names
+from ..cli.terminal import counted, names
 from ..tokenizer.counts import uncounted
 from .evaluation_report import METRICS_FILE, Subject, rows
 

@@ -4,8 +4,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..cli.terminal import counted
 from ..images.inputs import printable
-from ..terminal import counted
 from ..tokenizer.counts import is_hashed
 from ..tokenizer.usage import codebook_usage
 from .manifest import Manifest

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import torch
 
+from ..cli.terminal import ProgressLine, check_output_folder, counted
 from ..images.preprocessing import stack_pixels
-from ..terminal import ProgressLine, check_output_folder, counted
 from ..tokenizer.files import hold_folder, remove_asides
 from .api import Tokenizer, load
 from .done import pending_shards

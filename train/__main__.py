@@ -1,5 +1,5 @@
 """`python -m vistok.train CONFIG [section.key=value ...]`, for `accelerate launch`."""
 
-from ..launch import train_tokenizer
+from ..cli.launch import train_tokenizer
 
 train_tokenizer()

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ..terminal import DebugOption, JsonOption, QuietOption, VersionOption, one_sentence, print_json, say
+from ..cli.terminal import DebugOption, JsonOption, QuietOption, VersionOption, one_sentence, print_json, say
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ..sentences import sentence_of
+from ..cli.user_errors import sentence_of
 
 Warn = Callable[[str], None]
 

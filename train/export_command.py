@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..terminal import (
+from ..cli.terminal import (
     DebugOption,
     JsonOption,
     VersionOption,

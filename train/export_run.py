@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
-from ..sentences import sentence_of
+from ..cli.user_errors import sentence_of
 from ..tokenizer.files import FolderBusyError, hold_folder
 from ..tokenizer.model import VisualTokenizer, build_tokenizer
 from ..tokenizer.weights import CONFIG_FILE

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from rich.table import Table
 
+from ..cli.terminal import print_json, say
 from ..report.content import Table as Rows
-from ..terminal import print_json, say
 from ..tokenizer.config import Config, parse_config
 from ..tokenizer.files import hold_folder
 from ..tokenizer.weights import LoadedTokenizer, load_tokenizer, save_tokenizer

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..terminal import DebugOption, JsonOption, QuietOption, VersionOption, check_output_folder, one_sentence
+from ..cli.terminal import DebugOption, JsonOption, QuietOption, VersionOption, check_output_folder, one_sentence
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

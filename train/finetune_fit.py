@@ -6,8 +6,8 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
+from ..cli.terminal import ProgressLine
 from ..images.index import Entry
-from ..terminal import ProgressLine
 from ..tokenizer.quantizers import QuantizerConfig, parse_quantizer
 from ..tokenizer.quantizers.multiscale import MultiscaleConfig
 from ..tokenizer.quantizers.vector import VectorConfig

@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..cli.terminal import counted, track
 from ..images.preprocessing import to_images, to_pixels
 from ..report.content import Chart, Comparison, Report, Table
 from ..report.environment import environment
 from ..report.page import render
 from ..report.views import codebook_views
-from ..terminal import counted, track
 from ..tokenizer.counts import MOST_COUNTED
 from ..tokenizer.errors import WorkFailedError
 from ..tokenizer.exact import in_batches

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from torch import Tensor
 
+from ..cli.terminal import ProgressLine
 from ..images.index import Entry
 from ..images.preprocessing import to_pixels
-from ..terminal import ProgressLine
 from ..tokenizer.exact import in_batches
 from ..tokenizer.model import VisualTokenizer
 from .reading import Reader, none_readable, stopped_at

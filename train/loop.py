@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..cli.interruption import held_back
+from ..cli.terminal import ProgressLine
 from ..images.preprocessing import to_pixels
-from ..interruption import held_back
-from ..terminal import ProgressLine
 from ..tokenizer.quantizers import set_training_step
 from ..tokenizer.shapes import Pixels
 from .batches import training_batches

@@ -1,6 +1,6 @@
 """What a run leaves behind at a step: the tokenizer and the report, both of the same step."""
 
-from ..sentences import sentence_of
+from ..cli.user_errors import sentence_of
 from .checkpoint import checkpoint_step, good_checkpoint
 from .decoration import Warn, decorating
 from .divergence import DivergedError

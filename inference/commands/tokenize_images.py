@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ...pretrained import DEFAULT_MODEL
-from ...terminal import (
+from ...cli.terminal import (
     WORK_FAILED,
     DebugOption,
     JsonOption,
@@ -17,6 +16,7 @@ from ...terminal import (
     print_json,
     say,
 )
+from ...pretrained import DEFAULT_MODEL
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

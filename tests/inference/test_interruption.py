@@ -11,7 +11,7 @@ import pytest
 from samples import noise_image, picture_bytes
 from vistok.tokenizer.files import hold_folder
 
-COMMAND = "from vistok.launch import tokenize_images; tokenize_images()"
+COMMAND = "from vistok.cli.launch import tokenize_images; tokenize_images()"
 
 
 def started(arguments):

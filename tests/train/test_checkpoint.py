@@ -10,11 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from vistok.train import checkpoint as module
-from vistok.train.checkpoint import (
-    checkpoint_step,
-    good_checkpoint,
-    save_checkpoint,
-)
+from vistok.train.checkpoint import checkpoint_step, good_checkpoint, save_checkpoint
 from vistok.train.states import keep_in_checkpoints, processes_of
 from vistok.train.window import ScalarWindow
 

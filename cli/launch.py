@@ -7,32 +7,32 @@ from .interruption import install_for_process
 
 def tokenize_images() -> None:
     """Run tokenize-images."""
-    _run("tokenize-images", ".inference.commands.tokenize_images")
+    _run("tokenize-images", "..inference.commands.tokenize_images")
 
 
 def detokenize_images() -> None:
     """Run detokenize-images."""
-    _run("detokenize-images", ".inference.commands.detokenize_images")
+    _run("detokenize-images", "..inference.commands.detokenize_images")
 
 
 def evaluate_tokenizer() -> None:
     """Run evaluate-tokenizer."""
-    _run("evaluate-tokenizer", ".inference.commands.evaluate_tokenizer")
+    _run("evaluate-tokenizer", "..inference.commands.evaluate_tokenizer")
 
 
 def train_tokenizer() -> None:
     """Run train-tokenizer."""
-    _run("train-tokenizer", ".train.command")
+    _run("train-tokenizer", "..train.command")
 
 
 def finetune_tokenizer() -> None:
     """Run finetune-tokenizer."""
-    _run("finetune-tokenizer", ".train.finetune_command")
+    _run("finetune-tokenizer", "..train.finetune_command")
 
 
 def export_tokenizer() -> None:
     """Run export-tokenizer."""
-    _run("export-tokenizer", ".train.export_command")
+    _run("export-tokenizer", "..train.export_command")
 
 
 def _run(command: str, module: str) -> None:

@@ -5,8 +5,8 @@ import opcode
 from pathlib import PurePath
 from types import TracebackType
 
-from .tokenizer.errors import WorkFailedError
-from .tokenizer.files import ASIDE_PATTERN
+from ..tokenizer.errors import WorkFailedError
+from ..tokenizer.files import ASIDE_PATTERN
 
 REMEDIES = {
     errno.ENOSPC: "make room and run the same command again",

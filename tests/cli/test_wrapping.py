@@ -13,7 +13,7 @@ import pytest
 from rich.cells import cell_len
 
 import vistok
-from vistok.wrapping import wrapped
+from vistok.cli.wrapping import wrapped
 
 PARENT = Path(vistok.__file__).parents[1]
 CODEBOOK = "codebook    usage 48.7%, perplexity 18,848 of 64,800 codes over 102,400,000,000 tokens"
@@ -56,7 +56,7 @@ def test_no_word_is_lost_or_broken_at_any_width(line, width):
 
 
 def test_only_a_terminal_gets_broken_lines():
-    code = f"from vistok.terminal import say; say({CODEBOOK!r}); say({SENTENCE!r}, aside=True)"
+    code = f"from vistok.cli.terminal import say; say({CODEBOOK!r}); say({SENTENCE!r}, aside=True)"
     environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "FORCE_COLOR")}
     environment |= {"PYTHONPATH": str(PARENT), "TERM": "xterm"}
     piped = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)

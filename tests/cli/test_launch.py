@@ -34,7 +34,7 @@ def python(code, *arguments, **options):
 def answer(command, *arguments):
     code = f"""
 import sys
-from vistok import launch
+from vistok.cli import launch
 try:
     launch.{command}()
 finally:
@@ -108,7 +108,7 @@ def test_a_signal_while_modules_are_imported_is_one_sentence(number, tmp_path):
     (tmp_path / "slow_module.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(30)\n")
     code = """
 import importlib, sys
-from vistok import launch
+from vistok.cli import launch
 sys.path.insert(0, sys.argv[1])
 launch.importlib = type("", (), {"import_module": lambda *_: importlib.import_module("slow_module")})
 launch.tokenize_images()
@@ -122,7 +122,7 @@ launch.tokenize_images()
 
 def test_a_signal_in_the_first_seconds_of_the_real_command(tmp_path):
     """Whatever moment it hits: Python itself may still be starting, but after that it is one sentence."""
-    code = "from vistok import launch\nprint('go', flush=True)\nlaunch.tokenize_images()"
+    code = "from vistok.cli import launch\nprint('go', flush=True)\nlaunch.tokenize_images()"
     for seconds in (0.05, 0.3, 0.8):
         process = started(code, str(PARENT / "nothing"), "--out", str(tmp_path / "out"))
         process.stdout.readline()
@@ -313,5 +313,5 @@ def test_a_signal_that_is_held_back_waits_for_the_end_of_the_body(signals):
 
 
 def test_without_a_signal_or_a_command_nothing_is_held_back():
-    code = "from vistok.interruption import held_back\nwith held_back():\n    print('done')"
+    code = "from vistok.cli.interruption import held_back\nwith held_back():\n    print('done')"
     assert python(code).stdout == "done\n"

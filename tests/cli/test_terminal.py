@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import typer
 
+from vistok.cli.terminal import counted, names, one_sentence, print_json, say
 from vistok.configs import find_config
 from vistok.images.preprocessing import resize_short_side
-from vistok.terminal import counted, names, one_sentence, print_json, say
 from vistok.tokenizer.config import Config, parse_config
 
 

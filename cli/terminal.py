@@ -16,10 +16,10 @@ from typing import Annotated, Any
 
 import typer
 
-from . import __version__
+from .. import __version__
 from .interruption import interruptible
 from .progress import ProgressLine, track
-from .sentences import is_wrong_call, sentence_of
+from .user_errors import is_wrong_call, sentence_of
 from .wrapping import fitted
 
 __all__ = ["ProgressLine", "track"]  # commands take them from here
@@ -123,7 +123,7 @@ def _escaped(letter: str) -> str:
 
 def _settle_console() -> None:
     """Keep off the console what users cannot act on, and let no name be unprintable."""
-    from .images.opening import ignore_oddities  # late: it takes Pillow and numpy
+    from ..images.opening import ignore_oddities  # late: it takes Pillow and numpy
 
     ignore_oddities()
     _quiet_libraries()

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import vistok
-from vistok import progress
-from vistok.progress import ProgressLine, track
+from vistok.cli import progress
+from vistok.cli.progress import ProgressLine, track
 
 PARENT = Path(vistok.__file__).parents[1]
 
@@ -21,7 +21,7 @@ PARENT = Path(vistok.__file__).parents[1]
 class Clock:
     def __init__(self, monkeypatch):
         self.now = 100.0
-        monkeypatch.setattr("vistok.progress.time.monotonic", lambda: self.now)
+        monkeypatch.setattr("vistok.cli.progress.time.monotonic", lambda: self.now)
 
 
 @pytest.fixture
