@@ -12,14 +12,14 @@ from torch import Tensor
 
 from ..images.preprocessing import to_images
 from ..pretrained import DEFAULT_MODEL, find_tokenizer
-from ..tokenizer.exact import DEVICE_BATCH, batch_for, run_exactly
-from ..tokenizer.fingerprints import FingerprintCache
+from ..tokenizer.folder.fingerprint import FingerprintCache
+from ..tokenizer.folder.save_load import TokenizerConfig, load_tokenizer, save_tokenizer
 from ..tokenizer.model import VisualTokenizer
-from ..tokenizer.numerics import own_numerics
+from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, run_exactly
+from ..tokenizer.numerics.float32 import own_numerics
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers.base import check_tokens
 from ..tokenizer.shapes import Pixels, Tokens
-from ..tokenizer.weights import TokenizerConfig, load_tokenizer, save_tokenizer
 from .devices import find_device
 from .forward import exact_encode
 from .hub import CARD, upload

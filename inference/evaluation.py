@@ -7,8 +7,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..images.preprocessing import stack_pixels, to_images
-from ..tokenizer.exact import in_batches
 from ..tokenizer.metrics import psnr
+from ..tokenizer.numerics.exact import in_batches
 from ..tokenizer.quality import Quality, measure
 from ..tokenizer.shapes import Pixels
 from .api import Tokenizer

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from ..tokenizer.devices import multiplies_bfloat16
-from ..tokenizer.exact import DEVICE_BATCH, batch_for, filled_up, run_exactly
 from ..tokenizer.model import VisualTokenizer
+from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, filled_up, run_exactly
 from ..tokenizer.shapes import Pixels, Tokens
 
 Encode: TypeAlias = Callable[[Pixels], Tokens]

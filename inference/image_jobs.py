@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..images.opening import MAX_PIXELS
 from ..images.saving import save_png
-from ..tokenizer.exact import DEVICE_BATCH, batch_for
+from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for
 from .api import Tokenizer
 from .manifest import Manifest
 from .token_tar import StoredSample

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..tokenizer.exact import batch_for
+from ..tokenizer.numerics.exact import batch_for
 from .reading import ReadPicture, Unusable
 from .samples import Listing, PlannedShard, Sample
 from .token_tar import StoredSample, TokenSample

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from vistok.images.preprocessing import to_pixels
-from vistok.tokenizer.convolutional import ConvolutionalConfig
 from vistok.tokenizer.metrics import psnr
 from vistok.tokenizer.model import VisualTokenizer, build_tokenizer
+from vistok.tokenizer.networks.convolutional import ConvolutionalConfig
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.tokenizer.quantizers import parse_quantizer
 from vistok.train.batches import training_batches

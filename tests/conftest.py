@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from samples import ARCHITECTURE, small_tokenizer
+from vistok.tokenizer.folder.save_load import save_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
-from vistok.tokenizer.weights import save_tokenizer
 
 if not torch.cuda.is_available():
     # CUDA kernels are run step by step on the CPU; triton reads this once, when it is imported.

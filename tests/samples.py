@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vistok.tokenizer.convolutional import ConvolutionalConfig
 from vistok.tokenizer.model import VisualTokenizer, build_tokenizer
+from vistok.tokenizer.networks.convolutional import ConvolutionalConfig
 from vistok.tokenizer.quantizers import parse_quantizer
 
 PHOTOS = Path(__file__).parent / "photos"

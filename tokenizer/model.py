@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from .convolutional import ConvolutionalConfig, Decoder, Encoder
+from .networks.convolutional import ConvolutionalConfig, Decoder, Encoder
 from .quantizers import Quantizer, QuantizerConfig
 from .quantizers.hardness import softened
 from .shapes import Latent, Pixels, Tokens

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from .counts import count_tokens, no_counts
-from .exact import DEVICE_BATCH, batch_for, run_exactly
 from .metrics import psnr, ssim
 from .model import VisualTokenizer
 from .moments import Moments
-from .numerics import own_numerics
+from .numerics.exact import DEVICE_BATCH, batch_for, run_exactly
+from .numerics.float32 import own_numerics
 from .shapes import Pixels
 from .usage import codebook_usage, distortion
 

@@ -12,8 +12,8 @@ from pydantic import Field, field_validator, model_validator
 from ..configs import find_config
 from ..perception.distance import PerceptualConfig
 from ..tokenizer.config import Config, parse_config
-from ..tokenizer.convolutional import ConvolutionalConfig
 from ..tokenizer.files import write_whole
+from ..tokenizer.networks.convolutional import ConvolutionalConfig
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers import QuantizerConfig, parse_quantizer
 from .adversarial import AdversarialConfig

@@ -8,9 +8,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ..tokenizer.files import aside_of
-from ..tokenizer.folders import replace_folder, restore_folder
+from ..tokenizer.folder.save_load import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, save_tokenizer
+from ..tokenizer.folder_exchange import replace_folder, restore_folder
 from ..tokenizer.model import VisualTokenizer
-from ..tokenizer.weights import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, save_tokenizer
 from .config import TrainConfig
 
 EXPORT = "export"

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from ..cli.user_errors import sentence_of
 from ..tokenizer.files import FolderBusyError, hold_folder
+from ..tokenizer.folder.save_load import CONFIG_FILE
 from ..tokenizer.model import VisualTokenizer, build_tokenizer
-from ..tokenizer.weights import CONFIG_FILE
 from .checkpoint import checkpoint_facts, checkpoint_step, good_checkpoint, good_checkpoints
 from .config import TrainConfig, parse_train_config
 from .export import EXPORT, export_tokenizer, exported_step

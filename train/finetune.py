@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..pretrained import find_tokenizer
+from ..tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer
 from ..tokenizer.model import VisualTokenizer
-from ..tokenizer.weights import LoadedTokenizer, load_tokenizer
 from .config import TrainConfig, parse_train_config
 from .data import SourceConfig
 from .export import EXPORT, exported_step

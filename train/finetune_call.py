@@ -10,7 +10,7 @@ from ..cli.terminal import print_json, say
 from ..report.content import Table as Rows
 from ..tokenizer.config import Config, parse_config
 from ..tokenizer.files import hold_folder
-from ..tokenizer.weights import LoadedTokenizer, load_tokenizer, save_tokenizer
+from ..tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer, save_tokenizer
 from .config import apply_override
 from .export import EXPORT, export_with
 from .finetune import Finetuned, finetune

@@ -4,9 +4,9 @@ from typing import Any
 
 from ..pretrained import find_tokenizer
 from ..tokenizer.config import unknown_choice
+from ..tokenizer.folder.save_load import load_tokenizer
 from ..tokenizer.quantizers import QUANTIZERS
 from ..tokenizer.quantizers.elementary import ELEMENTARY
-from ..tokenizer.weights import load_tokenizer
 
 OPTIONS = {"codebook_size": "--codebook-size", "dim": "--dim", "levels": "--levels"}
 """Options of a new quantizer, by key."""

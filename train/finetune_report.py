@@ -17,11 +17,11 @@ from ..report.page import render
 from ..report.views import codebook_views
 from ..tokenizer.counts import MOST_COUNTED
 from ..tokenizer.errors import WorkFailedError
-from ..tokenizer.exact import in_batches
 from ..tokenizer.files import write_whole
+from ..tokenizer.folder.save_load import LoadedTokenizer, fingerprint
+from ..tokenizer.numerics.exact import in_batches
 from ..tokenizer.quality import Measured, measure
 from ..tokenizer.shapes import Pixels
-from ..tokenizer.weights import LoadedTokenizer, fingerprint
 from .decoration import decorating
 from .finetune import STAGES, Finetuned
 from .finetune_config import CONFIG_FILE, FinetuneConfig

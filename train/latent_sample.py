@@ -16,8 +16,8 @@ from torch import Tensor
 from ..cli.terminal import ProgressLine
 from ..images.index import Entry
 from ..images.preprocessing import to_pixels
-from ..tokenizer.exact import in_batches
 from ..tokenizer.model import VisualTokenizer
+from ..tokenizer.numerics.exact import in_batches
 from .reading import Reader, none_readable, stopped_at
 from .swap import LatentPairs, latent_pairs
 from .tolerance import Tolerance

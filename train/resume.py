@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import yaml
 from torch.optim import Optimizer
 
-from ..tokenizer.weights import CONFIG_FILE as TOKENIZER_FILE
+from ..tokenizer.folder.save_load import CONFIG_FILE as TOKENIZER_FILE
 from .checkpoint import checkpoint_facts, checkpoint_step, good_checkpoint
 from .config import CONFIG_FILE
 from .export import EXPORT, exported_step

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from ..tokenizer.folder.save_load import load_tokenizer
 from ..tokenizer.model import VisualTokenizer, build_tokenizer
-from ..tokenizer.weights import load_tokenizer
 from .config import ModelConfig
 
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..tokenizer.convolutional import ConvolutionalConfig
 from ..tokenizer.model import VisualTokenizer
+from ..tokenizer.networks.convolutional import ConvolutionalConfig
 from ..tokenizer.quantizers import Quantizer
 from ..tokenizer.quantizers.perturbed import FiniteScalarPerturbation
 from ..tokenizer.quantizers.scalar import FiniteScalarQuantizer

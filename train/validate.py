@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from ..images.index import Entry
 from ..images.preprocessing import to_pixels
 from ..tokenizer.errors import WorkFailedError
-from ..tokenizer.exact import DEVICE_BATCH, batch_for, in_batches, run_exactly
 from ..tokenizer.metrics import psnr
+from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, in_batches, run_exactly
 from ..tokenizer.shapes import Pixels
 from .reading import Reader, UnreadableImageError, none_readable, stopped_at
 from .tolerance import FEW, Tolerance

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from arena.entries import DIM
 from vistok.images.preprocessing import to_pixels
-from vistok.tokenizer.convolutional import ConvolutionalConfig, Decoder, Encoder
 from vistok.tokenizer.devices import multiplies_bfloat16
 from vistok.tokenizer.files import write_whole
+from vistok.tokenizer.networks.convolutional import ConvolutionalConfig, Decoder, Encoder
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.train.batches import training_batches
 from vistok.train.crops import TrainingCrops

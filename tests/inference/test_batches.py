@@ -10,8 +10,8 @@ from samples import noise_image, small_tokenizer
 from vistok.images.preprocessing import stack_pixels
 from vistok.inference.judges import FrechetJudge, PerceptualJudge
 from vistok.perception.distance import FeatureDistance
-from vistok.tokenizer.exact import MOST_PIXELS, batch_for, in_batches
 from vistok.tokenizer.metrics import psnr
+from vistok.tokenizer.numerics.exact import MOST_PIXELS, batch_for, in_batches
 from vistok.tokenizer.quality import as_shown, measure
 
 CPU = torch.device("cpu")

@@ -11,10 +11,10 @@ import vistok
 from samples import ARCHITECTURE, PHOTOS, small_tokenizer
 from vistok.images.opening import open_picture
 from vistok.images.preprocessing import preprocess, stack_pixels
-from vistok.tokenizer.blocks import AttentionBlock
-from vistok.tokenizer.exact import run_exactly
+from vistok.tokenizer.folder.save_load import save_tokenizer
+from vistok.tokenizer.networks.blocks import AttentionBlock
+from vistok.tokenizer.numerics.exact import run_exactly
 from vistok.tokenizer.preprocessing import PreprocessingConfig
-from vistok.tokenizer.weights import save_tokenizer
 
 BACKENDS = torch.backends
 NEW_PRECISIONS = [BACKENDS, BACKENDS.mkldnn, BACKENDS.mkldnn.matmul, BACKENDS.mkldnn.conv, BACKENDS.cudnn.conv]
@@ -194,7 +194,7 @@ def test_attention_and_group_norm_are_ours_too(tmp_path, name):
 
 @pytest.mark.parametrize(("count", "passes"), [(1, 1), (16, 1), (64, 4), (70, 5)])
 def test_batches_of_a_device_have_one_shape_and_none_too_many(monkeypatch, count, passes):
-    monkeypatch.setattr("vistok.tokenizer.exact.own_numerics", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr("vistok.tokenizer.numerics.exact.own_numerics", lambda device: contextlib.nullcontext())
     seen = []
 
     def network(batch):

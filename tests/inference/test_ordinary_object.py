@@ -129,7 +129,9 @@ def test_inference_mode_copies_have_a_fingerprint(tokenizer):
 
 def test_other_preprocessing_shares_the_model_and_hashes_when_asked(tokenizer, monkeypatch):
     hashed = []
-    monkeypatch.setattr("vistok.tokenizer.fingerprints.fingerprint", lambda *args: hashed.append(args) or "f" * 64)
+    monkeypatch.setattr(
+        "vistok.tokenizer.folder.fingerprint.fingerprint", lambda *args: hashed.append(args) or "f" * 64
+    )
     others = [tokenizer.with_preprocessing(PreprocessingConfig(size=size)) for size in (32, 64, 32)]
     assert all(other.model is tokenizer.model for other in others) and hashed == []
     assert tokenizer.config.preprocessing.size == 64 and others[0].encode(noise_image(80, 90)).shape == (1, 1, 4, 4)

@@ -8,8 +8,8 @@ from huggingface_hub.errors import LocalTokenNotFoundError
 import vistok
 from quantizer_table import COMPOSED, DOT, SCALAR, TABLES, name_of
 from samples import ARCHITECTURE, small_tokenizer
+from vistok.tokenizer.folder.save_load import save_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
-from vistok.tokenizer.weights import save_tokenizer
 
 SOME = [*TABLES[::8], *DOT, SCALAR[1], *COMPOSED[::4]]
 

@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from samples import ARCHITECTURE, small_tokenizer
-from vistok.tokenizer.blocks import NORMS
 from vistok.tokenizer.config import parse_config
-from vistok.tokenizer.convolutional import ConvolutionalConfig
 from vistok.tokenizer.model import build_tokenizer
+from vistok.tokenizer.networks.blocks import NORMS
+from vistok.tokenizer.networks.convolutional import ConvolutionalConfig
 from vistok.tokenizer.quantizers import parse_quantizer
 
 PUBLISHED = {"channels": [128, 128, 256, 256, 512], "blocks": [2] * 5, "attention": [4]}

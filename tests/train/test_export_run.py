@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from runs import QUANTIZERS, config
 from vistok.tokenizer.files import hold_folder
-from vistok.tokenizer.weights import load_tokenizer
+from vistok.tokenizer.folder.save_load import load_tokenizer
 from vistok.train import export_run as module
 from vistok.train.export import exported_step
 from vistok.train.export_command import app

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 import vistok
 from samples import ARCHITECTURE, PHOTOS, noise_image, small_tokenizer
+from vistok.tokenizer.folder.save_load import load_tokenizer, save_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
-from vistok.tokenizer.weights import load_tokenizer, save_tokenizer
 from vistok.train import finetune_call
 from vistok.train.finetune_command import app
 

@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 from samples import ARCHITECTURE, PHOTOS, noise_image, small_tokenizer
 from vistok.tokenizer import files
 from vistok.tokenizer.files import hold_folder
+from vistok.tokenizer.folder.save_load import load_tokenizer, save_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
-from vistok.tokenizer.weights import load_tokenizer, save_tokenizer
 from vistok.train import (
     finetune,
     finetune_call,
@@ -207,7 +207,7 @@ def test_a_stop_while_the_result_is_written_again_leaves_the_old_one(model, phot
         write(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr("vistok.tokenizer.weights.write_whole", stopped)
+        patch.setattr("vistok.tokenizer.folder.save_load.write_whole", stopped)
         patch.setattr(finetune_call, "remember", lambda config: [])
         with pytest.raises(Killed):
             call(model, photos, out)

@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 from runs import DEBUG, QUANTIZERS, config, logged
 from samples import PHOTOS
-from vistok.tokenizer import files, folders
+from vistok.tokenizer import files
+from vistok.tokenizer import folder_exchange as folders
 from vistok.tokenizer.errors import WorkFailedError
-from vistok.tokenizer.weights import load_tokenizer
+from vistok.tokenizer.folder.save_load import load_tokenizer
 from vistok.train import export, loop, outcome, run_report, trackers
 from vistok.train.average import WeightAverage
 from vistok.train.command import app
@@ -162,7 +163,7 @@ def test_a_stop_at_any_moment_of_an_export_leaves_the_old_or_the_new_one(tmp_pat
         with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
             exchange = folders._exchanged if exchanges else lambda one, other: False
             patch.setattr(folders, "_exchanged", stops.within(exchange))
-            patch.setattr("vistok.tokenizer.weights.write_whole", stops.within(files.write_whole))
+            patch.setattr("vistok.tokenizer.folder.save_load.write_whole", stops.within(files.write_whole))
             patch.setattr("pathlib.Path.rename", stops.within(type(folder).rename))
             patch.setattr(folders.shutil, "rmtree", stops.within(shutil.rmtree))
             export.export_tokenizer(folder, model, run_config, 9)

@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from samples import ARCHITECTURE, small_tokenizer
+from vistok.tokenizer.folder.save_load import save_tokenizer
 from vistok.tokenizer.model import build_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.tokenizer.quantizers import parse_quantizer
-from vistok.tokenizer.weights import save_tokenizer
 from vistok.train.config import ModelConfig
 from vistok.train.start import starting_model
 

@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 
 from runs import ADVERSARIAL, QUANTIZERS, config, logged
 from vistok.tokenizer.errors import WorkFailedError
-from vistok.tokenizer.weights import fingerprint, load_tokenizer
+from vistok.tokenizer.folder.save_load import fingerprint, load_tokenizer
 from vistok.train.loop import train
 
 

@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from ..numerics import full_precision
+from ..numerics.float32 import full_precision
+from ..numerics.threads import spread
 from ..shapes import CodeNumbers, Codes, Vectors
-from ..threads import spread
 from .nearest_certainty import half_squares, in_doubt, settle
 from .nearest_chunks import DISTANCES_AT_ONCE, greatest_products
 from .scale import on_unit_sphere

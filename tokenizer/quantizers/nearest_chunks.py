@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..threads import stop_threads
+from ..numerics.threads import stop_threads
 
 DISTANCES_AT_ONCE = 1 << 21
 """Distances that a thread holds in memory at a time (8 MB in float32: what its cache holds)."""

@@ -10,15 +10,15 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from .config_file import CONFIG_FILE as CONFIG_FILE  # also for those who load
-from .config_file import TokenizerConfig as TokenizerConfig
-from .config_file import read_tokenizer_config
-from .convolutional import ConvolutionalConfig
-from .files import write_whole
-from .model import VisualTokenizer, build_tokenizer
-from .numerics import own_numerics
-from .preprocessing import PreprocessingConfig
-from .quantizers import parse_quantizer
+from ..files import write_whole
+from ..model import VisualTokenizer, build_tokenizer
+from ..networks.convolutional import ConvolutionalConfig
+from ..numerics.float32 import own_numerics
+from ..preprocessing import PreprocessingConfig
+from ..quantizers import parse_quantizer
+from .config_json import CONFIG_FILE as CONFIG_FILE  # also for those who load
+from .config_json import TokenizerConfig as TokenizerConfig
+from .config_json import read_tokenizer_config
 from .weight_file import check_finite, check_weight_file, read_weights
 
 WEIGHTS_FILE = "model.safetensors"

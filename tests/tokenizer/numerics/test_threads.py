@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from vistok.tokenizer.threads import spread, stop_threads
+from vistok.tokenizer.numerics.threads import spread, stop_threads
 
 
 @pytest.fixture(autouse=True)

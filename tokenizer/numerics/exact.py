@@ -12,7 +12,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from .numerics import own_numerics
+from .float32 import own_numerics
 from .threads import spread
 
 Network: TypeAlias = Callable[[Tensor], tuple[Tensor, ...]]

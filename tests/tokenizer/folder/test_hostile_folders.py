@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from quantizer_table import EVERY, name_of
 from samples import ARCHITECTURE, small_tokenizer
+from vistok.tokenizer.folder.save_load import load_tokenizer, save_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
-from vistok.tokenizer.weights import load_tokenizer, save_tokenizer
 
 SIDE = {"channels": [32, 32], "blocks": [1, 1]}
 BIG = 10**9

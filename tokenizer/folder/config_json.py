@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .config import Config, parse_config
-from .convolutional import ConvolutionalConfig
-from .preprocessing import PreprocessingConfig
-from .quantizers import QuantizerConfig, parse_quantizer
+from ..config import Config, parse_config
+from ..networks.convolutional import ConvolutionalConfig
+from ..preprocessing import PreprocessingConfig
+from ..quantizers import QuantizerConfig, parse_quantizer
 
 CONFIG_FILE = "config.json"
 FORMAT_VERSION = 1

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from samples import ARCHITECTURE, small_tokenizer
+from vistok.tokenizer.folder.save_load import fingerprint, load_tokenizer, save_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
-from vistok.tokenizer.weights import fingerprint, load_tokenizer, save_tokenizer
 
 QUANTIZERS = [
     {"name": "vq", "dim": 4, "codebook_size": 50},

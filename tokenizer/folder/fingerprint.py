@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from .model import VisualTokenizer
-from .weights import TokenizerConfig, deciding_parts, fingerprint
+from ..model import VisualTokenizer
+from .save_load import TokenizerConfig, deciding_parts, fingerprint
 
 
 class Seen(NamedTuple):

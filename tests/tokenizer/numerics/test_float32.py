@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from vistok.tokenizer.numerics import full_precision
+from vistok.tokenizer.numerics.float32 import full_precision
 
 
 @pytest.fixture(autouse=True)

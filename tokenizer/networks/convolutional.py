@@ -11,9 +11,9 @@ from annotated_types import Len
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from ..config import Config
+from ..shapes import Latent, Pixels
 from .blocks import GROUPS, NORMS, RESAMPLERS, AttentionBlock, ResidualBlock
-from .config import Config
-from .shapes import Latent, Pixels
 
 COLOURS = 3
 Channels = Annotated[int, Field(ge=1, le=1 << 15)]

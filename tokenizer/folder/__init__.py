@@ -1,0 +1,1 @@
+"""A tokenizer on disk: config.json, model.safetensors, README.md, and its fingerprint."""

@@ -1,0 +1,1 @@
+"""Encoders and decoders: pixels to latent and back."""
