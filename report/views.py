@@ -4,7 +4,7 @@ from torch import Tensor
 
 from ..tokenizer.counts import is_hashed
 from ..tokenizer.quantizers import Quantizer
-from ..tokenizer.quantizers.vector import VectorQuantizer
+from ..tokenizer.quantizers.vector.quantizer import VectorQuantizer
 from .content import CodebookView
 
 

@@ -13,8 +13,8 @@ import json
 import torch
 
 from quantizer_benchmark.measuring import DEVICE, measured
-from vistok.tokenizer.quantizers.leech_lattice import DIM, LeechVectors
-from vistok.tokenizer.quantizers.nearest import nearest_codes, normalise
+from vistok.tokenizer.quantizers.lattice.leech_vectors import DIM, LeechVectors
+from vistok.tokenizer.quantizers.search.nearest import nearest_codes, normalise
 
 
 def main() -> None:

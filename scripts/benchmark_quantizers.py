@@ -28,7 +28,7 @@ from torch import Tensor
 from quantizer_benchmark.measuring import DEVICE, Result, measured, out_of_memory
 from quantizer_benchmark.table import markdown, plot, ratios
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.tokenizer.quantizers.nearest import nearest_codes
+from vistok.tokenizer.quantizers.search.nearest import nearest_codes
 
 LATENTS = (4_096, 65_536)
 DIMS = (8, 64, 256)

@@ -13,10 +13,10 @@ from torch.optim import Optimizer
 from ..tokenizer.config import Config
 from ..tokenizer.counts import count_tokens
 from ..tokenizer.quantizers import Quantizer
-from ..tokenizer.quantizers.care import can_set_codes, initialise_codes, revive_codes
-from ..tokenizer.quantizers.codebooks import Codebook
 from ..tokenizer.quantizers.hardness import hardness_at
-from ..tokenizer.quantizers.vector import VectorQuantizer
+from ..tokenizer.quantizers.vector.codebooks import Codebook
+from ..tokenizer.quantizers.vector.initialization import can_set_codes, initialise_codes, revive_codes
+from ..tokenizer.quantizers.vector.quantizer import VectorQuantizer
 from ..tokenizer.shapes import Latent, Vectors
 from .monitor import Seen
 

@@ -10,8 +10,8 @@ from ..cli.terminal import ProgressLine
 from ..images.index import Entry
 from ..tokenizer.folder.save_load import CONFIG_FILE, LoadedTokenizer, save_tokenizer
 from ..tokenizer.quantizers import QuantizerConfig, parse_quantizer
-from ..tokenizer.quantizers.multiscale import MultiscaleConfig
-from ..tokenizer.quantizers.vector import VectorConfig
+from ..tokenizer.quantizers.composed.multiscale import MultiscaleConfig
+from ..tokenizer.quantizers.vector.quantizer import VectorConfig
 from .codebook_care import CodebookCareConfig
 from .finetune_config import FinetuneConfig
 from .fit import RECONSTRUCTION, fit_quantizer

@@ -6,7 +6,7 @@ from ..pretrained import find_tokenizer
 from ..tokenizer.config import unknown_choice
 from ..tokenizer.folder.save_load import load_tokenizer
 from ..tokenizer.quantizers import QUANTIZERS
-from ..tokenizer.quantizers.elementary import ELEMENTARY
+from ..tokenizer.quantizers.table import ELEMENTARY
 
 OPTIONS = {"codebook_size": "--codebook-size", "dim": "--dim", "levels": "--levels"}
 """Options of a new quantizer, by key."""

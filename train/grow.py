@@ -3,8 +3,8 @@
 import torch
 
 from ..tokenizer.quantizers import Quantizer
-from ..tokenizer.quantizers.nearest import nearest_codes
-from ..tokenizer.quantizers.vector import VectorQuantizer
+from ..tokenizer.quantizers.search.nearest import nearest_codes
+from ..tokenizer.quantizers.vector.quantizer import VectorQuantizer
 from ..tokenizer.shapes import Vectors
 from .fit import as_latent
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..tokenizer.config_hints import nearest
 from ..tokenizer.model import Reconstruction
 from ..tokenizer.quantizers import Quantizer
-from ..tokenizer.quantizers.multiscale import MultiscaleQuantizer
+from ..tokenizer.quantizers.composed.multiscale import MultiscaleQuantizer
 from ..tokenizer.shapes import Pixels
 
 LEAST_ERROR = 1e-4

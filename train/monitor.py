@@ -11,7 +11,7 @@ from ..tokenizer.counts import count_tokens, no_counts, uncounted
 from ..tokenizer.model import Reconstruction
 from ..tokenizer.moments import unmeasured
 from ..tokenizer.quantizers import Quantizer
-from ..tokenizer.quantizers.care import can_set_codes
+from ..tokenizer.quantizers.vector.initialization import can_set_codes
 from ..tokenizer.shapes import Latent, Tokens
 from ..tokenizer.usage import Usage, codebook_usage
 from .alarms import Channels, CodebookAlarms

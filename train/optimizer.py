@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from ..tokenizer.config import Config
-from ..tokenizer.quantizers.codebooks import Codebook
+from ..tokenizer.quantizers.vector.codebooks import Codebook
 from .adam import SecondMoment
 from .lr_scaling_config import LrScalingConfig
 from .muon import Muon

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.networks.convolutional import ConvolutionalConfig
 from ..tokenizer.quantizers import Quantizer
-from ..tokenizer.quantizers.perturbed import FiniteScalarPerturbation
-from ..tokenizer.quantizers.scalar import FiniteScalarQuantizer
+from ..tokenizer.quantizers.scalar.fsp import FiniteScalarPerturbation
+from ..tokenizer.quantizers.scalar.fsq import FiniteScalarQuantizer
 from ..tokenizer.shapes import Pixels, Vectors
 from .fit import FittedQuantizer, as_latent
 

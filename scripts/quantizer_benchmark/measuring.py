@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from vistok.tokenizer.quantizers.nearest_chunks import release_memory
+from vistok.tokenizer.quantizers.search.chunked import release_memory
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 SHORT = 2.0

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from vistok.tokenizer.config import Config, ConfigError, Pattern, parse_config
 from vistok.tokenizer.quantizers import QUANTIZERS, QuantizerConfig
-from vistok.tokenizer.quantizers.elementary import parse_by_name
+from vistok.tokenizer.quantizers.table import parse_by_name
 
 
 class Cut(Config):

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from .base import Quantized, Quantizer, set_training_step
-from .elementary import ELEMENTARY, ElementaryConfig, parse_by_name
+from .composed.grouped import GroupedConfig
+from .composed.multiscale import MultiscaleConfig
+from .composed.residual import ResidualConfig
 from .gradients import GRADIENTS
-from .grouped import GroupedConfig
-from .multiscale import MultiscaleConfig
-from .residual import ResidualConfig
+from .table import ELEMENTARY, ElementaryConfig, parse_by_name
 
 QuantizerConfig: TypeAlias = ElementaryConfig | ResidualConfig | GroupedConfig | MultiscaleConfig
 

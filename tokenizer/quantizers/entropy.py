@@ -8,9 +8,11 @@ from torch import Tensor, distributed
 from torch.nn import functional
 
 from ..shapes import Codes, Vectors
-from .soft import chunks
 
 Part: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+SCORES_AT_ONCE = 1 << 22
 
 
 class Entropies(NamedTuple):
@@ -119,3 +121,8 @@ class _SumOverRanks(torch.autograd.Function):
         total = gradient.clone()
         distributed.all_reduce(total)
         return total
+
+
+def chunks(vectors: Tensor, codes: Tensor) -> tuple[Tensor, ...]:
+    """Split vectors so that the scores of a part against all codes are few enough to hold."""
+    return vectors.split(max(1, SCORES_AT_ONCE // len(codes)))

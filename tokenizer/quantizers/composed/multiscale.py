@@ -1,0 +1,214 @@
+"""Multi-scale residual quantization: coarse grids first, each finer one quantizing what is left (VAR, arXiv 2404.02905)."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, NamedTuple
+
+import torch
+from annotated_types import Len
+from einops import rearrange
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...config import Config
+from ...shapes import Latent, Tokens
+from ..base import Part, Quantized, Quantizer, check_latent
+from ..gradients import with_gradient_of
+from ..table import parse_by_name
+from ..vector.kinds import EMAConfig, FVQConfig, SimVQConfig
+from ..vector.quantizer import VectorConfig, VectorQuantizer, VQConfig, codes_at
+from .smoothing import shared_smoothers, smooth
+
+MOST_SCALES, MOST_SIDE = 64, 1 << 12
+SCALABLE: dict[str, type[VQConfig | EMAConfig | SimVQConfig | FVQConfig]] = {
+    "vq": VQConfig,
+    "ema": EMAConfig,
+    "simvq": SimVQConfig,
+    "fvq": FVQConfig,
+}
+
+
+class MultiscaleConfig(Config):
+    """One codebook for all scales of a square grid; a picture is one sequence of tokens, the coarsest first."""
+
+    name: Literal["multiscale"] = "multiscale"
+    """Kind of quantizer: multiscale."""
+    quantizer: VQConfig | EMAConfig | SimVQConfig | FVQConfig
+    """Quantizer of every scale, with straight_through gradient."""
+    scales: Annotated[list[Annotated[int, Field(ge=1, le=MOST_SIDE)]], Len(1, MOST_SCALES)] = [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        8,
+        10,
+        13,
+        16,
+    ]
+    """Sides of the grids, rising; the last is that of the latent."""
+    smoothers: Annotated[int, Field(ge=1, le=MOST_SCALES)] = 4
+    """Convolutions that smooth the enlarged codes, each shared by neighbouring scales as in VAR."""
+    smoothing: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of the smoothed codes in the sum; the rest is the enlarged codes as they are."""
+
+    @field_validator("quantizer", mode="before")
+    @classmethod
+    def _by_name(cls, values: Any) -> Any:
+        return values if isinstance(values, Config) else parse_by_name(SCALABLE, values)
+
+    @field_validator("quantizer")
+    @classmethod
+    def _has_no_gradient_of_its_own(cls, quantizer: VectorConfig) -> VectorConfig:
+        if quantizer.gradient != "straight_through" or quantizer.soft:
+            raise ValueError(
+                f"the scales have gradient {quantizer.gradient!r}, but the multi-scale quantizer copies the gradient to the "
+                "latent: use straight_through and no soft assignment."
+            )
+        unused = {
+            f"distribution {quantizer.distribution!r}": quantizer.distribution is not None,
+            "region": quantizer.region,
+            "entropy_temperature": quantizer.entropy_temperature is not None,
+            "sinkhorn": quantizer.sinkhorn is not None,
+            "commitment_by_length": quantizer.commitment_by_length,
+            f"squash {quantizer.squash!r}": quantizer.squash != "none",
+        }
+        for name in (name for name, asked in unused.items() if asked):
+            raise ValueError(f"the scales have {name}, which the multi-scale quantizer does not use: remove it.")
+        return quantizer
+
+    @field_validator("scales")
+    @classmethod
+    def _rises(cls, scales: list[int]) -> list[int]:
+        if any(later <= earlier for earlier, later in itertools.pairwise(scales)):
+            raise ValueError(f"scales are {scales}, but must rise from the coarsest to that of the latent.")
+        return scales
+
+    def build(self) -> "MultiscaleQuantizer":
+        return MultiscaleQuantizer(self, self.quantizer.build())
+
+
+class MultiscaleQuantizer(Quantizer):
+    """Shrink what is left of the latent to each scale, quantize it, enlarge and smooth the codes, and take them off.
+
+    Tokens are `b 1 1 n`, n the sum of the squared scales (680 for VAR's ten), scale after scale and row after row. Losses,
+    means over the scales, compare the sum so far with the latent: `codebook` |sg z - f|^2, `commitment` |z - sg f|^2. The
+    gradient is straight-through from the whole sum. The codebook takes note of all scales together.
+    """
+
+    config: MultiscaleConfig
+    num_codebooks = 1
+
+    def __init__(self, config: MultiscaleConfig, quantizer: VectorQuantizer):
+        super().__init__()
+        self.config = config
+        self.quantizer = quantizer
+        self.dim = quantizer.dim
+        self.vocab_size = quantizer.vocab_size
+        count = min(config.smoothers, len(config.scales))
+        self._shared = shared_smoothers(len(config.scales), count)
+        self.smoothers = nn.ModuleList(nn.Conv2d(self.dim, self.dim, 3, padding=1) for _ in range(count))
+
+    def forward(self, latent: Latent) -> Quantized:
+        self._check_latent(latent)
+        with torch.autocast(latent.device.type, enabled=False):
+            target = latent.float()
+            scales = list(self._walk(target))
+            losses = self._losses(target, [scale.total for scale in scales]) if self.training else {}
+            total = with_gradient_of(scales[-1].total, target)
+            if self.training:
+                vectors = torch.cat([self.quantizer.vectors(scale.left) for scale in scales])
+                self.quantizer.notice(vectors, torch.cat([scale.tokens.flatten() for scale in scales]))
+        tokens = [rearrange(scale.tokens, "b 1 y x -> b 1 1 (y x)") for scale in scales]
+        return Quantized(total, torch.cat(tokens, dim=3), losses)
+
+    def codes_of(self, tokens: Tensor) -> Latent:
+        if tokens.shape[2:] != self.token_grid(self.side, self.side):
+            raise ValueError(
+                f"The quantizer got tokens of shape {tuple(tokens.shape)}, but takes b 1 1 {self.length}: all scales of a "
+                "picture in one row."
+            )
+        with torch.autocast(tokens.device.type, enabled=False):
+            codes = self.quantizer.codes()
+            total = codes.new_zeros(len(tokens), self.dim, self.side, self.side)
+            for number, part in enumerate(tokens.split([scale**2 for scale in self.config.scales], dim=3)):
+                grid = rearrange(part, "b 1 1 (y x) -> b 1 y x", y=self.config.scales[number])
+                total = total + self._enlarged(codes_at(grid, codes), number)
+        return total
+
+    def project(self, latent: Latent) -> Latent:
+        self._check_latent(latent)
+        return latent.float()
+
+    @torch.no_grad()
+    def parts(self, latent: Latent) -> list[Part]:
+        self._check_latent(latent)
+        with torch.autocast(latent.device.type, enabled=False):
+            seen = [scale.left.flatten(2).unsqueeze(2) for scale in self._walk(latent.float())]
+        return [Part(self.quantizer, torch.cat(seen, dim=3))]
+
+    def token_grid(self, y: int, x: int) -> tuple[int, int]:
+        if (y, x) != (self.side, self.side):
+            raise ValueError(
+                f"The multi-scale quantizer got a grid of {y} x {x}, but its last scale is {self.side}: resize the pictures "
+                "or change scales."
+            )
+        return 1, self.length
+
+    @torch.no_grad()
+    def folded(self) -> tuple[Config, Quantizer]:
+        inner_config, inner = self.quantizer.folded()
+        assert isinstance(inner, VectorQuantizer)
+        config = self.config.model_copy(update={"quantizer": inner_config})
+        folded = MultiscaleQuantizer(config, inner).to(inner.codes().device)
+        folded.smoothers.load_state_dict(self.smoothers.state_dict())
+        return config, folded.eval()
+
+    @property
+    def side(self) -> int:
+        """Rows and columns of the latent."""
+        return self.config.scales[-1]
+
+    @property
+    def length(self) -> int:
+        """Tokens of a picture."""
+        return sum(scale**2 for scale in self.config.scales)
+
+    def _check_latent(self, latent: Tensor) -> None:
+        check_latent(latent, self.dim)
+        self.token_grid(*latent.shape[2:])
+
+    def _walk(self, target: Latent) -> "Iterator[_Scale]":
+        codes = self.quantizer.codes()
+        total = torch.zeros_like(target)
+        for number, scale in enumerate(self.config.scales):
+            rest = target.detach() - total.detach()
+            left = functional.interpolate(rest, size=(scale, scale), mode="area")
+            tokens = self.quantizer.nearest(left, codes)
+            total = total + self._enlarged(codes_at(tokens, codes), number)
+            yield _Scale(left, tokens, total)
+
+    def _enlarged(self, codes: Tensor, number: int) -> Latent:
+        size = (self.side, self.side)
+        enlarged = codes if codes.shape[2:] == size else functional.interpolate(codes, size=size, mode="bicubic")
+        return torch.lerp(enlarged, smooth(self.smoothers[self._shared[number]], enlarged), self.config.smoothing)
+
+    def _losses(self, target: Latent, sums: list[Latent]) -> dict[str, Tensor]:
+        mean = torch.mean if target.numel() else torch.sum
+        return {
+            "commitment": torch.stack([mean((target - total.detach()).square()) for total in sums]).mean(),
+            # The smoothers learn from this term too, whatever moves the codes.
+            "codebook": torch.stack([mean((target.detach() - total).square()) for total in sums]).mean(),
+        }
+
+
+class _Scale(NamedTuple):
+    """One step from coarse to fine."""
+
+    left: Latent
+    """What the scales before left over, at this scale."""
+    tokens: Tokens
+    total: Latent
+    """Sum of this scale and those before, at the size of the latent."""

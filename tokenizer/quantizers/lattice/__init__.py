@@ -1,0 +1,1 @@
+"""Quantizers whose codes are points of a lattice, searched by their structure."""

@@ -1,0 +1,1 @@
+"""Quantizers without a table: each channel is rounded by itself."""

@@ -1,0 +1,1 @@
+"""Vector quantization: a codebook, a similarity, a gradient and the losses."""
