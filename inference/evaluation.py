@@ -6,13 +6,13 @@ from typing import NamedTuple
 from PIL import Image
 from torch import Tensor
 
+from ..evaluation.metrics import psnr
+from ..evaluation.quality import Quality, measure
+from ..evaluation.reference_metrics import Judge, Jury
 from ..images.preprocessing import stack_pixels, to_images
-from ..tokenizer.metrics import psnr
 from ..tokenizer.numerics.exact import in_batches
-from ..tokenizer.quality import Quality, measure
 from ..tokenizer.shapes import Pixels
 from .api import Tokenizer
-from .judges import Judge, Jury
 from .reading import ReadPicture
 
 SHOWN = 12

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..cli.terminal import counted
+from ..evaluation.token_counts import is_hashed
 from ..report.content import Comparison, Report, Table
 from ..report.environment import environment
 from ..report.page import render
 from ..report.views import codebook_views
-from ..tokenizer.counts import is_hashed
 from ..tokenizer.files import write_whole
 from .api import Tokenizer
 from .evaluation import Evaluation

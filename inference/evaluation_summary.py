@@ -4,7 +4,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..cli.terminal import counted, names
-from ..tokenizer.counts import uncounted
+from ..evaluation.token_counts import uncounted
 from .evaluation_report import METRICS_FILE, Subject, rows
 
 SHOWN_FAILURES = 5

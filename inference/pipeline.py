@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from ..evaluation.token_counts import no_counts
 from ..images.ahead import Room, ahead
-from ..tokenizer.counts import no_counts
 from .done import content_digest, reusable_samples
 from .encoding import encode_pictures
 from .forward import Encode

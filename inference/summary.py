@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..cli.terminal import counted
+from ..evaluation.token_counts import is_hashed
+from ..evaluation.usage import codebook_usage
 from ..images.inputs import printable
-from ..tokenizer.counts import is_hashed
-from ..tokenizer.usage import codebook_usage
 from .manifest import Manifest
 from .plan import Plan
 from .shards import orphans, sidecars

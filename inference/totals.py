@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..tokenizer.counts import count_tokens
+from ..evaluation.token_counts import count_tokens
 from .shards import Failure
 from .stream import ShardWork
 

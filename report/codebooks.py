@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..tokenizer.counts import uncounted
-from ..tokenizer.usage import Usage, codebook_usage
+from ..evaluation.token_counts import uncounted
+from ..evaluation.usage import Usage, codebook_usage
 from .axes import Axis, ticks
 from .codemap import map_html
 from .content import CodebookView

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from ..tokenizer.counts import is_hashed
+from ..evaluation.token_counts import is_hashed
 from ..tokenizer.quantizers import Quantizer
 from ..tokenizer.quantizers.vector.quantizer import VectorQuantizer
 from .content import CodebookView

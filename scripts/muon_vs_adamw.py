@@ -21,8 +21,8 @@ import matplotlib
 import torch
 from torch import Tensor, nn
 
+from vistok.evaluation.metrics import psnr
 from vistok.images.preprocessing import to_pixels
-from vistok.tokenizer.metrics import psnr
 from vistok.tokenizer.model import VisualTokenizer, build_tokenizer
 from vistok.tokenizer.networks.convolutional import ConvolutionalConfig
 from vistok.tokenizer.preprocessing import PreprocessingConfig

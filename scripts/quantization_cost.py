@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 
 import vistok
+from vistok.evaluation.metrics import psnr
 from vistok.images.preprocessing import to_pixels
-from vistok.tokenizer.metrics import psnr
 from vistok.train.data import SourceConfig
 from vistok.train.listing import Listing
 from vistok.train.reading import Reader, readable_images

@@ -30,11 +30,11 @@ from torch import Tensor, nn
 from arena.entries import DIM, ENTRIES, Entry
 from arena.stage import Stage, as_rows, descend, set_up
 from arena.table import markdown, plot, results, rows_before
-from vistok.tokenizer.counts import count_tokens, no_counts
+from vistok.evaluation.metrics import psnr
+from vistok.evaluation.token_counts import count_tokens, no_counts
+from vistok.evaluation.usage import codebook_usage
 from vistok.tokenizer.files import write_whole
-from vistok.tokenizer.metrics import psnr
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.tokenizer.usage import codebook_usage
 from vistok.train.codebook_care import CodebookCareConfig
 from vistok.train.fit import FitConfig, FittedQuantizer, as_latent, fit_quantizer
 from vistok.train.optimizer import OptimizerConfig

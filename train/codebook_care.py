@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ..evaluation.token_counts import count_tokens
 from ..tokenizer.config import Config
-from ..tokenizer.counts import count_tokens
 from ..tokenizer.quantizers import Quantizer
 from ..tokenizer.quantizers.hardness import hardness_at
 from ..tokenizer.quantizers.vector.codebooks import Codebook

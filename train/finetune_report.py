@@ -10,17 +10,17 @@ from PIL import Image
 from torch import Tensor
 
 from ..cli.terminal import counted, track
+from ..evaluation.quality import Measured, measure
+from ..evaluation.token_counts import MOST_COUNTED
 from ..images.preprocessing import to_images, to_pixels
 from ..report.content import Chart, Comparison, Report, Table
 from ..report.environment import environment
 from ..report.page import render
 from ..report.views import codebook_views
-from ..tokenizer.counts import MOST_COUNTED
 from ..tokenizer.errors import WorkFailedError
 from ..tokenizer.files import write_whole
 from ..tokenizer.folder.save_load import LoadedTokenizer, fingerprint
 from ..tokenizer.numerics.exact import in_batches
-from ..tokenizer.quality import Measured, measure
 from ..tokenizer.shapes import Pixels
 from .decoration import decorating
 from .finetune import STAGES, Finetuned

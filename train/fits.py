@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..tokenizer.moments import Moments, sums
+from ..evaluation.latent_moments import Moments, sums
 from ..tokenizer.quantizers import Quantizer
 from ..tokenizer.shapes import Latent
 

@@ -8,10 +8,10 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
+from ..evaluation.metrics import psnr
 from ..images.index import Entry
 from ..images.preprocessing import to_pixels
 from ..tokenizer.errors import WorkFailedError
-from ..tokenizer.metrics import psnr
 from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, in_batches, run_exactly
 from ..tokenizer.shapes import Pixels
 from .reading import Reader, UnreadableImageError, none_readable, stopped_at

@@ -65,17 +65,17 @@ def evaluate_tokenizer(
     """
     with one_sentence("evaluate-tokenizer", debug):
         check_output_folder(out)
-        from ..reference_weights import out_of_reach
+        from ...evaluation.reference_weights import out_of_reach
 
         given = {"lpips": lpips_weights, "rfid": inception_weights}
         missing = out_of_reach([name for name, path in given.items() if path is None], frechet or [])
+        from ...evaluation.reference_metrics import gather_judges
         from ...tokenizer.errors import WorkFailedError
         from ...tokenizer.files import hold_folder
         from ..api import load
         from ..evaluation import evaluate
         from ..evaluation_inputs import EvaluationInputs
         from ..evaluation_report import Subject, facts, write_metrics, write_page
-        from ..judges import gather_judges
         from ..plan import plan_shards
 
         tokenizer = load(model, device)

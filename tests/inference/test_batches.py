@@ -7,12 +7,12 @@ from torch import nn
 
 import vistok
 from samples import noise_image, small_tokenizer
+from vistok.evaluation.metrics import psnr
+from vistok.evaluation.quality import as_shown, measure
+from vistok.evaluation.reference_metrics import FrechetJudge, PerceptualJudge
 from vistok.images.preprocessing import stack_pixels
-from vistok.inference.judges import FrechetJudge, PerceptualJudge
 from vistok.perception.distance import FeatureDistance
-from vistok.tokenizer.metrics import psnr
 from vistok.tokenizer.numerics.exact import MOST_PIXELS, batch_for, in_batches
-from vistok.tokenizer.quality import as_shown, measure
 
 CPU = torch.device("cpu")
 SIDES = [(16, 16)] * 5 + [(16, 24)] * 3 + [(16, 16)] * 2

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 
 import vistok
 from samples import PHOTOS
+from vistok.evaluation.reference_metrics import gather_judges
 from vistok.images.index import Entry
 from vistok.inference.commands.evaluate_tokenizer import app
 from vistok.inference.evaluation import evaluate
-from vistok.inference.judges import gather_judges
 from vistok.inference.plan import plan_shards
 from vistok.inference.reading import first_pictures
 from vistok.tokenizer.config import ConfigError
@@ -37,14 +37,14 @@ def refuse(problem):
 def offline(monkeypatch):
     """Stand for a machine without the network, whose real attempts would take long and depend on the cache."""
     monkeypatch.setattr(
-        "vistok.inference.judges.build_perceptual",
+        "vistok.evaluation.reference_metrics.build_perceptual",
         refuse("The weights of torchvision's vgg16 cannot be had (offline: no): give the path as perceptual.weights."),
     )
     monkeypatch.setattr(
-        "vistok.inference.judges.load_inception",
+        "vistok.evaluation.reference_metrics.load_inception",
         refuse("The Inception weights cannot be had: give --inception-weights."),
     )
-    monkeypatch.setattr("vistok.inference.reference_weights.is_reachable", lambda url: True)
+    monkeypatch.setattr("vistok.evaluation.reference_weights.is_reachable", lambda url: True)
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_weights_that_were_asked_for_must_be_had(call, tmp_path):
 
 def test_a_backbone_without_weights_is_said_in_the_words_of_the_command(call, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "vistok.inference.judges.load_backbone",
+        "vistok.evaluation.reference_metrics.load_backbone",
         refuse("timm's weights of resnet18 cannot be had (offline): give the path of a file as weights."),
     )
     said = call(PHOTOS, "--out", tmp_path / "out", "--frechet", "resnet18", code=2)
@@ -151,7 +151,7 @@ def test_a_backbone_without_weights_is_said_in_the_words_of_the_command(call, tm
     ],
 )
 def test_what_is_wrong_with_weights_is_said_in_the_words_of_the_command(monkeypatch, problem, message):
-    monkeypatch.setattr("vistok.inference.judges.build_perceptual", refuse(problem))
+    monkeypatch.setattr("vistok.evaluation.reference_metrics.build_perceptual", refuse(problem))
     assert gather_judges([], None, None, CPU).not_measured["lpips"].startswith(message)
 
 
@@ -232,18 +232,20 @@ def test_json_is_one_line_with_the_facts_of_metrics_json(tokenizer_folder, tmp_p
 
 
 def test_a_figure_without_a_finite_value_is_null_in_json(call, tmp_path, monkeypatch):
-    monkeypatch.setattr("vistok.tokenizer.quality.psnr", lambda a, b: torch.full((len(a),), math.inf))
+    monkeypatch.setattr("vistok.evaluation.quality.psnr", lambda a, b: torch.full((len(a),), math.inf))
     call(PHOTOS / "coffee.jpg", "--out", tmp_path)
     assert json.loads((tmp_path / "metrics.json").read_text(), parse_constant=pytest.fail)["psnr"] is None
 
 
 def test_without_a_network_it_is_said_at_once_what_is_missing(call, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr("vistok.inference.reference_weights.is_reachable", asked.append)
-    monkeypatch.setattr("vistok.inference.reference_weights._is_lacking", lambda download: True)
+    monkeypatch.setattr("vistok.evaluation.reference_weights.is_reachable", asked.append)
+    monkeypatch.setattr("vistok.evaluation.reference_weights._is_lacking", lambda download: True)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for name in ("build_perceptual", "load_inception"):
-        monkeypatch.setattr(f"vistok.inference.judges.{name}", lambda *a, name=name: pytest.fail(f"{name} was tried"))
+        monkeypatch.setattr(
+            f"vistok.evaluation.reference_metrics.{name}", lambda *a, name=name: pytest.fail(f"{name} was tried")
+        )
     said = call(PHOTOS / "coffee.jpg", "--out", tmp_path)
     assert said.startswith("lpips not measured: The weights of torchvision's vgg16 are not on this machine, and ")
     assert "download.pytorch.org cannot be reached: give their file as --lpips-weights.\n" in said

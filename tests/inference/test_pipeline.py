@@ -8,6 +8,7 @@ import torch
 
 import vistok
 from samples import PHOTOS, noise_image, picture_bytes
+from vistok.evaluation.token_counts import count_tokens, no_counts
 from vistok.inference.done import pending_shards
 from vistok.inference.manifest import new_manifest
 from vistok.inference.pipeline import StoppedOnError, Workload, tokenize_shards
@@ -15,7 +16,6 @@ from vistok.inference.plan import plan_shards
 from vistok.inference.preview import write_preview
 from vistok.inference.shards import sidecars
 from vistok.inference.token_tar import stored_samples
-from vistok.tokenizer.counts import count_tokens, no_counts
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 
 PNG = picture_bytes(noise_image(64, 64), "PNG")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from vistok.tokenizer import counts as counting
-from vistok.tokenizer.counts import count_tokens, no_counts
-from vistok.tokenizer.usage import codebook_usage
+from vistok.evaluation import token_counts as counting
+from vistok.evaluation.token_counts import count_tokens, no_counts
+from vistok.evaluation.usage import codebook_usage
 from vistok.train.alarms import Channels, CodebookAlarms
 from vistok.train.spread_alarms import Book
 

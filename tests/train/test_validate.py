@@ -13,10 +13,10 @@ import torch
 from accelerate import Accelerator
 
 from samples import noise_image, small_tokenizer
+from vistok.evaluation.metrics import psnr
 from vistok.images.index import index_pictures
 from vistok.images.preprocessing import to_pixels
 from vistok.tokenizer.errors import WorkFailedError
-from vistok.tokenizer.metrics import psnr
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.train import validate as module
 from vistok.train.reading import Reader

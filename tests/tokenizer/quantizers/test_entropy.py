@@ -8,9 +8,9 @@ import sys
 import pytest
 import torch
 
+from vistok.tokenizer.quantizers import entropy
 from vistok.tokenizer.quantizers.entropy import assignment_entropies
 from vistok.tokenizer.quantizers.search.nearest import scores
-from vistok.tokenizer.quantizers import entropy
 
 MEMORY = """
 import json, resource, torch

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from vistok.tokenizer.quantizers import build_quantizer
+from vistok.tokenizer.quantizers import build_quantizer, entropy
 from vistok.tokenizer.quantizers.search.nearest import nearest_codes, scores
-from vistok.tokenizer.quantizers import entropy
 from vistok.tokenizer.quantizers.vector.sinkhorn import SinkhornConfig, balanced_codes
 
 EUCLIDEAN = partial(scores, similarity="euclidean")

@@ -4,9 +4,8 @@ import pytest
 import torch
 from einops import rearrange
 
-from vistok.tokenizer.quantizers import build_quantizer, set_training_step
+from vistok.tokenizer.quantizers import build_quantizer, entropy, set_training_step
 from vistok.tokenizer.quantizers.base import Quantizer
-from vistok.tokenizer.quantizers import entropy
 from vistok.tokenizer.quantizers.vector.soft_assignment import SoftAssignmentConfig, mixture
 
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from vistok.tokenizer.metrics import psnr, ssim
+from vistok.evaluation.metrics import psnr, ssim
 
 
 def test_psnr_is_that_of_a_range_of_two():

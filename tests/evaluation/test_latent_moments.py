@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vistok.tokenizer.moments import MOST_CHANNELS, Moments, unmeasured
+from vistok.evaluation.latent_moments import MOST_CHANNELS, Moments, unmeasured
 
 CPU = torch.device("cpu")
 

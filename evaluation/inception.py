@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..perception.backbones import Frozen
 from ..tokenizer.shapes import Pixels, Vectors
-from .backbones import Frozen
 
 
 class Inception(nn.Module):

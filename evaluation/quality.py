@@ -8,13 +8,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .counts import count_tokens, no_counts
+from ..tokenizer.model import VisualTokenizer
+from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, run_exactly
+from ..tokenizer.numerics.float32 import own_numerics
+from ..tokenizer.shapes import Pixels
+from .latent_moments import Moments
 from .metrics import psnr, ssim
-from .model import VisualTokenizer
-from .moments import Moments
-from .numerics.exact import DEVICE_BATCH, batch_for, run_exactly
-from .numerics.float32 import own_numerics
-from .shapes import Pixels
+from .token_counts import count_tokens, no_counts
 from .usage import codebook_usage, distortion
 
 

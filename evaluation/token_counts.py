@@ -4,7 +4,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from .shapes import Tokens
+from ..tokenizer.shapes import Tokens
 
 MOST_COUNTED = 1 << 25
 """Codes of all codebooks together that are counted one by one (256 MB)."""

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from vistok.perception.frechet import FeatureStatistics, feature_statistics, frechet_distance, merge_statistics
+from vistok.evaluation.frechet import FeatureStatistics, feature_statistics, frechet_distance, merge_statistics
 
 
 def vectors(number: int, length: int = 6, seed: int = 0) -> torch.Tensor:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .counts import is_hashed
-from .shapes import Latent
+from ..tokenizer.shapes import Latent
+from .token_counts import is_hashed
 
 
 class Usage(NamedTuple):

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from samples import small_tokenizer
-from vistok.tokenizer import moments
-from vistok.tokenizer.quality import measure
+from vistok.evaluation import latent_moments as moments
+from vistok.evaluation.quality import measure
 
 
 def effective_rank(latent):

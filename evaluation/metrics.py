@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from .shapes import Pixels
+from ..tokenizer.shapes import Pixels
 
 
 def in_float64(values: Tensor) -> Tensor:

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .quantizers.base import as_rows
-from .shapes import Latent, Vectors
+from ..tokenizer.quantizers.base import as_rows
+from ..tokenizer.shapes import Latent, Vectors
 
 MOST_CHANNELS = 1024
 """Channels up to which the covariance is taken: 8 MB, and less than a second for its eigenvalues."""

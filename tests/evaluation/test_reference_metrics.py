@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from samples import noise_image
+from vistok.evaluation.reference_metrics import FrechetJudge, Jury, PerceptualJudge
 from vistok.images.preprocessing import stack_pixels
-from vistok.inference.judges import FrechetJudge, Jury, PerceptualJudge
 
 CPU = torch.device("cpu")
 

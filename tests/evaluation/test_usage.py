@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from vistok.tokenizer.counts import count_tokens, no_counts
-from vistok.tokenizer.usage import codebook_usage, distortion
+from vistok.evaluation.token_counts import count_tokens, no_counts
+from vistok.evaluation.usage import codebook_usage, distortion
 
 
 def counted(tokens, vocab_size):

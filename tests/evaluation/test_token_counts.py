@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from vistok.tokenizer import counts as counting
-from vistok.tokenizer.counts import count_tokens, is_hashed, no_counts, slots_of, uncounted
-from vistok.tokenizer.usage import codebook_usage
+from vistok.evaluation import token_counts as counting
+from vistok.evaluation.token_counts import count_tokens, is_hashed, no_counts, slots_of, uncounted
+from vistok.evaluation.usage import codebook_usage
 
 M = 1 << 14
 MANY = 1 << 36

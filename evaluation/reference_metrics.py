@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from ..perception.backbones import BackboneConfig, load_backbone
 from ..perception.distance import PerceptualConfig, build_perceptual
-from ..perception.frechet import FeatureStatistics, feature_statistics, frechet_distance, merge_statistics
-from ..perception.inception import load_inception
 from ..tokenizer.shapes import Pixels, Vectors
+from .frechet import FeatureStatistics, feature_statistics, frechet_distance, merge_statistics
+from .inception import load_inception
 
 
 class Judge(Protocol):
