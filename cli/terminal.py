@@ -123,7 +123,7 @@ def _escaped(letter: str) -> str:
 
 def _settle_console() -> None:
     """Keep off the console what users cannot act on, and let no name be unprintable."""
-    from ..images.opening import ignore_oddities  # late: it takes Pillow and numpy
+    from ..images.opening.upright_rgb import ignore_oddities  # late: it takes Pillow and numpy
 
     ignore_oddities()
     _quiet_libraries()

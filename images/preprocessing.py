@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.shapes import Pixels
-from .opening import opened
+from .opening.upright_rgb import opened
 from .strips import strips
 
 FILTERS = {

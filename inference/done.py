@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..images.index import DamagedShard
+from ..images.finding.index import DamagedShard
 from .digests import digest, sha256_of
 from .manifest import Manifest
 from .reading import Unusable

@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ..images.index import file_entry
-from ..images.inputs import printable
+from ..images.finding.index import file_entry
+from ..images.finding.inputs import printable
 from .keys import keys_with_endings, told_apart
 from .loose_images import LOOSE_PATTERN, LooseImage, loose_shard
 from .plan import Plan

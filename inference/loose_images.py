@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
-from ..images.index import PICTURE_ENDINGS, file_entry, folder_files, is_picture, problem_of
-from ..images.inputs import Input, printable
+from ..images.finding.index import PICTURE_ENDINGS, file_entry, folder_files, is_picture, problem_of
+from ..images.finding.inputs import Input, printable
 from .digests import digest, file_facts, kind_of
 from .keep import CAPTION_EXTENSIONS, Keep
 from .samples import Kept, Listing, PlannedShard, Sample

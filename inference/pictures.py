@@ -10,8 +10,8 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
-from ..images.index import file_entry
-from ..images.opening import PictureError, upright_rgb
+from ..images.finding.index import file_entry
+from ..images.opening.upright_rgb import PictureError, upright_rgb
 from ..images.preprocessing import load_pixels, preprocess, stack_pixels, to_pixels
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.shapes import Pixels

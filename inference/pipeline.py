@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..evaluation.token_counts import no_counts
-from ..images.ahead import Room, ahead
+from ..images.prefetch import Room, ahead
 from .done import content_digest, reusable_samples
 from .encoding import encode_pictures
 from .forward import Encode

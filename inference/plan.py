@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..images.index import file_size
-from ..images.inputs import Input, expand_inputs, printable
+from ..images.finding.index import file_size
+from ..images.finding.inputs import Input, expand_inputs, printable
 from .image_names import shortened
 from .keep import KEEP_ALL, Keep
 from .keys import unique_keys

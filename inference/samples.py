@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..images.index import Entry
+from ..images.finding.index import Entry
 
 
 class Kept(NamedTuple):

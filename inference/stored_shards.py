@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from ..images.index import problem_of
+from ..images.finding.index import problem_of
 from .done import file_sha256
 from .manifest import Manifest, read_manifest
 from .shards import MANIFEST_FILE, Sidecar, all_sidecars, orphans, sidecar_of

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from ..cli.terminal import counted
 from ..evaluation.token_counts import is_hashed
 from ..evaluation.usage import codebook_usage
-from ..images.inputs import printable
+from ..images.finding.inputs import printable
 from .manifest import Manifest
 from .plan import Plan
 from .shards import orphans, sidecars

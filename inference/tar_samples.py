@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from functools import partial
 
-from ..images.index import is_picture
+from ..images.finding.index import is_picture
 from ..images.tars.members import Member, tar_members
 from .digests import digest, file_facts, kind_of
 from .keep import Keep

@@ -11,7 +11,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from ..images.index import Entry
+from ..images.finding.index import Entry
 from ..images.tars.members import tar_members
 from ..tokenizer.files import aside_of, flush_to_disk
 from .keys import webdataset_extension

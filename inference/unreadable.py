@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from ..images.index import Entry
+from ..images.finding.index import Entry
 
 CHUNK = 1 << 20
 

@@ -9,7 +9,7 @@ import typer.main
 
 import vistok
 from vistok.configs import find_config
-from vistok.images.index import is_picture
+from vistok.images.finding.index import is_picture
 from vistok.inference.commands import detokenize_images, evaluate_tokenizer, tokenize_images
 from vistok.pretrained import find_tokenizer
 from vistok.tokenizer.quantizers import QUANTIZERS

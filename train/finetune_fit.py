@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from ..cli.terminal import ProgressLine
-from ..images.index import Entry
+from ..images.finding.index import Entry
 from ..tokenizer.folder.save_load import CONFIG_FILE, LoadedTokenizer, save_tokenizer
 from ..tokenizer.quantizers import QuantizerConfig, parse_quantizer
 from ..tokenizer.quantizers.composed.multiscale import MultiscaleConfig

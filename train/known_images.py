@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..images.index import Entry
+from ..images.finding.index import Entry
 from ..tokenizer.files import write_whole
 
 IMAGES_FILE = "images.npy"

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from ..cli.terminal import ProgressLine
-from ..images.index import Entry
+from ..images.finding.index import Entry
 from ..images.preprocessing import to_pixels
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.numerics.exact import in_batches

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from accelerate import Accelerator
 
-from ..images.index import Entry
+from ..images.finding.index import Entry
 from ..tokenizer.folder.save_load import LoadedTokenizer, fingerprint
 from .checked_file import load_checked, save_checked
 from .finetune_config import FinetuneConfig

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from ..images.index import Entry, index_pictures
+from ..images.finding.index import Entry, index_pictures
 from .data import SourceConfig
 
 

@@ -8,9 +8,9 @@ from typing import BinaryIO, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from ..images.ahead import Room, ahead
-from ..images.index import Entry
-from ..images.opening import PictureError
+from ..images.finding.index import Entry
+from ..images.opening.upright_rgb import PictureError
+from ..images.prefetch import Room, ahead
 from ..images.preprocessing import load_pixels
 from ..tokenizer.errors import WorkFailedError
 from ..tokenizer.preprocessing import PreprocessingConfig

@@ -8,7 +8,7 @@ from PIL import Image
 
 from samples import noise_image, picture_bytes
 from vistok.images import strips
-from vistok.images.opening import PictureError, open_picture
+from vistok.images.opening.upright_rgb import PictureError, open_picture
 from vistok.images.preprocessing import (
     FILTERS,
     load_pixels,

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from samples import noise_image, picture_bytes
-from vistok.images.index import Entry
+from vistok.images.finding.index import Entry
 from vistok.inference import encoding
 
 BMP = [picture_bytes(noise_image(64, 64, number), "BMP") for number in range(4)]

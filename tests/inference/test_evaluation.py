@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import vistok
 from samples import PHOTOS
 from vistok.evaluation.reference_metrics import gather_judges
-from vistok.images.index import Entry
+from vistok.images.finding.index import Entry
 from vistok.inference.commands.evaluate_tokenizer import app
 from vistok.inference.evaluation import evaluate
 from vistok.inference.plan import plan_shards

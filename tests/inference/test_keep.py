@@ -7,7 +7,7 @@ import tarfile
 import pytest
 
 from samples import noise_image, picture_bytes
-from vistok.images.index import Entry
+from vistok.images.finding.index import Entry
 
 PNG = picture_bytes(noise_image(64, 64), "PNG")
 CAPTION = "ein Käfer\n".encode() + b"\xff"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from vistok.images.index import Entry
+from vistok.images.finding.index import Entry
 from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.train import latent_sample as module

@@ -8,7 +8,7 @@ from io import BytesIO
 import pytest
 
 from samples import noise_image, picture_bytes
-from vistok.images.index import Entry
+from vistok.images.finding.index import Entry
 from vistok.inference.keep import KEEP_ALL
 from vistok.inference.plan import plan_shards
 from vistok.inference.tar_samples import tar_listing

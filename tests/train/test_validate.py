@@ -14,7 +14,7 @@ from accelerate import Accelerator
 
 from samples import noise_image, small_tokenizer
 from vistok.evaluation.metrics import psnr
-from vistok.images.index import index_pictures
+from vistok.images.finding.index import index_pictures
 from vistok.images.preprocessing import to_pixels
 from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.preprocessing import PreprocessingConfig

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from samples import noise_image
-from vistok.images.opening import PictureError, open_picture
+from vistok.images.opening.upright_rgb import PictureError, open_picture
 
 LEVELS = np.asarray(noise_image(5, 3)).astype(np.int64)
 MASKS = {

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from samples import noise_image, picture_bytes
-from vistok.images import opening
-from vistok.images.opening import PictureError, open_picture
+from vistok.images.opening import upright_rgb as opening
+from vistok.images.opening.upright_rgb import PictureError, open_picture
 from vistok.images.preprocessing import load_pixels, preprocess
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 

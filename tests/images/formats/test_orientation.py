@@ -8,7 +8,7 @@ from image_files import chunk, exif, png, tiff
 from PIL import Image
 
 from samples import noise_image, picture_bytes
-from vistok.images.opening import open_picture, upright_rgb
+from vistok.images.opening.upright_rgb import open_picture, upright_rgb
 
 ODD = {
     "x resolution of -1/0": {0x11A: (10, [(-1, 0)])},

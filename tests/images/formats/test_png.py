@@ -7,7 +7,7 @@ from image_files import chunk, png
 from PIL import Image
 
 from samples import noise_image, picture_bytes
-from vistok.images.opening import PictureError, open_picture
+from vistok.images.opening.upright_rgb import PictureError, open_picture
 
 LEVELS = np.asarray(noise_image(6, 4))
 ROWS = [row.tobytes() for row in LEVELS]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from samples import noise_image, picture_bytes
 from vistok.images.formats import table as formats
-from vistok.images.opening import PictureError, open_picture
+from vistok.images.opening.upright_rgb import PictureError, open_picture
 
 IMAGE = noise_image(24, 16)
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n%%EOF\n"
@@ -125,7 +125,7 @@ def test_nothing_reaches_the_console_and_no_program_is_started(tmp_path):
     (tmp_path / "b.jpg").write_bytes(picture_bytes(noise_image(64, 64), "JPEG")[:-300] + bytes(290))
     (tmp_path / "c.jpg").write_bytes(POSTSCRIPT)
     script = (
-        "import sys; from pathlib import Path; from vistok.images.opening import open_picture\n"
+        "import sys; from pathlib import Path; from vistok.images.opening.upright_rgb import open_picture\n"
         "for path in sorted(Path(sys.argv[1]).glob('*.*')):\n"
         "    try: open_picture(path.read_bytes())\n"
         "    except ValueError as error: print(error)"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from image_files import tiff
 
-from vistok.images.opening import PictureError, open_picture
+from vistok.images.opening.upright_rgb import PictureError, open_picture
 
 DEFLATED = {"t259": (3, [8])}
 

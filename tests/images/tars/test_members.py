@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from vistok.images.index import DamagedShard, shard_entries, tar_members
+from vistok.images.finding.index import DamagedShard, shard_entries, tar_members
 
 BLOCK = 512
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}

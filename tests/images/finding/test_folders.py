@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from vistok.images.index import folder_files
+from vistok.images.finding.index import folder_files
 
 
 def make_files(folder, *names):

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from samples import noise_image, picture_bytes
-from vistok.images import memory, strips
-from vistok.images.memory import DECODING_BYTES, MemoryBudget
-from vistok.images.opening import MAX_PIXELS, open_picture
+from vistok.images import strips
+from vistok.images.opening import memory
+from vistok.images.opening.memory import DECODING_BYTES, MemoryBudget
+from vistok.images.opening.upright_rgb import MAX_PIXELS, open_picture
 
 
 def test_what_is_lent_never_exceeds_the_total_and_everybody_is_served():

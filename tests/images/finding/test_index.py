@@ -5,7 +5,7 @@ import tarfile
 import pytest
 
 from samples import noise_image, picture_bytes
-from vistok.images.index import DamagedShard, index_pictures, is_picture, shard_entries
+from vistok.images.finding.index import DamagedShard, index_pictures, is_picture, shard_entries
 
 PNG = picture_bytes(noise_image(8, 8), "PNG")
 

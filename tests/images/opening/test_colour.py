@@ -25,7 +25,7 @@ from image_files import (
 from PIL import Image, ImageCms
 
 from samples import noise_image, picture_bytes
-from vistok.images.opening import open_picture, upright_rgb
+from vistok.images.opening.upright_rgb import open_picture, upright_rgb
 
 NOISE = noise_image(40, 30)
 TAGGED = {

@@ -6,10 +6,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 from PIL import Image
 
+from ..formats.source import Grey
+from ..strips import by_strips
 from .colour import Conversion, lab_to_srgb, to_srgb
-from .formats.source import Grey
 from .greyscale import DEEP, grey_levels, to_eight_bits
-from .strips import by_strips
 
 Colour: TypeAlias = Literal["srgb", "ignore"]
 TRANSPOSITIONS = {

@@ -8,12 +8,12 @@ from typing import BinaryIO, NamedTuple, cast
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from .errors import PictureError as PictureError
+from ..errors import PictureError as PictureError
+from ..formats import bmp, gif, png, tiff_decoding
+from ..formats.exif import told_by_decoder, told_by_owner
+from ..formats.source import Source
+from ..formats.table import look_at
 from .faults import faults
-from .formats import bmp, gif, png, tiff_decoding
-from .formats.exif import told_by_decoder, told_by_owner
-from .formats.source import Source
-from .formats.table import look_at
 from .memory import BUDGET
 from .quiet import silence_libtiff
 from .rgb import TRANSPOSITIONS, Colour, to_rgb

@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from vistok.images import inputs as module
-from vistok.images.inputs import Input, expand_inputs, printable
+from vistok.images.finding import inputs as module
+from vistok.images.finding.inputs import Input, expand_inputs, printable
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import os
 import stat
 from collections.abc import Iterator
 
+from ..entry import Entry, file_entry, file_size, printable, problem_of
+from ..tars.blocks import DamagedShard
+from ..tars.members import Member, tar_members
 from .endings import PICTURE_ENDINGS, is_picture
-from .entry import Entry, file_entry, file_size, printable, problem_of
 from .folders import folder_files
 from .inputs import expand_inputs
-from .tars.blocks import DamagedShard
-from .tars.members import Member, tar_members
 
 __all__ = [
     "PICTURE_ENDINGS",

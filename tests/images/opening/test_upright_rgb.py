@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from samples import noise_image, picture_bytes
-from vistok.images.opening import MAX_PIXELS, PictureError, open_picture, upright_rgb
+from vistok.images.opening.upright_rgb import MAX_PIXELS, PictureError, open_picture, upright_rgb
 
 
 def colour_of(content):

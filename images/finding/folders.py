@@ -4,7 +4,7 @@ import heapq
 import os
 from collections.abc import Iterator
 
-from .entry import NOWHERE, printable
+from ..entry import NOWHERE, printable
 
 
 def folder_files(folder: str, left_out: str | None = None) -> list[str]:

@@ -3,8 +3,8 @@ import itertools
 import pytest
 from braceexpand import braceexpand
 
-from vistok.images import braces
-from vistok.images.braces import spelled_out
+from vistok.images.finding import braces
+from vistok.images.finding.braces import spelled_out
 
 
 @pytest.mark.parametrize(

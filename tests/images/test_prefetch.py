@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from vistok.images.ahead import Room, ahead
+from vistok.images.prefetch import Room, ahead
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -3,9 +3,9 @@
 import numpy as np
 from PIL import Image
 
-from .errors import PictureError
-from .formats.source import Grey
-from .strips import strips
+from ..errors import PictureError
+from ..formats.source import Grey
+from ..strips import strips
 
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 """Pillow's modes of grey beyond 8 bits."""

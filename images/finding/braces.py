@@ -7,7 +7,7 @@ from string import ascii_lowercase, ascii_uppercase
 
 from braceexpand import braceexpand
 
-from .entry import printable
+from ..entry import printable
 
 MAX_PATHS = 1_000_000
 """Paths that the braces of one input may stand for."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from PIL import Image
 
-from .errors import PictureError
+from ..errors import PictureError
 from .quiet import quietly
 from .watched import Watched
 

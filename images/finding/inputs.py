@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from ..entry import printable, problem_of
 from .braces import balanced, spelled_out
 from .endings import PICTURE_ENDINGS
-from .entry import printable, problem_of
 
 __all__ = ["Input", "expand_inputs", "printable"]
 

@@ -1,0 +1,1 @@
+"""Which images there are: files, folders, lists and tar shards, as users name them."""
