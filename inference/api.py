@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..images.preprocessing import to_images
-from ..pretrained import DEFAULT_MODEL, find_tokenizer
+from ..pretrained.find import DEFAULT_MODEL, find_tokenizer
 from ..tokenizer.folder.fingerprint import FingerprintCache
 from ..tokenizer.folder.save_load import TokenizerConfig, load_tokenizer, save_tokenizer
 from ..tokenizer.model import VisualTokenizer

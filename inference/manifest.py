@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from ..pretrained import built_in_names
+from ..pretrained.find import built_in_names
 from ..tokenizer.config import Config
 from ..tokenizer.files import write_whole
 from ..tokenizer.preprocessing import PreprocessingConfig

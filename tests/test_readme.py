@@ -11,7 +11,7 @@ import vistok
 from vistok.configs import find_config
 from vistok.images.finding.index import is_picture
 from vistok.inference.commands import detokenize_images, evaluate_tokenizer, tokenize_images
-from vistok.pretrained import find_tokenizer
+from vistok.pretrained.find import find_tokenizer
 from vistok.tokenizer.quantizers import QUANTIZERS
 from vistok.train import command, finetune_command
 

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from ..pretrained import find_tokenizer
+from ..pretrained.find import find_tokenizer
 from ..tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer
 from ..tokenizer.model import VisualTokenizer
 from .config import TrainConfig, parse_train_config

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..pretrained import find_tokenizer
+from ..pretrained.find import find_tokenizer
 from ..tokenizer.config import unknown_choice
 from ..tokenizer.folder.save_load import load_tokenizer
 from ..tokenizer.quantizers import QUANTIZERS

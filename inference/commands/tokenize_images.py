@@ -16,7 +16,7 @@ from ...cli.terminal import (
     print_json,
     say,
 )
-from ...pretrained import DEFAULT_MODEL
+from ...pretrained.find import DEFAULT_MODEL
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -1,7 +1,7 @@
 """detokenize-images: what it refuses."""
 
 from samples import PHOTOS, noise_image, picture_bytes
-from vistok.pretrained import DEFAULT_MODEL
+from vistok.pretrained.find import DEFAULT_MODEL
 
 PNG = picture_bytes(noise_image(64, 64), "PNG")
 

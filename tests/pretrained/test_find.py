@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-import vistok.pretrained
-from vistok.pretrained import find_tokenizer
+import vistok.pretrained.find
+from vistok.pretrained.find import find_tokenizer
 from vistok.pretrained.network import is_reachable
 
 
@@ -70,7 +70,7 @@ def test_the_hub_is_not_asked_first_where_it_cannot_be_reached(monkeypatch, tmp_
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     for reachable in (True, False):
-        monkeypatch.setattr(vistok.pretrained, "hub_is_reachable", lambda reachable=reachable: reachable)
+        monkeypatch.setattr(vistok.pretrained.find, "hub_is_reachable", lambda reachable=reachable: reachable)
         assert find_tokenizer("hf://owner/repo@v1") == tmp_path
         assert asked.get("local_files_only", False) is not reachable
         assert (asked["repository"], asked["revision"]) == ("owner/repo", "v1")
@@ -82,7 +82,7 @@ def test_the_hub_is_not_asked_first_where_it_cannot_be_reached(monkeypatch, tmp_
 
 def test_a_tokenizer_that_is_nowhere_is_one_sentence(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    monkeypatch.setattr(vistok.pretrained, "hub_is_reachable", lambda: False)
+    monkeypatch.setattr(vistok.pretrained.find, "hub_is_reachable", lambda: False)
     with pytest.raises(
         ValueError, match=r"^hf://owner/none could not be fetched \(it is not on this machine, and the hub cannot"
     ):
