@@ -20,10 +20,10 @@ from ..tokenizer.numerics.float32 import own_numerics
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers.base import check_tokens
 from ..tokenizer.shapes import Pixels, Tokens
+from .arithmetic import exact_encode
 from .devices import find_device
-from .forward import exact_encode
+from .encode_inputs import Picture, pictures_to_pixels, whole_numbers
 from .hub import CARD, upload
-from .pictures import Picture, pictures_to_pixels, whole_numbers
 
 AT_ONCE = 64
 """Images that are held as pixels at a time."""

@@ -22,10 +22,10 @@ from PIL import Image
 
 import vistok
 from vistok.images.preprocessing import stack_pixels
-from vistok.inference.forward import EXACT_ARITHMETIC, Encode, agreement, fast_encode, fast_on
-from vistok.inference.manifest import new_manifest
-from vistok.inference.pipeline import Workload, tokenize_shards
-from vistok.inference.plan import plan_shards
+from vistok.inference.arithmetic import EXACT_ARITHMETIC, Encode, agreement, fast_encode, fast_on
+from vistok.inference.inputs.plan import plan_shards
+from vistok.inference.token_shards.manifest import new_manifest
+from vistok.inference.tokenize.pipeline import Workload, tokenize_shards
 
 PHOTOS = Path(__file__).parents[1] / "tests" / "photos"
 SIDE = 256

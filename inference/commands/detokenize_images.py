@@ -48,7 +48,7 @@ def detokenize_images(
     Exit code 0: every image came back. 1: a shard or an image is damaged, and named. 2: a wrong call.
     """
     with one_sentence("detokenize-images", debug):
-        from ..detokenizing import Request, detokenize
+        from ..detokenize.call import Request, detokenize
 
         outcome = detokenize(Request(inputs, out, model, device, overwrite, quiet))
         if json:

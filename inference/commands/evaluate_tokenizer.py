@@ -20,7 +20,7 @@ from ...cli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from ..evaluation_report import Subject
+    from ..evaluate.report import Subject
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -73,10 +73,10 @@ def evaluate_tokenizer(
         from ...tokenizer.errors import WorkFailedError
         from ...tokenizer.files import hold_folder
         from ..api import load
-        from ..evaluation import evaluate
-        from ..evaluation_inputs import EvaluationInputs
-        from ..evaluation_report import Subject, facts, write_metrics, write_page
-        from ..plan import plan_shards
+        from ..evaluate.evaluation import evaluate
+        from ..evaluate.inputs import EvaluationInputs
+        from ..evaluate.report import Subject, facts, write_metrics, write_page
+        from ..inputs.plan import plan_shards
 
         tokenizer = load(model, device)
         shards = plan_shards(data, 1000, out).shards
@@ -119,7 +119,7 @@ def main() -> None:
 def _show(subject: "Subject") -> None:
     from rich.console import Console
 
-    from ..evaluation_summary import summary_lines, summary_table
+    from ..evaluate.summary import summary_lines, summary_table
 
     Console(highlight=False).print(summary_table(subject))
     for line in summary_lines(subject):

@@ -102,8 +102,8 @@ def tokenize_images(
     Exit code 0: every shard is done. 1: a shard is damaged or cannot be read, or no image could be used. 2: a wrong call.
     """
     with one_sentence("tokenize-images", debug):
-        from ..keep import parse_keep
-        from ..tokenizing import Request, tokenize_collection
+        from ..inputs.keep import parse_keep
+        from ..tokenize.call import Request, tokenize_collection
 
         request = Request(
             inputs=inputs,

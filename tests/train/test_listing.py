@@ -9,9 +9,9 @@ import pytest
 
 from samples import noise_image, picture_bytes
 from vistok.images.finding.index import Entry
-from vistok.inference.keep import KEEP_ALL
-from vistok.inference.plan import plan_shards
-from vistok.inference.tar_samples import tar_listing
+from vistok.inference.inputs.keep import KEEP_ALL
+from vistok.inference.inputs.plan import plan_shards
+from vistok.inference.inputs.tar_samples import tar_listing
 from vistok.train import listing as module
 from vistok.train.data import SourceConfig
 from vistok.train.known_images import digests_of

@@ -1,0 +1,1 @@
+"""Token shards back to images."""

@@ -1,0 +1,98 @@
+"""Token shards as they lie on a disk, compared with what their sidecars say before anything is made of them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from ...images.finding.index import problem_of
+from ..inputs.digests import file_sha256
+from ..token_shards.manifest import Manifest, read_manifest
+from ..token_shards.sidecar import MANIFEST_FILE, Sidecar, all_sidecars, orphans, sidecar_of
+from ..token_shards.webdataset_format import StoredSample, stored_samples
+
+
+class ShardFile(NamedTuple):
+    """A token shard that was found, and what its sidecar says of it."""
+
+    path: Path
+    sidecar: Sidecar | None
+
+
+class StoredShard(NamedTuple):
+    """A token shard that is whole."""
+
+    path: Path
+    samples: list[StoredSample]
+
+
+class Found(NamedTuple):
+    """What is in the folders and files that were given."""
+
+    files: list[ShardFile]
+    missing: list[str]
+    """Sentences about what should be there and is not."""
+
+
+class ShardDamagedError(Exception):
+    """A token shard that is not whole; the message is a sentence."""
+
+
+def find_shards(inputs: Iterable[Path]) -> Found:
+    """Find token shards, without reading them; raise ValueError when an input is missing or a folder holds none."""
+    files: dict[Path, ShardFile] = {}
+    missing: list[str] = []
+    for path in inputs:
+        if path.is_dir():
+            found = _in_folder(path)
+            if not found.files and not found.missing:
+                raise ValueError(f"{path} holds no token shards: give a folder that tokenize-images wrote.")
+        elif path.is_file():
+            found = Found([ShardFile(path, sidecar_of(path))], [])
+        else:
+            raise ValueError(
+                f"{path} {problem_of(str(path))}: give token shards, or folders that tokenize-images wrote."
+            )
+        for file in found.files:
+            files.setdefault(file.path.resolve(), file)
+        missing += found.missing
+    return Found(list(files.values()), list(dict.fromkeys(missing)))
+
+
+def read_shard(file: ShardFile) -> StoredShard:
+    """Compare a shard with its sidecar and list its samples; raise ShardDamagedError when it is not whole."""
+    path, sidecar = file
+    try:
+        if sidecar is not None and file_sha256(path) != sidecar.sha256:
+            raise ShardDamagedError(f"{path} is not as its sidecar says (SHA-256): remove it and tokenize it again.")
+        return StoredShard(path, list(stored_samples(path)))
+    except OSError as error:
+        raise ShardDamagedError(f"{path} cannot be read ({error.strerror}): tokenize it again.") from None
+    except ValueError as error:
+        reason = str(error).rstrip(".")
+        raise ShardDamagedError(
+            f"{path} is not a whole token shard ({reason}): remove it and tokenize it again."
+        ) from None
+
+
+def manifest_of(folder: Path) -> Manifest:
+    """Return the manifest of a folder; raise ValueError when it has none."""
+    manifest = read_manifest(folder, "put the right one back")
+    if manifest is None:
+        raise ValueError(f"{folder} has no {MANIFEST_FILE}, which says what tokenizer made its shards: put it back.")
+    return manifest
+
+
+def _in_folder(folder: Path) -> Found:
+    described = all_sidecars(folder)
+    names = {sidecar.shard for sidecar in described}
+    missing = [
+        f"{path} has no sidecar, so that it may not be whole: tokenize it again."
+        for path in orphans(folder)
+        if path.name not in names
+    ]
+    manifest = read_manifest(folder, "put the right one back")
+    if manifest is not None and manifest.shards > len(described):
+        missing.append(
+            f"{folder / MANIFEST_FILE} counts {manifest.shards} shards, but {len(described)} have a sidecar: tokenize again."
+        )
+    return Found([ShardFile(folder / sidecar.shard, sidecar) for sidecar in described], missing)

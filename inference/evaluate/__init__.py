@@ -1,0 +1,1 @@
+"""The quality of a tokenizer on images that users hand in."""

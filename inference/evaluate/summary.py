@@ -1,0 +1,34 @@
+"""An evaluation on the terminal."""
+
+from rich.table import Table
+from rich.text import Text
+
+from ...cli.terminal import counted, names
+from ...evaluation.token_counts import uncounted
+from .report import METRICS_FILE, Subject, rows
+
+SHOWN_FAILURES = 5
+
+
+def summary_table(subject: Subject) -> Table:
+    """Return every figure as a table for the terminal, headed by the model and its setting."""
+    quality, codes = subject.evaluation.quality, subject.tokenizer.vocab_size
+    heading = f"{names(subject.model)}, size {subject.tokenizer.config.preprocessing.size}"
+    table = Table()
+    for column in (heading, counted(quality.pictures, "image")):
+        table.add_column(Text(column))
+    for label, value in rows(subject.evaluation).items():
+        table.add_row(Text(label), Text(value))
+    if quality.tokens < codes:
+        table.caption = f"{quality.tokens:,} tokens can use {quality.tokens / codes:.1%} of the codes at most"
+    return table
+
+
+def summary_lines(subject: Subject) -> list[str]:
+    """Return a line for everything that has no figure."""
+    lines = [f"{name} not measured: {reason}" for name, reason in subject.evaluation.not_measured.items()]
+    lines += [f"failed: {failure.source}: {failure.reason}" for failure in subject.failures[:SHOWN_FAILURES]]
+    if len(subject.failures) > SHOWN_FAILURES:
+        lines.append(f"... and {len(subject.failures) - SHOWN_FAILURES} more, see {METRICS_FILE}")
+    lines += filter(None, [uncounted(subject.evaluation.counts, subject.tokenizer.vocab_size)])
+    return lines + [f"lost: {phrase}" for phrase in subject.lost]

@@ -1,0 +1,75 @@
+"""The samples of a webdataset shard: files of one key, as webdataset groups them, of which one is the image."""
+
+import os
+from collections import Counter
+from functools import partial
+
+from ...images.finding.index import is_picture
+from ...images.tars.members import Member, tar_members
+from .digests import digest, file_facts, kind_of
+from .keep import Keep
+from .keys import normalised_key, told_apart, webdataset_extension, webdataset_key
+from .samples import Kept, Listing, PlannedShard, Sample
+
+
+def tar_shard(path: str, name: str, keep: Keep) -> PlannedShard:
+    """Plan the shard `name` of a tar."""
+    inputs_now = partial(_inputs, path, name)
+    return PlannedShard(name, inputs_now(), partial(tar_listing, path, keep), inputs_now)
+
+
+def tar_listing(path: str, keep: Keep) -> Listing:
+    """List the samples of a tar under their normalised keys; every member is in a sample or is counted as passed over.
+
+    Raises DamagedShard when the tar is damaged, and OSError when it cannot be read.
+    """
+    groups: dict[str, list[Member]] = {}
+    passed_over: Counter[str] = Counter()
+    for member in tar_members(path):
+        if member.entry is None and not member.problem:
+            passed_over[member.kind] += 1
+        else:
+            groups.setdefault(webdataset_key(member.name), []).append(member)
+    given = [key for key in groups if os.path.basename(key)]  # what has no key takes none from another
+    keys = dict(zip(given, told_apart(given), strict=True))
+    samples = []
+    for key, members in groups.items():
+        samples += _samples(keys.get(key, normalised_key(key)), members, keep, passed_over)
+    return Listing(samples, passed_over)
+
+
+def _samples(key: str, members: list[Member], keep: Keep, passed_over: Counter[str]) -> list[Sample]:
+    whole = [member for member in members if member.entry is not None]
+    images = [member for member in whole if is_picture(member.name)]
+    rows = [Sample(key, member.name, None, member.problem) for member in members if member.entry is None]
+    others = [member for member in whole if not is_picture(member.name)]
+    has_key = os.path.basename(webdataset_key(members[0].name)) != ""
+    if not has_key or not images:
+        without_key = [
+            Sample(key, image.name, None, f"{image.name} has nothing before its dot for a key") for image in images
+        ]
+        if has_key and whole:
+            first, *others = others
+            rows.append(Sample(key, first.name, None, "the sample has no file with an image's ending"))
+        passed_over.update(kind_of(member.name) for member in others)
+        return [*without_key, *rows]
+    # `1.seg.png` beside `1.png` is something about the image; beside `1.depth.png` alone it is as good as that one.
+    image = next((member for member in images if "." not in webdataset_extension(member.name)), images[0])
+    is_plain = "." not in webdataset_extension(image.name)
+    kept: dict[str, Kept] = {}
+    for member in whole:
+        extension = webdataset_extension(member.name)
+        if member is image:
+            continue
+        if is_picture(member.name) and not (is_plain and "." in extension):
+            rows.append(Sample(key, member.name, None, f"{member.name} shares its key with {image.name}"))
+        elif keep.member(extension) and extension not in kept:
+            assert member.entry is not None
+            kept[extension] = Kept(extension, member.entry)
+        else:
+            passed_over[kind_of(member.name)] += 1
+    return [Sample(key, image.name, image.entry, kept=tuple(kept.values())), *rows]
+
+
+def _inputs(path: str, name: str) -> str:
+    return digest([file_facts(path, name)])

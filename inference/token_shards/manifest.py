@@ -1,0 +1,114 @@
+"""DIR/manifest.json: what all token shards of a folder have in common, and their totals."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from ...pretrained.find import built_in_names
+from ...tokenizer.config import Config
+from ...tokenizer.files import write_whole
+from ...tokenizer.preprocessing import PreprocessingConfig
+from ..api import Tokenizer
+from .sidecar import MANIFEST_FILE, SCHEMA_VERSION, sidecars, to_json
+from .webdataset_format import token_dtype
+
+
+class Manifest(Config):
+    """What all shards of a folder have in common, and their totals."""
+
+    schema_version: Literal[2] = SCHEMA_VERSION
+    """Version of this layout."""
+    model: str
+    """The tokenizer as it was named: a built-in name, the path of a folder, or hf://owner/repo."""
+    fingerprint: str
+    """SHA-256 of encoder, quantizer and preprocessing."""
+    arithmetic: str
+    """float32, or what --fast calculated in, such as bfloat16-compiled-8, whose tokens differ from it in a few places."""
+    keep: str
+    """Which files beside the images were carried over: all, none, or extensions."""
+    vocab_size: int
+    """Codes of each codebook."""
+    num_codebooks: int
+    """Tokens a position."""
+    downsample: int
+    """Pixels along one side of a token."""
+    dtype: str
+    """Numpy type of the tokens."""
+    preprocessing: PreprocessingConfig
+    """How the images became pixels."""
+    shards: int = 0
+    """Shards that are done."""
+    pictures: int = 0
+    """Images in them."""
+    failures: int = 0
+    """Images that could not be used; each has a row in its shard's sidecar."""
+
+
+def new_manifest(tokenizer: Tokenizer, model: str, arithmetic: str, keep: str) -> Manifest:
+    """Return the manifest of a folder that this tokenizer is about to fill."""
+    return Manifest(
+        model=_lasting_name(model),
+        fingerprint=tokenizer.fingerprint,
+        arithmetic=arithmetic,
+        keep=keep,
+        vocab_size=tokenizer.vocab_size,
+        num_codebooks=tokenizer.num_codebooks,
+        downsample=tokenizer.downsample,
+        dtype=token_dtype(tokenizer.vocab_size).name,
+        preprocessing=tokenizer.config.preprocessing,
+    )
+
+
+def _lasting_name(model: str) -> str:
+    is_folder = model not in built_in_names() and Path(model).is_dir()
+    return str(Path(model).absolute()) if is_folder else model
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
+    """Write manifest.json with totals over the shards that are whole now, and return it."""
+    done = sidecars(folder)
+    totals = {
+        "shards": len(done),
+        "pictures": sum(sidecar.pictures for sidecar in done),
+        "failures": sum(len(sidecar.failures) for sidecar in done),
+    }
+    manifest = manifest.model_copy(update=totals)
+    write_whole(folder / MANIFEST_FILE, to_json(manifest))
+    return manifest
+
+
+def read_manifest(folder: Path, remedy: str = "use another --out folder") -> Manifest | None:
+    """Return the manifest of a folder, or None when it has none; raise ValueError, which ends in `remedy`, when it is none."""
+    path = folder / MANIFEST_FILE
+    if not path.is_file():
+        return None
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        problem = error.errors()[0]
+        what = ": ".join(filter(None, [".".join(map(str, problem["loc"])), problem["msg"]]))
+        raise ValueError(f"{path} is not a manifest of this vistok ({what}): {remedy}.") from None
+
+
+def check_same(before: Manifest | None, manifest: Manifest, folder: Path) -> None:
+    """Raise ValueError, with what differs, when a folder was made in another way than it would go on."""
+    differences = _differences(before, manifest) if before else []
+    if differences:
+        raise ValueError(
+            f"{folder} was made with {' and '.join(differences)}: use another --out folder, or --overwrite."
+        )
+
+
+def _differences(before: Manifest, now: Manifest) -> list[str]:
+    old, new = before.preprocessing.model_dump(), now.preprocessing.model_dump()
+    found = [f"{name} {old[name]}, not {new[name]}" for name in old if old[name] != new[name]]
+    if before.arithmetic != now.arithmetic:
+        found.append(f"{before.arithmetic} arithmetic, not {now.arithmetic}")
+    if before.keep != now.keep:
+        found.append(f"--keep {before.keep}, not {now.keep}")
+    if before.fingerprint == now.fingerprint or (found and before.model == now.model):
+        return found
+    if before.model == now.model:
+        return [f"another version of {before.model}"]
+    return [f"the model {before.model}, not {now.model}", *found]

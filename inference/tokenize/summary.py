@@ -1,0 +1,133 @@
+"""What a run of tokenize-images tells in the end."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...cli.terminal import counted
+from ...evaluation.token_counts import is_hashed
+from ...evaluation.usage import codebook_usage
+from ...images.finding.inputs import printable
+from ..inputs.plan import Plan
+from ..token_shards.manifest import Manifest
+from ..token_shards.sidecar import orphans, sidecars
+from .totals import Totals
+
+SHOWN = 5
+"""Failures and shards that are named; the rest is counted."""
+
+
+class Summary(NamedTuple):
+    """What a run did, and what is in the folder now."""
+
+    totals: Totals
+    plan: Plan
+    manifest: Manifest
+    out: Path
+    done_before: int
+    new_images: int
+    """Images that were given for the first time to a folder that has shards."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether something is left to do, or nothing came of the whole folder."""
+        is_barren = bool(self.manifest.failures) and not self.manifest.pictures
+        return bool(self.totals.damaged or self.totals.unread or is_barren)
+
+    @property
+    def passed_over(self) -> Counter[str]:
+        """Files and members of tars that are neither images nor carried over, by kind."""
+        return self.plan.passed_over + self.totals.passed_over
+
+    def others(self) -> list[str]:
+        """Return the shards in the folder that are not of this call."""
+        planned = {f"{shard.name}.tar" for shard in self.plan.shards}
+        there = [sidecar.shard for sidecar in sidecars(self.out)] + [path.name for path in orphans(self.out)]
+        return sorted(set(there) - planned)
+
+    def facts(self) -> dict[str, Any]:
+        """Return everything, for a program."""
+        totals = self.totals
+        return {
+            "out": str(self.out),
+            "model": self.manifest.model,
+            "fingerprint": self.manifest.fingerprint,
+            "shards": {"written": totals.shards, "done_before": self.done_before, "not_in_this_call": self.others()},
+            "images": {
+                "tokenized": totals.pictures,
+                "failed": len(totals.failures),
+                "given_again": self.plan.repeated,
+                "new": self.new_images,
+            },
+            "images_per_second": totals.pictures / totals.seconds,
+            "seconds": totals.seconds,
+            "passed_over": dict(self.passed_over),
+            "damaged": totals.damaged,
+            "unread": totals.unread,
+            "codebooks": [usage._asdict() for usage in codebook_usage(totals.counts, totals.vocab_size)]
+            if totals.pictures
+            else [],
+            "folder": self.manifest.model_dump(include={"shards", "pictures", "failures"}),
+            "failures": [row.model_dump() for row in totals.failures],
+        }
+
+    def lines(self) -> list[str]:
+        """Return the lines for a person: what was done, how the codes were used, what is in the folder, what failed."""
+        return [*self._what_was_done(), *self._usage(), *self._folder(), *self._what_went_wrong()]
+
+    def _what_was_done(self) -> list[str]:
+        totals = self.totals
+        speed = f", {totals.pictures / totals.seconds:.1f} per second" if totals.pictures else ""
+        lines = [
+            f"shards      {totals.shards} written, {self.done_before} done before",
+            f"images      {totals.pictures} tokenized, {len(totals.failures)} failed{speed}",
+        ]
+        if self.new_images:
+            lines.append(f"new         {counted(self.new_images, 'image')} since the last call, in shards of their own")
+        if self.plan.repeated:
+            lines.append(f"repeated    {counted(self.plan.repeated, 'input')} given again, tokenized once")
+        if self.passed_over:
+            kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(self.passed_over.items()))
+            lines.append(f"other files {self.passed_over.total()} passed over: {kinds}")
+        return lines
+
+    def _usage(self) -> list[str]:
+        lines = []
+        counts, codes = self.totals.counts, self.totals.vocab_size
+        about = "about " if is_hashed(counts, codes) else ""
+        for number, usage in enumerate(codebook_usage(counts, codes) if self.totals.pictures else []):
+            which = f" {number}" if len(counts) > 1 else ""
+            lines.append(
+                f"codebook{which}    usage {about}{usage.usage:.1%}, perplexity {about}{usage.perplexity:,.0f} of "
+                f"{codes:,} codes over {int(counts[number].sum()):,} tokens"
+            )
+        return lines
+
+    def _folder(self) -> list[str]:
+        manifest = self.manifest
+        lines = [
+            f"in {printable(str(self.out))}: {counted(manifest.pictures, 'image')} in "
+            f"{counted(manifest.shards, 'shard')}, {counted(manifest.failures, 'failure')} listed"
+        ]
+        if others := self.others():
+            lines.append(f"  not of this call: {_some(others)}; --overwrite removes what vistok wrote")
+        return lines + [f"  empty: {name}.tar, there is no file in its input" for name in self.totals.empty]
+
+    def _what_went_wrong(self) -> list[str]:
+        totals = self.totals
+        lines = [f"  failed: {row.source}: {row.reason}" for row in totals.failures[:SHOWN]]
+        if len(totals.failures) > SHOWN:
+            lines.append(f"  ... and {len(totals.failures) - SHOWN} more, see the .json beside each shard")
+        lines += [f"  damaged: {reason}" for reason in totals.damaged]
+        lines += [f"  not read: {reason}" for reason in totals.unread]
+        for shards, until in ((totals.damaged, "they are repaired"), (totals.unread, "their files can be read")):
+            if shards:
+                kind = "damaged shard" if shards is totals.damaged else "shard"
+                lines.append(
+                    f"nothing was written for {counted(len(shards), kind)}: the same command does them once {until}"
+                )
+        return lines
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

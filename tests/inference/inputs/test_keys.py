@@ -1,0 +1,43 @@
+"""Keys are paths below any folder, and no two of a shard are equal."""
+
+import re
+
+import pytest
+from webdataset.tariterators import base_plus_ext
+
+from vistok.inference.inputs.keys import normalised_key, told_apart, unique_keys, webdataset_extension, webdataset_key
+
+NAMES = ["a.jpg", "x/a.b.jpg", "./c.tar.gz", "/abs.png", "../up.JPG", "d.e/f.g.h", "x/y/z.seg.png"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_key_and_extension_are_those_of_webdataset(name):
+    assert (webdataset_key(name), webdataset_extension(name)) == base_plus_ext(name)
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("../up", "up"),
+        ("/abs", "abs"),
+        ("//two", "two"),
+        ("./dot", "dot"),
+        ("a//b", "a/b"),
+        ("a/../../b", "b"),
+        ("a/./b", "a/b"),
+        ("...", "..."),
+        ("plain/é", "plain/é"),
+    ],
+)
+def test_keys_are_normalised(key, expected):
+    assert normalised_key(key) == expected
+
+
+def test_equal_keys_are_told_apart_whatever_is_taken():
+    assert told_apart(["a", "./a", "a_2", "/a", "b"], taken=["b", "b_2"]) == ["a", "a_2", "a_2_2", "a_3", "b_3"]
+    keys = unique_keys(["a.png", "a.jpg", "a_png.gif", "x.y.png", "x_y.png", "é.png"])
+    assert len(set(keys)) == 6 and all(re.fullmatch(r"[^.]+", key) for key in keys)
+
+
+def test_many_equal_keys_are_told_apart_in_no_time():
+    assert len(set(told_apart(["a"] * 100_000))) == 100_000

@@ -1,0 +1,146 @@
+import os
+import sys
+
+import pytest
+
+from samples import noise_image, picture_bytes
+from vistok.inference.inputs.keep import parse_keep
+from vistok.inference.inputs.plan import plan_shards, refuse_overwriting
+
+PNG = picture_bytes(noise_image(8, 8), "PNG")
+
+
+def keys(shard):
+    return [sample.key for sample in shard.samples()]
+
+
+def test_loose_pictures_are_gathered_in_order(tmp_path):
+    for name in ("b.png", "a.png", "sub/c.png", "note.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(PNG)
+    plan = plan_shards([str(tmp_path)], shard_size=2)
+    assert [(shard.name, keys(shard)) for shard in plan.shards] == [
+        ("pictures-00000", ["a", "b"]),
+        ("pictures-00001", ["sub/c"]),
+    ]
+    assert plan.passed_over == {".txt": 1}
+
+
+def test_names_that_differ_in_ending_or_dots_keep_different_keys(tmp_path):
+    for name in ("a.png", "a.jpg", "x.y.png", "x_y.png", "one.webp"):
+        (tmp_path / name).write_bytes(PNG)
+    samples = plan_shards([str(tmp_path)], 10).shards[0].samples()
+    found = {sample.source: sample.key for sample in samples}
+    assert len(set(found.values())) == 5
+    assert found["a.png"] == "a_png" and found["a.jpg"] == "a_jpg" and found["one.webp"] == "one"
+    assert all("." not in key for key in found.values())
+
+
+def test_a_tar_keeps_its_name_and_keys(tmp_path, make_tar):
+    members = [("x/1.jpg", PNG), ("x/1.json", b"{}"), ("2.cls", b"7"), ("2.PNG", PNG), ("3.txt", b"no picture")]
+    shard = plan_shards([str(make_tar(tmp_path / "photos-7.tar", members))], 10).shards[0]
+    assert shard.name == "photos-7" and keys(shard) == ["x/1", "2", "3"]
+    assert [sample.entry is None for sample in shard.samples()] == [False, False, True]
+
+
+def test_no_picture_of_a_tar_is_lost_without_a_row(tmp_path, make_tar):
+    names = ["cat.jpg", "x.left.jpg", "cat.png", "x.right.jpg", ".hidden.jpg", "d/.DS_Store", "cat.jpg"]
+    shard = plan_shards([str(make_tar(tmp_path / "a.tar", [(name, PNG) for name in names]))], 10).shards[0]
+    assert [(sample.key, sample.source, sample.problem) for sample in shard.samples()] == [
+        ("cat", "cat.jpg", ""),
+        ("cat", "cat.png", "cat.png shares its key with cat.jpg"),
+        ("cat", "cat.jpg", "cat.jpg shares its key with cat.jpg"),
+        ("x", "x.left.jpg", ""),
+        ("x", "x.right.jpg", "x.right.jpg shares its key with x.left.jpg"),
+        ("", ".hidden.jpg", ".hidden.jpg has nothing before its dot for a key"),
+    ]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names of files are Unicode there")
+def test_names_that_are_not_utf_8_are_made_printable_and_still_read(tmp_path, make_tar):
+    (tmp_path / "w").mkdir()
+    for name in (b"a\xff.png", b"a\\xff.png"):  # the second is what the first is shown as
+        with open(os.path.join(os.fsencode(tmp_path / "w"), name), "wb") as file:
+            file.write(PNG)
+    tar = make_tar(tmp_path / "t.tar", [(os.fsdecode(b"b\xff.png"), PNG)])
+    loose, in_tar = (plan_shards([str(path)], 10).shards[0].samples() for path in (tmp_path / "w", tar))
+    assert sorted(sample.source for sample in loose) == ["a\\xff.png", "a\\xff.png"]
+    assert len({sample.key for sample in loose}) == 2
+    assert [(sample.key, sample.source) for sample in in_tar] == [("b\\xff", "b\\xff.png")]
+    assert all(sample.entry.read() == PNG for sample in [*loose, *in_tar])
+
+
+def test_the_output_folder_is_left_out_of_the_walk(tmp_path):
+    for name in ("w/a.png", "w/tokens/preview.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(PNG)
+    assert keys(plan_shards([str(tmp_path / "w")], 10, tmp_path / "w" / "tokens").shards[0]) == ["a"]
+    assert keys(plan_shards([str(tmp_path / "w")], 10).shards[0]) == ["a", "tokens/preview"]
+
+
+def test_what_is_read_is_not_overwritten(tmp_path, make_tar):
+    make_tar(tmp_path / "data.tar", [("a.png", PNG)])
+    (tmp_path / "other").symlink_to(tmp_path)
+    for path in (tmp_path / "data.tar", tmp_path / "other" / "data.tar"):
+        plan = plan_shards([str(path)], 10)
+        with pytest.raises(ValueError, match=r"data.tar would be overwritten by .*data.tar: give another --out folder"):
+            refuse_overwriting(plan, [tmp_path / "manifest.json", tmp_path / "data.tar"])
+        refuse_overwriting(plan, [tmp_path / "out" / "data.tar", tmp_path / "manifest.json"])
+
+
+def test_lists_and_brace_ranges(tmp_path, make_tar):
+    for number in range(3):
+        make_tar(tmp_path / f"s-{number}.tar", [("a.png", PNG)])
+    (tmp_path / "single.png").write_bytes(PNG)
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{tmp_path}/s-{{0..1}}.tar\n\n{tmp_path}/single.png\n")
+    assert [shard.name for shard in plan_shards([str(listed)], 10).shards] == ["s-0", "s-1", "pictures-00000"]
+    assert [shard.name for shard in plan_shards([f"{tmp_path}/s-{{0..2}}.tar"], 10).shards] == ["s-0", "s-1", "s-2"]
+
+
+def test_missing_lines_have_a_name_of_some_length(tmp_path):
+    listed = tmp_path / "list.txt"
+    listed.write_text("missing/\n" + "x" * 100_000 + "\n")
+    assert [image.name for image in plan_shards([str(listed)], 10).loose] == ["missing", "x" * 255]
+
+
+def test_captions_are_found_in_a_folder_that_may_not_be_listed(tmp_path, monkeypatch):
+    for name in ("a.png", "a.txt", "a.md", "b.txt"):
+        (tmp_path / name).write_bytes(PNG)
+
+    def closed(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("os.listdir", closed)
+    loose = plan_shards([str(tmp_path / name) for name in ("a.png", "a.md")], 10).loose
+    assert [(image.name, image.beside) for image in loose] == [("a.png", ("a.txt",))]
+    with_md = plan_shards([str(tmp_path / "a.png")], 10, keep=parse_keep("md")).loose
+    assert with_md[0].beside == ("a.md",)
+
+
+def test_inputs_change_when_what_goes_in_changes(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(PNG)
+    before = plan_shards([str(tmp_path)], 10).shards[0].inputs
+    assert plan_shards([str(tmp_path)], 10).shards[0].inputs == before
+    path.write_bytes(PNG + b"x")
+    assert plan_shards([str(tmp_path)], 10).shards[0].inputs != before
+
+
+def test_errors_are_one_sentence(tmp_path, make_tar):
+    with pytest.raises(ValueError, match=r"nothing.png does not exist: give image files, folders"):
+        plan_shards([str(tmp_path / "nothing.png")], 10)
+    with pytest.raises(ValueError, match=r"No images in .*: give image files, folders"):
+        plan_shards([str(tmp_path)], 10)
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        make_tar(tmp_path / folder / "same.tar", [("a.png", PNG)])
+    with pytest.raises(
+        ValueError, match=r"same.tar and .*same.tar would both become same.tar: tokenize them into different"
+    ):
+        plan_shards([f"{tmp_path}/{{x,y}}/same.tar"], 10)
+    for name in ("pictures-00000", "manifest"):
+        with pytest.raises(
+            ValueError, match=rf"would become {name}.json, a name that vistok gives to a file of its own"
+        ):
+            plan_shards([str(make_tar(tmp_path / f"{name}.tar", [("a.png", PNG)]))], 10)

@@ -1,0 +1,184 @@
+"""Done means done: from these very bytes, by this very tokenizer, and nothing else."""
+
+import errno
+import json
+import os
+import shutil
+
+import pytest
+
+from samples import noise_image, picture_bytes
+from vistok.images.finding.index import Entry
+from vistok.inference.tokenize import encoding
+
+BMP = [picture_bytes(noise_image(64, 64, number), "BMP") for number in range(4)]
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.bmp").write_bytes(BMP[number])
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["tar", "folder"])
+def test_inputs_of_equal_size_that_were_replaced_are_noticed(tokenize, make_tar, photos, tmp_path, kind):
+    shard = make_tar(tmp_path / "s.tar", [("a.bmp", BMP[0])])
+    given, changed = (shard, shard) if kind == "tar" else (photos, photos / "1.bmp")
+    tokenize(given, "--out", tmp_path / "out")
+    before = changed.stat()
+    if kind == "tar":
+        make_tar(shard, [("a.bmp", BMP[1])])
+    else:
+        changed.write_bytes(BMP[3])
+    assert changed.stat().st_size == before.st_size
+    os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    said = tokenize(given, "--out", tmp_path / "out", code=2)
+    assert "was made from other images than those given now: use another --out folder, or --overwrite." in said
+
+
+def test_a_collection_that_was_copied_or_touched_is_still_done(tokenize, make_tar, photos, tmp_path, monkeypatch):
+    make_tar(
+        tmp_path / "s.tar", [("a.bmp", BMP[0]), ("a.txt", b"x"), ("b.bmp", b"broken"), ("b.txt", b"y"), ("c.md", b"")]
+    )
+    (photos / "0.txt").write_bytes(b"caption")
+    (photos / "9.bmp").write_bytes(b"")
+    tokenize(tmp_path / "s.tar", photos, "--out", tmp_path / "out")
+    copied = tmp_path / "copied"
+    shutil.copytree(photos, copied / "photos", copy_function=shutil.copyfile)
+    shutil.copyfile(tmp_path / "s.tar", copied / "s.tar")
+    before = contents(tmp_path / "out")
+    assert "0 written, 2 done before" in tokenize(copied / "s.tar", copied / "photos", "--out", tmp_path / "out")
+    compared = contents(tmp_path / "out")
+    assert {name: content for name, content in compared.items() if name.endswith(".tar")} == {
+        name: content for name, content in before.items() if name.endswith(".tar")
+    }
+    read = []
+    with monkeypatch.context() as patch:  # the bytes are compared once, and not by every call
+        patch.setattr(Entry, "open", lambda entry: read.append(entry))
+        assert "0 written, 2 done before" in tokenize(copied / "s.tar", copied / "photos", "--out", tmp_path / "out")
+    assert not read and contents(tmp_path / "out") == compared
+    (copied / "photos" / "0.txt").write_bytes(b"another")
+    assert "was made from other images" in tokenize(copied / "photos", "--out", tmp_path / "out", code=2)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.EACCES, errno.ENOENT, None])
+def test_errors_of_reading_are_not_errors_of_the_image(tokenize, photos, tmp_path, monkeypatch, number):
+    read = Entry.read
+
+    def failing(entry):
+        if entry.name == "1.bmp":
+            raise MemoryError if number is None else OSError(number, os.strerror(number), entry.path)
+        return read(entry)
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(Entry, "read", failing)
+        for _ in range(2):  # the same state, the same answer
+            said = tokenize(photos, "--out", out, "--shard-size", 2, code=1)
+            cause = f" cannot be read ({os.strerror(number)})" if number else ": the memory is too small for it"
+            reason = f"1.bmp{cause}"
+            assert f"  not read: {reason}" in said and "0 failures listed" in said
+            assert "nothing was written for 1 shard: the same command does them once their files can be read" in said
+            assert sorted(path.name for path in out.glob("pictures*")) == ["pictures-00001.json", "pictures-00001.tar"]
+        said = tokenize(photos, "--out", tmp_path / "stopped", "--on-error", "stop", code=1)
+        assert f"{reason} (--on-error skip goes on with the other shards)" in said
+    assert "1 written, 1 done before" in tokenize(photos, "--out", out, "--shard-size", 2)
+    tokenize(photos, "--out", tmp_path / "whole", "--shard-size", 2)
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_a_file_that_changes_while_it_is_read_leaves_its_shard_unsealed(tokenize, photos, tmp_path, monkeypatch):
+    read = Entry.read
+
+    def changing(entry):
+        content = read(entry)
+        os.utime(photos / "2.bmp", ns=(1, 1))
+        return content
+
+    monkeypatch.setattr(Entry, "read", changing)
+    said = tokenize(photos, "--out", tmp_path / "out", code=1)
+    assert "not read: pictures-00000: what goes in changed while it was read" in said
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["manifest.json"]
+
+
+def test_failed_rows_are_done_again_on_demand(tokenize, photos, tmp_path, monkeypatch):
+    listed = tmp_path / "list.txt"
+    listed.write_text(
+        "".join(f"{photos}/{name}\n" for name in ("0.bmp", "gone.bmp", "1.bmp", "2.bmp")) + "# a comment\n"
+    )
+    (photos / "2.bmp").write_bytes(b"broken")
+    out = tmp_path / "out"
+    said = tokenize(listed, "--out", out)
+    assert "2 tokenized, 2 failed" in said and f"failed: gone.bmp: does not exist ({listed}, line 2)" in said
+    encoded = []
+    encode = encoding.stack_pixels
+    monkeypatch.setattr(encoding, "stack_pixels", lambda pixels: encoded.append(len(pixels)) or encode(pixels))
+    before = contents(out)
+    assert "1 written, 0 done before" in tokenize(listed, "--out", out, "--retry-failures")
+    assert contents(out) == before and not encoded  # what had tokens was not encoded again
+    (photos / "gone.bmp").write_bytes(BMP[3])
+    (photos / "2.bmp").write_bytes(BMP[2])
+    said = tokenize(listed, "--out", out, code=2)
+    assert "other images than those given now: use --retry-failures, another --out folder, or --overwrite." in said
+    assert "4 tokenized, 0 failed" in tokenize(listed, "--out", out, "--retry-failures")
+    tokenize(listed, "--out", tmp_path / "whole")
+    assert contents(out) == contents(tmp_path / "whole")
+    assert "0 written, 1 done before" in tokenize(listed, "--out", out, "--retry-failures")
+
+
+def test_the_same_state_of_a_folder_gives_the_same_exit_code(tokenize, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"broken")
+    for _ in range(2):
+        tokenize(tmp_path / "a.png", "--out", tmp_path / "out", code=1)
+
+
+def test_overwrite_removes_what_vistok_wrote_and_nothing_else(tokenize, photos, tmp_path):
+    out = tmp_path / "out"
+    tokenize(photos, "--out", out, "--shard-size", 1)
+    mine = {"mine.json": b'{"shard": "mine.tar"}', "mine.tar": b"mine", "x.part": b"mine"}
+    for name, content in mine.items():
+        (out / name).write_bytes(content)
+    precious = tmp_path / "precious.tar"
+    precious.write_bytes(b"12345")
+    evil = json.loads((out / "pictures-00000.json").read_text()) | {"shard": "../precious.tar", "size": 5}
+    (out / "evil.json").write_text(json.dumps(evil))
+    (out / "pictures-00001.json").unlink()  # an orphan
+    (out / ".vistok-0123456789ab.part").write_bytes(b"left by a kill")
+    (out / "linked.json").write_text(json.dumps(evil | {"shard": "linked.tar"}))
+    (out / "linked.tar").symlink_to(precious)
+    said = tokenize(photos / "0.bmp", "--out", tmp_path / "other")
+    assert "not of this call" not in said
+    tokenize(photos / "0.bmp", "--out", out, "--overwrite")
+    assert precious.read_bytes() == b"12345"
+    assert {path.name for path in out.iterdir()} == {
+        *mine,
+        "evil.json",
+        "linked.tar",
+        "manifest.json",
+        "pictures-00000.json",
+        "pictures-00000.tar",
+    }
+
+
+def test_shards_that_are_not_of_this_call_are_named(tokenize, make_tar, photos, tmp_path):
+    shards = [make_tar(tmp_path / f"{name}.tar", [("a.bmp", BMP[0])]) for name in "ab"]
+    tokenize(*shards, "--out", tmp_path / "out")
+    (tmp_path / "out" / "b.json").unlink()
+    said = tokenize(shards[0], "--out", tmp_path / "out")
+    assert "not of this call: b.tar; --overwrite removes what vistok wrote" in said
+
+
+def test_an_image_given_twice_is_tokenized_once_and_said(tokenize, make_tar, photos, tmp_path):
+    shard = make_tar(tmp_path / "s.tar", [("a.bmp", BMP[0])])
+    (photos / "link.bmp").symlink_to("0.bmp")  # another name is another image
+    said = tokenize(
+        photos, photos / "0.bmp", photos / ".." / "photos" / "1.bmp", shard, shard, "--out", tmp_path / "out"
+    )
+    assert "5 tokenized" in said and "repeated    3 inputs given again, tokenized once" in said

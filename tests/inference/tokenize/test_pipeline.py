@@ -1,0 +1,164 @@
+"""Many shards in one stream: damaged ones, failures in their order, a memory that is too small."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import vistok
+from samples import PHOTOS, noise_image, picture_bytes
+from vistok.evaluation.token_counts import count_tokens, no_counts
+from vistok.inference.inputs.plan import plan_shards
+from vistok.inference.token_shards.manifest import new_manifest
+from vistok.inference.token_shards.sidecar import sidecars
+from vistok.inference.token_shards.webdataset_format import stored_samples
+from vistok.inference.tokenize.done import pending_shards
+from vistok.inference.tokenize.pipeline import StoppedOnError, Workload, tokenize_shards
+from vistok.inference.tokenize.preview import write_preview
+from vistok.tokenizer.preprocessing import PreprocessingConfig
+
+PNG = picture_bytes(noise_image(64, 64), "PNG")
+
+
+def shards(make_tar, folder):
+    whole = [make_tar(folder / f"s-{number}.tar", [(f"{number}.png", PNG)]) for number in range(3)]
+    content = whole[1].read_bytes()
+    whole[1].write_bytes(content[:700])
+    return whole, content
+
+
+def test_a_damaged_shard_is_left_out_and_done_when_it_is_repaired(tokenize, make_tar, tmp_path):
+    (tmp_path / "in").mkdir()
+    paths, content = shards(make_tar, tmp_path / "in")
+    out = tmp_path / "out"
+    for options in ([], ["--fast", "--preview", 2]):
+        said = tokenize(*paths, "--out", out, "--overwrite", *options, code=1)
+        assert "2 written" in said and "2 tokenized, 0 failed" in said
+        assert f"  damaged: {paths[1]} " in said and "repair or leave it out." in said
+        assert "nothing was written for 1 damaged shard: the same command does them once they are repaired" in said
+        assert not list(out.glob("s-1*"))
+    paths[1].write_bytes(content)
+    assert "1 written, 2 done before" in tokenize(*paths, "--out", out, "--fast")
+
+
+def test_stop_writes_what_stands_before_the_failure(tokenize, make_tar, tmp_path):
+    paths, _ = shards(make_tar, tmp_path)
+    said = tokenize(*paths, "--out", tmp_path / "out", "--on-error", "stop", code=1)
+    assert "s-1.tar" in said and "(--on-error skip goes on with the other shards)" in said
+    assert [path.name for path in (tmp_path / "out").glob("*.tar")] == ["s-0.tar"]
+
+
+def tokenized(tokenizer, plan, folder, encode=None, stop=False, **options):
+    threads = Workload(**{"batch_size": 4, "readers": 2, "encoders": 1, **options})
+    manifest = new_manifest(tokenizer, "small", "float32", "all")
+    told = []
+    pending = pending_shards(plan.shards, folder, manifest, retry_failures=False)
+    totals = tokenize_shards(
+        pending, folder, manifest, encode or tokenizer.encode_pixels, threads, stop_on_error=stop, report=told.append
+    )
+    assert told[-1].shards == len(pending) and (totals.unread or told[-1].images == told[-1].expected)
+    return totals
+
+
+@pytest.fixture
+def tokenizer(tokenizer_folder):
+    return vistok.load(tokenizer_folder)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(23):
+        image = noise_image(40 + number, 50, number)
+        (folder / f"{number:02d}.png").write_bytes(b"" if number % 5 == 3 else picture_bytes(image, "PNG"))
+    return folder
+
+
+def test_shards_do_not_depend_on_batches_or_threads(tokenizer, pictures, tmp_path):
+    def contents(name, shard_size, **options):
+        totals = tokenized(tokenizer, plan_shards([str(pictures)], shard_size), tmp_path / name, **options)
+        assert (totals.pictures, len(totals.failures)) == (19, 4)
+        return {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}, totals.counts
+
+    files, counts = contents("a", 3)
+    assert len(files) == 16
+    for number, options in enumerate([{"batch_size": 1, "readers": 1}, {"encoders": 3}, {"batch_size": 50}]):
+        others, same = contents(f"b{number}", 3, **options)
+        assert others == files and torch.equal(same, counts)
+    tokens = [sample.tokens() for shard in (tmp_path / "a").glob("*.tar") for sample in stored_samples(shard)]
+    expected = no_counts(1, 300)
+    count_tokens(expected, torch.from_numpy(np.stack(tokens).astype(np.int64)), 300)
+    assert torch.equal(counts, expected)
+
+
+def test_an_image_larger_than_the_memory_leaves_its_shard_unsealed(tokenizer, pictures, tmp_path):
+    native = tokenizer.with_preprocessing(PreprocessingConfig(size="native"))
+
+    def encode(pixels):
+        if len(pixels) * pixels.shape[3] > 120:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        if pixels.shape[3] == 56:
+            raise MemoryError if len(pixels) > 1 else RuntimeError("CUDA out of memory. Tried to allocate 9 GiB")
+        return native.encode_pixels(pixels)
+
+    totals = tokenized(native, plan_shards([str(pictures)], 5), tmp_path / "out", encode, batch_size=5)
+    assert [sidecar.shard for sidecar in sidecars(tmp_path / "out")] == [
+        f"pictures-{number:05d}.tar" for number in (0, 4)
+    ]
+    assert totals.unread == [
+        "09.png: the memory is too small for 49 x 50 pixels",
+        "10.png: the memory is too small for 50 x 50 pixels",
+        "15.png: the memory is too small for 55 x 50 pixels",
+    ]
+    with pytest.raises(StoppedOnError, match=r"(03|09).png: .* \(--on-error skip goes on without it\)"):
+        tokenized(native, plan_shards([str(pictures)], 100), tmp_path / "stopped", encode, stop=True)
+    assert tokenized(native, plan_shards([str(pictures)], 5), tmp_path / "out").shards == 3
+
+
+def test_a_full_memory_or_another_error_of_the_model_is_no_pictures_fault(tokenizer, pictures, tmp_path):
+    def encode(pixels):
+        raise RuntimeError("CUDA out of memory" if tokenizer.config.preprocessing.size == 64 else "wrong shape")
+
+    plan = plan_shards([str(pictures)], 100)
+    with pytest.raises(RuntimeError, match="CUDA out of memory"):
+        tokenized(tokenizer, plan, tmp_path / "a", encode)
+    tokenizer = tokenizer.with_preprocessing(PreprocessingConfig(size="native"))
+    with pytest.raises(RuntimeError, match="wrong shape"):
+        tokenized(tokenizer, plan, tmp_path / "b", encode)
+    assert not (tmp_path / "a").exists() and not (tmp_path / "b").exists()
+
+
+def test_names_and_links_that_lead_nowhere_do_not_stop_a_run(tokenize, tmp_path):
+    folder = tmp_path / "w"
+    folder.mkdir()
+    with open(bytes(folder) + b"/odd\xff.png", "wb") as file:
+        file.write(PNG)
+    (folder / "gone.png").symlink_to("nothing")
+    said = tokenize(folder, "--out", tmp_path / "out")
+    assert "1 tokenized, 1 failed" in said
+    assert "failed: gone.png: is a link to nowhere" in said
+    (sample,) = stored_samples(tmp_path / "out" / "pictures-00000.tar")
+    assert (sample.key, sample.facts()["source"]) == (r"odd\xff", r"odd\xff.png")
+
+
+def test_pictures_that_share_a_key_are_rows(tokenize, make_tar, tmp_path):
+    shard = make_tar(tmp_path / "a.tar", [("x.left.png", PNG), ("x.right.png", PNG), (".y.png", PNG)])
+    tokenize(shard, "--out", tmp_path / "out")
+    failures = json.loads((tmp_path / "out" / "a.json").read_text())["failures"]
+    assert [failure["reason"] for failure in failures] == [
+        "x.right.png shares its key with x.left.png",
+        ".y.png has nothing before its dot for a key",
+    ]
+
+
+def test_preview_uses_the_encoder_of_the_run(tokenizer, tmp_path):
+    seen = []
+
+    def encode(pixels):
+        seen.append(len(pixels))
+        return tokenizer.encode_pixels(pixels)
+
+    assert write_preview(tmp_path / "p.png", plan_shards([str(PHOTOS)], 100), tokenizer, encode, 4) == 4
+    assert seen == [1] * 4 and [path.name for path in tmp_path.iterdir()] == ["p.png"]
