@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 from vistok.images.preprocessing import to_pixels
-from vistok.train.batches import Batch, training_batches
 from vistok.train.config import read_config
+from vistok.train.data.batches import Batch, training_batches
 from vistok.train.run import Run, prepare_run
 from vistok.train.step import tokenizer_step
 

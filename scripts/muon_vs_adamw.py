@@ -27,14 +27,14 @@ from vistok.tokenizer.model import VisualTokenizer, build_tokenizer
 from vistok.tokenizer.networks.convolutional import ConvolutionalConfig
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.tokenizer.quantizers import parse_quantizer
-from vistok.train.batches import training_batches
-from vistok.train.crops import TrainingCrops
-from vistok.train.data import DataConfig
-from vistok.train.listing import Listing
+from vistok.train.data.batches import training_batches
+from vistok.train.data.crops import TrainingCrops
+from vistok.train.data.listing import Listing
+from vistok.train.data.reading import Reader, readable_images
+from vistok.train.data.sources import DataConfig
 from vistok.train.optimizer import OptimizerConfig, build_optimizer, claim_parameters
 from vistok.train.optimizer_health import update_rms
 from vistok.train.optimizer_rules import DEFAULT_RULES
-from vistok.train.reading import Reader, readable_images
 from vistok.train.schedule import learning_rate
 
 matplotlib.use("Agg")

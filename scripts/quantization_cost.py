@@ -15,10 +15,10 @@ import torch
 import vistok
 from vistok.evaluation.metrics import psnr
 from vistok.images.preprocessing import to_pixels
-from vistok.train.data import SourceConfig
-from vistok.train.listing import Listing
-from vistok.train.reading import Reader, readable_images
-from vistok.train.tolerance import Tolerance
+from vistok.train.data.listing import Listing
+from vistok.train.data.reading import Reader, readable_images
+from vistok.train.data.sources import SourceConfig
+from vistok.train.data.tolerance import Tolerance
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers import QuantizerConfig, parse_quantizer
 from .adversarial import AdversarialConfig
 from .codebook_care import CodebookCareConfig
-from .data import DataConfig
+from .data.sources import DataConfig
 from .instruments import InstrumentsConfig
 from .losses import LossWeights
 from .optimizer import OptimizerConfig

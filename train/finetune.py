@@ -13,14 +13,14 @@ from ..pretrained.find import find_tokenizer
 from ..tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer
 from ..tokenizer.model import VisualTokenizer
 from .config import TrainConfig, parse_train_config
-from .data import SourceConfig
+from .data.known_images import IMAGES_FILE, note_images
+from .data.listing import Listing
+from .data.sources import SourceConfig
 from .export import EXPORT, exported_step
 from .finetune_config import FinetuneConfig, StageConfig
 from .finetune_fit import fit_stage
 from .finetune_split import Split, split_pictures
-from .known_images import IMAGES_FILE, note_images
 from .latents import Report
-from .listing import Listing
 from .loop import train
 from .losses import quantizer_weights
 from .run_report import ENDED, REPORT_FILE, reached

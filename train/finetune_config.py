@@ -9,9 +9,9 @@ from pydantic import Field, field_validator, model_validator
 from ..tokenizer.config import Config
 from ..tokenizer.quantizers import QuantizerConfig
 from .config import PARTS, Part, Seed, quantizer_of
+from .data.tolerance import ToleratingConfig
 from .fit import FitConfig
 from .losses import LossWeights
-from .tolerance import ToleratingConfig
 
 CONFIG_FILE = "finetune.yaml"
 

@@ -22,10 +22,10 @@ from ..tokenizer.files import write_whole
 from ..tokenizer.folder.save_load import LoadedTokenizer, fingerprint
 from ..tokenizer.numerics.exact import in_batches
 from ..tokenizer.shapes import Pixels
+from .data.reading import Reader, readable_images
 from .decoration import decorating
 from .finetune import STAGES, Finetuned
 from .finetune_config import CONFIG_FILE, FinetuneConfig
-from .reading import Reader, readable_images
 from .run_report import REPORT_FILE, SAMPLES, read_logs, run_charts
 
 METRICS_FILE = "metrics.json"

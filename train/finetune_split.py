@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from .data import SourceConfig
+from .data.listing import Listing
+from .data.sources import SourceConfig
 from .finetune_config import FinetuneConfig
-from .listing import Listing
 
 
 class Split(NamedTuple):

@@ -18,9 +18,9 @@ from ..images.finding.index import Entry
 from ..images.preprocessing import to_pixels
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.numerics.exact import in_batches
-from .reading import Reader, none_readable, stopped_at
+from .data.reading import Reader, none_readable, stopped_at
+from .data.tolerance import Tolerance
 from .swap import LatentPairs, latent_pairs
-from .tolerance import Tolerance
 
 PER_IMAGE = 64
 """Vectors of an image, where there are images enough."""

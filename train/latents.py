@@ -8,10 +8,10 @@ from accelerate import Accelerator
 from ..images.finding.index import Entry
 from ..tokenizer.folder.save_load import LoadedTokenizer, fingerprint
 from .checked_file import load_checked, save_checked
+from .data.known_images import digests_of
+from .data.reading import Reader
 from .finetune_config import FinetuneConfig
-from .known_images import digests_of
 from .latent_sample import PER_IMAGE, sample_latents
-from .reading import Reader
 from .swap import LatentPairs
 
 LATENTS_FILE = "latents.pt"

@@ -16,18 +16,18 @@ from ..cli.terminal import ProgressLine
 from ..images.preprocessing import to_pixels
 from ..tokenizer.quantizers import set_training_step
 from ..tokenizer.shapes import Pixels
-from .batches import training_batches
 from .checkpoint import save_checkpoint
 from .config import CONFIG_FILE, TrainConfig, write_config
+from .data.batches import training_batches
+from .data.known_images import IMAGES_FILE, note_images
+from .data.listing import Listing
+from .data.reading import Reader
 from .decoration import decorating
 from .export import EXPORT
-from .known_images import IMAGES_FILE, note_images
 from .launcher import hold_run_folder
-from .listing import Listing
 from .log import RunLog
 from .optimizer import routing_table
 from .outcome import write_last_outcome, write_outcome
-from .reading import Reader
 from .resume import resume
 from .run import Run, prepare_run
 from .run_report import SAMPLES, write_samples

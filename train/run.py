@@ -14,18 +14,18 @@ from .adversary import Adversary
 from .average import WeightAverage
 from .codebook_care import CodebookCare
 from .config import PARTS, TrainConfig
-from .crops import TrainingCrops
+from .data.crops import TrainingCrops
+from .data.listing import Listing
+from .data.unreadable import UnreadableImages
 from .divergence import Divergence
 from .instruments import Instruments
 from .launcher import run_accelerator
-from .listing import Listing
 from .losses import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, check_loss_names
 from .monitor import CodebookMonitor
 from .optimizer import Claim, OptimizerConfig, build_optimizer, claim_parameters
 from .seeding import seed_noise, seed_weights
 from .start import starting_model
 from .states import HasState, keep_in_checkpoints
-from .unreadable import UnreadableImages
 from .window import ScalarWindow
 
 

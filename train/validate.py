@@ -14,8 +14,8 @@ from ..images.preprocessing import to_pixels
 from ..tokenizer.errors import WorkFailedError
 from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, in_batches, run_exactly
 from ..tokenizer.shapes import Pixels
-from .reading import Reader, UnreadableImageError, none_readable, stopped_at
-from .tolerance import FEW, Tolerance
+from .data.reading import Reader, UnreadableImageError, none_readable, stopped_at
+from .data.tolerance import FEW, Tolerance
 
 UNIT = 1 << 24
 """Parts of a dB that sums are counted in: whole numbers add up to the same in any order, and float32 has no finer ones."""

@@ -16,14 +16,14 @@ from vistok.tokenizer.devices import multiplies_bfloat16
 from vistok.tokenizer.files import write_whole
 from vistok.tokenizer.networks.convolutional import ConvolutionalConfig, Decoder, Encoder
 from vistok.tokenizer.preprocessing import PreprocessingConfig
-from vistok.train.batches import training_batches
-from vistok.train.crops import TrainingCrops
-from vistok.train.data import DataConfig, SourceConfig
-from vistok.train.listing import Listing
+from vistok.train.data.batches import training_batches
+from vistok.train.data.crops import TrainingCrops
+from vistok.train.data.listing import Listing
+from vistok.train.data.reading import Reader, readable_images
+from vistok.train.data.sources import DataConfig, SourceConfig
+from vistok.train.data.tolerance import Tolerance
 from vistok.train.optimizer import OptimizerConfig, build_optimizer, claim_parameters
-from vistok.train.reading import Reader, readable_images
 from vistok.train.schedule import learning_rate
-from vistok.train.tolerance import Tolerance
 
 ARCHITECTURE = ConvolutionalConfig.model_validate(
     {

@@ -29,12 +29,12 @@ from vistok.train import (
     fit,
     latent_sample,
     latents,
-    listing,
     loop,
     outcome,
 )
 from vistok.train.checked_file import load_checked, save_checked
-from vistok.train.data import SourceConfig
+from vistok.train.data import listing
+from vistok.train.data.sources import SourceConfig
 from vistok.train.finetune_command import app
 
 QUICK = ["fit.steps=9", "fit.batch_size=128", "decoder.steps=4", "joint.steps=4", "save_every=2"]

@@ -19,8 +19,8 @@ from vistok.images.preprocessing import to_pixels
 from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.train import validate as module
-from vistok.train.reading import Reader
-from vistok.train.tolerance import Tolerance
+from vistok.train.data.reading import Reader
+from vistok.train.data.tolerance import Tolerance
 from vistok.train.validate import Validation
 
 ONE_PERCENT = Tolerance(False, 0.01)

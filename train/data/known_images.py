@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..images.finding.index import Entry
-from ..tokenizer.files import write_whole
+from ...images.finding.index import Entry
+from ...tokenizer.files import write_whole
 
 IMAGES_FILE = "images.npy"
 

@@ -15,15 +15,15 @@ from runs import QUANTIZERS, config, logged
 from samples import noise_image, picture_bytes
 from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.preprocessing import PreprocessingConfig
-from vistok.train import unreadable as module
-from vistok.train.batches import training_batches
-from vistok.train.crops import TrainingCrops
-from vistok.train.data import DataConfig, SourceConfig
-from vistok.train.listing import Listing
+from vistok.train.data import unreadable as module
+from vistok.train.data.batches import training_batches
+from vistok.train.data.crops import TrainingCrops
+from vistok.train.data.listing import Listing
+from vistok.train.data.reading import Reader, readable_images
+from vistok.train.data.sources import DataConfig, SourceConfig
+from vistok.train.data.tolerance import Tolerance
+from vistok.train.data.unreadable import UnreadableImages
 from vistok.train.loop import train
-from vistok.train.reading import Reader, readable_images
-from vistok.train.tolerance import Tolerance
-from vistok.train.unreadable import UnreadableImages
 
 SIZE = 48
 

@@ -7,10 +7,10 @@ import torch
 
 from samples import PHOTOS, noise_image
 from vistok.tokenizer.config import parse_config
-from vistok.train.batches import training_batches
-from vistok.train.crops import TrainingCrops
-from vistok.train.data import DataConfig
-from vistok.train.mixture import BLOCK, Mixture
+from vistok.train.data.batches import training_batches
+from vistok.train.data.crops import TrainingCrops
+from vistok.train.data.mixture import BLOCK, Mixture
+from vistok.train.data.sources import DataConfig
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ..tokenizer.errors import WorkFailedError
+from ...tokenizer.errors import WorkFailedError
 from .crops import Crop, TrainingCrops
 
 

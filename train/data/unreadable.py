@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from .data import DataConfig
+from .sources import DataConfig
 
 
 class UnreadableWindow(NamedTuple):

@@ -12,10 +12,10 @@ from vistok.images.finding.index import Entry
 from vistok.inference.inputs.keep import KEEP_ALL
 from vistok.inference.inputs.plan import plan_shards
 from vistok.inference.inputs.tar_samples import tar_listing
-from vistok.train import listing as module
-from vistok.train.data import SourceConfig
-from vistok.train.known_images import digests_of
-from vistok.train.listing import Listing
+from vistok.train.data import listing as module
+from vistok.train.data.known_images import digests_of
+from vistok.train.data.listing import Listing
+from vistok.train.data.sources import SourceConfig
 
 CONTENT = picture_bytes(noise_image(8, 8), "PNG")
 CALLS = ("stat", "lstat", "readlink", "open", "scandir", "listdir", "access")

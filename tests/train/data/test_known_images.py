@@ -9,9 +9,9 @@ from accelerate.state import AcceleratorState
 
 from runs import QUANTIZERS, config
 from samples import noise_image
-from vistok.train.data import SourceConfig
-from vistok.train.known_images import note_images
-from vistok.train.listing import Listing
+from vistok.train.data.known_images import note_images
+from vistok.train.data.listing import Listing
+from vistok.train.data.sources import SourceConfig
 from vistok.train.loop import train
 
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from ..images.finding.index import Entry, index_pictures
-from .data import SourceConfig
+from ...images.finding.index import Entry, index_pictures
+from .sources import SourceConfig
 
 
 class Listing:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from vistok.train import image_cache as module
-from vistok.train.image_cache import ImageCache
+from vistok.train.data import image_cache as module
+from vistok.train.data.image_cache import ImageCache
 
 
 def ask(cache, keys, size=10):

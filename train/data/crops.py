@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..images.opening.upright_rgb import open_picture
-from ..images.preprocessing import resize_short_side
-from ..tokenizer.errors import WorkFailedError
-from ..tokenizer.preprocessing import PreprocessingConfig
-from .data import DataConfig
+from ...images.opening.upright_rgb import open_picture
+from ...images.preprocessing import resize_short_side
+from ...tokenizer.errors import WorkFailedError
+from ...tokenizer.preprocessing import PreprocessingConfig
 from .image_cache import ImageCache
 from .listing import Listing
 from .mixture import Mixture, Place
 from .reading import UnreadableImageError, read_entry, stopped_at
+from .sources import DataConfig
 
 ATTEMPTS = 100
 """Images of a source that are tried for one position."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from annotated_types import Len
 from pydantic import Field, field_validator
 
-from ..tokenizer.config import Config, Pattern
+from ...tokenizer.config import Config, Pattern
 from .tolerance import ToleratingConfig
 
 

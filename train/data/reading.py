@@ -8,12 +8,12 @@ from typing import BinaryIO, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from ..images.finding.index import Entry
-from ..images.opening.upright_rgb import PictureError
-from ..images.prefetch import Room, ahead
-from ..images.preprocessing import load_pixels
-from ..tokenizer.errors import WorkFailedError
-from ..tokenizer.preprocessing import PreprocessingConfig
+from ...images.finding.index import Entry
+from ...images.opening.upright_rgb import PictureError
+from ...images.prefetch import Room, ahead
+from ...images.preprocessing import load_pixels
+from ...tokenizer.errors import WorkFailedError
+from ...tokenizer.preprocessing import PreprocessingConfig
 from .tolerance import REMEDY, Tolerance
 
 OF_THE_PROCESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)

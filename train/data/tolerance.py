@@ -6,8 +6,8 @@ from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 from pydantic import Field
 
-from ..tokenizer.config import Config
-from ..tokenizer.errors import WorkFailedError
+from ...tokenizer.config import Config
+from ...tokenizer.errors import WorkFailedError
 
 FEW = 10
 """Unreadable images that count as a fraction; fewer never end a run, however small the collection."""
