@@ -32,10 +32,10 @@ from vistok.train.data.crops import TrainingCrops
 from vistok.train.data.listing import Listing
 from vistok.train.data.reading import Reader, readable_images
 from vistok.train.data.sources import DataConfig
-from vistok.train.optimizer import OptimizerConfig, build_optimizer, claim_parameters
-from vistok.train.optimizer_health import update_rms
-from vistok.train.optimizer_rules import DEFAULT_RULES
-from vistok.train.schedule import learning_rate
+from vistok.train.diagnostics.update_statistics import update_rms
+from vistok.train.optimizer.routing import OptimizerConfig, build_optimizer, claim_parameters
+from vistok.train.optimizer.rules import DEFAULT_RULES
+from vistok.train.optimizer.schedule import learning_rate
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

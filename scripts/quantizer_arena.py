@@ -37,7 +37,7 @@ from vistok.tokenizer.files import write_whole
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.train.codebook_care import CodebookCareConfig
 from vistok.train.fit import FitConfig, FittedQuantizer, as_latent, fit_quantizer
-from vistok.train.optimizer import OptimizerConfig
+from vistok.train.optimizer.routing import OptimizerConfig
 from vistok.train.swap import LatentPairs, between_linear_maps
 
 RATE_SHARES = (0.2, 1.0, 5.0)

@@ -19,9 +19,9 @@ from ..tokenizer.quantizers import QuantizerConfig, parse_quantizer
 from .adversarial import AdversarialConfig
 from .codebook_care import CodebookCareConfig
 from .data.sources import DataConfig
-from .instruments import InstrumentsConfig
+from .diagnostics.diagnostics import InstrumentsConfig
 from .losses import LossWeights
-from .optimizer import OptimizerConfig
+from .optimizer.routing import OptimizerConfig
 from .yaml_values import yaml_values
 
 CONFIG_FILE = "config.yaml"

@@ -18,7 +18,7 @@ from .codebook_care import CodebookCare, CodebookCareConfig
 from .fit_optimizer import fit_optimizer
 from .fit_states import FitStates
 from .monitor import Seen
-from .optimizer_rules import BRIDGE_MATRICES, PROJECTION_MATRICES
+from .optimizer.rules import BRIDGE_MATRICES, PROJECTION_MATRICES
 
 RECONSTRUCTION = "reconstruction"
 LAST_REVIVAL = 0.8

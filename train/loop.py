@@ -26,12 +26,12 @@ from .decoration import decorating
 from .export import EXPORT
 from .launcher import hold_run_folder
 from .log import RunLog
-from .optimizer import routing_table
+from .optimizer.routing import routing_table
+from .optimizer.schedule import rate_share
 from .outcome import write_last_outcome, write_outcome
 from .resume import resume
 from .run import Run, prepare_run
 from .run_report import SAMPLES, write_samples
-from .schedule import rate_share
 from .soundness import check_losses, check_weights
 from .step import loss_alone, tokenizer_step
 from .talk import TALK, Talk

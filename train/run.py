@@ -17,12 +17,12 @@ from .config import PARTS, TrainConfig
 from .data.crops import TrainingCrops
 from .data.listing import Listing
 from .data.unreadable import UnreadableImages
+from .diagnostics.diagnostics import Instruments
 from .divergence import Divergence
-from .instruments import Instruments
 from .launcher import run_accelerator
 from .losses import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, check_loss_names
 from .monitor import CodebookMonitor
-from .optimizer import Claim, OptimizerConfig, build_optimizer, claim_parameters
+from .optimizer.routing import Claim, OptimizerConfig, build_optimizer, claim_parameters
 from .seeding import seed_noise, seed_weights
 from .start import starting_model
 from .states import HasState, keep_in_checkpoints

@@ -22,8 +22,8 @@ from vistok.train.data.listing import Listing
 from vistok.train.data.reading import Reader, readable_images
 from vistok.train.data.sources import DataConfig, SourceConfig
 from vistok.train.data.tolerance import Tolerance
-from vistok.train.optimizer import OptimizerConfig, build_optimizer, claim_parameters
-from vistok.train.schedule import learning_rate
+from vistok.train.optimizer.routing import OptimizerConfig, build_optimizer, claim_parameters
+from vistok.train.optimizer.schedule import learning_rate
 
 ARCHITECTURE = ConvolutionalConfig.model_validate(
     {

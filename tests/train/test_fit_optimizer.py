@@ -14,9 +14,9 @@ from vistok.tokenizer.quantizers.base import Quantizer
 from vistok.train.codebook_care import CodebookCareConfig
 from vistok.train.fit import FitConfig, FittedQuantizer, fit_quantizer
 from vistok.train.fit_optimizer import fit_optimizer
-from vistok.train.muon_groups import uses_muon
-from vistok.train.optimizer import OptimizerConfig, claim_parameters
-from vistok.train.optimizer_rules import BRIDGE_MATRICES, DEFAULT_RULES, PROJECTION_MATRICES
+from vistok.train.optimizer.muon_groups import uses_muon
+from vistok.train.optimizer.routing import OptimizerConfig, claim_parameters
+from vistok.train.optimizer.rules import BRIDGE_MATRICES, DEFAULT_RULES, PROJECTION_MATRICES
 
 TABLE = {"dim": 4, "codebook_size": 32}
 SIMVQ = {"name": "simvq", **TABLE}

@@ -6,7 +6,7 @@ from accelerate import Accelerator
 from vistok.train.log import RunLog
 from vistok.train.log_file import Held
 from vistok.train.log_lines import read_log
-from vistok.train.optimizer import DEFAULT_RULES
+from vistok.train.optimizer.routing import DEFAULT_RULES
 from vistok.train.talk import Talk
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .muon_groups import uses_muon
-from .optimizer import module_of
+from ..optimizer.muon_groups import uses_muon
+from ..optimizer.routing import module_of
 
 
 class Moments(NamedTuple):

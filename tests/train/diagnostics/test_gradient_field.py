@@ -8,7 +8,7 @@ from torch import nn
 
 from quantizer_table import EVERY, name_of
 from samples import small_tokenizer
-from vistok.train.gradient_field import REACH, GradientField, dot
+from vistok.train.diagnostics.gradient_field import REACH, GradientField, dot
 
 
 def directions(parameters, count=2):

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..tokenizer.shapes import Pixels
+from ...tokenizer.shapes import Pixels
 from .curvature_quotients import quotients
 from .directions import momentum_signs, momentum_square, orthogonal_momentum, random_signs
 from .gradient_field import Direction, GradientField, dot

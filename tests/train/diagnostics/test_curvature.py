@@ -10,11 +10,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from runs import ADVERSARIAL, QUANTIZERS, config, logged
-from vistok.train.curvature import Curvature
-from vistok.train.curvature_quotients import quotients
-from vistok.train.directions import momentum_signs, orthogonal_momentum, random_signs
+from vistok.train.diagnostics.curvature import Curvature
+from vistok.train.diagnostics.curvature_quotients import quotients
+from vistok.train.diagnostics.directions import momentum_signs, orthogonal_momentum, random_signs
 from vistok.train.loop import train
-from vistok.train.muon import Muon
+from vistok.train.optimizer.muon import Muon
 
 DIM, IMAGES, RATIO = 40, 8, 3.0
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from vistok.train.muon import Muon
+from vistok.train.optimizer.muon import Muon
 
 
 class Network(nn.Module):

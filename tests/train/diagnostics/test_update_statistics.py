@@ -8,9 +8,9 @@ from accelerate import Accelerator
 
 from samples import small_tokenizer
 from vistok.tokenizer.config import parse_config
-from vistok.train.muon import Muon
-from vistok.train.optimizer import OptimizerConfig, build_optimizer, claim_parameters
-from vistok.train.optimizer_health import OptimizerHealth, singular_entropy, update_rms
+from vistok.train.diagnostics.update_statistics import OptimizerHealth, singular_entropy, update_rms
+from vistok.train.optimizer.muon import Muon
+from vistok.train.optimizer.routing import OptimizerConfig, build_optimizer, claim_parameters
 
 
 def build(**more):

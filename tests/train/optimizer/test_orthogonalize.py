@@ -4,8 +4,8 @@ import numpy
 import pytest
 import torch
 
-from vistok.train.muon import Muon
-from vistok.train.orthogonalize import QUINTIC, orthogonalize
+from vistok.train.optimizer.muon import Muon
+from vistok.train.optimizer.orthogonalize import QUINTIC, orthogonalize
 
 SCALES = [1e-38, 1e-30, 1e-20, 1e-8, 1.0, 1e8, 1.8e19, 1e30, 1e38]
 

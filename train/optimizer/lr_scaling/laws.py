@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from .lr_scaling_checks import check_given, check_ranges
+from .checks import check_given, check_ranges
 
 RuleName = Literal["linear", "sqrt", "sgd", "sign", "adam", "adabelief", "muon"]
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ..optimizer.orthogonalize import orthogonalize
 from .gradient_field import Direction
-from .orthogonalize import orthogonalize
 
 
 @torch.no_grad()

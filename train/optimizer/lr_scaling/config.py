@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ..tokenizer.config import Config
-from .adam import SecondMoment
-from .lr_scaling import RuleName, scale_lr
+from ....tokenizer.config import Config
+from ..adam import SecondMoment
+from .laws import RuleName, scale_lr
 
 ADAM_RULES: dict[SecondMoment, RuleName] = {"raw": "adam", "centred": "adabelief"}
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from samples import small_tokenizer
 from vistok.tokenizer.config import parse_config
-from vistok.train.noise_scale import (
+from vistok.train.diagnostics.noise_scale import (
     Moments,
     NoiseScale,
     momentum_moments,
@@ -14,7 +14,7 @@ from vistok.train.noise_scale import (
     squared_norms,
     two_batch_moments,
 )
-from vistok.train.optimizer import OptimizerConfig, build_optimizer, claim_parameters
+from vistok.train.optimizer.routing import OptimizerConfig, build_optimizer, claim_parameters
 
 DIM = 200
 

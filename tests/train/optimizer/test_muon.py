@@ -7,8 +7,8 @@ import timm.optim.muon as timm_muon
 import torch
 from torch import nn
 
-from vistok.train.muon import SCALINGS, Muon, adamw_update_rms
-from vistok.train.orthogonalize import QUINTIC, orthogonalize
+from vistok.train.optimizer.muon import SCALINGS, Muon, adamw_update_rms
+from vistok.train.optimizer.orthogonalize import QUINTIC, orthogonalize
 
 
 @pytest.mark.parametrize("shape", [(1, 16, 40), (1, 40, 16), (2, 24, 24), (3, 8, 20)])

@@ -8,12 +8,12 @@ from annotated_types import Len
 from pydantic import Field, model_validator
 from torch import nn
 
-from ..tokenizer.config import Config
-from ..tokenizer.quantizers.vector.codebooks import Codebook
+from ...tokenizer.config import Config
+from ...tokenizer.quantizers.vector.codebooks import Codebook
 from .adam import SecondMoment
-from .lr_scaling_config import LrScalingConfig
+from .lr_scaling.config import LrScalingConfig
 from .muon import Muon
-from .optimizer_rules import DEFAULT_RULES, RuleConfig
+from .rules import DEFAULT_RULES, RuleConfig
 
 
 class OptimizerConfig(Config):

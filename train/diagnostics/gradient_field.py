@@ -11,7 +11,7 @@ from types import TracebackType
 import torch
 from torch import Tensor, nn
 
-from ..tokenizer.shapes import Pixels
+from ...tokenizer.shapes import Pixels
 
 REACH = 1e-3
 """Norm of a difference's half step over that of the weights that it moves: about that of a few optimizer steps."""

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from ..tokenizer.config import Config, Pattern
+from ...tokenizer.config import Config, Pattern
 
 
 class RuleConfig(Config):

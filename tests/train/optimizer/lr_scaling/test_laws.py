@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vistok.train.lr_scaling import RULES, noise_left, scale_lr
+from vistok.train.optimizer.lr_scaling.laws import RULES, noise_left, scale_lr
 
 DIM, DRAWS, BASE = 12, 40_000, 8
 BATCHES = [1, 4, 32, 256, 4096]

@@ -4,8 +4,8 @@ from torch import nn
 
 from samples import small_tokenizer
 from vistok.tokenizer.config import parse_config
-from vistok.train.optimizer import OptimizerConfig, build_optimizer, claim_parameters, routing_table
-from vistok.train.schedule import learning_rate
+from vistok.train.optimizer.routing import OptimizerConfig, build_optimizer, claim_parameters, routing_table
+from vistok.train.optimizer.schedule import learning_rate
 
 
 def config(**more):

@@ -9,12 +9,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..tokenizer.config import Config
-from ..tokenizer.model import VisualTokenizer
-from ..tokenizer.shapes import Pixels
+from ...tokenizer.config import Config
+from ...tokenizer.model import VisualTokenizer
+from ...tokenizer.shapes import Pixels
 from .curvature import MIN_IMAGES, Curvature
 from .noise_scale import NoiseScale, optimizer_moments, squared_norms, two_batch_moments
-from .optimizer_health import OptimizerHealth
+from .update_statistics import OptimizerHealth
 
 
 class InstrumentsConfig(Config):

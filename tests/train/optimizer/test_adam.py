@@ -8,11 +8,11 @@ from torch import nn
 
 from samples import small_tokenizer
 from vistok.tokenizer.config import parse_config
-from vistok.train.adam_moments import adam_moments
 from vistok.train.codebook_care import forget_rows
-from vistok.train.muon import Muon
-from vistok.train.noise_scale import optimizer_moments
-from vistok.train.optimizer import OptimizerConfig, build_optimizer, claim_parameters, routing_table
+from vistok.train.diagnostics.noise_scale import optimizer_moments
+from vistok.train.optimizer.adam_moments import adam_moments
+from vistok.train.optimizer.muon import Muon
+from vistok.train.optimizer.routing import OptimizerConfig, build_optimizer, claim_parameters, routing_table
 
 BETAS = (0.9, 0.95)
 

@@ -2,7 +2,7 @@
 
 import math
 
-from .optimizer import OptimizerConfig
+from .routing import OptimizerConfig
 
 
 def rate_share(step: int, steps: int, config: OptimizerConfig) -> float:

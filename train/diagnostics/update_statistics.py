@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .adam_moments import Moments, adam_moments
-from .muon_groups import uses_muon
-from .optimizer import codebook_rows, module_of
+from ..optimizer.adam_moments import Moments, adam_moments
+from ..optimizer.muon_groups import uses_muon
+from ..optimizer.routing import codebook_rows, module_of
 
 CODEBOOK = "codebook"
 

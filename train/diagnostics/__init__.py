@@ -1,0 +1,1 @@
+"""What is measured of the optimizer: update sizes, gradient noise, curvature."""

@@ -1,0 +1,1 @@
+"""Muon and AdamW: which parameters each takes, their steps, and their rates."""
