@@ -16,11 +16,11 @@ from ..tokenizer.files import write_whole
 from ..tokenizer.networks.convolutional import ConvolutionalConfig
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers import QuantizerConfig, parse_quantizer
-from .adversarial import AdversarialConfig
 from .codebook_care import CodebookCareConfig
 from .data.sources import DataConfig
 from .diagnostics.diagnostics import InstrumentsConfig
-from .losses import LossWeights
+from .losses.adversarial import AdversarialConfig
+from .losses.terms import LossWeights
 from .optimizer.routing import OptimizerConfig
 from .yaml_values import yaml_values
 

@@ -22,7 +22,7 @@ from .finetune_fit import fit_stage
 from .finetune_split import Split, split_pictures
 from .latents import Report
 from .loop import train
-from .losses import quantizer_weights
+from .losses.terms import quantizer_weights
 from .run_report import ENDED, REPORT_FILE, reached
 from .talk import TALK, Talk
 

@@ -11,7 +11,7 @@ from ..tokenizer.quantizers import QuantizerConfig
 from .config import PARTS, Part, Seed, quantizer_of
 from .data.tolerance import ToleratingConfig
 from .fit import FitConfig
-from .losses import LossWeights
+from .losses.terms import LossWeights
 
 CONFIG_FILE = "finetune.yaml"
 

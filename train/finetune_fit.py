@@ -19,7 +19,7 @@ from .fit_states import FIT_FILE, FitStates
 from .grow import grown_quantizer
 from .latents import LATENTS_FILE, Report, collected_latents, latents_key
 from .launcher import this_process
-from .losses import quantizer_weights
+from .losses.terms import quantizer_weights
 from .swap import LatentPairs, Swapped, between_linear_maps, is_bounded, swap_quantizer
 
 

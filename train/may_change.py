@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .config import TrainConfig, parse_train_config
-from .losses import ADVERSARIAL, PERCEPTUAL
+from .losses.terms import ADVERSARIAL, PERCEPTUAL
 
 FREE = {
     "run.out",

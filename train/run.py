@@ -10,7 +10,6 @@ from torch.optim import Optimizer
 
 from ..perception.distance import build_perceptual
 from ..tokenizer.model import VisualTokenizer
-from .adversary import Adversary
 from .average import WeightAverage
 from .codebook_care import CodebookCare
 from .config import PARTS, TrainConfig
@@ -20,7 +19,8 @@ from .data.unreadable import UnreadableImages
 from .diagnostics.diagnostics import Instruments
 from .divergence import Divergence
 from .launcher import run_accelerator
-from .losses import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, check_loss_names
+from .losses.discriminator_training import Adversary
+from .losses.terms import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, check_loss_names
 from .monitor import CodebookMonitor
 from .optimizer.routing import Claim, OptimizerConfig, build_optimizer, claim_parameters
 from .seeding import seed_noise, seed_weights

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..tokenizer.model import Reconstruction
 from ..tokenizer.shapes import Pixels
-from .losses import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, loss_terms, weigh
+from .losses.terms import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, loss_terms, weigh
 from .monitor import Seen, seen_in
 from .run import Run
 

@@ -10,7 +10,7 @@ from vistok.tokenizer.quantizers import build_quantizer
 from vistok.train.codebook_care import CodebookCareConfig
 from vistok.train.fit import RECONSTRUCTION, FitConfig, FittedQuantizer, as_latent, fit_quantizer
 from vistok.train.grow import grown_quantizer
-from vistok.train.losses import quantizer_weights
+from vistok.train.losses.terms import quantizer_weights
 from vistok.train.swap import LatentPairs, between_linear_maps, is_bounded, latent_pairs, swap_quantizer
 
 IDENTITY = torch.nn.Identity()

@@ -11,9 +11,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ..perception.backbones import Backbone, BackboneConfig, load_backbone
-from ..tokenizer.config import Config, ConfigError, parse_config, unknown_choice
-from ..tokenizer.shapes import Latent, Pixels
+from ...perception.backbones import Backbone, BackboneConfig, load_backbone
+from ...tokenizer.config import Config, ConfigError, parse_config, unknown_choice
+from ...tokenizer.shapes import Latent, Pixels
 
 GROUPS = 32
 """Most groups of a normalisation."""

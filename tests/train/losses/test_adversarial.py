@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vistok.perception.backbones import Backbone
 from vistok.tokenizer.config import parse_config
-from vistok.train.adversarial import (
+from vistok.train.losses.adversarial import (
     ADVERSARIAL_LOSSES,
     AdversarialConfig,
     LeCam,
@@ -23,8 +23,8 @@ from vistok.train.adversarial import (
     r1_penalty,
     ramp,
 )
-from vistok.train.adversary import Adversary
-from vistok.train.discriminators import BackboneDiscriminator, PatchDiscriminatorConfig, build_discriminator
+from vistok.train.losses.discriminator_training import Adversary
+from vistok.train.losses.discriminators import BackboneDiscriminator, PatchDiscriminatorConfig, build_discriminator
 
 
 def logits(seed: int, *shape: int) -> torch.Tensor:

@@ -5,7 +5,7 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from vistok.perception.backbones import BackboneConfig
-from vistok.train.discriminators import (
+from vistok.train.losses.discriminators import (
     DISCRIMINATORS,
     BackboneDiscriminatorConfig,
     PatchDiscriminatorConfig,

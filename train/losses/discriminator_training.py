@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..tokenizer.shapes import Pixels
+from ...tokenizer.shapes import Pixels
 from .adversarial import (
     AdversarialConfig,
     LeCam,

@@ -11,11 +11,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ..tokenizer.config_hints import nearest
-from ..tokenizer.model import Reconstruction
-from ..tokenizer.quantizers import Quantizer
-from ..tokenizer.quantizers.composed.multiscale import MultiscaleQuantizer
-from ..tokenizer.shapes import Pixels
+from ...tokenizer.config_hints import nearest
+from ...tokenizer.model import Reconstruction
+from ...tokenizer.quantizers import Quantizer
+from ...tokenizer.quantizers.composed.multiscale import MultiscaleQuantizer
+from ...tokenizer.shapes import Pixels
 
 LEAST_ERROR = 1e-4
 CHARBONNIER_WIDTH = 1e-3

@@ -9,8 +9,8 @@ from pydantic import Field, field_validator
 from torch import Tensor, distributed
 from torch.nn import functional
 
-from ..tokenizer.config import Config
-from ..tokenizer.shapes import Pixels
+from ...tokenizer.config import Config
+from ...tokenizer.shapes import Pixels
 from .discriminators import DiscriminatorConfig, PatchDiscriminatorConfig, parse_discriminator
 
 LEAST_NORM = 1e-4

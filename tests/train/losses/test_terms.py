@@ -3,7 +3,7 @@ import torch
 
 from vistok.tokenizer.model import Reconstruction
 from vistok.tokenizer.quantizers import QUANTIZERS, build_quantizer
-from vistok.train.losses import charbonnier, check_loss_names, loss_terms, quantizer_weights, weigh
+from vistok.train.losses.terms import charbonnier, check_loss_names, loss_terms, quantizer_weights, weigh
 
 
 def output(**losses):

@@ -1,0 +1,1 @@
+"""Loss terms by name, and the discriminator with its training."""
