@@ -35,7 +35,7 @@ from vistok.evaluation.token_counts import count_tokens, no_counts
 from vistok.evaluation.usage import codebook_usage
 from vistok.tokenizer.files import write_whole
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.train.codebook_care import CodebookCareConfig
+from vistok.train.codebook.revival import CodebookCareConfig
 from vistok.train.fit import FitConfig, FittedQuantizer, as_latent, fit_quantizer
 from vistok.train.optimizer.routing import OptimizerConfig
 from vistok.train.swap import LatentPairs, between_linear_maps

@@ -16,7 +16,7 @@ from ..tokenizer.files import write_whole
 from ..tokenizer.networks.convolutional import ConvolutionalConfig
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers import QuantizerConfig, parse_quantizer
-from .codebook_care import CodebookCareConfig
+from .codebook.revival import CodebookCareConfig
 from .data.sources import DataConfig
 from .diagnostics.diagnostics import InstrumentsConfig
 from .losses.adversarial import AdversarialConfig

@@ -12,7 +12,7 @@ from ..tokenizer.folder.save_load import CONFIG_FILE, LoadedTokenizer, save_toke
 from ..tokenizer.quantizers import QuantizerConfig, parse_quantizer
 from ..tokenizer.quantizers.composed.multiscale import MultiscaleConfig
 from ..tokenizer.quantizers.vector.quantizer import VectorConfig
-from .codebook_care import CodebookCareConfig
+from .codebook.revival import CodebookCareConfig
 from .finetune_config import FinetuneConfig
 from .fit import RECONSTRUCTION, fit_quantizer
 from .fit_states import FIT_FILE, FitStates

@@ -14,10 +14,10 @@ from ..tokenizer.config import Config
 from ..tokenizer.quantizers import Quantized, Quantizer, set_training_step
 from ..tokenizer.quantizers.hardness import softened
 from ..tokenizer.shapes import Latent, Vectors
-from .codebook_care import CodebookCare, CodebookCareConfig
+from .codebook.monitor import Seen
+from .codebook.revival import CodebookCare, CodebookCareConfig
 from .fit_optimizer import fit_optimizer
 from .fit_states import FitStates
-from .monitor import Seen
 from .optimizer.rules import BRIDGE_MATRICES, PROJECTION_MATRICES
 
 RECONSTRUCTION = "reconstruction"

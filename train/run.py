@@ -11,7 +11,8 @@ from torch.optim import Optimizer
 from ..perception.distance import build_perceptual
 from ..tokenizer.model import VisualTokenizer
 from .average import WeightAverage
-from .codebook_care import CodebookCare
+from .codebook.monitor import CodebookMonitor
+from .codebook.revival import CodebookCare
 from .config import PARTS, TrainConfig
 from .data.crops import TrainingCrops
 from .data.listing import Listing
@@ -21,7 +22,6 @@ from .divergence import Divergence
 from .launcher import run_accelerator
 from .losses.discriminator_training import Adversary
 from .losses.terms import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, check_loss_names
-from .monitor import CodebookMonitor
 from .optimizer.routing import Claim, OptimizerConfig, build_optimizer, claim_parameters
 from .seeding import seed_noise, seed_weights
 from .start import starting_model

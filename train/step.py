@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ..tokenizer.model import Reconstruction
 from ..tokenizer.shapes import Pixels
+from .codebook.monitor import Seen, seen_in
 from .losses.terms import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, loss_terms, weigh
-from .monitor import Seen, seen_in
 from .run import Run
 
 

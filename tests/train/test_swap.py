@@ -7,7 +7,7 @@ from accelerate import Accelerator
 
 from samples import ARCHITECTURE, small_tokenizer
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.train.codebook_care import CodebookCareConfig
+from vistok.train.codebook.revival import CodebookCareConfig
 from vistok.train.fit import RECONSTRUCTION, FitConfig, FittedQuantizer, as_latent, fit_quantizer
 from vistok.train.grow import grown_quantizer
 from vistok.train.losses.terms import quantizer_weights

@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from runs import config
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.tokenizer.quantizers.vector.soft_assignment import SoftAssignmentConfig
-from vistok.train.codebook_care import CodebookCareConfig
+from vistok.train.codebook.revival import CodebookCareConfig
 from vistok.train.fit import FitConfig, FittedQuantizer, fit_quantizer
 from vistok.train.loop import train
 

@@ -10,14 +10,14 @@ from pydantic import Field
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ..evaluation.token_counts import count_tokens
-from ..tokenizer.config import Config
-from ..tokenizer.quantizers import Quantizer
-from ..tokenizer.quantizers.hardness import hardness_at
-from ..tokenizer.quantizers.vector.codebooks import Codebook
-from ..tokenizer.quantizers.vector.initialization import can_set_codes, initialise_codes, revive_codes
-from ..tokenizer.quantizers.vector.quantizer import VectorQuantizer
-from ..tokenizer.shapes import Latent, Vectors
+from ...evaluation.token_counts import count_tokens
+from ...tokenizer.config import Config
+from ...tokenizer.quantizers import Quantizer
+from ...tokenizer.quantizers.hardness import hardness_at
+from ...tokenizer.quantizers.vector.codebooks import Codebook
+from ...tokenizer.quantizers.vector.initialization import can_set_codes, initialise_codes, revive_codes
+from ...tokenizer.quantizers.vector.quantizer import VectorQuantizer
+from ...tokenizer.shapes import Latent, Vectors
 from .monitor import Seen
 
 

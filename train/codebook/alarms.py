@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ..cli.terminal import counted
+from ...cli.terminal import counted
 from .spread_alarms import FRESH, Book, Finding, SpreadAlarms
 
 LENGTH_RATIO = 5.0

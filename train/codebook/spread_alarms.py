@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ..evaluation.usage import Usage
+from ...evaluation.usage import Usage
 from .expected import Spectrum, Spread, even_spread
 
 COLLAPSE = 0.5

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vistok.train.expected import Spectrum, even_spread
+from vistok.train.codebook.expected import Spectrum, even_spread
 
 
 def simulated(chances, tokens, seed):

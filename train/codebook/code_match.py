@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..evaluation.latent_moments import Moments, sums
-from ..tokenizer.quantizers import Quantizer
-from ..tokenizer.shapes import Latent
+from ...evaluation.latent_moments import Moments, sums
+from ...tokenizer.quantizers import Quantizer
+from ...tokenizer.shapes import Latent
 
 TINY = 1e-6
 _SUMS = ("error", "latent_length", "code_length", "obtuse")

@@ -9,8 +9,8 @@ from accelerate import Accelerator
 from quantizer_table import EVERY, latent_for, name_of
 from vistok.tokenizer.model import Reconstruction
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.train.fits import fits_by_codebook
-from vistok.train.monitor import CodebookMonitor, Seen, seen_in
+from vistok.train.codebook.code_match import fits_by_codebook
+from vistok.train.codebook.monitor import CodebookMonitor, Seen, seen_in
 from vistok.train.window import ScalarWindow
 
 

@@ -7,15 +7,15 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from ..evaluation.latent_moments import unmeasured
-from ..evaluation.token_counts import count_tokens, no_counts, uncounted
-from ..evaluation.usage import Usage, codebook_usage
-from ..tokenizer.model import Reconstruction
-from ..tokenizer.quantizers import Quantizer
-from ..tokenizer.quantizers.vector.initialization import can_set_codes
-from ..tokenizer.shapes import Latent, Tokens
+from ...evaluation.latent_moments import unmeasured
+from ...evaluation.token_counts import count_tokens, no_counts, uncounted
+from ...evaluation.usage import Usage, codebook_usage
+from ...tokenizer.model import Reconstruction
+from ...tokenizer.quantizers import Quantizer
+from ...tokenizer.quantizers.vector.initialization import can_set_codes
+from ...tokenizer.shapes import Latent, Tokens
 from .alarms import Channels, CodebookAlarms
-from .fits import Fit, fits_by_codebook
+from .code_match import Fit, fits_by_codebook
 from .spread_alarms import Book
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..evaluation.usage import perplexity
+from ...evaluation.usage import perplexity
 
 FEW = 1000.0
 """Tokens a code up to which the Poisson sum is taken term by term."""

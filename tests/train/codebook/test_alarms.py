@@ -7,8 +7,8 @@ import torch
 from vistok.evaluation import token_counts as counting
 from vistok.evaluation.token_counts import count_tokens, no_counts
 from vistok.evaluation.usage import codebook_usage
-from vistok.train.alarms import Channels, CodebookAlarms
-from vistok.train.spread_alarms import Book
+from vistok.train.codebook.alarms import Channels, CodebookAlarms
+from vistok.train.codebook.spread_alarms import Book
 
 FIT = {
     "codebook/length_ratio": 1.0,

@@ -5,8 +5,8 @@ import torch
 from accelerate import Accelerator
 
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.train.codebook_care import CodebookCare, CodebookCareConfig
-from vistok.train.monitor import Seen
+from vistok.train.codebook.monitor import Seen
+from vistok.train.codebook.revival import CodebookCare, CodebookCareConfig
 
 
 @pytest.mark.parametrize(
