@@ -32,9 +32,9 @@ def train_tokenizer(
 
         from .batch_advice import batch_advice
         from .config import read_config
+        from .logs.verbosity import Talk
         from .loop import train
         from .run_report import REPORT_FILE, last_values
-        from .talk import Talk
 
         settings = read_config(config, overrides or [])
         folder = train(settings, Talk(quiet, on_stderr=json))

@@ -9,10 +9,10 @@ from ..cli.user_errors import sentence_of
 from ..tokenizer.files import FolderBusyError, hold_folder
 from ..tokenizer.folder.save_load import CONFIG_FILE
 from ..tokenizer.model import VisualTokenizer, build_tokenizer
-from .checkpoint import checkpoint_facts, checkpoint_step, good_checkpoint, good_checkpoints
+from .checkpoints.checkpoint import checkpoint_facts, checkpoint_step, good_checkpoint, good_checkpoints
+from .checkpoints.states import averaged_state
 from .config import TrainConfig, parse_train_config
 from .export import EXPORT, export_tokenizer, exported_step
-from .states import averaged_state
 
 TRIES = 3
 """Checkpoints that are taken up before one stays long enough to be read: a run removes old ones."""

@@ -21,10 +21,10 @@ from .finetune_config import FinetuneConfig, StageConfig
 from .finetune_fit import fit_stage
 from .finetune_split import Split, split_pictures
 from .latents import Report
+from .logs.verbosity import TALK, Talk
 from .loop import train
 from .losses.terms import quantizer_weights
 from .run_report import ENDED, REPORT_FILE, reached
-from .talk import TALK, Talk
 
 STAGES = "stages"
 

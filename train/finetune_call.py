@@ -19,7 +19,7 @@ from .finetune_memory import remember
 from .finetune_options import complete_quantizer, quantizer_section
 from .finetune_report import judge_both
 from .launcher import this_process
-from .talk import Talk
+from .logs.verbosity import Talk
 
 
 class Call(NamedTuple):

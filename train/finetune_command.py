@@ -65,7 +65,7 @@ def finetune_tokenizer(
     with one_sentence("finetune-tokenizer", debug):
         check_output_folder(out)
         from .finetune_call import Call, finetune_config, run_finetuning  # late: it takes torch, and seconds
-        from .talk import Talk
+        from .logs.verbosity import Talk
 
         options = {"codebook_size": codebook_size, "dim": dim, "levels": levels}
         call = Call(model, data, out, quantizer, options, grow_to, only, steps, val or [], seed, set_ or [])

@@ -7,7 +7,7 @@ from accelerate import Accelerator
 
 from ..images.finding.index import Entry
 from ..tokenizer.folder.save_load import LoadedTokenizer, fingerprint
-from .checked_file import load_checked, save_checked
+from .checkpoints.checked_file import load_checked, save_checked
 from .data.known_images import digests_of
 from .data.reading import Reader
 from .finetune_config import FinetuneConfig

@@ -13,7 +13,7 @@ from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
 from ..tokenizer.devices import multiplies_bfloat16
 from ..tokenizer.files import FolderBusyError, hold_folder
 from .config import RunConfig
-from .trackers import usable_trackers
+from .logs.trackers import usable_trackers
 
 PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 SHARDED = {

@@ -16,7 +16,7 @@ from ..cli.terminal import ProgressLine
 from ..images.preprocessing import to_pixels
 from ..tokenizer.quantizers import set_training_step
 from ..tokenizer.shapes import Pixels
-from .checkpoint import save_checkpoint
+from .checkpoints.checkpoint import save_checkpoint
 from .config import CONFIG_FILE, TrainConfig, write_config
 from .data.batches import training_batches
 from .data.known_images import IMAGES_FILE, note_images
@@ -25,7 +25,9 @@ from .data.reading import Reader
 from .decoration import decorating
 from .export import EXPORT
 from .launcher import hold_run_folder
-from .log import RunLog
+from .logs.run_log import RunLog
+from .logs.trackers import begin_trackers, end_trackers, quiet_tracker_threads
+from .logs.verbosity import TALK, Talk
 from .optimizer.routing import routing_table
 from .optimizer.schedule import rate_share
 from .outcome import write_last_outcome, write_outcome
@@ -34,8 +36,6 @@ from .run import Run, prepare_run
 from .run_report import SAMPLES, write_samples
 from .soundness import check_losses, check_weights
 from .step import loss_alone, tokenizer_step
-from .talk import TALK, Talk
-from .trackers import begin_trackers, end_trackers, quiet_tracker_threads
 from .validate import Validation
 
 

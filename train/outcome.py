@@ -1,14 +1,14 @@
 """What a run leaves behind at a step: the tokenizer and the report, both of the same step."""
 
 from ..cli.user_errors import sentence_of
-from .checkpoint import checkpoint_step, good_checkpoint
+from .checkpoints.checkpoint import checkpoint_step, good_checkpoint
+from .checkpoints.states import averaged_state
 from .decoration import Warn, decorating
 from .divergence import DivergedError
 from .export import EXPORT, export_tokenizer, exported_step
 from .run import Run
 from .run_report import ENDED, SAMPLES, write_run_report
 from .seeding import untouched_noise
-from .states import averaged_state
 from .validate import Validation
 
 

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from ..perception.distance import build_perceptual
 from ..tokenizer.model import VisualTokenizer
 from .average import WeightAverage
+from .checkpoints.states import HasState, keep_in_checkpoints
 from .codebook.monitor import CodebookMonitor
 from .codebook.revival import CodebookCare
 from .config import PARTS, TrainConfig
@@ -20,13 +21,12 @@ from .data.unreadable import UnreadableImages
 from .diagnostics.diagnostics import Instruments
 from .divergence import Divergence
 from .launcher import run_accelerator
+from .logs.running_mean import ScalarWindow
 from .losses.discriminator_training import Adversary
 from .losses.terms import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, check_loss_names
 from .optimizer.routing import Claim, OptimizerConfig, build_optimizer, claim_parameters
 from .seeding import seed_noise, seed_weights
 from .start import starting_model
-from .states import HasState, keep_in_checkpoints
-from .window import ScalarWindow
 
 
 @dataclass

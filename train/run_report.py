@@ -18,8 +18,8 @@ from ..tokenizer.files import write_whole
 from ..tokenizer.model import VisualTokenizer
 from .batch_advice import batch_tables
 from .config import CONFIG_FILE
-from .log import METRICS_FILE, TIMING_FILE
-from .log_lines import LogLines, read_log
+from .logs.log_lines import LogLines, read_log
+from .logs.run_log import METRICS_FILE, TIMING_FILE
 from .run import Run
 
 REPORT_FILE = "report.html"

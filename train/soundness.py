@@ -1,6 +1,6 @@
 """Ends a run whose losses or weights are no longer finite."""
 
-from .checkpoint import good_checkpoint
+from .checkpoints.checkpoint import good_checkpoint
 from .divergence import DivergedError, is_finite
 from .run import Run
 

@@ -32,7 +32,7 @@ from vistok.train import (
     loop,
     outcome,
 )
-from vistok.train.checked_file import load_checked, save_checked
+from vistok.train.checkpoints.checked_file import load_checked, save_checked
 from vistok.train.data import listing
 from vistok.train.data.sources import SourceConfig
 from vistok.train.finetune_command import app

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from runs import DEBUG, ROOT
 from samples import PHOTOS
-from vistok.train.checkpoint import checkpoint_step, good_checkpoint
+from vistok.train.checkpoints.checkpoint import checkpoint_step, good_checkpoint
 from vistok.train.command import app
 from vistok.train.export import exported_step
 from vistok.train.launcher import SHARDED

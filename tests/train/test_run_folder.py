@@ -20,9 +20,9 @@ from samples import PHOTOS
 from vistok.tokenizer import files
 from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.files import FolderBusyError, hold_folder
-from vistok.train.checkpoint import good_checkpoint, save_checkpoint
+from vistok.train.checkpoints.checkpoint import good_checkpoint, save_checkpoint
 from vistok.train.command import app
-from vistok.train.log_file import LogFile
+from vistok.train.logs.log_file import LogFile
 from vistok.train.loop import train
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
@@ -110,7 +110,7 @@ def test_ctrl_c_within_a_checkpoint_leaves_the_old_one(tmp_path, monkeypatch):
             def interrupt(path):
                 raise KeyboardInterrupt
 
-            patch.setattr(f"vistok.train.checkpoint.{where}", interrupt)
+            patch.setattr(f"vistok.train.checkpoints.checkpoint.{where}", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 save_checkpoint(accelerator, tmp_path, 10, keep=1, facts={})
         assert good_checkpoint(tmp_path)[0] == tmp_path / "step-0000005"
@@ -156,7 +156,7 @@ def test_a_checkpoint_that_may_not_be_read_is_not_a_broken_one(tmp_path, monkeyp
     def refuse(path):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr("vistok.train.checkpoint._checksum", refuse)
+    monkeypatch.setattr("vistok.train.checkpoints.checkpoint._checksum", refuse)
     with pytest.raises(PermissionError):
         again(tmp_path)
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
@@ -216,9 +216,9 @@ def test_a_full_disk_is_a_sentence_and_the_run_goes_on_afterwards(tmp_path, monk
 
     with monkeypatch.context() as patch:
         if name == "metrics.jsonl":
-            patch.setattr("vistok.train.log_file.LogFile.append", lambda log, line: full(log._path))
+            patch.setattr("vistok.train.logs.log_file.LogFile.append", lambda log, line: full(log._path))
         elif name == "step-0000002":
-            patch.setattr("vistok.train.checkpoint._seal", full)
+            patch.setattr("vistok.train.checkpoints.checkpoint._seal", full)
         else:
             write = files.write_whole
 

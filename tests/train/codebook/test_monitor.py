@@ -11,7 +11,7 @@ from vistok.tokenizer.model import Reconstruction
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.train.codebook.code_match import fits_by_codebook
 from vistok.train.codebook.monitor import CodebookMonitor, Seen, seen_in
-from vistok.train.window import ScalarWindow
+from vistok.train.logs.running_mean import ScalarWindow
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from rich.control import Control
 from rich.segment import ControlType
 from rich.table import Column, Table
 
-from ..cli.terminal import ProgressLine, names
-from ..cli.wrapping import fitted
+from ...cli.terminal import ProgressLine, names
+from ...cli.wrapping import fitted
 from .log_file import Held, LogFile
-from .talk import TALK, Talk
 from .trackers import track_scalars
+from .verbosity import TALK, Talk
 
 METRICS_FILE = "metrics.jsonl"
 TIMING_FILE = "timing.jsonl"

@@ -8,8 +8,8 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
-from ..cli.user_errors import sentence_of
-from ..tokenizer.config_errors import unknown_choice
+from ...cli.user_errors import sentence_of
+from ...tokenizer.config_errors import unknown_choice
 
 INSTEAD = "the scalars are in metrics.jsonl all the same"
 

@@ -7,9 +7,10 @@ import pytest
 from accelerate.state import AcceleratorState
 
 from runs import QUANTIZERS, config, logged
-from vistok.train import checkpoint, outcome
-from vistok.train.log_file import Held, LogFile
-from vistok.train.log_lines import read_log
+from vistok.train import outcome
+from vistok.train.checkpoints import checkpoint
+from vistok.train.logs.log_file import Held, LogFile
+from vistok.train.logs.log_lines import read_log
 from vistok.train.loop import train
 
 LINES = [json.dumps({"step": step, "loss": step / 2}) + "\n" for step in (2, 2, 4, 6, 8)]

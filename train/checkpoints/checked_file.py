@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..tokenizer.files import write_whole
+from ...tokenizer.files import write_whole
 
 DIGEST = hashlib.sha256().digest_size
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from vistok.train import checkpoint as module
-from vistok.train.checkpoint import checkpoint_step, good_checkpoint, save_checkpoint
-from vistok.train.states import keep_in_checkpoints, processes_of
-from vistok.train.window import ScalarWindow
+from vistok.train.checkpoints import checkpoint as module
+from vistok.train.checkpoints.checkpoint import checkpoint_step, good_checkpoint, save_checkpoint
+from vistok.train.checkpoints.states import keep_in_checkpoints, processes_of
+from vistok.train.logs.running_mean import ScalarWindow
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@ import json
 import pytest
 from accelerate import Accelerator
 
-from vistok.train.log import RunLog
-from vistok.train.log_file import Held
-from vistok.train.log_lines import read_log
+from vistok.train.logs.log_file import Held
+from vistok.train.logs.log_lines import read_log
+from vistok.train.logs.run_log import RunLog
+from vistok.train.logs.verbosity import Talk
 from vistok.train.optimizer.routing import DEFAULT_RULES
-from vistok.train.talk import Talk
 
 
 @pytest.fixture

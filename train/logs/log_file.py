@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ..tokenizer.files import write_whole
+from ...tokenizer.files import write_whole
 from .log_lines import CheckedLines, check_lines, some_of, step_of
 
 

@@ -12,9 +12,9 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from runs import ADVERSARIAL, config
-from vistok.train.checked_file import load_checked, save_checked
+from vistok.train.checkpoints.checked_file import load_checked, save_checked
+from vistok.train.checkpoints.states import averaged_state, load_states
 from vistok.train.loop import train
-from vistok.train.states import averaged_state, load_states
 
 
 class Planted:

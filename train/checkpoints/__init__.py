@@ -1,0 +1,1 @@
+"""Checkpoints of a run: written aside, sealed, verified and read back."""

@@ -1,0 +1,1 @@
+"""What a run tells: its log files, the trackers and the console."""
