@@ -36,9 +36,9 @@ from vistok.evaluation.usage import codebook_usage
 from vistok.tokenizer.files import write_whole
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.train.codebook.revival import CodebookCareConfig
-from vistok.train.fit import FitConfig, FittedQuantizer, as_latent, fit_quantizer
+from vistok.train.finetune.fit_quantizer import FitConfig, FittedQuantizer, as_latent, fit_quantizer
+from vistok.train.finetune.swap_quantizer import LatentPairs, between_linear_maps
 from vistok.train.optimizer.routing import OptimizerConfig
-from vistok.train.swap import LatentPairs, between_linear_maps
 
 RATE_SHARES = (0.2, 1.0, 5.0)
 PILOT = 4

@@ -64,7 +64,7 @@ def finetune_tokenizer(
     """Fine-tune a tokenizer on images: go on with it, swap its quantizer, grow its codebook, or adapt its decoder."""
     with one_sentence("finetune-tokenizer", debug):
         check_output_folder(out)
-        from .finetune_call import Call, finetune_config, run_finetuning  # late: it takes torch, and seconds
+        from .finetune.call import Call, finetune_config, run_finetuning  # late: it takes torch, and seconds
         from .logs.verbosity import Talk
 
         options = {"codebook_size": codebook_size, "dim": dim, "levels": levels}

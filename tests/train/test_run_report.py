@@ -2,7 +2,7 @@
 
 import pytest
 
-from vistok.train.finetune_report import _size
+from vistok.train.finetune.report import _size
 from vistok.train.run_report import run_charts
 
 

@@ -8,7 +8,7 @@ from runs import config
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.tokenizer.quantizers.vector.soft_assignment import SoftAssignmentConfig
 from vistok.train.codebook.revival import CodebookCareConfig
-from vistok.train.fit import FitConfig, FittedQuantizer, fit_quantizer
+from vistok.train.finetune.fit_quantizer import FitConfig, FittedQuantizer, fit_quantizer
 from vistok.train.loop import train
 
 SOFT = "{name: vq, dim: 8, codebook_size: 32, soft: {temperature: 1.0, final_temperature: 0.01, anneal_steps: 10}}"

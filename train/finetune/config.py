@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 from annotated_types import Len
 from pydantic import Field, field_validator, model_validator
 
-from ..tokenizer.config import Config
-from ..tokenizer.quantizers import QuantizerConfig
-from .config import PARTS, Part, Seed, quantizer_of
-from .data.tolerance import ToleratingConfig
-from .fit import FitConfig
-from .losses.terms import LossWeights
+from ...tokenizer.config import Config
+from ...tokenizer.quantizers import QuantizerConfig
+from ..config import PARTS, Part, Seed, quantizer_of
+from ..data.tolerance import ToleratingConfig
+from ..losses.terms import LossWeights
+from .fit_quantizer import FitConfig
 
 CONFIG_FILE = "finetune.yaml"
 

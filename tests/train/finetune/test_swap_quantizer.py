@@ -8,10 +8,16 @@ from accelerate import Accelerator
 from samples import ARCHITECTURE, small_tokenizer
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.train.codebook.revival import CodebookCareConfig
-from vistok.train.fit import RECONSTRUCTION, FitConfig, FittedQuantizer, as_latent, fit_quantizer
-from vistok.train.grow import grown_quantizer
+from vistok.train.finetune.fit_quantizer import RECONSTRUCTION, FitConfig, FittedQuantizer, as_latent, fit_quantizer
+from vistok.train.finetune.grow_codebook import grown_quantizer
+from vistok.train.finetune.swap_quantizer import (
+    LatentPairs,
+    between_linear_maps,
+    is_bounded,
+    latent_pairs,
+    swap_quantizer,
+)
 from vistok.train.losses.terms import quantizer_weights
-from vistok.train.swap import LatentPairs, between_linear_maps, is_bounded, latent_pairs, swap_quantizer
 
 IDENTITY = torch.nn.Identity()
 

@@ -5,13 +5,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..tokenizer.model import VisualTokenizer
-from ..tokenizer.networks.convolutional import ConvolutionalConfig
-from ..tokenizer.quantizers import Quantizer
-from ..tokenizer.quantizers.scalar.fsp import FiniteScalarPerturbation
-from ..tokenizer.quantizers.scalar.fsq import FiniteScalarQuantizer
-from ..tokenizer.shapes import Pixels, Vectors
-from .fit import FittedQuantizer, as_latent
+from ...tokenizer.model import VisualTokenizer
+from ...tokenizer.networks.convolutional import ConvolutionalConfig
+from ...tokenizer.quantizers import Quantizer
+from ...tokenizer.quantizers.scalar.fsp import FiniteScalarPerturbation
+from ...tokenizer.quantizers.scalar.fsq import FiniteScalarQuantizer
+from ...tokenizer.shapes import Pixels, Vectors
+from .fit_quantizer import FittedQuantizer, as_latent
 
 
 class LatentPairs(NamedTuple):

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .optimizer.muon import Muon
-from .optimizer.routing import codebook_rows
+from ..optimizer.muon import Muon
+from ..optimizer.routing import codebook_rows
 
 BETAS = (0.9, 0.95)
 

@@ -6,20 +6,20 @@ from typing import Any, NamedTuple
 import torch
 from rich.table import Table
 
-from ..cli.terminal import print_json, say
-from ..report.content import Table as Rows
-from ..tokenizer.config import Config, parse_config
-from ..tokenizer.files import hold_folder
-from ..tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer, save_tokenizer
-from .config import apply_override
-from .export import EXPORT, export_with
-from .finetune import Finetuned, finetune
-from .finetune_config import FinetuneConfig
-from .finetune_memory import remember
-from .finetune_options import complete_quantizer, quantizer_section
-from .finetune_report import judge_both
-from .launcher import this_process
-from .logs.verbosity import Talk
+from ...cli.terminal import print_json, say
+from ...report.content import Table as Rows
+from ...tokenizer.config import Config, parse_config
+from ...tokenizer.files import hold_folder
+from ...tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer, save_tokenizer
+from ..config import apply_override
+from ..export import EXPORT, export_with
+from ..launcher import this_process
+from ..logs.verbosity import Talk
+from .config import FinetuneConfig
+from .options import complete_quantizer, quantizer_section
+from .report import judge_both
+from .stages import Finetuned, finetune
+from .stored_config import remember
 
 
 class Call(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .checkpoints.checked_file import load_checked, save_checked
+from ..checkpoints.checked_file import load_checked, save_checked
 
 FIT_FILE = "fit.pt"
 

@@ -6,21 +6,21 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from ..cli.terminal import ProgressLine
-from ..images.finding.index import Entry
-from ..tokenizer.folder.save_load import CONFIG_FILE, LoadedTokenizer, save_tokenizer
-from ..tokenizer.quantizers import QuantizerConfig, parse_quantizer
-from ..tokenizer.quantizers.composed.multiscale import MultiscaleConfig
-from ..tokenizer.quantizers.vector.quantizer import VectorConfig
-from .codebook.revival import CodebookCareConfig
-from .finetune_config import FinetuneConfig
-from .fit import RECONSTRUCTION, fit_quantizer
+from ...cli.terminal import ProgressLine
+from ...images.finding.index import Entry
+from ...tokenizer.folder.save_load import CONFIG_FILE, LoadedTokenizer, save_tokenizer
+from ...tokenizer.quantizers import QuantizerConfig, parse_quantizer
+from ...tokenizer.quantizers.composed.multiscale import MultiscaleConfig
+from ...tokenizer.quantizers.vector.quantizer import VectorConfig
+from ..codebook.revival import CodebookCareConfig
+from ..launcher import this_process
+from ..losses.terms import quantizer_weights
+from .config import FinetuneConfig
+from .fit_quantizer import RECONSTRUCTION, fit_quantizer
 from .fit_states import FIT_FILE, FitStates
-from .grow import grown_quantizer
+from .grow_codebook import grown_quantizer
 from .latents import LATENTS_FILE, Report, collected_latents, latents_key
-from .launcher import this_process
-from .losses.terms import quantizer_weights
-from .swap import LatentPairs, Swapped, between_linear_maps, is_bounded, swap_quantizer
+from .swap_quantizer import LatentPairs, Swapped, between_linear_maps, is_bounded, swap_quantizer
 
 
 def fit_stage(

@@ -12,8 +12,8 @@ from vistok.tokenizer.config import parse_config
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.tokenizer.quantizers.base import Quantizer
 from vistok.train.codebook.revival import CodebookCareConfig
-from vistok.train.fit import FitConfig, FittedQuantizer, fit_quantizer
-from vistok.train.fit_optimizer import fit_optimizer
+from vistok.train.finetune.fit_optimizer import fit_optimizer
+from vistok.train.finetune.fit_quantizer import FitConfig, FittedQuantizer, fit_quantizer
 from vistok.train.optimizer.muon_groups import uses_muon
 from vistok.train.optimizer.routing import OptimizerConfig, claim_parameters
 from vistok.train.optimizer.rules import BRIDGE_MATRICES, DEFAULT_RULES, PROJECTION_MATRICES

@@ -10,11 +10,11 @@ from torch import nn
 from vistok.images.finding.index import Entry
 from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.preprocessing import PreprocessingConfig
-from vistok.train import latent_sample as module
 from vistok.train.data.reading import Reader, UnreadableImageError
 from vistok.train.data.tolerance import Tolerance
-from vistok.train.latent_sample import sample_latents
-from vistok.train.swap import LatentPairs
+from vistok.train.finetune import latent_sample as module
+from vistok.train.finetune.latent_sample import sample_latents
+from vistok.train.finetune.swap_quantizer import LatentPairs
 
 SIDE = 32
 GRID = (SIDE // 2) ** 2

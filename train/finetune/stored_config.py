@@ -4,11 +4,11 @@ from pathlib import Path
 
 import yaml
 
-from ..tokenizer.config import parse_config
-from ..tokenizer.files import write_whole
-from .config import config_text
-from .finetune import STAGES
-from .finetune_config import CONFIG_FILE, FinetuneConfig
+from ...tokenizer.config import parse_config
+from ...tokenizer.files import write_whole
+from ..config import config_text
+from .config import CONFIG_FILE, FinetuneConfig
+from .stages import STAGES
 
 
 def remember(config: FinetuneConfig) -> list[str]:

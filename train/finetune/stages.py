@@ -9,22 +9,22 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from ..pretrained.find import find_tokenizer
-from ..tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer
-from ..tokenizer.model import VisualTokenizer
-from .config import TrainConfig, parse_train_config
-from .data.known_images import IMAGES_FILE, note_images
-from .data.listing import Listing
-from .data.sources import SourceConfig
-from .export import EXPORT, exported_step
-from .finetune_config import FinetuneConfig, StageConfig
-from .finetune_fit import fit_stage
-from .finetune_split import Split, split_pictures
+from ...pretrained.find import find_tokenizer
+from ...tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer
+from ...tokenizer.model import VisualTokenizer
+from ..config import TrainConfig, parse_train_config
+from ..data.known_images import IMAGES_FILE, note_images
+from ..data.listing import Listing
+from ..data.sources import SourceConfig
+from ..export import EXPORT, exported_step
+from ..logs.verbosity import TALK, Talk
+from ..loop import train
+from ..losses.terms import quantizer_weights
+from ..run_report import ENDED, REPORT_FILE, reached
+from .config import FinetuneConfig, StageConfig
+from .fit_stage import fit_stage
 from .latents import Report
-from .logs.verbosity import TALK, Talk
-from .loop import train
-from .losses.terms import quantizer_weights
-from .run_report import ENDED, REPORT_FILE, reached
+from .split import Split, split_pictures
 
 STAGES = "stages"
 

@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 
 from accelerate import Accelerator
 
-from ..images.finding.index import Entry
-from ..tokenizer.folder.save_load import LoadedTokenizer, fingerprint
-from .checkpoints.checked_file import load_checked, save_checked
-from .data.known_images import digests_of
-from .data.reading import Reader
-from .finetune_config import FinetuneConfig
+from ...images.finding.index import Entry
+from ...tokenizer.folder.save_load import LoadedTokenizer, fingerprint
+from ..checkpoints.checked_file import load_checked, save_checked
+from ..data.known_images import digests_of
+from ..data.reading import Reader
+from .config import FinetuneConfig
 from .latent_sample import PER_IMAGE, sample_latents
-from .swap import LatentPairs
+from .swap_quantizer import LatentPairs
 
 LATENTS_FILE = "latents.pt"
 Report = Callable[[str], None]

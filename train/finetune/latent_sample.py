@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from torch import Tensor
 
-from ..cli.terminal import ProgressLine
-from ..images.finding.index import Entry
-from ..images.preprocessing import to_pixels
-from ..tokenizer.model import VisualTokenizer
-from ..tokenizer.numerics.exact import in_batches
-from .data.reading import Reader, none_readable, stopped_at
-from .data.tolerance import Tolerance
-from .swap import LatentPairs, latent_pairs
+from ...cli.terminal import ProgressLine
+from ...images.finding.index import Entry
+from ...images.preprocessing import to_pixels
+from ...tokenizer.model import VisualTokenizer
+from ...tokenizer.numerics.exact import in_batches
+from ..data.reading import Reader, none_readable, stopped_at
+from ..data.tolerance import Tolerance
+from .swap_quantizer import LatentPairs, latent_pairs
 
 PER_IMAGE = 64
 """Vectors of an image, where there are images enough."""

@@ -2,11 +2,11 @@
 
 import torch
 
-from ..tokenizer.quantizers import Quantizer
-from ..tokenizer.quantizers.search.nearest import nearest_codes
-from ..tokenizer.quantizers.vector.quantizer import VectorQuantizer
-from ..tokenizer.shapes import Vectors
-from .fit import as_latent
+from ...tokenizer.quantizers import Quantizer
+from ...tokenizer.quantizers.search.nearest import nearest_codes
+from ...tokenizer.quantizers.vector.quantizer import VectorQuantizer
+from ...tokenizer.shapes import Vectors
+from .fit_quantizer import as_latent
 
 
 @torch.no_grad()

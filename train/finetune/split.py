@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from .data.listing import Listing
-from .data.sources import SourceConfig
-from .finetune_config import FinetuneConfig
+from ..data.listing import Listing
+from ..data.sources import SourceConfig
+from .config import FinetuneConfig
 
 
 class Split(NamedTuple):

@@ -9,24 +9,24 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..cli.terminal import counted, track
-from ..evaluation.quality import Measured, measure
-from ..evaluation.token_counts import MOST_COUNTED
-from ..images.preprocessing import to_images, to_pixels
-from ..report.content import Chart, Comparison, Report, Table
-from ..report.environment import environment
-from ..report.page import render
-from ..report.views import codebook_views
-from ..tokenizer.errors import WorkFailedError
-from ..tokenizer.files import write_whole
-from ..tokenizer.folder.save_load import LoadedTokenizer, fingerprint
-from ..tokenizer.numerics.exact import in_batches
-from ..tokenizer.shapes import Pixels
-from .data.reading import Reader, readable_images
-from .decoration import decorating
-from .finetune import STAGES, Finetuned
-from .finetune_config import CONFIG_FILE, FinetuneConfig
-from .run_report import REPORT_FILE, SAMPLES, read_logs, run_charts
+from ...cli.terminal import counted, track
+from ...evaluation.quality import Measured, measure
+from ...evaluation.token_counts import MOST_COUNTED
+from ...images.preprocessing import to_images, to_pixels
+from ...report.content import Chart, Comparison, Report, Table
+from ...report.environment import environment
+from ...report.page import render
+from ...report.views import codebook_views
+from ...tokenizer.errors import WorkFailedError
+from ...tokenizer.files import write_whole
+from ...tokenizer.folder.save_load import LoadedTokenizer, fingerprint
+from ...tokenizer.numerics.exact import in_batches
+from ...tokenizer.shapes import Pixels
+from ..data.reading import Reader, readable_images
+from ..decoration import decorating
+from ..run_report import REPORT_FILE, SAMPLES, read_logs, run_charts
+from .config import CONFIG_FILE, FinetuneConfig
+from .stages import STAGES, Finetuned
 
 METRICS_FILE = "metrics.json"
 ROWS = {

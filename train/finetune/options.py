@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from ..pretrained.find import find_tokenizer
-from ..tokenizer.config import unknown_choice
-from ..tokenizer.folder.save_load import load_tokenizer
-from ..tokenizer.quantizers import QUANTIZERS
-from ..tokenizer.quantizers.table import ELEMENTARY
+from ...pretrained.find import find_tokenizer
+from ...tokenizer.config import unknown_choice
+from ...tokenizer.folder.save_load import load_tokenizer
+from ...tokenizer.quantizers import QUANTIZERS
+from ...tokenizer.quantizers.table import ELEMENTARY
 
 OPTIONS = {"codebook_size": "--codebook-size", "dim": "--dim", "levels": "--levels"}
 """Options of a new quantizer, by key."""

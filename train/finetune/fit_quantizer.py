@@ -10,15 +10,15 @@ from einops import rearrange
 from pydantic import Field
 from torch import Tensor, nn
 
-from ..tokenizer.config import Config
-from ..tokenizer.quantizers import Quantized, Quantizer, set_training_step
-from ..tokenizer.quantizers.hardness import softened
-from ..tokenizer.shapes import Latent, Vectors
-from .codebook.monitor import Seen
-from .codebook.revival import CodebookCare, CodebookCareConfig
+from ...tokenizer.config import Config
+from ...tokenizer.quantizers import Quantized, Quantizer, set_training_step
+from ...tokenizer.quantizers.hardness import softened
+from ...tokenizer.shapes import Latent, Vectors
+from ..codebook.monitor import Seen
+from ..codebook.revival import CodebookCare, CodebookCareConfig
+from ..optimizer.rules import BRIDGE_MATRICES, PROJECTION_MATRICES
 from .fit_optimizer import fit_optimizer
 from .fit_states import FitStates
-from .optimizer.rules import BRIDGE_MATRICES, PROJECTION_MATRICES
 
 RECONSTRUCTION = "reconstruction"
 LAST_REVIVAL = 0.8
