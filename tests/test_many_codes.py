@@ -12,7 +12,7 @@ from samples import PHOTOS
 from vistok.inference.commands.detokenize_images import app as detokenize
 from vistok.inference.commands.evaluate_tokenizer import app as evaluate
 from vistok.inference.commands.tokenize_images import app as tokenize
-from vistok.train.finetune_command import app as finetune
+from vistok.train.commands.finetune_tokenizer import app as finetune
 from vistok.train.loop import train
 
 LFQ = [

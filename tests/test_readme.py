@@ -13,7 +13,8 @@ from vistok.images.finding.index import is_picture
 from vistok.inference.commands import detokenize_images, evaluate_tokenizer, tokenize_images
 from vistok.pretrained.find import find_tokenizer
 from vistok.tokenizer.quantizers import QUANTIZERS
-from vistok.train import command, finetune_command
+from vistok.train.commands import finetune_tokenizer as finetune_command
+from vistok.train.commands import train_tokenizer as command
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

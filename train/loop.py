@@ -31,12 +31,12 @@ from .logs.verbosity import TALK, Talk
 from .optimizer.routing import routing_table
 from .optimizer.schedule import rate_share
 from .outcome import write_last_outcome, write_outcome
+from .report import SAMPLES, write_samples
 from .resume import resume
 from .run import Run, prepare_run
-from .run_report import SAMPLES, write_samples
 from .soundness import check_losses, check_weights
 from .step import loss_alone, tokenizer_step
-from .validate import Validation
+from .validation import Validation
 
 
 def train(config: TrainConfig, talk: Talk = TALK, listing: Listing | None = None) -> Path:

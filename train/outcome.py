@@ -6,10 +6,10 @@ from .checkpoints.states import averaged_state
 from .decoration import Warn, decorating
 from .divergence import DivergedError
 from .export import EXPORT, export_tokenizer, exported_step
+from .report import ENDED, SAMPLES, write_run_report
 from .run import Run
-from .run_report import ENDED, SAMPLES, write_run_report
 from .seeding import untouched_noise
-from .validate import Validation
+from .validation import Validation
 
 
 def write_outcome(run: Run, validation: Validation, warn: Warn, ending: str = "") -> None:

@@ -8,11 +8,11 @@ import yaml
 from torch.optim import Optimizer
 
 from ..tokenizer.folder.save_load import CONFIG_FILE as TOKENIZER_FILE
+from .allowed_changes import changes
 from .checkpoints.checkpoint import checkpoint_facts, checkpoint_step, good_checkpoint
 from .checkpoints.states import load_states, processes_of
 from .config import CONFIG_FILE
 from .export import EXPORT, exported_step
-from .may_change import changes
 from .run import Run
 from .seeding import seed_noise
 

@@ -26,7 +26,7 @@ from .losses.discriminator_training import Adversary
 from .losses.terms import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, check_loss_names
 from .optimizer.routing import Claim, OptimizerConfig, build_optimizer, claim_parameters
 from .seeding import seed_noise, seed_weights
-from .start import starting_model
+from .warm_start import starting_model
 
 
 @dataclass

@@ -13,8 +13,8 @@ from runs import QUANTIZERS, config
 from vistok.tokenizer.files import hold_folder
 from vistok.tokenizer.folder.save_load import load_tokenizer
 from vistok.train import export_run as module
+from vistok.train.commands.export_tokenizer import app
 from vistok.train.export import exported_step
-from vistok.train.export_command import app
 from vistok.train.loop import train
 
 

@@ -17,9 +17,10 @@ from vistok.tokenizer import files
 from vistok.tokenizer import folder_exchange as folders
 from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.folder.save_load import load_tokenizer
-from vistok.train import export, loop, outcome, run_report
+from vistok.train import export, loop, outcome
+from vistok.train import report as run_report
 from vistok.train.average import WeightAverage
-from vistok.train.command import app
+from vistok.train.commands.train_tokenizer import app
 from vistok.train.divergence import DivergedError, Divergence, is_finite
 from vistok.train.export import exported_step
 from vistok.train.logs import trackers

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from runs import DEBUG, ROOT
 from samples import PHOTOS
 from vistok.train.checkpoints.checkpoint import checkpoint_step, good_checkpoint
-from vistok.train.command import app
+from vistok.train.commands.train_tokenizer import app
 from vistok.train.export import exported_step
 from vistok.train.launcher import SHARDED
 from vistok.train.seeding import seed_noise, untouched_noise

@@ -21,7 +21,7 @@ from vistok.tokenizer import files
 from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.files import FolderBusyError, hold_folder
 from vistok.train.checkpoints.checkpoint import good_checkpoint, save_checkpoint
-from vistok.train.command import app
+from vistok.train.commands.train_tokenizer import app
 from vistok.train.logs.log_file import LogFile
 from vistok.train.loop import train
 

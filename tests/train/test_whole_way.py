@@ -12,7 +12,10 @@ from runs import ADVERSARIAL, DEBUG, QUANTIZERS, config, logged
 from samples import PHOTOS
 from vistok.inference.commands import detokenize_images, evaluate_tokenizer, tokenize_images
 from vistok.report.environment import environment
-from vistok.train import command, export_command, finetune_command, loop
+from vistok.train import loop
+from vistok.train.commands import export_tokenizer as export_command
+from vistok.train.commands import finetune_tokenizer as finetune_command
+from vistok.train.commands import train_tokenizer as command
 from vistok.train.export import exported_step
 
 DEVICES = [

@@ -24,7 +24,7 @@ from ...tokenizer.numerics.exact import in_batches
 from ...tokenizer.shapes import Pixels
 from ..data.reading import Reader, readable_images
 from ..decoration import decorating
-from ..run_report import REPORT_FILE, SAMPLES, read_logs, run_charts
+from ..report import REPORT_FILE, SAMPLES, read_logs, run_charts
 from .config import CONFIG_FILE, FinetuneConfig
 from .stages import STAGES, Finetuned
 

@@ -20,7 +20,7 @@ from ..export import EXPORT, exported_step
 from ..logs.verbosity import TALK, Talk
 from ..loop import train
 from ..losses.terms import quantizer_weights
-from ..run_report import ENDED, REPORT_FILE, reached
+from ..report import ENDED, REPORT_FILE, reached
 from .config import FinetuneConfig, StageConfig
 from .fit_stage import fit_stage
 from .latents import Report

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from runs import DEBUG, QUANTIZERS, config
 from samples import PHOTOS
 from vistok.train import loop
-from vistok.train.command import app
+from vistok.train.commands.train_tokenizer import app
 from vistok.train.export import exported_step
 from vistok.train.loop import train
 

@@ -14,8 +14,8 @@ import vistok
 from samples import ARCHITECTURE, PHOTOS, noise_image, small_tokenizer
 from vistok.tokenizer.folder.save_load import load_tokenizer, save_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
+from vistok.train.commands.finetune_tokenizer import app
 from vistok.train.finetune import call as finetune_call
-from vistok.train.finetune_command import app
 
 QUICK = ["fit.steps=30", "fit.batch_size=256", "decoder.steps=3", "data.crop=32", "data.batch_size=2", "data.workers=0"]
 SHORT = [argument for value in QUICK for argument in ("--set", value)]

@@ -23,6 +23,7 @@ from vistok.tokenizer.folder.save_load import load_tokenizer, save_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.train import loop, outcome
 from vistok.train.checkpoints.checked_file import load_checked, save_checked
+from vistok.train.commands.finetune_tokenizer import app
 from vistok.train.data import listing
 from vistok.train.data.sources import SourceConfig
 from vistok.train.finetune import call as finetune_call
@@ -31,7 +32,6 @@ from vistok.train.finetune import fit_stage as finetune_fit
 from vistok.train.finetune import latent_sample, latents
 from vistok.train.finetune import report as finetune_report
 from vistok.train.finetune import stages as finetune
-from vistok.train.finetune_command import app
 
 QUICK = ["fit.steps=9", "fit.batch_size=128", "decoder.steps=4", "joint.steps=4", "save_every=2"]
 QUICK += ["data.crop=32", "data.batch_size=2", "data.workers=0"]

@@ -4,9 +4,9 @@ import pytest
 from accelerate.state import AcceleratorState
 
 from runs import ADVERSARIAL, QUANTIZERS, config
+from vistok.train.allowed_changes import FREE, TOLD, TOLD_SECTIONS, changes
 from vistok.train.config import TrainConfig, parse_train_config
 from vistok.train.loop import train
-from vistok.train.may_change import FREE, TOLD, TOLD_SECTIONS, changes
 
 PERCEPTUAL = ["losses.perceptual=0.1", "perceptual={backbone: test_resnet, weights: w.pt}"]
 OTHERWISE = {

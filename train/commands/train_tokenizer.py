@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ..cli.terminal import DebugOption, JsonOption, QuietOption, VersionOption, one_sentence, print_json, say
+from ...cli.terminal import DebugOption, JsonOption, QuietOption, VersionOption, one_sentence, print_json, say
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -30,11 +30,11 @@ def train_tokenizer(
     with one_sentence("train-tokenizer", debug):
         from accelerate import PartialState  # late: it takes torch, and seconds
 
-        from .batch_advice import batch_advice
-        from .config import read_config
-        from .logs.verbosity import Talk
-        from .loop import train
-        from .run_report import REPORT_FILE, last_values
+        from ..batch_advice import batch_advice
+        from ..config import read_config
+        from ..logs.verbosity import Talk
+        from ..loop import train
+        from ..report import REPORT_FILE, last_values
 
         settings = read_config(config, overrides or [])
         folder = train(settings, Talk(quiet, on_stderr=json))

@@ -3,7 +3,7 @@
 import pytest
 
 from vistok.train.finetune.report import _size
-from vistok.train.run_report import run_charts
+from vistok.train.report import run_charts
 
 
 @pytest.mark.parametrize(

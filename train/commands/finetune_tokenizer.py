@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..cli.terminal import DebugOption, JsonOption, QuietOption, VersionOption, check_output_folder, one_sentence
+from ...cli.terminal import DebugOption, JsonOption, QuietOption, VersionOption, check_output_folder, one_sentence
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -64,8 +64,8 @@ def finetune_tokenizer(
     """Fine-tune a tokenizer on images: go on with it, swap its quantizer, grow its codebook, or adapt its decoder."""
     with one_sentence("finetune-tokenizer", debug):
         check_output_folder(out)
-        from .finetune.call import Call, finetune_config, run_finetuning  # late: it takes torch, and seconds
-        from .logs.verbosity import Talk
+        from ..finetune.call import Call, finetune_config, run_finetuning  # late: it takes torch, and seconds
+        from ..logs.verbosity import Talk
 
         options = {"codebook_size": codebook_size, "dim": dim, "levels": levels}
         call = Call(model, data, out, quantizer, options, grow_to, only, steps, val or [], seed, set_ or [])

@@ -7,7 +7,7 @@ from vistok.tokenizer.model import build_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.tokenizer.quantizers import parse_quantizer
 from vistok.train.config import ModelConfig
-from vistok.train.start import starting_model
+from vistok.train.warm_start import starting_model
 
 
 def config(folder, **more):

@@ -18,10 +18,10 @@ from vistok.images.finding.index import index_pictures
 from vistok.images.preprocessing import to_pixels
 from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.preprocessing import PreprocessingConfig
-from vistok.train import validate as module
+from vistok.train import validation as module
 from vistok.train.data.reading import Reader
 from vistok.train.data.tolerance import Tolerance
-from vistok.train.validate import Validation
+from vistok.train.validation import Validation
 
 ONE_PERCENT = Tolerance(False, 0.01)
 NATIVE = PreprocessingConfig(size="native")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..cli.terminal import (
+from ...cli.terminal import (
     DebugOption,
     JsonOption,
     VersionOption,
@@ -38,7 +38,7 @@ def export_tokenizer(
     with one_sentence("export-tokenizer", debug):
         if out is not None:
             check_output_folder(out)
-        from .export_run import export_run  # late: it takes torch, and seconds
+        from ..export_run import export_run  # late: it takes torch, and seconds
 
         done = export_run(run, out, checkpoint)
         for warning in done.warnings:
