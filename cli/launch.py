@@ -22,17 +22,17 @@ def evaluate_tokenizer() -> None:
 
 def train_tokenizer() -> None:
     """Run train-tokenizer."""
-    _run("train-tokenizer", "..train.command")
+    _run("train-tokenizer", "..train.commands.train_tokenizer")
 
 
 def finetune_tokenizer() -> None:
     """Run finetune-tokenizer."""
-    _run("finetune-tokenizer", "..train.finetune_command")
+    _run("finetune-tokenizer", "..train.commands.finetune_tokenizer")
 
 
 def export_tokenizer() -> None:
     """Run export-tokenizer."""
-    _run("export-tokenizer", "..train.export_command")
+    _run("export-tokenizer", "..train.commands.export_tokenizer")
 
 
 def _run(command: str, module: str) -> None:

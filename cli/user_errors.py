@@ -23,6 +23,7 @@ REMEDIES = {
     errno.ENOMEM: "close other programs, or take smaller images or batches",
     errno.ENOENT: "look whether it was moved, and run the same command again",
 }
+PACKAGE = __package__.partition(".")[0]
 RAISE = opcode.opmap["RAISE_VARARGS"]
 
 
@@ -68,7 +69,7 @@ def _is_ours(error: Exception) -> bool:
 
 
 def _in_package(module: str) -> bool:
-    return module.partition(".")[0] == __package__
+    return module.partition(".")[0] == PACKAGE
 
 
 def _innermost(traceback: TracebackType | None) -> TracebackType | None:

@@ -135,8 +135,8 @@ def test_a_signal_in_the_first_seconds_of_the_real_command(tmp_path):
 
 WORK = """
 import sys, time, threading
-from vistok.interruption import install_for_process
-from vistok.terminal import one_sentence
+from vistok.cli.interruption import install_for_process
+from vistok.cli.terminal import one_sentence
 import typer
 app = typer.Typer(add_completion=False)
 
@@ -178,10 +178,10 @@ def test_a_signal_during_the_work_cleans_up_and_is_one_sentence(number, launched
 def test_a_signal_before_or_after_the_work_is_one_sentence_too(number, moment):
     code = """
 import sys, time
-from vistok.interruption import install_for_process
+from vistok.cli.interruption import install_for_process
 install_for_process("tokenize-images")
 import typer
-from vistok.terminal import one_sentence
+from vistok.cli.terminal import one_sentence
 app = typer.Typer(add_completion=False)
 
 @app.command()
@@ -233,7 +233,7 @@ def test_many_signals_are_one_sentence():
 def test_a_reader_that_has_seen_enough_ends_the_command_quietly():
     code = """
 import typer
-from vistok.terminal import one_sentence
+from vistok.cli.terminal import one_sentence
 app = typer.Typer(add_completion=False)
 
 @app.command()
@@ -255,7 +255,7 @@ app()
 def test_a_full_disk_behind_standard_output_is_one_sentence():
     code = """
 import typer
-from vistok.terminal import one_sentence
+from vistok.cli.terminal import one_sentence
 app = typer.Typer(add_completion=False)
 
 @app.command()
@@ -289,7 +289,7 @@ def test_the_trainer_starts_as_a_module_too():
 
 HELD = """
 import os, signal, sys, time
-from vistok.interruption import held_back, interruptible
+from vistok.cli.interruption import held_back, interruptible
 with interruptible("train-tokenizer") as interruption:
     try:
         with held_back():

@@ -93,7 +93,7 @@ def on_terminal(code, columns):
 
 CODE = """
 import time
-from vistok import progress
+from vistok.cli import progress
 progress.HIDDEN_FOR, progress.REDRAWN_EVERY, progress.MEASURED_FOR = 0.1, 0.05, 0.1
 for item in progress.track(range(30), "images"):
     time.sleep(0.02)
@@ -156,7 +156,7 @@ def test_it_is_told_from_many_threads_and_ends_with_its_body(monkeypatch, capsys
 
 def test_a_reader_of_standard_error_that_has_gone_does_not_stop_the_work():
     code = (
-        f"import sys\nsys.path.insert(0, {str(PARENT)!r})\nfrom vistok import progress\nprogress.LINE_EVERY = 0.05\n"
+        f"import sys\nsys.path.insert(0, {str(PARENT)!r})\nfrom vistok.cli import progress\nprogress.LINE_EVERY = 0.05\n"
         + CODE
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

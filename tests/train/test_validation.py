@@ -103,12 +103,12 @@ import json, sys
 sys.path[:0] = json.loads(sys.argv[2])
 from accelerate import Accelerator
 from samples import small_tokenizer
-from vistok.images.index import index_pictures
+from vistok.images.finding.index import index_pictures
 from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.preprocessing import PreprocessingConfig
-from vistok.train.reading import Reader
-from vistok.train.tolerance import Tolerance
-from vistok.train.validate import Validation
+from vistok.train.data.reading import Reader
+from vistok.train.data.tolerance import Tolerance
+from vistok.train.validation import Validation
 import torch
 
 torch.manual_seed(0)

@@ -84,7 +84,7 @@ def test_a_forked_child_begins_with_the_whole_budget():
 MEASURE = """
 import io, sys
 from concurrent.futures import ThreadPoolExecutor
-from vistok.images import memory, opening
+from vistok.images.opening import memory, upright_rgb
 import PIL.WebPImagePlugin, PIL.ImageCms
 
 def peak():
@@ -94,9 +94,9 @@ def peak():
 content = sys.stdin.buffer.read()
 before = peak()
 for total in map(int, sys.argv[1:]):
-    opening.BUDGET = memory.MemoryBudget(total)
+    upright_rgb.BUDGET = memory.MemoryBudget(total)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: opening.open_picture(content).size, range(8)))
+        list(pool.map(lambda _: upright_rgb.open_picture(content).size, range(8)))
     print(peak() - before)
 """
 

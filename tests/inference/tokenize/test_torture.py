@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "torture_tokenize.py"
+SCRIPT = Path(__file__).parents[3] / "scripts" / "torture_tokenize.py"
 
 
 def test_kills_leave_no_trace(tokenizer_folder, tmp_path):

@@ -15,7 +15,7 @@ from vistok.tokenizer.quantizers.search.nearest import scores
 MEMORY = """
 import json, resource, torch
 from vistok.tokenizer.quantizers.entropy import assignment_entropies
-from vistok.tokenizer.quantizers.nearest import scores
+from vistok.tokenizer.quantizers.search.nearest import scores
 from vistok.tokenizer.quantizers import entropy
 torch.set_num_threads(1)
 entropy.SCORES_AT_ONCE = 2 * 262_144

@@ -239,7 +239,7 @@ def test_does_not_depend_on_the_number_of_threads(threads, similarity):
 IN_THREADS = """
 from concurrent.futures import ThreadPoolExecutor
 import torch
-from vistok.tokenizer.quantizers.nearest import nearest_codes
+from vistok.tokenizer.quantizers.search.nearest import nearest_codes
 
 vectors, codes = torch.randn(3000, 8), torch.randn(2000, 8)
 expected = torch.cdist(vectors.double(), codes.double()).argmin(dim=1)
