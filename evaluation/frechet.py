@@ -1,4 +1,4 @@
-"""Frechet distance between two sets of pictures, from statistics of their features that are gathered as they come."""
+"""Frechet distance between two sets of images, from statistics of their features that are gathered as they come."""
 
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ class FeatureStatistics(NamedTuple):
     def covariance(self) -> Float64[Tensor, "d d"]:
         """The unbiased covariance; of fewer than 2 vectors there is none, which raises ValueError."""
         if self.number < 2:
-            raise ValueError(f"The covariance of {self.number} pictures is not known: give 2 pictures at least.")
+            raise ValueError(f"The covariance of {self.number} images is not known: give 2 images at least.")
         return self.scatter / (self.number - 1)
 
 
@@ -52,8 +52,8 @@ def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
     """Return |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^1/2) of means and covariances (arXiv 1706.08500), in float64.
 
     The last trace is the sum of the singular values of C_a^1/2 C_b^1/2, roots taken from eigenvalues. With fewer
-    pictures than dimensions the covariances are singular and the distance is biased upwards: compare only distances of
-    equally many pictures. Raises ValueError for fewer than 2 pictures, or features of different lengths.
+    images than dimensions the covariances are singular and the distance is biased upwards: compare only distances of
+    equally many images. Raises ValueError for fewer than 2 images, or features of different lengths.
     """
     if a.mean.shape != b.mean.shape:
         raise ValueError(
@@ -61,7 +61,7 @@ def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
         )
     a, b = (side._replace(mean=side.mean.cpu(), scatter=side.scatter.cpu()) for side in (a, b))
     if not bool(torch.isfinite(a.scatter).all() and torch.isfinite(b.scatter).all()):
-        raise ValueError("Features hold values that are not finite: look for broken pictures or weights.")
+        raise ValueError("Features hold values that are not finite: look for broken images or weights.")
     common = torch.linalg.matrix_norm(_root(a.covariance) @ _root(b.covariance), ord="nuc")
     spread = a.covariance.trace() + b.covariance.trace() - 2 * common
     return max(0.0, float((a.mean - b.mean).square().sum() + spread))

@@ -9,15 +9,15 @@ from torch import Tensor
 from ..tokenizer.quantizers.base import as_rows
 from ..tokenizer.shapes import Latent, Vectors
 
-MOST_CHANNELS = 1024
+MAX_CHANNELS = 1024
 """Channels up to which the covariance is taken: 8 MB, and less than a second for its eigenvalues."""
 
 
 def unmeasured(channels: int) -> str:
     """Return a sentence that says that the effective rank is not measured; empty when it is."""
-    if channels <= MOST_CHANNELS:
+    if channels <= MAX_CHANNELS:
         return ""
-    return f"The effective rank is not measured: {channels:,} channels are more than {MOST_CHANNELS:,}."
+    return f"The effective rank is not measured: {channels:,} channels are more than {MAX_CHANNELS:,}."
 
 
 def sums(*shape: int, device: torch.device) -> Tensor:
@@ -29,13 +29,13 @@ class Moments:
     """Number, mean and scatter (sum of products of deviations) of vectors; nothing is read from the device to add some.
 
     Deviations are taken from the mean of each batch and batches merged (Chan, Golub and LeVeque 1983), in float64 where
-    the device has it, so that a large mean costs no digits. Above MOST_CHANNELS channels the scatter is its diagonal.
+    the device has it, so that a large mean costs no digits. Above MAX_CHANNELS channels the scatter is its diagonal.
     """
 
     def __init__(self, channels: int, device: torch.device):
         self.number = sums(1, device=device)[0]
         self.mean = sums(channels, device=device)
-        self.scatter = sums(*(channels,) * (2 if channels <= MOST_CHANNELS else 1), device=device)
+        self.scatter = sums(*(channels,) * (2 if channels <= MAX_CHANNELS else 1), device=device)
 
     def add(self, latent: Latent) -> None:
         """Take in the vectors of a latent `b d y x`."""
@@ -70,7 +70,7 @@ class Moments:
         """Return in how many directions the vectors vary, from 1 to d; 0 where they do not. Waits for the device.
 
         It is exp of the entropy of the covariance's eigenvalues, as fractions of their sum (Roy and Vetterli 2007, there
-        of singular values); None above MOST_CHANNELS channels, NaN where a vector is not finite.
+        of singular values); None above MAX_CHANNELS channels, NaN where a vector is not finite.
         """
         if self.scatter.ndim != 2:
             return None

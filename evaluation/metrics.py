@@ -1,4 +1,4 @@
-"""How near a reconstruction is to its picture."""
+"""How near a reconstruction is to its image."""
 
 import torch
 from torch import Tensor
@@ -13,16 +13,16 @@ def in_float64(values: Tensor) -> Tensor:
 
 
 def psnr(pixels: Pixels, reconstruction: Pixels) -> Tensor:
-    """Return the peak signal-to-noise ratio of each picture in dB, ` b`, for pixels in [-1, 1] (a range of 2).
+    """Return the peak signal-to-noise ratio of each image in dB, ` b`, for pixels in [-1, 1] (a range of 2).
 
-    The reconstruction is clamped first, as it is when it becomes a picture.
+    The reconstruction is clamped first, as it is when it becomes a image.
     """
     difference = in_float64(pixels) - in_float64(reconstruction).clamp(-1, 1)
     return (10 * torch.log10(4 / difference.square().mean(dim=(1, 2, 3)))).float().to(pixels.device)
 
 
 def ssim(pixels: Pixels, reconstruction: Pixels) -> Tensor:
-    """Return the structural similarity of each picture, ` b`, over Gaussian windows of 11 x 11 (Wang et al. 2004)."""
+    """Return the structural similarity of each image, ` b`, over Gaussian windows of 11 x 11 (Wang et al. 2004)."""
     values = structural_similarity_index_measure(
         reconstruction.clamp(-1, 1), pixels, data_range=(-1.0, 1.0), reduction="none"
     )

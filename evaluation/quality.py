@@ -1,4 +1,4 @@
-"""How good a tokenizer is on pictures: reconstruction, use of the codebook, size and speed."""
+"""How good a tokenizer is on images: reconstruction, use of the codebook, size and speed."""
 
 import math
 import time
@@ -19,9 +19,9 @@ from .usage import codebook_usage, distortion
 
 
 class Quality(NamedTuple):
-    """Means over pictures; codebook figures are means over codebooks."""
+    """Means over images; codebook figures are means over codebooks."""
 
-    pictures: int
+    images: int
     psnr: float
     """dB, after the reconstruction is rounded to 256 values."""
     ssim: float
@@ -37,10 +37,10 @@ class Quality(NamedTuple):
     latent_effective_rank: float | None
     """The same of the latents."""
     tokens: int
-    """Tokens of all pictures, of each codebook."""
+    """Tokens of all images, of each codebook."""
     bits_per_pixel: float
     """Bits of the tokens, log2(vocab_size) each, for a pixel."""
-    pictures_per_second: float
+    images_per_second: float
     """Encoding and decoding in float32."""
 
 
@@ -77,7 +77,7 @@ def measure(
             shown = as_shown(output.pixels)
             _wait_for(device)
             seconds += time.perf_counter() - started
-            points = quantizer.project(output.latent)
+            points = quantizer.to_code_space(output.latent)
             error = distortion(points, output.quantized)
             latents.add(points)
             codes.add(output.quantized)
@@ -93,7 +93,7 @@ def measure(
     usages = codebook_usage(counts, quantizer.vocab_size)
     psnrs, ssims, errors = (float(total) / number for total in torch.stack(sums).cpu().double().sum(dim=0))
     quality = Quality(
-        pictures=number,
+        images=number,
         psnr=psnrs,
         ssim=ssims,
         usage=sum(usage.usage for usage in usages) / len(usages),
@@ -103,7 +103,7 @@ def measure(
         latent_effective_rank=latents.effective_rank(),
         tokens=int(counts[0].sum()),
         bits_per_pixel=int(counts.sum()) * math.log2(quantizer.vocab_size) / pixels_seen,
-        pictures_per_second=number / seconds,
+        images_per_second=number / seconds,
     )
     return Measured(quality, counts)
 
@@ -134,5 +134,5 @@ def _wait_for(device: torch.device) -> None:
 
 
 def as_shown(pixels: Pixels) -> Pixels:
-    """Round to the 256 values of a picture on a screen."""
+    """Round to the 256 values of a image on a screen."""
     return ((pixels.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1

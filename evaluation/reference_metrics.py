@@ -48,7 +48,7 @@ class PerceptualJudge:
 
 
 class FrechetJudge:
-    """The Frechet distance between the features of the pictures and of their reconstructions."""
+    """The Frechet distance between the features of the images and of their reconstructions."""
 
     def __init__(self, name: str, pooled: Callable[[Pixels], Vectors], device: torch.device):
         self.name = name
@@ -69,7 +69,7 @@ class FrechetJudge:
 
 
 class Jury:
-    """Judges of whom each leaves, with its reason, when it cannot judge the pictures; the others go on."""
+    """Judges of whom each leaves, with its reason, when it cannot judge the images; the others go on."""
 
     def __init__(self, judges: Sequence[Judge]):
         self._judges = list(judges)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..tokenizer.shapes import Tokens
 
-MOST_COUNTED = 1 << 25
+MAX_COUNTED = 1 << 25
 """Codes of all codebooks together that are counted one by one (256 MB)."""
 SLOTS = 1 << 22
 """Slots of all codebooks together when the codes are more (32 MB)."""
@@ -17,7 +17,7 @@ _MIX = 0xBF58476D1CE4E5B9 - (1 << 64), 0x94D049BB133111EB - (1 << 64)
 def no_counts(num_codebooks: int, vocab_size: int, device: torch.device | str = "cpu") -> Tensor:
     """Return counts of no token, int64: `q k`, or `q m` with m < k slots, a power of two, when the codes are too many."""
     width = vocab_size
-    if num_codebooks * vocab_size > MOST_COUNTED:
+    if num_codebooks * vocab_size > MAX_COUNTED:
         width = SLOTS >> (num_codebooks - 1).bit_length()
     return torch.zeros(num_codebooks, width, dtype=torch.int64, device=device)
 

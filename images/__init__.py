@@ -1,1 +1,1 @@
-"""Pictures as they are found: where they are, how they are opened, how they become pixels. Training and inference share it."""
+"""Images as they are found: where they are, how they are opened, how they become pixels. Training and inference share it."""

@@ -1,5 +1,5 @@
 """What is wrong with an image file."""
 
 
-class PictureError(ValueError):
-    """A picture that cannot be used; the message is a phrase that says why."""
+class ImageError(ValueError):
+    """A image that cannot be used; the message is a phrase that says why."""

@@ -21,7 +21,7 @@ FILTERS = {
     "box": Image.Resampling.BOX,
 }
 LONGEST = 32
-"""Short sides that a long side may have; of longer pictures the middle is taken, as little of them could ever be used."""
+"""Short sides that a long side may have; of longer images the middle is taken, as little of them could ever be used."""
 
 
 class LoadedPixels(NamedTuple):
@@ -35,7 +35,7 @@ class LoadedPixels(NamedTuple):
 def load_pixels(content: bytes | BinaryIO, config: PreprocessingConfig, multiple: int) -> LoadedPixels:
     """Open an image and preprocess it, within the memory that images may take while they are decoded.
 
-    Raises PictureError when the image cannot be used; errors of reading the file pass through.
+    Raises ImageError when the image cannot be used; errors of reading the file pass through.
     """
     side = None if config.size == "native" else config.size
     with opened(content, config.background, config.colour, side) as (image, width, height):
@@ -70,7 +70,7 @@ def _padded(image: Image.Image, multiple: int) -> np.ndarray:
 def resize_short_side(image: Image.Image, size: int, resampling: str) -> Image.Image:
     """Resize so that the short side is `size` pixels, the long side in proportion and rounded.
 
-    Of pictures longer than 32 short sides the middle is resized alone, or a thin line would fill the memory.
+    Of images longer than 32 short sides the middle is resized alone, or a thin line would fill the memory.
     """
     short = min(image.size)
     if short == size:
@@ -88,17 +88,17 @@ def _middle(image: Image.Image, longest: int) -> Image.Image:
     return image.crop((left, top, image.width - left, image.height - top))
 
 
-def to_pixels(pictures: Tensor) -> Pixels:
+def to_pixels(images: Tensor) -> Pixels:
     """Map uint8 `b h w c` in [0, 255] to float pixels `b c h w` in [-1, 1]."""
-    return rearrange(pictures, "b h w c -> b c h w").float().div_(127.5).sub_(1)
+    return rearrange(images, "b h w c -> b c h w").float().div_(127.5).sub_(1)
 
 
-def stack_pixels(pictures: Sequence[np.ndarray]) -> Pixels:
-    """Map uint8 pictures `h w c` of one size to float pixels `b c h w` in [-1, 1], channels-last in memory."""
-    pixels = np.empty((len(pictures), *pictures[0].shape), np.float32)
-    for place, picture in zip(pixels, pictures, strict=True):
-        # One at a time: a picture stays in the processor's cache until it is done.
-        np.divide(picture, np.float32(127.5), out=place)
+def stack_pixels(images: Sequence[np.ndarray]) -> Pixels:
+    """Map uint8 images `h w c` of one size to float pixels `b c h w` in [-1, 1], channels-last in memory."""
+    pixels = np.empty((len(images), *images[0].shape), np.float32)
+    for place, image in zip(pixels, images, strict=True):
+        # One at a time: a image stays in the processor's cache until it is done.
+        np.divide(image, np.float32(127.5), out=place)
         np.subtract(place, np.float32(1), out=place)
     return rearrange(torch.from_numpy(pixels), "b h w c -> b c h w")
 
@@ -106,4 +106,4 @@ def stack_pixels(pictures: Sequence[np.ndarray]) -> Pixels:
 def to_images(pixels: Pixels) -> list[Image.Image]:
     """Map pixels in [-1, 1] to RGB images, rounded to the nearest of 256 values."""
     bytes_ = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return [Image.fromarray(picture) for picture in rearrange(bytes_.cpu(), "b c h w -> b h w c").numpy()]
+    return [Image.fromarray(image) for image in rearrange(bytes_.cpu(), "b c h w -> b h w c").numpy()]

@@ -1,4 +1,4 @@
-"""Pictures beside their reconstructions, on one sheet."""
+"""Images beside their reconstructions, on one sheet."""
 
 from collections.abc import Sequence
 

@@ -1,1 +1,1 @@
-"""Pictures to token shards and back: the Python API and the commands."""
+"""Images to token shards and back: the Python API and the commands."""

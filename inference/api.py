@@ -22,7 +22,7 @@ from ..tokenizer.quantizers.base import check_tokens
 from ..tokenizer.shapes import Pixels, Tokens
 from .arithmetic import exact_encode
 from .devices import find_device
-from .encode_inputs import Picture, pictures_to_pixels, whole_numbers
+from .encode_inputs import ImageLike, images_to_pixels, whole_numbers
 from .hub import CARD, upload
 
 AT_ONCE = 64
@@ -64,7 +64,14 @@ class Tokenizer:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a tokenizer folder, which gives the same tokens and images and has the same fingerprint."""
-        save_tokenizer(Path(folder), self.model, self.config.architecture, self.config.preprocessing, CARD, fold=False)
+        save_tokenizer(
+            Path(folder),
+            self.model,
+            self.config.architecture,
+            self.config.preprocessing,
+            CARD,
+            with_training_state=True,
+        )
 
     def push_to_hub(self, repo: str, private: bool = False) -> str:
         """Upload the tokenizer folder to OWNER/REPO of the Hugging Face hub, made if needed; return the commit's address.
@@ -125,7 +132,7 @@ class Tokenizer:
         return self.model.downsample
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
-        """Return the token grid `(y, x)` that `encode` makes of a picture file or array of `height` x `width` pixels.
+        """Return the token grid `(y, x)` that `encode` makes of a image file or array of `height` x `width` pixels.
 
         With a fixed size of the preprocessing it is the same for all; natively a token covers `downsample` pixels, the last
         ones begun rather than left out. Tensors are taken as they are, and so have the grid of a native image.
@@ -145,14 +152,14 @@ class Tokenizer:
         other.config = self.config.model_copy(update={"preprocessing": preprocessing})
         return other
 
-    def encode(self, images: Picture | list[Picture]) -> Tokens:
+    def encode(self, images: ImageLike | list[ImageLike]) -> Tokens:
         """Return the tokens `b q y x` (int64, on `device`) of one image or a list of them, in float32.
 
         Paths, PIL images and uint8 arrays `h w c` are resized and cropped as `config.preprocessing` says; tensors
         `c h w` or `b c h w`, uint8 or float in [0, 1], are taken as they are. An image's tokens do not depend on the
         others of the list. Raises ValueError when an image cannot be used or the grids differ.
         """
-        pixels = pictures_to_pixels(images, self.config.preprocessing, self.downsample)
+        pixels = images_to_pixels(images, self.config.preprocessing, self.downsample)
         tokens: list[Tokens] = []
         while some := _some(pixels):
             tokens += self._encode_each(some)

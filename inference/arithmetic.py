@@ -93,5 +93,5 @@ def fast_encode(model: VisualTokenizer, device: torch.device, fast: Fast) -> Enc
 
 def agreement(exact: Encode, fast: Encode, pixels: list[Pixels]) -> float:
     """Return the fraction of the tokens of some images that both functions give alike."""
-    same = [exact(picture) == fast(picture) for picture in pixels]
+    same = [exact(image) == fast(image) for image in pixels]
     return float(torch.cat([part.flatten() for part in same]).float().mean())

@@ -11,29 +11,29 @@ from PIL import Image
 from torch import Tensor
 
 from ..images.finding.index import file_entry
-from ..images.opening.upright_rgb import PictureError, upright_rgb
+from ..images.opening.upright_rgb import ImageError, upright_rgb
 from ..images.preprocessing import load_pixels, preprocess, stack_pixels, to_pixels
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.shapes import Pixels
 
 WHOLE = {getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
-Picture: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
+ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 
 
-def pictures_to_pixels(
-    pictures: Picture | list[Picture], config: PreprocessingConfig, multiple: int
+def images_to_pixels(
+    images: ImageLike | list[ImageLike], config: PreprocessingConfig, multiple: int
 ) -> Iterator[Pixels]:
     """Yield the pixels of each image, each `1 c h w` in [-1, 1].
 
     Paths, PIL images and arrays `h w c` (uint8) are preprocessed; tensors `c h w` or `b c h w` (uint8, or float in
     [0, 1]) are taken as they are. Raises ValueError for anything else.
     """
-    listed = pictures if isinstance(pictures, list) else [pictures]
+    listed = images if isinstance(images, list) else [images]
     if not listed:
         raise ValueError("encode got an empty list: give at least one image.")
-    for picture in listed:
-        yield from _pixels(picture, config, multiple)
+    for image in listed:
+        yield from _pixels(image, config, multiple)
 
 
 def whole_numbers(tokens: Tensor | np.ndarray) -> Tensor:
@@ -52,12 +52,12 @@ def whole_numbers(tokens: Tensor | np.ndarray) -> Tensor:
     return tokens.detach().long()
 
 
-def _pixels(picture: Picture, config: PreprocessingConfig, multiple: int) -> list[Pixels]:
-    if isinstance(picture, Tensor):
-        return _tensor_pixels(picture)
-    if isinstance(picture, (str, os.PathLike)):
-        return [stack_pixels([_loaded(os.fspath(picture), config, multiple)])]
-    return [stack_pixels([preprocess(_image(picture, config), config, multiple)])]
+def _pixels(image: ImageLike, config: PreprocessingConfig, multiple: int) -> list[Pixels]:
+    if isinstance(image, Tensor):
+        return _tensor_pixels(image)
+    if isinstance(image, (str, os.PathLike)):
+        return [stack_pixels([_loaded(os.fspath(image), config, multiple)])]
+    return [stack_pixels([preprocess(_image(image, config), config, multiple)])]
 
 
 def _loaded(path: str, config: PreprocessingConfig, multiple: int) -> np.ndarray:
@@ -68,27 +68,27 @@ def _loaded(path: str, config: PreprocessingConfig, multiple: int) -> np.ndarray
             return load_pixels(file, config, multiple).pixels
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror}): give the path of an image.") from None
-    except PictureError as error:
+    except ImageError as error:
         raise ValueError(f"{path} cannot be used: {error}.") from None
     except ValueError as error:  # Python's, of a path with a zero byte
         raise ValueError(f"{path!r} cannot be read ({error}): give the path of an image.") from None
 
 
-def _image(picture: Image.Image | np.ndarray, config: PreprocessingConfig) -> Image.Image:
-    if isinstance(picture, Image.Image):
+def _image(image: Image.Image | np.ndarray, config: PreprocessingConfig) -> Image.Image:
+    if isinstance(image, Image.Image):
         try:
-            return upright_rgb(picture, config.background, config.colour)
-        except PictureError as error:
+            return upright_rgb(image, config.background, config.colour)
+        except ImageError as error:
             raise ValueError(f"encode got a PIL image that cannot be used: {error}.") from None
-    if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise ValueError(
-                f"encode got an array of {picture.dtype} {picture.shape}, but takes uint8 h w 3 in [0, 255] with a pixel at "
+                f"encode got an array of {image.dtype} {image.shape}, but takes uint8 h w 3 in [0, 255] with a pixel at "
                 "least: convert it."
             )
-        return Image.fromarray(picture)
+        return Image.fromarray(image)
     raise ValueError(
-        f"encode got a {type(picture).__name__}, but takes a path, a PIL image, a uint8 array h w c, a tensor, or a list "
+        f"encode got a {type(image).__name__}, but takes a path, a PIL image, a uint8 array h w c, a tensor, or a list "
         "of them."
     )
 

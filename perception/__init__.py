@@ -1,1 +1,1 @@
-"""Frozen networks that judge pictures: perceptual distance, Frechet distance; shared by training and evaluation."""
+"""Frozen networks that judge images: perceptual distance, Frechet distance; shared by training and evaluation."""

@@ -23,7 +23,7 @@ COUNTER = "num_batches_tracked"  # of batch norms, which training alone uses; ol
 
 
 class BackboneConfig(Config):
-    """A network of timm that judges pictures."""
+    """A network of timm that judges images."""
 
     name: str
     """Name of a timm model, e.g. resnet50 or vit_small_patch14_dinov2.lvd142m."""
@@ -58,8 +58,8 @@ class Backbone(nn.Module):
     """Map pixels to the feature maps of a frozen timm model, in float32 whatever the autocast.
 
     Pixels in [-1, 1] are brought to the mean and deviation that the model was trained with. A transformer reads the grid
-    of patches of any picture, resized to the nearest multiple of the patch; a model that is bound to one size gets its
-    pictures resized to it; all others take them as they are. Features are those before the last normalisation and head.
+    of patches of any image, resized to the nearest multiple of the patch; a model that is bound to one size gets its
+    images resized to it; all others take them as they are. Features are those before the last normalisation and head.
     """
 
     mean: Tensor
@@ -86,7 +86,7 @@ class Backbone(nn.Module):
         self.register_buffer("deviation", torch.tensor(facts["std"]).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, pixels: Pixels) -> list[Latent]:
-        """Return the features of each stage, `b d y x`; raise ValueError when the pictures are too small."""
+        """Return the features of each stage, `b d y x`; raise ValueError when the images are too small."""
         with torch.autocast(pixels.device.type, enabled=False):
             normalised = ((self._resized(pixels.float()) + 1) / 2 - self.mean) / self.deviation
             features: Any = self.frozen.network.forward_intermediates(  # type: ignore[operator]
@@ -105,8 +105,8 @@ class Backbone(nn.Module):
             size = tuple(max(1, round(side / patch)) * patch for side, patch in zip(sides, self._patch, strict=True))
         elif min(size) < self._least:
             raise ValueError(
-                f"Pictures of {sides[0]} x {sides[1]} are too small for {self.name}, which needs {self._least} x "
-                f"{self._least} at least: take larger pictures, earlier stages or another backbone."
+                f"Images of {sides[0]} x {sides[1]} are too small for {self.name}, which needs {self._least} x "
+                f"{self._least} at least: take larger images, earlier stages or another backbone."
             )
         return pixels if size == sides else functional.interpolate(pixels, size, mode="bilinear", antialias=True)
 

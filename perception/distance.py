@@ -1,4 +1,4 @@
-"""Perceptual distance: how far apart two pictures are in the features of a frozen network."""
+"""Perceptual distance: how far apart two images are in the features of a frozen network."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,9 +15,9 @@ from ..tokenizer.shapes import Latent, Pixels
 from .backbones import Backbone, BackboneConfig, Frozen, load_backbone, read_weights
 
 LPIPS_VGG = "lpips-vgg"
-LEAST_SIDE = 16
+MIN_SIDE = 16
 """VGG halves the grid four times before its last features."""
-LEAST_SQUARE = 1e-10
+MIN_SQUARE = 1e-10
 
 
 class PerceptualConfig(Config):
@@ -34,7 +34,7 @@ class PerceptualConfig(Config):
 class LPIPS(nn.Module):
     """Learned perceptual image patch similarity over VGG16 (arXiv 1801.03924), by torchmetrics.
 
-    Returns a distance for each picture, ` b` float32, whatever the autocast; gradients reach the reconstruction alone.
+    Returns a distance for each image, ` b` float32, whatever the autocast; gradients reach the reconstruction alone.
     """
 
     def __init__(self, network: nn.Module):
@@ -42,21 +42,21 @@ class LPIPS(nn.Module):
         self.frozen = Frozen(network)
 
     def forward(self, pixels: Pixels, reconstruction: Pixels) -> Float[Tensor, " b"]:
-        """Return the distances; raise ValueError when the pictures are too small."""
-        if min(pixels.shape[-2:]) < LEAST_SIDE:
+        """Return the distances; raise ValueError when the images are too small."""
+        if min(pixels.shape[-2:]) < MIN_SIDE:
             raise ValueError(
-                f"Pictures of {pixels.shape[-2]} x {pixels.shape[-1]} are too small for {LPIPS_VGG}, which needs "
-                f"{LEAST_SIDE} x {LEAST_SIDE} at least: take larger pictures."
+                f"Images of {pixels.shape[-2]} x {pixels.shape[-1]} are too small for {LPIPS_VGG}, which needs "
+                f"{MIN_SIDE} x {MIN_SIDE} at least: take larger images."
             )
         with torch.autocast(pixels.device.type, enabled=False):
             return self.frozen.network(pixels.detach().float(), reconstruction.float()).flatten()
 
 
 class FeatureDistance(nn.Module):
-    """Mean over stages and grid of sum_d (f_d / |f| - g_d / |g|)^2, f and g being the features of the two pictures.
+    """Mean over stages and grid of sum_d (f_d / |f| - g_d / |g|)^2, f and g being the features of the two images.
 
     This is LPIPS (arXiv 1801.03924, eq. 1) with all of its learned weights 1, over any backbone, and a stage lies in
-    [0, 4]. Returns a distance for each picture, ` b` float32, whatever the autocast; gradients reach the
+    [0, 4]. Returns a distance for each image, ` b` float32, whatever the autocast; gradients reach the
     reconstruction alone.
     """
 
@@ -65,7 +65,7 @@ class FeatureDistance(nn.Module):
         self.backbone = backbone
 
     def forward(self, pixels: Pixels, reconstruction: Pixels) -> Float[Tensor, " b"]:
-        """Return the distances; raise ValueError when the pictures are too small."""
+        """Return the distances; raise ValueError when the images are too small."""
         with torch.no_grad():
             wanted = self.backbone(pixels)
         got = self.backbone(reconstruction)
@@ -78,7 +78,7 @@ class FeatureDistance(nn.Module):
 
 
 def build_perceptual(config: PerceptualConfig) -> LPIPS | FeatureDistance:
-    """Build the module whose `forward(pixels, reconstruction)` is the distance of each picture, ` b`.
+    """Build the module whose `forward(pixels, reconstruction)` is the distance of each image, ` b`.
 
     Raises ValueError with one sentence when weights cannot be had or do not fit.
     """
@@ -117,4 +117,4 @@ def _with_weights(path: Path) -> nn.Module:
 
 
 def _unit(features: Latent) -> Latent:
-    return features / (features.square().sum(dim=1, keepdim=True) + LEAST_SQUARE).sqrt()
+    return features / (features.square().sum(dim=1, keepdim=True) + MIN_SQUARE).sqrt()

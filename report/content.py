@@ -1,4 +1,4 @@
-"""What a report holds: results, curves, codebooks and pictures, before anything is drawn."""
+"""What a report holds: results, curves, codebooks and images, before anything is drawn."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ class Chart(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """A picture and what the tokenizer makes of it, at one size."""
+    """A image and what the tokenizer makes of it, at one size."""
 
     label: str
     original: Image.Image

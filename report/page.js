@@ -1,5 +1,5 @@
 "use strict";
-// Everything is readable without this script; it adds the readout of the plots and the sliders of the pictures.
+// Everything is readable without this script; it adds the readout of the plots and the sliders of the images.
 document.documentElement.classList.add("live");
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -109,7 +109,7 @@ function slider(figure) {
     show();
   }
   input.addEventListener("input", show);
-  // The pointer moves the slider from anywhere on the picture: some browsers only let the thumb itself be dragged.
+  // The pointer moves the slider from anywhere on the image: some browsers only let the thumb itself be dragged.
   stage.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     event.preventDefault();

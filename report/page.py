@@ -8,7 +8,7 @@ from pathlib import Path
 from .charts import chart_html
 from .codebooks import codebook_html
 from .content import Report, Table
-from .pictures import comparison_html
+from .images import comparison_html
 
 STYLE = Path(__file__).parent / "page.css"
 SCRIPT = Path(__file__).parent / "page.js"
@@ -42,7 +42,7 @@ def render(report: Report) -> str:
 def _sections(report: Report) -> dict[str, str]:
     """Return the parts that are not empty, by title, in the order of the page."""
     parts = {
-        "Reconstructions": _grid("pictures", [comparison_html(pair) for pair in report.comparisons]),
+        "Reconstructions": _grid("images", [comparison_html(pair) for pair in report.comparisons]),
         "Curves": _grid("charts", [chart_html(chart) for chart in report.charts]),
         "Codebooks": "".join(codebook_html(view) for view in report.codebooks),
         "Tables": "".join(_table(title, table) for title, table in report.tables.items()),

@@ -1,7 +1,7 @@
 """What a batch size costs, predicted and counted: steps and images to one loss, at the best of a few learning rates.
 
     python scripts/batch_law.py scripts/compare/small.yaml --train PHOTOS/train.tar --out results/batch_law.json \
-        --batches 8 16 32 64 --rates 1e-3 2e-3 4e-3 --images 12800 --set instruments.curvature_every=25
+        --batches 8 16 32 64 --rates 1e-3 2e-3 4e-3 --images 12800 --set diagnostics.curvature_every=25
 
 Every batch sees `--images` images at every rate, which is constant after the warmup, except that larger batches take at least
 `--steps` steps. The loss to reach is the least that every batch comes to at its best rate. The predictions are made of what
@@ -95,7 +95,7 @@ def main() -> None:
     arguments = parser.parse_args()
     runs = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    common = [f"data.train={json.dumps(arguments.train)}", "data.val=[]", "optimizer.final_lr=1", *arguments.set]
+    common = [f"data.train={json.dumps(arguments.train)}", "data.val=[]", "optimizer.final_lr_ratio=1", *arguments.set]
     common += [f"run.log_every={LOG_EVERY}", "run.validate_every=1000000", "run.save_every=1000000"]
     for batch in arguments.batches:
         steps = max(arguments.steps, arguments.images // batch)

@@ -34,7 +34,7 @@ ROUNDS = 5
 CORES = len(os.sched_getaffinity(0))
 
 
-def write_pictures(folder: Path, count: int) -> list[Path]:
+def write_images(folder: Path, count: int) -> list[Path]:
     """Write `count` different JPEG files of 256 x 256: squares of the photos at random places and zooms."""
     generator = np.random.default_rng(0)
     photos = [Image.open(path).convert("RGB") for path in sorted(PHOTOS.glob("*.[jp][pn]g"))]
@@ -75,11 +75,11 @@ def end_to_end(tokenizer: vistok.Tokenizer, encode: Encode, arithmetic: str, pat
         stop_on_error=True,
         report=lambda _: None,
     )
-    assert totals.pictures == len(paths)
+    assert totals.images == len(paths)
 
 
-def rates(work: dict[str, Callable[[Path], None]], pictures: int) -> dict[str, float]:
-    """Return the median pictures a second of each, measured in turns so that a slow moment of the machine hits all."""
+def rates(work: dict[str, Callable[[Path], None]], images: int) -> dict[str, float]:
+    """Return the median images a second of each, measured in turns so that a slow moment of the machine hits all."""
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(ROUNDS):
         for name, run in work.items():
@@ -87,7 +87,7 @@ def rates(work: dict[str, Callable[[Path], None]], pictures: int) -> dict[str, f
                 started = time.perf_counter()
                 run(Path(folder) / "out")
                 seconds[name].append(time.perf_counter() - started)
-    return {name: pictures / statistics.median(values) for name, values in seconds.items()}
+    return {name: images / statistics.median(values) for name, values in seconds.items()}
 
 
 def benchmark(count: int) -> dict[str, object]:
@@ -97,7 +97,7 @@ def benchmark(count: int) -> dict[str, object]:
     ways = [fast_on(device, compiled) for compiled in (False, True)]
     eager, compiled = (fast_encode(tokenizer.model, device, way) for way in ways)
     with tempfile.TemporaryDirectory() as folder:
-        paths = write_pictures(Path(folder), count)
+        paths = write_images(Path(folder), count)
         decoded = torch.cat([read(path) for path in paths])
 
         def alone(encode: Encode) -> None:
@@ -118,8 +118,8 @@ def benchmark(count: int) -> dict[str, object]:
         same = agreement(tokenizer.encode_pixels, eager, list(decoded.split(1)))
     return {
         "machine": {"processor": _processor(), "cores": CORES, "torch": torch.__version__},
-        "pictures": count,
-        "pictures_per_second": rate,
+        "images": count,
+        "images_per_second": rate,
         "ratios": {
             "fast to plain float32 loop": rate["fast"] / rate["plain float32 loop"],
             "default to plain float32 loop": rate["default"] / rate["plain float32 loop"],
@@ -137,10 +137,10 @@ def _processor() -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=400)
+    parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--out", type=Path, default=Path("results/encode.json"))
     arguments = parser.parse_args()
-    figures = benchmark(arguments.pictures)
+    figures = benchmark(arguments.images)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(figures, indent=2) + "\n")
     print(json.dumps(figures, indent=2))

@@ -43,7 +43,7 @@ def measure(run: Run, batches: Iterator[Batch], steps: int) -> dict[str, float]:
         pixels = to_pixels(crops)
         if run.config.run.channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
-        micro = list(pixels.chunk(run.config.run.micro_batches))
+        micro = list(pixels.chunk(run.config.run.gradient_accumulation))
         result = timed(parts, "tokenizer", lambda step=step, micro=micro: tokenizer_step(run, step, micro))
         timed(parts, "optimizer", run.optimizer.step)
         if run.adversary is not None:
@@ -77,7 +77,7 @@ def main() -> None:
             config = config.model_copy(update={"adversarial": adversarial})
         run = prepare_run(config)
         total = arguments.steps + WARM_UP
-        loader = training_batches(run.crops, 0, total, 0, 1, config.run.micro_batches)
+        loader = training_batches(run.crops, 0, total, 0, 1, config.run.gradient_accumulation)
         parts = measure(run, iter(loader), arguments.steps)
     step = sum(parts.values())
     facts = {
@@ -85,7 +85,7 @@ def main() -> None:
         "torch": torch.__version__,
         "config": str(arguments.config),
         "overrides": arguments.overrides,
-        "pictures per second": config.data.batch_size / step,
+        "images per second": config.data.batch_size / step,
         "seconds": parts,
         "shares": {name: seconds / step for name, seconds in parts.items()},
     }

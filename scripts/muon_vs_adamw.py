@@ -100,10 +100,10 @@ def train(config: OptimizerConfig, seed: int, batches: list[Tensor]) -> tuple[Vi
 
 
 @torch.inference_mode()
-def validate(model: VisualTokenizer, pictures: list[Tensor]) -> float:
+def validate(model: VisualTokenizer, images: list[Tensor]) -> float:
     """Return the mean PSNR in dB, in float32."""
     model.eval()
-    pixels = [to_pixels(picture.unsqueeze(0)) for picture in pictures]
+    pixels = [to_pixels(image.unsqueeze(0)) for image in images]
     return float(torch.cat([psnr(x, model(x).pixels) for x in pixels]).mean())
 
 
@@ -161,7 +161,7 @@ def plot(runs: list[dict[str, Any]], path: Path) -> None:
         axis.legend(fontsize=7)
     for axis in axes[:2]:
         axis.set(yscale="log", ylabel=f"mean squared error, mean of {WINDOW} steps and all seeds")
-    axes[2].set(xscale="log", ylabel="PSNR on held-out pictures (dB)")
+    axes[2].set(xscale="log", ylabel="PSNR on held-out images (dB)")
     axes[2].xaxis.set_minor_formatter(NullFormatter())
     figure.savefig(path, dpi=140)
     plt.close(figure)
@@ -170,8 +170,8 @@ def plot(runs: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     """Do the runs that the file lacks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--train", nargs="+", required=True, help="folders or shards of pictures")
-    parser.add_argument("--val", nargs="+", required=True, help="folders or shards of other pictures")
+    parser.add_argument("--train", nargs="+", required=True, help="folders or shards of images")
+    parser.add_argument("--val", nargs="+", required=True, help="folders or shards of other images")
     parser.add_argument("--out", type=Path, default=Path("results/muon_vs_adamw.json"))
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -181,7 +181,7 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=50)
     parser.add_argument("--size", type=int, default=64, help="side of the training crops")
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--val-size", type=int, default=128, help="side of the held-out pictures")
+    parser.add_argument("--val-size", type=int, default=128, help="side of the held-out images")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     settings = {key: str(value) for key, value in vars(arguments).items() if key not in ("out", "seeds", "rates")}
@@ -190,12 +190,12 @@ def main() -> None:
         facts = json.loads(arguments.out.read_text())
         if facts["settings"] != settings:
             parser.error(f"{arguments.out} holds runs with other settings: give the same ones, or another --out.")
-    sources = {"train": arguments.train, "val": arguments.val, "cached_pictures": 10_000}
+    sources = {"train": arguments.train, "val": arguments.val, "cached_images": 10_000}
     data = DataConfig.model_validate(sources | {"size": arguments.size, "batch_size": arguments.batch})
     preprocessing = PreprocessingConfig(size=arguments.val_size)
     entries = [entry for source in data.val for entry in Listing().images(source)]
     reader = Reader(preprocessing, ARCHITECTURE.downsample)
-    pictures = list(readable_images(entries, reader, data.tolerance, print))
+    images = list(readable_images(entries, reader, data.tolerance, print))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     for seed in arguments.seeds:
         done = {(run["optimizer"], run["rate"]) for run in facts["runs"] if run["seed"] == seed}
@@ -210,7 +210,7 @@ def main() -> None:
                 {"name": name, "lr": rate, "warmup": arguments.warmup, "muon_rate": arguments.muon_rate}
             )
             model, seen = train(config, seed, batches)
-            run = {"optimizer": name, "rate": rate, "seed": seed, "psnr": validate(model, pictures), **seen}
+            run = {"optimizer": name, "rate": rate, "seed": seed, "psnr": validate(model, images), **seen}
             facts["runs"].append(run)
             aside = arguments.out.with_suffix(".part")
             aside.write_text(json.dumps(facts) + "\n")

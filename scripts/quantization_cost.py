@@ -1,6 +1,6 @@
 """What quantization costs a tokenizer: the PSNR of its reconstructions with the quantizer, and with nothing in its place.
 
-    python scripts/quantization_cost.py photo-f8 PICTURES --out results/quantization_cost.json
+    python scripts/quantization_cost.py photo-f8 IMAGES --out results/quantization_cost.json
 
 Without it the decoder gets the latents as the quantizer compares them (bounded or normalised): the most that any finer codebook
 over the same channels could give this encoder and decoder.
@@ -25,26 +25,26 @@ def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
-    parser.add_argument("pictures", nargs="+")
+    parser.add_argument("images", nargs="+")
     parser.add_argument("--out", type=Path, default=Path("results/quantization_cost.json"))
     arguments = parser.parse_args()
     tokenizer = vistok.load(arguments.model)
     model, quantizer = tokenizer.model, tokenizer.model.quantizer
-    entries = Listing().images(SourceConfig(path=arguments.pictures))
+    entries = Listing().images(SourceConfig(path=arguments.images))
     reader = Reader(tokenizer.config.preprocessing, tokenizer.downsample)
-    pictures = readable_images(entries, reader, Tolerance(stops=True, fraction=0), print)
+    images = readable_images(entries, reader, Tolerance(stops=True, fraction=0), print)
     scores = []
     with torch.inference_mode():
-        for picture in pictures:
-            pixels = to_pixels(picture.unsqueeze(0))
+        for image in images:
+            pixels = to_pixels(image.unsqueeze(0))
             latent = model.encode_latent(pixels)
-            answers = [model.decode_latent(x) for x in (quantizer(latent).latent, quantizer.project(latent))]
+            answers = [model.decode_latent(x) for x in (quantizer(latent).latent, quantizer.to_code_space(latent))]
             scores.append(torch.stack([psnr(pixels, answer)[0] for answer in answers]))
     quantized, continuous = torch.stack(scores).mean(dim=0).tolist()
     facts = {
         "model": arguments.model,
         "fingerprint": tokenizer.fingerprint,
-        "pictures": len(scores),
+        "images": len(scores),
         "psnr": quantized,
         "psnr without a quantizer": continuous,
     }

@@ -35,7 +35,7 @@ from vistok.evaluation.token_counts import count_tokens, no_counts
 from vistok.evaluation.usage import codebook_usage
 from vistok.tokenizer.files import write_whole
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.train.codebook.revival import CodebookCareConfig
+from vistok.train.codebook.revival import CodebookConfig
 from vistok.train.finetune.fit_quantizer import FitConfig, FittedQuantizer, as_latent, fit_quantizer
 from vistok.train.finetune.swap_quantizer import LatentPairs, between_linear_maps
 from vistok.train.optimizer.routing import OptimizerConfig
@@ -64,7 +64,7 @@ def fit(entry: Entry, latents: Tensor, steps: int, arguments: argparse.Namespace
     model = prepared(entry, latents)
     values = {"steps": steps, "batch_size": arguments.fit_batch, "lr": rate}
     config = FitConfig.model_validate(values | entry.optimizer)
-    care = CodebookCareConfig.model_validate(entry.care)
+    care = CodebookConfig.model_validate(entry.care)
     torch.manual_seed(0)
     fit_quantizer(model, latents, latents, entry.weights, config, care, Accelerator(cpu=True), seed=0)
     return model
@@ -97,7 +97,7 @@ def measure(model: FittedQuantizer, latents: Tensor) -> dict[str, float]:
 
 
 def adapted_psnr(stage: Stage, quantized: Callable[[Tensor], Tensor]) -> float:
-    """Adapt the decoder to what `quantized` makes of latents, and return the mean PSNR on held-out pictures."""
+    """Adapt the decoder to what `quantized` makes of latents, and return the mean PSNR on held-out images."""
     torch.manual_seed(0)
     twin = copy.deepcopy(stage.model)
     twin.decoder.requires_grad_(True)
@@ -160,8 +160,8 @@ def run(arguments: argparse.Namespace) -> None:
 def main() -> int:
     """Run the arena; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--train", nargs="+", required=True, help="folders or shards of pictures")
-    parser.add_argument("--val", nargs="+", required=True, help="folders or shards of other pictures")
+    parser.add_argument("--train", nargs="+", required=True, help="folders or shards of images")
+    parser.add_argument("--val", nargs="+", required=True, help="folders or shards of other images")
     parser.add_argument("--out", type=Path, default=Path("results/arena.json"), help="rows; a plot goes beside it")
     parser.add_argument("--autoencoder", type=Path, default=Path("runs/arena/autoencoder.pt"), help="where it is kept")
     parser.add_argument("--autoencoder-steps", type=int, default=600)
@@ -169,7 +169,7 @@ def main() -> int:
     parser.add_argument("--fit-steps", type=int, default=240)
     parser.add_argument("--fit-batch", type=int, default=1024, help="latents of a step")
     parser.add_argument("--adapt-steps", type=int, default=24)
-    parser.add_argument("--val-pictures", type=int, default=24, help="how many pictures are measured on")
+    parser.add_argument("--val-images", type=int, default=24, help="how many images are measured on")
     parser.add_argument("--lr", type=float, default=5e-3, help="the middle one of the learning rates that are tried")
     parser.add_argument("--only", nargs="+", choices=list(ENTRIES), metavar="NAME", help="rows to make, if not all")
     try:

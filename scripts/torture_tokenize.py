@@ -74,7 +74,7 @@ def torture(work: Path, kills: int, images: int, model: str, size: str, seed: in
         "seconds_of_a_run": round(seconds, 1),
         "exit_code": code,
         "shards": len(sidecars),
-        "images": sum(sidecar["pictures"] for sidecar in sidecars),
+        "images": sum(sidecar["images"] for sidecar in sidecars),
         "failures": sum(len(sidecar["failures"]) for sidecar in sidecars),
         "differences": differences,
     }

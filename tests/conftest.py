@@ -20,7 +20,7 @@ if not torch.cuda.is_available():
 
 @pytest.fixture(scope="session")
 def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An exported tokenizer of 300 codes that takes pictures of 64 x 64."""
+    """An exported tokenizer of 300 codes that takes images of 64 x 64."""
     folder = tmp_path_factory.mktemp("tokenizer")
     save_tokenizer(folder, small_tokenizer(), ARCHITECTURE, PreprocessingConfig(size=64), "# small\n")
     return folder

@@ -59,7 +59,7 @@ def full_report() -> Report:
     counts = np.array([7, 0, 3, 0, 90])
     return Report(
         title="A run",
-        subtitle="of 1,176 pictures",
+        subtitle="of 1,176 images",
         figures={"PSNR": "24.31 dB", "SSIM": "0.7312", "usage": "86.9%", "device": "one card"},
         notes=["Half of the codes are dead."],
         charts=[

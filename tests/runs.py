@@ -13,13 +13,13 @@ QUANTIZERS = {
     "ema": ["model.quantizer={name: ema, dim: 8, codebook_size: 32}", "losses={l1: 1.0, commitment: 0.25}"],
     "vq": [
         "model.quantizer={name: vq, dim: 8, codebook_size: 32, similarity: cosine}",
-        "codebook={initialise: kmeans, vectors_per_code: 4, revive_every: 2}",
+        "codebook={initialization: kmeans, vectors_per_code: 4, revive_every: 2}",
         "optimizer.codebook_rows=lazy",
     ],
     "residual": [
         "model.quantizer={name: residual, depth: 3, shared: true, dropout: 0.5, quantizer: {name: simvq, dim: 8, "
         "codebook_size: 32, trained_basis: true}}",
-        "codebook={initialise: kmeans, vectors_per_code: 4, revive_every: 2}",
+        "codebook={initialization: kmeans, vectors_per_code: 4, revive_every: 2}",
         "optimizer.second_moment=centred",
     ],
 }

@@ -1,4 +1,4 @@
-"""Small tokenizers and pictures that the tests share."""
+"""Small tokenizers and images that the tests share."""
 
 import io
 from pathlib import Path
@@ -37,12 +37,12 @@ def small_tokenizer(
     return model
 
 
-def picture_bytes(image: Image.Image, form: str, **options: object) -> bytes:
+def image_bytes(image: Image.Image, form: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, form, **options)
     return buffer.getvalue()
 
 
 def noise_image(width: int, height: int, seed: int = 0) -> Image.Image:
-    """A picture without any regularity, so that a shift or a flip is seen."""
+    """A image without any regularity, so that a shift or a flip is seen."""
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))

@@ -9,7 +9,7 @@ import typer.main
 
 import vistok
 from vistok.configs import find_config
-from vistok.images.finding.index import is_picture
+from vistok.images.finding.index import is_image
 from vistok.inference.commands import detokenize_images, evaluate_tokenizer, tokenize_images
 from vistok.pretrained.find import find_tokenizer
 from vistok.tokenizer.quantizers import QUANTIZERS
@@ -66,7 +66,7 @@ def test_the_links_of_the_quantizers_lead_somewhere():
 
 def test_every_format_is_read_and_every_link_leads_somewhere():
     for name in ("JPEG", "PNG", "WebP", "GIF", "TIFF", "BMP", "AVIF"):
-        assert name in README and is_picture(f"a.{name.lower()}")
+        assert name in README and is_image(f"a.{name.lower()}")
     for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
         path, _, anchor = target.partition("#")
         assert (ROOT / path).exists()

@@ -1,4 +1,4 @@
-"""From a shipped config to pictures again, with the installed commands."""
+"""From a shipped config to images again, with the installed commands."""
 
 import json
 import subprocess

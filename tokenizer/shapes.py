@@ -22,4 +22,4 @@ Tokens: TypeAlias = Int64[Tensor, "b q y x"]
 
 Vectors: TypeAlias = Float[Tensor, "n d"]
 Codes: TypeAlias = Float[Tensor, "k d"]
-CodeNumbers: TypeAlias = Int64[Tensor, " n"]
+CodeIndices: TypeAlias = Int64[Tensor, " n"]

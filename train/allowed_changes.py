@@ -15,24 +15,24 @@ FREE = {
     "run.keep_checkpoints",
     "run.trackers",
     "run.export_precision",
-    "run.fold",
+    "run.export_training_state",
     "data.workers",
-    "data.cached_pictures",
+    "data.cached_images",
     "data.on_error",
     "data.max_unreadable",
-    "model.start_from",
+    "model.init_from",
 }
-"""No weight depends on these: a change says nothing. The weights of `start_from` have been taken long since."""
+"""No weight depends on these: a change says nothing. The weights of `init_from` have been taken long since."""
 TOLD = {
     "run.steps",
     "run.precision",
-    "run.micro_batches",
+    "run.gradient_accumulation",
     "run.channels_last",
-    "run.weight_average",
+    "run.ema_decay",
     "data.val",
     "optimizer.lr",
     "optimizer.warmup",
-    "optimizer.final_lr",
+    "optimizer.final_lr_ratio",
     "optimizer.betas",
     "optimizer.eps",
     "optimizer.momentum",
@@ -47,7 +47,7 @@ TOLD = {
 }
 """The run stays the same run, but goes on otherwise than it began: a change is a warning. A run that diverged needs a lower
 rate, a longer one more steps, and another machine another precision or more micro-batches."""
-TOLD_SECTIONS = ("instruments.", "optimizer.scale_lr")
+TOLD_SECTIONS = ("diagnostics.", "optimizer.scale_lr")
 """Sections that only measure, or only set a rate."""
 
 

@@ -123,7 +123,7 @@ def _sentence(facts: BatchFacts, optimizer: str) -> str:
         return (
             f"A batch of 4x would need at least {steps:.2g}x the steps and {images:.2g}x the images: this run had "
             f"{facts.batch:,} images in a step, and the noise scale of its momentum is a bound; that of the curvature, where "
-            "instruments.curvature_every can measure it, is closer."
+            "diagnostics.curvature_every can measure it, is closer."
         )
     size = f"at {critical:,.0f}" if critical >= 0.5 else "at less than one"
     return (

@@ -16,9 +16,9 @@ from ..tokenizer.files import write_whole
 from ..tokenizer.networks.convolutional import ConvolutionalConfig
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers import QuantizerConfig, parse_quantizer
-from .codebook.revival import CodebookCareConfig
+from .codebook.revival import CodebookConfig
 from .data.sources import DataConfig
-from .diagnostics.diagnostics import InstrumentsConfig
+from .diagnostics.diagnostics import DiagnosticsConfig
 from .losses.adversarial import AdversarialConfig
 from .losses.terms import LossWeights
 from .optimizer.routing import OptimizerConfig
@@ -39,10 +39,10 @@ class RunConfig(Config):
     steps: Annotated[int, Field(ge=1)]
     """Optimizer steps of the whole run."""
     seed: Seed = 0
-    """Seed of the weights, the order of the pictures and their crops."""
+    """Seed of the weights, the order of the images and their crops."""
     precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     """Arithmetic of the networks; losses and code search stay in float32. Auto is bfloat16 where the processor has it."""
-    micro_batches: Annotated[int, Field(ge=1)] = 1
+    gradient_accumulation: Annotated[int, Field(ge=1)] = 1
     """Parts that each process cuts its share of a batch into, whose gradients are added up; more parts need less memory."""
     trackers: list[str] = ["tensorboard"]
     """Trackers of accelerate that get every scalar, such as tensorboard or wandb; metrics.jsonl is always written."""
@@ -56,11 +56,11 @@ class RunConfig(Config):
     """Newest checkpoints that are kept."""
     export_precision: Literal["float32", "float16"] = "float32"
     """Type that the exported weights are stored in; the tokenizer computes in float32 either way."""
-    fold: bool = True
-    """Whether the export holds what encoding and decoding need alone; false keeps what training the quantizer needs."""
+    export_training_state: bool = False
+    """Whether the export also holds what training its quantizer needs; without, it holds what encoding and decoding need."""
     validate_every: Annotated[int, Field(ge=1)] = 1000
     """Steps between validations, when data.val is given."""
-    weight_average: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """Decay of the moving average of the weights, which is what is validated and exported; 0 turns it off."""
 
 
@@ -86,7 +86,7 @@ class ModelConfig(Config):
     """Preprocessing that the exported tokenizer will use."""
     train: Annotated[list[Part], Len(1)] = list(PARTS)
     """Parts that learn: encoder, quantizer, decoder; the others stay as they are."""
-    start_from: Path | None = None
+    init_from: Path | None = None
     """Tokenizer folder whose weights the run starts from, where they fit; the rest starts fresh."""
 
     @field_validator("quantizer", mode="before")
@@ -103,8 +103,8 @@ class TrainConfig(Config):
     model: ModelConfig
     losses: LossWeights
     optimizer: OptimizerConfig
-    codebook: CodebookCareConfig = CodebookCareConfig()
-    instruments: InstrumentsConfig = InstrumentsConfig()
+    codebook: CodebookConfig = CodebookConfig()
+    diagnostics: DiagnosticsConfig = DiagnosticsConfig()
     perceptual: PerceptualConfig | None = None
     """What judges how a reconstruction looks, for the loss perceptual."""
     adversarial: AdversarialConfig | None = None

@@ -72,7 +72,7 @@ def _save(folder: Path, model: VisualTokenizer, config: TrainConfig, step: int) 
         config.model.preprocessing,
         _card(config, step),
         getattr(torch, config.run.export_precision),
-        config.run.fold,
+        config.run.export_training_state,
         {STEP: str(step)},
     )
 

@@ -27,7 +27,7 @@ from .export import EXPORT
 from .launcher import hold_run_folder
 from .logs.run_log import RunLog
 from .logs.trackers import begin_trackers, end_trackers, quiet_tracker_threads
-from .logs.verbosity import TALK, Talk
+from .logs.verbosity import VERBOSE, Verbosity
 from .optimizer.routing import routing_table
 from .optimizer.schedule import rate_share
 from .outcome import write_last_outcome, write_outcome
@@ -39,7 +39,7 @@ from .step import loss_alone, tokenizer_step
 from .validation import Validation
 
 
-def train(config: TrainConfig, talk: Talk = TALK, listing: Listing | None = None) -> Path:
+def train(config: TrainConfig, verbosity: Verbosity = VERBOSE, listing: Listing | None = None) -> Path:
     """Train as `config` says and return the exported tokenizer folder; go on where the run folder left off.
 
     An interrupted run, and one that fails, leaves the tokenizer and the report of the step that it reached. Raises
@@ -49,16 +49,16 @@ def train(config: TrainConfig, talk: Talk = TALK, listing: Listing | None = None
     """
     with hold_run_folder(config.run.out), quiet_tracker_threads():
         listing = listing or Listing()
-        return _train(prepare_run(config, listing), talk, listing)
+        return _train(prepare_run(config, listing), verbosity, listing)
 
 
-def _train(run: Run, talk: Talk, listing: Listing) -> Path:
+def _train(run: Run, verbosity: Verbosity, listing: Listing) -> Path:
     config = run.config
     start, logs, warnings = resume(run)
     warnings += begin_trackers(run.accelerator, config.run.trackers)
     if run.accelerator.is_main_process:
         warnings += note_images(config.run.out / IMAGES_FILE, chain.from_iterable(run.crops.sources))
-    log = RunLog(run.accelerator, config.run.out, start, config.run.steps, config.data.batch_size, talk)
+    log = RunLog(run.accelerator, config.run.out, start, config.run.steps, config.data.batch_size, verbosity)
     for warning in warnings + run.monitor.notes():
         log.warn(warning)
     log.tell_start()
@@ -98,7 +98,7 @@ def _validation(run: Run, log: RunLog, listing: Listing) -> Validation:
 def _initialise_codes(run: Run, quiet: bool) -> None:
     with ProgressLine("rounds of k-means", run.care.rounds, quiet or not run.care.rounds) as progress:
         latents = (run.model.encode_latent(pixels) for pixels, _ in _batches(run, 0))
-        run.care.initialise(latents, progress.update)
+        run.care.initialize(latents, progress.update)
 
 
 def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
@@ -110,7 +110,7 @@ def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
             for every in (config.log_every, config.validate_every, config.save_every)
         )
         share = rate_share(step, config.steps, run.optimizer_config)
-        micro_batches = list(pixels.chunk(config.micro_batches))
+        micro_batches = list(pixels.chunk(config.gradient_accumulation))
 
         set_training_step(run.model, step - 1)
         result = tokenizer_step(run, step, micro_batches)
@@ -118,10 +118,10 @@ def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
         if is_logged or is_validated or is_saved:
             check_losses(run)
         seen = result.seen._replace(tokens=run.divergence.without_nonsense(result.seen.tokens))
-        run.instruments.before_step(step, is_logged)
-        run.instruments.look_at_curvature(step, pixels, partial(loss_alone, run, step), run.networks)
+        run.diagnostics.before_step(step, is_logged)
+        run.diagnostics.look_at_curvature(step, pixels, partial(loss_alone, run, step), run.networks)
         scalars = {**result.scalars, "optimizer/gradient_norm": _optimizer_step(run, share)}
-        measured = run.instruments.after_step(step, is_logged)
+        measured = run.diagnostics.after_step(step, is_logged)
         if run.adversary is not None:
             scalars |= run.adversary.learn(step, micro_batches, result.reconstructions, share)
         run.monitor.observe(seen, run.care.observe(step, seen, run.optimizer))
@@ -141,7 +141,7 @@ def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
             values = run.window.summarise() | {"optimizer/lr": rate} | measured | window.values | lost.values
             for warning in lost.warnings:
                 log.warn(warning)
-            log.write(step, values | {"time/pictures_per_second": speed}, window.alarms)
+            log.write(step, values | {"time/images_per_second": speed}, window.alarms)
             clock = time.perf_counter()
         if validation and is_validated:
             log.advance(step, "validation")
@@ -167,7 +167,7 @@ def _batches(run: Run, start: int) -> Iterator[tuple[Pixels, list[str]]]:
         config.run.steps,
         accelerator.process_index,
         accelerator.num_processes,
-        config.run.micro_batches,
+        config.run.gradient_accumulation,
     )
     layout = torch.channels_last if config.run.channels_last else torch.contiguous_format
     for crops, unreadable in batches:

@@ -19,7 +19,7 @@ def write_outcome(run: Run, validation: Validation, warn: Warn, ending: str = ""
     """
     if not run.accelerator.is_main_process:
         return
-    with untouched_noise():  # building the folded quantizer draws weights
+    with untouched_noise():  # building the exported quantizer draws weights
         export_tokenizer(run.config.run.out / EXPORT, run.average.module, run.config, run.average.updates)
         with decorating("the report", warn):
             write_run_report(run, validation.samples(SAMPLES), [ending] if ending else [])

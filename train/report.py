@@ -44,7 +44,7 @@ CHARTS = {
     "Gradient noise scale, in images": ["noise_scale/", "curvature/noise_scale"],
     "Curvature along directions": ["curvature/gradient", "curvature/adamw", "curvature/muon", "curvature/mean"],
     "Curvature ratio": ["curvature/ratio"],
-    "Pictures a second": ["time/pictures_per_second"],
+    "Images a second": ["time/images_per_second"],
 }
 """Title of each chart and the scalars on it, by path or the beginning of one."""
 LOG_SCALE = (
@@ -57,16 +57,16 @@ LOG_SCALE = (
 )
 
 
-def write_samples(run: Run, step: int, pictures: list[Tensor]) -> None:
-    """Write a sheet of the first validation pictures and their reconstructions; the main process alone does."""
+def write_samples(run: Run, step: int, images: list[Tensor]) -> None:
+    """Write a sheet of the first validation images and their reconstructions; the main process alone does."""
     if run.accelerator.is_main_process:
         folder = run.config.run.out / SAMPLES_FOLDER
-        pairs = [(pair.original, pair.reconstruction) for pair in _comparisons(run.average.module, pictures)]
+        pairs = [(pair.original, pair.reconstruction) for pair in _comparisons(run.average.module, images)]
         save_png(folder / f"step-{step:07d}.png", comparison_sheet(pairs))
 
 
-def write_run_report(run: Run, pictures: list[Tensor], notes: list[str]) -> None:
-    """Write the report of a run from its logs, its averaged weights and its pictures; `notes` come first on it."""
+def write_run_report(run: Run, images: list[Tensor], notes: list[str]) -> None:
+    """Write the report of a run from its logs, its averaged weights and its images; `notes` come first on it."""
     out = run.config.run.out
     lines, problems = read_logs(out)
     report = Report(
@@ -78,7 +78,7 @@ def write_run_report(run: Run, pictures: list[Tensor], notes: list[str]) -> None
         + [f"Step {line['step']}: {alarm}" for line in lines for alarm in line.get("alarms", [])],
         charts=run_charts(lines),
         codebooks=codebook_views(run.average.module.quantizer, run.monitor.last_counts),
-        comparisons=_comparisons(run.average.module, pictures),
+        comparisons=_comparisons(run.average.module, images),
         tables=batch_tables(_newest(lines), run.config),
         config=(out / CONFIG_FILE).read_text(),
         environment=environment(),
@@ -142,14 +142,14 @@ def _figures(lines: list[dict[str, float]]) -> dict[str, str]:
 
 
 @torch.inference_mode()
-def _comparisons(model: nn.Module, pictures: list[Tensor]) -> list[Comparison]:
+def _comparisons(model: nn.Module, images: list[Tensor]) -> list[Comparison]:
     assert isinstance(model, VisualTokenizer)
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     found = []
-    for number, picture in enumerate(pictures[:SAMPLES], 1):
-        answer = model(to_pixels(picture.unsqueeze(0)).to(device)).pixels
-        found.append(Comparison(f"picture {number}", Image.fromarray(picture.numpy()), to_images(answer)[0]))
+    for number, image in enumerate(images[:SAMPLES], 1):
+        answer = model(to_pixels(image.unsqueeze(0)).to(device)).pixels
+        found.append(Comparison(f"image {number}", Image.fromarray(image.numpy()), to_images(answer)[0]))
     model.train(was_training)
     return found

@@ -13,12 +13,12 @@ from ..tokenizer.model import VisualTokenizer
 from .average import WeightAverage
 from .checkpoints.states import HasState, keep_in_checkpoints
 from .codebook.monitor import CodebookMonitor
-from .codebook.revival import CodebookCare
+from .codebook.revival import CodebookMaintenance
 from .config import PARTS, TrainConfig
 from .data.crops import TrainingCrops
 from .data.listing import Listing
 from .data.unreadable import UnreadableImages
-from .diagnostics.diagnostics import Instruments
+from .diagnostics.diagnostics import Diagnostics
 from .divergence import Divergence
 from .launcher import run_accelerator
 from .logs.running_mean import ScalarWindow
@@ -49,8 +49,8 @@ class Run:
     perceptual: nn.Module | None
     adversary: Adversary | None
     monitor: CodebookMonitor
-    care: CodebookCare
-    instruments: Instruments
+    care: CodebookMaintenance
+    diagnostics: Diagnostics
     window: ScalarWindow
     unreadable: UnreadableImages
     divergence: Divergence
@@ -76,19 +76,19 @@ def prepare_run(config: TrainConfig, listing: Listing | None = None) -> Run:
     check_loss_names(config.losses, model.quantizer)
     optimizer_config = config.optimizer.at_batch_size(config.data.batch_size)
     claims = claim_parameters(model, optimizer_config)
-    average = WeightAverage(model.to(accelerator.device), config.run.weight_average)
+    average = WeightAverage(model.to(accelerator.device), config.run.ema_decay)
     monitor = CodebookMonitor(model.quantizer, accelerator, getattr(model.quantizer_in, "in_channels", None))
-    care = CodebookCare(config.codebook, model.quantizer, accelerator, config.run.seed)
+    care = CodebookMaintenance(config.codebook, model.quantizer, accelerator, config.run.seed)
     if config.run.channels_last:
         model = model.to(memory_format=torch.channels_last)
     trained, optimizer = accelerator.prepare(model, build_optimizer(claims, optimizer_config))
     adversary = _adversary(config, optimizer_config.lr, accelerator)
-    instruments = Instruments(
-        config.instruments, optimizer, model, config.data.batch_size, config.run.micro_batches, accelerator
+    diagnostics = Diagnostics(
+        config.diagnostics, optimizer, model, config.data.batch_size, config.run.gradient_accumulation, accelerator
     )
     window = ScalarWindow(accelerator)
     unreadable = UnreadableImages(config.data, sum(map(len, crops.sources)), accelerator)
-    shared: list[HasState] = [average, monitor, care, instruments, unreadable, *([adversary] if adversary else [])]
+    shared: list[HasState] = [average, monitor, care, diagnostics, unreadable, *([adversary] if adversary else [])]
     keep_in_checkpoints(accelerator, shared, [monitor, care, window, unreadable])
     run = Run(
         config=config,
@@ -104,7 +104,7 @@ def prepare_run(config: TrainConfig, listing: Listing | None = None) -> Run:
         adversary=adversary,
         monitor=monitor,
         care=care,
-        instruments=instruments,
+        diagnostics=diagnostics,
         window=window,
         unreadable=unreadable,
         divergence=Divergence(accelerator),

@@ -41,7 +41,7 @@ def tokenizer_step(run: Run, step: int, micro_batches: list[Pixels]) -> StepResu
             part = _forward(run, step, pixels)
             run.accelerator.backward(part.loss / len(micro_batches))
         if number == 1:
-            run.instruments.after_first_micro_batch(step)
+            run.diagnostics.after_first_micro_batch(step)
         parts.append(_without_gradients(part))
     outputs = [part.output for part in parts]
     seen = seen_in(run.model.quantizer, outputs)

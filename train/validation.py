@@ -143,4 +143,4 @@ class Validation:
         for each in named:
             self._warn(f"{each}: it is left out.")
         mean = sum(share.psnr for share in shares) / (images * UNIT) + sum(share.spoiled for share in shares)
-        return {"validation/psnr": mean, "validation/pictures": images, "validation/unreadable": unreadable}
+        return {"validation/psnr": mean, "validation/images": images, "validation/unreadable": unreadable}

@@ -9,21 +9,21 @@ from .config import ModelConfig
 
 
 def starting_model(config: ModelConfig) -> VisualTokenizer:
-    """Build the tokenizer of a run, with the weights of `start_from` where it has one of the same name.
+    """Build the tokenizer of a run, with the weights of `init_from` where it has one of the same name.
 
     A layer that has become wider keeps what it had: its new outputs start fresh, and its new inputs with weight 0, so that
     they change nothing at first. Other weights whose shapes differ start fresh. Raises ValueError when that folder is not a
     tokenizer, or has no weight that can be taken.
     """
     model = build_tokenizer(config.architecture, config.quantizer)
-    if config.start_from is None:
+    if config.init_from is None:
         return model
-    found = load_tokenizer(config.start_from).model.state_dict()
+    found = load_tokenizer(config.init_from).model.state_dict()
     own = model.state_dict()
     taken = [name for name in own if name in found and _fits_into(found[name], own[name])]
     if not taken:
         raise ValueError(
-            f"{config.start_from} has no weight that fits into one of this model: start from a tokenizer of its family."
+            f"{config.init_from} has no weight that fits into one of this model: start from a tokenizer of its family."
         )
     with torch.no_grad():
         for name in taken:

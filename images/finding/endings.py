@@ -1,6 +1,6 @@
 """The endings of the names of image files."""
 
-PICTURE_ENDINGS = (
+IMAGE_ENDINGS = (
     ".avif",
     ".bmp",
     ".gif",
@@ -18,6 +18,6 @@ PICTURE_ENDINGS = (
 """Endings of the files that can be read; for HEIC it takes the extra `heif`, and its absence is said of each image."""
 
 
-def is_picture(name: str) -> bool:
+def is_image(name: str) -> bool:
     """Return whether the ending of a file name is that of an image."""
-    return name.lower().endswith(PICTURE_ENDINGS)
+    return name.lower().endswith(IMAGE_ENDINGS)

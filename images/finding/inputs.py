@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ..entry import printable, problem_of
 from .braces import balanced, spelled_out
-from .endings import PICTURE_ENDINGS
+from .endings import IMAGE_ENDINGS
 
 __all__ = ["Input", "expand_inputs", "printable"]
 
@@ -78,7 +78,7 @@ def _expand(text: str, place: _Place) -> Iterator[Input]:
 def _is_caption(path: str) -> bool:
     """Return whether an image of the same name lies beside a file, as with `tokenize-images photos/*`."""
     stem = os.path.splitext(path)[0]
-    return any(os.path.exists(stem + ending) for ending in PICTURE_ENDINGS)
+    return any(os.path.exists(stem + ending) for ending in IMAGE_ENDINGS)
 
 
 def _read_list(path: str, place: _Place) -> Iterator[Input]:

@@ -6,7 +6,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageFile
 
-from ..errors import PictureError
+from ..errors import ImageError
 from ..strips import strips
 from .pieces import Piece, joined
 from .source import Source
@@ -30,7 +30,7 @@ WHOLE_PIXELS = {16: ("I;16", "I;16", "<u2"), 32: ("I", "I;32", "<u4")}
 
 
 def read_bmp(file: BinaryIO) -> Source:
-    """Look at a BMP file; raise PictureError when the masks of its colours have gaps or are missing."""
+    """Look at a BMP file; raise ImageError when the masks of its colours have gaps or are missing."""
     file.seek(0)
     head = file.read(70)
     if len(head) < 70:
@@ -47,7 +47,7 @@ def read_bmp(file: BinaryIO) -> Source:
         return Source("BMP", file, orientation=1)
     for mask in masks:
         if mask >> bits or mask & (mask + (mask & -mask)) or not any(masks[:3]):
-            raise PictureError(f"broken picture: masks {', '.join(map(hex, masks))} of {bits} bits")
+            raise ImageError(f"broken image: masks {', '.join(map(hex, masks))} of {bits} bits")
     # Pillow is told of the colours that it expects, and asked for whole pixels.
     content: list[Piece] = [range(COMPRESSION), bytes(4), range(COMPRESSION + 4, file.seek(0, 2))]
     return Source("BMP", joined(file, content), orientation=1, masks=masks)

@@ -5,7 +5,7 @@ from typing import BinaryIO, NamedTuple
 
 INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 16: "Q", 17: "q"}
 """struct's letters of the integer types of a TIFF directory."""
-MOST_VALUES = 16
+MAX_VALUES = 16
 """Fields of few values alone are read here; those of strips are left to the decoder."""
 
 
@@ -57,7 +57,7 @@ def read_directory(file: BinaryIO) -> Directory | None:
 def values(file: BinaryIO, directory: Directory, field: Field) -> tuple[int, ...]:
     """Return the integers of a field of at most 16; none for one of another kind or number, or of missing bytes."""
     letter = INTEGERS.get(field.kind)
-    if letter is None or not 1 <= field.number <= MOST_VALUES:
+    if letter is None or not 1 <= field.number <= MAX_VALUES:
         return ()
     form = struct.Struct(f"{directory.order}{field.number}{letter}")
     content = field.value

@@ -4,7 +4,7 @@ from typing import BinaryIO, TypeAlias
 
 from PIL import Image, ImageFile
 
-from ..errors import PictureError
+from ..errors import ImageError
 from .pieces import Piece, joined
 from .source import Source
 
@@ -18,7 +18,7 @@ CONTROL = b"\xf9"
 
 
 def read_gif(file: BinaryIO) -> Source:
-    """Look at a GIF file; raise PictureError when no frame is near its start."""
+    """Look at a GIF file; raise ImageError when no frame is near its start."""
     file.seek(0)
     head = file.read(HEAD)
     at = HEAD + _palette(head[10] if len(head) == HEAD else 0)
@@ -36,10 +36,10 @@ def read_gif(file: BinaryIO) -> Source:
             if start[1:] == CONTROL:
                 kept.append(range(at, stop))
         elif start[:1] in (b"", b";"):
-            raise PictureError("broken picture: the file has no frame")
+            raise ImageError("broken image: the file has no frame")
         blocks += 1
         at = stop
-    raise PictureError(f"GIF of more than {BLOCKS} blocks before its first frame")
+    raise ImageError(f"GIF of more than {BLOCKS} blocks before its first frame")
 
 
 def covered(image: ImageFile.ImageFile) -> Box | None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from ..errors import PictureError
+from ..errors import ImageError
 from .exif import orientation
 from .pieces import Piece, joined
 from .source import Source
@@ -29,7 +29,7 @@ IN_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 
 
 def read_jpeg(file: BinaryIO) -> Source:
-    """Look at a JPEG file; raise PictureError when it has no scan, or far too many."""
+    """Look at a JPEG file; raise ImageError when it has no scan, or far too many."""
     kept: list[Piece] = [range(2)]
     exif, xmp = b"", b""
     profile: list[bytes] = []
@@ -41,7 +41,7 @@ def read_jpeg(file: BinaryIO) -> Source:
         if marker in ALONE:
             continue
         if marker == END:
-            raise PictureError("broken picture: the file ends before its pixels begin")
+            raise ImageError("broken image: the file ends before its pixels begin")
         length = int.from_bytes(file.read(2), "big")
         content = file.read(max(0, length - 2))
         if marker == SCAN:
@@ -60,7 +60,7 @@ def read_jpeg(file: BinaryIO) -> Source:
             kept.append(range(place, at + length))
         at += length
     else:
-        raise PictureError(f"JPEG of more than {SEGMENTS} segments before its pixels")
+        raise ImageError(f"JPEG of more than {SEGMENTS} segments before its pixels")
     if many:
         _count_scans(file, at, min(SCANS, PIXEL_SCANS // max(1, size[0] * size[1])))
     kept.append(range(place, file.seek(0, 2)))
@@ -82,7 +82,7 @@ def _next_marker(file: BinaryIO, at: int) -> tuple[int, int]:
     file.seek(at)
     found = re.search(rb"\xff[^\x00\xff]", file.read(JUNK))
     if not found:
-        raise PictureError("broken picture: the file ends before its pixels begin")
+        raise ImageError("broken image: the file ends before its pixels begin")
     file.seek(at + found.end())
     return found[0][1], at + found.start()
 
@@ -92,7 +92,7 @@ def _count_scans(file: BinaryIO, at: int, most: int) -> None:
     for marker in _markers(file, at):
         count += marker == SCAN
         if count > most:
-            raise PictureError(f"JPEG of more than {most} scans, which would take minutes to decode")
+            raise ImageError(f"JPEG of more than {most} scans, which would take minutes to decode")
 
 
 def _markers(file: BinaryIO, start: int) -> Iterator[int]:

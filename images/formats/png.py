@@ -6,7 +6,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageFile
 
-from ..errors import PictureError
+from ..errors import ImageError
 from ..strips import strips
 from .exif import orientation
 from .pieces import Piece, joined
@@ -26,7 +26,7 @@ RAW_EXIF = (b"Raw profile type exif", b"Raw profile type APP1")
 
 
 def read_png(file: BinaryIO) -> Source:
-    """Look at a PNG file; raise PictureError when a checksum of its header, palette or pixels is wrong."""
+    """Look at a PNG file; raise ImageError when a checksum of its header, palette or pixels is wrong."""
     kept: list[Piece] = [range(SIGNATURE)]
     facts: dict[bytes, bytes] = {}
     end = file.seek(0, 2)
@@ -40,7 +40,7 @@ def read_png(file: BinaryIO) -> Source:
             break
         if name in (b"IHDR", b"PLTE", b"IDAT", b"IEND"):
             if stop <= end and _checksum(file, name, length) != file.read(4):
-                raise PictureError(f"broken picture: wrong checksum in {name.decode()}")
+                raise ImageError(f"broken image: wrong checksum in {name.decode()}")
             if name == b"IHDR":
                 file.seek(at + 8)
                 facts[name] = file.read(13)
@@ -55,9 +55,9 @@ def read_png(file: BinaryIO) -> Source:
         if name == b"IEND":
             break
     else:
-        raise PictureError(f"PNG of more than {CHUNKS} chunks")
+        raise ImageError(f"PNG of more than {CHUNKS} chunks")
     if len(facts.get(b"IHDR", b"")) < 13:
-        raise PictureError("broken picture: the file has no header")
+        raise ImageError("broken image: the file has no header")
     exif = next((facts[name] for name in (b"eXIf", *RAW_EXIF) if name in facts), b"")
     return Source(
         "PNG", joined(file, kept), orientation(exif, facts.get(XMP, b"")), facts.get(b"iCCP"), key=_transparent(facts)
@@ -94,7 +94,7 @@ def put_alpha(image: ImageFile.ImageFile, source: Source) -> None:
 
 
 def check_rows(image: ImageFile.ImageFile, source: Source) -> None:
-    """Raise PictureError when rows are missing: compressed data may end early without an error, and leave them black."""
+    """Raise ImageError when rows are missing: compressed data may end early without an error, and leave them black."""
     last = (0, max(0, image.height - 2), *image.size)  # two, for interlacing brings odd rows last
     rows = np.asarray(image.crop(last))
     if image.height > 1 and all(row.any() for row in rows):
@@ -103,7 +103,7 @@ def check_rows(image: ImageFile.ImageFile, source: Source) -> None:
     again.im = Image.new(again.mode, again.size, (255,) * len(again.getbands())).im
     again.load()
     if not np.array_equal(np.asarray(again.crop(last)), rows):
-        raise PictureError("broken picture: rows are missing")
+        raise ImageError("broken image: rows are missing")
 
 
 def _checksum(file: BinaryIO, name: bytes, length: int) -> bytes:

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from PIL import TiffImagePlugin
 
-from ..errors import PictureError
+from ..errors import ImageError
 from .bmp import read_bmp
 from .gif import read_gif
 from .isobmff import read_avif
@@ -23,11 +23,11 @@ NAMES = "JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF, HEIC"
 
 
 def look_at(file: BinaryIO) -> Source:
-    """Return what a file is and what is known of it; raise PictureError for an empty, unknown or hopeless one."""
+    """Return what a file is and what is known of it; raise ImageError for an empty, unknown or hopeless one."""
     file.seek(0)
     head = file.read(64)
     if not head:
-        raise PictureError("the file is empty")
+        raise ImageError("the file is empty")
     return READERS[_format(head)](file)
 
 
@@ -44,7 +44,7 @@ def _format(head: bytes) -> str:
             return "AVIF"
         if any(brand in HEIF_BRANDS for brand in brands):
             return "HEIF"
-    raise PictureError(f"not an image of a known format ({NAMES})")
+    raise ImageError(f"not an image of a known format ({NAMES})")
 
 
 def _read_webp(file: BinaryIO) -> Source:
@@ -73,7 +73,7 @@ def _read_avif(file: BinaryIO) -> Source:
 def _read_heif(file: BinaryIO) -> Source:
     _check_length(file)
     if not _heif_registered():
-        raise PictureError("HEIC, which needs pillow-heif: pip install 'vistok[heif]', then --retry-failures")
+        raise ImageError("HEIC, which needs pillow-heif: pip install 'vistok[heif]', then --retry-failures")
     # Its decoder turns the image itself.
     return Source("HEIF", file, orientation=1, bytes_per_pixel=20)
 
@@ -91,7 +91,7 @@ def _heif_registered() -> bool:
 def _check_length(file: BinaryIO) -> None:
     length = file.seek(0, 2)
     if length > LARGEST_WHOLE:
-        raise PictureError(f"the file has {length} bytes, where {LARGEST_WHOLE} of this format can be read")
+        raise ImageError(f"the file has {length} bytes, where {LARGEST_WHOLE} of this format can be read")
 
 
 STARTS: dict[str, tuple[bytes, ...]] = {

@@ -3,7 +3,7 @@
 import struct
 from typing import BinaryIO
 
-from ..errors import PictureError
+from ..errors import ImageError
 from .directory import INTEGERS, Directory, Field, read_directory, values
 from .exif import ORIENTATION, known, orientation_in_xmp
 from .pieces import joined
@@ -21,7 +21,7 @@ NO_INTEGERS = (347, 529, 532)
 """JPEG tables, and what YCbCr is made with: bytes and fractions."""
 STRIPS = 1 << 17
 """More strips or tiles are refused: the largest image has half as many rows of 2,000 pixels."""
-MOST_SAMPLES = 6
+MAX_SAMPLES = 6
 LARGEST_FACT = 4 << 20
 LARGEST_PACKED = 1 << 29
 """Bytes of a compressed file, which is decoded from memory."""
@@ -29,20 +29,20 @@ UNCOMPRESSED, SEPARATE, WHITE_IS_ZERO, BLACK_IS_ZERO, SIGNED, UNDEFINED = 1, 2, 
 
 
 def read_tiff(file: BinaryIO) -> Source:
-    """Look at a TIFF file; raise PictureError when its samples cannot be read as they are meant."""
+    """Look at a TIFF file; raise ImageError when its samples cannot be read as they are meant."""
     directory = read_directory(file)
     if directory is None or not directory.fields:
-        raise PictureError("broken picture: the file has no directory")
+        raise ImageError("broken image: the file has no directory")
     if directory.wide and directory.order == ">":
-        raise PictureError("a BigTIFF with the most significant byte first, which cannot be read")
+        raise ImageError("a BigTIFF with the most significant byte first, which cannot be read")
     for tag in KEPT:
         if tag in directory.fields and directory.fields[tag].number > STRIPS:
-            raise PictureError(f"broken picture: tag {tag} has {directory.fields[tag].number} values")
-    if _one(file, directory, SAMPLES, 1) > MOST_SAMPLES:
-        raise PictureError(f"{_kind(file, directory)} of more than {MOST_SAMPLES} samples, which cannot be read")
+            raise ImageError(f"broken image: tag {tag} has {directory.fields[tag].number} values")
+    if _one(file, directory, SAMPLES, 1) > MAX_SAMPLES:
+        raise ImageError(f"{_kind(file, directory)} of more than {MAX_SAMPLES} samples, which cannot be read")
     length = file.seek(0, 2)
     if _one(file, directory, COMPRESSION, 1) != UNCOMPRESSED and length > LARGEST_PACKED:
-        raise PictureError(f"the file has {length} bytes, where {LARGEST_PACKED} of a compressed TIFF can be read")
+        raise ImageError(f"the file has {length} bytes, where {LARGEST_PACKED} of a compressed TIFF can be read")
     turned = known(_one(file, directory, ORIENTATION, 1)) if ORIENTATION in directory.fields else None
     return Source(
         "TIFF",
@@ -71,7 +71,7 @@ def _kind(file: BinaryIO, directory: Directory) -> str:
 
 
 def _corrected(file: BinaryIO, directory: Directory) -> dict[int, Field]:
-    """Return the fields in the words that Pillow knows; raise PictureError for what it would read otherwise than meant."""
+    """Return the fields in the words that Pillow knows; raise ImageError for what it would read otherwise than meant."""
     bits, formats = _several(file, directory, BITS, (1,)), _several(file, directory, FORMAT, (1,))
     photometric = _one(file, directory, PHOTOMETRIC, 0)
     raw = _one(file, directory, COMPRESSION, UNCOMPRESSED) == UNCOMPRESSED
@@ -81,13 +81,13 @@ def _corrected(file: BinaryIO, directory: Directory) -> dict[int, Field]:
         if tag in KEPT and (field.kind in INTEGERS or tag in NO_INTEGERS) and (field.number == 1 or tag not in SINGLE)
     }
     if SIGNED in formats and max(bits) <= 8:
-        raise PictureError(f"{_kind(file, directory)}, where black and white are not known")
+        raise ImageError(f"{_kind(file, directory)}, where black and white are not known")
     if _one(file, directory, SAMPLES, 1) == 1:
         corrected.pop(PLANES, None)  # one sample has one plane, whatever the file says
     elif raw and max(bits) > 8 and _one(file, directory, PLANES, 1) == SEPARATE:
-        raise PictureError(f"{_kind(file, directory)} in separate planes, which can only be read compressed")
+        raise ImageError(f"{_kind(file, directory)} in separate planes, which can only be read compressed")
     if raw and photometric == 6 and _several(file, directory, SUBSAMPLING, (2, 2)) != (1, 1):
-        raise PictureError(f"{_kind(file, directory)}, subsampled, which can only be read compressed")
+        raise ImageError(f"{_kind(file, directory)}, subsampled, which can only be read compressed")
     if UNDEFINED in formats:
         corrected.pop(FORMAT, None)
     if meaning(bits, photometric).inverted and PHOTOMETRIC in corrected:

@@ -2,7 +2,7 @@
 
 from PIL import Image, ImageFile, ImagePalette, TiffImagePlugin
 
-from ..errors import PictureError
+from ..errors import ImageError
 from .source import Grey
 from .tiff import BITS, PALETTE, PHOTOMETRIC, PLANES, SAMPLES, SEPARATE, meaning
 
@@ -15,7 +15,7 @@ def meant(image: Image.Image) -> Grey:
 
 
 def prepare(image: ImageFile.ImageFile) -> None:
-    """Correct, before it decodes, what Pillow has made of a TIFF; raise PictureError when strips are missing."""
+    """Correct, before it decodes, what Pillow has made of a TIFF; raise ImageError when strips are missing."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return
     if image.info.get("compression") == "raw":
@@ -40,5 +40,5 @@ def _tiles_once(image: TiffImagePlugin.TiffImageFile) -> list[ImageFile._Tile]:
         left -= (east - west) * (south - north)
         tiles.append(tile)
     if left > 0:
-        raise PictureError("broken picture: strips are missing")
+        raise ImageError("broken image: strips are missing")
     return tiles

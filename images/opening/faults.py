@@ -7,28 +7,28 @@ from contextlib import contextmanager
 
 from PIL import Image
 
-from ..errors import PictureError
+from ..errors import ImageError
 from .quiet import quietly
 from .watched import Watched
 
 
 @contextmanager
 def faults(most_pixels: int, file: io.BytesIO | Watched | None = None) -> Iterator[None]:
-    """Turn what decoders raise on broken files into PictureError; let errors of reading and of memory through."""
+    """Turn what decoders raise on broken files into ImageError; let errors of reading and of memory through."""
     try:
         with quietly():
             yield
-    except (PictureError, MemoryError):
+    except (ImageError, MemoryError):
         _raise_error_of_reading(file)
         raise
     except Image.DecompressionBombError as error:  # Pillow's own limit, which it tells in pixels alone
         claimed = re.search(r"\d+", str(error))
-        raise PictureError(f"{claimed[0] if claimed else 'it'} is more than {most_pixels} pixels") from None
+        raise ImageError(f"{claimed[0] if claimed else 'it'} is more than {most_pixels} pixels") from None
     except Exception as error:  # SyntaxError, struct.error, OverflowError, ...
         _raise_error_of_reading(file)
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise PictureError(f"broken picture: {_phrase(error)}") from None
+        raise ImageError(f"broken image: {_phrase(error)}") from None
     _raise_error_of_reading(file)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from ..errors import PictureError
+from ..errors import ImageError
 from ..formats.source import Grey
 from ..strips import strips
 
@@ -18,7 +18,7 @@ BLACK_OF_255 = -256
 def grey_levels(image: Image.Image, meant: Grey) -> Grey:
     """Return which value of a deep mode is white: that which is meant, or 65535, or 1 or 255 for floats.
 
-    Raises PictureError when it cannot be known: integers of 32 bits or with a sign, floats of another range.
+    Raises ImageError when it cannot be known: integers of 32 bits or with a sign, floats of another range.
     """
     if meant.white is not None or image.mode.startswith("I;16"):
         return Grey(meant.white or LARGEST_16_BITS, meant.inverted)
@@ -26,11 +26,11 @@ def grey_levels(image: Image.Image, meant: Grey) -> Grey:
     if image.mode == "I":
         # Pillow took this mode for PNG of 16 bits once; in a TIFF it stands for 32 bits or a sign.
         if low < 0 or high > LARGEST_16_BITS or image.format == "TIFF":
-            raise PictureError(
+            raise ImageError(
                 f"grey values from {low:.0f} to {high:.0f}, of 32 bits or with a sign, where 16 bits without a sign can be read"
             )
         if 0 < high <= LARGEST_8_BITS:
-            raise PictureError(
+            raise ImageError(
                 f"grey values from {low:.0f} to {high:.0f} of mode I, which may be of 8 bits or of 16: convert it to L or I;16"
             )
         return Grey(LARGEST_16_BITS)
@@ -38,7 +38,7 @@ def grey_levels(image: Image.Image, meant: Grey) -> Grey:
         return Grey(1, meant.inverted)
     if BLACK_OF_255 <= low and WHITE_OF_255[0] <= high <= WHITE_OF_255[1]:
         return Grey(255, meant.inverted)
-    raise PictureError(f"float grey values from {low:g} to {high:g}, where 0 to 1 or 0 to 255 can be read")
+    raise ImageError(f"float grey values from {low:g} to {high:g}, where 0 to 1 or 0 to 255 can be read")
 
 
 def to_eight_bits(image: Image.Image, levels: Grey) -> Image.Image:

@@ -34,7 +34,7 @@ def to_rgb(
 ) -> Image.Image:
     """Return an image of any mode as RGB: 8 bits, colours by its ICC profile, transparency blended over `background`.
 
-    `key` is the value of 16 bits that is transparent. Raises PictureError when black and white cannot be known.
+    `key` is the value of 16 bits that is transparent. Raises ImageError when black and white cannot be known.
     """
     space = "GRAY" if image.mode in GREYS else "CMYK" if image.mode == "CMYK" else "RGB"
     conversion = to_srgb(profile, space)

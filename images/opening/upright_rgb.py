@@ -8,7 +8,7 @@ from typing import BinaryIO, NamedTuple, cast
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from ..errors import PictureError as PictureError
+from ..errors import ImageError as ImageError
 from ..formats import bmp, gif, png, tiff_decoding
 from ..formats.exif import told_by_decoder, told_by_owner
 from ..formats.source import Source
@@ -38,14 +38,14 @@ def ignore_oddities() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def open_picture(
+def open_image(
     content: bytes | BinaryIO,
     background: tuple[int, int, int] = (255, 255, 255),
     colour: Colour = "srgb",
 ) -> Image.Image:
     """Return the image in `content` as RGB: first frame, EXIF orientation applied, transparency over `background`.
 
-    Its colours are converted to sRGB by the ICC profile, unless `colour` is ignore. Raises PictureError for an empty,
+    Its colours are converted to sRGB by the ICC profile, unless `colour` is ignore. Raises ImageError for an empty,
     broken, truncated, unknown or far too large file; errors of reading the file pass through.
     """
     with opened(content, background, colour) as found:
@@ -56,7 +56,7 @@ def open_picture(
 def opened(
     content: bytes | BinaryIO, background: tuple[int, int, int], colour: Colour, side: int | None = None
 ) -> Iterator[Opened]:
-    """Open an image as open_picture does, and hold its share of the memory of decoding until it is let go.
+    """Open an image as open_image does, and hold its share of the memory of decoding until it is let go.
 
     A very large JPEG is decoded smaller, as far as both sides keep twice `side` pixels.
     """
@@ -87,12 +87,12 @@ def opened(
 def upright_rgb(image: Image.Image, background: tuple[int, int, int], colour: Colour = "srgb") -> Image.Image:
     """Return an image as RGB, EXIF orientation and ICC profile applied, transparency over `background`.
 
-    The image is itself left alone. Raises PictureError when its file turns out to be broken, or when it has no pixel.
+    The image is itself left alone. Raises ImageError when its file turns out to be broken, or when it has no pixel.
     """
     with faults(MAX_PIXELS):
         image.load()
         if 0 in image.size:
-            raise PictureError(f"{image.width} x {image.height} has no pixels")
+            raise ImageError(f"{image.width} x {image.height} has no pixels")
         key = image.info.get("transparency")
         upright = _upright(image, told_by_owner(image))
         profile = image.info.get("icc_profile") if colour == "srgb" else None
@@ -103,13 +103,13 @@ def _open(source: Source) -> ImageFile.ImageFile:
     try:
         return Image.open(source.file, formats=[source.format])
     except UnidentifiedImageError:
-        raise PictureError(f"broken picture: no decoder reads this {source.kind or source.format}") from None
+        raise ImageError(f"broken image: no decoder reads this {source.kind or source.format}") from None
 
 
 def _check(size: tuple[int, int]) -> None:
     width, height = size
     if width * height > MAX_PIXELS:
-        raise PictureError(f"{width} x {height} is more than {MAX_PIXELS} pixels")
+        raise ImageError(f"{width} x {height} is more than {MAX_PIXELS} pixels")
 
 
 def _hold(held: ExitStack, source: Source, size: tuple[int, int], whole: tuple[int, int]) -> None:

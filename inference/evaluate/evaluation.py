@@ -1,4 +1,4 @@
-"""The quality of a loaded tokenizer on the pictures that users hand in."""
+"""The quality of a loaded tokenizer on the images that users hand in."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -13,13 +13,13 @@ from ...images.preprocessing import stack_pixels, to_images
 from ...tokenizer.numerics.exact import in_batches
 from ...tokenizer.shapes import Pixels
 from ..api import Tokenizer
-from ..inputs.reading import ReadPicture
+from ..inputs.reading import ReadImage
 
 SHOWN = 12
 
 
 class Example(NamedTuple):
-    """A picture beside its reconstruction."""
+    """A image beside its reconstruction."""
 
     source: str
     original: Image.Image
@@ -36,12 +36,12 @@ class Evaluation(NamedTuple):
     counts: Tensor
     """How often each code was used: see `no_counts`."""
     examples: list[Example]
-    """The first pictures."""
+    """The first images."""
     not_measured: dict[str, str]
     """Why judges have no figure, by name."""
 
 
-def evaluate(tokenizer: Tokenizer, pictures: Iterable[ReadPicture], judges: Sequence[Judge] = ()) -> Evaluation:
+def evaluate(tokenizer: Tokenizer, images: Iterable[ReadImage], judges: Sequence[Judge] = ()) -> Evaluation:
     """Reconstruct images, those of one shape in batches, and measure; raise ValueError when there are none."""
     examples: list[Example] = []
     sources: list[str] = []
@@ -49,9 +49,9 @@ def evaluate(tokenizer: Tokenizer, pictures: Iterable[ReadPicture], judges: Sequ
     seen = 0
 
     def pixels() -> Iterable[Pixels]:
-        for picture in pictures:
-            sources.append(picture.sample.source)
-            yield stack_pixels([picture.pixels])
+        for image in images:
+            sources.append(image.sample.source)
+            yield stack_pixels([image.pixels])
 
     def look(original: Pixels, reconstruction: Pixels) -> None:
         nonlocal seen

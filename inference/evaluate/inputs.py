@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from ...tokenizer.preprocessing import PreprocessingConfig
-from ..inputs.reading import ReadPicture, read_picture
+from ..inputs.reading import ReadImage, read_image
 from ..inputs.samples import Failure, PlannedShard, Sample
 from ..inputs.unreadable import UnreadableInputError
 
@@ -20,15 +20,15 @@ class EvaluationInputs:
         """What the disk does not give: a phrase for each damaged shard, and for each file that cannot be read."""
         self.samples = [sample for shard in shards for sample in self._listed(shard)]
 
-    def images(self, samples: Iterator[Sample]) -> Iterator[ReadPicture]:
+    def images(self, samples: Iterator[Sample]) -> Iterator[ReadImage]:
         """Yield the images of samples that can be used."""
         for sample in samples:
             try:
-                read = read_picture(sample, self._config, self._multiple)
+                read = read_image(sample, self._config, self._multiple)
             except UnreadableInputError as error:
                 self.lost.append(str(error))
                 continue
-            if isinstance(read, ReadPicture):
+            if isinstance(read, ReadImage):
                 yield read
             else:
                 self.failures.append(read.row)

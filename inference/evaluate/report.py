@@ -30,7 +30,7 @@ ROWS = {
     "latent_effective_rank": ("effective rank of the latents", "{:.2f}"),
     "tokens": ("tokens", "{:,}"),
     "bits_per_pixel": ("bits per pixel", "{:.4f}"),
-    "pictures_per_second": ("images per second", "{:.1f}"),
+    "images_per_second": ("images per second", "{:.1f}"),
 }
 HEADLINES = ("PSNR", "SSIM", "LPIPS (VGG)", "rFID (Inception)", "codebook usage", "perplexity", "bits per pixel")
 
@@ -89,7 +89,7 @@ def write_page(folder: Path, subject: Subject) -> Path:
     tokenizer, evaluation = subject.tokenizer, subject.evaluation
     shown = rows(evaluation)
     preprocessing = tokenizer.config.preprocessing
-    images = counted(evaluation.quality.pictures, "image")
+    images = counted(evaluation.quality.images, "image")
     report = Report(
         title=subject.model,
         subtitle=f"{images} of {', '.join(subject.data)}, size {preprocessing.size}, float32",

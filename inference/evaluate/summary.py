@@ -15,7 +15,7 @@ def summary_table(subject: Subject) -> Table:
     quality, codes = subject.evaluation.quality, subject.tokenizer.vocab_size
     heading = f"{names(subject.model)}, size {subject.tokenizer.config.preprocessing.size}"
     table = Table()
-    for column in (heading, counted(quality.pictures, "image")):
+    for column in (heading, counted(quality.images, "image")):
         table.add_column(Text(column))
     for label, value in rows(subject.evaluation).items():
         table.add_row(Text(label), Text(value))

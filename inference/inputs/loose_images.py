@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
-from ...images.finding.index import PICTURE_ENDINGS, file_entry, folder_files, is_picture, problem_of
+from ...images.finding.index import IMAGE_ENDINGS, file_entry, folder_files, is_image, problem_of
 from ...images.finding.inputs import Input, printable
 from .digests import digest, file_facts, kind_of
 from .keep import CAPTION_EXTENSIONS, Keep
 from .samples import Kept, Listing, PlannedShard, Sample
 
-LOOSE_SHARD = "pictures-{:05d}"
-LOOSE_PATTERN = r"pictures-\d{5,}"
+LOOSE_SHARD = "images-{:05d}"
+LOOSE_PATTERN = r"images-\d{5,}"
 LONGEST_NAME = 255
 
 
@@ -54,13 +54,13 @@ class LooseImages:
     def add_folder(self, folder: str, left_out: str | None) -> None:
         """Add the images of a folder that is walked, and count the files that are passed over."""
         names = folder_files(folder, left_out)
-        others = [name for name in names if not is_picture(name)]
+        others = [name for name in names if not is_image(name)]
         stems: dict[str, list[str]] = {}
         for name in others:
             stems.setdefault(os.path.splitext(name)[0], []).append(name)
         kept: set[str] = set()
         for name in names:
-            if is_picture(name):
+            if is_image(name):
                 beside = self._chosen(stems.get(os.path.splitext(name)[0], []))
                 kept.update(beside)
                 path = os.path.join(folder, name)
@@ -76,7 +76,7 @@ class LooseImages:
         if not given.problem:
             there = self._there(folder, os.path.splitext(base)[0])
             beside = self._chosen(there.others.get(os.path.splitext(base)[0], []))
-            if not is_picture(base) and os.path.splitext(base)[0] in there.images:
+            if not is_image(base) and os.path.splitext(base)[0] in there.images:
                 if base not in beside:
                     self.passed_over[kind_of(base)] += 1
                 return
@@ -89,7 +89,7 @@ class LooseImages:
                 self._folders[folder] = _folder(folder, os.listdir(folder or "."))
             except PermissionError:
                 endings = [
-                    *PICTURE_ENDINGS,
+                    *IMAGE_ENDINGS,
                     *(f".{extension}" for extension in (*CAPTION_EXTENSIONS, *self.keep.extensions)),
                 ]
                 names = {stem + ending for ending in endings}
@@ -148,7 +148,7 @@ def _folder(path: str, names: Iterable[str]) -> _Folder:
     others: dict[str, list[str]] = {}
     for name in sorted(names):
         stem = os.path.splitext(name)[0]
-        if is_picture(name):
+        if is_image(name):
             images.add(stem)
         elif not os.path.isdir(os.path.join(path, name)):
             others.setdefault(stem, []).append(name)

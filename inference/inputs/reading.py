@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...images.opening.upright_rgb import PictureError
+from ...images.opening.upright_rgb import ImageError
 from ...images.preprocessing import load_pixels
 from ...tokenizer.preprocessing import PreprocessingConfig
 from .digests import sha256_of
@@ -16,7 +16,7 @@ from .samples import Failure, Sample
 from .unreadable import UnreadableInputError, unreadable
 
 
-class ReadPicture(NamedTuple):
+class ReadImage(NamedTuple):
     """An image as the encoder takes it."""
 
     sample: Sample
@@ -36,7 +36,7 @@ class Unusable(NamedTuple):
     """SHA-256 of the file's bytes; empty where there is no file."""
 
 
-def read_picture(sample: Sample, config: PreprocessingConfig, multiple: int) -> ReadPicture | Unusable:
+def read_image(sample: Sample, config: PreprocessingConfig, multiple: int) -> ReadImage | Unusable:
     """Read and preprocess one image; whatever is wrong with it becomes a row.
 
     Raises UnreadableInputError when its bytes cannot be read now, or the memory is too small.
@@ -48,8 +48,8 @@ def read_picture(sample: Sample, config: PreprocessingConfig, multiple: int) -> 
         with sample.entry.open() as file:
             sha256 = sha256_of(file)
             loaded = load_pixels(file, config, multiple)
-        return ReadPicture(sample, loaded.pixels, loaded.width, loaded.height, sha256)
-    except PictureError as error:
+        return ReadImage(sample, loaded.pixels, loaded.width, loaded.height, sha256)
+    except ImageError as error:
         return Unusable(failure(sample, str(error)), sha256)
     except (OSError, MemoryError) as error:
         raise unreadable(sample.source, error) from None
@@ -60,16 +60,16 @@ def failure(sample: Sample, reason: str) -> Failure:
     return Failure(key=sample.key, source=sample.source, reason=reason)
 
 
-def first_pictures(plan: Plan, config: PreprocessingConfig, multiple: int, count: int) -> list[ReadPicture]:
+def first_images(plan: Plan, config: PreprocessingConfig, multiple: int, count: int) -> list[ReadImage]:
     """Return the first `count` images of a plan that can be used, damaged shards left out."""
     return list(islice(_usable(_listed_samples(plan), config, multiple), count))
 
 
-def _usable(samples: Iterable[Sample], config: PreprocessingConfig, multiple: int) -> Iterator[ReadPicture]:
+def _usable(samples: Iterable[Sample], config: PreprocessingConfig, multiple: int) -> Iterator[ReadImage]:
     for sample in samples:
         with suppress(UnreadableInputError):
-            read = read_picture(sample, config, multiple)
-            if isinstance(read, ReadPicture):
+            read = read_image(sample, config, multiple)
+            if isinstance(read, ReadImage):
                 yield read
 
 

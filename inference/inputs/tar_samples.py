@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from functools import partial
 
-from ...images.finding.index import is_picture
+from ...images.finding.index import is_image
 from ...images.tars.members import Member, tar_members
 from .digests import digest, file_facts, kind_of
 from .keep import Keep
@@ -40,9 +40,9 @@ def tar_listing(path: str, keep: Keep) -> Listing:
 
 def _samples(key: str, members: list[Member], keep: Keep, passed_over: Counter[str]) -> list[Sample]:
     whole = [member for member in members if member.entry is not None]
-    images = [member for member in whole if is_picture(member.name)]
+    images = [member for member in whole if is_image(member.name)]
     rows = [Sample(key, member.name, None, member.problem) for member in members if member.entry is None]
-    others = [member for member in whole if not is_picture(member.name)]
+    others = [member for member in whole if not is_image(member.name)]
     has_key = os.path.basename(webdataset_key(members[0].name)) != ""
     if not has_key or not images:
         without_key = [
@@ -61,7 +61,7 @@ def _samples(key: str, members: list[Member], keep: Keep, passed_over: Counter[s
         extension = webdataset_extension(member.name)
         if member is image:
             continue
-        if is_picture(member.name) and not (is_plain and "." in extension):
+        if is_image(member.name) and not (is_plain and "." in extension):
             rows.append(Sample(key, member.name, None, f"{member.name} shares its key with {image.name}"))
         elif keep.member(extension) and extension not in kept:
             assert member.entry is not None

@@ -39,7 +39,7 @@ class Manifest(Config):
     """How the images became pixels."""
     shards: int = 0
     """Shards that are done."""
-    pictures: int = 0
+    images: int = 0
     """Images in them."""
     failures: int = 0
     """Images that could not be used; each has a row in its shard's sidecar."""
@@ -70,7 +70,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
     done = sidecars(folder)
     totals = {
         "shards": len(done),
-        "pictures": sum(sidecar.pictures for sidecar in done),
+        "images": sum(sidecar.images for sidecar in done),
         "failures": sum(len(sidecar.failures) for sidecar in done),
     }
     manifest = manifest.model_copy(update=totals)

@@ -32,7 +32,7 @@ class Sidecar(Config):
     """SHA-256 of the names, sizes and times of change of the files that went in."""
     content: str
     """SHA-256 of the names of what went in, and of their bytes."""
-    pictures: int
+    images: int
     """Images in the shard."""
     failures: list[Failure]
     """Images that could not be used."""

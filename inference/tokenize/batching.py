@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ...tokenizer.numerics.exact import batch_for
-from ..inputs.reading import ReadPicture, Unusable
+from ..inputs.reading import ReadImage, Unusable
 from ..inputs.samples import Listing, PlannedShard, Sample
 from ..inputs.unreadable import UnreadableInputError, unreadable
 from ..token_shards.webdataset_format import StoredSample, TokenSample
@@ -43,7 +43,7 @@ class Batch(NamedTuple):
     """Neighbours in a shard; the last one closes it."""
 
     work: ShardWork
-    pictures: list[ReadPicture]
+    images: list[ReadImage]
     """Of one size."""
     failed: list[Unusable]
     stored: list[TokenSample]
@@ -52,7 +52,7 @@ class Batch(NamedTuple):
 
 Item = tuple[ShardWork, Sample | None]
 """A sample of a shard; None closes the shard."""
-Result = ReadPicture | Unusable | TokenSample | UnreadableInputError | None
+Result = ReadImage | Unusable | TokenSample | UnreadableInputError | None
 """What became of it."""
 
 
@@ -80,7 +80,7 @@ def shard_samples(
         yield work, None
 
 
-def read_with(read: Callable[[Sample], ReadPicture | Unusable]) -> Callable[[Item], tuple[ShardWork, Result]]:
+def read_with(read: Callable[[Sample], ReadImage | Unusable]) -> Callable[[Item], tuple[ShardWork, Result]]:
     """Return `read` for the items of a stream; the rest of a shard of which a file cannot be read is left out."""
 
     def attempt(item: Item) -> tuple[ShardWork, Result]:
@@ -102,15 +102,15 @@ def read_with(read: Callable[[Sample], ReadPicture | Unusable]) -> Callable[[Ite
 
 def batches(read: Iterable[tuple[ShardWork, Result]], batch_size: int) -> Iterator[Batch]:
     """Group neighbours of the same shard and size, up to `batch_size` of them, or fewer where they are large."""
-    pictures: list[ReadPicture] = []
+    images: list[ReadImage] = []
     failed: list[Unusable] = []
     stored: list[TokenSample] = []
     for work, result in read:
-        if result is None or _is_full(pictures, result, batch_size) or batch_size in (len(failed), len(stored)):
-            yield Batch(work, pictures, failed, stored, last=result is None)
-            pictures, failed, stored = [], [], []
-        if isinstance(result, ReadPicture):
-            pictures.append(result)
+        if result is None or _is_full(images, result, batch_size) or batch_size in (len(failed), len(stored)):
+            yield Batch(work, images, failed, stored, last=result is None)
+            images, failed, stored = [], [], []
+        if isinstance(result, ReadImage):
+            images.append(result)
         elif isinstance(result, Unusable):
             failed.append(result)
         elif isinstance(result, TokenSample):
@@ -119,9 +119,9 @@ def batches(read: Iterable[tuple[ShardWork, Result]], batch_size: int) -> Iterat
             work.unread = work.unread or str(result)
 
 
-def _is_full(pictures: list[ReadPicture], result: Result, batch_size: int) -> bool:
-    if not pictures:
+def _is_full(images: list[ReadImage], result: Result, batch_size: int) -> bool:
+    if not images:
         return False
-    shape = pictures[0].pixels.shape
-    is_other = isinstance(result, ReadPicture) and shape != result.pixels.shape
-    return is_other or len(pictures) == batch_for(batch_size, *shape[:2])
+    shape = images[0].pixels.shape
+    is_other = isinstance(result, ReadImage) and shape != result.pixels.shape
+    return is_other or len(images) == batch_for(batch_size, *shape[:2])

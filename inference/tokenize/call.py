@@ -14,7 +14,7 @@ from ..api import Tokenizer, load
 from ..arithmetic import COMPILING_PAYS, EXACT_ARITHMETIC, Encode, Fast, agreement, fast_encode, fast_on, parse_fast
 from ..inputs.keep import Keep
 from ..inputs.plan import Plan, plan_shards, refuse_overwriting
-from ..inputs.reading import first_pictures
+from ..inputs.reading import first_images
 from ..token_shards.manifest import Manifest, check_same, new_manifest, read_manifest, write_manifest
 from ..token_shards.sidecar import MANIFEST_FILE, removable_shards, remove_shards
 from .done import pending_shards
@@ -134,7 +134,7 @@ def _fast(request: Request, tokenizer: Tokenizer, plan: Plan, before: Manifest |
 def _compared(tokenizer: Tokenizer, plan: Plan, fast: Fast, say: Say) -> Encode:
     """Return the fast encoder, and tell how its tokens compare with the exact ones."""
     encode = fast_encode(tokenizer.model, tokenizer.device, fast)
-    images = first_pictures(plan, tokenizer.config.preprocessing, tokenizer.downsample, COMPARED_IMAGES)
+    images = first_images(plan, tokenizer.config.preprocessing, tokenizer.downsample, COMPARED_IMAGES)
     pixels = [stack_pixels([image.pixels]) for image in images]
     if pixels:
         fraction = agreement(tokenizer.encode_pixels, encode, pixels)

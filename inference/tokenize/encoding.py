@@ -4,41 +4,41 @@ import numpy as np
 
 from ...images.preprocessing import stack_pixels
 from ..arithmetic import Encode
-from ..inputs.reading import ReadPicture
+from ..inputs.reading import ReadImage
 from ..inputs.unreadable import UnreadableInputError
 from ..token_shards.manifest import Manifest
 from ..token_shards.webdataset_format import TokenSample, token_dtype
 
 
-def encode_pictures(pictures: list[ReadPicture], encode: Encode, manifest: Manifest) -> list[TokenSample]:
+def encode_images(images: list[ReadImage], encode: Encode, manifest: Manifest) -> list[TokenSample]:
     """Return the tokens of images of one size, in their order.
 
     When the memory is too small, images in their native size are tried one by one. Raises UnreadableInputError for one that
     is too large by itself; where all images have one size it is no image's fault, and the error passes.
     """
-    if not pictures:
+    if not images:
         return []
-    grids = _grids(pictures, encode, manifest)
+    grids = _grids(images, encode, manifest)
     if grids is not None:
-        return [_sample(picture, grid) for picture, grid in zip(pictures, grids, strict=True)]
-    if len(pictures) > 1:
-        return [sample for picture in pictures for sample in encode_pictures([picture], encode, manifest)]
-    (picture,) = pictures
+        return [_sample(image, grid) for image, grid in zip(images, grids, strict=True)]
+    if len(images) > 1:
+        return [sample for image in images for sample in encode_images([image], encode, manifest)]
+    (image,) = images
     raise UnreadableInputError(
-        f"{picture.sample.source}: the memory is too small for {picture.width} x {picture.height} pixels"
+        f"{image.sample.source}: the memory is too small for {image.width} x {image.height} pixels"
     )
 
 
-def _sample(picture: ReadPicture, tokens: np.ndarray) -> TokenSample:
-    sample = picture.sample
-    facts = {"source": sample.source, "width": picture.width, "height": picture.height, "sha256": picture.sha256}
+def _sample(image: ReadImage, tokens: np.ndarray) -> TokenSample:
+    sample = image.sample
+    facts = {"source": sample.source, "width": image.width, "height": image.height, "sha256": image.sha256}
     return TokenSample(sample.key, tokens, facts, sample.kept)
 
 
-def _grids(pictures: list[ReadPicture], encode: Encode, manifest: Manifest) -> np.ndarray | None:
+def _grids(images: list[ReadImage], encode: Encode, manifest: Manifest) -> np.ndarray | None:
     """Return the tokens `b q y x`, or None when the memory is too small for them."""
     try:
-        tokens = encode(stack_pixels([picture.pixels for picture in pictures]))
+        tokens = encode(stack_pixels([image.pixels for image in images]))
     except (MemoryError, RuntimeError) as error:
         if manifest.preprocessing.size == "native" and _out_of_memory(error):
             return None

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ...evaluation.token_counts import no_counts
 from ...images.prefetch import Room, ahead
 from ..arithmetic import Encode
-from ..inputs.reading import ReadPicture, read_picture
+from ..inputs.reading import ReadImage, read_image
 from ..inputs.samples import PlannedShard
 from ..inputs.unreadable import UnreadableInputError
 from ..token_shards.manifest import Manifest
@@ -23,7 +23,7 @@ from ..token_shards.sidecar import Sidecar, seal_shard
 from ..token_shards.webdataset_format import TokenSample, write_token_tar
 from .batching import Batch, Result, ShardWork, batches, read_with, shard_samples
 from .done import content_digest, reusable_samples
-from .encoding import encode_pictures
+from .encoding import encode_images
 from .totals import Progress, Totals
 
 WAITING_PIXELS = 1 << 25
@@ -64,7 +64,7 @@ def tokenize_shards(
 
     def encoded(batch: Batch) -> tuple[Batch, list[TokenSample]]:
         try:
-            return batch, [] if batch.work.is_given_up else encode_pictures(batch.pictures, encode, manifest)
+            return batch, [] if batch.work.is_given_up else encode_images(batch.images, encode, manifest)
         except UnreadableInputError as error:
             batch.work.unread = str(error)
             return batch, []
@@ -85,7 +85,7 @@ def tokenize_shards(
             report(totals.progress)
 
     report(totals.progress)
-    read = read_with(partial(read_picture, config=manifest.preprocessing, multiple=manifest.downsample))
+    read = read_with(partial(read_image, config=manifest.preprocessing, multiple=manifest.downsample))
     stored = partial(reusable_samples, folder, fingerprint=manifest.fingerprint)
     window = (workload.encoders + 1) * workload.batch_size + 2 * workload.readers
     samples = shard_samples(shards, stored, totals.add_listing)
@@ -118,7 +118,7 @@ def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
 
 def _pixels(read: tuple[ShardWork, Result]) -> int:
     result = read[1]
-    return result.pixels[..., 0].size if isinstance(result, ReadPicture) else 0
+    return result.pixels[..., 0].size if isinstance(result, ReadImage) else 0
 
 
 def _stop_at(batch: Batch) -> None:
@@ -150,7 +150,7 @@ def _write(work: ShardWork, folder: Path, manifest: Manifest) -> ShardWork:
         fingerprint=manifest.fingerprint,
         inputs=work.shard.inputs,
         content=content_digest(work.tokens, work.failed, written.kept),
-        pictures=len(work.tokens),
+        images=len(work.tokens),
         failures=[row for row, _ in work.failed],
         passed_over=dict(sorted(work.listing.passed_over.items())),
         sha256=written.sha256,

@@ -31,7 +31,7 @@ class Summary(NamedTuple):
     @property
     def has_failed(self) -> bool:
         """Whether something is left to do, or nothing came of the whole folder."""
-        is_barren = bool(self.manifest.failures) and not self.manifest.pictures
+        is_barren = bool(self.manifest.failures) and not self.manifest.images
         return bool(self.totals.damaged or self.totals.unread or is_barren)
 
     @property
@@ -54,20 +54,20 @@ class Summary(NamedTuple):
             "fingerprint": self.manifest.fingerprint,
             "shards": {"written": totals.shards, "done_before": self.done_before, "not_in_this_call": self.others()},
             "images": {
-                "tokenized": totals.pictures,
+                "tokenized": totals.images,
                 "failed": len(totals.failures),
                 "given_again": self.plan.repeated,
                 "new": self.new_images,
             },
-            "images_per_second": totals.pictures / totals.seconds,
+            "images_per_second": totals.images / totals.seconds,
             "seconds": totals.seconds,
             "passed_over": dict(self.passed_over),
             "damaged": totals.damaged,
             "unread": totals.unread,
             "codebooks": [usage._asdict() for usage in codebook_usage(totals.counts, totals.vocab_size)]
-            if totals.pictures
+            if totals.images
             else [],
-            "folder": self.manifest.model_dump(include={"shards", "pictures", "failures"}),
+            "folder": self.manifest.model_dump(include={"shards", "images", "failures"}),
             "failures": [row.model_dump() for row in totals.failures],
         }
 
@@ -77,10 +77,10 @@ class Summary(NamedTuple):
 
     def _what_was_done(self) -> list[str]:
         totals = self.totals
-        speed = f", {totals.pictures / totals.seconds:.1f} per second" if totals.pictures else ""
+        speed = f", {totals.images / totals.seconds:.1f} per second" if totals.images else ""
         lines = [
             f"shards      {totals.shards} written, {self.done_before} done before",
-            f"images      {totals.pictures} tokenized, {len(totals.failures)} failed{speed}",
+            f"images      {totals.images} tokenized, {len(totals.failures)} failed{speed}",
         ]
         if self.new_images:
             lines.append(f"new         {counted(self.new_images, 'image')} since the last call, in shards of their own")
@@ -95,7 +95,7 @@ class Summary(NamedTuple):
         lines = []
         counts, codes = self.totals.counts, self.totals.vocab_size
         about = "about " if is_hashed(counts, codes) else ""
-        for number, usage in enumerate(codebook_usage(counts, codes) if self.totals.pictures else []):
+        for number, usage in enumerate(codebook_usage(counts, codes) if self.totals.images else []):
             which = f" {number}" if len(counts) > 1 else ""
             lines.append(
                 f"codebook{which}    usage {about}{usage.usage:.1%}, perplexity {about}{usage.perplexity:,.0f} of "
@@ -106,7 +106,7 @@ class Summary(NamedTuple):
     def _folder(self) -> list[str]:
         manifest = self.manifest
         lines = [
-            f"in {printable(str(self.out))}: {counted(manifest.pictures, 'image')} in "
+            f"in {printable(str(self.out))}: {counted(manifest.images, 'image')} in "
             f"{counted(manifest.shards, 'shard')}, {counted(manifest.failures, 'failure')} listed"
         ]
         if others := self.others():

@@ -35,7 +35,7 @@ class Totals:
     planned: int
     """Shards that the run is about."""
     shards: int = 0
-    pictures: int = 0
+    images: int = 0
     """Images that were tokenized."""
     failures: list[Failure] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
@@ -80,7 +80,7 @@ class Totals:
         """Take in a shard that was written."""
         assert work.listing is not None
         self.shards += 1
-        self.pictures += len(work.tokens) - work.reused
+        self.images += len(work.tokens) - work.reused
         self.failures += [row for row, _ in work.failed]
         for sample in work.tokens:
             tokens = torch.from_numpy(sample.tokens.astype(np.int64))

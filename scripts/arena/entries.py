@@ -13,7 +13,7 @@ class Entry(NamedTuple):
     weights: dict[str, float] = {"codebook": 1.0, "commitment": 0.0}
     """Weights of its loss terms; the latents are frozen, so the commitment has nothing to pull."""
     care: dict[str, Any] = {}
-    """Values of CodebookCareConfig."""
+    """Values of CodebookConfig."""
     optimizer: dict[str, Any] = {}
     """Values of FitConfig: who moves the codebook, and how."""
     part: int = 1
@@ -28,7 +28,7 @@ SMALL = {"initial_scale": 1e-3}
 FROZEN = {"codebook": 1.0, "commitment": 0.0}
 DECODED = {"reconstruction": 1.0}
 BINARY = DECODED | {"commitment": 0.25, "sample_entropy": 0.01, "codebook_entropy": 0.01}
-KMEANS = {"initialise": "kmeans", "vectors_per_code": 8, "kmeans_iterations": 5}
+KMEANS = {"initialization": "kmeans", "vectors_per_code": 8, "kmeans_iterations": 5}
 REVIVAL = {"revive_every": 50}
 LAZY = {"codebook_rows": "lazy"}
 # Muon's updates are as large as Adam's on noise, but the gradients of a fit are steady: there Adam's are five times larger.

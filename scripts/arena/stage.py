@@ -54,15 +54,15 @@ class Autoencoder(nn.Module):
 
 
 class Example(NamedTuple):
-    """Pictures `b h w c`, uint8, and their latents."""
+    """Images `b h w c`, uint8, and their latents."""
 
-    pictures: Tensor
+    images: Tensor
     latent: Tensor
 
     @property
     def pixels(self) -> Tensor:
-        """The pictures in [-1, 1]."""
-        return to_pixels(self.pictures).contiguous(memory_format=torch.channels_last)
+        """The images in [-1, 1]."""
+        return to_pixels(self.images).contiguous(memory_format=torch.channels_last)
 
 
 class Stage(NamedTuple):
@@ -78,7 +78,7 @@ class Stage(NamedTuple):
 
 def crops(train: list[str], size: int, batch: int, steps: int, seed: int) -> Iterable[Tensor]:
     """Return uint8 batches of random crops."""
-    data = DataConfig.model_validate({"train": train, "size": size, "batch_size": batch, "cached_pictures": 10_000})
+    data = DataConfig.model_validate({"train": train, "size": size, "batch_size": batch, "cached_images": 10_000})
     return (batch.crops for batch in training_batches(TrainingCrops(data, seed), 0, steps, 0, 1))
 
 
@@ -135,14 +135,14 @@ def set_up(arguments: argparse.Namespace) -> Stage:
         model = autoencoder(arguments.train, arguments.autoencoder_steps, arguments.autoencoder)
     latents = [as_rows(model.encode(to_pixels(batch))) for batch in crops(arguments.train, 128, 16, arguments.crops, 3)]
     adaptation = list(crops(arguments.train, 64, 32, arguments.adapt_steps, seed=2)) if arguments.adapt_steps else []
-    held_out = Listing().images(SourceConfig(path=arguments.val))[: arguments.val_pictures]
+    held_out = Listing().images(SourceConfig(path=arguments.val))[: arguments.val_images]
     reader = Reader(PreprocessingConfig(), ARCHITECTURE.downsample)
-    pictures = readable_images(held_out, reader, Tolerance(stops=True, fraction=0), print)
+    images = readable_images(held_out, reader, Tolerance(stops=True, fraction=0), print)
     return Stage(
         model,
         torch.cat(latents),
         [Example(batch, model.encode(to_pixels(batch))) for batch in adaptation],
-        [Example(picture[None], model.encode(to_pixels(picture[None]))) for picture in pictures],
+        [Example(image[None], model.encode(to_pixels(image[None]))) for image in images],
     )
 
 

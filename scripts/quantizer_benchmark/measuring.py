@@ -14,7 +14,7 @@ from vistok.tokenizer.quantizers.search.chunked import release_memory
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 SHORT = 2.0
 """Seconds under which a work is measured more than once."""
-FEWEST_TURNS, MOST_TURNS = 5, 25
+FEWEST_TURNS, MAX_TURNS = 5, 25
 
 Result = dict[str, float] | None
 
@@ -33,7 +33,7 @@ def measured(works: dict[str, Callable[[], object]]) -> dict[str, Result]:
             if not out_of_memory(error):
                 raise
         _tidy()
-    for turn in range(1, MOST_TURNS):
+    for turn in range(1, MAX_TURNS):
         for name, taken in times.items():
             if taken[0] < SHORT and (turn < FEWEST_TURNS or sum(taken) < SHORT):
                 taken.append(_seconds(works[name]))

@@ -77,11 +77,9 @@ def test_a_shift_is_its_squared_length():
 
 def test_sets_that_cannot_be_compared_are_refused():
     whole = feature_statistics(vectors(10))
-    with pytest.raises(ValueError, match="The covariance of 1 pictures is not known: give 2 pictures at least"):
+    with pytest.raises(ValueError, match="The covariance of 1 images is not known: give 2 images at least"):
         frechet_distance(whole, feature_statistics(vectors(1)))
     with pytest.raises(ValueError, match="Features of 6 and of 5 values cannot be compared: use one backbone for both"):
         frechet_distance(whole, feature_statistics(vectors(10, 5)))
-    with pytest.raises(
-        ValueError, match="Features hold values that are not finite: look for broken pictures or weights"
-    ):
+    with pytest.raises(ValueError, match="Features hold values that are not finite: look for broken images or weights"):
         frechet_distance(whole, feature_statistics(vectors(10) * torch.inf))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vistok.evaluation.latent_moments import MOST_CHANNELS, Moments, unmeasured
+from vistok.evaluation.latent_moments import MAX_CHANNELS, Moments, unmeasured
 
 CPU = torch.device("cpu")
 
@@ -66,8 +66,8 @@ def test_the_matrix_is_bounded():
     moments.add(as_latent(rows))
     assert moments.scatter.shape == (1 << 15,) and moments.effective_rank() is None
     assert moments.variance() == pytest.approx(rows.var(axis=0).mean(), rel=1e-4)
-    assert Moments(MOST_CHANNELS, CPU).scatter.shape == (MOST_CHANNELS,) * 2
-    assert unmeasured(MOST_CHANNELS) == ""
+    assert Moments(MAX_CHANNELS, CPU).scatter.shape == (MAX_CHANNELS,) * 2
+    assert unmeasured(MAX_CHANNELS) == ""
     assert unmeasured(1 << 15) == "The effective rank is not measured: 32,768 channels are more than 1,024."
 
 

@@ -13,13 +13,13 @@ def test_psnr_is_that_of_a_range_of_two():
     )
 
 
-def test_psnr_clamps_the_reconstruction_as_a_picture_would():
+def test_psnr_clamps_the_reconstruction_as_a_image_would():
     white = torch.ones(1, 3, 8, 8)
     assert psnr(white, white * 5).isinf().all()
     assert float(psnr(white, white * -5)) == pytest.approx(10 * math.log10(1))
 
 
-def test_ssim_is_one_for_equal_pictures_and_less_for_noise():
+def test_ssim_is_one_for_equal_images_and_less_for_noise():
     pixels = torch.rand(2, 3, 32, 32) * 2 - 1
     assert ssim(pixels, pixels).tolist() == pytest.approx([1, 1])
     assert (ssim(pixels, torch.rand(2, 3, 32, 32) * 2 - 1) < 0.2).all()

@@ -31,12 +31,12 @@ def test_effective_ranks_are_those_of_all_positions(values):
     quality = measure(model, iter(pixels.split([2, 2, 1]))).quality
     with torch.no_grad():
         latent = model.encode_latent(pixels)
-        points, codes = model.quantizer.project(latent), model.quantizer(latent).latent
+        points, codes = model.quantizer.to_code_space(latent), model.quantizer(latent).latent
     assert quality.effective_rank == pytest.approx(effective_rank(codes), rel=1e-3)
     assert quality.latent_effective_rank == pytest.approx(effective_rank(points), rel=1e-3)
 
 
 def test_too_many_channels_are_not_measured(monkeypatch):
-    monkeypatch.setattr(moments, "MOST_CHANNELS", 4)
+    monkeypatch.setattr(moments, "MAX_CHANNELS", 4)
     quality = measure(small_tokenizer(QUANTIZERS[0]), [torch.zeros(1, 3, 32, 32)]).quality
     assert quality.effective_rank is None and quality.latent_effective_rank is None

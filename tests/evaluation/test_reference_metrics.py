@@ -11,7 +11,7 @@ from vistok.images.preprocessing import stack_pixels
 CPU = torch.device("cpu")
 
 
-def test_a_perceptual_figure_is_the_mean_over_pictures_of_any_size():
+def test_a_perceptual_figure_is_the_mean_over_images_of_any_size():
     def distance(a, b):
         return (a - b).abs().mean(dim=(1, 2, 3))
 

@@ -6,9 +6,9 @@ import torch
 from image_files import DISPLAY_P3, rgb_profile
 from PIL import Image
 
-from samples import noise_image, picture_bytes
+from samples import image_bytes, noise_image
 from vistok.images import strips
-from vistok.images.opening.upright_rgb import PictureError, open_picture
+from vistok.images.opening.upright_rgb import ImageError, open_image
 from vistok.images.preprocessing import (
     FILTERS,
     load_pixels,
@@ -26,7 +26,7 @@ def test_square_of_the_asked_size(size):
     assert preprocess(noise_image(*size), PreprocessingConfig(size=64), 8).shape == (64, 64, 3)
 
 
-def test_a_picture_of_the_right_size_is_untouched():
+def test_a_image_of_the_right_size_is_untouched():
     image = noise_image(64, 64)
     assert np.array_equal(preprocess(image, PreprocessingConfig(size=64), 8), np.asarray(image))
 
@@ -64,16 +64,16 @@ def test_bytes_to_pixels_and_back_is_the_identity():
 
 
 def test_stacked_pixels_are_those_of_the_bytes():
-    pictures = [np.asarray(noise_image(24, 16, seed)) for seed in range(3)]
-    stacked = stack_pixels(pictures)
-    assert torch.equal(stacked, to_pixels(torch.from_numpy(np.stack(pictures))))
+    images = [np.asarray(noise_image(24, 16, seed)) for seed in range(3)]
+    stacked = stack_pixels(images)
+    assert torch.equal(stacked, to_pixels(torch.from_numpy(np.stack(images))))
     assert stacked.is_contiguous(memory_format=torch.channels_last)
     every = np.arange(256, dtype=np.uint8).reshape(1, 256, 1).repeat(3, axis=2)
     assert torch.equal(stack_pixels([every]), to_pixels(torch.from_numpy(every)[None]))
 
 
 @pytest.mark.parametrize("resampling", sorted(FILTERS))
-def test_ordinary_pictures_are_resized_whole_and_then_cropped(resampling):
+def test_ordinary_images_are_resized_whole_and_then_cropped(resampling):
     generator = np.random.default_rng(0)
     for _ in range(25):
         size = int(generator.integers(8, 70))
@@ -88,7 +88,7 @@ def test_ordinary_pictures_are_resized_whole_and_then_cropped(resampling):
 
 
 @pytest.mark.parametrize("sides", [(3, 700), (3, 701), (700, 5)])
-def test_very_long_pictures_keep_their_centre(sides):
+def test_very_long_images_keep_their_centre(sides):
     smooth = Image.linear_gradient("L").resize(sides).convert("RGB")
     got = preprocess(smooth, PreprocessingConfig(size=64), 8)
     width, height = (round(extent * 64 / min(sides)) for extent in sides)
@@ -105,21 +105,21 @@ def test_a_line_of_any_length_is_resized_in_little_memory():
 @pytest.mark.parametrize("size", [64, "native"])
 @pytest.mark.parametrize("colour", ["srgb", "ignore"])
 def test_loading_is_opening_and_preprocessing(size, colour):
-    content = picture_bytes(noise_image(100, 70), "PNG", icc_profile=rgb_profile(DISPLAY_P3))
+    content = image_bytes(noise_image(100, 70), "PNG", icc_profile=rgb_profile(DISPLAY_P3))
     config = PreprocessingConfig(size=size, colour=colour, background=(1, 2, 3))
-    expected = preprocess(open_picture(content, (1, 2, 3), colour), config, 8)
+    expected = preprocess(open_image(content, (1, 2, 3), colour), config, 8)
     for given in (content, io.BytesIO(content)):
         loaded = load_pixels(given, config, 8)
         assert np.array_equal(loaded.pixels, expected) and loaded[1:] == (100, 70)
         assert loaded.pixels.dtype == np.uint8 and loaded.pixels.flags.c_contiguous and loaded.pixels.flags.writeable
-    with pytest.raises(PictureError, match="the file is empty"):
+    with pytest.raises(ImageError, match="the file is empty"):
         load_pixels(b"", config, 8)
 
 
 def test_width_and_height_are_those_of_the_upright_original():
     exif = Image.Exif()
     exif[0x112] = 8
-    loaded = load_pixels(picture_bytes(noise_image(40, 30), "JPEG", exif=exif), PreprocessingConfig(size=16), 8)
+    loaded = load_pixels(image_bytes(noise_image(40, 30), "JPEG", exif=exif), PreprocessingConfig(size=16), 8)
     assert loaded[1:] == (30, 40) and loaded.pixels.shape == (16, 16, 3)
 
 

@@ -16,11 +16,11 @@ def test_after_eight_pairs_the_next_rows_begin():
             assert np.array_equal(sheet[top : top + 10, left : left + 20], np.asarray(image))
 
 
-def test_large_pictures_are_made_small():
+def test_large_images_are_made_small():
     assert comparison_sheet([(noise_image(512, 300), noise_image(512, 300))]).size == (256 + 16, 2 * 150 + 24)
 
 
-def test_saved_pictures_are_whole_files(tmp_path):
+def test_saved_images_are_whole_files(tmp_path):
     image = noise_image(5, 4)
     save_png(tmp_path / "new" / "a.png", image)
     with Image.open(tmp_path / "new" / "a.png") as saved:

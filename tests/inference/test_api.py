@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import vistok
-from samples import PHOTOS, noise_image, picture_bytes
+from samples import PHOTOS, image_bytes, noise_image
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 
 
@@ -23,9 +23,9 @@ def native(tokenizer):
     return tokenizer.with_preprocessing(PreprocessingConfig(size="native"))
 
 
-def test_every_kind_of_picture_gives_the_same_tokens(tokenizer, tmp_path):
+def test_every_kind_of_image_gives_the_same_tokens(tokenizer, tmp_path):
     image = noise_image(64, 64)
-    path = tmp_path / "picture.png"
+    path = tmp_path / "image.png"
     image.save(path)
     array = np.asarray(image)
     tensor = torch.from_numpy(array.copy()).permute(2, 0, 1)
@@ -37,11 +37,11 @@ def test_every_kind_of_picture_gives_the_same_tokens(tokenizer, tmp_path):
 
 
 def test_a_list_equals_its_members(tokenizer):
-    pictures = [noise_image(70, 90, seed) for seed in range(5)]
-    assert torch.equal(tokenizer.encode(pictures), torch.cat([tokenizer.encode(picture) for picture in pictures]))
+    images = [noise_image(70, 90, seed) for seed in range(5)]
+    assert torch.equal(tokenizer.encode(images), torch.cat([tokenizer.encode(image) for image in images]))
 
 
-def test_decode_is_pil_or_tensor_of_the_same_picture(tokenizer):
+def test_decode_is_pil_or_tensor_of_the_same_image(tokenizer):
     tokens = tokenizer.encode([noise_image(64, 64, seed) for seed in range(3)])
     images = tokenizer.decode(tokens)
     tensor = tokenizer.decode(tokens, output="tensor")
@@ -87,7 +87,7 @@ def test_built_in_model_reconstructs_photos():
 
 
 @pytest.mark.parametrize(
-    ("picture", "message"),
+    ("image", "message"),
     [
         ([], r"encode got an empty list"),
         (3, r"encode got a int, but takes a path, a PIL image"),
@@ -109,13 +109,13 @@ def test_built_in_model_reconstructs_photos():
         (torch.zeros(3, 9, 8), r"takes b 3 h w with h and w multiples of 8: resize, crop or pad them"),
     ],
 )
-def test_wrong_pictures_are_one_sentence(tokenizer, picture, message):
+def test_wrong_images_are_one_sentence(tokenizer, image, message):
     with pytest.raises(ValueError, match=message):
-        tokenizer.encode(picture)
+        tokenizer.encode(image)
 
 
 def test_broken_files_are_one_sentence(tokenizer, tmp_path):
-    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"broken.jpg cannot be used: not an image of a known format"):
         tokenizer.encode(tmp_path / "broken.jpg")
 
@@ -133,17 +133,17 @@ def test_what_is_no_file_is_one_sentence(tokenizer, tmp_path):
 
 
 def test_truncated_pil_images_are_one_sentence(tokenizer):
-    content = picture_bytes(noise_image(64, 64), "JPEG")
+    content = image_bytes(noise_image(64, 64), "JPEG")
     with pytest.raises(
-        ValueError, match=r"encode got a PIL image that cannot be used: broken picture: image file is trunc"
+        ValueError, match=r"encode got a PIL image that cannot be used: broken image: image file is trunc"
     ):
         tokenizer.encode(Image.open(io.BytesIO(content[: len(content) // 2])))
 
 
-def test_pictures_handed_in_are_left_alone(tokenizer):
+def test_images_handed_in_are_left_alone(tokenizer):
     exif = Image.Exif()
     exif[0x0112] = 6
-    image = Image.open(io.BytesIO(picture_bytes(noise_image(64, 48), "PNG", exif=exif)))
+    image = Image.open(io.BytesIO(image_bytes(noise_image(64, 48), "PNG", exif=exif)))
     tokenizer.encode(image)
     assert image.size == (64, 48) and image.getexif()[0x0112] == 6
 

@@ -12,7 +12,7 @@ from vistok.evaluation.quality import as_shown, measure
 from vistok.evaluation.reference_metrics import FrechetJudge, PerceptualJudge
 from vistok.images.preprocessing import stack_pixels
 from vistok.perception.distance import FeatureDistance
-from vistok.tokenizer.numerics.exact import MOST_PIXELS, batch_for, in_batches
+from vistok.tokenizer.numerics.exact import MAX_PIXELS, batch_for, in_batches
 
 CPU = torch.device("cpu")
 SIDES = [(16, 16)] * 5 + [(16, 24)] * 3 + [(16, 16)] * 2
@@ -33,7 +33,7 @@ def test_batches_keep_order_and_shape(images):
 
 def test_large_images_go_in_smaller_batches():
     assert batch_for(16, 256, 256) == 16 and batch_for(16, 1024, 1024) == 4 and batch_for(16, 9999, 9999) == 1
-    assert batch_for(16, 1, MOST_PIXELS // 16 + 1) == 15
+    assert batch_for(16, 1, MAX_PIXELS // 16 + 1) == 15
 
 
 def test_quality_is_that_of_the_images_one_by_one(images):
@@ -42,7 +42,7 @@ def test_quality_is_that_of_the_images_one_by_one(images):
     together = measure(model, in_batches(images), lambda a, b: looked.append((len(a), len(b))))
     alone = measure(model, iter(images))
     for name, value in together.quality._asdict().items():
-        if name != "pictures_per_second":
+        if name != "images_per_second":
             assert value == pytest.approx(getattr(alone.quality, name), abs=1e-5), name
     assert torch.equal(together.counts, alone.counts) and looked == [(5, 5), (3, 3), (2, 2)]
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The commands, run as a user runs them, on pictures of every kind."""
+"""The commands, run as a user runs them, on images of every kind."""
 
 import json
 
@@ -11,7 +11,7 @@ from webdataset.autodecode import Decoder, basichandlers
 from webdataset.tariterators import group_by_keys, tar_file_iterator
 
 import vistok
-from samples import PHOTOS, noise_image, picture_bytes
+from samples import PHOTOS, image_bytes, noise_image
 from vistok.inference.commands.tokenize_images import app as tokenize_app
 from vistok.tokenizer.files import ASIDE_PATTERN, aside_of
 
@@ -39,7 +39,7 @@ def test_photos_to_tokens_and_back(tokenize, detokenize, tokenizer_folder, tmp_p
     said = tokenize(PHOTOS, "--out", out, "--preview", 4)
     assert "6 tokenized, 0 failed" in said and "usage" in said and "perplexity" in said and "1 passed over" in said
     tokenizer = vistok.load(tokenizer_folder)
-    samples = tokens_of(out / "pictures-00000.tar")
+    samples = tokens_of(out / "images-00000.tar")
     assert len(samples) == 6
     for key, sample in samples.items():
         path = PHOTOS / sample["tokens.json"]["source"]
@@ -49,7 +49,7 @@ def test_photos_to_tokens_and_back(tokenize, detokenize, tokenizer_folder, tmp_p
         assert (sample["tokens.json"]["width"], sample["tokens.json"]["height"]) == size_of(path)
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["fingerprint"] == tokenizer.fingerprint and manifest["vocab_size"] == 300
-    assert (manifest["pictures"], manifest["shards"], manifest["failures"]) == (6, 1, 0)
+    assert (manifest["images"], manifest["shards"], manifest["failures"]) == (6, 1, 0)
     assert size_of(out / "preview.png") == (4 * (64 + 8) + 8, 2 * 64 + 3 * 8)
     assert "6 images from 1 shard in" in detokenize(out, "--out", back)
     for key, sample in samples.items():
@@ -57,7 +57,7 @@ def test_photos_to_tokens_and_back(tokenize, detokenize, tokenizer_folder, tmp_p
         assert np.array_equal(np.asarray(Image.open(back / f"{key}.png")), np.asarray(expected))
 
 
-def test_bytes_depend_on_pictures_and_tokenizer_alone(tokenize, tmp_path):
+def test_bytes_depend_on_images_and_tokenizer_alone(tokenize, tmp_path):
     tokenize(PHOTOS, "--out", tmp_path / "a", "--batch-size", 1, "--workers", 1)
     tokenize(PHOTOS, "--out", tmp_path / "b", "--batch-size", 5, "--workers", 4)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
@@ -67,15 +67,15 @@ def test_a_shard_is_done_when_its_sidecar_is_there(tokenize, tmp_path):
     tokenize(PHOTOS, "--out", tmp_path, "--shard-size", 2)
     whole = contents(tmp_path)
     assert "0 written, 3 done before" in tokenize(PHOTOS, "--out", tmp_path, "--shard-size", 2)
-    (tmp_path / "pictures-00001.json").unlink()
-    (tmp_path / "pictures-00002.tar").write_bytes(b"cut off")
-    aside_of(tmp_path / "pictures-00001.tar").write_bytes(b"left by a kill")
+    (tmp_path / "images-00001.json").unlink()
+    (tmp_path / "images-00002.tar").write_bytes(b"cut off")
+    aside_of(tmp_path / "images-00001.tar").write_bytes(b"left by a kill")
     assert "2 written, 1 done before" in tokenize(PHOTOS, "--out", tmp_path, "--shard-size", 2)
     assert contents(tmp_path) == whole
     assert not list(tmp_path.glob(ASIDE_PATTERN))
 
 
-def test_another_tokenizer_or_other_pictures_are_refused(tokenize, tmp_path):
+def test_another_tokenizer_or_other_images_are_refused(tokenize, tmp_path):
     out = tmp_path / "out"
     tokenize(PHOTOS, "--out", out)
     said = tokenize(PHOTOS, "--out", out, "--size", 32, code=2)
@@ -84,7 +84,7 @@ def test_another_tokenizer_or_other_pictures_are_refused(tokenize, tmp_path):
         PHOTOS / "coffee.jpg", "--out", out, code=2
     )
     tokenize(PHOTOS / "coffee.jpg", "--out", out, "--size", 32, "--overwrite")
-    assert json.loads((out / "manifest.json").read_text())["pictures"] == 1
+    assert json.loads((out / "manifest.json").read_text())["images"] == 1
 
 
 def test_overwrite_touches_nothing_but_shards(tokenize, tmp_path):
@@ -95,46 +95,44 @@ def test_overwrite_touches_nothing_but_shards(tokenize, tmp_path):
     assert (tmp_path / "mine.json").exists() and (tmp_path / "mine.tar").exists()
 
 
-def exif_picture():
+def exif_image():
     exif = Image.Exif()
     exif[0x0112] = 6
-    return picture_bytes(noise_image(30, 20), "JPEG", exif=exif)
+    return image_bytes(noise_image(30, 20), "JPEG", exif=exif)
 
 
 GOOD = {
-    "photo.jpg": picture_bytes(noise_image(90, 70), "JPEG"),
-    "photo.png": picture_bytes(noise_image(90, 70), "PNG"),
-    "photo.webp": picture_bytes(noise_image(90, 70), "WEBP"),
-    "anim.gif": picture_bytes(noise_image(90, 70), "GIF"),
-    "scan.tif": picture_bytes(noise_image(90, 70), "TIFF"),
-    "print.jpeg": picture_bytes(noise_image(40, 40).convert("CMYK"), "JPEG"),
-    "palette.png": picture_bytes(noise_image(40, 40).quantize(16), "PNG"),
-    "deep.png": picture_bytes(Image.fromarray(np.full((20, 30), 40_000, np.uint16)), "PNG"),
-    "clear.png": picture_bytes(Image.new("RGBA", (30, 30), (9, 9, 9, 0)), "PNG"),
-    "turned.jpg": exif_picture(),
-    "thin.png": picture_bytes(noise_image(1, 50), "PNG"),
+    "photo.jpg": image_bytes(noise_image(90, 70), "JPEG"),
+    "photo.png": image_bytes(noise_image(90, 70), "PNG"),
+    "photo.webp": image_bytes(noise_image(90, 70), "WEBP"),
+    "anim.gif": image_bytes(noise_image(90, 70), "GIF"),
+    "scan.tif": image_bytes(noise_image(90, 70), "TIFF"),
+    "print.jpeg": image_bytes(noise_image(40, 40).convert("CMYK"), "JPEG"),
+    "palette.png": image_bytes(noise_image(40, 40).quantize(16), "PNG"),
+    "deep.png": image_bytes(Image.fromarray(np.full((20, 30), 40_000, np.uint16)), "PNG"),
+    "clear.png": image_bytes(Image.new("RGBA", (30, 30), (9, 9, 9, 0)), "PNG"),
+    "turned.jpg": exif_image(),
+    "thin.png": image_bytes(noise_image(1, 50), "PNG"),
 }
 BAD = {
     "cut.jpg": GOOD["photo.jpg"][:2000],
     "empty.png": b"",
-    "text.jpg": b"these are not the bytes of a picture",
+    "text.jpg": b"these are not the bytes of a image",
 }
 
 
 @pytest.mark.parametrize("size", ["64", "native"])
-def test_pictures_of_every_kind_or_a_row_among_the_failures(tokenize, detokenize, tmp_path, size):
+def test_images_of_every_kind_or_a_row_among_the_failures(tokenize, detokenize, tmp_path, size):
     for name, content in {**GOOD, **BAD}.items():
         (tmp_path / name).write_bytes(content)
     out, back = tmp_path / "out", tmp_path / "back"
     said = tokenize(tmp_path, "--out", out, "--size", size)
     assert f"{len(GOOD)} tokenized, {len(BAD)} failed" in said
-    sidecar = json.loads((out / "pictures-00000.json").read_text())
+    sidecar = json.loads((out / "images-00000.json").read_text())
     assert {failure["source"] for failure in sidecar["failures"]} == set(BAD)
     assert all(failure["reason"] and failure["key"] for failure in sidecar["failures"])
-    assert {sample["tokens.json"]["source"] for sample in tokens_of(out / "pictures-00000.tar").values()} == set(GOOD)
-    turned = next(
-        s for s in tokens_of(out / "pictures-00000.tar").values() if s["tokens.json"]["source"] == "turned.jpg"
-    )
+    assert {sample["tokens.json"]["source"] for sample in tokens_of(out / "images-00000.tar").values()} == set(GOOD)
+    turned = next(s for s in tokens_of(out / "images-00000.tar").values() if s["tokens.json"]["source"] == "turned.jpg")
     assert (turned["tokens.json"]["width"], turned["tokens.json"]["height"]) == (20, 30)
     detokenize(out, "--out", back)
     assert len(list(back.iterdir())) == len(GOOD)
@@ -157,7 +155,7 @@ def test_nothing_but_failures_is_a_failure(tokenize, tmp_path):
 
 def test_shards_in_shards_out_with_the_same_names_and_keys(tokenize, detokenize, make_tar, tmp_path):
     for number in range(2):
-        png = picture_bytes(noise_image(70, 70, number), "PNG")
+        png = image_bytes(noise_image(70, 70, number), "PNG")
         make_tar(tmp_path / f"in-{number}.tar", [("x/1.png", png), ("2.jpg", png), ("2.cls", b"5"), ("3.txt", b"5")])
     said = tokenize(tmp_path / "in-{0..1}.tar", "--out", tmp_path / "out")
     assert "2 written" in said and "4 tokenized, 2 failed" in said

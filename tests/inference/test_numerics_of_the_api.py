@@ -9,7 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import vistok
 from samples import ARCHITECTURE, PHOTOS, small_tokenizer
-from vistok.images.opening.upright_rgb import open_picture
+from vistok.images.opening.upright_rgb import open_image
 from vistok.images.preprocessing import preprocess, stack_pixels
 from vistok.tokenizer.folder.save_load import save_tokenizer
 from vistok.tokenizer.networks.blocks import AttentionBlock
@@ -103,7 +103,7 @@ if torch.cuda.is_available():
 def photos():
     config = PreprocessingConfig(size=128)
     paths = [path for path in sorted(PHOTOS.iterdir()) if path.suffix != ".md"][:2]
-    pixels = stack_pixels([preprocess(open_picture(path.read_bytes()), config, 8) for path in paths])
+    pixels = stack_pixels([preprocess(open_image(path.read_bytes()), config, 8) for path in paths])
     return (pixels + 1) / 2
 
 

@@ -26,7 +26,7 @@ def backbone(name: str, folder: Path, stages: list[int] | None = None) -> Backbo
     return load_backbone(BackboneConfig(name=name, weights=weights_of(name, folder), stages=stages))
 
 
-def pictures(height: int = 64, width: int = 64, number: int = 2) -> torch.Tensor:
+def images(height: int = 64, width: int = 64, number: int = 2) -> torch.Tensor:
     return torch.rand(number, 3, height, width) * 2 - 1
 
 
@@ -35,7 +35,7 @@ def test_features_are_those_of_timms_own_extractor(tmp_path):
     theirs = timm.create_model("test_efficientnet", features_only=True).eval()
     missing = theirs.load_state_dict(judge.frozen.network.state_dict(), strict=False).missing_keys
     assert not missing
-    pixels = pictures()
+    pixels = images()
     expected = theirs(((pixels + 1) / 2 - IMAGENET_MEAN) / IMAGENET_DEVIATION)
     features = judge(pixels)
     assert judge.channels == [features.shape[1] for features in expected]
@@ -45,7 +45,7 @@ def test_features_are_those_of_timms_own_extractor(tmp_path):
 
 
 def test_stages_choose_among_the_features(tmp_path):
-    pixels = pictures()
+    pixels = images()
     every = backbone("test_resnet", tmp_path)
     path = tmp_path / "test_resnet.safetensors"
     some = load_backbone(BackboneConfig(name="test_resnet", weights=path, stages=[3, 1]))
@@ -60,7 +60,7 @@ def test_stages_choose_among_the_features(tmp_path):
 def test_a_transformer_gives_the_output_of_its_blocks(tmp_path):
     judge = backbone("test_vit", tmp_path)
     network = judge.frozen.network
-    pixels = pictures(160, 160)
+    pixels = images(160, 160)
     tokens = network._pos_embed(network.patch_embed(pixels))  # its mean and deviation are those of [-1, 1]
     for block, features in zip(network.blocks, judge(pixels), strict=True):
         tokens = block(tokens)
@@ -72,45 +72,45 @@ def test_a_transformer_gives_the_output_of_its_blocks(tmp_path):
     ("name", "given", "taken"),
     [("test_vit", (50, 39), (48, 32)), ("test_vit", (5, 64), (16, 64)), ("test_vit_relpos", (40, 56), (160, 160))],
 )
-def test_pictures_are_resized_to_what_a_transformer_takes(tmp_path, name, given, taken):
+def test_images_are_resized_to_what_a_transformer_takes(tmp_path, name, given, taken):
     judge = backbone(name, tmp_path)
-    pixels = pictures(*given)
+    pixels = images(*given)
     resized = functional.interpolate(pixels, taken, mode="bilinear", antialias=True)
     features = judge(pixels)[-1]
     assert features.shape[2:] == (taken[0] // 16, taken[1] // 16)
     assert torch.equal(features, judge(resized)[-1])
 
 
-def test_pictures_smaller_than_the_deepest_stage_are_refused(tmp_path):
+def test_images_smaller_than_the_deepest_stage_are_refused(tmp_path):
     judge = backbone("test_resnet", tmp_path)
     with pytest.raises(
-        ValueError, match=r"Pictures of 31 x 64 are too small for test_resnet, which needs 32 x 32 at least"
+        ValueError, match=r"Images of 31 x 64 are too small for test_resnet, which needs 32 x 32 at least"
     ):
-        judge(pictures(31, 64))
+        judge(images(31, 64))
     shallow = load_backbone(
         BackboneConfig(name="test_resnet", weights=tmp_path / "test_resnet.safetensors", stages=[0])
     )
-    assert shallow(pictures(2, 2))[0].shape[2:] == (1, 1)
+    assert shallow(images(2, 2))[0].shape[2:] == (1, 1)
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext"])
-def test_a_batch_equals_its_pictures_one_by_one(tmp_path, name):
+def test_a_batch_equals_its_images_one_by_one(tmp_path, name):
     judge = backbone(name, tmp_path)
-    pixels = pictures(number=3)
-    for whole, *single in zip(judge(pixels), *(judge(picture[None]) for picture in pixels), strict=True):
+    pixels = images(number=3)
+    for whole, *single in zip(judge(pixels), *(judge(image[None]) for image in pixels), strict=True):
         torch.testing.assert_close(whole, torch.cat(single), rtol=1e-4, atol=1e-5)
 
 
 def test_nothing_its_owners_do_unfreezes_it(tmp_path):
     owner = torch.nn.ModuleDict({"judge": backbone("test_resnet", tmp_path)})
-    before = owner["judge"](pictures(number=1).fill_(0.5))
+    before = owner["judge"](images(number=1).fill_(0.5))
     owner.train().requires_grad_(True)
     assert not list(owner.parameters())
     assert not owner.state_dict()
     network = owner["judge"].frozen.network
     assert not any(module.training for module in network.modules())
     assert not any(parameter.requires_grad for parameter in network.parameters())
-    for ours, own in zip(before, owner["judge"](pictures(number=1).fill_(0.5)), strict=True):
+    for ours, own in zip(before, owner["judge"](images(number=1).fill_(0.5)), strict=True):
         assert torch.equal(ours, own)
     owner.to(torch.float64)
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float64}
@@ -118,7 +118,7 @@ def test_nothing_its_owners_do_unfreezes_it(tmp_path):
 
 def test_gradients_reach_the_pixels(tmp_path):
     judge = backbone("test_resnet", tmp_path)
-    pixels = pictures().requires_grad_()
+    pixels = images().requires_grad_()
     judge(pixels)[-1].square().sum().backward()
     assert pixels.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in judge.frozen.network.parameters())
@@ -126,7 +126,7 @@ def test_gradients_reach_the_pixels(tmp_path):
 
 def test_autocast_changes_nothing(tmp_path):
     judge = backbone("test_resnet", tmp_path)
-    pixels = pictures()
+    pixels = images()
     with torch.autocast("cpu", torch.bfloat16):
         narrow = judge(pixels)
     assert all(torch.equal(ours, own) for ours, own in zip(narrow, judge(pixels), strict=True))

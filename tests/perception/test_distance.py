@@ -66,13 +66,13 @@ def test_a_timm_distance_is_its_formula_in_float64(distance, weights):
     stages = list(zip(backbone(pixels), backbone(other), strict=True))
     for f, g in stages:
         f, g = f.double().numpy(), g.double().numpy()
-        for picture in range(3):
+        for image in range(3):
             total = 0.0
             for y in range(f.shape[2]):
                 for x in range(f.shape[3]):
-                    ours, theirs = f[picture, :, y, x], g[picture, :, y, x]
+                    ours, theirs = f[image, :, y, x], g[image, :, y, x]
                     total += np.sum((ours / np.linalg.norm(ours) - theirs / np.linalg.norm(theirs)) ** 2)
-            expected[picture] += total / (f.shape[2] * f.shape[3])
+            expected[image] += total / (f.shape[2] * f.shape[3])
     np.testing.assert_allclose(distance(pixels, other), expected / len(stages), rtol=1e-4)
 
 
@@ -167,14 +167,10 @@ def test_autocast_changes_nothing(either):
     assert torch.equal(narrow, either(pixels, other))
 
 
-def test_pictures_that_are_too_small_are_refused(distance, lpips):
-    with pytest.raises(
-        ValueError, match="Pictures of 16 x 16 are too small for test_efficientnet, which needs 32 x 32"
-    ):
+def test_images_that_are_too_small_are_refused(distance, lpips):
+    with pytest.raises(ValueError, match="Images of 16 x 16 are too small for test_efficientnet, which needs 32 x 32"):
         distance(*pairs(16))
-    with pytest.raises(
-        ValueError, match="Pictures of 15 x 15 are too small for lpips-vgg, which needs 16 x 16 at least"
-    ):
+    with pytest.raises(ValueError, match="Images of 15 x 15 are too small for lpips-vgg, which needs 16 x 16 at least"):
         lpips(*pairs(15))
     assert lpips(*pairs(16)).shape == (3,)
 

@@ -73,9 +73,9 @@ def test_every_text_is_escaped():
     assert len(labels) == 8
 
 
-def test_every_picture_and_plot_has_a_description():
+def test_every_image_and_plot_has_a_description():
     page = Page(render(full_report()))
-    assert all(picture["alt"] for picture in page.all("img"))
+    assert all(image["alt"] for image in page.all("img"))
     assert all(svg["aria-label"] for svg in page.all("svg") if svg.get("role") == "img")
     assert all(control["aria-label"] for control in page.all("input"))
     assert [svg.get("role") for svg in page.all("svg")].count("img") == 5
@@ -88,5 +88,5 @@ def test_a_column_of_numbers_stands_right_and_gaps_do_not_change_it():
 
 
 def test_headline_numbers_keep_their_text():
-    for value in ("24.31 dB", "0.7312", "1,024 a picture", "-3.5", "86.9%", "one card", ""):
+    for value in ("24.31 dB", "0.7312", "1,024 a image", "-3.5", "86.9%", "one card", ""):
         assert value in Page(render(Report("t", figures={"label": value}))).text

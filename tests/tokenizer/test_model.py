@@ -43,7 +43,7 @@ def test_every_combination_goes_to_tokens_and_back(norm, resampling, stem):
 
 
 def test_pixel_norm_makes_tokens_local():
-    # Far from a change nothing moves: no statistic is taken over the picture.
+    # Far from a change nothing moves: no statistic is taken over the image.
     model = small_tokenizer().eval()
     pixels = torch.rand(1, 3, 256, 256) * 2 - 1
     changed = pixels.clone()

@@ -88,7 +88,7 @@ def test_a_measured_curvature_comes_before_all_and_the_momentum_is_a_bound(tmp_p
     assert measured.startswith("A batch of 4x would need about 0.44x the steps and 1.8x the images: this run had 4 ")
     bound = batch_advice(LOG, config(tmp_path)).sentence
     assert "would need at least 0.26x the steps" in bound and bound.endswith(
-        "that of the curvature, where instruments.curvature_every can measure it, is closer."
+        "that of the curvature, where diagnostics.curvature_every can measure it, is closer."
     )
 
 
@@ -126,7 +126,7 @@ def test_tables_of_the_report(tmp_path):
 
 
 def test_a_run_says_it_on_the_console_and_in_its_report(tmp_path, capsys):
-    run = config(tmp_path, "instruments.noise_every=1", "data.batch_size=8", steps=6)
+    run = config(tmp_path, "diagnostics.noise_every=1", "data.batch_size=8", steps=6)
     (tmp_path / "run.yaml").write_text(config_text(run))
     with pytest.raises(SystemExit) as ended:
         app([str(tmp_path / "run.yaml")])

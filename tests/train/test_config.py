@@ -26,7 +26,7 @@ def test_no_shipped_config_points_at_what_users_do_not_have(path):
     with pytest.raises(ValueError, match=r"^data\.train is missing: set it"):
         read_config(path)
     config = read_config(path, ["data.train=photos"])
-    assert config.data.val == [] and config.model.start_from is None
+    assert config.data.val == [] and config.model.init_from is None
     assert config.run.out == Path("runs") / path.stem and "shared" not in path.read_text()
 
 

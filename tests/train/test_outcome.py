@@ -50,7 +50,7 @@ def test_an_interrupted_run_leaves_its_step_and_ends_as_one_that_was_not(tmp_pat
     """Before the first checkpoint, of step 3, and after it."""
     values = ["run.save_every=3"]
     whole = again(tmp_path / "whole", *values)
-    stopped = again(tmp_path / "short", *values, "run.weight_average=0.999", f"run.steps={step - 1}")
+    stopped = again(tmp_path / "short", *values, "run.ema_decay=0.999", f"run.steps={step - 1}")
     interrupt_at(monkeypatch, step)
     out = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
@@ -70,7 +70,7 @@ def test_what_is_exported_is_the_average_as_it_was_at_the_step(tmp_path, monkeyp
     """An average without memory is the weights themselves: those of the checkpoint of the step."""
     interrupt_at(monkeypatch, 4)
     with pytest.raises(KeyboardInterrupt):
-        again(tmp_path, "run.weight_average=0", "run.save_every=3", "run.fold=false")
+        again(tmp_path, "run.ema_decay=0", "run.save_every=3", "run.export_training_state=true")
     exported = load_file(tmp_path / "export" / "model.safetensors")
     saved = load_file(tmp_path / "checkpoints" / "step-0000003" / "model.safetensors")
     assert all(torch.equal(exported[name], saved[name]) for name in exported)
@@ -96,8 +96,8 @@ def test_tokenizer_and_report_follow_every_validation_or_checkpoint(tmp_path, mo
 def test_a_run_that_diverged_exits_1_and_leaves_the_last_good_weights(tmp_path):
     values = [f"data.train={PHOTOS}", "data.val=[]", f"run.out={tmp_path}", "run.steps=6", "run.log_every=1"]
     values += ["run.save_every=2", "data.size=32", "data.batch_size=4", "optimizer.warmup=0", *QUANTIZERS["fsq"]]
-    values += ["run.weight_average=0"]
-    again(tmp_path, "run.save_every=2", "run.weight_average=0", "run.log_every=1", "optimizer.warmup=0", steps=2)
+    values += ["run.ema_decay=0"]
+    again(tmp_path, "run.save_every=2", "run.ema_decay=0", "run.log_every=1", "optimizer.warmup=0", steps=2)
     good = (tmp_path / "export" / "model.safetensors").read_bytes()
     AcceleratorState._reset_state(reset_partial_state=True)
     result = CliRunner().invoke(app, [str(DEBUG), *values, "optimizer.lr=1e30"])
@@ -111,7 +111,7 @@ def test_a_run_that_diverged_exits_1_and_leaves_the_last_good_weights(tmp_path):
 
 def test_a_run_that_diverged_before_any_checkpoint_leaves_none(tmp_path):
     with pytest.raises(WorkFailedError, match=r"loss/total is (nan|inf) at step \d: lower optimizer.lr\.$"):
-        again(tmp_path, "optimizer.lr=1e30", "optimizer.warmup=0", "run.log_every=1", "run.weight_average=0")
+        again(tmp_path, "optimizer.lr=1e30", "optimizer.warmup=0", "run.log_every=1", "run.ema_decay=0")
     assert not (tmp_path / "export").exists()
 
 

@@ -27,7 +27,7 @@ def test_a_run_that_is_taken_up_equals_one_that_never_stopped(tmp_path, quantize
 
 
 def test_so_does_the_full_recipe_with_micro_batches(tmp_path, perceptual):
-    more = ["run.micro_batches=2", "instruments={noise_every: 1, curvature_every: 1}", "run.log_every=3"]
+    more = ["run.gradient_accumulation=2", "diagnostics={noise_every: 1, curvature_every: 1}", "run.log_every=3"]
     check_resume(tmp_path, *QUANTIZERS["vq"], *perceptual, *ADVERSARIAL, *more)
 
 
@@ -256,7 +256,7 @@ def test_two_processes_keep_one_codebook_and_equal_one_process(tmp_path, quantiz
     values += ["data.batch_size=4", "optimizer.warmup=2", *QUANTIZERS[quantizer]]
     if quantizer == "vq":  # and the full recipe
         care = ["codebook.revive_every=3", "codebook.harden_steps=3", "data.batch_size=8"]
-        values += [*perceptual, *ADVERSARIAL, *care, "instruments={noise_every: 1, curvature_every: 2}"]
+        values += [*perceptual, *ADVERSARIAL, *care, "diagnostics={noise_every: 1, curvature_every: 2}"]
     one, two = tmp_path / "1", tmp_path / "2"
     run_script(script, 1, one, values)
     run_script(script, 2, two, values)

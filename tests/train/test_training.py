@@ -13,7 +13,7 @@ from vistok.train.loop import train
 def test_micro_batches_change_nothing_but_rounding(tmp_path):
     """Without an adversary or a codebook, the mean of the parts' gradients is the gradient of the whole."""
     one = train(config(tmp_path / "one", *QUANTIZERS["fsq"], "optimizer.name=adamw"))
-    two = train(config(tmp_path / "two", *QUANTIZERS["fsq"], "optimizer.name=adamw", "run.micro_batches=2"))
+    two = train(config(tmp_path / "two", *QUANTIZERS["fsq"], "optimizer.name=adamw", "run.gradient_accumulation=2"))
     first, second = (logged(folder.parent) for folder in (one, two))
     for a, b in zip(first, second, strict=True):
         assert b["loss/l2"] == pytest.approx(a["loss/l2"], rel=1e-3)
@@ -39,7 +39,7 @@ def test_the_full_recipe_logs_every_term_and_the_discriminator_begins_when_told(
 def test_frozen_parts_stay_as_they_are(tmp_path, tokenizer_folder):
     before = load_tokenizer(tokenizer_folder)
     architecture = before.config.architecture.model_dump_json()
-    values = [f"model.architecture={architecture}", "model.train=[decoder]", f"model.start_from={tokenizer_folder}"]
+    values = [f"model.architecture={architecture}", "model.train=[decoder]", f"model.init_from={tokenizer_folder}"]
     values += ["model.quantizer={name: vq, dim: 4, codebook_size: 300}", "losses={l2: 1.0}"]
     after = load_tokenizer(train(config(tmp_path, *values)))
     for name, value in before.model.state_dict().items():
@@ -56,7 +56,7 @@ def test_only_the_newest_checkpoints_stay_and_nothing_half_written(tmp_path):
 
 
 def test_export_is_the_average_of_the_weights(tmp_path):
-    folder = train(config(tmp_path, *QUANTIZERS["fsq"], "run.weight_average=0.0"))
+    folder = train(config(tmp_path, *QUANTIZERS["fsq"], "run.ema_decay=0.0"))
     exported = load_tokenizer(folder).model.state_dict()
     last = load_file(tmp_path / "checkpoints" / "step-0000006" / "model.safetensors")
     assert all(torch.equal(exported[name], last[name]) for name in exported)
@@ -103,7 +103,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
             "adversarial.discriminator: it is 3, but must be a section with a name, such as {name: patch",
         ),
         ("losses.adversarial=1", "losses.adversarial has a weight, but there is no adversarial section"),
-        ("data.train=", "data.train: no pictures are named"),
+        ("data.train=", "data.train: no images are named"),
         ("data.train=[{path: 3}]", "data.train.0.path is 3, but"),
         ("data.train=[", r"The value '\[' is not YAML"),
         ("model.quantizer=fsq", "model.quantizer: it is 'fsq', but must be a section with a name"),

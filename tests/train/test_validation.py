@@ -14,7 +14,7 @@ from accelerate import Accelerator
 
 from samples import noise_image, small_tokenizer
 from vistok.evaluation.metrics import psnr
-from vistok.images.finding.index import index_pictures
+from vistok.images.finding.index import index_images
 from vistok.images.preprocessing import to_pixels
 from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.preprocessing import PreprocessingConfig
@@ -46,7 +46,7 @@ class Process(Accelerator):
 def validation(folder, warn=print, tolerance=ONE_PERCENT, rank=0, world=1, preprocessing=NATIVE, threads=2, cpu=True):
     process = Process(cpu=cpu)
     process.process_index, process.num_processes, process.is_main_process = rank, world, rank == 0
-    entries = index_pictures(str(folder))
+    entries = index_images(str(folder))
     return Validation(entries, Reader(preprocessing, 8, threads), tolerance, process, warn)
 
 
@@ -80,7 +80,7 @@ def test_it_is_the_mean_over_single_images_whatever_the_caller_set(folder):
     model.train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = validation(folder).measure(model)
-    assert found["validation/psnr"] == pytest.approx(expected, abs=1e-6) and found["validation/pictures"] == 23
+    assert found["validation/psnr"] == pytest.approx(expected, abs=1e-6) and found["validation/images"] == 23
     assert found["validation/unreadable"] == 0 and model.training
 
 
@@ -92,7 +92,7 @@ def test_processes_and_threads_change_no_bit(folder, monkeypatch, preprocessing,
     (folder / "07.png").write_bytes(b"")
     warnings, settings = [], {"preprocessing": preprocessing, "cpu": device == "cpu"}
     once = validation(folder, warnings.append, **settings).measure(model)
-    assert once["validation/pictures"] == 22 and once["validation/unreadable"] == 1
+    assert once["validation/images"] == 22 and once["validation/unreadable"] == 1
     assert len(warnings) == 1 and "07.png cannot be used" in warnings[0]
     for world in (3, 25):
         assert measured_by(monkeypatch, world, model, folder, threads=1, **settings) == [once] * world
@@ -103,7 +103,7 @@ import json, sys
 sys.path[:0] = json.loads(sys.argv[2])
 from accelerate import Accelerator
 from samples import small_tokenizer
-from vistok.images.finding.index import index_pictures
+from vistok.images.finding.index import index_images
 from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.train.data.reading import Reader
@@ -115,7 +115,7 @@ torch.manual_seed(0)
 model, said = small_tokenizer(), []
 for tolerance in (Tolerance(False, 0.01), Tolerance(True, 0.0), Tolerance(False, 0.01)):
     reader = Reader(PreprocessingConfig(size=16), 8)
-    images = Validation(index_pictures(sys.argv[1]), reader, tolerance, Accelerator(cpu=True), lambda warning: None)
+    images = Validation(index_images(sys.argv[1]), reader, tolerance, Accelerator(cpu=True), lambda warning: None)
     try:
         said.append(images.measure(model))
     except WorkFailedError as error:
@@ -168,7 +168,7 @@ def test_the_tolerance_does_not_depend_on_the_number_of_processes(folder, monkey
     for path in sorted(folder.iterdir())[::2][:11]:
         path.write_bytes(b"")
     allowed = measured_by(monkeypatch, world, model, folder, tolerance=Tolerance(False, 0.48))
-    assert all(found["validation/pictures"] == 12 for found in allowed)
+    assert all(found["validation/images"] == 12 for found in allowed)
     refused = measured_by(monkeypatch, world, model, folder, tolerance=Tolerance(False, 0.47))
     assert len(set(refused)) == 1 and "11 of the 23 images cannot be read, more than data.max_unr" in refused[0]
 
@@ -228,7 +228,7 @@ def test_few_images_are_in_memory_at_a_time(folder, monkeypatch):
     most = [0]
     monkeypatch.setattr(Reader, "image", counted)
     images = validation(folder, preprocessing=PreprocessingConfig(size=16))
-    assert images.measure(small_tokenizer())["validation/pictures"] == 120
+    assert images.measure(small_tokenizer())["validation/images"] == 120
     assert most[0] < 40
 
 

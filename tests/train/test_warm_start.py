@@ -12,7 +12,7 @@ from vistok.train.warm_start import starting_model
 
 def config(folder, **more):
     quantizer = parse_quantizer({"name": "simvq", "dim": 4, "codebook_size": 16})
-    return ModelConfig(architecture=ARCHITECTURE, quantizer=quantizer, start_from=folder, **more)
+    return ModelConfig(architecture=ARCHITECTURE, quantizer=quantizer, init_from=folder, **more)
 
 
 def test_weights_of_the_same_name_and_shape_are_taken(tmp_path):
@@ -31,7 +31,7 @@ def test_a_wider_latent_changes_nothing_at_first(tmp_path):
     wider = ModelConfig(
         architecture=bare.model_copy(update={"latent_channels": 10}),
         quantizer=parse_quantizer({"name": "fsq", "levels": [5] * 10}),
-        start_from=tmp_path,
+        init_from=tmp_path,
     )
     model = starting_model(wider).eval()
     pixels = torch.rand(2, 3, 32, 32) * 2 - 1
@@ -54,4 +54,4 @@ def test_a_tokenizer_with_nothing_in_common_is_refused(tmp_path):
     )
     quantizer = parse_quantizer({"name": "simvq", "dim": 3, "codebook_size": 16})
     with pytest.raises(ValueError, match="has no weight that fits into one of this model"):
-        starting_model(ModelConfig(architecture=smaller, quantizer=quantizer, start_from=tmp_path))
+        starting_model(ModelConfig(architecture=smaller, quantizer=quantizer, init_from=tmp_path))

@@ -116,7 +116,7 @@ def test_a_step_that_is_not_logged_does_not_wait_for_the_gpu(tmp_path, monkeypat
         shutter(log, step, doing)
 
     monkeypatch.setattr(loop.RunLog, "advance", relaxed)
-    more = ["run.log_every=2", "run.save_every=6", "codebook.revive_every=0", "instruments.noise_every=0"]
+    more = ["run.log_every=2", "run.save_every=6", "codebook.revive_every=0", "diagnostics.noise_every=0"]
     loop.train(config(tmp_path, *QUANTIZERS[quantizer], *more))
 
 

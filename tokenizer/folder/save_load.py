@@ -39,15 +39,17 @@ def save_tokenizer(
     preprocessing: PreprocessingConfig,
     card: str,
     dtype: torch.dtype = torch.float32,
-    fold: bool = True,
+    with_training_state: bool = False,
     facts: Mapping[str, str] | None = None,
 ) -> TokenizerConfig:
-    """Write a tokenizer folder: floating-point weights of the networks as `dtype`, the quantizer folded where asked.
+    """Write a tokenizer folder: floating-point weights of the networks as `dtype`, the quantizer as inference needs it, or whole.
 
     `facts` stand in the header of the weight file and decide nothing. Each file is written aside and renamed, the config
     last, so a folder with a config is a whole one.
     """
-    quantizer_config, quantizer = model.quantizer.folded() if fold else (model.quantizer.config, model.quantizer)
+    quantizer_config, quantizer = (
+        (model.quantizer.config, model.quantizer) if with_training_state else model.quantizer.for_inference()
+    )
     config = TokenizerConfig(
         architecture=architecture, quantizer=parse_quantizer(quantizer_config.model_dump()), preprocessing=preprocessing
     )

@@ -11,7 +11,7 @@ GROUPS = 32
 class PixelNorm(nn.Module):
     """Normalise the channels of each position by themselves (layer normalisation over `d`).
 
-    No statistic is taken over the grid, so a position sees the same values in a crop and in the whole picture.
+    No statistic is taken over the grid, so a position sees the same values in a crop and in the whole image.
     """
 
     def __init__(self, channels: int):

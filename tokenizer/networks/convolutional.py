@@ -19,15 +19,15 @@ COLOURS = 3
 Channels = Annotated[int, Field(ge=1, le=1 << 15)]
 """Far above what networks have; a config may come from anywhere, and more would take hours to build."""
 Blocks = Annotated[int, Field(ge=1, le=128)]
-MOST_LEVELS = 12
+MAX_LEVELS = 12
 
 
 class StackConfig(Config):
     """One side of the autoencoder: levels from the finest grid to the coarsest, each half the size of the one before."""
 
-    channels: Annotated[list[Channels], Len(1, MOST_LEVELS)]
+    channels: Annotated[list[Channels], Len(1, MAX_LEVELS)]
     """Width of each level, finest first."""
-    blocks: Annotated[list[Blocks], Len(1, MOST_LEVELS)]
+    blocks: Annotated[list[Blocks], Len(1, MAX_LEVELS)]
     """Residual blocks of each level, finest first."""
     attention: list[int] = []
     """Levels whose blocks are each followed by self-attention, counted from 0 for the finest."""
@@ -50,7 +50,7 @@ class StackConfig(Config):
 
 
 class ConvolutionalConfig(Config):
-    """Shape of the convolutional autoencoder; its grid is stem * 2 ** (levels - 1) times smaller than the picture."""
+    """Shape of the convolutional autoencoder; its grid is stem * 2 ** (levels - 1) times smaller than the image."""
 
     name: Literal["convolutional"] = "convolutional"
     """Family of the network: convolutional."""

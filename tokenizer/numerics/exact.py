@@ -19,13 +19,13 @@ Network: TypeAlias = Callable[[Tensor], tuple[Tensor, ...]]
 """From a batch to its results, each with one row for each image."""
 
 DEVICE_BATCH = 16
-MOST_PIXELS = 1 << 22
+MAX_PIXELS = 1 << 22
 """Pixels of a batch, which has fewer images where these are large."""
 
 
 def batch_for(batch_size: int, height: int, width: int) -> int:
     """Return how many images of `height` x `width` go through a network together: one answer for each shape."""
-    return max(1, min(batch_size, MOST_PIXELS // (height * width)))
+    return max(1, min(batch_size, MAX_PIXELS // (height * width)))
 
 
 def in_batches(images: Iterable[Tensor], batch_size: int = DEVICE_BATCH) -> Iterator[Tensor]:

@@ -62,7 +62,7 @@ class Quantizer(nn.Module, ABC):
         """Return the codes of tokens that are known to be right; the device is not waited for."""
 
     @abstractmethod
-    def project(self, latent: Latent) -> Latent:
+    def to_code_space(self, latent: Latent) -> Latent:
         """Return the point that `latent` is compared as (normalised or bounded), so that distortion can be measured."""
 
     @abstractmethod
@@ -74,7 +74,7 @@ class Quantizer(nn.Module, ABC):
         """Return the grid of the tokens of a latent whose grid is `y x`."""
 
     @abstractmethod
-    def folded(self) -> "tuple[Config, Quantizer]":
+    def for_inference(self) -> "tuple[Config, Quantizer]":
         """Return the config and the quantizer to export: the same tokens and codes, nothing that only training needs.
 
         It is a copy, on the same device, in eval mode.

@@ -15,7 +15,7 @@ from ..shapes import Vectors
 TINY_NORM = 1e-6
 SHORT = 1e-3
 NEARLY_OPPOSITE = 1e-4
-MOST_SCALE = 100.0
+MAX_SCALE = 100.0
 """Bound of |q|/|z|. Where a code serves latents around the origin, the density of |q|/|z| falls with its power d + 1: in 2
 dimensions the gradient would have no finite variance, and one latent could outweigh its batch. The value is not touched; of
 Gaussian latents and their k-means codes, 5 in a million are beyond the bound in 2 dimensions, and none in 4 or more."""
@@ -155,7 +155,7 @@ def length_weight(latent: Vectors, codes: Vectors) -> Tensor:
     is (https://kexue.fm/archives/10489). The bound is that of a ratio of 1/100.
     """
     ratio = codes.norm(dim=-1, keepdim=True) / latent.norm(dim=-1, keepdim=True).clamp_min(TINY_NORM)
-    return ratio.clamp(1 / MOST_SCALE, 1).square()
+    return ratio.clamp(1 / MAX_SCALE, 1).square()
 
 
 def with_gradient_of(value: Tensor, carrier: Tensor) -> Tensor:
@@ -192,7 +192,7 @@ def _plane(latent: Tensor, codes: Tensor) -> _Plane:
         latent_unit,
         code_unit,
         functional.normalize(bisector, dim=-1),
-        (code_norm / latent_norm.clamp_min(TINY_NORM)).clamp_max(MOST_SCALE),
+        (code_norm / latent_norm.clamp_min(TINY_NORM)).clamp_max(MAX_SCALE),
         tiny,
         tiny | (bisector.norm(dim=-1, keepdim=True) < NEARLY_OPPOSITE),
     )

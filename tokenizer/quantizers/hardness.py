@@ -15,4 +15,4 @@ def softened(quantizer: Quantizer, latent: Latent, quantized: Latent, hardness: 
     The gradient is that of both parts: (1 - a) times that of z itself, plus a times what the gradient estimator of q gives.
     With a = 1 the result is q, bit for bit (progressive quantization, arXiv 2603.22304).
     """
-    return quantized if hardness == 1 else quantizer.project(latent).lerp(quantized, hardness)
+    return quantized if hardness == 1 else quantizer.to_code_space(latent).lerp(quantized, hardness)

@@ -7,7 +7,7 @@ from torch.nn import functional
 FAR = 2.0**40
 """Largest entry, and one over the smallest, whose squares are left as they are."""
 BACK = 2.0**86
-LEAST_NORM = 1e-30
+MIN_NORM = 1e-30
 
 
 def scale_to_one(points: Tensor) -> Tensor:
@@ -19,7 +19,7 @@ def scale_to_one(points: Tensor) -> Tensor:
 def on_unit_sphere(vectors: Tensor, dim: int = -1) -> Tensor:
     """Divide vectors along `dim` by their length; below 1e-30, where a gradient could overflow, they stay short."""
     largest = vectors.detach().abs().amax(dim=dim, keepdim=True)
-    is_small = (largest > LEAST_NORM) & (largest < 1 / FAR)
+    is_small = (largest > MIN_NORM) & (largest < 1 / FAR)
     one = torch.ones_like(largest)  # numbers alone would have the caller's default dtype
     factor = torch.where(largest > FAR, one / BACK, torch.where(is_small, one * BACK, one))
-    return functional.normalize(vectors * factor, dim=dim, eps=LEAST_NORM)
+    return functional.normalize(vectors * factor, dim=dim, eps=MIN_NORM)

@@ -52,7 +52,7 @@ class CodebookAlarms:
 
         `values` are the monitor's, by log path; `counts` the window's, a row for each of `books`.
         """
-        kmeans = "codebook.initialise: kmeans, " if all(book.can_set for book in books) else ""
+        kmeans = "codebook.initialization: kmeans, " if all(book.can_set for book in books) else ""
         found = [
             *self._spread.check(step, counts, books),
             *self._lengths(values["codebook/length_ratio"], kmeans),

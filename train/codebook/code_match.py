@@ -83,7 +83,7 @@ def fits_by_codebook(quantizer: Quantizer, latent: Latent) -> list[Fit]:
     try:
         for part in quantizer.parts(latent):
             fit = Fit(part.quantizer.dim, latent.device)
-            fit.add(part.quantizer.project(part.latent), part.quantizer(part.latent).latent)
+            fit.add(part.quantizer.to_code_space(part.latent), part.quantizer(part.latent).latent)
             fits.append(fit)
     finally:
         quantizer.train(was_training)

@@ -82,7 +82,7 @@ class CodebookMonitor:
     def observe(self, seen: Seen, revived: int = 0) -> None:
         """Count the tokens of one step, and the codes that were revived in it; nothing is read from the device."""
         count_tokens(self._counts, seen.tokens, self._quantizer.vocab_size)
-        self._fit.add(self._quantizer.project(seen.latent), seen.quantized)
+        self._fit.add(self._quantizer.to_code_space(seen.latent), seen.quantized)
         self._revived += revived
 
     def summarise(self, step: int, seen: Seen) -> Window:

@@ -21,26 +21,26 @@ from ...tokenizer.shapes import Latent, Vectors
 from .monitor import Seen
 
 
-class CodebookCareConfig(Config):
+class CodebookConfig(Config):
     """How the codes of a vector quantizer are started and kept alive."""
 
-    initialise: Literal["random", "kmeans"] = "random"
-    """Where the codes start: random, or k-means centres of the latents of the first pictures."""
+    initialization: Literal["random", "kmeans"] = "random"
+    """Where the codes start: random, or k-means centres of the latents of the first images."""
     kmeans_iterations: Annotated[int, Field(ge=1)] = 10
     """Steps of Lloyd's algorithm."""
     vectors_per_code: Annotated[int, Field(ge=1)] = 16
-    """Latent vectors that k-means gets for each code, if the pictures of the run are enough."""
+    """Latent vectors that k-means gets for each code, if the images of the run are enough."""
     revive_every: Annotated[int, Field(ge=0)] = 0
     """Steps after which codes that were not used once are moved to latents of the last batch; 0 never."""
     harden_steps: Annotated[int, Field(ge=0)] = 0
     """First steps in which the decoder sees a blend that goes from the latent to its code; for every quantizer."""
 
 
-class CodebookCare:
+class CodebookMaintenance:
     """Keeps the codes of a run alive, of every codebook by itself; its state goes into the checkpoint."""
 
-    def __init__(self, config: CodebookCareConfig, quantizer: Quantizer, accelerator: Accelerator, seed: int):
-        wanted = config.initialise != "random" or config.revive_every > 0
+    def __init__(self, config: CodebookConfig, quantizer: Quantizer, accelerator: Accelerator, seed: int):
+        wanted = config.initialization != "random" or config.revive_every > 0
         if wanted and not can_set_codes(quantizer):
             raise ValueError(
                 "codebook asks for initialisation or revival, but this quantizer has no codes that can be set one by one: "
@@ -55,12 +55,12 @@ class CodebookCare:
         self._counts = torch.zeros(quantizer.num_codebooks, codes, dtype=torch.int64, device=accelerator.device)
 
     @torch.no_grad()
-    def initialise(self, batches: Iterable[Latent], report: Callable[[int], None] = lambda _: None) -> None:
+    def initialize(self, batches: Iterable[Latent], report: Callable[[int], None] = lambda _: None) -> None:
         """Set the codes from as many latents as the config asks for; every process must call it, each with its own.
 
         `report` is told how many of the `rounds` are done.
         """
-        if self._config.initialise == "random":
+        if self._config.initialization == "random":
             return
         wanted = self._config.vectors_per_code * self._quantizer.vocab_size
         latents: list[Tensor] = []
@@ -84,7 +84,7 @@ class CodebookCare:
     def rounds(self) -> int:
         """Rounds of k-means over all codebooks."""
         codebooks = sum(isinstance(module, Codebook) for module in self._quantizer.modules())
-        return codebooks * self._config.kmeans_iterations if self._config.initialise == "kmeans" else 0
+        return codebooks * self._config.kmeans_iterations if self._config.initialization == "kmeans" else 0
 
     @torch.no_grad()
     def observe(self, step: int, seen: Seen, optimizer: Optimizer) -> int:
@@ -135,7 +135,7 @@ class CodebookCare:
             quantizer = of_level[0].quantizer
             if not isinstance(quantizer, VectorQuantizer):
                 continue
-            vectors = torch.cat([self._gathered(quantizer.project(part.latent)) for part in of_level])
+            vectors = torch.cat([self._gathered(quantizer.to_code_space(part.latent)) for part in of_level])
             before = found.get(id(quantizer), _Shared(quantizer.codebook, vectors[:0], []))
             found[id(quantizer)] = _Shared(
                 quantizer.codebook, torch.cat([before.vectors, vectors]), [*before.levels, level]

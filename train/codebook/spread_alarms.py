@@ -125,7 +125,9 @@ class SpreadAlarms:
                 Finding(
                     "unused",
                     f"only {used:,} of {book.codes:,} codes are in use: most never come near a latent; try "
-                    + book.cures("codebook.initialise: kmeans, codebook.revive_every, or the quantizers simvq or fsq")
+                    + book.cures(
+                        "codebook.initialization: kmeans, codebook.revive_every, or the quantizers simvq or fsq"
+                    )
                     + ".",
                 )
             ]
@@ -135,7 +137,9 @@ class SpreadAlarms:
                     "few",
                     f"perplexity is {book.usage.perplexity:,.1f}, where even use of {book.codes:,} codes would give "
                     f"{even.perplexity:,.1f}: nearly all tokens have the same few codes; try "
-                    + book.cures("codebook.initialise: kmeans, a lower optimizer.lr, or the quantizers simvq or fsq")
+                    + book.cures(
+                        "codebook.initialization: kmeans, a lower optimizer.lr, or the quantizers simvq or fsq"
+                    )
                     + ".",
                 )
             ]

@@ -65,11 +65,11 @@ def finetune_tokenizer(
     with one_sentence("finetune-tokenizer", debug):
         check_output_folder(out)
         from ..finetune.call import Call, finetune_config, run_finetuning  # late: it takes torch, and seconds
-        from ..logs.verbosity import Talk
+        from ..logs.verbosity import Verbosity
 
         options = {"codebook_size": codebook_size, "dim": dim, "levels": levels}
         call = Call(model, data, out, quantizer, options, grow_to, only, steps, val or [], seed, set_ or [])
-        run_finetuning(finetune_config(call), Talk(quiet, on_stderr=json), json)
+        run_finetuning(finetune_config(call), Verbosity(quiet, on_stderr=json), json)
 
 
 def main() -> None:

@@ -32,12 +32,12 @@ def train_tokenizer(
 
         from ..batch_advice import batch_advice
         from ..config import read_config
-        from ..logs.verbosity import Talk
+        from ..logs.verbosity import Verbosity
         from ..loop import train
         from ..report import REPORT_FILE, last_values
 
         settings = read_config(config, overrides or [])
-        folder = train(settings, Talk(quiet, on_stderr=json))
+        folder = train(settings, Verbosity(quiet, on_stderr=json))
         if not PartialState().is_main_process:
             return
         page = folder.parent / REPORT_FILE

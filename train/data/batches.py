@@ -91,7 +91,7 @@ def training_batches(
     config = crops.config
     if config.batch_size % (world_size * micro_batches):
         raise ValueError(
-            f"data.batch_size is {config.batch_size}, but must be a multiple of the processes times run.micro_batches, "
+            f"data.batch_size is {config.batch_size}, but must be a multiple of the processes times run.gradient_accumulation, "
             f"{world_size} x {micro_batches}: change it."
         )
     # More workers than cores are the user's choice.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ...images.opening.upright_rgb import open_picture
+from ...images.opening.upright_rgb import open_image
 from ...images.preprocessing import resize_short_side
 from ...tokenizer.errors import WorkFailedError
 from ...tokenizer.preprocessing import PreprocessingConfig
@@ -51,7 +51,7 @@ class TrainingCrops(Dataset[Crop]):
         self.seed = seed
         listing = listing or Listing()
         self.sources = [listing.images(source) for source in config.train]
-        self._cache = ImageCache(config.cached_pictures)
+        self._cache = ImageCache(config.cached_images)
         self.mixture = Mixture([len(entries) for entries in self.sources], [s.weight for s in config.train], seed)
 
     def __getitem__(self, position: int) -> Crop:
@@ -81,7 +81,7 @@ class TrainingCrops(Dataset[Crop]):
         generator = np.random.default_rng([self.seed, 2, position])
         sides = self.config.train[place.source].short_sides or self.config.short_sides
         short_side = int(generator.choice(sides)) if sides else None
-        key = place.source, place.picture, short_side
+        key = place.source, place.image, short_side
         pixels = self._cache.get(key, lambda: self._read(*key))
         size = self.config.size
         top, left = (int(generator.integers(0, extent - size + 1)) for extent in pixels.shape[:2])
@@ -92,7 +92,7 @@ class TrainingCrops(Dataset[Crop]):
 
     def _read(self, source: int, number: int, short_side: int | None) -> np.ndarray:
         def resized(file: BinaryIO) -> np.ndarray:
-            image = open_picture(file, self.preprocessing.background, self.preprocessing.colour)
+            image = open_image(file, self.preprocessing.background, self.preprocessing.colour)
             target = max(short_side or min(image.size), self.config.size)
             return np.asarray(resize_short_side(image, target, "bicubic"))
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from ...images.finding.index import Entry, index_pictures
+from ...images.finding.index import Entry, index_images
 from .sources import SourceConfig
 
 
@@ -45,7 +45,7 @@ class Listing:
         if paths not in self._found:
             for path in paths:
                 if path not in self._walked:
-                    self._walked[path] = list(index_pictures(path))
+                    self._walked[path] = list(index_images(path))
             self._found[paths] = list(_distinct(entry for path in paths for entry in self._walked[path]))
         return self._found[paths]
 

@@ -1,4 +1,4 @@
-"""Which picture stands at which position of a run."""
+"""Which image stands at which position of a run."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -14,11 +14,11 @@ class Place(NamedTuple):
     """What stands at one position of a run."""
 
     source: int
-    picture: int
+    image: int
 
 
 class Mixture:
-    """Which picture stands at which position: sources in their shares, each source shuffled anew every epoch."""
+    """Which image stands at which position: sources in their shares, each source shuffled anew every epoch."""
 
     def __init__(self, sizes: Sequence[int], weights: Sequence[float], seed: int):
         self.sizes = sizes
@@ -36,7 +36,7 @@ class Mixture:
         return functools.lru_cache(maxsize=4 * len(self.sizes))(self._draw_epoch)
 
     def place(self, position: int) -> Place:
-        """Return the source and picture at a position, counted from 0."""
+        """Return the source and image at a position, counted from 0."""
         block, within = divmod(position, BLOCK)
         sources, ranks = self._block(block)
         source = int(sources[within])

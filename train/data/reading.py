@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...images.finding.index import Entry
-from ...images.opening.upright_rgb import PictureError
+from ...images.opening.upright_rgb import ImageError
 from ...images.prefetch import Room, ahead
 from ...images.preprocessing import load_pixels
 from ...tokenizer.errors import WorkFailedError
@@ -68,7 +68,7 @@ def read_entry(entry: Entry, read: Callable[[BinaryIO], Read]) -> Read:
     try:
         with entry.open() as file:
             return read(file)
-    except PictureError as error:
+    except ImageError as error:
         reason = str(error)
     except OSError as error:
         if error.errno in OF_THE_PROCESS:

@@ -10,16 +10,16 @@ from .tolerance import ToleratingConfig
 
 
 class SourceConfig(Config):
-    """Pictures that belong together."""
+    """Images that belong together."""
 
     path: Annotated[list[str], Len(1)]
     """A folder, a .tar shard, shards with a brace range such as photos-{0000..0009}.tar, or a list of these, taken as one."""
     names: Pattern = ".*"
-    """Regular expression that the file name of a picture must match; others are left out."""
+    """Regular expression that the file name of a image must match; others are left out."""
     weight: Annotated[float, Field(gt=0)] = 1.0
     """How many of the crops come from here, relative to the other sources."""
     share: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = (0.0, 1.0)
-    """From where to where the pictures are taken, in an order that their file names decide; [0, 0.1] and [0.1, 1] split."""
+    """From where to where the images are taken, in an order that their file names decide; [0, 0.1] and [0.1, 1] split."""
     short_sides: Annotated[list[Annotated[int, Field(ge=1)]], Len(1)] | None = None
     """Sizes that the short side is resized to before cropping, one drawn for each crop; none takes data.short_sides."""
 
@@ -38,9 +38,9 @@ class DataConfig(ToleratingConfig):
     """What is trained on, and how it is cut into batches."""
 
     train: Annotated[list[SourceConfig], Len(1)] = Field(examples=["FOLDER"])
-    """Sources of training pictures: a path, a list of paths, or a list of sources."""
+    """Sources of training images: a path, a list of paths, or a list of sources."""
     val: list[SourceConfig] = []
-    """Sources of validation pictures, as for train; brought to the tokenizer's own preprocessing."""
+    """Sources of validation images, as for train; brought to the tokenizer's own preprocessing."""
     short_sides: Annotated[list[Annotated[int, Field(ge=1)]], Len(1)] | None = None
     """Sizes for the short side of the images, for sources that have none of their own; none keeps images as they are."""
     size: Annotated[int, Field(ge=8)] = 256
@@ -48,16 +48,16 @@ class DataConfig(ToleratingConfig):
     batch_size: Annotated[int, Field(ge=1)] = 16
     """Crops of a step over all processes."""
     workers: Annotated[int, Field(ge=0)] = 1
-    """Processes that read and crop pictures, for each training process."""
+    """Processes that read and crop images, for each training process."""
     flip: bool = True
     """Whether half of the crops are mirrored."""
-    cached_pictures: Annotated[int, Field(ge=0)] = 0
+    cached_images: Annotated[int, Field(ge=0)] = 0
     """Resized images that each worker keeps in memory, up to 4 GiB; for small collections this saves decoding them again."""
 
     @field_validator("train", "val", mode="before")
     @classmethod
     def _paths_are_sources(cls, value: Any) -> Any:
         if value is None:
-            raise ValueError("no pictures are named: give a folder, a .tar shard, or a .txt list.")
+            raise ValueError("no images are named: give a folder, a .tar shard, or a .txt list.")
         listed = value if isinstance(value, list) else [value]
         return [{"path": item} if isinstance(item, str) else item for item in listed]

@@ -14,13 +14,13 @@ from ...tokenizer.model import VisualTokenizer
 from ...tokenizer.shapes import Pixels
 from .curvature import MIN_IMAGES, Curvature
 from .noise_scale import NoiseScale, optimizer_moments, squared_norms, two_batch_moments
-from .update_statistics import OptimizerHealth
+from .update_statistics import UpdateStatistics
 
 
-class InstrumentsConfig(Config):
+class DiagnosticsConfig(Config):
     """What is measured of the optimizer."""
 
-    health: bool = True
+    update_statistics: bool = True
     """Whether lines of the log have sizes of updates, entropy of singular values, and AdamW's second moments."""
     noise_every: Annotated[int, Field(ge=0)] = 10
     """Steps between looks at the noise of the gradient; 0 never looks."""
@@ -28,7 +28,7 @@ class InstrumentsConfig(Config):
     """Steps between looks at the curvature, each as long as about 5 steps without autocast; 0 never looks."""
 
 
-class Instruments:
+class Diagnostics:
     """Reads gradients and optimizer around a step; its state goes into the checkpoint.
 
     The noise scale comes from the momentum, and, with more than one micro-batch, also from the gradient of the first of
@@ -37,7 +37,7 @@ class Instruments:
 
     def __init__(
         self,
-        config: InstrumentsConfig,
+        config: DiagnosticsConfig,
         optimizer: Optimizer,
         model: VisualTokenizer,
         batch_size: int,
@@ -50,7 +50,7 @@ class Instruments:
         self._batch_size = batch_size
         self._micro_batches = micro_batches
         self._accelerator = accelerator
-        self._health = OptimizerHealth(optimizer, model)
+        self._updates = UpdateStatistics(optimizer, model)
         self._from_momentum = NoiseScale()
         self._from_batches = NoiseScale()
         self._small: dict[str, Tensor] = {}
@@ -58,7 +58,7 @@ class Instruments:
         images = batch_size // accelerator.num_processes
         if config.curvature_every and images < MIN_IMAGES:
             raise ValueError(
-                f"instruments.curvature_every is {config.curvature_every}, but a process has {images} of the images of a step, "
+                f"diagnostics.curvature_every is {config.curvature_every}, but a process has {images} of the images of a step, "
                 f"and {MIN_IMAGES} are needed: set it to 0, or enlarge data.batch_size."
             )
 
@@ -76,8 +76,8 @@ class Instruments:
 
     def before_step(self, step: int, is_logged: bool) -> None:
         """Look at the whole gradient, before it is clipped."""
-        if is_logged and self._config.health:
-            self._health.before_step()
+        if is_logged and self._config.update_statistics:
+            self._updates.before_step()
         if self._small and self.looks(step):
             small_batch = self._batch_size // (self._micro_batches * self._accelerator.num_processes)
             big = self._norms()
@@ -106,9 +106,9 @@ class Instruments:
             self._from_momentum.observe(optimizer_moments(self._optimizer, self._model, self._batch_size))
         if not is_logged:
             return {}
-        health = self._health.after_step() if self._config.health else {}
+        updates = self._updates.after_step() if self._config.update_statistics else {}
         return (
-            health
+            updates
             | self._from_momentum.summarise("noise_scale/momentum")
             | self._from_batches.summarise("noise_scale/batches")
             | self._curvature.summarise()

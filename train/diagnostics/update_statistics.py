@@ -48,7 +48,7 @@ def singular_entropy(weights: Iterable[Tensor]) -> Tensor:
     return torch.cat(entropies).nanmean()
 
 
-class OptimizerHealth:
+class UpdateStatistics:
     """Reads an optimizer of `build_optimizer`, plain or wrapped by accelerate, around the steps that are logged.
 
     `before_step` copies the parameters that are trained; `after_step` decomposes Muon's matrices. Steps that are not logged

@@ -14,7 +14,7 @@ from ...tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer, save_
 from ..config import apply_override
 from ..export import EXPORT, export_with
 from ..launcher import this_process
-from ..logs.verbosity import Talk
+from ..logs.verbosity import Verbosity
 from .config import FinetuneConfig
 from .options import complete_quantizer, quantizer_section
 from .report import judge_both
@@ -63,27 +63,27 @@ def finetune_config(call: Call) -> FinetuneConfig:
     return parse_config(FinetuneConfig, values)
 
 
-def run_finetuning(config: FinetuneConfig, talk: Talk, json: bool) -> None:
+def run_finetuning(config: FinetuneConfig, verbosity: Verbosity, json: bool) -> None:
     """Run a fine-tuning, go on with one that was stopped, and say what came of it.
 
     Raises FolderBusyError when another command writes into its folder, ValueError for what a user can change, and OSError.
     """
 
     def report(sentence: str) -> None:
-        if not talk.quiet or sentence.startswith("warning"):
-            say(sentence, aside=talk.on_stderr)
+        if not verbosity.quiet or sentence.startswith("warning"):
+            say(sentence, aside=verbosity.on_stderr)
 
     _check_alone(config)
     with hold_folder(config.out, "finetune-tokenizer"):
         for warning in remember(config):
             report(f"warning: {warning}")
-        done = finetune(config, report, talk)
+        done = finetune(config, report, verbosity)
         after = _export(config, done)
-        judged = judge_both(config, done, after, _device(), report, talk.quiet)
+        judged = judge_both(config, done, after, _device(), report, verbosity.quiet)
     if json:
         print_json({"tokenizer": config.out / EXPORT, "report": judged.page, **judged.facts})
         return
-    talk.console().print(_table(judged.table))
+    verbosity.console().print(_table(judged.table))
     say(f"tokenizer   {config.out / EXPORT}")
     say(f"report      {judged.page}")
 
@@ -99,7 +99,7 @@ def _check_alone(config: FinetuneConfig) -> None:
 
 
 def _export(config: FinetuneConfig, done: Finetuned) -> LoadedTokenizer:
-    """Write the last stage's tokenizer, folded, as the result, and return it as it will be loaded."""
+    """Write the last stage's tokenizer as the result, without training state, and return it as it will be loaded."""
     loaded = load_tokenizer(done.after)
     folder = config.out / EXPORT
     config_after, card = loaded.config, _card(config, done)

@@ -25,13 +25,13 @@ class StageConfig(Config):
     """Peak learning rate of Muon and AdamW."""
 
 
-class PicturesConfig(ToleratingConfig):
-    """The pictures, and how they are cut into batches."""
+class ImagesConfig(ToleratingConfig):
+    """The images, and how they are cut into batches."""
 
     train: Annotated[list[str], Len(1)]
-    """Folders, picture files, .tar shards (brace ranges) or .txt lists of these."""
+    """Folders, image files, .tar shards (brace ranges) or .txt lists of these."""
     val: list[str] = []
-    """Pictures to judge on, in the same forms; none holds out a share of the others."""
+    """Images to judge on, in the same forms; none holds out a share of the others."""
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share that is held out when val is empty."""
     crop: Annotated[int, Field(ge=8)] = 128
@@ -49,7 +49,7 @@ class FinetuneConfig(Config):
     """Tokenizer to start from: built-in name, folder, or hf://owner/repo."""
     out: Path
     """Folder of the fine-tuning; the same call goes on where it left off."""
-    data: PicturesConfig
+    data: ImagesConfig
     quantizer: QuantizerConfig | None = None
     """Quantizer that takes the place of the old one; none keeps it."""
     grow_to: Annotated[int, Field(ge=2)] | None = None

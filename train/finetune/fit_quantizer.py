@@ -15,7 +15,7 @@ from ...tokenizer.quantizers import Quantized, Quantizer, set_training_step
 from ...tokenizer.quantizers.hardness import softened
 from ...tokenizer.shapes import Latent, Vectors
 from ..codebook.monitor import Seen
-from ..codebook.revival import CodebookCare, CodebookCareConfig
+from ..codebook.revival import CodebookConfig, CodebookMaintenance
 from ..optimizer.rules import BRIDGE_MATRICES, PROJECTION_MATRICES
 from .fit_optimizer import fit_optimizer
 from .fit_states import FitStates
@@ -73,7 +73,7 @@ class _Fit:
         targets: Vectors,
         weights: Mapping[str, float],
         config: FitConfig,
-        care: CodebookCare,
+        care: CodebookMaintenance,
         device: torch.device,
         seed: int,
     ):
@@ -90,7 +90,7 @@ class _Fit:
         """Set the codes as the care asks for; `report` is told the rounds of k-means."""
         order = torch.randperm(len(self.vectors), generator=self.generator)
         batches = (self.vectors[rows].to(self.device) for rows in order.split(self.config.batch_size))
-        self.care.initialise((self.model.into(as_latent(batch)) for batch in batches), report)
+        self.care.initialize((self.model.into(as_latent(batch)) for batch in batches), report)
 
     def take(self, step: int) -> None:
         """Take step 1 to `steps`."""
@@ -139,7 +139,7 @@ def fit_quantizer(
     targets: Vectors,
     weights: Mapping[str, float],
     config: FitConfig,
-    care_config: CodebookCareConfig,
+    care_config: CodebookConfig,
     accelerator: Accelerator,
     seed: int,
     report: Callable[[int], None] | None = None,
@@ -153,7 +153,7 @@ def fit_quantizer(
     `report` is told the steps, and `rounds` those of k-means before. Raises ValueError when a term has no weight.
     """
     model.to(accelerator.device).train()
-    care = CodebookCare(care_config, model.quantizer, accelerator, seed)
+    care = CodebookMaintenance(care_config, model.quantizer, accelerator, seed)
     fit = _Fit(model, vectors, targets, weights, config, care, accelerator.device, seed)
     start = 0
     if kept and (found := kept.load()):

@@ -12,7 +12,7 @@ from ...tokenizer.folder.save_load import CONFIG_FILE, LoadedTokenizer, save_tok
 from ...tokenizer.quantizers import QuantizerConfig, parse_quantizer
 from ...tokenizer.quantizers.composed.multiscale import MultiscaleConfig
 from ...tokenizer.quantizers.vector.quantizer import VectorConfig
-from ..codebook.revival import CodebookCareConfig
+from ..codebook.revival import CodebookConfig
 from ..launcher import this_process
 from ..losses.terms import quantizer_weights
 from .config import FinetuneConfig
@@ -45,7 +45,12 @@ def fit_stage(
         kept = FitStates(states, key, config.save_every, lambda sentence: report(f"warning: {sentence}"))
         swapped = _fitted(config, before, quantizer_config, pairs, accelerator, kept, report, quiet)
         save_tokenizer(
-            folder, swapped.model, swapped.architecture, before.config.preprocessing, _card(config), fold=False
+            folder,
+            swapped.model,
+            swapped.architecture,
+            before.config.preprocessing,
+            _card(config),
+            with_training_state=True,
         )
     for path in (latents, states):
         path.unlink(missing_ok=True)
@@ -70,7 +75,7 @@ def _fitted(
     care = _care(quantizer_config, len(pairs.vectors))
     if config.grow_to is not None:
         grown_quantizer(quantizer, before.model.quantizer, pairs.vectors, config.seed)
-        care = CodebookCareConfig()
+        care = CodebookConfig()
     with ProgressLine("steps", config.fit.steps, quiet) as progress:
         fit_quantizer(
             fitted,
@@ -103,7 +108,7 @@ def _new_quantizer(config: FinetuneConfig, before: LoadedTokenizer) -> Quantizer
     if isinstance(quantizer, MultiscaleConfig):
         raise ValueError(
             "quantizer is multiscale, which needs whole grids and cannot be fitted to latents: train it with "
-            "train-tokenizer and model.start_from."
+            "train-tokenizer and model.init_from."
         )
     if isinstance(quantizer, VectorConfig) and is_bounded(before.model.quantizer):
         # The decoder knows latents that went through tanh; distances are measured where it sees them.
@@ -111,18 +116,18 @@ def _new_quantizer(config: FinetuneConfig, before: LoadedTokenizer) -> Quantizer
     return quantizer
 
 
-def _care(quantizer: QuantizerConfig, vectors: int) -> CodebookCareConfig:
+def _care(quantizer: QuantizerConfig, vectors: int) -> CodebookConfig:
     built = quantizer.build()
     replaceable = [module for module in built.modules() if getattr(module, "can_replace", None) is not None]
     if not replaceable or not all(module.can_replace for module in replaceable):
-        return CodebookCareConfig()
+        return CodebookConfig()
     enough = vectors // built.vocab_size
     if enough < 1:
         raise ValueError(
             f"The images give {vectors:,} latents for {built.vocab_size:,} codes: give more images, or a smaller "
             "codebook_size."
         )
-    return CodebookCareConfig(initialise="kmeans", vectors_per_code=enough, revive_every=50)
+    return CodebookConfig(initialization="kmeans", vectors_per_code=enough, revive_every=50)
 
 
 def _card(config: FinetuneConfig) -> str:

@@ -18,7 +18,7 @@ def grown_quantizer(quantizer: Quantizer, old: Quantizer, vectors: Vectors, seed
     """
     assert isinstance(quantizer, VectorQuantizer) and isinstance(old, VectorQuantizer)
     codes = old.codes()
-    points = old.project(as_latent(vectors))[0, :, 0].T
+    points = old.to_code_space(as_latent(vectors))[0, :, 0].T
     wanted = quantizer.vocab_size - len(codes)
     if len(points) < wanted:
         raise ValueError(f"The images give {len(points):,} latents for {wanted:,} new codes: give more images.")

@@ -1,4 +1,4 @@
-"""What a fine-tuning did: the tokenizer before and after on pictures that were held out, as a table and a page."""
+"""What a fine-tuning did: the tokenizer before and after on images that were held out, as a table and a page."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...cli.terminal import counted, track
 from ...evaluation.quality import Measured, measure
-from ...evaluation.token_counts import MOST_COUNTED
+from ...evaluation.token_counts import MAX_COUNTED
 from ...images.preprocessing import to_images, to_pixels
 from ...report.content import Chart, Comparison, Report, Table
 from ...report.environment import environment
@@ -41,11 +41,11 @@ ROWS = {
 
 
 class Judged(NamedTuple):
-    """A tokenizer on the held-out pictures."""
+    """A tokenizer on the held-out images."""
 
     measured: Measured
     shown: list[tuple[Image.Image, Image.Image]]
-    """The first pictures, each beside its reconstruction."""
+    """The first images, each beside its reconstruction."""
 
 
 class JudgedBoth(NamedTuple):
@@ -98,7 +98,7 @@ def judge_both(
         return judge(loaded, readable_images(entries, reader, config.data.tolerance, warn), len(entries), device, quiet)
 
     first, second = judged(before), judged(after)
-    numbers = [each.measured.quality.pictures for each in (first, second)]
+    numbers = [each.measured.quality.images for each in (first, second)]
     if numbers[0] != numbers[1]:
         raise WorkFailedError(
             f"{numbers[0]} images could be read to judge the tokenizer before, and {numbers[1]} after, so that the figures "
@@ -107,7 +107,7 @@ def judge_both(
     sizes = before.model.quantizer.vocab_size, after.model.quantizer.vocab_size
     table = _table(config, first.measured, second.measured, sizes)
     facts = {
-        "pictures": numbers[0],
+        "images": numbers[0],
         "judged": done.split.note,
         "before": {"fingerprint": fingerprint(before.model, before.config), **first.measured.quality._asdict()},
         "after": {"fingerprint": fingerprint(after.model, after.config), **second.measured.quality._asdict()},
@@ -126,12 +126,12 @@ def _table(config: FinetuneConfig, before: Measured, after: Measured, sizes: tup
         rows.append([label, *("not measured" if value is None else form.format(value) for value in (old, new))])
     rows.append(["codes", *map(_size, sizes)])
     rows.append(["tokens", f"{before.quality.tokens:,}", f"{after.quality.tokens:,}"])
-    return Table(["held-out pictures" if not config.data.val else "data.val", "before", "after"], rows)
+    return Table(["held-out images" if not config.data.val else "data.val", "before", "after"], rows)
 
 
 def _size(codes: int) -> str:
     # 2^62 with all of its digits, twice, is wider than a terminal.
-    return f"2^{codes.bit_length() - 1}" if codes > MOST_COUNTED and codes.bit_count() == 1 else f"{codes:,}"
+    return f"2^{codes.bit_length() - 1}" if codes > MAX_COUNTED and codes.bit_count() == 1 else f"{codes:,}"
 
 
 def _report(
@@ -139,7 +139,7 @@ def _report(
 ) -> Report:
     quality = second.measured.quality
     comparisons = [
-        Comparison(f"picture {number}", original, reconstruction)
+        Comparison(f"image {number}", original, reconstruction)
         for number, (original, reconstruction) in enumerate(second.shown, 1)
     ]
     charts: list[Chart] = []

@@ -8,7 +8,7 @@ from .config import FinetuneConfig
 
 
 class Split(NamedTuple):
-    """The pictures of a fine-tuning."""
+    """The images of a fine-tuning."""
 
     train: SourceConfig
     val: SourceConfig
@@ -16,8 +16,8 @@ class Split(NamedTuple):
     """What was held out, in words."""
 
 
-def split_pictures(config: FinetuneConfig, listing: Listing) -> Split:
-    """Return what is trained on and what is judged on, by the file names of the pictures alone, wherever they lie."""
+def split_images(config: FinetuneConfig, listing: Listing) -> Split:
+    """Return what is trained on and what is judged on, by the file names of the images alone, wherever they lie."""
     data = config.data
     everything = SourceConfig(path=data.train)
     if data.val:

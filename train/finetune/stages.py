@@ -17,14 +17,14 @@ from ..data.known_images import IMAGES_FILE, note_images
 from ..data.listing import Listing
 from ..data.sources import SourceConfig
 from ..export import EXPORT, exported_step
-from ..logs.verbosity import TALK, Talk
+from ..logs.verbosity import VERBOSE, Verbosity
 from ..loop import train
 from ..losses.terms import quantizer_weights
 from ..report import ENDED, REPORT_FILE, reached
 from .config import FinetuneConfig, StageConfig
 from .fit_stage import fit_stage
 from .latents import Report
-from .split import Split, split_pictures
+from .split import Split, split_images
 
 STAGES = "stages"
 
@@ -40,12 +40,12 @@ class Finetuned(NamedTuple):
     """The images as they were when it began."""
 
 
-def finetune(config: FinetuneConfig, report: Report, talk: Talk = TALK) -> Finetuned:
+def finetune(config: FinetuneConfig, report: Report, verbosity: Verbosity = VERBOSE) -> Finetuned:
     """Run the stages that are not done; `report` is told a sentence when one begins, and warnings."""
     folder = find_tokenizer(config.model)
     before = load_tokenizer(folder)
     listing = Listing()
-    split = split_pictures(config, listing)
+    split = split_images(config, listing)
     report(split.note)
     sources = [SourceConfig(path=path) for path in (config.data.train, config.data.val) if path]
     entries = chain.from_iterable(listing.images(source) for source in sources)
@@ -53,9 +53,13 @@ def finetune(config: FinetuneConfig, report: Report, talk: Talk = TALK) -> Finet
         report(f"warning: {warning}")
     stages = config.out / STAGES
     if config.changes_quantizer:
-        folder = fit_stage(config, before, listing.images(split.train), stages / "1-quantizer", report, talk.quiet)
-        folder = _stage(config, config.decoder, ["decoder"], folder, split, stages / "2-decoder", report, talk, listing)
-    folder = _stage(config, config.joint, list(config.train), folder, split, stages / "3-joint", report, talk, listing)
+        folder = fit_stage(config, before, listing.images(split.train), stages / "1-quantizer", report, verbosity.quiet)
+        folder = _stage(
+            config, config.decoder, ["decoder"], folder, split, stages / "2-decoder", report, verbosity, listing
+        )
+    folder = _stage(
+        config, config.joint, list(config.train), folder, split, stages / "3-joint", report, verbosity, listing
+    )
     return Finetuned(before, folder, split, listing)
 
 
@@ -67,7 +71,7 @@ def _stage(
     split: Split,
     out: Path,
     report: Report,
-    talk: Talk,
+    verbosity: Verbosity,
     listing: Listing,
 ) -> Path:
     """Train unless it was done or has no steps, and return the folder of the tokenizer after it."""
@@ -76,7 +80,7 @@ def _stage(
     if _is_done(out, stage.steps):
         return out / EXPORT
     report(f"stage {out.name}: {', '.join(parts)} {'learns' if len(parts) == 1 else 'learn'}, {stage.steps} steps")
-    return train(_training(config, stage, parts, start, split, out), talk, listing)
+    return train(_training(config, stage, parts, start, split, out), verbosity, listing)
 
 
 def _is_done(out: Path, steps: int) -> bool:
@@ -107,8 +111,8 @@ def _training(
                 "log_every": max(1, min(50, stage.steps // 10)),
                 "save_every": config.save_every,
                 "validate_every": stage.steps,
-                "weight_average": min(0.999, 1 - 10 / (stage.steps + 10)),
-                "fold": False,
+                "ema_decay": min(0.999, 1 - 10 / (stage.steps + 10)),
+                "export_training_state": True,
             },
             "data": {
                 "train": [split.train.model_dump()],
@@ -116,7 +120,7 @@ def _training(
                 "size": max(side, config.data.crop // side * side),
                 "batch_size": config.data.batch_size,
                 "workers": config.data.workers,
-                "cached_pictures": 5000,
+                "cached_images": 5000,
                 "on_error": config.data.on_error,
                 "max_unreadable": config.data.max_unreadable,
             },
@@ -125,7 +129,7 @@ def _training(
                 "quantizer": loaded.config.quantizer.model_dump(),
                 "preprocessing": loaded.config.preprocessing.model_dump(),
                 "train": parts,
-                "start_from": start,
+                "init_from": start,
             },
             "losses": weights,
             "optimizer": {"name": "muon", "lr": stage.lr, "warmup": min(50, stage.steps // 10)},

@@ -30,9 +30,9 @@ class Swapped(NamedTuple):
 
 @torch.no_grad()
 def latent_pairs(model: VisualTokenizer, pixels: Pixels) -> LatentPairs:
-    """Return the latents of pictures as the old quantizer gets them, and as it compares them, which the decoder knows."""
+    """Return the latents of images as the old quantizer gets them, and as it compares them, which the decoder knows."""
     latent = model.encode_latent(pixels)
-    projected = model.quantizer.project(latent)
+    projected = model.quantizer.to_code_space(latent)
     return LatentPairs(*(x.permute(0, 2, 3, 1).flatten(0, 2).float().cpu() for x in (latent, projected)))
 
 
@@ -49,7 +49,7 @@ def between_linear_maps(quantizer: Quantizer, pairs: LatentPairs) -> FittedQuant
         into.bias.zero_()  # type: ignore[union-attr]
         into.weight.copy_(_reduction(pairs.vectors, new)[:, :, None, None])
     out = nn.Conv2d(new, pairs.targets.shape[1], 1)
-    _least_squares(out, quantizer.project(into(as_latent(pairs.vectors))), pairs.targets)
+    _least_squares(out, quantizer.to_code_space(into(as_latent(pairs.vectors))), pairs.targets)
     return FittedQuantizer(into, quantizer, out)
 
 

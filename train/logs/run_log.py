@@ -19,7 +19,7 @@ from ...cli.terminal import ProgressLine, names
 from ...cli.wrapping import fitted
 from .log_file import Held, LogFile
 from .trackers import track_scalars
-from .verbosity import TALK, Talk
+from .verbosity import VERBOSE, Verbosity
 
 METRICS_FILE = "metrics.jsonl"
 TIMING_FILE = "timing.jsonl"
@@ -31,7 +31,7 @@ SHOWN = {
     "codebook/usage": "usage {:.0%}",
     "codebook/perplexity": "ppl {:,.0f}",
     "optimizer/lr": "lr {:.1e}",
-    "time/pictures_per_second": "{:.1f} img/s",
+    "time/images_per_second": "{:.1f} img/s",
     "validation/psnr": "validation psnr {:.2f}",
 }
 """Scalars on the console, by path, so short that 80 columns take a line. All of them are in the files."""
@@ -50,16 +50,16 @@ class RunLog:
         start_step: int,
         steps: int,
         batch_size: int = 1,
-        talk: Talk = TALK,
+        verbosity: Verbosity = VERBOSE,
     ):
         self._accelerator = accelerator
         self._start_step = start_step
         self._files = {name: LogFile(folder / name) for name in (METRICS_FILE, TIMING_FILE)}
         self._steps = steps
         self._batch_size = batch_size
-        self._quiet = talk.quiet
-        self.console = talk.console(accelerator.is_main_process)
-        self.is_quiet = talk.quiet or not accelerator.is_main_process
+        self._quiet = verbosity.quiet
+        self.console = verbosity.console(accelerator.is_main_process)
+        self.is_quiet = verbosity.quiet or not accelerator.is_main_process
         """Whether no progress is shown."""
         self._progress = ProgressLine("images", steps * batch_size, self.is_quiet)
 

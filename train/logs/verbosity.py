@@ -5,7 +5,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 
-class Talk(NamedTuple):
+class Verbosity(NamedTuple):
     """What the options of a command ask for."""
 
     quiet: bool = False
@@ -18,5 +18,5 @@ class Talk(NamedTuple):
         return Console(stderr=self.on_stderr, highlight=False, quiet=not is_main_process)
 
 
-TALK = Talk()
+VERBOSE = Verbosity()
 """A training says all, on standard output."""

@@ -13,7 +13,7 @@ from ...tokenizer.config import Config
 from ...tokenizer.shapes import Pixels
 from .discriminators import DiscriminatorConfig, PatchDiscriminatorConfig, parse_discriminator
 
-LEAST_NORM = 1e-4
+MIN_NORM = 1e-4
 
 AdversarialLossName = Literal["hinge", "non_saturating"]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -23,7 +23,7 @@ class AdversarialConfig(Config):
     """The discriminator and how it learns; its weight on the tokenizer is losses.adversarial's."""
 
     discriminator: DiscriminatorConfig = PatchDiscriminatorConfig()
-    """Network that tells reconstructions from pictures, its keys depending on its name."""
+    """Network that tells reconstructions from images, its keys depending on its name."""
     loss: AdversarialLossName = "hinge"
     """What both sides descend, one of ADVERSARIAL_LOSSES."""
     start: Annotated[int, Field(ge=0)] = 0
@@ -114,7 +114,7 @@ class LogitAverages(NamedTuple):
 def lecam_penalty(real_logits: Tensor, fake_logits: Tensor, averages: LogitAverages) -> Tensor:
     """Return E max(0, real - average fake)^2 + E max(0, average real - fake)^2.
 
-    It holds the logits of each side near the average of the other, so that few pictures are not learned by heart
+    It holds the logits of each side near the average of the other, so that few images are not learned by heart
     (LeCam, arXiv 2104.03310, eq. 5; the max is not in the paper but in its authors' code, and in those after it).
     """
     above = functional.relu(real_logits.float() - averages.fake).square().mean()
@@ -156,9 +156,9 @@ class LeCam:
 
 
 def r1_penalty(logits: Tensor, pixels: Pixels) -> Tensor:
-    """Return 1/2 E_b |dD/dpixels|^2 over real pictures (arXiv 1801.04406), D being the mean of a picture's logits.
+    """Return 1/2 E_b |dD/dpixels|^2 over real images (arXiv 1801.04406), D being the mean of a image's logits.
 
-    The mean, not the sum, makes the penalty independent of how many patches a picture has, as the losses are. `pixels`
+    The mean, not the sum, makes the penalty independent of how many patches a image has, as the losses are. `pixels`
     must have required gradients when `logits` were computed from them, in float32; the penalty can be differentiated again,
     through attention only if `logits` were computed under `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`.
     """
@@ -184,7 +184,7 @@ def adaptive_weight(
     (judged,) = torch.autograd.grad(adversarial_loss, last_layer, retain_graph=True)
     if average is not None:
         wanted, judged = average(wanted), average(judged)
-    return (wanted.float().norm() / (judged.float().norm() + LEAST_NORM)).clamp(0, limit).detach()
+    return (wanted.float().norm() / (judged.float().norm() + MIN_NORM)).clamp(0, limit).detach()
 
 
 def ramp(step: int, start: int, length: int) -> float:

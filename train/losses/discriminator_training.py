@@ -22,7 +22,7 @@ from .discriminators import build_discriminator
 
 
 class Adversary:
-    """Tells pictures from reconstructions, and is trained beside the tokenizer; its state goes into the checkpoint.
+    """Tells images from reconstructions, and is trained beside the tokenizer; its state goes into the checkpoint.
 
     The discriminator is not wrapped for distributed training: its gradients are averaged over the ranks by hand, since it
     is also run inside the tokenizer's step, where its parameters rest.
@@ -64,7 +64,7 @@ class Adversary:
         return factor * weight
 
     def learn(self, step: int, real: list[Pixels], fake: list[Pixels], rate_share: float) -> dict[str, Tensor]:
-        """Take one step on micro-batches of pictures and detached reconstructions; return scalars by log path.
+        """Take one step on micro-batches of images and detached reconstructions; return scalars by log path.
 
         `rate_share` is the tokenizer's learning rate as a share of its peak.
         """

@@ -1,4 +1,4 @@
-"""Networks that tell reconstructions from pictures: pixels to logits, greater where a picture looks real."""
+"""Networks that tell reconstructions from images: pixels to logits, greater where a image looks real."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from ...tokenizer.shapes import Latent, Pixels
 GROUPS = 32
 """Most groups of a normalisation."""
 SLOPE = 0.2
-MOST_WIDENING = 8
+MAX_WIDENING = 8
 """Greatest ratio of the channels of a layer to those of the first."""
 
 
@@ -81,7 +81,7 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, config: PatchDiscriminatorConfig):
         super().__init__()
         self.layers = config.layers
-        widths = [config.channels * min(2**layer, MOST_WIDENING) for layer in range(config.layers + 1)]
+        widths = [config.channels * min(2**layer, MAX_WIDENING) for layer in range(config.layers + 1)]
         body: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, stride=2, padding=1), nn.LeakyReLU(SLOPE)]
         for layer in range(1, config.layers + 1):
             stride = 2 if layer < config.layers else 1
@@ -98,11 +98,11 @@ class PatchDiscriminator(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, pixels: Pixels) -> Float[Tensor, "b 1 y x"]:
-        """Return a logit for each patch; raise ValueError when a picture is smaller than one."""
+        """Return a logit for each patch; raise ValueError when a image is smaller than one."""
         least = 3 * 2**self.layers
         if min(pixels.shape[-2:]) < least:
             raise ValueError(
-                f"Pictures of {pixels.shape[-2]} x {pixels.shape[-1]} are too small for a patch discriminator of "
+                f"Images of {pixels.shape[-2]} x {pixels.shape[-1]} are too small for a patch discriminator of "
                 f"{self.layers} layers, which needs {least} x {least} at least: lower discriminator.layers."
             )
         features = self.body(pixels)
@@ -122,7 +122,7 @@ class BackboneDiscriminator(nn.Module):
         self.heads = nn.ModuleList(_head(width, channels) for width in backbone.channels)
 
     def forward(self, pixels: Pixels) -> Float[Tensor, "b n"]:
-        """Return the logits of all stages and places; raise ValueError when the pictures are too small."""
+        """Return the logits of all stages and places; raise ValueError when the images are too small."""
         with torch.autocast(pixels.device.type, enabled=False):
             stages = zip(self.heads, self.backbone(pixels), strict=True)
             return torch.cat([_flat(head(features)) for head, features in stages], dim=1)

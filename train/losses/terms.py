@@ -17,7 +17,7 @@ from ...tokenizer.quantizers import Quantizer
 from ...tokenizer.quantizers.composed.multiscale import MultiscaleQuantizer
 from ...tokenizer.shapes import Pixels
 
-LEAST_ERROR = 1e-4
+MIN_ERROR = 1e-4
 CHARBONNIER_WIDTH = 1e-3
 PERCEPTUAL = "perceptual"
 ADVERSARIAL = "adversarial"
@@ -42,13 +42,13 @@ def charbonnier(pixels: Pixels, reconstruction: Pixels) -> Tensor:
 
 
 def log_squared_error(pixels: Pixels, reconstruction: Pixels) -> Tensor:
-    """Return the mean over pictures of the logarithm of their mean squared difference.
+    """Return the mean over images of the logarithm of their mean squared difference.
 
-    Its descent raises the mean PSNR, where `squared_error` looks at the pictures that are hardest. The difference counts
-    as at least 1e-4 (46 dB), so that flat pictures do not rule.
+    Its descent raises the mean PSNR, where `squared_error` looks at the images that are hardest. The difference counts
+    as at least 1e-4 (46 dB), so that flat images do not rule.
     """
     errors = (pixels.float() - reconstruction.float()).square().mean(dim=(1, 2, 3))
-    return (errors + LEAST_ERROR).log().mean()
+    return (errors + MIN_ERROR).log().mean()
 
 
 RECONSTRUCTION_LOSSES = {

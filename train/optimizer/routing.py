@@ -43,7 +43,7 @@ class OptimizerConfig(Config):
     """Decoupled weight decay."""
     warmup: Annotated[int, Field(ge=0)] = 100
     """Steps over which the rate rises from 0."""
-    final_lr: Annotated[float, Field(ge=0, le=1)] = 0.01
+    final_lr_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Share of the peak rate at the end of the cosine."""
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     """Greatest norm of the gradient; a greater one is scaled down."""

@@ -11,7 +11,7 @@ def rate_share(step: int, steps: int, config: OptimizerConfig) -> float:
         return step / config.warmup
     progress = (step - config.warmup) / max(1, steps - config.warmup)
     cosine = (1 + math.cos(math.pi * progress)) / 2
-    return config.final_lr + (1 - config.final_lr) * cosine
+    return config.final_lr_ratio + (1 - config.final_lr_ratio) * cosine
 
 
 def learning_rate(step: int, steps: int, config: OptimizerConfig) -> float:

@@ -4,10 +4,10 @@ import tarfile
 
 import pytest
 
-from samples import noise_image, picture_bytes
-from vistok.images.finding.index import DamagedShard, index_pictures, is_picture, shard_entries
+from samples import image_bytes, noise_image
+from vistok.images.finding.index import DamagedShard, index_images, is_image, shard_entries
 
-PNG = picture_bytes(noise_image(8, 8), "PNG")
+PNG = image_bytes(noise_image(8, 8), "PNG")
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_folders_are_walked_in_order_of_name(tmp_path):
     for name in ("z.JPG", "sub/a.png", "sub/deep/b.webp", "skip.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    names = [entry.name.removeprefix(f"{tmp_path}/") for entry in index_pictures(str(tmp_path))]
+    names = [entry.name.removeprefix(f"{tmp_path}/") for entry in index_images(str(tmp_path))]
     assert names == ["sub/a.png", "sub/deep/b.webp", "z.JPG"]
 
 
@@ -39,7 +39,7 @@ def test_links_to_nowhere_are_found_and_say_so_when_read(tmp_path):
     (tmp_path / "gone.png").symlink_to(tmp_path / "nothing")
     (tmp_path / "round.png").symlink_to(tmp_path / "round.png")
     os.mkfifo(tmp_path / "pipe.png")
-    gone, circle = index_pictures(str(tmp_path))
+    gone, circle = index_images(str(tmp_path))
     assert gone.name.endswith("gone.png") and circle.name.endswith("round.png")
     with pytest.raises(FileNotFoundError):
         gone.read()
@@ -48,7 +48,7 @@ def test_links_to_nowhere_are_found_and_say_so_when_read(tmp_path):
 def test_missing_lines_of_a_list_are_found_and_say_so_when_read(tmp_path):
     (tmp_path / "a.png").write_bytes(PNG)
     (tmp_path / "list.txt").write_text(f"{tmp_path}/a.png\n# more\n{tmp_path}/gone.tar\n")
-    there, gone = index_pictures(str(tmp_path / "list.txt"))
+    there, gone = index_images(str(tmp_path / "list.txt"))
     assert there.read() == PNG
     with pytest.raises(FileNotFoundError):
         gone.read()
@@ -63,7 +63,7 @@ def test_training_does_not_draw_from_a_damaged_shard(shard):
     first = shard_entries(str(shard))[0]
     shard.write_bytes(shard.read_bytes()[: first.offset + -(-first.size // 512) * 512])
     with pytest.raises(DamagedShard, match=r"shard.tar is cut off at byte \d+ \(behind b.png\), before the end mark"):
-        index_pictures(str(shard))
+        index_images(str(shard))
 
 
 def test_endings_of_images():
@@ -80,39 +80,39 @@ def test_endings_of_images():
         "a.bmp",
         "a.avif",
     ):
-        assert is_picture(name)
+        assert is_image(name)
     for name in ("a.txt", "jpg", "a.jpg.txt", "a.eps", "a.svg"):
-        assert not is_picture(name)
-    assert is_picture("a.heic") and is_picture("a.HEIF")
+        assert not is_image(name)
+    assert is_image("a.heic") and is_image("a.HEIF")
 
 
 def test_links_in_a_shard_are_images_too(tmp_path):
     with tarfile.open(tmp_path / "s.TAR", "w") as tar:
-        picture, link = tarfile.TarInfo("a.png"), tarfile.TarInfo("b.png")
-        picture.size, link.type, link.linkname = len(PNG), tarfile.SYMTYPE, "a.png"
-        tar.addfile(picture, io.BytesIO(PNG))
+        image, link = tarfile.TarInfo("a.png"), tarfile.TarInfo("b.png")
+        image.size, link.type, link.linkname = len(PNG), tarfile.SYMTYPE, "a.png"
+        tar.addfile(image, io.BytesIO(PNG))
         tar.addfile(link)
-    entries = index_pictures(str(tmp_path / "s.TAR"))
+    entries = index_images(str(tmp_path / "s.TAR"))
     assert [(entry.name, entry.read()) for entry in entries] == [("a.png", PNG), ("b.png", PNG)]
 
 
 def test_brace_ranges(shard):
     shard.rename(shard.with_name("s-0.tar"))
     (shard.with_name("s-1.tar")).write_bytes(shard.with_name("s-0.tar").read_bytes())
-    assert len(index_pictures(str(shard.with_name("s-{0..1}.tar")))) == 4
+    assert len(index_images(str(shard.with_name("s-{0..1}.tar")))) == 4
 
 
 def test_errors_name_the_path(tmp_path, shard):
     with pytest.raises(
         ValueError, match=r"nowhere does not exist: give image files, folders, .tar shards or a .txt list"
     ):
-        index_pictures(str(tmp_path / "nowhere"))
+        index_images(str(tmp_path / "nowhere"))
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(ValueError, match=r"empty holds no image with an ending of .avif, .bmp"):
-        index_pictures(str(empty))
+        index_images(str(empty))
     (tmp_path / "text.tar").write_bytes(b"not a tar" * 200)
     with pytest.raises(
         ValueError, match=r"text.tar does not begin with a valid header of a tar: repair or leave it out"
     ):
-        index_pictures(str(tmp_path / "text.tar"))
+        index_images(str(tmp_path / "text.tar"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from samples import noise_image
-from vistok.images.opening.upright_rgb import PictureError, open_picture
+from vistok.images.opening.upright_rgb import ImageError, open_image
 
 LEVELS = np.asarray(noise_image(5, 3)).astype(np.int64)
 MASKS = {
@@ -55,17 +55,17 @@ def test_colours_are_where_the_masks_say(name, header, compression):
     if name == "1555" and masks[3]:
         assert set(opacity.flatten()) == {0, 1}
     expected = colours * opacity + np.array((9, 99, 199)) * (1 - opacity)
-    assert np.abs(np.asarray(open_picture(content, background=(9, 99, 199))) - expected).max() <= 1.1
+    assert np.abs(np.asarray(open_image(content, background=(9, 99, 199))) - expected).max() <= 1.1
 
 
 def test_an_alpha_that_was_left_at_zero_is_opaque():
     for name, tolerance in (("ARGB", 0), ("4444", 16)):
         bits, masks = MASKS[name]
         parts = [packed(mask, LEVELS[..., number])[0] for number, mask in enumerate(masks[:3])]
-        assert np.abs(np.asarray(open_picture(bmp(sum(parts), bits, masks))) - LEVELS).max() <= tolerance
+        assert np.abs(np.asarray(open_image(bmp(sum(parts), bits, masks))) - LEVELS).max() <= tolerance
 
 
 @pytest.mark.parametrize("masks", [(0, 0, 0, 0xF000), (0xF0F, 0xF0, 0, 0), (0xF0000, 0xF0, 0xF, 0)])
 def test_masks_that_are_none_are_a_fault(masks):
-    with pytest.raises(PictureError, match="broken picture: masks 0x[0-9a-f]+, .* of 16 bits"):
-        open_picture(bmp(LEVELS[..., 0], 16, masks))
+    with pytest.raises(ImageError, match="broken image: masks 0x[0-9a-f]+, .* of 16 bits"):
+        open_image(bmp(LEVELS[..., 0], 16, masks))

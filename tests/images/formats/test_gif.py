@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vistok.images.opening.upright_rgb import open_picture
+from vistok.images.opening.upright_rgb import open_image
 
 PALETTE = bytes((10, 20, 30, 200, 40, 50, 60, 220, 70, 80, 90, 240))
 COLOURS = np.frombuffer(PALETTE, np.uint8).reshape(4, 3)
@@ -40,8 +40,8 @@ def test_around_the_first_frame_is_background(palette, clear):
     expected[1:3, 2:5] = COLOURS[INDICES]
     if clear is not None:
         expected[1:3, 2:5][INDICES == clear] = (9, 99, 199)
-    assert np.array_equal(np.asarray(open_picture(content, background=(9, 99, 199))), expected)
+    assert np.array_equal(np.asarray(open_image(content, background=(9, 99, 199))), expected)
 
 
 def test_a_frame_of_the_whole_canvas_covers_it():
-    assert np.array_equal(np.asarray(open_picture(gif(3, 2, 0, 0))), COLOURS[INDICES])
+    assert np.array_equal(np.asarray(open_image(gif(3, 2, 0, 0))), COLOURS[INDICES])

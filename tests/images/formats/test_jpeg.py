@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samples import noise_image, picture_bytes
+from samples import image_bytes, noise_image
 from vistok.images.opening import upright_rgb as opening
-from vistok.images.opening.upright_rgb import PictureError, open_picture
+from vistok.images.opening.upright_rgb import ImageError, open_image
 from vistok.images.preprocessing import load_pixels, preprocess
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 
-PROGRESSIVE = picture_bytes(noise_image(64, 48), "JPEG", progressive=True)
+PROGRESSIVE = image_bytes(noise_image(64, 48), "JPEG", progressive=True)
 LAST_SCAN = PROGRESSIVE[PROGRESSIVE.rindex(b"\xff\xda") : -2]
 
 
@@ -21,47 +21,45 @@ def with_scans(count, between=b""):
 @pytest.mark.parametrize("between", [b"", b"\xff\xfe\0\4\xff\xd9", b"\xff\xfe\0\x06\xff\xda\xff\xda"])
 def test_thousands_of_scans_are_refused_before_they_are_decoded(between):
     start = time.process_time()
-    with pytest.raises(PictureError, match="JPEG of more than 500 scans, which would take minutes to decode"):
-        open_picture(with_scans(5000, between))
+    with pytest.raises(ImageError, match="JPEG of more than 500 scans, which would take minutes to decode"):
+        open_image(with_scans(5000, between))
     assert time.process_time() - start < 1
 
 
 def test_a_sensible_number_of_scans_is_read():
     # The last scan refines one bit: once more, and the decoder has it already.
-    assert open_picture(with_scans(100)).size == (64, 48)
+    assert open_image(with_scans(100)).size == (64, 48)
     trailer = PROGRESSIVE + b"\xff\xda" * 5000  # behind the end: a film, as phones append one
-    assert np.array_equal(np.asarray(open_picture(trailer)), np.asarray(open_picture(PROGRESSIVE)))
+    assert np.array_equal(np.asarray(open_image(trailer)), np.asarray(open_image(PROGRESSIVE)))
     thumbnail = b"\xff\xe1\x27\x14" + b"\xff\xda" * 5001
     assert np.array_equal(
-        np.asarray(open_picture(PROGRESSIVE[:2] + thumbnail + PROGRESSIVE[2:])), np.asarray(open_picture(PROGRESSIVE))
+        np.asarray(open_image(PROGRESSIVE[:2] + thumbnail + PROGRESSIVE[2:])), np.asarray(open_image(PROGRESSIVE))
     )
 
 
 def test_the_larger_the_image_the_fewer_its_scans(monkeypatch):
     monkeypatch.setattr("vistok.images.formats.jpeg.PIXEL_SCANS", 64 * 48 * 30)
-    assert open_picture(with_scans(15)).size == (64, 48)
-    with pytest.raises(PictureError, match="JPEG of more than 30 scans"):
-        open_picture(with_scans(30))
+    assert open_image(with_scans(15)).size == (64, 48)
+    with pytest.raises(ImageError, match="JPEG of more than 30 scans"):
+        open_image(with_scans(30))
 
 
 @pytest.mark.parametrize("content", [b"\0" * 5_000_000, b"\xff" * 5_000_000, b"\xff\xd9", b"\xff\xe0\0"])
 def test_junk_in_place_of_segments_ends_soon(content):
     start = time.process_time()
-    with pytest.raises(PictureError, match="broken picture: the file ends before its pixels begin"):
-        open_picture(b"\xff\xd8\xff" + content)
-    with pytest.raises(PictureError, match="JPEG of more than 65536 segments before its pixels"):
-        open_picture(b"\xff\xd8" + b"\xff\xfe\0\2" * 70_000)
+    with pytest.raises(ImageError, match="broken image: the file ends before its pixels begin"):
+        open_image(b"\xff\xd8\xff" + content)
+    with pytest.raises(ImageError, match="JPEG of more than 65536 segments before its pixels"):
+        open_image(b"\xff\xd8" + b"\xff\xfe\0\2" * 70_000)
     assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize("progressive", [False, True])
 def test_segments_of_other_programs_are_left_out_and_adobes_kept(progressive):
     for mode in ("L", "RGB", "CMYK"):
-        content = picture_bytes(noise_image(64, 48).convert(mode), "JPEG", progressive=progressive)
+        content = image_bytes(noise_image(64, 48).convert(mode), "JPEG", progressive=progressive)
         more = b"".join(bytes((0xFF, marker, 0, 9)) + b"program" for marker in (*range(0xE1, 0xEE), 0xEF, 0xFE))
-        assert np.array_equal(
-            np.asarray(open_picture(content[:2] + more + content[2:])), np.asarray(open_picture(content))
-        )
+        assert np.array_equal(np.asarray(open_image(content[:2] + more + content[2:])), np.asarray(open_image(content)))
 
 
 def smooth(width, height):
@@ -72,10 +70,10 @@ def smooth(width, height):
 def test_a_very_large_jpeg_is_decoded_smaller_as_far_as_twice_the_size_is_kept(monkeypatch, orientation):
     exif = Image.Exif()
     exif[0x112] = orientation
-    content = picture_bytes(smooth(640, 480), "JPEG", quality=95, exif=exif)
+    content = image_bytes(smooth(640, 480), "JPEG", quality=95, exif=exif)
     config = PreprocessingConfig(size=50)
     exact = load_pixels(content, config, 8)
-    assert np.array_equal(exact.pixels, preprocess(open_picture(content), config, 8))
+    assert np.array_equal(exact.pixels, preprocess(open_image(content), config, 8))
     decoded = []
     keep = opening.to_rgb
     monkeypatch.setattr(opening, "to_rgb", lambda image, *rest: decoded.append(image.size) or keep(image, *rest))

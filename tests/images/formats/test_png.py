@@ -6,8 +6,8 @@ import pytest
 from image_files import chunk, png
 from PIL import Image
 
-from samples import noise_image, picture_bytes
-from vistok.images.opening.upright_rgb import PictureError, open_picture
+from samples import image_bytes, noise_image
+from vistok.images.opening.upright_rgb import ImageError, open_image
 
 LEVELS = np.asarray(noise_image(6, 4))
 ROWS = [row.tobytes() for row in LEVELS]
@@ -32,7 +32,7 @@ NAMES = [
 
 
 def shown(content, background=(255, 255, 255)):
-    return np.asarray(open_picture(content, background))
+    return np.asarray(open_image(content, background))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -58,16 +58,16 @@ def test_any_length_of_text_or_profile_is_passed_over():
 
 @pytest.mark.parametrize("name", ["IHDR", "IDAT"])
 def test_a_wrong_checksum_of_the_pixels_is_a_fault(name):
-    with pytest.raises(PictureError, match=f"broken picture: wrong checksum in {name}"):
-        open_picture(png(6, 4, 8, 2, ROWS, wrong=name))
+    with pytest.raises(ImageError, match=f"broken image: wrong checksum in {name}"):
+        open_image(png(6, 4, 8, 2, ROWS, wrong=name))
 
 
 def test_no_end_and_no_header():
     assert np.array_equal(shown(png(6, 4, 8, 2, ROWS)[:-12]), LEVELS)
-    with pytest.raises(PictureError, match="broken picture: the file has no header"):
-        open_picture(b"\x89PNG\r\n\x1a\n" + chunk(b"IEND", b""))
-    with pytest.raises(PictureError, match="PNG of more than 262144 chunks"):
-        open_picture(png(6, 4, 8, 2, ROWS, chunk(b"tIME", b"") * 300_000))
+    with pytest.raises(ImageError, match="broken image: the file has no header"):
+        open_image(b"\x89PNG\r\n\x1a\n" + chunk(b"IEND", b""))
+    with pytest.raises(ImageError, match="PNG of more than 262144 chunks"):
+        open_image(png(6, 4, 8, 2, ROWS, chunk(b"tIME", b"") * 300_000))
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
@@ -106,7 +106,7 @@ def test_a_palette_may_have_alpha_for_more_colours_than_it_has():
 @pytest.mark.parametrize("default_image", [False, True])
 def test_the_first_image_of_an_animation(default_image):
     frames = [Image.new("RGBA", (4, 4), colour) for colour in ("red", "blue")]
-    content = picture_bytes(frames[0], "PNG", save_all=True, append_images=frames[1:], default_image=default_image)
+    content = image_bytes(frames[0], "PNG", save_all=True, append_images=frames[1:], default_image=default_image)
     first = Image.open(io.BytesIO(content))
     assert np.array_equal(shown(content), np.asarray(first.convert("RGB"))) and shown(content)[0, 0].tolist() == [
         255,
@@ -118,8 +118,8 @@ def test_the_first_image_of_an_animation(default_image):
 def test_pixels_that_end_early_are_a_fault_and_black_rows_are_none():
     for bits, colour, rows in ((8, 2, ROWS), (8, 0, [b"\7" * 6] * 4), (1, 0, [b"\xff"] * 4), (16, 6, [b"\7" * 48] * 4)):
         for kept in (1, 3):
-            with pytest.raises(PictureError, match="broken picture: rows are missing"):
-                open_picture(png(6, 4, bits, colour, rows[:kept]))
+            with pytest.raises(ImageError, match="broken image: rows are missing"):
+                open_image(png(6, 4, bits, colour, rows[:kept]))
             black = rows[:kept] + [bytes(len(rows[0]))] * (4 - kept)
             assert shown(png(6, 4, bits, colour, black), (0, 0, 0))[kept:].max() == 0
 
@@ -135,5 +135,5 @@ def test_an_interlaced_image_that_ends_early_is_a_fault(height):
         if kept == len(rows):
             assert np.array_equal(shown(bytes(content))[..., 0], levels)
             continue
-        with pytest.raises(PictureError, match="broken picture: (rows are missing|image file is truncated)"):
-            open_picture(bytes(content))
+        with pytest.raises(ImageError, match="broken image: (rows are missing|image file is truncated)"):
+            open_image(bytes(content))

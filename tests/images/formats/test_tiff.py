@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from image_files import tiff
 
-from vistok.images.opening.upright_rgb import PictureError, open_picture
+from vistok.images.opening.upright_rgb import ImageError, open_image
 
 DEFLATED = {"t259": (3, [8])}
 
 
 def levels(content):
-    return np.asarray(open_picture(content))[0].tolist()
+    return np.asarray(open_image(content))[0].tolist()
 
 
 def grey(values):
@@ -48,8 +48,8 @@ def test_grey_of_any_depth_means_what_its_tags_say(order, white_is_zero):
 def test_twelve_bits_are_not_dark(white_is_zero):
     for content in both(2, [bytes((0xFF, 0xF8, 0x00))], 12, 0 if white_is_zero else 1):
         assert levels(content) == grey([0, 127] if white_is_zero else [255, 128])
-    with pytest.raises(PictureError, match=r"no decoder reads this TIFF of 12 bits \(unsigned, photometric 1\)"):
-        open_picture(tiff(2, 1, [bytes(3)], 12, 1, 1, ">"))
+    with pytest.raises(ImageError, match=r"no decoder reads this TIFF of 12 bits \(unsigned, photometric 1\)"):
+        open_image(tiff(2, 1, [bytes(3)], 12, 1, 1, ">"))
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -63,8 +63,8 @@ def test_floats_have_the_order_of_the_file_compressed_or_not(order):
 
 @pytest.mark.parametrize("values", [(0, 1.02), (0, 65_535), (-1, 1), (0, 5), (0, np.inf), (-300, 200), (0, 600)])
 def test_floats_of_another_range_are_neither_black_nor_white_but_refused(values):
-    with pytest.raises(PictureError, match="float grey values from .* to .*, where 0 to 1 or 0 to 255 can be read"):
-        open_picture(tiff(2, 1, [struct.pack("<2f", *values)], 32, 1, t339=(3, [3])))
+    with pytest.raises(ImageError, match="float grey values from .* to .*, where 0 to 1 or 0 to 255 can be read"):
+        open_image(tiff(2, 1, [struct.pack("<2f", *values)], 32, 1, t339=(3, [3])))
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -74,9 +74,9 @@ def test_signs_and_wide_integers_are_refused(order, bits, form):
     for values in ((0, 1, 2), (0, 100, 127), (0, 3, 5)):
         for content in both(3, [struct.pack(f"{order}3{letter}", *values)], bits, 1, 1, order, t339=(3, [form])):
             with pytest.raises(
-                PictureError, match="where 16 bits without a sign can be read|black and white are not known|no decoder"
+                ImageError, match="where 16 bits without a sign can be read|black and white are not known|no decoder"
             ):
-                open_picture(content)
+                open_image(content)
 
 
 def test_a_sample_format_that_is_undefined_is_unsigned():
@@ -101,8 +101,8 @@ def test_colours_of_8_and_16_bits_together_and_in_planes(order):
         if bits == 8:
             assert levels(raw) == list(map(list, COLOURS))
         else:
-            with pytest.raises(PictureError, match="in separate planes, which can only be read compressed"):
-                open_picture(raw)
+            with pytest.raises(ImageError, match="in separate planes, which can only be read compressed"):
+                open_image(raw)
 
 
 def test_one_sample_has_one_plane_whatever_the_file_says():
@@ -114,8 +114,8 @@ def test_more_samples_are_alpha_or_nothing():
     pixel = bytes((100, 50, 20, 128))
     for kind, expected in ((0, (100, 50, 20)), (1, (227, 177, 147)), (2, (177, 152, 137))):
         assert levels(tiff(1, 1, [pixel], 8, 2, 4, t338=(3, [kind])))[0] == pytest.approx(expected, abs=1)
-    with pytest.raises(PictureError, match="of more than 6 samples, which cannot be read"):
-        open_picture(tiff(1, 1, [bytes(9)], 8, 2, 9))
+    with pytest.raises(ImageError, match="of more than 6 samples, which cannot be read"):
+        open_image(tiff(1, 1, [bytes(9)], 8, 2, 9))
 
 
 def test_palettes_of_8_bits_in_place_of_16_are_not_black():
@@ -130,8 +130,8 @@ def test_palettes_of_8_bits_in_place_of_16_are_not_black():
 
 def test_subsampled_colours_are_read_compressed_alone():
     content = bytes((100, 100, 100, 100, 128, 128))
-    with pytest.raises(PictureError, match="subsampled, which can only be read compressed"):
-        open_picture(tiff(2, 2, [content], 8, 6, 3))
+    with pytest.raises(ImageError, match="subsampled, which can only be read compressed"):
+        open_image(tiff(2, 2, [content], 8, 6, 3))
     assert levels(tiff(2, 2, [zlib.compress(content)], 8, 6, 3, **DEFLATED)) == pytest.approx(
         np.full((2, 3), 100), abs=1
     )
@@ -141,20 +141,20 @@ def test_subsampled_colours_are_read_compressed_alone():
 
 
 def test_missing_strips_are_a_fault_and_repeated_ones_are_read_once():
-    with pytest.raises(PictureError, match="broken picture: strips are missing"):
-        open_picture(tiff(2, 4, [b"\1\2", b"\3\4"], t278=(3, [1])))
-    with pytest.raises(PictureError, match="broken picture: tag 273 has 200000 values"):
-        open_picture(tiff(2, 2, [b"\1\2\3\4"], t278=(3, [1]), t273=(4, [8] * 200_000)))
+    with pytest.raises(ImageError, match="broken image: strips are missing"):
+        open_image(tiff(2, 4, [b"\1\2", b"\3\4"], t278=(3, [1])))
+    with pytest.raises(ImageError, match="broken image: tag 273 has 200000 values"):
+        open_image(tiff(2, 2, [b"\1\2\3\4"], t278=(3, [1]), t273=(4, [8] * 200_000)))
     assert levels(tiff(2, 3, [bytes(range(6))], t278=(3, [2]), t273=(4, [8, 12] * 10_000))) == grey([0, 1])
 
 
 def test_directories_that_are_none():
     for content in (b"II*\0\x08\0\0\0", b"II*\0\x08\0\0\0\0\0\0\0\0\0", b"MM\0*\xff\xff\xff\xff"):
-        with pytest.raises(PictureError, match="broken picture: the file has no directory"):
-            open_picture(content)
-    with pytest.raises(PictureError, match="a BigTIFF with the most significant byte first, which cannot be read"):
+        with pytest.raises(ImageError, match="broken image: the file has no directory"):
+            open_image(content)
+    with pytest.raises(ImageError, match="a BigTIFF with the most significant byte first, which cannot be read"):
         fields = struct.pack(">QHHQQ", 1, 256, 4, 1, 9)
-        open_picture(b"MM\0+\0\x08\0\0" + (16).to_bytes(8, "big") + fields)
+        open_image(b"MM\0+\0\x08\0\0" + (16).to_bytes(8, "big") + fields)
 
 
 def test_other_pages_and_tags_do_not_matter():

@@ -24,8 +24,8 @@ from image_files import (
 )
 from PIL import Image, ImageCms
 
-from samples import noise_image, picture_bytes
-from vistok.images.opening.upright_rgb import open_picture, upright_rgb
+from samples import image_bytes, noise_image
+from vistok.images.opening.upright_rgb import open_image, upright_rgb
 
 NOISE = noise_image(40, 30)
 TAGGED = {
@@ -47,26 +47,26 @@ def test_display_p3_and_adobe_rgb_are_converted(form):
         (DISPLAY_P3, {}, decoded),
         (ADOBE_RGB, {"curve": gamma_curve(2.19921875)}, lambda levels: (levels / 255) ** 2.19921875),
     ):
-        content = picture_bytes(NOISE, icc_profile=rgb_profile(primaries, **curve), **TAGGED[form])
+        content = image_bytes(NOISE, icc_profile=rgb_profile(primaries, **curve), **TAGGED[form])
         expected = seen(np.asarray(NOISE), primaries, light)
-        assert np.abs(np.asarray(open_picture(content)) - expected).max() <= 1.5
-        assert np.array_equal(np.asarray(open_picture(content, colour="ignore")), np.asarray(NOISE))
+        assert np.abs(np.asarray(open_image(content)) - expected).max() <= 1.5
+        assert np.array_equal(np.asarray(open_image(content, colour="ignore")), np.asarray(NOISE))
 
 
 def test_a_jpeg_is_converted_after_decoding_whatever_the_order_of_the_parts_of_its_profile():
     profile = rgb_profile(DISPLAY_P3)
-    plain, tagged = picture_bytes(NOISE, "JPEG"), picture_bytes(NOISE, "JPEG", icc_profile=profile)
-    expected = seen(np.asarray(open_picture(plain)), DISPLAY_P3, decoded)
-    assert np.abs(np.asarray(open_picture(tagged)) - expected).max() <= 1.5
+    plain, tagged = image_bytes(NOISE, "JPEG"), image_bytes(NOISE, "JPEG", icc_profile=profile)
+    expected = seen(np.asarray(open_image(plain)), DISPLAY_P3, decoded)
+    assert np.abs(np.asarray(open_image(tagged)) - expected).max() <= 1.5
 
     def part(number, count, content):
         body = b"ICC_PROFILE\0" + bytes((number, count)) + content
         return b"\xff\xe2" + (len(body) + 2).to_bytes(2, "big") + body
 
     swapped = plain[:2] + part(2, 2, profile[200:]) + part(1, 2, profile[:200]) + plain[2:]
-    assert np.array_equal(np.asarray(open_picture(swapped)), np.asarray(open_picture(tagged)))
+    assert np.array_equal(np.asarray(open_image(swapped)), np.asarray(open_image(tagged)))
     lost = plain[:2] + part(2, 2, profile[200:]) + plain[2:]
-    assert np.array_equal(np.asarray(open_picture(lost)), np.asarray(open_picture(plain)))
+    assert np.array_equal(np.asarray(open_image(lost)), np.asarray(open_image(plain)))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "LA"])
@@ -82,18 +82,18 @@ def test_what_is_srgb_or_no_profile_of_the_image_changes_nothing(mode, kind):
         "words": b"no profile at all" * 100,
     }[kind]
     image = NOISE.convert(mode) if mode != "P" else NOISE.quantize(30)
-    plain = np.asarray(open_picture(picture_bytes(image, "PNG")))
-    assert np.array_equal(np.asarray(open_picture(picture_bytes(image, "PNG", icc_profile=profile))), plain)
+    plain = np.asarray(open_image(image_bytes(image, "PNG")))
+    assert np.array_equal(np.asarray(open_image(image_bytes(image, "PNG", icc_profile=profile))), plain)
 
 
 def test_grey_stays_neutral_and_follows_its_curve():
     every = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
-    content = picture_bytes(every, "PNG", icc_profile=grey_profile(1.8))
-    got = np.asarray(open_picture(content)).astype(int)
+    content = image_bytes(every, "PNG", icc_profile=grey_profile(1.8))
+    got = np.asarray(open_image(content)).astype(int)
     assert (got[..., 0] == got[..., 1]).all() and (got[..., 0] == got[..., 2]).all()
     assert np.abs(got[0, :, 0] - encoded((np.arange(256) / 255) ** (460.8 / 256))).max() <= 1.5
     deep = Image.fromarray((np.arange(256) * 257).astype(np.uint16)[None])
-    assert np.array_equal(np.asarray(open_picture(picture_bytes(deep, "PNG", icc_profile=grey_profile(1.8)))), got)
+    assert np.array_equal(np.asarray(open_image(image_bytes(deep, "PNG", icc_profile=grey_profile(1.8)))), got)
 
 
 INKS = {
@@ -109,18 +109,18 @@ def test_inks_have_the_colours_of_their_profile(form):
     profile = cmyk_profile(lambda *inks: lab(INKS.get(inks, (0, 0, 0))))
     for inks, colour in INKS.items():
         image = Image.new("CMYK", (16, 16), tuple(255 * ink for ink in inks))
-        tagged = open_picture(picture_bytes(image, form, icc_profile=profile)).getpixel((8, 8))
+        tagged = open_image(image_bytes(image, form, icc_profile=profile)).getpixel((8, 8))
         assert tagged == pytest.approx(colour, abs=6), inks
         naive = tuple(255 * (1 - ink) for ink in inks[:3])
-        assert open_picture(picture_bytes(image, form)).getpixel((8, 8)) == pytest.approx(naive, abs=3)
+        assert open_image(image_bytes(image, form)).getpixel((8, 8)) == pytest.approx(naive, abs=3)
 
 
 def test_alpha_and_background_are_not_converted():
     levels = np.asarray(NOISE)
     alpha = np.linspace(0, 255, 1200).round().astype(np.uint8).reshape(30, 40)
     image = Image.fromarray(np.dstack([levels, alpha]))
-    content = picture_bytes(image, "PNG", icc_profile=rgb_profile(DISPLAY_P3))
-    got = np.asarray(open_picture(content, background=(10, 200, 30)))
+    content = image_bytes(image, "PNG", icc_profile=rgb_profile(DISPLAY_P3))
+    got = np.asarray(open_image(content, background=(10, 200, 30)))
     share = alpha[..., None] / 255
     expected = seen(levels, DISPLAY_P3, decoded) * share + np.array((10, 200, 30)) * (1 - share)
     assert np.abs(got - expected).max() <= 2.5
@@ -132,7 +132,7 @@ def test_a_palette_is_converted():
         2, 1, 8, 3, [b"\0\1"], _iccp(rgb_profile(DISPLAY_P3)), chunk(b"PLTE", bytes((200, 100, 50, 9, 90, 180)))
     )
     expected = seen([(200, 100, 50), (9, 90, 180)], DISPLAY_P3, decoded)
-    assert np.abs(np.asarray(open_picture(content))[0] - expected).max() <= 1.5
+    assert np.abs(np.asarray(open_image(content))[0] - expected).max() <= 1.5
 
 
 def _iccp(profile):
@@ -143,11 +143,11 @@ def test_lab_is_read_as_colour():
     for colour in ((220, 90, 80), (100, 180, 90), (128, 128, 128)):
         lightness, a, b = lab(colour)
         content = tiff(1, 1, [bytes((round(lightness * 2.55), round(a) % 256, round(b) % 256))], 8, 8, 3)
-        assert open_picture(content).getpixel((0, 0)) == pytest.approx(colour, abs=4)
+        assert open_image(content).getpixel((0, 0)) == pytest.approx(colour, abs=4)
 
 
 def test_an_opened_image_is_converted_and_left_alone():
-    image = Image.open(io.BytesIO(picture_bytes(NOISE, "PNG", icc_profile=rgb_profile(DISPLAY_P3))))
+    image = Image.open(io.BytesIO(image_bytes(NOISE, "PNG", icc_profile=rgb_profile(DISPLAY_P3))))
     expected = seen(np.asarray(NOISE), DISPLAY_P3, decoded)
     assert np.abs(np.asarray(upright_rgb(image, (0, 0, 0))) - expected).max() <= 1.5
     assert np.array_equal(np.asarray(upright_rgb(image, (0, 0, 0), "ignore")), np.asarray(NOISE))
@@ -161,10 +161,10 @@ def test_threads_share_conversions():
         rgb_profile(SRGB),
         rgb_profile(SRGB[::-1]),
     ]
-    contents = [picture_bytes(noise_image(300, 200, 1), "PNG", icc_profile=profile) for profile in profiles] * 8
-    alone = [np.asarray(open_picture(content)) for content in contents]
+    contents = [image_bytes(noise_image(300, 200, 1), "PNG", icc_profile=profile) for profile in profiles] * 8
+    alone = [np.asarray(open_image(content)) for content in contents]
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(lambda content: np.asarray(open_picture(content)), contents))
+        together = list(pool.map(lambda content: np.asarray(open_image(content)), contents))
     assert all(map(np.array_equal, alone, together))
 
 
@@ -182,13 +182,13 @@ def test_a_profile_that_loses_black_grey_or_white_is_broken():
         rgb_profile(DISPLAY_P3, curve(65535, 30000, 0)),
         rgb_profile(DISPLAY_P3, gamma_curve(100)),
     ):
-        assert np.array_equal(np.asarray(open_picture(picture_bytes(NOISE, "PNG", icc_profile=profile))), plain)
+        assert np.array_equal(np.asarray(open_image(image_bytes(NOISE, "PNG", icc_profile=profile))), plain)
     ink = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
     blank = cmyk_profile(lambda *inks: lab((255, 255, 255)))
-    assert open_picture(picture_bytes(ink, "TIFF", icc_profile=blank)).getpixel((8, 8)) == (0, 255, 255)
+    assert open_image(image_bytes(ink, "TIFF", icc_profile=blank)).getpixel((8, 8)) == (0, 255, 255)
 
 
 def test_grey_of_linear_light_is_exact():
     every = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
-    got = np.asarray(open_picture(picture_bytes(every, "PNG", icc_profile=grey_profile(1))))[0, :, 0]
+    got = np.asarray(open_image(image_bytes(every, "PNG", icc_profile=grey_profile(1))))[0, :, 0]
     assert np.abs(got - encoded(np.arange(256) / 255)).max() <= 0.6

@@ -7,8 +7,8 @@ import pytest
 from image_files import ADOBE_RGB, exif, gamma_curve, rgb_profile
 from PIL import Image
 
-from samples import noise_image, picture_bytes
-from vistok.images.opening.upright_rgb import PictureError, open_picture
+from samples import image_bytes, noise_image
+from vistok.images.opening.upright_rgb import ImageError, open_image
 
 IMAGE = noise_image(48, 40)
 DEEP = Image.fromarray(np.random.default_rng(0).integers(0, 65536, (40, 48), dtype=np.uint16))
@@ -18,24 +18,24 @@ FACTS = {
 }
 SEVERAL = {"save_all": True, "append_images": [IMAGE.rotate(180)]}
 FILES = {
-    "JPEG": picture_bytes(IMAGE, "JPEG", **FACTS),
-    "progressive": picture_bytes(IMAGE, "JPEG", progressive=True),
-    "CMYK": picture_bytes(IMAGE.convert("CMYK"), "JPEG"),
-    "MPO": picture_bytes(IMAGE, "MPO", **SEVERAL),
-    "PNG": picture_bytes(IMAGE, "PNG", **FACTS),
-    "palette": picture_bytes(IMAGE.quantize(20), "PNG", transparency=3),
-    "deep": picture_bytes(DEEP, "PNG"),
-    "WebP": picture_bytes(IMAGE, "WEBP", **FACTS),
-    "lossless": picture_bytes(IMAGE.convert("RGBA"), "WEBP", lossless=True),
-    "film": picture_bytes(IMAGE, "WEBP", **SEVERAL),
-    "GIF": picture_bytes(IMAGE.quantize(), "GIF"),
-    "BMP": picture_bytes(IMAGE, "BMP"),
-    "TIFF": picture_bytes(IMAGE, "TIFF", icc_profile=FACTS["icc_profile"]),
-    "LZW": picture_bytes(IMAGE, "TIFF", compression="tiff_lzw"),
-    "deflate": picture_bytes(DEEP, "TIFF", compression="tiff_adobe_deflate"),
-    "fax": picture_bytes(IMAGE.convert("1"), "TIFF", compression="group4"),
-    "JPEG in TIFF": picture_bytes(IMAGE, "TIFF", compression="jpeg"),
-    "AVIF": picture_bytes(IMAGE, "AVIF", speed=10, **FACTS),
+    "JPEG": image_bytes(IMAGE, "JPEG", **FACTS),
+    "progressive": image_bytes(IMAGE, "JPEG", progressive=True),
+    "CMYK": image_bytes(IMAGE.convert("CMYK"), "JPEG"),
+    "MPO": image_bytes(IMAGE, "MPO", **SEVERAL),
+    "PNG": image_bytes(IMAGE, "PNG", **FACTS),
+    "palette": image_bytes(IMAGE.quantize(20), "PNG", transparency=3),
+    "deep": image_bytes(DEEP, "PNG"),
+    "WebP": image_bytes(IMAGE, "WEBP", **FACTS),
+    "lossless": image_bytes(IMAGE.convert("RGBA"), "WEBP", lossless=True),
+    "film": image_bytes(IMAGE, "WEBP", **SEVERAL),
+    "GIF": image_bytes(IMAGE.quantize(), "GIF"),
+    "BMP": image_bytes(IMAGE, "BMP"),
+    "TIFF": image_bytes(IMAGE, "TIFF", icc_profile=FACTS["icc_profile"]),
+    "LZW": image_bytes(IMAGE, "TIFF", compression="tiff_lzw"),
+    "deflate": image_bytes(DEEP, "TIFF", compression="tiff_adobe_deflate"),
+    "fax": image_bytes(IMAGE.convert("1"), "TIFF", compression="group4"),
+    "JPEG in TIFF": image_bytes(IMAGE, "TIFF", compression="jpeg"),
+    "AVIF": image_bytes(IMAGE, "AVIF", speed=10, **FACTS),
 }
 
 
@@ -64,8 +64,8 @@ def test_damage_is_a_reason_and_takes_no_time(name, capfd):
     for number, content in enumerate(damages(FILES[name], generator)):
         start = time.process_time()
         try:
-            assert open_picture(bytes(content)).mode == "RGB"
-        except PictureError as error:
+            assert open_image(bytes(content)).mode == "RGB"
+        except ImageError as error:
             assert str(error) and "\n" not in str(error)
         assert time.process_time() - start < 1, (name, number)
     assert capfd.readouterr() == ("", "")

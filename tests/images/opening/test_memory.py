@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samples import noise_image, picture_bytes
+from samples import image_bytes, noise_image
 from vistok.images import strips
 from vistok.images.opening import memory
 from vistok.images.opening.memory import DECODING_BYTES, MemoryBudget
-from vistok.images.opening.upright_rgb import MAX_PIXELS, open_picture
+from vistok.images.opening.upright_rgb import MAX_PIXELS, open_image
 
 
 def test_what_is_lent_never_exceeds_the_total_and_everybody_is_served():
@@ -96,14 +96,14 @@ before = peak()
 for total in map(int, sys.argv[1:]):
     upright_rgb.BUDGET = memory.MemoryBudget(total)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: upright_rgb.open_picture(content).size, range(8)))
+        list(pool.map(lambda _: upright_rgb.open_image(content).size, range(8)))
     print(peak() - before)
 """
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the peak is read from Linux")
 def test_threads_together_take_no_more_than_the_budget():
-    content = picture_bytes(Image.new("RGBA", (1600, 1600), (1, 2, 3, 99)), "WEBP", lossless=True, method=0)
+    content = image_bytes(Image.new("RGBA", (1600, 1600), (1, 2, 3, 99)), "WEBP", lossless=True, method=0)
     budget = 1600 * 1600 * 24
     # The C library keeps some freed memory for each thread, which would hide the decoders' own.
     allocator = {"MALLOC_TRIM_THRESHOLD_": str(1 << 17), "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
@@ -145,8 +145,8 @@ def test_strips_do_not_show(monkeypatch, rows):
         if image.mode == "P":
             forms += [("PNG", {"transparency": 3}), ("PNG", {"transparency": bytes(range(0, 200, 5))})]
         for form, options in forms:
-            content = picture_bytes(image, form, **options)
-            whole = np.asarray(open_picture(content, (9, 80, 200)))
+            content = image_bytes(image, form, **options)
+            whole = np.asarray(open_image(content, (9, 80, 200)))
             with monkeypatch.context() as patched:
                 patched.setattr(strips, "STRIP_PIXELS", 50 * rows)
-                assert np.array_equal(np.asarray(open_picture(content, (9, 80, 200))), whole), (image.mode, options)
+                assert np.array_equal(np.asarray(open_image(content, (9, 80, 200))), whole), (image.mode, options)

@@ -1,4 +1,4 @@
-"""Pictures of every kind become upright RGB, or a reason."""
+"""Images of every kind become upright RGB, or a reason."""
 
 import io
 import zlib
@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samples import noise_image, picture_bytes
-from vistok.images.opening.upright_rgb import MAX_PIXELS, PictureError, open_picture, upright_rgb
+from samples import image_bytes, noise_image
+from vistok.images.opening.upright_rgb import MAX_PIXELS, ImageError, open_image, upright_rgb
 
 
 def colour_of(content):
-    image = open_picture(content)
+    image = open_image(content)
     assert image.mode == "RGB"
     return np.asarray(image).reshape(-1, 3).mean(axis=0).round().astype(int).tolist()
 
@@ -23,19 +23,19 @@ RED = Image.new("RGB", (20, 10), (250, 10, 10))
 @pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF"])
 def test_lossless_formats_are_read_exactly(form):
     image = noise_image(13, 7)
-    assert np.array_equal(np.asarray(open_picture(picture_bytes(image, form))), np.asarray(image))
+    assert np.array_equal(np.asarray(open_image(image_bytes(image, form))), np.asarray(image))
 
 
 @pytest.mark.parametrize("form", ["JPEG", "WEBP", "GIF"])
 def test_other_formats_keep_the_colour(form):
-    assert colour_of(picture_bytes(RED, form)) == pytest.approx([250, 10, 10], abs=6)
+    assert colour_of(image_bytes(RED, form)) == pytest.approx([250, 10, 10], abs=6)
 
 
 def test_colour_models_are_converted():
-    assert colour_of(picture_bytes(RED.convert("P"), "PNG")) == pytest.approx([250, 10, 10], abs=6)
-    assert colour_of(picture_bytes(Image.new("L", (4, 4), 99), "PNG")) == [99, 99, 99]
-    assert colour_of(picture_bytes(Image.new("1", (4, 4), 1), "PNG")) == [255, 255, 255]
-    assert colour_of(picture_bytes(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG")) == pytest.approx(
+    assert colour_of(image_bytes(RED.convert("P"), "PNG")) == pytest.approx([250, 10, 10], abs=6)
+    assert colour_of(image_bytes(Image.new("L", (4, 4), 99), "PNG")) == [99, 99, 99]
+    assert colour_of(image_bytes(Image.new("1", (4, 4), 1), "PNG")) == [255, 255, 255]
+    assert colour_of(image_bytes(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG")) == pytest.approx(
         [255, 0, 0], abs=6
     )
 
@@ -43,17 +43,17 @@ def test_colour_models_are_converted():
 @pytest.mark.parametrize(("value", "grey"), [(0, 0), (32768, 128), (65535, 255), (256, 1)])
 def test_sixteen_bits_are_scaled_not_clipped(value, grey):
     image = Image.fromarray(np.full((4, 4), value, dtype=np.uint16))
-    assert colour_of(picture_bytes(image, "PNG")) == [grey] * 3
-    assert colour_of(picture_bytes(image, "TIFF")) == [grey] * 3
+    assert colour_of(image_bytes(image, "PNG")) == [grey] * 3
+    assert colour_of(image_bytes(image, "TIFF")) == [grey] * 3
 
 
 def grey(*values):
-    return picture_bytes(Image.fromarray(np.tile(np.asarray(values), (2, 1))), "TIFF")
+    return image_bytes(Image.fromarray(np.tile(np.asarray(values), (2, 1))), "TIFF")
 
 
 def test_floats_are_of_1_or_of_255():
     def levels(*values):
-        return np.asarray(open_picture(grey(*np.float32(values))))[0, :, 0].tolist()
+        return np.asarray(open_image(grey(*np.float32(values))))[0, :, 0].tolist()
 
     assert levels(0, 0.25, 0.5, 1) == [0, 64, 128, 255]
     assert levels(0, 1, 1.5, 254.6, 300, -3) == [0, 1, 2, 255, 255, 0]
@@ -61,8 +61,8 @@ def test_floats_are_of_1_or_of_255():
 
 
 def test_pillows_warnings_are_silent_while_an_image_is_opened_and_at_no_other_time():
-    odd = picture_bytes(Image.new("L", (10_000, 9_000)), "PNG")  # more than Pillow takes without a warning
-    assert open_picture(odd).size == (10_000, 9_000)
+    odd = image_bytes(Image.new("L", (10_000, 9_000)), "PNG")  # more than Pillow takes without a warning
+    assert open_image(odd).size == (10_000, 9_000)
     with pytest.warns(Image.DecompressionBombWarning):
         Image.open(io.BytesIO(odd))
 
@@ -70,14 +70,14 @@ def test_pillows_warnings_are_silent_while_an_image_is_opened_and_at_no_other_ti
 def test_transparency_is_blended_onto_white():
     clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
     for image in (clear, clear.convert("LA"), clear.quantize()):
-        assert colour_of(picture_bytes(image, "PNG")) == [255, 255, 255]
-    assert colour_of(picture_bytes(Image.new("RGBA", (4, 4), (0, 0, 0, 128)), "PNG")) == [127, 127, 127]
-    assert np.asarray(open_picture(picture_bytes(clear, "PNG"), background=(1, 2, 3)))[0, 0].tolist() == [1, 2, 3]
+        assert colour_of(image_bytes(image, "PNG")) == [255, 255, 255]
+    assert colour_of(image_bytes(Image.new("RGBA", (4, 4), (0, 0, 0, 128)), "PNG")) == [127, 127, 127]
+    assert np.asarray(open_image(image_bytes(clear, "PNG"), background=(1, 2, 3)))[0, 0].tolist() == [1, 2, 3]
 
 
 def test_first_frame_of_an_animation():
     frames = [Image.new("RGB", (6, 6), colour) for colour in ("red", "blue")]
-    content = picture_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    content = image_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert colour_of(content) == pytest.approx([255, 0, 0], abs=2)
 
 
@@ -91,25 +91,25 @@ def test_exif_orientation_is_applied(orientation):
         stored = upright.transpose(undo)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    shown = open_picture(picture_bytes(stored, "PNG", exif=exif))
+    shown = open_image(image_bytes(stored, "PNG", exif=exif))
     assert np.array_equal(np.asarray(shown), np.asarray(upright))
 
 
 @pytest.mark.parametrize("size", [(1, 40), (40, 1), (1, 1)])
 def test_one_pixel_wide(size):
-    assert open_picture(picture_bytes(noise_image(*size), "PNG")).size == size
+    assert open_image(image_bytes(noise_image(*size), "PNG")).size == size
 
 
 def bomb(side=40_000):
     """A PNG of a few bytes that claims 40,000 x 40,000 pixels."""
-    content = bytearray(picture_bytes(Image.new("1", (1, 1)), "PNG"))
+    content = bytearray(image_bytes(Image.new("1", (1, 1)), "PNG"))
     content[16:24] = side.to_bytes(4, "big") * 2
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
     return bytes(content)
 
 
-JPEG = picture_bytes(noise_image(64, 64), "JPEG")
-PNG = picture_bytes(noise_image(64, 64), "PNG")
+JPEG = image_bytes(noise_image(64, 64), "JPEG")
+PNG = image_bytes(noise_image(64, 64), "PNG")
 
 
 @pytest.mark.parametrize(
@@ -117,9 +117,9 @@ PNG = picture_bytes(noise_image(64, 64), "PNG")
     [
         (b"", "the file is empty"),
         (b"hello, world", "not an image of a known format"),
-        (JPEG[: len(JPEG) // 2], "broken picture: "),
-        (PNG[: len(PNG) // 2], "broken picture: "),
-        (JPEG[:10], "broken picture: |not an image of a known format"),
+        (JPEG[: len(JPEG) // 2], "broken image: "),
+        (PNG[: len(PNG) // 2], "broken image: "),
+        (JPEG[:10], "broken image: |not an image of a known format"),
         (bomb(), f"1600000000 is more than {MAX_PIXELS} pixels"),
         (bomb(12_000), f"12000 x 12000 is more than {MAX_PIXELS} pixels"),
         (
@@ -132,20 +132,20 @@ PNG = picture_bytes(noise_image(64, 64), "PNG")
     ids=["empty", "text", "half a jpeg", "half a png", "jpeg header", "bomb", "large", "32 bits", "negative", "svg"],
 )
 def test_what_cannot_be_used_has_a_reason(content, reason):
-    with pytest.raises(PictureError, match=reason):
-        open_picture(content)
+    with pytest.raises(ImageError, match=reason):
+        open_image(content)
 
 
 def test_random_damage_never_escapes_as_another_error():
     generator = np.random.default_rng(0)
-    for original in (JPEG, PNG, picture_bytes(noise_image(40, 40), "TIFF"), picture_bytes(noise_image(40, 40), "WEBP")):
+    for original in (JPEG, PNG, image_bytes(noise_image(40, 40), "TIFF"), image_bytes(noise_image(40, 40), "WEBP")):
         for _ in range(60):
             content = bytearray(original)
             for place in generator.integers(0, len(content), 8):
                 content[place] = generator.integers(0, 256)
             try:
-                assert open_picture(bytes(content)).mode == "RGB"
-            except PictureError as error:
+                assert open_image(bytes(content)).mode == "RGB"
+            except ImageError as error:
                 assert str(error)
 
 
@@ -156,7 +156,7 @@ def test_integers_of_8_or_of_16_bits_are_not_guessed():
     assert opened_as_integers(0, 65535, 32768) == [0, 255, 128]
     assert opened_as_integers(0, 0) == [0, 0]
     with pytest.raises(
-        PictureError, match="from 3 to 255 of mode I, which may be of 8 bits or of 16: convert it to L or I;16"
+        ImageError, match="from 3 to 255 of mode I, which may be of 8 bits or of 16: convert it to L or I;16"
     ):
         opened_as_integers(3, 255)
 

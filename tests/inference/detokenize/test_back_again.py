@@ -11,17 +11,17 @@ import pytest
 from PIL import Image
 
 import vistok
-from samples import noise_image, picture_bytes
+from samples import image_bytes, noise_image
 from vistok.inference.commands import detokenize_images
 
-PNG = picture_bytes(noise_image(64, 64), "PNG")
+PNG = image_bytes(noise_image(64, 64), "PNG")
 
 
 @pytest.fixture
 def tokens(tokenize, make_tar, tmp_path):
     """A folder of two shards of three images each."""
     for name in "ab":
-        images = [(f"{name}{number}.png", picture_bytes(noise_image(64, 64, number), "PNG")) for number in range(3)]
+        images = [(f"{name}{number}.png", image_bytes(noise_image(64, 64, number), "PNG")) for number in range(3)]
         make_tar(tmp_path / f"{name}.tar", images)
     tokenize(tmp_path / "a.tar", tmp_path / "b.tar", "--out", tmp_path / "tokens")
     return tmp_path / "tokens"
@@ -196,8 +196,8 @@ def test_images_that_are_too_large_are_refused_before_they_are_made(tokenize, de
     (tmp_path / "k.png").write_bytes(PNG)
     tokens = tmp_path / "tokens"
     tokenize(tmp_path / "k.png", "--out", tokens, "--size", "native")
-    for path in ("pictures-00000.tar", "pictures-00000.json"):
-        shutil.copy(tokens / path, tokens / path.replace("pictures-00000", "a"))
+    for path in ("images-00000.tar", "images-00000.json"):
+        shutil.copy(tokens / path, tokens / path.replace("images-00000", "a"))
     sidecar = json.loads((tokens / "a.json").read_text()) | {"shard": "a.tar"}
     (tokens / "a.json").write_text(json.dumps(sidecar))
     facts = b'{"source": "k.png", "width": 240000, "height": 240000}'

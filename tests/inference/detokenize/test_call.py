@@ -1,9 +1,9 @@
 """detokenize-images: what it refuses."""
 
-from samples import PHOTOS, noise_image, picture_bytes
+from samples import PHOTOS, image_bytes, noise_image
 from vistok.pretrained.find import DEFAULT_MODEL
 
-PNG = picture_bytes(noise_image(64, 64), "PNG")
+PNG = image_bytes(noise_image(64, 64), "PNG")
 
 
 def test_it_refuses_what_it_cannot_be_sure_of(tokenize, detokenize, tmp_path):
@@ -14,14 +14,14 @@ def test_it_refuses_what_it_cannot_be_sure_of(tokenize, detokenize, tmp_path):
     tokenize(PHOTOS, "--out", out)
     said = detokenize(out, "--out", tmp_path / "back", model=DEFAULT_MODEL, code=2)
     assert "makes others: give --model the tokenizer that made them." in said
-    shard = out / "pictures-00000.tar"
+    shard = out / "images-00000.tar"
     (out / "torn.tar").write_bytes(shard.read_bytes()[:3000])
     assert "torn.tar is not a whole token shard" in detokenize(out / "torn.tar", "--out", tmp_path / "back", code=1)
     (out / "manifest.json").unlink()
     assert "has no manifest.json" in detokenize(shard, "--out", tmp_path / "back", code=2)
 
 
-def test_pictures_that_are_there_are_replaced_only_on_demand(tokenize, detokenize, tmp_path):
+def test_images_that_are_there_are_replaced_only_on_demand(tokenize, detokenize, tmp_path):
     mine = tmp_path / "w" / "b.png"
     mine.parent.mkdir()
     for name in ("a.png", "b.png"):
@@ -35,7 +35,7 @@ def test_pictures_that_are_there_are_replaced_only_on_demand(tokenize, detokeniz
     assert mine.read_bytes() != PNG
 
 
-def test_two_shards_with_the_same_key_do_not_write_one_picture(tokenize, detokenize, make_tar, tmp_path):
+def test_two_shards_with_the_same_key_do_not_write_one_image(tokenize, detokenize, make_tar, tmp_path):
     shards = [make_tar(tmp_path / f"{name}.tar", [("k.png", PNG)]) for name in "ab"]
     tokenize(*shards, "--out", tmp_path / "out")
     assert "2 images from 2 shards" in detokenize(tmp_path / "out", "--out", tmp_path / "back")

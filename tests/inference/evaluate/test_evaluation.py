@@ -1,4 +1,4 @@
-"""Evaluation, against figures derived from the pictures that come out."""
+"""Evaluation, against figures derived from the images that come out."""
 
 import errno
 import json
@@ -19,7 +19,7 @@ from vistok.images.finding.index import Entry
 from vistok.inference.commands.evaluate_tokenizer import app
 from vistok.inference.evaluate.evaluation import evaluate
 from vistok.inference.inputs.plan import plan_shards
-from vistok.inference.inputs.reading import first_pictures
+from vistok.inference.inputs.reading import first_images
 from vistok.tokenizer.config import ConfigError
 
 CPU = torch.device("cpu")
@@ -52,21 +52,21 @@ def call(evaluate_command):
     return evaluate_command
 
 
-def test_figures_are_those_of_the_pictures_and_tokens_of_the_api(call, tokenizer_folder, tmp_path):
+def test_figures_are_those_of_the_images_and_tokens_of_the_api(call, tokenizer_folder, tmp_path):
     said = call(PHOTOS, "--out", tmp_path)
     got = json.loads((tmp_path / "metrics.json").read_text())
     tokenizer = vistok.load(tokenizer_folder)
     plan = plan_shards([str(PHOTOS)], 100)
-    pictures = first_pictures(plan, tokenizer.config.preprocessing, tokenizer.downsample, 100)
+    images = first_images(plan, tokenizer.config.preprocessing, tokenizer.downsample, 100)
     decibels, tokens = [], []
-    for picture in pictures:
-        encoded = tokenizer.encode(Image.fromarray(picture.pixels))
+    for image in images:
+        encoded = tokenizer.encode(Image.fromarray(image.pixels))
         decoded = np.asarray(tokenizer.decode(encoded)[0]).astype(float)
-        decibels.append(10 * math.log10(255**2 / ((decoded - picture.pixels) ** 2).mean()))
+        decibels.append(10 * math.log10(255**2 / ((decoded - image.pixels) ** 2).mean()))
         tokens.append(encoded.numpy().ravel())
     counts = np.bincount(np.concatenate(tokens), minlength=300)
     share = counts[counts > 0] / counts.sum()
-    assert got["pictures"] == 6 and got["tokens"] == 6 * 64 and got["failures"] == []
+    assert got["images"] == 6 and got["tokens"] == 6 * 64 and got["failures"] == []
     assert got["psnr"] == pytest.approx(np.mean(decibels), abs=1e-4)
     assert got["usage"] == pytest.approx((counts > 0).mean())
     assert got["perplexity"] == pytest.approx(math.exp(-(share * np.log(share)).sum()))
@@ -75,7 +75,7 @@ def test_figures_are_those_of_the_pictures_and_tokens_of_the_api(call, tokenizer
     assert "PSNR" in said and f"{got['psnr']:.2f} dB" in said and "6 images" in said
 
 
-def test_pictures_that_cannot_be_read_are_listed(call, tmp_path):
+def test_images_that_cannot_be_read_are_listed(call, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"")
     said = call(PHOTOS / "coffee.jpg", tmp_path / "broken.png", "--out", tmp_path / "out")
     assert "failed: broken.png: the file is empty" in said and "1 image" in said and "1 images" not in said
@@ -169,9 +169,9 @@ def test_frechet_distance_of_a_timm_model(call, tokenizer_folder, tmp_path, tiny
     said = call(PHOTOS, "--out", tmp_path, "--frechet", f"{TINY}={path}")
     got = json.loads((tmp_path / "metrics.json").read_text())[f"frechet/{TINY}"]
     tokenizer = vistok.load(tokenizer_folder)
-    pictures = first_pictures(plan_shards([str(PHOTOS)], 100), tokenizer.config.preprocessing, 8, 100)
-    bytes_ = [picture.pixels for picture in pictures]
-    decoded = [np.asarray(tokenizer.decode(tokenizer.encode(Image.fromarray(picture)))[0]) for picture in bytes_]
+    images = first_images(plan_shards([str(PHOTOS)], 100), tokenizer.config.preprocessing, 8, 100)
+    bytes_ = [image.pixels for image in images]
+    decoded = [np.asarray(tokenizer.decode(tokenizer.encode(Image.fromarray(image)))[0]) for image in bytes_]
     config = timm.data.resolve_model_data_config(model)
     mean, deviation = (np.asarray(config[name]).reshape(3, 1, 1) for name in ("mean", "std"))
 
@@ -191,8 +191,8 @@ def test_frechet_distance_of_a_timm_model(call, tokenizer_folder, tmp_path, tiny
 def test_a_judge_that_cannot_judge_leaves_the_others_their_figures(call, tmp_path, tiny):
     said = call(PHOTOS / "coffee.jpg", "--out", tmp_path, "--frechet", f"{TINY}={tiny[1]}")
     metrics = json.loads((tmp_path / "metrics.json").read_text())
-    assert "give 2 pictures at least" in metrics["not_measured"][f"frechet/{TINY}"]
-    assert f"frechet/{TINY} not measured: The covariance of 1 pictures is not known" in said and metrics["psnr"] > 0
+    assert "give 2 images at least" in metrics["not_measured"][f"frechet/{TINY}"]
+    assert f"frechet/{TINY} not measured: The covariance of 1 images is not known" in said and metrics["psnr"] > 0
 
 
 def test_a_damaged_shard_and_a_file_that_the_disk_does_not_give_are_named_and_the_rest_is_measured(
@@ -216,7 +216,7 @@ def test_a_damaged_shard_and_a_file_that_the_disk_does_not_give_are_named_and_th
     assert f"lost: {damaged} " in said and "lost: go\\x1bne.png cannot be read (Input/output error)" in said
     assert "PSNR" in said and "1 image" in said and "\x1b]" not in said and "\x1bne" not in said
     facts = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert facts["pictures"] == 1 and len(facts["lost"]) == 2
+    assert facts["images"] == 1 and len(facts["lost"]) == 2
     assert f"Lost: {damaged}" in (tmp_path / "out" / "report.html").read_text()
     only = call(damaged, "--out", tmp_path / "none", code=1)
     assert f"evaluate-tokenizer: {damaged} " in only and not (tmp_path / "none").exists()

@@ -6,10 +6,10 @@ import tarfile
 
 import pytest
 
-from samples import noise_image, picture_bytes
+from samples import image_bytes, noise_image
 from vistok.images.finding.index import Entry
 
-PNG = picture_bytes(noise_image(64, 64), "PNG")
+PNG = image_bytes(noise_image(64, 64), "PNG")
 CAPTION = "ein Käfer\n".encode() + b"\xff"
 
 
@@ -44,7 +44,7 @@ def test_loose_images_have_captions_beside_them(tokenize, tmp_path, keep, expect
     (folder / "alone.txt").write_bytes(CAPTION)
     for number, given in enumerate([tmp_path / "w", folder / "a.png"]):
         said = tokenize(given, "--out", tmp_path / f"out{number}", "--keep", keep)
-        found = members(tmp_path / f"out{number}" / "pictures-00000.tar")
+        found = members(tmp_path / f"out{number}" / "images-00000.tar")
         key = "sub/a" if number == 0 else "a"
         assert {name for name, content in found.items() if content == CAPTION} == {f"{key}.{e}" for e in expected}
         if number == 0:
@@ -65,7 +65,7 @@ def test_the_files_of_a_folder_may_be_given_one_by_one(tokenize, tmp_path):
     given = [path for path in sorted(folder.iterdir()) if path.name != "b.txt"]
     said = tokenize(*given, "--out", tmp_path / "out")
     assert "1 tokenized, 0 failed" in said and "other files 1 passed over: 1 .psd" in said
-    assert list(members(tmp_path / "out" / "pictures-00000.tar"))[2:] == ["a.json", "a.txt"]
+    assert list(members(tmp_path / "out" / "images-00000.tar"))[2:] == ["a.json", "a.txt"]
     said = tokenize(*given, folder / "b.txt", "--out", tmp_path / "out2")
     assert "1 tokenized, 1 failed" in said and "failed: a.png: does not exist" in said
 

@@ -3,25 +3,25 @@ import sys
 
 import pytest
 
-from samples import noise_image, picture_bytes
+from samples import image_bytes, noise_image
 from vistok.inference.inputs.keep import parse_keep
 from vistok.inference.inputs.plan import plan_shards, refuse_overwriting
 
-PNG = picture_bytes(noise_image(8, 8), "PNG")
+PNG = image_bytes(noise_image(8, 8), "PNG")
 
 
 def keys(shard):
     return [sample.key for sample in shard.samples()]
 
 
-def test_loose_pictures_are_gathered_in_order(tmp_path):
+def test_loose_images_are_gathered_in_order(tmp_path):
     for name in ("b.png", "a.png", "sub/c.png", "note.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(PNG)
     plan = plan_shards([str(tmp_path)], shard_size=2)
     assert [(shard.name, keys(shard)) for shard in plan.shards] == [
-        ("pictures-00000", ["a", "b"]),
-        ("pictures-00001", ["sub/c"]),
+        ("images-00000", ["a", "b"]),
+        ("images-00001", ["sub/c"]),
     ]
     assert plan.passed_over == {".txt": 1}
 
@@ -37,13 +37,13 @@ def test_names_that_differ_in_ending_or_dots_keep_different_keys(tmp_path):
 
 
 def test_a_tar_keeps_its_name_and_keys(tmp_path, make_tar):
-    members = [("x/1.jpg", PNG), ("x/1.json", b"{}"), ("2.cls", b"7"), ("2.PNG", PNG), ("3.txt", b"no picture")]
+    members = [("x/1.jpg", PNG), ("x/1.json", b"{}"), ("2.cls", b"7"), ("2.PNG", PNG), ("3.txt", b"no image")]
     shard = plan_shards([str(make_tar(tmp_path / "photos-7.tar", members))], 10).shards[0]
     assert shard.name == "photos-7" and keys(shard) == ["x/1", "2", "3"]
     assert [sample.entry is None for sample in shard.samples()] == [False, False, True]
 
 
-def test_no_picture_of_a_tar_is_lost_without_a_row(tmp_path, make_tar):
+def test_no_image_of_a_tar_is_lost_without_a_row(tmp_path, make_tar):
     names = ["cat.jpg", "x.left.jpg", "cat.png", "x.right.jpg", ".hidden.jpg", "d/.DS_Store", "cat.jpg"]
     shard = plan_shards([str(make_tar(tmp_path / "a.tar", [(name, PNG) for name in names]))], 10).shards[0]
     assert [(sample.key, sample.source, sample.problem) for sample in shard.samples()] == [
@@ -94,7 +94,7 @@ def test_lists_and_brace_ranges(tmp_path, make_tar):
     (tmp_path / "single.png").write_bytes(PNG)
     listed = tmp_path / "list.txt"
     listed.write_text(f"{tmp_path}/s-{{0..1}}.tar\n\n{tmp_path}/single.png\n")
-    assert [shard.name for shard in plan_shards([str(listed)], 10).shards] == ["s-0", "s-1", "pictures-00000"]
+    assert [shard.name for shard in plan_shards([str(listed)], 10).shards] == ["s-0", "s-1", "images-00000"]
     assert [shard.name for shard in plan_shards([f"{tmp_path}/s-{{0..2}}.tar"], 10).shards] == ["s-0", "s-1", "s-2"]
 
 
@@ -139,7 +139,7 @@ def test_errors_are_one_sentence(tmp_path, make_tar):
         ValueError, match=r"same.tar and .*same.tar would both become same.tar: tokenize them into different"
     ):
         plan_shards([f"{tmp_path}/{{x,y}}/same.tar"], 10)
-    for name in ("pictures-00000", "manifest"):
+    for name in ("images-00000", "manifest"):
         with pytest.raises(
             ValueError, match=rf"would become {name}.json, a name that vistok gives to a file of its own"
         ):

@@ -5,11 +5,11 @@ import tarfile
 
 import pytest
 
-from samples import noise_image, picture_bytes
+from samples import image_bytes, noise_image
 from vistok.inference.inputs.keep import KEEP_ALL, parse_keep
 from vistok.inference.inputs.tar_samples import tar_listing
 
-PNG = picture_bytes(noise_image(8, 8), "PNG")
+PNG = image_bytes(noise_image(8, 8), "PNG")
 
 
 def rows(listing):

@@ -5,13 +5,13 @@ import tarfile
 
 import pytest
 
-from samples import noise_image, picture_bytes
+from samples import image_bytes, noise_image
 from vistok.inference.token_shards.webdataset_format import stored_samples
 
 
 @pytest.fixture
 def whole(make_tar, tmp_path):
-    images = [(f"{number}.png", picture_bytes(noise_image(40, 40, number), "PNG")) for number in range(6)]
+    images = [(f"{number}.png", image_bytes(noise_image(40, 40, number), "PNG")) for number in range(6)]
     return make_tar(tmp_path / "whole.tar", images).read_bytes()
 
 
@@ -48,4 +48,4 @@ def test_a_damaged_tar_is_named_and_done_when_it_is_repaired(tokenize, whole, tm
     shard.write_bytes(whole)
     assert "6 tokenized, 0 failed" in tokenize(shard, "--out", out)
     assert [sample.key for sample in stored_samples(out / "s.tar")] == list("012345")
-    assert json.loads((out / "manifest.json").read_text())["pictures"] == 6
+    assert json.loads((out / "manifest.json").read_text())["images"] == 6

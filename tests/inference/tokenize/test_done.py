@@ -7,11 +7,11 @@ import shutil
 
 import pytest
 
-from samples import noise_image, picture_bytes
+from samples import image_bytes, noise_image
 from vistok.images.finding.index import Entry
 from vistok.inference.tokenize import encoding
 
-BMP = [picture_bytes(noise_image(64, 64, number), "BMP") for number in range(4)]
+BMP = [image_bytes(noise_image(64, 64, number), "BMP") for number in range(4)]
 
 
 def contents(folder):
@@ -86,7 +86,7 @@ def test_errors_of_reading_are_not_errors_of_the_image(tokenize, photos, tmp_pat
             reason = f"1.bmp{cause}"
             assert f"  not read: {reason}" in said and "0 failures listed" in said
             assert "nothing was written for 1 shard: the same command does them once their files can be read" in said
-            assert sorted(path.name for path in out.glob("pictures*")) == ["pictures-00001.json", "pictures-00001.tar"]
+            assert sorted(path.name for path in out.glob("images*")) == ["images-00001.json", "images-00001.tar"]
         said = tokenize(photos, "--out", tmp_path / "stopped", "--on-error", "stop", code=1)
         assert f"{reason} (--on-error skip goes on with the other shards)" in said
     assert "1 written, 1 done before" in tokenize(photos, "--out", out, "--shard-size", 2)
@@ -104,7 +104,7 @@ def test_a_file_that_changes_while_it_is_read_leaves_its_shard_unsealed(tokenize
 
     monkeypatch.setattr(Entry, "read", changing)
     said = tokenize(photos, "--out", tmp_path / "out", code=1)
-    assert "not read: pictures-00000: what goes in changed while it was read" in said
+    assert "not read: images-00000: what goes in changed while it was read" in said
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["manifest.json"]
 
 
@@ -147,9 +147,9 @@ def test_overwrite_removes_what_vistok_wrote_and_nothing_else(tokenize, photos, 
         (out / name).write_bytes(content)
     precious = tmp_path / "precious.tar"
     precious.write_bytes(b"12345")
-    evil = json.loads((out / "pictures-00000.json").read_text()) | {"shard": "../precious.tar", "size": 5}
+    evil = json.loads((out / "images-00000.json").read_text()) | {"shard": "../precious.tar", "size": 5}
     (out / "evil.json").write_text(json.dumps(evil))
-    (out / "pictures-00001.json").unlink()  # an orphan
+    (out / "images-00001.json").unlink()  # an orphan
     (out / ".vistok-0123456789ab.part").write_bytes(b"left by a kill")
     (out / "linked.json").write_text(json.dumps(evil | {"shard": "linked.tar"}))
     (out / "linked.tar").symlink_to(precious)
@@ -162,8 +162,8 @@ def test_overwrite_removes_what_vistok_wrote_and_nothing_else(tokenize, photos, 
         "evil.json",
         "linked.tar",
         "manifest.json",
-        "pictures-00000.json",
-        "pictures-00000.tar",
+        "images-00000.json",
+        "images-00000.tar",
     }
 
 

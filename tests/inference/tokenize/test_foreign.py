@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from samples import noise_image, picture_bytes
+from samples import image_bytes, noise_image
 
-PNG = picture_bytes(noise_image(20, 20), "PNG")
+PNG = image_bytes(noise_image(20, 20), "PNG")
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_fifo_beside_the_shards_is_left_alone(tokenize, detokenize, shard, tmp
 def test_an_image_of_others_is_not_replaced_by_the_preview(tokenize, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    mine = picture_bytes(noise_image(8, 8), "PNG")
+    mine = image_bytes(noise_image(8, 8), "PNG")
     (out / "preview.png").write_bytes(mine)
     (tmp_path / "a.png").write_bytes(mine)
     said = tokenize(tmp_path / "a.png", "--out", out, "--preview", 1, code=2)

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from samples import noise_image, picture_bytes
+from samples import image_bytes, noise_image
 from vistok.inference.token_shards.webdataset_format import stored_samples
 
-PNG = [picture_bytes(noise_image(20, 20, number), "PNG") for number in range(12)]
+PNG = [image_bytes(noise_image(20, 20, number), "PNG") for number in range(12)]
 
 
 @pytest.fixture
@@ -41,11 +41,11 @@ def test_new_images_go_into_new_shards(tokenize, photos, tmp_path):
     assert "2 written, 3 done before" in said
     assert "new         3 images since the last call, in shards of their own" in said
     assert sources(out) == {
-        "pictures-00000": ["01.png", "03.png"],
-        "pictures-00001": ["05.png", "07.png"],
-        "pictures-00002": ["09.png"],
-        "pictures-00003": ["00.png", "04.png"],
-        "pictures-00004": ["11.png"],
+        "images-00000": ["01.png", "03.png"],
+        "images-00001": ["05.png", "07.png"],
+        "images-00002": ["09.png"],
+        "images-00003": ["00.png", "04.png"],
+        "images-00004": ["11.png"],
     }
     after = contents(out)
     assert all(after[name] == content for name, content in before.items() if name != "manifest.json")
@@ -60,7 +60,7 @@ def test_a_shard_that_is_missing_is_made_as_it_was(tokenize, photos, tmp_path):
     (photos / "06.png").write_bytes(PNG[6])
     tokenize(photos, "--out", out, "--shard-size", 1)
     whole = contents(out)
-    for lost in ("pictures-00002", "pictures-00005"):
+    for lost in ("images-00002", "images-00005"):
         (out / f"{lost}.json").unlink()
     assert "2 written, 4 done before" in tokenize(photos, "--out", out, "--shard-size", 1)
     assert contents(out) == whole
@@ -73,7 +73,7 @@ def test_keys_of_new_images_are_not_those_of_old_ones(tokenize, tmp_path):
         (photos / name).write_bytes(PNG[0])
     tokenize(photos, "--out", out)
     for name in ("a.gif", "b.gif", "b.png"):
-        (photos / name).write_bytes(picture_bytes(noise_image(9, 9), "GIF"))
+        (photos / name).write_bytes(image_bytes(noise_image(9, 9), "GIF"))
     tokenize(photos, "--out", out)
     keys = {sample.facts()["source"]: sample.key for path in out.glob("*.tar") for sample in stored_samples(path)}
     assert keys == {"a.png": "a", "b_gif.png": "b_gif", "a.gif": "a_gif", "b.gif": "b_gif_2", "b.png": "b_png"}
@@ -85,22 +85,20 @@ def test_another_collection_gets_shards_of_its_own(tokenize, photos, tmp_path):
     (other / "x.png").write_bytes(PNG[2])
     tokenize(photos, "--out", out)
     said = tokenize(other, "--out", out)
-    assert "1 written, 0 done before" in said and "not of this call: pictures-00000.tar" in said
-    assert sources(out)["pictures-00001"] == ["x.png"]
-    assert json.loads((out / "manifest.json").read_text())["pictures"] == 6
+    assert "1 written, 0 done before" in said and "not of this call: images-00000.tar" in said
+    assert sources(out)["images-00001"] == ["x.png"]
+    assert json.loads((out / "manifest.json").read_text())["images"] == 6
 
 
 def test_a_collection_that_lost_an_image_is_refused(tokenize, photos, tmp_path):
     tokenize(photos, "--out", tmp_path / "out", "--shard-size", 2)
     (photos / "07.png").unlink()
     said = tokenize(photos, "--out", tmp_path / "out", "--shard-size", 2, code=2)
-    assert (
-        "pictures-00001.tar holds 07.png, which is not among the images given now: give it too, or use another" in said
-    )
+    assert "images-00001.tar holds 07.png, which is not among the images given now: give it too, or use another" in said
 
 
 def test_a_damaged_shard_of_a_folder_that_grew_is_named(tokenize, photos, tmp_path):
-    shard = tmp_path / "out" / "pictures-00001.tar"
+    shard = tmp_path / "out" / "images-00001.tar"
     tokenize(photos, "--out", tmp_path / "out", "--shard-size", 2)
     shard.write_bytes(shard.read_bytes().replace(b"07.tokens.npy", b"07.t0kens.npy"))
     (photos / "00.png").write_bytes(PNG[0])

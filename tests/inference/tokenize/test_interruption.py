@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from samples import noise_image, picture_bytes
+from samples import image_bytes, noise_image
 from vistok.tokenizer.files import hold_folder
 
 COMMAND = "from vistok.cli.launch import tokenize_images; tokenize_images()"
@@ -24,7 +24,7 @@ def started(arguments):
 def test_a_signal_is_a_sentence_and_the_same_command_goes_on(tokenizer_folder, tokenize, tmp_path, number):
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()
-    content = picture_bytes(noise_image(600, 600), "PNG")  # which takes a while to read
+    content = image_bytes(noise_image(600, 600), "PNG")  # which takes a while to read
     for index in range(60):
         (photos / f"{index:03d}.png").write_bytes(content)
     call = [photos, "--out", out, "--model", tokenizer_folder, "--shard-size", 4]
@@ -41,7 +41,7 @@ def test_a_signal_is_a_sentence_and_the_same_command_goes_on(tokenizer_folder, t
 
 
 def test_a_second_command_on_the_folder_is_told_who_has_it(tokenizer_folder, tokenize, tmp_path):
-    (tmp_path / "a.png").write_bytes(picture_bytes(noise_image(64, 64), "PNG"))
+    (tmp_path / "a.png").write_bytes(image_bytes(noise_image(64, 64), "PNG"))
     with hold_folder(tmp_path / "out", "tokenize-images"):
         said = tokenize(tmp_path / "a.png", "--out", tmp_path / "out", code=2)
     assert f"out is being written to by tokenize-images (pid {os.getpid()} on " in said

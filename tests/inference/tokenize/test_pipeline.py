@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import vistok
-from samples import PHOTOS, noise_image, picture_bytes
+from samples import PHOTOS, image_bytes, noise_image
 from vistok.evaluation.token_counts import count_tokens, no_counts
 from vistok.inference.inputs.plan import plan_shards
 from vistok.inference.token_shards.manifest import new_manifest
@@ -18,7 +18,7 @@ from vistok.inference.tokenize.pipeline import StoppedOnError, Workload, tokeniz
 from vistok.inference.tokenize.preview import write_preview
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 
-PNG = picture_bytes(noise_image(64, 64), "PNG")
+PNG = image_bytes(noise_image(64, 64), "PNG")
 
 
 def shards(make_tar, folder):
@@ -67,19 +67,19 @@ def tokenizer(tokenizer_folder):
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    folder = tmp_path / "pictures"
+def images(tmp_path):
+    folder = tmp_path / "images"
     folder.mkdir()
     for number in range(23):
         image = noise_image(40 + number, 50, number)
-        (folder / f"{number:02d}.png").write_bytes(b"" if number % 5 == 3 else picture_bytes(image, "PNG"))
+        (folder / f"{number:02d}.png").write_bytes(b"" if number % 5 == 3 else image_bytes(image, "PNG"))
     return folder
 
 
-def test_shards_do_not_depend_on_batches_or_threads(tokenizer, pictures, tmp_path):
+def test_shards_do_not_depend_on_batches_or_threads(tokenizer, images, tmp_path):
     def contents(name, shard_size, **options):
-        totals = tokenized(tokenizer, plan_shards([str(pictures)], shard_size), tmp_path / name, **options)
-        assert (totals.pictures, len(totals.failures)) == (19, 4)
+        totals = tokenized(tokenizer, plan_shards([str(images)], shard_size), tmp_path / name, **options)
+        assert (totals.images, len(totals.failures)) == (19, 4)
         return {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}, totals.counts
 
     files, counts = contents("a", 3)
@@ -93,7 +93,7 @@ def test_shards_do_not_depend_on_batches_or_threads(tokenizer, pictures, tmp_pat
     assert torch.equal(counts, expected)
 
 
-def test_an_image_larger_than_the_memory_leaves_its_shard_unsealed(tokenizer, pictures, tmp_path):
+def test_an_image_larger_than_the_memory_leaves_its_shard_unsealed(tokenizer, images, tmp_path):
     native = tokenizer.with_preprocessing(PreprocessingConfig(size="native"))
 
     def encode(pixels):
@@ -103,9 +103,9 @@ def test_an_image_larger_than_the_memory_leaves_its_shard_unsealed(tokenizer, pi
             raise MemoryError if len(pixels) > 1 else RuntimeError("CUDA out of memory. Tried to allocate 9 GiB")
         return native.encode_pixels(pixels)
 
-    totals = tokenized(native, plan_shards([str(pictures)], 5), tmp_path / "out", encode, batch_size=5)
+    totals = tokenized(native, plan_shards([str(images)], 5), tmp_path / "out", encode, batch_size=5)
     assert [sidecar.shard for sidecar in sidecars(tmp_path / "out")] == [
-        f"pictures-{number:05d}.tar" for number in (0, 4)
+        f"images-{number:05d}.tar" for number in (0, 4)
     ]
     assert totals.unread == [
         "09.png: the memory is too small for 49 x 50 pixels",
@@ -113,15 +113,15 @@ def test_an_image_larger_than_the_memory_leaves_its_shard_unsealed(tokenizer, pi
         "15.png: the memory is too small for 55 x 50 pixels",
     ]
     with pytest.raises(StoppedOnError, match=r"(03|09).png: .* \(--on-error skip goes on without it\)"):
-        tokenized(native, plan_shards([str(pictures)], 100), tmp_path / "stopped", encode, stop=True)
-    assert tokenized(native, plan_shards([str(pictures)], 5), tmp_path / "out").shards == 3
+        tokenized(native, plan_shards([str(images)], 100), tmp_path / "stopped", encode, stop=True)
+    assert tokenized(native, plan_shards([str(images)], 5), tmp_path / "out").shards == 3
 
 
-def test_a_full_memory_or_another_error_of_the_model_is_no_pictures_fault(tokenizer, pictures, tmp_path):
+def test_a_full_memory_or_another_error_of_the_model_is_no_images_fault(tokenizer, images, tmp_path):
     def encode(pixels):
         raise RuntimeError("CUDA out of memory" if tokenizer.config.preprocessing.size == 64 else "wrong shape")
 
-    plan = plan_shards([str(pictures)], 100)
+    plan = plan_shards([str(images)], 100)
     with pytest.raises(RuntimeError, match="CUDA out of memory"):
         tokenized(tokenizer, plan, tmp_path / "a", encode)
     tokenizer = tokenizer.with_preprocessing(PreprocessingConfig(size="native"))
@@ -139,11 +139,11 @@ def test_names_and_links_that_lead_nowhere_do_not_stop_a_run(tokenize, tmp_path)
     said = tokenize(folder, "--out", tmp_path / "out")
     assert "1 tokenized, 1 failed" in said
     assert "failed: gone.png: is a link to nowhere" in said
-    (sample,) = stored_samples(tmp_path / "out" / "pictures-00000.tar")
+    (sample,) = stored_samples(tmp_path / "out" / "images-00000.tar")
     assert (sample.key, sample.facts()["source"]) == (r"odd\xff", r"odd\xff.png")
 
 
-def test_pictures_that_share_a_key_are_rows(tokenize, make_tar, tmp_path):
+def test_images_that_share_a_key_are_rows(tokenize, make_tar, tmp_path):
     shard = make_tar(tmp_path / "a.tar", [("x.left.png", PNG), ("x.right.png", PNG), (".y.png", PNG)])
     tokenize(shard, "--out", tmp_path / "out")
     failures = json.loads((tmp_path / "out" / "a.json").read_text())["failures"]

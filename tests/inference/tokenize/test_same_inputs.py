@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
-from samples import noise_image, picture_bytes
+from samples import image_bytes, noise_image
 
-PNG = [picture_bytes(noise_image(20, 20, number), "PNG") for number in range(4)]
+PNG = [image_bytes(noise_image(20, 20, number), "PNG") for number in range(4)]
 
 
 @pytest.fixture

@@ -155,7 +155,7 @@ CONFIGS = {
     "huge levels": (edited(quantizer={"name": "fsq", "levels": [BIG] * 10}), "an int64"),
     "many levels of fsq": (edited(quantizer={"name": "fsq", "levels": [2] * 10_000}), "levels is"),
     "misfit": (edited(architecture__quantizer_convolutions=False), "latent_channels is 8 but the quantizer takes 4"),
-    "huge picture": (edited(preprocessing__size=-1), "preprocessing.size"),
+    "huge image": (edited(preprocessing__size=-1), "preprocessing.size"),
     "strings for a colour": (edited(preprocessing__background=["1", 2, 3]), "background.0 is '1'"),
 }
 
@@ -261,7 +261,7 @@ def test_a_file_that_may_not_be_read_is_one_sentence(folder, monkeypatch):
 def test_every_quantizer_is_compared_before_it_is_built(tmp_path, values):
     """And loads under any default type, with the same codes."""
     model = small_tokenizer(values).eval()
-    save_tokenizer(tmp_path, model, ARCHITECTURE, PreprocessingConfig(size=64), "", fold=False)
+    save_tokenizer(tmp_path, model, ARCHITECTURE, PreprocessingConfig(size=64), "", with_training_state=True)
     tokens = model.encode(torch.rand(1, 3, 32, 32) * 2 - 1)
     torch.set_default_dtype(torch.float64)
     try:

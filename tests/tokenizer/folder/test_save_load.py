@@ -18,7 +18,7 @@ PREPROCESSING = PreprocessingConfig(size=64)
 
 
 @pytest.mark.parametrize("quantizer", QUANTIZERS, ids=lambda values: values["name"])
-def test_tokens_and_pictures_survive_the_folder(tmp_path, quantizer):
+def test_tokens_and_images_survive_the_folder(tmp_path, quantizer):
     model = small_tokenizer(quantizer).eval()
     save_tokenizer(tmp_path, model, ARCHITECTURE, PREPROCESSING, "# card")
     loaded = load_tokenizer(tmp_path).model

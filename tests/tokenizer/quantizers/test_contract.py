@@ -88,12 +88,12 @@ def test_autocast_changes_nothing(quantizer):
     quantizer.eval()
     latent = latent_for(quantizer)
     plain = quantizer(latent)
-    looked_up, projected = quantizer.lookup(plain.tokens), quantizer.project(latent)
+    looked_up, projected = quantizer.lookup(plain.tokens), quantizer.to_code_space(latent)
     seen = [part.latent for part in quantizer.parts(latent)]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         cast = quantizer(latent)
         assert torch.equal(plain.tokens, cast.tokens) and torch.equal(plain.latent, cast.latent)
-        assert same(quantizer.lookup(plain.tokens), looked_up) and same(quantizer.project(latent), projected)
+        assert same(quantizer.lookup(plain.tokens), looked_up) and same(quantizer.to_code_space(latent), projected)
         assert all(same(part.latent, was) for part, was in zip(quantizer.parts(latent), seen, strict=True))
 
 
@@ -108,13 +108,13 @@ def test_state_survives_saving(quantizer):
 
 def test_folded_gives_the_same_tokens_and_codes(quantizer):
     quantizer.eval()
-    config, folded = quantizer.folded()
+    config, exported = quantizer.for_inference()
     latent = latent_for(quantizer, seed=7)
-    before, after = quantizer(latent), folded(latent)
+    before, after = quantizer(latent), exported(latent)
     assert torch.equal(before.tokens, after.tokens) and torch.equal(before.latent, after.latent)
-    assert torch.equal(folded.lookup(before.tokens), before.latent)
+    assert torch.equal(exported.lookup(before.tokens), before.latent)
     rebuilt = build_quantizer(config.model_dump())
-    rebuilt.load_state_dict(folded.state_dict())
+    rebuilt.load_state_dict(exported.state_dict())
     assert torch.equal(rebuilt.eval().lookup(before.tokens), before.latent)
 
 

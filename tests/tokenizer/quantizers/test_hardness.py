@@ -22,7 +22,7 @@ def test_the_blend_and_its_gradient_are_those_of_both_parts(values):
     latent = latent_for(quantizer).requires_grad_()
     torch.manual_seed(1)
     quantized = quantizer(latent).latent
-    point = quantizer.project(latent)
+    point = quantizer.to_code_space(latent)
     assert softened(quantizer, latent, quantized, 1.0) is quantized
     upstream = torch.randn_like(quantized)
     of_codes, of_latent = (
@@ -45,6 +45,6 @@ def test_only_the_decoder_sees_the_blend():
     assert torch.equal(hard.pixels, same.pixels) and not torch.equal(hard.pixels, soft.pixels)
     assert torch.equal(hard.tokens, soft.tokens) and torch.equal(hard.quantized, soft.quantized)
     assert all(torch.equal(hard.losses[name], soft.losses[name]) for name in hard.losses)
-    point = model.quantizer.project(hard.latent)
+    point = model.quantizer.to_code_space(hard.latent)
     assert torch.allclose(soft.pixels, model.decode_latent(0.75 * point + 0.25 * hard.quantized), atol=1e-5)
     assert torch.allclose(model(pixels, 0.0).pixels, model.decode_latent(point), atol=1e-5)

@@ -139,7 +139,7 @@ def test_residual_fsq():
     quantized, tokens = theirs((reach * torch.atanh(point / reach)).float())
     latent = rearrange(torch.atanh(point / (1 - 1e-3)), "b n d -> b d 1 n").float()
     result = ours.eval()(latent)
-    assert torch.allclose(rearrange(ours.project(latent), "b d 1 n -> b n d").double(), point, atol=1e-6)
+    assert torch.allclose(rearrange(ours.to_code_space(latent), "b d 1 n -> b n d").double(), point, atol=1e-6)
     assert torch.equal(rearrange(result.tokens, "b q 1 n -> b n q"), tokens.long())
     assert torch.allclose(rearrange(result.latent, "b d 1 n -> b n d"), quantized, atol=1e-6)
     # Even levels differ: their first level is a symmetric grid, ours the one of the FSQ paper, which contains 0.
@@ -191,7 +191,7 @@ def test_fsp(squash, theirs_is):
     # In training both add U(-1/2, 1/2) / L to u. They leave it out where it would pass 0 or 1, so that latents in the
     # outer half of the outermost bins often see no noise though rounding moves them; ours has the same noise everywhere.
     outer = torch.full((1, 3, 100, 100), 9.0)
-    point = ours.project(outer)
+    point = ours.to_code_space(outer)
     noise = ours.train()(outer).latent - point
     seen = 2 * deviation * theirs.train()(rearrange(outer, "b d y x -> b (y x) d"))[0]
     missing = (seen - rearrange(point, "b d y x -> b (y x) d")).abs() < 1e-6

@@ -51,7 +51,7 @@ def test_tokens_are_legal_whatever_the_latent(quantizer, broken, channels):
     assert torch.equal(quantizer.lookup(result.tokens), result.latent)
     if quantizer.token_grid(4, 4) == (4, 4):
         whole = quantizer(latent_for(quantizer)).tokens
-        assert torch.equal(result.tokens[::2], whole[::2]), "one broken picture changed the others"
+        assert torch.equal(result.tokens[::2], whole[::2]), "one broken image changed the others"
 
 
 def test_broken_latents_do_not_go_unnoticed_in_training(quantizer):
@@ -70,7 +70,7 @@ def test_no_latent_in_no_token_out(quantizer):
         result = quantizer(latent)
         assert result.latent.shape == latent.shape
         assert result.tokens.shape == (0, quantizer.num_codebooks, *quantizer.token_grid(4, 4))
-        assert quantizer.lookup(result.tokens).shape == latent.shape == quantizer.project(latent).shape
+        assert quantizer.lookup(result.tokens).shape == latent.shape == quantizer.to_code_space(latent).shape
         assert all(float(loss.detach()) == 0 for loss in result.losses.values())
         assert set(result.losses) == set(quantizer(latent_for(quantizer)).losses)
     for codebook in (module for module in quantizer.modules() if isinstance(module, Codebook)):
@@ -88,8 +88,8 @@ def test_weights_in_bfloat16_are_used_in_float32(quantizer):
     assert torch.equal(quantizer.lookup(result.tokens), result.latent)
     exact = copy.deepcopy(quantizer).float()
     assert torch.equal(exact(latent).tokens, result.tokens) and torch.equal(exact(latent).latent, result.latent)
-    _, folded = quantizer.folded()
-    assert torch.equal(folded(latent).tokens, result.tokens) and torch.equal(folded(latent).latent, result.latent)
+    _, exported = quantizer.for_inference()
+    assert torch.equal(exported(latent).tokens, result.tokens) and torch.equal(exported(latent).latent, result.latent)
 
 
 @pytest.mark.parametrize("values", SCALAR + BINARY, ids=name_of)
@@ -97,18 +97,18 @@ def test_bfloat16_does_not_move_the_grid(values):
     plain, cast = build_quantizer(values), build_quantizer(values).bfloat16()
     latent = latent_for(plain, batch=50)
     assert torch.equal(plain(latent).tokens, cast(latent).tokens) and torch.equal(
-        plain.project(latent), cast.project(latent)
+        plain.to_code_space(latent), cast.to_code_space(latent)
     )
 
 
 def test_folded_is_a_copy_that_leaves_training_alone(quantizer):
     quantizer.train()
     before = copy.deepcopy(quantizer.state_dict())
-    _, folded = quantizer.folded()
+    _, exported = quantizer.for_inference()
     assert all(module.training for module in quantizer.modules())
-    assert not any(module.training for module in folded.modules())
+    assert not any(module.training for module in exported.modules())
     own = {id(module) for module in quantizer.modules()}
-    assert not any(id(module) in own for module in folded.modules())
+    assert not any(id(module) in own for module in exported.modules())
     for name, value in quantizer.state_dict().items():
         assert torch.equal(value, before[name])
 
@@ -116,8 +116,8 @@ def test_folded_is_a_copy_that_leaves_training_alone(quantizer):
 @pytest.mark.parametrize("values", [values for values in EVERY if not {"simvq", "fvq"} & names_in(values)], ids=name_of)
 def test_folded_lies_on_the_same_device(values):
     # The meta device stands for any other; projections cannot be run there.
-    _, folded = build_quantizer(values).to("meta").folded()
-    assert {value.device.type for value in (*folded.parameters(), *folded.buffers())} <= {"meta"}
+    _, exported = build_quantizer(values).to("meta").for_inference()
+    assert {value.device.type for value in (*exported.parameters(), *exported.buffers())} <= {"meta"}
 
 
 def test_gradient_stays_small_where_the_direction_is_not_defined(quantizer):
@@ -156,7 +156,7 @@ def test_on_the_sphere_the_length_of_a_latent_does_not_matter(values, exponent):
     far = (latent * 2.0**exponent).requires_grad_()
     result = quantizer(far)
     assert torch.equal(result.tokens, quantizer(latent).tokens)
-    assert torch.equal(quantizer.project(far), quantizer.project(latent))
+    assert torch.equal(quantizer.to_code_space(far), quantizer.to_code_space(latent))
     result.latent.sum().backward()
     assert far.grad.isfinite().all()
 

@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from runs import config
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.tokenizer.quantizers.vector.soft_assignment import SoftAssignmentConfig
-from vistok.train.codebook.revival import CodebookCareConfig
+from vistok.train.codebook.revival import CodebookConfig
 from vistok.train.finetune.fit_quantizer import FitConfig, FittedQuantizer, fit_quantizer
 from vistok.train.loop import train
 
@@ -40,7 +40,7 @@ def test_micro_batches_do_not_hasten_the_temperature(tmp_path, asked, name):
     levels, quantizer = INNER[name][0], "model.quantizer=" + INNER[name][1].replace("SOFT", SOFT)
     train(config(tmp_path / "one", quantizer, steps=4))
     whole = in_training(asked, levels)
-    train(config(tmp_path / "four", quantizer, "run.micro_batches=4", steps=4))
+    train(config(tmp_path / "four", quantizer, "run.gradient_accumulation=4", steps=4))
     assert whole == sorted([0, 1, 2, 3] * levels)
     found = in_training(asked, levels)
     assert sorted(found) == sorted(whole * 4) and found == sorted(found)
@@ -64,7 +64,7 @@ def test_a_fit_anneals_over_its_steps(asked):
         vectors,
         {"commitment": 0.0, "codebook": 1.0},
         FitConfig(steps=4, batch_size=16),
-        CodebookCareConfig(),
+        CodebookConfig(),
         Accelerator(cpu=True),
         seed=0,
     )

@@ -204,7 +204,7 @@ def test_an_alarm_names_no_cure_that_the_quantizer_refuses(values, is_settable):
         heard += monitor.summarise(step, last).alarms
     assert any("codes are in use" in sentence or "perplexity is" in sentence for sentence in heard)
     for sentence in heard:
-        assert ("codebook.initialise: kmeans" in sentence) == is_settable
+        assert ("codebook.initialization: kmeans" in sentence) == is_settable
         assert is_settable or "revive_every" not in sentence or "ema with codebook.revive_every" in sentence
 
 

@@ -6,7 +6,7 @@ from accelerate import Accelerator
 
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.train.codebook.monitor import Seen
-from vistok.train.codebook.revival import CodebookCare, CodebookCareConfig
+from vistok.train.codebook.revival import CodebookConfig, CodebookMaintenance
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def test_the_optimizer_forgets_revived_codes_alone(optimizer):
     working.step()
     before = {name: value.clone() for name, value in working.state[table].items() if value.shape == table.shape}
     assert before and all(value.all() for value in before.values())
-    care = CodebookCare(CodebookCareConfig(revive_every=2), quantizer, Accelerator(cpu=True), seed=0)
+    care = CodebookMaintenance(CodebookConfig(revive_every=2), quantizer, Accelerator(cpu=True), seed=0)
     latent = torch.randn(1, 3, 4, 4)
     tokens = torch.tensor([0, 2]).repeat(8).reshape(1, 1, 4, 4)
     seen = Seen(latent, latent, tokens)

@@ -7,7 +7,7 @@ from io import BytesIO
 
 import pytest
 
-from samples import noise_image, picture_bytes
+from samples import image_bytes, noise_image
 from vistok.images.finding.index import Entry
 from vistok.inference.inputs.keep import KEEP_ALL
 from vistok.inference.inputs.plan import plan_shards
@@ -17,7 +17,7 @@ from vistok.train.data.known_images import digests_of
 from vistok.train.data.listing import Listing
 from vistok.train.data.sources import SourceConfig
 
-CONTENT = picture_bytes(noise_image(8, 8), "PNG")
+CONTENT = image_bytes(noise_image(8, 8), "PNG")
 CALLS = ("stat", "lstat", "readlink", "open", "scandir", "listdir", "access")
 
 
@@ -123,8 +123,8 @@ def test_a_listing_walks_each_path_once_and_its_parts_are_of_one_moment(tmp_path
     for number in range(10):
         (tmp_path / f"{number}.png").write_bytes(CONTENT)
     walked = []
-    index = module.index_pictures
-    monkeypatch.setattr(module, "index_pictures", lambda path: walked.append(path) or index(path))
+    index = module.index_images
+    monkeypatch.setattr(module, "index_images", lambda path: walked.append(path) or index(path))
     listing = Listing()
     whole = listing.images(SourceConfig(path=[str(tmp_path)]))
     (tmp_path / "late.png").write_bytes(CONTENT)
@@ -138,7 +138,7 @@ def test_of_many_shards_each_path_is_looked_at_once(monkeypatch):
     entries = [
         Entry(f"/none/{s:05d}.tar", 512 * (i + 1), 9, f"{s:05d}-{i}.jpg") for s in range(200) for i in range(100)
     ]
-    monkeypatch.setattr(module, "index_pictures", lambda path: entries)
+    monkeypatch.setattr(module, "index_images", lambda path: entries)
     counted = Counter()
     monkeypatch.setattr(module.os.path, "islink", lambda path: counted.update([path]) or False)
     found = images("x", share=(0.0, 0.5))

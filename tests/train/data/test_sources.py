@@ -14,14 +14,14 @@ from vistok.train.data.sources import DataConfig
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     for number in range(7):
         noise_image(40 + number, 36, seed=number).save(tmp_path / f"{number}.png")
     return str(tmp_path)
 
 
-def config(pictures, **more):
-    return parse_config(DataConfig, {"train": pictures, "size": 32, "batch_size": 4, "workers": 0, **more})
+def config(images, **more):
+    return parse_config(DataConfig, {"train": images, "size": 32, "batch_size": 4, "workers": 0, **more})
 
 
 def test_shares_hold_exactly_over_a_block():
@@ -30,9 +30,9 @@ def test_shares_hold_exactly_over_a_block():
     assert np.bincount(sources).tolist() == [2 * BLOCK * 3 // 4, 2 * BLOCK // 4]
 
 
-def test_every_picture_once_an_epoch_in_a_new_order():
+def test_every_image_once_an_epoch_in_a_new_order():
     mixture = Mixture([50, 80], [3, 1], seed=0)
-    seen = [place.picture for place in map(mixture.place, range(3 * BLOCK)) if place.source == 1]
+    seen = [place.image for place in map(mixture.place, range(3 * BLOCK)) if place.source == 1]
     epochs = [seen[start : start + 80] for start in range(0, len(seen) - 79, 80)]
     assert len(epochs) > 20
     assert all(sorted(epoch) == list(range(80)) for epoch in epochs)
@@ -50,34 +50,34 @@ def batches(config, start=0, steps=6, rank=0, world=1):
     return [batch.crops for batch in training_batches(TrainingCrops(config, 5), start, steps, rank, world)]
 
 
-def test_a_run_that_is_taken_up_sees_what_it_would_have_seen(pictures):
-    whole = batches(config(pictures))
-    late = batches(config(pictures), start=4)
+def test_a_run_that_is_taken_up_sees_what_it_would_have_seen(images):
+    whole = batches(config(images))
+    late = batches(config(images), start=4)
     assert len(late) == 2 and all(torch.equal(a, b) for a, b in zip(whole[4:], late, strict=True))
 
 
-def test_processes_share_the_batch_of_one(pictures):
-    whole = batches(config(pictures))
-    halves = [batches(config(pictures), rank=rank, world=2) for rank in range(2)]
+def test_processes_share_the_batch_of_one(images):
+    whole = batches(config(images))
+    halves = [batches(config(images), rank=rank, world=2) for rank in range(2)]
     for one, *parts in zip(whole, *halves, strict=True):
         assert torch.equal(one, torch.cat(parts))
 
 
-def test_worker_processes_change_nothing(pictures):
+def test_worker_processes_change_nothing(images):
     assert all(
-        torch.equal(a, b) for a, b in zip(batches(config(pictures)), batches(config(pictures, workers=2)), strict=True)
+        torch.equal(a, b) for a, b in zip(batches(config(images)), batches(config(images, workers=2)), strict=True)
     )
 
 
-def test_crops_are_pieces_of_the_pictures_or_their_mirror_images(pictures):
-    crops = TrainingCrops(config(pictures), seed=0)
+def test_crops_are_pieces_of_the_images_or_their_mirror_images(images):
+    crops = TrainingCrops(config(images), seed=0)
     flipped = 0
     for position in range(30):
         crop = crops[position].pixels.numpy()
-        picture = np.asarray(
-            noise_image(40 + crops.mixture.place(position).picture, 36, crops.mixture.place(position).picture)
+        image = np.asarray(
+            noise_image(40 + crops.mixture.place(position).image, 36, crops.mixture.place(position).image)
         )
-        windows = np.lib.stride_tricks.sliding_window_view(picture, (32, 32, 3))[:, :, 0]
+        windows = np.lib.stride_tricks.sliding_window_view(image, (32, 32, 3))[:, :, 0]
         straight = (windows == crop).all(axis=(2, 3, 4)).any()
         mirrored = (windows == crop[:, ::-1]).all(axis=(2, 3, 4)).any()
         assert straight or mirrored
@@ -85,20 +85,21 @@ def test_crops_are_pieces_of_the_pictures_or_their_mirror_images(pictures):
     assert 5 < flipped < 25
 
 
-def test_short_sides_resize_before_cropping_and_small_pictures_grow(pictures):
+def test_short_sides_resize_before_cropping_and_small_images_grow(images):
     for sides in ([32], [64], [8]):
-        crops = TrainingCrops(config(pictures, train=[{"path": pictures, "short_sides": sides}]), seed=0)
+        crops = TrainingCrops(config(images, train=[{"path": images, "short_sides": sides}]), seed=0)
         assert crops[0].pixels.shape == (32, 32, 3)
 
 
-def test_a_batch_that_cannot_be_shared_out_is_refused(pictures):
+def test_a_batch_that_cannot_be_shared_out_is_refused(images):
     with pytest.raises(
-        ValueError, match="data.batch_size is 4, but must be a multiple of the processes times run.micro_batches, 3 x 1"
+        ValueError,
+        match="data.batch_size is 4, but must be a multiple of the processes times run.gradient_accumulation, 3 x 1",
     ):
-        batches(config(pictures), world=3)
+        batches(config(images), world=3)
 
 
-def test_only_pictures_of_the_asked_names_are_drawn():
+def test_only_images_of_the_asked_names_are_drawn():
     source = {"path": str(PHOTOS), "names": "c.*"}
     crops = TrainingCrops(DataConfig.model_validate({"train": [source], "size": 32}), seed=0)
     assert {entry.name.rsplit("/")[-1] for entry in crops.sources[0]} == {"chelsea.png", "coffee.jpg"}
@@ -106,41 +107,40 @@ def test_only_pictures_of_the_asked_names_are_drawn():
         TrainingCrops(DataConfig.model_validate({"train": [{**source, "names": "dog.*"}]}), seed=0)
 
 
-def test_crops_can_be_handed_to_a_worker_that_is_spawned(pictures):
-    crops = TrainingCrops(config(pictures), seed=0)
+def test_crops_can_be_handed_to_a_worker_that_is_spawned(images):
+    crops = TrainingCrops(config(images), seed=0)
     assert torch.equal(pickle.loads(pickle.dumps(crops))[3].pixels, crops[3].pixels)
 
 
-def test_paths_of_one_source_are_one_collection(pictures, tmp_path_factory):
+def test_paths_of_one_source_are_one_collection(images, tmp_path_factory):
     other = tmp_path_factory.mktemp("other")
     noise_image(40, 36, seed=99).save(other / "alone.png")
-    paths = [pictures, str(other), str(other / "alone.png")]
-    crops = TrainingCrops(config(pictures, train=[{"path": paths}]), seed=0)
+    paths = [images, str(other), str(other / "alone.png")]
+    crops = TrainingCrops(config(images, train=[{"path": paths}]), seed=0)
     assert len(crops.sources) == 1 and len(crops.sources[0]) == 8
 
 
-def test_the_split_does_not_depend_on_how_a_path_is_written(pictures, monkeypatch):
-    parent, name = pictures.rsplit("/", 1)
+def test_the_split_does_not_depend_on_how_a_path_is_written(images, monkeypatch):
+    parent, name = images.rsplit("/", 1)
     monkeypatch.chdir(parent)
-    spellings = [pictures, name, f"./{name}"]
+    spellings = [images, name, f"./{name}"]
 
     def names(path, share):
         source = {"path": path, "share": share}
-        return {os.path.basename(entry.name) for entry in TrainingCrops(config(pictures, train=[source]), 0).sources[0]}
+        return {os.path.basename(entry.name) for entry in TrainingCrops(config(images, train=[source]), 0).sources[0]}
 
     held = [names(spelling, [0, 0.4]) for spelling in spellings]
     assert held[0] == held[1] == held[2] and len(held[0]) == 3
     assert names(spellings, [0, 0.4]) == held[0] and not held[0] & names(spellings, [0.4, 1])
 
 
-def test_short_sides_of_the_data_are_those_of_sources_without_their_own(pictures):
+def test_short_sides_of_the_data_are_those_of_sources_without_their_own(images):
     def crops(source, **data):
         return [
-            crop.pixels
-            for crop in map(TrainingCrops(config(pictures, train=[source], **data), 0).__getitem__, range(4))
+            crop.pixels for crop in map(TrainingCrops(config(images, train=[source], **data), 0).__getitem__, range(4))
         ]
 
-    own = crops({"path": pictures, "short_sides": [40, 64]})
-    assert all(map(torch.equal, own, crops({"path": pictures}, short_sides=[40, 64])))
-    assert all(map(torch.equal, own, crops({"path": pictures, "short_sides": [40, 64]}, short_sides=[500])))
-    assert not all(map(torch.equal, own, crops({"path": pictures})))
+    own = crops({"path": images, "short_sides": [40, 64]})
+    assert all(map(torch.equal, own, crops({"path": images}, short_sides=[40, 64])))
+    assert all(map(torch.equal, own, crops({"path": images, "short_sides": [40, 64]}, short_sides=[500])))
+    assert not all(map(torch.equal, own, crops({"path": images})))

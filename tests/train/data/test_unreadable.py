@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from runs import QUANTIZERS, config, logged
-from samples import noise_image, picture_bytes
+from samples import image_bytes, noise_image
 from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.train.data import unreadable as module
@@ -35,7 +35,7 @@ def photos(tmp_path):
     folder.mkdir()
     for number in range(40):
         noise_image(SIZE, SIZE, seed=number).save(folder / f"{number:02d}.png")
-    (folder / "99.jpg").write_bytes(picture_bytes(noise_image(SIZE, SIZE), "JPEG")[:-400])
+    (folder / "99.jpg").write_bytes(image_bytes(noise_image(SIZE, SIZE), "JPEG")[:-400])
     return folder
 
 
@@ -55,7 +55,7 @@ def test_a_replacement_depends_on_the_position_alone(photos):
         next(message for batch in whole for message in batch.unreadable)
     }
     late = batches(crops_of(photos), start=7)
-    worked = batches(crops_of(photos, workers=2, cached_pictures=3))
+    worked = batches(crops_of(photos, workers=2, cached_images=3))
     shares = [batches(crops_of(photos), rank=rank, world=2) for rank in range(2)]
     for step, (crops, unreadable) in enumerate(whole):
         assert torch.equal(worked[step].crops, crops) and worked[step].unreadable == unreadable
@@ -69,7 +69,7 @@ def test_a_replacement_depends_on_the_position_alone(photos):
 def test_positions_of_good_images_are_what_they_were(photos):
     """The broken image is the last of 41."""
     crops = crops_of(photos)
-    broken = [position for position in range(120) if crops.mixture.place(position).picture == 40]
+    broken = [position for position in range(120) if crops.mixture.place(position).image == 40]
     with_replacements = [crops[position].pixels for position in range(120)]
     noise_image(SIZE, SIZE, seed=40).save(photos / "99.jpg", "PNG")
     mended = crops_of(photos)

@@ -175,7 +175,7 @@ def test_random_signs_are_one_draw_a_seed_and_0_where_the_direction_is():
 
 RUNS = {
     "residual": QUANTIZERS["residual"],
-    "micro-batches": [*QUANTIZERS["ema"], "run.micro_batches=2"],
+    "micro-batches": [*QUANTIZERS["ema"], "run.gradient_accumulation=2"],
     "bfloat16": [*QUANTIZERS["vq"], "run.precision=bfloat16"],
     "adversarial": [*QUANTIZERS["fsq"], *ADVERSARIAL],
     "codes alone": [*QUANTIZERS["vq"], "model.train=[quantizer, decoder]", "optimizer.name=adamw"],
@@ -186,7 +186,7 @@ RUNS = {
 def test_a_run_that_is_measured_is_the_same_run(tmp_path, name):
     plain = train(config(tmp_path / "plain", *RUNS[name], steps=4))
     AcceleratorState._reset_state(reset_partial_state=True)
-    seen = train(config(tmp_path / "seen", *RUNS[name], "instruments.curvature_every=1", steps=4))
+    seen = train(config(tmp_path / "seen", *RUNS[name], "diagnostics.curvature_every=1", steps=4))
     lines = logged(tmp_path / "seen")
     assert lines[-1]["curvature/mean"] and ("curvature/muon" in lines[-1]) == (name != "codes alone")
     kept = [{key: value for key, value in line.items() if not key.startswith("curvature/")} for line in lines]
@@ -197,7 +197,7 @@ def test_a_run_that_is_measured_is_the_same_run(tmp_path, name):
 
 def test_too_few_images_are_refused(tmp_path):
     message = (
-        r"instruments.curvature_every is 5, but a process has 2 of the images of a step, and 3 are needed: set it to 0"
+        r"diagnostics.curvature_every is 5, but a process has 2 of the images of a step, and 3 are needed: set it to 0"
     )
     with pytest.raises(ValueError, match=message):
-        train(config(tmp_path, "instruments.curvature_every=5", "data.batch_size=2"))
+        train(config(tmp_path, "diagnostics.curvature_every=5", "data.batch_size=2"))

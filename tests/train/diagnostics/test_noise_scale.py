@@ -20,7 +20,7 @@ DIM = 200
 
 
 class Quadratic:
-    """Mean over pictures x of (theta - x) H (theta - x) / 2, x normal around 0: gradients are H (theta - x)."""
+    """Mean over images x of (theta - x) H (theta - x) / 2, x normal around 0: gradients are H (theta - x)."""
 
     def __init__(self):
         generator = torch.Generator().manual_seed(0)
@@ -36,8 +36,8 @@ class Quadratic:
     def noise(self):
         return float(self.hessian.square().sum())
 
-    def gradient(self, pictures):
-        drawn = torch.randn(pictures, DIM, generator=self.generator)
+    def gradient(self, images):
+        drawn = torch.randn(images, DIM, generator=self.generator)
         return (self.theta - drawn).mean(dim=0) @ self.hessian
 
 

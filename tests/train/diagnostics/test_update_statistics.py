@@ -8,7 +8,7 @@ from accelerate import Accelerator
 
 from samples import small_tokenizer
 from vistok.tokenizer.config import parse_config
-from vistok.train.diagnostics.update_statistics import OptimizerHealth, singular_entropy, update_rms
+from vistok.train.diagnostics.update_statistics import UpdateStatistics, singular_entropy, update_rms
 from vistok.train.optimizer.muon import Muon
 from vistok.train.optimizer.routing import OptimizerConfig, build_optimizer, claim_parameters
 
@@ -59,7 +59,7 @@ def test_update_rms_leaves_the_decay_out():
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 def test_first_step_moves_muon_by_its_constant_and_adamw_by_one(weight_decay):
     model, _, optimizer = build(weight_decay=weight_decay)
-    health = OptimizerHealth(optimizer, model)
+    health = UpdateStatistics(optimizer, model)
     give_gradients(model)
     health.before_step()
     optimizer.step()
@@ -70,7 +70,7 @@ def test_first_step_moves_muon_by_its_constant_and_adamw_by_one(weight_decay):
 
 def test_curvature_is_the_mean_root_of_the_second_moment_of_each_module():
     model, claims, optimizer = build(name="adamw")
-    health = OptimizerHealth(optimizer, model)
+    health = UpdateStatistics(optimizer, model)
     gradients = []
     for _ in range(3):
         give_gradients(model)
@@ -91,7 +91,7 @@ def test_curvature_is_the_mean_root_of_the_second_moment_of_each_module():
 
 def test_share_below_epsilon_counts_values_that_hardly_get_a_gradient():
     model, claims, optimizer = build(name="adamw")
-    health = OptimizerHealth(optimizer, model)
+    health = UpdateStatistics(optimizer, model)
     total = sum(claim.parameter.numel() for claim in claims)
     give_gradients(model)
     codebook = next(claim.parameter for claim in claims if claim.name.startswith("quantizer."))
@@ -107,7 +107,7 @@ def test_accelerates_wrapper_gives_the_same():
         model, _, optimizer = build()
         if wrap:
             optimizer = Accelerator(cpu=True).prepare(optimizer)
-        health = OptimizerHealth(optimizer, model)
+        health = UpdateStatistics(optimizer, model)
         torch.manual_seed(1)
         for _ in range(2):
             give_gradients(model)
@@ -119,7 +119,7 @@ def test_accelerates_wrapper_gives_the_same():
 
 def test_what_cannot_be_measured_is_left_out():
     model, _, optimizer = build()
-    health = OptimizerHealth(optimizer, model)
+    health = UpdateStatistics(optimizer, model)
     for group in optimizer.param_groups:
         group["lr"] = 0.0
     health.before_step()
@@ -139,7 +139,7 @@ def figures_after(gradients, name="vq", **more):
     model = small_tokenizer({"name": name, "dim": 4, "codebook_size": 16})
     config = parse_config(OptimizerConfig, {"lr": 1e-3, "name": "adamw", **more}, "optimizer")
     optimizer = build_optimizer(claim_parameters(model, config), config)
-    health = OptimizerHealth(optimizer, model)
+    health = UpdateStatistics(optimizer, model)
     parameters = dict(model.named_parameters())
     for step, gradient in enumerate(gradients, 1):
         for each, parameter in parameters.items():
@@ -216,7 +216,7 @@ def test_the_deviation_is_that_of_what_adamw_remembers():
 def test_muon_of_bare_parameters_is_read_by_what_each_of_them_gets():
     model = small_tokenizer()
     optimizer = Muon(model.parameters(), lr=1e-3)
-    health = OptimizerHealth(optimizer, model)
+    health = UpdateStatistics(optimizer, model)
     give_gradients(model)
     health.before_step()
     optimizer.step()

@@ -11,7 +11,7 @@ from samples import small_tokenizer
 from vistok.tokenizer.config import parse_config
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.tokenizer.quantizers.base import Quantizer
-from vistok.train.codebook.revival import CodebookCareConfig
+from vistok.train.codebook.revival import CodebookConfig
 from vistok.train.finetune.fit_optimizer import fit_optimizer
 from vistok.train.finetune.fit_quantizer import FitConfig, FittedQuantizer, fit_quantizer
 from vistok.train.optimizer.muon_groups import uses_muon
@@ -142,7 +142,7 @@ def test_a_fit_settles_with_each_and_tells_the_quantizer_its_steps(config):
     model = FittedQuantizer(Noting(quantizer), quantizer, nn.Identity())
     values = {"steps": 60, "batch_size": 256, "lr": 2e-2} | config
     weights = {"codebook": 1.0, "commitment": 0.0}
-    care = CodebookCareConfig.model_validate({"revive_every": 10})
+    care = CodebookConfig.model_validate({"revive_every": 10})
     fit_quantizer(
         model, vectors, vectors, weights, FitConfig.model_validate(values), care, Accelerator(cpu=True), seed=0
     )

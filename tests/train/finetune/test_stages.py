@@ -23,7 +23,7 @@ SHORT = [argument for value in QUICK for argument in ("--set", value)]
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Eight pictures: photos and their mirrors."""
+    """Eight images: photos and their mirrors."""
     folder = tmp_path_factory.mktemp("photos")
     for path in sorted(PHOTOS.glob("*.jpg")):
         image = Image.open(path).resize((96, 80))
@@ -111,7 +111,7 @@ def test_going_on_moves_everything_and_growing_keeps_the_old_codes(tokenizer_fol
     assert torch.equal(grown.quantizer.codes()[:300], before.quantizer.codes())
 
 
-def test_pictures_can_be_shards_or_lists_and_few(tokenizer_folder, tmp_path):
+def test_images_can_be_shards_or_lists_and_few(tokenizer_folder, tmp_path):
     noise_image(70, 70).save(tmp_path / "one.png")
     (tmp_path / "list.txt").write_text(f"{tmp_path / 'one.png'}\n")
     said = call(tokenizer_folder, tmp_path / "list.txt", "--out", tmp_path / "out", "--steps", 2, *SHORT)

@@ -79,7 +79,7 @@ def same_as(out, whole):
     facts = [json.loads((folder / "metrics.json").read_text()) for folder in (out, whole)]
     for each in facts:
         for side in ("before", "after"):
-            each[side].pop("pictures_per_second", None)
+            each[side].pop("images_per_second", None)
             each[side].pop("images_per_second", None)
     assert facts[0] == facts[1]
     for stage in ("2-decoder", "3-joint"):
@@ -283,8 +283,8 @@ def test_unreadable_images_end_no_stage(model, photos, tmp_path):
 def test_a_whole_call_lists_its_images_once(model, photos, tmp_path, monkeypatch):
     """Three stages, the split, the notes, the latents and the judging, of images that are listed by what they come in."""
     listed = []
-    index = listing.index_pictures
-    monkeypatch.setattr(listing, "index_pictures", lambda path: listed.append(path) or index(path))
+    index = listing.index_images
+    monkeypatch.setattr(listing, "index_images", lambda path: listed.append(path) or index(path))
     assert call(model, photos, tmp_path / "out").exit_code == 0
     assert listed == [str(photos)]
 
@@ -309,7 +309,7 @@ def test_images_that_vanish_between_two_stages_end_nothing(model, photos, tmp_pa
     result = call(model, own, tmp_path / "out", "--set", "data.held_out=0.5")
     assert result.exit_code == 0, result.stderr
     assert f"{gone} cannot be used (the file cannot be read: No such file or directory)" in result.output
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["before"]["pictures"] == 3
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["before"]["images"] == 3
 
 
 def test_figures_of_different_images_are_not_compared(model, photos, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from accelerate import Accelerator
 
 from samples import ARCHITECTURE, small_tokenizer
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.train.codebook.revival import CodebookCareConfig
+from vistok.train.codebook.revival import CodebookConfig
 from vistok.train.finetune.fit_quantizer import RECONSTRUCTION, FitConfig, FittedQuantizer, as_latent, fit_quantizer
 from vistok.train.finetune.grow_codebook import grown_quantizer
 from vistok.train.finetune.swap_quantizer import (
@@ -30,7 +30,7 @@ def gaussian(count, dim, seed=0):
 def fit(model, vectors, targets, steps=200, care=None, **weights):
     weights = quantizer_weights(model.quantizer, commitment=0.0) | {RECONSTRUCTION: 1.0} | weights
     config = FitConfig(steps=steps, batch_size=256, lr=1e-2)
-    fit_quantizer(model, vectors, targets, weights, config, care or CodebookCareConfig(), Accelerator(cpu=True), seed=0)
+    fit_quantizer(model, vectors, targets, weights, config, care or CodebookConfig(), Accelerator(cpu=True), seed=0)
 
 
 @pytest.mark.parametrize("old", [{"name": "fsq", "levels": [8, 8, 8]}, {"name": "vq", "dim": 3, "codebook_size": 32}])
@@ -57,7 +57,7 @@ def test_pairs_are_the_latents_and_what_the_decoder_knows_of_them():
     with torch.no_grad():
         latent = model.encode_latent(pixels)
         assert torch.equal(as_latent(pairs.vectors)[0, :, 0, 5], latent[0, :, 1, 1])
-        assert torch.equal(pairs.targets[17], model.quantizer.project(latent)[1, :, 0, 1])
+        assert torch.equal(pairs.targets[17], model.quantizer.to_code_space(latent)[1, :, 0, 1])
     assert is_bounded(model.quantizer) and not is_bounded(build_quantizer({"name": "vq", "dim": 2, "codebook_size": 4}))
 
 
@@ -68,7 +68,7 @@ def test_a_bounded_latent_is_found_again_by_least_squares():
     quantizer = build_quantizer({"name": "vq", "dim": 3, "codebook_size": 64, "squash": "tanh"}).eval()
     fitted = between_linear_maps(quantizer, pairs)
     with torch.no_grad():
-        found = fitted.out(quantizer.project(fitted.into(as_latent(pairs.vectors))))
+        found = fitted.out(quantizer.to_code_space(fitted.into(as_latent(pairs.vectors))))
     assert torch.allclose(found, as_latent(pairs.targets), atol=1e-5)
 
 
@@ -96,7 +96,7 @@ def test_a_fit_brings_the_codes_to_the_latents():
             vectors,
             vectors,
             steps,
-            CodebookCareConfig(initialise="kmeans", vectors_per_code=32, revive_every=20),
+            CodebookConfig(initialization="kmeans", vectors_per_code=32, revive_every=20),
         )
         with torch.no_grad():
             quantized, tokens, _ = model(as_latent(vectors))
@@ -123,7 +123,7 @@ def test_equal_fits_are_equal_and_a_loss_without_weight_is_named():
             vectors,
             {},
             FitConfig(steps=1),
-            CodebookCareConfig(),
+            CodebookConfig(),
             Accelerator(),
             seed=0,
         )

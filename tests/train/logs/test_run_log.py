@@ -6,7 +6,7 @@ from accelerate import Accelerator
 from vistok.train.logs.log_file import Held
 from vistok.train.logs.log_lines import read_log
 from vistok.train.logs.run_log import RunLog
-from vistok.train.logs.verbosity import Talk
+from vistok.train.logs.verbosity import Verbosity
 from vistok.train.optimizer.routing import DEFAULT_RULES
 
 
@@ -17,11 +17,11 @@ def log(tmp_path):
 
 
 def test_what_the_clock_says_is_kept_apart(log, tmp_path, capsys):
-    log.write(5, {"loss/total": 0.5, "time/pictures_per_second": 7.0}, ["the codebook collapses"])
+    log.write(5, {"loss/total": 0.5, "time/images_per_second": 7.0}, ["the codebook collapses"])
     assert read_log(tmp_path / "metrics.jsonl").lines == [
         {"step": 5, "loss/total": 0.5, "alarms": ["the codebook collapses"]}
     ]
-    assert read_log(tmp_path / "timing.jsonl").lines == [{"step": 5, "time/pictures_per_second": 7.0}]
+    assert read_log(tmp_path / "timing.jsonl").lines == [{"step": 5, "time/images_per_second": 7.0}]
     said = capsys.readouterr().out
     assert "loss 0.5" in said and "7.0" in said and "warning: the codebook collapses" in said
 
@@ -46,7 +46,7 @@ def test_a_line_of_the_console_fits_into_80_columns(tmp_path, capsys):
         "codebook/usage": 1.0,
         "codebook/perplexity": 61234.5,
     }
-    values |= {"optimizer/lr": 1.5e-3, "time/pictures_per_second": 154.25}
+    values |= {"optimizer/lr": 1.5e-3, "time/images_per_second": 154.25}
     with RunLog(Accelerator(cpu=True), tmp_path, start_step=0, steps=50_000) as log:
         log.write(25_000, values)
     (line,) = capsys.readouterr().out.splitlines()
@@ -66,7 +66,7 @@ def test_a_run_that_goes_on_says_where(tmp_path, capsys):
     ):
         RunLog(Accelerator(cpu=True), tmp_path, start_step=start, steps=10).tell_start()
         assert capsys.readouterr().out == said
-    RunLog(Accelerator(cpu=True), tmp_path, start_step=2, steps=10, talk=Talk(quiet=True)).tell_start()
+    RunLog(Accelerator(cpu=True), tmp_path, start_step=2, steps=10, verbosity=Verbosity(quiet=True)).tell_start()
     assert capsys.readouterr().out == ""
 
 

@@ -145,10 +145,10 @@ def test_r1_of_patches_follows_finite_differences():
     assert math.isclose(float(penalty), expected, rel_tol=1e-4)
 
 
-def test_r1_of_a_batch_is_the_mean_over_its_pictures():
+def test_r1_of_a_batch_is_the_mean_over_its_images():
     discriminator = build_discriminator(PatchDiscriminatorConfig(channels=4, layers=1))
     pixels = torch.randn(3, 3, 12, 12, requires_grad=True)
-    singles = [r1_penalty(discriminator(picture[None]), pixels) for picture in pixels]
+    singles = [r1_penalty(discriminator(image[None]), pixels) for image in pixels]
     # Each sees all of `pixels`, of which two thirds have no gradient.
     torch.testing.assert_close(r1_penalty(discriminator(pixels), pixels), torch.stack(singles).mean() * 3)
 

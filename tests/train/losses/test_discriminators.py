@@ -36,7 +36,7 @@ def discriminator(request, weights):
     return build_discriminator(backbone_config(weights, request.param))
 
 
-def pictures(size: int = 64, number: int = 3) -> torch.Tensor:
+def images(size: int = 64, number: int = 3) -> torch.Tensor:
     return torch.rand(number, 3, size, size) * 2 - 1
 
 
@@ -51,12 +51,12 @@ def test_the_patch_discriminator_is_that_of_pix2pix():
         (512, 1, 1),
     ]
     assert sum(parameter.numel() for parameter in discriminator.parameters()) == 2_765_633
-    assert discriminator(pictures(256, 1)).shape == (1, 1, 30, 30)
+    assert discriminator(images(256, 1)).shape == (1, 1, 30, 30)
 
 
 def test_a_logit_sees_70_pixels():
     discriminator = build_discriminator(PatchDiscriminatorConfig(channels=4, norm="none"))
-    pixels = pictures(128, 1).requires_grad_()
+    pixels = images(128, 1).requires_grad_()
     (gradient,) = torch.autograd.grad(discriminator(pixels)[0, 0, 7, 7], pixels)
     rows = gradient.abs().sum(dim=(0, 1, 3)).nonzero()
     assert int(rows.max() - rows.min()) + 1 == 70
@@ -67,7 +67,7 @@ def test_the_patch_discriminator_is_its_layers():
     weights = list(discriminator.parameters())
     assert [tuple(weight.shape) for weight in weights if weight.ndim == 4] == [(4, 3, 4, 4), (8, 4, 4, 4), (1, 8, 4, 4)]
     first, first_bias, second, second_bias, scale, shift, last, last_bias = (weight.double() for weight in weights)
-    pixels = pictures(8)
+    pixels = images(8)
     values = functional.conv2d(pixels.double(), first, first_bias, stride=2, padding=1)
     values = torch.where(values > 0, values, 0.2 * values)
     values = functional.conv2d(values, second, second_bias, padding=1)
@@ -81,15 +81,15 @@ def test_the_patch_discriminator_is_its_layers():
 
 
 def test_a_backbone_has_a_logit_for_each_place_of_each_stage(weights):
-    assert build_discriminator(backbone_config(weights))(pictures()).shape == (3, 32**2 + 16**2 + 8**2 + 4**2 + 2**2)
-    assert build_discriminator(backbone_config(weights, stages=[2, 4]))(pictures()).shape == (3, 8**2 + 2**2)
-    assert build_discriminator(backbone_config(weights, "test_vit", stages=[5]))(pictures()).shape == (3, 16)
+    assert build_discriminator(backbone_config(weights))(images()).shape == (3, 32**2 + 16**2 + 8**2 + 4**2 + 2**2)
+    assert build_discriminator(backbone_config(weights, stages=[2, 4]))(images()).shape == (3, 8**2 + 2**2)
+    assert build_discriminator(backbone_config(weights, "test_vit", stages=[5]))(images()).shape == (3, 16)
 
 
 def test_the_heads_convolutions_have_a_spectral_norm_of_1(weights):
     discriminator = build_discriminator(backbone_config(weights))
     for _ in range(30):  # each is a step of the power iteration
-        discriminator(pictures(32, 1))
+        discriminator(images(32, 1))
     for module in discriminator.eval().modules():
         if isinstance(module, torch.nn.Conv2d):
             greatest = torch.linalg.matrix_norm(module.weight.flatten(1), ord=2)
@@ -103,7 +103,7 @@ def test_only_the_heads_are_trained_and_saved(weights):
     assert names == {"heads"}
     assert {name.partition(".")[0] for name, _ in discriminator.named_parameters()} == {"heads"}
     discriminator.train().requires_grad_(True)
-    pixels = pictures().requires_grad_()
+    pixels = images().requires_grad_()
     discriminator(pixels).square().mean().backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in discriminator.heads[0].parameters())
     assert pixels.grad.abs().sum() > 0
@@ -111,27 +111,27 @@ def test_only_the_heads_are_trained_and_saved(weights):
     assert all(parameter.grad is None for parameter in frozen.parameters())
     again = build_discriminator(config)
     again.load_state_dict(discriminator.state_dict())
-    assert torch.equal(again.eval()(pictures().fill_(0.3)), discriminator.eval()(pictures().fill_(0.3)))
+    assert torch.equal(again.eval()(images().fill_(0.3)), discriminator.eval()(images().fill_(0.3)))
 
 
 def test_a_frozen_discriminator_still_tells_the_pixels_where_to_go(discriminator):
     discriminator.requires_grad_(False)
-    pixels = pictures().requires_grad_()
+    pixels = images().requires_grad_()
     discriminator(pixels).mean().backward()
     assert torch.isfinite(pixels.grad).all()
     assert pixels.grad.abs().sum() > 0
 
 
-def test_a_batch_equals_its_pictures_one_by_one(discriminator):
+def test_a_batch_equals_its_images_one_by_one(discriminator):
     discriminator.eval()
-    pixels = pictures()
-    singles = torch.cat([discriminator(picture[None]) for picture in pixels])
+    pixels = images()
+    singles = torch.cat([discriminator(image[None]) for image in pixels])
     torch.testing.assert_close(discriminator(pixels), singles, rtol=1e-4, atol=1e-5)
 
 
 def test_logits_are_float32_under_autocast(discriminator):
     discriminator.eval()
-    pixels = pictures()
+    pixels = images()
     with torch.autocast("cpu", torch.bfloat16):
         logits = discriminator(pixels)
     assert logits.dtype == torch.float32
@@ -139,7 +139,7 @@ def test_logits_are_float32_under_autocast(discriminator):
 
 
 def test_it_learns_to_tell_grey_from_colour(discriminator):
-    real, fake = pictures(), pictures().mean(dim=1, keepdim=True).expand(3, 3, 64, 64)
+    real, fake = images(), images().mean(dim=1, keepdim=True).expand(3, 3, 64, 64)
     optimizer = torch.optim.AdamW(discriminator.parameters(), lr=2e-3, betas=(0.5, 0.9))
     losses = []
     for _ in range(12):
@@ -151,15 +151,15 @@ def test_it_learns_to_tell_grey_from_colour(discriminator):
     assert losses[-1] < losses[0] - 0.1
 
 
-def test_small_pictures_are_refused():
+def test_small_images_are_refused():
     discriminator = build_discriminator(PatchDiscriminatorConfig(channels=4))
-    assert discriminator(pictures(24, 1)).shape == (1, 1, 1, 1)
+    assert discriminator(images(24, 1)).shape == (1, 1, 1, 1)
     with pytest.raises(
         ValueError,
-        match="Pictures of 23 x 23 are too small for a patch discriminator of 3 layers, which needs 24 x 24 at least: "
+        match="Images of 23 x 23 are too small for a patch discriminator of 3 layers, which needs 24 x 24 at least: "
         "lower discriminator.layers",
     ):
-        discriminator(pictures(23, 1))
+        discriminator(images(23, 1))
 
 
 @pytest.mark.parametrize("name", DISCRIMINATORS)

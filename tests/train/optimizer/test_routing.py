@@ -143,7 +143,7 @@ def test_rate_follows_the_batch_size():
 
 
 def test_schedule_rises_then_falls():
-    settings = config(warmup=10, final_lr=0.1)
+    settings = config(warmup=10, final_lr_ratio=0.1)
     rates = [learning_rate(step, 110, settings) for step in range(1, 111)]
     assert rates[0] == pytest.approx(1e-4) and rates[9] == pytest.approx(1e-3)
     assert rates[59] == pytest.approx((1e-3 + 1e-4) / 2)  # half way down the cosine

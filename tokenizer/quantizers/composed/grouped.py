@@ -14,7 +14,7 @@ from ..table import ELEMENTARY, ElementaryConfig, parse_by_name
 from .deferred_updates import noticed_once
 from .residual import ResidualConfig
 
-MOST_GROUPS = 64
+MAX_GROUPS = 64
 GROUPABLE = {**ELEMENTARY, "residual": ResidualConfig}
 
 
@@ -25,7 +25,7 @@ class GroupedConfig(Config):
     """Kind of quantizer: grouped."""
     quantizer: ElementaryConfig | ResidualConfig
     """Quantizer of every group; its dim is that of one group."""
-    groups: Annotated[int, Field(ge=1, le=MOST_GROUPS)]
+    groups: Annotated[int, Field(ge=1, le=MAX_GROUPS)]
     """Number of groups: the latent has groups times the quantizer's channels."""
     shared: bool = False
     """Whether all groups have the same codebook."""
@@ -72,9 +72,9 @@ class GroupedQuantizer(Quantizer):
     def codes_of(self, tokens: Tokens) -> Latent:
         return torch.cat([quantizer.codes_of(part) for quantizer, part in self._pairs(tokens)], dim=1)
 
-    def project(self, latent: Latent) -> Latent:
+    def to_code_space(self, latent: Latent) -> Latent:
         check_latent(latent, self.dim)
-        return torch.cat([quantizer.project(part) for quantizer, part in self._pairs(latent)], dim=1)
+        return torch.cat([quantizer.to_code_space(part) for quantizer, part in self._pairs(latent)], dim=1)
 
     def parts(self, latent: Latent) -> list[Part]:
         return [part for quantizer, group in self._pairs(latent) for part in quantizer.parts(group)]
@@ -83,10 +83,10 @@ class GroupedQuantizer(Quantizer):
         return y, x
 
     @torch.no_grad()
-    def folded(self) -> tuple[Config, Quantizer]:
-        folded = [quantizer.folded() for quantizer in self._distinct()]
-        config = self.config.model_copy(update={"quantizer": folded[0][0]})
-        return config, GroupedQuantizer(config, [quantizer for _, quantizer in folded]).eval()
+    def for_inference(self) -> tuple[Config, Quantizer]:
+        exported = [quantizer.for_inference() for quantizer in self._distinct()]
+        config = self.config.model_copy(update={"quantizer": exported[0][0]})
+        return config, GroupedQuantizer(config, [quantizer for _, quantizer in exported]).eval()
 
     def _distinct(self) -> list[Quantizer]:
         quantizers = list(self.quantizers)

@@ -20,7 +20,7 @@ from ..vector.kinds import EMAConfig, FVQConfig, SimVQConfig
 from ..vector.quantizer import VectorConfig, VectorQuantizer, VQConfig, codes_at
 from .smoothing import shared_smoothers, smooth
 
-MOST_SCALES, MOST_SIDE = 64, 1 << 12
+MAX_SCALES, MAX_SIDE = 64, 1 << 12
 SCALABLE: dict[str, type[VQConfig | EMAConfig | SimVQConfig | FVQConfig]] = {
     "vq": VQConfig,
     "ema": EMAConfig,
@@ -30,13 +30,13 @@ SCALABLE: dict[str, type[VQConfig | EMAConfig | SimVQConfig | FVQConfig]] = {
 
 
 class MultiscaleConfig(Config):
-    """One codebook for all scales of a square grid; a picture is one sequence of tokens, the coarsest first."""
+    """One codebook for all scales of a square grid; a image is one sequence of tokens, the coarsest first."""
 
     name: Literal["multiscale"] = "multiscale"
     """Kind of quantizer: multiscale."""
     quantizer: VQConfig | EMAConfig | SimVQConfig | FVQConfig
     """Quantizer of every scale, with straight_through gradient."""
-    scales: Annotated[list[Annotated[int, Field(ge=1, le=MOST_SIDE)]], Len(1, MOST_SCALES)] = [
+    scales: Annotated[list[Annotated[int, Field(ge=1, le=MAX_SIDE)]], Len(1, MAX_SCALES)] = [
         1,
         2,
         3,
@@ -49,7 +49,7 @@ class MultiscaleConfig(Config):
         16,
     ]
     """Sides of the grids, rising; the last is that of the latent."""
-    smoothers: Annotated[int, Field(ge=1, le=MOST_SCALES)] = 4
+    smoothers: Annotated[int, Field(ge=1, le=MAX_SCALES)] = 4
     """Convolutions that smooth the enlarged codes, each shared by neighbouring scales as in VAR."""
     smoothing: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of the smoothed codes in the sum; the rest is the enlarged codes as they are."""
@@ -128,7 +128,7 @@ class MultiscaleQuantizer(Quantizer):
         if tokens.shape[2:] != self.token_grid(self.side, self.side):
             raise ValueError(
                 f"The quantizer got tokens of shape {tuple(tokens.shape)}, but takes b 1 1 {self.length}: all scales of a "
-                "picture in one row."
+                "image in one row."
             )
         with torch.autocast(tokens.device.type, enabled=False):
             codes = self.quantizer.codes()
@@ -138,7 +138,7 @@ class MultiscaleQuantizer(Quantizer):
                 total = total + self._enlarged(codes_at(grid, codes), number)
         return total
 
-    def project(self, latent: Latent) -> Latent:
+    def to_code_space(self, latent: Latent) -> Latent:
         self._check_latent(latent)
         return latent.float()
 
@@ -152,19 +152,19 @@ class MultiscaleQuantizer(Quantizer):
     def token_grid(self, y: int, x: int) -> tuple[int, int]:
         if (y, x) != (self.side, self.side):
             raise ValueError(
-                f"The multi-scale quantizer got a grid of {y} x {x}, but its last scale is {self.side}: resize the pictures "
+                f"The multi-scale quantizer got a grid of {y} x {x}, but its last scale is {self.side}: resize the images "
                 "or change scales."
             )
         return 1, self.length
 
     @torch.no_grad()
-    def folded(self) -> tuple[Config, Quantizer]:
-        inner_config, inner = self.quantizer.folded()
+    def for_inference(self) -> tuple[Config, Quantizer]:
+        inner_config, inner = self.quantizer.for_inference()
         assert isinstance(inner, VectorQuantizer)
         config = self.config.model_copy(update={"quantizer": inner_config})
-        folded = MultiscaleQuantizer(config, inner).to(inner.codes().device)
-        folded.smoothers.load_state_dict(self.smoothers.state_dict())
-        return config, folded.eval()
+        exported = MultiscaleQuantizer(config, inner).to(inner.codes().device)
+        exported.smoothers.load_state_dict(self.smoothers.state_dict())
+        return config, exported.eval()
 
     @property
     def side(self) -> int:
@@ -173,7 +173,7 @@ class MultiscaleQuantizer(Quantizer):
 
     @property
     def length(self) -> int:
-        """Tokens of a picture."""
+        """Tokens of a image."""
         return sum(scale**2 for scale in self.config.scales)
 
     def _check_latent(self, latent: Tensor) -> None:

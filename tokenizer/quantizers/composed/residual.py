@@ -17,7 +17,7 @@ from ..table import ElementaryConfig, parse_elementary
 from ..vector.quantizer import VectorConfig, VectorQuantizer
 from .deferred_updates import noticed_once
 
-MOST_LEVELS = 64
+MAX_LEVELS = 64
 
 
 class ResidualConfig(Config):
@@ -27,7 +27,7 @@ class ResidualConfig(Config):
     """Kind of quantizer: residual."""
     quantizer: ElementaryConfig
     """Quantizer of every level; its gradient stays straight_through, for the residual has one of its own."""
-    depth: Annotated[int, Field(ge=1, le=MOST_LEVELS)]
+    depth: Annotated[int, Field(ge=1, le=MAX_LEVELS)]
     """Number of levels."""
     shared: bool = False
     """Whether all levels have the same codebook; scalar and binary levels have none, only their scale differs."""
@@ -110,7 +110,7 @@ class ResidualQuantizer(Quantizer):
 
     def forward(self, latent: Latent) -> Quantized:
         kept = self._kept_levels()
-        point = self.project(latent)
+        point = self.to_code_space(latent)
         left, level_input = point, latent
         codes: list[Latent] = []
         results: list[Quantized] = []
@@ -129,14 +129,14 @@ class ResidualQuantizer(Quantizer):
         parts = tokens.split(1, dim=1)
         return _sum([level.codes_of(part) for level, part in zip(self._levels(), parts, strict=True)])
 
-    def project(self, latent: Latent) -> Latent:
+    def to_code_space(self, latent: Latent) -> Latent:
         check_latent(latent, self.dim)
-        return self._distinct()[0].project(latent)
+        return self._distinct()[0].to_code_space(latent)
 
     @torch.no_grad()
     def parts(self, latent: Latent) -> list[Part]:
         parts = []
-        left, level_input = self.project(latent), latent
+        left, level_input = self.to_code_space(latent), latent
         for level in self._levels():
             parts += level.parts(level_input)
             left = level_input = left - level(level_input).latent
@@ -146,10 +146,10 @@ class ResidualQuantizer(Quantizer):
         return y, x
 
     @torch.no_grad()
-    def folded(self) -> tuple[Config, Quantizer]:
-        folded = [level.folded() for level in self._distinct()]
-        config = self.config.model_copy(update={"quantizer": folded[0][0], "dropout": 0.0})
-        return config, ResidualQuantizer(config, [quantizer for _, quantizer in folded]).eval()
+    def for_inference(self) -> tuple[Config, Quantizer]:
+        exported = [level.for_inference() for level in self._distinct()]
+        config = self.config.model_copy(update={"quantizer": exported[0][0], "dropout": 0.0})
+        return config, ResidualQuantizer(config, [quantizer for _, quantizer in exported]).eval()
 
     def _distinct(self) -> list[Quantizer]:
         levels = list(self.levels)

@@ -55,7 +55,7 @@ class LeechQuantizer(Quantizer):
 
     def forward(self, latent: Latent) -> Quantized:
         with torch.autocast(latent.device.type, enabled=False):
-            points = as_rows(self.project(latent))
+            points = as_rows(self.to_code_space(latent))
             numbers = self.lattice.nearest(points)
             codes = self.lattice.codes(numbers)
             quantized = GRADIENTS[self.config.gradient](points, codes)
@@ -65,7 +65,7 @@ class LeechQuantizer(Quantizer):
         b, _, y, x = tokens.shape
         return rearrange(self.lattice.codes(tokens.flatten()), "(b y x) d -> b d y x", b=b, y=y, x=x)
 
-    def project(self, latent: Latent) -> Latent:
+    def to_code_space(self, latent: Latent) -> Latent:
         check_latent(latent, self.dim)
         return on_unit_sphere(damp_short(latent.float(), dim=1), dim=1)
 
@@ -75,5 +75,5 @@ class LeechQuantizer(Quantizer):
     def token_grid(self, y: int, x: int) -> tuple[int, int]:
         return y, x
 
-    def folded(self) -> tuple[Config, Quantizer]:
+    def for_inference(self) -> tuple[Config, Quantizer]:
         return self.config, copy.deepcopy(self).eval()

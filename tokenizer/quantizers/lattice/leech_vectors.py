@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ...shapes import CodeNumbers, Codes, Vectors
+from ...shapes import CodeIndices, Codes, Vectors
 from .golay import HALF, golay_words
 
 DIM = 24
@@ -31,7 +31,7 @@ class _Found(NamedTuple):
     """The best code of a shape for each vector."""
 
     score: Tensor
-    number: CodeNumbers
+    number: CodeIndices
 
 
 class LeechVectors(nn.Module):
@@ -53,7 +53,7 @@ class LeechVectors(nn.Module):
         self.sizes = [len(octads) * SIGNS_OF_OCTAD, WORDS * DIM, len(PAIRS) * 4]
         self.count = sum(self.sizes)
 
-    def codes(self, numbers: CodeNumbers) -> Codes:
+    def codes(self, numbers: CodeIndices) -> Codes:
         """Return the codes `n 24` of numbers ` n` in [0, count)."""
         first, second, third = (
             (numbers - before).clamp(0, size - 1)
@@ -70,7 +70,7 @@ class LeechVectors(nn.Module):
         return whole.float() * SQUARED_LENGTH**-0.5
 
     @torch.no_grad()
-    def nearest(self, vectors: Vectors) -> CodeNumbers:
+    def nearest(self, vectors: Vectors) -> CodeIndices:
         """Return the number of the code with the greatest dot product for vectors `n 24` whose channels lie in [-1, 1].
 
         Each channel is rounded to 46 binary digits. From there on all is exact, whatever the device and the other vectors,
@@ -79,7 +79,7 @@ class LeechVectors(nn.Module):
         at_once = AT_ONCE_ON_CPU if vectors.device.type == "cpu" else AT_ONCE
         return torch.cat([self._nearest(part) for part in vectors.split(at_once)])
 
-    def _nearest(self, vectors: Vectors) -> CodeNumbers:
+    def _nearest(self, vectors: Vectors) -> CodeIndices:
         # Whole numbers in float64, whose sums below 2^53 are exact in any order; `24 n`, for rows are gathered fastest.
         whole = (vectors.double().nan_to_num(0.0) * 2.0**DIGITS).round().T.contiguous()
         found = [self._octad(whole), self._word(whole), self._pair(whole)]
@@ -118,7 +118,7 @@ class LeechVectors(nn.Module):
         minus = (whole.gather(0, self.pairs[best].T) < 0).long()
         return _Found(4 * sums.amax(dim=0), best * 4 + minus[0] + 2 * minus[1])
 
-    def _shape(self, numbers: CodeNumbers) -> Tensor:
+    def _shape(self, numbers: CodeIndices) -> Tensor:
         return (numbers >= self.sizes[0]).long() + (numbers >= self.sizes[0] + self.sizes[1]).long()
 
     def _octad_signs(self) -> Tensor:
@@ -126,11 +126,11 @@ class LeechVectors(nn.Module):
         first = self._signs(torch.arange(SIGNS_OF_OCTAD, device=self.octads.device), 7)
         return torch.cat([first, first.prod(dim=1, keepdim=True)], dim=1)
 
-    def _word_signs(self, words: CodeNumbers) -> Tensor:
+    def _word_signs(self, words: CodeIndices) -> Tensor:
         return torch.cat([self._signs(words, HALF), self._signs(self.right[words], HALF)], dim=1)
 
     @staticmethod
-    def _signs(bits: CodeNumbers, count: int) -> Tensor:
+    def _signs(bits: CodeIndices, count: int) -> Tensor:
         return 1 - 2 * (bits.unsqueeze(1) >> torch.arange(count, device=bits.device) & 1)
 
 

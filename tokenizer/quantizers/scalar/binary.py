@@ -16,16 +16,16 @@ from ..gradients import damp_short, with_gradient_of
 from ..scale import on_unit_sphere
 from .mixed_radix import Digits
 
-MOST_BITS = 62
+MAX_BITS = 62
 """Channels whose signs an int64 can number."""
-MOST_ENTROPY_BITS = 12
+MAX_ENTROPY_BITS = 12
 """Channels whose 2^12 combinations can be held for each latent of a batch."""
 
 
 class BinaryConfig(Config):
     """What the binary quantizers have in common."""
 
-    dim: Annotated[int, Field(ge=1, le=MOST_BITS)]
+    dim: Annotated[int, Field(ge=1, le=MAX_BITS)]
     """Latent channels, one bit each: 2 ** dim codes. The first channel is the least significant bit of the token."""
     temperature: Annotated[float, Field(gt=0)] = 0.01
     """Temperature of the soft assignment whose entropies are the losses."""
@@ -36,7 +36,7 @@ class LFQConfig(BinaryConfig):
 
     name: Literal["lfq"] = "lfq"
     """Kind of quantizer: lfq."""
-    entropy_bits: Annotated[int, Field(ge=1, le=MOST_ENTROPY_BITS)] = 9
+    entropy_bits: Annotated[int, Field(ge=1, le=MAX_ENTROPY_BITS)] = 9
     """Channels that the codebook entropy takes together: exact within such a group, summed over groups."""
 
     def build(self, level: int = 0) -> "BinaryQuantizer":
@@ -48,7 +48,7 @@ class BSQConfig(BinaryConfig):
 
     name: Literal["bsq"] = "bsq"
     """Kind of quantizer: bsq."""
-    entropy_bits: Annotated[int, Field(ge=1, le=MOST_ENTROPY_BITS)] = 1
+    entropy_bits: Annotated[int, Field(ge=1, le=MAX_ENTROPY_BITS)] = 1
     """Channels that the codebook entropy takes together; the paper's is each by itself."""
 
     def build(self, level: int = 0) -> "BinaryQuantizer":
@@ -84,7 +84,7 @@ class BinaryQuantizer(Quantizer):
     def forward(self, latent: Latent) -> Quantized:
         check_latent(latent, self.dim)
         with torch.autocast(latent.device.type, enabled=False):
-            point = self.project(latent)
+            point = self.to_code_space(latent)
             bits = point.detach() > 0
             tokens = self.digits.pack(bits.long())
             codes = self._codes(bits)
@@ -94,7 +94,7 @@ class BinaryQuantizer(Quantizer):
     def codes_of(self, tokens: Tokens) -> Latent:
         return self._codes(self.digits.unpack(tokens) == 1)
 
-    def project(self, latent: Latent) -> Latent:
+    def to_code_space(self, latent: Latent) -> Latent:
         check_latent(latent, self.dim)
         point = latent.float()
         return on_unit_sphere(damp_short(point, dim=1), dim=1) if self.on_sphere else point
@@ -105,7 +105,7 @@ class BinaryQuantizer(Quantizer):
     def token_grid(self, y: int, x: int) -> tuple[int, int]:
         return y, x
 
-    def folded(self) -> tuple[Config, Quantizer]:
+    def for_inference(self) -> tuple[Config, Quantizer]:
         return self.config, copy.deepcopy(self).eval()
 
     def _codes(self, bits: Tensor) -> Latent:

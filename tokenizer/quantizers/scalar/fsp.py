@@ -80,7 +80,7 @@ class FiniteScalarPerturbation(Quantizer):
     def codes_of(self, tokens: Tokens) -> Latent:
         return self._codes(self.digits.unpack(tokens))
 
-    def project(self, latent: Latent) -> Latent:
+    def to_code_space(self, latent: Latent) -> Latent:
         check_latent(latent, self.dim)
         return 2 * self._squash(latent) - 1
 
@@ -90,7 +90,7 @@ class FiniteScalarPerturbation(Quantizer):
     def token_grid(self, y: int, x: int) -> tuple[int, int]:
         return y, x
 
-    def folded(self) -> tuple[Config, Quantizer]:
+    def for_inference(self) -> tuple[Config, Quantizer]:
         return self.config, copy.deepcopy(self).eval()
 
     def _squash(self, latent: Latent) -> Tensor:

@@ -89,7 +89,7 @@ class FiniteScalarQuantizer(Quantizer):
     def codes_of(self, tokens: Tokens) -> Latent:
         return self._codes(self.digits.unpack(tokens))
 
-    def project(self, latent: Latent) -> Latent:
+    def to_code_space(self, latent: Latent) -> Latent:
         check_latent(latent, self.dim)
         return self._bound(latent) / self.divisor()
 
@@ -99,7 +99,7 @@ class FiniteScalarQuantizer(Quantizer):
     def token_grid(self, y: int, x: int) -> tuple[int, int]:
         return y, x
 
-    def folded(self) -> tuple[Config, Quantizer]:
+    def for_inference(self) -> tuple[Config, Quantizer]:
         return self.config, copy.deepcopy(self).eval()
 
     def _bound(self, latent: Latent) -> Tensor:
@@ -132,7 +132,7 @@ class ScalarRefinement(Quantizer):
         self.returns_codes = not noisy
 
     def forward(self, latent: Latent) -> Quantized:
-        point = self.project(latent)
+        point = self.to_code_space(latent)
         digits = self.digits.nearest((point.detach() / self.step() + self.middle()).round())
         if self.noisy and self.training and torch.is_grad_enabled():
             quantized = point + (torch.rand_like(point) - 0.5) * self.step()
@@ -143,7 +143,7 @@ class ScalarRefinement(Quantizer):
     def codes_of(self, tokens: Tokens) -> Latent:
         return self._codes(self.digits.unpack(tokens))
 
-    def project(self, latent: Latent) -> Latent:
+    def to_code_space(self, latent: Latent) -> Latent:
         check_latent(latent, self.dim)
         return latent.float()
 
@@ -153,7 +153,7 @@ class ScalarRefinement(Quantizer):
     def token_grid(self, y: int, x: int) -> tuple[int, int]:
         return y, x
 
-    def folded(self) -> tuple[Config, Quantizer]:
+    def for_inference(self) -> tuple[Config, Quantizer]:
         return self.config, copy.deepcopy(self).eval()
 
     def _codes(self, digits: Tensor) -> Latent:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...numerics.float32 import full_precision
 from ...numerics.threads import spread
-from ...shapes import CodeNumbers, Codes, Vectors
+from ...shapes import CodeIndices, Codes, Vectors
 from ..scale import on_unit_sphere
 from .chunked import DISTANCES_AT_ONCE, greatest_products
 from .exact import half_squares, in_doubt, settle
@@ -46,7 +46,7 @@ def nearest_codes(
     similarity: Similarity = "euclidean",
     at_once: int = DISTANCES_AT_ONCE,
     exact: bool = True,
-) -> CodeNumbers:
+) -> CodeIndices:
     """Return for each vector the number of its nearest code; a tie goes to the lowest number.
 
     Rows compared by cosine must be on the unit sphere (`normalise`), where the nearest by distance is the nearest by
@@ -70,7 +70,7 @@ def nearest_codes(
 
 def _search(
     vectors: Vectors, codes: Codes, is_dot: bool, at_once: int, exact: bool, shares: int = 1, threads: int = 1
-) -> CodeNumbers:
+) -> CodeIndices:
     (table,) = spread(partial(_table, is_dot=is_dot), [codes], threads)
     parts = vectors.split(max(1, math.ceil(len(vectors) / shares)))
     found = spread(partial(_first_search, table=table, is_dot=is_dot, at_once=at_once), parts, threads)
@@ -95,7 +95,7 @@ class _Table(NamedTuple):
 class _FirstFound(NamedTuple):
     """What a search in float32 finds."""
 
-    numbers: CodeNumbers
+    numbers: CodeIndices
     is_unsure: Tensor
     """Whether rounding could have swapped the nearest and the second nearest, ` n`."""
 

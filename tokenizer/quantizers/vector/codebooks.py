@@ -5,11 +5,11 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, distributed, nn
 
-from ...shapes import CodeNumbers, Codes, Vectors
+from ...shapes import CodeIndices, Codes, Vectors
 
 FAINT = 1e-20
 """Count below which it does not decay further, because float32 would round the ratio of sum and count."""
-LEAST_COUNT = 1e-5
+MIN_COUNT = 1e-5
 """Least weight of a code that is set, so that it does not leave its place at the first vector."""
 
 
@@ -26,7 +26,7 @@ class Codebook(nn.Module, ABC):
         """Return the table in float32, with its gradient where it has one."""
 
     @abstractmethod
-    def observe(self, vectors: Vectors, numbers: CodeNumbers) -> None:
+    def observe(self, vectors: Vectors, numbers: CodeIndices) -> None:
         """Take note of vectors and their nearest codes; called on every rank once a training forward that records gradients,
         whether levels or groups share the codebook or not.
         """
@@ -36,7 +36,7 @@ class Codebook(nn.Module, ABC):
         """Return the parameters with a row for each code, whose optimizer state belongs to the codes."""
 
     @abstractmethod
-    def replace(self, numbers: CodeNumbers, vectors: Vectors) -> None:
+    def replace(self, numbers: CodeIndices, vectors: Vectors) -> None:
         """Set the codes `numbers` to `vectors`, in place, with every statistic that belongs to them."""
 
 
@@ -53,14 +53,14 @@ class LearnedCodebook(Codebook):
     def codes(self) -> Codes:
         return self.table.float()
 
-    def observe(self, vectors: Vectors, numbers: CodeNumbers) -> None:
+    def observe(self, vectors: Vectors, numbers: CodeIndices) -> None:
         pass
 
     def row_parameters(self) -> list[nn.Parameter]:
         return [self.table]
 
     @torch.no_grad()
-    def replace(self, numbers: CodeNumbers, vectors: Vectors) -> None:
+    def replace(self, numbers: CodeIndices, vectors: Vectors) -> None:
         self.table[numbers] = vectors.to(self.table.dtype)
 
 
@@ -92,7 +92,7 @@ class MovingAverageCodebook(Codebook):
         return self.table.float()
 
     @torch.no_grad()
-    def observe(self, vectors: Vectors, numbers: CodeNumbers) -> None:
+    def observe(self, vectors: Vectors, numbers: CodeIndices) -> None:
         finite = vectors.isfinite().all(dim=1, keepdim=True)
         counts = torch.zeros_like(self.counts, dtype=torch.float32).index_add_(0, numbers, finite.squeeze(1).float())
         sums = torch.zeros_like(self.sums, dtype=torch.float32)
@@ -113,7 +113,7 @@ class MovingAverageCodebook(Codebook):
         return []
 
     @torch.no_grad()
-    def replace(self, numbers: CodeNumbers, vectors: Vectors) -> None:
+    def replace(self, numbers: CodeIndices, vectors: Vectors) -> None:
         self.table[numbers] = vectors.to(self.table.dtype)
-        self.counts[numbers] = self.counts.mean().clamp_min(LEAST_COUNT)
+        self.counts[numbers] = self.counts.mean().clamp_min(MIN_COUNT)
         self.sums[numbers] = (vectors.float() * self.counts[numbers].float().unsqueeze(1)).to(self.sums.dtype)

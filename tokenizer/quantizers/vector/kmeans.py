@@ -19,7 +19,7 @@ BATCH = 8
 candidate in a cluster next to it."""
 CANDIDATES = 4
 """Candidates that a round draws for every start that it adds."""
-LEAST_CANDIDATES = 1024
+MIN_CANDIDATES = 1024
 TRIALS = 5
 """Draws of which the best becomes the next start; two in a round of LARGE_ROUND starts or more, where time counts."""
 LARGE_ROUND = 256
@@ -90,7 +90,7 @@ def _further(vectors: Vectors, squared: Tensor, count: int, generator: Generator
 
 def _round(vectors: Vectors, squared: Tensor, wanted: int, generator: Generator) -> Tensor:
     """Return the numbers of up to `wanted` vectors, at least one, drawn as k-means++ draws."""
-    drawn = _draw(squared, max(LEAST_CANDIDATES, CANDIDATES * wanted), generator)
+    drawn = _draw(squared, max(MIN_CANDIDATES, CANDIDATES * wanted), generator)
     candidates, before = vectors[drawn.to(vectors.device)].cpu(), squared[drawn].float()
     # Candidates stand for equal parts of the sum of squares; of a part, what the starts of this round leave is `left`.
     left = torch.ones(len(drawn))

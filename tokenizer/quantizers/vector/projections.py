@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...shapes import CodeNumbers, Codes, Vectors
+from ...shapes import CodeIndices, Codes, Vectors
 from .codebooks import Codebook
 
 SINGULAR = 1e-6
@@ -147,14 +147,14 @@ class ProjectedCodebook(Codebook):
         with torch.autocast(self.basis.device.type, enabled=False):
             return self.projection(self.basis.float())
 
-    def observe(self, vectors: Vectors, numbers: CodeNumbers) -> None:
+    def observe(self, vectors: Vectors, numbers: CodeIndices) -> None:
         pass
 
     def row_parameters(self) -> list[nn.Parameter]:
         return [self.basis] if isinstance(self.basis, nn.Parameter) else []
 
     @torch.no_grad()
-    def replace(self, numbers: CodeNumbers, vectors: Vectors) -> None:
+    def replace(self, numbers: CodeIndices, vectors: Vectors) -> None:
         assert isinstance(self.projection, InvertibleProjection), "callers ask can_replace first"
         self.basis[numbers] = self.projection.basis_of(vectors).to(self.basis.dtype)
 

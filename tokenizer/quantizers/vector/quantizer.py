@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from ...config import Config
-from ...shapes import CodeNumbers, Codes, Latent, Tokens, Vectors
+from ...shapes import CodeIndices, Codes, Latent, Tokens, Vectors
 from ..base import Part, Quantized, Quantizer, as_grid, as_rows, check_latent
 from ..entropy import assignment_entropies
 from ..gradients import GRADIENTS, GradientName, check_gradient, damp_short, length_weight, with_gradient_of
@@ -83,7 +83,7 @@ class VectorQuantizer(Quantizer):
         self.codebook = codebook
         self.dim = config.dim
         self.vocab_size = config.codebook_size
-        self.held: list[tuple[Vectors, CodeNumbers]] | None = None
+        self.held: list[tuple[Vectors, CodeIndices]] | None = None
         """What is to be noticed later, within `noticed_once`."""
 
     def codes(self) -> Codes:
@@ -108,7 +108,7 @@ class VectorQuantizer(Quantizer):
         check_latent(latent, self.dim)
         return as_grid(self._nearest(self.vectors(latent), codes).unsqueeze(1), latent)
 
-    def notice(self, vectors: Vectors, numbers: CodeNumbers) -> None:
+    def notice(self, vectors: Vectors, numbers: CodeIndices) -> None:
         """Take note of vectors as they are compared and their codes, in a training forward that records gradients."""
         if not (self.training and torch.is_grad_enabled()):
             return
@@ -120,7 +120,7 @@ class VectorQuantizer(Quantizer):
     def codes_of(self, tokens: Tokens) -> Latent:
         return codes_at(tokens, self.codes())
 
-    def project(self, latent: Latent) -> Latent:
+    def to_code_space(self, latent: Latent) -> Latent:
         check_latent(latent, self.dim)
         return as_grid(self.vectors(latent), latent)
 
@@ -131,26 +131,26 @@ class VectorQuantizer(Quantizer):
         return y, x
 
     @torch.no_grad()
-    def folded(self) -> tuple[Config, Quantizer]:
+    def for_inference(self) -> tuple[Config, Quantizer]:
         kept = self.config
         config = VQConfig(dim=self.dim, codebook_size=self.vocab_size, similarity=kept.similarity, squash=kept.squash)
         codes = self.codebook.codes()
-        folded = config.build().eval().to(codes.device)
-        assert isinstance(folded.codebook, LearnedCodebook)
-        folded.codebook.table.copy_(codes)
-        return config, folded
+        exported = config.build().eval().to(codes.device)
+        assert isinstance(exported.codebook, LearnedCodebook)
+        exported.codebook.table.copy_(codes)
+        return config, exported
 
     def vectors(self, latent: Latent) -> Vectors:
         """Return the latent as rows `n d` as they are compared."""
         vectors = as_rows(latent.float())
         return self._compared(vectors.tanh() if self.config.squash == "tanh" else vectors)
 
-    def _choose(self, vectors: Vectors, codes: Codes) -> CodeNumbers:
+    def _choose(self, vectors: Vectors, codes: Codes) -> CodeIndices:
         if self.training and self.config.sinkhorn is not None:
             return balanced_codes(vectors, codes, self._scores, self.config.sinkhorn)
         return self._nearest(vectors, codes)
 
-    def _nearest(self, vectors: Vectors, codes: Codes) -> CodeNumbers:
+    def _nearest(self, vectors: Vectors, codes: Codes) -> CodeIndices:
         # How many rows float64 has to settle is known on the host alone: a training step does not wait for that.
         is_exact = not self.training or vectors.device.type == "cpu"
         return nearest_codes(vectors, codes, self.config.similarity, exact=is_exact)
@@ -170,7 +170,7 @@ class VectorQuantizer(Quantizer):
         index = chosen + mixture(choosing, codes, self._scores, soft.k, soft.form, temperature)
         return felt + (index - index.detach())
 
-    def _losses(self, vectors: Vectors, codes: Codes, numbers: CodeNumbers, quantized: Vectors) -> dict[str, Tensor]:
+    def _losses(self, vectors: Vectors, codes: Codes, numbers: CodeIndices, quantized: Vectors) -> dict[str, Tensor]:
         if not len(vectors):
             none, first = vectors.new_zeros(1, self.dim), numbers.new_zeros(1)
             return {name: loss * 0 for name, loss in self._losses(none, codes, first, codes[first]).items()}

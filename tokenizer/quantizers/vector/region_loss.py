@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, distributed
 
-from ...shapes import CodeNumbers, Codes, Vectors
+from ...shapes import CodeIndices, Codes, Vectors
 from ..search.nearest import nearest_codes
 
 
-def region_loss(vectors: Vectors, codes: Codes, numbers: CodeNumbers) -> Tensor:
+def region_loss(vectors: Vectors, codes: Codes, numbers: CodeIndices) -> Tensor:
     """Return mean |z - e|^2, e being the unused code nearest to the code of z; 0 if all are used, on any rank.
 
     Every used code hands its latents on to one unused neighbour, which they pull towards them.

@@ -9,12 +9,12 @@ from pydantic import Field
 from torch import Tensor, distributed
 
 from ...config import Config
-from ...shapes import CodeNumbers, Codes, Vectors
+from ...shapes import CodeIndices, Codes, Vectors
 from ..entropy import chunks
 from ..scale import scale_to_one
 
 Scores: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-LEAST_DEVIATION = 1e-18
+MIN_DEVIATION = 1e-18
 """What scores are divided by at least, so that codes that are all equal do not give NaN."""
 
 
@@ -29,7 +29,7 @@ class SinkhornConfig(Config):
 
 
 @torch.no_grad()
-def balanced_codes(vectors: Vectors, codes: Codes, scores: Scores, config: SinkhornConfig) -> CodeNumbers:
+def balanced_codes(vectors: Vectors, codes: Codes, scores: Scores, config: SinkhornConfig) -> CodeIndices:
     """Return for each vector the index of the code that gets most of it in a plan that gives all codes the same.
 
     The plan P maximises <P, scores> + epsilon sd H(P), where the vectors of all ranks have one mass and all codes have one
@@ -56,7 +56,7 @@ def balanced_codes(vectors: Vectors, codes: Codes, scores: Scores, config: Sinkh
     count = _sum_over_ranks(codes.new_full((), len(vectors))).clamp_min(1)
     mean = _sum_over_ranks(_sum(part.sum(dim=0) for part in centred())) / count
     variance = _sum_over_ranks(_sum((part - mean).square().mean(dim=1).sum() for part in centred())) / count
-    weight = config.epsilon * variance.sqrt().clamp_min(LEAST_DEVIATION)
+    weight = config.epsilon * variance.sqrt().clamp_min(MIN_DEVIATION)
 
     def scaled() -> Iterator[Tensor]:
         return ((part - mean) / weight for part in centred())

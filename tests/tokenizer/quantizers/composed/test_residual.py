@@ -103,7 +103,7 @@ def test_distortion_falls_with_every_level(inner):
         centres = kmeans(rows, 32, 5, torch.Generator().manual_seed(0))
         with torch.no_grad():  # a bridge begins as the identity
             codebook.basis.copy_(centres) if inner["name"] == "fvq" else codebook.replace(torch.arange(32), centres)
-    point, tokens = quantizer.project(latent), quantizer(latent).tokens
+    point, tokens = quantizer.to_code_space(latent), quantizer(latent).tokens
     total, errors = torch.zeros_like(latent), []
     for level, part in zip(quantizer.levels, tokens.split(1, dim=1), strict=True):
         total = total + level.lookup(part)
@@ -119,7 +119,7 @@ def test_each_scalar_level_divides_the_greatest_error_by_its_number_of_levels(in
     step = 2 / counts if inner["name"] == "fsp" else 1 / (counts // 2)
     for depth in (1, 2, 3):
         quantizer = build_quantizer({"name": "residual", "quantizer": inner, "depth": depth}).eval()
-        error = (quantizer.project(latent) - quantizer(latent).latent).abs().amax(dim=(0, 2, 3))
+        error = (quantizer.to_code_space(latent) - quantizer(latent).latent).abs().amax(dim=(0, 2, 3))
         bound = step / 2 / counts ** (depth - 1)
         assert (error <= bound * 1.001 + 1e-6).all() and (error > 0.9 * bound).all()
 
@@ -129,7 +129,7 @@ def test_noise_of_a_residual_is_that_of_its_last_level():
     latent = torch.randn(4, 2, 64, 64)
     result = quantizer.train()(latent.requires_grad_())
     assert torch.equal(result.tokens, quantizer.eval()(latent).tokens), "tokens do not depend on the noise"
-    noise = (result.latent - quantizer.project(latent)).abs().amax(dim=(0, 2, 3)).detach()
+    noise = (result.latent - quantizer.to_code_space(latent)).abs().amax(dim=(0, 2, 3)).detach()
     half = torch.tensor([1 / 4**3, 1 / 5**3])
     assert torch.allclose(noise, half, rtol=0.01)
     assert set(result.losses) == {"moments"}
@@ -139,7 +139,7 @@ def test_gradient_of_a_bounded_residual_goes_through_the_bound_once():
     quantizer = build_quantizer({"name": "residual", "quantizer": {"name": "fsq", "levels": [5, 4]}, "depth": 3})
     latent = torch.randn(2, 2, 3, 3, requires_grad=True)
     found = torch.autograd.grad(quantizer(latent).latent.sum(), latent)[0]
-    assert torch.allclose(found, torch.autograd.grad(quantizer.project(latent).sum(), latent)[0])
+    assert torch.allclose(found, torch.autograd.grad(quantizer.to_code_space(latent).sum(), latent)[0])
 
 
 SHARED = [
@@ -246,9 +246,9 @@ def test_multiscale_makes_its_codes_once_a_forward(monkeypatch):
 
 def test_multiscale_takes_one_grid():
     quantizer = multiscale()
-    with pytest.raises(ValueError, match="got a grid of 3 x 4, but its last scale is 4: resize the pictures"):
+    with pytest.raises(ValueError, match="got a grid of 3 x 4, but its last scale is 4: resize the images"):
         quantizer(torch.zeros(1, 4, 3, 4))
-    with pytest.raises(ValueError, match="takes b 1 1 21: all scales of a picture in one row"):
+    with pytest.raises(ValueError, match="takes b 1 1 21: all scales of a image in one row"):
         quantizer.lookup(torch.zeros(1, 1, 4, 4, dtype=torch.int64))
     ten = build_quantizer({"name": "multiscale", "quantizer": VQ})
     assert ten.token_grid(16, 16) == (1, 680)

@@ -21,7 +21,7 @@ def test_tokens_number_the_nearest_of_all_codes_first_channel_least(name, scale)
     quantizer = build_quantizer({"name": name, "dim": 6})
     latent = torch.randn(2, 6, 4, 4)
     codes = all_codes(6) * scale
-    point = rearrange(quantizer.project(latent), "b d y x -> (b y x) d").double()
+    point = rearrange(quantizer.to_code_space(latent), "b d y x -> (b y x) d").double()
     nearest = torch.cdist(point, codes).argmin(dim=1)
     result = quantizer(latent)
     assert torch.equal(result.tokens.flatten(), nearest)
@@ -52,7 +52,7 @@ def test_entropies_are_those_over_all_codes(name, scale, temperature):
     quantizer = build_quantizer({"name": name, "dim": 6, "entropy_bits": 6, "temperature": temperature})
     latent = torch.randn(2, 6, 4, 4, requires_grad=True)
     losses = quantizer(latent).losses
-    point = rearrange(quantizer.project(latent), "b d y x -> (b y x) d").double()
+    point = rearrange(quantizer.to_code_space(latent), "b d y x -> (b y x) d").double()
     sample, codebook = dense(point, all_codes(6) * scale, temperature)
     assert losses["sample_entropy"].item() == pytest.approx(sample.item(), abs=1e-4)
     assert losses["codebook_entropy"].item() == pytest.approx(-codebook.item(), abs=1e-4)

@@ -65,7 +65,7 @@ def test_gradient_is_that_of_the_bound():
     quantizer = build_quantizer({"name": "fsq", "levels": [8, 5]})
     latent = torch.randn(1, 2, 3, 3, requires_grad=True)
     found = torch.autograd.grad(quantizer(latent).latent.sum(), latent)[0]
-    expected = torch.autograd.grad(quantizer.project(latent).sum(), latent)[0]
+    expected = torch.autograd.grad(quantizer.to_code_space(latent).sum(), latent)[0]
     assert torch.allclose(found, expected)
 
 
@@ -92,7 +92,7 @@ def test_ifsq_makes_normal_latents_uniform_within_the_bound(level):
     distances, counts = {}, {}
     for bound in ("inner", "ifsq"):
         quantizer = build_quantizer({"name": "fsq", "levels": [level], "bound": bound})
-        bounded = quantizer.project(z).flatten().double()
+        bounded = quantizer.to_code_space(z).flatten().double()
         uniform = (bounded - bounded.min()) / (bounded.max() - bounded.min())
         distances[bound] = float((uniform - torch.linspace(0, 1, len(uniform)).double()).abs().max())
         counts[bound] = torch.bincount(quantizer(z).tokens.flatten(), minlength=level).double() / z.numel()
@@ -109,6 +109,6 @@ def test_levels_below_ifsq_refine_its_cells():
     values = {"name": "residual", "depth": 3, "quantizer": {"name": "fsq", "levels": [5, 8], "bound": "ifsq"}}
     quantizer = build_quantizer(values).eval()
     latent = torch.randn(1, 2, 40, 40, generator=torch.Generator().manual_seed(0)) * 3
-    error = (quantizer.project(latent) - quantizer(latent).latent).abs().amax(dim=(0, 2, 3))
+    error = (quantizer.to_code_space(latent) - quantizer(latent).latent).abs().amax(dim=(0, 2, 3))
     cells = torch.tensor([1 / 2 / 5**2, 1 / 4 / 8**2])
     assert (error <= cells / 2 + 1e-6).all() and (error > cells / 4).all()

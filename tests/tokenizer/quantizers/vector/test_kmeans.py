@@ -113,7 +113,7 @@ def test_memory_of_the_starts_is_bounded(monkeypatch):
         torch, "cdist", lambda a, b, **options: shapes.append((len(a), len(b))) or cdist(a, b, **options)
     )
     far_starts(torch.randn(20_000, 2), 600, generator())
-    assert max(a * b for a, b in shapes) <= module.TRIALS * module.LEAST_CANDIDATES
+    assert max(a * b for a, b in shapes) <= module.TRIALS * module.MIN_CANDIDATES
 
 
 @pytest.mark.parametrize("exponent", [-100, -60, 60, 100])

@@ -152,13 +152,13 @@ def test_moving_average_leaves_out_vectors_that_are_not_finite():
 def test_squash_compares_behind_tanh_and_is_kept_at_export():
     quantizer = build("vq", squash="tanh")
     latent = torch.randn(2, 5, 4, 4) * 4
-    point = quantizer.project(latent)
+    point = quantizer.to_code_space(latent)
     assert torch.equal(point, latent.tanh()) and point.abs().max() <= 1
     nearest = torch.cdist(rearrange(point, "b d y x -> (b y x) d"), quantizer.codebook.table.detach()).argmin(dim=1)
     result = quantizer(latent)
     assert torch.equal(result.tokens.flatten(), nearest) and torch.equal(quantizer.lookup(result.tokens), result.latent)
-    config, folded = quantizer.folded()
-    assert config.squash == "tanh" and torch.equal(folded(latent).tokens, result.tokens)
+    config, exported = quantizer.for_inference()
+    assert config.squash == "tanh" and torch.equal(exported(latent).tokens, result.tokens)
     leaf = latent.clone().requires_grad_()
     quantizer(leaf).latent.sum().backward()
     assert torch.allclose(leaf.grad, 1 - latent.tanh().square(), atol=1e-6)
@@ -172,7 +172,7 @@ def test_projected_codes_are_the_same_with_and_without_gradients(name):
             parameter.add_(torch.randn_like(parameter) * 0.1)
         still = quantizer.eval().codes()
     assert torch.equal(quantizer.train().codes(), still)
-    assert torch.equal(quantizer.folded()[1].codes(), still)
+    assert torch.equal(quantizer.for_inference()[1].codes(), still)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -180,6 +180,6 @@ def test_bridge_never_holds_the_matrix_of_all_pairs(training):
     quantizer = build("fvq", codebook_size=8192, patch=4, width=16).train(training)
     with torch.profiler.profile(profile_memory=True) as profile, torch.set_grad_enabled(training):
         quantizer.codes()
-        quantizer.folded()
+        quantizer.for_inference()
     matrix = 4 * (8192 // 4) ** 2 * 4  # bytes: four heads
     assert max(event.cpu_memory_usage for event in profile.events()) < matrix / 16

@@ -111,7 +111,7 @@ def test_training_balances_and_evaluation_takes_the_nearest():
     assert torch.allclose(trained.losses["codebook"], (rows - chosen).square().mean())
     quantizer.eval()
     assert torch.equal(quantizer(latent).tokens.flatten(), nearest_codes(rows, quantizer.codes()))
-    config, _ = quantizer.folded()
+    config, _ = quantizer.for_inference()
     assert config.sinkhorn is None
 
 

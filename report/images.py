@@ -1,4 +1,4 @@
-"""Pictures inside a page, and a slider between two of them."""
+"""Images inside a page, and a slider between two of them."""
 
 import base64
 import io
@@ -9,13 +9,13 @@ from PIL import Image
 from .content import Comparison
 
 LARGEST = 1024
-"""Pixels of a picture's longer side; larger ones are reduced, for a page that opens everywhere."""
+"""Pixels of a image's longer side; larger ones are reduced, for a page that opens everywhere."""
 SMALL = 96
-"""Pixels of the longer side up to which a picture is kept without loss and shown with its pixels."""
+"""Pixels of the longer side up to which a image is kept without loss and shown with its pixels."""
 
 
 def comparison_html(comparison: Comparison) -> str:
-    """Return two pictures: side by side, or, where scripts run, one over the other with a slider between."""
+    """Return two images: side by side, or, where scripts run, one over the other with a slider between."""
     original, label = comparison.original, escape(comparison.label)
     small = " small" if max(original.size) <= SMALL else ""
     return (
@@ -27,7 +27,7 @@ def comparison_html(comparison: Comparison) -> str:
 
 
 def data_url(image: Image.Image) -> str:
-    """Return a picture as a `data:` address: PNG when small, otherwise JPEG of high quality and full colour."""
+    """Return a image as a `data:` address: PNG when small, otherwise JPEG of high quality and full colour."""
     image = image.convert("RGB")
     image.thumbnail((LARGEST, LARGEST))
     buffer = io.BytesIO()
