@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ...images.saving import mark_of
-from ..token_shards.manifest import Manifest
-from ..token_shards.sidecar import MANIFEST_FILE, Sidecar, read_sidecar
+from ..token_shards.sidecar import MANIFEST_FILE, read_sidecar
 from ..token_shards.webdataset_format import is_token_tar
 from .preview import PREVIEW_MARK
+
+OWN_KEYS = frozenset({"schema_version", "fingerprint"})
+"""Keys that manifests and sidecars have, and files of others do not: an `images` list is common elsewhere."""
 
 
 def refuse_replacing(folder: Path, names: Iterable[str], previews: Iterable[Path]) -> None:
@@ -20,12 +22,12 @@ def refuse_replacing(folder: Path, names: Iterable[str], previews: Iterable[Path
 
     What is damaged beyond recognition may have been vistok's, and is replaced.
     """
-    found = [folder / MANIFEST_FILE] if _is_other_json(folder / MANIFEST_FILE, Manifest.model_fields) else []
+    found = [folder / MANIFEST_FILE] if _is_other_json(folder / MANIFEST_FILE) else []
     for name in names:
         shard, sidecar = folder / f"{name}.tar", folder / f"{name}.json"
         if read_sidecar(folder, name) is None:
             found += [shard] if _is_other_tar(shard) else []
-            found += [sidecar] if _is_other_json(sidecar, Sidecar.model_fields) else []
+            found += [sidecar] if _is_other_json(sidecar) else []
     found += [path for path in previews if os.path.lexists(path) and mark_of(path) != PREVIEW_MARK]
     if found:
         raise ValueError(
@@ -42,9 +44,9 @@ def _is_other_tar(path: Path) -> bool:
     return is_filled and not is_token_tar(path)
 
 
-def _is_other_json(path: Path, fields: Iterable[str]) -> bool:
+def _is_other_json(path: Path) -> bool:
     try:
         content = json.loads(path.read_bytes()) if path.is_file() else None
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(content, list | dict) and bool(content) and not set(fields).intersection(map(str, content))
+    return isinstance(content, list | dict) and bool(content) and not OWN_KEYS.intersection(map(str, content))
