@@ -11,7 +11,7 @@ from ..token_shards.sidecar import MANIFEST_FILE, read_sidecar
 from ..token_shards.webdataset_format import is_token_tar
 from .preview import PREVIEW_MARK
 
-OWN_KEYS = frozenset({"schema_version", "fingerprint"})
+OWN_KEYS = frozenset({"schema_version", "fingerprint", "shard"})
 """Keys that manifests and sidecars have, and files of others do not: an `images` list is common elsewhere."""
 
 
