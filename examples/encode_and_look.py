@@ -1,6 +1,6 @@
 """Encode photos, decode them, and look at both.
 
-    python examples/encode_and_look.py tests/photos/coffee.jpg tests/photos/rocket.jpg --out looked.png
+python examples/encode_and_look.py tests/photos/coffee.jpg tests/photos/rocket.jpg --out looked.png
 """
 
 import argparse
