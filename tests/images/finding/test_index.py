@@ -109,7 +109,7 @@ def test_errors_name_the_path(tmp_path, shard):
         index_images(str(tmp_path / "nowhere"))
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(ValueError, match=r"empty holds no image with an ending of .avif, .bmp"):
+    with pytest.raises(ValueError, match=r"empty holds no image with the extension .avif, .bmp"):
         index_images(str(empty))
     (tmp_path / "text.tar").write_bytes(b"not a tar" * 200)
     with pytest.raises(

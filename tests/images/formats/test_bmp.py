@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from samples import noise_image
-from vistok.images.opening.upright_rgb import ImageError, open_image
+from vistok.images.opening.open_image import ImageError, open_image
 
 LEVELS = np.asarray(noise_image(5, 3)).astype(np.int64)
 MASKS = {

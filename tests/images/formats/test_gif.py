@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vistok.images.opening.upright_rgb import open_image
+from vistok.images.opening.open_image import open_image
 
 PALETTE = bytes((10, 20, 30, 200, 40, 50, 60, 220, 70, 80, 90, 240))
 COLOURS = np.frombuffer(PALETTE, np.uint8).reshape(4, 3)

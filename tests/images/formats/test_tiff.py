@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from image_files import tiff
 
-from vistok.images.opening.upright_rgb import ImageError, open_image
+from vistok.images.opening.open_image import ImageError, open_image
 
 DEFLATED = {"t259": (3, [8])}
 

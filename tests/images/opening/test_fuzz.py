@@ -8,7 +8,7 @@ from image_files import ADOBE_RGB, exif, gamma_curve, rgb_profile
 from PIL import Image
 
 from samples import image_bytes, noise_image
-from vistok.images.opening.upright_rgb import ImageError, open_image
+from vistok.images.opening.open_image import ImageError, open_image
 
 IMAGE = noise_image(48, 40)
 DEEP = Image.fromarray(np.random.default_rng(0).integers(0, 65536, (40, 48), dtype=np.uint16))

@@ -83,7 +83,7 @@ def test_full_memory_is_one_sentence(tokenize, image, tmp_path, monkeypatch):
 
 def test_braces_without_a_partner_are_a_wrong_call(tokenize, tmp_path):
     said = tokenize("x{0..", "--out", tmp_path / "out", code=2)
-    assert "x{0.. does not exist and has a brace without its partner: write a range as photos-{0000..0009}.tar." in said
+    assert "x{0.. does not exist and has unbalanced braces: write a range as photos-{0000..0009}.tar." in said
 
 
 def test_numbers_agree_with_their_nouns(tokenize, make_tar, image, tmp_path):

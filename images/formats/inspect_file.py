@@ -1,4 +1,4 @@
-"""Which format a file is of, by its first bytes, and how each is looked at before its pixels are decoded."""
+"""Detect the format of a file by its first bytes, and inspect it before its pixels are decoded."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -6,24 +6,23 @@ from typing import BinaryIO
 
 from PIL import TiffImagePlugin
 
-from ..errors import ImageError
+from .avif import read_avif
 from .bmp import read_bmp
+from .decoder_input import DecoderInput, ImageError
 from .gif import read_gif
-from .isobmff import read_avif
 from .jpeg import read_jpeg
 from .png import read_png
-from .source import Source
 from .tiff import read_tiff
 
-LARGEST_WHOLE = 1 << 29
-"""Bytes of a WebP, AVIF or HEIC file, whose decoders read it whole."""
+MAX_IN_MEMORY = 1 << 29
+"""Bytes of a WebP, AVIF or HEIC file, whose decoders read all of it into memory."""
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 AVIF_BRANDS = (b"avif", b"avis")
 NAMES = "JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF, HEIC"
 
 
-def look_at(file: BinaryIO) -> Source:
-    """Return what a file is and what is known of it; raise ImageError for an empty, unknown or hopeless one."""
+def inspect_file(file: BinaryIO) -> DecoderInput:
+    """Return what a decoder is given of a file; raise ImageError for one that is empty, unknown or beyond the limits."""
     file.seek(0)
     head = file.read(64)
     if not head:
@@ -32,8 +31,8 @@ def look_at(file: BinaryIO) -> Source:
 
 
 def _format(head: bytes) -> str:
-    for name, starts in STARTS.items():
-        if head.startswith(starts):
+    for name, signatures in SIGNATURES.items():
+        if head.startswith(signatures):
             return name
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
@@ -47,14 +46,14 @@ def _format(head: bytes) -> str:
     raise ImageError(f"not an image of a known format ({NAMES})")
 
 
-def _read_webp(file: BinaryIO) -> Source:
+def _read_webp(file: BinaryIO) -> DecoderInput:
     _check_length(file)
     file.seek(0)
-    return Source("WEBP", file, size=_webp_size(file.read(30)), bytes_per_pixel=20)
+    return DecoderInput("WEBP", file, size=_webp_size(file.read(30)), bytes_per_pixel=20)
 
 
 def _webp_size(head: bytes) -> tuple[int, int] | None:
-    """Return the size of the canvas, which the decoder makes before Pillow can ask for it."""
+    """Return the size of the canvas, which the decoder allocates before Pillow reports it."""
     if len(head) < 30:
         return None
     if head[12:16] == b"VP8X":
@@ -65,17 +64,17 @@ def _webp_size(head: bytes) -> tuple[int, int] | None:
     return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
 
 
-def _read_avif(file: BinaryIO) -> Source:
+def _read_avif(file: BinaryIO) -> DecoderInput:
     _check_length(file)
     return read_avif(file)
 
 
-def _read_heif(file: BinaryIO) -> Source:
+def _read_heif(file: BinaryIO) -> DecoderInput:
     _check_length(file)
     if not _heif_registered():
         raise ImageError("HEIC, which needs pillow-heif: pip install 'vistok[heif]', then --retry-failures")
-    # Its decoder turns the image itself.
-    return Source("HEIF", file, orientation=1, bytes_per_pixel=20)
+    # Its decoder applies the orientation itself.
+    return DecoderInput("HEIF", file, orientation=1, bytes_per_pixel=20)
 
 
 @lru_cache(maxsize=1)
@@ -90,18 +89,18 @@ def _heif_registered() -> bool:
 
 def _check_length(file: BinaryIO) -> None:
     length = file.seek(0, 2)
-    if length > LARGEST_WHOLE:
-        raise ImageError(f"the file has {length} bytes, where {LARGEST_WHOLE} of this format can be read")
+    if length > MAX_IN_MEMORY:
+        raise ImageError(f"the file has {length} bytes, where {MAX_IN_MEMORY} of this format can be read")
 
 
-STARTS: dict[str, tuple[bytes, ...]] = {
+SIGNATURES: dict[str, tuple[bytes, ...]] = {
     "JPEG": (b"\xff\xd8\xff",),
     "PNG": (b"\x89PNG\r\n\x1a\n",),
     "GIF": (b"GIF87a", b"GIF89a"),
     "TIFF": tuple(TiffImagePlugin.PREFIXES),
     "BMP": (b"BM",),
 }
-READERS: dict[str, Callable[[BinaryIO], Source]] = {
+READERS: dict[str, Callable[[BinaryIO], DecoderInput]] = {
     "JPEG": read_jpeg,
     "PNG": read_png,
     "WEBP": _read_webp,

@@ -25,7 +25,7 @@ from image_files import (
 from PIL import Image, ImageCms
 
 from samples import image_bytes, noise_image
-from vistok.images.opening.upright_rgb import open_image, upright_rgb
+from vistok.images.opening.open_image import open_image, upright_rgb
 
 NOISE = noise_image(40, 30)
 TAGGED = {

@@ -1,4 +1,4 @@
-"""A file made of parts of another: decoders are shown what decides the pixels, and nothing is copied."""
+"""A file made of byte ranges of another, so that a decoder sees only what decides the pixels. Nothing large is copied."""
 
 import bisect
 import io
@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from typing import BinaryIO, TypeAlias, cast
 
 Piece: TypeAlias = range | bytes
-"""A run of bytes of the other file, by their places, or bytes of our own."""
+"""A byte range of the original file, or bytes that replace some."""
 
 
-def joined(file: BinaryIO, pieces: Sequence[Piece]) -> BinaryIO:
-    """Return the pieces of `file` one after another: in memory when `file` is, and read when asked for otherwise."""
-    if _is_whole(pieces):
+def splice(file: BinaryIO, pieces: Sequence[Piece]) -> BinaryIO:
+    """Return the pieces of a file one after another: copied if the file is in memory, else read on demand."""
+    if _keeps_all(pieces):
         return file
     if isinstance(file, io.BytesIO):
         content = file.getvalue()
         parts = (piece if isinstance(piece, bytes) else content[piece.start : piece.stop] for piece in pieces)
         return io.BytesIO(b"".join(parts))
-    return cast(BinaryIO, Pieces(file, pieces))
+    return cast(BinaryIO, SplicedFile(file, pieces))
 
 
-def _is_whole(pieces: Sequence[Piece]) -> bool:
-    """Return whether ranges begin with the first byte and leave nothing out; what is behind the last does not matter."""
+def _keeps_all(pieces: Sequence[Piece]) -> bool:
+    """Return whether ranges begin at the first byte and leave nothing out; bytes after the last range do not matter."""
     at = 0
     for piece in pieces:
         if isinstance(piece, bytes) or piece.start != at:
@@ -31,8 +31,8 @@ def _is_whole(pieces: Sequence[Piece]) -> bool:
     return True
 
 
-class Pieces(io.RawIOBase):
-    """The pieces of `file` one after another, to be read and sought; errors of reading it pass through."""
+class SplicedFile(io.RawIOBase):
+    """A seekable file of pieces of another file; errors of reading that file pass through."""
 
     def __init__(self, file: BinaryIO, pieces: Sequence[Piece]):
         self._file = file
@@ -52,7 +52,7 @@ class Pieces(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         if start + offset < 0:
-            raise ValueError("a place before the start")
+            raise ValueError("negative seek position")
         self._at = start + offset
         return self._at
 
@@ -72,9 +72,9 @@ class Pieces(io.RawIOBase):
     def _size(self) -> int:
         return self._ends[-1] if self._ends else 0
 
-    def _read_piece(self, number: int, wanted: int) -> bytes:
-        piece = self._pieces[number]
-        start = self._at - (self._ends[number] - len(piece))
+    def _read_piece(self, index: int, wanted: int) -> bytes:
+        piece = self._pieces[index]
+        start = self._at - (self._ends[index] - len(piece))
         part = piece[start : start + wanted]
         if isinstance(part, bytes):
             return part

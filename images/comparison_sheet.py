@@ -1,4 +1,4 @@
-"""Images beside their reconstructions, on one sheet."""
+"""A sheet of images above their reconstructions."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,7 @@ COLUMNS = 8
 
 
 def comparison_sheet(pairs: Sequence[tuple[Image.Image, Image.Image]]) -> Image.Image:
-    """Return a sheet with the originals above and the reconstructions below, each at most 256 pixels long.
-
-    After 8 pairs the next two rows begin.
-    """
+    """Return a sheet of 8 pairs a row, originals above reconstructions, each scaled down to at most 256 pixels a side."""
     rows = [_two_rows(pairs[start : start + COLUMNS]) for start in range(0, len(pairs), COLUMNS)]
     sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height - GAP for row in rows) + GAP), "white")
     top = 0

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from vistok.images import entry as module
+from vistok.images import file_entry as module
 from vistok.images.finding.index import Entry, file_entry, problem_of
 
 

@@ -1,30 +1,31 @@
-"""AVIF and HEIC: boxes in boxes, of which only the EXIF is touched."""
+"""AVIF: the EXIF is hidden from the decoder, because only the boxes of an AVIF decide its orientation."""
 
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from .pieces import joined
-from .source import Source
+from .decoder_input import DecoderInput
+from .spliced_file import splice
 
-LARGEST_META = 16 << 20
-BOXES = 1000
+MAX_META = 16 << 20
+"""Bytes of a meta box that is searched for EXIF."""
+MAX_BOXES = 1000
 
 
-def read_avif(file: BinaryIO) -> Source:
-    """Look at an AVIF file; its EXIF is hidden, as boxes of its own alone say how an AVIF is turned."""
+def read_avif(file: BinaryIO) -> DecoderInput:
+    """Inspect an AVIF file."""
     for name, start, stop in _boxes(file):
-        if name == b"meta" and stop - start <= LARGEST_META:
+        if name == b"meta" and stop - start <= MAX_META:
             file.seek(start)
             meta = file.read(stop - start).replace(b"Exif", b"skip")
-            file = joined(file, [range(start), meta, range(stop, max(stop, file.seek(0, 2)))])
+            file = splice(file, [range(start), meta, range(stop, max(stop, file.seek(0, 2)))])
             break
-    return Source("AVIF", file, bytes_per_pixel=20)
+    return DecoderInput("AVIF", file, bytes_per_pixel=20)
 
 
 def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the name, the start and the end of each outer box."""
+    """Yield name, start and end of each outer box."""
     start, end = 0, file.seek(0, 2)
-    for _ in range(BOXES):
+    for _ in range(MAX_BOXES):
         file.seek(start)
         head = file.read(16)
         length = int.from_bytes(head[:4], "big")

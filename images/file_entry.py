@@ -1,4 +1,4 @@
-"""Runs of bytes in files: what is read as one image, and what keeps a path from being read at all."""
+"""Entries: byte ranges of files, each read as one image; and why a path cannot be read."""
 
 import errno
 import io
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 IN_MEMORY = 64 << 20
-"""Bytes up to which an open entry is held in memory; larger ones are read from their file piece by piece."""
+"""Entries of up to this many bytes are opened in memory; larger ones are read from their file on demand."""
 _SPECIAL = {
     stat.S_IFDIR: "is a folder, not a file",
     stat.S_IFIFO: "is a fifo, not a file",
@@ -17,21 +17,21 @@ _SPECIAL = {
     stat.S_IFBLK: "is a device, not a file",
 }
 NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
-"""Errors that say that nothing is there; all others are errors of reading."""
+"""Errors that mean that a path does not exist; all others are errors of reading."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A run of bytes in a file, and the name that a person knows it by."""
+    """A byte range of a file, and the name that users know it by."""
 
     path: str
     offset: int
-    """0 for a whole file: the files in a tar come behind a header."""
+    """0 for a whole file; files in a tar come after a header."""
     size: int
     name: str
 
     def read(self) -> bytes:
-        """Return the bytes; raise OSError when they cannot be read, also when the file has another size than before."""
+        """Return the bytes; raise OSError when they cannot be read or the file has changed its size."""
         with self._file() as file:
             file.seek(self.offset)
             content = file.read(self.size)
@@ -40,13 +40,10 @@ class Entry:
         return content
 
     def open(self) -> BinaryIO:
-        """Return the bytes as a seekable file, which closes itself in a `with`; raises OSError as `read` does.
-
-        It has no file number (`fileno`), since the bytes need not be a file of their own.
-        """
+        """Open the bytes as a seekable file without a file descriptor; raise OSError as `read` does."""
         if self.size <= IN_MEMORY:
             return io.BytesIO(self.read())
-        return io.BufferedReader(_Window(self._file(), self))
+        return io.BufferedReader(_ByteRange(self._file(), self))
 
     def _file(self) -> BinaryIO:
         file = open_regular(self.path)
@@ -57,7 +54,7 @@ class Entry:
         raise _changed(self.path, "longer" if self.size < size and not self.offset else "shorter")
 
 
-class _Window(io.RawIOBase):
+class _ByteRange(io.RawIOBase):
     """The bytes of an entry, read from its open file."""
 
     def __init__(self, file: BinaryIO, entry: Entry):
@@ -74,7 +71,7 @@ class _Window(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._entry.size}[whence]
         if start + offset < 0:
-            raise ValueError(f"negative place {start + offset} in a file")
+            raise ValueError(f"negative seek position {start + offset}")
         self._at = start + offset
         return self._at
 
@@ -94,8 +91,8 @@ class _Window(io.RawIOBase):
 
 
 def open_regular(path: str) -> BinaryIO:
-    """Open a file to read from; raise OSError, and never wait, for a fifo or a device."""
-    # Without O_NONBLOCK, opening a fifo that nobody writes to would wait for ever.
+    """Open a file for reading; raise OSError for a fifo or a device, without waiting for it."""
+    # Without O_NONBLOCK, opening a fifo would wait for a writer.
     file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
     if problem := _special(os.fstat(file.fileno()).st_mode):
         file.close()
@@ -104,19 +101,19 @@ def open_regular(path: str) -> BinaryIO:
 
 
 def printable(name: str) -> str:
-    r"""Return a file name with bytes that are not UTF-8 written as \xff, so that it can be shown and stored."""
+    r"""Return a file name with bytes that are not UTF-8 escaped as \xff, so that it can be shown and stored."""
     if name.isascii():
-        return name  # itself: of a million files this is half the memory of their names
+        return name  # the same object, which halves the memory of a million names
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def file_entry(path: str, name: str) -> Entry:
-    """Return the entry of a whole file, of size 0 when its size cannot be known: reading it says why."""
+    """Return the entry of a whole file; its size is 0 when unknown, and reading it reports why."""
     return Entry(path, 0, file_size(path), printable(name))
 
 
 def file_size(path: str) -> int:
-    """Return the bytes of a file, 0 when it is a link to nowhere."""
+    """Return the size of a file in bytes, 0 when it cannot be known."""
     try:
         return os.path.getsize(path)
     except OSError:
@@ -124,9 +121,9 @@ def file_size(path: str) -> int:
 
 
 def problem_of(path: str) -> str:
-    """Return a phrase that says why a path is no file ("is a fifo, not a file"), and "" when it is one.
+    """Return a phrase that says why a path is not a file ("is a fifo, not a file"), or "" when it is one.
 
-    A file that exists but may not be read has no problem: reading it raises OSError.
+    Permissions are not checked; reading the file raises OSError.
     """
     try:
         return _special(os.stat(path).st_mode)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from samples import image_bytes, noise_image
-from vistok.images.opening.upright_rgb import MAX_PIXELS, ImageError, open_image, upright_rgb
+from vistok.images.opening.open_image import MAX_PIXELS, ImageError, open_image, upright_rgb
 
 
 def colour_of(content):

@@ -1,49 +1,48 @@
-"""Grey of more than 8 bits, brought to 8."""
+"""Grey images of 16 bits, 32 bits or floats, reduced to 8 bits."""
 
 import numpy as np
 from PIL import Image
 
-from ..errors import ImageError
-from ..formats.source import Grey
-from ..strips import strips
+from ..formats.decoder_input import Grey, ImageError
+from ..row_strips import strips
 
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 """Pillow's modes of grey beyond 8 bits."""
-LARGEST_8_BITS, LARGEST_16_BITS = 255, 65535
-WHITE_OF_255 = (16, 511)
-"""Largest values of floats of 255, which may overshoot; less could as well be of 1, or black."""
-BLACK_OF_255 = -256
+MAX_8_BITS, MAX_16_BITS = 255, 65535
+FLOAT_MIN = -256
+FLOAT_MAX = (16, 511)
+"""Range of the maximum of floats whose white is 255, which may overshoot; a lower maximum is ambiguous."""
 
 
-def grey_levels(image: Image.Image, meant: Grey) -> Grey:
-    """Return which value of a deep mode is white: that which is meant, or 65535, or 1 or 255 for floats.
+def resolve_white(image: Image.Image, given: Grey) -> Grey:
+    """Return which value is white: the one given, else 65535 for integers, and 1 or 255 for floats.
 
-    Raises ImageError when it cannot be known: integers of 32 bits or with a sign, floats of another range.
+    Raises ImageError when the values do not tell: integers of 32 bits or with a sign, floats of another range.
     """
-    if meant.white is not None or image.mode.startswith("I;16"):
-        return Grey(meant.white or LARGEST_16_BITS, meant.inverted)
+    if given.white is not None or image.mode.startswith("I;16"):
+        return Grey(given.white or MAX_16_BITS, given.inverted)
     low, high = _extremes(image)
     if image.mode == "I":
-        # Pillow took this mode for PNG of 16 bits once; in a TIFF it stands for 32 bits or a sign.
-        if low < 0 or high > LARGEST_16_BITS or image.format == "TIFF":
+        # Old versions of Pillow open 16-bit PNG in this mode; in a TIFF it means 32 bits or a sign.
+        if low < 0 or high > MAX_16_BITS or image.format == "TIFF":
             raise ImageError(
                 f"grey values from {low:.0f} to {high:.0f}, of 32 bits or with a sign, where 16 bits without a sign can be read"
             )
-        if 0 < high <= LARGEST_8_BITS:
+        if 0 < high <= MAX_8_BITS:
             raise ImageError(
                 f"grey values from {low:.0f} to {high:.0f} of mode I, which may be of 8 bits or of 16: convert it to L or I;16"
             )
-        return Grey(LARGEST_16_BITS)
+        return Grey(MAX_16_BITS)
     if 0 <= low and high <= 1:
-        return Grey(1, meant.inverted)
-    if BLACK_OF_255 <= low and WHITE_OF_255[0] <= high <= WHITE_OF_255[1]:
-        return Grey(255, meant.inverted)
+        return Grey(1, given.inverted)
+    if FLOAT_MIN <= low and FLOAT_MAX[0] <= high <= FLOAT_MAX[1]:
+        return Grey(255, given.inverted)
     raise ImageError(f"float grey values from {low:g} to {high:g}, where 0 to 1 or 0 to 255 can be read")
 
 
 def to_eight_bits(image: Image.Image, levels: Grey) -> Image.Image:
-    """Return an image of a deep mode as grey of 8 bits, rounded."""
-    values, white = _finite(image), levels.white or LARGEST_16_BITS
+    """Return the image as 8-bit grey, rounded."""
+    values, white = _finite(image), levels.white or MAX_16_BITS
     if image.mode == "F":
         scaled = np.clip(np.round(values * np.float32(255 / white)), 0, 255)
     else:

@@ -1,4 +1,4 @@
-"""How much memory the images of a process take while they are decoded, all threads together."""
+"""Bound the memory that all threads of a process together use to decode images."""
 
 import ctypes
 import os
@@ -9,23 +9,23 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 DECODING_BYTES = 3 << 30
-"""Default bound for all threads of a process, 3 GiB: the largest image of any format needs less.
+"""The default, 3 GiB, is more than the largest image of any format needs.
 
-Images that would take more together wait for their turn. What is counted is decoding and the way to the pixels of one image;
-the C library may keep some tens of MB of freed memory for each thread besides.
+Images that would exceed it together wait. Only decoding and preprocessing count; the C library may keep tens of MB of
+freed memory for each thread.
 """
-TRIMMED_FROM = 1 << 29
-"""Shares from which on the C library is asked to return what was freed: of such images it kept a gigabyte."""
+TRIM_FROM = 1 << 29
+"""Bytes of an image from which the C library is told to return freed memory; it kept a gigabyte after such images."""
 
 
 class MemoryBudget:
-    """Bytes that are lent in the order in which they were asked for, so that large images are not passed by for ever."""
+    """Lends bytes in the order of the requests, so that large images do not starve."""
 
     def __init__(self, total: int):
         self.total = total
         self._reset()
         if hasattr(os, "register_at_fork"):
-            # A lock that another thread holds while the process is forked would stay closed in the child.
+            # A lock that another thread holds during a fork would stay locked in the child.
             os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
@@ -35,7 +35,7 @@ class MemoryBudget:
 
     @contextmanager
     def hold(self, amount: int) -> Iterator[None]:
-        """Wait for `amount` bytes, or for all of them when it is more, and give them back at the end."""
+        """Wait for `amount` bytes, or for the whole budget if that is less, and return them at the end."""
         amount = min(amount, self.total)
         turn = object()
         changed = self._changed
@@ -50,10 +50,10 @@ class MemoryBudget:
         try:
             yield
         finally:
-            if amount >= TRIMMED_FROM:
+            if amount >= TRIM_FROM:
                 _return_freed_memory()
             with changed:
-                if changed is self._changed:  # not within a forked child, which began anew
+                if changed is self._changed:  # not in a forked child, whose budget was reset
                     self._free += amount
                 changed.notify_all()
 
@@ -66,7 +66,7 @@ def _return_freed_memory() -> None:
 
 @lru_cache(maxsize=1)
 def _malloc_trim() -> Callable[[int], int] | None:
-    """Return the function of glibc; None where there is another C library."""
+    """Return malloc_trim of glibc; None with another C library."""
     try:
         found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
     except (OSError, TypeError, AttributeError):
@@ -75,4 +75,4 @@ def _malloc_trim() -> Callable[[int], int] | None:
 
 
 BUDGET = MemoryBudget(DECODING_BYTES)
-"""The budget that all images of the process are decoded under."""
+"""The budget of this process."""

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from samples import image_bytes, noise_image
-from vistok.images.formats import table as formats
-from vistok.images.opening.upright_rgb import ImageError, open_image
+from vistok.images.formats import inspect_file as formats
+from vistok.images.opening.open_image import ImageError, open_image
 
 IMAGE = noise_image(24, 16)
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n%%EOF\n"
@@ -57,7 +57,7 @@ def test_heic_is_read_with_the_extra_and_named_without(monkeypatch):
 
 
 def test_a_long_file_is_not_read_whole(monkeypatch):
-    monkeypatch.setattr(formats, "LARGEST_WHOLE", 100)
+    monkeypatch.setattr(formats, "MAX_IN_MEMORY", 100)
     with pytest.raises(ImageError, match="the file has [0-9]+ bytes, where 100 of this format can be read"):
         open_image(image_bytes(IMAGE, "WEBP", lossless=True))
 
@@ -125,7 +125,7 @@ def test_nothing_reaches_the_console_and_no_program_is_started(tmp_path):
     (tmp_path / "b.jpg").write_bytes(image_bytes(noise_image(64, 64), "JPEG")[:-300] + bytes(290))
     (tmp_path / "c.jpg").write_bytes(POSTSCRIPT)
     script = (
-        "import sys; from pathlib import Path; from vistok.images.opening.upright_rgb import open_image\n"
+        "import sys; from pathlib import Path; from vistok.images.opening.open_image import open_image\n"
         "for path in sorted(Path(sys.argv[1]).glob('*.*')):\n"
         "    try: open_image(path.read_bytes())\n"
         "    except ValueError as error: print(error)"

@@ -8,7 +8,7 @@ from image_files import chunk, exif, png, tiff
 from PIL import Image
 
 from samples import image_bytes, noise_image
-from vistok.images.opening.upright_rgb import open_image, upright_rgb
+from vistok.images.opening.open_image import open_image, upright_rgb
 
 ODD = {
     "x resolution of -1/0": {0x11A: (10, [(-1, 0)])},

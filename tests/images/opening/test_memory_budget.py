@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from samples import image_bytes, noise_image
-from vistok.images import strips
-from vistok.images.opening import memory
-from vistok.images.opening.memory import DECODING_BYTES, MemoryBudget
-from vistok.images.opening.upright_rgb import MAX_PIXELS, open_image
+from vistok.images import row_strips
+from vistok.images.opening import memory_budget
+from vistok.images.opening.memory_budget import DECODING_BYTES, MemoryBudget
+from vistok.images.opening.open_image import MAX_PIXELS, open_image
 
 
 def test_what_is_lent_never_exceeds_the_total_and_everybody_is_served():
@@ -84,7 +84,7 @@ def test_a_forked_child_begins_with_the_whole_budget():
 MEASURE = """
 import io, sys
 from concurrent.futures import ThreadPoolExecutor
-from vistok.images.opening import memory, upright_rgb
+from vistok.images.opening import memory_budget, open_image
 import PIL.WebPImagePlugin, PIL.ImageCms
 
 def peak():
@@ -94,9 +94,9 @@ def peak():
 content = sys.stdin.buffer.read()
 before = peak()
 for total in map(int, sys.argv[1:]):
-    upright_rgb.BUDGET = memory.MemoryBudget(total)
+    open_image.BUDGET = memory_budget.MemoryBudget(total)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: upright_rgb.open_image(content).size, range(8)))
+        list(pool.map(lambda _: open_image.open_image(content).size, range(8)))
     print(peak() - before)
 """
 
@@ -113,11 +113,11 @@ def test_threads_together_take_no_more_than_the_budget():
     assert bounded < budget < 2 * budget < free
 
 
-def test_freed_memory_of_large_shares_is_returned_and_of_small_ones_kept(monkeypatch):
+def test_freed_memory_of_large_images_is_returned_and_of_small_ones_kept(monkeypatch):
     calls = []
-    monkeypatch.setattr(memory, "_malloc_trim", lambda: calls.append)
+    monkeypatch.setattr(memory_budget, "_malloc_trim", lambda: calls.append)
     budget = MemoryBudget(1 << 32)
-    for amount in (memory.TRIMMED_FROM - 1, memory.TRIMMED_FROM):
+    for amount in (memory_budget.TRIM_FROM - 1, memory_budget.TRIM_FROM):
         with budget.hold(amount):
             assert calls == []
     assert calls == [0]
@@ -148,5 +148,5 @@ def test_strips_do_not_show(monkeypatch, rows):
             content = image_bytes(image, form, **options)
             whole = np.asarray(open_image(content, (9, 80, 200)))
             with monkeypatch.context() as patched:
-                patched.setattr(strips, "STRIP_PIXELS", 50 * rows)
+                patched.setattr(row_strips, "STRIP_PIXELS", 50 * rows)
                 assert np.array_equal(np.asarray(open_image(content, (9, 80, 200))), whole), (image.mode, options)

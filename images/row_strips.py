@@ -1,4 +1,4 @@
-"""Large images, worked on a few rows at a time: the copies in between stay small."""
+"""Process large images a few rows at a time, so that intermediate copies stay small."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,7 +8,7 @@ STRIP_PIXELS = 1 << 20
 
 
 def strips(image: Image.Image) -> Iterator[Image.Image]:
-    """Yield an image in strips of about a million pixels, from the top."""
+    """Yield strips of about a million pixels, from the top."""
     rows = max(1, STRIP_PIXELS // max(1, image.width))
     if rows >= image.height:
         yield image
@@ -18,7 +18,7 @@ def strips(image: Image.Image) -> Iterator[Image.Image]:
 
 
 def by_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """Return an RGB image whose every strip is `convert` of that of `image`."""
+    """Return the RGB image that `convert` makes of an image, strip by strip."""
     whole, top = None, 0
     for strip in strips(image):
         converted = convert(strip)
