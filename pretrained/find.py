@@ -38,7 +38,7 @@ def built_in_names() -> list[str]:
 def _advice(model: str) -> str:
     names = built_in_names()
     near = difflib.get_close_matches(model.lower(), names, n=1)
-    meant = f"did you mean {near[0]!r}? Else " if near else ""
+    meant = f"did you mean {near[0]!r}? Otherwise " if near else ""
     return f"{meant}give a built-in name ({', '.join(names)}), a tokenizer folder, or {HUB_PREFIX}owner/repo[@revision]"
 
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 import typer
-from processes import PARENT, outcome_of, run_python, start_python
 
+from processes import PARENT, outcome_of, run_python, start_python
 from vistok.cli.user_errors import report_errors
 
 SENTENCE = "tokenize-images: interrupted: give the same command again to go on.\n"

@@ -3,9 +3,9 @@
 import time
 
 import pytest
-from processes import run_python
 
 import vistok
+from processes import run_python
 
 COMMANDS = ["tokenize_images", "detokenize_images", "evaluate_tokenizer", "train_tokenizer", "finetune_tokenizer"]
 COMMANDS += ["export_tokenizer"]

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from processes import run_on_terminal, run_python
 from rich.cells import cell_len
 
+from processes import run_on_terminal, run_python
 from vistok.cli.printing import escape_unprintable, print_json, say, wrap_line
 
 CODEBOOK = "codebook    usage 48.7%, perplexity 18,848 of 64,800 codes over 102,400,000,000 tokens"

@@ -5,8 +5,8 @@ import threading
 import time
 
 import pytest
-from processes import outcome_of, run_on_terminal, start_python
 
+from processes import outcome_of, run_on_terminal, start_python
 from vistok.cli import progress
 from vistok.cli.progress import ProgressLine, track
 

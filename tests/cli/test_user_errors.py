@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
-from processes import run_python, start_python
 
+from processes import run_python, start_python
 from vistok.cli.user_errors import report_errors
 from vistok.configs import find_config
 from vistok.images.preprocessing import resize_short_side

@@ -4,11 +4,11 @@ import zlib
 
 import pytest
 import torch
-from golden_weights import golden_case, golden_image
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 import vistok
+from golden_weights import golden_case, golden_image
 from vistok.inference.commands.import_tokenizer import app
 from vistok.tokenizer.folder.save_load import load_tokenizer
 

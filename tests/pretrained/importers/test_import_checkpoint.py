@@ -4,10 +4,10 @@ import json
 
 import pytest
 import torch
-from golden_weights import golden_case
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+from golden_weights import golden_case
 from vistok.inference.commands.import_tokenizer import app
 from vistok.pretrained.importers.base import Shapes
 from vistok.pretrained.importers.table import IMPORTERS
