@@ -65,7 +65,7 @@ class Interruption:
         """Print the sentence; later signals end the process without another one."""
         _set_handlers(signal.SIG_IGN)
         with suppress(OSError, ValueError):
-            print(f"{self._command}: interrupted: give the same command again to go on.", file=sys.stderr)
+            print(f"{self._command}: interrupted: run the same command again to continue.", file=sys.stderr)
         _set_handlers(_exit_now)
 
     def _handle(self, number: int, frame: "FrameType | None") -> None:

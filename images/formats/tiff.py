@@ -36,8 +36,8 @@ def read_tiff(file: BinaryIO) -> DecoderInput:
     if directory.wide and directory.order == ">":
         raise ImageError("a BigTIFF with the most significant byte first, which cannot be read")
     for tag in KEPT:
-        if tag in directory.fields and directory.fields[tag].count > MAX_STRIPS:
-            raise ImageError(f"broken image: tag {tag} has {directory.fields[tag].count} values")
+        if tag in directory.fields and directory.fields[tag].length > MAX_STRIPS:
+            raise ImageError(f"broken image: tag {tag} has {directory.fields[tag].length} values")
     if _one(file, directory, SAMPLES, 1) > MAX_SAMPLES:
         raise ImageError(f"{_describe(file, directory)} of more than {MAX_SAMPLES} samples, which cannot be read")
     length = file.seek(0, 2)
@@ -56,7 +56,7 @@ def read_tiff(file: BinaryIO) -> DecoderInput:
 
 def _one(file: BinaryIO, directory: Directory, tag: int, missing: int) -> int:
     field = directory.fields.get(tag)
-    return _several(file, directory, tag, (missing,))[0] if field and field.count == 1 else missing
+    return _several(file, directory, tag, (missing,))[0] if field and field.length == 1 else missing
 
 
 def _several(file: BinaryIO, directory: Directory, tag: int, missing: tuple[int, ...]) -> tuple[int, ...]:
@@ -78,7 +78,7 @@ def _corrected(file: BinaryIO, directory: Directory) -> dict[int, Field]:
     corrected = {
         tag: field
         for tag, field in directory.fields.items()
-        if tag in KEPT and (field.kind in INTEGERS or tag in NOT_INTEGERS) and (field.count == 1 or tag not in SINGLE)
+        if tag in KEPT and (field.kind in INTEGERS or tag in NOT_INTEGERS) and (field.length == 1 or tag not in SINGLE)
     }
     if SIGNED in formats and max(bits) <= 8:
         raise ImageError(f"{_describe(file, directory)}, where black and white are not known")
@@ -109,13 +109,13 @@ def _with_fields(file: BinaryIO, directory: Directory, fields: dict[int, Field])
 def _content(file: BinaryIO, directory: Directory, tag: int) -> bytes:
     """Return the bytes of a field stored outside the directory, empty when there is none."""
     field = directory.fields.get(tag)
-    if field is None or field.kind not in (1, 7) or not len(field.value) < field.count <= MAX_METADATA:
+    if field is None or field.kind not in (1, 7) or not len(field.value) < field.length <= MAX_METADATA:
         return b""
     offset = value_offset(directory, field)
     if offset is None:
         return b""
     file.seek(offset)
-    return file.read(field.count)
+    return file.read(field.length)
 
 
 def grey_of(bits: tuple[int, ...], photometric: int) -> Grey:

@@ -16,7 +16,7 @@ class Field(NamedTuple):
     tag: int
     kind: int
     """TIFF's code of the type."""
-    count: int
+    length: int
     """Number of values."""
     value: bytes
     """The values, or their offset in the file when they do not fit."""
@@ -67,9 +67,9 @@ def value_offset(directory: Directory, field: Field) -> int | None:
 def values(file: BinaryIO, directory: Directory, field: Field) -> tuple[int, ...]:
     """Return the integers of a field; none for another type, more than MAX_VALUES values, or missing bytes."""
     letter = INTEGERS.get(field.kind)
-    if letter is None or not 1 <= field.count <= MAX_VALUES:
+    if letter is None or not 1 <= field.length <= MAX_VALUES:
         return ()
-    form = struct.Struct(f"{directory.order}{field.count}{letter}")
+    form = struct.Struct(f"{directory.order}{field.length}{letter}")
     content = field.value
     if form.size > len(content):
         offset = value_offset(directory, field)

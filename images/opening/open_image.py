@@ -7,7 +7,7 @@ from typing import BinaryIO, NamedTuple, cast
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from ..formats import bmp, gif, png, tiff_decoding
+from ..formats import bmp, gif, png_decoding, tiff_decoding
 from ..formats.decoder_input import DecoderInput
 from ..formats.decoder_input import ImageError as ImageError
 from ..formats.exif_orientation import current_orientation, decoded_orientation, upright
@@ -122,9 +122,9 @@ def _load(image: ImageFile.ImageFile, source: DecoderInput) -> Image.Image:
     integers = bmp.decode_as_integers(image) if source.masks else ""
     image.load()
     if source.format == "PNG":
-        png.check_rows(image, source)
+        png_decoding.check_rows(image, source)
     if is_deep:
-        png.add_alpha_of_16_bits(image, source)
+        png_decoding.add_alpha_of_16_bits(image, source)
     gif.clear_around(image, frame)
     for holder in ("fp", "_decoder"):
         # Decoders hold the file and a copy of the pixels.

@@ -64,7 +64,7 @@ class TarBlocks:
         """Raise DamagedShard unless the tar ends at `at`: two blocks of zeros, and at most a record in all."""
         other = next((start for start, block in self._chunks(at) if block != bytes(len(block))), None)
         if other is not None:
-            self._refuse_behind_end(at, other)
+            self._refuse_data_after_end(at, other)
         if self.size - at < 2 * BLOCK:
             self.refuse(f"is cut off within the end mark at {self._position(at)}")
         if self.size - at >= MAX_END:
@@ -79,7 +79,7 @@ class TarBlocks:
         raise DamagedShard(f"{printable(self.path)} {what}: repair or leave it out.")
 
     def _position(self, at: int) -> str:
-        return f"byte {at}" + (f" (behind {printable(self.previous)})" if self.previous else "")
+        return f"byte {at}" + (f" (after {printable(self.previous)})" if self.previous else "")
 
     def _chunks(self, at: int) -> Iterator[tuple[int, bytes]]:
         return ((start, self.read(start, 1 << 20)) for start in range(at, self.size, 1 << 20))
@@ -92,13 +92,13 @@ class TarBlocks:
                 raise DamagedShard(f"{printable(self.path)} is {name}, not a plain tar: unpack or leave it out.")
         self.refuse("does not begin with a valid header of a tar")
 
-    def _refuse_behind_end(self, end: int, chunk: int) -> NoReturn:
+    def _refuse_data_after_end(self, end: int, chunk: int) -> NoReturn:
         content = self.read(chunk, 1 << 20)
         first = chunk + len(content) - len(content.lstrip(b"\0"))
         block = first // BLOCK * BLOCK
         if block - end >= 2 * BLOCK and parse_header(self.read(block, BLOCK)):
             raise DamagedShard(
-                f"{printable(self.path)} goes on at byte {block}, behind its end mark at byte {end}: if two tars were joined, "
+                f"{printable(self.path)} continues at byte {block}, after its end mark at byte {end}: if two tars were joined, "
                 "give them one by one, else repair or leave it out."
             )
         self.refuse(f"has zeros at {self._position(end)} where a header should be, and data from byte {first} on")

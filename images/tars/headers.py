@@ -103,7 +103,7 @@ def _header(tar: TarBlocks, start: int, at: int, fields: Fields, extended: dict[
     if kind in _WITHOUT_DATA:
         size = 0
     if data + size > tar.size:
-        tar.refuse(f"is cut off within {printable(name)}, of whose {size} bytes it has {max(0, tar.size - data)}")
+        tar.refuse(f"is cut off within {printable(name)}, after {max(0, tar.size - data)} of its {size} bytes")
     return Header(
         kind, name.rstrip("/") if kind in "5D" else name, extended.get("linkpath", fields.link), start, data, size
     )

@@ -10,7 +10,7 @@ import typer
 from processes import PARENT, outcome_of, run_python, start_python
 from vistok.cli.user_errors import report_errors
 
-SENTENCE = "tokenize-images: interrupted: give the same command again to go on.\n"
+SENTENCE = "tokenize-images: interrupted: run the same command again to continue.\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -162,7 +162,7 @@ with interruptible("train-tokenizer") as interruption:
 def test_a_signal_that_is_held_back_waits_for_the_end_of_the_body(signals):
     result = run_python("-c", HELD, signals)
     assert result.stdout == "whole\ncleaned\n"
-    assert result.stderr == "train-tokenizer: interrupted: give the same command again to go on.\n"
+    assert result.stderr == "train-tokenizer: interrupted: run the same command again to continue.\n"
 
 
 def test_without_a_signal_or_a_command_nothing_is_delayed():

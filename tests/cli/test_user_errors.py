@@ -108,7 +108,7 @@ def test_debug_lets_errors_pass_but_not_interruptions(capsys):
     with pytest.raises(ZeroDivisionError), report_errors("command", debug=True):
         1 / 0  # noqa: B018
     code, said = outcome(raising(KeyboardInterrupt()), capsys, debug=True)
-    assert code == 1 and said == "command: interrupted: give the same command again to go on.\n"
+    assert code == 1 and said == "command: interrupted: run the same command again to continue.\n"
 
 
 def test_a_reader_that_has_seen_enough_ends_the_command_quietly():

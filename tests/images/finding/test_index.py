@@ -59,7 +59,7 @@ def test_a_shard_that_cannot_be_read_is_no_damaged_shard(tmp_path):
 def test_training_does_not_draw_from_a_damaged_shard(shard):
     first = shard_entries(str(shard))[0]
     shard.write_bytes(shard.read_bytes()[: first.offset + -(-first.size // 512) * 512])
-    with pytest.raises(DamagedShard, match=r"shard.tar is cut off at byte \d+ \(behind b.png\), before the end mark"):
+    with pytest.raises(DamagedShard, match=r"shard.tar is cut off at byte \d+ \(after b.png\), before the end mark"):
         index_images(str(shard))
 
 

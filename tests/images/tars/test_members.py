@@ -30,7 +30,7 @@ def test_what_is_no_file_says_what_it_is(tmp_path):
         ("file", "has a size of -5 bytes", False),
     ]
     path.write_bytes(header(size=b"\x80" + bytes(3) + b"\x10" + bytes(7)) + END)
-    with pytest.raises(DamagedShard, match=r"is cut off within a.jpg, of whose 1152921504606846976 bytes it has 1024"):
+    with pytest.raises(DamagedShard, match=r"is cut off within a.jpg, after 1024 of its 1152921504606846976 bytes"):
         shard_entries(str(path))
 
 
