@@ -1,4 +1,4 @@
-"""Layouts: the order in which the tokens of an image become ids of a language model, and the exact way back."""
+"""Layouts: tokens of an image to ids of a language model, and exactly back."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple
@@ -17,7 +17,7 @@ class Grid(NamedTuple):
 class Layout(ABC):
     """A one-to-one map between tokens `q y x` or `b q y x` and ids `n` or `b n`, both int64.
 
-    Checks read values on the host, so tensors on a GPU wait for the device.
+    Range checks synchronise with the device.
     """
 
     @abstractmethod
@@ -28,14 +28,14 @@ class Layout(ABC):
     def tokens(self, ids: Tensor, grid: Grid | None = None) -> Tensor:
         """Return the tokens of ids; raise ValueError when the ids are not of this layout.
 
-        `grid` may be left out where the ids themselves tell it.
+        `grid` may be omitted when it can be recovered from the ids.
         """
 
 
 class RasterLayout(Layout):
-    """Row by row from the top left; the tokens of several codebooks follow one another at each position.
+    """Row by row from the top left, with the tokens of all codebooks interleaved at each position.
 
-    The id of a token of codebook q is offset + q * vocab_size + token. The ids do not tell the grid.
+    A token of codebook q has the id offset + q * vocab_size + token. The grid cannot be recovered from the ids.
     """
 
     def __init__(self, vocab_size: int, num_codebooks: int = 1, offset: int = 0):
@@ -53,7 +53,7 @@ class RasterLayout(Layout):
 
     def tokens(self, ids: Tensor, grid: Grid | None = None) -> Tensor:
         if grid is None:
-            raise ValueError("The layout raster needs a grid: its ids do not tell rows from columns.")
+            raise ValueError("The layout raster needs a grid, which cannot be recovered from its ids: give Grid(y, x).")
         y, x = grid
         length = y * x * self.num_codebooks
         if ids.ndim not in (1, 2) or ids.shape[-1] != length:

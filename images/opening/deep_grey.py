@@ -17,7 +17,7 @@ FLOAT_MAX = (16, 511)
 def resolve_white(image: Image.Image, given: Grey) -> Grey:
     """Return which value is white: the one given, else 65535 for integers, and 1 or 255 for floats.
 
-    Raises ImageError when the values do not tell: integers of 32 bits or with a sign, floats of another range.
+    Raises ImageError for ambiguous values: integers of 32 bits or with a sign, floats of another range.
     """
     if given.white is not None or image.mode.startswith("I;16"):
         return Grey(given.white or MAX_16_BITS, given.inverted)

@@ -18,8 +18,8 @@ def import_tokenizer(
         list[str],
         typer.Argument(
             metavar="[FAMILY] CHECKPOINT",
-            help="A .safetensors or PyTorch file (.pt, .pth, .ckpt, .bin), after its family, such as llamagen, where the "
-            "tensors alone do not tell it.",
+            help="A .safetensors or PyTorch file (.pt, .pth, .ckpt, .bin). Name its family first, such as llamagen, when it is "
+            "not recognised by its tensors.",
             show_default=False,
         ),
     ],

@@ -1,4 +1,4 @@
-"""What a family of public checkpoints says of itself, so that its checkpoints become tokenizers."""
+"""The protocol of an importer: how checkpoints of one family become tokenizers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -9,7 +9,7 @@ from torch import Tensor
 from ...tokenizer.folder.config_json import TokenizerConfig
 
 Take: TypeAlias = Callable[[str], Tensor]
-"""Returns a tensor of the checkpoint by its name there; each may be taken once."""
+"""Returns a tensor of the checkpoint by its name in it; each may be taken once."""
 
 
 class Shapes(dict[str, tuple[int, ...]]):
@@ -19,32 +19,32 @@ class Shapes(dict[str, tuple[int, ...]]):
         raise ValueError(f"it has no tensor {name}")
 
     def rows(self, name: str) -> int:
-        """Return the first dimension of a tensor: output channels of a convolution, codes of a codebook."""
+        """Return the first dimension: output channels of a convolution, or codes of a codebook."""
         if not self[name]:
             raise ValueError(f"its tensor {name} is a single number")
         return self[name][0]
 
 
 class Importer(ABC):
-    """A family of public checkpoints whose tensors have the same names."""
+    """A family of public checkpoints that name their tensors alike. `import_checkpoint` does the rest for every family."""
 
     title: str
-    """What the model card calls it."""
+    """Name in the model card."""
     source: str
-    """Address of the original code."""
+    """URL of the original code."""
     preprocessing_note: str
-    """What differs between the original's preprocessing and vistok's, as a sentence for the model card."""
+    """Sentence for the model card: how preprocessing differs from the original's."""
     ignored: str
     """Regular expression for names of tensors that tokenizing and decoding do not need."""
 
     @abstractmethod
     def recognises(self, shapes: Shapes) -> bool:
-        """Return whether a checkpoint belongs to this family and to no other, as far as names and shapes tell."""
+        """Return whether names and shapes show that a checkpoint belongs to this family and no other."""
 
     @abstractmethod
     def config(self, shapes: Shapes) -> TokenizerConfig:
-        """Return architecture, quantizer and preprocessing; raise ValueError when the shapes do not tell them."""
+        """Return architecture, quantizer and preprocessing; raise ValueError when the shapes do not determine them."""
 
     @abstractmethod
     def weights(self, config: TokenizerConfig, names: Iterable[str], take: Take) -> dict[str, Tensor]:
-        """Return the tensors that vistok calls `names`, made from those of the checkpoint."""
+        """Return a tensor for each of `names`, vistok's names of the weights, made from those of the checkpoint."""

@@ -1,4 +1,4 @@
-"""Read the tensors of a checkpoint file. No code of a pickle is run."""
+"""Read the tensors of a checkpoint file without running code in a pickle."""
 
 import pickle
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ from ...tokenizer.wording import list_first
 
 PICKLED = (".pt", ".pth", ".ckpt", ".bin")
 WRAPPERS = ("ema", "state_dict", "model", "module")
-"""Keys under which training programs store the weights, the averaged ones first."""
+"""Keys under which training programs store the weights; averaged weights come first."""
 TRAINING_STATE = ("argparse.", "lightning.", "omegaconf.", "pytorch_lightning.")
-"""Packages whose objects training programs store beside the weights. They become empty stand-ins; nothing is imported."""
+"""Packages whose objects training programs store beside the weights. They are replaced by stand-ins, never imported."""
 SHOWN = 3
 
 
 class _StandIn:
-    """Takes the place of an object of TRAINING_STATE."""
+    """Replaces objects of TRAINING_STATE and ignores their state."""
 
     def __init__(self, *_: object):
         pass
@@ -32,9 +32,10 @@ class _StandIn:
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a .safetensors or a PyTorch file by name; raise ValueError when there are none to read.
+    """Return the tensors of a .safetensors or PyTorch file by name.
 
-    A pickle that asks for anything but tensors, containers and known training state is refused.
+    Raises ValueError when the file holds none or is damaged, or when a pickle asks for more than tensors, containers and
+    known training state.
     """
     if not path.is_file():
         raise ValueError(f"There is no checkpoint file {path}: give a .safetensors, {', '.join(PICKLED)} file.")
@@ -56,7 +57,11 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 def _unpickled(path: Path) -> Any:
     try:
         asked_for = get_unsafe_globals_in_checkpoint(path)
-    except (ValueError, RuntimeError, pickle.UnpicklingError):  # files of torch before 1.6, or no such file at all
+    except (
+        ValueError,
+        RuntimeError,
+        pickle.UnpicklingError,
+    ):  # not a zip file: written by torch before 1.6, or damaged
         asked_for = []
     unsafe = [name for name in asked_for if not name.startswith(TRAINING_STATE)]
     if unsafe:
@@ -67,7 +72,7 @@ def _unpickled(path: Path) -> Any:
     try:
         with safe_globals([(_StandIn, name) for name in asked_for]):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged or hostile file leads to
+    except Exception as error:  # damaged and hostile files raise all kinds
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(
             f"{path} cannot be read as weights alone ({reason[0].rstrip('.')}): download it again, or save its state dict "
@@ -76,7 +81,7 @@ def _unpickled(path: Path) -> Any:
 
 
 def _state_dict(content: Any) -> dict[str, Tensor]:
-    """Return the tensors of a state dict, which may lie under one of WRAPPERS."""
+    """Return the tensors of a state dict, which may be under one of WRAPPERS."""
     if not isinstance(content, Mapping):
         return {}
     for key in WRAPPERS:

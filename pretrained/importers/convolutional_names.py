@@ -1,4 +1,4 @@
-"""How public VQGANs name the layers of vistok's convolutional networks, and the networks' shape read off those names."""
+"""Names that public VQGANs give to layers of vistok's convolutional networks, and the architecture that they determine."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from ...tokenizer.networks.convolutional import ConvolutionalConfig, StackConfig
 from .base import Shapes
 
 PARTS = {"shortcut": "nin_shortcut", "query": "q", "key": "k", "value": "v", "out": "proj_out"}
-"""Layers within a block whose names differ from vistok's."""
+"""Layers within a block: vistok's name and theirs."""
 OUTSIDE = {"quantizer_in": "quant_conv", "quantizer_out": "post_quant_conv"}
 CODEBOOK = {"quantizer.codebook.table": "quantize.embedding.weight"}
 
@@ -22,13 +22,13 @@ class Side(NamedTuple):
     levels: str
     """Name of the list of levels."""
     is_reversed: bool
-    """Whether the list runs against the data: the first of the list is computed last."""
+    """Whether the list is in reverse order: its first level is computed last."""
     resample: str
-    """Name of a level's change of grid."""
+    """Name of the downsampling or upsampling of a level."""
 
 
 class Names(NamedTuple):
-    """Names of one family."""
+    """The names in the checkpoints of one family."""
 
     encoder: Side
     decoder: Side
@@ -40,7 +40,7 @@ class Names(NamedTuple):
     """Names of block, attention and block at the coarsest grid."""
 
     def architecture(self, shapes: Shapes) -> ConvolutionalConfig:
-        """Read levels, widths, blocks and attention off a checkpoint; raise ValueError where something is missing."""
+        """Return levels, widths, blocks and attention of a checkpoint; raise ValueError when a tensor is missing."""
         values = {
             "encoder": self._stack(self.encoder, shapes),
             "decoder": self._stack(self.decoder, shapes),
@@ -49,7 +49,7 @@ class Names(NamedTuple):
         return parse_config(ConvolutionalConfig, values)
 
     def of(self, name: str, config: ConvolutionalConfig) -> str:
-        """Return the name in the checkpoint of what vistok calls `name`."""
+        """Return the checkpoint's name of the tensor that vistok calls `name`."""
         for ours, theirs in self._modules(config):
             if name.startswith(f"{ours}."):
                 part, dot, parameter = name.removeprefix(f"{ours}.").rpartition(".")
@@ -70,7 +70,7 @@ class Names(NamedTuple):
         }
 
     def _modules(self, config: ConvolutionalConfig) -> Iterator[tuple[str, str]]:
-        """Yield the names of modules: vistok's, and the checkpoint's."""
+        """Yield pairs of module names, vistok's and the checkpoint's."""
         yield from OUTSIDE.items()
         for side, stack in ((self.encoder, config.encoder), (self.decoder, config.decoder)):
             yield from (
@@ -82,7 +82,7 @@ class Names(NamedTuple):
         count = len(stack.channels)
         for level, index in enumerate(_finest_first(side, count)):
             theirs = f"{side.name}.{side.levels}.{index}"
-            position = level if side.name == "encoder" else count - 1 - level  # in the order of computation
+            position = level if side.name == "encoder" else count - 1 - level  # in order of computation
             ours = f"{side.name}.levels.{2 * position}.layers"
             with_attention = level in stack.attention
             for block in range(stack.blocks[level]):

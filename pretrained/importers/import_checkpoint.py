@@ -1,4 +1,4 @@
-"""A public checkpoint to an ordinary tokenizer folder: what is the same for every family."""
+"""Import a public checkpoint of any family as a tokenizer folder."""
 
 import hashlib
 import re
@@ -24,7 +24,7 @@ SHOWN = 4
 
 
 class Imported(NamedTuple):
-    """A checkpoint that became a tokenizer folder."""
+    """An imported tokenizer."""
 
     family: str
     folder: Path
@@ -35,8 +35,8 @@ class Imported(NamedTuple):
 def import_checkpoint(checkpoint: Path, out: Path, family: str | None = None) -> Imported:
     """Write a checkpoint as the tokenizer folder `out`; without a family it is recognised by its tensors.
 
-    Raises ValueError when `out` exists, when the family is unknown, cannot be recognised or does not fit, when the
-    checkpoint would run code, and unless each of its tensors is used once and has the right shape.
+    Raises ValueError when `out` exists, the family is unknown or not recognised, the checkpoint would run code, or a tensor is
+    missing, unused or of the wrong shape.
     """
     if out.exists():
         raise ValueError(f"--out is {out}, which exists already: give a new folder.")
@@ -70,7 +70,7 @@ def _recognise(checkpoint: Path, shapes: Shapes) -> str:
 
 
 def _build(importer: Importer, config: TokenizerConfig, tensors: dict[str, Tensor]) -> VisualTokenizer:
-    """Return the tokenizer with the weights of a checkpoint; raise ValueError unless they fit exactly."""
+    """Return a tokenizer with the weights of a checkpoint; raise ValueError unless they fit exactly."""
     unused = {name: tensor for name, tensor in tensors.items() if not re.fullmatch(importer.ignored, name)}
 
     def take(name: str) -> Tensor:

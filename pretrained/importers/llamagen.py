@@ -20,7 +20,7 @@ NAMES = Names(
 
 
 class LlamaGen(Importer):
-    """Cosine similarity: latents and codes are compared, and decoded, on the unit sphere."""
+    """Latents and codes are normalised to the unit sphere, for the choice of the code and for decoding."""
 
     title = "LlamaGen"
     source = "https://github.com/FoundationVision/LlamaGen"

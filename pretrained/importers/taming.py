@@ -20,10 +20,10 @@ NAMES = Names(
 
 
 class Taming(Importer):
-    """Nearest code by Euclidean distance.
+    """The nearest code by Euclidean distance.
 
-    IBQ and Emu3.5 have the same names and choose the code by the dot product. Their files have averaged weights
-    (`model_ema.*`) or no discriminator (`loss.*`); Chameleon has no attention within its levels.
+    IBQ and Emu3.5 use the same names but choose the code by dot product. IBQ has averaged weights (`model_ema.*`), Emu3.5 no
+    discriminator (`loss.*`). Chameleon has no attention within its levels.
     """
 
     title = "taming-transformers VQGAN"
@@ -38,7 +38,7 @@ class Taming(Importer):
         has_attention = any(".attn.0." in name for name in shapes)
         is_reversed = (
             "decoder.up.0.upsample.conv.weight" not in shapes
-        )  # in Janus of transformers, up.0 is the coarsest
+        )  # transformers' Janus starts with the coarsest level
         has_loss = any(name.startswith("loss.") for name in shapes)
         is_averaged = any(name.startswith("model_ema.") for name in shapes)
         return has_layout and is_reversed and has_attention and has_loss and not is_averaged

@@ -159,7 +159,7 @@ with interruptible("train-tokenizer") as interruption:
 
 
 @pytest.mark.parametrize("signals", ["1", "3"])
-def test_a_signal_that_is_held_back_waits_for_the_end_of_the_body(signals):
+def test_a_delayed_signal_waits_for_the_end_of_the_body(signals):
     result = run_python("-c", HELD, signals)
     assert result.stdout == "whole\ncleaned\n"
     assert result.stderr == "train-tokenizer: interrupted: run the same command again to continue.\n"

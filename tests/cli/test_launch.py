@@ -1,4 +1,4 @@
-"""How fast and how quietly commands answer before they work, as processes of their own."""
+"""Commands answer quickly and without torch before they work, in real processes."""
 
 import time
 

@@ -10,9 +10,9 @@ def test_after_eight_pairs_the_next_rows_begin():
     pairs = [(noise_image(20, 10, seed), noise_image(20, 10, 100 + seed)) for seed in range(19)]
     sheet = np.asarray(comparison_sheet(pairs))
     assert sheet.shape == (3 * 2 * (10 + 8) + 8, 8 * (20 + 8) + 8, 3)
-    for number, pair in enumerate(pairs):
+    for index, pair in enumerate(pairs):
         for row, image in enumerate(pair):
-            top, left = 8 + (2 * (number // 8) + row) * 18, 8 + (number % 8) * 28
+            top, left = 8 + (2 * (index // 8) + row) * 18, 8 + (index % 8) * 28
             assert np.array_equal(sheet[top : top + 10, left : left + 20], np.asarray(image))
 
 

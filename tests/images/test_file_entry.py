@@ -26,10 +26,10 @@ def test_an_open_entry_is_a_file_of_its_bytes(entry):
     with entry.open() as file:
         assert file.seekable() and file.readable()
         for _ in range(300):
-            place, whence = chance.choice(
+            offset, whence = chance.choice(
                 [(chance.randrange(30000), 0), (chance.randrange(300), 1), (-chance.randrange(9999), 2)]
             )
-            assert file.seek(place, whence) == expected.seek(place, whence)
+            assert file.seek(offset, whence) == expected.seek(offset, whence)
             count = chance.choice([0, 1, 100, 20000, -1])
             assert file.read(count) == expected.read(count) and file.tell() == expected.tell()
         with pytest.raises(io.UnsupportedOperation):

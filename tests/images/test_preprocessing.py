@@ -26,7 +26,7 @@ def test_square_of_the_asked_size(size):
     assert preprocess(noise_image(*size), PreprocessingConfig(size=64), 8).shape == (64, 64, 3)
 
 
-def test_a_image_of_the_right_size_is_untouched():
+def test_an_image_of_the_right_size_is_untouched():
     image = noise_image(64, 64)
     assert np.array_equal(preprocess(image, PreprocessingConfig(size=64), 8), np.asarray(image))
 

@@ -1,4 +1,4 @@
-"""Whether a host can be reached is known within a moment."""
+"""Whether a host is reachable is known within seconds."""
 
 import socket
 import threading

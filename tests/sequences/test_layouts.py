@@ -51,7 +51,11 @@ def test_tokens_of_another_tokenizer_are_refused(tokens, sentence):
 @pytest.mark.parametrize(
     ("ids", "grid", "sentence"),
     [
-        ([5] * 6, None, r"^The layout raster needs a grid: its ids do not tell rows from columns\.$"),
+        (
+            [5] * 6,
+            None,
+            r"^The layout raster needs a grid, which cannot be recovered from its ids: give Grid\(y, x\)\.$",
+        ),
         ([5] * 5, Grid(2, 3), r"^ids have the shape \(5,\), but must be n or b n with n = 6 for a grid of 2 x 3\.$"),
         ([[[5] * 6]], Grid(2, 3), r"^ids have the shape \(1, 1, 6\), but must be n or b n"),
         ([4] * 6, Grid(2, 3), r"^ids go from 4 to 4, but must be from 5 to 14\.$"),

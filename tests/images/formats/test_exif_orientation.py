@@ -1,4 +1,4 @@
-"""Every image stands upright, once, whatever else its file says."""
+"""The orientation is applied exactly once, whatever else the file contains."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The formats that are promised are opened, and no others."""
+"""Documented formats are opened, and no others."""
 
 import errno
 import io
@@ -108,7 +108,7 @@ def test_errors_of_reading_are_not_errors_of_the_image(form):
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "TIFF"])
-def test_what_is_behind_the_image_is_not_read(form):
+def test_data_after_the_image_is_not_read(form):
     content = image_bytes(noise_image(64, 64).quantize() if form == "GIF" else noise_image(64, 64), form)
     file = Counted(content + bytes(1 << 20))
     assert open_image(file).size == (64, 64)
@@ -140,8 +140,8 @@ def test_nothing_reaches_the_console_and_no_program_is_started(tmp_path):
 @pytest.mark.parametrize(("width", "height"), [(16_383, 8193), (16_383, 9000)])
 def test_a_webp_is_measured_before_its_decoder_makes_the_canvas(monkeypatch, width, height):
     content = bytearray(image_bytes(IMAGE, "WEBP", save_all=True, append_images=[IMAGE.rotate(90)]))
-    place = content.index(b"VP8X") + 12
-    content[place : place + 6] = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    index = content.index(b"VP8X") + 12
+    content[index : index + 6] = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     monkeypatch.setattr(Image, "open", None)
     with pytest.raises(ImageError, match=f"{width} x {height} is more than 134217728 pixels"):
         open_image(bytes(content))

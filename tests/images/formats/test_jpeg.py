@@ -29,7 +29,7 @@ def test_thousands_of_scans_are_refused_before_they_are_decoded(between):
 def test_a_sensible_number_of_scans_is_read():
     # The last scan refines one bit: once more, and the decoder has it already.
     assert open_image(with_scans(100)).size == (64, 48)
-    trailer = PROGRESSIVE + b"\xff\xda" * 5000  # behind the end: a film, as phones append one
+    trailer = PROGRESSIVE + b"\xff\xda" * 5000  # after the end, where phones append a film
     assert np.array_equal(np.asarray(open_image(trailer)), np.asarray(open_image(PROGRESSIVE)))
     thumbnail = b"\xff\xe1\x27\x14" + b"\xff\xda" * 5001
     assert np.array_equal(

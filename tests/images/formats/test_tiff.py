@@ -1,4 +1,4 @@
-"""TIFFs written byte by byte: the values that they mean, or a reason, and never others in silence."""
+"""TIFFs written byte by byte: the intended values or an error, never other values."""
 
 import struct
 import zlib

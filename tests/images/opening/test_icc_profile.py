@@ -1,4 +1,4 @@
-"""Colours of profiles arrive as a screen shows them; the expected values are computed from the definitions of the spaces."""
+"""Profiles are converted to sRGB; expected values are computed from the definitions of the colour spaces."""
 
 import io
 import struct

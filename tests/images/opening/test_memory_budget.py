@@ -1,4 +1,4 @@
-"""The memory of decoding is shared by all threads of a process, in turn."""
+"""All threads of a process decode within one memory budget, in the order of their requests."""
 
 import os
 import subprocess

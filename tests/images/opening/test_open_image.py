@@ -1,4 +1,4 @@
-"""Images of every kind become upright RGB, or a reason."""
+"""Images of every mode become upright RGB, or an ImageError."""
 
 import io
 import zlib
@@ -141,8 +141,8 @@ def test_random_damage_never_escapes_as_another_error():
     for original in (JPEG, PNG, image_bytes(noise_image(40, 40), "TIFF"), image_bytes(noise_image(40, 40), "WEBP")):
         for _ in range(60):
             content = bytearray(original)
-            for place in generator.integers(0, len(content), 8):
-                content[place] = generator.integers(0, 256)
+            for index in generator.integers(0, len(content), 8):
+                content[index] = generator.integers(0, 256)
             try:
                 assert open_image(bytes(content)).mode == "RGB"
             except ImageError as error:

@@ -100,8 +100,8 @@ def test_whatever_happens_to_a_tar_nothing_is_lost_in_silence(tmp_path, form):
         for start, behind in spans:
             yield good[:start] + bytes(BLOCK) + good[start + BLOCK :]
             for _ in range(10):  # not in the data of long names and pax headers, of which no checksum speaks
-                place = chance.choice([start, behind - BLOCK]) + chance.randrange(BLOCK)
-                yield good[:place] + bytes([good[place] ^ 1 << chance.randrange(8)]) + good[place + 1 :]
+                index = chance.choice([start, behind - BLOCK]) + chance.randrange(BLOCK)
+                yield good[:index] + bytes([good[index] ^ 1 << chance.randrange(8)]) + good[index + 1 :]
 
     outcomes = Counter()
     for content in changed():
