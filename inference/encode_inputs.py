@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..images.finding.index import file_entry
-from ..images.opening.upright_rgb import ImageError, upright_rgb
+from ..images.opening.open_image import ImageError, upright_rgb
 from ..images.preprocessing import load_pixels, preprocess, stack_pixels, to_pixels
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.shapes import Pixels

@@ -44,5 +44,5 @@ def image_bytes(image: Image.Image, form: str, **options: object) -> bytes:
 
 
 def noise_image(width: int, height: int, seed: int = 0) -> Image.Image:
-    """A image without any regularity, so that a shift or a flip is seen."""
+    """An image of noise, so that any shift or flip shows."""
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))

@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from ..images.comparison_sheet import comparison_sheet
 from ..images.preprocessing import to_images, to_pixels
 from ..images.saving import save_png
-from ..images.sheet import comparison_sheet
 from ..report.content import Chart, Comparison, Curve, Report
 from ..report.environment import environment
 from ..report.page import render

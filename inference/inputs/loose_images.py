@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
-from ...images.finding.index import IMAGE_ENDINGS, file_entry, folder_files, is_image, problem_of
+from ...images.finding.index import IMAGE_EXTENSIONS, file_entry, folder_files, is_image, problem_of
 from ...images.finding.inputs import Input, printable
 from .digests import digest, file_facts, kind_of
 from .keep import CAPTION_EXTENSIONS, Keep
@@ -89,7 +89,7 @@ class LooseImages:
                 self._folders[folder] = _folder(folder, os.listdir(folder or "."))
             except PermissionError:
                 endings = [
-                    *IMAGE_ENDINGS,
+                    *IMAGE_EXTENSIONS,
                     *(f".{extension}" for extension in (*CAPTION_EXTENSIONS, *self.keep.extensions)),
                 ]
                 names = {stem + ending for ending in endings}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...images.opening.upright_rgb import ImageError
+from ...images.opening.open_image import ImageError
 from ...images.preprocessing import load_pixels
 from ...tokenizer.preprocessing import PreprocessingConfig
 from .digests import sha256_of

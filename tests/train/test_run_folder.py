@@ -84,7 +84,7 @@ def test_a_signal_ends_a_run_and_its_workers_within_seconds(tmp_path, number, re
         time.sleep(0.01)  # who has ended is in the list until it is reaped
     assert time.monotonic() - began < 20
     assert process.returncode == 1
-    assert said == "train-tokenizer: interrupted: give the same command again to go on.\n"
+    assert said == "train-tokenizer: interrupted: run the same command again to continue.\n"
     assert len(workers) >= 2
     checkpoint, warnings = good_checkpoint(tmp_path / "checkpoints")
     assert checkpoint and warnings == []

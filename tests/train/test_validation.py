@@ -190,7 +190,7 @@ def test_a_process_without_files_left_ends_all_of_them(folder, monkeypatch):
     def refuse(*arguments):
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr("vistok.images.entry.Entry.open", refuse)
+    monkeypatch.setattr("vistok.images.file_entry.Entry.open", refuse)
     with pytest.raises(OSError, match="Too many open files"):
         validation(folder).measure(small_tokenizer())
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ...images.opening.upright_rgb import open_image
+from ...images.opening.open_image import open_image
 from ...images.preprocessing import resize_short_side
 from ...tokenizer.errors import WorkFailedError
 from ...tokenizer.preprocessing import PreprocessingConfig

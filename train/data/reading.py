@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...images.finding.index import Entry
-from ...images.opening.upright_rgb import ImageError
+from ...images.opening.open_image import ImageError
 from ...images.prefetch import Room, ahead
 from ...images.preprocessing import load_pixels
 from ...tokenizer.errors import WorkFailedError

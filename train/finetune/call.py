@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from rich.table import Table
 
-from ...cli.terminal import print_json, say
+from ...cli.printing import print_json, say
 from ...report.content import Table as Rows
 from ...tokenizer.config import Config, parse_config
 from ...tokenizer.files import hold_folder

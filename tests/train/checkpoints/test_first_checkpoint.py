@@ -60,7 +60,7 @@ def test_a_signal_waits_for_the_checkpoint(tmp_path, monkeypatch, number):
     monkeypatch.setattr(Accelerator, "save_state", signalled)
     values = [f"run.out={tmp_path}", f"data.train={PHOTOS}", "data.size=32", "run.save_every=3", "run.steps=6"]
     result = CliRunner().invoke(app, [str(DEBUG), *values, *QUANTIZERS["fsq"]])
-    assert result.exit_code == 1 and "interrupted: give the same command again to go on." in result.stderr
+    assert result.exit_code == 1 and "interrupted: run the same command again to continue." in result.stderr
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-0000003"]
     assert exported_step(tmp_path / "export") == 3
     assert "The run ended at step 3 of 6: it was interrupted." in (tmp_path / "report.html").read_text()

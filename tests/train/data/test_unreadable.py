@@ -113,7 +113,7 @@ def test_a_process_without_files_left_does_not_blame_the_images(photos, monkeypa
     def refuse(*arguments, **settings):
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr("vistok.images.entry.Entry.open", refuse)
+    monkeypatch.setattr("vistok.images.file_entry.Entry.open", refuse)
     with pytest.raises(OSError, match="Too many open files"):
         batches(crops_of(photos))
 
