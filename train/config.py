@@ -21,7 +21,7 @@ from .data.sources import DataConfig
 from .diagnostics.diagnostics import DiagnosticsConfig
 from .losses.adversarial import AdversarialConfig
 from .losses.terms import LossWeights
-from .optimizer.routing import OptimizerConfig
+from .optimizer.config import OptimizerConfig
 from .yaml_values import yaml_values
 
 CONFIG_FILE = "config.yaml"

@@ -66,7 +66,7 @@ def _train(run: Run, verbosity: Verbosity, listing: Listing) -> Path:
     if start == 0:
         _initialise_codes(run, log.is_quiet)
     validation = _validation(run, log, listing)
-    log.show_routing(routing_table(run.claims, run.optimizer_config))
+    log.show_routing(routing_table(run.assignments))
     if run.accelerator.is_main_process:
         write_config(config, config.run.out / CONFIG_FILE)
     with log:
