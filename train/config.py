@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
-from annotated_types import Len
 from pydantic import Field, model_validator
 
 from ..configs import find_config
@@ -73,7 +72,7 @@ class ModelConfig(Config):
     """Quantizer, its keys depending on its name."""
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     """Preprocessing that the exported tokenizer will use."""
-    train: Annotated[list[Part], Len(1)] = list(PARTS)
+    train: Annotated[list[Part], Field(min_length=1)] = list(PARTS)
     """Parts that learn: encoder, quantizer, decoder; the others stay as they are."""
     init_from: Path | None = None
     """Tokenizer folder whose weights the run starts from, where they fit; the rest starts fresh."""

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Annotated, Literal, NamedTuple
 
 import torch
-from annotated_types import Len
 from einops import rearrange
 from pydantic import Field, field_validator
 from torch import Tensor, nn
@@ -35,7 +34,7 @@ class MultiscaleConfig(Config):
     """Kind of quantizer: multiscale."""
     quantizer: Annotated[VQConfig | EMAConfig | SimVQConfig | FVQConfig, choice(SCALABLE)]
     """Quantizer of every scale, with straight_through gradient."""
-    scales: Annotated[list[Annotated[int, Field(ge=1, le=MAX_SIDE)]], Len(1, MAX_SCALES)] = [
+    scales: Annotated[list[Annotated[int, Field(ge=1, le=MAX_SIDE)]], Field(min_length=1, max_length=MAX_SCALES)] = [
         1,
         2,
         3,
