@@ -85,6 +85,7 @@ class TrainConfig(Config):
     data: DataConfig
     model: ModelConfig
     losses: LossWeights
+    """Weight of each loss by name; every loss of the model needs one, and 0 leaves it out."""
     optimizer: OptimizerConfig
     codebook: CodebookConfig = CodebookConfig()
     diagnostics: DiagnosticsConfig = DiagnosticsConfig()
