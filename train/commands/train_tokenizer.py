@@ -12,6 +12,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def train_tokenizer(
+    context: typer.Context,
     config: Annotated[
         str | None,
         typer.Argument(
@@ -34,6 +35,8 @@ def train_tokenizer(
     debug: DebugOption = False,
 ) -> None:
     """Train a tokenizer; the same command on a run folder with checkpoints goes on from the newest one."""
+    if config is None and not keys:
+        context.fail("Missing argument 'CONFIG'.")
     with one_sentence("train-tokenizer", debug):
         if keys:
             from ..config import TrainConfig
@@ -41,8 +44,7 @@ def train_tokenizer(
 
             print(keys_text(TrainConfig, config or "", shutil.get_terminal_size().columns), flush=True)
             return
-        if config is None:
-            raise ValueError("CONFIG is missing: give a YAML file, or the name of a shipped one, such as photo-f8.")
+        assert config is not None
         from accelerate import PartialState  # late: it takes torch, and seconds
 
         from ..batch_advice import batch_advice
