@@ -36,6 +36,7 @@ from vistok.train.data.sources import DataConfig
 from vistok.train.diagnostics.update_statistics import update_rms
 from vistok.train.optimizer.config import OptimizerConfig
 from vistok.train.optimizer.routing import assign_parameters, build_optimizer
+from vistok.train.optimizer.schedule import lr_ratio
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

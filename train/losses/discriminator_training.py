@@ -63,16 +63,16 @@ class Adversary:
         )
         return factor * weight
 
-    def learn(self, step: int, real: list[Pixels], fake: list[Pixels], lr_ratio: float) -> dict[str, Tensor]:
+    def learn(self, step: int, real: list[Pixels], fake: list[Pixels], rate_share: float) -> dict[str, Tensor]:
         """Take one step on micro-batches of images and detached reconstructions; return scalars by log path.
 
-        `lr_ratio` is the tokenizer's learning rate as a share of its peak.
+        `rate_share` is the tokenizer's learning rate as a share of its peak.
         """
         if not self.is_active(step):
             return {}
         self._set_learning(True)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._lr * lr_ratio
+            group["lr"] = self._lr * rate_share
         self.optimizer.zero_grad()
         parts = [self._backward(step, pair, len(real)) for pair in zip(real, fake, strict=True)]
         self._average_gradients()
