@@ -1,14 +1,13 @@
 """The configuration of a fine-tuning: what changes in a tokenizer, and how long each stage lasts."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from annotated_types import Len
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from ...tokenizer.config import Config
-from ...tokenizer.quantizers import QuantizerConfig
-from ..config import PARTS, Part, Seed, quantizer_of
+from ...tokenizer.config import Config, choice
+from ...tokenizer.quantizers import QUANTIZERS, QuantizerConfig
+from ..config import PARTS, Part, Seed
 from ..data.tolerance import ToleratingConfig
 from ..losses.terms import LossWeights
 from .fit_quantizer import FitConfig
@@ -28,7 +27,7 @@ class StageConfig(Config):
 class ImagesConfig(ToleratingConfig):
     """The images, and how they are cut into batches."""
 
-    train: Annotated[list[str], Len(1)]
+    train: Annotated[list[str], Field(min_length=1)]
     """Folders, image files, .tar shards (brace ranges) or .txt lists of these."""
     val: list[str] = []
     """Images to judge on, in the same forms; none holds out a share of the others."""
@@ -50,11 +49,11 @@ class FinetuneConfig(Config):
     out: Path
     """Folder of the fine-tuning; the same call goes on where it left off."""
     data: ImagesConfig
-    quantizer: QuantizerConfig | None = None
+    quantizer: Annotated[QuantizerConfig, choice(QUANTIZERS)] | None = None
     """Quantizer that takes the place of the old one; none keeps it."""
     grow_to: Annotated[int, Field(ge=2)] | None = None
     """Codes that the codebook is grown to, the old ones keeping their numbers; none leaves it."""
-    train: Annotated[list[Part], Len(1)] = list(PARTS)
+    train: Annotated[list[Part], Field(min_length=1)] = list(PARTS)
     """Parts that learn in the last stage: encoder, quantizer, decoder."""
     fit: FitConfig = FitConfig(steps=1500)
     """First stage, when the quantizer changes: it is fitted to latents, encoder and decoder resting."""
@@ -72,11 +71,6 @@ class FinetuneConfig(Config):
     """Seed of everything that is drawn."""
     save_every: Annotated[int, Field(ge=1)] = 200
     """Steps between checkpoints of the training stages."""
-
-    @field_validator("quantizer", mode="before")
-    @classmethod
-    def _by_name(cls, values: Any) -> Any:
-        return quantizer_of(values)
 
     @model_validator(mode="after")
     def _something_is_done(self) -> "FinetuneConfig":

@@ -5,7 +5,6 @@ import math
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Len
 from pydantic import Field
 from torch import Tensor
 
@@ -25,7 +24,7 @@ class FSPConfig(Config):
 
     name: Literal["fsp"] = "fsp"
     """Kind of quantizer: fsp."""
-    levels: Annotated[list[Annotated[int, Field(ge=2, le=1 << 30)]], Len(1, 62)]
+    levels: Annotated[list[Annotated[int, Field(ge=2, le=1 << 30)]], Field(min_length=1, max_length=62)]
     """Number of bins of each channel; the first channel is the least significant in the token."""
     squash: Literal["normal", "logistic"] = "normal"
     """Distribution function: that of N(0, 1), or (1 + tanh z) / 2."""

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Len
 from pydantic import Field
 from torch import Tensor
 
@@ -32,7 +31,7 @@ class FSQConfig(Config):
 
     name: Literal["fsq"] = "fsq"
     """Kind of quantizer: fsq."""
-    levels: Annotated[list[Annotated[int, Field(ge=2, le=1 << 30)]], Len(1, 62)]
+    levels: Annotated[list[Annotated[int, Field(ge=2, le=1 << 30)]], Field(min_length=1, max_length=62)]
     """Number of values of each channel; the first channel is the least significant in the token."""
     bound: Literal["inner", "outer", "ifsq"] = "inner"
     """Published form of the bound: inner (tanh, inside the outermost levels), outer (tanh, a little past them) or ifsq (a
