@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from ..gradients import GradientName
 from ..search.nearest import Similarity
 from .codebooks import LearnedCodebook, MovingAverageCodebook
+from .config import VectorConfig
 from .projections import (
     BridgeProjection,
     DiagonalProjection,
@@ -16,7 +17,7 @@ from .projections import (
     ProjectedCodebook,
     Projection,
 )
-from .quantizer import VectorConfig, VectorQuantizer
+from .quantizer import VectorQuantizer
 from .soft_assignment import SoftAssignmentConfig
 
 PROJECTIONS: dict[str, Callable[[int, bool], Projection]] = {
