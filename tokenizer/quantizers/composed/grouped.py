@@ -11,9 +11,9 @@ from ...config import choice
 from ...shapes import Latent, Tokens
 from ..base import Observation, Quantized, Quantizer, QuantizerConfig
 from ..layout import check_latent
-from ..table import QUANTIZERS
-from .inner import allowed_names, quantizers_of, refused_name
+from .inner import AllowedIn, quantizers_of
 
+GROUPS = AllowedIn("grouped")
 MAX_GROUPS = 64
 
 
@@ -22,7 +22,7 @@ class GroupedConfig(QuantizerConfig):
 
     name: Literal["grouped"] = "grouped"
     """Kind of quantizer: grouped."""
-    quantizer: Annotated[QuantizerConfig, choice(QUANTIZERS)]
+    quantizer: Annotated[QuantizerConfig, choice(GROUPS)]
     """Quantizer of every group; its dim is that of one group."""
     groups: Annotated[int, Field(ge=1, le=MAX_GROUPS)]
     """Number of groups: the latent has groups times the quantizer's channels."""
@@ -32,9 +32,9 @@ class GroupedConfig(QuantizerConfig):
     @field_validator("quantizer", mode="before")
     @classmethod
     def _can_be_a_group(cls, values: Any) -> Any:
-        if name := refused_name(values, "grouped"):
+        if name := GROUPS.refused(values):
             raise ValueError(
-                f"the groups are {name}, which cannot quantize a group of channels: use {', '.join(allowed_names('grouped'))}."
+                f"the groups are {name}, which cannot quantize a group of channels: use {', '.join(GROUPS)}."
             )
         return values
 

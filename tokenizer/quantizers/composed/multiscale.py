@@ -15,12 +15,12 @@ from ...shapes import Latent, Tokens
 from ..base import Observation, Quantized, Quantizer, QuantizerConfig
 from ..gradient_carriers import with_gradient_of
 from ..layout import check_latent
-from ..table import QUANTIZERS
 from ..vector.config import VectorConfig
 from ..vector.quantizer import VectorQuantizer, codes_at
-from .inner import allowed_names, refused_name
+from .inner import AllowedIn
 from .smoothing import shared_smoothers
 
+SCALES = AllowedIn("multiscale")
 MAX_SCALES, MAX_SIDE = 64, 1 << 12
 VAR_SCALES = [1, 2, 3, 4, 5, 6, 8, 10, 13, 16]
 UNUSED_KEYS = ("distribution", "region", "entropy_temperature", "sinkhorn", "commitment_by_length", "squash")
@@ -32,7 +32,7 @@ class MultiscaleConfig(QuantizerConfig):
 
     name: Literal["multiscale"] = "multiscale"
     """Kind of quantizer: multiscale."""
-    quantizer: Annotated[QuantizerConfig, choice(QUANTIZERS)]
+    quantizer: Annotated[QuantizerConfig, choice(SCALES)]
     """Vector quantizer of every scale, with straight_through gradient."""
     scales: Annotated[
         list[Annotated[int, Field(ge=1, le=MAX_SIDE)]], Field(min_length=1, max_length=MAX_SCALES)
@@ -46,9 +46,8 @@ class MultiscaleConfig(QuantizerConfig):
     @field_validator("quantizer", mode="before")
     @classmethod
     def _can_be_a_scale(cls, values: Any) -> Any:
-        if name := refused_name(values, "multiscale"):
-            allowed = ", ".join(allowed_names("multiscale"))
-            raise ValueError(f"the scales are {name}, but must share one table of codes: use {allowed}.")
+        if name := SCALES.refused(values):
+            raise ValueError(f"the scales are {name}, but must share one table of codes: use {', '.join(SCALES)}.")
         return values
 
     @field_validator("quantizer")

@@ -13,10 +13,10 @@ from ...shapes import Latent, Tokens
 from ..base import Observation, Quantized, Quantizer, QuantizerConfig, RefinableConfig
 from ..gradients import GRADIENTS, GradientName, check_gradient
 from ..layout import as_grid, as_rows, check_latent
-from ..table import QUANTIZERS
 from ..vector.config import VectorConfig
-from .inner import allowed_names, quantizers_of, refused_name
+from .inner import AllowedIn, quantizers_of
 
+LEVELS = AllowedIn("residual")
 MAX_LEVELS = 64
 
 
@@ -27,7 +27,7 @@ class ResidualConfig(QuantizerConfig):
 
     name: Literal["residual"] = "residual"
     """Kind of quantizer: residual."""
-    quantizer: Annotated[QuantizerConfig, choice(QUANTIZERS)]
+    quantizer: Annotated[QuantizerConfig, choice(LEVELS)]
     """Quantizer of every level; its gradient stays straight_through, because the residual quantizer has its own."""
     depth: Annotated[int, Field(ge=1, le=MAX_LEVELS)]
     """Number of levels."""
@@ -41,10 +41,10 @@ class ResidualConfig(QuantizerConfig):
     @field_validator("quantizer", mode="before")
     @classmethod
     def _can_be_a_level(cls, values: Any) -> Any:
-        if name := refused_name(values, "residual"):
+        if name := LEVELS.refused(values):
             raise ValueError(
                 f"the levels are {name}, whose codes cannot refine what is left over: use grouped for several tokens, or "
-                f"levels of {', '.join(allowed_names('residual'))}."
+                f"levels of {', '.join(LEVELS)}."
             )
         return values
 

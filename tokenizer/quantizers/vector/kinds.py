@@ -96,6 +96,8 @@ class FVQConfig(VectorConfig):
 class IBQConfig(VectorConfig):
     """Index back-propagation: latents and all codes learn through the softmax over dot products (arXiv 2412.02692)."""
 
+    allowed_in = frozenset({"residual", "grouped"})
+
     name: Literal["ibq"] = "ibq"
     """Kind of quantizer: ibq."""
     similarity: Similarity = "dot"
