@@ -95,7 +95,7 @@ class Quantizer(nn.Module, ABC):
     """Optimizer steps taken so far, for schedules inside a quantizer. `set_training_step` sets it; it is not in the state."""
 
     @final
-    def forward(self, latent: Latent) -> Quantized:
+    def forward(self, latent: Latent) -> Quantized:  # type: ignore[misc]  # torch declares an attribute
         """Quantize; raise ValueError when `latent` does not have `dim` channels.
 
         In training mode with gradients, each codebook then observes all that it saw in this call, once.
@@ -127,8 +127,11 @@ class Quantizer(nn.Module, ABC):
         """Return the quantizer of each index along `q`, in order; one that several indices share comes repeatedly."""
 
     @abstractmethod
-    def codebook_inputs(self, latent: Latent) -> list[Latent]:
-        """Return the latent that each of `codebooks()` sees: all of it, a group of channels or a residual; no gradients."""
+    def codebook_inputs(self, latent: Latent) -> list[Tensor]:
+        """Return what each of `codebooks()` sees of a latent, without gradients: all of it, some channels or a residual.
+
+        Each is `b d y x`, with the channels of its codebook; that of a multi-scale quantizer is one row of all scales.
+        """
 
     @abstractmethod
     def token_grid(self, y: int, x: int) -> tuple[int, int]:
@@ -157,7 +160,7 @@ class SingleQuantizer(Quantizer):
         return [self]
 
     @final
-    def codebook_inputs(self, latent: Latent) -> list[Latent]:
+    def codebook_inputs(self, latent: Latent) -> list[Tensor]:
         return [latent.detach()]
 
     @final

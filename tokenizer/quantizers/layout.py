@@ -12,8 +12,8 @@ def as_rows(latent: Latent) -> Vectors:
     return rearrange(latent, "b d y x -> (b y x) d")
 
 
-def as_grid(rows: Tensor, like: Latent) -> Tensor:
-    """Return rows `n d` as `b d y x`, on the grid of another latent."""
+def as_grid(rows: Tensor, like: Tensor) -> Tensor:
+    """Return rows `n d` as `b d y x`, on the grid of a latent or of tokens."""
     b, _, y, x = like.shape  # all of them, since an empty batch leaves none to infer
     return rearrange(rows, "(b y x) d -> b d y x", b=b, y=y, x=x)
 

@@ -85,7 +85,7 @@ class GroupedQuantizer(Quantizer):
     def codebooks(self) -> list[Quantizer]:
         return [codebook for quantizer in self._groups() for codebook in quantizer.codebooks()]
 
-    def codebook_inputs(self, latent: Latent) -> list[Latent]:
+    def codebook_inputs(self, latent: Latent) -> list[Tensor]:
         check_latent(latent, self.dim)
         return [seen for quantizer, part in self._pairs(latent) for seen in quantizer.codebook_inputs(part)]
 

@@ -34,9 +34,9 @@ class MultiscaleConfig(QuantizerConfig):
     """Kind of quantizer: multiscale."""
     quantizer: Annotated[QuantizerConfig, choice(SCALES)]
     """Vector quantizer of every scale, with straight_through gradient."""
-    scales: Annotated[
-        list[Annotated[int, Field(ge=1, le=MAX_SIDE)]], Field(min_length=1, max_length=MAX_SCALES)
-    ] = VAR_SCALES
+    scales: Annotated[list[Annotated[int, Field(ge=1, le=MAX_SIDE)]], Field(min_length=1, max_length=MAX_SCALES)] = (
+        VAR_SCALES
+    )
     """Sides of the grids, rising; the last is that of the latent."""
     smoothers: Annotated[int, Field(ge=1, le=MAX_SCALES)] = 4
     """Convolutions that smooth the enlarged codes, each shared by neighbouring scales as in VAR."""
@@ -140,7 +140,7 @@ class MultiscaleQuantizer(Quantizer):
         return [self.quantizer]
 
     @torch.no_grad()
-    def codebook_inputs(self, latent: Latent) -> list[Latent]:
+    def codebook_inputs(self, latent: Latent) -> list[Tensor]:
         target = self.to_code_space(latent)
         with torch.autocast(latent.device.type, enabled=False):
             return [torch.cat([scale.left.flatten(2).unsqueeze(2) for scale in self._walk(target)], dim=3)]

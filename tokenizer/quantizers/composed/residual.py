@@ -12,7 +12,7 @@ from ...config import choice
 from ...shapes import Latent, Tokens
 from ..base import Observation, Quantized, Quantizer, QuantizerConfig, RefinableConfig
 from ..gradients import GRADIENTS, GradientName, check_gradient
-from ..layout import as_grid, as_rows, check_latent
+from ..layout import as_grid, as_rows
 from ..vector.config import VectorConfig
 from .inner import AllowedIn, quantizers_of
 
@@ -43,8 +43,8 @@ class ResidualConfig(QuantizerConfig):
     def _can_be_a_level(cls, values: Any) -> Any:
         if name := LEVELS.refused(values):
             raise ValueError(
-                f"the levels are {name}, whose codes cannot refine what is left over: use grouped for several tokens, or "
-                f"levels of {', '.join(LEVELS)}."
+                f"the levels are {name}, whose codes cannot refine what is left over: use "
+                f"{', '.join(LEVELS)}, or grouped instead of residual."
             )
         return values
 
@@ -141,7 +141,7 @@ class ResidualQuantizer(Quantizer):
         return levels * (self.num_codebooks // len(levels))
 
     @torch.no_grad()
-    def codebook_inputs(self, latent: Latent) -> list[Latent]:
+    def codebook_inputs(self, latent: Latent) -> list[Tensor]:
         left, inputs = self.to_code_space(latent), [latent]
         for level in self.codebooks()[:-1]:
             left = left - level(inputs[-1]).latent
