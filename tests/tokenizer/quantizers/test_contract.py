@@ -188,7 +188,7 @@ def test_wrong_tokens_are_refused(quantizer):
         ),
         (
             {"name": "residual", "depth": 2, "quantizer": {"name": "grouped"}},
-            r"the levels are grouped, whose codes cannot refine what is left over: use vq, .*, or grouped instead",
+            r"quantizer.quantizer: grouped cannot refine what other levels leave over: use vq, ",
         ),
         (
             {"name": "multiscale", "scales": [2, 1], "quantizer": {"name": "vq", **SIZE}},
@@ -243,7 +243,7 @@ def test_wrong_tokens_are_refused(quantizer):
         ),
         (
             {"name": "residual", "depth": 2, "quantizer": {"name": "leech"}},
-            r"the levels are leech, whose codes cannot refine what is left over: use vq, .*, or grouped instead of residual",
+            r"quantizer.quantizer: leech cannot refine what other levels leave over: use vq, .*, bsq\.$",
         ),
         ({"name": "leech", "gradient": "diveq"}, r"quantizer.gradient is 'diveq', but must be"),
         ({"name": "leech", "dim": 24}, r"quantizer.dim is not a known key"),

@@ -12,25 +12,26 @@ from ..table import QUANTIZERS
 class AllowedIn(Mapping[str, type[QuantizerConfig]]):
     """The entries of QUANTIZERS that may be inside a composed quantizer, as they are at each reading."""
 
-    def __init__(self, holder: str):
+    def __init__(self, holder: str, task: str):
         self.holder = holder
+        self.task = task
+        """What the others cannot do, for the sentence that refuses them."""
 
     def __getitem__(self, name: str) -> type[QuantizerConfig]:
-        config = QUANTIZERS[name]
-        if self.holder not in config.allowed_in:
-            raise KeyError(name)
-        return config
+        return {name: QUANTIZERS[name] for name in self}[name]
 
     def __iter__(self) -> Iterator[str]:
         return (name for name, config in QUANTIZERS.items() if self.holder in config.allowed_in)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(list(iter(self)))
 
-    def refused(self, values: object) -> str | None:
-        """Return the name that `values` gives, if QUANTIZERS has it but it may not be inside."""
+    def check(self, values: object) -> object:
+        """Return `values`; raise ValueError when they name a quantizer of QUANTIZERS that may not be inside."""
         name = values.get("name") if isinstance(values, Mapping) else getattr(values, "name", None)
-        return name if isinstance(name, str) and name in QUANTIZERS and name not in self else None
+        if isinstance(name, str) and name in QUANTIZERS and name not in self:
+            raise ValueError(f"{name} cannot {self.task}: use {', '.join(self)}.")
+        return values
 
 
 def quantizers_of(modules: nn.ModuleList) -> list[Quantizer]:

@@ -2,11 +2,11 @@
 
 import itertools
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from einops import rearrange
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -20,7 +20,7 @@ from ..vector.quantizer import VectorQuantizer, codes_at
 from .inner import AllowedIn
 from .smoothing import shared_smoothers
 
-SCALES = AllowedIn("multiscale")
+SCALES = AllowedIn("multiscale", "serve several scales")
 MAX_SCALES, MAX_SIDE = 64, 1 << 12
 VAR_SCALES = [1, 2, 3, 4, 5, 6, 8, 10, 13, 16]
 UNUSED_KEYS = ("distribution", "region", "entropy_temperature", "sinkhorn", "commitment_by_length", "squash")
@@ -32,7 +32,7 @@ class MultiscaleConfig(QuantizerConfig):
 
     name: Literal["multiscale"] = "multiscale"
     """Kind of quantizer: multiscale."""
-    quantizer: Annotated[QuantizerConfig, choice(SCALES)]
+    quantizer: Annotated[QuantizerConfig, choice(SCALES), BeforeValidator(SCALES.check)]
     """Vector quantizer of every scale, with straight_through gradient."""
     scales: Annotated[list[Annotated[int, Field(ge=1, le=MAX_SIDE)]], Field(min_length=1, max_length=MAX_SCALES)] = (
         VAR_SCALES
@@ -42,13 +42,6 @@ class MultiscaleConfig(QuantizerConfig):
     """Convolutions that smooth the enlarged codes, each shared by neighbouring scales as in VAR."""
     smoothing: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Fraction of the smoothed codes in the sum; the rest is the enlarged codes as they are."""
-
-    @field_validator("quantizer", mode="before")
-    @classmethod
-    def _can_be_a_scale(cls, values: Any) -> Any:
-        if name := SCALES.refused(values):
-            raise ValueError(f"the scales are {name}, but must share one table of codes: use {', '.join(SCALES)}.")
-        return values
 
     @field_validator("quantizer")
     @classmethod

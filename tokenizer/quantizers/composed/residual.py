@@ -2,10 +2,10 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 from torch import Tensor, nn
 
 from ...config import choice
@@ -16,7 +16,7 @@ from ..layout import as_grid, as_rows
 from ..vector.config import VectorConfig
 from .inner import AllowedIn, quantizers_of
 
-LEVELS = AllowedIn("residual")
+LEVELS = AllowedIn("residual", "refine what other levels leave over")
 MAX_LEVELS = 64
 
 
@@ -27,7 +27,7 @@ class ResidualConfig(QuantizerConfig):
 
     name: Literal["residual"] = "residual"
     """Kind of quantizer: residual."""
-    quantizer: Annotated[QuantizerConfig, choice(LEVELS)]
+    quantizer: Annotated[QuantizerConfig, choice(LEVELS), BeforeValidator(LEVELS.check)]
     """Quantizer of every level; its gradient stays straight_through, because the residual quantizer has its own."""
     depth: Annotated[int, Field(ge=1, le=MAX_LEVELS)]
     """Number of levels."""
@@ -37,16 +37,6 @@ class ResidualConfig(QuantizerConfig):
     """Gradient from the sum of the codes to the latent: one of GRADIENTS that keep codes as they are."""
     dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Fraction of training forwards that stop after a random number of levels, so that fewer levels decode too."""
-
-    @field_validator("quantizer", mode="before")
-    @classmethod
-    def _can_be_a_level(cls, values: Any) -> Any:
-        if name := LEVELS.refused(values):
-            raise ValueError(
-                f"the levels are {name}, whose codes cannot refine what is left over: use "
-                f"{', '.join(LEVELS)}, or grouped instead of residual."
-            )
-        return values
 
     @field_validator("quantizer")
     @classmethod

@@ -15,7 +15,7 @@ from ..layout import as_grid, as_rows, check_latent
 from ..search.nearest import nearest_codes, normalise, scores
 from .codebooks import Codebook, LearnedCodebook
 from .config import VectorConfig
-from .losses import Assigned, loss_names, vector_losses
+from .losses import loss_names, vector_losses
 from .sinkhorn import balanced_codes
 from .soft_assignment import mixture
 
@@ -51,8 +51,9 @@ class VectorQuantizer(SingleQuantizer):
         indices = self._choose(vectors, codes)
         chosen = codes[indices]
         quantized = self._with_gradient(vectors, codes, chosen) if torch.is_grad_enabled() else chosen
-        assigned = Assigned(vectors, codes, indices, quantized)
-        losses = vector_losses(self.config, self.codebook.learns_from_loss, assigned) if self.training else {}
+        losses = {}
+        if self.training:
+            losses = vector_losses(self.config, self.codebook.learns_from_loss, vectors, codes, indices, quantized)
         result = Quantized(as_grid(quantized, latent), as_grid(indices.unsqueeze(1), latent), losses)
         return result, [Observation(self.codebook, vectors, indices)]
 
