@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from ...config import choice
 from ...shapes import Latent, Tokens
-from ..base import Observation, Quantized, Quantizer, QuantizerConfig
+from ..base import Quantized, Quantizer, QuantizerConfig
 from ..layout import check_latent
+from ..observation import Observation
 from .inner import AllowedIn, quantizers_of
 
 GROUPS = AllowedIn("grouped", "quantize a group of channels")

@@ -7,6 +7,10 @@ from torch import nn
 
 from ..base import Quantizer, QuantizerConfig
 from ..table import QUANTIZERS
+from ..vector.config import VectorConfig
+
+UNUSED_KEYS = ("squash", "commitment_by_length", "distribution", "region", "entropy_temperature", "sinkhorn")
+"""Keys of vector quantizers that the scales of a multi-scale quantizer do not use."""
 
 
 class AllowedIn(Mapping[str, type[QuantizerConfig]]):
@@ -37,3 +41,40 @@ class AllowedIn(Mapping[str, type[QuantizerConfig]]):
 def quantizers_of(modules: nn.ModuleList) -> list[Quantizer]:
     """Return the quantizers of a list of modules that holds nothing else."""
     return cast(list[Quantizer], list(modules))
+
+
+def check_level(quantizer: QuantizerConfig) -> QuantizerConfig:
+    """Return the config of a residual level; raise ValueError when it does not choose the code that leaves least over."""
+    if not isinstance(quantizer, VectorConfig):
+        return quantizer
+    if quantizer.gradient != "straight_through" or quantizer.soft:
+        raise ValueError(
+            f"the levels have gradient {quantizer.gradient!r}, but a residual quantizer sets it once, for the sum of the "
+            "levels: give gradient beside depth, and levels that choose by distance alone (not ibq)."
+        )
+    if quantizer.similarity != "euclidean":
+        raise ValueError(
+            f"the levels have similarity {quantizer.similarity!r}, which does not choose the code that leaves least over: "
+            "use euclidean."
+        )
+    if quantizer.squash != "none":
+        raise ValueError(
+            f"the levels have squash {quantizer.squash!r}, which would bend what is left over at every level: use none."
+        )
+    return quantizer
+
+
+def check_scale(quantizer: QuantizerConfig) -> QuantizerConfig:
+    """Return the config of the scales of a multi-scale quantizer; raise ValueError for what they do not use."""
+    assert isinstance(quantizer, VectorConfig)
+    if quantizer.gradient != "straight_through" or quantizer.soft:
+        raise ValueError(
+            f"the scales have gradient {quantizer.gradient!r}, but the multi-scale quantizer copies the gradient to the "
+            "latent: use straight_through and no soft assignment."
+        )
+    for key in UNUSED_KEYS:
+        if (value := getattr(quantizer, key)) != VectorConfig.model_fields[key].default:
+            raise ValueError(
+                f"the scales have {key} {value!r}, which the multi-scale quantizer does not use: remove it."
+            )
+    return quantizer

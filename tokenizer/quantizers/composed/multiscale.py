@@ -12,19 +12,17 @@ from torch.nn import functional
 
 from ...config import choice
 from ...shapes import Latent, Tokens
-from ..base import Observation, Quantized, Quantizer, QuantizerConfig
+from ..base import Quantized, Quantizer, QuantizerConfig
 from ..gradient_carriers import with_gradient_of
 from ..layout import check_latent
-from ..vector.config import VectorConfig
+from ..observation import Observation
 from ..vector.quantizer import VectorQuantizer, codes_at
-from .inner import AllowedIn
+from .inner import AllowedIn, check_scale
 from .smoothing import shared_smoothers
 
 SCALES = AllowedIn("multiscale", "serve several scales")
 MAX_SCALES, MAX_SIDE = 64, 1 << 12
 VAR_SCALES = [1, 2, 3, 4, 5, 6, 8, 10, 13, 16]
-UNUSED_KEYS = ("distribution", "region", "entropy_temperature", "sinkhorn", "commitment_by_length", "squash")
-"""Keys of vector quantizers that concern losses and choices which the scales do not have."""
 
 
 class MultiscaleConfig(QuantizerConfig):
@@ -45,19 +43,8 @@ class MultiscaleConfig(QuantizerConfig):
 
     @field_validator("quantizer")
     @classmethod
-    def _has_no_gradient_of_its_own(cls, quantizer: VectorConfig) -> VectorConfig:
-        if quantizer.gradient != "straight_through" or quantizer.soft:
-            raise ValueError(
-                f"the scales have gradient {quantizer.gradient!r}, but the multi-scale quantizer copies the gradient to the "
-                "latent: use straight_through and no soft assignment."
-            )
-        for key in UNUSED_KEYS:
-            value = getattr(quantizer, key)
-            if value != VectorConfig.model_fields[key].default:
-                raise ValueError(
-                    f"the scales have {key} {value!r}, which the multi-scale quantizer does not use: remove it."
-                )
-        return quantizer
+    def _has_no_gradient(cls, quantizer: QuantizerConfig) -> QuantizerConfig:
+        return check_scale(quantizer)
 
     @field_validator("scales")
     @classmethod

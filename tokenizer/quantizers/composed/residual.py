@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from ...config import choice
 from ...shapes import Latent, Tokens
-from ..base import Observation, Quantized, Quantizer, QuantizerConfig, RefinableConfig
+from ..base import Quantized, Quantizer, QuantizerConfig, RefinableConfig
 from ..gradients import GRADIENTS, GradientName, check_gradient
 from ..layout import as_grid, as_rows
-from ..vector.config import VectorConfig
-from .inner import AllowedIn, quantizers_of
+from ..observation import Observation
+from .inner import AllowedIn, check_level, quantizers_of
 
 LEVELS = AllowedIn("residual", "refine what other levels leave over")
 MAX_LEVELS = 64
@@ -41,23 +41,7 @@ class ResidualConfig(QuantizerConfig):
     @field_validator("quantizer")
     @classmethod
     def _refines(cls, quantizer: QuantizerConfig) -> QuantizerConfig:
-        if not isinstance(quantizer, VectorConfig):
-            return quantizer
-        if quantizer.gradient != "straight_through" or quantizer.soft:
-            raise ValueError(
-                f"the levels have gradient {quantizer.gradient!r}, but a residual quantizer sets it once, for the sum of "
-                "the levels: give gradient beside depth, and levels that choose by distance alone (not ibq)."
-            )
-        if quantizer.similarity != "euclidean":
-            raise ValueError(
-                f"the levels have similarity {quantizer.similarity!r}, which does not choose the code that leaves least over: "
-                "use euclidean."
-            )
-        if quantizer.squash != "none":
-            raise ValueError(
-                f"the levels have squash {quantizer.squash!r}, which would bend what is left over at every level: use none."
-            )
-        return quantizer
+        return check_level(quantizer)
 
     @field_validator("gradient")
     @classmethod
@@ -132,7 +116,7 @@ class ResidualQuantizer(Quantizer):
 
     @torch.no_grad()
     def codebook_inputs(self, latent: Latent) -> list[Tensor]:
-        left, inputs = self.to_code_space(latent), [latent]
+        left, inputs = self.to_code_space(latent), [latent.detach()]
         for level in self.codebooks()[:-1]:
             left = left - level(inputs[-1]).latent
             inputs.append(left)

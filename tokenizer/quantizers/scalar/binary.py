@@ -6,10 +6,11 @@ from pydantic import Field
 from torch import Tensor
 
 from ...shapes import Latent
-from ..base import Observation, Quantized, Quantizer, RefinableConfig
+from ..base import Quantized, Quantizer, RefinableConfig
 from ..entropy import binary_entropies
 from ..gradient_carriers import damp_short, with_gradient_of
 from ..layout import as_rows, check_latent
+from ..observation import Observation
 from ..scale import on_unit_sphere
 from .mixed_radix import DigitQuantizer
 

@@ -8,9 +8,10 @@ from pydantic import Field
 from torch import Tensor
 
 from ...shapes import Latent
-from ..base import Observation, Quantized, Quantizer, RefinableConfig
+from ..base import Quantized, Quantizer, RefinableConfig
 from ..gradient_carriers import with_gradient_of
 from ..layout import check_latent
+from ..observation import Observation
 from .fsq import MAX_CHANNELS
 from .mixed_radix import DigitQuantizer
 from .refinement import ScalarRefinement

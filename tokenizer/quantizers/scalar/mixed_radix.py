@@ -10,7 +10,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ...shapes import Latent, Tokens
-from ..base import FixedQuantizer, QuantizerConfig
+from ..base import QuantizerConfig
+from ..single import FixedQuantizer
 
 
 def per_channel(values: Sequence[float]) -> Tensor:

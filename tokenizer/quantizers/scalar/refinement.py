@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from ...shapes import Latent
-from ..base import Observation, Quantized, QuantizerConfig
+from ..base import Quantized, QuantizerConfig
 from ..gradient_carriers import with_gradient_of
 from ..layout import check_latent
+from ..observation import Observation
 from .mixed_radix import DigitQuantizer, per_channel
 
 

@@ -8,11 +8,13 @@ from pydantic import Field
 from torch import Tensor
 
 from ...shapes import CodeIndices, Codes, Latent, Tokens, Vectors
-from ..base import Observation, Quantized, Quantizer, QuantizerConfig, SingleQuantizer
+from ..base import Quantized, Quantizer, QuantizerConfig
 from ..gradient_carriers import damp_short, with_gradient_of
 from ..gradients import GRADIENTS
 from ..layout import as_grid, as_rows, check_latent
+from ..observation import Observation
 from ..search.nearest import nearest_codes, normalise, scores
+from ..single import SingleQuantizer
 from .codebooks import Codebook, LearnedCodebook
 from .config import VectorConfig
 from .losses import loss_names, vector_losses
