@@ -27,7 +27,7 @@ class QuantizerConfig(Config, ABC):
     """Base of every entry of QUANTIZERS: the plain values that a quantizer is built from."""
 
     allowed_in: ClassVar[frozenset[str]] = frozenset()
-    """Names of the composed quantizers that may hold this one; `residual` takes only those with one codebook."""
+    """Names of the composed quantizers that may hold this one: `residual` only if it has one codebook."""
     name: str
     """Name in QUANTIZERS."""
 
@@ -70,7 +70,7 @@ class Quantizer(nn.Module, ABC):
     loss_names: tuple[str, ...] = ()
     """Names of the losses that it returns in training mode."""
     is_bounded: bool = False
-    """Whether latents are squashed into a fixed box before they are compared, so that raw distances mean little."""
+    """Whether each channel is squashed into a fixed interval before it is compared, so that raw distances mean little."""
     needs_grid: bool = False
     """Whether it takes whole grids of one size alone, and cannot be fitted to loose vectors."""
     returns_codes: bool = True

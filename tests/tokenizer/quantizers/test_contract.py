@@ -41,6 +41,7 @@ def test_shapes_types_and_range(quantizer):
     assert result.tokens.shape == (3, quantizer.num_codebooks, *quantizer.token_grid(4, 4))
     assert result.tokens.dtype == torch.int64
     assert 0 <= result.tokens.min() and result.tokens.max() < quantizer.vocab_size
+    assert set(result.losses) == set(quantizer.loss_names)
     assert all(loss.shape == () and loss.dtype == torch.float32 for loss in result.losses.values())
     assert quantizer.eval()(latent_for(quantizer)).losses == {}
 
@@ -51,6 +52,13 @@ def test_codebooks_and_their_inputs_are_in_the_order_of_the_tokens(quantizer):
     pairs = zip(quantizer.codebooks(), quantizer.codebook_inputs(latent), strict=True)
     tokens = torch.cat([codebook(seen).tokens for codebook, seen in pairs], dim=1)
     assert torch.equal(tokens, quantizer(latent).tokens)
+
+
+def test_is_bounded_says_whether_each_channel_is_squashed_into_an_interval(quantizer):
+    latent = latent_for(quantizer) * 1e4
+    point, other = quantizer.to_code_space(latent), quantizer.to_code_space(latent.index_fill(1, torch.tensor(0), 7.0))
+    is_by_channel = torch.equal(point[:, 1:], other[:, 1:])
+    assert quantizer.is_bounded == bool(is_by_channel and point.abs().max() <= 1.01)
 
 
 def test_every_trained_parameter_gets_a_gradient(quantizer):

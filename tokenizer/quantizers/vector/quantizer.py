@@ -37,6 +37,7 @@ class VectorQuantizer(SingleQuantizer):
     def __init__(self, config: VectorConfig, codebook: Codebook):
         super().__init__()
         self.config = config
+        self.is_bounded = config.squash == "tanh" and config.similarity != "cosine"
         self.returns_codes = config.gradient not in ("diveq", "nsvq")
         self.codebook = codebook
         self.dim = config.dim
