@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import timm
 import torch
-from annotated_types import Len
 from pydantic import Field
 from safetensors.torch import load_file
 from timm.data.config import resolve_model_data_config
@@ -29,7 +28,7 @@ class BackboneConfig(Config):
     """Name of a timm model, e.g. resnet50 or vit_small_patch14_dinov2.lvd142m."""
     weights: Path | None = None
     """File with the weights of the whole model, .safetensors or .pth, .pt, .bin; none takes timm's own from the hub."""
-    stages: Annotated[list[Annotated[int, Field(ge=0)]], Len(1)] | None = None
+    stages: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None
     """Which feature stages are taken, counted from 0 at the input's side; none takes all."""
 
 

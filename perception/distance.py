@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from annotated_types import Len
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
@@ -27,7 +26,7 @@ class PerceptualConfig(Config):
     """lpips-vgg for LPIPS with its learned heads, or the name of a timm model."""
     weights: Path | None = None
     """File with the backbone's weights, for lpips-vgg those of torchvision's vgg16; none takes the package's own."""
-    stages: Annotated[list[Annotated[int, Field(ge=0)]], Len(1)] | None = None
+    stages: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None
     """Which feature stages of a timm model are compared; none compares all."""
 
 

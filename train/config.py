@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
-from annotated_types import Len
 from pydantic import Field, model_validator
 
 from ..configs import find_config
 from ..perception.distance import PerceptualConfig
 from ..tokenizer.config import Config, choice, parse_config
 from ..tokenizer.files import write_whole
-from ..tokenizer.networks.convolutional import ConvolutionalConfig
+from ..tokenizer.networks.architectures import Architecture
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers import QUANTIZERS, QuantizerConfig
 from .codebook.revival import CodebookConfig
@@ -21,7 +20,7 @@ from .data.sources import DataConfig
 from .diagnostics.diagnostics import DiagnosticsConfig
 from .losses.adversarial import AdversarialConfig
 from .losses.terms import LossWeights
-from .optimizer.routing import OptimizerConfig
+from .optimizer.config import OptimizerConfig
 from .yaml_values import yaml_values
 
 CONFIG_FILE = "config.yaml"
@@ -67,13 +66,13 @@ class RunConfig(Config):
 class ModelConfig(Config):
     """The tokenizer that is trained."""
 
-    architecture: ConvolutionalConfig
+    architecture: Architecture
     """Encoder and decoder."""
     quantizer: Annotated[QuantizerConfig, choice(QUANTIZERS)]
     """Quantizer, its keys depending on its name."""
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     """Preprocessing that the exported tokenizer will use."""
-    train: Annotated[list[Part], Len(1)] = list(PARTS)
+    train: Annotated[list[Part], Field(min_length=1)] = list(PARTS)
     """Parts that learn: encoder, quantizer, decoder; the others stay as they are."""
     init_from: Path | None = None
     """Tokenizer folder whose weights the run starts from, where they fit; the rest starts fresh."""
@@ -86,6 +85,7 @@ class TrainConfig(Config):
     data: DataConfig
     model: ModelConfig
     losses: LossWeights
+    """Weight of each loss by name; every loss of the model needs one, and 0 leaves it out."""
     optimizer: OptimizerConfig
     codebook: CodebookConfig = CodebookConfig()
     diagnostics: DiagnosticsConfig = DiagnosticsConfig()

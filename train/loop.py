@@ -29,7 +29,7 @@ from .logs.run_log import RunLog
 from .logs.trackers import begin_trackers, end_trackers, quiet_tracker_threads
 from .logs.verbosity import VERBOSE, Verbosity
 from .optimizer.routing import routing_table
-from .optimizer.schedule import rate_share
+from .optimizer.schedule import lr_ratio
 from .outcome import write_last_outcome, write_outcome
 from .report import SAMPLES, write_samples
 from .resume import resume
@@ -66,7 +66,7 @@ def _train(run: Run, verbosity: Verbosity, listing: Listing) -> Path:
     if start == 0:
         _initialise_codes(run, log.is_quiet)
     validation = _validation(run, log, listing)
-    log.show_routing(routing_table(run.claims, run.optimizer_config))
+    log.show_routing(routing_table(run.assignments))
     if run.accelerator.is_main_process:
         write_config(config, config.run.out / CONFIG_FILE)
     with log:
@@ -109,7 +109,7 @@ def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
             step % every == 0 or step == config.steps
             for every in (config.log_every, config.validate_every, config.save_every)
         )
-        share = rate_share(step, config.steps, run.optimizer_config)
+        share = lr_ratio(step, config.steps, run.optimizer_config)
         micro_batches = list(pixels.chunk(config.gradient_accumulation))
 
         set_training_step(run.model, step - 1)
@@ -174,10 +174,10 @@ def _batches(run: Run, start: int) -> Iterator[tuple[Pixels, list[str]]]:
         yield to_pixels(crops.to(accelerator.device)).contiguous(memory_format=layout), unreadable
 
 
-def _optimizer_step(run: Run, rate_share: float) -> Tensor:
+def _optimizer_step(run: Run, lr_ratio: float) -> Tensor:
     """Clip the gradient, take the step, and return the norm that the gradient had."""
     for group in run.optimizer.param_groups:
-        group["lr"] = run.optimizer_config.lr * rate_share
+        group["lr"] = run.optimizer_config.lr * lr_ratio
     limit = run.optimizer_config.clip_norm
     run.accelerator.unscale_gradients(run.optimizer)
     parameters = [parameter for group in run.optimizer.param_groups for parameter in group["params"]]

@@ -24,7 +24,8 @@ from .launcher import run_accelerator
 from .logs.running_mean import ScalarWindow
 from .losses.discriminator_training import Adversary
 from .losses.terms import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, check_loss_names
-from .optimizer.routing import Claim, OptimizerConfig, build_optimizer, claim_parameters
+from .optimizer.config import OptimizerConfig
+from .optimizer.routing import ParameterAssignment, assign_parameters, build_optimizer
 from .seeding import seed_noise, seed_weights
 from .warm_start import starting_model
 
@@ -40,7 +41,7 @@ class Run:
     """The tokenizer as it is."""
     trained: nn.Module
     """The tokenizer as the launcher wraps it, for the forward pass."""
-    claims: list[Claim]
+    assignments: list[ParameterAssignment]
     optimizer_config: OptimizerConfig
     """The optimizer's config, its rate being that for the batch size of the run."""
     optimizer: Optimizer
@@ -75,13 +76,13 @@ def prepare_run(config: TrainConfig, listing: Listing | None = None) -> Run:
     freeze_all_but(model, config.model.train)
     check_loss_names(config.losses, model.quantizer)
     optimizer_config = config.optimizer.at_batch_size(config.data.batch_size)
-    claims = claim_parameters(model, optimizer_config)
+    assignments = assign_parameters(model, optimizer_config)
     average = WeightAverage(model.to(accelerator.device), config.run.ema_decay)
     monitor = CodebookMonitor(model.quantizer, accelerator, getattr(model.quantizer_in, "in_channels", None))
     care = CodebookMaintenance(config.codebook, model.quantizer, accelerator, config.run.seed)
     if config.run.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    trained, optimizer = accelerator.prepare(model, build_optimizer(claims, optimizer_config))
+    trained, optimizer = accelerator.prepare(model, build_optimizer(assignments, optimizer_config))
     adversary = _adversary(config, optimizer_config.lr, accelerator)
     diagnostics = Diagnostics(
         config.diagnostics, optimizer, model, config.data.batch_size, config.run.gradient_accumulation, accelerator
@@ -96,7 +97,7 @@ def prepare_run(config: TrainConfig, listing: Listing | None = None) -> Run:
         crops=crops,
         model=model,
         trained=trained,
-        claims=claims,
+        assignments=assignments,
         optimizer_config=optimizer_config,
         optimizer=optimizer,
         average=average,
@@ -115,7 +116,7 @@ def prepare_run(config: TrainConfig, listing: Listing | None = None) -> Run:
 
 def freeze_all_but(model: VisualTokenizer, parts: Sequence[str]) -> None:
     """Let only the named parts learn; a quantizer that does not is in evaluation mode, so its codes stay too."""
-    modules = {
+    modules: dict[str, list[nn.Module]] = {
         "encoder": [model.encoder],
         "quantizer": [model.quantizer_in, model.quantizer, model.quantizer_out],
         "decoder": [model.decoder],

@@ -74,7 +74,7 @@ def _judged(run: Run, step: int, pixels: Pixels, output: Reconstruction) -> _Par
         pull = {name: terms[name] for name in (*RECONSTRUCTION_LOSSES, PERCEPTUAL) if name in terms}
         terms[ADVERSARIAL] = run.adversary.term(step, output.pixels)
         reconstruction_loss = weigh(pull, {name: weights[name] for name in pull})
-        last_layer = run.model.decoder.get_parameter("conv_out.weight")
+        last_layer = run.model.decoder.last_layer
         share = run.adversary.share(step, reconstruction_loss, terms[ADVERSARIAL], last_layer)
         weighed[ADVERSARIAL] = share * terms[ADVERSARIAL]
         extra = {"adversarial/share": share}

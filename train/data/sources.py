@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-from annotated_types import Len
 from pydantic import Field, field_validator
 
 from ...tokenizer.config import Config, Pattern
@@ -12,7 +11,7 @@ from .tolerance import ToleratingConfig
 class SourceConfig(Config):
     """Images that belong together."""
 
-    path: Annotated[list[str], Len(1)]
+    path: Annotated[list[str], Field(min_length=1)]
     """A folder, a .tar shard, shards with a brace range such as photos-{0000..0009}.tar, or a list of these, taken as one."""
     names: Pattern = ".*"
     """Regular expression that the file name of a image must match; others are left out."""
@@ -20,7 +19,7 @@ class SourceConfig(Config):
     """How many of the crops come from here, relative to the other sources."""
     share: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = (0.0, 1.0)
     """From where to where the images are taken, in an order that their file names decide; [0, 0.1] and [0.1, 1] split."""
-    short_sides: Annotated[list[Annotated[int, Field(ge=1)]], Len(1)] | None = None
+    short_sides: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] | None = None
     """Sizes that the short side is resized to before cropping, one drawn for each crop; none takes data.short_sides."""
 
     @field_validator("path", mode="before")
@@ -37,11 +36,11 @@ class SourceConfig(Config):
 class DataConfig(ToleratingConfig):
     """What is trained on, and how it is cut into batches."""
 
-    train: Annotated[list[SourceConfig], Len(1)] = Field(examples=["FOLDER"])
+    train: Annotated[list[SourceConfig], Field(min_length=1)] = Field(examples=["FOLDER"])
     """Sources of training images: a path, a list of paths, or a list of sources."""
     val: list[SourceConfig] = []
     """Sources of validation images, as for train; brought to the tokenizer's own preprocessing."""
-    short_sides: Annotated[list[Annotated[int, Field(ge=1)]], Len(1)] | None = None
+    short_sides: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] | None = None
     """Sizes for the short side of the images, for sources that have none of their own; none keeps images as they are."""
     size: Annotated[int, Field(ge=8)] = 256
     """Side of the training crops in pixels."""
