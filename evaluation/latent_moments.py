@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..tokenizer.quantizers.base import as_rows
+from ..tokenizer.quantizers.layout import as_rows
 from ..tokenizer.shapes import Latent, Vectors
 
 MAX_CHANNELS = 1024

@@ -1,24 +1,20 @@
 """Quantizers, one table: a latent `b d y x` to tokens `b q y x` and back."""
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 from ..config import parse_choice
-from .base import Quantized, Quantizer, set_training_step
+from .base import Quantized, Quantizer, QuantizerConfig, set_training_step
 from .composed.grouped import GroupedConfig
 from .composed.multiscale import MultiscaleConfig
 from .composed.residual import ResidualConfig
+from .gradient_carriers import with_gradient_of
 from .gradients import GRADIENTS
-from .table import ELEMENTARY, ElementaryConfig
+from .observation import Observation
+from .single import FixedQuantizer, SingleQuantizer
+from .table import QUANTIZERS
 
-QuantizerConfig: TypeAlias = ElementaryConfig | ResidualConfig | GroupedConfig | MultiscaleConfig
-
-QUANTIZERS: dict[str, type[QuantizerConfig]] = {
-    **ELEMENTARY,
-    "residual": ResidualConfig,
-    "grouped": GroupedConfig,
-    "multiscale": MultiscaleConfig,
-}
+QUANTIZERS.update(residual=ResidualConfig, grouped=GroupedConfig, multiscale=MultiscaleConfig)
 
 
 def build_quantizer(values: Mapping[str, Any]) -> Quantizer:
@@ -29,9 +25,13 @@ def build_quantizer(values: Mapping[str, Any]) -> Quantizer:
 __all__ = [
     "GRADIENTS",
     "QUANTIZERS",
+    "FixedQuantizer",
+    "Observation",
     "Quantized",
     "Quantizer",
     "QuantizerConfig",
+    "SingleQuantizer",
     "build_quantizer",
     "set_training_step",
+    "with_gradient_of",
 ]
