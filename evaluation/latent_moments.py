@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..tokenizer.devices import widest_float
 from ..tokenizer.quantizers.base import as_rows
 from ..tokenizer.shapes import Latent, Vectors
 
@@ -22,7 +23,7 @@ def unmeasured(channels: int) -> str:
 
 def sums(*shape: int, device: torch.device) -> Tensor:
     """Return zeros to add up in: float64 where the device has it."""
-    return torch.zeros(shape, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+    return torch.zeros(shape, dtype=widest_float(device), device=device)
 
 
 class Moments:
