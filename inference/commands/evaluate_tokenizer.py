@@ -5,18 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...cli.terminal import (
-    WORK_FAILED,
-    DebugOption,
-    JsonOption,
-    QuietOption,
-    VersionOption,
-    check_output_folder,
-    one_sentence,
-    print_json,
-    say,
-    track,
-)
+from ...cli.options import DebugOption, JsonOption, QuietOption, VersionOption, check_output_folder
+from ...cli.printing import print_json, say
+from ...cli.progress import track
+from ...cli.user_errors import WORK_FAILED, report_errors
 
 if TYPE_CHECKING:
     from ..evaluate.evaluation import Evaluation
@@ -60,7 +52,7 @@ def evaluate_tokenizer(
     Whatever cannot be measured or read is named, and the rest is measured. The exit code is 1 if a shard is damaged or no
     image can be read.
     """
-    with one_sentence("evaluate-tokenizer", debug):
+    with report_errors("evaluate-tokenizer", debug):
         check_output_folder(out)
         from ...evaluation.reference_weights import unavailable
 
@@ -76,12 +68,10 @@ def evaluate_tokenizer(
 
         tokenizer = load(model, device)
         inputs = EvaluationInputs(data, tokenizer, out)
-        reference = build_reference_metrics(
-            frechet or [], lpips_weights, inception_weights, tokenizer.device, missing
-        )
+        reference = build_reference_metrics(frechet or [], lpips_weights, inception_weights, tokenizer.device, missing)
         told = _tell_not_measured(reference.not_measured, set(), as_json)
         evaluation = evaluate(
-            model, tokenizer, inputs, reference, lambda samples: track(samples, "images", len(inputs.samples), quiet)
+            model, tokenizer, inputs, reference, lambda samples: track(samples, "images", quiet=quiet)
         )
         with hold_folder(out, "evaluate-tokenizer"):
             files = write_metrics(out, evaluation), write_page(out, evaluation)

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ...cli.terminal import counted
 from ...tokenizer.errors import WorkFailedError
+from ...tokenizer.wording import pluralize
 from ..api import Tokenizer
 from ..inputs.plan import plan_shards
 from ..inputs.reading import ReadImage, read_image
@@ -48,7 +48,7 @@ class EvaluationInputs:
         if not self.failures:
             return ValueError("There is no image to evaluate on: give images that can be read.")
         row, *rest = self.failures
-        others = f", nor can {counted(len(rest), 'other')}" if rest else ""
+        others = f", nor can {pluralize(len(rest), 'other')}" if rest else ""
         return WorkFailedError(
             f"There is no image to evaluate on: {row.source} cannot be used ({row.reason}){others}: give images that can be "
             "read."

@@ -5,7 +5,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ...cli.terminal import counted
 from ...evaluation.rows import headline_figures, quality_rows
 from ...evaluation.token_counts import is_hashed
 from ...report.content import Comparison, Report, Table
@@ -13,6 +12,7 @@ from ...report.environment import environment
 from ...report.page import render
 from ...report.views import codebook_views
 from ...tokenizer.files import write_whole
+from ...tokenizer.wording import pluralize
 from .evaluation import Evaluation
 
 METRICS_FILE = "metrics.json"
@@ -45,7 +45,7 @@ def write_metrics(folder: Path, evaluation: Evaluation) -> Path:
 def write_page(folder: Path, evaluation: Evaluation) -> Path:
     """Write report.html and return its path."""
     tokenizer, figures = evaluation.tokenizer, evaluation.figures()
-    images = counted(evaluation.quality.images, "image")
+    images = pluralize(evaluation.quality.images, "image")
     report = Report(
         title=evaluation.model,
         subtitle=f"{images} of {', '.join(evaluation.data)}, size {tokenizer.config.preprocessing.size}, float32",

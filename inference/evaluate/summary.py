@@ -5,9 +5,10 @@ import math
 from rich.table import Table
 from rich.text import Text
 
-from ...cli.terminal import counted, names
+from ...cli.printing import escape_unprintable
 from ...evaluation.rows import quality_rows
 from ...evaluation.token_counts import codes_text, estimate_note
+from ...tokenizer.wording import pluralize
 from .evaluation import Evaluation
 from .report import METRICS_FILE
 
@@ -17,9 +18,9 @@ MAX_FAILURES = 5
 def summary_table(evaluation: Evaluation) -> Table:
     """Return all figures as a table, under the name of the model and its image size."""
     quality, codes = evaluation.quality, evaluation.tokenizer.vocab_size
-    heading = f"{names(evaluation.model)}, size {evaluation.tokenizer.config.preprocessing.size}"
+    heading = f"{escape_unprintable(evaluation.model)}, size {evaluation.tokenizer.config.preprocessing.size}"
     table = Table()
-    for column in (heading, counted(quality.images, "image"), "better"):
+    for column in (heading, pluralize(quality.images, "image"), "better"):
         table.add_column(Text(column))
     for row in quality_rows(evaluation.figures()):
         table.add_row(*map(Text, row))
@@ -36,4 +37,3 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
         lines.append(f"... and {len(evaluation.failures) - MAX_FAILURES} more, see {METRICS_FILE}")
     lines += filter(None, [estimate_note(evaluation.counts, evaluation.tokenizer.vocab_size)])
     return lines + [f"lost: {phrase}" for phrase in evaluation.lost]
-
