@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def find_device(device: str | torch.device) -> torch.device:
+def find_device(device: Any) -> torch.device:
     """Return a device by its name, "auto" being the default; raise ValueError when it cannot be used here."""
     try:
         found = default_device() if device == "auto" else torch.device(device)
