@@ -1,4 +1,4 @@
-"""What a result was computed on."""
+"""The versions and the machine behind a result."""
 
 import platform
 from datetime import datetime, timezone
@@ -24,5 +24,5 @@ def environment() -> dict[str, str]:
 
 
 def _processor() -> str:
-    # Linux leaves platform.processor() empty or names the instruction set alone.
+    # On Linux platform.processor() is empty, or only the instruction set.
     return cpu_info().get("model name") or platform.processor() or platform.machine()

@@ -73,4 +73,4 @@ def test_a_quantizer_of_as_many_codes_is_fitted(run, tmp_path):
     call(finetune, run / "export", PHOTOS, "--out", tmp_path, "--quantizer", "bsq", "--dim", 62, *settings)
     facts = json.loads((Path(tmp_path) / "metrics.json").read_text())
     assert 0 < facts["before"]["usage"] < 1e-6 and 0 < facts["after"]["usage"] < 1e-12
-    assert f"{2**62:,}" in (tmp_path / "report.html").read_text()
+    assert "of 2^62 codes" in (tmp_path / "report.html").read_text()
