@@ -33,7 +33,7 @@ def frechet_distance(a: RunningCovariance, b: RunningCovariance) -> float:
 def _covariance(features: RunningCovariance) -> Tensor:
     count = int(features.count)
     if count < 2:
-        raise ValueError(f"The covariance of {count} images is not known: give at least 2 images.")
+        raise ValueError(f"A Frechet distance needs at least 2 images, but got {count}: give more images.")
     scatter = features.scatter.cpu().double()
     if not scatter.isfinite().all():
         raise ValueError("Features hold values that are not finite: look for broken images or weights.")

@@ -127,8 +127,8 @@ def build_reference_metrics(
                 raise
             not_measured[name] = str(error)
     for text in frechet:
-        name, _, file = text.partition("=")
-        config = BackboneConfig(name=name, weights=Path(file) if file else None)
-        backbone = load_backbone(config, f"give its weights as --frechet {name}=FILE").to(device)
-        metrics[FRECHET + name] = FrechetMetric(backbone.pooled, device)
+        model, _, weights = text.partition("=")
+        config = BackboneConfig(name=model, weights=Path(weights) if weights else None)
+        backbone = load_backbone(config, f"give its weights as --frechet {model}=FILE").to(device)
+        metrics[FRECHET + model] = FrechetMetric(backbone.pooled, device)
     return ReferenceMetrics(metrics, not_measured)

@@ -43,9 +43,7 @@ def _exact_tokens(model: VisualTokenizer, device: torch.device, batch_size: int,
 
     tokens, is_finite = run_exactly(encode, pixels, device, batch_for(batch_size, *pixels.shape[2:]))
     if not is_finite.all():
-        raise ValueError(
-            "The encoder's output is NaN or infinite: load other weights, or give other pixels."
-        )
+        raise ValueError("The encoder's output is NaN or infinite: load other weights, or give other pixels.")
     return tokens.cpu()
 
 

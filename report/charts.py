@@ -102,8 +102,8 @@ def _summary(title: str, curves: list[Points]) -> str:
     for curve in curves:
         finite = curve.values[np.isfinite(curve.values)]
         if len(finite):
-            first, last, least, most = map(number, (finite[0], finite[-1], finite.min(), finite.max()))
-            sentences.append(f"{curve.name} goes from {first} to {last}, between {least} and {most}.")
+            first, last, low, high = map(number, (finite[0], finite[-1], finite.min(), finite.max()))
+            sentences.append(f"{curve.name} goes from {first} to {last}, between {low} and {high}.")
     return f"{title} over the steps. {' '.join(sentences)}"
 
 

@@ -104,7 +104,7 @@ def test_a_shift_is_its_squared_length():
 
 def test_sets_that_cannot_be_compared_are_refused():
     whole = statistics(vectors(10))
-    with pytest.raises(ValueError, match="The covariance of 1 images is not known: give at least 2 images"):
+    with pytest.raises(ValueError, match="A Frechet distance needs at least 2 images, but got 1: give more images"):
         frechet_distance(whole, statistics(vectors(1)))
     with pytest.raises(ValueError, match="Features of 6 and of 5 values cannot be compared: use one backbone for both"):
         frechet_distance(whole, statistics(vectors(10, 5)))

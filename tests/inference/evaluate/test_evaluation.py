@@ -178,8 +178,8 @@ def test_frechet_distance_of_a_timm_model(call, tokenizer_folder, tmp_path, tiny
 def test_a_metric_that_cannot_measure_leaves_the_others_their_figures(call, tmp_path, tiny):
     said = call(PHOTOS / "coffee.jpg", "--out", tmp_path, "--frechet", f"{TINY}={tiny[1]}")
     metrics = json.loads((tmp_path / "metrics.json").read_text())
-    assert "give at least 2 images" in metrics["not_measured"][f"frechet/{TINY}"]
-    assert f"frechet/{TINY} not measured: The covariance of 1 images is not known" in said and metrics["psnr"] > 0
+    assert "needs at least 2 images, but got 1: give" in metrics["not_measured"][f"frechet/{TINY}"]
+    assert f"frechet/{TINY} not measured: A Frechet distance needs at least 2 images" in said and metrics["psnr"] > 0
 
 
 def test_a_damaged_shard_and_a_file_that_the_disk_does_not_give_are_named_and_the_rest_is_measured(
