@@ -21,7 +21,7 @@ from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers.base import check_tokens
 from ..tokenizer.shapes import Pixels, Tokens
 from .arithmetic import exact_decode, exact_encode
-from .encode_inputs import MAX_IMAGES, ImageLike, encode_group, images_to_pixels, in_groups, integer_tokens
+from .encode_inputs import MAX_IMAGES, ImageLike, check_grids, encode_group, images_to_pixels, in_groups, integer_tokens
 from .hub import CARD, upload
 
 
@@ -156,12 +156,7 @@ class Tokenizer:
         tokens: list[Tokens] = []
         for group in in_groups(pixels):
             tokens += encode_group(group, self.encode_pixels, self.device)
-            grids = sorted({tuple(each.shape[2:]) for each in tokens})
-            if len(grids) > 1:
-                raise ValueError(
-                    f"The images have different token grids ({grids[0]} and {grids[1]}): encode them one at a time, or "
-                    "resize them to one size."
-                )
+            check_grids(tokens)
         with own_numerics(self.device):
             return torch.cat(tokens).to(self.device)
 

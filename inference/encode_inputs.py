@@ -62,6 +62,16 @@ def encode_group(images: list[Pixels], encode: Callable[[Pixels], Tokens], devic
     return [tokens[index] for index in range(len(images))]
 
 
+def check_grids(tokens: list[Tokens]) -> None:
+    """Raise ValueError unless the token grids of all images have one size."""
+    grids = sorted({tuple(each.shape[2:]) for each in tokens})
+    if len(grids) > 1:
+        raise ValueError(
+            f"The images have different token grids ({grids[0]} and {grids[1]}): encode them one at a time, or resize them "
+            "to one size."
+        )
+
+
 def integer_tokens(tokens: Tensor | np.ndarray) -> Tensor:
     """Return tokens that users hand to `decode` as int64; raise ValueError unless they are integers `b q y x`."""
     if not isinstance(tokens, (Tensor, np.ndarray)):
