@@ -1,12 +1,11 @@
 """Bound the memory that all threads of a process together use to decode images."""
 
-import ctypes
-import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+
+from ...tokenizer.devices import after_fork_in_child, return_freed_memory
 
 DECODING_BYTES = 3 << 30
 """The default, 3 GiB, is more than the largest image of any format needs.
@@ -24,9 +23,7 @@ class MemoryBudget:
     def __init__(self, total: int):
         self.total = total
         self._reset()
-        if hasattr(os, "register_at_fork"):
-            # A lock that another thread holds during a fork would stay locked in the child.
-            os.register_at_fork(after_in_child=self._reset)
+        after_fork_in_child(self._reset)
 
     def _reset(self) -> None:
         self._free = self.total
@@ -51,27 +48,11 @@ class MemoryBudget:
             yield
         finally:
             if amount >= TRIM_FROM:
-                _return_freed_memory()
+                return_freed_memory()
             with changed:
                 if changed is self._changed:  # not in a forked child, whose budget was reset
                     self._free += amount
                 changed.notify_all()
-
-
-def _return_freed_memory() -> None:
-    trim = _malloc_trim()
-    if trim:
-        trim(0)
-
-
-@lru_cache(maxsize=1)
-def _malloc_trim() -> Callable[[int], int] | None:
-    """Return malloc_trim of glibc; None with another C library."""
-    try:
-        found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
-    except (OSError, TypeError, AttributeError):
-        return None
-    return found
 
 
 BUDGET = MemoryBudget(DECODING_BYTES)

@@ -12,6 +12,8 @@ from ..preprocessing import PreprocessingConfig
 from ..quantizers import QUANTIZERS, QuantizerConfig
 
 CONFIG_FILE = "config.json"
+EXPORT_FOLDER = "export"
+"""Where a training run keeps its tokenizer folder."""
 FORMAT_VERSION = 1
 LARGEST = 1 << 20
 """Max bytes of a config; vistok writes about a thousand."""
@@ -47,6 +49,9 @@ def read_tokenizer_config(folder: Path) -> TokenizerConfig:
     """Read config.json of a tokenizer folder; raise ValueError with one sentence when it cannot be read."""
     path = folder / CONFIG_FILE
     if not path.is_file():
+        exported = folder / EXPORT_FOLDER
+        if (exported / CONFIG_FILE).is_file():
+            raise ValueError(f"{folder} is a run folder, not a tokenizer folder: give its export, {exported}.")
         raise ValueError(f"{folder} is not a tokenizer folder: it has no {CONFIG_FILE}.")
     values = _read_object(path)
     if values.get("format_version") != FORMAT_VERSION:
