@@ -16,7 +16,7 @@ from ..tokenizer.files import write_whole
 from ..tokenizer.networks.convolutional import ConvolutionalConfig
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers import QUANTIZERS, QuantizerConfig
-from .codebook.revival import CodebookConfig
+from .codebook.maintenance import CodebookConfig
 from .data.sources import DataConfig
 from .diagnostics.diagnostics import DiagnosticsConfig
 from .losses.adversarial import AdversarialConfig

@@ -12,8 +12,8 @@ from ..perception.distance import build_perceptual
 from ..tokenizer.model import VisualTokenizer
 from .average import WeightAverage
 from .checkpoints.states import HasState, keep_in_checkpoints
+from .codebook.maintenance import CodebookMaintenance
 from .codebook.monitor import CodebookMonitor
-from .codebook.revival import CodebookMaintenance
 from .config import PARTS, TrainConfig
 from .data.crops import TrainingCrops
 from .data.listing import Listing
