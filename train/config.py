@@ -10,7 +10,6 @@ from annotated_types import Len
 from pydantic import Field, field_validator, model_validator
 
 from ..configs import find_config
-from ..perception.distance import PerceptualConfig
 from ..tokenizer.config import Config, parse_config
 from ..tokenizer.files import write_whole
 from ..tokenizer.networks.convolutional import ConvolutionalConfig
@@ -20,7 +19,8 @@ from .codebook.revival import CodebookConfig
 from .data.sources import DataConfig
 from .diagnostics.diagnostics import DiagnosticsConfig
 from .losses.adversarial import AdversarialConfig
-from .losses.terms import LossWeights
+from .losses.criteria import Criteria
+from .losses.terms import ADVERSARIAL, RECONSTRUCTION_LOSSES, LossWeights
 from .optimizer.routing import OptimizerConfig
 from .yaml_values import yaml_values
 
@@ -105,10 +105,10 @@ class TrainConfig(Config):
     optimizer: OptimizerConfig
     codebook: CodebookConfig = CodebookConfig()
     diagnostics: DiagnosticsConfig = DiagnosticsConfig()
-    perceptual: PerceptualConfig | None = None
-    """What judges how a reconstruction looks, for the loss perceptual."""
+    criteria: Criteria = {}
+    """Losses with a network of their own, such as perceptual; each is a section under its name."""
     adversarial: AdversarialConfig | None = None
-    """The discriminator and its training, for the loss adversarial."""
+    """Discriminator and its training, for the loss adversarial."""
 
     @model_validator(mode="after")
     def _sizes_fit_the_grid(self) -> "TrainConfig":
@@ -118,6 +118,26 @@ class TrainConfig(Config):
             if size != "native" and size % side:
                 near = max(1, round(size / side)) * side
                 raise ValueError(f"{name} is {size}, but must be a multiple of the downsampling, {side}: try {near}.")
+        return self
+
+    @model_validator(mode="after")
+    def _adversary_has_what_it_needs(self) -> "TrainConfig":
+        if not self.losses.get(ADVERSARIAL):
+            return self
+        if self.adversarial is None:
+            raise ValueError(
+                "losses.adversarial has a weight, but there is no adversarial section: add adversarial.discriminator."
+            )
+        if "decoder" not in self.model.train:
+            raise ValueError(
+                f"losses.adversarial has a weight, but model.train is {self.model.train}: add decoder, or leave the loss out."
+            )
+        pixel_losses = [*RECONSTRUCTION_LOSSES, *(name for each in self.criteria.values() for name in each.loss_names)]
+        if self.adversarial.adaptive and not any(self.losses.get(name) for name in pixel_losses):
+            raise ValueError(
+                "adversarial.adaptive balances the adversarial loss against reconstruction, but losses has no such term: add "
+                "one, such as l2, or set adaptive to false."
+            )
         return self
 
 
