@@ -103,13 +103,13 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         ),
         (
             "adversarial.discriminator=3",
-            "adversarial.discriminator: it is 3, but must be a section with a name, such as {name: patch",
+            "adversarial.discriminator is 3, but must be a section with a name, such as {name: patch",
         ),
         ("losses.adversarial=1", "losses.adversarial has a weight, but there is no adversarial section"),
         ("data.train=", "data.train: no images are named"),
         ("data.train=[{path: 3}]", "data.train.0.path is 3, but"),
         ("data.train=[", r"The value '\[' is not YAML"),
-        ("model.quantizer=fsq", "model.quantizer: it is 'fsq', but must be a section with a name"),
+        ("model.quantizer=fsq", "model.quantizer is 'fsq', but must be a section with a name"),
         ("data.train=[{path: x, names: '('}]", r"data.train.0.names: '\(' is not a regular expression"),
     ],
 )

@@ -1,17 +1,17 @@
 """The game between tokenizer and discriminator: losses, penalties and how much they weigh, as pure functions."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor, distributed
 from torch.nn import functional
 
-from ...tokenizer.config import Config
+from ...tokenizer.config import Config, choice
 from ...tokenizer.shapes import Pixels
-from .discriminators import DiscriminatorConfig, PatchDiscriminatorConfig, parse_discriminator
+from .discriminators import DISCRIMINATORS, DiscriminatorConfig, PatchDiscriminatorConfig
 
 MIN_NORM = 1e-4
 
@@ -22,7 +22,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class AdversarialConfig(Config):
     """The discriminator and how it learns; its weight on the tokenizer is losses.adversarial's."""
 
-    discriminator: DiscriminatorConfig = PatchDiscriminatorConfig()
+    discriminator: Annotated[DiscriminatorConfig, choice(DISCRIMINATORS)] = PatchDiscriminatorConfig()
     """Network that tells reconstructions from images, its keys depending on its name."""
     loss: AdversarialLossName = "hinge"
     """What both sides descend, one of ADVERSARIAL_LOSSES."""
@@ -50,15 +50,6 @@ class AdversarialConfig(Config):
     """Added to the root of the second moment of the discriminator's AdamW."""
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     """Greatest norm of the discriminator's gradient; a greater one is scaled down."""
-
-    @field_validator("discriminator", mode="before")
-    @classmethod
-    def _by_name(cls, values: Any) -> Any:
-        if isinstance(values, Mapping):
-            return parse_discriminator(values, "")
-        if isinstance(values, Config):
-            return values
-        raise ValueError(f"it is {values!r}, but must be a section with a name, such as {{name: patch, channels: 64}}.")
 
 
 class AdversarialLoss(NamedTuple):

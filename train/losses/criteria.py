@@ -1,15 +1,13 @@
 """The table of criteria, and the section `criteria` of a run: `{perceptual: {backbone: convnext_tiny}}`."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeAlias
-
-from pydantic import BeforeValidator, SerializeAsAny
+from typing import Any
 
 from ...tokenizer.config import ConfigError, parse_config, unknown_choice
 from .criterion import Criterion, CriterionConfig
 from .perceptual import PerceptualCriterionConfig
 
-__all__ = ["CRITERIA", "Criteria", "Criterion", "CriterionConfig", "criterion_of", "is_used"]
+__all__ = ["CRITERIA", "Criterion", "CriterionConfig", "criterion_of", "is_used", "parse_criteria"]
 
 CRITERIA: dict[str, type[CriterionConfig]] = {
     "perceptual": PerceptualCriterionConfig,
@@ -17,22 +15,18 @@ CRITERIA: dict[str, type[CriterionConfig]] = {
 """Criteria by name. To add one, write its config and its module in a file of its own, and add a line here."""
 
 
-def _parsed(sections: Any) -> Any:
-    if not isinstance(sections, Mapping):
-        return sections
-    return {name: _parsed_section(str(name), values) for name, values in sections.items()}
+def parse_criteria(sections: Mapping[str, Any]) -> dict[str, CriterionConfig]:
+    """Build the config of each criterion from its section; raise ConfigError when a name or a key is unknown."""
+    return {name: _parsed(str(name), values) for name, values in sections.items()}
 
 
-def _parsed_section(name: str, values: Any) -> CriterionConfig:
+def _parsed(name: str, values: Any) -> CriterionConfig:
     if isinstance(values, CriterionConfig):
         return values
+    section = f"criteria.{name}"
     if name not in CRITERIA:
-        raise ConfigError(unknown_choice("criterion", name, name, list(CRITERIA)))
-    return parse_config(CRITERIA[name], values, name)
-
-
-Criteria: TypeAlias = Annotated[dict[str, SerializeAsAny[CriterionConfig]], BeforeValidator(_parsed)]
-"""A section for each criterion, by its name in CRITERIA."""
+        raise ConfigError(unknown_choice("criterion", section, name, list(CRITERIA)))
+    return parse_config(CRITERIA[name], values, section)
 
 
 def criterion_of(loss_name: str) -> str | None:

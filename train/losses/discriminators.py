@@ -1,8 +1,8 @@
 """Networks that tell reconstructions from images: pixels to logits, greater where a image looks real."""
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Callable
+from typing import Annotated, Literal, TypeAlias
 
 import torch
 from einops import rearrange
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ...perception.backbones import Backbone, BackboneConfig, load_backbone
-from ...tokenizer.config import Config, ConfigError, parse_config, unknown_choice
+from ...tokenizer.config import Config
 from ...tokenizer.shapes import Latent, Pixels
 
 GROUPS = 32
@@ -58,16 +58,6 @@ DISCRIMINATORS: dict[str, type[DiscriminatorConfig]] = {
     "patch": PatchDiscriminatorConfig,
     "backbone": BackboneDiscriminatorConfig,
 }
-
-
-def parse_discriminator(values: Mapping[str, Any], section: str = "discriminator") -> DiscriminatorConfig:
-    """Build the config that `values["name"]` names; raise ConfigError when the name or a key is unknown."""
-    name = values.get("name")
-    if name not in DISCRIMINATORS:
-        key = f"{section}.name" if section else "name"
-        raise ConfigError(unknown_choice("discriminator", f"{key} {name!r}", str(name), list(DISCRIMINATORS)))
-    assert isinstance(name, str)
-    return parse_config(DISCRIMINATORS[name], values, section)
 
 
 def build_discriminator(config: DiscriminatorConfig) -> nn.Module:

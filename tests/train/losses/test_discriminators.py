@@ -5,12 +5,12 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from vistok.perception.backbones import BackboneConfig
+from vistok.tokenizer.config import parse_choice
 from vistok.train.losses.discriminators import (
     DISCRIMINATORS,
     BackboneDiscriminatorConfig,
     PatchDiscriminatorConfig,
     build_discriminator,
-    parse_discriminator,
 )
 
 
@@ -165,17 +165,17 @@ def test_small_images_are_refused():
 @pytest.mark.parametrize("name", DISCRIMINATORS)
 def test_configs_are_found_by_their_name(name):
     values = {"name": name} | ({"backbone": {"name": "test_resnet"}} if name == "backbone" else {})
-    config = parse_discriminator(values)
+    config = parse_choice(DISCRIMINATORS, values, "discriminator")
     assert type(config) is DISCRIMINATORS[name]
-    assert parse_discriminator(config.model_dump(mode="json")) == config
+    assert parse_choice(DISCRIMINATORS, config.model_dump(mode="json"), "discriminator") == config
 
 
 def test_wrong_configs_are_refused():
     with pytest.raises(
         ValueError, match="discriminator.name 'patsh' is not a known discriminator: did you mean 'patch'"
     ):
-        parse_discriminator({"name": "patsh"})
+        parse_choice(DISCRIMINATORS, {"name": "patsh"}, "discriminator")
     with pytest.raises(ValueError, match=r"a.discriminator.backbone is missing: set it \(frozen network"):
-        parse_discriminator({"name": "backbone"}, "a.discriminator")
-    with pytest.raises(ValueError, match="^name None is not a known discriminator"):
-        parse_discriminator({}, "")
+        parse_choice(DISCRIMINATORS, {"name": "backbone"}, "a.discriminator")
+    with pytest.raises(ValueError, match="^a.discriminator.name None is not a known discriminator"):
+        parse_choice(DISCRIMINATORS, {}, "a.discriminator")
