@@ -76,9 +76,9 @@ def _judged(run: Run, step: int, pixels: Pixels, output: Reconstruction) -> _Par
         terms[ADVERSARIAL] = run.adversary.term(step, output.pixels)
         reconstruction_loss = weigh(compared, {name: weights[name] for name in compared})
         last_layer = run.model.decoder.get_parameter("conv_out.weight")
-        share = run.adversary.share(step, reconstruction_loss, terms[ADVERSARIAL], last_layer)
-        weighed[ADVERSARIAL] = share * terms[ADVERSARIAL]
-        extra = {"adversarial/share": share}
+        factor = run.adversary.factor(step, reconstruction_loss, terms[ADVERSARIAL], last_layer)
+        weighed[ADVERSARIAL] = factor * terms[ADVERSARIAL]
+        extra = {"adversarial/factor": factor}
     loss = weigh(weighed, weights)
     scalars = {f"loss/{name}": term for name, term in {"total": loss, **terms}.items()}
     return _Part(loss, scalars | extra, output)

@@ -32,7 +32,7 @@ def test_the_full_recipe_logs_every_term_and_the_discriminator_begins_when_told(
             "discriminator/lecam",
             "discriminator/real",
         } <= set(line)
-    assert lines[0]["adversarial/share"] == 0 < lines[3]["adversarial/share"]
+    assert lines[0]["adversarial/factor"] == 0 < lines[3]["adversarial/factor"]
     assert ["discriminator/r1" in line for line in lines] == [False, True, False, True]
 
 
