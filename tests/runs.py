@@ -9,7 +9,7 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from samples import PHOTOS
-from vistok.train.config import read_config
+from vistok.train.config_file import read_config
 from vistok.train.loop import train
 
 ROOT = Path(__file__).parents[1]

@@ -10,7 +10,7 @@ from ..tokenizer.files import FolderBusyError, hold_folder
 from ..tokenizer.folder.save_load import CONFIG_FILE
 from ..tokenizer.model import VisualTokenizer, build_tokenizer
 from .checkpoints.checkpoint import checkpoint_facts, checkpoint_step, good_checkpoint, good_checkpoints
-from .checkpoints.states import averaged_state
+from .checkpoints.states import ema_state
 from .config import TrainConfig, parse_train_config
 from .export import EXPORT, export_tokenizer, exported_step
 
@@ -80,7 +80,7 @@ def _read(run: Path, step: int | None) -> tuple[TrainConfig, VisualTokenizer, in
         checkpoint, warnings = _chosen(run / "checkpoints", step)
         try:
             config = _config(checkpoint)
-            state = averaged_state(checkpoint)
+            state = ema_state(checkpoint)
         except FileNotFoundError:
             if attempt == TRIES:
                 raise

@@ -1,6 +1,6 @@
-"""Everything that a run is made of, built in the order of the data's way."""
+"""The objects of a run, built in the order in which data passes through them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,63 +8,79 @@ from accelerate import Accelerator
 from torch import nn
 from torch.optim import Optimizer
 
+from ..images.preprocessing import to_pixels
 from ..tokenizer.model import VisualTokenizer
-from .average import WeightAverage
-from .checkpoints.states import HasState, keep_in_checkpoints
+from ..tokenizer.shapes import Pixels
+from .checkpoints.states import keep_in_checkpoints
 from .codebook.monitor import CodebookMonitor
 from .codebook.revival import CodebookMaintenance
 from .config import PARTS, TrainConfig
+from .data.batches import training_batches
 from .data.crops import TrainingCrops
 from .data.listing import Listing
 from .data.unreadable import UnreadableImages
 from .diagnostics.diagnostics import Diagnostics
-from .divergence import Divergence
+from .finite_check import FiniteCheck
 from .launcher import run_accelerator
-from .logs.running_mean import ScalarWindow
-from .losses.criteria import Criterion, is_used
+from .logs.running_means import RunningMeans
+from .losses.criteria import Criterion, build_criteria
 from .losses.discriminator_training import Adversary
 from .losses.terms import ADVERSARIAL, check_loss_names
 from .optimizer.routing import Claim, OptimizerConfig, build_optimizer, claim_parameters
 from .seeding import seed_noise, seed_weights
 from .warm_start import starting_model
+from .weight_ema import WeightEMA
 
 
 @dataclass
 class Run:
-    """The objects of a run; its state is all that they hold."""
+    """The objects of a run; what they hold is all of its state."""
 
     config: TrainConfig
     accelerator: Accelerator
     crops: TrainingCrops
+    unreadable: UnreadableImages
     model: VisualTokenizer
-    """The tokenizer as it is."""
-    trained: nn.Module
-    """The tokenizer as the launcher wraps it, for the forward pass."""
-    claims: list[Claim]
-    optimizer_config: OptimizerConfig
-    """The optimizer's config, its rate being that for the batch size of the run."""
-    optimizer: Optimizer
-    average: WeightAverage
+    """The tokenizer itself."""
+    wrapped_model: nn.Module
+    """The tokenizer as accelerate wraps it, for the forward pass."""
+    ema: WeightEMA
     """What is validated and exported."""
     criteria: list[Criterion]
     adversary: Adversary | None
+    finite_check: FiniteCheck
+    claims: list[Claim]
+    optimizer_config: OptimizerConfig
+    """The optimizer's config, with the learning rate for the batch size of the run."""
+    optimizer: Optimizer
     monitor: CodebookMonitor
-    care: CodebookMaintenance
+    maintenance: CodebookMaintenance
     diagnostics: Diagnostics
-    window: ScalarWindow
-    unreadable: UnreadableImages
-    divergence: Divergence
+    means: RunningMeans
 
     @property
-    def networks(self) -> list[nn.Module]:
-        """All that the loss runs and that holds buffers."""
-        return [self.model, *self.criteria, *([self.adversary.discriminator] if self.adversary else [])]
+    def discriminator(self) -> nn.Module | None:
+        """The network of the adversary."""
+        return self.adversary.discriminator if self.adversary else None
+
+    @property
+    def optimizers(self) -> list[Optimizer]:
+        """The tokenizer's optimizer, and the discriminator's if there is one."""
+        return [self.optimizer, *([self.adversary.optimizer] if self.adversary else [])]
+
+    def batches(self, start: int) -> Iterator[tuple[Pixels, list[str]]]:
+        """Yield the pixels of this process for each step from `start` on, and what could not be read."""
+        run, accelerator = self.config.run, self.accelerator
+        rank, world = accelerator.process_index, accelerator.num_processes
+        layout = torch.channels_last if run.channels_last else torch.contiguous_format
+        for crops, unreadable in training_batches(self.crops, start, run.steps, rank, world, run.gradient_accumulation):
+            yield to_pixels(crops.to(accelerator.device)).contiguous(memory_format=layout), unreadable
 
 
 def prepare_run(config: TrainConfig, listing: Listing | None = None) -> Run:
-    """Build all objects of a run, on this process's device, their state registered for checkpoints.
+    """Build all objects of a run on this process's device, and register their state for checkpoints.
 
-    Weights are the same on all processes; the random numbers that are drawn after them are those of each.
+    The weights are the same on all processes; the random numbers after them differ.
     """
     accelerator = run_accelerator(config.run)
     crops = TrainingCrops(config.data, config.run.seed, config.model.preprocessing, listing)
@@ -74,45 +90,48 @@ def prepare_run(config: TrainConfig, listing: Listing | None = None) -> Run:
     check_loss_names(config.losses, model.quantizer, config.criteria)
     optimizer_config = config.optimizer.at_batch_size(config.data.batch_size)
     claims = claim_parameters(model, optimizer_config)
-    average = WeightAverage(model.to(accelerator.device), config.run.ema_decay)
+    ema = WeightEMA(model.to(accelerator.device), config.run.ema_decay)
     monitor = CodebookMonitor(model.quantizer, accelerator, getattr(model.quantizer_in, "in_channels", None))
-    care = CodebookMaintenance(config.codebook, model.quantizer, accelerator, config.run.seed)
+    maintenance = CodebookMaintenance(config.codebook, model.quantizer, accelerator, config.run.seed)
     if config.run.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    trained, optimizer = accelerator.prepare(model, build_optimizer(claims, optimizer_config))
-    adversary = _adversary(config, optimizer_config.lr, accelerator)
+    wrapped_model, optimizer = accelerator.prepare(model, build_optimizer(claims, optimizer_config))
+    adversary = (
+        Adversary(config.adversarial, optimizer_config.lr, accelerator)
+        if config.adversarial and config.losses.get(ADVERSARIAL)
+        else None
+    )
     diagnostics = Diagnostics(
         config.diagnostics, optimizer, model, config.data.batch_size, config.run.gradient_accumulation, accelerator
     )
-    window = ScalarWindow(accelerator)
+    means = RunningMeans(accelerator)
     unreadable = UnreadableImages(config.data, sum(map(len, crops.sources)), accelerator)
-    shared: list[HasState] = [average, monitor, care, diagnostics, unreadable, *([adversary] if adversary else [])]
-    keep_in_checkpoints(accelerator, shared, [monitor, care, window, unreadable])
+    keep_in_checkpoints(accelerator, ema, [monitor, maintenance, diagnostics, unreadable, means, adversary])
     run = Run(
         config=config,
         accelerator=accelerator,
         crops=crops,
+        unreadable=unreadable,
         model=model,
-        trained=trained,
+        wrapped_model=wrapped_model,
+        ema=ema,
+        criteria=build_criteria(config.criteria, config.losses, accelerator.device),
+        adversary=adversary,
+        finite_check=FiniteCheck(accelerator, config.run.out / "checkpoints"),
         claims=claims,
         optimizer_config=optimizer_config,
         optimizer=optimizer,
-        average=average,
-        criteria=_criteria(config, accelerator.device),
-        adversary=adversary,
         monitor=monitor,
-        care=care,
+        maintenance=maintenance,
         diagnostics=diagnostics,
-        window=window,
-        unreadable=unreadable,
-        divergence=Divergence(accelerator),
+        means=means,
     )
     seed_noise(config.run.seed, accelerator.process_index, 0)
     return run
 
 
 def freeze_all_but(model: VisualTokenizer, parts: Sequence[str]) -> None:
-    """Let only the named parts learn; a quantizer that does not is in evaluation mode, so its codes stay too."""
+    """Freeze the other parts; a frozen quantizer is in eval mode, so its codes do not change either."""
     modules = {
         "encoder": [model.encoder],
         "quantizer": [model.quantizer_in, model.quantizer, model.quantizer_out],
@@ -123,14 +142,3 @@ def freeze_all_but(model: VisualTokenizer, parts: Sequence[str]) -> None:
     for part in PARTS:
         for module in modules[part] if part not in parts else []:
             module.requires_grad_(False).eval()
-
-
-def _criteria(config: TrainConfig, device: torch.device) -> list[Criterion]:
-    used = [each for each in config.criteria.values() if is_used(each, config.losses)]
-    return [each.build().to(device).requires_grad_(False).eval() for each in used]
-
-
-def _adversary(config: TrainConfig, lr: float, accelerator: Accelerator) -> Adversary | None:
-    if config.adversarial is None or not config.losses.get(ADVERSARIAL):
-        return None
-    return Adversary(config.adversarial, lr, accelerator)

@@ -15,9 +15,9 @@ import pytest
 import typer
 
 from vistok.cli.terminal import counted, names, one_sentence, print_json, say
-from vistok.configs import find_config
 from vistok.images.preprocessing import resize_short_side
 from vistok.tokenizer.config import Config, parse_config
+from vistok.train.shipped_configs import find_config
 
 
 def outcome(work, capsys, debug=False):

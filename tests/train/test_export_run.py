@@ -86,14 +86,14 @@ def test_an_export_with_more_steps_than_the_checkpoint_stays(run):
 
 
 def test_a_checkpoint_that_the_run_removes_in_between_is_not_missed(run, tmp_path, monkeypatch):
-    read = module.averaged_state
+    read = module.ema_state
 
     def removing(checkpoint):
         if checkpoint.name == "step-0000006":
             shutil.rmtree(checkpoint)
         return read(checkpoint)
 
-    monkeypatch.setattr(module, "averaged_state", removing)
+    monkeypatch.setattr(module, "ema_state", removing)
     assert "(after 4 steps)" in call(run, "--out", tmp_path / "out")
 
 

@@ -17,14 +17,15 @@ from vistok.tokenizer import files
 from vistok.tokenizer import folder_exchange as folders
 from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.folder.save_load import load_tokenizer
-from vistok.train import export, loop, outcome
+from vistok.train import export, outputs
 from vistok.train import report as run_report
-from vistok.train.average import WeightAverage
+from vistok.train import step as one_step
 from vistok.train.commands.train_tokenizer import app
-from vistok.train.divergence import DivergedError, Divergence, is_finite
 from vistok.train.export import exported_step
+from vistok.train.finite_check import DivergedError, is_finite
 from vistok.train.logs import trackers
 from vistok.train.loop import train
+from vistok.train.weight_ema import WeightEMA
 
 
 def again(out, *overrides, steps=6):
@@ -34,7 +35,7 @@ def again(out, *overrides, steps=6):
 
 def interrupt_at(monkeypatch, step, error=KeyboardInterrupt):
     """Interrupt the first run that comes to `step`."""
-    take, left = loop.tokenizer_step, [step]
+    take, left = one_step.tokenizer_step, [step]
 
     def interrupted(run, number, micro_batches):
         if left == [number]:
@@ -42,7 +43,7 @@ def interrupt_at(monkeypatch, step, error=KeyboardInterrupt):
             raise error
         return take(run, number, micro_batches)
 
-    monkeypatch.setattr(loop, "tokenizer_step", interrupted)
+    monkeypatch.setattr(one_step, "tokenizer_step", interrupted)
 
 
 @pytest.mark.parametrize("step", [2, 4])
@@ -78,13 +79,13 @@ def test_what_is_exported_is_the_average_as_it_was_at_the_step(tmp_path, monkeyp
 
 def test_tokenizer_and_report_follow_every_validation_or_checkpoint(tmp_path, monkeypatch):
     found = []
-    write = outcome.write_run_report
+    write = outputs.write_run_report
 
     def note(run, images, notes):
         write(run, images, notes)
-        found.append((exported_step(run.config.run.out / "export"), run.average.updates))
+        found.append((exported_step(run.config.run.out / "export"), run.ema.updates))
 
-    monkeypatch.setattr(outcome, "write_run_report", note)
+    monkeypatch.setattr(outputs, "write_run_report", note)
     again(tmp_path / "with", f"data.val={PHOTOS}", "run.validate_every=3", "run.save_every=2")
     again(tmp_path / "without", "run.save_every=2")
     assert found == [(3, 3), (6, 6), (2, 2), (4, 4), (6, 6)]
@@ -239,7 +240,7 @@ def test_a_tracker_that_is_not_known_is_a_wrong_call(tmp_path):
 def test_the_average_follows_its_recurrence_in_float64():
     torch.manual_seed(1)
     model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3))
-    average = WeightAverage(model, 0.9)
+    average = WeightEMA(model, 0.9)
     expected = None
     for step in range(40):
         with torch.no_grad():
@@ -287,18 +288,18 @@ def test_a_run_needs_no_package_that_is_installed(tmp_path, monkeypatch):
 
 def test_weights_that_are_not_finite_replace_no_tokenizer_and_are_not_kept(tmp_path, monkeypatch):
     """Step 4 is validated and not saved: what a loss that is still finite hides is found before the export."""
-    optimizer_step = loop._optimizer_step
+    optimizer_step = one_step.optimizer_step
 
     def spoiled(run, rate):
         norm = optimizer_step(run, rate)
-        if run.average.updates == 3:
+        if run.ema.updates == 3:
             with torch.no_grad():
                 run.model.decoder.conv_out.bias.fill_(float("nan"))
         return norm
 
     again(tmp_path / "whole", f"data.val={PHOTOS}", "run.validate_every=2", "run.save_every=3", steps=2)
     before = load_file(tmp_path / "whole" / "export" / "model.safetensors")
-    monkeypatch.setattr(loop, "_optimizer_step", spoiled)
+    monkeypatch.setattr(one_step, "optimizer_step", spoiled)
     with pytest.raises(WorkFailedError, match="the weights of the tokenizer are not finite after step 4: lower"):
         again(tmp_path / "bad", f"data.val={PHOTOS}", "run.validate_every=2", "run.save_every=3", steps=6)
     after = load_file(tmp_path / "bad" / "export" / "model.safetensors")

@@ -24,7 +24,7 @@ from runs import (
 )
 from samples import PHOTOS
 from vistok.tokenizer.errors import WorkFailedError
-from vistok.train import loop
+from vistok.train import step as one_step
 from vistok.train.loop import train
 
 
@@ -63,13 +63,13 @@ def test_what_a_run_depends_on_cannot_change_and_the_rest_is_told(tmp_path, caps
 def test_settings_of_the_optimizers_that_changed_count(tmp_path, monkeypatch):
     groups = []
     train(config(tmp_path, *ADVERSARIAL, steps=2))
-    step = loop.tokenizer_step
+    step = one_step.tokenizer_step
 
     def note(run, *arguments):
         groups[:] = [*run.optimizer.param_groups, *run.adversary.optimizer.param_groups]
         return step(run, *arguments)
 
-    monkeypatch.setattr(loop, "tokenizer_step", note)
+    monkeypatch.setattr(one_step, "tokenizer_step", note)
     changed = ["optimizer.betas=[0.5, 0.8]", "optimizer.momentum=0.7", "optimizer.weight_decay=0.1"]
     changed += [ADVERSARIAL[0], ADVERSARIAL[1].replace("start: 1", "start: 1, betas: [0.1, 0.2]")]
     train_again(tmp_path, *changed, steps=4)
@@ -209,7 +209,7 @@ WORKER = """
 import hashlib, sys
 from pathlib import Path
 import vistok.train.loop as loop
-from vistok.train.config import read_config
+from vistok.train.config_file import read_config
 
 save = loop.save_checkpoint
 

@@ -126,10 +126,10 @@ class CodebookMonitor:
         self.last_counts = state["last_counts"].cpu()
         self._alarms.load_state_dict(state["alarms"])
 
-    def own_state_dict(self) -> dict[str, Any]:
+    def rank_state_dict(self) -> dict[str, Any]:
         return {"counts": self._counts, "fit": self._fit.state(), "revived": self._revived}
 
-    def load_own_state_dict(self, state: dict[str, Any]) -> None:
+    def load_rank_state_dict(self, state: dict[str, Any]) -> None:
         self._counts.copy_(state["counts"])
         self._fit.load(state["fit"])
         self._revived = state["revived"]

@@ -64,8 +64,8 @@ class UnreadableImages:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._named, self._replaced = set(state["named"]), state["replaced"]
 
-    def own_state_dict(self) -> dict[str, Any]:
+    def rank_state_dict(self) -> dict[str, Any]:
         return {"count": self._count, "new": sorted(self._new)}
 
-    def load_own_state_dict(self, state: dict[str, Any]) -> None:
+    def load_rank_state_dict(self, state: dict[str, Any]) -> None:
         self._count, self._new = state["count"], set(state["new"])

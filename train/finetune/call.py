@@ -11,7 +11,7 @@ from ...report.content import Table as Rows
 from ...tokenizer.config import Config, parse_config
 from ...tokenizer.files import hold_folder
 from ...tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer, save_tokenizer
-from ..config import apply_override
+from ..config_file import apply_override
 from ..export import EXPORT, export_with
 from ..launcher import this_process
 from ..logs.verbosity import Verbosity

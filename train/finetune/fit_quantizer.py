@@ -116,7 +116,7 @@ class _Fit:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
-            "care": [self.care.state_dict(), self.care.own_state_dict()],
+            "care": [self.care.state_dict(), self.care.rank_state_dict()],
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
@@ -127,7 +127,7 @@ class _Fit:
         self.optimizer.load_state_dict(states["optimizer"])
         self.generator.set_state(states["generator"])
         self.care.load_state_dict(states["care"][0])
-        self.care.load_own_state_dict(states["care"][1])
+        self.care.load_rank_state_dict(states["care"][1])
         torch.set_rng_state(states["random"])
         if len(states["random_cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(states["random_cuda"])

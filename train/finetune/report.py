@@ -22,9 +22,10 @@ from ...tokenizer.files import write_whole
 from ...tokenizer.folder.save_load import LoadedTokenizer, fingerprint
 from ...tokenizer.numerics.exact import in_batches
 from ...tokenizer.shapes import Pixels
+from ..best_effort import best_effort
 from ..data.reading import Reader, readable_images
-from ..decoration import decorating
-from ..report import REPORT_FILE, SAMPLES, read_logs, run_charts
+from ..report import REPORT_FILE, read_logs, run_charts
+from ..samples import SAMPLES
 from .config import CONFIG_FILE, FinetuneConfig
 from .stages import STAGES, Finetuned
 
@@ -114,7 +115,7 @@ def judge_both(
     }
     write_whole(config.out / METRICS_FILE, (json.dumps(facts, indent=2) + "\n").encode())
     page = config.out / REPORT_FILE
-    with decorating("the report", lambda warning: report(f"warning: {warning}")):
+    with best_effort("the report", lambda warning: report(f"warning: {warning}")):
         write_whole(page, render(_report(config, done, after, table, first, second)).encode())
     return JudgedBoth(table, page, facts)
 

@@ -6,7 +6,7 @@ import yaml
 
 from ...tokenizer.config import parse_config
 from ...tokenizer.files import write_whole
-from ..config import config_text
+from ..config_file import config_text
 from .config import CONFIG_FILE, FinetuneConfig
 from .stages import STAGES
 

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from ...tokenizer.config import ConfigError, parse_config, unknown_choice
 from .criterion import Criterion, CriterionConfig
 from .perceptual import PerceptualCriterionConfig
 
-__all__ = ["CRITERIA", "Criterion", "CriterionConfig", "criterion_of", "is_used", "parse_criteria"]
+__all__ = ["CRITERIA", "Criterion", "CriterionConfig", "build_criteria", "criterion_of", "is_used", "parse_criteria"]
 
 CRITERIA: dict[str, type[CriterionConfig]] = {
     "perceptual": PerceptualCriterionConfig,
@@ -37,3 +39,11 @@ def criterion_of(loss_name: str) -> str | None:
 def is_used(config: type[CriterionConfig], weights: Mapping[str, float]) -> bool:
     """Return whether any loss of a criterion has a weight above 0."""
     return any(weights.get(name) for name in config.loss_names)
+
+
+def build_criteria(
+    configs: Mapping[str, CriterionConfig], weights: Mapping[str, float], device: torch.device
+) -> list[Criterion]:
+    """Build the criteria that have a loss with a weight above 0, frozen and in eval mode."""
+    used = [config for config in configs.values() if is_used(type(config), weights)]
+    return [config.build().to(device).requires_grad_(False).eval() for config in used]

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from vistok.train.checkpoints import checkpoint as module
 from vistok.train.checkpoints.checkpoint import checkpoint_step, good_checkpoint, save_checkpoint
 from vistok.train.checkpoints.states import keep_in_checkpoints, processes_of
-from vistok.train.logs.running_mean import ScalarWindow
+from vistok.train.logs.running_means import RunningMeans
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_disk_that_refuses_a_file_larger_than_its_room_is_full(accelerator, fo
 
 def test_each_process_has_a_file_of_its_own(accelerator, tmp_path):
     hooks = []
-    windows = [ScalarWindow(accelerator) for _ in range(2)]
+    windows = [RunningMeans(accelerator) for _ in range(2)]
     for index, window in enumerate(windows):
         process = SimpleNamespace(
             process_index=index,

@@ -13,7 +13,7 @@ from accelerate.state import AcceleratorState
 
 from runs import ADVERSARIAL, config
 from vistok.train.checkpoints.checked_file import load_checked, save_checked
-from vistok.train.checkpoints.states import averaged_state, load_states
+from vistok.train.checkpoints.states import ema_state, load_states
 from vistok.train.loop import train
 
 
@@ -106,7 +106,7 @@ def test_so_is_one_in_what_a_gpu_or_another_command_would_load(run_folder, tmp_p
     seal(checkpoint)
     with pytest.raises(ValueError, match="does not hold the states of this run .*: remove it, and"):
         if name == "shared.pt":
-            averaged_state(checkpoint)
+            ema_state(checkpoint)
         else:
             accelerator = Accelerator(cpu=True)
             accelerator.scaler = torch.amp.GradScaler("cpu")

@@ -213,7 +213,7 @@ def test_processes_name_an_image_once_and_stop_together(monkeypatch):
         assert window.values == {"data/unreadable": 4}
         assert window.warnings == ["a: 1: others take its place.", "b: 2: others take its place."]
         images.observe(["b: 2"])
-        assert images.own_state_dict() == {"count": 1, "new": []}
+        assert images.rank_state_dict() == {"count": 1, "new": []}
 
 
 @pytest.mark.parametrize("stops, fraction", [(False, 0.4), (True, 0.8)])
@@ -239,7 +239,7 @@ def test_what_was_named_outlives_a_checkpoint():
     first.summarise(1)
     first.observe(["one more"])
     second.load_state_dict(first.state_dict())
-    second.load_own_state_dict(first.own_state_dict())
+    second.load_rank_state_dict(first.rank_state_dict())
     with pytest.raises(WorkFailedError, match="10 of the 100 images drawn so far"):
         second.summarise(2)
 

@@ -21,7 +21,8 @@ from vistok.tokenizer import files
 from vistok.tokenizer.files import hold_folder
 from vistok.tokenizer.folder.save_load import load_tokenizer, save_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
-from vistok.train import loop, outcome
+from vistok.train import outputs
+from vistok.train import step as one_step
 from vistok.train.checkpoints.checked_file import load_checked, save_checked
 from vistok.train.commands.finetune_tokenizer import app
 from vistok.train.data import listing
@@ -95,12 +96,12 @@ MOMENTS = {
     "fitting, nothing kept": (fit, "_weighed", 1),
     "fitting": (fit, "_weighed", 6),
     "fitted": (finetune_fit, "save_tokenizer", 1),
-    "decoder, no checkpoint": (loop, "tokenizer_step", 1),
-    "decoder": (loop, "tokenizer_step", 4),
-    "between": (outcome, "export_tokenizer", 1),
-    "decoder, its report": (outcome, "write_run_report", 1),
-    "joint": (loop, "tokenizer_step", 7),
-    "joint, its export": (outcome, "export_tokenizer", 2),
+    "decoder, no checkpoint": (one_step, "tokenizer_step", 1),
+    "decoder": (one_step, "tokenizer_step", 4),
+    "between": (outputs, "export_tokenizer", 1),
+    "decoder, its report": (outputs, "write_run_report", 1),
+    "joint": (one_step, "tokenizer_step", 7),
+    "joint, its export": (outputs, "export_tokenizer", 2),
     "exporting": (finetune_call, "save_tokenizer", 1),
     "judging": (finetune_report, "measure", 2),
     "reporting": (finetune_report, "render", 1),
@@ -215,7 +216,7 @@ def test_a_stage_has_the_report_of_its_last_step(model, photos, whole, tmp_path,
     """A stop in the stage leaves a report, and a kill after its last export leaves that one."""
     page = tmp_path / "stages" / "2-decoder" / "report.html"
     with monkeypatch.context() as patch:
-        take, left = loop.tokenizer_step, [3]
+        take, left = one_step.tokenizer_step, [3]
 
         def interrupted(run, step, micro_batches):
             if left == [step]:
@@ -223,7 +224,7 @@ def test_a_stage_has_the_report_of_its_last_step(model, photos, whole, tmp_path,
                 raise KeyboardInterrupt
             return take(run, step, micro_batches)
 
-        patch.setattr(loop, "tokenizer_step", interrupted)
+        patch.setattr(one_step, "tokenizer_step", interrupted)
         assert call(model, photos, tmp_path).exit_code == 1
     assert "The run ended at step 2 of 4" in page.read_text()
     with monkeypatch.context() as patch:

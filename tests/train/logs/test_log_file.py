@@ -7,7 +7,7 @@ import pytest
 from accelerate.state import AcceleratorState
 
 from runs import QUANTIZERS, config, logged
-from vistok.train import outcome
+from vistok.train import outputs
 from vistok.train.checkpoints import checkpoint
 from vistok.train.logs.log_file import Held, LogFile
 from vistok.train.logs.log_lines import read_log
@@ -141,13 +141,13 @@ def test_a_run_names_the_damage_goes_on_and_reports_the_rest(tmp_path, capsys):
 
 
 def test_damage_while_a_run_works_is_a_note_of_its_report(tmp_path, monkeypatch):
-    export = outcome.export_tokenizer
+    export = outputs.export_tokenizer
 
     def damage(*arguments):
         with open(tmp_path / "metrics.jsonl", "a") as file:
             file.write("garbage\n")
         export(*arguments)
 
-    monkeypatch.setattr(outcome, "export_tokenizer", damage)
+    monkeypatch.setattr(outputs, "export_tokenizer", damage)
     train(config(tmp_path, *QUANTIZERS["fsq"], steps=2))
     assert "has damaged lines, which are left out: line 2 is not JSON" in (tmp_path / "report.html").read_text()

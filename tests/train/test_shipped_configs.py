@@ -2,7 +2,7 @@
 
 import pytest
 
-from vistok.configs import SHIPPED, find_config, shipped_configs
+from vistok.train.shipped_configs import SHIPPED, find_config, shipped_configs
 
 
 def test_every_file_but_those_of_accelerate_has_a_name():

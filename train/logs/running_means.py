@@ -8,18 +8,18 @@ from accelerate import Accelerator
 from torch import Tensor
 
 
-class ScalarWindow:
-    """Adds up scalars by log path, nothing being read from the device; its state is that of its process."""
+class RunningMeans:
+    """Sums scalars by log path on the device of this process, without a sync until `summarise`."""
 
     def __init__(self, accelerator: Accelerator):
         self._accelerator = accelerator
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
         self.steps = 0
-        """Steps in the window so far."""
+        """Steps since the last line of the log."""
 
     def add(self, scalars: Mapping[str, Tensor]) -> None:
-        """Take in the scalars of one step of this process; a step may have others than the step before."""
+        """Take in the scalars of one step of this process; steps may have different scalars."""
         self.steps += 1
         for name, value in scalars.items():
             value = value.detach().float()
@@ -27,7 +27,7 @@ class ScalarWindow:
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def summarise(self) -> dict[str, float]:
-        """Return each scalar's mean over its steps and all processes, and begin anew; every process must call it."""
+        """Return the mean of each scalar over its steps and all processes, and reset; every process must call it."""
         means = torch.stack([self._sums[name] / self._counts[name] for name in self._sums])
         reduced = self._accelerator.reduce(means, reduction="mean")
         assert isinstance(reduced, Tensor)
@@ -35,9 +35,9 @@ class ScalarWindow:
         self._sums, self._counts, self.steps = {}, {}, 0
         return values
 
-    def own_state_dict(self) -> dict[str, Any]:
+    def rank_state_dict(self) -> dict[str, Any]:
         return {"sums": dict(self._sums), "counts": dict(self._counts), "steps": self.steps}
 
-    def load_own_state_dict(self, state: dict[str, Any]) -> None:
+    def load_rank_state_dict(self, state: dict[str, Any]) -> None:
         self._sums = {name: value.to(self._accelerator.device) for name, value in state["sums"].items()}
         self._counts, self.steps = dict(state["counts"]), state["steps"]

@@ -1,4 +1,4 @@
-"""What only decorates a run, such as its report, never ends it: a failure becomes a warning."""
+"""What a run can do without, such as its report, does not end it: an error there becomes a warning."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,8 +9,8 @@ Warn = Callable[[str], None]
 
 
 @contextmanager
-def decorating(what: str, warn: Warn) -> Iterator[None]:
-    """Tell an error of the body as a warning that names `what` could not be made, and go on."""
+def best_effort(what: str, warn: Warn) -> Iterator[None]:
+    """Turn an error of the body into a warning that `what` could not be written."""
     try:
         yield
     except Exception as error:

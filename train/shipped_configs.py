@@ -1,11 +1,11 @@
-"""Runs that ship with the package, values only: a run a file, an ablation a folder; found by name or path."""
+"""The configs that ship with the package, found by name: a run a file, an ablation a folder."""
 
 import difflib
 from pathlib import Path
 
-SHIPPED = Path(__file__).parent
+SHIPPED = Path(__file__).parents[1] / "configs"
 LAUNCH = "launch"
-"""Folder of the launch files of accelerate, which are no runs."""
+"""Folder of accelerate's launch files, which are not runs."""
 
 
 def shipped_configs() -> list[str]:
@@ -15,10 +15,7 @@ def shipped_configs() -> list[str]:
 
 
 def find_config(config: str | Path) -> Path:
-    """Return the file of a config that is given by its path, or by the name of one that ships.
-
-    Raises ValueError when there is neither.
-    """
+    """Return the file of a config given by its path or by the name of one that ships; raise ValueError if there is none."""
     path, names = Path(config), shipped_configs()
     if path.is_file():
         return path
