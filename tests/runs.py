@@ -1,10 +1,13 @@
-"""Small runs of the trainer."""
+"""Small runs of the trainer, and their data."""
 
 import json
 from pathlib import Path
 
 from samples import PHOTOS
+from vistok.tokenizer.config import parse_config
 from vistok.train.config import read_config
+from vistok.train.data.batches import training_batches
+from vistok.train.data.config import DataConfig
 
 ROOT = Path(__file__).parents[1]
 DEBUG = ROOT / "configs" / "debug.yaml"
@@ -38,3 +41,13 @@ def config(out, *overrides, steps=6):
 
 def logged(out):
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def data_config(train, **more):
+    """Return a config of crops of 32 x 32 pixels, read in this process."""
+    path = str(train) if isinstance(train, Path) else train
+    return parse_config(DataConfig, {"train": path, "size": 32, "batch_size": 4, "workers": 0, **more})
+
+
+def batches(crops, start=0, steps=6, rank=0, world=1):
+    return list(training_batches(crops, start, steps, rank, world))

@@ -17,7 +17,7 @@ from ..tokenizer.networks.convolutional import ConvolutionalConfig
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers import QuantizerConfig, parse_quantizer
 from .codebook.revival import CodebookConfig
-from .data.sources import DataConfig
+from .data.config import DataConfig
 from .diagnostics.diagnostics import DiagnosticsConfig
 from .losses.adversarial import AdversarialConfig
 from .losses.terms import LossWeights

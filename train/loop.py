@@ -19,9 +19,9 @@ from ..tokenizer.shapes import Pixels
 from .checkpoints.checkpoint import save_checkpoint
 from .config import CONFIG_FILE, TrainConfig, write_config
 from .data.batches import training_batches
-from .data.known_images import IMAGES_FILE, note_images
-from .data.listing import Listing
-from .data.reading import Reader
+from .data.changed_images import IMAGES_FILE, record_images
+from .data.read_images import ImageReader
+from .data.source_images import SourceImages
 from .decoration import decorating
 from .export import EXPORT
 from .launcher import hold_run_folder
@@ -39,25 +39,25 @@ from .step import loss_alone, tokenizer_step
 from .validation import Validation
 
 
-def train(config: TrainConfig, verbosity: Verbosity = VERBOSE, listing: Listing | None = None) -> Path:
+def train(config: TrainConfig, verbosity: Verbosity = VERBOSE, images: SourceImages | None = None) -> Path:
     """Train as `config` says and return the exported tokenizer folder; go on where the run folder left off.
 
     An interrupted run, and one that fails, leaves the tokenizer and the report of the step that it reached. Raises
     FolderBusyError when another command trains in the run folder, ValueError for what a user can change, WorkFailedError
     when the run diverges or too many images cannot be read, and OSError. With
-    `listing` the images are those that it has listed already.
+    `images` the images are those that it has listed already.
     """
     with hold_run_folder(config.run.out), quiet_tracker_threads():
-        listing = listing or Listing()
-        return _train(prepare_run(config, listing), verbosity, listing)
+        images = images or SourceImages()
+        return _train(prepare_run(config, images), verbosity, images)
 
 
-def _train(run: Run, verbosity: Verbosity, listing: Listing) -> Path:
+def _train(run: Run, verbosity: Verbosity, images: SourceImages) -> Path:
     config = run.config
     start, logs, warnings = resume(run)
     warnings += begin_trackers(run.accelerator, config.run.trackers)
     if run.accelerator.is_main_process:
-        warnings += note_images(config.run.out / IMAGES_FILE, chain.from_iterable(run.crops.sources))
+        warnings += record_images(config.run.out / IMAGES_FILE, chain.from_iterable(run.crops.sources))
     log = RunLog(run.accelerator, config.run.out, start, config.run.steps, config.data.batch_size, verbosity)
     for warning in warnings + run.monitor.notes():
         log.warn(warning)
@@ -65,7 +65,7 @@ def _train(run: Run, verbosity: Verbosity, listing: Listing) -> Path:
     log.take_up(logs, later=config.run.steps if start else config.run.save_every)
     if start == 0:
         _initialise_codes(run, log.is_quiet)
-    validation = _validation(run, log, listing)
+    validation = _validation(run, log, images)
     log.show_routing(routing_table(run.claims, run.optimizer_config))
     if run.accelerator.is_main_process:
         write_config(config, config.run.out / CONFIG_FILE)
@@ -87,11 +87,11 @@ def _train(run: Run, verbosity: Verbosity, listing: Listing) -> Path:
     return config.run.out / EXPORT
 
 
-def _validation(run: Run, log: RunLog, listing: Listing) -> Validation:
+def _validation(run: Run, log: RunLog, images: SourceImages) -> Validation:
     data = run.config.data
-    entries = [entry for source in data.val for entry in listing.images(source)]
-    reader = Reader(run.config.model.preprocessing, run.model.downsample, max(1, data.workers))
-    return Validation(entries, reader, data.tolerance, run.accelerator, log.warn)
+    entries = [entry for source in data.val for entry in images.of(source)]
+    reader = ImageReader(run.config.model.preprocessing, run.model.downsample, max(1, data.workers))
+    return Validation(entries, reader, data.unreadable_limit, run.accelerator, log.warn)
 
 
 @torch.no_grad()

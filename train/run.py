@@ -16,8 +16,8 @@ from .codebook.monitor import CodebookMonitor
 from .codebook.revival import CodebookMaintenance
 from .config import PARTS, TrainConfig
 from .data.crops import TrainingCrops
-from .data.listing import Listing
-from .data.unreadable import UnreadableImages
+from .data.source_images import SourceImages
+from .data.unreadable_in_training import UnreadableInTraining
 from .diagnostics.diagnostics import Diagnostics
 from .divergence import Divergence
 from .launcher import run_accelerator
@@ -52,7 +52,7 @@ class Run:
     care: CodebookMaintenance
     diagnostics: Diagnostics
     window: ScalarWindow
-    unreadable: UnreadableImages
+    unreadable: UnreadableInTraining
     divergence: Divergence
 
     @property
@@ -63,13 +63,13 @@ class Run:
         return [part for part in parts if part is not None]
 
 
-def prepare_run(config: TrainConfig, listing: Listing | None = None) -> Run:
+def prepare_run(config: TrainConfig, images: SourceImages | None = None) -> Run:
     """Build all objects of a run, on this process's device, their state registered for checkpoints.
 
     Weights are the same on all processes; the random numbers that are drawn after them are those of each.
     """
     accelerator = run_accelerator(config.run)
-    crops = TrainingCrops(config.data, config.run.seed, config.model.preprocessing, listing)
+    crops = TrainingCrops(config.data, config.run.seed, config.model.preprocessing, images)
     seed_weights(config.run.seed)
     model = starting_model(config.model)
     freeze_all_but(model, config.model.train)
@@ -87,7 +87,7 @@ def prepare_run(config: TrainConfig, listing: Listing | None = None) -> Run:
         config.diagnostics, optimizer, model, config.data.batch_size, config.run.gradient_accumulation, accelerator
     )
     window = ScalarWindow(accelerator)
-    unreadable = UnreadableImages(config.data, sum(map(len, crops.sources)), accelerator)
+    unreadable = UnreadableInTraining(config.data, sum(map(len, crops.sources)), accelerator)
     shared: list[HasState] = [average, monitor, care, diagnostics, unreadable, *([adversary] if adversary else [])]
     keep_in_checkpoints(accelerator, shared, [monitor, care, window, unreadable])
     run = Run(

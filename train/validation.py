@@ -14,8 +14,8 @@ from ..images.preprocessing import to_pixels
 from ..tokenizer.errors import WorkFailedError
 from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, in_batches, run_exactly
 from ..tokenizer.shapes import Pixels
-from .data.reading import Reader, UnreadableImageError, none_readable, stopped_at
-from .data.tolerance import FEW, Tolerance
+from .data.read_images import ImageReader
+from .data.unreadable_images import IGNORED, LEFT_OUT, UnreadableCounter, UnreadableImageError, UnreadableLimit
 
 UNIT = 1 << 24
 """Parts of a dB that sums are counted in: whole numbers add up to the same in any order, and float32 has no finer ones."""
@@ -42,14 +42,14 @@ class Validation:
     def __init__(
         self,
         entries: Sequence[Entry],
-        reader: Reader,
-        tolerance: Tolerance,
+        reader: ImageReader,
+        limit: UnreadableLimit,
         accelerator: Accelerator,
         warn: Callable[[str], None],
     ):
         self._entries = entries
         self._reader = reader
-        self._tolerance = tolerance
+        self._limit = limit
         self._accelerator = accelerator
         self._warn = warn
         self._named: set[str] = set()
@@ -62,7 +62,7 @@ class Validation:
         """Return the mean quality of the reconstructions in float32; every process must call it, and all get the same.
 
         Neither the number of processes nor that of threads changes a bit. Raises WorkFailedError, on every process, when
-        no image can be read, or more of them than the tolerance allows cannot.
+        no image can be read, or more of them are unreadable than the limit allows.
         """
         was_training = model.training
         model.eval()
@@ -81,7 +81,7 @@ class Validation:
 
     def _first(self, count: int) -> list[Tensor]:
         found: list[Tensor] = []
-        for entry in self._entries[: count + FEW]:
+        for entry in self._entries[: count + IGNORED]:
             try:
                 found.append(self._reader.image(entry))
             except UnreadableImageError:
@@ -92,31 +92,19 @@ class Validation:
 
     def _share(self, model: nn.Module) -> _Share:
         ours = self._entries[self._accelerator.process_index :: self._accelerator.num_processes]
-        unreadable: list[str] = []
+        unreadable = UnreadableCounter(self._limit, len(self._entries))
         error: Exception | None = None
         total, spoiled, images = torch.zeros((), dtype=torch.int64), torch.zeros(()), 0
         try:
-            for values in self._values(model, self._readable(ours, unreadable)):
+            for values in self._values(model, unreadable.readable(self._reader.attempts(ours))):
                 good = values.isfinite()
                 total += (values.where(good, 0) * UNIT).round().to(torch.int64).sum()
                 spoiled += values.where(~good, 0).sum()
                 images += len(values)
         except (WorkFailedError, OSError, MemoryError) as caught:
             error = caught
-        new = sorted(set(unreadable) - self._named)
-        return _Share(int(total), float(spoiled), images, len(unreadable), new, error)
-
-    def _readable(self, entries: Iterable[Entry], unreadable: list[str]) -> Iterator[Tensor]:
-        """Yield images `1 h w c`, until this process alone has met with more unreadable ones than all may."""
-        for attempt in self._reader.attempts(entries):
-            if isinstance(attempt, Tensor):
-                yield attempt.unsqueeze(0)
-                continue
-            if self._tolerance.stops:
-                raise stopped_at(attempt)
-            unreadable.append(str(attempt))
-            if not self._tolerance.allows(len(unreadable), len(self._entries)):
-                return
+        new = sorted(set(unreadable.messages) - self._named)
+        return _Share(int(total), float(spoiled), images, len(unreadable.messages), new, error)
 
     def _values(self, model: nn.Module, images: Iterable[Tensor]) -> Iterator[Tensor]:
         """Yield the PSNR of images, some at a time, each a pure function of its own image."""
@@ -126,7 +114,7 @@ class Validation:
 
         # Images of native size would each fill up a batch of their own.
         size = 1 if self._reader.preprocessing.size == "native" else DEVICE_BATCH
-        for batch in in_batches(map(to_pixels, images), size):
+        for batch in in_batches((to_pixels(image.unsqueeze(0)) for image in images), size):
             fixed = batch_for(size, *batch.shape[2:])
             yield run_exactly(network, batch, self._accelerator.device, fixed)[0].cpu()
 
@@ -137,10 +125,8 @@ class Validation:
         self._named |= set(named)
         images, unreadable = (sum(counts) for counts in zip(*((s.images, s.unreadable) for s in shares), strict=True))
         last = max(self._named, default="")
-        self._tolerance.check(unreadable, len(self._entries), last)
-        if not images:
-            raise none_readable(len(self._entries), last)
+        self._limit.check(unreadable, len(self._entries), last)
         for each in named:
-            self._warn(f"{each}: it is left out.")
+            self._warn(LEFT_OUT.format(each))
         mean = sum(share.psnr for share in shares) / (images * UNIT) + sum(share.spoiled for share in shares)
         return {"validation/psnr": mean, "validation/images": images, "validation/unreadable": unreadable}

@@ -225,7 +225,7 @@ def test_a_full_disk_is_a_sentence_and_the_run_goes_on_afterwards(tmp_path, monk
             def write_whole(path, content):
                 return full(path) if path.name == name else write(path, content)
 
-            for module in ("tokenizer.folder.save_load", "train.config", "train.data.known_images"):
+            for module in ("tokenizer.folder.save_load", "train.config", "train.data.changed_images"):
                 patch.setattr(f"vistok.{module}.write_whole", write_whole)
         AcceleratorState._reset_state(reset_partial_state=True)
         values = ["data.val=[]", "run.steps=4", "run.log_every=2", "run.save_every=2", "data.size=32"]

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from ...tokenizer.config import Config
 from ...tokenizer.quantizers import QuantizerConfig
 from ..config import PARTS, Part, Seed, quantizer_of
-from ..data.tolerance import ToleratingConfig
+from ..data.config import ReadingConfig
 from ..losses.terms import LossWeights
 from .fit_quantizer import FitConfig
 
@@ -25,7 +25,7 @@ class StageConfig(Config):
     """Peak learning rate of Muon and AdamW."""
 
 
-class ImagesConfig(ToleratingConfig):
+class ImagesConfig(ReadingConfig):
     """The images, and how they are cut into batches."""
 
     train: Annotated[list[str], Len(1)]

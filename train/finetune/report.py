@@ -22,7 +22,7 @@ from ...tokenizer.files import write_whole
 from ...tokenizer.folder.save_load import LoadedTokenizer, fingerprint
 from ...tokenizer.numerics.exact import in_batches
 from ...tokenizer.shapes import Pixels
-from ..data.reading import Reader, readable_images
+from ..data.read_images import ImageReader
 from ..decoration import decorating
 from ..report import REPORT_FILE, SAMPLES, read_logs, run_charts
 from .config import CONFIG_FILE, FinetuneConfig
@@ -84,8 +84,8 @@ def judge_both(
     Raises WorkFailedError when too many of the images cannot be read.
     """
     before = done.before
-    entries = done.listing.images(done.split.val)
-    reader = Reader(before.config.preprocessing, before.model.downsample, max(1, config.data.workers))
+    entries = done.listing.of(done.split.val)
+    reader = ImageReader(before.config.preprocessing, before.model.downsample, max(1, config.data.workers))
     report(f"judging on {counted(len(entries), 'image')}, before and after")
     told: set[str] = set()
 
@@ -95,7 +95,7 @@ def judge_both(
             report(f"warning: {warning}")
 
     def judged(loaded: LoadedTokenizer) -> Judged:
-        return judge(loaded, readable_images(entries, reader, config.data.tolerance, warn), len(entries), device, quiet)
+        return judge(loaded, reader.readable(entries, config.data.unreadable_limit, warn), len(entries), device, quiet)
 
     first, second = judged(before), judged(after)
     numbers = [each.measured.quality.images for each in (first, second)]

@@ -9,9 +9,9 @@ from accelerate.state import AcceleratorState
 
 from runs import QUANTIZERS, config
 from samples import noise_image
-from vistok.train.data.known_images import note_images
-from vistok.train.data.listing import Listing
-from vistok.train.data.sources import SourceConfig
+from vistok.train.data.changed_images import record_images
+from vistok.train.data.config import SourceConfig
+from vistok.train.data.source_images import SourceImages
 from vistok.train.loop import train
 
 
@@ -25,8 +25,8 @@ def photos(tmp_path):
 
 
 def note(folder, *paths):
-    entries = [entry for path in paths for entry in Listing().images(SourceConfig(path=str(path)))]
-    return note_images(folder / "images.npy", entries)
+    entries = [entry for path in paths for entry in SourceImages().of(SourceConfig(path=str(path)))]
+    return record_images(folder / "images.npy", entries)
 
 
 def test_what_did_not_change_is_not_said(photos, tmp_path, monkeypatch):
@@ -44,7 +44,7 @@ def test_each_kind_of_change_is_counted_and_said_once(photos, tmp_path):
     os.utime(photos / "1.png", ns=(1, 1))  # of the same size, another time
     (warning,) = note(tmp_path, photos)
     assert (photos / "1.png").read_bytes() == content
-    assert "2 images more, 1 image fewer, 1 image changed. It goes on with the images that are there now." in warning
+    assert "2 images more, 1 image fewer, 1 image changed. The run goes on with the current images." in warning
     assert note(tmp_path, photos) == []
 
 
@@ -71,7 +71,7 @@ def test_members_of_a_shard_are_told_apart(photos, tmp_path):
 def test_a_damaged_note_is_said_and_written_anew(photos, tmp_path, content):
     (tmp_path / "images.npy").write_bytes(content)
     (warning,) = note(tmp_path, photos)
-    assert "images.npy was damaged, so that changes of the images since the last call are not known" in warning
+    assert "images.npy was damaged, so changes to the images since the last call are unknown" in warning
     assert note(tmp_path, photos) == []
 
 

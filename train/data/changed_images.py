@@ -1,4 +1,4 @@
-"""Which images a run has been given, so that a change between two calls is noticed."""
+"""Whether the images of a run changed since its last call."""
 
 import hashlib
 import io
@@ -15,10 +15,10 @@ from ...tokenizer.files import write_whole
 IMAGES_FILE = "images.npy"
 
 
-def note_images(path: Path, entries: Iterable[Entry]) -> list[str]:
-    """Write what the images are to `path`, and return a warning when it held others.
+def record_images(path: Path, entries: Iterable[Entry]) -> list[str]:
+    """Record the images in `path`, and return a warning if it held others.
 
-    Contents are not read: an image has changed when its place, its size or the time of its file has.
+    Contents are not read: an image counts as changed if its position in a shard, its size or its file's time has changed.
     """
     now = digests_of(entries)
     before = _read(path)
@@ -29,40 +29,37 @@ def note_images(path: Path, entries: Iterable[Entry]) -> list[str]:
     existed = path.exists()
     write_whole(path, buffer.getvalue())
     if before is None:
-        return (
-            [f"{path} was damaged, so that changes of the images since the last call are not known."] if existed else []
-        )
+        return [f"{path} was damaged, so changes to the images since the last call are unknown."] if existed else []
     return [
-        f"the images are not those that the run began with: {_change(before, now)}. It goes on with the images that are "
-        "there now."
+        f"the images are not those that the run began with: {_change(before, now)}. The run goes on with the current images."
     ]
 
 
 def digests_of(entries: Iterable[Entry]) -> np.ndarray:
-    """Return two numbers of each image `n 2`: of its name, and of its place, size and time."""
-    return np.fromiter(_numbers(entries), dtype=np.uint64).reshape(-1, 2)
+    """Return two hashes per image, uint64 `n 2`: one of its name, one of its offset, size and file time."""
+    return np.fromiter(_hashes(entries), dtype=np.uint64).reshape(-1, 2)
 
 
-def _numbers(entries: Iterable[Entry]) -> Iterator[int]:
+def _hashes(entries: Iterable[Entry]) -> Iterator[int]:
     shards: dict[str, tuple[str, int]] = {}
     for entry in entries:
-        # One look at each path: the images of a shard may come in any order, and a whole file comes but once.
+        # One stat per path: the images of a shard may come in any order, and a whole file comes only once.
         known = shards.get(entry.path) or (os.path.abspath(entry.path), _time_of(entry.path))
         if entry.offset:
             shards[entry.path] = known
         path, time = known
-        yield _number(f"{path}\0{entry.name if entry.name != entry.path else ''}")
-        yield _number(f"{entry.offset} {entry.size} {time}")
+        yield _hash(f"{path}\0{entry.name if entry.name != entry.path else ''}")
+        yield _hash(f"{entry.offset} {entry.size} {time}")
 
 
 def _time_of(path: str) -> int:
     try:
         return os.stat(path).st_mtime_ns
     except OSError:
-        return 0  # reading the image will say so
+        return 0  # reading the image gives the reason
 
 
-def _number(text: str) -> int:
+def _hash(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(os.fsencode(text), digest_size=8).digest(), "little")
 
 

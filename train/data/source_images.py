@@ -1,4 +1,4 @@
-"""Which images the sources of a run have, listed once and passed on."""
+"""The images of each source, listed once per call."""
 
 import hashlib
 import os
@@ -7,22 +7,22 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from ...images.finding.index import Entry, index_images
-from .sources import SourceConfig
+from .config import SourceConfig
 
 
-class Listing:
-    """The images of sources as they were when they were first asked for.
+class SourceImages:
+    """The images of sources, as they were when first asked for.
 
-    A path is walked once however many sources share it, so what shares a listing sees the same images.
+    Each path is walked once, so everything that shares this object sees the same images.
     """
 
     def __init__(self) -> None:
         self._walked: dict[str, list[Entry]] = {}
         self._found: dict[tuple[str, ...], list[Entry]] = {}
 
-    def images(self, source: SourceConfig) -> list[Entry]:
-        """Return the images of a source, each once; raise ValueError when a path of it has none."""
-        found = self._everything(source)
+    def of(self, source: SourceConfig) -> list[Entry]:
+        """Return the images of a source without duplicates; raise ValueError if a path, or the selection, has none."""
+        found = self._all(tuple(source.path))
         names = re.compile(source.names)
         named = [entry for entry in found if names.fullmatch(os.path.basename(entry.name))]
         if not named:
@@ -30,18 +30,17 @@ class Listing:
                 f"no image of {source.where} has a name that matches {source.names!r}, the first is {found[0].name!r}: "
                 "change names."
             )
-        if source.share == (0.0, 1.0):
+        if source.split == (0.0, 1.0):
             return named
-        ordered = sorted(named, key=_place)
-        first, last = (round(edge * len(ordered)) for edge in source.share)
+        ordered = sorted(named, key=_name_hash)
+        first, last = (round(edge * len(ordered)) for edge in source.split)
         if first >= last:
             raise ValueError(
-                f"share {list(source.share)} of the {len(named)} images of {source.where} is none: widen it."
+                f"split is {list(source.split)}, which leaves none of the {len(named)} images of {source.where}: widen it."
             )
         return ordered[first:last]
 
-    def _everything(self, source: SourceConfig) -> list[Entry]:
-        paths = tuple(source.path)
+    def _all(self, paths: tuple[str, ...]) -> list[Entry]:
         if paths not in self._found:
             for path in paths:
                 if path not in self._walked:
@@ -50,7 +49,7 @@ class Listing:
         return self._found[paths]
 
 
-def _place(entry: Entry) -> bytes:
+def _name_hash(entry: Entry) -> bytes:
     return hashlib.sha256(os.fsencode(os.path.basename(entry.name))).digest()
 
 
@@ -58,7 +57,7 @@ def _distinct(entries: Iterable[Entry]) -> Iterator[Entry]:
     """Yield each image once, whatever paths and links lead to its file."""
     real = _RealPaths()
     seen: set[str] = set()
-    # The members of a shard follow one another, so that its path is looked at once.
+    # The members of a shard are adjacent, so its path is resolved once.
     for path, members in groupby(entries, key=lambda entry: entry.path):
         where = real.of(path)
         if where not in seen:
@@ -67,7 +66,7 @@ def _distinct(entries: Iterable[Entry]) -> Iterator[Entry]:
 
 
 class _RealPaths:
-    """`os.path.realpath`, with one system call for most files: their folders are resolved once."""
+    """`os.path.realpath`, with one system call for most files: it resolves each folder once."""
 
     def __init__(self) -> None:
         self._folders: dict[str, str] = {}

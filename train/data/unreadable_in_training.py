@@ -1,4 +1,4 @@
-"""The images of a run that could not be read: counted, named once, and too many of them end it."""
+"""Unreadable images of a training run: counted over all processes, named once, and too many of them stop the run."""
 
 from typing import Any, NamedTuple
 
@@ -7,26 +7,26 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from .sources import DataConfig
+from .config import DataConfig
 
 
-class UnreadableWindow(NamedTuple):
-    """What could not be read since the last line of the log."""
+class UnreadableSummary(NamedTuple):
+    """The unreadable images since the last log line."""
 
     values: dict[str, float]
     """Scalars by log path."""
     warnings: list[str]
-    """Sentences about images that are named for the first time."""
+    """One sentence for each image that was not named before."""
 
 
-class UnreadableImages:
-    """Counts unreadable images over all processes; what has been named goes into the checkpoint.
+class UnreadableInTraining:
+    """Counts unreadable images over all processes; the checkpoint keeps which ones were named.
 
-    `images` is how many all sources have. A run has drawn at most its crops and the unreadable images that they replaced.
+    `images` is the number of images in all sources. A run has drawn at most its crops and the images they replaced.
     """
 
     def __init__(self, config: DataConfig, images: int, accelerator: Accelerator):
-        self._tolerance = config.tolerance
+        self._limit = config.unreadable_limit
         self._batch_size = config.batch_size
         self._images = images
         self._accelerator = accelerator
@@ -36,14 +36,14 @@ class UnreadableImages:
         self._new: set[str] = set()
 
     def observe(self, unreadable: list[str]) -> None:
-        """Take in what this process could not read in one step."""
+        """Add the images that this process could not read in one step."""
         self._count += len(unreadable)
         self._new |= set(unreadable) - self._named
 
-    def summarise(self, step: int) -> UnreadableWindow:
-        """Return the window that ends at `step` and begin a new one; every process must call it.
+    def summarise(self, step: int) -> UnreadableSummary:
+        """Return the summary up to `step` and begin a new one; every process must call it.
 
-        Raises WorkFailedError, on every process, when more than the tolerated fraction cannot be read.
+        Raises WorkFailedError, on every process, if too many images are unreadable.
         """
         counts = torch.tensor([self._count, len(self._new)], device=self._accelerator.device)
         summed = self._accelerator.reduce(counts, reduction="sum")
@@ -55,8 +55,8 @@ class UnreadableImages:
         self._count, self._new = 0, set()
         if named:
             drawn = min(step * self._batch_size + self._replaced, self._images)
-            self._tolerance.check_drawn(len(self._named), drawn, self._images, named[-1])
-        return UnreadableWindow({"data/unreadable": count}, [f"{each}: others take its place." for each in named])
+            self._limit.check(len(self._named), self._images, named[-1], drawn)
+        return UnreadableSummary({"data/unreadable": count}, [f"{each}: others take its place." for each in named])
 
     def state_dict(self) -> dict[str, Any]:
         return {"named": sorted(self._named), "replaced": self._replaced}

@@ -7,15 +7,15 @@ from io import BytesIO
 
 import pytest
 
-from samples import image_bytes, noise_image
+from samples import PHOTOS, image_bytes, noise_image
 from vistok.images.finding.index import Entry
 from vistok.inference.inputs.keep import KEEP_ALL
 from vistok.inference.inputs.plan import plan_shards
 from vistok.inference.inputs.tar_samples import tar_listing
-from vistok.train.data import listing as module
-from vistok.train.data.known_images import digests_of
-from vistok.train.data.listing import Listing
-from vistok.train.data.sources import SourceConfig
+from vistok.train.data import source_images as module
+from vistok.train.data.changed_images import digests_of
+from vistok.train.data.config import SourceConfig
+from vistok.train.data.source_images import SourceImages
 
 CONTENT = image_bytes(noise_image(8, 8), "PNG")
 CALLS = ("stat", "lstat", "readlink", "open", "scandir", "listdir", "access")
@@ -30,8 +30,8 @@ def shard(path, members):
     return str(path)
 
 
-def images(*paths, **source):
-    return Listing().images(SourceConfig(path=[str(path) for path in paths], **source))
+def listed(*paths, **source):
+    return SourceImages().of(SourceConfig(path=[str(path) for path in paths], **source))
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def asked(calls, work):
 def test_members_of_a_shard_cost_no_system_call(tmp_path, calls):
     few, many = shard(tmp_path / "few.tar", 2), shard(tmp_path / "many.tar", 400)
     works = [
-        lambda path: images(path),
-        lambda path: digests_of(images(path, share=(0.0, 0.5))),  # no longer in the order of the shard
+        lambda path: listed(path),
+        lambda path: digests_of(listed(path, split=(0.0, 0.5))),  # no longer in the order of the shard
         lambda path: plan_shards([path], 10),
         lambda path: tar_listing(path, KEEP_ALL),
     ]
@@ -73,7 +73,7 @@ def test_each_more_shard_costs_the_same_few(tmp_path, calls):
     shards = [shard(tmp_path / f"{number}.tar", 5) for number in range(40)]
 
     def total(count):
-        return asked(calls, lambda: digests_of(images(*shards[:count], share=(0.0, 0.9)))).total()
+        return asked(calls, lambda: digests_of(listed(*shards[:count], split=(0.0, 0.9)))).total()
 
     first, second, third = total(10), total(20), total(40)
     assert third - second == 2 * (second - first)
@@ -85,10 +85,10 @@ def test_files_of_a_folder_cost_three_however_deep_they_lie(tmp_path, calls, dep
     folder = tmp_path.joinpath(*"abcdefghi"[:depth])
     folder.mkdir(parents=True)
     (folder / "0.png").write_bytes(CONTENT)
-    one = asked(calls, lambda: digests_of(images(tmp_path))).total()
+    one = asked(calls, lambda: digests_of(listed(tmp_path))).total()
     for number in range(1, 51):
         (folder / f"{number}.png").write_bytes(CONTENT)
-    assert asked(calls, lambda: digests_of(images(tmp_path))).total() - one == 50 * 3
+    assert asked(calls, lambda: digests_of(listed(tmp_path))).total() - one == 50 * 3
 
 
 def test_loose_images_of_a_call_cost_few_however_deep_they_lie(tmp_path, calls):
@@ -114,7 +114,7 @@ def test_a_file_is_one_image_whatever_leads_to_it(tmp_path, monkeypatch):
     (tmp_path / "t.tar").symlink_to(tar)
     monkeypatch.chdir(tmp_path)
     paths = ["photos", str(link), "photos/../photos/1.png", "./photos//2.png", tar, "t.tar", "./s.tar"]
-    found = images(*paths)
+    found = listed(*paths)
     real = {(os.path.realpath(entry.path), entry.offset) for entry in found}
     assert len(found) == len(real) == 3 + 4
 
@@ -125,12 +125,12 @@ def test_a_listing_walks_each_path_once_and_its_parts_are_of_one_moment(tmp_path
     walked = []
     index = module.index_images
     monkeypatch.setattr(module, "index_images", lambda path: walked.append(path) or index(path))
-    listing = Listing()
-    whole = listing.images(SourceConfig(path=[str(tmp_path)]))
+    listing = SourceImages()
+    whole = listing.of(SourceConfig(path=[str(tmp_path)]))
     (tmp_path / "late.png").write_bytes(CONTENT)
-    parts = [listing.images(SourceConfig(path=[str(tmp_path)], share=share)) for share in ((0, 0.3), (0.3, 1))]
+    parts = [listing.of(SourceConfig(path=[str(tmp_path)], split=split)) for split in ((0, 0.3), (0.3, 1))]
     assert sorted(entry.name for part in parts for entry in part) == [entry.name for entry in whole]
-    with_another = listing.images(SourceConfig(path=[str(tmp_path), str(tmp_path / "late.png")]))
+    with_another = listing.of(SourceConfig(path=[str(tmp_path), str(tmp_path / "late.png")]))
     assert len(with_another) == 11 and walked == [str(tmp_path), str(tmp_path / "late.png")]
 
 
@@ -141,7 +141,39 @@ def test_of_many_shards_each_path_is_looked_at_once(monkeypatch):
     monkeypatch.setattr(module, "index_images", lambda path: entries)
     counted = Counter()
     monkeypatch.setattr(module.os.path, "islink", lambda path: counted.update([path]) or False)
-    found = images("x", share=(0.0, 0.5))
+    found = listed("x", split=(0.0, 0.5))
     assert len(found) == 10_000 and set(counted.values()) == {1}
     digests = digests_of(found)
     assert digests.nbytes == 16 * len(found)
+
+
+def test_only_images_of_the_asked_names_are_listed():
+    found = listed(PHOTOS, names="c.*")
+    assert {os.path.basename(entry.name) for entry in found} == {"chelsea.png", "coffee.jpg"}
+    with pytest.raises(ValueError, match=r"no image of .* has a name that matches 'dog.*', the first is"):
+        listed(PHOTOS, names="dog.*")
+
+
+def test_paths_of_one_source_are_one_collection(images, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    noise_image(40, 36, seed=99).save(other / "alone.png")
+    assert len(listed(images, other, other / "alone.png")) == 8
+
+
+def test_a_split_does_not_depend_on_how_a_path_is_written(images, monkeypatch):
+    parent, name = os.path.split(images)
+    monkeypatch.chdir(parent)
+    spellings = [images, name, f"./{name}"]
+
+    def names(*paths, split):
+        return {os.path.basename(entry.name) for entry in listed(*paths, split=split)}
+
+    held_out = [names(spelling, split=(0, 0.4)) for spelling in spellings]
+    assert held_out[0] == held_out[1] == held_out[2] and len(held_out[0]) == 3
+    assert names(*spellings, split=(0, 0.4)) == held_out[0] and not held_out[0] & names(*spellings, split=(0.4, 1))
+
+
+def test_a_split_without_an_image_is_refused(images):
+    with pytest.raises(ValueError, match=r"split is \[0.0, 0.01\], which leaves none of the 7 images of .*: widen it"):
+        listed(images, split=(0, 0.01))
