@@ -23,10 +23,11 @@ from torch import Tensor, nn
 
 from vistok.evaluation.metrics import psnr
 from vistok.images.preprocessing import to_pixels
+from vistok.tokenizer.config import parse_choice
 from vistok.tokenizer.model import VisualTokenizer, build_tokenizer
 from vistok.tokenizer.networks.convolutional import ConvolutionalConfig
 from vistok.tokenizer.preprocessing import PreprocessingConfig
-from vistok.tokenizer.quantizers import parse_quantizer
+from vistok.tokenizer.quantizers import QUANTIZERS
 from vistok.train.data.batches import training_batches
 from vistok.train.data.config import DataConfig
 from vistok.train.data.crops import TrainingCrops
@@ -64,7 +65,9 @@ QUANTIZER = {"name": "fsq", "levels": [8, 8, 8, 8]}
 def train(config: OptimizerConfig, seed: int, batches: list[Tensor]) -> tuple[VisualTokenizer, dict[str, Any]]:
     """Train on the batches with one optimizer, and return the model and what was seen."""
     torch.manual_seed(seed)
-    model = build_tokenizer(ARCHITECTURE, parse_quantizer(QUANTIZER)).to(memory_format=torch.channels_last)
+    model = build_tokenizer(ARCHITECTURE, parse_choice(QUANTIZERS, QUANTIZER, "quantizer")).to(
+        memory_format=torch.channels_last
+    )
     claims = claim_parameters(model, config)
     optimizer = build_optimizer(claims, config)
     hidden = [claim.parameter for claim in claims if claim.rule is DEFAULT_RULES[0]]

@@ -1,13 +1,19 @@
 """Small runs of the trainer, and their data."""
 
 import json
+import shutil
 from pathlib import Path
+
+import torch
+from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
 
 from samples import PHOTOS
 from vistok.tokenizer.config import parse_config
 from vistok.train.config import read_config
 from vistok.train.data.batches import training_batches
 from vistok.train.data.config import DataConfig
+from vistok.train.loop import train
 
 ROOT = Path(__file__).parents[1]
 DEBUG = ROOT / "configs" / "debug.yaml"
@@ -51,3 +57,27 @@ def data_config(train, **more):
 
 def batches(crops, start=0, steps=6, rank=0, world=1):
     return list(training_batches(crops, start, steps, rank, world))
+
+
+def new_process():
+    """Let the next run begin as in a process of its own: accelerate keeps one state a process."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def train_again(out, *overrides, steps=6):
+    """Train, or resume a run, as a new process would."""
+    new_process()
+    return train(config(out, *overrides, steps=steps))
+
+
+def resumed_equals_whole(tmp_path, *overrides):
+    """Assert that a run resumed from its second checkpoint of three ends with the same log and weights."""
+    whole = train(config(tmp_path / "whole", *overrides))
+    late = tmp_path / "late"  # killed after step 4: later lines in its log, no later checkpoint
+    shutil.copytree(tmp_path / "whole", late)
+    shutil.rmtree(late / "checkpoints" / "step-0000006")
+    shutil.rmtree(late / "export")
+    resumed = train_again(late, *overrides)
+    assert (late / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+    first, second = (load_file(folder / "model.safetensors") for folder in (whole, resumed))
+    assert all(torch.equal(first[name], second[name]) for name in first)

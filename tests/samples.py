@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vistok.tokenizer.config import parse_choice
 from vistok.tokenizer.model import VisualTokenizer, build_tokenizer
 from vistok.tokenizer.networks.convolutional import ConvolutionalConfig
-from vistok.tokenizer.quantizers import parse_quantizer
+from vistok.tokenizer.quantizers import QUANTIZERS
 
 PHOTOS = Path(__file__).parent / "photos"
 
@@ -30,7 +31,8 @@ def small_tokenizer(
     quantizer: dict[str, object] | None = None, seed: int = 0, architecture: ConvolutionalConfig = ARCHITECTURE
 ) -> VisualTokenizer:
     torch.manual_seed(seed)
-    model = build_tokenizer(architecture, parse_quantizer(quantizer or {"name": "vq", "dim": 4, "codebook_size": 300}))
+    values = quantizer or {"name": "vq", "dim": 4, "codebook_size": 300}
+    model = build_tokenizer(architecture, parse_choice(QUANTIZERS, values, "quantizer"))
     for parameter in model.parameters():  # blocks that end in zeros would hide mistakes in them
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)

@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
-from .config_errors import ConfigError, first_error, members, unknown_choice
+from .choices import choice, chosen, instance_of
+from .config_errors import ConfigError, first_error, unknown_choice
+from .config_fields import members
 from .config_hints import shown
 
-__all__ = ["Config", "ConfigError", "Pattern", "parse_config", "unknown_choice"]
+__all__ = ["Config", "ConfigError", "Pattern", "choice", "parse_choice", "parse_config", "unknown_choice"]
 
 
 def _compiled(pattern: str) -> str:
@@ -55,3 +57,19 @@ def parse_config(config_class: type[ConfigType], values: Any, section: str = "")
         return config_class.model_validate(dict(values))
     except ValidationError as error:
         raise first_error(config_class, values, error.errors(include_url=False), section) from None
+
+
+def parse_choice(table: Mapping[str, type[ConfigType]], values: Any, section: str) -> ConfigType:
+    """Build the config that `values["name"]` names in a table, or return `values` if it already is one of its configs.
+
+    Raises ConfigError, as `parse_config`.
+    """
+    instance = instance_of(table, values)
+    if instance is not None:
+        return instance
+    try:
+        config_class = chosen(table, values)
+    except PydanticCustomError as error:
+        details = ErrorDetails(type=error.type, loc=(), msg=error.message(), input=values, ctx=error.context or {})
+        raise first_error(Config, values, [details], section) from None
+    return parse_config(config_class, values, section)

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .config import TrainConfig, parse_train_config
-from .losses.terms import ADVERSARIAL, PERCEPTUAL
+from .losses.criteria import CRITERIA, is_used
+from .losses.terms import ADVERSARIAL
 
 FREE = {
     "run.out",
@@ -83,9 +84,8 @@ def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings by path, without losses of no weight and the sections that only they would use."""
     losses = values.get("losses")
     losses = {name: weight for name, weight in losses.items() if weight} if isinstance(losses, Mapping) else {}
-    unused = {name for name in (ADVERSARIAL, PERCEPTUAL) if name not in losses}
-    used = {name: section for name, section in values.items() if name not in unused} | {"losses": losses}
-    settings = dict(_flat(used))
+    used = {name: section for name, section in values.items() if name != ADVERSARIAL or ADVERSARIAL in losses}
+    settings = dict(_flat(used | {"losses": losses, "criteria": _used_criteria(used.get("criteria"), losses)}))
     for key in ("data.train", "data.val"):
         settings[key] = _places(settings.get(key))
     return settings
@@ -97,6 +97,12 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
+
+
+def _used_criteria(sections: Any, losses: Mapping[str, float]) -> dict[str, Any]:
+    if not isinstance(sections, Mapping):
+        return {}
+    return {name: each for name, each in sections.items() if name not in CRITERIA or is_used(CRITERIA[name], losses)}
 
 
 def _places(sources: Any) -> Any:

@@ -7,20 +7,20 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
 from annotated_types import Len
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
 from ..configs import find_config
-from ..perception.distance import PerceptualConfig
-from ..tokenizer.config import Config, parse_config
+from ..tokenizer.config import Config, choice, parse_config
 from ..tokenizer.files import write_whole
 from ..tokenizer.networks.convolutional import ConvolutionalConfig
 from ..tokenizer.preprocessing import PreprocessingConfig
-from ..tokenizer.quantizers import QuantizerConfig, parse_quantizer
+from ..tokenizer.quantizers import QUANTIZERS, QuantizerConfig
 from .codebook.revival import CodebookConfig
 from .data.config import DataConfig
 from .diagnostics.diagnostics import DiagnosticsConfig
 from .losses.adversarial import AdversarialConfig
-from .losses.terms import LossWeights
+from .losses.criteria import CriterionConfig, parse_criteria
+from .losses.terms import ADVERSARIAL, RECONSTRUCTION_LOSSES, LossWeights
 from .optimizer.routing import OptimizerConfig
 from .yaml_values import yaml_values
 
@@ -64,23 +64,12 @@ class RunConfig(Config):
     """Decay of the moving average of the weights, which is what is validated and exported; 0 turns it off."""
 
 
-def quantizer_of(values: Any) -> Any:
-    """Parse a quantizer section; raise ValueError when it is no mapping."""
-    if isinstance(values, Mapping):
-        return parse_quantizer(values, "")
-    if values is None or isinstance(values, Config):
-        return values
-    raise ValueError(
-        f"it is {values!r}, but must be a section with a name, such as {{name: fsq, levels: [8, 5, 5, 5]}}."
-    )
-
-
 class ModelConfig(Config):
     """The tokenizer that is trained."""
 
     architecture: ConvolutionalConfig
     """Encoder and decoder."""
-    quantizer: QuantizerConfig
+    quantizer: Annotated[QuantizerConfig, choice(QUANTIZERS)]
     """Quantizer, its keys depending on its name."""
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     """Preprocessing that the exported tokenizer will use."""
@@ -88,11 +77,6 @@ class ModelConfig(Config):
     """Parts that learn: encoder, quantizer, decoder; the others stay as they are."""
     init_from: Path | None = None
     """Tokenizer folder whose weights the run starts from, where they fit; the rest starts fresh."""
-
-    @field_validator("quantizer", mode="before")
-    @classmethod
-    def _by_name(cls, values: Any) -> Any:
-        return quantizer_of(values)
 
 
 class TrainConfig(Config):
@@ -105,10 +89,17 @@ class TrainConfig(Config):
     optimizer: OptimizerConfig
     codebook: CodebookConfig = CodebookConfig()
     diagnostics: DiagnosticsConfig = DiagnosticsConfig()
-    perceptual: PerceptualConfig | None = None
-    """What judges how a reconstruction looks, for the loss perceptual."""
+    criteria: dict[str, SerializeAsAny[CriterionConfig]] = {}
+    """Losses with a network of their own, such as perceptual; each is a section under its name."""
     adversarial: AdversarialConfig | None = None
-    """The discriminator and its training, for the loss adversarial."""
+    """Discriminator and its training, for the loss adversarial."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _criteria_by_name(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and isinstance(values.get("criteria"), Mapping):
+            return {**values, "criteria": parse_criteria(values["criteria"])}
+        return values
 
     @model_validator(mode="after")
     def _sizes_fit_the_grid(self) -> "TrainConfig":
@@ -118,6 +109,26 @@ class TrainConfig(Config):
             if size != "native" and size % side:
                 near = max(1, round(size / side)) * side
                 raise ValueError(f"{name} is {size}, but must be a multiple of the downsampling, {side}: try {near}.")
+        return self
+
+    @model_validator(mode="after")
+    def _adversary_has_what_it_needs(self) -> "TrainConfig":
+        if not self.losses.get(ADVERSARIAL):
+            return self
+        if self.adversarial is None:
+            raise ValueError(
+                "losses.adversarial has a weight, but there is no adversarial section: add adversarial.discriminator."
+            )
+        if "decoder" not in self.model.train:
+            raise ValueError(
+                f"losses.adversarial has a weight, but model.train is {self.model.train}: add decoder, or leave the loss out."
+            )
+        pixel_losses = [*RECONSTRUCTION_LOSSES, *(name for each in self.criteria.values() for name in each.loss_names)]
+        if self.adversarial.adaptive and not any(self.losses.get(name) for name in pixel_losses):
+            raise ValueError(
+                "adversarial.adaptive balances the adversarial loss against reconstruction, but losses has no such term: add "
+                "one, such as l2, or set adaptive to false."
+            )
         return self
 
 

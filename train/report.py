@@ -36,7 +36,7 @@ CHARTS = {
     "Codes to latents: length ratio and obtuse angles": ["codebook/length_ratio", "codebook/obtuse"],
     "Discriminator: loss and logits": ["discriminator/loss", "discriminator/real", "discriminator/fake"],
     "Penalties on the discriminator": ["discriminator/lecam", "discriminator/r1"],
-    "Share of the adversarial loss": ["adversarial/share"],
+    "Factor of the adversarial loss": ["adversarial/factor"],
     "Learning rate": ["optimizer/lr"],
     "Gradient norm": ["optimizer/gradient_norm"],
     "Size of the updates": ["optimizer/update_rms/"],
@@ -44,7 +44,7 @@ CHARTS = {
     "Gradient noise scale, in images": ["noise_scale/", "curvature/noise_scale"],
     "Curvature along directions": ["curvature/gradient", "curvature/adamw", "curvature/muon", "curvature/mean"],
     "Curvature ratio": ["curvature/ratio"],
-    "Images a second": ["time/images_per_second"],
+    "Images per second": ["time/images_per_second"],
 }
 """Title of each chart and the scalars on it, by path or the beginning of one."""
 LOG_SCALE = (

@@ -8,7 +8,6 @@ from accelerate import Accelerator
 from torch import nn
 from torch.optim import Optimizer
 
-from ..perception.distance import build_perceptual
 from ..tokenizer.model import VisualTokenizer
 from .average import WeightAverage
 from .checkpoints.states import HasState, keep_in_checkpoints
@@ -22,8 +21,9 @@ from .diagnostics.diagnostics import Diagnostics
 from .divergence import Divergence
 from .launcher import run_accelerator
 from .logs.running_mean import ScalarWindow
+from .losses.criteria import Criterion, is_used
 from .losses.discriminator_training import Adversary
-from .losses.terms import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, check_loss_names
+from .losses.terms import ADVERSARIAL, check_loss_names
 from .optimizer.routing import Claim, OptimizerConfig, build_optimizer, claim_parameters
 from .seeding import seed_noise, seed_weights
 from .warm_start import starting_model
@@ -46,7 +46,7 @@ class Run:
     optimizer: Optimizer
     average: WeightAverage
     """What is validated and exported."""
-    perceptual: nn.Module | None
+    criteria: list[Criterion]
     adversary: Adversary | None
     monitor: CodebookMonitor
     care: CodebookMaintenance
@@ -58,9 +58,7 @@ class Run:
     @property
     def networks(self) -> list[nn.Module]:
         """All that the loss runs and that holds buffers."""
-        discriminator = self.adversary.discriminator if self.adversary else None
-        parts = [self.model, self.perceptual, discriminator]
-        return [part for part in parts if part is not None]
+        return [self.model, *self.criteria, *([self.adversary.discriminator] if self.adversary else [])]
 
 
 def prepare_run(config: TrainConfig, images: SourceImages | None = None) -> Run:
@@ -73,7 +71,7 @@ def prepare_run(config: TrainConfig, images: SourceImages | None = None) -> Run:
     seed_weights(config.run.seed)
     model = starting_model(config.model)
     freeze_all_but(model, config.model.train)
-    check_loss_names(config.losses, model.quantizer)
+    check_loss_names(config.losses, model.quantizer, config.criteria)
     optimizer_config = config.optimizer.at_batch_size(config.data.batch_size)
     claims = claim_parameters(model, optimizer_config)
     average = WeightAverage(model.to(accelerator.device), config.run.ema_decay)
@@ -100,7 +98,7 @@ def prepare_run(config: TrainConfig, images: SourceImages | None = None) -> Run:
         optimizer_config=optimizer_config,
         optimizer=optimizer,
         average=average,
-        perceptual=_perceptual(config, accelerator),
+        criteria=_criteria(config, accelerator.device),
         adversary=adversary,
         monitor=monitor,
         care=care,
@@ -127,30 +125,12 @@ def freeze_all_but(model: VisualTokenizer, parts: Sequence[str]) -> None:
             module.requires_grad_(False).eval()
 
 
-def _perceptual(config: TrainConfig, accelerator: Accelerator) -> nn.Module | None:
-    if not config.losses.get(PERCEPTUAL):
-        return None
-    if config.perceptual is None:
-        raise ValueError("losses.perceptual has a weight, but there is no perceptual section: add perceptual.backbone.")
-    return build_perceptual(config.perceptual).to(accelerator.device)
+def _criteria(config: TrainConfig, device: torch.device) -> list[Criterion]:
+    used = [each for each in config.criteria.values() if is_used(each, config.losses)]
+    return [each.build().to(device).requires_grad_(False).eval() for each in used]
 
 
 def _adversary(config: TrainConfig, lr: float, accelerator: Accelerator) -> Adversary | None:
-    if not config.losses.get(ADVERSARIAL):
+    if config.adversarial is None or not config.losses.get(ADVERSARIAL):
         return None
-    if config.adversarial is None:
-        raise ValueError(
-            "losses.adversarial has a weight, but there is no adversarial section: add adversarial.discriminator."
-        )
-    if "decoder" not in config.model.train:
-        raise ValueError(
-            f"losses.adversarial has a weight, but model.train is {config.model.train}: add decoder, or leave the loss out."
-        )
-    if config.adversarial.adaptive and not any(
-        config.losses.get(name) for name in (*RECONSTRUCTION_LOSSES, PERCEPTUAL)
-    ):
-        raise ValueError(
-            "adversarial.adaptive weighs the adversary against reconstruction, but losses has no such term: add one, such "
-            "as l2, or set adaptive to false."
-        )
     return Adversary(config.adversarial, lr, accelerator)

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..tokenizer.model import Reconstruction
 from ..tokenizer.shapes import Pixels
 from .codebook.monitor import Seen, seen_in
-from .losses.terms import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, loss_terms, weigh
+from .losses.terms import ADVERSARIAL, RECONSTRUCTION_LOSSES, loss_terms, weigh
 from .run import Run
 
 
@@ -67,17 +67,18 @@ def _forward(run: Run, step: int, pixels: Pixels) -> _Part:
 def _judged(run: Run, step: int, pixels: Pixels, output: Reconstruction) -> _Part:
     weights = run.config.losses
     terms = loss_terms(pixels, output, weights)
-    if run.perceptual is not None:
-        terms[PERCEPTUAL] = run.perceptual(pixels, output.pixels).mean()
+    compared = {name: terms[name] for name in RECONSTRUCTION_LOSSES if name in terms}
+    for criterion in run.criteria:
+        compared |= criterion.terms(pixels, output.pixels)
+    terms |= compared
     weighed, extra = dict(terms), {}
     if run.adversary is not None:
-        pull = {name: terms[name] for name in (*RECONSTRUCTION_LOSSES, PERCEPTUAL) if name in terms}
         terms[ADVERSARIAL] = run.adversary.term(step, output.pixels)
-        reconstruction_loss = weigh(pull, {name: weights[name] for name in pull})
+        reconstruction_loss = weigh(compared, {name: weights[name] for name in compared})
         last_layer = run.model.decoder.get_parameter("conv_out.weight")
-        share = run.adversary.share(step, reconstruction_loss, terms[ADVERSARIAL], last_layer)
-        weighed[ADVERSARIAL] = share * terms[ADVERSARIAL]
-        extra = {"adversarial/share": share}
+        factor = run.adversary.factor(step, reconstruction_loss, terms[ADVERSARIAL], last_layer)
+        weighed[ADVERSARIAL] = factor * terms[ADVERSARIAL]
+        extra = {"adversarial/factor": factor}
     loss = weigh(weighed, weights)
     scalars = {f"loss/{name}": term for name, term in {"total": loss, **terms}.items()}
     return _Part(loss, scalars | extra, output)

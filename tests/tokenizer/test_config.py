@@ -8,11 +8,10 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from annotated_types import Len
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from vistok.tokenizer.config import Config, ConfigError, Pattern, parse_config
+from vistok.tokenizer.config import Config, ConfigError, Pattern, choice, parse_config
 from vistok.tokenizer.quantizers import QUANTIZERS, QuantizerConfig
-from vistok.tokenizer.quantizers.table import parse_by_name
 
 
 class Cut(Config):
@@ -50,14 +49,9 @@ class Whole(Config):
     run: Run
     data: Data
     optimizer: Optimizer
-    quantizer: QuantizerConfig
+    quantizer: Annotated[QuantizerConfig, choice(QUANTIZERS)]
     losses: dict[str, Annotated[float, Field(ge=0)]] = {}
     extra: Optimizer | None = None
-
-    @field_validator("quantizer", mode="before")
-    @classmethod
-    def _by_name(cls, values: Any) -> Any:
-        return parse_by_name(QUANTIZERS, values)
 
 
 def good() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from vistok.train.allowed_changes import FREE, TOLD, TOLD_SECTIONS, changes
 from vistok.train.config import TrainConfig, parse_train_config
 from vistok.train.loop import train
 
-PERCEPTUAL = ["losses.perceptual=0.1", "perceptual={backbone: test_resnet, weights: w.pt}"]
+PERCEPTUAL = ["losses.perceptual=0.1", "criteria.perceptual={backbone: test_resnet, weights: w.pt}"]
 OTHERWISE = {
     # a key, another value, and whether the change says nothing, is told, or is refused
     "run.out": ("elsewhere", "free"),
@@ -62,7 +62,7 @@ OTHERWISE = {
     "diagnostics.update_statistics": (False, "told"),
     "diagnostics.noise_every": (3, "told"),
     "diagnostics.curvature_every": (3, "told"),
-    "perceptual.backbone": ("resnet18", "refused"),
+    "criteria.perceptual.backbone": ("resnet18", "refused"),
     "adversarial.lr": (1e-4, "told"),
     "adversarial.betas": ([0.1, 0.9], "told"),
     "adversarial.eps": (1e-4, "told"),

@@ -4,12 +4,12 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from ..config import Config, parse_config
+from ..config import Config, choice, parse_config
 from ..networks.convolutional import ConvolutionalConfig
 from ..preprocessing import PreprocessingConfig
-from ..quantizers import QuantizerConfig, parse_quantizer
+from ..quantizers import QUANTIZERS, QuantizerConfig
 
 CONFIG_FILE = "config.json"
 FORMAT_VERSION = 1
@@ -37,7 +37,7 @@ class TokenizerConfig(Config):
     """Version of the folder's layout."""
     architecture: ConvolutionalConfig
     """Encoder and decoder."""
-    quantizer: QuantizerConfig
+    quantizer: Annotated[QuantizerConfig, choice(QUANTIZERS)]
     """Quantizer, as exported."""
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     """How images become pixels."""
@@ -55,8 +55,7 @@ def read_tokenizer_config(folder: Path) -> TokenizerConfig:
             "use the vistok that wrote it."
         )
     try:
-        parsed = values | {"quantizer": parse_quantizer(values.get("quantizer", {}))}
-        config = parse_config(TokenizerConfig, parsed)
+        config = parse_config(TokenizerConfig, values)
     except ValueError as error:
         raise ValueError(f"{path}: {_short(str(error))}") from None
     for place, given, taken in _differences(values, config.model_dump(mode="json", exclude_unset=True), ""):

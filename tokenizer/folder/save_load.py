@@ -10,12 +10,13 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from ..config import parse_choice
 from ..files import write_whole
 from ..model import VisualTokenizer, build_tokenizer
 from ..networks.convolutional import ConvolutionalConfig
 from ..numerics.float32 import own_numerics
 from ..preprocessing import PreprocessingConfig
-from ..quantizers import parse_quantizer
+from ..quantizers import QUANTIZERS
 from .config_json import CONFIG_FILE as CONFIG_FILE  # also for those who load
 from .config_json import TokenizerConfig as TokenizerConfig
 from .config_json import read_tokenizer_config
@@ -51,7 +52,9 @@ def save_tokenizer(
         (model.quantizer.config, model.quantizer) if with_training_state else model.quantizer.for_inference()
     )
     config = TokenizerConfig(
-        architecture=architecture, quantizer=parse_quantizer(quantizer_config.model_dump()), preprocessing=preprocessing
+        architecture=architecture,
+        quantizer=parse_choice(QUANTIZERS, quantizer_config, "quantizer"),
+        preprocessing=preprocessing,
     )
     weights = {name: value.to(dtype) for name, value in model.state_dict().items() if not name.startswith("quantizer.")}
     weights |= {f"quantizer.{name}": value for name, value in quantizer.state_dict().items()}

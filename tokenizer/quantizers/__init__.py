@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from ..config import parse_choice
 from .base import Quantized, Quantizer, set_training_step
 from .composed.grouped import GroupedConfig
 from .composed.multiscale import MultiscaleConfig
 from .composed.residual import ResidualConfig
 from .gradients import GRADIENTS
-from .table import ELEMENTARY, ElementaryConfig, parse_by_name
+from .table import ELEMENTARY, ElementaryConfig
 
 QuantizerConfig: TypeAlias = ElementaryConfig | ResidualConfig | GroupedConfig | MultiscaleConfig
 
@@ -20,14 +21,9 @@ QUANTIZERS: dict[str, type[QuantizerConfig]] = {
 }
 
 
-def parse_quantizer(values: object, section: str = "quantizer") -> QuantizerConfig:
-    """Build the config that `values["name"]` names; raise ValueError when the name or a key is unknown."""
-    return parse_by_name(QUANTIZERS, values, section)
-
-
 def build_quantizer(values: Mapping[str, Any]) -> Quantizer:
     """Build a quantizer from plain values, e.g. `{"name": "simvq", "dim": 8, "codebook_size": 1024}`."""
-    return parse_quantizer(values).build()
+    return parse_choice(QUANTIZERS, values, "quantizer").build()
 
 
 __all__ = [
@@ -37,6 +33,5 @@ __all__ = [
     "Quantizer",
     "QuantizerConfig",
     "build_quantizer",
-    "parse_quantizer",
     "set_training_step",
 ]

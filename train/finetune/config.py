@@ -1,14 +1,14 @@
 """The configuration of a fine-tuning: what changes in a tokenizer, and how long each stage lasts."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Len
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from ...tokenizer.config import Config
-from ...tokenizer.quantizers import QuantizerConfig
-from ..config import PARTS, Part, Seed, quantizer_of
+from ...tokenizer.config import Config, choice
+from ...tokenizer.quantizers import QUANTIZERS, QuantizerConfig
+from ..config import PARTS, Part, Seed
 from ..data.config import ReadingConfig
 from ..losses.terms import LossWeights
 from .fit_quantizer import FitConfig
@@ -50,7 +50,7 @@ class FinetuneConfig(Config):
     out: Path
     """Folder of the fine-tuning; the same call goes on where it left off."""
     data: ImagesConfig
-    quantizer: QuantizerConfig | None = None
+    quantizer: Annotated[QuantizerConfig, choice(QUANTIZERS)] | None = None
     """Quantizer that takes the place of the old one; none keeps it."""
     grow_to: Annotated[int, Field(ge=2)] | None = None
     """Codes that the codebook is grown to, the old ones keeping their numbers; none leaves it."""
@@ -72,11 +72,6 @@ class FinetuneConfig(Config):
     """Seed of everything that is drawn."""
     save_every: Annotated[int, Field(ge=1)] = 200
     """Steps between checkpoints of the training stages."""
-
-    @field_validator("quantizer", mode="before")
-    @classmethod
-    def _by_name(cls, values: Any) -> Any:
-        return quantizer_of(values)
 
     @model_validator(mode="after")
     def _something_is_done(self) -> "FinetuneConfig":

@@ -8,8 +8,9 @@ from accelerate.utils import set_seed
 
 from ...cli.terminal import ProgressLine
 from ...images.finding.index import Entry
+from ...tokenizer.config import parse_choice
 from ...tokenizer.folder.save_load import CONFIG_FILE, LoadedTokenizer, save_tokenizer
-from ...tokenizer.quantizers import QuantizerConfig, parse_quantizer
+from ...tokenizer.quantizers import QUANTIZERS, QuantizerConfig
 from ...tokenizer.quantizers.composed.multiscale import MultiscaleConfig
 from ...tokenizer.quantizers.vector.quantizer import VectorConfig
 from ..codebook.revival import CodebookConfig
@@ -102,7 +103,7 @@ def _new_quantizer(config: FinetuneConfig, before: LoadedTokenizer) -> Quantizer
                 f"grow_to is {config.grow_to}, but {config.model} has {had}: grow a vector quantizer, to more codes than "
                 "it has."
             )
-        return parse_quantizer({**old.model_dump(), "codebook_size": config.grow_to})
+        return parse_choice(QUANTIZERS, {**old.model_dump(), "codebook_size": config.grow_to}, "quantizer")
     quantizer = config.quantizer
     assert quantizer is not None
     if isinstance(quantizer, MultiscaleConfig):

@@ -1,13 +1,14 @@
 """The contract that every quantizer of the table keeps, and what is special about each."""
 
 import copy
+import re
 
 import pytest
 import torch
 
 from quantizer_table import BINARY, EVERY, LEECH, SIZE, TABLES, latent_for, name_of
+from vistok.tokenizer.config import parse_choice
 from vistok.tokenizer.quantizers import QUANTIZERS, build_quantizer
-from vistok.tokenizer.quantizers.table import parse_elementary
 
 
 @pytest.fixture(params=EVERY, ids=name_of)
@@ -142,15 +143,15 @@ def test_wrong_tokens_are_refused(quantizer):
         ),
         (
             {"name": "residual", "depth": 2, "quantizer": "vq"},
-            r"^quantizer.quantizer: a quantizer is a section with a name, such as .*, but this is 'vq'",
+            r"^quantizer.quantizer is 'vq', but must be a section with a name, such as {name: vq, ...}",
         ),
         (
             {"name": "grouped", "groups": 2, "quantizer": "vq"},
-            r"^quantizer.quantizer: a quantizer is a section with a name, such as .*, but this is 'vq'",
+            r"^quantizer.quantizer is 'vq', but must be a section with a name, such as {name: vq, ...}",
         ),
         (
             {"name": "multiscale", "quantizer": "vq"},
-            r"^quantizer.quantizer: a quantizer is a section with a name, such as .*, but this is 'vq'",
+            r"^quantizer.quantizer is 'vq', but must be a section with a name, such as {name: vq, ...}",
         ),
         ({"name": ["vq"]}, r"quantizer.name \['vq'\] is not a known quantizer"),
         ({"dim": 2}, r"quantizer.name None is not a known quantizer: choose from bsq, ema, fsp, fsq"),
@@ -257,8 +258,7 @@ def test_wrong_config_is_one_sentence(values, message):
 
 @pytest.mark.parametrize("values", ["vq", None, ["vq"]])
 def test_what_is_no_section_is_refused(values):
-    message = (
-        f"^a quantizer is a section with a name, such as {{name: fsq, ...}}, but this is {values!r}: write it so.$"
-    )
-    with pytest.raises(ValueError, match=message.replace("[", "\\[").replace("{", "\\{")):
-        parse_elementary(values)
+    got = "empty" if values is None else repr(values)
+    message = f"quantizer is {got}, but must be a section with a name, such as {{name: vq, ...}}."
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        parse_choice(QUANTIZERS, values, "quantizer")

@@ -1,16 +1,16 @@
 """Grouped (product) quantization: the channels are split, and each group has a quantizer of its own."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import nn
 
-from ...config import Config
+from ...config import Config, choice
 from ...shapes import Latent, Tokens
 from ..base import Part, Quantized, Quantizer, check_latent
-from ..table import ELEMENTARY, ElementaryConfig, parse_by_name
+from ..table import ELEMENTARY, ElementaryConfig
 from .deferred_updates import noticed_once
 from .residual import ResidualConfig
 
@@ -23,17 +23,12 @@ class GroupedConfig(Config):
 
     name: Literal["grouped"] = "grouped"
     """Kind of quantizer: grouped."""
-    quantizer: ElementaryConfig | ResidualConfig
+    quantizer: Annotated[ElementaryConfig | ResidualConfig, choice(GROUPABLE)]
     """Quantizer of every group; its dim is that of one group."""
     groups: Annotated[int, Field(ge=1, le=MAX_GROUPS)]
     """Number of groups: the latent has groups times the quantizer's channels."""
     shared: bool = False
     """Whether all groups have the same codebook."""
-
-    @field_validator("quantizer", mode="before")
-    @classmethod
-    def _by_name(cls, values: Any) -> Any:
-        return values if isinstance(values, Config) else parse_by_name(GROUPABLE, values)
 
     def build(self) -> "GroupedQuantizer":
         return GroupedQuantizer(self, [self.quantizer.build() for _ in range(1 if self.shared else self.groups)])

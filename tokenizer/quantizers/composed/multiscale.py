@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from annotated_types import Len
@@ -11,11 +11,10 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...config import Config
+from ...config import Config, choice
 from ...shapes import Latent, Tokens
 from ..base import Part, Quantized, Quantizer, check_latent
 from ..gradients import with_gradient_of
-from ..table import parse_by_name
 from ..vector.kinds import EMAConfig, FVQConfig, SimVQConfig
 from ..vector.quantizer import VectorConfig, VectorQuantizer, VQConfig, codes_at
 from .smoothing import shared_smoothers, smooth
@@ -34,7 +33,7 @@ class MultiscaleConfig(Config):
 
     name: Literal["multiscale"] = "multiscale"
     """Kind of quantizer: multiscale."""
-    quantizer: VQConfig | EMAConfig | SimVQConfig | FVQConfig
+    quantizer: Annotated[VQConfig | EMAConfig | SimVQConfig | FVQConfig, choice(SCALABLE)]
     """Quantizer of every scale, with straight_through gradient."""
     scales: Annotated[list[Annotated[int, Field(ge=1, le=MAX_SIDE)]], Len(1, MAX_SCALES)] = [
         1,
@@ -53,11 +52,6 @@ class MultiscaleConfig(Config):
     """Convolutions that smooth the enlarged codes, each shared by neighbouring scales as in VAR."""
     smoothing: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of the smoothed codes in the sum; the rest is the enlarged codes as they are."""
-
-    @field_validator("quantizer", mode="before")
-    @classmethod
-    def _by_name(cls, values: Any) -> Any:
-        return values if isinstance(values, Config) else parse_by_name(SCALABLE, values)
 
     @field_validator("quantizer")
     @classmethod

@@ -2,18 +2,18 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
-from ...config import Config
+from ...config import Config, choice
 from ...shapes import Latent, Tokens
 from ..base import Part, Quantized, Quantizer, as_grid, as_rows, check_latent
 from ..gradients import GRADIENTS, GradientName, check_gradient
 from ..lattice.leech import LeechConfig
-from ..table import ElementaryConfig, parse_elementary
+from ..table import ELEMENTARY, ElementaryConfig
 from ..vector.quantizer import VectorConfig, VectorQuantizer
 from .deferred_updates import noticed_once
 
@@ -25,7 +25,7 @@ class ResidualConfig(Config):
 
     name: Literal["residual"] = "residual"
     """Kind of quantizer: residual."""
-    quantizer: ElementaryConfig
+    quantizer: Annotated[ElementaryConfig, choice(ELEMENTARY)]
     """Quantizer of every level; its gradient stays straight_through, for the residual has one of its own."""
     depth: Annotated[int, Field(ge=1, le=MAX_LEVELS)]
     """Number of levels."""
@@ -35,11 +35,6 @@ class ResidualConfig(Config):
     """What the encoder feels, from the latent to the sum of the codes: one of GRADIENTS that keep codes as they are."""
     dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of training forwards that stop after a random number of levels, so that fewer levels decode too."""
-
-    @field_validator("quantizer", mode="before")
-    @classmethod
-    def _by_name(cls, values: Any) -> Any:
-        return values if isinstance(values, Config) else parse_elementary(values)
 
     @field_validator("quantizer")
     @classmethod
