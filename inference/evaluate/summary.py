@@ -4,7 +4,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...cli.terminal import counted, names
-from ...evaluation.token_counts import uncounted
+from ...evaluation.token_counts import estimate_note
 from .report import METRICS_FILE, Subject, rows
 
 SHOWN_FAILURES = 5
@@ -30,5 +30,5 @@ def summary_lines(subject: Subject) -> list[str]:
     lines += [f"failed: {failure.source}: {failure.reason}" for failure in subject.failures[:SHOWN_FAILURES]]
     if len(subject.failures) > SHOWN_FAILURES:
         lines.append(f"... and {len(subject.failures) - SHOWN_FAILURES} more, see {METRICS_FILE}")
-    lines += filter(None, [uncounted(subject.evaluation.counts, subject.tokenizer.vocab_size)])
+    lines += filter(None, [estimate_note(subject.evaluation.counts, subject.tokenizer.vocab_size)])
     return lines + [f"lost: {phrase}" for phrase in subject.lost]

@@ -1,6 +1,5 @@
 """What tokenize-images does, from its options to the summary."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +8,7 @@ import torch
 
 from ...cli.terminal import ProgressLine, check_output_folder, counted
 from ...images.preprocessing import stack_pixels
+from ...tokenizer.devices import usable_cores
 from ...tokenizer.files import hold_folder, remove_asides
 from ..api import Tokenizer, load
 from ..arithmetic import COMPILING_PAYS, EXACT_ARITHMETIC, Encode, Fast, agreement, fast_encode, fast_on, parse_fast
@@ -108,7 +108,7 @@ def _tokenizer(request: Request) -> Tokenizer:
 
 
 def _workload(request: Request, tokenizer: Tokenizer) -> Workload:
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     on_cpu = tokenizer.device.type == "cpu"
     if on_cpu:
         # Each core encodes a batch of its own: threads that share one wait for each other at every layer.

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...cli.terminal import counted, track
-from ...evaluation.quality import Measured, measure
+from ...evaluation.quality import Measurement, measure
 from ...evaluation.token_counts import MAX_COUNTED
 from ...images.preprocessing import to_images, to_pixels
 from ...report.content import Chart, Comparison, Report, Table
@@ -43,7 +43,7 @@ ROWS = {
 class Judged(NamedTuple):
     """A tokenizer on the held-out images."""
 
-    measured: Measured
+    measured: Measurement
     shown: list[tuple[Image.Image, Image.Image]]
     """The first images, each beside its reconstruction."""
 
@@ -119,7 +119,7 @@ def judge_both(
     return JudgedBoth(table, page, facts)
 
 
-def _table(config: FinetuneConfig, before: Measured, after: Measured, sizes: tuple[int, int]) -> Table:
+def _table(config: FinetuneConfig, before: Measurement, after: Measurement, sizes: tuple[int, int]) -> Table:
     rows = []
     for name, (label, form) in ROWS.items():
         old, new = (getattr(measured.quality, name) for measured in (before, after))

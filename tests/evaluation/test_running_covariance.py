@@ -1,10 +1,10 @@
-"""Moments of batches against numpy on all vectors at once."""
+"""RunningCovariance of batches against numpy on all vectors at once."""
 
 import numpy as np
 import pytest
 import torch
 
-from vistok.evaluation.latent_moments import MAX_CHANNELS, Moments, unmeasured
+from vistok.evaluation.running_covariance import MAX_CHANNELS, RunningCovariance, rank_note
 
 CPU = torch.device("cpu")
 
@@ -21,7 +21,7 @@ def as_latent(rows):
 
 
 def of(*batches):
-    moments = Moments(batches[0].shape[1], CPU)
+    moments = RunningCovariance(batches[0].shape[1], CPU)
     for rows in batches:
         moments.add(as_latent(rows))
     return moments
@@ -50,7 +50,7 @@ def test_equal_variance_in_some_directions_is_their_number(directions):
 
 def test_nothing_that_varies_is_rank_zero():
     assert of(np.full((50, 4), 3.3)).effective_rank() == 0
-    empty = Moments(4, CPU)
+    empty = RunningCovariance(4, CPU)
     assert empty.effective_rank() == 0 and empty.variance() == 0
     empty.add(torch.zeros(0, 4, 2, 2))
     assert empty.effective_rank() == 0
@@ -61,14 +61,14 @@ def test_vectors_that_are_not_finite_end_nothing():
 
 
 def test_the_matrix_is_bounded():
-    moments = Moments(1 << 15, CPU)
+    moments = RunningCovariance(1 << 15, CPU)
     rows = np.random.default_rng(0).normal(size=(20, 1 << 15))
     moments.add(as_latent(rows))
     assert moments.scatter.shape == (1 << 15,) and moments.effective_rank() is None
     assert moments.variance() == pytest.approx(rows.var(axis=0).mean(), rel=1e-4)
-    assert Moments(MAX_CHANNELS, CPU).scatter.shape == (MAX_CHANNELS,) * 2
-    assert unmeasured(MAX_CHANNELS) == ""
-    assert unmeasured(1 << 15) == "The effective rank is not measured: 32,768 channels are more than 1,024."
+    assert RunningCovariance(MAX_CHANNELS, CPU).scatter.shape == (MAX_CHANNELS,) * 2
+    assert rank_note(MAX_CHANNELS) == ""
+    assert rank_note(1 << 15) == "The effective rank is not measured: 32,768 channels are more than 1,024."
 
 
 def _asked(moments, known):
@@ -95,16 +95,16 @@ def test_processes_amount_to_the_whole():
     given = iter(sums)
     total = each[0].reduced(lambda value: next(given))
     whole = np.concatenate(parts)
-    assert float(total.number) == 100
+    assert float(total.count) == 100
     assert total.effective_rank() == pytest.approx(effective_rank(whole), rel=1e-5)
     assert total.variance() == pytest.approx(whole.var(axis=0).mean(), rel=1e-5)
 
 
 def test_a_state_goes_on_where_it_was_and_clearing_forgets():
     rows = np.random.default_rng(0).normal(size=(60, 3))
-    first, second = of(rows[:20]), Moments(3, CPU)
+    first, second = of(rows[:20]), RunningCovariance(3, CPU)
     second.load({name: value.clone() for name, value in first.state().items()})
     second.add(as_latent(rows[20:]))
     assert second.effective_rank() == of(rows[:20], rows[20:]).effective_rank()
     first.clear()
-    assert first.effective_rank() == 0 and float(first.number) == 0
+    assert first.effective_rank() == 0 and float(first.count) == 0
