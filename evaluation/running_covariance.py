@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..tokenizer.devices import widest_float
-from ..tokenizer.quantizers.base import as_rows
+from ..tokenizer.quantizers.layout import as_rows
 from ..tokenizer.shapes import Latent, Vectors
 
 MAX_CHANNELS = 1024

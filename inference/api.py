@@ -19,7 +19,7 @@ from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, run_exactly
 from ..tokenizer.numerics.float32 import own_numerics
 from ..tokenizer.preprocessing import PreprocessingConfig
-from ..tokenizer.quantizers.base import check_tokens
+from ..tokenizer.quantizers.layout import check_tokens
 from ..tokenizer.shapes import Pixels, Tokens
 from .arithmetic import exact_encode
 from .encode_inputs import ImageLike, images_to_pixels, whole_numbers

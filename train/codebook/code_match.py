@@ -82,9 +82,9 @@ def fits_by_codebook(quantizer: Quantizer, latent: Latent) -> list[Fit]:
     quantizer.eval()  # a training forward would draw random numbers, and may choose codes that are not the nearest
     fits = []
     try:
-        for part in quantizer.parts(latent):
-            fit = Fit(part.quantizer.dim, latent.device)
-            fit.add(part.quantizer.to_code_space(part.latent), part.quantizer(part.latent).latent)
+        for codebook, seen in zip(quantizer.codebooks(), quantizer.codebook_inputs(latent), strict=True):
+            fit = Fit(codebook.dim, latent.device)
+            fit.add(codebook.to_code_space(seen), codebook(seen).latent)
             fits.append(fit)
     finally:
         quantizer.train(was_training)
