@@ -12,7 +12,7 @@ from pydantic import Field, SerializeAsAny, model_validator
 from ..configs import find_config
 from ..tokenizer.config import Config, choice, parse_config
 from ..tokenizer.files import write_whole
-from ..tokenizer.networks.convolutional import ConvolutionalConfig
+from ..tokenizer.networks.architectures import Architecture
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers import QUANTIZERS, QuantizerConfig
 from .codebook.revival import CodebookConfig
@@ -67,7 +67,7 @@ class RunConfig(Config):
 class ModelConfig(Config):
     """The tokenizer that is trained."""
 
-    architecture: ConvolutionalConfig
+    architecture: Architecture
     """Encoder and decoder."""
     quantizer: Annotated[QuantizerConfig, choice(QUANTIZERS)]
     """Quantizer, its keys depending on its name."""

@@ -113,7 +113,7 @@ def prepare_run(config: TrainConfig, images: SourceImages | None = None) -> Run:
 
 def freeze_all_but(model: VisualTokenizer, parts: Sequence[str]) -> None:
     """Let only the named parts learn; a quantizer that does not is in evaluation mode, so its codes stay too."""
-    modules = {
+    modules: dict[str, list[nn.Module]] = {
         "encoder": [model.encoder],
         "quantizer": [model.quantizer_in, model.quantizer, model.quantizer_out],
         "decoder": [model.decoder],

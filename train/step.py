@@ -75,7 +75,7 @@ def _judged(run: Run, step: int, pixels: Pixels, output: Reconstruction) -> _Par
     if run.adversary is not None:
         terms[ADVERSARIAL] = run.adversary.term(step, output.pixels)
         reconstruction_loss = weigh(compared, {name: weights[name] for name in compared})
-        last_layer = run.model.decoder.get_parameter("conv_out.weight")
+        last_layer = run.model.decoder.last_layer
         factor = run.adversary.factor(step, reconstruction_loss, terms[ADVERSARIAL], last_layer)
         weighed[ADVERSARIAL] = factor * terms[ADVERSARIAL]
         extra = {"adversarial/factor": factor}

@@ -14,7 +14,7 @@ from arena.entries import DIM
 from vistok.images.preprocessing import to_pixels
 from vistok.tokenizer.devices import multiplies_bfloat16
 from vistok.tokenizer.files import write_whole
-from vistok.tokenizer.networks.convolutional import ConvolutionalConfig, Decoder, Encoder
+from vistok.tokenizer.networks.convolutional import ConvolutionalConfig
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.train.data.batches import training_batches
 from vistok.train.data.config import DataConfig, SourceConfig
@@ -42,7 +42,7 @@ class Autoencoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder, self.decoder = Encoder(ARCHITECTURE), Decoder(ARCHITECTURE)
+        self.encoder, self.decoder = ARCHITECTURE.build()
         self.register_buffer("mean", torch.zeros(1, DIM, 1, 1))
         self.register_buffer("deviation", torch.ones(1, DIM, 1, 1))
 
