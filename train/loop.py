@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..cli.interruption import held_back
-from ..cli.terminal import ProgressLine
+from ..cli.interruption import delay_signals
+from ..cli.progress import ProgressLine
 from ..images.preprocessing import to_pixels
 from ..tokenizer.quantizers import set_training_step
 from ..tokenizer.shapes import Pixels
@@ -75,7 +75,7 @@ def _train(run: Run, verbosity: Verbosity, images: SourceImages) -> Path:
         # Work that failed, a full GPU, a process that has gone, a disk or a memory that refuses.
         except (KeyboardInterrupt, RuntimeError, OSError, MemoryError) as error:
             # A launcher passes one signal on several times.
-            with held_back() if run.accelerator.num_processes > 1 else nullcontext():
+            with delay_signals() if run.accelerator.num_processes > 1 else nullcontext():
                 write_last_outcome(run, validation, log.warn, error)
             raise
     if start == config.run.steps:
@@ -127,7 +127,7 @@ def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
         run.monitor.observe(seen, run.care.observe(step, seen, run.optimizer))
         run.window.add(scalars)
         run.unreadable.observe(unreadable)
-        with held_back():
+        with delay_signals():
             run.average.update_parameters(run.model)
         log.advance(step)
         if is_validated or is_saved:
@@ -150,7 +150,7 @@ def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
                 write_samples(run, step, validation.samples(SAMPLES))
         if is_saved:
             facts = {"config": run.config.model_dump(mode="json"), "logs": log.flush()}
-            with held_back():
+            with delay_signals():
                 save_checkpoint(run.accelerator, config.out / "checkpoints", step, config.keep_checkpoints, facts)
         # After the checkpoint: a tokenizer that has more steps behind it than the first checkpoint is never without one.
         if (is_validated if validation else is_saved) or step == config.steps:

@@ -1,6 +1,6 @@
 """What a run leaves behind at a step: the tokenizer and the report, both of the same step."""
 
-from ..cli.user_errors import sentence_of
+from ..cli.user_errors import describe_error
 from .checkpoints.checkpoint import checkpoint_step, good_checkpoint
 from .checkpoints.states import averaged_state
 from .decoration import Warn, decorating
@@ -38,7 +38,7 @@ def write_last_outcome(run: Run, validation: Validation, warn: Warn, error: Base
     first = min(run.config.run.save_every, run.config.run.steps)
     if reached >= first and good_checkpoint(run.config.run.out / "checkpoints")[0] is None:
         return
-    why = sentence_of(error) if isinstance(error, Exception) else "it was interrupted."
+    why = describe_error(error) if isinstance(error, Exception) else "it was interrupted."
     with decorating("the tokenizer", warn):
         if isinstance(error, DivergedError) and not _take_back(run):
             return

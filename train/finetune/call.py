@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from rich.table import Table
 
-from ...cli.terminal import print_json, say
+from ...cli.printing import print_json, say
 from ...report.content import Table as Rows
 from ...tokenizer.config import Config, parse_config
 from ...tokenizer.devices import default_device

@@ -6,7 +6,7 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from ...cli.terminal import ProgressLine
+from ...cli.progress import ProgressLine
 from ...images.finding.index import Entry
 from ...tokenizer.config import parse_choice
 from ...tokenizer.folder.save_load import CONFIG_FILE, LoadedTokenizer, save_tokenizer

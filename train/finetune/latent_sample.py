@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from torch import Tensor
 
-from ...cli.terminal import ProgressLine
+from ...cli.progress import ProgressLine
 from ...images.finding.index import Entry
 from ...images.preprocessing import to_pixels
 from ...tokenizer.model import VisualTokenizer

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ...cli.terminal import counted, track
+from ...cli.progress import track
 from ...evaluation.quality import Measurement, measure
 from ...evaluation.token_counts import MAX_COUNTED
 from ...images.preprocessing import to_images, to_pixels
@@ -22,6 +22,7 @@ from ...tokenizer.files import write_whole
 from ...tokenizer.folder.save_load import LoadedTokenizer, fingerprint
 from ...tokenizer.numerics.exact import in_batches
 from ...tokenizer.shapes import Pixels
+from ...tokenizer.wording import pluralize
 from ..data.read_images import ImageReader
 from ..decoration import decorating
 from ..report import REPORT_FILE, SAMPLES, read_logs, run_charts
@@ -86,7 +87,7 @@ def judge_both(
     before = done.before
     entries = done.listing.of(done.split.val)
     reader = ImageReader(before.config.preprocessing, before.model.downsample, max(1, config.data.workers))
-    report(f"judging on {counted(len(entries), 'image')}, before and after")
+    report(f"judging on {pluralize(len(entries), 'image')}, before and after")
     told: set[str] = set()
 
     def warn(warning: str) -> None:

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...tokenizer.wording import list_first
+
 SHOWN = 3
 """Damaged lines that a warning names."""
 
@@ -68,5 +70,4 @@ def step_of(line: bytes) -> int:
 
 def some_of(damaged: list[str]) -> str:
     """Name the first of the damaged lines."""
-    more = len(damaged) - SHOWN
-    return ", ".join(damaged[:SHOWN]) + (f", and {more} more" if more > 0 else "")
+    return list_first(damaged, SHOWN)

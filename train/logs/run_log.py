@@ -15,8 +15,8 @@ from rich.control import Control
 from rich.segment import ControlType
 from rich.table import Column, Table
 
-from ...cli.terminal import ProgressLine, names
-from ...cli.wrapping import fitted
+from ...cli.printing import escape_unprintable, fit_to_terminal
+from ...cli.progress import ProgressLine
 from .log_file import Held, LogFile
 from .trackers import track_scalars
 from .verbosity import VERBOSE, Verbosity
@@ -112,7 +112,7 @@ class RunLog:
 
     def warn(self, sentence: str) -> None:
         """Show a warning."""
-        warning = fitted(f"warning: {names(sentence)}", self.console.file)
+        warning = fit_to_terminal(f"warning: {escape_unprintable(sentence)}", self.console.file)
         self._print(warning, style="yellow", markup=False, soft_wrap=True)
 
     def show_routing(self, rows: list[tuple[str, str, int, int]]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
-from ...cli.user_errors import sentence_of
+from ...cli.user_errors import describe_error
 from ...tokenizer.config_errors import unknown_choice
 
 INSTEAD = "the scalars are in metrics.jsonl all the same"
@@ -79,4 +79,4 @@ def _each(accelerator: Accelerator, call: Any) -> list[str]:
 
 
 def _failed(name: str, error: Exception) -> str:
-    return f"the tracker {name} failed and gets no more: {sentence_of(error).rstrip('.')}; {INSTEAD}."
+    return f"the tracker {name} failed and gets no more: {describe_error(error).rstrip('.')}; {INSTEAD}."

@@ -49,7 +49,7 @@ def test_steps_that_come_again_and_a_half_line_go_without_a_word(log, tail):
         ("".join([*LINES[:3], LINES[0], LINES[3]]), "line 4 goes back from step 4 to 2", LINES[:4]),
         (
             "x\n" * 5 + "".join(LINES),
-            "line 1 is not JSON, line 2 is not JSON, line 3 is not JSON, and 2 more",
+            "line 1 is not JSON, line 2 is not JSON, line 3 is not JSON and 2 more",
             LINES[:4],
         ),
         ("\n".join(LINES), "line 2 is not JSON", LINES[:4]),

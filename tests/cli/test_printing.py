@@ -1,21 +1,14 @@
-"""Lines on a terminal: nothing breaks in mid-word."""
+"""Lines on a terminal break between words, names are escaped, and JSON is one line."""
 
-import fcntl
-import os
-import pty
-import struct
-import subprocess
-import sys
-import termios
+import json
 from pathlib import Path
 
 import pytest
+from processes import run_on_terminal, run_python
 from rich.cells import cell_len
 
-import vistok
-from vistok.cli.wrapping import wrapped
+from vistok.cli.printing import escape_unprintable, print_json, say, wrap_line
 
-PARENT = Path(vistok.__file__).parents[1]
 CODEBOOK = "codebook    usage 48.7%, perplexity 18,848 of 64,800 codes over 102,400,000,000 tokens"
 SENTENCE = "tokenize-images: tokens was made with size 256, not 128: use another --out folder, or --overwrite."
 
@@ -44,30 +37,36 @@ SENTENCE = "tokenize-images: tokens was made with size 256, not 128: use another
     ],
 )
 def test_lines_break_between_words_and_hang_below_their_text(line, rows):
-    assert wrapped(line, 40).split("\n") == rows
+    assert wrap_line(line, 40).split("\n") == rows
 
 
 @pytest.mark.parametrize("width", [1, 5, 20, 40, 80, 200])
 @pytest.mark.parametrize("line", [CODEBOOK, SENTENCE, "  damaged: " + SENTENCE])
 def test_no_word_is_lost_or_broken_at_any_width(line, width):
-    rows = wrapped(line, width).split("\n")
+    rows = wrap_line(line, width).split("\n")
     assert " ".join(rows).split() == line.split()
     assert all(cell_len(row) <= width or len(row.split()) == 1 for row in rows)
 
 
 def test_only_a_terminal_gets_broken_lines():
-    code = f"from vistok.cli.terminal import say; say({CODEBOOK!r}); say({SENTENCE!r}, aside=True)"
-    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "FORCE_COLOR")}
-    environment |= {"PYTHONPATH": str(PARENT), "TERM": "xterm"}
-    piped = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    code = f"from vistok.cli.printing import say; say({CODEBOOK!r}); say({SENTENCE!r}, aside=True)"
+    piped = run_python("-c", code)
     assert (piped.stdout, piped.stderr) == (CODEBOOK + "\n", SENTENCE + "\n")
-    parent, child = pty.openpty()
-    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    with os.fdopen(parent, "rb", buffering=0) as read:
-        subprocess.run(
-            [sys.executable, "-c", code], stdin=child, stdout=child, stderr=child, check=True, env=environment
-        )
-        shown = read.read(10_000).decode().replace("\r\n", "\n")
-        os.close(child)
-    assert shown == wrapped(CODEBOOK, 80) + "\n" + wrapped(SENTENCE, 80) + "\n"
-    assert max(map(len, shown.splitlines())) <= 80 < len(CODEBOOK)
+    shown = run_on_terminal(code, columns=80)
+    assert shown == [*wrap_line(CODEBOOK, 80).split("\n"), *wrap_line(SENTENCE, 80).split("\n")]
+    assert max(map(len, shown)) <= 80 < len(CODEBOOK)
+
+
+def test_unprintable_characters_of_names_are_escaped(capsys):
+    hostile = "a\x1b]0;title\x07\n\r\t\x9b\udce9\u202e.png"
+    assert escape_unprintable(hostile) == "a\\x1b]0;title\\x07\\n\\r\\t\\x9b\\udce9\\u202e.png"
+    assert escape_unprintable("café 写真\u3000\u00a0ñ.jpg") == "café 写真\u3000\u00a0ñ.jpg"
+    say(hostile)
+    say(hostile, aside=True)
+    assert capsys.readouterr() == (escape_unprintable(hostile) + "\n",) * 2
+
+
+def test_json_is_one_line(capsys):
+    print_json({"a": Path("x"), "b": [1, None], "c": "a\nb\udce9"})
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1 and json.loads(out) == {"a": "x", "b": [1, None], "c": "a\nb\udce9"}

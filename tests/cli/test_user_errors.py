@@ -1,20 +1,15 @@
-"""What the commands share on the terminal."""
+"""An error of a command is one sentence and an exit code."""
 
 import errno
-import json
-import logging
-import os
-import signal
-import threading
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import typer
+from processes import run_python, start_python
 
-from vistok.cli.terminal import counted, names, one_sentence, print_json, say
+from vistok.cli.user_errors import report_errors
 from vistok.configs import find_config
 from vistok.images.preprocessing import resize_short_side
 from vistok.tokenizer.config import Config, parse_config
@@ -22,7 +17,7 @@ from vistok.tokenizer.config import Config, parse_config
 
 def outcome(work, capsys, debug=False):
     """Return the exit code and what was said on standard error."""
-    with pytest.raises(typer.Exit) as ended, one_sentence("command", debug):
+    with pytest.raises(typer.Exit) as ended, report_errors("command", debug):
         work()
     return ended.value.exit_code, capsys.readouterr().err
 
@@ -90,10 +85,10 @@ def test_what_a_worker_process_raised_is_its_last_line(capsys):
             OSError(errno.EACCES, "Permission denied", "/a"),
             "Permission denied (/a): change its permissions, or take another",
         ),
-        (OSError(errno.EIO, "Input/output error"), "Input/output error (while writing): look at the disk and run"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error (while writing): check the disk and run"),
         (
             OSError(errno.EIO, "no", "/a/.vistok-0123456789ab.part"),
-            "no (/a): look at the disk and run the same command again.",
+            "no (/a): check the disk and run the same command again.",
         ),
         (OSError(errno.EIO, "no", b"/a/\xff"), "no ("),
         (MemoryError(), "the memory is full: close other programs, or take smaller images or batches."),
@@ -104,65 +99,54 @@ def test_errors_of_the_machine_say_what_to_do(error, sentence, capsys):
     assert code == 1 and said.startswith(f"command: {sentence}") and said.count("\n") == 1
 
 
-def test_no_letter_of_a_name_reaches_the_terminal_that_is_not_printed(capsys):
-    hostile = "a\x1b]0;title\x07\n\r\t\x9b\udce9\u202e.png"
-    assert names(hostile) == "a\\x1b]0;title\\x07\\n\\r\\t\\x9b\\udce9\\u202e.png"
-    assert names("café 写真\u3000\u00a0ñ.jpg") == "café 写真\u3000\u00a0ñ.jpg"
-    say(hostile)
-    say(hostile, aside=True)
-    assert capsys.readouterr() == (names(hostile) + "\n",) * 2
-    code, said = outcome(raising(RuntimeError(hostile)), capsys)
+def test_a_name_in_an_error_is_escaped(capsys):
+    code, said = outcome(raising(RuntimeError("a\x1b]0;title\x07\n.png")), capsys)
     assert (code, said.count("\n")) == (1, 1) and "\x1b" not in said and "\x07" not in said
 
 
-def test_json_is_one_line(capsys):
-    print_json({"a": Path("x"), "b": [1, None], "c": "a\nb\udce9"})
-    out = capsys.readouterr().out
-    assert out.count("\n") == 1 and json.loads(out) == {"a": "x", "b": [1, None], "c": "a\nb\udce9"}
-
-
 def test_debug_lets_errors_pass_but_not_interruptions(capsys):
-    with pytest.raises(ZeroDivisionError), one_sentence("command", debug=True):
+    with pytest.raises(ZeroDivisionError), report_errors("command", debug=True):
         1 / 0  # noqa: B018
     code, said = outcome(raising(KeyboardInterrupt()), capsys, debug=True)
     assert code == 1 and said == "command: interrupted: give the same command again to go on.\n"
 
 
-def test_handlers_of_signals_are_restored(capsys):
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    outcome(lambda: os.kill(os.getpid(), signal.SIGTERM), capsys)
-    outcome(raising(ValueError()), capsys)
-    with one_sentence("command", False):
-        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] != before
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly():
+    code = """
+import typer
+from vistok.cli.user_errors import report_errors
+app = typer.Typer(add_completion=False)
+
+@app.command()
+def work():
+    with report_errors("tokenize-images", False):
+        for number in range(10**6):
+            print(number)
+
+app()
+"""
+    process = start_python(code)
+    assert process.stdout.readline() == "0\n"
+    process.stdout.close()
+    assert (process.wait(60), process.stderr.read()) == (1, "")
+    process.stderr.close()
 
 
-def test_in_another_thread_signals_are_left_alone(capsys):
-    done = []
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_behind_standard_output_is_one_sentence():
+    code = """
+import typer
+from vistok.cli.user_errors import report_errors
+app = typer.Typer(add_completion=False)
 
-    def work():
-        with one_sentence("command", False):
-            done.append(signal.getsignal(signal.SIGTERM))
+@app.command()
+def work():
+    with report_errors("tokenize-images", False):
+        print("done")
 
-    before = signal.getsignal(signal.SIGTERM)
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert done == [before]
-
-
-def test_libraries_are_kept_off_the_console(monkeypatch, capsys):
-    monkeypatch.setenv("TQDM_DISABLE", "0")
-    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
-    with one_sentence("command", False):
-        logging.getLogger("accelerate.utils").warning("noise")
-        logging.getLogger("huggingface_hub.file_download").warning("noise")
-        warnings.warn_explicit("noise", UserWarning, "x.py", 1, module="timm.models")
-        with pytest.raises(UserWarning, match="ours"):
-            warnings.warn_explicit("ours", UserWarning, "x.py", 1, module="vistok.train")
-    assert os.environ["TQDM_DISABLE"] == "0" and os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1"
-    assert capsys.readouterr() == ("", "")
-
-
-def test_numbers_have_their_nouns():
-    assert [counted(number, "image") for number in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
+app()
+"""
+    with open("/dev/full", "w") as full:
+        result = run_python("-c", code, stdout=full)
+    sentence = "tokenize-images: the disk is full (while writing): make room and run the same command again.\n"
+    assert (result.returncode, result.stderr) == (1, sentence)
