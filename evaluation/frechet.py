@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from ..tokenizer.devices import in_float64
 from ..tokenizer.shapes import Vectors
-from .metrics import in_float64
 
 
 class FeatureStatistics(NamedTuple):

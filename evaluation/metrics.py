@@ -4,12 +4,8 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
+from ..tokenizer.devices import in_float64
 from ..tokenizer.shapes import Pixels
-
-
-def in_float64(values: Tensor) -> Tensor:
-    """Return values in float64, on the CPU where their device has none."""
-    return (values.cpu() if values.device.type == "mps" else values).double()
 
 
 def psnr(pixels: Pixels, reconstruction: Pixels) -> Tensor:

@@ -12,9 +12,9 @@ from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, run_exactly
 from ..tokenizer.numerics.float32 import own_numerics
 from ..tokenizer.shapes import Pixels
-from .latent_moments import Moments
 from .metrics import psnr, ssim
-from .token_counts import count_tokens, no_counts
+from .running_covariance import RunningCovariance
+from .token_counts import count_tokens, empty_counts
 from .usage import codebook_usage, distortion
 
 
@@ -33,7 +33,7 @@ class Quality(NamedTuple):
     distortion: float
     """Mean squared distance a channel between latents and their codes."""
     effective_rank: float | None
-    """Directions in which the codes vary, as often as they occur: see `Moments`; None above 1,024 channels."""
+    """Directions in which the codes vary, as often as they occur: see `RunningCovariance`; None above 1,024 channels."""
     latent_effective_rank: float | None
     """The same of the latents."""
     tokens: int
@@ -44,19 +44,19 @@ class Quality(NamedTuple):
     """Encoding and decoding in float32."""
 
 
-class Measured(NamedTuple):
+class Measurement(NamedTuple):
     """Quality, and what it was taken from."""
 
     quality: Quality
     counts: Tensor
-    """How often each code was used: see `no_counts`."""
+    """How often each code was used: see `empty_counts`."""
 
 
 def measure(
     model: VisualTokenizer,
     batches: Iterable[Pixels],
     look: Callable[[Pixels, Pixels], None] | None = None,
-) -> Measured:
+) -> Measurement:
     """Reconstruct images, given in batches `b c h w` (see `in_batches`), and measure; raise ValueError when there are none.
 
     Tokens are those of the exact encoder, and the batches do not change the figures. `look` is shown each batch and its
@@ -64,8 +64,8 @@ def measure(
     """
     device = next(model.parameters()).device
     quantizer = model.quantizer
-    counts = no_counts(quantizer.num_codebooks, quantizer.vocab_size, device)
-    latents, codes = Moments(quantizer.dim, device), Moments(quantizer.dim, device)
+    counts = empty_counts(quantizer.num_codebooks, quantizer.vocab_size, device)
+    latents, codes = RunningCovariance(quantizer.dim, device), RunningCovariance(quantizer.dim, device)
     sums: list[Tensor] = []
     number = pixels_seen = 0
     seconds = 0.0
@@ -105,7 +105,7 @@ def measure(
         bits_per_pixel=int(counts.sum()) * math.log2(quantizer.vocab_size) / pixels_seen,
         images_per_second=number / seconds,
     )
-    return Measured(quality, counts)
+    return Measurement(quality, counts)
 
 
 class _Output(NamedTuple):

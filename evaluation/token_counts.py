@@ -14,7 +14,7 @@ _MIX = 0xBF58476D1CE4E5B9 - (1 << 64), 0x94D049BB133111EB - (1 << 64)
 """The multipliers of splitmix64 (Steele, Lea and Flood 2014), as int64."""
 
 
-def no_counts(num_codebooks: int, vocab_size: int, device: torch.device | str = "cpu") -> Tensor:
+def empty_counts(num_codebooks: int, vocab_size: int, device: torch.device | str = "cpu") -> Tensor:
     """Return counts of no token, int64: `q k`, or `q m` with m < k slots, a power of two, when the codes are too many."""
     width = vocab_size
     if num_codebooks * vocab_size > MAX_COUNTED:
@@ -22,7 +22,7 @@ def no_counts(num_codebooks: int, vocab_size: int, device: torch.device | str = 
     return torch.zeros(num_codebooks, width, dtype=torch.int64, device=device)
 
 
-def uncounted(counts: Tensor, vocab_size: int) -> str:
+def estimate_note(counts: Tensor, vocab_size: int) -> str:
     """Return a sentence that says that usage is an estimate; empty when every code was counted."""
     if not is_hashed(counts, vocab_size):
         return ""
@@ -41,11 +41,11 @@ def count_tokens(counts: Tensor, tokens: Tokens, vocab_size: int) -> None:
     """Add tokens to counts, in place; the device is not waited for."""
     levels = rearrange(tokens, "b q y x -> q (b y x)")
     if is_hashed(counts, vocab_size):
-        levels = slots_of(levels, counts.shape[1])
+        levels = hash_slots(levels, counts.shape[1])
     counts.scatter_add_(1, levels, torch.ones_like(levels))
 
 
-def slots_of(tokens: Tensor, slots: int) -> Tensor:
+def hash_slots(tokens: Tensor, slots: int) -> Tensor:
     """Return the slot of each token: the last bits of splitmix64 of it, so that neighbouring codes lie far apart."""
     mixed = (tokens ^ (tokens >> 30)) * _MIX[0]
     mixed = (mixed ^ _shifted(mixed, 27)) * _MIX[1]

@@ -12,16 +12,16 @@ from torch import Tensor
 
 from ..images.preprocessing import to_images
 from ..pretrained.find import DEFAULT_MODEL, find_tokenizer
+from ..tokenizer.devices import find_device
 from ..tokenizer.folder.fingerprint import FingerprintCache
 from ..tokenizer.folder.save_load import TokenizerConfig, load_tokenizer, save_tokenizer
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, run_exactly
 from ..tokenizer.numerics.float32 import own_numerics
 from ..tokenizer.preprocessing import PreprocessingConfig
-from ..tokenizer.quantizers.base import check_tokens
+from ..tokenizer.quantizers.layout import check_tokens
 from ..tokenizer.shapes import Pixels, Tokens
 from .arithmetic import exact_encode
-from .devices import find_device
 from .encode_inputs import ImageLike, images_to_pixels, whole_numbers
 from .hub import CARD, upload
 

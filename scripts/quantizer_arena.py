@@ -31,7 +31,7 @@ from arena.entries import DIM, ENTRIES, Entry
 from arena.stage import Stage, as_rows, descend, set_up
 from arena.table import markdown, plot, results, rows_before
 from vistok.evaluation.metrics import psnr
-from vistok.evaluation.token_counts import count_tokens, no_counts
+from vistok.evaluation.token_counts import count_tokens, empty_counts
 from vistok.evaluation.usage import codebook_usage
 from vistok.tokenizer.files import write_whole
 from vistok.tokenizer.quantizers import build_quantizer
@@ -87,7 +87,7 @@ def measure(model: FittedQuantizer, latents: Tensor) -> dict[str, float]:
     quantizer = model.quantizer
     place = (quantizer.vocab_size ** torch.arange(quantizer.num_codebooks)).reshape(1, -1, 1, 1)
     codes = quantizer.vocab_size**quantizer.num_codebooks
-    error, counts = 0.0, no_counts(1, codes)
+    error, counts = 0.0, empty_counts(1, codes)
     for vectors in latents.split(16384):
         quantized, tokens, _ = model(as_latent(vectors))
         error += float((quantized - as_latent(vectors)).square().sum())

@@ -1,4 +1,4 @@
-"""Small runs of the trainer."""
+"""Small runs of the trainer, and their data."""
 
 import json
 import shutil
@@ -9,7 +9,11 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from samples import PHOTOS
+from vistok.tokenizer.config import parse_config
+from vistok.train import step as one_step
 from vistok.train.config_file import read_config
+from vistok.train.data.batches import training_batches
+from vistok.train.data.config import DataConfig
 from vistok.train.loop import train
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +33,7 @@ QUANTIZERS = {
         "optimizer.second_moment=centred",
     ],
 }
+FSQ = QUANTIZERS["fsq"]
 ADVERSARIAL = [
     "losses.adversarial=0.1",
     "adversarial={start: 1, ramp: 2, adaptive: true, lecam: 0.1, r1: 1.0, r1_every: 2, discriminator: {name: patch, "
@@ -44,6 +49,16 @@ def config(out, *overrides, steps=6):
 
 def logged(out):
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def data_config(train, **more):
+    """Return a config of crops of 32 x 32 pixels, read in this process."""
+    path = str(train) if isinstance(train, Path) else train
+    return parse_config(DataConfig, {"train": path, "size": 32, "batch_size": 4, "workers": 0, **more})
+
+
+def batches(crops, start=0, steps=6, rank=0, world=1):
+    return list(training_batches(crops, start, steps, rank, world))
 
 
 def new_process():
@@ -68,3 +83,16 @@ def resumed_equals_whole(tmp_path, *overrides):
     assert (late / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
     first, second = (load_file(folder / "model.safetensors") for folder in (whole, resumed))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def interrupt_at(monkeypatch, step, error=KeyboardInterrupt):
+    """Interrupt the first run that comes to `step`."""
+    take, left = one_step.tokenizer_step, [step]
+
+    def interrupted(run, number, micro_batches):
+        if left == [number]:
+            left.clear()
+            raise error
+        return take(run, number, micro_batches)
+
+    monkeypatch.setattr(one_step, "tokenizer_step", interrupted)

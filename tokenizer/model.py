@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from .networks.convolutional import ConvolutionalConfig, Decoder, Encoder
+from .networks.base import ArchitectureConfig, Decoder, Encoder
 from .quantizers import Quantizer, QuantizerConfig
 from .quantizers.hardness import softened
 from .shapes import Latent, Pixels, Tokens
@@ -32,11 +32,11 @@ class VisualTokenizer(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         quantizer_in: nn.Module,
         quantizer: Quantizer,
         quantizer_out: nn.Module,
-        decoder: nn.Module,
+        decoder: Decoder,
         downsample: int,
     ):
         super().__init__()
@@ -71,6 +71,11 @@ class VisualTokenizer(nn.Module):
         seen = softened(self.quantizer, latent, quantized, hardness)
         return Reconstruction(self.decode_latent(seen), latent, quantized, tokens, losses)
 
+    def hidden_matrices(self) -> set[str]:
+        """Return the names of the encoder's and the decoder's parameters that Muon takes."""
+        parts: dict[str, Encoder | Decoder] = {"encoder": self.encoder, "decoder": self.decoder}
+        return {f"{part}.{name}" for part, network in parts.items() for name in network.hidden_matrices()}
+
     def _check_pixels(self, pixels: Tensor) -> None:
         side = self.downsample
         if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.shape[2] % side or pixels.shape[3] % side:
@@ -80,7 +85,7 @@ class VisualTokenizer(nn.Module):
             )
 
 
-def build_tokenizer(architecture: ConvolutionalConfig, quantizer: QuantizerConfig) -> VisualTokenizer:
+def build_tokenizer(architecture: ArchitectureConfig, quantizer: QuantizerConfig) -> VisualTokenizer:
     """Build a tokenizer with fresh weights; raise ValueError when latent and quantizer do not fit each other."""
     built = quantizer.build()
     channels = architecture.latent_channels
@@ -90,11 +95,11 @@ def build_tokenizer(architecture: ConvolutionalConfig, quantizer: QuantizerConfi
             "quantizer_convolutions to true."
         )
     convolve = architecture.quantizer_convolutions
-    return VisualTokenizer(
-        encoder=Encoder(architecture),
+    return VisualTokenizer(  # in this order, in which a seed has always drawn the weights
+        encoder=architecture.build_encoder(),
         quantizer_in=nn.Conv2d(channels, built.dim, 1) if convolve else nn.Identity(),
         quantizer=built,
         quantizer_out=nn.Conv2d(built.dim, channels, 1) if convolve else nn.Identity(),
-        decoder=Decoder(architecture),
+        decoder=architecture.build_decoder(),
         downsample=architecture.downsample,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ..cli.user_errors import sentence_of
+from ..cli.user_errors import describe_error
 
 Warn = Callable[[str], None]
 
@@ -14,4 +14,4 @@ def best_effort(what: str, warn: Warn) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        warn(f"{what} could not be written: {sentence_of(error)}")
+        warn(f"{what} could not be written: {describe_error(error)}")

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, SerializeAsAny, model_validator
 
 from ..tokenizer.config import Config, choice, parse_config
-from ..tokenizer.networks.convolutional import ConvolutionalConfig
+from ..tokenizer.networks.architectures import Architecture
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers import QUANTIZERS, QuantizerConfig
 from .codebook.revival import CodebookConfig
-from .data.sources import DataConfig
+from .data.config import DataConfig
 from .diagnostics.diagnostics import DiagnosticsConfig
 from .losses.adversarial import AdversarialConfig
 from .losses.criteria import CriterionConfig, parse_criteria
@@ -60,7 +60,7 @@ class RunConfig(Config):
 class ModelConfig(Config):
     """The tokenizer to train."""
 
-    architecture: ConvolutionalConfig
+    architecture: Architecture
     """Encoder and decoder."""
     quantizer: Annotated[QuantizerConfig, choice(QUANTIZERS)]
     """Quantizer; its keys depend on its name."""

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
-from ..cli.user_errors import sentence_of
+from ..cli.user_errors import describe_error
 from ..tokenizer.files import FolderBusyError, hold_folder
 from ..tokenizer.folder.save_load import CONFIG_FILE
 from ..tokenizer.model import VisualTokenizer, build_tokenizer
@@ -112,6 +112,6 @@ def _config(checkpoint: Path) -> TrainConfig:
         return parse_train_config(checkpoint_facts(checkpoint)["config"])
     except ValueError as error:
         raise ValueError(
-            f"{checkpoint} was written by another version of vistok ({sentence_of(error).rstrip('.')}): export it with "
+            f"{checkpoint} was written by another version of vistok ({describe_error(error).rstrip('.')}): export it with "
             "that one."
         ) from None

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import torch
 
-from ..cli.interruption import held_back
-from ..cli.terminal import ProgressLine
+from ..cli.interruption import delay_signals
+from ..cli.progress import ProgressLine
 from .best_effort import best_effort
 from .checkpoints.checkpoint import save_checkpoint
 from .config import CONFIG_FILE, TrainConfig
 from .config_file import write_config
-from .data.known_images import IMAGES_FILE, note_images
-from .data.listing import Listing
+from .data.changed_images import IMAGES_FILE, record_images
+from .data.source_images import SourceImages
 from .export import EXPORT
 from .launcher import hold_run_folder
 from .logs.run_log import RunLog
-from .logs.trackers import begin_trackers, end_trackers, quiet_tracker_threads
+from .logs.trackers import end_trackers, quiet_tracker_threads, start_trackers
 from .logs.verbosity import VERBOSE, Verbosity
 from .optimizer.routing import routing_table
 from .outputs import write_final_outputs, write_outputs
@@ -26,28 +26,28 @@ from .resume import resume
 from .run import Run, prepare_run
 from .samples import SAMPLES, write_samples
 from .step import TrainStepResult, train_step
-from .validation import Validation
+from .validation import Validation, build_validation
 
 
-def train(config: TrainConfig, verbosity: Verbosity = VERBOSE, listing: Listing | None = None) -> Path:
+def train(config: TrainConfig, verbosity: Verbosity = VERBOSE, images: SourceImages | None = None) -> Path:
     """Train as `config` says, or resume the run in its folder, and return the folder of the exported tokenizer.
 
     A run that fails or is interrupted leaves the tokenizer and the report of the step that it reached. Images that
-    `listing` has found are not searched again. Raises FolderBusyError when another command trains in the run folder,
+    `images` has listed are not listed again. Raises FolderBusyError when another command trains in the run folder,
     ValueError for what a user can change, WorkFailedError when the run diverges or too many images cannot be read, and
     OSError.
     """
     with hold_run_folder(config.run.out), quiet_tracker_threads():
-        listing = listing or Listing()
-        return _train(prepare_run(config, listing), verbosity, listing)
+        images = images or SourceImages()
+        return _train(prepare_run(config, images), verbosity, images)
 
 
-def _train(run: Run, verbosity: Verbosity, listing: Listing) -> Path:
+def _train(run: Run, verbosity: Verbosity, images: SourceImages) -> Path:
     config = run.config
     start, logs, warnings = resume(run)
-    warnings += begin_trackers(run.accelerator, config.run.trackers)
+    warnings += start_trackers(run.accelerator, config.run.trackers)
     if run.accelerator.is_main_process:
-        warnings += note_images(config.run.out / IMAGES_FILE, chain.from_iterable(run.crops.sources))
+        warnings += record_images(config.run.out / IMAGES_FILE, chain.from_iterable(run.crops.sources))
     log = RunLog(run.accelerator, config.run.out, start, config.run.steps, config.data.batch_size, verbosity)
     for warning in warnings + run.monitor.notes():
         log.warn(warning)
@@ -55,7 +55,7 @@ def _train(run: Run, verbosity: Verbosity, listing: Listing) -> Path:
     log.restore(logs, later=config.run.steps if start else config.run.save_every)
     if start == 0:
         _initialize_codes(run, log.is_quiet)
-    validation = Validation.of(config, run.model.downsample, listing, run.accelerator, log.warn)
+    validation = build_validation(config, images, run.model.downsample, run.accelerator, log.warn)
     log.print_routing(routing_table(run.claims, run.optimizer_config))
     if run.accelerator.is_main_process:
         write_config(config, config.run.out / CONFIG_FILE)
@@ -65,7 +65,7 @@ def _train(run: Run, verbosity: Verbosity, listing: Listing) -> Path:
         # A full GPU, a lost process, a failing disk, too little memory.
         except (KeyboardInterrupt, RuntimeError, OSError, MemoryError) as error:
             # A launcher passes one signal on several times.
-            with held_back() if run.accelerator.num_processes > 1 else nullcontext():
+            with delay_signals() if run.accelerator.num_processes > 1 else nullcontext():
                 write_final_outputs(run, validation, log.warn, error)
             raise
     if start == config.run.steps:
@@ -106,7 +106,7 @@ def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
                 write_samples(run, step, validation.samples(SAMPLES))
         if is_saved:
             facts = {"config": run.config.model_dump(mode="json"), "logs": log.flush()}
-            with held_back():
+            with delay_signals():
                 save_checkpoint(run.accelerator, config.out / "checkpoints", step, config.keep_checkpoints, facts)
         # After the checkpoint, so that an export of the first checkpoint's step or later always has a checkpoint.
         if (is_validated if validation else is_saved) or step == config.steps:

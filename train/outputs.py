@@ -1,6 +1,6 @@
 """What a run writes for its user: the exported tokenizer and the report, both of the same step."""
 
-from ..cli.user_errors import sentence_of
+from ..cli.user_errors import describe_error
 from .best_effort import Warn, best_effort
 from .checkpoints.checkpoint import checkpoint_step, good_checkpoint
 from .checkpoints.states import ema_state
@@ -39,7 +39,7 @@ def write_final_outputs(run: Run, validation: Validation, warn: Warn, error: Bas
     first = min(run.config.run.save_every, run.config.run.steps)
     if reached >= first and good_checkpoint(run.config.run.out / "checkpoints")[0] is None:
         return
-    why = sentence_of(error) if isinstance(error, Exception) else "it was interrupted."
+    why = describe_error(error) if isinstance(error, Exception) else "it was interrupted."
     with best_effort("the tokenizer", warn):
         if isinstance(error, DivergedError) and not _load_last_good(run):
             return

@@ -17,8 +17,8 @@ from .codebook.revival import CodebookMaintenance
 from .config import PARTS, TrainConfig
 from .data.batches import training_batches
 from .data.crops import TrainingCrops
-from .data.listing import Listing
-from .data.unreadable import UnreadableImages
+from .data.source_images import SourceImages
+from .data.unreadable_in_training import UnreadableInTraining
 from .diagnostics.diagnostics import Diagnostics
 from .finite_check import FiniteCheck
 from .launcher import run_accelerator
@@ -39,7 +39,7 @@ class Run:
     config: TrainConfig
     accelerator: Accelerator
     crops: TrainingCrops
-    unreadable: UnreadableImages
+    unreadable: UnreadableInTraining
     model: VisualTokenizer
     """The tokenizer itself."""
     wrapped_model: nn.Module
@@ -77,13 +77,13 @@ class Run:
             yield to_pixels(crops.to(accelerator.device)).contiguous(memory_format=layout), unreadable
 
 
-def prepare_run(config: TrainConfig, listing: Listing | None = None) -> Run:
+def prepare_run(config: TrainConfig, images: SourceImages | None = None) -> Run:
     """Build all objects of a run on this process's device, and register their state for checkpoints.
 
     The weights are the same on all processes; the random numbers after them differ.
     """
     accelerator = run_accelerator(config.run)
-    crops = TrainingCrops(config.data, config.run.seed, config.model.preprocessing, listing)
+    crops = TrainingCrops(config.data, config.run.seed, config.model.preprocessing, images)
     seed_weights(config.run.seed)
     model = starting_model(config.model)
     freeze_all_but(model, config.model.train)
@@ -105,7 +105,7 @@ def prepare_run(config: TrainConfig, listing: Listing | None = None) -> Run:
         config.diagnostics, optimizer, model, config.data.batch_size, config.run.gradient_accumulation, accelerator
     )
     means = RunningMeans(accelerator)
-    unreadable = UnreadableImages(config.data, sum(map(len, crops.sources)), accelerator)
+    unreadable = UnreadableInTraining(config.data, sum(map(len, crops.sources)), accelerator)
     keep_in_checkpoints(accelerator, ema, [monitor, maintenance, diagnostics, unreadable, means, adversary])
     run = Run(
         config=config,
@@ -132,7 +132,7 @@ def prepare_run(config: TrainConfig, listing: Listing | None = None) -> Run:
 
 def freeze_all_but(model: VisualTokenizer, parts: Sequence[str]) -> None:
     """Freeze the other parts; a frozen quantizer is in eval mode, so its codes do not change either."""
-    modules = {
+    modules: dict[str, list[nn.Module]] = {
         "encoder": [model.encoder],
         "quantizer": [model.quantizer_in, model.quantizer, model.quantizer_out],
         "decoder": [model.decoder],

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..cli.interruption import held_back
+from ..cli.interruption import delay_signals
 from ..tokenizer.model import Reconstruction
 from ..tokenizer.quantizers import set_training_step
 from ..tokenizer.shapes import Pixels
@@ -64,7 +64,7 @@ def train_step(run: Run, step: int, images: Pixels, is_logged: bool, is_checked:
         scalars |= run.adversary.learn(step, micro_batches, result.reconstructions, lr_factor)
     run.monitor.observe(seen, run.maintenance.observe(step, seen, run.optimizer))
     run.means.add(scalars)
-    with held_back():
+    with delay_signals():
         run.ema.update(run.model)
     return TrainStepResult(seen, measured, run.optimizer_config.lr * lr_factor)
 
@@ -125,7 +125,7 @@ def _losses(run: Run, step: int, images: Pixels, output: Reconstruction) -> _Mic
     if run.adversary is not None:
         terms[ADVERSARIAL] = run.adversary.term(step, output.pixels)
         reconstruction_loss = weigh(compared, {name: weights[name] for name in compared})
-        last_layer = run.model.decoder.get_parameter("conv_out.weight")
+        last_layer = run.model.decoder.last_layer
         factor = run.adversary.factor(step, reconstruction_loss, terms[ADVERSARIAL], last_layer)
         scaled[ADVERSARIAL] = factor * terms[ADVERSARIAL]
         scalars = {"adversarial/factor": factor}

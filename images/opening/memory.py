@@ -1,12 +1,11 @@
 """How much memory the images of a process take while they are decoded, all threads together."""
 
-import ctypes
-import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+
+from ...tokenizer.devices import after_fork_in_child, return_freed_memory
 
 DECODING_BYTES = 3 << 30
 """Default bound for all threads of a process, 3 GiB: the largest image of any format needs less.
@@ -24,9 +23,7 @@ class MemoryBudget:
     def __init__(self, total: int):
         self.total = total
         self._reset()
-        if hasattr(os, "register_at_fork"):
-            # A lock that another thread holds while the process is forked would stay closed in the child.
-            os.register_at_fork(after_in_child=self._reset)
+        after_fork_in_child(self._reset)
 
     def _reset(self) -> None:
         self._free = self.total
@@ -51,27 +48,11 @@ class MemoryBudget:
             yield
         finally:
             if amount >= TRIMMED_FROM:
-                _return_freed_memory()
+                return_freed_memory()
             with changed:
                 if changed is self._changed:  # not within a forked child, which began anew
                     self._free += amount
                 changed.notify_all()
-
-
-def _return_freed_memory() -> None:
-    trim = _malloc_trim()
-    if trim:
-        trim(0)
-
-
-@lru_cache(maxsize=1)
-def _malloc_trim() -> Callable[[int], int] | None:
-    """Return the function of glibc; None where there is another C library."""
-    try:
-        found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
-    except (OSError, TypeError, AttributeError):
-        return None
-    return found
 
 
 BUDGET = MemoryBudget(DECODING_BYTES)

@@ -5,19 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...cli.terminal import (
-    WORK_FAILED,
-    DebugOption,
-    JsonOption,
-    QuietOption,
-    VersionOption,
-    check_output_folder,
-    counted,
-    one_sentence,
-    print_json,
-    say,
-    track,
-)
+from ...cli.options import DebugOption, JsonOption, QuietOption, VersionOption, check_output_folder
+from ...cli.printing import print_json, say
+from ...cli.progress import track
+from ...cli.user_errors import WORK_FAILED, report_errors
+from ...tokenizer.wording import pluralize
 
 if TYPE_CHECKING:
     from ..evaluate.report import Subject
@@ -63,7 +55,7 @@ def evaluate_tokenizer(
     What cannot be measured or read is named, and the rest is measured; with a damaged shard, or no image that can be
     read, the exit code is 1.
     """
-    with one_sentence("evaluate-tokenizer", debug):
+    with report_errors("evaluate-tokenizer", debug):
         check_output_folder(out)
         from ...evaluation.reference_weights import out_of_reach
 
@@ -92,7 +84,7 @@ def evaluate_tokenizer(
                 raise WorkFailedError(inputs.lost[0]) from None
             if inputs.failures and len(inputs.failures) == len(inputs.samples):
                 row, *rest = inputs.failures
-                others = f", nor can {counted(len(rest), 'other')}" if rest else ""
+                others = f", nor can {pluralize(len(rest), 'other')}" if rest else ""
                 raise WorkFailedError(
                     f"There is no image to evaluate on: {row.source} cannot be used ({row.reason}){others}: give "
                     "images that can be read."

@@ -34,7 +34,7 @@ class Evaluation(NamedTuple):
     judged: dict[str, float]
     """Figures of the judges by name."""
     counts: Tensor
-    """How often each code was used: see `no_counts`."""
+    """How often each code was used: see `empty_counts`."""
     examples: list[Example]
     """The first images."""
     not_measured: dict[str, str]

@@ -5,13 +5,13 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...cli.terminal import counted
 from ...evaluation.token_counts import is_hashed
 from ...report.content import Comparison, Report, Table
 from ...report.environment import environment
 from ...report.page import render
 from ...report.views import codebook_views
 from ...tokenizer.files import write_whole
+from ...tokenizer.wording import pluralize
 from ..api import Tokenizer
 from ..inputs.samples import Failure
 from .evaluation import Evaluation
@@ -89,7 +89,7 @@ def write_page(folder: Path, subject: Subject) -> Path:
     tokenizer, evaluation = subject.tokenizer, subject.evaluation
     shown = rows(evaluation)
     preprocessing = tokenizer.config.preprocessing
-    images = counted(evaluation.quality.images, "image")
+    images = pluralize(evaluation.quality.images, "image")
     report = Report(
         title=subject.model,
         subtitle=f"{images} of {', '.join(subject.data)}, size {preprocessing.size}, float32",

@@ -69,7 +69,7 @@ def test_a_run_that_goes_on_is_only_read(run, tmp_path):
 def test_a_broken_checkpoint_is_passed_over(run, tmp_path):
     (run / "checkpoints" / "step-0000006" / "shared.pt").write_bytes(b"")
     said = call(run, "--out", tmp_path / "out")
-    assert "warning: " in said and "step-0000006 is passed over" in said and "(after 4 steps)" in said
+    assert "warning: " in said and "step-0000006 is skipped" in said and "(after 4 steps)" in said
     for checkpoint in (run / "checkpoints").iterdir():
         (checkpoint / "seal.json").unlink()
     assert "has no good checkpoint yet" in call(run, "--out", tmp_path / "out", code=2)

@@ -50,7 +50,7 @@ def test_what_a_run_depends_on_cannot_change_and_the_rest_is_told(tmp_path, caps
     ):
         train(config(tmp_path, "model.quantizer={name: fsq, levels: [5, 5, 7]}", "losses={l2: 1.0}", steps=4))
     new_process()
-    with pytest.raises(ValueError, match=r"run.steps is 3, but .*step-0000004 has 4 steps behind it: give more"):
+    with pytest.raises(ValueError, match=r"run.steps is 3, but .*step-0000004 is of step 4: set more"):
         train(config(tmp_path, *QUANTIZERS["fsq"], steps=3))
     new_process()
     capsys.readouterr()

@@ -13,7 +13,7 @@ from torch import nn
 from ..config import parse_choice
 from ..files import write_whole
 from ..model import VisualTokenizer, build_tokenizer
-from ..networks.convolutional import ConvolutionalConfig
+from ..networks.base import ArchitectureConfig
 from ..numerics.float32 import own_numerics
 from ..preprocessing import PreprocessingConfig
 from ..quantizers import QUANTIZERS
@@ -36,7 +36,7 @@ class LoadedTokenizer(NamedTuple):
 def save_tokenizer(
     folder: Path,
     model: VisualTokenizer,
-    architecture: ConvolutionalConfig,
+    architecture: ArchitectureConfig,
     preprocessing: PreprocessingConfig,
     card: str,
     dtype: torch.dtype = torch.float32,

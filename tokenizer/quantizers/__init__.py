@@ -1,24 +1,17 @@
 """Quantizers, one table: a latent `b d y x` to tokens `b q y x` and back."""
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 from ..config import parse_choice
-from .base import Quantized, Quantizer, set_training_step
+from .base import FixedQuantizer, Quantized, Quantizer, QuantizerConfig, SingleQuantizer, set_training_step
 from .composed.grouped import GroupedConfig
 from .composed.multiscale import MultiscaleConfig
 from .composed.residual import ResidualConfig
 from .gradients import GRADIENTS
-from .table import ELEMENTARY, ElementaryConfig
+from .table import QUANTIZERS
 
-QuantizerConfig: TypeAlias = ElementaryConfig | ResidualConfig | GroupedConfig | MultiscaleConfig
-
-QUANTIZERS: dict[str, type[QuantizerConfig]] = {
-    **ELEMENTARY,
-    "residual": ResidualConfig,
-    "grouped": GroupedConfig,
-    "multiscale": MultiscaleConfig,
-}
+QUANTIZERS.update(residual=ResidualConfig, grouped=GroupedConfig, multiscale=MultiscaleConfig)
 
 
 def build_quantizer(values: Mapping[str, Any]) -> Quantizer:
@@ -29,9 +22,11 @@ def build_quantizer(values: Mapping[str, Any]) -> Quantizer:
 __all__ = [
     "GRADIENTS",
     "QUANTIZERS",
+    "FixedQuantizer",
     "Quantized",
     "Quantizer",
     "QuantizerConfig",
+    "SingleQuantizer",
     "build_quantizer",
     "set_training_step",
 ]

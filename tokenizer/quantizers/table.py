@@ -1,7 +1,6 @@
-"""The quantizers that are not made of others."""
+"""The quantizers that can be chosen by name."""
 
-from typing import TypeAlias
-
+from .base import QuantizerConfig
 from .lattice.leech import LeechConfig
 from .scalar.binary import BSQConfig, LFQConfig
 from .scalar.fsp import FSPConfig
@@ -9,20 +8,7 @@ from .scalar.fsq import FSQConfig
 from .vector.kinds import EMAConfig, FVQConfig, IBQConfig, SimVQConfig
 from .vector.quantizer import VQConfig
 
-ElementaryConfig: TypeAlias = (
-    VQConfig
-    | EMAConfig
-    | SimVQConfig
-    | FVQConfig
-    | IBQConfig
-    | FSQConfig
-    | FSPConfig
-    | LFQConfig
-    | BSQConfig
-    | LeechConfig
-)
-
-ELEMENTARY: dict[str, type[ElementaryConfig]] = {
+QUANTIZERS: dict[str, type[QuantizerConfig]] = {
     "vq": VQConfig,
     "ema": EMAConfig,
     "simvq": SimVQConfig,
@@ -34,3 +20,4 @@ ELEMENTARY: dict[str, type[ElementaryConfig]] = {
     "bsq": BSQConfig,
     "leech": LeechConfig,
 }
+"""By name. The composed quantizers, whose configs read this table, join it in the package's `__init__`."""

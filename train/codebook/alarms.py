@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ...cli.terminal import counted
+from ...tokenizer.wording import pluralize
 from .spread_alarms import FRESH, Book, Finding, SpreadAlarms
 
 LENGTH_RATIO = 5.0
@@ -124,7 +124,7 @@ def _told(findings: list[Finding]) -> list[str]:
     for finding in findings:
         kinds.setdefault(finding.name.partition(" ")[0], []).append(finding.sentence)
     return [
-        first if not others else f"{first.removesuffix('.')} ({counted(len(others), 'more codebook')} alike)."
+        first if not others else f"{first.removesuffix('.')} ({pluralize(len(others), 'more codebook')} alike)."
         for first, *others in kinds.values()
     ]
 

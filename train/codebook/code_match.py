@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...evaluation.latent_moments import Moments, sums
+from ...evaluation.running_covariance import RunningCovariance
+from ...tokenizer.devices import widest_float
 from ...tokenizer.quantizers import Quantizer
 from ...tokenizer.shapes import Latent
 
@@ -19,9 +20,9 @@ class Fit:
 
     def __init__(self, channels: int, device: torch.device):
         self.channels = channels
-        self._sums = sums(len(_SUMS), device=device)
-        self.latents = Moments(channels, device)
-        self.codes = Moments(channels, device)
+        self._sums = torch.zeros(len(_SUMS), dtype=widest_float(device), device=device)
+        self.latents = RunningCovariance(channels, device)
+        self.codes = RunningCovariance(channels, device)
 
     def add(self, points: Latent, codes: Latent) -> None:
         """Take in latents `b d y x`, as they are compared, and their codes."""
@@ -42,11 +43,11 @@ class Fit:
 
         `distortion` mean squared distance a channel; `relative_distortion` that over the variance of the latents, 1 being
         what their mean alone would reach; `length_ratio` mean |q| over mean |z|; `obtuse` fraction of positions where
-        z.q < 0; `effective_rank` of the codes as often as they occur, and `latent_effective_rank`: see `Moments`.
+        z.q < 0; `effective_rank` of the codes as often as they occur, and `latent_effective_rank`: see `RunningCovariance`.
         """
         latents, codes = self.latents.reduced(add), self.codes.reduced(add)
         total = dict(zip(_SUMS, add(self._sums.clone()).tolist(), strict=True))
-        number = max(1.0, float(latents.number))
+        number = max(1.0, float(latents.count))
         distortion, variance = total["error"] / number, latents.variance()
         values = {
             "distortion": distortion,
@@ -81,9 +82,9 @@ def fits_by_codebook(quantizer: Quantizer, latent: Latent) -> list[Fit]:
     quantizer.eval()  # a training forward would draw random numbers, and may choose codes that are not the nearest
     fits = []
     try:
-        for part in quantizer.parts(latent):
-            fit = Fit(part.quantizer.dim, latent.device)
-            fit.add(part.quantizer.to_code_space(part.latent), part.quantizer(part.latent).latent)
+        for codebook, seen in zip(quantizer.codebooks(), quantizer.codebook_inputs(latent), strict=True):
+            fit = Fit(codebook.dim, latent.device)
+            fit.add(codebook.to_code_space(seen), codebook(seen).latent)
             fits.append(fit)
     finally:
         quantizer.train(was_training)

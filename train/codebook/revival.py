@@ -130,12 +130,11 @@ class CodebookMaintenance:
     def _shared(self, latents: list[Tensor]) -> list["_Shared"]:
         """Return each codebook once, with the latents that it sees on all processes and its places along `q`."""
         found: dict[int, _Shared] = {}
-        parts = [self._quantizer.parts(latent) for latent in latents]
-        for level, of_level in enumerate(zip(*parts, strict=True)):
-            quantizer = of_level[0].quantizer
+        inputs = [self._quantizer.codebook_inputs(latent) for latent in latents]
+        for level, (quantizer, *seen) in enumerate(zip(self._quantizer.codebooks(), *inputs, strict=True)):
             if not isinstance(quantizer, VectorQuantizer):
                 continue
-            vectors = torch.cat([self._gathered(quantizer.to_code_space(part.latent)) for part in of_level])
+            vectors = torch.cat([self._gathered(quantizer.to_code_space(part)) for part in seen])
             before = found.get(id(quantizer), _Shared(quantizer.codebook, vectors[:0], []))
             found[id(quantizer)] = _Shared(
                 quantizer.codebook, torch.cat([before.vectors, vectors]), [*before.levels, level]

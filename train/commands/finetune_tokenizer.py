@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from ...cli.terminal import DebugOption, JsonOption, QuietOption, VersionOption, check_output_folder, one_sentence
+from ...cli.options import DebugOption, JsonOption, QuietOption, VersionOption, check_output_folder
+from ...cli.user_errors import report_errors
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -62,7 +63,7 @@ def finetune_tokenizer(
     debug: DebugOption = False,
 ) -> None:
     """Fine-tune a tokenizer on images: go on with it, swap its quantizer, grow its codebook, or adapt its decoder."""
-    with one_sentence("finetune-tokenizer", debug):
+    with report_errors("finetune-tokenizer", debug):
         check_output_folder(out)
         from ..finetune.call import Call, finetune_config, run_finetuning  # late: it takes torch, and seconds
         from ..logs.verbosity import Verbosity

@@ -4,7 +4,9 @@ from typing import Annotated
 
 import typer
 
-from ...cli.terminal import DebugOption, JsonOption, QuietOption, VersionOption, one_sentence, print_json, say
+from ...cli.options import DebugOption, JsonOption, QuietOption, VersionOption
+from ...cli.printing import print_json, say
+from ...cli.user_errors import report_errors
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -27,7 +29,7 @@ def train_tokenizer(
     debug: DebugOption = False,
 ) -> None:
     """Train a tokenizer; the same command on a run folder with checkpoints goes on from the newest one."""
-    with one_sentence("train-tokenizer", debug):
+    with report_errors("train-tokenizer", debug):
         from accelerate import PartialState  # late: it takes torch, and seconds
 
         from ..batch_advice import batch_advice

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from rich.table import Table
 
-from ...cli.terminal import print_json, say
+from ...cli.printing import print_json, say
 from ...report.content import Table as Rows
 from ...tokenizer.config import Config, parse_config
+from ...tokenizer.devices import default_device
 from ...tokenizer.files import hold_folder
 from ...tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer, save_tokenizer
 from ..config_file import apply_override
@@ -79,17 +79,13 @@ def run_finetuning(config: FinetuneConfig, verbosity: Verbosity, json: bool) -> 
             report(f"warning: {warning}")
         done = finetune(config, report, verbosity)
         after = _export(config, done)
-        judged = judge_both(config, done, after, _device(), report, verbosity.quiet)
+        judged = judge_both(config, done, after, default_device(), report, verbosity.quiet)
     if json:
         print_json({"tokenizer": config.out / EXPORT, "report": judged.page, **judged.facts})
         return
     verbosity.console().print(_table(judged.table))
     say(f"tokenizer   {config.out / EXPORT}")
     say(f"report      {judged.page}")
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _check_alone(config: FinetuneConfig) -> None:

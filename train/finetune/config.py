@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from ...tokenizer.config import Config, choice
 from ...tokenizer.quantizers import QUANTIZERS, QuantizerConfig
 from ..config import PARTS, Part, Seed
-from ..data.tolerance import ToleratingConfig
+from ..data.config import ReadingConfig
 from ..losses.terms import LossWeights
 from .fit_quantizer import FitConfig
 
@@ -25,7 +25,7 @@ class StageConfig(Config):
     """Peak learning rate of Muon and AdamW."""
 
 
-class ImagesConfig(ToleratingConfig):
+class ImagesConfig(ReadingConfig):
     """The images, and how they are cut into batches."""
 
     train: Annotated[list[str], Len(1)]

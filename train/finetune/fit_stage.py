@@ -6,13 +6,13 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from ...cli.terminal import ProgressLine
+from ...cli.progress import ProgressLine
 from ...images.finding.index import Entry
 from ...tokenizer.config import parse_choice
 from ...tokenizer.folder.save_load import CONFIG_FILE, LoadedTokenizer, save_tokenizer
 from ...tokenizer.quantizers import QUANTIZERS, QuantizerConfig
 from ...tokenizer.quantizers.composed.multiscale import MultiscaleConfig
-from ...tokenizer.quantizers.vector.quantizer import VectorConfig
+from ...tokenizer.quantizers.vector.config import VectorConfig
 from ..codebook.revival import CodebookConfig
 from ..launcher import this_process
 from ..losses.terms import quantizer_weights

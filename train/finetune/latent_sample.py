@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from torch import Tensor
 
-from ...cli.terminal import ProgressLine
+from ...cli.progress import ProgressLine
 from ...images.finding.index import Entry
 from ...images.preprocessing import to_pixels
 from ...tokenizer.model import VisualTokenizer
 from ...tokenizer.numerics.exact import in_batches
-from ..data.reading import Reader, none_readable, stopped_at
-from ..data.tolerance import Tolerance
+from ..data.read_images import ImageReader
+from ..data.unreadable_images import UnreadableCounter, UnreadableLimit
 from .swap_quantizer import LatentPairs, latent_pairs
 
 PER_IMAGE = 64
@@ -29,10 +29,10 @@ PER_IMAGE = 64
 def sample_latents(
     model: VisualTokenizer,
     entries: Sequence[Entry],
-    reader: Reader,
+    reader: ImageReader,
     wanted: int,
     seed: int,
-    tolerance: Tolerance,
+    limit: UnreadableLimit,
     warn: Callable[[str], None],
     quiet: bool = False,
 ) -> LatentPairs:
@@ -44,7 +44,7 @@ def sample_latents(
     each = max(PER_IMAGE, -(-wanted // len(entries)))
     if isinstance(side := reader.preprocessing.size, int):
         each = min(each, max(1, side // model.downsample) ** 2)
-    drawing = _Drawing(entries, reader, seed, tolerance, warn)
+    drawing = _Drawing(entries, reader, seed, limit, warn)
     rows = _Rows(min(wanted, each * len(entries)) if isinstance(side, int) else wanted)
     with ProgressLine("latents", rows.wanted, quiet) as progress:
         while rows.missing and drawing.left:
@@ -63,12 +63,17 @@ class _Drawing:
     """Images in the order of drawing, those that are read together in the order of their files."""
 
     def __init__(
-        self, entries: Sequence[Entry], reader: Reader, seed: int, tolerance: Tolerance, warn: Callable[[str], None]
+        self,
+        entries: Sequence[Entry],
+        reader: ImageReader,
+        seed: int,
+        limit: UnreadableLimit,
+        warn: Callable[[str], None],
     ):
-        self._entries, self._reader, self._tolerance, self._warn = entries, reader, tolerance, warn
+        self._entries, self._reader = entries, reader
+        self._unreadable = UnreadableCounter(limit, len(entries), warn)
         self._order = np.random.default_rng([seed, 4]).permutation(len(entries))
         self._drawn = 0
-        self._unreadable = 0
 
     @property
     def left(self) -> bool:
@@ -83,13 +88,7 @@ class _Drawing:
                 numbers.append(number)
                 yield attempt.unsqueeze(0)
                 continue
-            if self._tolerance.stops:
-                raise stopped_at(attempt)
-            self._unreadable += 1
-            self._tolerance.check_drawn(self._unreadable, self._drawn, len(self._entries), str(attempt))
-            if self._unreadable == len(self._entries):
-                raise none_readable(len(self._entries), str(attempt))
-            self._warn(f"{attempt}: it is left out.")
+            self._unreadable.add(attempt, self._drawn)
 
 
 class _Rows:

@@ -8,8 +8,8 @@ from accelerate import Accelerator
 from ...images.finding.index import Entry
 from ...tokenizer.folder.save_load import LoadedTokenizer, fingerprint
 from ..checkpoints.checked_file import load_checked, save_checked
-from ..data.known_images import digests_of
-from ..data.reading import Reader
+from ..data.changed_images import digests_of
+from ..data.read_images import ImageReader
 from .config import FinetuneConfig
 from .latent_sample import PER_IMAGE, sample_latents
 from .swap_quantizer import LatentPairs
@@ -53,10 +53,10 @@ def collected_latents(
     pairs = sample_latents(
         model,
         entries,
-        Reader(before.config.preprocessing, model.downsample, max(1, config.data.workers)),
+        ImageReader(before.config.preprocessing, model.downsample, max(1, config.data.workers)),
         config.latent_vectors,
         config.seed,
-        config.data.tolerance,
+        config.data.unreadable_limit,
         lambda warning: report(f"warning: {warning}"),
         quiet,
     )

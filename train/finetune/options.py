@@ -5,8 +5,7 @@ from typing import Any
 from ...pretrained.find import find_tokenizer
 from ...tokenizer.config import unknown_choice
 from ...tokenizer.folder.save_load import load_tokenizer
-from ...tokenizer.quantizers import QUANTIZERS
-from ...tokenizer.quantizers.table import ELEMENTARY
+from ...tokenizer.quantizers.table import QUANTIZERS
 
 OPTIONS = {"codebook_size": "--codebook-size", "dim": "--dim", "levels": "--levels"}
 """Options of a new quantizer, by key."""
@@ -35,9 +34,9 @@ def quantizer_section(name: str | None, given: dict[str, int | str | None]) -> d
 
 def complete_quantizer(section: Any, model: str) -> None:
     """Fill in the channels of a table of codes, those of the old quantizer; raise ValueError when an option lacks."""
-    if not isinstance(section, dict) or section.get("name") not in ELEMENTARY:
+    if not isinstance(section, dict) or section.get("name") not in QUANTIZERS:
         return
-    fields = ELEMENTARY[section["name"]].model_fields
+    fields = QUANTIZERS[section["name"]].model_fields
     if "codebook_size" in fields and "dim" not in section:
         section["dim"] = load_tokenizer(find_tokenizer(model)).model.quantizer.dim
     lacking = [

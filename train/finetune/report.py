@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ...cli.terminal import counted, track
-from ...evaluation.quality import Measured, measure
+from ...cli.progress import track
+from ...evaluation.quality import Measurement, measure
 from ...evaluation.token_counts import MAX_COUNTED
 from ...images.preprocessing import to_images, to_pixels
 from ...report.content import Chart, Comparison, Report, Table
@@ -22,8 +22,9 @@ from ...tokenizer.files import write_whole
 from ...tokenizer.folder.save_load import LoadedTokenizer, fingerprint
 from ...tokenizer.numerics.exact import in_batches
 from ...tokenizer.shapes import Pixels
+from ...tokenizer.wording import pluralize
 from ..best_effort import best_effort
-from ..data.reading import Reader, readable_images
+from ..data.read_images import ImageReader
 from ..report import REPORT_FILE, read_logs, run_charts
 from ..samples import SAMPLES
 from .config import CONFIG_FILE, FinetuneConfig
@@ -44,7 +45,7 @@ ROWS = {
 class Judged(NamedTuple):
     """A tokenizer on the held-out images."""
 
-    measured: Measured
+    measured: Measurement
     shown: list[tuple[Image.Image, Image.Image]]
     """The first images, each beside its reconstruction."""
 
@@ -85,9 +86,9 @@ def judge_both(
     Raises WorkFailedError when too many of the images cannot be read.
     """
     before = done.before
-    entries = done.listing.images(done.split.val)
-    reader = Reader(before.config.preprocessing, before.model.downsample, max(1, config.data.workers))
-    report(f"judging on {counted(len(entries), 'image')}, before and after")
+    entries = done.listing.of(done.split.val)
+    reader = ImageReader(before.config.preprocessing, before.model.downsample, max(1, config.data.workers))
+    report(f"judging on {pluralize(len(entries), 'image')}, before and after")
     told: set[str] = set()
 
     def warn(warning: str) -> None:
@@ -96,7 +97,7 @@ def judge_both(
             report(f"warning: {warning}")
 
     def judged(loaded: LoadedTokenizer) -> Judged:
-        return judge(loaded, readable_images(entries, reader, config.data.tolerance, warn), len(entries), device, quiet)
+        return judge(loaded, reader.readable(entries, config.data.unreadable_limit, warn), len(entries), device, quiet)
 
     first, second = judged(before), judged(after)
     numbers = [each.measured.quality.images for each in (first, second)]
@@ -120,7 +121,7 @@ def judge_both(
     return JudgedBoth(table, page, facts)
 
 
-def _table(config: FinetuneConfig, before: Measured, after: Measured, sizes: tuple[int, int]) -> Table:
+def _table(config: FinetuneConfig, before: Measurement, after: Measurement, sizes: tuple[int, int]) -> Table:
     rows = []
     for name, (label, form) in ROWS.items():
         old, new = (getattr(measured.quality, name) for measured in (before, after))

@@ -13,9 +13,9 @@ from ...pretrained.find import find_tokenizer
 from ...tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer
 from ...tokenizer.model import VisualTokenizer
 from ..config import TrainConfig, parse_train_config
-from ..data.known_images import IMAGES_FILE, note_images
-from ..data.listing import Listing
-from ..data.sources import SourceConfig
+from ..data.changed_images import IMAGES_FILE, record_images
+from ..data.config import SourceConfig
+from ..data.source_images import SourceImages
 from ..export import EXPORT, exported_step
 from ..logs.verbosity import VERBOSE, Verbosity
 from ..loop import train
@@ -36,7 +36,7 @@ class Finetuned(NamedTuple):
     after: Path
     """Tokenizer folder."""
     split: Split
-    listing: Listing
+    listing: SourceImages
     """The images as they were when it began."""
 
 
@@ -44,16 +44,16 @@ def finetune(config: FinetuneConfig, report: Report, verbosity: Verbosity = VERB
     """Run the stages that are not done; `report` is told a sentence when one begins, and warnings."""
     folder = find_tokenizer(config.model)
     before = load_tokenizer(folder)
-    listing = Listing()
+    listing = SourceImages()
     split = split_images(config, listing)
     report(split.note)
     sources = [SourceConfig(path=path) for path in (config.data.train, config.data.val) if path]
-    entries = chain.from_iterable(listing.images(source) for source in sources)
-    for warning in note_images(config.out / IMAGES_FILE, entries):
+    entries = chain.from_iterable(listing.of(source) for source in sources)
+    for warning in record_images(config.out / IMAGES_FILE, entries):
         report(f"warning: {warning}")
     stages = config.out / STAGES
     if config.changes_quantizer:
-        folder = fit_stage(config, before, listing.images(split.train), stages / "1-quantizer", report, verbosity.quiet)
+        folder = fit_stage(config, before, listing.of(split.train), stages / "1-quantizer", report, verbosity.quiet)
         folder = _stage(
             config, config.decoder, ["decoder"], folder, split, stages / "2-decoder", report, verbosity, listing
         )
@@ -72,7 +72,7 @@ def _stage(
     out: Path,
     report: Report,
     verbosity: Verbosity,
-    listing: Listing,
+    listing: SourceImages,
 ) -> Path:
     """Train unless it was done or has no steps, and return the folder of the tokenizer after it."""
     if not stage.steps:

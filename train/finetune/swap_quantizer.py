@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ...tokenizer.model import VisualTokenizer
-from ...tokenizer.networks.convolutional import ConvolutionalConfig
+from ...tokenizer.networks.base import ArchitectureConfig
 from ...tokenizer.quantizers import Quantizer
 from ...tokenizer.quantizers.scalar.fsp import FiniteScalarPerturbation
 from ...tokenizer.quantizers.scalar.fsq import FiniteScalarQuantizer
@@ -25,7 +25,7 @@ class Swapped(NamedTuple):
     """A tokenizer with another quantizer."""
 
     model: VisualTokenizer
-    architecture: ConvolutionalConfig
+    architecture: ArchitectureConfig
 
 
 @torch.no_grad()
@@ -53,7 +53,7 @@ def between_linear_maps(quantizer: Quantizer, pairs: LatentPairs) -> FittedQuant
     return FittedQuantizer(into, quantizer, out)
 
 
-def swap_quantizer(model: VisualTokenizer, architecture: ConvolutionalConfig, fitted: FittedQuantizer) -> Swapped:
+def swap_quantizer(model: VisualTokenizer, architecture: ArchitectureConfig, fitted: FittedQuantizer) -> Swapped:
     """Return the tokenizer with the fitted quantizer, its linear maps folded into the convolutions around it."""
     assert isinstance(fitted.into, nn.Conv2d) and isinstance(fitted.out, nn.Conv2d)
     channels = architecture.latent_channels

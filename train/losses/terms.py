@@ -3,7 +3,6 @@
 The name of a term is its key in the config (`losses.NAME`) and in the log (`loss/NAME`).
 """
 
-import copy
 from collections.abc import Iterable, Mapping
 from typing import Annotated, TypeAlias
 
@@ -14,7 +13,6 @@ from torch import Tensor
 from ...tokenizer.config_hints import nearest
 from ...tokenizer.model import Reconstruction
 from ...tokenizer.quantizers import Quantizer
-from ...tokenizer.quantizers.composed.multiscale import MultiscaleQuantizer
 from ...tokenizer.shapes import Pixels
 from .criteria import CRITERIA, CriterionConfig, criterion_of
 
@@ -89,10 +87,7 @@ def check_loss_names(weights: LossWeights, quantizer: Quantizer, criteria: Mappi
 
 def quantizer_losses(quantizer: Quantizer) -> list[str]:
     """Return the names of the losses that a quantizer has in the mode that it is in."""
-    probe = copy.deepcopy(quantizer)
-    side = probe.side if isinstance(probe, MultiscaleQuantizer) else 2
-    device = next((tensor.device for tensor in (*probe.parameters(), *probe.buffers())), None)
-    return list(probe(torch.zeros(1, quantizer.dim, side, side, device=device)).losses)
+    return list(quantizer.loss_names) if quantizer.training else []
 
 
 def _check_names(terms: set[str], weights: LossWeights) -> None:
@@ -139,7 +134,7 @@ USUAL_WEIGHTS = {
 
 def quantizer_weights(quantizer: Quantizer, commitment: float) -> dict[str, float]:
     """Return the usual weight of each loss that a quantizer has in training."""
-    losses = quantizer_losses(copy.deepcopy(quantizer).train())
+    losses = quantizer.loss_names
     return {name: USUAL_WEIGHTS[name] for name in losses} | (
         {"commitment": commitment} if "commitment" in losses else {}
     )

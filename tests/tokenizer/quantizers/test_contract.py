@@ -45,10 +45,11 @@ def test_shapes_types_and_range(quantizer):
     assert quantizer.eval()(latent_for(quantizer)).losses == {}
 
 
-def test_parts_are_the_codebooks_in_the_order_of_the_tokens(quantizer):
+def test_codebooks_and_their_inputs_are_in_the_order_of_the_tokens(quantizer):
     quantizer.eval()
     latent = latent_for(quantizer)
-    tokens = torch.cat([part.quantizer(part.latent).tokens for part in quantizer.parts(latent)], dim=1)
+    pairs = zip(quantizer.codebooks(), quantizer.codebook_inputs(latent), strict=True)
+    tokens = torch.cat([codebook(seen).tokens for codebook, seen in pairs], dim=1)
     assert torch.equal(tokens, quantizer(latent).tokens)
 
 
@@ -90,12 +91,12 @@ def test_autocast_changes_nothing(quantizer):
     latent = latent_for(quantizer)
     plain = quantizer(latent)
     looked_up, projected = quantizer.lookup(plain.tokens), quantizer.to_code_space(latent)
-    seen = [part.latent for part in quantizer.parts(latent)]
+    seen = quantizer.codebook_inputs(latent)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         cast = quantizer(latent)
         assert torch.equal(plain.tokens, cast.tokens) and torch.equal(plain.latent, cast.latent)
         assert same(quantizer.lookup(plain.tokens), looked_up) and same(quantizer.to_code_space(latent), projected)
-        assert all(same(part.latent, was) for part, was in zip(quantizer.parts(latent), seen, strict=True))
+        assert all(same(found, was) for found, was in zip(quantizer.codebook_inputs(latent), seen, strict=True))
 
 
 def test_state_survives_saving(quantizer):
@@ -167,7 +168,7 @@ def test_wrong_tokens_are_refused(quantizer):
         ({"name": "vq", "dim": 2, "codebook_size": 4, "gradient": "ste"}, r"quantizer.gradient is 'ste', but must be"),
         (
             {"name": "vq", "dim": 1, "codebook_size": 4, "gradient": "rotation"},
-            r"dim is 1, where a rotation can only turn",
+            r"dim is 1, where a rotation can only flip the sign",
         ),
         ({"name": "vq", "dim": 2, "codebook_size": 4, "gradient": "soft"}, r"gradient is 'soft', but soft is not set"),
         (
@@ -187,7 +188,7 @@ def test_wrong_tokens_are_refused(quantizer):
         ),
         (
             {"name": "residual", "depth": 2, "quantizer": {"name": "grouped"}},
-            r"quantizer.quantizer.name 'grouped' is not a known quantizer",
+            r"the levels are grouped, whose codes cannot refine what is left over: use vq, .*, or grouped instead",
         ),
         (
             {"name": "multiscale", "scales": [2, 1], "quantizer": {"name": "vq", **SIZE}},
@@ -207,7 +208,7 @@ def test_wrong_tokens_are_refused(quantizer):
         ),
         (
             {"name": "residual", "depth": 2, "gradient": "rotation", "quantizer": {"name": "fsq", "levels": [5]}},
-            r"dim is 1, where a rotation can only turn",
+            r"dim is 1, where a rotation can only flip the sign",
         ),
         (
             {"name": "residual", "depth": 2, "quantizer": {"name": "vq", **SIZE, "similarity": "cosine"}},
@@ -221,10 +222,10 @@ def test_wrong_tokens_are_refused(quantizer):
             ({"name": "multiscale", "quantizer": {"name": "vq", **SIZE, key: value}}, rf"the scales have {said}, which")
             for key, value, said in [
                 ("distribution", "wasserstein", "distribution 'wasserstein'"),
-                ("region", True, "region"),
-                ("entropy_temperature", 0.1, "entropy_temperature"),
-                ("sinkhorn", {}, "sinkhorn"),
-                ("commitment_by_length", True, "commitment_by_length"),
+                ("region", True, "region True"),
+                ("entropy_temperature", 0.1, "entropy_temperature 0.1"),
+                ("sinkhorn", {}, "sinkhorn .*"),
+                ("commitment_by_length", True, "commitment_by_length True"),
                 ("squash", "tanh", "squash 'tanh'"),
             ]
         ),
@@ -242,7 +243,7 @@ def test_wrong_tokens_are_refused(quantizer):
         ),
         (
             {"name": "residual", "depth": 2, "quantizer": {"name": "leech"}},
-            r"the levels are leech, whose codes all have length 1 .*: use grouped",
+            r"the levels are leech, whose codes cannot refine what is left over: use vq, .*, or grouped instead of residual",
         ),
         ({"name": "leech", "gradient": "diveq"}, r"quantizer.gradient is 'diveq', but must be"),
         ({"name": "leech", "dim": 24}, r"quantizer.dim is not a known key"),

@@ -6,7 +6,8 @@ import torch
 from torch.nn import functional
 
 from vistok.tokenizer.quantizers import GRADIENTS
-from vistok.tokenizer.quantizers.gradients import GradientName, damp_short, diveq, rotation, straight_through
+from vistok.tokenizer.quantizers.gradient_carriers import damp_short
+from vistok.tokenizer.quantizers.gradients import GradientName, diveq, rotation, straight_through
 
 
 def gradient_of(estimator, latent, codes, upstream):

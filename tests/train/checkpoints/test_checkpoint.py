@@ -1,4 +1,4 @@
-"""Checkpoints are whole or passed over."""
+"""Checkpoints are whole or skipped."""
 
 import errno
 import json
@@ -59,7 +59,7 @@ def test_a_broken_newest_one_is_passed_over_with_its_name(folder, damage, file):
     damage(folder / "step-0000010" / file)
     found, (warning,) = good_checkpoint(folder)
     assert found == folder / "step-0000005"
-    assert f"{folder / 'step-0000010'} is passed over" in warning
+    assert f"{folder / 'step-0000010'} is skipped" in warning
 
 
 def test_when_all_are_broken_there_is_none_and_each_is_named(folder):

@@ -85,7 +85,7 @@ def test_checked_files_come_back_or_say_that_they_are_damaged(tmp_path):
         with pytest.raises(ValueError, match=r"states.pt is damaged\."):
             load_checked(path)
     save_checked(path, Planted(trap))
-    with pytest.raises(ValueError, match=r"states.pt is damaged: it is not of tensors and plain values alone\.$"):
+    with pytest.raises(ValueError, match=r"states.pt is damaged: it holds more than tensors and plain values\.$"):
         load_checked(path)
     assert not trap.exists()
 

@@ -10,15 +10,15 @@ from torch import nn
 from vistok.images.finding.index import Entry
 from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.preprocessing import PreprocessingConfig
-from vistok.train.data.reading import Reader, UnreadableImageError
-from vistok.train.data.tolerance import Tolerance
+from vistok.train.data.read_images import ImageReader
+from vistok.train.data.unreadable_images import UnreadableImageError, UnreadableLimit
 from vistok.train.finetune import latent_sample as module
 from vistok.train.finetune.latent_sample import sample_latents
 from vistok.train.finetune.swap_quantizer import LatentPairs
 
 SIDE = 32
 GRID = (SIDE // 2) ** 2
-SKIP = Tolerance(False, 0.5)
+SKIP = UnreadableLimit(False, 0.5)
 
 
 class Model(nn.Module):
@@ -55,7 +55,7 @@ def world(monkeypatch):
         rows = torch.stack([number, place], dim=-1).reshape(-1, 2)
         return LatentPairs(rows, -rows)
 
-    monkeypatch.setattr(Reader, "image", image)
+    monkeypatch.setattr(ImageReader, "image", image)
     monkeypatch.setattr(module, "latent_pairs", pairs)
     return state
 
@@ -64,9 +64,9 @@ def entries(count):
     return [Entry(f"{n // 100}.tar", n, 1, f"{n}.png") for n in range(count)]
 
 
-def sample(count, wanted, seed=0, tolerance=SKIP, size=SIDE, warn=lambda _: None, threads=2):
-    reader = Reader(PreprocessingConfig(size=size), 2, threads)
-    found = sample_latents(Model(), entries(count), reader, wanted, seed, tolerance, warn, quiet=True)
+def sample(count, wanted, seed=0, limit=SKIP, size=SIDE, warn=lambda _: None, threads=2):
+    reader = ImageReader(PreprocessingConfig(size=size), 2, threads)
+    found = sample_latents(Model(), entries(count), reader, wanted, seed, limit, warn, quiet=True)
     assert torch.equal(found.vectors, -found.targets)
     return found.vectors.long().numpy()
 
@@ -138,11 +138,11 @@ def test_small_images_are_made_up_for_by_others(world):
 def test_the_tolerance_is_of_the_images_drawn(world):
     world["broken"] = set(range(0, 1000, 5))
     with pytest.raises(WorkFailedError, match=r"\d+ of the \d+ images drawn so far cannot be read, more than data.max"):
-        sample(1000, 6400, tolerance=Tolerance(False, 0.05))
+        sample(1000, 6400, limit=UnreadableLimit(False, 0.05))
     assert len(world["read"]) < 120
-    assert len(sample(1000, 6400, tolerance=Tolerance(False, 0.35))) == 6400
+    assert len(sample(1000, 6400, limit=UnreadableLimit(False, 0.35))) == 6400
     with pytest.raises(WorkFailedError, match=r"cannot be used \(broken\): repair or remove it, or set data.on_error"):
-        sample(1000, 6400, tolerance=Tolerance(True, 0))
+        sample(1000, 6400, limit=UnreadableLimit(True, 0))
     world["broken"] = set(range(50))
     with pytest.raises(WorkFailedError, match="none of the 50 images can be read; the last: "):
-        sample(50, 6400, tolerance=Tolerance(False, 1))
+        sample(50, 6400, limit=UnreadableLimit(False, 1))

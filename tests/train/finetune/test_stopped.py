@@ -25,8 +25,8 @@ from vistok.train import outputs
 from vistok.train import step as one_step
 from vistok.train.checkpoints.checked_file import load_checked, save_checked
 from vistok.train.commands.finetune_tokenizer import app
-from vistok.train.data import listing
-from vistok.train.data.sources import SourceConfig
+from vistok.train.data import source_images
+from vistok.train.data.config import SourceConfig
 from vistok.train.finetune import call as finetune_call
 from vistok.train.finetune import fit_quantizer as fit
 from vistok.train.finetune import fit_stage as finetune_fit
@@ -284,15 +284,15 @@ def test_unreadable_images_end_no_stage(model, photos, tmp_path):
 def test_a_whole_call_lists_its_images_once(model, photos, tmp_path, monkeypatch):
     """Three stages, the split, the notes, the latents and the judging, of images that are listed by what they come in."""
     listed = []
-    index = listing.index_images
-    monkeypatch.setattr(listing, "index_images", lambda path: listed.append(path) or index(path))
+    index = source_images.index_images
+    monkeypatch.setattr(source_images, "index_images", lambda path: listed.append(path) or index(path))
     assert call(model, photos, tmp_path / "out").exit_code == 0
     assert listed == [str(photos)]
 
 
 def held_out_images(folder):
     """Of half of them."""
-    entries = listing.Listing().images(SourceConfig(path=[str(folder)], share=(0, 0.5)))
+    entries = source_images.SourceImages().of(SourceConfig(path=[str(folder)], split=(0, 0.5)))
     return [Path(entry.path) for entry in entries]
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from ..gradients import GradientName
 from ..search.nearest import Similarity
 from .codebooks import LearnedCodebook, MovingAverageCodebook
+from .config import VectorConfig
 from .projections import (
     BridgeProjection,
     DiagonalProjection,
@@ -16,7 +17,7 @@ from .projections import (
     ProjectedCodebook,
     Projection,
 )
-from .quantizer import VectorConfig, VectorQuantizer
+from .quantizer import VectorQuantizer
 from .soft_assignment import SoftAssignmentConfig
 
 PROJECTIONS: dict[str, Callable[[int, bool], Projection]] = {
@@ -94,6 +95,8 @@ class FVQConfig(VectorConfig):
 
 class IBQConfig(VectorConfig):
     """Index back-propagation: latents and all codes learn through the softmax over dot products (arXiv 2412.02692)."""
+
+    allowed_in = frozenset({"residual", "grouped"})
 
     name: Literal["ibq"] = "ibq"
     """Kind of quantizer: ibq."""
