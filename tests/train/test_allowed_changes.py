@@ -126,7 +126,7 @@ def test_a_folder_of_another_run_is_refused_before_its_first_checkpoint(tmp_path
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("vistok.train.one_step.tokenizer_step", stop)
+        patch.setattr("vistok.train.step.tokenizer_step", stop)
         train(config(tmp_path, *QUANTIZERS["fsq"]))
     assert (tmp_path / "config.yaml").exists() and not (tmp_path / "checkpoints").exists()
     AcceleratorState._reset_state(reset_partial_state=True)

@@ -102,7 +102,7 @@ def test_a_disk_that_refuses_a_file_larger_than_its_room_is_full(accelerator, fo
 
 
 def test_each_process_has_a_file_of_its_own(accelerator, tmp_path):
-    hooks = []
+    hooks, ema = [], SimpleNamespace(state_dict=dict, load_state_dict=lambda state: None)
     windows = [RunningMeans(accelerator) for _ in range(2)]
     for index, window in enumerate(windows):
         process = SimpleNamespace(
@@ -113,7 +113,7 @@ def test_each_process_has_a_file_of_its_own(accelerator, tmp_path):
             register_save_state_pre_hook=hooks.append,
             register_load_state_pre_hook=hooks.append,
         )
-        keep_in_checkpoints(process, [], [window])
+        keep_in_checkpoints(process, ema, [window])
         window.add({"loss": torch.tensor(3.0 + index)})
     save_0, load_0, save_1, load_1 = hooks
     for save in (save_0, save_1):

@@ -63,7 +63,7 @@ def test_a_planted_pickle_runs_nothing_and_is_a_sentence(run_folder, tmp_path, n
             torch.save([Planted(trap)], path)
         seal(checkpoint)
         with pytest.raises(
-            (ValueError, RuntimeError), match="does not hold the states of this run .*: remove it, and"
+            (ValueError, RuntimeError), match="does not hold the states of this run .*: remove it to resume"
         ) as told:
             train(config(run_folder, *ADVERSARIAL, steps=4))
         assert "weights_only" not in str(told.value)  # torch advises to let the file run code
@@ -104,7 +104,7 @@ def test_so_is_one_in_what_a_gpu_or_another_command_would_load(run_folder, tmp_p
     else:
         (checkpoint / name).write_bytes(planted)
     seal(checkpoint)
-    with pytest.raises(ValueError, match="does not hold the states of this run .*: remove it, and"):
+    with pytest.raises(ValueError, match="does not hold the states of this run .*: remove it to resume"):
         if name == "shared.pt":
             ema_state(checkpoint)
         else:

@@ -40,10 +40,10 @@ def test_steps_that_come_again_and_a_half_line_go_without_a_word(log, tail):
         ("".join(LINES[:2]), "it has 2 lines up to there, not 4", LINES[:2]),
         ("".join(LINES[:2]) + LINES[3][:-4], "it has 2 lines up to there, not 4", LINES[:2]),
         ("".join([*LINES[:2], *LINES[3:]]), "it has 3 lines up to there, not 4", [*LINES[:2], LINES[3]]),
-        (WHOLE.decode().replace("1.0", "9.0", 1), "lines of it have been changed", None),
+        (WHOLE.decode().replace("1.0", "9.0", 1), "some of its lines have changed", None),
         ("".join([LINES[0], "garbage\n", *LINES[2:]]), "line 2 is not JSON", [LINES[0], *LINES[2:4]]),
-        ("".join([LINES[0], "[1]\n", *LINES[1:]]), "line 2 is not a line of a log, for it has no step", LINES[:4]),
-        ("".join(['{"a": 1}\n', *LINES]), "line 1 is not a line of a log, for it has no step", LINES[:4]),
+        ("".join([LINES[0], "[1]\n", *LINES[1:]]), "line 2 is not a line of a log: it has no step", LINES[:4]),
+        ("".join(['{"a": 1}\n', *LINES]), "line 1 is not a line of a log: it has no step", LINES[:4]),
         ("".join(['{"step": 1, "a": "b"}\n', *LINES]), "line 1 has a value that is not a number", LINES[:4]),
         ("".join(['{"step": 1, "alarms": 3}\n', *LINES]), "line 1 has alarms that are not sentences", LINES[:4]),
         ("".join([*LINES[:3], LINES[0], LINES[3]]), "line 4 goes back from step 4 to 2", LINES[:4]),
@@ -59,7 +59,7 @@ def test_what_does_not_fit_is_named_and_the_original_is_kept(log, content, said,
     log.write_text(content)
     (warning,) = restore(log)
     assert f"{log} is not as it was at step 6: {said}" in warning
-    assert warning.endswith("; it is kept as metrics.jsonl.kept-1, and the run goes on.")
+    assert warning.endswith("; a copy is kept as metrics.jsonl.kept-1, and the run continues.")
     assert (log.parent / "metrics.jsonl.kept-1").read_text() == content
     if left is not None:
         assert log.read_text() == "".join(left)
@@ -70,7 +70,7 @@ def test_what_does_not_fit_is_named_and_the_original_is_kept(log, content, said,
 
 def test_a_log_that_is_gone_is_said(log):
     (warning,) = restore(log)
-    assert warning == f"{log} is not as it was at step 6: it has 0 lines up to there, not 4; the run goes on."
+    assert warning == f"{log} is not as it was at step 6: it has 0 lines up to there, not 4; the run continues."
 
 
 def test_lines_that_are_damaged_after_the_checkpoint_are_named_too(log):
@@ -91,7 +91,9 @@ def test_a_second_original_does_not_write_over_the_first(log):
 def test_a_run_that_begins_keeps_the_log_of_one_whose_checkpoints_are_gone(log):
     log.write_bytes(WHOLE)
     (warning,) = LogFile(log).restore(0, LogState(), later=4)
-    assert "goes on to step 8, but no checkpoint of that part is left; it is kept as metrics.jsonl.kept-1" in warning
+    assert (
+        "goes on to step 8, but there is no checkpoint of that part; a copy is kept as metrics.jsonl.kept-1" in warning
+    )
     assert log.read_bytes() == b""
 
 
@@ -134,7 +136,7 @@ def test_a_run_names_the_damage_goes_on_and_reports_the_rest(tmp_path, capsys):
     capsys.readouterr()
     train(config(tmp_path, *QUANTIZERS["fsq"], steps=6))
     said = capsys.readouterr().out
-    assert f"{path} is not as it was at step 4: line 1 is not JSON; it is kept as metrics.jsonl.kept-1" in said
+    assert f"{path} is not as it was at step 4: line 1 is not JSON; a copy is kept as metrics.jsonl.kept-1" in said
     assert f"{tmp_path / 'timing.jsonl'} is not as it was at step 4: it has 0 lines" in said
     assert [line["step"] for line in logged(tmp_path)] == [4, 6]
     assert (tmp_path / "metrics.jsonl.kept-1").read_text() == first[:9] + "\n" + second
