@@ -34,8 +34,8 @@ from vistok.train.data.crops import TrainingCrops
 from vistok.train.data.read_images import ImageReader
 from vistok.train.data.source_images import SourceImages
 from vistok.train.diagnostics.update_statistics import update_rms
-from vistok.train.optimizer.routing import OptimizerConfig, build_optimizer, claim_parameters
-from vistok.train.optimizer.rules import DEFAULT_RULES
+from vistok.train.optimizer.config import OptimizerConfig
+from vistok.train.optimizer.routing import assign_parameters, build_optimizer
 from vistok.train.optimizer.schedule import learning_rate
 
 matplotlib.use("Agg")
@@ -68,9 +68,10 @@ def train(config: OptimizerConfig, seed: int, batches: list[Tensor]) -> tuple[Vi
     model = build_tokenizer(ARCHITECTURE, parse_choice(QUANTIZERS, QUANTIZER, "quantizer")).to(
         memory_format=torch.channels_last
     )
-    claims = claim_parameters(model, config)
-    optimizer = build_optimizer(claims, config)
-    hidden = [claim.parameter for claim in claims if claim.rule is DEFAULT_RULES[0]]
+    assignments = assign_parameters(model, config)
+    optimizer = build_optimizer(assignments, config)
+    matrices = model.hidden_matrices()
+    hidden = [assignment.parameter for assignment in assignments if assignment.name in matrices]
     losses, seconds, sizes, in_optimizer = [], [], [], 0.0
     for step, batch in enumerate(batches, 1):
         rate = learning_rate(step, len(batches), config)

@@ -38,7 +38,7 @@ from vistok.tokenizer.quantizers import build_quantizer
 from vistok.train.codebook.revival import CodebookConfig
 from vistok.train.finetune.fit_quantizer import FitConfig, FittedQuantizer, as_latent, fit_quantizer
 from vistok.train.finetune.swap_quantizer import LatentPairs, between_linear_maps
-from vistok.train.optimizer.routing import OptimizerConfig
+from vistok.train.optimizer.config import OptimizerConfig
 
 RATE_SHARES = (0.2, 1.0, 5.0)
 PILOT = 4

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from .networks.base import ArchitectureConfig, Decoder, Encoder
@@ -50,7 +51,7 @@ class VisualTokenizer(nn.Module):
     def encode_latent(self, pixels: Pixels) -> Latent:
         """Return the latent that the quantizer sees; raise ValueError when the pixels do not fit the grid."""
         self._check_pixels(pixels)
-        return self.quantizer_in(self.encoder(pixels))
+        return self.quantizer_in(self.encoder(pixels.to(self.dtype)))
 
     def encode(self, pixels: Pixels) -> Tokens:
         """Return the tokens of pixels in [-1, 1]."""
@@ -58,7 +59,7 @@ class VisualTokenizer(nn.Module):
 
     def decode_latent(self, quantized: Latent) -> Pixels:
         """Return the pixels of a quantized latent, not clamped."""
-        return self.decoder(self.quantizer_out(quantized))
+        return self.decoder(self.quantizer_out(quantized.to(self.dtype))).float()
 
     def decode(self, tokens: Tokens) -> Pixels:
         """Return pixels in [-1, 1]; raise ValueError when the tokens are not of this tokenizer."""
@@ -70,6 +71,16 @@ class VisualTokenizer(nn.Module):
         quantized, tokens, losses = self.quantizer(latent)
         seen = softened(self.quantizer, latent, quantized, hardness)
         return Reconstruction(self.decode_latent(seen), latent, quantized, tokens, losses)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the networks' weights; the quantizer computes in float32 whatever it is."""
+        return next(self.encoder.parameters()).dtype
+
+    def cast_networks(self, dtype: torch.dtype) -> None:
+        """Convert the weights of the networks in place; those of the quantizer stay float32."""
+        for network in (self.encoder, self.quantizer_in, self.quantizer_out, self.decoder):
+            network.to(dtype)
 
     def hidden_matrices(self) -> set[str]:
         """Return the names of the encoder's and the decoder's parameters that Muon takes."""

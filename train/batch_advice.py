@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from ..report.content import Table
 from .config import TrainConfig
+from .optimizer.config import OptimizerConfig
 from .optimizer.lr_scaling.config import LrScalingConfig
-from .optimizer.routing import OptimizerConfig
 
 NOISE_SCALES = ("noise_scale/batches/all", "noise_scale/momentum/all")
 """Where a log has the noise scale; that of batches supposes less."""

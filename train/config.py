@@ -16,7 +16,7 @@ from .diagnostics.diagnostics import DiagnosticsConfig
 from .losses.adversarial import AdversarialConfig
 from .losses.criteria import CriterionConfig, parse_criteria
 from .losses.terms import ADVERSARIAL, RECONSTRUCTION_LOSSES, LossWeights
-from .optimizer.routing import OptimizerConfig
+from .optimizer.config import OptimizerConfig
 
 CONFIG_FILE = "config.yaml"
 Part: TypeAlias = Literal["encoder", "quantizer", "decoder"]

@@ -56,7 +56,7 @@ def _train(run: Run, verbosity: Verbosity, images: SourceImages) -> Path:
     if start == 0:
         _initialize_codes(run, log.is_quiet)
     validation = build_validation(config, images, run.model.downsample, run.accelerator, log.warn)
-    log.print_routing(routing_table(run.claims, run.optimizer_config))
+    log.print_routing(routing_table(run.assignments))
     if run.accelerator.is_main_process:
         write_config(config, config.run.out / CONFIG_FILE)
     with log:

@@ -26,7 +26,8 @@ from .logs.running_means import RunningMeans
 from .losses.criteria import Criterion, build_criteria
 from .losses.discriminator_training import Adversary
 from .losses.terms import ADVERSARIAL, check_loss_names
-from .optimizer.routing import Claim, OptimizerConfig, build_optimizer, claim_parameters
+from .optimizer.config import OptimizerConfig
+from .optimizer.routing import ParameterAssignment, assign_parameters, build_optimizer
 from .seeding import seed_noise, seed_weights
 from .warm_start import starting_model
 from .weight_ema import WeightEMA
@@ -49,7 +50,7 @@ class Run:
     criteria: list[Criterion]
     adversary: Adversary | None
     finite_check: FiniteCheck
-    claims: list[Claim]
+    assignments: list[ParameterAssignment]
     optimizer_config: OptimizerConfig
     """The optimizer's config, with the learning rate for the batch size of the run."""
     optimizer: Optimizer
@@ -89,13 +90,13 @@ def prepare_run(config: TrainConfig, images: SourceImages | None = None) -> Run:
     freeze_all_but(model, config.model.train)
     check_loss_names(config.losses, model.quantizer, config.criteria)
     optimizer_config = config.optimizer.at_batch_size(config.data.batch_size)
-    claims = claim_parameters(model, optimizer_config)
+    assignments = assign_parameters(model, optimizer_config)
     ema = WeightEMA(model.to(accelerator.device), config.run.ema_decay)
     monitor = CodebookMonitor(model.quantizer, accelerator, getattr(model.quantizer_in, "in_channels", None))
     maintenance = CodebookMaintenance(config.codebook, model.quantizer, accelerator, config.run.seed)
     if config.run.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    wrapped_model, optimizer = accelerator.prepare(model, build_optimizer(claims, optimizer_config))
+    wrapped_model, optimizer = accelerator.prepare(model, build_optimizer(assignments, optimizer_config))
     adversary = (
         Adversary(config.adversarial, optimizer_config.lr, accelerator)
         if config.adversarial and config.losses.get(ADVERSARIAL)
@@ -118,7 +119,7 @@ def prepare_run(config: TrainConfig, images: SourceImages | None = None) -> Run:
         criteria=build_criteria(config.criteria, config.losses, accelerator.device),
         adversary=adversary,
         finite_check=FiniteCheck(accelerator, config.run.out / "checkpoints"),
-        claims=claims,
+        assignments=assignments,
         optimizer_config=optimizer_config,
         optimizer=optimizer,
         monitor=monitor,

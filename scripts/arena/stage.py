@@ -22,7 +22,8 @@ from vistok.train.data.crops import TrainingCrops
 from vistok.train.data.read_images import ImageReader
 from vistok.train.data.source_images import SourceImages
 from vistok.train.data.unreadable_images import UnreadableLimit
-from vistok.train.optimizer.routing import OptimizerConfig, build_optimizer, claim_parameters
+from vistok.train.optimizer.config import OptimizerConfig
+from vistok.train.optimizer.routing import assign_parameters, build_optimizer
 from vistok.train.optimizer.schedule import learning_rate
 
 ARCHITECTURE = ConvolutionalConfig.model_validate(
@@ -45,6 +46,10 @@ class Autoencoder(nn.Module):
         self.encoder, self.decoder = ARCHITECTURE.build()
         self.register_buffer("mean", torch.zeros(1, DIM, 1, 1))
         self.register_buffer("deviation", torch.ones(1, DIM, 1, 1))
+
+    def hidden_matrices(self) -> set[str]:
+        parts = {"encoder": self.encoder, "decoder": self.decoder}
+        return {f"{part}.{name}" for part, network in parts.items() for name in network.hidden_matrices()}
 
     def encode(self, pixels: Tensor) -> Tensor:
         return (self.encoder(pixels) - self.mean) / self.deviation
@@ -83,10 +88,10 @@ def crops(train: list[str], size: int, batch: int, steps: int, seed: int) -> Ite
 
 
 def descend(
-    model: nn.Module, config: OptimizerConfig, steps: int, batches: Iterable[tuple[Tensor, Callable[[], Tensor]]]
+    model: Autoencoder, config: OptimizerConfig, steps: int, batches: Iterable[tuple[Tensor, Callable[[], Tensor]]]
 ) -> None:
     """Descend the mean squared error of answers to pixels: a step for each pair of pixels and function that answers."""
-    optimizer = build_optimizer(claim_parameters(model, config), config)
+    optimizer = build_optimizer(assign_parameters(model, config), config)
     half = multiplies_bfloat16(torch.device("cpu"))
     for step, (pixels, answer) in enumerate(batches, 1):
         for group in optimizer.param_groups:

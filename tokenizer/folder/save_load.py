@@ -43,7 +43,7 @@ def save_tokenizer(
     with_training_state: bool = False,
     facts: Mapping[str, str] | None = None,
 ) -> TokenizerConfig:
-    """Write a tokenizer folder: floating-point weights of the networks as `dtype`, the quantizer as inference needs it, or whole.
+    """Write a tokenizer folder: network weights as `dtype`, the quantizer as inference needs it, or whole.
 
     `facts` stand in the header of the weight file and decide nothing. Each file is written aside and renamed, the config
     last, so a folder with a config is a whole one.
@@ -110,6 +110,8 @@ def fingerprint(model: VisualTokenizer, config: TokenizerConfig) -> str:
         "quantizer": [config.quantizer.name, config.quantizer.model_dump(exclude_defaults=True)],
         "preprocessing": config.preprocessing.model_dump(exclude_defaults=True),
     }
+    if model.dtype != torch.float32:
+        facts["dtype"] = str(model.dtype)
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for part, module in deciding_parts(model).items():
         for name, value in sorted(module.state_dict().items()):

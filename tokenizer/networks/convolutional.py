@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ..config import Config
 from ..shapes import Latent, Pixels
@@ -140,7 +141,7 @@ class ConvolutionalEncoder(Encoder):
     def forward(self, pixels: Pixels) -> Latent:
         x = self.conv_in(self.unshuffle(pixels))
         x = self.middle(self.levels(x))
-        return self.conv_out(nn.functional.silu(self.norm_out(x)))
+        return self.conv_out(functional.silu(self.norm_out(x)))
 
     def hidden_matrices(self) -> list[str]:
         return _hidden_kernels(self)
@@ -171,11 +172,12 @@ class ConvolutionalDecoder(Decoder):
         self.shuffle = nn.PixelShuffle(config.stem)
 
     def forward(self, latent: Latent) -> Pixels:
-        x = nn.functional.silu(self.norm_out(self.levels(self.middle(self.conv_in(latent)))))
-        # In float32 whatever the autocast: half precision would round pixels to half a grey level, and lose or overflow
-        # the gradient of this layer, which adaptive adversarial weights are made of.
+        x = functional.silu(self.norm_out(self.levels(self.middle(self.conv_in(latent)))))
+        # In float32 whatever the autocast and the type of the weights: half precision would round pixels to half a grey
+        # level, and lose or overflow the gradient of this layer, which adaptive adversarial weights need.
         with torch.autocast(x.device.type, enabled=False):
-            return self.shuffle(self.conv_out(x.float()))
+            weight, bias = self.conv_out.weight.float(), self.get_parameter("conv_out.bias").float()
+            return self.shuffle(functional.conv2d(x.float(), weight, bias, padding=1))
 
     def hidden_matrices(self) -> list[str]:
         return _hidden_kernels(self)

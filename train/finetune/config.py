@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Len
 from pydantic import Field, model_validator
 
 from ...tokenizer.config import Config, choice
@@ -28,7 +27,7 @@ class StageConfig(Config):
 class ImagesConfig(ReadingConfig):
     """The images, and how they are cut into batches."""
 
-    train: Annotated[list[str], Len(1)]
+    train: Annotated[list[str], Field(min_length=1)]
     """Folders, image files, .tar shards (brace ranges) or .txt lists of these."""
     val: list[str] = []
     """Images to judge on, in the same forms; none holds out a share of the others."""
@@ -54,7 +53,7 @@ class FinetuneConfig(Config):
     """Quantizer that takes the place of the old one; none keeps it."""
     grow_to: Annotated[int, Field(ge=2)] | None = None
     """Codes that the codebook is grown to, the old ones keeping their numbers; none leaves it."""
-    train: Annotated[list[Part], Len(1)] = list(PARTS)
+    train: Annotated[list[Part], Field(min_length=1)] = list(PARTS)
     """Parts that learn in the last stage: encoder, quantizer, decoder."""
     fit: FitConfig = FitConfig(steps=1500)
     """First stage, when the quantizer changes: it is fitted to latents, encoder and decoder resting."""

@@ -37,6 +37,7 @@ class PatchDiscriminatorConfig(DiscriminatorConfig):
     """A small convolutional network that classifies overlapping patches (PatchGAN, arXiv 1611.07004)."""
 
     name: Literal["patch"] = "patch"
+    """Kind of discriminator: patch."""
     channels: Annotated[int, Field(ge=1)] = 64
     """Channels of the first layer; each further layer doubles them, up to eight times as many."""
     layers: Annotated[int, Field(ge=1)] = 3
@@ -52,6 +53,7 @@ class BackboneDiscriminatorConfig(DiscriminatorConfig):
     """Small heads over the features of a frozen network (arXiv 2111.01007, 2301.09515)."""
 
     name: Literal["backbone"] = "backbone"
+    """Kind of discriminator: backbone."""
     backbone: BackboneConfig
     """Frozen network whose features the heads classify."""
     channels: Annotated[int, Field(ge=1)] = 64

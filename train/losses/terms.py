@@ -77,17 +77,12 @@ def check_loss_names(weights: LossWeights, quantizer: Quantizer, criteria: Mappi
 
     The quantizer's terms count only in training mode.
     """
-    named = [*quantizer_losses(quantizer), *(name for config in criteria.values() for name in config.loss_names)]
+    own_names = quantizer.loss_names if quantizer.training else ()
+    named = [*own_names, *(name for config in criteria.values() for name in config.loss_names)]
     twice = [name for name in named if named.count(name) > 1 or name in {*RECONSTRUCTION_LOSSES, ADVERSARIAL}]
     if twice:
         raise ValueError(f"two terms have the name {twice[0]}: rename that of the criterion or the quantizer.")
-    own = {*RECONSTRUCTION_LOSSES, ADVERSARIAL} & set(weights)
-    _check_names({*own, *named}, weights)
-
-
-def quantizer_losses(quantizer: Quantizer) -> list[str]:
-    """Return the names of the losses that a quantizer has in the mode that it is in."""
-    return list(quantizer.loss_names) if quantizer.training else []
+    _check_names({*RECONSTRUCTION_LOSSES, ADVERSARIAL} & set(weights) | set(named), weights)
 
 
 def _check_names(terms: set[str], weights: LossWeights) -> None:
@@ -129,12 +124,9 @@ USUAL_WEIGHTS = {
     "codebook_entropy": 0.01,
     "moments": 0.1,
 }
-"""Weights of the quantizers' losses where a config does not give them, as in fine-tuning."""
+"""Weights of quantizer losses that a config does not set, as in fine-tuning."""
 
 
 def quantizer_weights(quantizer: Quantizer, commitment: float) -> dict[str, float]:
-    """Return the usual weight of each loss that a quantizer has in training."""
-    losses = quantizer.loss_names
-    return {name: USUAL_WEIGHTS[name] for name in losses} | (
-        {"commitment": commitment} if "commitment" in losses else {}
-    )
+    """Return the usual weight of each loss that a quantizer has in training mode."""
+    return {name: commitment if name == "commitment" else USUAL_WEIGHTS[name] for name in quantizer.loss_names}

@@ -14,7 +14,8 @@ from vistok.train.diagnostics.noise_scale import (
     squared_norms,
     two_batch_moments,
 )
-from vistok.train.optimizer.routing import OptimizerConfig, build_optimizer, claim_parameters
+from vistok.train.optimizer.config import OptimizerConfig
+from vistok.train.optimizer.routing import assign_parameters, build_optimizer
 
 DIM = 200
 
@@ -87,21 +88,21 @@ def test_momentum_is_the_posts_quotient_in_the_end():
 def test_optimizers_momentum_gives_each_modules_moments(name):
     model = small_tokenizer()
     config = parse_config(OptimizerConfig, {"lr": 1e-3, "name": name}, "optimizer")
-    claims = claim_parameters(model, config)
-    optimizer = build_optimizer(claims, config)
-    mean = {claim.name: 0.1 * torch.randn_like(claim.parameter) for claim in claims}
+    assignments = assign_parameters(model, config)
+    optimizer = build_optimizer(assignments, config)
+    mean = {assigned.name: 0.1 * torch.randn_like(assigned.parameter) for assigned in assignments}
     scale, batch, deviation = NoiseScale(decay=0.95), 8, 2.0
     for step in range(50):
-        for claim in claims:
-            noise = deviation / batch**0.5 * torch.randn_like(claim.parameter)
-            claim.parameter.grad = mean[claim.name] + noise
+        for assigned in assignments:
+            noise = deviation / batch**0.5 * torch.randn_like(assigned.parameter)
+            assigned.parameter.grad = mean[assigned.name] + noise
         optimizer.step()
         moments = optimizer_moments(optimizer, model, batch)
         assert bool(moments) == (step > 0)
         if step >= 10:
             scale.observe(moments)
     for module in ("encoder", "quantizer", "decoder"):
-        members = [claim.name for claim in claims if claim.name.startswith(module)]
+        members = [assigned.name for assigned in assignments if assigned.name.startswith(module)]
         signal = sum(float(mean[member].square().sum()) for member in members)
         expected = deviation**2 * sum(mean[member].numel() for member in members) / signal
         assert scale.summarise()[f"noise_scale/{module}"] == pytest.approx(expected, rel=0.2)
