@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..config import parse_choice
-from .base import FixedQuantizer, Quantized, Quantizer, QuantizerConfig, SingleQuantizer, set_training_step
+from .base import FixedQuantizer, Observation, Quantized, Quantizer, QuantizerConfig, SingleQuantizer, set_training_step
 from .composed.grouped import GroupedConfig
 from .composed.multiscale import MultiscaleConfig
 from .composed.residual import ResidualConfig
+from .gradient_carriers import with_gradient_of
 from .gradients import GRADIENTS
 from .table import QUANTIZERS
 
@@ -23,10 +24,12 @@ __all__ = [
     "GRADIENTS",
     "QUANTIZERS",
     "FixedQuantizer",
+    "Observation",
     "Quantized",
     "Quantizer",
     "QuantizerConfig",
     "SingleQuantizer",
     "build_quantizer",
     "set_training_step",
+    "with_gradient_of",
 ]

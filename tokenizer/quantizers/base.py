@@ -94,8 +94,8 @@ class Quantizer(nn.Module, ABC):
     training_step: int = 0
     """Optimizer steps taken so far, for schedules inside a quantizer. `set_training_step` sets it; it is not in the state."""
 
-    @final
-    def forward(self, latent: Latent) -> Quantized:  # type: ignore[misc]  # torch declares an attribute
+    @final  # type: ignore[misc]  # torch declares forward as an attribute
+    def forward(self, latent: Latent) -> Quantized:
         """Quantize; raise ValueError when `latent` does not have `dim` channels.
 
         In training mode with gradients, each codebook then observes all that it saw in this call, once.
