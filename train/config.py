@@ -10,7 +10,7 @@ from ..tokenizer.config import Config, choice, parse_config
 from ..tokenizer.networks.architectures import Architecture
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers import QUANTIZERS, QuantizerConfig
-from .codebook.revival import CodebookConfig
+from .codebook.maintenance import CodebookConfig
 from .data.config import DataConfig
 from .diagnostics.diagnostics import DiagnosticsConfig
 from .losses.adversarial import AdversarialConfig

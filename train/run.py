@@ -12,8 +12,8 @@ from ..images.preprocessing import to_pixels
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.shapes import Pixels
 from .checkpoints.states import keep_in_checkpoints
+from .codebook.maintenance import CodebookMaintenance
 from .codebook.monitor import CodebookMonitor
-from .codebook.revival import CodebookMaintenance
 from .config import PARTS, TrainConfig
 from .data.batches import training_batches
 from .data.crops import TrainingCrops

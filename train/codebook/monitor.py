@@ -12,10 +12,10 @@ from ...evaluation.token_counts import count_tokens, empty_counts, estimate_note
 from ...evaluation.usage import Usage, codebook_usage
 from ...tokenizer.model import Reconstruction
 from ...tokenizer.quantizers import Quantizer
-from ...tokenizer.quantizers.vector.initialization import can_set_codes
 from ...tokenizer.shapes import Latent, Tokens
 from .alarms import Channels, CodebookAlarms
 from .code_match import Fit, fits_by_codebook
+from .shared_codebooks import can_set_codes
 from .spread_alarms import Book
 
 

@@ -14,8 +14,8 @@ from ...tokenizer.config import Config
 from ...tokenizer.quantizers import Quantized, Quantizer, set_training_step
 from ...tokenizer.quantizers.hardness import softened
 from ...tokenizer.shapes import Latent, Vectors
+from ..codebook.maintenance import CodebookConfig, CodebookMaintenance
 from ..codebook.monitor import Seen
-from ..codebook.revival import CodebookConfig, CodebookMaintenance
 from ..optimizer.rules import BRIDGE_MATRICES, PROJECTION_MATRICES
 from .fit_optimizer import fit_optimizer
 from .fit_states import FitStates

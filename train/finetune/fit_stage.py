@@ -13,7 +13,7 @@ from ...tokenizer.folder.save_load import CONFIG_FILE, LoadedTokenizer, save_tok
 from ...tokenizer.quantizers import QUANTIZERS, QuantizerConfig
 from ...tokenizer.quantizers.composed.multiscale import MultiscaleConfig
 from ...tokenizer.quantizers.vector.config import VectorConfig
-from ..codebook.revival import CodebookConfig
+from ..codebook.maintenance import CodebookConfig
 from ..launcher import this_process
 from ..losses.terms import quantizer_weights
 from .config import FinetuneConfig

@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from runs import config
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.tokenizer.quantizers.vector.soft_assignment import SoftAssignmentConfig
-from vistok.train.codebook.revival import CodebookConfig
+from vistok.train.codebook.maintenance import CodebookConfig
 from vistok.train.finetune.fit_quantizer import FitConfig, FittedQuantizer, fit_quantizer
 from vistok.train.loop import train
 

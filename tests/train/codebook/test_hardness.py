@@ -9,7 +9,7 @@ from accelerate.state import AcceleratorState
 
 from runs import QUANTIZERS, config, logged
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.train.codebook.revival import CodebookConfig
+from vistok.train.codebook.maintenance import CodebookConfig
 from vistok.train.finetune.fit_quantizer import FitConfig, FittedQuantizer, fit_quantizer
 from vistok.train.loop import train
 from vistok.train.run import prepare_run

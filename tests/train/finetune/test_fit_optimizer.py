@@ -11,7 +11,7 @@ from samples import small_tokenizer
 from vistok.tokenizer.config import parse_config
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.tokenizer.quantizers.base import Quantizer
-from vistok.train.codebook.revival import CodebookConfig
+from vistok.train.codebook.maintenance import CodebookConfig
 from vistok.train.finetune.fit_optimizer import fit_optimizer
 from vistok.train.finetune.fit_quantizer import FitConfig, FittedQuantizer, fit_quantizer
 from vistok.train.optimizer.config import OptimizerConfig

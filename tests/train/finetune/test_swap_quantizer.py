@@ -7,7 +7,7 @@ from accelerate import Accelerator
 
 from samples import ARCHITECTURE, small_tokenizer
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.train.codebook.revival import CodebookConfig
+from vistok.train.codebook.maintenance import CodebookConfig
 from vistok.train.finetune.fit_quantizer import RECONSTRUCTION, FitConfig, FittedQuantizer, as_latent, fit_quantizer
 from vistok.train.finetune.grow_codebook import grown_quantizer
 from vistok.train.finetune.swap_quantizer import (
