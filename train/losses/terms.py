@@ -135,6 +135,6 @@ USUAL_WEIGHTS = {
 def quantizer_weights(quantizer: Quantizer, commitment: float) -> dict[str, float]:
     """Return the usual weight of each loss that a quantizer has in training."""
     losses = quantizer.loss_names
-    return {name: USUAL_WEIGHTS[name] for name in losses} | (
+    return {name: USUAL_WEIGHTS.get(name, 1.0) for name in losses} | (
         {"commitment": commitment} if "commitment" in losses else {}
     )
