@@ -41,7 +41,9 @@ def finetune_tokenizer(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(min=0, help="Steps of the last stage, which trains all parts.", show_default="1000, or 0 after a swap"),
+        typer.Option(
+            min=0, help="Steps of the last stage, which trains all parts.", show_default="1000, or 0 after a swap"
+        ),
     ] = None,
     val: Annotated[
         list[str] | None, typer.Option(help="Images to evaluate on.", show_default="a tenth of DATA, held out")

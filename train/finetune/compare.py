@@ -11,7 +11,7 @@ from torch import Tensor
 from ...cli.progress import track
 from ...evaluation.quality import Measurement, measure
 from ...evaluation.reference_metrics import ReferenceMetrics
-from ...evaluation.rows import quality_rows
+from ...evaluation.rows import ROWS, quality_rows
 from ...evaluation.token_counts import MAX_COUNTED
 from ...images.preprocessing import to_images, to_pixels
 from ...report.content import Table
@@ -53,6 +53,12 @@ class Comparison(NamedTuple):
     table: Table
     metrics: dict[str, Any]
     """The content of metrics.json."""
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence for each reference metric that could not be measured."""
+        reasons = self.metrics["not_measured"].items()
+        return [f"{ROWS[name].label} was not measured. {reason}" for name, reason in reasons]
 
 
 def compare(run: Finetuning, after: LoadedTokenizer, reference: Callable[[], ReferenceMetrics]) -> Comparison:

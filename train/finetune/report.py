@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ...evaluation.rows import ROWS, headline_figures
+from ...evaluation.rows import headline_figures
 from ...report import content
 from ...report.environment import environment
 from ...report.page import render
@@ -18,9 +18,7 @@ def write_report(run: Finetuning, compared: Comparison) -> Path:
     """Write report.html and return its path."""
     out = run.config.out
     charts: list[content.Chart] = []
-    notes = [
-        f"{ROWS[name].label} was not measured. {reason}" for name, reason in compared.metrics["not_measured"].items()
-    ]
+    notes = compared.notes
     for stage in sorted((out / STAGES_FOLDER).iterdir()):
         logs = read_logs(stage)
         notes += logs.problems

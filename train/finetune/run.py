@@ -55,8 +55,8 @@ def run_finetuning(config: FinetuneConfig, weights: ReferenceWeights, verbosity:
         print_json({"tokenizer": config.out / EXPORT, "report": page, **compared.metrics})
         return
     verbosity.console().print(_terminal_table(compared.table))
-    for name, reason in compared.metrics["not_measured"].items():
-        run.tell(f"{name} not measured: {reason}")
+    for note in compared.notes:
+        run.tell(note)
     say(f"tokenizer   {config.out / EXPORT}")
     say(f"report      {page}")
 
