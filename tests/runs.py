@@ -7,10 +7,12 @@ from pathlib import Path
 import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from samples import PHOTOS
 from vistok.tokenizer.config import parse_config
 from vistok.train import step as one_step
+from vistok.train.commands.finetune_tokenizer import app as finetune_app
 from vistok.train.config_file import read_config
 from vistok.train.data.batches import training_batches
 from vistok.train.data.config import DataConfig
@@ -96,3 +98,23 @@ def interrupt_at(monkeypatch, step, error=KeyboardInterrupt):
         return take(run, number, micro_batches)
 
     monkeypatch.setattr(one_step, "tokenizer_step", interrupted)
+
+
+QUICK = ["fit.steps=9", "fit.batch_size=128", "decoder.steps=4", "save_every=2"]
+QUICK += ["data.crop=32", "data.batch_size=2", "data.workers=0"]
+SWAP = ["--quantizer", "vq", "--codebook-size", 32, "--steps", 4]
+"""Options of a fine-tuning of all three stages."""
+
+
+def finetune_options(model, data, out, *options):
+    sources = data if isinstance(data, list) else [data]
+    quick = [part for value in QUICK for part in ("--set", value)]
+    return [str(part) for part in (model, *sources, "--out", out, *quick, *options)]
+
+
+def finetune(model, data, out, *options, code=0):
+    """Call finetune-tokenizer with few steps, as a new process would; return what it printed, as one line."""
+    new_process()
+    result = CliRunner().invoke(finetune_app, finetune_options(model, data, out, *options))
+    assert result.exit_code == code, result.output + result.stderr
+    return " ".join((result.output + result.stderr).split())

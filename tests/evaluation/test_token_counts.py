@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vistok.evaluation import token_counts as counting
-from vistok.evaluation.token_counts import count_tokens, empty_counts, estimate_note, hash_slots, is_hashed
+from vistok.evaluation.token_counts import codes_text, count_tokens, empty_counts, estimate_note, hash_slots, is_hashed
 from vistok.evaluation.usage import codebook_usage
 
 M = 1 << 14
@@ -117,6 +117,16 @@ def test_the_sentence_says_how_it_was_counted():
     assert estimate_note(empty_counts(1, 5), 5) == ""
     sentence = estimate_note(empty_counts(1, MANY), MANY)
     assert sentence == (
-        "Usage and perplexity are estimated from 4,194,304 slots of a hash: 68,719,476,736 codes are too many to count one "
-        "by one."
+        "Usage and perplexity are estimates from 4,194,304 hash slots, because 2^36 codes are too many to count one by one."
     )
+
+
+def test_large_powers_of_two_are_written_as_such():
+    assert [codes_text(codes) for codes in (5, 16384, 1 << 25, (1 << 25) + 1, 1 << 26, 1 << 62)] == [
+        "5",
+        "16,384",
+        "33,554,432",
+        "33,554,433",
+        "2^26",
+        "2^62",
+    ]

@@ -25,6 +25,7 @@ WORKER = """
 import json, random, sys
 from pathlib import Path
 import numpy, torch
+from vistok.train import step as one_step
 import vistok.train.loop as loop
 from vistok.train.config_file import read_config
 

@@ -128,5 +128,6 @@ USUAL_WEIGHTS = {
 
 
 def quantizer_weights(quantizer: Quantizer, commitment: float) -> dict[str, float]:
-    """Return the usual weight of each loss that a quantizer has in training mode."""
-    return {name: commitment if name == "commitment" else USUAL_WEIGHTS[name] for name in quantizer.loss_names}
+    """Return the usual weight of each loss that a quantizer has in training mode, or 1 for a loss that is not vistok's."""
+    usual = USUAL_WEIGHTS | {"commitment": commitment}
+    return {name: usual.get(name, 1.0) for name in quantizer.loss_names}

@@ -12,8 +12,8 @@ from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.train.data.read_images import ImageReader
 from vistok.train.data.unreadable_images import UnreadableImageError, UnreadableLimit
-from vistok.train.finetune import latent_sample as module
-from vistok.train.finetune.latent_sample import sample_latents
+from vistok.train.finetune import sample_latents as module
+from vistok.train.finetune.sample_latents import sample_latents
 from vistok.train.finetune.swap_quantizer import LatentPairs
 
 SIDE = 32

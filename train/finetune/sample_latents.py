@@ -1,10 +1,9 @@
-"""A sample of the latents of many images, without reading more of them than it takes.
+"""Samples latent vectors of many images, reading no more images than necessary.
 
-Vectors of one image resemble one another, so few are taken of each: PER_IMAGE of them, at places drawn without replacement,
-of as many images as it then takes, drawn without replacement from all sources together. Where there are too few images for
-that, all are read and more is taken of each. So each image is as likely to be drawn as any other, and in it each vector;
-images of native size count the same however large they are. An image that cannot be read, or has too few vectors, is made
-up for by the next in the order of drawing.
+Vectors of one image are similar, so PER_IMAGE of them are drawn from each of as many images as that takes, both without
+replacement. With fewer images, all are read and each gives more vectors. Every image is therefore equally likely to be
+drawn, and so is every vector of it, however large the image. The next image in the order replaces one that cannot be read,
+or makes up for one with too few vectors.
 """
 
 from collections import deque
@@ -23,7 +22,7 @@ from ..data.unreadable_images import UnreadableCounter, UnreadableLimit
 from .swap_quantizer import LatentPairs, latent_pairs
 
 PER_IMAGE = 64
-"""Vectors of an image, where there are images enough."""
+"""Vectors per image, if there are enough images."""
 
 
 def sample_latents(
@@ -36,31 +35,30 @@ def sample_latents(
     warn: Callable[[str], None],
     quiet: bool = False,
 ) -> LatentPairs:
-    """Return `wanted` latent vectors of the images, or all where there are fewer; a function of the images and the seed.
+    """Return `wanted` latent vectors of the images, or all if there are fewer; a function of the images and the seed.
 
-    Raises WorkFailedError when none of the images can be read, or more of those that were drawn than `tolerance` allows
-    cannot.
+    Raises WorkFailedError if too many of the images drawn are unreadable.
     """
-    each = max(PER_IMAGE, -(-wanted // len(entries)))
+    per_image = max(PER_IMAGE, -(-wanted // len(entries)))
     if isinstance(side := reader.preprocessing.size, int):
-        each = min(each, max(1, side // model.downsample) ** 2)
-    drawing = _Drawing(entries, reader, seed, limit, warn)
-    rows = _Rows(min(wanted, each * len(entries)) if isinstance(side, int) else wanted)
+        per_image = min(per_image, max(1, side // model.downsample) ** 2)
+    images = _ImageDraw(entries, reader, seed, limit, warn)
+    rows = _Rows(min(wanted, per_image * len(entries)) if isinstance(side, int) else wanted)
     with ProgressLine("latents", rows.wanted, quiet) as progress:
-        while rows.missing and drawing.left:
-            waiting: deque[int] = deque()
-            images = drawing.read(-(-rows.missing // each), waiting)
-            for batch in in_batches(map(to_pixels, images)):
+        while rows.missing and images.left:
+            indices: deque[int] = deque()
+            drawn = images.draw(-(-rows.missing // per_image), indices)
+            for batch in in_batches(map(to_pixels, drawn)):
                 pairs = latent_pairs(model, batch.to(next(model.parameters()).device))
                 for vectors, targets in zip(*(part.chunk(len(batch)) for part in pairs), strict=True):
-                    places = np.random.default_rng([seed, 4, waiting.popleft()]).permutation(len(vectors))[:each]
-                    rows.add(vectors[places], targets[places])
+                    chosen = np.random.default_rng([seed, 4, indices.popleft()]).permutation(len(vectors))[:per_image]
+                    rows.add(vectors[chosen], targets[chosen])
                 progress.update(rows.wanted - rows.missing)
     return rows.pairs()
 
 
-class _Drawing:
-    """Images in the order of drawing, those that are read together in the order of their files."""
+class _ImageDraw:
+    """Images in random order; those drawn together are read in the order of their files."""
 
     def __init__(
         self,
@@ -79,20 +77,20 @@ class _Drawing:
     def left(self) -> bool:
         return self._drawn < len(self._order)
 
-    def read(self, count: int, numbers: deque[int]) -> Iterator[Tensor]:
-        """Draw up to `count` more images, and yield those that can be read, `1 h w c`; `numbers` gets the number of each."""
+    def draw(self, count: int, indices: deque[int]) -> Iterator[Tensor]:
+        """Draw up to `count` images, yield the readable ones, `1 h w c`, and append the index of each to `indices`."""
         chosen = np.sort(self._order[self._drawn : self._drawn + count]).tolist()
         self._drawn += len(chosen)
-        for number, attempt in zip(chosen, self._reader.attempts(self._entries[n] for n in chosen), strict=True):
+        for index, attempt in zip(chosen, self._reader.attempts(self._entries[i] for i in chosen), strict=True):
             if isinstance(attempt, Tensor):
-                numbers.append(number)
+                indices.append(index)
                 yield attempt.unsqueeze(0)
-                continue
-            self._unreadable.add(attempt, self._drawn)
+            else:
+                self._unreadable.add(attempt, self._drawn)
 
 
 class _Rows:
-    """Pairs of rows, written where they stay: they may be most of the memory."""
+    """Pairs of rows, written into their final memory, which they may nearly fill."""
 
     def __init__(self, wanted: int):
         self.wanted = wanted
