@@ -6,9 +6,9 @@ from ...tokenizer.config import parse_choice
 from ...tokenizer.folder.save_load import LoadedTokenizer
 from ...tokenizer.quantizers import QUANTIZERS, Quantizer, QuantizerConfig
 from ...tokenizer.quantizers.vector.codebooks import Codebook
-from ...tokenizer.quantizers.vector.initialization import can_set_codes
 from ...tokenizer.shapes import Vectors
 from ..codebook.maintenance import CodebookConfig
+from ..codebook.shared_codebooks import can_set_codes
 from .config import FinetuneConfig
 from .swap_quantizer import as_latent
 
