@@ -60,7 +60,7 @@ def test_a_run_that_goes_on_is_only_read(run, tmp_path):
         before = sorted(path for path in run.rglob("*"))
         call(run, "--out", tmp_path / "out")
         said = call(run, code=2)
-        assert "is being written to by train-tokenizer (pid" in said and "give --out for an export beside it" in said
+        assert "train-tokenizer (pid" in said and "give --out to export to another folder" in said
         assert "give --out" in call(run, "--out", run / "export", code=2)
         assert sorted(path for path in run.rglob("*")) == before
     assert exported_step(tmp_path / "out") == 6
@@ -99,8 +99,8 @@ def test_a_checkpoint_that_the_run_removes_in_between_is_not_missed(run, tmp_pat
 
 def test_what_is_no_run_folder_is_a_sentence(run, tmp_path):
     said = call(run / "export", code=2)
-    assert "is a tokenizer folder already, and there is no other format to export it to yet: give a run folder" in said
-    assert "is no run folder: it has no folder checkpoints" in call(tmp_path / "nothing", code=2)
+    assert "is a tokenizer folder already: give a run folder" in said
+    assert "is not a run folder: it has no folder checkpoints" in call(tmp_path / "nothing", code=2)
     assert not (tmp_path / "nothing").exists()
 
 

@@ -90,7 +90,7 @@ def test_ranks_draw_their_own_noise_from_equal_weights_and_go_on_bit_for_bit(tmp
         hashlib.sha256((folder / "export" / "model.safetensors").read_bytes()).digest() for folder in (whole, late)
     }
     assert len(digests) == 1
-    # One process goes on with what two began: noise of its own rank and step.
+    # One process resumes what two started, with noise of its own rank and step.
     launched(script, tmp_path, DEBUG, f"run.out={late}", "run.steps=6", *VALUES, one=True)
     assert [step for step, *_ in noted(tmp_path / "late-0")] == [3, 4, 5, 6]
 
@@ -149,7 +149,7 @@ def test_a_launch_that_shares_a_model_out_is_refused(tmp_path, monkeypatch, vari
     monkeypatch.setenv(variable, "true")
     result = CliRunner().invoke(app, [str(DEBUG), f"data.train={PHOTOS}", f"run.out={tmp_path}", "data.val=[]"])
     assert result.exit_code == 2
-    sentence = f"the launch asks for {SHARDED[variable]}, which shares a model out, but a tokenizer fits one GPU whole"
+    sentence = f"the launch asks for {SHARDED[variable]}, which shards the model, but a tokenizer fits on one GPU"
     assert sentence in result.stderr and list(tmp_path.iterdir()) == []
 
 

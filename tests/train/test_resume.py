@@ -56,7 +56,7 @@ def test_what_a_run_depends_on_cannot_change_and_the_rest_is_told(tmp_path, caps
     capsys.readouterr()
     train(config(tmp_path, *QUANTIZERS["fsq"], "optimizer.lr=1e-4", steps=6))
     said = " ".join(capsys.readouterr().out.split())
-    assert "this run began with optimizer.lr 0.002 and goes on with 0.0001." in said
+    assert "this run started with optimizer.lr 0.002 and continues with 0.0001." in said
     assert [line["step"] for line in logged(tmp_path)] == [2, 4, 6]
 
 
@@ -139,7 +139,7 @@ def test_a_run_whose_config_was_lost_still_knows_what_it_began_with(tmp_path, co
         train(config(tmp_path, "run.seed=3", steps=4))
     capsys.readouterr()
     train_again(tmp_path, "optimizer.lr=1e-4", steps=4)
-    assert "this run began with optimizer.lr 0.002 and goes on with 0.0001" in capsys.readouterr().out
+    assert "this run started with optimizer.lr 0.002 and continues with 0.0001" in capsys.readouterr().out
     assert (tmp_path / "config.yaml").read_text().startswith("run:")
 
 
@@ -152,7 +152,7 @@ def test_keys_that_came_since_a_checkpoint_are_no_obstacle_and_those_that_went_a
     seal(checkpoint)
     capsys.readouterr()
     train_again(tmp_path, steps=2)
-    assert "this run began with" not in capsys.readouterr().out
+    assert "this run started with" not in capsys.readouterr().out
     facts["config"]["optimizer"]["old_key"] = 1
     (checkpoint / "facts.json").write_text(json.dumps(facts))
     seal(checkpoint)
