@@ -1,4 +1,4 @@
-"""How near a reconstruction is to its image."""
+"""How close reconstructions are to their images."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from ..tokenizer.shapes import Pixels
 def psnr(pixels: Pixels, reconstruction: Pixels) -> Tensor:
     """Return the peak signal-to-noise ratio of each image in dB, ` b`, for pixels in [-1, 1] (a range of 2).
 
-    The reconstruction is clamped first, as it is when it becomes a image.
+    The reconstruction is clamped first, as it is when it becomes an image. Equal images give infinity.
     """
     difference = in_float64(pixels) - in_float64(reconstruction).clamp(-1, 1)
     return (10 * torch.log10(4 / difference.square().mean(dim=(1, 2, 3)))).float().to(pixels.device)

@@ -25,6 +25,7 @@ from .arithmetic import exact_encode
 from .encode_inputs import ImageLike, images_to_pixels, whole_numbers
 from .hub import CARD, upload
 
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 AT_ONCE = 64
 """Images that are held as pixels at a time."""
 AT_ONCE_PIXELS = 1 << 24
@@ -53,17 +54,31 @@ class Tokenizer:
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path, device: str | torch.device = "auto", batch_size: int | None = None
+        cls,
+        model: str | Path,
+        device: str | torch.device = "auto",
+        batch_size: int | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> "Tokenizer":
         """Do what `vistok.load` does."""
         if not str(model):
             raise ValueError("load got an empty name: give a built-in name, a tokenizer folder, or hf://owner/repo.")
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype is {dtype}, but must be {' or '.join(map(str, DTYPES))}.")
         found = find_device(device)
         loaded = load_tokenizer(find_tokenizer(str(model)))
+        loaded.model.cast_networks(dtype)
         return cls(loaded.model, loaded.config, found, batch_size)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write a tokenizer folder, which gives the same tokens and images and has the same fingerprint."""
+        """Write a tokenizer folder, which gives the same tokens and images and has the same fingerprint.
+
+        Raises ValueError for a tokenizer that was loaded in half precision, whose weights are rounded.
+        """
+        if self.model.dtype != torch.float32:
+            raise ValueError(
+                f"The weights are rounded to {self.model.dtype}: load the tokenizer in float32 to save it."
+            )
         save_tokenizer(
             Path(folder),
             self.model,
@@ -235,12 +250,16 @@ def _some(images: Iterator[Pixels]) -> list[Pixels]:
 
 
 def load(
-    model: str | Path = DEFAULT_MODEL, device: str | torch.device = "auto", batch_size: int | None = None
+    model: str | Path = DEFAULT_MODEL,
+    device: str | torch.device = "auto",
+    batch_size: int | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Tokenizer:
     """Load a tokenizer: a built-in name such as photo-f8, a tokenizer folder, or hf://owner/repo.
 
     Only the last needs the network. `device` is auto for a GPU where there is one, or cpu, cuda, cuda:1; `batch_size` is
-    how many images go through the network together on a GPU. Raises ValueError when there is no such tokenizer or device,
-    or the tokenizer is damaged.
+    how many images go through the network together on a GPU. `dtype` is the type of the encoder and the decoder; in
+    bfloat16 or float16 some tokens differ from those in float32, and so does the fingerprint. Raises ValueError when there is
+    no such tokenizer, device or type, or the tokenizer is damaged.
     """
-    return Tokenizer.from_pretrained(model, device, batch_size)
+    return Tokenizer.from_pretrained(model, device, batch_size, dtype)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..evaluation.token_counts import uncounted
+from ..evaluation.token_counts import estimate_note
 from ..evaluation.usage import Usage, codebook_usage
 from .axes import Axis, ticks
 from .codemap import map_html
@@ -38,7 +38,7 @@ def codebook_html(view: CodebookView) -> str:
     counts = np.asarray(view.counts).astype(np.int64)
     codes = view.vocab_size or len(counts)
     usage = codebook_usage(torch.from_numpy(counts)[None], codes)[0]
-    estimate = uncounted(torch.from_numpy(counts)[None], codes)
+    estimate = estimate_note(torch.from_numpy(counts)[None], codes)
     drawn = (
         f'<p class="empty">{estimate}</p>'
         if estimate

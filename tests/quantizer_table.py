@@ -71,3 +71,10 @@ def name_of(values):
 
 def latent_for(quantizer, seed=1, batch=3):
     return torch.randn(batch, quantizer.dim, 4, 4, generator=torch.Generator().manual_seed(seed)) * 2
+
+
+def gradient_of(estimator, latent, codes, upstream):
+    """Return the gradient of an estimator at the latent."""
+    latent = latent.clone().requires_grad_()
+    (estimator(latent, codes) * upstream).sum().backward()
+    return latent.grad

@@ -16,23 +16,25 @@ Chosen = TypeVar("Chosen", bound=BaseModel)
 class Choice:
     """Let a pydantic field take any config of a table: plain values with a `name`, or an instance."""
 
-    def __init__(self, table: Mapping[str, type[BaseModel]]):
+    def __init__(self, table: Mapping[str, type[BaseModel]], default: str | None = None):
         self.table = table
+        self.default = default
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self._parsed)
 
     def _parsed(self, value: Any) -> BaseModel:
         # Errors of the chosen config keep their paths: pydantic merges them into those of the field's owner.
-        return instance_of(self.table, value) or chosen(self.table, value).model_validate(dict(value))
+        return instance_of(self.table, value) or chosen(self.table, value, self.default).model_validate(dict(value))
 
 
-def choice(table: Mapping[str, type[BaseModel]]) -> Choice:
+def choice(table: Mapping[str, type[BaseModel]], default: str | None = None) -> Choice:
     """Return the annotation of a field whose config the table holds under its `name`.
 
     Write `field: Annotated[Base, choice(TABLE)]`. The table is read at each validation, so an entry added later works too.
+    `default` is the name of a section that gives none.
     """
-    return Choice(table)
+    return Choice(table, default)
 
 
 def instance_of(table: Mapping[str, type[Chosen]], value: Any) -> Chosen | None:
@@ -40,7 +42,7 @@ def instance_of(table: Mapping[str, type[Chosen]], value: Any) -> Chosen | None:
     return next((value for config_class in table.values() if isinstance(value, config_class)), None)
 
 
-def chosen(table: Mapping[str, type[Chosen]], value: Any) -> type[Chosen]:
+def chosen(table: Mapping[str, type[Chosen]], value: Any, default: str | None = None) -> type[Chosen]:
     """Return the config class that `value["name"]` names; raise PydanticCustomError where there is none."""
     if isinstance(value, BaseModel):
         value = {"name": getattr(value, "name", None)}
@@ -49,7 +51,7 @@ def chosen(table: Mapping[str, type[Chosen]], value: Any) -> type[Chosen]:
         raise PydanticCustomError(
             NO_SECTION, "a section with a name, such as {name: {example}, ...}", {"example": example}
         )
-    name = value.get("name")
+    name = value.get("name", default)
     if not isinstance(name, str) or name not in table:
         got = name if isinstance(name, str) else ""
         raise PydanticCustomError(

@@ -2,7 +2,7 @@
 
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import BaseModel
@@ -11,24 +11,31 @@ from pydantic.fields import FieldInfo
 from .choices import Choice
 
 
+def field_choice(field: FieldInfo) -> Choice | None:
+    """Return the choice that a field's config, or each of its list, is made by."""
+    metadata = [*field.metadata, *_metadata(field.annotation)]
+    return next((each for each in metadata if isinstance(each, Choice)), None)
+
+
 def field_sections(field: FieldInfo) -> dict[str, type[BaseModel]]:
-    """Return the configs that a field takes, alone, in a union or as items of a list, by their names in a choice's table."""
-    return dict(_choices(field.metadata) or _sections(field.annotation))
+    """Return the configs that a field takes, alone, in a union or as items of a list: by name where they are chosen."""
+    choice = field_choice(field)
+    return dict(choice.table) if choice else {section.__name__: section for section in _sections(field.annotation)}
 
 
-def _sections(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
-    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is Annotated:
-        yield from _choices(parts[1:]) or _sections(parts[0])
-    elif origin in (typing.Union, types.UnionType, list):
-        for part in parts:
-            yield from _sections(part)
-    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation.__name__, annotation
+def _metadata(annotation: Any) -> Iterator[Any]:
+    if typing.get_origin(annotation) is Annotated:
+        yield from typing.get_args(annotation)[1:]
+    for part in typing.get_args(annotation):
+        yield from _metadata(part)
 
 
-def _choices(metadata: Iterable[Any]) -> list[tuple[str, type[BaseModel]]]:
-    return [item for part in metadata if isinstance(part, Choice) for item in part.table.items()]
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    for kind in members(annotation):
+        if typing.get_origin(kind) is list:
+            yield from _sections(typing.get_args(kind)[0])
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield kind
 
 
 def members(annotation: Any) -> list[Any]:

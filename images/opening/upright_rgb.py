@@ -1,7 +1,6 @@
 """From an image file to an upright RGB image, whatever the file's colour model."""
 
 import io
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, NamedTuple, cast
@@ -31,11 +30,6 @@ class Opened(NamedTuple):
     image: Image.Image
     width: int
     height: int
-
-
-def ignore_oddities() -> None:
-    """Silence Pillow's warnings in this process, for it is shown other files too, such as one in the way of an output."""
-    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def open_image(

@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 import torch
 
-from ...cli.terminal import ProgressLine, check_output_folder, counted
+from ...cli.options import check_output_folder
+from ...cli.progress import ProgressLine
 from ...images.preprocessing import stack_pixels
 from ...tokenizer.devices import usable_cores
 from ...tokenizer.files import hold_folder, remove_asides
+from ...tokenizer.wording import pluralize
 from ..api import Tokenizer, load
 from ..arithmetic import COMPILING_PAYS, EXACT_ARITHMETIC, Encode, Fast, agreement, fast_encode, fast_on, parse_fast
 from ..inputs.keep import Keep
@@ -138,5 +140,5 @@ def _compared(tokenizer: Tokenizer, plan: Plan, fast: Fast, say: Say) -> Encode:
     pixels = [stack_pixels([image.pixels]) for image in images]
     if pixels:
         fraction = agreement(tokenizer.encode_pixels, encode, pixels)
-        say(f"--fast: {fraction:.2%} of the tokens of {counted(len(pixels), 'image')} are those of float32")
+        say(f"--fast: {fraction:.2%} of the tokens of {pluralize(len(pixels), 'image')} are those of float32")
     return encode

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from ...evaluation.token_counts import no_counts
+from ...evaluation.token_counts import empty_counts
 from ...images.prefetch import Room, ahead
 from ..arithmetic import Encode
 from ..inputs.reading import ReadImage, read_image
@@ -59,7 +59,7 @@ def tokenize_shards(
     A shard of which a file cannot be read, or whose input is damaged, is not written. Raises StoppedOnError, or OSError from
     the disk; what comes before the failure in the plan is written all the same.
     """
-    totals = Totals(no_counts(manifest.num_codebooks, manifest.vocab_size), manifest.vocab_size, len(shards))
+    totals = Totals(empty_counts(manifest.num_codebooks, manifest.vocab_size), manifest.vocab_size, len(shards))
     started = time.perf_counter()
 
     def encoded(batch: Batch) -> tuple[Batch, list[TokenSample]]:

@@ -30,7 +30,7 @@ class Totals:
     """What a run did; the shards that were done before it are left out."""
 
     counts: Tensor
-    """How often each code was used: see `no_counts`."""
+    """How often each code was used: see `empty_counts`."""
     vocab_size: int
     planned: int
     """Shards that the run is about."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from annotated_types import Len
 from pydantic import Field
 
 from vistok.tokenizer.config import Config, ConfigError, Pattern, choice, parse_config
@@ -17,11 +16,11 @@ from vistok.tokenizer.quantizers import QUANTIZERS, QuantizerConfig
 class Cut(Config):
     path: str
     names: Pattern = ".*"
-    sides: Annotated[list[Annotated[int, Field(ge=1)]], Len(1)] | None = None
+    sides: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] | None = None
 
 
 class Data(Config):
-    train: Annotated[list[Cut], Len(1)] = Field(examples=["FOLDER"])
+    train: Annotated[list[Cut], Field(min_length=1)] = Field(examples=["FOLDER"])
     """Sources of images: a path or a list."""
     size: Annotated[int, Field(ge=8)] | Literal["native"] = 256
     batch_size: int = 16

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ..config import Config, choice, parse_config
-from ..networks.convolutional import ConvolutionalConfig
+from ..networks.architectures import Architecture
 from ..preprocessing import PreprocessingConfig
 from ..quantizers import QUANTIZERS, QuantizerConfig
 
@@ -35,7 +35,7 @@ class TokenizerConfig(Config):
 
     format_version: int = FORMAT_VERSION
     """Version of the folder's layout."""
-    architecture: ConvolutionalConfig
+    architecture: Architecture
     """Encoder and decoder."""
     quantizer: Annotated[QuantizerConfig, choice(QUANTIZERS)]
     """Quantizer, as exported."""

@@ -13,7 +13,7 @@ from torch import nn
 from ..config import parse_choice
 from ..files import write_whole
 from ..model import VisualTokenizer, build_tokenizer
-from ..networks.convolutional import ConvolutionalConfig
+from ..networks.base import ArchitectureConfig
 from ..numerics.float32 import own_numerics
 from ..preprocessing import PreprocessingConfig
 from ..quantizers import QUANTIZERS
@@ -36,14 +36,14 @@ class LoadedTokenizer(NamedTuple):
 def save_tokenizer(
     folder: Path,
     model: VisualTokenizer,
-    architecture: ConvolutionalConfig,
+    architecture: ArchitectureConfig,
     preprocessing: PreprocessingConfig,
     card: str,
     dtype: torch.dtype = torch.float32,
     with_training_state: bool = False,
     facts: Mapping[str, str] | None = None,
 ) -> TokenizerConfig:
-    """Write a tokenizer folder: floating-point weights of the networks as `dtype`, the quantizer as inference needs it, or whole.
+    """Write a tokenizer folder: network weights as `dtype`, the quantizer as inference needs it, or whole.
 
     `facts` stand in the header of the weight file and decide nothing. Each file is written aside and renamed, the config
     last, so a folder with a config is a whole one.
@@ -110,6 +110,8 @@ def fingerprint(model: VisualTokenizer, config: TokenizerConfig) -> str:
         "quantizer": [config.quantizer.name, config.quantizer.model_dump(exclude_defaults=True)],
         "preprocessing": config.preprocessing.model_dump(exclude_defaults=True),
     }
+    if model.dtype != torch.float32:
+        facts["dtype"] = str(model.dtype)
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for part, module in deciding_parts(model).items():
         for name, value in sorted(module.state_dict().items()):

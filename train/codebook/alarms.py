@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...cli.terminal import counted
+from ...tokenizer.wording import pluralize
 from .findings import Directions, Finding, WatchedCodebook
 from .fit_alarms import FitAlarms, flat_codes
 from .usage_alarms import UsageAlarms
@@ -63,6 +63,6 @@ def _sentences(findings: list[Finding]) -> list[str]:
     for finding in findings:
         kinds.setdefault(finding.name.partition(" ")[0], []).append(finding.sentence)
     return [
-        first if not others else f"{first.removesuffix('.')} ({counted(len(others), 'more codebook')} alike)."
+        first if not others else f"{first.removesuffix('.')} ({pluralize(len(others), 'more codebook')} alike)."
         for first, *others in kinds.values()
     ]

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...evaluation.latent_moments import Moments, sums
+from ...evaluation.running_covariance import RunningCovariance
+from ...tokenizer.devices import widest_float
 from ...tokenizer.quantizers import Quantizer
 from ...tokenizer.shapes import Latent
 
@@ -19,9 +20,9 @@ class CodeMatch:
 
     def __init__(self, channels: int, device: torch.device):
         self.channels = channels
-        self._sums = sums(len(_SUMS), device=device)
-        self.latents = Moments(channels, device)
-        self.codes = Moments(channels, device)
+        self._sums = torch.zeros(len(_SUMS), dtype=widest_float(device), device=device)
+        self.latents = RunningCovariance(channels, device)
+        self.codes = RunningCovariance(channels, device)
 
     def add(self, points: Latent, codes: Latent) -> None:
         """Add latents `b d y x`, as they are compared, and their codes."""
@@ -42,11 +43,11 @@ class CodeMatch:
 
         `distortion`: mean squared distance per channel; `relative_distortion`: the same over the variance of the latents, 1
         for one code at their mean; `length_ratio`: mean |q| over mean |z|; `obtuse`: fraction of positions with z.q < 0;
-        `effective_rank` of the codes, weighted by how often they occur, and `latent_effective_rank`: see `Moments`.
+        `effective_rank` of the codes, weighted by how often they occur, and `latent_effective_rank`: see `RunningCovariance`.
         """
         latents, codes = self.latents.reduced(add), self.codes.reduced(add)
         total = dict(zip(_SUMS, add(self._sums.clone()).tolist(), strict=True))
-        count = max(1.0, float(latents.number))
+        count = max(1.0, float(latents.count))
         distortion, variance = total["error"] / count, latents.variance()
         values = {
             "distortion": distortion,

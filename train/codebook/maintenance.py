@@ -123,10 +123,10 @@ class CodebookMaintenance:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._generator.set_state(state["generator"].cpu())
 
-    def own_state_dict(self) -> dict[str, Any]:
+    def rank_state_dict(self) -> dict[str, Any]:
         return {"counts": self._counts}
 
-    def load_own_state_dict(self, state: dict[str, Any]) -> None:
+    def load_rank_state_dict(self, state: dict[str, Any]) -> None:
         if state["counts"].shape == self._counts.shape:  # else revival was turned on or off since
             self._counts.copy_(state["counts"])
 

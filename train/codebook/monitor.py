@@ -7,8 +7,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from ...evaluation.latent_moments import unmeasured
-from ...evaluation.token_counts import count_tokens, no_counts, uncounted
+from ...evaluation.running_covariance import rank_note
+from ...evaluation.token_counts import count_tokens, empty_counts, estimate_note
 from ...evaluation.usage import Usage, codebook_usage
 from ...tokenizer.model import Reconstruction
 from ...tokenizer.quantizers import Quantizer
@@ -65,7 +65,7 @@ class CodebookMonitor:
     def __init__(self, quantizer: Quantizer, accelerator: Accelerator, directions: int | None = None):
         self._quantizer = quantizer
         self._accelerator = accelerator
-        self._counts = no_counts(quantizer.num_codebooks, quantizer.vocab_size, accelerator.device)
+        self._counts = empty_counts(quantizer.num_codebooks, quantizer.vocab_size, accelerator.device)
         self.last_counts = self._counts.cpu().clone()
         """Counts of the last complete window, over all processes, on the CPU."""
         self._match = CodeMatch(quantizer.dim, accelerator.device)
@@ -75,7 +75,7 @@ class CodebookMonitor:
 
     def notes(self) -> list[str]:
         """Return sentences about what is estimated or left out because it is too large."""
-        notes = [uncounted(self._counts, self._quantizer.vocab_size), unmeasured(self._quantizer.dim)]
+        notes = [estimate_note(self._counts, self._quantizer.vocab_size), rank_note(self._quantizer.dim)]
         return [note for note in notes if note]
 
     def observe(self, seen: Seen, revived: int = 0) -> None:
@@ -124,10 +124,10 @@ class CodebookMonitor:
         self.last_counts = state["last_counts"].cpu()
         self._alarms.load_state_dict(state["alarms"])
 
-    def own_state_dict(self) -> dict[str, Any]:
+    def rank_state_dict(self) -> dict[str, Any]:
         return {"counts": self._counts, "match": self._match.state(), "revived": self._revived}
 
-    def load_own_state_dict(self, state: dict[str, Any]) -> None:
+    def load_rank_state_dict(self, state: dict[str, Any]) -> None:
         self._counts.copy_(state["counts"])
         self._match.load(state["match"])
         self._revived = state["revived"]

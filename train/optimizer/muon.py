@@ -49,7 +49,7 @@ class Muon(Optimizer):
     (`Muon(model.parameters(), lr=...)`, named or not), go by their shape: two dimensions or more to Muon, fewer to AdamW.
     The shape cannot tell a codebook or an embedding from a matrix, and for rows that are looked up Muon is wrong: it moves
     every row at every step, used or not. Put those, and by custom the first and the last layer, into a group with
-    `use_muon: False`; `claim_parameters` does so by name for a tokenizer.
+    `use_muon: False`; `assign_parameters` does so by name for a tokenizer.
 
     A kernel is seen as the matrix out x (in * height * width). Momentum M <- M + (1 - momentum)(G - M) starts at 0, and
     the step is -lr * rate * scale * orthogonalize(G + momentum (M - G)), with `scale` from SCALINGS. `rate` multiplies this

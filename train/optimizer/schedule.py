@@ -2,7 +2,7 @@
 
 import math
 
-from .routing import OptimizerConfig
+from .config import OptimizerConfig
 
 
 def rate_share(step: int, steps: int, config: OptimizerConfig) -> float:

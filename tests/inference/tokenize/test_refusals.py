@@ -60,7 +60,7 @@ def test_a_folder_is_needed_that_can_be_written_to(
     [
         (13, "Permission denied ({}/manifest.json): change its permissions, or take another path."),
         (28, "the disk is full ({}/manifest.json): make room and run the same command again."),
-        (5, "Input/output error ({}/manifest.json): look at the disk and run the same command again."),
+        (5, "Input/output error ({}/manifest.json): check the disk and run the same command again."),
     ],
 )
 def test_errors_of_the_disk_say_what_to_do(tokenize, image, tmp_path, monkeypatch, number, sentence):

@@ -108,7 +108,7 @@ def test_state_survives_saving(quantizer):
     assert torch.equal(quantizer.eval()(latent).tokens, twin.eval()(latent).tokens)
 
 
-def test_folded_gives_the_same_tokens_and_codes(quantizer):
+def test_the_export_gives_the_same_tokens_and_codes(quantizer):
     quantizer.eval()
     config, exported = quantizer.for_inference()
     latent = latent_for(quantizer, seed=7)

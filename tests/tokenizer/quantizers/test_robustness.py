@@ -84,7 +84,7 @@ def test_latents_of_another_type_are_quantized_in_float32(quantizer):
     assert torch.equal(result.tokens, quantizer(latent.float()).tokens)
 
 
-def test_folded_is_a_copy_that_leaves_training_alone(quantizer):
+def test_the_export_is_a_copy_that_leaves_training_alone(quantizer):
     quantizer.train()
     before = copy.deepcopy(quantizer.state_dict())
     _, exported = quantizer.for_inference()
@@ -97,7 +97,7 @@ def test_folded_is_a_copy_that_leaves_training_alone(quantizer):
 
 
 @pytest.mark.parametrize("values", [values for values in EVERY if not {"simvq", "fvq"} & names_in(values)], ids=name_of)
-def test_folded_lies_on_the_same_device(values):
+def test_the_export_is_on_the_same_device(values):
     # The meta device stands for any other; projections cannot be run there.
     _, exported = build_quantizer(values).to("meta").for_inference()
     assert {value.device.type for value in (*exported.parameters(), *exported.buffers())} <= {"meta"}

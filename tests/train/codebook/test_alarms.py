@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vistok.evaluation import token_counts as counting
-from vistok.evaluation.token_counts import count_tokens, no_counts
+from vistok.evaluation.token_counts import count_tokens, empty_counts
 from vistok.evaluation.usage import codebook_usage
 from vistok.train.codebook.alarms import CodebookAlarms
 from vistok.train.codebook.findings import Directions, WatchedCodebook
@@ -121,7 +121,7 @@ def test_codes_too_many_to_count_are_watched_by_their_slots(draw, is_alarm, monk
             "zipf": rng.zipf(1.2, 20_000) % codes,
             "one": np.where(rng.random(20_000) < 0.97, 5, rng.integers(0, codes, 20_000)),
         }[draw][: 20_000 if number < 5 else 500]
-        counts = no_counts(1, codes)
+        counts = empty_counts(1, codes)
         count_tokens(counts, torch.from_numpy(tokens).reshape(1, 1, 1, -1), codes)
         heard += check(alarms, number * 100, counts, codes)
     assert bool(heard) == is_alarm

@@ -11,7 +11,7 @@ from vistok.tokenizer.model import Reconstruction
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.train.codebook.code_match import match_by_codebook
 from vistok.train.codebook.monitor import CodebookMonitor, Seen, seen_in
-from vistok.train.logs.running_mean import ScalarWindow
+from vistok.train.logs.running_means import RunningMeans
 
 
 @pytest.fixture
@@ -261,7 +261,7 @@ def test_a_monitor_that_is_taken_up_ends_as_one_that_went_on(quantizer):
         first.observe(step)
     second = CodebookMonitor(quantizer, Accelerator())
     second.load_state_dict(through_a_file(first.state_dict()))
-    second.load_own_state_dict(through_a_file(first.own_state_dict()))
+    second.load_rank_state_dict(through_a_file(first.rank_state_dict()))
     for step in steps[2:]:
         whole.observe(step)
         second.observe(step)
@@ -270,11 +270,11 @@ def test_a_monitor_that_is_taken_up_ends_as_one_that_went_on(quantizer):
 
 
 def test_scalars_are_means_over_the_steps_that_had_them():
-    window = ScalarWindow(Accelerator())
+    window = RunningMeans(Accelerator())
     window.add({"a": torch.tensor(1.0), "b": torch.tensor(5.0)})
     window.add({"a": torch.tensor(3.0)})
-    other = ScalarWindow(Accelerator())
-    other.load_own_state_dict(window.own_state_dict())
+    other = RunningMeans(Accelerator())
+    other.load_rank_state_dict(window.rank_state_dict())
     other.add({"a": torch.tensor(5.0)})
     assert (window.steps, other.steps) == (2, 3)
     assert window.summarise() == {"a": 2.0, "b": 5.0} and window.steps == 0

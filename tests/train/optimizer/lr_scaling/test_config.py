@@ -3,9 +3,9 @@
 import pytest
 
 from vistok.tokenizer.config import parse_config
+from vistok.train.optimizer.config import OptimizerConfig
 from vistok.train.optimizer.lr_scaling.config import LrScalingConfig
 from vistok.train.optimizer.lr_scaling.laws import scale_lr
-from vistok.train.optimizer.routing import OptimizerConfig
 
 BEST = {"rule": "best_step", "base_batch_size": 16, "noise_scale": 300.0}
 
