@@ -29,10 +29,10 @@ from vistok.tokenizer.networks.convolutional import ConvolutionalConfig
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.tokenizer.quantizers import QUANTIZERS
 from vistok.train.data.batches import training_batches
+from vistok.train.data.config import DataConfig
 from vistok.train.data.crops import TrainingCrops
-from vistok.train.data.listing import Listing
-from vistok.train.data.reading import Reader, readable_images
-from vistok.train.data.sources import DataConfig
+from vistok.train.data.read_images import ImageReader
+from vistok.train.data.source_images import SourceImages
 from vistok.train.diagnostics.update_statistics import update_rms
 from vistok.train.optimizer.config import OptimizerConfig
 from vistok.train.optimizer.routing import assign_parameters, build_optimizer
@@ -197,9 +197,9 @@ def main() -> None:
     sources = {"train": arguments.train, "val": arguments.val, "cached_images": 10_000}
     data = DataConfig.model_validate(sources | {"size": arguments.size, "batch_size": arguments.batch})
     preprocessing = PreprocessingConfig(size=arguments.val_size)
-    entries = [entry for source in data.val for entry in Listing().images(source)]
-    reader = Reader(preprocessing, ARCHITECTURE.downsample)
-    images = list(readable_images(entries, reader, data.tolerance, print))
+    entries = [entry for source in data.val for entry in SourceImages().of(source)]
+    reader = ImageReader(preprocessing, ARCHITECTURE.downsample)
+    images = list(reader.readable(entries, data.unreadable_limit, print))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     for seed in arguments.seeds:
         done = {(run["optimizer"], run["rate"]) for run in facts["runs"] if run["seed"] == seed}

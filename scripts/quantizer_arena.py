@@ -35,10 +35,11 @@ from vistok.evaluation.token_counts import count_tokens, empty_counts
 from vistok.evaluation.usage import codebook_usage
 from vistok.tokenizer.files import write_whole
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.train.codebook.revival import CodebookConfig
-from vistok.train.finetune.fit_quantizer import FitConfig, FittedQuantizer, as_latent, fit_quantizer
-from vistok.train.finetune.swap_quantizer import LatentPairs, between_linear_maps
-from vistok.train.optimizer.config import OptimizerConfig
+from vistok.train.codebook.maintenance import CodebookConfig
+from vistok.train.finetune.config import FitConfig
+from vistok.train.finetune.fit_quantizer import fit_quantizer
+from vistok.train.finetune.swap_quantizer import FittedQuantizer, LatentPairs, as_latent, between_linear_maps
+from vistok.train.optimizer.routing import OptimizerConfig
 
 RATE_SHARES = (0.2, 1.0, 5.0)
 PILOT = 4

@@ -22,7 +22,7 @@ TABLES += [
     {"name": "simvq", **SIZE, "projection": "mlp", "trained_basis": True},
     {"name": "fvq", **SIZE, "patch": 8, "width": 16},
     {"name": "vq", **SIZE, "distribution": "mmd"},
-    {"name": "vq", **SIZE, "soft": {"k": 2, "form": "sigmoid", "temperature": 0.5}},
+    {"name": "vq", **SIZE, "soft": {"k": 2, "temperature": 0.5}},
 ]
 TABLES += [{"name": name, **SIZE, "sinkhorn": {"epsilon": 0.02}} for name in ("vq", "simvq")]
 DOT = [{"name": "ibq", **SIZE}, {"name": "vq", **SIZE, "similarity": "dot"}]

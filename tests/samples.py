@@ -48,3 +48,9 @@ def image_bytes(image: Image.Image, form: str, **options: object) -> bytes:
 def noise_image(width: int, height: int, seed: int = 0) -> Image.Image:
     """An image of noise, so that any shift or flip shows."""
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def gaussian(count: int, dim: int, seed: int = 0) -> torch.Tensor:
+    """Return correlated normal vectors `count dim`."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, dim, generator=generator) @ torch.randn(dim, dim, generator=generator)

@@ -91,6 +91,17 @@ def lock_file(descriptor: int) -> bool:
     return True
 
 
+def flush_path(path: Path) -> None:
+    """Return when a file or the names in a folder are on the disk; Windows, which flushes no folder, skips those."""
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)  # Windows flushes what it may write
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def return_freed_memory() -> None:
     """Have the C library give freed memory back to the system, where it is glibc, which may keep gigabytes."""
     trim = _malloc_trim()

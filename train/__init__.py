@@ -1,1 +1,1 @@
-"""Config to data to model to losses to optimizer to monitor to checkpoint. The launcher (accelerate) lives here alone."""
+"""The trainer, in the order of its loop: config, data, model, losses, optimizer, codebook, checkpoint. It alone uses accelerate."""

@@ -17,11 +17,11 @@ from vistok.tokenizer.files import write_whole
 from vistok.tokenizer.networks.convolutional import ConvolutionalConfig
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.train.data.batches import training_batches
+from vistok.train.data.config import DataConfig, SourceConfig
 from vistok.train.data.crops import TrainingCrops
-from vistok.train.data.listing import Listing
-from vistok.train.data.reading import Reader, readable_images
-from vistok.train.data.sources import DataConfig, SourceConfig
-from vistok.train.data.tolerance import Tolerance
+from vistok.train.data.read_images import ImageReader
+from vistok.train.data.source_images import SourceImages
+from vistok.train.data.unreadable_images import UnreadableLimit
 from vistok.train.optimizer.config import OptimizerConfig
 from vistok.train.optimizer.routing import assign_parameters, build_optimizer
 from vistok.train.optimizer.schedule import lr_ratio
@@ -140,9 +140,9 @@ def set_up(arguments: argparse.Namespace) -> Stage:
         model = autoencoder(arguments.train, arguments.autoencoder_steps, arguments.autoencoder)
     latents = [as_rows(model.encode(to_pixels(batch))) for batch in crops(arguments.train, 128, 16, arguments.crops, 3)]
     adaptation = list(crops(arguments.train, 64, 32, arguments.adapt_steps, seed=2)) if arguments.adapt_steps else []
-    held_out = Listing().images(SourceConfig(path=arguments.val))[: arguments.val_images]
-    reader = Reader(PreprocessingConfig(), ARCHITECTURE.downsample)
-    images = readable_images(held_out, reader, Tolerance(stops=True, fraction=0), print)
+    held_out = SourceImages().of(SourceConfig(path=arguments.val))[: arguments.val_images]
+    reader = ImageReader(PreprocessingConfig(), ARCHITECTURE.downsample)
+    images = reader.readable(held_out, UnreadableLimit(stop_at_first=True, max_fraction=0), print)
     return Stage(
         model,
         torch.cat(latents),

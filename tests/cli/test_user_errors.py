@@ -10,9 +10,9 @@ import typer
 
 from processes import run_python, start_python
 from vistok.cli.user_errors import report_errors
-from vistok.configs import find_config
 from vistok.images.preprocessing import resize_short_side
 from vistok.tokenizer.config import Config, parse_config
+from vistok.train.shipped_configs import find_config
 
 
 def outcome(work, capsys, debug=False):

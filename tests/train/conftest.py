@@ -19,4 +19,4 @@ def perceptual(tmp_path_factory):
     path = tmp_path_factory.mktemp("backbone") / "test_resnet.safetensors"
     torch.manual_seed(0)
     save_file(timm.create_model("test_resnet").state_dict(), path)
-    return ["losses.perceptual=0.1", f"perceptual={{backbone: test_resnet, weights: {path}}}"]
+    return ["losses.perceptual=0.1", f"criteria.perceptual={{backbone: test_resnet, weights: {path}}}"]

@@ -5,7 +5,7 @@ import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 
 from vistok.tokenizer.model import build_tokenizer
-from vistok.train.config import read_config, write_config
+from vistok.train.config_file import read_config, write_config
 from vistok.train.optimizer.routing import assign_parameters
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -137,7 +137,7 @@ def test_what_others_put_beside_checkpoints_is_left_alone(tmp_path):
         (tmp_path / name).mkdir()
     (tmp_path / "step-0000002.part").write_text("left behind")
     found, (warning,) = good_checkpoint(tmp_path)
-    assert found is None and "step-0000003 is passed over" in warning
+    assert found is None and "step-0000003 is skipped" in warning
     save_checkpoint(accelerator, tmp_path, 5, keep=1, facts={})
     assert {path.name for path in tmp_path.iterdir()} == {
         "0000009",
@@ -176,7 +176,7 @@ def test_the_tokenizer_of_a_run_without_checkpoints_is_not_written_over(tmp_path
     before = (folder / "model.safetensors").read_bytes()
     shutil.rmtree(tmp_path / "checkpoints")
     with pytest.raises(
-        ValueError, match=r"holds the tokenizer of a run, in export, but no checkpoint to go on from: use"
+        ValueError, match=r"holds the tokenizer of a run, in export, but no checkpoint to resume from: use"
     ):
         again(tmp_path)
     with pytest.raises(ValueError, match=r"holds a run with run.seed 0, not 3: use another run.out, or the value it"):
@@ -225,7 +225,7 @@ def test_a_full_disk_is_a_sentence_and_the_run_goes_on_afterwards(tmp_path, monk
             def write_whole(path, content):
                 return full(path) if path.name == name else write(path, content)
 
-            for module in ("tokenizer.folder.save_load", "train.config", "train.data.known_images"):
+            for module in ("tokenizer.folder.save_load", "train.config", "train.data.changed_images"):
                 patch.setattr(f"vistok.{module}.write_whole", write_whole)
         AcceleratorState._reset_state(reset_partial_state=True)
         values = ["data.val=[]", "run.steps=4", "run.log_every=2", "run.save_every=2", "data.size=32"]

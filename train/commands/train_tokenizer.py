@@ -50,7 +50,7 @@ def train_tokenizer(
         from accelerate import PartialState  # late: it takes torch, and seconds
 
         from ..batch_advice import batch_advice
-        from ..config import read_config
+        from ..config_file import read_config
         from ..logs.verbosity import Verbosity
         from ..loop import train
         from ..report import REPORT_FILE, last_values

@@ -13,7 +13,7 @@ import vistok
 from samples import PHOTOS
 from vistok.tokenizer.networks.architectures import ARCHITECTURES
 from vistok.tokenizer.networks.base import ArchitectureConfig, Decoder, Encoder
-from vistok.train.config import read_config
+from vistok.train.config_file import read_config
 from vistok.train.loop import train
 from vistok.train.optimizer.routing import assign_parameters, routing_table
 from vistok.train.run import prepare_run

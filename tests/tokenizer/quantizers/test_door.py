@@ -21,7 +21,7 @@ from vistok.tokenizer.quantizers import (
     build_quantizer,
     with_gradient_of,
 )
-from vistok.train.config import read_config
+from vistok.train.config_file import read_config
 from vistok.train.loop import train
 
 

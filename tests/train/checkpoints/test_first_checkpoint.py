@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from runs import DEBUG, QUANTIZERS, config
 from samples import PHOTOS
-from vistok.train import loop
+from vistok.train import step as one_step
 from vistok.train.commands.train_tokenizer import app
 from vistok.train.export import exported_step
 from vistok.train.loop import train
@@ -68,7 +68,7 @@ def test_a_signal_waits_for_the_checkpoint(tmp_path, monkeypatch, number):
 
 @pytest.mark.parametrize("error", [OSError(errno.EMFILE, os.strerror(errno.EMFILE)), MemoryError()])
 def test_a_machine_that_refuses_leaves_the_step_that_was_reached(tmp_path, monkeypatch, error):
-    steps, step = [], loop.tokenizer_step
+    steps, step = [], one_step.tokenizer_step
 
     def refused(*arguments):
         steps.append(1)
@@ -76,7 +76,7 @@ def test_a_machine_that_refuses_leaves_the_step_that_was_reached(tmp_path, monke
             raise error
         return step(*arguments)
 
-    monkeypatch.setattr(loop, "tokenizer_step", refused)
+    monkeypatch.setattr(one_step, "tokenizer_step", refused)
     with pytest.raises(type(error)):
         again(tmp_path, "run.save_every=3")
     assert exported_step(tmp_path / "export") == 2

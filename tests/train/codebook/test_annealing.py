@@ -7,8 +7,10 @@ from accelerate import Accelerator
 from runs import config
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.tokenizer.quantizers.vector.soft_assignment import SoftAssignmentConfig
-from vistok.train.codebook.revival import CodebookConfig
-from vistok.train.finetune.fit_quantizer import FitConfig, FittedQuantizer, fit_quantizer
+from vistok.train.codebook.maintenance import CodebookConfig
+from vistok.train.finetune.config import FitConfig
+from vistok.train.finetune.fit_quantizer import fit_quantizer
+from vistok.train.finetune.swap_quantizer import FittedQuantizer
 from vistok.train.loop import train
 
 SOFT = "{name: vq, dim: 8, codebook_size: 32, soft: {temperature: 1.0, final_temperature: 0.01, anneal_steps: 10}}"

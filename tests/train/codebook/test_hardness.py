@@ -9,8 +9,10 @@ from accelerate.state import AcceleratorState
 
 from runs import QUANTIZERS, config, logged
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.train.codebook.revival import CodebookConfig
-from vistok.train.finetune.fit_quantizer import FitConfig, FittedQuantizer, fit_quantizer
+from vistok.train.codebook.maintenance import CodebookConfig
+from vistok.train.finetune.config import FitConfig
+from vistok.train.finetune.fit_quantizer import fit_quantizer
+from vistok.train.finetune.swap_quantizer import FittedQuantizer
 from vistok.train.loop import train
 from vistok.train.run import prepare_run
 from vistok.train.step import tokenizer_step

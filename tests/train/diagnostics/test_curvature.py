@@ -11,8 +11,8 @@ from torch import nn
 
 from runs import ADVERSARIAL, QUANTIZERS, config, logged
 from vistok.train.diagnostics.curvature import Curvature
-from vistok.train.diagnostics.curvature_quotients import quotients
-from vistok.train.diagnostics.directions import momentum_signs, orthogonal_momentum, random_signs
+from vistok.train.diagnostics.curvature_estimates import estimates
+from vistok.train.diagnostics.update_directions import momentum_signs, orthogonal_momentum, random_signs
 from vistok.train.loop import train
 from vistok.train.optimizer.muon import Muon
 
@@ -85,14 +85,14 @@ AVERAGES = {
 }
 
 
-def test_quotients_are_those_of_the_posts():
-    assert quotients(AVERAGES) == pytest.approx(
+def test_estimates_are_those_of_the_posts():
+    assert estimates(AVERAGES) == pytest.approx(
         {"adamw": 3, "mean": 1, "gradient": 2, "noise_scale": 5, "gradient_rms": 0.5, "ratio": math.sqrt(1 * 0.5 / 2)}
     )
     for agreement, batch_agreement in [(0.9, 0.32), (-0.4, 0.32), (0.4, -0.1)]:  # above 1 by chance, or not known
-        bound = quotients({**AVERAGES, "agreement": agreement, "batch_agreement": batch_agreement})
+        bound = estimates({**AVERAGES, "agreement": agreement, "batch_agreement": batch_agreement})
         assert bound["ratio"] == pytest.approx(math.sqrt(1 / 2))
-    assert quotients(AVERAGES, 4.0)["gradient_rms"] == pytest.approx(1.0)
+    assert estimates(AVERAGES, 4.0)["gradient_rms"] == pytest.approx(1.0)
 
 
 def test_large_gradients_of_the_beginning_do_not_outweigh_the_later_ones():
@@ -126,7 +126,7 @@ def test_large_gradients_of_the_beginning_do_not_outweigh_the_later_ones():
     ],
 )
 def test_what_is_lost_in_its_noise_is_left_out(lost, missing):
-    assert set(quotients(AVERAGES)) - set(quotients(AVERAGES | lost)) == missing
+    assert set(estimates(AVERAGES)) - set(estimates(AVERAGES | lost)) == missing
 
 
 def test_a_measurement_that_is_not_finite_is_none():

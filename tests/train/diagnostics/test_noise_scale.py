@@ -7,7 +7,7 @@ from torch import nn
 from samples import small_tokenizer
 from vistok.tokenizer.config import parse_config
 from vistok.train.diagnostics.noise_scale import (
-    Moments,
+    GradientMoments,
     NoiseScale,
     momentum_moments,
     optimizer_moments,
@@ -121,7 +121,7 @@ def test_squared_norms_are_summed_over_a_module():
 def test_average_is_of_each_and_divided_after():
     scale = NoiseScale(decay=0.5)
     for signal, noise in [(1.0, 10.0), (-0.25, 20.0), (2.0, 30.0)]:
-        scale.observe({"decoder": Moments(torch.tensor(signal), torch.tensor(noise))})
+        scale.observe({"decoder": GradientMoments(torch.tensor(signal), torch.tensor(noise))})
     expected = (10 / 8 + 20 / 4 + 30 / 2) / (1 / 8 - 0.25 / 4 + 2 / 2)
     assert scale.summarise()["noise_scale/decoder"] == pytest.approx(expected)
     assert scale.summarise("noise_scale/momentum")["noise_scale/momentum/decoder"] == pytest.approx(expected)
@@ -130,7 +130,7 @@ def test_average_is_of_each_and_divided_after():
 def test_all_modules_are_one_gradient():
     scale = NoiseScale()
     for module, signal, noise in [("encoder", 1.0, 30.0), ("decoder", 3.0, 6.0), ("quantizer", -0.5, 6.0)]:
-        scale.observe({module: Moments(torch.tensor(signal), torch.tensor(noise))})
+        scale.observe({module: GradientMoments(torch.tensor(signal), torch.tensor(noise))})
     found = scale.summarise()
     assert found == {
         "noise_scale/encoder": pytest.approx(30.0),
@@ -141,17 +141,17 @@ def test_all_modules_are_one_gradient():
 
 def test_a_signal_that_is_lost_in_the_noise_is_left_out():
     scale = NoiseScale()
-    scale.observe({"encoder": Moments(torch.tensor(-1.0), torch.tensor(3.0))})
+    scale.observe({"encoder": GradientMoments(torch.tensor(-1.0), torch.tensor(3.0))})
     assert scale.summarise() == {}
 
 
 def test_state_is_restored(tmp_path):
     scale, twin = NoiseScale(), NoiseScale()
-    scale.observe({"encoder": Moments(torch.tensor(1.0), torch.tensor(3.0))})
+    scale.observe({"encoder": GradientMoments(torch.tensor(1.0), torch.tensor(3.0))})
     torch.save(scale.state_dict(), tmp_path / "state.pt")
     twin.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     for each in (scale, twin):
-        each.observe({"encoder": Moments(torch.tensor(2.0), torch.tensor(3.0))})
+        each.observe({"encoder": GradientMoments(torch.tensor(2.0), torch.tensor(3.0))})
     assert scale.summarise() == twin.summarise()
 
 
@@ -170,8 +170,8 @@ def test_momentum_is_read_without_being_touched():
 
 
 def test_a_step_that_overflowed_is_passed_over():
-    scale, good = NoiseScale(), Moments(torch.tensor(2.0), torch.tensor(6.0))
-    scale.observe({"decoder": Moments(torch.tensor(float("inf")), torch.tensor(float("nan")))})
+    scale, good = NoiseScale(), GradientMoments(torch.tensor(2.0), torch.tensor(6.0))
+    scale.observe({"decoder": GradientMoments(torch.tensor(float("inf")), torch.tensor(float("nan")))})
     scale.observe({"decoder": good})
-    scale.observe({"decoder": Moments(torch.tensor(float("nan")), torch.tensor(1.0))})
+    scale.observe({"decoder": GradientMoments(torch.tensor(float("nan")), torch.tensor(1.0))})
     assert scale.summarise() == {"noise_scale/decoder": pytest.approx(3.0), "noise_scale/all": pytest.approx(3.0)}

@@ -94,8 +94,7 @@ class VectorQuantizer(SingleQuantizer):
 
     def _nearest(self, vectors: Vectors, codes: Codes) -> CodeIndices:
         # An exact search waits for the device, which a training step must not do.
-        is_exact = not self.training or vectors.device.type == "cpu"
-        return nearest_codes(vectors, codes, self.config.similarity, exact=is_exact)
+        return nearest_codes(vectors, codes, self.config.similarity, exact=not self.training)
 
     def _compared(self, vectors: Tensor) -> Tensor:
         return normalise(damp_short(vectors), "cosine") if self.config.similarity == "cosine" else vectors
@@ -110,7 +109,7 @@ class VectorQuantizer(SingleQuantizer):
             return estimate
         temperature = soft.temperature_at(self.training_step)
         choosing = vectors if is_soft else vectors.detach()
-        index = chosen + mixture(choosing, codes, self._scores, soft.k, soft.form, temperature)
+        index = chosen + mixture(choosing, codes, self._scores, soft.k, temperature)
         return estimate + (index - index.detach())
 
     def _scores(self, vectors: Tensor, codes: Tensor) -> Tensor:
