@@ -142,7 +142,9 @@ def test_what_is_wrong_is_one_sentence(values, sentence):
 
 def test_who_may_hold_it_is_its_own_word(monkeypatch):
     monkeypatch.setattr(ToyConfig, "allowed_in", frozenset())
-    with pytest.raises(ValueError, match=r"^quantizer.quantizer: toy cannot refine what other levels leave over: use vq"):
+    with pytest.raises(
+        ValueError, match=r"^quantizer.quantizer: toy cannot refine what other levels leave over: use vq"
+    ):
         build_quantizer(HELD[1])
     with pytest.raises(ValueError, match=r"^quantizer.quantizer: toy cannot quantize a group of channels: use vq"):
         build_quantizer(HELD[2])
