@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from accelerate.state import AcceleratorState
 from typer.testing import CliRunner
 
-from runs import config, logged
+from runs import config, logged, new_process
 from samples import PHOTOS
 from vistok.inference.commands.detokenize_images import app as detokenize
 from vistok.inference.commands.evaluate_tokenizer import app as evaluate
@@ -25,7 +24,7 @@ ESTIMATED = "Usage and perplexity are estimates from 4,194,304 hash slots, becau
 @pytest.fixture(autouse=True)
 def fresh_launcher():
     """Let each test have its own precision: accelerate keeps one state a process."""
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
 
 
 def call(app, *arguments):

@@ -1,1 +1,1 @@
-"""The trainer, in the order of its loop: config, data, model, losses, optimizer, codebook, checkpoint. It alone uses accelerate."""
+"""The trainer, as its loop: config, data, model, losses, optimizer, codebook, checkpoint. Only it uses accelerate."""

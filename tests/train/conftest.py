@@ -3,14 +3,15 @@
 import pytest
 import timm
 import torch
-from accelerate.state import AcceleratorState
 from safetensors.torch import save_file
+
+from runs import new_process
 
 
 @pytest.fixture(autouse=True)
 def fresh_launcher():
     """Let each test have its own precision: accelerate keeps one state a process."""
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
 
 
 @pytest.fixture(scope="session")

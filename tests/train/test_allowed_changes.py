@@ -1,9 +1,8 @@
 """Which settings of a run may change when it is taken up again, key by key."""
 
 import pytest
-from accelerate.state import AcceleratorState
 
-from runs import ADVERSARIAL, QUANTIZERS, config
+from runs import ADVERSARIAL, QUANTIZERS, config, new_process
 from vistok.train.allowed_changes import FREE, WARNED, WARNED_SECTIONS, changes
 from vistok.train.config import TrainConfig, parse_train_config
 from vistok.train.loop import train
@@ -129,9 +128,9 @@ def test_a_folder_of_another_run_is_refused_before_its_first_checkpoint(tmp_path
         patch.setattr("vistok.train.step.tokenizer_step", stop)
         train(config(tmp_path, *QUANTIZERS["fsq"]))
     assert (tmp_path / "config.yaml").exists() and not (tmp_path / "checkpoints").exists()
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     with pytest.raises(ValueError, match=r"holds a run with data.batch_size 4, not 2: use another run.out"):
         train(config(tmp_path, *QUANTIZERS["fsq"], "data.batch_size=2"))
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     train(config(tmp_path, *QUANTIZERS["fsq"], "data.workers=0"))
     assert (tmp_path / "export" / "config.json").exists()

@@ -5,11 +5,10 @@ import shutil
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from runs import QUANTIZERS, config
+from runs import QUANTIZERS, config, new_process
 from vistok.tokenizer.files import hold_folder
 from vistok.tokenizer.folder.save_load import load_tokenizer
 from vistok.train import export_run as module
@@ -20,7 +19,7 @@ from vistok.train.loop import train
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     folder = tmp_path_factory.mktemp("finished") / "run"
     train(config(folder, *QUANTIZERS["ema"], "run.keep_checkpoints=9"))
     return folder
@@ -79,7 +78,7 @@ def test_an_export_with_more_steps_than_the_checkpoint_stays(run):
     for step in (4, 6):
         shutil.rmtree(run / "checkpoints" / f"step-{step:07d}")
     said = call(run)
-    assert "is of step 6, after that checkpoint: it stays" in said and "(after 6 steps)" in said
+    assert "is of step 6, later than that checkpoint: it stays" in said and "(after 6 steps)" in said
     assert exported_step(run / "export") == 6
     call(run, "--checkpoint", "2")
     assert exported_step(run / "export") == 2

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from typer.testing import CliRunner
 
-from runs import DEBUG, QUANTIZERS, config, logged
+from runs import DEBUG, QUANTIZERS, config, logged, new_process
 from samples import PHOTOS
 from vistok.tokenizer import files
 from vistok.tokenizer.errors import WorkFailedError
@@ -29,7 +28,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true
 
 
 def again(out, *overrides, steps=4):
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     return train(config(out, *QUANTIZERS["fsq"], *overrides, steps=steps))
 
 
@@ -227,7 +226,7 @@ def test_a_full_disk_is_a_sentence_and_the_run_goes_on_afterwards(tmp_path, monk
 
             for module in ("tokenizer.folder.save_load", "train.config", "train.data.changed_images"):
                 patch.setattr(f"vistok.{module}.write_whole", write_whole)
-        AcceleratorState._reset_state(reset_partial_state=True)
+        new_process()
         values = ["data.val=[]", "run.steps=4", "run.log_every=2", "run.save_every=2", "data.size=32"]
         values += [f"data.train={PHOTOS}", "data.batch_size=4", "optimizer.warmup=2", *QUANTIZERS["fsq"]]
         result = CliRunner().invoke(app, [str(DEBUG), f"run.out={out}", *values])

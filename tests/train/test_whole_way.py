@@ -4,11 +4,10 @@ import json
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from typer.testing import CliRunner
 
 import vistok
-from runs import ADVERSARIAL, DEBUG, QUANTIZERS, config, logged
+from runs import ADVERSARIAL, DEBUG, QUANTIZERS, config, logged, new_process
 from samples import PHOTOS
 from vistok.inference.commands import detokenize_images, evaluate_tokenizer, tokenize_images
 from vistok.report.environment import environment
@@ -37,7 +36,7 @@ def device(request, monkeypatch):
 
 
 def call(module, *arguments, code=0):
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     result = CliRunner().invoke(module.app, [*map(str, arguments)])
     assert result.exit_code == code, result.stderr
     return result.stdout + result.stderr

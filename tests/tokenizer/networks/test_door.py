@@ -6,10 +6,10 @@ from typing import Literal
 import pytest
 import torch
 import yaml
-from accelerate.state import AcceleratorState
 from torch import nn
 
 import vistok
+from runs import new_process
 from samples import PHOTOS
 from vistok.tokenizer.networks.architectures import ARCHITECTURES
 from vistok.tokenizer.networks.base import ArchitectureConfig, Decoder, Encoder
@@ -68,7 +68,7 @@ class ToyConfig(ArchitectureConfig):
 @pytest.fixture(autouse=True)
 def toy_in_the_table(monkeypatch):
     monkeypatch.setitem(ARCHITECTURES, "toy", ToyConfig)
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
 
 
 def config(folder, **architecture):

@@ -6,10 +6,9 @@ import signal
 
 import pytest
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from typer.testing import CliRunner
 
-from runs import DEBUG, QUANTIZERS, config
+from runs import DEBUG, QUANTIZERS, config, new_process
 from samples import PHOTOS
 from vistok.train import step as one_step
 from vistok.train.commands.train_tokenizer import app
@@ -18,7 +17,7 @@ from vistok.train.loop import train
 
 
 def again(out, *overrides, steps=6):
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     return train(config(out, *QUANTIZERS["fsq"], *overrides, steps=steps))
 
 

@@ -9,9 +9,8 @@ import zlib
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 
-from runs import ADVERSARIAL, config
+from runs import ADVERSARIAL, config, new_process
 from vistok.train.checkpoints.checked_file import load_checked, save_checked
 from vistok.train.checkpoints.states import ema_state, load_states
 from vistok.train.loop import train
@@ -36,7 +35,7 @@ def seal(checkpoint):
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     train(config(folder, *ADVERSARIAL, steps=2))
     return folder
 

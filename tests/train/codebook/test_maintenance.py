@@ -5,9 +5,9 @@ import os
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import distributed, multiprocessing
 
+from runs import new_process
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.tokenizer.quantizers.vector.kmeans import kmeans
 from vistok.train.codebook.maintenance import CodebookConfig, CodebookMaintenance
@@ -93,7 +93,7 @@ def work(rank, meeting, out):
     torch.set_num_threads(1)
     place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     os.environ |= {**place, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1", "ACCELERATE_USE_CPU": "true"}
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     accelerator = Accelerator(cpu=True)
     assert accelerator.num_processes == 2

@@ -5,9 +5,8 @@ import tarfile
 
 import numpy as np
 import pytest
-from accelerate.state import AcceleratorState
 
-from runs import QUANTIZERS, config
+from runs import QUANTIZERS, config, new_process
 from samples import noise_image
 from vistok.train.data.changed_images import record_images
 from vistok.train.data.config import SourceConfig
@@ -87,6 +86,6 @@ def test_a_run_says_it_and_goes_on(photos, tmp_path, capsys):
     for number in range(12):
         noise_image(48, 48, seed=number).save(photos / f"new-{number}.png")
     capsys.readouterr()
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     train(config(tmp_path / "run", *values, steps=4))
     assert "the images are not those that the run began with: 12 images more." in capsys.readouterr().out

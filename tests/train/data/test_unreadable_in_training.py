@@ -7,9 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 
-from runs import QUANTIZERS, batches, config, data_config, logged
+from runs import QUANTIZERS, batches, config, data_config, logged, new_process
 from vistok.tokenizer.errors import WorkFailedError
 from vistok.train.data import unreadable_in_training as module
 from vistok.train.data.config import DataConfig
@@ -39,7 +38,7 @@ def test_a_run_with_an_unreadable_image_is_taken_up_exactly(one_broken, tmp_path
     """The step where it goes on is in the middle of a window of the log."""
     more = ["run.log_every=5", "run.save_every=4", "run.keep_checkpoints=9"]
     whole = run(tmp_path / "whole", one_broken, *more)
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     late = tmp_path / "late"
     shutil.copytree(tmp_path / "whole", late)
     for step in (8, 12):
@@ -61,7 +60,7 @@ def test_many_end_a_run_in_a_sentence(one_broken, tmp_path):
         r"the last: .* cannot be used \(.*\): repair or remove them, or raise data.max_unreadable\.",
     ):
         run(tmp_path / "run", one_broken)
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     run(tmp_path / "more", one_broken, "data.max_unreadable=0.5")
 
 

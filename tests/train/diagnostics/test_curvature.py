@@ -5,11 +5,10 @@ import math
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from torch import nn
 
-from runs import ADVERSARIAL, QUANTIZERS, config, logged
+from runs import ADVERSARIAL, QUANTIZERS, config, logged, new_process
 from vistok.train.diagnostics.curvature import Curvature
 from vistok.train.diagnostics.curvature_estimates import estimates
 from vistok.train.diagnostics.update_directions import momentum_signs, orthogonal_momentum, random_signs
@@ -185,7 +184,7 @@ RUNS = {
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_that_is_measured_is_the_same_run(tmp_path, name):
     plain = train(config(tmp_path / "plain", *RUNS[name], steps=4))
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     seen = train(config(tmp_path / "seen", *RUNS[name], "diagnostics.curvature_every=1", steps=4))
     lines = logged(tmp_path / "seen")
     assert lines[-1]["curvature/mean"] and ("curvature/muon" in lines[-1]) == (name != "codes alone")
@@ -196,8 +195,6 @@ def test_a_run_that_is_measured_is_the_same_run(tmp_path, name):
 
 
 def test_too_few_images_are_refused(tmp_path):
-    message = (
-        r"diagnostics.curvature_every is 5, but a process has 2 of the images of a step, and 3 are needed: set it to 0"
-    )
+    message = r"diagnostics.curvature_every is 5, but a process has 2 images per step and needs 3: set it to 0"
     with pytest.raises(ValueError, match=message):
         train(config(tmp_path, "diagnostics.curvature_every=5", "data.batch_size=2"))

@@ -4,9 +4,8 @@ import json
 import os
 
 import pytest
-from accelerate.state import AcceleratorState
 
-from runs import QUANTIZERS, config, logged
+from runs import QUANTIZERS, config, logged, new_process
 from vistok.train import outputs
 from vistok.train.checkpoints import checkpoint
 from vistok.train.logs.log_file import LogFile, LogState
@@ -132,7 +131,7 @@ def test_a_run_names_the_damage_goes_on_and_reports_the_rest(tmp_path, capsys):
     first, second = path.read_text().splitlines(keepends=True)
     path.write_text(first[:9] + "\n" + second)
     (tmp_path / "timing.jsonl").unlink()
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     capsys.readouterr()
     train(config(tmp_path, *QUANTIZERS["fsq"], steps=6))
     said = capsys.readouterr().out
