@@ -4,9 +4,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..images.comparison_sheet import comparison_sheet
 from ..images.preprocessing import to_images, to_pixels
 from ..images.saving import save_png
-from ..images.comparison_sheet import comparison_sheet
 from ..report.content import Comparison
 from ..tokenizer.model import VisualTokenizer
 from .run import Run
