@@ -14,6 +14,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 from ...tokenizer.wording import list_first
 
 PICKLED = (".pt", ".pth", ".ckpt", ".bin")
+WANTED = f"a file that ends in .safetensors, {', '.join(PICKLED[:-1])} or {PICKLED[-1]}"
 WRAPPERS = ("ema", "state_dict", "model", "module")
 """Keys under which training programs store the weights; averaged weights come first."""
 TRAINING_STATE = ("argparse.", "lightning.", "omegaconf.", "pytorch_lightning.")
@@ -38,14 +39,14 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     known training state.
     """
     if not path.is_file():
-        raise ValueError(f"There is no checkpoint file {path}: give a .safetensors, {', '.join(PICKLED)} file.")
+        raise ValueError(f"There is no checkpoint file {path}: give {WANTED}.")
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
         except SafetensorError as error:
             raise ValueError(f"{path} is damaged ({error}): download it again.") from None
     if path.suffix not in PICKLED:
-        raise ValueError(f"{path} ends in {path.suffix or 'nothing'}: give a .safetensors, {', '.join(PICKLED)} file.")
+        raise ValueError(f"{path} ends in {path.suffix or 'nothing'}: give {WANTED}.")
     tensors = _state_dict(_unpickled(path))
     if not tensors:
         raise ValueError(

@@ -88,10 +88,10 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path, zipped, sentence):
         (
             "gone.pt",
             None,
-            r"^There is no checkpoint file .*gone.pt: give a .safetensors, .pt, .pth, .ckpt, .bin file\.$",
+            r"^There is no checkpoint file .*gone.pt: give a file that ends in .safetensors, .pt, .pth, .ckpt or .bin\.$",
         ),
-        ("a.onnx", b"x", r"a.onnx ends in .onnx: give a .safetensors, .pt, .pth, .ckpt, .bin file\.$"),
-        ("bare", b"x", r"bare ends in nothing: give a .safetensors"),
+        ("a.onnx", b"x", r"a.onnx ends in .onnx: give a file that ends in .safetensors, .pt, .pth, .ckpt or .bin\.$"),
+        ("bare", b"x", r"bare ends in nothing: give a file"),
         ("a.safetensors", b"x", r"a.safetensors is damaged \(.*\): download it again\.$"),
         ("a.ckpt", b"no pickle at all", r"a.ckpt cannot be read as weights alone \(.*\): download it again"),
         ("a.pth", b"", r"a.pth cannot be read as weights alone \(.*\): download it again"),
