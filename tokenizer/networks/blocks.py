@@ -86,48 +86,26 @@ class AttentionBlock(nn.Module):
         return x + self.out(rearrange(mixed, "b 1 (y x) d -> b d y x", y=x.shape[2]))
 
 
-class StridedDownsample(nn.Module):
-    """Halve the grid by a 3 x 3 convolution of stride 2, padded by one row and column at the end only."""
+class Level(nn.Module):
+    """Residual blocks at one grid size, each optionally followed by attention."""
 
-    def __init__(self, channels: int, out_channels: int):
+    def __init__(self, channels: int, out_channels: int, blocks: int, attention: bool, norm: str):
         super().__init__()
-        self.conv = nn.Conv2d(channels, out_channels, 3, stride=2)
+        layers: list[nn.Module] = []
+        for index in range(blocks):
+            layers.append(ResidualBlock(channels if index == 0 else out_channels, out_channels, norm))
+            if attention:
+                layers.append(AttentionBlock(out_channels, norm))
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(functional.pad(x, (0, 1, 0, 1)))
+        return self.layers(x)
 
 
-class NearestUpsample(nn.Module):
-    """Double the grid by repetition, then smooth it by a 3 x 3 convolution."""
-
-    def __init__(self, channels: int, out_channels: int):
-        super().__init__()
-        self.conv = nn.Conv2d(channels, out_channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
-
-
-class ShuffleDownsample(nn.Module):
-    """Halve the grid by moving each 2 x 2 square into the channels, then mix them by a 1 x 1 convolution."""
-
-    def __init__(self, channels: int, out_channels: int):
-        super().__init__()
-        self.conv = nn.Conv2d(4 * channels, out_channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(functional.pixel_unshuffle(x, 2))
-
-
-class ShuffleUpsample(nn.Module):
-    """Double the grid: a 1 x 1 convolution makes four values a position, which become a 2 x 2 square."""
-
-    def __init__(self, channels: int, out_channels: int):
-        super().__init__()
-        self.conv = nn.Conv2d(channels, 4 * out_channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.pixel_shuffle(self.conv(x), 2)
-
-
-RESAMPLERS = {"strided": (StridedDownsample, NearestUpsample), "shuffle": (ShuffleDownsample, ShuffleUpsample)}
+def mid_block(channels: int, present: bool, norm: str) -> nn.Module:
+    """Build the layers at the coarsest grid, next to the latent: block, attention, block; or none of them."""
+    if not present:
+        return nn.Identity()
+    return nn.Sequential(
+        ResidualBlock(channels, channels, norm), AttentionBlock(channels, norm), ResidualBlock(channels, channels, norm)
+    )

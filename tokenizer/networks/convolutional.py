@@ -8,13 +8,14 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from ..config import Config
 from ..shapes import Latent, Pixels
 from .base import ArchitectureConfig, Channels, Decoder, Encoder
-from .blocks import GROUPS, NORMS, RESAMPLERS, AttentionBlock, ResidualBlock
+from .blocks import GROUPS, NORMS, Level, mid_block
+from .resampling import RESAMPLERS
 
 COLOURS = 3
 Blocks = Annotated[int, Field(ge=1, le=128)]
@@ -91,30 +92,6 @@ class ConvolutionalConfig(ArchitectureConfig):
         return ConvolutionalDecoder(self)
 
 
-class Level(nn.Module):
-    """Residual blocks at one grid size, each optionally followed by attention."""
-
-    def __init__(self, channels: int, out_channels: int, blocks: int, attention: bool, norm: str):
-        super().__init__()
-        layers: list[nn.Module] = []
-        for index in range(blocks):
-            layers.append(ResidualBlock(channels if index == 0 else out_channels, out_channels, norm))
-            if attention:
-                layers.append(AttentionBlock(out_channels, norm))
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
-
-
-def _middle(channels: int, present: bool, norm: str) -> nn.Module:
-    if not present:
-        return nn.Identity()
-    return nn.Sequential(
-        ResidualBlock(channels, channels, norm), AttentionBlock(channels, norm), ResidualBlock(channels, channels, norm)
-    )
-
-
 class ConvolutionalEncoder(Encoder):
     """Levels of residual blocks, from the image's grid down to the latent's."""
 
@@ -134,7 +111,7 @@ class ConvolutionalEncoder(Encoder):
                     width = stack.channels[index + 1]
                 levels.append(down(channels, width))
         self.levels = nn.Sequential(*levels)
-        self.middle = _middle(width, stack.middle, norm)
+        self.middle = mid_block(width, stack.middle, norm)
         self.norm_out = NORMS[norm](width)
         self.conv_out = nn.Conv2d(width, config.latent_channels, 3, padding=1)
 
@@ -156,7 +133,7 @@ class ConvolutionalDecoder(Decoder):
         up = RESAMPLERS[config.resampling][1]
         width = stack.channels[-1]
         self.conv_in = nn.Conv2d(config.latent_channels, width, 3, padding=1)
-        self.middle = _middle(width, stack.middle, norm)
+        self.middle = mid_block(width, stack.middle, norm)
         levels: list[nn.Module] = []
         for index in reversed(range(len(stack.channels))):
             channels = stack.channels[index]
