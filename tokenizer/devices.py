@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+IS_WINDOWS = os.name == "nt"
 CPU_INFO = Path("/proc/cpuinfo")
 LOCKED_BYTE = 1 << 30
 """The byte that a lock covers on Windows, where locked bytes cannot be read: beyond the content."""
@@ -93,9 +94,11 @@ def lock_file(descriptor: int) -> bool:
 
 def flush_path(path: Path) -> None:
     """Return when a file or the names in a folder are on the disk; Windows, which flushes no folder, skips those."""
-    if os.name == "nt" and path.is_dir():
+    if IS_WINDOWS and path.is_dir():
         return
-    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)  # Windows flushes what it may write
+    descriptor = os.open(
+        path, os.O_RDWR if IS_WINDOWS else os.O_RDONLY
+    )  # Windows flushes only what is open for writing
     try:
         os.fsync(descriptor)
     finally:
