@@ -110,7 +110,7 @@ class SecondL2Config(CriterionConfig):
         (["criteria.l2={}"], "two terms have the name l2: rename that of the criterion or the quantizer"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_built(tmp_path, monkeypatch, overrides, message):
+def test_mistakes_are_errors_before_anything_is_built(tmp_path, monkeypatch, overrides, message):
     monkeypatch.setitem(CRITERIA, "l2", SecondL2Config)
     with pytest.raises(ValueError, match=message):
         prepare_run(config(tmp_path, *QUANTIZERS["fsq"], *overrides))
