@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+IS_WINDOWS = os.name == "nt"
 CPU_INFO = Path("/proc/cpuinfo")
 LOCKED_BYTE = 1 << 30
 """The byte that a lock covers on Windows, where locked bytes cannot be read: beyond the content."""
@@ -88,6 +89,19 @@ def lock_file(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def flush_path(path: Path) -> None:
+    """Return when a file or the names in a folder are on the disk; Windows, which flushes no folder, skips those."""
+    if IS_WINDOWS and path.is_dir():
+        return
+    descriptor = os.open(
+        path, os.O_RDWR if IS_WINDOWS else os.O_RDONLY
+    )  # Windows flushes only what is open for writing
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def return_freed_memory() -> None:

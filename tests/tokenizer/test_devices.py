@@ -13,6 +13,7 @@ from vistok.tokenizer.devices import (
     cpu_info,
     default_device,
     find_device,
+    flush_path,
     in_float64,
     lock_file,
     multiplies_bfloat16,
@@ -89,6 +90,18 @@ def test_without_fork_there_is_nothing_to_do_after_one(monkeypatch):
     monkeypatch.delattr(os, "register_at_fork")
     after_fork_in_child(registered.clear)
     assert len(registered) == 1
+
+
+@pytest.mark.parametrize(("is_windows", "flushed"), [(False, ["folder", "file"]), (True, ["file"])])
+def test_windows_flushes_no_folder(tmp_path, monkeypatch, is_windows, flushed):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("content")
+    names, opened = [], os.open
+    monkeypatch.setattr(os, "open", lambda path, flags: names.append(path.name) or opened(path, flags))
+    monkeypatch.setattr(devices, "IS_WINDOWS", is_windows)
+    for name in ("folder", "file"):
+        flush_path(tmp_path / name)
+    assert names == flushed
 
 
 def test_without_flock_a_byte_far_behind_the_content_is_locked(tmp_path, monkeypatch):

@@ -15,6 +15,8 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from ...tokenizer.devices import flush_path
+
 PREFIX = "step-"
 ASIDE = ".part"
 FACTS_FILE = "facts.json"
@@ -80,7 +82,7 @@ def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: int
     if accelerator.is_main_process:
         _remove(checkpoint)
         aside.rename(checkpoint)
-        _flush(folder)
+        flush_path(folder)
         # Later ones are broken: if they counted, this one would be removed instead of them.
         older = [path for path in _checkpoints(folder) if checkpoint_step(path) <= step]
         for old in sorted(older, key=checkpoint_step)[:-keep]:
@@ -97,12 +99,12 @@ def _checkpoints(folder: Path) -> list[Path]:
 def _seal(checkpoint: Path) -> None:
     files = {}
     for path in _files(checkpoint):
-        _flush(path)
+        flush_path(path)
         files[path.relative_to(checkpoint).as_posix()] = [path.stat().st_size, _checksum(path)]
     seal = checkpoint / SEAL_FILE
     seal.write_text(json.dumps(files))
-    _flush(seal)
-    _flush(checkpoint)
+    flush_path(seal)
+    flush_path(checkpoint)
 
 
 def _problem(checkpoint: Path) -> str | None:
@@ -134,11 +136,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,12 +1,12 @@
 """A log of JSON lines that agrees with the checkpoint from which a run resumes, or warns where it does not."""
 
 import json
-import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from ...tokenizer.devices import flush_path
 from ...tokenizer.files import write_whole
 from .log_lines import CheckedLines, check_lines, some_of, step_of
 
@@ -78,11 +78,7 @@ class LogFile:
     def flush(self) -> LogState:
         """Flush all lines to the disk, and return the state of the file."""
         if self._state.size:
-            descriptor = os.open(self._path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            flush_path(self._path)
         return self._state
 
 

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from quantizer_table import EVERY, latent_for, name_of
 from vistok.tokenizer.model import Reconstruction
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.train.codebook.code_match import fits_by_codebook
+from vistok.train.codebook.code_match import match_by_codebook
 from vistok.train.codebook.monitor import CodebookMonitor, Seen, seen_in
 from vistok.train.logs.running_means import RunningMeans
 
@@ -78,7 +78,7 @@ def test_lengths_and_angles_are_means_over_the_window(quantizer):
     check_fit(values, "codebook", z, q)
 
 
-def test_each_codebook_is_judged_by_the_latent_that_it_sees(quantizer):
+def test_each_codebook_is_measured_on_the_latent_that_it_sees(quantizer):
     monitor = CodebookMonitor(quantizer, Accelerator())
     last = seen(quantizer, 0)
     monitor.observe(last)
@@ -287,5 +287,5 @@ def test_measuring_each_codebook_draws_nothing_and_leaves_the_mode(values):
     quantizer = build_quantizer(dict(values)).train()
     latent = latent_for(quantizer, batch=70)  # of more than 1,024 positions mmd would draw some
     state = torch.get_rng_state()
-    fits_by_codebook(quantizer, latent)
+    match_by_codebook(quantizer, latent)
     assert torch.equal(state, torch.get_rng_state()) and quantizer.training

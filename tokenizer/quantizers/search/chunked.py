@@ -53,14 +53,14 @@ def _two_best(vectors: Tensor, codes: Tensor, offsets: Tensor, space: Tensor) ->
         tops = blocks.amax(dim=2)
         top, block = tops.max(dim=1)
         inside = blocks[group, block, :, row]
-        place = inside.max(dim=2).indices
+        member = inside.max(dim=2).indices
         others = tops.scatter_(1, block.unsqueeze(1), -torch.inf).amax(dim=1)
-        others = inside.scatter_(2, place.unsqueeze(2), -torch.inf).amax(dim=2).maximum(others)
-        place += start + block * BLOCK
+        others = inside.scatter_(2, member.unsqueeze(2), -torch.inf).amax(dim=2).maximum(others)
+        member += start + block * BLOCK
         if start == 0:
-            best, index, second = top, place, others
+            best, index, second = top, member, others
             continue
         second = second.maximum(best.minimum(top)).maximum(others)
-        index = torch.where(top > best, place, index)
+        index = torch.where(top > best, member, index)
         best = best.maximum(top)
     return best, index, second

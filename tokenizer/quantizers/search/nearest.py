@@ -1,14 +1,13 @@
 """Nearest-code search: one function for every quantizer that has a table of codes."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import cache
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from ...numerics.float32 import full_precision
+from ...numerics.float32 import multiplies_in_float32
 from ...shapes import CodeIndices, Codes, Vectors
 from ..scale import on_unit_sphere
 from .chunked import two_best
@@ -44,15 +43,17 @@ def nearest_codes(
     Rows compared by cosine must be on the unit sphere (`normalise`), where the nearest is the nearest by cosine. Memory is
     bounded by a chunk, or on CUDA by the vectors, never by vectors times codes. Autocast has no effect.
 
-    With `exact` the code is that of a search in float64, whatever the matrix precision, the device and the other rows: a
+    With `exact` the code is that of a search in float64, whatever the matrix precision, the device and the other rows. A
     search in float32 also finds the runner-up, and rows in which rounding could have swapped the two are searched again
-    in float64. A row that is not finite gets code 0. This holds a setting of the process and waits for the device.
+    in float64. A row that is not finite gets code 0. This waits for the device.
 
-    Without, the search in float32 has the last word: no device sync and no global setting, as training needs it.
+    Without it, the search in float32 has the last word and does not wait: accurate enough for training.
     """
     is_dot = similarity == "dot"
-    with torch.autocast(vectors.device.type, enabled=False), full_precision() if exact else nullcontext():
+    with torch.autocast(vectors.device.type, enabled=False):
         vectors, codes = vectors.float(), codes.float()
+        if exact and not multiplies_in_float32(vectors.device):
+            return nearest_in_float64(vectors, codes, is_dot).to(vectors.device)
         # |z - c|^2 = |z|^2 - 2 (z.c - |c|^2 / 2); taken from the codes' mean, float32 leaves fewer rows ambiguous.
         centre = codes.new_zeros(()) if is_dot else codes.mean(dim=0)
         points, table = vectors - centre, codes - centre

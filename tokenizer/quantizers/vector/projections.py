@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from ...devices import in_float64
 from ...shapes import CodeIndices, Codes, Vectors
 from .codebooks import Codebook
 
@@ -42,8 +43,8 @@ class LinearProjection(InvertibleProjection):
 
     def basis_of(self, codes: Codes) -> Codes:
         # In float64, since the matrix may be close to singular.
-        offset = 0 if self.linear.bias is None else self.linear.bias.double()
-        return torch.linalg.lstsq(self.linear.weight.double(), (codes.double() - offset).T).solution.T.float()
+        offset = 0 if self.linear.bias is None else in_float64(self.linear.bias)
+        return torch.linalg.lstsq(in_float64(self.linear.weight), (in_float64(codes) - offset).T).solution.T.to(codes)
 
 
 class DiagonalProjection(InvertibleProjection):

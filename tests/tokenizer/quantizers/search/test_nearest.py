@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from vistok.tokenizer.numerics import float32
 from vistok.tokenizer.quantizers.search import chunked, exact, nearest
 from vistok.tokenizer.quantizers.search.nearest import nearest_codes, normalise, scores
 
@@ -138,36 +139,35 @@ def test_nothing_and_not_a_number(small_chunks):
         small_chunks(4)
 
 
-def precisions():
-    return torch.get_float32_matmul_precision(), torch.backends.cuda.matmul.fp32_precision
-
-
-def test_reduced_matrix_precision_is_put_aside_and_back_where_the_search_is_exact(monkeypatch):
-    seen = []
-    real = torch.baddbmm
-    monkeypatch.setattr(torch, "baddbmm", lambda *args, **more: seen.append(precisions()) or real(*args, **more))
-    before = precisions()
+def test_reduced_matrix_precision_changes_no_exact_code():
+    vectors, codes = torch.randn(300, 8), torch.randn(2000, 8)
+    expected = nearest_codes(vectors, codes)
+    before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("medium")
-        allowed = precisions()
-        nearest_codes(torch.randn(5, 4), torch.randn(9, 4))
-        assert precisions() == allowed != seen[0]
-        torch.set_float32_matmul_precision("highest")
-        torch.backends.cuda.matmul.fp32_precision = "tf32"  # which makes the getter of the other interface raise
-        nearest_codes(torch.randn(5, 4), torch.randn(9, 4))
-        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+        assert torch.equal(nearest_codes(vectors, codes), expected)
+        assert torch.get_float32_matmul_precision() == "medium"
     finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cuda.matmul.fp32_precision = before[1]
-    assert seen == [("highest", "ieee")] * 2
+        torch.set_float32_matmul_precision(before)
 
 
-def test_the_search_of_training_takes_no_lock_and_touches_no_setting(monkeypatch):
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_search_sets_nothing(monkeypatch, exact):
     vectors, codes = torch.randn(500, 8), torch.randn(40, 8)
-    expected = nearest_codes(vectors, codes)
-    monkeypatch.setattr(nearest, "full_precision", None)
+    expected = in_float64(vectors, codes)
     monkeypatch.setattr(torch, "set_float32_matmul_precision", None)
-    assert torch.equal(nearest_codes(vectors, codes, exact=False), expected)
+    monkeypatch.setattr(float32._SETTINGS, "held", None)
+    assert torch.equal(nearest_codes(vectors, codes, exact=exact), expected)
+
+
+def test_where_products_are_reduced_all_rows_are_searched_in_float64(monkeypatch):
+    seen, real = [], nearest.nearest_in_float64
+    monkeypatch.setattr(nearest, "multiplies_in_float32", lambda device: False)
+    monkeypatch.setattr(nearest, "nearest_in_float64", lambda *args: seen.append(len(args[0])) or real(*args))
+    vectors, codes = torch.randn(300, 8), torch.randn(400, 8)
+    assert torch.equal(nearest_codes(vectors, codes), in_float64(vectors, codes)) and seen == [300]
+    nearest_codes(vectors, codes, exact=False)
+    assert seen == [300]
 
 
 def test_distances_stay_float32_under_autocast():
