@@ -1,4 +1,4 @@
-"""Strict, frozen configs: a value that is wrong or a key that is unknown is one sentence, never a default in silence."""
+"""Strict, frozen configs: a wrong value or an unknown key is an error of one sentence, never silently a default."""
 
 import re
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class Config(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _true_is_not_one(cls, value: Any, info: Any) -> Any:
-        """Refuse true and false where a number is wanted; pydantic would take them for 1 and 0."""
+        """Refuse true and false for a number; pydantic would convert them to 1 and 0."""
         kinds = members(cls.model_fields[str(info.field_name)].annotation)
         if isinstance(value, bool) and bool not in kinds and (int in kinds or float in kinds):
             raise PydanticCustomError("int_type" if int in kinds else "float_type", "")
@@ -46,9 +46,9 @@ ConfigType = TypeVar("ConfigType", bound=Config)
 
 
 def parse_config(config_class: type[ConfigType], values: Any, section: str = "") -> ConfigType:
-    """Build a config from plain values, `section` being the dotted path that error messages begin with.
+    """Build a config from plain values; `section` is the dotted path that error messages begin with.
 
-    Raises ConfigError, a ValueError, with one sentence for the first thing that is wrong; unknown keys come first.
+    Raises ConfigError with one sentence for the first error; unknown keys come first.
     """
     if not isinstance(values, Mapping):
         where = section or "the config"

@@ -1,4 +1,4 @@
-"""From what pydantic finds wrong in a config to one sentence, beginning with the dotted path of the key."""
+"""One sentence for the errors that pydantic finds in a config; it begins with the dotted path of the key."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ UNKNOWN_KEY = ("extra_forbidden", "invalid_key")
 
 
 class ConfigError(ValueError):
-    """Something wrong in a config; the message begins with the dotted path of the key."""
+    """An error in a config; the message begins with the dotted path of the key."""
 
 
 def unknown_choice(what: str, path: str, got: str, known: Sequence[str], elsewhere: Sequence[str] = ()) -> str:
-    """Say that `got` is none of `known`, and name the one that is meant, be it among the dotted paths `elsewhere`."""
+    """Say that `got` is none of `known`, and suggest the nearest of them or of the dotted paths `elsewhere`."""
     near = nearest(got, known, elsewhere)
     if near is not None and near not in known:
         return f"{path} is not a known {what}: did you mean {near!r}?"
@@ -29,7 +29,7 @@ def unknown_choice(what: str, path: str, got: str, known: Sequence[str], elsewhe
 
 
 def first_error(config_class: type[BaseModel], values: Any, errors: list[ErrorDetails], section: str) -> ConfigError:
-    """Return the sentence for the first thing that is wrong; unknown keys come first."""
+    """Return the sentence for the first error; unknown keys come first."""
     first = next((error for error in errors if error["type"] in UNKNOWN_KEY), errors[0])
     path = _keys(first, values)
     key = ".".join(([section] if section else []) + path)
@@ -47,7 +47,7 @@ def first_error(config_class: type[BaseModel], values: Any, errors: list[ErrorDe
     if first["type"] == "value_error":
         cause = first["ctx"]["error"]
         return ConfigError(f"{key}: {cause}" if key else str(cause))
-    # The members of a union complain one by one about the same value.
+    # Each member of a union reports an error of its own for the same value.
     alike = [
         error for error in errors if _keys(error, values) == path and error["type"] not in ("missing", "value_error")
     ]

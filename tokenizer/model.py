@@ -1,4 +1,4 @@
-"""The tokenizer: encoder, quantizer and decoder, each given already built."""
+"""The tokenizer: an encoder, a quantizer and a decoder."""
 
 from typing import NamedTuple
 
@@ -12,14 +12,14 @@ from .shapes import Latent, Pixels, Tokens
 
 
 class Reconstruction(NamedTuple):
-    """What one pass through the whole tokenizer gives."""
+    """The results of one pass through the whole tokenizer."""
 
     pixels: Pixels
-    """The decoder's answer, not clamped."""
+    """The decoder's output, not clamped."""
     latent: Latent
-    """What went into the quantizer."""
+    """The input of the quantizer."""
     quantized: Latent
-    """What came out of it."""
+    """The output of the quantizer."""
     tokens: Tokens
     losses: dict[str, Tensor]
     """The quantizer's named, unweighted losses."""
@@ -49,7 +49,7 @@ class VisualTokenizer(nn.Module):
         self.downsample = downsample
 
     def encode_latent(self, pixels: Pixels) -> Latent:
-        """Return the latent that the quantizer sees; raise ValueError when the pixels do not fit the grid."""
+        """Return the latent that the quantizer gets; raise ValueError when the pixels do not fit the grid."""
         self._check_pixels(pixels)
         return self.quantizer_in(self.encoder(pixels.to(self.dtype)))
 
@@ -62,15 +62,15 @@ class VisualTokenizer(nn.Module):
         return self.decoder(self.quantizer_out(quantized.to(self.dtype))).float()
 
     def decode(self, tokens: Tokens) -> Pixels:
-        """Return pixels in [-1, 1]; raise ValueError when the tokens are not of this tokenizer."""
+        """Return pixels in [-1, 1]; raise ValueError when the tokens are out of range or have another shape."""
         return self.decode_latent(self.quantizer.lookup(tokens)).clamp(-1, 1)
 
     def forward(self, pixels: Pixels, hardness: float = 1.0) -> Reconstruction:
-        """Reconstruct pixels; below a `hardness` of 1, as early in training, the decoder alone sees softened codes."""
+        """Reconstruct pixels; with `hardness` below 1, as early in training, the decoder gets softened codes."""
         latent = self.encode_latent(pixels)
         quantized, tokens, losses = self.quantizer(latent)
-        seen = softened(self.quantizer, latent, quantized, hardness)
-        return Reconstruction(self.decode_latent(seen), latent, quantized, tokens, losses)
+        decoder_input = softened(self.quantizer, latent, quantized, hardness)
+        return Reconstruction(self.decode_latent(decoder_input), latent, quantized, tokens, losses)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -97,7 +97,7 @@ class VisualTokenizer(nn.Module):
 
 
 def build_tokenizer(architecture: ArchitectureConfig, quantizer: QuantizerConfig) -> VisualTokenizer:
-    """Build a tokenizer with fresh weights; raise ValueError when latent and quantizer do not fit each other."""
+    """Build a tokenizer with fresh weights; raise ValueError when latent and quantizer differ in channels."""
     built = quantizer.build()
     channels = architecture.latent_channels
     if not architecture.quantizer_convolutions and channels != built.dim:
@@ -106,7 +106,7 @@ def build_tokenizer(architecture: ArchitectureConfig, quantizer: QuantizerConfig
             "quantizer_convolutions to true."
         )
     convolve = architecture.quantizer_convolutions
-    return VisualTokenizer(  # in this order, in which a seed has always drawn the weights
+    return VisualTokenizer(  # the order of the random draws: it decides the weights of a seed
         encoder=architecture.build_encoder(),
         quantizer_in=nn.Conv2d(channels, built.dim, 1) if convolve else nn.Identity(),
         quantizer=built,

@@ -37,7 +37,7 @@ class StackConfig(Config):
     def _levels_agree(self) -> "StackConfig":
         if len(self.blocks) != len(self.channels):
             raise ValueError(
-                f"blocks has {len(self.blocks)} levels but channels has {len(self.channels)}: give one number a level."
+                f"blocks has {len(self.blocks)} levels but channels has {len(self.channels)}: give one number per level."
             )
         outside = [level for level in self.attention if not 0 <= level < len(self.channels)]
         if outside:
@@ -52,13 +52,13 @@ class ConvolutionalConfig(ArchitectureConfig):
     """Shape of the convolutional autoencoder; its grid is stem * 2 ** (levels - 1) times smaller than the image."""
 
     name: Literal["convolutional"] = "convolutional"
-    """Family of the network: convolutional."""
+    """Family of the networks: convolutional."""
     stem: Literal[1, 2, 4] = 1
-    """Side of the pixel squares that are moved into the channels before the first convolution."""
+    """Side of the pixel squares that are moved into the channels before the first convolution (space to depth)."""
     encoder: StackConfig
-    """The encoder's levels."""
+    """Levels of the encoder."""
     decoder: StackConfig
-    """The decoder's levels."""
+    """Levels of the decoder."""
     latent_channels: Channels = 256
     """Channels between the networks and the convolutions around the quantizer."""
     norm: Literal["group", "pixel"] = "group"
@@ -92,7 +92,7 @@ class ConvolutionalConfig(ArchitectureConfig):
 
 
 class Level(nn.Module):
-    """Residual blocks at one grid size, each followed by attention where asked."""
+    """Residual blocks at one grid size, each optionally followed by attention."""
 
     def __init__(self, channels: int, out_channels: int, blocks: int, attention: bool, norm: str):
         super().__init__()

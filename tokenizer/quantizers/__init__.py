@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..config import parse_choice
-from .base import FixedQuantizer, Observation, Quantized, Quantizer, QuantizerConfig, SingleQuantizer, set_training_step
+from .base import Quantized, Quantizer, QuantizerConfig, set_training_step
 from .composed.grouped import GroupedConfig
 from .composed.multiscale import MultiscaleConfig
 from .composed.residual import ResidualConfig
 from .gradient_carriers import with_gradient_of
 from .gradients import GRADIENTS
+from .observation import Observation
+from .single import FixedQuantizer, SingleQuantizer
 from .table import QUANTIZERS
 
 QUANTIZERS.update(residual=ResidualConfig, grouped=GroupedConfig, multiscale=MultiscaleConfig)

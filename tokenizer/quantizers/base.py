@@ -1,16 +1,15 @@
 """What every quantizer and its config promise."""
 
-import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import ClassVar, NamedTuple, Protocol, final
+from typing import ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
 
 from ..config import Config
-from ..shapes import CodeIndices, Latent, Tokens, Vectors
+from ..shapes import Latent, Tokens
 from .layout import check_latent, check_tokens
+from .observation import Observation, observe_once
 
 
 class Quantized(NamedTuple):
@@ -24,26 +23,11 @@ class Quantized(NamedTuple):
     """Unweighted float32 scalars under `loss_names`, 0 for an empty batch; empty outside training mode."""
 
 
-class Observer(Protocol):
-    """A codebook that updates itself from the vectors it is given."""
-
-    def observe(self, vectors: Vectors, indices: CodeIndices) -> None:
-        """Update the codes, in place."""
-
-
-class Observation(NamedTuple):
-    """Vectors that a codebook compared, and the index of the code that each got."""
-
-    observer: Observer
-    vectors: Vectors
-    indices: CodeIndices
-
-
 class QuantizerConfig(Config, ABC):
     """Base of every entry of QUANTIZERS: the plain values that a quantizer is built from."""
 
     allowed_in: ClassVar[frozenset[str]] = frozenset()
-    """Names of the composed quantizers that may hold this one."""
+    """Names of the composed quantizers that may hold this one: `residual` only if it has one codebook."""
     name: str
     """Name in QUANTIZERS."""
 
@@ -86,7 +70,7 @@ class Quantizer(nn.Module, ABC):
     loss_names: tuple[str, ...] = ()
     """Names of the losses that it returns in training mode."""
     is_bounded: bool = False
-    """Whether latents are squashed into a fixed box before they are compared, so that raw distances mean little."""
+    """Whether each channel is squashed into a fixed interval before it is compared, so that raw distances mean little."""
     needs_grid: bool = False
     """Whether it takes whole grids of one size alone, and cannot be fitted to loose vectors."""
     returns_codes: bool = True
@@ -104,7 +88,7 @@ class Quantizer(nn.Module, ABC):
         with torch.autocast(latent.device.type, enabled=False):
             result, seen = self.quantize(latent)
         if self.training and torch.is_grad_enabled():
-            _observe(seen)
+            observe_once(seen)
         return result
 
     @abstractmethod
@@ -150,32 +134,6 @@ class Quantizer(nn.Module, ABC):
         return self.codes_of(check_tokens(tokens, self.num_codebooks, self.vocab_size))
 
 
-class SingleQuantizer(Quantizer):
-    """A quantizer with one codebook, and so with one token per position of the latent."""
-
-    num_codebooks = 1
-
-    @final
-    def codebooks(self) -> list[Quantizer]:
-        return [self]
-
-    @final
-    def codebook_inputs(self, latent: Latent) -> list[Tensor]:
-        return [latent.detach()]
-
-    @final
-    def token_grid(self, y: int, x: int) -> tuple[int, int]:
-        return y, x
-
-
-class FixedQuantizer(SingleQuantizer):
-    """A quantizer whose codes its config fixes: it has no weights, and is exported as it is."""
-
-    @final
-    def for_inference(self) -> tuple[QuantizerConfig, Quantizer]:
-        return self.config, copy.deepcopy(self).eval()
-
-
 def set_training_step(module: nn.Module, step: int) -> None:
     """Tell every quantizer inside `module` that `step` optimizer steps have been taken, in place.
 
@@ -186,15 +144,3 @@ def set_training_step(module: nn.Module, step: int) -> None:
     for inner in module.modules():
         if isinstance(inner, Quantizer):
             inner.training_step = step
-
-
-def _observe(seen: Iterable[Observation]) -> None:
-    """Let each codebook observe its vectors once, however many levels, groups or scales share it."""
-    by_observer: dict[int, list[Observation]] = {}
-    for observation in seen:
-        by_observer.setdefault(id(observation.observer), []).append(observation)
-    for same in by_observer.values():
-        same[0].observer.observe(
-            torch.cat([observation.vectors.detach() for observation in same]),
-            torch.cat([observation.indices for observation in same]),
-        )

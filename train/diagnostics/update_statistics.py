@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..optimizer.adam_moments import Moments, adam_moments
+from ..optimizer.adam_moments import AdamMoments, adam_moments
 from ..optimizer.muon_groups import uses_muon
 from ..optimizer.routing import codebook_rows, module_of
 
@@ -109,7 +109,7 @@ class UpdateStatistics:
         return {path: (torch.stack(parts).sum() / counts[path]).sqrt() for path, parts in squares.items()}
 
     def _second_moments(self) -> dict[str, Tensor]:
-        parts: dict[str, list[Moments]] = defaultdict(list)
+        parts: dict[str, list[AdamMoments]] = defaultdict(list)
         for parameter, moments in adam_moments(self._optimizer).items():
             parts[module_of(self._names[parameter])].append(moments)
             if parameter in self._rows:

@@ -41,6 +41,7 @@ def test_shapes_types_and_range(quantizer):
     assert result.tokens.shape == (3, quantizer.num_codebooks, *quantizer.token_grid(4, 4))
     assert result.tokens.dtype == torch.int64
     assert 0 <= result.tokens.min() and result.tokens.max() < quantizer.vocab_size
+    assert set(result.losses) == set(quantizer.loss_names)
     assert all(loss.shape == () and loss.dtype == torch.float32 for loss in result.losses.values())
     assert quantizer.eval()(latent_for(quantizer)).losses == {}
 
@@ -51,6 +52,13 @@ def test_codebooks_and_their_inputs_are_in_the_order_of_the_tokens(quantizer):
     pairs = zip(quantizer.codebooks(), quantizer.codebook_inputs(latent), strict=True)
     tokens = torch.cat([codebook(seen).tokens for codebook, seen in pairs], dim=1)
     assert torch.equal(tokens, quantizer(latent).tokens)
+
+
+def test_is_bounded_says_whether_each_channel_is_squashed_into_an_interval(quantizer):
+    latent = latent_for(quantizer) * 1e4
+    point, other = quantizer.to_code_space(latent), quantizer.to_code_space(latent.index_fill(1, torch.tensor(0), 7.0))
+    is_by_channel = torch.equal(point[:, 1:], other[:, 1:])
+    assert quantizer.is_bounded == bool(is_by_channel and point.abs().max() <= 1.01)
 
 
 def test_every_trained_parameter_gets_a_gradient(quantizer):
@@ -188,7 +196,7 @@ def test_wrong_tokens_are_refused(quantizer):
         ),
         (
             {"name": "residual", "depth": 2, "quantizer": {"name": "grouped"}},
-            r"the levels are grouped, whose codes cannot refine what is left over: use vq, .*, or grouped instead",
+            r"quantizer.quantizer: grouped cannot refine what other levels leave over: use vq, ",
         ),
         (
             {"name": "multiscale", "scales": [2, 1], "quantizer": {"name": "vq", **SIZE}},
@@ -243,7 +251,7 @@ def test_wrong_tokens_are_refused(quantizer):
         ),
         (
             {"name": "residual", "depth": 2, "quantizer": {"name": "leech"}},
-            r"the levels are leech, whose codes cannot refine what is left over: use vq, .*, or grouped instead of residual",
+            r"quantizer.quantizer: leech cannot refine what other levels leave over: use vq, .*, bsq\.$",
         ),
         ({"name": "leech", "gradient": "diveq"}, r"quantizer.gradient is 'diveq', but must be"),
         ({"name": "leech", "dim": 24}, r"quantizer.dim is not a known key"),

@@ -131,7 +131,7 @@ def test_it_keeps_the_contract(values):
         ),
         (
             {"name": "multiscale", "quantizer": TOY},
-            "quantizer.quantizer: the scales are toy, but must share one table of codes: use vq, ema, simvq, fvq.",
+            "quantizer.quantizer: toy cannot serve several scales: use vq, ema, simvq, fvq.",
         ),
     ],
 )
@@ -142,7 +142,9 @@ def test_what_is_wrong_is_one_sentence(values, sentence):
 
 def test_who_may_hold_it_is_its_own_word(monkeypatch):
     monkeypatch.setattr(ToyConfig, "allowed_in", frozenset())
-    with pytest.raises(ValueError, match=r"^quantizer.quantizer: the levels are toy, whose codes cannot refine"):
+    with pytest.raises(
+        ValueError, match=r"^quantizer.quantizer: toy cannot refine what other levels leave over: use vq"
+    ):
         build_quantizer(HELD[1])
-    with pytest.raises(ValueError, match=r"^quantizer.quantizer: the groups are toy, which cannot quantize a group"):
+    with pytest.raises(ValueError, match=r"^quantizer.quantizer: toy cannot quantize a group of channels: use vq"):
         build_quantizer(HELD[2])

@@ -1,19 +1,20 @@
 """Grouped (product) quantization: the channels are split, and each group has a quantizer."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
 from ...config import choice
 from ...shapes import Latent, Tokens
-from ..base import Observation, Quantized, Quantizer, QuantizerConfig
+from ..base import Quantized, Quantizer, QuantizerConfig
 from ..layout import check_latent
+from ..observation import Observation
 from .inner import AllowedIn, quantizers_of
 
-GROUPS = AllowedIn("grouped")
+GROUPS = AllowedIn("grouped", "quantize a group of channels")
 MAX_GROUPS = 64
 
 
@@ -22,21 +23,12 @@ class GroupedConfig(QuantizerConfig):
 
     name: Literal["grouped"] = "grouped"
     """Kind of quantizer: grouped."""
-    quantizer: Annotated[QuantizerConfig, choice(GROUPS)]
+    quantizer: Annotated[QuantizerConfig, choice(GROUPS), BeforeValidator(GROUPS.check)]
     """Quantizer of every group; its dim is that of one group."""
     groups: Annotated[int, Field(ge=1, le=MAX_GROUPS)]
     """Number of groups: the latent has groups times the quantizer's channels."""
     shared: bool = False
     """Whether all groups have the same codebook."""
-
-    @field_validator("quantizer", mode="before")
-    @classmethod
-    def _can_be_a_group(cls, values: Any) -> Any:
-        if name := GROUPS.refused(values):
-            raise ValueError(
-                f"the groups are {name}, which cannot quantize a group of channels: use {', '.join(GROUPS)}."
-            )
-        return values
 
     def build(self) -> "GroupedQuantizer":
         return GroupedQuantizer(self, [self.quantizer.build() for _ in range(1 if self.shared else self.groups)])

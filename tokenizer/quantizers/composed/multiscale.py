@@ -2,29 +2,27 @@
 
 import itertools
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from einops import rearrange
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ...config import choice
 from ...shapes import Latent, Tokens
-from ..base import Observation, Quantized, Quantizer, QuantizerConfig
+from ..base import Quantized, Quantizer, QuantizerConfig
 from ..gradient_carriers import with_gradient_of
 from ..layout import check_latent
-from ..vector.config import VectorConfig
+from ..observation import Observation
 from ..vector.quantizer import VectorQuantizer, codes_at
-from .inner import AllowedIn
+from .inner import AllowedIn, check_scale
 from .smoothing import shared_smoothers
 
-SCALES = AllowedIn("multiscale")
+SCALES = AllowedIn("multiscale", "serve several scales")
 MAX_SCALES, MAX_SIDE = 64, 1 << 12
 VAR_SCALES = [1, 2, 3, 4, 5, 6, 8, 10, 13, 16]
-UNUSED_KEYS = ("distribution", "region", "entropy_temperature", "sinkhorn", "commitment_by_length", "squash")
-"""Keys of vector quantizers that concern losses and choices which the scales do not have."""
 
 
 class MultiscaleConfig(QuantizerConfig):
@@ -32,7 +30,7 @@ class MultiscaleConfig(QuantizerConfig):
 
     name: Literal["multiscale"] = "multiscale"
     """Kind of quantizer: multiscale."""
-    quantizer: Annotated[QuantizerConfig, choice(SCALES)]
+    quantizer: Annotated[QuantizerConfig, choice(SCALES), BeforeValidator(SCALES.check)]
     """Vector quantizer of every scale, with straight_through gradient."""
     scales: Annotated[list[Annotated[int, Field(ge=1, le=MAX_SIDE)]], Field(min_length=1, max_length=MAX_SCALES)] = (
         VAR_SCALES
@@ -43,28 +41,10 @@ class MultiscaleConfig(QuantizerConfig):
     smoothing: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Fraction of the smoothed codes in the sum; the rest is the enlarged codes as they are."""
 
-    @field_validator("quantizer", mode="before")
-    @classmethod
-    def _can_be_a_scale(cls, values: Any) -> Any:
-        if name := SCALES.refused(values):
-            raise ValueError(f"the scales are {name}, but must share one table of codes: use {', '.join(SCALES)}.")
-        return values
-
     @field_validator("quantizer")
     @classmethod
-    def _has_no_gradient_of_its_own(cls, quantizer: VectorConfig) -> VectorConfig:
-        if quantizer.gradient != "straight_through" or quantizer.soft:
-            raise ValueError(
-                f"the scales have gradient {quantizer.gradient!r}, but the multi-scale quantizer copies the gradient to the "
-                "latent: use straight_through and no soft assignment."
-            )
-        for key in UNUSED_KEYS:
-            value = getattr(quantizer, key)
-            if value != VectorConfig.model_fields[key].default:
-                raise ValueError(
-                    f"the scales have {key} {value!r}, which the multi-scale quantizer does not use: remove it."
-                )
-        return quantizer
+    def _has_no_gradient(cls, quantizer: QuantizerConfig) -> QuantizerConfig:
+        return check_scale(quantizer)
 
     @field_validator("scales")
     @classmethod

@@ -2,21 +2,21 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 from torch import Tensor, nn
 
 from ...config import choice
 from ...shapes import Latent, Tokens
-from ..base import Observation, Quantized, Quantizer, QuantizerConfig, RefinableConfig
+from ..base import Quantized, Quantizer, QuantizerConfig, RefinableConfig
 from ..gradients import GRADIENTS, GradientName, check_gradient
 from ..layout import as_grid, as_rows
-from ..vector.config import VectorConfig
-from .inner import AllowedIn, quantizers_of
+from ..observation import Observation
+from .inner import AllowedIn, check_level, quantizers_of
 
-LEVELS = AllowedIn("residual")
+LEVELS = AllowedIn("residual", "refine what other levels leave over")
 MAX_LEVELS = 64
 
 
@@ -27,7 +27,7 @@ class ResidualConfig(QuantizerConfig):
 
     name: Literal["residual"] = "residual"
     """Kind of quantizer: residual."""
-    quantizer: Annotated[QuantizerConfig, choice(LEVELS)]
+    quantizer: Annotated[QuantizerConfig, choice(LEVELS), BeforeValidator(LEVELS.check)]
     """Quantizer of every level; its gradient stays straight_through, because the residual quantizer has its own."""
     depth: Annotated[int, Field(ge=1, le=MAX_LEVELS)]
     """Number of levels."""
@@ -38,36 +38,10 @@ class ResidualConfig(QuantizerConfig):
     dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Fraction of training forwards that stop after a random number of levels, so that fewer levels decode too."""
 
-    @field_validator("quantizer", mode="before")
-    @classmethod
-    def _can_be_a_level(cls, values: Any) -> Any:
-        if name := LEVELS.refused(values):
-            raise ValueError(
-                f"the levels are {name}, whose codes cannot refine what is left over: use "
-                f"{', '.join(LEVELS)}, or grouped instead of residual."
-            )
-        return values
-
     @field_validator("quantizer")
     @classmethod
     def _refines(cls, quantizer: QuantizerConfig) -> QuantizerConfig:
-        if not isinstance(quantizer, VectorConfig):
-            return quantizer
-        if quantizer.gradient != "straight_through" or quantizer.soft:
-            raise ValueError(
-                f"the levels have gradient {quantizer.gradient!r}, but a residual quantizer sets it once, for the sum of "
-                "the levels: give gradient beside depth, and levels that choose by distance alone (not ibq)."
-            )
-        if quantizer.similarity != "euclidean":
-            raise ValueError(
-                f"the levels have similarity {quantizer.similarity!r}, which does not choose the code that leaves least over: "
-                "use euclidean."
-            )
-        if quantizer.squash != "none":
-            raise ValueError(
-                f"the levels have squash {quantizer.squash!r}, which would bend what is left over at every level: use none."
-            )
-        return quantizer
+        return check_level(quantizer)
 
     @field_validator("gradient")
     @classmethod
@@ -142,7 +116,7 @@ class ResidualQuantizer(Quantizer):
 
     @torch.no_grad()
     def codebook_inputs(self, latent: Latent) -> list[Tensor]:
-        left, inputs = self.to_code_space(latent), [latent]
+        left, inputs = self.to_code_space(latent), [latent.detach()]
         for level in self.codebooks()[:-1]:
             left = left - level(inputs[-1]).latent
             inputs.append(left)

@@ -3,11 +3,13 @@
 from typing import Literal
 
 from ...shapes import Latent, Tokens
-from ..base import FixedQuantizer, Observation, Quantized, QuantizerConfig
+from ..base import Quantized, QuantizerConfig
 from ..gradient_carriers import damp_short
 from ..gradients import GRADIENTS
 from ..layout import as_grid, as_rows, check_latent
+from ..observation import Observation
 from ..scale import on_unit_sphere
+from ..single import FixedQuantizer
 from .leech_vectors import DIM, LeechVectors
 
 

@@ -8,7 +8,7 @@ A minus sign is bit 1; the index of a word is its first 12 bits.
 """
 
 import itertools
-from typing import NamedTuple
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -27,11 +27,8 @@ DIGITS = 46
 """Binary digits of a channel that the search uses: sums of 24 channels times 4 are still exact in float64."""
 
 
-class _Best(NamedTuple):
-    """The best code of a shape for each vector, its index counted within the shape."""
-
-    score: Tensor
-    index: CodeIndices
+_Best: TypeAlias = tuple[Tensor, CodeIndices]
+"""Score of the best code of a shape for each vector, and its index within the shape."""
 
 
 class LeechVectors(nn.Module):
@@ -83,9 +80,9 @@ class LeechVectors(nn.Module):
         # Integers in float64, whose sums below 2^53 are exact in any order; `24 n`, since rows are gathered fastest.
         whole = (vectors.double().nan_to_num(0.0) * 2.0**DIGITS).round().T.contiguous()
         best = [self._octad(whole), self._word(whole), self._pair(whole)]
-        shape = torch.stack([each.score for each in best]).argmax(dim=0, keepdim=True)
+        shape = torch.stack([score for score, _ in best]).argmax(dim=0, keepdim=True)
         starts = itertools.accumulate(self.sizes, initial=0)
-        indices = torch.stack([each.index + start for each, start in zip(best, starts, strict=False)])
+        indices = torch.stack([index + start for (_, index), start in zip(best, starts, strict=False)])
         return indices.gather(0, shape).squeeze(0)
 
     def _octad(self, whole: Tensor) -> _Best:
@@ -99,7 +96,7 @@ class LeechVectors(nn.Module):
         best = first_max(members @ size - 2 * is_odd * smallest)
         chosen = whole.gather(0, self.octads[best].T)
         by_signs = self._octad_signs().to(size.dtype) @ chosen
-        return _Best(2 * by_signs.amax(dim=0), best * SIGNS_OF_OCTAD + first_max(by_signs))
+        return 2 * by_signs.amax(dim=0), best * SIGNS_OF_OCTAD + first_max(by_signs)
 
     def _word(self, whole: Tensor) -> _Best:
         """Sum each word with its signs, and add 4 times the max channel with the other sign."""
@@ -109,14 +106,14 @@ class LeechVectors(nn.Module):
         sums.add_(torch.maximum(signed_maxima(left), maxima, out=maxima), alpha=4)
         best = first_max(sums)
         channel = first_max(-self._word_signs(best).T * whole)
-        return _Best(sums.amax(dim=0), best * DIM + channel)
+        return sums.amax(dim=0), best * DIM + channel
 
     def _pair(self, whole: Tensor) -> _Best:
         size = whole.abs()
         sums = size.index_select(0, self.pairs[:, 0]) + size.index_select(0, self.pairs[:, 1])
         best = first_max(sums)
         minus = (whole.gather(0, self.pairs[best].T) < 0).long()
-        return _Best(4 * sums.amax(dim=0), best * 4 + minus[0] + 2 * minus[1])
+        return 4 * sums.amax(dim=0), best * 4 + minus[0] + 2 * minus[1]
 
     def _shape(self, indices: CodeIndices) -> Tensor:
         return (indices >= self.sizes[0]).long() + (indices >= self.sizes[0] + self.sizes[1]).long()

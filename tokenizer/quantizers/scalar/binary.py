@@ -5,13 +5,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
-from ...shapes import Latent, Tokens
-from ..base import FixedQuantizer, Observation, Quantized, Quantizer, RefinableConfig
+from ...shapes import Latent
+from ..base import Quantized, Quantizer, RefinableConfig
 from ..entropy import binary_entropies
 from ..gradient_carriers import damp_short, with_gradient_of
 from ..layout import as_rows, check_latent
+from ..observation import Observation
 from ..scale import on_unit_sphere
-from .mixed_radix import Digits
+from .mixed_radix import DigitQuantizer
 
 MAX_BITS = 62
 """Channels whose signs an int64 can number."""
@@ -53,7 +54,7 @@ class BSQConfig(BinaryConfig):
         return BinaryQuantizer(self, code_value=self.dim**-0.5 * 2.0**-level, on_sphere=level == 0)
 
 
-class BinaryQuantizer(FixedQuantizer):
+class BinaryQuantizer(DigitQuantizer):
     """Replace each channel by +-a: LFQ has a = 1, BSQ lies on the unit sphere with a = d^-1/2.
 
     As level i of a residual quantizer, a is divided by 2^i. The gradient is straight-through (after the normalisation, on
@@ -68,31 +69,24 @@ class BinaryQuantizer(FixedQuantizer):
     loss_names = ("commitment", "sample_entropy", "codebook_entropy")
 
     def __init__(self, config: LFQConfig | BSQConfig, code_value: float, on_sphere: bool):
-        super().__init__()
-        self.config = config
-        self.dim = config.dim
-        self.digits = Digits([2] * config.dim)
-        self.vocab_size = self.digits.count
+        super().__init__(config, [2] * config.dim)
         self.code_value = code_value
         self.on_sphere = on_sphere
 
     def quantize(self, latent: Latent) -> tuple[Quantized, list[Observation]]:
         point = self.to_code_space(latent)
-        bits = point.detach() > 0
-        codes = self._codes(bits)
+        bits = (point.detach() > 0).long()
+        codes = self.codes_from(bits)
         losses = self._losses(point, codes) if self.training else {}
-        return Quantized(with_gradient_of(codes, point), self.digits.pack(bits.long()), losses), []
-
-    def codes_of(self, tokens: Tokens) -> Latent:
-        return self._codes(self.digits.unpack(tokens) == 1)
+        return Quantized(with_gradient_of(codes, point), self.digits.pack(bits), losses), []
 
     def to_code_space(self, latent: Latent) -> Latent:
         check_latent(latent, self.dim)
         point = latent.float()
         return on_unit_sphere(damp_short(point, dim=1), dim=1) if self.on_sphere else point
 
-    def _codes(self, bits: Tensor) -> Latent:
-        return (bits.float() * 2 - 1) * self.code_value
+    def codes_from(self, digits: Tensor) -> Latent:
+        return (digits.float() * 2 - 1) * self.code_value
 
     def _losses(self, point: Latent, codes: Latent) -> dict[str, Tensor]:
         if not point.numel():

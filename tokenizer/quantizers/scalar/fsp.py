@@ -7,12 +7,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ...shapes import Latent, Tokens
-from ..base import FixedQuantizer, Observation, Quantized, Quantizer, RefinableConfig
+from ...shapes import Latent
+from ..base import Quantized, Quantizer, RefinableConfig
 from ..gradient_carriers import with_gradient_of
 from ..layout import check_latent
+from ..observation import Observation
 from .fsq import MAX_CHANNELS
-from .mixed_radix import Digits
+from .mixed_radix import DigitQuantizer
 from .refinement import ScalarRefinement
 
 VARIANCES = {"normal": 1.0, "logistic": math.pi**2 / 12}
@@ -35,7 +36,7 @@ class FSPConfig(RefinableConfig):
         return ScalarRefinement(self, self.levels, [2 / count for count in self.levels], level, noisy=True)
 
 
-class FiniteScalarPerturbation(FixedQuantizer):
+class FiniteScalarPerturbation(DigitQuantizer):
     """Squash each channel by a distribution function u = F(z); a code is the middle of one of L bins, scaled into [-1, 1].
 
     In training mode with gradients, the decoder sees 2 (u + U(-1/2, 1/2) / L) - 1 instead of the code. Nothing is rounded,
@@ -51,11 +52,7 @@ class FiniteScalarPerturbation(FixedQuantizer):
     returns_codes = False
 
     def __init__(self, config: FSPConfig):
-        super().__init__()
-        self.config = config
-        self.dim = len(config.levels)
-        self.digits = Digits(config.levels)
-        self.vocab_size = self.digits.count
+        super().__init__(config, config.levels)
 
     def quantize(self, latent: Latent) -> tuple[Quantized, list[Observation]]:
         filled = self._squash(latent)
@@ -65,12 +62,9 @@ class FiniteScalarPerturbation(FixedQuantizer):
             noise = (torch.rand_like(filled) - 0.5) / levels
             quantized = 2 * (filled + noise) - 1
         else:
-            quantized = with_gradient_of(self._codes(digits), 2 * filled - 1)
+            quantized = with_gradient_of(self.codes_from(digits), 2 * filled - 1)
         losses = {"moments": self._moments(latent.float())} if self.training else {}
         return Quantized(quantized, self.digits.pack(digits), losses), []
-
-    def codes_of(self, tokens: Tokens) -> Latent:
-        return self._codes(self.digits.unpack(tokens))
 
     def to_code_space(self, latent: Latent) -> Latent:
         check_latent(latent, self.dim)
@@ -81,7 +75,7 @@ class FiniteScalarPerturbation(FixedQuantizer):
             return torch.special.ndtr(latent.float())
         return (1 + torch.tanh(latent.float())) / 2
 
-    def _codes(self, digits: Tensor) -> Latent:
+    def codes_from(self, digits: Tensor) -> Latent:
         return (2 * digits + 1).float() / self.digits.levels - 1
 
     def _moments(self, latent: Latent) -> Tensor:

@@ -8,11 +8,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ...shapes import Latent, Tokens
-from ..base import FixedQuantizer, Observation, Quantized, Quantizer, RefinableConfig
+from ...shapes import Latent
+from ..base import Quantized, Quantizer, RefinableConfig
 from ..gradient_carriers import with_gradient_of
 from ..layout import check_latent
-from .mixed_radix import Digits, per_channel
+from ..observation import Observation
+from .mixed_radix import DigitQuantizer, per_channel
 from .refinement import ScalarRefinement
 
 MAX_CHANNELS = 62
@@ -54,7 +55,7 @@ class FSQConfig(RefinableConfig):
         return ScalarRefinement(self, self.levels, [1 / (count // 2) for count in self.levels], level, noisy=False)
 
 
-class FiniteScalarQuantizer(FixedQuantizer):
+class FiniteScalarQuantizer(DigitQuantizer):
     """Bound each channel, round it to one of its levels, and scale the codes into [-1, 1] (arXiv 2309.15505).
 
     y = tanh(z + s) h - o, with o = 1/2 for even L (0 for odd); codes are round(y) / floor(L / 2). `inner` is the paper's:
@@ -72,12 +73,8 @@ class FiniteScalarQuantizer(FixedQuantizer):
     divisor: Tensor
 
     def __init__(self, config: FSQConfig):
-        super().__init__()
-        self.config = config
         levels = config.levels
-        self.dim = len(levels)
-        self.digits = Digits(levels)
-        self.vocab_size = self.digits.count
+        super().__init__(config, levels)
         margin, shift, self.slope = BOUNDS[config.bound]
         half_width = [(level - 1) * (1 + margin) / 2 for level in levels]
         offset = [0.5 if level % 2 == 0 else 0.0 for level in levels]
@@ -93,11 +90,8 @@ class FiniteScalarQuantizer(FixedQuantizer):
     def quantize(self, latent: Latent) -> tuple[Quantized, list[Observation]]:
         bounded = self._bound(latent)
         digits = self.digits.nearest(bounded.detach().round() + self.digits.levels // 2)
-        quantized = with_gradient_of(self._codes(digits), bounded / self.divisor)
+        quantized = with_gradient_of(self.codes_from(digits), bounded / self.divisor)
         return Quantized(quantized, self.digits.pack(digits), {}), []
-
-    def codes_of(self, tokens: Tokens) -> Latent:
-        return self._codes(self.digits.unpack(tokens))
 
     def to_code_space(self, latent: Latent) -> Latent:
         check_latent(latent, self.dim)
@@ -106,5 +100,5 @@ class FiniteScalarQuantizer(FixedQuantizer):
     def _bound(self, latent: Latent) -> Tensor:
         return torch.tanh(self.slope * latent.float() + self.shift) * self.half_width - self.offset
 
-    def _codes(self, digits: Tensor) -> Latent:
+    def codes_from(self, digits: Tensor) -> Latent:
         return (digits - self.digits.levels // 2).float() / self.divisor

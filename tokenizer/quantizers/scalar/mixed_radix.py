@@ -1,13 +1,17 @@
 """Tokens of scalar quantizers: one digit per channel, packed as a number in a mixed radix."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
+from typing import final
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from ...shapes import Tokens
+from ...shapes import Latent, Tokens
+from ..base import QuantizerConfig
+from ..single import FixedQuantizer
 
 
 def per_channel(values: Sequence[float]) -> Tensor:
@@ -48,3 +52,22 @@ class Digits(nn.Module):
     def unpack(self, tokens: Tokens) -> Tensor:
         """Return the digits `b d y x` of tokens `b 1 y x`."""
         return tokens // self.weights % self.levels
+
+
+class DigitQuantizer(FixedQuantizer):
+    """A quantizer whose tokens are one digit per channel."""
+
+    def __init__(self, config: QuantizerConfig, levels: list[int]):
+        super().__init__()
+        self.config = config
+        self.dim = len(levels)
+        self.digits = Digits(levels)
+        self.vocab_size = self.digits.count
+
+    @abstractmethod
+    def codes_from(self, digits: Tensor) -> Latent:
+        """Return the codes of digits `b d y x`."""
+
+    @final
+    def codes_of(self, tokens: Tokens) -> Latent:
+        return self.codes_from(self.digits.unpack(tokens))

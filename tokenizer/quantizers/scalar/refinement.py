@@ -5,14 +5,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ...shapes import Latent, Tokens
-from ..base import FixedQuantizer, Observation, Quantized, QuantizerConfig
+from ...shapes import Latent
+from ..base import Quantized, QuantizerConfig
 from ..gradient_carriers import with_gradient_of
 from ..layout import check_latent
-from .mixed_radix import Digits, per_channel
+from ..observation import Observation
+from .mixed_radix import DigitQuantizer, per_channel
 
 
-class ScalarRefinement(FixedQuantizer):
+class ScalarRefinement(DigitQuantizer):
     """Quantize what `level` scalar quantizers left over: each channel of the last cell is cut into L equal cells, unbounded.
 
     With s the distance of two codes of the first level, a latent within s L^(1 - level) / 2 of 0 becomes one of
@@ -27,11 +28,7 @@ class ScalarRefinement(FixedQuantizer):
     def __init__(
         self, config: QuantizerConfig, levels: list[int], first_steps: Sequence[float], level: int, noisy: bool
     ):
-        super().__init__()
-        self.config = config
-        self.dim = len(levels)
-        self.digits = Digits(levels)
-        self.vocab_size = self.digits.count
+        super().__init__(config, levels)
         steps = [step / count**level for step, count in zip(first_steps, levels, strict=True)]
         self.register_buffer("step", per_channel(steps), persistent=False)
         self.register_buffer("middle", per_channel([(count - 1) / 2 for count in levels]), persistent=False)
@@ -44,15 +41,12 @@ class ScalarRefinement(FixedQuantizer):
         if self.noisy and self.training and torch.is_grad_enabled():
             quantized = point + (torch.rand_like(point) - 0.5) * self.step
         else:
-            quantized = with_gradient_of(self._codes(digits), point)
+            quantized = with_gradient_of(self.codes_from(digits), point)
         return Quantized(quantized, self.digits.pack(digits), {}), []
-
-    def codes_of(self, tokens: Tokens) -> Latent:
-        return self._codes(self.digits.unpack(tokens))
 
     def to_code_space(self, latent: Latent) -> Latent:
         check_latent(latent, self.dim)
         return latent.float()
 
-    def _codes(self, digits: Tensor) -> Latent:
+    def codes_from(self, digits: Tensor) -> Latent:
         return (digits - self.middle) * self.step

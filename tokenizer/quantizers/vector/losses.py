@@ -1,7 +1,5 @@
 """The losses of a vector quantizer, each a mean over latents and channels."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
@@ -12,17 +10,6 @@ from ..search.nearest import scores
 from .config import VectorConfig
 from .distribution_losses import DISTRIBUTIONS
 from .region_loss import region_loss
-
-
-class Assigned(NamedTuple):
-    """Latents, and the codes that they got."""
-
-    vectors: Vectors
-    codes: Codes
-    """The whole table."""
-    indices: CodeIndices
-    quantized: Vectors
-    """What the gradient estimator returned."""
 
 
 def loss_names(config: VectorConfig, learns_from_loss: bool) -> tuple[str, ...]:
@@ -39,12 +26,21 @@ def loss_names(config: VectorConfig, learns_from_loss: bool) -> tuple[str, ...]:
     return tuple(name for name, is_wanted in wanted.items() if is_wanted)
 
 
-def vector_losses(config: VectorConfig, learns_from_loss: bool, assigned: Assigned) -> dict[str, Tensor]:
-    """Return the losses of an assignment, under `loss_names`; all are 0 where there are no latents."""
-    vectors, codes, indices, quantized = assigned
+def vector_losses(
+    config: VectorConfig,
+    learns_from_loss: bool,
+    vectors: Vectors,
+    codes: Codes,
+    indices: CodeIndices,
+    quantized: Vectors,
+) -> dict[str, Tensor]:
+    """Return the losses of vectors with the codes at `indices`, under `loss_names`; all are 0 where there are no vectors.
+
+    `quantized` is what the gradient estimator returned.
+    """
     if not len(vectors):
         one, first = vectors.new_zeros(1, config.dim), indices.new_zeros(1)
-        losses = vector_losses(config, learns_from_loss, Assigned(one, codes, first, codes[first]))
+        losses = vector_losses(config, learns_from_loss, one, codes, first, codes[first])
         return {name: loss * 0 for name, loss in losses.items()}
     chosen = codes[indices]
     losses = {"commitment": _commitment(config, vectors, chosen.detach())}

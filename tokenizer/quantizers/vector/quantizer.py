@@ -8,14 +8,16 @@ from pydantic import Field
 from torch import Tensor
 
 from ...shapes import CodeIndices, Codes, Latent, Tokens, Vectors
-from ..base import Observation, Quantized, Quantizer, QuantizerConfig, SingleQuantizer
+from ..base import Quantized, Quantizer, QuantizerConfig
 from ..gradient_carriers import damp_short, with_gradient_of
 from ..gradients import GRADIENTS
 from ..layout import as_grid, as_rows, check_latent
+from ..observation import Observation
 from ..search.nearest import nearest_codes, normalise, scores
+from ..single import SingleQuantizer
 from .codebooks import Codebook, LearnedCodebook
 from .config import VectorConfig
-from .losses import Assigned, loss_names, vector_losses
+from .losses import loss_names, vector_losses
 from .sinkhorn import balanced_codes
 from .soft_assignment import mixture
 
@@ -35,6 +37,7 @@ class VectorQuantizer(SingleQuantizer):
     def __init__(self, config: VectorConfig, codebook: Codebook):
         super().__init__()
         self.config = config
+        self.is_bounded = config.squash == "tanh" and config.similarity != "cosine"
         self.returns_codes = config.gradient not in ("diveq", "nsvq")
         self.codebook = codebook
         self.dim = config.dim
@@ -51,8 +54,9 @@ class VectorQuantizer(SingleQuantizer):
         indices = self._choose(vectors, codes)
         chosen = codes[indices]
         quantized = self._with_gradient(vectors, codes, chosen) if torch.is_grad_enabled() else chosen
-        assigned = Assigned(vectors, codes, indices, quantized)
-        losses = vector_losses(self.config, self.codebook.learns_from_loss, assigned) if self.training else {}
+        losses = {}
+        if self.training:
+            losses = vector_losses(self.config, self.codebook.learns_from_loss, vectors, codes, indices, quantized)
         result = Quantized(as_grid(quantized, latent), as_grid(indices.unsqueeze(1), latent), losses)
         return result, [Observation(self.codebook, vectors, indices)]
 
