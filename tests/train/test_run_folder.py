@@ -103,7 +103,7 @@ def test_a_run_that_was_killed_leaves_no_lock_although_its_workers_live_on(tmp_p
 def test_ctrl_c_within_a_checkpoint_leaves_the_old_one(tmp_path, monkeypatch):
     accelerator = Accelerator(cpu=True)
     save_checkpoint(accelerator, tmp_path, 5, keep=1, facts={})
-    for where in ("_seal", "_flush"):
+    for where in ("_seal", "flush_path"):
         with monkeypatch.context() as patch:
 
             def interrupt(path):
