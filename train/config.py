@@ -83,16 +83,16 @@ class TrainConfig(Config):
     """Tokenizer to train."""
     losses: LossWeights
     """Weight of each loss by name; every loss of the model needs one, and 0 leaves it out."""
-    criteria: dict[str, SerializeAsAny[CriterionConfig]] = {}
-    """Losses with a network of their own, such as perceptual: a section for each, under its name."""
-    adversarial: AdversarialConfig | None = None
-    """Discriminator and its training, for the loss adversarial."""
     optimizer: OptimizerConfig
     """Optimizer, learning rate and its schedule."""
     codebook: CodebookConfig = CodebookConfig()
     """Initialization and revival of codes."""
     diagnostics: DiagnosticsConfig = DiagnosticsConfig()
     """What to measure of gradients and updates."""
+    criteria: dict[str, SerializeAsAny[CriterionConfig]] = {}
+    """Losses with a network of their own, such as perceptual: a section for each, under its name."""
+    adversarial: AdversarialConfig | None = None
+    """Discriminator and its training, for the loss adversarial."""
 
     @model_validator(mode="before")
     @classmethod

@@ -10,8 +10,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ..tokenizer.config_fields import field_choice, field_sections
+from .losses.criteria import CRITERIA
 
-NAMED_SECTIONS: Mapping[str, Mapping[str, type[BaseModel]]] = {}
+NAMED_SECTIONS: Mapping[str, Mapping[str, type[BaseModel]]] = {"criteria": CRITERIA}
 """Tables of the keys that hold a section for each name of a table."""
 WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path", type(None): "none"}
 REQUIRED = "required"

@@ -1,4 +1,4 @@
-"""Which settings of a run may change when it is taken up again, key by key."""
+"""Which settings of a run may change when it is resumed, key by key."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The steps-and-examples law against a simulation, and what a run says of it."""
+"""The steps-and-examples law against a simulation, and the advice of a run."""
 
 import shlex
 
@@ -93,7 +93,7 @@ def test_a_measured_curvature_comes_before_all_and_the_momentum_is_a_bound(tmp_p
 
 
 @pytest.mark.parametrize("name", ["muon", "adamw"])
-def test_what_is_said_can_follow_a_config(tmp_path, name):
+def test_the_advice_is_a_valid_override(tmp_path, name):
     run = config(tmp_path, f"optimizer.name={name}", "optimizer.betas=[0.8, 0.95]")
     sentence, overrides = batch_advice(LOG, run)
     assert sentence.startswith("A batch of 4x would need at least 0.")
@@ -104,7 +104,7 @@ def test_what_is_said_can_follow_a_config(tmp_path, name):
     assert larger.lr != pytest.approx(run.optimizer.lr)
 
 
-def test_a_run_that_was_scaled_says_the_rates_that_it_had(tmp_path):
+def test_a_scaled_run_advises_from_its_own_learning_rates(tmp_path):
     scaled = "optimizer.scale_lr={rule: best_step, base_batch_size: 2, noise_scale: 50}"
     run = config(tmp_path, scaled)
     here = run.optimizer.at_batch_size(run.data.batch_size)
@@ -125,7 +125,7 @@ def test_tables_of_the_report(tmp_path):
     assert batch_tables({"loss/total": 1.0}, run) == {} and batch_advice({}, run) is None
 
 
-def test_a_run_says_it_on_the_console_and_in_its_report(tmp_path, capsys):
+def test_the_advice_is_on_the_console_and_in_the_report(tmp_path, capsys):
     run = config(tmp_path, "diagnostics.noise_every=1", "data.batch_size=8", steps=6)
     (tmp_path / "run.yaml").write_text(config_text(run))
     with pytest.raises(SystemExit) as ended:

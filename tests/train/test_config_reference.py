@@ -52,7 +52,9 @@ def test_the_terminal_shows_all_but_what_is_chosen_by_name(width):
     shown = {path for path in keys_of(TrainConfig) if re.search(rf"^  {re.escape(path)}: ", text, re.MULTILINE)}
     hidden = keys_of(TrainConfig) - shown
     assert "model.quantizer" in shown and "model.quantizer.dim" in hidden
-    assert all(re.match(r"(model\.(quantizer|architecture)|adversarial\.discriminator)\.", path) for path in hidden)
+    assert all(
+        re.match(r"(model\.(quantizer|architecture)|adversarial\.discriminator|criteria)\.", path) for path in hidden
+    )
 
 
 class Inner(Config):

@@ -54,7 +54,7 @@ def test_a_stop_at_any_moment_of_an_export_leaves_the_old_or_the_new_one(tmp_pat
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_file_in_the_place_of_the_export_is_not_touched(tmp_path):
+def test_a_file_where_the_export_should_be_is_not_touched(tmp_path):
     folder = train_again(tmp_path / "run", *FSQ, steps=2)
     model, run_config = load_tokenizer(folder).model, config(tmp_path, *FSQ)
     (tmp_path / "file").write_text("mine")

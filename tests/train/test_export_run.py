@@ -54,7 +54,7 @@ def test_a_checkpoint_by_its_step_and_a_folder_of_its_own(run, tmp_path):
     assert "--checkpoint is 3, but the good checkpoints of" in said and "are of steps 2, 4, 6: give one." in said
 
 
-def test_a_run_that_goes_on_is_only_read(run, tmp_path):
+def test_an_active_run_is_only_read(run, tmp_path):
     with hold_folder(run, "train-tokenizer"):
         before = sorted(path for path in run.rglob("*"))
         call(run, "--out", tmp_path / "out")

@@ -60,7 +60,7 @@ def test_a_tokenizer_of_a_later_validation_outlives_a_divergence(tmp_path, monke
     assert exported_step(tmp_path / "export") == 5 and "step 5 of 6" in (tmp_path / "report.html").read_text()
 
 
-def test_the_first_loss_that_is_not_finite_is_told_whatever_comes_after(tmp_path):
+def test_the_first_loss_that_is_not_finite_is_reported(tmp_path):
 
     check = FiniteCheck(Accelerator(cpu=True), tmp_path)
     tokens = torch.tensor([-(2**63), 7])
@@ -77,7 +77,7 @@ def test_the_first_loss_that_is_not_finite_is_told_whatever_comes_after(tmp_path
     assert not is_finite(model)
 
 
-def test_weights_that_are_not_finite_replace_no_tokenizer_and_are_not_kept(tmp_path, monkeypatch):
+def test_weights_that_are_not_finite_are_neither_exported_nor_saved(tmp_path, monkeypatch):
     """Step 4 is validated and not saved: what a loss that is still finite hides is found before the export."""
     optimizer_step = one_step.optimizer_step
 

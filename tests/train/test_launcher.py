@@ -1,4 +1,4 @@
-"""What a run calculates in."""
+"""The precision and the processes of a run."""
 
 import pytest
 from accelerate import PartialState

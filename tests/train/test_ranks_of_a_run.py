@@ -68,7 +68,7 @@ def noted(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_ranks_draw_their_own_noise_from_equal_weights_and_go_on_bit_for_bit(tmp_path):
+def test_ranks_draw_their_own_noise_from_equal_weights_and_resume_bit_for_bit(tmp_path):
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
     whole = tmp_path / "whole"
@@ -145,7 +145,7 @@ def test_a_signal_to_any_process_ends_all_and_leaves_a_whole_tokenizer(tmp_path,
 
 
 @pytest.mark.parametrize("variable", SHARDED)
-def test_a_launch_that_shares_a_model_out_is_refused(tmp_path, monkeypatch, variable):
+def test_a_launch_that_shards_the_model_is_refused(tmp_path, monkeypatch, variable):
     monkeypatch.setenv(variable, "true")
     result = CliRunner().invoke(app, [str(DEBUG), f"data.train={PHOTOS}", f"run.out={tmp_path}", "data.val=[]"])
     assert result.exit_code == 2

@@ -1,4 +1,4 @@
-"""Runs that are taken up, and runs of two processes."""
+"""Resumed runs, and runs of two processes."""
 
 import json
 import os
@@ -29,7 +29,7 @@ from vistok.train.loop import train
 
 
 @pytest.mark.parametrize("quantizer", QUANTIZERS)
-def test_a_run_that_is_taken_up_equals_one_that_never_stopped(tmp_path, quantizer):
+def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, quantizer):
     resumed_equals_whole(tmp_path, *QUANTIZERS[quantizer])
 
 
@@ -42,7 +42,7 @@ def test_so_does_one_whose_decoder_still_sees_blends(tmp_path):
     resumed_equals_whole(tmp_path, *QUANTIZERS["residual"], "codebook.harden_steps=5")
 
 
-def test_what_a_run_depends_on_cannot_change_and_the_rest_is_told(tmp_path, capsys):
+def test_what_a_run_depends_on_cannot_change_and_other_changes_are_warnings(tmp_path, capsys):
     train(config(tmp_path, *QUANTIZERS["fsq"], steps=4))
     new_process()
     with pytest.raises(
@@ -160,7 +160,7 @@ def test_keys_that_came_since_a_checkpoint_are_no_obstacle_and_those_that_went_a
         train_again(tmp_path, steps=2)
 
 
-def test_another_number_of_processes_is_told(tmp_path, capsys):
+def test_another_number_of_processes_is_a_warning(tmp_path, capsys):
     train(config(tmp_path, "run.log_every=3", steps=2))
     checkpoint = tmp_path / "checkpoints" / "step-0000002"
     (checkpoint / "process-1.pt").write_bytes(b"not read")

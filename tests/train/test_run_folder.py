@@ -1,4 +1,4 @@
-"""A run folder is held by one command, survives signals, and other things in it are told or left alone."""
+"""A run folder is held by one command, survives signals, and keeps files of others."""
 
 import errno
 import os
@@ -103,7 +103,7 @@ def test_a_run_that_was_killed_leaves_no_lock_although_its_workers_live_on(tmp_p
 def test_ctrl_c_within_a_checkpoint_leaves_the_old_one(tmp_path, monkeypatch):
     accelerator = Accelerator(cpu=True)
     save_checkpoint(accelerator, tmp_path, 5, keep=1, facts={})
-    for where in ("_seal", "_flush"):
+    for where in ("_seal", "flush_path"):
         with monkeypatch.context() as patch:
 
             def interrupt(path):
@@ -161,11 +161,11 @@ def test_a_checkpoint_that_may_not_be_read_is_not_a_broken_one(tmp_path, monkeyp
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
 
-def test_checkpoints_that_are_a_file_are_told_before_anything_is_trained(tmp_path):
+def test_a_file_named_checkpoints_is_an_error_before_training(tmp_path):
     (tmp_path / "checkpoints").write_text("")
     result = CliRunner().invoke(app, [str(DEBUG), f"run.out={tmp_path}", f"data.train={PHOTOS}", "data.val=[]"])
     assert result.exit_code == 1
-    assert "train-tokenizer: Not a directory" in result.stderr and "move the file away" in result.stderr
+    assert "train-tokenizer: Not a directory" in result.stderr and "move away the file" in result.stderr
 
 
 def test_the_tokenizer_of_a_run_without_checkpoints_is_not_written_over(tmp_path):
@@ -206,7 +206,7 @@ def test_a_stop_within_the_export_leaves_the_old_one_or_none_that_looks_whole(tm
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "step-0000002", "config.json", "config.yaml", "images.npy"])
-def test_a_full_disk_is_a_sentence_and_the_run_goes_on_afterwards(tmp_path, monkeypatch, name, capsys):
+def test_a_full_disk_is_one_sentence_and_the_run_can_resume(tmp_path, monkeypatch, name, capsys):
     whole = again(tmp_path / "whole")
     out = tmp_path / "full"
 
@@ -224,7 +224,7 @@ def test_a_full_disk_is_a_sentence_and_the_run_goes_on_afterwards(tmp_path, monk
             def write_whole(path, content):
                 return full(path) if path.name == name else write(path, content)
 
-            for module in ("tokenizer.folder.save_load", "train.config", "train.data.changed_images"):
+            for module in ("tokenizer.folder.save_load", "train.config_file", "train.data.changed_images"):
                 patch.setattr(f"vistok.{module}.write_whole", write_whole)
         new_process()
         values = ["data.val=[]", "run.steps=4", "run.log_every=2", "run.save_every=2", "data.size=32"]
@@ -251,7 +251,7 @@ def test_a_damaged_shard_is_refused_before_a_run_begins(tmp_path):
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_json_is_one_line_and_quiet_says_nothing_more(tmp_path):
+def test_json_is_one_line_and_quiet_prints_nothing_more(tmp_path):
     values = [str(DEBUG), f"data.train={PHOTOS}", "data.val=[]", f"run.out={tmp_path}", "run.steps=2", "data.size=32"]
     result = CliRunner().invoke(app, [*values, "--json", "--quiet"])
     assert result.exit_code == 0, result.stderr
@@ -278,7 +278,7 @@ def test_a_disk_that_is_full_while_a_line_is_written_is_named(tmp_path, monkeypa
     assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(tmp_path / "metrics.jsonl")
 
 
-def test_a_tracker_that_cannot_write_is_told_once_and_the_run_goes_on(tmp_path, monkeypatch, capfd):
+def test_a_tracker_that_cannot_write_is_one_warning(tmp_path, monkeypatch, capfd):
     """What its thread meets is raised by a scalar after it; a traceback of the thread is none of a user's business."""
     writer = pytest.importorskip("tensorboard.summary.writer.record_writer")
 
@@ -290,5 +290,5 @@ def test_a_tracker_that_cannot_write_is_told_once_and_the_run_goes_on(tmp_path, 
     again(tmp_path, "run.log_every=1", steps=40)
     said = capfd.readouterr()
     assert "Traceback" not in said.err
-    assert (said.out + said.err).count("the tracker tensorboard failed and gets no more: the disk is full") == 1
+    assert (said.out + said.err).count("the tracker tensorboard failed and gets no more scalars: the disk is full") == 1
     assert logged(tmp_path)[-1]["step"] == 40

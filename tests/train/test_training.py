@@ -20,7 +20,7 @@ def test_micro_batches_change_nothing_but_rounding(tmp_path):
         assert b["codebook/tokens"] == a["codebook/tokens"]
 
 
-def test_the_full_recipe_logs_every_term_and_the_discriminator_begins_when_told(tmp_path, perceptual):
+def test_the_full_recipe_logs_every_term_and_the_discriminator_starts_at_its_step(tmp_path, perceptual):
     train(config(tmp_path, *QUANTIZERS["vq"], *perceptual, *ADVERSARIAL, "run.log_every=1", steps=4))
     lines = logged(tmp_path)
     assert lines[0]["loss/adversarial"] == 0 and "discriminator/loss" not in lines[0]
@@ -75,7 +75,7 @@ def test_one_seed_one_run(tmp_path):
     assert logged(tmp_path / "a") == logged(tmp_path / "b") != logged(tmp_path / "c")
 
 
-def test_care_without_codes_is_refused(tmp_path):
+def test_revival_without_codes_is_refused(tmp_path):
     with pytest.raises(
         ValueError, match="codebook asks for initialisation or revival, but this quantizer has no codes that can be set"
     ):
@@ -113,7 +113,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         ("data.train=[{path: x, names: '('}]", r"data.train.0.names: '\(' is not a regular expression"),
     ],
 )
-def test_mistakes_in_a_config_are_told_before_anything_is_built(tmp_path, override, message):
+def test_mistakes_in_a_config_are_errors_before_anything_is_built(tmp_path, override, message):
     with pytest.raises(ValueError, match=message):
         train(config(tmp_path, override))
     assert not (tmp_path / "checkpoints").exists()

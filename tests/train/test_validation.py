@@ -179,7 +179,7 @@ def test_all_processes_stop_together_and_say_the_same(folder, monkeypatch):
     assert len(set(found)) == 1 and "05.png cannot be used" in found[0] and "set data.on_error to skip" in found[0]
 
 
-def test_without_a_readable_image_it_says_so(folder, monkeypatch):
+def test_no_readable_image_is_an_error(folder, monkeypatch):
     for path in folder.iterdir():
         path.write_bytes(b"")
     found = measured_by(monkeypatch, 2, small_tokenizer(), folder, limit=UnreadableLimit(False, 1))

@@ -1,4 +1,4 @@
-"""export-tokenizer: a run folder to a tokenizer folder, also while the run goes on."""
+"""export-tokenizer: export a tokenizer from a run folder, also while the run is active."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +18,9 @@ def export_tokenizer(
     run: Annotated[Path, typer.Argument(metavar="RUN_FOLDER", help="Folder that train-tokenizer writes to.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the tokenizer; a run that goes on needs one.", show_default="RUN_FOLDER/export"),
+        typer.Option(
+            help="Folder for the tokenizer; required while the run is active.", show_default="RUN_FOLDER/export"
+        ),
     ] = None,
     checkpoint: Annotated[
         int | None,
@@ -28,11 +30,11 @@ def export_tokenizer(
     version: VersionOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Export the averaged weights of a run's checkpoint as a tokenizer folder; the run is not disturbed."""
+    """Export the EMA weights of a checkpoint as a tokenizer folder, without disturbing the run."""
     with report_errors("export-tokenizer", debug):
         if out is not None:
             check_output_folder(out)
-        from ..export_run import export_run  # late: it takes torch, and seconds
+        from ..export_run import export_run  # late: importing torch takes seconds
 
         done = export_run(run, out, checkpoint)
         for warning in done.warnings:

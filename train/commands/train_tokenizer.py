@@ -36,7 +36,7 @@ def train_tokenizer(
     version: VersionOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Train a tokenizer; the same command on a run folder with checkpoints goes on from the newest one."""
+    """Train a tokenizer, or resume the run if its folder has checkpoints."""
     if config is None and not keys:
         context.fail("Missing argument 'CONFIG'.")
     with report_errors("train-tokenizer", debug):
@@ -47,7 +47,7 @@ def train_tokenizer(
             print(keys_text(TrainConfig, config or "", shutil.get_terminal_size().columns), flush=True)
             return
         assert config is not None
-        from accelerate import PartialState  # late: it takes torch, and seconds
+        from accelerate import PartialState  # late: importing torch takes seconds
 
         from ..batch_advice import batch_advice
         from ..config_file import read_config

@@ -90,7 +90,7 @@ def test_curvature_is_the_mean_root_of_the_second_moment_of_each_module():
     assert "optimizer/update_rms/muon" not in values and "optimizer/singular_entropy" not in values
 
 
-def test_share_below_epsilon_counts_values_that_hardly_get_a_gradient():
+def test_the_fraction_below_epsilon_counts_values_with_hardly_any_gradient():
     model, assignments, optimizer = build(name="adamw")
     health = UpdateStatistics(optimizer, model)
     total = sum(assigned.parameter.numel() for assigned in assignments)

@@ -67,7 +67,7 @@ def test_what_does_not_fit_is_named_and_the_original_is_kept(log, content, said,
     assert file.restore(6, held, 100) == []
 
 
-def test_a_log_that_is_gone_is_said(log):
+def test_a_missing_log_is_a_warning(log):
     (warning,) = restore(log)
     assert warning == f"{log} is not as it was at step 6: it has 0 lines up to there, not 4; the run continues."
 
@@ -125,7 +125,7 @@ def test_the_logs_are_on_the_disk_before_the_checkpoint_is_sealed(tmp_path, monk
     assert flushed.index("metrics.jsonl") < seal and flushed.index("timing.jsonl") < seal
 
 
-def test_a_run_names_the_damage_goes_on_and_reports_the_rest(tmp_path, capsys):
+def test_a_run_names_the_damage_and_reports_the_good_lines(tmp_path, capsys):
     train(config(tmp_path, *QUANTIZERS["fsq"], steps=4))
     path = tmp_path / "metrics.jsonl"
     first, second = path.read_text().splitlines(keepends=True)

@@ -15,7 +15,7 @@ def log(tmp_path):
         yield log
 
 
-def test_what_the_clock_says_is_kept_apart(log, tmp_path, capsys):
+def test_times_are_in_a_file_of_their_own(log, tmp_path, capsys):
     log.write(5, {"loss/total": 0.5, "time/images_per_second": 7.0}, ["the codebook collapses"])
     assert read_log(tmp_path / "metrics.jsonl").lines == [
         {"step": 5, "loss/total": 0.5, "alarms": ["the codebook collapses"]}
@@ -57,7 +57,7 @@ def test_no_log_has_no_lines(tmp_path):
     assert read_log(tmp_path / "none.jsonl") == ([], [])
 
 
-def test_a_run_that_goes_on_says_where(tmp_path, capsys):
+def test_a_resumed_run_prints_its_step(tmp_path, capsys):
     for start, said in (
         (0, ""),
         (2, "2 of 10 steps were done before: resuming from there\n"),

@@ -79,7 +79,7 @@ def test_the_patch_discriminator_is_its_layers():
     torch.testing.assert_close(discriminator(pixels).double(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_backbone_has_a_logit_for_each_place_of_each_stage(weights):
+def test_a_backbone_has_a_logit_for_each_position_of_each_stage(weights):
     assert backbone_config(weights).build()(images()).shape == (3, 32**2 + 16**2 + 8**2 + 4**2 + 2**2)
     assert backbone_config(weights, stages=[2, 4]).build()(images()).shape == (3, 8**2 + 2**2)
     assert backbone_config(weights, "test_vit", stages=[5]).build()(images()).shape == (3, 16)

@@ -10,7 +10,8 @@ from torch.nn import functional
 from pages import Page, readouts
 from runs import QUANTIZERS, config, logged, resumed_equals_whole
 from vistok.tokenizer.config import Config
-from vistok.train.config import parse_train_config
+from vistok.train.config import TrainConfig, parse_train_config
+from vistok.train.config_reference import keys_text
 from vistok.train.loop import train
 from vistok.train.losses.criteria import CRITERIA, Criterion, CriterionConfig
 from vistok.train.run import prepare_run
@@ -110,10 +111,15 @@ class SecondL2Config(CriterionConfig):
         (["criteria.l2={}"], "two terms have the name l2: rename that of the criterion or the quantizer"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_built(tmp_path, monkeypatch, overrides, message):
+def test_mistakes_are_errors_before_anything_is_built(tmp_path, monkeypatch, overrides, message):
     monkeypatch.setitem(CRITERIA, "l2", SecondL2Config)
     with pytest.raises(ValueError, match=message):
         prepare_run(config(tmp_path, *QUANTIZERS["fsq"], *overrides))
+
+
+def test_its_keys_are_in_the_config_reference():
+    text = keys_text(TrainConfig, "criteria", 100)
+    assert "criteria.blur: Squared difference of blurred images." in text and "criteria.blur.side" in text
 
 
 def test_a_criterion_is_abstract_until_it_has_terms():
