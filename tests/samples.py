@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vistok.inference.token_shards.formats import format_of, read_samples
+from vistok.inference.token_shards.token_samples import StoredSample
 from vistok.tokenizer.model import VisualTokenizer, build_tokenizer
 from vistok.tokenizer.networks.convolutional import ConvolutionalConfig
 from vistok.tokenizer.quantizers import parse_quantizer
@@ -46,3 +48,8 @@ def image_bytes(image: Image.Image, form: str, **options: object) -> bytes:
 def noise_image(width: int, height: int, seed: int = 0) -> Image.Image:
     """A image without any regularity, so that a shift or a flip is seen."""
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def stored_samples(shard: Path) -> list[StoredSample]:
+    """The samples of a token shard, whatever its format."""
+    return read_samples(shard, format_of(shard))

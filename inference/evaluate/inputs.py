@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 
+from ...images.finding.index import DamagedShard
 from ...tokenizer.preprocessing import PreprocessingConfig
+from ..inputs.input_files import UnreadableInputError
 from ..inputs.reading import ReadImage, read_image
-from ..inputs.samples import Failure, PlannedShard, Sample
-from ..inputs.unreadable import UnreadableInputError
+from ..inputs.samples import Failure, Sample, ShardTask
 
 
 class EvaluationInputs:
     """Reads the images of some shards in order."""
 
-    def __init__(self, shards: Sequence[PlannedShard], config: PreprocessingConfig, multiple: int):
+    def __init__(self, shards: Sequence[ShardTask], config: PreprocessingConfig, multiple: int):
         self._config = config
         self._multiple = multiple
         self.failures: list[Failure] = []
@@ -33,10 +34,10 @@ class EvaluationInputs:
             else:
                 self.failures.append(read.row)
 
-    def _listed(self, shard: PlannedShard) -> list[Sample]:
+    def _listed(self, shard: ShardTask) -> list[Sample]:
         try:
             return list(shard.samples())
-        except ValueError as error:
+        except DamagedShard as error:
             self.lost.append(str(error))
         except OSError as error:
             self.lost.append(f"{error.filename or shard.name} cannot be read ({error.strerror or error})")

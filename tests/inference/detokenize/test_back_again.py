@@ -66,7 +66,7 @@ def test_shards_that_are_cut_or_gone_or_without_a_sidecar_are_named(tokens, deto
     said = detokenize(tokens, "--out", tmp_path / "3", code=1)
     assert "manifest.json counts 2 shards, but 1 have a sidecar: tokenize again." in said
     (tokens / "a.tar").write_bytes(whole)
-    assert "a.tar has no sidecar, so that it may not be whole" in detokenize(tokens, "--out", tmp_path / "4", code=1)
+    assert "a.tar has no sidecar, so it may not be whole" in detokenize(tokens, "--out", tmp_path / "4", code=1)
 
 
 def test_it_goes_on_where_it_was(tokens, detokenize, tmp_path):
@@ -131,38 +131,42 @@ def test_a_tar_with_the_longest_name_comes_back(tokenize, detokenize, make_tar, 
     assert "2 images from 2 shards" in detokenize(tmp_path / "tokens", "--out", tmp_path / "back")
 
 
-FACTS = b'{"source": "k.png", "width": 64, "height": 64}'
+METADATA = b'{"source": "k.png", "width": 64, "height": 64}'
 GOOD = npy(np.zeros((1, 8, 8), np.uint16))
 HUGE = GOOD.replace(b"(1, 8, 8), }      ", b"(1, 8, 800000000), }")
 
 
 @pytest.mark.parametrize(
-    ("array", "facts", "sentence"),
+    ("array", "metadata", "sentence"),
     [
-        (npy(np.zeros((1, 8, 8))), FACTS, "is float64 (1, 8, 8), where unsigned integers q y x are stored"),
-        (npy(np.zeros((8, 8), np.uint16)), FACTS, "is uint16 (8, 8), where unsigned integers q y x are stored"),
+        (npy(np.zeros((1, 8, 8))), METADATA, "its tokens are float64 (1, 8, 8), but must be unsigned integers q y x"),
+        (
+            npy(np.zeros((8, 8), np.uint16)),
+            METADATA,
+            "its tokens are uint16 (8, 8), but must be unsigned integers q y x",
+        ),
         (
             npy(np.zeros((1, 3000, 3000), np.uint16)),
-            FACTS,
+            METADATA,
             "the tokens are (1, 3000, 3000), where an image of 64 x 64 has (1, 8, 8)",
         ),
-        (npy(np.full((1, 8, 8), 300, np.uint16)), FACTS, "a token is 300, but the codes are 0 to 299"),
-        (npy(np.array([{}]), allow_pickle=True), FACTS, "where unsigned integers q y x are stored"),
-        (HUGE, FACTS, "where unsigned integers q y x are stored"),
-        (b"no array", FACTS, "is not an array"),
-        (GOOD.replace(b"(1, 8, 8), }   ", b"(True, 8, 8), }"), FACTS, "is uint16 (True, 8, 8), where unsigned"),
-        (GOOD.replace(b"(1, 8, 8), }  ", b"(-1, -8, 8), }"), FACTS, "is uint16 (-1, -8, 8), where unsigned"),
-        (GOOD.replace(b"}", b" "), FACTS, "is not an array"),
-        (GOOD.replace(b"{'descr'", b"(" * 8), FACTS, "is not an array"),
-        (GOOD, b'{"source": "k.png", "height": 64}', "k.tokens.json has no width and height"),
-        (GOOD, b'{"source": "k.png", "width": true, "height": -1}', "k.tokens.json has no width and height"),
-        (GOOD, b"[" * 100_000, "k.tokens.json is missing or damaged"),
-        (GOOD, None, "k.tokens.json is missing or damaged"),
+        (npy(np.full((1, 8, 8), 300, np.uint16)), METADATA, "a token is 300, but the codes are 0 to 299"),
+        (npy(np.array([{}]), allow_pickle=True), METADATA, "k.tokens.npy is object (1,), which its"),
+        (HUGE, METADATA, "k.tokens.npy is uint16 (1, 8, 800000000), which its 258 bytes do not hold"),
+        (b"no array", METADATA, "is not an array"),
+        (GOOD.replace(b"(1, 8, 8), }   ", b"(True, 8, 8), }"), METADATA, "is uint16 (True, 8, 8), which"),
+        (GOOD.replace(b"(1, 8, 8), }  ", b"(-1, -8, 8), }"), METADATA, "is uint16 (-1, -8, 8), which"),
+        (GOOD.replace(b"}", b" "), METADATA, "is not an array"),
+        (GOOD.replace(b"{'descr'", b"(" * 8), METADATA, "is not an array"),
+        (GOOD, b'{"source": "k.png", "height": 64}', "its metadata has no width and height"),
+        (GOOD, b'{"source": "k.png", "width": true, "height": -1}', "its metadata has no width and height"),
+        (GOOD, b"[" * 100_000, "its metadata is missing or damaged"),
+        (GOOD, None, "its metadata is missing or damaged"),
     ],
 )
-def test_a_hostile_row_is_a_sentence_and_the_others_come_back(tokens, detokenize, tmp_path, array, facts, sentence):
-    members = {"k.tokens.npy": array, **({} if facts is None else {"k.tokens.json": facts})}
-    hostile(tokens, {**members, "good.tokens.npy": GOOD, "good.tokens.json": FACTS})
+def test_a_hostile_row_is_a_sentence_and_the_others_come_back(tokens, detokenize, tmp_path, array, metadata, sentence):
+    members = {"k.tokens.npy": array, **({} if metadata is None else {"k.tokens.json": metadata})}
+    hostile(tokens, {**members, "good.tokens.npy": GOOD, "good.tokens.json": METADATA})
     said = detokenize(tokens, "--out", tmp_path / "back", code=1)
     assert f"failed: {tokens / 'a.tar'}: k: " in said and sentence in said
     assert names(tmp_path / "back") == ["b0.png", "b1.png", "b2.png", "good.png"]
@@ -179,7 +183,7 @@ def test_a_damaged_manifest_is_a_sentence(tokens, detokenize, tokenize, tmp_path
 
 
 def test_keys_that_lead_out_of_the_folder_stay_in_it(tokens, detokenize, tmp_path):
-    row = {".tokens.npy": GOOD, ".tokens.json": FACTS}
+    row = {".tokens.npy": GOOD, ".tokens.json": METADATA}
     hostile(tokens, {key + ending: content for key in ("../../evil", "/abs") for ending, content in row.items()})
     detokenize(tokens, "--out", tmp_path / "deep" / "back")
     assert names(tmp_path / "deep") == sorted(f"back/{name}.png" for name in ("abs", "evil", "b0", "b1", "b2"))
@@ -200,8 +204,8 @@ def test_images_that_are_too_large_are_refused_before_they_are_made(tokenize, de
         shutil.copy(tokens / path, tokens / path.replace("images-00000", "a"))
     sidecar = json.loads((tokens / "a.json").read_text()) | {"shard": "a.tar"}
     (tokens / "a.json").write_text(json.dumps(sidecar))
-    facts = b'{"source": "k.png", "width": 240000, "height": 240000}'
-    hostile(tokens, {"h.tokens.npy": npy(np.zeros((1, 3000, 3000), np.uint16)), "h.tokens.json": facts})
+    metadata = b'{"source": "k.png", "width": 240000, "height": 240000}'
+    hostile(tokens, {"h.tokens.npy": npy(np.zeros((1, 3000, 3000), np.uint16)), "h.tokens.json": metadata})
     said = detokenize(tokens, "--out", tmp_path / "back", code=1)
     assert "h: 240000 x 240000 is more than" in said and names(tmp_path / "back") == ["k.png"]
 

@@ -5,8 +5,7 @@ import tarfile
 
 import pytest
 
-from samples import image_bytes, noise_image
-from vistok.inference.token_shards.webdataset_format import stored_samples
+from samples import image_bytes, noise_image, stored_samples
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 
 from samples import image_bytes, noise_image
 from vistok.images.finding.index import Entry
-from vistok.inference.inputs.keep import KEEP_ALL
+from vistok.inference.inputs.companions import KEEP_ALL
 from vistok.inference.inputs.plan import plan_shards
-from vistok.inference.inputs.tar_samples import tar_listing
+from vistok.inference.inputs.tar_samples import list_tar
 from vistok.train.data import listing as module
 from vistok.train.data.known_images import digests_of
 from vistok.train.data.listing import Listing
@@ -63,7 +63,7 @@ def test_members_of_a_shard_cost_no_system_call(tmp_path, calls):
         lambda path: images(path),
         lambda path: digests_of(images(path, share=(0.0, 0.5))),  # no longer in the order of the shard
         lambda path: plan_shards([path], 10),
-        lambda path: tar_listing(path, KEEP_ALL),
+        lambda path: list_tar(path, KEEP_ALL),
     ]
     for work in works:
         assert asked(calls, lambda work=work: work(many)) == asked(calls, lambda work=work: work(few))

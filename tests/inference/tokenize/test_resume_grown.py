@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from samples import image_bytes, noise_image
-from vistok.inference.token_shards.webdataset_format import stored_samples
+from samples import image_bytes, noise_image, stored_samples
 
 PNG = [image_bytes(noise_image(20, 20, number), "PNG") for number in range(12)]
 
@@ -25,7 +24,7 @@ def contents(folder):
 
 def sources(folder):
     return {
-        path.stem: [sample.facts()["source"] for sample in stored_samples(path)]
+        path.stem: [sample.metadata()["source"] for sample in stored_samples(path)]
         for path in sorted(folder.glob("*.tar"))
     }
 
@@ -75,7 +74,7 @@ def test_keys_of_new_images_are_not_those_of_old_ones(tokenize, tmp_path):
     for name in ("a.gif", "b.gif", "b.png"):
         (photos / name).write_bytes(image_bytes(noise_image(9, 9), "GIF"))
     tokenize(photos, "--out", out)
-    keys = {sample.facts()["source"]: sample.key for path in out.glob("*.tar") for sample in stored_samples(path)}
+    keys = {sample.metadata()["source"]: sample.key for path in out.glob("*.tar") for sample in stored_samples(path)}
     assert keys == {"a.png": "a", "b_gif.png": "b_gif", "a.gif": "a_gif", "b.gif": "b_gif_2", "b.png": "b_png"}
 
 

@@ -1,5 +1,6 @@
 """Many shards in one stream: damaged ones, failures in their order, a memory that is too small."""
 
+import copy
 import json
 
 import numpy as np
@@ -7,15 +8,16 @@ import pytest
 import torch
 
 import vistok
-from samples import PHOTOS, image_bytes, noise_image
+from samples import PHOTOS, image_bytes, noise_image, stored_samples
 from vistok.evaluation.token_counts import count_tokens, no_counts
 from vistok.inference.inputs.plan import plan_shards
+from vistok.inference.token_shards.formats import shard_format
 from vistok.inference.token_shards.manifest import new_manifest
 from vistok.inference.token_shards.sidecar import sidecars
-from vistok.inference.token_shards.webdataset_format import stored_samples
-from vistok.inference.tokenize.done import pending_shards
-from vistok.inference.tokenize.pipeline import StoppedOnError, Workload, tokenize_shards
+from vistok.inference.tokenize.job import Job, StoppedOnError
 from vistok.inference.tokenize.preview import write_preview
+from vistok.inference.tokenize.results import tokenize_shards
+from vistok.inference.tokenize.resume import pending_shards
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 
 PNG = image_bytes(noise_image(64, 64), "PNG")
@@ -42,7 +44,7 @@ def test_a_damaged_shard_is_left_out_and_done_when_it_is_repaired(tokenize, make
     assert "1 written, 2 done before" in tokenize(*paths, "--out", out, "--fast")
 
 
-def test_stop_writes_what_stands_before_the_failure(tokenize, make_tar, tmp_path):
+def test_stop_writes_what_comes_before_the_failure(tokenize, make_tar, tmp_path):
     paths, _ = shards(make_tar, tmp_path)
     said = tokenize(*paths, "--out", tmp_path / "out", "--on-error", "stop", code=1)
     assert "s-1.tar" in said and "(--on-error skip goes on with the other shards)" in said
@@ -50,14 +52,17 @@ def test_stop_writes_what_stands_before_the_failure(tokenize, make_tar, tmp_path
 
 
 def tokenized(tokenizer, plan, folder, encode=None, stop=False, **options):
-    threads = Workload(**{"batch_size": 4, "readers": 2, "encoders": 1, **options})
-    manifest = new_manifest(tokenizer, "small", "float32", "all")
+    threads = {"batch_size": 4, "readers": 2, "encoders": 1, **options}
+    manifest = new_manifest(tokenizer, "small", "float32", "wds", "all")
+    if encode is not None:
+        tokenizer = copy.copy(tokenizer)
+        tokenizer.encode_pixels = encode
+    job = Job(folder, manifest, tokenizer, shard_format("wds"), **threads, stop_on_error=stop)
     told = []
-    pending = pending_shards(plan.shards, folder, manifest, retry_failures=False)
-    totals = tokenize_shards(
-        pending, folder, manifest, encode or tokenizer.encode_pixels, threads, stop_on_error=stop, report=told.append
-    )
-    assert told[-1].shards == len(pending) and (totals.unread or told[-1].images == told[-1].expected)
+    pending = pending_shards(plan.shards, job, retry_failures=False)
+    totals = tokenize_shards(pending, job, on_progress=told.append)
+    assert told[-1].shards == len(pending) and told[-1].images == told[-1].expected
+    assert [progress.images for progress in told] == sorted(progress.images for progress in told)
     return totals
 
 
@@ -140,7 +145,7 @@ def test_names_and_links_that_lead_nowhere_do_not_stop_a_run(tokenize, tmp_path)
     assert "1 tokenized, 1 failed" in said
     assert "failed: gone.png: is a link to nowhere" in said
     (sample,) = stored_samples(tmp_path / "out" / "images-00000.tar")
-    assert (sample.key, sample.facts()["source"]) == (r"odd\xff", r"odd\xff.png")
+    assert (sample.key, sample.metadata()["source"]) == (r"odd\xff", r"odd\xff.png")
 
 
 def test_images_that_share_a_key_are_rows(tokenize, make_tar, tmp_path):
