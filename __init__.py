@@ -6,7 +6,7 @@ if TYPE_CHECKING:
 
     from .inference.api import Tokenizer, load
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = ["Tokenizer", "__version__", "load"]
 
 

@@ -8,8 +8,8 @@ from ...tokenizer.files import remove_asides
 from .formats import ShardFormat, format_of
 from .sidecar import MANIFEST_FILE, all_sidecars, sidecar_path, sidecars, whole_sidecar
 
-OWN_FIELDS = {"fingerprint", "schema_version", "shard"}
-"""Fields by which a manifest or sidecar of vistok is recognised, even one of another version."""
+OWN_KEYS = frozenset({"fingerprint", "schema_version", "shard"})
+"""Keys of manifests and sidecars, of any version; files of others may well have others, such as `images`."""
 
 
 def orphans(folder: Path) -> list[Path]:
@@ -62,4 +62,4 @@ def _is_other_json(path: Path) -> bool:
         content = json.loads(path.read_bytes()) if path.is_file() else None
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(content, list | dict) and bool(content) and OWN_FIELDS.isdisjoint(map(str, content))
+    return isinstance(content, list | dict) and bool(content) and OWN_KEYS.isdisjoint(map(str, content))

@@ -42,7 +42,7 @@ def save_tokenizer(
     with_training_state: bool = False,
     facts: Mapping[str, str] | None = None,
 ) -> TokenizerConfig:
-    """Write a tokenizer folder: floating-point weights of the networks as `dtype`, the quantizer as inference needs it, or whole.
+    """Write a tokenizer folder: networks as `dtype`, the quantizer as inference needs it, or with its training state.
 
     `facts` stand in the header of the weight file and decide nothing. Each file is written aside and renamed, the config
     last, so a folder with a config is a whole one.
