@@ -52,4 +52,6 @@ def noise_image(width: int, height: int, seed: int = 0) -> Image.Image:
 
 def stored_samples(shard: Path) -> list[StoredSample]:
     """The samples of a token shard, whatever its format."""
-    return read_samples(shard, format_of(shard))
+    shard_format = format_of(shard)
+    assert shard_format is not None
+    return read_samples(shard, shard_format)

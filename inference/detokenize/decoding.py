@@ -15,6 +15,7 @@ from ...images.opening.upright_rgb import MAX_PIXELS
 from ...images.saving import save_png
 from ...tokenizer.numerics.exact import DEVICE_BATCH, batch_for
 from ..api import Tokenizer
+from ..token_shards.formats import ShardFormat, find_format
 from ..token_shards.manifest import Manifest
 from ..token_shards.token_samples import StoredSample
 
@@ -26,6 +27,7 @@ class FolderDecoder(NamedTuple):
     """The tokenizer that decodes the shards of a folder."""
 
     tokenizer: Tokenizer
+    shard_format: ShardFormat
     is_native: bool
     digest: str
     """SHA-256 of everything that decides the pixels."""
@@ -63,7 +65,8 @@ def folder_decoder(folder: Path, manifest: Manifest, tokenizer: Tokenizer, model
     for module in (tokenizer.model.quantizer_out, tokenizer.model.decoder):
         for name, value in sorted(module.state_dict().items()):
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
-    return FolderDecoder(tokenizer, manifest.preprocessing.size == "native", digest.hexdigest())
+    is_native = manifest.preprocessing.size == "native"
+    return FolderDecoder(tokenizer, find_format(manifest.format), is_native, digest.hexdigest())
 
 
 def checked(jobs: Iterable[ImageJob], failures: list[str]) -> Iterator[CheckedImage]:
@@ -111,7 +114,7 @@ def save(image: CheckedImage, pixels: Image.Image) -> str:
 def _check(job: ImageJob) -> CheckedImage:
     metadata = job.sample.metadata()
     width, height = metadata["width"], metadata["height"]
-    tokenizer, is_native, digest = job.decoder
+    tokenizer, _, is_native, digest = job.decoder
     if is_native and width * height > MAX_PIXELS:
         raise ValueError(f"{width} x {height} is more than {MAX_PIXELS} pixels")
     tokens = job.sample.tokens()

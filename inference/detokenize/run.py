@@ -60,7 +60,7 @@ def detokenize(request: Request) -> Outcome:
     found = find_shards(request.inputs)
     decoders = _decoders(found, request)
     damaged = [*found.missing]
-    shards = list(_whole(track(found.files, "shards", quiet=request.quiet), damaged))
+    shards = list(_whole(track(found.files, "shards", quiet=request.quiet), decoders, damaged))
     jobs = _jobs(shards, decoders, request.out)
     if not request.overwrite:
         _refuse_replacing(jobs)
@@ -96,11 +96,13 @@ def _decoders(found: Found, request: Request) -> dict[Path, FolderDecoder]:
     return decoders
 
 
-def _whole(files: Iterable[ShardFile], damaged: list[str]) -> Iterator[StoredShard]:
+def _whole(
+    files: Iterable[ShardFile], decoders: dict[Path, FolderDecoder], damaged: list[str]
+) -> Iterator[StoredShard]:
     """Yield the whole shards; append sentences about the others to `damaged`."""
     for file in files:
         try:
-            yield read_shard(file)
+            yield read_shard(file, decoders[file.path.parent].shard_format)
         except DamagedShard as error:
             damaged.append(str(error))
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ...images.finding.index import DamagedShard, problem_of
 from ..inputs.input_files import file_sha256
-from ..token_shards.formats import format_of, read_samples
+from ..token_shards.formats import SHARD_FORMATS, ShardFormat, read_samples
 from ..token_shards.manifest import Manifest, read_manifest
 from ..token_shards.ownership import orphans
 from ..token_shards.sidecar import MANIFEST_FILE, Sidecar, all_sidecars, read_sidecar
@@ -56,20 +56,20 @@ def find_shards(inputs: Iterable[Path]) -> Found:
     return Found(list(files.values()), list(dict.fromkeys(missing)))
 
 
-def read_shard(file: ShardFile) -> StoredShard:
+def read_shard(file: ShardFile, shard_format: ShardFormat) -> StoredShard:
     """Compare a shard with its sidecar and list its samples; raise DamagedShard, with a sentence, when it is not whole."""
     path, sidecar = file
     try:
         if sidecar is not None and file_sha256(path) != sidecar.sha256:
             raise DamagedShard(f"{path} is not as its sidecar says (SHA-256): remove it and tokenize it again.")
-        return StoredShard(path, _samples(path))
+        return StoredShard(path, _samples(path, shard_format))
     except OSError as error:
         raise DamagedShard(f"{path} cannot be read ({error.strerror}): tokenize it again.") from None
 
 
-def _samples(path: Path) -> list[StoredSample]:
+def _samples(path: Path, shard_format: ShardFormat) -> list[StoredSample]:
     try:
-        return read_samples(path, format_of(path))
+        return read_samples(path, shard_format)
     except DamagedShard as error:
         reason = str(error).rstrip(".")
         raise DamagedShard(f"{path} is not a whole token shard ({reason}): remove it and tokenize it again.") from None
@@ -77,21 +77,30 @@ def _samples(path: Path) -> list[StoredSample]:
 
 def manifest_of(folder: Path) -> Manifest:
     """Return the manifest of a folder; raise ValueError when it has none."""
-    manifest = read_manifest(folder, "put the right one back")
+    manifest = _manifest(folder)
     if manifest is None:
         raise ValueError(f"{folder} has no {MANIFEST_FILE}, which names the tokenizer of its shards: put it back.")
     return manifest
 
 
+def _manifest(folder: Path) -> Manifest | None:
+    manifest = read_manifest(folder, "put the right one back")
+    if manifest is not None and manifest.format not in SHARD_FORMATS:
+        raise ValueError(
+            f"{folder / MANIFEST_FILE} names the shard format {manifest.format!r}, but only {' and '.join(SHARD_FORMATS)} "
+            "can be read: put the right one back, or add the format to SHARD_FORMATS."
+        )
+    return manifest
+
+
 def _in_folder(folder: Path) -> Found:
-    described = all_sidecars(folder)
+    manifest, described = _manifest(folder), all_sidecars(folder)
     names = {sidecar.shard for sidecar in described}
     missing = [
         f"{path} has no sidecar, so it may not be whole: tokenize it again."
         for path in orphans(folder)
         if path.name not in names
     ]
-    manifest = read_manifest(folder, "put the right one back")
     if manifest is not None and manifest.shards > len(described):
         missing.append(
             f"{folder / MANIFEST_FILE} counts {manifest.shards} shards, but {len(described)} have a sidecar: tokenize again."

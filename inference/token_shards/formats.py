@@ -39,7 +39,7 @@ class ShardFormat(Protocol):
 SHARD_FORMATS: dict[str, ShardFormat] = {"wds": WebdatasetFormat()}
 
 
-def shard_format(name: str) -> ShardFormat:
+def find_format(name: str) -> ShardFormat:
     """Return the format of a name; raise ValueError when there is none."""
     if name not in SHARD_FORMATS:
         raise ValueError(f"--format is {name!r}, but must be {' or '.join(SHARD_FORMATS)}.")
@@ -51,11 +51,9 @@ def format_of(path: Path) -> ShardFormat | None:
     return next((entry for entry in SHARD_FORMATS.values() if entry.suffix == path.suffix), None)
 
 
-def read_samples(path: Path, entry: ShardFormat | None) -> list[StoredSample]:
+def read_samples(path: Path, shard_format: ShardFormat) -> list[StoredSample]:
     """List the samples of a token shard; raise DamagedShard when it is damaged, OSError when it cannot be read."""
-    if entry is None:
-        raise DamagedShard(f"{path} has none of the suffixes {', '.join(e.suffix for e in SHARD_FORMATS.values())}.")
     try:
-        return list(entry.read(path))
+        return list(shard_format.read(path))
     except ValueError as error:
         raise DamagedShard(f"{path} {error}") from None

@@ -13,7 +13,7 @@ from ..arithmetic import COMPILING_PAYS, EXACT_ARITHMETIC, agreement, fast_on, p
 from ..inputs.companions import Keep
 from ..inputs.plan import Plan, plan_shards, refuse_overwriting
 from ..inputs.reading import first_images
-from ..token_shards.formats import shard_format
+from ..token_shards.formats import find_format
 from ..token_shards.manifest import Manifest, check_same, new_manifest, read_manifest, write_manifest
 from ..token_shards.ownership import refuse_other, refuse_replacing, removable_shards, remove_shards
 from ..token_shards.sidecar import MANIFEST_FILE, sidecar_path
@@ -59,10 +59,10 @@ def tokenize_collection(request: Request, say: Say) -> Summary:
 
     Raises ValueError for a wrong call, and OSError, StoppedOnError or UnreadableInputError when the work fails.
     """
-    out, formatted = request.out, shard_format(request.shard_format)
+    out, shard_format = request.out, find_format(request.shard_format)
     find_engine(request.engine)
     check_output_folder(out)
-    plan = plan_shards(request.inputs, request.shard_size, out, request.keep, formatted.suffix)
+    plan = plan_shards(request.inputs, request.shard_size, out, request.keep, shard_format.suffix)
     tokenizer = _tokenizer(request)
     with hold_folder(out, "tokenize-images"):
         before = None if request.overwrite else read_manifest(out)
@@ -72,7 +72,7 @@ def tokenize_collection(request: Request, say: Say) -> Summary:
         job = _job(request, tokenizer, manifest)
         new_images = 0
         if not request.overwrite:
-            plan, new_images = resume_grown(plan, out, formatted)
+            plan, new_images = resume_grown(plan, out, shard_format)
         _clear(request, plan, job)
         pending = pending_shards(plan.shards, job, request.retry_failures)
         write_manifest(out, manifest)
@@ -120,7 +120,7 @@ def _job(request: Request, tokenizer: Tokenizer, manifest: Manifest) -> Job:
         out=request.out,
         manifest=manifest,
         tokenizer=tokenizer,
-        shard_format=shard_format(request.shard_format),
+        shard_format=find_format(request.shard_format),
         batch_size=request.batch_size or BATCH,
         readers=request.workers or cores,
         encoders=cores if tokenizer.device.type == "cpu" else 1,

@@ -9,7 +9,7 @@ from ...evaluation.token_counts import is_hashed
 from ...evaluation.usage import Usage, codebook_usage
 from ...images.finding.inputs import printable
 from ..inputs.plan import Plan
-from ..token_shards.formats import shard_format
+from ..token_shards.formats import find_format
 from ..token_shards.manifest import Manifest
 from ..token_shards.ownership import orphans
 from ..token_shards.sidecar import sidecars
@@ -43,7 +43,7 @@ class Summary(NamedTuple):
 
     def others(self) -> list[str]:
         """Return the shards in the folder that are not of this call."""
-        suffix = shard_format(self.manifest.format).suffix
+        suffix = find_format(self.manifest.format).suffix
         planned = {f"{task.name}{suffix}" for task in self.plan.shards}
         there = {sidecar.shard for sidecar in sidecars(self.out)} | {path.name for path in orphans(self.out)}
         return sorted(there - planned)

@@ -11,7 +11,7 @@ import vistok
 from samples import PHOTOS, image_bytes, noise_image, stored_samples
 from vistok.evaluation.token_counts import count_tokens, no_counts
 from vistok.inference.inputs.plan import plan_shards
-from vistok.inference.token_shards.formats import shard_format
+from vistok.inference.token_shards.formats import find_format
 from vistok.inference.token_shards.manifest import new_manifest
 from vistok.inference.token_shards.sidecar import sidecars
 from vistok.inference.tokenize.job import Job, StoppedOnError
@@ -57,7 +57,7 @@ def tokenized(tokenizer, plan, folder, encode=None, stop=False, **options):
     if encode is not None:
         tokenizer = copy.copy(tokenizer)
         tokenizer.encode_pixels = encode
-    job = Job(folder, manifest, tokenizer, shard_format("wds"), **threads, stop_on_error=stop)
+    job = Job(folder, manifest, tokenizer, find_format("wds"), **threads, stop_on_error=stop)
     told = []
     pending = pending_shards(plan.shards, job, retry_failures=False)
     totals = tokenize_shards(pending, job, on_progress=told.append)
