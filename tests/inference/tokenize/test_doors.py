@@ -70,7 +70,7 @@ class Processes:
         self.job = job
 
     def run(self, tasks):
-        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             yield from pool.map(make_shard, tasks, [self.job] * len(tasks))
 
 
@@ -172,7 +172,13 @@ def test_an_engine_from_outside_gives_the_same_bytes(tokenize, inputs, tmp_path,
         said[name] = tokenize(*inputs, "--out", tmp_path / name, "--shard-size", 2, "--engine", name, code=1)
         said[name] = said[name].replace(str(tmp_path / name), "OUT").partition(", ")[0]
     assert said["local"] == said["mine"] and contents(tmp_path / "local") == contents(tmp_path / "mine")
-    tokenize(*inputs, "--out", tmp_path / "stopped", "--engine", "mine", "--on-error", "stop", code=1)
+
+
+def test_an_engine_from_outside_stops_at_a_failure(tokenize, inputs, tmp_path, monkeypatch):
+    monkeypatch.setitem(ENGINES, "mine", Backwards)
+    call = (*inputs, "--out", tmp_path / "out", "--engine", "mine", "--shard-size", 2, "--on-error", "stop")
+    assert "3.png: " in tokenize(*call, code=1)
+    assert len(list((tmp_path / "out").glob("*.tar"))) == 2  # those behind it
 
 
 def job_of(tokenizer, out, **options):
