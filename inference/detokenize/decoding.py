@@ -120,7 +120,7 @@ def _check(job: ImageJob) -> CheckedImage:
     tokens = job.sample.tokens()
     expected = (tokenizer.num_codebooks, *tokenizer.grid(height, width))
     if tokens.shape != expected:
-        raise ValueError(f"the tokens are {tokens.shape}, where an image of {width} x {height} has {expected}")
+        raise ValueError(f"the tokens are {tokens.shape}, but an image of {width} x {height} has {expected}")
     if int(tokens.max()) >= tokenizer.vocab_size:
         raise ValueError(f"a token is {int(tokens.max())}, but the codes are 0 to {tokenizer.vocab_size - 1}")
     mark = hashlib.sha256(f"{digest} {width} {height} {tokens.shape}".encode() + tokens.astype("<u8").tobytes())

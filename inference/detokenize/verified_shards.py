@@ -61,7 +61,7 @@ def read_shard(file: ShardFile, shard_format: ShardFormat) -> StoredShard:
     path, sidecar = file
     try:
         if sidecar is not None and file_sha256(path) != sidecar.sha256:
-            raise DamagedShard(f"{path} is not as its sidecar says (SHA-256): remove it and tokenize it again.")
+            raise DamagedShard(f"{path} does not match its sidecar (SHA-256): remove it and tokenize it again.")
         return StoredShard(path, _samples(path, shard_format))
     except OSError as error:
         raise DamagedShard(f"{path} cannot be read ({error.strerror}): tokenize it again.") from None

@@ -1,43 +1,15 @@
 """The samples of all shards as one stream, and its batches."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ...images.finding.index import DamagedShard
 from ...tokenizer.numerics.exact import batch_for
 from ..inputs.input_files import UnreadableInputError, unreadable
 from ..inputs.reading import ReadImage, Unusable
-from ..inputs.samples import Listing, Sample, ShardTask
+from ..inputs.samples import Sample, ShardTask
 from ..token_shards.token_samples import CompanionFile, StoredSample, TokenSample
-
-
-@dataclass
-class ShardWork:
-    """A shard in progress."""
-
-    task: ShardTask
-    listing: Listing | None = None
-    damage: str = ""
-    """Why its input is damaged, in a sentence."""
-    unread: str = ""
-    """Which of its files cannot be read at the moment, and why."""
-    stored: dict[str, StoredSample] = field(default_factory=dict)
-    """Samples by key that an earlier call made of the same inputs."""
-    reused: int = 0
-    """Number of these that are taken over."""
-    tokens: list[TokenSample] = field(default_factory=list)
-    failed: list[Unusable] = field(default_factory=list)
-
-    @property
-    def samples(self) -> list[Sample]:
-        """The samples of its input, none until it is listed."""
-        return self.listing.samples if self.listing else []
-
-    @property
-    def is_given_up(self) -> bool:
-        """Whether this call will write nothing for it."""
-        return bool(self.damage or self.unread)
+from .shard_work import ShardWork
 
 
 class Batch(NamedTuple):

@@ -9,20 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
-import numpy as np
-from einops import rearrange
-
 from ...images.prefetch import Room, ahead
 from ..inputs.input_files import UnreadableInputError
 from ..inputs.reading import ReadImage, read_image
 from ..inputs.samples import ShardTask
-from ..token_shards.sealing import seal_shard, write_aside
-from ..token_shards.sidecar import Sidecar
 from ..token_shards.token_samples import TokenSample
-from .batching import Batch, Result, ShardWork, batches, read_item, shard_samples
+from .batching import Batch, Result, batches, read_item, shard_samples
 from .encoding import encode_images
 from .job import Job, Report, ShardProgress, ShardResult, StoppedOnError
-from .resume import content_digest, reusable_samples
+from .resume import reusable_samples
+from .shard_work import ShardWork, finish
 
 WAITING_PIXELS = 1 << 25
 """Pixels (100 MB) of images that wait for the encoder, above which no other image is read."""
@@ -56,7 +52,7 @@ class LocalEngine:
             bounded = room.bounded(partial(read_item, read=read), _pixels)
             images = room.taken(ahead(readers, bounded, enumerate(samples), window))
             tokens = ahead(encoders, encoded, batches(images, job.batch_size), job.encoders + 1)
-            yield from ahead(writer, partial(_finish, job=job), self._complete(tokens), 2)
+            yield from ahead(writer, partial(finish, job=job), self._complete(tokens), 2)
 
     def _on_listed(self, work: ShardWork) -> None:
         self._report(ShardProgress(work.task.name, len(work.samples)))
@@ -107,50 +103,3 @@ def _stop_at(batch: Batch) -> None:
         raise StoppedOnError(f"{row.source}: {row.reason} (--on-error skip goes on without it).")
     if work.is_given_up:
         raise StoppedOnError(f"{work.damage or work.unread} (--on-error skip goes on with the other shards).")
-
-
-def _finish(work: ShardWork, job: Job) -> ShardResult:
-    """Write and seal a shard, its rows in the order of the samples, or say why it is not written."""
-    if not work.is_given_up:
-        try:
-            _write(work, job)
-        except UnreadableInputError as error:
-            work.unread = str(error)
-    name, samples = work.task.name, len(work.samples)
-    if work.is_given_up:
-        return ShardResult(name, samples, damage=work.damage, unread="" if work.damage else work.unread)
-    assert work.listing is not None
-    tokens = [rearrange(sample.tokens, "q y x -> q (y x)") for sample in work.tokens]
-    return ShardResult(
-        name=name,
-        samples=samples,
-        images=len(work.tokens) - work.reused,
-        failures=[row for row, _ in work.failed],
-        passed_over=work.listing.passed_over,
-        tokens=np.concatenate(tokens, axis=1) if tokens else None,
-    )
-
-
-def _write(work: ShardWork, job: Job) -> None:
-    task, path = work.task, job.shard_path(work.task.name)
-    order = {(sample.key, sample.source): index for index, sample in enumerate(work.samples)}
-    work.tokens.sort(key=lambda sample: order[sample.key, sample.metadata["source"]])
-    work.failed.sort(key=lambda failed: order[failed.row.key, failed.row.source])
-    written = write_aside(path, job.shard_format, work.tokens)
-    content = content_digest(work.tokens, work.failed)
-    if task.source.digest() != task.inputs:
-        written.aside.unlink()
-        raise UnreadableInputError(f"{task.name}: what goes in changed while it was read")
-    assert work.listing is not None
-    sidecar = Sidecar(
-        shard=path.name,
-        fingerprint=job.manifest.fingerprint,
-        inputs=task.inputs,
-        content=content,
-        images=len(work.tokens),
-        failures=[row for row, _ in work.failed],
-        passed_over=dict(sorted(work.listing.passed_over.items())),
-        sha256=written.sha256,
-        size=written.size,
-    )
-    seal_shard(job.out, sidecar, written)

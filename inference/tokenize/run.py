@@ -1,57 +1,29 @@
 """The whole of tokenize-images, from its options to the summary."""
 
-import os
 from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
 
 from ...cli.terminal import ProgressLine, check_output_folder, counted
 from ...images.preprocessing import stack_pixels
 from ...tokenizer.files import hold_folder, remove_asides
-from ..api import Tokenizer, load
-from ..arithmetic import COMPILING_PAYS, EXACT_ARITHMETIC, agreement, fast_on, parse_fast
-from ..inputs.companions import Keep
+from ..arithmetic import agreement
 from ..inputs.plan import Plan, plan_shards, refuse_overwriting
 from ..inputs.reading import first_images
 from ..token_shards.formats import find_format
-from ..token_shards.manifest import Manifest, check_same, new_manifest, read_manifest, write_manifest
+from ..token_shards.manifest import check_same, new_manifest, read_manifest, write_manifest
 from ..token_shards.ownership import refuse_other, refuse_replacing, removable_shards, remove_shards
 from ..token_shards.sidecar import MANIFEST_FILE, sidecar_path
 from .engines import find_engine
 from .job import Job
 from .preview import is_other, write_preview
+from .request import Request, choose_precision, load_tokenizer, make_job
 from .results import Progress, tokenize_shards
 from .resume import pending_shards
 from .resume_grown import resume_grown
 from .summary import Summary
 
-BATCH = 16
-"""Images per batch by default."""
 COMPARED_IMAGES = 8
 PREVIEW_FILE = "preview.png"
 Say = Callable[[str], None]
-
-
-class Request(NamedTuple):
-    """The options of tokenize-images, parsed."""
-
-    inputs: list[str]
-    out: Path
-    model: str
-    size: str | None
-    keep: Keep
-    shard_format: str
-    batch_size: int | None
-    workers: int | None
-    device: str
-    fast: bool
-    shard_size: int
-    stop_on_error: bool
-    retry_failures: bool
-    overwrite: bool
-    preview: int
-    engine: str
-    quiet: bool
 
 
 def tokenize_collection(request: Request, say: Say) -> Summary:
@@ -63,13 +35,13 @@ def tokenize_collection(request: Request, say: Say) -> Summary:
     find_engine(request.engine)
     check_output_folder(out)
     plan = plan_shards(request.inputs, request.shard_size, out, request.keep, shard_format.suffix)
-    tokenizer = _tokenizer(request)
+    tokenizer = load_tokenizer(request)
     with hold_folder(out, "tokenize-images"):
         before = None if request.overwrite else read_manifest(out)
-        precision = _precision(request, tokenizer, plan, before)
+        precision = choose_precision(request, tokenizer, plan, before)
         manifest = new_manifest(tokenizer, request.model, precision, request.shard_format, request.keep.text)
         check_same(before, manifest, out)
-        job = _job(request, tokenizer, manifest)
+        job = make_job(request, tokenizer, manifest)
         new_images = 0
         if not request.overwrite:
             plan, new_images = resume_grown(plan, out, shard_format)
@@ -91,41 +63,6 @@ def tokenize_collection(request: Request, say: Say) -> Summary:
         if request.preview and write_preview(out / PREVIEW_FILE, plan, tokenizer, job.encode, request.preview):
             say(f"preview     {out / PREVIEW_FILE}")
         return Summary(totals, plan, manifest, out, len(plan.shards) - len(pending), new_images)
-
-
-def _tokenizer(request: Request) -> Tokenizer:
-    tokenizer, size = load(request.model, request.device), request.size
-    if size is None:
-        return tokenizer
-    multiple = tokenizer.downsample
-    if size != "native" and not (size.isdecimal() and int(size) > 0 and int(size) % multiple == 0):
-        raise ValueError(f"--size is {size!r}, but must be native or a multiple of {multiple} such as {32 * multiple}.")
-    pixels = "native" if size == "native" else int(size)
-    return tokenizer.with_preprocessing(tokenizer.config.preprocessing.model_copy(update={"size": pixels}))
-
-
-def _precision(request: Request, tokenizer: Tokenizer, plan: Plan, before: Manifest | None) -> str:
-    """Return the precision; a folder keeps the one it was begun with, since another rounds to other tokens."""
-    if not request.fast:
-        return EXACT_ARITHMETIC
-    if before is None or before.precision == EXACT_ARITHMETIC:
-        return str(fast_on(tokenizer.device, plan.estimated_images() >= COMPILING_PAYS, request.batch_size))
-    begun = parse_fast(before.precision)
-    return str(fast_on(tokenizer.device, begun.compiled, request.batch_size or begun.batch_size))
-
-
-def _job(request: Request, tokenizer: Tokenizer, manifest: Manifest) -> Job:
-    cores = len(os.sched_getaffinity(0))
-    return Job(
-        out=request.out,
-        manifest=manifest,
-        tokenizer=tokenizer,
-        shard_format=find_format(request.shard_format),
-        batch_size=request.batch_size or BATCH,
-        readers=request.workers or cores,
-        encoders=cores if tokenizer.device.type == "cpu" else 1,
-        stop_on_error=request.stop_on_error,
-    )
 
 
 def _clear(request: Request, plan: Plan, job: Job) -> None:

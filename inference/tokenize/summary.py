@@ -123,12 +123,15 @@ class Summary(NamedTuple):
             lines.append(f"  ... and {len(totals.failures) - MAX_SHOWN} more, see the .json beside each shard")
         lines += [f"  damaged: {reason}" for reason in totals.damaged]
         lines += [f"  not read: {reason}" for reason in totals.unread]
-        for shards, until in ((totals.damaged, "they are repaired"), (totals.unread, "their files can be read")):
-            if shards:
-                kind = "damaged shard" if shards is totals.damaged else "shard"
-                lines.append(
-                    f"nothing was written for {counted(len(shards), kind)}: the same command does them once {until}"
-                )
+        if count := len(totals.damaged):
+            them = "it" if count == 1 else "them"
+            nothing = f"nothing was written for {counted(count, 'damaged shard')}"
+            lines.append(f"{nothing}: repair {them} and run the same command again")
+        if count := len(totals.unread):
+            lines.append(
+                f"nothing was written for {counted(count, 'shard')}: run the same command again when "
+                f"{'its' if count == 1 else 'their'} files can be read"
+            )
         return lines
 
 

@@ -50,16 +50,16 @@ def flip(path, place):
 def test_a_flipped_bit_is_noticed_and_the_other_shards_come_back(tokens, detokenize, tmp_path, place):
     flip(tokens / "a.tar", place)
     said = detokenize(tokens, "--out", tmp_path / "back", code=1)
-    assert f"damaged: {tokens / 'a.tar'} is not as its sidecar says (SHA-256): remove it and tokenize it again." in said
+    assert f"damaged: {tokens / 'a.tar'} does not match its sidecar (SHA-256): remove it and tokenize it again." in said
     assert names(tmp_path / "back") == ["b0.png", "b1.png", "b2.png"]
     said = detokenize(tokens / "a.tar", "--out", tmp_path / "back2", code=1)
-    assert "a.tar is not as its sidecar says" in said
+    assert "a.tar does not match its sidecar" in said
 
 
 def test_shards_that_are_cut_or_gone_or_without_a_sidecar_are_named(tokens, detokenize, tmp_path):
     whole = (tokens / "a.tar").read_bytes()
     (tokens / "a.tar").write_bytes(whole[:-1])
-    assert "a.tar is not as its sidecar says" in detokenize(tokens, "--out", tmp_path / "1", code=1)
+    assert "a.tar does not match its sidecar" in detokenize(tokens, "--out", tmp_path / "1", code=1)
     (tokens / "a.tar").unlink()
     assert "a.tar cannot be read (No such file or directory)" in detokenize(tokens, "--out", tmp_path / "2", code=1)
     (tokens / "a.json").unlink()
@@ -148,7 +148,7 @@ HUGE = GOOD.replace(b"(1, 8, 8), }      ", b"(1, 8, 800000000), }")
         (
             npy(np.zeros((1, 3000, 3000), np.uint16)),
             METADATA,
-            "the tokens are (1, 3000, 3000), where an image of 64 x 64 has (1, 8, 8)",
+            "the tokens are (1, 3000, 3000), but an image of 64 x 64 has (1, 8, 8)",
         ),
         (npy(np.full((1, 8, 8), 300, np.uint16)), METADATA, "a token is 300, but the codes are 0 to 299"),
         (npy(np.array([{}]), allow_pickle=True), METADATA, "k.tokens.npy is object (1,), which its"),

@@ -42,7 +42,7 @@ def test_a_damaged_tar_is_named_and_done_when_it_is_repaired(tokenize, whole, tm
     for _ in range(2):
         said = tokenize(shard, "--out", out, code=1)
         assert f"damaged: {shard} " in said and "0 written, 0 done before" in said
-        assert "nothing was written for 1 damaged shard: the same command does them once they are repaired" in said
+        assert "nothing was written for 1 damaged shard: repair it and run the same command again" in said
         assert [path.name for path in out.iterdir()] == ["manifest.json"]
     shard.write_bytes(whole)
     assert "6 tokenized, 0 failed" in tokenize(shard, "--out", out)

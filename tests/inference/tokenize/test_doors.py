@@ -128,7 +128,7 @@ def test_a_format_from_outside_tokenizes_resumes_and_comes_back(
     expected = tokenizer.decode(tokenizer.encode(inputs[0] / "5.png"))[0]
     assert np.array_equal(np.asarray(Image.open(back / "5.png")), np.asarray(expected))
     (out / "a.jsonl").write_bytes(whole["a.jsonl"].replace(b"1", b"2"))
-    assert "a.jsonl is not as its sidecar says (SHA-256)" in detokenize(out, "--out", tmp_path / "2", code=1)
+    assert "a.jsonl does not match its sidecar (SHA-256)" in detokenize(out, "--out", tmp_path / "2", code=1)
     # Growing, --overwrite and the protection of other files work as with any format.
     (inputs[0] / "9.png").write_bytes(image_bytes(noise_image(64, 64, 9), "PNG"))
     (out / "a.jsonl").write_bytes(whole["a.jsonl"])

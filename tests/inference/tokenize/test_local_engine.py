@@ -38,7 +38,7 @@ def test_a_damaged_shard_is_left_out_and_done_when_it_is_repaired(tokenize, make
         said = tokenize(*paths, "--out", out, "--overwrite", *options, code=1)
         assert "2 written" in said and "2 tokenized, 0 failed" in said
         assert f"  damaged: {paths[1]} " in said and "repair or leave it out." in said
-        assert "nothing was written for 1 damaged shard: the same command does them once they are repaired" in said
+        assert "nothing was written for 1 damaged shard: repair it and run the same command again" in said
         assert not list(out.glob("s-1*"))
     paths[1].write_bytes(content)
     assert "1 written, 2 done before" in tokenize(*paths, "--out", out, "--fast")

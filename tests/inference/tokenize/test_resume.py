@@ -85,7 +85,7 @@ def test_errors_of_reading_are_not_errors_of_the_image(tokenize, photos, tmp_pat
             cause = f" cannot be read ({os.strerror(number)})" if number else ": the memory is too small for it"
             reason = f"1.bmp{cause}"
             assert f"  not read: {reason}" in said and "0 failures listed" in said
-            assert "nothing was written for 1 shard: the same command does them once their files can be read" in said
+            assert "nothing was written for 1 shard: run the same command again when its files can be read" in said
             assert sorted(path.name for path in out.glob("images*")) == ["images-00001.json", "images-00001.tar"]
         said = tokenize(photos, "--out", tmp_path / "stopped", "--on-error", "stop", code=1)
         assert f"{reason} (--on-error skip goes on with the other shards)" in said
@@ -104,7 +104,7 @@ def test_a_file_that_changes_while_it_is_read_leaves_its_shard_unsealed(tokenize
 
     monkeypatch.setattr(Entry, "read", changing)
     said = tokenize(photos, "--out", tmp_path / "out", code=1)
-    assert "not read: images-00000: what goes in changed while it was read" in said
+    assert "not read: images-00000: its input changed while it was read" in said
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["manifest.json"]
 
 
