@@ -1,4 +1,4 @@
-"""Under which names images come back from their tokens: a file of its own for each, whatever the keys."""
+"""The file names of decoded images: a safe name of its own for each, whatever its key."""
 
 import os
 from collections import Counter

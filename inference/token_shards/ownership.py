@@ -9,7 +9,7 @@ from .formats import ShardFormat, format_of
 from .sidecar import MANIFEST_FILE, all_sidecars, sidecar_path, sidecars, whole_sidecar
 
 OWN_KEYS = frozenset({"fingerprint", "schema_version", "shard"})
-"""Keys of manifests and sidecars, of any version; files of others may well have others, such as `images`."""
+"""Keys of manifests and sidecars, of any version; JSON files of other programs have other keys, such as `images`."""
 
 
 def orphans(folder: Path) -> list[Path]:

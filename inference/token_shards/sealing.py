@@ -1,4 +1,4 @@
-"""Writing a token shard of any format: aside, hashed, into its place, and its sidecar last.
+"""Write a token shard of any format: to a temporary file beside it, then to its name, and the sidecar last.
 
 A kill at any moment leaves the old shard with its sidecar, no sidecar, or the new shard with its sidecar.
 """
@@ -15,7 +15,7 @@ from .token_samples import TokenSample
 
 
 class WrittenShard(NamedTuple):
-    """A shard that is whole, but not yet in its place."""
+    """A whole shard that does not yet have its name."""
 
     aside: Path
     sha256: str
@@ -23,7 +23,7 @@ class WrittenShard(NamedTuple):
 
 
 def write_aside(path: Path, shard_format: ShardFormat, samples: Sequence[TokenSample]) -> WrittenShard:
-    """Write the shard of a path aside and flush it to the disk.
+    """Write the shard of a path to a temporary file beside it, flush it to the disk, and hash it.
 
     Raises OSError when the disk refuses, and UnreadableInputError when a companion cannot be read; nothing is left then.
     """
@@ -41,8 +41,8 @@ def write_aside(path: Path, shard_format: ShardFormat, samples: Sequence[TokenSa
 
 
 def seal_shard(folder: Path, sidecar: Sidecar, written: WrittenShard) -> None:
-    """Move a written shard into its place, then write its sidecar; raise OSError when the disk refuses."""
+    """Rename a written shard, then write its sidecar; raise OSError when the disk refuses."""
     shard = folder / sidecar.shard
-    sidecar_path(shard).unlink(missing_ok=True)  # that of an earlier shard would not fit
+    sidecar_path(shard).unlink(missing_ok=True)  # an earlier one would describe another shard
     written.aside.replace(shard)
     write_sidecar(folder, sidecar)

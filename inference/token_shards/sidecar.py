@@ -71,7 +71,7 @@ def write_sidecar(folder: Path, sidecar: Sidecar) -> None:
 
 
 def read_sidecar(shard: Path) -> Sidecar | None:
-    """Return the sidecar of a shard, or None when there is none, or it is damaged or describes another file."""
+    """Return the sidecar of a shard, or None when it is missing, damaged or describes another file."""
     sidecar = _parsed(sidecar_path(shard))
     return sidecar if sidecar is not None and sidecar.shard == shard.name else None
 

@@ -27,7 +27,7 @@ NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.forma
 
 
 class WebdatasetFormat:
-    """Shards that webdataset reads: the files of one sample share a key and follow one another."""
+    """Shards that webdataset reads: the files of a sample have its key and follow one another."""
 
     suffix = ".tar"
 

@@ -1,4 +1,4 @@
-"""What an engine gets and what it gives back: plain data, so that a shard can be made in any process."""
+"""What engines take and return: plain data, so that a shard can be made in any process."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -90,4 +90,4 @@ class ShardProgress(NamedTuple):
 
 
 Report: TypeAlias = Callable[[ShardProgress], None]
-"""Takes in how far a shard is; cheap, and called from one thread."""
+"""Receives the progress of a shard; cheap, to be called from one thread."""

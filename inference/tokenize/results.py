@@ -63,7 +63,7 @@ class Totals:
         )
 
     def add_progress(self, progress: ShardProgress) -> None:
-        """Take in how far a shard is, in place of what was known of it."""
+        """Replace what is known of the progress of one shard."""
         before = self._progress.get(progress.name, ShardProgress(progress.name, 0))
         self._progress[progress.name] = progress
         self._sums.update(
@@ -73,7 +73,7 @@ class Totals:
         )
 
     def add(self, result: ShardResult) -> None:
-        """Take in the result of a shard."""
+        """Add the result of a shard."""
         self.add_progress(ShardProgress(result.name, result.samples, result.samples, len(result.failures)))
         if result.damage or result.unread:
             self.damaged += [result.damage] if result.damage else []

@@ -1,4 +1,4 @@
-"""Whatever tokenize-images made comes back, or is named."""
+"""All images that tokenize-images made come back, or are named."""
 
 import hashlib
 import io
@@ -21,7 +21,7 @@ PNG = image_bytes(noise_image(64, 64), "PNG")
 def tokens(tokenize, make_tar, tmp_path):
     """A folder of two shards of three images each."""
     for name in "ab":
-        images = [(f"{name}{number}.png", image_bytes(noise_image(64, 64, number), "PNG")) for number in range(3)]
+        images = [(f"{name}{index}.png", image_bytes(noise_image(64, 64, index), "PNG")) for index in range(3)]
         make_tar(tmp_path / f"{name}.tar", images)
     tokenize(tmp_path / "a.tar", tmp_path / "b.tar", "--out", tmp_path / "tokens")
     return tmp_path / "tokens"
@@ -40,15 +40,15 @@ def test_the_model_of_the_manifest_is_taken(tokens, tmp_path, tokenizer_folder):
     assert result.exit_code == 0 and (facts["written"], facts["shards"]) == (6, 2)
 
 
-def flip(path, place):
+def flip(path, index):
     content = bytearray(path.read_bytes())
-    content[place] ^= 1
+    content[index] ^= 1
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("place", [600, 700, 513, 1024 + 3])
-def test_a_flipped_bit_is_noticed_and_the_other_shards_come_back(tokens, detokenize, tmp_path, place):
-    flip(tokens / "a.tar", place)
+@pytest.mark.parametrize("index", [600, 700, 513, 1024 + 3])
+def test_a_flipped_bit_is_detected_and_the_other_shards_come_back(tokens, detokenize, tmp_path, index):
+    flip(tokens / "a.tar", index)
     said = detokenize(tokens, "--out", tmp_path / "back", code=1)
     assert f"damaged: {tokens / 'a.tar'} does not match its sidecar (SHA-256): remove it and tokenize it again." in said
     assert names(tmp_path / "back") == ["b0.png", "b1.png", "b2.png"]
@@ -69,7 +69,7 @@ def test_shards_that_are_cut_or_gone_or_without_a_sidecar_are_named(tokens, deto
     assert "a.tar has no sidecar, so it may not be whole" in detokenize(tokens, "--out", tmp_path / "4", code=1)
 
 
-def test_it_goes_on_where_it_was(tokens, detokenize, tmp_path):
+def test_the_same_call_resumes(tokens, detokenize, tmp_path):
     back = tmp_path / "back"
     detokenize(tokens, "--out", back)
     whole = {name: (back / name).read_bytes() for name in names(back)}
@@ -189,7 +189,7 @@ def test_keys_that_lead_out_of_the_folder_stay_in_it(tokens, detokenize, tmp_pat
     assert names(tmp_path / "deep") == sorted(f"back/{name}.png" for name in ("abs", "evil", "b0", "b1", "b2"))
 
 
-def test_an_image_whose_place_is_taken_by_a_folder_is_named(tokens, detokenize, tmp_path):
+def test_an_image_whose_path_is_a_folder_is_named(tokens, detokenize, tmp_path):
     (tmp_path / "back" / "a1.png").mkdir(parents=True)
     said = detokenize(tokens, "--out", tmp_path / "back", "--overwrite", code=1)
     assert f"a.tar: a1: {tmp_path / 'back' / 'a1.png'} cannot be written (Is a directory)" in said
@@ -213,6 +213,6 @@ def test_images_that_are_too_large_are_refused_before_they_are_made(tokenize, de
 def test_decoding_is_that_of_the_api(tokens, detokenize, tmp_path, tokenizer_folder):
     tokenizer = vistok.load(tokenizer_folder)
     detokenize(tokens, "--out", tmp_path / "back")
-    for number in range(3):
-        expected = tokenizer.decode(tokenizer.encode(noise_image(64, 64, number)))[0]
-        assert np.array_equal(np.asarray(Image.open(tmp_path / "back" / f"b{number}.png")), np.asarray(expected))
+    for index in range(3):
+        expected = tokenizer.decode(tokenizer.encode(noise_image(64, 64, index)))[0]
+        assert np.array_equal(np.asarray(Image.open(tmp_path / "back" / f"b{index}.png")), np.asarray(expected))

@@ -89,8 +89,8 @@ def test_what_is_read_is_not_overwritten(tmp_path, make_tar):
 
 
 def test_lists_and_brace_ranges(tmp_path, make_tar):
-    for number in range(3):
-        make_tar(tmp_path / f"s-{number}.tar", [("a.png", PNG)])
+    for index in range(3):
+        make_tar(tmp_path / f"s-{index}.tar", [("a.png", PNG)])
     (tmp_path / "single.png").write_bytes(PNG)
     listed = tmp_path / "list.txt"
     listed.write_text(f"{tmp_path}/s-{{0..1}}.tar\n\n{tmp_path}/single.png\n")

@@ -86,7 +86,7 @@ def test_keep_takes_extensions(text):
 
 
 def test_many_images_of_one_key_are_listed_in_no_time(make_tar, tmp_path):
-    names = [f"frame.{number}.png" for number in range(5000)]
+    names = [f"frame.{index}.png" for index in range(5000)]
     listing = list_tar(str(make_tar(tmp_path / "s.tar", [(name, b"") for name in names])), KEEP_ALL)
     assert [sample.source for sample in listing.samples] == names
 

@@ -10,13 +10,13 @@ from samples import image_bytes, noise_image, stored_samples
 
 @pytest.fixture
 def whole(make_tar, tmp_path):
-    images = [(f"{number}.png", image_bytes(noise_image(40, 40, number), "PNG")) for number in range(6)]
+    images = [(f"{index}.png", image_bytes(noise_image(40, 40, index), "PNG")) for index in range(6)]
     return make_tar(tmp_path / "whole.tar", images).read_bytes()
 
 
-def start(whole, tmp_path, number):
+def start(whole, tmp_path, index):
     with tarfile.open(tmp_path / "whole.tar") as tar:
-        return tar.getmembers()[number].offset
+        return tar.getmembers()[index].offset
 
 
 DAMAGE = {

@@ -1,4 +1,4 @@
-"""A shard format and an engine from outside the package do all that those of vistok do."""
+"""A shard format and an engine from outside the package work as those of vistok do."""
 
 import json
 import os

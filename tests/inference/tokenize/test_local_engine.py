@@ -1,4 +1,4 @@
-"""Many shards in one stream: damaged ones, failures in their order, a memory that is too small."""
+"""Many shards in one stream: damaged shards, the order of failures, and too little memory."""
 
 import copy
 import json
@@ -24,7 +24,7 @@ PNG = image_bytes(noise_image(64, 64), "PNG")
 
 
 def shards(make_tar, folder):
-    whole = [make_tar(folder / f"s-{number}.tar", [(f"{number}.png", PNG)]) for number in range(3)]
+    whole = [make_tar(folder / f"s-{index}.tar", [(f"{index}.png", PNG)]) for index in range(3)]
     content = whole[1].read_bytes()
     whole[1].write_bytes(content[:700])
     return whole, content
@@ -75,9 +75,9 @@ def tokenizer(tokenizer_folder):
 def images(tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
-    for number in range(23):
-        image = noise_image(40 + number, 50, number)
-        (folder / f"{number:02d}.png").write_bytes(b"" if number % 5 == 3 else image_bytes(image, "PNG"))
+    for index in range(23):
+        image = noise_image(40 + index, 50, index)
+        (folder / f"{index:02d}.png").write_bytes(b"" if index % 5 == 3 else image_bytes(image, "PNG"))
     return folder
 
 
@@ -89,8 +89,8 @@ def test_shards_do_not_depend_on_batches_or_threads(tokenizer, images, tmp_path)
 
     files, counts = contents("a", 3)
     assert len(files) == 16
-    for number, options in enumerate([{"batch_size": 1, "readers": 1}, {"encoders": 3}, {"batch_size": 50}]):
-        others, same = contents(f"b{number}", 3, **options)
+    for index, options in enumerate([{"batch_size": 1, "readers": 1}, {"encoders": 3}, {"batch_size": 50}]):
+        others, same = contents(f"b{index}", 3, **options)
         assert others == files and torch.equal(same, counts)
     tokens = [sample.tokens() for shard in (tmp_path / "a").glob("*.tar") for sample in stored_samples(shard)]
     expected = no_counts(1, 300)
@@ -109,9 +109,7 @@ def test_an_image_larger_than_the_memory_leaves_its_shard_unsealed(tokenizer, im
         return native.encode_pixels(pixels)
 
     totals = tokenized(native, plan_shards([str(images)], 5), tmp_path / "out", encode, batch_size=5)
-    assert [sidecar.shard for sidecar in sidecars(tmp_path / "out")] == [
-        f"images-{number:05d}.tar" for number in (0, 4)
-    ]
+    assert [sidecar.shard for sidecar in sidecars(tmp_path / "out")] == [f"images-{index:05d}.tar" for index in (0, 4)]
     assert totals.unread == [
         "09.png: the memory is too small for 49 x 50 pixels",
         "10.png: the memory is too small for 50 x 50 pixels",

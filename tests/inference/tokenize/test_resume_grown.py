@@ -6,15 +6,15 @@ import pytest
 
 from samples import image_bytes, noise_image, stored_samples
 
-PNG = [image_bytes(noise_image(20, 20, number), "PNG") for number in range(12)]
+PNG = [image_bytes(noise_image(20, 20, index), "PNG") for index in range(12)]
 
 
 @pytest.fixture
 def photos(tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
-    for number in (1, 3, 5, 7, 9):
-        (folder / f"{number:02d}.png").write_bytes(PNG[number])
+    for index in (1, 3, 5, 7, 9):
+        (folder / f"{index:02d}.png").write_bytes(PNG[index])
     return folder
 
 
@@ -33,8 +33,8 @@ def test_new_images_go_into_new_shards(tokenize, photos, tmp_path):
     out = tmp_path / "out"
     tokenize(photos, "--out", out, "--shard-size", 2)
     before = contents(out)
-    for number in (0, 4, 11):
-        (photos / f"{number:02d}.png").write_bytes(PNG[number])
+    for index in (0, 4, 11):
+        (photos / f"{index:02d}.png").write_bytes(PNG[index])
     (photos / "04.txt").write_bytes(b"caption")
     said = tokenize(photos, "--out", out, "--shard-size", 2)
     assert "2 written, 3 done before" in said
@@ -109,9 +109,9 @@ def test_a_damaged_shard_of_a_folder_that_grew_is_named(tokenize, photos, tmp_pa
 
 
 def test_images_of_one_name_are_known_by_their_bytes(tokenize, tmp_path):
-    for number, name in enumerate("abcd"):
+    for index, name in enumerate("abcd"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "image.png").write_bytes(PNG[number])
+        (tmp_path / name / "image.png").write_bytes(PNG[index])
 
     def given(names):
         return [tmp_path / name / "image.png" for name in names]
