@@ -1,1 +1,1 @@
-"""What all commands share: how they begin and end, their options, and how they speak to users."""
+"""What all commands share: launching, options, errors, interruption, printing and progress."""

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in commands: one sentence, whenever they come and however often."""
+"""Ctrl-C and SIGTERM in commands: always one sentence, whenever they arrive and however often."""
 
 import atexit
 import os
@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-TYPE_CHECKING = False  # as in typing, whose import would take longer than everything else here
+TYPE_CHECKING = False  # importing typing would take longer than all other imports here
 if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
@@ -18,10 +18,10 @@ EXIT_CODE = 1
 
 
 class Interruption:
-    """Raises KeyboardInterrupt for the first signal while the command works; a second one ends the process.
+    """Raises KeyboardInterrupt for the first signal while the command works; a second signal ends the process.
 
-    So does one before or after that, when nothing would turn the exception into a sentence, and one during an import:
-    libraries do not bear an exception half-way through theirs.
+    A first signal also ends the process outside the work, where nothing would catch the exception, and during an import,
+    because many libraries break when their import is interrupted.
     """
 
     def __init__(self, command: str):
@@ -29,12 +29,12 @@ class Interruption:
         self._process = os.getpid()
         self._raised = False
         self._is_working = False
-        self._is_held_back = False
-        self._is_waiting = False
+        self._is_delaying = False
+        self._is_pending = False
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Let signals raise within the body, which must answer KeyboardInterrupt."""
+        """Let signals raise KeyboardInterrupt within the body, which must catch it."""
         self._is_working = True
         _working.append(self)
         try:
@@ -44,39 +44,39 @@ class Interruption:
             _working.remove(self)
 
     @contextmanager
-    def holding_back(self) -> Iterator[None]:
-        """Let signals wait until the body has ended; a first one raises then, a second one is forgotten."""
-        outer, self._is_held_back = self._is_held_back, True
+    def delaying(self) -> Iterator[None]:
+        """Delay a first signal until the body has ended; ignore a second one."""
+        outer, self._is_delaying = self._is_delaying, True
         try:
             yield
         finally:
-            self._is_held_back = outer
-            waited = self._is_waiting and not outer
-            self._is_waiting = self._is_waiting and outer
-        if waited and not self._raised:
+            self._is_delaying = outer
+            must_raise = self._is_pending and not outer
+            self._is_pending = self._is_pending and outer
+        if must_raise and not self._raised:
             self._raised = True
             raise KeyboardInterrupt
 
     def install(self) -> "dict[int, Any]":
-        """Handle the signals from now on and return the handlers before; main thread only."""
+        """Handle the signals from now on and return the previous handlers; main thread only."""
         return {number: signal.signal(number, self._handle) for number in SIGNALS}
 
-    def tell(self) -> None:
-        """Print the sentence; from now on a signal ends the process without another one."""
-        _answer_with(signal.SIG_IGN)
+    def report(self) -> None:
+        """Print the sentence; later signals end the process without another one."""
+        _set_handlers(signal.SIG_IGN)
         with suppress(OSError, ValueError):
-            print(f"{self._command}: interrupted: give the same command again to go on.", file=sys.stderr)
-        _answer_with(_leave)
+            print(f"{self._command}: interrupted: run the same command again to continue.", file=sys.stderr)
+        _set_handlers(_exit_now)
 
     def _handle(self, number: int, frame: "FrameType | None") -> None:
-        if os.getpid() != self._process:  # a forked worker: it does what it would have done without us
+        if os.getpid() != self._process:  # a forked worker gets the default behaviour back
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        elif self._is_held_back:
-            self._is_waiting = True
-        elif self._raised or not self._is_working or _importing(frame):
-            self.tell()
-            _leave()
+        elif self._is_delaying:
+            self._is_pending = True
+        elif self._raised or not self._is_working or _is_importing(frame):
+            self.report()
+            _exit_now()
         else:
             self._raised = True
             raise KeyboardInterrupt
@@ -87,16 +87,16 @@ _working: list[Interruption] = []
 
 
 def install_for_process(command: str) -> None:
-    """Handle the signals until the process ends; `interruptible` joins in."""
+    """Handle the signals until the process ends; `interruptible` then uses these handlers."""
     _of_process.append(Interruption(command))
     _of_process[-1].install()
-    # Once all threads have ended, Python puts the system's own handlers back, and those would spoil the exit code.
-    atexit.register(_answer_with, signal.SIG_IGN)
+    # After all threads have ended, Python restores the system's handlers, which would change the exit code.
+    atexit.register(_set_handlers, signal.SIG_IGN)
 
 
 @contextmanager
 def interruptible(command: str) -> Iterator[Interruption]:
-    """Handle the signals within the body, and restore the handlers before; in other threads, leave them alone."""
+    """Handle the signals within the body and restore the previous handlers; does nothing outside the main thread."""
     if _of_process:
         with _of_process[-1].working():
             yield _of_process[-1]
@@ -115,22 +115,22 @@ def interruptible(command: str) -> Iterator[Interruption]:
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
-    """Let a signal that comes within the body of a command wait for its end: for what must not be done by halves."""
+def delay_signals() -> Iterator[None]:
+    """Delay a signal until the body has ended, for work that must not be left half done."""
     if not _working or threading.current_thread() is not threading.main_thread():
         yield
         return
-    with _working[-1].holding_back():
+    with _working[-1].delaying():
         yield
 
 
-def _answer_with(handler: "Any") -> None:
+def _set_handlers(handler: "Any") -> None:
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             signal.signal(number, handler)
 
 
-def _importing(frame: "FrameType | None") -> bool:
+def _is_importing(frame: "FrameType | None") -> bool:
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
             return True
@@ -138,5 +138,5 @@ def _importing(frame: "FrameType | None") -> bool:
     return False
 
 
-def _leave(*_: "Any") -> None:
+def _exit_now(*_: "Any") -> None:
     os._exit(EXIT_CODE)

@@ -1,4 +1,4 @@
-"""Where the console scripts begin: Ctrl-C is heard before anything slow is imported."""
+"""Entry points of the console scripts. Ctrl-C is handled before anything slow is imported."""
 
 import importlib
 
@@ -18,6 +18,11 @@ def detokenize_images() -> None:
 def evaluate_tokenizer() -> None:
     """Run evaluate-tokenizer."""
     _run("evaluate-tokenizer", "..inference.commands.evaluate_tokenizer")
+
+
+def import_tokenizer() -> None:
+    """Run import-tokenizer."""
+    _run("import-tokenizer", "..inference.commands.import_tokenizer")
 
 
 def train_tokenizer() -> None:

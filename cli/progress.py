@@ -1,4 +1,4 @@
-"""How far a command is: a bar on a terminal, a line now and then where there is none."""
+"""Progress of a command: a bar on a terminal, elsewhere a line every 30 seconds."""
 
 import sys
 import threading
@@ -14,13 +14,13 @@ from rich.segment import ControlType
 from rich.text import Text
 
 HIDDEN_FOR = 1.0
-"""Seconds until anything is shown."""
+"""Seconds before anything is shown."""
 REDRAWN_EVERY = 0.25
-"""Seconds on a terminal."""
+"""Seconds between redraws on a terminal."""
 LINE_EVERY = 30.0
 """Seconds between lines without a terminal."""
 MEASURED_FOR = 2.0
-"""Seconds until a rate and the time left are told."""
+"""Seconds of measurement before the rate and the time left are shown."""
 WIDEST_BAR = 30
 NARROWEST_BAR = 8
 Item = TypeVar("Item")
@@ -52,7 +52,7 @@ class ProgressLine:
             self._thread.join()
 
     def update(self, done: int, total: int | None = None, note: str = "") -> None:
-        """Take note of what is done in all; cheap, from any thread. The first call is where the rate is measured from."""
+        """Set the total done so far; cheap and thread-safe. The rate is measured from the first call."""
         if self._measured_from is None:
             self._measured_from = (time.monotonic(), done)
         self._done, self._note = done, note
@@ -60,11 +60,11 @@ class ProgressLine:
             self._total = total
 
     def note(self, text: str) -> None:
-        """Show what is done before the counting begins; the rate is not measured from here."""
+        """Show a text before counting begins, without starting the measurement of the rate."""
         self._note = text
 
     def text(self, width: int) -> str:
-        """Return counts, time left, rate and note, as far as they fit into `width` letters, without the bar."""
+        """Return counts, time left, rate and note, as far as they fit into `width` characters, without the bar."""
         done, total = self._done, self._total
         parts = [f"{done:,} {self._unit}" if total is None else f"{done:,}/{total:,} {self._unit}"]
         rate = self._rate()
@@ -85,7 +85,7 @@ class ProgressLine:
         return max(0, self._done - before) / seconds if seconds >= MEASURED_FOR else 0.0
 
     def _show(self) -> None:
-        with suppress(OSError, ValueError, SystemExit):  # nobody reads standard error any more
+        with suppress(OSError, ValueError, SystemExit):  # standard error is closed
             if not self._console.is_interactive:
                 while not self._ended.wait(LINE_EVERY):
                     print(self.text(10_000), file=sys.stderr, flush=True)
@@ -97,7 +97,7 @@ class ProgressLine:
                 self._clear()
 
     def _draw(self) -> None:
-        width = self._console.width - 1  # the last column would make the terminal begin a new line
+        width = self._console.width - 1  # using the last column would wrap the line
         text = self.text(width)
         room = min(WIDEST_BAR, width - len(text) - 2)
         line = Text()
@@ -113,7 +113,7 @@ class ProgressLine:
 
 
 def track(items: Iterable[Item], unit: str, total: int | None = None, quiet: bool = False) -> Iterator[Item]:
-    """Yield the items and show how many are done; `total` is their number when they do not know it."""
+    """Yield the items and show how many are done; give `total` for items without a length."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     with ProgressLine(unit, total, quiet) as progress:

@@ -1,13 +1,24 @@
-"""From an exception to the sentence that users read, and whose fault it is."""
+"""From an exception to the sentence that users read, and the exit code: 2 for a wrong call, 1 for failed work."""
 
 import errno
 import opcode
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import PurePath
 from types import TracebackType
 
+import typer
+
 from ..tokenizer.errors import WorkFailedError
 from ..tokenizer.files import ASIDE_PATTERN
+from .interruption import interruptible
+from .printing import say
+from .quiet_libraries import quiet_libraries
 
+WORK_FAILED = 1
+WRONG_CALL = 2
 REMEDIES = {
     errno.ENOSPC: "make room and run the same command again",
     errno.EDQUOT: "make room and run the same command again",
@@ -15,44 +26,72 @@ REMEDIES = {
     errno.EPERM: "change its permissions, or take another path",
     errno.EROFS: "take a path that can be written to",
     errno.EEXIST: "move it away, or take another path",
-    errno.ENOTDIR: "move the file away that is where a folder should be, or take another path",
-    errno.EISDIR: "move the folder away that is where a file should be, or take another path",
+    errno.ENOTDIR: "move away the file that is where a folder should be, or take another path",
+    errno.EISDIR: "move away the folder that is where a file should be, or take another path",
     errno.ENAMETOOLONG: "take a shorter name",
     errno.EMFILE: "raise the limit of open files (ulimit -n), or take fewer workers",
     errno.ENFILE: "close other programs, or take fewer workers",
     errno.ENOMEM: "close other programs, or take smaller images or batches",
-    errno.ENOENT: "look whether it was moved, and run the same command again",
+    errno.ENOENT: "check whether it was moved, and run the same command again",
 }
 PACKAGE = __package__.partition(".")[0]
 RAISE = opcode.opmap["RAISE_VARARGS"]
 
 
-def is_wrong_call(error: Exception) -> bool:
-    """Return whether an error is a ValueError that vistok raised, which is how it answers a wrong call.
+@contextmanager
+def report_errors(command: str, debug: bool) -> Iterator[None]:
+    """Turn errors and interruptions of the body into one line on standard error and an exit code.
 
-    One that is a WorkFailedError as well says that the call was right.
+    SIGTERM behaves as Ctrl-C. With `debug` errors pass through.
+    """
+    quiet_libraries()
+    with interruptible(command) as interruption:
+        try:
+            yield
+            if sys.stdout is not None:
+                sys.stdout.flush()  # while its errors can still be reported
+        except typer.Exit:
+            raise
+        except BrokenPipeError:  # the reader stopped early, as in `tokenize-images ... | head`
+            _discard_output()
+            raise typer.Exit(WORK_FAILED) from None
+        except Exception as error:
+            if debug:
+                raise
+            with suppress(OSError):
+                say(f"{command}: {describe_error(error)}", aside=True)
+            _discard_output()
+            raise typer.Exit(WRONG_CALL if is_wrong_call(error) else WORK_FAILED) from None
+        except KeyboardInterrupt:
+            interruption.report()
+            raise typer.Exit(WORK_FAILED) from None
+
+
+def is_wrong_call(error: Exception) -> bool:
+    """Return whether vistok raised this ValueError, which is how it refuses a wrong call.
+
+    A WorkFailedError means that the call was right, even when it is a ValueError too.
     """
     return isinstance(error, ValueError) and not isinstance(error, WorkFailedError) and _is_ours(error)
 
 
-def sentence_of(error: Exception) -> str:
-    """Return what an error says, in one sentence; that of a library is named by its kind."""
+def describe_error(error: Exception) -> str:
+    """Return an error as one sentence; errors of libraries begin with their class."""
     if isinstance(error, OSError) and error.errno is not None:
         what = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
-        return (
-            f"{what} ({_place(error)}): {REMEDIES.get(error.errno, 'look at the disk and run the same command again')}."
-        )
+        remedy = REMEDIES.get(error.errno, "check the disk and run the same command again")
+        return f"{what} ({_path_of(error)}): {remedy}."
     if isinstance(error, MemoryError):
         return "the memory is full: close other programs, or take smaller images or batches."
     lines = str(error).strip().splitlines()
     if lines and _is_ours(error):
         return " ".join(lines)
-    # What a worker process raised arrives with its traceback as text, the error in the last line.
+    # An error of a worker process carries its traceback as text; the last line is the message.
     told = lines[-1] if any("Traceback (most recent call last)" in line for line in lines) else "".join(lines[:1])
     return f"{': '.join(filter(None, [type(error).__name__, told.rstrip('.')]))} (--debug shows where)."
 
 
-def _place(error: OSError) -> str:
+def _path_of(error: OSError) -> str:
     if error.filename is None:
         return "while writing"
     path = PurePath(str(error.filename))
@@ -60,7 +99,7 @@ def _place(error: OSError) -> str:
 
 
 def _is_ours(error: Exception) -> bool:
-    """Return whether vistok made the error: by its class, or a raise statement, not a call that failed in a library."""
+    """Return whether vistok defined the error or raised it by a statement; a failed call into a library is not ours."""
     origin = _innermost(error.__traceback__)
     if origin is None or _in_package(type(error).__module__):
         return True
@@ -76,3 +115,14 @@ def _innermost(traceback: TracebackType | None) -> TracebackType | None:
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
     return traceback
+
+
+def _discard_output() -> None:
+    """Discard what standard output cannot write; the interpreter would complain about it on exit."""
+    with suppress(ValueError, AttributeError):  # closed, or not a file
+        try:
+            sys.stdout.flush()
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, sys.stdout.fileno())
+            os.close(null)

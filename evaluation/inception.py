@@ -1,4 +1,4 @@
-"""The Inception network of the published FID, by torch-fidelity (the extra `fid`)."""
+"""The Inception network that rFID is defined with, by torch-fidelity (the extra `fid`)."""
 
 import contextlib
 import io
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..perception.backbones import Frozen
+from ..perception.weights import shortened
 from ..tokenizer.shapes import Pixels, Vectors
 
 
@@ -20,7 +21,7 @@ class Inception(nn.Module):
 
     @torch.no_grad()
     def pooled(self, pixels: Pixels) -> Vectors:
-        """Return the features `n 2048` of pixels in [-1, 1], rounded to 256 values first, as the network takes them."""
+        """Return the features `n 2048` of pixels in [-1, 1], rounded to uint8 first, which is what the network takes."""
         bytes_ = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         with torch.autocast(pixels.device.type, enabled=False):
             features: tuple[Tensor, ...] = self.frozen.network(bytes_)
@@ -28,22 +29,22 @@ class Inception(nn.Module):
 
 
 def load_inception(weights: Path | None = None) -> Inception:
-    """Build the network with its published weights, from a file or else from the network.
+    """Build the network with its published weights, from a file or, without one, by download.
 
-    Raises ValueError with one sentence when the package or the weights cannot be had.
+    Raises ValueError with one sentence when the package or the weights are missing.
     """
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError:
         raise ValueError("rFID needs the package torch-fidelity: pip install 'vistok[fid]'.") from None
     if weights is not None and not weights.is_file():
-        raise ValueError(f"There is no file {weights}: give the weights of torch-fidelity's Inception.")
+        raise ValueError(f"There is no weight file {weights}: give the weights of torch-fidelity's Inception.")
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             network = FeatureExtractorInceptionV3("inception", ["2048"], str(weights) if weights else None)
     except Exception as error:  # torch.hub, the network and damaged files raise many kinds
         raise ValueError(
-            f"The Inception weights of rFID cannot be had ({' '.join(str(error).split())[:120]}): give their file as "
-            "--inception-weights, or measure with --frechet and a timm model."
+            f"The Inception weights of rFID cannot be loaded ({shortened(error)}): give their file as "
+            "--inception-weights, or use --frechet with a timm model."
         ) from None
     return Inception(network)

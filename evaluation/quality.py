@@ -1,4 +1,4 @@
-"""How good a tokenizer is on images: reconstruction, use of the codebook, size and speed."""
+"""How good a tokenizer is on images: reconstruction, codebook usage, size and speed."""
 
 import math
 import time
@@ -12,100 +12,75 @@ from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, run_exactly
 from ..tokenizer.numerics.float32 import own_numerics
 from ..tokenizer.shapes import Pixels
-from .latent_moments import Moments
 from .metrics import psnr, ssim
-from .token_counts import count_tokens, no_counts
+from .running_covariance import RunningCovariance
+from .token_counts import count_tokens, empty_counts
 from .usage import codebook_usage, distortion
 
 
 class Quality(NamedTuple):
-    """Means over images; codebook figures are means over codebooks."""
+    """Means over images. Codebook figures are means over codebooks."""
 
     images: int
     psnr: float
-    """dB, after the reconstruction is rounded to 256 values."""
+    """dB, after the reconstruction is rounded to uint8."""
     ssim: float
     """Structural similarity, at most 1."""
     usage: float
-    """Fraction of the codes that occur among all tokens, in [0, 1]; an estimate where they are too many to count."""
+    """Fraction of the codes that occur among all tokens, in [0, 1]; an estimate when there are too many to count."""
     perplexity: float
     """exp of the entropy of the codes' frequencies."""
     distortion: float
-    """Mean squared distance a channel between latents and their codes."""
+    """Mean squared distance per channel between latents and their codes."""
     effective_rank: float | None
-    """Directions in which the codes vary, as often as they occur: see `Moments`; None above 1,024 channels."""
+    """Effective rank of the codes, weighted by how often they occur: see `RunningCovariance`; None above 1,024 channels."""
     latent_effective_rank: float | None
-    """The same of the latents."""
+    """Effective rank of the latents."""
     tokens: int
-    """Tokens of all images, of each codebook."""
+    """Tokens of all images, in each codebook."""
     bits_per_pixel: float
-    """Bits of the tokens, log2(vocab_size) each, for a pixel."""
+    """Bits of the tokens, log2(vocab_size) each, per pixel."""
     images_per_second: float
     """Encoding and decoding in float32."""
 
 
-class Measured(NamedTuple):
-    """Quality, and what it was taken from."""
+class Measurement(NamedTuple):
+    """The quality of a tokenizer, and its token counts."""
 
     quality: Quality
     counts: Tensor
-    """How often each code was used: see `no_counts`."""
+    """How often each code occurs, on the CPU: see `empty_counts`."""
 
 
 def measure(
     model: VisualTokenizer,
     batches: Iterable[Pixels],
-    look: Callable[[Pixels, Pixels], None] | None = None,
-) -> Measured:
-    """Reconstruct images, given in batches `b c h w` (see `in_batches`), and measure; raise ValueError when there are none.
+    on_batch: Callable[[Pixels, Pixels], None] | None = None,
+) -> Measurement:
+    """Reconstruct images, given in batches `b c h w` in [-1, 1], and measure; raise ValueError when there are none.
 
-    Tokens are those of the exact encoder, and the batches do not change the figures. `look` is shown each batch and its
-    reconstruction, rounded to 256 values, on the model's device.
+    Tokens are those of the exact encoder, and how images are batched does not change the figures. `on_batch` gets each
+    batch and its reconstruction, rounded to uint8, on the model's device.
     """
     device = next(model.parameters()).device
-    quantizer = model.quantizer
-    counts = no_counts(quantizer.num_codebooks, quantizer.vocab_size, device)
-    latents, codes = Moments(quantizer.dim, device), Moments(quantizer.dim, device)
-    sums: list[Tensor] = []
-    number = pixels_seen = 0
-    seconds = 0.0
+    totals = _Totals(model, device)
     for batch in batches:
         with own_numerics(device):
             pixels = batch.to(device)
             started = time.perf_counter()
-            output = _reconstructed(model, pixels, device)
-            shown = as_shown(output.pixels)
-            _wait_for(device)
-            seconds += time.perf_counter() - started
-            points = quantizer.to_code_space(output.latent)
-            error = distortion(points, output.quantized)
-            latents.add(points)
-            codes.add(output.quantized)
-            sums.append(torch.stack([*_likeness(pixels, shown), error * len(pixels)]))
-            count_tokens(counts, output.tokens, quantizer.vocab_size)
-            pixels_seen += pixels[:, 0].numel()
-            number += len(pixels)
-            if look:
-                look(pixels, shown)
-    if not number:
-        raise ValueError("There is no image to evaluate on: give images that can be read.")
-    counts = counts.cpu()
-    usages = codebook_usage(counts, quantizer.vocab_size)
-    psnrs, ssims, errors = (float(total) / number for total in torch.stack(sums).cpu().double().sum(dim=0))
-    quality = Quality(
-        images=number,
-        psnr=psnrs,
-        ssim=ssims,
-        usage=sum(usage.usage for usage in usages) / len(usages),
-        perplexity=sum(usage.perplexity for usage in usages) / len(usages),
-        distortion=errors,
-        effective_rank=codes.effective_rank(),
-        latent_effective_rank=latents.effective_rank(),
-        tokens=int(counts[0].sum()),
-        bits_per_pixel=int(counts.sum()) * math.log2(quantizer.vocab_size) / pixels_seen,
-        images_per_second=number / seconds,
-    )
-    return Measured(quality, counts)
+            output = _reconstruct(model, pixels, device)
+            reconstruction = round_to_uint8(output.pixels)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            totals.add(pixels, reconstruction, output, time.perf_counter() - started)
+            if on_batch:
+                on_batch(pixels, reconstruction)
+    return totals.measurement()
+
+
+def round_to_uint8(pixels: Pixels) -> Pixels:
+    """Return pixels clamped to [-1, 1] and rounded to the 256 values that an image file has."""
+    return ((pixels.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
 
 
 class _Output(NamedTuple):
@@ -115,7 +90,7 @@ class _Output(NamedTuple):
     tokens: Tensor
 
 
-def _reconstructed(model: VisualTokenizer, pixels: Pixels, device: torch.device) -> _Output:
+def _reconstruct(model: VisualTokenizer, pixels: Pixels, device: torch.device) -> _Output:
     def network(batch: Pixels) -> tuple[Tensor, ...]:
         output = model(batch.contiguous(memory_format=torch.channels_last))
         return _Output(output.pixels, output.latent, output.quantized, output.tokens)
@@ -123,16 +98,46 @@ def _reconstructed(model: VisualTokenizer, pixels: Pixels, device: torch.device)
     return _Output(*run_exactly(network, pixels, device, batch_for(DEVICE_BATCH, *pixels.shape[2:])))
 
 
-def _likeness(pixels: Pixels, shown: Pixels) -> tuple[Tensor, Tensor]:
-    """Return the sums of PSNR and SSIM over a batch."""
-    return psnr(pixels, shown).sum(), ssim(pixels, shown).sum()
+class _Totals:
+    """Sums over batches. Adding a batch never waits for the device."""
 
+    def __init__(self, model: VisualTokenizer, device: torch.device):
+        self._quantizer = model.quantizer
+        self._counts = empty_counts(self._quantizer.num_codebooks, self._quantizer.vocab_size, device)
+        self._latents, self._codes = (RunningCovariance(self._quantizer.dim, device) for _ in range(2))
+        self._sums: list[Tensor] = []
+        self._images = self._pixels = 0
+        self._seconds = 0.0
 
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    def add(self, pixels: Pixels, reconstruction: Pixels, output: _Output, seconds: float) -> None:
+        latent = self._quantizer.to_code_space(output.latent)
+        error = distortion(latent, output.quantized) * len(pixels)
+        self._sums.append(torch.stack([psnr(pixels, reconstruction).sum(), ssim(pixels, reconstruction).sum(), error]))
+        self._latents.add(latent)
+        self._codes.add(output.quantized)
+        count_tokens(self._counts, output.tokens, self._quantizer.vocab_size)
+        self._images += len(pixels)
+        self._pixels += pixels[:, 0].numel()
+        self._seconds += seconds
 
-
-def as_shown(pixels: Pixels) -> Pixels:
-    """Round to the 256 values of a image on a screen."""
-    return ((pixels.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+    def measurement(self) -> Measurement:
+        if not self._images:
+            raise ValueError("There is no image to evaluate on: give images that can be read.")
+        counts, vocab_size = self._counts.cpu(), self._quantizer.vocab_size
+        usages = codebook_usage(counts, vocab_size)
+        sums = torch.stack(self._sums).cpu().double().sum(dim=0)
+        means = [float(total) / self._images for total in sums]
+        quality = Quality(
+            images=self._images,
+            psnr=means[0],
+            ssim=means[1],
+            usage=sum(usage.usage for usage in usages) / len(usages),
+            perplexity=sum(usage.perplexity for usage in usages) / len(usages),
+            distortion=means[2],
+            effective_rank=self._codes.effective_rank(),
+            latent_effective_rank=self._latents.effective_rank(),
+            tokens=int(counts[0].sum()),
+            bits_per_pixel=int(counts.sum()) * math.log2(vocab_size) / self._pixels,
+            images_per_second=self._images / self._seconds,
+        )
+        return Measurement(quality, counts)

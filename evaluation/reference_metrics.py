@@ -1,159 +1,134 @@
-"""Figures that need a frozen network: LPIPS, rFID, and the Frechet distance over any timm backbone."""
+"""Metrics that need a frozen network: LPIPS, rFID, and the Frechet distance over any timm backbone."""
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torchmetrics import MeanMetric
 
 from ..perception.backbones import BackboneConfig, load_backbone
 from ..perception.distance import PerceptualConfig, build_perceptual
+from ..tokenizer.devices import in_float64, widest_float
 from ..tokenizer.shapes import Pixels, Vectors
-from .frechet import FeatureStatistics, feature_statistics, frechet_distance, merge_statistics
+from .frechet import frechet_distance
 from .inception import load_inception
+from .rows import FRECHET
+from .running_covariance import RunningCovariance
 
 
-class Judge(Protocol):
-    """Looks at images and their reconstructions, batch after batch `b c h w`, and has a figure in the end."""
+class ReferenceMetric(Protocol):
+    """Accumulates over batches of images and their reconstructions, `b c h w` in [-1, 1]."""
 
-    name: str
+    def update(self, original: Pixels, reconstruction: Pixels) -> None:
+        """Add a batch of pairs; raise ValueError when they cannot be measured."""
 
-    def look(self, original: Pixels, reconstruction: Pixels) -> None:
-        """Take note of a batch of pairs."""
-
-    def figure(self) -> float:
-        """Return the figure over all pairs."""
+    def compute(self) -> float:
+        """Return the value over all pairs; raise ValueError when there is none."""
 
 
-class PerceptualJudge:
-    """The mean perceptual distance."""
+class PerceptualMetric:
+    """The mean over images of a perceptual distance."""
 
-    def __init__(self, name: str, distance: nn.Module, device: torch.device):
-        self.name = name
+    def __init__(self, distance: nn.Module, device: torch.device):
         self._distance = distance.to(device)
         self._device = device
-        self._sums: list[Tensor] = []
-        self._number = 0
+        self._mean = MeanMetric(nan_strategy="disable").set_dtype(widest_float(device)).to(device)
 
     @torch.inference_mode()
-    def look(self, original: Pixels, reconstruction: Pixels) -> None:
-        self._sums.append(self._distance(original.to(self._device), reconstruction.to(self._device)).sum())
-        self._number += len(original)
+    def update(self, original: Pixels, reconstruction: Pixels) -> None:
+        self._mean.update(self._distance(original.to(self._device), reconstruction.to(self._device)))
 
-    def figure(self) -> float:
-        return float(torch.stack(self._sums).cpu().double().sum()) / self._number
+    def compute(self) -> float:
+        return float(self._mean.compute())
 
 
-class FrechetJudge:
-    """The Frechet distance between the features of the images and of their reconstructions."""
+class FrechetMetric:
+    """The Frechet distance between the features of the images and those of their reconstructions."""
 
-    def __init__(self, name: str, pooled: Callable[[Pixels], Vectors], device: torch.device):
-        self.name = name
-        self._pooled = pooled
+    def __init__(self, features: Callable[[Pixels], Vectors], device: torch.device):
+        self._features = features
         self._device = device
-        self._statistics: list[FeatureStatistics] = []
+        self._sides: list[RunningCovariance] = []
 
     @torch.inference_mode()
-    def look(self, original: Pixels, reconstruction: Pixels) -> None:
-        sides = (original.to(self._device), reconstruction.to(self._device))
-        seen = [feature_statistics(self._pooled(pixels)) for pixels in sides]
-        if self._statistics:
-            seen = [merge_statistics(a, b) for a, b in zip(self._statistics, seen, strict=True)]
-        self._statistics = seen
+    def update(self, original: Pixels, reconstruction: Pixels) -> None:
+        features = [in_float64(self._features(side.to(self._device))) for side in (original, reconstruction)]
+        if not self._sides:
+            self._sides = [RunningCovariance(each.shape[1], each.device, full=True) for each in features]
+        for side, vectors in zip(self._sides, features, strict=True):
+            side.add_vectors(vectors)
 
-    def figure(self) -> float:
-        return frechet_distance(*self._statistics)
-
-
-class Jury:
-    """Judges of whom each leaves, with its reason, when it cannot judge the images; the others go on."""
-
-    def __init__(self, judges: Sequence[Judge]):
-        self._judges = list(judges)
-        self.dropped: dict[str, str] = {}
-        """Reasons by name."""
-
-    def look(self, original: Pixels, reconstruction: Pixels) -> None:
-        """Show all judges a batch of pairs."""
-        for judge in list(self._judges):
-            with self._may_leave(judge):
-                judge.look(original, reconstruction)
-
-    def figures(self) -> dict[str, float]:
-        """Return the figures of those who stayed, by name."""
-        figures: dict[str, float] = {}
-        for judge in list(self._judges):
-            with self._may_leave(judge):
-                figures[judge.name] = judge.figure()
-        return figures
-
-    @contextmanager
-    def _may_leave(self, judge: Judge) -> Iterator[None]:
-        try:
-            yield
-        except ValueError as error:
-            self.dropped[judge.name] = str(error)
-            self._judges.remove(judge)
+    def compute(self) -> float:
+        return frechet_distance(*self._sides)
 
 
-class Panel(NamedTuple):
-    """The judges that could be had, and why the others could not."""
+class ReferenceMetrics:
+    """Metrics by name. One that raises ValueError is dropped with its reason, which torchmetrics' collection cannot do."""
 
-    judges: list[Judge]
-    not_measured: dict[str, str]
-    """Reasons by name."""
+    def __init__(self, metrics: Mapping[str, ReferenceMetric], not_measured: Mapping[str, str]):
+        self._metrics = dict(metrics)
+        self.not_measured = dict(not_measured)
+        """Reasons by the name of the metric."""
+
+    def update(self, original: Pixels, reconstruction: Pixels) -> None:
+        """Add a batch of pairs to every metric."""
+        for name, metric in list(self._metrics.items()):
+            try:
+                metric.update(original, reconstruction)
+            except ValueError as error:
+                self._drop(name, error)
+
+    def compute(self) -> dict[str, float]:
+        """Return the values of the metrics that were not dropped, by name."""
+        values = {}
+        for name, metric in list(self._metrics.items()):
+            try:
+                values[name] = metric.compute()
+            except ValueError as error:
+                self._drop(name, error)
+        return values
+
+    def _drop(self, name: str, error: ValueError) -> None:
+        self.not_measured[name] = str(error)
+        del self._metrics[name]
 
 
-def gather_judges(
+def build_reference_metrics(
     frechet: Sequence[str],
     lpips_weights: Path | None,
     inception_weights: Path | None,
     device: torch.device,
-    out_of_reach: Mapping[str, str] | None = None,
-) -> Panel:
-    """Build LPIPS and rFID where their weights can be had, and the Frechet distances that were asked for.
+    unavailable: Mapping[str, str] | None = None,
+) -> ReferenceMetrics:
+    """Build LPIPS and rFID where their weights are available, and the Frechet distances that were asked for.
 
-    `frechet` names timm models, each alone or as NAME=FILE with its weights. Raises ValueError when something that was asked
-    for by name or file cannot be had; what only the network could bring is noted instead.
+    `frechet` names timm models, as NAME or NAME=FILE with a file of weights; `unavailable` gives reasons, by name, not to
+    try a metric. Raises ValueError when a model that was named or a file that was given cannot be loaded.
     """
-    judges: list[Judge] = []
-    missing = dict(out_of_reach or {})
+    not_measured = dict(unavailable or {})
+    metrics: dict[str, ReferenceMetric] = {}
 
-    def lpips() -> Judge:
-        return PerceptualJudge("lpips", _lpips(lpips_weights), device)
+    def lpips() -> ReferenceMetric:
+        remedy = "give the file of torchvision's vgg16 weights as --lpips-weights"
+        return PerceptualMetric(build_perceptual(PerceptualConfig(weights=lpips_weights), remedy), device)
 
-    def rfid() -> Judge:
-        return FrechetJudge("rfid", load_inception(inception_weights).to(device).pooled, device)
+    def rfid() -> ReferenceMetric:
+        return FrechetMetric(load_inception(inception_weights).to(device).pooled, device)
 
-    for name, build, asked in (("lpips", lpips, lpips_weights), ("rfid", rfid, inception_weights)):
-        if name in missing:
+    for name, build, file in (("lpips", lpips, lpips_weights), ("rfid", rfid, inception_weights)):
+        if name in not_measured:
             continue
         try:
-            judges.append(build())
+            metrics[name] = build()
         except ValueError as error:
-            if asked is not None:
+            if file is not None:
                 raise
-            missing[name] = str(error)
+            not_measured[name] = str(error)
     for text in frechet:
-        name, _, file = text.partition("=")
-        try:
-            backbone = load_backbone(BackboneConfig(name=name, weights=Path(file) if file else None)).to(device)
-        except ValueError as error:
-            # perception speaks of a config's keys, here it is an option.
-            told = str(error).replace("give the path of a file as weights", f"give their file as --frechet {name}=FILE")
-            raise ValueError(told) from None
-        judges.append(FrechetJudge(f"frechet/{name}", backbone.pooled, device))
-    return Panel(judges, missing)
-
-
-def _lpips(weights: Path | None) -> nn.Module:
-    try:
-        return build_perceptual(PerceptualConfig(weights=weights))
-    except ValueError as error:
-        # perception speaks of the keys of a training config, here it is an option.
-        problem = re.sub(r"^(perceptual\.)?weights\b", "--lpips-weights", str(error).rstrip("."))
-        problem = problem.rpartition(": ")[0] or problem
-        raise ValueError(f"{problem}: give the file of torchvision's vgg16 weights as --lpips-weights.") from None
+        model, _, weights = text.partition("=")
+        config = BackboneConfig(name=model, weights=Path(weights) if weights else None)
+        backbone = load_backbone(config, f"give its weights as --frechet {model}=FILE").to(device)
+        metrics[FRECHET + model] = FrechetMetric(backbone.pooled, device)
+    return ReferenceMetrics(metrics, not_measured)

@@ -1,4 +1,4 @@
-"""Where the weights of LPIPS and rFID come from, and why they are out of reach before anything waits for them."""
+"""Whether the weights of LPIPS and rFID are here or within reach, asked before anything waits for a download."""
 
 import importlib.util
 from collections.abc import Collection
@@ -18,11 +18,11 @@ class Download(NamedTuple):
     what: str
     option: str
     package: str
-    """Package that downloads them."""
+    """The library."""
     url: str
 
     def is_cached(self) -> bool:
-        """Return whether the file is there already."""
+        """Return whether the file is in the cache."""
         return (Path(torch.hub.get_dir()) / "checkpoints" / self.url.rpartition("/")[2]).is_file()
 
 
@@ -42,14 +42,14 @@ DOWNLOADS = {
 }
 
 
-def out_of_reach(wanted: Collection[str], frechet: Collection[str]) -> dict[str, str]:
-    """Return, by name, why figures among DOWNLOADS cannot be measured: no file on this machine, no network.
+def unavailable(wanted: Collection[str], frechet: Collection[str]) -> dict[str, str]:
+    """Return why metrics of DOWNLOADS cannot be measured, by name: no file on this machine, and no network.
 
-    `frechet` names timm models as NAME or NAME=FILE: where the hub cannot be reached, its clients will use their caches
-    alone. Call it before they are imported. A package that is missing is left to whoever imports it. Takes two seconds at
-    most.
+    `frechet` names timm models as NAME or NAME=FILE. If one has no file and the hub cannot be reached, the hub's clients are
+    told to use their caches alone, so call this before they are imported. A missing package is left to whoever imports
+    it. Takes at most two seconds.
     """
-    downloads = {name: DOWNLOADS[name] for name in wanted if _is_lacking(DOWNLOADS[name])}
+    downloads = {name: DOWNLOADS[name] for name in wanted if _is_needed(DOWNLOADS[name])}
     with ThreadPoolExecutor() as pool:
         if any("=" not in name for name in frechet):
             pool.submit(use_cache_without_hub)
@@ -62,5 +62,5 @@ def out_of_reach(wanted: Collection[str], frechet: Collection[str]) -> dict[str,
     }
 
 
-def _is_lacking(download: Download) -> bool:
+def _is_needed(download: Download) -> bool:
     return importlib.util.find_spec(download.package) is not None and not download.is_cached()

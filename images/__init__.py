@@ -1,1 +1,1 @@
-"""Images as they are found: where they are, how they are opened, how they become pixels. Training and inference share it."""
+"""Image files to pixels: finding, opening, resizing, saving. Training and inference share it."""

@@ -1,4 +1,4 @@
-"""Work in threads that runs ahead of whoever takes its results."""
+"""Prefetch: compute results in threads ahead of their consumer, within a bound of memory."""
 
 import threading
 from collections import deque
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 def ahead(
     pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], window: int
 ) -> Iterator[Result]:
-    """Apply a function in the threads of a pool, at most `window` items ahead; the results keep their order."""
+    """Apply a function in the threads of a pool, at most `window` items ahead; results keep the order of the items."""
     waiting: deque[Future[Result]] = deque()
     for item in items:
         waiting.append(pool.submit(function, item))
@@ -24,10 +24,9 @@ def ahead(
 
 
 class Room:
-    """Bounds what results that nobody has taken yet weigh in all.
+    """Bounds the total weight of results that were computed and not yet consumed.
 
-    Whoever is next in the order may always begin, so that nobody waits for a place that only it could make free. At the end
-    of a `with` all may.
+    The next item in the order may always begin, so that no deadlock is possible. Leaving the `with` lets all items begin.
     """
 
     def __init__(self, limit: int):
@@ -41,7 +40,7 @@ class Room:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Let nobody wait any longer: who would take the results may be gone."""
+        """Release all waiting threads, because the consumer may have stopped."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -49,24 +48,24 @@ class Room:
     def bounded(
         self, function: Callable[[Item], Result], weight: Callable[[Result], int]
     ) -> Callable[[tuple[int, Item]], Result]:
-        """Return a function of numbered items, counted from 0, that waits for room before it begins."""
+        """Wrap a function to take (index, item), indices from 0, and to wait for room before it begins."""
 
-        def begin(numbered: tuple[int, Item]) -> Result:
-            number, item = numbered
+        def begin(indexed: tuple[int, Item]) -> Result:
+            index, item = indexed
             with self._changed:
-                self._changed.wait_for(lambda: self._may_begin(number))
+                self._changed.wait_for(lambda: self._may_begin(index))
             result = function(item)
             with self._changed:
-                self._weights[number] = weight(result)
+                self._weights[index] = weight(result)
             return result
 
         return begin
 
-    def _may_begin(self, number: int) -> bool:
-        return self._is_closed or number == self._next or sum(self._weights.values()) < self._limit
+    def _may_begin(self, index: int) -> bool:
+        return self._is_closed or index == self._next or sum(self._weights.values()) < self._limit
 
     def taken(self, results: Iterable[Result]) -> Iterator[Result]:
-        """Pass on the results in their order, each of which makes room."""
+        """Yield the results in their order; each makes room."""
         for result in results:
             with self._changed:
                 self._weights.pop(self._next, None)

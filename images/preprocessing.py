@@ -1,4 +1,4 @@
-"""From an RGB image to the pixels that a tokenizer takes."""
+"""Preprocess images: resize and crop or pad, and convert between uint8 and pixels in [-1, 1]."""
 
 from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.shapes import Pixels
-from .opening.upright_rgb import opened
-from .strips import strips
+from .opening.open_image import opened
+from .row_strips import strips
 
 FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -20,12 +20,12 @@ FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "box": Image.Resampling.BOX,
 }
-LONGEST = 32
-"""Short sides that a long side may have; of longer images the middle is taken, as little of them could ever be used."""
+MAX_ASPECT = 32
+"""Images with a longer side are cropped to their middle before resizing, because most of them would be cut off anyway."""
 
 
 class LoadedPixels(NamedTuple):
-    """An image as a tokenizer takes it, uint8 `h w c`, and the size of the upright original."""
+    """A preprocessed image, uint8 `h w c`, and the size of the upright original."""
 
     pixels: np.ndarray
     width: int
@@ -33,7 +33,7 @@ class LoadedPixels(NamedTuple):
 
 
 def load_pixels(content: bytes | BinaryIO, config: PreprocessingConfig, multiple: int) -> LoadedPixels:
-    """Open an image and preprocess it, within the memory that images may take while they are decoded.
+    """Open and preprocess an image within the process's memory budget for decoding.
 
     Raises ImageError when the image cannot be used; errors of reading the file pass through.
     """
@@ -45,8 +45,8 @@ def load_pixels(content: bytes | BinaryIO, config: PreprocessingConfig, multiple
 def preprocess(image: Image.Image, config: PreprocessingConfig, multiple: int) -> np.ndarray:
     """Return an RGB image as uint8 `h w c`.
 
-    With a size: short side resized to it, centre square kept. Native: as it is, the last row and column repeated until
-    height and width are multiples of `multiple`.
+    With a size, the short side is resized to it and the centre square is cropped. Native images keep their size; the last row
+    and column are repeated until height and width are multiples of `multiple`.
     """
     if config.size == "native":
         return _padded(image, multiple)
@@ -68,23 +68,23 @@ def _padded(image: Image.Image, multiple: int) -> np.ndarray:
 
 
 def resize_short_side(image: Image.Image, size: int, resampling: str) -> Image.Image:
-    """Resize so that the short side is `size` pixels, the long side in proportion and rounded.
+    """Resize the short side to `size` pixels and the long side in proportion, rounded.
 
-    Of images longer than 32 short sides the middle is resized alone, or a thin line would fill the memory.
+    The long side is cropped to 32 short sides first; otherwise a thin line could fill the memory.
     """
     short = min(image.size)
     if short == size:
         return image
-    image = _middle(image, short * LONGEST)
+    image = _middle(image, short * MAX_ASPECT)
     width, height = (max(size, round(extent * size / short)) for extent in image.size)
     return image.resize((width, height), FILTERS[resampling])
 
 
-def _middle(image: Image.Image, longest: int) -> Image.Image:
-    if max(image.size) <= longest:
+def _middle(image: Image.Image, max_length: int) -> Image.Image:
+    if max(image.size) <= max_length:
         return image
-    # Equal parts are cut off both ends, so that the centre stays where it is.
-    left, top = (max(0, (extent - longest) // 2) for extent in image.size)
+    # Both ends lose the same, so that the centre stays.
+    left, top = (max(0, (extent - max_length) // 2) for extent in image.size)
     return image.crop((left, top, image.width - left, image.height - top))
 
 
@@ -96,14 +96,14 @@ def to_pixels(images: Tensor) -> Pixels:
 def stack_pixels(images: Sequence[np.ndarray]) -> Pixels:
     """Map uint8 images `h w c` of one size to float pixels `b c h w` in [-1, 1], channels-last in memory."""
     pixels = np.empty((len(images), *images[0].shape), np.float32)
-    for place, image in zip(pixels, images, strict=True):
-        # One at a time: a image stays in the processor's cache until it is done.
-        np.divide(image, np.float32(127.5), out=place)
-        np.subtract(place, np.float32(1), out=place)
+    for target, image in zip(pixels, images, strict=True):
+        # One image at a time stays in the processor's cache.
+        np.divide(image, np.float32(127.5), out=target)
+        np.subtract(target, np.float32(1), out=target)
     return rearrange(torch.from_numpy(pixels), "b h w c -> b c h w")
 
 
 def to_images(pixels: Pixels) -> list[Image.Image]:
-    """Map pixels in [-1, 1] to RGB images, rounded to the nearest of 256 values."""
+    """Map pixels in [-1, 1] to RGB images, clamped and rounded to the nearest of 256 values."""
     bytes_ = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return [Image.fromarray(image) for image in rearrange(bytes_.cpu(), "b c h w -> b h w c").numpy()]

@@ -1,4 +1,4 @@
-"""From an image to a file that is whole or not there."""
+"""Save images as PNG, atomically, and mark what they were made from."""
 
 import io
 from pathlib import Path
@@ -7,14 +7,14 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ..tokenizer.files import write_whole
-from .entry import open_regular
+from .file_entry import open_regular
 
 MARK = "vistok"
-"""Keyword of the PNG text that says what an image was made from."""
+"""Keyword of the PNG text that holds the mark."""
 
 
 def save_png(path: Path, image: Image.Image, mark: str = "") -> None:
-    """Write an image as PNG; raise OSError when the disk refuses, and then leave what was there before."""
+    """Write an image as PNG; on OSError an older file stays unchanged."""
     buffer = io.BytesIO()
     info = PngInfo()
     if mark:
@@ -24,7 +24,7 @@ def save_png(path: Path, image: Image.Image, mark: str = "") -> None:
 
 
 def mark_of(path: Path) -> str:
-    """Return the mark that a file was saved with, and "" when it has none or is no PNG."""
+    """Return the mark that a file was saved with, or "" when it has none or is not a PNG."""
     try:
         with open_regular(str(path)) as file, Image.open(file, formats=["PNG"]) as image:
             return str(image.info.get(MARK, ""))

@@ -1,8 +1,8 @@
-"""How pixels go through the encoder: exactly, or fast.
+"""How pixels go through the encoder, exactly or fast, and tokens through the decoder.
 
-Exact: float32, one answer for each image whatever its neighbours (see `tokenizer.exact`).
-Fast: bfloat16 where the processor multiplies it natively, compiled when the work is long enough to pay.
-Both take their pixels channels-last in memory, as the model's weights are.
+Exact: float32, and the result for an image never depends on its neighbours (see `tokenizer.numerics.exact`).
+Fast: bfloat16 where the processor multiplies it natively, compiled when there is enough work to repay that.
+Pixels are channels-last in memory, as the model's weights are.
 """
 
 from collections.abc import Callable
@@ -18,19 +18,20 @@ from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, filled_up, run_e
 from ..tokenizer.shapes import Pixels, Tokens
 
 Encode: TypeAlias = Callable[[Pixels], Tokens]
+Decode: TypeAlias = Callable[[Tokens], Pixels]
 
 FAST_BATCH = 8
 EXACT_ARITHMETIC = "float32"
 COMPILED, EAGER = "compiled", "eager"
 COMPILING_PAYS = 20_000
-"""Images from which the half minute of compiling is won back."""
+"""Number of images that repays the half minute of compiling."""
 
 
 def exact_encode(model: VisualTokenizer, device: torch.device, batch_size: int = DEVICE_BATCH) -> Encode:
-    """Return a function from pixels to tokens (on the CPU) in float32, a pure function of each image by itself.
+    """Return a function from pixels `b c h w` to tokens on the CPU, in float32, a pure function of each image.
 
-    Several threads may call it at once. On a CPU it takes as many cores as torch may use in the calling thread, each for an
-    image of its own.
+    It is thread-safe. On a CPU it uses as many cores as torch may use in the calling thread, one per image. It raises
+    ValueError when the encoder's output is not finite.
     """
     return partial(_exact_tokens, model, device, batch_size)
 
@@ -42,40 +43,57 @@ def _exact_tokens(model: VisualTokenizer, device: torch.device, batch_size: int,
 
     tokens, is_finite = run_exactly(encode, pixels, device, batch_for(batch_size, *pixels.shape[2:]))
     if not is_finite.all():
-        raise ValueError(
-            "The encoder gives values that are NaN or infinite: load other weights, or give other pixels: these are damaged."
-        )
+        raise ValueError("The encoder's output is NaN or infinite: load other weights, or give other pixels.")
     return tokens.cpu()
 
 
+def exact_decode(model: VisualTokenizer, device: torch.device, batch_size: int = DEVICE_BATCH) -> Decode:
+    """Return a function from tokens `b q y x` to pixels in [-1, 1] on `device`, in float32, a pure function of each image.
+
+    It raises ValueError when the decoder's output is not finite.
+    """
+    return partial(_exact_pixels, model, device, batch_size)
+
+
+def _exact_pixels(model: VisualTokenizer, device: torch.device, batch_size: int, tokens: Tokens) -> Pixels:
+    def decode(batch: Tokens) -> tuple[Pixels]:
+        return (model.decode_latent(model.quantizer.codes_of(batch)),)
+
+    size = batch_for(batch_size, *(side * model.downsample for side in tokens.shape[2:]))
+    (pixels,) = run_exactly(decode, tokens, device, size)
+    if not pixels.isfinite().all():
+        raise ValueError("The decoder's output is NaN or infinite: load other weights, these are damaged.")
+    return pixels.clamp(-1, 1)
+
+
 class Fast(NamedTuple):
-    """How `fast_encode` calculates; equal ones may be mixed, others give other tokens in a few places."""
+    """How `fast_encode` calculates. Only equal settings give equal tokens everywhere; others differ in a few."""
 
     dtype: Literal["bfloat16", "float32"]
     compiled: bool
     batch_size: int
-    """Images that go through the network together, a last batch being filled up."""
+    """Images that go through the network together; a smaller last batch is padded."""
 
     def __str__(self) -> str:
         return f"{self.dtype}-{COMPILED if self.compiled else EAGER}-{self.batch_size}"
 
 
 def fast_on(device: torch.device, compiled: bool, batch_size: int | None = None) -> Fast:
-    """Return what is fast on a device; `batch_size` is by default what it does best."""
+    """Return the fast settings for a device; the default batch size is 8 on a CPU and 16 elsewhere."""
     size = batch_size or (FAST_BATCH if device.type == "cpu" else DEVICE_BATCH)
     return Fast("bfloat16" if multiplies_bfloat16(device) else "float32", compiled, size)
 
 
 def parse_fast(text: str) -> Fast:
-    """Return what `str` made a text of."""
+    """Parse the text that `str` gives for a Fast."""
     dtype, form, size = text.split("-")
     return Fast("bfloat16" if dtype == "bfloat16" else "float32", form == COMPILED, int(size))
 
 
 def fast_encode(model: VisualTokenizer, device: torch.device, fast: Fast) -> Encode:
-    """Return a function from pixels to tokens (on the CPU) that may differ from the exact one in a few tokens.
+    """Return a function from pixels `b c h w` to tokens on the CPU, which may differ from the exact ones in a few places.
 
-    Several threads may call it at once.
+    It is thread-safe.
     """
     inner = torch.compile(model.encode) if fast.compiled else model.encode
 
@@ -92,6 +110,6 @@ def fast_encode(model: VisualTokenizer, device: torch.device, fast: Fast) -> Enc
 
 
 def agreement(exact: Encode, fast: Encode, pixels: list[Pixels]) -> float:
-    """Return the fraction of the tokens of some images that both functions give alike."""
+    """Return the fraction of tokens, over all images, on which two functions agree."""
     same = [exact(image) == fast(image) for image in pixels]
     return float(torch.cat([part.flatten() for part in same]).float().mean())

@@ -1,7 +1,7 @@
-"""What users hand to `encode`: paths, PIL images, arrays, tensors, or lists of them."""
+"""The inputs of `encode` and `decode`: images as paths, PIL images, arrays or tensors, and tokens."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import numpy as np
@@ -11,12 +11,16 @@ from PIL import Image
 from torch import Tensor
 
 from ..images.finding.index import file_entry
-from ..images.opening.upright_rgb import ImageError, upright_rgb
+from ..images.opening.open_image import ImageError, upright_rgb
 from ..images.preprocessing import load_pixels, preprocess, stack_pixels, to_pixels
 from ..tokenizer.preprocessing import PreprocessingConfig
-from ..tokenizer.shapes import Pixels
+from ..tokenizer.shapes import Pixels, Tokens
 
-WHOLE = {getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)}
+INTEGERS = {getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)}
+MAX_IMAGES = 64
+"""Images that are held as pixels at a time."""
+MAX_PIXELS = 1 << 24
+"""Pixels of these (200 MB); once they are reached no image is added."""
 
 ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 
@@ -24,10 +28,10 @@ ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tenso
 def images_to_pixels(
     images: ImageLike | list[ImageLike], config: PreprocessingConfig, multiple: int
 ) -> Iterator[Pixels]:
-    """Yield the pixels of each image, each `1 c h w` in [-1, 1].
+    """Yield the pixels `1 c h w` in [-1, 1] of each image.
 
-    Paths, PIL images and arrays `h w c` (uint8) are preprocessed; tensors `c h w` or `b c h w` (uint8, or float in
-    [0, 1]) are taken as they are. Raises ValueError for anything else.
+    Paths, PIL images and uint8 arrays `h w c` are preprocessed, to sides that are multiples of `multiple`. Tensors `c h w`
+    or `b c h w`, uint8 or float in [0, 1], are only scaled. Raises ValueError for anything else.
     """
     listed = images if isinstance(images, list) else [images]
     if not listed:
@@ -36,16 +40,48 @@ def images_to_pixels(
         yield from _pixels(image, config, multiple)
 
 
-def whole_numbers(tokens: Tensor | np.ndarray) -> Tensor:
-    """Return the tokens that users hand to `decode` as a tensor; raise ValueError unless they are whole numbers b q y x."""
+def in_groups(images: Iterator[Pixels]) -> Iterator[list[Pixels]]:
+    """Gather images `1 c h w` until a group has MAX_IMAGES images or MAX_PIXELS pixels."""
+    group: list[Pixels] = []
+    for image in images:
+        group.append(image)
+        if len(group) == MAX_IMAGES or sum(each[0, 0].numel() for each in group) >= MAX_PIXELS:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def encode_group(images: list[Pixels], encode: Callable[[Pixels], Tokens], device: torch.device) -> list[Tokens]:
+    """Return the tokens of images `1 c h w` in their order; images of one shape are encoded together."""
+    tokens: dict[int, Tokens] = {}
+    for shape in {image.shape for image in images}:
+        indices = [index for index, image in enumerate(images) if image.shape == shape]
+        batch = torch.cat([images[index].to(device) for index in indices])
+        tokens.update(zip(indices, encode(batch).split(1), strict=True))
+    return [tokens[index] for index in range(len(images))]
+
+
+def check_grids(tokens: list[Tokens]) -> None:
+    """Raise ValueError unless the token grids of all images have one size."""
+    grids = sorted({tuple(each.shape[2:]) for each in tokens})
+    if len(grids) > 1:
+        raise ValueError(
+            f"The images have different token grids ({grids[0]} and {grids[1]}): encode them one at a time, or resize them "
+            "to one size."
+        )
+
+
+def integer_tokens(tokens: Tensor | np.ndarray) -> Tensor:
+    """Return tokens that users hand to `decode` as int64; raise ValueError unless they are integers `b q y x`."""
     if not isinstance(tokens, (Tensor, np.ndarray)):
         raise ValueError(
             f"decode got a {type(tokens).__name__}, but takes a tensor or an array b q y x: use torch.stack or numpy.stack."
         )
-    is_whole = tokens.dtype.kind in "iu" if isinstance(tokens, np.ndarray) else tokens.dtype in WHOLE
-    if tokens.ndim != 4 or 0 in tokens.shape or not is_whole:
+    is_integer = tokens.dtype.kind in "iu" if isinstance(tokens, np.ndarray) else tokens.dtype in INTEGERS
+    if tokens.ndim != 4 or 0 in tokens.shape or not is_integer:
         raise ValueError(
-            f"decode got {tokens.dtype} {tuple(tokens.shape)}, but takes whole numbers b q y x, as encode gives them."
+            f"decode got {tokens.dtype} {tuple(tokens.shape)}, but takes integers b q y x, as encode returns them."
         )
     if isinstance(tokens, np.ndarray):
         return torch.from_numpy(tokens.astype(np.int64))
@@ -70,7 +106,7 @@ def _loaded(path: str, config: PreprocessingConfig, multiple: int) -> np.ndarray
         raise ValueError(f"{path} cannot be read ({error.strerror}): give the path of an image.") from None
     except ImageError as error:
         raise ValueError(f"{path} cannot be used: {error}.") from None
-    except ValueError as error:  # Python's, of a path with a zero byte
+    except ValueError as error:  # raised by Python for a path with a zero byte
         raise ValueError(f"{path!r} cannot be read ({error}): give the path of an image.") from None
 
 
@@ -83,8 +119,8 @@ def _image(image: Image.Image | np.ndarray, config: PreprocessingConfig) -> Imag
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise ValueError(
-                f"encode got an array of {image.dtype} {image.shape}, but takes uint8 h w 3 in [0, 255] with a pixel at "
-                "least: convert it."
+                f"encode got an array of {image.dtype} {image.shape}, but takes uint8 h w 3 in [0, 255] with at least one "
+                "pixel: convert it."
             )
         return Image.fromarray(image)
     raise ValueError(
@@ -97,7 +133,7 @@ def _tensor_pixels(tensor: Tensor) -> list[Pixels]:
     batch = (tensor.unsqueeze(0) if tensor.ndim == 3 else tensor).detach()
     if batch.ndim != 4 or batch.shape[1] != 3 or not batch.numel():
         raise ValueError(
-            f"encode got a tensor of shape {tuple(tensor.shape)}, but takes 3 h w or b 3 h w with a pixel at least."
+            f"encode got a tensor of shape {tuple(tensor.shape)}, but takes 3 h w or b 3 h w with at least one pixel."
         )
     if batch.dtype == torch.uint8:
         return list(to_pixels(rearrange(batch, "b c h w -> b h w c")).split(1))

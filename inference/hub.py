@@ -11,7 +11,7 @@ Images to discrete tokens and back, by vistok: `vistok.load("hf://OWNER/REPO")`.
 
 
 def upload(save: Callable[[Path], None], repo: str, private: bool) -> str:
-    """Upload what `save` writes into a folder, and return the address of the commit; raise ValueError when that fails."""
+    """Upload the folder that `save` writes, and return the URL of the commit; raise ValueError when that fails."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 

@@ -1,1 +1,1 @@
-"""Frozen networks that judge images: perceptual distance, Frechet distance; shared by training and evaluation."""
+"""Frozen pretrained networks: feature maps and perceptual distance, for training and evaluation."""

@@ -1,10 +1,9 @@
 """Perceptual distance: how far apart two images are in the features of a frozen network."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
-from annotated_types import Len
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
@@ -12,23 +11,26 @@ from torchmetrics.functional.image.lpips import _LPIPS
 
 from ..tokenizer.config import Config
 from ..tokenizer.shapes import Latent, Pixels
-from .backbones import Backbone, BackboneConfig, Frozen, load_backbone, read_weights
+from .backbones import Backbone, BackboneConfig, Frozen, load_backbone
+from .weights import read_weights, shortened
 
 LPIPS_VGG = "lpips-vgg"
 MIN_SIDE = 16
 """VGG halves the grid four times before its last features."""
 MIN_SQUARE = 1e-10
+"""Added to squared lengths, so that a gradient exists at 0."""
+REMEDY = "give their file as criteria.perceptual.weights, or a timm model as criteria.perceptual.backbone"
 
 
 class PerceptualConfig(Config):
-    """What measures the perceptual distance."""
+    """The network that measures the perceptual distance."""
 
     backbone: str = LPIPS_VGG
     """lpips-vgg for LPIPS with its learned heads, or the name of a timm model."""
     weights: Path | None = None
-    """File with the backbone's weights, for lpips-vgg those of torchvision's vgg16; none takes the package's own."""
-    stages: Annotated[list[Annotated[int, Field(ge=0)]], Len(1)] | None = None
-    """Which feature stages of a timm model are compared; none compares all."""
+    """File with the backbone's weights, for lpips-vgg those of torchvision's vgg16; none downloads them."""
+    stages: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None
+    """Indices of the feature stages of a timm model to compare, from 0 nearest the input; none compares all."""
 
 
 class LPIPS(nn.Module):
@@ -46,7 +48,7 @@ class LPIPS(nn.Module):
         if min(pixels.shape[-2:]) < MIN_SIDE:
             raise ValueError(
                 f"Images of {pixels.shape[-2]} x {pixels.shape[-1]} are too small for {LPIPS_VGG}, which needs "
-                f"{MIN_SIDE} x {MIN_SIDE} at least: take larger images."
+                f"at least {MIN_SIDE} x {MIN_SIDE}: use larger images."
             )
         with torch.autocast(pixels.device.type, enabled=False):
             return self.frozen.network(pixels.detach().float(), reconstruction.float()).flatten()
@@ -77,43 +79,35 @@ class FeatureDistance(nn.Module):
             return torch.stack(stages).mean(dim=0)
 
 
-def build_perceptual(config: PerceptualConfig) -> LPIPS | FeatureDistance:
+def build_perceptual(config: PerceptualConfig, remedy: str = REMEDY) -> LPIPS | FeatureDistance:
     """Build the module whose `forward(pixels, reconstruction)` is the distance of each image, ` b`.
 
-    Raises ValueError with one sentence when weights cannot be had or do not fit.
+    `remedy` ends the sentence of the ValueError that is raised when weights cannot be loaded or do not fit.
     """
     if config.backbone != LPIPS_VGG:
         timm_config = BackboneConfig(name=config.backbone, weights=config.weights, stages=config.stages)
-        return FeatureDistance(load_backbone(timm_config))
+        return FeatureDistance(load_backbone(timm_config, remedy))
     if config.stages is not None:
-        raise ValueError(f"perceptual.stages is {config.stages}, but {LPIPS_VGG} has stages of its own: remove it.")
-    if config.weights is not None:
-        return LPIPS(_with_weights(config.weights))
+        raise ValueError(f"stages is {config.stages}, but {LPIPS_VGG} has stages of its own: remove it.")
+    if config.weights is None:
+        try:
+            return LPIPS(_lpips_network(pretrained=True))
+        except (OSError, RuntimeError) as error:
+            raise ValueError(f"torchvision's vgg16 weights cannot be loaded ({shortened(error)}): {remedy}.") from None
+    given = read_weights(config.weights)
+    network: Any = _lpips_network(pretrained=False)
+    # slice2.5.weight is features.5.weight of torchvision's; its classifier is not needed.
+    theirs = {name: f"features.{name.partition('.')[2]}" for name in network.net.state_dict()}
     try:
-        return LPIPS(_LPIPS(net="vgg"))
-    except (OSError, RuntimeError) as error:
-        raise ValueError(
-            f"The weights of torchvision's vgg16 cannot be had ({' '.join(str(error).split())[:120]}): give the path of "
-            "their file as perceptual.weights, or the name of a timm model as perceptual.backbone."
-        ) from None
+        network.net.load_state_dict({name: given[their] for name, their in theirs.items() if their in given})
+    except RuntimeError as error:
+        raise ValueError(f"{config.weights} does not fit torchvision's vgg16 ({shortened(error)}): {remedy}.") from None
+    return LPIPS(network)
 
 
-def _with_weights(path: Path) -> nn.Module:
-    """Return LPIPS over the weights of a file that names them as torchvision's vgg16; its classifier is not needed."""
-    given = read_weights(path)
-    network = _LPIPS(net="vgg", pnet_rand=True)
-    features = {}
-    for name, value in network.net.state_dict().items():
-        theirs = f"features.{name.partition('.')[2]}"  # slice2.5.weight is layer 5 of torchvision's
-        if theirs not in given or given[theirs].shape != value.shape:
-            got = f"is {tuple(given[theirs].shape)}" if theirs in given else "is missing"
-            raise ValueError(
-                f"perceptual.weights is {path}, but its {theirs} {got} where vgg16 has {tuple(value.shape)}: give the "
-                "weights of torchvision's vgg16, or a timm model as perceptual.backbone."
-            )
-        features[name] = given[theirs]
-    network.net.load_state_dict(features)
-    return network
+def _lpips_network(pretrained: bool) -> nn.Module:
+    # torchmetrics' public metric cannot be built without a download, and its update waits for the device.
+    return _LPIPS(net="vgg", pnet_rand=not pretrained)
 
 
 def _unit(features: Latent) -> Latent:

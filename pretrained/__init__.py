@@ -1,1 +1,1 @@
-"""Tokenizers that ship with the package, and how a tokenizer is found by its name."""
+"""Tokenizers that ship with the package, how a tokenizer is found by its name, and importers of public checkpoints."""

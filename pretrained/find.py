@@ -1,5 +1,6 @@
-"""Tokenizers that ship with the package, and where others are found: by built-in name, folder, or hf://owner/repo."""
+"""Find a tokenizer by what users call it: a built-in name, a folder, or hf://owner/repo[@revision]."""
 
+import difflib
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from .network import hub_is_reachable
 BUILT_IN = Path(__file__).parent
 DEFAULT_MODEL = "photo-f8"
 HUB_PREFIX = "hf://"
+CONFIG_FILE = "config.json"
 
 
 def find_tokenizer(model: str) -> Path:
@@ -18,20 +20,38 @@ def find_tokenizer(model: str) -> Path:
     """
     if model.startswith(HUB_PREFIX):
         return _hub_folder(model.removeprefix(HUB_PREFIX))
-    if model in (names := built_in_names()):
+    if model in built_in_names():
         return BUILT_IN / model
-    with suppress(OSError, ValueError):  # a name that is too long, or has a zero byte, is that of no folder
-        if Path(model).is_dir():
-            return Path(model)
-    raise ValueError(
-        f"There is no tokenizer {model!r}: give a built-in name ({', '.join(names)}), a tokenizer folder, or "
-        "hf://owner/repo[@revision]."
-    )
+    with suppress(OSError):  # a name that is too long names no folder
+        folder = Path(model)
+        if "\0" not in model and folder.is_dir():
+            _check_no_run_folder(folder)
+            return folder
+    raise ValueError(f"There is no tokenizer {model!r}: {_advice(model)}.")
 
 
 def built_in_names() -> list[str]:
     """Return the names of the tokenizers that ship with the package."""
-    return sorted(path.name for path in BUILT_IN.iterdir() if path.is_dir() and path.name[0] not in "._")
+    return sorted(path.parent.name for path in BUILT_IN.glob(f"*/{CONFIG_FILE}"))
+
+
+def _advice(model: str) -> str:
+    names = built_in_names()
+    near = difflib.get_close_matches(model.lower(), names, n=1)
+    meant = f"did you mean {near[0]!r}? Otherwise " if near else ""
+    return f"{meant}give a built-in name ({', '.join(names)}), a tokenizer folder, or {HUB_PREFIX}owner/repo[@revision]"
+
+
+def _check_no_run_folder(folder: Path) -> None:
+    """Raise ValueError for the run folder of a training, whose tokenizer is in a folder within it."""
+    if (folder / CONFIG_FILE).is_file() or not (folder / "config.yaml").is_file():
+        return
+    if (folder / "export" / CONFIG_FILE).is_file():
+        raise ValueError(f"{folder} is a training run, not a tokenizer: give {folder / 'export'}.")
+    raise ValueError(
+        f"{folder} is a training run that has exported no tokenizer yet: run export-tokenizer {folder} --out FOLDER, and give "
+        "that folder."
+    )
 
 
 def _hub_folder(repository: str) -> Path:
@@ -39,18 +59,34 @@ def _hub_folder(repository: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     name, _, revision = repository.partition("@")
+    files = [CONFIG_FILE, "model.safetensors", "README.md"]
+    download = partial(snapshot_download, name, revision=revision or None, allow_patterns=files)
     try:
-        files = ["config.json", "model.safetensors", "README.md"]
-        download = partial(snapshot_download, name, revision=revision or None, allow_patterns=files)
-        if not hub_is_reachable():  # or slow: what is on this machine comes at once, and only else is there a wait
+        if not hub_is_reachable():  # then the cache answers at once, and only what is not in it waits for a slow hub
             with suppress(LocalEntryNotFoundError):
-                return Path(download(local_files_only=True))
-        return Path(download())
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        if isinstance(error, LocalEntryNotFoundError):
-            reason = "it is not on this machine, and the hub cannot be reached"
-        else:
-            reason = str(error).strip().splitlines()[0]
+                return _with_config(Path(download(local_files_only=True)), repository)
+        return _with_config(Path(download()), repository)
+    except HFValidationError:
         raise ValueError(
-            f"hf://{repository} could not be fetched ({reason}): check the name and the network."
+            f"{HUB_PREFIX}{repository} is no name of the hub: give {HUB_PREFIX}owner/repo[@revision]."
         ) from None
+    except LocalEntryNotFoundError:
+        raise ValueError(
+            f"{HUB_PREFIX}{repository} is not in the cache of this machine, and the hub cannot be reached: connect to the "
+            "network, or give a tokenizer folder."
+        ) from None
+    except (HfHubHTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise ValueError(
+            f"{HUB_PREFIX}{repository} could not be downloaded ({reason}): check the name, the revision and your access."
+        ) from None
+
+
+def _with_config(folder: Path, repository: str) -> Path:
+    """Return a downloaded folder; raise ValueError when the repository holds no tokenizer."""
+    if not (folder / CONFIG_FILE).is_file():
+        raise ValueError(
+            f"{HUB_PREFIX}{repository} holds no vistok tokenizer: it has no {CONFIG_FILE}. Checkpoints of other projects need "
+            "import-tokenizer."
+        )
+    return folder

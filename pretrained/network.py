@@ -1,39 +1,39 @@
-"""Whether the network reaches a host, found out at once: the hub's clients try for a minute where there is none."""
+"""Tell within seconds whether the network reaches a host; clients of the hub retry for a minute without a network."""
 
 import os
 import threading
 import urllib.error
 import urllib.request
 
-PATIENCE = 1.5
-"""Seconds. Finding a host's address can take far longer without a network, and cannot be stopped, only left behind."""
+TIMEOUT = 1.5
+"""Seconds. A thread does the waiting, because a lookup of a host's address takes longer and cannot be stopped."""
 
 
-def is_reachable(url: str, seconds: float = PATIENCE) -> bool:
-    """Return whether anything answers at an address within some seconds, by the proxies of the environment."""
+def is_reachable(url: str, seconds: float = TIMEOUT) -> bool:
+    """Return whether an address answers anything within some seconds, through the proxies of the environment."""
     answered = threading.Event()
 
     def ask() -> None:
         try:
             urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds).close()
-        except urllib.error.HTTPError:  # a refusal is an answer
+        except urllib.error.HTTPError:  # an error status is an answer
             pass
         except (OSError, ValueError):
             return
         answered.set()
 
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(seconds)
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
     return answered.is_set()
 
 
 def hub_is_reachable() -> bool:
-    """Return whether the hub of models answers."""
+    """Return whether the Hugging Face hub answers."""
     return is_reachable(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
 
 
 def use_cache_without_hub() -> None:
-    """Let the hub's clients use their caches alone where the hub cannot be reached; for commands, before the import."""
+    """Make clients of the hub use their caches alone when the hub cannot be reached; call before they are imported."""
     if not hub_is_reachable():
         os.environ.setdefault("HF_HUB_OFFLINE", "1")

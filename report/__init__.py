@@ -1,1 +1,1 @@
-"""One self-contained HTML page about a run or an evaluation; shared by training and inference."""
+"""A self-contained HTML page about a run or an evaluation, for training and inference."""

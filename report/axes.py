@@ -1,4 +1,4 @@
-"""Axes: where a value lies between two ends, which values are marked, and how numbers are written."""
+"""Axes: positions of values, tick marks, and how numbers are written."""
 
 import math
 from typing import NamedTuple
@@ -19,21 +19,21 @@ class Tick(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """The values from `low` to `high`, evenly spread or, on a log scale, their logarithms."""
+    """The values from `low` to `high`, spaced evenly or by their logarithms."""
 
     low: float
     high: float
     log: bool = False
 
     def place(self, values: Array) -> Array:
-        """Return where values lie: 0 at `low`, 1 at `high`."""
+        """Return the positions of values: 0 at `low`, 1 at `high`."""
         if self.log:
             return (np.log(values) - math.log(self.low)) / (math.log(self.high) - math.log(self.low))
         return (values - self.low) / (self.high - self.low)
 
 
 def value_axis(values: Array, log: bool) -> Axis:
-    """Return an axis that holds finite values, more than zero of them; on a log scale they must be positive."""
+    """Return an axis that holds at least one finite value; on a log scale all must be positive."""
     low, high = float(values.min()), float(values.max())
     if log:
         margin = max((high / low) ** 0.05, 1.1)
@@ -46,14 +46,14 @@ def value_axis(values: Array, log: bool) -> Axis:
 
 
 def count_axis(low: float, high: float) -> Axis:
-    """Return an axis of numbers >= 0 from `low`, or 0 if that is near, to `high`; a single one stands in the middle."""
+    """Return an axis of numbers >= 0 from `low`, or from 0 if that is near, to `high`; a single number is centred."""
     if high == low:
         return Axis(low - 1, high + 1)
     return Axis(0 if low < high / 10 else low, high)
 
 
 def ticks(axis: Axis, about: int = 6, whole: bool = False) -> list[Tick]:
-    """Return round values of an axis, whole ones if asked, `about` at the most or one or two more."""
+    """Return round values of an axis, integers if `whole`, at most `about` or one or two more."""
     if axis.log:
         return _log_ticks(axis, about)
     step = nice_step(axis.high - axis.low, about)
@@ -64,14 +64,14 @@ def ticks(axis: Axis, about: int = 6, whole: bool = False) -> list[Tick]:
 
 
 def nice_step(span: float, parts: int) -> float:
-    """Return the smallest of 1, 2, 5 times a power of ten that divides a span into no more than `parts`."""
+    """Return the smallest of 1, 2, 5 times a power of ten that divides a span into at most `parts`."""
     raw = span / parts
     power = 10.0 ** math.floor(math.log10(raw))
     return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * (1 - 1e-9))
 
 
 def number(value: float) -> str:
-    """Write a number with four digits, or all of those before the point."""
+    """Format a number with four digits, or with all digits before the point."""
     if not math.isfinite(value):
         return "not finite"
     if abs(value) >= 1000:

@@ -12,23 +12,23 @@ from .curves import Trend, runs, thin, trend
 from .plot import corners, data, frame, percent
 
 COLOURS = 6
-"""Colours of curves in page.css; the seventh curve begins again."""
+"""Colours of curves in page.css; the seventh curve repeats the first."""
 
 
 class Points(NamedTuple):
-    """A curve as it is drawn; a value that cannot be drawn is NaN."""
+    """The points of a curve that are drawn; NaN where a value cannot be drawn."""
 
     name: str
     steps: NDArray[np.float64]
     values: NDArray[np.float64]
     gaps: int
-    """Values of the whole curve that cannot be drawn."""
+    """Number of values of the whole curve that cannot be drawn."""
     trend: Trend | None
     """The trend of a noisy curve, at the points that are drawn."""
 
 
 def chart_html(chart: Chart) -> str:
-    """Return a chart with its legend, which gives the last value of each curve."""
+    """Return a chart with a legend that shows the last value of each curve."""
     curves = [_points(curve, chart.log_scale) for curve in chart.curves if curve.values]
     drawn = np.concatenate([curve.values[np.isfinite(curve.values)] for curve in curves] or [np.empty(0)])
     if not len(drawn):
@@ -69,7 +69,7 @@ def _polylines(steps: NDArray[np.float64], values: NDArray[np.float64], x: Axis,
 
 
 def _dots(curve: Points, x: Axis, y: Axis, colour: str) -> str:
-    """Return the values that stand alone, which a line would not show."""
+    """Return isolated values, which a line would not show."""
     return "".join(
         f'<circle class="{colour}" cx="{percent(x, curve.steps[run.start])}" '
         f'cy="{percent(y, curve.values[run.start], True)}" r="3"/>'
@@ -102,8 +102,8 @@ def _summary(title: str, curves: list[Points]) -> str:
     for curve in curves:
         finite = curve.values[np.isfinite(curve.values)]
         if len(finite):
-            first, last, least, most = map(number, (finite[0], finite[-1], finite.min(), finite.max()))
-            sentences.append(f"{curve.name} goes from {first} to {last}, between {least} and {most}.")
+            first, last, low, high = map(number, (finite[0], finite[-1], finite.min(), finite.max()))
+            sentences.append(f"{curve.name} goes from {first} to {last}, between {low} and {high}.")
     return f"{title} over the steps. {' '.join(sentences)}"
 
 

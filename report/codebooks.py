@@ -1,4 +1,4 @@
-"""How a codebook is used: figures, the codes by rank, and their map."""
+"""Codebook usage: figures, the codes by rank, and their map."""
 
 from html import escape
 from itertools import pairwise
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..evaluation.token_counts import uncounted
+from ..evaluation.token_counts import codes_text, estimate_note
 from ..evaluation.usage import Usage, codebook_usage
 from .axes import Axis, ticks
 from .codemap import map_html
@@ -16,11 +16,11 @@ from .content import CodebookView
 from .plot import SIDE, corners, data, frame, percent
 
 BARS = 128
-"""Bars of a histogram; with more codes, each stands for several ranks."""
+"""Max bars of a histogram; with more codes, each bar covers several ranks."""
 
 
 class Bar(NamedTuple):
-    """Codes of neighbouring ranks, the most frequent first; ranks count from 1."""
+    """Codes of consecutive ranks; rank 1 is the most frequent."""
 
     first: int
     last: int
@@ -29,7 +29,7 @@ class Bar(NamedTuple):
 
     @property
     def mean(self) -> float:
-        """Tokens a code."""
+        """Tokens per code."""
         return self.tokens / (self.last - self.first + 1)
 
 
@@ -38,28 +38,29 @@ def codebook_html(view: CodebookView) -> str:
     counts = np.asarray(view.counts).astype(np.int64)
     codes = view.vocab_size or len(counts)
     usage = codebook_usage(torch.from_numpy(counts)[None], codes)[0]
-    estimate = uncounted(torch.from_numpy(counts)[None], codes)
+    estimate = estimate_note(torch.from_numpy(counts)[None], codes)
     drawn = (
         f'<p class="empty">{estimate}</p>'
         if estimate
         else f'<div class="pair">{_histogram(view.name, counts)}{map_html(view, counts)}</div>'
     )
-    return f'<section class="codebook"><h3>{escape(view.name)}</h3>{_facts(counts, usage, codes)}{drawn}</section>'
+    facts = _facts(counts, usage, codes, bool(estimate))
+    return f'<section class="codebook"><h3>{escape(view.name)}</h3>{facts}{drawn}</section>'
 
 
 def rank_bars(counts: NDArray[np.int64], limit: int = BARS) -> list[Bar]:
-    """Return the codes by descending count in at most `limit` bars of nearly equal width; they hold every token."""
+    """Return the codes by descending count in at most `limit` bars of nearly equal width, which hold every token."""
     ranked = np.sort(counts)[::-1]
     edges = np.linspace(0, len(ranked), min(limit, len(ranked)) + 1).astype(int).tolist()
     return [Bar(start + 1, end, int(ranked[start:end].sum())) for start, end in pairwise(edges)]
 
 
-def _facts(counts: NDArray[np.int64], usage: Usage, codes: int) -> str:
+def _facts(counts: NDArray[np.int64], usage: Usage, codes: int, estimated: bool) -> str:
     used = round(usage.usage * codes)
     facts = {
-        "Usage": (f"{usage.usage:.1%}", f"{used:,} of {codes:,} codes"),
-        "Perplexity": (f"{usage.perplexity:,.1f}", f"of {codes:,} at even use"),
-        "Dead": (f"{usage.dead:.1%}", f"{codes - used:,} codes"),
+        "Usage": (f"{usage.usage:.1%}", f"{used:,} of {codes_text(codes)} codes"),
+        "Perplexity": (f"{usage.perplexity:,.1f}", f"of {codes_text(codes)} at even use"),
+        "Dead": (f"{usage.dead:.1%}", "estimated" if estimated else f"{codes - used:,} codes"),
         "Tokens": (f"{counts.sum():,}", "fewer than codes" if counts.sum() < codes else "counted"),
     }
     items = "".join(
@@ -88,13 +89,13 @@ def _histogram(name: str, counts: NDArray[np.int64]) -> str:
     points: list[list[float | None]] = [[(bar.first - 1 + bar.last) / 2, float(f"{bar.mean:.6g}")] for bar in used]
     return _figure(
         "",
-        f'<li class="c0">tokens a code <output>{even:,.1f} on average</output></li>',
+        f'<li class="c0">tokens per code <output>{even:,.1f} on average</output></li>',
         plot + data(x, y, "rank", [points], labels),
     )
 
 
 def _outline(bars: list[Bar], x: Axis, y: Axis) -> str:
-    """Return the silhouette of the bars, down to the axis."""
+    """Return the outline of the bars, down to the axis."""
     lefts, rights = np.array([bar.first - 1.0 for bar in bars]), np.array([float(bar.last) for bar in bars])
     means = np.array([bar.mean for bar in bars])
     tops, ends = corners(x, y, lefts, means).tolist(), corners(x, y, rights, means).tolist()
@@ -103,7 +104,7 @@ def _outline(bars: list[Bar], x: Axis, y: Axis) -> str:
 
 
 def _marks(x: Axis, y: Axis, even: float, dead: int, codes: int) -> str:
-    """Return the line that even use would give, and the name of the empty part if there is room for it."""
+    """Return the line of even use, and a label for the dead codes if there is room for it."""
     marks = ""
     if y.low < even < y.high:
         at = percent(y, even, True)

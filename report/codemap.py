@@ -6,26 +6,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .content import CodebookView
-from .projection import project
+from .pca import principal_plane
 
 SHADES = 6
 """Colours of use in page.css, from rare to frequent."""
-SHOWN = 4096
-"""Codes on a map; more would be one blot."""
+MAX_CODES = 4096
+"""Max codes on a map; more would blur into one blot."""
 SIDE = 1000
 
 
 def map_html(view: CodebookView, counts: NDArray[np.int64]) -> str:
-    """Return the map of a codebook with its legend, or a sentence where there are no codes to draw."""
+    """Return the map of a codebook with its legend, or a sentence when there are no codes to draw."""
     if view.codes is None:
         return _figure("", '<p class="empty">This quantizer computes its codes: there is no table of them to map.</p>')
     assert len(view.codes) == len(counts), f"{view.name}: a count for each code"
     finite = np.flatnonzero(np.isfinite(view.codes).all(axis=1))
     if not len(finite):
         return _figure("", '<p class="empty">No code is finite: there is nothing to map.</p>')
-    kept = np.sort(np.random.default_rng(0).choice(finite, min(SHOWN, len(finite)), replace=False))
-    projection = project(view.codes[kept])
-    places = _places(projection.points)
+    kept = np.sort(np.random.default_rng(0).choice(finite, min(MAX_CODES, len(finite)), replace=False))
+    plane = principal_plane(view.codes[kept])
+    places = _places(plane.points)
     shades = shades_of_use(counts[kept])
     size = 7 if len(kept) <= 300 else 5 if len(kept) <= 1500 else 3.5
     unused = _path(places[shades < 0])
@@ -35,9 +35,11 @@ def map_html(view: CodebookView, counts: NDArray[np.int64]) -> str:
         if (shades == shade).any():
             dots += f'<path class="u{shade}" d="{_path(places[shades == shade])}" stroke-width="{size}"/>'
     drawn = (
-        f"{len(kept):,} of {len(counts):,} codes, drawn at random" if len(finite) > SHOWN else f"{len(kept):,} codes"
+        f"{len(kept):,} of {len(counts):,} codes, drawn at random"
+        if len(finite) > MAX_CODES
+        else f"{len(kept):,} codes"
     )
-    sentence = f"{drawn}, on the plane that holds {projection.variance:.0%} of their variance."
+    sentence = f"{drawn}, on the plane that holds {plane.variance:.0%} of their variance."
     if len(finite) < len(counts):
         sentence += f" Left out because not finite: {len(counts) - len(finite):,}."
     label = escape(f"Map of {view.name}: {sentence} {int((shades < 0).sum()):,} of them are unused.")
@@ -46,7 +48,7 @@ def map_html(view: CodebookView, counts: NDArray[np.int64]) -> str:
 
 
 def shades_of_use(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return a shade for each count, equal steps of its logarithm from the least to the greatest; -1 where it is 0."""
+    """Return a shade for each count, in equal steps of its logarithm from min to max; -1 for a count of 0."""
     used = counts[counts > 0]
     if not len(used):
         return np.full(len(counts), -1)
@@ -56,7 +58,7 @@ def shades_of_use(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _places(points: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Fit points into the drawing with a margin, both axes at one scale."""
+    """Scale points into the drawing with a margin, both axes alike."""
     low, high = points.min(axis=0), points.max(axis=0)
     reach = max(float((high - low).max()) / 2, 1e-30)
     placed = (points - (low + high) / 2) / reach * (0.48 * SIDE)
@@ -64,7 +66,7 @@ def _places(points: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _path(places: NDArray[np.int64]) -> str:
-    # Lines of no length with round ends: dots whose size does not depend on the map's.
+    # Lines of length 0 with round ends are dots whose size does not depend on that of the map.
     return "".join(f"M{x},{y}h0" for x, y in places.tolist())
 
 

@@ -1,4 +1,4 @@
-"""What a report holds: results, curves, codebooks and images, before anything is drawn."""
+"""The content of a report: results, curves, codebooks and images, before anything is drawn."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ class Curve(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """Curves on common axes; on a log scale values of 0 and below are gaps too."""
+    """Curves on common axes; on a log scale, values of 0 and below are gaps too."""
 
     title: str
     curves: Sequence[Curve]
@@ -25,7 +25,7 @@ class Chart(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """A image and what the tokenizer makes of it, at one size."""
+    """An image and its reconstruction, at one size."""
 
     label: str
     original: Image.Image
@@ -33,26 +33,26 @@ class Comparison(NamedTuple):
 
 
 class CodebookView(NamedTuple):
-    """How often each code of a codebook occurred, and where the codes lie."""
+    """How often each code of a codebook occurs, and the codes themselves."""
 
     name: str
     counts: NDArray[np.integer[Any]]
-    """Tokens of each code, `k`, or of each slot of a hash."""
+    """Tokens of each code, `k`, or of each hash slot."""
     codes: NDArray[np.floating[Any]] | None = None
     """The codes `k d`, or None for a quantizer that computes them."""
     vocab_size: int | None = None
-    """Number of codes; as many as counts when None, more when these are of slots."""
+    """Number of codes; None if there is a count for each, more than the counts if those are of hash slots."""
 
 
 class Table(NamedTuple):
-    """Cells as they are to be read; each row is as long as the header."""
+    """Formatted cells; each row is as long as the header."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
 
 
 class Report(NamedTuple):
-    """Everything on a page; what is empty is left out."""
+    """Everything on a page; empty parts are left out."""
 
     title: str
     subtitle: str = ""
@@ -68,4 +68,4 @@ class Report(NamedTuple):
     config: str = ""
     """The configuration as text."""
     environment: Mapping[str, str] = {}
-    """What it was made on, as `environment()` gives it."""
+    """Versions and machine, as `environment()` returns them."""

@@ -1,4 +1,4 @@
-"""Long curves as few points, gaps as separate lines, and the trend of noisy ones."""
+"""Thin long curves, split them at gaps, and find the trend of noisy ones."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -7,23 +7,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 LIMIT = 500
-"""Points of a curve on a page: about one a pixel."""
+"""Max points of a curve on a page, about one per pixel."""
 TREND = 40
-"""Windows along a curve whose trend is drawn."""
+"""Number of windows along a curve whose trend is drawn."""
 
 
 class Trend(NamedTuple):
-    """Means of the finite values in a window around some values; NaN where such a value itself is not finite."""
+    """Means of the finite values in a window around each point; NaN where the point itself is not finite."""
 
     means: NDArray[np.float64]
     window: int
 
 
 def thin(values: NDArray[np.float64], limit: int = LIMIT) -> NDArray[np.int64]:
-    """Return the indices of at most `limit` values, ascending, that look like all of them.
+    """Return the ascending indices of at most `limit` values that draw the same curve as all of them.
 
-    Both ends stay, and the least, the greatest and one value that is not finite of each of many equal stretches; so
-    every extreme of the whole stays and no stretch with a gap closes.
+    Both ends are kept, and of each of many equal stretches the min, the max and one value that is not finite. So all
+    extremes are kept, and no gap closes.
     """
     if len(values) <= limit:
         return np.arange(len(values))
@@ -42,22 +42,22 @@ def thin(values: NDArray[np.float64], limit: int = LIMIT) -> NDArray[np.int64]:
 
 
 def runs(values: NDArray[np.float64]) -> list[slice]:
-    """Return the stretches of finite values, in order: the lines that a curve with gaps consists of."""
+    """Return the stretches of finite values in order: the lines of a curve with gaps."""
     padded = np.concatenate([[False], np.isfinite(values), [False]]).astype(np.int8)
     changes = np.flatnonzero(np.diff(padded)).tolist()
     return [slice(start, end) for start, end in zip(changes[::2], changes[1::2], strict=True)]
 
 
 def trend(values: NDArray[np.float64], at: NDArray[np.int64]) -> Trend | None:
-    """Return the moving mean at some indices of a curve that goes up and down far more than it gets anywhere, else None."""
+    """Return the moving mean at some indices of a noisy curve, one that moves far more than its mean does; else None."""
     finite = np.isfinite(values)
     if finite.sum() < 5 * TREND:
         return None
     half = len(values) // TREND // 2
     means = np.full(len(at), np.nan)
-    for place, index in enumerate(at.tolist()):
+    for position, index in enumerate(at.tolist()):
         if finite[index]:
             window = values[max(0, index - half) : index + half + 1]
-            means[place] = window[np.isfinite(window)].mean()
+            means[position] = window[np.isfinite(window)].mean()
     travelled = np.abs(np.diff(values[finite])).sum()
     return Trend(means, 2 * half + 1) if travelled > 6 * (np.nanmax(means) - np.nanmin(means)) else None

@@ -1,4 +1,4 @@
-"""Images inside a page, and a slider between two of them."""
+"""Images embedded in a page, and a slider between two of them."""
 
 import base64
 import io
@@ -9,25 +9,25 @@ from PIL import Image
 from .content import Comparison
 
 LARGEST = 1024
-"""Pixels of a image's longer side; larger ones are reduced, for a page that opens everywhere."""
+"""Max pixels of an image's longer side; larger images are reduced, to keep the page small."""
 SMALL = 96
-"""Pixels of the longer side up to which a image is kept without loss and shown with its pixels."""
+"""Up to this longer side, in pixels, an image is stored without loss and shown unsmoothed."""
 
 
 def comparison_html(comparison: Comparison) -> str:
-    """Return two images: side by side, or, where scripts run, one over the other with a slider between."""
+    """Return two images side by side, or with a slider over them where scripts run."""
     original, label = comparison.original, escape(comparison.label)
     small = " small" if max(original.size) <= SMALL else ""
     return (
         f'<figure class="compare{small}"><div class="stage" style="--ratio:{original.width}/{original.height}">'
         f"{_side('reconstruction', comparison.reconstruction, label)}{_side('original', original, label)}"
-        f'<input type="range" min="0" max="100" value="50" step="1" aria-label="Share of the original: {label}">'
+        f'<input type="range" min="0" max="100" value="50" step="1" aria-label="Visible part of the original: {label}">'
         f"</div><figcaption>{label}</figcaption></figure>"
     )
 
 
 def data_url(image: Image.Image) -> str:
-    """Return a image as a `data:` address: PNG when small, otherwise JPEG of high quality and full colour."""
+    """Return an image as a `data:` URL: PNG when small, otherwise JPEG of high quality without chroma subsampling."""
     image = image.convert("RGB")
     image.thumbnail((LARGEST, LARGEST))
     buffer = io.BytesIO()

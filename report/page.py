@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing but itself."""
+"""Render a report as one self-contained HTML page."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ NUMBER_OR_NONE = re.compile(NUMERIC.pattern + "|-?|nan|\u2014")
 def render(report: Report) -> str:
     """Return the page; equal reports give equal pages.
 
-    It loads nothing, works without scripts (they add the readout of the charts and the sliders) and escapes every text.
+    The page loads nothing, escapes all text and works without scripts, which only add sliders and the readout of charts.
     """
     sections = _sections(report)
     links = "".join(f'<a href="#{_anchor(title)}">{title}</a>' for title in sections)
@@ -40,7 +40,7 @@ def render(report: Report) -> str:
 
 
 def _sections(report: Report) -> dict[str, str]:
-    """Return the parts that are not empty, by title, in the order of the page."""
+    """Return the parts that are not empty by title, in page order."""
     parts = {
         "Reconstructions": _grid("images", [comparison_html(pair) for pair in report.comparisons]),
         "Curves": _grid("charts", [chart_html(chart) for chart in report.charts]),
@@ -65,7 +65,7 @@ def _figures(figures: Mapping[str, str]) -> str:
 
 
 def _measure(value: str) -> str:
-    """Set the unit behind a number smaller."""
+    """Format a number with its unit in smaller type."""
     match = MEASURE.fullmatch(value)
     if match:
         return f"<b>{escape(match[1])}</b><small>{escape(match[2])}</small>"
@@ -90,7 +90,7 @@ def _table(title: str, table: Table) -> str:
 
 
 def _side(column: list[str]) -> str:
-    """Return the attribute that sets a column of numbers to the right."""
+    """Return the attribute that aligns a column of numbers to the right; empty for other columns."""
     return (
         ' class="number"' if any(map(NUMERIC.fullmatch, column)) and all(map(NUMBER_OR_NONE.fullmatch, column)) else ""
     )

@@ -1,4 +1,4 @@
-"""The frame of a plot: axes around a drawing that stretches, with text that does not."""
+"""The frame of a plot: axes whose text keeps its size around a drawing that stretches."""
 
 import json
 from html import escape
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from .axes import Axis, Tick
 
 SIDE = 10_000
-"""Width and height of the drawing, in its own units, that are stretched to the space there is."""
+"""Width and height of the drawing in its own units, which are stretched to the space on the page."""
 
 
 def frame(drawing: str, label: str, x: tuple[Axis, list[Tick]], y: tuple[Axis, list[Tick]], above: str = "") -> str:
-    """Return a plot: `drawing` in a square of `SIDE`, y downwards, and `above` it SVG placed in percent."""
+    """Return a plot of `drawing`, in a square of SIDE with y downwards, under the SVG of `above`, positioned in percent."""
     across = "".join(
         f'<text x="{percent(x[0], tick.value)}" y="100%" dy="18" text-anchor="middle">{escape(tick.label)}</text>'
         for tick in x[1]
@@ -34,20 +34,20 @@ def frame(drawing: str, label: str, x: tuple[Axis, list[Tick]], y: tuple[Axis, l
 
 
 def percent(axis: Axis, value: float, down: bool = False) -> str:
-    """Return where a value lies along an axis, or from its end down, as an SVG length."""
+    """Return the position of a value along an axis, measured from its end if `down`, as an SVG length."""
     fraction = float(axis.place(np.array(value)))
     return f"{100 * (1 - fraction if down else fraction):.2f}%"
 
 
 def corners(x: Axis, y: Axis, xs: NDArray[np.float64], ys: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return points `n 2` in the units of the drawing."""
+    """Return points `n 2` in units of the drawing."""
     placed = np.stack([x.place(xs), 1 - y.place(ys)], axis=-1)
     return (placed * SIDE).round().astype(np.int64)
 
 
 def data(x: Axis, y: Axis, unit: str, curves: list[list[list[float | None]]], labels: list[str] | None = None) -> str:
-    """Return the points of a plot for the readout: `[x, y]`, y None for a gap; `labels` name them instead of `unit x`."""
+    """Return the points `[x, y]` of a plot for the readout, y None at gaps; `labels` replace the label `unit x`."""
     facts = {"x": x[:2], "y": y[:2], "log": y.log, "unit": unit, "curves": curves, "labels": labels}
-    # An opening bracket inside a script could end it.
+    # An opening bracket inside a script element could end it.
     text = json.dumps(facts, separators=(",", ":")).replace("<", "\\u003c")
     return f'<script type="application/json">{text}</script>'

@@ -1,4 +1,4 @@
-"""From a quantizer and its counts to what a report shows of its codebooks."""
+"""The codebooks of a quantizer as a report shows them."""
 
 from torch import Tensor
 
@@ -9,15 +9,15 @@ from .content import CodebookView
 
 
 def codebook_views(quantizer: Quantizer, counts: Tensor) -> list[CodebookView]:
-    """Return how each codebook was used, with its table where it has one and a count for each code."""
+    """Return the counts of each codebook, with its codes if it stores them and every code was counted."""
     hashed = is_hashed(counts, quantizer.vocab_size)
     books = [] if hashed else [module for module in quantizer.modules() if isinstance(module, VectorQuantizer)]
     tables = [book.codes().detach().float().cpu().numpy() for book in books]
     if len(tables) == 1:  # shared by all levels
         tables = tables * len(counts)
     views = []
-    for number, level in enumerate(counts):
-        name = "codebook" if len(counts) == 1 else f"codebook {number}"
-        table = tables[number] if len(tables) == len(counts) else None
+    for index, level in enumerate(counts):
+        name = "codebook" if len(counts) == 1 else f"codebook {index}"
+        table = tables[index] if len(tables) == len(counts) else None
         views.append(CodebookView(name, level.numpy(), table, quantizer.vocab_size))
     return views

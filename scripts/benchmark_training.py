@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from vistok.images.preprocessing import to_pixels
-from vistok.train.config import read_config
+from vistok.train.config_file import read_config
 from vistok.train.data.batches import Batch, training_batches
 from vistok.train.run import Run, prepare_run
 from vistok.train.step import tokenizer_step
@@ -59,7 +59,7 @@ def measure(run: Run, batches: Iterator[Batch], steps: int) -> dict[str, float]:
 
 def _watch(run: Run, seen: object) -> None:
     run.monitor.observe(seen)
-    run.average.update_parameters(run.model)
+    run.ema.update(run.model)
 
 
 def main() -> None:

@@ -23,19 +23,20 @@ from torch import Tensor, nn
 
 from vistok.evaluation.metrics import psnr
 from vistok.images.preprocessing import to_pixels
+from vistok.tokenizer.config import parse_choice
 from vistok.tokenizer.model import VisualTokenizer, build_tokenizer
 from vistok.tokenizer.networks.convolutional import ConvolutionalConfig
 from vistok.tokenizer.preprocessing import PreprocessingConfig
-from vistok.tokenizer.quantizers import parse_quantizer
+from vistok.tokenizer.quantizers import QUANTIZERS
 from vistok.train.data.batches import training_batches
+from vistok.train.data.config import DataConfig
 from vistok.train.data.crops import TrainingCrops
-from vistok.train.data.listing import Listing
-from vistok.train.data.reading import Reader, readable_images
-from vistok.train.data.sources import DataConfig
+from vistok.train.data.read_images import ImageReader
+from vistok.train.data.source_images import SourceImages
 from vistok.train.diagnostics.update_statistics import update_rms
-from vistok.train.optimizer.routing import OptimizerConfig, build_optimizer, claim_parameters
-from vistok.train.optimizer.rules import DEFAULT_RULES
-from vistok.train.optimizer.schedule import learning_rate
+from vistok.train.optimizer.config import OptimizerConfig
+from vistok.train.optimizer.routing import assign_parameters, build_optimizer
+from vistok.train.optimizer.schedule import lr_ratio
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -64,13 +65,16 @@ QUANTIZER = {"name": "fsq", "levels": [8, 8, 8, 8]}
 def train(config: OptimizerConfig, seed: int, batches: list[Tensor]) -> tuple[VisualTokenizer, dict[str, Any]]:
     """Train on the batches with one optimizer, and return the model and what was seen."""
     torch.manual_seed(seed)
-    model = build_tokenizer(ARCHITECTURE, parse_quantizer(QUANTIZER)).to(memory_format=torch.channels_last)
-    claims = claim_parameters(model, config)
-    optimizer = build_optimizer(claims, config)
-    hidden = [claim.parameter for claim in claims if claim.rule is DEFAULT_RULES[0]]
+    model = build_tokenizer(ARCHITECTURE, parse_choice(QUANTIZERS, QUANTIZER, "quantizer")).to(
+        memory_format=torch.channels_last
+    )
+    assignments = assign_parameters(model, config)
+    optimizer = build_optimizer(assignments, config)
+    matrices = model.hidden_matrices()
+    hidden = [assignment.parameter for assignment in assignments if assignment.name in matrices]
     losses, seconds, sizes, in_optimizer = [], [], [], 0.0
     for step, batch in enumerate(batches, 1):
-        rate = learning_rate(step, len(batches), config)
+        rate = config.lr * lr_ratio(step, len(batches), config)
         for group in optimizer.param_groups:
             group["lr"] = rate
         pixels = to_pixels(batch).contiguous(memory_format=torch.channels_last)
@@ -193,9 +197,9 @@ def main() -> None:
     sources = {"train": arguments.train, "val": arguments.val, "cached_images": 10_000}
     data = DataConfig.model_validate(sources | {"size": arguments.size, "batch_size": arguments.batch})
     preprocessing = PreprocessingConfig(size=arguments.val_size)
-    entries = [entry for source in data.val for entry in Listing().images(source)]
-    reader = Reader(preprocessing, ARCHITECTURE.downsample)
-    images = list(readable_images(entries, reader, data.tolerance, print))
+    entries = [entry for source in data.val for entry in SourceImages().of(source)]
+    reader = ImageReader(preprocessing, ARCHITECTURE.downsample)
+    images = list(reader.readable(entries, data.unreadable_limit, print))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     for seed in arguments.seeds:
         done = {(run["optimizer"], run["rate"]) for run in facts["runs"] if run["seed"] == seed}

@@ -15,10 +15,10 @@ import torch
 import vistok
 from vistok.evaluation.metrics import psnr
 from vistok.images.preprocessing import to_pixels
-from vistok.train.data.listing import Listing
-from vistok.train.data.reading import Reader, readable_images
-from vistok.train.data.sources import SourceConfig
-from vistok.train.data.tolerance import Tolerance
+from vistok.train.data.config import SourceConfig
+from vistok.train.data.read_images import ImageReader
+from vistok.train.data.source_images import SourceImages
+from vistok.train.data.unreadable_images import UnreadableLimit
 
 
 def main() -> None:
@@ -30,9 +30,9 @@ def main() -> None:
     arguments = parser.parse_args()
     tokenizer = vistok.load(arguments.model)
     model, quantizer = tokenizer.model, tokenizer.model.quantizer
-    entries = Listing().images(SourceConfig(path=arguments.images))
-    reader = Reader(tokenizer.config.preprocessing, tokenizer.downsample)
-    images = readable_images(entries, reader, Tolerance(stops=True, fraction=0), print)
+    entries = SourceImages().of(SourceConfig(path=arguments.images))
+    reader = ImageReader(tokenizer.config.preprocessing, tokenizer.downsample)
+    images = reader.readable(entries, UnreadableLimit(stop_at_first=True, max_fraction=0), print)
     scores = []
     with torch.inference_mode():
         for image in images:

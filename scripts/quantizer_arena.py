@@ -31,13 +31,14 @@ from arena.entries import DIM, ENTRIES, Entry
 from arena.stage import Stage, as_rows, descend, set_up
 from arena.table import markdown, plot, results, rows_before
 from vistok.evaluation.metrics import psnr
-from vistok.evaluation.token_counts import count_tokens, no_counts
+from vistok.evaluation.token_counts import count_tokens, empty_counts
 from vistok.evaluation.usage import codebook_usage
 from vistok.tokenizer.files import write_whole
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.train.codebook.revival import CodebookConfig
-from vistok.train.finetune.fit_quantizer import FitConfig, FittedQuantizer, as_latent, fit_quantizer
-from vistok.train.finetune.swap_quantizer import LatentPairs, between_linear_maps
+from vistok.train.codebook.maintenance import CodebookConfig
+from vistok.train.finetune.config import FitConfig
+from vistok.train.finetune.fit_quantizer import fit_quantizer
+from vistok.train.finetune.swap_quantizer import FittedQuantizer, LatentPairs, as_latent, between_linear_maps
 from vistok.train.optimizer.routing import OptimizerConfig
 
 RATE_SHARES = (0.2, 1.0, 5.0)
@@ -87,7 +88,7 @@ def measure(model: FittedQuantizer, latents: Tensor) -> dict[str, float]:
     quantizer = model.quantizer
     place = (quantizer.vocab_size ** torch.arange(quantizer.num_codebooks)).reshape(1, -1, 1, 1)
     codes = quantizer.vocab_size**quantizer.num_codebooks
-    error, counts = 0.0, no_counts(1, codes)
+    error, counts = 0.0, empty_counts(1, codes)
     for vectors in latents.split(16384):
         quantized, tokens, _ = model(as_latent(vectors))
         error += float((quantized - as_latent(vectors)).square().sum())

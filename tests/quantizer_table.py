@@ -22,7 +22,7 @@ TABLES += [
     {"name": "simvq", **SIZE, "projection": "mlp", "trained_basis": True},
     {"name": "fvq", **SIZE, "patch": 8, "width": 16},
     {"name": "vq", **SIZE, "distribution": "mmd"},
-    {"name": "vq", **SIZE, "soft": {"k": 2, "form": "sigmoid", "temperature": 0.5}},
+    {"name": "vq", **SIZE, "soft": {"k": 2, "temperature": 0.5}},
 ]
 TABLES += [{"name": name, **SIZE, "sinkhorn": {"epsilon": 0.02}} for name in ("vq", "simvq")]
 DOT = [{"name": "ibq", **SIZE}, {"name": "vq", **SIZE, "similarity": "dot"}]
@@ -71,3 +71,10 @@ def name_of(values):
 
 def latent_for(quantizer, seed=1, batch=3):
     return torch.randn(batch, quantizer.dim, 4, 4, generator=torch.Generator().manual_seed(seed)) * 2
+
+
+def gradient_of(estimator, latent, codes, upstream):
+    """Return the gradient of an estimator at the latent."""
+    latent = latent.clone().requires_grad_()
+    (estimator(latent, codes) * upstream).sum().backward()
+    return latent.grad

@@ -1,10 +1,22 @@
-"""Small runs of the trainer."""
+"""Small runs of the trainer, and their data."""
 
 import json
+import shutil
 from pathlib import Path
 
+import torch
+from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
 from samples import PHOTOS
-from vistok.train.config import read_config
+from vistok.tokenizer.config import parse_config
+from vistok.train import step as one_step
+from vistok.train.commands.finetune_tokenizer import app as finetune_app
+from vistok.train.config_file import read_config
+from vistok.train.data.batches import training_batches
+from vistok.train.data.config import DataConfig
+from vistok.train.loop import train
 
 ROOT = Path(__file__).parents[1]
 DEBUG = ROOT / "configs" / "debug.yaml"
@@ -23,6 +35,7 @@ QUANTIZERS = {
         "optimizer.second_moment=centred",
     ],
 }
+FSQ = QUANTIZERS["fsq"]
 ADVERSARIAL = [
     "losses.adversarial=0.1",
     "adversarial={start: 1, ramp: 2, adaptive: true, lecam: 0.1, r1: 1.0, r1_every: 2, discriminator: {name: patch, "
@@ -38,3 +51,70 @@ def config(out, *overrides, steps=6):
 
 def logged(out):
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def data_config(train, **more):
+    """Return a config of crops of 32 x 32 pixels, read in this process."""
+    path = str(train) if isinstance(train, Path) else train
+    return parse_config(DataConfig, {"train": path, "size": 32, "batch_size": 4, "workers": 0, **more})
+
+
+def batches(crops, start=0, steps=6, rank=0, world=1):
+    return list(training_batches(crops, start, steps, rank, world))
+
+
+def new_process():
+    """Let the next run begin as in a process of its own: accelerate keeps one state a process."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def train_again(out, *overrides, steps=6):
+    """Train, or resume a run, as a new process would."""
+    new_process()
+    return train(config(out, *overrides, steps=steps))
+
+
+def resumed_equals_whole(tmp_path, *overrides):
+    """Assert that a run resumed from its second checkpoint of three ends with the same log and weights."""
+    whole = train(config(tmp_path / "whole", *overrides))
+    late = tmp_path / "late"  # killed after step 4: later lines in its log, no later checkpoint
+    shutil.copytree(tmp_path / "whole", late)
+    shutil.rmtree(late / "checkpoints" / "step-0000006")
+    shutil.rmtree(late / "export")
+    resumed = train_again(late, *overrides)
+    assert (late / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+    first, second = (load_file(folder / "model.safetensors") for folder in (whole, resumed))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def interrupt_at(monkeypatch, step, error=KeyboardInterrupt):
+    """Interrupt the first run that comes to `step`."""
+    take, left = one_step.tokenizer_step, [step]
+
+    def interrupted(run, number, micro_batches):
+        if left == [number]:
+            left.clear()
+            raise error
+        return take(run, number, micro_batches)
+
+    monkeypatch.setattr(one_step, "tokenizer_step", interrupted)
+
+
+QUICK = ["fit.steps=9", "fit.batch_size=128", "decoder.steps=4", "save_every=2"]
+QUICK += ["data.crop=32", "data.batch_size=2", "data.workers=0"]
+SWAP = ["--quantizer", "vq", "--codebook-size", 32, "--steps", 4]
+"""Options of a fine-tuning of all three stages."""
+
+
+def finetune_options(model, data, out, *options):
+    sources = data if isinstance(data, list) else [data]
+    quick = [part for value in QUICK for part in ("--set", value)]
+    return [str(part) for part in (model, *sources, "--out", out, *quick, *options)]
+
+
+def finetune(model, data, out, *options, code=0):
+    """Call finetune-tokenizer with few steps, as a new process would; return what it printed, as one line."""
+    new_process()
+    result = CliRunner().invoke(finetune_app, finetune_options(model, data, out, *options))
+    assert result.exit_code == code, result.output + result.stderr
+    return " ".join((result.output + result.stderr).split())

@@ -9,9 +9,10 @@ from PIL import Image
 
 from vistok.inference.token_shards.formats import format_of, read_samples
 from vistok.inference.token_shards.token_samples import StoredSample
+from vistok.tokenizer.config import parse_choice
 from vistok.tokenizer.model import VisualTokenizer, build_tokenizer
 from vistok.tokenizer.networks.convolutional import ConvolutionalConfig
-from vistok.tokenizer.quantizers import parse_quantizer
+from vistok.tokenizer.quantizers import QUANTIZERS
 
 PHOTOS = Path(__file__).parent / "photos"
 
@@ -32,7 +33,8 @@ def small_tokenizer(
     quantizer: dict[str, object] | None = None, seed: int = 0, architecture: ConvolutionalConfig = ARCHITECTURE
 ) -> VisualTokenizer:
     torch.manual_seed(seed)
-    model = build_tokenizer(architecture, parse_quantizer(quantizer or {"name": "vq", "dim": 4, "codebook_size": 300}))
+    values = quantizer or {"name": "vq", "dim": 4, "codebook_size": 300}
+    model = build_tokenizer(architecture, parse_choice(QUANTIZERS, values, "quantizer"))
     for parameter in model.parameters():  # blocks that end in zeros would hide mistakes in them
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
@@ -46,12 +48,18 @@ def image_bytes(image: Image.Image, form: str, **options: object) -> bytes:
 
 
 def noise_image(width: int, height: int, seed: int = 0) -> Image.Image:
-    """A image without any regularity, so that a shift or a flip is seen."""
+    """An image of noise, so that any shift or flip shows."""
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
+def gaussian(count: int, dim: int, seed: int = 0) -> torch.Tensor:
+    """Return correlated normal vectors `count dim`."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, dim, generator=generator) @ torch.randn(dim, dim, generator=generator)
+
+
 def stored_samples(shard: Path) -> list[StoredSample]:
-    """The samples of a token shard, whatever its format."""
+    """Return the samples of a token shard, whatever its format."""
     shard_format = format_of(shard)
     assert shard_format is not None
     return read_samples(shard, shard_format)

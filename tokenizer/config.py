@@ -1,16 +1,18 @@
-"""Strict, frozen configs: a value that is wrong or a key that is unknown is one sentence, never a default in silence."""
+"""Strict, frozen configs: a wrong value or an unknown key is an error of one sentence, never silently a default."""
 
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
-from .config_errors import ConfigError, first_error, members, unknown_choice
+from .choices import choice, chosen, instance_of
+from .config_errors import ConfigError, first_error, unknown_choice
+from .config_fields import members
 from .config_hints import shown
 
-__all__ = ["Config", "ConfigError", "Pattern", "parse_config", "unknown_choice"]
+__all__ = ["Config", "ConfigError", "Pattern", "choice", "parse_choice", "parse_config", "unknown_choice"]
 
 
 def _compiled(pattern: str) -> str:
@@ -33,7 +35,7 @@ class Config(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _true_is_not_one(cls, value: Any, info: Any) -> Any:
-        """Refuse true and false where a number is wanted; pydantic would take them for 1 and 0."""
+        """Refuse true and false for a number; pydantic would convert them to 1 and 0."""
         kinds = members(cls.model_fields[str(info.field_name)].annotation)
         if isinstance(value, bool) and bool not in kinds and (int in kinds or float in kinds):
             raise PydanticCustomError("int_type" if int in kinds else "float_type", "")
@@ -44,9 +46,9 @@ ConfigType = TypeVar("ConfigType", bound=Config)
 
 
 def parse_config(config_class: type[ConfigType], values: Any, section: str = "") -> ConfigType:
-    """Build a config from plain values, `section` being the dotted path that error messages begin with.
+    """Build a config from plain values; `section` is the dotted path that error messages begin with.
 
-    Raises ConfigError, a ValueError, with one sentence for the first thing that is wrong; unknown keys come first.
+    Raises ConfigError with one sentence for the first error; unknown keys come first.
     """
     if not isinstance(values, Mapping):
         where = section or "the config"
@@ -55,3 +57,19 @@ def parse_config(config_class: type[ConfigType], values: Any, section: str = "")
         return config_class.model_validate(dict(values))
     except ValidationError as error:
         raise first_error(config_class, values, error.errors(include_url=False), section) from None
+
+
+def parse_choice(table: Mapping[str, type[ConfigType]], values: Any, section: str) -> ConfigType:
+    """Build the config that `values["name"]` names in a table, or return `values` if it already is one of its configs.
+
+    Raises ConfigError, as `parse_config`.
+    """
+    instance = instance_of(table, values)
+    if instance is not None:
+        return instance
+    try:
+        config_class = chosen(table, values)
+    except PydanticCustomError as error:
+        details = ErrorDetails(type=error.type, loc=(), msg=error.message(), input=values, ctx=error.context or {})
+        raise first_error(Config, values, [details], section) from None
+    return parse_config(config_class, values, section)

@@ -1,4 +1,4 @@
-"""The words of config errors: what a value must be, and which key was meant."""
+"""The words of config errors: what a value must be, and which key the user meant."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ WANTED = {
     "too_short": "a list of {min_length} or more",
     "too_long": "a list of {max_length} or fewer",
 }
-"""By pydantic's names of errors; braces are filled from an error's context."""
+"""What a value must be, by pydantic's types of errors; braces are filled from the context of an error."""
 
 MEANT: dict[str, Sequence[str]] = {
     "steps": ("epochs", "iterations", "iters", "max_iters", "max_steps", "num_steps", "total_steps", "train_steps"),
@@ -75,19 +75,20 @@ MEANT: dict[str, Sequence[str]] = {
     "adversarial": ("gan",),
     "discriminator": ("disc",),
 }
-"""What other packages call a key, by our name of it."""
+"""Names of our keys in other packages."""
 SURE, LIKELY = 0.75, 0.5
+"""Similarities (difflib) above which a name is suggested, before and after its prefixes are tried."""
 
 
 def wanted(kind: str, context: Mapping[str, Any], message: str) -> str:
-    """Return what a value must be, in words, for an error of pydantic."""
+    """Return in words what a value must be, for an error of pydantic."""
     if kind in WANTED:
         return WANTED[kind].format_map({name: _plain(value) for name, value in context.items()})
     return message[:1].lower() + message[1:].removeprefix("nput should be ").removeprefix("valid ")
 
 
 def shown(value: Any) -> str:
-    """Return a value as a sentence shows it, 60 letters at most."""
+    """Return a value as shown in a sentence, in at most 60 characters."""
     try:
         text = repr(value)
     except ValueError:  # an integer of thousands of digits
@@ -96,7 +97,7 @@ def shown(value: Any) -> str:
 
 
 def nearest(got: str, known: Sequence[str], elsewhere: Sequence[str] = ()) -> str | None:
-    """Return what is meant by `got`: one of `known`, or one of the dotted paths `elsewhere`; None when nothing is near."""
+    """Return the nearest to `got` of `known` or of the dotted paths `elsewhere`; None when nothing is near."""
     plain = got.lower().replace("-", "_")
     names = [plain, *(ours for ours, theirs in MEANT.items() if plain in theirs)]
     ends = {path.rpartition(".")[2]: path for path in reversed(elsewhere)}

@@ -1,12 +1,11 @@
 """Files that are there whole or not at all, and folders that one command writes at a time."""
 
-import fcntl
 import hashlib
 import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -73,7 +72,8 @@ def hold_folder(folder: Path, command: str) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(PermissionError):  # Windows removes no open file; the next holder takes it over
+            path.unlink(missing_ok=True)
         _held.discard(descriptor)
         os.close(descriptor)
 
@@ -84,34 +84,37 @@ def _let_go() -> None:
         os.close(_held.pop())
 
 
-os.register_at_fork(after_in_child=_let_go)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def _locked(path: Path, command: str) -> int:
     """Open and lock a file; repeat when the one that held it removed it in between."""
+    from .devices import lock_file  # here, for it brings torch, which commands import late
+
     while True:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
-                os.truncate(descriptor, 0)
-                facts = {"command": command, "pid": os.getpid(), "host": socket.gethostname()}
-                os.pwrite(descriptor, json.dumps(facts).encode(), 0)
-                return descriptor
-        except BlockingIOError:
+        if not lock_file(descriptor):
             holder = _holder(descriptor)
             os.close(descriptor)
             busy = FolderBusyError(
                 f"{path.parent} is being written to by {holder}: wait until it has ended, or use another folder."
             )
             busy.holder = holder
-            raise busy from None
+            raise busy
+        if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+            os.truncate(descriptor, 0)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            facts = {"command": command, "pid": os.getpid(), "host": socket.gethostname()}
+            os.write(descriptor, json.dumps(facts).encode())
+            return descriptor
         os.close(descriptor)
 
 
 def _holder(descriptor: int) -> str:
     try:
-        facts = json.loads(os.pread(descriptor, 4096, 0))
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        facts = json.loads(os.read(descriptor, 4096))
         return f"{facts['command']} (pid {facts['pid']} on {facts['host']})"
     except (ValueError, KeyError, TypeError):  # it has the lock, but has not yet written who it is
         return "another command"

@@ -1,24 +1,25 @@
-"""The tokenizer: encoder, quantizer and decoder, each given already built."""
+"""The tokenizer: an encoder, a quantizer and a decoder."""
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from .networks.convolutional import ConvolutionalConfig, Decoder, Encoder
+from .networks.base import ArchitectureConfig, Decoder, Encoder
 from .quantizers import Quantizer, QuantizerConfig
 from .quantizers.hardness import softened
 from .shapes import Latent, Pixels, Tokens
 
 
 class Reconstruction(NamedTuple):
-    """What one pass through the whole tokenizer gives."""
+    """The results of one pass through the whole tokenizer."""
 
     pixels: Pixels
-    """The decoder's answer, not clamped."""
+    """The decoder's output, not clamped."""
     latent: Latent
-    """What went into the quantizer."""
+    """The input of the quantizer."""
     quantized: Latent
-    """What came out of it."""
+    """The output of the quantizer."""
     tokens: Tokens
     losses: dict[str, Tensor]
     """The quantizer's named, unweighted losses."""
@@ -32,11 +33,11 @@ class VisualTokenizer(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         quantizer_in: nn.Module,
         quantizer: Quantizer,
         quantizer_out: nn.Module,
-        decoder: nn.Module,
+        decoder: Decoder,
         downsample: int,
     ):
         super().__init__()
@@ -48,9 +49,9 @@ class VisualTokenizer(nn.Module):
         self.downsample = downsample
 
     def encode_latent(self, pixels: Pixels) -> Latent:
-        """Return the latent that the quantizer sees; raise ValueError when the pixels do not fit the grid."""
+        """Return the latent that the quantizer gets; raise ValueError when the pixels do not fit the grid."""
         self._check_pixels(pixels)
-        return self.quantizer_in(self.encoder(pixels))
+        return self.quantizer_in(self.encoder(pixels.to(self.dtype)))
 
     def encode(self, pixels: Pixels) -> Tokens:
         """Return the tokens of pixels in [-1, 1]."""
@@ -58,18 +59,33 @@ class VisualTokenizer(nn.Module):
 
     def decode_latent(self, quantized: Latent) -> Pixels:
         """Return the pixels of a quantized latent, not clamped."""
-        return self.decoder(self.quantizer_out(quantized))
+        return self.decoder(self.quantizer_out(quantized.to(self.dtype))).float()
 
     def decode(self, tokens: Tokens) -> Pixels:
-        """Return pixels in [-1, 1]; raise ValueError when the tokens are not of this tokenizer."""
+        """Return pixels in [-1, 1]; raise ValueError when the tokens are out of range or have another shape."""
         return self.decode_latent(self.quantizer.lookup(tokens)).clamp(-1, 1)
 
     def forward(self, pixels: Pixels, hardness: float = 1.0) -> Reconstruction:
-        """Reconstruct pixels; below a `hardness` of 1, as early in training, the decoder alone sees softened codes."""
+        """Reconstruct pixels; with `hardness` below 1, as early in training, the decoder gets softened codes."""
         latent = self.encode_latent(pixels)
         quantized, tokens, losses = self.quantizer(latent)
-        seen = softened(self.quantizer, latent, quantized, hardness)
-        return Reconstruction(self.decode_latent(seen), latent, quantized, tokens, losses)
+        decoder_input = softened(self.quantizer, latent, quantized, hardness)
+        return Reconstruction(self.decode_latent(decoder_input), latent, quantized, tokens, losses)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the networks' weights; the quantizer computes in float32 whatever it is."""
+        return next(self.encoder.parameters()).dtype
+
+    def cast_networks(self, dtype: torch.dtype) -> None:
+        """Convert the weights of the networks in place; those of the quantizer stay float32."""
+        for network in (self.encoder, self.quantizer_in, self.quantizer_out, self.decoder):
+            network.to(dtype)
+
+    def hidden_matrices(self) -> set[str]:
+        """Return the names of the encoder's and the decoder's parameters that Muon takes."""
+        parts: dict[str, Encoder | Decoder] = {"encoder": self.encoder, "decoder": self.decoder}
+        return {f"{part}.{name}" for part, network in parts.items() for name in network.hidden_matrices()}
 
     def _check_pixels(self, pixels: Tensor) -> None:
         side = self.downsample
@@ -80,8 +96,8 @@ class VisualTokenizer(nn.Module):
             )
 
 
-def build_tokenizer(architecture: ConvolutionalConfig, quantizer: QuantizerConfig) -> VisualTokenizer:
-    """Build a tokenizer with fresh weights; raise ValueError when latent and quantizer do not fit each other."""
+def build_tokenizer(architecture: ArchitectureConfig, quantizer: QuantizerConfig) -> VisualTokenizer:
+    """Build a tokenizer with fresh weights; raise ValueError when latent and quantizer differ in channels."""
     built = quantizer.build()
     channels = architecture.latent_channels
     if not architecture.quantizer_convolutions and channels != built.dim:
@@ -90,11 +106,11 @@ def build_tokenizer(architecture: ConvolutionalConfig, quantizer: QuantizerConfi
             "quantizer_convolutions to true."
         )
     convolve = architecture.quantizer_convolutions
-    return VisualTokenizer(
-        encoder=Encoder(architecture),
+    return VisualTokenizer(  # the order of the random draws: it decides the weights of a seed
+        encoder=architecture.build_encoder(),
         quantizer_in=nn.Conv2d(channels, built.dim, 1) if convolve else nn.Identity(),
         quantizer=built,
         quantizer_out=nn.Conv2d(built.dim, channels, 1) if convolve else nn.Identity(),
-        decoder=Decoder(architecture),
+        decoder=architecture.build_decoder(),
         downsample=architecture.downsample,
     )

@@ -1,10 +1,10 @@
-"""One vocabulary of shapes, used by annotations, einops patterns, docstrings and tests.
+"""The names of axes, shared by annotations, einops patterns, docstrings and tests.
 
     b  batch            c    colour channel     h w  pixels
     d  latent channel   y x  latent grid        q    codebook (level or group)
     k  code             n    vectors, batch and grid flattened
 
-`h w` and `y x` are different letters on purpose: pixels passed where a latent is due fail in the tests.
+`h w` and `y x` differ on purpose: the tests fail when pixels are passed for a latent.
 """
 
 from typing import TypeAlias
@@ -18,7 +18,7 @@ Pixels: TypeAlias = Float[Tensor, "b c h w"]
 Latent: TypeAlias = Float[Tensor, "b d y x"]
 
 Tokens: TypeAlias = Int64[Tensor, "b q y x"]
-"""Code numbers in [0, vocab_size); `q` is there even when it is 1."""
+"""Code indices in [0, vocab_size); `q` is present even when it is 1."""
 
 Vectors: TypeAlias = Float[Tensor, "n d"]
 Codes: TypeAlias = Float[Tensor, "k d"]

@@ -1,1 +1,1 @@
-"""Config to data to model to losses to optimizer to monitor to checkpoint. The launcher (accelerate) lives here alone."""
+"""The trainer, as its loop: config, data, model, losses, optimizer, codebook, checkpoint. Only it uses accelerate."""

@@ -1,11 +1,12 @@
-"""Which settings of a run may change when it is taken up again. What is not listed may not, so neither may new keys."""
+"""Which settings may change when a run is resumed. A setting that is not listed may not, so a new key may not either."""
 
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .config import TrainConfig, parse_train_config
-from .losses.terms import ADVERSARIAL, PERCEPTUAL
+from .losses.criteria import CRITERIA, is_used
+from .losses.terms import ADVERSARIAL
 
 FREE = {
     "run.out",
@@ -22,8 +23,8 @@ FREE = {
     "data.max_unreadable",
     "model.init_from",
 }
-"""No weight depends on these: a change says nothing. The weights of `init_from` have been taken long since."""
-TOLD = {
+"""Settings that no later weight depends on: a change is silent. The weights of `init_from` are loaded at step 0 only."""
+WARNED = {
     "run.steps",
     "run.precision",
     "run.gradient_accumulation",
@@ -45,16 +46,16 @@ TOLD = {
     "adversarial.eps",
     "adversarial.clip_norm",
 }
-"""The run stays the same run, but goes on otherwise than it began: a change is a warning. A run that diverged needs a lower
-rate, a longer one more steps, and another machine another precision or more micro-batches."""
-TOLD_SECTIONS = ("diagnostics.", "optimizer.scale_lr")
-"""Sections that only measure, or only set a rate."""
+"""Settings that may change with a warning, because a run may need it: a lower learning rate after a divergence, more steps,
+another precision or more micro-batches on another machine."""
+WARNED_SECTIONS = ("diagnostics.", "optimizer.scale_lr")
+"""Sections that only measure, or only set a learning rate."""
 
 
 def changes(written: Mapping[str, Any], config: TrainConfig) -> list[str]:
-    """Compare the config that a run folder holds with that of this call, and return a warning for each change that is told.
+    """Compare the config in a run folder with that of this call, and return a warning for each setting in WARNED.
 
-    Raises ValueError for one that makes it another run. A section that neither run uses does not count.
+    Raises ValueError for a change that is not allowed. Sections that neither run uses do not count.
     """
     before, now = _settings(_completed(written)), _settings(config.model_dump(mode="json"))
     warnings = []
@@ -62,32 +63,31 @@ def changes(written: Mapping[str, Any], config: TrainConfig) -> list[str]:
         old, new = before.get(key), now.get(key)
         if old == new or key in FREE:
             continue
-        if key not in TOLD and not key.startswith(TOLD_SECTIONS):
+        if key not in WARNED and not key.startswith(WARNED_SECTIONS):
             raise ValueError(
                 f"{config.run.out} holds a run with {key} {old!r}, not {new!r}: use another run.out, or the value it "
-                "began with."
+                "started with."
             )
-        warnings.append(f"this run began with {key} {old!r} and goes on with {new!r}.")
+        warnings.append(f"this run started with {key} {old!r} and continues with {new!r}.")
     return warnings
 
 
 def _completed(written: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the values of a config with the defaults of what has been added since."""
+    """Return the values of a config with the defaults of keys that were added since."""
     try:
         return parse_train_config(written).model_dump(mode="json")
-    except ValueError:  # a key has gone since
+    except ValueError:  # a key was removed since
         return written
 
 
 def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings by path, without losses of no weight and the sections that only they would use."""
+    """Return the settings by path, without losses that weigh 0 and the sections that only those would use."""
     losses = values.get("losses")
     losses = {name: weight for name, weight in losses.items() if weight} if isinstance(losses, Mapping) else {}
-    unused = {name for name in (ADVERSARIAL, PERCEPTUAL) if name not in losses}
-    used = {name: section for name, section in values.items() if name not in unused} | {"losses": losses}
-    settings = dict(_flat(used))
+    used = {name: section for name, section in values.items() if name != ADVERSARIAL or ADVERSARIAL in losses}
+    settings = dict(_flat(used | {"losses": losses, "criteria": _used_criteria(used.get("criteria"), losses)}))
     for key in ("data.train", "data.val"):
-        settings[key] = _places(settings.get(key))
+        settings[key] = _absolute(settings.get(key))
     return settings
 
 
@@ -99,8 +99,14 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{name}", value
 
 
-def _places(sources: Any) -> Any:
-    """Return sources with absolute paths, for one folder may be written in two ways."""
+def _used_criteria(sections: Any, losses: Mapping[str, float]) -> dict[str, Any]:
+    if not isinstance(sections, Mapping):
+        return {}
+    return {name: each for name, each in sections.items() if name not in CRITERIA or is_used(CRITERIA[name], losses)}
+
+
+def _absolute(sources: Any) -> Any:
+    """Return sources with absolute paths, since a folder can be written in several ways."""
     if not isinstance(sources, list) or not all(isinstance(source, Mapping) for source in sources):
         return sources
     return [

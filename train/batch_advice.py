@@ -1,13 +1,13 @@
-"""What another batch size would need, from what a run measured: the steps-and-examples law, and rates for the optimizer.
+"""What another batch size would need, from the measurements of a run: steps, images and learning rates.
 
-To a given loss, S steps and E images of batches of B are related by (S / S_min - 1) (E / E_min - 1) = 1, so S is in
-proportion to 1 + B_crit / B and E to B + B_crit (McCandlish et al., arXiv 1812.06162; kexue.fm 10542). B_crit is
-tr(S H) / g H g where the curvature is measured. Else it is B_simple for a diagonal Hessian and for Muon, and
-B_simple b_n^2 / (1 + b_n^2) for Adam with curvature ratio b_n. Momentum does not enter: it spreads a gradient over steps, and
-what they add up to has the noise that it had.
+To reach a given loss with batches of B, steps S and images E satisfy (S / S_min - 1) (E / E_min - 1) = 1. So S is
+proportional to 1 + B_crit / B, and E to B + B_crit (McCandlish et al., arXiv 1812.06162; https://kexue.fm/archives/10542).
+B_crit is tr(S H) / g H g if the curvature is measured. Otherwise it is B_simple for Muon or a diagonal Hessian, and
+B_simple b_n^2 / (1 + b_n^2) for Adam with curvature ratio b_n. Momentum plays no role: it spreads a gradient over several
+steps, whose sum has the same noise.
 
-The noise scale of the momentum counts every swing of the gradient as noise, so it is too large, by a factor of 20 and more in
-RESULTS.md: steps and images are then at least what the law says.
+The noise scale of the momentum counts every change of the gradient as noise. It is too large, by a factor of 20 and more in
+RESULTS.md, so the law then gives a minimum of steps and images.
 """
 
 from collections.abc import Mapping
@@ -15,26 +15,26 @@ from typing import NamedTuple
 
 from ..report.content import Table
 from .config import TrainConfig
+from .optimizer.config import OptimizerConfig
 from .optimizer.lr_scaling.config import LrScalingConfig
-from .optimizer.routing import OptimizerConfig
 
 NOISE_SCALES = ("noise_scale/batches/all", "noise_scale/momentum/all")
-"""Where a log has the noise scale; that of batches supposes less."""
+"""Log paths of the noise scale, the one with fewer assumptions first."""
 FACTORS = (0.25, 0.5, 2, 4, 8)
 
 
 class Need(NamedTuple):
-    """What a batch of another size would need to the same loss, as multiples."""
+    """What another batch size needs to reach the same loss, as multiples."""
 
     steps: float
     images: float
 
 
 class BatchFacts(NamedTuple):
-    """What a run knows about its batch size."""
+    """What a run measured about its batch size."""
 
     batch: int
-    """Images of a step."""
+    """Images per step."""
     noise_scale: float
     """B_simple, in images."""
     curvature_ratio: float | None = None
@@ -42,10 +42,10 @@ class BatchFacts(NamedTuple):
     measured: float | None = None
     """tr(S H) / g H g, in images."""
     is_bound: bool = False
-    """Whether the noise scale is that of the momentum, a bound from above."""
+    """Whether the noise scale is that of the momentum, an upper bound."""
 
     def critical(self, optimizer: str) -> float:
-        """Return B_crit in images, measured or by the law of the optimizer that moves most weights: muon or adamw."""
+        """Return B_crit in images, measured or by the law of the optimizer of most weights: muon or adamw."""
         if self.measured is not None:
             return self.measured
         ratio = self.curvature_ratio
@@ -54,7 +54,7 @@ class BatchFacts(NamedTuple):
         )
 
     def scaling(self) -> LrScalingConfig:
-        """Return how rates follow from here."""
+        """Return the config of the learning-rate law that starts from here."""
         return LrScalingConfig(
             rule="best_step",
             base_batch_size=self.batch,
@@ -65,7 +65,7 @@ class BatchFacts(NamedTuple):
 
 
 def batch_facts(last: Mapping[str, float], batch: int) -> BatchFacts | None:
-    """Return the facts from the last value of each scalar of a log; None when it has no noise scale."""
+    """Return the facts from the last value of each scalar in a log; None without a noise scale."""
     scale = next((last[name] for name in NOISE_SCALES if name in last), None)
     if scale is None:
         return None
@@ -75,21 +75,21 @@ def batch_facts(last: Mapping[str, float], batch: int) -> BatchFacts | None:
 
 
 def need(batch: float, other: float, critical: float) -> Need:
-    """Return what batches of `other` images would need, as multiples of what batches of `batch` do."""
+    """Return what batches of `other` images need, as multiples of what batches of `batch` images need."""
     steps = (1 + critical / other) / (1 + critical / batch)
     return Need(steps, steps * other / batch)
 
 
 class Advice(NamedTuple):
-    """What a run says about its batch size at the end."""
+    """What a run prints about its batch size at the end."""
 
     sentence: str
     overrides: str
-    """What to add to the command of a run with another `data.batch_size`."""
+    """Overrides to add to the command of a run with another `data.batch_size`."""
 
 
 def batch_advice(last: Mapping[str, float], config: TrainConfig) -> Advice | None:
-    """Return what a run says; nothing when its log has no noise scale."""
+    """Return the advice of a run; None if its log has no noise scale."""
     facts = batch_facts(last, config.data.batch_size)
     return (
         None if facts is None else Advice(_sentence(facts, config.optimizer.name), _overrides(facts, config.optimizer))
@@ -97,7 +97,7 @@ def batch_advice(last: Mapping[str, float], config: TrainConfig) -> Advice | Non
 
 
 def batch_tables(last: Mapping[str, float], config: TrainConfig) -> dict[str, Table]:
-    """Return the same for the report: what batches of other sizes need, and their best rates, as multiples."""
+    """Return the same as tables of a report: steps, images and best learning rates of other batch sizes, as multiples."""
     facts = batch_facts(last, config.data.batch_size)
     if facts is None:
         return {}
@@ -109,10 +109,12 @@ def batch_tables(last: Mapping[str, float], config: TrainConfig) -> dict[str, Ta
         rates += [scaling.muon_factor(batch, optimizer.momentum)]
         values = [*need(facts.batch, batch, facts.critical(optimizer.name)), *rates[: len(kinds)]]
         rows.append([f"{batch:,}", *(f"{value:.2f} x" for value in values)])
-    header = ["batch size", "steps", "images", *(f"rate of {kind}, best for one step" for kind in kinds)]
+    header = ["batch size", "steps", "images", *(f"learning rate of {kind}, best for one step" for kind in kinds)]
     return {
         _sentence(facts, optimizer.name): Table(header, rows),
-        "To carry the rates to another batch size": Table(["add to the command"], [[_overrides(facts, optimizer)]]),
+        "To scale the learning rates to another batch size": Table(
+            ["add to the command"], [[_overrides(facts, optimizer)]]
+        ),
     }
 
 
@@ -133,7 +135,7 @@ def _sentence(facts: BatchFacts, optimizer: str) -> str:
 
 
 def _overrides(facts: BatchFacts, optimizer: OptimizerConfig) -> str:
-    """Return the rates that the run had, and the law from there, as they follow a config on the command line."""
+    """Return the learning rates of the run, and the law that starts from there, as overrides for the command line."""
     here = optimizer.at_batch_size(facts.batch)
     values = facts.scaling().model_dump(exclude_none=True)
     law = ", ".join(

@@ -1,4 +1,4 @@
-"""From a run to a tokenizer folder: the one thing that training hands to inference, on disk."""
+"""Export to a tokenizer folder, the only thing that training passes to inference."""
 
 import shutil
 from collections.abc import Callable
@@ -14,27 +14,24 @@ from ..tokenizer.model import VisualTokenizer
 from .config import TrainConfig
 
 EXPORT = "export"
-"""Folder of the tokenizer in a run folder."""
+"""Folder of the exported tokenizer in a run folder."""
 FILES = {CARD_FILE, CONFIG_FILE, WEIGHTS_FILE}
 STEP = "step"
-"""What the header of the weight file calls the steps behind the weights."""
+"""Key of the number of training steps in the header of the weight file."""
 
 
 def export_tokenizer(folder: Path, model: VisualTokenizer, config: TrainConfig, step: int) -> None:
-    """Write the weights after `step` steps as a tokenizer folder, with a card that says how they were trained.
-
-    A stop at any moment leaves the old or the new folder, see `export_with`. Raises OSError.
-    """
-    export_with(lambda place: _save(place, model, config, step), folder)
+    """Write the weights after `step` steps as a tokenizer folder, with a model card; see `export_with`."""
+    export_with(lambda target: _save(target, model, config, step), folder)
 
 
 def export_with(save: Callable[[Path], object], folder: Path) -> None:
-    """Let `save` write a tokenizer into a folder that then takes the place of `folder`.
+    """Let `save` write a tokenizer into a temporary folder, and replace `folder` by it as a whole; raise OSError.
 
-    The folder is replaced as a whole, so that a stop at any moment leaves the old or the new one. Where it also holds what
-    is not ours, the files are written one by one, and a stop leaves a folder that cannot be loaded. Raises OSError.
+    If the process is killed at any moment, the old or the new folder is there. If `folder` also holds files of others,
+    however, each file is replaced by itself, and a kill may leave a folder that cannot be loaded.
     """
-    folder = folder.resolve()  # what a link leads to is replaced, not the link
+    folder = folder.resolve()  # replace the target of a link, not the link
     folder.parent.mkdir(parents=True, exist_ok=True)
     restore_folder(folder)
     if folder.is_dir() and {path.name for path in folder.iterdir()} - FILES:
@@ -53,7 +50,7 @@ def export_with(save: Callable[[Path], object], folder: Path) -> None:
 
 
 def exported_step(folder: Path) -> int | None:
-    """Return the steps behind the weights of an exported folder; None when it is none, or does not say."""
+    """Return the number of training steps of a tokenizer folder; None if it is none, or does not say."""
     if not (folder / CONFIG_FILE).is_file():
         return None
     try:
@@ -80,7 +77,7 @@ def _save(folder: Path, model: VisualTokenizer, config: TrainConfig, step: int) 
 def _card(config: TrainConfig, step: int) -> str:
     run, data = config.run, config.data
     rate = config.optimizer.at_batch_size(data.batch_size).lr
-    sources = "\n".join(f"- {source.where}, share {source.weight:g}" for source in data.train)
+    sources = "\n".join(f"- {source.where}, weight {source.weight:g}" for source in data.train)
     steps = f"{step} steps" if step == run.steps else f"{step} of {run.steps} steps"
     return f"""# {run.out.resolve().name}
 

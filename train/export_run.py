@@ -1,37 +1,37 @@
-"""A tokenizer folder from a run folder, at any time: from the averaged weights of a checkpoint."""
+"""Exports a tokenizer from a checkpoint of a run folder, also while the run is active."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
-from ..cli.user_errors import sentence_of
+from ..cli.user_errors import describe_error
 from ..tokenizer.files import FolderBusyError, hold_folder
 from ..tokenizer.folder.save_load import CONFIG_FILE
 from ..tokenizer.model import VisualTokenizer, build_tokenizer
 from .checkpoints.checkpoint import checkpoint_facts, checkpoint_step, good_checkpoint, good_checkpoints
-from .checkpoints.states import averaged_state
+from .checkpoints.states import ema_state
 from .config import TrainConfig, parse_train_config
 from .export import EXPORT, export_tokenizer, exported_step
 
 TRIES = 3
-"""Checkpoints that are taken up before one stays long enough to be read: a run removes old ones."""
+"""Attempts to read a checkpoint, since an active run may remove it meanwhile."""
 
 
 class Exported(NamedTuple):
-    """What came of an export."""
+    """The result of an export."""
 
     folder: Path
     step: int
-    """Steps behind its weights."""
+    """Training steps of its weights."""
     warnings: list[str]
 
 
 def export_run(run: Path, out: Path | None, step: int | None) -> Exported:
     """Export the newest good checkpoint of a run folder, or that of `step`, to `out` or the run folder's own export.
 
-    That of the run folder stays when it has more steps behind it than the newest checkpoint. Raises ValueError when `run`
-    is no run folder or has no such checkpoint, FolderBusyError when a run that goes on would write there too, and OSError.
+    An own export of a later step than the newest checkpoint stays. Raises ValueError when `run` is not a run folder or has
+    no such checkpoint, FolderBusyError when an active run would write to the same folder, and OSError.
     """
     _check_run(run)
     own = run / EXPORT
@@ -46,7 +46,7 @@ def export_run(run: Path, out: Path | None, step: int | None) -> Exported:
         there = exported_step(folder)
         if out is None and step is None and there is not None and there > taken:
             return Exported(
-                folder, there, [*warnings, f"{folder} is of step {there}, after that checkpoint: it stays."]
+                folder, there, [*warnings, f"{folder} is of step {there}, later than that checkpoint: it stays."]
             )
         export_tokenizer(folder, model, config, taken)
     return Exported(folder, taken, warnings)
@@ -56,21 +56,19 @@ def _check_run(run: Path) -> None:
     if (run / "checkpoints").is_dir():
         return
     if (run / CONFIG_FILE).is_file():
-        raise ValueError(
-            f"{run} is a tokenizer folder already, and there is no other format to export it to yet: give a run folder."
-        )
-    raise ValueError(f"{run} is no run folder: it has no folder checkpoints, so give one that train-tokenizer made.")
+        raise ValueError(f"{run} is a tokenizer folder already: give a run folder.")
+    raise ValueError(f"{run} is not a run folder: it has no folder checkpoints, so give one that train-tokenizer made.")
 
 
 @contextmanager
 def _held(run: Path) -> Iterator[None]:
-    """Hold the run folder, in which the export of its run lies."""
+    """Hold the run folder, which contains its own export."""
     with ExitStack() as stack:
         try:
             stack.enter_context(hold_folder(run, "export-tokenizer"))
         except FolderBusyError as error:
             raise FolderBusyError(
-                f"{run} is being written to by {error.holder}: give --out for an export beside it."
+                f"{error.holder} is writing to {run}: give --out to export to another folder."
             ) from None
         yield
 
@@ -80,7 +78,7 @@ def _read(run: Path, step: int | None) -> tuple[TrainConfig, VisualTokenizer, in
         checkpoint, warnings = _chosen(run / "checkpoints", step)
         try:
             config = _config(checkpoint)
-            state = averaged_state(checkpoint)
+            state = ema_state(checkpoint)
         except FileNotFoundError:
             if attempt == TRIES:
                 raise
@@ -96,7 +94,7 @@ def _chosen(folder: Path, step: int | None) -> tuple[Path, list[str]]:
         checkpoint, warnings = good_checkpoint(folder)
         if checkpoint is None:
             why = f" ({warnings[0].rstrip('.')})" if warnings else ""
-            raise ValueError(f"{folder} has no good checkpoint yet{why}: wait for the run's first, or begin it again.")
+            raise ValueError(f"{folder} has no good checkpoint yet{why}: wait for the first, or start the run again.")
         return checkpoint, warnings
     good = {checkpoint_step(checkpoint): checkpoint for checkpoint in good_checkpoints(folder)}
     if step not in good:
@@ -112,6 +110,6 @@ def _config(checkpoint: Path) -> TrainConfig:
         return parse_train_config(checkpoint_facts(checkpoint)["config"])
     except ValueError as error:
         raise ValueError(
-            f"{checkpoint} was written by another version of vistok ({sentence_of(error).rstrip('.')}): export it with "
+            f"{checkpoint} was written by another version of vistok ({describe_error(error).rstrip('.')}): export it with "
             "that one."
         ) from None

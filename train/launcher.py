@@ -1,4 +1,4 @@
-"""The launcher, accelerate: the processes of a run, and the run folder that they share."""
+"""The processes of a run, launched by accelerate, and the run folder that they share."""
 
 import os
 from collections.abc import Iterator
@@ -22,50 +22,50 @@ SHARDED = {
     "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
     "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism config",
 }
-"""What a launch that shards a model sets in the environment, and its name."""
+"""Environment variables of launches that shard a model, and what each asks for."""
 
 
 def this_process(precision: str, **settings: Any) -> Accelerator:
-    """Return this process's accelerator; without a device of its own it is one of several on the CPU, or the only one."""
+    """Return the accelerator of this process, on the CPU if there is no other device."""
     check_launch()
     has_device = torch.accelerator.is_available()
     if precision == "auto":
         device = torch.accelerator.current_accelerator() if has_device else None
         precision = "bfloat16" if multiplies_bfloat16(device or torch.device("cpu")) else "float32"
-    # Left to itself, accelerate takes each of several processes without a device for the only one.
+    # Without cpu=True, accelerate takes each of several processes without a device for the only one.
     return Accelerator(cpu=not has_device, mixed_precision=PRECISIONS[precision], **settings)
 
 
 def run_accelerator(run: RunConfig) -> Accelerator:
-    """Return the accelerator of a run; nothing is written yet."""
+    """Return the accelerator of a run, without writing anything yet."""
     return this_process(
         run.precision,
         log_with=usable_trackers(run.trackers) or None,
         project_config=ProjectConfiguration(project_dir=str(run.out), logging_dir=str(run.out)),
-        # Codebooks are equal on all ranks by construction; a broadcast would hide it if they were not, and breaks two
+        # Codebooks are equal on all ranks by construction. A broadcast would hide it if they were not, and it breaks two
         # forwards before one backward.
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
 
 
 def check_launch() -> None:
-    """Raise ValueError when this process was launched to share a model out; to be called before accelerate begins.
+    """Raise ValueError when this process was launched to shard the model; call it before accelerate starts.
 
-    A tokenizer fits one GPU whole, and Muon orthogonalises whole matrices, so each process holds all of it (DDP).
+    A tokenizer fits on one GPU, and Muon needs whole matrices, so each process holds the whole model (DDP).
     """
     for variable, name in SHARDED.items():
         if os.environ.get(variable, "false").lower() in ("1", "true", "yes", "on"):
             raise ValueError(
-                f"the launch asks for {name}, which shares a model out, but a tokenizer fits one GPU whole and is trained "
-                "with DDP: set distributed_type to MULTI_GPU in the launch config."
+                f"the launch asks for {name}, which shards the model, but a tokenizer fits on one GPU and is trained with "
+                "DDP: set distributed_type to MULTI_GPU in the launch config."
             )
 
 
 @contextmanager
 def hold_run_folder(folder: Path) -> Iterator[None]:
-    """Keep other commands out of a run folder, which all processes of this one share.
+    """Hold a run folder, for all processes of this run, against other commands.
 
-    Raises FolderBusyError, OSError when the folder cannot be written to, and ValueError as `check_launch`, on every process.
+    Raises FolderBusyError, OSError when the folder is not writable, and ValueError as `check_launch`, on every process.
     """
     check_launch()
     process = PartialState(cpu=not torch.accelerator.is_available())

@@ -1,32 +1,25 @@
-"""What a person looks at: sample sheets during a run, and the report at its end."""
+"""The report of a run: its logs as charts, its codebook, and images beside their reconstructions."""
 
 from pathlib import Path
 from typing import Any
 
-import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..images.preprocessing import to_images, to_pixels
-from ..images.saving import save_png
-from ..images.sheet import comparison_sheet
-from ..report.content import Chart, Comparison, Curve, Report
+from ..report.content import Chart, Curve, Report
 from ..report.environment import environment
 from ..report.page import render
 from ..report.views import codebook_views
 from ..tokenizer.files import write_whole
-from ..tokenizer.model import VisualTokenizer
 from .batch_advice import batch_tables
 from .config import CONFIG_FILE
 from .logs.log_lines import LogLines, read_log
 from .logs.run_log import METRICS_FILE, TIMING_FILE
 from .run import Run
+from .samples import comparisons
 
 REPORT_FILE = "report.html"
-SAMPLES_FOLDER = "samples"
-SAMPLES = 8
 ENDED = "The run ended at step"
-"""How a report says that its run ended before its time."""
+"""How a report begins to say that its run ended early."""
 CHARTS = {
     "Losses": ["loss/"],
     "Validation PSNR (dB)": ["validation/psnr"],
@@ -36,7 +29,7 @@ CHARTS = {
     "Codes to latents: length ratio and obtuse angles": ["codebook/length_ratio", "codebook/obtuse"],
     "Discriminator: loss and logits": ["discriminator/loss", "discriminator/real", "discriminator/fake"],
     "Penalties on the discriminator": ["discriminator/lecam", "discriminator/r1"],
-    "Share of the adversarial loss": ["adversarial/share"],
+    "Factor of the adversarial loss": ["adversarial/factor"],
     "Learning rate": ["optimizer/lr"],
     "Gradient norm": ["optimizer/gradient_norm"],
     "Size of the updates": ["optimizer/update_rms/"],
@@ -44,9 +37,9 @@ CHARTS = {
     "Gradient noise scale, in images": ["noise_scale/", "curvature/noise_scale"],
     "Curvature along directions": ["curvature/gradient", "curvature/adamw", "curvature/muon", "curvature/mean"],
     "Curvature ratio": ["curvature/ratio"],
-    "Images a second": ["time/images_per_second"],
+    "Images per second": ["time/images_per_second"],
 }
-"""Title of each chart and the scalars on it, by path or the beginning of one."""
+"""Title of each chart and its scalars, by log path or by a prefix that ends in a slash."""
 LOG_SCALE = (
     "Distortion, and as a fraction of the variance",
     "Penalties on the discriminator",
@@ -57,28 +50,20 @@ LOG_SCALE = (
 )
 
 
-def write_samples(run: Run, step: int, images: list[Tensor]) -> None:
-    """Write a sheet of the first validation images and their reconstructions; the main process alone does."""
-    if run.accelerator.is_main_process:
-        folder = run.config.run.out / SAMPLES_FOLDER
-        pairs = [(pair.original, pair.reconstruction) for pair in _comparisons(run.average.module, images)]
-        save_png(folder / f"step-{step:07d}.png", comparison_sheet(pairs))
-
-
 def write_run_report(run: Run, images: list[Tensor], notes: list[str]) -> None:
-    """Write the report of a run from its logs, its averaged weights and its images; `notes` come first on it."""
+    """Write the report of a run from its logs, its EMA weights and some images; `notes` come first."""
     out = run.config.run.out
     lines, problems = read_logs(out)
     report = Report(
         title=out.resolve().name,
-        subtitle=f"{run.config.model.quantizer.name} quantizer, {reached(run.average.updates, run.config.run.steps)}",
+        subtitle=f"{run.config.model.quantizer.name} quantizer, {reached(run.ema.updates, run.config.run.steps)}",
         figures=_figures(lines),
         notes=notes
         + problems
         + [f"Step {line['step']}: {alarm}" for line in lines for alarm in line.get("alarms", [])],
         charts=run_charts(lines),
-        codebooks=codebook_views(run.average.module.quantizer, run.monitor.last_counts),
-        comparisons=_comparisons(run.average.module, images),
+        codebooks=codebook_views(run.ema.model.quantizer, run.monitor.last_counts),
+        comparisons=comparisons(run.ema.model, images),
         tables=batch_tables(_newest(lines), run.config),
         config=(out / CONFIG_FILE).read_text(),
         environment=environment(),
@@ -87,18 +72,18 @@ def write_run_report(run: Run, images: list[Tensor], notes: list[str]) -> None:
 
 
 def reached(step: int, steps: int) -> str:
-    """Return what a report says of the step that it shows."""
+    """Return how a report says which step it shows."""
     return f"step {step} of {steps}"
 
 
 def read_logs(folder: Path) -> LogLines:
-    """Return the lines of both logs of a run folder, and what is wrong with those that are left out."""
+    """Return the good lines of both logs of a run folder, and what is wrong with the others."""
     logs = [read_log(folder / name) for name in (METRICS_FILE, TIMING_FILE)]
     return LogLines([line for log in logs for line in log.lines], [problem for log in logs for problem in log.problems])
 
 
 def run_charts(lines: list[dict[str, Any]]) -> list[Chart]:
-    """Return the charts of a run's logs that have something to show."""
+    """Return the charts that have a curve in the logs of a run."""
     charts = []
     for title, wanted in CHARTS.items():
         names = sorted({name for line in lines for name in line if any(_is_wanted(name, want) for want in wanted)})
@@ -139,17 +124,3 @@ def _figures(lines: list[dict[str, float]]) -> dict[str, str]:
         "loss": ("loss/total", "{:.4f}"),
     }
     return {label: form.format(last[name]) for label, (name, form) in shown.items() if name in last}
-
-
-@torch.inference_mode()
-def _comparisons(model: nn.Module, images: list[Tensor]) -> list[Comparison]:
-    assert isinstance(model, VisualTokenizer)
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    found = []
-    for number, image in enumerate(images[:SAMPLES], 1):
-        answer = model(to_pixels(image.unsqueeze(0)).to(device)).pixels
-        found.append(Comparison(f"image {number}", Image.fromarray(image.numpy()), to_images(answer)[0]))
-    model.train(was_training)
-    return found

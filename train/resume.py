@@ -1,11 +1,10 @@
-"""Taking a run up again: whose folder it is, and where the run left off."""
+"""Resumes a run: checks that the folder is its own, and loads the newest good checkpoint."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from torch.optim import Optimizer
 
 from ..tokenizer.folder.save_load import CONFIG_FILE as TOKENIZER_FILE
 from .allowed_changes import changes
@@ -18,73 +17,73 @@ from .seeding import seed_noise
 
 
 class Resumed(NamedTuple):
-    """Where a run goes on."""
+    """Where a run starts."""
 
     step: int
-    """Steps that have been taken."""
+    """Steps so far."""
     logs: Mapping[str, Sequence[int]]
-    """What each log held then."""
+    """State of each log at that step, as `RunLog.flush` returned it."""
     warnings: list[str]
 
 
 def resume(run: Run) -> Resumed:
     """Load the newest good checkpoint of the run folder, if there is one, into the objects of the run.
 
-    Raises ValueError when the folder belongs to a run that cannot go on as this one.
+    Raises ValueError when the folder belongs to another run.
     """
     config = run.config
     checkpoint, warnings = good_checkpoint(config.run.out / "checkpoints")
     if checkpoint is None:
-        return Resumed(0, {}, warnings + _begun_before(run))
+        return Resumed(0, {}, warnings + _check_folder(run))
     step = checkpoint_step(checkpoint)
     _check_contents(checkpoint, run)
     facts = checkpoint_facts(checkpoint)
     warnings += changes(facts["config"], config)
     if step > config.run.steps:
         raise ValueError(
-            f"run.steps is {config.run.steps}, but {checkpoint} has {step} steps behind it: give more, or another run.out."
+            f"run.steps is {config.run.steps}, but {checkpoint} is of step {step}: set more steps, or another run.out."
         )
-    # A checkpoint holds the settings of the optimizers as they were; those of the config are the ones that count.
-    groups = [group for optimizer in _optimizers(run) for group in optimizer.param_groups]
+    # A checkpoint also holds settings of the optimizers, but those of the config count.
+    groups = [group for optimizer in run.optimizers for group in optimizer.param_groups]
     settings = [{name: value for name, value in group.items() if name != "params"} for group in groups]
     rank = run.accelerator.process_index
-    seed_noise(config.run.seed, rank, step)  # for devices of which the checkpoint has no random numbers
+    seed_noise(config.run.seed, rank, step)  # for devices whose generators are not in the checkpoint
     load_states(run.accelerator, checkpoint)
-    loaded = [group for optimizer in _optimizers(run) for group in optimizer.param_groups]
+    loaded = [group for optimizer in run.optimizers for group in optimizer.param_groups]
     for group, values in zip(loaded, settings, strict=True):
         group.update(values)
     before, now = processes_of(checkpoint), run.accelerator.num_processes
     if before != now:
         seed_noise(config.run.seed, rank, step)
         warnings.append(
-            f"the number of processes was {before} and is {now}: the next line of the log begins at this step, noise is "
-            "drawn anew, and sums may round otherwise."
+            f"the number of processes was {before} and is {now}: the next line of the log covers only the steps from here, "
+            "noise is seeded again, and sums may round differently."
         )
     return Resumed(step, facts["logs"], warnings)
 
 
-def _begun_before(run: Run) -> list[str]:
-    """Return warnings about a folder without a checkpoint; raise ValueError when this run may not begin in it.
+def _check_folder(run: Run) -> list[str]:
+    """Return warnings about a folder without a checkpoint; raise ValueError when this run may not start in it.
 
-    It may where this run was stopped before its first checkpoint. A tokenizer that has more steps behind it than that is
-    all that is left of a run, and would be written over.
+    It may if this run was stopped there before its first checkpoint. An export of a later step is all that remains of a
+    run, and would be overwritten.
     """
     folder = run.config.run.out
     written, export = _written_config(folder / CONFIG_FILE), folder / EXPORT
     warnings = changes(written, run.config) if written else []
     if (export / TOKENIZER_FILE).exists():
         step = exported_step(export)
-        first = min(_number(written, "save_every"), _number(written, "steps"))
+        first = min(_run_setting(written, "save_every"), _run_setting(written, "steps"))
         if step is None or step >= first:
             raise ValueError(
-                f"{folder} holds the tokenizer of a run, in {EXPORT}, but no checkpoint to go on from: use another "
+                f"{folder} holds the tokenizer of a run, in {EXPORT}, but no checkpoint to resume from: use another "
                 "run.out, or move it away."
             )
     return warnings
 
 
 def _written_config(path: Path) -> Mapping[str, Any]:
-    """Return the config that a run folder holds; empty when it is missing or damaged."""
+    """Return the config in a run folder; empty if it is missing or damaged."""
     try:
         written = yaml.safe_load(path.read_bytes())
     except (FileNotFoundError, ValueError, yaml.YAMLError, RecursionError):
@@ -92,18 +91,14 @@ def _written_config(path: Path) -> Mapping[str, Any]:
     return written if isinstance(written, Mapping) else {}
 
 
-def _number(written: Mapping[str, Any], key: str) -> int:
+def _run_setting(written: Mapping[str, Any], key: str) -> int:
     section = written.get("run")
     value = section.get(key) if isinstance(section, Mapping) else None
     return value if isinstance(value, int) else 0
 
 
-def _optimizers(run: Run) -> list[Optimizer]:
-    return [run.optimizer, *([run.adversary.optimizer] if run.adversary else [])]
-
-
 def _check_contents(checkpoint: Path, run: Run) -> None:
-    """Raise ValueError unless the checkpoint holds what the run needs, whatever became of its config."""
+    """Raise ValueError unless the checkpoint holds exactly what the run needs."""
     if not processes_of(checkpoint):
         raise ValueError(f"{checkpoint} was written by another version of vistok: use another run.out.")
     # accelerate numbers optimizers in the order of their preparation: the second is the discriminator's.
@@ -114,5 +109,5 @@ def _check_contents(checkpoint: Path, run: Run) -> None:
             holds, needed = ("no", "one") if needs[what] else ("a", "none")
             raise ValueError(
                 f"{checkpoint} holds {holds} {what}, but this run has {needed}: use another run.out, or the "
-                "losses.adversarial and run.precision that it began with."
+                "losses.adversarial and run.precision that it started with."
             )

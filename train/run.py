@@ -1,6 +1,6 @@
-"""Everything that a run is made of, built in the order of the data's way."""
+"""The objects of a run, built in the order in which data passes through them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,114 +8,132 @@ from accelerate import Accelerator
 from torch import nn
 from torch.optim import Optimizer
 
-from ..perception.distance import build_perceptual
+from ..images.preprocessing import to_pixels
 from ..tokenizer.model import VisualTokenizer
-from .average import WeightAverage
-from .checkpoints.states import HasState, keep_in_checkpoints
+from ..tokenizer.shapes import Pixels
+from .checkpoints.states import keep_in_checkpoints
+from .codebook.maintenance import CodebookMaintenance
 from .codebook.monitor import CodebookMonitor
-from .codebook.revival import CodebookMaintenance
 from .config import PARTS, TrainConfig
+from .data.batches import training_batches
 from .data.crops import TrainingCrops
-from .data.listing import Listing
-from .data.unreadable import UnreadableImages
+from .data.source_images import SourceImages
+from .data.unreadable_in_training import UnreadableInTraining
 from .diagnostics.diagnostics import Diagnostics
-from .divergence import Divergence
+from .finite_check import FiniteCheck
 from .launcher import run_accelerator
-from .logs.running_mean import ScalarWindow
+from .logs.running_means import RunningMeans
+from .losses.criteria import Criterion, build_criteria
 from .losses.discriminator_training import Adversary
-from .losses.terms import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, check_loss_names
-from .optimizer.routing import Claim, OptimizerConfig, build_optimizer, claim_parameters
+from .losses.terms import ADVERSARIAL, check_loss_names
+from .optimizer.config import OptimizerConfig
+from .optimizer.routing import ParameterAssignment, assign_parameters, build_optimizer
 from .seeding import seed_noise, seed_weights
 from .warm_start import starting_model
+from .weight_ema import WeightEMA
 
 
 @dataclass
 class Run:
-    """The objects of a run; its state is all that they hold."""
+    """The objects of a run; what they hold is all of its state."""
 
     config: TrainConfig
     accelerator: Accelerator
     crops: TrainingCrops
+    unreadable: UnreadableInTraining
     model: VisualTokenizer
-    """The tokenizer as it is."""
-    trained: nn.Module
-    """The tokenizer as the launcher wraps it, for the forward pass."""
-    claims: list[Claim]
-    optimizer_config: OptimizerConfig
-    """The optimizer's config, its rate being that for the batch size of the run."""
-    optimizer: Optimizer
-    average: WeightAverage
+    """The tokenizer itself."""
+    wrapped_model: nn.Module
+    """The tokenizer as accelerate wraps it, for the forward pass."""
+    ema: WeightEMA
     """What is validated and exported."""
-    perceptual: nn.Module | None
+    criteria: list[Criterion]
     adversary: Adversary | None
+    finite_check: FiniteCheck
+    assignments: list[ParameterAssignment]
+    optimizer_config: OptimizerConfig
+    """The optimizer's config, with the learning rate for the batch size of the run."""
+    optimizer: Optimizer
     monitor: CodebookMonitor
-    care: CodebookMaintenance
+    maintenance: CodebookMaintenance
     diagnostics: Diagnostics
-    window: ScalarWindow
-    unreadable: UnreadableImages
-    divergence: Divergence
+    means: RunningMeans
 
     @property
-    def networks(self) -> list[nn.Module]:
-        """All that the loss runs and that holds buffers."""
-        discriminator = self.adversary.discriminator if self.adversary else None
-        parts = [self.model, self.perceptual, discriminator]
-        return [part for part in parts if part is not None]
+    def discriminator(self) -> nn.Module | None:
+        """The network of the adversary."""
+        return self.adversary.discriminator if self.adversary else None
+
+    @property
+    def optimizers(self) -> list[Optimizer]:
+        """The tokenizer's optimizer, and the discriminator's if there is one."""
+        return [self.optimizer, *([self.adversary.optimizer] if self.adversary else [])]
+
+    def batches(self, start: int) -> Iterator[tuple[Pixels, list[str]]]:
+        """Yield the pixels of this process for each step from `start` on, and what could not be read."""
+        run, accelerator = self.config.run, self.accelerator
+        rank, world = accelerator.process_index, accelerator.num_processes
+        layout = torch.channels_last if run.channels_last else torch.contiguous_format
+        for crops, unreadable in training_batches(self.crops, start, run.steps, rank, world, run.gradient_accumulation):
+            yield to_pixels(crops.to(accelerator.device)).contiguous(memory_format=layout), unreadable
 
 
-def prepare_run(config: TrainConfig, listing: Listing | None = None) -> Run:
-    """Build all objects of a run, on this process's device, their state registered for checkpoints.
+def prepare_run(config: TrainConfig, images: SourceImages | None = None) -> Run:
+    """Build all objects of a run on this process's device, and register their state for checkpoints.
 
-    Weights are the same on all processes; the random numbers that are drawn after them are those of each.
+    The weights are the same on all processes; the random numbers after them differ.
     """
     accelerator = run_accelerator(config.run)
-    crops = TrainingCrops(config.data, config.run.seed, config.model.preprocessing, listing)
+    crops = TrainingCrops(config.data, config.run.seed, config.model.preprocessing, images)
     seed_weights(config.run.seed)
     model = starting_model(config.model)
     freeze_all_but(model, config.model.train)
-    check_loss_names(config.losses, model.quantizer)
+    check_loss_names(config.losses, model.quantizer, config.criteria)
     optimizer_config = config.optimizer.at_batch_size(config.data.batch_size)
-    claims = claim_parameters(model, optimizer_config)
-    average = WeightAverage(model.to(accelerator.device), config.run.ema_decay)
+    assignments = assign_parameters(model, optimizer_config)
+    ema = WeightEMA(model.to(accelerator.device), config.run.ema_decay)
     monitor = CodebookMonitor(model.quantizer, accelerator, getattr(model.quantizer_in, "in_channels", None))
-    care = CodebookMaintenance(config.codebook, model.quantizer, accelerator, config.run.seed)
+    maintenance = CodebookMaintenance(config.codebook, model.quantizer, accelerator, config.run.seed)
     if config.run.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    trained, optimizer = accelerator.prepare(model, build_optimizer(claims, optimizer_config))
-    adversary = _adversary(config, optimizer_config.lr, accelerator)
+    wrapped_model, optimizer = accelerator.prepare(model, build_optimizer(assignments, optimizer_config))
+    adversary = (
+        Adversary(config.adversarial, optimizer_config.lr, accelerator)
+        if config.adversarial and config.losses.get(ADVERSARIAL)
+        else None
+    )
     diagnostics = Diagnostics(
         config.diagnostics, optimizer, model, config.data.batch_size, config.run.gradient_accumulation, accelerator
     )
-    window = ScalarWindow(accelerator)
-    unreadable = UnreadableImages(config.data, sum(map(len, crops.sources)), accelerator)
-    shared: list[HasState] = [average, monitor, care, diagnostics, unreadable, *([adversary] if adversary else [])]
-    keep_in_checkpoints(accelerator, shared, [monitor, care, window, unreadable])
+    means = RunningMeans(accelerator)
+    unreadable = UnreadableInTraining(config.data, sum(map(len, crops.sources)), accelerator)
+    keep_in_checkpoints(accelerator, ema, [monitor, maintenance, diagnostics, unreadable, means, adversary])
     run = Run(
         config=config,
         accelerator=accelerator,
         crops=crops,
+        unreadable=unreadable,
         model=model,
-        trained=trained,
-        claims=claims,
+        wrapped_model=wrapped_model,
+        ema=ema,
+        criteria=build_criteria(config.criteria, config.losses, accelerator.device),
+        adversary=adversary,
+        finite_check=FiniteCheck(accelerator, config.run.out / "checkpoints"),
+        assignments=assignments,
         optimizer_config=optimizer_config,
         optimizer=optimizer,
-        average=average,
-        perceptual=_perceptual(config, accelerator),
-        adversary=adversary,
         monitor=monitor,
-        care=care,
+        maintenance=maintenance,
         diagnostics=diagnostics,
-        window=window,
-        unreadable=unreadable,
-        divergence=Divergence(accelerator),
+        means=means,
     )
     seed_noise(config.run.seed, accelerator.process_index, 0)
     return run
 
 
 def freeze_all_but(model: VisualTokenizer, parts: Sequence[str]) -> None:
-    """Let only the named parts learn; a quantizer that does not is in evaluation mode, so its codes stay too."""
-    modules = {
+    """Freeze the other parts; a frozen quantizer is in eval mode, so its codes do not change either."""
+    modules: dict[str, list[nn.Module]] = {
         "encoder": [model.encoder],
         "quantizer": [model.quantizer_in, model.quantizer, model.quantizer_out],
         "decoder": [model.decoder],
@@ -125,32 +143,3 @@ def freeze_all_but(model: VisualTokenizer, parts: Sequence[str]) -> None:
     for part in PARTS:
         for module in modules[part] if part not in parts else []:
             module.requires_grad_(False).eval()
-
-
-def _perceptual(config: TrainConfig, accelerator: Accelerator) -> nn.Module | None:
-    if not config.losses.get(PERCEPTUAL):
-        return None
-    if config.perceptual is None:
-        raise ValueError("losses.perceptual has a weight, but there is no perceptual section: add perceptual.backbone.")
-    return build_perceptual(config.perceptual).to(accelerator.device)
-
-
-def _adversary(config: TrainConfig, lr: float, accelerator: Accelerator) -> Adversary | None:
-    if not config.losses.get(ADVERSARIAL):
-        return None
-    if config.adversarial is None:
-        raise ValueError(
-            "losses.adversarial has a weight, but there is no adversarial section: add adversarial.discriminator."
-        )
-    if "decoder" not in config.model.train:
-        raise ValueError(
-            f"losses.adversarial has a weight, but model.train is {config.model.train}: add decoder, or leave the loss out."
-        )
-    if config.adversarial.adaptive and not any(
-        config.losses.get(name) for name in (*RECONSTRUCTION_LOSSES, PERCEPTUAL)
-    ):
-        raise ValueError(
-            "adversarial.adaptive weighs the adversary against reconstruction, but losses has no such term: add one, such "
-            "as l2, or set adaptive to false."
-        )
-    return Adversary(config.adversarial, lr, accelerator)

@@ -1,4 +1,4 @@
-"""The random numbers of a run: the same on all processes for the weights, and those of each for the noise."""
+"""Random numbers of a run: weights are the same on all processes, noise differs."""
 
 import random
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from accelerate.utils import set_seed
 
 
 def seed_weights(seed: int) -> None:
-    """Seed what weights are drawn from, alike on all processes."""
+    """Seed all generators equally on all processes, for the initial weights."""
     set_seed(seed)
 
 
@@ -20,8 +20,8 @@ def seed_noise(seed: int, rank: int, step: int) -> None:
 
 
 @contextmanager
-def untouched_noise() -> Iterator[None]:
-    """Leave the random numbers of the run as they were before the body: one process alone may draw in it."""
+def preserve_rng_state() -> Iterator[None]:
+    """Restore the state of all generators after the body, so that one process alone may draw in it."""
     plain, legacy = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_available() else []):

@@ -1,94 +1,142 @@
-"""One step of a run: the tokenizer's, then the discriminator's."""
+"""One training step: the tokenizer's, then the discriminator's, and what is observed of them."""
 
+import math
 from contextlib import nullcontext
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..cli.interruption import delay_signals
 from ..tokenizer.model import Reconstruction
+from ..tokenizer.quantizers import set_training_step
 from ..tokenizer.shapes import Pixels
 from .codebook.monitor import Seen, seen_in
-from .losses.terms import ADVERSARIAL, PERCEPTUAL, RECONSTRUCTION_LOSSES, loss_terms, weigh
+from .losses.terms import ADVERSARIAL, RECONSTRUCTION_LOSSES, loss_terms, weigh
+from .optimizer.schedule import lr_ratio
 from .run import Run
 
 
+class TrainStepResult(NamedTuple):
+    """What the log needs of a step, besides the running means."""
+
+    seen: Seen
+    measured: dict[str, float]
+    """Scalars of the diagnostics by log path; empty at steps that are not logged."""
+    lr: float
+
+
 class StepResult(NamedTuple):
-    """What a step leaves behind, without gradients."""
+    """What the forwards of a step returned, without gradients."""
 
     loss: Tensor
-    """The weighted sum, a scalar of this process."""
+    """Weighted sum, a scalar of this process."""
     scalars: dict[str, Tensor]
     """Scalars of this process by log path, means over the micro-batches."""
     seen: Seen
     reconstructions: list[Pixels]
-    """Of each micro-batch."""
+    """One for each micro-batch."""
 
 
-class _Part(NamedTuple):
+class _MicroBatchResult(NamedTuple):
     loss: Tensor
     scalars: dict[str, Tensor]
     output: Reconstruction
 
 
+def train_step(run: Run, step: int, images: Pixels, is_logged: bool, is_checked: bool) -> TrainStepResult:
+    """Update the tokenizer, the discriminator and the EMA; raise DivergedError at a step that `is_checked`."""
+    lr_factor = lr_ratio(step, run.config.run.steps, run.optimizer_config)
+    micro_batches = list(images.chunk(run.config.run.gradient_accumulation))
+    set_training_step(run.model, step - 1)
+    result = tokenizer_step(run, step, micro_batches)
+    run.finite_check.observe(result.loss, step)
+    if is_checked:
+        run.finite_check.check_losses()
+    seen = result.seen._replace(tokens=run.finite_check.mask_tokens(result.seen.tokens))
+    networks = [run.model, *run.criteria, *([run.discriminator] if run.discriminator else [])]
+    run.diagnostics.before_step(step, is_logged)
+    run.diagnostics.measure_curvature(step, images, partial(float32_loss, run, step), networks)
+    scalars = {**result.scalars, "optimizer/gradient_norm": optimizer_step(run, lr_factor)}
+    measured = run.diagnostics.after_step(step, is_logged)
+    if run.adversary is not None:
+        scalars |= run.adversary.learn(step, micro_batches, result.reconstructions, lr_factor)
+    run.monitor.observe(seen, run.maintenance.observe(step, seen, run.optimizer))
+    run.means.add(scalars)
+    with delay_signals():
+        run.ema.update(run.model)
+    return TrainStepResult(seen, measured, run.optimizer_config.lr * lr_factor)
+
+
 def tokenizer_step(run: Run, step: int, micro_batches: list[Pixels]) -> StepResult:
-    """Add up the gradients of the micro-batches; the caller takes the optimizer's step."""
+    """Accumulate the gradients of the micro-batches; the weights do not change yet."""
     run.optimizer.zero_grad()
-    parts = []
-    for number, pixels in enumerate(micro_batches, 1):
-        waits = number < len(micro_batches)
-        with run.accelerator.no_sync(run.trained) if waits else nullcontext():
-            part = _forward(run, step, pixels)
-            run.accelerator.backward(part.loss / len(micro_batches))
-        if number == 1:
+    results = []
+    for count, images in enumerate(micro_batches, 1):
+        is_last = count == len(micro_batches)
+        with nullcontext() if is_last else run.accelerator.no_sync(run.wrapped_model):
+            result = _forward(run, step, images)
+            run.accelerator.backward(result.loss / len(micro_batches))
+        if count == 1:
             run.diagnostics.after_first_micro_batch(step)
-        parts.append(_without_gradients(part))
-    outputs = [part.output for part in parts]
+        results.append(_detached(result))
+    outputs = [result.output for result in results]
     seen = seen_in(run.model.quantizer, outputs)
-    scalars = {name: torch.stack([part.scalars[name] for part in parts]).mean() for name in parts[0].scalars}
-    loss = torch.stack([part.loss for part in parts]).mean()
+    scalars = {name: torch.stack([each.scalars[name] for each in results]).mean() for name in results[0].scalars}
+    loss = torch.stack([result.loss for result in results]).mean()
     return StepResult(loss, scalars, seen, [output.pixels for output in outputs])
 
 
-def loss_alone(run: Run, step: int, pixels: Pixels) -> Tensor:
-    """Return the loss of `tokenizer_step` over pixels, the tokenizer in float32 and out of distributed training's sight."""
-    forward = type(run.model).forward  # accelerate has put autocast round the object's own
-    with torch.autocast(pixels.device.type, enabled=False):
-        output = forward(run.model, pixels, run.care.hardness(step))
-    return _judged(run, step, pixels, output).loss
+def optimizer_step(run: Run, lr_factor: float) -> Tensor:
+    """Clip the gradient and update the weights at `lr_factor` of the peak learning rate; return the norm before clipping."""
+    for group in run.optimizer.param_groups:
+        group["lr"] = run.optimizer_config.lr * lr_factor
+    max_norm = run.optimizer_config.clip_norm
+    run.accelerator.unscale_gradients(run.optimizer)
+    parameters = [parameter for group in run.optimizer.param_groups for parameter in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(parameters, math.inf if max_norm is None else max_norm)
+    run.optimizer.step()
+    return norm
 
 
-def _forward(run: Run, step: int, pixels: Pixels) -> _Part:
+def float32_loss(run: Run, step: int, images: Pixels) -> Tensor:
+    """Return the loss of `tokenizer_step` with the tokenizer in float32, and without DDP."""
+    forward = type(run.model).forward  # accelerate has wrapped the object's own in autocast
+    with torch.autocast(images.device.type, enabled=False):
+        output = forward(run.model, images, run.maintenance.hardness(step))
+    return _losses(run, step, images, output).loss
+
+
+def _forward(run: Run, step: int, images: Pixels) -> _MicroBatchResult:
     with run.accelerator.autocast():
-        output: Reconstruction = run.trained(pixels, run.care.hardness(step))
-    return _judged(run, step, pixels, output)
+        output: Reconstruction = run.wrapped_model(images, run.maintenance.hardness(step))
+    return _losses(run, step, images, output)
 
 
-def _judged(run: Run, step: int, pixels: Pixels, output: Reconstruction) -> _Part:
+def _losses(run: Run, step: int, images: Pixels, output: Reconstruction) -> _MicroBatchResult:
     weights = run.config.losses
-    terms = loss_terms(pixels, output, weights)
-    if run.perceptual is not None:
-        terms[PERCEPTUAL] = run.perceptual(pixels, output.pixels).mean()
-    weighed, extra = dict(terms), {}
+    terms = loss_terms(images, output, weights)
+    compared = {name: terms[name] for name in RECONSTRUCTION_LOSSES if name in terms}
+    for criterion in run.criteria:
+        compared |= criterion.terms(images, output.pixels)
+    terms |= compared
+    scaled, scalars = dict(terms), {}
     if run.adversary is not None:
-        pull = {name: terms[name] for name in (*RECONSTRUCTION_LOSSES, PERCEPTUAL) if name in terms}
         terms[ADVERSARIAL] = run.adversary.term(step, output.pixels)
-        reconstruction_loss = weigh(pull, {name: weights[name] for name in pull})
-        last_layer = run.model.decoder.get_parameter("conv_out.weight")
-        share = run.adversary.share(step, reconstruction_loss, terms[ADVERSARIAL], last_layer)
-        weighed[ADVERSARIAL] = share * terms[ADVERSARIAL]
-        extra = {"adversarial/share": share}
-    loss = weigh(weighed, weights)
-    scalars = {f"loss/{name}": term for name, term in {"total": loss, **terms}.items()}
-    return _Part(loss, scalars | extra, output)
-
-
-def _without_gradients(part: _Part) -> _Part:
-    output = Reconstruction(
-        pixels=part.output.pixels.detach(),
-        latent=part.output.latent.detach(),
-        quantized=part.output.quantized.detach(),
-        tokens=part.output.tokens,
-        losses={},
+        reconstruction_loss = weigh(compared, {name: weights[name] for name in compared})
+        last_layer = run.model.decoder.last_layer
+        factor = run.adversary.factor(step, reconstruction_loss, terms[ADVERSARIAL], last_layer)
+        scaled[ADVERSARIAL] = factor * terms[ADVERSARIAL]
+        scalars = {"adversarial/factor": factor}
+    loss = weigh(scaled, weights)
+    return _MicroBatchResult(
+        loss, {f"loss/{name}": term for name, term in {"total": loss, **terms}.items()} | scalars, output
     )
-    return _Part(part.loss.detach(), {name: value.detach().float() for name, value in part.scalars.items()}, output)
+
+
+def _detached(result: _MicroBatchResult) -> _MicroBatchResult:
+    output = result.output
+    tensors = {name: getattr(output, name).detach() for name in ("pixels", "latent", "quantized")}
+    scalars = {name: value.detach().float() for name, value in result.scalars.items()}
+    return _MicroBatchResult(result.loss.detach(), scalars, output._replace(losses={}, **tensors))

@@ -1,4 +1,4 @@
-"""Quality on held-out images, read anew at each validation, each process its fraction of them."""
+"""Quality on held-out images, which are read again at each validation, by each process its part of them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -14,42 +14,58 @@ from ..images.preprocessing import to_pixels
 from ..tokenizer.errors import WorkFailedError
 from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, in_batches, run_exactly
 from ..tokenizer.shapes import Pixels
-from .data.reading import Reader, UnreadableImageError, none_readable, stopped_at
-from .data.tolerance import FEW, Tolerance
+from .config import TrainConfig
+from .data.read_images import ImageReader
+from .data.source_images import SourceImages
+from .data.unreadable_images import IGNORED, LEFT_OUT, UnreadableCounter, UnreadableImageError, UnreadableLimit
 
-UNIT = 1 << 24
-"""Parts of a dB that sums are counted in: whole numbers add up to the same in any order, and float32 has no finer ones."""
+UNITS = 1 << 24
+"""Units in a dB. Sums of whole units do not depend on their order, and float32 is no finer."""
 
 
-class _Share(NamedTuple):
-    """What one process found in its images."""
+class _ProcessResult(NamedTuple):
+    """What one process measured on its images."""
 
     psnr: int
-    """Sum over the images whose PSNR is finite, in units."""
-    spoiled: float
-    """Sum of those that are not: 0, infinite or NaN."""
+    """Sum over the images with a finite PSNR, in units."""
+    not_finite: float
+    """Sum over the others: 0, infinite or NaN."""
     images: int
     unreadable: int
-    named: list[str]
-    """What could not be read and was not named before."""
+    new: list[str]
+    """Messages about unreadable images, without those of earlier validations."""
     error: Exception | None
     """Why this process did not finish."""
 
 
+def build_validation(
+    config: TrainConfig,
+    images: SourceImages,
+    downsample: int,
+    accelerator: Accelerator,
+    warn: Callable[[str], None],
+) -> "Validation":
+    """List the images of `data.val`, which may be none."""
+    data = config.data
+    entries = [entry for source in data.val for entry in images.of(source)]
+    reader = ImageReader(config.model.preprocessing, downsample, max(1, data.workers))
+    return Validation(entries, reader, data.unreadable_limit, accelerator, warn)
+
+
 class Validation:
-    """Held-out images, of which no process keeps more than it is working on."""
+    """Held-out images; a process keeps only those in memory that it is working on."""
 
     def __init__(
         self,
         entries: Sequence[Entry],
-        reader: Reader,
-        tolerance: Tolerance,
+        reader: ImageReader,
+        limit: UnreadableLimit,
         accelerator: Accelerator,
         warn: Callable[[str], None],
     ):
         self._entries = entries
         self._reader = reader
-        self._tolerance = tolerance
+        self._limit = limit
         self._accelerator = accelerator
         self._warn = warn
         self._named: set[str] = set()
@@ -59,20 +75,20 @@ class Validation:
         return len(self._entries)
 
     def measure(self, model: nn.Module) -> dict[str, float]:
-        """Return the mean quality of the reconstructions in float32; every process must call it, and all get the same.
+        """Return the mean PSNR of the reconstructions in float32 by log path; every process must call it.
 
-        Neither the number of processes nor that of threads changes a bit. Raises WorkFailedError, on every process, when
-        no image can be read, or more of them than the tolerance allows cannot.
+        The result is bit for bit the same on all processes, whatever their number and that of their threads. Raises
+        WorkFailedError on every process when no image can be read, or more are unreadable than the limit allows.
         """
         was_training = model.training
         model.eval()
-        share = self._share(model)
+        own = self._measure_own(model)
         model.train(was_training)
-        # Nothing before this waits for another process, whatever each has met with.
-        return self._joined(gather_object([share]))
+        # No process waits for another one before this, so an error on one cannot block the others.
+        return self._combined(gather_object([own]))
 
     def samples(self, count: int) -> list[Tensor]:
-        """Return the first images that can be read, uint8 `h w c`; the main process has them alone, others get none."""
+        """Return the first readable images, uint8 `h w c`, on the main process; none on others."""
         if not self._accelerator.is_main_process:
             return []
         if self._samples is None or len(self._samples) < count:
@@ -81,66 +97,52 @@ class Validation:
 
     def _first(self, count: int) -> list[Tensor]:
         found: list[Tensor] = []
-        for entry in self._entries[: count + FEW]:
+        for entry in self._entries[: count + IGNORED]:
             try:
                 found.append(self._reader.image(entry))
             except UnreadableImageError:
-                continue  # measuring says which
+                continue  # `measure` warns
             if len(found) == count:
                 break
         return found
 
-    def _share(self, model: nn.Module) -> _Share:
+    def _measure_own(self, model: nn.Module) -> _ProcessResult:
         ours = self._entries[self._accelerator.process_index :: self._accelerator.num_processes]
-        unreadable: list[str] = []
+        unreadable = UnreadableCounter(self._limit, len(self._entries))
         error: Exception | None = None
-        total, spoiled, images = torch.zeros((), dtype=torch.int64), torch.zeros(()), 0
+        total, not_finite, images = torch.zeros((), dtype=torch.int64), torch.zeros(()), 0
         try:
-            for values in self._values(model, self._readable(ours, unreadable)):
-                good = values.isfinite()
-                total += (values.where(good, 0) * UNIT).round().to(torch.int64).sum()
-                spoiled += values.where(~good, 0).sum()
+            for values in self._values(model, unreadable.readable(self._reader.attempts(ours))):
+                finite = values.isfinite()
+                total += (values.where(finite, 0) * UNITS).round().to(torch.int64).sum()
+                not_finite += values.where(~finite, 0).sum()
                 images += len(values)
         except (WorkFailedError, OSError, MemoryError) as caught:
             error = caught
-        new = sorted(set(unreadable) - self._named)
-        return _Share(int(total), float(spoiled), images, len(unreadable), new, error)
-
-    def _readable(self, entries: Iterable[Entry], unreadable: list[str]) -> Iterator[Tensor]:
-        """Yield images `1 h w c`, until this process alone has met with more unreadable ones than all may."""
-        for attempt in self._reader.attempts(entries):
-            if isinstance(attempt, Tensor):
-                yield attempt.unsqueeze(0)
-                continue
-            if self._tolerance.stops:
-                raise stopped_at(attempt)
-            unreadable.append(str(attempt))
-            if not self._tolerance.allows(len(unreadable), len(self._entries)):
-                return
+        new = sorted(set(unreadable.messages) - self._named)
+        return _ProcessResult(int(total), float(not_finite), images, len(unreadable.messages), new, error)
 
     def _values(self, model: nn.Module, images: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Yield the PSNR of images, some at a time, each a pure function of its own image."""
+        """Yield the PSNR of some images at a time; each depends on its own image alone."""
 
         def network(pixels: Pixels) -> tuple[Tensor]:
             return (psnr(pixels, model(pixels).pixels),)
 
-        # Images of native size would each fill up a batch of their own.
+        # Images of native size differ, and each would be padded to a batch of its own.
         size = 1 if self._reader.preprocessing.size == "native" else DEVICE_BATCH
-        for batch in in_batches(map(to_pixels, images), size):
+        for batch in in_batches((to_pixels(image.unsqueeze(0)) for image in images), size):
             fixed = batch_for(size, *batch.shape[2:])
             yield run_exactly(network, batch, self._accelerator.device, fixed)[0].cpu()
 
-    def _joined(self, shares: list[_Share]) -> dict[str, float]:
-        for error in (share.error for share in shares if share.error):
+    def _combined(self, results: list[_ProcessResult]) -> dict[str, float]:
+        for error in (result.error for result in results if result.error):
             raise error
-        named = sorted({name for share in shares for name in share.named})
-        self._named |= set(named)
-        images, unreadable = (sum(counts) for counts in zip(*((s.images, s.unreadable) for s in shares), strict=True))
+        new = sorted({message for result in results for message in result.new})
+        self._named |= set(new)
+        images, unreadable = sum(result.images for result in results), sum(result.unreadable for result in results)
         last = max(self._named, default="")
-        self._tolerance.check(unreadable, len(self._entries), last)
-        if not images:
-            raise none_readable(len(self._entries), last)
-        for each in named:
-            self._warn(f"{each}: it is left out.")
-        mean = sum(share.psnr for share in shares) / (images * UNIT) + sum(share.spoiled for share in shares)
+        self._limit.check(unreadable, len(self._entries), last)
+        for each in new:
+            self._warn(LEFT_OUT.format(each))
+        mean = sum(result.psnr for result in results) / (images * UNITS) + sum(result.not_finite for result in results)
         return {"validation/psnr": mean, "validation/images": images, "validation/unreadable": unreadable}

@@ -1,4 +1,4 @@
-"""The model that a run begins with."""
+"""The model that a run starts from."""
 
 import torch
 from torch import Tensor
@@ -9,11 +9,11 @@ from .config import ModelConfig
 
 
 def starting_model(config: ModelConfig) -> VisualTokenizer:
-    """Build the tokenizer of a run, with the weights of `init_from` where it has one of the same name.
+    """Build the tokenizer of a run, with the weights of `init_from` where names match and shapes fit.
 
-    A layer that has become wider keeps what it had: its new outputs start fresh, and its new inputs with weight 0, so that
-    they change nothing at first. Other weights whose shapes differ start fresh. Raises ValueError when that folder is not a
-    tokenizer, or has no weight that can be taken.
+    A wider layer keeps the old weights: its new outputs are fresh, and its new inputs have weight 0, so they change nothing
+    at first. Other weights whose shapes differ are fresh. Raises ValueError when the folder is no tokenizer or no weight
+    fits.
     """
     model = build_tokenizer(config.architecture, config.quantizer)
     if config.init_from is None:

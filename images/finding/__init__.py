@@ -1,1 +1,1 @@
-"""Which images there are: files, folders, lists and tar shards, as users name them."""
+"""Find images: files, folders, .txt lists, brace ranges and tar shards, as users name them."""

@@ -1,4 +1,4 @@
-"""Brace ranges as in bash, photos-{0000..0009}.tar, counted before they are spelled out."""
+"""Brace ranges as in bash, photos-{0000..0009}.tar, counted before they are expanded."""
 
 import math
 import re
@@ -7,32 +7,32 @@ from string import ascii_lowercase, ascii_uppercase
 
 from braceexpand import braceexpand
 
-from ..entry import printable
+from ..file_entry import printable
 
 MAX_PATHS = 1_000_000
-"""Paths that the braces of one input may stand for."""
+"""Paths that one input may expand to."""
 MAX_DIGITS = 4000
-"""Python refuses to read numbers of 300 digits more."""
+"""Below the limit of 4,300 digits from which Python refuses to read a number."""
 _NUMBERS = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.-?(\d+))?$")
 _LETTERS = re.compile(r"([A-Za-z])\.\.([A-Za-z])(?:\.\.-?(\d+))?$")
 _ALPHABET = ascii_uppercase + ascii_lowercase
 
 
 def balanced(text: str) -> bool:
-    """Return whether each brace has its partner."""
+    """Return whether every brace is closed."""
     return sum({"{": 1, "}": -1}.get(character, 0) for _, character, _ in _depths(text)) == 0
 
 
-def spelled_out(text: str, where: str) -> Iterable[str]:
-    """Return the paths that a text with braces stands for; `where` says where it was found ("in LIST, line 2: ").
+def expand_braces(text: str, where: str) -> Iterable[str]:
+    """Return the paths that braces expand to; `where` begins error messages ("in LIST, line 2: ").
 
-    Raises ValueError for a brace without its partner, and for more than MAX_PATHS paths.
+    Raises ValueError for unbalanced braces and for more than MAX_PATHS paths.
     """
     if "{" not in text:
         return [text]
     if not balanced(text):
         raise ValueError(
-            f"{where}{printable(text)} does not exist and has a brace without its partner: write a range as "
+            f"{where}{printable(text)} does not exist and has unbalanced braces: write a range as "
             "photos-{0000..0009}.tar."
         )
     try:
@@ -40,13 +40,13 @@ def spelled_out(text: str, where: str) -> Iterable[str]:
             return braceexpand(text)
     except RecursionError:
         raise ValueError(
-            f"{where}{printable(text[:80])}... has too many braces within braces: write several."
+            f"{where}{printable(text[:80])}... has too deeply nested braces: give several inputs."
         ) from None
-    raise ValueError(f"{where}{printable(text)} stands for more than {MAX_PATHS:,} paths: write smaller ranges.")
+    raise ValueError(f"{where}{printable(text)} expands to more than {MAX_PATHS:,} paths: write smaller ranges.")
 
 
 def _count(pattern: str) -> int:
-    """Return how many paths a pattern stands for, by the grammar of braceexpand."""
+    """Return how many paths braceexpand makes of a pattern."""
     return math.prod(_choices(braces) for braces in _outermost(pattern))
 
 
@@ -65,29 +65,29 @@ def _position(end: str) -> int:
 
 def _outermost(pattern: str) -> Iterator[str]:
     start = 0
-    for place, character, depth in _depths(pattern):
+    for index, character, depth in _depths(pattern):
         if character == "{" and depth == 1:
-            start = place + 1
+            start = index + 1
         elif character == "}" and depth == 0:
-            yield pattern[start:place]
+            yield pattern[start:index]
 
 
 def _alternatives(expression: str) -> Iterator[str]:
     start = 0
-    for place, character, depth in _depths(expression):
+    for index, character, depth in _depths(expression):
         if character == "," and depth == 0:
-            yield expression[start:place]
-            start = place + 1
+            yield expression[start:index]
+            start = index + 1
     yield expression[start:]
 
 
 def _depths(text: str) -> Iterator[tuple[int, str, int]]:
-    """Yield each character that no backslash precedes: (place, character, braces open behind it)."""
-    depth = place = 0
-    while place < len(text):
-        depth += {"{": 1, "}": -1}.get(text[place], 0)
-        if text[place] == "\\":
-            place += 1
+    """Yield each character that is not escaped: (index, character, depth of braces after it)."""
+    depth = index = 0
+    while index < len(text):
+        depth += {"{": 1, "}": -1}.get(text[index], 0)
+        if text[index] == "\\":
+            index += 1
         else:
-            yield place, text[place], depth
-        place += 1
+            yield index, text[index], depth
+        index += 1

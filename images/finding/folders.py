@@ -1,23 +1,23 @@
-"""Which files are below a folder, each real folder once."""
+"""Walk a folder; each real folder is entered once."""
 
 import heapq
 import os
 from collections.abc import Iterator
 
-from ..entry import NOWHERE, printable
+from ..file_entry import NOWHERE, printable
 
 
-def folder_files(folder: str, left_out: str | None = None) -> list[str]:
-    """Return the paths of everything below a folder that is no folder itself, relative to it and in order.
+def folder_files(folder: str, excluded: str | None = None) -> list[str]:
+    """Return the paths of everything below a folder that is not a folder, relative to it and sorted.
 
-    Links to folders are followed, and each real folder is entered once: under its path without links if it has one, else
-    under the path that passes the fewest links, of these the first in order. Links to nowhere and special files are listed
-    too. The folder `left_out` is not entered. Raises OSError when a folder cannot be read.
+    Links to folders are followed, and each real folder is entered once: by its path without links if it has one, else by the
+    first of the paths with the fewest links. Broken links and special files are listed too. The folder `excluded` is not
+    entered. Raises OSError when a folder cannot be read.
     """
-    entered = {os.path.realpath(left_out)} if left_out else set()
+    entered = {os.path.realpath(excluded)} if excluded else set()
     entered.discard(os.path.realpath(folder))
     files: list[str] = []
-    waiting = [(0, "")]  # (links on the way, path below the folder)
+    waiting = [(0, "")]  # (links passed, path below the folder)
     while waiting:
         links, start = heapq.heappop(waiting)
         for name, is_link in _below(folder, start, entered):
@@ -29,7 +29,7 @@ def folder_files(folder: str, left_out: str | None = None) -> list[str]:
 
 
 def _below(folder: str, start: str, entered: set[str]) -> Iterator[tuple[str, bool]]:
-    """Yield what is below `start`, without passing links: (path, whether it is a link to a folder)."""
+    """Yield what is below `start` without following links: (path, whether it is a link to a folder)."""
     waiting = [(start, os.path.realpath(os.path.join(folder, start)))]
     while waiting:
         at, real = waiting.pop()

@@ -1,18 +1,17 @@
-"""Where images are: files of a folder, or members of tar shards, each read by its number."""
+"""List images: files of a folder and members of tar shards, each an Entry that can be read by itself."""
 
 import os
 import stat
 from collections.abc import Iterator
 
-from ..entry import Entry, file_entry, file_size, printable, problem_of
+from ..file_entry import Entry, file_entry, file_size, printable, problem_of
 from ..tars.blocks import DamagedShard
 from ..tars.members import Member, tar_members
-from .endings import IMAGE_ENDINGS, is_image
 from .folders import folder_files
-from .inputs import expand_inputs
+from .inputs import IMAGE_EXTENSIONS, expand_inputs, is_image
 
 __all__ = [
-    "IMAGE_ENDINGS",
+    "IMAGE_EXTENSIONS",
     "DamagedShard",
     "Entry",
     "Member",
@@ -28,18 +27,18 @@ __all__ = [
 
 
 def shard_entries(path: str) -> list[Entry]:
-    """Return the files in an uncompressed tar, and the files that its links lead to, in the tar's order.
+    """Return the files of an uncompressed tar in their order, links resolved to the files they point to.
 
-    Raises DamagedShard for a damaged tar, OSError when it cannot be read.
+    Raises DamagedShard for a damaged tar and OSError when it cannot be read.
     """
     return [member.entry for member in tar_members(path) if member.entry]
 
 
 def index_images(path: str) -> list[Entry]:
-    """Find the images of a folder (walked), an image file, a .tar shard, a brace range, or a .txt list of these.
+    """List the images of a folder (walked), an image file, a .tar shard, a brace range, or a .txt list of these.
 
-    A line of a list that is missing becomes an entry: reading it raises FileNotFoundError. What is no file (a fifo) is
-    passed over in folders. Raises ValueError when something is missing or holds no image, DamagedShard for a damaged tar.
+    A missing file in a list becomes an entry whose reading raises FileNotFoundError. In folders, special files (a fifo) are
+    skipped. Raises ValueError when something is missing or holds no image, DamagedShard for a damaged tar.
     """
     entries: list[Entry] = []
     for part, problem in expand_inputs([path]):
@@ -52,7 +51,7 @@ def index_images(path: str) -> list[Entry]:
         else:
             entries += [entry for entry in shard_entries(part) if is_image(entry.name)]
     if not entries:
-        raise ValueError(f"{path} holds no image with an ending of {', '.join(IMAGE_ENDINGS)}.")
+        raise ValueError(f"{path} holds no image with the extension {', '.join(IMAGE_EXTENSIONS)}.")
     return entries
 
 
@@ -61,9 +60,9 @@ def _folder_entries(folder: str) -> Iterator[Entry]:
         if is_image(name):
             path = os.path.join(folder, name)
             try:
-                facts = os.stat(path)
-            except OSError:  # reading it says why
+                status = os.stat(path)
+            except OSError:  # reading it reports why
                 yield Entry(path, 0, 0, printable(path))
                 continue
-            if stat.S_ISREG(facts.st_mode):
-                yield Entry(path, 0, facts.st_size, printable(path))
+            if stat.S_ISREG(status.st_mode):
+                yield Entry(path, 0, status.st_size, printable(path))

@@ -1,15 +1,30 @@
-"""From what users type to paths: brace ranges spelled out, and .txt lists read."""
+"""Expand what users type to paths: brace ranges and .txt lists. Image files are known by their extensions."""
 
 import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ..entry import printable, problem_of
-from .braces import balanced, spelled_out
-from .endings import IMAGE_ENDINGS
+from ..file_entry import printable, problem_of
+from .braces import balanced, expand_braces
 
 __all__ = ["Input", "expand_inputs", "printable"]
 
+IMAGE_EXTENSIONS = (
+    ".avif",
+    ".bmp",
+    ".gif",
+    ".heic",
+    ".heif",
+    ".jfif",
+    ".jpe",
+    ".jpeg",
+    ".jpg",
+    ".png",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
+"""Extensions of files that can be read. HEIC needs the extra `heif`; without it, each such image is a failure that says so."""
 _ALLOWED = "give image files, folders, .tar shards or a .txt list"
 _COMPRESSED = tuple(
     [f".tar.{ending}" for ending in ("gz", "bz2", "xz", "lzma", "zst", "lz4", "lz", "z", "br")]
@@ -17,7 +32,7 @@ _COMPRESSED = tuple(
 )
 MAX_LIST = 1 << 30
 """Bytes of a .txt list."""
-_MARKS = {  # the longer first: that of UTF-32 starts like that of UTF-16
+_BYTE_ORDER_MARKS = {  # UTF-32 first: its mark begins like that of UTF-16
     b"\xff\xfe\0\0": "utf-32",
     b"\0\0\xfe\xff": "utf-32",
     b"\xff\xfe": "utf-16",
@@ -26,73 +41,78 @@ _MARKS = {  # the longer first: that of UTF-32 starts like that of UTF-16
 
 
 class Input(NamedTuple):
-    """A path that goes in."""
+    """An expanded path."""
 
     path: str
     problem: str = ""
-    """Why the path that a list names is none to read: "does not exist (LIST, line 3)"."""
+    """Why a path in a list cannot be read: "does not exist (LIST, line 3)"."""
 
 
-class _Place(NamedTuple):
-    """Where an input was named."""
+class _Origin(NamedTuple):
+    """Where an input was named: in a list, or on the command line."""
 
     list: str = ""
     line: int = 0
     inside: tuple[str, ...] = ()
-    """Real paths of the lists that lead here."""
+    """Real paths of the lists that contain one another down to this one."""
 
     def __str__(self) -> str:
         return f"in {printable(self.list)}, line {self.line}: " if self.list else ""
 
 
+def is_image(name: str) -> bool:
+    """Return whether a file name has the extension of an image."""
+    return name.lower().endswith(IMAGE_EXTENSIONS)
+
+
 def expand_inputs(inputs: Iterable[str]) -> list[Input]:
-    """Return the paths that inputs stand for: brace ranges spelled out, and .txt lists (a path a line) read.
+    """Expand brace ranges and .txt lists, which have a path a line.
 
-    A .txt beside an image of its name is its caption and no list. In a list, blank lines and lines that begin with # (unless
-    a file has that very name) are passed over, and a path that does not exist becomes an Input with a problem. Relative
-    paths, those in a list too, start from the working directory.
-    Raises ValueError for a path outside lists that does not exist or is a device, for braces without a partner, a
-    compressed tar, and a list that cannot be read, is no text or leads back to itself.
+    A .txt beside an image of the same name is its caption, not a list. In a list, blank lines and lines that begin with #
+    (unless a file has that name) are skipped, and a path that does not exist becomes an Input with a problem. Relative
+    paths start from the working directory, also in a list.
+    Raises ValueError for a path outside a list that does not exist or is a device, for unbalanced braces, a compressed tar,
+    and a list that cannot be read, is not text or includes itself.
     """
-    return [found for text in inputs for found in _expand(text, _Place())]
+    return [found for text in inputs for found in _expand(text, _Origin())]
 
 
-def _expand(text: str, place: _Place) -> Iterator[Input]:
-    # Names in a list may have any braces; on the command line, one without its partner is a slip.
-    as_it_is = os.path.lexists(text) or (place.list and not balanced(text))
-    for path in [text] if as_it_is else spelled_out(text, str(place)):
+def _expand(text: str, origin: _Origin) -> Iterator[Input]:
+    # Names in a list may have unbalanced braces; on the command line they are a typing error.
+    is_literal = os.path.lexists(text) or (origin.list and not balanced(text))
+    for path in [text] if is_literal else expand_braces(text, str(origin)):
         problem = "" if os.path.isdir(path) else problem_of(path)
         lower = path.lower()
-        if problem and place.list:
-            yield Input(path, f"{problem} ({printable(place.list)}, line {place.line})")
+        if problem and origin.list:
+            yield Input(path, f"{problem} ({printable(origin.list)}, line {origin.line})")
         elif problem:
             raise ValueError(f"{printable(path) or repr(path)} {problem}: {_ALLOWED}.")
         elif lower.endswith(_COMPRESSED) and not os.path.isdir(path):
-            raise ValueError(f"{place}{printable(path)} is a compressed tar: decompress it, and give the .tar.")
+            raise ValueError(f"{origin}{printable(path)} is a compressed tar: decompress it, and give the .tar.")
         elif lower.endswith(".txt") and not os.path.isdir(path) and not _is_caption(path):
-            yield from _read_list(path, place)
+            yield from _read_list(path, origin)
         else:
             yield Input(path)
 
 
 def _is_caption(path: str) -> bool:
-    """Return whether an image of the same name lies beside a file, as with `tokenize-images photos/*`."""
+    """Return whether an image of the same name is beside a file, as with `tokenize-images photos/*`."""
     stem = os.path.splitext(path)[0]
-    return any(os.path.exists(stem + ending) for ending in IMAGE_ENDINGS)
+    return any(os.path.exists(stem + ending) for ending in IMAGE_EXTENSIONS)
 
 
-def _read_list(path: str, place: _Place) -> Iterator[Input]:
+def _read_list(path: str, origin: _Origin) -> Iterator[Input]:
     real = os.path.realpath(path)
-    if real in place.inside:
-        raise ValueError(f"{place}{printable(path)} leads back to itself: remove that line.")
-    for line, text in _lines(path, place):
+    if real in origin.inside:
+        raise ValueError(f"{origin}{printable(path)} leads back to itself: remove that line.")
+    for line, text in _lines(path, origin):
         if text.strip() and (not text.lstrip().startswith("#") or os.path.lexists(text.strip())):
-            yield from _expand(text.strip(), _Place(path, line, (*place.inside, real)))
+            yield from _expand(text.strip(), _Origin(path, line, (*origin.inside, real)))
 
 
-def _lines(path: str, place: _Place) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a list with their numbers."""
-    name = f"{place}{printable(path)}"
+def _lines(path: str, origin: _Origin) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a list, numbered from 1."""
+    name = f"{origin}{printable(path)}"
     try:
         if os.path.getsize(path) > MAX_LIST:
             raise ValueError(f"{name} has more than {MAX_LIST:,} bytes, too many for a list: split it.")
@@ -113,8 +133,8 @@ def _lines(path: str, place: _Place) -> Iterator[tuple[int, str]]:
 def _encoding(path: str) -> tuple[str, str]:
     with open(path, "rb") as file:
         start = file.read(4)
-    for mark, encoding in _MARKS.items():
+    for mark, encoding in _BYTE_ORDER_MARKS.items():
         if start.startswith(mark):
             return encoding, "strict"
-    # File names are bytes: what is not UTF-8 is kept as it is. The signature is Windows' byte order mark.
+    # File names are bytes: those that are not UTF-8 are kept unchanged. -sig skips the mark that Windows writes.
     return "utf-8-sig", "surrogateescape"

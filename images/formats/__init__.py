@@ -1,1 +1,1 @@
-"""The formats of image files: what decides the pixels, and how each is looked at before they are decoded."""
+"""Formats of image files: each file is inspected, and cleaned of what could mislead its decoder, before it is decoded."""

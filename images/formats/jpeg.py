@@ -1,43 +1,43 @@
-"""JPEG: the segments that decide the pixels are kept, the others are read here."""
+"""JPEG: segments that decide the pixels are kept; EXIF, XMP and ICC profile are read here."""
 
 import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from ..errors import ImageError
-from .exif import orientation
-from .pieces import Piece, joined
-from .source import Source
+from .decoder_input import DecoderInput, ImageError
+from .exif_orientation import orientation_of
+from .spliced_file import Piece, splice
 
-SCANS = 500
-"""More passes over an image are refused. Encoders make about 10; one for each coefficient and colour would be 190.
+MAX_SCANS = 500
+"""Scans of a progressive image. Encoders write about 10; one for each coefficient and colour would be 190.
 
-Each takes as long as an image of one pass, whatever little it holds: 5,000 of them in a small file took 90 seconds.
+Each takes as long as decoding the whole image, however little it holds: 5,000 in a small file took 90 seconds.
 """
-PIXEL_SCANS = 1 << 31
-"""Pixels times passes: 16 passes over the largest image."""
-SEGMENTS = 1 << 16
-JUNK = 1 << 16
-LARGEST_EXIF = 1 << 20
+MAX_PIXEL_SCANS = 1 << 31
+"""Pixels times scans: 16 scans of the largest image."""
+MAX_SEGMENTS = 1 << 16
+MAX_JUNK = 1 << 16
+"""Bytes without a marker between segments."""
+MAX_EXIF = 1 << 20
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 SCAN, END = 0xDA, 0xD9
 ALONE = frozenset((0x01, 0xD8, *range(0xD0, 0xD8)))
 """Markers without a segment."""
 IN_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-"""A marker amid compressed data, where FF stands before 00 and before the marks of a restart."""
+"""A marker in compressed data, where FF also comes before 00 and in restart markers."""
 
 
-def read_jpeg(file: BinaryIO) -> Source:
-    """Look at a JPEG file; raise ImageError when it has no scan, or far too many."""
+def read_jpeg(file: BinaryIO) -> DecoderInput:
+    """Inspect a JPEG file; raise ImageError when it has no scan, or far too many."""
     kept: list[Piece] = [range(2)]
     exif, xmp = b"", b""
     profile: list[bytes] = []
-    size, parts, many = (0, 0), 0, False
+    size, components, has_many_scans = (0, 0), 0, False
     at = 2
-    for _ in range(SEGMENTS):
-        marker, place = _next_marker(file, at)
-        at = place + 2
+    for _ in range(MAX_SEGMENTS):
+        marker, start = _next_marker(file, at)
+        at = start + 2
         if marker in ALONE:
             continue
         if marker == END:
@@ -45,58 +45,58 @@ def read_jpeg(file: BinaryIO) -> Source:
         length = int.from_bytes(file.read(2), "big")
         content = file.read(max(0, length - 2))
         if marker == SCAN:
-            many = many or (content[:1] or b"\0")[0] < parts
+            has_many_scans = has_many_scans or (content[:1] or b"\0")[0] < components
             break
         if marker in FRAMES and len(content) >= 6:
-            size, parts = (int.from_bytes(content[3:5], "big"), int.from_bytes(content[1:3], "big")), content[5]
-            many = marker in PROGRESSIVE
-        elif content.startswith(b"Exif\0\0") and len(exif) < LARGEST_EXIF:
+            size, components = (int.from_bytes(content[3:5], "big"), int.from_bytes(content[1:3], "big")), content[5]
+            has_many_scans = marker in PROGRESSIVE
+        elif content.startswith(b"Exif\0\0") and len(exif) < MAX_EXIF:
             exif += content[6:]
         elif content.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
             xmp = content[29:]
         elif content.startswith(b"ICC_PROFILE\0") and len(profile) < 255:
             profile.append(content[12:])
         if not (0xE1 <= marker <= 0xED or marker in (0xEF, 0xFE)):
-            kept.append(range(place, at + length))
+            kept.append(range(start, at + length))
         at += length
     else:
-        raise ImageError(f"JPEG of more than {SEGMENTS} segments before its pixels")
-    if many:
-        _count_scans(file, at, min(SCANS, PIXEL_SCANS // max(1, size[0] * size[1])))
-    kept.append(range(place, file.seek(0, 2)))
-    return Source(
+        raise ImageError(f"JPEG of more than {MAX_SEGMENTS} segments before its pixels")
+    if has_many_scans:
+        _count_scans(file, at, min(MAX_SCANS, MAX_PIXEL_SCANS // max(1, size[0] * size[1])))
+    kept.append(range(start, file.seek(0, 2)))
+    return DecoderInput(
         "JPEG",
-        joined(file, kept),
-        orientation(exif, xmp),
+        splice(file, kept),
+        orientation_of(exif, xmp),
         _whole_profile(profile),
-        bytes_per_coded_pixel=8 if many else 0,
+        bytes_per_coded_pixel=8 if has_many_scans else 0,
     )
 
 
 def _next_marker(file: BinaryIO, at: int) -> tuple[int, int]:
-    """Return the marker at a place or, after junk, behind it, and its place; the file is left behind the marker."""
+    """Return the next marker from `at` on and its offset, skipping junk; the file is left after the marker."""
     file.seek(at)
     head = file.read(2)
     if len(head) == 2 and head[0] == 0xFF and head[1] not in (0, 0xFF):
         return head[1], at
     file.seek(at)
-    found = re.search(rb"\xff[^\x00\xff]", file.read(JUNK))
+    found = re.search(rb"\xff[^\x00\xff]", file.read(MAX_JUNK))
     if not found:
         raise ImageError("broken image: the file ends before its pixels begin")
     file.seek(at + found.end())
     return found[0][1], at + found.start()
 
 
-def _count_scans(file: BinaryIO, at: int, most: int) -> None:
+def _count_scans(file: BinaryIO, at: int, limit: int) -> None:
     count = 1
     for marker in _markers(file, at):
         count += marker == SCAN
-        if count > most:
-            raise ImageError(f"JPEG of more than {most} scans, which would take minutes to decode")
+        if count > limit:
+            raise ImageError(f"JPEG of more than {limit} scans, which would take minutes to decode")
 
 
 def _markers(file: BinaryIO, start: int) -> Iterator[int]:
-    """Yield the markers from the first scan on to the end of the image."""
+    """Yield the markers from the first scan to the end of the image."""
     block, first, at = b"", start, start
     while True:
         if at + 4 > first + len(block):
@@ -119,7 +119,7 @@ def _markers(file: BinaryIO, start: int) -> Iterator[int]:
 
 
 def _whole_profile(parts: list[bytes]) -> bytes | None:
-    """Return the profile from its numbered parts, None when one is missing."""
+    """Join the numbered parts of an ICC profile; return None when one is missing."""
     ordered = sorted(part for part in parts if len(part) > 2)
     numbers = [(part[0], part[1]) for part in ordered]
     if not ordered or numbers != [(number, len(ordered)) for number in range(1, len(ordered) + 1)]:

@@ -1,37 +1,32 @@
-"""PNG: the chunks that decide the pixels are kept; the others are read here, and none of them is a reason to refuse."""
+"""PNG: chunks that decide the pixels are kept; broken other chunks are no reason to refuse an image."""
 
 import zlib
 from typing import BinaryIO
 
-import numpy as np
-from PIL import Image, ImageFile
+from .decoder_input import DecoderInput, ImageError
+from .exif_orientation import orientation_of
+from .spliced_file import Piece, splice
 
-from ..errors import ImageError
-from ..strips import strips
-from .exif import orientation
-from .pieces import Piece, joined
-from .source import Source
-
-CHUNKS = 1 << 18
-"""More chunks are refused: the largest image has half as many, of 8 kB."""
-LARGEST_FACT = 4 << 20
-"""Bytes of a profile or a text that are read; larger ones are passed over."""
+MAX_CHUNKS = 1 << 18
+"""Twice as many chunks of 8 kB as the largest image has."""
+MAX_METADATA = 4 << 20
+"""Bytes of a profile or a text; larger ones are skipped."""
 BLOCK = 1 << 20
 SIGNATURE = 8
 GREY, RGB, PALETTE = 0, 2, 3
-FACTS = (b"iCCP", b"eXIf", b"iTXt", b"zTXt", b"tEXt", b"tRNS")
+METADATA = (b"iCCP", b"eXIf", b"iTXt", b"zTXt", b"tEXt", b"tRNS")
 XMP = b"XML:com.adobe.xmp"
 RAW_EXIF = (b"Raw profile type exif", b"Raw profile type APP1")
-"""Where ImageMagick wrote EXIF before PNG had a chunk for it."""
+"""Keywords under which ImageMagick wrote EXIF before PNG had a chunk for it."""
 
 
-def read_png(file: BinaryIO) -> Source:
-    """Look at a PNG file; raise ImageError when a checksum of its header, palette or pixels is wrong."""
+def read_png(file: BinaryIO) -> DecoderInput:
+    """Inspect a PNG file; raise ImageError when a checksum of its header, palette or pixels is wrong."""
     kept: list[Piece] = [range(SIGNATURE)]
-    facts: dict[bytes, bytes] = {}
+    metadata: dict[bytes, bytes] = {}
     end = file.seek(0, 2)
     at = SIGNATURE
-    for _ in range(CHUNKS):
+    for _ in range(MAX_CHUNKS):
         file.seek(at)
         head = file.read(8)
         name, length = head[4:], int.from_bytes(head[:4], "big")
@@ -43,67 +38,45 @@ def read_png(file: BinaryIO) -> Source:
                 raise ImageError(f"broken image: wrong checksum in {name.decode()}")
             if name == b"IHDR":
                 file.seek(at + 8)
-                facts[name] = file.read(13)
+                metadata[name] = file.read(13)
             kept.append(range(at, min(stop, end)))
-        elif name in FACTS and length <= LARGEST_FACT:
+        elif name in METADATA and length <= MAX_METADATA:
             content = file.read(length)
             if zlib.crc32(content, zlib.crc32(name)).to_bytes(4, "big") == file.read(4):
-                _note(facts, name, content)
-                if name == b"tRNS" and _colour(facts) == PALETTE and 0 < length <= 256:
+                _store(metadata, name, content)
+                if name == b"tRNS" and _colour(metadata) == PALETTE and 0 < length <= 256:
                     kept.append(range(at, stop))
         at = stop
         if name == b"IEND":
             break
     else:
-        raise ImageError(f"PNG of more than {CHUNKS} chunks")
-    if len(facts.get(b"IHDR", b"")) < 13:
+        raise ImageError(f"PNG of more than {MAX_CHUNKS} chunks")
+    if len(metadata.get(b"IHDR", b"")) < 13:
         raise ImageError("broken image: the file has no header")
-    exif = next((facts[name] for name in (b"eXIf", *RAW_EXIF) if name in facts), b"")
-    return Source(
-        "PNG", joined(file, kept), orientation(exif, facts.get(XMP, b"")), facts.get(b"iCCP"), key=_transparent(facts)
+    exif = next((metadata[name] for name in (b"eXIf", *RAW_EXIF) if name in metadata), b"")
+    return DecoderInput(
+        "PNG",
+        splice(file, kept),
+        orientation_of(exif, metadata.get(XMP, b"")),
+        metadata.get(b"iCCP"),
+        transparent=_transparent(metadata),
     )
 
 
-def _colour(facts: dict[bytes, bytes]) -> int:
-    header = facts.get(b"IHDR", b"")
+def _colour(metadata: dict[bytes, bytes]) -> int:
+    header = metadata.get(b"IHDR", b"")
     return header[9] if len(header) == 13 else -1
 
 
-def _transparent(facts: dict[bytes, bytes]) -> tuple[int, ...]:
-    """Return the grey value or colour that is transparent: of 16 bits where the image has 16, and of 8 otherwise."""
-    bits, colour, content = facts[b"IHDR"][8], _colour(facts), facts.get(b"tRNS", b"")
+def _transparent(metadata: dict[bytes, bytes]) -> tuple[int, ...]:
+    """Return the transparent grey value or colour: 16 bits a value when the image has 16, else 8."""
+    bits, colour, content = metadata[b"IHDR"][8], _colour(metadata), metadata.get(b"tRNS", b"")
     wanted = {GREY: 1, RGB: 3}.get(colour, 0)
     if not wanted or len(content) < 2 * wanted or bits not in (1, 2, 4, 8, 16):
         return ()
     largest = (1 << bits) - 1
     values = [int.from_bytes(content[2 * part : 2 * part + 2], "big") & largest for part in range(wanted)]
     return tuple(value if bits == 16 else value * 255 // largest for value in values)
-
-
-def put_alpha(image: ImageFile.ImageFile, source: Source) -> None:
-    """Make transparent what has the transparent colour of a PNG of 16 bits, of which Pillow keeps the upper 8."""
-    lower = Image.open(source.file, formats=["PNG"])
-    lower.tile = [tile._replace(args="RGB;16L") for tile in lower.tile]  # the other byte of each pair
-    upper_key, lower_key = ([part >> shift & 255 for part in source.key] for shift in (8, 0))
-    alpha, top = Image.new("L", image.size), 0
-    for upper, low in zip(strips(image), strips(lower), strict=True):
-        same = (np.asarray(upper) == upper_key).all(axis=2) & (np.asarray(low) == lower_key).all(axis=2)
-        alpha.paste(Image.fromarray(np.where(same, 0, 255).astype(np.uint8)), (0, top))
-        top += upper.height
-    image.putalpha(alpha)
-
-
-def check_rows(image: ImageFile.ImageFile, source: Source) -> None:
-    """Raise ImageError when rows are missing: compressed data may end early without an error, and leave them black."""
-    last = (0, max(0, image.height - 2), *image.size)  # two, for interlacing brings odd rows last
-    rows = np.asarray(image.crop(last))
-    if image.height > 1 and all(row.any() for row in rows):
-        return
-    again = Image.open(source.file, formats=["PNG"])
-    again.im = Image.new(again.mode, again.size, (255,) * len(again.getbands())).im
-    again.load()
-    if not np.array_equal(np.asarray(again.crop(last)), rows):
-        raise ImageError("broken image: rows are missing")
 
 
 def _checksum(file: BinaryIO, name: bytes, length: int) -> bytes:
@@ -117,34 +90,34 @@ def _checksum(file: BinaryIO, name: bytes, length: int) -> bytes:
     return value.to_bytes(4, "big")
 
 
-def _note(facts: dict[bytes, bytes], name: bytes, content: bytes) -> None:
-    """Keep the facts of a chunk: as they are, unpacked, or under the keyword of a text."""
+def _store(metadata: dict[bytes, bytes], name: bytes, content: bytes) -> None:
+    """Store the content of a chunk under its name, or that of a text under its keyword, decompressed."""
     if name in (b"eXIf", b"tRNS"):
-        facts.setdefault(name, content)
+        metadata.setdefault(name, content)
         return
     keyword, _, rest = content.partition(b"\0")
     if name == b"iCCP":
-        facts.setdefault(name, _unpacked(rest[1:]))
+        metadata.setdefault(name, _decompressed(rest[1:]))
     elif keyword in RAW_EXIF:
-        text = _unpacked(rest[1:]) if name == b"zTXt" else rest
-        facts.setdefault(keyword, _from_hex(text))
+        text = _decompressed(rest[1:]) if name == b"zTXt" else rest
+        metadata.setdefault(keyword, _from_hex(text))
     elif keyword == XMP and name == b"iTXt":
         packed, text = rest[:1] == b"\1", rest[2:].split(b"\0", 2)[-1]
-        facts.setdefault(keyword, _unpacked(text) if packed else text)
+        metadata.setdefault(keyword, _decompressed(text) if packed else text)
 
 
-def _unpacked(content: bytes) -> bytes:
-    """Return what was compressed, empty when it is broken or too large."""
-    unpacker = zlib.decompressobj()
+def _decompressed(content: bytes) -> bytes:
+    """Decompress; return nothing when the data are broken or too large."""
+    decompressor = zlib.decompressobj()
     try:
-        unpacked = unpacker.decompress(content, LARGEST_FACT)
+        content = decompressor.decompress(content, MAX_METADATA)
     except zlib.error:
         return b""
-    return b"" if unpacker.unconsumed_tail else unpacked
+    return b"" if decompressor.unconsumed_tail else content
 
 
 def _from_hex(text: bytes) -> bytes:
-    """Return the bytes of a raw profile: an empty line, its kind, its length, and lines of digits."""
+    """Return the bytes of a raw profile: an empty line, its type, its length, and lines of hexadecimal digits."""
     try:
         return bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("ascii"))
     except ValueError:

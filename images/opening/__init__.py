@@ -1,1 +1,1 @@
-"""From the bytes of an image file to an upright RGB image."""
+"""Open image files as upright RGB images in sRGB."""

@@ -1,1 +1,1 @@
-"""Webdataset shards: the members of a tar, none of them lost without a word."""
+"""Read tar shards without losing a member: a damaged tar is an error, never a short one."""

@@ -1,4 +1,4 @@
-"""The blocks of a tar file: read, and refused where something is missing, broken or too much."""
+"""Read the blocks of a tar file, and refuse it where something is missing, broken or too much."""
 
 import errno
 import os
@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import BinaryIO, NoReturn
 
 from ...tokenizer.errors import WorkFailedError
-from ..entry import printable
+from ..file_entry import printable
 from .fields import BLOCK, Fields, parse_header
 
 MAX_END = (2 + 20) * BLOCK
-"""A tar ends with fewer zeros: two blocks, and what fills the last of its records, which have 20 blocks."""
+"""A tar ends with fewer zeros than this: two blocks, and at most one record of 20 blocks."""
 _OTHER_FORMATS = {
     b"\x1f\x8b": "compressed with gzip",
     b"BZh": "compressed with bzip2",
@@ -24,11 +24,11 @@ _OTHER_FORMATS = {
 
 
 class DamagedShard(WorkFailedError):
-    """A tar that has lost something, or is none; the message is a sentence that names the file."""
+    """A tar that has lost something, or is not a tar; the message is a sentence that names the file."""
 
 
 class TarBlocks:
-    """An open tar file; `previous` is the name of the last whole member, for messages."""
+    """An open tar file; `previous` is the name of the last complete member, for messages."""
 
     def __init__(self, path: str, file: BinaryIO):
         self.path = path
@@ -45,7 +45,7 @@ class TarBlocks:
         return content
 
     def header(self, at: int) -> Fields | None:
-        """Return the fields of a header, or None where the end mark begins; raise DamagedShard for all else."""
+        """Return the fields of the header at `at`, or None at the end mark; raise DamagedShard for anything else."""
         block = self.read(at, BLOCK) if at < self.size else b""
         if len(block) == BLOCK and not any(block):
             return None
@@ -53,24 +53,24 @@ class TarBlocks:
         if fields is None and at == 0:
             self._refuse_other_format(block)
         if at >= self.size:
-            self.refuse(f"is cut off at {self._place(self.size)}, before the end mark of a tar")
+            self.refuse(f"is cut off at {self._position(self.size)}, before the end mark of a tar")
         if len(block) < BLOCK:
-            self.refuse(f"is cut off within the header at {self._place(at)}")
+            self.refuse(f"is cut off within the header at {self._position(at)}")
         if fields is None:
-            self.refuse(f"has a broken header at {self._place(at)}")
+            self.refuse(f"has a broken header at {self._position(at)}")
         return fields
 
     def check_end(self, at: int) -> None:
-        """Raise DamagedShard unless a tar's end is here: two blocks of zeros and no more than fills a record."""
+        """Raise DamagedShard unless the tar ends at `at`: two blocks of zeros, and at most a record in all."""
         other = next((start for start, block in self._chunks(at) if block != bytes(len(block))), None)
         if other is not None:
-            self._refuse_behind_end(at, other)
+            self._refuse_data_after_end(at, other)
         if self.size - at < 2 * BLOCK:
-            self.refuse(f"is cut off within the end mark at {self._place(at)}")
+            self.refuse(f"is cut off within the end mark at {self._position(at)}")
         if self.size - at >= MAX_END:
-            # Those of `tar --concatenate` cannot be told from those of a download.
+            # `tar --concatenate` and an interrupted download leave the same zeros.
             self.refuse(
-                f"has {self.size - at} zeros from {self._place(at)} on, where a tar ends with fewer than {MAX_END} "
+                f"has {self.size - at} zeros from {self._position(at)} on, where a tar ends with fewer than {MAX_END} "
                 "(a download that stopped leaves them, or `tar --concatenate`)"
             )
 
@@ -78,8 +78,8 @@ class TarBlocks:
         """Raise DamagedShard with a sentence."""
         raise DamagedShard(f"{printable(self.path)} {what}: repair or leave it out.")
 
-    def _place(self, at: int) -> str:
-        return f"byte {at}" + (f" (behind {printable(self.previous)})" if self.previous else "")
+    def _position(self, at: int) -> str:
+        return f"byte {at}" + (f" (after {printable(self.previous)})" if self.previous else "")
 
     def _chunks(self, at: int) -> Iterator[tuple[int, bytes]]:
         return ((start, self.read(start, 1 << 20)) for start in range(at, self.size, 1 << 20))
@@ -92,13 +92,13 @@ class TarBlocks:
                 raise DamagedShard(f"{printable(self.path)} is {name}, not a plain tar: unpack or leave it out.")
         self.refuse("does not begin with a valid header of a tar")
 
-    def _refuse_behind_end(self, end: int, chunk: int) -> NoReturn:
+    def _refuse_data_after_end(self, end: int, chunk: int) -> NoReturn:
         content = self.read(chunk, 1 << 20)
         first = chunk + len(content) - len(content.lstrip(b"\0"))
         block = first // BLOCK * BLOCK
         if block - end >= 2 * BLOCK and parse_header(self.read(block, BLOCK)):
             raise DamagedShard(
-                f"{printable(self.path)} goes on at byte {block}, behind its end mark at byte {end}: if two tars were joined, "
+                f"{printable(self.path)} continues at byte {block}, after its end mark at byte {end}: if two tars were joined, "
                 "give them one by one, else repair or leave it out."
             )
-        self.refuse(f"has zeros at {self._place(end)} where a header should be, and data from byte {first} on")
+        self.refuse(f"has zeros at {self._position(end)} where a header should be, and data from byte {first} on")

@@ -1,4 +1,4 @@
-"""The fields of a tar's blocks: headers of 512 bytes, and the records of pax headers."""
+"""Parse the header blocks of a tar, and the records of pax headers."""
 
 import re
 from typing import NamedTuple
@@ -8,21 +8,21 @@ _RECORD = re.compile(rb"(\d{1,9}) ([^=]+)=")
 
 
 class Fields(NamedTuple):
-    """What a header block says."""
+    """The fields of a header block."""
 
     type: str
     """The character of POSIX or GNU tar: "0" a file, "1" a hard link, "2" a symlink, ..."""
     name: str
-    """Bytes that are not UTF-8 are surrogates, as in the names of the file system."""
+    """Bytes that are not UTF-8 are surrogate escapes, as in Python's file names."""
     link: str
-    """Where a link leads."""
+    """Target of a link."""
     size: int
     holes_follow: bool
-    """Whether the map of a GNU sparse file goes on in the next block."""
+    """Whether the map of a GNU sparse file continues in the next block."""
 
 
 def parse_header(block: bytes) -> Fields | None:
-    """Return the fields of a header block, or None when it is cut, its checksum does not hold or its size is no number."""
+    """Return the fields of a header block, or None when it is cut off, its checksum is wrong or its size is not a number."""
     if len(block) < BLOCK or not _checksum_holds(block):
         return None
     size = _number(block[124:136])
@@ -35,7 +35,7 @@ def parse_header(block: bytes) -> Fields | None:
 
 
 def parse_pax(content: bytes) -> dict[str, str] | None:
-    """Return the records ("LENGTH KEY=VALUE\\n") of a pax header, or None when they are broken."""
+    """Return the records ("LENGTH KEY=VALUE\\n") of a pax header, or None when they are malformed."""
     records = {}
     at, last = 0, len(content.rstrip(b"\0"))
     while at < last:
@@ -49,20 +49,20 @@ def parse_pax(content: bytes) -> dict[str, str] | None:
 
 
 def decode(name: bytes) -> str:
-    """Return a name as Python gives names of files."""
+    """Return a name as Python represents file names."""
     return name.decode("utf-8", "surrogateescape")
 
 
 def _checksum_holds(block: bytes) -> bool:
     stored = _number(block[148:156])
-    counted = block[:148] + b" " * 8 + block[156:]  # the checksum itself counts as spaces
+    counted = block[:148] + b" " * 8 + block[156:]  # the checksum field itself counts as spaces
     unsigned = sum(counted)
-    # Some old tars added the bytes up as signed numbers.
+    # Some old tars summed the bytes as signed numbers.
     return stored == unsigned or stored == unsigned - 256 * sum(byte > 127 for byte in counted)
 
 
 def _prefix(block: bytes) -> str:
-    """Return the folder that ustar keeps apart; GNU tar keeps times there, some writers a folder nevertheless."""
+    """Return the folder of a name in ustar's prefix field, where GNU tar has times and some writers a folder all the same."""
     magic = block[257:265]
     if magic[:5] != b"ustar" or (magic == b"ustar  \0" and _number(block[345:357]) is not None):
         return ""
@@ -74,7 +74,7 @@ def _text(field: bytes) -> str:
 
 
 def _number(field: bytes) -> int | None:
-    """Return a number in octal digits, or in base 256 where the first bit is set; None when it is neither."""
+    """Return a number in octal digits, or in base 256 when the first bit is set; None for anything else."""
     if field[0] & 0x80:
         bits = 8 * len(field) - 1
         value = int.from_bytes(field, "big") & ((1 << bits) - 1)

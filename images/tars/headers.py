@@ -1,56 +1,56 @@
-"""The headers of a tar, walked one by one: whatever is lost on the way is an error, never an early end."""
+"""Walk the headers of a tar; anything lost on the way is an error, never an early end."""
 
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..entry import open_regular, printable
+from ..file_entry import open_regular, printable
 from .blocks import TarBlocks
 from .fields import BLOCK, Fields, decode, parse_header, parse_pax
 
 MAX_EXTENSION = 16 << 20
 """Bytes of a long name or a pax header."""
 _EXTENSIONS = "xXgLK"
-_BARE = "123456"
-"""Types whose headers no data follow, whatever size they give: links, devices, folders and fifos."""
+_WITHOUT_DATA = "123456"
+"""Types without data, whatever size their headers give: links, devices, folders and fifos."""
 
 
 class Header(NamedTuple):
-    """A member of a tar, as its headers tell of it."""
+    """A member of a tar, as its headers describe it."""
 
     type: str
     """The character of POSIX or GNU tar: "0" a file, "1" a hard link, "2" a symlink, ...; "S" is any sparse file."""
     name: str
-    """Bytes that are not UTF-8 are surrogates, as in the names of the file system."""
+    """Bytes that are not UTF-8 are surrogate escapes, as in Python's file names."""
     link: str
-    """Where a link leads."""
+    """Target of a link."""
     offset: int
-    """Of its first header."""
+    """Offset of its first header."""
     data: int
-    """Where its bytes begin."""
+    """Offset of its data."""
     size: int
-    """0 where no data follow, negative where the header says so."""
+    """0 for types without data; negative when the header says so."""
 
 
 def headers(path: str) -> Iterator[Header]:
-    """Yield the members of an uncompressed tar in their order, read as they are asked for.
+    """Yield the members of an uncompressed tar in their order, lazily.
 
-    Raises DamagedShard for a header with a wrong checksum, for a tar that ends early, and for anything but the end of a tar
-    behind the last member. Raises OSError when the file cannot be read.
+    Raises DamagedShard for a wrong checksum, for a tar that ends early, and for anything after the last member but the end of
+    a tar. Raises OSError when the file cannot be read.
     """
     with open_regular(path) as file:
         tar = TarBlocks(path, file)
         at = 0
-        common: dict[str, str] = {}  # what global pax headers say of all members behind them
+        common: dict[str, str] = {}  # from global pax headers, which apply to all later members
         while True:
             start = at
             own: dict[str, str] = {}
             while (fields := tar.header(at)) and fields.type in _EXTENSIONS:
-                said = _extension(tar, at, fields)
+                extended = _extension(tar, at, fields)
                 if fields.type == "g":
-                    common |= said
-                else:  # pax headers overrule GNU tar's long names
-                    own = said | own if fields.type in "LK" else own | said
+                    common |= extended
+                else:  # pax headers override GNU tar's long names
+                    own = extended | own if fields.type in "LK" else own | extended
                 at += BLOCK + padded(fields.size)
             if fields is None:
                 if own:
@@ -64,12 +64,12 @@ def headers(path: str) -> Iterator[Header]:
 
 
 def padded(size: int) -> int:
-    """Return how far the data of a member reach: to the end of its last block."""
+    """Return a size rounded up to whole blocks."""
     return -(-max(size, 0) // BLOCK) * BLOCK
 
 
 def _extension(tar: TarBlocks, at: int, fields: Fields) -> dict[str, str]:
-    """Return what the header at `at` says of the member behind it, as records of pax."""
+    """Return what an extension header says about the next member, as pax records."""
     if not 0 <= fields.size <= MAX_EXTENSION:
         tar.refuse(f"has a name or pax header of {fields.size} bytes at byte {at}, where {MAX_EXTENSION} are read")
     content = tar.read(at + BLOCK, fields.size)
@@ -83,11 +83,11 @@ def _extension(tar: TarBlocks, at: int, fields: Fields) -> dict[str, str]:
     return records
 
 
-def _header(tar: TarBlocks, start: int, at: int, fields: Fields, said: dict[str, str]) -> Header:
-    """Return the member whose last header is at `at`, when its data are all there."""
-    name = said.get("GNU.sparse.name", said.get("path", fields.name))
-    kind = "S" if any(key.startswith("GNU.sparse.") for key in said) else fields.type
-    if kind == "\0":  # a file of the first tar, which told folders by their last character
+def _header(tar: TarBlocks, start: int, at: int, fields: Fields, extended: dict[str, str]) -> Header:
+    """Return the member whose last header is at `at`; raise DamagedShard when its data are cut off."""
+    name = extended.get("GNU.sparse.name", extended.get("path", fields.name))
+    kind = "S" if any(key.startswith("GNU.sparse.") for key in extended) else fields.type
+    if kind == "\0":  # a file of the first tar format, whose folders end in a slash
         kind = "5" if name.endswith("/") else "0"
     data = at + BLOCK
     holes_follow = fields.holes_follow
@@ -97,25 +97,25 @@ def _header(tar: TarBlocks, start: int, at: int, fields: Fields, said: dict[str,
             tar.refuse(f"is cut off within the header at byte {at}")
         holes_follow = block[504] != 0
         data += BLOCK
-    size = _size(tar, at, fields, said)
+    size = _size(tar, at, fields, extended)
     if kind == "1" and size > 0 and not _header_follows(tar, data):
-        kind = "0"  # some archivers store the bytes with every name of a file
-    if kind in _BARE:
+        kind = "0"  # some archivers store the bytes under every name of a file
+    if kind in _WITHOUT_DATA:
         size = 0
     if data + size > tar.size:
-        tar.refuse(f"is cut off within {printable(name)}, of whose {size} bytes it has {max(0, tar.size - data)}")
+        tar.refuse(f"is cut off within {printable(name)}, after {max(0, tar.size - data)} of its {size} bytes")
     return Header(
-        kind, name.rstrip("/") if kind in "5D" else name, said.get("linkpath", fields.link), start, data, size
+        kind, name.rstrip("/") if kind in "5D" else name, extended.get("linkpath", fields.link), start, data, size
     )
 
 
-def _size(tar: TarBlocks, at: int, fields: Fields, said: dict[str, str]) -> int:
-    if "size" not in said:
+def _size(tar: TarBlocks, at: int, fields: Fields, extended: dict[str, str]) -> int:
+    if "size" not in extended:
         return fields.size
-    if not re.fullmatch(r"-?[0-9]{1,19}", said["size"]):
-        tar.refuse(f"has a broken pax header before byte {at}, whose size is {said['size']!r}")
-    size = int(said["size"])
-    if fields.size not in (0, size) and size < 8**11:  # larger ones do not fit into the header itself
+    if not re.fullmatch(r"-?[0-9]{1,19}", extended["size"]):
+        tar.refuse(f"has a broken pax header before byte {at}, whose size is {extended['size']!r}")
+    size = int(extended["size"])
+    if fields.size not in (0, size) and size < 8**11:  # larger ones do not fit into the header
         tar.refuse(f"has two headers before byte {at + BLOCK} that disagree: {size} and {fields.size} bytes")
     return size
 

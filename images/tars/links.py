@@ -1,4 +1,4 @@
-"""Where the links of a tar lead, as they would once it is unpacked."""
+"""Resolve the links of a tar as if it were unpacked."""
 
 import errno
 from collections.abc import Iterable
@@ -9,18 +9,18 @@ from .headers import Header
 LINKS = "12"
 """Types of hard links and symlinks."""
 MAX_LINKS = 40
-"""Links that follow one another, as on Linux; more go round in circles."""
+"""Length of a chain of links, as on Linux; a longer one is a circle."""
 
 
 class TarLinks:
-    """Targets of the links of a tar, all of whose headers it reads.
+    """Targets of the links of a tar; reads all of its headers.
 
-    A hard link is a second name of the newest member of its name before it, or of a later one where there is none. A
-    symlink leads to the last member of its name, from the folder that it lies in.
+    A hard link is another name of the last earlier member of its target's name, or else of a later one. A symlink points to
+    the last member of its target's name, relative to its own folder.
     """
 
     def __init__(self, headers: Iterable[Header]):
-        self._last: dict[str, Header] = {}  # by path; a hard link is the member that it is a name of
+        self._last: dict[str, Header] = {}  # by path; a hard link counts as the member it names
         self._links: dict[int, Header] = {}  # by offset
         for header in headers:
             member = header
@@ -29,15 +29,15 @@ class TarLinks:
             if header.type in LINKS:
                 self._links[header.offset] = member
             self._last[_path(header.name)] = member
-            if header.name.startswith("/"):  # which is stripped when the tar is unpacked
+            if header.name.startswith("/"):  # unpacking strips the slash
                 self._last[_path(header.name.lstrip("/"))] = member
 
     def target(self, link: Header) -> Header | str:
-        """Return the member that a link leads to, or a phrase that says why there is none."""
+        """Return the member that a link points to, or a phrase that says why there is none."""
         member = self._links.get(link.offset)
         if member is None:
             raise OSError(errno.EIO, "the tar changed while it was read")
-        at = _steps(_parts(member.name))[:-1]
+        at = _normalised(_parts(member.name))[:-1]
         rest: list[str] = []
         for _ in range(MAX_LINKS):
             if member.type not in LINKS:
@@ -47,7 +47,7 @@ class TarLinks:
             rest = _parts(member.link) + rest
             found = None
             while rest and (found is None or found.type not in LINKS):
-                at = _steps([*at, rest.pop(0)])
+                at = _normalised([*at, rest.pop(0)])
                 found = self._last.get("/".join(at))
             if found is None:
                 return self._folder("/".join(at), link)
@@ -56,7 +56,7 @@ class TarLinks:
         return "leads back to itself"
 
     def _folder(self, path: str, link: Header) -> Header | str:
-        # Tars need not name the folders of their files.
+        # A tar need not have members for the folders of its files.
         return link._replace(type="5") if link.link and path in self._folders else "is not in the shard"
 
     @cached_property
@@ -69,16 +69,16 @@ class TarLinks:
 
 
 def _path(name: str) -> str:
-    return "/".join(_steps(_parts(name)))
+    return "/".join(_normalised(_parts(name)))
 
 
 def _parts(path: str) -> list[str]:
-    """Return the names on the way of a path, "/" first where it is absolute."""
+    """Return the parts of a path, "/" first when it is absolute."""
     return ["/"] * path.startswith("/") + [part for part in path.split("/") if part not in ("", ".")]
 
 
-def _steps(parts: list[str]) -> list[str]:
-    """Return a way without the turns back."""
+def _normalised(parts: list[str]) -> list[str]:
+    """Return the parts of a path with ".." resolved."""
     steps: list[str] = []
     for part in parts:
         if part != ".." or not steps or steps[-1] == "..":

@@ -1,14 +1,14 @@
-"""What is in a tar shard: its members in their order, links followed, and never a damaged tar taken for a short one."""
+"""List the members of a tar shard in their order, links resolved."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..entry import Entry, printable
+from ..file_entry import Entry, printable
 from .headers import Header, headers
 from .links import LINKS, TarLinks
 
 _FILES = "07"
-"""Types of files; "7" is one that some systems keep in one piece."""
+"""Types of regular files; "7" asks for contiguous storage."""
 _FOLDERS = "5D"
 _OTHERS = {
     "3": ("device", "is a device, not a file"),
@@ -24,21 +24,20 @@ class Member(NamedTuple):
     """A member of a tar."""
 
     name: str
-    """As in the tar, printable."""
+    """The name in the tar, made printable."""
     kind: str
     """One of "file", "folder", "link", "device", "fifo", "sparse file", "volume label", "part of a file", "unknown"."""
     entry: Entry | None
-    """The bytes of a file, or of the file that a link leads to."""
+    """The bytes of a file, or of the file that a link points to."""
     problem: str = ""
-    """A phrase that says why there is no entry ("is a fifo, not a file"); folders have neither."""
+    """A phrase that says why there is no entry ("is a fifo, not a file"); empty for folders."""
 
 
 def tar_members(path: str) -> Iterator[Member]:
-    """Yield the members of an uncompressed tar in its order, while it is read; a first link has all headers read at once.
+    """Yield the members of an uncompressed tar in their order, lazily; the first link makes all headers be read.
 
-    Links within the tar are followed: they have the bytes of the file that they lead to, and a link to a folder is a folder,
-    whose files have members of their own. Raises DamagedShard, at the latest at the end, when the tar is not whole, and
-    OSError when it cannot be read.
+    Links within the tar are resolved: they have the bytes of their file, and a link to a folder is a folder. Raises
+    DamagedShard, at the latest at the end, when the tar is not complete, and OSError when it cannot be read.
     """
     links: TarLinks | None = None
     for header in headers(path):

@@ -5,16 +5,9 @@ from typing import Annotated
 
 import typer
 
-from ...cli.terminal import (
-    WORK_FAILED,
-    DebugOption,
-    JsonOption,
-    QuietOption,
-    VersionOption,
-    one_sentence,
-    print_json,
-    say,
-)
+from ...cli.options import DebugOption, JsonOption, QuietOption, VersionOption
+from ...cli.printing import print_json, say
+from ...cli.user_errors import WORK_FAILED, report_errors
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -45,7 +38,7 @@ def detokenize_images(
 
     Exit code 0: every image is back. 1: a shard or an image is damaged, and named. 2: a wrong call.
     """
-    with one_sentence("detokenize-images", debug):
+    with report_errors("detokenize-images", debug):
         from ..detokenize.run import Request, detokenize
 
         outcome = detokenize(Request(inputs, out, model, device, overwrite, quiet))

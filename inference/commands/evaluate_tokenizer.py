@@ -5,22 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...cli.terminal import (
-    WORK_FAILED,
-    DebugOption,
-    JsonOption,
-    QuietOption,
-    VersionOption,
-    check_output_folder,
-    counted,
-    one_sentence,
-    print_json,
-    say,
-    track,
-)
+from ...cli.options import DebugOption, JsonOption, QuietOption, VersionOption, check_output_folder
+from ...cli.printing import print_json, say
+from ...cli.progress import track
+from ...cli.user_errors import WORK_FAILED, report_errors
 
 if TYPE_CHECKING:
-    from ..evaluate.report import Subject
+    from ..evaluate.evaluation import Evaluation
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -36,20 +27,18 @@ def evaluate_tokenizer(
         list[str] | None,
         typer.Option(
             metavar="NAME[=FILE]",
-            help="Also measure the Frechet distance over this timm model, its weights from FILE or timm's hub.",
+            help="Also measure the Frechet distance over this timm model, with weights from FILE or the hub.",
             show_default=False,
         ),
     ] = None,
     lpips_weights: Annotated[
         Path | None,
-        typer.Option(
-            help="File of torchvision's vgg16 weights for LPIPS.", show_default="torch's cache or the network"
-        ),
+        typer.Option(help="File of torchvision's vgg16 weights for LPIPS.", show_default="torch's cache or a download"),
     ] = None,
     inception_weights: Annotated[
         Path | None,
         typer.Option(
-            help="File of torch-fidelity's Inception weights for rFID.", show_default="torch's cache or the network"
+            help="File of torch-fidelity's Inception weights for rFID.", show_default="torch's cache or a download"
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu or cuda.")] = "auto",
@@ -58,56 +47,41 @@ def evaluate_tokenizer(
     version: VersionOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Encode and decode images, and measure quality, codebook use and speed, in float32.
+    """Encode and decode images, and measure quality, codebook usage and speed, in float32.
 
-    What cannot be measured or read is named, and the rest is measured; with a damaged shard, or no image that can be
-    read, the exit code is 1.
+    Whatever cannot be measured or read is named, and the rest is measured. The exit code is 1 if a shard is damaged or no
+    image can be read.
     """
-    with one_sentence("evaluate-tokenizer", debug):
+    with report_errors("evaluate-tokenizer", debug):
         check_output_folder(out)
-        from ...evaluation.reference_weights import out_of_reach
+        from ...evaluation.reference_weights import unavailable
 
         given = {"lpips": lpips_weights, "rfid": inception_weights}
-        missing = out_of_reach([name for name, path in given.items() if path is None], frechet or [])
-        from ...evaluation.reference_metrics import gather_judges
-        from ...tokenizer.errors import WorkFailedError
+        missing = unavailable([name for name, path in given.items() if path is None], frechet or [])
+        # After the question whether the hub can be reached: this imports its clients.
+        from ...evaluation.reference_metrics import build_reference_metrics
         from ...tokenizer.files import hold_folder
         from ..api import load
         from ..evaluate.evaluation import evaluate
         from ..evaluate.inputs import EvaluationInputs
-        from ..evaluate.report import Subject, facts, write_metrics, write_page
-        from ..inputs.plan import plan_shards
+        from ..evaluate.report import metrics, write_metrics, write_page
 
         tokenizer = load(model, device)
-        shards = plan_shards(data, 1000, out).shards
-        inputs = EvaluationInputs(shards, tokenizer.config.preprocessing, tokenizer.downsample)
-        panel = gather_judges(frechet or [], lpips_weights, inception_weights, tokenizer.device, missing)
-        for name, reason in panel.not_measured.items():
-            say(f"{name} not measured: {reason}", as_json)
-        try:
-            samples = track(inputs.samples, "images", quiet=quiet)
-            evaluation = evaluate(tokenizer, inputs.images(samples), panel.judges)
-        except ValueError:
-            if inputs.lost:
-                raise WorkFailedError(inputs.lost[0]) from None
-            if inputs.failures and len(inputs.failures) == len(inputs.samples):
-                row, *rest = inputs.failures
-                others = f", nor can {counted(len(rest), 'other')}" if rest else ""
-                raise WorkFailedError(
-                    f"There is no image to evaluate on: {row.source} cannot be used ({row.reason}){others}: give "
-                    "images that can be read."
-                ) from None
-            raise
-        not_measured = panel.not_measured | evaluation.not_measured
-        subject = Subject(model, tokenizer, data, evaluation, inputs.failures, inputs.lost, not_measured)
+        inputs = EvaluationInputs(data, tokenizer, out)
+        reference = build_reference_metrics(frechet or [], lpips_weights, inception_weights, tokenizer.device, missing)
+        told = _tell_not_measured(reference.not_measured, set(), as_json)
+        evaluation = evaluate(
+            model, tokenizer, inputs, reference, lambda samples: track(samples, "images", quiet=quiet)
+        )
         with hold_folder(out, "evaluate-tokenizer"):
-            metrics, page = write_metrics(out, subject), write_page(out, subject)
+            files = write_metrics(out, evaluation), write_page(out, evaluation)
         if as_json:
-            print_json({**facts(subject), "report": page})
+            print_json({**metrics(evaluation), "report": files[1]})
         else:
-            _show(subject)
-            say(f"in {metrics} and {page}")
-        if inputs.lost:
+            _show(evaluation)
+            _tell_not_measured(evaluation.not_measured, told, as_json)
+            say(f"in {files[0]} and {files[1]}")
+        if evaluation.lost:
             raise typer.Exit(WORK_FAILED)
 
 
@@ -116,11 +90,19 @@ def main() -> None:
     app()
 
 
-def _show(subject: "Subject") -> None:
+def _tell_not_measured(reasons: dict[str, str], told: set[str], aside: bool) -> set[str]:
+    """Say why metrics are not measured, but for those already told, and return the names of all."""
+    for name, reason in reasons.items():
+        if name not in told:
+            say(f"{name} not measured: {reason}", aside)
+    return set(reasons)
+
+
+def _show(evaluation: "Evaluation") -> None:
     from rich.console import Console
 
     from ..evaluate.summary import summary_lines, summary_table
 
-    Console(highlight=False).print(summary_table(subject))
-    for line in summary_lines(subject):
+    Console(highlight=False).print(summary_table(evaluation))
+    for line in summary_lines(evaluation):
         say(line)

@@ -6,16 +6,9 @@ from typing import Annotated
 
 import typer
 
-from ...cli.terminal import (
-    WORK_FAILED,
-    DebugOption,
-    JsonOption,
-    QuietOption,
-    VersionOption,
-    one_sentence,
-    print_json,
-    say,
-)
+from ...cli.options import DebugOption, JsonOption, QuietOption, VersionOption
+from ...cli.printing import print_json, say
+from ...cli.user_errors import WORK_FAILED, report_errors
 from ...pretrained.find import DEFAULT_MODEL
 from ..token_shards.formats import SHARD_FORMATS
 from ..tokenize.engines import ENGINES
@@ -99,9 +92,10 @@ def tokenize_images(
 
     Exit code 0: every shard is done. 1: a shard is damaged or cannot be read, or no image could be used. 2: a wrong call.
     """
-    with one_sentence("tokenize-images", debug):
+    with report_errors("tokenize-images", debug):
         from ..inputs.companions import parse_keep
-        from ..tokenize.run import Request, tokenize_collection
+        from ..tokenize.request import Request
+        from ..tokenize.run import tokenize_collection
 
         request = Request(
             inputs=inputs,

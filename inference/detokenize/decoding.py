@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ...images.opening.upright_rgb import MAX_PIXELS
+from ...images.opening.open_image import MAX_PIXELS
 from ...images.saving import save_png
 from ...tokenizer.numerics.exact import DEVICE_BATCH, batch_for
 from ..api import Tokenizer

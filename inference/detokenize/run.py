@@ -6,10 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from ...cli.terminal import ProgressLine, check_output_folder, counted, track
+from ...cli.options import check_output_folder
+from ...cli.progress import ProgressLine, track
 from ...images.finding.index import DamagedShard
 from ...images.saving import mark_of
 from ...tokenizer.files import hold_folder, remove_asides
+from ...tokenizer.wording import pluralize
 from ..api import Tokenizer, load
 from .decoding import FolderDecoder, ImageJob, batches, checked, decoded, folder_decoder, save
 from .image_paths import image_paths
@@ -46,7 +48,7 @@ class Outcome(NamedTuple):
     def lines(self) -> list[str]:
         """Return lines for people."""
         before = f", {self.there_before} there before" if self.there_before else ""
-        lines = [f"{counted(self.written, 'image')} from {counted(self.shards, 'shard')} in {self.out}{before}"]
+        lines = [f"{pluralize(self.written, 'image')} from {pluralize(self.shards, 'shard')} in {self.out}{before}"]
         lines += [f"  failed: {reason}" for reason in self.failures]
         return lines + [f"  damaged: {sentence}" for sentence in self.damaged]
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ...images.finding.index import IMAGE_ENDINGS, is_image
+from ...images.finding.index import IMAGE_EXTENSIONS, is_image
 
 ALL, NONE = "all", "none"
 OWN_EXTENSIONS = ("tokens.npy", "tokens.json")
@@ -65,7 +65,7 @@ def read_folder(folder: str) -> FolderContent:
 
 def guess_folder(folder: str, stem: str, keep: Keep) -> FolderContent:
     """Find what may belong to the file `stem` in a folder that may not be listed, by trying names."""
-    endings = [*IMAGE_ENDINGS, *(f".{extension}" for extension in (*CAPTION_EXTENSIONS, *keep.extensions))]
+    endings = [*IMAGE_EXTENSIONS, *(f".{extension}" for extension in (*CAPTION_EXTENSIONS, *keep.extensions))]
     names = {stem + ending for ending in endings}
     return _content(folder, [name for name in names if os.path.isfile(os.path.join(folder, name))])
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...images.finding.index import DamagedShard
-from ...images.opening.upright_rgb import ImageError
+from ...images.opening.open_image import ImageError
 from ...images.preprocessing import load_pixels
 from ...tokenizer.preprocessing import PreprocessingConfig
 from .input_files import UnreadableInputError, sha256_of, unreadable

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from ...images.comparison_sheet import comparison_sheet
 from ...images.preprocessing import stack_pixels
 from ...images.saving import mark_of, save_png
-from ...images.sheet import comparison_sheet
 from ..api import Tokenizer
 from ..arithmetic import Encode
 from ..inputs.plan import Plan

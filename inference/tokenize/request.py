@@ -1,9 +1,9 @@
 """From the options of tokenize-images to the job of an engine."""
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
+from ...tokenizer.devices import usable_cores
 from ..api import Tokenizer, load
 from ..arithmetic import COMPILING_PAYS, EXACT_ARITHMETIC, fast_on, parse_fast
 from ..inputs.companions import Keep
@@ -62,7 +62,7 @@ def choose_precision(request: Request, tokenizer: Tokenizer, plan: Plan, before:
 
 def make_job(request: Request, tokenizer: Tokenizer, manifest: Manifest) -> Job:
     """Spread the work over the cores of this machine."""
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     return Job(
         out=request.out,
         manifest=manifest,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ...evaluation.token_counts import count_tokens, no_counts
+from ...evaluation.token_counts import count_tokens, empty_counts
 from ..inputs.samples import Failure, ShardTask
 from .engines import find_engine
 from .job import Job, ShardProgress, ShardResult
@@ -31,8 +31,8 @@ class Totals:
     """What a call did; the shards that were done before are left out."""
 
     def __init__(self, num_codebooks: int, vocab_size: int, planned: int):
-        self.counts = no_counts(num_codebooks, vocab_size)
-        """How often each code was used: see `no_counts`."""
+        self.counts = empty_counts(num_codebooks, vocab_size)
+        """How often each code was used: see `empty_counts`."""
         self.vocab_size = vocab_size
         self.shards = 0
         self.images = 0

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
-from ...cli.terminal import ProgressLine, check_output_folder, counted
+from ...cli.options import check_output_folder
+from ...cli.progress import ProgressLine
 from ...images.preprocessing import stack_pixels
 from ...tokenizer.files import hold_folder, remove_asides
+from ...tokenizer.wording import pluralize
 from ..arithmetic import agreement
 from ..inputs.plan import Plan, plan_shards, refuse_overwriting
 from ..inputs.reading import first_images
@@ -86,4 +88,4 @@ def _compare(job: Job, plan: Plan, say: Say) -> None:
     pixels = [stack_pixels([image.pixels]) for image in images]
     if pixels:
         fraction = agreement(tokenizer.encode_pixels, job.encode, pixels)
-        say(f"--fast: {fraction:.2%} of the tokens of {counted(len(pixels), 'image')} are those of float32")
+        say(f"--fast: {fraction:.2%} of the tokens of {pluralize(len(pixels), 'image')} are those of float32")

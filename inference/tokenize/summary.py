@@ -4,10 +4,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...cli.terminal import counted
 from ...evaluation.token_counts import is_hashed
 from ...evaluation.usage import Usage, codebook_usage
 from ...images.finding.inputs import printable
+from ...tokenizer.wording import first_lines, list_first, pluralize
 from ..inputs.plan import Plan
 from ..token_shards.formats import find_format
 from ..token_shards.manifest import Manifest
@@ -86,9 +86,11 @@ class Summary(NamedTuple):
             f"images      {totals.images} tokenized, {len(totals.failures)} failed{speed}",
         ]
         if self.new_images:
-            lines.append(f"new         {counted(self.new_images, 'image')} since the last call, in shards of their own")
+            lines.append(
+                f"new         {pluralize(self.new_images, 'image')} since the last call, in shards of their own"
+            )
         if self.plan.repeated:
-            lines.append(f"repeated    {counted(self.plan.repeated, 'input')} given again, tokenized once")
+            lines.append(f"repeated    {pluralize(self.plan.repeated, 'input')} given again, tokenized once")
         if self.passed_over:
             kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(self.passed_over.items()))
             lines.append(f"other files {self.passed_over.total()} passed over: {kinds}")
@@ -109,27 +111,26 @@ class Summary(NamedTuple):
     def _folder(self) -> list[str]:
         manifest = self.manifest
         lines = [
-            f"in {printable(str(self.out))}: {counted(manifest.images, 'image')} in "
-            f"{counted(manifest.shards, 'shard')}, {counted(manifest.failures, 'failure')} listed"
+            f"in {printable(str(self.out))}: {pluralize(manifest.images, 'image')} in "
+            f"{pluralize(manifest.shards, 'shard')}, {pluralize(manifest.failures, 'failure')} listed"
         ]
         if others := self.others():
-            lines.append(f"  not of this call: {_some(others)}; --overwrite removes what vistok wrote")
+            lines.append(f"  not of this call: {list_first(others, MAX_SHOWN)}; --overwrite removes what vistok wrote")
         return lines + [f"  empty: {name}, there is no file in its input" for name in self.totals.empty]
 
     def _what_went_wrong(self) -> list[str]:
         totals = self.totals
-        lines = [f"  failed: {row.source}: {row.reason}" for row in totals.failures[:MAX_SHOWN]]
-        if len(totals.failures) > MAX_SHOWN:
-            lines.append(f"  ... and {len(totals.failures) - MAX_SHOWN} more, see the .json beside each shard")
+        failed = [f"failed: {row.source}: {row.reason}" for row in totals.failures]
+        lines = [f"  {line}" for line in first_lines(failed, MAX_SHOWN, "the .json beside each shard")]
         lines += [f"  damaged: {reason}" for reason in totals.damaged]
         lines += [f"  not read: {reason}" for reason in totals.unread]
         if count := len(totals.damaged):
             them = "it" if count == 1 else "them"
-            nothing = f"nothing was written for {counted(count, 'damaged shard')}"
+            nothing = f"nothing was written for {pluralize(count, 'damaged shard')}"
             lines.append(f"{nothing}: repair {them} and run the same command again")
         if count := len(totals.unread):
             lines.append(
-                f"nothing was written for {counted(count, 'shard')}: run the same command again when "
+                f"nothing was written for {pluralize(count, 'shard')}: run the same command again when "
                 f"{'its' if count == 1 else 'their'} files can be read"
             )
         return lines
@@ -138,7 +139,3 @@ class Summary(NamedTuple):
 def _used(usage: Usage, codes: int, about: str) -> str:
     fraction = f"{about}{usage.usage:.1%}" if usage.usage >= 0.0005 else "under 0.1%"
     return f"{fraction} ({about}{round(usage.usage * codes):,} of {codes:,} codes)"
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:MAX_SHOWN]) + (f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else "")

@@ -32,7 +32,7 @@ KMEANS = {"initialization": "kmeans", "vectors_per_code": 8, "kmeans_iterations"
 REVIVAL = {"revive_every": 50}
 LAZY = {"codebook_rows": "lazy"}
 # Muon's updates are as large as Adam's on noise, but the gradients of a fit are steady: there Adam's are five times larger.
-MUON = {"projection": "muon", "muon_rate": 5.0}
+MUON = {"projection_optimizer": "muon", "muon_rate": 5.0}
 ENTRIES: dict[str, Entry] = {
     "VQ, small init": Entry(_table("vq", **SMALL)),
     "VQ": Entry(_table("vq")),
@@ -65,7 +65,7 @@ ENTRIES: dict[str, Entry] = {
     "SimVQ, MLP, Muon": Entry(_table("simvq", projection="mlp"), optimizer=MUON),
     "SimVQ, trained basis, Muon": Entry(_table("simvq", trained_basis=True), optimizer=MUON),
     "SimVQ, trained basis, lazy, Muon": Entry(_table("simvq", trained_basis=True), optimizer=LAZY | MUON),
-    "FVQ, Adam": Entry(_table("fvq"), optimizer={"bridge": "adam"}),
+    "FVQ, Adam": Entry(_table("fvq"), optimizer={"projection_optimizer": "adam"}),
     "VQ, cosine, d = 8": Entry(
         _table("vq", similarity="cosine") | {"dim": 8}, DECODED | {"codebook": 1.0, "commitment": 0.25}
     ),

@@ -14,16 +14,17 @@ from arena.entries import DIM
 from vistok.images.preprocessing import to_pixels
 from vistok.tokenizer.devices import multiplies_bfloat16
 from vistok.tokenizer.files import write_whole
-from vistok.tokenizer.networks.convolutional import ConvolutionalConfig, Decoder, Encoder
+from vistok.tokenizer.networks.convolutional import ConvolutionalConfig
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.train.data.batches import training_batches
+from vistok.train.data.config import DataConfig, SourceConfig
 from vistok.train.data.crops import TrainingCrops
-from vistok.train.data.listing import Listing
-from vistok.train.data.reading import Reader, readable_images
-from vistok.train.data.sources import DataConfig, SourceConfig
-from vistok.train.data.tolerance import Tolerance
-from vistok.train.optimizer.routing import OptimizerConfig, build_optimizer, claim_parameters
-from vistok.train.optimizer.schedule import learning_rate
+from vistok.train.data.read_images import ImageReader
+from vistok.train.data.source_images import SourceImages
+from vistok.train.data.unreadable_images import UnreadableLimit
+from vistok.train.optimizer.config import OptimizerConfig
+from vistok.train.optimizer.routing import assign_parameters, build_optimizer
+from vistok.train.optimizer.schedule import lr_ratio
 
 ARCHITECTURE = ConvolutionalConfig.model_validate(
     {
@@ -42,9 +43,13 @@ class Autoencoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder, self.decoder = Encoder(ARCHITECTURE), Decoder(ARCHITECTURE)
+        self.encoder, self.decoder = ARCHITECTURE.build()
         self.register_buffer("mean", torch.zeros(1, DIM, 1, 1))
         self.register_buffer("deviation", torch.ones(1, DIM, 1, 1))
+
+    def hidden_matrices(self) -> set[str]:
+        parts = {"encoder": self.encoder, "decoder": self.decoder}
+        return {f"{part}.{name}" for part, network in parts.items() for name in network.hidden_matrices()}
 
     def encode(self, pixels: Tensor) -> Tensor:
         return (self.encoder(pixels) - self.mean) / self.deviation
@@ -83,14 +88,14 @@ def crops(train: list[str], size: int, batch: int, steps: int, seed: int) -> Ite
 
 
 def descend(
-    model: nn.Module, config: OptimizerConfig, steps: int, batches: Iterable[tuple[Tensor, Callable[[], Tensor]]]
+    model: Autoencoder, config: OptimizerConfig, steps: int, batches: Iterable[tuple[Tensor, Callable[[], Tensor]]]
 ) -> None:
     """Descend the mean squared error of answers to pixels: a step for each pair of pixels and function that answers."""
-    optimizer = build_optimizer(claim_parameters(model, config), config)
+    optimizer = build_optimizer(assign_parameters(model, config), config)
     half = multiplies_bfloat16(torch.device("cpu"))
     for step, (pixels, answer) in enumerate(batches, 1):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, config)
+            group["lr"] = config.lr * lr_ratio(step, steps, config)
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             answered = answer()
         loss = (answered.float() - pixels).square().mean()
@@ -135,9 +140,9 @@ def set_up(arguments: argparse.Namespace) -> Stage:
         model = autoencoder(arguments.train, arguments.autoencoder_steps, arguments.autoencoder)
     latents = [as_rows(model.encode(to_pixels(batch))) for batch in crops(arguments.train, 128, 16, arguments.crops, 3)]
     adaptation = list(crops(arguments.train, 64, 32, arguments.adapt_steps, seed=2)) if arguments.adapt_steps else []
-    held_out = Listing().images(SourceConfig(path=arguments.val))[: arguments.val_images]
-    reader = Reader(PreprocessingConfig(), ARCHITECTURE.downsample)
-    images = readable_images(held_out, reader, Tolerance(stops=True, fraction=0), print)
+    held_out = SourceImages().of(SourceConfig(path=arguments.val))[: arguments.val_images]
+    reader = ImageReader(PreprocessingConfig(), ARCHITECTURE.downsample)
+    images = reader.readable(held_out, UnreadableLimit(stop_at_first=True, max_fraction=0), print)
     return Stage(
         model,
         torch.cat(latents),

@@ -26,7 +26,7 @@ adam_epsilon() {
 }
 
 lazy_rows() {
-  local vq='model.quantizer={name: vq, dim: 4, codebook_size: 4096}' kmeans='codebook={initialise: kmeans, vectors_per_code: 8}'
+  local vq='model.quantizer={name: vq, dim: 4, codebook_size: 4096}' kmeans='codebook={initialization: kmeans, vectors_per_code: 8}'
   compare lazy_rows photos-train-0000.tar --show codebook/usage codebook/perplexity codebook/distortion --set "$losses" \
     --arm "VQ, dense" "$vq" --arm "VQ, lazy" "$vq" optimizer.codebook_rows=lazy \
     --arm "VQ, k-means, dense" "$vq" "$kmeans" --arm "VQ, k-means, lazy" "$vq" "$kmeans" optimizer.codebook_rows=lazy \

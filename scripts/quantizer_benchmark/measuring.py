@@ -9,8 +9,6 @@ from pathlib import Path
 
 import torch
 
-from vistok.tokenizer.quantizers.search.chunked import release_memory
-
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 SHORT = 2.0
 """Seconds under which a work is measured more than once."""
@@ -75,7 +73,6 @@ def _peak_bytes(work: Callable[[], object]) -> float:
         torch.cuda.reset_peak_memory_stats()
         work()
         return torch.cuda.max_memory_allocated() - before
-    release_memory()  # so that what a search keeps for the next one counts
     ctypes.CDLL("libc.so.6").malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is held now
     before = _status("VmRSS")

@@ -1,21 +1,14 @@
 """Progress on a terminal, without one, and not at all."""
 
-import os
-import pty
 import re
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
-import vistok
+from processes import outcome_of, run_on_terminal, start_python
 from vistok.cli import progress
 from vistok.cli.progress import ProgressLine, track
-
-PARENT = Path(vistok.__file__).parents[1]
 
 
 class Clock:
@@ -73,24 +66,6 @@ def test_what_does_not_fit_is_left_out_whole(clock):
     assert line.text(40).split("  ") == parts[:2]
 
 
-def on_terminal(code, columns):
-    """Return what a program writes to a terminal, line by line, as each looked when it was overwritten."""
-    parent, child = pty.openpty()
-    environment = {**os.environ, "PYTHONPATH": str(PARENT), "TERM": "xterm", "COLUMNS": str(columns)}
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=child, stdout=child, env=environment)
-    os.close(child)
-    written = b""
-    try:
-        while block := os.read(parent, 4096):
-            written += block
-    except OSError:  # the other side is closed
-        pass
-    os.close(parent)
-    assert process.wait(60) == 0
-    shown = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", written.decode())
-    return [line for line in re.split(r"[\r\n]+", shown) if line]
-
-
 CODE = """
 import time
 from vistok.cli import progress
@@ -103,7 +78,7 @@ print("done")
 
 @pytest.mark.parametrize("columns", [80, 40, 20])
 def test_on_a_terminal_a_bar_is_drawn_over_itself_and_goes_away(columns):
-    *lines, last = on_terminal(CODE, columns)
+    *lines, last = run_on_terminal(CODE, columns)
     assert last == "done" and len(lines) > 3
     assert all(len(line) < columns for line in lines)
     assert all(
@@ -114,8 +89,8 @@ def test_on_a_terminal_a_bar_is_drawn_over_itself_and_goes_away(columns):
 
 
 def test_nothing_is_drawn_for_short_work_or_when_quiet():
-    assert on_terminal(CODE.replace("0.1, 0.05, 0.1", "60, 0.05, 0.1"), 80) == ["done"]
-    assert on_terminal(CODE.replace('"images")', '"images", quiet=True)'), 80) == ["done"]
+    assert run_on_terminal(CODE.replace("0.1, 0.05, 0.1", "60, 0.05, 0.1"), 80) == ["done"]
+    assert run_on_terminal(CODE.replace('"images")', '"images", quiet=True)'), 80) == ["done"]
 
 
 def test_without_a_terminal_there_is_a_line_now_and_then(monkeypatch, capsys):
@@ -155,11 +130,8 @@ def test_it_is_told_from_many_threads_and_ends_with_its_body(monkeypatch, capsys
 
 
 def test_a_reader_of_standard_error_that_has_gone_does_not_stop_the_work():
-    code = (
-        f"import sys\nsys.path.insert(0, {str(PARENT)!r})\nfrom vistok.cli import progress\nprogress.LINE_EVERY = 0.05\n"
-        + CODE
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    code = "from vistok.cli import progress\nprogress.LINE_EVERY = 0.05\n" + CODE
+    process = start_python(code)
     process.stderr.close()
-    out, _ = process.communicate(timeout=60)
-    assert (process.returncode, out) == (0, "done\n")
+    process.stderr = None
+    assert outcome_of(process)[:2] == (0, "done\n")

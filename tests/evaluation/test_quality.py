@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from samples import small_tokenizer
-from vistok.evaluation import latent_moments as moments
+from vistok.evaluation import running_covariance as covariances
 from vistok.evaluation.quality import measure
 
 
@@ -37,6 +37,6 @@ def test_effective_ranks_are_those_of_all_positions(values):
 
 
 def test_too_many_channels_are_not_measured(monkeypatch):
-    monkeypatch.setattr(moments, "MAX_CHANNELS", 4)
+    monkeypatch.setattr(covariances, "MAX_CHANNELS", 4)
     quality = measure(small_tokenizer(QUANTIZERS[0]), [torch.zeros(1, 3, 32, 32)]).quality
     assert quality.effective_rank is None and quality.latent_effective_rank is None

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vistok.evaluation import token_counts as counting
-from vistok.evaluation.token_counts import count_tokens, is_hashed, no_counts, slots_of, uncounted
+from vistok.evaluation.token_counts import codes_text, count_tokens, empty_counts, estimate_note, hash_slots, is_hashed
 from vistok.evaluation.usage import codebook_usage
 
 M = 1 << 14
@@ -15,7 +15,7 @@ MANY = 1 << 36
 
 
 def counted(tokens, vocab_size):
-    counts = no_counts(tokens.shape[1], vocab_size)
+    counts = empty_counts(tokens.shape[1], vocab_size)
     count_tokens(counts, tokens, vocab_size)
     return counts
 
@@ -25,7 +25,7 @@ def test_counts_are_per_codebook_and_add_up():
     counts = counted(tokens, 3)
     assert counts.tolist() == [[1, 3, 0], [1, 0, 3]]
     count_tokens(counts, tokens, 3)
-    assert counts.tolist() == [[2, 6, 0], [2, 0, 6]] and no_counts(2, 5).tolist() == [[0] * 5] * 2
+    assert counts.tolist() == [[2, 6, 0], [2, 0, 6]] and empty_counts(2, 5).tolist() == [[0] * 5] * 2
 
 
 @pytest.mark.parametrize(
@@ -42,10 +42,10 @@ def test_counts_are_per_codebook_and_add_up():
     ],
 )
 def test_counts_are_bounded_however_many_codes_there_are(codebooks, codes, width):
-    counts = no_counts(codebooks, codes, "meta")
+    counts = empty_counts(codebooks, codes, "meta")
     assert counts.shape == (codebooks, width) and counts.numel() * 8 <= 256 << 20
     assert is_hashed(counts, codes) == (width < codes)
-    assert bool(uncounted(counts, codes)) == (width < codes)
+    assert bool(estimate_note(counts, codes)) == (width < codes)
 
 
 def splitmix64(x):
@@ -56,8 +56,8 @@ def splitmix64(x):
 
 def test_slots_are_the_last_bits_of_splitmix64():
     tokens = [0, 1, 2, 2**31, 2**36 - 1, 2**62 - 1, 2**63 - 1, 123_456_789_123_456_789]
-    assert slots_of(torch.tensor(tokens), 1 << 22).tolist() == [splitmix64(x) % 2**22 for x in tokens]
-    assert slots_of(torch.tensor(tokens), 1 << 16).tolist() == [splitmix64(x) % 2**16 for x in tokens]
+    assert hash_slots(torch.tensor(tokens), 1 << 22).tolist() == [splitmix64(x) % 2**22 for x in tokens]
+    assert hash_slots(torch.tensor(tokens), 1 << 16).tolist() == [splitmix64(x) % 2**16 for x in tokens]
 
 
 @pytest.fixture
@@ -110,13 +110,23 @@ def test_full_slots_are_at_least_that_many_codes():
 
 
 def test_no_tokens_are_no_usage_in_slots_too():
-    assert codebook_usage(no_counts(1, MANY), MANY) == [(0.0, 0.0, 1.0)]
+    assert codebook_usage(empty_counts(1, MANY), MANY) == [(0.0, 0.0, 1.0)]
 
 
 def test_the_sentence_says_how_it_was_counted():
-    assert uncounted(no_counts(1, 5), 5) == ""
-    sentence = uncounted(no_counts(1, MANY), MANY)
+    assert estimate_note(empty_counts(1, 5), 5) == ""
+    sentence = estimate_note(empty_counts(1, MANY), MANY)
     assert sentence == (
-        "Usage and perplexity are estimated from 4,194,304 slots of a hash: 68,719,476,736 codes are too many to count one "
-        "by one."
+        "Usage and perplexity are estimates from 4,194,304 hash slots, because 2^36 codes are too many to count one by one."
     )
+
+
+def test_large_powers_of_two_are_written_as_such():
+    assert [codes_text(codes) for codes in (5, 16384, 1 << 25, (1 << 25) + 1, 1 << 26, 1 << 62)] == [
+        "5",
+        "16,384",
+        "33,554,432",
+        "33,554,433",
+        "2^26",
+        "2^62",
+    ]

@@ -3,12 +3,12 @@ import math
 import pytest
 import torch
 
-from vistok.evaluation.token_counts import count_tokens, no_counts
+from vistok.evaluation.token_counts import count_tokens, empty_counts
 from vistok.evaluation.usage import codebook_usage, distortion
 
 
 def counted(tokens, vocab_size):
-    counts = no_counts(tokens.shape[1], vocab_size)
+    counts = empty_counts(tokens.shape[1], vocab_size)
     count_tokens(counts, tokens, vocab_size)
     return counts
 

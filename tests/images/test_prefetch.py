@@ -1,4 +1,4 @@
-"""Results keep their order, and what nobody has taken yet is bounded."""
+"""Results keep their order, and results that nobody has consumed are bounded."""
 
 import threading
 import time

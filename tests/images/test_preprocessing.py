@@ -7,8 +7,8 @@ from image_files import DISPLAY_P3, rgb_profile
 from PIL import Image
 
 from samples import image_bytes, noise_image
-from vistok.images import strips
-from vistok.images.opening.upright_rgb import ImageError, open_image
+from vistok.images import row_strips
+from vistok.images.opening.open_image import ImageError, open_image
 from vistok.images.preprocessing import (
     FILTERS,
     load_pixels,
@@ -26,7 +26,7 @@ def test_square_of_the_asked_size(size):
     assert preprocess(noise_image(*size), PreprocessingConfig(size=64), 8).shape == (64, 64, 3)
 
 
-def test_a_image_of_the_right_size_is_untouched():
+def test_an_image_of_the_right_size_is_untouched():
     image = noise_image(64, 64)
     assert np.array_equal(preprocess(image, PreprocessingConfig(size=64), 8), np.asarray(image))
 
@@ -132,5 +132,5 @@ def test_the_colour_of_a_config_is_srgb_or_ignore():
 def test_native_pixels_do_not_depend_on_the_strips_they_are_made_in(monkeypatch):
     image = noise_image(50, 37)
     whole = preprocess(image, PreprocessingConfig(size="native"), 8)
-    monkeypatch.setattr(strips, "STRIP_PIXELS", 50 * 7)
+    monkeypatch.setattr(row_strips, "STRIP_PIXELS", 50 * 7)
     assert np.array_equal(preprocess(image, PreprocessingConfig(size="native"), 8), whole)

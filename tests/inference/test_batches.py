@@ -8,8 +8,8 @@ from torch import nn
 import vistok
 from samples import noise_image, small_tokenizer
 from vistok.evaluation.metrics import psnr
-from vistok.evaluation.quality import as_shown, measure
-from vistok.evaluation.reference_metrics import FrechetJudge, PerceptualJudge
+from vistok.evaluation.quality import measure, round_to_uint8
+from vistok.evaluation.reference_metrics import FrechetMetric, PerceptualMetric
 from vistok.images.preprocessing import stack_pixels
 from vistok.perception.distance import FeatureDistance
 from vistok.tokenizer.numerics.exact import MAX_PIXELS, batch_for, in_batches
@@ -38,15 +38,15 @@ def test_large_images_go_in_smaller_batches():
 
 def test_quality_is_that_of_the_images_one_by_one(images):
     model = small_tokenizer().eval()
-    looked = []
-    together = measure(model, in_batches(images), lambda a, b: looked.append((len(a), len(b))))
+    seen = []
+    together = measure(model, in_batches(images), lambda a, b: seen.append((len(a), len(b))))
     alone = measure(model, iter(images))
     for name, value in together.quality._asdict().items():
         if name != "images_per_second":
             assert value == pytest.approx(getattr(alone.quality, name), abs=1e-5), name
-    assert torch.equal(together.counts, alone.counts) and looked == [(5, 5), (3, 3), (2, 2)]
+    assert torch.equal(together.counts, alone.counts) and seen == [(5, 5), (3, 3), (2, 2)]
     with torch.no_grad():
-        expected = [float(psnr(image, as_shown(model(image).pixels))) for image in images]
+        expected = [float(psnr(image, round_to_uint8(model(image).pixels))) for image in images]
     assert together.quality.psnr == pytest.approx(sum(expected) / len(expected), abs=1e-4)
 
 
@@ -64,14 +64,14 @@ class Stages(nn.Module):
 
 
 @pytest.mark.parametrize("size", [2, 16])
-def test_judges_see_batches_as_they_see_single_images(images, size):
+def test_reference_metrics_do_not_depend_on_the_batches(images, size):
     pooled = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())
 
     def figures(batches):
-        judges = PerceptualJudge("p", FeatureDistance(Stages()), CPU), FrechetJudge("f", pooled, CPU)
+        metrics = PerceptualMetric(FeatureDistance(Stages()), CPU), FrechetMetric(pooled, CPU)
         for batch in batches:
-            for judge in judges:
-                judge.look(batch, batch.flip(3) * 0.9)
-        return [judge.figure() for judge in judges]
+            for metric in metrics:
+                metric.update(batch, batch.flip(3) * 0.9)
+        return [metric.compute() for metric in metrics]
 
     assert figures(in_batches(images, size)) == pytest.approx(figures(images), abs=1e-5)

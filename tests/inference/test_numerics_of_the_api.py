@@ -9,7 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import vistok
 from samples import ARCHITECTURE, PHOTOS, small_tokenizer
-from vistok.images.opening.upright_rgb import open_image
+from vistok.images.opening.open_image import open_image
 from vistok.images.preprocessing import preprocess, stack_pixels
 from vistok.tokenizer.folder.save_load import save_tokenizer
 from vistok.tokenizer.networks.blocks import AttentionBlock

@@ -190,6 +190,6 @@ def test_images_of_one_shape_go_through_together(tokenizer, monkeypatch):
 
 @pytest.mark.parametrize("size", [0, -3])
 def test_a_batch_has_at_least_one_image(tokenizer_folder, size):
-    with pytest.raises(ValueError, match=rf"batch_size is {size}, but must be at least 1, or None for what suits"):
+    with pytest.raises(ValueError, match=rf"batch_size is {size}, but must be at least 1, or None for the default"):
         vistok.load(tokenizer_folder, batch_size=size)
     assert vistok.load(tokenizer_folder, batch_size=3).batch_size == 3

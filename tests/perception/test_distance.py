@@ -168,9 +168,11 @@ def test_autocast_changes_nothing(either):
 
 
 def test_images_that_are_too_small_are_refused(distance, lpips):
-    with pytest.raises(ValueError, match="Images of 16 x 16 are too small for test_efficientnet, which needs 32 x 32"):
+    with pytest.raises(
+        ValueError, match="Images of 16 x 16 are too small for test_efficientnet, which needs at least 32 x 32"
+    ):
         distance(*pairs(16))
-    with pytest.raises(ValueError, match="Images of 15 x 15 are too small for lpips-vgg, which needs 16 x 16 at least"):
+    with pytest.raises(ValueError, match="Images of 15 x 15 are too small for lpips-vgg, which needs at least 16 x 16"):
         lpips(*pairs(15))
     assert lpips(*pairs(16)).shape == (3,)
 
@@ -187,10 +189,12 @@ def test_without_torchvisions_weights_a_file_is_asked_for(monkeypatch):
     monkeypatch.setattr(torchvision.models, "vgg16", unreachable)
     with pytest.raises(
         ValueError,
-        match=r"weights of torchvision's vgg16 cannot be had \(<urlopen error no route>\): give the path of their file as "
-        "perceptual.weights, or the name of a timm model as perceptual.backbone",
+        match=r"torchvision's vgg16 weights cannot be loaded \(<urlopen error no route>\): give their file as "
+        "criteria.perceptual.weights, or a timm model as criteria.perceptual.backbone",
     ):
         build_perceptual(PerceptualConfig())
+    with pytest.raises(ValueError, match=r"\(<urlopen error no route>\): give them as --lpips-weights\.$"):
+        build_perceptual(PerceptualConfig(), "give them as --lpips-weights")
 
 
 def test_a_file_that_is_not_vgg16_is_refused(vgg, tmp_path, monkeypatch):
@@ -199,20 +203,19 @@ def test_a_file_that_is_not_vgg16_is_refused(vgg, tmp_path, monkeypatch):
     small.features[0] = torch.nn.Conv2d(3, 64, 3)
     monkeypatch.setattr(torchvision.models, "vgg16", lambda weights: small)
     path = tmp_path / "vgg.pth"
-    torch.save({"other": torch.ones(1)}, path)
-    with pytest.raises(
-        ValueError, match=r"vgg.pth, but its features.0.weight is missing where vgg16 has \(64, 3, 3, 3\)"
+    for content, problem in (
+        ({"other": torch.ones(1)}, "Missing key"),
+        ({"features.0.weight": torch.ones(2, 3), "features.0.bias": torch.ones(64)}, "size mismatch"),
     ):
-        build_perceptual(PerceptualConfig(weights=path))
-    torch.save({"features.0.weight": torch.ones(2, 3)}, path)
-    with pytest.raises(
-        ValueError, match=r"features.0.weight is \(2, 3\) where vgg16 has \(64, 3, 3, 3\): give the weights"
-    ):
-        build_perceptual(PerceptualConfig(weights=path))
+        torch.save(content, path)
+        with pytest.raises(
+            ValueError, match=rf"vgg.pth does not fit torchvision's vgg16 \(.*{problem}.*\): give their"
+        ):
+            build_perceptual(PerceptualConfig(weights=path))
 
 
 def test_stages_are_for_timm_models():
-    with pytest.raises(ValueError, match=r"perceptual.stages is \[1\], but lpips-vgg has stages of its own: remove it"):
+    with pytest.raises(ValueError, match=r"stages is \[1\], but lpips-vgg has stages of its own: remove it"):
         build_perceptual(PerceptualConfig(stages=[1]))
     with pytest.raises(ValueError, match="perceptual.stages"):
         parse_config(PerceptualConfig, {"stages": []}, "perceptual")

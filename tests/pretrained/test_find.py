@@ -1,64 +1,18 @@
-"""How tokenizers are found where the network is, and where it is not."""
-
-import socket
-import threading
-import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
+"""Tokenizers are found by name, folder or hub name, and every wrong one is one sentence."""
 
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 import vistok.pretrained.find
-from vistok.pretrained.find import find_tokenizer
-from vistok.pretrained.network import is_reachable
+from vistok.pretrained.find import built_in_names, find_tokenizer
 
 
-@pytest.fixture
-def server():
-    class Refuses(BaseHTTPRequestHandler):
-        def do_HEAD(self):
-            self.send_error(404)
-
-        def log_message(self, *arguments):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Refuses) as serving:
-        thread = threading.Thread(target=serving.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{serving.server_port}/weights.pth"
-        serving.shutdown()
-        thread.join()
-
-
-@pytest.fixture(autouse=True)
-def _without_proxies(monkeypatch):
-    monkeypatch.setenv("no_proxy", "*")
-
-
-def test_a_host_that_answers_is_reachable_whatever_it_answers(server):
-    assert is_reachable(server, seconds=10)
-
-
-def test_a_host_that_is_not_there_or_keeps_silent_is_not_and_it_is_known_soon():
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        started = time.monotonic()
-        assert not is_reachable(f"http://127.0.0.1:{silent.getsockname()[1]}/", seconds=0.2)
-        assert time.monotonic() - started < 5
-        closed = silent.getsockname()[1]
-    for url in (f"http://127.0.0.1:{closed}/", "http://no-such-host.invalid/", "no address at all"):
-        assert not is_reachable(url, seconds=0.5)
-
-
-def test_a_host_whose_address_cannot_be_found_is_left_behind(monkeypatch):
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: time.sleep(3) or [])
-    started = time.monotonic()
-    assert not is_reachable("http://example.invalid/", seconds=0.1)
-    assert time.monotonic() - started < 2
+def test_folders_that_hold_no_tokenizer_are_no_built_in_names():
+    assert built_in_names() == ["photo-f8"]
 
 
 def test_the_hub_is_not_asked_first_where_it_cannot_be_reached(monkeypatch, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
     asked, cached = {}, {"owner/repo"}
 
     def download(repository, **options):
@@ -80,14 +34,57 @@ def test_the_hub_is_not_asked_first_where_it_cannot_be_reached(monkeypatch, tmp_
     assert find_tokenizer("hf://owner/other") == tmp_path and "local_files_only" not in asked
 
 
-def test_a_tokenizer_that_is_nowhere_is_one_sentence(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        (
+            "zzz",
+            r"There is no tokenizer 'zzz': give a built-in name \(photo-f8\), a tokenizer folder, or hf://owner/repo",
+        ),
+        ("Photo_f8", r"There is no tokenizer 'Photo_f8': did you mean 'photo-f8'\? Otherwise give a built-in name"),
+        ("a\0b", r"There is no tokenizer 'a\\x00b': give"),
+        ("x" * 5000, r"There is no tokenizer 'x+': give"),
+        ("hf://no such name", r"hf://no such name is no name of the hub: give hf://owner/repo\[@revision\]\.$"),
+        ("hf://a/b/c", r"hf://a/b/c is no name of the hub: give"),
+        (
+            "hf://owner/none",
+            r"hf://owner/none is not in the cache of this machine, and the hub cannot be reached: connect to the network, or",
+        ),
+    ],
+)
+def test_a_name_of_no_tokenizer_is_one_sentence(model, sentence, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setattr(vistok.pretrained.find, "hub_is_reachable", lambda: False)
+    with pytest.raises(ValueError, match=f"^{sentence}"):
+        find_tokenizer(model)
+
+
+def test_what_the_hub_refuses_is_one_sentence(monkeypatch, tmp_path):
+    def download(*arguments, **options):
+        raise OSError("401 Client Error.\nRepository not found for url: ...")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.setattr(vistok.pretrained.find, "hub_is_reachable", lambda: True)
     with pytest.raises(
-        ValueError, match=r"^hf://owner/none could not be fetched \(it is not on this machine, and the hub cannot"
+        ValueError,
+        match=r"^hf://o/r@v could not be downloaded \(401 Client Error\): check the name, the revision and your",
     ):
-        find_tokenizer("hf://owner/none")
+        find_tokenizer("hf://o/r@v")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *a, **k: str(tmp_path))
     with pytest.raises(
-        ValueError, match=r"^There is no tokenizer 'zzz': give a built-in name \(photo-f8\), a tokenizer folder, or"
+        ValueError, match=r"^hf://o/r holds no vistok tokenizer: it has no config.json\. Checkpoints of"
     ):
-        find_tokenizer("zzz")
+        find_tokenizer("hf://o/r")
+
+
+def test_a_run_folder_names_its_tokenizer(tmp_path):
+    (tmp_path / "config.yaml").write_text("run: {}")
+    with pytest.raises(
+        ValueError, match=rf"^{tmp_path} is a training run that has exported no tokenizer yet: run export-"
+    ):
+        find_tokenizer(str(tmp_path))
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match=rf"^{tmp_path} is a training run, not a tokenizer: give {tmp_path}/export\.$"):
+        find_tokenizer(str(tmp_path))
+    assert find_tokenizer(str(tmp_path / "export")) == tmp_path / "export"

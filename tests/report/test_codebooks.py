@@ -4,10 +4,10 @@ import torch
 
 from pages import NAN, Page
 from vistok.report.codebooks import rank_bars
-from vistok.report.codemap import SHADES, SHOWN, shades_of_use
+from vistok.report.codemap import MAX_CODES, SHADES, shades_of_use
 from vistok.report.content import CodebookView, Report
 from vistok.report.page import render
-from vistok.report.projection import project
+from vistok.report.pca import principal_plane
 
 
 @pytest.mark.parametrize("codes", [1, 2, 127, 128, 129, 1000, 65_536])
@@ -46,10 +46,10 @@ def test_the_map_draws_every_code_once_hollow_if_unused():
 
 
 def test_a_large_codebook_is_sampled_and_says_so():
-    codes = np.random.default_rng(0).normal(size=(SHOWN + 900, 3))
-    page = Page(render(Report("t", codebooks=[CodebookView("c", np.ones(SHOWN + 900, np.int64), codes)])))
+    codes = np.random.default_rng(0).normal(size=(MAX_CODES + 900, 3))
+    page = Page(render(Report("t", codebooks=[CodebookView("c", np.ones(MAX_CODES + 900, np.int64), codes)])))
     assert "4,096 of 4,996 codes, drawn at random" in page.text
-    assert sum(path["d"].count("M") for path in page.all("path") if path["class"] != "bars") == SHOWN
+    assert sum(path["d"].count("M") for path in page.all("path") if path["class"] != "bars") == MAX_CODES
 
 
 def test_a_codebook_without_a_table_has_no_map():
@@ -76,7 +76,7 @@ def test_shades_go_up_with_use():
 @pytest.mark.parametrize("dim", [2, 3, 16])
 def test_projection_is_that_of_a_singular_value_decomposition(dim):
     codes = torch.randn(200, dim, dtype=torch.float64) * torch.linspace(1, 3, dim, dtype=torch.float64) + 5
-    projection = project(codes.numpy())
+    projection = principal_plane(codes.numpy())
     centred = codes - codes.mean(0)
     _, singular, axes = torch.linalg.svd(centred, full_matrices=False)
     expected = centred @ axes[:2].T
@@ -89,12 +89,14 @@ def test_projection_is_that_of_a_singular_value_decomposition(dim):
 
 def test_projection_does_not_depend_on_where_or_how_the_codes_are_held():
     codes = np.random.default_rng(0).normal(size=(50, 4))
-    np.testing.assert_allclose(project(codes).points, project(codes + 100).points, atol=1e-9)
-    np.testing.assert_allclose(project(codes).points, project(codes.astype(np.float32)).points, atol=1e-5)
+    np.testing.assert_allclose(principal_plane(codes).points, principal_plane(codes + 100).points, atol=1e-9)
+    np.testing.assert_allclose(
+        principal_plane(codes).points, principal_plane(codes.astype(np.float32)).points, atol=1e-5
+    )
 
 
 def test_projection_of_codes_on_a_line_or_a_point():
-    points, variance = project(np.array([[1.0], [3.0]]))
+    points, variance = principal_plane(np.array([[1.0], [3.0]]))
     assert points.tolist() == [[-1, 0], [1, 0]] and variance == 1
-    points, variance = project(np.ones((3, 5)))
+    points, variance = principal_plane(np.ones((3, 5)))
     assert not points.any() and variance == 1

@@ -88,5 +88,5 @@ def test_a_column_of_numbers_stands_right_and_gaps_do_not_change_it():
 
 
 def test_headline_numbers_keep_their_text():
-    for value in ("24.31 dB", "0.7312", "1,024 a image", "-3.5", "86.9%", "one card", ""):
+    for value in ("24.31 dB", "0.7312", "1,024 per image", "-3.5", "86.9%", "one card", ""):
         assert value in Page(render(Report("t", figures={"label": value}))).text

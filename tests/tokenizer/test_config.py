@@ -7,22 +7,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from annotated_types import Len
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from vistok.tokenizer.config import Config, ConfigError, Pattern, parse_config
+from vistok.tokenizer.config import Config, ConfigError, Pattern, choice, parse_config
 from vistok.tokenizer.quantizers import QUANTIZERS, QuantizerConfig
-from vistok.tokenizer.quantizers.table import parse_by_name
 
 
 class Cut(Config):
     path: str
     names: Pattern = ".*"
-    sides: Annotated[list[Annotated[int, Field(ge=1)]], Len(1)] | None = None
+    sides: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] | None = None
 
 
 class Data(Config):
-    train: Annotated[list[Cut], Len(1)] = Field(examples=["FOLDER"])
+    train: Annotated[list[Cut], Field(min_length=1)] = Field(examples=["FOLDER"])
     """Sources of images: a path or a list."""
     size: Annotated[int, Field(ge=8)] | Literal["native"] = 256
     batch_size: int = 16
@@ -50,14 +48,9 @@ class Whole(Config):
     run: Run
     data: Data
     optimizer: Optimizer
-    quantizer: QuantizerConfig
+    quantizer: Annotated[QuantizerConfig, choice(QUANTIZERS)]
     losses: dict[str, Annotated[float, Field(ge=0)]] = {}
     extra: Optimizer | None = None
-
-    @field_validator("quantizer", mode="before")
-    @classmethod
-    def _by_name(cls, values: Any) -> Any:
-        return parse_by_name(QUANTIZERS, values)
 
 
 def good() -> dict[str, Any]:

@@ -2,11 +2,11 @@ import pytest
 import torch
 
 from samples import ARCHITECTURE, small_tokenizer
-from vistok.tokenizer.config import parse_config
+from vistok.tokenizer.config import parse_choice, parse_config
 from vistok.tokenizer.model import build_tokenizer
 from vistok.tokenizer.networks.blocks import NORMS
 from vistok.tokenizer.networks.convolutional import ConvolutionalConfig
-from vistok.tokenizer.quantizers import parse_quantizer
+from vistok.tokenizer.quantizers import QUANTIZERS
 
 PUBLISHED = {"channels": [128, 128, 256, 256, 512], "blocks": [2] * 5, "attention": [4]}
 
@@ -16,7 +16,9 @@ def test_llamagen_vq16_is_an_instance():
     architecture = ConvolutionalConfig.model_validate(
         {"encoder": PUBLISHED, "decoder": {**PUBLISHED, "blocks": [3] * 5}}
     )
-    quantizer = parse_quantizer({"name": "vq", "dim": 8, "codebook_size": 16384, "similarity": "cosine"})
+    quantizer = parse_choice(
+        QUANTIZERS, {"name": "vq", "dim": 8, "codebook_size": 16384, "similarity": "cosine"}, "quantizer"
+    )
     with torch.device("meta"):
         model = build_tokenizer(architecture, quantizer)
     assert sum(parameter.numel() for parameter in model.parameters()) == 71_883_403
@@ -32,7 +34,7 @@ def test_every_combination_goes_to_tokens_and_back(norm, resampling, stem):
     architecture = ConvolutionalConfig.model_validate(
         {"norm": norm, "resampling": resampling, "stem": stem, "encoder": side, "decoder": side, "latent_channels": 16}
     )
-    model = build_tokenizer(architecture, parse_quantizer({"name": "fsq", "levels": [5, 5, 5]}))
+    model = build_tokenizer(architecture, parse_choice(QUANTIZERS, {"name": "fsq", "levels": [5, 5, 5]}, "quantizer"))
     pixels = torch.rand(2, 3, 8 * stem, 4 * stem) * 2 - 1
     result = model(pixels)
     assert result.pixels.shape == pixels.shape
@@ -62,7 +64,7 @@ def test_pixels_that_do_not_fit_are_refused(shape):
 def test_latent_and_quantizer_must_fit():
     architecture = ARCHITECTURE.model_copy(update={"quantizer_convolutions": False})
     with pytest.raises(ValueError, match="latent_channels is 8 but the quantizer takes 3: make them equal"):
-        build_tokenizer(architecture, parse_quantizer({"name": "fsq", "levels": [3, 3, 3]}))
+        build_tokenizer(architecture, parse_choice(QUANTIZERS, {"name": "fsq", "levels": [3, 3, 3]}, "quantizer"))
 
 
 SIDE = {"channels": [32], "blocks": [1]}

@@ -3,14 +3,15 @@
 import pytest
 import timm
 import torch
-from accelerate.state import AcceleratorState
 from safetensors.torch import save_file
+
+from runs import new_process
 
 
 @pytest.fixture(autouse=True)
 def fresh_launcher():
     """Let each test have its own precision: accelerate keeps one state a process."""
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
 
 
 @pytest.fixture(scope="session")
@@ -19,4 +20,4 @@ def perceptual(tmp_path_factory):
     path = tmp_path_factory.mktemp("backbone") / "test_resnet.safetensors"
     torch.manual_seed(0)
     save_file(timm.create_model("test_resnet").state_dict(), path)
-    return ["losses.perceptual=0.1", f"perceptual={{backbone: test_resnet, weights: {path}}}"]
+    return ["losses.perceptual=0.1", f"criteria.perceptual={{backbone: test_resnet, weights: {path}}}"]

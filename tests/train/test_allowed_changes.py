@@ -1,32 +1,31 @@
 """Which settings of a run may change when it is taken up again, key by key."""
 
 import pytest
-from accelerate.state import AcceleratorState
 
-from runs import ADVERSARIAL, QUANTIZERS, config
-from vistok.train.allowed_changes import FREE, TOLD, TOLD_SECTIONS, changes
+from runs import ADVERSARIAL, QUANTIZERS, config, new_process
+from vistok.train.allowed_changes import FREE, WARNED, WARNED_SECTIONS, changes
 from vistok.train.config import TrainConfig, parse_train_config
 from vistok.train.loop import train
 
-PERCEPTUAL = ["losses.perceptual=0.1", "perceptual={backbone: test_resnet, weights: w.pt}"]
+PERCEPTUAL = ["losses.perceptual=0.1", "criteria.perceptual={backbone: test_resnet, weights: w.pt}"]
 OTHERWISE = {
-    # a key, another value, and whether the change says nothing, is told, or is refused
+    # a key, another value, and whether the change is silent, a warning, or refused
     "run.out": ("elsewhere", "free"),
-    "run.steps": (9, "told"),
+    "run.steps": (9, "warned"),
     "run.seed": (1, "refused"),
-    "run.precision": ("bfloat16", "told"),
-    "run.gradient_accumulation": (2, "told"),
+    "run.precision": ("bfloat16", "warned"),
+    "run.gradient_accumulation": (2, "warned"),
     "run.trackers": ([], "free"),
-    "run.channels_last": (False, "told"),
+    "run.channels_last": (False, "warned"),
     "run.log_every": (1, "free"),
     "run.save_every": (1, "free"),
     "run.keep_checkpoints": (1, "free"),
     "run.export_precision": ("float16", "free"),
     "run.export_training_state": (True, "free"),
     "run.validate_every": (3, "free"),
-    "run.ema_decay": (0.5, "told"),
+    "run.ema_decay": (0.5, "warned"),
     "data.train": (["elsewhere"], "refused"),
-    "data.val": (["elsewhere"], "told"),
+    "data.val": (["elsewhere"], "warned"),
     "data.short_sides": ([64], "refused"),
     "data.size": (64, "refused"),
     "data.batch_size": (8, "refused"),
@@ -44,29 +43,29 @@ OTHERWISE = {
     "losses.perceptual": (0.7, "refused"),
     "losses.adversarial": (0.7, "refused"),
     "optimizer.name": ("adamw", "refused"),
-    "optimizer.lr": (1e-4, "told"),
+    "optimizer.lr": (1e-4, "warned"),
     "optimizer.scaling": ("original", "refused"),
-    "optimizer.muon_rate": (2.0, "told"),
-    "optimizer.betas": ([0.5, 0.5], "told"),
-    "optimizer.eps": (1e-4, "told"),
+    "optimizer.muon_rate": (2.0, "warned"),
+    "optimizer.betas": ([0.5, 0.5], "warned"),
+    "optimizer.eps": (1e-4, "warned"),
     "optimizer.second_moment": ("centred", "refused"),
     "optimizer.codebook_rows": ("lazy", "refused"),
-    "optimizer.momentum": (0.5, "told"),
-    "optimizer.weight_decay": (0.5, "told"),
-    "optimizer.warmup": (9, "told"),
-    "optimizer.final_lr_ratio": (0.5, "told"),
-    "optimizer.clip_norm": (None, "told"),
+    "optimizer.momentum": (0.5, "warned"),
+    "optimizer.weight_decay": (0.5, "warned"),
+    "optimizer.warmup": (9, "warned"),
+    "optimizer.final_lr_ratio": (0.5, "warned"),
+    "optimizer.clip_norm": (None, "warned"),
     "optimizer.rules": ([{"pattern": ".*", "use": "adamw"}], "refused"),
     "codebook.initialization": ("kmeans", "refused"),
-    "codebook.revive_every": (7, "told"),
-    "diagnostics.update_statistics": (False, "told"),
-    "diagnostics.noise_every": (3, "told"),
-    "diagnostics.curvature_every": (3, "told"),
-    "perceptual.backbone": ("resnet18", "refused"),
-    "adversarial.lr": (1e-4, "told"),
-    "adversarial.betas": ([0.1, 0.9], "told"),
-    "adversarial.eps": (1e-4, "told"),
-    "adversarial.clip_norm": (2.0, "told"),
+    "codebook.revive_every": (7, "warned"),
+    "diagnostics.update_statistics": (False, "warned"),
+    "diagnostics.noise_every": (3, "warned"),
+    "diagnostics.curvature_every": (3, "warned"),
+    "criteria.perceptual.backbone": ("resnet18", "refused"),
+    "adversarial.lr": (1e-4, "warned"),
+    "adversarial.betas": ([0.1, 0.9], "warned"),
+    "adversarial.eps": (1e-4, "warned"),
+    "adversarial.clip_norm": (2.0, "warned"),
     "adversarial.start": (9, "refused"),
     "adversarial.lecam": (0.5, "refused"),
     "adversarial.discriminator.channels": (16, "refused"),
@@ -84,7 +83,7 @@ def whole(tmp_path):
 
 
 @pytest.mark.parametrize("key", OTHERWISE)
-def test_each_key_is_free_told_or_refused(whole, key):
+def test_each_key_is_free_warned_or_refused(whole, key):
     value, expected = OTHERWISE[key]
     now = parse_train_config(changed(whole, key, value))
     if expected == "refused":
@@ -93,17 +92,17 @@ def test_each_key_is_free_told_or_refused(whole, key):
         ):
             changes(whole, now)
     else:
-        told = changes(whole, now)
-        assert len(told) == (expected == "told")
-        assert all(key in warning and "goes on with" in warning for warning in told)
+        warnings = changes(whole, now)
+        assert len(warnings) == (expected == "warned")
+        assert all(key in warning and "continues with" in warning for warning in warnings)
 
 
 def test_no_other_key_may_change():
     """Lists that someone else extends are extended here too: so a new key is refused until it is thought about."""
     named = {key: kind for key, (_, kind) in OTHERWISE.items()}
     assert {key for key, kind in named.items() if kind == "free"} == FREE
-    in_sections = {key for key in named if key.startswith(TOLD_SECTIONS)}
-    assert {key for key, kind in named.items() if kind == "told"} - in_sections == TOLD
+    in_sections = {key for key in named if key.startswith(WARNED_SECTIONS)}
+    assert {key for key, kind in named.items() if kind == "warned"} - in_sections == WARNED
     assert set(TrainConfig.model_fields) == {key.partition(".")[0] for key in named}
 
 
@@ -126,12 +125,12 @@ def test_a_folder_of_another_run_is_refused_before_its_first_checkpoint(tmp_path
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("vistok.train.loop.tokenizer_step", stop)
+        patch.setattr("vistok.train.step.tokenizer_step", stop)
         train(config(tmp_path, *QUANTIZERS["fsq"]))
     assert (tmp_path / "config.yaml").exists() and not (tmp_path / "checkpoints").exists()
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     with pytest.raises(ValueError, match=r"holds a run with data.batch_size 4, not 2: use another run.out"):
         train(config(tmp_path, *QUANTIZERS["fsq"], "data.batch_size=2"))
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     train(config(tmp_path, *QUANTIZERS["fsq"], "data.workers=0"))
     assert (tmp_path / "export" / "config.json").exists()

@@ -9,7 +9,7 @@ from runs import config
 from vistok.report.content import Table
 from vistok.train.batch_advice import BatchFacts, batch_advice, batch_facts, batch_tables, need
 from vistok.train.commands.train_tokenizer import app
-from vistok.train.config import config_text
+from vistok.train.config_file import config_text
 from vistok.train.report import last_values
 
 LOG = {"noise_scale/momentum/all": 300.0, "curvature/ratio": 0.5, "curvature/gradient_rms": 1e-4}

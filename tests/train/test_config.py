@@ -5,8 +5,8 @@ import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 
 from vistok.tokenizer.model import build_tokenizer
-from vistok.train.config import read_config, write_config
-from vistok.train.optimizer.routing import claim_parameters
+from vistok.train.config_file import read_config, write_config
+from vistok.train.optimizer.routing import assign_parameters
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 DEBUG = CONFIGS / "debug.yaml"
@@ -18,7 +18,7 @@ def test_every_shipped_config_is_valid_and_survives_being_written(path, tmp_path
     write_config(config, tmp_path / "resolved.yaml")
     assert read_config(tmp_path / "resolved.yaml") == config
     model = build_tokenizer(config.model.architecture, config.model.quantizer)
-    assert len(claim_parameters(model, config.optimizer)) == len(list(model.parameters()))
+    assert len(assign_parameters(model, config.optimizer)) == len(list(model.parameters()))
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

@@ -5,11 +5,10 @@ import shutil
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from runs import QUANTIZERS, config
+from runs import QUANTIZERS, config, new_process
 from vistok.tokenizer.files import hold_folder
 from vistok.tokenizer.folder.save_load import load_tokenizer
 from vistok.train import export_run as module
@@ -20,7 +19,7 @@ from vistok.train.loop import train
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     folder = tmp_path_factory.mktemp("finished") / "run"
     train(config(folder, *QUANTIZERS["ema"], "run.keep_checkpoints=9"))
     return folder
@@ -60,7 +59,7 @@ def test_a_run_that_goes_on_is_only_read(run, tmp_path):
         before = sorted(path for path in run.rglob("*"))
         call(run, "--out", tmp_path / "out")
         said = call(run, code=2)
-        assert "is being written to by train-tokenizer (pid" in said and "give --out for an export beside it" in said
+        assert "train-tokenizer (pid" in said and "give --out to export to another folder" in said
         assert "give --out" in call(run, "--out", run / "export", code=2)
         assert sorted(path for path in run.rglob("*")) == before
     assert exported_step(tmp_path / "out") == 6
@@ -69,7 +68,7 @@ def test_a_run_that_goes_on_is_only_read(run, tmp_path):
 def test_a_broken_checkpoint_is_passed_over(run, tmp_path):
     (run / "checkpoints" / "step-0000006" / "shared.pt").write_bytes(b"")
     said = call(run, "--out", tmp_path / "out")
-    assert "warning: " in said and "step-0000006 is passed over" in said and "(after 4 steps)" in said
+    assert "warning: " in said and "step-0000006 is skipped" in said and "(after 4 steps)" in said
     for checkpoint in (run / "checkpoints").iterdir():
         (checkpoint / "seal.json").unlink()
     assert "has no good checkpoint yet" in call(run, "--out", tmp_path / "out", code=2)
@@ -79,28 +78,28 @@ def test_an_export_with_more_steps_than_the_checkpoint_stays(run):
     for step in (4, 6):
         shutil.rmtree(run / "checkpoints" / f"step-{step:07d}")
     said = call(run)
-    assert "is of step 6, after that checkpoint: it stays" in said and "(after 6 steps)" in said
+    assert "is of step 6, later than that checkpoint: it stays" in said and "(after 6 steps)" in said
     assert exported_step(run / "export") == 6
     call(run, "--checkpoint", "2")
     assert exported_step(run / "export") == 2
 
 
 def test_a_checkpoint_that_the_run_removes_in_between_is_not_missed(run, tmp_path, monkeypatch):
-    read = module.averaged_state
+    read = module.ema_state
 
     def removing(checkpoint):
         if checkpoint.name == "step-0000006":
             shutil.rmtree(checkpoint)
         return read(checkpoint)
 
-    monkeypatch.setattr(module, "averaged_state", removing)
+    monkeypatch.setattr(module, "ema_state", removing)
     assert "(after 4 steps)" in call(run, "--out", tmp_path / "out")
 
 
 def test_what_is_no_run_folder_is_a_sentence(run, tmp_path):
     said = call(run / "export", code=2)
-    assert "is a tokenizer folder already, and there is no other format to export it to yet: give a run folder" in said
-    assert "is no run folder: it has no folder checkpoints" in call(tmp_path / "nothing", code=2)
+    assert "is a tokenizer folder already: give a run folder" in said
+    assert "is not a run folder: it has no folder checkpoints" in call(tmp_path / "nothing", code=2)
     assert not (tmp_path / "nothing").exists()
 
 

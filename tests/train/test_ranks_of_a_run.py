@@ -19,16 +19,17 @@ from vistok.train.checkpoints.checkpoint import checkpoint_step, good_checkpoint
 from vistok.train.commands.train_tokenizer import app
 from vistok.train.export import exported_step
 from vistok.train.launcher import SHARDED
-from vistok.train.seeding import seed_noise, untouched_noise
+from vistok.train.seeding import preserve_rng_state, seed_noise
 
 WORKER = """
 import json, random, sys
 from pathlib import Path
 import numpy, torch
+from vistok.train import step as one_step
 import vistok.train.loop as loop
-from vistok.train.config import read_config
+from vistok.train.config_file import read_config
 
-take, folder = loop.tokenizer_step, Path(sys.argv[1])
+take, folder = one_step.tokenizer_step, Path(sys.argv[1])
 
 def noting(run, step, micro_batches):
     with torch.random.fork_rng():
@@ -36,14 +37,14 @@ def noting(run, step, micro_batches):
     state = random.getstate(), numpy.random.get_state()
     noise += [random.random(), float(numpy.random.rand())]
     random.setstate(state[0]); numpy.random.set_state(state[1])
-    model = run.accelerator.unwrap_model(run.trained)
+    model = run.accelerator.unwrap_model(run.wrapped_model)
     weights = [float(sum(p.double().sum() for p in model.parameters()))]
     rank = run.accelerator.process_index
     with open(folder / f"{run.config.run.out.name}-{rank}", "a") as file:
         file.write(json.dumps([step, noise, weights]) + "\\n")
     return take(run, step, micro_batches)
 
-loop.tokenizer_step = noting
+one_step.tokenizer_step = noting
 loop.train(read_config(sys.argv[2], sys.argv[3:]))
 """
 RESIDUAL = "model.quantizer={name: residual, depth: 3, dropout: 0.5, quantizer: {name: vq, dim: 8, codebook_size: 16}}"
@@ -89,7 +90,7 @@ def test_ranks_draw_their_own_noise_from_equal_weights_and_go_on_bit_for_bit(tmp
         hashlib.sha256((folder / "export" / "model.safetensors").read_bytes()).digest() for folder in (whole, late)
     }
     assert len(digests) == 1
-    # One process goes on with what two began: noise of its own rank and step.
+    # One process resumes what two started, with noise of its own rank and step.
     launched(script, tmp_path, DEBUG, f"run.out={late}", "run.steps=6", *VALUES, one=True)
     assert [step for step, *_ in noted(tmp_path / "late-0")] == [3, 4, 5, 6]
 
@@ -108,7 +109,7 @@ def test_noise_is_a_function_of_seed_rank_and_step():
     assert len({number for key in keys for number in draws(*key)}) == 3 * len(keys)
     assert draws(5, 1, 7) == draws(5, 1, 7)
     seed_noise(5, 1, 7)
-    with untouched_noise():
+    with preserve_rng_state():
         draws(0, 0, 0)
     assert (torch.rand(1).item(), float(np.random.rand()), random.random()) == draws(5, 1, 7)
 
@@ -148,7 +149,7 @@ def test_a_launch_that_shares_a_model_out_is_refused(tmp_path, monkeypatch, vari
     monkeypatch.setenv(variable, "true")
     result = CliRunner().invoke(app, [str(DEBUG), f"data.train={PHOTOS}", f"run.out={tmp_path}", "data.val=[]"])
     assert result.exit_code == 2
-    sentence = f"the launch asks for {SHARDED[variable]}, which shares a model out, but a tokenizer fits one GPU whole"
+    sentence = f"the launch asks for {SHARDED[variable]}, which shards the model, but a tokenizer fits on one GPU"
     assert sentence in result.stderr and list(tmp_path.iterdir()) == []
 
 

@@ -10,82 +10,69 @@ import time
 import zlib
 
 import pytest
-import torch
-from accelerate.state import AcceleratorState
-from safetensors.torch import load_file
 
-from runs import ADVERSARIAL, DEBUG, QUANTIZERS, ROOT, config, logged
+from runs import (
+    ADVERSARIAL,
+    DEBUG,
+    QUANTIZERS,
+    ROOT,
+    config,
+    logged,
+    new_process,
+    resumed_equals_whole,
+    train_again,
+)
 from samples import PHOTOS
 from vistok.tokenizer.errors import WorkFailedError
-from vistok.train import loop
+from vistok.train import step as one_step
 from vistok.train.loop import train
 
 
 @pytest.mark.parametrize("quantizer", QUANTIZERS)
 def test_a_run_that_is_taken_up_equals_one_that_never_stopped(tmp_path, quantizer):
-    check_resume(tmp_path, *QUANTIZERS[quantizer])
+    resumed_equals_whole(tmp_path, *QUANTIZERS[quantizer])
 
 
 def test_so_does_the_full_recipe_with_micro_batches(tmp_path, perceptual):
     more = ["run.gradient_accumulation=2", "diagnostics={noise_every: 1, curvature_every: 1}", "run.log_every=3"]
-    check_resume(tmp_path, *QUANTIZERS["vq"], *perceptual, *ADVERSARIAL, *more)
+    resumed_equals_whole(tmp_path, *QUANTIZERS["vq"], *perceptual, *ADVERSARIAL, *more)
 
 
 def test_so_does_one_whose_decoder_still_sees_blends(tmp_path):
-    check_resume(tmp_path, *QUANTIZERS["residual"], "codebook.harden_steps=5")
-
-
-def check_resume(tmp_path, *overrides):
-    whole = train(config(tmp_path / "whole", *overrides))
-    # Take the run back to its checkpoint of step 4, with later lines in its log, as a kill would leave it.
-    late = tmp_path / "late"
-    shutil.copytree(tmp_path / "whole", late)
-    shutil.rmtree(late / "checkpoints" / "step-0000006")
-    shutil.rmtree(late / "export")
-    AcceleratorState._reset_state(reset_partial_state=True)
-    resumed = train(config(late, *overrides))
-    assert (late / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
-    first, second = (load_file(folder / "model.safetensors") for folder in (whole, resumed))
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    resumed_equals_whole(tmp_path, *QUANTIZERS["residual"], "codebook.harden_steps=5")
 
 
 def test_what_a_run_depends_on_cannot_change_and_the_rest_is_told(tmp_path, capsys):
     train(config(tmp_path, *QUANTIZERS["fsq"], steps=4))
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     with pytest.raises(
         ValueError, match=r"holds a run with model.quantizer.levels \[5, 5, 5\], not \[5, 5, 7\]: use another"
     ):
         train(config(tmp_path, "model.quantizer={name: fsq, levels: [5, 5, 7]}", "losses={l2: 1.0}", steps=4))
-    AcceleratorState._reset_state(reset_partial_state=True)
-    with pytest.raises(ValueError, match=r"run.steps is 3, but .*step-0000004 has 4 steps behind it: give more"):
+    new_process()
+    with pytest.raises(ValueError, match=r"run.steps is 3, but .*step-0000004 is of step 4: set more"):
         train(config(tmp_path, *QUANTIZERS["fsq"], steps=3))
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     capsys.readouterr()
     train(config(tmp_path, *QUANTIZERS["fsq"], "optimizer.lr=1e-4", steps=6))
     said = " ".join(capsys.readouterr().out.split())
-    assert "this run began with optimizer.lr 0.002 and goes on with 0.0001." in said
+    assert "this run started with optimizer.lr 0.002 and continues with 0.0001." in said
     assert [line["step"] for line in logged(tmp_path)] == [2, 4, 6]
-
-
-def again(out, *overrides, steps=6):
-    """Go on with a run as a new process would."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    return train(config(out, *overrides, steps=steps))
 
 
 def test_settings_of_the_optimizers_that_changed_count(tmp_path, monkeypatch):
     groups = []
     train(config(tmp_path, *ADVERSARIAL, steps=2))
-    step = loop.tokenizer_step
+    step = one_step.tokenizer_step
 
     def note(run, *arguments):
         groups[:] = [*run.optimizer.param_groups, *run.adversary.optimizer.param_groups]
         return step(run, *arguments)
 
-    monkeypatch.setattr(loop, "tokenizer_step", note)
+    monkeypatch.setattr(one_step, "tokenizer_step", note)
     changed = ["optimizer.betas=[0.5, 0.8]", "optimizer.momentum=0.7", "optimizer.weight_decay=0.1"]
     changed += [ADVERSARIAL[0], ADVERSARIAL[1].replace("start: 1", "start: 1, betas: [0.1, 0.2]")]
-    again(tmp_path, *changed, steps=4)
+    train_again(tmp_path, *changed, steps=4)
     *tokenizer, discriminator = groups
     assert tuple(discriminator["betas"]) == (0.1, 0.2)
     for group in tokenizer:
@@ -99,8 +86,8 @@ def test_settings_of_the_optimizers_that_changed_count(tmp_path, monkeypatch):
 def test_revival_can_begin_and_end_in_the_middle(tmp_path):
     rest = [QUANTIZERS["vq"][0]]
     train(config(tmp_path, *rest, steps=2))
-    again(tmp_path, *rest, "codebook.revive_every=2", steps=4)
-    again(tmp_path, *rest, steps=6)
+    train_again(tmp_path, *rest, "codebook.revive_every=2", steps=4)
+    train_again(tmp_path, *rest, steps=6)
     assert [line["step"] for line in logged(tmp_path)] == [2, 4, 6]
 
 
@@ -121,7 +108,7 @@ def test_what_a_checkpoint_holds_cannot_change(tmp_path, first, then, message, c
     if not config_is_there:
         (tmp_path / "config.yaml").unlink()
     with pytest.raises(ValueError, match=message):
-        again(tmp_path, *then, steps=4)
+        train_again(tmp_path, *then, steps=4)
 
 
 def test_a_checkpoint_of_another_version_is_refused(tmp_path):
@@ -130,7 +117,7 @@ def test_a_checkpoint_of_another_version_is_refused(tmp_path):
     (checkpoint / "process-0.pt").unlink()
     seal(checkpoint)
     with pytest.raises(ValueError, match="step-0000002 was written by another version of vistok: use another run.out"):
-        again(tmp_path, steps=4)
+        train_again(tmp_path, steps=4)
 
 
 def seal(checkpoint):
@@ -145,14 +132,14 @@ def test_a_run_whose_config_was_lost_still_knows_what_it_began_with(tmp_path, co
     (tmp_path / "config.yaml").unlink()
     if content is not None:
         (tmp_path / "config.yaml").write_text(content)
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     with pytest.raises(
         ValueError, match="holds a run with run.seed 0, not 3: use another run.out, or the value it began"
     ):
         train(config(tmp_path, "run.seed=3", steps=4))
     capsys.readouterr()
-    again(tmp_path, "optimizer.lr=1e-4", steps=4)
-    assert "this run began with optimizer.lr 0.002 and goes on with 0.0001" in capsys.readouterr().out
+    train_again(tmp_path, "optimizer.lr=1e-4", steps=4)
+    assert "this run started with optimizer.lr 0.002 and continues with 0.0001" in capsys.readouterr().out
     assert (tmp_path / "config.yaml").read_text().startswith("run:")
 
 
@@ -164,13 +151,13 @@ def test_keys_that_came_since_a_checkpoint_are_no_obstacle_and_those_that_went_a
     (checkpoint / "facts.json").write_text(json.dumps(facts))
     seal(checkpoint)
     capsys.readouterr()
-    again(tmp_path, steps=2)
-    assert "this run began with" not in capsys.readouterr().out
+    train_again(tmp_path, steps=2)
+    assert "this run started with" not in capsys.readouterr().out
     facts["config"]["optimizer"]["old_key"] = 1
     (checkpoint / "facts.json").write_text(json.dumps(facts))
     seal(checkpoint)
     with pytest.raises(ValueError, match=r"holds a run with optimizer.\w+ .*: use another run.out"):
-        again(tmp_path, steps=2)
+        train_again(tmp_path, steps=2)
 
 
 def test_another_number_of_processes_is_told(tmp_path, capsys):
@@ -179,7 +166,7 @@ def test_another_number_of_processes_is_told(tmp_path, capsys):
     (checkpoint / "process-1.pt").write_bytes(b"not read")
     seal(checkpoint)
     capsys.readouterr()
-    again(tmp_path, "run.log_every=3", steps=4)
+    train_again(tmp_path, "run.log_every=3", steps=4)
     assert "the number of processes was 2 and is 1" in " ".join(capsys.readouterr().out.split())
     assert logged(tmp_path)[-2]["codebook/tokens"] * 2 == logged(tmp_path)[0]["codebook/tokens"]
 
@@ -222,7 +209,7 @@ WORKER = """
 import hashlib, sys
 from pathlib import Path
 import vistok.train.loop as loop
-from vistok.train.config import read_config
+from vistok.train.config_file import read_config
 
 save = loop.save_checkpoint
 

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from typer.testing import CliRunner
 
-from runs import DEBUG, QUANTIZERS, config, logged
+from runs import DEBUG, QUANTIZERS, config, logged, new_process
 from samples import PHOTOS
 from vistok.tokenizer import files
 from vistok.tokenizer.errors import WorkFailedError
@@ -29,7 +28,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true
 
 
 def again(out, *overrides, steps=4):
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     return train(config(out, *QUANTIZERS["fsq"], *overrides, steps=steps))
 
 
@@ -84,7 +83,7 @@ def test_a_signal_ends_a_run_and_its_workers_within_seconds(tmp_path, number, re
         time.sleep(0.01)  # who has ended is in the list until it is reaped
     assert time.monotonic() - began < 20
     assert process.returncode == 1
-    assert said == "train-tokenizer: interrupted: give the same command again to go on.\n"
+    assert said == "train-tokenizer: interrupted: run the same command again to continue.\n"
     assert len(workers) >= 2
     checkpoint, warnings = good_checkpoint(tmp_path / "checkpoints")
     assert checkpoint and warnings == []
@@ -137,7 +136,7 @@ def test_what_others_put_beside_checkpoints_is_left_alone(tmp_path):
         (tmp_path / name).mkdir()
     (tmp_path / "step-0000002.part").write_text("left behind")
     found, (warning,) = good_checkpoint(tmp_path)
-    assert found is None and "step-0000003 is passed over" in warning
+    assert found is None and "step-0000003 is skipped" in warning
     save_checkpoint(accelerator, tmp_path, 5, keep=1, facts={})
     assert {path.name for path in tmp_path.iterdir()} == {
         "0000009",
@@ -176,7 +175,7 @@ def test_the_tokenizer_of_a_run_without_checkpoints_is_not_written_over(tmp_path
     before = (folder / "model.safetensors").read_bytes()
     shutil.rmtree(tmp_path / "checkpoints")
     with pytest.raises(
-        ValueError, match=r"holds the tokenizer of a run, in export, but no checkpoint to go on from: use"
+        ValueError, match=r"holds the tokenizer of a run, in export, but no checkpoint to resume from: use"
     ):
         again(tmp_path)
     with pytest.raises(ValueError, match=r"holds a run with run.seed 0, not 3: use another run.out, or the value it"):
@@ -225,9 +224,9 @@ def test_a_full_disk_is_a_sentence_and_the_run_goes_on_afterwards(tmp_path, monk
             def write_whole(path, content):
                 return full(path) if path.name == name else write(path, content)
 
-            for module in ("tokenizer.folder.save_load", "train.config", "train.data.known_images"):
+            for module in ("tokenizer.folder.save_load", "train.config", "train.data.changed_images"):
                 patch.setattr(f"vistok.{module}.write_whole", write_whole)
-        AcceleratorState._reset_state(reset_partial_state=True)
+        new_process()
         values = ["data.val=[]", "run.steps=4", "run.log_every=2", "run.save_every=2", "data.size=32"]
         values += [f"data.train={PHOTOS}", "data.batch_size=4", "optimizer.warmup=2", *QUANTIZERS["fsq"]]
         result = CliRunner().invoke(app, [str(DEBUG), f"run.out={out}", *values])

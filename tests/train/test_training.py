@@ -32,7 +32,7 @@ def test_the_full_recipe_logs_every_term_and_the_discriminator_begins_when_told(
             "discriminator/lecam",
             "discriminator/real",
         } <= set(line)
-    assert lines[0]["adversarial/share"] == 0 < lines[3]["adversarial/share"]
+    assert lines[0]["adversarial/factor"] == 0 < lines[3]["adversarial/factor"]
     assert ["discriminator/r1" in line for line in lines] == [False, True, False, True]
 
 
@@ -97,16 +97,19 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         ),
         ("losses.l3=1", "losses.l3 has a weight, but this model has no such term"),
         ("losses.lpips=1", r"this model has no such term: did you mean .perceptual.\? its terms are "),
-        ("losses.perceptual=1", "losses.perceptual has a weight, but there is no perceptual section"),
+        (
+            "losses.perceptual=1",
+            "losses.perceptual has a weight, but criteria has no perceptual: add the section criteria.perceptual",
+        ),
         (
             "adversarial.discriminator=3",
-            "adversarial.discriminator: it is 3, but must be a section with a name, such as {name: patch",
+            "adversarial.discriminator is 3, but must be a section with a name, such as {name: patch",
         ),
         ("losses.adversarial=1", "losses.adversarial has a weight, but there is no adversarial section"),
         ("data.train=", "data.train: no images are named"),
         ("data.train=[{path: 3}]", "data.train.0.path is 3, but"),
         ("data.train=[", r"The value '\[' is not YAML"),
-        ("model.quantizer=fsq", "model.quantizer: it is 'fsq', but must be a section with a name"),
+        ("model.quantizer=fsq", "model.quantizer is 'fsq', but must be a section with a name"),
         ("data.train=[{path: x, names: '('}]", r"data.train.0.names: '\(' is not a regular expression"),
     ],
 )
@@ -119,7 +122,7 @@ def test_mistakes_in_a_config_are_told_before_anything_is_built(tmp_path, overri
 def test_an_adaptive_adversary_needs_a_reconstruction_loss(tmp_path):
     losses = "losses={adversarial: 0.5}"
     with pytest.raises(
-        ValueError, match="adversarial.adaptive weighs the adversary against reconstruction, but losses has"
+        ValueError, match="adversarial.adaptive balances the adversarial loss against reconstruction, but losses has"
     ):
         train(config(tmp_path, "model.quantizer={name: fsq, levels: [5, 5, 5]}", *ADVERSARIAL, losses))
 

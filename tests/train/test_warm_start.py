@@ -2,16 +2,17 @@ import pytest
 import torch
 
 from samples import ARCHITECTURE, small_tokenizer
+from vistok.tokenizer.config import parse_choice
 from vistok.tokenizer.folder.save_load import save_tokenizer
 from vistok.tokenizer.model import build_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
-from vistok.tokenizer.quantizers import parse_quantizer
+from vistok.tokenizer.quantizers import QUANTIZERS
 from vistok.train.config import ModelConfig
 from vistok.train.warm_start import starting_model
 
 
 def config(folder, **more):
-    quantizer = parse_quantizer({"name": "simvq", "dim": 4, "codebook_size": 16})
+    quantizer = parse_choice(QUANTIZERS, {"name": "simvq", "dim": 4, "codebook_size": 16}, "quantizer")
     return ModelConfig(architecture=ARCHITECTURE, quantizer=quantizer, init_from=folder, **more)
 
 
@@ -26,11 +27,11 @@ def test_weights_of_the_same_name_and_shape_are_taken(tmp_path):
 
 def test_a_wider_latent_changes_nothing_at_first(tmp_path):
     bare = ARCHITECTURE.model_copy(update={"quantizer_convolutions": False})
-    source = build_tokenizer(bare, parse_quantizer({"name": "fsq", "levels": [5] * 8})).eval()
+    source = build_tokenizer(bare, parse_choice(QUANTIZERS, {"name": "fsq", "levels": [5] * 8}, "quantizer")).eval()
     save_tokenizer(tmp_path, source, bare, PreprocessingConfig(), "# card\n")
     wider = ModelConfig(
         architecture=bare.model_copy(update={"latent_channels": 10}),
-        quantizer=parse_quantizer({"name": "fsq", "levels": [5] * 10}),
+        quantizer=parse_choice(QUANTIZERS, {"name": "fsq", "levels": [5] * 10}, "quantizer"),
         init_from=tmp_path,
     )
     model = starting_model(wider).eval()
@@ -52,6 +53,6 @@ def test_a_tokenizer_with_nothing_in_common_is_refused(tmp_path):
             "decoder": ARCHITECTURE.decoder.model_copy(update={"channels": [2, 2]}),
         }
     )
-    quantizer = parse_quantizer({"name": "simvq", "dim": 3, "codebook_size": 16})
+    quantizer = parse_choice(QUANTIZERS, {"name": "simvq", "dim": 3, "codebook_size": 16}, "quantizer")
     with pytest.raises(ValueError, match="has no weight that fits into one of this model"):
         starting_model(ModelConfig(architecture=smaller, quantizer=quantizer, init_from=tmp_path))

@@ -4,15 +4,15 @@ import json
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from typer.testing import CliRunner
 
 import vistok
-from runs import ADVERSARIAL, DEBUG, QUANTIZERS, config, logged
+from runs import ADVERSARIAL, DEBUG, QUANTIZERS, config, logged, new_process
 from samples import PHOTOS
 from vistok.inference.commands import detokenize_images, evaluate_tokenizer, tokenize_images
 from vistok.report.environment import environment
 from vistok.train import loop
+from vistok.train import step as one_step
 from vistok.train.commands import export_tokenizer as export_command
 from vistok.train.commands import finetune_tokenizer as finetune_command
 from vistok.train.commands import train_tokenizer as command
@@ -36,7 +36,7 @@ def device(request, monkeypatch):
 
 
 def call(module, *arguments, code=0):
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     result = CliRunner().invoke(module.app, [*map(str, arguments)])
     assert result.exit_code == code, result.stderr
     return result.stdout + result.stderr
@@ -47,7 +47,7 @@ def test_the_whole_way(device, tmp_path, monkeypatch):
     values = [DEBUG, f"data.train={PHOTOS}", f"data.val={PHOTOS}", f"run.out={out}", "run.steps=6", "run.log_every=1"]
     values += ["run.save_every=2", "run.validate_every=2", "data.size=32", "data.batch_size=4", "optimizer.warmup=2"]
     values += ["data.workers=0", "run.precision=auto", *QUANTIZERS["vq"]]
-    step = loop.tokenizer_step
+    step = one_step.tokenizer_step
 
     def interrupted(run, number, micro_batches):
         used.append({pixels.device.type for pixels in micro_batches} | {next(run.model.parameters()).device.type})
@@ -55,7 +55,7 @@ def test_the_whole_way(device, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return step(run, number, micro_batches)
 
-    monkeypatch.setattr(loop, "tokenizer_step", interrupted)
+    monkeypatch.setattr(one_step, "tokenizer_step", interrupted)
     assert "interrupted: give the same command again" in call(command, *values, code=1)
     assert exported_step(out / "export") == 3
     assert "step 3 of 6" in (out / "report.html").read_text()
@@ -102,13 +102,13 @@ def test_the_whole_way(device, tmp_path, monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("quantizer", ["fsq", "vq"])
 def test_a_step_that_is_not_logged_does_not_wait_for_the_gpu(tmp_path, monkeypatch, quantizer):
-    update, observe = loop.tokenizer_step, torch.cuda.set_sync_debug_mode
+    update, observe = one_step.tokenizer_step, torch.cuda.set_sync_debug_mode
 
     def strict(run, number, micro_batches):
         observe("error" if number in (3, 5) else "default")
         return update(run, number, micro_batches)
 
-    monkeypatch.setattr(loop, "tokenizer_step", strict)
+    monkeypatch.setattr(one_step, "tokenizer_step", strict)
     shutter = loop.RunLog.advance
 
     def relaxed(log, step, doing=""):
@@ -122,7 +122,7 @@ def test_a_step_that_is_not_logged_does_not_wait_for_the_gpu(tmp_path, monkeypat
 
 @pytest.mark.parametrize("more", [QUANTIZERS["residual"], ADVERSARIAL], ids=["residual", "adversarial"])
 def test_a_step_copies_no_value_to_the_device(tmp_path, monkeypatch, more):
-    update, make = loop.tokenizer_step, torch.tensor
+    update, make = one_step.tokenizer_step, torch.tensor
 
     def made(values, **settings):
         assert "device" not in settings, "such a copy waits for a GPU"
@@ -133,5 +133,5 @@ def test_a_step_copies_no_value_to_the_device(tmp_path, monkeypatch, more):
             patch.setattr(torch, "tensor", made)
             return update(run, number, micro_batches)
 
-    monkeypatch.setattr(loop, "tokenizer_step", strict)
+    monkeypatch.setattr(one_step, "tokenizer_step", strict)
     loop.train(config(tmp_path, *more, steps=3))

@@ -1,20 +1,22 @@
-"""config.json of a tokenizer folder: whatever is wrong with it is one sentence."""
+"""config.json of a tokenizer folder; any error in it is one sentence."""
 
 import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from ..config import Config, parse_config
-from ..networks.convolutional import ConvolutionalConfig
+from ..config import Config, choice, parse_config
+from ..networks.architectures import Architecture
 from ..preprocessing import PreprocessingConfig
-from ..quantizers import QuantizerConfig, parse_quantizer
+from ..quantizers import QUANTIZERS, QuantizerConfig
 
 CONFIG_FILE = "config.json"
+EXPORT_FOLDER = "export"
+"""Where a training run keeps its tokenizer folder."""
 FORMAT_VERSION = 1
 LARGEST = 1 << 20
-"""Bytes of a config; those that are written have a thousand."""
+"""Max bytes of a config; vistok writes about a thousand."""
 
 WORDS = {
     int: "a whole number",
@@ -26,27 +28,30 @@ WORDS = {
     type(None): "null",
 }
 LONGEST = 600
-"""Characters of a message, which may show what was in the file."""
+"""Max characters of a message, which may quote the file."""
 LONGEST_KEY = 100
 
 
 class TokenizerConfig(Config):
-    """Everything that is needed to build a tokenizer, but its weights."""
+    """Everything needed to build a tokenizer, except its weights."""
 
     format_version: int = FORMAT_VERSION
     """Version of the folder's layout."""
-    architecture: ConvolutionalConfig
+    architecture: Architecture
     """Encoder and decoder."""
-    quantizer: QuantizerConfig
+    quantizer: Annotated[QuantizerConfig, choice(QUANTIZERS)]
     """Quantizer, as exported."""
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     """How images become pixels."""
 
 
 def read_tokenizer_config(folder: Path) -> TokenizerConfig:
-    """Read config.json of a tokenizer folder; raise ValueError with one sentence when that cannot be done."""
+    """Read config.json of a tokenizer folder; raise ValueError with one sentence when it cannot be read."""
     path = folder / CONFIG_FILE
     if not path.is_file():
+        exported = folder / EXPORT_FOLDER
+        if (exported / CONFIG_FILE).is_file():
+            raise ValueError(f"{folder} is a run folder, not a tokenizer folder: give its export, {exported}.")
         raise ValueError(f"{folder} is not a tokenizer folder: it has no {CONFIG_FILE}.")
     values = _read_object(path)
     if values.get("format_version") != FORMAT_VERSION:
@@ -55,8 +60,7 @@ def read_tokenizer_config(folder: Path) -> TokenizerConfig:
             "use the vistok that wrote it."
         )
     try:
-        parsed = values | {"quantizer": parse_quantizer(values.get("quantizer", {}))}
-        config = parse_config(TokenizerConfig, parsed)
+        config = parse_config(TokenizerConfig, values)
     except ValueError as error:
         raise ValueError(f"{path}: {_short(str(error))}") from None
     for place, given, taken in _differences(values, config.model_dump(mode="json", exclude_unset=True), ""):
@@ -65,7 +69,7 @@ def read_tokenizer_config(folder: Path) -> TokenizerConfig:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    """Return the JSON object of a file; stricter than the module json, which takes NaN and keys that come twice."""
+    """Return the JSON object of a file; unlike the module json, refuse NaN and duplicate keys."""
     again = "export or download the tokenizer again."
     try:
         with path.open("rb") as file:
@@ -86,7 +90,7 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def _short(sentence: str) -> str:
-    """Return a message as one line of moderate length, whatever it shows of the file."""
+    """Return a message as one printable line of at most about LONGEST characters."""
     sentence = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in sentence)
     return sentence if len(sentence) <= LONGEST else f"{sentence[: LONGEST // 2]} ... {sentence[-LONGEST // 2 :]}"
 
@@ -104,7 +108,7 @@ def _refuse(constant: str) -> None:
 
 
 def _differences(given: Any, taken: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
-    """Yield where a value was taken for one of another type, as "32" is for 32."""
+    """Yield each value that pydantic converted from another type, such as "32" to 32."""
     if isinstance(given, dict) and isinstance(taken, dict):
         for key in given.keys() & taken.keys():
             yield from _differences(given[key], taken[key], f"{place}.{key}".lstrip("."))

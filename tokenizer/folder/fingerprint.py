@@ -1,4 +1,4 @@
-"""The fingerprint of a tokenizer whose weights may change."""
+"""A cache for the fingerprint of a tokenizer whose weights may change."""
 
 import weakref
 from typing import NamedTuple
@@ -9,34 +9,34 @@ from ..model import VisualTokenizer
 from .save_load import TokenizerConfig, deciding_parts, fingerprint
 
 
-class Seen(NamedTuple):
-    """A weight as it was."""
+class WeightVersion(NamedTuple):
+    """The state of a weight when it was hashed."""
 
     weight: weakref.ref[Tensor]
     address: int
     version: int
-    """How often torch saw it change."""
+    """Number of in-place changes that torch counted."""
 
     def is_still(self, weight: Tensor) -> bool:
-        """Return whether it is this one, unchanged."""
+        """Return whether it is the same weight, unchanged."""
         return self.weight() is weight and (self.address, self.version) == (weight.data_ptr(), weight._version)
 
 
 class FingerprintCache:
-    """Fingerprints of one model, which take a while to calculate, for as long as its weights stay as they are."""
+    """Keep the fingerprints of one model, which take time to compute, until its weights change."""
 
     def __init__(self) -> None:
-        self._seen: list[Seen] = []
+        self._versions: list[WeightVersion] = []
         self._known: dict[str, str] = {}
 
     def of(self, model: VisualTokenizer, config: TokenizerConfig) -> str:
         """Return the fingerprint of the model as it is now."""
         parts = deciding_parts(model).values()
         weights = [value for part in parts for value in part.state_dict(keep_vars=True).values()]
-        if any(value.is_inference() for value in weights):  # of which torch counts no changes
+        if any(value.is_inference() for value in weights):  # torch counts no changes of these
             return fingerprint(model, config)
-        if len(self._seen) != len(weights) or not all(map(Seen.is_still, self._seen, weights)):
-            self._seen = [Seen(weakref.ref(value), value.data_ptr(), value._version) for value in weights]
+        if len(self._versions) != len(weights) or not all(map(WeightVersion.is_still, self._versions, weights)):
+            self._versions = [WeightVersion(weakref.ref(value), value.data_ptr(), value._version) for value in weights]
             self._known = {}
         key = config.model_dump_json()
         if key not in self._known:

@@ -1,4 +1,4 @@
-"""A tokenizer on disk: a folder with config.json, model.safetensors and README.md, and its fingerprint."""
+"""Save and load a tokenizer folder, and the fingerprint of what is in it."""
 
 import hashlib
 import json
@@ -10,13 +10,14 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from ..config import parse_choice
 from ..files import write_whole
 from ..model import VisualTokenizer, build_tokenizer
-from ..networks.convolutional import ConvolutionalConfig
+from ..networks.base import ArchitectureConfig
 from ..numerics.float32 import own_numerics
 from ..preprocessing import PreprocessingConfig
-from ..quantizers import parse_quantizer
-from .config_json import CONFIG_FILE as CONFIG_FILE  # also for those who load
+from ..quantizers import QUANTIZERS
+from .config_json import CONFIG_FILE as CONFIG_FILE  # read by callers
 from .config_json import TokenizerConfig as TokenizerConfig
 from .config_json import read_tokenizer_config
 from .weight_file import check_finite, check_weight_file, read_weights
@@ -35,41 +36,43 @@ class LoadedTokenizer(NamedTuple):
 def save_tokenizer(
     folder: Path,
     model: VisualTokenizer,
-    architecture: ConvolutionalConfig,
+    architecture: ArchitectureConfig,
     preprocessing: PreprocessingConfig,
     card: str,
     dtype: torch.dtype = torch.float32,
     with_training_state: bool = False,
-    facts: Mapping[str, str] | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> TokenizerConfig:
-    """Write a tokenizer folder: networks as `dtype`, the quantizer as inference needs it, or with its training state.
+    """Write a tokenizer folder: network weights as `dtype`, the quantizer as inference needs it, or whole.
 
-    `facts` stand in the header of the weight file and decide nothing. Each file is written aside and renamed, the config
-    last, so a folder with a config is a whole one.
+    `metadata` goes into the header of the weight file and has no effect. Each file is written aside and renamed, the config
+    last, so a folder with a config is complete. Raises ConfigError when the quantizer is not in QUANTIZERS, and OSError.
     """
     quantizer_config, quantizer = (
         (model.quantizer.config, model.quantizer) if with_training_state else model.quantizer.for_inference()
     )
     config = TokenizerConfig(
-        architecture=architecture, quantizer=parse_quantizer(quantizer_config.model_dump()), preprocessing=preprocessing
+        architecture=architecture,
+        quantizer=parse_choice(QUANTIZERS, quantizer_config, "quantizer"),
+        preprocessing=preprocessing,
     )
     weights = {name: value.to(dtype) for name, value in model.state_dict().items() if not name.startswith("quantizer.")}
     weights |= {f"quantizer.{name}": value for name, value in quantizer.state_dict().items()}
     weights = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    # It says that the folder is whole, and a stop in between must not leave old settings with new weights.
+    # A config marks a complete folder, and a stop in between must not leave the old config with new weights.
     (folder / CONFIG_FILE).unlink(missing_ok=True)
-    write_whole(folder / WEIGHTS_FILE, save(weights, dict(facts) if facts else None))
+    write_whole(folder / WEIGHTS_FILE, save(weights, dict(metadata) if metadata else None))
     write_whole(folder / CARD_FILE, card.encode())
     write_whole(folder / CONFIG_FILE, (config.model_dump_json(indent=2) + "\n").encode())
     return config
 
 
 def load_tokenizer(folder: Path) -> LoadedTokenizer:
-    """Read a tokenizer folder; the model is float32, in evaluation mode, on the CPU, whatever torch's defaults.
+    """Read a tokenizer folder; the model is float32, in eval mode, on the CPU, whatever torch's defaults.
 
-    Raises ValueError when the folder is not one, is damaged, or holds other weights than its config asks for. All that is
-    known before anything is allocated.
+    Raises ValueError when the folder is no tokenizer, is damaged, or its weights do not fit its config. That is checked
+    before anything is allocated.
     """
     config, path = read_tokenizer_config(folder), folder / WEIGHTS_FILE
     with own_numerics(torch.device("cpu")):
@@ -84,7 +87,7 @@ def _without_memory(config: TokenizerConfig, folder: Path) -> VisualTokenizer:
     try:
         with torch.device("meta"):
             return build_tokenizer(config.architecture, config.quantizer)
-    except (RuntimeError, OverflowError):  # a tensor of more values than can be numbered
+    except (RuntimeError, OverflowError):  # a tensor of more values than an int64 counts
         raise ValueError(
             f"{folder / CONFIG_FILE} asks for a network that no memory can hold: correct its sizes."
         ) from None
@@ -93,12 +96,11 @@ def _without_memory(config: TokenizerConfig, folder: Path) -> VisualTokenizer:
 
 
 def fingerprint(model: VisualTokenizer, config: TokenizerConfig) -> str:
-    """Return the SHA-256 of what decides the tokens: encoder, quantizer and preprocessing, not the decoder.
+    """Return the SHA-256 of what the tokens depend on: encoder, quantizer and preprocessing, not the decoder.
 
-    Weights are hashed as the float32 values in memory, so the storage type of the file does not matter but its
-    rounding does.
+    Weights are hashed as float32 values, so the storage type of the file does not matter but its rounding does.
     """
-    # Only what differs from the defaults: a key that a later version adds leaves the fingerprints of today alone.
+    # Only what differs from the defaults: keys added by later versions then keep the fingerprints of today.
     facts = {
         "architecture": [
             config.architecture.name,
@@ -107,6 +109,8 @@ def fingerprint(model: VisualTokenizer, config: TokenizerConfig) -> str:
         "quantizer": [config.quantizer.name, config.quantizer.model_dump(exclude_defaults=True)],
         "preprocessing": config.preprocessing.model_dump(exclude_defaults=True),
     }
+    if model.dtype != torch.float32:
+        facts["dtype"] = str(model.dtype)
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for part, module in deciding_parts(model).items():
         for name, value in sorted(module.state_dict().items()):
@@ -116,5 +120,5 @@ def fingerprint(model: VisualTokenizer, config: TokenizerConfig) -> str:
 
 
 def deciding_parts(model: VisualTokenizer) -> dict[str, nn.Module]:
-    """Return the parts of a model that decide the tokens."""
+    """Return the parts of a model that the tokens depend on."""
     return {"encoder": model.encoder, "quantizer_in": model.quantizer_in, "quantizer": model.quantizer}

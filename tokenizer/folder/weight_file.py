@@ -1,4 +1,4 @@
-"""model.safetensors of a tokenizer folder, compared with its config before anything is allocated."""
+"""model.safetensors of a tokenizer folder, checked against its config before anything is allocated."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ INTEGERS = {"I64", "I32", "I16", "I8", "U8", "U16", "U32", "U64"}
 
 
 def check_weight_file(path: Path, expected: Mapping[str, Tensor]) -> None:
-    """Raise ValueError unless the file holds tensors of the names, shapes and kinds of `expected`, which may be on meta."""
+    """Raise ValueError unless the file has the names, shapes and kinds of types of `expected`, whose tensors may be on meta."""
     if not path.is_file():
         raise ValueError(f"{path.parent} is not a tokenizer folder: it has no {path.name}.")
     try:
@@ -39,7 +39,7 @@ def check_weight_file(path: Path, expected: Mapping[str, Tensor]) -> None:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file that was checked; raise ValueError when it cannot be read."""
+    """Return the tensors of a checked file; raise ValueError when it cannot be read."""
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
@@ -47,7 +47,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def check_finite(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Raise ValueError when one of the weights is NaN or infinite."""
+    """Raise ValueError when a weight is NaN or infinite."""
     for name, value in weights.items():
         if value.is_floating_point() and value.numel() and not all(map(torch.isfinite, torch.aminmax(value))):
             raise ValueError(f"{path} has values in {name} that are NaN or infinite: {AGAIN}")

@@ -1,4 +1,4 @@
-"""Layers of the convolutional family, with no knowledge of the networks they stand in."""
+"""Layers of the convolutional family."""
 
 import torch
 from einops import rearrange
@@ -11,7 +11,7 @@ GROUPS = 32
 class PixelNorm(nn.Module):
     """Normalise the channels of each position by themselves (layer normalisation over `d`).
 
-    No statistic is taken over the grid, so a position sees the same values in a crop and in the whole image.
+    No statistic is taken over the grid, so a position has the same values in a crop and in the whole image.
     """
 
     def __init__(self, channels: int):
@@ -34,15 +34,15 @@ class GroupNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        # nn.GroupNorm refuses a group of a single value, which 32 channels of the smallest images are.
+        # nn.GroupNorm refuses groups of a single value, as 32 channels of a 1 x 1 grid have.
         return torch.group_norm(x, GROUPS, self.weight, self.bias, eps=1e-6)
 
 
 NORMS = {"group": GroupNorm, "pixel": PixelNorm}
 
 
-def start_at_zero(layer: nn.Module) -> None:
-    """Set all parameters of a layer to zero, so that the residual it ends adds nothing at first."""
+def zero_initialize(layer: nn.Module) -> None:
+    """Set all parameters of the last layer of a residual to zero, so that it adds nothing at first."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
 
@@ -57,7 +57,7 @@ class ResidualBlock(nn.Module):
         self.norm2 = NORMS[norm](out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.shortcut = nn.Conv2d(channels, out_channels, 1) if channels != out_channels else nn.Identity()
-        start_at_zero(self.conv2)
+        zero_initialize(self.conv2)
 
     def forward(self, x: Tensor) -> Tensor:
         residual = self.conv1(functional.silu(self.norm1(x)))
@@ -75,7 +75,7 @@ class AttentionBlock(nn.Module):
         self.key = nn.Conv2d(channels, channels, 1)
         self.value = nn.Conv2d(channels, channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
-        start_at_zero(self.out)
+        zero_initialize(self.out)
 
     def forward(self, x: Tensor) -> Tensor:
         normalised = self.norm(x)

@@ -7,17 +7,16 @@ this is the f16 network of taming-transformers' VQGAN (arXiv 2012.09841) and of 
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Len
 from pydantic import Field, model_validator
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ..config import Config
 from ..shapes import Latent, Pixels
+from .base import ArchitectureConfig, Channels, Decoder, Encoder
 from .blocks import GROUPS, NORMS, RESAMPLERS, AttentionBlock, ResidualBlock
 
 COLOURS = 3
-Channels = Annotated[int, Field(ge=1, le=1 << 15)]
-"""Far above what networks have; a config may come from anywhere, and more would take hours to build."""
 Blocks = Annotated[int, Field(ge=1, le=128)]
 MAX_LEVELS = 12
 
@@ -25,20 +24,20 @@ MAX_LEVELS = 12
 class StackConfig(Config):
     """One side of the autoencoder: levels from the finest grid to the coarsest, each half the size of the one before."""
 
-    channels: Annotated[list[Channels], Len(1, MAX_LEVELS)]
+    channels: Annotated[list[Channels], Field(min_length=1, max_length=MAX_LEVELS)]
     """Width of each level, finest first."""
-    blocks: Annotated[list[Blocks], Len(1, MAX_LEVELS)]
+    blocks: Annotated[list[Blocks], Field(min_length=1, max_length=MAX_LEVELS)]
     """Residual blocks of each level, finest first."""
     attention: list[int] = []
     """Levels whose blocks are each followed by self-attention, counted from 0 for the finest."""
     middle: bool = True
-    """Whether block, attention, block stand at the coarsest grid, next to the latent."""
+    """Whether a residual block, attention and another block work at the coarsest grid, next to the latent."""
 
     @model_validator(mode="after")
     def _levels_agree(self) -> "StackConfig":
         if len(self.blocks) != len(self.channels):
             raise ValueError(
-                f"blocks has {len(self.blocks)} levels but channels has {len(self.channels)}: give one number a level."
+                f"blocks has {len(self.blocks)} levels but channels has {len(self.channels)}: give one number per level."
             )
         outside = [level for level in self.attention if not 0 <= level < len(self.channels)]
         if outside:
@@ -49,21 +48,19 @@ class StackConfig(Config):
         return self
 
 
-class ConvolutionalConfig(Config):
+class ConvolutionalConfig(ArchitectureConfig):
     """Shape of the convolutional autoencoder; its grid is stem * 2 ** (levels - 1) times smaller than the image."""
 
     name: Literal["convolutional"] = "convolutional"
-    """Family of the network: convolutional."""
+    """Family of the networks: convolutional."""
     stem: Literal[1, 2, 4] = 1
-    """Side of the pixel squares that are moved into the channels before the first convolution."""
+    """Side of the pixel squares that are moved into the channels before the first convolution (space to depth)."""
     encoder: StackConfig
-    """The encoder's levels."""
+    """Levels of the encoder."""
     decoder: StackConfig
-    """The decoder's levels."""
+    """Levels of the decoder."""
     latent_channels: Channels = 256
     """Channels between the networks and the convolutions around the quantizer."""
-    quantizer_convolutions: bool = True
-    """Whether 1 x 1 convolutions lead into the quantizer and out of it; without them latent_channels is its dim."""
     norm: Literal["group", "pixel"] = "group"
     """Normalisation: over groups of channels and the grid (group), or over the channels of a position (pixel)."""
     resampling: Literal["strided", "shuffle"] = "strided"
@@ -85,12 +82,17 @@ class ConvolutionalConfig(Config):
 
     @property
     def downsample(self) -> int:
-        """Pixels along one side of a token."""
         return self.stem * 2 ** (len(self.encoder.channels) - 1)
+
+    def build_encoder(self) -> "ConvolutionalEncoder":
+        return ConvolutionalEncoder(self)
+
+    def build_decoder(self) -> "ConvolutionalDecoder":
+        return ConvolutionalDecoder(self)
 
 
 class Level(nn.Module):
-    """Residual blocks at one grid size, each followed by attention where asked."""
+    """Residual blocks at one grid size, each optionally followed by attention."""
 
     def __init__(self, channels: int, out_channels: int, blocks: int, attention: bool, norm: str):
         super().__init__()
@@ -113,8 +115,8 @@ def _middle(channels: int, present: bool, norm: str) -> nn.Module:
     )
 
 
-class Encoder(nn.Module):
-    """Map pixels `b c h w` to a latent `b d y x`; h and w must be multiples of the downsampling."""
+class ConvolutionalEncoder(Encoder):
+    """Levels of residual blocks, from the image's grid down to the latent's."""
 
     def __init__(self, config: ConvolutionalConfig):
         super().__init__()
@@ -139,11 +141,14 @@ class Encoder(nn.Module):
     def forward(self, pixels: Pixels) -> Latent:
         x = self.conv_in(self.unshuffle(pixels))
         x = self.middle(self.levels(x))
-        return self.conv_out(nn.functional.silu(self.norm_out(x)))
+        return self.conv_out(functional.silu(self.norm_out(x)))
+
+    def hidden_matrices(self) -> list[str]:
+        return _hidden_kernels(self)
 
 
-class Decoder(nn.Module):
-    """Map a latent `b d y x` to pixels `b c h w`, not clamped: training needs the gradient outside [-1, 1]."""
+class ConvolutionalDecoder(Decoder):
+    """Levels of residual blocks, from the latent's grid up to the image's."""
 
     def __init__(self, config: ConvolutionalConfig):
         super().__init__()
@@ -167,8 +172,22 @@ class Decoder(nn.Module):
         self.shuffle = nn.PixelShuffle(config.stem)
 
     def forward(self, latent: Latent) -> Pixels:
-        x = nn.functional.silu(self.norm_out(self.levels(self.middle(self.conv_in(latent)))))
-        # In float32 whatever the autocast: half precision would round pixels to half a grey level, and lose or overflow
-        # the gradient of this layer, which adaptive adversarial weights are made of.
+        x = functional.silu(self.norm_out(self.levels(self.middle(self.conv_in(latent)))))
+        # In float32 whatever the autocast and the type of the weights: half precision would round pixels to half a grey
+        # level, and lose or overflow the gradient of this layer, which adaptive adversarial weights need.
         with torch.autocast(x.device.type, enabled=False):
-            return self.shuffle(self.conv_out(x.float()))
+            weight, bias = self.conv_out.weight.float(), self.get_parameter("conv_out.bias").float()
+            return self.shuffle(functional.conv2d(x.float(), weight, bias, padding=1))
+
+    def hidden_matrices(self) -> list[str]:
+        return _hidden_kernels(self)
+
+    @property
+    def last_layer(self) -> nn.Parameter:
+        return self.get_parameter("conv_out.weight")
+
+
+def _hidden_kernels(network: nn.Module) -> list[str]:
+    """Return the names of all kernels but those of the first and the last convolution."""
+    kernels = (name for name, parameter in network.named_parameters() if parameter.ndim > 1)
+    return [name for name in kernels if name not in ("conv_in.weight", "conv_out.weight")]

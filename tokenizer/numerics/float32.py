@@ -1,6 +1,5 @@
-"""Arithmetic of our own: float32, whatever a user has set for the process."""
+"""Arithmetic of our own: float32, whatever the caller has set for the process."""
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,11 +8,13 @@ from typing import Any, NamedTuple
 import torch
 from torch.backends import cuda, cudnn, mkldnn
 
+from ..devices import after_fork_in_child
+
 IEEE = "ieee"
 
 
 class Setting(NamedTuple):
-    """A setting of the process, and the value that we calculate with."""
+    """A setting of the process, and our value of it."""
 
     get: Callable[[], Any]
     set: Callable[[Any], None]
@@ -21,15 +22,14 @@ class Setting(NamedTuple):
 
 
 class Settings:
-    """Hold settings of the process at our values: whoever is first in changes them, whoever is last out puts them back."""
+    """Hold settings of the process at our values: the first thread in sets them, the last one out restores them."""
 
     def __init__(self, settings: list[Setting]):
         self._settings = settings
         self._before: list[Any] = []
         self._inside = 0
         self._lock = threading.Lock()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._after_fork)
+        after_fork_in_child(self._after_fork)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -46,18 +46,18 @@ class Settings:
             with self._lock:
                 self._inside -= 1
                 if self._inside == 0:
-                    self._put_back()
+                    self._restore()
 
-    def _put_back(self) -> None:
+    def _restore(self) -> None:
         for setting, value in zip(self._settings, self._before, strict=True):
             setting.set(value)
 
     def _after_fork(self) -> None:
-        # The threads that were inside stay with the parent.
+        # The child has none of the threads that were inside.
         self._lock = threading.Lock()
         if self._inside:
             self._inside = 0
-            self._put_back()
+            self._restore()
 
 
 def _attribute(owner: Any, name: str, ours: Any) -> Setting:
@@ -66,7 +66,7 @@ def _attribute(owner: Any, name: str, ours: Any) -> Setting:
 
 def _precision(owner: Any, *firsts: str) -> Setting:
     def put(value: str) -> None:
-        # A value may be a setting's own or that of the setting above it, which "none" takes on: nothing tells which.
+        # The value may be the setting's own, or inherited from the setting above it, which is "none": nothing tells which.
         for possible in (*firsts, "none", value):
             owner.fp32_precision = possible
             if owner.fp32_precision == value:
@@ -82,17 +82,13 @@ def _matmul_precision() -> str:
         return "highest"
 
 
-_PRODUCTS = Settings(
+_SETTINGS = Settings(
     [
         Setting(_matmul_precision, torch.set_float32_matmul_precision, "highest"),
         _precision(cuda.matmul),
         _precision(mkldnn.matmul),  # type: ignore[attr-defined]
-    ]
-)
-_ALL_ELSE = Settings(
-    [
         _precision(mkldnn.conv),  # type: ignore[attr-defined]
-        _precision(cudnn.conv, "tf32"),  # type: ignore[attr-defined]  # as torch begins, whatever is above
+        _precision(cudnn.conv, "tf32"),  # type: ignore[attr-defined]  # the default of torch, whatever is above
         _precision(cudnn.rnn, "tf32"),
         _attribute(mkldnn, "enabled", True),
         _attribute(cudnn, "enabled", True),
@@ -115,22 +111,23 @@ _ALL_ELSE = Settings(
 )
 
 
-def full_precision() -> Any:
-    """Multiply float32 matrices in float32: tf32 and bfloat16, which users may have allowed, keep three digits."""
-    return _PRODUCTS.held()
+def multiplies_in_float32(device: torch.device) -> bool:
+    """Return whether products of float32 matrices keep all digits: tf32 and bfloat16, if allowed, keep three."""
+    backend: Any = cuda if device.type == "cuda" else mkldnn
+    return backend.matmul.fp32_precision in ("none", IEEE)
 
 
 @contextmanager
 def own_numerics(device: torch.device) -> Iterator[None]:
-    """Calculate in float32 on `device`, without gradients, whatever the caller and the process have set.
+    """Calculate in float32 on `device`, without gradients, whatever the caller has set.
 
-    That is autocast, grad and inference mode, default type and device, deterministic algorithms, reduced precision of
-    products and convolutions, cuDNN's choices and the forms of attention. Results are ordinary tensors.
+    That covers autocast, grad and inference mode, default dtype and device, deterministic algorithms, reduced precision of
+    products and convolutions, cuDNN's choices and the kinds of attention. It takes a lock and sets the process's settings,
+    so training steps do without it. Results are ordinary tensors.
     """
     with ExitStack() as stack:
         for held in (
-            _PRODUCTS.held(),
-            _ALL_ELSE.held(),
+            _SETTINGS.held(),
             torch.autocast(device.type, enabled=False),
             torch.inference_mode(False),
             torch.no_grad(),

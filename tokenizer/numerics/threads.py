@@ -1,17 +1,18 @@
-"""Work shared out over threads of which each calculates alone.
+"""Work spread over threads that each calculate alone.
 
-torch's own threads share each operation and wait for one another at its end. When another program holds one core, every
-short operation waits until the system gives it back. Here a thread takes a whole piece of work and waits for nobody.
-Results cannot depend on the number of threads either: libraries choose other arithmetic for another number.
+torch's own threads share each operation and wait for one another at its end: if another program holds one core, every short
+operation waits for that core. Here each thread takes a whole piece of work and waits for nobody. Nor do results depend on the
+number of threads, for which libraries choose their arithmetic.
 """
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
+
+from ..devices import after_fork_in_child
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -21,24 +22,14 @@ _lock = threading.Lock()
 
 
 def spread(work: Callable[[Item], Result], items: Sequence[Item], threads: int) -> list[Result]:
-    """Return `work(item)` of each item, in their order, each calculated by one thread alone.
+    """Return `work(item)` of each item, in order, each calculated by one of `threads` threads alone.
 
-    `threads` take part: as a rule `torch.get_num_threads()`, what torch may use in the calling thread. With 1 that one
-    works by itself. In the others grad mode, inference mode and autocast are at their defaults, so `work` must set what it
-    needs.
+    Give `torch.get_num_threads()` as a rule, which is what torch may use in the calling thread. With 1 the calling thread
+    does the work. The others have grad mode, inference mode and autocast at their defaults, so `work` must set what it needs.
     """
     if threads == 1:
         return [work(item) for item in items]
     return list(_pool(threads).map(work, items))
-
-
-def stop_threads() -> None:
-    """End the threads, which otherwise wait for more work, and give back what they keep in memory."""
-    with _lock:
-        pools = list(_pools.values())
-        _pools.clear()
-    for pool in pools:
-        pool.shutdown()
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:
@@ -54,11 +45,11 @@ def _started(threads: int) -> ThreadPoolExecutor:
 
     def be_alone(_: int) -> None:
         all_there.wait()
-        torch.get_num_threads()  # a thread takes on the number of the process when it first needs one: now, not later
+        torch.get_num_threads()  # a thread takes the number of the process when it first needs one: now, not later
         torch.set_num_threads(1)
 
     list(pool.map(be_alone, range(threads)))
-    # The number is each thread's own, but new threads begin with the last one that was set anywhere: as before.
+    # Each thread has a number of its own, but new threads start with the last one set anywhere: restore it.
     torch.set_num_threads(threads)
     return pool
 
@@ -69,5 +60,4 @@ def _forget() -> None:
     _pools.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)  # the threads stay with the parent
+after_fork_in_child(_forget)  # the child has none of the threads

@@ -1,4 +1,4 @@
-"""Entropies of soft assignments: how sure latents are of their code, and how evenly the codes are used."""
+"""Entropies of soft assignments: how certain latents are of their code, and how evenly the codes are used."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
@@ -9,19 +9,20 @@ from torch.nn import functional
 
 from ..shapes import Codes, Vectors
 
-Part: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-
+ChunkSums: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""From vectors and codes to sums over the vectors: a scalar, and one value per code."""
 
 SCORES_AT_ONCE = 1 << 22
+"""Scores of vectors against codes that are in memory at a time (16 MB in float32)."""
 
 
 class Entropies(NamedTuple):
     """Entropies of the distributions p over codes that latents have, in nats."""
 
     sample: Tensor
-    """Mean entropy of a latent's p: low when latents are sure of their code."""
+    """Mean entropy of a latent's p: low when latents are certain of their code."""
     codebook: Tensor
-    """Entropy of the mean p over latents and ranks: high when all codes are used alike."""
+    """Entropy of the mean p over latents and ranks: high when all codes are used evenly."""
 
 
 def assignment_entropies(
@@ -29,23 +30,22 @@ def assignment_entropies(
 ) -> Entropies:
     """Return the entropies of p = softmax(scores(vectors, codes) / temperature), with gradients to vectors and codes.
 
-    Beside the gradients, memory holds the scores of a few latents and a few vectors of a number a code: p is made chunk by
-    chunk, and again in the backward pass.
+    Memory never holds all of p: it is computed chunk by chunk, and again in the backward pass.
     """
 
-    def part(rows: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+    def chunk_sums(rows: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
         logs = torch.log_softmax(scores(rows, table) / temperature, dim=-1)
         p = logs.exp()
         return -(p * logs).sum(), p.sum(dim=0)
 
-    sample, mean = _MeanOverLatents.apply(vectors, codes, part)
+    sample, mean = _MeanOverLatents.apply(vectors, codes, chunk_sums)
     return Entropies(sample, entropy(mean_over_ranks(mean)))
 
 
 def binary_entropies(logits: Tensor, group: int) -> Entropies:
     """Return the entropies of codes whose bits are independent, with the given logits `n d`.
 
-    The codebook entropy is that of groups of `group` neighbouring bits, summed: exact with group = d, else greater.
+    The codebook entropy is summed over groups of `group` neighbouring bits: exact with group = d, an upper bound otherwise.
     """
     # H = softplus(l) - l sigmoid(l), which stays exact where the probability rounds to 0 or 1.
     sample = (functional.softplus(logits) - logits * torch.sigmoid(logits)).sum(dim=1).mean()
@@ -55,13 +55,13 @@ def binary_entropies(logits: Tensor, group: int) -> Entropies:
 
 def entropy(probabilities: Tensor) -> Tensor:
     """Return -sum p log p, with a finite gradient where p is 0."""
-    least = torch.finfo(probabilities.dtype).tiny
-    # By where and not by clamp, whose gradient at the bound differs between versions of torch.
-    return -(probabilities * torch.where(probabilities > least, probabilities, least).log()).sum()
+    tiny = torch.finfo(probabilities.dtype).tiny
+    # Not by clamp, whose gradient at the bound differs between versions of torch.
+    return -(probabilities * torch.where(probabilities > tiny, probabilities, tiny).log()).sum()
 
 
 def mean_over_ranks(mean: Tensor) -> Tensor:
-    """Average over all processes, with the gradient: every rank's latents feel the mean of all."""
+    """Average over all processes, with gradients to the latents of every rank."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return mean
     total = _SumOverRanks.apply(mean)
@@ -70,7 +70,7 @@ def mean_over_ranks(mean: Tensor) -> Tensor:
 
 
 def _joint(on: Tensor) -> Tensor:
-    """Return the probabilities `n 2^g` of all combinations of independent bits `n g`."""
+    """Return the probabilities `n 2^g` of all combinations of independent bits with probabilities `n g`."""
     joint = torch.ones_like(on[:, :1])
     for bit in on.split(1, dim=1):
         joint = torch.cat([joint * (1 - bit), joint * bit], dim=1)
@@ -78,17 +78,17 @@ def _joint(on: Tensor) -> Tensor:
 
 
 class _MeanOverLatents(torch.autograd.Function):
-    """Mean over latents of what `part(rows, codes)` returns the sums of: a scalar and a number a code."""
+    """Means over latents of the two sums that `chunk_sums` returns for some of them."""
 
     @staticmethod
-    def forward(ctx: Any, vectors: Tensor, codes: Tensor, part: Part) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, vectors: Tensor, codes: Tensor, chunk_sums: ChunkSums) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(vectors, codes)
-        ctx.part = part
+        ctx.chunk_sums = chunk_sums
         scalar, total = vectors.new_zeros(()), vectors.new_zeros(len(codes))
         for rows in chunks(vectors, codes):
-            of_rows, of_codes = part(rows, codes)
-            scalar += of_rows
-            total += of_codes
+            chunk_scalar, chunk_total = chunk_sums(rows, codes)
+            scalar += chunk_scalar
+            total += chunk_total
         return scalar / len(vectors), total / len(vectors)
 
     @staticmethod
@@ -97,18 +97,18 @@ class _MeanOverLatents(torch.autograd.Function):
         upstream = by_scalar / len(vectors), by_total / len(vectors)
         table = codes.detach().requires_grad_()
         by_vectors, by_codes = torch.empty_like(vectors), torch.zeros_like(codes)
-        for rows, place in zip(chunks(vectors, codes), chunks(by_vectors, codes), strict=True):
+        for rows, by_rows in zip(chunks(vectors, codes), chunks(by_vectors, codes), strict=True):
             leaf = rows.detach().requires_grad_()
-            # A caller's autocast would make the scores anew in half precision.
+            # A caller's autocast would compute the scores in half precision.
             with torch.enable_grad(), torch.autocast(vectors.device.type, enabled=False):
-                of_rows, of_codes = torch.autograd.grad(ctx.part(leaf, table), (leaf, table), upstream)
-            place.copy_(of_rows)
-            by_codes += of_codes
+                by_leaf, by_table = torch.autograd.grad(ctx.chunk_sums(leaf, table), (leaf, table), upstream)
+            by_rows.copy_(by_leaf)
+            by_codes += by_table
         return by_vectors, by_codes, None
 
 
 class _SumOverRanks(torch.autograd.Function):
-    """Sum over processes; what all of them feel of the sum, each of them feels of its part."""
+    """Sum over processes; the gradient of each is the sum of all gradients."""
 
     @staticmethod
     def forward(_: Any, part: Tensor) -> Tensor:
@@ -124,5 +124,5 @@ class _SumOverRanks(torch.autograd.Function):
 
 
 def chunks(vectors: Tensor, codes: Tensor) -> tuple[Tensor, ...]:
-    """Split vectors so that the scores of a part against all codes are few enough to hold."""
+    """Split vectors so that the scores of a chunk against all codes fit into memory."""
     return vectors.split(max(1, SCORES_AT_ONCE // len(codes)))

@@ -1,1 +1,1 @@
-"""Checkpoints of a run: written aside, sealed, verified and read back."""
+"""Checkpoints of a run: saved, verified and loaded."""

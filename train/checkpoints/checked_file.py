@@ -1,4 +1,4 @@
-"""States in one file that is whole or takes no part: its digest comes first, and nothing in it can run code."""
+"""States in one file that begins with its digest; loading it cannot run code."""
 
 import hashlib
 import io
@@ -34,5 +34,5 @@ def load_checked(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about forms of pickle that are refused anyway
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:  # torch's own words advise to let the file run code
-        raise ValueError(f"{path} is damaged: it is not of tensors and plain values alone.") from None
+    except pickle.UnpicklingError:  # torch's own message advises to let the file run code
+        raise ValueError(f"{path} is damaged: it holds more than tensors and plain values.") from None

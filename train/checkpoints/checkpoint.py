@@ -1,6 +1,6 @@
-"""Checkpoints of a run: written aside, sealed, renamed when whole, the newest ones kept.
+"""Checkpoints of a run: written to a temporary folder, sealed, and renamed; the newest ones are kept.
 
-A checkpoint is good if and only if its seal is there and every file has the size and checksum that the seal says.
+A checkpoint is good if and only if it has a seal, and every file has the size and the checksum in the seal.
 """
 
 import errno
@@ -25,37 +25,37 @@ CHUNK = 1 << 20
 def good_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
     """Return the newest good checkpoint in `folder`, if any, and a warning about each newer one that is broken.
 
-    Raises OSError when the folder or a checkpoint cannot be read: that says nothing about what it holds.
+    Raises OSError when the folder or a checkpoint cannot be read, which does not mean that it is broken.
     """
     warnings: list[str] = []
     for checkpoint in sorted(_checkpoints(folder), key=checkpoint_step, reverse=True):
         problem = _problem(checkpoint)
         if problem is None:
             return checkpoint, warnings
-        warnings.append(f"{checkpoint} is passed over: {problem}.")
+        warnings.append(f"{checkpoint} is skipped: {problem}.")
     return None, warnings
 
 
 def good_checkpoints(folder: Path) -> list[Path]:
-    """Return all good checkpoints, the oldest first; raise OSError as `good_checkpoint`."""
+    """Return all good checkpoints, oldest first; raise OSError as `good_checkpoint`."""
     return [path for path in sorted(_checkpoints(folder), key=checkpoint_step) if _problem(path) is None]
 
 
 def checkpoint_step(checkpoint: Path) -> int:
-    """Return the number of steps that had been taken when `checkpoint` was written."""
+    """Return the number of steps before `checkpoint`."""
     return int(checkpoint.name.removeprefix(PREFIX))
 
 
 def checkpoint_facts(checkpoint: Path) -> dict[str, Any]:
-    """Return what was noted beside the states of a good checkpoint."""
+    """Return the facts that were saved with a good checkpoint."""
     facts: dict[str, Any] = json.loads((checkpoint / FACTS_FILE).read_text())
     return facts
 
 
 def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: int, facts: Mapping[str, Any]) -> None:
-    """Write the state after `step` steps as `folder`/step-NNNNNNN, with `facts` beside it; every process must call it.
+    """Save the state after `step` steps, with `facts`, as `folder`/step-NNNNNNN; every process must call it.
 
-    Raises OSError when the disk refuses; nothing half-written stays.
+    Raises OSError if the disk is full or fails; no partial checkpoint stays.
     """
     checkpoint = folder / f"{PREFIX}{step:07d}"
     aside = folder / f"{checkpoint.name}{ASIDE}"
@@ -81,7 +81,7 @@ def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: int
         _remove(checkpoint)
         aside.rename(checkpoint)
         _flush(folder)
-        # Later ones were passed over, for they are broken: were they counted, this one would go in their stead.
+        # Later ones are broken: if they counted, this one would be removed instead of them.
         older = [path for path in _checkpoints(folder) if checkpoint_step(path) <= step]
         for old in sorted(older, key=checkpoint_step)[:-keep]:
             _remove(old)
@@ -111,7 +111,7 @@ def _problem(checkpoint: Path) -> str | None:
         for name, (size, checksum) in files.items():
             path = checkpoint / name
             if path.stat().st_size != size or _checksum(path) != checksum:
-                return f"{name} is not as it was written"
+                return f"{name} has changed since it was written"
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, AttributeError, TypeError):
         return f"its {SEAL_FILE}, or a file that it names, is missing or damaged"
     return None

@@ -1,7 +1,7 @@
-"""The states in a checkpoint, beside what accelerate puts there; nothing that is loaded can run code.
+"""The states in a checkpoint; loading them cannot run code.
 
-accelerate loads weights, optimizers and random numbers without running code, but not the objects that are registered with
-it. So none is: their states go through files of our own.
+accelerate loads weights, optimizers and random numbers safely, but not the objects that are registered with it. Therefore
+none is registered, and their states go into files of our own.
 """
 
 import pickle
@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
@@ -19,52 +19,56 @@ from safetensors import SafetensorError
 from .checkpoint import FACTS_FILE
 
 SHARED_FILE = "shared.pt"
-PROCESS_FILE = "process-{}.pt"
+RANK_FILE = "process-{}.pt"
 RANDOM_FILE = "random_states_{}.pkl"
 
 
+@runtime_checkable
 class HasState(Protocol):
-    """An object whose state is the same on all processes."""
+    """An object with state that is the same on all processes: tensors and plain values."""
 
-    def state_dict(self) -> Any:
-        """Return the state, of tensors and plain values."""
+    def state_dict(self) -> Any: ...
 
-    def load_state_dict(self, state: Any) -> Any:
-        """Go on from it."""
+    def load_state_dict(self, state: Any) -> Any: ...
 
 
-class HasOwnState(Protocol):
-    """An object of which a part is that of its process alone, such as sums that are not yet reduced."""
+@runtime_checkable
+class HasRankState(Protocol):
+    """An object with state that differs between processes, such as sums that are not reduced yet."""
 
-    def own_state_dict(self) -> dict[str, Any]:
-        """Return that part."""
+    def rank_state_dict(self) -> dict[str, Any]: ...
 
-    def load_own_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from it."""
+    def load_rank_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-def keep_in_checkpoints(accelerator: Accelerator, shared: Sequence[HasState], own: Sequence[HasOwnState]) -> None:
-    """Let checkpoints hold what all processes have in common, and what differs between them in a file of each.
+def keep_in_checkpoints(
+    accelerator: Accelerator, ema: HasState, others: Sequence[HasState | HasRankState | None]
+) -> None:
+    """Let checkpoints hold the states of objects: what processes share in one file, what differs in one file for each.
 
-    The first of `shared` is the average of the weights (`averaged_state`). With another number of processes than wrote
-    them, none of the latter files is loaded, by any process.
+    If another number of processes resumes, none of them loads the latter.
     """
+    shared = [each for each in others if isinstance(each, HasState)]
+    per_rank = [each for each in others if isinstance(each, HasRankState)]
 
     def save(_models: Any, _weights: Any, folder: str) -> None:
         if accelerator.is_main_process:
-            torch.save([each.state_dict() for each in shared], Path(folder) / SHARED_FILE)
-        states = [each.own_state_dict() for each in own]
-        torch.save(states, Path(folder) / PROCESS_FILE.format(accelerator.process_index))
+            states = {"ema": ema.state_dict(), "others": [each.state_dict() for each in shared]}
+            torch.save(states, Path(folder) / SHARED_FILE)
+        rank_states = [each.rank_state_dict() for each in per_rank]
+        torch.save(rank_states, Path(folder) / RANK_FILE.format(accelerator.process_index))
 
     def load(_models: Any, folder: str) -> None:
-        for common, state in zip(shared, _load(Path(folder) / SHARED_FILE), strict=True):
-            common.load_state_dict(state)
+        states = _load(Path(folder) / SHARED_FILE)
+        ema.load_state_dict(states["ema"])
+        for each, state in zip(shared, states["others"], strict=True):
+            each.load_state_dict(state)
         if processes_of(Path(folder)) != accelerator.num_processes:
             return
-        states = _load(Path(folder) / PROCESS_FILE.format(accelerator.process_index))
-        for each, state in zip(own, states, strict=True):
-            each.load_own_state_dict(state)
-        # accelerate would go on with other random numbers, without a word, if it could not load these.
+        rank_states = _load(Path(folder) / RANK_FILE.format(accelerator.process_index))
+        for one, state in zip(per_rank, rank_states, strict=True):
+            one.load_rank_state_dict(state)
+        # Without this check accelerate would silently continue with other random numbers if it could not load these.
         load_safely(Path(folder) / RANDOM_FILE.format(accelerator.process_index))
 
     accelerator.register_save_state_pre_hook(save)
@@ -72,15 +76,15 @@ def keep_in_checkpoints(accelerator: Accelerator, shared: Sequence[HasState], ow
 
 
 def load_states(accelerator: Accelerator, checkpoint: Path) -> None:
-    """Load a checkpoint into the objects of the run; raise ValueError when a file of it does not hold states alone."""
+    """Load a checkpoint into the objects of the run; raise ValueError when it is not one of this run."""
     with _of_this_run(checkpoint):
         accelerator.load_state(str(checkpoint), map_location="cpu")
 
 
-def averaged_state(checkpoint: Path) -> dict[str, Any]:
-    """Return the state of the averaged weights, the first that processes share; raise ValueError as `load_states`."""
+def ema_state(checkpoint: Path) -> dict[str, Any]:
+    """Return the state of the EMA weights in a checkpoint; raise ValueError as `load_states`."""
     with _of_this_run(checkpoint):
-        state: dict[str, Any] = _load(checkpoint / SHARED_FILE)[0]
+        state: dict[str, Any] = _load(checkpoint / SHARED_FILE)["ema"]
         return {"model": dict(state["model"]), "updates": int(state["updates"])}
 
 
@@ -88,7 +92,7 @@ def averaged_state(checkpoint: Path) -> dict[str, Any]:
 def _of_this_run(checkpoint: Path) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about forms of pickle that the error will tell of
+            warnings.simplefilter("ignore")  # about forms of pickle that are refused anyway
             yield
     except (torch.OutOfMemoryError, torch.distributed.DistError):
         raise  # not the checkpoint's fault
@@ -102,19 +106,19 @@ def _of_this_run(checkpoint: Path) -> Iterator[None]:
         EOFError,
     ) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        if isinstance(error, pickle.UnpicklingError):  # torch's own words advise to let the file run code
-            reason = "one of its files is not of tensors and plain values alone"
+        if isinstance(error, pickle.UnpicklingError):  # torch's own message advises to let the file run code
+            reason = "one of its files holds more than tensors and plain values"
         raise ValueError(
-            f"{checkpoint} does not hold the states of this run ({reason}): remove it, and the run goes on from the "
+            f"{checkpoint} does not hold the states of this run ({reason}): remove it to resume from the "
             "checkpoint before it, or use another run.out."
         ) from error
 
 
 def processes_of(checkpoint: Path) -> int:
-    """Return how many processes wrote a checkpoint; 0 when another version of vistok did."""
+    """Return the number of processes that wrote a checkpoint; 0 if another version of vistok did."""
     if not ((checkpoint / SHARED_FILE).is_file() and (checkpoint / FACTS_FILE).is_file()):
         return 0
-    return len(list(checkpoint.glob(PROCESS_FILE.format("*"))))
+    return len(list(checkpoint.glob(RANK_FILE.format("*"))))
 
 
 def _load(path: Path) -> Any:

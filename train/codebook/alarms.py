@@ -1,151 +1,68 @@
-"""Alarms in words: what goes wrong with a codebook, how one sees it, and what to try."""
+"""Alarms about a codebook: what goes wrong, what shows it, and what to try."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
-from ...cli.terminal import counted
-from .spread_alarms import FRESH, Book, Finding, SpreadAlarms
+from ...tokenizer.wording import pluralize
+from .findings import Directions, Finding, WatchedCodebook
+from .fit_alarms import FitAlarms, flat_codes
+from .usage_alarms import UsageAlarms
 
-LENGTH_RATIO = 5.0
-"""Factor between the lengths of codes and latents, either way, that counts as mismatched."""
-OBTUSE = 0.25
-"""Fraction of latents at more than a right angle to their codes that is too much."""
-UNEXPLAINED = 0.5
-"""Fraction of the latents' variance that the codes miss from which growth counts as drifting apart."""
-DISTORTION_GROWTH = 2.0
-"""Growth of that fraction over its least value that does."""
-FLAT = 2.5
-"""Effective rank up to which codes lie on a line or close to a plane."""
-FLAT_FRACTION = 0.3
-"""The same as a fraction of the directions that they could have, where those are few."""
 OVER = 5
-"""Windows without a finding after which it has ended: one that hovers at its limit is told once."""
-
-
-class Channels(NamedTuple):
-    """What a codebook could vary in."""
-
-    path: str
-    """Where its values are: `codebook`, or `codebook/0` and so on."""
-    dim: int
-    codes: int
-    """Codes at most: those that there are, or the tokens when these are fewer."""
+"""Windows without a finding after which it is over, so that one that hovers at its limit is told once."""
 
 
 class CodebookAlarms:
-    """Looks at each window's statistics; says a thing when it begins, and again only after it has ended in between.
+    """Checks the statistics of each window, and tells a finding when it begins.
 
-    Its state goes into the checkpoint.
+    It is told again only after it was over in between. The state goes into the checkpoint.
     """
 
     def __init__(self) -> None:
-        self._spread = SpreadAlarms()
-        self._least_distortion = (float("inf"), 0)  # as a fraction of the variance, step
-        self._standing: dict[str, int] = {}  # finding, and the windows since it was found last
+        self._usage = UsageAlarms()
+        self._fit = FitAlarms()
+        self._active: dict[str, int] = {}  # windows since each finding was last found
 
     def check(
-        self, step: int, values: Mapping[str, float], counts: Tensor, books: list[Book], channels: list[Channels]
+        self,
+        step: int,
+        values: Mapping[str, float],
+        counts: Tensor,
+        codebooks: list[WatchedCodebook],
+        directions: list[Directions],
     ) -> list[str]:
         """Return the alarms that begin in the window that ended at `step`, each a sentence.
 
-        `values` are the monitor's, by log path; `counts` the window's, a row for each of `books`.
+        `values` are the monitor's, by log path; `counts` are the window's, a row for each of `codebooks`.
         """
-        kmeans = "codebook.initialization: kmeans, " if all(book.can_set for book in books) else ""
+        kmeans = "codebook.initialization: kmeans, " if all(codebook.can_set for codebook in codebooks) else ""
         found = [
-            *self._spread.check(step, counts, books),
-            *self._lengths(values["codebook/length_ratio"], kmeans),
-            *self._angles(values["codebook/obtuse"], kmeans),
-            *self._distortion(step, values["codebook/relative_distortion"]),
-            *(finding for each in channels for finding in _flat(step, values, each, kmeans)),
+            *self._usage.check(step, counts, codebooks),
+            *self._fit.check(step, values, kmeans),
+            *flat_codes(step, values, directions, kmeans),
         ]
-        beginning = [finding for finding in found if finding.name not in self._standing]
-        since = {name: windows + 1 for name, windows in self._standing.items() if windows + 1 < OVER}
-        self._standing = since | {finding.name: 0 for finding in found}
-        return _told(beginning)
+        new = [finding for finding in found if finding.name not in self._active]
+        since = {name: windows + 1 for name, windows in self._active.items() if windows + 1 < OVER}
+        self._active = since | {finding.name: 0 for finding in found}
+        return _sentences(new)
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "spread": self._spread.state_dict(),
-            "least_distortion": self._least_distortion,
-            "standing": self._standing,
-        }
+        return {"usage": self._usage.state_dict(), "fit": self._fit.state_dict(), "active": self._active}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._spread.load_state_dict(state["spread"])
-        self._least_distortion = tuple(state["least_distortion"])
-        self._standing = dict(state["standing"])
-
-    def _lengths(self, ratio: float, kmeans: str) -> list[Finding]:
-        if 1 / LENGTH_RATIO <= ratio <= LENGTH_RATIO:
-            return []
-        which = f"{1 / max(ratio, 1e-9):.0f} times shorter" if ratio < 1 else f"{ratio:.0f} times longer"
-        return [
-            Finding(
-                "lengths",
-                f"codes are {which} than their latents (|q|/|z| is {ratio:.2g}): gradients that are scaled by this ratio "
-                f"are off by as much; try {kmeans}{'or ' if kmeans else ''}gradient straight_through or rotation_no_scale.",
-            )
-        ]
-
-    def _angles(self, obtuse: float, kmeans: str) -> list[Finding]:
-        if obtuse <= OBTUSE:
-            return []
-        return [
-            Finding(
-                "angles",
-                f"{obtuse:.0%} of the latents are at more than a right angle to their codes: a rotated gradient points "
-                "the wrong way there; try gradient straight_through until the codebook fits"
-                + (f", or {kmeans.rstrip(', ')}" if kmeans else "")
-                + ".",
-            )
-        ]
-
-    def _distortion(self, step: int, missed: float) -> list[Finding]:
-        least, least_step = self._least_distortion
-        if missed < least:
-            self._least_distortion = (missed, step)
-            return []
-        if missed <= max(UNEXPLAINED, DISTORTION_GROWTH * least):
-            return []
-        return [
-            Finding(
-                "distortion",
-                f"distortion grew from {least:.2g} of the latents' variance at step {least_step} to {missed:.2g}: latents "
-                "run away from their codes; try a greater losses.commitment, or a lower optimizer.lr.",
-            )
-        ]
+        self._usage.load_state_dict(state["usage"])
+        self._fit.load_state_dict(state["fit"])
+        self._active = dict(state["active"])
 
 
-def _told(findings: list[Finding]) -> list[str]:
-    """Return a sentence for each kind of finding: of many codebooks, the first is told and the others are counted."""
+def _sentences(findings: list[Finding]) -> list[str]:
+    """Return a sentence per kind of finding: the first of its codebooks, and how many more there are."""
     kinds: dict[str, list[str]] = {}
     for finding in findings:
         kinds.setdefault(finding.name.partition(" ")[0], []).append(finding.sentence)
     return [
-        first if not others else f"{first.removesuffix('.')} ({counted(len(others), 'more codebook')} alike)."
+        first if not others else f"{first.removesuffix('.')} ({pluralize(len(others), 'more codebook')} alike)."
         for first, *others in kinds.values()
-    ]
-
-
-def _flat(step: int, values: Mapping[str, float], channels: Channels, kmeans: str) -> list[Finding]:
-    """Return a finding when the codes lie near a line or a plane though they could have more directions: k codes span k - 1."""
-    rank = values.get(f"{channels.path}/effective_rank")
-    limit = min(FLAT, FLAT_FRACTION * min(channels.dim, channels.codes - 1))
-    if rank is None or step < FRESH or not 0 < rank < limit:
-        return []
-    latents = values[f"{channels.path}/latent_effective_rank"]
-    number = channels.path.partition("/")[2]
-    whose = f"the codes of codebook {number}" if number else "the codes"
-    if rank < latents / 2:
-        cure = f"the codes lie flat among the latents; try {kmeans}a lower optimizer.lr, or fsq"
-    else:
-        cure = "codebook and encoder have given up the others; try a lower optimizer.lr, fewer latent channels, or fsq"
-    return [
-        Finding(
-            f"flat {channels.path}",
-            f"{whose} vary in {rank:.1f} of {channels.dim} directions (effective rank), their latents in {latents:.1f}: "
-            f"{cure}.",
-        )
     ]

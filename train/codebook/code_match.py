@@ -1,4 +1,4 @@
-"""How codes fit the latents that they stand for, over a window of steps and all processes."""
+"""How well codes fit their latents, over a window of steps and all processes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...evaluation.latent_moments import Moments, sums
+from ...evaluation.running_covariance import RunningCovariance
+from ...tokenizer.devices import widest_float
 from ...tokenizer.quantizers import Quantizer
 from ...tokenizer.shapes import Latent
 
@@ -14,17 +15,17 @@ TINY = 1e-6
 _SUMS = ("error", "latent_length", "code_length", "obtuse")
 
 
-class Fit:
-    """Sums over positions; nothing is read from the device until `values`."""
+class CodeMatch:
+    """Sums over positions, without waiting for the device until `values`."""
 
     def __init__(self, channels: int, device: torch.device):
         self.channels = channels
-        self._sums = sums(len(_SUMS), device=device)
-        self.latents = Moments(channels, device)
-        self.codes = Moments(channels, device)
+        self._sums = torch.zeros(len(_SUMS), dtype=widest_float(device), device=device)
+        self.latents = RunningCovariance(channels, device)
+        self.codes = RunningCovariance(channels, device)
 
     def add(self, points: Latent, codes: Latent) -> None:
-        """Take in latents `b d y x`, as they are compared, and their codes."""
+        """Add latents `b d y x`, as they are compared, and their codes."""
         points, codes = points.detach().float(), codes.detach().float()
         self._sums += torch.stack(
             [
@@ -38,27 +39,27 @@ class Fit:
         self.codes.add(codes)
 
     def values(self, add: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """Return the figures over all processes, `add` summing a tensor over them; every process must call it.
+        """Return the values over all processes, with `add` summing a tensor over them; every process must call it.
 
-        `distortion` mean squared distance a channel; `relative_distortion` that over the variance of the latents, 1 being
-        what their mean alone would reach; `length_ratio` mean |q| over mean |z|; `obtuse` fraction of positions where
-        z.q < 0; `effective_rank` of the codes as often as they occur, and `latent_effective_rank`: see `Moments`.
+        `distortion`: mean squared distance per channel; `relative_distortion`: the same over the variance of the latents, 1
+        for one code at their mean; `length_ratio`: mean |q| over mean |z|; `obtuse`: fraction of positions with z.q < 0;
+        `effective_rank` of the codes, weighted by how often they occur, and `latent_effective_rank`: see `RunningCovariance`.
         """
         latents, codes = self.latents.reduced(add), self.codes.reduced(add)
         total = dict(zip(_SUMS, add(self._sums.clone()).tolist(), strict=True))
-        number = max(1.0, float(latents.number))
-        distortion, variance = total["error"] / number, latents.variance()
+        count = max(1.0, float(latents.count))
+        distortion, variance = total["error"] / count, latents.variance()
         values = {
             "distortion": distortion,
             "relative_distortion": distortion / max(variance, TINY**2),
-            "length_ratio": total["code_length"] / max(total["latent_length"], TINY * number),
-            "obtuse": total["obtuse"] / number,
+            "length_ratio": total["code_length"] / max(total["latent_length"], TINY * count),
+            "obtuse": total["obtuse"] / count,
         }
         ranks = {"effective_rank": codes.effective_rank(), "latent_effective_rank": latents.effective_rank()}
         return values | {name: rank for name, rank in ranks.items() if rank is not None}
 
     def clear(self) -> None:
-        """Forget all positions, in place."""
+        """Remove all positions, in place."""
         self._sums.zero_()
         self.latents.clear()
         self.codes.clear()
@@ -68,23 +69,23 @@ class Fit:
         return {"sums": self._sums, "latents": self.latents.state(), "codes": self.codes.state()}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
         self._sums.copy_(state["sums"])
         self.latents.load(state["latents"])
         self.codes.load(state["codes"])
 
 
 @torch.no_grad()
-def fits_by_codebook(quantizer: Quantizer, latent: Latent) -> list[Fit]:
-    """Return how each codebook, as it is now, fits the part of a latent that it sees."""
+def match_by_codebook(quantizer: Quantizer, latent: Latent) -> list[CodeMatch]:
+    """Return how each codebook, as it is now, fits what it sees of a latent."""
     was_training = quantizer.training
-    quantizer.eval()  # a training forward would draw random numbers, and may choose codes that are not the nearest
-    fits = []
+    quantizer.eval()  # a training forward would draw random numbers, and may not choose the nearest codes
+    matches = []
     try:
-        for part in quantizer.parts(latent):
-            fit = Fit(part.quantizer.dim, latent.device)
-            fit.add(part.quantizer.to_code_space(part.latent), part.quantizer(part.latent).latent)
-            fits.append(fit)
+        for codebook, seen in zip(quantizer.codebooks(), quantizer.codebook_inputs(latent), strict=True):
+            match = CodeMatch(codebook.dim, latent.device)
+            match.add(codebook.to_code_space(seen), codebook(seen).latent)
+            matches.append(match)
     finally:
         quantizer.train(was_training)
-    return fits
+    return matches

@@ -1,4 +1,4 @@
-"""What usage and perplexity can be expected of a number of tokens, from even use or from a window seen before."""
+"""Expected usage and perplexity of a number of tokens: under even use, or drawn from an earlier window."""
 
 import math
 from typing import NamedTuple
@@ -9,36 +9,36 @@ from torch import Tensor
 
 from ...evaluation.usage import perplexity
 
-FEW = 1000.0
-"""Tokens a code up to which the Poisson sum is taken term by term."""
+MAX_SUMMED = 1000.0
+"""Tokens per code up to which the Poisson sum is taken term by term."""
 
 
 class Spread(NamedTuple):
-    """How many codes some tokens have, and how evenly."""
+    """How many codes some tokens use, and how evenly."""
 
     codes: float
     """Different codes among the tokens."""
     perplexity: float
 
 
-class Spectrum(NamedTuple):
-    """The counts of a window without the numbers of the codes: which counts occur, and for how many codes each."""
+class CountHistogram(NamedTuple):
+    """Which counts occur in a window, and how many codes have each."""
 
     counts: Tensor
     codes: Tensor
 
     @classmethod
-    def of(cls, counts: Tensor) -> "Spectrum":
-        """Return the spectrum of the counts `k` of a codebook."""
+    def of(cls, counts: Tensor) -> "CountHistogram":
+        """Return the histogram of the counts ` k` of a codebook."""
         return cls(*torch.unique(counts[counts > 0], return_counts=True))
 
     @property
     def tokens(self) -> int:
-        """Number of tokens."""
+        """Number of tokens in the window."""
         return int((self.counts * self.codes).sum())
 
     def spread(self, tokens: int) -> Spread:
-        """Return what as many tokens as these, or fewer drawn from them, show; the draw is always the same."""
+        """Return the spread of all tokens, or of fewer drawn from them, always the same ones."""
         counts = self.counts.repeat_interleave(self.codes)
         if tokens < self.tokens:
             drawn = np.random.default_rng(0).binomial(counts.numpy(), tokens / self.tokens)
@@ -47,10 +47,10 @@ class Spectrum(NamedTuple):
 
 
 def even_spread(tokens: int, codes: int) -> Spread:
-    """Return the expectation when all codes are equally likely.
+    """Return the expected spread of n tokens when all k codes are equally likely.
 
-    k (1 - (1 - 1/k)^n) codes; and, as the entropy of n tokens is log n - E log c with c the count of a token's code, 1 and
-    a Poisson number of others, perplexity n / exp E log(1 + Poisson((n - 1) / k)).
+    Codes: k (1 - (1 - 1/k)^n). Perplexity: n / exp E log(1 + Poisson((n - 1) / k)), since the entropy of n tokens is
+    log n - E log c, with c the count of a token's code: 1 and a Poisson-distributed number of others.
     """
     if codes == 1 or tokens <= 1:
         return Spread(min(tokens, 1), min(tokens, 1))
@@ -59,8 +59,8 @@ def even_spread(tokens: int, codes: int) -> Spread:
 
 
 def _log_count(others: float) -> float:
-    """Return E log(1 + c) for a Poisson number c of mean `others`."""
-    if others > FEW:
+    """Return E log(1 + c) for c Poisson-distributed with mean `others`."""
+    if others > MAX_SUMMED:
         return math.log1p(others) - others / (2 * (1 + others) ** 2)
     counts = torch.arange(int(others + 12 * math.sqrt(others)) + 30, dtype=torch.float64)
     chances = torch.exp(counts * math.log(others) - others - torch.lgamma(counts + 1))

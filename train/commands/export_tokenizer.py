@@ -5,16 +5,10 @@ from typing import Annotated
 
 import typer
 
-from ...cli.terminal import (
-    DebugOption,
-    JsonOption,
-    VersionOption,
-    check_output_folder,
-    counted,
-    one_sentence,
-    print_json,
-    say,
-)
+from ...cli.options import DebugOption, JsonOption, VersionOption, check_output_folder
+from ...cli.printing import print_json, say
+from ...cli.user_errors import report_errors
+from ...tokenizer.wording import pluralize
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -35,7 +29,7 @@ def export_tokenizer(
     debug: DebugOption = False,
 ) -> None:
     """Export the averaged weights of a run's checkpoint as a tokenizer folder; the run is not disturbed."""
-    with one_sentence("export-tokenizer", debug):
+    with report_errors("export-tokenizer", debug):
         if out is not None:
             check_output_folder(out)
         from ..export_run import export_run  # late: it takes torch, and seconds
@@ -46,7 +40,7 @@ def export_tokenizer(
         if json:
             print_json({"tokenizer": done.folder, "step": done.step})
         else:
-            say(f"tokenizer   {done.folder} (after {counted(done.step, 'step')})")
+            say(f"tokenizer   {done.folder} (after {pluralize(done.step, 'step')})")
 
 
 def main() -> None:

@@ -1,11 +1,12 @@
-"""finetune-tokenizer: a tokenizer folder and one's own images to a tokenizer that fits them."""
+"""finetune-tokenizer: adapt a tokenizer to one's own images."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ...cli.terminal import DebugOption, JsonOption, QuietOption, VersionOption, check_output_folder, one_sentence
+from ...cli.options import DebugOption, JsonOption, QuietOption, VersionOption, check_output_folder
+from ...cli.user_errors import report_errors
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -17,36 +18,49 @@ def finetune_tokenizer(
         list[str],
         typer.Argument(metavar="DATA", help="Folders, image files, .tar shards, or .txt lists of these."),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the result; the same call goes on where it left off.")],
+    out: Annotated[Path, typer.Option(help="Output folder; the same call resumes where it stopped.")],
     quantizer: Annotated[
-        str | None, typer.Option(help="Swap the quantizer: vq, ema, simvq, fsq, ...", show_default=False)
+        str | None, typer.Option(help="New quantizer: vq, ema, simvq, fsq, ...", show_default="the old one")
     ] = None,
     codebook_size: Annotated[
-        int | None, typer.Option(min=2, help="Codes of the new quantizer.", show_default=False)
+        int | None, typer.Option(min=2, help="Number of codes of the new quantizer.", show_default=False)
     ] = None,
     dim: Annotated[
-        int | None, typer.Option(min=1, help="Channels of the new quantizer.", show_default="the old one's")
+        int | None, typer.Option(min=1, help="Channels of the new quantizer.", show_default="as the old one")
     ] = None,
     levels: Annotated[
         str | None, typer.Option(help="Levels of a new fsq, such as 8,8,8,5.", show_default=False)
     ] = None,
     grow_to: Annotated[
-        int | None, typer.Option(min=2, help="Grow the codebook to this many codes.", show_default=False)
+        int | None,
+        typer.Option(min=2, help="New size of the codebook; old codes keep their indices.", show_default=False),
     ] = None,
     only: Annotated[
         str | None,
-        typer.Option(help="Train only these parts, such as decoder, which keeps the tokens.", show_default="all"),
+        typer.Option(help="Parts to train, such as decoder, which keeps the tokens.", show_default="all"),
     ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
-            min=0, help="Steps of the last stage, in which all parts learn.", show_default="1000, or 0 after a swap"
+            min=0, help="Steps of the last stage, which trains all parts.", show_default="1000, or 0 after a swap"
         ),
     ] = None,
     val: Annotated[
-        list[str] | None, typer.Option(help="Images to judge on.", show_default="a tenth of DATA, held out")
+        list[str] | None, typer.Option(help="Images to evaluate on.", show_default="a tenth of DATA, held out")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
+    lpips_weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of torchvision's vgg16 weights for LPIPS.", show_default="torch's cache or the network"
+        ),
+    ] = None,
+    inception_weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of torch-fidelity's Inception weights for rFID.", show_default="torch's cache or the network"
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -61,15 +75,25 @@ def finetune_tokenizer(
     version: VersionOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Fine-tune a tokenizer on images: go on with it, swap its quantizer, grow its codebook, or adapt its decoder."""
-    with one_sentence("finetune-tokenizer", debug):
+    """Fine-tune a tokenizer on images: train it further, swap its quantizer, grow its codebook, or adapt its decoder.
+
+    A new or grown quantizer is first fitted to latents of the images, then the decoder is trained on its codes. The
+    tokenizer is evaluated before and after, on images that it was not fine-tuned on.
+    """
+    with report_errors("finetune-tokenizer", debug):
         check_output_folder(out)
-        from ..finetune.call import Call, finetune_config, run_finetuning  # late: it takes torch, and seconds
+        from ...evaluation.reference_weights import unavailable  # late: torch takes seconds to import
+
+        given = {"lpips": lpips_weights, "rfid": inception_weights}
+        missing = unavailable([name for name, path in given.items() if path is None], [])
+        from ..finetune.options import Options, finetune_config
+        from ..finetune.run import ReferenceWeights, run_finetuning
         from ..logs.verbosity import Verbosity
 
-        options = {"codebook_size": codebook_size, "dim": dim, "levels": levels}
-        call = Call(model, data, out, quantizer, options, grow_to, only, steps, val or [], seed, set_ or [])
-        run_finetuning(finetune_config(call), Verbosity(quiet, on_stderr=json), json)
+        keys = {"codebook_size": codebook_size, "dim": dim, "levels": levels}
+        options = Options(model, data, out, quantizer, keys, grow_to, only, steps, val or [], seed, set_ or [])
+        weights = ReferenceWeights(lpips_weights, inception_weights, missing)
+        run_finetuning(finetune_config(options), weights, Verbosity(quiet, on_stderr=json), json)
 
 
 def main() -> None:

@@ -1,1 +1,1 @@
-"""Images to train on: which, in which order, and what happens to those that cannot be read."""
+"""Training images: finding them, the order they come in, crops, batches, and what happens to unreadable ones."""

@@ -1,4 +1,4 @@
-"""Crops to batches: the positions that each process sees, read by workers."""
+"""Batches of crops for each process, read by worker processes."""
 
 import os
 import signal
@@ -16,33 +16,33 @@ from .crops import Crop, TrainingCrops
 
 
 class Batch(NamedTuple):
-    """What one process sees in one step."""
+    """The crops of one process in one step."""
 
     crops: Tensor
     """uint8 `b h w c`."""
     unreadable: list[str]
-    """Of each image that could not be read, the name and why; others took their places."""
+    """Name and reason of each image that could not be read and was replaced."""
 
 
 class _Positions:
-    """The positions that one process sees, batch by batch, from a step on."""
+    """The positions of one process, batch by batch, from a step on."""
 
     def __init__(self, start_step: int, steps: int, batch_size: int, rank: int, world_size: int):
         self.steps = range(start_step, steps)
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
 
     def __iter__(self) -> Iterator[list[int]]:
-        share = self.batch_size // self.world_size
+        local_batch = self.batch_size // self.world_size
         for step in self.steps:
-            first = step * self.batch_size + self.rank * share
-            yield list(range(first, first + share))
+            first = step * self.batch_size + self.rank * local_batch
+            yield list(range(first, first + local_batch))
 
     def __len__(self) -> int:
         return len(self.steps)
 
 
 class _Attempts(Dataset[Crop | Exception]):
-    """Crops, or the errors in their place: raised in a worker, an error would come with that one's whole stack."""
+    """Crops, or errors in their place: an error raised in a worker would arrive with the worker's stack."""
 
     def __init__(self, crops: TrainingCrops):
         self.crops = crops
@@ -54,7 +54,7 @@ class _Attempts(Dataset[Crop | Exception]):
             return error
 
 
-def _batch(attempts: list[Crop | Exception]) -> Batch | Exception:
+def _collate(attempts: list[Crop | Exception]) -> Batch | Exception:
     crops = []
     for attempt in attempts:
         if isinstance(attempt, Exception):
@@ -70,13 +70,13 @@ def _raising(batches: Iterable[Batch | Exception]) -> Iterator[Batch]:
         yield batch
 
 
-def _leave_to_the_main_process(_worker: int) -> None:
-    """Leave signals and words to the main process: errors of reading reach it as values, others through torch."""
+def _leave_signals_to_main(_worker: int) -> None:
+    """Leave signals and messages to the main process: it gets reading errors as values, and others through torch."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # One that went to the whole group (timeout, a scheduler) ends the main process too: that a worker was killed by it, torch
-    # would tell with a traceback.
+    # A SIGTERM to the whole group (timeout, a scheduler) ends the main process too; torch would add a traceback about
+    # the killed worker.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    # A thread of multiprocessing would tell of the connection that an interrupted main process has dropped.
+    # A thread of multiprocessing would report the connection that an interrupted main process dropped.
     sys.excepthook = lambda *_: None
 
 
@@ -85,8 +85,7 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Return the batches of one process for the steps from `start_step` to `steps`.
 
-    Raises WorkFailedError when the turn comes of a source that cannot be read, or of an unreadable image that is not
-    skipped.
+    Iterating raises WorkFailedError at a source that cannot be read, or at an unreadable image if on_error is stop.
     """
     config = crops.config
     if config.batch_size % (world_size * micro_batches):
@@ -98,11 +97,11 @@ def training_batches(
     warnings.filterwarnings("ignore", message="This DataLoader will create")
     loader = DataLoader(
         _Attempts(crops),
-        collate_fn=_batch,
+        collate_fn=_collate,
         batch_sampler=_Positions(start_step, steps, config.batch_size, rank, world_size),
         num_workers=config.workers,
         prefetch_factor=4 if config.workers else None,
-        worker_init_fn=_leave_to_the_main_process,
-        generator=torch.Generator(),  # or each new loader would take a number from the run's, and a resumed run go astray
+        worker_init_fn=_leave_signals_to_main,
+        generator=torch.Generator(),  # otherwise each new loader draws from the run's generator, and resuming is not exact
     )
     return _raising(loader)

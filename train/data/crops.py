@@ -1,10 +1,11 @@
-"""Crops to train on, by position.
+"""Random crops of training images, by position in the run.
 
-Which image, crop and flip stands at position p of a run is a pure function of the seed and p. So a run can be taken up at
-any step, with any number of workers or processes, and sees exactly what it would have seen. An image that cannot be read
-has a replacement that is a function of the seed, p and the number of the attempt.
+The image, crop and flip at a position are a pure function of the seed and the position. A run can therefore resume at any
+step, with any number of workers or processes, and see exactly what it would have seen.
 """
 
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -12,77 +13,71 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ...images.opening.upright_rgb import open_image
+from ...images.opening.open_image import open_image
 from ...images.preprocessing import resize_short_side
 from ...tokenizer.errors import WorkFailedError
 from ...tokenizer.preprocessing import PreprocessingConfig
-from .image_cache import ImageCache
-from .listing import Listing
-from .mixture import Mixture, Place
-from .reading import UnreadableImageError, read_entry, stopped_at
-from .sources import DataConfig
+from .config import DataConfig
+from .read_images import read_entry
+from .sampling_order import Draw, SamplingOrder
+from .source_images import SourceImages
+from .unreadable_images import UnreadableImageError
 
 ATTEMPTS = 100
-"""Images of a source that are tried for one position."""
+"""Images of a source to try for one position."""
+CACHE_BYTES = 4 << 30
+"""Bytes (4 GiB) of images that one process caches at most: `data.cached_images` large photos could fill any memory."""
 DEFAULTS = PreprocessingConfig()
 
 
 class Crop(NamedTuple):
-    """What stands at one position of a run."""
+    """The crop at one position of a run."""
 
     pixels: Tensor
     """uint8 `h w c`."""
     unreadable: list[str]
-    """Of each image that could not be read in its place, the name and why."""
+    """Name and reason of each image that could not be read at this position."""
 
 
 class TrainingCrops(Dataset[Crop]):
-    """Crops by position; raises WorkFailedError where a whole source cannot be read, or where the config says stop."""
+    """Crops by position; raises WorkFailedError if a whole source is unreadable, or if on_error is stop."""
 
     def __init__(
         self,
         config: DataConfig,
         seed: int,
         preprocessing: PreprocessingConfig = DEFAULTS,
-        listing: Listing | None = None,
+        images: SourceImages | None = None,
     ):
         self.config = config
         self.preprocessing = preprocessing
         self.seed = seed
-        listing = listing or Listing()
-        self.sources = [listing.images(source) for source in config.train]
+        images = images or SourceImages()
+        self.sources = [images.of(source) for source in config.train]
+        self.order = SamplingOrder([len(entries) for entries in self.sources], [s.weight for s in config.train], seed)
         self._cache = ImageCache(config.cached_images)
-        self.mixture = Mixture([len(entries) for entries in self.sources], [s.weight for s in config.train], seed)
 
     def __getitem__(self, position: int) -> Crop:
         unreadable: list[str] = []
+        draw = self.order.at(position)
         while True:
-            place = self._place(position, len(unreadable))
             try:
-                return Crop(self._crop(position, place), unreadable)
+                return Crop(self._crop(position, draw), unreadable)
             except UnreadableImageError as error:
-                if self.config.on_error == "stop":
-                    raise stopped_at(error) from None
+                self.config.unreadable_limit.check_first(error)
                 unreadable.append(str(error))
             if len(unreadable) == ATTEMPTS:
                 raise WorkFailedError(
-                    f"{ATTEMPTS} images of {self.config.train[place.source].where} in a row cannot be read; the last: "
-                    f"{unreadable[-1]}: look whether the folder or the disk is still there."
+                    f"{ATTEMPTS} images of {self.config.train[draw.source].where} in a row cannot be read; the last: "
+                    f"{unreadable[-1]}: check that the folder or the disk is still there."
                 )
+            draw = self.order.replacement(position, len(unreadable))
 
-    def _place(self, position: int, attempt: int) -> Place:
-        place = self.mixture.place(position)
-        if attempt == 0:
-            return place
-        generator = np.random.default_rng([self.seed, 3, position, attempt])
-        return Place(place.source, int(generator.integers(len(self.sources[place.source]))))
-
-    def _crop(self, position: int, place: Place) -> Tensor:
+    def _crop(self, position: int, draw: Draw) -> Tensor:
         generator = np.random.default_rng([self.seed, 2, position])
-        sides = self.config.train[place.source].short_sides or self.config.short_sides
+        sides = self.config.train[draw.source].short_sides or self.config.short_sides
         short_side = int(generator.choice(sides)) if sides else None
-        key = place.source, place.image, short_side
-        pixels = self._cache.get(key, lambda: self._read(*key))
+        pixels = self._cache.get((draw, short_side), lambda: self._read(draw, short_side))
         size = self.config.size
         top, left = (int(generator.integers(0, extent - size + 1)) for extent in pixels.shape[:2])
         crop = pixels[top : top + size, left : left + size]
@@ -90,10 +85,31 @@ class TrainingCrops(Dataset[Crop]):
             crop = crop[:, ::-1]
         return torch.from_numpy(crop.copy())
 
-    def _read(self, source: int, number: int, short_side: int | None) -> np.ndarray:
+    def _read(self, draw: Draw, short_side: int | None) -> np.ndarray:
         def resized(file: BinaryIO) -> np.ndarray:
             image = open_image(file, self.preprocessing.background, self.preprocessing.colour)
             target = max(short_side or min(image.size), self.config.size)
             return np.asarray(resize_short_side(image, target, "bicubic"))
 
-        return read_entry(self.sources[source][number], resized)
+        return read_entry(self.sources[draw.source][draw.image], resized)
+
+
+class ImageCache:
+    """Keeps the most recently used images, up to `max_images` and CACHE_BYTES."""
+
+    def __init__(self, max_images: int):
+        self._max_images = max_images
+        self._images: OrderedDict[Hashable, np.ndarray] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: Hashable, read: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return the image of a key, calling `read` if it is not cached."""
+        if key in self._images:
+            self._images.move_to_end(key)
+            return self._images[key]
+        image = read()
+        self._images[key] = image
+        self._bytes += image.nbytes
+        while self._images and (len(self._images) > self._max_images or self._bytes > CACHE_BYTES):
+            self._bytes -= self._images.popitem(last=False)[1].nbytes
+        return image

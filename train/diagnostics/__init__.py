@@ -1,1 +1,1 @@
-"""What is measured of the optimizer: update sizes, gradient noise, curvature."""
+"""Measurements of gradients and updates during a run."""

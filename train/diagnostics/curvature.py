@@ -1,4 +1,4 @@
-"""The curvature of the loss where a run is, which the rate laws ask for: measured now and then, averaged, and logged."""
+"""The curvature of the loss, which the learning-rate laws need: measured at some steps, averaged, and logged."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,29 +9,28 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ...tokenizer.shapes import Pixels
-from .curvature_quotients import quotients
-from .directions import momentum_signs, momentum_square, orthogonal_momentum, random_signs
-from .gradient_field import Direction, GradientField, dot
+from .curvature_estimates import estimates
+from .hessian_products import Direction, HessianProducts, dot
+from .update_directions import momentum_signs, momentum_square, orthogonal_momentum, random_signs
 
 MIN_IMAGES = 3
 WEIGHT = "weight"
 LATEST = "momentum_square"
 QUADRATIC = ("signal", "gradient", "noise", "adamw_signal")
-"""Sums that grow with the square of the gradient: averaged as multiples of |m|^2, which the images do not know, or the
-large gradients of a run's beginning would outweigh all later ones."""
+"""Sums that grow with the square of the gradient. They are averaged as multiples of |m|^2, which does not depend on the
+images, because the large gradients at the start of a run would otherwise dominate."""
 
 
 class Curvature:
-    """Measures and averages; its state goes into the checkpoint.
+    """Measures the curvature and averages it; its state is part of the checkpoint.
 
-    H is the derivative of the gradient that training follows, in float32 (see gradient_field.py). A measurement splits
-    images of this process: a quarter gives g, the next one g' that is independent of it, and the rest H. With S the
-    covariance of the gradient of one image, E[g' H g] = g H g, and E[d H d] = 2 tr(S H) / n for d = g - g' and n images of a
-    quarter over all processes (kexue.fm 10542). More products are along the sign of AdamW's momentum, along random signs
-    for the trace (Hutchinson), and along Muon's step.
+    H is the derivative of the float32 gradient (hessian_products.py). A measurement splits the images of this process: a
+    quarter gives g, the next quarter an independent g', and the rest H. Let S be the covariance of the gradient of one
+    image, d = g - g', and n the images of a quarter over all processes. Then E[g' H g] = g H g, and E[d H d] = 2 tr(S H) / n
+    (https://kexue.fm/archives/10542). Further products are along the sign of AdamW's momentum, along random signs for the
+    trace (Hutchinson), and along Muon's step.
 
-    A product costs two forward and backward passes over half the images; memory holds about eight copies of the weights
-    meanwhile.
+    A product costs two forward and backward passes over half the images, and memory for about eight copies of the weights.
     """
 
     def __init__(self, optimizer: Optimizer, model: nn.Module, accelerator: Accelerator, decay: float = 0.9):
@@ -44,36 +43,36 @@ class Curvature:
     def measure(
         self, seed: int, images: Pixels, chunk: int, loss: Callable[[Pixels], Tensor], modules: Sequence[nn.Module]
     ) -> None:
-        """Take a measurement into the averages; nothing is read from the device, and the run is left as it was.
+        """Add a measurement to the averages, without a device sync and without changing the run.
 
-        Call it on every process before an optimizer step, so that the momentum does not know `images`; `modules` are all
-        that `loss` runs. Before the first step there is no momentum, and nothing is done.
+        Every process must call it, before an optimizer step, so that the momentum does not depend on `images`. `modules`
+        are all modules that `loss` uses. Before the first step there is no momentum, and it does nothing.
         """
         signs = momentum_signs(self._optimizer, self._parameters)
         if all(part is None for part in signs):
             return
         size = momentum_square(self._optimizer, self._parameters)
-        with GradientField(modules, self._parameters, loss, chunk) as field:
-            found = self._found(field, images, signs, seed)
+        with HessianProducts(modules, self._parameters, loss, chunk) as products:
+            found = self._measured(products, images, signs, seed)
         for name in QUADRATIC:
             found[name] = found[name] / size
         names, values = list(found), torch.stack(list(found.values())).float()
-        nothing = torch.zeros_like(values[0])
-        held = torch.stack([self._averages.get(name, nothing).to(values.device) for name in names])
-        # What is not finite is no measurement.
+        zero = torch.zeros_like(values[0])
+        before = torch.stack([self._averages.get(name, zero).to(values.device) for name in names])
+        # A measurement that is not finite is ignored.
         is_finite = values.isfinite().all()
-        averages = torch.where(is_finite, held.lerp(values, 1 - self._decay), held)
-        latest = torch.where(is_finite, size.float(), self._averages.get(LATEST, nothing).to(values.device))
+        averages = torch.where(is_finite, before.lerp(values, 1 - self._decay), before)
+        latest = torch.where(is_finite, size.float(), self._averages.get(LATEST, zero).to(values.device))
         self._averages = dict(zip(names, averages.unbind(), strict=True)) | {LATEST: latest}
 
     def summarise(self) -> dict[str, float]:
-        """Return the `quotients` of the averages as `curvature/gradient` and so on."""
+        """Return the `estimates` from the averages by log path, such as `curvature/gradient`."""
         if not self._averages:
             return {}
         values = torch.stack(list(self._averages.values())).tolist()
         averages = dict(zip(self._averages, values, strict=True))
         weight, size = averages.pop(WEIGHT), averages.pop(LATEST)
-        found = quotients({name: value / weight for name, value in averages.items()}, size) if weight else {}
+        found = estimates({name: value / weight for name, value in averages.items()}, size) if weight else {}
         return {f"curvature/{name}": value for name, value in found.items()}
 
     def state_dict(self) -> dict[str, Any]:
@@ -82,19 +81,19 @@ class Curvature:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._averages = dict(state["averages"])
 
-    def _found(self, field: GradientField, images: Pixels, signs: Direction, seed: int) -> dict[str, Tensor]:
+    def _measured(self, products: HessianProducts, images: Pixels, signs: Direction, seed: int) -> dict[str, Tensor]:
         quarter = len(images) // 4 or 1
         first, second, rest = images.split([quarter, quarter, len(images) - 2 * quarter])
-        g, other = self._mean(field.here(first)), self._mean(field.here(second))
+        g, other = self._mean(products.gradient(first)), self._mean(products.gradient(second))
         difference = torch._foreach_sub(g, other)
         random, step = random_signs(signs, seed), orthogonal_momentum(self._optimizer, self._parameters)
         along = torch.cat(
             [
-                field.products(rest, g, [other]),
-                field.products(rest, difference, [difference]),
-                field.products(rest, signs, [signs]),
-                field.products(rest, random, [random]),
-                *([field.products(rest, step, [step])] if any(part is not None for part in step) else []),
+                products.products(rest, g, [other]),
+                products.products(rest, difference, [difference]),
+                products.products(rest, signs, [signs]),
+                products.products(rest, random, [random]),
+                *([products.products(rest, step, [step])] if any(part is not None for part in step) else []),
             ]
         )
         crossed, apart, *others = self._mean([along])[0].unbind()
@@ -122,7 +121,7 @@ class Curvature:
 
 
 def _agreement(first: Direction, second: Direction) -> Tensor:
-    """Return the mean of sign(a b) over the values where it is not 0."""
+    """Return the mean of sign(a b) over the values where it is not 0, in [-1, 1]."""
     signs = [(a * b).sign().float() for a, b in zip(first, second, strict=True) if a is not None and b is not None]
     agreeing = torch.stack([sign.sum() for sign in signs]).sum()
     return agreeing / torch.stack([sign.abs().sum() for sign in signs]).sum().clamp_min(1)

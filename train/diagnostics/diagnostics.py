@@ -1,4 +1,4 @@
-"""Instruments on the optimizer: its health at the steps that are logged, noise and curvature of the gradient in between."""
+"""Measurements around an optimizer step: update statistics, and noise and curvature of the gradient."""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -18,21 +18,21 @@ from .update_statistics import UpdateStatistics
 
 
 class DiagnosticsConfig(Config):
-    """What is measured of the optimizer."""
+    """What to measure of gradients and updates."""
 
     update_statistics: bool = True
-    """Whether lines of the log have sizes of updates, entropy of singular values, and AdamW's second moments."""
+    """Whether to log the size of updates, the entropy of singular values, and AdamW's second moments."""
     noise_every: Annotated[int, Field(ge=0)] = 10
-    """Steps between looks at the noise of the gradient; 0 never looks."""
+    """Steps between measurements of the gradient noise; 0 turns them off."""
     curvature_every: Annotated[int, Field(ge=0)] = 0
-    """Steps between looks at the curvature, each as long as about 5 steps without autocast; 0 never looks."""
+    """Steps between measurements of the curvature, which take as long as about 5 steps in float32; 0 turns them off."""
 
 
 class Diagnostics:
-    """Reads gradients and optimizer around a step; its state goes into the checkpoint.
+    """Reads gradients and optimizer around a step; its state is part of the checkpoint.
 
-    The noise scale comes from the momentum, and, with more than one micro-batch, also from the gradient of the first of
-    them against that of the whole batch.
+    The noise scale is estimated from the momentum and, if there are several micro-batches, also from the gradient of the
+    first one and that of the whole batch.
     """
 
     def __init__(
@@ -58,27 +58,27 @@ class Diagnostics:
         images = batch_size // accelerator.num_processes
         if config.curvature_every and images < MIN_IMAGES:
             raise ValueError(
-                f"diagnostics.curvature_every is {config.curvature_every}, but a process has {images} of the images of a step, "
-                f"and {MIN_IMAGES} are needed: set it to 0, or enlarge data.batch_size."
+                f"diagnostics.curvature_every is {config.curvature_every}, but a process has {images} images per step "
+                f"and needs {MIN_IMAGES}: set it to 0, or enlarge data.batch_size."
             )
 
-    def looks(self, step: int) -> bool:
-        """Return whether the noise is measured in a step."""
+    def measures_noise(self, step: int) -> bool:
+        """Return whether to measure the noise at a step."""
         return self._config.noise_every > 0 and step % self._config.noise_every == 0
 
     def after_first_micro_batch(self, step: int) -> None:
-        """Note the gradient while it is that of the first of several micro-batches."""
-        if self._micro_batches == 1 or not self.looks(step):
+        """Read the gradient while it is that of the first of several micro-batches."""
+        if self._micro_batches == 1 or not self.measures_noise(step):
             return
-        # What is in place is this micro-batch's share of the mean over all of them.
+        # The loss of a micro-batch is divided by their number.
         norms = {name: norm * self._micro_batches**2 for name, norm in self._norms().items()}
         self._small = dict(zip(norms, self._averaged(torch.stack(list(norms.values()))), strict=True))
 
     def before_step(self, step: int, is_logged: bool) -> None:
-        """Look at the whole gradient, before it is clipped."""
+        """Read the gradient of the whole batch, before it is clipped."""
         if is_logged and self._config.update_statistics:
             self._updates.before_step()
-        if self._small and self.looks(step):
+        if self._small and self.measures_noise(step):
             small_batch = self._batch_size // (self._micro_batches * self._accelerator.num_processes)
             big = self._norms()
             self._from_batches.observe(
@@ -86,13 +86,13 @@ class Diagnostics:
             )
             self._small = {}
 
-    def look_at_curvature(
+    def measure_curvature(
         self, step: int, images: Pixels, loss: Callable[[Pixels], Tensor], modules: Sequence[nn.Module]
     ) -> None:
-        """Measure the curvature in the steps when it is due, before the optimizer's step; see Curvature.measure.
+        """Measure the curvature at every `curvature_every`-th step, before the optimizer's step; see Curvature.measure.
 
-        `images` are all of this process. As many are taken as a micro-batch has, and half of them at a time: without
-        autocast these need the memory that all need with it.
+        `images` are all of this process. It uses as many of them as a micro-batch has, and half of those at a time, since
+        they need twice the memory in float32.
         """
         if not self._config.curvature_every or step % self._config.curvature_every:
             return
@@ -101,8 +101,8 @@ class Diagnostics:
         self._curvature.measure(step, images[:taken], max(1, micro_batch // 2), loss, modules)
 
     def after_step(self, step: int, is_logged: bool) -> dict[str, float]:
-        """Look at what the step did, the gradient still in place; return scalars by log path at steps that are logged."""
-        if self.looks(step):
+        """Read the update, with the gradient still in place; return scalars by log path at steps that are logged."""
+        if self.measures_noise(step):
             self._from_momentum.observe(optimizer_moments(self._optimizer, self._model, self._batch_size))
         if not is_logged:
             return {}

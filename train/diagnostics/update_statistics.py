@@ -1,4 +1,4 @@
-"""What the optimizer does, read around a step: sizes of updates, spectra of weights, AdamW's second moments."""
+"""Statistics of optimizer steps: size of updates, singular values of weights, AdamW's second moments."""
 
 import math
 from collections import defaultdict
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..optimizer.adam_moments import Moments, adam_moments
+from ..optimizer.adam_moments import AdamMoments, adam_moments
 from ..optimizer.muon_groups import uses_muon
 from ..optimizer.routing import codebook_rows, module_of
 
@@ -16,9 +16,10 @@ CODEBOOK = "codebook"
 
 
 def update_rms(before: Sequence[Tensor], after: Sequence[Tensor], lr: float, weight_decay: float = 0.0) -> Tensor:
-    """Return the root mean square over all values of u, where the step was w <- (1 - lr weight_decay) w - lr u.
+    """Return the root mean square of u over all values, where the step was w <- (1 - lr weight_decay) w - lr u.
 
-    AdamW's is about sqrt((1 - beta1) / (1 + beta1)) on noise and at most about 1 on a steady gradient (kexue.fm 11267).
+    For AdamW it is about sqrt((1 - beta1) / (1 + beta1)) if gradients are pure noise, and at most about 1 if they are
+    constant (https://kexue.fm/archives/11267).
     """
     kept = 1 - lr * weight_decay
     squares = [(new - kept * old).float().square().sum() for old, new in zip(before, after, strict=True)]
@@ -28,31 +29,31 @@ def update_rms(before: Sequence[Tensor], after: Sequence[Tensor], lr: float, wei
 def singular_entropy(weights: Iterable[Tensor]) -> Tensor:
     """Return the mean over weights of H = -sum p log p / log n, in [0, 1]; p = s^2 / sum s^2 over n singular values.
 
-    1 for orthogonal weights, 0 for those of rank 1 (kexue.fm 10739). Kernels are seen as out x rest. Weights that are 0,
-    not finite, or of one singular value are left out; NaN when none is left.
+    It is 1 for orthogonal weights and 0 for rank 1 (https://kexue.fm/archives/10739). Kernels are reshaped to out x rest.
+    Weights that are 0, not finite, or with one singular value are left out; if none is left, the result is NaN.
     """
-    alike: dict[object, list[Tensor]] = defaultdict(list)
+    by_shape: dict[object, list[Tensor]] = defaultdict(list)
     for weight in weights:
         matrix = weight.detach().flatten(1).float()
         matrix = matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
         if len(matrix) > 1:
-            alike[matrix.shape].append(matrix)
+            by_shape[matrix.shape].append(matrix)
     entropies = [torch.zeros(0)]
-    for members in alike.values():
+    for members in by_shape.values():
         batch = torch.stack(members)
         gram = batch @ batch.mT
         finite = gram.isfinite().all(dim=-1, keepdim=True).all(dim=-2, keepdim=True)
         energies = torch.linalg.eigvalsh(gram.where(finite, 0)).clamp_min(0)
-        share = energies / energies.sum(dim=-1, keepdim=True)
-        entropies.append((torch.special.entr(share).sum(dim=-1) / math.log(share.shape[-1])).cpu())
+        p = energies / energies.sum(dim=-1, keepdim=True)
+        entropies.append((torch.special.entr(p).sum(dim=-1) / math.log(p.shape[-1])).cpu())
     return torch.cat(entropies).nanmean()
 
 
 class UpdateStatistics:
-    """Reads an optimizer of `build_optimizer`, plain or wrapped by accelerate, around the steps that are logged.
+    """Reads an optimizer of `build_optimizer` around the steps that are logged.
 
-    `before_step` copies the parameters that are trained; `after_step` decomposes Muon's matrices. Steps that are not logged
-    need neither. `model` is the bare tokenizer, whose parameters the optimizer holds.
+    `before_step` copies the trained parameters, and `after_step` computes the eigenvalues of Muon's matrices; other steps
+    need neither. `model` is the tokenizer without a wrapper, whose parameters the optimizer holds.
     """
 
     def __init__(self, optimizer: Optimizer, model: nn.Module):
@@ -63,27 +64,25 @@ class UpdateStatistics:
 
     @torch.no_grad()
     def before_step(self) -> None:
-        """Remember the parameters as they are."""
+        """Copy the parameters."""
         self._before = [[p.detach().clone() for p in group["params"]] for group in self._optimizer.param_groups]
 
     @torch.no_grad()
     def after_step(self) -> dict[str, float]:
-        """Return the step's figures by log path, with one wait for the device; what does not apply is left out.
+        """Return scalars by log path, with one device sync; those that do not apply are left out.
 
-        `optimizer/update_rms/{muon,adamw}` and `optimizer/singular_entropy` of Muon's weights are as in the functions
-        above; rows that a lazy AdamW leaves alone have updates of 0. Of AdamW's values, in all or in
-        {encoder,quantizer,decoder}:
+        `optimizer/update_rms/{muon,adamw}` and `optimizer/singular_entropy` are as in the functions above. Updates of rows
+        that a lazy AdamW skips are 0. Of AdamW's values in all, or in {encoder,quantizer,decoder}:
 
-        `optimizer/below_epsilon`, and `optimizer/below_epsilon/...`, is the fraction with sqrt(v) < eps. Their steps are
-        in proportion to the gradient, as SGD's with the rate lr / eps, and smaller than Adam's (kexue.fm 10563); where the
-        fraction is large, eps is a setting to tune. `.../codebook` is that of the rows of codebooks alone, which are also
-        among those of the quantizer: v fades in a row that is not used, so dead rows are counted.
+        `optimizer/below_epsilon`, or `optimizer/below_epsilon/...`, is the fraction with sqrt(v) < eps. Their updates are
+        proportional to the gradient, as those of SGD at lr / eps (https://kexue.fm/archives/10563); if the fraction is
+        large, tune eps. `.../codebook` is the fraction in the rows of codebooks, which are also part of the quantizer. In
+        unused rows v decays, so dead rows count.
 
-        `optimizer/curvature/...` is the mean of sqrt(v), `optimizer/gradient_std/...` that of sqrt(v - m^2). Gradients that
-        are nearly without noise come from the distance to the minimum, and sqrt(v) is then in proportion to the Hessian's
-        diagonal (10588). With noise, as in the training of a tokenizer at usual batch sizes, sqrt(v) is the noise and tells
-        nothing of the Hessian by itself: it falls as one over the root of the batch. gradient_std near curvature says so;
-        well below it, the mean gradient counts.
+        `optimizer/curvature/...` is the mean of sqrt(v), `optimizer/gradient_std/...` the mean of sqrt(v - m^2). With little
+        noise, gradients reflect the distance to the minimum, and sqrt(v) is proportional to the diagonal of the Hessian
+        (https://kexue.fm/archives/10588). At usual batch sizes sqrt(v) is mostly noise, and falls as one over the square
+        root of the batch size; then gradient_std is near curvature.
         """
         assert self._before is not None, "before_step comes first"
         values = self._update_sizes(self._before) | self._second_moments()
@@ -110,7 +109,7 @@ class UpdateStatistics:
         return {path: (torch.stack(parts).sum() / counts[path]).sqrt() for path, parts in squares.items()}
 
     def _second_moments(self) -> dict[str, Tensor]:
-        parts: dict[str, list[Moments]] = defaultdict(list)
+        parts: dict[str, list[AdamMoments]] = defaultdict(list)
         for parameter, moments in adam_moments(self._optimizer).items():
             parts[module_of(self._names[parameter])].append(moments)
             if parameter in self._rows:

@@ -1,1 +1,1 @@
-"""Fine-tuning from a tokenizer folder: swap or grow a quantizer, adapt the decoder, go on with everything."""
+"""Fine-tuning a tokenizer folder: swap or grow its quantizer, adapt its decoder, or train all of it further."""

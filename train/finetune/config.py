@@ -1,43 +1,56 @@
-"""The configuration of a fine-tuning: what changes in a tokenizer, and how long each stage lasts."""
+"""The configuration of a fine-tuning: what changes in a tokenizer, and how long each stage takes."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from annotated_types import Len
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from ...tokenizer.config import Config
-from ...tokenizer.quantizers import QuantizerConfig
-from ..config import PARTS, Part, Seed, quantizer_of
-from ..data.tolerance import ToleratingConfig
+from ...tokenizer.config import Config, choice
+from ...tokenizer.quantizers import QUANTIZERS, QuantizerConfig
+from ..config import PARTS, Part, Seed
+from ..data.config import ReadingConfig
 from ..losses.terms import LossWeights
-from .fit_quantizer import FitConfig
 
-CONFIG_FILE = "finetune.yaml"
+
+class FitConfig(Config):
+    """How a quantizer is fitted to latents."""
+
+    steps: Annotated[int, Field(ge=0)] = 600
+    """Optimizer steps; the learning rate falls to 0 along half a cosine."""
+    batch_size: Annotated[int, Field(ge=1)] = 8192
+    """Latent vectors per step."""
+    lr: Annotated[float, Field(gt=0)] = 5e-3
+    """Initial learning rate of Adam."""
+    projection_optimizer: Literal["auto", "adam", "muon"] = "auto"
+    """Optimizer of a codebook's projection matrices. auto is Muon for fvq, which diverges with Adam, and Adam for simvq."""
+    muon_rate: Annotated[float, Field(gt=0)] = 1.0
+    """Muon's learning rate as a multiple of Adam's; at 1, both make equally large updates when gradients are noise."""
+    codebook_rows: Literal["dense", "lazy"] = "dense"
+    """Codebook rows that Adam updates in each step: all of them, or, with lazy, only those with a gradient."""
 
 
 class StageConfig(Config):
     """One training stage."""
 
     steps: Annotated[int, Field(ge=0)]
-    """Optimizer steps; 0 leaves the stage out."""
+    """Optimizer steps; 0 skips the stage."""
     lr: Annotated[float, Field(gt=0)]
     """Peak learning rate of Muon and AdamW."""
 
 
-class ImagesConfig(ToleratingConfig):
+class ImagesConfig(ReadingConfig):
     """The images, and how they are cut into batches."""
 
-    train: Annotated[list[str], Len(1)]
-    """Folders, image files, .tar shards (brace ranges) or .txt lists of these."""
+    train: Annotated[list[str], Field(min_length=1)]
+    """Folders, image files, .tar shards (with brace ranges), or .txt lists of these."""
     val: list[str] = []
-    """Images to judge on, in the same forms; none holds out a share of the others."""
+    """Images to evaluate on, given in the same way; if empty, a fraction of the training images is held out."""
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share that is held out when val is empty."""
+    """Fraction of the images to hold out if val is empty."""
     crop: Annotated[int, Field(ge=8)] = 128
-    """Side of the training crops in pixels, a multiple of the tokenizer's downsampling."""
+    """Side of the training crops in pixels, rounded down to a multiple of the tokenizer's downsampling."""
     batch_size: Annotated[int, Field(ge=1)] = 8
-    """Crops of a step over all processes."""
+    """Crops per step."""
     workers: Annotated[int, Field(ge=0)] = 1
     """Processes that read images."""
 
@@ -48,50 +61,45 @@ class FinetuneConfig(Config):
     model: str
     """Tokenizer to start from: built-in name, folder, or hf://owner/repo."""
     out: Path
-    """Folder of the fine-tuning; the same call goes on where it left off."""
+    """Output folder; the same call resumes where it stopped."""
     data: ImagesConfig
-    quantizer: QuantizerConfig | None = None
-    """Quantizer that takes the place of the old one; none keeps it."""
+    quantizer: Annotated[QuantizerConfig, choice(QUANTIZERS)] | None = None
+    """New quantizer; null keeps the old one."""
     grow_to: Annotated[int, Field(ge=2)] | None = None
-    """Codes that the codebook is grown to, the old ones keeping their numbers; none leaves it."""
-    train: Annotated[list[Part], Len(1)] = list(PARTS)
-    """Parts that learn in the last stage: encoder, quantizer, decoder."""
+    """New size of the codebook, which keeps its codes and their indices; null keeps the size."""
+    train: Annotated[list[Part], Field(min_length=1)] = list(PARTS)
+    """Parts to train in the last stage: encoder, quantizer, decoder."""
     fit: FitConfig = FitConfig(steps=1500)
-    """First stage, when the quantizer changes: it is fitted to latents, encoder and decoder resting."""
+    """First stage, for a new quantizer: fit it to latents, with encoder and decoder frozen."""
     decoder: StageConfig = StageConfig(steps=600, lr=1e-3)
-    """Second stage, when the quantizer changes: the decoder learns the new codes."""
+    """Second stage, for a new quantizer: train the decoder on the new codes."""
     joint: StageConfig = StageConfig(steps=0, lr=3e-4)
-    """Last stage: the parts of train learn together."""
+    """Last stage: train the parts listed in train together."""
     losses: LossWeights = {"log_l2": 1.0}
-    """Reconstruction losses of the training stages; those of the quantizer are added with their usual weights."""
+    """Weights of the reconstruction losses in the training stages; the quantizer's losses get their usual weights."""
     latent_vectors: Annotated[int, Field(ge=1)] = 400_000
-    """Latent vectors that are collected for the first stage, at most."""
+    """Maximum number of latent vectors to collect for the first stage."""
     precision: Literal["float32", "bfloat16", "float16", "auto"] = "auto"
-    """Arithmetic of the networks in training. Auto is bfloat16 where the processor has it."""
+    """Precision of the networks in training. auto is bfloat16 where the device supports it."""
     seed: Seed = 0
-    """Seed of everything that is drawn."""
+    """Seed of all random numbers."""
     save_every: Annotated[int, Field(ge=1)] = 200
-    """Steps between checkpoints of the training stages."""
-
-    @field_validator("quantizer", mode="before")
-    @classmethod
-    def _by_name(cls, values: Any) -> Any:
-        return quantizer_of(values)
+    """Steps between checkpoints."""
 
     @model_validator(mode="after")
-    def _something_is_done(self) -> "FinetuneConfig":
+    def _check_changes(self) -> "FinetuneConfig":
         if self.quantizer is not None and self.grow_to is not None:
             raise ValueError("quantizer and grow_to are both given: swap the quantizer, or grow its codebook.")
         if not self.changes_quantizer and self.joint.steps == 0:
             raise ValueError("joint.steps is 0 and the quantizer stays, so nothing would change: give --steps above 0.")
         if self.changes_quantizer and self.joint.steps == 0 and self.train != list(PARTS):
             raise ValueError(
-                f"train is {self.train}, which says what learns in the last stage, but after a swap that has no steps: give "
-                "--steps too, or leave --only out."
+                f"train is {self.train}, the parts to train in the last stage, but after a swap that stage has no steps: "
+                "give --steps too, or leave --only out."
             )
         return self
 
     @property
     def changes_quantizer(self) -> bool:
-        """Whether the first two stages are done."""
+        """Whether the first two stages run."""
         return self.quantizer is not None or self.grow_to is not None

@@ -1,7 +1,6 @@
-"""The optimizer of a fit: Adam, with Muon or lazy rows for parts of the codebook where the config asks for them."""
+"""The optimizer of a fit: Adam, with Muon for projection matrices and lazy codebook rows where the config asks for them."""
 
 import re
-from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
@@ -9,29 +8,32 @@ from torch.optim import Optimizer
 
 from ..optimizer.muon import Muon
 from ..optimizer.routing import codebook_rows
+from ..optimizer.rules import BRIDGE_MATRICES, PROJECTION_MATRICES
+from .config import FitConfig
 
 BETAS = (0.9, 0.95)
+MUON_PATTERNS = {"auto": [BRIDGE_MATRICES], "adam": [], "muon": [BRIDGE_MATRICES, PROJECTION_MATRICES]}
+"""Names of the parameters that Muon takes, by `projection_optimizer`."""
 
 
-def fit_optimizer(model: nn.Module, lr: float, muon: Collection[str], muon_rate: float, lazy_rows: bool) -> Optimizer:
-    """Build the optimizer of all parameters of `model` that are trained; one of nothing when there are none.
+def fit_optimizer(model: nn.Module, config: FitConfig) -> Optimizer:
+    """Build the optimizer of all trainable parameters of `model`; without any, it holds a dummy.
 
-    Muon takes the parameters whose names match one of the patterns `muon`, at `muon_rate` times lr. Raises ValueError when
-    rows are to be lazy and no codebook has rows that are trained.
+    Raises ValueError if codebook_rows is lazy and no codebook has trainable rows.
     """
-    tables = codebook_rows(model) if lazy_rows else set()
+    rows = codebook_rows(model) if config.codebook_rows == "lazy" else set()
     members: dict[tuple[bool, bool], list[Tensor]] = {}
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        uses_muon = any(re.fullmatch(pattern, name) for pattern in muon)
-        members.setdefault((uses_muon, parameter in tables), []).append(parameter)
-    if lazy_rows and not any(lazy for _, lazy in members):
+        if parameter.requires_grad:
+            use_muon = any(re.fullmatch(pattern, name) for pattern in MUON_PATTERNS[config.projection_optimizer])
+            members.setdefault((use_muon, parameter in rows), []).append(parameter)
+    if config.codebook_rows == "lazy" and not any(lazy for _, lazy in members):
         raise ValueError(
             "fit.codebook_rows is lazy, but this quantizer has no codebook whose rows are trained: use dense, or a quantizer "
             "with a trained table, such as vq or ibq."
         )
     groups = [
-        {"params": params, "use_muon": uses_muon, "lazy": lazy} for (uses_muon, lazy), params in sorted(members.items())
+        {"params": params, "use_muon": use_muon, "lazy": lazy} for (use_muon, lazy), params in sorted(members.items())
     ]
-    return Muon(groups or [{"params": [torch.zeros(())], "use_muon": False}], lr=lr, betas=BETAS, rate=muon_rate)
+    dummy = {"params": [torch.zeros(())], "use_muon": False}
+    return Muon(groups or [dummy], lr=config.lr, betas=BETAS, rate=config.muon_rate)

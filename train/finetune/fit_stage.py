@@ -1,136 +1,107 @@
-"""The first stage of a fine-tuning: another or a grown quantizer, fitted to the latents of the images."""
+"""The first stage of a fine-tuning: fit a new or grown quantizer to latents of the images."""
 
-from collections.abc import Sequence
+import hashlib
 from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from ...cli.terminal import ProgressLine
-from ...images.finding.index import Entry
-from ...tokenizer.folder.save_load import CONFIG_FILE, LoadedTokenizer, save_tokenizer
-from ...tokenizer.quantizers import QuantizerConfig, parse_quantizer
-from ...tokenizer.quantizers.composed.multiscale import MultiscaleConfig
-from ...tokenizer.quantizers.vector.quantizer import VectorConfig
-from ..codebook.revival import CodebookConfig
+from ...cli.progress import ProgressLine
+from ...tokenizer.folder.save_load import CONFIG_FILE, fingerprint, save_tokenizer
+from ..codebook.maintenance import CodebookConfig
+from ..data.changed_images import digests_of
 from ..launcher import this_process
 from ..losses.terms import quantizer_weights
-from .config import FinetuneConfig
 from .fit_quantizer import RECONSTRUCTION, fit_quantizer
-from .fit_states import FIT_FILE, FitStates
-from .grow_codebook import grown_quantizer
-from .latents import LATENTS_FILE, Report, collected_latents, latents_key
-from .swap_quantizer import LatentPairs, Swapped, between_linear_maps, is_bounded, swap_quantizer
+from .kept_files import FIT_FILE, LATENTS_FILE, KeptFile
+from .new_quantizer import codebook_config, grow_codebook, new_quantizer_config
+from .prepare import Finetuning
+from .sample_latents import PER_IMAGE, sample_latents
+from .swap_quantizer import LatentPairs, Swapped, between_linear_maps, swap_quantizer
 
 
-def fit_stage(
-    config: FinetuneConfig,
-    before: LoadedTokenizer,
-    entries: Sequence[Entry],
-    folder: Path,
-    report: Report,
-    quiet: bool,
-) -> Path:
-    """Fit the new quantizer to latents of the images, and write the tokenizer with it, unfolded, unless it is there.
+def fit_stage(run: Finetuning, folder: Path) -> Path:
+    """Write the tokenizer with the fitted quantizer and its training state to `folder`, unless it is there; return it.
 
-    Returns its folder. A stop costs no more than the collecting of the latents, or `save_every` steps of the fit. Raises
-    ValueError when the quantizer cannot be fitted to latents, or there are too few of them.
+    A stop loses at most the collection of the latents, or `save_every` steps of the fit. Raises ValueError if the quantizer
+    cannot be fitted, or there are too few latents.
     """
-    latents, states = config.out / LATENTS_FILE, folder / FIT_FILE
+    latents, fit = run.config.out / LATENTS_FILE, folder / FIT_FILE
     if not (folder / CONFIG_FILE).is_file():
-        quantizer_config = _new_quantizer(config, before)
-        accelerator = this_process(config.precision)
-        key = latents_key(config, before, entries)
-        pairs = collected_latents(config, before, entries, key, accelerator, report, quiet)
-        kept = FitStates(states, key, config.save_every, lambda sentence: report(f"warning: {sentence}"))
-        swapped = _fitted(config, before, quantizer_config, pairs, accelerator, kept, report, quiet)
+        key = _key(run)
+        swapped = _fit(run, KeptFile(latents, key, run.warn), KeptFile(fit, key, run.warn))
         save_tokenizer(
             folder,
             swapped.model,
             swapped.architecture,
-            before.config.preprocessing,
-            _card(config),
+            run.before.config.preprocessing,
+            f"# {run.config.out.resolve().name}\n\nFine-tuned from {run.config.model}: its quantizer was fitted to latents.\n",
             with_training_state=True,
         )
-    for path in (latents, states):
+    for path in (latents, fit):
         path.unlink(missing_ok=True)
     return folder
 
 
-def _fitted(
-    config: FinetuneConfig,
-    before: LoadedTokenizer,
-    quantizer_config: QuantizerConfig,
-    pairs: LatentPairs,
-    accelerator: Accelerator,
-    kept: FitStates,
-    report: Report,
-    quiet: bool,
-) -> Swapped:
+def _key(run: Finetuning) -> str:
+    """Return a digest of everything that the latents depend on: the tokenizer, the images, and how they are sampled."""
+    sample = f"{run.config.latent_vectors} {PER_IMAGE} {run.config.seed}"
+    images = digests_of(run.entries(run.split.train)).tobytes()
+    parts = [fingerprint(run.before.model, run.before.config).encode(), images, sample.encode()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def _fit(run: Finetuning, latents: KeptFile, kept: KeptFile) -> Swapped:
+    config, before = run.config, run.before
+    quantizer_config = new_quantizer_config(config, before)
+    accelerator = this_process(config.precision)
+    pairs = _latents(run, latents, accelerator)
     set_seed(config.seed)
-    report(f"stage 1: fitting {quantizer_config.name} to {len(pairs.vectors):,} latents, {config.fit.steps} steps")
+    run.tell(f"stage 1: fitting {quantizer_config.name} to {len(pairs.vectors):,} latents for {config.fit.steps} steps")
     quantizer = quantizer_config.build()
     weights = quantizer_weights(quantizer, commitment=0.0) | {RECONSTRUCTION: 1.0}
     fitted = between_linear_maps(quantizer, pairs)
-    care = _care(quantizer_config, len(pairs.vectors))
-    if config.grow_to is not None:
-        grown_quantizer(quantizer, before.model.quantizer, pairs.vectors, config.seed)
-        care = CodebookConfig()
-    with ProgressLine("steps", config.fit.steps, quiet) as progress:
+    if config.grow_to is None:
+        maintenance = codebook_config(quantizer, len(pairs.vectors))
+    else:
+        grow_codebook(quantizer, before.model.quantizer, pairs.vectors, config.seed)
+        maintenance = CodebookConfig()
+    with ProgressLine("steps", config.fit.steps, run.verbosity.quiet) as progress:
         fit_quantizer(
             fitted,
             pairs.vectors,
             pairs.targets,
             weights,
             config.fit,
-            care,
+            maintenance,
             accelerator,
             config.seed,
-            progress.update,
-            kept,
-            lambda rounds: progress.note(f"round {rounds} of k-means"),
+            on_step=progress.update,
+            on_kmeans_round=lambda done: progress.note(f"round {done} of k-means"),
+            kept=kept,
+            save_every=config.save_every,
         )
     return swap_quantizer(before.model, before.config.architecture, fitted)
 
 
-def _new_quantizer(config: FinetuneConfig, before: LoadedTokenizer) -> QuantizerConfig:
-    old = before.config.quantizer
-    if config.grow_to is not None:
-        if not isinstance(old, VectorConfig) or config.grow_to <= old.codebook_size:
-            had = f"{old.codebook_size} codes" if isinstance(old, VectorConfig) else f"no table of codes ({old.name})"
-            raise ValueError(
-                f"grow_to is {config.grow_to}, but {config.model} has {had}: grow a vector quantizer, to more codes than "
-                "it has."
-            )
-        return parse_quantizer({**old.model_dump(), "codebook_size": config.grow_to})
-    quantizer = config.quantizer
-    assert quantizer is not None
-    if isinstance(quantizer, MultiscaleConfig):
-        raise ValueError(
-            "quantizer is multiscale, which needs whole grids and cannot be fitted to latents: train it with "
-            "train-tokenizer and model.init_from."
-        )
-    if isinstance(quantizer, VectorConfig) and is_bounded(before.model.quantizer):
-        # The decoder knows latents that went through tanh; distances are measured where it sees them.
-        return quantizer.model_copy(update={"squash": "tanh"})
-    return quantizer
-
-
-def _care(quantizer: QuantizerConfig, vectors: int) -> CodebookConfig:
-    built = quantizer.build()
-    replaceable = [module for module in built.modules() if getattr(module, "can_replace", None) is not None]
-    if not replaceable or not all(module.can_replace for module in replaceable):
-        return CodebookConfig()
-    enough = vectors // built.vocab_size
-    if enough < 1:
-        raise ValueError(
-            f"The images give {vectors:,} latents for {built.vocab_size:,} codes: give more images, or a smaller "
-            "codebook_size."
-        )
-    return CodebookConfig(initialization="kmeans", vectors_per_code=enough, revive_every=50)
-
-
-def _card(config: FinetuneConfig) -> str:
-    return (
-        f"# {config.out.resolve().name}\n\nFine-tuned from {config.model}: the quantizer was fitted to its latents.\n"
+def _latents(run: Finetuning, kept: KeptFile, accelerator: Accelerator) -> LatentPairs:
+    """Return the kept latents, or collect and keep them; raise WorkFailedError if too many images are unreadable."""
+    found = kept.load("The latents are collected again.")
+    if found is not None:
+        run.tell("stage 1: using the latents of the last call")
+        return LatentPairs(found["vectors"], found["targets"])
+    run.tell("stage 1: collecting latents")
+    config, model = run.config, run.before.model.to(accelerator.device)
+    pairs = sample_latents(
+        model,
+        run.entries(run.split.train),
+        run.reader,
+        config.latent_vectors,
+        config.seed,
+        config.data.unreadable_limit,
+        run.warn,
+        run.verbosity.quiet,
     )
+    model.cpu()
+    kept.save(**pairs._asdict())
+    return pairs

@@ -1,47 +1,91 @@
-"""What the options of finetune-tokenizer stand for."""
+"""From the options of finetune-tokenizer to a config."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from ...pretrained.find import find_tokenizer
-from ...tokenizer.config import unknown_choice
+from ...tokenizer.config import Config, parse_config, unknown_choice
 from ...tokenizer.folder.save_load import load_tokenizer
 from ...tokenizer.quantizers import QUANTIZERS
-from ...tokenizer.quantizers.table import ELEMENTARY
+from ..config_file import apply_override
+from .config import FinetuneConfig
 
-OPTIONS = {"codebook_size": "--codebook-size", "dim": "--dim", "levels": "--levels"}
-"""Options of a new quantizer, by key."""
+QUANTIZER_OPTIONS = {"codebook_size": "--codebook-size", "dim": "--dim", "levels": "--levels"}
+"""Options of a new quantizer, by config key."""
 
 
-def quantizer_section(name: str | None, given: dict[str, int | str | None]) -> dict[str, Any] | None:
-    """Return the section of the new quantizer as far as it was given; raise ValueError for what does not belong to it."""
-    values: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+class Options(NamedTuple):
+    """The options as typed."""
+
+    model: str
+    data: list[str]
+    out: Path
+    quantizer: str | None
+    quantizer_keys: dict[str, int | str | None]
+    grow_to: int | None
+    only: str | None
+    steps: int | None
+    val: list[str]
+    seed: int
+    overrides: list[str]
+
+
+def finetune_config(options: Options) -> FinetuneConfig:
+    """Return the config that the options describe; raise ValueError for the first thing wrong."""
+    fields = FinetuneConfig.model_fields
+    sections = {name: field.default for name, field in fields.items() if isinstance(field.default, Config)}
+    values: dict[str, Any] = {
+        # Written out, so that --set can change one key of a section.
+        **{name: default.model_dump() for name, default in sections.items()},
+        "model": options.model,
+        "out": str(options.out),
+        "data": {"train": options.data, "val": options.val},
+        "quantizer": _quantizer_section(options.quantizer, options.quantizer_keys),
+        "grow_to": options.grow_to,
+        "seed": options.seed,
+    }
+    values["joint"]["steps"] = options.steps
+    if options.only is not None:
+        values["train"] = options.only.split(",")
+    for override in options.overrides:
+        apply_override(values, override)
+    _complete_quantizer(values["quantizer"], options.model)
+    if isinstance(joint := values["joint"], dict) and joint.get("steps") is None:
+        joint["steps"] = 1000 if values["quantizer"] is None and values["grow_to"] is None else 0
+    return parse_config(FinetuneConfig, values)
+
+
+def _quantizer_section(name: str | None, keys: dict[str, int | str | None]) -> dict[str, Any] | None:
+    """Return the section of the new quantizer as far as it was given."""
+    given: dict[str, Any] = {key: value for key, value in keys.items() if value is not None}
     if name is None:
-        if values:
-            raise ValueError(f"{OPTIONS[next(iter(values))]} was given without --quantizer: name the new quantizer.")
+        if given:
+            option = QUANTIZER_OPTIONS[next(iter(given))]
+            raise ValueError(f"{option} was given without --quantizer: name the new quantizer.")
         return None
     if name not in QUANTIZERS:
         raise ValueError(unknown_choice("quantizer", f"--quantizer {name!r}", name, list(QUANTIZERS)))
     fields = QUANTIZERS[name].model_fields
-    for key in values:
+    for key in given:
         if key not in fields:
-            takes = (
-                " and ".join(option for known, option in OPTIONS.items() if known in fields) or "--set quantizer.KEY"
+            allowed = [option for known, option in QUANTIZER_OPTIONS.items() if known in fields]
+            raise ValueError(
+                f"--quantizer {name} has no {QUANTIZER_OPTIONS[key]}: use "
+                f"{' and '.join(allowed) or '--set quantizer.KEY=VALUE'}."
             )
-            raise ValueError(f"--quantizer {name} has no {OPTIONS[key]}: it takes {takes}.")
-    if isinstance(levels := values.get("levels"), str):
-        values["levels"] = [int(level) if level.isdecimal() else level for level in levels.split(",")]
-    return {"name": name, **values}
+    if isinstance(levels := given.get("levels"), str):
+        given["levels"] = [int(level) if level.isdecimal() else level for level in levels.split(",")]
+    return {"name": name, **given}
 
 
-def complete_quantizer(section: Any, model: str) -> None:
-    """Fill in the channels of a table of codes, those of the old quantizer; raise ValueError when an option lacks."""
-    if not isinstance(section, dict) or section.get("name") not in ELEMENTARY:
+def _complete_quantizer(section: Any, model: str) -> None:
+    """Give a codebook the old quantizer's channels by default; raise ValueError if an option is missing."""
+    if not isinstance(section, dict) or section.get("name") not in QUANTIZERS:
         return
-    fields = ELEMENTARY[section["name"]].model_fields
-    if "codebook_size" in fields and "dim" not in section:
+    fields = QUANTIZERS[section["name"]].model_fields
+    if {"codebook_size", "dim"} <= set(fields) and "dim" not in section:
         section["dim"] = load_tokenizer(find_tokenizer(model)).model.quantizer.dim
-    lacking = [
-        option for key, option in OPTIONS.items() if key in fields and fields[key].is_required() and key not in section
-    ]
-    if lacking:
-        raise ValueError(f"--quantizer {section['name']} needs {' and '.join(lacking)}: give it.")
+    required = {key: option for key, option in QUANTIZER_OPTIONS.items() if key in fields and fields[key].is_required()}
+    missing = [option for key, option in required.items() if key not in section]
+    if missing:
+        raise ValueError(f"--quantizer {section['name']} needs {' and '.join(missing)}: give it.")

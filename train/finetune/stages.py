@@ -1,122 +1,87 @@
-"""Fine-tuning from a tokenizer folder alone: stages, each a folder that the next starts from.
+"""The stages of a fine-tuning, each in a folder that the next one starts from.
 
-With another or a grown quantizer: 1. it is fitted to collected latents, 2. the decoder learns its codes. Then, where asked,
-3. all parts learn together. Without: the last stage alone. A stage is done when its tokenizer folder is there, and the
-report of its last step; one that was stopped goes on from what it kept.
+With a new quantizer: 1. fit it to collected latents, 2. train the decoder on its codes, and 3. if asked for, train all parts
+together. Otherwise the last stage alone. A stage is done when its folder holds a tokenizer and the report of its last step;
+a stopped stage resumes.
 """
 
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from ...pretrained.find import find_tokenizer
-from ...tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer
-from ...tokenizer.model import VisualTokenizer
+from ...tokenizer.folder.save_load import load_tokenizer
 from ..config import TrainConfig, parse_train_config
-from ..data.known_images import IMAGES_FILE, note_images
-from ..data.listing import Listing
-from ..data.sources import SourceConfig
 from ..export import EXPORT, exported_step
-from ..logs.verbosity import VERBOSE, Verbosity
 from ..loop import train
 from ..losses.terms import quantizer_weights
 from ..report import ENDED, REPORT_FILE, reached
-from .config import FinetuneConfig, StageConfig
+from .config import StageConfig
 from .fit_stage import fit_stage
-from .latents import Report
-from .split import Split, split_images
-
-STAGES = "stages"
+from .kept_files import STAGES_FOLDER
+from .prepare import Finetuning
 
 
-class Finetuned(NamedTuple):
-    """What a fine-tuning leaves behind."""
-
-    before: LoadedTokenizer
-    after: Path
-    """Tokenizer folder."""
-    split: Split
-    listing: Listing
-    """The images as they were when it began."""
-
-
-def finetune(config: FinetuneConfig, report: Report, verbosity: Verbosity = VERBOSE) -> Finetuned:
-    """Run the stages that are not done; `report` is told a sentence when one begins, and warnings."""
-    folder = find_tokenizer(config.model)
-    before = load_tokenizer(folder)
-    listing = Listing()
-    split = split_images(config, listing)
-    report(split.note)
-    sources = [SourceConfig(path=path) for path in (config.data.train, config.data.val) if path]
-    entries = chain.from_iterable(listing.images(source) for source in sources)
-    for warning in note_images(config.out / IMAGES_FILE, entries):
-        report(f"warning: {warning}")
-    stages = config.out / STAGES
+def run_stages(run: Finetuning) -> Path:
+    """Run the stages that are not done, and return the folder of the final tokenizer."""
+    config, folder = run.config, run.folder
+    stages = config.out / STAGES_FOLDER
     if config.changes_quantizer:
-        folder = fit_stage(config, before, listing.images(split.train), stages / "1-quantizer", report, verbosity.quiet)
-        folder = _stage(
-            config, config.decoder, ["decoder"], folder, split, stages / "2-decoder", report, verbosity, listing
-        )
-    folder = _stage(
-        config, config.joint, list(config.train), folder, split, stages / "3-joint", report, verbosity, listing
-    )
-    return Finetuned(before, folder, split, listing)
+        folder = fit_stage(run, stages / "1-quantizer")
+        folder = _run_stage(run, _Stage(config.decoder, ["decoder"], folder, stages / "2-decoder"))
+    return _run_stage(run, _Stage(config.joint, list(config.train), folder, stages / "3-joint"))
 
 
-def _stage(
-    config: FinetuneConfig,
-    stage: StageConfig,
-    parts: list[str],
-    start: Path,
-    split: Split,
-    out: Path,
-    report: Report,
-    verbosity: Verbosity,
-    listing: Listing,
-) -> Path:
-    """Train unless it was done or has no steps, and return the folder of the tokenizer after it."""
-    if not stage.steps:
-        return start
-    if _is_done(out, stage.steps):
-        return out / EXPORT
-    report(f"stage {out.name}: {', '.join(parts)} {'learns' if len(parts) == 1 else 'learn'}, {stage.steps} steps")
-    return train(_training(config, stage, parts, start, split, out), verbosity, listing)
+class _Stage(NamedTuple):
+    """A stage of training."""
+
+    config: StageConfig
+    parts: list[str]
+    start: Path
+    """Folder of the tokenizer to start from."""
+    out: Path
 
 
-def _is_done(out: Path, steps: int) -> bool:
-    """Return whether a stage has its tokenizer and its report; one that was stopped may have the report of an earlier step."""
-    page = out / REPORT_FILE
-    if exported_step(out / EXPORT) != steps or not page.is_file():
+def _run_stage(run: Finetuning, stage: _Stage) -> Path:
+    """Train if the stage has steps and is not done; return the folder of the tokenizer after it."""
+    if not stage.config.steps:
+        return stage.start
+    if not _is_done(stage):
+        run.tell(f"stage {stage.out.name}: training {', '.join(stage.parts)} for {stage.config.steps} steps")
+        train(_train_config(run, stage), run.verbosity, run.images)
+    return stage.out / EXPORT
+
+
+def _is_done(stage: _Stage) -> bool:
+    """Return whether a stage has its tokenizer and report; a stopped one may have the report of an earlier step."""
+    page, steps = stage.out / REPORT_FILE, stage.config.steps
+    if exported_step(stage.out / EXPORT) != steps or not page.is_file():
         return False
     text = page.read_bytes()
     return reached(steps, steps).encode() in text and ENDED.encode() not in text
 
 
-def _training(
-    config: FinetuneConfig, stage: StageConfig, parts: list[str], start: Path, split: Split, out: Path
-) -> TrainConfig:
-    loaded = load_tokenizer(start)
-    model: VisualTokenizer = loaded.model
+def _train_config(run: Finetuning, stage: _Stage) -> TrainConfig:
+    config, steps = run.config, stage.config.steps
+    start = load_tokenizer(stage.start)
     weights = dict(config.losses)
-    if "quantizer" in parts:
-        weights |= quantizer_weights(model.quantizer, commitment=0.25)
-    side = model.downsample
+    if "quantizer" in stage.parts:
+        weights |= quantizer_weights(start.model.quantizer, commitment=0.25)
+    side = start.model.downsample
     return parse_train_config(
         {
             "run": {
-                "out": out,
-                "steps": stage.steps,
+                "out": stage.out,
+                "steps": steps,
                 "seed": config.seed,
                 "precision": config.precision,
-                "log_every": max(1, min(50, stage.steps // 10)),
+                "log_every": max(1, min(50, steps // 10)),
                 "save_every": config.save_every,
-                "validate_every": stage.steps,
-                "ema_decay": min(0.999, 1 - 10 / (stage.steps + 10)),
+                "validate_every": steps,
+                "ema_decay": min(0.999, 1 - 10 / (steps + 10)),
                 "export_training_state": True,
             },
             "data": {
-                "train": [split.train.model_dump()],
-                "val": [split.val.model_dump()],
+                "train": [run.split.train.model_dump()],
+                "val": [run.split.val.model_dump()],
                 "size": max(side, config.data.crop // side * side),
                 "batch_size": config.data.batch_size,
                 "workers": config.data.workers,
@@ -125,13 +90,13 @@ def _training(
                 "max_unreadable": config.data.max_unreadable,
             },
             "model": {
-                "architecture": loaded.config.architecture.model_dump(),
-                "quantizer": loaded.config.quantizer.model_dump(),
-                "preprocessing": loaded.config.preprocessing.model_dump(),
-                "train": parts,
-                "init_from": start,
+                "architecture": start.config.architecture.model_dump(),
+                "quantizer": start.config.quantizer.model_dump(),
+                "preprocessing": start.config.preprocessing.model_dump(),
+                "train": stage.parts,
+                "init_from": stage.start,
             },
             "losses": weights,
-            "optimizer": {"name": "muon", "lr": stage.lr, "warmup": min(50, stage.steps // 10)},
+            "optimizer": {"name": "muon", "lr": stage.config.lr, "warmup": min(50, steps // 10)},
         }
     )

@@ -1,48 +1,62 @@
-"""Another quantizer in a trained tokenizer: what it has to fit, and how it is put in."""
+"""Swaps the quantizer of a trained tokenizer: the latents that the new one is fitted to, and the convolutions around it."""
 
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from ...tokenizer.model import VisualTokenizer
-from ...tokenizer.networks.convolutional import ConvolutionalConfig
-from ...tokenizer.quantizers import Quantizer
-from ...tokenizer.quantizers.scalar.fsp import FiniteScalarPerturbation
-from ...tokenizer.quantizers.scalar.fsq import FiniteScalarQuantizer
-from ...tokenizer.shapes import Pixels, Vectors
-from .fit_quantizer import FittedQuantizer, as_latent
+from ...tokenizer.networks.base import ArchitectureConfig
+from ...tokenizer.quantizers import Quantized, Quantizer
+from ...tokenizer.shapes import Latent, Pixels, Vectors
+
+
+class FittedQuantizer(nn.Module):
+    """A quantizer between two linear maps, so that it fits latents with another number of channels."""
+
+    def __init__(self, into: nn.Module, quantizer: Quantizer, out: nn.Module):
+        super().__init__()
+        self.into = into
+        self.quantizer = quantizer
+        self.out = out
+
+    def forward(self, latent: Latent) -> Quantized:
+        quantized, tokens, losses = self.quantizer(self.into(latent))
+        return Quantized(self.out(quantized), tokens, losses)
+
+
+def as_latent(vectors: Vectors) -> Latent:
+    """Return vectors `n d` as one latent `1 d 1 n`."""
+    return rearrange(vectors, "n d -> 1 d 1 n")
 
 
 class LatentPairs(NamedTuple):
-    """What a new quantizer gets, and what the decoder expects to see of it; rows belong together."""
+    """Inputs of a new quantizer and the outputs that the decoder expects, row by row."""
 
     vectors: Vectors
+    """Latents as the old quantizer gets them."""
     targets: Vectors
+    """The same latents in the old quantizer's code space, which the decoder was trained on."""
 
 
 class Swapped(NamedTuple):
-    """A tokenizer with another quantizer."""
+    """A tokenizer with a new quantizer."""
 
     model: VisualTokenizer
-    architecture: ConvolutionalConfig
+    architecture: ArchitectureConfig
 
 
 @torch.no_grad()
 def latent_pairs(model: VisualTokenizer, pixels: Pixels) -> LatentPairs:
-    """Return the latents of images as the old quantizer gets them, and as it compares them, which the decoder knows."""
+    """Return the latents of images, on the CPU, before and after the old quantizer maps them to its code space."""
     latent = model.encode_latent(pixels)
     projected = model.quantizer.to_code_space(latent)
     return LatentPairs(*(x.permute(0, 2, 3, 1).flatten(0, 2).float().cpu() for x in (latent, projected)))
 
 
-def is_bounded(quantizer: Quantizer) -> bool:
-    """Return whether a quantizer squashes its latents, so that raw ones say little about distances."""
-    return isinstance(quantizer, (FiniteScalarQuantizer, FiniteScalarPerturbation))
-
-
 def between_linear_maps(quantizer: Quantizer, pairs: LatentPairs) -> FittedQuantizer:
-    """Put linear maps around a quantizer: channels are kept, or reduced to the principal ones; out of it, least squares."""
+    """Put linear maps around a quantizer: into it the identity or principal components, out of it least squares."""
     dim, new = pairs.vectors.shape[1], quantizer.dim
     into = nn.Conv2d(dim, new, 1)
     with torch.no_grad():
@@ -53,8 +67,8 @@ def between_linear_maps(quantizer: Quantizer, pairs: LatentPairs) -> FittedQuant
     return FittedQuantizer(into, quantizer, out)
 
 
-def swap_quantizer(model: VisualTokenizer, architecture: ConvolutionalConfig, fitted: FittedQuantizer) -> Swapped:
-    """Return the tokenizer with the fitted quantizer, its linear maps folded into the convolutions around it."""
+def swap_quantizer(model: VisualTokenizer, architecture: ArchitectureConfig, fitted: FittedQuantizer) -> Swapped:
+    """Return the tokenizer with the fitted quantizer, and its linear maps merged into the convolutions around it."""
     assert isinstance(fitted.into, nn.Conv2d) and isinstance(fitted.out, nn.Conv2d)
     channels = architecture.latent_channels
     changed = architecture.model_copy(update={"quantizer_convolutions": True})
@@ -70,7 +84,7 @@ def swap_quantizer(model: VisualTokenizer, architecture: ConvolutionalConfig, fi
 
 
 def _reduction(vectors: Vectors, new: int) -> Tensor:
-    """Return a matrix `new old`: the identity with zeros below, or the leading principal directions, scaled to variance 1."""
+    """Return a matrix `new old`: the identity padded with zeros, or the principal components scaled to variance 1."""
     old = vectors.shape[1]
     if new >= old:
         return torch.eye(new, old)
@@ -83,7 +97,7 @@ def _reduction(vectors: Vectors, new: int) -> Tensor:
 def _least_squares(out: nn.Conv2d, projected: Tensor, targets: Vectors) -> None:
     rows = projected.permute(0, 2, 3, 1).flatten(0, 2).double()
     rows = torch.cat([rows, torch.ones(len(rows), 1, dtype=rows.dtype)], dim=1)
-    # By the pseudo-inverse, for channels that are always 0 leave the normal equations singular.
+    # The pseudo-inverse, because channels that are always 0 make the normal equations singular.
     solution = torch.linalg.pinv(rows.T @ rows, rtol=1e-9) @ (rows.T @ targets.double())
     out.weight.copy_(solution[:-1].T[:, :, None, None])
     out.bias.copy_(solution[-1])  # type: ignore[union-attr]
@@ -101,7 +115,7 @@ def _as_convolution(layer: nn.Module, channels: int) -> nn.Conv2d:
 
 @torch.no_grad()
 def _composed(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
-    """Return one 1 x 1 convolution that does what two do one after the other."""
+    """Return the 1 x 1 convolution that equals `second` after `first`."""
     both = nn.Conv2d(first.in_channels, second.out_channels, 1)
     matrix = second.weight[:, :, 0, 0].double()
     both.weight.copy_((matrix @ first.weight[:, :, 0, 0].double())[:, :, None, None])

@@ -1,1 +1,1 @@
-"""What a run tells: its log files, the trackers and the console."""
+"""What a run records: log files, trackers and console."""

@@ -1,19 +1,21 @@
-"""Lines of a log: which of them can be read, and what is wrong with the others."""
+"""Lines of a log, and what is wrong with damaged ones."""
 
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-SHOWN = 3
-"""Damaged lines that a warning names."""
+from ...tokenizer.wording import list_first
+
+MAX_NAMED = 3
+"""Maximum number of damaged lines that a warning names."""
 
 
 class LogLines(NamedTuple):
-    """The lines of a log that can be read."""
+    """The good lines of a log."""
 
     lines: list[dict[str, Any]]
     problems: list[str]
-    """Sentences with file and line about the others."""
+    """A sentence about damaged lines, if there are any."""
 
 
 class CheckedLines(NamedTuple):
@@ -21,18 +23,18 @@ class CheckedLines(NamedTuple):
 
     kept: list[bytes]
     damaged: list[str]
-    """Number of each damaged line, and what is wrong."""
+    """Line number and what is wrong, for each damaged line."""
 
 
 def read_log(path: Path) -> LogLines:
-    """Return the lines of a log, none when there is no file, and what is wrong with those that are left out."""
+    """Return the good lines of a log, none if there is no file, and what is wrong with the others."""
     checked = check_lines(path.read_bytes() if path.exists() else b"", after=0, offset=0)
     problems = [f"{path} has damaged lines, which are left out: {some_of(checked.damaged)}."] if checked.damaged else []
     return LogLines([json.loads(line) for line in checked.kept], problems)
 
 
 def check_lines(content: bytes, after: int, offset: int) -> CheckedLines:
-    """Tell the good lines of a log from the damaged; a last line without an end is what a kill leaves, and neither."""
+    """Split a log into good and damaged lines; an incomplete last line, which a kill may leave, is neither."""
     *lines, _half = content.split(b"\n")
     kept, damaged, last = [], [], after
     for number, line in enumerate(lines, offset + 1):
@@ -51,7 +53,7 @@ def _problem(line: bytes, last: int) -> str:
     except ValueError:
         return "is not JSON"
     if not isinstance(values, dict) or type(values.get("step")) is not int:
-        return "is not a line of a log, for it has no step"
+        return "is not a line of a log: it has no step"
     if not all(isinstance(value, (int, float)) for name, value in values.items() if name != "alarms"):
         return "has a value that is not a number"
     alarms = values.get("alarms", [])
@@ -68,5 +70,4 @@ def step_of(line: bytes) -> int:
 
 def some_of(damaged: list[str]) -> str:
     """Name the first of the damaged lines."""
-    more = len(damaged) - SHOWN
-    return ", ".join(damaged[:SHOWN]) + (f", and {more} more" if more > 0 else "")
+    return list_first(damaged, MAX_NAMED)

@@ -1,7 +1,7 @@
-"""The run's log: metrics.jsonl, timing.jsonl, the trackers and the console, each scalar under its path.
+"""The log of a run: metrics.jsonl, timing.jsonl, trackers and console, with each scalar under its path.
 
-metrics.jsonl is a function of the config alone: a run that was killed and taken up ends with the same bytes as one that
-was not. What the clock says stands in timing.jsonl.
+metrics.jsonl depends on the config alone: a run that was killed and resumed ends with the same bytes as one that was not.
+Times are in timing.jsonl.
 """
 
 import re
@@ -15,9 +15,9 @@ from rich.control import Control
 from rich.segment import ControlType
 from rich.table import Column, Table
 
-from ...cli.terminal import ProgressLine, names
-from ...cli.wrapping import fitted
-from .log_file import Held, LogFile
+from ...cli.printing import escape_unprintable, fit_to_terminal
+from ...cli.progress import ProgressLine
+from .log_file import LogFile, LogState
 from .trackers import track_scalars
 from .verbosity import VERBOSE, Verbosity
 
@@ -25,7 +25,7 @@ METRICS_FILE = "metrics.jsonl"
 TIMING_FILE = "timing.jsonl"
 CLOCK = "time/"
 
-SHOWN = {
+CONSOLE = {
     "loss/total": "loss {:.4g}",
     "discriminator/loss": "disc {:.3f}",
     "codebook/usage": "usage {:.0%}",
@@ -34,14 +34,14 @@ SHOWN = {
     "time/images_per_second": "{:.1f} img/s",
     "validation/psnr": "validation psnr {:.2f}",
 }
-"""Scalars on the console, by path, so short that 80 columns take a line. All of them are in the files."""
+"""Scalars on the console, by path, in one line of 80 columns. The files have all scalars."""
 
 PATTERN_WIDTH = 40
-"""Columns for what parameters are called, so that 80 take the whole table."""
+"""Columns for the pattern, so that the table fits in 80."""
 
 
 class RunLog:
-    """Writes one line of scalars a call, on the main process only."""
+    """Writes a line of scalars per call, on the main process only."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class RunLog:
         self._quiet = verbosity.quiet
         self.console = verbosity.console(accelerator.is_main_process)
         self.is_quiet = verbosity.quiet or not accelerator.is_main_process
-        """Whether no progress is shown."""
+        """Whether to show no progress."""
         self._progress = ProgressLine("images", steps * batch_size, self.is_quiet)
 
     def __enter__(self) -> "RunLog":
@@ -72,25 +72,25 @@ class RunLog:
     ) -> None:
         self._progress.__exit__(kind, error, traceback)
 
-    def tell_start(self) -> None:
-        """Say where a run goes on that was begun before."""
+    def print_start(self) -> None:
+        """Print the step from which a run resumes."""
         if self._start_step and not self._quiet:
-            left = "goes on from there" if self._start_step < self._steps else "ask for more steps to go on"
+            left = "resuming from there" if self._start_step < self._steps else "set more steps to continue"
             self._print(f"{self._start_step} of {self._steps} steps were done before: {left}", markup=False)
 
-    def take_up(self, held: Mapping[str, Sequence[int]], later: int) -> None:
-        """Bring the files to what they held at the start step, as `flush` told it; steps up to `later` come again."""
+    def restore(self, states: Mapping[str, Sequence[int]], later: int) -> None:
+        """Restore the files to their states at the start step, as `flush` returned them; steps up to `later` run again."""
         if self._accelerator.is_main_process:
             for name, file in self._files.items():
-                for warning in file.take_up(self._start_step, Held(*held.get(name, ())), later):
+                for warning in file.restore(self._start_step, LogState(*states.get(name, ())), later):
                     self.warn(warning)
 
-    def flush(self) -> dict[str, Held]:
-        """Bring all lines to the disk, and return what each file holds; on other processes than the main one, nothing."""
+    def flush(self) -> dict[str, LogState]:
+        """Flush all lines to the disk, and return the state of each file; nothing on other processes than the main one."""
         return {name: file.flush() for name, file in self._files.items() if self._accelerator.is_main_process}
 
     def advance(self, step: int, doing: str = "") -> None:
-        """Show how far the run is, and what it does besides training."""
+        """Show the progress of the run, and what it does besides training."""
         self._progress.update(step * self._batch_size, note=f"step {step}/{self._steps} {doing}".rstrip())
 
     def write(self, step: int, scalars: Mapping[str, float], alarms: Sequence[str] = ()) -> None:
@@ -105,33 +105,35 @@ class RunLog:
         for warning in track_scalars(self._accelerator, scalars, step):
             self.warn(warning)
         if not self._quiet:
-            shown = [text.format(scalars[name]).replace("e-0", "e-") for name, text in SHOWN.items() if name in scalars]
+            shown = [
+                text.format(scalars[name]).replace("e-0", "e-") for name, text in CONSOLE.items() if name in scalars
+            ]
             self._print(f"[bold]{step:>{len(str(self._steps))}}/{self._steps}[/bold] {' '.join(shown)}")
         for alarm in alarms:
             self.warn(alarm)
 
     def warn(self, sentence: str) -> None:
         """Show a warning."""
-        warning = fitted(f"warning: {names(sentence)}", self.console.file)
+        warning = fit_to_terminal(f"warning: {escape_unprintable(sentence)}", self.console.file)
         self._print(warning, style="yellow", markup=False, soft_wrap=True)
 
-    def show_routing(self, rows: list[tuple[str, str, int, int]]) -> None:
-        """Print which optimizer takes which parameters."""
+    def print_routing(self, rows: list[tuple[str, str, int, int]]) -> None:
+        """Print which optimizer updates which parameters."""
         if self._quiet:
             return
         table = Table(Column("parameters", overflow="fold"), "optimizer", "tensors", "values", title="Optimizers")
         for pattern, optimizer, tensors, values in rows:
-            table.add_row(_folded(pattern), optimizer, str(tensors), f"{values:,}")
+            table.add_row(_wrapped(pattern), optimizer, str(tensors), f"{values:,}")
         self._print(table)
 
     def _print(self, what: object, **settings: Any) -> None:
-        if self.console.is_terminal and not self._quiet:  # the bar is on the line where this begins
+        if self.console.is_terminal and not self._quiet:  # the progress bar is on this line
             self.console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
         self.console.print(what, **settings)
 
 
-def _folded(pattern: str) -> str:
-    """Return a regular expression in rows of PATTERN_WIDTH at most, which end where one of its parts does."""
+def _wrapped(pattern: str) -> str:
+    """Break a regular expression between its parts into rows of at most PATTERN_WIDTH."""
     rows = [""]
     for part in re.split(r"(?<=\|)|(?=\\\.)", pattern):
         if rows[-1] and len(rows[-1]) + len(part) > PATTERN_WIDTH:

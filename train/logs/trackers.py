@@ -1,4 +1,4 @@
-"""The trackers of accelerate, which get every scalar besides the files; one that fails is told and left out."""
+"""The trackers of accelerate, which get every scalar as the files do; if one fails, that is a warning."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -8,14 +8,14 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
-from ...cli.user_errors import sentence_of
+from ...cli.user_errors import describe_error
 from ...tokenizer.config_errors import unknown_choice
 
-INSTEAD = "the scalars are in metrics.jsonl all the same"
+INSTEAD = "the scalars are in metrics.jsonl as well"
 
 
 def usable_trackers(names: list[str]) -> list[str]:
-    """Return those whose packages are installed; raise ValueError for a name that accelerate does not know."""
+    """Return the trackers whose packages are installed; raise ValueError for a name that accelerate does not know."""
     for name in names:
         if name not in LOGGER_TYPE_TO_CLASS:
             raise ValueError(unknown_choice("tracker", f"run.trackers {name!r}", name, sorted(LOGGER_TYPE_TO_CLASS)))
@@ -25,38 +25,38 @@ def usable_trackers(names: list[str]) -> list[str]:
 
 @contextmanager
 def quiet_tracker_threads() -> Iterator[None]:
-    """Keep threads of tensorboard from printing an error that its next scalar raises again."""
-    tell = threading.excepthook
+    """Silence errors in threads of tensorboard, which its next scalar raises again."""
+    original = threading.excepthook
 
-    def tell_others(error: threading.ExceptHookArgs) -> None:
+    def print_others(error: threading.ExceptHookArgs) -> None:
         if not type(error.thread).__module__.startswith("tensorboard"):
-            tell(error)
+            original(error)
 
-    threading.excepthook = tell_others
+    threading.excepthook = print_others
     try:
         yield
     finally:
-        threading.excepthook = tell
+        threading.excepthook = original
 
 
-def begin_trackers(accelerator: Accelerator, wanted: list[str]) -> list[str]:
-    """Begin the trackers of a run, and return a warning about each that cannot begin."""
+def start_trackers(accelerator: Accelerator, wanted: list[str]) -> list[str]:
+    """Start the trackers of a run, and return a warning about each that fails."""
     usable = usable_trackers(wanted)
     warnings = [f"{name} is not installed: {INSTEAD}." for name in wanted if name not in usable]
-    begun: list[Any] = []
+    started: list[Any] = []
     for name in usable:
         accelerator.log_with, accelerator.trackers = [name], []
         try:
             accelerator.init_trackers("logs")
-            begun += accelerator.trackers
+            started += accelerator.trackers
         except Exception as error:
             warnings.append(_failed(name, error))
-    accelerator.trackers = begun
+    accelerator.trackers = started
     return warnings
 
 
 def track_scalars(accelerator: Accelerator, scalars: Mapping[str, float], step: int) -> list[str]:
-    """Give scalars to the trackers; return a warning about each that fails, which gets no more."""
+    """Send scalars to the trackers, and return a warning about each that fails; it gets no more."""
     return _each(accelerator, lambda tracker: tracker.log(dict(scalars), step=step))
 
 
@@ -79,4 +79,4 @@ def _each(accelerator: Accelerator, call: Any) -> list[str]:
 
 
 def _failed(name: str, error: Exception) -> str:
-    return f"the tracker {name} failed and gets no more: {sentence_of(error).rstrip('.')}; {INSTEAD}."
+    return f"the tracker {name} failed and gets no more scalars: {describe_error(error).rstrip('.')}; {INSTEAD}."

@@ -1,4 +1,4 @@
-"""How much a training says, and where."""
+"""How much a run prints, and where."""
 
 from typing import NamedTuple
 
@@ -6,17 +6,17 @@ from rich.console import Console
 
 
 class Verbosity(NamedTuple):
-    """What the options of a command ask for."""
+    """What to print."""
 
     quiet: bool = False
-    """Neither progress nor lines of scalars; warnings are told."""
+    """Whether to print neither progress nor scalars, but warnings alone."""
     on_stderr: bool = False
-    """Standard output belongs to the summary."""
+    """Whether to print to standard error, and leave standard output to a summary."""
 
     def console(self, is_main_process: bool = True) -> Console:
-        """Return where things are told; other processes than the main one say nothing."""
+        """Return the console to print to; processes other than the main one print nothing."""
         return Console(stderr=self.on_stderr, highlight=False, quiet=not is_main_process)
 
 
 VERBOSE = Verbosity()
-"""A training says all, on standard output."""
+"""Print everything, to standard output."""

@@ -1,4 +1,4 @@
-"""The adversary of a run: the discriminator, its optimizer, and when it begins."""
+"""The training of the discriminator, beside that of the tokenizer."""
 
 from typing import Any
 
@@ -10,28 +10,25 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ...tokenizer.shapes import Pixels
 from .adversarial import (
     AdversarialConfig,
-    LeCam,
     adaptive_weight,
     discriminator_loss,
     generator_loss,
-    lecam_penalty,
-    r1_penalty,
     ramp,
 )
-from .discriminators import build_discriminator
+from .penalties import LeCam, lecam_penalty, r1_penalty
 
 
 class Adversary:
-    """Tells images from reconstructions, and is trained beside the tokenizer; its state goes into the checkpoint.
+    """A discriminator with its optimizer; its state is part of the checkpoint.
 
-    The discriminator is not wrapped for distributed training: its gradients are averaged over the ranks by hand, since it
-    is also run inside the tokenizer's step, where its parameters rest.
+    The discriminator is not wrapped in DDP, because the tokenizer's step also runs it, with its parameters frozen. Its
+    gradients are averaged over the processes here instead.
     """
 
     def __init__(self, config: AdversarialConfig, lr: float, accelerator: Accelerator):
         self.config = config
         self._accelerator = accelerator
-        self.discriminator = build_discriminator(config.discriminator).to(accelerator.device)
+        self.discriminator = config.discriminator.build().to(accelerator.device)
         self._parameters = [p for p in self.discriminator.parameters() if p.requires_grad]
         self._lr = config.lr or lr
         self.optimizer = accelerator.prepare(
@@ -40,11 +37,11 @@ class Adversary:
         self._lecam = LeCam(config.lecam_decay)
 
     def is_active(self, step: int) -> bool:
-        """Return whether the discriminator learns in a step, counted from 1."""
+        """Return whether the discriminator learns at a step, counted from 1."""
         return step > self.config.start
 
     def term(self, step: int, reconstruction: Pixels) -> Tensor:
-        """Return the tokenizer's unweighted adversarial loss, a scalar; 0 before the discriminator has begun."""
+        """Return the tokenizer's unweighted adversarial loss, a scalar; 0 before the discriminator starts."""
         if not self.is_active(step):
             return reconstruction.new_zeros((), dtype=torch.float32)
         self._set_learning(False)
@@ -52,27 +49,27 @@ class Adversary:
             logits = self.discriminator(reconstruction)
         return generator_loss(self.config.loss, logits)
 
-    def share(self, step: int, reconstruction_loss: Tensor, term: Tensor, last_layer: nn.Parameter) -> Tensor:
-        """Return the factor of the term: the ramp, times the adaptive weight where the config asks for it."""
+    def factor(self, step: int, reconstruction_loss: Tensor, term: Tensor, last_layer: nn.Parameter) -> Tensor:
+        """Return what multiplies the term besides its weight: the ramp, times the adaptive weight if that is on."""
         factor = ramp(step, self.config.start, self.config.ramp)
         if not self.config.adaptive or not self.is_active(step):
-            return torch.full((), factor, device=term.device)  # filled there: a copy would wait for the device
+            return torch.full((), factor, device=term.device)  # a copy from the CPU would sync
         average = self._accelerator.num_processes > 1
         weight = adaptive_weight(
             reconstruction_loss, term, last_layer, self.config.adaptive_limit, self._averaged if average else None
         )
         return factor * weight
 
-    def learn(self, step: int, real: list[Pixels], fake: list[Pixels], rate_share: float) -> dict[str, Tensor]:
+    def learn(self, step: int, real: list[Pixels], fake: list[Pixels], lr_factor: float) -> dict[str, Tensor]:
         """Take one step on micro-batches of images and detached reconstructions; return scalars by log path.
 
-        `rate_share` is the tokenizer's learning rate as a share of its peak.
+        `lr_factor` is the tokenizer's learning rate over its peak.
         """
         if not self.is_active(step):
             return {}
         self._set_learning(True)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._lr * rate_share
+            group["lr"] = self._lr * lr_factor
         self.optimizer.zero_grad()
         parts = [self._backward(step, pair, len(real)) for pair in zip(real, fake, strict=True)]
         self._average_gradients()
@@ -98,7 +95,7 @@ class Adversary:
             if not wants_r1:
                 real_logits = self.discriminator(real)
         if wants_r1:
-            # Fused attention cannot be differentiated twice, and a gradient of pixels is lost in float16.
+            # Fused attention cannot be differentiated twice, and gradients of pixels underflow in float16.
             with sdpa_kernel(SDPBackend.MATH):
                 real_logits = self.discriminator(real)
         loss = discriminator_loss(config.loss, real_logits, fake_logits)
@@ -113,7 +110,6 @@ class Adversary:
             scalars["discriminator/lecam"] = penalty.detach()
             loss = loss + config.lecam * penalty
         if wants_r1:
-            # Every r1_every-th step, with r1_every times the weight.
             penalty = r1_penalty(real_logits, real)
             scalars["discriminator/r1"] = penalty.detach()
             loss = loss + config.r1 * config.r1_every * penalty

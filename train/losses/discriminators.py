@@ -1,8 +1,9 @@
-"""Networks that tell reconstructions from images: pixels to logits, greater where a image looks real."""
+"""Discriminators: networks from pixels to logits, which are higher where an image looks real."""
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Annotated, Literal
 
 import torch
 from einops import rearrange
@@ -12,71 +13,65 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ...perception.backbones import Backbone, BackboneConfig, load_backbone
-from ...tokenizer.config import Config, ConfigError, parse_config, unknown_choice
+from ...tokenizer.config import Config
 from ...tokenizer.shapes import Latent, Pixels
 
-GROUPS = 32
-"""Most groups of a normalisation."""
+MAX_GROUPS = 32
+"""Maximum number of groups of a group norm."""
 SLOPE = 0.2
 MAX_WIDENING = 8
-"""Greatest ratio of the channels of a layer to those of the first."""
+"""Maximum ratio of the channels of a layer to those of the first."""
 
 
-class PatchDiscriminatorConfig(Config):
-    """A small convolutional network that judges overlapping patches (PatchGAN, arXiv 1611.07004)."""
+class DiscriminatorConfig(Config, ABC):
+    """Settings of a discriminator, chosen by `name` from DISCRIMINATORS."""
+
+    name: str
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """Build it with fresh weights: pixels `b c h w` to float32 logits, `b` and any other axes."""
+
+
+class PatchDiscriminatorConfig(DiscriminatorConfig):
+    """A small convolutional network that classifies overlapping patches (PatchGAN, arXiv 1611.07004)."""
 
     name: Literal["patch"] = "patch"
+    """Kind of discriminator: patch."""
     channels: Annotated[int, Field(ge=1)] = 64
     """Channels of the first layer; each further layer doubles them, up to eight times as many."""
     layers: Annotated[int, Field(ge=1)] = 3
-    """Convolutions that halve the grid; with 3 a logit sees 70 x 70 pixels."""
+    """Convolutions that halve the grid; with 3 the receptive field of a logit is 70 x 70 pixels."""
     norm: Literal["batch", "group", "none"] = "group"
-    """Normalisation between them; batch is that of pix2pix and VQGAN, whose statistics differ from process to process."""
+    """Normalisation between them; batch is that of pix2pix and VQGAN, and its statistics differ between processes."""
 
     def build(self) -> nn.Module:
-        """Build the network with fresh weights."""
         return PatchDiscriminator(self)
 
 
-class BackboneDiscriminatorConfig(Config):
+class BackboneDiscriminatorConfig(DiscriminatorConfig):
     """Small heads over the features of a frozen network (arXiv 2111.01007, 2301.09515)."""
 
     name: Literal["backbone"] = "backbone"
+    """Kind of discriminator: backbone."""
     backbone: BackboneConfig
-    """Frozen network whose features are judged."""
+    """Frozen network whose features the heads classify."""
     channels: Annotated[int, Field(ge=1)] = 64
     """Channels within a head."""
 
     def build(self) -> nn.Module:
-        """Load the backbone and build fresh heads; raise ValueError when the backbone cannot be had."""
         return BackboneDiscriminator(load_backbone(self.backbone), self.channels)
 
-
-DiscriminatorConfig: TypeAlias = PatchDiscriminatorConfig | BackboneDiscriminatorConfig
 
 DISCRIMINATORS: dict[str, type[DiscriminatorConfig]] = {
     "patch": PatchDiscriminatorConfig,
     "backbone": BackboneDiscriminatorConfig,
 }
-
-
-def parse_discriminator(values: Mapping[str, Any], section: str = "discriminator") -> DiscriminatorConfig:
-    """Build the config that `values["name"]` names; raise ConfigError when the name or a key is unknown."""
-    name = values.get("name")
-    if name not in DISCRIMINATORS:
-        key = f"{section}.name" if section else "name"
-        raise ConfigError(unknown_choice("discriminator", f"{key} {name!r}", str(name), list(DISCRIMINATORS)))
-    assert isinstance(name, str)
-    return parse_config(DISCRIMINATORS[name], values, section)
-
-
-def build_discriminator(config: DiscriminatorConfig) -> nn.Module:
-    """Build a discriminator: pixels `b c h w` to float32 logits, `b 1 y x` of patches or `b n` of a backbone's stages."""
-    return config.build()
+"""Discriminators by name."""
 
 
 class PatchDiscriminator(nn.Module):
-    """Convolutions of 4 x 4 with leaky rectifiers, the last in float32; weights start as in pix2pix, N(0, 0.02)."""
+    """4 x 4 convolutions with leaky ReLUs, the last one in float32; initial weights are N(0, 0.02), as in pix2pix."""
 
     def __init__(self, config: PatchDiscriminatorConfig):
         super().__init__()
@@ -98,12 +93,12 @@ class PatchDiscriminator(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, pixels: Pixels) -> Float[Tensor, "b 1 y x"]:
-        """Return a logit for each patch; raise ValueError when a image is smaller than one."""
-        least = 3 * 2**self.layers
-        if min(pixels.shape[-2:]) < least:
+        """Return a logit for each patch; raise ValueError when an image is smaller than a patch."""
+        smallest = 3 * 2**self.layers
+        if min(pixels.shape[-2:]) < smallest:
             raise ValueError(
                 f"Images of {pixels.shape[-2]} x {pixels.shape[-1]} are too small for a patch discriminator of "
-                f"{self.layers} layers, which needs {least} x {least} at least: lower discriminator.layers."
+                f"{self.layers} layers, which needs {smallest} x {smallest} at least: lower discriminator.layers."
             )
         features = self.body(pixels)
         with torch.autocast(pixels.device.type, enabled=False):
@@ -113,7 +108,7 @@ class PatchDiscriminator(nn.Module):
 class BackboneDiscriminator(nn.Module):
     """A spectrally normalised head for each stage of a frozen backbone; gradients reach the pixels through it.
 
-    All of it is float32 whatever the autocast. The parameters and the state dict are those of the heads.
+    It computes in float32 under any autocast. Its parameters and its state dict are those of the heads alone.
     """
 
     def __init__(self, backbone: Backbone, channels: int):
@@ -122,7 +117,7 @@ class BackboneDiscriminator(nn.Module):
         self.heads = nn.ModuleList(_head(width, channels) for width in backbone.channels)
 
     def forward(self, pixels: Pixels) -> Float[Tensor, "b n"]:
-        """Return the logits of all stages and places; raise ValueError when the images are too small."""
+        """Return the logits of all stages and positions; raise ValueError when the images are too small."""
         with torch.autocast(pixels.device.type, enabled=False):
             stages = zip(self.heads, self.backbone(pixels), strict=True)
             return torch.cat([_flat(head(features)) for head, features in stages], dim=1)
@@ -145,8 +140,8 @@ def _head(width: int, channels: int) -> nn.Module:
 
 
 def _group_norm(channels: int) -> nn.Module:
-    # Groups of four channels at least, where that goes: one alone on a grid of 1 x 1 would be normalised to nothing.
-    return nn.GroupNorm(math.gcd(GROUPS, channels, max(1, channels // 4)), channels)
+    # At least four channels in a group if possible: a single value would be normalised to 0.
+    return nn.GroupNorm(math.gcd(MAX_GROUPS, channels, max(1, channels // 4)), channels)
 
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm2d, "group": _group_norm, "none": nn.Identity}

@@ -1,10 +1,9 @@
-"""Loss terms by name, and the one place where they are weighed.
+"""Loss terms by name, and their weighted sum.
 
-A term's name is its key in the config, in the log (`loss/<name>`) and in the dictionary that is weighed.
+The name of a term is its key in the config (`losses.NAME`) and in the log (`loss/NAME`).
 """
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, TypeAlias
 
 import torch
@@ -14,38 +13,37 @@ from torch import Tensor
 from ...tokenizer.config_hints import nearest
 from ...tokenizer.model import Reconstruction
 from ...tokenizer.quantizers import Quantizer
-from ...tokenizer.quantizers.composed.multiscale import MultiscaleQuantizer
 from ...tokenizer.shapes import Pixels
+from .criteria import CRITERIA, CriterionConfig, criterion_of
 
 MIN_ERROR = 1e-4
 CHARBONNIER_WIDTH = 1e-3
-PERCEPTUAL = "perceptual"
 ADVERSARIAL = "adversarial"
 
 LossWeights: TypeAlias = dict[str, Annotated[float, Field(ge=0)]]
 
 
 def absolute_error(pixels: Pixels, reconstruction: Pixels) -> Tensor:
-    """Return the mean absolute difference (L1) of pixels in [-1, 1]."""
+    """Return the mean of |x| over differences x of pixels in [-1, 1]."""
     return (pixels.float() - reconstruction.float()).abs().mean()
 
 
 def squared_error(pixels: Pixels, reconstruction: Pixels) -> Tensor:
-    """Return the mean squared difference (L2) of pixels in [-1, 1]."""
+    """Return the mean of x^2 over differences x of pixels in [-1, 1]."""
     return (pixels.float() - reconstruction.float()).square().mean()
 
 
 def charbonnier(pixels: Pixels, reconstruction: Pixels) -> Tensor:
-    """Return the mean of sqrt(x^2 + w^2) - w over differences x, w = 1e-3: L1 with a smooth bottom (Charbonnier 1994)."""
+    """Return the mean of sqrt(x^2 + w^2) - w over differences x, with w = 1e-3: a smooth L1 (arXiv 1704.03915)."""
     squared = (pixels.float() - reconstruction.float()).square()
     return (squared + CHARBONNIER_WIDTH**2).sqrt().mean() - CHARBONNIER_WIDTH
 
 
 def log_squared_error(pixels: Pixels, reconstruction: Pixels) -> Tensor:
-    """Return the mean over images of the logarithm of their mean squared difference.
+    """Return the mean over images of log(mean squared difference + 1e-4).
 
-    Its descent raises the mean PSNR, where `squared_error` looks at the images that are hardest. The difference counts
-    as at least 1e-4 (46 dB), so that flat images do not rule.
+    Minimising it maximises the mean PSNR, whereas `squared_error` is dominated by the hardest images. The constant, 46 dB,
+    keeps flat images from dominating instead.
     """
     errors = (pixels.float() - reconstruction.float()).square().mean(dim=(1, 2, 3))
     return (errors + MIN_ERROR).log().mean()
@@ -59,38 +57,32 @@ RECONSTRUCTION_LOSSES = {
 }
 
 
-def reconstruction_terms(pixels: Pixels, reconstruction: Pixels, weights: LossWeights) -> dict[str, Tensor]:
-    """Return the reconstruction losses that have a weight, by name, unweighted."""
-    return {name: loss(pixels, reconstruction) for name, loss in RECONSTRUCTION_LOSSES.items() if name in weights}
-
-
 def loss_terms(pixels: Pixels, output: Reconstruction, weights: LossWeights) -> dict[str, Tensor]:
-    """Return the named, unweighted terms: the reconstruction losses that have a weight, and all of the quantizer's."""
-    return reconstruction_terms(pixels, output.pixels, weights) | output.losses
+    """Return unweighted terms by name: the reconstruction losses that have a weight, and all losses of the quantizer."""
+    own = {name: loss(pixels, output.pixels) for name, loss in RECONSTRUCTION_LOSSES.items() if name in weights}
+    return own | output.losses
 
 
 def weigh(terms: Mapping[str, Tensor], weights: LossWeights) -> Tensor:
     """Return the weighted sum; raise ValueError when a term has no weight or a weight no term."""
     _check_names(set(terms), weights)
-    weighed = [weights[name] * term for name, term in terms.items() if weights[name]]
-    if not weighed:
+    weighted = [weights[name] * term for name, term in terms.items() if weights[name]]
+    if not weighted:
         raise ValueError("losses has no term with a weight above 0: give one to l1 or l2.")
-    return torch.stack(weighed).sum()
+    return torch.stack(weighted).sum()
 
 
-def check_loss_names(weights: LossWeights, quantizer: Quantizer) -> None:
-    """Raise ValueError when a loss that the quantizer has in training has no weight, or a weight no loss."""
-    own = set(RECONSTRUCTION_LOSSES) & set(weights)
-    asked = {PERCEPTUAL, ADVERSARIAL} & set(weights)
-    _check_names({*own, *asked, *quantizer_losses(quantizer)}, weights)
+def check_loss_names(weights: LossWeights, quantizer: Quantizer, criteria: Mapping[str, CriterionConfig]) -> None:
+    """Raise ValueError when a term has no weight, or two terms one name, or a weight no term.
 
-
-def quantizer_losses(quantizer: Quantizer) -> list[str]:
-    """Return the names of the losses that a quantizer has in the mode that it is in."""
-    probe = copy.deepcopy(quantizer)
-    side = probe.side if isinstance(probe, MultiscaleQuantizer) else 2
-    device = next((tensor.device for tensor in (*probe.parameters(), *probe.buffers())), None)
-    return list(probe(torch.zeros(1, quantizer.dim, side, side, device=device)).losses)
+    The quantizer's terms count only in training mode.
+    """
+    own_names = quantizer.loss_names if quantizer.training else ()
+    named = [*own_names, *(name for config in criteria.values() for name in config.loss_names)]
+    twice = [name for name in named if named.count(name) > 1 or name in {*RECONSTRUCTION_LOSSES, ADVERSARIAL}]
+    if twice:
+        raise ValueError(f"two terms have the name {twice[0]}: rename that of the criterion or the quantizer.")
+    _check_names({*RECONSTRUCTION_LOSSES, ADVERSARIAL} & set(weights) | set(named), weights)
 
 
 def _check_names(terms: set[str], weights: LossWeights) -> None:
@@ -99,19 +91,26 @@ def _check_names(terms: set[str], weights: LossWeights) -> None:
         names = " and ".join(f"losses.{name}" for name in missing)
         verb, them = ("has", "it") if len(missing) == 1 else ("have", "one")
         raise ValueError(f"{names} {verb} no weight: set {names} (0 leaves {them} out).")
-    unused = sorted(name for name in set(weights) - terms if not _is_left_out(name, weights))
-    if unused:
-        near = nearest(unused[0], [*terms, *RECONSTRUCTION_LOSSES, PERCEPTUAL, ADVERSARIAL])
-        hint = f"did you mean {near!r}? its" if near not in (None, unused[0]) else "its"
-        raise ValueError(
-            f"losses.{unused[0]} has a weight, but this model has no such term: {hint} terms are "
-            f"{', '.join(sorted({*terms, *RECONSTRUCTION_LOSSES}))}, and perceptual and adversarial with their sections."
-        )
+    for name in sorted(set(weights) - terms):
+        criterion = criterion_of(name)
+        if weights[name] == 0 and (criterion or name == ADVERSARIAL):
+            continue  # it was not built
+        if criterion:
+            raise ValueError(
+                f"losses.{name} has a weight, but criteria has no {criterion}: add the section criteria.{criterion}."
+            )
+        raise ValueError(_unknown(name, terms))
 
 
-def _is_left_out(name: str, weights: LossWeights) -> bool:
-    # What these terms need is not even built when they weigh nothing.
-    return name in (PERCEPTUAL, ADVERSARIAL) and weights[name] == 0
+def _unknown(name: str, terms: Iterable[str]) -> str:
+    known = sorted({*terms, *RECONSTRUCTION_LOSSES})
+    with_sections = [*(name for config in CRITERIA.values() for name in config.loss_names), ADVERSARIAL]
+    near = nearest(name, [*known, *with_sections])
+    hint = f"did you mean {near!r}? its" if near not in (None, name) else "its"
+    return (
+        f"losses.{name} has a weight, but this model has no such term: {hint} terms are {', '.join(known)}, and "
+        f"{' and '.join(with_sections)} with their sections."
+    )
 
 
 USUAL_WEIGHTS = {
@@ -125,12 +124,10 @@ USUAL_WEIGHTS = {
     "codebook_entropy": 0.01,
     "moments": 0.1,
 }
-"""Weights of the quantizers' losses where a config does not give them, as in fine-tuning."""
+"""Weights of quantizer losses that a config does not set, as in fine-tuning."""
 
 
 def quantizer_weights(quantizer: Quantizer, commitment: float) -> dict[str, float]:
-    """Return the usual weight of each loss that a quantizer has in training."""
-    losses = quantizer_losses(copy.deepcopy(quantizer).train())
-    return {name: USUAL_WEIGHTS[name] for name in losses} | (
-        {"commitment": commitment} if "commitment" in losses else {}
-    )
+    """Return the usual weight of each loss that a quantizer has in training mode, or 1 for a loss that is not vistok's."""
+    usual = USUAL_WEIGHTS | {"commitment": commitment}
+    return {name: usual.get(name, 1.0) for name in quantizer.loss_names}

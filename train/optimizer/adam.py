@@ -1,6 +1,6 @@
-"""AdamW's step: dense or lazy by rows, and with the raw second moment or the centred one (AdaBelief).
+"""AdamW's step: dense, or lazy by rows; with the raw second moment, or the centred one of AdaBelief.
 
-All of them keep `exp_avg` (m), `exp_avg_sq` (v) and `step` (t) for a parameter and move it by
+All keep `exp_avg` (m), `exp_avg_sq` (v) and `step` (t) for a parameter w and move it by
 -lr (m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps) + weight_decay w). They differ in v and in what counts as a step.
 """
 
@@ -21,18 +21,18 @@ Group = Mapping[str, Any]
 def step_adamw(
     parameters: Sequence[Tensor], gradients: Sequence[Tensor], states: Sequence[State], group: Group
 ) -> None:
-    """Take a step as `group` says: lr, betas, eps, weight_decay, `lazy` and `second_moment`; states are filled at first use.
+    """Step parameters in place as `group` says: lr, betas, eps, weight_decay, `lazy` and `second_moment`.
 
-    `raw` averages g^2, as Adam does. `centred` averages (g - m)^2 with the new m: the variance of the gradient, so that a
-    steady gradient takes long steps and a noisy one short ones (AdaBelief, arXiv 2010.07468; kexue.fm 10588 derives it from
-    the Hessian). Its authors also add eps to v at every step; here eps is only beside the root, as in AdamW. A gradient that
-    hardly varies takes steps up to lr / eps times its size, so `centred` wants an eps that is not negligible.
+    Empty states are filled. `raw` averages g^2, as Adam does. `centred` averages (g - m)^2 with the new m, the variance of
+    the gradient: steady gradients take long steps and noisy ones short ones (AdaBelief, arXiv 2010.07468). Its authors also
+    add eps to v at every step; here eps is only beside the root, as in AdamW. A gradient that hardly varies takes steps of
+    up to lr / eps times its size, so `centred` needs an eps that is not negligible.
 
-    `lazy` is for tables of codes, of which a step uses few rows. Under dense AdamW the momentum of a hit goes on moving its
-    row while the second moment fades: a row that is used every 300 steps moves 6 times as far a hit as one that is used at
-    every step (betas 0.9 and 0.95; 10 times with 0.99). Lazily both move the same. A row is used when its gradient, summed
-    over micro-batches and averaged over ranks, is not 0 in some entry: clipping does not change who that is. Soft
-    assignments, distribution losses and projections that mix rows give all rows gradients, and lazy is then dense.
+    `lazy` is for codebooks, where a step uses few rows. Under dense AdamW the momentum of one hit keeps moving its row while
+    the second moment fades: with betas 0.9 and 0.95, a row used every 300 steps moves 6 times as far per hit as one used at
+    every step (10 times with 0.99). Lazily both move the same. A row is used when its gradient, accumulated and averaged over
+    ranks, is not 0 in some entry; clipping does not change that. Soft assignments, distribution losses and projections that
+    mix rows give all rows gradients, which makes lazy the same as dense.
     """
     if not parameters:
         return
@@ -50,8 +50,8 @@ def _step_raw(parameters: list[Tensor], gradients: list[Tensor], states: Sequenc
     adamw(
         parameters,
         gradients,
-        exp_avgs=remembered(parameters, states, "exp_avg"),
-        exp_avg_sqs=remembered(parameters, states, "exp_avg_sq"),
+        exp_avgs=state_entries(parameters, states, "exp_avg"),
+        exp_avg_sqs=state_entries(parameters, states, "exp_avg_sq"),
         max_exp_avg_sqs=[],
         state_steps=steps_taken(states),
         amsgrad=False,
@@ -66,11 +66,11 @@ def _step_raw(parameters: list[Tensor], gradients: list[Tensor], states: Sequenc
 
 def _step_centred(parameters: list[Tensor], gradients: list[Tensor], states: Sequence[State], group: Group) -> None:
     (beta1, beta2), lr = group["betas"], group["lr"]
-    means = remembered(parameters, states, "exp_avg")
-    variances = remembered(parameters, states, "exp_avg_sq")
+    means = state_entries(parameters, states, "exp_avg")
+    variances = state_entries(parameters, states, "exp_avg_sq")
     steps = steps_taken(states)
     torch._foreach_add_(steps, 1)
-    counts = [float(step) for step in steps]  # on the CPU: nothing is waited for
+    counts = [float(step) for step in steps]  # on the CPU: no device sync
     torch._foreach_lerp_(means, gradients, 1 - beta1)
     residuals = torch._foreach_sub(gradients, means)
     torch._foreach_mul_(variances, beta2)
@@ -84,18 +84,18 @@ def _step_centred(parameters: list[Tensor], gradients: list[Tensor], states: Seq
 
 
 def _step_rows(parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
-    """Step the rows whose gradient is not 0, each as if the steps that did not use it had not been.
+    """Step the rows whose gradient is not 0, each as if the steps that did not use it had not happened.
 
-    Moments, counter and weight decay of the other rows rest. `step` is a counter for each row, ` k 1 ...`, on the
-    parameter's device, which is not waited for.
+    The other rows keep their moments and counters and do not decay. `step` is a counter per row, ` k 1 ...`, on the
+    parameter's device; no device sync.
     """
     beta1, beta2 = group["betas"]
     used = (gradient != 0).reshape(len(parameter), -1).any(dim=1).reshape(-1, *[1] * (parameter.ndim - 1))
-    (mean,) = remembered([parameter], [state], "exp_avg")
-    (square,) = remembered([parameter], [state], "exp_avg_sq")
+    (mean,) = state_entries([parameter], [state], "exp_avg")
+    (square,) = state_entries([parameter], [state], "exp_avg_sq")
     if "step" not in state:
         state["step"] = torch.zeros(used.shape, device=parameter.device)
-    state["step"] = steps = state["step"].to(parameter.device) + used  # a checkpoint's counter comes on the CPU
+    state["step"] = steps = state["step"].to(parameter.device) + used  # checkpoints load it on the CPU
     weight = used.to(parameter.dtype)
     mean.lerp_(gradient, weight * (1 - beta1))
     centre = gradient - mean if group["second_moment"] == "centred" else gradient
@@ -107,8 +107,8 @@ def _step_rows(parameter: Tensor, gradient: Tensor, state: State, group: Group) 
     parameter.sub_(group["lr"] * torch.where(used, update, 0))
 
 
-def remembered(parameters: Sequence[Tensor], states: Sequence[State], name: str) -> list[Tensor]:
-    """Return a part of each parameter's state, zeros at first."""
+def state_entries(parameters: Sequence[Tensor], states: Sequence[State], name: str) -> list[Tensor]:
+    """Return one entry of each parameter's state, zeros at first."""
     for parameter, state in zip(parameters, states, strict=True):
         if name not in state:
             state[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
@@ -116,5 +116,5 @@ def remembered(parameters: Sequence[Tensor], states: Sequence[State], name: str)
 
 
 def steps_taken(states: Sequence[State]) -> list[Tensor]:
-    """Return the number of steps that each parameter has taken, tensors on the CPU."""
+    """Return the step counter of each parameter, tensors on the CPU."""
     return [state.setdefault("step", torch.tensor(0.0)) for state in states]

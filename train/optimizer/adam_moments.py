@@ -1,4 +1,4 @@
-"""What AdamW remembers of the gradients of each parameter, its bias corrected."""
+"""AdamW's moments of the gradients of each parameter, with the bias corrected."""
 
 from typing import NamedTuple
 
@@ -7,24 +7,23 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 
-class Moments(NamedTuple):
-    """Figures of each value of a parameter, of its shape."""
+class AdamMoments(NamedTuple):
+    """Statistics of the gradient, each of the shape of its parameter."""
 
     root: Tensor
-    """sqrt(v), v being the mean of g^2."""
+    """sqrt(v), where v is the mean of g^2."""
     deviation: Tensor
-    """sqrt(v - m^2), the standard deviation of the gradient. It is low, for m holds noise too: by 3 % at beta1 = 0.9 on
-    gradients that are noise, and by 10 to 20 % on those whose mean is several times their deviation."""
+    """sqrt(v - m^2), the standard deviation of the gradient. It is biased low because m holds noise too: by 3 % at
+    beta1 = 0.9 on pure noise, and by 10 to 20 % where the mean is several times the deviation."""
     below: Tensor
-    """Whether what eps is added to is smaller than eps."""
+    """Whether the root that eps is added to is smaller than eps."""
 
 
 @torch.no_grad()
-def adam_moments(optimizer: Optimizer) -> dict[Tensor, Moments]:
-    """Return the moments of every parameter that AdamW has moved; nothing is read from the device.
+def adam_moments(optimizer: Optimizer) -> dict[Tensor, AdamMoments]:
+    """Return the moments of every parameter that AdamW has stepped, without a device sync.
 
-    A row that a lazy AdamW has not moved yet has moments of 0. Where the second moment is centred, v - m^2 is what is
-    remembered and v follows from it.
+    A row that a lazy AdamW has not stepped yet has moments of 0. A centred second moment stores v - m^2, from which v follows.
     """
     found = {}
     for group in optimizer.param_groups:
@@ -42,5 +41,5 @@ def adam_moments(optimizer: Optimizer) -> dict[Tensor, Moments]:
                 raw, centred = second + mean.square(), second
             else:
                 raw, centred = second, (second - mean.square()).clamp_min(0)
-            found[parameter] = Moments(raw.sqrt(), centred.sqrt(), second.sqrt() < group["eps"])
+            found[parameter] = AdamMoments(raw.sqrt(), centred.sqrt(), second.sqrt() < group["eps"])
     return found

@@ -1,7 +1,7 @@
 """Muon for matrices and convolutions with AdamW for everything else, as one optimizer.
 
-timm.optim.Muon does the same one matrix at a time; here matrices of one shape are orthogonalised together, one batched
-product for a shape. The tests hold the whole trajectory equal to timm's, whose names for groups and state are kept.
+timm.optim.Muon orthogonalises one matrix at a time; here all matrices of one shape share a batched product. The tests
+compare whole trajectories with timm's, and groups and state have the same names.
 """
 
 import math
@@ -13,18 +13,17 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from .adam import remembered, step_adamw, steps_taken
+from .adam import state_entries, step_adamw, steps_taken
 from .muon_groups import check_group, uses_muon
 from .orthogonalize import orthogonalize
 
 
 def adamw_update_rms(beta1: float) -> float:
-    """Return the root mean square of AdamW's update over its rate, on gradients that are noise.
+    """Return the RMS of AdamW's update, divided by its rate, for gradients that are pure noise.
 
-    The mean-field value is r = sqrt((1 - beta1) / (1 + beta1)), whatever beta2 (kexue.fm 11267); it is 0.229 for
-    beta1 = 0.9, where the field's constant is 0.2 (Moonlight, arXiv 2502.16982). Returned is r * 0.2 / 0.229: 0.2 at
-    beta1 = 0.9, so that rates tuned with that constant keep their meaning, and 0.50 at beta1 = 0.5, where simulated
-    AdamW has 0.55 to 0.57.
+    The mean-field value is r = sqrt((1 - beta1) / (1 + beta1)) for any beta2 (https://kexue.fm/archives/11267), 0.229 at
+    beta1 = 0.9, where the usual constant is 0.2 (Moonlight, arXiv 2502.16982). This returns r * 0.2 / 0.229, so that rates
+    tuned with that constant keep their meaning; at beta1 = 0.5 it is 0.50, where simulated AdamW has 0.55 to 0.57.
     """
     return 0.2 * math.sqrt((1 - beta1) / (1 + beta1) * (1 + 0.9) / (1 - 0.9))
 
@@ -34,27 +33,26 @@ SCALINGS: dict[str, Callable[[int, int, float], float]] = {
     "original": lambda rows, columns, _: math.sqrt(max(1, rows / columns)),
     "rms_to_rms": lambda rows, columns, _: math.sqrt(rows / columns),
 }
-"""Factor of the orthogonal direction from rows = out, columns = in * height * width, and AdamW's beta1.
+"""Factor of the orthogonal direction, from rows = out, columns = in * height * width, and AdamW's beta1.
 
-Moonlight's, for an orthogonal matrix has a root mean square of 1 / sqrt(max(rows, columns)); Keller Jordan's; and that of
-muP, which keeps the root mean square of a layer's output (arXiv 2502.07529). Compared in kexue.fm 11416.
+Moonlight's, since an orthogonal matrix has an RMS of 1 / sqrt(max(rows, columns)); Keller Jordan's; and muP's, which keeps
+the RMS of a layer's output (arXiv 2502.07529).
 """
 
 
 class Muon(Optimizer):
     """Muon with Nesterov's momentum for matrices and kernels, AdamW for the rest; decoupled decay for both.
 
-    Who gets which: a group with `use_muon: True` is Muon's, and its parameters must have two dimensions or more; one with
-    `use_muon: False` is AdamW's. Parameters of a group that does not say, and those given without groups
-    (`Muon(model.parameters(), lr=...)`, named or not), go by their shape: two dimensions or more to Muon, fewer to AdamW.
-    The shape cannot tell a codebook or an embedding from a matrix, and for rows that are looked up Muon is wrong: it moves
-    every row at every step, used or not. Put those, and by custom the first and the last layer, into a group with
-    `use_muon: False`; `claim_parameters` does so by name for a tokenizer.
+    A group with `use_muon: True` is Muon's, and its parameters must have two dimensions or more; one with `use_muon: False`
+    is AdamW's. Parameters of other groups, and those given without groups (`Muon(model.parameters(), lr=...)`), go by shape:
+    two dimensions or more to Muon, fewer to AdamW. Shape cannot tell a codebook or an embedding from a matrix, and Muon is
+    wrong for rows that are looked up: it moves every row at every step, used or not. Put those, and by custom the first and
+    the last layer, into a group with `use_muon: False`; `assign_parameters` does so for a tokenizer.
 
-    A kernel is seen as the matrix out x (in * height * width). Momentum M <- M + (1 - momentum)(G - M) starts at 0, and
-    the step is -lr * rate * scale * orthogonalize(G + momentum (M - G)), with `scale` from SCALINGS. `rate` multiplies this
-    direction alone: the decay is lr * weight_decay for both kinds. `eps`, `lazy` and `second_moment` are AdamW's, as in
-    `step_adamw`. A parameter without a gradient is left alone, decay included, and gradients are only read.
+    A kernel is the matrix out x (in * height * width). Momentum M <- M + (1 - momentum)(G - M) starts at 0, and the step is
+    -lr * rate * scale * orthogonalize(G + momentum (M - G)), with `scale` from SCALINGS. `rate` multiplies this direction
+    alone: the decay is lr * weight_decay for both kinds. `eps`, `lazy` and `second_moment` are AdamW's, as in `step_adamw`.
+    A parameter without a gradient is not touched, not even by decay, and gradients are only read.
 
     Raises ValueError for settings out of range, for complex parameters, and, at the step, for sparse gradients.
     """
@@ -71,13 +69,13 @@ class Muon(Optimizer):
         rate: float = 1.0,
         second_moment: str = "raw",
     ):
-        # In the groups, for an optimizer that is copied or pickled keeps nothing else.
+        # In the groups, because copied and pickled optimizers keep nothing else.
         defaults = {"lr": lr, "betas": betas, "momentum": momentum, "weight_decay": weight_decay, "eps": eps}
         defaults |= {"scaling": scaling, "rate": rate, "second_moment": second_moment}
         super().__init__(params, defaults | {"use_muon": None, "lazy": False})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, whose parameters go to Muon or AdamW by the rule above."""
+        """Add a group; raise ValueError when its settings or parameters are wrong."""
         super().add_param_group(param_group)
         try:
             check_group(self.param_groups[-1], SCALINGS)
@@ -106,11 +104,11 @@ class Muon(Optimizer):
             alike[shape, parameter.dtype, parameter.device].append(parameter)
         for members in alike.values():
             gradients, states = _gradients(members), self._states(members)
-            momenta = remembered(members, states, "momentum_buffer")
+            momenta = state_entries(members, states, "momentum_buffer")
             torch._foreach_add_(steps_taken(states), 1)
             torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
             ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
-            # Columns as they lie in a channels-last kernel: their order does not matter, and nothing is moved.
+            # Columns in the order of a channels-last kernel: any order does, and this one copies nothing.
             directions = orthogonalize(torch.stack([update.movedim(1, -1).flatten(1) for update in ahead]))
             rows, columns = directions.shape[1:]
             scale = group["rate"] * SCALINGS[group["scaling"]](rows, columns, group["betas"][0])

@@ -1,4 +1,4 @@
-"""Groups of Muon: who is a matrix, and which settings are allowed."""
+"""Parameter groups of Muon: which parameters are its own, and which settings are allowed."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -9,17 +9,16 @@ from .adam import SECOND_MOMENTS
 
 
 def uses_muon(parameter: Tensor, group: Mapping[str, Any]) -> bool:
-    """Return whether a parameter of a group of any optimizer gets Muon.
+    """Return whether Muon takes a parameter of a group, of any optimizer.
 
-    As the group's `use_muon` says; where that is None, a parameter with two dimensions or more does. Optimizers whose groups
-    do not know the word have none that does.
+    `use_muon` of the group decides; where it is None, two dimensions or more. It is False in groups of other optimizers.
     """
     use_muon = group.get("use_muon", False)
     return parameter.ndim >= 2 if use_muon is None else bool(use_muon)
 
 
 def check_group(group: Mapping[str, Any], scalings: Collection[str]) -> None:
-    """Raise ValueError when the settings or the parameters of a group are none that Muon and its AdamW can take."""
+    """Raise ValueError when Muon and its AdamW cannot take the settings or the parameters of a group."""
     _check_settings(group)
     _check_choice("use_muon", group["use_muon"], (True, False, None))
     _check_choice("scaling", group["scaling"], scalings)
@@ -37,7 +36,7 @@ def check_group(group: Mapping[str, Any], scalings: Collection[str]) -> None:
         if group["lazy"] and (parameter.ndim < 2 or uses_muon(parameter, group)):
             raise ValueError(
                 f"Muon got {what} in a group with lazy: True, but lazy is for AdamW on tables of rows: set use_muon: False "
-                "there, and leave out what is no table."
+                "there, and leave out other parameters."
             )
 
 

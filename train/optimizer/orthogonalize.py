@@ -1,4 +1,4 @@
-"""The nearest orthogonal matrix of each matrix of a batch, by quintic steps: the direction that Muon takes."""
+"""The direction of Muon: the nearest orthogonal matrix of each matrix of a batch, by quintic Newton-Schulz steps."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ QUINTIC = (
     (2.8769, -3.1427, 1.2046),
     (2.8366, -3.0525, 1.2012),
 )
-"""Five quintic steps (a, b, c) that bring singular values near 1 (leloykun.github.io/ponder/muon-opt-coeffs)."""
+"""Five steps (a, b, c) that bring singular values near 1 (https://leloykun.github.io/ponder/muon-opt-coeffs)."""
 
 
 def orthogonalize(
@@ -22,14 +22,14 @@ def orthogonalize(
 ) -> Tensor:
     """Return U V^T of each matrix U S V^T of a batch ` k m n`, as nearly as the quintic steps bring it.
 
-    A step is X <- a X + b (X X^T) X + c (X X^T)^2 X. For m < n the same polynomial is followed on the m x m Gram matrix
-    X X^T alone and applied to X once at the end: for a 256 x 2304 kernel a third of the multiplications. Many CPUs
-    multiply bfloat16 hundreds of times slower than float32, hence float32, under autocast too: in two bytes the Gram matrix
-    loses the small singular values, and the steps then blow them up. Raises ValueError when `dtype` is such a type.
+    A step is X <- a X + b (X X^T) X + c (X X^T)^2 X. The polynomial is evaluated on the m x m Gram matrix X X^T alone, for
+    m < n, and applied to X once at the end: a third of the multiplications for a 256 x 2304 kernel. Steps are float32 under
+    autocast too: in two bytes the Gram matrix loses the small singular values, and the steps then blow them up. Raises
+    ValueError for a `dtype` of two bytes.
 
     The scale of a matrix does not matter, over the whole range of its type: it is divided by its largest entry before
-    anything is squared. A matrix of zeros gives zeros. A matrix with an entry that is not finite gives NaN in every entry;
-    the others of the batch do not feel it.
+    anything is squared. A matrix of zeros gives zeros. A matrix with an entry that is not finite gives NaN in every entry,
+    and does not affect the others of the batch.
     """
     if dtype.itemsize < 4:
         raise ValueError(
@@ -37,11 +37,11 @@ def orthogonalize(
         )
     with torch.autocast(matrices.device.type, enabled=False):
         transposed = matrices.shape[-2] > matrices.shape[-1]
-        orthogonal = _followed(matrices.mT if transposed else matrices, coefficients, dtype)
+        orthogonal = _orthogonalize_wide(matrices.mT if transposed else matrices, coefficients, dtype)
         return orthogonal.mT if transposed else orthogonal
 
 
-def _followed(wide: Tensor, coefficients: Sequence[tuple[float, float, float]], dtype: torch.dtype) -> Tensor:
+def _orthogonalize_wide(wide: Tensor, coefficients: Sequence[tuple[float, float, float]], dtype: torch.dtype) -> Tensor:
     largest = torch.linalg.vector_norm(wide, torch.inf, dim=(-2, -1), keepdim=True)
     wide = (wide / largest.where(largest != 0, 1)).to(dtype)
     gram = wide @ wide.mT

@@ -1,123 +1,95 @@
-"""Who gets Muon: rules over parameter names, each parameter claimed by exactly one."""
+"""Which parameters Muon and AdamW take: the networks' own hidden matrices, or the rules of a config."""
 
 import re
-from typing import Annotated, Literal, NamedTuple
+from collections.abc import Set
+from typing import NamedTuple
 
-import torch
-from annotated_types import Len
-from pydantic import Field, model_validator
 from torch import nn
 
-from ...tokenizer.config import Config
+from ...tokenizer.model import VisualTokenizer
 from ...tokenizer.quantizers.vector.codebooks import Codebook
-from .adam import SecondMoment
-from .lr_scaling.config import LrScalingConfig
+from .config import OptimizerConfig
 from .muon import Muon
-from .rules import DEFAULT_RULES, RuleConfig
+from .rules import RuleConfig
+
+HIDDEN = RuleConfig(pattern="hidden matrices of the networks", use="muon")
+OUTER = RuleConfig(pattern="first and last layers", use="adamw")
+VECTORS = RuleConfig(pattern="norms and biases of the networks", use="adamw", decay=False)
+CODES = RuleConfig(pattern="quantizer", use="adamw", decay=False)
+"""The built-in rules, which go by what a parameter is; their patterns are names for the routing table."""
 
 
-class OptimizerConfig(Config):
-    """How the weights are moved."""
-
-    name: Literal["muon", "adamw"] = "muon"
-    """Muon for hidden convolutions with AdamW for the rest, or AdamW for all."""
-    lr: Annotated[float, Field(gt=0)]
-    """Peak learning rate, of AdamW and, times `muon_rate`, of Muon."""
-    scale_lr: LrScalingConfig | None = None
-    """How the rate follows the batch size; none takes `lr` as it is."""
-    scaling: Literal["match_rms_adamw", "original", "rms_to_rms"] = "match_rms_adamw"
-    """Size of Muon's updates: as AdamW's with these betas, so that one rate serves both; or Keller Jordan's or muP's."""
-    muon_rate: Annotated[float, Field(gt=0)] = 1.0
-    """Muon's rate as a multiple of AdamW's, which the weight decay does not follow; about 10 for original and rms_to_rms."""
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
-    """Decay of AdamW's averages."""
-    eps: Annotated[float, Field(gt=0)] = 1e-8
-    """Added to the root of AdamW's second moment; gradients well below it take steps in proportion to them, as with SGD."""
-    second_moment: SecondMoment = "raw"
-    """What AdamW's second moment averages: the squared gradient, or its squared distance from the mean (AdaBelief)."""
-    codebook_rows: Literal["dense", "lazy"] = "dense"
-    """Whether AdamW steps every row of a codebook at every step, or, lazy, only the rows that got a gradient."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.95
-    """Decay of Muon's momentum, Nesterov's form."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """Decoupled weight decay."""
-    warmup: Annotated[int, Field(ge=0)] = 100
-    """Steps over which the rate rises from 0."""
-    final_lr_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Share of the peak rate at the end of the cosine."""
-    clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
-    """Greatest norm of the gradient; a greater one is scaled down."""
-    rules: Annotated[list[RuleConfig], Len(1)] | None = None
-    """Who gets Muon, each parameter matched by exactly one rule; none takes the built-in rules."""
-
-    @model_validator(mode="after")
-    def _has_a_mean(self) -> "OptimizerConfig":
-        if self.second_moment == "centred" and self.betas[0] == 0:
-            raise ValueError(
-                "second_moment is centred, which takes the distance from the momentum, but betas[0] is 0, so that there is "
-                "none: use raw, or betas[0] above 0."
-            )
-        return self
-
-    def at_batch_size(self, batch_size: int) -> "OptimizerConfig":
-        """Return this config with the rates for a batch of `batch_size` images over all processes, each by its own law."""
-        if self.scale_lr is None:
-            return self
-        adamw = self.scale_lr.adamw_factor(batch_size, self.betas[0], self.eps, self.second_moment)
-        muon = self.scale_lr.muon_factor(batch_size, self.momentum)
-        return self.model_copy(
-            update={"lr": self.lr * adamw, "muon_rate": self.muon_rate * muon / adamw, "scale_lr": None}
-        )
-
-
-class Claim(NamedTuple):
-    """A parameter and the rule that claims it."""
+class ParameterAssignment(NamedTuple):
+    """A trainable parameter and what updates it."""
 
     name: str
     parameter: nn.Parameter
-    rule: RuleConfig
+    rule: str
+    """Pattern or built-in rule that matches it."""
+    use_muon: bool
+    decays: bool
+    """Whether weight decay applies."""
     is_lazy: bool = False
     """Whether AdamW steps only the rows that got a gradient."""
 
 
-def claim_parameters(model: nn.Module, config: OptimizerConfig) -> list[Claim]:
-    """Match every trainable parameter with its rule.
+def assign_parameters(model: VisualTokenizer, config: OptimizerConfig) -> list[ParameterAssignment]:
+    """Assign every trainable parameter to Muon or AdamW.
 
-    Raises ValueError when a parameter is claimed by no rule or by two, when Muon gets one that is no matrix, when a rule of
-    the config claims none (one that claims only frozen parameters is not at fault), or when rows are to be lazy and there
-    are none.
+    Raises ValueError when no rule or more than one matches a parameter, when Muon gets one that is no matrix, when a rule of
+    the config matches nothing (trainable or frozen), when the networks name a hidden matrix that does not exist, and when
+    rows are to be lazy but there are none.
     """
-    rules = config.rules or DEFAULT_RULES
-    rows = codebook_rows(model)
-    claims = []
-    claiming: set[str] = set()
+    hidden = model.hidden_matrices()
+    unknown = hidden - {name for name, _ in model.named_parameters()}
+    if unknown:
+        raise ValueError(
+            f"The networks call {min(unknown)} a hidden matrix, but the tokenizer has no such parameter: correct their "
+            "hidden_matrices."
+        )
+    rows = codebook_rows(model) if config.codebook_rows == "lazy" else set()
+    matched: set[str] = set()
+    assignments = []
     for name, parameter in model.named_parameters():
-        matching = [rule for rule in rules if re.fullmatch(rule.pattern, name)]
-        claiming.update(rule.pattern for rule in matching)
+        rules = [rule for rule in config.rules or [] if re.fullmatch(rule.pattern, name)]
+        matched.update(rule.pattern for rule in rules)
         if not parameter.requires_grad:
             continue
-        if len(matching) != 1:
-            patterns = " and ".join(repr(rule.pattern) for rule in matching) or "none"
+        rule = _only(rules, name) if config.rules else _built_in(name, parameter, hidden)
+        use_muon = config.name == "muon" and rule.use == "muon"
+        if use_muon and parameter.ndim < 2:
             raise ValueError(
-                f"Parameter {name} must be claimed by exactly one of optimizer.rules, but {patterns} claim it: change "
-                "the patterns."
+                f"Parameter {name} of shape {tuple(parameter.shape)} is given to Muon by {rule.pattern!r}, but Muon takes "
+                "matrices and kernels: use adamw for it."
             )
-        if _uses_muon(matching[0], config) and parameter.ndim < 2:
-            raise ValueError(
-                f"Parameter {name} of shape {tuple(parameter.shape)} is given to Muon by {matching[0].pattern!r}, but Muon "
-                "takes matrices and kernels: use adamw for it."
-            )
-        is_lazy = config.codebook_rows == "lazy" and parameter in rows and not _uses_muon(matching[0], config)
-        claims.append(Claim(name, parameter, matching[0], is_lazy))
-    idle = [rule.pattern for rule in config.rules or [] if rule.pattern not in claiming]
+        is_lazy = parameter in rows and not use_muon
+        assignments.append(ParameterAssignment(name, parameter, rule.pattern, use_muon, rule.decay, is_lazy))
+    idle = [rule.pattern for rule in config.rules or [] if rule.pattern not in matched]
     if idle:
-        raise ValueError(f"optimizer.rules has {idle[0]!r}, which claims no parameter: correct or remove it.")
-    if config.codebook_rows == "lazy" and not any(claim.is_lazy for claim in claims):
+        raise ValueError(f"optimizer.rules has {idle[0]!r}, which matches no parameter: correct or remove it.")
+    if config.codebook_rows == "lazy" and not any(assignment.is_lazy for assignment in assignments):
         raise ValueError(
             "optimizer.codebook_rows is lazy, but AdamW trains no codebook by its rows here: use dense, or a quantizer with "
             "a trained table, such as vq or ibq."
         )
-    return claims
+    return assignments
+
+
+def _only(rules: list[RuleConfig], name: str) -> RuleConfig:
+    if len(rules) != 1:
+        patterns = " and ".join(repr(rule.pattern) for rule in rules) or "none"
+        raise ValueError(
+            f"Parameter {name} must match exactly one of optimizer.rules, but matches {patterns}: change the patterns."
+        )
+    return rules[0]
+
+
+def _built_in(name: str, parameter: nn.Parameter, hidden: Set[str]) -> RuleConfig:
+    if name in hidden:
+        return HIDDEN
+    if name.startswith("quantizer."):
+        return CODES
+    return VECTORS if parameter.ndim < 2 else OUTER
 
 
 def codebook_rows(model: nn.Module) -> set[nn.Parameter]:
@@ -126,12 +98,12 @@ def codebook_rows(model: nn.Module) -> set[nn.Parameter]:
     return {parameter for codebook in codebooks for parameter in codebook.row_parameters()}
 
 
-def build_optimizer(claims: list[Claim], config: OptimizerConfig) -> torch.optim.Optimizer:
-    """Build one optimizer whose groups follow the rules."""
+def build_optimizer(assignments: list[ParameterAssignment], config: OptimizerConfig) -> Muon:
+    """Build one optimizer whose groups follow the assignments."""
     members: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
-    for claim in claims:
-        kind = _uses_muon(claim.rule, config), claim.rule.decay, claim.is_lazy
-        members.setdefault(kind, []).append(claim.parameter)
+    for assignment in assignments:
+        kind = assignment.use_muon, assignment.decays, assignment.is_lazy
+        members.setdefault(kind, []).append(assignment.parameter)
     groups = [
         {
             "params": members[use_muon, decays, lazy],
@@ -158,17 +130,10 @@ def module_of(name: str) -> str:
     return name.partition(".")[0].partition("_")[0]
 
 
-def routing_table(claims: list[Claim], config: OptimizerConfig) -> list[tuple[str, str, int, int]]:
-    """Return a row for each rule that claims something: pattern, optimizer, number of tensors, number of values."""
-    rows = []
-    for rule in config.rules or DEFAULT_RULES:
-        for is_lazy in (False, True):
-            members = [claim.parameter for claim in claims if claim.rule is rule and claim.is_lazy == is_lazy]
-            if members:
-                optimizer = "Muon" if _uses_muon(rule, config) else "AdamW, lazy" if is_lazy else "AdamW"
-                rows.append((rule.pattern, optimizer, len(members), sum(member.numel() for member in members)))
-    return rows
-
-
-def _uses_muon(rule: RuleConfig, config: OptimizerConfig) -> bool:
-    return config.name == "muon" and rule.use == "muon"
+def routing_table(assignments: list[ParameterAssignment]) -> list[tuple[str, str, int, int]]:
+    """Return a row for each rule and optimizer, Muon first: rule, optimizer, number of tensors, number of values."""
+    sizes: dict[tuple[str, str], list[int]] = {}
+    for assignment in sorted(assignments, key=lambda assignment: not assignment.use_muon):
+        optimizer = "Muon" if assignment.use_muon else "AdamW, lazy" if assignment.is_lazy else "AdamW"
+        sizes.setdefault((assignment.rule, optimizer), []).append(assignment.parameter.numel())
+    return [(rule, optimizer, len(values), sum(values)) for (rule, optimizer), values in sizes.items()]

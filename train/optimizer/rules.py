@@ -1,4 +1,4 @@
-"""Which parameters of a tokenizer one optimizer takes, by their names."""
+"""Which parameters an optimizer takes, by their names."""
 
 from typing import Literal
 
@@ -11,24 +11,12 @@ class RuleConfig(Config):
     pattern: Pattern
     """Regular expression that the whole parameter name must match."""
     use: Literal["muon", "adamw"]
-    """Optimizer of the parameters that match."""
+    """Optimizer of the matching parameters."""
     decay: bool = True
     """Whether weight decay applies to them."""
 
 
 PROJECTION_MATRICES = r"(.*\.)?codebook\.projection\.(linear|layers\.\d+)\.weight"
-"""The matrices between the basis and the codes of simvq."""
+"""The matrices that map the basis of simvq to its codes."""
 BRIDGE_MATRICES = r"(.*\.)?codebook\.projection\.(compress|recover|process\.\d+\.(attention|inner)_(in|out))\.weight"
 """The matrices of fvq's bridge, a small transformer over the codes."""
-
-DEFAULT_RULES = [
-    RuleConfig(
-        pattern=r"(encoder|decoder)\.(levels|middle)\..*\.(conv\d?|shortcut|query|key|value|out)\.weight", use="muon"
-    ),
-    RuleConfig(pattern=r"(encoder|decoder)\.conv_(in|out)\.weight", use="adamw"),
-    RuleConfig(pattern=r"quantizer_(in|out)\.weight", use="adamw"),
-    RuleConfig(pattern=r"quantizer\..*", use="adamw", decay=False),
-    RuleConfig(pattern=r"(encoder|decoder)\..*norm\w*\.weight", use="adamw", decay=False),
-    RuleConfig(pattern=r"(encoder|decoder|quantizer_in|quantizer_out)\.(.*\.)?bias", use="adamw", decay=False),
-]
-"""Hidden convolutions to Muon; first and last layers, codebook and its projection, norms and biases to AdamW."""

@@ -2,18 +2,13 @@
 
 import math
 
-from .routing import OptimizerConfig
+from .config import OptimizerConfig
 
 
-def rate_share(step: int, steps: int, config: OptimizerConfig) -> float:
-    """Return the rate of step 1 to `steps` as a share of the peak: linear warm-up, then half a cosine down."""
+def lr_ratio(step: int, steps: int, config: OptimizerConfig) -> float:
+    """Return the rate of step 1 to `steps` as a fraction of the peak: linear warm-up, then half a cosine down."""
     if step <= config.warmup:
         return step / config.warmup
     progress = (step - config.warmup) / max(1, steps - config.warmup)
     cosine = (1 + math.cos(math.pi * progress)) / 2
     return config.final_lr_ratio + (1 - config.final_lr_ratio) * cosine
-
-
-def learning_rate(step: int, steps: int, config: OptimizerConfig) -> float:
-    """Return the rate of step 1 to `steps`."""
-    return config.lr * rate_share(step, steps, config)

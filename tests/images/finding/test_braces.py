@@ -4,7 +4,7 @@ import pytest
 from braceexpand import braceexpand
 
 from vistok.images.finding import braces
-from vistok.images.finding.braces import spelled_out
+from vistok.images.finding.braces import expand_braces
 
 
 @pytest.mark.parametrize(
@@ -25,32 +25,32 @@ from vistok.images.finding.braces import spelled_out
         ("}{", 1),
     ],
 )
-def test_paths_are_counted_before_they_are_spelled_out(monkeypatch, text, count):
+def test_paths_are_counted_before_they_are_expand_braces(monkeypatch, text, count):
     expected = list(braceexpand(text))
     assert len(expected) == count
     monkeypatch.setattr(braces, "MAX_PATHS", count)
-    assert list(spelled_out(text, "")) == expected
+    assert list(expand_braces(text, "")) == expected
     monkeypatch.setattr(braces, "MAX_PATHS", count - 1)
-    with pytest.raises(ValueError, match="stands for more than"):
-        spelled_out(text, "")
+    with pytest.raises(ValueError, match="expands to more than"):
+        expand_braces(text, "")
 
 
-def test_every_short_pattern_is_counted_as_it_is_spelled_out(monkeypatch):
+def test_every_short_pattern_is_counted_as_it_is_expand_braces(monkeypatch):
     tokens = ["{", "}", ",", "a", "{1..3}", "\\", "{b..a}"]
     for pattern in map("".join, itertools.product(tokens, repeat=4)):
         try:
             expected = list(braceexpand(pattern))
         except ValueError:
             if "{" in pattern:
-                with pytest.raises(ValueError, match="has a brace without its partner"):
-                    spelled_out(pattern, "")
+                with pytest.raises(ValueError, match="has unbalanced braces"):
+                    expand_braces(pattern, "")
             continue
         if "{" in pattern:
             monkeypatch.setattr(braces, "MAX_PATHS", len(expected))
-            assert list(spelled_out(pattern, "")) == expected
+            assert list(expand_braces(pattern, "")) == expected
             monkeypatch.setattr(braces, "MAX_PATHS", len(expected) - 1)
-            with pytest.raises(ValueError, match="stands for more than"):
-                spelled_out(pattern, "")
+            with pytest.raises(ValueError, match="expands to more than"):
+                expand_braces(pattern, "")
 
 
 @pytest.mark.parametrize(
@@ -58,19 +58,19 @@ def test_every_short_pattern_is_counted_as_it_is_spelled_out(monkeypatch):
 )
 def test_too_many_paths_are_refused_at_once(text):
     with pytest.raises(
-        ValueError, match=r"^in l.txt, line 3: .* stands for more than 1,000,000 paths: write smaller ranges\.$"
+        ValueError, match=r"^in l.txt, line 3: .* expands to more than 1,000,000 paths: write smaller ranges\.$"
     ):
-        spelled_out(text, "in l.txt, line 3: ")
+        expand_braces(text, "in l.txt, line 3: ")
 
 
 def test_a_million_paths_are_not_too_many():
-    assert next(iter(spelled_out("{000..999}{a,b}{000..499}", ""))) == "000a000"
+    assert next(iter(expand_braces("{000..999}{a,b}{000..499}", ""))) == "000a000"
 
 
 def test_too_many_braces_within_braces():
-    with pytest.raises(ValueError, match=r"\.\.\. has too many braces within braces: write several\.$"):
-        spelled_out("{" * 1000 + "a" + "}" * 1000, "")
+    with pytest.raises(ValueError, match=r"\.\.\. has too deeply nested braces: give several inputs\.$"):
+        expand_braces("{" * 1000 + "a" + "}" * 1000, "")
 
 
 def test_names_without_braces_are_left_alone():
-    assert list(spelled_out(r"a\b}.png", "")) == [r"a\b}.png"]
+    assert list(expand_braces(r"a\b}.png", "")) == [r"a\b}.png"]

@@ -18,7 +18,7 @@ def test_everything_that_is_no_folder_is_listed_in_order(tmp_path):
     (tmp_path / "gone.png").symlink_to("nothing")
     (tmp_path / "round.png").symlink_to("round.png")
     (tmp_path / "through.png").symlink_to("z.JPG/x")
-    found = folder_files(str(tmp_path), left_out=str(tmp_path / "out"))
+    found = folder_files(str(tmp_path), excluded=str(tmp_path / "out"))
     assert found == sorted(
         [
             "gone.png",
@@ -66,8 +66,8 @@ def test_siblings_that_lead_to_one_another_take_no_time(tmp_path):
 def test_the_folder_left_out_is_not_entered_by_a_link_either(tmp_path):
     make_files(tmp_path, "w/a.png", "out/deep/b.png")
     (tmp_path / "w" / "link").symlink_to(tmp_path / "out")
-    assert folder_files(str(tmp_path / "w"), left_out=str(tmp_path / "out")) == ["a.png"]
-    assert folder_files(str(tmp_path / "out"), left_out=str(tmp_path / "out")) == ["deep/b.png"]  # it was asked for
+    assert folder_files(str(tmp_path / "w"), excluded=str(tmp_path / "out")) == ["a.png"]
+    assert folder_files(str(tmp_path / "out"), excluded=str(tmp_path / "out")) == ["deep/b.png"]  # it was asked for
 
 
 def test_a_folder_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):

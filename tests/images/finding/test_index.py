@@ -1,10 +1,10 @@
-import io
 import os
 import tarfile
 
 import pytest
 
 from samples import image_bytes, noise_image
+from tars import write_tar
 from vistok.images.finding.index import DamagedShard, index_images, is_image, shard_entries
 
 PNG = image_bytes(noise_image(8, 8), "PNG")
@@ -12,13 +12,10 @@ PNG = image_bytes(noise_image(8, 8), "PNG")
 
 @pytest.fixture
 def shard(tmp_path):
-    for name in ("b.png", "a.png", "note.txt"):
-        (tmp_path / name).write_bytes(PNG if name.endswith("png") else b"text")
-    path = tmp_path / "shard.tar"
-    with tarfile.open(path, "w") as tar:
-        for name in ("b.png", "a.png", "note.txt"):
-            tar.add(tmp_path / name, arcname=name)
-    return path
+    members = [("b.png", PNG), ("a.png", PNG), ("note.txt", b"text")]
+    for name, content in members:
+        (tmp_path / name).write_bytes(content)
+    return write_tar(tmp_path / "shard.tar", members)
 
 
 def test_members_are_found_in_their_order_and_read_back(shard):
@@ -62,7 +59,7 @@ def test_a_shard_that_cannot_be_read_is_no_damaged_shard(tmp_path):
 def test_training_does_not_draw_from_a_damaged_shard(shard):
     first = shard_entries(str(shard))[0]
     shard.write_bytes(shard.read_bytes()[: first.offset + -(-first.size // 512) * 512])
-    with pytest.raises(DamagedShard, match=r"shard.tar is cut off at byte \d+ \(behind b.png\), before the end mark"):
+    with pytest.raises(DamagedShard, match=r"shard.tar is cut off at byte \d+ \(after b.png\), before the end mark"):
         index_images(str(shard))
 
 
@@ -87,11 +84,7 @@ def test_endings_of_images():
 
 
 def test_links_in_a_shard_are_images_too(tmp_path):
-    with tarfile.open(tmp_path / "s.TAR", "w") as tar:
-        image, link = tarfile.TarInfo("a.png"), tarfile.TarInfo("b.png")
-        image.size, link.type, link.linkname = len(PNG), tarfile.SYMTYPE, "a.png"
-        tar.addfile(image, io.BytesIO(PNG))
-        tar.addfile(link)
+    write_tar(tmp_path / "s.TAR", [("a.png", PNG), ("b.png", "a.png", tarfile.SYMTYPE)])
     entries = index_images(str(tmp_path / "s.TAR"))
     assert [(entry.name, entry.read()) for entry in entries] == [("a.png", PNG), ("b.png", PNG)]
 
@@ -109,7 +102,7 @@ def test_errors_name_the_path(tmp_path, shard):
         index_images(str(tmp_path / "nowhere"))
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(ValueError, match=r"empty holds no image with an ending of .avif, .bmp"):
+    with pytest.raises(ValueError, match=r"empty holds no image with the extension .avif, .bmp"):
         index_images(str(empty))
     (tmp_path / "text.tar").write_bytes(b"not a tar" * 200)
     with pytest.raises(

@@ -121,16 +121,14 @@ def test_what_is_no_file_on_the_command_line_is_an_error(folder):
             expand_inputs([path])
     os.close(reading)
     os.close(writing)
-    with pytest.raises(
-        ValueError, match=r"^x\{0.. does not exist and has a brace without its partner: write a range as"
-    ):
+    with pytest.raises(ValueError, match=r"^x\{0.. does not exist and has unbalanced braces: write a range as"):
         expand_inputs(["x{0.."])
 
 
 def test_too_many_paths_are_refused_with_their_place(folder):
     (folder / "list.txt").write_text("a.png\n{0..999999999999}.tar\n")
     with pytest.raises(
-        ValueError, match=r"^in list.txt, line 2: \{0..999999999999\}.tar stands for more than 1,000,000 paths"
+        ValueError, match=r"^in list.txt, line 2: \{0..999999999999\}.tar expands to more than 1,000,000 paths"
     ):
         expand_inputs(["list.txt"])
 

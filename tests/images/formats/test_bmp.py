@@ -1,4 +1,4 @@
-"""BMP, written byte by byte: colours are where the masks say."""
+"""BMPs written byte by byte: colours follow the masks."""
 
 import struct
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from samples import noise_image
-from vistok.images.opening.upright_rgb import ImageError, open_image
+from vistok.images.opening.open_image import ImageError, open_image
 
 LEVELS = np.asarray(noise_image(5, 3)).astype(np.int64)
 MASKS = {
@@ -24,7 +24,7 @@ MASKS = {
 
 
 def bmp(pixels, bits, masks, header=124, compression=3):
-    """Return a BMP of numbers `h w`, the first row on top; a header of 40 bytes has its masks behind it."""
+    """Return a BMP of integers `h w`, top row first; the masks follow a header of 40 bytes."""
     height, width = pixels.shape
     rows = b"".join(row.astype(f"<u{bits // 8}").tobytes() + bytes(-width * bits // 8 % 4) for row in pixels)
     head = struct.pack("<IiiHHIIiiII", header, width, -height, 1, bits, compression, 0, 0, 0, 0, 0)
@@ -34,7 +34,7 @@ def bmp(pixels, bits, masks, header=124, compression=3):
 
 
 def packed(mask, levels):
-    """Return levels of 0 to 255 as the bits of a mask, and what they then are."""
+    """Return levels of 0 to 255 as the bits of a mask, and the levels after that rounding."""
     if not mask:
         return levels * 0, levels * 0 + 255
     step = mask & -mask
@@ -61,7 +61,7 @@ def test_colours_are_where_the_masks_say(name, header, compression):
 def test_an_alpha_that_was_left_at_zero_is_opaque():
     for name, tolerance in (("ARGB", 0), ("4444", 16)):
         bits, masks = MASKS[name]
-        parts = [packed(mask, LEVELS[..., number])[0] for number, mask in enumerate(masks[:3])]
+        parts = [packed(mask, LEVELS[..., channel])[0] for channel, mask in enumerate(masks[:3])]
         assert np.abs(np.asarray(open_image(bmp(sum(parts), bits, masks))) - LEVELS).max() <= tolerance
 
 

@@ -1,4 +1,4 @@
-"""GIF, written byte by byte: what the first frame does not cover is transparent, as a browser has it."""
+"""GIFs written byte by byte: the canvas around the first frame is transparent, as in a browser."""
 
 import io
 import struct
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vistok.images.opening.upright_rgb import open_image
+from vistok.images.opening.open_image import open_image
 
 PALETTE = bytes((10, 20, 30, 200, 40, 50, 60, 220, 70, 80, 90, 240))
 COLOURS = np.frombuffer(PALETTE, np.uint8).reshape(4, 3)
@@ -23,7 +23,7 @@ def packed(indices):
 
 
 def gif(width, height, left, top, palette="global", clear=None):
-    """Return a GIF whose only frame is INDICES, at a place of a larger canvas."""
+    """Return a GIF whose only frame is INDICES, somewhere on a larger canvas."""
     shared, own = (PALETTE if palette == where else b"" for where in ("global", "own"))
     head = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x81 if shared else 0, 2, 0) + shared
     control = b"" if clear is None else b"!\xf9\4" + struct.pack("<BHB", 1, 0, clear) + b"\0"

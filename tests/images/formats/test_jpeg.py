@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from samples import image_bytes, noise_image
-from vistok.images.opening import upright_rgb as opening
-from vistok.images.opening.upright_rgb import ImageError, open_image
+from vistok.images.opening import open_image as opening
+from vistok.images.opening.open_image import ImageError, open_image
 from vistok.images.preprocessing import load_pixels, preprocess
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 
@@ -29,7 +29,7 @@ def test_thousands_of_scans_are_refused_before_they_are_decoded(between):
 def test_a_sensible_number_of_scans_is_read():
     # The last scan refines one bit: once more, and the decoder has it already.
     assert open_image(with_scans(100)).size == (64, 48)
-    trailer = PROGRESSIVE + b"\xff\xda" * 5000  # behind the end: a film, as phones append one
+    trailer = PROGRESSIVE + b"\xff\xda" * 5000  # after the end, where phones append a film
     assert np.array_equal(np.asarray(open_image(trailer)), np.asarray(open_image(PROGRESSIVE)))
     thumbnail = b"\xff\xe1\x27\x14" + b"\xff\xda" * 5001
     assert np.array_equal(
@@ -38,7 +38,7 @@ def test_a_sensible_number_of_scans_is_read():
 
 
 def test_the_larger_the_image_the_fewer_its_scans(monkeypatch):
-    monkeypatch.setattr("vistok.images.formats.jpeg.PIXEL_SCANS", 64 * 48 * 30)
+    monkeypatch.setattr("vistok.images.formats.jpeg.MAX_PIXEL_SCANS", 64 * 48 * 30)
     assert open_image(with_scans(15)).size == (64, 48)
     with pytest.raises(ImageError, match="JPEG of more than 30 scans"):
         open_image(with_scans(30))

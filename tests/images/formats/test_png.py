@@ -7,7 +7,7 @@ from image_files import chunk, png
 from PIL import Image
 
 from samples import image_bytes, noise_image
-from vistok.images.opening.upright_rgb import ImageError, open_image
+from vistok.images.opening.open_image import ImageError, open_image
 
 LEVELS = np.asarray(noise_image(6, 4))
 ROWS = [row.tobytes() for row in LEVELS]

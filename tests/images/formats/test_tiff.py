@@ -1,4 +1,4 @@
-"""TIFFs written byte by byte: the values that they mean, or a reason, and never others in silence."""
+"""TIFFs written byte by byte: the intended values or an error, never other values."""
 
 import struct
 import zlib
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from image_files import tiff
 
-from vistok.images.opening.upright_rgb import ImageError, open_image
+from vistok.images.opening.open_image import ImageError, open_image
 
 DEFLATED = {"t259": (3, [8])}
 

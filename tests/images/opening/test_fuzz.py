@@ -1,4 +1,4 @@
-"""Damage of every kind to small files of every format is a reason in words, soon."""
+"""Damaged files of every format are an ImageError, soon."""
 
 import time
 
@@ -8,7 +8,7 @@ from image_files import ADOBE_RGB, exif, gamma_curve, rgb_profile
 from PIL import Image
 
 from samples import image_bytes, noise_image
-from vistok.images.opening.upright_rgb import ImageError, open_image
+from vistok.images.opening.open_image import ImageError, open_image
 
 IMAGE = noise_image(48, 40)
 DEEP = Image.fromarray(np.random.default_rng(0).integers(0, 65536, (40, 48), dtype=np.uint16))
@@ -42,12 +42,12 @@ FILES = {
 def damages(content, generator):
     for _ in range(12):
         some = bytearray(content)
-        for place in generator.integers(0, len(content), 8):
-            some[place] = generator.integers(0, 256)
+        for index in generator.integers(0, len(content), 8):
+            some[index] = generator.integers(0, 256)
         yield some
         head = bytearray(content)
-        for place in generator.integers(0, min(len(content), 400), 4):
-            head[place] = generator.choice([0, 1, 127, 128, 255])
+        for index in generator.integers(0, min(len(content), 400), 4):
+            head[index] = generator.choice([0, 1, 127, 128, 255])
         yield head
         yield content[: generator.integers(0, len(content))]
         start, stop = sorted(generator.integers(0, len(content), 2))
@@ -61,11 +61,11 @@ def damages(content, generator):
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_damage_is_a_reason_and_takes_no_time(name, capfd):
     generator = np.random.default_rng(len(name))
-    for number, content in enumerate(damages(FILES[name], generator)):
+    for index, content in enumerate(damages(FILES[name], generator)):
         start = time.process_time()
         try:
             assert open_image(bytes(content)).mode == "RGB"
         except ImageError as error:
             assert str(error) and "\n" not in str(error)
-        assert time.process_time() - start < 1, (name, number)
+        assert time.process_time() - start < 1, (name, index)
     assert capfd.readouterr() == ("", "")

@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 
 import vistok
 from samples import PHOTOS
-from vistok.evaluation.reference_metrics import gather_judges
+from vistok.evaluation.reference_metrics import ReferenceMetrics
 from vistok.images.finding.index import Entry
 from vistok.inference.commands.evaluate_tokenizer import app
 from vistok.inference.evaluate.evaluation import evaluate
+from vistok.inference.evaluate.inputs import EvaluationInputs
 from vistok.inference.inputs.plan import plan_shards
 from vistok.inference.inputs.reading import first_images
 from vistok.tokenizer.config import ConfigError
@@ -27,22 +28,22 @@ TINY = "test_resnet.r160_in1k"
 
 
 def refuse(problem):
-    def build(*arguments):
-        raise ConfigError(problem)
+    def build(config, remedy="give --inception-weights"):
+        raise ConfigError(f"{problem}: {remedy}.")
 
     return build
 
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
-    """Stand for a machine without the network, whose real attempts would take long and depend on the cache."""
+    """Act as a machine without a network: real attempts would be slow and depend on the cache."""
     monkeypatch.setattr(
         "vistok.evaluation.reference_metrics.build_perceptual",
-        refuse("The weights of torchvision's vgg16 cannot be had (offline: no): give the path as perceptual.weights."),
+        refuse("torchvision's vgg16 weights cannot be loaded (offline)"),
     )
     monkeypatch.setattr(
         "vistok.evaluation.reference_metrics.load_inception",
-        refuse("The Inception weights cannot be had: give --inception-weights."),
+        refuse("The Inception weights cannot be loaded"),
     )
     monkeypatch.setattr("vistok.evaluation.reference_weights.is_reachable", lambda url: True)
 
@@ -65,11 +66,11 @@ def test_figures_are_those_of_the_images_and_tokens_of_the_api(call, tokenizer_f
         decibels.append(10 * math.log10(255**2 / ((decoded - image.pixels) ** 2).mean()))
         tokens.append(encoded.numpy().ravel())
     counts = np.bincount(np.concatenate(tokens), minlength=300)
-    share = counts[counts > 0] / counts.sum()
+    frequencies = counts[counts > 0] / counts.sum()
     assert got["images"] == 6 and got["tokens"] == 6 * 64 and got["failures"] == []
     assert got["psnr"] == pytest.approx(np.mean(decibels), abs=1e-4)
     assert got["usage"] == pytest.approx((counts > 0).mean())
-    assert got["perplexity"] == pytest.approx(math.exp(-(share * np.log(share)).sum()))
+    assert got["perplexity"] == pytest.approx(math.exp(-(frequencies * np.log(frequencies)).sum()))
     assert got["bits_per_pixel"] == pytest.approx(math.log2(300) / 64)
     assert got["fingerprint"] == tokenizer.fingerprint
     assert "PSNR" in said and f"{got['psnr']:.2f} dB" in said and "6 images" in said
@@ -91,8 +92,11 @@ def test_no_image_that_can_be_read_is_failed_work(call, tokenizer_folder, tmp_pa
     (tmp_path / "also.png").write_bytes(b"")
     assert "(the file is empty), nor can 1 other: give" in call(tmp_path, "--out", tmp_path / "out", code=1)
     assert not (tmp_path / "out").exists()
-    with pytest.raises(ValueError, match="no image to evaluate on"):
-        evaluate(vistok.load(tokenizer_folder), [])
+    tokenizer = vistok.load(tokenizer_folder)
+    inputs = EvaluationInputs([str(tmp_path)], tokenizer)
+    inputs.samples.clear()
+    with pytest.raises(ValueError, match="no image to evaluate on: give images"):
+        evaluate("model", tokenizer, inputs, ReferenceMetrics({}, {}))
 
 
 def test_the_page_holds_the_figures_and_what_was_not_measured(call, tmp_path):
@@ -109,50 +113,33 @@ def test_the_page_holds_the_figures_and_what_was_not_measured(call, tmp_path):
         metrics["fingerprint"],
         "coffee.jpg",
         "broken.png was left out: the file is empty.",
-        "lpips was not measured. The weights of torchvision",
-        "rfid was not measured. The Inception weights cannot be had",
+        "lpips was not measured. torchvision's vgg16 weights cannot be loaded",
+        "rfid was not measured. The Inception weights cannot be loaded",
+        "<td>higher</td>",
     ):
         assert shown in page.replace("&#x27;", "'")
     assert metrics["not_measured"] == {
-        "lpips": "The weights of torchvision's vgg16 cannot be had (offline: no): give the file of torchvision's vgg16 weights "
-        "as --lpips-weights.",
-        "rfid": "The Inception weights cannot be had: give --inception-weights.",
+        "lpips": "torchvision's vgg16 weights cannot be loaded (offline): give the file of torchvision's vgg16 weights as "
+        "--lpips-weights.",
+        "rfid": "The Inception weights cannot be loaded: give --inception-weights.",
     }
-    assert "lpips not measured: The weights of" in said and "rfid not measured: The Inception weights" in said
+    assert "lpips not measured: torchvision's vgg16" in said and "rfid not measured: The Inception weights" in said
     assert "lpips" not in metrics and "rfid" not in metrics
 
 
-def test_weights_that_were_asked_for_must_be_had(call, tmp_path):
+def test_weights_that_were_asked_for_must_load(call, tmp_path):
     for option in ("--lpips-weights", "--inception-weights"):
         said = call(PHOTOS, "--out", tmp_path / "out", option, tmp_path / "no.pth", code=2)
-        assert "cannot be had" in said and option in said and "perceptual" not in said
+        assert "cannot be loaded" in said and option in said and "perceptual" not in said
 
 
 def test_a_backbone_without_weights_is_said_in_the_words_of_the_command(call, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "vistok.evaluation.reference_metrics.load_backbone",
-        refuse("timm's weights of resnet18 cannot be had (offline): give the path of a file as weights."),
+        refuse("The hub's weights cannot be loaded for resnet18 (offline)"),
     )
     said = call(PHOTOS, "--out", tmp_path / "out", "--frechet", "resnet18", code=2)
-    assert "timm's weights of resnet18 cannot be had (offline): give their file as --frechet resnet18=FILE." in said
-
-
-@pytest.mark.parametrize(
-    ("problem", "message"),
-    [
-        (
-            "perceptual.weights is x, but its a is missing: give others.",
-            "--lpips-weights is x, but its a is missing: give",
-        ),
-        (
-            "weights is x, but must end in .pth.",
-            "--lpips-weights is x, but must end in .pth: give the file of torchvision",
-        ),
-    ],
-)
-def test_what_is_wrong_with_weights_is_said_in_the_words_of_the_command(monkeypatch, problem, message):
-    monkeypatch.setattr("vistok.evaluation.reference_metrics.build_perceptual", refuse(problem))
-    assert gather_judges([], None, None, CPU).not_measured["lpips"].startswith(message)
+    assert "weights cannot be loaded for resnet18 (offline): give its weights as --frechet resnet18=FILE." in said
 
 
 @pytest.fixture(scope="module")
@@ -188,11 +175,11 @@ def test_frechet_distance_of_a_timm_model(call, tokenizer_folder, tmp_path, tiny
     assert f"Frechet distance, {TINY}" in said and f"{got:.4f}" in said
 
 
-def test_a_judge_that_cannot_judge_leaves_the_others_their_figures(call, tmp_path, tiny):
+def test_a_metric_that_cannot_measure_leaves_the_others_their_figures(call, tmp_path, tiny):
     said = call(PHOTOS / "coffee.jpg", "--out", tmp_path, "--frechet", f"{TINY}={tiny[1]}")
     metrics = json.loads((tmp_path / "metrics.json").read_text())
-    assert "give 2 images at least" in metrics["not_measured"][f"frechet/{TINY}"]
-    assert f"frechet/{TINY} not measured: The covariance of 1 images is not known" in said and metrics["psnr"] > 0
+    assert "needs at least 2 images, but got 1: give" in metrics["not_measured"][f"frechet/{TINY}"]
+    assert f"frechet/{TINY} not measured: A Frechet distance needs at least 2 images" in said and metrics["psnr"] > 0
 
 
 def test_a_damaged_shard_and_a_file_that_the_disk_does_not_give_are_named_and_the_rest_is_measured(
@@ -240,7 +227,7 @@ def test_a_figure_without_a_finite_value_is_null_in_json(call, tmp_path, monkeyp
 def test_without_a_network_it_is_said_at_once_what_is_missing(call, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr("vistok.evaluation.reference_weights.is_reachable", asked.append)
-    monkeypatch.setattr("vistok.evaluation.reference_weights._is_lacking", lambda download: True)
+    monkeypatch.setattr("vistok.evaluation.reference_weights._is_needed", lambda download: True)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for name in ("build_perceptual", "load_inception"):
         monkeypatch.setattr(

@@ -9,7 +9,7 @@ import torch
 
 import vistok
 from samples import PHOTOS, image_bytes, noise_image, stored_samples
-from vistok.evaluation.token_counts import count_tokens, no_counts
+from vistok.evaluation.token_counts import count_tokens, empty_counts
 from vistok.inference.inputs.plan import plan_shards
 from vistok.inference.token_shards.formats import find_format
 from vistok.inference.token_shards.manifest import new_manifest
@@ -93,7 +93,7 @@ def test_shards_do_not_depend_on_batches_or_threads(tokenizer, images, tmp_path)
         others, same = contents(f"b{index}", 3, **options)
         assert others == files and torch.equal(same, counts)
     tokens = [sample.tokens() for shard in (tmp_path / "a").glob("*.tar") for sample in stored_samples(shard)]
-    expected = no_counts(1, 300)
+    expected = empty_counts(1, 300)
     count_tokens(expected, torch.from_numpy(np.stack(tokens).astype(np.int64)), 300)
     assert torch.equal(counts, expected)
 

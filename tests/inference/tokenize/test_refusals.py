@@ -60,7 +60,7 @@ def test_a_folder_is_needed_that_can_be_written_to(
     [
         (13, "Permission denied ({}/manifest.json): change its permissions, or take another path."),
         (28, "the disk is full ({}/manifest.json): make room and run the same command again."),
-        (5, "Input/output error ({}/manifest.json): look at the disk and run the same command again."),
+        (5, "Input/output error ({}/manifest.json): check the disk and run the same command again."),
     ],
 )
 def test_errors_of_the_disk_say_what_to_do(tokenize, image, tmp_path, monkeypatch, number, sentence):
@@ -83,7 +83,7 @@ def test_full_memory_is_one_sentence(tokenize, image, tmp_path, monkeypatch):
 
 def test_braces_without_a_partner_are_a_wrong_call(tokenize, tmp_path):
     said = tokenize("x{0..", "--out", tmp_path / "out", code=2)
-    assert "x{0.. does not exist and has a brace without its partner: write a range as photos-{0000..0009}.tar." in said
+    assert "x{0.. does not exist and has unbalanced braces: write a range as photos-{0000..0009}.tar." in said
 
 
 def test_numbers_agree_with_their_nouns(tokenize, make_tar, image, tmp_path):

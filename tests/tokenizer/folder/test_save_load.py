@@ -69,6 +69,12 @@ def edit_config(folder, **changes):
 def test_damaged_folders_are_one_sentence(folder):
     with pytest.raises(ValueError, match=r"nowhere is not a tokenizer folder: it has no config.json"):
         load_tokenizer(folder / "nowhere")
+    run = folder.parent / "a-run"
+    shutil.copytree(folder, run / "export")
+    with pytest.raises(
+        ValueError, match=r"a-run is a run folder, not a tokenizer folder: give its export, .*a-run/export"
+    ):
+        load_tokenizer(run)
     edit_config(folder, format_version=99)
     with pytest.raises(ValueError, match=r"has format_version 99, but this vistok reads 1"):
         load_tokenizer(folder)

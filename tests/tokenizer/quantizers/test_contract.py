@@ -1,13 +1,14 @@
 """The contract that every quantizer of the table keeps, and what is special about each."""
 
 import copy
+import re
 
 import pytest
 import torch
 
 from quantizer_table import BINARY, EVERY, LEECH, SIZE, TABLES, latent_for, name_of
+from vistok.tokenizer.config import parse_choice
 from vistok.tokenizer.quantizers import QUANTIZERS, build_quantizer
-from vistok.tokenizer.quantizers.table import parse_elementary
 
 
 @pytest.fixture(params=EVERY, ids=name_of)
@@ -40,15 +41,24 @@ def test_shapes_types_and_range(quantizer):
     assert result.tokens.shape == (3, quantizer.num_codebooks, *quantizer.token_grid(4, 4))
     assert result.tokens.dtype == torch.int64
     assert 0 <= result.tokens.min() and result.tokens.max() < quantizer.vocab_size
+    assert set(result.losses) == set(quantizer.loss_names)
     assert all(loss.shape == () and loss.dtype == torch.float32 for loss in result.losses.values())
     assert quantizer.eval()(latent_for(quantizer)).losses == {}
 
 
-def test_parts_are_the_codebooks_in_the_order_of_the_tokens(quantizer):
+def test_codebooks_and_their_inputs_are_in_the_order_of_the_tokens(quantizer):
     quantizer.eval()
     latent = latent_for(quantizer)
-    tokens = torch.cat([part.quantizer(part.latent).tokens for part in quantizer.parts(latent)], dim=1)
+    pairs = zip(quantizer.codebooks(), quantizer.codebook_inputs(latent), strict=True)
+    tokens = torch.cat([codebook(seen).tokens for codebook, seen in pairs], dim=1)
     assert torch.equal(tokens, quantizer(latent).tokens)
+
+
+def test_is_bounded_says_whether_each_channel_is_squashed_into_an_interval(quantizer):
+    latent = latent_for(quantizer) * 1e4
+    point, other = quantizer.to_code_space(latent), quantizer.to_code_space(latent.index_fill(1, torch.tensor(0), 7.0))
+    is_by_channel = torch.equal(point[:, 1:], other[:, 1:])
+    assert quantizer.is_bounded == bool(is_by_channel and point.abs().max() <= 1.01)
 
 
 def test_every_trained_parameter_gets_a_gradient(quantizer):
@@ -89,12 +99,12 @@ def test_autocast_changes_nothing(quantizer):
     latent = latent_for(quantizer)
     plain = quantizer(latent)
     looked_up, projected = quantizer.lookup(plain.tokens), quantizer.to_code_space(latent)
-    seen = [part.latent for part in quantizer.parts(latent)]
+    seen = quantizer.codebook_inputs(latent)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         cast = quantizer(latent)
         assert torch.equal(plain.tokens, cast.tokens) and torch.equal(plain.latent, cast.latent)
         assert same(quantizer.lookup(plain.tokens), looked_up) and same(quantizer.to_code_space(latent), projected)
-        assert all(same(part.latent, was) for part, was in zip(quantizer.parts(latent), seen, strict=True))
+        assert all(same(found, was) for found, was in zip(quantizer.codebook_inputs(latent), seen, strict=True))
 
 
 def test_state_survives_saving(quantizer):
@@ -106,7 +116,7 @@ def test_state_survives_saving(quantizer):
     assert torch.equal(quantizer.eval()(latent).tokens, twin.eval()(latent).tokens)
 
 
-def test_folded_gives_the_same_tokens_and_codes(quantizer):
+def test_the_export_gives_the_same_tokens_and_codes(quantizer):
     quantizer.eval()
     config, exported = quantizer.for_inference()
     latent = latent_for(quantizer, seed=7)
@@ -142,15 +152,15 @@ def test_wrong_tokens_are_refused(quantizer):
         ),
         (
             {"name": "residual", "depth": 2, "quantizer": "vq"},
-            r"^quantizer.quantizer: a quantizer is a section with a name, such as .*, but this is 'vq'",
+            r"^quantizer.quantizer is 'vq', but must be a section with a name, such as {name: vq, ...}",
         ),
         (
             {"name": "grouped", "groups": 2, "quantizer": "vq"},
-            r"^quantizer.quantizer: a quantizer is a section with a name, such as .*, but this is 'vq'",
+            r"^quantizer.quantizer is 'vq', but must be a section with a name, such as {name: vq, ...}",
         ),
         (
             {"name": "multiscale", "quantizer": "vq"},
-            r"^quantizer.quantizer: a quantizer is a section with a name, such as .*, but this is 'vq'",
+            r"^quantizer.quantizer is 'vq', but must be a section with a name, such as {name: vq, ...}",
         ),
         ({"name": ["vq"]}, r"quantizer.name \['vq'\] is not a known quantizer"),
         ({"dim": 2}, r"quantizer.name None is not a known quantizer: choose from bsq, ema, fsp, fsq"),
@@ -166,7 +176,7 @@ def test_wrong_tokens_are_refused(quantizer):
         ({"name": "vq", "dim": 2, "codebook_size": 4, "gradient": "ste"}, r"quantizer.gradient is 'ste', but must be"),
         (
             {"name": "vq", "dim": 1, "codebook_size": 4, "gradient": "rotation"},
-            r"dim is 1, where a rotation can only turn",
+            r"dim is 1, where a rotation can only flip the sign",
         ),
         ({"name": "vq", "dim": 2, "codebook_size": 4, "gradient": "soft"}, r"gradient is 'soft', but soft is not set"),
         (
@@ -186,7 +196,7 @@ def test_wrong_tokens_are_refused(quantizer):
         ),
         (
             {"name": "residual", "depth": 2, "quantizer": {"name": "grouped"}},
-            r"quantizer.quantizer.name 'grouped' is not a known quantizer",
+            r"quantizer.quantizer: grouped cannot refine what other levels leave over: use vq, ",
         ),
         (
             {"name": "multiscale", "scales": [2, 1], "quantizer": {"name": "vq", **SIZE}},
@@ -206,7 +216,7 @@ def test_wrong_tokens_are_refused(quantizer):
         ),
         (
             {"name": "residual", "depth": 2, "gradient": "rotation", "quantizer": {"name": "fsq", "levels": [5]}},
-            r"dim is 1, where a rotation can only turn",
+            r"dim is 1, where a rotation can only flip the sign",
         ),
         (
             {"name": "residual", "depth": 2, "quantizer": {"name": "vq", **SIZE, "similarity": "cosine"}},
@@ -220,10 +230,10 @@ def test_wrong_tokens_are_refused(quantizer):
             ({"name": "multiscale", "quantizer": {"name": "vq", **SIZE, key: value}}, rf"the scales have {said}, which")
             for key, value, said in [
                 ("distribution", "wasserstein", "distribution 'wasserstein'"),
-                ("region", True, "region"),
-                ("entropy_temperature", 0.1, "entropy_temperature"),
-                ("sinkhorn", {}, "sinkhorn"),
-                ("commitment_by_length", True, "commitment_by_length"),
+                ("region", True, "region True"),
+                ("entropy_temperature", 0.1, "entropy_temperature 0.1"),
+                ("sinkhorn", {}, "sinkhorn .*"),
+                ("commitment_by_length", True, "commitment_by_length True"),
                 ("squash", "tanh", "squash 'tanh'"),
             ]
         ),
@@ -241,7 +251,7 @@ def test_wrong_tokens_are_refused(quantizer):
         ),
         (
             {"name": "residual", "depth": 2, "quantizer": {"name": "leech"}},
-            r"the levels are leech, whose codes all have length 1 .*: use grouped",
+            r"quantizer.quantizer: leech cannot refine what other levels leave over: use vq, .*, bsq\.$",
         ),
         ({"name": "leech", "gradient": "diveq"}, r"quantizer.gradient is 'diveq', but must be"),
         ({"name": "leech", "dim": 24}, r"quantizer.dim is not a known key"),
@@ -257,8 +267,7 @@ def test_wrong_config_is_one_sentence(values, message):
 
 @pytest.mark.parametrize("values", ["vq", None, ["vq"]])
 def test_what_is_no_section_is_refused(values):
-    message = (
-        f"^a quantizer is a section with a name, such as {{name: fsq, ...}}, but this is {values!r}: write it so.$"
-    )
-    with pytest.raises(ValueError, match=message.replace("[", "\\[").replace("{", "\\{")):
-        parse_elementary(values)
+    got = "empty" if values is None else repr(values)
+    message = f"quantizer is {got}, but must be a section with a name, such as {{name: vq, ...}}."
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        parse_choice(QUANTIZERS, values, "quantizer")

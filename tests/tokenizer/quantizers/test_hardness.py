@@ -5,8 +5,9 @@ import torch
 
 from quantizer_table import EVERY, latent_for, name_of
 from samples import ARCHITECTURE
+from vistok.tokenizer.config import parse_choice
 from vistok.tokenizer.model import build_tokenizer
-from vistok.tokenizer.quantizers import build_quantizer, parse_quantizer
+from vistok.tokenizer.quantizers import QUANTIZERS, build_quantizer
 from vistok.tokenizer.quantizers.hardness import hardness_at, softened
 
 
@@ -39,7 +40,7 @@ def test_the_blend_and_its_gradient_are_those_of_both_parts(values):
 
 def test_only_the_decoder_sees_the_blend():
     values = {"name": "vq", "dim": ARCHITECTURE.latent_channels, "codebook_size": 32}
-    model = build_tokenizer(ARCHITECTURE, parse_quantizer(values)).train()
+    model = build_tokenizer(ARCHITECTURE, parse_choice(QUANTIZERS, values, "quantizer")).train()
     pixels = torch.rand(2, 3, 16, 16) * 2 - 1
     hard, same, soft = model(pixels), model(pixels, 1.0), model(pixels, 0.25)
     assert torch.equal(hard.pixels, same.pixels) and not torch.equal(hard.pixels, soft.pixels)

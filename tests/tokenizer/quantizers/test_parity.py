@@ -12,7 +12,7 @@ from vistok.tokenizer.quantizers.gradients import diveq
 
 
 def compare(ours, theirs, latent, weights):
-    """Hold tokens, latents, the weighed losses and the gradient at the latent against theirs; theirs takes `b n d`."""
+    """Compare tokens, latents, weighted losses and the gradient at the latent with theirs; theirs takes `b n d`."""
     results = []
     for side in ("ours", "theirs"):
         leaf = latent.clone().requires_grad_()

@@ -1,4 +1,4 @@
-"""Checkpoints are whole or passed over."""
+"""Checkpoints are whole or skipped."""
 
 import errno
 import json
@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from vistok.train.checkpoints import checkpoint as module
 from vistok.train.checkpoints.checkpoint import checkpoint_step, good_checkpoint, save_checkpoint
 from vistok.train.checkpoints.states import keep_in_checkpoints, processes_of
-from vistok.train.logs.running_mean import ScalarWindow
+from vistok.train.logs.running_means import RunningMeans
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_broken_newest_one_is_passed_over_with_its_name(folder, damage, file):
     damage(folder / "step-0000010" / file)
     found, (warning,) = good_checkpoint(folder)
     assert found == folder / "step-0000005"
-    assert f"{folder / 'step-0000010'} is passed over" in warning
+    assert f"{folder / 'step-0000010'} is skipped" in warning
 
 
 def test_when_all_are_broken_there_is_none_and_each_is_named(folder):
@@ -102,8 +102,8 @@ def test_a_disk_that_refuses_a_file_larger_than_its_room_is_full(accelerator, fo
 
 
 def test_each_process_has_a_file_of_its_own(accelerator, tmp_path):
-    hooks = []
-    windows = [ScalarWindow(accelerator) for _ in range(2)]
+    hooks, ema = [], SimpleNamespace(state_dict=dict, load_state_dict=lambda state: None)
+    windows = [RunningMeans(accelerator) for _ in range(2)]
     for index, window in enumerate(windows):
         process = SimpleNamespace(
             process_index=index,
@@ -113,7 +113,7 @@ def test_each_process_has_a_file_of_its_own(accelerator, tmp_path):
             register_save_state_pre_hook=hooks.append,
             register_load_state_pre_hook=hooks.append,
         )
-        keep_in_checkpoints(process, [], [window])
+        keep_in_checkpoints(process, ema, [window])
         window.add({"loss": torch.tensor(3.0 + index)})
     save_0, load_0, save_1, load_1 = hooks
     for save in (save_0, save_1):

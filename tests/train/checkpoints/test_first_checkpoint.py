@@ -6,19 +6,18 @@ import signal
 
 import pytest
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from typer.testing import CliRunner
 
-from runs import DEBUG, QUANTIZERS, config
+from runs import DEBUG, QUANTIZERS, config, new_process
 from samples import PHOTOS
-from vistok.train import loop
+from vistok.train import step as one_step
 from vistok.train.commands.train_tokenizer import app
 from vistok.train.export import exported_step
 from vistok.train.loop import train
 
 
 def again(out, *overrides, steps=6):
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     return train(config(out, *QUANTIZERS["fsq"], *overrides, steps=steps))
 
 
@@ -60,7 +59,7 @@ def test_a_signal_waits_for_the_checkpoint(tmp_path, monkeypatch, number):
     monkeypatch.setattr(Accelerator, "save_state", signalled)
     values = [f"run.out={tmp_path}", f"data.train={PHOTOS}", "data.size=32", "run.save_every=3", "run.steps=6"]
     result = CliRunner().invoke(app, [str(DEBUG), *values, *QUANTIZERS["fsq"]])
-    assert result.exit_code == 1 and "interrupted: give the same command again to go on." in result.stderr
+    assert result.exit_code == 1 and "interrupted: run the same command again to continue." in result.stderr
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-0000003"]
     assert exported_step(tmp_path / "export") == 3
     assert "The run ended at step 3 of 6: it was interrupted." in (tmp_path / "report.html").read_text()
@@ -68,7 +67,7 @@ def test_a_signal_waits_for_the_checkpoint(tmp_path, monkeypatch, number):
 
 @pytest.mark.parametrize("error", [OSError(errno.EMFILE, os.strerror(errno.EMFILE)), MemoryError()])
 def test_a_machine_that_refuses_leaves_the_step_that_was_reached(tmp_path, monkeypatch, error):
-    steps, step = [], loop.tokenizer_step
+    steps, step = [], one_step.tokenizer_step
 
     def refused(*arguments):
         steps.append(1)
@@ -76,7 +75,7 @@ def test_a_machine_that_refuses_leaves_the_step_that_was_reached(tmp_path, monke
             raise error
         return step(*arguments)
 
-    monkeypatch.setattr(loop, "tokenizer_step", refused)
+    monkeypatch.setattr(one_step, "tokenizer_step", refused)
     with pytest.raises(type(error)):
         again(tmp_path, "run.save_every=3")
     assert exported_step(tmp_path / "export") == 2

@@ -9,11 +9,10 @@ import zlib
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 
-from runs import ADVERSARIAL, config
+from runs import ADVERSARIAL, config, new_process
 from vistok.train.checkpoints.checked_file import load_checked, save_checked
-from vistok.train.checkpoints.states import averaged_state, load_states
+from vistok.train.checkpoints.states import ema_state, load_states
 from vistok.train.loop import train
 
 
@@ -36,7 +35,7 @@ def seal(checkpoint):
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     train(config(folder, *ADVERSARIAL, steps=2))
     return folder
 
@@ -63,7 +62,7 @@ def test_a_planted_pickle_runs_nothing_and_is_a_sentence(run_folder, tmp_path, n
             torch.save([Planted(trap)], path)
         seal(checkpoint)
         with pytest.raises(
-            (ValueError, RuntimeError), match="does not hold the states of this run .*: remove it, and"
+            (ValueError, RuntimeError), match="does not hold the states of this run .*: remove it to resume"
         ) as told:
             train(config(run_folder, *ADVERSARIAL, steps=4))
         assert "weights_only" not in str(told.value)  # torch advises to let the file run code
@@ -85,7 +84,7 @@ def test_checked_files_come_back_or_say_that_they_are_damaged(tmp_path):
         with pytest.raises(ValueError, match=r"states.pt is damaged\."):
             load_checked(path)
     save_checked(path, Planted(trap))
-    with pytest.raises(ValueError, match=r"states.pt is damaged: it is not of tensors and plain values alone\.$"):
+    with pytest.raises(ValueError, match=r"states.pt is damaged: it holds more than tensors and plain values\.$"):
         load_checked(path)
     assert not trap.exists()
 
@@ -104,9 +103,9 @@ def test_so_is_one_in_what_a_gpu_or_another_command_would_load(run_folder, tmp_p
     else:
         (checkpoint / name).write_bytes(planted)
     seal(checkpoint)
-    with pytest.raises(ValueError, match="does not hold the states of this run .*: remove it, and"):
+    with pytest.raises(ValueError, match="does not hold the states of this run .*: remove it to resume"):
         if name == "shared.pt":
-            averaged_state(checkpoint)
+            ema_state(checkpoint)
         else:
             accelerator = Accelerator(cpu=True)
             accelerator.scaler = torch.amp.GradScaler("cpu")

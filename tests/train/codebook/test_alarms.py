@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from vistok.evaluation import token_counts as counting
-from vistok.evaluation.token_counts import count_tokens, no_counts
+from vistok.evaluation.token_counts import count_tokens, empty_counts
 from vistok.evaluation.usage import codebook_usage
-from vistok.train.codebook.alarms import Channels, CodebookAlarms
-from vistok.train.codebook.spread_alarms import Book
+from vistok.train.codebook.alarms import CodebookAlarms
+from vistok.train.codebook.findings import Directions, WatchedCodebook
 
 FIT = {
     "codebook/length_ratio": 1.0,
@@ -18,15 +18,17 @@ FIT = {
     "codebook/latent_effective_rank": 6.0,
 }
 HEALTHY = torch.full((1, 1024), 100)
-EIGHT = [Channels("codebook", 8, 1024)]
+EIGHT = [Directions("codebook", 8, 1024)]
 
 
-def check(alarms, step, counts=HEALTHY, codes=None, channels=EIGHT, **changes):
+def check(alarms, step, counts=HEALTHY, codes=None, directions=EIGHT, **changes):
     codes = codes or counts.shape[1]
     usages = codebook_usage(counts, codes)
-    books = [Book(f"codebook {i}" if len(counts) > 1 else "", usage, codes) for i, usage in enumerate(usages)]
+    books = [
+        WatchedCodebook(f"codebook {i}" if len(counts) > 1 else "", usage, codes) for i, usage in enumerate(usages)
+    ]
     values = FIT | {f"codebook/{name.replace('__', '/')}": value for name, value in changes.items()}
-    return alarms.check(step, values, counts, books, channels)
+    return alarms.check(step, values, counts, books, directions)
 
 
 def zipf(alpha):
@@ -110,7 +112,7 @@ def test_a_situation_is_an_alarm_or_it_is_not(windows, codes, words):
 
 
 @pytest.mark.parametrize(("draw", "is_alarm"), [("even", False), ("zipf", False), ("one", True)])
-def test_codes_too_many_to_count_are_judged_by_their_slots(draw, is_alarm, monkeypatch):
+def test_codes_too_many_to_count_are_watched_by_their_slots(draw, is_alarm, monkeypatch):
     monkeypatch.setattr(counting, "SLOTS", 1 << 16)
     rng, codes, alarms, heard = np.random.default_rng(0), 1 << 62, CodebookAlarms(), []
     for number in range(1, 6):
@@ -119,7 +121,7 @@ def test_codes_too_many_to_count_are_judged_by_their_slots(draw, is_alarm, monke
             "zipf": rng.zipf(1.2, 20_000) % codes,
             "one": np.where(rng.random(20_000) < 0.97, 5, rng.integers(0, codes, 20_000)),
         }[draw][: 20_000 if number < 5 else 500]
-        counts = no_counts(1, codes)
+        counts = empty_counts(1, codes)
         count_tokens(counts, torch.from_numpy(tokens).reshape(1, 1, 1, -1), codes)
         heard += check(alarms, number * 100, counts, codes)
     assert bool(heard) == is_alarm
@@ -147,7 +149,7 @@ def test_a_collapse_is_told_once_with_its_numbers_and_again_after_a_recovery():
     assert len(check(again, 1400, collapsed)) == 1
 
 
-def test_of_several_codebooks_each_is_judged_by_itself():
+def test_of_several_codebooks_each_is_watched_by_itself():
     alarms = CodebookAlarms()
     check(alarms, 100, HEALTHY.repeat(8, 1))
     counts = HEALTHY.repeat(8, 1)
@@ -159,9 +161,11 @@ def test_of_several_codebooks_each_is_judged_by_itself():
 def test_many_codebooks_are_one_sentence():
     alarms, counts = CodebookAlarms(), HEALTHY.repeat(64, 1)
     check(alarms, 100, counts)
-    channels = [*EIGHT, *(Channels(f"codebook/{number}", 8, 1024) for number in range(64))]
+    directions = [*EIGHT, *(Directions(f"codebook/{number}", 8, 1024) for number in range(64))]
     flat = {f"{number}__{name}effective_rank": 1.5 for number in range(64) for name in ("", "latent_")}
-    heard = check(alarms, 200, torch.where(torch.arange(1024) < 50, 2048, 0).repeat(64, 1), channels=channels, **flat)
+    heard = check(
+        alarms, 200, torch.where(torch.arange(1024) < 50, 2048, 0).repeat(64, 1), directions=directions, **flat
+    )
     assert [sentence.split(":")[0] for sentence in heard] == [
         "codebook 0",
         "the codes of codebook 0 vary in 1.5 of 8 directions (effective rank), their latents in 1.5",
@@ -244,8 +248,8 @@ def test_distortion_is_held_against_the_variance_of_the_latents(course, is_alarm
     ],
 )
 def test_codes_on_a_plane_are_told(rank, latents, dim, codes, step, is_alarm):
-    channels = [Channels("codebook", dim, codes)]
-    heard = check(CodebookAlarms(), step, channels=channels, effective_rank=rank, latent_effective_rank=latents)
+    directions = [Directions("codebook", dim, codes)]
+    heard = check(CodebookAlarms(), step, directions=directions, effective_rank=rank, latent_effective_rank=latents)
     assert bool(heard) == is_alarm
     if is_alarm:
         assert heard[0].startswith(
@@ -256,18 +260,18 @@ def test_codes_on_a_plane_are_told(rank, latents, dim, codes, step, is_alarm):
 
 def test_directions_that_are_not_measured_are_no_alarm():
     values = {name: value for name, value in FIT.items() if "rank" not in name}
-    books = [Book("", codebook_usage(HEALTHY, 1024)[0], 1024)]
+    books = [WatchedCodebook("", codebook_usage(HEALTHY, 1024)[0], 1024)]
     assert CodebookAlarms().check(300, values, HEALTHY, books, EIGHT) == []
 
 
 def test_each_codebook_has_directions_of_its_own():
-    channels = [*EIGHT, Channels("codebook/0", 8, 1024), Channels("codebook/1", 8, 1024)]
+    directions = [*EIGHT, Directions("codebook/0", 8, 1024), Directions("codebook/1", 8, 1024)]
     ranks = {
         f"{number}__{name}": rank
         for number, rank in ((0, 5.0), (1, 1.5))
         for name in ("effective_rank", "latent_effective_rank")
     }
-    (sentence,) = check(CodebookAlarms(), 300, HEALTHY.repeat(2, 1), channels=channels, **ranks)
+    (sentence,) = check(CodebookAlarms(), 300, HEALTHY.repeat(2, 1), directions=directions, **ranks)
     assert sentence.startswith("the codes of codebook 1 vary in 1.5 of 8 directions")
 
 

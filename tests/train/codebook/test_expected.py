@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vistok.train.codebook.expected import Spectrum, even_spread
+from vistok.train.codebook.expected import CountHistogram, even_spread
 
 
 def simulated(chances, tokens, seed):
@@ -40,16 +40,16 @@ def test_fewer_tokens_of_the_same_codes(alpha, fraction):
     *_, counts = simulated(chances, 100_000, seed=99)
     tokens = int(100_000 * fraction)
     used, perplexity = np.mean([simulated(chances, tokens, seed)[:2] for seed in range(1, 20)], axis=0)
-    spectrum = Spectrum.of(torch.from_numpy(counts))
-    assert spectrum.tokens == 100_000
-    spread = spectrum.spread(tokens)
+    histogram = CountHistogram.of(torch.from_numpy(counts))
+    assert histogram.tokens == 100_000
+    spread = histogram.spread(tokens)
     assert spread.codes == pytest.approx(used, rel=0.07)
     assert spread.perplexity == pytest.approx(perplexity, rel=0.1)
-    assert spread == spectrum.spread(tokens)
+    assert spread == histogram.spread(tokens)
 
 
 def test_as_many_tokens_or_more_show_what_was_seen():
-    spectrum = Spectrum.of(torch.tensor([0, 5, 5, 0, 10]))
-    assert spectrum.counts.tolist() == [5, 10] and spectrum.codes.tolist() == [2, 1]
+    histogram = CountHistogram.of(torch.tensor([0, 5, 5, 0, 10]))
+    assert histogram.counts.tolist() == [5, 10] and histogram.codes.tolist() == [2, 1]
     expected = (3, pytest.approx(np.exp(1.5 * np.log(2))))
-    assert spectrum.spread(20) == expected and spectrum.spread(10**6) == expected
+    assert histogram.spread(20) == expected and histogram.spread(10**6) == expected

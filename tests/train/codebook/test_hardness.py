@@ -5,12 +5,13 @@ import math
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 
-from runs import QUANTIZERS, config, logged
+from runs import QUANTIZERS, config, logged, new_process
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.train.codebook.revival import CodebookConfig
-from vistok.train.finetune.fit_quantizer import FitConfig, FittedQuantizer, fit_quantizer
+from vistok.train.codebook.maintenance import CodebookConfig
+from vistok.train.finetune.config import FitConfig
+from vistok.train.finetune.fit_quantizer import fit_quantizer
+from vistok.train.finetune.swap_quantizer import FittedQuantizer
 from vistok.train.loop import train
 from vistok.train.run import prepare_run
 from vistok.train.step import tokenizer_step
@@ -20,7 +21,7 @@ RAMP = "codebook.harden_steps=3"
 
 def gradients(overrides, step, folder):
     """Return what a step at fresh weights leaves: its scalars and every gradient."""
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     run = prepare_run(config(folder, *QUANTIZERS["ema"], *overrides))
     pixels = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     result = tokenizer_step(run, step, list(pixels.chunk(2)))
@@ -41,7 +42,7 @@ def test_validation_sees_codes(tmp_path):
     still = [*QUANTIZERS["fsq"], "optimizer.lr=1e-30", "run.validate_every=2"]
     scores = []
     for name, more in (("hard", []), ("soft", ["codebook.harden_steps=1000"])):
-        AcceleratorState._reset_state(reset_partial_state=True)
+        new_process()
         settings = config(tmp_path / name, *still, *more, steps=2)
         settings = settings.model_copy(update={"data": settings.data.model_copy(update={"val": settings.data.train})})
         train(settings)

@@ -9,9 +9,9 @@ from accelerate import Accelerator
 from quantizer_table import EVERY, latent_for, name_of
 from vistok.tokenizer.model import Reconstruction
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.train.codebook.code_match import fits_by_codebook
+from vistok.train.codebook.code_match import match_by_codebook
 from vistok.train.codebook.monitor import CodebookMonitor, Seen, seen_in
-from vistok.train.logs.running_mean import ScalarWindow
+from vistok.train.logs.running_means import RunningMeans
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_lengths_and_angles_are_means_over_the_window(quantizer):
     check_fit(values, "codebook", z, q)
 
 
-def test_each_codebook_is_judged_by_the_latent_that_it_sees(quantizer):
+def test_each_codebook_is_measured_on_the_latent_that_it_sees(quantizer):
     monitor = CodebookMonitor(quantizer, Accelerator())
     last = seen(quantizer, 0)
     monitor.observe(last)
@@ -261,7 +261,7 @@ def test_a_monitor_that_is_taken_up_ends_as_one_that_went_on(quantizer):
         first.observe(step)
     second = CodebookMonitor(quantizer, Accelerator())
     second.load_state_dict(through_a_file(first.state_dict()))
-    second.load_own_state_dict(through_a_file(first.own_state_dict()))
+    second.load_rank_state_dict(through_a_file(first.rank_state_dict()))
     for step in steps[2:]:
         whole.observe(step)
         second.observe(step)
@@ -270,11 +270,11 @@ def test_a_monitor_that_is_taken_up_ends_as_one_that_went_on(quantizer):
 
 
 def test_scalars_are_means_over_the_steps_that_had_them():
-    window = ScalarWindow(Accelerator())
+    window = RunningMeans(Accelerator())
     window.add({"a": torch.tensor(1.0), "b": torch.tensor(5.0)})
     window.add({"a": torch.tensor(3.0)})
-    other = ScalarWindow(Accelerator())
-    other.load_own_state_dict(window.own_state_dict())
+    other = RunningMeans(Accelerator())
+    other.load_rank_state_dict(window.rank_state_dict())
     other.add({"a": torch.tensor(5.0)})
     assert (window.steps, other.steps) == (2, 3)
     assert window.summarise() == {"a": 2.0, "b": 5.0} and window.steps == 0
@@ -287,5 +287,5 @@ def test_measuring_each_codebook_draws_nothing_and_leaves_the_mode(values):
     quantizer = build_quantizer(dict(values)).train()
     latent = latent_for(quantizer, batch=70)  # of more than 1,024 positions mmd would draw some
     state = torch.get_rng_state()
-    fits_by_codebook(quantizer, latent)
+    match_by_codebook(quantizer, latent)
     assert torch.equal(state, torch.get_rng_state()) and quantizer.training

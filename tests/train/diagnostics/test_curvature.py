@@ -5,14 +5,13 @@ import math
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from torch import nn
 
-from runs import ADVERSARIAL, QUANTIZERS, config, logged
+from runs import ADVERSARIAL, QUANTIZERS, config, logged, new_process
 from vistok.train.diagnostics.curvature import Curvature
-from vistok.train.diagnostics.curvature_quotients import quotients
-from vistok.train.diagnostics.directions import momentum_signs, orthogonal_momentum, random_signs
+from vistok.train.diagnostics.curvature_estimates import estimates
+from vistok.train.diagnostics.update_directions import momentum_signs, orthogonal_momentum, random_signs
 from vistok.train.loop import train
 from vistok.train.optimizer.muon import Muon
 
@@ -85,14 +84,14 @@ AVERAGES = {
 }
 
 
-def test_quotients_are_those_of_the_posts():
-    assert quotients(AVERAGES) == pytest.approx(
+def test_estimates_are_those_of_the_posts():
+    assert estimates(AVERAGES) == pytest.approx(
         {"adamw": 3, "mean": 1, "gradient": 2, "noise_scale": 5, "gradient_rms": 0.5, "ratio": math.sqrt(1 * 0.5 / 2)}
     )
     for agreement, batch_agreement in [(0.9, 0.32), (-0.4, 0.32), (0.4, -0.1)]:  # above 1 by chance, or not known
-        bound = quotients({**AVERAGES, "agreement": agreement, "batch_agreement": batch_agreement})
+        bound = estimates({**AVERAGES, "agreement": agreement, "batch_agreement": batch_agreement})
         assert bound["ratio"] == pytest.approx(math.sqrt(1 / 2))
-    assert quotients(AVERAGES, 4.0)["gradient_rms"] == pytest.approx(1.0)
+    assert estimates(AVERAGES, 4.0)["gradient_rms"] == pytest.approx(1.0)
 
 
 def test_large_gradients_of_the_beginning_do_not_outweigh_the_later_ones():
@@ -126,7 +125,7 @@ def test_large_gradients_of_the_beginning_do_not_outweigh_the_later_ones():
     ],
 )
 def test_what_is_lost_in_its_noise_is_left_out(lost, missing):
-    assert set(quotients(AVERAGES)) - set(quotients(AVERAGES | lost)) == missing
+    assert set(estimates(AVERAGES)) - set(estimates(AVERAGES | lost)) == missing
 
 
 def test_a_measurement_that_is_not_finite_is_none():
@@ -185,7 +184,7 @@ RUNS = {
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_that_is_measured_is_the_same_run(tmp_path, name):
     plain = train(config(tmp_path / "plain", *RUNS[name], steps=4))
-    AcceleratorState._reset_state(reset_partial_state=True)
+    new_process()
     seen = train(config(tmp_path / "seen", *RUNS[name], "diagnostics.curvature_every=1", steps=4))
     lines = logged(tmp_path / "seen")
     assert lines[-1]["curvature/mean"] and ("curvature/muon" in lines[-1]) == (name != "codes alone")
@@ -196,8 +195,6 @@ def test_a_run_that_is_measured_is_the_same_run(tmp_path, name):
 
 
 def test_too_few_images_are_refused(tmp_path):
-    message = (
-        r"diagnostics.curvature_every is 5, but a process has 2 of the images of a step, and 3 are needed: set it to 0"
-    )
+    message = r"diagnostics.curvature_every is 5, but a process has 2 images per step and needs 3: set it to 0"
     with pytest.raises(ValueError, match=message):
         train(config(tmp_path, "diagnostics.curvature_every=5", "data.batch_size=2"))

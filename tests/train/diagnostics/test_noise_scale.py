@@ -7,14 +7,15 @@ from torch import nn
 from samples import small_tokenizer
 from vistok.tokenizer.config import parse_config
 from vistok.train.diagnostics.noise_scale import (
-    Moments,
+    GradientMoments,
     NoiseScale,
     momentum_moments,
     optimizer_moments,
     squared_norms,
     two_batch_moments,
 )
-from vistok.train.optimizer.routing import OptimizerConfig, build_optimizer, claim_parameters
+from vistok.train.optimizer.config import OptimizerConfig
+from vistok.train.optimizer.routing import assign_parameters, build_optimizer
 
 DIM = 200
 
@@ -87,21 +88,21 @@ def test_momentum_is_the_posts_quotient_in_the_end():
 def test_optimizers_momentum_gives_each_modules_moments(name):
     model = small_tokenizer()
     config = parse_config(OptimizerConfig, {"lr": 1e-3, "name": name}, "optimizer")
-    claims = claim_parameters(model, config)
-    optimizer = build_optimizer(claims, config)
-    mean = {claim.name: 0.1 * torch.randn_like(claim.parameter) for claim in claims}
+    assignments = assign_parameters(model, config)
+    optimizer = build_optimizer(assignments, config)
+    mean = {assigned.name: 0.1 * torch.randn_like(assigned.parameter) for assigned in assignments}
     scale, batch, deviation = NoiseScale(decay=0.95), 8, 2.0
     for step in range(50):
-        for claim in claims:
-            noise = deviation / batch**0.5 * torch.randn_like(claim.parameter)
-            claim.parameter.grad = mean[claim.name] + noise
+        for assigned in assignments:
+            noise = deviation / batch**0.5 * torch.randn_like(assigned.parameter)
+            assigned.parameter.grad = mean[assigned.name] + noise
         optimizer.step()
         moments = optimizer_moments(optimizer, model, batch)
         assert bool(moments) == (step > 0)
         if step >= 10:
             scale.observe(moments)
     for module in ("encoder", "quantizer", "decoder"):
-        members = [claim.name for claim in claims if claim.name.startswith(module)]
+        members = [assigned.name for assigned in assignments if assigned.name.startswith(module)]
         signal = sum(float(mean[member].square().sum()) for member in members)
         expected = deviation**2 * sum(mean[member].numel() for member in members) / signal
         assert scale.summarise()[f"noise_scale/{module}"] == pytest.approx(expected, rel=0.2)
@@ -120,7 +121,7 @@ def test_squared_norms_are_summed_over_a_module():
 def test_average_is_of_each_and_divided_after():
     scale = NoiseScale(decay=0.5)
     for signal, noise in [(1.0, 10.0), (-0.25, 20.0), (2.0, 30.0)]:
-        scale.observe({"decoder": Moments(torch.tensor(signal), torch.tensor(noise))})
+        scale.observe({"decoder": GradientMoments(torch.tensor(signal), torch.tensor(noise))})
     expected = (10 / 8 + 20 / 4 + 30 / 2) / (1 / 8 - 0.25 / 4 + 2 / 2)
     assert scale.summarise()["noise_scale/decoder"] == pytest.approx(expected)
     assert scale.summarise("noise_scale/momentum")["noise_scale/momentum/decoder"] == pytest.approx(expected)
@@ -129,7 +130,7 @@ def test_average_is_of_each_and_divided_after():
 def test_all_modules_are_one_gradient():
     scale = NoiseScale()
     for module, signal, noise in [("encoder", 1.0, 30.0), ("decoder", 3.0, 6.0), ("quantizer", -0.5, 6.0)]:
-        scale.observe({module: Moments(torch.tensor(signal), torch.tensor(noise))})
+        scale.observe({module: GradientMoments(torch.tensor(signal), torch.tensor(noise))})
     found = scale.summarise()
     assert found == {
         "noise_scale/encoder": pytest.approx(30.0),
@@ -140,17 +141,17 @@ def test_all_modules_are_one_gradient():
 
 def test_a_signal_that_is_lost_in_the_noise_is_left_out():
     scale = NoiseScale()
-    scale.observe({"encoder": Moments(torch.tensor(-1.0), torch.tensor(3.0))})
+    scale.observe({"encoder": GradientMoments(torch.tensor(-1.0), torch.tensor(3.0))})
     assert scale.summarise() == {}
 
 
 def test_state_is_restored(tmp_path):
     scale, twin = NoiseScale(), NoiseScale()
-    scale.observe({"encoder": Moments(torch.tensor(1.0), torch.tensor(3.0))})
+    scale.observe({"encoder": GradientMoments(torch.tensor(1.0), torch.tensor(3.0))})
     torch.save(scale.state_dict(), tmp_path / "state.pt")
     twin.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     for each in (scale, twin):
-        each.observe({"encoder": Moments(torch.tensor(2.0), torch.tensor(3.0))})
+        each.observe({"encoder": GradientMoments(torch.tensor(2.0), torch.tensor(3.0))})
     assert scale.summarise() == twin.summarise()
 
 
@@ -169,8 +170,8 @@ def test_momentum_is_read_without_being_touched():
 
 
 def test_a_step_that_overflowed_is_passed_over():
-    scale, good = NoiseScale(), Moments(torch.tensor(2.0), torch.tensor(6.0))
-    scale.observe({"decoder": Moments(torch.tensor(float("inf")), torch.tensor(float("nan")))})
+    scale, good = NoiseScale(), GradientMoments(torch.tensor(2.0), torch.tensor(6.0))
+    scale.observe({"decoder": GradientMoments(torch.tensor(float("inf")), torch.tensor(float("nan")))})
     scale.observe({"decoder": good})
-    scale.observe({"decoder": Moments(torch.tensor(float("nan")), torch.tensor(1.0))})
+    scale.observe({"decoder": GradientMoments(torch.tensor(float("nan")), torch.tensor(1.0))})
     assert scale.summarise() == {"noise_scale/decoder": pytest.approx(3.0), "noise_scale/all": pytest.approx(3.0)}

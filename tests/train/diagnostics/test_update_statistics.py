@@ -9,15 +9,16 @@ from accelerate import Accelerator
 from samples import small_tokenizer
 from vistok.tokenizer.config import parse_config
 from vistok.train.diagnostics.update_statistics import UpdateStatistics, singular_entropy, update_rms
+from vistok.train.optimizer.config import OptimizerConfig
 from vistok.train.optimizer.muon import Muon
-from vistok.train.optimizer.routing import OptimizerConfig, build_optimizer, claim_parameters
+from vistok.train.optimizer.routing import assign_parameters, build_optimizer
 
 
 def build(**more):
     model = small_tokenizer()
     config = parse_config(OptimizerConfig, {"lr": 1e-3, **more}, "optimizer")
-    claims = claim_parameters(model, config)
-    return model, claims, build_optimizer(claims, config)
+    assignments = assign_parameters(model, config)
+    return model, assignments, build_optimizer(assignments, config)
 
 
 def give_gradients(model, scale=1.0):
@@ -69,32 +70,32 @@ def test_first_step_moves_muon_by_its_constant_and_adamw_by_one(weight_decay):
 
 
 def test_curvature_is_the_mean_root_of_the_second_moment_of_each_module():
-    model, claims, optimizer = build(name="adamw")
+    model, assignments, optimizer = build(name="adamw")
     health = UpdateStatistics(optimizer, model)
     gradients = []
     for _ in range(3):
         give_gradients(model)
-        gradients.append({claim.name: claim.parameter.grad.double() for claim in claims})
+        gradients.append({assigned.name: assigned.parameter.grad.double() for assigned in assignments})
         health.before_step()
         optimizer.step()
         values = health.after_step()
     weights = [0.05 * 0.95**age / (1 - 0.95**3) for age in (2, 1, 0)]
     for module in ("encoder", "quantizer", "decoder"):
         roots = [
-            sum(w * g[claim.name].square() for w, g in zip(weights, gradients, strict=True)).sqrt().flatten()
-            for claim in claims
-            if claim.name.startswith(module)
+            sum(w * g[assigned.name].square() for w, g in zip(weights, gradients, strict=True)).sqrt().flatten()
+            for assigned in assignments
+            if assigned.name.startswith(module)
         ]
         assert values[f"optimizer/curvature/{module}"] == pytest.approx(float(torch.cat(roots).mean()), rel=1e-4)
     assert "optimizer/update_rms/muon" not in values and "optimizer/singular_entropy" not in values
 
 
 def test_share_below_epsilon_counts_values_that_hardly_get_a_gradient():
-    model, claims, optimizer = build(name="adamw")
+    model, assignments, optimizer = build(name="adamw")
     health = UpdateStatistics(optimizer, model)
-    total = sum(claim.parameter.numel() for claim in claims)
+    total = sum(assigned.parameter.numel() for assigned in assignments)
     give_gradients(model)
-    codebook = next(claim.parameter for claim in claims if claim.name.startswith("quantizer."))
+    codebook = next(assigned.parameter for assigned in assignments if assigned.name.startswith("quantizer."))
     codebook.grad[10:] = 1e-9
     health.before_step()
     optimizer.step()
@@ -138,7 +139,7 @@ def figures_after(gradients, name="vq", **more):
     torch.manual_seed(0)
     model = small_tokenizer({"name": name, "dim": 4, "codebook_size": 16})
     config = parse_config(OptimizerConfig, {"lr": 1e-3, "name": "adamw", **more}, "optimizer")
-    optimizer = build_optimizer(claim_parameters(model, config), config)
+    optimizer = build_optimizer(assign_parameters(model, config), config)
     health = UpdateStatistics(optimizer, model)
     parameters = dict(model.named_parameters())
     for step, gradient in enumerate(gradients, 1):

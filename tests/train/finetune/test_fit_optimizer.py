@@ -1,19 +1,17 @@
-"""Who moves a codebook in a fit and in a run: its projection, its rows, and all else."""
+"""Which optimizer updates a codebook in a fit and in a run: its projection, its rows, and all else."""
 
 import re
 
 import pytest
 import torch
-from accelerate import Accelerator
 from torch import nn
 
 from samples import small_tokenizer
 from vistok.tokenizer.config import parse_config
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.tokenizer.quantizers.base import Quantizer
-from vistok.train.codebook.revival import CodebookConfig
+from vistok.train.finetune.config import FitConfig
 from vistok.train.finetune.fit_optimizer import fit_optimizer
-from vistok.train.finetune.fit_quantizer import FitConfig, FittedQuantizer, fit_quantizer
+from vistok.train.finetune.swap_quantizer import FittedQuantizer
 from vistok.train.optimizer.muon_groups import uses_muon
 from vistok.train.optimizer.routing import OptimizerConfig, claim_parameters
 from vistok.train.optimizer.rules import BRIDGE_MATRICES, DEFAULT_RULES, PROJECTION_MATRICES
@@ -50,11 +48,11 @@ def test_muon_gets_the_matrices_of_the_projection_and_nothing_else(kind, inside)
     quantizer = build_quantizer(nested(values) if inside else values)
     model = FittedQuantizer(nn.Conv2d(4, 4, 1), quantizer, nn.Conv2d(4, 4, 1))
     names = {parameter: name for name, parameter in model.named_parameters()}
-    for muon in ([], [PROJECTION_MATRICES, BRIDGE_MATRICES]):
-        optimizer = fit_optimizer(model, 0.1, muon, 3.0, lazy_rows=False)
+    for choice in ("adam", "auto", "muon"):
+        optimizer = fit_optimizer(model, FitConfig(projection_optimizer=choice, muon_rate=3.0))
         given = [names[p] for group in optimizer.param_groups for p in group["params"] if uses_muon(p, group)]
         found = {name[name.index("codebook") :] for name in given}
-        assert found == (expected if muon else set())
+        assert found == (expected if choice == "muon" or (choice == "auto" and kind == "bridge") else set())
         assert all(uses_muon(p, g) is False for g in optimizer.param_groups for p in g["params"] if p.ndim < 2)
         held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         assert len(held) == len(names) and set(held) == set(names)
@@ -88,22 +86,21 @@ def test_lazy_rows_of_a_fit_are_those_of_its_tables():
     quantizer = build_quantizer(nested(SIMVQ | {"trained_basis": True}))
     model = FittedQuantizer(nn.Identity(), quantizer, nn.Identity())
     names = {parameter: name for name, parameter in model.named_parameters()}
-    optimizer = fit_optimizer(model, 0.1, [PROJECTION_MATRICES], 1.0, lazy_rows=True)
+    optimizer = fit_optimizer(model, FitConfig(projection_optimizer="muon", codebook_rows="lazy"))
     lazy = [names[p] for group in optimizer.param_groups if group["lazy"] for p in group["params"]]
     assert len(lazy) == 2 and all(name.endswith("codebook.basis") for name in lazy)
     with pytest.raises(
         ValueError, match="fit.codebook_rows is lazy, but this quantizer has no codebook whose rows are"
     ):
-        fit_optimizer(
-            FittedQuantizer(nn.Identity(), build_quantizer(SIMVQ), nn.Identity()), 0.1, [], 1.0, lazy_rows=True
-        )
+        model = FittedQuantizer(nn.Identity(), build_quantizer(SIMVQ), nn.Identity())
+        fit_optimizer(model, FitConfig(codebook_rows="lazy"))
 
 
 def test_with_neither_a_fit_has_torchs_adam():
     torch.manual_seed(0)
     ours, theirs = (nn.Linear(3, 2) for _ in range(2))
     theirs.load_state_dict(ours.state_dict())
-    optimizer = fit_optimizer(ours, 0.01, [], 1.0, lazy_rows=False)
+    optimizer = fit_optimizer(ours, FitConfig(lr=0.01))
     reference = torch.optim.Adam(theirs.parameters(), lr=0.01, betas=(0.9, 0.95))
     for _ in range(5):
         for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
@@ -112,41 +109,3 @@ def test_with_neither_a_fit_has_torchs_adam():
         optimizer.step()
         reference.step()
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
-
-
-class Noting(nn.Module):
-    """Passes on, and notes the training step of the quantizer behind it."""
-
-    def __init__(self, quantizer: Quantizer):
-        super().__init__()
-        self.behind = [quantizer]
-        self.steps = []
-
-    def forward(self, latent):
-        self.steps.append(self.behind[0].training_step)
-        return latent
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        {"projection": "muon", "muon_rate": 5.0},
-        {"codebook_rows": "lazy"},
-        {"projection": "muon", "codebook_rows": "lazy"},
-    ],
-)
-def test_a_fit_settles_with_each_and_tells_the_quantizer_its_steps(config):
-    torch.manual_seed(0)
-    vectors = torch.randn(16, 4)[torch.randint(16, (2000,))] + 0.05 * torch.randn(2000, 4)
-    quantizer = build_quantizer(SIMVQ | {"trained_basis": True})
-    model = FittedQuantizer(Noting(quantizer), quantizer, nn.Identity())
-    values = {"steps": 60, "batch_size": 256, "lr": 2e-2} | config
-    weights = {"codebook": 1.0, "commitment": 0.0}
-    care = CodebookConfig.model_validate({"revive_every": 10})
-    fit_quantizer(
-        model, vectors, vectors, weights, FitConfig.model_validate(values), care, Accelerator(cpu=True), seed=0
-    )
-    assert model.into.steps == list(range(60))
-    with torch.no_grad():
-        error = (model(vectors.T[None, :, None]).latent - vectors.T[None, :, None]).square().mean()
-    assert float(error) < 0.1 * float(vectors.var())

@@ -3,11 +3,10 @@ import json
 import pytest
 from accelerate import Accelerator
 
-from vistok.train.logs.log_file import Held
+from vistok.train.logs.log_file import LogState
 from vistok.train.logs.log_lines import read_log
 from vistok.train.logs.run_log import RunLog
 from vistok.train.logs.verbosity import Verbosity
-from vistok.train.optimizer.routing import DEFAULT_RULES
 
 
 @pytest.fixture
@@ -30,8 +29,8 @@ def test_lines_of_steps_that_will_come_again_and_half_lines_are_dropped(tmp_path
     lines = [json.dumps({"step": step}) + "\n" for step in (1, 2, 3)]
     for name in ("metrics.jsonl", "timing.jsonl"):
         (tmp_path / name).write_text("".join(lines) + '{"step": 4, "loss')
-    held = Held.of("".join(lines[:2]).encode())
-    RunLog(Accelerator(cpu=True), tmp_path, start_step=2, steps=10).take_up(
+    held = LogState.of("".join(lines[:2]).encode())
+    RunLog(Accelerator(cpu=True), tmp_path, start_step=2, steps=10).restore(
         {"metrics.jsonl": held, "timing.jsonl": held}, later=10
     )
     assert capsys.readouterr().out == "" and len(list(tmp_path.iterdir())) == 2
@@ -61,18 +60,25 @@ def test_no_log_has_no_lines(tmp_path):
 def test_a_run_that_goes_on_says_where(tmp_path, capsys):
     for start, said in (
         (0, ""),
-        (2, "2 of 10 steps were done before: goes on from there\n"),
-        (10, "10 of 10 steps were done before: ask for more steps to go on\n"),
+        (2, "2 of 10 steps were done before: resuming from there\n"),
+        (10, "10 of 10 steps were done before: set more steps to continue\n"),
     ):
-        RunLog(Accelerator(cpu=True), tmp_path, start_step=start, steps=10).tell_start()
+        RunLog(Accelerator(cpu=True), tmp_path, start_step=start, steps=10).print_start()
         assert capsys.readouterr().out == said
-    RunLog(Accelerator(cpu=True), tmp_path, start_step=2, steps=10, verbosity=Verbosity(quiet=True)).tell_start()
+    RunLog(Accelerator(cpu=True), tmp_path, start_step=2, steps=10, verbosity=Verbosity(quiet=True)).print_start()
     assert capsys.readouterr().out == ""
 
 
+PATTERNS = [
+    r"(encoder|decoder)\.(levels|middle)\..*\.(conv\d?|shortcut|query|key|value|out)\.weight",
+    r"(encoder|decoder|quantizer_in|quantizer_out)\.(.*\.)?bias",
+    "norms and biases of the networks",
+]
+
+
 def test_patterns_of_parameters_break_at_their_parts(tmp_path, capsys):
-    rows = [(rule.pattern, "AdamW", 1, 10**7) for rule in DEFAULT_RULES]
-    RunLog(Accelerator(cpu=True), tmp_path, start_step=0, steps=10).show_routing(rows)
+    rows = [(pattern, "AdamW", 1, 10**7) for pattern in PATTERNS]
+    RunLog(Accelerator(cpu=True), tmp_path, start_step=0, steps=10).print_routing(rows)
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 80
     cells = [line.split("│")[1].strip() for line in shown.splitlines() if line.startswith("│")]

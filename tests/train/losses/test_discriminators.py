@@ -5,12 +5,11 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from vistok.perception.backbones import BackboneConfig
+from vistok.tokenizer.config import parse_choice
 from vistok.train.losses.discriminators import (
     DISCRIMINATORS,
     BackboneDiscriminatorConfig,
     PatchDiscriminatorConfig,
-    build_discriminator,
-    parse_discriminator,
 )
 
 
@@ -32,8 +31,8 @@ def backbone_config(weights, name="test_resnet", **options):
 @pytest.fixture(params=["batch", "group", "none", "test_resnet", "test_vit"])
 def discriminator(request, weights):
     if request.param in ("batch", "group", "none"):
-        return build_discriminator(PatchDiscriminatorConfig(channels=8, norm=request.param))
-    return build_discriminator(backbone_config(weights, request.param))
+        return PatchDiscriminatorConfig(channels=8, norm=request.param).build()
+    return backbone_config(weights, request.param).build()
 
 
 def images(size: int = 64, number: int = 3) -> torch.Tensor:
@@ -41,7 +40,7 @@ def images(size: int = 64, number: int = 3) -> torch.Tensor:
 
 
 def test_the_patch_discriminator_is_that_of_pix2pix():
-    discriminator = build_discriminator(PatchDiscriminatorConfig(norm="batch"))
+    discriminator = PatchDiscriminatorConfig(norm="batch").build()
     convolutions = [module for module in discriminator.modules() if isinstance(module, torch.nn.Conv2d)]
     assert [(conv.in_channels, conv.out_channels, conv.stride[0]) for conv in convolutions] == [
         (3, 64, 2),
@@ -55,7 +54,7 @@ def test_the_patch_discriminator_is_that_of_pix2pix():
 
 
 def test_a_logit_sees_70_pixels():
-    discriminator = build_discriminator(PatchDiscriminatorConfig(channels=4, norm="none"))
+    discriminator = PatchDiscriminatorConfig(channels=4, norm="none").build()
     pixels = images(128, 1).requires_grad_()
     (gradient,) = torch.autograd.grad(discriminator(pixels)[0, 0, 7, 7], pixels)
     rows = gradient.abs().sum(dim=(0, 1, 3)).nonzero()
@@ -63,7 +62,7 @@ def test_a_logit_sees_70_pixels():
 
 
 def test_the_patch_discriminator_is_its_layers():
-    discriminator = build_discriminator(PatchDiscriminatorConfig(channels=4, layers=1, norm="group"))
+    discriminator = PatchDiscriminatorConfig(channels=4, layers=1, norm="group").build()
     weights = list(discriminator.parameters())
     assert [tuple(weight.shape) for weight in weights if weight.ndim == 4] == [(4, 3, 4, 4), (8, 4, 4, 4), (1, 8, 4, 4)]
     first, first_bias, second, second_bias, scale, shift, last, last_bias = (weight.double() for weight in weights)
@@ -81,13 +80,13 @@ def test_the_patch_discriminator_is_its_layers():
 
 
 def test_a_backbone_has_a_logit_for_each_place_of_each_stage(weights):
-    assert build_discriminator(backbone_config(weights))(images()).shape == (3, 32**2 + 16**2 + 8**2 + 4**2 + 2**2)
-    assert build_discriminator(backbone_config(weights, stages=[2, 4]))(images()).shape == (3, 8**2 + 2**2)
-    assert build_discriminator(backbone_config(weights, "test_vit", stages=[5]))(images()).shape == (3, 16)
+    assert backbone_config(weights).build()(images()).shape == (3, 32**2 + 16**2 + 8**2 + 4**2 + 2**2)
+    assert backbone_config(weights, stages=[2, 4]).build()(images()).shape == (3, 8**2 + 2**2)
+    assert backbone_config(weights, "test_vit", stages=[5]).build()(images()).shape == (3, 16)
 
 
 def test_the_heads_convolutions_have_a_spectral_norm_of_1(weights):
-    discriminator = build_discriminator(backbone_config(weights))
+    discriminator = backbone_config(weights).build()
     for _ in range(30):  # each is a step of the power iteration
         discriminator(images(32, 1))
     for module in discriminator.eval().modules():
@@ -98,7 +97,7 @@ def test_the_heads_convolutions_have_a_spectral_norm_of_1(weights):
 
 def test_only_the_heads_are_trained_and_saved(weights):
     config = backbone_config(weights)
-    discriminator = build_discriminator(config)
+    discriminator = config.build()
     names = {name.partition(".")[0] for name in discriminator.state_dict()}
     assert names == {"heads"}
     assert {name.partition(".")[0] for name, _ in discriminator.named_parameters()} == {"heads"}
@@ -109,7 +108,7 @@ def test_only_the_heads_are_trained_and_saved(weights):
     assert pixels.grad.abs().sum() > 0
     frozen = discriminator.backbone.frozen.network
     assert all(parameter.grad is None for parameter in frozen.parameters())
-    again = build_discriminator(config)
+    again = config.build()
     again.load_state_dict(discriminator.state_dict())
     assert torch.equal(again.eval()(images().fill_(0.3)), discriminator.eval()(images().fill_(0.3)))
 
@@ -152,7 +151,7 @@ def test_it_learns_to_tell_grey_from_colour(discriminator):
 
 
 def test_small_images_are_refused():
-    discriminator = build_discriminator(PatchDiscriminatorConfig(channels=4))
+    discriminator = PatchDiscriminatorConfig(channels=4).build()
     assert discriminator(images(24, 1)).shape == (1, 1, 1, 1)
     with pytest.raises(
         ValueError,
@@ -165,17 +164,17 @@ def test_small_images_are_refused():
 @pytest.mark.parametrize("name", DISCRIMINATORS)
 def test_configs_are_found_by_their_name(name):
     values = {"name": name} | ({"backbone": {"name": "test_resnet"}} if name == "backbone" else {})
-    config = parse_discriminator(values)
+    config = parse_choice(DISCRIMINATORS, values, "discriminator")
     assert type(config) is DISCRIMINATORS[name]
-    assert parse_discriminator(config.model_dump(mode="json")) == config
+    assert parse_choice(DISCRIMINATORS, config.model_dump(mode="json"), "discriminator") == config
 
 
 def test_wrong_configs_are_refused():
     with pytest.raises(
         ValueError, match="discriminator.name 'patsh' is not a known discriminator: did you mean 'patch'"
     ):
-        parse_discriminator({"name": "patsh"})
+        parse_choice(DISCRIMINATORS, {"name": "patsh"}, "discriminator")
     with pytest.raises(ValueError, match=r"a.discriminator.backbone is missing: set it \(frozen network"):
-        parse_discriminator({"name": "backbone"}, "a.discriminator")
-    with pytest.raises(ValueError, match="^name None is not a known discriminator"):
-        parse_discriminator({}, "")
+        parse_choice(DISCRIMINATORS, {"name": "backbone"}, "a.discriminator")
+    with pytest.raises(ValueError, match="^a.discriminator.name None is not a known discriminator"):
+        parse_choice(DISCRIMINATORS, {}, "a.discriminator")

@@ -60,13 +60,13 @@ def test_usual_weights_cover_every_loss_of_every_quantizer(name):
     quantizer = build_quantizer({"name": name, **values}).train()
     weights = quantizer_weights(quantizer, commitment=0.5)
     assert weights.get("commitment", 0.5) == 0.5
-    check_loss_names({"l2": 1.0, **weights}, quantizer)
+    check_loss_names({"l2": 1.0, **weights}, quantizer, {})
     if weights:
         with pytest.raises(ValueError, match="no weight: set losses."):
-            check_loss_names({"l2": 1.0}, quantizer)
+            check_loss_names({"l2": 1.0}, quantizer, {})
 
 
 def test_what_weighs_nothing_needs_no_network():
     quantizer = build_quantizer({"name": "fsq", "levels": [5, 5]})
-    check_loss_names({"l2": 1.0, "perceptual": 0.0, "adversarial": 0.0}, quantizer)
+    check_loss_names({"l2": 1.0, "perceptual": 0.0, "adversarial": 0.0}, quantizer, {})
     assert float(weigh({"l2": torch.tensor(3.0)}, {"l2": 1.0, "perceptual": 0.0})) == 3.0

@@ -11,8 +11,9 @@ from vistok.tokenizer.config import parse_config
 from vistok.train.codebook.revival import forget_rows
 from vistok.train.diagnostics.noise_scale import optimizer_moments
 from vistok.train.optimizer.adam_moments import adam_moments
+from vistok.train.optimizer.config import OptimizerConfig
 from vistok.train.optimizer.muon import Muon
-from vistok.train.optimizer.routing import OptimizerConfig, build_optimizer, claim_parameters, routing_table
+from vistok.train.optimizer.routing import assign_parameters, build_optimizer, routing_table
 
 BETAS = (0.9, 0.95)
 
@@ -143,7 +144,7 @@ def tokenizer():
 @pytest.mark.parametrize("name", ["muon", "adamw"])
 def test_the_config_reaches_every_group(name):
     model, settings = tokenizer(), config(name=name, eps=1e-5, second_moment="centred", codebook_rows="lazy")
-    optimizer = build_optimizer(claim_parameters(model, settings), settings)
+    optimizer = build_optimizer(assign_parameters(model, settings), settings)
     names = {parameter: each for each, parameter in model.named_parameters()}
     assert {group["eps"] for group in optimizer.param_groups} == {1e-5}
     assert {group["second_moment"] for group in optimizer.param_groups} == {"centred"}
@@ -151,7 +152,7 @@ def test_the_config_reaches_every_group(name):
     assert lazy == ["quantizer.codebook.table"]
     held = sorted(names[p] for group in optimizer.param_groups for p in group["params"])
     assert held == sorted(names.values())
-    assert ("AdamW, lazy", 1, 64) in [row[1:] for row in routing_table(claim_parameters(model, settings), settings)]
+    assert ("AdamW, lazy", 1, 64) in [row[1:] for row in routing_table(assign_parameters(model, settings))]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_lazy_rows_need_a_table_that_is_trained(quantizer):
     with pytest.raises(
         ValueError, match="codebook_rows is lazy, but AdamW trains no codebook by its rows here: use dense"
     ):
-        claim_parameters(small_tokenizer(quantizer), config(codebook_rows="lazy"))
+        assign_parameters(small_tokenizer(quantizer), config(codebook_rows="lazy"))
 
 
 @pytest.mark.parametrize("eps", [0, -1e-8])
@@ -213,7 +214,7 @@ def test_lazy_rows_are_restored_exactly(tmp_path, dtype, second_moment):
 def test_revival_forgets_all_of_a_row_and_nothing_of_the_others():
     settings = config(codebook_rows="lazy")
     model = tokenizer()
-    optimizer = Accelerator(cpu=True).prepare(build_optimizer(claim_parameters(model, settings), settings))
+    optimizer = Accelerator(cpu=True).prepare(build_optimizer(assign_parameters(model, settings), settings))
     for seed in range(8):
         move(model, optimizer, seed)
     table = model.quantizer.codebook.table
@@ -248,7 +249,7 @@ def test_a_plain_parameters_count_of_steps_is_not_forgotten():
 def test_the_noise_scale_leaves_lazy_rows_out():
     settings = config(codebook_rows="lazy")
     model = tokenizer()
-    optimizer = build_optimizer(claim_parameters(model, settings), settings)
+    optimizer = build_optimizer(assign_parameters(model, settings), settings)
     for seed in range(4):
         move(model, optimizer, seed)
     found = optimizer_moments(optimizer, model, 8)

@@ -1,49 +1,44 @@
-"""Grouped (product) quantization: the channels are split, and each group has a quantizer of its own."""
+"""Grouped (product) quantization: the channels are split, and each group has a quantizer."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, field_validator
-from torch import nn
+from pydantic import BeforeValidator, Field
+from torch import Tensor, nn
 
-from ...config import Config
+from ...config import choice
 from ...shapes import Latent, Tokens
-from ..base import Part, Quantized, Quantizer, check_latent
-from ..table import ELEMENTARY, ElementaryConfig, parse_by_name
-from .deferred_updates import noticed_once
-from .residual import ResidualConfig
+from ..base import Quantized, Quantizer, QuantizerConfig
+from ..layout import check_latent
+from ..observation import Observation
+from .inner import AllowedIn, quantizers_of
 
+GROUPS = AllowedIn("grouped", "quantize a group of channels")
 MAX_GROUPS = 64
-GROUPABLE = {**ELEMENTARY, "residual": ResidualConfig}
 
 
-class GroupedConfig(Config):
+class GroupedConfig(QuantizerConfig):
     """Groups of channels, the tokens of a position being the codes of all groups."""
 
     name: Literal["grouped"] = "grouped"
     """Kind of quantizer: grouped."""
-    quantizer: ElementaryConfig | ResidualConfig
+    quantizer: Annotated[QuantizerConfig, choice(GROUPS), BeforeValidator(GROUPS.check)]
     """Quantizer of every group; its dim is that of one group."""
     groups: Annotated[int, Field(ge=1, le=MAX_GROUPS)]
     """Number of groups: the latent has groups times the quantizer's channels."""
     shared: bool = False
     """Whether all groups have the same codebook."""
 
-    @field_validator("quantizer", mode="before")
-    @classmethod
-    def _by_name(cls, values: Any) -> Any:
-        return values if isinstance(values, Config) else parse_by_name(GROUPABLE, values)
-
     def build(self) -> "GroupedQuantizer":
         return GroupedQuantizer(self, [self.quantizer.build() for _ in range(1 if self.shared else self.groups)])
 
 
 class GroupedQuantizer(Quantizer):
-    """Quantize each group of channels by itself: product quantization, GSQ and group-wise LFQ, by the quantizer inside.
+    """Quantize each group of channels by itself: product quantization (https://doi.org/10.1109/TPAMI.2010.57).
 
-    Tokens lie group after group along `q`. Losses are the means of the groups'. A codebook that groups
-    share moves once a forward.
+    With the quantizer inside it is also GSQ (arXiv 2412.02632) or group-wise LFQ. Tokens lie group after group along `q`.
+    Losses are the means over the groups.
     """
 
     config: GroupedConfig
@@ -52,22 +47,25 @@ class GroupedQuantizer(Quantizer):
         super().__init__()
         self.config = config
         self.quantizers = nn.ModuleList(quantizers)
-        self.dim = quantizers[0].dim * config.groups
-        self.vocab_size = quantizers[0].vocab_size
-        self.num_codebooks = quantizers[0].num_codebooks * config.groups
-        self.returns_codes = quantizers[0].returns_codes
+        first = quantizers[0]
+        self.dim = first.dim * config.groups
+        self.vocab_size = first.vocab_size
+        self.num_codebooks = first.num_codebooks * config.groups
+        self.loss_names = first.loss_names
+        self.is_bounded = first.is_bounded
+        self.returns_codes = first.returns_codes
 
-    def forward(self, latent: Latent) -> Quantized:
-        check_latent(latent, self.dim)
-        with noticed_once(self):
-            results = [quantizer(part) for quantizer, part in self._pairs(latent)]
-        return Quantized(
+    def quantize(self, latent: Latent) -> tuple[Quantized, list[Observation]]:
+        pairs = [quantizer.quantize(part) for quantizer, part in self._pairs(latent)]
+        results = [result for result, _ in pairs]
+        quantized = Quantized(
             latent=torch.cat([result.latent for result in results], dim=1),
             tokens=torch.cat([result.tokens for result in results], dim=1),
             losses={
                 name: torch.stack([result.losses[name] for result in results]).mean() for name in results[0].losses
             },
         )
+        return quantized, [observation for _, seen in pairs for observation in seen]
 
     def codes_of(self, tokens: Tokens) -> Latent:
         return torch.cat([quantizer.codes_of(part) for quantizer, part in self._pairs(tokens)], dim=1)
@@ -76,24 +74,25 @@ class GroupedQuantizer(Quantizer):
         check_latent(latent, self.dim)
         return torch.cat([quantizer.to_code_space(part) for quantizer, part in self._pairs(latent)], dim=1)
 
-    def parts(self, latent: Latent) -> list[Part]:
-        return [part for quantizer, group in self._pairs(latent) for part in quantizer.parts(group)]
+    def codebooks(self) -> list[Quantizer]:
+        return [codebook for quantizer in self._groups() for codebook in quantizer.codebooks()]
+
+    def codebook_inputs(self, latent: Latent) -> list[Tensor]:
+        check_latent(latent, self.dim)
+        return [seen for quantizer, part in self._pairs(latent) for seen in quantizer.codebook_inputs(part)]
 
     def token_grid(self, y: int, x: int) -> tuple[int, int]:
         return y, x
 
     @torch.no_grad()
-    def for_inference(self) -> tuple[Config, Quantizer]:
-        exported = [quantizer.for_inference() for quantizer in self._distinct()]
+    def for_inference(self) -> tuple[QuantizerConfig, Quantizer]:
+        exported = [quantizer.for_inference() for quantizer in quantizers_of(self.quantizers)]
         config = self.config.model_copy(update={"quantizer": exported[0][0]})
         return config, GroupedQuantizer(config, [quantizer for _, quantizer in exported]).eval()
 
-    def _distinct(self) -> list[Quantizer]:
-        quantizers = list(self.quantizers)
-        assert all(isinstance(quantizer, Quantizer) for quantizer in quantizers)
-        return quantizers  # type: ignore[return-value]
+    def _groups(self) -> list[Quantizer]:
+        return quantizers_of(self.quantizers) * (self.config.groups if self.config.shared else 1)
 
-    def _pairs(self, values: torch.Tensor) -> list[tuple[Quantizer, torch.Tensor]]:
-        """Put each group's quantizer beside its channels, or its tokens."""
-        quantizers = self._distinct() * (self.config.groups if self.config.shared else 1)
-        return list(zip(quantizers, values.chunk(self.config.groups, dim=1), strict=True))
+    def _pairs(self, values: Tensor) -> list[tuple[Quantizer, Tensor]]:
+        """Pair each group's quantizer with its channels, or its tokens."""
+        return list(zip(self._groups(), values.chunk(self.config.groups, dim=1), strict=True))

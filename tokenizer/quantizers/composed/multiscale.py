@@ -2,82 +2,49 @@
 
 import itertools
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
-from annotated_types import Len
 from einops import rearrange
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...config import Config
+from ...config import choice
 from ...shapes import Latent, Tokens
-from ..base import Part, Quantized, Quantizer, check_latent
-from ..gradients import with_gradient_of
-from ..table import parse_by_name
-from ..vector.kinds import EMAConfig, FVQConfig, SimVQConfig
-from ..vector.quantizer import VectorConfig, VectorQuantizer, VQConfig, codes_at
-from .smoothing import shared_smoothers, smooth
+from ..base import Quantized, Quantizer, QuantizerConfig
+from ..gradient_carriers import with_gradient_of
+from ..layout import check_latent
+from ..observation import Observation
+from ..vector.quantizer import VectorQuantizer, codes_at
+from .inner import AllowedIn, check_scale
+from .smoothing import shared_smoothers
 
+SCALES = AllowedIn("multiscale", "serve several scales")
 MAX_SCALES, MAX_SIDE = 64, 1 << 12
-SCALABLE: dict[str, type[VQConfig | EMAConfig | SimVQConfig | FVQConfig]] = {
-    "vq": VQConfig,
-    "ema": EMAConfig,
-    "simvq": SimVQConfig,
-    "fvq": FVQConfig,
-}
+VAR_SCALES = [1, 2, 3, 4, 5, 6, 8, 10, 13, 16]
 
 
-class MultiscaleConfig(Config):
-    """One codebook for all scales of a square grid; a image is one sequence of tokens, the coarsest first."""
+class MultiscaleConfig(QuantizerConfig):
+    """One codebook for all scales of a square grid; an image is one sequence of tokens, the coarsest first."""
 
     name: Literal["multiscale"] = "multiscale"
     """Kind of quantizer: multiscale."""
-    quantizer: VQConfig | EMAConfig | SimVQConfig | FVQConfig
-    """Quantizer of every scale, with straight_through gradient."""
-    scales: Annotated[list[Annotated[int, Field(ge=1, le=MAX_SIDE)]], Len(1, MAX_SCALES)] = [
-        1,
-        2,
-        3,
-        4,
-        5,
-        6,
-        8,
-        10,
-        13,
-        16,
-    ]
+    quantizer: Annotated[QuantizerConfig, choice(SCALES), BeforeValidator(SCALES.check)]
+    """Vector quantizer of every scale, with straight_through gradient."""
+    scales: Annotated[list[Annotated[int, Field(ge=1, le=MAX_SIDE)]], Field(min_length=1, max_length=MAX_SCALES)] = (
+        VAR_SCALES
+    )
     """Sides of the grids, rising; the last is that of the latent."""
     smoothers: Annotated[int, Field(ge=1, le=MAX_SCALES)] = 4
     """Convolutions that smooth the enlarged codes, each shared by neighbouring scales as in VAR."""
     smoothing: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Share of the smoothed codes in the sum; the rest is the enlarged codes as they are."""
-
-    @field_validator("quantizer", mode="before")
-    @classmethod
-    def _by_name(cls, values: Any) -> Any:
-        return values if isinstance(values, Config) else parse_by_name(SCALABLE, values)
+    """Fraction of the smoothed codes in the sum; the rest is the enlarged codes as they are."""
 
     @field_validator("quantizer")
     @classmethod
-    def _has_no_gradient_of_its_own(cls, quantizer: VectorConfig) -> VectorConfig:
-        if quantizer.gradient != "straight_through" or quantizer.soft:
-            raise ValueError(
-                f"the scales have gradient {quantizer.gradient!r}, but the multi-scale quantizer copies the gradient to the "
-                "latent: use straight_through and no soft assignment."
-            )
-        unused = {
-            f"distribution {quantizer.distribution!r}": quantizer.distribution is not None,
-            "region": quantizer.region,
-            "entropy_temperature": quantizer.entropy_temperature is not None,
-            "sinkhorn": quantizer.sinkhorn is not None,
-            "commitment_by_length": quantizer.commitment_by_length,
-            f"squash {quantizer.squash!r}": quantizer.squash != "none",
-        }
-        for name in (name for name, asked in unused.items() if asked):
-            raise ValueError(f"the scales have {name}, which the multi-scale quantizer does not use: remove it.")
-        return quantizer
+    def _has_no_gradient(cls, quantizer: QuantizerConfig) -> QuantizerConfig:
+        return check_scale(quantizer)
 
     @field_validator("scales")
     @classmethod
@@ -87,19 +54,23 @@ class MultiscaleConfig(Config):
         return scales
 
     def build(self) -> "MultiscaleQuantizer":
-        return MultiscaleQuantizer(self, self.quantizer.build())
+        inner = self.quantizer.build()
+        assert isinstance(inner, VectorQuantizer)
+        return MultiscaleQuantizer(self, inner)
 
 
 class MultiscaleQuantizer(Quantizer):
-    """Shrink what is left of the latent to each scale, quantize it, enlarge and smooth the codes, and take them off.
+    """Shrink what is left of the latent to each scale, quantize it, enlarge and smooth the codes, and subtract them.
 
     Tokens are `b 1 1 n`, n the sum of the squared scales (680 for VAR's ten), scale after scale and row after row. Losses,
     means over the scales, compare the sum so far with the latent: `codebook` |sg z - f|^2, `commitment` |z - sg f|^2. The
-    gradient is straight-through from the whole sum. The codebook takes note of all scales together.
+    gradient is straight-through from the whole sum.
     """
 
     config: MultiscaleConfig
     num_codebooks = 1
+    loss_names = ("commitment", "codebook")
+    needs_grid = True
 
     def __init__(self, config: MultiscaleConfig, quantizer: VectorQuantizer):
         super().__init__()
@@ -107,47 +78,52 @@ class MultiscaleQuantizer(Quantizer):
         self.quantizer = quantizer
         self.dim = quantizer.dim
         self.vocab_size = quantizer.vocab_size
+        self.side = config.scales[-1]
+        self.length = sum(scale**2 for scale in config.scales)
         count = min(config.smoothers, len(config.scales))
         self._shared = shared_smoothers(len(config.scales), count)
         self.smoothers = nn.ModuleList(nn.Conv2d(self.dim, self.dim, 3, padding=1) for _ in range(count))
 
-    def forward(self, latent: Latent) -> Quantized:
-        self._check_latent(latent)
-        with torch.autocast(latent.device.type, enabled=False):
-            target = latent.float()
-            scales = list(self._walk(target))
-            losses = self._losses(target, [scale.total for scale in scales]) if self.training else {}
-            total = with_gradient_of(scales[-1].total, target)
-            if self.training:
-                vectors = torch.cat([self.quantizer.vectors(scale.left) for scale in scales])
-                self.quantizer.notice(vectors, torch.cat([scale.tokens.flatten() for scale in scales]))
+    def quantize(self, latent: Latent) -> tuple[Quantized, list[Observation]]:
+        self.token_grid(*latent.shape[2:])
+        target = latent.float()
+        scales = list(self._walk(target))
+        losses = _losses(target, [scale.total for scale in scales]) if self.training else {}
         tokens = [rearrange(scale.tokens, "b 1 y x -> b 1 1 (y x)") for scale in scales]
-        return Quantized(total, torch.cat(tokens, dim=3), losses)
+        seen = [
+            Observation(self.quantizer.codebook, self.quantizer.vectors(scale.left), scale.tokens.flatten())
+            for scale in scales
+            if self.training
+        ]
+        return Quantized(with_gradient_of(scales[-1].total, target), torch.cat(tokens, dim=3), losses), seen
 
     def codes_of(self, tokens: Tensor) -> Latent:
         if tokens.shape[2:] != self.token_grid(self.side, self.side):
             raise ValueError(
-                f"The quantizer got tokens of shape {tuple(tokens.shape)}, but takes b 1 1 {self.length}: all scales of a "
+                f"The quantizer got tokens of shape {tuple(tokens.shape)}, but takes b 1 1 {self.length}: all scales of an "
                 "image in one row."
             )
         with torch.autocast(tokens.device.type, enabled=False):
             codes = self.quantizer.codes()
             total = codes.new_zeros(len(tokens), self.dim, self.side, self.side)
-            for number, part in enumerate(tokens.split([scale**2 for scale in self.config.scales], dim=3)):
-                grid = rearrange(part, "b 1 1 (y x) -> b 1 y x", y=self.config.scales[number])
-                total = total + self._enlarged(codes_at(grid, codes), number)
+            for index, part in enumerate(tokens.split([scale**2 for scale in self.config.scales], dim=3)):
+                grid = rearrange(part, "b 1 1 (y x) -> b 1 y x", y=self.config.scales[index])
+                total = total + self._enlarged(codes_at(grid, codes), index)
         return total
 
     def to_code_space(self, latent: Latent) -> Latent:
-        self._check_latent(latent)
+        check_latent(latent, self.dim)
+        self.token_grid(*latent.shape[2:])
         return latent.float()
 
+    def codebooks(self) -> list[Quantizer]:
+        return [self.quantizer]
+
     @torch.no_grad()
-    def parts(self, latent: Latent) -> list[Part]:
-        self._check_latent(latent)
+    def codebook_inputs(self, latent: Latent) -> list[Tensor]:
+        target = self.to_code_space(latent)
         with torch.autocast(latent.device.type, enabled=False):
-            seen = [scale.left.flatten(2).unsqueeze(2) for scale in self._walk(latent.float())]
-        return [Part(self.quantizer, torch.cat(seen, dim=3))]
+            return [torch.cat([scale.left.flatten(2).unsqueeze(2) for scale in self._walk(target)], dim=3)]
 
     def token_grid(self, y: int, x: int) -> tuple[int, int]:
         if (y, x) != (self.side, self.side):
@@ -158,7 +134,7 @@ class MultiscaleQuantizer(Quantizer):
         return 1, self.length
 
     @torch.no_grad()
-    def for_inference(self) -> tuple[Config, Quantizer]:
+    def for_inference(self) -> tuple[QuantizerConfig, Quantizer]:
         inner_config, inner = self.quantizer.for_inference()
         assert isinstance(inner, VectorQuantizer)
         config = self.config.model_copy(update={"quantizer": inner_config})
@@ -166,42 +142,20 @@ class MultiscaleQuantizer(Quantizer):
         exported.smoothers.load_state_dict(self.smoothers.state_dict())
         return config, exported.eval()
 
-    @property
-    def side(self) -> int:
-        """Rows and columns of the latent."""
-        return self.config.scales[-1]
-
-    @property
-    def length(self) -> int:
-        """Tokens of a image."""
-        return sum(scale**2 for scale in self.config.scales)
-
-    def _check_latent(self, latent: Tensor) -> None:
-        check_latent(latent, self.dim)
-        self.token_grid(*latent.shape[2:])
-
     def _walk(self, target: Latent) -> "Iterator[_Scale]":
         codes = self.quantizer.codes()
         total = torch.zeros_like(target)
-        for number, scale in enumerate(self.config.scales):
+        for index, scale in enumerate(self.config.scales):
             rest = target.detach() - total.detach()
             left = functional.interpolate(rest, size=(scale, scale), mode="area")
             tokens = self.quantizer.nearest(left, codes)
-            total = total + self._enlarged(codes_at(tokens, codes), number)
+            total = total + self._enlarged(codes_at(tokens, codes), index)
             yield _Scale(left, tokens, total)
 
-    def _enlarged(self, codes: Tensor, number: int) -> Latent:
+    def _enlarged(self, codes: Tensor, index: int) -> Latent:
         size = (self.side, self.side)
         enlarged = codes if codes.shape[2:] == size else functional.interpolate(codes, size=size, mode="bicubic")
-        return torch.lerp(enlarged, smooth(self.smoothers[self._shared[number]], enlarged), self.config.smoothing)
-
-    def _losses(self, target: Latent, sums: list[Latent]) -> dict[str, Tensor]:
-        mean = torch.mean if target.numel() else torch.sum
-        return {
-            "commitment": torch.stack([mean((target - total.detach()).square()) for total in sums]).mean(),
-            # The smoothers learn from this term too, whatever moves the codes.
-            "codebook": torch.stack([mean((target.detach() - total).square()) for total in sums]).mean(),
-        }
+        return torch.lerp(enlarged, self.smoothers[self._shared[index]](enlarged), self.config.smoothing)
 
 
 class _Scale(NamedTuple):
@@ -212,3 +166,12 @@ class _Scale(NamedTuple):
     tokens: Tokens
     total: Latent
     """Sum of this scale and those before, at the size of the latent."""
+
+
+def _losses(target: Latent, totals: list[Latent]) -> dict[str, Tensor]:
+    mean = torch.mean if target.numel() else torch.sum
+    return {
+        "commitment": torch.stack([mean((target - total.detach()).square()) for total in totals]).mean(),
+        # The smoothers learn from this term too, whatever moves the codes.
+        "codebook": torch.stack([mean((target.detach() - total).square()) for total in totals]).mean(),
+    }

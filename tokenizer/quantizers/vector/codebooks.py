@@ -10,7 +10,7 @@ from ...shapes import CodeIndices, Codes, Vectors
 FAINT = 1e-20
 """Count below which it does not decay further, because float32 would round the ratio of sum and count."""
 MIN_COUNT = 1e-5
-"""Least weight of a code that is set, so that it does not leave its place at the first vector."""
+"""Min count of a code that was just set, so that the first vector does not pull it away."""
 
 
 class Codebook(nn.Module, ABC):
@@ -26,9 +26,10 @@ class Codebook(nn.Module, ABC):
         """Return the table in float32, with its gradient where it has one."""
 
     @abstractmethod
-    def observe(self, vectors: Vectors, numbers: CodeIndices) -> None:
-        """Take note of vectors and their nearest codes; called on every rank once a training forward that records gradients,
-        whether levels or groups share the codebook or not.
+    def observe(self, vectors: Vectors, indices: CodeIndices) -> None:
+        """Update the codes from vectors and their nearest codes, in place.
+
+        Every rank calls it once per training forward with gradients, however many levels or groups share the codebook.
         """
 
     @abstractmethod
@@ -36,8 +37,8 @@ class Codebook(nn.Module, ABC):
         """Return the parameters with a row for each code, whose optimizer state belongs to the codes."""
 
     @abstractmethod
-    def replace(self, numbers: CodeIndices, vectors: Vectors) -> None:
-        """Set the codes `numbers` to `vectors`, in place, with every statistic that belongs to them."""
+    def replace(self, indices: CodeIndices, vectors: Vectors) -> None:
+        """Set some codes to vectors, in place, with every statistic that belongs to them."""
 
 
 class LearnedCodebook(Codebook):
@@ -51,27 +52,27 @@ class LearnedCodebook(Codebook):
         self.table = nn.Parameter(torch.randn(codebook_size, dim) * scale)
 
     def codes(self) -> Codes:
-        return self.table.float()
+        return self.table
 
-    def observe(self, vectors: Vectors, numbers: CodeIndices) -> None:
+    def observe(self, vectors: Vectors, indices: CodeIndices) -> None:
         pass
 
     def row_parameters(self) -> list[nn.Parameter]:
         return [self.table]
 
     @torch.no_grad()
-    def replace(self, numbers: CodeIndices, vectors: Vectors) -> None:
-        self.table[numbers] = vectors.to(self.table.dtype)
+    def replace(self, indices: CodeIndices, vectors: Vectors) -> None:
+        self.table[indices] = vectors
 
 
 class MovingAverageCodebook(Codebook):
-    """Codes are moving averages of the vectors they are nearest to (appendix A.1 of arXiv 1711.00937).
+    """Codes are moving averages of the vectors they are nearest to (EMA, appendix A.1 of arXiv 1711.00937).
 
-    Buffers: `table` the codes; `counts` moving average of the vectors a code gets in a forward; `sums` moving average
-    of their sum. A code is sums / counts, and moves only in a forward that uses it: otherwise both decay alike, so that
-    their ratio stays where it is, however long that lasts. Counts and sums are added over all ranks before use, so every
-    rank holds the same table. Vectors that are not finite do not count. An update is made in every training forward: with
-    gradients accumulated over m forwards there are m updates a step, and a decay of d acts as d^m.
+    Buffers: `table` the codes; `counts` EMA of how many vectors a code gets per forward; `sums` EMA of their sum. A code is
+    sums / counts, and moves only in forwards that use it: in others both decay alike, so their ratio stays, however long
+    that lasts. Counts and sums are added over all ranks first, so every rank holds the same table. Vectors that are not
+    finite do not count. Each training forward is an update: with gradients accumulated over m forwards, a decay of d acts
+    as d^m per step.
     """
 
     learns_from_loss = False
@@ -89,31 +90,30 @@ class MovingAverageCodebook(Codebook):
         self.register_buffer("sums", table.clone())
 
     def codes(self) -> Codes:
-        return self.table.float()
+        return self.table
 
     @torch.no_grad()
-    def observe(self, vectors: Vectors, numbers: CodeIndices) -> None:
+    def observe(self, vectors: Vectors, indices: CodeIndices) -> None:
         finite = vectors.isfinite().all(dim=1, keepdim=True)
-        counts = torch.zeros_like(self.counts, dtype=torch.float32).index_add_(0, numbers, finite.squeeze(1).float())
-        sums = torch.zeros_like(self.sums, dtype=torch.float32)
-        sums.index_add_(0, numbers, torch.where(finite, vectors.float(), 0.0))
+        counts = torch.zeros_like(self.counts).index_add_(0, indices, finite.squeeze(1).float())
+        sums = torch.zeros_like(self.sums).index_add_(0, indices, torch.where(finite, vectors, 0.0))
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(counts)
             distributed.all_reduce(sums)
-        is_used = (counts > 0).unsqueeze(1)
-        moves = is_used | (self.counts > FAINT).unsqueeze(1)
-        counts = torch.where(moves.squeeze(1), self.counts.float().lerp(counts, 1 - self.decay), self.counts.float())
-        sums = torch.where(moves, self.sums.float().lerp(sums, 1 - self.decay), self.sums.float())
+        is_used = counts > 0
+        decays = is_used | (self.counts > FAINT)
+        counts = torch.where(decays, self.counts.lerp(counts, 1 - self.decay), self.counts)
+        sums = torch.where(decays.unsqueeze(1), self.sums.lerp(sums, 1 - self.decay), self.sums)
         self.counts.copy_(counts)
         self.sums.copy_(sums)
-        # A fresh table, for the backward pass may still need the one that the losses of this forward saw.
-        self.table = torch.where(is_used, (sums / counts.unsqueeze(1)).to(self.table.dtype), self.table)
+        # A new tensor, since the backward pass may still need the table that the losses of this forward saw.
+        self.table = torch.where(is_used.unsqueeze(1), sums / counts.unsqueeze(1), self.table)
 
     def row_parameters(self) -> list[nn.Parameter]:
         return []
 
     @torch.no_grad()
-    def replace(self, numbers: CodeIndices, vectors: Vectors) -> None:
-        self.table[numbers] = vectors.to(self.table.dtype)
-        self.counts[numbers] = self.counts.mean().clamp_min(MIN_COUNT)
-        self.sums[numbers] = (vectors.float() * self.counts[numbers].float().unsqueeze(1)).to(self.sums.dtype)
+    def replace(self, indices: CodeIndices, vectors: Vectors) -> None:
+        self.table[indices] = vectors
+        self.counts[indices] = self.counts.mean().clamp_min(MIN_COUNT)
+        self.sums[indices] = vectors * self.counts[indices].unsqueeze(1)

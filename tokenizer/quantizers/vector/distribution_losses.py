@@ -1,47 +1,48 @@
-"""How far the distribution of the codes is from that of the latents: losses that pull a whole codebook, used or not."""
+"""Distances between the distributions of codes and latents: losses that pull the whole codebook, used codes or not."""
 
 import torch
 from torch import Tensor
 
+from ...devices import in_float64
 from ...shapes import Codes, Vectors
 from ..scale import scale_to_one
 
 JITTER = 1e-8
-"""Least variance of a channel, relative to the mean over channels."""
-LEAST = 1e-30
+"""Variance added to each channel, relative to the mean over channels."""
+MIN_VARIANCE = 1e-30
 SAMPLED = 1024
+"""Rows of each side that mmd compares, at most."""
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 def wasserstein(vectors: Vectors, codes: Codes) -> Tensor:
     """Return the squared 2-Wasserstein distance of the Gaussians with the mean and covariance of each, a scalar.
 
-    |m1 - m2|^2 + tr(S1 + S2 - 2 (S1^1/2 S2 S1^1/2)^1/2). The last trace is the nuclear norm of L1^T L2 for the Cholesky
-    factors, whose gradient stays finite where eigenvalues coincide; float64, and a variance of 1e-8 of the mean one is added
-    to every channel, so that it exists for covariances of any rank. Blind to everything but mean and covariance. NaN where a
-    row is not finite.
+    |m1 - m2|^2 + tr(S1 + S2 - 2 (S1^1/2 S2 S1^1/2)^1/2), in float64. The last trace is the nuclear norm of L1^T L2 of the
+    Cholesky factors, whose gradient stays finite where eigenvalues coincide. A small variance is added to every channel, so
+    that covariances of any rank have factors. It compares nothing but mean and covariance. NaN where a row is not finite.
     """
-    mean1, factor1, trace1 = _gaussian(vectors.double())
-    mean2, factor2, trace2 = _gaussian(codes.double())
+    mean1, factor1, trace1 = _gaussian(in_float64(vectors))
+    mean2, factor2, trace2 = _gaussian(in_float64(codes))
     product = factor1.T @ factor2
-    # Of what is not finite there are no singular values; means and traces carry the NaN on.
+    # svdvals refuses what is not finite; means and traces keep the NaN.
     overlap = torch.linalg.svdvals(product.where(product.isfinite(), 0.0)).sum()
-    return ((mean1 - mean2).square().sum() + trace1 + trace2 - 2 * overlap).to(codes.dtype)
+    return ((mean1 - mean2).square().sum() + trace1 + trace2 - 2 * overlap).to(codes)
 
 
 def mmd(vectors: Vectors, codes: Codes) -> Tensor:
     """Return the squared maximum mean discrepancy under Gaussian kernels, a scalar in [-2, 2].
 
-    Kernels exp(-|x - y|^2 / (2 s^2)), s^2 the mean squared distance times 1/4 to 4, averaged; of each side at most 1024
-    rows, drawn at random. Sees every moment, unlike `wasserstein`. Means within a side are over pairs of different rows
-    (the U-statistic of Gretton et al. 2012), so that rows of one distribution give 0 in the mean, and below 0 as often as
-    above; a side of one row has no pairs, and its mean counts as 1. A scale that both share does not matter.
+    The mean over kernels exp(-|x - y|^2 / (2 s^2)), with s^2 the mean squared distance times 1/4 to 4. At most SAMPLED rows
+    of each side are drawn at random. Unlike `wasserstein` it compares every moment. Means within a side are over pairs of
+    different rows (the U-statistic of Gretton et al. 2012), so two samples of one distribution give 0 on average. The mean
+    within a side of one row counts as 1. A common scale does not matter.
     """
     x, y = _sample(vectors), _sample(codes)
     points = torch.cat([x, y])
     points = points * scale_to_one(points)
     squared = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist").square()
-    width = squared.detach().mean().clamp_min(LEAST)
+    width = squared.detach().mean().clamp_min(MIN_VARIANCE)
     kernel = torch.stack([torch.exp(-squared / (2 * factor * width)) for factor in BANDWIDTHS]).mean(dim=0)
     n = len(x)
     return _over_pairs(kernel[:n, :n]) + _over_pairs(kernel[n:, n:]) - 2 * kernel[:n, n:].mean()
@@ -55,8 +56,8 @@ def _gaussian(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     centred = points - mean
     covariance = centred.T @ centred / len(points)
     trace = covariance.trace()
-    jitter = (JITTER * trace.detach() / len(covariance)).clamp_min(LEAST)
-    # The form without a check: the other one waits for the device, and ends a run where a latent is not finite.
+    jitter = (JITTER * trace.detach() / len(covariance)).clamp_min(MIN_VARIANCE)
+    # cholesky would wait for the device to check, and raise where a latent is not finite.
     factor = torch.linalg.cholesky_ex(covariance + jitter * torch.eye(len(covariance)).to(covariance)).L
     return mean, factor, trace + jitter * len(covariance)
 

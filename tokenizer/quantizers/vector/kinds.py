@@ -1,4 +1,4 @@
-"""The vector quantizers that differ from plain VQ in how their codes are made or chosen."""
+"""Vector quantizers that differ from plain VQ in how codes are parameterised or chosen."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -7,16 +7,11 @@ from pydantic import Field, model_validator
 
 from ..gradients import GradientName
 from ..search.nearest import Similarity
+from .bridge import BridgeProjection
 from .codebooks import LearnedCodebook, MovingAverageCodebook
-from .projections import (
-    BridgeProjection,
-    DiagonalProjection,
-    LinearProjection,
-    MLPProjection,
-    ProjectedCodebook,
-    Projection,
-)
-from .quantizer import VectorConfig, VectorQuantizer
+from .config import VectorConfig
+from .projections import DiagonalProjection, LinearProjection, MLPProjection, ProjectedCodebook, Projection
+from .quantizer import VectorQuantizer
 from .soft_assignment import SoftAssignmentConfig
 
 PROJECTIONS: dict[str, Callable[[int, bool], Projection]] = {
@@ -27,14 +22,14 @@ PROJECTIONS: dict[str, Callable[[int, bool], Projection]] = {
 
 
 class EMAConfig(VectorConfig):
-    """Codes are moving averages of their latents; the only loss is the commitment."""
+    """Codes are moving averages of their latents (appendix A.1 of arXiv 1711.00937); the codebook needs no loss."""
 
     name: Literal["ema"] = "ema"
     """Kind of quantizer: ema."""
     initial_scale: Annotated[float, Field(gt=0)] = 1.0
     """Standard deviation of the codes at the start."""
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    """Share of the old average that a forward keeps."""
+    """Fraction of the old average that a forward keeps."""
 
     @model_validator(mode="after")
     def _nothing_needs_gradients(self) -> "EMAConfig":
@@ -55,7 +50,7 @@ class EMAConfig(VectorConfig):
 
 
 class SimVQConfig(VectorConfig):
-    """Codes are a random basis times one learned matrix; exported as a plain table."""
+    """Codes are a random basis times one learned matrix; exported as a plain table (arXiv 2411.02038)."""
 
     name: Literal["simvq"] = "simvq"
     """Kind of quantizer: simvq."""
@@ -95,16 +90,18 @@ class FVQConfig(VectorConfig):
 class IBQConfig(VectorConfig):
     """Index back-propagation: latents and all codes learn through the softmax over dot products (arXiv 2412.02692)."""
 
+    allowed_in = frozenset({"residual", "grouped"})
+
     name: Literal["ibq"] = "ibq"
     """Kind of quantizer: ibq."""
     similarity: Similarity = "dot"
-    """What nearest means; the paper's is the greatest dot product."""
+    """What nearest means; the paper takes the max dot product."""
     gradient: GradientName = "soft"
-    """What the encoder feels; the paper's is the choice of the code."""
+    """Gradient of the encoder; the paper's goes through the choice of the code."""
     soft: SoftAssignmentConfig | None = SoftAssignmentConfig()
-    """Soft assignment; the paper's is the softmax at temperature 1."""
+    """Soft assignment; the paper takes the softmax at temperature 1."""
     entropy_temperature: Annotated[float, Field(gt=0)] | None = 0.01
-    """Temperature of the entropy terms; none leaves them out."""
+    """Temperature of the entropy terms; null leaves them out."""
     initial_scale: Annotated[float, Field(gt=0)] = 1.0
     """Standard deviation of the codes at the start."""
 

@@ -1,4 +1,4 @@
-"""Region update: unused codes follow the latents of the used code nearest them (StableVQ)."""
+"""Region loss: unused codes follow the latents of the used code nearest to them (StableVQ)."""
 
 import torch
 from torch import Tensor, distributed
@@ -7,13 +7,14 @@ from ...shapes import CodeIndices, Codes, Vectors
 from ..search.nearest import nearest_codes
 
 
-def region_loss(vectors: Vectors, codes: Codes, numbers: CodeIndices) -> Tensor:
-    """Return mean |z - e|^2, e being the unused code nearest to the code of z; 0 if all are used, on any rank.
+def region_loss(vectors: Vectors, codes: Codes, indices: CodeIndices) -> Tensor:
+    """Return mean |z - e|^2, a scalar, with e the unused code nearest to the code of z; 0 if all codes are used.
 
-    Every used code hands its latents on to one unused neighbour, which they pull towards them.
+    The latents of a used code so pull one unused code towards them. A code that any rank uses is used. It waits for the
+    device, since the number of used codes decides the sizes.
     """
     is_used = torch.zeros(len(codes), dtype=torch.int32, device=codes.device)
-    is_used[numbers] = 1
+    is_used[indices] = 1
     if distributed.is_available() and distributed.is_initialized():
         distributed.all_reduce(is_used, op=distributed.ReduceOp.MAX)
     unused = (is_used == 0).nonzero().flatten()
@@ -21,5 +22,5 @@ def region_loss(vectors: Vectors, codes: Codes, numbers: CodeIndices) -> Tensor:
         return codes.sum() * 0
     used = is_used.nonzero().flatten()
     neighbour = torch.zeros(len(codes), dtype=torch.int64, device=codes.device)
-    neighbour[used] = unused[nearest_codes(codes[used], codes[unused])]
-    return (vectors - codes[neighbour[numbers]]).square().mean()
+    neighbour[used] = unused[nearest_codes(codes[used], codes[unused], exact=False)]
+    return (vectors - codes[neighbour[indices]]).square().mean()

@@ -15,36 +15,35 @@ from ..scale import scale_to_one
 
 Scores: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 MIN_DEVIATION = 1e-18
-"""What scores are divided by at least, so that codes that are all equal do not give NaN."""
+"""Min divisor of the scores, so that codes that are all equal do not give NaN."""
 
 
 class SinkhornConfig(Config):
-    """How evenly a training batch is shared out over the codes."""
+    """How evenly a training batch is spread over the codes."""
 
     epsilon: Annotated[float, Field(gt=0)] = 0.1
-    """Weight of the entropy, in standard deviations of the scores: the smaller, the nearer to the best balanced choice, and
-    the more iterations that takes."""
+    """Weight of the entropy, in standard deviations of the scores; smaller is closer to the best balanced choice, but takes
+    more iterations."""
     iterations: Annotated[int, Field(ge=1)] = 5
     """Rounds of Sinkhorn's algorithm."""
 
 
 @torch.no_grad()
 def balanced_codes(vectors: Vectors, codes: Codes, scores: Scores, config: SinkhornConfig) -> CodeIndices:
-    """Return for each vector the index of the code that gets most of it in a plan that gives all codes the same.
+    """Return for each vector the index of the code with most of its mass, in a plan that gives all codes equal mass.
 
-    The plan P maximises <P, scores> + epsilon sd H(P), where the vectors of all ranks have one mass and all codes have one
-    mass: P = exp(f_i + s_ij / (epsilon sd) + g_j). `scores(vectors, codes)` returns `n k`, up to a number of each vector's
-    own, so for euclidean similarity the cost is the squared distance (the authors' is the distance). sd is the standard
-    deviation of the scores without the means of each vector and of each code, which f and g make up for: so epsilon means the
-    same for codes that are scattered and codes that lie in nearly one point. Sinkhorn's algorithm is run on f and g, in
-    logarithms, so nothing overflows however small epsilon is; it begins where all codes are equally far on average. A tie
-    goes to the lowest index.
+    The plan P maximises <P, scores> + epsilon sd H(P), with equal mass for the vectors of all ranks and equal mass for the
+    codes: P = exp(f_i + s_ij / (epsilon sd) + g_j). `scores(vectors, codes)` returns `n k`, up to a constant of each vector.
+    For euclidean similarity the cost so is the squared distance; the authors' is the distance. sd is the standard deviation
+    of the scores after the means of vectors and codes are taken off, which f and g absorb: epsilon means the same for
+    scattered and for clustered codes. Sinkhorn's algorithm works on f and g, in logarithms, so nothing overflows however
+    small epsilon is. It starts where all codes are equally far on average. A tie goes to the lowest index.
 
-    The scores are made anew in each iteration, chunk by chunk, and never held together: time goes with latents times codes
-    times `iterations` (on a CPU with 5 of them about 30 plain searches). All ranks have the same g, which balances the codes
-    over the whole batch. The device is not waited for. A vector that is not finite counts as 0.
+    Each iteration calculates the scores anew, chunk by chunk, and never holds them all. Time is proportional to latents times
+    codes times `iterations`: with 5, about 30 plain searches on a CPU. All ranks have the same g, which balances the codes
+    over the whole batch. No device sync. A vector that is not finite counts as 0.
     """
-    scale = scale_to_one(codes)  # of the codes alone, which all ranks have
+    scale = scale_to_one(codes)  # of the codes alone, which are the same on all ranks
     codes = codes * scale
     parts = chunks((vectors * scale).nan_to_num(0.0, 0.0, 0.0), codes)
 
@@ -82,15 +81,15 @@ def _sum_over_ranks(value: Tensor) -> Tensor:
 
 
 def _log_sum_over_ranks(logs: Tensor) -> Tensor:
-    """Add up over all processes what `logs` are the logarithms of; return the logarithms."""
+    """Return the logarithms of the sums over all processes of exp(logs)."""
     if not _is_distributed():
         return logs
-    most = logs.clone()
-    distributed.all_reduce(most, distributed.ReduceOp.MAX)
-    most = most.clamp_min(torch.finfo(most.dtype).min)
-    total = (logs - most).exp()
+    highest = logs.clone()
+    distributed.all_reduce(highest, distributed.ReduceOp.MAX)
+    highest = highest.clamp_min(torch.finfo(highest.dtype).min)
+    total = (logs - highest).exp()
     distributed.all_reduce(total)
-    return most + total.log()
+    return highest + total.log()
 
 
 def _is_distributed() -> bool:

@@ -1,29 +1,29 @@
-"""How a run's rate follows its batch size: the law is that of the optimizer, which the optimizer's own config tells."""
+"""How the learning rate of a run follows its batch size: by the law of each optimizer, with its own momentum."""
 
+import math
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from ....tokenizer.config import Config
 from ..adam import SecondMoment
-from .laws import RuleName, scale_lr
-
-ADAM_RULES: dict[SecondMoment, RuleName] = {"raw": "adam", "centred": "adabelief"}
+from .laws import adabelief_rate, adam_rate, muon_rate
 
 
 class LrScalingConfig(Config):
     """How the learning rate follows the batch size."""
 
     rule: Literal["best_step", "linear", "sqrt"]
-    """best_step: by AdamW's law for its parameters and Muon's for its own, each with its momentum; or B, or sqrt(B)."""
+    """best_step: AdamW and Muon each by its own law for one step; linear: with the batch size; sqrt: with its root."""
     base_batch_size: Annotated[int, Field(ge=1)]
-    """Images of a step, over all processes, that optimizer.lr was tuned for."""
+    """Images per step, over all processes, that optimizer.lr was tuned for."""
     noise_scale: Annotated[float, Field(gt=0)] | None = None
-    """For best_step: gradient noise scale in images, which a run logs as noise_scale/*."""
+    """For best_step: gradient noise scale in images, logged as noise_scale/*."""
     curvature_ratio: Annotated[float, Field(gt=0)] | None = None
-    """For best_step: what a run logs as curvature/ratio; none takes AdamW's law for a diagonal Hessian."""
+    """For best_step: curvature ratio, logged as curvature/ratio; none assumes a diagonal Hessian."""
     gradient_rms: Annotated[float, Field(gt=0)] | None = None
-    """For best_step: what a run logs as curvature/gradient_rms, against which AdamW's eps counts; none neglects eps."""
+    """For best_step: size of the gradient beside AdamW's eps, logged as curvature/gradient_rms; none ignores eps."""
 
     @model_validator(mode="after")
     def _complete(self) -> "LrScalingConfig":
@@ -44,25 +44,18 @@ class LrScalingConfig(Config):
 
     def adamw_factor(self, batch_size: int, beta1: float, eps: float, second_moment: SecondMoment = "raw") -> float:
         """Return AdamW's rate at a batch size over that at the base batch size."""
-        if self.rule != "best_step":
-            return self._plain(batch_size)
-        return scale_lr(
-            1.0,
-            self.base_batch_size,
-            batch_size,
-            ADAM_RULES[second_moment],
-            self.noise_scale,
-            beta=beta1,
-            curvature_ratio=self.curvature_ratio,
-            epsilon_ratio=eps / self.gradient_rms if self.gradient_rms else 0.0,
-        )
+        law = adam_rate if second_moment == "raw" else adabelief_rate
+        epsilon_ratio = eps / self.gradient_rms if self.gradient_rms else 0.0
+        return self._factor(batch_size, lambda k: law(k, beta1, self.curvature_ratio, epsilon_ratio))
 
     def muon_factor(self, batch_size: int, momentum: float) -> float:
-        """Return the same for Muon, whose momentum is Nesterov's."""
-        if self.rule != "best_step":
-            return self._plain(batch_size)
-        return scale_lr(1.0, self.base_batch_size, batch_size, "muon", self.noise_scale, beta=momentum, nesterov=True)
+        """Return the same for Muon."""
+        return self._factor(batch_size, lambda k: muon_rate(k, momentum))
 
-    def _plain(self, batch_size: int) -> float:
-        assert self.rule != "best_step"
-        return scale_lr(1.0, self.base_batch_size, batch_size, self.rule)
+    def _factor(self, batch_size: int, law: Callable[[float], float]) -> float:
+        if self.rule == "linear":
+            return batch_size / self.base_batch_size
+        if self.rule == "sqrt":
+            return math.sqrt(batch_size) / math.sqrt(self.base_batch_size)
+        assert self.noise_scale is not None
+        return law(self.noise_scale / batch_size) / law(self.noise_scale / self.base_batch_size)

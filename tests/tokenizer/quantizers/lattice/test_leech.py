@@ -23,7 +23,7 @@ def whole():
 
 
 def brute_force(vectors, whole):
-    """The first of the greatest dot products in float64."""
+    """The first of the max dot products in float64."""
     table = whole.numpy().T
     return np.concatenate([(part.double().numpy() @ table).argmax(axis=1) for part in vectors.split(25)])
 
@@ -98,7 +98,7 @@ def hard_vectors(whole):
 
 
 @pytest.mark.parametrize("kind", range(9))
-def test_the_search_equals_brute_force_and_a_tie_goes_to_the_lowest_number(whole, kind):
+def test_the_search_equals_brute_force_and_a_tie_goes_to_the_lowest_index(whole, kind):
     name, vectors = list(hard_vectors(whole).items())[kind]
     expected = brute_force(vectors, whole)
     assert (LATTICE.nearest(vectors).numpy() == expected).all(), name
@@ -141,7 +141,7 @@ def test_length_does_not_count_and_what_is_not_finite_gets_a_code():
 
 @pytest.mark.parametrize("gradient", ["straight_through", "rotation"])
 def test_the_gradient_goes_through_the_sphere(gradient):
-    """Along the latent nothing is felt; across it the estimator's gradient, over the latent's length."""
+    """Along the latent the gradient is 0; across it, that of the estimator over the latent's length."""
     latent = torch.randn(1, 24, 1, 1, dtype=torch.float64).float().requires_grad_()
     quantizer = build_quantizer({"name": "leech", "gradient": gradient})
     upstream = torch.randn(24)

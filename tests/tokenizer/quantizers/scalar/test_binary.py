@@ -17,7 +17,7 @@ def all_codes(dim):
 
 
 @pytest.mark.parametrize(("name", "scale"), [("lfq", 1.0), ("bsq", 6**-0.5)])
-def test_tokens_number_the_nearest_of_all_codes_first_channel_least(name, scale):
+def test_tokens_index_the_nearest_of_all_codes_first_channel_least_significant(name, scale):
     quantizer = build_quantizer({"name": name, "dim": 6})
     latent = torch.randn(2, 6, 4, 4)
     codes = all_codes(6) * scale

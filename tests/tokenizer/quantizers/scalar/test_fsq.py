@@ -99,8 +99,8 @@ def test_ifsq_makes_normal_latents_uniform_within_the_bound(level):
     assert distances["ifsq"] < 0.02
     # By the normal distribution function at the edges between levels.
     edges = [(2 * i - level) / (level - 1) for i in range(1, level)]
-    shares = np.diff([0.0, *(NORMAL.cdf(math.atanh(edge) / 0.8) for edge in edges), 1.0])
-    assert np.allclose(counts["ifsq"].numpy(), shares, atol=2e-4)
+    fractions = np.diff([0.0, *(NORMAL.cdf(math.atanh(edge) / 0.8) for edge in edges), 1.0])
+    assert np.allclose(counts["ifsq"].numpy(), fractions, atol=2e-4)
     assert np.allclose(counts["ifsq"][1:-1] * (level - 1), 1, atol=0.12)
     assert counts["ifsq"][0] < 0.5 / (level - 1) and torch.allclose(counts["ifsq"], counts["ifsq"].flip(0), atol=2e-4)
 

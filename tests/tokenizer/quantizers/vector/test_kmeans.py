@@ -74,8 +74,8 @@ def test_a_step_is_the_mean_in_float64_whatever_the_order():
     vectors = torch.randn(500, 3, generator=generator(4)) * 1e3
     first = kmeans(vectors, 8, 1, generator())
     start = far_starts(vectors, 8, generator())
-    numbers = (vectors.double().unsqueeze(1) - start.double()).square().sum(dim=2).argmin(dim=1)
-    expected = torch.stack([vectors.double()[numbers == code].mean(dim=0) for code in range(8)])
+    indices = (vectors.double().unsqueeze(1) - start.double()).square().sum(dim=2).argmin(dim=1)
+    expected = torch.stack([vectors.double()[indices == code].mean(dim=0) for code in range(8)])
     assert torch.equal(first, expected.float())
     assert torch.equal(first, kmeans(vectors, 8, 1, generator()))
 

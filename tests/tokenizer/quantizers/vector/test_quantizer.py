@@ -69,10 +69,10 @@ def test_simvq_step_moves_every_code_as_the_formula_says():
     codes = quantizer.codes()
     codes.retain_grad()
     before = codes.detach().clone()
-    numbers = quantizer(latent).tokens.flatten()
+    indices = quantizer(latent).tokens.flatten()
     vectors = rearrange(latent, "b d y x -> (b y x) d")
     by_codes = torch.zeros_like(before)
-    by_codes.index_add_(0, numbers, 2 * (before[numbers] - vectors) / vectors.numel())
+    by_codes.index_add_(0, indices, 2 * (before[indices] - vectors) / vectors.numel())
     quantizer(latent).losses["codebook"].backward()
     rate = 0.1
     with torch.no_grad():
@@ -112,11 +112,11 @@ def test_moving_average_over_thousands_of_forwards_with_codes_that_are_never_or_
     # The reference keeps no count but the weight of each code against its newest vector.
     table, weight = start.double().clone(), torch.ones(4, dtype=torch.float64)
     for step in range(2600):
-        numbers = torch.tensor([0, 1, 1, 0, 2 if step % 1300 == 1299 else 1])
+        indices = torch.tensor([0, 1, 1, 0, 2 if step % 1300 == 1299 else 1])
         vectors = torch.randn(5, 3, generator=draw) + 4
-        book.observe(vectors, numbers)
+        book.observe(vectors, indices)
         for code in range(4):
-            members = vectors[numbers == code].double()
+            members = vectors[indices == code].double()
             fresh = (1 - decay) * len(members)
             if len(members):
                 old = decay * weight[code]
@@ -129,7 +129,7 @@ def test_moving_average_over_thousands_of_forwards_with_codes_that_are_never_or_
 
 
 @pytest.mark.parametrize("still", ["eval", "no_grad"])
-def test_moving_average_stands_still_outside_training(still):
+def test_moving_average_does_not_move_outside_training(still):
     quantizer = build("ema")
     before = quantizer.codebook.table.clone()
     if still == "eval":

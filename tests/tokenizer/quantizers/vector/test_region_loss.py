@@ -1,4 +1,4 @@
-"""Region update, written down from its definition."""
+"""Region loss, written down from its definition."""
 
 import pytest
 import torch
@@ -8,8 +8,8 @@ from vistok.tokenizer.quantizers.vector.region_loss import region_loss
 
 def test_latents_pull_the_unused_code_nearest_to_their_own():
     codes = torch.tensor([[0.0, 0.0], [10.0, 0.0], [9.0, 1.0], [0.0, 2.0], [50.0, 50.0]], requires_grad=True)
-    vectors, numbers = torch.tensor([[0.5, 0.0], [10.0, 1.0], [0.0, -1.0]]), torch.tensor([0, 1, 0])
-    loss = region_loss(vectors, codes, numbers)
+    vectors, indices = torch.tensor([[0.5, 0.0], [10.0, 1.0], [0.0, -1.0]]), torch.tensor([0, 1, 0])
+    loss = region_loss(vectors, codes, indices)
     # Code 3 is the unused one nearest to code 0, code 2 that nearest to code 1; code 4 is near to none.
     pairs = [([0.5, 0.0], [0.0, 2.0]), ([10.0, 1.0], [9.0, 1.0]), ([0.0, -1.0], [0.0, 2.0])]
     assert loss.item() == pytest.approx(sum((a - b) ** 2 for z, e in pairs for a, b in zip(z, e, strict=True)) / 6)

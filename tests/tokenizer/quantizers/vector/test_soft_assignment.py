@@ -35,7 +35,7 @@ def test_chunks_change_nothing(monkeypatch):
     results = []
     for at_once in (20, 140, 10**6):
         monkeypatch.setattr(entropy, "SCORES_AT_ONCE", at_once)
-        mixed = mixture(vectors, codes, lambda z, c: z @ c.T, 2, "sigmoid", 0.7)
+        mixed = mixture(vectors, codes, lambda z, c: z @ c.T, 2, 0.7)
         results.append([mixed, *torch.autograd.grad(mixed.square().sum(), (vectors, codes))])
     for other in results[1:]:
         assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(results[0], other, strict=True))

@@ -4,48 +4,35 @@ import numpy as np
 import pytest
 import torch
 
-from vistok.tokenizer.quantizers.vector.soft_topk import soft_topk
-
-FORMS = ["exponential", "sigmoid", "smooth"]
+from vistok.tokenizer.quantizers.vector.soft_assignment import soft_topk
 
 
-@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("entries", "k"), [(2, 1), (5, 2), (9, 8), (40, 3)])
 @pytest.mark.parametrize("spread", [0.1, 3.0, 40.0])
-def test_weights_are_those_of_the_threshold_that_sums_to_k(form, entries, k, spread):
+def test_weights_are_those_of_the_threshold_that_sums_to_k(entries, k, spread):
     x = torch.randn(30, entries, dtype=torch.float64) * spread
-    found = soft_topk(x, k, form)
+    found = soft_topk(x, k)
     assert torch.allclose(found.sum(dim=1), torch.full((30,), float(k), dtype=torch.float64), atol=1e-9)
-    assert np.abs(found.numpy() - enumerated(x.numpy(), k, form)).max() < 1e-9
+    assert np.abs(found.numpy() - bisected(x.numpy(), k)).max() < 1e-9
 
 
-@pytest.mark.parametrize("spread", [0.1, 3.0, 300.0])
-@pytest.mark.parametrize("k", [1, 3, 4999])
-def test_sigmoid_threshold_of_many_scores(spread, k):
-    x = torch.randn(3, 5000, dtype=torch.float64) * spread
-    x[0, 7] = 1e4
-    assert torch.allclose(soft_topk(x, k, "sigmoid").sum(dim=1), torch.tensor(float(k), dtype=torch.float64), atol=1e-8)
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_weights_are_monotone_shift_invariant_and_become_hard(form):
+def test_weights_are_monotone_shift_invariant_and_become_hard():
     x = torch.randn(50, 12, dtype=torch.float64)
-    found = soft_topk(x, 3, form)
+    found = soft_topk(x, 3)
     assert torch.equal(found.argsort(dim=1), x.argsort(dim=1))
-    assert torch.allclose(soft_topk(x + 17, 3, form), found, atol=1e-9)
+    assert torch.allclose(soft_topk(x + 17, 3), found, atol=1e-9)
     hard = torch.zeros_like(x).scatter(1, x.topk(3, dim=1).indices, 1.0)
-    assert torch.allclose(soft_topk(x * 1e5, 3, form), hard, atol=1e-2)
+    assert torch.allclose(soft_topk(x * 1e5, 3), hard, atol=1e-2)
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_gradient_is_that_of_finite_differences(form):
+def test_gradient_is_that_of_finite_differences():
     x = torch.randn(3, 6, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda scores: soft_topk(scores, 2, form), (x,))
+    assert torch.autograd.gradcheck(lambda scores: soft_topk(scores, 2), (x,))
 
 
-def test_exponential_form_of_one_is_the_softmax():
+def test_with_k_of_one_it_is_the_softmax():
     x = torch.randn(20, 7) * 5
-    assert torch.allclose(soft_topk(x, 1, "exponential"), torch.softmax(x, dim=1), atol=1e-6)
+    assert torch.allclose(soft_topk(x, 1), torch.softmax(x, dim=1), atol=1e-6)
 
 
 @pytest.mark.parametrize("spread", [1, 10, 30, 100])
@@ -53,7 +40,7 @@ def test_exponential_form_of_one_is_the_softmax():
 def test_gradient_of_sure_choices_is_that_of_the_softmax(spread, dtype):
     x = (torch.randn(2000, 30, dtype=torch.float64) * spread).to(dtype).requires_grad_()
     upstream = torch.randn(2000, 30, dtype=torch.float64)
-    (found,) = torch.autograd.grad((soft_topk(x, 1, "exponential") * upstream).sum(), x)
+    (found,) = torch.autograd.grad((soft_topk(x, 1) * upstream).sum(), x)
     exact = x.detach().double().requires_grad_()
     (expected,) = torch.autograd.grad((torch.softmax(exact, dim=1) * upstream).sum(), exact)
     assert (found.double() - expected).abs().max() < (1e-4 if dtype == torch.float32 else 1e-11)
@@ -63,14 +50,14 @@ def test_gradient_of_sure_choices_is_that_of_the_softmax(spread, dtype):
 def test_gradient_of_the_softmax_keeps_its_digits_where_a_weight_rounds_to_one(gap):
     x = torch.tensor([0.0, -gap, -gap - 1, -gap - 3], dtype=torch.float64, requires_grad=True)
     upstream = torch.tensor([1.0, 2, 5, -3], dtype=torch.float64)
-    (found,) = torch.autograd.grad((soft_topk(x, 1, "exponential") * upstream).sum(), x)
+    (found,) = torch.autograd.grad((soft_topk(x, 1) * upstream).sum(), x)
     p = np.exp(x.detach().numpy())[1:] / np.exp(x.detach().numpy()).sum()
     assert found[1:].numpy() == pytest.approx(p * np.array([1, 4, -4]), rel=1e-10, abs=0)
 
 
 def test_k_must_be_below_the_number_of_codes():
     with pytest.raises(ValueError, match="k = 4 for 4 codes: k must be below the number of codes"):
-        soft_topk(torch.zeros(1, 4), 4, "sigmoid")
+        soft_topk(torch.zeros(1, 4), 4)
 
 
 HARD_ROWS = {
@@ -88,106 +75,79 @@ HARD_ROWS = {
 }
 
 
-def enumerated(x, k, form):
+def weight(x):
+    return np.exp(np.minimum(x, 0))
+
+
+def bisected(x, k):
     """Return the weights of rows, in float64 and measured from their k-th greatest entries, by bisection."""
     x = np.clip(x - np.sort(x, axis=1)[:, [-k]], -2e3, 2e3)
     low, high = np.full((len(x), 1), -3e3), np.full((len(x), 1), 3e3)
     for _ in range(80):
         middle = (low + high) / 2
-        is_low = numpy_rises(x - middle, form).sum(axis=1, keepdims=True) > k
+        is_low = weight(x - middle).sum(axis=1, keepdims=True) > k
         low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
-    return numpy_rises(x - low, form)
+    return weight(x - low)
 
 
-def numpy_rises(x, form):
-    below = np.exp(np.minimum(x, 0))
-    if form == "exponential":
-        return below
-    above = np.exp(-np.maximum(x, 0))
-    if form == "sigmoid":
-        return np.where(x >= 0, 1 / (1 + above), below / (1 + below))
-    return np.where(x >= 0, 1 - above / 2, below / 2)
-
-
-def slopes(p, form):
-    return {"exponential": np.where(p < 1, p, 0), "sigmoid": p * (1 - p), "smooth": np.minimum(p, 1 - p)}[form]
-
-
-@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("k", [1, 2, 4, 8])
-def test_float32_weights_and_gradients_are_the_enumerated_ones(k, form):
+def test_float32_weights_and_gradients_are_the_bisected_ones(k):
     rows = np.concatenate([make(np.random.default_rng(0)) for make in HARD_ROWS.values()])
     x = torch.tensor(rows, dtype=torch.float32).requires_grad_()
-    weights = soft_topk(x, k, form)
+    weights = soft_topk(x, k)
     upstream = torch.randn_like(x)
     (found,) = torch.autograd.grad((weights * upstream).sum(), x)
-    expected, g = enumerated(x.detach().double().numpy(), k, form), upstream.double().numpy()
+    expected, g = bisected(x.detach().double().numpy(), k), upstream.double().numpy()
     assert np.abs(weights.detach().double().numpy() - expected).max() < 1e-6
-    slope = slopes(np.where(expected > 1 - 1e-14, 1, expected) if form == "exponential" else expected, form)
+    slope = np.where(expected > 1 - 1e-14, 0, expected)
     mean = (slope * g).sum(axis=1, keepdims=True) / np.maximum(slope.sum(axis=1, keepdims=True), 1e-300)
     assert np.abs(found.double().numpy() - slope * (g - mean)).max() < 1e-5
 
 
-@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("k", [1, 3, 6])
-def test_an_offset_of_a_million_changes_nothing_that_float32_can_hold(form, k):
+def test_an_offset_of_a_million_changes_nothing_that_float32_can_hold(k):
     # Multiples of 1/8 stay as they are when 1e6 is added.
     x = torch.randint(-40, 40, (200, 7)).float() / 8
-    assert torch.equal(soft_topk(x + 1e6, k, form), soft_topk(x, k, form))
-    assert torch.equal(soft_topk(x - 1e6, k, form), soft_topk(x, k, form))
+    assert torch.equal(soft_topk(x + 1e6, k), soft_topk(x, k))
+    assert torch.equal(soft_topk(x - 1e6, k), soft_topk(x, k))
 
 
-@pytest.mark.parametrize("scale", [1.0, 1e3, 1e6])
-def test_the_smooth_form_has_its_full_slope_at_one_half(scale):
-    # Two entries share the last place: each has a weight of 1/2 and a slope of 1/2.
-    x = (torch.tensor([[9.0, 2.0, 2.0, -9.0]]) * scale).requires_grad_()
-    weights = soft_topk(x, 2, "smooth")
-    assert torch.allclose(weights[0, 1:3], torch.tensor(0.5), atol=1e-3)
-    (found,) = torch.autograd.grad(weights[0, 1], x)
-    assert torch.allclose(found, torch.tensor([[0, 0.25, -0.25, 0]]), atol=1e-3)
-
-
-@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("k", [1, 2, 4])
 @pytest.mark.parametrize(
     "row", [[0.3, -1.2, 2.0, 0.9, -0.1], [0.5, 0.5, -1.0, 0.5, 1.1], [0.0] * 5, [6.0, -6.0, 0, 1, 2]]
 )
-def test_derivatives_of_both_orders_are_those_of_finite_differences(row, k, form):
+def test_derivatives_of_both_orders_are_those_of_finite_differences(row, k):
     x = torch.tensor([row], dtype=torch.float64, requires_grad=True)
-    weights = soft_topk(x, k, form)
-    if form == "exponential" and ((weights > 1 - 1e-9).any() or (len(set(row)) < 5 and k > 1)):
+    weights = soft_topk(x, k)
+    if (weights > 1 - 1e-9).any() or (len(set(row)) < 5 and k > 1):
         weights = weights.detach()
         kinks = weights > 1 - 1e-9  # there the slope is that of the side where the weight stays 1
-        (found,) = torch.autograd.grad(soft_topk(x, k, form)[:, 0].sum(), x)
+        (found,) = torch.autograd.grad(soft_topk(x, k)[:, 0].sum(), x)
         assert found.isfinite().all() and not found[kinks].any()
         return
-    assert torch.autograd.gradcheck(lambda scores: soft_topk(scores, k, form), (x,))
-    if form == "smooth" and ((weights - 0.5).abs() < 1e-9).any():
-        return  # its second derivative jumps there
-    assert torch.autograd.gradgradcheck(lambda scores: soft_topk(scores, k, form), (x,))
+    assert torch.autograd.gradcheck(lambda scores: soft_topk(scores, k), (x,))
+    assert torch.autograd.gradgradcheck(lambda scores: soft_topk(scores, k), (x,))
 
 
-@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_scores_of_minus_infinity_take_no_part(form, dtype):
+def test_scores_of_minus_infinity_take_no_part(dtype):
     x = torch.randn(50, 6, dtype=dtype)
     masked = torch.cat([x, torch.full((50, 3), -torch.inf, dtype=dtype)], dim=1)[:, torch.randperm(9)].requires_grad_()
     kept = ~masked.isinf()
     for k in (1, 3, 5):
-        found, expected = soft_topk(masked, k, form), soft_topk(masked.detach()[kept].reshape(50, 6), k, form)
+        found, expected = soft_topk(masked, k), soft_topk(masked.detach()[kept].reshape(50, 6), k)
         assert torch.allclose(found[kept], expected.flatten()) and not found[~kept].any()
         (gradient,) = torch.autograd.grad((found * torch.randn_like(found)).sum(), masked)
         assert gradient.isfinite().all() and not gradient[~kept].any()
     # All of those that take part are taken, and what is missing is shared by the others.
-    assert torch.allclose(soft_topk(masked.detach(), 6, form)[kept], torch.ones((), dtype=dtype), atol=1e-6)
-    shared = soft_topk(masked.detach(), 8, form)[~kept]
+    assert torch.allclose(soft_topk(masked.detach(), 6)[kept], torch.ones((), dtype=dtype), atol=1e-6)
+    shared = soft_topk(masked.detach(), 8)[~kept]
     assert torch.allclose(shared, torch.tensor(2 / 3, dtype=dtype), atol=1e-6)
 
 
-@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("k", [1, 3])
-def test_a_score_that_is_no_number_does_not_go_unnoticed(form, k):
+def test_a_score_that_is_no_number_does_not_go_unnoticed(k):
     x = torch.randn(3, 6)
     x[1, 4] = torch.nan
-    found = soft_topk(x, k, form)
+    found = soft_topk(x, k)
     assert found[1].isnan().any() and found[[0, 2]].isfinite().all()

@@ -3,9 +3,9 @@
 import pytest
 
 from vistok.tokenizer.config import parse_config
+from vistok.train.optimizer.config import OptimizerConfig
 from vistok.train.optimizer.lr_scaling.config import LrScalingConfig
-from vistok.train.optimizer.lr_scaling.laws import scale_lr
-from vistok.train.optimizer.routing import OptimizerConfig
+from vistok.train.optimizer.lr_scaling.laws import adabelief_rate, adam_rate, muon_rate
 
 BEST = {"rule": "best_step", "base_batch_size": 16, "noise_scale": 300.0}
 
@@ -23,8 +23,8 @@ def test_adamw_follows_its_law_with_its_own_betas():
 
 def test_muon_and_adamw_follow_each_its_own_law():
     scaled = config(name="muon", muon_rate=2.0, momentum=0.95, betas=[0.9, 0.95], scale_lr=BEST).at_batch_size(256)
-    adamw = scale_lr(1e-3, 16, 256, "adam", 300.0, beta=0.9)
-    muon = scale_lr(2e-3, 16, 256, "muon", 300.0, beta=0.95, nesterov=True)
+    adamw = 1e-3 * adam_rate(300 / 256, 0.9) / adam_rate(300 / 16, 0.9)
+    muon = 2e-3 * muon_rate(300 / 256, 0.95) / muon_rate(300 / 16, 0.95)
     assert scaled.lr == pytest.approx(adamw) and scaled.lr * scaled.muon_rate == pytest.approx(muon)
     assert adamw < 1e-3 and muon > 2e-3
 
@@ -39,13 +39,14 @@ def test_curvature_and_gradient_are_adamws():
     measured = {**BEST, "curvature_ratio": 0.6, "gradient_rms": 1e-8}
     for eps in (1e-8, 3e-8):
         scaled = config(name="adamw", eps=eps, scale_lr=measured).at_batch_size(64)
-        expected = scale_lr(1e-3, 16, 64, "adam", 300.0, beta=0.9, curvature_ratio=0.6, epsilon_ratio=eps / 1e-8)
+        at_64, at_16 = (adam_rate(300 / batch, 0.9, 0.6, eps / 1e-8) for batch in (64, 16))
+        expected = 1e-3 * at_64 / at_16
         assert scaled.lr == pytest.approx(expected)
 
 
 def test_the_second_moment_chooses_adamws_law():
     scaled = config(name="adamw", second_moment="centred", scale_lr=BEST).at_batch_size(64)
-    assert scaled.lr == pytest.approx(scale_lr(1e-3, 16, 64, "adabelief", 300.0, beta=0.9))
+    assert scaled.lr == pytest.approx(1e-3 * adabelief_rate(300 / 64, 0.9) / adabelief_rate(300 / 16, 0.9))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,35 @@
+"""Options that all commands share, and the check of --out. Imports no torch."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"vistok {__version__}")
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as one line of JSON.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def check_output_folder(out: Path) -> None:
+    """Raise ValueError unless --out is, or can become, a folder that can be written to."""
+    nearest = next(path for path in (out.absolute(), *out.absolute().parents) if os.path.lexists(path))
+    if not nearest.is_dir():
+        what = "file" if nearest.exists() else "link to nowhere"
+        raise ValueError(f"--out is {out}, but {nearest} is a {what}: give a folder.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ValueError(
+            f"--out is {out}, but {nearest} cannot be written to: change its permissions, or give another."
+        )

@@ -1,0 +1,63 @@
+"""The rows of a quality table: what each figure is called, how it is written, and which direction is better."""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+NOT_MEASURED = "not measured"
+FRECHET = "frechet/"
+"""Prefix of the Frechet distances; the rest of the name is a timm model."""
+
+
+class Row(NamedTuple):
+    """A figure of a quality table."""
+
+    label: str
+    form: str
+    """Format string of its value."""
+    better: Literal["higher", "lower", ""] = ""
+
+    def text(self, value: float | None) -> str:
+        """Return the formatted value; None is written as not measured."""
+        return NOT_MEASURED if value is None else self.form.format(value)
+
+
+ROWS = {
+    "psnr": Row("PSNR", "{:.2f} dB", "higher"),
+    "ssim": Row("SSIM", "{:.4f}", "higher"),
+    "lpips": Row("LPIPS (VGG)", "{:.4f}", "lower"),
+    "rfid": Row("rFID (Inception)", "{:.3f}", "lower"),
+    "usage": Row("codebook usage", "{:.1%}", "higher"),
+    "perplexity": Row("perplexity", "{:,.0f}", "higher"),
+    "distortion": Row("distortion", "{:.3g}", "lower"),
+    "effective_rank": Row("effective rank of the codes", "{:.2f}", "higher"),
+    "latent_effective_rank": Row("effective rank of the latents", "{:.2f}"),
+    "tokens": Row("tokens", "{:,}"),
+    "bits_per_pixel": Row("bits per pixel", "{:.4f}", "lower"),
+    "images_per_second": Row("images per second", "{:.1f}", "higher"),
+}
+"""By the key of metrics.json, in the order in which they are shown."""
+HEADLINES = ("psnr", "ssim", "lpips", "rfid", "usage", "perplexity", "bits_per_pixel")
+"""Keys of the figures at the head of a page."""
+
+
+def quality_rows(*columns: Mapping[str, float | None]) -> list[list[str]]:
+    """Return a row `label, value of each column, better` for every figure that all columns have.
+
+    Figures follow the order of ROWS, then come the Frechet distances. Keys that are neither get no row.
+    """
+    common = [name for name in columns[0] if all(name in column for column in columns)]
+    known = {name: row for name, row in ROWS.items() if name in common}
+    frechet = {name: _frechet_row(name) for name in common if name.startswith(FRECHET)}
+    return [
+        [row.label, *(row.text(column[name]) for column in columns), row.better]
+        for name, row in (known | frechet).items()
+    ]
+
+
+def headline_figures(values: Mapping[str, float | None]) -> dict[str, str]:
+    """Return the headline figures among `values`, formatted, by label."""
+    return {ROWS[name].label: ROWS[name].text(values[name]) for name in HEADLINES if name in values}
+
+
+def _frechet_row(name: str) -> Row:
+    return Row(f"Frechet distance, {name.removeprefix(FRECHET)}", "{:.4f}", "lower")

@@ -1,0 +1,106 @@
+"""Around decoders: their errors become ImageError, errors of reading the file pass through, and their warnings are silent."""
+
+import ctypes
+import io
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, BinaryIO
+
+from PIL import Image, _imaging
+
+from ..formats.decoder_input import ImageError
+
+
+class ErrorKeepingFile(io.RawIOBase):
+    """A seekable file that keeps the first error of reading, because some decoders report it as a broken image."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self.error: Exception | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def read(self, size: int | None = -1) -> bytes:
+        try:
+            return self._file.read(-1 if size is None else size)
+        except (OSError, MemoryError) as error:
+            self.error = self.error or error
+            raise
+
+
+@contextmanager
+def as_image_errors(max_pixels: int, file: io.BytesIO | ErrorKeepingFile | None = None) -> Iterator[None]:
+    """Turn what decoders raise for broken files into ImageError; let errors of reading and of memory pass."""
+    try:
+        with without_pillow_warnings():
+            yield
+    except (ImageError, MemoryError):
+        _raise_error_of_reading(file)
+        raise
+    except Image.DecompressionBombError as error:  # Pillow's own limit; its message starts with the number of pixels
+        claimed = re.search(r"\d+", str(error))
+        raise ImageError(f"{claimed[0] if claimed else 'it'} is more than {max_pixels} pixels") from None
+    except Exception as error:  # SyntaxError, struct.error, OverflowError, ...
+        _raise_error_of_reading(file)
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise ImageError(f"broken image: {' '.join(str(error).split()) or type(error).__name__}") from None
+    _raise_error_of_reading(file)
+
+
+def _raise_error_of_reading(file: io.BytesIO | ErrorKeepingFile | None) -> None:
+    if isinstance(file, ErrorKeepingFile) and file.error:
+        raise file.error
+
+
+class _DecodingThread(threading.local):
+    """Acts as the module pattern of a warning filter that matches Pillow's modules in threads that decode for us."""
+
+    depth = 0
+
+    def match(self, module: str) -> bool:
+        return self.depth > 0 and module.startswith("PIL.")
+
+
+_DECODING = _DecodingThread()
+_FILTER: Any = ("ignore", None, Warning, _DECODING, 0)
+
+
+@contextmanager
+def without_pillow_warnings() -> Iterator[None]:
+    """Ignore Pillow's warnings in this thread; other threads and modules keep theirs."""
+    # catch_warnings would change the filters of all threads, and could leave them changed.
+    if _FILTER not in warnings.filters:
+        warnings.filters.insert(0, _FILTER)  # type: ignore[attr-defined]
+    _DECODING.depth += 1
+    try:
+        yield
+    finally:
+        _DECODING.depth -= 1
+
+
+@lru_cache(maxsize=1)
+def silence_libtiff() -> None:
+    """Keep libtiff from writing to standard error, where its symbols are exported; Pillow still raises its errors."""
+    try:
+        library = ctypes.CDLL(_imaging.__file__)
+        handlers = library.TIFFSetErrorHandler, library.TIFFSetWarningHandler
+    except (OSError, AttributeError):
+        return  # linked into Pillow without exported symbols: its messages stay
+    for handler in handlers:
+        handler.argtypes, handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+        handler(None)

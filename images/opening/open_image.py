@@ -1,0 +1,136 @@
+"""Open an image file as an upright RGB image, whatever its format, mode and orientation."""
+
+import io
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import BinaryIO, NamedTuple, cast
+
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from ..formats import bmp, gif, png_decoding, tiff_decoding
+from ..formats.decoder_input import DecoderInput
+from ..formats.decoder_input import ImageError as ImageError
+from ..formats.exif_orientation import current_orientation, decoded_orientation, upright
+from ..formats.inspect_file import inspect_file
+from .decoding_errors import ErrorKeepingFile, as_image_errors, silence_libtiff
+from .memory_budget import BUDGET
+from .to_rgb import Colour, to_rgb
+
+MAX_PIXELS = 1 << 27
+"""Larger images (134 million pixels) are refused before decoding: a small file can claim any size."""
+DRAFT_ABOVE = 1 << 26
+"""Larger JPEGs (67 million pixels) are decoded at 1/2, 1/4 or 1/8 of their size where that is enough."""
+
+
+class Opened(NamedTuple):
+    """An upright RGB image, and the size of the upright original."""
+
+    image: Image.Image
+    width: int
+    height: int
+
+
+def open_image(
+    content: bytes | BinaryIO,
+    background: tuple[int, int, int] = (255, 255, 255),
+    colour: Colour = "srgb",
+) -> Image.Image:
+    """Return the first frame as RGB: EXIF orientation applied, transparency blended over `background`.
+
+    The ICC profile is converted to sRGB, unless `colour` is ignore. Raises ImageError for an empty, broken, truncated, unknown
+    or far too large file; errors of reading the file pass through.
+    """
+    with opened(content, background, colour) as found:
+        return found.image
+
+
+@contextmanager
+def opened(
+    content: bytes | BinaryIO, background: tuple[int, int, int], colour: Colour, side: int | None = None
+) -> Iterator[Opened]:
+    """Open an image as open_image does, and hold its part of the memory budget until the end of the body.
+
+    A very large JPEG is decoded smaller, as long as both sides keep twice `side` pixels.
+    """
+    file = io.BytesIO(content) if isinstance(content, bytes) else ErrorKeepingFile(content)
+    with ExitStack() as held:
+        with as_image_errors(MAX_PIXELS, file):
+            source = inspect_file(cast(BinaryIO, file))
+            if source.size:
+                _check(source.size)
+                _hold(held, source, source.size, source.size)
+            decoder = _open(source)
+            size = decoder.size
+            _check(size)
+            if side and source.format == "JPEG" and size[0] * size[1] > DRAFT_ABOVE:
+                decoder.draft(None, (2 * side, 2 * side))
+            if not source.size:
+                _hold(held, source, decoder.size, size)
+            image = _load(decoder, source)
+            profile = (source.profile or decoder.info.get("icc_profile")) if colour == "srgb" else None
+            orientation = source.orientation or decoded_orientation(decoder)
+            image = upright(image, orientation)
+            del decoder  # frees the memory of the image before it was turned
+            image = to_rgb(image, background, profile, source.transparent, source.grey)
+        width, height = reversed(size) if orientation >= 5 else size
+        yield Opened(image, width, height)
+
+
+def upright_rgb(image: Image.Image, background: tuple[int, int, int], colour: Colour = "srgb") -> Image.Image:
+    """Return a copy of an opened image as RGB: EXIF orientation and ICC profile applied, transparency over `background`.
+
+    Raises ImageError when its file turns out to be broken, or when it has no pixels.
+    """
+    with as_image_errors(MAX_PIXELS):
+        image.load()
+        if 0 in image.size:
+            raise ImageError(f"{image.width} x {image.height} has no pixels")
+        key = image.info.get("transparency")
+        turned = upright(image, current_orientation(image))
+        profile = image.info.get("icc_profile") if colour == "srgb" else None
+        transparent = (key,) if isinstance(key, int) else ()
+        return to_rgb(turned, background, profile, transparent, tiff_decoding.grey_of_opened(image))
+
+
+def _open(source: DecoderInput) -> ImageFile.ImageFile:
+    try:
+        return Image.open(source.file, formats=[source.format])
+    except UnidentifiedImageError:
+        raise ImageError(f"broken image: no decoder reads this {source.description or source.format}") from None
+
+
+def _check(size: tuple[int, int]) -> None:
+    width, height = size
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{width} x {height} is more than {MAX_PIXELS} pixels")
+
+
+def _hold(held: ExitStack, source: DecoderInput, size: tuple[int, int], whole: tuple[int, int]) -> None:
+    decoded, coded = size[0] * size[1], whole[0] * whole[1]
+    held.enter_context(BUDGET.hold(decoded * source.bytes_per_pixel + coded * source.bytes_per_coded_pixel))
+
+
+def _load(image: ImageFile.ImageFile, source: DecoderInput) -> Image.Image:
+    if source.format == "TIFF":
+        silence_libtiff()
+        tiff_decoding.prepare(image)
+    is_deep = source.transparent and image.mode == "RGB" and image.tile[0].args == "RGB;16B"
+    if source.transparent and image.mode in ("1", "L", "RGB") and not is_deep:
+        single = len(source.transparent) == 1
+        image.info["transparency"] = source.transparent[0] if single else source.transparent
+    frame = gif.frame_box(image)
+    integers = bmp.decode_as_integers(image) if source.masks else ""
+    image.load()
+    if source.format == "PNG":
+        png_decoding.check_rows(image, source)
+    if is_deep:
+        png_decoding.add_alpha_of_16_bits(image, source)
+    gif.clear_around(image, frame)
+    for holder in ("fp", "_decoder"):
+        # Decoders hold the file and a copy of the pixels.
+        if hasattr(image, holder):
+            setattr(image, holder, None)
+    decoded = bmp.apply_masks(image, integers, source.masks) if source.masks else image
+    if source.format == "BMP" and decoded.mode == "RGBA" and decoded.getchannel("A").getextrema() == (0, 0):
+        decoded.putalpha(255)  # many programs write 0 as the alpha of opaque pixels
+    return decoded

@@ -1,0 +1,30 @@
+"""Process large images a few rows at a time, so that intermediate copies stay small."""
+
+from collections.abc import Callable, Iterator
+
+from PIL import Image
+
+STRIP_PIXELS = 1 << 20
+
+
+def strips(image: Image.Image) -> Iterator[Image.Image]:
+    """Yield strips of about a million pixels, from the top."""
+    rows = max(1, STRIP_PIXELS // max(1, image.width))
+    if rows >= image.height:
+        yield image
+        return
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def by_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """Return the RGB image that `convert` makes of an image, strip by strip."""
+    whole, top = None, 0
+    for strip in strips(image):
+        converted = convert(strip)
+        if strip is image:
+            return converted
+        whole = whole or Image.new("RGB", image.size)
+        whole.paste(converted, (0, top))
+        top += strip.height
+    return whole or convert(image)

@@ -1,0 +1,90 @@
+"""Read the tensors of a checkpoint file without running code in a pickle."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+
+from ...tokenizer.wording import list_first
+
+PICKLED = (".pt", ".pth", ".ckpt", ".bin")
+WRAPPERS = ("ema", "state_dict", "model", "module")
+"""Keys under which training programs store the weights; averaged weights come first."""
+TRAINING_STATE = ("argparse.", "lightning.", "omegaconf.", "pytorch_lightning.")
+"""Packages whose objects training programs store beside the weights. They are replaced by stand-ins, never imported."""
+SHOWN = 3
+
+
+class _StandIn:
+    """Replaces objects of TRAINING_STATE and ignores their state."""
+
+    def __init__(self, *_: object):
+        pass
+
+    def __setstate__(self, _: object) -> None:
+        pass
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a .safetensors or PyTorch file by name.
+
+    Raises ValueError when the file holds none or is damaged, or when a pickle asks for more than tensors, containers and
+    known training state.
+    """
+    if not path.is_file():
+        raise ValueError(f"There is no checkpoint file {path}: give a .safetensors, {', '.join(PICKLED)} file.")
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path} is damaged ({error}): download it again.") from None
+    if path.suffix not in PICKLED:
+        raise ValueError(f"{path} ends in {path.suffix or 'nothing'}: give a .safetensors, {', '.join(PICKLED)} file.")
+    tensors = _state_dict(_unpickled(path))
+    if not tensors:
+        raise ValueError(
+            f"{path} holds no tensors, neither by themselves nor under {', '.join(WRAPPERS)}: give the file of the weights."
+        )
+    return tensors
+
+
+def _unpickled(path: Path) -> Any:
+    try:
+        asked_for = get_unsafe_globals_in_checkpoint(path)
+    except (
+        ValueError,
+        RuntimeError,
+        pickle.UnpicklingError,
+    ):  # not a zip file: written by torch before 1.6, or damaged
+        asked_for = []
+    unsafe = [name for name in asked_for if not name.startswith(TRAINING_STATE)]
+    if unsafe:
+        raise ValueError(
+            f"{path} would run code when it is loaded ({list_first(unsafe, SHOWN)}), which vistok never does: save its "
+            "state dict as .safetensors where you trust it."
+        )
+    try:
+        with safe_globals([(_StandIn, name) for name in asked_for]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged and hostile files raise all kinds
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(
+            f"{path} cannot be read as weights alone ({reason[0].rstrip('.')}): download it again, or save its state dict "
+            "as .safetensors where you trust it."
+        ) from None
+
+
+def _state_dict(content: Any) -> dict[str, Tensor]:
+    """Return the tensors of a state dict, which may be under one of WRAPPERS."""
+    if not isinstance(content, Mapping):
+        return {}
+    for key in WRAPPERS:
+        if isinstance(content.get(key), Mapping):
+            return _state_dict(content[key])
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}

@@ -1,0 +1,1 @@
+"""Tokens of images as ids of a language model, and back."""

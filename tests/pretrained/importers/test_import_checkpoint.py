@@ -1,0 +1,117 @@
+"""What cannot be imported is one sentence, and nothing is written."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from golden_weights import golden_case
+from vistok.inference.commands.import_tokenizer import app
+from vistok.pretrained.importers.base import Shapes
+from vistok.pretrained.importers.table import IMPORTERS
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return golden_case("llamagen/small_f8")[1]
+
+
+@pytest.fixture
+def refusal(tmp_path):
+    def call(*arguments):
+        called = CliRunner().invoke(app, [*map(str, arguments), "--out", str(tmp_path / "out")])
+        assert called.exit_code == 2 and called.stderr.count("\n") == 1
+        assert not (tmp_path / "out").exists()
+        return called.stderr.removeprefix("import-tokenizer: ").rstrip("\n")
+
+    return call
+
+
+def saved(tmp_path, weights):
+    save_file({name: value.contiguous() for name, value in weights.items()}, tmp_path / "a.safetensors")
+    return tmp_path / "a.safetensors"
+
+
+def test_an_unknown_family_names_the_nearest(refusal, tmp_path, weights):
+    sentence = refusal("lamagen", saved(tmp_path, weights))
+    assert sentence.startswith("FAMILY 'lamagen' is not a known family: did you mean 'llamagen'? ")
+
+
+def test_a_checkpoint_of_no_family_says_what_it_holds(refusal, tmp_path):
+    path = saved(tmp_path, {f"{name}.weight": torch.zeros(2) for name in ("a.b", "a.c", "b", "c", "d", "e")})
+    assert refusal(path) == (
+        f"{path} is not recognised as one of llamagen, taming: its tensors begin with a.b, a.c, b.weight, c.weight and 2 "
+        "more: if you know the family, name it before the checkpoint."
+    )
+    assert refusal("llamagen", path) == (
+        f"{path} cannot be imported as llamagen: it has no tensor quantize.embedding.weight."
+    )
+
+
+def test_a_checkpoint_of_two_families_asks_for_one(refusal, tmp_path, weights, monkeypatch):
+    monkeypatch.setitem(IMPORTERS, "second", IMPORTERS["llamagen"])
+    path = saved(tmp_path, weights)
+    assert refusal(path) == f"{path} may be of the families llamagen and second: name one before the checkpoint."
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"decoder.norm_out.bias": None}, "it has no tensor decoder.norm_out.bias"),
+        ({"quant_conv.weight": torch.zeros(())}, "its tensor quant_conv.weight is a single number"),
+        (
+            {"encoder.extra": torch.zeros(2), "a": torch.zeros(1)},
+            "its tensors a, encoder.extra have no place in the tokenizer",
+        ),
+        ({"quant_conv.bias": torch.zeros(3)}, "quantizer_in.bias has the shape (3,), but must have (8,)"),
+        (
+            {f"encoder.conv_blocks.0.res.{block}.conv1.weight": None for block in (0, 1)},
+            "encoder.blocks.0 is 0, but must be at least 1",
+        ),
+    ],
+)
+def test_tensors_that_do_not_fit_are_named(refusal, tmp_path, weights, change, sentence):
+    changed = {name: value for name, value in (weights | change).items() if value is not None}
+    path = saved(tmp_path, changed)
+    assert refusal("llamagen", path) == f"{path} cannot be imported as llamagen: {sentence}."
+
+
+def test_weights_that_are_not_finite_are_refused(refusal, tmp_path, weights):
+    path = saved(tmp_path, weights | {"quant_conv.bias": torch.full((8,), torch.nan)})
+    assert refusal(path).startswith(f"{path} has values in quantizer_in.bias that are NaN or infinite: ")
+
+
+def test_an_output_folder_that_exists_is_left_alone(tmp_path, weights):
+    (tmp_path / "out").mkdir()
+    path = saved(tmp_path, weights)
+    called = CliRunner().invoke(app, [str(path), "--out", str(tmp_path / "out")])
+    assert called.exit_code == 2 and list((tmp_path / "out").iterdir()) == []
+    assert called.stderr == f"import-tokenizer: --out is {tmp_path}/out, which exists already: give a new folder.\n"
+
+
+def test_one_checkpoint_at_a_time(refusal):
+    assert refusal("llamagen", "a.pt", "b.pt") == "import-tokenizer got 3 arguments: give [FAMILY] CHECKPOINT."
+
+
+def test_the_summary_as_json(tmp_path, weights):
+    called = CliRunner().invoke(
+        app, ["llamagen", str(saved(tmp_path, weights)), "--out", str(tmp_path / "out"), "--json"]
+    )
+    summary = json.loads(called.stdout)
+    assert (summary["tokenizer"], summary["family"]) == (str(tmp_path / "out"), "llamagen")
+    assert len(summary["fingerprint"]) == 64
+
+
+def test_checkpoints_of_another_rule_are_not_taken_for_taming():
+    """IBQ and Emu3.5 have taming's names, but choose codes by the dot product; Janus counts the levels the other way."""
+    taming = golden_case("taming/small")[1]
+    published = Shapes({name: tuple(value.shape) for name, value in taming.items()} | {"loss.logvar": ()})
+    assert [name for name, importer in IMPORTERS.items() if importer.recognises(published)] == ["taming"]
+    emu = {name: shape for name, shape in published.items() if not name.startswith("loss.")}
+    ibq = published | {"model_ema.decay": ()}
+    chameleon = {name: shape for name, shape in published.items() if ".attn." not in name}
+    janus = published | {"decoder.up.0.upsample.conv.weight": (1, 1, 3, 3)}
+    for other in (emu, ibq, chameleon, janus):
+        assert not any(importer.recognises(Shapes(other)) for importer in IMPORTERS.values())

@@ -1,0 +1,77 @@
+"""What the pages of the documentation show is true: their Python runs, and their commands are ones that exist."""
+
+import re
+import shlex
+import sys
+
+import pytest
+from accelerate.state import AcceleratorState
+from commands import APPS, ROOT, options
+
+from samples import PHOTOS
+from vistok.inference.token_shards.formats import SHARD_FORMATS
+from vistok.inference.tokenize.engines import ENGINES
+from vistok.pretrained.importers.table import IMPORTERS
+from vistok.sequences.layouts import LAYOUTS
+from vistok.tokenizer.networks.architectures import ARCHITECTURES
+from vistok.tokenizer.quantizers import QUANTIZERS
+from vistok.train.losses.criteria import CRITERIA
+from vistok.train.shipped_configs import find_config
+
+TABLES = (ARCHITECTURES, CRITERIA, ENGINES, IMPORTERS, LAYOUTS, QUANTIZERS, SHARD_FORMATS)
+PAGES = {path.relative_to(ROOT / "docs").as_posix(): path.read_text() for path in sorted((ROOT / "docs").rglob("*.md"))}
+CALLS = [
+    (page, line.strip())
+    for page, text in PAGES.items()
+    for line in re.sub(r"```.*?```", "", text, flags=re.DOTALL).splitlines()
+    if line.startswith("    ") and line.split()[0] in APPS
+]
+FILE = re.compile(r"# (\w+\.py)\n")
+
+
+@pytest.fixture
+def tables():
+    """Take out again what a page adds to the tables."""
+    before = [dict(table) for table in TABLES]
+    yield
+    for table, entries in zip(TABLES, before, strict=True):
+        table.clear()
+        table.update(entries)
+
+
+@pytest.mark.parametrize("page", [page for page, text in PAGES.items() if "```python" in text])
+def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, tables):
+    """A block that begins with the name of a file is that file; the others run in their order."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "photos").symlink_to(PHOTOS)
+    blocks = re.findall(r"```python\n(.*?)```", PAGES[page], re.DOTALL)
+    names = {}
+    modules = set(sys.modules)
+    for block in blocks:
+        if named := FILE.match(block):
+            (tmp_path / named[1]).write_text(block)
+    for block in blocks:
+        named = FILE.match(block)
+        if named is None or "launch" not in block:  # programs that launch a command are not run
+            exec(compile(block if named is None else f"import {named[1][:-3]}", page, "exec"), names)
+    for module in set(sys.modules) - modules:
+        if getattr(sys.modules[module], "__file__", None) and str(tmp_path) in str(sys.modules[module].__file__):
+            del sys.modules[module]
+
+
+@pytest.mark.parametrize(("page", "call"), CALLS)
+def test_every_call_is_one_that_the_command_takes(page, call):
+    name, *arguments = shlex.split(call, comments=True)
+    assert {argument for argument in arguments if argument.startswith("--")} <= options(name), page
+    if name == "train-tokenizer" and not arguments[0].startswith("--"):
+        assert find_config(arguments[0]).is_file()
+
+
+def test_every_door_has_a_page():
+    page = PAGES["extend/index.md"]
+    for door in ("network", "quantizer", "criterion", "format", "engine", "importer", "layout"):
+        assert f"({door}.md)" in page and f"extend/{door}.md" in PAGES
+    assert "picture" not in "".join(PAGES.values()).lower()

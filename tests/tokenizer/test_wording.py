@@ -1,0 +1,19 @@
+"""Counts and lists in messages."""
+
+from vistok.tokenizer.wording import first_lines, list_first, pluralize
+
+
+def test_counts_have_their_nouns():
+    assert [pluralize(count, "image") for count in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
+
+
+def test_long_lists_are_cut_and_the_rest_is_counted():
+    assert [list_first(list("abcd")[:count], 2) for count in range(5)] == [
+        "",
+        "a",
+        "a, b",
+        "a, b and 1 more",
+        "a, b and 2 more",
+    ]
+    assert first_lines(["a", "b"], 2, "the log") == ["a", "b"]
+    assert first_lines(["a", "b", "c"], 2, "the log") == ["a", "b", "... and 1 more, see the log"]

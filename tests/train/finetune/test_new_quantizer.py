@@ -1,0 +1,110 @@
+"""The new quantizer of a fine-tuning: any entry of the table, or the old one grown."""
+
+import copy
+from types import SimpleNamespace
+from typing import Literal
+
+import pytest
+import torch
+
+import vistok
+from runs import finetune
+from samples import small_tokenizer
+from vistok.tokenizer.quantizers import QUANTIZERS, Quantized, QuantizerConfig, SingleQuantizer, build_quantizer
+from vistok.train.finetune.config import FinetuneConfig
+from vistok.train.finetune.new_quantizer import codebook_config, grow_codebook, new_quantizer_config
+
+
+class ToyConfig(QuantizerConfig):
+    name: Literal["toy"] = "toy"
+    dim: int
+    codebook_size: int
+
+    def build(self):
+        return Toy(self)
+
+
+class Toy(SingleQuantizer):
+    """Codes that a loss of its own pulls to the latents."""
+
+    loss_names = ("pull",)
+
+    def __init__(self, config):
+        super().__init__()
+        self.config, self.dim, self.vocab_size = config, config.dim, config.codebook_size
+        self.table = torch.nn.Parameter(torch.randn(config.codebook_size, config.dim))
+
+    def quantize(self, latent):
+        rows = latent.float().movedim(1, -1)
+        tokens = (rows.unsqueeze(-2) - self.table).square().sum(-1).argmin(-1).unsqueeze(1)
+        codes = self.codes_of(tokens)
+        losses = {"pull": (codes - latent.detach()).square().mean()} if self.training else {}
+        return Quantized(codes.detach() + (latent - latent.detach()), tokens, losses), []
+
+    def codes_of(self, tokens):
+        return self.table[tokens[:, 0]].movedim(-1, 1)
+
+    def to_code_space(self, latent):
+        return latent.float()
+
+    def for_inference(self):
+        return self.config, copy.deepcopy(self).eval()
+
+
+def test_a_quantizer_from_outside_is_swapped_in_by_its_name(fsq_folder, photos, tmp_path, monkeypatch):
+    monkeypatch.setitem(QUANTIZERS, "toy", ToyConfig)
+    finetune(fsq_folder, photos, tmp_path, "--quantizer", "toy", "--codebook-size", 16, "--steps", 1)
+    loaded = vistok.load(tmp_path / "export")
+    assert loaded.config.quantizer == ToyConfig(dim=3, codebook_size=16)
+    assert loaded.vocab_size == 16
+    with pytest.raises(ValueError, match="grow_to is 20, but the quantizer of M, toy, has no codebook whose codes can"):
+        chosen({"name": "toy", "dim": 3, "codebook_size": 16}, grow_to=20)
+
+
+def chosen(old, **changes):
+    config = FinetuneConfig.model_validate({"model": "M", "out": "O", "data": {"train": ["D"]}, **changes})
+    model = small_tokenizer(old).eval()
+    return new_quantizer_config(
+        config, SimpleNamespace(model=model, config=SimpleNamespace(quantizer=model.quantizer.config))
+    )
+
+
+VQ = {"name": "vq", "dim": 3, "codebook_size": 8}
+FSQ = {"name": "fsq", "levels": [5, 5, 5]}
+
+
+@pytest.mark.parametrize("old, squash", [(FSQ, "tanh"), (VQ, "none"), ({"name": "bsq", "dim": 3}, "none")])
+def test_codes_are_compared_where_the_decoder_knows_the_latents(old, squash):
+    """FSQ bounds its latents by tanh."""
+    assert chosen(old, quantizer=VQ).squash == squash
+    assert chosen(old, quantizer=FSQ).name == "fsq"
+
+
+def test_a_grown_quantizer_is_the_old_one_with_more_codes():
+    assert chosen(VQ, grow_to=9) == build_quantizer({**VQ, "codebook_size": 9}).config
+    with pytest.raises(ValueError, match="grow_to is 8, but M has 8 codes already: give a larger number"):
+        chosen(VQ, grow_to=8)
+    mlp = {**VQ, "name": "simvq", "projection": "mlp"}
+    for old in (FSQ, mlp, {"name": "residual", "depth": 2, "quantizer": VQ}):
+        with pytest.raises(ValueError, match=f"quantizer of M, {old['name']}, has no codebook whose codes can be set"):
+            chosen(old, grow_to=9)
+
+
+def test_k_means_gets_all_latents_where_codes_can_be_set():
+    assert codebook_config(build_quantizer(FSQ), 7).initialization == "random"
+    config = codebook_config(build_quantizer(VQ), 33)
+    assert config.initialization == "kmeans" and config.vectors_per_code == 4
+    with pytest.raises(ValueError, match="The images give 7 latents for 8 codes: give more images, or a smaller"):
+        codebook_config(build_quantizer(VQ), 7)
+
+
+def test_a_grown_codebook_keeps_its_codes_and_takes_far_latents():
+    old = build_quantizer({"name": "vq", "dim": 2, "codebook_size": 4}).eval()
+    old.codebook.replace(torch.arange(4), torch.zeros(4, 2))
+    near, far = torch.randn(500, 2) * 1e-3, torch.randn(100, 2) + 10
+    new = build_quantizer({"name": "vq", "dim": 2, "codebook_size": 12})
+    grow_codebook(new, old, torch.cat([near, far]), seed=0)
+    assert torch.equal(new.codes()[:4], old.codes())
+    assert (new.codes()[4:].norm(dim=1) > 5).all() and len(new.codes()[4:].unique(dim=0)) == 8
+    with pytest.raises(ValueError, match="The images give 5 latents for 8 new codes: give more images"):
+        grow_codebook(new, old, near[:5], seed=0)

@@ -1,0 +1,66 @@
+"""An export is the old or the new one, whole, at any moment."""
+
+import contextlib
+import shutil
+
+import pytest
+
+from runs import FSQ, config, train_again
+from vistok.tokenizer import files
+from vistok.tokenizer import folder_exchange as folders
+from vistok.tokenizer.folder.save_load import load_tokenizer
+from vistok.train import export
+from vistok.train.export import exported_step
+
+
+class StopsAt:
+    """Interrupts the call of a given number, of all that it wraps."""
+
+    def __init__(self, number):
+        self.left = number
+
+    def within(self, call):
+        def counted(*arguments, **settings):
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+            return call(*arguments, **settings)
+
+        return counted
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_a_stop_at_any_moment_of_an_export_leaves_the_old_or_the_new_one(tmp_path, monkeypatch, exchanges):
+    """At each file that is written, and at each rename and removal of a folder, with and without an atomic exchange."""
+    folder = train_again(tmp_path, *FSQ, steps=2)
+    model, run_config = load_tokenizer(folder).model, config(tmp_path, *FSQ, steps=9)
+    steps = []
+    for number in range(1, 30):
+        export.export_tokenizer(folder, model, run_config, 1)
+        stops = StopsAt(number)
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            exchange = folders._exchanged if exchanges else lambda one, other: False
+            patch.setattr(folders, "_exchanged", stops.within(exchange))
+            patch.setattr("vistok.tokenizer.folder.save_load.write_whole", stops.within(files.write_whole))
+            patch.setattr("pathlib.Path.rename", stops.within(type(folder).rename))
+            patch.setattr(folders.shutil, "rmtree", stops.within(shutil.rmtree))
+            export.export_tokenizer(folder, model, run_config, 9)
+        folders.restore_folder(folder)
+        steps.append(exported_step(folder))
+        assert f"Trained for {steps[-1]} " in (folder / "README.md").read_text() and load_tokenizer(folder)
+        if stops.left > 0:
+            break
+    assert set(steps) == {1, 9} and len(steps) > 5 and steps == sorted(steps)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_file_in_the_place_of_the_export_is_not_touched(tmp_path):
+    folder = train_again(tmp_path / "run", *FSQ, steps=2)
+    model, run_config = load_tokenizer(folder).model, config(tmp_path, *FSQ)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OSError):
+        export.export_tokenizer(tmp_path / "file", model, run_config, 1)
+    assert (tmp_path / "file").read_text() == "mine" and len(list(tmp_path.iterdir())) == 2
+    (tmp_path / "link").symlink_to(folder)
+    export.export_tokenizer(tmp_path / "link", model, run_config, 1)
+    assert (tmp_path / "link").is_symlink() and exported_step(folder) == 1

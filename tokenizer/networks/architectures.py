@@ -1,0 +1,12 @@
+"""The families of networks, one table."""
+
+from typing import Annotated, TypeAlias
+
+from ..config import choice
+from .base import ArchitectureConfig
+from .convolutional import ConvolutionalConfig
+
+ARCHITECTURES: dict[str, type[ArchitectureConfig]] = {"convolutional": ConvolutionalConfig}
+
+Architecture: TypeAlias = Annotated[ArchitectureConfig, choice(ARCHITECTURES, default="convolutional")]
+"""A field that takes any family of the table; without a name it is the convolutional one."""

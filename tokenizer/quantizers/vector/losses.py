@@ -1,0 +1,65 @@
+"""The losses of a vector quantizer, each a mean over latents and channels."""
+
+import torch
+from torch import Tensor
+
+from ...shapes import CodeIndices, Codes, Vectors
+from ..entropy import assignment_entropies
+from ..rotations import length_weight
+from ..search.nearest import scores
+from .config import VectorConfig
+from .distribution_losses import DISTRIBUTIONS
+from .region_loss import region_loss
+
+
+def loss_names(config: VectorConfig, learns_from_loss: bool) -> tuple[str, ...]:
+    """Return the names of the losses; `learns_from_loss` says whether the codebook moves by gradients."""
+    wanted = {
+        "commitment": True,
+        "codebook": learns_from_loss,
+        "assignment": config.gradient == "soft",
+        "region": config.region,
+        str(config.distribution): config.distribution is not None,
+        "sample_entropy": config.entropy_temperature is not None,
+        "codebook_entropy": config.entropy_temperature is not None,
+    }
+    return tuple(name for name, is_wanted in wanted.items() if is_wanted)
+
+
+def vector_losses(
+    config: VectorConfig,
+    learns_from_loss: bool,
+    vectors: Vectors,
+    codes: Codes,
+    indices: CodeIndices,
+    quantized: Vectors,
+) -> dict[str, Tensor]:
+    """Return the losses of vectors with the codes at `indices`, under `loss_names`; all are 0 where there are no vectors.
+
+    `quantized` is what the gradient estimator returned.
+    """
+    if not len(vectors):
+        one, first = vectors.new_zeros(1, config.dim), indices.new_zeros(1)
+        losses = vector_losses(config, learns_from_loss, one, codes, first, codes[first])
+        return {name: loss * 0 for name, loss in losses.items()}
+    chosen = codes[indices]
+    losses = {"commitment": _commitment(config, vectors, chosen.detach())}
+    if learns_from_loss:
+        losses["codebook"] = (vectors.detach() - chosen).square().mean()
+    if config.gradient == "soft":
+        losses["assignment"] = (vectors - quantized).square().mean()
+    if config.region:
+        losses["region"] = region_loss(vectors.detach(), codes, indices)
+    if config.distribution is not None:
+        losses[config.distribution] = DISTRIBUTIONS[config.distribution](vectors, codes)
+    if config.entropy_temperature is not None:
+        entropy = assignment_entropies(
+            vectors, codes, lambda z, c: scores(z, c, config.similarity), config.entropy_temperature
+        )
+        losses |= {"sample_entropy": entropy.sample, "codebook_entropy": -entropy.codebook}
+    return losses
+
+
+def _commitment(config: VectorConfig, vectors: Vectors, codes: Vectors) -> Tensor:
+    squared = (vectors - codes).square()
+    return torch.mean(squared / length_weight(vectors, codes) if config.commitment_by_length else squared)

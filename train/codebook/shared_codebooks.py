@@ -1,0 +1,60 @@
+"""The codebooks of a quantizer whose codes can be set one by one, and what each sees on all processes."""
+
+from typing import NamedTuple
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast
+from torch import Tensor
+
+from ...tokenizer.quantizers import Quantizer
+from ...tokenizer.quantizers.layout import as_rows
+from ...tokenizer.quantizers.vector.codebooks import Codebook
+from ...tokenizer.shapes import Latent, Vectors
+
+
+class SharedCodebook(NamedTuple):
+    """A codebook, and its indices along `q`: several when levels or groups share it."""
+
+    codebook: Codebook
+    levels: list[int]
+
+
+def codebook_of(quantizer: Quantizer) -> Codebook | None:
+    """Return the table of codes of a quantizer with one codebook; none where a formula gives the codes."""
+    return next((module for module in quantizer.modules() if isinstance(module, Codebook)), None)
+
+
+def shared_codebooks(quantizer: Quantizer) -> list[SharedCodebook]:
+    """Return each table of codes once, in the order of `q`."""
+    found: dict[int, SharedCodebook] = {}
+    for level, single in enumerate(quantizer.codebooks()):
+        if codebook := codebook_of(single):
+            found.setdefault(id(codebook), SharedCodebook(codebook, [])).levels.append(level)
+    return list(found.values())
+
+
+def can_set_codes(quantizer: Quantizer) -> bool:
+    """Return whether the codes of all codebooks of a quantizer can be set one by one."""
+    codebooks = [codebook_of(single) for single in quantizer.codebooks()]
+    return all(codebook is not None and codebook.can_replace for codebook in codebooks)
+
+
+def seen_vectors(quantizer: Quantizer, latents: list[Latent], levels: list[int], accelerator: Accelerator) -> Vectors:
+    """Return what some levels see of latents, as they compare it, on all processes; every process must call it."""
+    inputs = [quantizer.codebook_inputs(latent) for latent in latents]
+    found: list[Tensor] = []
+    for level in levels:
+        single = quantizer.codebooks()[level]
+        gathered = (accelerator.gather(as_rows(single.to_code_space(seen[level]))) for seen in inputs)
+        found.extend(rows for rows in gathered if isinstance(rows, Tensor))
+    return torch.cat(found)
+
+
+def broadcast_codes(codebook: Codebook) -> None:
+    """Give every process the codes of the main one, with all statistics that belong to them, in place.
+
+    So processes agree whatever their arithmetic; every process must call it.
+    """
+    for tensor in codebook.state_dict().values():
+        tensor.copy_(broadcast(tensor, from_process=0))

@@ -1,0 +1,100 @@
+"""A config as YAML: read with overrides, checked, and written with every default."""
+
+import re
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..tokenizer.config import Config
+from ..tokenizer.files import write_whole
+from .config import TrainConfig, parse_train_config
+from .shipped_configs import find_config
+
+NUMBER = re.compile(r"[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)[eE][-+]?[0-9]+")
+
+
+def read_config(path: Path | str, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read a YAML file, or a shipped one by its name, and apply overrides such as `optimizer.lr=1e-3`.
+
+    Raises ValueError for the first thing wrong.
+    """
+    path = find_config(path)
+    try:
+        values = yaml_values(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is not YAML ({error}): correct it.") from None
+    if values is None:
+        raise ValueError(
+            f"{path} is empty, but a config has sections such as run, data and model: start from a shipped one."
+        )
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds a {type(values).__name__}, but a config is a mapping of sections.")
+    for override in overrides:
+        apply_override(values, override)
+    return parse_train_config(values)
+
+
+def config_text(config: Config) -> str:
+    """Return the resolved config as YAML, with every default."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def write_config(config: Config, path: Path) -> None:
+    """Write the resolved config; raise OSError as `write_whole`."""
+    write_whole(path, config_text(config).encode())
+
+
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Set one `section.key=value` in plain values, in place; raise ValueError when it does not have that form."""
+    key, separator, text = override.partition("=")
+    if not separator or not all(part.strip() for part in key.split(".")):
+        raise ValueError(f"Override {override!r} is not of the form section.key=value.")
+    *sections, last = key.split(".")
+    owner = values
+    for section in sections:
+        owner = owner.setdefault(section, {})
+        if not isinstance(owner, dict):
+            raise ValueError(f"Override {override!r} goes through {section!r}, which is a value and not a section.")
+    try:
+        value = yaml_values(text)
+    except ValueError as error:
+        raise ValueError(f"The value {text!r} is not YAML ({error}): correct it.") from None
+    # YAML 1.1 reads 1e-3 as a string.
+    owner[last] = float(value) if isinstance(value, str) and NUMBER.fullmatch(value) else value
+
+
+def yaml_values(text: str | bytes) -> Any:
+    """Return the values in a YAML text; raise ValueError with what is wrong, and where.
+
+    A key that is twice in its section is wrong too; YAML itself would silently take the last.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ValueError(f"{error.problem or error.context}{where}") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply, or within itself") from None
+    except (yaml.YAMLError, ValueError) as error:  # bytes that are not text, a date that does not exist
+        raise ValueError(" ".join(str(error).split())) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """A safe loader whose mappings have unique keys."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
+    seen = set()
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
+            problem = f"the key {key.value!r} comes twice in its section"
+            raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+        seen.add((key.tag, str(key.value)))
+    loader.flatten_mapping(node)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)

@@ -1,0 +1,80 @@
+"""The images of each source, listed once per call."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+from ...images.finding.index import Entry, index_images
+from .config import SourceConfig
+
+
+class SourceImages:
+    """The images of sources, as they were when first asked for.
+
+    Each path is walked once, so everything that shares this object sees the same images.
+    """
+
+    def __init__(self) -> None:
+        self._walked: dict[str, list[Entry]] = {}
+        self._found: dict[tuple[str, ...], list[Entry]] = {}
+
+    def of(self, source: SourceConfig) -> list[Entry]:
+        """Return the images of a source without duplicates; raise ValueError if a path, or the selection, has none."""
+        found = self._all(tuple(source.path))
+        names = re.compile(source.names)
+        named = [entry for entry in found if names.fullmatch(os.path.basename(entry.name))]
+        if not named:
+            raise ValueError(
+                f"no image of {source.where} has a name that matches {source.names!r}, the first is {found[0].name!r}: "
+                "change names."
+            )
+        if source.split == (0.0, 1.0):
+            return named
+        ordered = sorted(named, key=_name_hash)
+        first, last = (round(edge * len(ordered)) for edge in source.split)
+        if first >= last:
+            raise ValueError(
+                f"split is {list(source.split)}, which leaves none of the {len(named)} images of {source.where}: widen it."
+            )
+        return ordered[first:last]
+
+    def _all(self, paths: tuple[str, ...]) -> list[Entry]:
+        if paths not in self._found:
+            for path in paths:
+                if path not in self._walked:
+                    self._walked[path] = list(index_images(path))
+            self._found[paths] = list(_distinct(entry for path in paths for entry in self._walked[path]))
+        return self._found[paths]
+
+
+def _name_hash(entry: Entry) -> bytes:
+    return hashlib.sha256(os.fsencode(os.path.basename(entry.name))).digest()
+
+
+def _distinct(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Yield each image once, whatever paths and links lead to its file."""
+    real = _RealPaths()
+    seen: set[str] = set()
+    # The members of a shard are adjacent, so its path is resolved once.
+    for path, members in groupby(entries, key=lambda entry: entry.path):
+        where = real.of(path)
+        if where not in seen:
+            seen.add(where)
+            yield from {entry.offset: entry for entry in members}.values()
+
+
+class _RealPaths:
+    """`os.path.realpath`, with one system call for most files: it resolves each folder once."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def of(self, path: str) -> str:
+        folder, name = os.path.split(path)
+        if name in ("", ".", "..") or os.path.islink(path):
+            return os.path.realpath(path)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        return os.path.join(self._folders[folder], name)

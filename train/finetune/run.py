@@ -1,0 +1,105 @@
+"""Runs a fine-tuning in its folder: stages, export, evaluation and report."""
+
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.table import Table
+
+from ...cli.printing import print_json, say
+from ...evaluation.reference_metrics import build_reference_metrics
+from ...report import content
+from ...tokenizer.devices import default_device
+from ...tokenizer.files import hold_folder
+from ...tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer, save_tokenizer
+from ..best_effort import best_effort
+from ..export import EXPORT, export_with
+from ..launcher import this_process
+from ..logs.verbosity import Verbosity
+from ..report import REPORT_FILE
+from .compare import compare
+from .config import FinetuneConfig
+from .prepare import Finetuning, prepare
+from .report import write_report
+from .stages import run_stages
+
+
+class ReferenceWeights(NamedTuple):
+    """Weights of the reference metrics, which need a network of their own."""
+
+    lpips: Path | None
+    inception: Path | None
+    unavailable: dict[str, str]
+    """Why metrics cannot be measured, by name."""
+
+
+def run_finetuning(config: FinetuneConfig, weights: ReferenceWeights, verbosity: Verbosity, as_json: bool) -> None:
+    """Run a fine-tuning, or resume a stopped one, and print the figures before and after.
+
+    Raises FolderBusyError if another command writes to its folder, ValueError for a wrong call, WorkFailedError, and OSError.
+    """
+    _check_single_process(config)
+    reference = partial(
+        build_reference_metrics, [], weights.lpips, weights.inception, default_device(), weights.unavailable
+    )
+    if weights.lpips or weights.inception:
+        reference()  # raises now, not after hours of training, if a file cannot be used
+    with hold_folder(config.out, "finetune-tokenizer"):
+        run = prepare(config, verbosity)
+        after = _export(run, run_stages(run))
+        compared = compare(run, after, reference)
+        page = config.out / REPORT_FILE
+        with best_effort("the report", run.warn):
+            write_report(run, compared)
+    if as_json:
+        print_json({"tokenizer": config.out / EXPORT, "report": page, **compared.metrics})
+        return
+    verbosity.console().print(_terminal_table(compared.table))
+    for note in compared.notes:
+        run.tell(note)
+    say(f"tokenizer   {config.out / EXPORT}")
+    say(f"report      {page}")
+
+
+def _check_single_process(config: FinetuneConfig) -> None:
+    processes = this_process(config.precision).num_processes
+    if processes > 1:
+        raise ValueError(
+            f"finetune-tokenizer runs in one process, but {processes} were launched: start it without a launcher."
+        )
+
+
+def _export(run: Finetuning, folder: Path) -> LoadedTokenizer:
+    """Write the tokenizer of `folder`, without training state, as the result, and load it from there."""
+    loaded = load_tokenizer(folder)
+    config, card = loaded.config, _card(run)
+    result = run.config.out / EXPORT
+    export_with(
+        lambda path: save_tokenizer(path, loaded.model, config.architecture, config.preprocessing, card), result
+    )
+    return load_tokenizer(result)
+
+
+def _card(run: Finetuning) -> str:
+    config, note = run.config, run.split.note
+    changes = [f"the quantizer was replaced by {config.quantizer.name}"] if config.quantizer else []
+    changes += [f"the codebook grew to {config.grow_to:,} codes"] if config.grow_to else []
+    changes += [f"{', '.join(config.train)} trained for {config.joint.steps} steps"] if config.joint.steps else []
+    sources = "\n".join(f"- {path}" for path in config.data.train)
+    return f"""# {config.out.resolve().name}
+
+A visual tokenizer, fine-tuned from {config.model}: {"; ".join(changes)}.
+
+Images:
+
+{sources}
+
+{note[0].upper()}{note[1:]}; the figures are in ../metrics.json.
+"""
+
+
+def _terminal_table(table: content.Table) -> Table:
+    shown = Table(*table.header)
+    for row in table.rows:
+        shown.add_row(*row)
+    return shown
