@@ -25,8 +25,8 @@ from vistok.inference.token_shards.token_samples import StoredSample
 from vistok.inference.tokenize.engines import ENGINES
 from vistok.inference.tokenize.job import Job
 from vistok.inference.tokenize.local_engine import LocalEngine, make_shard
-from vistok.inference.tokenize.results import tokenize_shards
 from vistok.inference.tokenize.request import Request
+from vistok.inference.tokenize.results import tokenize_shards
 from vistok.inference.tokenize.run import tokenize_collection
 
 
