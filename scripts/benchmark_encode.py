@@ -24,8 +24,10 @@ import vistok
 from vistok.images.preprocessing import stack_pixels
 from vistok.inference.arithmetic import EXACT_ARITHMETIC, Encode, agreement, fast_encode, fast_on
 from vistok.inference.inputs.plan import plan_shards
+from vistok.inference.token_shards.formats import find_format
 from vistok.inference.token_shards.manifest import new_manifest
-from vistok.inference.tokenize.pipeline import Workload, tokenize_shards
+from vistok.inference.tokenize.job import Job
+from vistok.inference.tokenize.results import tokenize_shards
 
 PHOTOS = Path(__file__).parents[1] / "tests" / "photos"
 SIDE = 256
@@ -63,18 +65,19 @@ def plain_loop(tokenizer: vistok.Tokenizer, paths: list[Path], out: Path) -> Non
         np.save(out / f"{path.stem}.npy", tokenizer.model.encode(read(path))[0].numpy().astype(np.uint16))
 
 
-def end_to_end(tokenizer: vistok.Tokenizer, encode: Encode, arithmetic: str, paths: list[Path], out: Path) -> None:
+def end_to_end(tokenizer: vistok.Tokenizer, precision: str, paths: list[Path], out: Path) -> None:
     """What tokenize-images does after it has started: read, encode, write one shard."""
-    torch.set_num_threads(1)
-    totals = tokenize_shards(
-        plan_shards([str(path) for path in paths], shard_size=len(paths)).shards,
-        out,
-        new_manifest(tokenizer, "photo-f8", arithmetic, "none"),
-        encode,
-        Workload(batch_size=BATCH, readers=CORES, encoders=CORES),
+    job = Job(
+        out=out,
+        manifest=new_manifest(tokenizer, "photo-f8", precision, "wds", "none"),
+        tokenizer=tokenizer,
+        shard_format=find_format("wds"),
+        batch_size=BATCH,
+        readers=CORES,
+        encoders=CORES,
         stop_on_error=True,
-        report=lambda _: None,
     )
+    totals = tokenize_shards(plan_shards([str(path) for path in paths], shard_size=len(paths)).shards, job)
     assert totals.images == len(paths)
 
 
@@ -108,10 +111,10 @@ def benchmark(count: int) -> dict[str, object]:
         alone(compiled)
         work: dict[str, Callable[[Path], None]] = {
             "plain float32 loop": lambda out: plain_loop(tokenizer, paths, out),
-            "default": lambda out: end_to_end(tokenizer, tokenizer.encode_pixels, EXACT_ARITHMETIC, paths, out),
-            "fast": lambda out: end_to_end(tokenizer, eager, str(ways[0]), paths, out),
+            "default": lambda out: end_to_end(tokenizer, EXACT_ARITHMETIC, paths, out),
+            "fast": lambda out: end_to_end(tokenizer, str(ways[0]), paths, out),
             "fast, model alone": lambda _: alone(eager),
-            "fast, compiled": lambda out: end_to_end(tokenizer, compiled, str(ways[1]), paths, out),
+            "fast, compiled": lambda out: end_to_end(tokenizer, str(ways[1]), paths, out),
             "fast, compiled, model alone": lambda _: alone(compiled),
         }
         rate = rates(work, count)

@@ -1,10 +1,10 @@
-"""Kill tokenize-images again and again, and compare what it leaves with what one undisturbed run makes.
+"""Kill tokenize-images many times, and compare the result with that of one undisturbed run.
 
     python scripts/torture_tokenize.py --kills 100 --out results/torture_tokenize.json
 
-Each run has another batch size, number of readers and number of threads, and is ended by SIGKILL at a random moment. The
-inputs are a mixed set: photos with captions in folders and tars, links, broken images, odd names, special files, a damaged
-tar, a line of a list that is missing. In the end both folders must be equal byte for byte.
+Each run has its own batch size, readers and threads, and ends by SIGKILL at a random moment. The inputs are mixed: photos
+with captions in folders and tars, links, broken images, odd names, special files, a damaged tar, and a list that names a
+missing file. Both folders must be equal byte for byte.
 """
 
 import argparse
@@ -29,7 +29,7 @@ SIDES = (8, 90)
 
 
 def main() -> None:
-    """Run the torture, write its figures, and fail when the folders differ."""
+    """Run the test, write its figures, and exit 1 when the folders differ."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--images", type=int, default=400, help="in folders, and again in tars")
@@ -48,19 +48,19 @@ def main() -> None:
 
 
 def torture(work: Path, kills: int, images: int, model: str, size: str, seed: int) -> dict[str, object]:
-    """Return the figures of one torture; `differences` names the files that are not equal."""
+    """Return the figures of one test; `differences` names the files that are not equal."""
     generator = random.Random(seed)
     inputs = make_inputs(work / "in", images, seed)
     call = [*map(str, inputs), "--model", model, "--size", size, "--shard-size", str(max(2, images // 12)), "--quiet"]
     disturbed, undisturbed = work / "disturbed", work / "undisturbed"
-    seconds = run(call, disturbed, generator, None)[1]  # how long a run takes, for the moments of the kills
+    seconds = run(call, disturbed, generator, None)[1]  # of a whole run, to draw the moments of the kills from
     shutil.rmtree(disturbed)
     killed = finished = 0
     while killed < kills:
         code, _ = run(call, disturbed, generator, generator.uniform(0, seconds), generator.random() < 0.5)
         killed += code == -signal.SIGKILL
         finished += code != -signal.SIGKILL
-        if code != -signal.SIGKILL:  # all is done: begin again, or there is nothing to disturb
+        if code != -signal.SIGKILL:  # all shards are done: start again
             differences = compare(disturbed, reference(call, undisturbed, generator))
             if differences:
                 break
@@ -70,8 +70,8 @@ def torture(work: Path, kills: int, images: int, model: str, size: str, seed: in
     sidecars = [json.loads(path.read_text()) for path in undisturbed.glob("*.json") if path.name != "manifest.json"]
     return {
         "kills": killed,
-        "runs_to_the_end": finished + 1,
-        "seconds_of_a_run": round(seconds, 1),
+        "finished_runs": finished + 1,
+        "seconds_per_run": round(seconds, 1),
         "exit_code": code,
         "shards": len(sidecars),
         "images": sum(sidecar["images"] for sidecar in sidecars),
@@ -81,7 +81,7 @@ def torture(work: Path, kills: int, images: int, model: str, size: str, seed: in
 
 
 def reference(call: list[str], out: Path, generator: random.Random) -> Path:
-    """Return the folder of a run that nobody disturbed, made once."""
+    """Return the folder of an undisturbed run, which is made once."""
     if not out.exists():
         run(call, out, generator, None)
     return out
@@ -90,9 +90,9 @@ def reference(call: list[str], out: Path, generator: random.Random) -> Path:
 def run(
     call: list[str], out: Path, generator: random.Random, killed_after: float | None, at_work: bool = False
 ) -> tuple[int, float]:
-    """Run the command with settings of its own, kill it after some seconds, and return its exit code and its seconds.
+    """Run the command with random settings, kill it after some seconds, and return its exit code and seconds.
 
-    With `at_work` it is killed sooner after it has written a shard, when most of its time is over.
+    With `at_work` the kill comes soon after it has written a shard.
     """
     settings = ["--batch-size", str(generator.choice([1, 3, 16])), "--workers", str(generator.choice([1, 2, 5]))]
     environment = {**os.environ, "OMP_NUM_THREADS": str(generator.choice([1, 2, 3]))}
@@ -127,19 +127,19 @@ def compare(left: Path, right: Path) -> list[str]:
 
 
 def make_inputs(folder: Path, images: int, seed: int) -> list[Path]:
-    """Make the mixed set and return the inputs of the command."""
+    """Make the mixed inputs and return the paths to give to the command."""
     generator = np.random.default_rng(seed)
     photos = folder / "photos"
-    for number in range(images):
-        path = photos / f"{number % 7}" / f"{number:05d}.{('jpg', 'png', 'webp')[number % 3]}"
+    for index in range(images):
+        path = photos / f"{index % 7}" / f"{index:05d}.{('jpg', 'png', 'webp')[index % 3]}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"broken" if number % 23 == 5 else encoded(generator, path.suffix))
-        if number % 4 == 0:
-            path.with_suffix(".txt").write_text(f"caption {number}")
+        path.write_bytes(b"broken" if index % 23 == 5 else encoded(generator, path.suffix))
+        if index % 4 == 0:
+            path.with_suffix(".txt").write_text(f"caption {index}")
     (photos / "link.png").symlink_to("nowhere.png")
     (photos / ("n" * 251 + ".jpg")).write_bytes(encoded(generator, ".jpg"))
     os.mkfifo(photos / "fifo.jpg")
-    tars = [make_tar(folder / f"shard-{number}.tar", images // 6, generator) for number in range(6)]
+    tars = [make_tar(folder / f"shard-{index}.tar", images // 6, generator) for index in range(6)]
     whole = tars[0].read_bytes()
     (folder / "damaged.tar").write_bytes(whole[: len(whole) // 2])
     listed = folder / "list.txt"
@@ -150,11 +150,11 @@ def make_inputs(folder: Path, images: int, seed: int) -> list[Path]:
 def make_tar(path: Path, images: int, generator: np.random.Generator) -> Path:
     """Make a shard with captions, a link, a folder, a fifo and an odd key."""
     with tarfile.open(path, "w") as tar:
-        for number in range(images):
-            name = ("../" if number == 3 else "") + f"{path.stem}/{number:04d}"
-            add(tar, f"{name}.jpg", encoded(generator, ".jpg") if number % 17 != 4 else b"")
+        for index in range(images):
+            name = ("../" if index == 3 else "") + f"{path.stem}/{index:04d}"
+            add(tar, f"{name}.jpg", encoded(generator, ".jpg") if index % 17 != 4 else b"")
             add(tar, f"{name}.txt", b"caption")
-            add(tar, f"{name}.json", b'{"n": %d}' % number)
+            add(tar, f"{name}.json", b'{"n": %d}' % index)
         for name, kind, target in (
             ("folder", tarfile.DIRTYPE, ""),
             ("link.jpg", tarfile.SYMTYPE, f"{path.stem}/0000.jpg"),

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vistok.inference.token_shards.formats import format_of, read_samples
+from vistok.inference.token_shards.token_samples import StoredSample
 from vistok.tokenizer.config import parse_choice
 from vistok.tokenizer.model import VisualTokenizer, build_tokenizer
 from vistok.tokenizer.networks.convolutional import ConvolutionalConfig
@@ -54,3 +56,10 @@ def gaussian(count: int, dim: int, seed: int = 0) -> torch.Tensor:
     """Return correlated normal vectors `count dim`."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(count, dim, generator=generator) @ torch.randn(dim, dim, generator=generator)
+
+
+def stored_samples(shard: Path) -> list[StoredSample]:
+    """Return the samples of a token shard, whatever its format."""
+    shard_format = format_of(shard)
+    assert shard_format is not None
+    return read_samples(shard, shard_format)

@@ -23,7 +23,7 @@ _OTHER_FORMATS = {
 }
 
 
-class DamagedShard(WorkFailedError, ValueError):
+class DamagedShard(WorkFailedError):
     """A tar that has lost something, or is not a tar; the message is a sentence that names the file."""
 
 

@@ -20,9 +20,7 @@ def detokenize_images(
             metavar="SHARD_OR_DIR", help="Token shards, or folders that tokenize-images wrote.", show_default=False
         ),
     ],
-    out: Annotated[
-        Path, typer.Option(help="Folder for the images, KEY.png each; the same call goes on where it left off.")
-    ],
+    out: Annotated[Path, typer.Option(help="Folder for the images, KEY.png each; the same call resumes.")],
     model: Annotated[
         str | None,
         typer.Option(
@@ -30,7 +28,7 @@ def detokenize_images(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu or cuda.")] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace images that are there already.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace images that already exist.")] = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
     version: VersionOption = False,
@@ -38,10 +36,10 @@ def detokenize_images(
 ) -> None:
     """Turn token shards back into images, with the tokenizer that made them.
 
-    Exit code 0: every image came back. 1: a shard or an image is damaged, and named. 2: a wrong call.
+    Exit code 0: every image is back. 1: a shard or an image is damaged, and named. 2: a wrong call.
     """
     with report_errors("detokenize-images", debug):
-        from ..detokenize.call import Request, detokenize
+        from ..detokenize.run import Request, detokenize
 
         outcome = detokenize(Request(inputs, out, model, device, overwrite, quiet))
         if json:

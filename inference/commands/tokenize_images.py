@@ -10,27 +10,17 @@ from ...cli.options import DebugOption, JsonOption, QuietOption, VersionOption
 from ...cli.printing import print_json, say
 from ...cli.user_errors import WORK_FAILED, report_errors
 from ...pretrained.find import DEFAULT_MODEL
+from ..token_shards.formats import SHARD_FORMATS
+from ..tokenize.engines import ENGINES
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-class Format(str, Enum):
-    """Layout of the token shards."""
-
-    WDS = "wds"
-
-
 class OnError(str, Enum):
-    """What a broken image does."""
+    """What to do at a broken image."""
 
     SKIP = "skip"
     STOP = "stop"
-
-
-class Engine(str, Enum):
-    """Where the work is done."""
-
-    LOCAL = "local"
 
 
 @app.command()
@@ -39,12 +29,12 @@ def tokenize_images(
         list[str],
         typer.Argument(
             metavar="INPUT",
-            help="Image files, folders (walked), webdataset .tar shards (photos-{0000..0009}.tar), or .txt lists of these, "
-            "one a line, relative to the working directory; a line that begins with # is a comment.",
+            help="Image files, folders (walked), webdataset .tar shards (photos-{0000..0009}.tar), or .txt lists of these: "
+            "one per line, relative to the working directory; lines that begin with # are comments.",
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the token shards; the same call goes on where it left off.")],
+    out: Annotated[Path, typer.Option(help="Folder for the token shards; the same call resumes.")],
     model: Annotated[str, typer.Option(help="Built-in name, tokenizer folder, or hf://owner/repo.")] = DEFAULT_MODEL,
     size: Annotated[
         str | None, typer.Option(help="Side of the centre square in pixels, or native.", show_default="the model's")
@@ -53,50 +43,59 @@ def tokenize_images(
         str,
         typer.Option(
             metavar="EXT,...",
-            help="Files that are carried over with an image: all, none, or extensions such as txt,json. All means every "
-            "other member of a sample in a tar, and beside a loose image its .txt, .json, .caption and .cls.",
+            help="Files to carry over with an image: all, none, or extensions such as txt,json. All means every other "
+            "member of a sample in a tar, and the .txt, .json, .caption and .cls beside a loose image.",
         ),
     ] = "all",
-    format: Annotated[Format, typer.Option(help="wds: webdataset .tar shards.")] = Format.WDS,
+    format: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(SHARD_FORMATS), help="Format of the token shards.", hidden=len(SHARD_FORMATS) == 1
+        ),
+    ] = next(iter(SHARD_FORMATS)),
     batch_size: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Images encoded at a time; changes no token but with --fast, where a folder keeps the one it began with.",
+            help="Images per batch. It changes no token, except with --fast, where a folder keeps the one it was begun with.",
             show_default="what suits the device",
         ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads that read images.", show_default="one a core")
+        int | None, typer.Option(min=1, help="Threads that read images.", show_default="one per core")
     ] = None,
     device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu or cuda.")] = "auto",
     fast: Annotated[
-        bool, typer.Option("--fast", help="Faster arithmetic; says how many tokens stay the same.")
+        bool, typer.Option("--fast", help="Use faster arithmetic, and say how many tokens stay the same.")
     ] = False,
-    shard_size: Annotated[int, typer.Option(min=1, help="Images in a shard, where the input is not a shard.")] = 1000,
+    shard_size: Annotated[int, typer.Option(min=1, help="Images per shard, where the input is not a shard.")] = 1000,
     on_error: Annotated[
-        OnError, typer.Option(help="A broken image or shard: note it and go on, or stop.")
+        OnError, typer.Option(help="At a broken image or shard: list it and go on, or stop.")
     ] = OnError.SKIP,
     retry_failures: Annotated[
-        bool, typer.Option("--retry-failures", help="Try again what failed in shards that are done.")
+        bool, typer.Option("--retry-failures", help="Redo the finished shards that have failures.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Remove everything that vistok wrote into --out first.")
+        bool, typer.Option("--overwrite", help="First remove all that vistok wrote into --out.")
     ] = False,
     preview: Annotated[int, typer.Option(min=0, help="Write preview.png with the first N images.")] = 0,
-    engine: Annotated[Engine, typer.Option(help="local: this machine.")] = Engine.LOCAL,
+    engine: Annotated[
+        str,
+        typer.Option(metavar="|".join(ENGINES), help="Where the shards are made.", hidden=len(ENGINES) == 1),
+    ] = next(iter(ENGINES)),
     quiet: QuietOption = False,
     json: JsonOption = False,
     version: VersionOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Turn images into shards of discrete tokens; nothing is lost, and broken images are listed.
+    """Turn images into shards of discrete tokens. Nothing is lost; broken images are listed.
 
     Exit code 0: every shard is done. 1: a shard is damaged or cannot be read, or no image could be used. 2: a wrong call.
     """
     with report_errors("tokenize-images", debug):
-        from ..inputs.keep import parse_keep
-        from ..tokenize.call import Request, tokenize_collection
+        from ..inputs.companions import parse_keep
+        from ..tokenize.request import Request
+        from ..tokenize.run import tokenize_collection
 
         request = Request(
             inputs=inputs,
@@ -104,6 +103,7 @@ def tokenize_images(
             model=model,
             size=size,
             keep=parse_keep(keep),
+            shard_format=format,
             batch_size=batch_size,
             workers=workers,
             device=device,
@@ -113,11 +113,12 @@ def tokenize_images(
             retry_failures=retry_failures,
             overwrite=overwrite,
             preview=preview,
+            engine=engine,
             quiet=quiet,
         )
         summary = tokenize_collection(request, lambda line: say(line, aside=json))
         if json:
-            print_json(summary.facts())
+            print_json(summary.as_dict())
         else:
             for line in summary.lines():
                 say(line)

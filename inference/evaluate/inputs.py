@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from ...images.finding.index import DamagedShard
 from ...tokenizer.errors import WorkFailedError
 from ...tokenizer.wording import pluralize
 from ..api import Tokenizer
+from ..inputs.input_files import UnreadableInputError
 from ..inputs.plan import plan_shards
 from ..inputs.reading import ReadImage, read_image
-from ..inputs.samples import Failure, PlannedShard, Sample
-from ..inputs.unreadable import UnreadableInputError
+from ..inputs.samples import Failure, Sample, ShardTask
 
 ANY_SHARD_SIZE = 1000
 
@@ -54,10 +55,10 @@ class EvaluationInputs:
             "read."
         )
 
-    def _listed(self, shard: PlannedShard) -> list[Sample]:
+    def _listed(self, shard: ShardTask) -> list[Sample]:
         try:
             return list(shard.samples())
-        except ValueError as error:
+        except DamagedShard as error:
             self.lost.append(str(error))
         except OSError as error:
             self.lost.append(f"{error.filename or shard.name} cannot be read ({error.strerror or error})")

@@ -1,13 +1,17 @@
 """The keys of images in shards, from the names of their files."""
 
+import hashlib
 import os
 import posixpath
 from collections import Counter
 from collections.abc import Collection, Iterable
 
+MAX_NAME_BYTES = 255
+"""Bytes of the longest file name."""
+
 
 def webdataset_key(name: str) -> str:
-    """Return what webdataset takes for the key of a file in a tar: the name up to the first dot of its last part."""
+    """Return webdataset's key of a file in a tar: the name up to the first dot of its last part."""
     folder, base = posixpath.split(name)
     return posixpath.join(folder, base.split(".")[0])
 
@@ -18,33 +22,31 @@ def webdataset_extension(name: str) -> str:
 
 
 def normalised_key(key: str) -> str:
-    """Return a key as a path below any folder: `../up`, `/abs`, `./dot` and `a//b` become `up`, `abs`, `dot` and `a/b`."""
+    """Return a key as a path below any folder: `../up`, `/abs`, `./dot` and `a//b` become `up`, `abs`, `dot`, `a/b`."""
     return posixpath.normpath("/" + key).lstrip("/")
 
 
-def told_apart(keys: Iterable[str], taken: Collection[str] = ()) -> list[str]:
-    """Return the keys, normalised; one that was taken before gets the first free number behind it, from 2 on."""
+def make_unique(keys: Iterable[str], taken: Collection[str] = ()) -> list[str]:
+    """Normalise keys; one that is taken gets the first free number appended, counted from 2."""
     used = set(taken)
-    numbers: dict[str, int] = {}  # the last one of each key: to count from 2 again would take for ever
-    found = []
+    last_numbers: dict[str, int] = {}  # of each key: counting from 2 again would be quadratic
+    unique = []
     for key in map(normalised_key, keys):
-        unique, number = key, numbers.get(key, 1)
-        while unique in used:
+        candidate, number = key, last_numbers.get(key, 1)
+        while candidate in used:
             number += 1
-            unique = f"{key}_{number}"
-        numbers[key] = number
-        used.add(unique)
-        found.append(unique)
-    return found
+            candidate = f"{key}_{number}"
+        last_numbers[key] = number
+        used.add(candidate)
+        unique.append(candidate)
+    return unique
 
 
-def unique_keys(names: list[str]) -> list[str]:
-    """Make webdataset keys (no dot in the last part) of file names, telling equal ones apart by ending, then number."""
-    return told_apart(keys_with_endings(names))
+def keys_of_names(names: list[str]) -> list[str]:
+    """Make webdataset keys (no dot in the last part) of file names; equal ones get their endings appended.
 
-
-def keys_with_endings(names: list[str]) -> list[str]:
-    """Make keys of file names, those that would be equal with their endings behind them; some may still be equal."""
+    Some may still be equal: see `make_unique`.
+    """
     plain = [_plain_key(name) for name in names]
     counts = Counter(plain)
     endings = (os.path.splitext(name)[1].lstrip(".").lower() for name in names)
@@ -54,3 +56,11 @@ def keys_with_endings(names: list[str]) -> list[str]:
 def _plain_key(name: str) -> str:
     folder, base = posixpath.split(os.path.splitext(name)[0])
     return posixpath.join(folder, base.replace(".", "_"))
+
+
+def file_name(name: str, ending: str) -> str:
+    """Return name and ending as one file name; a name that is too long is cut and gets a hash of the whole appended."""
+    if len(os.fsencode(name + ending)) <= MAX_NAME_BYTES:
+        return name + ending
+    end = f"-{hashlib.sha256(name.encode()).hexdigest()[:12]}{ending}"
+    return name.encode()[: MAX_NAME_BYTES - len(end)].decode(errors="ignore") + end

@@ -2,20 +2,19 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NamedTuple
 
-from ...images.finding.index import IMAGE_EXTENSIONS, file_entry, folder_files, is_image, problem_of
+from ...images.finding.index import file_entry, folder_files, is_image, problem_of
 from ...images.finding.inputs import Input, printable
-from .digests import digest, file_facts, kind_of
-from .keep import CAPTION_EXTENSIONS, Keep
-from .samples import Kept, Listing, PlannedShard, Sample
+from .companions import FolderContent, Keep, guess_folder, read_folder
+from .input_files import digest, file_state
+from .samples import Companion, Listing, Sample, ShardTask, kind_of, shard_task
 
 LOOSE_SHARD = "images-{:05d}"
 LOOSE_PATTERN = r"images-\d{5,}"
-LONGEST_NAME = 255
+MAX_NAME = 255
 
 
 class LooseImage(NamedTuple):
@@ -26,15 +25,8 @@ class LooseImage(NamedTuple):
     """Relative to the folder that was given, or the last part of a path that was given."""
     problem: str
     """Why it cannot be read."""
-    beside: tuple[str, ...]
+    companions: tuple[str, ...]
     """Names in its folder of the files that are carried over with it."""
-
-
-class _Folder(NamedTuple):
-    """What is in a folder, by names without their endings."""
-
-    images: set[str]
-    others: dict[str, list[str]]
 
 
 @dataclass
@@ -47,59 +39,53 @@ class LooseImages:
     repeated: int = 0
     """Images that were given more than once, the first time not counted."""
     _seen: set[tuple[str, str]] = field(default_factory=set)
-    _folders: dict[str, _Folder] = field(default_factory=dict)
+    _folders: dict[str, FolderContent] = field(default_factory=dict)
     _real: dict[str, str] = field(default_factory=dict)
-    """Real path of each folder: one look for all its files."""
+    """Real path of each folder, found once for all its files."""
 
     def add_folder(self, folder: str, left_out: str | None) -> None:
-        """Add the images of a folder that is walked, and count the files that are passed over."""
+        """Walk a folder, add its images, and count the files that are passed over."""
         names = folder_files(folder, left_out)
         others = [name for name in names if not is_image(name)]
-        stems: dict[str, list[str]] = {}
+        by_stem: dict[str, list[str]] = {}
         for name in others:
-            stems.setdefault(os.path.splitext(name)[0], []).append(name)
+            by_stem.setdefault(os.path.splitext(name)[0], []).append(name)
         kept: set[str] = set()
         for name in names:
             if is_image(name):
-                beside = self._chosen(stems.get(os.path.splitext(name)[0], []))
-                kept.update(beside)
+                companions = self._chosen(by_stem.get(os.path.splitext(name)[0], []))
+                kept.update(companions)
                 path = os.path.join(folder, name)
-                self._add(path, name, problem_of(path), tuple(os.path.basename(other) for other in beside))
+                self._add(path, name, problem_of(path), tuple(map(os.path.basename, companions)))
         self.passed_over.update(kind_of(name) for name in others if name not in kept)
 
     def add_file(self, given: Input) -> None:
         """Add one file, whatever its ending, unless it belongs to an image beside it."""
-        folder, base = os.path.split(given.path)
-        beside: list[str] = []
         if given.problem:  # there may be no name, as in `missing/`, or one that is longer than any file's
-            base = os.path.basename(given.path.rstrip("/"))[:LONGEST_NAME]
-        if not given.problem:
-            there = self._there(folder, os.path.splitext(base)[0])
-            beside = self._chosen(there.others.get(os.path.splitext(base)[0], []))
-            if not is_image(base) and os.path.splitext(base)[0] in there.images:
-                if base not in beside:
-                    self.passed_over[kind_of(base)] += 1
-                return
-        self._add(given.path, base, given.problem or problem_of(given.path), tuple(b for b in beside if b != base))
+            self._add(given.path, os.path.basename(given.path.rstrip("/"))[:MAX_NAME], given.problem, ())
+            return
+        folder, base = os.path.split(given.path)
+        stem = os.path.splitext(base)[0]
+        content = self._content(folder, stem)
+        companions = self._chosen(content.others.get(stem, []))
+        if not is_image(base) and stem in content.images:
+            if base not in companions:
+                self.passed_over[kind_of(base)] += 1
+            return
+        self._add(given.path, base, problem_of(given.path), tuple(name for name in companions if name != base))
 
-    def _there(self, folder: str, stem: str) -> _Folder:
-        """Return what is in a folder; in one that may be entered but not listed, what may be beside the file `stem`."""
+    def _content(self, folder: str, stem: str) -> FolderContent:
         if folder not in self._folders:
             try:
-                self._folders[folder] = _folder(folder, os.listdir(folder or "."))
+                self._folders[folder] = read_folder(folder)
             except PermissionError:
-                endings = [
-                    *IMAGE_EXTENSIONS,
-                    *(f".{extension}" for extension in (*CAPTION_EXTENSIONS, *self.keep.extensions)),
-                ]
-                names = {stem + ending for ending in endings}
-                return _folder(folder, [name for name in names if os.path.isfile(os.path.join(folder, name))])
+                return guess_folder(folder, stem, self.keep)
         return self._folders[folder]
 
     def _chosen(self, names: list[str]) -> list[str]:
-        return [name for name in names if self.keep.beside(os.path.splitext(name)[1].lstrip("."))]
+        return [name for name in names if self.keep.keeps_file(name)]
 
-    def _add(self, path: str, name: str, problem: str, beside: tuple[str, ...]) -> None:
+    def _add(self, path: str, name: str, problem: str, companions: tuple[str, ...]) -> None:
         # A link is an image of its own, but one file reached over two folders is not.
         folder, base = os.path.split(path)
         if folder not in self._real:
@@ -109,17 +95,31 @@ class LooseImages:
             self.repeated += 1
             return
         self._seen.add(identity)
-        self.images.append(LooseImage(path, name, problem, beside))
+        self.images.append(LooseImage(path, name, problem, companions))
 
 
-def loose_shard(number: int, images: Sequence[LooseImage], keys: Sequence[str]) -> PlannedShard:
+def loose_shard(index: int, images: Sequence[LooseImage], keys: Sequence[str]) -> ShardTask:
     """Plan a shard of images under their keys."""
-    inputs_now = partial(_inputs, images, keys)
-    return PlannedShard(LOOSE_SHARD.format(number), inputs_now(), partial(_listing, images, keys), inputs_now)
+    return shard_task(LOOSE_SHARD.format(index), LooseSource(images, keys))
 
 
-def _listing(images: Sequence[LooseImage], keys: Sequence[str]) -> Listing:
-    return Listing([_sample(image, key) for image, key in zip(images, keys, strict=True)], Counter())
+@dataclass(frozen=True)
+class LooseSource:
+    """Images of one shard and the key of each."""
+
+    images: Sequence[LooseImage]
+    keys: Sequence[str]
+
+    def list_samples(self) -> Listing:
+        return Listing([_sample(image, key) for image, key in zip(self.images, self.keys, strict=True)], Counter())
+
+    def digest(self) -> str:
+        rows: list[list[str | int]] = []
+        for image, key in zip(self.images, self.keys, strict=True):  # images of several folders may share their name
+            rows.append([key, *file_state(image.path, printable(image.name))])
+            folder = os.path.dirname(image.path)
+            rows += [[key, *file_state(os.path.join(folder, name), printable(name))] for name in image.companions]
+        return digest(rows)
 
 
 def _sample(image: LooseImage, key: str) -> Sample:
@@ -127,29 +127,8 @@ def _sample(image: LooseImage, key: str) -> Sample:
     if image.problem:
         return Sample(key, source, None, image.problem)
     folder = os.path.dirname(image.path)
-    kept = tuple(
-        Kept(os.path.splitext(name)[1].lstrip("."), file_entry(os.path.join(folder, name), printable(name)))
-        for name in image.beside
+    companions = tuple(
+        Companion(os.path.splitext(name)[1].lstrip("."), file_entry(os.path.join(folder, name), printable(name)))
+        for name in image.companions
     )
-    return Sample(key, source, file_entry(image.path, source), kept=kept)
-
-
-def _inputs(images: Sequence[LooseImage], keys: Sequence[str]) -> str:
-    facts: list[list[str | int]] = []
-    for image, key in zip(images, keys, strict=True):  # names need not tell images of several folders apart
-        facts.append([key, *file_facts(image.path, printable(image.name))])
-        folder = os.path.dirname(image.path)
-        facts += [[key, *file_facts(os.path.join(folder, name), printable(name))] for name in image.beside]
-    return digest(facts)
-
-
-def _folder(path: str, names: Iterable[str]) -> _Folder:
-    images: set[str] = set()
-    others: dict[str, list[str]] = {}
-    for name in sorted(names):
-        stem = os.path.splitext(name)[0]
-        if is_image(name):
-            images.add(stem)
-        elif not os.path.isdir(os.path.join(path, name)):
-            others.setdefault(stem, []).append(name)
-    return _Folder(images, others)
+    return Sample(key, source, file_entry(image.path, source), companions=companions)

@@ -1,15 +1,15 @@
-"""What tokenizing is planned in: samples, each an image with the files that belong to it."""
+"""What is tokenized: images with the files that belong to them, gathered into the tasks of one shard each."""
 
+import os
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from ...images.finding.index import Entry
 from ...tokenizer.config import Config
 
 
-class Kept(NamedTuple):
+class Companion(NamedTuple):
     """A file that is carried over unchanged beside the tokens of its image, such as a caption."""
 
     extension: str
@@ -19,15 +19,17 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True)
 class Sample:
-    """An image to tokenize: its key in the output shard and where its bytes are."""
+    """An image to tokenize."""
 
     key: str
+    """Its key in the output shard."""
     source: str
-    """The name of its file, as it is shown."""
+    """The name of its file, for people."""
     entry: Entry | None
+    """Where its bytes are."""
     problem: str = ""
     """Why there is no entry."""
-    kept: tuple[Kept, ...] = ()
+    companions: tuple[Companion, ...] = ()
 
 
 class Failure(Config):
@@ -39,25 +41,43 @@ class Failure(Config):
 
 
 class Listing(NamedTuple):
-    """What is in the input of a shard."""
+    """The content of one shard's input."""
 
     samples: list[Sample]
     passed_over: Counter[str]
     """Files that are neither images nor carried over, by kind, such as `.txt` or `folder`."""
 
 
+class ShardSource(Protocol):
+    """Where the images of one output shard come from; plain data."""
+
+    def list_samples(self) -> Listing:
+        """List the images; raise DamagedShard when the input is damaged, OSError when it cannot be read."""
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the names, sizes and modification times of the input files as they are now."""
+
+
 @dataclass(frozen=True)
-class PlannedShard:
-    """One output shard."""
+class ShardTask:
+    """One output shard to make: plain, picklable data."""
 
     name: str
+    """File name of the shard without its suffix."""
+    source: ShardSource
     inputs: str
-    """Digest of the names, sizes and times of change of what goes in."""
-    listing: Callable[[], Listing] = field(repr=False)
-    """Lists what goes in when its turn comes; raises DamagedShard, a ValueError, or OSError."""
-    inputs_now: Callable[[], str] = field(repr=False)
-    """Takes the digest `inputs` again."""
+    """Digest of the source when the task was planned."""
 
     def samples(self) -> list[Sample]:
-        """Return the samples; raise as `listing`."""
-        return self.listing().samples
+        """List the images; raise as `ShardSource.list_samples`."""
+        return self.source.list_samples().samples
+
+
+def shard_task(name: str, source: ShardSource) -> ShardTask:
+    """Plan a shard of a source as it is now."""
+    return ShardTask(name, source, source.digest())
+
+
+def kind_of(name: str) -> str:
+    """Return the kind that a file is counted under when it is passed over: its ending in lower case."""
+    return os.path.splitext(name)[1].lower() or "without ending"

@@ -2,24 +2,34 @@
 
 import os
 from collections import Counter
-from functools import partial
+from dataclasses import dataclass
 
 from ...images.finding.index import is_image
 from ...images.tars.members import Member, tar_members
-from .digests import digest, file_facts, kind_of
-from .keep import Keep
-from .keys import normalised_key, told_apart, webdataset_extension, webdataset_key
-from .samples import Kept, Listing, PlannedShard, Sample
+from .companions import Keep
+from .input_files import digest, file_state
+from .keys import make_unique, normalised_key, webdataset_extension, webdataset_key
+from .samples import Companion, Listing, Sample, kind_of
 
 
-def tar_shard(path: str, name: str, keep: Keep) -> PlannedShard:
-    """Plan the shard `name` of a tar."""
-    inputs_now = partial(_inputs, path, name)
-    return PlannedShard(name, inputs_now(), partial(tar_listing, path, keep), inputs_now)
+@dataclass(frozen=True)
+class TarSource:
+    """A tar whose samples become one shard."""
+
+    path: str
+    name: str
+    """Name of that shard."""
+    keep: Keep
+
+    def list_samples(self) -> Listing:
+        return list_tar(self.path, self.keep)
+
+    def digest(self) -> str:
+        return digest([file_state(self.path, self.name)])
 
 
-def tar_listing(path: str, keep: Keep) -> Listing:
-    """List the samples of a tar under their normalised keys; every member is in a sample or is counted as passed over.
+def list_tar(path: str, keep: Keep) -> Listing:
+    """List the samples of a tar under normalised keys; every member is in a sample or counted as passed over.
 
     Raises DamagedShard when the tar is damaged, and OSError when it cannot be read.
     """
@@ -30,8 +40,8 @@ def tar_listing(path: str, keep: Keep) -> Listing:
             passed_over[member.kind] += 1
         else:
             groups.setdefault(webdataset_key(member.name), []).append(member)
-    given = [key for key in groups if os.path.basename(key)]  # what has no key takes none from another
-    keys = dict(zip(given, told_apart(given), strict=True))
+    given = [key for key in groups if os.path.basename(key)]  # a file without a key takes none from another
+    keys = dict(zip(given, make_unique(given), strict=True))
     samples = []
     for key, members in groups.items():
         samples += _samples(keys.get(key, normalised_key(key)), members, keep, passed_over)
@@ -53,23 +63,19 @@ def _samples(key: str, members: list[Member], keep: Keep, passed_over: Counter[s
             rows.append(Sample(key, first.name, None, "the sample has no file with an image's ending"))
         passed_over.update(kind_of(member.name) for member in others)
         return [*without_key, *rows]
-    # `1.seg.png` beside `1.png` is something about the image; beside `1.depth.png` alone it is as good as that one.
+    # `1.seg.png` beside `1.png` describes the image; beside `1.depth.png` alone both are images of equal rank.
     image = next((member for member in images if "." not in webdataset_extension(member.name)), images[0])
     is_plain = "." not in webdataset_extension(image.name)
-    kept: dict[str, Kept] = {}
+    companions: dict[str, Companion] = {}
     for member in whole:
         extension = webdataset_extension(member.name)
         if member is image:
             continue
         if is_image(member.name) and not (is_plain and "." in extension):
             rows.append(Sample(key, member.name, None, f"{member.name} shares its key with {image.name}"))
-        elif keep.member(extension) and extension not in kept:
+        elif keep.keeps_member(extension) and extension not in companions:
             assert member.entry is not None
-            kept[extension] = Kept(extension, member.entry)
+            companions[extension] = Companion(extension, member.entry)
         else:
             passed_over[kind_of(member.name)] += 1
-    return [Sample(key, image.name, image.entry, kept=tuple(kept.values())), *rows]
-
-
-def _inputs(path: str, name: str) -> str:
-    return digest([file_facts(path, name)])
+    return [Sample(key, image.name, image.entry, companions=tuple(companions.values())), *rows]

@@ -11,26 +11,28 @@ from ...tokenizer.files import write_whole
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ..api import Tokenizer
 from .sidecar import MANIFEST_FILE, SCHEMA_VERSION, sidecars, to_json
-from .webdataset_format import token_dtype
+from .token_samples import token_dtype
 
 
 class Manifest(Config):
     """What all shards of a folder have in common, and their totals."""
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     """Version of this layout."""
     model: str
     """The tokenizer as it was named: a built-in name, the path of a folder, or hf://owner/repo."""
     fingerprint: str
     """SHA-256 of encoder, quantizer and preprocessing."""
-    arithmetic: str
-    """float32, or what --fast calculated in, such as bfloat16-compiled-8, whose tokens differ from it in a few places."""
+    precision: str
+    """float32, or what --fast calculated in, such as bfloat16-compiled-8, whose tokens differ in a few positions."""
+    format: str
+    """Name of the shards' format."""
     keep: str
-    """Which files beside the images were carried over: all, none, or extensions."""
+    """Which companion files were carried over: all, none, or extensions."""
     vocab_size: int
     """Codes of each codebook."""
     num_codebooks: int
-    """Tokens a position."""
+    """Tokens per position."""
     downsample: int
     """Pixels along one side of a token."""
     dtype: str
@@ -45,12 +47,13 @@ class Manifest(Config):
     """Images that could not be used; each has a row in its shard's sidecar."""
 
 
-def new_manifest(tokenizer: Tokenizer, model: str, arithmetic: str, keep: str) -> Manifest:
-    """Return the manifest of a folder that this tokenizer is about to fill."""
+def new_manifest(tokenizer: Tokenizer, model: str, precision: str, shard_format: str, keep: str) -> Manifest:
+    """Return the manifest of a folder for the shards of a tokenizer."""
     return Manifest(
         model=_lasting_name(model),
         fingerprint=tokenizer.fingerprint,
-        arithmetic=arithmetic,
+        precision=precision,
+        format=shard_format,
         keep=keep,
         vocab_size=tokenizer.vocab_size,
         num_codebooks=tokenizer.num_codebooks,
@@ -66,7 +69,7 @@ def _lasting_name(model: str) -> str:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
-    """Write manifest.json with totals over the shards that are whole now, and return it."""
+    """Write manifest.json with totals over the whole shards of the folder, and return it."""
     done = sidecars(folder)
     totals = {
         "shards": len(done),
@@ -79,7 +82,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
 
 
 def read_manifest(folder: Path, remedy: str = "use another --out folder") -> Manifest | None:
-    """Return the manifest of a folder, or None when it has none; raise ValueError, which ends in `remedy`, when it is none."""
+    """Return the manifest of a folder, or None when it has none; raise ValueError, ending in `remedy`, when it is damaged."""
     path = folder / MANIFEST_FILE
     if not path.is_file():
         return None
@@ -92,7 +95,7 @@ def read_manifest(folder: Path, remedy: str = "use another --out folder") -> Man
 
 
 def check_same(before: Manifest | None, manifest: Manifest, folder: Path) -> None:
-    """Raise ValueError, with what differs, when a folder was made in another way than it would go on."""
+    """Raise ValueError, naming what differs, when a folder was begun with other settings."""
     differences = _differences(before, manifest) if before else []
     if differences:
         raise ValueError(
@@ -103,8 +106,10 @@ def check_same(before: Manifest | None, manifest: Manifest, folder: Path) -> Non
 def _differences(before: Manifest, now: Manifest) -> list[str]:
     old, new = before.preprocessing.model_dump(), now.preprocessing.model_dump()
     found = [f"{name} {old[name]}, not {new[name]}" for name in old if old[name] != new[name]]
-    if before.arithmetic != now.arithmetic:
-        found.append(f"{before.arithmetic} arithmetic, not {now.arithmetic}")
+    if before.precision != now.precision:
+        found.append(f"precision {before.precision}, not {now.precision}")
+    if before.format != now.format:
+        found.append(f"--format {before.format}, not {now.format}")
     if before.keep != now.keep:
         found.append(f"--keep {before.keep}, not {now.keep}")
     if before.fingerprint == now.fingerprint or (found and before.model == now.model):

@@ -1,177 +1,78 @@
-"""A tar of tokens: for each image KEY.tokens.npy (`q y x`), KEY.tokens.json, and what is carried over beside it."""
+"""The webdataset format: a tar with KEY.tokens.npy (`q y x`), KEY.tokens.json and the companions of each image."""
 
-import hashlib
 import io
 import json
 import math
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
 from ...images.finding.index import Entry
 from ...images.tars.members import tar_members
-from ...tokenizer.files import aside_of, flush_to_disk
+from ..inputs.input_files import HashedFile
 from ..inputs.keys import webdataset_extension
-from ..inputs.samples import Kept
-from ..inputs.unreadable import HashedInput, open_input
+from .token_samples import StoredSample, TokenSample
 
 TOKENS_ENDING = ".tokens.npy"
-FACTS_ENDING = ".tokens.json"
+METADATA_ENDING = ".tokens.json"
 OWNER = "vistok"
-LARGEST_MEMBER = 1 << 26
+"""User and group of the members, by which a tar of vistok is recognised."""
+MAX_MEMBER = 1 << 26
 """Bytes of the largest array of tokens that is read back."""
 NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-class TokenSample(NamedTuple):
-    """One image of a shard."""
+class WebdatasetFormat:
+    """Shards that webdataset reads: the files of a sample have its key and follow one another."""
 
-    key: str
-    tokens: np.ndarray
-    """`q y x`, the smallest unsigned integers that hold the vocabulary."""
-    facts: dict[str, Any]
-    """Source, width and height of the upright original, and the SHA-256 of its file."""
-    kept: Sequence[Kept] = ()
-    """What is carried over."""
+    suffix = ".tar"
 
+    def write(self, file: BinaryIO, samples: Iterable[TokenSample]) -> None:
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for sample in samples:
+                _add(tar, sample.key + TOKENS_ENDING, _npy(sample.tokens))
+                _add(tar, sample.key + METADATA_ENDING, json.dumps(sample.metadata).encode())
+                for companion in sample.companions:
+                    with companion.open() as content:
+                        _add_file(tar, f"{sample.key}.{companion.extension}", content, companion.size)
 
-class WrittenTar(NamedTuple):
-    """A tar that is whole, but not yet in its place."""
+    def read(self, path: Path) -> Iterator[StoredSample]:
+        pending: StoredSample | None = None
+        for member in tar_members(str(path)):
+            if member.entry is None:
+                continue
+            if webdataset_extension(member.name) == TOKENS_ENDING[1:]:  # `a.b.tokens.npy` is a companion
+                if pending:
+                    yield pending
+                key = member.name.removesuffix(TOKENS_ENDING)
+                pending = StoredSample(key, partial(_read_npy, member.entry), lambda: None)
+            elif pending and member.name == pending.key + METADATA_ENDING:
+                yield pending._replace(read_metadata=partial(_read_json, member.entry))
+                pending = None
+        if pending:
+            yield pending
 
-    aside: Path
-    sha256: str
-    size: int
-    kept: list[tuple[str, str, str]]
-    """Key, name and SHA-256 of each file that was carried over."""
-
-
-def token_dtype(vocab_size: int) -> np.dtype[Any]:
-    """Return the smallest unsigned integer type that holds tokens below `vocab_size`."""
-    return np.dtype(np.min_scalar_type(vocab_size - 1))
-
-
-def write_token_tar(path: Path, samples: Sequence[TokenSample]) -> WrittenTar:
-    """Write the tar aside and flush it to the disk.
-
-    Raises OSError when the disk refuses, and UnreadableInputError when a file that is carried over cannot be read; nothing
-    stays.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = aside_of(path)
-    kept: list[tuple[str, str, str]] = []
-    try:
-        with open(aside, "wb") as file:
-            hashed = _Hashed(file)
-            with tarfile.open(fileobj=hashed, mode="w", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
-                for sample in samples:
-                    _add(tar, sample.key + TOKENS_ENDING, _npy(sample.tokens))
-                    _add(tar, sample.key + FACTS_ENDING, json.dumps(sample.facts).encode())
-                    for extension, entry in sample.kept:
-                        with open_input(entry) as carried:
-                            _add_file(tar, f"{sample.key}.{extension}", carried, entry.size)
-                        kept.append((sample.key, entry.name, carried.sha256.hexdigest()))
-            flush_to_disk(file)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    return WrittenTar(aside, hashed.sha256.hexdigest(), hashed.size, kept)
-
-
-class StoredSample(NamedTuple):
-    """One image of a shard on disk."""
-
-    key: str
-    tokens_entry: Entry
-    facts_entry: Entry | None
-
-    def tokens(self) -> np.ndarray:
-        """Return the tokens `q y x`; raise ValueError when they are no such array."""
-        content = _read_small(self.tokens_entry)
+    def is_own(self, path: Path) -> bool | None:
         try:
-            stream = io.BytesIO(content)
-            version = np.lib.format.read_magic(stream)
-            shape, _, dtype = NPY_HEADERS[version](stream)
-            size = math.prod(shape) * dtype.itemsize
-        except Exception as error:  # numpy reads it as Python, and whatever that raises comes through
-            raise ValueError(
-                f"{self.tokens_entry.name} is not an array ({' '.join(str(error).split())[:80]})"
-            ) from None
-        is_grid = len(shape) == 3 and all(type(side) is int and side > 0 for side in shape)
-        if dtype.kind != "u" or not is_grid or size != len(content) - stream.tell():
-            raise ValueError(f"{self.tokens_entry.name} is {dtype} {shape}, where unsigned integers q y x are stored")
-        tokens: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
-        return tokens
-
-    def facts(self) -> dict[str, Any]:
-        """Return what is known of the image: source, width, height; raise ValueError when it is not there."""
-        name = self.key + FACTS_ENDING
-        try:
-            facts = json.loads(_read_small(self.facts_entry)) if self.facts_entry else None
-        except (ValueError, RecursionError):
-            facts = None
-        if not isinstance(facts, dict) or not isinstance(facts.get("source"), str):
-            raise ValueError(f"{name} is missing or damaged")
-        sides = [facts.get("width"), facts.get("height")]
-        if not all(type(side) is int and 0 < side for side in sides):
-            raise ValueError(f"{name} has no width and height")
-        return facts
-
-
-def stored_samples(shard: Path) -> Iterator[StoredSample]:
-    """List the samples of a token shard in their order; raise DamagedShard, a ValueError, when the tar is damaged."""
-    pending: StoredSample | None = None
-    for member in tar_members(str(shard)):
-        if member.entry is None:
-            continue
-        if webdataset_extension(member.name) == TOKENS_ENDING[1:]:  # that of `a.b.tokens.npy` was carried over
-            if pending:
-                yield pending
-            pending = StoredSample(member.name.removesuffix(TOKENS_ENDING), member.entry, None)
-        elif pending and member.name == pending.key + FACTS_ENDING:
-            yield pending._replace(facts_entry=member.entry)
-            pending = None
-    if pending:
-        yield pending
-
-
-def is_token_tar(path: Path) -> bool:
-    """Return whether a file is a tar of tokens that vistok wrote, by its first member."""
-    try:
-        with tarfile.open(path, "r:") as tar:
-            first = tar.next()
-    except (tarfile.TarError, OSError, EOFError):
-        return False
-    return first is not None and first.uname == OWNER and first.name.endswith(TOKENS_ENDING)
-
-
-class _Hashed:
-    """A file that is written to once, from its beginning, and hashed on the way."""
-
-    def __init__(self, file: IO[bytes]):
-        self._file = file
-        self.sha256 = hashlib.sha256()
-        self.size = 0
-
-    def write(self, content: bytes) -> int:
-        self.sha256.update(content)
-        self.size += len(content)
-        return self._file.write(content)
-
-    def tell(self) -> int:
-        return self.size
+            with tarfile.open(path, "r:") as tar:
+                first = tar.next()
+        except (tarfile.TarError, OSError, EOFError, ValueError):
+            return None
+        return None if first is None else first.uname == OWNER and first.name.endswith(TOKENS_ENDING)
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     _add_file(tar, name, io.BytesIO(content), len(content))
 
 
-def _add_file(tar: tarfile.TarFile, name: str, file: IO[bytes] | HashedInput, size: int) -> None:
+def _add_file(tar: tarfile.TarFile, name: str, file: IO[bytes] | HashedFile, size: int) -> None:
     info = tarfile.TarInfo(name)
     info.size, info.uname, info.gname, info.mode = size, OWNER, OWNER, 0o644
-    tar.addfile(info, file)  # type: ignore[arg-type]  # all it does is read
+    tar.addfile(info, file)
 
 
 def _npy(tokens: np.ndarray) -> bytes:
@@ -180,7 +81,29 @@ def _npy(tokens: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def _read_npy(entry: Entry) -> np.ndarray:
+    """Read an array; raise ValueError, before any memory is taken, when its header and its size do not agree."""
+    content = _read_small(entry)
+    stream = io.BytesIO(content)
+    try:
+        shape, _, dtype = NPY_HEADERS[np.lib.format.read_magic(stream)](stream)
+    except Exception as error:  # numpy parses the header as Python, which can raise anything
+        raise ValueError(f"{entry.name} is not an array ({' '.join(str(error).split())[:80]})") from None
+    is_sound = not dtype.hasobject and all(type(side) is int and side > 0 for side in shape)
+    if not is_sound or math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
+        raise ValueError(f"{entry.name} is {dtype} {shape}, which its {len(content)} bytes do not hold")
+    tokens: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
+    return tokens
+
+
+def _read_json(entry: Entry) -> Any:
+    try:
+        return json.loads(_read_small(entry))
+    except (ValueError, RecursionError):
+        return None
+
+
 def _read_small(entry: Entry) -> bytes:
-    if entry.size > LARGEST_MEMBER:
+    if entry.size > MAX_MEMBER:
         raise ValueError(f"{entry.name} has {entry.size:,} bytes, more than any that vistok writes")
     return entry.read()

@@ -1,46 +1,19 @@
 """The samples of all shards as one stream, and its batches."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ...images.finding.index import DamagedShard
 from ...tokenizer.numerics.exact import batch_for
+from ..inputs.input_files import UnreadableInputError, unreadable
 from ..inputs.reading import ReadImage, Unusable
-from ..inputs.samples import Listing, PlannedShard, Sample
-from ..inputs.unreadable import UnreadableInputError, unreadable
-from ..token_shards.webdataset_format import StoredSample, TokenSample
-
-
-@dataclass
-class ShardWork:
-    """A shard in the making."""
-
-    shard: PlannedShard
-    listing: Listing | None = None
-    damage: str = ""
-    """Why its input is damaged, in a sentence."""
-    unread: str = ""
-    """Which of its files cannot be read now, and why."""
-    stored: dict[str, StoredSample] = field(default_factory=dict)
-    """Samples by key that an earlier call has made of the same inputs."""
-    reused: int = 0
-    """How many of these are taken."""
-    tokens: list[TokenSample] = field(default_factory=list)
-    failed: list[Unusable] = field(default_factory=list)
-
-    @property
-    def samples(self) -> list[Sample]:
-        """What goes in, as far as it is known."""
-        return self.listing.samples if self.listing else []
-
-    @property
-    def is_given_up(self) -> bool:
-        """Whether nothing will be written for it by this call."""
-        return bool(self.damage or self.unread)
+from ..inputs.samples import Sample, ShardTask
+from ..token_shards.token_samples import CompanionFile, StoredSample, TokenSample
+from .shard_work import ShardWork
 
 
 class Batch(NamedTuple):
-    """Neighbours in a shard; the last one closes it."""
+    """Neighbouring images of a shard."""
 
     work: ShardWork
     images: list[ReadImage]
@@ -48,60 +21,55 @@ class Batch(NamedTuple):
     failed: list[Unusable]
     stored: list[TokenSample]
     last: bool
+    """Whether it completes the shard."""
 
 
 Item = tuple[ShardWork, Sample | None]
 """A sample of a shard; None closes the shard."""
 Result = ReadImage | Unusable | TokenSample | UnreadableInputError | None
-"""What became of it."""
+"""The outcome of reading it; None closes the shard."""
 
 
 def shard_samples(
-    shards: Iterable[PlannedShard],
-    stored: Callable[[PlannedShard], dict[str, StoredSample]],
-    told: Callable[[int], None],
+    tasks: Iterable[ShardTask],
+    reusable: Callable[[ShardTask], dict[str, StoredSample]],
+    on_listed: Callable[[ShardWork], None],
 ) -> Iterator[Item]:
-    """List the samples of all shards; `told` hears how many each has.
-
-    `stored` gives those of a shard that an earlier call has made.
-    """
-    for shard in shards:
-        work = ShardWork(shard)
+    """List the samples of all shards; `reusable` gives those that an earlier call made, by key."""
+    for task in tasks:
+        work = ShardWork(task)
         try:
-            work.listing = shard.listing()
-            work.stored = stored(shard)
+            work.listing = task.source.list_samples()
+            work.stored = reusable(task)
         except OSError as error:
-            work.unread = str(unreadable(shard.name, error))
-        except ValueError as error:
+            work.unread = str(unreadable(task.name, error))
+        except DamagedShard as error:
             work.damage = str(error)
-        told(len(work.samples))
+        on_listed(work)
         for sample in work.samples:
             yield work, sample
         yield work, None
 
 
-def read_with(read: Callable[[Sample], ReadImage | Unusable]) -> Callable[[Item], tuple[ShardWork, Result]]:
-    """Return `read` for the items of a stream; the rest of a shard of which a file cannot be read is left out."""
-
-    def attempt(item: Item) -> tuple[ShardWork, Result]:
-        work, sample = item
-        if sample is None:
-            return work, None
-        if work.is_given_up:
-            return work, UnreadableInputError(work.unread)
-        if sample.key in work.stored and sample.entry:
-            stored = work.stored[sample.key]
-            return work, TokenSample(sample.key, stored.tokens(), stored.facts(), sample.kept)
-        try:
-            return work, read(sample)
-        except UnreadableInputError as error:
-            return work, error
-
-    return attempt
+def read_item(item: Item, read: Callable[[Sample], ReadImage | Unusable]) -> tuple[ShardWork, Result]:
+    """Apply `read` to an item of the stream; after one unreadable file the rest of its shard is skipped."""
+    work, sample = item
+    if sample is None:
+        return work, None
+    if work.is_given_up:
+        return work, UnreadableInputError(work.unread)
+    if sample.key in work.stored and sample.entry:
+        stored = work.stored[sample.key]
+        companions = [CompanionFile(companion) for companion in sample.companions]
+        return work, TokenSample(sample.key, stored.tokens(), stored.metadata(), companions)
+    try:
+        return work, read(sample)
+    except UnreadableInputError as error:
+        return work, error
 
 
 def batches(read: Iterable[tuple[ShardWork, Result]], batch_size: int) -> Iterator[Batch]:
-    """Group neighbours of the same shard and size, up to `batch_size` of them, or fewer where they are large."""
+    """Group neighbours of the same shard and size, up to `batch_size`, fewer where they are large."""
     images: list[ReadImage] = []
     failed: list[Unusable] = []
     stored: list[TokenSample] = []

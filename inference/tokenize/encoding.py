@@ -1,20 +1,20 @@
-"""From images that were read to their tokens."""
+"""From pixels to tokens, and what happens when the memory is too small."""
 
 import numpy as np
 
 from ...images.preprocessing import stack_pixels
 from ..arithmetic import Encode
+from ..inputs.input_files import UnreadableInputError
 from ..inputs.reading import ReadImage
-from ..inputs.unreadable import UnreadableInputError
 from ..token_shards.manifest import Manifest
-from ..token_shards.webdataset_format import TokenSample, token_dtype
+from ..token_shards.token_samples import CompanionFile, TokenSample, token_dtype
 
 
 def encode_images(images: list[ReadImage], encode: Encode, manifest: Manifest) -> list[TokenSample]:
     """Return the tokens of images of one size, in their order.
 
-    When the memory is too small, images in their native size are tried one by one. Raises UnreadableInputError for one that
-    is too large by itself; where all images have one size it is no image's fault, and the error passes.
+    When the memory is too small, images of native size are tried one by one; UnreadableInputError names one that is too
+    large by itself. With a fixed size no image is to blame, and the error passes.
     """
     if not images:
         return []
@@ -31,8 +31,8 @@ def encode_images(images: list[ReadImage], encode: Encode, manifest: Manifest) -
 
 def _sample(image: ReadImage, tokens: np.ndarray) -> TokenSample:
     sample = image.sample
-    facts = {"source": sample.source, "width": image.width, "height": image.height, "sha256": image.sha256}
-    return TokenSample(sample.key, tokens, facts, sample.kept)
+    metadata = {"source": sample.source, "width": image.width, "height": image.height, "sha256": image.sha256}
+    return TokenSample(sample.key, tokens, metadata, [CompanionFile(companion) for companion in sample.companions])
 
 
 def _grids(images: list[ReadImage], encode: Encode, manifest: Manifest) -> np.ndarray | None:
@@ -47,6 +47,6 @@ def _grids(images: list[ReadImage], encode: Encode, manifest: Manifest) -> np.nd
 
 
 def _out_of_memory(error: Exception) -> bool:
-    # torch has a class of its own for a GPU's memory alone.
-    said = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in said or "allocate memory" in said
+    # torch has an exception class for the memory of a GPU only.
+    message = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in message or "allocate memory" in message

@@ -1,24 +1,26 @@
-"""What a run of tokenize-images tells in the end."""
+"""The summary that tokenize-images prints at its end."""
 
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...evaluation.token_counts import is_hashed
-from ...evaluation.usage import codebook_usage
+from ...evaluation.usage import Usage, codebook_usage
 from ...images.finding.inputs import printable
 from ...tokenizer.wording import first_lines, list_first, pluralize
 from ..inputs.plan import Plan
+from ..token_shards.formats import find_format
 from ..token_shards.manifest import Manifest
-from ..token_shards.sidecar import orphans, sidecars
-from .totals import Totals
+from ..token_shards.ownership import orphans
+from ..token_shards.sidecar import sidecars
+from .results import Totals
 
-SHOWN = 5
+MAX_SHOWN = 5
 """Failures and shards that are named; the rest is counted."""
 
 
 class Summary(NamedTuple):
-    """What a run did, and what is in the folder now."""
+    """What a call did, and what is in the folder now."""
 
     totals: Totals
     plan: Plan
@@ -26,13 +28,13 @@ class Summary(NamedTuple):
     out: Path
     done_before: int
     new_images: int
-    """Images that were given for the first time to a folder that has shards."""
+    """Images that are new to a folder with shards."""
 
     @property
     def has_failed(self) -> bool:
-        """Whether something is left to do, or nothing came of the whole folder."""
-        is_barren = bool(self.manifest.failures) and not self.manifest.images
-        return bool(self.totals.damaged or self.totals.unread or is_barren)
+        """Whether something is left to do, or the whole folder holds nothing but failures."""
+        has_only_failures = bool(self.manifest.failures) and not self.manifest.images
+        return bool(self.totals.damaged or self.totals.unread or has_only_failures)
 
     @property
     def passed_over(self) -> Counter[str]:
@@ -41,11 +43,12 @@ class Summary(NamedTuple):
 
     def others(self) -> list[str]:
         """Return the shards in the folder that are not of this call."""
-        planned = {f"{shard.name}.tar" for shard in self.plan.shards}
-        there = [sidecar.shard for sidecar in sidecars(self.out)] + [path.name for path in orphans(self.out)]
-        return sorted(set(there) - planned)
+        suffix = find_format(self.manifest.format).suffix
+        planned = {f"{task.name}{suffix}" for task in self.plan.shards}
+        there = {sidecar.shard for sidecar in sidecars(self.out)} | {path.name for path in orphans(self.out)}
+        return sorted(there - planned)
 
-    def facts(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Return everything, for a program."""
         totals = self.totals
         return {
@@ -59,7 +62,7 @@ class Summary(NamedTuple):
                 "given_again": self.plan.repeated,
                 "new": self.new_images,
             },
-            "images_per_second": totals.images / totals.seconds,
+            "images_per_second": totals.images / totals.seconds if totals.images else 0.0,
             "seconds": totals.seconds,
             "passed_over": dict(self.passed_over),
             "damaged": totals.damaged,
@@ -72,7 +75,7 @@ class Summary(NamedTuple):
         }
 
     def lines(self) -> list[str]:
-        """Return the lines for a person: what was done, how the codes were used, what is in the folder, what failed."""
+        """Return lines for people: what was done, how the codes were used, what is in the folder, and what failed."""
         return [*self._what_was_done(), *self._usage(), *self._folder(), *self._what_went_wrong()]
 
     def _what_was_done(self) -> list[str]:
@@ -94,14 +97,14 @@ class Summary(NamedTuple):
         return lines
 
     def _usage(self) -> list[str]:
-        lines = []
         counts, codes = self.totals.counts, self.totals.vocab_size
         about = "about " if is_hashed(counts, codes) else ""
-        for number, usage in enumerate(codebook_usage(counts, codes) if self.totals.images else []):
-            which = f" {number}" if len(counts) > 1 else ""
+        lines = []
+        for index, usage in enumerate(codebook_usage(counts, codes) if self.totals.images else []):
+            which = f" {index}" if len(counts) > 1 else ""
             lines.append(
-                f"codebook{which}    usage {about}{usage.usage:.1%}, perplexity {about}{usage.perplexity:,.0f} of "
-                f"{codes:,} codes over {int(counts[number].sum()):,} tokens"
+                f"codebook{which}    usage {_used(usage, codes, about)}, perplexity {about}{usage.perplexity:,.0f} "
+                f"over {int(counts[index].sum()):,} tokens"
             )
         return lines
 
@@ -112,19 +115,27 @@ class Summary(NamedTuple):
             f"{pluralize(manifest.shards, 'shard')}, {pluralize(manifest.failures, 'failure')} listed"
         ]
         if others := self.others():
-            lines.append(f"  not of this call: {list_first(others, SHOWN)}; --overwrite removes what vistok wrote")
-        return lines + [f"  empty: {name}.tar, there is no file in its input" for name in self.totals.empty]
+            lines.append(f"  not of this call: {list_first(others, MAX_SHOWN)}; --overwrite removes what vistok wrote")
+        return lines + [f"  empty: {name}, there is no file in its input" for name in self.totals.empty]
 
     def _what_went_wrong(self) -> list[str]:
         totals = self.totals
         failed = [f"failed: {row.source}: {row.reason}" for row in totals.failures]
-        lines = [f"  {line}" for line in first_lines(failed, SHOWN, "the .json beside each shard")]
+        lines = [f"  {line}" for line in first_lines(failed, MAX_SHOWN, "the .json beside each shard")]
         lines += [f"  damaged: {reason}" for reason in totals.damaged]
         lines += [f"  not read: {reason}" for reason in totals.unread]
-        for shards, until in ((totals.damaged, "they are repaired"), (totals.unread, "their files can be read")):
-            if shards:
-                kind = "damaged shard" if shards is totals.damaged else "shard"
-                lines.append(
-                    f"nothing was written for {pluralize(len(shards), kind)}: the same command does them once {until}"
-                )
+        if count := len(totals.damaged):
+            them = "it" if count == 1 else "them"
+            nothing = f"nothing was written for {pluralize(count, 'damaged shard')}"
+            lines.append(f"{nothing}: repair {them} and run the same command again")
+        if count := len(totals.unread):
+            lines.append(
+                f"nothing was written for {pluralize(count, 'shard')}: run the same command again when "
+                f"{'its' if count == 1 else 'their'} files can be read"
+            )
         return lines
+
+
+def _used(usage: Usage, codes: int, about: str) -> str:
+    fraction = f"{about}{usage.usage:.1%}" if usage.usage >= 0.0005 else "under 0.1%"
+    return f"{fraction} ({about}{round(usage.usage * codes):,} of {codes:,} codes)"

@@ -106,6 +106,6 @@ def test_errors_name_the_path(tmp_path, shard):
         index_images(str(empty))
     (tmp_path / "text.tar").write_bytes(b"not a tar" * 200)
     with pytest.raises(
-        ValueError, match=r"text.tar does not begin with a valid header of a tar: repair or leave it out"
+        DamagedShard, match=r"text.tar does not begin with a valid header of a tar: repair or leave it out"
     ):
         index_images(str(tmp_path / "text.tar"))

@@ -1,4 +1,4 @@
-"""Whatever tokenize-images made comes back, or is named."""
+"""All images that tokenize-images made come back, or are named."""
 
 import hashlib
 import io
@@ -21,7 +21,7 @@ PNG = image_bytes(noise_image(64, 64), "PNG")
 def tokens(tokenize, make_tar, tmp_path):
     """A folder of two shards of three images each."""
     for name in "ab":
-        images = [(f"{name}{number}.png", image_bytes(noise_image(64, 64, number), "PNG")) for number in range(3)]
+        images = [(f"{name}{index}.png", image_bytes(noise_image(64, 64, index), "PNG")) for index in range(3)]
         make_tar(tmp_path / f"{name}.tar", images)
     tokenize(tmp_path / "a.tar", tmp_path / "b.tar", "--out", tmp_path / "tokens")
     return tmp_path / "tokens"
@@ -40,36 +40,36 @@ def test_the_model_of_the_manifest_is_taken(tokens, tmp_path, tokenizer_folder):
     assert result.exit_code == 0 and (facts["written"], facts["shards"]) == (6, 2)
 
 
-def flip(path, place):
+def flip(path, index):
     content = bytearray(path.read_bytes())
-    content[place] ^= 1
+    content[index] ^= 1
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("place", [600, 700, 513, 1024 + 3])
-def test_a_flipped_bit_is_noticed_and_the_other_shards_come_back(tokens, detokenize, tmp_path, place):
-    flip(tokens / "a.tar", place)
+@pytest.mark.parametrize("index", [600, 700, 513, 1024 + 3])
+def test_a_flipped_bit_is_detected_and_the_other_shards_come_back(tokens, detokenize, tmp_path, index):
+    flip(tokens / "a.tar", index)
     said = detokenize(tokens, "--out", tmp_path / "back", code=1)
-    assert f"damaged: {tokens / 'a.tar'} is not as its sidecar says (SHA-256): remove it and tokenize it again." in said
+    assert f"damaged: {tokens / 'a.tar'} does not match its sidecar (SHA-256): remove it and tokenize it again." in said
     assert names(tmp_path / "back") == ["b0.png", "b1.png", "b2.png"]
     said = detokenize(tokens / "a.tar", "--out", tmp_path / "back2", code=1)
-    assert "a.tar is not as its sidecar says" in said
+    assert "a.tar does not match its sidecar" in said
 
 
 def test_shards_that_are_cut_or_gone_or_without_a_sidecar_are_named(tokens, detokenize, tmp_path):
     whole = (tokens / "a.tar").read_bytes()
     (tokens / "a.tar").write_bytes(whole[:-1])
-    assert "a.tar is not as its sidecar says" in detokenize(tokens, "--out", tmp_path / "1", code=1)
+    assert "a.tar does not match its sidecar" in detokenize(tokens, "--out", tmp_path / "1", code=1)
     (tokens / "a.tar").unlink()
     assert "a.tar cannot be read (No such file or directory)" in detokenize(tokens, "--out", tmp_path / "2", code=1)
     (tokens / "a.json").unlink()
     said = detokenize(tokens, "--out", tmp_path / "3", code=1)
     assert "manifest.json counts 2 shards, but 1 have a sidecar: tokenize again." in said
     (tokens / "a.tar").write_bytes(whole)
-    assert "a.tar has no sidecar, so that it may not be whole" in detokenize(tokens, "--out", tmp_path / "4", code=1)
+    assert "a.tar has no sidecar, so it may not be whole" in detokenize(tokens, "--out", tmp_path / "4", code=1)
 
 
-def test_it_goes_on_where_it_was(tokens, detokenize, tmp_path):
+def test_the_same_call_resumes(tokens, detokenize, tmp_path):
     back = tmp_path / "back"
     detokenize(tokens, "--out", back)
     whole = {name: (back / name).read_bytes() for name in names(back)}
@@ -131,38 +131,42 @@ def test_a_tar_with_the_longest_name_comes_back(tokenize, detokenize, make_tar, 
     assert "2 images from 2 shards" in detokenize(tmp_path / "tokens", "--out", tmp_path / "back")
 
 
-FACTS = b'{"source": "k.png", "width": 64, "height": 64}'
+METADATA = b'{"source": "k.png", "width": 64, "height": 64}'
 GOOD = npy(np.zeros((1, 8, 8), np.uint16))
 HUGE = GOOD.replace(b"(1, 8, 8), }      ", b"(1, 8, 800000000), }")
 
 
 @pytest.mark.parametrize(
-    ("array", "facts", "sentence"),
+    ("array", "metadata", "sentence"),
     [
-        (npy(np.zeros((1, 8, 8))), FACTS, "is float64 (1, 8, 8), where unsigned integers q y x are stored"),
-        (npy(np.zeros((8, 8), np.uint16)), FACTS, "is uint16 (8, 8), where unsigned integers q y x are stored"),
+        (npy(np.zeros((1, 8, 8))), METADATA, "its tokens are float64 (1, 8, 8), but must be unsigned integers q y x"),
+        (
+            npy(np.zeros((8, 8), np.uint16)),
+            METADATA,
+            "its tokens are uint16 (8, 8), but must be unsigned integers q y x",
+        ),
         (
             npy(np.zeros((1, 3000, 3000), np.uint16)),
-            FACTS,
-            "the tokens are (1, 3000, 3000), where an image of 64 x 64 has (1, 8, 8)",
+            METADATA,
+            "the tokens are (1, 3000, 3000), but an image of 64 x 64 has (1, 8, 8)",
         ),
-        (npy(np.full((1, 8, 8), 300, np.uint16)), FACTS, "a token is 300, but the codes are 0 to 299"),
-        (npy(np.array([{}]), allow_pickle=True), FACTS, "where unsigned integers q y x are stored"),
-        (HUGE, FACTS, "where unsigned integers q y x are stored"),
-        (b"no array", FACTS, "is not an array"),
-        (GOOD.replace(b"(1, 8, 8), }   ", b"(True, 8, 8), }"), FACTS, "is uint16 (True, 8, 8), where unsigned"),
-        (GOOD.replace(b"(1, 8, 8), }  ", b"(-1, -8, 8), }"), FACTS, "is uint16 (-1, -8, 8), where unsigned"),
-        (GOOD.replace(b"}", b" "), FACTS, "is not an array"),
-        (GOOD.replace(b"{'descr'", b"(" * 8), FACTS, "is not an array"),
-        (GOOD, b'{"source": "k.png", "height": 64}', "k.tokens.json has no width and height"),
-        (GOOD, b'{"source": "k.png", "width": true, "height": -1}', "k.tokens.json has no width and height"),
-        (GOOD, b"[" * 100_000, "k.tokens.json is missing or damaged"),
-        (GOOD, None, "k.tokens.json is missing or damaged"),
+        (npy(np.full((1, 8, 8), 300, np.uint16)), METADATA, "a token is 300, but the codes are 0 to 299"),
+        (npy(np.array([{}]), allow_pickle=True), METADATA, "k.tokens.npy is object (1,), which its"),
+        (HUGE, METADATA, "k.tokens.npy is uint16 (1, 8, 800000000), which its 258 bytes do not hold"),
+        (b"no array", METADATA, "is not an array"),
+        (GOOD.replace(b"(1, 8, 8), }   ", b"(True, 8, 8), }"), METADATA, "is uint16 (True, 8, 8), which"),
+        (GOOD.replace(b"(1, 8, 8), }  ", b"(-1, -8, 8), }"), METADATA, "is uint16 (-1, -8, 8), which"),
+        (GOOD.replace(b"}", b" "), METADATA, "is not an array"),
+        (GOOD.replace(b"{'descr'", b"(" * 8), METADATA, "is not an array"),
+        (GOOD, b'{"source": "k.png", "height": 64}', "its metadata has no width and height"),
+        (GOOD, b'{"source": "k.png", "width": true, "height": -1}', "its metadata has no width and height"),
+        (GOOD, b"[" * 100_000, "its metadata is missing or damaged"),
+        (GOOD, None, "its metadata is missing or damaged"),
     ],
 )
-def test_a_hostile_row_is_a_sentence_and_the_others_come_back(tokens, detokenize, tmp_path, array, facts, sentence):
-    members = {"k.tokens.npy": array, **({} if facts is None else {"k.tokens.json": facts})}
-    hostile(tokens, {**members, "good.tokens.npy": GOOD, "good.tokens.json": FACTS})
+def test_a_hostile_row_is_a_sentence_and_the_others_come_back(tokens, detokenize, tmp_path, array, metadata, sentence):
+    members = {"k.tokens.npy": array, **({} if metadata is None else {"k.tokens.json": metadata})}
+    hostile(tokens, {**members, "good.tokens.npy": GOOD, "good.tokens.json": METADATA})
     said = detokenize(tokens, "--out", tmp_path / "back", code=1)
     assert f"failed: {tokens / 'a.tar'}: k: " in said and sentence in said
     assert names(tmp_path / "back") == ["b0.png", "b1.png", "b2.png", "good.png"]
@@ -179,13 +183,13 @@ def test_a_damaged_manifest_is_a_sentence(tokens, detokenize, tokenize, tmp_path
 
 
 def test_keys_that_lead_out_of_the_folder_stay_in_it(tokens, detokenize, tmp_path):
-    row = {".tokens.npy": GOOD, ".tokens.json": FACTS}
+    row = {".tokens.npy": GOOD, ".tokens.json": METADATA}
     hostile(tokens, {key + ending: content for key in ("../../evil", "/abs") for ending, content in row.items()})
     detokenize(tokens, "--out", tmp_path / "deep" / "back")
     assert names(tmp_path / "deep") == sorted(f"back/{name}.png" for name in ("abs", "evil", "b0", "b1", "b2"))
 
 
-def test_an_image_whose_place_is_taken_by_a_folder_is_named(tokens, detokenize, tmp_path):
+def test_an_image_whose_path_is_a_folder_is_named(tokens, detokenize, tmp_path):
     (tmp_path / "back" / "a1.png").mkdir(parents=True)
     said = detokenize(tokens, "--out", tmp_path / "back", "--overwrite", code=1)
     assert f"a.tar: a1: {tmp_path / 'back' / 'a1.png'} cannot be written (Is a directory)" in said
@@ -200,8 +204,8 @@ def test_images_that_are_too_large_are_refused_before_they_are_made(tokenize, de
         shutil.copy(tokens / path, tokens / path.replace("images-00000", "a"))
     sidecar = json.loads((tokens / "a.json").read_text()) | {"shard": "a.tar"}
     (tokens / "a.json").write_text(json.dumps(sidecar))
-    facts = b'{"source": "k.png", "width": 240000, "height": 240000}'
-    hostile(tokens, {"h.tokens.npy": npy(np.zeros((1, 3000, 3000), np.uint16)), "h.tokens.json": facts})
+    metadata = b'{"source": "k.png", "width": 240000, "height": 240000}'
+    hostile(tokens, {"h.tokens.npy": npy(np.zeros((1, 3000, 3000), np.uint16)), "h.tokens.json": metadata})
     said = detokenize(tokens, "--out", tmp_path / "back", code=1)
     assert "h: 240000 x 240000 is more than" in said and names(tmp_path / "back") == ["k.png"]
 
@@ -209,6 +213,6 @@ def test_images_that_are_too_large_are_refused_before_they_are_made(tokenize, de
 def test_decoding_is_that_of_the_api(tokens, detokenize, tmp_path, tokenizer_folder):
     tokenizer = vistok.load(tokenizer_folder)
     detokenize(tokens, "--out", tmp_path / "back")
-    for number in range(3):
-        expected = tokenizer.decode(tokenizer.encode(noise_image(64, 64, number)))[0]
-        assert np.array_equal(np.asarray(Image.open(tmp_path / "back" / f"b{number}.png")), np.asarray(expected))
+    for index in range(3):
+        expected = tokenizer.decode(tokenizer.encode(noise_image(64, 64, index)))[0]
+        assert np.array_equal(np.asarray(Image.open(tmp_path / "back" / f"b{index}.png")), np.asarray(expected))

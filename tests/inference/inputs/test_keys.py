@@ -5,7 +5,13 @@ import re
 import pytest
 from webdataset.tariterators import base_plus_ext
 
-from vistok.inference.inputs.keys import normalised_key, told_apart, unique_keys, webdataset_extension, webdataset_key
+from vistok.inference.inputs.keys import (
+    keys_of_names,
+    make_unique,
+    normalised_key,
+    webdataset_extension,
+    webdataset_key,
+)
 
 NAMES = ["a.jpg", "x/a.b.jpg", "./c.tar.gz", "/abs.png", "../up.JPG", "d.e/f.g.h", "x/y/z.seg.png"]
 
@@ -34,10 +40,10 @@ def test_keys_are_normalised(key, expected):
 
 
 def test_equal_keys_are_told_apart_whatever_is_taken():
-    assert told_apart(["a", "./a", "a_2", "/a", "b"], taken=["b", "b_2"]) == ["a", "a_2", "a_2_2", "a_3", "b_3"]
-    keys = unique_keys(["a.png", "a.jpg", "a_png.gif", "x.y.png", "x_y.png", "é.png"])
+    assert make_unique(["a", "./a", "a_2", "/a", "b"], taken=["b", "b_2"]) == ["a", "a_2", "a_2_2", "a_3", "b_3"]
+    keys = make_unique(keys_of_names(["a.png", "a.jpg", "a_png.gif", "x.y.png", "x_y.png", "é.png"]))
     assert len(set(keys)) == 6 and all(re.fullmatch(r"[^.]+", key) for key in keys)
 
 
 def test_many_equal_keys_are_told_apart_in_no_time():
-    assert len(set(told_apart(["a"] * 100_000))) == 100_000
+    assert len(set(make_unique(["a"] * 100_000))) == 100_000

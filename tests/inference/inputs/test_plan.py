@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from samples import image_bytes, noise_image
-from vistok.inference.inputs.keep import parse_keep
+from vistok.inference.inputs.companions import parse_keep
 from vistok.inference.inputs.plan import plan_shards, refuse_overwriting
 
 PNG = image_bytes(noise_image(8, 8), "PNG")
@@ -89,8 +89,8 @@ def test_what_is_read_is_not_overwritten(tmp_path, make_tar):
 
 
 def test_lists_and_brace_ranges(tmp_path, make_tar):
-    for number in range(3):
-        make_tar(tmp_path / f"s-{number}.tar", [("a.png", PNG)])
+    for index in range(3):
+        make_tar(tmp_path / f"s-{index}.tar", [("a.png", PNG)])
     (tmp_path / "single.png").write_bytes(PNG)
     listed = tmp_path / "list.txt"
     listed.write_text(f"{tmp_path}/s-{{0..1}}.tar\n\n{tmp_path}/single.png\n")
@@ -113,9 +113,9 @@ def test_captions_are_found_in_a_folder_that_may_not_be_listed(tmp_path, monkeyp
 
     monkeypatch.setattr("os.listdir", closed)
     loose = plan_shards([str(tmp_path / name) for name in ("a.png", "a.md")], 10).loose
-    assert [(image.name, image.beside) for image in loose] == [("a.png", ("a.txt",))]
+    assert [(image.name, image.companions) for image in loose] == [("a.png", ("a.txt",))]
     with_md = plan_shards([str(tmp_path / "a.png")], 10, keep=parse_keep("md")).loose
-    assert with_md[0].beside == ("a.md",)
+    assert with_md[0].companions == ("a.md",)
 
 
 def test_inputs_change_when_what_goes_in_changes(tmp_path):
@@ -136,11 +136,9 @@ def test_errors_are_one_sentence(tmp_path, make_tar):
         (tmp_path / folder).mkdir()
         make_tar(tmp_path / folder / "same.tar", [("a.png", PNG)])
     with pytest.raises(
-        ValueError, match=r"same.tar and .*same.tar would both become same.tar: tokenize them into different"
+        ValueError, match=r"same.tar and .*same.tar would both become the shard same: tokenize them into different"
     ):
         plan_shards([f"{tmp_path}/{{x,y}}/same.tar"], 10)
     for name in ("images-00000", "manifest"):
-        with pytest.raises(
-            ValueError, match=rf"would become {name}.json, a name that vistok gives to a file of its own"
-        ):
+        with pytest.raises(ValueError, match=rf"would become {name}.json, a file name that vistok uses itself"):
             plan_shards([str(make_tar(tmp_path / f"{name}.tar", [("a.png", PNG)]))], 10)

@@ -5,19 +5,18 @@ import tarfile
 
 import pytest
 
-from samples import image_bytes, noise_image
-from vistok.inference.token_shards.webdataset_format import stored_samples
+from samples import image_bytes, noise_image, stored_samples
 
 
 @pytest.fixture
 def whole(make_tar, tmp_path):
-    images = [(f"{number}.png", image_bytes(noise_image(40, 40, number), "PNG")) for number in range(6)]
+    images = [(f"{index}.png", image_bytes(noise_image(40, 40, index), "PNG")) for index in range(6)]
     return make_tar(tmp_path / "whole.tar", images).read_bytes()
 
 
-def start(whole, tmp_path, number):
+def start(whole, tmp_path, index):
     with tarfile.open(tmp_path / "whole.tar") as tar:
-        return tar.getmembers()[number].offset
+        return tar.getmembers()[index].offset
 
 
 DAMAGE = {
@@ -43,7 +42,7 @@ def test_a_damaged_tar_is_named_and_done_when_it_is_repaired(tokenize, whole, tm
     for _ in range(2):
         said = tokenize(shard, "--out", out, code=1)
         assert f"damaged: {shard} " in said and "0 written, 0 done before" in said
-        assert "nothing was written for 1 damaged shard: the same command does them once they are repaired" in said
+        assert "nothing was written for 1 damaged shard: repair it and run the same command again" in said
         assert [path.name for path in out.iterdir()] == ["manifest.json"]
     shard.write_bytes(whole)
     assert "6 tokenized, 0 failed" in tokenize(shard, "--out", out)

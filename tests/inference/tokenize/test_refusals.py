@@ -1,4 +1,4 @@
-"""What tokenize-images does not do, and what it says instead."""
+"""What tokenize-images refuses, and what it says then."""
 
 import json
 import os
@@ -76,7 +76,7 @@ def test_full_memory_is_one_sentence(tokenize, image, tmp_path, monkeypatch):
     def full(*arguments, **options):
         raise MemoryError
 
-    monkeypatch.setattr("vistok.inference.tokenize.call.plan_shards", full)
+    monkeypatch.setattr("vistok.inference.tokenize.run.plan_shards", full)
     said = tokenize(image, "--out", tmp_path / "out", code=1)
     assert "tokenize-images: the memory is full: close other programs, or take smaller images or batches." in said
 
@@ -93,23 +93,23 @@ def test_numbers_agree_with_their_nouns(tokenize, make_tar, image, tmp_path):
     assert "other files 1 passed over: 1 .md" in said
     make_tar(tmp_path / "none.tar", [])
     said = tokenize(image, tmp_path / "none.tar", "--out", tmp_path / "two")
-    assert "1 image in 2 shards" in said and "  empty: none.tar, there is no file in its input" in said
+    assert "1 image in 2 shards" in said and "  empty: none, there is no file in its input" in said
 
 
 def test_fast_writes_down_what_it_calculated_in(tokenize, image, tmp_path, monkeypatch):
     out = tmp_path / "out"
     said = tokenize(PHOTOS, "--out", out, "--fast")
     assert "of the tokens of 6 images are those of float32" in said
-    arithmetic = json.loads((out / "manifest.json").read_text())["arithmetic"]
-    assert arithmetic in ("bfloat16-eager-8", "float32-eager-8")
-    assert f"was made with {arithmetic} arithmetic, not " in tokenize(PHOTOS, "--out", out, code=2)
-    # A longer call, in which compiling would pay, goes on as the folder was begun.
-    monkeypatch.setattr("vistok.inference.tokenize.call.COMPILING_PAYS", 0)
+    precision = json.loads((out / "manifest.json").read_text())["precision"]
+    assert precision in ("bfloat16-eager-8", "float32-eager-8")
+    assert f"was made with precision {precision}, not " in tokenize(PHOTOS, "--out", out, code=2)
+    # A longer call, in which compiling would pay, keeps the precision that the folder was begun with.
+    monkeypatch.setattr("vistok.inference.tokenize.request.COMPILING_PAYS", 0)
     assert "0 written, 1 done before" in tokenize(PHOTOS, "--out", out, "--fast")
-    assert json.loads((out / "manifest.json").read_text())["arithmetic"] == arithmetic
+    assert json.loads((out / "manifest.json").read_text())["precision"] == precision
     # Another batch size rounds differently, and is not mixed.
     said = tokenize(PHOTOS, "--out", out, "--fast", "--batch-size", 3, code=2)
-    assert f"was made with {arithmetic} arithmetic, not " in said and "-eager-3: use another --out folder" in said
+    assert f"was made with precision {precision}, not " in said and "-eager-3: use another --out folder" in said
 
 
 def test_a_folder_that_cannot_be_read_is_failed_work_and_nothing_is_sealed(tokenize, image, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""What was tokenized is known again by its keys, names and bytes, however names repeat."""
+"""Inputs are recognised by their keys, names and bytes, even where names repeat."""
 
 import itertools
 import os
@@ -8,16 +8,16 @@ import pytest
 
 from samples import image_bytes, noise_image
 
-PNG = [image_bytes(noise_image(20, 20, number), "PNG") for number in range(4)]
+PNG = [image_bytes(noise_image(20, 20, index), "PNG") for index in range(4)]
 
 
 @pytest.fixture
 def photos(tmp_path):
     """Two folders whose files have the same names, with captions."""
-    for number, name in enumerate("xy"):
+    for index, name in enumerate("xy"):
         folder = tmp_path / "photos" / name
         folder.mkdir(parents=True)
-        (folder / "1.png").write_bytes(PNG[number])
+        (folder / "1.png").write_bytes(PNG[index])
         (folder / "1.txt").write_text(name)
     return tmp_path / "photos"
 

@@ -1,5 +1,6 @@
-"""Many shards in one stream: damaged ones, failures in their order, a memory that is too small."""
+"""Many shards in one stream: damaged shards, the order of failures, and too little memory."""
 
+import copy
 import json
 
 import numpy as np
@@ -7,22 +8,23 @@ import pytest
 import torch
 
 import vistok
-from samples import PHOTOS, image_bytes, noise_image
+from samples import PHOTOS, image_bytes, noise_image, stored_samples
 from vistok.evaluation.token_counts import count_tokens, empty_counts
 from vistok.inference.inputs.plan import plan_shards
+from vistok.inference.token_shards.formats import find_format
 from vistok.inference.token_shards.manifest import new_manifest
 from vistok.inference.token_shards.sidecar import sidecars
-from vistok.inference.token_shards.webdataset_format import stored_samples
-from vistok.inference.tokenize.done import pending_shards
-from vistok.inference.tokenize.pipeline import StoppedOnError, Workload, tokenize_shards
+from vistok.inference.tokenize.job import Job, StoppedOnError
 from vistok.inference.tokenize.preview import write_preview
+from vistok.inference.tokenize.results import tokenize_shards
+from vistok.inference.tokenize.resume import pending_shards
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 
 PNG = image_bytes(noise_image(64, 64), "PNG")
 
 
 def shards(make_tar, folder):
-    whole = [make_tar(folder / f"s-{number}.tar", [(f"{number}.png", PNG)]) for number in range(3)]
+    whole = [make_tar(folder / f"s-{index}.tar", [(f"{index}.png", PNG)]) for index in range(3)]
     content = whole[1].read_bytes()
     whole[1].write_bytes(content[:700])
     return whole, content
@@ -36,13 +38,13 @@ def test_a_damaged_shard_is_left_out_and_done_when_it_is_repaired(tokenize, make
         said = tokenize(*paths, "--out", out, "--overwrite", *options, code=1)
         assert "2 written" in said and "2 tokenized, 0 failed" in said
         assert f"  damaged: {paths[1]} " in said and "repair or leave it out." in said
-        assert "nothing was written for 1 damaged shard: the same command does them once they are repaired" in said
+        assert "nothing was written for 1 damaged shard: repair it and run the same command again" in said
         assert not list(out.glob("s-1*"))
     paths[1].write_bytes(content)
     assert "1 written, 2 done before" in tokenize(*paths, "--out", out, "--fast")
 
 
-def test_stop_writes_what_stands_before_the_failure(tokenize, make_tar, tmp_path):
+def test_stop_writes_what_comes_before_the_failure(tokenize, make_tar, tmp_path):
     paths, _ = shards(make_tar, tmp_path)
     said = tokenize(*paths, "--out", tmp_path / "out", "--on-error", "stop", code=1)
     assert "s-1.tar" in said and "(--on-error skip goes on with the other shards)" in said
@@ -50,14 +52,17 @@ def test_stop_writes_what_stands_before_the_failure(tokenize, make_tar, tmp_path
 
 
 def tokenized(tokenizer, plan, folder, encode=None, stop=False, **options):
-    threads = Workload(**{"batch_size": 4, "readers": 2, "encoders": 1, **options})
-    manifest = new_manifest(tokenizer, "small", "float32", "all")
+    threads = {"batch_size": 4, "readers": 2, "encoders": 1, **options}
+    manifest = new_manifest(tokenizer, "small", "float32", "wds", "all")
+    if encode is not None:
+        tokenizer = copy.copy(tokenizer)
+        tokenizer.encode_pixels = encode
+    job = Job(folder, manifest, tokenizer, find_format("wds"), **threads, stop_on_error=stop)
     told = []
-    pending = pending_shards(plan.shards, folder, manifest, retry_failures=False)
-    totals = tokenize_shards(
-        pending, folder, manifest, encode or tokenizer.encode_pixels, threads, stop_on_error=stop, report=told.append
-    )
-    assert told[-1].shards == len(pending) and (totals.unread or told[-1].images == told[-1].expected)
+    pending = pending_shards(plan.shards, job, retry_failures=False)
+    totals = tokenize_shards(pending, job, on_progress=told.append)
+    assert told[-1].shards == len(pending) and told[-1].images == told[-1].expected
+    assert [progress.images for progress in told] == sorted(progress.images for progress in told)
     return totals
 
 
@@ -70,9 +75,9 @@ def tokenizer(tokenizer_folder):
 def images(tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
-    for number in range(23):
-        image = noise_image(40 + number, 50, number)
-        (folder / f"{number:02d}.png").write_bytes(b"" if number % 5 == 3 else image_bytes(image, "PNG"))
+    for index in range(23):
+        image = noise_image(40 + index, 50, index)
+        (folder / f"{index:02d}.png").write_bytes(b"" if index % 5 == 3 else image_bytes(image, "PNG"))
     return folder
 
 
@@ -84,8 +89,8 @@ def test_shards_do_not_depend_on_batches_or_threads(tokenizer, images, tmp_path)
 
     files, counts = contents("a", 3)
     assert len(files) == 16
-    for number, options in enumerate([{"batch_size": 1, "readers": 1}, {"encoders": 3}, {"batch_size": 50}]):
-        others, same = contents(f"b{number}", 3, **options)
+    for index, options in enumerate([{"batch_size": 1, "readers": 1}, {"encoders": 3}, {"batch_size": 50}]):
+        others, same = contents(f"b{index}", 3, **options)
         assert others == files and torch.equal(same, counts)
     tokens = [sample.tokens() for shard in (tmp_path / "a").glob("*.tar") for sample in stored_samples(shard)]
     expected = empty_counts(1, 300)
@@ -104,9 +109,7 @@ def test_an_image_larger_than_the_memory_leaves_its_shard_unsealed(tokenizer, im
         return native.encode_pixels(pixels)
 
     totals = tokenized(native, plan_shards([str(images)], 5), tmp_path / "out", encode, batch_size=5)
-    assert [sidecar.shard for sidecar in sidecars(tmp_path / "out")] == [
-        f"images-{number:05d}.tar" for number in (0, 4)
-    ]
+    assert [sidecar.shard for sidecar in sidecars(tmp_path / "out")] == [f"images-{index:05d}.tar" for index in (0, 4)]
     assert totals.unread == [
         "09.png: the memory is too small for 49 x 50 pixels",
         "10.png: the memory is too small for 50 x 50 pixels",
@@ -140,7 +143,7 @@ def test_names_and_links_that_lead_nowhere_do_not_stop_a_run(tokenize, tmp_path)
     assert "1 tokenized, 1 failed" in said
     assert "failed: gone.png: is a link to nowhere" in said
     (sample,) = stored_samples(tmp_path / "out" / "images-00000.tar")
-    assert (sample.key, sample.facts()["source"]) == (r"odd\xff", r"odd\xff.png")
+    assert (sample.key, sample.metadata()["source"]) == (r"odd\xff", r"odd\xff.png")
 
 
 def test_images_that_share_a_key_are_rows(tokenize, make_tar, tmp_path):

@@ -1,4 +1,4 @@
-"""What lies in the folder of the token shards and is not of vistok is never replaced."""
+"""What vistok did not write into the folder of the token shards is never replaced."""
 
 import json
 import os
@@ -22,19 +22,21 @@ def test_a_tar_of_others_is_not_replaced(tokenize, make_tar, shard, tmp_path, op
     mine = make_tar(out / "s.tar", [("mine.png", PNG)]).read_bytes()
     said = tokenize(shard, "--out", out, *options, code=2)
     assert (
-        f"{out / 's.tar'} is not of vistok and would be replaced: move it away, or give another --out folder." in said
+        f"{out / 's.tar'} was not written by vistok and would be replaced: move it away, or give another --out folder."
+        in said
     )
     assert (out / "s.tar").read_bytes() == mine
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("s.json", {"images": []}), ("s.json", [1]), ("manifest.json", {"icons": []})]
+    ("name", "content"),
+    [("s.json", {"images": [], "annotations": []}), ("s.json", [1]), ("manifest.json", {"icons": []})],
 )
 def test_json_of_others_is_not_replaced(tokenize, shard, tmp_path, name, content):
     out = tmp_path / "out"
     tokenize(shard, "--out", out)
     (out / name).write_text(json.dumps(content))
-    assert f"{out / name} is not of vistok" in tokenize(shard, "--out", out, "--overwrite", code=2)
+    assert f"{out / name} was not written by vistok" in tokenize(shard, "--out", out, "--overwrite", code=2)
     assert json.loads((out / name).read_text()) == content and (out / "s.tar").exists()
 
 
@@ -77,7 +79,7 @@ def test_an_image_of_others_is_not_replaced_by_the_preview(tokenize, tmp_path):
     (out / "preview.png").write_bytes(mine)
     (tmp_path / "a.png").write_bytes(mine)
     said = tokenize(tmp_path / "a.png", "--out", out, "--preview", 1, code=2)
-    assert f"{out / 'preview.png'} is not of vistok and would be replaced: move it away" in said
+    assert f"{out / 'preview.png'} was not written by vistok and would be replaced: move it away" in said
     assert (out / "preview.png").read_bytes() == mine
     (out / "preview.png").unlink()
     for _ in range(2):

@@ -42,12 +42,12 @@ def test_loose_images_have_captions_beside_them(tokenize, tmp_path, keep, expect
     for extension in ("txt", "json", "caption", "psd", "npz"):
         (folder / f"a.{extension}").write_bytes(CAPTION)
     (folder / "alone.txt").write_bytes(CAPTION)
-    for number, given in enumerate([tmp_path / "w", folder / "a.png"]):
-        said = tokenize(given, "--out", tmp_path / f"out{number}", "--keep", keep)
-        found = members(tmp_path / f"out{number}" / "images-00000.tar")
-        key = "sub/a" if number == 0 else "a"
+    for index, given in enumerate([tmp_path / "w", folder / "a.png"]):
+        said = tokenize(given, "--out", tmp_path / f"out{index}", "--keep", keep)
+        found = members(tmp_path / f"out{index}" / "images-00000.tar")
+        key = "sub/a" if index == 0 else "a"
         assert {name for name, content in found.items() if content == CAPTION} == {f"{key}.{e}" for e in expected}
-        if number == 0:
+        if index == 0:
             assert (f"other files {6 - len(expected)} passed over" in said and "2 .txt" in said) or "txt" in expected
 
 

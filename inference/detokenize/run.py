@@ -1,4 +1,4 @@
-"""What detokenize-images does, from its options to the images."""
+"""The whole of detokenize-images, from its options to the images."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 from ...cli.options import check_output_folder
 from ...cli.progress import ProgressLine, track
+from ...images.finding.index import DamagedShard
 from ...images.saving import mark_of
 from ...tokenizer.files import hold_folder, remove_asides
 from ...tokenizer.wording import pluralize
 from ..api import Tokenizer, load
-from ..inputs.image_names import image_names
-from .image_jobs import Job, Maker, batches, checked, decoded, maker_for, save
-from .stored_shards import Found, ShardDamagedError, ShardFile, StoredShard, find_shards, manifest_of, read_shard
+from .decoding import FolderDecoder, ImageJob, batches, checked, decoded, folder_decoder, save
+from .image_paths import image_paths
+from .verified_shards import Found, ShardFile, StoredShard, find_shards, manifest_of, read_shard
 
 
 class Request(NamedTuple):
@@ -29,13 +30,13 @@ class Request(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a run did."""
+    """What a call did."""
 
     out: Path
     shards: int
     written: int
     there_before: int
-    """Images that an earlier call wrote from the same tokens."""
+    """Images that an earlier call made of the same tokens."""
     failures: list[str]
     damaged: list[str]
 
@@ -45,7 +46,7 @@ class Outcome(NamedTuple):
         return bool(self.failures or self.damaged)
 
     def lines(self) -> list[str]:
-        """Return the lines for a person."""
+        """Return lines for people."""
         before = f", {self.there_before} there before" if self.there_before else ""
         lines = [f"{pluralize(self.written, 'image')} from {pluralize(self.shards, 'shard')} in {self.out}{before}"]
         lines += [f"  failed: {reason}" for reason in self.failures]
@@ -53,16 +54,16 @@ class Outcome(NamedTuple):
 
 
 def detokenize(request: Request) -> Outcome:
-    """Make images of token shards; what cannot be made is named, and the rest is made.
+    """Decode token shards to images; name those that cannot be decoded and go on.
 
     Raises ValueError for a wrong call, OSError when the disk refuses.
     """
     check_output_folder(request.out)
     found = find_shards(request.inputs)
-    makers = _makers(found, request)
+    decoders = _decoders(found, request)
     damaged = [*found.missing]
-    shards = list(_whole(track(found.files, "shards", quiet=request.quiet), damaged))
-    jobs = _jobs(shards, makers, request.out)
+    shards = list(_whole(track(found.files, "shards", quiet=request.quiet), decoders, damaged))
+    jobs = _jobs(shards, decoders, request.out)
     if not request.overwrite:
         _refuse_replacing(jobs)
     failures: list[str] = []
@@ -73,7 +74,7 @@ def detokenize(request: Request) -> Outcome:
         ProgressLine(total=len(jobs), quiet=request.quiet) as line,
     ):
         for batch in batches(checked(jobs, failures)):
-            missing = [made for made in batch if mark_of(made.job.path) != made.mark]
+            missing = [image for image in batch if mark_of(image.job.path) != image.mark]
             before += len(batch) - len(missing)
             problems = [problem for problem in pool.map(save, missing, decoded(missing)) if problem]
             failures += problems
@@ -84,39 +85,41 @@ def detokenize(request: Request) -> Outcome:
     return Outcome(request.out, len(shards), written, before, failures, damaged)
 
 
-def _makers(found: Found, request: Request) -> dict[Path, Maker]:
+def _decoders(found: Found, request: Request) -> dict[Path, FolderDecoder]:
     """Load the tokenizer of each folder, which its manifest names unless the user does."""
     loaded: dict[str, Tokenizer] = {}
-    makers = {}
+    decoders = {}
     for folder in dict.fromkeys(file.path.parent for file in found.files):
         manifest = manifest_of(folder)
         model = request.model or manifest.model
         if model not in loaded:
             loaded[model] = load(model, request.device)
-        makers[folder] = maker_for(folder, manifest, loaded[model], model)
-    return makers
+        decoders[folder] = folder_decoder(folder, manifest, loaded[model], model)
+    return decoders
 
 
-def _whole(files: Iterable[ShardFile], damaged: list[str]) -> Iterator[StoredShard]:
-    """Read the shards that are whole; sentences about the others are appended to `damaged`."""
+def _whole(
+    files: Iterable[ShardFile], decoders: dict[Path, FolderDecoder], damaged: list[str]
+) -> Iterator[StoredShard]:
+    """Yield the whole shards; append sentences about the others to `damaged`."""
     for file in files:
         try:
-            yield read_shard(file)
-        except ShardDamagedError as error:
+            yield read_shard(file, decoders[file.path.parent].shard_format)
+        except DamagedShard as error:
             damaged.append(str(error))
 
 
-def _jobs(shards: list[StoredShard], makers: dict[Path, Maker], out: Path) -> list[Job]:
-    names = image_names([(shard.path.stem, [sample.key for sample in shard.samples]) for shard in shards])
+def _jobs(shards: list[StoredShard], decoders: dict[Path, FolderDecoder], out: Path) -> list[ImageJob]:
+    paths = image_paths([(shard.path.stem, [sample.key for sample in shard.samples]) for shard in shards])
     return [
-        Job(sample, out / name, f"{shard.path}: {sample.key}", makers[shard.path.parent])
-        for shard, row in zip(shards, names, strict=True)
-        for sample, name in zip(shard.samples, row, strict=True)
+        ImageJob(sample, out / path, f"{shard.path}: {sample.key}", decoders[shard.path.parent])
+        for shard, row in zip(shards, paths, strict=True)
+        for sample, path in zip(shard.samples, row, strict=True)
     ]
 
 
-def _refuse_replacing(jobs: list[Job]) -> None:
-    for made in checked((job for job in jobs if os.path.lexists(job.path)), []):
-        path = made.job.path
-        if mark_of(path) != made.mark:
+def _refuse_replacing(jobs: list[ImageJob]) -> None:
+    for image in checked((job for job in jobs if os.path.lexists(job.path)), []):
+        path = image.job.path
+        if mark_of(path) != image.mark:
             raise ValueError(f"{path} is there already: give another --out folder, or --overwrite to replace it.")

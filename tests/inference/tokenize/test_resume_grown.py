@@ -4,18 +4,17 @@ import json
 
 import pytest
 
-from samples import image_bytes, noise_image
-from vistok.inference.token_shards.webdataset_format import stored_samples
+from samples import image_bytes, noise_image, stored_samples
 
-PNG = [image_bytes(noise_image(20, 20, number), "PNG") for number in range(12)]
+PNG = [image_bytes(noise_image(20, 20, index), "PNG") for index in range(12)]
 
 
 @pytest.fixture
 def photos(tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
-    for number in (1, 3, 5, 7, 9):
-        (folder / f"{number:02d}.png").write_bytes(PNG[number])
+    for index in (1, 3, 5, 7, 9):
+        (folder / f"{index:02d}.png").write_bytes(PNG[index])
     return folder
 
 
@@ -25,7 +24,7 @@ def contents(folder):
 
 def sources(folder):
     return {
-        path.stem: [sample.facts()["source"] for sample in stored_samples(path)]
+        path.stem: [sample.metadata()["source"] for sample in stored_samples(path)]
         for path in sorted(folder.glob("*.tar"))
     }
 
@@ -34,8 +33,8 @@ def test_new_images_go_into_new_shards(tokenize, photos, tmp_path):
     out = tmp_path / "out"
     tokenize(photos, "--out", out, "--shard-size", 2)
     before = contents(out)
-    for number in (0, 4, 11):
-        (photos / f"{number:02d}.png").write_bytes(PNG[number])
+    for index in (0, 4, 11):
+        (photos / f"{index:02d}.png").write_bytes(PNG[index])
     (photos / "04.txt").write_bytes(b"caption")
     said = tokenize(photos, "--out", out, "--shard-size", 2)
     assert "2 written, 3 done before" in said
@@ -75,7 +74,7 @@ def test_keys_of_new_images_are_not_those_of_old_ones(tokenize, tmp_path):
     for name in ("a.gif", "b.gif", "b.png"):
         (photos / name).write_bytes(image_bytes(noise_image(9, 9), "GIF"))
     tokenize(photos, "--out", out)
-    keys = {sample.facts()["source"]: sample.key for path in out.glob("*.tar") for sample in stored_samples(path)}
+    keys = {sample.metadata()["source"]: sample.key for path in out.glob("*.tar") for sample in stored_samples(path)}
     assert keys == {"a.png": "a", "b_gif.png": "b_gif", "a.gif": "a_gif", "b.gif": "b_gif_2", "b.png": "b_png"}
 
 
@@ -110,9 +109,9 @@ def test_a_damaged_shard_of_a_folder_that_grew_is_named(tokenize, photos, tmp_pa
 
 
 def test_images_of_one_name_are_known_by_their_bytes(tokenize, tmp_path):
-    for number, name in enumerate("abcd"):
+    for index, name in enumerate("abcd"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "image.png").write_bytes(PNG[number])
+        (tmp_path / name / "image.png").write_bytes(PNG[index])
 
     def given(names):
         return [tmp_path / name / "image.png" for name in names]

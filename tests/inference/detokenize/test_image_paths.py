@@ -3,7 +3,7 @@
 import hashlib
 import os
 
-from vistok.inference.inputs.image_names import image_names
+from vistok.inference.detokenize.image_paths import image_paths
 
 ODD = [
     "../../etc/x",
@@ -26,7 +26,7 @@ ODD = [
 
 
 def test_names_lie_below_the_folder_and_fit_a_file_system(tmp_path):
-    (names,) = image_names([("s", ODD)])
+    (names,) = image_paths([("s", ODD)])
     assert len({name.casefold() for name in names}) == len(ODD)
     for name in names:
         path = tmp_path / name
@@ -36,15 +36,15 @@ def test_names_lie_below_the_folder_and_fit_a_file_system(tmp_path):
 
 
 def test_names_of_255_bytes_are_kept():
-    whole, shortened = image_names([("s", ["k" * 251, "k" * 252])])[0]
+    whole, shortened = image_paths([("s", ["k" * 251, "k" * 252])])[0]
     assert whole == "k" * 251 + ".png"
     end = hashlib.sha256(b"k" * 252).hexdigest()[:12]
     assert shortened == "k" * 238 + f"-{end}.png" and len(shortened) == 255
 
 
 def test_a_key_of_two_shards_is_told_apart_by_the_shard():
-    assert image_names([("a", ["k", "l"]), ("b", ["k", "m"])]) == [["a/k.png", "l.png"], ["b/k.png", "m.png"]]
+    assert image_paths([("a", ["k", "l"]), ("b", ["k", "m"])]) == [["a/k.png", "l.png"], ["b/k.png", "m.png"]]
 
 
 def test_no_folder_has_the_name_of_a_file():
-    assert image_names([("s", ["a", "a.png/b", "a.PNG/c.png/d"])]) == [["a.png", "a.png_/b.png", "a.PNG_/c.png_/d.png"]]
+    assert image_paths([("s", ["a", "a.png/b", "a.PNG/c.png/d"])]) == [["a.png", "a.png_/b.png", "a.PNG_/c.png_/d.png"]]

@@ -1,4 +1,4 @@
-"""Done means done: from these very bytes, by this very tokenizer, and nothing else."""
+"""A shard is done when it was made from exactly these bytes by exactly this tokenizer."""
 
 import errno
 import json
@@ -11,7 +11,7 @@ from samples import image_bytes, noise_image
 from vistok.images.finding.index import Entry
 from vistok.inference.tokenize import encoding
 
-BMP = [image_bytes(noise_image(64, 64, number), "BMP") for number in range(4)]
+BMP = [image_bytes(noise_image(64, 64, index), "BMP") for index in range(4)]
 
 
 def contents(folder):
@@ -22,13 +22,13 @@ def contents(folder):
 def photos(tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
-    for number in range(3):
-        (folder / f"{number}.bmp").write_bytes(BMP[number])
+    for index in range(3):
+        (folder / f"{index}.bmp").write_bytes(BMP[index])
     return folder
 
 
 @pytest.mark.parametrize("kind", ["tar", "folder"])
-def test_inputs_of_equal_size_that_were_replaced_are_noticed(tokenize, make_tar, photos, tmp_path, kind):
+def test_inputs_of_equal_size_that_were_replaced_are_detected(tokenize, make_tar, photos, tmp_path, kind):
     shard = make_tar(tmp_path / "s.tar", [("a.bmp", BMP[0])])
     given, changed = (shard, shard) if kind == "tar" else (photos, photos / "1.bmp")
     tokenize(given, "--out", tmp_path / "out")
@@ -68,13 +68,13 @@ def test_a_collection_that_was_copied_or_touched_is_still_done(tokenize, make_ta
     assert "was made from other images" in tokenize(copied / "photos", "--out", tmp_path / "out", code=2)
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.EACCES, errno.ENOENT, None])
-def test_errors_of_reading_are_not_errors_of_the_image(tokenize, photos, tmp_path, monkeypatch, number):
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.EACCES, errno.ENOENT, None])
+def test_errors_of_reading_are_not_errors_of_the_image(tokenize, photos, tmp_path, monkeypatch, code):
     read = Entry.read
 
     def failing(entry):
         if entry.name == "1.bmp":
-            raise MemoryError if number is None else OSError(number, os.strerror(number), entry.path)
+            raise MemoryError if code is None else OSError(code, os.strerror(code), entry.path)
         return read(entry)
 
     out = tmp_path / "out"
@@ -82,10 +82,10 @@ def test_errors_of_reading_are_not_errors_of_the_image(tokenize, photos, tmp_pat
         patch.setattr(Entry, "read", failing)
         for _ in range(2):  # the same state, the same answer
             said = tokenize(photos, "--out", out, "--shard-size", 2, code=1)
-            cause = f" cannot be read ({os.strerror(number)})" if number else ": the memory is too small for it"
+            cause = f" cannot be read ({os.strerror(code)})" if code else ": the memory is too small for it"
             reason = f"1.bmp{cause}"
             assert f"  not read: {reason}" in said and "0 failures listed" in said
-            assert "nothing was written for 1 shard: the same command does them once their files can be read" in said
+            assert "nothing was written for 1 shard: run the same command again when its files can be read" in said
             assert sorted(path.name for path in out.glob("images*")) == ["images-00001.json", "images-00001.tar"]
         said = tokenize(photos, "--out", tmp_path / "stopped", "--on-error", "stop", code=1)
         assert f"{reason} (--on-error skip goes on with the other shards)" in said
@@ -104,7 +104,7 @@ def test_a_file_that_changes_while_it_is_read_leaves_its_shard_unsealed(tokenize
 
     monkeypatch.setattr(Entry, "read", changing)
     said = tokenize(photos, "--out", tmp_path / "out", code=1)
-    assert "not read: images-00000: what goes in changed while it was read" in said
+    assert "not read: images-00000: its input changed while it was read" in said
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["manifest.json"]
 
 

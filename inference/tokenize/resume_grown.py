@@ -1,4 +1,4 @@
-"""A collection that grew: what was done stays in its shards, what is new goes into new ones."""
+"""Resuming a collection that grew: finished shards stay, and new images go into new shards."""
 
 import re
 from collections import deque
@@ -7,15 +7,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ...images.finding.index import file_entry
+from ...images.finding.index import DamagedShard, file_entry
 from ...images.finding.inputs import printable
-from ..inputs.keys import keys_with_endings, told_apart
+from ..inputs.input_files import UnreadableInputError, entry_sha256
+from ..inputs.keys import keys_of_names, make_unique
 from ..inputs.loose_images import LOOSE_PATTERN, LooseImage, loose_shard
 from ..inputs.plan import Plan
-from ..inputs.samples import PlannedShard
-from ..inputs.unreadable import UnreadableInputError, input_sha256
+from ..inputs.samples import ShardTask
+from ..token_shards.formats import ShardFormat, read_samples
 from ..token_shards.sidecar import Sidecar, sidecars
-from ..token_shards.webdataset_format import stored_samples
 
 
 class _Row(NamedTuple):
@@ -25,22 +25,22 @@ class _Row(NamedTuple):
     key: str
     source: str
     sha256: str
-    """Of its file; empty for a failure."""
+    """SHA-256 of its file; empty for a failure."""
 
 
-def grown(plan: Plan, folder: Path) -> tuple[Plan, int]:
-    """Regroup the loose images of a plan around the shards that are done, and return how many are in none of these.
+def resume_grown(plan: Plan, folder: Path, shard_format: ShardFormat) -> tuple[Plan, int]:
+    """Regroup the loose images of a plan around the shards that are done; return the plan and the number of new images.
 
-    A plan whose shards are those of the folder stays as it is. Raises ValueError when a shard holds images that were
-    given now and others that were not, and UnreadableInputError when one is damaged.
+    A plan that matches the shards of the folder is returned unchanged. Raises ValueError when a shard holds some images that
+    were given now and others that were not, and UnreadableInputError when one is damaged.
     """
-    done = {path.name: path for path in sidecars(folder) if re.fullmatch(LOOSE_PATTERN, path.name)}
-    planned = {shard.name: shard.inputs for shard in plan.shards}
+    done = {sidecar.name: sidecar for sidecar in sidecars(folder) if re.fullmatch(LOOSE_PATTERN, sidecar.name)}
+    planned = {task.name: task.inputs for task in plan.shards}
     if all(planned.get(name) == sidecar.inputs for name, sidecar in done.items()):
         return plan, 0
-    rows = {name: _rows(folder / sidecar.shard, sidecar) for name, sidecar in done.items()}
+    rows = {name: _rows(folder / sidecar.shard, sidecar, shard_format) for name, sidecar in done.items()}
     indices = _indices([row for shard_rows in rows.values() for row in shard_rows], plan.loose)
-    shards: dict[str, PlannedShard] = {}
+    old: list[ShardTask] = []
     keys: dict[int, str] = {}
     for name, sidecar in done.items():
         found = {index: row.key for row in rows[name] if (index := indices.get(row)) is not None}
@@ -54,25 +54,25 @@ def grown(plan: Plan, folder: Path) -> tuple[Plan, int]:
             )
         keys |= found
         images = [plan.loose[index] for index in sorted(found)]
-        shards[name] = loose_shard(_number(name), images, [found[index] for index in sorted(found)])
-    new = _new_shards(plan, keys, {_number(name) for name in done})
-    return plan.with_loose(sorted([*shards.values(), *new], key=lambda shard: shard.name)), len(plan.loose) - len(keys)
+        old.append(loose_shard(_index_of(name), images, [found[index] for index in sorted(found)]))
+    new = _new_shards(plan, keys, {_index_of(name) for name in done})
+    return plan.with_loose(sorted([*old, *new], key=lambda task: task.name)), len(plan.loose) - len(keys)
 
 
-def _rows(shard: Path, sidecar: Sidecar) -> list[_Row]:
+def _rows(shard: Path, sidecar: Sidecar, shard_format: ShardFormat) -> list[_Row]:
     """Return what a shard was made of."""
     try:
-        samples = [(sample.key, sample.facts()) for sample in stored_samples(shard)]
-    except ValueError as error:
+        samples = [(sample.key, sample.metadata()) for sample in read_samples(shard, shard_format)]
+    except (DamagedShard, ValueError) as error:
         raise UnreadableInputError(
             f"{shard} is not a whole token shard ({str(error).rstrip('.')}): remove it, and the same command makes it again."
         ) from None
-    rows = [_Row(shard.name, key, facts["source"], str(facts.get("sha256"))) for key, facts in samples]
+    rows = [_Row(shard.name, key, metadata["source"], str(metadata.get("sha256"))) for key, metadata in samples]
     return rows + [_Row(shard.name, failure.key, failure.source, "") for failure in sidecar.failures]
 
 
 def _indices(rows: Sequence[_Row], loose: Sequence[LooseImage]) -> dict[_Row, int]:
-    """Return which loose image each row is of: the one of its name, and where several have it, of its bytes."""
+    """Match rows to loose images by name, and by their bytes where several have the same name."""
     by_name: dict[str, list[int]] = {}
     for index, image in enumerate(loose):
         by_name.setdefault(printable(image.name), []).append(index)
@@ -89,23 +89,22 @@ def _indices(rows: Sequence[_Row], loose: Sequence[LooseImage]) -> dict[_Row, in
 
 def _sha256(image: LooseImage) -> str:
     with suppress(UnreadableInputError):
-        return "" if image.problem else input_sha256(file_entry(image.path, image.name))
+        return "" if image.problem else entry_sha256(file_entry(image.path, image.name))
     return ""
 
 
-def _new_shards(plan: Plan, done: dict[int, str], numbers: set[int]) -> list[PlannedShard]:
-    """Gather the images that are in no shard, under keys that no other image has."""
-    names = [printable(image.name) for image in plan.loose]
-    candidates = keys_with_endings(names)
-    rest = [index for index in range(len(names)) if index not in done]
-    keys = told_apart([candidates[index] for index in rest], done.values())
-    free = (number for number in range(len(numbers) + len(rest)) if number not in numbers)
-    shards = []
+def _new_shards(plan: Plan, done: dict[int, str], taken: set[int]) -> list[ShardTask]:
+    """Gather the images that are in no shard, under keys that no other image has; `done` maps indices to keys."""
+    candidates = keys_of_names([printable(image.name) for image in plan.loose])
+    rest = [index for index in range(len(candidates)) if index not in done]
+    keys = make_unique([candidates[index] for index in rest], done.values())
+    free = (index for index in range(len(taken) + len(rest)) if index not in taken)
+    tasks = []
     for start in range(0, len(rest), plan.shard_size):
-        images: list[LooseImage] = [plan.loose[index] for index in rest[start : start + plan.shard_size]]
-        shards.append(loose_shard(next(free), images, keys[start : start + plan.shard_size]))
-    return shards
+        images = [plan.loose[index] for index in rest[start : start + plan.shard_size]]
+        tasks.append(loose_shard(next(free), images, keys[start : start + plan.shard_size]))
+    return tasks
 
 
-def _number(name: str) -> int:
+def _index_of(name: str) -> int:
     return int(name.rpartition("-")[2])

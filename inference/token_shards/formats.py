@@ -1,0 +1,59 @@
+"""The formats of token shards: the table SHARD_FORMATS, and what an entry must do.
+
+To add one, write a class with these four members in a file of its own and put an instance into the table. A format knows
+nothing of sidecars, hashes and manifests, which are the same for all.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from ...images.finding.index import DamagedShard
+from .token_samples import StoredSample, TokenSample
+from .webdataset_format import WebdatasetFormat
+
+
+class ShardFormat(Protocol):
+    """How the samples of a shard become one file; an instance is picklable."""
+
+    @property
+    def suffix(self) -> str:
+        """Suffix of the files, such as `.tar`: one dot, at its beginning; no two formats share one."""
+
+    def write(self, file: BinaryIO, samples: Iterable[TokenSample]) -> None:
+        """Write samples into an empty, seekable file, and leave it open.
+
+        The bytes must depend on the samples alone: no dates, no random names.
+        """
+
+    def read(self, path: Path) -> Iterator[StoredSample]:
+        """Yield the samples in the order they were written.
+
+        Raises DamagedShard or ValueError when the file is damaged, and OSError when it cannot be read.
+        """
+
+    def is_own(self, path: Path) -> bool | None:
+        """Return whether vistok wrote a file; None when it is damaged or empty, so that nobody can tell."""
+
+
+SHARD_FORMATS: dict[str, ShardFormat] = {"wds": WebdatasetFormat()}
+
+
+def find_format(name: str) -> ShardFormat:
+    """Return the format of a name; raise ValueError when there is none."""
+    if name not in SHARD_FORMATS:
+        raise ValueError(f"--format is {name!r}, but must be {' or '.join(SHARD_FORMATS)}.")
+    return SHARD_FORMATS[name]
+
+
+def format_of(path: Path) -> ShardFormat | None:
+    """Return the format of a file by its suffix, or None."""
+    return next((entry for entry in SHARD_FORMATS.values() if entry.suffix == path.suffix), None)
+
+
+def read_samples(path: Path, shard_format: ShardFormat) -> list[StoredSample]:
+    """List the samples of a token shard; raise DamagedShard when it is damaged, OSError when it cannot be read."""
+    try:
+        return list(shard_format.read(path))
+    except ValueError as error:
+        raise DamagedShard(f"{path} {error}") from None

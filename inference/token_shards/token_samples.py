@@ -1,0 +1,82 @@
+"""One image of a token shard, before it is written and after it is read back."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..inputs.input_files import HashedFile, entry_sha256, open_hashed
+from ..inputs.samples import Companion
+
+
+def token_dtype(vocab_size: int) -> np.dtype[Any]:
+    """Return the smallest unsigned integer type that holds tokens below `vocab_size`."""
+    return np.dtype(np.min_scalar_type(vocab_size - 1))
+
+
+class CompanionFile:
+    """A file to carry over, whose hash is taken on the way."""
+
+    def __init__(self, companion: Companion):
+        self.extension, self._entry = companion
+        self._sha256 = ""
+
+    @property
+    def name(self) -> str:
+        """The name of the input file."""
+        return self._entry.name
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._entry.size
+
+    @contextmanager
+    def open(self) -> Iterator[HashedFile]:
+        """Open the file; raises UnreadableInputError when it cannot be read."""
+        with open_hashed(self._entry) as file:
+            yield file
+            self._sha256 = file.sha256()
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of the bytes that were read; reads them when a format has not, and raises as `open`."""
+        return self._sha256 or entry_sha256(self._entry)
+
+
+class TokenSample(NamedTuple):
+    """One image to write into a shard."""
+
+    key: str
+    tokens: np.ndarray
+    """`q y x`, of `token_dtype`."""
+    metadata: dict[str, Any]
+    """`source`, `width` and `height` of the upright original, and `sha256` of its file."""
+    companions: Sequence[CompanionFile] = ()
+    """Files that are carried over."""
+
+
+class StoredSample(NamedTuple):
+    """One image of a shard on disk, whose content is read on demand and never trusted."""
+
+    key: str
+    read_tokens: Callable[[], np.ndarray]
+    """Raises ValueError when they are damaged."""
+    read_metadata: Callable[[], Any]
+    """Returns None, or raises ValueError, when it is missing or damaged."""
+
+    def tokens(self) -> np.ndarray:
+        """Return unsigned integers `q y x`; raise ValueError for anything else."""
+        tokens = self.read_tokens()
+        if tokens.dtype.kind != "u" or tokens.ndim != 3 or not tokens.size:
+            raise ValueError(f"its tokens are {tokens.dtype} {tokens.shape}, but must be unsigned integers q y x")
+        return tokens
+
+    def metadata(self) -> dict[str, Any]:
+        """Return at least `source`, `width` and `height`; raise ValueError when one is missing."""
+        metadata = self.read_metadata()
+        if not isinstance(metadata, dict) or not isinstance(metadata.get("source"), str):
+            raise ValueError("its metadata is missing or damaged")
+        if not all(type(metadata.get(side)) is int and metadata[side] > 0 for side in ("width", "height")):
+            raise ValueError("its metadata has no width and height")
+        return metadata

@@ -1,0 +1,93 @@
+"""What engines take and return: plain data, so that a shard can be made in any process."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+
+from ...tokenizer.errors import WorkFailedError
+from ..api import Tokenizer
+from ..arithmetic import EXACT_ARITHMETIC, Encode, fast_encode, parse_fast
+from ..inputs.samples import Failure
+from ..token_shards.formats import ShardFormat
+from ..token_shards.manifest import Manifest
+
+
+class StoppedOnError(WorkFailedError):
+    """Something failed, and the user asked to stop at the first failure."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all tasks of a call have in common; picklable."""
+
+    out: Path
+    manifest: Manifest
+    tokenizer: Tokenizer
+    shard_format: ShardFormat
+    batch_size: int
+    """Images per batch; no token depends on it, nor on the numbers of threads."""
+    readers: int
+    """Threads that read images ahead."""
+    encoders: int
+    """Threads that encode a batch each."""
+    stop_on_error: bool = False
+    """Whether to raise StoppedOnError at the first failure."""
+
+    @cached_property
+    def encode(self) -> Encode:
+        """The encoder of the manifest's precision, made once per process; on a CPU it limits torch to one thread."""
+        if self.tokenizer.device.type == "cpu":
+            # Each core encodes its own batch: threads that share one wait for each other at every layer.
+            torch.set_num_threads(1)
+        if self.manifest.precision == EXACT_ARITHMETIC:
+            return self.tokenizer.encode_pixels
+        return fast_encode(self.tokenizer.model, self.tokenizer.device, parse_fast(self.manifest.precision))
+
+    def shard_path(self, name: str) -> Path:
+        """Return the path of an output shard."""
+        return self.out / f"{name}{self.shard_format.suffix}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the encoder: compiled code does not pickle, and another process makes its own."""
+        return {name: value for name, value in self.__dict__.items() if name != "encode"}
+
+
+class ShardResult(NamedTuple):
+    """What became of one task."""
+
+    name: str
+    samples: int = 0
+    """Images in its input."""
+    images: int = 0
+    """Images that were tokenized by this call."""
+    failures: list[Failure] = []
+    """Images that could not be used."""
+    passed_over: Counter[str] = Counter()
+    """Members of the input that are neither images nor carried over, by kind."""
+    tokens: np.ndarray | None = None
+    """All tokens of the shard, `q n`, for the usage of the codebooks; None when it has no image."""
+    damage: str = ""
+    """Why the input is damaged, in a sentence; nothing was written then."""
+    unread: str = ""
+    """Which file cannot be read at the moment, and why; nothing was written then."""
+
+
+class ShardProgress(NamedTuple):
+    """How far one shard is."""
+
+    name: str
+    samples: int
+    """Images in its input."""
+    images: int = 0
+    """Images that are done, failures included."""
+    failures: int = 0
+
+
+Report: TypeAlias = Callable[[ShardProgress], None]
+"""Receives the progress of a shard; cheap, to be called from one thread."""

@@ -1,0 +1,112 @@
+"""Running an engine, and summing up its results."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ...evaluation.token_counts import count_tokens, empty_counts
+from ..inputs.samples import Failure, ShardTask
+from .engines import find_engine
+from .job import Job, ShardProgress, ShardResult
+
+
+class Progress(NamedTuple):
+    """How far a call is."""
+
+    images: int
+    """Images that are done, failures included."""
+    expected: int
+    """Images in all, estimated while not all shards are listed."""
+    failures: int
+    shards: int
+    """Shards that are written or given up."""
+
+
+class Totals:
+    """What a call did; the shards that were done before are left out."""
+
+    def __init__(self, num_codebooks: int, vocab_size: int, planned: int):
+        self.counts = empty_counts(num_codebooks, vocab_size)
+        """How often each code was used: see `empty_counts`."""
+        self.vocab_size = vocab_size
+        self.shards = 0
+        self.images = 0
+        """Images that were tokenized."""
+        self.failures: list[Failure] = []
+        self.damaged: list[str] = []
+        """Why input shards are damaged; nothing was written for them."""
+        self.unread: list[str] = []
+        """Which files cannot be read at the moment; nothing was written for their shards."""
+        self.empty: list[str] = []
+        """Names of the shards whose input has no file at all."""
+        self.passed_over: Counter[str] = Counter()
+        """Members of input shards that are neither images nor carried over, by kind."""
+        self.seconds = 0.0
+        self._planned = planned
+        self._progress: dict[str, ShardProgress] = {}
+        self._sums: Counter[str] = Counter()
+
+    @property
+    def progress(self) -> Progress:
+        """How far the call is."""
+        listed = len(self._progress)
+        return Progress(
+            images=self._sums["images"],
+            expected=round(self._sums["samples"] * self._planned / listed) if listed else 0,
+            failures=self._sums["failures"],
+            shards=self.shards + len(self.damaged) + len(self.unread),
+        )
+
+    def add_progress(self, progress: ShardProgress) -> None:
+        """Replace what is known of the progress of one shard."""
+        before = self._progress.get(progress.name, ShardProgress(progress.name, 0))
+        self._progress[progress.name] = progress
+        self._sums.update(
+            samples=progress.samples - before.samples,
+            images=progress.images - before.images,
+            failures=progress.failures - before.failures,
+        )
+
+    def add(self, result: ShardResult) -> None:
+        """Add the result of a shard."""
+        self.add_progress(ShardProgress(result.name, result.samples, result.samples, len(result.failures)))
+        if result.damage or result.unread:
+            self.damaged += [result.damage] if result.damage else []
+            self.unread += [] if result.damage else [result.unread]
+            return
+        self.shards += 1
+        self.images += result.images
+        self.failures += result.failures
+        self.passed_over += result.passed_over
+        if not result.samples and not result.passed_over:
+            self.empty.append(result.name)
+        if result.tokens is not None:
+            tokens = torch.from_numpy(result.tokens.astype(np.int64))
+            count_tokens(self.counts, tokens[None, :, None], self.vocab_size)
+
+
+def tokenize_shards(
+    tasks: list[ShardTask], job: Job, engine: str = "local", on_progress: Callable[[Progress], None] = lambda _: None
+) -> Totals:
+    """Run the tasks with an engine and sum up the results; raise as `Engine.run`."""
+    totals = Totals(job.manifest.num_codebooks, job.manifest.vocab_size, len(tasks))
+    started = time.perf_counter()
+
+    def report(progress: ShardProgress) -> None:
+        totals.add_progress(progress)
+        on_progress(totals.progress)
+
+    on_progress(totals.progress)
+    with ExitStack() as stack:
+        results = find_engine(engine)(job, report).run(tasks)
+        stack.callback(getattr(results, "close", lambda: None))  # ends the threads of a generator after an error
+        for result in results:
+            totals.add(result)
+            on_progress(totals.progress)
+    totals.seconds = time.perf_counter() - started
+    return totals

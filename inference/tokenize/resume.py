@@ -1,0 +1,76 @@
+"""Resuming: which shards are done, because their sidecar agrees with the tokenizer and the inputs."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from ...images.finding.index import DamagedShard
+from ..inputs.input_files import UnreadableInputError, digest, entry_sha256, file_sha256
+from ..inputs.reading import Unusable
+from ..inputs.samples import ShardTask
+from ..token_shards.formats import read_samples
+from ..token_shards.sidecar import Sidecar, whole_sidecar, write_sidecar
+from ..token_shards.token_samples import StoredSample, TokenSample
+from .job import Job
+
+
+def pending_shards(tasks: Iterable[ShardTask], job: Job, retry_failures: bool) -> list[ShardTask]:
+    """Return the shards that are not done; with `retry_failures` also those with failed rows.
+
+    A shard whose input has become damaged or unreadable counts as not done.
+    Raises ValueError when one was made by another tokenizer or from other inputs.
+    """
+    return [task for task in tasks if not _is_done(task, job, retry_failures)]
+
+
+def reusable_samples(task: ShardTask, job: Job) -> dict[str, StoredSample]:
+    """Return the samples, by key, that the shard on disk has of the very same inputs."""
+    path = job.shard_path(task.name)
+    sidecar = whole_sidecar(path)
+    if sidecar is None or (sidecar.inputs, sidecar.fingerprint) != (task.inputs, job.manifest.fingerprint):
+        return {}
+    if file_sha256(path) != sidecar.sha256:
+        return {}
+    return {sample.key: sample for sample in read_samples(path, job.shard_format)}
+
+
+def content_digest(samples: Iterable[TokenSample], failed: Iterable[Unusable]) -> str:
+    """Return the digest of the keys, the names and the bytes that a shard was made from, once it is written."""
+    rows: list[list[str | int]] = []
+    for sample in samples:
+        rows.append([sample.key, sample.metadata["source"], sample.metadata["sha256"]])
+        rows += [[sample.key, companion.name, companion.sha256()] for companion in sample.companions]
+    return digest(rows + [[row.key, row.source, sha256] for row, sha256 in failed])
+
+
+def _is_done(task: ShardTask, job: Job, retry_failures: bool) -> bool:
+    path = job.shard_path(task.name)
+    sidecar, remedy = whole_sidecar(path), "use another --out folder, or --overwrite."
+    if sidecar is None:
+        return False
+    if sidecar.fingerprint != job.manifest.fingerprint:
+        raise ValueError(f"{path} was made by another tokenizer than {job.manifest.model}: {remedy}")
+    if retry_failures and sidecar.failures:
+        return False
+    try:
+        is_same = sidecar.inputs == task.inputs or _content_now(task, sidecar) == sidecar.content
+    except (DamagedShard, OSError, UnreadableInputError):
+        return False  # reading it again names the damage; what was made of it before stays
+    if not is_same:
+        remedy = remedy.replace("use ", "use --retry-failures, ") if sidecar.failures else remedy
+        raise ValueError(f"{path} was made from other images than those given now: {remedy}")
+    if sidecar.inputs != task.inputs:  # copied or touched: the bytes are compared once, not by every call
+        write_sidecar(path.parent, sidecar.model_copy(update={"inputs": task.inputs}))
+    return True
+
+
+def _content_now(task: ShardTask, sidecar: Sidecar) -> str:
+    """Return the digest of the bytes as they are now, which copying or touching a file does not change."""
+    samples = task.samples()
+    rows: list[list[str | int]] = []
+    failed = Counter((row.key, row.source) for row in sidecar.failures)
+    failed.subtract((sample.key, sample.source) for sample in samples if not sample.entry)
+    for sample in samples:
+        rows.append([sample.key, sample.source, entry_sha256(sample.entry) if sample.entry else ""])
+        if sample.entry and failed[sample.key, sample.source] < 1:
+            rows += [[sample.key, entry.name, entry_sha256(entry)] for _, entry in sample.companions]
+    return digest(rows)

@@ -1,0 +1,90 @@
+"""One shard in progress, from its task to its result."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from einops import rearrange
+
+from ..inputs.input_files import UnreadableInputError
+from ..inputs.reading import Unusable
+from ..inputs.samples import Listing, Sample, ShardTask
+from ..token_shards.sealing import seal_shard, write_aside
+from ..token_shards.sidecar import Sidecar
+from ..token_shards.token_samples import StoredSample, TokenSample
+from .job import Job, ShardResult
+from .resume import content_digest
+
+
+@dataclass
+class ShardWork:
+    """A shard in progress."""
+
+    task: ShardTask
+    listing: Listing | None = None
+    damage: str = ""
+    """Why its input is damaged, in a sentence."""
+    unread: str = ""
+    """Which of its files cannot be read at the moment, and why."""
+    stored: dict[str, StoredSample] = field(default_factory=dict)
+    """Samples by key that an earlier call made of the same inputs."""
+    reused: int = 0
+    """Number of these that are taken over."""
+    tokens: list[TokenSample] = field(default_factory=list)
+    failed: list[Unusable] = field(default_factory=list)
+
+    @property
+    def samples(self) -> list[Sample]:
+        """The samples of its input, none until it is listed."""
+        return self.listing.samples if self.listing else []
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether this call will write nothing for it."""
+        return bool(self.damage or self.unread)
+
+
+def finish(work: ShardWork, job: Job) -> ShardResult:
+    """Write and seal a shard, its rows in the order of the samples, or say why it is not written."""
+    if not work.is_given_up:
+        try:
+            _write(work, job)
+        except UnreadableInputError as error:
+            work.unread = str(error)
+    name, samples = work.task.name, len(work.samples)
+    if work.is_given_up:
+        return ShardResult(name, samples, damage=work.damage, unread="" if work.damage else work.unread)
+    assert work.listing is not None
+    tokens = [rearrange(sample.tokens, "q y x -> q (y x)") for sample in work.tokens]
+    return ShardResult(
+        name=name,
+        samples=samples,
+        images=len(work.tokens) - work.reused,
+        failures=[row for row, _ in work.failed],
+        passed_over=work.listing.passed_over,
+        tokens=np.concatenate(tokens, axis=1) if tokens else None,
+    )
+
+
+def _write(work: ShardWork, job: Job) -> None:
+    task, path = work.task, job.shard_path(work.task.name)
+    order = {(sample.key, sample.source): index for index, sample in enumerate(work.samples)}
+    work.tokens.sort(key=lambda sample: order[sample.key, sample.metadata["source"]])
+    work.failed.sort(key=lambda failed: order[failed.row.key, failed.row.source])
+    written = write_aside(path, job.shard_format, work.tokens)
+    content = content_digest(work.tokens, work.failed)
+    if task.source.digest() != task.inputs:
+        written.aside.unlink()
+        raise UnreadableInputError(f"{task.name}: its input changed while it was read")
+    assert work.listing is not None
+    sidecar = Sidecar(
+        shard=path.name,
+        fingerprint=job.manifest.fingerprint,
+        inputs=task.inputs,
+        content=content,
+        images=len(work.tokens),
+        failures=[row for row, _ in work.failed],
+        passed_over=dict(sorted(work.listing.passed_over.items())),
+        sha256=written.sha256,
+        size=written.size,
+    )
+    seal_shard(job.out, sidecar, written)
