@@ -14,12 +14,12 @@ def test_a_wheel_holds_every_package_and_data_file(tmp_path):
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    outside = ("tests/", "scripts/", ".")
+    outside = ("tests/", "scripts/", "docs/", "examples/", ".")
     wanted = {
         f"vistok/{name}"
         for name in tracked
         if not name.startswith(outside)
-        and (name.endswith((".py", ".css", ".js")) or name.startswith(("configs/", "pretrained/")))
+        and (name.endswith((".py", ".css", ".js", "py.typed")) or name.startswith(("configs/", "pretrained/")))
     }
     assert "vistok/pretrained/photo-f8/model.safetensors" in wanted and "vistok/configs/debug.yaml" in wanted
     copy = tmp_path / "source"

@@ -165,7 +165,7 @@ def test_a_file_named_checkpoints_is_an_error_before_training(tmp_path):
     (tmp_path / "checkpoints").write_text("")
     result = CliRunner().invoke(app, [str(DEBUG), f"run.out={tmp_path}", f"data.train={PHOTOS}", "data.val=[]"])
     assert result.exit_code == 1
-    assert "train-tokenizer: Not a directory" in result.stderr and "move away the file" in result.stderr
+    assert "train-tokenizer: Not a directory" in result.stderr and "move the file away" in result.stderr
 
 
 def test_the_tokenizer_of_a_run_without_checkpoints_is_not_written_over(tmp_path):
@@ -246,7 +246,7 @@ def test_a_damaged_shard_is_refused_before_a_run_begins(tmp_path):
             tar.add(image, image.name)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match="photos.tar"):
+    with pytest.raises(WorkFailedError, match="photos.tar is cut off within"):
         again(tmp_path / "run", f"data.train={path}")
     assert not (tmp_path / "run" / "checkpoints").exists()
 

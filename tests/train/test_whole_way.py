@@ -56,7 +56,7 @@ def test_the_whole_way(device, tmp_path, monkeypatch):
         return step(run, number, micro_batches)
 
     monkeypatch.setattr(one_step, "tokenizer_step", interrupted)
-    assert "interrupted: give the same command again" in call(command, *values, code=1)
+    assert "interrupted: run the same command again" in call(command, *values, code=1)
     assert exported_step(out / "export") == 3
     assert "step 3 of 6" in (out / "report.html").read_text()
     assert "2 of 6 steps were done before" in call(command, *values)

@@ -12,9 +12,10 @@ from vistok.tokenizer.quantizers import build_quantizer
 from vistok.train.finetune.config import FitConfig
 from vistok.train.finetune.fit_optimizer import fit_optimizer
 from vistok.train.finetune.swap_quantizer import FittedQuantizer
+from vistok.train.optimizer.config import OptimizerConfig
 from vistok.train.optimizer.muon_groups import uses_muon
-from vistok.train.optimizer.routing import OptimizerConfig, claim_parameters
-from vistok.train.optimizer.rules import BRIDGE_MATRICES, DEFAULT_RULES, PROJECTION_MATRICES
+from vistok.train.optimizer.routing import assign_parameters
+from vistok.train.optimizer.rules import BRIDGE_MATRICES, PROJECTION_MATRICES
 
 TABLE = {"dim": 4, "codebook_size": 32}
 SIMVQ = {"name": "simvq", **TABLE}
@@ -63,22 +64,21 @@ def test_a_run_gives_the_projection_to_adamw_and_may_give_it_to_muon(kind):
     values, expected = MATRICES[kind]
     model = small_tokenizer(values)
     matrices = f"({PROJECTION_MATRICES}|{BRIDGE_MATRICES})"
-    others = [rule.model_dump() for rule in DEFAULT_RULES if rule.pattern != r"quantizer\..*"]
     mixed = [
-        *others,
+        {"pattern": r"(encoder|decoder|quantizer_in|quantizer_out)\..*", "use": "adamw"},
         {"pattern": rf"quantizer\.{matrices}", "use": "muon", "decay": False},
         {"pattern": rf"quantizer\.(?!{matrices}$).*", "use": "adamw", "decay": False},
     ]
-    for rules, wanted in ((None, set()), (_claiming(mixed, model), {f"quantizer.{name}" for name in expected})):
+    for rules, wanted in ((None, set()), (_matching(mixed, model), {f"quantizer.{name}" for name in expected})):
         config = parse_config(OptimizerConfig, {"lr": 1e-3, "rules": rules}, "optimizer")
-        claims = {claim.name: claim.rule for claim in claim_parameters(model, config)}
+        assigned = {each.name: each for each in assign_parameters(model, config)}
         found = {name for name, _ in model.named_parameters() if name.startswith("quantizer.")}
-        assert found <= set(claims) and not any(claims[name].decay for name in found)
-        assert {name for name in found if claims[name].use == "muon"} == wanted
+        assert found <= set(assigned) and not any(assigned[name].decays for name in found)
+        assert {name for name in found if assigned[name].use_muon} == wanted
 
 
-def _claiming(rules, model):
-    """Leave out the rules that claim nothing of a model, which a config may not have."""
+def _matching(rules, model):
+    """Leave out the rules that match nothing of a model, which a config may not have."""
     return [rule for rule in rules if any(re.fullmatch(rule["pattern"], name) for name, _ in model.named_parameters())]
 
 

@@ -45,7 +45,7 @@ def test_a_planted_file_runs_no_code(tmp_path):
     path, trap, warnings = tmp_path / "a.pt", tmp_path / "trap", []
     save_checked(path, Planted(trap))
     assert KeptFile(path, "", warnings.append).load("Begin again.") is None
-    assert f"{path} is damaged: it is not of tensors" in warnings[0] and not trap.exists()
+    assert f"{path} is damaged: it holds more than tensors" in warnings[0] and not trap.exists()
 
 
 @pytest.mark.parametrize("content", [None, b"", b"model: [", b"\xff\xfe", b"- 1\n"])
