@@ -166,4 +166,4 @@ def test_so_is_a_launch_config_of_accelerate(tmp_path):
         check=False,
     )
     assert result.returncode != 0 and not (tmp_path / "run").exists()
-    assert "train-tokenizer: the launch asks for FSDP, which shares" in result.stderr, result.stderr[-2000:]
+    assert "train-tokenizer: the launch asks for FSDP, which shards" in result.stderr, result.stderr[-2000:]
