@@ -134,11 +134,7 @@ def test_a_run_whose_config_was_lost_still_knows_what_it_began_with(tmp_path, co
         (tmp_path / "config.yaml").write_text(content)
     new_process()
     with pytest.raises(
-<<<<<<< HEAD
         ValueError, match="holds a run with run.seed 0, not 3: use another run.out, or the value it started with"
-=======
-        ValueError, match="holds a run with run.seed 0, not 3: use another run.out, or the value it started"
->>>>>>> w-trainer
     ):
         train(config(tmp_path, "run.seed=3", steps=4))
     capsys.readouterr()
