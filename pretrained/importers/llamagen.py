@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from torch import Tensor
 
 from ...tokenizer.folder.config_json import TokenizerConfig
+from ...tokenizer.networks.convolutional import ConvolutionalConfig
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ...tokenizer.quantizers.vector.quantizer import VQConfig
 from .base import Importer, Shapes, Take
@@ -41,4 +42,6 @@ class LlamaGen(Importer):
         )
 
     def weights(self, config: TokenizerConfig, names: Iterable[str], take: Take) -> dict[str, Tensor]:
-        return {name: take(NAMES.of(name, config.architecture)) for name in names}
+        architecture = config.architecture
+        assert isinstance(architecture, ConvolutionalConfig)
+        return {name: take(NAMES.of(name, architecture)) for name in names}
