@@ -75,3 +75,12 @@ def test_every_door_has_a_page():
     for door in ("network", "quantizer", "criterion", "format", "engine", "importer", "layout"):
         assert f"({door}.md)" in page and f"extend/{door}.md" in PAGES
     assert "picture" not in "".join(PAGES.values()).lower()
+
+
+def test_the_config_reference_is_current():
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        from write_config_reference import PAGE, page
+    finally:
+        sys.path.remove(str(ROOT / "scripts"))
+    assert PAGE.read_text() == page(), "run python scripts/write_config_reference.py"
