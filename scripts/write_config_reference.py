@@ -11,8 +11,8 @@ from vistok.train.config_reference import config_reference
 PAGE = Path(__file__).parents[1] / "docs" / "config.md"
 HEAD = """# Config
 
-Every key of a run, as `train-tokenizer --keys` prints them. This page is written by `python scripts/write_config_reference.py` from
-the classes themselves. Where a section is chosen by its `name`, each choice has keys of its own.
+Every key of a run, as `train-tokenizer --keys` prints them. Where a section is chosen by its `name`, each choice has keys of
+its own. (`python scripts/write_config_reference.py` writes this page from the config classes.)
 
 """
 
