@@ -2,8 +2,8 @@
 
     python scripts/benchmark_training.py configs/vqgan-f16.yaml data.train=photos/ --steps 50 --out results/training.json
 
-Takes a config and overrides as train-tokenizer does, and trains for real, the discriminator from the first step. The device is
-waited for after each part, so the parts add up to the step. `optimizer share` is what Muon, or AdamW, takes of it.
+Takes a config and overrides as train-tokenizer does, and really trains, with the discriminator from the first step. It waits for the
+device after each part, so the parts add up to the step. `optimizer fraction` is what Muon, or AdamW, takes of it.
 """
 
 import argparse
@@ -87,7 +87,7 @@ def main() -> None:
         "overrides": arguments.overrides,
         "images per second": config.data.batch_size / step,
         "seconds": parts,
-        "shares": {name: seconds / step for name, seconds in parts.items()},
+        "fractions": {name: seconds / step for name, seconds in parts.items()},
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(facts, indent=1) + "\n")

@@ -98,7 +98,7 @@ def train(config: OptimizerConfig, seed: int, batches: list[Tensor]) -> tuple[Vi
     return model, {
         "loss": [round(loss, 6) for loss in losses],
         "seconds a step": sum(seconds) / len(seconds),
-        "share of the optimizer": in_optimizer / sum(seconds),
+        "fraction in the optimizer": in_optimizer / sum(seconds),
         "update rms": statistics.mean(sizes),
     }
 
@@ -124,7 +124,7 @@ def table(runs: list[dict[str, Any]]) -> str:
             _spread([run["psnr"] for run in same], "{:.2f}"),
             _spread([run["update rms"] for run in same], "{:.3f}"),
             f"{1000 * statistics.mean(run['seconds a step'] for run in same):.0f}",
-            f"{statistics.mean(run['share of the optimizer'] for run in same):.1%}",
+            f"{statistics.mean(run['fraction in the optimizer'] for run in same):.1%}",
         ]
         lines.append(f"| {name} | {rate:g} | {len(same)} | {' | '.join(cells)} |")
     return "\n".join(lines)

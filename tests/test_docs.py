@@ -6,8 +6,8 @@ import sys
 
 import pytest
 from accelerate.state import AcceleratorState
-from commands import APPS, ROOT, options
 
+from commands import APPS, ROOT, options
 from samples import PHOTOS
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.tokenize.engines import ENGINES
