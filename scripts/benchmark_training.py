@@ -2,8 +2,8 @@
 
     python scripts/benchmark_training.py configs/vqgan-f16.yaml data.train=photos/ --steps 50 --out results/training.json
 
-Takes a config and overrides as train-tokenizer does, and really trains, with the discriminator from the first step. It waits for the
-device after each part, so the parts add up to the step. `optimizer fraction` is what Muon, or AdamW, takes of it.
+Takes a config and overrides as train-tokenizer does, and trains, with the discriminator from the first step. It waits for
+the device after each part, so the parts add up to the step. `optimizer fraction` is what Muon, or AdamW, takes of it.
 """
 
 import argparse

@@ -6,8 +6,8 @@ One autoencoder without a quantizer is trained first, and its standardised laten
 same batches of them; those of other dimensions are placed between linear maps that begin as principal components and least
 squares. Of three learning rates, the one with the lowest training distortion after a quarter of the steps is taken. Quantizers
 whose losses cost ten times as much get a quarter of the steps, which the table shows. Distortion is the mean squared error per
-channel on held-out latents of variance 1. Usage and perplexity are over the held-out tokens: 4,096 values for all but Leech, which
-has 196,560. Several tokens of a position count as one. Everything but the decoder's training is float32.
+channel on held-out latents of variance 1. Usage and perplexity are over the held-out tokens: 4,096 values for all but Leech,
+which has 196,560. Several tokens of a position count as one. Everything but the decoder's training is float32.
 
 `multiscale` is not here: it quantizes whole grids, and these are latents one by one.
 
