@@ -82,7 +82,7 @@ def end_to_end(tokenizer: vistok.Tokenizer, precision: str, paths: list[Path], o
 
 
 def rates(work: dict[str, Callable[[Path], None]], images: int) -> dict[str, float]:
-    """Return the median images a second of each, measured in turns so that a slow moment of the machine hits all."""
+    """Return the median images per second of each, measured in turns so that a slow moment of the machine hits all."""
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(ROUNDS):
         for name, run in work.items():

@@ -65,9 +65,9 @@ def fit(entry: Entry, latents: Tensor, steps: int, arguments: argparse.Namespace
     model = prepared(entry, latents)
     values = {"steps": steps, "batch_size": arguments.fit_batch, "lr": rate}
     config = FitConfig.model_validate(values | entry.optimizer)
-    care = CodebookConfig.model_validate(entry.care)
+    codebook = CodebookConfig.model_validate(entry.codebook)
     torch.manual_seed(0)
-    fit_quantizer(model, latents, latents, entry.weights, config, care, Accelerator(cpu=True), seed=0)
+    fit_quantizer(model, latents, latents, entry.weights, config, codebook, Accelerator(cpu=True), seed=0)
     return model
 
 
