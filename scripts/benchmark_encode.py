@@ -7,7 +7,6 @@ All rates come from one run on the same files, cut from tests/photos. Needs noth
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import tempfile
@@ -28,12 +27,13 @@ from vistok.inference.token_shards.formats import find_format
 from vistok.inference.token_shards.manifest import new_manifest
 from vistok.inference.tokenize.job import Job
 from vistok.inference.tokenize.results import tokenize_shards
+from vistok.tokenizer.devices import usable_cores
 
 PHOTOS = Path(__file__).parents[1] / "tests" / "photos"
 SIDE = 256
 BATCH = 16
 ROUNDS = 5
-CORES = len(os.sched_getaffinity(0))
+CORES = usable_cores()
 
 
 def write_images(folder: Path, count: int) -> list[Path]:
