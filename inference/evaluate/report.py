@@ -7,10 +7,10 @@ from typing import Any
 
 from ...evaluation.rows import headline_figures, quality_rows
 from ...evaluation.token_counts import is_hashed
+from ...report.codebooks import codebook_views
 from ...report.content import Comparison, Report, Table
 from ...report.environment import environment
 from ...report.page import render
-from ...report.views import codebook_views
 from ...tokenizer.files import write_whole
 from ...tokenizer.wording import pluralize
 from .evaluation import Evaluation
