@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -10,12 +10,12 @@ from torchmetrics import MeanMetric
 
 from ..perception.backbones import BackboneConfig, load_backbone
 from ..perception.distance import PerceptualConfig, build_perceptual
-from ..tokenizer.devices import in_float64, widest_float
-from ..tokenizer.shapes import Pixels, Vectors
-from .frechet import frechet_distance
-from .inception import load_inception
+from ..tokenizer.devices import widest_float
+from ..tokenizer.shapes import Pixels
+from .frechet import FrechetMetric, load_inception
 from .rows import FRECHET
-from .running_covariance import RunningCovariance
+
+Result = TypeVar("Result")
 
 
 class ReferenceMetric(Protocol):
@@ -44,26 +44,6 @@ class PerceptualMetric:
         return float(self._mean.compute())
 
 
-class FrechetMetric:
-    """The Frechet distance between the features of the images and those of their reconstructions."""
-
-    def __init__(self, features: Callable[[Pixels], Vectors], device: torch.device):
-        self._features = features
-        self._device = device
-        self._sides: list[RunningCovariance] = []
-
-    @torch.inference_mode()
-    def update(self, original: Pixels, reconstruction: Pixels) -> None:
-        features = [in_float64(self._features(side.to(self._device))) for side in (original, reconstruction)]
-        if not self._sides:
-            self._sides = [RunningCovariance(each.shape[1], each.device, full=True) for each in features]
-        for side, vectors in zip(self._sides, features, strict=True):
-            side.add_vectors(vectors)
-
-    def compute(self) -> float:
-        return frechet_distance(*self._sides)
-
-
 class ReferenceMetrics:
     """Metrics by name. One that raises ValueError is dropped with its reason, which torchmetrics' collection cannot do."""
 
@@ -74,25 +54,21 @@ class ReferenceMetrics:
 
     def update(self, original: Pixels, reconstruction: Pixels) -> None:
         """Add a batch of pairs to every metric."""
-        for name, metric in list(self._metrics.items()):
-            try:
-                metric.update(original, reconstruction)
-            except ValueError as error:
-                self._drop(name, error)
+        self._each(lambda metric: metric.update(original, reconstruction))
 
     def compute(self) -> dict[str, float]:
         """Return the values of the metrics that were not dropped, by name."""
-        values = {}
+        return self._each(lambda metric: metric.compute())
+
+    def _each(self, call: Callable[[ReferenceMetric], Result]) -> dict[str, Result]:
+        results = {}
         for name, metric in list(self._metrics.items()):
             try:
-                values[name] = metric.compute()
+                results[name] = call(metric)
             except ValueError as error:
-                self._drop(name, error)
-        return values
-
-    def _drop(self, name: str, error: ValueError) -> None:
-        self.not_measured[name] = str(error)
-        del self._metrics[name]
+                self.not_measured[name] = str(error)
+                del self._metrics[name]
+        return results
 
 
 def build_reference_metrics(
@@ -100,14 +76,14 @@ def build_reference_metrics(
     lpips_weights: Path | None,
     inception_weights: Path | None,
     device: torch.device,
-    unavailable: Mapping[str, str] | None = None,
+    unavailable: Mapping[str, str],
 ) -> ReferenceMetrics:
     """Build LPIPS and rFID where their weights are available, and the Frechet distances that were asked for.
 
     `frechet` names timm models, as NAME or NAME=FILE with a file of weights; `unavailable` gives reasons, by name, not to
     try a metric. Raises ValueError when a model that was named or a file that was given cannot be loaded.
     """
-    not_measured = dict(unavailable or {})
+    not_measured = dict(unavailable)
     metrics: dict[str, ReferenceMetric] = {}
 
     def lpips() -> ReferenceMetric:
@@ -115,13 +91,12 @@ def build_reference_metrics(
         return PerceptualMetric(build_perceptual(PerceptualConfig(weights=lpips_weights), remedy), device)
 
     def rfid() -> ReferenceMetric:
-        return FrechetMetric(load_inception(inception_weights).to(device).pooled, device)
+        return FrechetMetric(load_inception(inception_weights, device), device)
 
     for name, build, file in (("lpips", lpips, lpips_weights), ("rfid", rfid, inception_weights)):
-        if name in not_measured:
-            continue
         try:
-            metrics[name] = build()
+            if name not in unavailable:
+                metrics[name] = build()
         except ValueError as error:
             if file is not None:
                 raise

@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..evaluation.token_counts import codes_text, estimate_note, is_hashed
-from ..evaluation.usage import Usage, codebook_usage
+from ..evaluation.usage import Usage, codebook_usage, codes_text, estimate_note, is_hashed
 from ..tokenizer.quantizers import Quantizer
 from .axes import Axis, ticks
 from .codemap import map_html

@@ -56,19 +56,19 @@ def evaluate_tokenizer(
         check_output_folder(out)
         from ...evaluation.reference_weights import unavailable
 
+        frechet = frechet or []
         given = {"lpips": lpips_weights, "rfid": inception_weights}
-        missing = unavailable([name for name, path in given.items() if path is None], frechet or [])
+        missing = unavailable([name for name, path in given.items() if path is None], frechet)
         # After the question whether the hub can be reached: this imports its clients.
         from ...evaluation.reference_metrics import build_reference_metrics
         from ...tokenizer.files import hold_folder
         from ..api import load
-        from ..evaluate.evaluation import evaluate
-        from ..evaluate.inputs import EvaluationInputs
-        from ..evaluate.report import metrics, write_metrics, write_page
+        from ..evaluate.evaluation import EvaluationInputs, evaluate
+        from ..evaluate.results import metrics, write_metrics, write_page
 
         tokenizer = load(model, device)
         inputs = EvaluationInputs(data, tokenizer, out)
-        reference = build_reference_metrics(frechet or [], lpips_weights, inception_weights, tokenizer.device, missing)
+        reference = build_reference_metrics(frechet, lpips_weights, inception_weights, tokenizer.device, missing)
         told = _tell_not_measured(reference.not_measured, set(), as_json)
         evaluation = evaluate(
             model, tokenizer, inputs, reference, lambda samples: track(samples, "images", quiet=quiet)
@@ -81,7 +81,7 @@ def evaluate_tokenizer(
             _show(evaluation)
             _tell_not_measured(evaluation.not_measured, told, as_json)
             say(f"in {files[0]} and {files[1]}")
-        if evaluation.lost:
+        if inputs.lost:
             raise typer.Exit(WORK_FAILED)
 
 
@@ -101,7 +101,7 @@ def _tell_not_measured(reasons: dict[str, str], told: set[str], aside: bool) -> 
 def _show(evaluation: "Evaluation") -> None:
     from rich.console import Console
 
-    from ..evaluate.summary import summary_lines, summary_table
+    from ..evaluate.results import summary_lines, summary_table
 
     Console(highlight=False).print(summary_table(evaluation))
     for line in summary_lines(evaluation):

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from samples import noise_image
-from vistok.evaluation.reference_metrics import FrechetMetric, PerceptualMetric, ReferenceMetrics
+from vistok.evaluation.frechet import FrechetMetric
+from vistok.evaluation.reference_metrics import PerceptualMetric, ReferenceMetrics
 from vistok.images.preprocessing import stack_pixels
 
 CPU = torch.device("cpu")

@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from vistok.evaluation import token_counts as counting
-from vistok.evaluation.token_counts import codes_text, count_tokens, empty_counts, estimate_note, hash_slots, is_hashed
-from vistok.evaluation.usage import codebook_usage
+from vistok.evaluation import usage as counting
+from vistok.evaluation.usage import (
+    codebook_usage,
+    codes_text,
+    count_tokens,
+    empty_counts,
+    estimate_note,
+    hash_slots,
+    is_hashed,
+)
 
 M = 1 << 14
 MANY = 1 << 36

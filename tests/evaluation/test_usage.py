@@ -3,8 +3,7 @@ import math
 import pytest
 import torch
 
-from vistok.evaluation.token_counts import count_tokens, empty_counts
-from vistok.evaluation.usage import codebook_usage, distortion
+from vistok.evaluation.usage import codebook_usage, count_tokens, empty_counts
 
 
 def counted(tokens, vocab_size):
@@ -34,10 +33,6 @@ def test_usage_is_right_above_65536_codes():
     tokens = torch.arange(size).reshape(1, 1, 1, -1)
     usage = codebook_usage(counted(tokens, size), size)[0]
     assert usage.usage == 1 and usage.perplexity == pytest.approx(size)
-
-
-def test_distortion_is_the_mean_square_a_channel():
-    assert float(distortion(torch.zeros(1, 2, 1, 1), torch.tensor([[[[1.0]], [[3.0]]]]))) == 5.0
 
 
 def test_more_codes_and_more_tokens_than_16_bits():

@@ -17,8 +17,7 @@ from samples import PHOTOS
 from vistok.evaluation.reference_metrics import ReferenceMetrics
 from vistok.images.finding.index import Entry
 from vistok.inference.commands.evaluate_tokenizer import app
-from vistok.inference.evaluate.evaluation import evaluate
-from vistok.inference.evaluate.inputs import EvaluationInputs
+from vistok.inference.evaluate.evaluation import EvaluationInputs, evaluate
 from vistok.inference.inputs.plan import plan_shards
 from vistok.inference.inputs.reading import first_images
 from vistok.tokenizer.config import ConfigError
@@ -28,7 +27,8 @@ TINY = "test_resnet.r160_in1k"
 
 
 def refuse(problem):
-    def build(config, remedy="give --inception-weights"):
+    def build(config, given):
+        remedy = given if isinstance(given, str) else "give --inception-weights"
         raise ConfigError(f"{problem}: {remedy}.")
 
     return build
