@@ -22,14 +22,13 @@ from .running_covariance import RunningCovariance
 class FrechetMetric:
     """The Frechet distance between the features of the images and those of their reconstructions."""
 
-    def __init__(self, features: Callable[[Pixels], Vectors], device: torch.device):
+    def __init__(self, features: Callable[[Pixels], Vectors]):
         self._features = features
-        self._device = device
         self._sides: list[RunningCovariance] = []
 
     @torch.inference_mode()
     def update(self, original: Pixels, reconstruction: Pixels) -> None:
-        features = [in_float64(self._features(side.to(self._device))) for side in (original, reconstruction)]
+        features = [in_float64(self._features(side)) for side in (original, reconstruction)]
         if not self._sides:
             self._sides = [RunningCovariance(each.shape[1], each.device, full=True) for each in features]
         for side, vectors in zip(self._sides, features, strict=True):

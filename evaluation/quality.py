@@ -11,7 +11,7 @@ from torch import Tensor
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, run_exactly
 from ..tokenizer.numerics.float32 import own_numerics
-from ..tokenizer.shapes import Latent, Pixels, Tokens
+from ..tokenizer.shapes import Pixels
 from .metrics import distortion, psnr, ssim
 from .running_covariance import RunningCovariance
 from .usage import codebook_usage, count_tokens, empty_counts
@@ -76,7 +76,7 @@ def measure(
             reconstruction = round_to_uint8(output[0])
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
-            totals.add(pixels, reconstruction, *output[1:], seconds=time.perf_counter() - started)
+            totals.add(pixels, reconstruction, output, time.perf_counter() - started)
             if on_batch:
                 on_batch(pixels, reconstruction)
     return totals.measurement()
@@ -98,15 +98,8 @@ class _Totals:
         self._images = self._pixels = 0
         self._seconds = 0.0
 
-    def add(
-        self,
-        pixels: Pixels,
-        reconstruction: Pixels,
-        latent: Latent,
-        quantized: Latent,
-        tokens: Tokens,
-        seconds: float,
-    ) -> None:
+    def add(self, pixels: Pixels, reconstruction: Pixels, output: tuple[Tensor, ...], seconds: float) -> None:
+        _, latent, quantized, tokens = output
         latent = self._quantizer.to_code_space(latent)
         error = distortion(latent, quantized) * len(pixels)
         self._sums.append(torch.stack([psnr(pixels, reconstruction).sum(), ssim(pixels, reconstruction).sum(), error]))

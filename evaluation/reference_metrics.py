@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 class ReferenceMetric(Protocol):
-    """Accumulates over batches of images and their reconstructions, `b c h w` in [-1, 1]."""
+    """Accumulates over batches of images and their reconstructions, `b c h w` in [-1, 1], on the device it was built for."""
 
     def update(self, original: Pixels, reconstruction: Pixels) -> None:
         """Add a batch of pairs; raise ValueError when they cannot be measured."""
@@ -33,12 +33,11 @@ class PerceptualMetric:
 
     def __init__(self, distance: nn.Module, device: torch.device):
         self._distance = distance.to(device)
-        self._device = device
         self._mean = MeanMetric(nan_strategy="disable").set_dtype(widest_float(device)).to(device)
 
     @torch.inference_mode()
     def update(self, original: Pixels, reconstruction: Pixels) -> None:
-        self._mean.update(self._distance(original.to(self._device), reconstruction.to(self._device)))
+        self._mean.update(self._distance(original, reconstruction))
 
     def compute(self) -> float:
         return float(self._mean.compute())
@@ -91,7 +90,7 @@ def build_reference_metrics(
         return PerceptualMetric(build_perceptual(PerceptualConfig(weights=lpips_weights), remedy), device)
 
     def rfid() -> ReferenceMetric:
-        return FrechetMetric(load_inception(inception_weights, device), device)
+        return FrechetMetric(load_inception(inception_weights, device))
 
     for name, build, file in (("lpips", lpips, lpips_weights), ("rfid", rfid, inception_weights)):
         try:
@@ -105,5 +104,5 @@ def build_reference_metrics(
         model, _, weights = text.partition("=")
         config = BackboneConfig(name=model, weights=Path(weights) if weights else None)
         backbone = load_backbone(config, f"give its weights as --frechet {model}=FILE").to(device)
-        metrics[FRECHET + model] = FrechetMetric(backbone.pooled, device)
+        metrics[FRECHET + model] = FrechetMetric(backbone.pooled)
     return ReferenceMetrics(metrics, not_measured)

@@ -4,25 +4,12 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ..file_entry import printable, problem_of
+from ..file_entry import printable as printable
+from ..file_entry import problem_of
 from .braces import balanced, expand_braces
 
-__all__ = ["Input", "expand_inputs", "printable"]
-
-IMAGE_EXTENSIONS = (
-    ".avif",
-    ".bmp",
-    ".gif",
-    ".heic",
-    ".heif",
-    ".jfif",
-    ".jpe",
-    ".jpeg",
-    ".jpg",
-    ".png",
-    ".tif",
-    ".tiff",
-    ".webp",
+IMAGE_EXTENSIONS = tuple(
+    [".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"]
 )
 """Extensions of files that can be read. HEIC needs the extra `heif`; without it, each such image is a failure that says so."""
 _ALLOWED = "give image files, folders, .tar shards or a .txt list"

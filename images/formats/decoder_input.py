@@ -2,6 +2,9 @@
 
 from typing import BinaryIO, NamedTuple
 
+MAX_METADATA = 4 << 20
+"""Bytes of a profile or a text; larger ones are skipped."""
+
 
 class ImageError(ValueError):
     """An image file that cannot be used; the message is a phrase that says why."""

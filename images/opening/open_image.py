@@ -7,7 +7,7 @@ from typing import BinaryIO, NamedTuple, cast
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from ..formats import bmp, gif, png_decoding, tiff_decoding
+from ..formats import bmp, gif, png, tiff
 from ..formats.decoder_input import DecoderInput
 from ..formats.decoder_input import ImageError as ImageError
 from ..formats.exif_orientation import current_orientation, decoded_orientation, upright
@@ -89,7 +89,7 @@ def upright_rgb(image: Image.Image, background: tuple[int, int, int], colour: Co
         turned = upright(image, current_orientation(image))
         profile = image.info.get("icc_profile") if colour == "srgb" else None
         transparent = (key,) if isinstance(key, int) else ()
-        return to_rgb(turned, background, profile, transparent, tiff_decoding.grey_of_opened(image))
+        return to_rgb(turned, background, profile, transparent, tiff.grey_of_opened(image))
 
 
 def _open(source: DecoderInput) -> ImageFile.ImageFile:
@@ -113,7 +113,7 @@ def _hold(held: ExitStack, source: DecoderInput, size: tuple[int, int], whole: t
 def _load(image: ImageFile.ImageFile, source: DecoderInput) -> Image.Image:
     if source.format == "TIFF":
         silence_libtiff()
-        tiff_decoding.prepare(image)
+        tiff.prepare(image)
     is_deep = source.transparent and image.mode == "RGB" and image.tile[0].args == "RGB;16B"
     if source.transparent and image.mode in ("1", "L", "RGB") and not is_deep:
         single = len(source.transparent) == 1
@@ -122,9 +122,9 @@ def _load(image: ImageFile.ImageFile, source: DecoderInput) -> Image.Image:
     integers = bmp.decode_as_integers(image) if source.masks else ""
     image.load()
     if source.format == "PNG":
-        png_decoding.check_rows(image, source)
+        png.check_rows(image, source)
     if is_deep:
-        png_decoding.add_alpha_of_16_bits(image, source)
+        png.add_alpha_of_16_bits(image, source)
     gif.clear_around(image, frame)
     for holder in ("fp", "_decoder"):
         # Decoders hold the file and a copy of the pixels.

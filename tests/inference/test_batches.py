@@ -69,7 +69,7 @@ def test_reference_metrics_do_not_depend_on_the_batches(images, size):
     pooled = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())
 
     def figures(batches):
-        metrics = PerceptualMetric(FeatureDistance(Stages()), CPU), FrechetMetric(pooled, CPU)
+        metrics = PerceptualMetric(FeatureDistance(Stages()), CPU), FrechetMetric(pooled)
         for batch in batches:
             for metric in metrics:
                 metric.update(batch, batch.flip(3) * 0.9)
