@@ -103,6 +103,8 @@ def build_reference_metrics(
     for text in frechet:
         model, _, weights = text.partition("=")
         config = BackboneConfig(name=model, weights=Path(weights) if weights else None)
+        if FRECHET + model in metrics:
+            raise ValueError(f"--frechet names {model} twice: give it once, and measure other weights by themselves.")
         backbone = load_backbone(config, f"give its weights as --frechet {model}=FILE").to(device)
         metrics[FRECHET + model] = FrechetMetric(backbone.pooled)
     return ReferenceMetrics(metrics, not_measured)

@@ -47,7 +47,7 @@ def unavailable(wanted: Collection[str], frechet: Collection[str]) -> dict[str, 
     """
     downloads = {name: DOWNLOADS[name] for name in wanted if _is_needed(DOWNLOADS[name])}
     with ThreadPoolExecutor() as pool:
-        if any("=" not in name for name in frechet):
+        if any(not name.partition("=")[2] for name in frechet):
             pool.submit(use_cache_without_hub)
         answers = dict(zip(downloads, pool.map(is_reachable, [each.url for each in downloads.values()]), strict=True))
     return {

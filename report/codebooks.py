@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..evaluation.usage import Usage, codebook_usage, codes_text, estimate_note, is_hashed
 from ..tokenizer.quantizers import Quantizer
-from .axes import Axis, ticks
+from .axes import Axis, number, ticks
 from .codemap import map_html
 from .content import CodebookView
 from .plot import SIDE, corners, data, frame, percent
@@ -94,12 +94,13 @@ def _histogram(name: str, counts: NDArray[np.int64]) -> str:
     )
     rank_axis = [tick for tick in ticks(x, whole=True) if tick.value > 0]
     plot = frame(_outline(used, x, y), summary, (x, rank_axis), (y, ticks(y)), _marks(x, y, even, dead, len(counts)))
+    mean = f"{even:,.1f}" if even >= 0.1 else number(even)
     labels = [
         f"rank {bar.first:,}" if bar.first == bar.last else f"ranks {bar.first:,} to {bar.last:,}" for bar in used
     ]
     points: list[list[float | None]] = [[(bar.first - 1 + bar.last) / 2, float(f"{bar.mean:.6g}")] for bar in used]
     return _figure(
-        f'<li class="c0">tokens per code <output>{even:,.1f} on average</output></li>',
+        f'<li class="c0">tokens per code <output>{mean} on average</output></li>',
         plot + data(x, y, "rank", [points], labels),
     )
 

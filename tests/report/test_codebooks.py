@@ -1,3 +1,5 @@
+import types
+
 import numpy as np
 import pytest
 import torch
@@ -31,6 +33,12 @@ def test_a_codebook_without_tokens_is_drawn_unused():
     page = Page(render(Report("t", codebooks=[CodebookView("c", np.zeros(4, np.int64), np.eye(4))])))
     assert "No token was counted." in page.text and "100.0%" in page.text
     assert [path["class"] for path in page.all("path")] == ["unused", "hole"]
+
+
+@pytest.mark.parametrize(("tokens", "mean"), [(16, "0.016"), (90, "0.09"), (140, "0.1"), (12_345_000, "12,345.0")])
+def test_a_mean_below_a_tenth_keeps_its_digits(tokens, mean):
+    page = Page(render(Report("t", codebooks=[CodebookView("c", np.array([tokens] + [0] * 999), None)])))
+    assert f"{mean} on average" in page.text
 
 
 def test_even_use_of_one_code_is_drawn():
@@ -123,6 +131,14 @@ def test_levels_show_their_own_tables_and_a_shared_one_is_shown_for_each():
     )
     _, shared = views(name="residual", depth=3, shared=True, quantizer=VQ)
     assert (shared[0].codes == shared[2].codes).all() and shared[2].counts[0] == 16
+
+
+def test_a_table_is_that_of_any_quantizer_with_a_method_for_it():
+    quantizer = build_quantizer({"name": "fsq", "levels": [3, 3]})
+    quantizer.codes = torch.zeros(9, 2)  # data, not a method
+    assert codebook_views(quantizer, torch.ones(1, 9))[0].codes is None
+    quantizer.codes = types.MethodType(lambda self: torch.ones(9, 2), quantizer)
+    assert codebook_views(quantizer, torch.ones(1, 9))[0].codes.shape == (9, 2)
 
 
 def test_a_quantizer_without_a_table_has_none():

@@ -175,6 +175,12 @@ def test_frechet_distance_of_a_timm_model(call, tokenizer_folder, tmp_path, tiny
     assert f"Frechet distance, {TINY}" in said and f"{got:.4f}" in said
 
 
+def test_a_model_named_twice_is_refused_since_its_figures_would_have_one_name(call, tmp_path, tiny):
+    both = ["--frechet", f"{TINY}={tiny[1]}"] * 2
+    said = call(PHOTOS, "--out", tmp_path / "out", *both, code=2)
+    assert f"--frechet names {TINY} twice: give it once, and measure other weights by themselves." in said
+
+
 def test_a_metric_that_cannot_measure_leaves_the_others_their_figures(call, tmp_path, tiny):
     said = call(PHOTOS / "coffee.jpg", "--out", tmp_path, "--frechet", f"{TINY}={tiny[1]}")
     metrics = json.loads((tmp_path / "metrics.json").read_text())
