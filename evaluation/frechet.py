@@ -2,7 +2,7 @@
 
 torchmetrics' FrechetInceptionDistance is not used: it sums products without taking off the mean and takes eigenvalues of
 a product that is not symmetric. With fewer images than features, as in most evaluations, that was wrong by 1 % (50 images,
-2048 features) and negative for a set and itself; and its float64 states do not go to Apple's GPU.
+2048 features) and negative for a set and itself. Its float64 states do not go to Apple's GPU.
 """
 
 import contextlib

@@ -24,9 +24,9 @@ def rank_note(channels: int) -> str:
 class RunningCovariance:
     """Count, mean and scatter (sum of products of deviations) of vectors. Adding vectors never waits for the device.
 
-    Deviations are taken from the mean of each batch, then batches are merged (Chan, Golub and LeVeque 1983), in float64
-    where the device has it, so a large mean costs no digits. Above MAX_CHANNELS channels the scatter is its diagonal,
-    unless `full` asks for the matrix.
+    Deviations are taken from the mean of each batch, then batches are merged (Chan, Golub and LeVeque 1983). The sums are
+    in float64 where the device has it, so a large mean costs no digits. Above MAX_CHANNELS channels the scatter is its
+    diagonal, unless `full` asks for the matrix.
     """
 
     def __init__(self, channels: int, device: torch.device, full: bool = False):

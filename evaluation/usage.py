@@ -72,7 +72,7 @@ def codebook_usage(counts: Tensor, vocab_size: int) -> list[Usage]:
     From m hash slots usage is estimated by linear counting (Whang et al. 1990): D codes fill a fraction 1 - exp(-D/m) of
     the slots. Its standard error is sqrt(m (exp(D/m) - D/m - 1)) codes; with 2^22 slots that is below 0.1 % for D < 2m
     and 1 % at D = 10m. Slots merge codes, so the entropy H(m) over slots is too low by an amount that falls as 1/m for
-    any distribution; comparing m with m/2 and m/4 slots corrects it. The perplexity is right to 2 % for D < m/2. Beyond
+    any distribution. Comparing m with m/2 and m/4 slots corrects it. The perplexity is right to 2 % for D < m/2. Beyond
     that, the perplexity of even use is too low, by 8 % at D = m and 25 % at D = 2m.
     """
     estimate = _estimated if is_hashed(counts, vocab_size) else _counted

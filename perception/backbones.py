@@ -50,8 +50,8 @@ class Backbone(nn.Module):
     """Map pixels to the feature maps of a frozen timm model, in float32 whatever the autocast.
 
     Pixels in [-1, 1] are normalised with the mean and deviation the model was trained with. A transformer that accepts any
-    grid gets images resized to the nearest multiple of its patch; a model of fixed size gets them resized to that size;
-    the others take them as they are. Features are those before the last normalisation and head.
+    grid gets images resized to the nearest multiple of its patch, and a model of fixed size to that size. The others take
+    them as they are. Features are those before the last normalisation and head.
     """
 
     mean: Tensor
@@ -69,10 +69,9 @@ class Backbone(nn.Module):
             )
         self.channels: list[int] = [described[stage]["num_chs"] for stage in self.stages]
         self._min_side: int = max(described[stage]["reduction"] for stage in self.stages)
-        one_grid = len({stage["reduction"] for stage in described}) == 1
-        accepts_any_grid = one_grid and getattr(model, "dynamic_img_size", False)
         data = resolve_model_data_config(model)
-        self._patch = tuple(model.patch_embed.patch_size) if accepts_any_grid else None
+        any_grid = getattr(model, "dynamic_img_size", False) and len({each["reduction"] for each in described}) == 1
+        self._patch = tuple(model.patch_embed.patch_size) if any_grid else None
         self._size = tuple(data["input_size"][1:]) if model.pretrained_cfg.get("fixed_input_size") else None
         self.register_buffer("mean", torch.tensor(data["mean"]).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(data["std"]).view(1, -1, 1, 1), persistent=False)
@@ -140,8 +139,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def shortened(error: Exception) -> str:
     """Return the first sentence of an error of another package, at most 120 characters."""
-    said = " ".join(str(error).split()).partition(". ")[0]
-    return said[:120].rstrip(" .") or type(error).__name__
+    sentence = " ".join(str(error).split()).partition(". ")[0]
+    return sentence[:120].rstrip(" .") or type(error).__name__
 
 
 def _create(name: str, overlay: dict[str, Any]) -> Any:

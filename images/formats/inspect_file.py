@@ -23,7 +23,7 @@ NAMES = "JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF, HEIC"
 
 
 def inspect_file(file: BinaryIO) -> DecoderInput:
-    """Return what a decoder is given of a file; raise ImageError for one that is empty, unknown or beyond the limits."""
+    """Return what a decoder gets of a file; raise ImageError for one that is empty, unknown or beyond the limits."""
     file.seek(0)
     head = file.read(64)
     if not head:

@@ -40,8 +40,7 @@ def read_tiff(file: BinaryIO) -> DecoderInput:
             raise ImageError(f"broken image: tag {tag} has {directory.fields[tag].length} values")
     if _one(directory, SAMPLES, 1) > MAX_SAMPLES:
         raise ImageError(f"{_describe(directory)} of more than {MAX_SAMPLES} samples, which cannot be read")
-    length = file.seek(0, 2)
-    if _one(directory, COMPRESSION, 1) != UNCOMPRESSED and length > MAX_COMPRESSED:
+    if _one(directory, COMPRESSION, 1) != UNCOMPRESSED and (length := file.seek(0, 2)) > MAX_COMPRESSED:
         raise ImageError(f"the file has {length} bytes, where {MAX_COMPRESSED} of a compressed TIFF can be read")
     orientation = valid_orientation(_one(directory, ORIENTATION, 1)) if ORIENTATION in directory.fields else None
     return DecoderInput(
@@ -111,13 +110,13 @@ def _content(directory: Directory, tag: int) -> bytes:
 
 
 def grey_of(bits: tuple[int, ...], photometric: int) -> Grey:
-    """Return what the grey values of a TIFF stand for, where Pillow does not know."""
+    """Return what the grey values of a TIFF mean, where Pillow does not know."""
     # Pillow inverts images of up to 8 bits itself, and does not know deeper ones where 0 is white.
     return Grey(4095 if max(bits) == 12 else None, photometric == WHITE_IS_ZERO and max(bits) > 8)
 
 
 def grey_of_opened(image: Image.Image) -> Grey:
-    """Return what the grey values of an image that a caller opened stand for, read from the tags of a TIFF."""
+    """Return what the grey values of an image that a caller opened mean, by the tags of a TIFF."""
     tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
     return grey_of(tags.get(BITS, (1,)), tags.get(PHOTOMETRIC, 0))
 

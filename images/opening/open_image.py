@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, cast
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
@@ -22,14 +22,6 @@ DRAFT_ABOVE = 1 << 26
 """Larger JPEGs (67 million pixels) are decoded at 1/2, 1/4 or 1/8 of their size where that is enough."""
 
 
-class Opened(NamedTuple):
-    """An upright RGB image, and the size of the upright original."""
-
-    image: Image.Image
-    width: int
-    height: int
-
-
 def open_image(
     content: bytes | BinaryIO,
     background: tuple[int, int, int] = (255, 255, 255),
@@ -40,17 +32,18 @@ def open_image(
     The ICC profile is converted to sRGB, unless `colour` is ignore. Raises ImageError for an empty, broken, truncated, unknown
     or far too large file; errors of reading the file pass through.
     """
-    with opened(content, background, colour) as found:
-        return found.image
+    with opened(content, background, colour) as (image, _, _):
+        return image
 
 
 @contextmanager
 def opened(
     content: bytes | BinaryIO, background: tuple[int, int, int], colour: Colour, side: int | None = None
-) -> Iterator[Opened]:
+) -> Iterator[tuple[Image.Image, int, int]]:
     """Open an image as open_image does, and hold its part of the memory budget until the end of the body.
 
-    A very large JPEG is decoded smaller, as long as both sides keep twice `side` pixels.
+    Yields the image, and width and height of the upright original. A very large JPEG is decoded smaller, as long as both
+    sides keep twice `side` pixels.
     """
     file = io.BytesIO(content) if isinstance(content, bytes) else ErrorKeepingFile(content)
     with ExitStack() as held:
@@ -73,7 +66,7 @@ def opened(
             del decoder  # frees the memory of the image before it was turned
             image = to_rgb(image, background, profile, source.transparent, source.grey)
         width, height = reversed(size) if orientation >= 5 else size
-        yield Opened(image, width, height)
+        yield image, width, height
 
 
 def upright_rgb(image: Image.Image, background: tuple[int, int, int], colour: Colour = "srgb") -> Image.Image:

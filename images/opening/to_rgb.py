@@ -57,7 +57,7 @@ def _deep_to_8_bits(
 def _layer(image: Image.Image, conversion: Conversion | None) -> Image.Image:
     """Return an 8-bit image as RGB, or as RGBA when it has transparency, its colours converted."""
     if image.mode == "LAB":
-        return lab_to_srgb(image)
+        return lab_to_srgb()(image)
     if image.mode == "La":
         image = image.convert("LA")  # the only mode that Pillow converts it to
     if image.mode == "CMYK" and conversion:
