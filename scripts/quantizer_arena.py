@@ -31,8 +31,7 @@ from arena.entries import DIM, ENTRIES, Entry
 from arena.stage import Stage, as_rows, descend, set_up
 from arena.table import markdown, plot, results, rows_before
 from vistok.evaluation.metrics import psnr
-from vistok.evaluation.token_counts import count_tokens, empty_counts
-from vistok.evaluation.usage import codebook_usage
+from vistok.evaluation.usage import codebook_usage, count_tokens, empty_counts
 from vistok.tokenizer.files import write_whole
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.train.codebook.maintenance import CodebookConfig

@@ -5,10 +5,10 @@ from typing import Any
 
 from torch import Tensor
 
+from ..report.codebooks import codebook_views
 from ..report.content import Chart, Curve, Report
 from ..report.environment import environment
 from ..report.page import render
-from ..report.views import codebook_views
 from ..tokenizer.files import write_whole
 from .batch_advice import batch_tables
 from .config import CONFIG_FILE

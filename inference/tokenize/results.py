@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ...evaluation.token_counts import count_tokens, empty_counts
+from ...evaluation.usage import count_tokens, empty_counts
 from ..inputs.samples import Failure, ShardTask
 from .engines import find_engine
 from .job import Job, ShardProgress, ShardResult

@@ -4,8 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...evaluation.token_counts import is_hashed
-from ...evaluation.usage import Usage, codebook_usage
+from ...evaluation.usage import Usage, codebook_usage, is_hashed
 from ...images.finding.inputs import printable
 from ...tokenizer.wording import first_lines, list_first, pluralize
 from ..inputs.plan import Plan

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ...evaluation.token_counts import count_tokens
+from ...evaluation.usage import count_tokens
 from ...tokenizer.config import Config
 from ...tokenizer.quantizers import Quantizer
 from ...tokenizer.quantizers.hardness import hardness_at

@@ -8,8 +8,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from ...evaluation.running_covariance import rank_note
-from ...evaluation.token_counts import count_tokens, empty_counts, estimate_note
-from ...evaluation.usage import Usage, codebook_usage
+from ...evaluation.usage import Usage, codebook_usage, count_tokens, empty_counts, estimate_note
 from ...tokenizer.model import Reconstruction
 from ...tokenizer.quantizers import Quantizer
 from ...tokenizer.shapes import Latent, Tokens

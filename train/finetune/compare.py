@@ -12,7 +12,7 @@ from ...cli.progress import track
 from ...evaluation.quality import Measurement, measure
 from ...evaluation.reference_metrics import ReferenceMetrics
 from ...evaluation.rows import ROWS, quality_rows
-from ...evaluation.token_counts import MAX_COUNTED
+from ...evaluation.usage import MAX_COUNTED
 from ...images.preprocessing import to_images, to_pixels
 from ...report.content import Table
 from ...tokenizer.devices import default_device

@@ -9,7 +9,7 @@ import torch
 
 import vistok
 from samples import PHOTOS, image_bytes, noise_image, stored_samples
-from vistok.evaluation.token_counts import count_tokens, empty_counts
+from vistok.evaluation.usage import count_tokens, empty_counts
 from vistok.inference.inputs.plan import plan_shards
 from vistok.inference.token_shards.formats import find_format
 from vistok.inference.token_shards.manifest import new_manifest

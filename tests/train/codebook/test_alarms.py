@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from vistok.evaluation import token_counts as counting
-from vistok.evaluation.token_counts import count_tokens, empty_counts
-from vistok.evaluation.usage import codebook_usage
+from vistok.evaluation import usage as counting
+from vistok.evaluation.usage import codebook_usage, count_tokens, empty_counts
 from vistok.train.codebook.alarms import CodebookAlarms
 from vistok.train.codebook.findings import Directions, WatchedCodebook
 
