@@ -64,8 +64,8 @@ def _recognise(checkpoint: Path, shapes: Shapes) -> str:
         raise ValueError(f"{checkpoint} may be of the families {' and '.join(found)}: name one before the checkpoint.")
     groups = sorted({".".join(name.split(".")[:2]) for name in shapes})
     raise ValueError(
-        f"{checkpoint} is not recognised as one of {', '.join(IMPORTERS)}: its tensors begin with "
-        f"{list_first(groups, SHOWN)}: if you know the family, name it before the checkpoint."
+        f"{checkpoint} is not recognised as one of {', '.join(IMPORTERS)} by its tensors ({list_first(groups, SHOWN)}): if you "
+        "know the family, name it before the checkpoint."
     )
 
 
