@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from ...images.finding.index import Entry
-from ...tokenizer.config import Config
 
 
 class Companion(NamedTuple):
@@ -32,7 +31,8 @@ class Sample:
     companions: tuple[Companion, ...] = ()
 
 
-class Failure(Config):
+@dataclass(frozen=True)
+class Failure:
     """An image that could not be used."""
 
     key: str
@@ -67,10 +67,6 @@ class ShardTask:
     source: ShardSource
     inputs: str
     """Digest of the source when the task was planned."""
-
-    def samples(self) -> list[Sample]:
-        """List the images; raise as `ShardSource.list_samples`."""
-        return self.source.list_samples().samples
 
 
 def shard_task(name: str, source: ShardSource) -> ShardTask:

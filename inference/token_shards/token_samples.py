@@ -19,29 +19,19 @@ class CompanionFile:
     """A file to carry over, whose hash is taken on the way."""
 
     def __init__(self, companion: Companion):
-        self.extension, self._entry = companion
+        self.extension, self.entry = companion
         self._sha256 = ""
-
-    @property
-    def name(self) -> str:
-        """The name of the input file."""
-        return self._entry.name
-
-    @property
-    def size(self) -> int:
-        """Bytes of the file."""
-        return self._entry.size
 
     @contextmanager
     def open(self) -> Iterator[HashedFile]:
         """Open the file; raises UnreadableInputError when it cannot be read."""
-        with open_hashed(self._entry) as file:
+        with open_hashed(self.entry) as file:
             yield file
             self._sha256 = file.sha256()
 
     def sha256(self) -> str:
         """Return the SHA-256 of the bytes that were read; reads them when a format has not, and raises as `open`."""
-        return self._sha256 or entry_sha256(self._entry)
+        return self._sha256 or entry_sha256(self.entry)
 
 
 class TokenSample(NamedTuple):

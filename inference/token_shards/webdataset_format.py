@@ -38,7 +38,7 @@ class WebdatasetFormat:
                 _add(tar, sample.key + METADATA_ENDING, json.dumps(sample.metadata).encode())
                 for companion in sample.companions:
                     with companion.open() as content:
-                        _add_file(tar, f"{sample.key}.{companion.extension}", content, companion.size)
+                        _add_file(tar, f"{sample.key}.{companion.extension}", content, companion.entry.size)
 
     def read(self, path: Path) -> Iterator[StoredSample]:
         pending: StoredSample | None = None
