@@ -8,7 +8,7 @@ from .interruption import install_for_process
 
 def _run(command: str, room: str) -> None:
     install_for_process(command)
-    importlib.import_module(f"..{room}.commands.{command.replace('-', '_')}", __package__).main()
+    importlib.import_module(f"..{room}.commands.{command.replace('-', '_')}", __package__).app()
 
 
 tokenize_images = partial(_run, "tokenize-images", "inference")

@@ -49,8 +49,3 @@ def detokenize_images(
                 say(line)
         if outcome.has_failed:
             raise typer.Exit(WORK_FAILED)
-
-
-def main() -> None:
-    """Run the command."""
-    app()

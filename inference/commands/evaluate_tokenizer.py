@@ -85,11 +85,6 @@ def evaluate_tokenizer(
             raise typer.Exit(WORK_FAILED)
 
 
-def main() -> None:
-    """Run the command."""
-    app()
-
-
 def _tell_not_measured(reasons: dict[str, str], told: set[str], aside: bool) -> set[str]:
     """Say why metrics are not measured, but for those already told, and return the names of all."""
     for name, reason in reasons.items():

@@ -123,8 +123,3 @@ def tokenize_images(
                 say(line)
         if summary.has_failed:
             raise typer.Exit(WORK_FAILED)
-
-
-def main() -> None:
-    """Run the command."""
-    app()

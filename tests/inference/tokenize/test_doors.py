@@ -246,7 +246,7 @@ from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.tokenize.engines import ENGINES, find_engine
 SHARD_FORMATS["jsonl"], ENGINES["backwards"] = None, None
 """
-HELP = "from vistok.inference.commands.tokenize_images import main; main()"
+HELP = "from vistok.inference.commands.tokenize_images import app; app()"
 
 
 @pytest.mark.parametrize("adding", ["", ADDING])
