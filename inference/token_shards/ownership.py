@@ -43,14 +43,13 @@ def refuse_replacing(folder: Path, shards: Iterable[Path], shard_format: ShardFo
     refuse_other(folder / MANIFEST_FILE, _is_other_json(folder / MANIFEST_FILE))
     for shard in shards:
         if whole_sidecar(shard) is None:
-            is_special = shard.exists() and not shard.is_file()
-            refuse_other(shard, is_special or (shard.exists() and shard_format.is_own(shard) is False))
+            refuse_other(shard, shard.is_file() and shard_format.is_own(shard) is False)
             refuse_other(sidecar_path(shard), _is_other_json(sidecar_path(shard)))
 
 
 def refuse_other(path: Path, is_other: bool) -> None:
-    """Raise ValueError when a file to write is one that vistok did not write."""
-    if is_other:
+    """Raise ValueError when a file to write is one that vistok did not write, or no file."""
+    if is_other or (path.exists() and not path.is_file()):
         raise ValueError(
             f"{path} was not written by vistok and would be replaced: move it away, or give another --out folder."
         )
