@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
-import numpy as np
-
 from ...images.prefetch import Room, ahead
 from ...images.preprocessing import stack_pixels
 from ...tokenizer.shapes import Tokens
@@ -19,7 +17,7 @@ from ..inputs.input_files import UnreadableInputError
 from ..inputs.reading import ReadImage, read_image
 from ..inputs.samples import ShardTask
 from ..token_shards.manifest import Manifest
-from ..token_shards.token_samples import CompanionFile, TokenSample, token_dtype
+from ..token_shards.token_samples import TokenSample, token_dtype
 from .batching import Batch, Result, batches, read_item, shard_samples
 from .job import Job, Report, ShardProgress, ShardResult, StoppedOnError
 from .resume import reusable_samples
@@ -130,13 +128,20 @@ def encode_samples(images: list[ReadImage], encode: Encode, manifest: Manifest) 
         name, size = images[0].sample.source, f"{images[0].width} x {images[0].height}"
         raise UnreadableInputError(f"{name}: the memory is too small for {size} pixels")
     grids = tokens.cpu().numpy().astype(token_dtype(manifest.vocab_size))
-    return [_token_sample(image, grid) for image, grid in zip(images, grids, strict=True)]
-
-
-def _token_sample(image: ReadImage, tokens: np.ndarray) -> TokenSample:
-    key, source, companions = image.sample.key, image.sample.source, image.sample.companions
-    metadata = {"source": source, "width": image.width, "height": image.height, "sha256": image.sha256}
-    return TokenSample(key, tokens, metadata, [*map(CompanionFile, companions)])
+    return [
+        TokenSample(
+            key=image.sample.key,
+            tokens=grid,
+            metadata={
+                "source": image.sample.source,
+                "width": image.width,
+                "height": image.height,
+                "sha256": image.sha256,
+            },
+            companions=image.sample.companions,
+        )
+        for image, grid in zip(images, grids, strict=True)
+    ]
 
 
 def _out_of_memory(error: Exception) -> bool:

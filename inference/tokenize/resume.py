@@ -72,5 +72,5 @@ def _content_now(task: ShardTask, sidecar: Sidecar) -> str:
     for sample in samples:
         rows.append([sample.key, sample.source, entry_sha256(sample.entry) if sample.entry else ""])
         if sample.entry and failed[sample.key, sample.source] < 1:
-            rows += [[sample.key, entry.name, entry_sha256(entry)] for _, entry in sample.companions]
+            rows += [[sample.key, each.entry.name, each.sha256()] for each in sample.companions]
     return digest(rows)

@@ -17,7 +17,7 @@ def rows(listing):
 
 
 def kept(listing):
-    return {sample.key: [extension for extension, _ in sample.companions] for sample in listing.samples}
+    return {sample.key: [companion.extension for companion in sample.companions] for sample in listing.samples}
 
 
 def test_captions_and_metadata_belong_to_their_image(make_tar, tmp_path):
@@ -25,7 +25,7 @@ def test_captions_and_metadata_belong_to_their_image(make_tar, tmp_path):
     path = str(make_tar(tmp_path / "s.tar", [*members, ("k.txt", b"again"), ("m.png", PNG), ("m.cls", b"3")]))
     listing = TarSource(path, "s", KEEP_ALL).list_samples()
     assert kept(listing) == {"k": ["txt", "json", "seg.png"], "m": ["cls"]}
-    assert [entry.read() for _, entry in listing.samples[0].companions] == [b"a cat", b"{}", PNG]
+    assert [companion.entry.read() for companion in listing.samples[0].companions] == [b"a cat", b"{}", PNG]
     assert listing.passed_over == {".npy": 1, ".txt": 1}
     assert kept(TarSource(path, "s", parse_keep("TXT,.cls")).list_samples()) == {"k": ["txt"], "m": ["cls"]}
     none = TarSource(path, "s", parse_keep("none")).list_samples()
