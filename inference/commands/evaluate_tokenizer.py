@@ -86,11 +86,6 @@ def evaluate_tokenizer(
             raise typer.Exit(WORK_FAILED)
 
 
-def main() -> None:
-    """Run the command."""
-    app()
-
-
 def _tell_not_measured(reasons: dict[str, str], told: dict[str, str], aside: bool = False) -> None:
     for name, reason in reasons.items():
         if name not in told:

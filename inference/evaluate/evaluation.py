@@ -68,7 +68,7 @@ class EvaluationInputs:
 
     def _listed(self, shard: ShardTask) -> list[Sample]:
         try:
-            return list(shard.samples())
+            return list(shard.source.list_samples().samples)
         except DamagedShard as error:
             self.lost.append(str(error))
         except OSError as error:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
         **{name: value if value is not None and math.isfinite(value) else None for name, value in figures},
         "usage_is_estimated": is_hashed(evaluation.measured.counts, tokenizer.vocab_size),
         "not_measured": evaluation.not_measured,
-        "failures": [failure.model_dump() for failure in inputs.failures],
+        "failures": [asdict(failure) for failure in inputs.failures],
         "lost": inputs.lost,
     }
 

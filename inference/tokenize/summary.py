@@ -1,6 +1,7 @@
 """The summary that tokenize-images prints at its end."""
 
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,7 +71,7 @@ class Summary(NamedTuple):
             if totals.images
             else [],
             "folder": self.manifest.model_dump(include={"shards", "images", "failures"}),
-            "failures": [row.model_dump() for row in totals.failures],
+            "failures": [asdict(row) for row in totals.failures],
         }
 
     def lines(self) -> list[str]:

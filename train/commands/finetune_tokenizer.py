@@ -94,8 +94,3 @@ def finetune_tokenizer(
         options = Options(model, data, out, quantizer, keys, grow_to, only, steps, val or [], seed, set_ or [])
         weights = ReferenceWeights(lpips_weights, inception_weights, missing)
         run_finetuning(finetune_config(options), weights, Verbosity(quiet, on_stderr=json), json)
-
-
-def main() -> None:
-    """Run the command."""
-    app()

@@ -69,8 +69,3 @@ def train_tokenizer(
             if advice:
                 say(f"batch       {advice.sentence}")
                 say(f"rates       for another batch size add {advice.overrides}")
-
-
-def main() -> None:
-    """Run the command."""
-    app()
