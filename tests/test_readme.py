@@ -14,7 +14,7 @@ from vistok.pretrained.find import find_tokenizer
 from vistok.tokenizer.quantizers import QUANTIZERS
 from vistok.train.commands import finetune_tokenizer as finetune_command
 from vistok.train.commands import train_tokenizer as command
-from vistok.train.shipped_configs import find_config
+from vistok.train.config_file import find_config
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -9,7 +9,6 @@ import torch
 
 from ..cli.interruption import delay_signals
 from ..cli.progress import ProgressLine
-from .best_effort import best_effort
 from .checkpoints.checkpoint import save_checkpoint
 from .config import CONFIG_FILE, TrainConfig
 from .config_file import write_config
@@ -17,14 +16,12 @@ from .data.changed_images import IMAGES_FILE, record_images
 from .data.source_images import SourceImages
 from .export import EXPORT
 from .launcher import hold_run_folder
-from .logs.run_log import RunLog
+from .logs.run_log import VERBOSE, RunLog, Verbosity
 from .logs.trackers import end_trackers, quiet_tracker_threads, start_trackers
-from .logs.verbosity import VERBOSE, Verbosity
 from .optimizer.routing import routing_table
-from .outputs import write_final_outputs, write_outputs
+from .outputs import SAMPLES, best_effort, write_final_outputs, write_outputs, write_samples
 from .resume import resume
 from .run import Run, prepare_run
-from .samples import SAMPLES, write_samples
 from .step import TrainStepResult, train_step
 from .validation import Validation, build_validation
 
@@ -59,7 +56,7 @@ def _train(run: Run, verbosity: Verbosity, images: SourceImages) -> Path:
     log.print_routing(routing_table(run.assignments))
     if run.accelerator.is_main_process:
         write_config(config, config.run.out / CONFIG_FILE)
-    with log:
+    with log.progress:
         try:
             _steps(run, start, log, validation)
         # A full GPU, a lost process, a failing disk, too little memory.
