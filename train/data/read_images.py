@@ -48,7 +48,12 @@ class ImageReader(NamedTuple):
         self, entries: Sequence[Entry], limit: UnreadableLimit, warn: Callable[[str], None]
     ) -> Iterator[Tensor]:
         """Yield the images that can be read, and warn about the others; raise WorkFailedError at the limit."""
-        return UnreadableCounter(limit, len(entries), warn).readable(self.attempts(entries))
+        unreadable = UnreadableCounter(limit, len(entries), warn)
+        for attempt in self.attempts(entries):
+            if isinstance(attempt, Tensor):
+                yield attempt
+            else:
+                unreadable.add(attempt)
 
     def _attempt(self, entry: Entry) -> Tensor | UnreadableImageError:
         try:
