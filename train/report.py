@@ -51,13 +51,12 @@ def write_run_report(run: Run, comparisons: list[Comparison], notes: list[str]) 
     """Write the report of a run from its logs and its EMA weights; `notes` come first."""
     out = run.config.run.out
     lines, problems = read_logs(out)
+    alarms = [f"Step {line['step']}: {alarm}" for line in lines for alarm in line.get("alarms", [])]
     report = Report(
         title=out.resolve().name,
         subtitle=f"{run.config.model.quantizer.name} quantizer, {reached(run.ema.updates, run.config.run.steps)}",
         figures=_figures(lines),
-        notes=notes
-        + problems
-        + [f"Step {line['step']}: {alarm}" for line in lines for alarm in line.get("alarms", [])],
+        notes=notes + problems + alarms,
         charts=run_charts(lines),
         codebooks=codebook_views(run.ema.model.quantizer, run.monitor.last_counts),
         comparisons=comparisons,
