@@ -9,7 +9,6 @@ from typing import Any
 import yaml
 
 from ..tokenizer.config import Config
-from ..tokenizer.files import write_whole
 from .config import TrainConfig, parse_train_config
 
 SHIPPED = Path(__file__).parents[1] / "configs"
@@ -66,11 +65,6 @@ def find_config(config: str | Path) -> Path:
 def config_text(config: Config) -> str:
     """Return the resolved config as YAML, with every default."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-
-
-def write_config(config: Config, path: Path) -> None:
-    """Write the resolved config; raise OSError as `write_whole`."""
-    write_whole(path, config_text(config).encode())
 
 
 def apply_override(values: dict[str, Any], override: str) -> None:

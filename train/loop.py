@@ -9,9 +9,10 @@ import torch
 
 from ..cli.interruption import delay_signals
 from ..cli.progress import ProgressLine
+from ..tokenizer.files import write_whole
 from .checkpoints.checkpoint import save_checkpoint
 from .config import CONFIG_FILE, TrainConfig
-from .config_file import write_config
+from .config_file import config_text
 from .data.changed_images import IMAGES_FILE, record_images
 from .data.read_images import ImageReader
 from .data.source_images import SourceImages
@@ -55,7 +56,7 @@ def _train(run: Run, verbosity: Verbosity, images: SourceImages) -> Path:
     validation = _validation(run, images, log)
     log.print_routing(run.routing)
     if run.accelerator.is_main_process:
-        write_config(config, config.run.out / CONFIG_FILE)
+        write_whole(config.run.out / CONFIG_FILE, config_text(config).encode())
     with log.progress:
         try:
             _steps(run, start, log, validation)
