@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from ..tokenizer.config import Config
+from ..tokenizer.config_hints import shown
 from .config import TrainConfig, parse_train_config
 
 SHIPPED = Path(__file__).parents[1] / "configs"
@@ -32,7 +33,7 @@ def read_config(path: Path | str, overrides: Sequence[str] = ()) -> TrainConfig:
             f"{path} is empty, but a config has sections such as run, data and model: start from a shipped one."
         )
     if not isinstance(values, dict):
-        raise ValueError(f"{path} holds a {type(values).__name__}, but a config is a mapping of sections.")
+        raise ValueError(f"{path} holds {shown(values)}, but a config is a mapping of sections.")
     for override in overrides:
         apply_override(values, override)
     return parse_train_config(values)
@@ -95,8 +96,10 @@ def yaml_values(text: str | bytes) -> Any:
         return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        parts = [error.context] if (error.problem or "but").startswith("but") else []  # half a sentence
+        problem = ", ".join(filter(None, [*parts, error.problem]))
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ValueError(f"{error.problem or error.context}{where}") from None
+        raise ValueError(f"{problem}{where}") from None
     except RecursionError:
         raise ValueError("it is nested too deeply, or within itself") from None
     except (yaml.YAMLError, ValueError) as error:  # bytes that are not text, a date that does not exist

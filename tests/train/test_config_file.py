@@ -100,8 +100,13 @@ def test_a_wrong_file_is_one_sentence(tmp_path):
     path.write_text("# nothing yet\n")
     with pytest.raises(ValueError, match="bad.yaml is empty, but a config has sections such as run, data and model"):
         read_config(path)
-    path.write_text("- 1")
-    with pytest.raises(ValueError, match="bad.yaml holds a list, but a config is a mapping"):
+    path.write_text("run: {}\n---\nrun: {}\n")
+    with pytest.raises(
+        ValueError, match=r"expected a single document in the stream, but found another document, line 2"
+    ):
+        read_config(path)
+    path.write_text("[1]")
+    with pytest.raises(ValueError, match=r"bad.yaml holds \[1\], but a config is a mapping of sections"):
         read_config(path)
     path.write_text(yaml.safe_dump({"run": {"steps": 3}}))
     with pytest.raises(ValueError, match=r"(run.out|data) is missing: set it \((run folder|data section)\)"):
