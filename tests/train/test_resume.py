@@ -255,7 +255,7 @@ def test_two_processes_keep_one_codebook_and_equal_one_process(tmp_path, quantiz
     for step in (2, 4):
         codes = [(tmp_path / f"2-codes-{step}-{rank}").read_text() for rank in range(2)]
         assert codes[0] == codes[1]
-    # Taken up at step 2, in the middle of a window of the log and of the counts for revival.
+    # Resumed at step 2, in the middle of a window of the log and of the counts for revival.
     late = tmp_path / "late"
     shutil.copytree(two, late)
     shutil.rmtree(late / "checkpoints" / "step-0000004")

@@ -82,10 +82,10 @@ def test_a_replacement_depends_on_the_position_alone(one_broken):
     }
     late = batches(crops_of(one_broken), steps=12, start=7)
     worked = batches(crops_of(one_broken, workers=2, cached_images=3), steps=12)
-    shares = [batches(crops_of(one_broken), steps=12, rank=rank, world=2) for rank in range(2)]
+    parts = [batches(crops_of(one_broken), steps=12, rank=rank, world=2) for rank in range(2)]
     for step, (crops, unreadable) in enumerate(whole):
         assert torch.equal(worked[step].crops, crops) and worked[step].unreadable == unreadable
-        halves = [share[step] for share in shares]
+        halves = [part[step] for part in parts]
         assert torch.equal(torch.cat([half.crops for half in halves]), crops)
         assert halves[0].unreadable + halves[1].unreadable == unreadable
     for batch, again in zip(whole[7:], late, strict=True):
