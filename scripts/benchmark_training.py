@@ -19,7 +19,7 @@ import torch
 from vistok.images.preprocessing import to_pixels
 from vistok.train.config_file import read_config
 from vistok.train.data.batches import Batch, training_batches
-from vistok.train.run import Run, prepare_run
+from vistok.train.run import Run
 from vistok.train.step import tokenizer_step
 
 WARM_UP = 3
@@ -75,7 +75,7 @@ def main() -> None:
         if config.adversarial is not None:
             adversarial = config.adversarial.model_copy(update={"start": 0, "ramp": 0})
             config = config.model_copy(update={"adversarial": adversarial})
-        run = prepare_run(config)
+        run = Run(config)
         total = arguments.steps + WARM_UP
         loader = training_batches(run.crops, 0, total, 0, 1, config.run.gradient_accumulation)
         parts = measure(run, iter(loader), arguments.steps)

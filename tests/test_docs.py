@@ -15,8 +15,8 @@ from vistok.pretrained.importers.table import IMPORTERS
 from vistok.sequences.layouts import LAYOUTS
 from vistok.tokenizer.networks.architectures import ARCHITECTURES
 from vistok.tokenizer.quantizers import QUANTIZERS
+from vistok.train.config_file import find_config
 from vistok.train.losses.criteria import CRITERIA
-from vistok.train.shipped_configs import find_config
 
 TABLES = (ARCHITECTURES, CRITERIA, ENGINES, IMPORTERS, LAYOUTS, QUANTIZERS, SHARD_FORMATS)
 PAGES = {path.relative_to(ROOT / "docs").as_posix(): path.read_text() for path in sorted((ROOT / "docs").rglob("*.md"))}

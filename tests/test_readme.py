@@ -10,7 +10,7 @@ from commands import APPS, ROOT, options
 from vistok.images.finding.index import is_image
 from vistok.pretrained.find import find_tokenizer
 from vistok.tokenizer.quantizers import QUANTIZERS
-from vistok.train.shipped_configs import find_config
+from vistok.train.config_file import find_config
 
 README = (ROOT / "README.md").read_text()
 CALLS = [line.strip() for line in README.splitlines() if line.startswith("    ") and line.split()[0] in APPS]

@@ -76,7 +76,9 @@ def tokenizer_step(run: Run, step: int, micro_batches: list[Pixels]) -> StepResu
     for count, images in enumerate(micro_batches, 1):
         is_last = count == len(micro_batches)
         with nullcontext() if is_last else run.accelerator.no_sync(run.wrapped_model):
-            result = _forward(run, step, images)
+            with run.accelerator.autocast():
+                output: Reconstruction = run.wrapped_model(images, run.maintenance.hardness(step))
+            result = _losses(run, step, images, output)
             run.accelerator.backward(result.loss / len(micro_batches))
         if count == 1:
             run.diagnostics.after_first_micro_batch(step)
@@ -106,12 +108,6 @@ def float32_loss(run: Run, step: int, images: Pixels) -> Tensor:
     with torch.autocast(images.device.type, enabled=False):
         output = forward(run.model, images, run.maintenance.hardness(step))
     return _losses(run, step, images, output).loss
-
-
-def _forward(run: Run, step: int, images: Pixels) -> _MicroBatchResult:
-    with run.accelerator.autocast():
-        output: Reconstruction = run.wrapped_model(images, run.maintenance.hardness(step))
-    return _losses(run, step, images, output)
 
 
 def _losses(run: Run, step: int, images: Pixels, output: Reconstruction) -> _MicroBatchResult:

@@ -88,7 +88,7 @@ def finetune_tokenizer(
         missing = unavailable([name for name, path in given.items() if path is None], [])
         from ..finetune.options import Options, finetune_config
         from ..finetune.run import ReferenceWeights, run_finetuning
-        from ..logs.verbosity import Verbosity
+        from ..logs.run_log import Verbosity
 
         keys = {"codebook_size": codebook_size, "dim": dim, "levels": levels}
         options = Options(model, data, out, quantizer, keys, grow_to, only, steps, val or [], seed, set_ or [])

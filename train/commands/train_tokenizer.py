@@ -51,7 +51,7 @@ def train_tokenizer(
 
         from ..batch_advice import batch_advice
         from ..config_file import read_config
-        from ..logs.verbosity import Verbosity
+        from ..logs.run_log import Verbosity
         from ..loop import train
         from ..report import REPORT_FILE, last_values
 

@@ -22,7 +22,7 @@ from ...tokenizer.folder.save_load import LoadedTokenizer, fingerprint
 from ...tokenizer.numerics.exact import in_batches
 from ...tokenizer.shapes import Pixels
 from ...tokenizer.wording import pluralize
-from ..samples import SAMPLES
+from ..outputs import SAMPLES
 from .prepare import Finetuning
 
 METRICS_FILE = "metrics.json"

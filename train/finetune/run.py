@@ -12,10 +12,10 @@ from ...report import content
 from ...tokenizer.devices import default_device
 from ...tokenizer.files import hold_folder
 from ...tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer, save_tokenizer
-from ..best_effort import best_effort
 from ..export import EXPORT, export_with
 from ..launcher import this_process
-from ..logs.verbosity import Verbosity
+from ..logs.run_log import Verbosity
+from ..outputs import best_effort
 from ..report import REPORT_FILE
 from .compare import compare
 from .config import FinetuneConfig

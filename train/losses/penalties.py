@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, distributed
 from torch.nn import functional
 
+from ...tokenizer.devices import is_distributed
 from ...tokenizer.shapes import Pixels
 
 
@@ -44,7 +45,7 @@ class LeCam:
     def update(self, real_logits: Tensor, fake_logits: Tensor) -> None:
         """Update the averages with the mean logits over all processes; each must call it with equally many logits."""
         means = torch.stack([real_logits.detach().float().mean(), fake_logits.detach().float().mean()])
-        if distributed.is_available() and distributed.is_initialized():
+        if is_distributed():
             distributed.all_reduce(means)
             means = means / distributed.get_world_size()
         self._averages = means if self._averages is None else self._averages.to(means).lerp(means, 1 - self.decay)

@@ -13,7 +13,7 @@ from vistok.train.finetune.config import FitConfig
 from vistok.train.finetune.fit_quantizer import fit_quantizer
 from vistok.train.finetune.swap_quantizer import FittedQuantizer
 from vistok.train.loop import train
-from vistok.train.run import prepare_run
+from vistok.train.run import Run
 from vistok.train.step import tokenizer_step
 
 RAMP = "codebook.harden_steps=3"
@@ -22,7 +22,7 @@ RAMP = "codebook.harden_steps=3"
 def gradients(overrides, step, folder):
     """Return what a step at fresh weights leaves: its scalars and every gradient."""
     new_process()
-    run = prepare_run(config(folder, *QUANTIZERS["ema"], *overrides))
+    run = Run(config(folder, *QUANTIZERS["ema"], *overrides))
     pixels = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     result = tokenizer_step(run, step, list(pixels.chunk(2)))
     return result.scalars, {name: parameter.grad for name, parameter in run.model.named_parameters()}
