@@ -11,6 +11,7 @@ from .spliced_file import splice
 from .tiff_directory import INTEGERS, Directory, Field, read_directory
 
 BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANES, PALETTE, FORMAT, SUBSAMPLING = 258, 259, 262, 277, 284, 320, 339, 530
+YCBCR = 6
 XMP, PROFILE = 700, 34675
 KEPT = (
     *(256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 322, 323, 324, 325),  # size, samples, strips, tiles
@@ -81,7 +82,7 @@ def _corrected(directory: Directory) -> dict[int, Field]:
         corrected.pop(PLANES, None)  # a single sample has one plane, whatever the file says
     elif uncompressed and max(bits) > 8 and _one(directory, PLANES, 1) == SEPARATE:
         raise ImageError(f"{_describe(directory)} in separate planes, which can only be read compressed")
-    if uncompressed and photometric == 6 and (directory.integers(SUBSAMPLING) or (2, 2)) != (1, 1):
+    if uncompressed and photometric == YCBCR and (directory.integers(SUBSAMPLING) or (2, 2)) != (1, 1):
         raise ImageError(f"{_describe(directory)}, subsampled, which can only be read compressed")
     if UNDEFINED in formats:
         corrected.pop(FORMAT, None)
@@ -126,6 +127,10 @@ def prepare(image: ImageFile.ImageFile) -> None:
     assert isinstance(image, TiffImagePlugin.TiffImageFile)
     if image.info.get("compression") == "raw":
         image.tile = _tiles_once(image)
+        if image.mode == "RGB" and image.tag_v2.get(PHOTOMETRIC) == YCBCR:
+            # Pillow below 13 takes the values for those of RGB, which they are only behind a decompressor.
+            image._mode = "YCbCr"
+            image.tile = [tile._replace(args=("YCbCr", *tile.args[1:])) for tile in image.tile]
     elif image.mode == "F" and isinstance(image.tile[0].args, tuple):
         # Decompressed values have the byte order of this machine, not that of the file.
         image.tile = [image.tile[0]._replace(args=("F;32NF", *image.tile[0].args[1:]))]
