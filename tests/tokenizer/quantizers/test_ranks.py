@@ -1,8 +1,8 @@
 """Two processes with half of a batch each do what one does with the whole."""
 
 import torch
-from torch import distributed, multiprocessing
 
+from ranks import on_two_ranks
 from vistok.tokenizer.quantizers import build_quantizer
 
 LATENT = torch.randn(4, 6, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -35,16 +35,13 @@ def stepped(values, latent):
     return gradient, codes
 
 
-def work(rank, meeting, out):
-    torch.set_num_threads(1)  # the threads of the process before the fork are not there
-    distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+def work(rank, folder):
     results = {name: stepped(values, LATENT.chunk(2)[rank]) for name, values in KINDS.items()}
-    torch.save(results, f"{out}/{rank}.pt")
-    distributed.destroy_process_group()
+    torch.save(results, folder / f"{rank}.pt")
 
 
 def test_entropy_and_moving_average_go_over_all_ranks(tmp_path):
-    multiprocessing.start_processes(work, (tmp_path / "meeting", tmp_path), nprocs=2, start_method="fork")
+    on_two_ranks(work, tmp_path)
     halves = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     for name, values in KINDS.items():
         gradient, codes = stepped(values, LATENT)

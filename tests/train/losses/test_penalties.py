@@ -2,9 +2,9 @@ import math
 
 import timm
 import torch
-from torch import distributed, multiprocessing
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ranks import on_two_ranks
 from vistok.perception.backbones import Backbone
 from vistok.train.losses.discriminators import BackboneDiscriminator, PatchDiscriminatorConfig
 from vistok.train.losses.penalties import LeCam, LogitAverages, lecam_penalty, r1_penalty
@@ -46,19 +46,15 @@ def test_lecam_resumes_from_its_state():
     assert fresh.averages == LogitAverages(logits(3).mean(), logits(4).mean())
 
 
-def update_on_a_rank(rank, meeting, folder):
-    torch.set_num_threads(1)  # the threads of the process before the fork are not there
-    distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+def update_on_a_rank(rank, folder):
     lecam = LeCam(0.5)
     for seed in (1, 2):
         lecam.update(logits(seed).chunk(2)[rank], logits(seed + 10).chunk(2)[rank])
     torch.save(lecam.state_dict(), folder / f"{rank}.pt")
-    distributed.destroy_process_group()
 
 
 def test_two_processes_have_the_averages_of_one(tmp_path):
-    work = (tmp_path / "meeting", tmp_path)
-    multiprocessing.start_processes(update_on_a_rank, work, nprocs=2, start_method="fork")
+    on_two_ranks(update_on_a_rank, tmp_path)
     lecam = LeCam(0.5)
     for seed in (1, 2):
         lecam.update(logits(seed), logits(seed + 10))
