@@ -12,7 +12,7 @@ from ...tokenizer.quantizers import set_training_step
 from ...tokenizer.quantizers.hardness import softened
 from ...tokenizer.shapes import Latent, Vectors
 from ..codebook.maintenance import CodebookConfig, CodebookMaintenance
-from ..codebook.monitor import Seen
+from ..codebook.monitor import QuantizerIO
 from .config import FitConfig
 from .fit_optimizer import fit_optimizer
 from .kept_files import KeptFile
@@ -104,7 +104,7 @@ class _Fit:
         loss.backward()
         self.optimizer.step()
         if step <= LAST_REVIVAL * config.steps:
-            self.maintenance.observe(step, Seen(latent.detach(), quantized.detach(), tokens), self.optimizer)
+            self.maintenance.observe(step, QuantizerIO(latent.detach(), quantized.detach(), tokens), self.optimizer)
 
     def state_dict(self) -> dict[str, Any]:
         return {

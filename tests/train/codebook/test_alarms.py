@@ -7,8 +7,7 @@ import torch
 from vistok.evaluation import token_counts as counting
 from vistok.evaluation.token_counts import count_tokens, empty_counts
 from vistok.evaluation.usage import codebook_usage
-from vistok.train.codebook.alarms import CodebookAlarms
-from vistok.train.codebook.findings import Directions, WatchedCodebook
+from vistok.train.codebook.alarms import CodebookAlarms, Directions
 
 FIT = {
     "codebook/length_ratio": 1.0,
@@ -21,14 +20,14 @@ HEALTHY = torch.full((1, 1024), 100)
 EIGHT = [Directions("codebook", 8, 1024)]
 
 
-def check(alarms, step, counts=HEALTHY, codes=None, directions=EIGHT, **changes):
-    codes = codes or counts.shape[1]
+def watch(codes=1024):
+    return CodebookAlarms(codes, can_set=True)
+
+
+def check(alarms, step, counts=HEALTHY, codes=1024, directions=EIGHT, **changes):
     usages = codebook_usage(counts, codes)
-    books = [
-        WatchedCodebook(f"codebook {i}" if len(counts) > 1 else "", usage, codes) for i, usage in enumerate(usages)
-    ]
     values = FIT | {f"codebook/{name.replace('__', '/')}": value for name, value in changes.items()}
-    return alarms.check(step, values, counts, books, directions)
+    return alarms.check(step, values, counts, usages, directions)
 
 
 def zipf(alpha):
@@ -53,7 +52,7 @@ def drawn(chances, tokens, seed):
 
 def simulate(windows, codes):
     """Return the words of all alarms of windows, each of chances and a number of tokens."""
-    alarms, heard = CodebookAlarms(), []
+    alarms, heard = watch(codes), []
     for number, (chances, tokens) in enumerate(windows, 1):
         counts = torch.from_numpy(drawn(chances(codes), tokens, number))[None]
         heard += check(alarms, 100 * number, counts, codes)
@@ -114,7 +113,8 @@ def test_a_situation_is_an_alarm_or_it_is_not(windows, codes, words):
 @pytest.mark.parametrize(("draw", "is_alarm"), [("even", False), ("zipf", False), ("one", True)])
 def test_codes_too_many_to_count_are_watched_by_their_slots(draw, is_alarm, monkeypatch):
     monkeypatch.setattr(counting, "SLOTS", 1 << 16)
-    rng, codes, alarms, heard = np.random.default_rng(0), 1 << 62, CodebookAlarms(), []
+    rng, codes, heard = np.random.default_rng(0), 1 << 62, []
+    alarms = watch(codes)
     for number in range(1, 6):
         tokens = {
             "even": rng.integers(0, codes, 20_000),
@@ -133,7 +133,7 @@ def test_windows_before_a_codebook_comes_to_life_are_three():
 
 
 def test_a_collapse_is_told_once_with_its_numbers_and_again_after_a_recovery():
-    alarms, collapsed = CodebookAlarms(), HEALTHY * (torch.arange(1024) < 100)
+    alarms, collapsed = watch(), HEALTHY * (torch.arange(1024) < 100)
     assert check(alarms, 100) == []
     (sentence,) = check(alarms, 500, collapsed)
     assert sentence == (
@@ -142,7 +142,7 @@ def test_a_collapse_is_told_once_with_its_numbers_and_again_after_a_recovery():
     )
     assert check(alarms, 600, collapsed) == [] == check(alarms, 700)
     assert check(alarms, 800, collapsed) == []  # it hovers
-    again = CodebookAlarms()
+    again = watch()
     again.load_state_dict(alarms.state_dict())
     for step in range(900, 1400, 100):
         assert check(again, step) == []
@@ -150,7 +150,7 @@ def test_a_collapse_is_told_once_with_its_numbers_and_again_after_a_recovery():
 
 
 def test_of_several_codebooks_each_is_watched_by_itself():
-    alarms = CodebookAlarms()
+    alarms = watch()
     check(alarms, 100, HEALTHY.repeat(8, 1))
     counts = HEALTHY.repeat(8, 1)
     counts[3] = torch.where(torch.arange(1024) < 50, 2048, 0)
@@ -159,7 +159,7 @@ def test_of_several_codebooks_each_is_watched_by_itself():
 
 
 def test_many_codebooks_are_one_sentence():
-    alarms, counts = CodebookAlarms(), HEALTHY.repeat(64, 1)
+    alarms, counts = watch(), HEALTHY.repeat(64, 1)
     check(alarms, 100, counts)
     directions = [*EIGHT, *(Directions(f"codebook/{number}", 8, 1024) for number in range(64))]
     flat = {f"{number}__{name}effective_rank": 1.5 for number in range(64) for name in ("", "latent_")}
@@ -175,13 +175,13 @@ def test_many_codebooks_are_one_sentence():
 
 @pytest.mark.parametrize(("used", "step", "is_alarm"), [(400, 20, False), (400, 100, True), (60, 20, True)])
 def test_a_fall_in_the_first_steps_is_a_collapse_only_when_it_is_deep(used, step, is_alarm):
-    alarms = CodebookAlarms()
+    alarms = watch()
     assert check(alarms, 10) == []
     assert bool(check(alarms, step, HEALTHY * (torch.arange(1024) < used))) == is_alarm
 
 
 def test_one_more_codebook_is_not_told_as_many():
-    alarms = CodebookAlarms()
+    alarms = watch()
     check(alarms, 100, HEALTHY.repeat(2, 1))
     (sentence,) = check(alarms, 200, torch.where(torch.arange(1024) < 50, 2048, 0).repeat(2, 1))
     assert sentence.endswith(" (1 more codebook alike).")
@@ -203,7 +203,7 @@ def test_chance_among_few_tokens_is_no_alarm(tokens, codes, chances):
     ],
 )
 def test_mismatched_lengths_and_angles_are_told(change, words):
-    (sentence,) = check(CodebookAlarms(), 100, **change)
+    (sentence,) = check(watch(), 100, **change)
     assert words in sentence and "try" in sentence
 
 
@@ -219,7 +219,7 @@ def test_mismatched_lengths_and_angles_are_told(change, words):
     ],
 )
 def test_distortion_is_held_against_the_variance_of_the_latents(course, is_alarm):
-    alarms = CodebookAlarms()
+    alarms = watch()
     heard = [check(alarms, 100 * n, relative_distortion=value) for n, value in enumerate(course, 1)]
     assert bool(heard[-1]) == is_alarm and not any(heard[:-1])
     if is_alarm:
@@ -249,7 +249,13 @@ def test_distortion_is_held_against_the_variance_of_the_latents(course, is_alarm
 )
 def test_codes_on_a_plane_are_told(rank, latents, dim, codes, step, is_alarm):
     directions = [Directions("codebook", dim, codes)]
-    heard = check(CodebookAlarms(), step, directions=directions, effective_rank=rank, latent_effective_rank=latents)
+    heard = check(
+        watch(),
+        step,
+        directions=directions,
+        effective_rank=rank,
+        latent_effective_rank=latents,
+    )
     assert bool(heard) == is_alarm
     if is_alarm:
         assert heard[0].startswith(
@@ -260,8 +266,7 @@ def test_codes_on_a_plane_are_told(rank, latents, dim, codes, step, is_alarm):
 
 def test_directions_that_are_not_measured_are_no_alarm():
     values = {name: value for name, value in FIT.items() if "rank" not in name}
-    books = [WatchedCodebook("", codebook_usage(HEALTHY, 1024)[0], 1024)]
-    assert CodebookAlarms().check(300, values, HEALTHY, books, EIGHT) == []
+    assert watch().check(300, values, HEALTHY, codebook_usage(HEALTHY, 1024), EIGHT) == []
 
 
 def test_each_codebook_has_directions_of_its_own():
@@ -271,17 +276,17 @@ def test_each_codebook_has_directions_of_its_own():
         for number, rank in ((0, 5.0), (1, 1.5))
         for name in ("effective_rank", "latent_effective_rank")
     }
-    (sentence,) = check(CodebookAlarms(), 300, HEALTHY.repeat(2, 1), directions=directions, **ranks)
+    (sentence,) = check(watch(), 300, HEALTHY.repeat(2, 1), directions=directions, **ranks)
     assert sentence.startswith("the codes of codebook 1 vary in 1.5 of 8 directions")
 
 
 def test_state_goes_on_where_it_was(tmp_path):
-    whole, first = CodebookAlarms(), CodebookAlarms()
+    whole, first = watch(), watch()
     for alarms in (whole, first):
         check(alarms, 100)
         check(alarms, 200, relative_distortion=0.05)
     torch.save(first.state_dict(), tmp_path / "state")
-    second = CodebookAlarms()
+    second = watch()
     second.load_state_dict(torch.load(tmp_path / "state", weights_only=True))
     collapsed = HEALTHY * (torch.arange(1024) < 100)
     for step in (500, 600):

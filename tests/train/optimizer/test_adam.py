@@ -8,7 +8,7 @@ from torch import nn
 
 from samples import small_tokenizer
 from vistok.tokenizer.config import parse_config
-from vistok.train.codebook.revival import forget_rows
+from vistok.train.codebook.shared_codebooks import forget_rows
 from vistok.train.diagnostics.noise_scale import optimizer_moments
 from vistok.train.optimizer.adam_moments import adam_moments
 from vistok.train.optimizer.config import OptimizerConfig
