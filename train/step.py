@@ -14,7 +14,6 @@ from ..tokenizer.quantizers import set_training_step
 from ..tokenizer.shapes import Pixels
 from .codebook.monitor import QuantizerIO, quantizer_io
 from .losses.terms import ADVERSARIAL, RECONSTRUCTION_LOSSES, loss_terms, weigh
-from .optimizer.schedule import lr_ratio
 from .run import Run
 
 
@@ -47,7 +46,7 @@ class _MicroBatchResult(NamedTuple):
 
 def train_step(run: Run, step: int, images: Pixels, is_logged: bool, is_checked: bool) -> TrainStepResult:
     """Update the tokenizer, the discriminator and the EMA; raise DivergedError at a step that `is_checked`."""
-    lr_factor = lr_ratio(step, run.config.run.steps, run.optimizer_config)
+    lr_factor = run.optimizer_config.lr_ratio(step, run.config.run.steps)
     micro_batches = list(images.chunk(run.config.run.gradient_accumulation))
     set_training_step(run.model, step - 1)
     result = tokenizer_step(run, step, micro_batches)

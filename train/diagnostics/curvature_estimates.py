@@ -11,7 +11,7 @@ def estimates(averages: Mapping[str, float], momentum_square: float = 1.0) -> di
     momentum, and `mean` is tr H, both divided by the number of AdamW's values. `muon` is u H u / |u|^2 for the
     orthogonalised momentum u. `gradient_rms` is the root mean square of the noiseless gradient of AdamW's values.
 
-    `ratio` is b_n of the learning-rate laws (lr_scaling/laws.py). Noise in the signs hides a part of the off-diagonal
+    `ratio` is b_n of the learning-rate laws (lr_scaling.py). Noise in the signs hides a part of the off-diagonal
     curvature; their agreement with the signs of two independent batches corrects for it. If that agreement is lost in
     noise, or gradients oscillate, `ratio` is an upper bound. It is missing while s H s does not exceed the diagonal.
     """
