@@ -133,8 +133,9 @@ def estimates(averages: Mapping[str, float], squared_momentum: float = 1.0) -> d
     orthogonalised momentum u. `gradient_rms` is the root mean square of the noiseless gradient of AdamW's values, from the
     newest |m|^2, `squared_momentum`. `ratio` is b_n of the learning-rate laws (lr_scaling.py).
 
-    Noise in the signs hides a part of the off-diagonal curvature; their agreement with the signs of two independent batches corrects for it. If that agreement is lost in
-    noise, or gradients oscillate, `ratio` is an upper bound. It is missing while s H s does not exceed the diagonal.
+    Noise in the signs hides a part of the off-diagonal curvature; their agreement with the signs of two independent batches
+    corrects for it. If that agreement is lost in noise, or gradients oscillate, `ratio` is an upper bound. It is missing
+    while s H s does not exceed the diagonal.
     """
     found = {name: averages[name] for name in ("adamw", "mean", "muon") if name in averages}
     if averages["signal"] > 0:
@@ -145,7 +146,7 @@ def estimates(averages: Mapping[str, float], squared_momentum: float = 1.0) -> d
         found["gradient_rms"] = math.sqrt(averages["adamw_signal"] * squared_momentum)
     off = averages["adamw"] - averages["mean"]
     if averages["mean"] > 0 and off > 0:
-        is_measured = averages["batch_agreement"] > 0 and averages["agreement"] > 0
-        correction = averages["agreement"] ** 2 / averages["batch_agreement"] if is_measured else 1.0
+        agreement, of_batches = averages["agreement"], averages["batch_agreement"]
+        correction = agreement**2 / of_batches if agreement > 0 and of_batches > 0 else 1.0
         found["ratio"] = math.sqrt(averages["mean"] * min(1.0, correction) / off)
     return found
