@@ -28,9 +28,8 @@ class Curvature:
     quarter gives g, the next quarter an independent g', and the rest H. Let S be the covariance of the gradient of one
     image, d = g - g', and n the images of a quarter over all processes. Then E[g' H g] = g H g, and E[d H d] = 2 tr(S H) / n
     (https://kexue.fm/archives/10542). Further products are along the sign of AdamW's momentum, along random signs for the
-    trace (Hutchinson), and along Muon's step.
-
-    A product costs two forward and backward passes over half the images, and memory for about eight copies of the weights.
+    trace (Hutchinson), and along Muon's step. Each costs two forward and backward passes over half the images, and all need
+    memory for about eight copies of the weights.
     """
 
     def __init__(self, optimizer: Optimizer, model: nn.Module, accelerator: Accelerator, decay: float = 0.9):
@@ -131,11 +130,10 @@ def estimates(averages: Mapping[str, float], squared_momentum: float = 1.0) -> d
     `gradient` is g H g / |g|^2 and `noise_scale` tr(S H) / g H g, in images. `adamw` is s H s for the sign s of AdamW's
     momentum, and `mean` is tr H, both divided by the number of AdamW's values. `muon` is u H u / |u|^2 for the
     orthogonalised momentum u. `gradient_rms` is the root mean square of the noiseless gradient of AdamW's values, from the
-    newest |m|^2, `squared_momentum`. `ratio` is b_n of the learning-rate laws (lr_scaling.py).
-
-    Noise in the signs hides a part of the off-diagonal curvature; their agreement with the signs of two independent batches
-    corrects for it. If that agreement is lost in noise, or gradients oscillate, `ratio` is an upper bound. It is missing
-    while s H s does not exceed the diagonal.
+    newest |m|^2, `squared_momentum`. `ratio` is b_n of the learning-rate laws (lr_scaling.py). Noise in the signs hides a
+    part of the off-diagonal curvature; their agreement with the signs of two independent batches corrects for it. If that
+    agreement is lost in noise, or gradients oscillate, `ratio` is an upper bound. It is missing while s H s does not exceed
+    the diagonal.
     """
     found = {name: averages[name] for name in ("adamw", "mean", "muon") if name in averages}
     if averages["signal"] > 0:
