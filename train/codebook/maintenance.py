@@ -1,8 +1,4 @@
-"""When codes are initialized and revived during a run.
-
-The main process draws and calculates, and sends the codes to the others. So all processes hold the same codes even where
-their arithmetic differs.
-"""
+"""When codes are initialized and revived: the main process draws them and sends them to the others, so that all agree."""
 
 from collections.abc import Callable, Iterable
 from itertools import count

@@ -53,10 +53,7 @@ def seen_vectors(quantizer: Quantizer, latents: list[Latent], levels: list[int],
 
 
 def broadcast_codes(codebook: Codebook) -> None:
-    """Give every process the codes of the main one, with all statistics that belong to them, in place.
-
-    So processes agree whatever their arithmetic; every process must call it.
-    """
+    """Give every process the codes and statistics of the main one, in place; every process must call it."""
     for tensor in codebook.state_dict().values():
         tensor.copy_(broadcast(tensor, from_process=0))
 

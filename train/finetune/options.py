@@ -42,7 +42,7 @@ def finetune_config(
     }
     values["joint"]["steps"] = steps
     if only is not None:
-        values["train"] = only.split(",")
+        values["train"] = only.replace(" ", "").split(",")
     for override in overrides:
         apply_override(values, override)
     _complete_quantizer(values["quantizer"], model)
@@ -70,7 +70,7 @@ def _quantizer_section(name: str | None, keys: dict[str, int | str | None]) -> d
                 f"{' and '.join(allowed) or '--set quantizer.KEY=VALUE'}."
             )
     if isinstance(levels := given.get("levels"), str):
-        given["levels"] = [int(level) if level.isdecimal() else level for level in levels.split(",")]
+        given["levels"] = [int(level) if level.isdecimal() else level for level in levels.replace(" ", "").split(",")]
     return {"name": name, **given}
 
 

@@ -1,8 +1,7 @@
 """The stages of a fine-tuning, each in a folder that the next one starts from.
 
 With a new quantizer: 1. fit it to collected latents, 2. train the decoder on its codes, and 3. if asked for, train all parts
-together. Otherwise the last stage alone. A stage is done when its folder holds a tokenizer and the report of its last step;
-a stopped stage resumes.
+together. Otherwise the last stage alone.
 """
 
 from pathlib import Path
