@@ -10,7 +10,7 @@ from ...tokenizer.wording import pluralize
 from .usage_alarms import FRESH, Finding, UsageAlarms
 
 OVER = 5
-"""Windows without a finding after which it is over, so that one that hovers at its limit is told once."""
+"""Windows without a finding until it counts as over, so that a value around its limit is one alarm."""
 MAX_LENGTH_RATIO = 5.0
 """Factor between the lengths of codes and latents, either way, that counts as mismatched."""
 MAX_OBTUSE = 0.25
@@ -36,9 +36,9 @@ class Directions(NamedTuple):
 
 
 class CodebookAlarms:
-    """Checks the statistics of each window, and tells a finding when it begins.
+    """Checks the statistics of each window, and reports a finding when it begins, and again only after it was over.
 
-    It is told again only after it was over in between. `can_set` says whether codes can be set one by one, so that
+    `can_set` says whether codes can be set one by one, so that
     initialization and revival are remedies. The state goes into the checkpoint.
     """
 

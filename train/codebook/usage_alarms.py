@@ -22,7 +22,7 @@ LOW_ENTROPY = 0.25
 FRESH_FACTOR = 0.2
 """Factor on COLLAPSE and CONCENTRATION in the first FRESH steps: from random weights, usage falls for a while, then rises."""
 PATIENCE = 3
-"""Windows in which the codes of a new run may come into use."""
+"""Windows before low usage of a new run is an alarm."""
 MIN_TOKENS = 48
 """Tokens of a codebook that a window needs: with fewer, chance alone halves the codes in use now and then."""
 COMPUTED_REMEDIES = (

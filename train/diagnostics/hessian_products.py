@@ -1,6 +1,6 @@
 """Hessian-vector products: finite differences of the gradient that training follows.
 
-Differentiating twice would not do. Gradient estimators hold parts of the graph constant, so a second backward pass would
+Differentiating twice would be wrong. Gradient estimators hold parts of the graph constant, so a second backward pass would
 differentiate another function; changes of tokens would not count; and fused kernels have no second derivative.
 """
 

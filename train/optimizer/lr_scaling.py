@@ -6,7 +6,7 @@ higher rate can win. Begin a search with it.
 
 Symbols: g is the gradient without noise, s^2 the variance of each coordinate over images, H the Hessian, B the batch size,
 k = B_simple / B with B_simple = tr(S) / |g|^2, r the variance that momentum leaves of the noise, and b_n the curvature
-ratio, b_n^2 = sum of H_ii / sum over i != j of sign(g_i g_j) H_ij. A diagonal Hessian has none (None stands for infinity).
+ratio, b_n^2 = sum of H_ii / sum over i != j of sign(g_i g_j) H_ij. For a diagonal Hessian b_n is infinite (None).
 e is Adam's epsilon over the root mean square of g. https://kexue.fm/archives/11280 and 11285 derive the laws.
 """
 

@@ -35,9 +35,9 @@ def test_a_window_is_what_numpy_makes_of_its_tokens(quantizer):
     tokens = torch.cat([step.tokens for step in steps]).numpy()
     for level in range(2):
         counts = np.bincount(tokens[:, level].ravel(), minlength=16)
-        share = counts[counts > 0] / counts.sum()
+        fraction = counts[counts > 0] / counts.sum()
         assert values[f"codebook/{level}/usage"] == pytest.approx((counts > 0).mean())
-        assert values[f"codebook/{level}/perplexity"] == pytest.approx(np.exp(-(share * np.log(share)).sum()))
+        assert values[f"codebook/{level}/perplexity"] == pytest.approx(np.exp(-(fraction * np.log(fraction)).sum()))
         assert monitor.last_counts[level].tolist() == counts.tolist()
     assert values["codebook/usage"] == pytest.approx((values["codebook/0/usage"] + values["codebook/1/usage"]) / 2)
     assert values["codebook/perplexity_fraction"] == pytest.approx(values["codebook/perplexity"] / 16)

@@ -21,7 +21,7 @@ def test_a_quadratic_has_its_hessian():
     module = nn.Module()
     module.register_parameter("theta", theta)
 
-    def loss(images):  # one-pixel images, of which a quadratic is the mean
+    def loss(images):  # a mean over images of one pixel
         return 0.5 * theta @ hessian @ theta + (images.mean() * theta).sum()
 
     v, w = (torch.randn(6, dtype=torch.float64) for _ in range(2))

@@ -102,7 +102,7 @@ def test_r1_of_a_batch_is_the_mean_over_its_images():
     discriminator = PatchDiscriminatorConfig(channels=4, layers=1).build()
     pixels = torch.randn(3, 3, 12, 12, requires_grad=True)
     singles = [r1_penalty(discriminator(image[None]), pixels) for image in pixels]
-    # Each sees all of `pixels`, of which two thirds have no gradient.
+    # Each takes all of `pixels`, and two thirds of them get no gradient.
     torch.testing.assert_close(r1_penalty(discriminator(pixels), pixels), torch.stack(singles).mean() * 3)
 
 

@@ -41,7 +41,7 @@ def problem():
 
 
 def surging(gradient):
-    """Return a Hessian of which the step along all signs feels more than its diagonal, and its curvature ratio."""
+    """Return a Hessian whose curvature along all signs exceeds its diagonal, and its curvature ratio."""
     signs = gradient.sign()
     hessian = torch.diag(torch.linspace(0.5, 1.5, DIM, dtype=torch.float64)) + 0.4 * torch.outer(signs, signs)
     off_diagonal = float(signs @ hessian @ signs - torch.trace(hessian))
