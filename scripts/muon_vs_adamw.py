@@ -36,7 +36,6 @@ from vistok.train.data.source_images import SourceImages
 from vistok.train.diagnostics.update_statistics import update_rms
 from vistok.train.optimizer.config import OptimizerConfig
 from vistok.train.optimizer.routing import assign_parameters, build_optimizer
-from vistok.train.optimizer.schedule import lr_ratio
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -74,7 +73,7 @@ def train(config: OptimizerConfig, seed: int, batches: list[Tensor]) -> tuple[Vi
     hidden = [assignment.parameter for assignment in assignments if assignment.name in matrices]
     losses, seconds, sizes, in_optimizer = [], [], [], 0.0
     for step, batch in enumerate(batches, 1):
-        rate = config.lr * lr_ratio(step, len(batches), config)
+        rate = config.lr * config.lr_ratio(step, len(batches))
         for group in optimizer.param_groups:
             group["lr"] = rate
         pixels = to_pixels(batch).contiguous(memory_format=torch.channels_last)

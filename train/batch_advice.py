@@ -16,7 +16,7 @@ from typing import NamedTuple
 from ..report.content import Table
 from .config import TrainConfig
 from .optimizer.config import OptimizerConfig
-from .optimizer.lr_scaling.config import LrScalingConfig
+from .optimizer.lr_scaling import LrScalingConfig
 
 NOISE_SCALES = ("noise_scale/batches/all", "noise_scale/momentum/all")
 """Log paths of the noise scale, the one with fewer assumptions first."""

@@ -72,7 +72,9 @@ class Diagnostics:
             return
         # The loss of a micro-batch is divided by their number.
         norms = {name: norm * self._micro_batches**2 for name, norm in self._norms().items()}
-        self._small = dict(zip(norms, self._averaged(torch.stack(list(norms.values()))), strict=True))
+        mean = self._accelerator.reduce(torch.stack(list(norms.values())), reduction="mean")
+        assert isinstance(mean, Tensor)
+        self._small = dict(zip(norms, mean, strict=True))
 
     def before_step(self, step: int, is_logged: bool) -> None:
         """Read the gradient of the whole batch, before it is clipped."""
@@ -128,8 +130,3 @@ class Diagnostics:
 
     def _norms(self) -> dict[str, Tensor]:
         return squared_norms((name, parameter.grad) for name, parameter in self._model.named_parameters())
-
-    def _averaged(self, values: Tensor) -> list[Tensor]:
-        mean = self._accelerator.reduce(values, reduction="mean")
-        assert isinstance(mean, Tensor)
-        return list(mean)

@@ -57,9 +57,9 @@ def test_a_fit_learns_the_map_behind_the_quantizer_from_what_it_shows(harden_ste
     out = torch.nn.Conv2d(1, 1, 1, bias=False)
     model = FittedQuantizer(torch.nn.Identity(), build_quantizer({"name": "lfq", "dim": 1}), out)
     weights = {"reconstruction": 1.0, "commitment": 0.0, "sample_entropy": 0.0, "codebook_entropy": 0.0}
-    care, accelerator = CodebookConfig(harden_steps=harden_steps), Accelerator(cpu=True)
+    codebook, accelerator = CodebookConfig(harden_steps=harden_steps), Accelerator(cpu=True)
     settings = FitConfig(steps=200, batch_size=2000, lr=0.1)
-    fit_quantizer(model, vectors, vectors, weights, settings, care, accelerator, seed=0)
+    fit_quantizer(model, vectors, vectors, weights, settings, codebook, accelerator, seed=0)
     assert float(out.weight.detach().squeeze()) == pytest.approx(slope, rel=0.02)
 
 

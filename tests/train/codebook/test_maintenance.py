@@ -10,7 +10,7 @@ from ranks import on_two_ranks
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.tokenizer.quantizers.vector.kmeans import kmeans
 from vistok.train.codebook.maintenance import CodebookConfig, CodebookMaintenance
-from vistok.train.codebook.monitor import Seen
+from vistok.train.codebook.monitor import QuantizerIO
 
 KMEANS = CodebookConfig(initialization="kmeans", kmeans_iterations=5)
 
@@ -84,7 +84,7 @@ def tables(values, rank, processes):
     with torch.no_grad():
         maintenance.initialize([latent])
         tokens = torch.zeros(len(latent), quantizer.num_codebooks, 4, 4, dtype=torch.int64)
-        revived = maintenance.observe(1, Seen(latent, latent, tokens), torch.optim.SGD([torch.zeros(1)]))
+        revived = maintenance.observe(1, QuantizerIO(latent, latent, tokens), torch.optim.SGD([torch.zeros(1)]))
     return {"revived": torch.tensor(revived), **quantizer.state_dict()}
 
 
