@@ -130,7 +130,7 @@ def prepare(image: ImageFile.ImageFile) -> None:
         if image.mode == "RGB" and image.tag_v2.get(PHOTOMETRIC) == YCBCR:
             # Pillow below 13 takes the values for those of RGB, which they are only behind a decompressor.
             image._mode = "YCbCr"
-            image.tile = [tile._replace(args=("YCbCr", *tile.args[1:])) for tile in image.tile]
+            image.tile = [tile._replace(args=("YCbCr", *(tile.args or ())[1:])) for tile in image.tile]
     elif image.mode == "F" and isinstance(image.tile[0].args, tuple):
         # Decompressed values have the byte order of this machine, not that of the file.
         image.tile = [image.tile[0]._replace(args=("F;32NF", *image.tile[0].args[1:]))]
