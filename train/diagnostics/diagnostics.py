@@ -55,6 +55,11 @@ class Diagnostics:
         self._from_batches = NoiseScale()
         self._small: dict[str, Tensor] = {}
         self._curvature = Curvature(optimizer, model, accelerator)
+        self._parts: dict[str, NoiseScale | Curvature] = {
+            "momentum": self._from_momentum,
+            "batches": self._from_batches,
+            "curvature": self._curvature,
+        }
         images = batch_size // accelerator.num_processes
         if config.curvature_every and images < MIN_IMAGES:
             raise ValueError(
@@ -117,16 +122,11 @@ class Diagnostics:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "momentum": self._from_momentum.state_dict(),
-            "batches": self._from_batches.state_dict(),
-            "curvature": self._curvature.state_dict(),
-        }
+        return {name: part.state_dict() for name, part in self._parts.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._from_momentum.load_state_dict(state["momentum"])
-        self._from_batches.load_state_dict(state["batches"])
-        self._curvature.load_state_dict(state["curvature"])
+        for name, part in self._parts.items():
+            part.load_state_dict(state[name])
 
     def _norms(self) -> dict[str, Tensor]:
         return squared_norms((name, parameter.grad) for name, parameter in self._model.named_parameters())

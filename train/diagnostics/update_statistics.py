@@ -28,8 +28,8 @@ def update_rms(before: Sequence[Tensor], after: Sequence[Tensor], lr: float, wei
 def singular_entropy(weights: Iterable[Tensor]) -> Tensor:
     """Return the mean over weights of H = -sum p log p / log n, in [0, 1]; p = s^2 / sum s^2 over n singular values.
 
-    It is 1 for orthogonal weights and 0 for rank 1 (https://kexue.fm/archives/10739). Kernels are reshaped to out x rest.
-    Weights that are 0, not finite, or with one singular value are left out; if none is left, the result is NaN.
+    It is 1 for orthogonal weights, kernels as out x rest, and 0 for rank 1 (https://kexue.fm/archives/10739). Weights that
+    are 0, not finite, or with one singular value are left out; if none is left, the result is NaN.
     """
     by_shape: dict[object, list[Tensor]] = defaultdict(list)
     for weight in weights:
@@ -52,10 +52,9 @@ def singular_entropy(weights: Iterable[Tensor]) -> Tensor:
 def adam_moments(optimizer: Optimizer) -> dict[Tensor, tuple[Tensor, Tensor, Tensor]]:
     """Return sqrt(v), sqrt(v - m^2) and whether eps exceeds the root beside it, for each parameter that AdamW has stepped.
 
-    v is the mean of g^2 and m that of g, with the bias corrected; a centred second moment stores v - m^2. The standard
-    deviation sqrt(v - m^2) is biased low because m holds noise too: by 3 % at beta1 = 0.9 on pure noise, and by 10 to 20 %
-    where the mean is several times the deviation. A row that a lazy AdamW has not stepped yet has moments of 0. No device
-    sync.
+    v is the mean of g^2 and m that of g, with the bias corrected; a centred second moment stores v - m^2. Its root is biased
+    low because m holds noise too: by 3 % at beta1 = 0.9 on pure noise, and by 10 to 20 % where the mean is several times the
+    deviation. A row that a lazy AdamW has not stepped yet has moments of 0. No device sync.
     """
     found = {}
     for group in optimizer.param_groups:
@@ -78,10 +77,7 @@ def adam_moments(optimizer: Optimizer) -> dict[Tensor, tuple[Tensor, Tensor, Ten
 
 
 class UpdateStatistics:
-    """Reads an optimizer of `build_optimizer` around the steps that are logged.
-
-    `model` is the tokenizer without a wrapper, whose parameters the optimizer holds.
-    """
+    """Reads an optimizer around the steps that are logged; `model` is the tokenizer without a wrapper."""
 
     def __init__(self, optimizer: Optimizer, model: nn.Module):
         self._optimizer = optimizer

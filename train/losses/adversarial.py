@@ -51,17 +51,9 @@ class AdversarialConfig(Config):
     """Maximum norm of the discriminator's gradient, which is scaled down to it."""
 
 
-def _hinge(logits: Tensor) -> Tensor:
-    return functional.relu(1 - logits)
-
-
-def _cross_entropy(logits: Tensor) -> Tensor:
-    return functional.softplus(-logits)
-
-
 ADVERSARIAL_LOSSES: dict[AdversarialLossName, Callable[[Tensor], Tensor]] = {
-    "hinge": _hinge,
-    "non_saturating": _cross_entropy,
+    "hinge": lambda logits: functional.relu(1 - logits),
+    "non_saturating": lambda logits: functional.softplus(-logits),
 }
 """What the discriminator minimises over the logits of images, and over those of reconstructions times -1."""
 
@@ -78,7 +70,7 @@ def discriminator_loss(kind: AdversarialLossName, real_logits: Tensor, fake_logi
 
 def generator_loss(kind: AdversarialLossName, fake_logits: Tensor) -> Tensor:
     """Return the tokenizer's loss: -E fake for `hinge`, E log(1 + exp -fake) for `non_saturating`."""
-    return -fake_logits.float().mean() if kind == "hinge" else _cross_entropy(fake_logits.float()).mean()
+    return -fake_logits.float().mean() if kind == "hinge" else functional.softplus(-fake_logits.float()).mean()
 
 
 def adaptive_weight(

@@ -26,25 +26,21 @@ def orthogonalize(matrices: Tensor, coefficients: Sequence[tuple[float, float, f
     anything is squared. A matrix of zeros gives zeros. A matrix with an entry that is not finite gives NaN in every entry,
     and does not affect the others of the batch.
     """
+    if matrices.shape[-2] > matrices.shape[-1]:
+        return orthogonalize(matrices.mT, coefficients).mT
     with torch.autocast(matrices.device.type, enabled=False):
-        transposed = matrices.shape[-2] > matrices.shape[-1]
-        orthogonal = _orthogonalize_wide(matrices.mT if transposed else matrices, coefficients)
-        return orthogonal.mT if transposed else orthogonal
-
-
-def _orthogonalize_wide(wide: Tensor, coefficients: Sequence[tuple[float, float, float]]) -> Tensor:
-    largest = torch.linalg.vector_norm(wide, torch.inf, dim=(-2, -1), keepdim=True)
-    wide = (wide / largest.where(largest != 0, 1)).to(torch.promote_types(wide.dtype, torch.float32))
-    gram = wide @ wide.mT
-    squared_norm = gram.diagonal(dim1=-2, dim2=-1).sum(dim=-1)[:, None, None]
-    squared_norm = squared_norm.where(squared_norm != 0, 1)
-    gram /= squared_norm
-    product = None
-    for step, (a, b, c) in enumerate(coefficients, 1):
-        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        factor.diagonal(dim1=-2, dim2=-1).add_(a)
-        product = factor if product is None else factor @ product
-        if step < len(coefficients):
-            gram = factor @ gram @ factor
-    assert product is not None, "at least one step"
-    return product / squared_norm.sqrt() @ wide
+        largest = torch.linalg.vector_norm(matrices, torch.inf, dim=(-2, -1), keepdim=True)
+        wide = (matrices / largest.where(largest != 0, 1)).to(torch.promote_types(matrices.dtype, torch.float32))
+        gram = wide @ wide.mT
+        squared_norm = gram.diagonal(dim1=-2, dim2=-1).sum(dim=-1)[:, None, None]
+        squared_norm = squared_norm.where(squared_norm != 0, 1)
+        gram /= squared_norm
+        product = None
+        for step, (a, b, c) in enumerate(coefficients, 1):
+            factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+            factor.diagonal(dim1=-2, dim2=-1).add_(a)
+            product = factor if product is None else factor @ product
+            if step < len(coefficients):
+                gram = factor @ gram @ factor
+        assert product is not None, "at least one step"
+        return product / squared_norm.sqrt() @ wide
