@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from ..tokenizer.config_fields import field_choice, field_sections
+from ..tokenizer.config.choices import field_choice, field_sections
 from .losses.criteria import CRITERIA
 
 NAMED_SECTIONS: Mapping[str, Mapping[str, type[BaseModel]]] = {"criteria": CRITERIA}
