@@ -12,8 +12,9 @@ from torch import Tensor
 from ..images.preprocessing import to_images
 from ..pretrained.find import DEFAULT_MODEL, find_tokenizer
 from ..tokenizer.devices import find_device
+from ..tokenizer.folder.config_json import TokenizerConfig
 from ..tokenizer.folder.fingerprint import FingerprintCache
-from ..tokenizer.folder.save_load import TokenizerConfig, load_tokenizer, save_tokenizer
+from ..tokenizer.folder.save_load import load_tokenizer, save_tokenizer
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.numerics.exact import DEVICE_BATCH
 from ..tokenizer.numerics.float32 import own_numerics

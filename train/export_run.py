@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..cli.user_errors import describe_error
-from ..tokenizer.files import FolderBusyError, hold_folder
-from ..tokenizer.folder.save_load import CONFIG_FILE
+from ..tokenizer.folder.config_json import CONFIG_FILE
+from ..tokenizer.folder_lock import FolderBusyError, hold_folder
 from ..tokenizer.model import VisualTokenizer, build_tokenizer
 from .checkpoints.checkpoint import checkpoint_facts, checkpoint_step, good_checkpoint, good_checkpoints
 from .checkpoints.states import ema_state

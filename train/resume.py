@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from ..tokenizer.folder.save_load import CONFIG_FILE as TOKENIZER_FILE
+from ..tokenizer.folder.config_json import CONFIG_FILE as TOKENIZER_FILE
 from .allowed_changes import changes
 from .checkpoints.checkpoint import checkpoint_facts, checkpoint_step, good_checkpoint
 from .checkpoints.states import load_states, processes_of

@@ -60,7 +60,7 @@ def evaluate_tokenizer(
         missing = unavailable([name for name, path in given.items() if path is None], frechet or [])
         # After the question whether the hub can be reached: this imports its clients.
         from ...evaluation.reference_metrics import build_reference_metrics
-        from ...tokenizer.files import hold_folder
+        from ...tokenizer.folder_lock import hold_folder
         from ..api import load
         from ..evaluate.evaluation import evaluate
         from ..evaluate.inputs import EvaluationInputs

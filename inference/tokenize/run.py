@@ -5,7 +5,8 @@ from collections.abc import Callable
 from ...cli.options import check_output_folder
 from ...cli.progress import ProgressLine
 from ...images.preprocessing import stack_pixels
-from ...tokenizer.files import hold_folder, remove_asides
+from ...tokenizer.files import remove_asides
+from ...tokenizer.folder_lock import hold_folder
 from ...tokenizer.wording import pluralize
 from ..arithmetic import agreement
 from ..inputs.plan import Plan, plan_shards, refuse_overwriting

@@ -10,8 +10,8 @@ from ...cli.printing import print_json, say
 from ...evaluation.reference_metrics import build_reference_metrics
 from ...report import content
 from ...tokenizer.devices import default_device
-from ...tokenizer.files import hold_folder
 from ...tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer, save_tokenizer
+from ...tokenizer.folder_lock import hold_folder
 from ..best_effort import best_effort
 from ..export import EXPORT, export_with
 from ..launcher import this_process
