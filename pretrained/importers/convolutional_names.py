@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ...tokenizer.config import parse_config
-from ...tokenizer.networks.convolutional import ConvolutionalConfig, StackConfig
+from ...tokenizer.networks.convolutional import ConvolutionalConfig
+from ...tokenizer.networks.levels import StackConfig
 from .base import Shapes
 
 PARTS = {"shortcut": "nin_shortcut", "query": "q", "key": "k", "value": "v", "out": "proj_out"}

@@ -39,7 +39,7 @@ def test_a_stop_at_any_moment_of_an_export_leaves_the_old_or_the_new_one(tmp_pat
         stops = StopsAt(number)
         with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
             exchange = files._exchanged if exchanges else lambda one, other: False
-            patch.setattr(folders, "_exchanged", stops.within(exchange))
+            patch.setattr(files, "_exchanged", stops.within(exchange))
             patch.setattr("vistok.tokenizer.folder.save_load.write_whole", stops.within(files.write_whole))
             patch.setattr("pathlib.Path.rename", stops.within(type(folder).rename))
             patch.setattr(files.shutil, "rmtree", stops.within(shutil.rmtree))

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..shapes import Vectors
-from .gradient_carriers import with_gradient_of
+from .base import with_gradient_of
 from .rotations import reflection, rotation, rotation_no_scale, rotation_tangent
 
 DIVEQ_VARIANCE = 1e-3

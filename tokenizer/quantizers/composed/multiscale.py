@@ -12,8 +12,7 @@ from torch.nn import functional
 
 from ...config import choice
 from ...shapes import Latent, Tokens
-from ..base import Quantized, Quantizer, QuantizerConfig
-from ..gradient_carriers import with_gradient_of
+from ..base import Quantized, Quantizer, QuantizerConfig, with_gradient_of
 from ..layout import check_latent
 from ..observation import Observation
 from ..vector.quantizer import VectorQuantizer, codes_at

@@ -4,7 +4,6 @@ from typing import Literal
 
 from ...shapes import Latent, Tokens
 from ..base import Quantized, QuantizerConfig
-from ..gradient_carriers import damp_short
 from ..gradients import GRADIENTS
 from ..layout import as_grid, as_rows, check_latent
 from ..observation import Observation
@@ -58,4 +57,4 @@ class LeechQuantizer(FixedQuantizer):
 
     def to_code_space(self, latent: Latent) -> Latent:
         check_latent(latent, self.dim)
-        return on_unit_sphere(damp_short(latent.float(), dim=1), dim=1)
+        return on_unit_sphere(latent.float(), dim=1)

@@ -8,13 +8,12 @@ from pydantic import Field
 from torch import Tensor
 
 from ...shapes import Latent
-from ..base import Quantized, Quantizer, RefinableConfig
-from ..gradient_carriers import with_gradient_of
+from ..base import Quantized, Quantizer, with_gradient_of
 from ..layout import check_latent
 from ..observation import Observation
 from .fsq import MAX_CHANNELS
 from .mixed_radix import DigitQuantizer
-from .refinement import ScalarRefinement
+from .refinement import RefinableConfig, ScalarRefinement
 
 VARIANCES = {"normal": 1.0, "logistic": math.pi**2 / 12}
 """Variance of the distribution whose cumulative distribution function squashes a channel."""

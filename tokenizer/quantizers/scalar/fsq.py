@@ -9,12 +9,11 @@ from pydantic import Field
 from torch import Tensor
 
 from ...shapes import Latent
-from ..base import Quantized, Quantizer, RefinableConfig
-from ..gradient_carriers import with_gradient_of
+from ..base import Quantized, Quantizer, with_gradient_of
 from ..layout import check_latent
 from ..observation import Observation
 from .mixed_radix import DigitQuantizer, per_channel
-from .refinement import ScalarRefinement
+from .refinement import RefinableConfig, ScalarRefinement
 
 MAX_CHANNELS = 62
 """Channels of two levels that an int64 can number."""

@@ -1,16 +1,31 @@
 """Later levels of a residual scalar quantizer: the last cell cut into equal ones."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
+from typing import final
 
 import torch
 from torch import Tensor
 
 from ...shapes import Latent
-from ..base import Quantized, QuantizerConfig
-from ..gradient_carriers import with_gradient_of
+from ..base import Quantized, Quantizer, QuantizerConfig, with_gradient_of
 from ..layout import check_latent
 from ..observation import Observation
 from .mixed_radix import DigitQuantizer, per_channel
+
+
+class RefinableConfig(QuantizerConfig):
+    """Config of codes on a fixed grid, which every level of a residual quantizer makes finer."""
+
+    allowed_in = frozenset({"residual", "grouped"})
+
+    @abstractmethod
+    def build_level(self, level: int) -> Quantizer:
+        """Build the quantizer of residual level `level`, from 0."""
+
+    @final
+    def build(self) -> Quantizer:
+        return self.build_level(0)
 
 
 class ScalarRefinement(DigitQuantizer):

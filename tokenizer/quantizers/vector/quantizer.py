@@ -8,12 +8,12 @@ from pydantic import Field
 from torch import Tensor
 
 from ...shapes import CodeIndices, Codes, Latent, Tokens, Vectors
-from ..base import Quantized, Quantizer, QuantizerConfig
-from ..gradient_carriers import damp_short, with_gradient_of
+from ..base import Quantized, Quantizer, QuantizerConfig, with_gradient_of
 from ..gradients import GRADIENTS
 from ..layout import as_grid, as_rows, check_latent
 from ..observation import Observation
-from ..search.nearest import nearest_codes, normalise, scores
+from ..scale import on_unit_sphere
+from ..search.nearest import nearest_codes, scores
 from ..single import SingleQuantizer
 from .codebooks import Codebook, LearnedCodebook
 from .config import VectorConfig
@@ -97,7 +97,7 @@ class VectorQuantizer(SingleQuantizer):
         return nearest_codes(vectors, codes, self.config.similarity, exact=not self.training)
 
     def _compared(self, vectors: Tensor) -> Tensor:
-        return normalise(damp_short(vectors), "cosine") if self.config.similarity == "cosine" else vectors
+        return on_unit_sphere(vectors) if self.config.similarity == "cosine" else vectors
 
     def _with_gradient(self, vectors: Vectors, codes: Codes, chosen: Vectors) -> Vectors:
         """Return the chosen codes (with noise for diveq and nsvq) with the gradients of the estimator and of the choice."""

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.tokenizer.quantizers.lattice.golay import golay_words
-from vistok.tokenizer.quantizers.lattice.leech_vectors import LeechVectors
+from vistok.tokenizer.quantizers.lattice.leech_vectors import LeechVectors, golay_words
 
 LATTICE = LeechVectors()
 COUNT = 196_560
