@@ -86,7 +86,7 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def codes_of(self, tokens: Tokens) -> Latent:
-        """Return the codes of tokens that are known to be valid, without waiting for the device."""
+        """Return the codes of tokens that are known to be valid, outside autocast and without waiting for the device."""
 
     @abstractmethod
     def to_code_space(self, latent: Latent) -> Latent:
@@ -117,7 +117,8 @@ class Quantizer(nn.Module, ABC):
     @final
     def lookup(self, tokens: Tensor) -> Latent:
         """Return the codes of tokens of any integer type; raise ValueError when one is out of range or `q` is wrong."""
-        return self.codes_of(check_tokens(tokens, self.num_codebooks, self.vocab_size))
+        with torch.autocast(tokens.device.type, enabled=False):
+            return self.codes_of(check_tokens(tokens, self.num_codebooks, self.vocab_size))
 
 
 def set_training_step(module: nn.Module, step: int) -> None:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from ...shapes import Latent
 from ..base import Quantized, Quantizer, QuantizerConfig, with_gradient_of
-from ..layout import check_latent
 from ..observation import Observation
 from .mixed_radix import DigitQuantizer, per_channel
 
@@ -52,15 +51,14 @@ class ScalarRefinement(DigitQuantizer):
 
     def quantize(self, latent: Latent) -> tuple[Quantized, list[Observation]]:
         point = self.to_code_space(latent)
-        digits = self.digits.nearest((point.detach() / self.step + self.middle).round())
+        digits = self.as_digits((point.detach() / self.step + self.middle).round())
         if self.noisy and self.training and torch.is_grad_enabled():
             quantized = point + (torch.rand_like(point) - 0.5) * self.step
         else:
             quantized = with_gradient_of(self.codes_from(digits), point)
-        return Quantized(quantized, self.digits.pack(digits), {}), []
+        return Quantized(quantized, self.tokens_from(digits), {}), []
 
     def to_code_space(self, latent: Latent) -> Latent:
-        check_latent(latent, self.dim)
         return latent.float()
 
     def codes_from(self, digits: Tensor) -> Latent:
