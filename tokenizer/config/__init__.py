@@ -64,5 +64,5 @@ def parse_choice(table: Mapping[str, type[ConfigType]], values: Any, section: st
     Raises ConfigError, as `parse_config`.
     """
     outer, _, key = section.rpartition(".")
-    owner = create_model("Owner", __base__=Config, **{key: (Annotated[Config, choice(table)], ...)})
-    return getattr(parse_config(owner, {key: values}, outer), key)
+    fields: Any = {key: (Annotated[Config, choice(table)], ...)}
+    return getattr(parse_config(create_model("Owner", __base__=Config, **fields), {key: values}, outer), key)

@@ -26,7 +26,7 @@ class Choice:
         return core_schema.no_info_plain_validator_function(self._parsed)
 
     def _parsed(self, value: Any) -> BaseModel:
-        if isinstance(value, tuple(self.table.values())):
+        if isinstance(value, BaseModel) and isinstance(value, tuple(self.table.values())):
             return value
         if not isinstance(value, Mapping | BaseModel):
             example = {"example": next(iter(self.table), "NAME")}
