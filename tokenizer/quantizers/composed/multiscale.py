@@ -19,7 +19,8 @@ from .inner import AllowedIn, check_scale
 from .smoothing import Smoothers
 
 SCALES = AllowedIn("multiscale", "serve several scales")
-MAX_SCALES, MAX_SIDE = 64, 1 << 12
+MAX_SCALES = 64
+Side = Annotated[int, Field(ge=1, le=1 << 12)]
 VAR_SCALES = [1, 2, 3, 4, 5, 6, 8, 10, 13, 16]
 
 
@@ -30,9 +31,7 @@ class MultiscaleConfig(QuantizerConfig):
     """Kind of quantizer: multiscale."""
     quantizer: Annotated[QuantizerConfig, choice(SCALES), BeforeValidator(SCALES.check), AfterValidator(check_scale)]
     """Vector quantizer of every scale, with straight_through gradient."""
-    scales: Annotated[list[Annotated[int, Field(ge=1, le=MAX_SIDE)]], Field(min_length=1, max_length=MAX_SCALES)] = (
-        VAR_SCALES
-    )
+    scales: Annotated[list[Side], Field(min_length=1, max_length=MAX_SCALES)] = VAR_SCALES
     """Sides of the grids, rising; the last is that of the latent."""
     smoothers: Annotated[int, Field(ge=1, le=MAX_SCALES)] = 4
     """Convolutions that smooth the enlarged codes, each shared by neighbouring scales as in VAR."""
@@ -81,7 +80,7 @@ class MultiscaleQuantizer(Quantizer):
         losses = _losses(target, totals) if self.training else {}
         rows = [rearrange(part, "b 1 y x -> b 1 1 (y x)") for part in tokens]
         seen = [
-            Observation(self.quantizer.codebook, self.quantizer.vectors(left), part.flatten())
+            Observation(self.quantizer.codebook.observe, self.quantizer.vectors(left), part.flatten())
             for left, part in zip(lefts, tokens, strict=True)
             if self.training
         ]

@@ -58,7 +58,7 @@ class VectorQuantizer(SingleQuantizer):
         if self.training:
             losses = vector_losses(self.config, self.codebook.learns_from_loss, vectors, codes, indices, quantized)
         result = Quantized(as_grid(quantized, latent), as_grid(indices.unsqueeze(1), latent), losses)
-        return result, [Observation(self.codebook, vectors, indices)]
+        return result, [Observation(self.codebook.observe, vectors, indices)]
 
     @torch.no_grad()
     def nearest(self, latent: Latent, codes: Codes) -> Tokens:
