@@ -12,8 +12,8 @@ from torch import Tensor
 from ..images.preprocessing import to_images
 from ..pretrained.find import DEFAULT_MODEL
 from ..tokenizer.devices import find_device
+from ..tokenizer.folder.config_json import TokenizerConfig
 from ..tokenizer.folder.fingerprint import FingerprintCache
-from ..tokenizer.folder.save_load import TokenizerConfig
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.numerics.exact import DEVICE_BATCH
 from ..tokenizer.numerics.float32 import own_numerics

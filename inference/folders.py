@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from ..pretrained.find import find_tokenizer
-from ..tokenizer.folder.save_load import LoadedTokenizer, TokenizerConfig, load_tokenizer, save_tokenizer
+from ..tokenizer.folder.config_json import TokenizerConfig
+from ..tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer, save_tokenizer
 from ..tokenizer.model import VisualTokenizer
 
 CARD = """# Visual tokenizer

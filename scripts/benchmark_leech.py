@@ -14,7 +14,8 @@ import torch
 
 from quantizer_benchmark.measuring import DEVICE, measured
 from vistok.tokenizer.quantizers.lattice.leech_vectors import DIM, LeechVectors
-from vistok.tokenizer.quantizers.search.nearest import nearest_codes, normalise
+from vistok.tokenizer.quantizers.scale import on_unit_sphere
+from vistok.tokenizer.quantizers.search.nearest import nearest_codes
 
 
 def main() -> None:
@@ -24,7 +25,7 @@ def main() -> None:
     lattice = LeechVectors().to(DEVICE)
     table = lattice.codes(torch.arange(lattice.count, device=DEVICE))
     for count in parser.parse_args().latents:
-        vectors = normalise(torch.randn(count, DIM, device=DEVICE), "cosine")
+        vectors = on_unit_sphere(torch.randn(count, DIM, device=DEVICE))
         assert torch.equal(lattice.nearest(vectors), nearest_codes(vectors, table, "cosine"))
         results = measured(
             {

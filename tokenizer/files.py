@@ -1,26 +1,19 @@
-"""Files that are there whole or not at all, and folders that one command writes at a time."""
+"""Files and folders that are there whole or not at all."""
 
+import ctypes
+import errno
 import hashlib
-import json
 import os
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import shutil
 from pathlib import Path
 from typing import IO
 
 ASIDE_PATTERN = ".vistok-*.part"
 """Matches what a command that was killed may leave behind."""
-LOCK_FILE = ".vistok.lock"
-_held: set[int] = set()
-"""Descriptors of the locks of this process."""
-
-
-class FolderBusyError(ValueError):
-    """Another command writes into the folder."""
-
-    holder: str = ""
-    """That command, its process and its host."""
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
+UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""Errors of a file system that cannot exchange two names."""
 
 
 def aside_of(path: Path) -> Path:
@@ -59,62 +52,47 @@ def flush_to_disk(file: IO[bytes]) -> None:
     os.fsync(file.fileno())
 
 
-@contextmanager
-def hold_folder(folder: Path, command: str) -> Iterator[None]:
-    """Keep other commands from writing into a folder, which is made where needed; the lock ends with the process.
+def replace_folder(new: Path, target: Path) -> None:
+    """Move the folder `new` to `target` beside it, and remove the folder that was there.
 
-    Raises FolderBusyError, with the process and the host that hold it, and OSError when the folder cannot be written to.
+    A stop at any moment leaves the old or the new one. File systems that cannot exchange two names, such as NFS, leave
+    neither for an instant between two renames; `restore_folder` repairs a stop there. Raises OSError, also when `target` is
+    a file.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / LOCK_FILE
-    descriptor = _locked(path, command)
-    _held.add(descriptor)
+    if not target.is_dir():
+        new.rename(target)
+    elif not _exchanged(new, target):
+        target.rename(_former(target))
+        new.rename(target)
+        shutil.rmtree(_former(target))
+    else:
+        shutil.rmtree(new)
+
+
+def restore_folder(target: Path) -> None:
+    """Restore `target` when a stop within `replace_folder` has left it under another name."""
+    former = _former(target)
+    if not former.is_dir():
+        return
+    if target.exists():
+        shutil.rmtree(former)
+    else:
+        former.rename(target)
+
+
+def _former(target: Path) -> Path:
+    return aside_of(target).with_suffix(".old")
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange two names atomically; return False where the system cannot."""
     try:
-        yield
-    finally:
-        with suppress(PermissionError):  # Windows removes no open file; the next holder takes it over
-            path.unlink(missing_ok=True)
-        _held.discard(descriptor)
-        os.close(descriptor)
-
-
-def _let_go() -> None:
-    """Close the locks in a forked worker, or it would hold them when the process itself has been killed."""
-    while _held:
-        os.close(_held.pop())
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
-
-
-def _locked(path: Path, command: str) -> int:
-    """Open and lock a file; repeat when the one that held it removed it in between."""
-    from .devices import lock_file  # here, for it brings torch, which commands import late
-
-    while True:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
-        if not lock_file(descriptor):
-            holder = _holder(descriptor)
-            os.close(descriptor)
-            busy = FolderBusyError(
-                f"{path.parent} is being written to by {holder}: wait until it has ended, or use another folder."
-            )
-            busy.holder = holder
-            raise busy
-        if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
-            os.truncate(descriptor, 0)
-            os.lseek(descriptor, 0, os.SEEK_SET)
-            facts = {"command": command, "pid": os.getpid(), "host": socket.gethostname()}
-            os.write(descriptor, json.dumps(facts).encode())
-            return descriptor
-        os.close(descriptor)
-
-
-def _holder(descriptor: int) -> str:
-    try:
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        facts = json.loads(os.read(descriptor, 4096))
-        return f"{facts['command']} (pid {facts['pid']} on {facts['host']})"
-    except (ValueError, KeyError, TypeError):  # it has the lock, but has not yet written who it is
-        return "another command"
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):  # not Linux
+        return False
+    if rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in UNSUPPORTED:
+        return False
+    raise OSError(code, os.strerror(code), str(other))

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from ..tokenizer.config_fields import field_choice, field_sections
+from ..tokenizer.config.choices import field_choice, field_sections
 from .losses.criteria import CRITERIA
 
 Sections: TypeAlias = Mapping[str, type[BaseModel]]

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from ..tokenizer.files import aside_of
-from ..tokenizer.folder.save_load import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, save_tokenizer
-from ..tokenizer.folder_exchange import replace_folder, restore_folder
+from ..tokenizer.files import aside_of, replace_folder, restore_folder
+from ..tokenizer.folder.config_json import CONFIG_FILE
+from ..tokenizer.folder.save_load import CARD_FILE, WEIGHTS_FILE, save_tokenizer
 from ..tokenizer.model import VisualTokenizer
 from .config import TrainConfig
 

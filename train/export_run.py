@@ -4,8 +4,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from ..tokenizer.files import FolderBusyError, hold_folder
-from ..tokenizer.folder.save_load import CONFIG_FILE
+from ..tokenizer.folder.config_json import CONFIG_FILE
+from ..tokenizer.folder_lock import FolderBusyError, hold_folder
 from ..tokenizer.model import VisualTokenizer, build_tokenizer
 from .checkpoints.checkpoint import checkpoint_facts, checkpoint_step, good_checkpoint, good_checkpoints
 from .checkpoints.states import ema_state

@@ -11,7 +11,7 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration, broadcast_object_list
 
 from ..tokenizer.devices import multiplies_bfloat16
-from ..tokenizer.files import FolderBusyError, hold_folder
+from ..tokenizer.folder_lock import FolderBusyError, hold_folder
 from .config import RunConfig
 from .logs.trackers import usable_trackers
 

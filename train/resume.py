@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..tokenizer.folder.save_load import CONFIG_FILE as TOKENIZER_FILE
+from ..tokenizer.folder.config_json import CONFIG_FILE as TOKENIZER_FILE
 from .allowed_changes import changes
 from .checkpoints.checkpoint import checkpoint_facts, checkpoint_step, good_checkpoint
 from .checkpoints.states import load_states, processes_of

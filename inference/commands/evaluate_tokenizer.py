@@ -59,7 +59,7 @@ def evaluate_tokenizer(
         missing = unavailable([name for name, path in given.items() if path is None], frechet)
         # After the question whether the hub can be reached: this imports its clients.
         from ...evaluation.reference_metrics import build_reference_metrics
-        from ...tokenizer.files import hold_folder
+        from ...tokenizer.folder_lock import hold_folder
         from ..api import load
         from ..evaluate.evaluation import EvaluationInputs, evaluate
         from ..evaluate.results import metrics, summary_lines, summary_table, write_metrics, write_page

@@ -10,7 +10,8 @@ from ...cli.options import check_output_folder
 from ...cli.progress import ProgressLine, track
 from ...images.finding.index import DamagedShard
 from ...images.saving import mark_of
-from ...tokenizer.files import hold_folder, remove_asides
+from ...tokenizer.files import remove_asides
+from ...tokenizer.folder_lock import hold_folder
 from ...tokenizer.wording import pluralize
 from ..api import Tokenizer, load
 from ..token_shards.token_samples import StoredSample

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from ...cli.options import check_output_folder
 from ...cli.progress import ProgressLine
 from ...tokenizer.devices import usable_cores
-from ...tokenizer.files import hold_folder, remove_asides
+from ...tokenizer.files import remove_asides
+from ...tokenizer.folder_lock import hold_folder
 from ..api import Tokenizer, load
 from ..arithmetic import COMPILED, COMPILING_PAYS, EXACT_ARITHMETIC, fast_precision
 from ..inputs.companions import Keep

@@ -11,7 +11,8 @@ from torch import Tensor
 from ...tokenizer.config import unknown_choice
 from ...tokenizer.files import aside_of
 from ...tokenizer.folder.config_json import TokenizerConfig
-from ...tokenizer.folder.save_load import fingerprint, save_tokenizer
+from ...tokenizer.folder.fingerprint import fingerprint
+from ...tokenizer.folder.save_load import save_tokenizer
 from ...tokenizer.folder.weight_file import check_finite
 from ...tokenizer.model import VisualTokenizer, build_tokenizer
 from ...tokenizer.wording import list_first

@@ -108,10 +108,10 @@ def test_without_flock_a_byte_far_behind_the_content_is_locked(tmp_path, monkeyp
     locked = set()
 
     def locking(descriptor, mode, count):
-        place = os.lseek(descriptor, 0, os.SEEK_CUR)
-        if (mode, place, count) in locked:
+        position = os.lseek(descriptor, 0, os.SEEK_CUR)
+        if (mode, position, count) in locked:
             raise PermissionError(13, "Permission denied")
-        locked.add((mode, place, count))
+        locked.add((mode, position, count))
 
     monkeypatch.setitem(sys.modules, "fcntl", None)
     monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))

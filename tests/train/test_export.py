@@ -7,7 +7,6 @@ import pytest
 
 from runs import FSQ, config, train_again
 from vistok.tokenizer import files
-from vistok.tokenizer import folder_exchange as folders
 from vistok.tokenizer.folder.save_load import load_tokenizer
 from vistok.train import export
 from vistok.train.export import exported_step
@@ -39,13 +38,13 @@ def test_a_stop_at_any_moment_of_an_export_leaves_the_old_or_the_new_one(tmp_pat
         export.export_tokenizer(folder, model, run_config, 1)
         stops = StopsAt(number)
         with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
-            exchange = folders._exchanged if exchanges else lambda one, other: False
-            patch.setattr(folders, "_exchanged", stops.within(exchange))
+            exchange = files._exchanged if exchanges else lambda one, other: False
+            patch.setattr(files, "_exchanged", stops.within(exchange))
             patch.setattr("vistok.tokenizer.folder.save_load.write_whole", stops.within(files.write_whole))
             patch.setattr("pathlib.Path.rename", stops.within(type(folder).rename))
-            patch.setattr(folders.shutil, "rmtree", stops.within(shutil.rmtree))
+            patch.setattr(files.shutil, "rmtree", stops.within(shutil.rmtree))
             export.export_tokenizer(folder, model, run_config, 9)
-        folders.restore_folder(folder)
+        files.restore_folder(folder)
         steps.append(exported_step(folder))
         assert f"Trained for {steps[-1]} " in (folder / "README.md").read_text() and load_tokenizer(folder)
         if stops.left > 0:

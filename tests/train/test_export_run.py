@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from runs import QUANTIZERS, config, new_process
-from vistok.tokenizer.files import hold_folder
 from vistok.tokenizer.folder.save_load import load_tokenizer
+from vistok.tokenizer.folder_lock import hold_folder
 from vistok.train import export_run as module
 from vistok.train.commands.export_tokenizer import app
 from vistok.train.export import exported_step

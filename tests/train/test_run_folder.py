@@ -18,7 +18,7 @@ from runs import DEBUG, QUANTIZERS, config, logged, new_process
 from samples import PHOTOS
 from vistok.tokenizer import files
 from vistok.tokenizer.errors import WorkFailedError
-from vistok.tokenizer.files import FolderBusyError, hold_folder
+from vistok.tokenizer.folder_lock import FolderBusyError, hold_folder
 from vistok.train.checkpoints.checkpoint import good_checkpoint, save_checkpoint
 from vistok.train.commands.train_tokenizer import app
 from vistok.train.logs.log_file import LogFile

@@ -6,7 +6,8 @@ from safetensors.torch import load_file
 
 from runs import ADVERSARIAL, QUANTIZERS, config, logged
 from vistok.tokenizer.errors import WorkFailedError
-from vistok.tokenizer.folder.save_load import fingerprint, load_tokenizer
+from vistok.tokenizer.folder.fingerprint import fingerprint
+from vistok.tokenizer.folder.save_load import load_tokenizer
 from vistok.train.loop import train
 
 

@@ -63,8 +63,8 @@ def read_tokenizer_config(folder: Path) -> TokenizerConfig:
         config = parse_config(TokenizerConfig, values)
     except ValueError as error:
         raise ValueError(f"{path}: {_short(str(error))}") from None
-    for place, given, taken in _differences(values, config.model_dump(mode="json", exclude_unset=True), ""):
-        raise ValueError(f"{path}: {place} is {given!r}, but must be {WORDS[type(taken)]} such as {taken!r}.")
+    for key, given, taken in _differences(values, config.model_dump(mode="json", exclude_unset=True), ""):
+        raise ValueError(f"{path}: {key} is {given!r}, but must be {WORDS[type(taken)]} such as {taken!r}.")
     return config
 
 
@@ -107,13 +107,13 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number")
 
 
-def _differences(given: Any, taken: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
+def _differences(given: Any, taken: Any, key: str) -> Iterator[tuple[str, Any, Any]]:
     """Yield each value that pydantic converted from another type, such as "32" to 32."""
     if isinstance(given, dict) and isinstance(taken, dict):
-        for key in given.keys() & taken.keys():
-            yield from _differences(given[key], taken[key], f"{place}.{key}".lstrip("."))
+        for name in given.keys() & taken.keys():
+            yield from _differences(given[name], taken[name], f"{key}.{name}".lstrip("."))
     elif isinstance(given, list) and isinstance(taken, list):
         for index, pair in enumerate(zip(given, taken, strict=False)):
-            yield from _differences(*pair, f"{place}.{index}")
+            yield from _differences(*pair, f"{key}.{index}")
     elif type(given) is not type(taken) and not (type(given) is int and type(taken) is float):
-        yield place, given, taken
+        yield key, given, taken

@@ -1,14 +1,11 @@
-"""Save and load a tokenizer folder, and the fingerprint of what is in it."""
+"""Save and load a tokenizer folder."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from safetensors.torch import save
-from torch import nn
 
 from ..config import parse_choice
 from ..files import write_whole
@@ -17,9 +14,7 @@ from ..networks.base import ArchitectureConfig
 from ..numerics.float32 import own_numerics
 from ..preprocessing import PreprocessingConfig
 from ..quantizers import QUANTIZERS
-from .config_json import CONFIG_FILE as CONFIG_FILE  # read by callers
-from .config_json import TokenizerConfig as TokenizerConfig
-from .config_json import read_tokenizer_config
+from .config_json import CONFIG_FILE, TokenizerConfig, read_tokenizer_config
 from .weight_file import check_finite, check_weight_file, read_weights
 
 WEIGHTS_FILE = "model.safetensors"
@@ -93,32 +88,3 @@ def _without_memory(config: TokenizerConfig, folder: Path) -> VisualTokenizer:
         ) from None
     except ValueError as error:
         raise ValueError(f"{folder / CONFIG_FILE}: {error}") from None
-
-
-def fingerprint(model: VisualTokenizer, config: TokenizerConfig) -> str:
-    """Return the SHA-256 of what the tokens depend on: encoder, quantizer and preprocessing, not the decoder.
-
-    Weights are hashed as float32 values, so the storage type of the file does not matter but its rounding does.
-    """
-    # Only what differs from the defaults: keys added by later versions then keep the fingerprints of today.
-    facts = {
-        "architecture": [
-            config.architecture.name,
-            config.architecture.model_dump(exclude={"decoder"}, exclude_defaults=True),
-        ],
-        "quantizer": [config.quantizer.name, config.quantizer.model_dump(exclude_defaults=True)],
-        "preprocessing": config.preprocessing.model_dump(exclude_defaults=True),
-    }
-    if model.dtype != torch.float32:
-        facts["dtype"] = str(model.dtype)
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for part, module in deciding_parts(model).items():
-        for name, value in sorted(module.state_dict().items()):
-            digest.update(f"{part}.{name} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().float().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def deciding_parts(model: VisualTokenizer) -> dict[str, nn.Module]:
-    """Return the parts of a model that the tokens depend on."""
-    return {"encoder": model.encoder, "quantizer_in": model.quantizer_in, "quantizer": model.quantizer}

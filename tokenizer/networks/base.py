@@ -1,7 +1,7 @@
 """What every network family promises: an encoder, a decoder, and what training asks of them."""
 
 from abc import ABC, abstractmethod
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from pydantic import Field
 from torch import nn
@@ -42,13 +42,6 @@ class Decoder(nn.Module, ABC):
         """Weight of the layer that makes the pixels, which adaptive adversarial weights are measured at."""
 
 
-class Networks(NamedTuple):
-    """The two sides of an autoencoder."""
-
-    encoder: Encoder
-    decoder: Decoder
-
-
 class ArchitectureConfig(Config, ABC):
     """Shape of an encoder and a decoder.
 
@@ -74,7 +67,3 @@ class ArchitectureConfig(Config, ABC):
     @abstractmethod
     def build_decoder(self) -> Decoder:
         """Build the decoder with fresh weights."""
-
-    def build(self) -> Networks:
-        """Build both, the encoder first."""
-        return Networks(self.build_encoder(), self.build_decoder())

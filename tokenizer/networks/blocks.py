@@ -1,4 +1,6 @@
-"""Layers of the convolutional family."""
+"""Layers of the convolutional family: normalisation, residual and attention blocks, changes of the grid."""
+
+from collections import OrderedDict
 
 import torch
 from einops import rearrange
@@ -86,26 +88,28 @@ class AttentionBlock(nn.Module):
         return x + self.out(rearrange(mixed, "b 1 (y x) d -> b d y x", y=x.shape[2]))
 
 
-class Level(nn.Module):
-    """Residual blocks at one grid size, each optionally followed by attention."""
-
-    def __init__(self, channels: int, out_channels: int, blocks: int, attention: bool, norm: str):
-        super().__init__()
-        layers: list[nn.Module] = []
-        for index in range(blocks):
-            layers.append(ResidualBlock(channels if index == 0 else out_channels, out_channels, norm))
-            if attention:
-                layers.append(AttentionBlock(out_channels, norm))
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
+def strided_downsample(channels: int, out_channels: int) -> nn.Module:
+    """Halve the grid by a 3 x 3 convolution of stride 2, padded by one row and column at the end only."""
+    return _sequential(pad=nn.ZeroPad2d((0, 1, 0, 1)), conv=nn.Conv2d(channels, out_channels, 3, stride=2))
 
 
-def mid_block(channels: int, present: bool, norm: str) -> nn.Module:
-    """Build the layers at the coarsest grid, next to the latent: block, attention, block; or none of them."""
-    if not present:
-        return nn.Identity()
-    return nn.Sequential(
-        ResidualBlock(channels, channels, norm), AttentionBlock(channels, norm), ResidualBlock(channels, channels, norm)
-    )
+def nearest_upsample(channels: int, out_channels: int) -> nn.Module:
+    """Double the grid by repetition, then smooth it by a 3 x 3 convolution."""
+    return _sequential(repeat=nn.Upsample(scale_factor=2.0), conv=nn.Conv2d(channels, out_channels, 3, padding=1))
+
+
+def shuffle_downsample(channels: int, out_channels: int) -> nn.Module:
+    """Halve the grid by moving each 2 x 2 square into the channels, then mix them by a 1 x 1 convolution."""
+    return _sequential(unshuffle=nn.PixelUnshuffle(2), conv=nn.Conv2d(4 * channels, out_channels, 1))
+
+
+def shuffle_upsample(channels: int, out_channels: int) -> nn.Module:
+    """Double the grid: a 1 x 1 convolution makes four values a position, which become a 2 x 2 square."""
+    return _sequential(conv=nn.Conv2d(channels, 4 * out_channels, 1), shuffle=nn.PixelShuffle(2))
+
+
+RESAMPLERS = {"strided": (strided_downsample, nearest_upsample), "shuffle": (shuffle_downsample, shuffle_upsample)}
+
+
+def _sequential(**layers: nn.Module) -> nn.Module:
+    return nn.Sequential(OrderedDict(layers))

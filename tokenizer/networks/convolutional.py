@@ -4,49 +4,19 @@ With `channels=[128, 128, 256, 256, 512]`, `blocks=2` (3 in the decoder), `atten
 this is the f16 network of taming-transformers' VQGAN (arXiv 2012.09841) and of LlamaGen's VQ-16 (arXiv 2406.06525).
 """
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import model_validator
 from torch import nn
 from torch.nn import functional
 
-from ..config import Config
 from ..shapes import Latent, Pixels
 from .base import ArchitectureConfig, Channels, Decoder, Encoder
-from .blocks import GROUPS, NORMS, Level, mid_block
-from .resampling import RESAMPLERS
+from .blocks import GROUPS, NORMS
+from .levels import StackConfig, build_levels, build_middle
 
 COLOURS = 3
-Blocks = Annotated[int, Field(ge=1, le=128)]
-MAX_LEVELS = 12
-
-
-class StackConfig(Config):
-    """One side of the autoencoder: levels from the finest grid to the coarsest, each half the size of the one before."""
-
-    channels: Annotated[list[Channels], Field(min_length=1, max_length=MAX_LEVELS)]
-    """Width of each level, finest first."""
-    blocks: Annotated[list[Blocks], Field(min_length=1, max_length=MAX_LEVELS)]
-    """Residual blocks of each level, finest first."""
-    attention: list[int] = []
-    """Levels whose blocks are each followed by self-attention, counted from 0 for the finest."""
-    middle: bool = True
-    """Whether a residual block, attention and another block work at the coarsest grid, next to the latent."""
-
-    @model_validator(mode="after")
-    def _levels_agree(self) -> "StackConfig":
-        if len(self.blocks) != len(self.channels):
-            raise ValueError(
-                f"blocks has {len(self.blocks)} levels but channels has {len(self.channels)}: give one number per level."
-            )
-        outside = [level for level in self.attention if not 0 <= level < len(self.channels)]
-        if outside:
-            raise ValueError(
-                f"attention names level {outside[0]}, but the levels are 0 to {len(self.channels) - 1}: "
-                "name one of those."
-            )
-        return self
 
 
 class ConvolutionalConfig(ArchitectureConfig):
@@ -97,22 +67,13 @@ class ConvolutionalEncoder(Encoder):
 
     def __init__(self, config: ConvolutionalConfig):
         super().__init__()
-        stack, norm = config.encoder, config.norm
-        down = RESAMPLERS[config.resampling][0]
+        width = config.encoder.channels[0]
         self.unshuffle = nn.PixelUnshuffle(config.stem)
-        self.conv_in = nn.Conv2d(COLOURS * config.stem**2, stack.channels[0], 3, padding=1)
-        levels: list[nn.Module] = []
-        width = stack.channels[0]
-        for index, channels in enumerate(stack.channels):
-            levels.append(Level(width, channels, stack.blocks[index], index in stack.attention, norm))
-            width = channels
-            if index + 1 < len(stack.channels):
-                if config.resampling == "shuffle":
-                    width = stack.channels[index + 1]
-                levels.append(down(channels, width))
-        self.levels = nn.Sequential(*levels)
-        self.middle = mid_block(width, stack.middle, norm)
-        self.norm_out = NORMS[norm](width)
+        self.conv_in = nn.Conv2d(COLOURS * config.stem**2, width, 3, padding=1)
+        self.levels = build_levels(config.encoder, config.norm, config.resampling, is_decoder=False)
+        width = config.encoder.channels[-1]
+        self.middle = build_middle(config.encoder, config.norm)
+        self.norm_out = NORMS[config.norm](width)
         self.conv_out = nn.Conv2d(width, config.latent_channels, 3, padding=1)
 
     def forward(self, pixels: Pixels) -> Latent:
@@ -129,22 +90,12 @@ class ConvolutionalDecoder(Decoder):
 
     def __init__(self, config: ConvolutionalConfig):
         super().__init__()
-        stack, norm = config.decoder, config.norm
-        up = RESAMPLERS[config.resampling][1]
-        width = stack.channels[-1]
+        width = config.decoder.channels[-1]
         self.conv_in = nn.Conv2d(config.latent_channels, width, 3, padding=1)
-        self.middle = mid_block(width, stack.middle, norm)
-        levels: list[nn.Module] = []
-        for index in reversed(range(len(stack.channels))):
-            channels = stack.channels[index]
-            levels.append(Level(width, channels, stack.blocks[index], index in stack.attention, norm))
-            width = channels
-            if index > 0:
-                if config.resampling == "shuffle":
-                    width = stack.channels[index - 1]
-                levels.append(up(channels, width))
-        self.levels = nn.Sequential(*levels)
-        self.norm_out = NORMS[norm](width)
+        self.middle = build_middle(config.decoder, config.norm)
+        self.levels = build_levels(config.decoder, config.norm, config.resampling, is_decoder=True)
+        width = config.decoder.channels[0]
+        self.norm_out = NORMS[config.norm](width)
         self.conv_out = nn.Conv2d(width, COLOURS * config.stem**2, 3, padding=1)
         self.shuffle = nn.PixelShuffle(config.stem)
 

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import torch
 from torch.backends import cuda, cudnn, mkldnn
@@ -13,12 +13,8 @@ from ..devices import after_fork_in_child
 IEEE = "ieee"
 
 
-class Setting(NamedTuple):
-    """A setting of the process, and our value of it."""
-
-    get: Callable[[], Any]
-    set: Callable[[Any], None]
-    ours: Any
+Setting: TypeAlias = tuple[Callable[[], Any], Callable[[Any], None], Any]
+"""How a setting of the process is read and set, and our value of it."""
 
 
 class Settings:
@@ -36,9 +32,9 @@ class Settings:
         """Hold them; threads may overlap."""
         with self._lock:
             if self._inside == 0:
-                self._before = [setting.get() for setting in self._settings]
-                for setting in self._settings:
-                    setting.set(setting.ours)
+                self._before = [get() for get, _, _ in self._settings]
+                for _, put, ours in self._settings:
+                    put(ours)
             self._inside += 1
         try:
             yield
@@ -49,8 +45,8 @@ class Settings:
                     self._restore()
 
     def _restore(self) -> None:
-        for setting, value in zip(self._settings, self._before, strict=True):
-            setting.set(value)
+        for (_, put, _), value in zip(self._settings, self._before, strict=True):
+            put(value)
 
     def _after_fork(self) -> None:
         # The child has none of the threads that were inside.
@@ -61,7 +57,7 @@ class Settings:
 
 
 def _attribute(owner: Any, name: str, ours: Any) -> Setting:
-    return Setting(lambda: getattr(owner, name), lambda value: setattr(owner, name, value), ours)
+    return lambda: getattr(owner, name), lambda value: setattr(owner, name, value), ours
 
 
 def _precision(owner: Any, *firsts: str) -> Setting:
@@ -72,7 +68,7 @@ def _precision(owner: Any, *firsts: str) -> Setting:
             if owner.fp32_precision == value:
                 return
 
-    return Setting(lambda: owner.fp32_precision, put, IEEE)
+    return lambda: owner.fp32_precision, put, IEEE
 
 
 def _matmul_precision() -> str:
@@ -84,7 +80,7 @@ def _matmul_precision() -> str:
 
 _SETTINGS = Settings(
     [
-        Setting(_matmul_precision, torch.set_float32_matmul_precision, "highest"),
+        (_matmul_precision, torch.set_float32_matmul_precision, "highest"),
         _precision(cuda.matmul),
         _precision(mkldnn.matmul),  # type: ignore[attr-defined]
         _precision(mkldnn.conv),  # type: ignore[attr-defined]
@@ -94,12 +90,12 @@ _SETTINGS = Settings(
         _attribute(cudnn, "enabled", True),
         _attribute(cudnn, "benchmark", False),
         _attribute(cudnn, "deterministic", True),
-        Setting(cuda.flash_sdp_enabled, cuda.enable_flash_sdp, True),
-        Setting(cuda.mem_efficient_sdp_enabled, cuda.enable_mem_efficient_sdp, True),
-        Setting(cuda.math_sdp_enabled, cuda.enable_math_sdp, True),
-        Setting(cuda.cudnn_sdp_enabled, cuda.enable_cudnn_sdp, True),
-        Setting(torch.get_default_dtype, torch.set_default_dtype, torch.float32),
-        Setting(
+        (cuda.flash_sdp_enabled, cuda.enable_flash_sdp, True),
+        (cuda.mem_efficient_sdp_enabled, cuda.enable_mem_efficient_sdp, True),
+        (cuda.math_sdp_enabled, cuda.enable_math_sdp, True),
+        (cuda.cudnn_sdp_enabled, cuda.enable_cudnn_sdp, True),
+        (torch.get_default_dtype, torch.set_default_dtype, torch.float32),
+        (
             lambda: (
                 torch.are_deterministic_algorithms_enabled(),
                 torch.is_deterministic_algorithms_warn_only_enabled(),

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..config import parse_choice
-from .base import Quantized, Quantizer, QuantizerConfig, set_training_step
+from .base import Quantized, Quantizer, QuantizerConfig, set_training_step, with_gradient_of
 from .composed.grouped import GroupedConfig
 from .composed.multiscale import MultiscaleConfig
 from .composed.residual import ResidualConfig
-from .gradient_carriers import with_gradient_of
 from .gradients import GRADIENTS
 from .observation import Observation
 from .single import FixedQuantizer, SingleQuantizer

@@ -38,20 +38,6 @@ class QuantizerConfig(Config, ABC):
         """Build the quantizer with fresh weights."""
 
 
-class RefinableConfig(QuantizerConfig):
-    """Config of codes on a fixed grid, which every level of a residual quantizer makes finer."""
-
-    allowed_in = frozenset({"residual", "grouped"})
-
-    @abstractmethod
-    def build_level(self, level: int) -> "Quantizer":
-        """Build the quantizer of residual level `level`, from 0."""
-
-    @final
-    def build(self) -> "Quantizer":
-        return self.build_level(0)
-
-
 class Quantizer(nn.Module, ABC):
     """Map a latent to the nearest of a finite set of codes, and tokens back to codes.
 
@@ -88,21 +74,21 @@ class Quantizer(nn.Module, ABC):
         """
         check_latent(latent, self.dim)
         with torch.autocast(latent.device.type, enabled=False):
-            result, seen = self.quantize(latent)
+            result, seen = self.quantize(latent.float())
         if self.training and torch.is_grad_enabled():
             observe_once(seen)
         return result
 
     @abstractmethod
     def quantize(self, latent: Latent) -> tuple[Quantized, list[Observation]]:
-        """Quantize a latent with `dim` channels, outside autocast, and return what the codebooks saw; change no state.
+        """Quantize a float32 latent with `dim` channels, and return what the codebooks saw; change no state.
 
         Composed quantizers call it on those inside; everybody else calls the quantizer.
         """
 
     @abstractmethod
     def codes_of(self, tokens: Tokens) -> Latent:
-        """Return the codes of tokens that are known to be valid, without waiting for the device."""
+        """Return the codes of tokens that are known to be valid, outside autocast and without waiting for the device."""
 
     @abstractmethod
     def to_code_space(self, latent: Latent) -> Latent:
@@ -133,7 +119,8 @@ class Quantizer(nn.Module, ABC):
     @final
     def lookup(self, tokens: Tensor) -> Latent:
         """Return the codes of tokens of any integer type; raise ValueError when one is out of range or `q` is wrong."""
-        return self.codes_of(check_tokens(tokens, self.num_codebooks, self.vocab_size))
+        with torch.autocast(tokens.device.type, enabled=False):
+            return self.codes_of(check_tokens(tokens, self.num_codebooks, self.vocab_size))
 
 
 def set_training_step(module: nn.Module, step: int) -> None:
@@ -146,3 +133,14 @@ def set_training_step(module: nn.Module, step: int) -> None:
     for inner in module.modules():
         if isinstance(inner, Quantizer):
             inner.training_step = step
+
+
+def with_gradient_of(value: Tensor, carrier: Tensor) -> Tensor:
+    """Return exactly `value` with the gradient of `carrier`, both of one shape.
+
+    While gradients are recorded, a carrier that is not finite makes the result NaN, so that training stops.
+    """
+    if not torch.is_grad_enabled():
+        return value
+    # carrier - carrier.detach() is exactly 0, so the sum is exactly `value`; z + (q - z) would round.
+    return value.detach() + (carrier - carrier.detach())

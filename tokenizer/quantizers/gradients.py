@@ -3,14 +3,14 @@
 Most return exactly q. `diveq` and `nsvq` return q with noise, and move the codes too.
 """
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ..shapes import Vectors
-from .gradient_carriers import with_gradient_of
+from .base import with_gradient_of
 from .rotations import reflection, rotation, rotation_no_scale, rotation_tangent
 
 DIVEQ_VARIANCE = 1e-3
@@ -70,17 +70,10 @@ GRADIENTS = {
     "nsvq": nsvq,
 }
 
-GradientName = Literal[
-    "straight_through",
-    "rotation",
-    "rotation_no_scale",
-    "rotation_tangent",
-    "reflection",
-    "dynamic_straight_through",
-    "diveq",
-    "nsvq",
-    "soft",
-]
+if TYPE_CHECKING:
+    GradientName: TypeAlias = str
+else:
+    GradientName = Literal[(*GRADIENTS, "soft")]
 """One of GRADIENTS, or soft: the choice of the code itself."""
 
 

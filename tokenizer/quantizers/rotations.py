@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..shapes import Vectors
-from .gradient_carriers import with_gradient_of
+from .base import with_gradient_of
 
 TINY_NORM = 1e-6
 NEARLY_OPPOSITE = 1e-4

@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 
 from ...evaluation.usage import count_tokens
 from ...tokenizer.config import Config
+from ...tokenizer.model import hardness_at
 from ...tokenizer.quantizers import Quantizer
-from ...tokenizer.quantizers.hardness import hardness_at
 from ...tokenizer.quantizers.vector.kmeans import kmeans, usable_vectors
 from ...tokenizer.shapes import Latent
 from .monitor import QuantizerIO

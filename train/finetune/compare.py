@@ -18,7 +18,8 @@ from ...report.content import Table
 from ...tokenizer.devices import default_device
 from ...tokenizer.errors import WorkFailedError
 from ...tokenizer.files import write_whole
-from ...tokenizer.folder.save_load import LoadedTokenizer, fingerprint
+from ...tokenizer.folder.fingerprint import fingerprint
+from ...tokenizer.folder.save_load import LoadedTokenizer
 from ...tokenizer.numerics.exact import in_batches
 from ...tokenizer.shapes import Pixels
 from ...tokenizer.wording import pluralize

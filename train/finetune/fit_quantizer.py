@@ -10,8 +10,8 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ...tokenizer.model import softened
 from ...tokenizer.quantizers import set_training_step
-from ...tokenizer.quantizers.hardness import softened
 from ...tokenizer.shapes import Latent, Vectors
 from ..codebook.maintenance import CodebookConfig, CodebookMaintenance
 from ..codebook.monitor import QuantizerIO

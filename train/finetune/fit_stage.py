@@ -7,7 +7,9 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from ...cli.progress import ProgressLine
-from ...tokenizer.folder.save_load import CONFIG_FILE, fingerprint, save_tokenizer
+from ...tokenizer.folder.config_json import CONFIG_FILE
+from ...tokenizer.folder.fingerprint import fingerprint
+from ...tokenizer.folder.save_load import save_tokenizer
 from ...tokenizer.model import VisualTokenizer
 from ..codebook.maintenance import CodebookConfig
 from ..data.changed_images import digests_of

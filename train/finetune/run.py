@@ -7,8 +7,8 @@ from rich.table import Table
 
 from ...cli.printing import print_json, say
 from ...evaluation.reference_metrics import ReferenceMetrics
-from ...tokenizer.files import hold_folder
 from ...tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer, save_tokenizer
+from ...tokenizer.folder_lock import hold_folder
 from ..export import EXPORT, export_with
 from ..launcher import this_process
 from ..logs.run_log import Verbosity

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ...tokenizer.config_hints import nearest
+from ...tokenizer.config.hints import nearest
 from ...tokenizer.model import Reconstruction
 from ...tokenizer.quantizers import Quantizer
 from ...tokenizer.shapes import Pixels

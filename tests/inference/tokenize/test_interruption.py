@@ -9,7 +9,7 @@ import time
 import pytest
 
 from samples import image_bytes, noise_image
-from vistok.tokenizer.files import hold_folder
+from vistok.tokenizer.folder_lock import hold_folder
 
 COMMAND = "from vistok.cli.launch import tokenize_images; tokenize_images()"
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from samples import ARCHITECTURE, small_tokenizer
-from vistok.tokenizer.folder.save_load import fingerprint, load_tokenizer, save_tokenizer
+from vistok.tokenizer.folder.fingerprint import fingerprint
+from vistok.tokenizer.folder.save_load import load_tokenizer, save_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 
 QUANTIZERS = [

@@ -1,4 +1,4 @@
-"""Work that is spread over threads of which each calculates alone."""
+"""Work spread over threads that each calculate alone."""
 
 import threading
 

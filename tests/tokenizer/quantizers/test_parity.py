@@ -48,7 +48,7 @@ def test_learned_codebook(gradient):
     )
     with torch.no_grad():
         theirs._codebook.embed.copy_(ours.codebook.table)
-    # Their one term pulls both sides with one weight; ours are two, so that beta stands on the one it is meant for.
+    # Their one term pulls both sides with one weight; ours are two, so beta goes to the one it is meant for.
     compare(ours, theirs, torch.randn(2, 6, 5, 5), {"codebook": 0.0, "commitment": 0.25})
 
 

@@ -54,7 +54,7 @@ def test_tokens_are_legal_whatever_the_latent(quantizer, broken, channels):
         assert torch.equal(result.tokens[::2], whole[::2]), "one broken image changed the others"
 
 
-def test_broken_latents_do_not_go_unnoticed_in_training(quantizer):
+def test_broken_latents_make_the_loss_nan_in_training(quantizer):
     latent = latent_for(quantizer)
     latent[1] = torch.nan
     result = quantizer.train()(latent.requires_grad_())
@@ -98,7 +98,7 @@ def test_the_export_is_a_copy_that_leaves_training_alone(quantizer):
 
 @pytest.mark.parametrize("values", [values for values in EVERY if not {"simvq", "fvq"} & names_in(values)], ids=name_of)
 def test_the_export_is_on_the_same_device(values):
-    # The meta device stands for any other; projections cannot be run there.
+    # The meta device represents any other; projections cannot run there.
     _, exported = build_quantizer(values).to("meta").for_inference()
     assert {value.device.type for value in (*exported.parameters(), *exported.buffers())} <= {"meta"}
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from runs import SWAP, finetune
-from vistok.tokenizer.files import hold_folder
+from vistok.tokenizer.folder_lock import hold_folder
 from vistok.train.checkpoints.checked_file import save_checked
 from vistok.train.finetune.kept_files import KeptFile
 

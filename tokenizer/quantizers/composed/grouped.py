@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from ...config import choice
 from ...shapes import Latent, Tokens
 from ..base import Quantized, Quantizer, QuantizerConfig
-from ..layout import check_latent
 from ..observation import Observation
 from .inner import AllowedIn, quantizers_of
 
@@ -71,14 +70,12 @@ class GroupedQuantizer(Quantizer):
         return torch.cat([quantizer.codes_of(part) for quantizer, part in self._pairs(tokens)], dim=1)
 
     def to_code_space(self, latent: Latent) -> Latent:
-        check_latent(latent, self.dim)
         return torch.cat([quantizer.to_code_space(part) for quantizer, part in self._pairs(latent)], dim=1)
 
     def codebooks(self) -> list[Quantizer]:
         return [codebook for quantizer in self._groups() for codebook in quantizer.codebooks()]
 
     def codebook_inputs(self, latent: Latent) -> list[Tensor]:
-        check_latent(latent, self.dim)
         return [seen for quantizer, part in self._pairs(latent) for seen in quantizer.codebook_inputs(part)]
 
     def token_grid(self, y: int, x: int) -> tuple[int, int]:

@@ -1,27 +1,26 @@
 """Multi-scale residual quantization: coarse grids first, each finer one quantizing what is left (VAR, arXiv 2404.02905)."""
 
 import itertools
-from collections.abc import Iterator
-from typing import Annotated, Literal, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
 
 import torch
 from einops import rearrange
-from pydantic import BeforeValidator, Field, field_validator
-from torch import Tensor, nn
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from torch import Tensor
 from torch.nn import functional
 
 from ...config import choice
 from ...shapes import Latent, Tokens
-from ..base import Quantized, Quantizer, QuantizerConfig
-from ..gradient_carriers import with_gradient_of
-from ..layout import check_latent
+from ..base import Quantized, Quantizer, QuantizerConfig, with_gradient_of
 from ..observation import Observation
 from ..vector.quantizer import VectorQuantizer, codes_at
 from .inner import AllowedIn, check_scale
-from .smoothing import shared_smoothers
+from .smoothing import Smoothers
 
 SCALES = AllowedIn("multiscale", "serve several scales")
-MAX_SCALES, MAX_SIDE = 64, 1 << 12
+MAX_SCALES = 64
+Side = Annotated[int, Field(ge=1, le=1 << 12)]
 VAR_SCALES = [1, 2, 3, 4, 5, 6, 8, 10, 13, 16]
 
 
@@ -30,21 +29,14 @@ class MultiscaleConfig(QuantizerConfig):
 
     name: Literal["multiscale"] = "multiscale"
     """Kind of quantizer: multiscale."""
-    quantizer: Annotated[QuantizerConfig, choice(SCALES), BeforeValidator(SCALES.check)]
+    quantizer: Annotated[QuantizerConfig, choice(SCALES), BeforeValidator(SCALES.check), AfterValidator(check_scale)]
     """Vector quantizer of every scale, with straight_through gradient."""
-    scales: Annotated[list[Annotated[int, Field(ge=1, le=MAX_SIDE)]], Field(min_length=1, max_length=MAX_SCALES)] = (
-        VAR_SCALES
-    )
+    scales: Annotated[list[Side], Field(min_length=1, max_length=MAX_SCALES)] = VAR_SCALES
     """Sides of the grids, rising; the last is that of the latent."""
     smoothers: Annotated[int, Field(ge=1, le=MAX_SCALES)] = 4
     """Convolutions that smooth the enlarged codes, each shared by neighbouring scales as in VAR."""
     smoothing: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Fraction of the smoothed codes in the sum; the rest is the enlarged codes as they are."""
-
-    @field_validator("quantizer")
-    @classmethod
-    def _has_no_gradient(cls, quantizer: QuantizerConfig) -> QuantizerConfig:
-        return check_scale(quantizer)
 
     @field_validator("scales")
     @classmethod
@@ -80,22 +72,19 @@ class MultiscaleQuantizer(Quantizer):
         self.vocab_size = quantizer.vocab_size
         self.side = config.scales[-1]
         self.length = sum(scale**2 for scale in config.scales)
-        count = min(config.smoothers, len(config.scales))
-        self._shared = shared_smoothers(len(config.scales), count)
-        self.smoothers = nn.ModuleList(nn.Conv2d(self.dim, self.dim, 3, padding=1) for _ in range(count))
+        self.smoothers = Smoothers(self.dim, len(config.scales), config.smoothers, self.side, config.smoothing)
 
     def quantize(self, latent: Latent) -> tuple[Quantized, list[Observation]]:
-        self.token_grid(*latent.shape[2:])
-        target = latent.float()
-        scales = list(self._walk(target))
-        losses = _losses(target, [scale.total for scale in scales]) if self.training else {}
-        tokens = [rearrange(scale.tokens, "b 1 y x -> b 1 1 (y x)") for scale in scales]
+        target = self.to_code_space(latent)
+        lefts, tokens, totals = zip(*self._walk(target), strict=True)
+        losses = _losses(target, totals) if self.training else {}
+        rows = [rearrange(part, "b 1 y x -> b 1 1 (y x)") for part in tokens]
         seen = [
-            Observation(self.quantizer.codebook, self.quantizer.vectors(scale.left), scale.tokens.flatten())
-            for scale in scales
+            Observation(self.quantizer.codebook.observe, self.quantizer.vectors(left), part.flatten())
+            for left, part in zip(lefts, tokens, strict=True)
             if self.training
         ]
-        return Quantized(with_gradient_of(scales[-1].total, target), torch.cat(tokens, dim=3), losses), seen
+        return Quantized(with_gradient_of(totals[-1], target), torch.cat(rows, dim=3), losses), seen
 
     def codes_of(self, tokens: Tensor) -> Latent:
         if tokens.shape[2:] != self.token_grid(self.side, self.side):
@@ -103,16 +92,14 @@ class MultiscaleQuantizer(Quantizer):
                 f"The quantizer got tokens of shape {tuple(tokens.shape)}, but takes b 1 1 {self.length}: all scales of an "
                 "image in one row."
             )
-        with torch.autocast(tokens.device.type, enabled=False):
-            codes = self.quantizer.codes()
-            total = codes.new_zeros(len(tokens), self.dim, self.side, self.side)
-            for index, part in enumerate(tokens.split([scale**2 for scale in self.config.scales], dim=3)):
-                grid = rearrange(part, "b 1 1 (y x) -> b 1 y x", y=self.config.scales[index])
-                total = total + self._enlarged(codes_at(grid, codes), index)
+        codes = self.quantizer.codes()
+        total = codes.new_zeros(len(tokens), self.dim, self.side, self.side)
+        for index, part in enumerate(tokens.split([scale**2 for scale in self.config.scales], dim=3)):
+            grid = rearrange(part, "b 1 1 (y x) -> b 1 y x", y=self.config.scales[index])
+            total = total + self.smoothers(codes_at(grid, codes), index)
         return total
 
     def to_code_space(self, latent: Latent) -> Latent:
-        check_latent(latent, self.dim)
         self.token_grid(*latent.shape[2:])
         return latent.float()
 
@@ -123,7 +110,7 @@ class MultiscaleQuantizer(Quantizer):
     def codebook_inputs(self, latent: Latent) -> list[Tensor]:
         target = self.to_code_space(latent)
         with torch.autocast(latent.device.type, enabled=False):
-            return [torch.cat([scale.left.flatten(2).unsqueeze(2) for scale in self._walk(target)], dim=3)]
+            return [torch.cat([left.flatten(2).unsqueeze(2) for left, _, _ in self._walk(target)], dim=3)]
 
     def token_grid(self, y: int, x: int) -> tuple[int, int]:
         if (y, x) != (self.side, self.side):
@@ -142,33 +129,19 @@ class MultiscaleQuantizer(Quantizer):
         exported.smoothers.load_state_dict(self.smoothers.state_dict())
         return config, exported.eval()
 
-    def _walk(self, target: Latent) -> "Iterator[_Scale]":
+    def _walk(self, target: Latent) -> Iterator[tuple[Latent, Tokens, Latent]]:
+        """Yield for each scale what is left at its size, its tokens, and the sum so far at the size of the latent."""
         codes = self.quantizer.codes()
         total = torch.zeros_like(target)
         for index, scale in enumerate(self.config.scales):
             rest = target.detach() - total.detach()
             left = functional.interpolate(rest, size=(scale, scale), mode="area")
             tokens = self.quantizer.nearest(left, codes)
-            total = total + self._enlarged(codes_at(tokens, codes), index)
-            yield _Scale(left, tokens, total)
-
-    def _enlarged(self, codes: Tensor, index: int) -> Latent:
-        size = (self.side, self.side)
-        enlarged = codes if codes.shape[2:] == size else functional.interpolate(codes, size=size, mode="bicubic")
-        return torch.lerp(enlarged, self.smoothers[self._shared[index]](enlarged), self.config.smoothing)
+            total = total + self.smoothers(codes_at(tokens, codes), index)
+            yield left, tokens, total
 
 
-class _Scale(NamedTuple):
-    """One step from coarse to fine."""
-
-    left: Latent
-    """What the scales before left over, at this scale."""
-    tokens: Tokens
-    total: Latent
-    """Sum of this scale and those before, at the size of the latent."""
-
-
-def _losses(target: Latent, totals: list[Latent]) -> dict[str, Tensor]:
+def _losses(target: Latent, totals: Sequence[Latent]) -> dict[str, Tensor]:
     mean = torch.mean if target.numel() else torch.sum
     return {
         "commitment": torch.stack([mean((target - total.detach()).square()) for total in totals]).mean(),

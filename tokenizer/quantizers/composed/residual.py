@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 from torch import Tensor, nn
 
 from ...config import choice
 from ...shapes import Latent, Tokens
-from ..base import Quantized, Quantizer, QuantizerConfig, RefinableConfig
+from ..base import Quantized, Quantizer, QuantizerConfig
 from ..gradients import GRADIENTS, GradientName, check_gradient
 from ..layout import as_grid, as_rows
 from ..observation import Observation
+from ..scalar.refinement import RefinableConfig
 from .inner import AllowedIn, check_level, quantizers_of
 
 LEVELS = AllowedIn("residual", "refine what other levels leave over")
@@ -27,7 +28,7 @@ class ResidualConfig(QuantizerConfig):
 
     name: Literal["residual"] = "residual"
     """Kind of quantizer: residual."""
-    quantizer: Annotated[QuantizerConfig, choice(LEVELS), BeforeValidator(LEVELS.check)]
+    quantizer: Annotated[QuantizerConfig, choice(LEVELS), BeforeValidator(LEVELS.check), AfterValidator(check_level)]
     """Quantizer of every level; its gradient stays straight_through, because the residual quantizer has its own."""
     depth: Annotated[int, Field(ge=1, le=MAX_LEVELS)]
     """Number of levels."""
@@ -37,11 +38,6 @@ class ResidualConfig(QuantizerConfig):
     """Gradient from the sum of the codes to the latent: one of GRADIENTS that keep codes as they are."""
     dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Fraction of training forwards that stop after a random number of levels, so that fewer levels decode too."""
-
-    @field_validator("quantizer")
-    @classmethod
-    def _refines(cls, quantizer: QuantizerConfig) -> QuantizerConfig:
-        return check_level(quantizer)
 
     @field_validator("gradient")
     @classmethod
@@ -66,8 +62,7 @@ class ResidualQuantizer(Quantizer):
     What is left is taken from the latent as the first level compares it (bounded by FSQ, on the sphere of BSQ). Level i of
     a binary or scalar quantizer has steps L^-i as large, L = 2 for binary ones. The gradient goes from the sum to the
     latent once, through `gradient`; through every level it would count `depth` times. Losses are means over the levels that
-    have them. With dropout, a training forward may return the sum of the first levels only: the others then have no loss,
-    but all tokens are returned.
+    have them. With dropout, a training forward may return the sum of the first levels only, the others without a loss.
     """
 
     config: ResidualConfig
@@ -95,7 +90,8 @@ class ResidualQuantizer(Quantizer):
             result, seen_by_level = level.quantize(level_input)
             results.append(result)
             seen += seen_by_level
-            codes.append(_codes(level, result))
+            # Codes that the result has are not looked up again: a projected codebook would compute its table twice.
+            codes.append((result.latent if level.returns_codes else level.codes_of(result.tokens)).detach())
             left = level_input = left - codes[-1]
         total = _sum([*codes[: kept - 1], results[kept - 1].latent.detach()])
         if torch.is_grad_enabled():
@@ -138,14 +134,7 @@ class ResidualQuantizer(Quantizer):
 
 
 def _sum(codes: list[Latent]) -> Latent:
-    # One order of additions for training and lookup, which must agree bit for bit.
-    return functools.reduce(torch.add, codes)
-
-
-@torch.no_grad()
-def _codes(level: Quantizer, result: Quantized) -> Latent:
-    # Codes that the result has are not looked up again: a projected codebook would compute its table twice.
-    return result.latent.detach() if level.returns_codes else level.codes_of(result.tokens)
+    return functools.reduce(torch.add, codes)  # in one order in training and lookup, which must agree bit for bit
 
 
 def _means(losses: list[dict[str, Tensor]], kept: int) -> dict[str, Tensor]:

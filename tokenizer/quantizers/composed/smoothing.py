@@ -1,4 +1,31 @@
-"""Which smoothing convolution each scale of a multi-scale quantizer has."""
+"""How a multi-scale quantizer brings the codes of each scale to the size of the latent."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...shapes import Latent
+
+
+class Smoothers(nn.ModuleList):
+    """Enlarge codes to `side` x `side` and blend them with their smoothed form, `fraction` of the sum.
+
+    There are at most `smoothers` convolutions, which neighbouring scales share.
+    """
+
+    def __init__(self, dim: int, scales: int, smoothers: int, side: int, fraction: float):
+        count = min(smoothers, scales)
+        super().__init__(nn.Conv2d(dim, dim, 3, padding=1) for _ in range(count))
+        self.of_scale = shared_smoothers(scales, count)
+        self.size = (side, side)
+        self.fraction = fraction
+
+    def forward(self, codes: Tensor, scale: int) -> Latent:
+        """Return the codes of the scale with index `scale` at the size of the latent."""
+        enlarged = codes
+        if codes.shape[2:] != self.size:
+            enlarged = functional.interpolate(codes, size=self.size, mode="bicubic")
+        return torch.lerp(enlarged, self[self.of_scale[scale]](enlarged), self.fraction)
 
 
 def shared_smoothers(scales: int, smoothers: int) -> list[int]:

@@ -4,9 +4,8 @@ from typing import Literal
 
 from ...shapes import Latent, Tokens
 from ..base import Quantized, QuantizerConfig
-from ..gradient_carriers import damp_short
 from ..gradients import GRADIENTS
-from ..layout import as_grid, as_rows, check_latent
+from ..layout import as_grid, as_rows
 from ..observation import Observation
 from ..scale import on_unit_sphere
 from ..single import FixedQuantizer
@@ -57,5 +56,4 @@ class LeechQuantizer(FixedQuantizer):
         return as_grid(self.lattice.codes(tokens.flatten()), tokens)
 
     def to_code_space(self, latent: Latent) -> Latent:
-        check_latent(latent, self.dim)
-        return on_unit_sphere(damp_short(latent.float(), dim=1), dim=1)
+        return on_unit_sphere(latent.float(), dim=1)

@@ -14,10 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from ...shapes import CodeIndices, Codes, Vectors
-from .golay import HALF, WORDS, golay_words
 from .signed_sums import first_max, signed_maxima, signed_sums
 
 DIM = 24
+HALF = 12
+WORDS = 1 << HALF
+"""Words of the extended binary Golay code."""
+RESIDUES = (0, 1, 3, 4, 5, 9)
+"""0 and the squares modulo 11."""
 SIGNS_OF_OCTAD = 1 << 7
 PAIRS = list(itertools.combinations(range(DIM), 2))
 SQUARED_LENGTH = 32
@@ -129,3 +133,17 @@ class LeechVectors(nn.Module):
     @staticmethod
     def _signs(bits: CodeIndices, count: int) -> Tensor:
         return 1 - 2 * (bits.unsqueeze(1) >> torch.arange(count, device=bits.device) & 1)
+
+
+def golay_words() -> list[int]:
+    """Return the 4,096 words of the extended Golay code, each as 24 bits; the lowest 12 are its index.
+
+    See https://en.wikipedia.org/wiki/Binary_Golay_code.
+    """
+    # The generator (I | B), B the squares modulo 11 with a border of ones.
+    rows = [sum(1 << column for column in range(11) if (row + column) % 11 in RESIDUES) | 1 << 11 for row in range(11)]
+    rows.append((1 << 11) - 1)
+    words = [0]
+    for row, bits in enumerate(rows):
+        words += [word ^ (bits << HALF | 1 << row) for word in words]
+    return words

@@ -1,14 +1,12 @@
-"""Sums and maxima of 12 channels under all combinations of signs, by doubling."""
+"""Sums and maxima of channels under all combinations of signs, by doubling."""
 
 import torch
 from torch import Tensor
 
-from .golay import WORDS
-
 
 def signed_sums(half: Tensor) -> Tensor:
-    """Return the sums of 12 channels `12 n` with all signs, `4096 n`: bit i of the index says that channel i is negated."""
-    sums = half.new_empty(WORDS, half.shape[1])
+    """Return the sums of channels `c n` with all signs, `2^c n`: bit i of the index says that channel i is negated."""
+    sums = half.new_empty(1 << len(half), half.shape[1])
     sums[0] = 0
     for index, channel in enumerate(half):
         plus, minus = sums[: 1 << index], sums[1 << index : 2 << index]
@@ -18,8 +16,8 @@ def signed_sums(half: Tensor) -> Tensor:
 
 
 def signed_maxima(half: Tensor) -> Tensor:
-    """Return the max of 12 channels `12 n` with the opposite of all signs, `4096 n`."""
-    maxima = half.new_empty(WORDS, half.shape[1])
+    """Return the max of channels `c n` with the opposite of all signs, `2^c n`."""
+    maxima = half.new_empty(1 << len(half), half.shape[1])
     maxima[0] = -torch.inf
     for index, channel in enumerate(half):
         plus, minus = maxima[: 1 << index], maxima[1 << index : 2 << index]

@@ -6,13 +6,13 @@ from pydantic import Field
 from torch import Tensor
 
 from ...shapes import Latent
-from ..base import Quantized, Quantizer, RefinableConfig
+from ..base import Quantized, Quantizer, with_gradient_of
 from ..entropy import binary_entropies
-from ..gradient_carriers import damp_short, with_gradient_of
-from ..layout import as_rows, check_latent
+from ..layout import as_rows
 from ..observation import Observation
 from ..scale import on_unit_sphere
 from .mixed_radix import DigitQuantizer
+from .refinement import RefinableConfig
 
 MAX_BITS = 62
 """Channels whose signs an int64 can number."""
@@ -78,12 +78,10 @@ class BinaryQuantizer(DigitQuantizer):
         bits = (point.detach() > 0).long()
         codes = self.codes_from(bits)
         losses = self._losses(point, codes) if self.training else {}
-        return Quantized(with_gradient_of(codes, point), self.digits.pack(bits), losses), []
+        return Quantized(with_gradient_of(codes, point), self.tokens_from(bits), losses), []
 
     def to_code_space(self, latent: Latent) -> Latent:
-        check_latent(latent, self.dim)
-        point = latent.float()
-        return on_unit_sphere(damp_short(point, dim=1), dim=1) if self.on_sphere else point
+        return on_unit_sphere(latent.float(), dim=1) if self.on_sphere else latent.float()
 
     def codes_from(self, digits: Tensor) -> Latent:
         return (digits.float() * 2 - 1) * self.code_value

@@ -8,13 +8,11 @@ from pydantic import Field
 from torch import Tensor
 
 from ...shapes import Latent
-from ..base import Quantized, Quantizer, RefinableConfig
-from ..gradient_carriers import with_gradient_of
-from ..layout import check_latent
+from ..base import Quantized, Quantizer, with_gradient_of
 from ..observation import Observation
 from .fsq import MAX_CHANNELS
 from .mixed_radix import DigitQuantizer
-from .refinement import ScalarRefinement
+from .refinement import RefinableConfig, ScalarRefinement
 
 VARIANCES = {"normal": 1.0, "logistic": math.pi**2 / 12}
 """Variance of the distribution whose cumulative distribution function squashes a channel."""
@@ -56,27 +54,23 @@ class FiniteScalarPerturbation(DigitQuantizer):
 
     def quantize(self, latent: Latent) -> tuple[Quantized, list[Observation]]:
         filled = self._squash(latent)
-        levels = self.digits.levels
-        digits = self.digits.nearest(filled.detach() * levels)
+        digits = self.as_digits(filled.detach() * self.levels)
         if self.training and torch.is_grad_enabled():
-            noise = (torch.rand_like(filled) - 0.5) / levels
+            noise = (torch.rand_like(filled) - 0.5) / self.levels
             quantized = 2 * (filled + noise) - 1
         else:
             quantized = with_gradient_of(self.codes_from(digits), 2 * filled - 1)
-        losses = {"moments": self._moments(latent.float())} if self.training else {}
-        return Quantized(quantized, self.digits.pack(digits), losses), []
+        losses = {"moments": self._moments(latent)} if self.training else {}
+        return Quantized(quantized, self.tokens_from(digits), losses), []
 
     def to_code_space(self, latent: Latent) -> Latent:
-        check_latent(latent, self.dim)
-        return 2 * self._squash(latent) - 1
+        return 2 * self._squash(latent.float()) - 1
 
     def _squash(self, latent: Latent) -> Tensor:
-        if self.config.squash == "normal":
-            return torch.special.ndtr(latent.float())
-        return (1 + torch.tanh(latent.float())) / 2
+        return torch.special.ndtr(latent) if self.config.squash == "normal" else (1 + torch.tanh(latent)) / 2
 
     def codes_from(self, digits: Tensor) -> Latent:
-        return (2 * digits + 1).float() / self.digits.levels - 1
+        return (2 * digits + 1).float() / self.levels - 1
 
     def _moments(self, latent: Latent) -> Tensor:
         if not latent.numel():

@@ -2,40 +2,29 @@
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from ...shapes import Latent
-from ..base import Quantized, Quantizer, RefinableConfig
-from ..gradient_carriers import with_gradient_of
-from ..layout import check_latent
+from ..base import Quantized, Quantizer, with_gradient_of
 from ..observation import Observation
 from .mixed_radix import DigitQuantizer, per_channel
-from .refinement import ScalarRefinement
+from .refinement import RefinableConfig, ScalarRefinement
 
 MAX_CHANNELS = 62
 """Channels of two levels that an int64 can number."""
 MARGIN = 1e-3
 
 
-class _Bound(NamedTuple):
-    """How a channel is squashed before it is rounded."""
-
-    margin: float
-    """Relative excess of h over (L - 1) / 2."""
-    shift: Callable[[float], float]
-    """The shift s as a function of o / h."""
-    slope: float
-
-
-BOUNDS = {
-    "inner": _Bound(-MARGIN, math.tan, 1.0),
-    "outer": _Bound(MARGIN, math.atanh, 1.0),
-    "ifsq": _Bound(0.0, lambda _: 0.0, 0.8),  # 2 sigmoid(1.6 z) - 1 = tanh(0.8 z)
+BOUNDS: dict[str, tuple[float, Callable[[float], float], float]] = {
+    "inner": (-MARGIN, math.tan, 1.0),
+    "outer": (MARGIN, math.atanh, 1.0),
+    "ifsq": (0.0, lambda _: 0.0, 0.8),  # 2 sigmoid(1.6 z) - 1 = tanh(0.8 z)
 }
+"""Relative excess of h over (L - 1) / 2, the shift s as a function of o / h, and the slope of tanh."""
 
 
 class FSQConfig(RefinableConfig):
@@ -73,32 +62,30 @@ class FiniteScalarQuantizer(DigitQuantizer):
     divisor: Tensor
 
     def __init__(self, config: FSQConfig):
-        levels = config.levels
-        super().__init__(config, levels)
+        super().__init__(config, config.levels)
         margin, shift, self.slope = BOUNDS[config.bound]
-        half_width = [(level - 1) * (1 + margin) / 2 for level in levels]
-        offset = [0.5 if level % 2 == 0 else 0.0 for level in levels]
+        half_width = [(level - 1) * (1 + margin) / 2 for level in config.levels]
+        offset = [0.5 if level % 2 == 0 else 0.0 for level in config.levels]
         constants = {
             "half_width": half_width,
             "offset": offset,
             "shift": [shift(o / h) for o, h in zip(offset, half_width, strict=True)],
-            "divisor": [float(level // 2) for level in levels],
+            "divisor": [float(level // 2) for level in config.levels],
         }
         for name, values in constants.items():
             self.register_buffer(name, per_channel(values), persistent=False)
 
     def quantize(self, latent: Latent) -> tuple[Quantized, list[Observation]]:
         bounded = self._bound(latent)
-        digits = self.digits.nearest(bounded.detach().round() + self.digits.levels // 2)
+        digits = self.as_digits(bounded.detach().round() + self.levels // 2)
         quantized = with_gradient_of(self.codes_from(digits), bounded / self.divisor)
-        return Quantized(quantized, self.digits.pack(digits), {}), []
+        return Quantized(quantized, self.tokens_from(digits), {}), []
 
     def to_code_space(self, latent: Latent) -> Latent:
-        check_latent(latent, self.dim)
-        return self._bound(latent) / self.divisor
+        return self._bound(latent.float()) / self.divisor
 
     def _bound(self, latent: Latent) -> Tensor:
-        return torch.tanh(self.slope * latent.float() + self.shift) * self.half_width - self.offset
+        return torch.tanh(self.slope * latent + self.shift) * self.half_width - self.offset
 
     def codes_from(self, digits: Tensor) -> Latent:
-        return (digits - self.digits.levels // 2).float() / self.divisor
+        return (digits - self.levels // 2).float() / self.divisor

@@ -7,20 +7,15 @@ from typing import final
 
 import torch
 from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...shapes import Latent, Tokens
 from ..base import QuantizerConfig
 from ..single import FixedQuantizer
 
 
-def per_channel(values: Sequence[float]) -> Tensor:
-    """Return one float32 value per channel, `d 1 1`, to be broadcast over a latent."""
-    return rearrange(torch.tensor(values, dtype=torch.float32), "d -> d 1 1")
-
-
-class Digits(nn.Module):
-    """Number the combinations of `levels`, the first channel being the least significant.
+class DigitQuantizer(FixedQuantizer):
+    """A quantizer whose tokens number the combinations of one digit per channel, the first being the least significant.
 
     All is integer: packed in float32, tokens above 2 ** 24 would be wrong. Raises ValueError when an int64 cannot hold them.
     """
@@ -30,39 +25,18 @@ class Digits(nn.Module):
     weights: Tensor
     """Product of the levels of the channels before, `d 1 1`."""
 
-    def __init__(self, levels: list[int]):
-        super().__init__()
-        self.count = math.prod(levels)
-        if self.count >= 2**63:
-            raise ValueError(f"levels make {self.count} codes, but a token is an int64: give fewer or smaller levels.")
-        weights = [math.prod(levels[:channel]) for channel in range(len(levels))]
-        self.register_buffer("levels", rearrange(torch.tensor(levels), "d -> d 1 1"), persistent=False)
-        self.register_buffer("weights", rearrange(torch.tensor(weights), "d -> d 1 1"), persistent=False)
-
-    def nearest(self, digits: Tensor) -> Tensor:
-        """Return digits `b d y x` as integers, clamped into [0, level) whatever the values; NaN becomes 0."""
-        highest = self.levels - 1
-        # Twice, since above 2 ** 24 the highest digit may round up when it is converted to float.
-        return digits.nan_to_num(nan=0.0).clamp_min(0).minimum(highest.to(digits.dtype)).long().minimum(highest)
-
-    def pack(self, digits: Tensor) -> Tokens:
-        """Return the tokens `b 1 y x` of digits `b d y x`, each in [0, level)."""
-        return (digits * self.weights).sum(dim=1, keepdim=True)
-
-    def unpack(self, tokens: Tokens) -> Tensor:
-        """Return the digits `b d y x` of tokens `b 1 y x`."""
-        return tokens // self.weights % self.levels
-
-
-class DigitQuantizer(FixedQuantizer):
-    """A quantizer whose tokens are one digit per channel."""
-
     def __init__(self, config: QuantizerConfig, levels: list[int]):
         super().__init__()
         self.config = config
         self.dim = len(levels)
-        self.digits = Digits(levels)
-        self.vocab_size = self.digits.count
+        self.vocab_size = math.prod(levels)
+        if self.vocab_size >= 2**63:
+            raise ValueError(
+                f"levels make {self.vocab_size} codes, but a token is an int64: give fewer or smaller levels."
+            )
+        weights = [math.prod(levels[:channel]) for channel in range(len(levels))]
+        self.register_buffer("levels", per_channel(levels, torch.int64), persistent=False)
+        self.register_buffer("weights", per_channel(weights, torch.int64), persistent=False)
 
     @abstractmethod
     def codes_from(self, digits: Tensor) -> Latent:
@@ -70,4 +44,21 @@ class DigitQuantizer(FixedQuantizer):
 
     @final
     def codes_of(self, tokens: Tokens) -> Latent:
-        return self.codes_from(self.digits.unpack(tokens))
+        return self.codes_from(tokens // self.weights % self.levels)
+
+    @final
+    def as_digits(self, values: Tensor) -> Tensor:
+        """Return values `b d y x` as integers, clamped into [0, level) whatever they are; NaN becomes 0."""
+        highest = self.levels - 1
+        # Twice, since above 2 ** 24 the highest digit may round up when it is converted to float.
+        return values.nan_to_num(nan=0.0).clamp_min(0).minimum(highest.to(values.dtype)).long().minimum(highest)
+
+    @final
+    def tokens_from(self, digits: Tensor) -> Tokens:
+        """Return the tokens `b 1 y x` of digits `b d y x`, each in [0, level)."""
+        return (digits * self.weights).sum(dim=1, keepdim=True)
+
+
+def per_channel(values: Sequence[float] | Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return one value per channel, `d 1 1`, to be broadcast over a latent."""
+    return rearrange(torch.tensor(values, dtype=dtype), "d -> d 1 1")

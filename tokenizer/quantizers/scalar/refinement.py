@@ -1,16 +1,30 @@
 """Later levels of a residual scalar quantizer: the last cell cut into equal ones."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
+from typing import final
 
 import torch
 from torch import Tensor
 
 from ...shapes import Latent
-from ..base import Quantized, QuantizerConfig
-from ..gradient_carriers import with_gradient_of
-from ..layout import check_latent
+from ..base import Quantized, Quantizer, QuantizerConfig, with_gradient_of
 from ..observation import Observation
 from .mixed_radix import DigitQuantizer, per_channel
+
+
+class RefinableConfig(QuantizerConfig):
+    """Config of codes on a fixed grid, which every level of a residual quantizer makes finer."""
+
+    allowed_in = frozenset({"residual", "grouped"})
+
+    @abstractmethod
+    def build_level(self, level: int) -> Quantizer:
+        """Build the quantizer of residual level `level`, from 0."""
+
+    @final
+    def build(self) -> Quantizer:
+        return self.build_level(0)
 
 
 class ScalarRefinement(DigitQuantizer):
@@ -37,15 +51,14 @@ class ScalarRefinement(DigitQuantizer):
 
     def quantize(self, latent: Latent) -> tuple[Quantized, list[Observation]]:
         point = self.to_code_space(latent)
-        digits = self.digits.nearest((point.detach() / self.step + self.middle).round())
+        digits = self.as_digits((point.detach() / self.step + self.middle).round())
         if self.noisy and self.training and torch.is_grad_enabled():
             quantized = point + (torch.rand_like(point) - 0.5) * self.step
         else:
             quantized = with_gradient_of(self.codes_from(digits), point)
-        return Quantized(quantized, self.digits.pack(digits), {}), []
+        return Quantized(quantized, self.tokens_from(digits), {}), []
 
     def to_code_space(self, latent: Latent) -> Latent:
-        check_latent(latent, self.dim)
         return latent.float()
 
     def codes_from(self, digits: Tensor) -> Latent:

@@ -13,7 +13,7 @@ CODES = 1 << 13
 VECTORS = 1 << 8
 """Vectors of a group; where codes are few, a chunk has several groups."""
 BLOCK = 32
-"""Codes of which only the maximum is kept until the best block is known: a maximum is cheap, its index is not."""
+"""Codes that form a block; only its maximum is kept until the best block is known, since an index costs more."""
 
 
 def two_best(vectors: Tensor, codes: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:

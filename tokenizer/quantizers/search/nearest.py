@@ -9,16 +9,10 @@ from torch import Tensor
 
 from ...numerics.float32 import multiplies_in_float32
 from ...shapes import CodeIndices, Codes, Vectors
-from ..scale import on_unit_sphere
 from .chunked import two_best
 from .exact import is_ambiguous, nearest_in_float64, offsets_of
 
 Similarity: TypeAlias = Literal["euclidean", "cosine", "dot"]
-
-
-def normalise(vectors: Tensor, similarity: Similarity) -> Tensor:
-    """Put rows onto the unit sphere when they are compared by cosine; leave them as they are otherwise."""
-    return on_unit_sphere(vectors) if similarity == "cosine" else vectors
 
 
 def scores(vectors: Vectors, codes: Codes, similarity: Similarity) -> Tensor:
@@ -36,19 +30,26 @@ def scores(vectors: Vectors, codes: Codes, similarity: Similarity) -> Tensor:
 
 @torch.no_grad()
 def nearest_codes(
-    vectors: Vectors, codes: Codes, similarity: Similarity = "euclidean", *, exact: bool = True
+    vectors: Vectors,
+    codes: Codes,
+    similarity: Similarity = "euclidean",
+    *,
+    exact: bool = True,
+    excluded: Tensor | None = None,
 ) -> CodeIndices:
     """Return for each vector the index of its nearest code; a tie goes to the lowest index.
 
-    Rows compared by cosine must be on the unit sphere (`normalise`), where the nearest is the nearest by cosine. Memory is
+    Rows compared by cosine must be on the unit sphere (`on_unit_sphere`), where the nearest is the nearest by cosine. Memory is
     bounded by a chunk, or on CUDA by the vectors, never by vectors times codes. Autocast has no effect.
 
     With `exact` the code is that of a search in float64, whatever the matrix precision, the device and the other rows. A
     search in float32 also finds the runner-up, and rows in which rounding could have swapped the two are searched again
     in float64. A row that is not finite gets code 0. This waits for the device.
 
-    Without it, the search in float32 has the last word and does not wait: accurate enough for training.
+    Without it, the search in float32 has the last word and does not wait: accurate enough for training. It can skip the
+    codes `excluded`, booleans ` k`; where that is all of them, the index means nothing.
     """
+    assert excluded is None or not exact
     is_dot = similarity == "dot"
     with torch.autocast(vectors.device.type, enabled=False):
         vectors, codes = vectors.float(), codes.float()
@@ -57,7 +58,10 @@ def nearest_codes(
         # |z - c|^2 = |z|^2 - 2 (z.c - |c|^2 / 2); taken from the codes' mean, float32 leaves fewer rows ambiguous.
         centre = codes.new_zeros(()) if is_dot else codes.mean(dim=0)
         points, table = vectors - centre, codes - centre
-        found = _two_best(vectors.is_cuda)(points, table, offsets_of(table, is_dot))
+        offsets = offsets_of(table, is_dot)
+        if excluded is not None:
+            offsets = offsets.masked_fill(excluded, -torch.inf)
+        found = _two_best(vectors.is_cuda)(points, table, offsets)
         index = found[1]
         if exact and len(rows := is_ambiguous(found, points, table, is_dot).nonzero().flatten()):
             index[rows] = nearest_in_float64(vectors[rows], codes, is_dot).to(index.device)

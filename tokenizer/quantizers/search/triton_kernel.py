@@ -56,10 +56,10 @@ def _two_best(  # type: ignore[no-untyped-def]
                 c = tl.load(c_columns + inner[:, None], mask=is_code & (inner[:, None] < d), other=0.0)
                 products = tl.dot(part, c, products, input_precision="ieee")
         products += tl.load(offsets + columns, mask=columns < k, other=float("-inf"))[None, :]
-        top, place = tl.max(products, axis=1, return_indices=True, return_indices_tie_break_left=True)
-        others = tl.where(tl.arange(0, block_codes)[None, :] == place[:, None], float("-inf"), products)
+        top, column = tl.max(products, axis=1, return_indices=True, return_indices_tie_break_left=True)
+        others = tl.where(tl.arange(0, block_codes)[None, :] == column[:, None], float("-inf"), products)
         second = tl.maximum(tl.maximum(second, tl.minimum(best, top)), tl.max(others, axis=1))
-        index = tl.where(top > best, first + place.to(tl.int64), index)
+        index = tl.where(top > best, first + column.to(tl.int64), index)
         best = tl.maximum(best, top)
     out = tl.program_id(1).to(tl.int64) * n + rows
     tl.store(bests + out, best, mask=rows < n)

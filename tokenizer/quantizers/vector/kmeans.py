@@ -20,7 +20,7 @@ CANDIDATES = 4
 """Candidates that a round draws per start that it adds."""
 MIN_CANDIDATES = 1024
 TRIALS = 5
-"""Draws of which the best becomes the next start; 2 in rounds of LARGE_ROUND starts or more, to save time."""
+"""Draws for the next start, which is the best of them; 2 in rounds of LARGE_ROUND starts or more, to save time."""
 LARGE_ROUND = 256
 
 

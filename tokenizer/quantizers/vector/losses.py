@@ -1,15 +1,15 @@
 """The losses of a vector quantizer, each a mean over latents and channels."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
+from ...devices import is_distributed
 from ...shapes import CodeIndices, Codes, Vectors
 from ..entropy import assignment_entropies
 from ..rotations import length_weight
-from ..search.nearest import scores
+from ..search.nearest import nearest_codes, scores
 from .config import VectorConfig
 from .distribution_losses import DISTRIBUTIONS
-from .region_loss import region_loss
 
 
 def loss_names(config: VectorConfig, learns_from_loss: bool) -> tuple[str, ...]:
@@ -63,3 +63,21 @@ def vector_losses(
 def _commitment(config: VectorConfig, vectors: Vectors, codes: Vectors) -> Tensor:
     squared = (vectors - codes).square()
     return torch.mean(squared / length_weight(vectors, codes) if config.commitment_by_length else squared)
+
+
+def region_loss(vectors: Vectors, codes: Codes, indices: CodeIndices) -> Tensor:
+    """Return mean |z - e|^2, a scalar, with e the unused code nearest to the code of z; 0 if all codes are used (StableVQ).
+
+    The latents of a used code so pull one unused code towards them. A code that any rank uses is used.
+    """
+    is_used = torch.zeros(len(codes), dtype=torch.int32, device=codes.device)
+    is_used[indices] = 1
+    if is_distributed():
+        distributed.all_reduce(is_used, op=distributed.ReduceOp.MAX)
+    is_used = is_used.bool()
+    # One search over rows or over codes, whichever are fewer: the number of used codes is not known without a device sync.
+    if len(indices) < len(codes):
+        neighbours = nearest_codes(codes[indices], codes, exact=False, excluded=is_used)
+    else:
+        neighbours = nearest_codes(codes, codes, exact=False, excluded=is_used)[indices]
+    return (vectors - codes[neighbours]).square().mean() * ~is_used.all()

@@ -8,12 +8,12 @@ from pydantic import Field
 from torch import Tensor
 
 from ...shapes import CodeIndices, Codes, Latent, Tokens, Vectors
-from ..base import Quantized, Quantizer, QuantizerConfig
-from ..gradient_carriers import damp_short, with_gradient_of
+from ..base import Quantized, Quantizer, QuantizerConfig, with_gradient_of
 from ..gradients import GRADIENTS
-from ..layout import as_grid, as_rows, check_latent
+from ..layout import as_grid, as_rows
 from ..observation import Observation
-from ..search.nearest import nearest_codes, normalise, scores
+from ..scale import on_unit_sphere
+from ..search.nearest import nearest_codes, scores
 from ..single import SingleQuantizer
 from .codebooks import Codebook, LearnedCodebook
 from .config import VectorConfig
@@ -58,7 +58,7 @@ class VectorQuantizer(SingleQuantizer):
         if self.training:
             losses = vector_losses(self.config, self.codebook.learns_from_loss, vectors, codes, indices, quantized)
         result = Quantized(as_grid(quantized, latent), as_grid(indices.unsqueeze(1), latent), losses)
-        return result, [Observation(self.codebook, vectors, indices)]
+        return result, [Observation(self.codebook.observe, vectors, indices)]
 
     @torch.no_grad()
     def nearest(self, latent: Latent, codes: Codes) -> Tokens:
@@ -69,7 +69,6 @@ class VectorQuantizer(SingleQuantizer):
         return codes_at(tokens, self.codes())
 
     def to_code_space(self, latent: Latent) -> Latent:
-        check_latent(latent, self.dim)
         return as_grid(self.vectors(latent), latent)
 
     @torch.no_grad()
@@ -97,7 +96,7 @@ class VectorQuantizer(SingleQuantizer):
         return nearest_codes(vectors, codes, self.config.similarity, exact=not self.training)
 
     def _compared(self, vectors: Tensor) -> Tensor:
-        return normalise(damp_short(vectors), "cosine") if self.config.similarity == "cosine" else vectors
+        return on_unit_sphere(vectors) if self.config.similarity == "cosine" else vectors
 
     def _with_gradient(self, vectors: Vectors, codes: Codes, chosen: Vectors) -> Vectors:
         """Return the chosen codes (with noise for diveq and nsvq) with the gradients of the estimator and of the choice."""

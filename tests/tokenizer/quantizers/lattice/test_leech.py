@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.tokenizer.quantizers.lattice.golay import golay_words
-from vistok.tokenizer.quantizers.lattice.leech_vectors import LeechVectors
+from vistok.tokenizer.quantizers.lattice.leech_vectors import LeechVectors, golay_words
 
 LATTICE = LeechVectors()
 COUNT = 196_560
@@ -42,9 +41,9 @@ def test_all_vectors_are_distinct_and_of_one_length(whole):
     assert whole.shape == (COUNT, 24) and LATTICE.count == COUNT
     assert (whole.square().sum(dim=1) == 32).all()
     # As numbers in base 9 of two halves, which an int64 holds.
-    place = 9 ** torch.arange(12)
+    powers = 9 ** torch.arange(12)
     halves = (whole.long() + 4).split(12, dim=1)
-    keys = np.stack([(half * place).sum(dim=1).numpy() for half in halves])
+    keys = np.stack([(half * powers).sum(dim=1).numpy() for half in halves])
     assert len({*zip(*keys.tolist(), strict=True)}) == COUNT
 
 

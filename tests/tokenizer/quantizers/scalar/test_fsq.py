@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.tokenizer.quantizers.scalar.mixed_radix import Digits
 
 
 def enumerated(levels):
@@ -54,9 +53,9 @@ def test_packing_is_exact_above_two_to_the_24():
     tokens = torch.randint(0, 2**32, (1, 1, 1, 2000), generator=torch.Generator().manual_seed(0))
     codes = quantizer.lookup(tokens)
     digits = (codes[0, :, 0] * 8 + 8).round().long().tolist()
-    packed = [sum(digit * 16**place for place, digit in enumerate(row)) for row in zip(*digits, strict=True)]
+    packed = [sum(digit * 16**channel for channel, digit in enumerate(row)) for row in zip(*digits, strict=True)]
     assert packed == tokens.flatten().tolist()
-    assert torch.equal(Digits(levels).pack(torch.tensor(digits).reshape(1, 8, 1, -1)), tokens)
+    assert torch.equal(quantizer.tokens_from(torch.tensor(digits).reshape(1, 8, 1, -1)), tokens)
     in_float32 = torch.tensor(packed).float().long()
     assert (in_float32 != tokens.flatten()).any(), "packing in float32 would have passed this test"
 

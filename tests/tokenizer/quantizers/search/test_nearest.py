@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from vistok.tokenizer.numerics import float32
+from vistok.tokenizer.quantizers.scale import on_unit_sphere
 from vistok.tokenizer.quantizers.search import chunked, exact, nearest
-from vistok.tokenizer.quantizers.search.nearest import nearest_codes, normalise, scores
+from vistok.tokenizer.quantizers.search.nearest import nearest_codes, scores
 
 
 def in_float64(vectors, codes, similarity="euclidean"):
@@ -212,7 +213,7 @@ def test_does_not_depend_on_the_number_of_threads(threads, similarity):
 
 def test_cosine_is_nearest_on_the_sphere():
     vectors, codes = torch.randn(200, 6), torch.randn(40, 6) * torch.rand(40, 1) * 10
-    found = nearest_codes(normalise(vectors, "cosine"), normalise(codes, "cosine"))
+    found = nearest_codes(on_unit_sphere(vectors), on_unit_sphere(codes), "cosine")
     unit = lambda x: x.double() / x.double().norm(dim=1, keepdim=True)  # noqa: E731
     assert torch.equal(found, (unit(vectors) @ unit(codes).T).argmax(1))
 

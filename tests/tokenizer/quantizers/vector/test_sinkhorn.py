@@ -45,15 +45,15 @@ def plan(vectors, codes, config):
 
 
 @pytest.mark.parametrize(("epsilon", "iterations"), [(0.1, 5), (0.1, 1), (1.0, 20)])
-def test_the_choice_is_the_greatest_part_of_the_plan(epsilon, iterations):
+def test_the_choice_is_the_max_of_the_plan(epsilon, iterations):
     vectors, codes = problem(0, 300, 12, dim=4)
     config = SinkhornConfig(epsilon=epsilon, iterations=iterations)
-    shares = plan(vectors.double().numpy(), codes.double().numpy(), config)
-    top = np.sort(shares, axis=1)
+    masses = plan(vectors.double().numpy(), codes.double().numpy(), config)
+    top = np.sort(masses, axis=1)
     clear = top[:, -1] > top[:, -2] * 1.001
     assert clear.mean() > 0.98
     found = balanced_codes(vectors, codes, EUCLIDEAN, config).numpy()
-    assert (found == shares.argmax(axis=1))[clear].all()
+    assert (found == masses.argmax(axis=1))[clear].all()
 
 
 def test_codes_get_the_same_number_of_vectors_however_far_they_are():

@@ -56,7 +56,7 @@ def test_ibq_is_index_back_propagation_over_dense_logits():
     hard = torch.nn.functional.one_hot(p.argmax(dim=1), 30).double()
     index = hard + p - p.detach()
     q, plain = index @ table, hard @ table
-    assert torch.equal(result.tokens.flatten(), p.argmax(dim=1)), "nearest is the greatest dot product"
+    assert torch.equal(result.tokens.flatten(), p.argmax(dim=1)), "nearest is the max dot product"
     expected = (
         ((q - vectors) ** 2).mean()
         + ((plain.detach() - vectors) ** 2).mean()

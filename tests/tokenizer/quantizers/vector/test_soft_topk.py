@@ -80,7 +80,7 @@ def weight(x):
 
 
 def bisected(x, k):
-    """Return the weights of rows, in float64 and measured from their k-th greatest entries, by bisection."""
+    """Return the weights of rows, in float64 and relative to their k-th highest entries, by bisection."""
     x = np.clip(x - np.sort(x, axis=1)[:, [-k]], -2e3, 2e3)
     low, high = np.full((len(x), 1), -3e3), np.full((len(x), 1), 3e3)
     for _ in range(80):
@@ -146,7 +146,7 @@ def test_scores_of_minus_infinity_take_no_part(dtype):
 
 
 @pytest.mark.parametrize("k", [1, 3])
-def test_a_score_that_is_no_number_does_not_go_unnoticed(k):
+def test_a_nan_score_makes_the_weights_nan(k):
     x = torch.randn(3, 6)
     x[1, 4] = torch.nan
     found = soft_topk(x, k)

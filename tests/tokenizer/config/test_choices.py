@@ -115,6 +115,11 @@ def test_a_table_may_hold_its_own_owner(monkeypatch):
         parse_choice(SHAPES, {**pair, "sides": 3}, "shape")
 
 
+def test_a_key_of_another_entry_is_not_suggested():
+    with pytest.raises(ConfigError, match=r"^shape.sid is not a known key: choose from name, radius\.$"):
+        parse_choice(SHAPES, {"name": "circle", "sid": 3}, "shape")
+
+
 @pytest.mark.parametrize("values", ["circle", None, ["circle"], 3])
 def test_plain_values_are_a_section(values):
     with pytest.raises(

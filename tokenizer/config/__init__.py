@@ -4,13 +4,12 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, field_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, create_model, field_validator
+from pydantic_core import PydanticCustomError
 
-from .choices import choice, chosen, instance_of
-from .config_errors import ConfigError, first_error, unknown_choice
-from .config_fields import members
-from .config_hints import shown
+from .choices import choice, members
+from .errors import ConfigError, first_error, unknown_choice
+from .hints import shown
 
 __all__ = ["Config", "ConfigError", "Pattern", "choice", "parse_choice", "parse_config", "unknown_choice"]
 
@@ -64,12 +63,6 @@ def parse_choice(table: Mapping[str, type[ConfigType]], values: Any, section: st
 
     Raises ConfigError, as `parse_config`.
     """
-    instance = instance_of(table, values)
-    if instance is not None:
-        return instance
-    try:
-        config_class = chosen(table, values)
-    except PydanticCustomError as error:
-        details = ErrorDetails(type=error.type, loc=(), msg=error.message(), input=values, ctx=error.context or {})
-        raise first_error(Config, values, [details], section) from None
-    return parse_config(config_class, values, section)
+    outer, _, key = section.rpartition(".")
+    fields: Any = {key: (Annotated[Config, choice(table)], ...)}
+    return getattr(parse_config(create_model("Owner", __base__=Config, **fields), {key: values}, outer), key)

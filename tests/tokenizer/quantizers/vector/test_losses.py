@@ -1,9 +1,9 @@
-"""Region loss, written down from its definition."""
+"""Region loss, written from its definition."""
 
 import pytest
 import torch
 
-from vistok.tokenizer.quantizers.vector.region_loss import region_loss
+from vistok.tokenizer.quantizers.vector.losses import region_loss
 
 
 def test_latents_pull_the_unused_code_nearest_to_their_own():
@@ -16,8 +16,8 @@ def test_latents_pull_the_unused_code_nearest_to_their_own():
     loss.backward()
     expected = torch.zeros(5, 2)
     for z, e in pairs:
-        place = codes.detach().tolist().index(e)
-        expected[place] += 2 / 6 * (torch.tensor(e) - torch.tensor(z))
+        index = codes.detach().tolist().index(e)
+        expected[index] += 2 / 6 * (torch.tensor(e) - torch.tensor(z))
     assert torch.allclose(codes.grad, expected)
 
 
@@ -26,3 +26,12 @@ def test_is_zero_where_all_codes_are_used():
     loss = region_loss(torch.randn(3, 2), codes, torch.arange(3))
     loss.backward()
     assert loss.item() == 0 and not codes.grad.any()
+
+
+@pytest.mark.parametrize("count", [1, 5, 200])
+def test_region_loss_of_fewer_and_of_more_latents_than_codes(count):
+    codes, vectors, indices = torch.randn(30, 4), torch.randn(count, 4), torch.randint(10, (count,))
+    unused = torch.ones(30, dtype=torch.bool).index_fill(0, indices, False)
+    distances = torch.cdist(codes[indices], codes).masked_fill(~unused, torch.inf)
+    expected = (vectors - codes[distances.argmin(dim=1)]).square().mean()
+    assert torch.allclose(region_loss(vectors, codes, indices), expected)

@@ -8,9 +8,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from .choices import UNKNOWN_NAME
-from .config_fields import field_sections
-from .config_hints import nearest, shown, wanted
+from .choices import UNKNOWN_NAME, field_sections
+from .hints import nearest, shown, wanted
 
 UNKNOWN_KEY = ("extra_forbidden", "invalid_key")
 
@@ -35,7 +34,7 @@ def first_error(config_class: type[BaseModel], values: Any, errors: list[ErrorDe
     key = ".".join(([section] if section else []) + path)
     if first["type"] in UNKNOWN_KEY:
         known = list(_owner(config_class, values, path[:-1]).model_fields)
-        elsewhere = [f"{section}.{other}" if section else other for other in _paths(config_class)]
+        elsewhere = [f"{section}.{other}" if section else other for other in _paths(config_class, values)]
         return ConfigError(unknown_choice("key", key, path[-1], known, elsewhere))
     if first["type"] == "missing" and path[-1].isdecimal():
         return ConfigError(f"{key.rpartition('.')[0]} is {shown(first['input'])}, but must be a longer list.")
@@ -99,18 +98,24 @@ def _owner(config_class: type[BaseModel], values: Any, path: list[str]) -> type[
     for part in path:
         values = _inside(values, part)
         if part in owner.model_fields:
-            sections = field_sections(owner.model_fields[part])
-            name = values.get("name") if isinstance(values, Mapping) else None
-            owner = sections.get(str(name)) or next(iter(sections.values()), owner)
+            owner = next(iter(_sections(owner.model_fields[part], values)), owner)
     return owner
 
 
-def _paths(config_class: type[BaseModel], inside: tuple[type[BaseModel], ...] = ()) -> list[str]:
+def _sections(field: FieldInfo, values: Any) -> list[type[BaseModel]]:
+    """Return the config that the values of a field name, or else all that it takes."""
+    sections = field_sections(field)
+    name = values.get("name") if isinstance(values, Mapping) else None
+    return [sections[name]] if isinstance(name, str) and name in sections else list(sections.values())
+
+
+def _paths(config_class: type[BaseModel], values: Any, inside: tuple[type[BaseModel], ...] = ()) -> list[str]:
     """Return the dotted paths of all keys, those of inner sections after those of outer ones."""
     outer, inner = [], []
     for name, field in config_class.model_fields.items():
         outer.append(name)
-        for section in field_sections(field).values():
+        below = _inside(values, name)
+        for section in _sections(field, below):
             if section not in inside:  # a choice may name a table that its own owner is in
-                inner += [f"{name}.{path}" for path in _paths(section, (*inside, section))]
+                inner += [f"{name}.{path}" for path in _paths(section, below, (*inside, section))]
     return outer + list(dict.fromkeys(inner))

@@ -6,9 +6,8 @@ import torch
 from quantizer_table import EVERY, latent_for, name_of
 from samples import ARCHITECTURE
 from vistok.tokenizer.config import parse_choice
-from vistok.tokenizer.model import build_tokenizer
+from vistok.tokenizer.model import build_tokenizer, hardness_at, softened
 from vistok.tokenizer.quantizers import QUANTIZERS, build_quantizer
-from vistok.tokenizer.quantizers.hardness import hardness_at, softened
 
 
 def test_the_ramp_goes_from_exactly_0_to_exactly_1():

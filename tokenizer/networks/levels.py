@@ -1,0 +1,81 @@
+"""The levels of one side of the convolutional family, from one grid to the next."""
+
+import itertools
+from typing import Annotated
+
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from ..config import Config
+from .base import Channels
+from .blocks import RESAMPLERS, AttentionBlock, ResidualBlock
+
+Blocks = Annotated[int, Field(ge=1, le=128)]
+MAX_LEVELS = 12
+
+
+class StackConfig(Config):
+    """One side of the autoencoder: levels from the finest grid to the coarsest, each half the size of the one before."""
+
+    channels: Annotated[list[Channels], Field(min_length=1, max_length=MAX_LEVELS)]
+    """Width of each level, finest first."""
+    blocks: Annotated[list[Blocks], Field(min_length=1, max_length=MAX_LEVELS)]
+    """Residual blocks of each level, finest first."""
+    attention: list[int] = []
+    """Levels whose blocks are each followed by self-attention, counted from 0 for the finest."""
+    middle: bool = True
+    """Whether a residual block, attention and another block work at the coarsest grid, next to the latent."""
+
+    @model_validator(mode="after")
+    def _levels_agree(self) -> "StackConfig":
+        if len(self.blocks) != len(self.channels):
+            raise ValueError(
+                f"blocks has {len(self.blocks)} levels but channels has {len(self.channels)}: give one number per level."
+            )
+        outside = [level for level in self.attention if not 0 <= level < len(self.channels)]
+        if outside:
+            raise ValueError(
+                f"attention names level {outside[0]}, but the levels are 0 to {len(self.channels) - 1}: "
+                "name one of those."
+            )
+        return self
+
+
+class Level(nn.Module):
+    """Residual blocks at one grid size, each optionally followed by attention."""
+
+    def __init__(self, channels: int, out_channels: int, blocks: int, attention: bool, norm: str):
+        super().__init__()
+        layers: list[nn.Module] = []
+        for index in range(blocks):
+            layers.append(ResidualBlock(channels if index == 0 else out_channels, out_channels, norm))
+            if attention:
+                layers.append(AttentionBlock(out_channels, norm))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+def build_levels(stack: StackConfig, norm: str, resampling: str, is_decoder: bool) -> nn.Sequential:
+    """Build the levels of an encoder, or of a decoder in reverse, with a change of the grid between them."""
+    order = range(len(stack.channels))[:: -1 if is_decoder else 1]
+    width = stack.channels[order[0]]
+    layers: list[nn.Module] = []
+    for index, following in itertools.zip_longest(order, order[1:]):
+        channels = stack.channels[index]
+        layers.append(Level(width, channels, stack.blocks[index], index in stack.attention, norm))
+        if following is not None:
+            width = stack.channels[following] if resampling == "shuffle" else channels
+            layers.append(RESAMPLERS[resampling][is_decoder](channels, width))
+    return nn.Sequential(*layers)
+
+
+def build_middle(stack: StackConfig, norm: str) -> nn.Module:
+    """Build the layers at the coarsest grid, next to the latent: block, attention, block; or none of them."""
+    if not stack.middle:
+        return nn.Identity()
+    width = stack.channels[-1]
+    return nn.Sequential(
+        ResidualBlock(width, width, norm), AttentionBlock(width, norm), ResidualBlock(width, width, norm)
+    )
