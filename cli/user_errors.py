@@ -7,11 +7,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import PurePath
-from types import TracebackType
 
 import typer
 
-from ..tokenizer.errors import WorkFailedError
 from ..tokenizer.files import ASIDE_PATTERN
 from .interruption import interruptible
 from .printing import say
@@ -61,18 +59,11 @@ def report_errors(command: str, debug: bool) -> Iterator[None]:
             with suppress(OSError):
                 say(f"{command}: {describe_error(error)}", aside=True)
             _discard_output()
-            raise typer.Exit(WRONG_CALL if is_wrong_call(error) else WORK_FAILED) from None
+            is_wrong_call = isinstance(error, ValueError) and _is_ours(error)
+            raise typer.Exit(WRONG_CALL if is_wrong_call else WORK_FAILED) from None
         except KeyboardInterrupt:
             interruption.report()
             raise typer.Exit(WORK_FAILED) from None
-
-
-def is_wrong_call(error: Exception) -> bool:
-    """Return whether vistok raised this ValueError, which is how it refuses a wrong call.
-
-    A WorkFailedError means that the call was right, even when it is a ValueError too.
-    """
-    return isinstance(error, ValueError) and not isinstance(error, WorkFailedError) and _is_ours(error)
 
 
 def describe_error(error: Exception) -> str:
@@ -100,7 +91,9 @@ def _path_of(error: OSError) -> str:
 
 def _is_ours(error: Exception) -> bool:
     """Return whether vistok defined the error or raised it by a statement; a failed call into a library is not ours."""
-    origin = _innermost(error.__traceback__)
+    origin = error.__traceback__
+    while origin is not None and origin.tb_next is not None:
+        origin = origin.tb_next
     if origin is None or _in_package(type(error).__module__):
         return True
     frame = origin.tb_frame
@@ -109,12 +102,6 @@ def _is_ours(error: Exception) -> bool:
 
 def _in_package(module: str) -> bool:
     return module.partition(".")[0] == PACKAGE
-
-
-def _innermost(traceback: TracebackType | None) -> TracebackType | None:
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    return traceback
 
 
 def _discard_output() -> None:

@@ -1,11 +1,11 @@
-"""How close reconstructions are to their images."""
+"""How close reconstructions are to their images, and latents to their codes."""
 
 import torch
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from ..tokenizer.devices import in_float64
-from ..tokenizer.shapes import Pixels
+from ..tokenizer.shapes import Latent, Pixels
 
 
 def psnr(pixels: Pixels, reconstruction: Pixels) -> Tensor:
@@ -24,3 +24,8 @@ def ssim(pixels: Pixels, reconstruction: Pixels) -> Tensor:
     )
     assert isinstance(values, Tensor)
     return values
+
+
+def distortion(projected: Latent, quantized: Latent) -> Tensor:
+    """Return the mean squared distance per channel between latents in code space and their codes, a scalar."""
+    return (projected.detach().float() - quantized.detach().float()).square().mean()

@@ -12,10 +12,9 @@ from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, run_exactly
 from ..tokenizer.numerics.float32 import own_numerics
 from ..tokenizer.shapes import Pixels
-from .metrics import psnr, ssim
+from .metrics import distortion, psnr, ssim
 from .running_covariance import RunningCovariance
-from .token_counts import count_tokens, empty_counts
-from .usage import codebook_usage, distortion
+from .usage import codebook_usage, count_tokens, empty_counts
 
 
 class Quality(NamedTuple):
@@ -64,12 +63,17 @@ def measure(
     """
     device = next(model.parameters()).device
     totals = _Totals(model, device)
+
+    def network(batch: Pixels) -> tuple[Tensor, ...]:
+        output = model(batch.contiguous(memory_format=torch.channels_last))
+        return output.pixels, output.latent, output.quantized, output.tokens
+
     for batch in batches:
         with own_numerics(device):
             pixels = batch.to(device)
             started = time.perf_counter()
-            output = _reconstruct(model, pixels, device)
-            reconstruction = round_to_uint8(output.pixels)
+            output = run_exactly(network, pixels, device, batch_for(DEVICE_BATCH, *pixels.shape[2:]))
+            reconstruction = round_to_uint8(output[0])
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             totals.add(pixels, reconstruction, output, time.perf_counter() - started)
@@ -83,21 +87,6 @@ def round_to_uint8(pixels: Pixels) -> Pixels:
     return ((pixels.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
 
 
-class _Output(NamedTuple):
-    pixels: Tensor
-    latent: Tensor
-    quantized: Tensor
-    tokens: Tensor
-
-
-def _reconstruct(model: VisualTokenizer, pixels: Pixels, device: torch.device) -> _Output:
-    def network(batch: Pixels) -> tuple[Tensor, ...]:
-        output = model(batch.contiguous(memory_format=torch.channels_last))
-        return _Output(output.pixels, output.latent, output.quantized, output.tokens)
-
-    return _Output(*run_exactly(network, pixels, device, batch_for(DEVICE_BATCH, *pixels.shape[2:])))
-
-
 class _Totals:
     """Sums over batches. Adding a batch never waits for the device."""
 
@@ -109,13 +98,14 @@ class _Totals:
         self._images = self._pixels = 0
         self._seconds = 0.0
 
-    def add(self, pixels: Pixels, reconstruction: Pixels, output: _Output, seconds: float) -> None:
-        latent = self._quantizer.to_code_space(output.latent)
-        error = distortion(latent, output.quantized) * len(pixels)
+    def add(self, pixels: Pixels, reconstruction: Pixels, output: tuple[Tensor, ...], seconds: float) -> None:
+        _, latent, quantized, tokens = output
+        latent = self._quantizer.to_code_space(latent)
+        error = distortion(latent, quantized) * len(pixels)
         self._sums.append(torch.stack([psnr(pixels, reconstruction).sum(), ssim(pixels, reconstruction).sum(), error]))
         self._latents.add(latent)
-        self._codes.add(output.quantized)
-        count_tokens(self._counts, output.tokens, self._quantizer.vocab_size)
+        self._codes.add(quantized)
+        count_tokens(self._counts, tokens, self._quantizer.vocab_size)
         self._images += len(pixels)
         self._pixels += pixels[:, 0].numel()
         self._seconds += seconds

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -10,16 +10,16 @@ from torchmetrics import MeanMetric
 
 from ..perception.backbones import BackboneConfig, load_backbone
 from ..perception.distance import PerceptualConfig, build_perceptual
-from ..tokenizer.devices import in_float64, widest_float
-from ..tokenizer.shapes import Pixels, Vectors
-from .frechet import frechet_distance
-from .inception import load_inception
+from ..tokenizer.devices import widest_float
+from ..tokenizer.shapes import Pixels
+from .frechet import FrechetMetric, load_inception
 from .rows import FRECHET
-from .running_covariance import RunningCovariance
+
+Result = TypeVar("Result")
 
 
 class ReferenceMetric(Protocol):
-    """Accumulates over batches of images and their reconstructions, `b c h w` in [-1, 1]."""
+    """Accumulates over batches of images and their reconstructions, `b c h w` in [-1, 1], on the device it was built for."""
 
     def update(self, original: Pixels, reconstruction: Pixels) -> None:
         """Add a batch of pairs; raise ValueError when they cannot be measured."""
@@ -33,35 +33,14 @@ class PerceptualMetric:
 
     def __init__(self, distance: nn.Module, device: torch.device):
         self._distance = distance.to(device)
-        self._device = device
         self._mean = MeanMetric(nan_strategy="disable").set_dtype(widest_float(device)).to(device)
 
     @torch.inference_mode()
     def update(self, original: Pixels, reconstruction: Pixels) -> None:
-        self._mean.update(self._distance(original.to(self._device), reconstruction.to(self._device)))
+        self._mean.update(self._distance(original, reconstruction))
 
     def compute(self) -> float:
         return float(self._mean.compute())
-
-
-class FrechetMetric:
-    """The Frechet distance between the features of the images and those of their reconstructions."""
-
-    def __init__(self, features: Callable[[Pixels], Vectors], device: torch.device):
-        self._features = features
-        self._device = device
-        self._sides: list[RunningCovariance] = []
-
-    @torch.inference_mode()
-    def update(self, original: Pixels, reconstruction: Pixels) -> None:
-        features = [in_float64(self._features(side.to(self._device))) for side in (original, reconstruction)]
-        if not self._sides:
-            self._sides = [RunningCovariance(each.shape[1], each.device, full=True) for each in features]
-        for side, vectors in zip(self._sides, features, strict=True):
-            side.add_vectors(vectors)
-
-    def compute(self) -> float:
-        return frechet_distance(*self._sides)
 
 
 class ReferenceMetrics:
@@ -74,25 +53,21 @@ class ReferenceMetrics:
 
     def update(self, original: Pixels, reconstruction: Pixels) -> None:
         """Add a batch of pairs to every metric."""
-        for name, metric in list(self._metrics.items()):
-            try:
-                metric.update(original, reconstruction)
-            except ValueError as error:
-                self._drop(name, error)
+        self._each(lambda metric: metric.update(original, reconstruction))
 
     def compute(self) -> dict[str, float]:
         """Return the values of the metrics that were not dropped, by name."""
-        values = {}
+        return self._each(lambda metric: metric.compute())
+
+    def _each(self, call: Callable[[ReferenceMetric], Result]) -> dict[str, Result]:
+        results = {}
         for name, metric in list(self._metrics.items()):
             try:
-                values[name] = metric.compute()
+                results[name] = call(metric)
             except ValueError as error:
-                self._drop(name, error)
-        return values
-
-    def _drop(self, name: str, error: ValueError) -> None:
-        self.not_measured[name] = str(error)
-        del self._metrics[name]
+                self.not_measured[name] = str(error)
+                del self._metrics[name]
+        return results
 
 
 def build_reference_metrics(
@@ -100,14 +75,14 @@ def build_reference_metrics(
     lpips_weights: Path | None,
     inception_weights: Path | None,
     device: torch.device,
-    unavailable: Mapping[str, str] | None = None,
+    unavailable: Mapping[str, str],
 ) -> ReferenceMetrics:
     """Build LPIPS and rFID where their weights are available, and the Frechet distances that were asked for.
 
     `frechet` names timm models, as NAME or NAME=FILE with a file of weights; `unavailable` gives reasons, by name, not to
     try a metric. Raises ValueError when a model that was named or a file that was given cannot be loaded.
     """
-    not_measured = dict(unavailable or {})
+    not_measured = dict(unavailable)
     metrics: dict[str, ReferenceMetric] = {}
 
     def lpips() -> ReferenceMetric:
@@ -115,13 +90,12 @@ def build_reference_metrics(
         return PerceptualMetric(build_perceptual(PerceptualConfig(weights=lpips_weights), remedy), device)
 
     def rfid() -> ReferenceMetric:
-        return FrechetMetric(load_inception(inception_weights).to(device).pooled, device)
+        return FrechetMetric(load_inception(inception_weights, device))
 
     for name, build, file in (("lpips", lpips, lpips_weights), ("rfid", rfid, inception_weights)):
-        if name in not_measured:
-            continue
         try:
-            metrics[name] = build()
+            if name not in unavailable:
+                metrics[name] = build()
         except ValueError as error:
             if file is not None:
                 raise
@@ -129,6 +103,8 @@ def build_reference_metrics(
     for text in frechet:
         model, _, weights = text.partition("=")
         config = BackboneConfig(name=model, weights=Path(weights) if weights else None)
+        if FRECHET + model in metrics:
+            raise ValueError(f"--frechet names {model} twice: give it once, and measure other weights by themselves.")
         backbone = load_backbone(config, f"give its weights as --frechet {model}=FILE").to(device)
-        metrics[FRECHET + model] = FrechetMetric(backbone.pooled, device)
+        metrics[FRECHET + model] = FrechetMetric(backbone.pooled)
     return ReferenceMetrics(metrics, not_measured)

@@ -21,10 +21,6 @@ class Download(NamedTuple):
     """The library."""
     url: str
 
-    def is_cached(self) -> bool:
-        """Return whether the file is in the cache."""
-        return (Path(torch.hub.get_dir()) / "checkpoints" / self.url.rpartition("/")[2]).is_file()
-
 
 DOWNLOADS = {
     "lpips": Download(
@@ -51,7 +47,7 @@ def unavailable(wanted: Collection[str], frechet: Collection[str]) -> dict[str, 
     """
     downloads = {name: DOWNLOADS[name] for name in wanted if _is_needed(DOWNLOADS[name])}
     with ThreadPoolExecutor() as pool:
-        if any("=" not in name for name in frechet):
+        if any(not name.partition("=")[2] for name in frechet):
             pool.submit(use_cache_without_hub)
         answers = dict(zip(downloads, pool.map(is_reachable, [each.url for each in downloads.values()]), strict=True))
     return {
@@ -63,4 +59,5 @@ def unavailable(wanted: Collection[str], frechet: Collection[str]) -> dict[str, 
 
 
 def _is_needed(download: Download) -> bool:
-    return importlib.util.find_spec(download.package) is not None and not download.is_cached()
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / download.url.rpartition("/")[2]
+    return importlib.util.find_spec(download.package) is not None and not cached.is_file()

@@ -46,18 +46,12 @@ def quality_rows(*columns: Mapping[str, float | None]) -> list[list[str]]:
     Figures follow the order of ROWS, then come the Frechet distances. Keys that are neither get no row.
     """
     common = [name for name in columns[0] if all(name in column for column in columns)]
-    known = {name: row for name, row in ROWS.items() if name in common}
-    frechet = {name: _frechet_row(name) for name in common if name.startswith(FRECHET)}
-    return [
-        [row.label, *(row.text(column[name]) for column in columns), row.better]
-        for name, row in (known | frechet).items()
-    ]
+    frechet = [name for name in common if name.startswith(FRECHET)]
+    rows = {name: ROWS[name] for name in ROWS if name in common}
+    rows |= {name: Row(f"Frechet distance, {name.removeprefix(FRECHET)}", "{:.4f}", "lower") for name in frechet}
+    return [[row.label, *(row.text(column[name]) for column in columns), row.better] for name, row in rows.items()]
 
 
 def headline_figures(values: Mapping[str, float | None]) -> dict[str, str]:
     """Return the headline figures among `values`, formatted, by label."""
     return {ROWS[name].label: ROWS[name].text(values[name]) for name in HEADLINES if name in values}
-
-
-def _frechet_row(name: str) -> Row:
-    return Row(f"Frechet distance, {name.removeprefix(FRECHET)}", "{:.4f}", "lower")

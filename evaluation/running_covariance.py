@@ -24,9 +24,9 @@ def rank_note(channels: int) -> str:
 class RunningCovariance:
     """Count, mean and scatter (sum of products of deviations) of vectors. Adding vectors never waits for the device.
 
-    Deviations are taken from the mean of each batch, then batches are merged (Chan, Golub and LeVeque 1983), in float64
-    where the device has it, so a large mean costs no digits. Above MAX_CHANNELS channels the scatter is its diagonal,
-    unless `full` asks for the matrix.
+    Deviations are taken from the mean of each batch, then batches are merged (Chan, Golub and LeVeque 1983). The sums are
+    in float64 where the device has it, so a large mean costs no digits. Above MAX_CHANNELS channels the scatter is its
+    diagonal, unless `full` asks for the matrix.
     """
 
     def __init__(self, channels: int, device: torch.device, full: bool = False):
@@ -47,7 +47,12 @@ class RunningCovariance:
         rows = vectors - mean
         rest = rows.mean(dim=0)  # what rounding took off the mean
         rows = rows - rest
-        self._merge(torch.full_like(self.count, len(rows)), mean.to(self.mean) + rest, self._products(rows))
+        products = rows.T @ rows if self.scatter.ndim == 2 else rows.square().sum(dim=0)
+        between = mean.to(self.mean) + rest - self.mean
+        total = self.count + len(rows)
+        self.scatter += products.to(self.scatter) + self.count * len(rows) / total * self._outer(between)
+        self.mean += between * len(rows) / total
+        self.count.copy_(total)
 
     def reduced(self, add: Callable[[Tensor], Tensor]) -> "RunningCovariance":
         """Return the covariance over all processes, where `add` sums a tensor over them. This one does not change."""
@@ -90,16 +95,6 @@ class RunningCovariance:
         """Continue from a state."""
         for name, value in self.state().items():
             value.copy_(state[name])
-
-    def _merge(self, count: Tensor, mean: Tensor, scatter: Tensor) -> None:
-        total = self.count + count
-        between = mean - self.mean
-        self.scatter += scatter.to(self.scatter) + self.count * count / total * self._outer(between)
-        self.mean += between * count / total
-        self.count.copy_(total)
-
-    def _products(self, rows: Vectors) -> Tensor:
-        return rows.T @ rows if self.scatter.ndim == 2 else rows.square().sum(dim=0)
 
     def _outer(self, vector: Tensor) -> Tensor:
         return torch.outer(vector, vector) if self.scatter.ndim == 2 else vector.square()

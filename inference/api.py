@@ -10,22 +10,19 @@ from PIL import Image
 from torch import Tensor
 
 from ..images.preprocessing import to_images
-from ..pretrained.find import DEFAULT_MODEL, find_tokenizer
+from ..pretrained.find import DEFAULT_MODEL
 from ..tokenizer.devices import find_device
 from ..tokenizer.folder.config_json import TokenizerConfig
 from ..tokenizer.folder.fingerprint import FingerprintCache
-from ..tokenizer.folder.save_load import load_tokenizer, save_tokenizer
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.numerics.exact import DEVICE_BATCH
 from ..tokenizer.numerics.float32 import own_numerics
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers.layout import check_tokens
 from ..tokenizer.shapes import Pixels, Tokens
-from .arithmetic import exact_decode, exact_encode
-from .encode_inputs import MAX_IMAGES, ImageLike, check_grids, encode_group, images_to_pixels, in_groups, integer_tokens
-from .hub import CARD, upload
-
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+from .arithmetic import MAX_IMAGES, decode_exactly, encode_exactly, encode_images
+from .encode_inputs import ImageLike, check_pixels, images_to_pixels, integer_tokens
+from .folders import load_named, save, upload
 
 
 class Tokenizer:
@@ -57,39 +54,22 @@ class Tokenizer:
         dtype: torch.dtype = torch.float32,
     ) -> "Tokenizer":
         """Load a tokenizer: see `vistok.load`."""
-        if not str(model):
-            raise ValueError("load got an empty name: give a built-in name, a tokenizer folder, or hf://owner/repo.")
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype is {dtype}, but must be {' or '.join(map(str, DTYPES))}.")
         found = find_device(device)
-        loaded = load_tokenizer(find_tokenizer(str(model)))
-        loaded.model.cast_networks(dtype)
-        return cls(loaded.model, loaded.config, found, batch_size)
+        return cls(*load_named(str(model), dtype), found, batch_size)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write a tokenizer folder, that gives the same tokens, images and fingerprint.
+        """Write a tokenizer folder that gives the same tokens, images and fingerprint.
 
         Raises OSError, and ValueError for a tokenizer in half precision, whose weights are rounded.
         """
-        if self.model.dtype != torch.float32:
-            raise ValueError(
-                f"The weights are rounded to {self.model.dtype}: load the tokenizer in float32 to save it."
-            )
-        save_tokenizer(
-            Path(folder),
-            self.model,
-            self.config.architecture,
-            self.config.preprocessing,
-            CARD,
-            with_training_state=True,
-        )
+        save(Path(folder), self.model, self.config)
 
     def push_to_hub(self, repo: str, private: bool = False) -> str:
         """Upload the tokenizer folder to OWNER/REPO on the Hugging Face hub, and return the URL of the commit.
 
         The repository is created if it does not exist. Raises ValueError when the hub refuses.
         """
-        return upload(self.save_pretrained, repo, private)
+        return upload(self.model, self.config, repo, private)
 
     @property
     def device(self) -> torch.device:
@@ -119,12 +99,8 @@ class Tokenizer:
 
         Raises ValueError for another type or shape, or when a side is not a multiple of `downsample`.
         """
-        if not isinstance(pixels, Tensor) or not pixels.is_floating_point() or pixels.ndim != 4 or not pixels.numel():
-            kind = f"{pixels.dtype} {tuple(pixels.shape)}" if hasattr(pixels, "dtype") else type(pixels).__name__
-            raise ValueError(
-                f"encode_pixels got {kind}, but takes a float tensor b c h w in [-1, 1]: convert it, or use encode."
-            )
-        return exact_encode(self.model, self.device, self.batch_size)(pixels.float())
+        check_pixels(pixels)
+        return encode_exactly(self.model, self.device, self.batch_size, pixels.float())
 
     @property
     def vocab_size(self) -> int:
@@ -170,12 +146,7 @@ class Tokenizer:
         when an image cannot be read or used, or when the grids of the images differ.
         """
         pixels = images_to_pixels(images, self.config.preprocessing, self.downsample)
-        tokens: list[Tokens] = []
-        for group in in_groups(pixels):
-            tokens += encode_group(group, self.encode_pixels, self.device)
-            check_grids(tokens)
-        with own_numerics(self.device):
-            return torch.cat(tokens).to(self.device)
+        return encode_images(pixels, self.encode_pixels, self.device)
 
     @overload
     def decode(self, tokens: Tensor | np.ndarray, output: Literal["pil"] = "pil") -> list[Image.Image]: ...
@@ -193,8 +164,7 @@ class Tokenizer:
         if output not in ("pil", "tensor"):
             raise ValueError(f"decode got output={output!r}, but takes 'pil' or 'tensor'.")
         checked = check_tokens(integer_tokens(tokens), self.num_codebooks, self.vocab_size)
-        decoded = exact_decode(self.model, self.device, self.batch_size)
-        parts = (decoded(part) for part in checked.split(MAX_IMAGES))
+        parts = (decode_exactly(self.model, self.device, self.batch_size, part) for part in checked.split(MAX_IMAGES))
         with own_numerics(self.device):
             if output == "pil":
                 return [image for part in parts for image in to_images(part)]

@@ -5,9 +5,8 @@ Fast: bfloat16 where the processor multiplies it natively, compiled when there i
 Pixels are channels-last in memory, as the model's weights are.
 """
 
-from collections.abc import Callable
-from functools import partial
-from typing import Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,11 +14,15 @@ from torch import Tensor
 from ..tokenizer.devices import multiplies_bfloat16
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, filled_up, run_exactly
+from ..tokenizer.numerics.float32 import own_numerics
 from ..tokenizer.shapes import Pixels, Tokens
 
 Encode: TypeAlias = Callable[[Pixels], Tokens]
-Decode: TypeAlias = Callable[[Tokens], Pixels]
 
+MAX_IMAGES = 64
+"""Images that are held as pixels at a time."""
+MAX_PIXELS = 1 << 24
+"""Pixels of these (200 MB); once they are reached no image is added."""
 FAST_BATCH = 8
 EXACT_ARITHMETIC = "float32"
 COMPILED, EAGER = "compiled", "eager"
@@ -27,16 +30,48 @@ COMPILING_PAYS = 20_000
 """Number of images that repays the half minute of compiling."""
 
 
-def exact_encode(model: VisualTokenizer, device: torch.device, batch_size: int = DEVICE_BATCH) -> Encode:
-    """Return a function from pixels `b c h w` to tokens on the CPU, in float32, a pure function of each image.
+def encode_images(images: Iterator[Pixels], encode: Encode, device: torch.device) -> Tokens:
+    """Return the tokens of images `1 c h w`, in their order, on `device`; images of one shape are encoded together.
+
+    Raises ValueError when their grids differ.
+    """
+    tokens: list[Tokens] = []
+    for group in _groups(images):
+        of_index: dict[int, Tokens] = {}
+        for shape in {image.shape for image in group}:
+            indices = [index for index, image in enumerate(group) if image.shape == shape]
+            batch = torch.cat([group[index].to(device) for index in indices])
+            of_index.update(zip(indices, encode(batch).split(1), strict=True))
+        tokens += [of_index[index] for index in range(len(group))]
+        first, *others = sorted({tuple(each.shape[2:]) for each in tokens})
+        if others:
+            raise ValueError(
+                f"The images have different token grids ({first} and {others[0]}): encode them one at a time, or resize "
+                "them to one size."
+            )
+    with own_numerics(device):
+        return torch.cat(tokens).to(device)
+
+
+def _groups(images: Iterator[Pixels]) -> Iterator[list[Pixels]]:
+    """Gather images until a group has MAX_IMAGES images or MAX_PIXELS pixels."""
+    group: list[Pixels] = []
+    for image in images:
+        group.append(image)
+        if len(group) == MAX_IMAGES or sum(each[0, 0].numel() for each in group) >= MAX_PIXELS:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def encode_exactly(model: VisualTokenizer, device: torch.device, batch_size: int, pixels: Pixels) -> Tokens:
+    """Return the tokens of pixels `b c h w` on the CPU, in float32, a pure function of each image.
 
     It is thread-safe. On a CPU it uses as many cores as torch may use in the calling thread, one per image. It raises
     ValueError when the encoder's output is not finite.
     """
-    return partial(_exact_tokens, model, device, batch_size)
 
-
-def _exact_tokens(model: VisualTokenizer, device: torch.device, batch_size: int, pixels: Pixels) -> Tokens:
     def encode(batch: Pixels) -> tuple[Tokens, Tensor]:
         latent = model.encode_latent(batch.contiguous(memory_format=torch.channels_last))
         return model.quantizer(latent).tokens, latent.isfinite().flatten(1).all(dim=1)
@@ -47,15 +82,12 @@ def _exact_tokens(model: VisualTokenizer, device: torch.device, batch_size: int,
     return tokens.cpu()
 
 
-def exact_decode(model: VisualTokenizer, device: torch.device, batch_size: int = DEVICE_BATCH) -> Decode:
-    """Return a function from tokens `b q y x` to pixels in [-1, 1] on `device`, in float32, a pure function of each image.
+def decode_exactly(model: VisualTokenizer, device: torch.device, batch_size: int, tokens: Tokens) -> Pixels:
+    """Return the pixels in [-1, 1] of tokens `b q y x` on `device`, in float32, a pure function of each image.
 
     It raises ValueError when the decoder's output is not finite.
     """
-    return partial(_exact_pixels, model, device, batch_size)
 
-
-def _exact_pixels(model: VisualTokenizer, device: torch.device, batch_size: int, tokens: Tokens) -> Pixels:
     def decode(batch: Tokens) -> tuple[Pixels]:
         return (model.decode_latent(model.quantizer.codes_of(batch)),)
 
@@ -66,44 +98,31 @@ def _exact_pixels(model: VisualTokenizer, device: torch.device, batch_size: int,
     return pixels.clamp(-1, 1)
 
 
-class Fast(NamedTuple):
-    """How `fast_encode` calculates. Only equal settings give equal tokens everywhere; others differ in a few."""
+def fast_precision(device: torch.device, compiled: bool, batch_size: int | None = None) -> str:
+    """Return what `fast_encode` calculates in, such as `bfloat16-compiled-8`; only equal ones give equal tokens everywhere.
 
-    dtype: Literal["bfloat16", "float32"]
-    compiled: bool
-    batch_size: int
-    """Images that go through the network together; a smaller last batch is padded."""
-
-    def __str__(self) -> str:
-        return f"{self.dtype}-{COMPILED if self.compiled else EAGER}-{self.batch_size}"
-
-
-def fast_on(device: torch.device, compiled: bool, batch_size: int | None = None) -> Fast:
-    """Return the fast settings for a device; the default batch size is 8 on a CPU and 16 elsewhere."""
-    size = batch_size or (FAST_BATCH if device.type == "cpu" else DEVICE_BATCH)
-    return Fast("bfloat16" if multiplies_bfloat16(device) else "float32", compiled, size)
-
-
-def parse_fast(text: str) -> Fast:
-    """Parse the text that `str` gives for a Fast."""
-    dtype, form, size = text.split("-")
-    return Fast("bfloat16" if dtype == "bfloat16" else "float32", form == COMPILED, int(size))
-
-
-def fast_encode(model: VisualTokenizer, device: torch.device, fast: Fast) -> Encode:
-    """Return a function from pixels `b c h w` to tokens on the CPU, which may differ from the exact ones in a few places.
-
-    It is thread-safe.
+    The default batch size is 8 on a CPU and 16 elsewhere.
     """
-    inner = torch.compile(model.encode) if fast.compiled else model.encode
+    dtype = "bfloat16" if multiplies_bfloat16(device) else EXACT_ARITHMETIC
+    size = batch_size or (FAST_BATCH if device.type == "cpu" else DEVICE_BATCH)
+    return f"{dtype}-{COMPILED if compiled else EAGER}-{size}"
+
+
+def fast_encode(model: VisualTokenizer, device: torch.device, precision: str) -> Encode:
+    """Return a function from pixels `b c h w` to tokens on the CPU, which may differ from the exact ones in a few positions.
+
+    `precision` is of `fast_precision`. The function is thread-safe, and pads the last batch.
+    """
+    dtype, form, batch_size = precision.split("-")
+    inner = torch.compile(model.encode) if form == COMPILED else model.encode
 
     def encode(batch: Pixels) -> tuple[Tensor]:
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast.dtype == "bfloat16"):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == "bfloat16"):
             return (inner(batch.contiguous(memory_format=torch.channels_last)),)
 
     @torch.inference_mode()
     def encode_all(pixels: Pixels) -> Tokens:
-        size = batch_for(fast.batch_size, *pixels.shape[2:])
+        size = batch_for(int(batch_size), *pixels.shape[2:])
         return torch.cat([filled_up(encode, part.to(device), size)[0].cpu() for part in pixels.split(size)])
 
     return encode_all

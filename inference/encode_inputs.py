@@ -1,7 +1,7 @@
 """The inputs of `encode` and `decode`: images as paths, PIL images, arrays or tensors, and tokens."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TypeAlias
 
 import numpy as np
@@ -14,13 +14,9 @@ from ..images.finding.index import file_entry
 from ..images.opening.open_image import ImageError, upright_rgb
 from ..images.preprocessing import load_pixels, preprocess, stack_pixels, to_pixels
 from ..tokenizer.preprocessing import PreprocessingConfig
-from ..tokenizer.shapes import Pixels, Tokens
+from ..tokenizer.shapes import Pixels
 
 INTEGERS = {getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)}
-MAX_IMAGES = 64
-"""Images that are held as pixels at a time."""
-MAX_PIXELS = 1 << 24
-"""Pixels of these (200 MB); once they are reached no image is added."""
 
 ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 
@@ -40,35 +36,16 @@ def images_to_pixels(
         yield from _pixels(image, config, multiple)
 
 
-def in_groups(images: Iterator[Pixels]) -> Iterator[list[Pixels]]:
-    """Gather images `1 c h w` until a group has MAX_IMAGES images or MAX_PIXELS pixels."""
-    group: list[Pixels] = []
-    for image in images:
-        group.append(image)
-        if len(group) == MAX_IMAGES or sum(each[0, 0].numel() for each in group) >= MAX_PIXELS:
-            yield group
-            group = []
-    if group:
-        yield group
-
-
-def encode_group(images: list[Pixels], encode: Callable[[Pixels], Tokens], device: torch.device) -> list[Tokens]:
-    """Return the tokens of images `1 c h w` in their order; images of one shape are encoded together."""
-    tokens: dict[int, Tokens] = {}
-    for shape in {image.shape for image in images}:
-        indices = [index for index, image in enumerate(images) if image.shape == shape]
-        batch = torch.cat([images[index].to(device) for index in indices])
-        tokens.update(zip(indices, encode(batch).split(1), strict=True))
-    return [tokens[index] for index in range(len(images))]
-
-
-def check_grids(tokens: list[Tokens]) -> None:
-    """Raise ValueError unless the token grids of all images have one size."""
-    grids = sorted({tuple(each.shape[2:]) for each in tokens})
-    if len(grids) > 1:
+def check_pixels(pixels: object) -> None:
+    """Raise ValueError unless the pixels are a float tensor `b c h w` that is not empty."""
+    if not isinstance(pixels, Tensor) or not pixels.is_floating_point() or pixels.ndim != 4 or not pixels.numel():
+        shown = (
+            f"{pixels.dtype} {tuple(pixels.shape)}"
+            if isinstance(pixels, Tensor | np.ndarray)
+            else type(pixels).__name__
+        )
         raise ValueError(
-            f"The images have different token grids ({grids[0]} and {grids[1]}): encode them one at a time, or resize them "
-            "to one size."
+            f"encode_pixels got {shown}, but takes a float tensor b c h w in [-1, 1]: convert it, or use encode."
         )
 
 

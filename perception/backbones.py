@@ -1,4 +1,4 @@
-"""Pretrained timm networks, frozen: pixels to feature maps, with gradients for the pixels alone."""
+"""Pretrained timm networks, frozen, and their weight files: pixels to feature maps, with gradients for the pixels alone."""
 
 import difflib
 from collections.abc import Callable
@@ -9,12 +9,12 @@ import timm
 import torch
 from pydantic import Field
 from timm.data.config import resolve_model_data_config
+from timm.models import load_state_dict
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..tokenizer.config import Config
 from ..tokenizer.shapes import Latent, Pixels, Vectors
-from .weights import read_weights, shortened
 
 
 class BackboneConfig(Config):
@@ -35,14 +35,11 @@ class Frozen(nn.Module):
     `state_dict()`, so nothing that walks over those unfreezes, trains, averages or saves it.
     """
 
+    network: nn.Module
+
     def __init__(self, network: nn.Module):
         super().__init__()
-        self._held = (network.eval().requires_grad_(False),)  # in a tuple, or torch would register it
-
-    @property
-    def network(self) -> nn.Module:
-        """The network itself."""
-        return self._held[0]
+        object.__setattr__(self, "network", network.eval().requires_grad_(False))  # past torch, which would register it
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Frozen":
         self.network._apply(fn, recurse)
@@ -53,8 +50,8 @@ class Backbone(nn.Module):
     """Map pixels to the feature maps of a frozen timm model, in float32 whatever the autocast.
 
     Pixels in [-1, 1] are normalised with the mean and deviation the model was trained with. A transformer that accepts any
-    grid gets images resized to the nearest multiple of its patch; a model of fixed size gets them resized to that size;
-    the others take them as they are. Features are those before the last normalisation and head.
+    grid gets images resized to the nearest multiple of its patch, and a model of fixed size to that size. The others take
+    them as they are. Features are those before the last normalisation and head.
     """
 
     mean: Tensor
@@ -72,10 +69,9 @@ class Backbone(nn.Module):
             )
         self.channels: list[int] = [described[stage]["num_chs"] for stage in self.stages]
         self._min_side: int = max(described[stage]["reduction"] for stage in self.stages)
-        one_grid = len({stage["reduction"] for stage in described}) == 1
-        accepts_any_grid = one_grid and getattr(model, "dynamic_img_size", False)
         data = resolve_model_data_config(model)
-        self._patch = tuple(model.patch_embed.patch_size) if accepts_any_grid else None
+        any_grid = getattr(model, "dynamic_img_size", False) and len({each["reduction"] for each in described}) == 1
+        self._patch = tuple(model.patch_embed.patch_size) if any_grid else None
         self._size = tuple(data["input_size"][1:]) if model.pretrained_cfg.get("fixed_input_size") else None
         self.register_buffer("mean", torch.tensor(data["mean"]).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(data["std"]).view(1, -1, 1, 1), persistent=False)
@@ -123,6 +119,28 @@ def load_backbone(config: BackboneConfig, remedy: str = "give the path of a file
         raise ValueError(f"{problem} {config.name} ({shortened(error)}): {remedy}.") from None
     model.pretrained_cfg.pop("state_dict", None)  # a copy of all weights
     return Backbone(model, config.name, config.stages)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read named tensors from a safetensors or torch file, or from a training checkpoint of timm.
+
+    No pickled code is run. Raises ValueError with one sentence when the file is missing or holds no weights.
+    """
+    if not path.is_file():
+        raise ValueError(f"There is no weight file {path}: correct the path.")
+    try:
+        content = load_state_dict(str(path), weights_only=True)
+    except Exception as error:  # torch and safetensors raise many kinds on broken files
+        raise ValueError(f"{path} is not a weight file ({shortened(error)}): download it again.") from None
+    if not content or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ValueError(f"{path} holds other things than named tensors: save the state dict of the model alone.")
+    return content
+
+
+def shortened(error: Exception) -> str:
+    """Return the first sentence of an error of another package, at most 120 characters."""
+    sentence = " ".join(str(error).split()).partition(". ")[0]
+    return sentence[:120].rstrip(" .") or type(error).__name__
 
 
 def _create(name: str, overlay: dict[str, Any]) -> Any:

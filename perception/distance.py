@@ -11,8 +11,7 @@ from torchmetrics.functional.image.lpips import _LPIPS
 
 from ..tokenizer.config import Config
 from ..tokenizer.shapes import Latent, Pixels
-from .backbones import Backbone, BackboneConfig, Frozen, load_backbone
-from .weights import read_weights, shortened
+from .backbones import Backbone, BackboneConfig, Frozen, load_backbone, read_weights, shortened
 
 LPIPS_VGG = "lpips-vgg"
 MIN_SIDE = 16

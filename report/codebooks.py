@@ -1,16 +1,18 @@
 """Codebook usage: figures, the codes by rank, and their map."""
 
 from html import escape
+from inspect import ismethod
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from ..evaluation.token_counts import codes_text, estimate_note
-from ..evaluation.usage import Usage, codebook_usage
-from .axes import Axis, ticks
+from ..evaluation.usage import Usage, codebook_usage, codes_text, estimate_note, is_hashed
+from ..tokenizer.quantizers import Quantizer
+from .axes import Axis, number, ticks
 from .codemap import map_html
 from .content import CodebookView
 from .plot import SIDE, corners, data, frame, percent
@@ -33,17 +35,26 @@ class Bar(NamedTuple):
         return self.tokens / (self.last - self.first + 1)
 
 
+def codebook_views(quantizer: Quantizer, counts: Tensor) -> list[CodebookView]:
+    """Return the counts of each codebook, with its table if it has a method `codes() -> k d` and every code was counted."""
+    views = []
+    for index, (codebook, level) in enumerate(zip(quantizer.codebooks(), counts, strict=True)):
+        name = "codebook" if len(counts) == 1 else f"codebook {index}"
+        table = None if is_hashed(counts, quantizer.vocab_size) else getattr(codebook, "codes", None)
+        codes = table().detach().float().cpu().numpy() if ismethod(table) else None
+        views.append(CodebookView(name, level.numpy(), codes, quantizer.vocab_size))
+    return views
+
+
 def codebook_html(view: CodebookView) -> str:
     """Return a codebook's figures, its rank-frequency histogram and the map of its codes."""
     counts = np.asarray(view.counts).astype(np.int64)
     codes = view.vocab_size or len(counts)
     usage = codebook_usage(torch.from_numpy(counts)[None], codes)[0]
     estimate = estimate_note(torch.from_numpy(counts)[None], codes)
-    drawn = (
-        f'<p class="empty">{estimate}</p>'
-        if estimate
-        else f'<div class="pair">{_histogram(view.name, counts)}{map_html(view, counts)}</div>'
-    )
+    drawn = f'<p class="empty">{estimate}</p>'
+    if not estimate:
+        drawn = f'<div class="pair">{_histogram(view.name, counts)}{map_html(view, counts)}</div>'
     facts = _facts(counts, usage, codes, bool(estimate))
     return f'<section class="codebook"><h3>{escape(view.name)}</h3>{facts}{drawn}</section>'
 
@@ -73,7 +84,7 @@ def _histogram(name: str, counts: NDArray[np.int64]) -> str:
     bars = rank_bars(counts)
     used = [bar for bar in bars if bar.tokens]
     if not used:
-        return _figure("", "", '<p class="empty">No token was counted.</p>')
+        return _figure("", '<p class="empty">No token was counted.</p>')
     x, y = Axis(0, len(counts)), Axis(used[-1].mean / 2, max(used[0].mean * 1.2, used[-1].mean * 2), log=True)
     dead = int((counts == 0).sum())
     even = counts.sum() / len(counts)
@@ -83,13 +94,13 @@ def _histogram(name: str, counts: NDArray[np.int64]) -> str:
     )
     rank_axis = [tick for tick in ticks(x, whole=True) if tick.value > 0]
     plot = frame(_outline(used, x, y), summary, (x, rank_axis), (y, ticks(y)), _marks(x, y, even, dead, len(counts)))
+    mean = f"{even:,.1f}" if even >= 0.1 else number(even)
     labels = [
         f"rank {bar.first:,}" if bar.first == bar.last else f"ranks {bar.first:,} to {bar.last:,}" for bar in used
     ]
     points: list[list[float | None]] = [[(bar.first - 1 + bar.last) / 2, float(f"{bar.mean:.6g}")] for bar in used]
     return _figure(
-        "",
-        f'<li class="c0">tokens per code <output>{even:,.1f} on average</output></li>',
+        f'<li class="c0">tokens per code <output>{mean} on average</output></li>',
         plot + data(x, y, "rank", [points], labels),
     )
 
@@ -116,8 +127,8 @@ def _marks(x: Axis, y: Axis, even: float, dead: int, codes: int) -> str:
     return marks
 
 
-def _figure(where: str, legend: str, body: str) -> str:
+def _figure(legend: str, body: str) -> str:
     return (
-        f'<figure class="chart ranks"><figcaption><h4>Codes by rank</h4><span class="where">{where}</span>'
+        '<figure class="chart ranks"><figcaption><h4>Codes by rank</h4><span class="where"></span>'
         f'<ul class="legend">{legend}</ul></figcaption>{body}</figure>'
     )

@@ -1,12 +1,12 @@
 """The codes of a codebook on a plane, coloured by use."""
 
 from html import escape
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .content import CodebookView
-from .pca import principal_plane
 
 SHADES = 6
 """Colours of use in page.css, from rare to frequent."""
@@ -24,8 +24,8 @@ def map_html(view: CodebookView, counts: NDArray[np.int64]) -> str:
     if not len(finite):
         return _figure("", '<p class="empty">No code is finite: there is nothing to map.</p>')
     kept = np.sort(np.random.default_rng(0).choice(finite, min(MAX_CODES, len(finite)), replace=False))
-    plane = principal_plane(view.codes[kept])
-    places = _places(plane.points)
+    points, variance = principal_plane(view.codes[kept])
+    places = _places(points)
     shades = shades_of_use(counts[kept])
     size = 7 if len(kept) <= 300 else 5 if len(kept) <= 1500 else 3.5
     unused = _path(places[shades < 0])
@@ -34,17 +34,29 @@ def map_html(view: CodebookView, counts: NDArray[np.int64]) -> str:
     for shade in range(SHADES):
         if (shades == shade).any():
             dots += f'<path class="u{shade}" d="{_path(places[shades == shade])}" stroke-width="{size}"/>'
-    drawn = (
-        f"{len(kept):,} of {len(counts):,} codes, drawn at random"
-        if len(finite) > MAX_CODES
-        else f"{len(kept):,} codes"
-    )
-    sentence = f"{drawn}, on the plane that holds {plane.variance:.0%} of their variance."
+    drawn = f" of {len(counts):,} codes, drawn at random" if len(finite) > MAX_CODES else " codes"
+    sentence = f"{len(kept):,}{drawn}, on the plane that holds {variance:.0%} of their variance."
     if len(finite) < len(counts):
         sentence += f" Left out because not finite: {len(counts) - len(finite):,}."
     label = escape(f"Map of {view.name}: {sentence} {int((shades < 0).sum()):,} of them are unused.")
     drawing = f'<svg class="map" role="img" aria-label="{label}" viewBox="0 0 {SIDE} {SIDE}">{dots}</svg>'
     return _figure(_legend(counts), f'{drawing}<p class="under">{sentence}</p>')
+
+
+def principal_plane(codes: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float64], float]:
+    """Project codes `k d` to their first two principal components, `k 2` of mean 0; the largest loadings are positive.
+
+    Also returns the fraction of the codes' variance that the plane holds, in [0, 1].
+    """
+    centred = codes.astype(np.float64) - codes.mean(axis=0, dtype=np.float64)
+    variances, axes = np.linalg.eigh(centred.T @ centred)
+    plane = axes[:, ::-1][:, :2]
+    # The sign of a component is arbitrary; fixing it gives equal maps for equal codes.
+    largest = np.take_along_axis(plane, np.abs(plane).argmax(axis=0, keepdims=True), axis=0)
+    points = centred @ (plane * np.sign(largest))
+    total = float(variances.sum())
+    fraction = float(variances[::-1][:2].sum()) / total if total > 0 else 1.0
+    return np.pad(points, ((0, 0), (0, 2 - points.shape[1]))), min(fraction, 1.0)
 
 
 def shades_of_use(counts: NDArray[np.int64]) -> NDArray[np.int64]:

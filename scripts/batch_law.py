@@ -4,7 +4,7 @@
         --batches 8 16 32 64 --rates 1e-3 2e-3 4e-3 --images 12800 --set diagnostics.curvature_every=25
 
 Every batch sees `--images` images at every rate, which is constant after the warmup, except that larger batches take at least
-`--steps` steps. The loss to reach is the least that every batch comes to at its best rate. The predictions are made of what
+`--steps` steps. The loss to reach is the lowest that every batch reaches at its best rate. The predictions are made from what
 the first of the batches has measured at its end. Runs that are in the file already are not made again.
 """
 
@@ -62,7 +62,7 @@ def last(lines: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def table(runs: dict[str, list[dict[str, Any]]], batches: list[int], rates: list[float]) -> str:
-    """Return the counted and predicted multiples as Markdown, to the least loss that every batch reaches."""
+    """Return the counted and predicted multiples as Markdown, to the lowest loss that every batch reaches."""
     ends = {batch: min((smoothed(runs[f"{batch} {rate}"])[-1][1], rate) for rate in rates) for batch in batches}
     target, base = max(loss for loss, _ in ends.values()), batches[0]
     values = last(runs[f"{base} {ends[base][1]}"])
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[8, 16, 32, 64], help="the first is the base")
     parser.add_argument("--rates", type=float, nargs="+", required=True)
     parser.add_argument("--images", type=int, default=12_800, help="images of a run")
-    parser.add_argument("--steps", type=int, default=400, help="least steps of a run")
+    parser.add_argument("--steps", type=int, default=400, help="minimum steps of a run")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="values for all runs")
     arguments = parser.parse_args()
     runs = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}

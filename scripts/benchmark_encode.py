@@ -7,7 +7,6 @@ All rates come from one run on the same files, cut from tests/photos. Needs noth
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import tempfile
@@ -22,18 +21,20 @@ from PIL import Image
 
 import vistok
 from vistok.images.preprocessing import stack_pixels
-from vistok.inference.arithmetic import EXACT_ARITHMETIC, Encode, agreement, fast_encode, fast_on
+from vistok.inference.arithmetic import EXACT_ARITHMETIC, Encode, agreement, fast_encode, fast_precision
 from vistok.inference.inputs.plan import plan_shards
 from vistok.inference.token_shards.formats import find_format
 from vistok.inference.token_shards.manifest import new_manifest
+from vistok.inference.tokenize.engines import ENGINES
 from vistok.inference.tokenize.job import Job
 from vistok.inference.tokenize.results import tokenize_shards
+from vistok.tokenizer.devices import usable_cores
 
 PHOTOS = Path(__file__).parents[1] / "tests" / "photos"
 SIDE = 256
 BATCH = 16
 ROUNDS = 5
-CORES = len(os.sched_getaffinity(0))
+CORES = usable_cores()
 
 
 def write_images(folder: Path, count: int) -> list[Path]:
@@ -77,12 +78,14 @@ def end_to_end(tokenizer: vistok.Tokenizer, precision: str, paths: list[Path], o
         encoders=CORES,
         stop_on_error=True,
     )
-    totals = tokenize_shards(plan_shards([str(path) for path in paths], shard_size=len(paths)).shards, job)
+    totals = tokenize_shards(
+        plan_shards([str(path) for path in paths], shard_size=len(paths)).shards, job, ENGINES["local"]
+    )
     assert totals.images == len(paths)
 
 
 def rates(work: dict[str, Callable[[Path], None]], images: int) -> dict[str, float]:
-    """Return the median images a second of each, measured in turns so that a slow moment of the machine hits all."""
+    """Return the median images per second of each, measured in turns so that a slow moment of the machine hits all."""
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(ROUNDS):
         for name, run in work.items():
@@ -97,7 +100,7 @@ def benchmark(count: int) -> dict[str, object]:
     """Measure everything and return it as it goes into the JSON file."""
     tokenizer = vistok.load("photo-f8", "cpu")
     device = torch.device("cpu")
-    ways = [fast_on(device, compiled) for compiled in (False, True)]
+    ways = [fast_precision(device, compiled) for compiled in (False, True)]
     eager, compiled = (fast_encode(tokenizer.model, device, way) for way in ways)
     with tempfile.TemporaryDirectory() as folder:
         paths = write_images(Path(folder), count)
@@ -112,9 +115,9 @@ def benchmark(count: int) -> dict[str, object]:
         work: dict[str, Callable[[Path], None]] = {
             "plain float32 loop": lambda out: plain_loop(tokenizer, paths, out),
             "default": lambda out: end_to_end(tokenizer, EXACT_ARITHMETIC, paths, out),
-            "fast": lambda out: end_to_end(tokenizer, str(ways[0]), paths, out),
+            "fast": lambda out: end_to_end(tokenizer, ways[0], paths, out),
             "fast, model alone": lambda _: alone(eager),
-            "fast, compiled": lambda out: end_to_end(tokenizer, str(ways[1]), paths, out),
+            "fast, compiled": lambda out: end_to_end(tokenizer, ways[1], paths, out),
             "fast, compiled, model alone": lambda _: alone(compiled),
         }
         rate = rates(work, count)

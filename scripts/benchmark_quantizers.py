@@ -5,8 +5,9 @@
 
 For each number of latents, dimension and codebook size: seconds and peak memory of a training step (forward and backward,
 moving-average codebook, straight-through gradient) and of inference, in one run. Both packages get the same float32
-latents, codes, decay and smoothing, and neither revives codes; theirs searches in float32, ours by its contract in float64
-where float32 cannot tell. They take turns, and a time is the median of the turns: what slows the machine down slows both.
+latents, codes, decay and smoothing, and neither revives codes; both search in float32 in
+training, and in inference ours resolves in float64 what float32 cannot. They take turns, and a time is the median of the turns:
+what slows the machine down slows both.
 The floor is the bare matrix product of latents and codes, once as one product into memory that is there already, and once in
 the chunks that are fastest, each written over the one before, which is less than any search must do. A cell that does not fit
 into --memory gigabytes, or in which theirs would take over a minute (estimated from two smaller numbers of latents), is

@@ -2,8 +2,8 @@
 
     python scripts/benchmark_training.py configs/vqgan-f16.yaml data.train=photos/ --steps 50 --out results/training.json
 
-Takes a config and overrides as train-tokenizer does, and trains for real, the discriminator from the first step. The device is
-waited for after each part, so the parts add up to the step. `optimizer share` is what Muon, or AdamW, takes of it.
+Takes a config and overrides as train-tokenizer does, and trains, with the discriminator from the first step. It waits for
+the device after each part, so the parts add up to the step. `optimizer fraction` is what Muon, or AdamW, takes of it.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import torch
 from vistok.images.preprocessing import to_pixels
 from vistok.train.config_file import read_config
 from vistok.train.data.batches import Batch, training_batches
-from vistok.train.run import Run, prepare_run
+from vistok.train.run import Run
 from vistok.train.step import tokenizer_step
 
 WARM_UP = 3
@@ -75,7 +75,7 @@ def main() -> None:
         if config.adversarial is not None:
             adversarial = config.adversarial.model_copy(update={"start": 0, "ramp": 0})
             config = config.model_copy(update={"adversarial": adversarial})
-        run = prepare_run(config)
+        run = Run(config)
         total = arguments.steps + WARM_UP
         loader = training_batches(run.crops, 0, total, 0, 1, config.run.gradient_accumulation)
         parts = measure(run, iter(loader), arguments.steps)
@@ -87,7 +87,7 @@ def main() -> None:
         "overrides": arguments.overrides,
         "images per second": config.data.batch_size / step,
         "seconds": parts,
-        "shares": {name: seconds / step for name, seconds in parts.items()},
+        "fractions": {name: seconds / step for name, seconds in parts.items()},
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(facts, indent=1) + "\n")

@@ -4,7 +4,7 @@
         --out results/batch.json --seeds 0 1 --show loss/total --arm "batch 16" --arm "batch 32" data.batch_size=32
 
 An arm is a name and values that replace the config's. Arms of one seed begin with the same weights and see the same crops,
-unless their settings say otherwise. Runs that are in the file already are not made again.
+unless their settings say otherwise. Runs that are already in the file are skipped.
 """
 
 import argparse

@@ -36,7 +36,6 @@ from vistok.train.data.source_images import SourceImages
 from vistok.train.diagnostics.update_statistics import update_rms
 from vistok.train.optimizer.config import OptimizerConfig
 from vistok.train.optimizer.routing import assign_parameters, build_optimizer
-from vistok.train.optimizer.schedule import lr_ratio
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -74,7 +73,7 @@ def train(config: OptimizerConfig, seed: int, batches: list[Tensor]) -> tuple[Vi
     hidden = [assignment.parameter for assignment in assignments if assignment.name in matrices]
     losses, seconds, sizes, in_optimizer = [], [], [], 0.0
     for step, batch in enumerate(batches, 1):
-        rate = config.lr * lr_ratio(step, len(batches), config)
+        rate = config.lr * config.lr_ratio(step, len(batches))
         for group in optimizer.param_groups:
             group["lr"] = rate
         pixels = to_pixels(batch).contiguous(memory_format=torch.channels_last)
@@ -98,7 +97,7 @@ def train(config: OptimizerConfig, seed: int, batches: list[Tensor]) -> tuple[Vi
     return model, {
         "loss": [round(loss, 6) for loss in losses],
         "seconds a step": sum(seconds) / len(seconds),
-        "share of the optimizer": in_optimizer / sum(seconds),
+        "fraction in the optimizer": in_optimizer / sum(seconds),
         "update rms": statistics.mean(sizes),
     }
 
@@ -124,7 +123,7 @@ def table(runs: list[dict[str, Any]]) -> str:
             _spread([run["psnr"] for run in same], "{:.2f}"),
             _spread([run["update rms"] for run in same], "{:.3f}"),
             f"{1000 * statistics.mean(run['seconds a step'] for run in same):.0f}",
-            f"{statistics.mean(run['share of the optimizer'] for run in same):.1%}",
+            f"{statistics.mean(run['fraction in the optimizer'] for run in same):.1%}",
         ]
         lines.append(f"| {name} | {rate:g} | {len(same)} | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What quantization costs a tokenizer: the PSNR of its reconstructions with the quantizer, and with nothing in its place.
+"""What quantization costs a tokenizer: the PSNR of its reconstructions with the quantizer, and with the identity instead.
 
     python scripts/quantization_cost.py photo-f8 IMAGES --out results/quantization_cost.json
 

@@ -3,15 +3,15 @@
     python scripts/quantizer_arena.py --train 'PHOTOS/train-{0000..0009}.tar' --val PHOTOS/val.tar --out results/arena.json
 
 One autoencoder without a quantizer is trained first, and its standardised latents are kept. Every quantizer is fitted to the
-same batches of them; those of other dimensions stand between linear maps that begin as principal components and least
-squares. Of three learning rates the one with the lowest training distortion after a quarter of the steps is taken; quantizers
-whose losses are ten times as dear get a quarter of the steps, which the table shows. Distortion is the mean squared error a
-channel on held-out latents, of variance 1; usage and perplexity are over the held-out tokens, all of 4,096 values but
-Leech's of 196,560: where a position has several tokens they count as one. Everything but the decoder's training is float32.
+same batches of them; those of other dimensions are placed between linear maps that begin as principal components and least
+squares. Of three learning rates, the one with the lowest training distortion after a quarter of the steps is taken. Quantizers
+whose losses cost ten times as much get a quarter of the steps, which the table shows. Distortion is the mean squared error per
+channel on held-out latents of variance 1. Usage and perplexity are over the held-out tokens: 4,096 values for all but Leech,
+which has 196,560. Several tokens of a position count as one. Everything but the decoder's training is float32.
 
 `multiscale` is not here: it quantizes whole grids, and these are latents one by one.
 
-Rows are written after each quantizer; started again with the same settings, the script goes on where it was stopped.
+Rows are written after each quantizer. Started again with the same settings, the script continues where it stopped.
 """
 
 import argparse
@@ -31,8 +31,7 @@ from arena.entries import DIM, ENTRIES, Entry
 from arena.stage import Stage, as_rows, descend, set_up
 from arena.table import markdown, plot, results, rows_before
 from vistok.evaluation.metrics import psnr
-from vistok.evaluation.token_counts import count_tokens, empty_counts
-from vistok.evaluation.usage import codebook_usage
+from vistok.evaluation.usage import codebook_usage, count_tokens, empty_counts
 from vistok.tokenizer.files import write_whole
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.train.codebook.maintenance import CodebookConfig
@@ -41,9 +40,9 @@ from vistok.train.finetune.fit_quantizer import fit_quantizer
 from vistok.train.finetune.swap_quantizer import FittedQuantizer, LatentPairs, as_latent, between_linear_maps
 from vistok.train.optimizer.routing import OptimizerConfig
 
-RATE_SHARES = (0.2, 1.0, 5.0)
+RATE_FACTORS = (0.2, 1.0, 5.0)
 PILOT = 4
-"""Share of the steps after which a learning rate is judged: one in so many."""
+"""The learning rate is chosen after this fraction of the steps: one in PILOT."""
 
 
 def prepared(entry: Entry, latents: Tensor) -> FittedQuantizer:
@@ -65,15 +64,15 @@ def fit(entry: Entry, latents: Tensor, steps: int, arguments: argparse.Namespace
     model = prepared(entry, latents)
     values = {"steps": steps, "batch_size": arguments.fit_batch, "lr": rate}
     config = FitConfig.model_validate(values | entry.optimizer)
-    care = CodebookConfig.model_validate(entry.care)
+    codebook = CodebookConfig.model_validate(entry.codebook)
     torch.manual_seed(0)
-    fit_quantizer(model, latents, latents, entry.weights, config, care, Accelerator(cpu=True), seed=0)
+    fit_quantizer(model, latents, latents, entry.weights, config, codebook, Accelerator(cpu=True), seed=0)
     return model
 
 
 def best_rate(entry: Entry, latents: Tensor, arguments: argparse.Namespace) -> tuple[float, dict[str, float]]:
-    """Return the learning rate with the least training distortion after a short fit, and the distortion of each."""
-    rates = [share * arguments.lr for share in RATE_SHARES]
+    """Return the learning rate with the lowest training distortion after a short fit, and the distortion of each."""
+    rates = [factor * arguments.lr for factor in RATE_FACTORS]
     if not list(build_quantizer(entry.values).parameters()) and "reconstruction" not in entry.weights:
         return arguments.lr, {}  # a moving average has no rate
     sample = latents[:: max(1, len(latents) // 16384)]
@@ -86,13 +85,13 @@ def best_rate(entry: Entry, latents: Tensor, arguments: argparse.Namespace) -> t
 def measure(model: FittedQuantizer, latents: Tensor) -> dict[str, float]:
     """Return distortion, usage and perplexity on latents `n d`, the tokens of a position taken as one of all together."""
     quantizer = model.quantizer
-    place = (quantizer.vocab_size ** torch.arange(quantizer.num_codebooks)).reshape(1, -1, 1, 1)
+    weights = (quantizer.vocab_size ** torch.arange(quantizer.num_codebooks)).reshape(1, -1, 1, 1)
     codes = quantizer.vocab_size**quantizer.num_codebooks
     error, counts = 0.0, empty_counts(1, codes)
     for vectors in latents.split(16384):
         quantized, tokens, _ = model(as_latent(vectors))
         error += float((quantized - as_latent(vectors)).square().sum())
-        count_tokens(counts, (tokens * place).sum(dim=1, keepdim=True), codes)
+        count_tokens(counts, (tokens * weights).sum(dim=1, keepdim=True), codes)
     (usage,) = codebook_usage(counts, codes)
     return {"distortion": error / latents.numel(), "usage": usage.usage, "perplexity": usage.perplexity}
 
@@ -138,11 +137,11 @@ def row_of(name: str, entry: Entry, stage: Stage, arguments: argparse.Namespace)
 def run(arguments: argparse.Namespace) -> None:
     """Make the rows that are not there yet, and write them after each."""
     settings = {key: str(value) for key, value in vars(arguments).items() if key not in ("out", "only")}
-    settings["rate shares"] = str(RATE_SHARES)
+    settings["rate factors"] = str(RATE_FACTORS)
     rows = rows_before(arguments.out, settings)
     stage = set_up(arguments)
     facts = {
-        "bits a position": "12, but 17.6 for Leech",
+        "bits per position": "12, but 17.6 for Leech",
         "latents": len(stage.latents),
         "held-out latents": sum(example.latent[:, 0].numel() for example in stage.held_out),
         "psnr without a quantizer": adapted_psnr(stage, lambda latent: latent),

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-COMMAND = "from vistok.inference.commands.tokenize_images import main; main()"
+COMMAND = "from vistok.inference.commands.tokenize_images import app; app()"
 SIDES = (8, 90)
 
 

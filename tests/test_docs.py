@@ -6,8 +6,8 @@ import sys
 
 import pytest
 from accelerate.state import AcceleratorState
-from commands import APPS, ROOT, options
 
+from commands import APPS, ROOT, options
 from samples import PHOTOS
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.tokenize.engines import ENGINES
@@ -15,8 +15,8 @@ from vistok.pretrained.importers.table import IMPORTERS
 from vistok.sequences.layouts import LAYOUTS
 from vistok.tokenizer.networks.architectures import ARCHITECTURES
 from vistok.tokenizer.quantizers import QUANTIZERS
+from vistok.train.config_file import find_config
 from vistok.train.losses.criteria import CRITERIA
-from vistok.train.shipped_configs import find_config
 
 TABLES = (ARCHITECTURES, CRITERIA, ENGINES, IMPORTERS, LAYOUTS, QUANTIZERS, SHARD_FORMATS)
 PAGES = {path.relative_to(ROOT / "docs").as_posix(): path.read_text() for path in sorted((ROOT / "docs").rglob("*.md"))}
@@ -75,3 +75,12 @@ def test_every_door_has_a_page():
     for door in ("network", "quantizer", "criterion", "format", "engine", "importer", "layout"):
         assert f"({door}.md)" in page and f"extend/{door}.md" in PAGES
     assert "picture" not in "".join(PAGES.values()).lower()
+
+
+def test_the_config_reference_is_current():
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        from write_config_reference import PAGE, page
+    finally:
+        sys.path.remove(str(ROOT / "scripts"))
+    assert PAGE.read_text() == page(), "run python scripts/write_config_reference.py"

@@ -37,6 +37,11 @@ def test_tokens_in_a_dataloader(tmp_path):
     assert said.count("ids (2, 1025)") == 3 and "embedded (2, 1025, 16)" in said
 
 
+def test_train_own_quantizer(tmp_path):
+    said = run(tmp_path, str(EXAMPLES / "train_own_quantizer.py"), str(PHOTOS), "--steps", "2")
+    assert "runs/ternary/export: 6561 codes" in said and (tmp_path / "runs" / "ternary" / "report.html").is_file()
+
+
 def test_the_notebook(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(EXAMPLES / "tour.ipynb", as_version=4)

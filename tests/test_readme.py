@@ -2,34 +2,18 @@
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
-import typer.main
 
 import vistok
+from commands import APPS, ROOT, options
 from vistok.images.finding.index import is_image
-from vistok.inference.commands import detokenize_images, evaluate_tokenizer, tokenize_images
 from vistok.pretrained.find import find_tokenizer
 from vistok.tokenizer.quantizers import QUANTIZERS
-from vistok.train.commands import finetune_tokenizer as finetune_command
-from vistok.train.commands import train_tokenizer as command
-from vistok.train.shipped_configs import find_config
+from vistok.train.config_file import find_config
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-APPS = {
-    "tokenize-images": tokenize_images.app,
-    "detokenize-images": detokenize_images.app,
-    "evaluate-tokenizer": evaluate_tokenizer.app,
-    "train-tokenizer": command.app,
-    "finetune-tokenizer": finetune_command.app,
-}
 CALLS = [line.strip() for line in README.splitlines() if line.startswith("    ") and line.split()[0] in APPS]
-
-
-def options(name):
-    return {option for parameter in typer.main.get_command(APPS[name]).params for option in parameter.opts}
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -47,7 +31,7 @@ def test_no_call_writes_into_a_folder_of_the_repository():
 
 
 def test_every_option_that_is_named_is_one():
-    known = set().union(*(options(name) for name in APPS)) | {"--help"}
+    known = set().union(*(options(name) for name in APPS))
     assert len(CALLS) >= 9 and set(re.findall(r"`(--[a-z-]+)", README)) <= known
 
 

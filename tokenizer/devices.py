@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 IS_WINDOWS = os.name == "nt"
 CPU_INFO = Path("/proc/cpuinfo")
@@ -30,6 +30,11 @@ def find_device(device: Any) -> torch.device:
         usable = "cpu or cuda" if torch.cuda.is_available() else "cpu, there is no cuda"
         raise ValueError(f"Device {str(device)!r} cannot be used on this machine: use {usable}.") from None
     return found
+
+
+def is_distributed() -> bool:
+    """Return whether this process is one of a group of torch.distributed, which can reduce values."""
+    return distributed.is_available() and distributed.is_initialized()
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

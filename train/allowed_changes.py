@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .config import TrainConfig, parse_train_config
-from .losses.criteria import CRITERIA, is_used
+from .config import TrainConfig
+from .losses.criteria import is_used
 from .losses.terms import ADVERSARIAL
 
 FREE = {
@@ -52,43 +52,37 @@ WARNED_SECTIONS = ("diagnostics.", "optimizer.scale_lr")
 """Sections that only measure, or only set a learning rate."""
 
 
-def changes(written: Mapping[str, Any], config: TrainConfig) -> list[str]:
-    """Compare the config in a run folder with that of this call, and return a warning for each setting in WARNED.
+def changes(before: TrainConfig, now: TrainConfig) -> list[str]:
+    """Compare the config that a run began with and that of this call; return a warning for each change in WARNED.
 
     Raises ValueError for a change that is not allowed. Sections that neither run uses do not count.
     """
-    before, now = _settings(_completed(written)), _settings(config.model_dump(mode="json"))
+    old, new = _settings(before), _settings(now)
     warnings = []
-    for key in sorted({*before, *now}):
-        old, new = before.get(key), now.get(key)
-        if old == new or key in FREE:
+    for key in sorted({*old, *new} - FREE):
+        first, second = old.get(key), new.get(key)
+        if first == second:
             continue
         if key not in WARNED and not key.startswith(WARNED_SECTIONS):
             raise ValueError(
-                f"{config.run.out} holds a run with {key} {old!r}, not {new!r}: use another run.out, or the value it "
+                f"{now.run.out} holds a run with {key} {first!r}, not {second!r}: use another run.out, or the value it "
                 "started with."
             )
-        warnings.append(f"this run started with {key} {old!r} and continues with {new!r}.")
+        warnings.append(f"this run started with {key} {first!r} and continues with {second!r}.")
     return warnings
 
 
-def _completed(written: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the values of a config with the defaults of keys that were added since."""
-    try:
-        return parse_train_config(written).model_dump(mode="json")
-    except ValueError:  # a key was removed since
-        return written
-
-
-def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(config: TrainConfig) -> dict[str, Any]:
     """Return the settings by path, without losses that weigh 0 and the sections that only those would use."""
-    losses = values.get("losses")
-    losses = {name: weight for name, weight in losses.items() if weight} if isinstance(losses, Mapping) else {}
-    used = {name: section for name, section in values.items() if name != ADVERSARIAL or ADVERSARIAL in losses}
-    settings = dict(_flat(used | {"losses": losses, "criteria": _used_criteria(used.get("criteria"), losses)}))
-    for key in ("data.train", "data.val"):
-        settings[key] = _absolute(settings.get(key))
-    return settings
+    values = config.model_dump(mode="json")
+    losses = values["losses"] = {name: weight for name, weight in config.losses.items() if weight}
+    used = [name for name, criterion in config.criteria.items() if is_used(type(criterion), losses)]
+    values["criteria"] = {name: values["criteria"][name] for name in used}
+    if ADVERSARIAL not in losses:
+        del values["adversarial"]
+    for source in values["data"]["train"] + values["data"]["val"]:  # a folder can be written in several ways
+        source["path"] = [os.path.abspath(path) for path in source["path"]]
+    return dict(_flat(values))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -97,21 +91,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
-
-
-def _used_criteria(sections: Any, losses: Mapping[str, float]) -> dict[str, Any]:
-    if not isinstance(sections, Mapping):
-        return {}
-    return {name: each for name, each in sections.items() if name not in CRITERIA or is_used(CRITERIA[name], losses)}
-
-
-def _absolute(sources: Any) -> Any:
-    """Return sources with absolute paths, since a folder can be written in several ways."""
-    if not isinstance(sources, list) or not all(isinstance(source, Mapping) for source in sources):
-        return sources
-    return [
-        {**source, "path": [os.path.abspath(path) for path in source["path"]]}
-        if isinstance(source.get("path"), list)
-        else source
-        for source in sources
-    ]

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from ..report.content import Table
 from .config import TrainConfig
 from .optimizer.config import OptimizerConfig
-from .optimizer.lr_scaling.config import LrScalingConfig
+from .optimizer.lr_scaling import LrScalingConfig
 
 NOISE_SCALES = ("noise_scale/batches/all", "noise_scale/momentum/all")
 """Log paths of the noise scale, the one with fewer assumptions first."""
@@ -48,20 +48,14 @@ class BatchFacts(NamedTuple):
         """Return B_crit in images, measured or by the law of the optimizer of most weights: muon or adamw."""
         if self.measured is not None:
             return self.measured
-        ratio = self.curvature_ratio
-        return (
-            self.noise_scale if optimizer == "muon" or ratio is None else self.noise_scale * ratio**2 / (1 + ratio**2)
-        )
+        if optimizer == "muon" or self.curvature_ratio is None:
+            return self.noise_scale
+        return self.noise_scale * self.curvature_ratio**2 / (1 + self.curvature_ratio**2)
 
     def scaling(self) -> LrScalingConfig:
         """Return the config of the learning-rate law that starts from here."""
-        return LrScalingConfig(
-            rule="best_step",
-            base_batch_size=self.batch,
-            noise_scale=self.noise_scale,
-            curvature_ratio=self.curvature_ratio,
-            gradient_rms=self.gradient_rms,
-        )
+        measured = {name: getattr(self, name) for name in ("noise_scale", "curvature_ratio", "gradient_rms")}
+        return LrScalingConfig(rule="best_step", base_batch_size=self.batch, **measured)
 
 
 def batch_facts(last: Mapping[str, float], batch: int) -> BatchFacts | None:
@@ -89,11 +83,9 @@ class Advice(NamedTuple):
 
 
 def batch_advice(last: Mapping[str, float], config: TrainConfig) -> Advice | None:
-    """Return the advice of a run; None if its log has no noise scale."""
+    """Return the advice of a run from the last value of each scalar in its log; None without a noise scale."""
     facts = batch_facts(last, config.data.batch_size)
-    return (
-        None if facts is None else Advice(_sentence(facts, config.optimizer.name), _overrides(facts, config.optimizer))
-    )
+    return Advice(_sentence(facts, config.optimizer.name), _overrides(facts, config.optimizer)) if facts else None
 
 
 def batch_tables(last: Mapping[str, float], config: TrainConfig) -> dict[str, Table]:
@@ -110,11 +102,10 @@ def batch_tables(last: Mapping[str, float], config: TrainConfig) -> dict[str, Ta
         values = [*need(facts.batch, batch, facts.critical(optimizer.name)), *rates[: len(kinds)]]
         rows.append([f"{batch:,}", *(f"{value:.2f} x" for value in values)])
     header = ["batch size", "steps", "images", *(f"learning rate of {kind}, best for one step" for kind in kinds)]
+    overrides = Table(["add to the command"], [[_overrides(facts, optimizer)]])
     return {
         _sentence(facts, optimizer.name): Table(header, rows),
-        "To scale the learning rates to another batch size": Table(
-            ["add to the command"], [[_overrides(facts, optimizer)]]
-        ),
+        "To scale the learning rates to another batch size": overrides,
     }
 
 
@@ -137,11 +128,9 @@ def _sentence(facts: BatchFacts, optimizer: str) -> str:
 def _overrides(facts: BatchFacts, optimizer: OptimizerConfig) -> str:
     """Return the learning rates of the run, and the law that starts from there, as overrides for the command line."""
     here = optimizer.at_batch_size(facts.batch)
-    values = facts.scaling().model_dump(exclude_none=True)
-    law = ", ".join(
-        f"{name}: {value if isinstance(value, (str, int)) else f'{value:.4g}'}" for name, value in values.items()
-    )
-    rates = f"optimizer.lr={here.lr:.4g}" + (
-        f" optimizer.muon_rate={here.muon_rate:.4g}" if here.name == "muon" else ""
-    )
+    rates = f"optimizer.lr={here.lr:.4g}"
+    if here.name == "muon":
+        rates += f" optimizer.muon_rate={here.muon_rate:.4g}"
+    values = facts.scaling().model_dump(exclude_none=True).items()
+    law = ", ".join(f"{name}: {f'{value:.4g}' if isinstance(value, float) else value}" for name, value in values)
     return f"{rates} 'optimizer.scale_lr={{{law}}}'"

@@ -135,3 +135,12 @@ class TrainConfig(Config):
 def parse_train_config(values: Mapping[str, Any]) -> TrainConfig:
     """Build the config of a run from plain values; raise ConfigError for the first thing wrong."""
     return parse_config(TrainConfig, values)
+
+
+def parse_written_config(values: Any, where: Path, advice: str) -> TrainConfig:
+    """Build the config that a run wrote to `where`; raise ValueError, with `advice`, if another version of vistok did."""
+    try:
+        return parse_train_config(values)
+    except ValueError as error:
+        reason = str(error).rstrip(".")
+        raise ValueError(f"{where} was written by another version of vistok ({reason}): {advice}.") from None

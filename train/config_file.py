@@ -1,5 +1,6 @@
-"""A config as YAML: read with overrides, checked, and written with every default."""
+"""A config as YAML: found by path or by name, read with overrides, checked, and written with every default."""
 
+import difflib
 import re
 from collections.abc import Hashable, Sequence
 from pathlib import Path
@@ -8,10 +9,12 @@ from typing import Any
 import yaml
 
 from ..tokenizer.config import Config
-from ..tokenizer.files import write_whole
+from ..tokenizer.config.hints import shown
 from .config import TrainConfig, parse_train_config
-from .shipped_configs import find_config
 
+SHIPPED = Path(__file__).parents[1] / "configs"
+LAUNCH = "launch"
+"""Folder of accelerate's launch files, which are not runs."""
 NUMBER = re.compile(r"[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)[eE][-+]?[0-9]+")
 
 
@@ -30,20 +33,39 @@ def read_config(path: Path | str, overrides: Sequence[str] = ()) -> TrainConfig:
             f"{path} is empty, but a config has sections such as run, data and model: start from a shipped one."
         )
     if not isinstance(values, dict):
-        raise ValueError(f"{path} holds a {type(values).__name__}, but a config is a mapping of sections.")
+        raise ValueError(f"{path} holds {shown(values)}, but a config is a mapping of sections.")
     for override in overrides:
         apply_override(values, override)
     return parse_train_config(values)
 
 
+def shipped_configs() -> list[str]:
+    """Return the names of the configs that ship: photo-f8, or folder/name."""
+    files = (path.relative_to(SHIPPED).with_suffix("") for path in SHIPPED.rglob("*.yaml"))
+    return sorted(path.as_posix() for path in files if path.parts[0] != LAUNCH)
+
+
+def find_config(config: str | Path) -> Path:
+    """Return the file of a config given by its path or by the name of one that ships; raise ValueError if there is none."""
+    path, names = Path(config), shipped_configs()
+    if path.is_file():
+        return path
+    name = path.as_posix().removeprefix("configs/").removesuffix(".yaml")
+    if name in names:
+        return SHIPPED / f"{name}.yaml"
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: give the path of a YAML file in it.")
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ValueError(
+        f"There is no config {str(config)!r}: {hint}give the path of a YAML file, or the name of a shipped config "
+        f"({', '.join(names)})."
+    )
+
+
 def config_text(config: Config) -> str:
     """Return the resolved config as YAML, with every default."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-
-
-def write_config(config: Config, path: Path) -> None:
-    """Write the resolved config; raise OSError as `write_whole`."""
-    write_whole(path, config_text(config).encode())
 
 
 def apply_override(values: dict[str, Any], override: str) -> None:
@@ -74,8 +96,10 @@ def yaml_values(text: str | bytes) -> Any:
         return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        parts = [error.context] if (error.problem or "but").startswith("but") else []  # half a sentence
+        problem = ", ".join(filter(None, [*parts, error.problem]))
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ValueError(f"{error.problem or error.context}{where}") from None
+        raise ValueError(f"{problem}{where}") from None
     except RecursionError:
         raise ValueError("it is nested too deeply, or within itself") from None
     except (yaml.YAMLError, ValueError) as error:  # bytes that are not text, a date that does not exist

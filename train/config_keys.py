@@ -1,10 +1,11 @@
 """What every key of a config takes, gathered from the fields of its sections."""
 
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -12,10 +13,11 @@ from pydantic.fields import FieldInfo
 from ..tokenizer.config.choices import field_choice, field_sections
 from .losses.criteria import CRITERIA
 
-NAMED_SECTIONS: Mapping[str, Mapping[str, type[BaseModel]]] = {"criteria": CRITERIA}
+Sections: TypeAlias = Mapping[str, type[BaseModel]]
+NAMED_SECTIONS: Mapping[str, Sections] = {"criteria": CRITERIA}
 """Tables of the keys that hold a section for each name of a table."""
-WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path", type(None): "none"}
-REQUIRED = "required"
+NOUNS = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path", type(None): "none"}
+PLURAL = re.compile("(?<=^section)|(?<=^number)|(?<=^whole number)|(?<=^text)|(?<=^path)")
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
@@ -24,7 +26,8 @@ class Key(NamedTuple):
 
     path: str
     type: str
-    default: str
+    default: str | None
+    """None where the key is required."""
     sentence: str
 
 
@@ -41,44 +44,36 @@ class Section(NamedTuple):
 
 def config_sections(config_class: type[BaseModel]) -> Iterator[Section]:
     """Yield the sections of a config, outer ones first; a config that several tables hold comes once."""
-    return _sections(config_class, "", "", False, set())
+    seen: set[object] = set()
+    pending: list[tuple[type[BaseModel], str, str, bool]] = [(config_class, "", "", False)]
+    while pending:
+        config_class, path, prefix, is_chosen = pending.pop()
+        keys, inner = [], []
+        for name, field in config_class.model_fields.items():
+            key, below = f"{prefix}{name}", f"{path}.{name}".lstrip(".")
+            choice, sections = field_choice(field), field_sections(field)
+            table = choice.table if choice else NAMED_SECTIONS.get(key)
+            keys.append(_key(key, field, sections, table))
+            for entry, section in (table or sections).items():
+                inside = f"{key}.{entry}." if key in NAMED_SECTIONS else f"{key}."
+                known = section if choice else (section, inside)
+                if known not in seen:
+                    seen.add(known)
+                    inner.append((section, f"{below}.{entry}" if table else below, inside, is_chosen or bool(table)))
+        yield Section(path, _first_sentence(config_class.__doc__), keys, is_chosen)
+        pending += reversed(inner)
 
 
-def _sections(
-    config_class: type[BaseModel], path: str, prefix: str, is_chosen: bool, seen: set[object]
-) -> Iterator[Section]:
-    keys, inner = [], []
-    for name, field in config_class.model_fields.items():
-        key = f"{prefix}{name}"
-        choice = field_choice(field)
-        table = choice.table if choice else NAMED_SECTIONS.get(key)
-        keys.append(Key(key, _type_of(field, table), _default(field), _sentence(field)))
-        for entry, section in (table or field_sections(field)).items():
-            below = f"{path}.{name}".lstrip(".")
-            inside = f"{key}.{entry}." if key in NAMED_SECTIONS else f"{key}."
-            known = section if choice else (section, inside)
-            if known not in seen:
-                seen.add(known)
-                inner.append((section, f"{below}.{entry}" if table else below, inside, is_chosen or bool(table)))
-    yield Section(path, _first_sentence(config_class.__doc__ or ""), keys, is_chosen)
-    for section, below, inside, chosen in inner:
-        yield from _sections(section, below, inside, chosen, seen)
+def _key(path: str, field: FieldInfo, sections: Sections, table: Sections | None) -> Key:
+    optional = ", or none" if type(None) in typing.get_args(field.annotation) else ""
+    words = f"section by name: {', '.join(table)}{optional}" if table else _words(field.annotation, field.metadata)
+    default = None if field.is_required() else _shown(field.get_default(call_default_factory=True))
+    docs = [field.description, *(section.__doc__ for section in sections.values())]
+    return Key(path, words, default, next(filter(None, map(_first_sentence, docs)), ""))
 
 
-def _sentence(field: FieldInfo) -> str:
-    """Return a field's sentence; a section without one has that of its config."""
-    docs = [config.__doc__ or "" for config in field_sections(field).values()]
-    return " ".join((field.description or "").split()) or (_first_sentence(docs[0]) if docs else "")
-
-
-def _first_sentence(doc: str) -> str:
-    return " ".join(doc.strip().split("\n\n")[0].split())
-
-
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return REQUIRED
-    return _shown(field.get_default(call_default_factory=True))
+def _first_sentence(doc: str | None) -> str:
+    return " ".join((doc or "").strip().split("\n\n")[0].split())
 
 
 def _shown(value: Any) -> str:
@@ -88,18 +83,7 @@ def _shown(value: Any) -> str:
         return f"[{', '.join(map(_shown, value))}]"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key}: {_shown(each)}' for key, each in value.items())}}}"
-    return (
-        {True: "true", False: "false", None: "none"}.get(value, str(value))
-        if isinstance(value, bool | None)
-        else str(value)
-    )
-
-
-def _type_of(field: FieldInfo, table: Mapping[str, type[BaseModel]] | None) -> str:
-    if table:
-        optional = " or none" if type(None) in typing.get_args(field.annotation) else ""
-        return f"section by name: {', '.join(table)}{optional}"
-    return _words(field.annotation, field.metadata)
+    return str(value).lower() if isinstance(value, bool | None) else str(value)
 
 
 def _words(annotation: Any, metadata: Iterable[Any] = ()) -> str:
@@ -109,20 +93,23 @@ def _words(annotation: Any, metadata: Iterable[Any] = ()) -> str:
         inner = [each for part in parts[1:] for each in (part.metadata if isinstance(part, FieldInfo) else [part])]
         return _words(parts[0], [*inner, *metadata])
     if origin in (typing.Union, types.UnionType):
-        text = " or ".join(dict.fromkeys(map(_words, parts)))
+        text = _either(list(dict.fromkeys(map(_words, parts))))
     elif origin is Literal:
-        text = " or ".join(map(_shown, parts))
-    elif origin is list:
-        text = f"list of {_words(parts[0])}"
-    elif origin is tuple:
-        text = f"list of {len(parts)}: {_words(parts[0])}"
-    elif origin is dict:
-        text = f"section of {_words(parts[1])}"
+        text = _either(list(map(_shown, parts)))
+    elif origin in (list, tuple, dict):
+        start = {list: "list of", tuple: f"list of {len(parts)}", dict: "section of"}[origin]
+        text = f"{start} {PLURAL.sub('s', _words(parts[origin is dict]))}"
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         text = "section"
     else:
-        text = WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
+        text = NOUNS.get(annotation, getattr(annotation, "__name__", str(annotation)))
     bounds = [
-        f"{words} {getattr(each, name)}" for each in metadata for name, words in BOUNDS.items() if hasattr(each, name)
+        f"{bound} {getattr(each, name)}" for each in metadata for name, bound in BOUNDS.items() if hasattr(each, name)
     ]
     return ", ".join([text, *bounds])
+
+
+def _either(words: list[str]) -> str:
+    *first, last = words
+    comma = "," if any("," in each for each in first) else ""
+    return f"{', '.join(first)}{comma} or {last}" if first else last

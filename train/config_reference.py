@@ -1,29 +1,25 @@
-"""Every key of a config with its type, its default and its sentence, as Markdown and for the terminal."""
+"""The keys of a config, as Markdown and for the terminal."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel
 
 from ..tokenizer.config import ConfigError, unknown_choice
-from .config_keys import REQUIRED, Key, Section, config_sections
+from .config_keys import Key, config_sections
 
 
 def config_reference(config_class: type[BaseModel]) -> str:
     """Return all keys of a config as Markdown: a heading and a table for each section."""
-    parts = []
+    lines = []
     for section in config_sections(config_class):
-        rows = [(f"`{key.path}`", key.type, key.default, key.sentence.replace("|", "\\|")) for key in section.keys]
-        table = [("key", "type", "default", "meaning"), ("---",) * 4, *rows]
-        lines = [
-            f"## {section.path or 'Sections'}",
-            "",
-            section.sentence,
-            "",
-            *(f"| {' | '.join(row)} |" for row in table),
+        rows = [("key", "type", "default", "meaning"), ("---",) * 4]
+        rows += [
+            (f"`{key.path}`", key.type, key.default or "required", key.sentence.replace("|", "\\|"))
+            for key in section.keys
         ]
-        parts.append("\n".join([*lines, ""]))
-    return "\n".join(parts)
+        table = [f"| {' | '.join(cells)} |" for cells in rows]
+        lines += [f"## {section.path or 'Sections'}", "", section.sentence, "", *table, ""]
+    return "\n".join(lines)
 
 
 def keys_text(config_class: type[BaseModel], path: str, width: int) -> str:
@@ -33,27 +29,41 @@ def keys_text(config_class: type[BaseModel], path: str, width: int) -> str:
     """
     parts, known = [], []
     for section in config_sections(config_class):
-        known += [section.path, *(key.path for key in section.keys)]
         is_shown = _lies_in(section.path, path) if path else not section.is_chosen
-        keys = [key for key in section.keys if is_shown or (path and _lies_in(key.path, path))]
-        if keys:
-            parts.append("\n".join(_section_lines(section, keys, width)))
+        lines = []
+        for key in section.keys:
+            names = [key.path, f"{section.path}.{key.path.rpartition('.')[2]}".lstrip(".")]
+            known += [section.path, *names]
+            if is_shown or (path and any(_lies_in(name, path) for name in names)):
+                lines += _key_lines(key, width)
+        if lines:
+            heading = textwrap.wrap(f"{section.path}: {section.sentence}".removeprefix(": "), width)
+            parts.append("\n".join(heading + lines))
     if not parts:
-        parent, _, last = path.rpartition(".")
-        beside = {other[len(parent) + 1 :].partition(".")[0] for other in known if parent and _lies_in(other, parent)}
-        raise ConfigError(
-            unknown_choice("key", path, last, sorted(beside - {""}) or list(config_class.model_fields), known)
-        )
+        raise _unknown_key(path, list(dict.fromkeys(filter(None, known))))
     return "\n\n".join(parts)
 
 
-def _section_lines(section: Section, keys: Sequence[Key], width: int) -> Iterator[str]:
-    yield from textwrap.wrap(f"{section.path}: {section.sentence}".removeprefix(": "), width)
-    for key in keys:
-        default = key.default if key.default == REQUIRED else f"default: {key.default}"
-        line = f"{key.path}: {key.type} ({default})"
-        yield from textwrap.wrap(line, width, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False)
-        yield from textwrap.wrap(key.sentence, width, initial_indent="      ", subsequent_indent="      ")
+def _key_lines(key: Key, width: int) -> list[str]:
+    default = "required" if key.default is None else f"default: {key.default}"
+    line = textwrap.wrap(
+        f"{key.path}: {key.type} ({default})",
+        width,
+        initial_indent="  ",
+        subsequent_indent="      ",
+        break_on_hyphens=False,
+    )
+    return line + textwrap.wrap(key.sentence, width, initial_indent="      ", subsequent_indent="      ")
+
+
+def _unknown_key(path: str, known: list[str]) -> ConfigError:
+    """Name the keys beside the first part of a path that leads nowhere."""
+    parent, _, part = path.rpartition(".")
+    while parent in known and not any(each.startswith(f"{parent}.") for each in known):
+        parent, _, part = parent.rpartition(".")
+    prefix = f"{parent}." if any(each.startswith(f"{parent}.") for each in known) else ""
+    beside = {each.removeprefix(prefix).partition(".")[0] for each in known if each.startswith(prefix)}
+    return ConfigError(unknown_choice("key", path, part, sorted(beside), known))
 
 
 def _lies_in(path: str, outer: str) -> bool:

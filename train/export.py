@@ -22,7 +22,20 @@ STEP = "step"
 
 def export_tokenizer(folder: Path, model: VisualTokenizer, config: TrainConfig, step: int) -> None:
     """Write the weights after `step` steps as a tokenizer folder, with a model card; see `export_with`."""
-    export_with(lambda target: _save(target, model, config, step), folder)
+
+    def save(target: Path) -> None:
+        save_tokenizer(
+            target,
+            model,
+            config.model.architecture,
+            config.model.preprocessing,
+            _card(config, step),
+            getattr(torch, config.run.export_precision),
+            config.run.export_training_state,
+            {STEP: str(step)},
+        )
+
+    export_with(save, folder)
 
 
 def export_with(save: Callable[[Path], object], folder: Path) -> None:
@@ -59,19 +72,6 @@ def exported_step(folder: Path) -> int | None:
     except (SafetensorError, OSError):
         return None
     return int(step) if step.isdecimal() else None
-
-
-def _save(folder: Path, model: VisualTokenizer, config: TrainConfig, step: int) -> None:
-    save_tokenizer(
-        folder,
-        model,
-        config.model.architecture,
-        config.model.preprocessing,
-        _card(config, step),
-        getattr(torch, config.run.export_precision),
-        config.run.export_training_state,
-        {STEP: str(step)},
-    )
 
 
 def _card(config: TrainConfig, step: int) -> str:

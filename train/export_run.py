@@ -1,17 +1,15 @@
 """Exports a tokenizer from a checkpoint of a run folder, also while the run is active."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from ..cli.user_errors import describe_error
 from ..tokenizer.folder.config_json import CONFIG_FILE
 from ..tokenizer.folder_lock import FolderBusyError, hold_folder
 from ..tokenizer.model import VisualTokenizer, build_tokenizer
 from .checkpoints.checkpoint import checkpoint_facts, checkpoint_step, good_checkpoint, good_checkpoints
 from .checkpoints.states import ema_state
-from .config import TrainConfig, parse_train_config
+from .config import TrainConfig, parse_written_config
 from .export import EXPORT, export_tokenizer, exported_step
 
 TRIES = 3
@@ -33,51 +31,41 @@ def export_run(run: Path, out: Path | None, step: int | None) -> Exported:
     An own export of a later step than the newest checkpoint stays. Raises ValueError when `run` is not a run folder or has
     no such checkpoint, FolderBusyError when an active run would write to the same folder, and OSError.
     """
-    _check_run(run)
+    checkpoints = run / "checkpoints"
+    if not checkpoints.is_dir():
+        if (run / CONFIG_FILE).is_file():
+            raise ValueError(f"{run} is a tokenizer folder already: give a run folder.")
+        raise ValueError(
+            f"{run} is not a run folder: it has no folder checkpoints, so give one that train-tokenizer made."
+        )
     own = run / EXPORT
     folder = own if out is None else out
-    checkpoints = (run / "checkpoints").resolve()
-    if checkpoints in (folder.resolve(), *folder.resolve().parents):
+    if checkpoints.resolve() in (folder.resolve(), *folder.resolve().parents):
         raise ValueError(
-            f"--out is {folder}, where the run keeps its checkpoints: give a folder outside {checkpoints}."
+            f"--out is {folder}, where the run keeps its checkpoints: give a folder outside {checkpoints.resolve()}."
         )
-    with _held(run) if folder.resolve() == own.resolve() else nullcontext():
-        config, model, taken, warnings = _read(run, step)
+    with ExitStack() as stack:
+        if folder.resolve() == own.resolve():  # the run folder contains it
+            try:
+                stack.enter_context(hold_folder(run, "export-tokenizer"))
+            except FolderBusyError as error:
+                raise FolderBusyError(
+                    f"{error.holder} is writing to {run}: give --out to export to another folder."
+                ) from None
+        config, model, taken, warnings = _read(checkpoints, step)
         there = exported_step(folder)
         if out is None and step is None and there is not None and there > taken:
-            return Exported(
-                folder, there, [*warnings, f"{folder} is of step {there}, later than that checkpoint: it stays."]
-            )
+            stays = f"{folder} is of step {there}, later than that checkpoint: it stays."
+            return Exported(folder, there, [*warnings, stays])
         export_tokenizer(folder, model, config, taken)
     return Exported(folder, taken, warnings)
 
 
-def _check_run(run: Path) -> None:
-    if (run / "checkpoints").is_dir():
-        return
-    if (run / CONFIG_FILE).is_file():
-        raise ValueError(f"{run} is a tokenizer folder already: give a run folder.")
-    raise ValueError(f"{run} is not a run folder: it has no folder checkpoints, so give one that train-tokenizer made.")
-
-
-@contextmanager
-def _held(run: Path) -> Iterator[None]:
-    """Hold the run folder, which contains its own export."""
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(hold_folder(run, "export-tokenizer"))
-        except FolderBusyError as error:
-            raise FolderBusyError(
-                f"{error.holder} is writing to {run}: give --out to export to another folder."
-            ) from None
-        yield
-
-
-def _read(run: Path, step: int | None) -> tuple[TrainConfig, VisualTokenizer, int, list[str]]:
+def _read(checkpoints: Path, step: int | None) -> tuple[TrainConfig, VisualTokenizer, int, list[str]]:
     for attempt in range(1, TRIES + 1):
-        checkpoint, warnings = _chosen(run / "checkpoints", step)
+        checkpoint, warnings = _choose(checkpoints, step)
         try:
-            config = _config(checkpoint)
+            config = parse_written_config(checkpoint_facts(checkpoint)["config"], checkpoint, "export it with that one")
             state = ema_state(checkpoint)
         except FileNotFoundError:
             if attempt == TRIES:
@@ -89,7 +77,7 @@ def _read(run: Path, step: int | None) -> tuple[TrainConfig, VisualTokenizer, in
     raise AssertionError
 
 
-def _chosen(folder: Path, step: int | None) -> tuple[Path, list[str]]:
+def _choose(folder: Path, step: int | None) -> tuple[Path, list[str]]:
     if step is None:
         checkpoint, warnings = good_checkpoint(folder)
         if checkpoint is None:
@@ -103,13 +91,3 @@ def _chosen(folder: Path, step: int | None) -> tuple[Path, list[str]]:
             f"--checkpoint is {step}, but the good checkpoints of {folder} are of steps {steps}: give one."
         )
     return good[step], []
-
-
-def _config(checkpoint: Path) -> TrainConfig:
-    try:
-        return parse_train_config(checkpoint_facts(checkpoint)["config"])
-    except ValueError as error:
-        raise ValueError(
-            f"{checkpoint} was written by another version of vistok ({describe_error(error).rstrip('.')}): export it with "
-            "that one."
-        ) from None

@@ -9,24 +9,22 @@ import torch
 
 from ..cli.interruption import delay_signals
 from ..cli.progress import ProgressLine
-from .best_effort import best_effort
+from ..tokenizer.files import write_whole
 from .checkpoints.checkpoint import save_checkpoint
 from .config import CONFIG_FILE, TrainConfig
-from .config_file import write_config
+from .config_file import config_text
 from .data.changed_images import IMAGES_FILE, record_images
+from .data.read_images import ImageReader
 from .data.source_images import SourceImages
 from .export import EXPORT
 from .launcher import hold_run_folder
-from .logs.run_log import RunLog
+from .logs.run_log import VERBOSE, RunLog, Verbosity
 from .logs.trackers import end_trackers, quiet_tracker_threads, start_trackers
-from .logs.verbosity import VERBOSE, Verbosity
-from .optimizer.routing import routing_table
-from .outputs import write_final_outputs, write_outputs
+from .outputs import SAMPLES, best_effort, write_final_outputs, write_outputs, write_samples
 from .resume import resume
-from .run import Run, prepare_run
-from .samples import SAMPLES, write_samples
+from .run import Run
 from .step import TrainStepResult, train_step
-from .validation import Validation, build_validation
+from .validation import Validation
 
 
 def train(config: TrainConfig, verbosity: Verbosity = VERBOSE, images: SourceImages | None = None) -> Path:
@@ -39,7 +37,7 @@ def train(config: TrainConfig, verbosity: Verbosity = VERBOSE, images: SourceIma
     """
     with hold_run_folder(config.run.out), quiet_tracker_threads():
         images = images or SourceImages()
-        return _train(prepare_run(config, images), verbosity, images)
+        return _train(Run(config, images), verbosity, images)
 
 
 def _train(run: Run, verbosity: Verbosity, images: SourceImages) -> Path:
@@ -55,11 +53,11 @@ def _train(run: Run, verbosity: Verbosity, images: SourceImages) -> Path:
     log.restore(logs, later=config.run.steps if start else config.run.save_every)
     if start == 0:
         _initialize_codes(run, log.is_quiet)
-    validation = build_validation(config, images, run.model.downsample, run.accelerator, log.warn)
-    log.print_routing(routing_table(run.assignments))
+    validation = _validation(run, images, log)
+    log.print_routing(run.routing)
     if run.accelerator.is_main_process:
-        write_config(config, config.run.out / CONFIG_FILE)
-    with log:
+        write_whole(config.run.out / CONFIG_FILE, config_text(config).encode())
+    with log.progress:
         try:
             _steps(run, start, log, validation)
         # A full GPU, a lost process, a failing disk, too little memory.
@@ -75,6 +73,13 @@ def _train(run: Run, verbosity: Verbosity, images: SourceImages) -> Path:
         log.warn(warning)
     run.accelerator.end_training()
     return config.run.out / EXPORT
+
+
+def _validation(run: Run, images: SourceImages, log: RunLog) -> Validation:
+    data = run.config.data
+    entries = [entry for source in data.val for entry in images.of(source)]
+    reader = ImageReader(run.config.model.preprocessing, run.model.downsample, max(1, data.workers))
+    return Validation(entries, reader, data.unreadable_limit, run.accelerator, log.warn)
 
 
 @torch.no_grad()

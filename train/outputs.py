@@ -1,19 +1,33 @@
-"""What a run writes for its user: the exported tokenizer and the report, both of the same step."""
+"""What a run writes for its user: the exported tokenizer, the report, and validation images beside their reconstructions."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from PIL import Image
+from torch import Tensor
 
 from ..cli.user_errors import describe_error
-from .best_effort import Warn, best_effort
+from ..images.comparison_sheet import comparison_sheet
+from ..images.preprocessing import to_images, to_pixels
+from ..images.saving import save_png
+from ..report.content import Comparison
+from ..tokenizer.model import VisualTokenizer
 from .checkpoints.checkpoint import checkpoint_step, good_checkpoint
 from .checkpoints.states import ema_state
 from .export import EXPORT, export_tokenizer, exported_step
 from .finite_check import DivergedError
 from .report import ENDED, write_run_report
 from .run import Run
-from .samples import SAMPLES
 from .seeding import preserve_rng_state
 from .validation import Validation
 
+SAMPLES_FOLDER = "samples"
+SAMPLES = 8
+"""Images in the report and on a sheet."""
 
-def write_outputs(run: Run, validation: Validation, warn: Warn, ending: str = "") -> None:
+
+def write_outputs(run: Run, validation: Validation, warn: Callable[[str], None], ending: str = "") -> None:
     """Write the EMA weights as they are now, and the report, on the main process only and without syncing with others.
 
     `ending` is a sentence that says why the run ended early. If the report fails, that is a warning; if the export fails,
@@ -24,10 +38,10 @@ def write_outputs(run: Run, validation: Validation, warn: Warn, ending: str = ""
     with preserve_rng_state():  # building the quantizer to export draws weights
         export_tokenizer(run.config.run.out / EXPORT, run.ema.model, run.config, run.ema.updates)
         with best_effort("the report", warn):
-            write_run_report(run, validation.samples(SAMPLES), [ending] if ending else [])
+            write_run_report(run, comparisons(run.ema.model, validation.samples(SAMPLES)), [ending] if ending else [])
 
 
-def write_final_outputs(run: Run, validation: Validation, warn: Warn, error: BaseException) -> None:
+def write_final_outputs(run: Run, validation: Validation, warn: Callable[[str], None], error: BaseException) -> None:
     """Write what is left when `error` ends a run: the EMA weights, after a divergence those of the last good checkpoint.
 
     An existing export that is newer than that checkpoint stays. Nothing is written when there is no checkpoint although
@@ -53,3 +67,34 @@ def _load_last_good(run: Run) -> bool:
         return False
     run.ema.load_state_dict(ema_state(checkpoint))
     return True
+
+
+def write_samples(run: Run, step: int, images: list[Tensor]) -> None:
+    """Write a sheet of images, uint8 `h w c`, and their reconstructions, on the main process only."""
+    if run.accelerator.is_main_process:
+        folder = run.config.run.out / SAMPLES_FOLDER
+        pairs = [(pair.original, pair.reconstruction) for pair in comparisons(run.ema.model, images)]
+        save_png(folder / f"step-{step:07d}.png", comparison_sheet(pairs))
+
+
+@torch.inference_mode()
+def comparisons(model: VisualTokenizer, images: list[Tensor]) -> list[Comparison]:
+    """Return the first images, uint8 `h w c`, with their reconstructions."""
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    found = []
+    for count, image in enumerate(images[:SAMPLES], 1):
+        reconstruction = model(to_pixels(image.unsqueeze(0)).to(device)).pixels
+        found.append(Comparison(f"image {count}", Image.fromarray(image.numpy()), to_images(reconstruction)[0]))
+    model.train(was_training)
+    return found
+
+
+@contextmanager
+def best_effort(what: str, warn: Callable[[str], None]) -> Iterator[None]:
+    """Turn an error of the body into a warning that `what` could not be written."""
+    try:
+        yield
+    except Exception as error:
+        warn(f"{what} could not be written: {describe_error(error)}")

@@ -3,19 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from ..report.content import Chart, Curve, Report
+from ..report.codebooks import codebook_views
+from ..report.content import Chart, Comparison, Curve, Report
 from ..report.environment import environment
 from ..report.page import render
-from ..report.views import codebook_views
 from ..tokenizer.files import write_whole
 from .batch_advice import batch_tables
 from .config import CONFIG_FILE
-from .logs.log_lines import LogLines, read_log
+from .logs.log_file import LogLines, read_log
 from .logs.run_log import METRICS_FILE, TIMING_FILE
 from .run import Run
-from .samples import comparisons
 
 REPORT_FILE = "report.html"
 ENDED = "The run ended at step"
@@ -50,20 +47,19 @@ LOG_SCALE = (
 )
 
 
-def write_run_report(run: Run, images: list[Tensor], notes: list[str]) -> None:
-    """Write the report of a run from its logs, its EMA weights and some images; `notes` come first."""
+def write_run_report(run: Run, comparisons: list[Comparison], notes: list[str]) -> None:
+    """Write the report of a run from its logs and its EMA weights; `notes` come first."""
     out = run.config.run.out
     lines, problems = read_logs(out)
+    alarms = [f"Step {line['step']}: {alarm}" for line in lines for alarm in line.get("alarms", [])]
     report = Report(
         title=out.resolve().name,
         subtitle=f"{run.config.model.quantizer.name} quantizer, {reached(run.ema.updates, run.config.run.steps)}",
         figures=_figures(lines),
-        notes=notes
-        + problems
-        + [f"Step {line['step']}: {alarm}" for line in lines for alarm in line.get("alarms", [])],
+        notes=notes + problems + alarms,
         charts=run_charts(lines),
         codebooks=codebook_views(run.ema.model.quantizer, run.monitor.last_counts),
-        comparisons=comparisons(run.ema.model, images),
+        comparisons=comparisons,
         tables=batch_tables(_newest(lines), run.config),
         config=(out / CONFIG_FILE).read_text(),
         environment=environment(),

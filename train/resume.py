@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import yaml
+from typing import NamedTuple
 
 from ..tokenizer.folder.config_json import CONFIG_FILE as TOKENIZER_FILE
 from .allowed_changes import changes
 from .checkpoints.checkpoint import checkpoint_facts, checkpoint_step, good_checkpoint
 from .checkpoints.states import load_states, processes_of
-from .config import CONFIG_FILE
+from .config import CONFIG_FILE, TrainConfig, parse_written_config
+from .config_file import yaml_values
 from .export import EXPORT, exported_step
 from .run import Run
 from .seeding import seed_noise
@@ -38,7 +37,7 @@ def resume(run: Run) -> Resumed:
     step = checkpoint_step(checkpoint)
     _check_contents(checkpoint, run)
     facts = checkpoint_facts(checkpoint)
-    warnings += changes(facts["config"], config)
+    warnings += changes(parse_written_config(facts["config"], checkpoint, "use another run.out"), config)
     if step > config.run.steps:
         raise ValueError(
             f"run.steps is {config.run.steps}, but {checkpoint} is of step {step}: set more steps, or another run.out."
@@ -73,8 +72,7 @@ def _check_folder(run: Run) -> list[str]:
     warnings = changes(written, run.config) if written else []
     if (export / TOKENIZER_FILE).exists():
         step = exported_step(export)
-        first = min(_run_setting(written, "save_every"), _run_setting(written, "steps"))
-        if step is None or step >= first:
+        if step is None or written is None or step >= min(written.run.save_every, written.run.steps):
             raise ValueError(
                 f"{folder} holds the tokenizer of a run, in {EXPORT}, but no checkpoint to resume from: use another "
                 "run.out, or move it away."
@@ -82,19 +80,13 @@ def _check_folder(run: Run) -> list[str]:
     return warnings
 
 
-def _written_config(path: Path) -> Mapping[str, Any]:
-    """Return the config in a run folder; empty if it is missing or damaged."""
+def _written_config(path: Path) -> TrainConfig | None:
+    """Return the config in a run folder; None if it is missing or damaged."""
     try:
-        written = yaml.safe_load(path.read_bytes())
-    except (FileNotFoundError, ValueError, yaml.YAMLError, RecursionError):
-        return {}
-    return written if isinstance(written, Mapping) else {}
-
-
-def _run_setting(written: Mapping[str, Any], key: str) -> int:
-    section = written.get("run")
-    value = section.get(key) if isinstance(section, Mapping) else None
-    return value if isinstance(value, int) else 0
+        values = yaml_values(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return parse_written_config(values, path, "use another run.out") if isinstance(values, dict) else None
 
 
 def _check_contents(checkpoint: Path, run: Run) -> None:

@@ -1,10 +1,9 @@
 """The objects of a run, built in the order in which data passes through them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
-from accelerate import Accelerator
+from accelerate.utils import set_seed
 from torch import nn
 from torch.optim import Optimizer
 
@@ -18,46 +17,75 @@ from .config import PARTS, TrainConfig
 from .data.batches import training_batches
 from .data.crops import TrainingCrops
 from .data.source_images import SourceImages
-from .data.unreadable_in_training import UnreadableInTraining
+from .data.unreadable_images import UnreadableInTraining
 from .diagnostics.diagnostics import Diagnostics
 from .finite_check import FiniteCheck
 from .launcher import run_accelerator
 from .logs.running_means import RunningMeans
-from .losses.criteria import Criterion, build_criteria
+from .losses.criteria import build_criteria
 from .losses.discriminator_training import Adversary
 from .losses.terms import ADVERSARIAL, check_loss_names
-from .optimizer.config import OptimizerConfig
-from .optimizer.routing import ParameterAssignment, assign_parameters, build_optimizer
-from .seeding import seed_noise, seed_weights
+from .optimizer.routing import assign_parameters, build_optimizer, routing_table
+from .seeding import seed_noise
 from .warm_start import starting_model
 from .weight_ema import WeightEMA
 
 
-@dataclass
 class Run:
-    """The objects of a run; what they hold is all of its state."""
+    """The objects of a run on this process's device; what they hold is all of its state, which checkpoints keep.
 
-    config: TrainConfig
-    accelerator: Accelerator
-    crops: TrainingCrops
-    unreadable: UnreadableInTraining
-    model: VisualTokenizer
-    """The tokenizer itself."""
-    wrapped_model: nn.Module
-    """The tokenizer as accelerate wraps it, for the forward pass."""
-    ema: WeightEMA
-    """What is validated and exported."""
-    criteria: list[Criterion]
-    adversary: Adversary | None
-    finite_check: FiniteCheck
-    assignments: list[ParameterAssignment]
-    optimizer_config: OptimizerConfig
-    """The optimizer's config, with the learning rate for the batch size of the run."""
-    optimizer: Optimizer
-    monitor: CodebookMonitor
-    maintenance: CodebookMaintenance
-    diagnostics: Diagnostics
-    means: RunningMeans
+    The weights are the same on all processes; the random numbers after them differ.
+    """
+
+    def __init__(self, config: TrainConfig, images: SourceImages | None = None):
+        self.config = config
+        self.accelerator = accelerator = run_accelerator(config.run)
+        self.crops = TrainingCrops(config.data, config.run.seed, config.model.preprocessing, images)
+        set_seed(config.run.seed)
+        self.model = model = starting_model(config.model)
+        """The tokenizer itself."""
+        freeze_all_but(model, config.model.train)
+        check_loss_names(config.losses, model.quantizer, config.criteria)
+        self.optimizer_config = config.optimizer.at_batch_size(config.data.batch_size)
+        """The optimizer's config, with the learning rate for the batch size of the run."""
+        assignments = assign_parameters(model, self.optimizer_config)
+        self.routing = routing_table(assignments)
+        self.ema = WeightEMA(model.to(accelerator.device), config.run.ema_decay)
+        """What is validated and exported."""
+        self.monitor = CodebookMonitor(model.quantizer, accelerator, getattr(model.quantizer_in, "in_channels", None))
+        self.maintenance = CodebookMaintenance(config.codebook, model.quantizer, accelerator, config.run.seed)
+        if config.run.channels_last:
+            model.to(memory_format=torch.channels_last)
+        self.wrapped_model: nn.Module
+        """The tokenizer as accelerate wraps it, for the forward pass."""
+        self.optimizer: Optimizer
+        optimizer = build_optimizer(assignments, self.optimizer_config)
+        self.wrapped_model, self.optimizer = accelerator.prepare(model, optimizer)
+        self.adversary = (
+            Adversary(config.adversarial, self.optimizer_config.lr, accelerator)
+            if config.adversarial and config.losses.get(ADVERSARIAL)
+            else None
+        )
+        self.diagnostics = Diagnostics(
+            config.diagnostics,
+            self.optimizer,
+            model,
+            config.data.batch_size,
+            config.run.gradient_accumulation,
+            accelerator,
+        )
+        self.criteria = build_criteria(config.criteria, config.losses, accelerator.device)
+        self.finite_check = FiniteCheck(accelerator, config.run.out / "checkpoints")
+        self.means = RunningMeans(accelerator)
+        self.unreadable = UnreadableInTraining(
+            config.data.unreadable_limit, config.data.batch_size, sum(map(len, self.crops.sources)), accelerator
+        )
+        keep_in_checkpoints(
+            accelerator,
+            self.ema,
+            [self.monitor, self.maintenance, self.diagnostics, self.unreadable, self.means, self.adversary],
+        )
+        seed_noise(config.run.seed, accelerator.process_index, 0)
 
     @property
     def discriminator(self) -> nn.Module | None:
@@ -76,59 +104,6 @@ class Run:
         layout = torch.channels_last if run.channels_last else torch.contiguous_format
         for crops, unreadable in training_batches(self.crops, start, run.steps, rank, world, run.gradient_accumulation):
             yield to_pixels(crops.to(accelerator.device)).contiguous(memory_format=layout), unreadable
-
-
-def prepare_run(config: TrainConfig, images: SourceImages | None = None) -> Run:
-    """Build all objects of a run on this process's device, and register their state for checkpoints.
-
-    The weights are the same on all processes; the random numbers after them differ.
-    """
-    accelerator = run_accelerator(config.run)
-    crops = TrainingCrops(config.data, config.run.seed, config.model.preprocessing, images)
-    seed_weights(config.run.seed)
-    model = starting_model(config.model)
-    freeze_all_but(model, config.model.train)
-    check_loss_names(config.losses, model.quantizer, config.criteria)
-    optimizer_config = config.optimizer.at_batch_size(config.data.batch_size)
-    assignments = assign_parameters(model, optimizer_config)
-    ema = WeightEMA(model.to(accelerator.device), config.run.ema_decay)
-    monitor = CodebookMonitor(model.quantizer, accelerator, getattr(model.quantizer_in, "in_channels", None))
-    maintenance = CodebookMaintenance(config.codebook, model.quantizer, accelerator, config.run.seed)
-    if config.run.channels_last:
-        model = model.to(memory_format=torch.channels_last)
-    wrapped_model, optimizer = accelerator.prepare(model, build_optimizer(assignments, optimizer_config))
-    adversary = (
-        Adversary(config.adversarial, optimizer_config.lr, accelerator)
-        if config.adversarial and config.losses.get(ADVERSARIAL)
-        else None
-    )
-    diagnostics = Diagnostics(
-        config.diagnostics, optimizer, model, config.data.batch_size, config.run.gradient_accumulation, accelerator
-    )
-    means = RunningMeans(accelerator)
-    unreadable = UnreadableInTraining(config.data, sum(map(len, crops.sources)), accelerator)
-    keep_in_checkpoints(accelerator, ema, [monitor, maintenance, diagnostics, unreadable, means, adversary])
-    run = Run(
-        config=config,
-        accelerator=accelerator,
-        crops=crops,
-        unreadable=unreadable,
-        model=model,
-        wrapped_model=wrapped_model,
-        ema=ema,
-        criteria=build_criteria(config.criteria, config.losses, accelerator.device),
-        adversary=adversary,
-        finite_check=FiniteCheck(accelerator, config.run.out / "checkpoints"),
-        assignments=assignments,
-        optimizer_config=optimizer_config,
-        optimizer=optimizer,
-        monitor=monitor,
-        maintenance=maintenance,
-        diagnostics=diagnostics,
-        means=means,
-    )
-    seed_noise(config.run.seed, accelerator.process_index, 0)
-    return run
 
 
 def freeze_all_but(model: VisualTokenizer, parts: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Random numbers of a run: weights are the same on all processes, noise differs."""
+"""Random numbers of a run, which differ between its processes."""
 
 import random
 from collections.abc import Iterator
@@ -7,11 +7,6 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from accelerate.utils import set_seed
-
-
-def seed_weights(seed: int) -> None:
-    """Seed all generators equally on all processes, for the initial weights."""
-    set_seed(seed)
 
 
 def seed_noise(seed: int, rank: int, step: int) -> None:

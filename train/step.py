@@ -12,16 +12,15 @@ from ..cli.interruption import delay_signals
 from ..tokenizer.model import Reconstruction
 from ..tokenizer.quantizers import set_training_step
 from ..tokenizer.shapes import Pixels
-from .codebook.monitor import Seen, seen_in
+from .codebook.monitor import QuantizerIO, quantizer_io
 from .losses.terms import ADVERSARIAL, RECONSTRUCTION_LOSSES, loss_terms, weigh
-from .optimizer.schedule import lr_ratio
 from .run import Run
 
 
 class TrainStepResult(NamedTuple):
     """What the log needs of a step, besides the running means."""
 
-    seen: Seen
+    seen: QuantizerIO
     measured: dict[str, float]
     """Scalars of the diagnostics by log path; empty at steps that are not logged."""
     lr: float
@@ -34,7 +33,7 @@ class StepResult(NamedTuple):
     """Weighted sum, a scalar of this process."""
     scalars: dict[str, Tensor]
     """Scalars of this process by log path, means over the micro-batches."""
-    seen: Seen
+    seen: QuantizerIO
     reconstructions: list[Pixels]
     """One for each micro-batch."""
 
@@ -47,7 +46,7 @@ class _MicroBatchResult(NamedTuple):
 
 def train_step(run: Run, step: int, images: Pixels, is_logged: bool, is_checked: bool) -> TrainStepResult:
     """Update the tokenizer, the discriminator and the EMA; raise DivergedError at a step that `is_checked`."""
-    lr_factor = lr_ratio(step, run.config.run.steps, run.optimizer_config)
+    lr_factor = run.optimizer_config.lr_ratio(step, run.config.run.steps)
     micro_batches = list(images.chunk(run.config.run.gradient_accumulation))
     set_training_step(run.model, step - 1)
     result = tokenizer_step(run, step, micro_batches)
@@ -76,13 +75,15 @@ def tokenizer_step(run: Run, step: int, micro_batches: list[Pixels]) -> StepResu
     for count, images in enumerate(micro_batches, 1):
         is_last = count == len(micro_batches)
         with nullcontext() if is_last else run.accelerator.no_sync(run.wrapped_model):
-            result = _forward(run, step, images)
+            with run.accelerator.autocast():
+                output: Reconstruction = run.wrapped_model(images, run.maintenance.hardness(step))
+            result = _losses(run, step, images, output)
             run.accelerator.backward(result.loss / len(micro_batches))
         if count == 1:
             run.diagnostics.after_first_micro_batch(step)
         results.append(_detached(result))
     outputs = [result.output for result in results]
-    seen = seen_in(run.model.quantizer, outputs)
+    seen = quantizer_io(run.model.quantizer, outputs)
     scalars = {name: torch.stack([each.scalars[name] for each in results]).mean() for name in results[0].scalars}
     loss = torch.stack([result.loss for result in results]).mean()
     return StepResult(loss, scalars, seen, [output.pixels for output in outputs])
@@ -106,12 +107,6 @@ def float32_loss(run: Run, step: int, images: Pixels) -> Tensor:
     with torch.autocast(images.device.type, enabled=False):
         output = forward(run.model, images, run.maintenance.hardness(step))
     return _losses(run, step, images, output).loss
-
-
-def _forward(run: Run, step: int, images: Pixels) -> _MicroBatchResult:
-    with run.accelerator.autocast():
-        output: Reconstruction = run.wrapped_model(images, run.maintenance.hardness(step))
-    return _losses(run, step, images, output)
 
 
 def _losses(run: Run, step: int, images: Pixels, output: Reconstruction) -> _MicroBatchResult:

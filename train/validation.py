@@ -1,6 +1,7 @@
 """Quality on held-out images, which are read again at each validation, by each process its part of them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import torch
@@ -14,10 +15,8 @@ from ..images.preprocessing import to_pixels
 from ..tokenizer.errors import WorkFailedError
 from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, in_batches, run_exactly
 from ..tokenizer.shapes import Pixels
-from .config import TrainConfig
 from .data.read_images import ImageReader
-from .data.source_images import SourceImages
-from .data.unreadable_images import IGNORED, LEFT_OUT, UnreadableCounter, UnreadableImageError, UnreadableLimit
+from .data.unreadable_images import IGNORED, LEFT_OUT, UnreadableImageError, UnreadableLimit
 
 UNITS = 1 << 24
 """Units in a dB. Sums of whole units do not depend on their order, and float32 is no finer."""
@@ -31,25 +30,10 @@ class _ProcessResult(NamedTuple):
     not_finite: float
     """Sum over the others: 0, infinite or NaN."""
     images: int
-    unreadable: int
-    new: list[str]
-    """Messages about unreadable images, without those of earlier validations."""
+    unreadable: list[str]
+    """A message about each image that could not be read."""
     error: Exception | None
     """Why this process did not finish."""
-
-
-def build_validation(
-    config: TrainConfig,
-    images: SourceImages,
-    downsample: int,
-    accelerator: Accelerator,
-    warn: Callable[[str], None],
-) -> "Validation":
-    """List the images of `data.val`, which may be none."""
-    data = config.data
-    entries = [entry for source in data.val for entry in images.of(source)]
-    reader = ImageReader(config.model.preprocessing, downsample, max(1, data.workers))
-    return Validation(entries, reader, data.unreadable_limit, accelerator, warn)
 
 
 class Validation:
@@ -69,6 +53,7 @@ class Validation:
         self._accelerator = accelerator
         self._warn = warn
         self._named: set[str] = set()
+        """Messages about unreadable images of earlier validations."""
         self._samples: list[Tensor] | None = None
 
     def __len__(self) -> int:
@@ -98,29 +83,37 @@ class Validation:
     def _first(self, count: int) -> list[Tensor]:
         found: list[Tensor] = []
         for entry in self._entries[: count + IGNORED]:
-            try:
+            with suppress(UnreadableImageError):  # `measure` warns
                 found.append(self._reader.image(entry))
-            except UnreadableImageError:
-                continue  # `measure` warns
             if len(found) == count:
                 break
         return found
 
     def _measure_own(self, model: nn.Module) -> _ProcessResult:
         ours = self._entries[self._accelerator.process_index :: self._accelerator.num_processes]
-        unreadable = UnreadableCounter(self._limit, len(self._entries))
+        unreadable: list[str] = []
         error: Exception | None = None
         total, not_finite, images = torch.zeros((), dtype=torch.int64), torch.zeros(()), 0
         try:
-            for values in self._values(model, unreadable.readable(self._reader.attempts(ours))):
+            for values in self._values(model, self._readable(ours, unreadable)):
                 finite = values.isfinite()
                 total += (values.where(finite, 0) * UNITS).round().to(torch.int64).sum()
                 not_finite += values.where(~finite, 0).sum()
                 images += len(values)
         except (WorkFailedError, OSError, MemoryError) as caught:
             error = caught
-        new = sorted(set(unreadable.messages) - self._named)
-        return _ProcessResult(int(total), float(not_finite), images, len(unreadable.messages), new, error)
+        return _ProcessResult(int(total), float(not_finite), images, unreadable, error)
+
+    def _readable(self, entries: Sequence[Entry], unreadable: list[str]) -> Iterator[Tensor]:
+        """Yield the images, and append a message about each that cannot be read; stop where one process passes the limit."""
+        for attempt in self._reader.attempts(entries):
+            if isinstance(attempt, Tensor):
+                yield attempt
+                continue
+            self._limit.check_first(attempt)
+            unreadable.append(str(attempt))
+            if not self._limit.allows(len(unreadable), len(self._entries)):
+                return  # `_combined` raises, with the count of all processes
 
     def _values(self, model: nn.Module, images: Iterable[Tensor]) -> Iterator[Tensor]:
         """Yield the PSNR of some images at a time; each depends on its own image alone."""
@@ -137,12 +130,11 @@ class Validation:
     def _combined(self, results: list[_ProcessResult]) -> dict[str, float]:
         for error in (result.error for result in results if result.error):
             raise error
-        new = sorted({message for result in results for message in result.new})
-        self._named |= set(new)
-        images, unreadable = sum(result.images for result in results), sum(result.unreadable for result in results)
-        last = max(self._named, default="")
-        self._limit.check(unreadable, len(self._entries), last)
-        for each in new:
-            self._warn(LEFT_OUT.format(each))
+        images = sum(result.images for result in results)
+        unreadable = [message for result in results for message in result.unreadable]
+        self._limit.check(len(unreadable), len(self._entries), max(unreadable, default=""))
+        for message in sorted({*unreadable} - self._named):
+            self._warn(LEFT_OUT.format(message))
+        self._named |= {*unreadable}
         mean = sum(result.psnr for result in results) / (images * UNITS) + sum(result.not_finite for result in results)
-        return {"validation/psnr": mean, "validation/images": images, "validation/unreadable": unreadable}
+        return {"validation/psnr": mean, "validation/images": images, "validation/unreadable": len(unreadable)}

@@ -47,7 +47,7 @@ def expand_braces(text: str, where: str) -> Iterable[str]:
 
 def _count(pattern: str) -> int:
     """Return how many paths braceexpand makes of a pattern."""
-    return math.prod(_choices(braces) for braces in _outermost(pattern))
+    return math.prod(map(_choices, _outermost(pattern)))
 
 
 def _choices(expression: str) -> int:

@@ -4,10 +4,9 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ..file_entry import printable, problem_of
+from ..file_entry import printable as printable
+from ..file_entry import problem_of
 from .braces import balanced, expand_braces
-
-__all__ = ["Input", "expand_inputs", "printable"]
 
 IMAGE_EXTENSIONS = (
     ".avif",
@@ -68,11 +67,11 @@ def is_image(name: str) -> bool:
 def expand_inputs(inputs: Iterable[str]) -> list[Input]:
     """Expand brace ranges and .txt lists, which have a path a line.
 
-    A .txt beside an image of the same name is its caption, not a list. In a list, blank lines and lines that begin with #
-    (unless a file has that name) are skipped, and a path that does not exist becomes an Input with a problem. Relative
+    A .txt beside an image of the same name is its caption, not a list. In a list, blank lines are skipped, and lines that
+    begin with # unless a file has that name. A path in a list that does not exist becomes an Input with a problem. Relative
     paths start from the working directory, also in a list.
-    Raises ValueError for a path outside a list that does not exist or is a device, for unbalanced braces, a compressed tar,
-    and a list that cannot be read, is not text or includes itself.
+    Raises ValueError for a path outside a list that does not exist or is a device, for unbalanced braces and for a
+    compressed tar; also for a list that cannot be read, is not text or includes itself.
     """
     return [found for text in inputs for found in _expand(text, _Origin())]
 

@@ -1,6 +1,9 @@
-"""What a decoder is given of an image file, and what is known before the pixels are decoded."""
+"""What a decoder gets of an image file, and what is known before the pixels are decoded."""
 
 from typing import BinaryIO, NamedTuple
+
+MAX_METADATA = 4 << 20
+"""Bytes of a profile or a text; larger ones are skipped."""
 
 
 class ImageError(ValueError):
@@ -8,7 +11,7 @@ class ImageError(ValueError):
 
 
 class Grey(NamedTuple):
-    """What grey values stand for."""
+    """What grey values mean."""
 
     white: int | None = None
     """The value of white, where it is not the maximum of Pillow's mode."""
@@ -38,6 +41,6 @@ class DecoderInput(NamedTuple):
     masks: tuple[int, ...] = ()
     """Bit masks of red, green, blue and alpha in a pixel, where Pillow does not know them."""
     grey: Grey = Grey()
-    """What grey values stand for, where Pillow does not know."""
+    """What grey values mean, where Pillow does not know."""
     description: str = ""
     """What the image is, for the message when no decoder reads it."""

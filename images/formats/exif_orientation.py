@@ -5,7 +5,7 @@ import re
 
 from PIL import Image
 
-from .tiff_directory import read_directory, values
+from .tiff_directory import read_directory
 
 ORIENTATION = 0x0112
 """The tag in EXIF."""
@@ -25,11 +25,10 @@ TRANSPOSITIONS = {
 
 def orientation_of(exif: bytes, xmp: bytes = b"") -> int:
     """Return the orientation, 1 to 8, from EXIF data or else from XMP; 1 when neither has a valid one."""
-    file = io.BytesIO(exif.removeprefix(b"Exif\0\0"))
-    directory = read_directory(file)
+    directory = read_directory(io.BytesIO(exif.removeprefix(b"Exif\0\0")))
     if directory is None or ORIENTATION not in directory.fields:
         return orientation_in_xmp(xmp)
-    found = values(file, directory, directory.fields[ORIENTATION])
+    found = directory.integers(ORIENTATION)
     return valid_orientation(found[0]) if len(found) == 1 else UPRIGHT
 
 

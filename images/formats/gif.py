@@ -20,7 +20,8 @@ def read_gif(file: BinaryIO) -> DecoderInput:
     """Inspect a GIF file; raise ImageError when it has no frame, or too many blocks before it."""
     file.seek(0)
     head = file.read(HEADER)
-    at = HEADER + _palette(head[10] if len(head) == HEADER else 0)
+    flags = head[10] if len(head) == HEADER else 0
+    at = HEADER + (3 << (flags & 7) + 1 if flags & 128 else 0)  # after the palette
     kept: list[Piece] = [range(at)]
     blocks = 0
     while blocks < MAX_BLOCKS:
@@ -55,11 +56,6 @@ def clear_around(image: Image.Image, box: Box | None) -> None:
         alpha = Image.new("L", image.size)
         alpha.paste(255, box)
         image.putalpha(alpha)
-
-
-def _palette(flags: int) -> int:
-    """Return the bytes of the palette that the flags of the header announce."""
-    return 3 << (flags & 7) + 1 if flags & 128 else 0
 
 
 def _end_of_blocks(file: BinaryIO, at: int, limit: int) -> tuple[int, int]:

@@ -14,20 +14,24 @@ from .jpeg import read_jpeg
 from .png import read_png
 from .tiff import read_tiff
 
+IN_MEMORY = ("WEBP", "AVIF", "HEIF")
 MAX_IN_MEMORY = 1 << 29
-"""Bytes of a WebP, AVIF or HEIC file, whose decoders read all of it into memory."""
+"""Bytes of a file of these formats, whose decoders read all of it into memory."""
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 AVIF_BRANDS = (b"avif", b"avis")
 NAMES = "JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF, HEIC"
 
 
 def inspect_file(file: BinaryIO) -> DecoderInput:
-    """Return what a decoder is given of a file; raise ImageError for one that is empty, unknown or beyond the limits."""
+    """Return what a decoder gets of a file; raise ImageError for one that is empty, unknown or beyond the limits."""
     file.seek(0)
     head = file.read(64)
     if not head:
         raise ImageError("the file is empty")
-    return READERS[_format(head)](file)
+    name, length = _format(head), file.seek(0, 2)
+    if name in IN_MEMORY and length > MAX_IN_MEMORY:
+        raise ImageError(f"the file has {length} bytes, where {MAX_IN_MEMORY} of this format can be read")
+    return READERS[name](file)
 
 
 def _format(head: bytes) -> str:
@@ -47,7 +51,6 @@ def _format(head: bytes) -> str:
 
 
 def _read_webp(file: BinaryIO) -> DecoderInput:
-    _check_length(file)
     file.seek(0)
     return DecoderInput("WEBP", file, size=_webp_size(file.read(30)), bytes_per_pixel=20)
 
@@ -64,33 +67,20 @@ def _webp_size(head: bytes) -> tuple[int, int] | None:
     return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
 
 
-def _read_avif(file: BinaryIO) -> DecoderInput:
-    _check_length(file)
-    return read_avif(file)
-
-
 def _read_heif(file: BinaryIO) -> DecoderInput:
-    _check_length(file)
-    if not _heif_registered():
-        raise ImageError("HEIC, which needs pillow-heif: pip install 'vistok[heif]', then --retry-failures")
+    try:
+        _register_heif()
+    except ImportError:
+        raise ImageError("HEIC, which needs pillow-heif: pip install 'vistok[heif]', then --retry-failures") from None
     # Its decoder applies the orientation itself.
     return DecoderInput("HEIF", file, orientation=1, bytes_per_pixel=20)
 
 
 @lru_cache(maxsize=1)
-def _heif_registered() -> bool:
-    try:
-        import pillow_heif
-    except ImportError:
-        return False
+def _register_heif() -> None:
+    import pillow_heif
+
     pillow_heif.register_heif_opener()
-    return True
-
-
-def _check_length(file: BinaryIO) -> None:
-    length = file.seek(0, 2)
-    if length > MAX_IN_MEMORY:
-        raise ImageError(f"the file has {length} bytes, where {MAX_IN_MEMORY} of this format can be read")
 
 
 SIGNATURES: dict[str, tuple[bytes, ...]] = {
@@ -107,6 +97,6 @@ READERS: dict[str, Callable[[BinaryIO], DecoderInput]] = {
     "GIF": read_gif,
     "TIFF": read_tiff,
     "BMP": read_bmp,
-    "AVIF": _read_avif,
+    "AVIF": read_avif,
     "HEIF": _read_heif,
 }

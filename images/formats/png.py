@@ -1,19 +1,21 @@
-"""PNG: chunks that decide the pixels are kept; broken other chunks are no reason to refuse an image."""
+"""PNG: chunks that decide the pixels are kept, and what Pillow makes of transparency and missing rows is corrected."""
 
 import zlib
 from typing import BinaryIO
 
-from .decoder_input import DecoderInput, ImageError
+import numpy as np
+from PIL import Image, ImageFile
+
+from ..row_strips import strips
+from .decoder_input import MAX_METADATA, DecoderInput, ImageError
 from .exif_orientation import orientation_of
 from .spliced_file import Piece, splice
 
 MAX_CHUNKS = 1 << 18
 """Twice as many chunks of 8 kB as the largest image has."""
-MAX_METADATA = 4 << 20
-"""Bytes of a profile or a text; larger ones are skipped."""
 BLOCK = 1 << 20
 SIGNATURE = 8
-GREY, RGB, PALETTE = 0, 2, 3
+GREY, RGB, PALETTE = b"\0", b"\2", b"\3"
 METADATA = (b"iCCP", b"eXIf", b"iTXt", b"zTXt", b"tEXt", b"tRNS")
 XMP = b"XML:com.adobe.xmp"
 RAW_EXIF = (b"Raw profile type exif", b"Raw profile type APP1")
@@ -21,7 +23,10 @@ RAW_EXIF = (b"Raw profile type exif", b"Raw profile type APP1")
 
 
 def read_png(file: BinaryIO) -> DecoderInput:
-    """Inspect a PNG file; raise ImageError when a checksum of its header, palette or pixels is wrong."""
+    """Inspect a PNG file; raise ImageError when a checksum of its header, palette or pixels is wrong.
+
+    Other chunks are left out when they are broken.
+    """
     kept: list[Piece] = [range(SIGNATURE)]
     metadata: dict[bytes, bytes] = {}
     end = file.seek(0, 2)
@@ -44,7 +49,7 @@ def read_png(file: BinaryIO) -> DecoderInput:
             content = file.read(length)
             if zlib.crc32(content, zlib.crc32(name)).to_bytes(4, "big") == file.read(4):
                 _store(metadata, name, content)
-                if name == b"tRNS" and _colour(metadata) == PALETTE and 0 < length <= 256:
+                if name == b"tRNS" and metadata.get(b"IHDR", b"")[9:10] == PALETTE and 0 < length <= 256:
                     kept.append(range(at, stop))
         at = stop
         if name == b"IEND":
@@ -63,14 +68,35 @@ def read_png(file: BinaryIO) -> DecoderInput:
     )
 
 
-def _colour(metadata: dict[bytes, bytes]) -> int:
-    header = metadata.get(b"IHDR", b"")
-    return header[9] if len(header) == 13 else -1
+def add_alpha_of_16_bits(image: ImageFile.ImageFile, source: DecoderInput) -> None:
+    """Make the transparent colour of a 16-bit PNG transparent; Pillow keeps only the upper 8 bits of each value."""
+    lower = Image.open(source.file, formats=["PNG"])
+    lower.tile = [tile._replace(args="RGB;16L") for tile in lower.tile]  # the lower byte of each value
+    upper_key, lower_key = ([part >> shift & 255 for part in source.transparent] for shift in (8, 0))
+    alpha, top = Image.new("L", image.size), 0
+    for upper, low in zip(strips(image), strips(lower), strict=True):
+        same = (np.asarray(upper) == upper_key).all(axis=2) & (np.asarray(low) == lower_key).all(axis=2)
+        alpha.paste(Image.fromarray(np.where(same, 0, 255).astype(np.uint8)), (0, top))
+        top += upper.height
+    image.putalpha(alpha)
+
+
+def check_rows(image: ImageFile.ImageFile, source: DecoderInput) -> None:
+    """Raise ImageError when rows are missing: the data may end early without an error, which leaves them black."""
+    last = (0, max(0, image.height - 2), *image.size)  # two, because interlacing stores odd rows last
+    rows = np.asarray(image.crop(last))
+    if image.height > 1 and all(row.any() for row in rows):
+        return
+    again = Image.open(source.file, formats=["PNG"])
+    again.im = Image.new(again.mode, again.size, (255,) * len(again.getbands())).im
+    again.load()
+    if not np.array_equal(np.asarray(again.crop(last)), rows):
+        raise ImageError("broken image: rows are missing")
 
 
 def _transparent(metadata: dict[bytes, bytes]) -> tuple[int, ...]:
     """Return the transparent grey value or colour: 16 bits a value when the image has 16, else 8."""
-    bits, colour, content = metadata[b"IHDR"][8], _colour(metadata), metadata.get(b"tRNS", b"")
+    bits, colour, content = metadata[b"IHDR"][8], metadata[b"IHDR"][9:10], metadata.get(b"tRNS", b"")
     wanted = {GREY: 1, RGB: 3}.get(colour, 0)
     if not wanted or len(content) < 2 * wanted or bits not in (1, 2, 4, 8, 16):
         return ()
@@ -81,10 +107,7 @@ def _transparent(metadata: dict[bytes, bytes]) -> tuple[int, ...]:
 
 def _checksum(file: BinaryIO, name: bytes, length: int) -> bytes:
     value = zlib.crc32(name)
-    while length > 0:
-        content = file.read(min(length, BLOCK))
-        if not content:
-            break
+    while length > 0 and (content := file.read(min(length, BLOCK))):
         value = zlib.crc32(content, value)
         length -= len(content)
     return value.to_bytes(4, "big")

@@ -25,6 +25,7 @@ class Field(NamedTuple):
 class Directory(NamedTuple):
     """The first directory of a TIFF file; when a tag is repeated, the last field counts."""
 
+    file: BinaryIO
     order: str
     """Byte order, < or > as in module struct."""
     wide: bool
@@ -32,16 +33,31 @@ class Directory(NamedTuple):
     start: int
     fields: dict[int, Field]
 
+    def integers(self, tag: int) -> tuple[int, ...]:
+        """Return the integers of a field; none for another type, more than MAX_VALUES values, or missing bytes."""
+        field = self.fields.get(tag)
+        if field is None or field.kind not in INTEGERS or not 1 <= field.length <= MAX_VALUES:
+            return ()
+        form = struct.Struct(f"{self.order}{field.length}{INTEGERS[field.kind]}")
+        content = field.value if form.size <= len(field.value) else self.stored(field, form.size)
+        return form.unpack(content[: form.size]) if len(content) >= form.size else ()
+
+    def stored(self, field: Field, size: int) -> bytes:
+        """Return the bytes of a field that are stored outside the directory, fewer or none where the file ends."""
+        (offset,) = struct.unpack(self.order + ("Q" if self.wide else "I"), field.value)
+        if offset >= MAX_OFFSET:
+            return b""
+        self.file.seek(offset)
+        return self.file.read(size)
+
 
 def read_directory(file: BinaryIO) -> Directory | None:
     """Return the first directory of a TIFF file as far as it is intact, or None when there is none."""
     file.seek(0)
     head = file.read(16)
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
-    if order is None or len(head) < 8:
-        return None
     wide = 43 in head[2:4]
-    if wide and len(head) < 16:
+    if order is None or len(head) < (16 if wide else 8):
         return None
     (start,) = struct.unpack(order + ("Q" if wide else "I"), head[8:16] if wide else head[4:8])
     if start >= MAX_OFFSET:
@@ -55,26 +71,4 @@ def read_directory(file: BinaryIO) -> Directory | None:
     content = file.read(min(count, 65535) * entry.size)
     intact = len(content) // entry.size * entry.size
     fields = {tag: Field(tag, *rest) for tag, *rest in entry.iter_unpack(content[:intact])}
-    return Directory(order, wide, start, fields)
-
-
-def value_offset(directory: Directory, field: Field) -> int | None:
-    """Return where the values of a long field are in the file, or None when no file reaches that far."""
-    (offset,) = struct.unpack(directory.order + ("Q" if directory.wide else "I"), field.value)
-    return offset if offset < MAX_OFFSET else None
-
-
-def values(file: BinaryIO, directory: Directory, field: Field) -> tuple[int, ...]:
-    """Return the integers of a field; none for another type, more than MAX_VALUES values, or missing bytes."""
-    letter = INTEGERS.get(field.kind)
-    if letter is None or not 1 <= field.length <= MAX_VALUES:
-        return ()
-    form = struct.Struct(f"{directory.order}{field.length}{letter}")
-    content = field.value
-    if form.size > len(content):
-        offset = value_offset(directory, field)
-        if offset is None:
-            return ()
-        file.seek(offset)
-        content = file.read(form.size)
-    return form.unpack(content[: form.size]) if len(content) >= form.size else ()
+    return Directory(file, order, wide, start, fields)

@@ -90,11 +90,7 @@ def _is_srgb(transform: ImageCms.ImageCmsTransform) -> bool:
     return bool(np.abs(converted - lattice).max() <= TOLERANCE)
 
 
-def lab_to_srgb(image: Image.Image) -> Image.Image:
-    """Return a CIELAB image (of D50, as in TIFF) as RGB."""
-    return _lab().apply(image)
-
-
 @lru_cache(maxsize=1)
-def _lab() -> ImageCms.ImageCmsTransform:
-    return _transform(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), "LAB", "RGB")
+def lab_to_srgb() -> Conversion:
+    """Return the conversion of CIELAB images (of D50, as in TIFF) to RGB."""
+    return _transform(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), "LAB", "RGB").apply

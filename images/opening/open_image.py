@@ -3,11 +3,11 @@
 import io
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, cast
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from ..formats import bmp, gif, png_decoding, tiff_decoding
+from ..formats import bmp, gif, png, tiff
 from ..formats.decoder_input import DecoderInput
 from ..formats.decoder_input import ImageError as ImageError
 from ..formats.exif_orientation import current_orientation, decoded_orientation, upright
@@ -22,14 +22,6 @@ DRAFT_ABOVE = 1 << 26
 """Larger JPEGs (67 million pixels) are decoded at 1/2, 1/4 or 1/8 of their size where that is enough."""
 
 
-class Opened(NamedTuple):
-    """An upright RGB image, and the size of the upright original."""
-
-    image: Image.Image
-    width: int
-    height: int
-
-
 def open_image(
     content: bytes | BinaryIO,
     background: tuple[int, int, int] = (255, 255, 255),
@@ -40,17 +32,18 @@ def open_image(
     The ICC profile is converted to sRGB, unless `colour` is ignore. Raises ImageError for an empty, broken, truncated, unknown
     or far too large file; errors of reading the file pass through.
     """
-    with opened(content, background, colour) as found:
-        return found.image
+    with opened(content, background, colour) as (image, _, _):
+        return image
 
 
 @contextmanager
 def opened(
     content: bytes | BinaryIO, background: tuple[int, int, int], colour: Colour, side: int | None = None
-) -> Iterator[Opened]:
+) -> Iterator[tuple[Image.Image, int, int]]:
     """Open an image as open_image does, and hold its part of the memory budget until the end of the body.
 
-    A very large JPEG is decoded smaller, as long as both sides keep twice `side` pixels.
+    Yields the image, and width and height of the upright original. A very large JPEG is decoded smaller, as long as both
+    sides keep twice `side` pixels.
     """
     file = io.BytesIO(content) if isinstance(content, bytes) else ErrorKeepingFile(content)
     with ExitStack() as held:
@@ -73,7 +66,7 @@ def opened(
             del decoder  # frees the memory of the image before it was turned
             image = to_rgb(image, background, profile, source.transparent, source.grey)
         width, height = reversed(size) if orientation >= 5 else size
-        yield Opened(image, width, height)
+        yield image, width, height
 
 
 def upright_rgb(image: Image.Image, background: tuple[int, int, int], colour: Colour = "srgb") -> Image.Image:
@@ -89,7 +82,7 @@ def upright_rgb(image: Image.Image, background: tuple[int, int, int], colour: Co
         turned = upright(image, current_orientation(image))
         profile = image.info.get("icc_profile") if colour == "srgb" else None
         transparent = (key,) if isinstance(key, int) else ()
-        return to_rgb(turned, background, profile, transparent, tiff_decoding.grey_of_opened(image))
+        return to_rgb(turned, background, profile, transparent, tiff.grey_of_opened(image))
 
 
 def _open(source: DecoderInput) -> ImageFile.ImageFile:
@@ -113,7 +106,7 @@ def _hold(held: ExitStack, source: DecoderInput, size: tuple[int, int], whole: t
 def _load(image: ImageFile.ImageFile, source: DecoderInput) -> Image.Image:
     if source.format == "TIFF":
         silence_libtiff()
-        tiff_decoding.prepare(image)
+        tiff.prepare(image)
     is_deep = source.transparent and image.mode == "RGB" and image.tile[0].args == "RGB;16B"
     if source.transparent and image.mode in ("1", "L", "RGB") and not is_deep:
         single = len(source.transparent) == 1
@@ -122,9 +115,9 @@ def _load(image: ImageFile.ImageFile, source: DecoderInput) -> Image.Image:
     integers = bmp.decode_as_integers(image) if source.masks else ""
     image.load()
     if source.format == "PNG":
-        png_decoding.check_rows(image, source)
+        png.check_rows(image, source)
     if is_deep:
-        png_decoding.add_alpha_of_16_bits(image, source)
+        png.add_alpha_of_16_bits(image, source)
     gif.clear_around(image, frame)
     for holder in ("fp", "_decoder"):
         # Decoders hold the file and a copy of the pixels.

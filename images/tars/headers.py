@@ -19,11 +19,9 @@ class Header(NamedTuple):
     """A member of a tar, as its headers describe it."""
 
     type: str
-    """The character of POSIX or GNU tar: "0" a file, "1" a hard link, "2" a symlink, ...; "S" is any sparse file."""
+    """As in `Fields`, but "S" is any sparse file."""
     name: str
-    """Bytes that are not UTF-8 are surrogate escapes, as in Python's file names."""
     link: str
-    """Target of a link."""
     offset: int
     """Offset of its first header."""
     data: int

@@ -53,15 +53,12 @@ def _member(path: str, header: Header) -> Member:
     if header.type in _FOLDERS:
         return Member(name, "folder", None)
     if header.type not in _FILES:
-        return Member(name, *_other(header.type))
+        unknown = "unknown", f"is of the unknown type {header.type!r}, not a file"
+        kind, problem = _OTHERS.get(header.type, unknown)
+        return Member(name, kind, None, problem)
     if header.size < 0:
         return Member(name, "file", None, f"has a size of {header.size} bytes")
     return Member(name, "file", Entry(path, header.data, header.size, name))
-
-
-def _other(kind: str) -> tuple[str, None, str]:
-    name, problem = _OTHERS.get(kind, ("unknown", f"is of the unknown type {kind!r}, not a file"))
-    return name, None, problem
 
 
 def _link(path: str, header: Header, target: Header | str) -> Member:

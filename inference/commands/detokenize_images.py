@@ -39,9 +39,9 @@ def detokenize_images(
     Exit code 0: every image is back. 1: a shard or an image is damaged, and named. 2: a wrong call.
     """
     with report_errors("detokenize-images", debug):
-        from ..detokenize.run import Request, detokenize
+        from ..detokenize.run import detokenize
 
-        outcome = detokenize(Request(inputs, out, model, device, overwrite, quiet))
+        outcome = detokenize(inputs, out, model, device, overwrite, quiet)
         if json:
             print_json(outcome._asdict())
         else:
@@ -49,8 +49,3 @@ def detokenize_images(
                 say(line)
         if outcome.has_failed:
             raise typer.Exit(WORK_FAILED)
-
-
-def main() -> None:
-    """Run the command."""
-    app()

@@ -1,17 +1,15 @@
 """evaluate-tokenizer: how good a tokenizer is on one's own images."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from ...cli.options import DebugOption, JsonOption, QuietOption, VersionOption, check_output_folder
 from ...cli.printing import print_json, say
 from ...cli.progress import track
 from ...cli.user_errors import WORK_FAILED, report_errors
-
-if TYPE_CHECKING:
-    from ..evaluate.evaluation import Evaluation
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -56,20 +54,21 @@ def evaluate_tokenizer(
         check_output_folder(out)
         from ...evaluation.reference_weights import unavailable
 
+        frechet = frechet or []
         given = {"lpips": lpips_weights, "rfid": inception_weights}
-        missing = unavailable([name for name, path in given.items() if path is None], frechet or [])
+        missing = unavailable([name for name, path in given.items() if path is None], frechet)
         # After the question whether the hub can be reached: this imports its clients.
         from ...evaluation.reference_metrics import build_reference_metrics
         from ...tokenizer.folder_lock import hold_folder
         from ..api import load
-        from ..evaluate.evaluation import evaluate
-        from ..evaluate.inputs import EvaluationInputs
-        from ..evaluate.report import metrics, write_metrics, write_page
+        from ..evaluate.evaluation import EvaluationInputs, evaluate
+        from ..evaluate.results import metrics, summary_lines, summary_table, write_metrics, write_page
 
         tokenizer = load(model, device)
         inputs = EvaluationInputs(data, tokenizer, out)
-        reference = build_reference_metrics(frechet or [], lpips_weights, inception_weights, tokenizer.device, missing)
-        told = _tell_not_measured(reference.not_measured, set(), as_json)
+        reference = build_reference_metrics(frechet, lpips_weights, inception_weights, tokenizer.device, missing)
+        told = dict(reference.not_measured)
+        _tell_not_measured(told, {}, as_json)
         evaluation = evaluate(
             model, tokenizer, inputs, reference, lambda samples: track(samples, "images", quiet=quiet)
         )
@@ -78,31 +77,16 @@ def evaluate_tokenizer(
         if as_json:
             print_json({**metrics(evaluation), "report": files[1]})
         else:
-            _show(evaluation)
-            _tell_not_measured(evaluation.not_measured, told, as_json)
+            Console(highlight=False).print(summary_table(evaluation))
+            for line in summary_lines(evaluation):
+                say(line)
+            _tell_not_measured(evaluation.not_measured, told)
             say(f"in {files[0]} and {files[1]}")
-        if evaluation.lost:
+        if inputs.lost:
             raise typer.Exit(WORK_FAILED)
 
 
-def main() -> None:
-    """Run the command."""
-    app()
-
-
-def _tell_not_measured(reasons: dict[str, str], told: set[str], aside: bool) -> set[str]:
-    """Say why metrics are not measured, but for those already told, and return the names of all."""
+def _tell_not_measured(reasons: dict[str, str], told: dict[str, str], aside: bool = False) -> None:
     for name, reason in reasons.items():
         if name not in told:
             say(f"{name} not measured: {reason}", aside)
-    return set(reasons)
-
-
-def _show(evaluation: "Evaluation") -> None:
-    from rich.console import Console
-
-    from ..evaluate.summary import summary_lines, summary_table
-
-    Console(highlight=False).print(summary_table(evaluation))
-    for line in summary_lines(evaluation):
-        say(line)

@@ -39,14 +39,9 @@ def import_tokenizer(
         from ...pretrained.importers.import_checkpoint import import_checkpoint  # late: it imports torch
 
         *family, path = checkpoint
-        imported = import_checkpoint(Path(path), out, *family)
+        recognised, fingerprint = import_checkpoint(Path(path), out, *family)
         if json:
-            print_json({"tokenizer": out, "family": imported.family, "fingerprint": imported.fingerprint})
+            print_json({"tokenizer": out, "family": recognised, "fingerprint": fingerprint})
         else:
-            say(f"tokenizer   {out}, imported as {imported.family}")
-            say(f"fingerprint {imported.fingerprint}")
-
-
-def main() -> None:
-    """Run the command."""
-    app()
+            say(f"tokenizer   {out}, imported as {recognised}")
+            say(f"fingerprint {fingerprint}")

@@ -94,8 +94,7 @@ def tokenize_images(
     """
     with report_errors("tokenize-images", debug):
         from ..inputs.companions import parse_keep
-        from ..tokenize.request import Request
-        from ..tokenize.run import tokenize_collection
+        from ..tokenize.run import Request, tokenize_collection
 
         request = Request(
             inputs=inputs,
@@ -124,8 +123,3 @@ def tokenize_images(
                 say(line)
         if summary.has_failed:
             raise typer.Exit(WORK_FAILED)
-
-
-def main() -> None:
-    """Run the command."""
-    app()

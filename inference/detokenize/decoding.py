@@ -3,7 +3,7 @@
 import errno
 import hashlib
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import groupby, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,19 +78,21 @@ def checked(jobs: Iterable[ImageJob], failures: list[str]) -> Iterator[CheckedIm
             failures.append(f"{job.where}: {error}")
 
 
-def batches(images: Iterator[CheckedImage]) -> Iterator[list[CheckedImage]]:
-    """Group neighbours of one tokenizer and one grid."""
-    batch: list[CheckedImage] = []
-    for image in chain(images, [None]):
-        if batch and (image is None or _closes(batch, image)):
+def batches(images: Iterable[CheckedImage]) -> Iterator[list[CheckedImage]]:
+    """Group neighbours of one folder and one size."""
+    for (_, height, width), group in groupby(images, _folder_and_size):
+        while batch := list(islice(group, batch_for(DEVICE_BATCH, height, width))):
             yield batch
-            batch = []
-        if image is not None:
-            batch.append(image)
+
+
+def _folder_and_size(image: CheckedImage) -> tuple[int, int, int]:
+    _, y, x = image.tokens.shape
+    side = image.job.decoder.tokenizer.downsample
+    return id(image.job.decoder), y * side, x * side
 
 
 def decoded(batch: list[CheckedImage]) -> list[Image.Image]:
-    """Return the images of a batch, which may be empty."""
+    """Return the images of a batch, none for an empty one."""
     if not batch:
         return []
     tokens = np.stack([image.tokens for image in batch]).astype(np.int64)
@@ -125,11 +127,3 @@ def _check(job: ImageJob) -> CheckedImage:
         raise ValueError(f"a token is {int(tokens.max())}, but the codes are 0 to {tokenizer.vocab_size - 1}")
     mark = hashlib.sha256(f"{digest} {width} {height} {tokens.shape}".encode() + tokens.astype("<u8").tobytes())
     return CheckedImage(job, tokens, width, height, mark.hexdigest())
-
-
-def _closes(batch: list[CheckedImage], image: CheckedImage) -> bool:
-    first = batch[0]
-    if first.tokens.shape != image.tokens.shape or first.job.decoder is not image.job.decoder:
-        return True
-    side = first.job.decoder.tokenizer.downsample
-    return len(batch) == batch_for(DEVICE_BATCH, *(extent * side for extent in first.tokens.shape[1:]))

@@ -1,7 +1,7 @@
 """The whole of detokenize-images, from its options to the images."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -14,20 +14,10 @@ from ...tokenizer.files import remove_asides
 from ...tokenizer.folder_lock import hold_folder
 from ...tokenizer.wording import pluralize
 from ..api import Tokenizer, load
+from ..token_shards.token_samples import StoredSample
 from .decoding import FolderDecoder, ImageJob, batches, checked, decoded, folder_decoder, save
 from .image_paths import image_paths
-from .verified_shards import Found, ShardFile, StoredShard, find_shards, manifest_of, read_shard
-
-
-class Request(NamedTuple):
-    """The options of detokenize-images."""
-
-    inputs: list[Path]
-    out: Path
-    model: str | None
-    device: str
-    overwrite: bool
-    quiet: bool
+from .verified_shards import find_shards, manifest_of, verified_samples
 
 
 class Outcome(NamedTuple):
@@ -54,25 +44,29 @@ class Outcome(NamedTuple):
         return lines + [f"  damaged: {sentence}" for sentence in self.damaged]
 
 
-def detokenize(request: Request) -> Outcome:
+def detokenize(inputs: list[Path], out: Path, model: str | None, device: str, overwrite: bool, quiet: bool) -> Outcome:
     """Decode token shards to images; name those that cannot be decoded and go on.
 
     Raises ValueError for a wrong call, OSError when the disk refuses.
     """
-    check_output_folder(request.out)
-    found = find_shards(request.inputs)
-    decoders = _decoders(found, request)
-    damaged = [*found.missing]
-    shards = list(_whole(track(found.files, "shards", quiet=request.quiet), decoders, damaged))
-    jobs = _jobs(shards, decoders, request.out)
-    if not request.overwrite:
+    check_output_folder(out)
+    files, damaged = find_shards(inputs)
+    decoders = _decoders(files, model, device)
+    shards: dict[Path, list[StoredSample]] = {}
+    for path, sidecar in track(files.items(), "shards", quiet=quiet):
+        try:
+            shards[path] = verified_samples(path, sidecar, decoders[path.parent].shard_format)
+        except DamagedShard as error:
+            damaged.append(str(error))
+    jobs = _jobs(shards, decoders, out)
+    if not overwrite:
         _refuse_replacing(jobs)
     failures: list[str] = []
     written = before = 0
     with (
-        hold_folder(request.out, "detokenize-images"),
+        hold_folder(out, "detokenize-images"),
         ThreadPoolExecutor() as pool,
-        ProgressLine(total=len(jobs), quiet=request.quiet) as line,
+        ProgressLine(total=len(jobs), quiet=quiet) as line,
     ):
         for batch in batches(checked(jobs, failures)):
             missing = [image for image in batch if mark_of(image.job.path) != image.mark]
@@ -83,39 +77,28 @@ def detokenize(request: Request) -> Outcome:
             line.update(written + before + len(failures), note=f"{len(failures)} failed" if failures else "")
         for folder in {job.path.parent for job in jobs if job.path.parent.is_dir()}:
             remove_asides(folder)
-    return Outcome(request.out, len(shards), written, before, failures, damaged)
+    return Outcome(out, len(shards), written, before, failures, damaged)
 
 
-def _decoders(found: Found, request: Request) -> dict[Path, FolderDecoder]:
+def _decoders(shards: Iterable[Path], named: str | None, device: str) -> dict[Path, FolderDecoder]:
     """Load the tokenizer of each folder, which its manifest names unless the user does."""
     loaded: dict[str, Tokenizer] = {}
     decoders = {}
-    for folder in dict.fromkeys(file.path.parent for file in found.files):
+    for folder in dict.fromkeys(path.parent for path in shards):
         manifest = manifest_of(folder)
-        model = request.model or manifest.model
+        model = named or manifest.model
         if model not in loaded:
-            loaded[model] = load(model, request.device)
+            loaded[model] = load(model, device)
         decoders[folder] = folder_decoder(folder, manifest, loaded[model], model)
     return decoders
 
 
-def _whole(
-    files: Iterable[ShardFile], decoders: dict[Path, FolderDecoder], damaged: list[str]
-) -> Iterator[StoredShard]:
-    """Yield the whole shards; append sentences about the others to `damaged`."""
-    for file in files:
-        try:
-            yield read_shard(file, decoders[file.path.parent].shard_format)
-        except DamagedShard as error:
-            damaged.append(str(error))
-
-
-def _jobs(shards: list[StoredShard], decoders: dict[Path, FolderDecoder], out: Path) -> list[ImageJob]:
-    paths = image_paths([(shard.path.stem, [sample.key for sample in shard.samples]) for shard in shards])
+def _jobs(shards: dict[Path, list[StoredSample]], decoders: dict[Path, FolderDecoder], out: Path) -> list[ImageJob]:
+    paths = image_paths([(shard.stem, [sample.key for sample in samples]) for shard, samples in shards.items()])
     return [
-        ImageJob(sample, out / path, f"{shard.path}: {sample.key}", decoders[shard.path.parent])
-        for shard, row in zip(shards, paths, strict=True)
-        for sample, path in zip(shard.samples, row, strict=True)
+        ImageJob(sample, out / path, f"{shard}: {sample.key}", decoders[shard.parent])
+        for (shard, samples), row in zip(shards.items(), paths, strict=True)
+        for sample, path in zip(samples, row, strict=True)
     ]
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from ...images.finding.index import DamagedShard, problem_of
 from ..inputs.input_files import file_sha256
@@ -13,66 +12,43 @@ from ..token_shards.sidecar import MANIFEST_FILE, Sidecar, all_sidecars, read_si
 from ..token_shards.token_samples import StoredSample
 
 
-class ShardFile(NamedTuple):
-    """A token shard that was found, and its sidecar."""
+def find_shards(inputs: Iterable[Path]) -> tuple[dict[Path, Sidecar | None], list[str]]:
+    """Find token shards, without reading them; return each with its sidecar, and sentences about those that are missing.
 
-    path: Path
-    sidecar: Sidecar | None
-
-
-class StoredShard(NamedTuple):
-    """A token shard that is whole."""
-
-    path: Path
-    samples: list[StoredSample]
-
-
-class Found(NamedTuple):
-    """The token shards of the folders and files that were given."""
-
-    files: list[ShardFile]
-    missing: list[str]
-    """Sentences about what should be there and is not."""
-
-
-def find_shards(inputs: Iterable[Path]) -> Found:
-    """Find token shards, without reading them; raise ValueError when an input is missing or a folder holds none."""
-    files: dict[Path, ShardFile] = {}
+    Raises ValueError when an input is missing or a folder holds none.
+    """
+    shards: dict[Path, tuple[Path, Sidecar | None]] = {}  # by the real path, so that each comes once
     missing: list[str] = []
     for path in inputs:
         if path.is_dir():
-            found = _in_folder(path)
-            if not found.files and not found.missing:
+            found, sentences = _in_folder(path)
+            if not found and not sentences:
                 raise ValueError(f"{path} holds no token shards: give a folder that tokenize-images wrote.")
+            missing += sentences
         elif path.is_file():
-            found = Found([ShardFile(path, read_sidecar(path))], [])
+            found = {path: read_sidecar(path)}
         else:
             raise ValueError(
                 f"{path} {problem_of(str(path))}: give token shards, or folders that tokenize-images wrote."
             )
-        for file in found.files:
-            files.setdefault(file.path.resolve(), file)
-        missing += found.missing
-    return Found(list(files.values()), list(dict.fromkeys(missing)))
+        for shard, sidecar in found.items():
+            shards.setdefault(shard.resolve(), (shard, sidecar))
+    return dict(shards.values()), list(dict.fromkeys(missing))
 
 
-def read_shard(file: ShardFile, shard_format: ShardFormat) -> StoredShard:
+def verified_samples(path: Path, sidecar: Sidecar | None, shard_format: ShardFormat) -> list[StoredSample]:
     """Compare a shard with its sidecar and list its samples; raise DamagedShard, with a sentence, when it is not whole."""
-    path, sidecar = file
     try:
-        if sidecar is not None and file_sha256(path) != sidecar.sha256:
-            raise DamagedShard(f"{path} does not match its sidecar (SHA-256): remove it and tokenize it again.")
-        return StoredShard(path, _samples(path, shard_format))
+        is_same = sidecar is None or file_sha256(path) == sidecar.sha256
+        samples = read_samples(path, shard_format) if is_same else []
     except OSError as error:
         raise DamagedShard(f"{path} cannot be read ({error.strerror}): tokenize it again.") from None
-
-
-def _samples(path: Path, shard_format: ShardFormat) -> list[StoredSample]:
-    try:
-        return read_samples(path, shard_format)
     except DamagedShard as error:
         reason = str(error).rstrip(".")
         raise DamagedShard(f"{path} is not a whole token shard ({reason}): remove it and tokenize it again.") from None
+    if not is_same:
+        raise DamagedShard(f"{path} does not match its sidecar (SHA-256): remove it and tokenize it again.")
+    return samples
 
 
 def manifest_of(folder: Path) -> Manifest:
@@ -93,16 +69,16 @@ def _manifest(folder: Path) -> Manifest | None:
     return manifest
 
 
-def _in_folder(folder: Path) -> Found:
-    manifest, described = _manifest(folder), all_sidecars(folder)
-    names = {sidecar.shard for sidecar in described}
+def _in_folder(folder: Path) -> tuple[dict[Path, Sidecar | None], list[str]]:
+    manifest = _manifest(folder)
+    shards: dict[Path, Sidecar | None] = {folder / sidecar.shard: sidecar for sidecar in all_sidecars(folder)}
     missing = [
         f"{path} has no sidecar, so it may not be whole: tokenize it again."
         for path in orphans(folder)
-        if path.name not in names
+        if path not in shards
     ]
-    if manifest is not None and manifest.shards > len(described):
+    if manifest is not None and manifest.shards > len(shards):
         missing.append(
-            f"{folder / MANIFEST_FILE} counts {manifest.shards} shards, but {len(described)} have a sidecar: tokenize again."
+            f"{folder / MANIFEST_FILE} counts {manifest.shards} shards, but {len(shards)} have a sidecar: tokenize again."
         )
-    return Found([ShardFile(folder / sidecar.shard, sidecar) for sidecar in described], missing)
+    return shards, missing

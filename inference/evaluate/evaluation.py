@@ -1,22 +1,79 @@
 """Measure a loaded tokenizer on the images that users give."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
-from torch import Tensor
 
 from ...evaluation.metrics import psnr
-from ...evaluation.quality import Quality, measure
+from ...evaluation.quality import Measurement, measure
 from ...evaluation.reference_metrics import ReferenceMetrics
+from ...images.finding.index import DamagedShard
 from ...images.preprocessing import stack_pixels, to_images
+from ...tokenizer.errors import WorkFailedError
 from ...tokenizer.numerics.exact import in_batches
 from ...tokenizer.shapes import Pixels
+from ...tokenizer.wording import pluralize
 from ..api import Tokenizer
-from ..inputs.samples import Failure, Sample
-from .inputs import EvaluationInputs
+from ..inputs.input_files import UnreadableInputError
+from ..inputs.plan import plan_shards
+from ..inputs.reading import ReadImage, read_image
+from ..inputs.samples import Failure, Sample, ShardTask
 
 MAX_EXAMPLES = 12
+ANY_SHARD_SIZE = 1000
+
+
+class EvaluationInputs:
+    """Lists the images of DATA, and reads them in order with a tokenizer's preprocessing."""
+
+    def __init__(self, data: Sequence[str], tokenizer: Tokenizer, out: Path | None = None):
+        self.data = list(data)
+        self._config = tokenizer.config.preprocessing
+        self._multiple = tokenizer.downsample
+        self.failures: list[Failure] = []
+        """Images that cannot be used, among those read so far."""
+        self.lost: list[str] = []
+        """A phrase for each damaged shard and for each file that the disk does not give."""
+        shards = plan_shards(self.data, ANY_SHARD_SIZE, out).shards
+        self.samples = [sample for shard in shards for sample in self._listed(shard)]
+
+    def images(self, samples: Iterable[Sample]) -> Iterator[ReadImage]:
+        """Yield the images of samples that can be used; the others go into `failures` or `lost`.
+
+        Raises WorkFailedError when none can be used.
+        """
+        usable = 0
+        for sample in samples:
+            try:
+                read = read_image(sample, self._config, self._multiple)
+            except UnreadableInputError as error:
+                self.lost.append(str(error))
+                continue
+            if isinstance(read, ReadImage):
+                usable += 1
+                yield read
+            else:
+                self.failures.append(read.row)
+        if self.lost and not usable:
+            raise WorkFailedError(self.lost[0])
+        if self.failures and not usable:
+            row, *rest = self.failures
+            others = f", nor can {pluralize(len(rest), 'other')}" if rest else ""
+            raise WorkFailedError(
+                f"There is no image to evaluate on: {row.source} cannot be used ({row.reason}){others}: give images that "
+                "can be read."
+            )
+
+    def _listed(self, shard: ShardTask) -> list[Sample]:
+        try:
+            return list(shard.source.list_samples().samples)
+        except DamagedShard as error:
+            self.lost.append(str(error))
+        except OSError as error:
+            self.lost.append(f"{error.filename or shard.name} cannot be read ({error.strerror or error})")
+        return []
 
 
 class Example(NamedTuple):
@@ -34,24 +91,18 @@ class Evaluation(NamedTuple):
     model: str
     """The name that it was loaded by."""
     tokenizer: Tokenizer
-    data: list[str]
-    quality: Quality
+    inputs: EvaluationInputs
+    measured: Measurement
     reference: dict[str, float]
     """Values of the reference metrics, by name."""
     not_measured: dict[str, str]
     """Why the other reference metrics have no value, by name."""
-    counts: Tensor
-    """How often each code occurs: see `empty_counts`."""
     examples: list[Example]
     """The first images."""
-    failures: list[Failure]
-    """Images that cannot be used."""
-    lost: list[str]
-    """Damaged shards, and files that the disk does not give."""
 
     def figures(self) -> dict[str, float | None]:
         """Return everything that was measured, by its key in metrics.json."""
-        return self.quality._asdict() | self.reference
+        return self.measured.quality._asdict() | self.reference
 
 
 def evaluate(
@@ -68,34 +119,19 @@ def evaluate(
     """
     examples: list[Example] = []
     sources: list[str] = []
-    measured_images = 0
 
     def pixels() -> Iterable[Pixels]:
         for image in inputs.images(progress(inputs.samples)):
             sources.append(image.sample.source)
             yield stack_pixels([image.pixels])
-        if not sources:
-            raise inputs.no_image()
 
     def on_batch(original: Pixels, reconstruction: Pixels) -> None:
-        nonlocal measured_images
         if len(examples) < MAX_EXAMPLES:
             pairs = to_images(original), to_images(reconstruction), psnr(original, reconstruction).tolist()
-            examples.extend(map(Example, sources[measured_images:], *pairs))
-            del examples[MAX_EXAMPLES:]
-        measured_images += len(original)
+            examples.extend(map(Example, sources[len(examples) :], *pairs))
         reference.update(original, reconstruction)
 
     measured = measure(tokenizer.model, in_batches(pixels(), tokenizer.batch_size), on_batch)
     return Evaluation(
-        model=model,
-        tokenizer=tokenizer,
-        data=inputs.data,
-        quality=measured.quality,
-        reference=reference.compute(),
-        not_measured=reference.not_measured,
-        counts=measured.counts,
-        examples=examples,
-        failures=inputs.failures,
-        lost=inputs.lost,
+        model, tokenizer, inputs, measured, reference.compute(), reference.not_measured, examples[:MAX_EXAMPLES]
     )

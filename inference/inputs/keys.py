@@ -47,15 +47,11 @@ def keys_of_names(names: list[str]) -> list[str]:
 
     Some may still be equal: see `make_unique`.
     """
-    plain = [_plain_key(name) for name in names]
+    parts = [posixpath.split(os.path.splitext(name)[0]) for name in names]
+    plain = [posixpath.join(folder, base.replace(".", "_")) for folder, base in parts]
     counts = Counter(plain)
     endings = (os.path.splitext(name)[1].lstrip(".").lower() for name in names)
     return [f"{key}_{ending}" if counts[key] > 1 else key for key, ending in zip(plain, endings, strict=True)]
-
-
-def _plain_key(name: str) -> str:
-    folder, base = posixpath.split(os.path.splitext(name)[0])
-    return posixpath.join(folder, base.replace(".", "_"))
 
 
 def file_name(name: str, ending: str) -> str:

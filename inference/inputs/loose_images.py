@@ -10,11 +10,11 @@ from ...images.finding.index import file_entry, folder_files, is_image, problem_
 from ...images.finding.inputs import Input, printable
 from .companions import FolderContent, Keep, guess_folder, read_folder
 from .input_files import digest, file_state
+from .keys import MAX_NAME_BYTES
 from .samples import Companion, Listing, Sample, ShardTask, kind_of, shard_task
 
 LOOSE_SHARD = "images-{:05d}"
 LOOSE_PATTERN = r"images-\d{5,}"
-MAX_NAME = 255
 
 
 class LooseImage(NamedTuple):
@@ -62,7 +62,7 @@ class LooseImages:
     def add_file(self, given: Input) -> None:
         """Add one file, whatever its ending, unless it belongs to an image beside it."""
         if given.problem:  # there may be no name, as in `missing/`, or one that is longer than any file's
-            self._add(given.path, os.path.basename(given.path.rstrip("/"))[:MAX_NAME], given.problem, ())
+            self._add(given.path, os.path.basename(given.path.rstrip("/"))[:MAX_NAME_BYTES], given.problem, ())
             return
         folder, base = os.path.split(given.path)
         stem = os.path.splitext(base)[0]

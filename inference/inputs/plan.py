@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...images.finding.index import file_size
@@ -38,10 +38,6 @@ class Plan:
     def estimated_images(self) -> int:
         """Return roughly how many images there are, without reading the shards."""
         return sum(file_size(path) for path in self.files) // TYPICAL_IMAGE
-
-    def with_loose(self, shards: list[ShardTask]) -> "Plan":
-        """Return the plan with other shards for the loose images."""
-        return replace(self, shards=[*(s for s in self.shards if not re.fullmatch(LOOSE_PATTERN, s.name)), *shards])
 
 
 def plan_shards(

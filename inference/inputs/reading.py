@@ -1,6 +1,6 @@
 """From a sample to pixels, or to the reason why there are none."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
@@ -42,7 +42,7 @@ def read_image(sample: Sample, config: PreprocessingConfig, multiple: int) -> Re
     Raises UnreadableInputError when its bytes cannot be read at the moment, or the memory is too small.
     """
     if sample.entry is None:
-        return Unusable(_failure(sample, sample.problem), "")
+        return Unusable(Failure(sample.key, sample.source, sample.problem), "")
     sha256 = ""
     try:
         with sample.entry.open() as file:
@@ -50,29 +50,21 @@ def read_image(sample: Sample, config: PreprocessingConfig, multiple: int) -> Re
             loaded = load_pixels(file, config, multiple)
         return ReadImage(sample, loaded.pixels, loaded.width, loaded.height, sha256)
     except ImageError as error:
-        return Unusable(_failure(sample, str(error)), sha256)
+        return Unusable(Failure(sample.key, sample.source, str(error)), sha256)
     except (OSError, MemoryError) as error:
         raise unreadable(sample.source, error) from None
 
 
 def first_images(plan: Plan, config: PreprocessingConfig, multiple: int, count: int) -> list[ReadImage]:
     """Return the first `count` usable images of a plan, damaged shards left out."""
-    return list(islice(_usable(_listed_samples(plan), config, multiple), count))
+    return list(islice(_usable_images(plan, config, multiple), count))
 
 
-def _failure(sample: Sample, reason: str) -> Failure:
-    return Failure(key=sample.key, source=sample.source, reason=reason)
-
-
-def _usable(samples: Iterable[Sample], config: PreprocessingConfig, multiple: int) -> Iterator[ReadImage]:
-    for sample in samples:
-        with suppress(UnreadableInputError):
-            read = read_image(sample, config, multiple)
-            if isinstance(read, ReadImage):
-                yield read
-
-
-def _listed_samples(plan: Plan) -> Iterator[Sample]:
-    for shard in plan.shards:
+def _usable_images(plan: Plan, config: PreprocessingConfig, multiple: int) -> Iterator[ReadImage]:
+    for task in plan.shards:
         with suppress(DamagedShard, OSError):
-            yield from shard.samples()
+            for sample in task.source.list_samples().samples:
+                with suppress(UnreadableInputError):
+                    read = read_image(sample, config, multiple)
+                    if isinstance(read, ReadImage):
+                        yield read

@@ -2,19 +2,34 @@
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from ...images.finding.index import Entry
-from ...tokenizer.config import Config
+from .input_files import HashedFile, entry_sha256, open_hashed
 
 
-class Companion(NamedTuple):
+@dataclass
+class Companion:
     """A file that is carried over unchanged beside the tokens of its image, such as a caption."""
 
     extension: str
     """What follows the key and a dot in its name."""
     entry: Entry
+    _sha256: str = field(default="", repr=False, compare=False)
+
+    @contextmanager
+    def open(self) -> Iterator[HashedFile]:
+        """Open the file, and keep its hash; raises UnreadableInputError when it cannot be read."""
+        with open_hashed(self.entry) as file:
+            yield file
+            self._sha256 = file.sha256()
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of the bytes that were read; reads them when nobody has, and raises as `open`."""
+        return self._sha256 or entry_sha256(self.entry)
 
 
 @dataclass(frozen=True)
@@ -32,7 +47,8 @@ class Sample:
     companions: tuple[Companion, ...] = ()
 
 
-class Failure(Config):
+@dataclass(frozen=True)
+class Failure:
     """An image that could not be used."""
 
     key: str
@@ -67,10 +83,6 @@ class ShardTask:
     source: ShardSource
     inputs: str
     """Digest of the source when the task was planned."""
-
-    def samples(self) -> list[Sample]:
-        """List the images; raise as `ShardSource.list_samples`."""
-        return self.source.list_samples().samples
 
 
 def shard_task(name: str, source: ShardSource) -> ShardTask:

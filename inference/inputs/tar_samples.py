@@ -22,30 +22,23 @@ class TarSource:
     keep: Keep
 
     def list_samples(self) -> Listing:
-        return list_tar(self.path, self.keep)
+        """List the samples under normalised keys; every member is in a sample or counted as passed over."""
+        groups: dict[str, list[Member]] = {}
+        passed_over: Counter[str] = Counter()
+        for member in tar_members(self.path):
+            if member.entry is None and not member.problem:
+                passed_over[member.kind] += 1
+            else:
+                groups.setdefault(webdataset_key(member.name), []).append(member)
+        given = [key for key in groups if os.path.basename(key)]  # a file without a key takes none from another
+        keys = dict(zip(given, make_unique(given), strict=True))
+        samples = []
+        for key, members in groups.items():
+            samples += _samples(keys.get(key, normalised_key(key)), members, self.keep, passed_over)
+        return Listing(samples, passed_over)
 
     def digest(self) -> str:
         return digest([file_state(self.path, self.name)])
-
-
-def list_tar(path: str, keep: Keep) -> Listing:
-    """List the samples of a tar under normalised keys; every member is in a sample or counted as passed over.
-
-    Raises DamagedShard when the tar is damaged, and OSError when it cannot be read.
-    """
-    groups: dict[str, list[Member]] = {}
-    passed_over: Counter[str] = Counter()
-    for member in tar_members(path):
-        if member.entry is None and not member.problem:
-            passed_over[member.kind] += 1
-        else:
-            groups.setdefault(webdataset_key(member.name), []).append(member)
-    given = [key for key in groups if os.path.basename(key)]  # a file without a key takes none from another
-    keys = dict(zip(given, make_unique(given), strict=True))
-    samples = []
-    for key, members in groups.items():
-        samples += _samples(keys.get(key, normalised_key(key)), members, keep, passed_over)
-    return Listing(samples, passed_over)
 
 
 def _samples(key: str, members: list[Member], keep: Keep, passed_over: Counter[str]) -> list[Sample]:

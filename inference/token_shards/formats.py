@@ -42,7 +42,9 @@ SHARD_FORMATS: dict[str, ShardFormat] = {"wds": WebdatasetFormat()}
 def find_format(name: str) -> ShardFormat:
     """Return the format of a name; raise ValueError when there is none."""
     if name not in SHARD_FORMATS:
-        raise ValueError(f"--format is {name!r}, but must be {' or '.join(SHARD_FORMATS)}.")
+        from ...tokenizer.config import unknown_choice  # late, as pydantic would delay `--help`
+
+        raise ValueError(unknown_choice("format", f"--format {name!r}", name, list(SHARD_FORMATS)))
     return SHARD_FORMATS[name]
 
 

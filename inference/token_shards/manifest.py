@@ -49,8 +49,9 @@ class Manifest(Config):
 
 def new_manifest(tokenizer: Tokenizer, model: str, precision: str, shard_format: str, keep: str) -> Manifest:
     """Return the manifest of a folder for the shards of a tokenizer."""
+    is_folder = model not in built_in_names() and Path(model).is_dir()
     return Manifest(
-        model=_lasting_name(model),
+        model=str(Path(model).absolute()) if is_folder else model,
         fingerprint=tokenizer.fingerprint,
         precision=precision,
         format=shard_format,
@@ -61,11 +62,6 @@ def new_manifest(tokenizer: Tokenizer, model: str, precision: str, shard_format:
         dtype=token_dtype(tokenizer.vocab_size).name,
         preprocessing=tokenizer.config.preprocessing,
     )
-
-
-def _lasting_name(model: str) -> str:
-    is_folder = model not in built_in_names() and Path(model).is_dir()
-    return str(Path(model).absolute()) if is_folder else model
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
@@ -104,16 +100,15 @@ def check_same(before: Manifest | None, manifest: Manifest, folder: Path) -> Non
 
 
 def _differences(before: Manifest, now: Manifest) -> list[str]:
-    old, new = before.preprocessing.model_dump(), now.preprocessing.model_dump()
+    old, new = _settings(before), _settings(now)
     found = [f"{name} {old[name]}, not {new[name]}" for name in old if old[name] != new[name]]
-    if before.precision != now.precision:
-        found.append(f"precision {before.precision}, not {now.precision}")
-    if before.format != now.format:
-        found.append(f"--format {before.format}, not {now.format}")
-    if before.keep != now.keep:
-        found.append(f"--keep {before.keep}, not {now.keep}")
     if before.fingerprint == now.fingerprint or (found and before.model == now.model):
         return found
     if before.model == now.model:
         return [f"another version of {before.model}"]
     return [f"the model {before.model}, not {now.model}", *found]
+
+
+def _settings(manifest: Manifest) -> dict[str, object]:
+    options = {"precision": manifest.precision, "--format": manifest.format, "--keep": manifest.keep}
+    return manifest.preprocessing.model_dump() | options

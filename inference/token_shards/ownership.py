@@ -35,23 +35,21 @@ def remove_shards(folder: Path) -> None:
     remove_asides(folder)
 
 
-def refuse_replacing(folder: Path, names: Iterable[str], shard_format: ShardFormat) -> None:
-    """Raise ValueError when the manifest or the shards of some names would replace files that vistok did not write.
+def refuse_replacing(folder: Path, shards: Iterable[Path], shard_format: ShardFormat) -> None:
+    """Raise ValueError when the manifest or some shards would replace files that vistok did not write.
 
     A file that is damaged beyond recognition may have been vistok's, and is replaced.
     """
     refuse_other(folder / MANIFEST_FILE, _is_other_json(folder / MANIFEST_FILE))
-    for name in names:
-        shard = folder / f"{name}{shard_format.suffix}"
+    for shard in shards:
         if whole_sidecar(shard) is None:
-            is_special = shard.exists() and not shard.is_file()
-            refuse_other(shard, is_special or (shard.exists() and shard_format.is_own(shard) is False))
+            refuse_other(shard, shard.is_file() and shard_format.is_own(shard) is False)
             refuse_other(sidecar_path(shard), _is_other_json(sidecar_path(shard)))
 
 
 def refuse_other(path: Path, is_other: bool) -> None:
-    """Raise ValueError when a file to write is one that vistok did not write."""
-    if is_other:
+    """Raise ValueError when a file to write is one that vistok did not write, or no file."""
+    if is_other or (path.exists() and not path.is_file()):
         raise ValueError(
             f"{path} was not written by vistok and would be replaced: move it away, or give another --out folder."
         )

@@ -1,47 +1,16 @@
 """One image of a token shard, before it is written and after it is read back."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..inputs.input_files import HashedFile, entry_sha256, open_hashed
 from ..inputs.samples import Companion
 
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
     """Return the smallest unsigned integer type that holds tokens below `vocab_size`."""
     return np.dtype(np.min_scalar_type(vocab_size - 1))
-
-
-class CompanionFile:
-    """A file to carry over, whose hash is taken on the way."""
-
-    def __init__(self, companion: Companion):
-        self.extension, self._entry = companion
-        self._sha256 = ""
-
-    @property
-    def name(self) -> str:
-        """The name of the input file."""
-        return self._entry.name
-
-    @property
-    def size(self) -> int:
-        """Bytes of the file."""
-        return self._entry.size
-
-    @contextmanager
-    def open(self) -> Iterator[HashedFile]:
-        """Open the file; raises UnreadableInputError when it cannot be read."""
-        with open_hashed(self._entry) as file:
-            yield file
-            self._sha256 = file.sha256()
-
-    def sha256(self) -> str:
-        """Return the SHA-256 of the bytes that were read; reads them when a format has not, and raises as `open`."""
-        return self._sha256 or entry_sha256(self._entry)
 
 
 class TokenSample(NamedTuple):
@@ -52,7 +21,7 @@ class TokenSample(NamedTuple):
     """`q y x`, of `token_dtype`."""
     metadata: dict[str, Any]
     """`source`, `width` and `height` of the upright original, and `sha256` of its file."""
-    companions: Sequence[CompanionFile] = ()
+    companions: Sequence[Companion] = ()
     """Files that are carried over."""
 
 

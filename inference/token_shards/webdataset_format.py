@@ -34,11 +34,13 @@ class WebdatasetFormat:
     def write(self, file: BinaryIO, samples: Iterable[TokenSample]) -> None:
         with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for sample in samples:
-                _add(tar, sample.key + TOKENS_ENDING, _npy(sample.tokens))
+                array = io.BytesIO()
+                np.save(array, sample.tokens, allow_pickle=False)
+                _add(tar, sample.key + TOKENS_ENDING, array.getvalue())
                 _add(tar, sample.key + METADATA_ENDING, json.dumps(sample.metadata).encode())
                 for companion in sample.companions:
                     with companion.open() as content:
-                        _add_file(tar, f"{sample.key}.{companion.extension}", content, companion.size)
+                        _add_file(tar, f"{sample.key}.{companion.extension}", content, companion.entry.size)
 
     def read(self, path: Path) -> Iterator[StoredSample]:
         pending: StoredSample | None = None
@@ -73,12 +75,6 @@ def _add_file(tar: tarfile.TarFile, name: str, file: IO[bytes] | HashedFile, siz
     info = tarfile.TarInfo(name)
     info.size, info.uname, info.gname, info.mode = size, OWNER, OWNER, 0o644
     tar.addfile(info, file)
-
-
-def _npy(tokens: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, tokens, allow_pickle=False)
-    return buffer.getvalue()
 
 
 def _read_npy(entry: Entry) -> np.ndarray:

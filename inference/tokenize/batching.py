@@ -8,7 +8,7 @@ from ...tokenizer.numerics.exact import batch_for
 from ..inputs.input_files import UnreadableInputError, unreadable
 from ..inputs.reading import ReadImage, Unusable
 from ..inputs.samples import Sample, ShardTask
-from ..token_shards.token_samples import CompanionFile, StoredSample, TokenSample
+from ..token_shards.token_samples import StoredSample, TokenSample
 from .shard_work import ShardWork
 
 
@@ -60,8 +60,7 @@ def read_item(item: Item, read: Callable[[Sample], ReadImage | Unusable]) -> tup
         return work, UnreadableInputError(work.unread)
     if sample.key in work.stored and sample.entry:
         stored = work.stored[sample.key]
-        companions = [CompanionFile(companion) for companion in sample.companions]
-        return work, TokenSample(sample.key, stored.tokens(), stored.metadata(), companions)
+        return work, TokenSample(sample.key, stored.tokens(), stored.metadata(), sample.companions)
     try:
         return work, read(sample)
     except UnreadableInputError as error:

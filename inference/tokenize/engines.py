@@ -38,5 +38,7 @@ ENGINES: dict[str, EngineFactory] = {"local": _local}
 def find_engine(name: str) -> EngineFactory:
     """Return the engine of a name; raise ValueError when there is none."""
     if name not in ENGINES:
-        raise ValueError(f"--engine is {name!r}, but must be {' or '.join(ENGINES)}.")
+        from ...tokenizer.config import unknown_choice  # late, as pydantic would delay `--help`
+
+        raise ValueError(unknown_choice("engine", f"--engine {name!r}", name, list(ENGINES)))
     return ENGINES[name]

@@ -12,7 +12,7 @@ import torch
 
 from ...tokenizer.errors import WorkFailedError
 from ..api import Tokenizer
-from ..arithmetic import EXACT_ARITHMETIC, Encode, fast_encode, parse_fast
+from ..arithmetic import EXACT_ARITHMETIC, Encode, fast_encode
 from ..inputs.samples import Failure
 from ..token_shards.formats import ShardFormat
 from ..token_shards.manifest import Manifest
@@ -47,7 +47,7 @@ class Job:
             torch.set_num_threads(1)
         if self.manifest.precision == EXACT_ARITHMETIC:
             return self.tokenizer.encode_pixels
-        return fast_encode(self.tokenizer.model, self.tokenizer.device, parse_fast(self.manifest.precision))
+        return fast_encode(self.tokenizer.model, self.tokenizer.device, self.manifest.precision)
 
     def shard_path(self, name: str) -> Path:
         """Return the path of an output shard."""

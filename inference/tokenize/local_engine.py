@@ -10,12 +10,15 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from ...images.prefetch import Room, ahead
+from ...images.preprocessing import stack_pixels
+from ...tokenizer.shapes import Tokens
+from ..arithmetic import Encode
 from ..inputs.input_files import UnreadableInputError
 from ..inputs.reading import ReadImage, read_image
 from ..inputs.samples import ShardTask
-from ..token_shards.token_samples import TokenSample
+from ..token_shards.manifest import Manifest
+from ..token_shards.token_samples import TokenSample, token_dtype
 from .batching import Batch, Result, batches, read_item, shard_samples
-from .encoding import encode_images
 from .job import Job, Report, ShardProgress, ShardResult, StoppedOnError
 from .resume import reusable_samples
 from .shard_work import ShardWork, finish
@@ -37,7 +40,7 @@ class LocalEngine:
 
         def encoded(batch: Batch) -> tuple[Batch, list[TokenSample]]:
             try:
-                return batch, [] if batch.work.is_given_up else encode_images(batch.images, encode, job.manifest)
+                return batch, [] if batch.work.is_given_up else encode_samples(batch.images, encode, job.manifest)
             except UnreadableInputError as error:
                 batch.work.unread = str(error)
                 return batch, []
@@ -103,3 +106,45 @@ def _stop_at(batch: Batch) -> None:
         raise StoppedOnError(f"{row.source}: {row.reason} (--on-error skip goes on without it).")
     if work.is_given_up:
         raise StoppedOnError(f"{work.damage or work.unread} (--on-error skip goes on with the other shards).")
+
+
+def encode_samples(images: list[ReadImage], encode: Encode, manifest: Manifest) -> list[TokenSample]:
+    """Return the tokens of images of one size, in their order.
+
+    When the memory is too small, images of native size are tried one by one; UnreadableInputError names one that is too
+    large by itself. With a fixed size no image is to blame, and the error passes.
+    """
+    if not images:
+        return []
+    tokens: Tokens | None = None
+    try:
+        tokens = encode(stack_pixels([image.pixels for image in images]))
+    except (MemoryError, RuntimeError) as error:
+        if manifest.preprocessing.size != "native" or not _out_of_memory(error):
+            raise
+    if tokens is None and len(images) > 1:  # the error, which holds on to memory, is gone by now
+        return [sample for image in images for sample in encode_samples([image], encode, manifest)]
+    if tokens is None:
+        name, size = images[0].sample.source, f"{images[0].width} x {images[0].height}"
+        raise UnreadableInputError(f"{name}: the memory is too small for {size} pixels")
+    grids = tokens.cpu().numpy().astype(token_dtype(manifest.vocab_size))
+    return [
+        TokenSample(
+            key=image.sample.key,
+            tokens=grid,
+            metadata={
+                "source": image.sample.source,
+                "width": image.width,
+                "height": image.height,
+                "sha256": image.sha256,
+            },
+            companions=image.sample.companions,
+        )
+        for image, grid in zip(images, grids, strict=True)
+    ]
+
+
+def _out_of_memory(error: Exception) -> bool:
+    # torch has an exception class for the memory of a GPU only.
+    message = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in message or "allocate memory" in message

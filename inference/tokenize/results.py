@@ -4,31 +4,18 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from ...evaluation.token_counts import count_tokens, empty_counts
+from ...evaluation.usage import count_tokens, empty_counts
 from ..inputs.samples import Failure, ShardTask
-from .engines import find_engine
+from .engines import EngineFactory
 from .job import Job, ShardProgress, ShardResult
 
 
-class Progress(NamedTuple):
-    """How far a call is."""
-
-    images: int
-    """Images that are done, failures included."""
-    expected: int
-    """Images in all, estimated while not all shards are listed."""
-    failures: int
-    shards: int
-    """Shards that are written or given up."""
-
-
 class Totals:
-    """What a call did; the shards that were done before are left out."""
+    """What a call has done so far; the shards that were done before are left out."""
 
     def __init__(self, num_codebooks: int, vocab_size: int, planned: int):
         self.counts = empty_counts(num_codebooks, vocab_size)
@@ -47,37 +34,33 @@ class Totals:
         self.passed_over: Counter[str] = Counter()
         """Members of input shards that are neither images nor carried over, by kind."""
         self.seconds = 0.0
+        self.progress: Counter[str] = Counter()
+        """Sums over the shards that were begun: their samples, and how many images are done and failed."""
         self._planned = planned
-        self._progress: dict[str, ShardProgress] = {}
-        self._sums: Counter[str] = Counter()
+        self._progress_of: dict[str, ShardProgress] = {}
 
     @property
-    def progress(self) -> Progress:
-        """How far the call is."""
-        listed = len(self._progress)
-        return Progress(
-            images=self._sums["images"],
-            expected=round(self._sums["samples"] * self._planned / listed) if listed else 0,
-            failures=self._sums["failures"],
-            shards=self.shards + len(self.damaged) + len(self.unread),
-        )
+    def shards_done(self) -> int:
+        """Shards that are written or given up."""
+        return self.shards + len(self.damaged) + len(self.unread)
+
+    @property
+    def expected_images(self) -> int:
+        """Images in all, estimated while not all shards are listed; 0 when none is."""
+        return round(self.progress["samples"] * self._planned / max(1, len(self._progress_of)))
 
     def add_progress(self, progress: ShardProgress) -> None:
         """Replace what is known of the progress of one shard."""
-        before = self._progress.get(progress.name, ShardProgress(progress.name, 0))
-        self._progress[progress.name] = progress
-        self._sums.update(
-            samples=progress.samples - before.samples,
-            images=progress.images - before.images,
-            failures=progress.failures - before.failures,
-        )
+        before = self._progress_of.get(progress.name, ShardProgress(progress.name, 0))
+        self._progress_of[progress.name] = progress
+        for name in ("samples", "images", "failures"):
+            self.progress[name] += getattr(progress, name) - getattr(before, name)
 
     def add(self, result: ShardResult) -> None:
         """Add the result of a shard."""
         self.add_progress(ShardProgress(result.name, result.samples, result.samples, len(result.failures)))
         if result.damage or result.unread:
-            self.damaged += [result.damage] if result.damage else []
-            self.unread += [] if result.damage else [result.unread]
+            (self.damaged if result.damage else self.unread).append(result.damage or result.unread)
             return
         self.shards += 1
         self.images += result.images
@@ -91,7 +74,7 @@ class Totals:
 
 
 def tokenize_shards(
-    tasks: list[ShardTask], job: Job, engine: str = "local", on_progress: Callable[[Progress], None] = lambda _: None
+    tasks: list[ShardTask], job: Job, engine: EngineFactory, on_progress: Callable[[Totals], None] = lambda _: None
 ) -> Totals:
     """Run the tasks with an engine and sum up the results; raise as `Engine.run`."""
     totals = Totals(job.manifest.num_codebooks, job.manifest.vocab_size, len(tasks))
@@ -99,14 +82,14 @@ def tokenize_shards(
 
     def report(progress: ShardProgress) -> None:
         totals.add_progress(progress)
-        on_progress(totals.progress)
+        on_progress(totals)
 
-    on_progress(totals.progress)
+    on_progress(totals)
     with ExitStack() as stack:
-        results = find_engine(engine)(job, report).run(tasks)
+        results = engine(job, report).run(tasks)
         stack.callback(getattr(results, "close", lambda: None))  # ends the threads of a generator after an error
         for result in results:
             totals.add(result)
-            on_progress(totals.progress)
+            on_progress(totals)
     totals.seconds = time.perf_counter() - started
     return totals

@@ -38,7 +38,7 @@ def content_digest(samples: Iterable[TokenSample], failed: Iterable[Unusable]) -
     rows: list[list[str | int]] = []
     for sample in samples:
         rows.append([sample.key, sample.metadata["source"], sample.metadata["sha256"]])
-        rows += [[sample.key, companion.name, companion.sha256()] for companion in sample.companions]
+        rows += [[sample.key, companion.entry.name, companion.sha256()] for companion in sample.companions]
     return digest(rows + [[row.key, row.source, sha256] for row, sha256 in failed])
 
 
@@ -65,12 +65,12 @@ def _is_done(task: ShardTask, job: Job, retry_failures: bool) -> bool:
 
 def _content_now(task: ShardTask, sidecar: Sidecar) -> str:
     """Return the digest of the bytes as they are now, which copying or touching a file does not change."""
-    samples = task.samples()
+    samples = task.source.list_samples().samples
     rows: list[list[str | int]] = []
     failed = Counter((row.key, row.source) for row in sidecar.failures)
     failed.subtract((sample.key, sample.source) for sample in samples if not sample.entry)
     for sample in samples:
         rows.append([sample.key, sample.source, entry_sha256(sample.entry) if sample.entry else ""])
         if sample.entry and failed[sample.key, sample.source] < 1:
-            rows += [[sample.key, entry.name, entry_sha256(entry)] for _, entry in sample.companions]
+            rows += [[sample.key, each.entry.name, each.sha256()] for each in sample.companions]
     return digest(rows)

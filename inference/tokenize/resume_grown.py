@@ -4,6 +4,7 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,7 +57,9 @@ def resume_grown(plan: Plan, folder: Path, shard_format: ShardFormat) -> tuple[P
         images = [plan.loose[index] for index in sorted(found)]
         old.append(loose_shard(_index_of(name), images, [found[index] for index in sorted(found)]))
     new = _new_shards(plan, keys, {_index_of(name) for name in done})
-    return plan.with_loose(sorted([*old, *new], key=lambda task: task.name)), len(plan.loose) - len(keys)
+    tars = [task for task in plan.shards if not re.fullmatch(LOOSE_PATTERN, task.name)]
+    shards = [*tars, *sorted([*old, *new], key=lambda task: task.name)]
+    return replace(plan, shards=shards), len(plan.loose) - len(keys)
 
 
 def _rows(shard: Path, sidecar: Sidecar, shard_format: ShardFormat) -> list[_Row]:

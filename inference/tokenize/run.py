@@ -1,50 +1,82 @@
 """The whole of tokenize-images, from its options to the summary."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 from ...cli.options import check_output_folder
 from ...cli.progress import ProgressLine
-from ...images.preprocessing import stack_pixels
+from ...tokenizer.devices import usable_cores
 from ...tokenizer.files import remove_asides
 from ...tokenizer.folder_lock import hold_folder
-from ...tokenizer.wording import pluralize
-from ..arithmetic import agreement
+from ..api import Tokenizer, load
+from ..arithmetic import COMPILED, COMPILING_PAYS, EXACT_ARITHMETIC, fast_precision
+from ..inputs.companions import Keep
 from ..inputs.plan import Plan, plan_shards, refuse_overwriting
-from ..inputs.reading import first_images
 from ..token_shards.formats import find_format
-from ..token_shards.manifest import check_same, new_manifest, read_manifest, write_manifest
+from ..token_shards.manifest import Manifest, check_same, new_manifest, read_manifest, write_manifest
 from ..token_shards.ownership import refuse_other, refuse_replacing, removable_shards, remove_shards
 from ..token_shards.sidecar import MANIFEST_FILE, sidecar_path
 from .engines import find_engine
 from .job import Job
-from .preview import is_other, write_preview
-from .request import Request, choose_precision, load_tokenizer, make_job
-from .results import Progress, tokenize_shards
+from .preview import compare_with_float32, is_other, write_preview
+from .results import Totals, tokenize_shards
 from .resume import pending_shards
 from .resume_grown import resume_grown
 from .summary import Summary
 
-COMPARED_IMAGES = 8
+BATCH = 16
+"""Images per batch by default."""
 PREVIEW_FILE = "preview.png"
-Say = Callable[[str], None]
 
 
-def tokenize_collection(request: Request, say: Say) -> Summary:
+class Request(NamedTuple):
+    """The options of tokenize-images, parsed."""
+
+    inputs: list[str]
+    out: Path
+    model: str
+    size: str | None
+    keep: Keep
+    shard_format: str
+    batch_size: int | None
+    workers: int | None
+    device: str
+    fast: bool
+    shard_size: int
+    stop_on_error: bool
+    retry_failures: bool
+    overwrite: bool
+    preview: int
+    engine: str
+    quiet: bool
+
+
+def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary:
     """Tokenize a collection; `say` is called with lines for people on the way.
 
     Raises ValueError for a wrong call, and OSError, StoppedOnError or UnreadableInputError when the work fails.
     """
-    out, shard_format = request.out, find_format(request.shard_format)
-    find_engine(request.engine)
+    out, shard_format, engine = request.out, find_format(request.shard_format), find_engine(request.engine)
     check_output_folder(out)
     plan = plan_shards(request.inputs, request.shard_size, out, request.keep, shard_format.suffix)
-    tokenizer = load_tokenizer(request)
+    tokenizer = _load(request)
     with hold_folder(out, "tokenize-images"):
         before = None if request.overwrite else read_manifest(out)
-        precision = choose_precision(request, tokenizer, plan, before)
+        precision = _precision(request, tokenizer, plan, before)
         manifest = new_manifest(tokenizer, request.model, precision, request.shard_format, request.keep.text)
         check_same(before, manifest, out)
-        job = make_job(request, tokenizer, manifest)
+        cores = usable_cores()
+        job = Job(
+            out=out,
+            manifest=manifest,
+            tokenizer=tokenizer,
+            shard_format=shard_format,
+            batch_size=request.batch_size or BATCH,
+            readers=request.workers or cores,
+            encoders=cores if tokenizer.device.type == "cpu" else 1,
+            stop_on_error=request.stop_on_error,
+        )
         new_images = 0
         if not request.overwrite:
             plan, new_images = resume_grown(plan, out, shard_format)
@@ -52,20 +84,42 @@ def tokenize_collection(request: Request, say: Say) -> Summary:
         pending = pending_shards(plan.shards, job, request.retry_failures)
         write_manifest(out, manifest)
         say(f"model       {request.model}, size {manifest.preprocessing.size}, on {tokenizer.device}")
-        if request.fast:
-            _compare(job, plan, say)
-        with ProgressLine("images", quiet=request.quiet) as line:
+        if request.fast and (line := compare_with_float32(plan, tokenizer, job.encode)):
+            say(line)
+        with ProgressLine("images", quiet=request.quiet) as progress:
 
-            def report(progress: Progress) -> None:
-                shards = f"{progress.shards}/{len(pending)} shards"
-                failed = f"  {progress.failures} failed" if progress.failures else ""
-                line.update(progress.images, progress.expected or None, shards + failed)
+            def report(totals: Totals) -> None:
+                failures = totals.progress["failures"]
+                note = f"{totals.shards_done}/{len(pending)} shards" + (f"  {failures} failed" if failures else "")
+                progress.update(totals.progress["images"], totals.expected_images or None, note)
 
-            totals = tokenize_shards(pending, job, request.engine, report)
+            totals = tokenize_shards(pending, job, engine, report)
         manifest = write_manifest(out, manifest)
         if request.preview and write_preview(out / PREVIEW_FILE, plan, tokenizer, job.encode, request.preview):
             say(f"preview     {out / PREVIEW_FILE}")
         return Summary(totals, plan, manifest, out, len(plan.shards) - len(pending), new_images)
+
+
+def _load(request: Request) -> Tokenizer:
+    """Load the tokenizer at the size that was asked for; raise ValueError when there is no such tokenizer or size."""
+    tokenizer, size = load(request.model, request.device), request.size
+    if size is None:
+        return tokenizer
+    multiple = tokenizer.downsample
+    if size != "native" and not (size.isdecimal() and int(size) > 0 and int(size) % multiple == 0):
+        raise ValueError(f"--size is {size!r}, but must be native or a multiple of {multiple} such as {32 * multiple}.")
+    pixels = "native" if size == "native" else int(size)
+    return tokenizer.with_preprocessing(tokenizer.config.preprocessing.model_copy(update={"size": pixels}))
+
+
+def _precision(request: Request, tokenizer: Tokenizer, plan: Plan, before: Manifest | None) -> str:
+    """Return the precision; a folder keeps the one it was begun with, since another rounds to other tokens."""
+    if not request.fast:
+        return EXACT_ARITHMETIC
+    if before is None or before.precision == EXACT_ARITHMETIC:
+        return fast_precision(tokenizer.device, plan.estimated_images() >= COMPILING_PAYS, request.batch_size)
+    _, form, batch_size = before.precision.split("-")
+    return fast_precision(tokenizer.device, form == COMPILED, request.batch_size or int(batch_size))
 
 
 def _clear(request: Request, plan: Plan, job: Job) -> None:
@@ -74,19 +128,9 @@ def _clear(request: Request, plan: Plan, job: Job) -> None:
     shards = [job.shard_path(task.name) for task in plan.shards]
     outputs = [out / MANIFEST_FILE, *shards, *map(sidecar_path, shards), *([preview] if request.preview else [])]
     refuse_overwriting(plan, [*outputs, *(removable_shards(out) if request.overwrite else [])])
-    refuse_replacing(out, [task.name for task in plan.shards], job.shard_format)
+    refuse_replacing(out, shards, job.shard_format)
     if request.preview:
         refuse_other(preview, is_other(preview))
     if request.overwrite:
         remove_shards(out)
     remove_asides(out)
-
-
-def _compare(job: Job, plan: Plan, say: Say) -> None:
-    """Say how many tokens of the first images the fast encoder shares with the exact one."""
-    tokenizer = job.tokenizer
-    images = first_images(plan, tokenizer.config.preprocessing, tokenizer.downsample, COMPARED_IMAGES)
-    pixels = [stack_pixels([image.pixels]) for image in images]
-    if pixels:
-        fraction = agreement(tokenizer.encode_pixels, job.encode, pixels)
-        say(f"--fast: {fraction:.2%} of the tokens of {pluralize(len(pixels), 'image')} are those of float32")

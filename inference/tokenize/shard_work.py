@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from einops import rearrange
 
-from ..inputs.input_files import UnreadableInputError
+from ...tokenizer.files import aside_of, flush_to_disk
+from ..inputs.input_files import UnreadableInputError, sha256_of
 from ..inputs.reading import Unusable
 from ..inputs.samples import Listing, Sample, ShardTask
-from ..token_shards.sealing import seal_shard, write_aside
-from ..token_shards.sidecar import Sidecar
+from ..token_shards.sidecar import Sidecar, sidecar_path, write_sidecar
 from ..token_shards.token_samples import StoredSample, TokenSample
 from .job import Job, ShardResult
 from .resume import content_digest
@@ -66,16 +66,29 @@ def finish(work: ShardWork, job: Job) -> ShardResult:
 
 
 def _write(work: ShardWork, job: Job) -> None:
+    """Write a shard to a temporary file beside it, rename that to its name, and write the sidecar last.
+
+    A kill at any moment leaves the old shard with its sidecar, no sidecar, or the new shard with its sidecar.
+    """
     task, path = work.task, job.shard_path(work.task.name)
+    assert work.listing is not None
     order = {(sample.key, sample.source): index for index, sample in enumerate(work.samples)}
     work.tokens.sort(key=lambda sample: order[sample.key, sample.metadata["source"]])
     work.failed.sort(key=lambda failed: order[failed.row.key, failed.row.source])
-    written = write_aside(path, job.shard_format, work.tokens)
-    content = content_digest(work.tokens, work.failed)
-    if task.source.digest() != task.inputs:
-        written.aside.unlink()
-        raise UnreadableInputError(f"{task.name}: its input changed while it was read")
-    assert work.listing is not None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = aside_of(path)
+    try:
+        with open(aside, "w+b") as file:
+            job.shard_format.write(file, work.tokens)
+            flush_to_disk(file)
+            file.seek(0)
+            sha256, size = sha256_of(file), aside.stat().st_size
+        content = content_digest(work.tokens, work.failed)
+        if task.source.digest() != task.inputs:
+            raise UnreadableInputError(f"{task.name}: its input changed while it was read")
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
     sidecar = Sidecar(
         shard=path.name,
         fingerprint=job.manifest.fingerprint,
@@ -84,7 +97,9 @@ def _write(work: ShardWork, job: Job) -> None:
         images=len(work.tokens),
         failures=[row for row, _ in work.failed],
         passed_over=dict(sorted(work.listing.passed_over.items())),
-        sha256=written.sha256,
-        size=written.size,
+        sha256=sha256,
+        size=size,
     )
-    seal_shard(job.out, sidecar, written)
+    sidecar_path(path).unlink(missing_ok=True)  # an earlier one would describe another shard
+    aside.replace(path)
+    write_sidecar(job.out, sidecar)

@@ -1,11 +1,11 @@
 """The summary that tokenize-images prints at its end."""
 
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...evaluation.token_counts import is_hashed
-from ...evaluation.usage import Usage, codebook_usage
+from ...evaluation.usage import Usage, codebook_usage, is_hashed
 from ...images.finding.inputs import printable
 from ...tokenizer.wording import first_lines, list_first, pluralize
 from ..inputs.plan import Plan
@@ -71,7 +71,7 @@ class Summary(NamedTuple):
             if totals.images
             else [],
             "folder": self.manifest.model_dump(include={"shards", "images", "failures"}),
-            "failures": [row.model_dump() for row in totals.failures],
+            "failures": [asdict(row) for row in totals.failures],
         }
 
     def lines(self) -> list[str]:

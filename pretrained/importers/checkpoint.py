@@ -1,6 +1,7 @@
 """Read the tensors of a checkpoint file without running code in a pickle."""
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     known training state.
     """
     if not path.is_file():
-        raise ValueError(f"There is no checkpoint file {path}: give {WANTED}.")
+        what = f"{path} is a folder" if path.is_dir() else f"There is no checkpoint file {path}"
+        raise ValueError(f"{what}: give {WANTED}.")
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
@@ -58,11 +60,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 def _unpickled(path: Path) -> Any:
     try:
         asked_for = get_unsafe_globals_in_checkpoint(path)
-    except (
-        ValueError,
-        RuntimeError,
-        pickle.UnpicklingError,
-    ):  # not a zip file: written by torch before 1.6, or damaged
+    except (ValueError, RuntimeError, pickle.UnpicklingError):  # no zip file: of torch before 1.6, or damaged
         asked_for = []
     unsafe = [name for name in asked_for if not name.startswith(TRAINING_STATE)]
     if unsafe:
@@ -71,13 +69,13 @@ def _unpickled(path: Path) -> Any:
             "state dict as .safetensors where you trust it."
         )
     try:
-        with safe_globals([(_StandIn, name) for name in asked_for]):
+        with safe_globals([(_StandIn, name) for name in asked_for]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old protocols
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged and hostile files raise all kinds
-        reason = str(error).strip().splitlines() or [type(error).__name__]
+    except Exception:  # damaged and hostile files raise all kinds, and torch's sentence says how to run their code
         raise ValueError(
-            f"{path} cannot be read as weights alone ({reason[0].rstrip('.')}): download it again, or save its state dict "
-            "as .safetensors where you trust it."
+            f"{path} is damaged or holds more than weights: download it again, or save its state dict as .safetensors where "
+            "you trust it."
         ) from None
 
 

@@ -4,7 +4,6 @@ import hashlib
 import re
 import shutil
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,17 +23,10 @@ from .table import IMPORTERS
 SHOWN = 4
 
 
-class Imported(NamedTuple):
-    """An imported tokenizer."""
+def import_checkpoint(checkpoint: Path, out: Path, family: str | None = None) -> tuple[str, str]:
+    """Write a checkpoint as the tokenizer folder `out`, and return its family and fingerprint.
 
-    family: str
-    folder: Path
-    config: TokenizerConfig
-    fingerprint: str
-
-
-def import_checkpoint(checkpoint: Path, out: Path, family: str | None = None) -> Imported:
-    """Write a checkpoint as the tokenizer folder `out`; without a family it is recognised by its tensors.
+    Without a family it is recognised by its tensors.
 
     Raises ValueError when `out` exists, the family is unknown or not recognised, the checkpoint would run code, or a tensor is
     missing, unused or of the wrong shape.
@@ -53,8 +45,11 @@ def import_checkpoint(checkpoint: Path, out: Path, family: str | None = None) ->
     except ValueError as error:
         raise ValueError(f"{checkpoint} cannot be imported as {family}: {str(error).rstrip('.')}.") from None
     check_finite(checkpoint, model.state_dict())
-    _save(out, model, config, _card(out, checkpoint, importer, config))
-    return Imported(family, out, config, fingerprint(model, config))
+    aside = aside_of(out)
+    shutil.rmtree(aside, ignore_errors=True)
+    save_tokenizer(aside, model, config.architecture, config.preprocessing, _card(out, checkpoint, importer, config))
+    aside.rename(out)
+    return family, fingerprint(model, config)
 
 
 def _recognise(checkpoint: Path, shapes: Shapes) -> str:
@@ -65,8 +60,8 @@ def _recognise(checkpoint: Path, shapes: Shapes) -> str:
         raise ValueError(f"{checkpoint} may be of the families {' and '.join(found)}: name one before the checkpoint.")
     groups = sorted({".".join(name.split(".")[:2]) for name in shapes})
     raise ValueError(
-        f"{checkpoint} is not recognised as one of {', '.join(IMPORTERS)}: its tensors begin with "
-        f"{list_first(groups, SHOWN)}: if you know the family, name it before the checkpoint."
+        f"{checkpoint} is not recognised as one of {', '.join(IMPORTERS)} by its tensors ({list_first(groups, SHOWN)}): if you "
+        "know the family, name it before the checkpoint."
     )
 
 
@@ -91,13 +86,6 @@ def _build(importer: Importer, config: TokenizerConfig, tensors: dict[str, Tenso
     model = build_tokenizer(config.architecture, config.quantizer)
     model.load_state_dict(weights)
     return model.eval().requires_grad_(False)
-
-
-def _save(out: Path, model: VisualTokenizer, config: TokenizerConfig, card: str) -> None:
-    aside = aside_of(out)
-    shutil.rmtree(aside, ignore_errors=True)
-    save_tokenizer(aside, model, config.architecture, config.preprocessing, card)
-    aside.rename(out)
 
 
 def _card(out: Path, checkpoint: Path, importer: Importer, config: TokenizerConfig) -> str:

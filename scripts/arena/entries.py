@@ -12,7 +12,7 @@ class Entry(NamedTuple):
     values: dict[str, Any]
     weights: dict[str, float] = {"codebook": 1.0, "commitment": 0.0}
     """Weights of its loss terms; the latents are frozen, so the commitment has nothing to pull."""
-    care: dict[str, Any] = {}
+    codebook: dict[str, Any] = {}
     """Values of CodebookConfig."""
     optimizer: dict[str, Any] = {}
     """Values of FitConfig: who moves the codebook, and how."""
@@ -36,12 +36,12 @@ MUON = {"projection_optimizer": "muon", "muon_rate": 5.0}
 ENTRIES: dict[str, Entry] = {
     "VQ, small init": Entry(_table("vq", **SMALL)),
     "VQ": Entry(_table("vq")),
-    "VQ, k-means init": Entry(_table("vq"), care=KMEANS),
+    "VQ, k-means init": Entry(_table("vq"), codebook=KMEANS),
     "VQ, small init, lazy": Entry(_table("vq", **SMALL), optimizer=LAZY),
     "VQ, lazy": Entry(_table("vq"), optimizer=LAZY),
-    "VQ, k-means init, lazy": Entry(_table("vq"), care=KMEANS, optimizer=LAZY),
-    "VQ, small init, revival": Entry(_table("vq", **SMALL), care=REVIVAL),
-    "VQ, small init, revival, lazy": Entry(_table("vq", **SMALL), care=REVIVAL, optimizer=LAZY),
+    "VQ, k-means init, lazy": Entry(_table("vq"), codebook=KMEANS, optimizer=LAZY),
+    "VQ, small init, revival": Entry(_table("vq", **SMALL), codebook=REVIVAL),
+    "VQ, small init, revival, lazy": Entry(_table("vq", **SMALL), codebook=REVIVAL, optimizer=LAZY),
     "VQ, small init, Wasserstein": Entry(
         _table("vq", **SMALL, distribution="wasserstein"), FROZEN | {"wasserstein": 0.1}
     ),
@@ -54,8 +54,8 @@ ENTRIES: dict[str, Entry] = {
     "EMA, small init, Sinkhorn": Entry(_table("ema", **SMALL, sinkhorn={}), {"commitment": 0.0}, part=4),
     "VQ, DiVeQ": Entry(_table("vq", gradient="diveq"), DECODED | {"codebook": 0.0, "commitment": 0.0}),
     "EMA, small init": Entry(_table("ema", **SMALL), {"commitment": 0.0}),
-    "EMA, k-means init": Entry(_table("ema"), {"commitment": 0.0}, care=KMEANS),
-    "EMA, k-means init, revival": Entry(_table("ema"), {"commitment": 0.0}, care=KMEANS | REVIVAL),
+    "EMA, k-means init": Entry(_table("ema"), {"commitment": 0.0}, codebook=KMEANS),
+    "EMA, k-means init, revival": Entry(_table("ema"), {"commitment": 0.0}, codebook=KMEANS | REVIVAL),
     "SimVQ": Entry(_table("simvq")),
     "SimVQ, diagonal": Entry(_table("simvq", projection="diagonal")),
     "SimVQ, MLP": Entry(_table("simvq", projection="mlp")),

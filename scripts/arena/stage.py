@@ -24,7 +24,6 @@ from vistok.train.data.source_images import SourceImages
 from vistok.train.data.unreadable_images import UnreadableLimit
 from vistok.train.optimizer.config import OptimizerConfig
 from vistok.train.optimizer.routing import assign_parameters, build_optimizer
-from vistok.train.optimizer.schedule import lr_ratio
 
 ARCHITECTURE = ConvolutionalConfig.model_validate(
     {
@@ -95,7 +94,7 @@ def descend(
     half = multiplies_bfloat16(torch.device("cpu"))
     for step, (pixels, answer) in enumerate(batches, 1):
         for group in optimizer.param_groups:
-            group["lr"] = config.lr * lr_ratio(step, steps, config)
+            group["lr"] = config.lr * config.lr_ratio(step, steps)
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             answered = answer()
         loss = (answered.float() - pixels).square().mean()

@@ -52,7 +52,7 @@ def _same(entry: Entry | None, written: dict[str, Any]) -> bool:
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
-    """Return the rows as a table, the least distortion first."""
+    """Return the rows as a table, lowest distortion first."""
     lines = [
         "| quantizer | bits | distortion | usage | perplexity | PSNR (dB) | lr | steps | fit (s) |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -67,13 +67,13 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 
 def bits(row: dict[str, Any]) -> float:
-    """Return the bits a position of a row's quantizer."""
+    """Return the bits per position of a row's quantizer."""
     quantizer = build_quantizer(row["entry"]["values"])
     return quantizer.num_codebooks * math.log2(quantizer.vocab_size)
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Draw PSNR over distortion and over usage; the numbers are those of the legend, the least distortion first."""
+    """Draw PSNR over distortion and over usage; the numbers refer to the legend, lowest distortion first."""
     figure, axes = plt.subplots(1, 2, figsize=(14, 5.4), sharey=True, layout="constrained")
     for number, row in enumerate(sorted(rows, key=lambda row: row["distortion"]), 1):
         for axis, key in zip(axes, ("distortion", "usage"), strict=True):

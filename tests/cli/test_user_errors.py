@@ -12,7 +12,7 @@ from processes import run_python, start_python
 from vistok.cli.user_errors import report_errors
 from vistok.images.preprocessing import resize_short_side
 from vistok.tokenizer.config import Config, parse_config
-from vistok.train.shipped_configs import find_config
+from vistok.train.config_file import find_config
 
 
 def outcome(work, capsys, debug=False):

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from vistok.evaluation.metrics import psnr, ssim
+from vistok.evaluation.metrics import distortion, psnr, ssim
 
 
 def test_psnr_is_that_of_a_range_of_two():
@@ -23,3 +23,7 @@ def test_ssim_is_one_for_equal_images_and_less_for_noise():
     pixels = torch.rand(2, 3, 32, 32) * 2 - 1
     assert ssim(pixels, pixels).tolist() == pytest.approx([1, 1])
     assert (ssim(pixels, torch.rand(2, 3, 32, 32) * 2 - 1) < 0.2).all()
+
+
+def test_distortion_is_the_mean_square_a_channel():
+    assert float(distortion(torch.zeros(1, 2, 1, 1), torch.tensor([[[[1.0]], [[3.0]]]]))) == 5.0

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from samples import noise_image
-from vistok.evaluation.reference_metrics import FrechetMetric, PerceptualMetric, ReferenceMetrics
+from vistok.evaluation.frechet import FrechetMetric
+from vistok.evaluation.reference_metrics import PerceptualMetric, ReferenceMetrics
 from vistok.images.preprocessing import stack_pixels
 
 CPU = torch.device("cpu")
@@ -31,7 +32,7 @@ def test_the_frechet_distance_does_not_depend_on_the_sizes_in_between():
     pairs = [[stack_pixels([np.asarray(noise_image(8, 8 + n % 2, s))]) for s in (n, 90 + n)] for n in range(40)]
 
     def figure(ordered):
-        metric = FrechetMetric(features, CPU)
+        metric = FrechetMetric(features)
         for pair in ordered:
             metric.update(*pair)
         return metric.compute()

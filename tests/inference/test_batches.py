@@ -7,9 +7,10 @@ from torch import nn
 
 import vistok
 from samples import noise_image, small_tokenizer
+from vistok.evaluation.frechet import FrechetMetric
 from vistok.evaluation.metrics import psnr
 from vistok.evaluation.quality import measure, round_to_uint8
-from vistok.evaluation.reference_metrics import FrechetMetric, PerceptualMetric
+from vistok.evaluation.reference_metrics import PerceptualMetric
 from vistok.images.preprocessing import stack_pixels
 from vistok.perception.distance import FeatureDistance
 from vistok.tokenizer.numerics.exact import MAX_PIXELS, batch_for, in_batches
@@ -68,7 +69,7 @@ def test_reference_metrics_do_not_depend_on_the_batches(images, size):
     pooled = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())
 
     def figures(batches):
-        metrics = PerceptualMetric(FeatureDistance(Stages()), CPU), FrechetMetric(pooled, CPU)
+        metrics = PerceptualMetric(FeatureDistance(Stages()), CPU), FrechetMetric(pooled)
         for batch in batches:
             for metric in metrics:
                 metric.update(batch, batch.flip(3) * 0.9)

@@ -117,7 +117,7 @@ GOOD = {
 BAD = {
     "cut.jpg": GOOD["photo.jpg"][:2000],
     "empty.png": b"",
-    "text.jpg": b"these are not the bytes of a image",
+    "text.jpg": b"these are not the bytes of an image",
 }
 
 

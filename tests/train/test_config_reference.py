@@ -104,7 +104,7 @@ Everything.
       Inner keys, of which there are few.
   thing: section by name: fruit, box (required)
       One thing.
-  named: section of section (default: {})
+  named: section of sections (default: {})
       Sections by name.
 
 inner: Inner keys, of which there are few.
@@ -117,7 +117,7 @@ inner: Inner keys, of which there are few.
 thing.box: A box.
   thing.name: box (default: box)
       Kind.
-  thing.inside: section by name: fruit or none (default: none)
+  thing.inside: section by name: fruit, or none (default: none)
       What is in it."""
     )
     assert "\n| `inner.size` | whole number | 3 | Size, \\| in pixels. |\n" in config_reference(Whole)
@@ -134,7 +134,25 @@ def test_one_key_is_shown_alone():
         "  run.steps: whole number, at least 1 (required)",
         "      Optimizer steps of the whole run.",
     ]
+    assert keys_text(TrainConfig, "model.quantizer.fsq.levels", 80).startswith("model.quantizer.fsq: ")
     assert keys_text(TrainConfig, "model.quantizer.codebook_size", 80).count("model.quantizer.codebook_size: ") > 3
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("data.train", "list of sections (required)"),
+        ("data.short_sides", "list of whole numbers, at least 1, or none (default: none)"),
+        ("data.train.split", "list of 2 numbers, at least 0, at most 1 (default: [0.0, 1.0])"),
+        ("data.on_error", "skip or stop (default: skip)"),
+        ("run.precision", "float32, bfloat16, float16 or auto (default: float32)"),
+        ("losses", "section of numbers, at least 0 (required)"),
+        ("model.preprocessing.size", "whole number, at least 1, or native (default: 256)"),
+        ("model.train", "list of encoder, quantizer or decoder (default: [encoder, quantizer, decoder])"),
+    ],
+)
+def test_a_type_is_said_in_words(path, words):
+    assert f"  {path}: {words}\n" in keys_text(TrainConfig, path, 200)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +167,10 @@ def test_one_key_is_shown_alone():
         ("model.quantizer.vqq", "model.quantizer.vqq is not a known key: did you mean 'vq'?"),
         ("zzz", "zzz is not a known key: choose from adversarial, "),
         ("run.zzz", "run.zzz is not a known key: choose from "),
+        ("run.", "run. is not a known key: choose from channels_last, "),
+        ("run.out.x", "run.out.x is not a known key: did you mean 'out'? choose from channels_last, "),
+        ("losses.l2", "losses.l2 is not a known key: did you mean 'losses'? choose from adversarial, "),
+        ("model.quantizer.vq.dmi", "model.quantizer.vq.dmi is not a known key: did you mean 'dim'? choose from "),
     ],
 )
 def test_a_key_that_does_not_exist_is_one_sentence(path, sentence):

@@ -1,16 +1,22 @@
-"""Tokenizer and report of one step, whatever ends a run."""
+"""Tokenizer and report of one step, whatever ends a run; an error in a report, samples or a tracker is a warning."""
 
+import errno
 import importlib.metadata
+import os
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
-from runs import FSQ, interrupt_at, train_again
+from runs import DEBUG, FSQ, interrupt_at, logged, train_again
 from samples import PHOTOS
 from vistok.tokenizer.folder.save_load import load_tokenizer
 from vistok.train import outputs
+from vistok.train import report as run_report
+from vistok.train.commands.train_tokenizer import app
 from vistok.train.export import exported_step
+from vistok.train.logs import trackers
 
 
 @pytest.mark.parametrize("step", [2, 4])
@@ -48,11 +54,11 @@ def test_tokenizer_and_report_follow_every_validation_or_checkpoint(tmp_path, mo
     found = []
     write = outputs.write_run_report
 
-    def note(run, images, notes):
+    def recorded(run, images, notes):
         write(run, images, notes)
         found.append((exported_step(run.config.run.out / "export"), run.ema.updates))
 
-    monkeypatch.setattr(outputs, "write_run_report", note)
+    monkeypatch.setattr(outputs, "write_run_report", recorded)
     train_again(tmp_path / "with", *FSQ, f"data.val={PHOTOS}", "run.validate_every=3", "run.save_every=2")
     train_again(tmp_path / "without", *FSQ, "run.save_every=2")
     assert found == [(3, 3), (6, 6), (2, 2), (4, 4), (6, 6)]
@@ -74,3 +80,49 @@ def test_a_run_needs_no_package_that_is_installed(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.metadata, "version", missing)
     folder = train_again(tmp_path, *FSQ, steps=2)
     assert exported_step(folder) == 2 and (tmp_path / "report.html").exists()
+
+
+def refuse(*arguments, **settings):
+    raise OSError(errno.EACCES, os.strerror(errno.EACCES), "somewhere")
+
+
+class Refusing(trackers.LOGGER_TYPE_TO_CLASS["tensorboard"]):
+    start = log = finish = refuse
+
+
+DECORATION = {
+    "report": lambda patch, out: patch.setattr(run_report, "render", refuse),
+    "views": lambda patch, out: patch.setattr(run_report, "codebook_views", lambda *_: [][0]),
+    "environment": lambda patch, out: patch.setattr(run_report, "environment", refuse),
+    "samples are a file": lambda patch, out: (out.mkdir(), (out / "samples").write_text("")),
+    "sheet": lambda patch, out: patch.setattr(outputs, "comparison_sheet", refuse),
+    "tensorboard is not installed": lambda patch, out: patch.setattr(trackers, "get_available_trackers", list),
+    "tensorboard does not start": lambda patch, out: patch.setitem(
+        trackers.LOGGER_TYPE_TO_CLASS, "tensorboard", Refusing
+    ),
+    "tensorboard fails": lambda patch, out: patch.setattr(trackers.LOGGER_TYPE_TO_CLASS["tensorboard"], "log", refuse),
+    "tensorboard does not end": lambda patch, out: patch.setattr(
+        trackers.LOGGER_TYPE_TO_CLASS["tensorboard"], "finish", refuse
+    ),
+}
+
+
+@pytest.mark.parametrize("what", DECORATION)
+def test_what_only_decorates_is_a_warning_and_the_exit_code_is_0(tmp_path, monkeypatch, what):
+    out = tmp_path / "run"
+    DECORATION[what](monkeypatch, out)
+    values = [f"data.train={PHOTOS}", f"data.val={PHOTOS}", f"run.out={out}", "run.steps=2", "run.log_every=1"]
+    result = CliRunner().invoke(app, [str(DEBUG), *values, "data.size=32", "data.batch_size=4", *FSQ])
+    assert result.exit_code == 0, result.stderr
+    said = " ".join(result.stdout.split())
+    assert said.count("warning: ") == 1, said
+    reasons = ("could not be written: ", "failed and gets no more scalars: ", "is not installed: ")
+    assert any(reason in said for reason in reasons)
+    assert exported_step(out / "export") == 2 and len(logged(out)) == 3
+
+
+def test_a_tracker_that_is_not_known_is_a_wrong_call(tmp_path):
+    with pytest.raises(
+        ValueError, match="run.trackers 'tensorbord' is not a known tracker: did you mean 'tensorboard'"
+    ):
+        train_again(tmp_path, *FSQ, "run.trackers=[tensorbord]")

@@ -78,7 +78,7 @@ def test_ranks_draw_their_own_noise_from_equal_weights_and_resume_bit_for_bit(tm
         assert one[0] == other[0] and one[2] == other[2]
         assert not set(one[1]) & set(other[1])
     assert len({json.dumps(noise) for _, noise, _ in first}) == 4
-    # Taken up at step 2: the same noise on each rank, the same bytes in the end.
+    # Resumed at step 2: the same noise on each rank, the same bytes in the end.
     late = tmp_path / "late"
     shutil.copytree(whole, late)
     shutil.rmtree(late / "checkpoints" / "step-0000004")

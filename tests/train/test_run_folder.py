@@ -224,7 +224,7 @@ def test_a_full_disk_is_one_sentence_and_the_run_can_resume(tmp_path, monkeypatc
             def write_whole(path, content):
                 return full(path) if path.name == name else write(path, content)
 
-            for module in ("tokenizer.folder.save_load", "train.config_file", "train.data.changed_images"):
+            for module in ("tokenizer.folder.save_load", "train.loop", "train.data.changed_images"):
                 patch.setattr(f"vistok.{module}.write_whole", write_whole)
         new_process()
         values = ["data.val=[]", "run.steps=4", "run.log_every=2", "run.save_every=2", "data.size=32"]

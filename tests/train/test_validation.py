@@ -120,17 +120,29 @@ for tolerance in (UnreadableLimit(False, 0.01), UnreadableLimit(True, 0.0), Unre
         said.append(images.measure(model))
     except WorkFailedError as error:
         said.append(str(error))
+images = Validation(index_images(sys.argv[3]), reader, tolerance, Accelerator(cpu=True), lambda warning: None)
+try:
+    images.measure(model)
+except WorkFailedError as error:
+    said.append(str(error))
 print(json.dumps(said))
 """
 
 
-def test_two_real_processes_wait_for_nobody_and_say_the_same(folder):
-    """One of them alone meets with what cannot be read, and both go on to the next call."""
+def test_two_real_processes_wait_for_nobody_and_say_the_same(folder, tmp_path_factory):
+    """One of them alone finds what cannot be read, and both go on to the next call.
+
+    Of the other folder, the first process stops at its limit, ten, and the second has three unreadable images.
+    """
+    bad = tmp_path_factory.mktemp("bad")
+    for number in range(23):
+        content = (folder / f"{number:02d}.png").read_bytes()
+        (bad / f"{number:02d}.png").write_bytes(b"" if number % 2 == 0 or number < 6 else content)
     (folder / "07.png").write_bytes(b"")
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    command = [sys.executable, "-c", WORKER, str(folder), json.dumps([part for part in sys.path if part])]
+    command = [sys.executable, "-c", WORKER, str(folder), json.dumps([part for part in sys.path if part]), str(bad)]
     common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     common |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     processes = [
@@ -148,6 +160,7 @@ def test_two_real_processes_wait_for_nobody_and_say_the_same(folder):
     alone = validation(folder, preprocessing=PreprocessingConfig(size=16)).measure(small_tokenizer())
     assert first == second and first[0] == first[2] == alone
     assert "07.png cannot be used" in first[1]
+    assert first[3].startswith("13 of the 23 images cannot be read, more than data.max_unreadable (0.01) allows")
 
 
 def test_what_is_unreadable_is_named_once(folder):

@@ -94,8 +94,8 @@ def test_the_whole_way(device, tmp_path, monkeypatch):
     tuned += ["--set", "data.workers=0"]
     facts = json.loads(call(finetune_command, out / "export", PHOTOS, *tuned).splitlines()[-1])
     assert (tmp_path / "tuned" / "export" / "config.json").exists() and facts["report"].endswith("report.html")
-    call(evaluate_tokenizer, tmp_path / "tuned" / "export", PHOTOS, "--out", tmp_path / "judged", "--quiet")
-    assert json.loads((tmp_path / "judged" / "metrics.json").read_text())["psnr"] > 0
+    call(evaluate_tokenizer, tmp_path / "tuned" / "export", PHOTOS, "--out", tmp_path / "evaluated", "--quiet")
+    assert json.loads((tmp_path / "evaluated" / "metrics.json").read_text())["psnr"] > 0
 
 
 @pytest.mark.cuda

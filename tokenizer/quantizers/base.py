@@ -28,6 +28,8 @@ class QuantizerConfig(Config, ABC):
 
     allowed_in: ClassVar[frozenset[str]] = frozenset()
     """Names of the composed quantizers that may hold this one: `residual` only if it has one codebook."""
+    behind_tanh: ClassVar[dict[str, str]] = {}
+    """Keys with which it compares latents behind tanh, as a quantizer that replaces a bounded one should, if it can."""
     name: str
     """Name in QUANTIZERS."""
 

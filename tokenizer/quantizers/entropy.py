@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, distributed
 from torch.nn import functional
 
+from ..devices import is_distributed
 from ..shapes import Codes, Vectors
 
 ChunkSums: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -62,7 +63,7 @@ def entropy(probabilities: Tensor) -> Tensor:
 
 def mean_over_ranks(mean: Tensor) -> Tensor:
     """Average over all processes, with gradients to the latents of every rank."""
-    if not (distributed.is_available() and distributed.is_initialized()):
+    if not is_distributed():
         return mean
     total = _SumOverRanks.apply(mean)
     assert isinstance(total, Tensor)

@@ -98,7 +98,7 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 def _seal(checkpoint: Path) -> None:
     files = {}
-    for path in _files(checkpoint):
+    for path in sorted(path for path in checkpoint.rglob("*") if path.is_file()):
         flush_path(path)
         files[path.relative_to(checkpoint).as_posix()] = [path.stat().st_size, _checksum(path)]
     seal = checkpoint / SEAL_FILE
@@ -117,10 +117,6 @@ def _problem(checkpoint: Path) -> str | None:
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, AttributeError, TypeError):
         return f"its {SEAL_FILE}, or a file that it names, is missing or damaged"
     return None
-
-
-def _files(checkpoint: Path) -> list[Path]:
-    return sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != SEAL_FILE)
 
 
 def _checksum(path: Path) -> int:

@@ -1,60 +1,139 @@
 """Alarms about a codebook: what goes wrong, what shows it, and what to try."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from ...evaluation.usage import Usage
 from ...tokenizer.wording import pluralize
-from .findings import Directions, Finding, WatchedCodebook
-from .fit_alarms import FitAlarms, flat_codes
-from .usage_alarms import UsageAlarms
+from .usage_alarms import FRESH, Finding, UsageAlarms
 
 OVER = 5
-"""Windows without a finding after which it is over, so that one that hovers at its limit is told once."""
+"""Windows without a finding until it counts as over, so that a value around its limit is one alarm."""
+MAX_LENGTH_RATIO = 5.0
+"""Factor between the lengths of codes and latents, either way, that counts as mismatched."""
+MAX_OBTUSE = 0.25
+"""Fraction of latents at more than a right angle to their codes that is too much."""
+UNEXPLAINED = 0.5
+"""Fraction of the latents' variance that the codes miss, from which growth is an alarm."""
+DISTORTION_GROWTH = 2.0
+"""Growth of that fraction over its minimum that is an alarm."""
+FLAT = 2.5
+"""Effective rank up to which codes lie on a line or close to a plane."""
+FLAT_FRACTION = 0.3
+"""The same as a fraction of the directions that the codes could have, where those are few."""
+
+
+class Directions(NamedTuple):
+    """How many directions the codes of a codebook can vary in."""
+
+    path: str
+    """Log path of its values: `codebook`, or `codebook/0` and so on."""
+    dim: int
+    codes: int
+    """Max number of different codes: those that there are, or the tokens when these are fewer."""
 
 
 class CodebookAlarms:
-    """Checks the statistics of each window, and tells a finding when it begins.
+    """Checks the statistics of each window, and reports a finding when it begins, and again only after it was over.
 
-    It is told again only after it was over in between. The state goes into the checkpoint.
+    `can_set` says whether codes can be set one by one, so that
+    initialization and revival are remedies. The state goes into the checkpoint.
     """
 
-    def __init__(self) -> None:
-        self._usage = UsageAlarms()
-        self._fit = FitAlarms()
+    def __init__(self, codes: int, can_set: bool):
+        self._usage = UsageAlarms(codes, can_set)
+        self._kmeans = "codebook.initialization: kmeans, " if can_set else ""
+        self._or_kmeans = f"{self._kmeans}or " if can_set else ""
+        self._min_distortion = (float("inf"), 0)  # as a fraction of the variance, and its step
         self._active: dict[str, int] = {}  # windows since each finding was last found
 
     def check(
-        self,
-        step: int,
-        values: Mapping[str, float],
-        counts: Tensor,
-        codebooks: list[WatchedCodebook],
-        directions: list[Directions],
+        self, step: int, values: Mapping[str, float], counts: Tensor, usages: list[Usage], directions: list[Directions]
     ) -> list[str]:
         """Return the alarms that begin in the window that ended at `step`, each a sentence.
 
-        `values` are the monitor's, by log path; `counts` are the window's, a row for each of `codebooks`.
+        `values` are the monitor's, by log path; `counts` are the window's, a row for each codebook, as `usages`.
         """
-        kmeans = "codebook.initialization: kmeans, " if all(codebook.can_set for codebook in codebooks) else ""
         found = [
-            *self._usage.check(step, counts, codebooks),
-            *self._fit.check(step, values, kmeans),
-            *flat_codes(step, values, directions, kmeans),
+            *self._usage.check(step, counts, usages),
+            *self._lengths(values["codebook/length_ratio"]),
+            *self._angles(values["codebook/obtuse"]),
+            *self._distortion(step, values["codebook/relative_distortion"]),
         ]
+        if step >= FRESH:
+            found += [finding for each in directions for finding in self._flat(values, each)]
         new = [finding for finding in found if finding.name not in self._active]
         since = {name: windows + 1 for name, windows in self._active.items() if windows + 1 < OVER}
         self._active = since | {finding.name: 0 for finding in found}
         return _sentences(new)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"usage": self._usage.state_dict(), "fit": self._fit.state_dict(), "active": self._active}
+        return {
+            "usage": self._usage.state_dict(),
+            "min_distortion": self._min_distortion,
+            "active": self._active,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._usage.load_state_dict(state["usage"])
-        self._fit.load_state_dict(state["fit"])
+        self._min_distortion = tuple(state["min_distortion"])
         self._active = dict(state["active"])
+
+    def _lengths(self, ratio: float) -> list[Finding]:
+        if 1 / MAX_LENGTH_RATIO <= ratio <= MAX_LENGTH_RATIO:
+            return []
+        which = f"{1 / max(ratio, 1e-9):.0f} times shorter" if ratio < 1 else f"{ratio:.0f} times longer"
+        sentence = (
+            f"codes are {which} than their latents (|q|/|z| is {ratio:.2g}): gradients that are scaled by this ratio are "
+            f"wrong by the same factor; try {self._or_kmeans}gradient straight_through or "
+            "rotation_no_scale."
+        )
+        return [Finding("lengths", sentence)]
+
+    def _angles(self, obtuse: float) -> list[Finding]:
+        if obtuse <= MAX_OBTUSE:
+            return []
+        sentence = (
+            f"{obtuse:.0%} of the latents are at more than a right angle to their codes: a rotated gradient points the wrong "
+            f"way there; try {self._or_kmeans}gradient straight_through until the codebook fits."
+        )
+        return [Finding("angles", sentence)]
+
+    def _distortion(self, step: int, missed: float) -> list[Finding]:
+        lowest, lowest_step = self._min_distortion
+        if missed < lowest:
+            self._min_distortion = (missed, step)
+            return []
+        if missed <= max(UNEXPLAINED, DISTORTION_GROWTH * lowest):
+            return []
+        sentence = (
+            f"distortion grew from {lowest:.2g} of the latents' variance at step {lowest_step} to {missed:.2g}: the "
+            "latents move away from their codes; try a higher losses.commitment, or a lower optimizer.lr."
+        )
+        return [Finding("distortion", sentence)]
+
+    def _flat(self, values: Mapping[str, float], directions: Directions) -> list[Finding]:
+        """Return whether codes lie near a line or a plane though they could vary in more directions."""
+        rank = values.get(f"{directions.path}/effective_rank")
+        # k codes span at most k - 1 directions.
+        limit = min(FLAT, FLAT_FRACTION * min(directions.dim, directions.codes - 1))
+        if rank is None or not 0 < rank < limit:
+            return []
+        latents = values[f"{directions.path}/latent_effective_rank"]
+        index = directions.path.partition("/")[2]
+        whose = f"the codes of codebook {index}" if index else "the codes"
+        advice = (
+            f"the codes lie flat among the latents; try {self._kmeans}a lower optimizer.lr, or fsq"
+            if rank < latents / 2
+            else "encoder and codebook no longer use the others; try a lower optimizer.lr, fewer latent channels, or fsq"
+        )
+        sentence = (
+            f"{whose} vary in {rank:.1f} of {directions.dim} directions (effective rank), their latents in {latents:.1f}: "
+            f"{advice}."
+        )
+        return [Finding(f"flat {directions.path}", sentence)]
 
 
 def _sentences(findings: list[Finding]) -> list[str]:

@@ -1,10 +1,7 @@
-"""When codes are initialized and revived during a run.
-
-The main process draws and calculates, and sends the codes to the others. So all processes hold the same codes even where
-their arithmetic differs.
-"""
+"""When codes are initialized and revived: the main process draws them and sends them to the others, so that all agree."""
 
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import Annotated, Any, Literal
 
 import torch
@@ -13,15 +10,21 @@ from pydantic import Field
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ...evaluation.token_counts import count_tokens
+from ...evaluation.usage import count_tokens
 from ...tokenizer.config import Config
 from ...tokenizer.model import hardness_at
 from ...tokenizer.quantizers import Quantizer
 from ...tokenizer.quantizers.vector.kmeans import kmeans, usable_vectors
 from ...tokenizer.shapes import Latent
-from .monitor import Seen
-from .revival import forget_rows, revive_codes
-from .shared_codebooks import broadcast_codes, can_set_codes, seen_vectors, shared_codebooks
+from .monitor import QuantizerIO
+from .shared_codebooks import (
+    broadcast_codes,
+    can_set_codes,
+    forget_rows,
+    revive_codes,
+    seen_vectors,
+    shared_codebooks,
+)
 
 
 class CodebookConfig(Config):
@@ -69,14 +72,17 @@ class CodebookMaintenance:
         if self._config.initialization == "random":
             return
         latents = self._enough(batches)
-        rounds = self._config.kmeans_iterations
+        rounds, done = self._config.kmeans_iterations, count(1)
+
+        def on_round(_: int) -> None:
+            report(next(done))
+
         # A level sees what the levels before it leave over, so they are set first.
-        for done, (codebook, levels) in enumerate(shared_codebooks(self._quantizer)):
+        for codebook, levels in shared_codebooks(self._quantizer):
             vectors = seen_vectors(self._quantizer, latents, levels, self._accelerator)
             vectors = usable_vectors(vectors, self._quantizer.vocab_size)  # which fails on all processes or none
             if self._accelerator.is_main_process:
-                said = _from(done * rounds, report)
-                centres = kmeans(vectors, self._quantizer.vocab_size, rounds, self._generator, said)
+                centres = kmeans(vectors, self._quantizer.vocab_size, rounds, self._generator, on_round)
                 codebook.replace(torch.arange(len(centres), device=centres.device), centres)
             broadcast_codes(codebook)
 
@@ -92,7 +98,7 @@ class CodebookMaintenance:
         return len(shared_codebooks(self._quantizer)) * self._config.kmeans_iterations
 
     @torch.no_grad()
-    def observe(self, step: int, seen: Seen, optimizer: Optimizer) -> int:
+    def observe(self, step: int, seen: QuantizerIO, optimizer: Optimizer) -> int:
         """Count the codes of one step and, every `revive_every` steps, revive dead ones; return how many were revived."""
         if self._config.revive_every == 0:
             return 0
@@ -133,14 +139,10 @@ class CodebookMaintenance:
     def _enough(self, batches: Iterable[Latent]) -> list[Latent]:
         wanted = self._config.vectors_per_code * self._quantizer.vocab_size
         latents: list[Latent] = []
-        count = 0
+        collected = 0
         for batch in batches:
             latents.append(batch)
-            count += batch.shape[0] * batch.shape[2:].numel() * self._accelerator.num_processes
-            if count >= wanted:
+            collected += batch.shape[0] * batch.shape[2:].numel() * self._accelerator.num_processes
+            if collected >= wanted:
                 break
         return latents
-
-
-def _from(before: int, report: Callable[[int], None]) -> Callable[[int], None]:
-    return lambda done: report(before + done)

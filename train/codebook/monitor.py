@@ -8,18 +8,16 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from ...evaluation.running_covariance import rank_note
-from ...evaluation.token_counts import count_tokens, empty_counts, estimate_note
-from ...evaluation.usage import Usage, codebook_usage
+from ...evaluation.usage import Usage, codebook_usage, count_tokens, empty_counts, estimate_note
 from ...tokenizer.model import Reconstruction
 from ...tokenizer.quantizers import Quantizer
 from ...tokenizer.shapes import Latent, Tokens
-from .alarms import CodebookAlarms
+from .alarms import CodebookAlarms, Directions
 from .code_match import CodeMatch, match_by_codebook
-from .findings import Directions, WatchedCodebook
 from .shared_codebooks import can_set_codes
 
 
-class Seen(NamedTuple):
+class QuantizerIO(NamedTuple):
     """Input and output of the quantizer in one step, over all accumulated batches; without gradients."""
 
     latent: Latent
@@ -38,14 +36,14 @@ class Window(NamedTuple):
 
 
 @torch.no_grad()
-def seen_in(quantizer: Quantizer, outputs: Sequence[Reconstruction]) -> Seen:
+def quantizer_io(quantizer: Quantizer, outputs: Sequence[Reconstruction]) -> QuantizerIO:
     """Return input and output of the quantizer in the forwards of a step; call it before the optimizer moves the codes.
 
     Where training forwards return the codes themselves, these are from before moving averages moved, and distortion is the
     commitment loss. Where they return noise or a few levels alone, the codes are looked up afterwards.
     """
     tokens = torch.cat([output.tokens for output in outputs])
-    return Seen(
+    return QuantizerIO(
         latent=torch.cat([output.latent.detach() for output in outputs]),
         quantized=(
             torch.cat([output.quantized.detach() for output in outputs])
@@ -71,20 +69,20 @@ class CodebookMonitor:
         self._match = CodeMatch(quantizer.dim, accelerator.device)
         self._revived = 0
         self._directions = directions or quantizer.dim
-        self._alarms = CodebookAlarms()
+        self._alarms = CodebookAlarms(quantizer.vocab_size, can_set_codes(quantizer))
 
     def notes(self) -> list[str]:
         """Return sentences about what is estimated or left out because it is too large."""
         notes = [estimate_note(self._counts, self._quantizer.vocab_size), rank_note(self._quantizer.dim)]
         return [note for note in notes if note]
 
-    def observe(self, seen: Seen, revived: int = 0) -> None:
+    def observe(self, seen: QuantizerIO, revived: int = 0) -> None:
         """Count the tokens of one step and the codes revived in it, without waiting for the device."""
         count_tokens(self._counts, seen.tokens, self._quantizer.vocab_size)
         self._match.add(self._quantizer.to_code_space(seen.latent), seen.quantized)
         self._revived += revived
 
-    def summarise(self, step: int, seen: Seen) -> Window:
+    def summarise(self, step: int, seen: QuantizerIO) -> Window:
         """Return the window that ends at `step` and begin a new one; every process must call it.
 
         With several codebooks, the usage of each is over the window; its match is measured on the latents of `seen`, with
@@ -115,7 +113,7 @@ class CodebookMonitor:
         self._revived = 0
         if not quantizer.training:
             return Window(values, [])
-        return Window(values, self._alarms.check(step, values, self.last_counts, self._watched(usages), directions))
+        return Window(values, self._alarms.check(step, values, self.last_counts, usages, directions))
 
     def state_dict(self) -> dict[str, Any]:
         return {"last_counts": self.last_counts, "alarms": self._alarms.state_dict()}
@@ -131,13 +129,6 @@ class CodebookMonitor:
         self._counts.copy_(state["counts"])
         self._match.load(state["match"])
         self._revived = state["revived"]
-
-    def _watched(self, usages: list[Usage]) -> list[WatchedCodebook]:
-        several, can_set = len(usages) > 1, can_set_codes(self._quantizer)
-        return [
-            WatchedCodebook(f"codebook {index}" if several else "", usage, self._quantizer.vocab_size, can_set)
-            for index, usage in enumerate(usages)
-        ]
 
     def _sum(self, value: Tensor) -> Tensor:
         total = self._accelerator.reduce(value, reduction="sum")

@@ -1,11 +1,12 @@
-"""The codebooks of a quantizer whose codes can be set one by one, and what each sees on all processes."""
+"""The codebooks of a quantizer whose codes can be set one by one: what each sees on all processes, and revival."""
 
 from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
-from torch import Tensor
+from torch import Generator, Tensor
+from torch.optim import Optimizer
 
 from ...tokenizer.quantizers import Quantizer
 from ...tokenizer.quantizers.layout import as_rows
@@ -52,9 +53,20 @@ def seen_vectors(quantizer: Quantizer, latents: list[Latent], levels: list[int],
 
 
 def broadcast_codes(codebook: Codebook) -> None:
-    """Give every process the codes of the main one, with all statistics that belong to them, in place.
-
-    So processes agree whatever their arithmetic; every process must call it.
-    """
+    """Give every process the codes and statistics of the main one, in place; every process must call it."""
     for tensor in codebook.state_dict().values():
         tensor.copy_(broadcast(tensor, from_process=0))
+
+
+@torch.no_grad()
+def revive_codes(codebook: Codebook, dead: Tensor, vectors: Vectors, generator: Generator) -> None:
+    """Set the codes with indices `dead` to as many different vectors, drawn at random; `generator` is on the CPU."""
+    drawn = torch.randperm(len(vectors), generator=generator)[: len(dead)]
+    codebook.replace(dead, vectors[drawn.to(vectors.device)].float())
+
+
+def forget_rows(optimizer: Optimizer, parameter: Tensor, rows: Tensor) -> None:
+    """Set the optimizer state of some rows of a parameter (moments, a counter of each row) to zero, in place."""
+    for state in optimizer.state[parameter].values():
+        if isinstance(state, Tensor) and state.shape[:1] == parameter.shape[:1]:
+            state[rows] = 0

@@ -43,8 +43,3 @@ def export_tokenizer(
             print_json({"tokenizer": done.folder, "step": done.step})
         else:
             say(f"tokenizer   {done.folder} (after {pluralize(done.step, 'step')})")
-
-
-def main() -> None:
-    """Run the command."""
-    app()

@@ -1,5 +1,6 @@
 """finetune-tokenizer: adapt a tokenizer to one's own images."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -50,14 +51,12 @@ def finetune_tokenizer(
     ] = None,
     lpips_weights: Annotated[
         Path | None,
-        typer.Option(
-            help="File of torchvision's vgg16 weights for LPIPS.", show_default="torch's cache or the network"
-        ),
+        typer.Option(help="File of torchvision's vgg16 weights for LPIPS.", show_default="torch's cache or a download"),
     ] = None,
     inception_weights: Annotated[
         Path | None,
         typer.Option(
-            help="File of torch-fidelity's Inception weights for rFID.", show_default="torch's cache or the network"
+            help="File of torch-fidelity's Inception weights for rFID.", show_default="torch's cache or a download"
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
@@ -86,16 +85,26 @@ def finetune_tokenizer(
 
         given = {"lpips": lpips_weights, "rfid": inception_weights}
         missing = unavailable([name for name, path in given.items() if path is None], [])
-        from ..finetune.options import Options, finetune_config
-        from ..finetune.run import ReferenceWeights, run_finetuning
-        from ..logs.verbosity import Verbosity
+        from ...evaluation.reference_metrics import build_reference_metrics
+        from ...tokenizer.devices import default_device
+        from ..finetune.options import finetune_config
+        from ..finetune.run import run_finetuning
+        from ..logs.run_log import Verbosity
 
-        keys = {"codebook_size": codebook_size, "dim": dim, "levels": levels}
-        options = Options(model, data, out, quantizer, keys, grow_to, only, steps, val or [], seed, set_ or [])
-        weights = ReferenceWeights(lpips_weights, inception_weights, missing)
-        run_finetuning(finetune_config(options), weights, Verbosity(quiet, on_stderr=json), json)
-
-
-def main() -> None:
-    """Run the command."""
-    app()
+        config = finetune_config(
+            model=model,
+            data=data,
+            out=out,
+            quantizer=quantizer,
+            quantizer_keys={"codebook_size": codebook_size, "dim": dim, "levels": levels},
+            grow_to=grow_to,
+            only=only,
+            steps=steps,
+            val=val or [],
+            seed=seed,
+            overrides=set_ or [],
+        )
+        reference = partial(build_reference_metrics, [], lpips_weights, inception_weights, default_device(), missing)
+        if lpips_weights or inception_weights:
+            reference()  # raises now, not after hours of training, if a file cannot be used
+        run_finetuning(config, reference, Verbosity(quiet, on_stderr=json), json)

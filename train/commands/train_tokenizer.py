@@ -51,7 +51,7 @@ def train_tokenizer(
 
         from ..batch_advice import batch_advice
         from ..config_file import read_config
-        from ..logs.verbosity import Verbosity
+        from ..logs.run_log import Verbosity
         from ..loop import train
         from ..report import REPORT_FILE, last_values
 
@@ -69,8 +69,3 @@ def train_tokenizer(
             if advice:
                 say(f"batch       {advice.sentence}")
                 say(f"rates       for another batch size add {advice.overrides}")
-
-
-def main() -> None:
-    """Run the command."""
-    app()

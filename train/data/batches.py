@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ...tokenizer.errors import WorkFailedError
-from .crops import Crop, TrainingCrops
+from .crops import TrainingCrops
 
 
 class Batch(NamedTuple):
@@ -24,50 +24,18 @@ class Batch(NamedTuple):
     """Name and reason of each image that could not be read and was replaced."""
 
 
-class _Positions:
-    """The positions of one process, batch by batch, from a step on."""
-
-    def __init__(self, start_step: int, steps: int, batch_size: int, rank: int, world_size: int):
-        self.steps = range(start_step, steps)
-        self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
-
-    def __iter__(self) -> Iterator[list[int]]:
-        local_batch = self.batch_size // self.world_size
-        for step in self.steps:
-            first = step * self.batch_size + self.rank * local_batch
-            yield list(range(first, first + local_batch))
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-
-class _Attempts(Dataset[Crop | Exception]):
-    """Crops, or errors in their place: an error raised in a worker would arrive with the worker's stack."""
+class _Batches(Dataset[Batch | Exception]):
+    """Batches by their positions, or errors in their place: one raised in a worker would arrive with the worker's stack."""
 
     def __init__(self, crops: TrainingCrops):
         self.crops = crops
 
-    def __getitem__(self, position: int) -> Crop | Exception:
+    def __getitem__(self, positions: range) -> Batch | Exception:
         try:
-            return self.crops[position]
+            crops = [self.crops[position] for position in positions]
         except (WorkFailedError, OSError, MemoryError) as error:
             return error
-
-
-def _collate(attempts: list[Crop | Exception]) -> Batch | Exception:
-    crops = []
-    for attempt in attempts:
-        if isinstance(attempt, Exception):
-            return attempt
-        crops.append(attempt)
-    return Batch(torch.stack([crop.pixels for crop in crops]), [name for crop in crops for name in crop.unreadable])
-
-
-def _raising(batches: Iterable[Batch | Exception]) -> Iterator[Batch]:
-    for batch in batches:
-        if isinstance(batch, Exception):
-            raise batch
-        yield batch
+        return Batch(torch.stack([crop.pixels for crop in crops]), [name for crop in crops for name in crop.unreadable])
 
 
 def _leave_signals_to_main(_worker: int) -> None:
@@ -93,15 +61,24 @@ def training_batches(
             f"data.batch_size is {config.batch_size}, but must be a multiple of the processes times run.gradient_accumulation, "
             f"{world_size} x {micro_batches}: change it."
         )
+    local_batch = config.batch_size // world_size
+    starts = (step * config.batch_size + rank * local_batch for step in range(start_step, steps))
     # More workers than cores are the user's choice.
     warnings.filterwarnings("ignore", message="This DataLoader will create")
     loader = DataLoader(
-        _Attempts(crops),
-        collate_fn=_collate,
-        batch_sampler=_Positions(start_step, steps, config.batch_size, rank, world_size),
+        _Batches(crops),
+        batch_size=None,  # the dataset makes batches itself
+        sampler=(range(start, start + local_batch) for start in starts),
         num_workers=config.workers,
         prefetch_factor=4 if config.workers else None,
         worker_init_fn=_leave_signals_to_main,
         generator=torch.Generator(),  # otherwise each new loader draws from the run's generator, and resuming is not exact
     )
-    return _raising(loader)
+    return _raise_errors(loader)
+
+
+def _raise_errors(batches: Iterable[Batch | Exception]) -> Iterator[Batch]:
+    for batch in batches:
+        if isinstance(batch, Exception):
+            raise batch
+        yield batch

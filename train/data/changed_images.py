@@ -11,6 +11,7 @@ import numpy as np
 
 from ...images.finding.index import Entry
 from ...tokenizer.files import write_whole
+from ...tokenizer.wording import pluralize
 
 IMAGES_FILE = "images.npy"
 
@@ -77,5 +78,5 @@ def _change(before: np.ndarray, now: np.ndarray) -> str:
     _, among_old, among_new = np.intersect1d(old, new, assume_unique=True, return_indices=True)
     changed = before[first[among_old], 1] != now[second[among_new], 1]
     counts = {"more": len(new) - len(changed), "fewer": len(old) - len(changed), "changed": int(changed.sum())}
-    said = [f"{count} {'image' if count == 1 else 'images'} {what}" for what, count in counts.items() if count]
+    said = [f"{pluralize(count, 'image')} {what}" for what, count in counts.items() if count]
     return ", ".join(said) or "they come in another order"

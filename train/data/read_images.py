@@ -41,24 +41,26 @@ class ImageReader(NamedTuple):
         """Yield the images in order, or the error in place of one; only a few are in memory at a time."""
         # The room closes first: threads that wait for it must end before the pool does.
         with ThreadPoolExecutor(self.threads) as pool, Room(WAITING_BYTES) as room:
-            begun = ahead(pool, room.bounded(self._attempt, _bytes), enumerate(entries), 2 * self.threads)
+            attempt = room.bounded(self._attempt, lambda found: found.nbytes if isinstance(found, Tensor) else 0)
+            begun = ahead(pool, attempt, enumerate(entries), 2 * self.threads)
             yield from room.taken(begun)
 
     def readable(
         self, entries: Sequence[Entry], limit: UnreadableLimit, warn: Callable[[str], None]
     ) -> Iterator[Tensor]:
         """Yield the images that can be read, and warn about the others; raise WorkFailedError at the limit."""
-        return UnreadableCounter(limit, len(entries), warn).readable(self.attempts(entries))
+        unreadable = UnreadableCounter(limit, len(entries), warn)
+        for attempt in self.attempts(entries):
+            if isinstance(attempt, Tensor):
+                yield attempt
+            else:
+                unreadable.add(attempt)
 
     def _attempt(self, entry: Entry) -> Tensor | UnreadableImageError:
         try:
             return self.image(entry)
         except UnreadableImageError as error:
             return error
-
-
-def _bytes(attempt: Tensor | UnreadableImageError) -> int:
-    return attempt.nbytes if isinstance(attempt, Tensor) else 0
 
 
 def read_entry(entry: Entry, read: Callable[[BinaryIO], Read]) -> Read:

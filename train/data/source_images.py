@@ -1,5 +1,6 @@
 """The images of each source, listed once per call."""
 
+import functools
 import hashlib
 import os
 import re
@@ -55,26 +56,13 @@ def _name_hash(entry: Entry) -> bytes:
 
 def _distinct(entries: Iterable[Entry]) -> Iterator[Entry]:
     """Yield each image once, whatever paths and links lead to its file."""
-    real = _RealPaths()
+    real_folder = functools.lru_cache(maxsize=None)(os.path.realpath)  # one system call for most files
     seen: set[str] = set()
     # The members of a shard are adjacent, so its path is resolved once.
     for path, members in groupby(entries, key=lambda entry: entry.path):
-        where = real.of(path)
+        folder, name = os.path.split(path)
+        is_plain = name not in ("", ".", "..") and not os.path.islink(path)
+        where = os.path.join(real_folder(folder), name) if is_plain else os.path.realpath(path)
         if where not in seen:
             seen.add(where)
             yield from {entry.offset: entry for entry in members}.values()
-
-
-class _RealPaths:
-    """`os.path.realpath`, with one system call for most files: it resolves each folder once."""
-
-    def __init__(self) -> None:
-        self._folders: dict[str, str] = {}
-
-    def of(self, path: str) -> str:
-        folder, name = os.path.split(path)
-        if name in ("", ".", "..") or os.path.islink(path):
-            return os.path.realpath(path)
-        if folder not in self._folders:
-            self._folders[folder] = os.path.realpath(folder)
-        return os.path.join(self._folders[folder], name)

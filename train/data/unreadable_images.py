@@ -1,10 +1,13 @@
-"""What happens at images that cannot be read: warn and leave them out, or stop the work if there are too many."""
+"""Images that cannot be read are named once and left out; too many of them stop the work."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor
 
 from ...tokenizer.errors import WorkFailedError
@@ -59,25 +62,78 @@ class UnreadableLimit(NamedTuple):
 
 
 class UnreadableCounter:
-    """Collects the unreadable ones of `images` images, warns about each, and stops the work at the limit."""
+    """Counts the unreadable ones of `images` images, warns about each, and stops the work at the limit."""
 
-    def __init__(self, limit: UnreadableLimit, images: int, warn: Callable[[str], None] = lambda _: None):
-        self.messages: list[str] = []
+    def __init__(self, limit: UnreadableLimit, images: int, warn: Callable[[str], None]):
         self._limit = limit
         self._images = images
         self._warn = warn
+        self._count = 0
 
     def add(self, error: UnreadableImageError, drawn: int | None = None) -> None:
         """Count one more; `drawn` as in `UnreadableLimit.check`, which raises WorkFailedError."""
         self._limit.check_first(error)
-        self.messages.append(str(error))
-        self._limit.check(len(self.messages), self._images, str(error), drawn)
+        self._count += 1
+        self._limit.check(self._count, self._images, str(error), drawn)
         self._warn(LEFT_OUT.format(error))
 
-    def readable(self, attempts: Iterable[Tensor | UnreadableImageError]) -> Iterator[Tensor]:
-        """Yield the images and count the errors among them."""
-        for attempt in attempts:
-            if isinstance(attempt, Tensor):
-                yield attempt
-            else:
-                self.add(attempt)
+
+class UnreadableSummary(NamedTuple):
+    """The unreadable images since the last log line."""
+
+    values: dict[str, float]
+    """Scalars by log path."""
+    warnings: list[str]
+    """One sentence for each image that was not named before."""
+
+
+class UnreadableInTraining:
+    """Counts unreadable images over all processes; the checkpoint keeps which ones were named.
+
+    `images` is the number of images in all sources. A run has drawn at most its crops and the images they replaced.
+    """
+
+    def __init__(self, limit: UnreadableLimit, batch_size: int, images: int, accelerator: Accelerator):
+        self._limit = limit
+        self._batch_size = batch_size
+        self._images = images
+        self._accelerator = accelerator
+        self._named: set[str] = set()
+        self._replaced = 0
+        self._count = 0
+        self._new: set[str] = set()
+
+    def observe(self, unreadable: list[str]) -> None:
+        """Add the images that this process could not read in one step."""
+        self._count += len(unreadable)
+        self._new |= set(unreadable) - self._named
+
+    def summarise(self, step: int) -> UnreadableSummary:
+        """Return the summary up to `step` and begin a new one; every process must call it.
+
+        Raises WorkFailedError, on every process, if too many images are unreadable.
+        """
+        counts = torch.tensor([self._count, len(self._new)], device=self._accelerator.device)
+        summed = self._accelerator.reduce(counts, reduction="sum")
+        assert isinstance(summed, Tensor)
+        count, new = summed.tolist()
+        named = sorted(set(gather_object(list(self._new)))) if new else []
+        self._named |= set(named)
+        self._replaced += count
+        self._count, self._new = 0, set()
+        if named:
+            drawn = min(step * self._batch_size + self._replaced, self._images)
+            self._limit.check(len(self._named), self._images, named[-1], drawn)
+        return UnreadableSummary({"data/unreadable": count}, [f"{each}: others take its place." for each in named])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"named": sorted(self._named), "replaced": self._replaced}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._named, self._replaced = set(state["named"]), state["replaced"]
+
+    def rank_state_dict(self) -> dict[str, Any]:
+        return {"count": self._count, "new": sorted(self._new)}
+
+    def load_rank_state_dict(self, state: dict[str, Any]) -> None:
+        self._count, self._new = state["count"], set(state["new"])

@@ -1,6 +1,7 @@
 """The curvature of the loss, which the learning-rate laws need: measured at some steps, averaged, and logged."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,8 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ...tokenizer.shapes import Pixels
-from .curvature_estimates import estimates
-from .hessian_products import Direction, HessianProducts, dot
+from .hessian_products import Direction, HessianProducts, dot, hessian_products
 from .update_directions import momentum_signs, momentum_square, orthogonal_momentum, random_signs
 
 MIN_IMAGES = 3
@@ -28,9 +28,8 @@ class Curvature:
     quarter gives g, the next quarter an independent g', and the rest H. Let S be the covariance of the gradient of one
     image, d = g - g', and n the images of a quarter over all processes. Then E[g' H g] = g H g, and E[d H d] = 2 tr(S H) / n
     (https://kexue.fm/archives/10542). Further products are along the sign of AdamW's momentum, along random signs for the
-    trace (Hutchinson), and along Muon's step.
-
-    A product costs two forward and backward passes over half the images, and memory for about eight copies of the weights.
+    trace (Hutchinson), and along Muon's step. Each costs two forward and backward passes over half the images, and all need
+    memory for about eight copies of the weights.
     """
 
     def __init__(self, optimizer: Optimizer, model: nn.Module, accelerator: Accelerator, decay: float = 0.9):
@@ -52,18 +51,16 @@ class Curvature:
         if all(part is None for part in signs):
             return
         size = momentum_square(self._optimizer, self._parameters)
-        with HessianProducts(modules, self._parameters, loss, chunk) as products:
+        with hessian_products(modules, self._parameters, loss, chunk) as products:
             found = self._measured(products, images, signs, seed)
-        for name in QUADRATIC:
-            found[name] = found[name] / size
-        names, values = list(found), torch.stack(list(found.values())).float()
-        zero = torch.zeros_like(values[0])
-        before = torch.stack([self._averages.get(name, zero).to(values.device) for name in names])
+        found |= {name: found[name] / size for name in QUADRATIC} | {LATEST: size}
+        values = torch.stack(list(found.values())).float()
+        weights = torch.full_like(values, 1 - self._decay)
+        weights[-1] = 1  # of LATEST, which is not averaged
+        before = torch.stack([self._averages.get(name, values.new_zeros(())).to(values.device) for name in found])
         # A measurement that is not finite is ignored.
-        is_finite = values.isfinite().all()
-        averages = torch.where(is_finite, before.lerp(values, 1 - self._decay), before)
-        latest = torch.where(is_finite, size.float(), self._averages.get(LATEST, zero).to(values.device))
-        self._averages = dict(zip(names, averages.unbind(), strict=True)) | {LATEST: latest}
+        averages = torch.where(values.isfinite().all(), before.lerp(values, weights), before)
+        self._averages = dict(zip(found, averages, strict=True))
 
     def summarise(self) -> dict[str, float]:
         """Return the `estimates` from the averages by log path, such as `curvature/gradient`."""
@@ -125,3 +122,29 @@ def _agreement(first: Direction, second: Direction) -> Tensor:
     signs = [(a * b).sign().float() for a, b in zip(first, second, strict=True) if a is not None and b is not None]
     agreeing = torch.stack([sign.sum() for sign in signs]).sum()
     return agreeing / torch.stack([sign.abs().sum() for sign in signs]).sum().clamp_min(1)
+
+
+def estimates(averages: Mapping[str, float], squared_momentum: float = 1.0) -> dict[str, float]:
+    """Return the estimates whose parts are above their noise, by name: ratios of means, not means of ratios.
+
+    `gradient` is g H g / |g|^2 and `noise_scale` tr(S H) / g H g, in images. `adamw` is s H s for the sign s of AdamW's
+    momentum, and `mean` is tr H, both divided by the number of AdamW's values. `muon` is u H u / |u|^2 for the
+    orthogonalised momentum u. `gradient_rms` is the root mean square of the noiseless gradient of AdamW's values, from the
+    newest |m|^2, `squared_momentum`. `ratio` is b_n of the learning-rate laws (lr_scaling.py). Noise in the signs hides a
+    part of the off-diagonal curvature; their agreement with the signs of two independent batches corrects for it. If that
+    agreement is lost in noise, or gradients oscillate, `ratio` is an upper bound. It is missing while s H s does not exceed
+    the diagonal.
+    """
+    found = {name: averages[name] for name in ("adamw", "mean", "muon") if name in averages}
+    if averages["signal"] > 0:
+        found["gradient"] = averages["gradient"] / averages["signal"]
+    if averages["noise"] > 0 and averages["gradient"] > 0:
+        found["noise_scale"] = averages["noise"] / averages["gradient"]
+    if averages["adamw_signal"] > 0:
+        found["gradient_rms"] = math.sqrt(averages["adamw_signal"] * squared_momentum)
+    off = averages["adamw"] - averages["mean"]
+    if averages["mean"] > 0 and off > 0:
+        agreement, of_batches = averages["agreement"], averages["batch_agreement"]
+        correction = agreement**2 / of_batches if agreement > 0 and of_batches > 0 else 1.0
+        found["ratio"] = math.sqrt(averages["mean"] * min(1.0, correction) / off)
+    return found

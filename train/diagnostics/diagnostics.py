@@ -55,6 +55,11 @@ class Diagnostics:
         self._from_batches = NoiseScale()
         self._small: dict[str, Tensor] = {}
         self._curvature = Curvature(optimizer, model, accelerator)
+        self._parts: dict[str, NoiseScale | Curvature] = {
+            "momentum": self._from_momentum,
+            "batches": self._from_batches,
+            "curvature": self._curvature,
+        }
         images = batch_size // accelerator.num_processes
         if config.curvature_every and images < MIN_IMAGES:
             raise ValueError(
@@ -72,7 +77,9 @@ class Diagnostics:
             return
         # The loss of a micro-batch is divided by their number.
         norms = {name: norm * self._micro_batches**2 for name, norm in self._norms().items()}
-        self._small = dict(zip(norms, self._averaged(torch.stack(list(norms.values()))), strict=True))
+        mean = self._accelerator.reduce(torch.stack(list(norms.values())), reduction="mean")
+        assert isinstance(mean, Tensor)
+        self._small = dict(zip(norms, mean, strict=True))
 
     def before_step(self, step: int, is_logged: bool) -> None:
         """Read the gradient of the whole batch, before it is clipped."""
@@ -115,21 +122,11 @@ class Diagnostics:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "momentum": self._from_momentum.state_dict(),
-            "batches": self._from_batches.state_dict(),
-            "curvature": self._curvature.state_dict(),
-        }
+        return {name: part.state_dict() for name, part in self._parts.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._from_momentum.load_state_dict(state["momentum"])
-        self._from_batches.load_state_dict(state["batches"])
-        self._curvature.load_state_dict(state["curvature"])
+        for name, part in self._parts.items():
+            part.load_state_dict(state[name])
 
     def _norms(self) -> dict[str, Tensor]:
         return squared_norms((name, parameter.grad) for name, parameter in self._model.named_parameters())
-
-    def _averaged(self, values: Tensor) -> list[Tensor]:
-        mean = self._accelerator.reduce(values, reduction="mean")
-        assert isinstance(mean, Tensor)
-        return list(mean)

@@ -1,11 +1,11 @@
 """Hessian-vector products: finite differences of the gradient that training follows.
 
-Differentiating twice would not do. Gradient estimators hold parts of the graph constant, so a second backward pass would
+Differentiating twice would be wrong. Gradient estimators hold parts of the graph constant, so a second backward pass would
 differentiate another function; changes of tokens would not count; and fused kernels have no second derivative.
 """
 
-from collections.abc import Callable, Sequence
-from types import TracebackType
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +20,24 @@ Direction = Sequence[Tensor | None]
 """A tensor for each parameter; None for those that do not move."""
 
 
-class HessianProducts:
-    """A context in which weights may move; at its end, weights, buffers and random numbers are as before.
+@contextmanager
+def hessian_products(
+    modules: Sequence[nn.Module], parameters: Sequence[nn.Parameter], loss: Callable[[Pixels], Tensor], chunk: int
+) -> Iterator["HessianProducts"]:
+    """Return a context in which weights may move; at its end, weights, buffers and random numbers are as before.
 
-    Each gradient starts with the same buffers, so EMAs do not drift. `loss` maps images to a mean, a scalar, and must use
-    the parameters of `modules`; it gets `chunk` images at a time.
+    `loss` maps images to a mean, a scalar, and must use the parameters of `modules`; it gets `chunk` images at a time.
     """
+    products = HessianProducts(modules, parameters, loss, chunk)
+    with _fork_rng(parameters[0].device):
+        try:
+            yield products
+        finally:
+            products.restore()
+
+
+class HessianProducts:
+    """Gradients and products of one point. Each gradient starts with the same buffers, so EMAs do not drift."""
 
     def __init__(
         self,
@@ -35,27 +47,17 @@ class HessianProducts:
         chunk: int,
     ):
         self._parameters: list[Tensor] = list(parameters)
-        self._modules = [inner for module in modules for inner in module.modules()]
         self._loss = loss
         self._chunk = chunk
-        self._device = parameters[0].device
+        self._weights = [parameter.detach().clone() for parameter in parameters]
+        inner = [inner for module in modules for inner in module.modules()]
+        named = [(module, name, buffer) for module in inner for name, buffer in module.named_buffers(recurse=False)]
+        self._buffers = [(module, name, buffer, buffer.clone()) for module, name, buffer in named]
 
-    def __enter__(self) -> "HessianProducts":
-        self._weights = [parameter.detach().clone() for parameter in self._parameters]
-        buffers = [
-            (inner, name, buffer) for inner in self._modules for name, buffer in inner.named_buffers(recurse=False)
-        ]
-        self._saved_buffers = [(inner, name, buffer, buffer.clone()) for inner, name, buffer in buffers]
-        self._saved_rng = self._rng_states()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def restore(self) -> None:
+        """Set weights and buffers to what they were."""
         self._move(None, 0.0)
         self._restore_buffers()
-        self._set_rng_states(self._saved_rng)
-        self._weights, self._saved_buffers = [], []
 
     def gradient(self, images: Pixels) -> list[Tensor]:
         """Return the gradient of each parameter, in float32 or wider; each call draws new random numbers."""
@@ -77,10 +79,9 @@ class HessianProducts:
         """
         moved = [weight for weight, step in zip(self._weights, direction, strict=True) if step is not None]
         size = STEP * _norm(moved) / _norm([step for step in direction if step is not None]).clamp_min(TINY)
-        rng = self._rng_states()
         self._move(direction, size)
-        ahead = self.gradient(images)
-        self._set_rng_states(rng)
+        with _fork_rng(images.device):
+            ahead = self.gradient(images)
         self._move(direction, -size)
         behind = self.gradient(images)
         self._move(None, 0.0)
@@ -96,20 +97,14 @@ class HessianProducts:
 
     @torch.no_grad()
     def _restore_buffers(self) -> None:
-        for module, name, buffer, saved in self._saved_buffers:
+        for module, name, buffer, saved in self._buffers:
             buffer.copy_(saved)
             setattr(module, name, buffer)  # a forward may have replaced it
 
-    def _rng_states(self) -> list[Tensor]:
-        states = [torch.get_rng_state()]
-        if self._device.type != "cpu":
-            states.append(torch.get_device_module(self._device).get_rng_state(self._device))
-        return states
 
-    def _set_rng_states(self, states: list[Tensor]) -> None:
-        torch.set_rng_state(states[0])
-        if self._device.type != "cpu":
-            torch.get_device_module(self._device).set_rng_state(states[1], self._device)
+def _fork_rng(device: torch.device) -> AbstractContextManager[None]:
+    """Return a context after which random numbers are as before it."""
+    return torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type)
 
 
 def dot(first: Direction, second: Direction) -> Tensor:

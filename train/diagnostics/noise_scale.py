@@ -2,7 +2,7 @@
 
 B_simple = tr(S) / |g|^2, where g is the mean gradient and S the covariance of the gradient of one image (McCandlish et
 al., arXiv 1812.06162). Far below it, doubling the batch nearly halves the steps; far above, it saves almost none. The laws
-of lr_scaling need it.
+of lr_scaling.py need it.
 """
 
 import math

@@ -19,10 +19,8 @@ def momentum_signs(optimizer: Optimizer, parameters: Sequence[nn.Parameter]) -> 
 @torch.no_grad()
 def orthogonal_momentum(optimizer: Optimizer, parameters: Sequence[nn.Parameter]) -> Direction:
     """Return Muon's momentum with all singular values near 1, kernels as out x rest; None for parameters of AdamW."""
-    return [
-        _orthogonal(state["momentum_buffer"]) if "momentum_buffer" in state else None
-        for state in _states(optimizer, parameters)
-    ]
+    momenta = [state.get("momentum_buffer") for state in _states(optimizer, parameters)]
+    return [None if m is None else orthogonalize(m.flatten(1).unsqueeze(0))[0].reshape(m.shape) for m in momenta]
 
 
 @torch.no_grad()
@@ -41,12 +39,7 @@ def random_signs(like: Direction, seed: int) -> Direction:
 
 
 def _signs(part: Tensor, generator: torch.Generator) -> Tensor:
-    bits = torch.randint(0, 2, part.shape, generator=generator, device=part.device)
-    return 2 * bits.to(part.dtype) - 1
-
-
-def _orthogonal(momentum: Tensor) -> Tensor:
-    return orthogonalize(momentum.flatten(1).unsqueeze(0))[0].reshape(momentum.shape)
+    return 2 * torch.randint(0, 2, part.shape, generator=generator, device=part.device).to(part.dtype) - 1
 
 
 def _states(optimizer: Optimizer, parameters: Sequence[nn.Parameter]) -> list[dict[str, Tensor]]:

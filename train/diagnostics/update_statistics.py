@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..optimizer.adam_moments import AdamMoments, adam_moments
 from ..optimizer.muon_groups import uses_muon
 from ..optimizer.routing import codebook_rows, module_of
 
@@ -29,8 +28,8 @@ def update_rms(before: Sequence[Tensor], after: Sequence[Tensor], lr: float, wei
 def singular_entropy(weights: Iterable[Tensor]) -> Tensor:
     """Return the mean over weights of H = -sum p log p / log n, in [0, 1]; p = s^2 / sum s^2 over n singular values.
 
-    It is 1 for orthogonal weights and 0 for rank 1 (https://kexue.fm/archives/10739). Kernels are reshaped to out x rest.
-    Weights that are 0, not finite, or with one singular value are left out; if none is left, the result is NaN.
+    It is 1 for orthogonal weights, kernels as out x rest, and 0 for rank 1 (https://kexue.fm/archives/10739). Weights that
+    are 0, not finite, or with one singular value are left out; if none is left, the result is NaN.
     """
     by_shape: dict[object, list[Tensor]] = defaultdict(list)
     for weight in weights:
@@ -49,12 +48,36 @@ def singular_entropy(weights: Iterable[Tensor]) -> Tensor:
     return torch.cat(entropies).nanmean()
 
 
-class UpdateStatistics:
-    """Reads an optimizer of `build_optimizer` around the steps that are logged.
+@torch.no_grad()
+def adam_moments(optimizer: Optimizer) -> dict[Tensor, tuple[Tensor, Tensor, Tensor]]:
+    """Return sqrt(v), sqrt(v - m^2) and whether eps exceeds the root beside it, for each parameter that AdamW has stepped.
 
-    `before_step` copies the trained parameters, and `after_step` computes the eigenvalues of Muon's matrices; other steps
-    need neither. `model` is the tokenizer without a wrapper, whose parameters the optimizer holds.
+    v is the mean of g^2 and m that of g, with the bias corrected; a centred second moment stores v - m^2. Its root is biased
+    low because m holds noise too: by 3 % at beta1 = 0.9 on pure noise, and by 10 to 20 % where the mean is several times the
+    deviation. A row that a lazy AdamW has not stepped yet has moments of 0. No device sync.
     """
+    found = {}
+    for group in optimizer.param_groups:
+        beta1, beta2 = group["betas"]
+        for parameter in group["params"]:
+            state = optimizer.state.get(parameter, {})
+            if "exp_avg_sq" not in state:
+                continue
+            steps = state["step"].clamp_min(1)
+            if steps.ndim:  # a counter for each row
+                steps = steps.to(parameter.device)
+            mean = state["exp_avg"].float() / (1 - beta1**steps)
+            second = state["exp_avg_sq"].float() / (1 - beta2**steps)
+            if group.get("second_moment") == "centred":
+                raw, centred = second + mean.square(), second
+            else:
+                raw, centred = second, (second - mean.square()).clamp_min(0)
+            found[parameter] = raw.sqrt(), centred.sqrt(), second.sqrt() < group["eps"]
+    return found
+
+
+class UpdateStatistics:
+    """Reads an optimizer around the steps that are logged; `model` is the tokenizer without a wrapper."""
 
     def __init__(self, optimizer: Optimizer, model: nn.Module):
         self._optimizer = optimizer
@@ -71,18 +94,16 @@ class UpdateStatistics:
     def after_step(self) -> dict[str, float]:
         """Return scalars by log path, with one device sync; those that do not apply are left out.
 
-        `optimizer/update_rms/{muon,adamw}` and `optimizer/singular_entropy` are as in the functions above. Updates of rows
-        that a lazy AdamW skips are 0. Of AdamW's values in all, or in {encoder,quantizer,decoder}:
+        `optimizer/update_rms/{muon,adamw}` and `optimizer/singular_entropy` are as in the functions above. The others are
+        of AdamW's values in {encoder,quantizer,decoder}:
 
-        `optimizer/below_epsilon`, or `optimizer/below_epsilon/...`, is the fraction with sqrt(v) < eps. Their updates are
-        proportional to the gradient, as those of SGD at lr / eps (https://kexue.fm/archives/10563); if the fraction is
-        large, tune eps. `.../codebook` is the fraction in the rows of codebooks, which are also part of the quantizer. In
-        unused rows v decays, so dead rows count.
+        `optimizer/below_epsilon/...` is the fraction with sqrt(v) < eps, whose updates are proportional to the gradient, as
+        those of SGD at lr / eps (https://kexue.fm/archives/10563); if it is large, tune eps. `optimizer/below_epsilon` is
+        that of all, and `.../codebook` that of the rows of codebooks: in unused rows v decays, so dead rows count.
 
-        `optimizer/curvature/...` is the mean of sqrt(v), `optimizer/gradient_std/...` the mean of sqrt(v - m^2). With little
-        noise, gradients reflect the distance to the minimum, and sqrt(v) is proportional to the diagonal of the Hessian
-        (https://kexue.fm/archives/10588). At usual batch sizes sqrt(v) is mostly noise, and falls as one over the square
-        root of the batch size; then gradient_std is near curvature.
+        `optimizer/curvature/...` is the mean of sqrt(v), `optimizer/gradient_std/...` that of sqrt(v - m^2). With little
+        noise, sqrt(v) is proportional to the diagonal of the Hessian (https://kexue.fm/archives/10588). At usual batch sizes
+        it is mostly noise, near gradient_std, and falls as one over the square root of the batch size.
         """
         assert self._before is not None, "before_step comes first"
         values = self._update_sizes(self._before) | self._second_moments()
@@ -109,12 +130,13 @@ class UpdateStatistics:
         return {path: (torch.stack(parts).sum() / counts[path]).sqrt() for path, parts in squares.items()}
 
     def _second_moments(self) -> dict[str, Tensor]:
-        parts: dict[str, list[AdamMoments]] = defaultdict(list)
+        parts: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = defaultdict(list)
         for parameter, moments in adam_moments(self._optimizer).items():
             parts[module_of(self._names[parameter])].append(moments)
             if parameter in self._rows:
                 parts[CODEBOOK].append(moments)
         values: dict[str, Tensor] = {}
+        everything = []
         for module, found in parts.items():
             roots, deviations, below = (
                 torch.cat([part.flatten() for part in column]) for column in zip(*found, strict=True)
@@ -123,5 +145,5 @@ class UpdateStatistics:
             if module != CODEBOOK:
                 values[f"optimizer/curvature/{module}"] = roots.mean()
                 values[f"optimizer/gradient_std/{module}"] = deviations.mean()
-        everything = [part.below.flatten() for module, found in parts.items() if module != CODEBOOK for part in found]
+                everything.append(below)
         return values | ({"optimizer/below_epsilon": torch.cat(everything).float().mean()} if everything else {})

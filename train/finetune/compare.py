@@ -12,7 +12,7 @@ from ...cli.progress import track
 from ...evaluation.quality import Measurement, measure
 from ...evaluation.reference_metrics import ReferenceMetrics
 from ...evaluation.rows import ROWS, quality_rows
-from ...evaluation.token_counts import MAX_COUNTED
+from ...evaluation.usage import MAX_COUNTED
 from ...images.preprocessing import to_images, to_pixels
 from ...report.content import Table
 from ...tokenizer.devices import default_device
@@ -23,7 +23,7 @@ from ...tokenizer.folder.save_load import LoadedTokenizer
 from ...tokenizer.numerics.exact import in_batches
 from ...tokenizer.shapes import Pixels
 from ...tokenizer.wording import pluralize
-from ..samples import SAMPLES
+from ..outputs import SAMPLES
 from .prepare import Finetuning
 
 METRICS_FILE = "metrics.json"

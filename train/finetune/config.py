@@ -9,7 +9,7 @@ from ...tokenizer.config import Config, choice
 from ...tokenizer.quantizers import QUANTIZERS, QuantizerConfig
 from ..config import PARTS, Part, Seed
 from ..data.config import ReadingConfig
-from ..losses.terms import LossWeights
+from ..losses.terms import NOTHING_WEIGHED, RECONSTRUCTION_LOSSES, LossWeights
 
 
 class FitConfig(Config):
@@ -85,6 +85,18 @@ class FinetuneConfig(Config):
     """Seed of all random numbers."""
     save_every: Annotated[int, Field(ge=1)] = 200
     """Steps between checkpoints."""
+
+    @model_validator(mode="after")
+    def _check_losses(self) -> "FinetuneConfig":
+        unknown = sorted(set(self.losses) - set(RECONSTRUCTION_LOSSES))
+        if unknown:
+            raise ValueError(
+                f"losses.{unknown[0]} has a weight, but the stages have only reconstruction losses: choose from "
+                f"{', '.join(RECONSTRUCTION_LOSSES)}."
+            )
+        if not any(self.losses.values()):
+            raise ValueError(NOTHING_WEIGHED)
+        return self
 
     @model_validator(mode="after")
     def _check_changes(self) -> "FinetuneConfig":

@@ -8,10 +8,13 @@ from torch.optim import Optimizer
 
 from ..optimizer.muon import Muon
 from ..optimizer.routing import codebook_rows
-from ..optimizer.rules import BRIDGE_MATRICES, PROJECTION_MATRICES
 from .config import FitConfig
 
 BETAS = (0.9, 0.95)
+PROJECTION_MATRICES = r"(.*\.)?codebook\.projection\.(linear|layers\.\d+)\.weight"
+"""The matrices that map the basis of simvq to its codes."""
+BRIDGE_MATRICES = r"(.*\.)?codebook\.projection\.(compress|recover|process\.\d+\.(attention|inner)_(in|out))\.weight"
+"""The matrices of fvq's bridge, a small transformer over the codes."""
 MUON_PATTERNS = {"auto": [BRIDGE_MATRICES], "adam": [], "muon": [BRIDGE_MATRICES, PROJECTION_MATRICES]}
 """Names of the parameters that Muon takes, by `projection_optimizer`."""
 

@@ -2,17 +2,19 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+from torch.optim import Optimizer
 
 from ...tokenizer.model import softened
 from ...tokenizer.quantizers import set_training_step
 from ...tokenizer.shapes import Latent, Vectors
 from ..codebook.maintenance import CodebookConfig, CodebookMaintenance
-from ..codebook.monitor import Seen
+from ..codebook.monitor import QuantizerIO
 from .config import FitConfig
 from .fit_optimizer import fit_optimizer
 from .kept_files import KeptFile
@@ -46,7 +48,9 @@ def fit_quantizer(
     """
     model.to(accelerator.device).train()
     maintenance = CodebookMaintenance(codebook_config, model.quantizer, accelerator, seed)
-    fit = _Fit(model, vectors, targets, weights, config, maintenance, accelerator.device, seed)
+    optimizer, generator = fit_optimizer(model, config), torch.Generator().manual_seed(seed)
+    fit = _Fit(model, vectors, targets, weights, config, maintenance, optimizer, generator, accelerator.device)
+    steps = config.steps if any(parameter.requires_grad for parameter in model.parameters()) else 0
     start = 0
     if kept and (found := kept.load("The fit starts again.")):
         start = found["step"]
@@ -55,7 +59,7 @@ def fit_quantizer(
         fit.initialize_codes(on_kmeans_round)
         if kept:
             kept.save(step=0, states=fit.state_dict())
-    for step in range(start + 1, fit.steps + 1):
+    for step in range(start + 1, steps + 1):
         fit.train_step(step)
         on_step(step)
         if kept and step % save_every == 0:
@@ -63,25 +67,19 @@ def fit_quantizer(
     model.cpu().eval().requires_grad_(False)
 
 
+@dataclass
 class _Fit:
     """A fit in progress, and the state that its next step depends on."""
 
-    def __init__(
-        self,
-        model: FittedQuantizer,
-        vectors: Vectors,
-        targets: Vectors,
-        weights: Mapping[str, float],
-        config: FitConfig,
-        maintenance: CodebookMaintenance,
-        device: torch.device,
-        seed: int,
-    ):
-        self.model, self.vectors, self.targets, self.weights = model, vectors, targets, weights
-        self.config, self.maintenance, self.device = config, maintenance, device
-        self.generator = torch.Generator().manual_seed(seed)
-        self.optimizer = fit_optimizer(model, config)
-        self.steps = config.steps if any(parameter.requires_grad for parameter in model.parameters()) else 0
+    model: FittedQuantizer
+    vectors: Vectors
+    targets: Vectors
+    weights: Mapping[str, float]
+    config: FitConfig
+    maintenance: CodebookMaintenance
+    optimizer: Optimizer
+    generator: torch.Generator
+    device: torch.device
 
     @torch.no_grad()
     def initialize_codes(self, on_kmeans_round: Callable[[int], None]) -> None:
@@ -104,7 +102,7 @@ class _Fit:
         loss.backward()
         self.optimizer.step()
         if step <= LAST_REVIVAL * config.steps:
-            self.maintenance.observe(step, Seen(latent.detach(), quantized.detach(), tokens), self.optimizer)
+            self.maintenance.observe(step, QuantizerIO(latent.detach(), quantized.detach(), tokens), self.optimizer)
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -10,6 +10,7 @@ from ...cli.progress import ProgressLine
 from ...tokenizer.folder.config_json import CONFIG_FILE
 from ...tokenizer.folder.fingerprint import fingerprint
 from ...tokenizer.folder.save_load import save_tokenizer
+from ...tokenizer.model import VisualTokenizer
 from ..codebook.maintenance import CodebookConfig
 from ..data.changed_images import digests_of
 from ..launcher import this_process
@@ -19,7 +20,7 @@ from .kept_files import FIT_FILE, LATENTS_FILE, KeptFile
 from .new_quantizer import codebook_config, grow_codebook, new_quantizer_config
 from .prepare import Finetuning
 from .sample_latents import PER_IMAGE, sample_latents
-from .swap_quantizer import LatentPairs, Swapped, between_linear_maps, swap_quantizer
+from .swap_quantizer import LatentPairs, between_linear_maps, swap_quantizer
 
 
 def fit_stage(run: Finetuning, folder: Path) -> Path:
@@ -31,11 +32,11 @@ def fit_stage(run: Finetuning, folder: Path) -> Path:
     latents, fit = run.config.out / LATENTS_FILE, folder / FIT_FILE
     if not (folder / CONFIG_FILE).is_file():
         key = _key(run)
-        swapped = _fit(run, KeptFile(latents, key, run.warn), KeptFile(fit, key, run.warn))
+        model = _fit(run, KeptFile(latents, key, run.warn), KeptFile(fit, key, run.warn))
         save_tokenizer(
             folder,
-            swapped.model,
-            swapped.architecture,
+            model,
+            run.before.config.architecture.model_copy(update={"quantizer_convolutions": True}),
             run.before.config.preprocessing,
             f"# {run.config.out.resolve().name}\n\nFine-tuned from {run.config.model}: its quantizer was fitted to latents.\n",
             with_training_state=True,
@@ -53,7 +54,7 @@ def _key(run: Finetuning) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
-def _fit(run: Finetuning, latents: KeptFile, kept: KeptFile) -> Swapped:
+def _fit(run: Finetuning, latents: KeptFile, kept: KeptFile) -> VisualTokenizer:
     config, before = run.config, run.before
     quantizer_config = new_quantizer_config(config, before)
     accelerator = this_process(config.precision)
@@ -83,7 +84,7 @@ def _fit(run: Finetuning, latents: KeptFile, kept: KeptFile) -> Swapped:
             kept=kept,
             save_every=config.save_every,
         )
-    return swap_quantizer(before.model, before.config.architecture, fitted)
+    return swap_quantizer(before.model, fitted)
 
 
 def _latents(run: Finetuning, kept: KeptFile, accelerator: Accelerator) -> LatentPairs:

@@ -37,10 +37,8 @@ def new_quantizer_config(config: FinetuneConfig, before: LoadedTokenizer) -> Qua
             f"quantizer is {quantizer.name}, which needs whole grids and cannot be fitted to latents: train it with "
             "train-tokenizer and model.init_from."
         )
-    if "squash" in type(quantizer).model_fields and old.is_bounded:
-        # The decoder knows latents after tanh, so distances must be measured there too.
-        return quantizer.model_copy(update={"squash": "tanh"})
-    return quantizer
+    # The decoder knows the latents of a bounded quantizer behind tanh, so distances must be measured there too.
+    return quantizer.model_copy(update=quantizer.behind_tanh if old.is_bounded else {})
 
 
 def codebook_config(quantizer: Quantizer, latents: int) -> CodebookConfig:

@@ -1,7 +1,7 @@
 """From the options of finetune-tokenizer to a config."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...pretrained.find import find_tokenizer
 from ...tokenizer.config import Config, parse_config, unknown_choice
@@ -14,42 +14,38 @@ QUANTIZER_OPTIONS = {"codebook_size": "--codebook-size", "dim": "--dim", "levels
 """Options of a new quantizer, by config key."""
 
 
-class Options(NamedTuple):
-    """The options as typed."""
-
-    model: str
-    data: list[str]
-    out: Path
-    quantizer: str | None
-    quantizer_keys: dict[str, int | str | None]
-    grow_to: int | None
-    only: str | None
-    steps: int | None
-    val: list[str]
-    seed: int
-    overrides: list[str]
-
-
-def finetune_config(options: Options) -> FinetuneConfig:
-    """Return the config that the options describe; raise ValueError for the first thing wrong."""
-    fields = FinetuneConfig.model_fields
-    sections = {name: field.default for name, field in fields.items() if isinstance(field.default, Config)}
+def finetune_config(
+    *,
+    model: str,
+    data: list[str],
+    out: Path,
+    quantizer: str | None,
+    quantizer_keys: dict[str, int | str | None],
+    grow_to: int | None,
+    only: str | None,
+    steps: int | None,
+    val: list[str],
+    seed: int,
+    overrides: list[str],
+) -> FinetuneConfig:
+    """Return the config that the options, as typed, describe; raise ValueError for the first thing wrong."""
+    defaults = {name: field.default for name, field in FinetuneConfig.model_fields.items()}
     values: dict[str, Any] = {
         # Written out, so that --set can change one key of a section.
-        **{name: default.model_dump() for name, default in sections.items()},
-        "model": options.model,
-        "out": str(options.out),
-        "data": {"train": options.data, "val": options.val},
-        "quantizer": _quantizer_section(options.quantizer, options.quantizer_keys),
-        "grow_to": options.grow_to,
-        "seed": options.seed,
+        **{name: default.model_dump() for name, default in defaults.items() if isinstance(default, Config)},
+        "model": model,
+        "out": str(out),
+        "data": {"train": data, "val": val},
+        "quantizer": _quantizer_section(quantizer, quantizer_keys),
+        "grow_to": grow_to,
+        "seed": seed,
     }
-    values["joint"]["steps"] = options.steps
-    if options.only is not None:
-        values["train"] = options.only.split(",")
-    for override in options.overrides:
+    values["joint"]["steps"] = steps
+    if only is not None:
+        values["train"] = only.replace(" ", "").split(",")
+    for override in overrides:
         apply_override(values, override)
-    _complete_quantizer(values["quantizer"], options.model)
+    _complete_quantizer(values["quantizer"], model)
     if isinstance(joint := values["joint"], dict) and joint.get("steps") is None:
         joint["steps"] = 1000 if values["quantizer"] is None and values["grow_to"] is None else 0
     return parse_config(FinetuneConfig, values)
@@ -74,7 +70,7 @@ def _quantizer_section(name: str | None, keys: dict[str, int | str | None]) -> d
                 f"{' and '.join(allowed) or '--set quantizer.KEY=VALUE'}."
             )
     if isinstance(levels := given.get("levels"), str):
-        given["levels"] = [int(level) if level.isdecimal() else level for level in levels.split(",")]
+        given["levels"] = [int(level) if level.isdecimal() else level for level in levels.replace(" ", "").split(",")]
     return {"name": name, **given}
 
 

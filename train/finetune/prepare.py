@@ -12,7 +12,7 @@ from ..data.changed_images import IMAGES_FILE, record_images
 from ..data.config import SourceConfig
 from ..data.read_images import ImageReader
 from ..data.source_images import SourceImages
-from ..logs.verbosity import Verbosity
+from ..logs.run_log import Verbosity
 from .config import FinetuneConfig
 from .kept_files import store_config
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from ...evaluation.rows import headline_figures
 from ...report import content
+from ...report.codebooks import codebook_views
 from ...report.environment import environment
 from ...report.page import render
-from ...report.views import codebook_views
 from ...tokenizer.files import write_whole
 from ..report import REPORT_FILE, read_logs, run_charts
 from .compare import Comparison

@@ -1,21 +1,18 @@
 """Runs a fine-tuning in its folder: stages, export, evaluation and report."""
 
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from rich.table import Table
 
 from ...cli.printing import print_json, say
-from ...evaluation.reference_metrics import build_reference_metrics
-from ...report import content
-from ...tokenizer.devices import default_device
+from ...evaluation.reference_metrics import ReferenceMetrics
 from ...tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer, save_tokenizer
 from ...tokenizer.folder_lock import hold_folder
-from ..best_effort import best_effort
 from ..export import EXPORT, export_with
 from ..launcher import this_process
-from ..logs.verbosity import Verbosity
+from ..logs.run_log import Verbosity
+from ..outputs import best_effort
 from ..report import REPORT_FILE
 from .compare import compare
 from .config import FinetuneConfig
@@ -24,26 +21,18 @@ from .report import write_report
 from .stages import run_stages
 
 
-class ReferenceWeights(NamedTuple):
-    """Weights of the reference metrics, which need a network of their own."""
-
-    lpips: Path | None
-    inception: Path | None
-    unavailable: dict[str, str]
-    """Why metrics cannot be measured, by name."""
-
-
-def run_finetuning(config: FinetuneConfig, weights: ReferenceWeights, verbosity: Verbosity, as_json: bool) -> None:
+def run_finetuning(
+    config: FinetuneConfig, reference: Callable[[], ReferenceMetrics], verbosity: Verbosity, as_json: bool
+) -> None:
     """Run a fine-tuning, or resume a stopped one, and print the figures before and after.
 
     Raises FolderBusyError if another command writes to its folder, ValueError for a wrong call, WorkFailedError, and OSError.
     """
-    _check_single_process(config)
-    reference = partial(
-        build_reference_metrics, [], weights.lpips, weights.inception, default_device(), weights.unavailable
-    )
-    if weights.lpips or weights.inception:
-        reference()  # raises now, not after hours of training, if a file cannot be used
+    processes = this_process(config.precision).num_processes
+    if processes > 1:
+        raise ValueError(
+            f"finetune-tokenizer runs in one process, but {processes} were launched: start it without a launcher."
+        )
     with hold_folder(config.out, "finetune-tokenizer"):
         run = prepare(config, verbosity)
         after = _export(run, run_stages(run))
@@ -54,19 +43,14 @@ def run_finetuning(config: FinetuneConfig, weights: ReferenceWeights, verbosity:
     if as_json:
         print_json({"tokenizer": config.out / EXPORT, "report": page, **compared.metrics})
         return
-    verbosity.console().print(_terminal_table(compared.table))
+    table = Table(*compared.table.header)
+    for row in compared.table.rows:
+        table.add_row(*row)
+    verbosity.console().print(table)
     for note in compared.notes:
         run.tell(note)
     say(f"tokenizer   {config.out / EXPORT}")
     say(f"report      {page}")
-
-
-def _check_single_process(config: FinetuneConfig) -> None:
-    processes = this_process(config.precision).num_processes
-    if processes > 1:
-        raise ValueError(
-            f"finetune-tokenizer runs in one process, but {processes} were launched: start it without a launcher."
-        )
 
 
 def _export(run: Finetuning, folder: Path) -> LoadedTokenizer:
@@ -96,10 +80,3 @@ Images:
 
 {note[0].upper()}{note[1:]}; the figures are in ../metrics.json.
 """
-
-
-def _terminal_table(table: content.Table) -> Table:
-    shown = Table(*table.header)
-    for row in table.rows:
-        shown.add_row(*row)
-    return shown

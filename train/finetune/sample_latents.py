@@ -7,7 +7,7 @@ or makes up for one with too few vectors.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -18,7 +18,7 @@ from ...images.preprocessing import to_pixels
 from ...tokenizer.model import VisualTokenizer
 from ...tokenizer.numerics.exact import in_batches
 from ..data.read_images import ImageReader
-from ..data.unreadable_images import UnreadableCounter, UnreadableLimit
+from ..data.unreadable_images import UnreadableCounter, UnreadableImageError, UnreadableLimit
 from .swap_quantizer import LatentPairs, latent_pairs
 
 PER_IMAGE = 64
@@ -42,51 +42,38 @@ def sample_latents(
     per_image = max(PER_IMAGE, -(-wanted // len(entries)))
     if isinstance(side := reader.preprocessing.size, int):
         per_image = min(per_image, max(1, side // model.downsample) ** 2)
-    images = _ImageDraw(entries, reader, seed, limit, warn)
+    order, drawn = np.random.default_rng([seed, 4]).permutation(len(entries)), 0
+    unreadable = UnreadableCounter(limit, len(entries), warn)
     rows = _Rows(min(wanted, per_image * len(entries)) if isinstance(side, int) else wanted)
     with ProgressLine("latents", rows.wanted, quiet) as progress:
-        while rows.missing and images.left:
+        while rows.missing and drawn < len(order):
+            # Images that are drawn together are read in the order of their files.
+            chosen = np.sort(order[drawn : drawn + -(-rows.missing // per_image)]).tolist()
+            drawn += len(chosen)
+            attempts = zip(chosen, reader.attempts(entries[index] for index in chosen), strict=True)
             indices: deque[int] = deque()
-            drawn = images.draw(-(-rows.missing // per_image), indices)
-            for batch in in_batches(map(to_pixels, drawn)):
+            for batch in in_batches(map(to_pixels, _readable(attempts, indices, unreadable, drawn))):
                 pairs = latent_pairs(model, batch.to(next(model.parameters()).device))
                 for vectors, targets in zip(*(part.chunk(len(batch)) for part in pairs), strict=True):
-                    chosen = np.random.default_rng([seed, 4, indices.popleft()]).permutation(len(vectors))[:per_image]
-                    rows.add(vectors[chosen], targets[chosen])
+                    picked = np.random.default_rng([seed, 4, indices.popleft()]).permutation(len(vectors))[:per_image]
+                    rows.add(vectors[picked], targets[picked])
                 progress.update(rows.wanted - rows.missing)
     return rows.pairs()
 
 
-class _ImageDraw:
-    """Images in random order; those drawn together are read in the order of their files."""
-
-    def __init__(
-        self,
-        entries: Sequence[Entry],
-        reader: ImageReader,
-        seed: int,
-        limit: UnreadableLimit,
-        warn: Callable[[str], None],
-    ):
-        self._entries, self._reader = entries, reader
-        self._unreadable = UnreadableCounter(limit, len(entries), warn)
-        self._order = np.random.default_rng([seed, 4]).permutation(len(entries))
-        self._drawn = 0
-
-    @property
-    def left(self) -> bool:
-        return self._drawn < len(self._order)
-
-    def draw(self, count: int, indices: deque[int]) -> Iterator[Tensor]:
-        """Draw up to `count` images, yield the readable ones, `1 h w c`, and append the index of each to `indices`."""
-        chosen = np.sort(self._order[self._drawn : self._drawn + count]).tolist()
-        self._drawn += len(chosen)
-        for index, attempt in zip(chosen, self._reader.attempts(self._entries[i] for i in chosen), strict=True):
-            if isinstance(attempt, Tensor):
-                indices.append(index)
-                yield attempt.unsqueeze(0)
-            else:
-                self._unreadable.add(attempt, self._drawn)
+def _readable(
+    attempts: Iterable[tuple[int, Tensor | UnreadableImageError]],
+    indices: deque[int],
+    unreadable: UnreadableCounter,
+    drawn: int,
+) -> Iterator[Tensor]:
+    """Yield the images that could be read, `1 h w c`, and append the index of each to `indices`."""
+    for index, attempt in attempts:
+        if isinstance(attempt, Tensor):
+            indices.append(index)
+            yield attempt.unsqueeze(0)
+        else:
+            unreadable.add(attempt, drawn)
 
 
 class _Rows:

@@ -1,15 +1,13 @@
 """The stages of a fine-tuning, each in a folder that the next one starts from.
 
 With a new quantizer: 1. fit it to collected latents, 2. train the decoder on its codes, and 3. if asked for, train all parts
-together. Otherwise the last stage alone. A stage is done when its folder holds a tokenizer and the report of its last step;
-a stopped stage resumes.
+together. Otherwise the last stage alone.
 """
 
 from pathlib import Path
-from typing import NamedTuple
 
 from ...tokenizer.folder.save_load import load_tokenizer
-from ..config import TrainConfig, parse_train_config
+from ..config import Part, TrainConfig, parse_train_config
 from ..export import EXPORT, exported_step
 from ..loop import train
 from ..losses.terms import quantizer_weights
@@ -26,50 +24,39 @@ def run_stages(run: Finetuning) -> Path:
     stages = config.out / STAGES_FOLDER
     if config.changes_quantizer:
         folder = fit_stage(run, stages / "1-quantizer")
-        folder = _run_stage(run, _Stage(config.decoder, ["decoder"], folder, stages / "2-decoder"))
-    return _run_stage(run, _Stage(config.joint, list(config.train), folder, stages / "3-joint"))
+        folder = _run_stage(run, config.decoder, ["decoder"], folder, stages / "2-decoder")
+    return _run_stage(run, config.joint, config.train, folder, stages / "3-joint")
 
 
-class _Stage(NamedTuple):
-    """A stage of training."""
-
-    config: StageConfig
-    parts: list[str]
-    start: Path
-    """Folder of the tokenizer to start from."""
-    out: Path
-
-
-def _run_stage(run: Finetuning, stage: _Stage) -> Path:
-    """Train if the stage has steps and is not done; return the folder of the tokenizer after it."""
-    if not stage.config.steps:
-        return stage.start
-    if not _is_done(stage):
-        run.tell(f"stage {stage.out.name}: training {', '.join(stage.parts)} for {stage.config.steps} steps")
-        train(_train_config(run, stage), run.verbosity, run.images)
-    return stage.out / EXPORT
+def _run_stage(run: Finetuning, stage: StageConfig, parts: list[Part], start: Path, out: Path) -> Path:
+    """Train the parts if the stage has steps and is not done; return the folder of the tokenizer after it."""
+    if not stage.steps:
+        return start
+    if not _is_done(out, stage.steps):
+        run.tell(f"stage {out.name}: training {', '.join(parts)} for {stage.steps} steps")
+        train(_train_config(run, stage, parts, start, out), run.verbosity, run.images)
+    return out / EXPORT
 
 
-def _is_done(stage: _Stage) -> bool:
+def _is_done(out: Path, steps: int) -> bool:
     """Return whether a stage has its tokenizer and report; a stopped one may have the report of an earlier step."""
-    page, steps = stage.out / REPORT_FILE, stage.config.steps
-    if exported_step(stage.out / EXPORT) != steps or not page.is_file():
+    page = out / REPORT_FILE
+    if exported_step(out / EXPORT) != steps or not page.is_file():
         return False
     text = page.read_bytes()
     return reached(steps, steps).encode() in text and ENDED.encode() not in text
 
 
-def _train_config(run: Finetuning, stage: _Stage) -> TrainConfig:
-    config, steps = run.config, stage.config.steps
-    start = load_tokenizer(stage.start)
+def _train_config(run: Finetuning, stage: StageConfig, parts: list[Part], start: Path, out: Path) -> TrainConfig:
+    config, steps, before = run.config, stage.steps, load_tokenizer(start)
     weights = dict(config.losses)
-    if "quantizer" in stage.parts:
-        weights |= quantizer_weights(start.model.quantizer, commitment=0.25)
-    side = start.model.downsample
+    if "quantizer" in parts:
+        weights |= quantizer_weights(before.model.quantizer, commitment=0.25)
+    side = before.model.downsample
     return parse_train_config(
         {
             "run": {
-                "out": stage.out,
+                "out": out,
                 "steps": steps,
                 "seed": config.seed,
                 "precision": config.precision,
@@ -90,13 +77,13 @@ def _train_config(run: Finetuning, stage: _Stage) -> TrainConfig:
                 "max_unreadable": config.data.max_unreadable,
             },
             "model": {
-                "architecture": start.config.architecture.model_dump(),
-                "quantizer": start.config.quantizer.model_dump(),
-                "preprocessing": start.config.preprocessing.model_dump(),
-                "train": stage.parts,
-                "init_from": stage.start,
+                "architecture": before.config.architecture.model_dump(),
+                "quantizer": before.config.quantizer.model_dump(),
+                "preprocessing": before.config.preprocessing.model_dump(),
+                "train": parts,
+                "init_from": start,
             },
             "losses": weights,
-            "optimizer": {"name": "muon", "lr": stage.config.lr, "warmup": min(50, steps // 10)},
+            "optimizer": {"name": "muon", "lr": stage.lr, "warmup": min(50, steps // 10)},
         }
     )

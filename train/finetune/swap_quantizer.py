@@ -7,7 +7,6 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ...tokenizer.model import VisualTokenizer
-from ...tokenizer.networks.base import ArchitectureConfig
 from ...tokenizer.quantizers import Quantized, Quantizer
 from ...tokenizer.shapes import Latent, Pixels, Vectors
 
@@ -40,13 +39,6 @@ class LatentPairs(NamedTuple):
     """The same latents in the old quantizer's code space, which the decoder was trained on."""
 
 
-class Swapped(NamedTuple):
-    """A tokenizer with a new quantizer."""
-
-    model: VisualTokenizer
-    architecture: ArchitectureConfig
-
-
 @torch.no_grad()
 def latent_pairs(model: VisualTokenizer, pixels: Pixels) -> LatentPairs:
     """Return the latents of images, on the CPU, before and after the old quantizer maps them to its code space."""
@@ -67,20 +59,16 @@ def between_linear_maps(quantizer: Quantizer, pairs: LatentPairs) -> FittedQuant
     return FittedQuantizer(into, quantizer, out)
 
 
-def swap_quantizer(model: VisualTokenizer, architecture: ArchitectureConfig, fitted: FittedQuantizer) -> Swapped:
+def swap_quantizer(model: VisualTokenizer, fitted: FittedQuantizer) -> VisualTokenizer:
     """Return the tokenizer with the fitted quantizer, and its linear maps merged into the convolutions around it."""
-    assert isinstance(fitted.into, nn.Conv2d) and isinstance(fitted.out, nn.Conv2d)
-    channels = architecture.latent_channels
-    changed = architecture.model_copy(update={"quantizer_convolutions": True})
-    swapped = VisualTokenizer(
+    return VisualTokenizer(
         encoder=model.encoder,
-        quantizer_in=_composed(_as_convolution(model.quantizer_in, channels), fitted.into),
+        quantizer_in=_composed(model.quantizer_in, fitted.into),
         quantizer=fitted.quantizer,
-        quantizer_out=_composed(fitted.out, _as_convolution(model.quantizer_out, channels)),
+        quantizer_out=_composed(fitted.out, model.quantizer_out),
         decoder=model.decoder,
         downsample=model.downsample,
     )
-    return Swapped(swapped, changed)
 
 
 def _reduction(vectors: Vectors, new: int) -> Tensor:
@@ -103,19 +91,11 @@ def _least_squares(out: nn.Conv2d, projected: Tensor, targets: Vectors) -> None:
     out.bias.copy_(solution[-1])  # type: ignore[union-attr]
 
 
-def _as_convolution(layer: nn.Module, channels: int) -> nn.Conv2d:
-    if isinstance(layer, nn.Conv2d):
-        return layer
-    identity = nn.Conv2d(channels, channels, 1)
-    with torch.no_grad():
-        identity.weight.copy_(torch.eye(channels)[:, :, None, None])
-        identity.bias.zero_()  # type: ignore[union-attr]
-    return identity
-
-
 @torch.no_grad()
-def _composed(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
-    """Return the 1 x 1 convolution that equals `second` after `first`."""
+def _composed(first: nn.Module, second: nn.Module) -> nn.Module:
+    """Return the 1 x 1 convolution that equals `second` after `first`, each a convolution or the identity."""
+    if not isinstance(first, nn.Conv2d) or not isinstance(second, nn.Conv2d):
+        return second if isinstance(first, nn.Identity) else first
     both = nn.Conv2d(first.in_channels, second.out_channels, 1)
     matrix = second.weight[:, :, 0, 0].double()
     both.weight.copy_((matrix @ first.weight[:, :, 0, 0].double())[:, :, None, None])

@@ -4,11 +4,14 @@ import json
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...tokenizer.devices import flush_path
 from ...tokenizer.files import write_whole
-from .log_lines import CheckedLines, check_lines, some_of, step_of
+from ...tokenizer.wording import list_first
+
+MAX_NAMED = 3
+"""Maximum number of damaged lines that a warning names."""
 
 
 class LogState(NamedTuple):
@@ -24,6 +27,14 @@ class LogState(NamedTuple):
     def of(cls, content: bytes) -> "LogState":
         """Return the state of a log with this content."""
         return cls(len(content), content.count(b"\n"), zlib.crc32(content))
+
+
+class LogLines(NamedTuple):
+    """The good lines of a log."""
+
+    lines: list[dict[str, Any]]
+    problems: list[str]
+    """A sentence about damaged lines, if there are any."""
 
 
 class LogFile:
@@ -42,26 +53,23 @@ class LogFile:
         content = self._path.read_bytes() if self._path.exists() else b""
         start, rest = content[: state.size], content[state.size :]
         fits = LogState.of(start) == state
-        checked = check_lines(rest if fits else content, after=step if fits else 0, offset=state.lines if fits else 0)
-        kept = start if fits else b"".join(line for line in checked.kept if step_of(line) <= step)
-        lost = [step_of(line) for line in checked.kept if step_of(line) > later]
-        warnings = []
+        found, damaged = _check_lines(rest, step, state.lines) if fits else _check_lines(content)
+        kept = start if fits else b"".join(line for line, values in found if values["step"] <= step)
+        last = max((values["step"] for _, values in found), default=0)
+        problem = ""
         if not fits:
-            warnings.append(f"{self._path} is not as it was at step {step}: {_difference(checked, kept, state)}")
-        elif checked.damaged:
-            warnings.append(f"{self._path} has damaged lines: {some_of(checked.damaged)}")
-        elif lost:
-            warnings.append(f"{self._path} goes on to step {max(lost)}, but there is no checkpoint of that part")
-        if warnings and content:
-            beside = _free_name(self._path)
-            write_whole(beside, content)
-            warnings = [f"{warning}; a copy is kept as {beside.name}, and the run continues." for warning in warnings]
-        elif warnings:
-            warnings = [f"{warning}; the run continues." for warning in warnings]
+            count = kept.count(b"\n")
+            counted = f"it has {count} lines up to there, not {state.lines}" if count != state.lines else ""
+            problem = f"is not as it was at step {step}: {damaged or counted or 'some of its lines have changed'}"
+        elif damaged:
+            problem = f"has damaged lines: {damaged}"
+        elif last > later:
+            problem = f"goes on to step {last}, but there is no checkpoint of that part"
+        copied = f"a copy is kept as {self._keep_copy(content)}, and " if problem and content else ""
         if kept != content:
             write_whole(self._path, kept)
         self._state = LogState.of(kept)
-        return warnings
+        return [f"{self._path} {problem}; {copied}the run continues."] if problem else []
 
     def append(self, line: Mapping[str, object]) -> None:
         """Append one line; raise OSError when the disk refuses."""
@@ -81,18 +89,50 @@ class LogFile:
             flush_path(self._path)
         return self._state
 
-
-def _difference(checked: CheckedLines, kept: bytes, state: LogState) -> str:
-    if checked.damaged:
-        return some_of(checked.damaged)
-    count = kept.count(b"\n")
-    if count != state.lines:
-        return f"it has {count} lines up to there, not {state.lines}"
-    return "some of its lines have changed"
+    def _keep_copy(self, content: bytes) -> str:
+        number = 1
+        while (beside := self._path.with_name(f"{self._path.name}.kept-{number}")).exists():
+            number += 1
+        write_whole(beside, content)
+        return beside.name
 
 
-def _free_name(path: Path) -> Path:
-    number = 1
-    while (beside := path.with_name(f"{path.name}.kept-{number}")).exists():
-        number += 1
-    return beside
+def read_log(path: Path) -> LogLines:
+    """Return the good lines of a log, none if there is no file, and what is wrong with the others."""
+    found, damaged = _check_lines(path.read_bytes() if path.exists() else b"")
+    problems = [f"{path} has damaged lines, which are left out: {damaged}."] if damaged else []
+    return LogLines([values for _, values in found], problems)
+
+
+def _check_lines(content: bytes, after: int = 0, offset: int = 0) -> tuple[list[tuple[bytes, dict[str, Any]]], str]:
+    """Return the good lines of a log, each with its values, and name the damaged ones.
+
+    An incomplete last line, which a kill may leave, is neither. `after` is the step before the first line, and `offset` the
+    number of lines before it.
+    """
+    *lines, _half = content.split(b"\n")
+    good: list[tuple[bytes, dict[str, Any]]] = []
+    damaged = []
+    for number, line in enumerate(lines, offset + 1):
+        values, problem = _parse(line, good[-1][1]["step"] if good else after)
+        if problem:
+            damaged.append(f"line {number} {problem}")
+        else:
+            good.append((line + b"\n", values))
+    return good, list_first(damaged, MAX_NAMED)
+
+
+def _parse(line: bytes, last: int) -> tuple[dict[str, Any], str]:
+    """Return the values of a line, and what is wrong with it after a line of step `last`."""
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return {}, "is not JSON"
+    if not isinstance(values, dict) or type(values.get("step")) is not int:
+        return {}, "is not a line of a log: it has no step"
+    alarms = values.get("alarms", [])
+    if not all(isinstance(value, (int, float)) for name, value in values.items() if name != "alarms"):
+        return {}, "has a value that is not a number"
+    if not (isinstance(alarms, list) and all(isinstance(alarm, str) for alarm in alarms)):
+        return {}, "has alarms that are not sentences"
+    return values, f"goes back from step {last} to {values['step']}" if values["step"] < last else ""

@@ -7,10 +7,10 @@ Times are in timing.jsonl.
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from accelerate import Accelerator
+from rich.console import Console
 from rich.control import Control
 from rich.segment import ControlType
 from rich.table import Column, Table
@@ -19,7 +19,6 @@ from ...cli.printing import escape_unprintable, fit_to_terminal
 from ...cli.progress import ProgressLine
 from .log_file import LogFile, LogState
 from .trackers import track_scalars
-from .verbosity import VERBOSE, Verbosity
 
 METRICS_FILE = "metrics.jsonl"
 TIMING_FILE = "timing.jsonl"
@@ -40,6 +39,22 @@ PATTERN_WIDTH = 40
 """Columns for the pattern, so that the table fits in 80."""
 
 
+class Verbosity(NamedTuple):
+    """How much a run prints, and where."""
+
+    quiet: bool = False
+    """Whether to print neither progress nor scalars, but warnings alone."""
+    on_stderr: bool = False
+    """Whether to print to standard error, and leave standard output to a summary."""
+
+    def console(self, is_main_process: bool = True) -> Console:
+        """Return the console to print to; processes other than the main one print nothing."""
+        return Console(stderr=self.on_stderr, highlight=False, quiet=not is_main_process)
+
+
+VERBOSE = Verbosity()
+
+
 class RunLog:
     """Writes a line of scalars per call, on the main process only."""
 
@@ -58,19 +73,11 @@ class RunLog:
         self._steps = steps
         self._batch_size = batch_size
         self._quiet = verbosity.quiet
-        self.console = verbosity.console(accelerator.is_main_process)
+        self._console = verbosity.console(accelerator.is_main_process)
         self.is_quiet = verbosity.quiet or not accelerator.is_main_process
         """Whether to show no progress."""
-        self._progress = ProgressLine("images", steps * batch_size, self.is_quiet)
-
-    def __enter__(self) -> "RunLog":
-        self._progress.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._progress.__exit__(kind, error, traceback)
+        self.progress = ProgressLine("images", steps * batch_size, self.is_quiet)
+        """The progress of the run, a context in which it is shown."""
 
     def print_start(self) -> None:
         """Print the step from which a run resumes."""
@@ -91,7 +98,7 @@ class RunLog:
 
     def advance(self, step: int, doing: str = "") -> None:
         """Show the progress of the run, and what it does besides training."""
-        self._progress.update(step * self._batch_size, note=f"step {step}/{self._steps} {doing}".rstrip())
+        self.progress.update(step * self._batch_size, note=f"step {step}/{self._steps} {doing}".rstrip())
 
     def write(self, step: int, scalars: Mapping[str, float], alarms: Sequence[str] = ()) -> None:
         """Append the scalars and alarms of `step` to the files and the trackers, and show them."""
@@ -105,16 +112,14 @@ class RunLog:
         for warning in track_scalars(self._accelerator, scalars, step):
             self.warn(warning)
         if not self._quiet:
-            shown = [
-                text.format(scalars[name]).replace("e-0", "e-") for name, text in CONSOLE.items() if name in scalars
-            ]
-            self._print(f"[bold]{step:>{len(str(self._steps))}}/{self._steps}[/bold] {' '.join(shown)}")
+            shown = " ".join(text.format(scalars[name]) for name, text in CONSOLE.items() if name in scalars)
+            self._print(f"[bold]{step:>{len(str(self._steps))}}/{self._steps}[/bold] {shown.replace('e-0', 'e-')}")
         for alarm in alarms:
             self.warn(alarm)
 
     def warn(self, sentence: str) -> None:
         """Show a warning."""
-        warning = fit_to_terminal(f"warning: {escape_unprintable(sentence)}", self.console.file)
+        warning = fit_to_terminal(f"warning: {escape_unprintable(sentence)}", self._console.file)
         self._print(warning, style="yellow", markup=False, soft_wrap=True)
 
     def print_routing(self, rows: list[tuple[str, str, int, int]]) -> None:
@@ -127,9 +132,9 @@ class RunLog:
         self._print(table)
 
     def _print(self, what: object, **settings: Any) -> None:
-        if self.console.is_terminal and not self._quiet:  # the progress bar is on this line
-            self.console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
-        self.console.print(what, **settings)
+        if self._console.is_terminal and not self._quiet:  # the progress bar is on this line
+            self._console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
+        self._console.print(what, **settings)
 
 
 def _wrapped(pattern: str) -> str:

@@ -1,7 +1,7 @@
 """The adversarial game: its settings, what each side minimises, and the weight of the tokenizer's term."""
 
 from collections.abc import Callable
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
@@ -51,33 +51,11 @@ class AdversarialConfig(Config):
     """Maximum norm of the discriminator's gradient, which is scaled down to it."""
 
 
-class AdversarialLoss(NamedTuple):
-    """What the two sides minimise."""
-
-    discriminator: Callable[[Tensor, Tensor], Tensor]
-    generator: Callable[[Tensor], Tensor]
-
-
-def _hinge_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    return (functional.relu(1 - real_logits).mean() + functional.relu(1 + fake_logits).mean()) / 2
-
-
-def _hinge_generator(fake_logits: Tensor) -> Tensor:
-    return -fake_logits.mean()
-
-
-def _cross_entropy_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    return (functional.softplus(-real_logits).mean() + functional.softplus(fake_logits).mean()) / 2
-
-
-def _cross_entropy_generator(fake_logits: Tensor) -> Tensor:
-    return functional.softplus(-fake_logits).mean()
-
-
-ADVERSARIAL_LOSSES: dict[AdversarialLossName, AdversarialLoss] = {
-    "hinge": AdversarialLoss(_hinge_discriminator, _hinge_generator),
-    "non_saturating": AdversarialLoss(_cross_entropy_discriminator, _cross_entropy_generator),
+ADVERSARIAL_LOSSES: dict[AdversarialLossName, Callable[[Tensor], Tensor]] = {
+    "hinge": lambda logits: functional.relu(1 - logits),
+    "non_saturating": lambda logits: functional.softplus(-logits),
 }
+"""What the discriminator minimises over the logits of images, and over those of reconstructions times -1."""
 
 
 def discriminator_loss(kind: AdversarialLossName, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -86,12 +64,13 @@ def discriminator_loss(kind: AdversarialLossName, real_logits: Tensor, fake_logi
     `hinge` (arXiv 1705.02894): 1/2 (E max(0, 1 - real) + E max(0, 1 + fake)). `non_saturating` (arXiv 1406.2661), the
     cross-entropy: 1/2 (E log(1 + exp -real) + E log(1 + exp fake)).
     """
-    return ADVERSARIAL_LOSSES[kind].discriminator(real_logits.float(), fake_logits.float())
+    loss = ADVERSARIAL_LOSSES[kind]
+    return (loss(real_logits.float()).mean() + loss(-fake_logits.float()).mean()) / 2
 
 
 def generator_loss(kind: AdversarialLossName, fake_logits: Tensor) -> Tensor:
     """Return the tokenizer's loss: -E fake for `hinge`, E log(1 + exp -fake) for `non_saturating`."""
-    return ADVERSARIAL_LOSSES[kind].generator(fake_logits.float())
+    return -fake_logits.float().mean() if kind == "hinge" else functional.softplus(-fake_logits.float()).mean()
 
 
 def adaptive_weight(
@@ -99,7 +78,7 @@ def adaptive_weight(
     adversarial_loss: Tensor,
     last_layer: Tensor,
     limit: float = 1e4,
-    average: Callable[[Tensor], Tensor] | None = None,
+    average: Callable[[Tensor], Tensor] = lambda gradient: gradient,
 ) -> Float[Tensor, ""]:
     """Return |d reconstruction / d last layer| / (|d adversarial / d last layer| + 1e-4), in [0, limit], detached.
 
@@ -109,9 +88,7 @@ def adaptive_weight(
     """
     (own,) = torch.autograd.grad(reconstruction_loss, last_layer, retain_graph=True)
     (adversarial,) = torch.autograd.grad(adversarial_loss, last_layer, retain_graph=True)
-    if average is not None:
-        own, adversarial = average(own), average(adversarial)
-    return (own.float().norm() / (adversarial.float().norm() + MIN_NORM)).clamp(0, limit).detach()
+    return (average(own).float().norm() / (average(adversarial).float().norm() + MIN_NORM)).clamp(0, limit).detach()
 
 
 def ramp(step: int, start: int, length: int) -> float:

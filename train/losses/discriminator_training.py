@@ -8,14 +8,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...tokenizer.shapes import Pixels
-from .adversarial import (
-    AdversarialConfig,
-    adaptive_weight,
-    discriminator_loss,
-    generator_loss,
-    ramp,
-)
-from .penalties import LeCam, lecam_penalty, r1_penalty
+from .adversarial import AdversarialConfig, adaptive_weight, discriminator_loss, generator_loss, ramp
+from .penalties import LeCam, r1_penalty
 
 
 class Adversary:
@@ -34,7 +28,7 @@ class Adversary:
         self.optimizer = accelerator.prepare(
             torch.optim.AdamW(self._parameters, lr=self._lr, betas=config.betas, eps=config.eps, weight_decay=0.0)
         )
-        self._lecam = LeCam(config.lecam_decay)
+        self._lecam = LeCam(config.lecam_decay, self._averaged)
 
     def is_active(self, step: int) -> bool:
         """Return whether the discriminator learns at a step, counted from 1."""
@@ -54,11 +48,8 @@ class Adversary:
         factor = ramp(step, self.config.start, self.config.ramp)
         if not self.config.adaptive or not self.is_active(step):
             return torch.full((), factor, device=term.device)  # a copy from the CPU would sync
-        average = self._accelerator.num_processes > 1
-        weight = adaptive_weight(
-            reconstruction_loss, term, last_layer, self.config.adaptive_limit, self._averaged if average else None
-        )
-        return factor * weight
+        limit = self.config.adaptive_limit
+        return factor * adaptive_weight(reconstruction_loss, term, last_layer, limit, self._averaged)
 
     def learn(self, step: int, real: list[Pixels], fake: list[Pixels], lr_factor: float) -> dict[str, Tensor]:
         """Take one step on micro-batches of images and detached reconstructions; return scalars by log path.
@@ -72,7 +63,9 @@ class Adversary:
             group["lr"] = self._lr * lr_factor
         self.optimizer.zero_grad()
         parts = [self._backward(step, pair, len(real)) for pair in zip(real, fake, strict=True)]
-        self._average_gradients()
+        for parameter in self._parameters:
+            if parameter.grad is not None:
+                parameter.grad = self._averaged(parameter.grad)
         if self.config.clip_norm is not None:
             self._accelerator.unscale_gradients(self.optimizer)
             nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm)
@@ -105,8 +98,7 @@ class Adversary:
             "discriminator/fake": fake_logits.detach().mean(),
         }
         if config.lecam > 0:
-            self._lecam.update(real_logits, fake_logits)
-            penalty = lecam_penalty(real_logits, fake_logits, self._lecam.averages)
+            penalty = self._lecam.penalty(real_logits, fake_logits)
             scalars["discriminator/lecam"] = penalty.detach()
             loss = loss + config.lecam * penalty
         if wants_r1:
@@ -120,13 +112,10 @@ class Adversary:
         for parameter in self._parameters:
             parameter.requires_grad_(learning)
 
-    def _average_gradients(self) -> None:
-        if self._accelerator.num_processes > 1:
-            for parameter in self._parameters:
-                if parameter.grad is not None:
-                    parameter.grad = self._averaged(parameter.grad)
-
     def _averaged(self, tensor: Tensor) -> Tensor:
+        """Return the mean over all processes."""
+        if self._accelerator.num_processes == 1:
+            return tensor
         mean = self._accelerator.reduce(tensor, reduction="mean")
         assert isinstance(mean, Tensor)
         return mean

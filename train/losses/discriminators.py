@@ -14,7 +14,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ...perception.backbones import Backbone, BackboneConfig, load_backbone
 from ...tokenizer.config import Config
-from ...tokenizer.shapes import Latent, Pixels
+from ...tokenizer.shapes import Pixels
 
 MAX_GROUPS = 32
 """Maximum number of groups of a group norm."""
@@ -120,11 +120,7 @@ class BackboneDiscriminator(nn.Module):
         """Return the logits of all stages and positions; raise ValueError when the images are too small."""
         with torch.autocast(pixels.device.type, enabled=False):
             stages = zip(self.heads, self.backbone(pixels), strict=True)
-            return torch.cat([_flat(head(features)) for head, features in stages], dim=1)
-
-
-def _flat(logits: Latent) -> Tensor:
-    return rearrange(logits, "b 1 y x -> b (y x)")
+            return torch.cat([rearrange(head(features), "b 1 y x -> b (y x)") for head, features in stages], dim=1)
 
 
 def _head(width: int, channels: int) -> nn.Module:

@@ -1,56 +1,42 @@
 """Penalties on the discriminator: LeCam and R1."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.nn import functional
 
 from ...tokenizer.shapes import Pixels
 
 
-class LogitAverages(NamedTuple):
-    """EMAs of the discriminator's mean logits, scalars."""
-
-    real: Tensor
-    fake: Tensor
-
-
-def lecam_penalty(real_logits: Tensor, fake_logits: Tensor, averages: LogitAverages) -> Tensor:
-    """Return E max(0, real - average fake)^2 + E max(0, average real - fake)^2.
-
-    It keeps the logits of each side near the average of the other, against overfitting on few images (LeCam, arXiv
-    2104.03310, eq. 5). The max is not in the paper, but in the authors' code.
-    """
-    above = functional.relu(real_logits.float() - averages.fake).square().mean()
-    below = functional.relu(averages.real - fake_logits.float()).square().mean()
-    return above + below
-
-
 class LeCam:
-    """EMAs of the mean logits over all processes, without a device sync; the first update sets them."""
+    """The LeCam penalty, with EMAs of the mean logits over all processes; the first step sets them.
 
-    def __init__(self, decay: float = 0.999):
-        self.decay = decay
+    `average` returns the mean of a tensor over all processes. No device sync.
+    """
+
+    def __init__(self, decay: float = 0.999, average: Callable[[Tensor], Tensor] = lambda value: value):
+        self._decay = decay
+        self._average = average
         self._averages: Tensor | None = None
 
-    @property
-    def averages(self) -> LogitAverages:
-        """The averages; call `update` first."""
-        assert self._averages is not None, "update comes first"
-        return LogitAverages(self._averages[0], self._averages[1])
+    def penalty(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        """Update the averages, and return E max(0, real - average fake)^2 + E max(0, average real - fake)^2.
 
-    def update(self, real_logits: Tensor, fake_logits: Tensor) -> None:
-        """Update the averages with the mean logits over all processes; each must call it with equally many logits."""
-        means = torch.stack([real_logits.detach().float().mean(), fake_logits.detach().float().mean()])
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.all_reduce(means)
-            means = means / distributed.get_world_size()
-        self._averages = means if self._averages is None else self._averages.to(means).lerp(means, 1 - self.decay)
+        It keeps the logits of each side near the average of the other, against overfitting on few images (LeCam, arXiv
+        2104.03310, eq. 5). The max is not in the paper, but in the authors' code. Every process must call it, with equally
+        many logits.
+        """
+        real, fake = real_logits.float(), fake_logits.float()
+        means = self._average(torch.stack([real.detach().mean(), fake.detach().mean()]))
+        self._averages = means if self._averages is None else self._averages.to(means).lerp(means, 1 - self._decay)
+        real_average, fake_average = self._averages
+        return (
+            functional.relu(real - fake_average).square().mean() + functional.relu(real_average - fake).square().mean()
+        )
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the averages; empty before the first update."""
+        """Return the averages `2` of real and fake logits; empty before the first step."""
         return {} if self._averages is None else {"averages": self._averages}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:

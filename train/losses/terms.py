@@ -19,6 +19,7 @@ from .criteria import CRITERIA, CriterionConfig, criterion_of
 MIN_ERROR = 1e-4
 CHARBONNIER_WIDTH = 1e-3
 ADVERSARIAL = "adversarial"
+NOTHING_WEIGHED = "losses has no term with a weight above 0: give one to l1 or l2."
 
 LossWeights: TypeAlias = dict[str, Annotated[float, Field(ge=0)]]
 
@@ -68,12 +69,12 @@ def weigh(terms: Mapping[str, Tensor], weights: LossWeights) -> Tensor:
     _check_names(set(terms), weights)
     weighted = [weights[name] * term for name, term in terms.items() if weights[name]]
     if not weighted:
-        raise ValueError("losses has no term with a weight above 0: give one to l1 or l2.")
+        raise ValueError(NOTHING_WEIGHED)
     return torch.stack(weighted).sum()
 
 
 def check_loss_names(weights: LossWeights, quantizer: Quantizer, criteria: Mapping[str, CriterionConfig]) -> None:
-    """Raise ValueError when a term has no weight, or two terms one name, or a weight no term.
+    """Raise ValueError when a term has no weight, two terms have one name, a weight has no term, or all weights are 0.
 
     The quantizer's terms count only in training mode.
     """
@@ -83,6 +84,8 @@ def check_loss_names(weights: LossWeights, quantizer: Quantizer, criteria: Mappi
     if twice:
         raise ValueError(f"two terms have the name {twice[0]}: rename that of the criterion or the quantizer.")
     _check_names({*RECONSTRUCTION_LOSSES, ADVERSARIAL} & set(weights) | set(named), weights)
+    if not any(weights.values()):
+        raise ValueError(NOTHING_WEIGHED)
 
 
 def _check_names(terms: set[str], weights: LossWeights) -> None:

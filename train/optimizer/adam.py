@@ -28,11 +28,10 @@ def step_adamw(
     add eps to v at every step; here eps is only beside the root, as in AdamW. A gradient that hardly varies takes steps of
     up to lr / eps times its size, so `centred` needs an eps that is not negligible.
 
-    `lazy` is for codebooks, where a step uses few rows. Under dense AdamW the momentum of one hit keeps moving its row while
-    the second moment fades: with betas 0.9 and 0.95, a row used every 300 steps moves 6 times as far per hit as one used at
-    every step (10 times with 0.99). Lazily both move the same. A row is used when its gradient, accumulated and averaged over
-    ranks, is not 0 in some entry; clipping does not change that. Soft assignments, distribution losses and projections that
-    mix rows give all rows gradients, which makes lazy the same as dense.
+    `lazy` is for codebooks, where a step uses few rows: those with a gradient that is not 0 in some entry. Under dense AdamW
+    the momentum of one hit keeps moving its row while the second moment fades: with betas 0.9 and 0.95, a row used every 300
+    steps moves 6 times as far per hit as one used at every step (10 times with 0.99). Lazily both move the same. Soft
+    assignments, distribution losses and projections that mix rows give all rows gradients, so that lazy is dense.
     """
     if not parameters:
         return

@@ -1,13 +1,24 @@
 """The optimizer section of a run's config."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ...tokenizer.config import Config
+from ...tokenizer.config import Config, Pattern
 from .adam import SecondMoment
-from .lr_scaling.config import LrScalingConfig
-from .rules import RuleConfig
+from .lr_scaling import LrScalingConfig
+
+
+class RuleConfig(Config):
+    """Which parameters one optimizer takes."""
+
+    pattern: Pattern
+    """Regular expression that the whole parameter name must match."""
+    use: Literal["muon", "adamw"]
+    """Optimizer of the matching parameters."""
+    decay: bool = True
+    """Whether weight decay applies to them."""
 
 
 class OptimizerConfig(Config):
@@ -62,3 +73,10 @@ class OptimizerConfig(Config):
         return self.model_copy(
             update={"lr": self.lr * adamw, "muon_rate": self.muon_rate * muon / adamw, "scale_lr": None}
         )
+
+    def lr_ratio(self, step: int, steps: int) -> float:
+        """Return the rate at a step, from 1 to `steps`, as a fraction of the peak: linear warm-up, then half a cosine down."""
+        if step <= self.warmup:
+            return step / self.warmup
+        progress = (step - self.warmup) / max(1, steps - self.warmup)
+        return self.final_lr_ratio + (1 - self.final_lr_ratio) * (1 + math.cos(math.pi * progress)) / 2

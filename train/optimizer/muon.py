@@ -45,9 +45,9 @@ class Muon(Optimizer):
 
     A group with `use_muon: True` is Muon's, and its parameters must have two dimensions or more; one with `use_muon: False`
     is AdamW's. Parameters of other groups, and those given without groups (`Muon(model.parameters(), lr=...)`), go by shape:
-    two dimensions or more to Muon, fewer to AdamW. Shape cannot tell a codebook or an embedding from a matrix, and Muon is
-    wrong for rows that are looked up: it moves every row at every step, used or not. Put those, and by custom the first and
-    the last layer, into a group with `use_muon: False`; `assign_parameters` does so for a tokenizer.
+    two dimensions or more to Muon, fewer to AdamW. Muon is wrong for rows that are looked up, because it moves every row at
+    every step. Put codebooks and embeddings, and by custom the first and the last layer, into a group with `use_muon: False`;
+    `assign_parameters` does so for a tokenizer.
 
     A kernel is the matrix out x (in * height * width). Momentum M <- M + (1 - momentum)(G - M) starts at 0, and the step is
     -lr * rate * scale * orthogonalize(G + momentum (M - G)), with `scale` from SCALINGS. `rate` multiplies this direction

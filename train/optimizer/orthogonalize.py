@@ -15,45 +15,32 @@ QUINTIC = (
 """Five steps (a, b, c) that bring singular values near 1 (https://leloykun.github.io/ponder/muon-opt-coeffs)."""
 
 
-def orthogonalize(
-    matrices: Tensor,
-    coefficients: Sequence[tuple[float, float, float]] = QUINTIC,
-    dtype: torch.dtype = torch.float32,
-) -> Tensor:
+def orthogonalize(matrices: Tensor, coefficients: Sequence[tuple[float, float, float]] = QUINTIC) -> Tensor:
     """Return U V^T of each matrix U S V^T of a batch ` k m n`, as nearly as the quintic steps bring it.
 
     A step is X <- a X + b (X X^T) X + c (X X^T)^2 X. The polynomial is evaluated on the m x m Gram matrix X X^T alone, for
-    m < n, and applied to X once at the end: a third of the multiplications for a 256 x 2304 kernel. Steps are float32 under
-    autocast too: in two bytes the Gram matrix loses the small singular values, and the steps then blow them up. Raises
-    ValueError for a `dtype` of two bytes.
+    m < n, and applied to X once at the end: a third of the multiplications for a 256 x 2304 kernel. Steps are in float32 or
+    wider, under autocast too: in two bytes the Gram matrix loses the small singular values, and the steps then blow them up.
 
     The scale of a matrix does not matter, over the whole range of its type: it is divided by its largest entry before
     anything is squared. A matrix of zeros gives zeros. A matrix with an entry that is not finite gives NaN in every entry,
     and does not affect the others of the batch.
     """
-    if dtype.itemsize < 4:
-        raise ValueError(
-            f"orthogonalize got dtype {dtype}, but its steps need more digits: use torch.float32 or float64."
-        )
+    if matrices.shape[-2] > matrices.shape[-1]:
+        return orthogonalize(matrices.mT, coefficients).mT
     with torch.autocast(matrices.device.type, enabled=False):
-        transposed = matrices.shape[-2] > matrices.shape[-1]
-        orthogonal = _orthogonalize_wide(matrices.mT if transposed else matrices, coefficients, dtype)
-        return orthogonal.mT if transposed else orthogonal
-
-
-def _orthogonalize_wide(wide: Tensor, coefficients: Sequence[tuple[float, float, float]], dtype: torch.dtype) -> Tensor:
-    largest = torch.linalg.vector_norm(wide, torch.inf, dim=(-2, -1), keepdim=True)
-    wide = (wide / largest.where(largest != 0, 1)).to(dtype)
-    gram = wide @ wide.mT
-    squared_norm = gram.diagonal(dim1=-2, dim2=-1).sum(dim=-1)[:, None, None]
-    squared_norm = squared_norm.where(squared_norm != 0, 1)
-    gram /= squared_norm
-    product = None
-    for step, (a, b, c) in enumerate(coefficients, 1):
-        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        factor.diagonal(dim1=-2, dim2=-1).add_(a)
-        product = factor if product is None else factor @ product
-        if step < len(coefficients):
-            gram = factor @ gram @ factor
-    assert product is not None, "at least one step"
-    return product / squared_norm.sqrt() @ wide
+        largest = torch.linalg.vector_norm(matrices, torch.inf, dim=(-2, -1), keepdim=True)
+        wide = (matrices / largest.where(largest != 0, 1)).to(torch.promote_types(matrices.dtype, torch.float32))
+        gram = wide @ wide.mT
+        squared_norm = gram.diagonal(dim1=-2, dim2=-1).sum(dim=-1)[:, None, None]
+        squared_norm = squared_norm.where(squared_norm != 0, 1)
+        gram /= squared_norm
+        product = None
+        for step, (a, b, c) in enumerate(coefficients, 1):
+            factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+            factor.diagonal(dim1=-2, dim2=-1).add_(a)
+            product = factor if product is None else factor @ product
+            if step < len(coefficients):
+                gram = factor @ gram @ factor
+        assert product is not None, "at least one step"
+        return product / squared_norm.sqrt() @ wide

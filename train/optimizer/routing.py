@@ -8,9 +8,8 @@ from torch import nn
 
 from ...tokenizer.model import VisualTokenizer
 from ...tokenizer.quantizers.vector.codebooks import Codebook
-from .config import OptimizerConfig
+from .config import OptimizerConfig, RuleConfig
 from .muon import Muon
-from .rules import RuleConfig
 
 HIDDEN = RuleConfig(pattern="hidden matrices of the networks", use="muon")
 OUTER = RuleConfig(pattern="first and last layers", use="adamw")

@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 import pytest
 from image_files import tiff
+from PIL import Image
 
 from vistok.images.opening.open_image import ImageError, open_image
 
@@ -160,3 +161,10 @@ def test_directories_that_are_none():
 def test_other_pages_and_tags_do_not_matter():
     content = bytearray(tiff(2, 1, [b"\1\2"], t60000=(2, list(b"own\0")), t282=(2, list(b"odd\0")), t296=(3, [3])))
     assert levels(bytes(content)) == grey([1, 2])
+
+
+def test_uncompressed_ycbcr_is_converted_by_every_pillow():
+    """Pillow below 13 opens it as RGB."""
+    values = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    expected = np.asarray(Image.frombytes("YCbCr", (5, 4), values.tobytes()).convert("RGB"))[0]  # the first row
+    assert np.array_equal(levels(tiff(5, 4, [values.tobytes()], 8, 6, 3, t530=(3, [1, 1]))), expected)

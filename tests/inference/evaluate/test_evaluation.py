@@ -17,8 +17,7 @@ from samples import PHOTOS
 from vistok.evaluation.reference_metrics import ReferenceMetrics
 from vistok.images.finding.index import Entry
 from vistok.inference.commands.evaluate_tokenizer import app
-from vistok.inference.evaluate.evaluation import evaluate
-from vistok.inference.evaluate.inputs import EvaluationInputs
+from vistok.inference.evaluate.evaluation import EvaluationInputs, evaluate
 from vistok.inference.inputs.plan import plan_shards
 from vistok.inference.inputs.reading import first_images
 from vistok.tokenizer.config import ConfigError
@@ -28,7 +27,8 @@ TINY = "test_resnet.r160_in1k"
 
 
 def refuse(problem):
-    def build(config, remedy="give --inception-weights"):
+    def build(config, given):
+        remedy = given if isinstance(given, str) else "give --inception-weights"
         raise ConfigError(f"{problem}: {remedy}.")
 
     return build
@@ -173,6 +173,12 @@ def test_frechet_distance_of_a_timm_model(call, tokenizer_folder, tmp_path, tiny
     roots = np.sqrt(np.clip(np.linalg.eigvals(c @ d).real, 0, None)).sum()
     assert got == pytest.approx(((m - n) ** 2).sum() + np.trace(c) + np.trace(d) - 2 * roots, rel=1e-3)
     assert f"Frechet distance, {TINY}" in said and f"{got:.4f}" in said
+
+
+def test_a_model_named_twice_is_refused_since_its_figures_would_have_one_name(call, tmp_path, tiny):
+    both = ["--frechet", f"{TINY}={tiny[1]}"] * 2
+    said = call(PHOTOS, "--out", tmp_path / "out", *both, code=2)
+    assert f"--frechet names {TINY} twice: give it once, and measure other weights by themselves." in said
 
 
 def test_a_metric_that_cannot_measure_leaves_the_others_their_figures(call, tmp_path, tiny):

@@ -11,7 +11,7 @@ PNG = image_bytes(noise_image(8, 8), "PNG")
 
 
 def keys(shard):
-    return [sample.key for sample in shard.samples()]
+    return [sample.key for sample in shard.source.list_samples().samples]
 
 
 def test_loose_images_are_gathered_in_order(tmp_path):
@@ -29,7 +29,7 @@ def test_loose_images_are_gathered_in_order(tmp_path):
 def test_names_that_differ_in_ending_or_dots_keep_different_keys(tmp_path):
     for name in ("a.png", "a.jpg", "x.y.png", "x_y.png", "one.webp"):
         (tmp_path / name).write_bytes(PNG)
-    samples = plan_shards([str(tmp_path)], 10).shards[0].samples()
+    samples = plan_shards([str(tmp_path)], 10).shards[0].source.list_samples().samples
     found = {sample.source: sample.key for sample in samples}
     assert len(set(found.values())) == 5
     assert found["a.png"] == "a_png" and found["a.jpg"] == "a_jpg" and found["one.webp"] == "one"
@@ -40,13 +40,13 @@ def test_a_tar_keeps_its_name_and_keys(tmp_path, make_tar):
     members = [("x/1.jpg", PNG), ("x/1.json", b"{}"), ("2.cls", b"7"), ("2.PNG", PNG), ("3.txt", b"no image")]
     shard = plan_shards([str(make_tar(tmp_path / "photos-7.tar", members))], 10).shards[0]
     assert shard.name == "photos-7" and keys(shard) == ["x/1", "2", "3"]
-    assert [sample.entry is None for sample in shard.samples()] == [False, False, True]
+    assert [sample.entry is None for sample in shard.source.list_samples().samples] == [False, False, True]
 
 
 def test_no_image_of_a_tar_is_lost_without_a_row(tmp_path, make_tar):
     names = ["cat.jpg", "x.left.jpg", "cat.png", "x.right.jpg", ".hidden.jpg", "d/.DS_Store", "cat.jpg"]
     shard = plan_shards([str(make_tar(tmp_path / "a.tar", [(name, PNG) for name in names]))], 10).shards[0]
-    assert [(sample.key, sample.source, sample.problem) for sample in shard.samples()] == [
+    assert [(sample.key, sample.source, sample.problem) for sample in shard.source.list_samples().samples] == [
         ("cat", "cat.jpg", ""),
         ("cat", "cat.png", "cat.png shares its key with cat.jpg"),
         ("cat", "cat.jpg", "cat.jpg shares its key with cat.jpg"),
@@ -63,7 +63,9 @@ def test_names_that_are_not_utf_8_are_made_printable_and_still_read(tmp_path, ma
         with open(os.path.join(os.fsencode(tmp_path / "w"), name), "wb") as file:
             file.write(PNG)
     tar = make_tar(tmp_path / "t.tar", [(os.fsdecode(b"b\xff.png"), PNG)])
-    loose, in_tar = (plan_shards([str(path)], 10).shards[0].samples() for path in (tmp_path / "w", tar))
+    loose, in_tar = (
+        plan_shards([str(path)], 10).shards[0].source.list_samples().samples for path in (tmp_path / "w", tar)
+    )
     assert sorted(sample.source for sample in loose) == ["a\\xff.png", "a\\xff.png"]
     assert len({sample.key for sample in loose}) == 2
     assert [(sample.key, sample.source) for sample in in_tar] == [("b\\xff", "b\\xff.png")]

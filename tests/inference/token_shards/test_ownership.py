@@ -72,6 +72,19 @@ def test_a_fifo_beside_the_shards_is_left_alone(tokenize, detokenize, shard, tmp
     )
 
 
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+@pytest.mark.parametrize("name", ["s.tar", "s.json", "manifest.json", "preview.png"])
+@pytest.mark.parametrize("options", [(), ("--overwrite",)])
+def test_a_folder_or_a_fifo_in_the_place_of_an_output_is_not_replaced(tokenize, shard, tmp_path, make, name, options):
+    out = tmp_path / "out"
+    out.mkdir()
+    make(out / name)
+    kind = (out / name).stat().st_mode
+    said = tokenize(shard, "--out", out, "--preview", 1, *options, code=2)
+    assert f"{out / name} was not written by vistok and would be replaced: move it away, or give another" in said
+    assert [path.name for path in out.iterdir()] == [name] and (out / name).stat().st_mode == kind
+
+
 def test_an_image_of_others_is_not_replaced_by_the_preview(tokenize, tmp_path):
     out = tmp_path / "out"
     out.mkdir()

@@ -22,12 +22,11 @@ from vistok.inference.token_shards.formats import SHARD_FORMATS, find_format
 from vistok.inference.token_shards.manifest import new_manifest, write_manifest
 from vistok.inference.token_shards.sidecar import sidecars
 from vistok.inference.token_shards.token_samples import StoredSample
-from vistok.inference.tokenize.engines import ENGINES
+from vistok.inference.tokenize.engines import ENGINES, find_engine
 from vistok.inference.tokenize.job import Job
 from vistok.inference.tokenize.local_engine import LocalEngine, make_shard
-from vistok.inference.tokenize.request import Request
 from vistok.inference.tokenize.results import tokenize_shards
-from vistok.inference.tokenize.run import tokenize_collection
+from vistok.inference.tokenize.run import Request, tokenize_collection
 
 
 class JsonLines:
@@ -158,11 +157,20 @@ def test_a_folder_keeps_its_format(tokenize, detokenize, inputs, tmp_path, monke
 
 @pytest.mark.parametrize(
     ("option", "sentence"),
-    [("--format", "--format is 'zip', but must be wds."), ("--engine", "--engine is 'zip', but must be local.")],
+    [
+        ("--format", "--format 'zip' is not a known format: choose from wds."),
+        ("--engine", "--engine 'zip' is not a known engine: choose from local."),
+    ],
 )
 def test_an_unknown_entry_is_refused(tokenize, inputs, tmp_path, option, sentence):
     assert sentence in tokenize(inputs[0], "--out", tmp_path / "out", option, "zip", code=2)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("option", "nearest"), [("--format", "wds"), ("--engine", "local")])
+def test_a_misspelt_entry_gets_the_nearest(tokenize, inputs, tmp_path, option, nearest):
+    said = tokenize(inputs[0], "--out", tmp_path / "out", option, nearest[:-1], code=2)
+    assert f"{option} '{nearest[:-1]}' is not a known {option[2:]}: did you mean '{nearest}'?" in said
 
 
 @pytest.mark.parametrize("engine", [Backwards, Processes])
@@ -206,7 +214,7 @@ def test_tasks_jobs_and_results_are_plain_data(inputs, tokenizer_folder, tmp_pat
 
 def test_only_the_parent_writes_the_manifest(inputs, tokenizer_folder, tmp_path):
     job = job_of(vistok.load(tokenizer_folder), tmp_path / "out")
-    totals = tokenize_shards(plan_shards([str(inputs[0])], 2).shards, job)
+    totals = tokenize_shards(plan_shards([str(inputs[0])], 2).shards, job, find_engine("local"))
     assert (totals.images, len(totals.failures), totals.shards) == (6, 1, 4)
     assert not (tmp_path / "out" / "manifest.json").exists()
     assert write_manifest(tmp_path / "out", job.manifest).images == 6 and len(sidecars(tmp_path / "out")) == 4
@@ -235,10 +243,10 @@ def test_a_python_call_takes_both(jsonl, inputs, tokenizer_folder, tmp_path, mon
 
 ADDING = """
 from vistok.inference.token_shards.formats import SHARD_FORMATS
-from vistok.inference.tokenize.engines import ENGINES
+from vistok.inference.tokenize.engines import ENGINES, find_engine
 SHARD_FORMATS["jsonl"], ENGINES["backwards"] = None, None
 """
-HELP = "from vistok.inference.commands.tokenize_images import main; main()"
+HELP = "from vistok.inference.commands.tokenize_images import app; app()"
 
 
 @pytest.mark.parametrize("adding", ["", ADDING])

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import pickle
 import sys
 import types
 from pathlib import Path
@@ -71,7 +72,7 @@ class Malicious:
     ("zipped", "sentence"),
     [
         (True, r"a.pt would run code when it is loaded \((posix|nt).mkdir\), which vistok never does: save its state"),
-        (False, r"a.pt cannot be read as weights alone \(.*\): download it again, or save its state dict"),
+        (False, r"a.pt is damaged or holds more than weights: download it again, or save its state dict as [^:]*\.$"),
     ],
 )
 def test_a_pickle_that_would_run_code_is_refused(tmp_path, zipped, sentence):
@@ -93,8 +94,9 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path, zipped, sentence):
         ("a.onnx", b"x", r"a.onnx ends in .onnx: give a file that ends in .safetensors, .pt, .pth, .ckpt or .bin\.$"),
         ("bare", b"x", r"bare ends in nothing: give a file"),
         ("a.safetensors", b"x", r"a.safetensors is damaged \(.*\): download it again\.$"),
-        ("a.ckpt", b"no pickle at all", r"a.ckpt cannot be read as weights alone \(.*\): download it again"),
-        ("a.pth", b"", r"a.pth cannot be read as weights alone \(.*\): download it again"),
+        ("a.ckpt", b"no pickle at all", r"a.ckpt is damaged or holds more than weights: download it again"),
+        ("a.pth", b"", r"a.pth is damaged or holds more than weights: download it again"),
+        ("a.pt", pickle.dumps({"a": os.mkdir}, protocol=4), r"a.pt is damaged or holds more than weights: "),
     ],
 )
 def test_files_that_are_no_checkpoints(name, content, sentence, tmp_path):
@@ -103,6 +105,11 @@ def test_files_that_are_no_checkpoints(name, content, sentence, tmp_path):
         path.write_bytes(content)
     with pytest.raises(ValueError, match=sentence):
         read_checkpoint(path)
+
+
+def test_a_folder_is_no_checkpoint(tmp_path):
+    with pytest.raises(ValueError, match=r"^\S+ is a folder: give a file that ends in .safetensors"):
+        read_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize("content", [{}, [1, 2], {"epoch": 3}, {"model": 3}])

@@ -42,8 +42,8 @@ def test_an_unknown_family_names_the_nearest(refusal, tmp_path, weights):
 def test_a_checkpoint_of_no_family_says_what_it_holds(refusal, tmp_path):
     path = saved(tmp_path, {f"{name}.weight": torch.zeros(2) for name in ("a.b", "a.c", "b", "c", "d", "e")})
     assert refusal(path) == (
-        f"{path} is not recognised as one of llamagen, taming: its tensors begin with a.b, a.c, b.weight, c.weight and 2 "
-        "more: if you know the family, name it before the checkpoint."
+        f"{path} is not recognised as one of llamagen, taming by its tensors (a.b, a.c, b.weight, c.weight and 2 more): if "
+        "you know the family, name it before the checkpoint."
     )
     assert refusal("llamagen", path) == (
         f"{path} cannot be imported as llamagen: it has no tensor quantize.embedding.weight."

@@ -16,7 +16,7 @@ from vistok.tokenizer.networks.base import ArchitectureConfig, Decoder, Encoder
 from vistok.train.config_file import read_config
 from vistok.train.loop import train
 from vistok.train.optimizer.routing import assign_parameters, routing_table
-from vistok.train.run import prepare_run
+from vistok.train.run import Run
 
 
 class ToyEncoder(Encoder):
@@ -105,7 +105,7 @@ def test_it_trains_exports_loads_encodes_and_decodes(tmp_path):
 
 
 def test_muon_takes_its_hidden_matrices_and_nothing_else(tmp_path):
-    run = prepare_run(config(tmp_path))
+    run = Run(config(tmp_path))
     assignments = assign_parameters(run.model, run.optimizer_config)
     assert [assignment.name for assignment in assignments if assignment.use_muon] == ["decoder.mixer.weight"]
     (muon,) = [group for group in run.optimizer.param_groups if group["use_muon"]]
@@ -132,7 +132,7 @@ def test_muon_takes_its_hidden_matrices_and_nothing_else(tmp_path):
 def test_hidden_matrices_that_are_none_are_errors(tmp_path, monkeypatch, names, sentence):
     monkeypatch.setattr(ToyDecoder, "hidden_matrices", lambda self: names)
     with pytest.raises(ValueError, match=f"^{sentence}"):
-        prepare_run(config(tmp_path))
+        Run(config(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,8 @@
 """Two processes with half of a batch each do what one does with the whole."""
 
-import sys
-
 import torch
-from torch import distributed, multiprocessing
 
+from ranks import on_two_ranks
 from vistok.tokenizer.quantizers import build_quantizer
 
 LATENT = torch.randn(4, 6, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -37,20 +35,13 @@ def stepped(values, latent):
     return gradient, codes
 
 
-def work(rank, out):
-    torch.set_num_threads(1)  # the threads of the process before the fork are not there
-    distributed.init_process_group("gloo", init_method=f"file://{out}/meeting", rank=rank, world_size=2)
+def work(rank, folder):
     results = {name: stepped(values, LATENT.chunk(2)[rank]) for name, values in KINDS.items()}
-    torch.save(results, f"{out}/{rank}.pt")
-    distributed.destroy_process_group()
+    torch.save(results, folder / f"{rank}.pt")
 
 
 def test_entropy_and_moving_average_go_over_all_ranks(tmp_path):
-    from processes import run_python  # not there where this file is the program
-
-    # In a new process: the children of one that has called torch.export and then backward may not call backward.
-    started = run_python(__file__, str(tmp_path))
-    assert started.returncode == 0, started.stderr
+    on_two_ranks(work, tmp_path)
     halves = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     for name, values in KINDS.items():
         gradient, codes = stepped(values, LATENT)
@@ -63,7 +54,3 @@ def test_entropy_and_moving_average_go_over_all_ranks(tmp_path):
             assert torch.allclose(together, gradient, atol=1e-6)
         assert torch.equal(halves[0][name][1], halves[1][name][1])
         assert torch.allclose(halves[0][name][1], codes, atol=1e-6)
-
-
-if __name__ == "__main__":
-    multiprocessing.start_processes(work, (sys.argv[1],), nprocs=2, start_method="fork")

@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from vistok.evaluation import token_counts as counting
-from vistok.evaluation.token_counts import count_tokens, empty_counts
-from vistok.evaluation.usage import codebook_usage
-from vistok.train.codebook.alarms import CodebookAlarms
-from vistok.train.codebook.findings import Directions, WatchedCodebook
+from vistok.evaluation import usage as counting
+from vistok.evaluation.usage import codebook_usage, count_tokens, empty_counts
+from vistok.train.codebook.alarms import CodebookAlarms, Directions
 
 FIT = {
     "codebook/length_ratio": 1.0,
@@ -21,14 +19,14 @@ HEALTHY = torch.full((1, 1024), 100)
 EIGHT = [Directions("codebook", 8, 1024)]
 
 
-def check(alarms, step, counts=HEALTHY, codes=None, directions=EIGHT, **changes):
-    codes = codes or counts.shape[1]
+def watch(codes=1024):
+    return CodebookAlarms(codes, can_set=True)
+
+
+def check(alarms, step, counts=HEALTHY, codes=1024, directions=EIGHT, **changes):
     usages = codebook_usage(counts, codes)
-    books = [
-        WatchedCodebook(f"codebook {i}" if len(counts) > 1 else "", usage, codes) for i, usage in enumerate(usages)
-    ]
     values = FIT | {f"codebook/{name.replace('__', '/')}": value for name, value in changes.items()}
-    return alarms.check(step, values, counts, books, directions)
+    return alarms.check(step, values, counts, usages, directions)
 
 
 def zipf(alpha):
@@ -53,11 +51,11 @@ def drawn(chances, tokens, seed):
 
 def simulate(windows, codes):
     """Return the words of all alarms of windows, each of chances and a number of tokens."""
-    alarms, heard = CodebookAlarms(), []
+    alarms, found = watch(codes), []
     for number, (chances, tokens) in enumerate(windows, 1):
         counts = torch.from_numpy(drawn(chances(codes), tokens, number))[None]
-        heard += check(alarms, 100 * number, counts, codes)
-    return heard
+        found += check(alarms, 100 * number, counts, codes)
+    return found
 
 
 LONG, SHORT = 100_000, 3 * 256
@@ -104,17 +102,18 @@ SITUATIONS = {
 
 @pytest.mark.parametrize(("windows", "codes", "words"), SITUATIONS.values(), ids=SITUATIONS)
 def test_a_situation_is_an_alarm_or_it_is_not(windows, codes, words):
-    heard = simulate(windows, codes)
+    found = simulate(windows, codes)
     if words is None:
-        assert heard == []
+        assert found == []
     else:
-        assert heard and words in heard[0] and "; try " in heard[0]
+        assert found and words in found[0] and "; try " in found[0]
 
 
 @pytest.mark.parametrize(("draw", "is_alarm"), [("even", False), ("zipf", False), ("one", True)])
 def test_codes_too_many_to_count_are_watched_by_their_slots(draw, is_alarm, monkeypatch):
     monkeypatch.setattr(counting, "SLOTS", 1 << 16)
-    rng, codes, alarms, heard = np.random.default_rng(0), 1 << 62, CodebookAlarms(), []
+    rng, codes, found = np.random.default_rng(0), 1 << 62, []
+    alarms = watch(codes)
     for number in range(1, 6):
         tokens = {
             "even": rng.integers(0, codes, 20_000),
@@ -123,17 +122,17 @@ def test_codes_too_many_to_count_are_watched_by_their_slots(draw, is_alarm, monk
         }[draw][: 20_000 if number < 5 else 500]
         counts = empty_counts(1, codes)
         count_tokens(counts, torch.from_numpy(tokens).reshape(1, 1, 1, -1), codes)
-        heard += check(alarms, number * 100, counts, codes)
-    assert bool(heard) == is_alarm
+        found += check(alarms, number * 100, counts, codes)
+    assert bool(found) == is_alarm
 
 
 def test_windows_before_a_codebook_comes_to_life_are_three():
-    heard = [bool(simulate([(few(20), LONG)] * number, 1024)) for number in (1, 2, 3)]
-    assert heard == [False, False, True]
+    found = [bool(simulate([(few(20), LONG)] * number, 1024)) for number in (1, 2, 3)]
+    assert found == [False, False, True]
 
 
-def test_a_collapse_is_told_once_with_its_numbers_and_again_after_a_recovery():
-    alarms, collapsed = CodebookAlarms(), HEALTHY * (torch.arange(1024) < 100)
+def test_a_collapse_is_reported_once_with_its_numbers_and_again_after_a_recovery():
+    alarms, collapsed = watch(), HEALTHY * (torch.arange(1024) < 100)
     assert check(alarms, 100) == []
     (sentence,) = check(alarms, 500, collapsed)
     assert sentence == (
@@ -141,8 +140,8 @@ def test_a_collapse_is_told_once_with_its_numbers_and_again_after_a_recovery():
         "lower optimizer.lr, or the quantizers simvq or fsq."
     )
     assert check(alarms, 600, collapsed) == [] == check(alarms, 700)
-    assert check(alarms, 800, collapsed) == []  # it hovers
-    again = CodebookAlarms()
+    assert check(alarms, 800, collapsed) == []  # around the limit
+    again = watch()
     again.load_state_dict(alarms.state_dict())
     for step in range(900, 1400, 100):
         assert check(again, step) == []
@@ -150,7 +149,7 @@ def test_a_collapse_is_told_once_with_its_numbers_and_again_after_a_recovery():
 
 
 def test_of_several_codebooks_each_is_watched_by_itself():
-    alarms = CodebookAlarms()
+    alarms = watch()
     check(alarms, 100, HEALTHY.repeat(8, 1))
     counts = HEALTHY.repeat(8, 1)
     counts[3] = torch.where(torch.arange(1024) < 50, 2048, 0)
@@ -159,29 +158,29 @@ def test_of_several_codebooks_each_is_watched_by_itself():
 
 
 def test_many_codebooks_are_one_sentence():
-    alarms, counts = CodebookAlarms(), HEALTHY.repeat(64, 1)
+    alarms, counts = watch(), HEALTHY.repeat(64, 1)
     check(alarms, 100, counts)
     directions = [*EIGHT, *(Directions(f"codebook/{number}", 8, 1024) for number in range(64))]
     flat = {f"{number}__{name}effective_rank": 1.5 for number in range(64) for name in ("", "latent_")}
-    heard = check(
+    found = check(
         alarms, 200, torch.where(torch.arange(1024) < 50, 2048, 0).repeat(64, 1), directions=directions, **flat
     )
-    assert [sentence.split(":")[0] for sentence in heard] == [
+    assert [sentence.split(":")[0] for sentence in found] == [
         "codebook 0",
         "the codes of codebook 0 vary in 1.5 of 8 directions (effective rank), their latents in 1.5",
     ]
-    assert all(sentence.endswith(" (63 more codebooks alike).") for sentence in heard)
+    assert all(sentence.endswith(" (63 more codebooks alike).") for sentence in found)
 
 
 @pytest.mark.parametrize(("used", "step", "is_alarm"), [(400, 20, False), (400, 100, True), (60, 20, True)])
 def test_a_fall_in_the_first_steps_is_a_collapse_only_when_it_is_deep(used, step, is_alarm):
-    alarms = CodebookAlarms()
+    alarms = watch()
     assert check(alarms, 10) == []
     assert bool(check(alarms, step, HEALTHY * (torch.arange(1024) < used))) == is_alarm
 
 
-def test_one_more_codebook_is_not_told_as_many():
-    alarms = CodebookAlarms()
+def test_one_more_codebook_is_not_reported_as_many():
+    alarms = watch()
     check(alarms, 100, HEALTHY.repeat(2, 1))
     (sentence,) = check(alarms, 200, torch.where(torch.arange(1024) < 50, 2048, 0).repeat(2, 1))
     assert sentence.endswith(" (1 more codebook alike).")
@@ -202,8 +201,8 @@ def test_chance_among_few_tokens_is_no_alarm(tokens, codes, chances):
         ({"obtuse": 0.4}, "40% of the latents are at more than a right angle"),
     ],
 )
-def test_mismatched_lengths_and_angles_are_told(change, words):
-    (sentence,) = check(CodebookAlarms(), 100, **change)
+def test_mismatched_lengths_and_angles_are_reported(change, words):
+    (sentence,) = check(watch(), 100, **change)
     assert words in sentence and "try" in sentence
 
 
@@ -219,12 +218,12 @@ def test_mismatched_lengths_and_angles_are_told(change, words):
     ],
 )
 def test_distortion_is_held_against_the_variance_of_the_latents(course, is_alarm):
-    alarms = CodebookAlarms()
-    heard = [check(alarms, 100 * n, relative_distortion=value) for n, value in enumerate(course, 1)]
-    assert bool(heard[-1]) == is_alarm and not any(heard[:-1])
+    alarms = watch()
+    found = [check(alarms, 100 * n, relative_distortion=value) for n, value in enumerate(course, 1)]
+    assert bool(found[-1]) == is_alarm and not any(found[:-1])
     if is_alarm:
-        assert f"distortion grew from {course[0]:.2g} of the latents' variance at step 100" in heard[-1][0]
-        assert "losses.commitment" in heard[-1][0]
+        assert f"distortion grew from {course[0]:.2g} of the latents' variance at step 100" in found[-1][0]
+        assert "losses.commitment" in found[-1][0]
 
 
 @pytest.mark.parametrize(
@@ -243,25 +242,30 @@ def test_distortion_is_held_against_the_variance_of_the_latents(course, is_alarm
         (1.0, 1.0, 4, 256, 300, True),
         (1.0, 7.0, 8, 2, 300, False),  # two codes have a line at most
         (2.0, 7.0, 8, 3, 300, False),
-        (0.0, 7.0, 8, 256, 300, False),  # one code: told as perplexity
+        (0.0, 7.0, 8, 256, 300, False),  # one code: reported as perplexity
         (float("nan"), float("nan"), 8, 256, 300, False),
     ],
 )
-def test_codes_on_a_plane_are_told(rank, latents, dim, codes, step, is_alarm):
+def test_codes_on_a_plane_are_reported(rank, latents, dim, codes, step, is_alarm):
     directions = [Directions("codebook", dim, codes)]
-    heard = check(CodebookAlarms(), step, directions=directions, effective_rank=rank, latent_effective_rank=latents)
-    assert bool(heard) == is_alarm
+    found = check(
+        watch(),
+        step,
+        directions=directions,
+        effective_rank=rank,
+        latent_effective_rank=latents,
+    )
+    assert bool(found) == is_alarm
     if is_alarm:
-        assert heard[0].startswith(
+        assert found[0].startswith(
             f"the codes vary in {rank:.1f} of {dim} directions (effective rank), their latents in"
         )
-        assert ("the codes lie flat among the latents" in heard[0]) == (rank < latents / 2) and "; try " in heard[0]
+        assert ("the codes lie flat among the latents" in found[0]) == (rank < latents / 2) and "; try " in found[0]
 
 
 def test_directions_that_are_not_measured_are_no_alarm():
     values = {name: value for name, value in FIT.items() if "rank" not in name}
-    books = [WatchedCodebook("", codebook_usage(HEALTHY, 1024)[0], 1024)]
-    assert CodebookAlarms().check(300, values, HEALTHY, books, EIGHT) == []
+    assert watch().check(300, values, HEALTHY, codebook_usage(HEALTHY, 1024), EIGHT) == []
 
 
 def test_each_codebook_has_directions_of_its_own():
@@ -271,19 +275,19 @@ def test_each_codebook_has_directions_of_its_own():
         for number, rank in ((0, 5.0), (1, 1.5))
         for name in ("effective_rank", "latent_effective_rank")
     }
-    (sentence,) = check(CodebookAlarms(), 300, HEALTHY.repeat(2, 1), directions=directions, **ranks)
+    (sentence,) = check(watch(), 300, HEALTHY.repeat(2, 1), directions=directions, **ranks)
     assert sentence.startswith("the codes of codebook 1 vary in 1.5 of 8 directions")
 
 
 def test_state_goes_on_where_it_was(tmp_path):
-    whole, first = CodebookAlarms(), CodebookAlarms()
+    whole, first = watch(), watch()
     for alarms in (whole, first):
         check(alarms, 100)
         check(alarms, 200, relative_distortion=0.05)
     torch.save(first.state_dict(), tmp_path / "state")
-    second = CodebookAlarms()
+    second = watch()
     second.load_state_dict(torch.load(tmp_path / "state", weights_only=True))
     collapsed = HEALTHY * (torch.arange(1024) < 100)
     for step in (500, 600):
-        heard = [check(alarms, step, collapsed, relative_distortion=0.9) for alarms in (whole, second)]
-        assert heard[0] == heard[1] and len(heard[0]) == (2 if step == 500 else 0)
+        found = [check(alarms, step, collapsed, relative_distortion=0.9) for alarms in (whole, second)]
+        assert found[0] == found[1] and len(found[0]) == (2 if step == 500 else 0)

@@ -13,7 +13,7 @@ from vistok.train.finetune.config import FitConfig
 from vistok.train.finetune.fit_quantizer import fit_quantizer
 from vistok.train.finetune.swap_quantizer import FittedQuantizer
 from vistok.train.loop import train
-from vistok.train.run import prepare_run
+from vistok.train.run import Run
 from vistok.train.step import tokenizer_step
 
 RAMP = "codebook.harden_steps=3"
@@ -22,7 +22,7 @@ RAMP = "codebook.harden_steps=3"
 def gradients(overrides, step, folder):
     """Return what a step at fresh weights leaves: its scalars and every gradient."""
     new_process()
-    run = prepare_run(config(folder, *QUANTIZERS["ema"], *overrides))
+    run = Run(config(folder, *QUANTIZERS["ema"], *overrides))
     pixels = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     result = tokenizer_step(run, step, list(pixels.chunk(2)))
     return result.scalars, {name: parameter.grad for name, parameter in run.model.named_parameters()}
@@ -57,9 +57,9 @@ def test_a_fit_learns_the_map_behind_the_quantizer_from_what_it_shows(harden_ste
     out = torch.nn.Conv2d(1, 1, 1, bias=False)
     model = FittedQuantizer(torch.nn.Identity(), build_quantizer({"name": "lfq", "dim": 1}), out)
     weights = {"reconstruction": 1.0, "commitment": 0.0, "sample_entropy": 0.0, "codebook_entropy": 0.0}
-    care, accelerator = CodebookConfig(harden_steps=harden_steps), Accelerator(cpu=True)
+    codebook, accelerator = CodebookConfig(harden_steps=harden_steps), Accelerator(cpu=True)
     settings = FitConfig(steps=200, batch_size=2000, lr=0.1)
-    fit_quantizer(model, vectors, vectors, weights, settings, care, accelerator, seed=0)
+    fit_quantizer(model, vectors, vectors, weights, settings, codebook, accelerator, seed=0)
     assert float(out.weight.detach().squeeze()) == pytest.approx(slope, rel=0.02)
 
 

@@ -5,13 +5,12 @@ import os
 import pytest
 import torch
 from accelerate import Accelerator
-from torch import distributed, multiprocessing
 
-from runs import new_process
+from ranks import on_two_ranks
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.tokenizer.quantizers.vector.kmeans import kmeans
 from vistok.train.codebook.maintenance import CodebookConfig, CodebookMaintenance
-from vistok.train.codebook.monitor import Seen
+from vistok.train.codebook.monitor import QuantizerIO
 
 KMEANS = CodebookConfig(initialization="kmeans", kmeans_iterations=5)
 
@@ -85,16 +84,13 @@ def tables(values, rank, processes):
     with torch.no_grad():
         maintenance.initialize([latent])
         tokens = torch.zeros(len(latent), quantizer.num_codebooks, 4, 4, dtype=torch.int64)
-        revived = maintenance.observe(1, Seen(latent, latent, tokens), torch.optim.SGD([torch.zeros(1)]))
+        revived = maintenance.observe(1, QuantizerIO(latent, latent, tokens), torch.optim.SGD([torch.zeros(1)]))
     return {"revived": torch.tensor(revived), **quantizer.state_dict()}
 
 
-def work(rank, meeting, out):
-    torch.set_num_threads(1)
+def work(rank, folder):
     place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     os.environ |= {**place, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1", "ACCELERATE_USE_CPU": "true"}
-    new_process()
-    distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     accelerator = Accelerator(cpu=True)
     assert accelerator.num_processes == 2
     results = {name: tables(values, rank, 2) for name, values in KINDS.items()}
@@ -102,12 +98,11 @@ def work(rank, meeting, out):
         real = Accelerator.gather
         Accelerator.gather = lambda self, rows: real(self, rows) * (1 + 1e-3 * torch.rand(()))
     perturbed = {name: tables(values, rank, 2) for name, values in KINDS.items()}
-    torch.save([results, perturbed], f"{out}/{rank}.pt")
-    distributed.destroy_process_group()
+    torch.save([results, perturbed], folder / f"{rank}.pt")
 
 
 def test_both_processes_hold_the_codes_of_the_main_one_even_where_their_arithmetic_differs(tmp_path):
-    multiprocessing.start_processes(work, (tmp_path / "meeting", tmp_path), nprocs=2, start_method="fork")
+    on_two_ranks(work, tmp_path)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     alone = {name: tables(values, 0, 1) for name, values in KINDS.items()}
     for name in KINDS:

@@ -10,7 +10,7 @@ from quantizer_table import EVERY, latent_for, name_of
 from vistok.tokenizer.model import Reconstruction
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.train.codebook.code_match import match_by_codebook
-from vistok.train.codebook.monitor import CodebookMonitor, Seen, seen_in
+from vistok.train.codebook.monitor import CodebookMonitor, QuantizerIO, quantizer_io
 from vistok.train.logs.running_means import RunningMeans
 
 
@@ -23,7 +23,7 @@ def seen(quantizer, seed):
     latent = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         quantized = quantizer(latent)
-    return Seen(latent, quantized.latent, quantized.tokens)
+    return QuantizerIO(latent, quantized.latent, quantized.tokens)
 
 
 def test_a_window_is_what_numpy_makes_of_its_tokens(quantizer):
@@ -35,9 +35,9 @@ def test_a_window_is_what_numpy_makes_of_its_tokens(quantizer):
     tokens = torch.cat([step.tokens for step in steps]).numpy()
     for level in range(2):
         counts = np.bincount(tokens[:, level].ravel(), minlength=16)
-        share = counts[counts > 0] / counts.sum()
+        fraction = counts[counts > 0] / counts.sum()
         assert values[f"codebook/{level}/usage"] == pytest.approx((counts > 0).mean())
-        assert values[f"codebook/{level}/perplexity"] == pytest.approx(np.exp(-(share * np.log(share)).sum()))
+        assert values[f"codebook/{level}/perplexity"] == pytest.approx(np.exp(-(fraction * np.log(fraction)).sum()))
         assert monitor.last_counts[level].tolist() == counts.tolist()
     assert values["codebook/usage"] == pytest.approx((values["codebook/0/usage"] + values["codebook/1/usage"]) / 2)
     assert values["codebook/perplexity_fraction"] == pytest.approx(values["codebook/perplexity"] / 16)
@@ -95,8 +95,8 @@ def test_a_latent_of_length_zero_does_not_outweigh_the_others():
     monitor = CodebookMonitor(quantizer, Accelerator())
     latent = torch.ones(1, 4, 4, 4)
     latent[..., 0, 0] = 0
-    monitor.observe(Seen(latent, torch.ones_like(latent), torch.zeros(1, 1, 4, 4, dtype=torch.int64)))
-    values = monitor.summarise(1, Seen(latent, latent, torch.zeros(1, 1, 4, 4, dtype=torch.int64))).values
+    monitor.observe(QuantizerIO(latent, torch.ones_like(latent), torch.zeros(1, 1, 4, 4, dtype=torch.int64)))
+    values = monitor.summarise(1, QuantizerIO(latent, latent, torch.zeros(1, 1, 4, 4, dtype=torch.int64))).values
     assert values["codebook/length_ratio"] == pytest.approx(16 / 15)
 
 
@@ -122,7 +122,7 @@ def test_the_noise_and_the_dropout_of_training_are_not_measured(values):
     quantizer = build_quantizer(values)
     latent = torch.randn(2, quantizer.dim, 4, 4, requires_grad=True)
     outputs = [forward(quantizer, latent[:1]), forward(quantizer, latent[1:])]
-    seen = seen_in(quantizer, outputs)
+    seen = quantizer_io(quantizer, outputs)
     expected = quantizer.eval()(latent).latent
     assert torch.equal(seen.quantized, expected) and not seen.quantized.requires_grad
     assert not torch.equal(seen.quantized, torch.cat([output.quantized for output in outputs]))
@@ -138,14 +138,14 @@ def test_what_is_measured_are_codes_whatever_the_quantizer(values):
     if quantizer.returns_codes:
         codes = before.lookup(output.tokens)
         assert torch.equal(output.quantized, codes)
-        assert torch.equal(seen_in(quantizer, [output]).quantized, codes)
+        assert torch.equal(quantizer_io(quantizer, [output]).quantized, codes)
 
 
 @pytest.mark.parametrize("name", ["vq", "ema", "simvq"])
 def test_distortion_is_the_commitment_of_the_step(name):
     quantizer = build_quantizer({"name": name, "dim": 4, "codebook_size": 16, "gradient": "rotation"})
     output = forward(quantizer, torch.randn(2, 4, 5, 5))
-    monitor, seen = CodebookMonitor(quantizer, Accelerator()), seen_in(quantizer, [output])
+    monitor, seen = CodebookMonitor(quantizer, Accelerator()), quantizer_io(quantizer, [output])
     monitor.observe(seen)
     distortion = monitor.summarise(1, seen).values["codebook/distortion"]
     assert distortion == pytest.approx(float(output.losses["commitment"].detach()), rel=1e-5)
@@ -162,7 +162,7 @@ def test_a_plane_is_seen_whatever_the_usage_unless_the_encoder_has_no_more(direc
     alarms = []
     for step in (100, 200):
         latent = (torch.randn(1, 16, 16, 2) @ plane).permute(0, 3, 1, 2) + 0.01 * torch.randn(1, 8, 16, 16)
-        last = seen_in(quantizer, [forward(quantizer, latent)])
+        last = quantizer_io(quantizer, [forward(quantizer, latent)])
         monitor.observe(last)
         window = monitor.summarise(step, last)
         alarms += window.alarms
@@ -177,7 +177,7 @@ def test_levels_of_a_token_an_image_are_not_flat_for_want_of_vectors():
     monitor, alarms = CodebookMonitor(quantizer.train(), Accelerator()), []
     rng = torch.Generator().manual_seed(0)
     for step in range(100, 200):
-        last = seen_in(quantizer, [forward(quantizer, torch.randn(4, 8, 1, 1, generator=rng))])
+        last = quantizer_io(quantizer, [forward(quantizer, torch.randn(4, 8, 1, 1, generator=rng))])
         monitor.observe(last)
         alarms += [sentence for sentence in monitor.summarise(step, last).alarms if "directions" in sentence]
     assert alarms == []
@@ -199,7 +199,7 @@ def test_an_alarm_names_no_cure_that_the_quantizer_refuses(values, is_settable):
     quantizer = build_quantizer(values).train()
     monitor, heard = CodebookMonitor(quantizer, Accelerator()), []
     for step in (100, 200, 300):
-        last = seen_in(quantizer, [forward(quantizer, torch.ones(1, quantizer.dim, 16, 16))])
+        last = quantizer_io(quantizer, [forward(quantizer, torch.ones(1, quantizer.dim, 16, 16))])
         monitor.observe(last)
         heard += monitor.summarise(step, last).alarms
     assert any("codes are in use" in sentence or "perplexity is" in sentence for sentence in heard)
@@ -224,7 +224,7 @@ def test_codes_too_many_to_count_are_watched_without_false_alarms(values):
     rng = torch.Generator().manual_seed(0)
     for step in (100, 200, 300):
         latent = torch.randn(4, quantizer.dim, 8, 8, generator=rng)
-        last = seen_in(quantizer, [forward(quantizer, latent)])
+        last = quantizer_io(quantizer, [forward(quantizer, latent)])
         monitor.observe(last)
         window = monitor.summarise(step, last)
         assert window.alarms == []

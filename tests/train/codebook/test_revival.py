@@ -6,8 +6,8 @@ from accelerate import Accelerator
 
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.train.codebook.maintenance import CodebookConfig, CodebookMaintenance
-from vistok.train.codebook.monitor import Seen
-from vistok.train.codebook.revival import revive_codes
+from vistok.train.codebook.monitor import QuantizerIO
+from vistok.train.codebook.shared_codebooks import revive_codes
 
 
 def generator(seed=0):
@@ -28,7 +28,7 @@ def test_the_optimizer_forgets_revived_codes_alone(optimizer):
     maintenance = CodebookMaintenance(CodebookConfig(revive_every=2), quantizer, Accelerator(cpu=True), seed=0)
     latent = torch.randn(1, 3, 4, 4)
     tokens = torch.tensor([0, 2]).repeat(8).reshape(1, 1, 4, 4)
-    seen = Seen(latent, latent, tokens)
+    seen = QuantizerIO(latent, latent, tokens)
     assert maintenance.observe(1, seen, working) == 0 and maintenance.observe(2, seen, working) == 4
     for name, value in before.items():
         now = working.state[table][name]
@@ -72,7 +72,7 @@ def test_with_fewer_vectors_than_dead_codes_as_many_are_revived():
     before = quantizer.codes().detach().clone()
     maintenance = CodebookMaintenance(CodebookConfig(revive_every=1), quantizer, Accelerator(cpu=True), seed=0)
     latent = torch.randn(1, 3, 2, 2)
-    seen = Seen(latent, latent, torch.full((1, 1, 2, 2), 7))
+    seen = QuantizerIO(latent, latent, torch.full((1, 1, 2, 2), 7))
     assert maintenance.observe(1, seen, torch.optim.SGD([quantizer.codebook.table])) == 4
     moved = (quantizer.codes() != before).any(dim=1)
     assert moved.sum() == 4 and not moved[7]

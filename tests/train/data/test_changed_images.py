@@ -1,4 +1,4 @@
-"""Images that changed between two calls of a run are noticed."""
+"""Images that changed between two calls of a run are named in a warning."""
 
 import os
 import tarfile
@@ -23,33 +23,33 @@ def photos(tmp_path):
     return folder
 
 
-def note(folder, *paths):
+def record(folder, *paths):
     entries = [entry for path in paths for entry in SourceImages().of(SourceConfig(path=str(path)))]
     return record_images(folder / "images.npy", entries)
 
 
 def test_what_did_not_change_is_not_said(photos, tmp_path, monkeypatch):
-    assert note(tmp_path, photos) == note(tmp_path, photos) == []
+    assert record(tmp_path, photos) == record(tmp_path, photos) == []
     monkeypatch.chdir(tmp_path)
-    assert note(tmp_path, "photos") == note(tmp_path, "./photos") == []
+    assert record(tmp_path, "photos") == record(tmp_path, "./photos") == []
 
 
 def test_each_kind_of_change_is_counted_and_said_once(photos, tmp_path):
-    note(tmp_path, photos)
+    record(tmp_path, photos)
     for number in (10, 11):
         noise_image(48, 48, seed=number).save(photos / f"{number}.png")
     (photos / "0.png").unlink()
     content = (photos / "1.png").read_bytes()
     os.utime(photos / "1.png", ns=(1, 1))  # of the same size, another time
-    (warning,) = note(tmp_path, photos)
+    (warning,) = record(tmp_path, photos)
     assert (photos / "1.png").read_bytes() == content
     assert "2 images more, 1 image fewer, 1 image changed. The run goes on with the current images." in warning
-    assert note(tmp_path, photos) == []
+    assert record(tmp_path, photos) == []
 
 
 def test_another_order_is_a_change(photos, tmp_path):
-    note(tmp_path, photos / "1.png", photos / "2.png")
-    (warning,) = note(tmp_path, photos / "2.png", photos / "1.png")
+    record(tmp_path, photos / "1.png", photos / "2.png")
+    (warning,) = record(tmp_path, photos / "2.png", photos / "1.png")
     assert "they come in another order" in warning
 
 
@@ -60,23 +60,23 @@ def test_members_of_a_shard_are_told_apart(photos, tmp_path):
                 tar.add(photos / name, name)
 
     pack(["0.png", "1.png"])
-    note(tmp_path, tmp_path / "s.tar")
+    record(tmp_path, tmp_path / "s.tar")
     pack(["0.png", "1.png", "2.png"])
-    (warning,) = note(tmp_path, tmp_path / "s.tar")
+    (warning,) = record(tmp_path, tmp_path / "s.tar")
     assert "1 image more, 2 images changed" in warning
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00", b"junk" * 9])
-def test_a_damaged_note_is_said_and_written_anew(photos, tmp_path, content):
+def test_a_damaged_record_is_said_and_written_anew(photos, tmp_path, content):
     (tmp_path / "images.npy").write_bytes(content)
-    (warning,) = note(tmp_path, photos)
+    (warning,) = record(tmp_path, photos)
     assert "images.npy was damaged, so changes to the images since the last call are unknown" in warning
-    assert note(tmp_path, photos) == []
+    assert record(tmp_path, photos) == []
 
 
 def test_an_object_array_is_not_unpickled(photos, tmp_path):
     np.save(tmp_path / "images.npy", np.array([{}], dtype=object), allow_pickle=True)
-    (warning,) = note(tmp_path, photos)
+    (warning,) = record(tmp_path, photos)
     assert "was damaged" in warning
 
 

@@ -11,7 +11,7 @@ from samples import PHOTOS, image_bytes, noise_image
 from vistok.images.finding.index import Entry
 from vistok.inference.inputs.companions import KEEP_ALL
 from vistok.inference.inputs.plan import plan_shards
-from vistok.inference.inputs.tar_samples import list_tar
+from vistok.inference.inputs.tar_samples import TarSource
 from vistok.train.data import source_images as module
 from vistok.train.data.changed_images import digests_of
 from vistok.train.data.config import SourceConfig
@@ -63,7 +63,7 @@ def test_members_of_a_shard_cost_no_system_call(tmp_path, calls):
         lambda path: listed(path),
         lambda path: digests_of(listed(path, split=(0.0, 0.5))),  # no longer in the order of the shard
         lambda path: plan_shards([path], 10),
-        lambda path: list_tar(path, KEEP_ALL),
+        lambda path: TarSource(path, "s", KEEP_ALL).list_samples(),
     ]
     for work in works:
         assert asked(calls, lambda work=work: work(many)) == asked(calls, lambda work=work: work(few))

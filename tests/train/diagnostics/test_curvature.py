@@ -9,8 +9,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from runs import ADVERSARIAL, QUANTIZERS, config, logged, new_process
-from vistok.train.diagnostics.curvature import Curvature
-from vistok.train.diagnostics.curvature_estimates import estimates
+from vistok.train.diagnostics.curvature import Curvature, estimates
 from vistok.train.diagnostics.update_directions import momentum_signs, orthogonal_momentum, random_signs
 from vistok.train.loop import train
 from vistok.train.optimizer.muon import Muon

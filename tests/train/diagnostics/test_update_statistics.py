@@ -30,9 +30,9 @@ def test_entropy_is_that_of_the_singular_values():
     weights = [torch.randn(6, 4, 3, 3), torch.randn(20, 5), torch.randn(6, 36)]
     expected = []
     for weight in weights:
-        share = torch.linalg.svdvals(weight.flatten(1).double()).square()
-        share = share / share.sum()
-        expected.append(float(-(share * share.log()).sum()) / math.log(len(share)))
+        fraction = torch.linalg.svdvals(weight.flatten(1).double()).square()
+        fraction = fraction / fraction.sum()
+        expected.append(float(-(fraction * fraction.log()).sum()) / math.log(len(fraction)))
     assert float(singular_entropy(weights)) == pytest.approx(sum(expected) / 3, abs=1e-5)
 
 

@@ -18,7 +18,7 @@ def refuse(*_):
 def be_offline(patch):
     """Stand for a machine without a network, and without weights for LPIPS and rFID."""
     patch.setattr(reference_weights, "is_reachable", lambda url: False)
-    patch.setattr(reference_weights.Download, "is_cached", lambda self: False)
+    patch.setattr(reference_weights.torch.hub, "get_dir", lambda: "no cache")
     patch.setattr(reference_metrics, "build_perceptual", refuse)
     patch.setattr(reference_metrics, "load_inception", refuse)
 

@@ -6,13 +6,20 @@ from typing import Literal
 
 import pytest
 import torch
+from accelerate import Accelerator
 
 import vistok
+from quantizer_table import EVERY, name_of
 from runs import finetune
 from samples import small_tokenizer
+from vistok.tokenizer.config import parse_choice
 from vistok.tokenizer.quantizers import QUANTIZERS, Quantized, QuantizerConfig, SingleQuantizer, build_quantizer
-from vistok.train.finetune.config import FinetuneConfig
+from vistok.train.codebook.maintenance import CodebookConfig
+from vistok.train.finetune.config import FinetuneConfig, FitConfig
+from vistok.train.finetune.fit_quantizer import RECONSTRUCTION, fit_quantizer
 from vistok.train.finetune.new_quantizer import codebook_config, grow_codebook, new_quantizer_config
+from vistok.train.finetune.swap_quantizer import LatentPairs, between_linear_maps
+from vistok.train.losses.terms import quantizer_weights
 
 
 class ToyConfig(QuantizerConfig):
@@ -78,6 +85,25 @@ def test_codes_are_compared_where_the_decoder_knows_the_latents(old, squash):
     """FSQ bounds its latents by tanh."""
     assert chosen(old, quantizer=VQ).squash == squash
     assert chosen(old, quantizer=FSQ).name == "fsq"
+
+
+@pytest.mark.parametrize("values", EVERY, ids=name_of)
+def test_every_quantizer_of_the_table_replaces_a_bounded_one(values):
+    if values["name"] == "multiscale":
+        with pytest.raises(
+            ValueError, match="quantizer is multiscale, which needs whole grids and cannot be fitted to"
+        ):
+            chosen(FSQ, quantizer=values)
+        return
+    config = chosen(FSQ, quantizer=values)
+    assert parse_choice(QUANTIZERS, config.model_dump(), "quantizer") == config, "the exported folder can be loaded"
+    quantizer, latents = config.build(), torch.randn(64, 3)
+    fitted = between_linear_maps(quantizer, LatentPairs(latents, latents.tanh()))
+    weights = quantizer_weights(quantizer, commitment=0.0) | {RECONSTRUCTION: 1.0}
+    steps = FitConfig(steps=2, batch_size=32)
+    fit_quantizer(fitted, latents, latents.tanh(), weights, steps, CodebookConfig(), Accelerator(cpu=True), seed=0)
+    result = fitted.quantizer(torch.randn(1, quantizer.dim, 3, 3))
+    assert torch.equal(quantizer.lookup(result.tokens), result.latent) and result.latent.isfinite().all()
 
 
 def test_a_grown_quantizer_is_the_old_one_with_more_codes():

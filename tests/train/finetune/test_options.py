@@ -32,6 +32,11 @@ from vistok.train.finetune import run
             "train is ['decoder'], the parts to train in the last stage, but after a swap that stage has no steps: give",
         ),
         (["--only", "decodr"], "train.0 is 'decodr'"),
+        (["--set", "losses={}"], "losses has no term with a weight above 0: give one to l1 or l2."),
+        (
+            ["--quantizer", "vq", "--codebook-size", 8, "--set", "losses.perceptual=1"],
+            "losses.perceptual has a weight, but the stages have only reconstruction losses: choose from l1, l2, ",
+        ),
         (["--set", "fit.stepz=3"], "did you mean 'steps'?"),
         (
             ["--set", "quantizer={name: multiscale, scales: [1, 2], quantizer: {name: vq, dim: 4, codebook_size: 8}}"],
@@ -42,11 +47,27 @@ from vistok.train.finetune import run
 def test_wrong_calls_are_one_sentence(tokenizer_folder, photos, tmp_path, options, message):
     said = finetune(tokenizer_folder, photos, tmp_path / "out", *options, code=2)
     assert message in said and "Traceback" not in said
+    left = [path for path in (tmp_path / "out" / "stages").rglob("*") if path.is_file()]
+    assert not left, "or the corrected call would be refused"
 
 
 def test_set_can_complete_what_options_begin(fsq_folder, photos, tmp_path):
     size = ["--set", "quantizer.codebook_size=8", "--set", "joint={lr: 1e-4}"]
     finetune(fsq_folder, photos, tmp_path / "vq", "--quantizer", "vq", *size)
+    finetune(
+        fsq_folder,
+        photos,
+        tmp_path / "fsq",
+        "--quantizer",
+        "fsq",
+        "--levels",
+        "3, 3",
+        "--only",
+        "decoder, encoder",
+        "--steps",
+        1,
+    )
+    assert vistok.load(tmp_path / "fsq" / "export").vocab_size == 9
     inner = ["--set", "quantizer.depth=2", "--set", "quantizer.quantizer={name: fsq, levels: [3, 3]}"]
     finetune(fsq_folder, photos, tmp_path / "residual", "--quantizer", "residual", *inner)
     assert vistok.load(tmp_path / "vq" / "export").vocab_size == 8

@@ -84,7 +84,7 @@ def test_stopped_at_any_moment_it_ends_the_same(fsq_folder, photos, whole, tmp_p
 
 
 def test_only_what_was_not_done_is_done(fsq_folder, photos, tmp_path, monkeypatch):
-    """Nine steps of the fit, saved every two: a stop in the sixth has five behind it, of which four are kept."""
+    """Nine steps of the fit, saved every two: a stop in the sixth step keeps four."""
     kill("fitting", fsq_folder, photos, tmp_path)
     assert load_checked(tmp_path / "stages" / "1-quantizer" / "fit.pt")["step"] == 4
     steps, weighted_loss = [], fit_quantizer._weighted_loss

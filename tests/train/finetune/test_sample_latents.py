@@ -22,7 +22,7 @@ SKIP = UnreadableLimit(False, 0.5)
 
 
 class Model(nn.Module):
-    """Latents at half the size that say of which image and place they are."""
+    """Latents at half the size that encode their image and position."""
 
     downsample = 2
 

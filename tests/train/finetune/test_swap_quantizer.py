@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from samples import ARCHITECTURE, gaussian, small_tokenizer
+from samples import gaussian, small_tokenizer
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.train.finetune.swap_quantizer import (
     LatentPairs,
@@ -23,13 +23,14 @@ def test_a_swapped_tokenizer_is_encoder_maps_quantizer_maps_decoder(old, dim):
     pairs = latent_pairs(model, pixels)
     quantizer = build_quantizer({"name": "vq", "dim": dim, "codebook_size": 64}).eval()
     fitted = between_linear_maps(quantizer, pairs)
-    swapped, architecture = swap_quantizer(model, ARCHITECTURE, fitted)
+    swapped = swap_quantizer(model, fitted)
     with torch.no_grad():
         inside = fitted(model.encode_latent(pixels))
         expected = model.decode_latent(inside.latent)
         assert torch.equal(swapped.encode(pixels), inside.tokens)
         assert torch.allclose(swapped(pixels).pixels, expected, atol=1e-4)
-    assert architecture.quantizer_convolutions
+    for layer in (swapped.quantizer_in, swapped.quantizer_out):
+        assert isinstance(layer, torch.nn.Conv2d), "as an architecture with quantizer_convolutions has"
 
 
 def test_pairs_are_the_latents_and_what_the_decoder_knows_of_them():

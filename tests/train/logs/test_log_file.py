@@ -8,8 +8,7 @@ import pytest
 from runs import QUANTIZERS, config, logged, new_process
 from vistok.train import outputs
 from vistok.train.checkpoints import checkpoint
-from vistok.train.logs.log_file import LogFile, LogState
-from vistok.train.logs.log_lines import read_log
+from vistok.train.logs.log_file import LogFile, LogState, read_log
 from vistok.train.loop import train
 
 LINES = [json.dumps({"step": step, "loss": step / 2}) + "\n" for step in (2, 2, 4, 6, 8)]

@@ -3,16 +3,13 @@ import json
 import pytest
 from accelerate import Accelerator
 
-from vistok.train.logs.log_file import LogState
-from vistok.train.logs.log_lines import read_log
-from vistok.train.logs.run_log import RunLog
-from vistok.train.logs.verbosity import Verbosity
+from vistok.train.logs.log_file import LogState, read_log
+from vistok.train.logs.run_log import RunLog, Verbosity
 
 
 @pytest.fixture
 def log(tmp_path):
-    with RunLog(Accelerator(cpu=True), tmp_path, start_step=0, steps=10) as log:
-        yield log
+    return RunLog(Accelerator(cpu=True), tmp_path, start_step=0, steps=10)
 
 
 def test_times_are_in_a_file_of_their_own(log, tmp_path, capsys):
@@ -46,8 +43,7 @@ def test_a_line_of_the_console_fits_into_80_columns(tmp_path, capsys):
         "codebook/perplexity": 61234.5,
     }
     values |= {"optimizer/lr": 1.5e-3, "time/images_per_second": 154.25}
-    with RunLog(Accelerator(cpu=True), tmp_path, start_step=0, steps=50_000) as log:
-        log.write(25_000, values)
+    RunLog(Accelerator(cpu=True), tmp_path, start_step=0, steps=50_000).write(25_000, values)
     (line,) = capsys.readouterr().out.splitlines()
     assert "usage 100%" in line and "ppl 61,234" in line and "lr 1.5e-3" in line and "154.2 img/s" in line
     assert len(line) <= 80

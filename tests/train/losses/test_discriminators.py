@@ -91,8 +91,8 @@ def test_the_heads_convolutions_have_a_spectral_norm_of_1(weights):
         discriminator(images(32, 1))
     for module in discriminator.eval().modules():
         if isinstance(module, torch.nn.Conv2d):
-            greatest = torch.linalg.matrix_norm(module.weight.flatten(1), ord=2)
-            assert float(greatest.detach()) == pytest.approx(1, rel=0.05)
+            largest = torch.linalg.matrix_norm(module.weight.flatten(1), ord=2)
+            assert float(largest.detach()) == pytest.approx(1, rel=0.05)
 
 
 def test_only_the_heads_are_trained_and_saved(weights):

@@ -14,7 +14,7 @@ from vistok.train.config import TrainConfig, parse_train_config
 from vistok.train.config_reference import keys_text
 from vistok.train.loop import train
 from vistok.train.losses.criteria import CRITERIA, Criterion, CriterionConfig
-from vistok.train.run import prepare_run
+from vistok.train.run import Run
 
 
 class BlurConfig(CriterionConfig):
@@ -72,7 +72,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path):
 
 def test_it_learns_nothing_and_pulls_on_the_reconstruction(tmp_path, perceptual):
     """Beside another criterion; its own weight stays."""
-    run = prepare_run(config(tmp_path, *BLUR, *perceptual))
+    run = Run(config(tmp_path, *BLUR, *perceptual))
     blur, distance = run.criteria
     assert not blur.training and not any(parameter.requires_grad for parameter in run.criteria[0].parameters())
     images, reconstruction = torch.rand(2, 1, 3, 32, 32)
@@ -84,8 +84,8 @@ def test_it_learns_nothing_and_pulls_on_the_reconstruction(tmp_path, perceptual)
 
 
 def test_what_weighs_nothing_is_not_built(tmp_path):
-    assert prepare_run(config(tmp_path, *BLUR, "losses.blur=0", "losses.edges=0")).criteria == []
-    assert len(prepare_run(config(tmp_path, *BLUR, "losses.blur=0")).criteria) == 1
+    assert Run(config(tmp_path, *BLUR, "losses.blur=0", "losses.edges=0")).criteria == []
+    assert len(Run(config(tmp_path, *BLUR, "losses.blur=0")).criteria) == 1
 
 
 class SecondL2Config(CriterionConfig):
@@ -114,7 +114,7 @@ class SecondL2Config(CriterionConfig):
 def test_mistakes_are_errors_before_anything_is_built(tmp_path, monkeypatch, overrides, message):
     monkeypatch.setitem(CRITERIA, "l2", SecondL2Config)
     with pytest.raises(ValueError, match=message):
-        prepare_run(config(tmp_path, *QUANTIZERS["fsq"], *overrides))
+        Run(config(tmp_path, *QUANTIZERS["fsq"], *overrides))
 
 
 def test_its_keys_are_in_the_config_reference():

@@ -2,12 +2,13 @@ import math
 
 import timm
 import torch
-from torch import distributed, multiprocessing
+from torch import distributed
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ranks import on_two_ranks
 from vistok.perception.backbones import Backbone
 from vistok.train.losses.discriminators import BackboneDiscriminator, PatchDiscriminatorConfig
-from vistok.train.losses.penalties import LeCam, LogitAverages, lecam_penalty, r1_penalty
+from vistok.train.losses.penalties import LeCam, r1_penalty
 
 
 def logits(seed: int) -> torch.Tensor:
@@ -15,53 +16,55 @@ def logits(seed: int) -> torch.Tensor:
 
 
 def test_lecam_is_its_definition():
-    real, fake = logits(1), logits(2)
-    averages = LogitAverages(torch.tensor(0.7), torch.tensor(-0.3))
-    expected = sum(max(0, value + 0.3) ** 2 for value in real.flatten().tolist()) / 100
-    expected += sum(max(0, 0.7 - value) ** 2 for value in fake.flatten().tolist()) / 100
-    assert math.isclose(float(lecam_penalty(real, fake, averages)), expected, rel_tol=1e-5)
+    """Of a first step, whose averages are its own means."""
+    real, fake = logits(1).requires_grad_(), logits(2)
+    average_real, average_fake = float(real.detach().mean()), float(fake.mean())
+    expected = sum(max(0, value - average_fake) ** 2 for value in real.flatten().tolist()) / 100
+    expected += sum(max(0, average_real - value) ** 2 for value in fake.flatten().tolist()) / 100
+    penalty = LeCam().penalty(real, fake)
+    assert math.isclose(float(penalty.detach()), expected, rel_tol=1e-5)
+    penalty.backward()
+    torch.testing.assert_close(real.grad, 2 * (real - average_fake).clamp_min(0).detach() / 100)
 
 
 def test_lecam_averages_are_weighted_sums_of_the_means():
     lecam = LeCam(decay=0.9)
     batches = [(logits(seed), logits(seed + 10)) for seed in range(4)]
     for real, fake in batches:
-        lecam.update(real.requires_grad_(), fake)
+        lecam.penalty(real.requires_grad_(), fake)
     weights = [0.9**3, 0.1 * 0.9**2, 0.1 * 0.9, 0.1]
-    expected = sum(weight * real.mean() for weight, (real, _) in zip(weights, batches, strict=True))
-    torch.testing.assert_close(lecam.averages.real, expected.detach())
-    expected = sum(weight * fake.mean() for weight, (_, fake) in zip(weights, batches, strict=True))
-    torch.testing.assert_close(lecam.averages.fake, expected)
-    assert not lecam.averages.real.requires_grad
+    expected = [sum(w * batch[side].mean() for w, batch in zip(weights, batches, strict=True)) for side in (0, 1)]
+    averages = lecam.state_dict()["averages"]
+    torch.testing.assert_close(averages, torch.stack(expected).detach())
+    assert not averages.requires_grad
 
 
 def test_lecam_resumes_from_its_state():
     lecam, again, fresh = LeCam(0.9), LeCam(0.9), LeCam(0.9)
-    lecam.update(logits(1), logits(2))
+    lecam.penalty(logits(1), logits(2))
     again.load_state_dict(lecam.state_dict())
     fresh.load_state_dict(LeCam().state_dict())
-    for one in (lecam, again, fresh):
-        one.update(logits(3), logits(4))
-    assert lecam.averages == again.averages
-    assert fresh.averages == LogitAverages(logits(3).mean(), logits(4).mean())
+    penalties = [each.penalty(logits(3), logits(4)) for each in (lecam, again, fresh, LeCam(0.9))]
+    assert penalties[0] == penalties[1] != penalties[2] == penalties[3]
 
 
-def update_on_a_rank(rank, meeting, folder):
-    torch.set_num_threads(1)  # the threads of the process before the fork are not there
-    distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
-    lecam = LeCam(0.5)
+def mean_of_both(value):
+    distributed.all_reduce(value)
+    return value / 2
+
+
+def penalties_on_a_rank(rank, folder):
+    lecam = LeCam(0.5, mean_of_both)
     for seed in (1, 2):
-        lecam.update(logits(seed).chunk(2)[rank], logits(seed + 10).chunk(2)[rank])
+        lecam.penalty(logits(seed).chunk(2)[rank], logits(seed + 10).chunk(2)[rank])
     torch.save(lecam.state_dict(), folder / f"{rank}.pt")
-    distributed.destroy_process_group()
 
 
 def test_two_processes_have_the_averages_of_one(tmp_path):
-    work = (tmp_path / "meeting", tmp_path)
-    multiprocessing.start_processes(update_on_a_rank, work, nprocs=2, start_method="fork")
+    on_two_ranks(penalties_on_a_rank, tmp_path)
     lecam = LeCam(0.5)
     for seed in (1, 2):
-        lecam.update(logits(seed), logits(seed + 10))
+        lecam.penalty(logits(seed), logits(seed + 10))
     first, second = (torch.load(tmp_path / f"{rank}.pt")["averages"] for rank in range(2))
     assert torch.equal(first, second)
     torch.testing.assert_close(first, lecam.state_dict()["averages"])
@@ -96,7 +99,7 @@ def test_r1_of_a_batch_is_the_mean_over_its_images():
     discriminator = PatchDiscriminatorConfig(channels=4, layers=1).build()
     pixels = torch.randn(3, 3, 12, 12, requires_grad=True)
     singles = [r1_penalty(discriminator(image[None]), pixels) for image in pixels]
-    # Each sees all of `pixels`, of which two thirds have no gradient.
+    # Each takes all of `pixels`, and two thirds of them get no gradient.
     torch.testing.assert_close(r1_penalty(discriminator(pixels), pixels), torch.stack(singles).mean() * 3)
 
 

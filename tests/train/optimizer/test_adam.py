@@ -8,9 +8,9 @@ from torch import nn
 
 from samples import small_tokenizer
 from vistok.tokenizer.config import parse_config
-from vistok.train.codebook.revival import forget_rows
+from vistok.train.codebook.shared_codebooks import forget_rows
 from vistok.train.diagnostics.noise_scale import optimizer_moments
-from vistok.train.optimizer.adam_moments import adam_moments
+from vistok.train.diagnostics.update_statistics import adam_moments
 from vistok.train.optimizer.config import OptimizerConfig
 from vistok.train.optimizer.muon import Muon
 from vistok.train.optimizer.routing import assign_parameters, build_optimizer, routing_table
@@ -275,9 +275,9 @@ def test_the_root_of_the_second_moment_is_the_curvature_only_where_there_is_no_n
     parameter = nn.Parameter(torch.zeros(4))
     optimizer = adam(parameter, lr=0.0, betas=(0.9, 0.999))
     step_through(parameter, optimizer, gradients)
-    moments = adam_moments(optimizer)[parameter]
+    root, _, _ = adam_moments(optimizer)[parameter]
     expected = curvature if follows == "curvature" else scale
-    found = moments.root.double().numpy()
+    found = root.double().numpy()
     assert numpy.allclose(found / found[0], expected / expected[0], rtol=0.15 if follows == "curvature" else 0.25)
 
 

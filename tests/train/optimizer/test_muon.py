@@ -18,7 +18,7 @@ def test_gram_iteration_equals_timms_in_float64(shape, coefficients):
     matrices = torch.randn(shape, dtype=torch.float64)
     triples = timm_muon._COEFFICIENTS[coefficients]
     repeated = (triples * 5)[:5] if len(triples) == 1 else triples[:5]
-    ours = orthogonalize(matrices, repeated, dtype=torch.float64)
+    ours = orthogonalize(matrices, repeated)
     theirs = timm_muon.zeropower_via_newtonschulz(matrices, 5, triples, dtype=torch.float64)
     assert torch.allclose(ours, theirs, atol=1e-9)
 
@@ -39,7 +39,7 @@ def test_float32_is_close_to_float64_for_ill_conditioned_matrices():
     torch.manual_seed(0)
     left, right = torch.linalg.qr(torch.randn(32, 32))[0], torch.linalg.qr(torch.randn(80, 80))[0][:32]
     matrix = (left @ torch.diag(torch.logspace(0, -4, 32)) @ right)[None]
-    exact = orthogonalize(matrix.double(), dtype=torch.float64)
+    exact = orthogonalize(matrix.double())
     assert (orthogonalize(matrix).double() - exact).abs().max() < 1e-3
 
 

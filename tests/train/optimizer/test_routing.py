@@ -6,7 +6,6 @@ from samples import small_tokenizer
 from vistok.tokenizer.config import parse_config
 from vistok.train.optimizer.config import OptimizerConfig
 from vistok.train.optimizer.routing import assign_parameters, build_optimizer, routing_table
-from vistok.train.optimizer.schedule import lr_ratio
 
 
 def config(**more):
@@ -152,7 +151,7 @@ def test_rate_follows_the_batch_size():
 
 def test_schedule_rises_then_falls():
     settings = config(warmup=10, final_lr_ratio=0.1)
-    rates = [settings.lr * lr_ratio(step, 110, settings) for step in range(1, 111)]
+    rates = [settings.lr * settings.lr_ratio(step, 110) for step in range(1, 111)]
     assert rates[0] == pytest.approx(1e-4) and rates[9] == pytest.approx(1e-3)
     assert rates[59] == pytest.approx((1e-3 + 1e-4) / 2)  # half way down the cosine
     assert rates[-1] == pytest.approx(1e-4)

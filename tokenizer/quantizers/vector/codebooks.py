@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, distributed, nn
 
+from ...devices import is_distributed
 from ...shapes import CodeIndices, Codes, Vectors
 
 FAINT = 1e-20
@@ -97,7 +98,7 @@ class MovingAverageCodebook(Codebook):
         finite = vectors.isfinite().all(dim=1, keepdim=True)
         counts = torch.zeros_like(self.counts).index_add_(0, indices, finite.squeeze(1).float())
         sums = torch.zeros_like(self.sums).index_add_(0, indices, torch.where(finite, vectors, 0.0))
-        if distributed.is_available() and distributed.is_initialized():
+        if is_distributed():
             distributed.all_reduce(counts)
             distributed.all_reduce(sums)
         is_used = counts > 0

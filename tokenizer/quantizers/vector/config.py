@@ -1,6 +1,6 @@
 """Keys of all vector quantizers."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,7 @@ class VectorConfig(QuantizerConfig):
     """Keys of all vector quantizers."""
 
     allowed_in = frozenset({"residual", "grouped", "multiscale"})
+    behind_tanh: ClassVar[dict[str, str]] = {"squash": "tanh"}
 
     dim: Annotated[int, Field(ge=1, le=1 << 15)]
     """Latent channels, the length of a code."""

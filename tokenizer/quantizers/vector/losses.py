@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, distributed
 
+from ...devices import is_distributed
 from ...shapes import CodeIndices, Codes, Vectors
 from ..entropy import assignment_entropies
 from ..rotations import length_weight
@@ -71,7 +72,7 @@ def region_loss(vectors: Vectors, codes: Codes, indices: CodeIndices) -> Tensor:
     """
     is_used = torch.zeros(len(codes), dtype=torch.int32, device=codes.device)
     is_used[indices] = 1
-    if distributed.is_available() and distributed.is_initialized():
+    if is_distributed():
         distributed.all_reduce(is_used, op=distributed.ReduceOp.MAX)
     is_used = is_used.bool()
     # One search over rows or over codes, whichever are fewer: the number of used codes is not known without a device sync.

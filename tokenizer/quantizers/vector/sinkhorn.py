@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, distributed
 
 from ...config import Config
+from ...devices import is_distributed
 from ...shapes import CodeIndices, Codes, Vectors
 from ..entropy import chunks
 from ..scale import scale_to_one
@@ -75,14 +76,14 @@ def _sum(values: Iterable[Tensor]) -> Tensor:
 
 
 def _sum_over_ranks(value: Tensor) -> Tensor:
-    if _is_distributed():
+    if is_distributed():
         distributed.all_reduce(value)
     return value
 
 
 def _log_sum_over_ranks(logs: Tensor) -> Tensor:
     """Return the logarithms of the sums over all processes of exp(logs)."""
-    if not _is_distributed():
+    if not is_distributed():
         return logs
     highest = logs.clone()
     distributed.all_reduce(highest, distributed.ReduceOp.MAX)
@@ -90,7 +91,3 @@ def _log_sum_over_ranks(logs: Tensor) -> Tensor:
     total = (logs - highest).exp()
     distributed.all_reduce(total)
     return highest + total.log()
-
-
-def _is_distributed() -> bool:
-    return distributed.is_available() and distributed.is_initialized()

@@ -1,3 +1,5 @@
+"""Configs: found by name or path, read with overrides, and every error one sentence."""
+
 from pathlib import Path
 
 import pytest
@@ -5,23 +7,22 @@ import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 
 from vistok.tokenizer.model import build_tokenizer
-from vistok.train.config_file import read_config, write_config
+from vistok.train.config_file import SHIPPED, config_text, find_config, read_config, shipped_configs
 from vistok.train.optimizer.routing import assign_parameters
 
-CONFIGS = Path(__file__).parents[2] / "configs"
-DEBUG = CONFIGS / "debug.yaml"
+DEBUG = SHIPPED / "debug.yaml"
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_config_is_valid_and_survives_being_written(path, tmp_path):
     config = read_config(path, ["data.train=photos"])
-    write_config(config, tmp_path / "resolved.yaml")
+    (tmp_path / "resolved.yaml").write_text(config_text(config))
     assert read_config(tmp_path / "resolved.yaml") == config
     model = build_tokenizer(config.model.architecture, config.model.quantizer)
     assert len(assign_parameters(model, config.optimizer)) == len(list(model.parameters()))
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
 def test_no_shipped_config_points_at_what_users_do_not_have(path):
     with pytest.raises(ValueError, match=r"^data\.train is missing: set it"):
         read_config(path)
@@ -30,7 +31,7 @@ def test_no_shipped_config_points_at_what_users_do_not_have(path):
     assert config.run.out == Path("runs") / path.stem and "shared" not in path.read_text()
 
 
-@pytest.mark.parametrize("path", sorted((CONFIGS / "launch").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((SHIPPED / "launch").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_launch_config_is_one_of_accelerate(path):
     assert load_config_from_file(str(path)).num_processes > 1
 
@@ -99,8 +100,13 @@ def test_a_wrong_file_is_one_sentence(tmp_path):
     path.write_text("# nothing yet\n")
     with pytest.raises(ValueError, match="bad.yaml is empty, but a config has sections such as run, data and model"):
         read_config(path)
-    path.write_text("- 1")
-    with pytest.raises(ValueError, match="bad.yaml holds a list, but a config is a mapping"):
+    path.write_text("run: {}\n---\nrun: {}\n")
+    with pytest.raises(
+        ValueError, match=r"expected a single document in the stream, but found another document, line 2"
+    ):
+        read_config(path)
+    path.write_text("[1]")
+    with pytest.raises(ValueError, match=r"bad.yaml holds \[1\], but a config is a mapping of sections"):
         read_config(path)
     path.write_text(yaml.safe_dump({"run": {"steps": 3}}))
     with pytest.raises(ValueError, match=r"(run.out|data) is missing: set it \((run folder|data section)\)"):
@@ -119,3 +125,46 @@ def test_sections_can_share_values_by_anchors(tmp_path):
     assert "<<: *sides" in text
     path.write_text(text)
     assert read_config(path, ["data.train=photos"]).model.architecture.decoder.blocks == [2, 2]
+
+
+def test_every_file_but_those_of_accelerate_has_a_name():
+    names = shipped_configs()
+    assert {"debug", "photo-f8", "vqgan-f16"} <= set(names) and not any("launch" in name for name in names)
+    for name in names:
+        assert find_config(name) == SHIPPED / f"{name}.yaml" and find_config(name).is_file()
+
+
+@pytest.mark.parametrize("given", ["debug", "debug.yaml", "configs/debug.yaml", "configs/debug"])
+def test_a_shipped_config_is_found_in_any_directory(given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_config(given) == SHIPPED / "debug.yaml"
+
+
+def test_a_file_that_is_there_wins(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    for name in ("debug", "debug.yaml", "configs/debug.yaml"):
+        (tmp_path / name).write_text("mine")
+        assert find_config(name).read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            "photo-f9",
+            r"^There is no config 'photo-f9': did you mean 'photo-f8'\? give the path of a YAML file, or the name",
+        ),
+        (
+            "zzz",
+            r"^There is no config 'zzz': give the path of a YAML file, or the name of a shipped config \(debug, photo-f8,",
+        ),
+        ("", r"is a folder: give the path of a YAML file in it\.$"),
+        ("launch/eight-gpus", r"^There is no config 'launch/eight-gpus': "),
+        ("../configs/debug", r"^There is no config '../configs/debug': "),
+    ],
+)
+def test_what_is_not_there_is_one_sentence(given, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        find_config(given)

@@ -1,4 +1,4 @@
-"""Rates by batch size against one noisy step on quadratics, whose best rate is found numerically."""
+"""Rates by batch size against one noisy step on quadratics, and the config that applies each optimizer's law."""
 
 import math
 
@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from vistok.train.optimizer.lr_scaling.laws import adabelief_rate, adam_rate, muon_rate, noise_left
+from vistok.tokenizer.config import parse_config
+from vistok.train.optimizer.config import OptimizerConfig
+from vistok.train.optimizer.lr_scaling import LrScalingConfig, adabelief_rate, adam_rate, muon_rate, noise_left
 
 DIM, DRAWS, BASE = 12, 40_000, 8
 BATCHES = [1, 4, 32, 256, 4096]
@@ -39,7 +41,7 @@ def problem():
 
 
 def surging(gradient):
-    """Return a Hessian of which the step along all signs feels more than its diagonal, and its curvature ratio."""
+    """Return a Hessian whose curvature along all signs exceeds its diagonal, and its curvature ratio."""
     signs = gradient.sign()
     hessian = torch.diag(torch.linspace(0.5, 1.5, DIM, dtype=torch.float64)) + 0.4 * torch.outer(signs, signs)
     off_diagonal = float(signs @ hessian @ signs - torch.trace(hessian))
@@ -218,3 +220,73 @@ def test_a_law_is_finite_for_every_curvature_ratio_and_epsilon(ratio):
     assert scaled(adam_rate, 8, 64, 100.0, curvature_ratio=ratio) > 0
     assert scaled(adam_rate, 8, 64, 100.0, epsilon_ratio=ratio) > 0
     assert scaled(adabelief_rate, 8, 64, 100.0, beta=0.9, curvature_ratio=ratio, epsilon_ratio=ratio) > 0
+
+
+BEST = {"rule": "best_step", "base_batch_size": 16, "noise_scale": 300.0}
+
+
+def config(**values):
+    return parse_config(OptimizerConfig, {"lr": 1e-3, **values}, "optimizer")
+
+
+def test_adamw_follows_its_law_with_its_own_betas():
+    scaled = config(name="adamw", betas=[0.9, 0.95], scale_lr=BEST).at_batch_size(1024)
+    assert scaled.lr == pytest.approx(0.50e-3, abs=0.005e-3) and scaled.scale_lr is None
+    slower = config(name="adamw", betas=[0.0, 0.95], scale_lr=BEST).at_batch_size(1024)
+    assert slower.lr == pytest.approx(1e-3 * ((1 + 300 / 16) / (1 + 300 / 1024)) ** 0.5)
+
+
+def test_muon_and_adamw_follow_each_its_own_law():
+    scaled = config(name="muon", muon_rate=2.0, momentum=0.95, betas=[0.9, 0.95], scale_lr=BEST).at_batch_size(256)
+    adamw = 1e-3 * adam_rate(300 / 256, 0.9) / adam_rate(300 / 16, 0.9)
+    muon = 2e-3 * muon_rate(300 / 256, 0.95) / muon_rate(300 / 16, 0.95)
+    assert scaled.lr == pytest.approx(adamw) and scaled.lr * scaled.muon_rate == pytest.approx(muon)
+    assert adamw < 1e-3 and muon > 2e-3
+
+
+@pytest.mark.parametrize(("rule", "factor"), [("linear", 4), ("sqrt", 2)])
+def test_plain_rules_move_both_alike(rule, factor):
+    scaled = config(scale_lr={"rule": rule, "base_batch_size": 16}).at_batch_size(64)
+    assert scaled.lr == pytest.approx(factor * 1e-3) and scaled.muon_rate == 1
+
+
+def test_curvature_and_gradient_are_adamws():
+    measured = {**BEST, "curvature_ratio": 0.6, "gradient_rms": 1e-8}
+    for eps in (1e-8, 3e-8):
+        scaled = config(name="adamw", eps=eps, scale_lr=measured).at_batch_size(64)
+        at_64, at_16 = (adam_rate(300 / batch, 0.9, 0.6, eps / 1e-8) for batch in (64, 16))
+        expected = 1e-3 * at_64 / at_16
+        assert scaled.lr == pytest.approx(expected)
+
+
+def test_the_second_moment_chooses_adamws_law():
+    scaled = config(name="adamw", second_moment="centred", scale_lr=BEST).at_batch_size(64)
+    assert scaled.lr == pytest.approx(1e-3 * adabelief_rate(300 / 64, 0.9) / adabelief_rate(300 / 16, 0.9))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"rule": "best_step"},
+            "rule is best_step, which needs .* noise_scale is not set: .*, or choose linear or sqrt",
+        ),
+        (
+            {"rule": "sqrt", "noise_scale": 3},
+            "rule is sqrt, which takes nothing measured, but noise_scale is set: choose best_step, or remove it",
+        ),
+        (
+            {"rule": "linear", "curvature_ratio": 3, "gradient_rms": 1},
+            "rule is linear, .* but curvature_ratio and gradient_rms are set: choose best_step, or remove them",
+        ),
+    ],
+)
+def test_what_contradicts_is_an_error(values, message):
+    with pytest.raises(ValueError, match="optimizer.scale_lr: " + message):
+        parse_config(LrScalingConfig, {"base_batch_size": 8, **values}, "optimizer.scale_lr")
+
+
+def test_adabelief_without_momentum_is_an_error():
+    message = r"optimizer: second_moment is centred, .* but betas\[0\] is 0, .*: use raw, or betas\[0\] above 0"
+    with pytest.raises(ValueError, match=message):
+        config(second_moment="centred", betas=[0.0, 0.95], scale_lr=BEST)

@@ -1,0 +1,99 @@
+"""An evaluation as metrics.json, as a page and on the terminal."""
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from ...cli.printing import escape_unprintable
+from ...evaluation.rows import headline_figures, quality_rows
+from ...evaluation.usage import codes_text, estimate_note, is_hashed
+from ...report import content
+from ...report.codebooks import codebook_views
+from ...report.environment import environment
+from ...report.page import render
+from ...tokenizer.files import write_whole
+from ...tokenizer.wording import pluralize
+from .evaluation import Evaluation
+
+METRICS_FILE = "metrics.json"
+REPORT_FILE = "report.html"
+MAX_FAILURES = 5
+
+
+def metrics(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the content of metrics.json; a figure that is not finite, such as the PSNR of equal images, is None."""
+    tokenizer, inputs = evaluation.tokenizer, evaluation.inputs
+    figures = evaluation.figures().items()
+    return {
+        "model": evaluation.model,
+        "fingerprint": tokenizer.fingerprint,
+        "preprocessing": tokenizer.config.preprocessing.model_dump(),
+        "data": inputs.data,
+        **{name: value if value is not None and math.isfinite(value) else None for name, value in figures},
+        "usage_is_estimated": is_hashed(evaluation.measured.counts, tokenizer.vocab_size),
+        "not_measured": evaluation.not_measured,
+        "failures": [asdict(failure) for failure in inputs.failures],
+        "lost": inputs.lost,
+    }
+
+
+def write_metrics(folder: Path, evaluation: Evaluation) -> Path:
+    """Write metrics.json and return its path."""
+    path = folder / METRICS_FILE
+    write_whole(path, (json.dumps(metrics(evaluation), indent=2) + "\n").encode())
+    return path
+
+
+def write_page(folder: Path, evaluation: Evaluation) -> Path:
+    """Write report.html and return its path."""
+    tokenizer, inputs, figures = evaluation.tokenizer, evaluation.inputs, evaluation.figures()
+    images = pluralize(evaluation.measured.quality.images, "image")
+    report = content.Report(
+        title=evaluation.model,
+        subtitle=f"{images} of {', '.join(inputs.data)}, size {tokenizer.config.preprocessing.size}, float32",
+        figures=headline_figures(figures),
+        notes=[f"{name} was not measured. {reason}" for name, reason in evaluation.not_measured.items()]
+        + [f"{failure.source} was left out: {failure.reason}." for failure in inputs.failures]
+        + [f"Lost: {phrase}" for phrase in inputs.lost],
+        codebooks=codebook_views(tokenizer.model.quantizer, evaluation.measured.counts),
+        comparisons=[
+            content.Comparison(f"{example.source} · {example.psnr:.2f} dB", example.original, example.reconstruction)
+            for example in evaluation.examples
+        ],
+        tables={"All figures": content.Table(["figure", "value", "better"], quality_rows(figures))},
+        config=tokenizer.config.model_dump_json(indent=2),
+        environment={"fingerprint": tokenizer.fingerprint, **environment()},
+    )
+    path = folder / REPORT_FILE
+    write_whole(path, render(report).encode())
+    return path
+
+
+def summary_table(evaluation: Evaluation) -> Table:
+    """Return all figures as a table, under the name of the model and its image size."""
+    quality, codes = evaluation.measured.quality, evaluation.tokenizer.vocab_size
+    heading = f"{escape_unprintable(evaluation.model)}, size {evaluation.tokenizer.config.preprocessing.size}"
+    table = Table()
+    for column in (heading, pluralize(quality.images, "image"), "better"):
+        table.add_column(Text(column))
+    for row in quality_rows(evaluation.figures()):
+        table.add_row(*map(Text, row))
+    if quality.tokens < codes:
+        most = math.ceil(1000 * quality.tokens / codes) / 1000
+        table.caption = f"{quality.tokens:,} tokens can use at most {most:.1%} of the {codes_text(codes)} codes"
+    return table
+
+
+def summary_lines(evaluation: Evaluation) -> list[str]:
+    """Return a line for everything that has no figure."""
+    failures = evaluation.inputs.failures
+    lines = [f"failed: {failure.source}: {failure.reason}" for failure in failures[:MAX_FAILURES]]
+    if len(failures) > MAX_FAILURES:
+        lines.append(f"... and {len(failures) - MAX_FAILURES} more, see {METRICS_FILE}")
+    lines += filter(None, [estimate_note(evaluation.measured.counts, evaluation.tokenizer.vocab_size)])
+    return lines + [f"lost: {phrase}" for phrase in evaluation.inputs.lost]

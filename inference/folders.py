@@ -1,0 +1,53 @@
+"""A tokenizer as a folder: loaded by its name, saved, and uploaded to the Hugging Face hub."""
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+from ..pretrained.find import find_tokenizer
+from ..tokenizer.folder.config_json import TokenizerConfig
+from ..tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer, save_tokenizer
+from ..tokenizer.model import VisualTokenizer
+
+CARD = """# Visual tokenizer
+
+Images to discrete tokens and back, by vistok: `vistok.load("hf://OWNER/REPO")`.
+"""
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def load_named(model: str, dtype: torch.dtype) -> LoadedTokenizer:
+    """Load a tokenizer by its name; raise ValueError for a name or type that there is not, or damaged files."""
+    if not model:
+        raise ValueError("load got an empty name: give a built-in name, a tokenizer folder, or hf://owner/repo.")
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype is {dtype}, but must be {' or '.join(map(str, DTYPES))}.")
+    loaded = load_tokenizer(find_tokenizer(model))
+    loaded.model.cast_networks(dtype)
+    return loaded
+
+
+def save(folder: Path, model: VisualTokenizer, config: TokenizerConfig) -> None:
+    """Write a tokenizer folder; raise ValueError for a model in half precision, and OSError."""
+    if model.dtype != torch.float32:
+        raise ValueError(f"The weights are rounded to {model.dtype}: load the tokenizer in float32 to save it.")
+    save_tokenizer(folder, model, config.architecture, config.preprocessing, CARD, with_training_state=True)
+
+
+def upload(model: VisualTokenizer, config: TokenizerConfig, repo: str, private: bool) -> str:
+    """Upload a tokenizer folder, and return the URL of the commit; raise ValueError when that fails."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+
+    api = HfApi()
+    with tempfile.TemporaryDirectory() as folder:
+        save(Path(folder), model, config)
+        try:
+            api.create_repo(repo, private=private, exist_ok=True)
+            return str(api.upload_folder(repo_id=repo, folder_path=folder))
+        except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OSError) as error:
+            said = " ".join(str(error).split())[:200].rstrip(".")
+            raise ValueError(
+                f"{repo} could not be uploaded ({said}): give OWNER/REPO, and log in with: hf auth login."
+            ) from None

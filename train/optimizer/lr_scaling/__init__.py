@@ -1,1 +1,0 @@
-"""How the learning rate follows the batch size."""
