@@ -43,11 +43,11 @@ def nearest_codes(
     bounded by a chunk, or on CUDA by the vectors, never by vectors times codes. Autocast has no effect.
 
     With `exact` the code is that of a search in float64, whatever the matrix precision, the device and the other rows. A
-    search in float32 also finds the runner-up, and rows in which rounding could have swapped the two are searched again
-    in float64. A row that is not finite gets code 0. This waits for the device.
+    search in float32 also finds the runner-up; where rounding could have swapped the two, float64 decides. A row that is not
+    finite gets code 0. This waits for the device.
 
     Without it, the search in float32 has the last word and does not wait: accurate enough for training. It can skip the
-    codes `excluded`, booleans ` k`; where that is all of them, the index means nothing.
+    codes `excluded`, booleans ` k`; where all are, the index means nothing.
     """
     assert excluded is None or not exact
     is_dot = similarity == "dot"
@@ -61,8 +61,7 @@ def nearest_codes(
         offsets = offsets_of(table, is_dot)
         if excluded is not None:
             offsets = offsets.masked_fill(excluded, -torch.inf)
-        found = _two_best(vectors.is_cuda)(points, table, offsets)
-        index = found[1]
+        _, index, _ = found = _two_best(vectors.is_cuda)(points, table, offsets)
         if exact and len(rows := is_ambiguous(found, points, table, is_dot).nonzero().flatten()):
             index[rows] = nearest_in_float64(vectors[rows], codes, is_dot).to(index.device)
         return index
