@@ -1,5 +1,6 @@
 """The rows of a quality table: what each figure is called, how it is written, and which direction is better."""
 
+import math
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -50,6 +51,18 @@ def quality_rows(*columns: Mapping[str, float | None]) -> list[list[str]]:
     rows = {name: ROWS[name] for name in ROWS if name in common}
     rows |= {name: Row(f"Frechet distance, {name.removeprefix(FRECHET)}", "{:.4f}", "lower") for name in frechet}
     return [[row.label, *(row.text(column[name]) for column in columns), row.better] for name, row in rows.items()]
+
+
+def finite_figures(values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Return the figures for metrics.json; one that is not finite, such as the PSNR of equal images, becomes None."""
+    return {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}
+
+
+def missing_notes(reasons: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each figure that was not measured, with the reason by its key."""
+    return [
+        f"{ROWS[name].label if name in ROWS else name} was not measured. {reason}" for name, reason in reasons.items()
+    ]
 
 
 def headline_figures(values: Mapping[str, float | None]) -> dict[str, str]:

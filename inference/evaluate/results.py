@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...cli.printing import escape_unprintable
-from ...evaluation.rows import headline_figures, quality_rows
+from ...evaluation.rows import finite_figures, headline_figures, missing_notes, quality_rows
 from ...evaluation.usage import codes_text, estimate_note, is_hashed
 from ...report import content
 from ...report.codebooks import codebook_views
@@ -26,15 +26,14 @@ MAX_FAILURES = 5
 
 
 def metrics(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the content of metrics.json; a figure that is not finite, such as the PSNR of equal images, is None."""
+    """Return the content of metrics.json."""
     tokenizer, inputs = evaluation.tokenizer, evaluation.inputs
-    figures = evaluation.figures().items()
     return {
         "model": evaluation.model,
         "fingerprint": tokenizer.fingerprint,
         "preprocessing": tokenizer.config.preprocessing.model_dump(),
         "data": inputs.data,
-        **{name: value if value is not None and math.isfinite(value) else None for name, value in figures},
+        **finite_figures(evaluation.figures()),
         "usage_is_estimated": is_hashed(evaluation.measured.counts, tokenizer.vocab_size),
         "not_measured": evaluation.not_measured,
         "failures": [asdict(failure) for failure in inputs.failures],
@@ -57,7 +56,7 @@ def write_page(folder: Path, evaluation: Evaluation) -> Path:
         title=evaluation.model,
         subtitle=f"{images} of {', '.join(inputs.data)}, size {tokenizer.config.preprocessing.size}, float32",
         figures=headline_figures(figures),
-        notes=[f"{name} was not measured. {reason}" for name, reason in evaluation.not_measured.items()]
+        notes=missing_notes(evaluation.not_measured)
         + [f"{failure.source} was left out: {failure.reason}." for failure in inputs.failures]
         + [f"Lost: {phrase}" for phrase in inputs.lost],
         codebooks=codebook_views(tokenizer.model.quantizer, evaluation.measured.counts),

@@ -1,7 +1,9 @@
 """Quality tables: labels, formats, order, and which direction is better."""
 
+import math
+
 from vistok.evaluation.quality import Quality
-from vistok.evaluation.rows import HEADLINES, ROWS, headline_figures, quality_rows
+from vistok.evaluation.rows import HEADLINES, ROWS, finite_figures, headline_figures, missing_notes, quality_rows
 
 
 def test_every_figure_of_a_quality_has_a_row() -> None:
@@ -29,3 +31,13 @@ def test_headlines_are_a_selection() -> None:
         "PSNR": "30.00 dB",
         "LPIPS (VGG)": "0.1235",
     }
+
+
+def test_what_is_not_finite_is_none_in_json():
+    figures = {"psnr": math.inf, "ssim": 0.5, "lpips": None, "distortion": math.nan, "tokens": 3}
+    assert finite_figures(figures) == {"psnr": None, "ssim": 0.5, "lpips": None, "distortion": None, "tokens": 3}
+
+
+def test_what_was_not_measured_is_said_by_its_label():
+    notes = missing_notes({"lpips": "No weights.", "frechet/resnet18": "Too few images."})
+    assert notes == ["LPIPS (VGG) was not measured. No weights.", "frechet/resnet18 was not measured. Too few images."]

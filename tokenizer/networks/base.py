@@ -45,6 +45,7 @@ class Decoder(nn.Module, ABC):
 class ArchitectureConfig(Config, ABC):
     """Shape of an encoder and a decoder.
 
+    The two are built one by one: the layers around the quantizer are drawn in between, so that a seed keeps its weights.
     The fingerprint of a tokenizer covers all fields but one named `decoder`, which may hold what concerns the decoder alone.
     """
 

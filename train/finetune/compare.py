@@ -1,7 +1,6 @@
 """Measures the tokenizer before and after a fine-tuning on the same images."""
 
 import json
-import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -11,8 +10,8 @@ from torch import Tensor
 from ...cli.progress import track
 from ...evaluation.quality import Measurement, measure
 from ...evaluation.reference_metrics import ReferenceMetrics
-from ...evaluation.rows import ROWS, quality_rows
-from ...evaluation.usage import MAX_COUNTED
+from ...evaluation.rows import finite_figures, missing_notes, quality_rows
+from ...evaluation.usage import codes_text
 from ...images.preprocessing import to_images, to_pixels
 from ...report.content import Table
 from ...tokenizer.devices import default_device
@@ -58,8 +57,7 @@ class Comparison(NamedTuple):
     @property
     def notes(self) -> list[str]:
         """A sentence for each reference metric that could not be measured."""
-        reasons = self.metrics["not_measured"].items()
-        return [f"{ROWS[name].label} was not measured. {reason}" for name, reason in reasons]
+        return missing_notes(self.metrics["not_measured"])
 
 
 def compare(run: Finetuning, after: LoadedTokenizer, reference: Callable[[], ReferenceMetrics]) -> Comparison:
@@ -113,17 +111,11 @@ def _evaluate(loaded: LoadedTokenizer, images: Iterable[Tensor], reference: Refe
 
 
 def _metrics(evaluated: Evaluated) -> dict[str, Any]:
-    figures = evaluated.figures()
-    finite = {name: value if value is None or math.isfinite(value) else None for name, value in figures.items()}
-    return {"fingerprint": fingerprint(evaluated.loaded.model, evaluated.loaded.config), **finite}
+    loaded = evaluated.loaded
+    return {"fingerprint": fingerprint(loaded.model, loaded.config), **finite_figures(evaluated.figures())}
 
 
 def _table(run: Finetuning, before: Evaluated, after: Evaluated) -> Table:
-    sizes = (_size(each.loaded.model.quantizer.vocab_size) for each in (before, after))
+    sizes = (codes_text(each.loaded.model.quantizer.vocab_size) for each in (before, after))
     rows = [*quality_rows(before.figures(), after.figures()), ["codes", *sizes, ""]]
     return Table(["data.val" if run.config.data.val else "held-out images", "before", "after", "better"], rows)
-
-
-def _size(codes: int) -> str:
-    # All digits of 2^62, twice, are wider than a terminal.
-    return f"2^{codes.bit_length() - 1}" if codes > MAX_COUNTED and codes.bit_count() == 1 else f"{codes:,}"

@@ -16,7 +16,6 @@ from vistok.evaluation import reference_metrics
 from vistok.train.data import source_images
 from vistok.train.data.config import SourceConfig
 from vistok.train.finetune import compare, report, run, stages
-from vistok.train.finetune.compare import _size
 
 
 @pytest.fixture
@@ -148,10 +147,3 @@ def test_images_can_be_in_a_list_and_few(tokenizer_folder, tmp_path):
     (tmp_path / "list.txt").write_text(f"{tmp_path / 'one.png'}\n")
     said = finetune(tokenizer_folder, tmp_path / "list.txt", tmp_path / "out", "--steps", 1)
     assert "too few images to hold any out (1): evaluation on the training images themselves" in said
-
-
-@pytest.mark.parametrize(
-    ("codes", "size"), [(64_800, "64,800"), (1 << 20, "1,048,576"), (1 << 62, "2^62"), (7**12, "13,841,287,201")]
-)
-def test_a_size_fits_the_column_of_a_table(codes, size):
-    assert _size(codes) == size
