@@ -113,8 +113,8 @@ def test_the_page_holds_the_figures_and_what_was_not_measured(call, tmp_path):
         metrics["fingerprint"],
         "coffee.jpg",
         "broken.png was left out: the file is empty.",
-        "lpips was not measured. torchvision's vgg16 weights cannot be loaded",
-        "rfid was not measured. The Inception weights cannot be loaded",
+        "LPIPS (VGG) was not measured. torchvision's vgg16 weights cannot be loaded",
+        "rFID (Inception) was not measured. The Inception weights cannot be loaded",
         "<td>higher</td>",
     ):
         assert shown in page.replace("&#x27;", "'")
