@@ -21,6 +21,16 @@ VersionOption = Annotated[
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as one line of JSON.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+LpipsWeightsOption = Annotated[
+    Path | None,
+    typer.Option(help="File of torchvision's vgg16 weights for LPIPS.", show_default="torch's cache or a download"),
+]
+InceptionWeightsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="File of torch-fidelity's Inception weights for rFID.", show_default="torch's cache or a download"
+    ),
+]
 
 
 def check_output_folder(out: Path) -> None:

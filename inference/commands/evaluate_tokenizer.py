@@ -6,7 +6,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ...cli.options import DebugOption, JsonOption, QuietOption, VersionOption, check_output_folder
+from ...cli.options import (
+    DebugOption,
+    InceptionWeightsOption,
+    JsonOption,
+    LpipsWeightsOption,
+    QuietOption,
+    VersionOption,
+    check_output_folder,
+)
 from ...cli.printing import print_json, say
 from ...cli.progress import track
 from ...cli.user_errors import WORK_FAILED, report_errors
@@ -29,16 +37,8 @@ def evaluate_tokenizer(
             show_default=False,
         ),
     ] = None,
-    lpips_weights: Annotated[
-        Path | None,
-        typer.Option(help="File of torchvision's vgg16 weights for LPIPS.", show_default="torch's cache or a download"),
-    ] = None,
-    inception_weights: Annotated[
-        Path | None,
-        typer.Option(
-            help="File of torch-fidelity's Inception weights for rFID.", show_default="torch's cache or a download"
-        ),
-    ] = None,
+    lpips_weights: LpipsWeightsOption = None,
+    inception_weights: InceptionWeightsOption = None,
     device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu or cuda.")] = "auto",
     quiet: QuietOption = False,
     as_json: JsonOption = False,

@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from ...cli.options import DebugOption, JsonOption, QuietOption, VersionOption, check_output_folder
+from ...cli.options import (
+    DebugOption,
+    InceptionWeightsOption,
+    JsonOption,
+    LpipsWeightsOption,
+    QuietOption,
+    VersionOption,
+    check_output_folder,
+)
 from ...cli.user_errors import report_errors
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -49,16 +57,8 @@ def finetune_tokenizer(
     val: Annotated[
         list[str] | None, typer.Option(help="Images to evaluate on.", show_default="a tenth of DATA, held out")
     ] = None,
-    lpips_weights: Annotated[
-        Path | None,
-        typer.Option(help="File of torchvision's vgg16 weights for LPIPS.", show_default="torch's cache or a download"),
-    ] = None,
-    inception_weights: Annotated[
-        Path | None,
-        typer.Option(
-            help="File of torch-fidelity's Inception weights for rFID.", show_default="torch's cache or a download"
-        ),
-    ] = None,
+    lpips_weights: LpipsWeightsOption = None,
+    inception_weights: InceptionWeightsOption = None,
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     set_: Annotated[
         list[str] | None,

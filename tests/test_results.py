@@ -1,0 +1,20 @@
+"""The results in the repository are those of the scripts as they are."""
+
+import json
+import sys
+
+import pytest
+
+from commands import ROOT
+
+
+@pytest.mark.parametrize("name", ["arena", "arena_long"])
+def test_the_rows_of_the_arena_are_of_its_entries(name, monkeypatch):
+    """A setting that is renamed is renamed there, too: else the script would refuse its own file, or repeat the rows."""
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    from arena.entries import ENTRIES, Entry
+
+    sys.modules.pop("arena.entries")
+    rows = json.loads((ROOT / "results" / f"{name}.json").read_text())["rows"]
+    for row in rows:
+        assert json.loads(json.dumps(ENTRIES[row["name"]]._asdict())) == Entry(**row["entry"])._asdict(), row["name"]
