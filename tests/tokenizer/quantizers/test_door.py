@@ -1,6 +1,5 @@
 """A quantizer from outside the package: chosen by name, trained, exported, loaded, and held by others."""
 
-import copy
 import json
 import re
 from typing import Annotated, Literal
@@ -13,13 +12,11 @@ from pydantic import Field
 
 import vistok
 from runs import DEBUG, PHOTOS, logged
+from toy_quantizer import ToyQuantizer
 from vistok.tokenizer.quantizers import (
     QUANTIZERS,
-    Quantized,
     QuantizerConfig,
-    SingleQuantizer,
     build_quantizer,
-    with_gradient_of,
 )
 from vistok.train.config_file import read_config
 from vistok.train.loop import train
@@ -33,32 +30,7 @@ class ToyConfig(QuantizerConfig):
     """Rows of the table."""
 
     def build(self):
-        return Toy(self)
-
-
-class Toy(SingleQuantizer):
-    loss_names = ("pull",)
-
-    def __init__(self, config):
-        super().__init__()
-        self.config, self.dim, self.vocab_size = config, config.dim, config.codes
-        self.table = torch.nn.Parameter(torch.randn(config.codes, config.dim))
-
-    def quantize(self, latent):
-        rows = latent.float().movedim(1, -1)
-        tokens = (rows.unsqueeze(-2) - self.table).square().sum(-1).argmin(-1).unsqueeze(1)
-        codes = self.codes_of(tokens)
-        losses = {"pull": (codes - latent.detach()).square().mean()} if self.training else {}
-        return Quantized(with_gradient_of(codes, latent.float()), tokens, losses), []
-
-    def codes_of(self, tokens):
-        return self.table[tokens[:, 0]].movedim(-1, 1)
-
-    def to_code_space(self, latent):
-        return latent.float()
-
-    def for_inference(self):
-        return self.config, copy.deepcopy(self).eval()
+        return ToyQuantizer(self, self.dim, self.codes)
 
 
 TOY = {"name": "toy", "dim": 8, "codes": 24}

@@ -1,6 +1,5 @@
 """The new quantizer of a fine-tuning: any entry of the table, or the old one grown."""
 
-import copy
 from types import SimpleNamespace
 from typing import Literal
 
@@ -12,8 +11,9 @@ import vistok
 from quantizer_table import EVERY, name_of
 from runs import finetune
 from samples import small_tokenizer
+from toy_quantizer import ToyQuantizer
 from vistok.tokenizer.config import parse_choice
-from vistok.tokenizer.quantizers import QUANTIZERS, Quantized, QuantizerConfig, SingleQuantizer, build_quantizer
+from vistok.tokenizer.quantizers import QUANTIZERS, QuantizerConfig, build_quantizer
 from vistok.train.codebook.maintenance import CodebookConfig
 from vistok.train.finetune.config import FinetuneConfig, FitConfig
 from vistok.train.finetune.fit_quantizer import RECONSTRUCTION, fit_quantizer
@@ -28,34 +28,7 @@ class ToyConfig(QuantizerConfig):
     codebook_size: int
 
     def build(self):
-        return Toy(self)
-
-
-class Toy(SingleQuantizer):
-    """Codes that a loss of its own pulls to the latents."""
-
-    loss_names = ("pull",)
-
-    def __init__(self, config):
-        super().__init__()
-        self.config, self.dim, self.vocab_size = config, config.dim, config.codebook_size
-        self.table = torch.nn.Parameter(torch.randn(config.codebook_size, config.dim))
-
-    def quantize(self, latent):
-        rows = latent.float().movedim(1, -1)
-        tokens = (rows.unsqueeze(-2) - self.table).square().sum(-1).argmin(-1).unsqueeze(1)
-        codes = self.codes_of(tokens)
-        losses = {"pull": (codes - latent.detach()).square().mean()} if self.training else {}
-        return Quantized(codes.detach() + (latent - latent.detach()), tokens, losses), []
-
-    def codes_of(self, tokens):
-        return self.table[tokens[:, 0]].movedim(-1, 1)
-
-    def to_code_space(self, latent):
-        return latent.float()
-
-    def for_inference(self):
-        return self.config, copy.deepcopy(self).eval()
+        return ToyQuantizer(self, self.dim, self.codebook_size)
 
 
 def test_a_quantizer_from_outside_is_swapped_in_by_its_name(fsq_folder, photos, tmp_path, monkeypatch):
