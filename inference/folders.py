@@ -32,7 +32,9 @@ def save(folder: Path, model: VisualTokenizer, config: TokenizerConfig) -> None:
     """Write a tokenizer folder; raise ValueError for a model in half precision, and OSError."""
     if model.dtype != torch.float32:
         raise ValueError(f"The weights are rounded to {model.dtype}: load the tokenizer in float32 to save it.")
-    save_tokenizer(folder, model, config.architecture, config.preprocessing, CARD, with_training_state=True)
+    save_tokenizer(
+        folder, model, config.architecture, config.preprocessing, CARD, with_training_state=True, origin=config.origin
+    )
 
 
 def upload(model: VisualTokenizer, config: TokenizerConfig, repo: str, private: bool) -> str:

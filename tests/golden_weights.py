@@ -9,28 +9,38 @@ import numpy as np
 import torch
 
 GOLDEN = Path(__file__).parent / "golden"
-CODEBOOK = re.compile(r"(^|\.)(embedding|embed|codebook)(\.weight)?$")
+CODEBOOK = re.compile(r"(^|\.)(embedding|embed|codebook)(\.weight)?$|embeddingweight$|embedweight$")
+SHIFTS = ("bias", "beta", "running_mean")
 
 
 def golden_case(name):
-    """Return a case such as llamagen/small_f16 and its weights."""
+    """Return a case such as llamagen/small_f16, and its tensors under the names that the file has: live, averaged, ignored."""
     case = json.loads((GOLDEN / f"{name}.json").read_text())
-    weights = {name: golden_weight(name, shape) for name, shape in case["tensors"].items()}
+    shapes = case["tensors"] | {key: case["tensors"][live] for key, live in case.get("averaged", {}).items()}
+    rules = {key: case[key] for key in ("codebook_scale", "gains") if key in case}
+    names = case.get("names", {})
+    weights = {key: golden_weight(names.get(key, key), shape, **rules) for key, shape in shapes.items()}
+    for key in case.get("zero", []):
+        weights[key] *= 0
     checksum = 0
     for key in sorted(weights):
         checksum = zlib.crc32(weights[key].tobytes(), checksum)
     assert checksum == case["weights_crc32"]
-    ignored = {name: torch.zeros(shape) for name, shape in case["ignored"].items()}
-    return case, {name: torch.from_numpy(weight) for name, weight in weights.items()} | ignored
+    ignored = {key: torch.zeros(shape) for key, shape in case["ignored"].items()}
+    return case, {key: torch.from_numpy(weight) for key, weight in weights.items()} | ignored
 
 
-def golden_weight(name, shape):
+def golden_weight(name, shape, codebook_scale=0.5, gains=None):
+    """Return the float32 weight of a name and shape."""
+    if not shape:
+        return np.zeros((), np.float32)
     noise = np.random.Generator(np.random.Philox(zlib.crc32(name.encode()))).standard_normal(shape, np.float32)
     if len(shape) == 2 and CODEBOOK.search(name):
-        return noise * np.float32(0.5)
+        return noise * np.float32(codebook_scale)
     if len(shape) >= 2:
-        return noise * np.float32(1 / np.sqrt(np.prod(shape[1:])))
-    return noise * np.float32(0.1) if name.endswith("bias") else np.float32(1) + noise * np.float32(0.1)
+        gain = next((factor for text, factor in (gains or {}).items() if text in name), 1.0)
+        return noise * np.float32(gain / np.sqrt(np.prod(shape[1:])))
+    return noise * np.float32(0.1) if name.endswith(SHIFTS) else np.float32(1) + noise * np.float32(0.1)
 
 
 def golden_image(seed, height, width):

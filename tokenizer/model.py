@@ -5,9 +5,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .networks.base import ArchitectureConfig, Decoder, Encoder
+from .networks.base import ArchitectureConfig, Decoder, Encoder, NoDecoder
 from .quantizers import Quantizer, QuantizerConfig
 from .shapes import Latent, Pixels, Tokens
+
+SYMMETRIC = (-1.0, 1.0)
 
 
 class Reconstruction(NamedTuple):
@@ -27,7 +29,8 @@ class Reconstruction(NamedTuple):
 class VisualTokenizer(nn.Module):
     """Pixels to latent to tokens, and back.
 
-    `downsample` is the side of a token in pixels; h and w of the pixels must be multiples of it.
+    `downsample` is the side of a token in pixels; h and w of the pixels must be multiples of it. Pixels come and go in [-1, 1];
+    inside the networks, black and white have the `pixel_values`.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class VisualTokenizer(nn.Module):
         quantizer_out: nn.Module,
         decoder: Decoder,
         downsample: int,
+        pixel_values: tuple[float, float] = SYMMETRIC,
     ):
         super().__init__()
         self.encoder = encoder
@@ -46,11 +50,12 @@ class VisualTokenizer(nn.Module):
         self.quantizer_out = quantizer_out
         self.decoder = decoder
         self.downsample = downsample
+        self.pixel_values = pixel_values
 
     def encode_latent(self, pixels: Pixels) -> Latent:
         """Return the latent that the quantizer gets; raise ValueError when the pixels do not fit the grid."""
         self._check_pixels(pixels)
-        return self.quantizer_in(self.encoder(pixels.to(self.dtype)))
+        return self.quantizer_in(self.encoder(self._to_networks(pixels).to(self.dtype)))
 
     def encode(self, pixels: Pixels) -> Tokens:
         """Return the tokens of pixels in [-1, 1]."""
@@ -58,7 +63,7 @@ class VisualTokenizer(nn.Module):
 
     def decode_latent(self, quantized: Latent) -> Pixels:
         """Return the pixels of a quantized latent, not clamped."""
-        return self.decoder(self.quantizer_out(quantized.to(self.dtype))).float()
+        return self._from_networks(self.decoder(self.quantizer_out(quantized.to(self.dtype))).float())
 
     def decode(self, tokens: Tokens) -> Pixels:
         """Return pixels in [-1, 1]; raise ValueError when the tokens are out of range or have another shape."""
@@ -86,6 +91,18 @@ class VisualTokenizer(nn.Module):
         parts: dict[str, Encoder | Decoder] = {"encoder": self.encoder, "decoder": self.decoder}
         return {f"{part}.{name}" for part, network in parts.items() for name in network.hidden_matrices()}
 
+    def _to_networks(self, pixels: Pixels) -> Tensor:
+        if self.pixel_values == SYMMETRIC:
+            return pixels
+        black, white = self.pixel_values
+        return black + (pixels + 1) * ((white - black) / 2)
+
+    def _from_networks(self, values: Tensor) -> Pixels:
+        if self.pixel_values == SYMMETRIC:
+            return values
+        black, white = self.pixel_values
+        return (values - black) * (2 / (white - black)) - 1
+
     def _check_pixels(self, pixels: Tensor) -> None:
         side = self.downsample
         if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.shape[2] % side or pixels.shape[3] % side:
@@ -104,14 +121,16 @@ def build_tokenizer(architecture: ArchitectureConfig, quantizer: QuantizerConfig
             f"latent_channels is {channels} but the quantizer takes {built.dim}: make them equal, or set "
             "quantizer_convolutions to true."
         )
-    convolve = architecture.quantizer_convolutions
+    convolve, kernel = architecture.quantizer_convolutions, architecture.quantizer_kernel
+    convolve_out = convolve and not architecture.encoder_only
     return VisualTokenizer(  # the order of the random draws: it decides the weights of a seed
         encoder=architecture.build_encoder(),
-        quantizer_in=nn.Conv2d(channels, built.dim, 1) if convolve else nn.Identity(),
+        quantizer_in=nn.Conv2d(channels, built.dim, kernel, padding=kernel // 2) if convolve else nn.Identity(),
         quantizer=built,
-        quantizer_out=nn.Conv2d(built.dim, channels, 1) if convolve else nn.Identity(),
-        decoder=architecture.build_decoder(),
+        quantizer_out=nn.Conv2d(built.dim, channels, kernel, padding=kernel // 2) if convolve_out else nn.Identity(),
+        decoder=NoDecoder() if architecture.encoder_only else architecture.build_decoder(),
         downsample=architecture.downsample,
+        pixel_values=architecture.pixel_values,
     )
 
 

@@ -1,8 +1,8 @@
 """The protocol of an importer: how checkpoints of one family become tokenizers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
@@ -26,24 +26,33 @@ class Shapes(dict[str, tuple[int, ...]]):
 
 
 class Importer(ABC):
-    """A family of public checkpoints that name their tensors alike. `import_checkpoint` does the rest for every family."""
+    """One layout of the checkpoints of a family: its names of tensors. `import_checkpoint` does the rest for every family."""
 
     title: str
     """Name in the model card."""
     source: str
     """URL of the original code."""
-    preprocessing_note: str
-    """Sentence for the model card: how preprocessing differs from the original's."""
-    ignored: str
+    licence: str
+    """Licence of the published weights, as the publisher writes it."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the model card: what differs from the original, such as its resize, and odd habits that are kept."""
+    ignored: str = ""
     """Regular expression for names of tensors that tokenizing and decoding do not need."""
+    prefixes: tuple[str, ...] = ()
+    """What may come before all names, such as a language model's name of its tokenizer; other tensors are left out then."""
+    uses_average: bool = False
+    """Whether the project evaluates the moving average of the weights (`model_ema.*`), which then replaces them."""
 
     @abstractmethod
     def recognises(self, shapes: Shapes) -> bool:
-        """Return whether names and shapes show that a checkpoint belongs to this family and no other."""
+        """Return whether names and shapes show that a checkpoint has this layout and no other."""
 
     @abstractmethod
-    def config(self, shapes: Shapes) -> TokenizerConfig:
-        """Return architecture, quantizer and preprocessing; raise ValueError when the shapes do not determine them."""
+    def config(self, shapes: Shapes, settings: Mapping[str, Any]) -> TokenizerConfig:
+        """Return architecture, quantizer and preprocessing; raise ValueError when they are not determined.
+
+        `settings` is the content of config.json beside the checkpoint, empty if there is none.
+        """
 
     @abstractmethod
     def weights(self, config: TokenizerConfig, names: Iterable[str], take: Take) -> dict[str, Tensor]:

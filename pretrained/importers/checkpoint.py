@@ -1,10 +1,11 @@
 """Read the tensors of a checkpoint file without running code in a pickle."""
 
+import json
 import pickle
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -33,8 +34,16 @@ class _StandIn:
         pass
 
 
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a .safetensors or PyTorch file by name.
+class Checkpoint(NamedTuple):
+    """What a file holds."""
+
+    tensors: Mapping[str, Tensor]
+    settings: Mapping[str, Any]
+    """Content of config.json beside it, empty if there is none."""
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Return the tensors of a .safetensors or PyTorch file by name, and the settings beside it.
 
     Raises ValueError when the file holds none or is damaged, or when a pickle asks for more than tensors, containers and
     known training state.
@@ -44,7 +53,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{what}: give {WANTED}.")
     if path.suffix == ".safetensors":
         try:
-            return load_file(path)
+            return Checkpoint(load_file(path), _settings(path))
         except SafetensorError as error:
             raise ValueError(f"{path} is damaged ({error}): download it again.") from None
     if path.suffix not in PICKLED:
@@ -54,7 +63,12 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise ValueError(
             f"{path} holds no tensors, neither by themselves nor under {', '.join(WRAPPERS)}: give the file of the weights."
         )
-    return tensors
+    return Checkpoint(tensors, _settings(path))
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    beside = path.with_name("config.json")
+    return dict(json.loads(beside.read_text())) if beside.is_file() else {}
 
 
 def _unpickled(path: Path) -> Any:

@@ -1,7 +1,7 @@
 """Public VQGANs that differ from vistok's convolutional networks in the names of their layers alone."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from torch import Tensor
@@ -37,7 +37,7 @@ class ConvolutionalImporter(Importer):
     middle: tuple[str, str, str]
     """Names of block, attention and block at the coarsest grid."""
 
-    def config(self, shapes: Shapes) -> TokenizerConfig:
+    def config(self, shapes: Shapes, _: Mapping[str, Any]) -> TokenizerConfig:
         codes, dim = shapes.rows(CODEBOOK), shapes.rows("quant_conv.weight")
         architecture = {
             "encoder": self._stack("encoder", shapes),

@@ -9,9 +9,8 @@ class LlamaGen(ConvolutionalImporter):
 
     title = "LlamaGen"
     source = "https://github.com/FoundationVision/LlamaGen"
-    preprocessing_note = (
-        "LlamaGen halves large images with a box filter before its bicubic resize; vistok resizes once."
-    )
+    licence = "MIT"
+    notes = ("LlamaGen halves large images with a box filter before its bicubic resize; vistok resizes once.",)
     ignored = r"quantize\.codebook_used"
     similarity = "cosine"
     levels = {"encoder": "conv_blocks", "decoder": "conv_blocks"}

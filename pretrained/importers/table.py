@@ -4,7 +4,8 @@ from .base import Importer
 from .llamagen import LlamaGen
 from .taming import Taming
 
-IMPORTERS: dict[str, Importer] = {
-    "llamagen": LlamaGen(),
-    "taming": Taming(),
+IMPORTERS: dict[str, tuple[Importer, ...]] = {
+    "llamagen": (LlamaGen(),),
+    "taming": (Taming(),),
 }
+"""Each family with its layouts, which differ in the names of the tensors."""

@@ -13,9 +13,8 @@ class Taming(ConvolutionalImporter):
 
     title = "taming-transformers VQGAN"
     source = "https://github.com/CompVis/taming-transformers"
-    preprocessing_note = (
-        "The original's validation resizes bilinearly without antialiasing; vistok's bicubic filter has it."
-    )
+    licence = "MIT"
+    notes = ("The original's validation resizes bilinearly without antialiasing; vistok's bicubic filter has it.",)
     ignored = r"loss\..*"
     similarity = "euclidean"
     levels = {"encoder": "down", "decoder": "up"}

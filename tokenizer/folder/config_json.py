@@ -32,6 +32,21 @@ LONGEST = 600
 LONGEST_KEY = 100
 
 
+class Origin(Config):
+    """Where imported weights come from; tokens do not depend on it."""
+
+    family: str
+    """Name of the importer."""
+    source: str
+    """URL of the original code."""
+    licence: str
+    """Licence of the published weights."""
+    checkpoint: str
+    """Name of the file that was imported."""
+    published: dict[str, float] = {}
+    """Metrics as published, by name, such as rfid."""
+
+
 class TokenizerConfig(Config):
     """Everything needed to build a tokenizer, except its weights."""
 
@@ -43,6 +58,8 @@ class TokenizerConfig(Config):
     """Quantizer, as exported."""
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     """How images become pixels."""
+    origin: Origin | None = None
+    """Where imported weights come from; null for those that vistok trained."""
 
 
 def read_tokenizer_config(folder: Path) -> TokenizerConfig:

@@ -20,7 +20,7 @@ def fingerprint(model: VisualTokenizer, config: TokenizerConfig) -> str:
     facts = {
         "architecture": [
             config.architecture.name,
-            config.architecture.model_dump(exclude={"decoder"}, exclude_defaults=True),
+            config.architecture.model_dump(exclude={"decoder", "encoder_only"}, exclude_defaults=True),
         ],
         "quantizer": [config.quantizer.name, config.quantizer.model_dump(exclude_defaults=True)],
         "preprocessing": config.preprocessing.model_dump(exclude_defaults=True),

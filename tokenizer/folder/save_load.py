@@ -14,7 +14,7 @@ from ..networks.base import ArchitectureConfig
 from ..numerics.float32 import own_numerics
 from ..preprocessing import PreprocessingConfig
 from ..quantizers import QUANTIZERS
-from .config_json import CONFIG_FILE, TokenizerConfig, read_tokenizer_config
+from .config_json import CONFIG_FILE, Origin, TokenizerConfig, read_tokenizer_config
 from .weight_file import check_finite, check_weight_file, read_weights
 
 WEIGHTS_FILE = "model.safetensors"
@@ -37,6 +37,7 @@ def save_tokenizer(
     dtype: torch.dtype = torch.float32,
     with_training_state: bool = False,
     metadata: Mapping[str, str] | None = None,
+    origin: Origin | None = None,
 ) -> TokenizerConfig:
     """Write a tokenizer folder: network weights as `dtype`, the quantizer as inference needs it, or whole.
 
@@ -50,6 +51,7 @@ def save_tokenizer(
         architecture=architecture,
         quantizer=parse_choice(QUANTIZERS, quantizer_config, "quantizer"),
         preprocessing=preprocessing,
+        origin=origin,
     )
     weights = {name: value.to(dtype) for name, value in model.state_dict().items() if not name.startswith("quantizer.")}
     weights |= {f"quantizer.{name}": value for name, value in quantizer.state_dict().items()}

@@ -1,9 +1,9 @@
 """What every network family promises: an encoder, a decoder, and what training asks of them."""
 
 from abc import ABC, abstractmethod
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from ..config import Config
@@ -42,6 +42,22 @@ class Decoder(nn.Module, ABC):
         """Weight of the layer that makes the pixels, which adaptive adversarial weights are measured at."""
 
 
+class NoDecoder(Decoder):
+    """Takes the place of a decoder that a checkpoint does not have."""
+
+    def forward(self, _: Latent) -> Pixels:
+        raise ValueError(
+            "This tokenizer has no decoder, because its checkpoint has none: import the checkpoint with the decoder."
+        )
+
+    def hidden_matrices(self) -> list[str]:
+        return []
+
+    @property
+    def last_layer(self) -> nn.Parameter:
+        raise ValueError("This tokenizer has no decoder to train: import the checkpoint with the decoder.")
+
+
 class ArchitectureConfig(Config, ABC):
     """Shape of an encoder and a decoder.
 
@@ -54,7 +70,19 @@ class ArchitectureConfig(Config, ABC):
     latent_channels: Channels
     """Channels of the encoder's latent."""
     quantizer_convolutions: bool = True
-    """Whether 1 x 1 convolutions lead into the quantizer and out of it; without them latent_channels is its dim."""
+    """Whether convolutions lead into the quantizer and out of it; without them latent_channels is its dim."""
+    quantizer_kernel: Literal[1, 3] = 1
+    """Side of the kernels of those convolutions."""
+    pixel_values: tuple[float, float] = (-1.0, 1.0)
+    """Black and white as the networks see them: -1 and 1, or 0 and 1. Pixels outside the networks are always in [-1, 1]."""
+    encoder_only: bool = False
+    """Whether there is no decoder, as in some published checkpoints."""
+
+    @model_validator(mode="after")
+    def _black_differs_from_white(self) -> "ArchitectureConfig":
+        if self.pixel_values[0] == self.pixel_values[1]:
+            raise ValueError(f"pixel_values has {self.pixel_values[0]} twice: give the values of black and of white.")
+        return self
 
     @property
     @abstractmethod

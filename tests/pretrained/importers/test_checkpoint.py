@@ -16,7 +16,8 @@ from vistok.pretrained.importers.checkpoint import read_checkpoint
 WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3)}
 
 
-def check(tensors):
+def check(checkpoint):
+    tensors = checkpoint.tensors
     assert tensors.keys() == WEIGHTS.keys() and all(torch.equal(tensors[name], WEIGHTS[name]) for name in WEIGHTS)
 
 

@@ -19,13 +19,14 @@ class Toy(Importer):
 
     title = "Toy"
     source = "https://example.org/toy"
-    preprocessing_note = "Both resize alike."
+    licence = "MIT"
+    notes = ("Both resize alike.",)
     ignored = r"toy\.step"
 
     def recognises(self, shapes):
         return "toy.codes" in shapes
 
-    def config(self, shapes):
+    def config(self, shapes, settings):
         dim, codes = shapes["toy.codes"]
         quantizer = VQConfig(dim=dim, codebook_size=codes)
         return TokenizerConfig(
@@ -38,7 +39,7 @@ class Toy(Importer):
 
 
 def test_a_family_from_outside_imports_from_the_command_to_the_tokens(tmp_path, monkeypatch):
-    monkeypatch.setitem(IMPORTERS, "toy", Toy())
+    monkeypatch.setitem(IMPORTERS, "toy", (Toy(),))
     model = small_tokenizer().eval()
     weights = {f"toy.{name}": value for name, value in model.state_dict().items()}
     weights["toy.codes"] = weights.pop("toy.quantizer.codebook.table").T.contiguous()
@@ -51,5 +52,10 @@ def test_a_family_from_outside_imports_from_the_command_to_the_tokens(tmp_path, 
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 127.5 - 1
     assert torch.equal(tokenizer.encode(image), model.encode(pixels))
     card = (tmp_path / "tokenizer" / "README.md").read_text()
-    assert "A Toy tokenizer" in card and "https://example.org/toy" in card and "Both resize alike." in card
+    assert (
+        "A Toy tokenizer" in card
+        and "https://example.org/toy" in card
+        and "- Both resize alike." in card
+        and "weights: MIT." in card
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tokenizer", "toy.pt"]

@@ -1,0 +1,101 @@
+"""Find the family whose layout a checkpoint has, by the names and shapes of its tensors alone."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ...tokenizer.folder.config_json import TokenizerConfig
+from ...tokenizer.model import build_tokenizer
+from ...tokenizer.wording import list_first
+from .base import Importer, Shapes
+from .checkpoint import Checkpoint
+
+SHOWN = 4
+AVERAGED = "model_ema."
+"""Comes before the names of averaged weights, which have lost their dots."""
+
+
+class Layout(NamedTuple):
+    """One reading of a checkpoint: an importer, and the tensors under the names that it knows."""
+
+    family: str
+    importer: Importer
+    all_shapes: Shapes
+    """Of all tensors, by which the importer recognises its checkpoints."""
+    tensors: dict[str, Tensor]
+    """Those that the tokenizer needs."""
+
+    @property
+    def shapes(self) -> Shapes:
+        return _shapes(self.tensors)
+
+    def is_recognised(self) -> bool:
+        return self.importer.recognises(self.all_shapes)
+
+
+def layouts(families: Mapping[str, tuple[Importer, ...]], checkpoint: Checkpoint) -> list[Layout]:
+    """Return every reading of a checkpoint that its names allow: each importer's, with each of its prefixes."""
+    return [
+        Layout(family, importer, _shapes(tensors), _seen(importer, tensors))
+        for family, importers in families.items()
+        for importer in importers
+        for prefix in ("", *importer.prefixes)
+        if (tensors := _within(checkpoint.tensors, prefix))
+    ]
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> Shapes:
+    return Shapes({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+
+
+def _within(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _seen(importer: Importer, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors that an importer needs: averaged ones in place of live ones, where the project uses them."""
+    live = {name: tensor for name, tensor in tensors.items() if not re.fullmatch(importer.ignored, name)}
+    if not importer.uses_average:
+        return live
+    averaged = {name: f"{AVERAGED}{name.replace('.', '')}" for name in live if not name.startswith(AVERAGED)}
+    # Frozen weights have no average.
+    seen = {name: live.get(average, live[name]) for name, average in averaged.items()}
+    return seen | {name: live[name] for name in live if name.startswith(AVERAGED) and name not in averaged.values()}
+
+
+def converted(layout: Layout, config: TokenizerConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of the tokenizer, made from the tensors of a layout.
+
+    Tensors on meta do for a check of names and shapes. Raises ValueError, with the end of a sentence, when a tensor is missing,
+    left over or of another shape.
+    """
+    unused = dict(tensors)
+
+    def take(name: str) -> Tensor:
+        if name not in tensors:
+            raise ValueError(f"it has no tensor {name}")
+        assert name in unused, f"{name} is used twice"
+        return unused.pop(name)
+
+    with torch.device("meta"):
+        expected = build_tokenizer(config.architecture, config.quantizer).state_dict()
+    weights = layout.importer.weights(config, expected, take)
+    if unused:
+        raise ValueError(f"its tensors {list_first(sorted(unused), SHOWN)} have no place in the tokenizer")
+    for name, tensor in expected.items():
+        if weights[name].shape != tensor.shape:
+            raise ValueError(f"{name} has the shape {tuple(weights[name].shape)}, but must have {tuple(tensor.shape)}")
+    return weights
+
+
+def problem(layout: Layout, settings: Mapping[str, Any]) -> str | None:
+    """Return why a layout cannot be imported, or None if all its names and shapes fit."""
+    try:
+        config = layout.importer.config(layout.shapes, settings)
+        converted(layout, config, {name: tensor.to("meta") for name, tensor in layout.tensors.items()})
+    except ValueError as error:
+        return str(error).rstrip(".")
+    return None
