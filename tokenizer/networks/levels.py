@@ -24,7 +24,11 @@ class StackConfig(Config):
     attention: list[int] = []
     """Levels whose blocks are each followed by self-attention, counted from 0 for the finest."""
     middle: bool = True
-    """Whether a residual block, attention and another block work at the coarsest grid, next to the latent."""
+    """Whether residual blocks and attention work at the coarsest grid, next to the latent."""
+    middle_blocks: Blocks = 2
+    """Residual blocks of the middle."""
+    middle_attention: bool = True
+    """Whether self-attention follows the first block of the middle."""
 
     @model_validator(mode="after")
     def _levels_agree(self) -> "StackConfig":
@@ -72,10 +76,13 @@ def build_levels(stack: StackConfig, norm: str, resampling: str, is_decoder: boo
 
 
 def build_middle(stack: StackConfig, norm: str) -> nn.Module:
-    """Build the layers at the coarsest grid, next to the latent: block, attention, block; or none of them."""
+    """Build the layers at the coarsest grid, next to the latent: block, attention, block, or as the config asks; or none."""
     if not stack.middle:
         return nn.Identity()
     width = stack.channels[-1]
-    return nn.Sequential(
-        ResidualBlock(width, width, norm), AttentionBlock(width, norm), ResidualBlock(width, width, norm)
-    )
+    layers: list[nn.Module] = []
+    for index in range(stack.middle_blocks):
+        layers.append(ResidualBlock(width, width, norm))
+        if index == 0 and stack.middle_attention:
+            layers.append(AttentionBlock(width, norm))
+    return nn.Sequential(*layers)

@@ -5,6 +5,7 @@ from .lattice.leech import LeechConfig
 from .scalar.binary import BSQConfig, LFQConfig
 from .scalar.fsp import FSPConfig
 from .scalar.fsq import FSQConfig
+from .vector.gumbel import GumbelConfig
 from .vector.kinds import EMAConfig, FVQConfig, IBQConfig, SimVQConfig
 from .vector.quantizer import VQConfig
 
@@ -14,6 +15,7 @@ QUANTIZERS: dict[str, type[QuantizerConfig]] = {
     "simvq": SimVQConfig,
     "fvq": FVQConfig,
     "ibq": IBQConfig,
+    "gumbel": GumbelConfig,
     "fsq": FSQConfig,
     "fsp": FSPConfig,
     "lfq": LFQConfig,

@@ -36,10 +36,12 @@ class SoftAssignmentConfig(Config):
 
     def temperature_at(self, step: int) -> float:
         """Return the temperature after `step` training steps."""
-        if self.final_temperature is None:
-            return self.temperature
-        done = min(1.0, step / self.anneal_steps)
-        return self.temperature * (self.final_temperature / self.temperature) ** done
+        return annealed(self.temperature, self.final_temperature, step / self.anneal_steps)
+
+
+def annealed(temperature: float, final: float | None, progress: float) -> float:
+    """Return the temperature on the geometric way from the first to `final`, which it has from `progress` 1 on; or the first."""
+    return temperature if final is None else temperature * (final / temperature) ** min(1.0, progress)
 
 
 def mixture(
