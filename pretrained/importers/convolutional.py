@@ -34,6 +34,7 @@ class ConvolutionalImporter(Importer):
         for key, value in self.fixed_settings.items():
             if settings.get(key, value) != value:
                 raise ValueError(f"its config.json has {key} {settings[key]!r}, but vistok's networks have {value!r}")
+        quantizer = self.choice.config(shapes)
         has_decoder = "decoder.conv_in.weight" in shapes
         encoder = self._stack("encoder", shapes)
         architecture = {
@@ -45,7 +46,7 @@ class ConvolutionalImporter(Importer):
         }
         return TokenizerConfig(
             architecture=parse_config(ConvolutionalConfig, architecture),
-            quantizer=self.choice.config(shapes),
+            quantizer=quantizer,
             preprocessing=self.preprocessing,
         )
 

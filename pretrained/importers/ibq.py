@@ -13,7 +13,9 @@ class IBQ(ConvolutionalImporter):
     title = "IBQ"
     source = "https://github.com/TencentARC/SEED-Voken"
     licence = "Apache-2.0"
-    notes = ("The original resizes bilinearly without antialiasing in its validation; vistok's bilinear filter has it.",)
+    notes = (
+        "The original resizes bilinearly without antialiasing in its validation; vistok's bilinear filter has it.",
+    )
     ignored = r"loss\..*|model_ema\.(loss.*|decay|num_updates)"
     uses_average = True
     choice = NearestCode("dot")

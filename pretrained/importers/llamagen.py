@@ -68,5 +68,10 @@ class JanusOfTransformers(ConvolutionalImporter):
     preprocessing = PreprocessingConfig(size=384)
 
     def recognises(self, shapes: Shapes) -> bool:
-        needed = {"encoder.mid.block_1.conv1.weight", "decoder.up.0.upsample.conv.weight", "quant_conv.weight", CODEBOOK}
+        needed = {
+            "encoder.mid.block_1.conv1.weight",
+            "decoder.up.0.upsample.conv.weight",
+            "quant_conv.weight",
+            CODEBOOK,
+        }
         return needed <= shapes.keys()

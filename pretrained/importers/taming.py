@@ -31,7 +31,10 @@ class TamingGumbel(ConvolutionalImporter):
     title = "taming-transformers Gumbel VQGAN"
     source = "https://github.com/CompVis/taming-transformers"
     licence = "MIT"
-    notes = (RESIZE, "The original draws Gumbel noise even when it only encodes; vistok's tokens are those without noise.")
+    notes = (
+        RESIZE,
+        "The original draws Gumbel noise even when it only encodes; vistok's tokens are those without noise.",
+    )
     ignored = r"loss\..*"
     choice = LikeliestCode()
     preprocessing = PreprocessingConfig(size=256, resampling="bilinear")

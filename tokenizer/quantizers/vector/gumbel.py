@@ -101,7 +101,9 @@ class GumbelQuantizer(SingleQuantizer):
     def _likeliest(self, vectors: Vectors) -> CodeIndices:
         # W z + b is the dot product of (W b) and (z 1), so the search for the max dot product is exact here too.
         points = torch.cat([vectors, vectors.new_ones(len(vectors), 1)], dim=1)
-        return nearest_codes(points, torch.cat([self.classifier.weight, self.classifier.bias.unsqueeze(1)], dim=1), "dot")
+        return nearest_codes(
+            points, torch.cat([self.classifier.weight, self.classifier.bias.unsqueeze(1)], dim=1), "dot"
+        )
 
     def _sample(self, vectors: Vectors) -> tuple[CodeIndices, Vectors, Tensor]:
         """Return the chosen code of each vector, the mixture of all codes, and the divergence from uniform ` n`."""

@@ -40,7 +40,7 @@ class SoftAssignmentConfig(Config):
 
 
 def annealed(temperature: float, final: float | None, progress: float) -> float:
-    """Return the temperature on the geometric way from the first to `final`, which it has from `progress` 1 on; or the first."""
+    """Return the first temperature, or one on the geometric way to `final`, which is reached at `progress` 1."""
     return temperature if final is None else temperature * (final / temperature) ** min(1.0, progress)
 
 
