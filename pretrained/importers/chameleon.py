@@ -40,7 +40,7 @@ class ChameleonOfTransformers(ConvolutionalImporter):
     prefixes = ("model.vqmodel.",)
     choice = NearestCode("euclidean")
     preprocessing = PREPROCESSING
-    pixel_values = (-1.0, 255 * 0.0078 - 1)
+    pixel_values = (-1.0, 0.989)
 
     def recognises(self, shapes: Shapes) -> bool:
         names = taming_names(shapes)

@@ -8,6 +8,14 @@ from .layer_names import LayerNames
 from .taming_names import taming_names
 
 PREPROCESSING = PreprocessingConfig(size=512)
+RESIZE = (
+    "The original keeps the aspect ratio and resizes to an area of about 512 x 512 pixels; vistok crops to that square unless "
+    "another size is given."
+)
+APERTUS_RESIZE = (
+    "The original keeps the aspect ratio, and the size of images of 128 x 128 to 1400 x 1400 pixels; vistok crops to 512 x 512 "
+    "unless another size is given."
+)
 
 
 class Emu35(ConvolutionalImporter):
@@ -16,7 +24,7 @@ class Emu35(ConvolutionalImporter):
     title = "Emu3.5"
     source = "https://github.com/baaivision/Emu3.5"
     licence = "Apache-2.0"
-    notes = ("The original truncates decoded pixels to whole numbers; vistok rounds them.",)
+    notes = (RESIZE, "The original truncates decoded pixels to whole numbers; vistok rounds them.")
     ignored = r"loss\..*"
     choice = NearestCode("dot")
     preprocessing = PREPROCESSING
@@ -32,7 +40,7 @@ class Apertus(ConvolutionalImporter):
     title = "Emu3.5 (Apertus 1.5)"
     source = "https://github.com/baaivision/Emu3.5"
     licence = "Apache-2.0"
-    notes = ("The checkpoint has no decoder.",)
+    notes = (APERTUS_RESIZE, "The checkpoint has no decoder.")
     prefixes = ("vision_tokenizer.", "model.vision_tokenizer.")
     names = LayerNames(encoder_level="encoder.stages.{}", block="layers.{}.resnet", attention="layers.{}.attention")
     choice = NearestCode("dot")

@@ -17,6 +17,7 @@ class Taming(ConvolutionalImporter):
     licence = "MIT"
     notes = (RESIZE,)
     ignored = r"loss\..*"
+    prefixes = ("first_stage_model.",)
     choice = NearestCode("euclidean")
     preprocessing = PreprocessingConfig(size=256, resampling="bilinear")
 
@@ -36,6 +37,7 @@ class TamingGumbel(ConvolutionalImporter):
         "The original draws Gumbel noise even when it only encodes; vistok's tokens are those without noise.",
     )
     ignored = r"loss\..*"
+    prefixes = ("first_stage_model.",)
     choice = LikeliestCode()
     preprocessing = PreprocessingConfig(size=256, resampling="bilinear")
 

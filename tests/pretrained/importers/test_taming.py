@@ -17,3 +17,10 @@ def test_tokens_latents_and_images_are_those_of_the_original(name, tmp_path):
     _, config = check_import(case, tmp_path / "last.ckpt", "taming")
     assert config.quantizer.name == ("gumbel" if name == "small_gumbel" else "vq")
     assert config.architecture.downsample == 8 and config.preprocessing.size == 256
+
+
+def test_the_first_stage_of_a_model_of_latents_is_found_under_its_prefix(tmp_path):
+    case, weights = golden_case("taming/small_ldm_vq_f8")
+    first = {f"first_stage_model.{name}": weight for name, weight in weights.items()}
+    torch.save({"state_dict": first | {"model.diffusion_model.out.0.weight": torch.ones(3)}}, tmp_path / "model.ckpt")
+    check_import(case, tmp_path / "model.ckpt", "taming")
