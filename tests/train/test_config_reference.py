@@ -9,11 +9,10 @@ from typer.testing import CliRunner
 from vistok.tokenizer.config import Config, ConfigError, choice
 from vistok.tokenizer.networks.architectures import ARCHITECTURES
 from vistok.tokenizer.quantizers import QUANTIZERS
-from vistok.train import config_keys
+from vistok.train import config_reference as module
 from vistok.train.commands.train_tokenizer import app
 from vistok.train.config import TrainConfig
-from vistok.train.config_keys import config_sections
-from vistok.train.config_reference import config_reference, keys_text
+from vistok.train.config_reference import config_reference, config_sections, keys_text
 
 
 def keys_of(config_class):
@@ -124,7 +123,7 @@ thing.box: A box.
 
 
 def test_sections_by_name_of_a_table_are_shown(monkeypatch):
-    monkeypatch.setattr(config_keys, "NAMED_SECTIONS", {"named": {"fruit": Fruit}})
+    monkeypatch.setattr(module, "NAMED_SECTIONS", {"named": {"fruit": Fruit}})
     assert {"named.fruit.sweet", "named"} <= keys_of(Whole)
     assert "named.fruit: A fruit." in keys_text(Whole, "named.fruit", 80)
 
