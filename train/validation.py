@@ -48,7 +48,7 @@ class Validation:
         self._warn = warn
         self._named: set[str] = set()
         """Messages about unreadable images of earlier validations."""
-        self._samples: list[Tensor] | None = None
+        self._samples: list[Tensor] = []
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -70,18 +70,13 @@ class Validation:
         """Return the first readable images, uint8 `h w c`, on the main process; none on others."""
         if not self._accelerator.is_main_process:
             return []
-        if self._samples is None or len(self._samples) < count:
-            self._samples = self._first(count)
+        if not self._samples:
+            for entry in self._entries[: count + IGNORED]:
+                with suppress(UnreadableImageError):  # `measure` warns
+                    self._samples.append(self._reader.image(entry))
+                if len(self._samples) == count:
+                    break
         return self._samples[:count]
-
-    def _first(self, count: int) -> list[Tensor]:
-        found: list[Tensor] = []
-        for entry in self._entries[: count + IGNORED]:
-            with suppress(UnreadableImageError):  # `measure` warns
-                found.append(self._reader.image(entry))
-            if len(found) == count:
-                break
-        return found
 
     def _measure_own(self, model: nn.Module) -> _ProcessResult:
         ours = self._entries[self._accelerator.process_index :: self._accelerator.num_processes]
