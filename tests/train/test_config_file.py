@@ -61,6 +61,7 @@ def test_overrides_replace_values():
         ("run.steps", r"Override 'run.steps' is not of the form section.key=value"),
         ("run.steps.more=1", r"Override 'run.steps.more=1' goes through 'steps', which is a value"),
         ("data.train=[]", r"data.train is \[\], but must be"),
+        ("data.train=3", r"data.train.0.path.0 is 3, but must be text\."),
         ("data.train=[{pth: a}]", r"data.train.0.(path is missing|pth is not a known key)"),
         ("losses.l2=-1", r"losses.l2 is -1, but must be"),
         ("run.seed=-1", r"run.seed is -1, but must be at least 0\."),

@@ -25,7 +25,7 @@ class SourceConfig(Config):
     @field_validator("path", mode="before")
     @classmethod
     def _wrap_single_path(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
+        return value if isinstance(value, list) else [value]
 
     @property
     def where(self) -> str:
@@ -73,4 +73,4 @@ class DataConfig(ReadingConfig):
         if value is None:
             raise ValueError("no images are named: give a folder, a .tar shard, or a .txt list.")
         listed = value if isinstance(value, list) else [value]
-        return [{"path": item} if isinstance(item, str) else item for item in listed]
+        return [item if isinstance(item, dict | SourceConfig) else {"path": item} for item in listed]

@@ -1,15 +1,38 @@
 """The table of criteria, and the section `criteria` of a run: `{perceptual: {backbone: convnext_tiny}}`."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from torch import Tensor, nn
 
+from ...perception.distance import PerceptualConfig, build_perceptual
 from ...tokenizer.config import ConfigError, parse_config, unknown_choice
+from ...tokenizer.shapes import Pixels
 from .criterion import Criterion, CriterionConfig
-from .perceptual import PerceptualCriterionConfig
 
 __all__ = ["CRITERIA", "Criterion", "CriterionConfig", "build_criteria", "criterion_of", "is_used", "parse_criteria"]
+
+
+class PerceptualCriterionConfig(PerceptualConfig, CriterionConfig):
+    """Perceptual distance, by LPIPS or any timm model."""
+
+    loss_names: ClassVar[tuple[str, ...]] = ("perceptual",)
+
+    def build(self) -> Criterion:
+        return PerceptualCriterion(build_perceptual(self))
+
+
+class PerceptualCriterion(Criterion):
+    """The mean over images of a distance that returns ` b`."""
+
+    def __init__(self, distance: nn.Module):
+        super().__init__()
+        self.distance = distance
+
+    def terms(self, images: Pixels, reconstruction: Pixels) -> dict[str, Tensor]:
+        return {"perceptual": self.distance(images, reconstruction).mean()}
+
 
 CRITERIA: dict[str, type[CriterionConfig]] = {
     "perceptual": PerceptualCriterionConfig,
