@@ -75,9 +75,11 @@ def need(batch: float, other: float, critical: float) -> Need:
 
 
 class Advice(NamedTuple):
-    """What a run prints about its batch size at the end."""
+    """What a run says about other batch sizes at its end."""
 
     sentence: str
+    table: Table
+    """Steps, images and best learning rates of other batch sizes, as multiples."""
     overrides: str
     """Overrides to add to the command of a run with another `data.batch_size`."""
 
@@ -85,28 +87,23 @@ class Advice(NamedTuple):
 def batch_advice(last: Mapping[str, float], config: TrainConfig) -> Advice | None:
     """Return the advice of a run from the last value of each scalar in its log; None without a noise scale."""
     facts = batch_facts(last, config.data.batch_size)
-    return Advice(_sentence(facts, config.optimizer.name), _overrides(facts, config.optimizer)) if facts else None
-
-
-def batch_tables(last: Mapping[str, float], config: TrainConfig) -> dict[str, Table]:
-    """Return the same as tables of a report: steps, images and best learning rates of other batch sizes, as multiples."""
-    facts = batch_facts(last, config.data.batch_size)
     if facts is None:
-        return {}
-    optimizer, scaling = config.optimizer, facts.scaling()
-    kinds = ["AdamW", "Muon"] if optimizer.name == "muon" else ["AdamW"]
+        return None
+    optimizer = config.optimizer
+    return Advice(_sentence(facts, optimizer.name), _table(facts, optimizer), _overrides(facts, optimizer))
+
+
+def _table(facts: BatchFacts, optimizer: OptimizerConfig) -> Table:
+    scaling, kinds = facts.scaling(), ["AdamW", "Muon"] if optimizer.name == "muon" else ["AdamW"]
     rows = []
     for batch in sorted({max(1, round(factor * facts.batch)) for factor in FACTORS} - {facts.batch}):
         rates = [scaling.adamw_factor(batch, optimizer.betas[0], optimizer.eps, optimizer.second_moment)]
         rates += [scaling.muon_factor(batch, optimizer.momentum)]
         values = [*need(facts.batch, batch, facts.critical(optimizer.name)), *rates[: len(kinds)]]
         rows.append([f"{batch:,}", *(f"{value:.2f} x" for value in values)])
-    header = ["batch size", "steps", "images", *(f"learning rate of {kind}, best for one step" for kind in kinds)]
-    overrides = Table(["add to the command"], [[_overrides(facts, optimizer)]])
-    return {
-        _sentence(facts, optimizer.name): Table(header, rows),
-        "To scale the learning rates to another batch size": overrides,
-    }
+    return Table(
+        ["batch size", "steps", "images", *(f"learning rate of {kind}, best for one step" for kind in kinds)], rows
+    )
 
 
 def _sentence(facts: BatchFacts, optimizer: str) -> str:
