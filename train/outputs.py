@@ -17,9 +17,9 @@ from .checkpoints.checkpoint import checkpoint_step, good_checkpoint
 from .checkpoints.states import ema_state
 from .export import EXPORT, export_tokenizer, exported_step
 from .finite_check import DivergedError
+from .launcher import preserve_rng_state
 from .report import ENDED, write_run_report
 from .run import Run
-from .seeding import preserve_rng_state
 from .validation import Validation
 
 SAMPLES_FOLDER = "samples"

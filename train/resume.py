@@ -11,8 +11,8 @@ from .checkpoints.states import load_states, processes_of
 from .config import CONFIG_FILE, TrainConfig, parse_written_config
 from .config_file import yaml_values
 from .export import EXPORT, exported_step
+from .launcher import seed_noise
 from .run import Run
-from .seeding import seed_noise
 
 
 class Resumed(NamedTuple):

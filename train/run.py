@@ -20,13 +20,12 @@ from .data.source_images import SourceImages
 from .data.unreadable_images import UnreadableInTraining
 from .diagnostics.diagnostics import Diagnostics
 from .finite_check import FiniteCheck
-from .launcher import run_accelerator
+from .launcher import run_accelerator, seed_noise
 from .logs.running_means import RunningMeans
 from .losses.criteria import build_criteria
 from .losses.discriminator_training import Adversary
 from .losses.terms import ADVERSARIAL, check_loss_names
 from .optimizer.routing import assign_parameters, build_optimizer, routing_table
-from .seeding import seed_noise
 from .warm_start import starting_model
 from .weight_ema import WeightEMA
 
