@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import Field, SerializeAsAny, model_validator
 
@@ -21,7 +21,7 @@ from .optimizer.config import OptimizerConfig
 CONFIG_FILE = "config.yaml"
 Part: TypeAlias = Literal["encoder", "quantizer", "decoder"]
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32)]  # the range of numpy
-PARTS: tuple[Part, ...] = ("encoder", "quantizer", "decoder")
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 class RunConfig(Config):

@@ -79,15 +79,12 @@ def write_samples(run: Run, step: int, images: list[Tensor]) -> None:
 
 @torch.inference_mode()
 def comparisons(model: VisualTokenizer, images: list[Tensor]) -> list[Comparison]:
-    """Return the first images, uint8 `h w c`, with their reconstructions."""
+    """Return images, uint8 `h w c`, with their reconstructions by a model in eval mode."""
     device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
     found = []
-    for count, image in enumerate(images[:SAMPLES], 1):
+    for count, image in enumerate(images, 1):
         reconstruction = model(to_pixels(image.unsqueeze(0)).to(device)).pixels
         found.append(Comparison(f"image {count}", Image.fromarray(image.numpy()), to_images(reconstruction)[0]))
-    model.train(was_training)
     return found
 
 

@@ -13,7 +13,7 @@ from ..tokenizer.shapes import Pixels
 from .checkpoints.states import keep_in_checkpoints
 from .codebook.maintenance import CodebookMaintenance
 from .codebook.monitor import CodebookMonitor
-from .config import PARTS, TrainConfig
+from .config import TrainConfig
 from .data.batches import training_batches
 from .data.crops import TrainingCrops
 from .data.source_images import SourceImages
@@ -112,8 +112,7 @@ def freeze_all_but(model: VisualTokenizer, parts: Sequence[str]) -> None:
         "quantizer": [model.quantizer_in, model.quantizer, model.quantizer_out],
         "decoder": [model.decoder],
     }
-    assert set(modules) == set(PARTS)
     model.train()
-    for part in PARTS:
-        for module in modules[part] if part not in parts else []:
+    for part in modules.keys() - parts:
+        for module in modules[part]:
             module.requires_grad_(False).eval()

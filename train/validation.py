@@ -54,17 +54,13 @@ class Validation:
         return len(self._entries)
 
     def measure(self, model: nn.Module) -> dict[str, float]:
-        """Return the mean PSNR of the reconstructions in float32 by log path; every process must call it.
+        """Return the mean PSNR of a model in eval mode by log path, in float32; every process must call it.
 
         The result is bit for bit the same on all processes, whatever their number and that of their threads. Raises
         WorkFailedError on every process when no image can be read, or more are unreadable than the limit allows.
         """
-        was_training = model.training
-        model.eval()
-        own = self._measure_own(model)
-        model.train(was_training)
-        # No process waits for another one before this, so an error on one cannot block the others.
-        return self._combined(gather_object([own]))
+        # No process waits for another one before gathering, so an error on one cannot block the others.
+        return self._combined(gather_object([self._measure_own(model)]))
 
     def samples(self, count: int) -> list[Tensor]:
         """Return the first readable images, uint8 `h w c`, on the main process; none on others."""

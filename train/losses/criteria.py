@@ -42,16 +42,15 @@ CRITERIA: dict[str, type[CriterionConfig]] = {
 
 def parse_criteria(sections: Mapping[str, Any]) -> dict[str, CriterionConfig]:
     """Build the config of each criterion from its section; raise ConfigError when a name or a key is unknown."""
-    return {name: _parsed(str(name), values) for name, values in sections.items()}
-
-
-def _parsed(name: str, values: Any) -> CriterionConfig:
-    if isinstance(values, CriterionConfig):
-        return values
-    section = f"criteria.{name}"
-    if name not in CRITERIA:
-        raise ConfigError(unknown_choice("criterion", section, name, list(CRITERIA)))
-    return parse_config(CRITERIA[name], values, section)
+    for name in sections:
+        if name not in CRITERIA:
+            raise ConfigError(unknown_choice("criterion", f"criteria.{name}", str(name), list(CRITERIA)))
+    return {
+        name: values
+        if isinstance(values, CriterionConfig)
+        else parse_config(CRITERIA[name], values, f"criteria.{name}")
+        for name, values in sections.items()
+    }
 
 
 def criterion_of(loss_name: str) -> str | None:
