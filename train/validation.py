@@ -23,11 +23,9 @@ class _ProcessResult(NamedTuple):
     """What one process measured on its images."""
 
     psnr: list[float]
-    """Of each image that could be read."""
     unreadable: list[str]
     """A message about each image that could not be read."""
     error: Exception | None
-    """Why this process did not finish."""
 
 
 class Validation:

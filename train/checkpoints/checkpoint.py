@@ -1,7 +1,4 @@
-"""Checkpoints of a run: written to a temporary folder, sealed, and renamed; the newest ones are kept.
-
-A checkpoint is good if and only if it has a seal, and every file has the size and the checksum in the seal.
-"""
+"""Checkpoints of a run: written to a temporary folder, sealed, and renamed; the newest ones are kept."""
 
 import errno
 import json
@@ -27,7 +24,8 @@ CHUNK = 1 << 20
 def good_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
     """Return the newest good checkpoint in `folder`, if any, and a warning about each newer one that is broken.
 
-    Raises OSError when the folder or a checkpoint cannot be read, which does not mean that it is broken.
+    A good one has a seal, and every file has the size and the checksum in it. Raises OSError when the folder or a checkpoint
+    cannot be read, which does not mean that it is broken.
     """
     warnings: list[str] = []
     for checkpoint in reversed(_checkpoints(folder)):

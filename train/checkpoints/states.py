@@ -1,8 +1,4 @@
-"""The states in a checkpoint; loading them cannot run code.
-
-accelerate loads weights, optimizers and random numbers safely, but not the objects that are registered with it. Therefore
-none is registered, and their states go into files of our own.
-"""
+"""The states in a checkpoint; loading them cannot run code."""
 
 import pickle
 import warnings
@@ -52,6 +48,7 @@ def keep_in_checkpoints(accelerator: Accelerator, ema: Any, others: Sequence[Any
         # Without this check accelerate would silently continue with other random numbers if it could not load these.
         load_safely(Path(folder) / RANDOM_FILE.format(accelerator.process_index))
 
+    # Not register_for_checkpointing: accelerate does not load what is registered safely.
     accelerator.register_save_state_pre_hook(save)
     accelerator.register_load_state_pre_hook(load)
 

@@ -1,7 +1,4 @@
-"""Loss terms by name, and their weighted sum.
-
-The name of a term is its key in the config (`losses.NAME`) and in the log (`loss/NAME`).
-"""
+"""Loss terms by name, as in `losses.NAME` of a config and `loss/NAME` of a log, and their weighted sum."""
 
 from collections.abc import Iterable, Mapping
 from typing import Annotated, TypeAlias
