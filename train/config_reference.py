@@ -16,8 +16,6 @@ from ..tokenizer.config.choices import field_choice, field_sections
 from .losses.criteria import CRITERIA
 
 Sections: TypeAlias = Mapping[str, type[BaseModel]]
-NAMED_SECTIONS: Mapping[str, Sections] = {"criteria": CRITERIA}
-"""Tables of the keys that hold a section for each name of a table."""
 NOUNS = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path", type(None): "none"}
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 INDENT = " " * 6
@@ -102,10 +100,11 @@ def config_sections(config_class: type[BaseModel]) -> Iterator[Section]:
         for name, field in config_class.model_fields.items():
             key, below = f"{prefix}{name}", f"{path}.{name}".lstrip(".")
             choice, sections = field_choice(field), field_sections(field)
-            table = choice.table if choice else NAMED_SECTIONS.get(key)
+            is_named = key == "criteria"  # it holds a section for each name of its table
+            table = CRITERIA if is_named else choice.table if choice else None
             keys.append(_key(key, field, sections, table))
             for entry, section in (table or sections).items():
-                inside = f"{key}.{entry}." if key in NAMED_SECTIONS else f"{key}."
+                inside = f"{key}.{entry}." if is_named else f"{key}."
                 known = section if choice else (section, inside)
                 if known not in seen:
                     seen.add(known)

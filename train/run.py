@@ -1,6 +1,7 @@
 """The objects of a run, built in the order in which data passes through them."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from accelerate.utils import set_seed
@@ -92,9 +93,9 @@ class Run:
         return self.adversary.discriminator if self.adversary else None
 
     @property
-    def optimizers(self) -> list[Optimizer]:
-        """The tokenizer's optimizer, and the discriminator's if there is one."""
-        return [self.optimizer, *([self.adversary.optimizer] if self.adversary else [])]
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The groups of the tokenizer's optimizer, and of the discriminator's if there is one."""
+        return self.optimizer.param_groups + (self.adversary.optimizer.param_groups if self.adversary else [])
 
     def batches(self, start: int) -> Iterator[tuple[Pixels, list[str]]]:
         """Yield the pixels of this process for each step from `start` on, and what could not be read."""

@@ -90,11 +90,12 @@ class Whole(Config):
     inner: Inner = Inner()
     thing: Annotated[Config, choice({"fruit": Fruit, "box": Box})]
     """One thing."""
-    named: dict[str, Config] = {}
+    criteria: dict[str, Config] = {}
     """Sections by name."""
 
 
-def test_a_small_config_is_shown_whole():
+def test_a_small_config_is_shown_whole(monkeypatch):
+    monkeypatch.setattr(module, "CRITERIA", {"box": Box})
     assert (
         keys_text(Whole, "", 80)
         == """\
@@ -103,7 +104,7 @@ Everything.
       Inner keys, of which there are few.
   thing: section by name: fruit, box (required)
       One thing.
-  named: section of sections (default: {})
+  criteria: section by name: box (default: {})
       Sections by name.
 
 inner: Inner keys, of which there are few.
@@ -123,9 +124,9 @@ thing.box: A box.
 
 
 def test_sections_by_name_of_a_table_are_shown(monkeypatch):
-    monkeypatch.setattr(module, "NAMED_SECTIONS", {"named": {"fruit": Fruit}})
-    assert {"named.fruit.sweet", "named"} <= keys_of(Whole)
-    assert "named.fruit: A fruit." in keys_text(Whole, "named.fruit", 80)
+    monkeypatch.setattr(module, "CRITERIA", {"fruit": Fruit})
+    assert {"criteria.fruit.sweet", "criteria"} <= keys_of(Whole)
+    assert "criteria.fruit: A fruit." in keys_text(Whole, "criteria.fruit", 80)
 
 
 def test_one_key_is_shown_alone():
