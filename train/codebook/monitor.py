@@ -42,16 +42,10 @@ def quantizer_io(quantizer: Quantizer, outputs: Sequence[Reconstruction]) -> Qua
     Where training forwards return the codes themselves, these are from before moving averages moved, and distortion is the
     commitment loss. Where they return noise or a few levels alone, the codes are looked up afterwards.
     """
-    tokens = torch.cat([output.tokens for output in outputs])
-    return QuantizerIO(
-        latent=torch.cat([output.latent.detach() for output in outputs]),
-        quantized=(
-            torch.cat([output.quantized.detach() for output in outputs])
-            if quantizer.returns_codes
-            else quantizer.codes_of(tokens)
-        ),
-        tokens=tokens,
+    latent, quantized, tokens = (
+        torch.cat([getattr(output, name).detach() for output in outputs]) for name in QuantizerIO._fields
     )
+    return QuantizerIO(latent, quantized if quantizer.returns_codes else quantizer.codes_of(tokens), tokens)
 
 
 class CodebookMonitor:
@@ -91,9 +85,10 @@ class CodebookMonitor:
         quantizer = self._quantizer
         self.last_counts = self._sum(self._counts).cpu()
         usages = codebook_usage(self.last_counts, quantizer.vocab_size)
+        means = {name: sum(getattr(each, name) for each in usages) / len(usages) for name in Usage._fields}
         values = {
-            **_means(usages),
-            "perplexity_fraction": _means(usages)["perplexity"] / quantizer.vocab_size,
+            **means,
+            "perplexity_fraction": means["perplexity"] / quantizer.vocab_size,
             **self._match.values(self._sum),
             "tokens": int(self.last_counts[0].sum()),
             "revived": self._revived,
@@ -134,9 +129,3 @@ class CodebookMonitor:
         total = self._accelerator.reduce(value, reduction="sum")
         assert isinstance(total, Tensor)
         return total
-
-
-def _means(usages: list[Usage]) -> dict[str, float]:
-    return {
-        name: sum(getattr(usage, name) for usage in usages) / len(usages) for name in ("usage", "perplexity", "dead")
-    }

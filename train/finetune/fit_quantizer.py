@@ -3,27 +3,48 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 from torch.optim import Optimizer
 
 from ...tokenizer.model import softened
 from ...tokenizer.quantizers import set_training_step
-from ...tokenizer.shapes import Latent, Vectors
+from ...tokenizer.shapes import Vectors
+from ..checkpoints.checked_file import load_checked, save_checked
 from ..codebook.maintenance import CodebookConfig, CodebookMaintenance
 from ..codebook.monitor import QuantizerIO
 from .config import FitConfig
 from .fit_optimizer import fit_optimizer
-from .kept_files import KeptFile
 from .swap_quantizer import FittedQuantizer, as_latent
 
 RECONSTRUCTION = "reconstruction"
 """Name of the loss that is the mean squared error to the targets."""
 LAST_REVIVAL = 0.8
 """Fraction of the steps after which codes are no longer revived, so that the last revived codes settle."""
+
+
+class KeptFile(NamedTuple):
+    """Tensors and plain values, valid only under the key they were saved with."""
+
+    path: Path
+    key: str
+    warn: Callable[[str], None]
+
+    def load(self, if_damaged: str) -> dict[str, Any] | None:
+        """Return the values, or None if there are none for this key; a damaged file is a warning with `if_damaged`."""
+        try:
+            found = load_checked(self.path)
+        except ValueError as error:
+            self.warn(f"{error} {if_damaged}")
+            return None
+        return found if found is not None and found["key"] == self.key else None
+
+    def save(self, **values: Any) -> None:
+        """Write the values; raise OSError."""
+        save_checked(self.path, {"key": self.key, **values})
 
 
 def fit_quantizer(
@@ -43,8 +64,7 @@ def fit_quantizer(
     """Fit `model` to map each row of `vectors` to the same row of `targets`, and leave it frozen, on the CPU.
 
     The loss is the weighted sum of the quantizer's losses and, if it has a weight, of `reconstruction`. With `kept`, the
-    state is saved every `save_every` steps, and a stopped fit resumes with the same result. Raises ValueError if a loss has
-    no weight.
+    state is saved every `save_every` steps, and a stopped fit resumes with the same result.
     """
     model.to(accelerator.device).train()
     maintenance = CodebookMaintenance(codebook_config, model.quantizer, accelerator, seed)
@@ -94,10 +114,12 @@ class _Fit:
         rows = torch.randint(len(self.vectors), (config.batch_size,), generator=self.generator)
         set_training_step(model, step - 1)
         latent = model.into(as_latent(self.vectors[rows].to(self.device)))
-        quantized, tokens, losses = model.quantizer(latent)
-        target = as_latent(self.targets[rows].to(self.device))
-        decoder_input = softened(model.quantizer, latent, quantized, self.maintenance.hardness(step))
-        loss = _weighted_loss(losses, model.out(decoder_input), target, self.weights)
+        quantized, tokens, terms = model.quantizer(latent)
+        if RECONSTRUCTION in self.weights:
+            decoder_input = softened(model.quantizer, latent, quantized, self.maintenance.hardness(step))
+            target = as_latent(self.targets[rows].to(self.device))
+            terms = terms | {RECONSTRUCTION: (model.out(decoder_input) - target).square().mean()}
+        loss = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -123,13 +145,3 @@ class _Fit:
         torch.set_rng_state(states["random"])
         if len(states["random_cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(states["random_cuda"])
-
-
-def _weighted_loss(losses: dict[str, Tensor], answer: Latent, target: Latent, weights: Mapping[str, float]) -> Tensor:
-    terms = dict(losses)
-    if RECONSTRUCTION in weights:
-        terms[RECONSTRUCTION] = (answer - target).square().mean()
-    missing = sorted(set(terms) - set(weights))
-    if missing:
-        raise ValueError(f"The fit has no weight for the loss {missing[0]}: give one (0 leaves it out).")
-    return torch.stack([weights[name] * term for name, term in terms.items()]).sum()

@@ -14,10 +14,9 @@ from ..launcher import this_process
 from ..logs.run_log import Verbosity
 from ..outputs import best_effort
 from ..report import REPORT_FILE
-from .compare import compare
+from .compare import compare, write_report
 from .config import FinetuneConfig
 from .prepare import Finetuning, prepare
-from .report import write_report
 from .stages import run_stages
 
 
@@ -55,17 +54,14 @@ def run_finetuning(
 
 def _export(run: Finetuning, folder: Path) -> LoadedTokenizer:
     """Write the tokenizer of `folder`, without training state, as the result, and load it from there."""
-    loaded = load_tokenizer(folder)
-    config, card = loaded.config, _card(run)
-    result = run.config.out / EXPORT
-    export_with(
-        lambda path: save_tokenizer(path, loaded.model, config.architecture, config.preprocessing, card), result
-    )
+    model, config = load_tokenizer(folder)
+    result, card = run.config.out / EXPORT, _card(run)
+    export_with(lambda path: save_tokenizer(path, model, config.architecture, config.preprocessing, card), result)
     return load_tokenizer(result)
 
 
 def _card(run: Finetuning) -> str:
-    config, note = run.config, run.split.note
+    config, note = run.config, run.split
     changes = [f"the quantizer was replaced by {config.quantizer.name}"] if config.quantizer else []
     changes += [f"the codebook grew to {config.grow_to:,} codes"] if config.grow_to else []
     changes += [f"{', '.join(config.train)} trained for {config.joint.steps} steps"] if config.joint.steps else []

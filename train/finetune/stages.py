@@ -14,8 +14,7 @@ from ..losses.terms import quantizer_weights
 from ..report import ENDED, REPORT_FILE, reached
 from .config import StageConfig
 from .fit_stage import fit_stage
-from .kept_files import STAGES_FOLDER
-from .prepare import Finetuning
+from .prepare import STAGES_FOLDER, Finetuning
 
 
 def run_stages(run: Finetuning) -> Path:
@@ -49,9 +48,7 @@ def _is_done(out: Path, steps: int) -> bool:
 
 def _train_config(run: Finetuning, stage: StageConfig, parts: list[Part], start: Path, out: Path) -> TrainConfig:
     config, steps, before = run.config, stage.steps, load_tokenizer(start)
-    weights = dict(config.losses)
-    if "quantizer" in parts:
-        weights |= quantizer_weights(before.model.quantizer, commitment=0.25)
+    own_weights = quantizer_weights(before.model.quantizer, commitment=0.25) if "quantizer" in parts else {}
     side = before.model.downsample
     return parse_train_config(
         {
@@ -67,8 +64,8 @@ def _train_config(run: Finetuning, stage: StageConfig, parts: list[Part], start:
                 "export_training_state": True,
             },
             "data": {
-                "train": [run.split.train.model_dump()],
-                "val": [run.split.val.model_dump()],
+                "train": [run.train.model_dump()],
+                "val": [run.val.model_dump()],
                 "size": max(side, config.data.crop // side * side),
                 "batch_size": config.data.batch_size,
                 "workers": config.data.workers,
@@ -83,7 +80,7 @@ def _train_config(run: Finetuning, stage: StageConfig, parts: list[Part], start:
                 "train": parts,
                 "init_from": start,
             },
-            "losses": weights,
+            "losses": config.losses | own_weights,
             "optimizer": {"name": "muon", "lr": stage.lr, "warmup": min(50, steps // 10)},
         }
     )

@@ -15,7 +15,7 @@ from samples import noise_image
 from vistok.evaluation import reference_metrics
 from vistok.train.data import source_images
 from vistok.train.data.config import SourceConfig
-from vistok.train.finetune import compare, report, run, stages
+from vistok.train.finetune import compare, run, stages
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_report_that_fails_does_not_end_it(fsq_folder, photos, whole, tmp_path
     def refuse(page):
         raise OSError(errno.EACCES, os.strerror(errno.EACCES), "somewhere")
 
-    monkeypatch.setattr(report, "render", refuse)
+    monkeypatch.setattr(compare, "render", refuse)
     said = finetune(fsq_folder, photos, whole, *SWAP)
     assert "warning: the report could not be written: Permission denied (somewhere)" in said
 
