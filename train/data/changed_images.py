@@ -1,5 +1,6 @@
 """Whether the images of a run changed since its last call."""
 
+import functools
 import hashlib
 import io
 import os
@@ -42,22 +43,19 @@ def digests_of(entries: Iterable[Entry]) -> np.ndarray:
 
 
 def _hashes(entries: Iterable[Entry]) -> Iterator[int]:
-    shards: dict[str, tuple[str, int]] = {}
+    located = functools.lru_cache(maxsize=1 << 16)(_located)  # once per shard, whose images may come in any order
     for entry in entries:
-        # One stat per path: the images of a shard may come in any order, and a whole file comes only once.
-        known = shards.get(entry.path) or (os.path.abspath(entry.path), _time_of(entry.path))
-        if entry.offset:
-            shards[entry.path] = known
-        path, time = known
+        path, time = located(entry.path)
         yield _hash(f"{path}\0{entry.name if entry.name != entry.path else ''}")
         yield _hash(f"{entry.offset} {entry.size} {time}")
 
 
-def _time_of(path: str) -> int:
+def _located(path: str) -> tuple[str, int]:
+    """Return the absolute path of a file, and its time."""
     try:
-        return os.stat(path).st_mtime_ns
+        return os.path.abspath(path), os.stat(path).st_mtime_ns
     except OSError:
-        return 0  # reading the image gives the reason
+        return os.path.abspath(path), 0  # reading the image gives the reason
 
 
 def _hash(text: str) -> int:

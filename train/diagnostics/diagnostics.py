@@ -51,15 +51,10 @@ class Diagnostics:
         self._micro_batches = micro_batches
         self._accelerator = accelerator
         self._updates = UpdateStatistics(optimizer, model)
-        self._from_momentum = NoiseScale()
-        self._from_batches = NoiseScale()
+        self._noise = {"momentum": NoiseScale(), "batches": NoiseScale()}
         self._small: dict[str, Tensor] = {}
         self._curvature = Curvature(optimizer, model, accelerator)
-        self._parts: dict[str, NoiseScale | Curvature] = {
-            "momentum": self._from_momentum,
-            "batches": self._from_batches,
-            "curvature": self._curvature,
-        }
+        self._parts = {**self._noise, "curvature": self._curvature}
         images = batch_size // accelerator.num_processes
         if config.curvature_every and images < MIN_IMAGES:
             raise ValueError(
@@ -88,7 +83,7 @@ class Diagnostics:
         if self._small and self.measures_noise(step):
             small_batch = self._batch_size // (self._micro_batches * self._accelerator.num_processes)
             big = self._norms()
-            self._from_batches.observe(
+            self._noise["batches"].observe(
                 {name: two_batch_moments(self._small[name], big[name], small_batch, self._batch_size) for name in big}
             )
             self._small = {}
@@ -110,16 +105,13 @@ class Diagnostics:
     def after_step(self, step: int, is_logged: bool) -> dict[str, float]:
         """Read the update, with the gradient still in place; return scalars by log path at steps that are logged."""
         if self.measures_noise(step):
-            self._from_momentum.observe(optimizer_moments(self._optimizer, self._model, self._batch_size))
+            self._noise["momentum"].observe(optimizer_moments(self._optimizer, self._model, self._batch_size))
         if not is_logged:
             return {}
-        updates = self._updates.after_step() if self._config.update_statistics else {}
-        return (
-            updates
-            | self._from_momentum.summarise("noise_scale/momentum")
-            | self._from_batches.summarise("noise_scale/batches")
-            | self._curvature.summarise()
-        )
+        values = self._updates.after_step() if self._config.update_statistics else {}
+        for name, scale in self._noise.items():
+            values |= scale.summarise(f"noise_scale/{name}")
+        return values | self._curvature.summarise()
 
     def state_dict(self) -> dict[str, Any]:
         return {name: part.state_dict() for name, part in self._parts.items()}
