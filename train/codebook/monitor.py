@@ -68,7 +68,7 @@ class CodebookMonitor:
     def notes(self) -> list[str]:
         """Return sentences about what is estimated or left out because it is too large."""
         notes = [estimate_note(self._counts, self._quantizer.vocab_size), rank_note(self._quantizer.dim)]
-        return [note for note in notes if note]
+        return [*filter(None, notes)]
 
     def observe(self, seen: QuantizerIO, revived: int = 0) -> None:
         """Count the tokens of one step and the codes revived in it, without waiting for the device."""

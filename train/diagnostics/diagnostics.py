@@ -62,13 +62,12 @@ class Diagnostics:
                 f"and needs {MIN_IMAGES}: set it to 0, or enlarge data.batch_size."
             )
 
-    def measures_noise(self, step: int) -> bool:
-        """Return whether to measure the noise at a step."""
+    def _measures_noise(self, step: int) -> bool:
         return self._config.noise_every > 0 and step % self._config.noise_every == 0
 
     def after_first_micro_batch(self, step: int) -> None:
         """Read the gradient while it is that of the first of several micro-batches."""
-        if self._micro_batches == 1 or not self.measures_noise(step):
+        if self._micro_batches == 1 or not self._measures_noise(step):
             return
         # The loss of a micro-batch is divided by their number.
         norms = {name: norm * self._micro_batches**2 for name, norm in self._norms().items()}
@@ -80,7 +79,7 @@ class Diagnostics:
         """Read the gradient of the whole batch, before it is clipped."""
         if is_logged and self._config.update_statistics:
             self._updates.before_step()
-        if self._small and self.measures_noise(step):
+        if self._small and self._measures_noise(step):
             small_batch = self._batch_size // (self._micro_batches * self._accelerator.num_processes)
             big = self._norms()
             self._noise["batches"].observe(
@@ -104,7 +103,7 @@ class Diagnostics:
 
     def after_step(self, step: int, is_logged: bool) -> dict[str, float]:
         """Read the update, with the gradient still in place; return scalars by log path at steps that are logged."""
-        if self.measures_noise(step):
+        if self._measures_noise(step):
             self._noise["momentum"].observe(optimizer_moments(self._optimizer, self._model, self._batch_size))
         if not is_logged:
             return {}

@@ -73,7 +73,7 @@ class HessianProducts:
         gradients. No device sync.
         """
         moved = [weight for weight, step in zip(self._weights, direction, strict=True) if step is not None]
-        size = STEP * _norm(moved) / _norm([step for step in direction if step is not None]).clamp_min(TINY)
+        size = STEP * dot(moved, moved).sqrt() / dot(direction, direction).sqrt().clamp_min(TINY)
         self._move(direction, size)
         with _fork_rng(images.device):
             ahead = self.gradient(images)
@@ -105,10 +105,6 @@ def dot(first: Direction, second: Direction) -> Tensor:
     """Return the inner product of two directions, over the parameters that both move."""
     pairs = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
     return torch.stack([(a * b).sum() for a, b in pairs]).sum()
-
-
-def _norm(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.stack([tensor.square().sum() for tensor in tensors]).sum().sqrt()
 
 
 def momentum_signs(states: Sequence[Mapping[str, Tensor]]) -> Direction:

@@ -43,7 +43,6 @@ class KeptFile(NamedTuple):
         return found if found is not None and found["key"] == self.key else None
 
     def save(self, **values: Any) -> None:
-        """Write the values; raise OSError."""
         save_checked(self.path, {"key": self.key, **values})
 
 

@@ -40,17 +40,14 @@ class Finetuning(NamedTuple):
 
     @property
     def reader(self) -> ImageReader:
-        """Reads images with the tokenizer's preprocessing."""
         threads = max(1, self.config.data.workers)
         return ImageReader(self.before.config.preprocessing, self.before.model.downsample, threads)
 
     def tell(self, sentence: str) -> None:
-        """Print a sentence unless the user asked for quiet."""
         if not self.verbosity.quiet:
             say(sentence, aside=self.verbosity.on_stderr)
 
     def warn(self, sentence: str) -> None:
-        """Print a warning."""
         say(f"warning: {sentence}", aside=self.verbosity.on_stderr)
 
 
@@ -62,11 +59,9 @@ def prepare(config: FinetuneConfig, verbosity: Verbosity) -> Finetuning:
     warnings = store_config(config)
     folder, images = find_tokenizer(config.model), SourceImages()
     run = Finetuning(config, folder, load_tokenizer(folder), images, *_split(config, images), verbosity)
-    for warning in warnings:
-        run.warn(warning)
     run.tell(run.split)
     sources = [SourceConfig(path=path) for path in (config.data.train, config.data.val) if path]
-    for warning in record_images(config.out / IMAGES_FILE, chain.from_iterable(map(images.of, sources))):
+    for warning in warnings + record_images(config.out / IMAGES_FILE, chain.from_iterable(map(images.of, sources))):
         run.warn(warning)
     return run
 

@@ -1,10 +1,4 @@
-"""Samples latent vectors of many images, reading no more images than necessary.
-
-Vectors of one image are similar, so PER_IMAGE of them are drawn from each of as many images as that takes, both without
-replacement. With fewer images, all are read and each gives more vectors. Every image is therefore equally likely to be
-drawn, and so is every vector of it, however large the image. The next image in the order replaces one that cannot be read,
-or makes up for one with too few vectors.
-"""
+"""Samples latent vectors of many images, reading no more images than necessary."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +31,9 @@ def sample_latents(
 ) -> LatentPairs:
     """Return `wanted` latent vectors of the images, or all if there are fewer; a function of the images and the seed.
 
-    Raises WorkFailedError if too many of the images drawn are unreadable.
+    Vectors of one image are similar, so PER_IMAGE of them are drawn from each of as many images as that takes, both without
+    replacement. With fewer images, all are read and each gives more vectors. The next image in the order replaces one that
+    cannot be read, or makes up for one with too few vectors. Raises WorkFailedError if too many of them are unreadable.
     """
     per_image = max(PER_IMAGE, -(-wanted // len(entries)))
     if isinstance(side := reader.preprocessing.size, int):

@@ -1,8 +1,4 @@
-"""The stages of a fine-tuning, each in a folder that the next one starts from.
-
-With a new quantizer: 1. fit it to collected latents, 2. train the decoder on its codes, and 3. if asked for, train all parts
-together. Otherwise the last stage alone.
-"""
+"""The stages of a fine-tuning, each in a folder that the next one starts from."""
 
 from pathlib import Path
 
