@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 import torch
 from accelerate import Accelerator
 from pydantic import Field
-from torch import Tensor
 from torch.optim import Optimizer
 
 from ...evaluation.usage import count_tokens
@@ -102,7 +101,6 @@ class CodebookMaintenance:
         if step % self._config.revive_every:
             return 0
         counts = self._accelerator.reduce(self._counts, reduction="sum")
-        assert isinstance(counts, Tensor)
         total, shared = 0, shared_codebooks(self._quantizer)
         # All before the first is revived, which would change what later levels see.
         vectors = [

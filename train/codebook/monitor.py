@@ -1,11 +1,11 @@
 """The codebook monitor: usage and fit of the codes since the last line of the log."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from ...evaluation.running_covariance import rank_note
 from ...evaluation.usage import Usage, codebook_usage, count_tokens, empty_counts, estimate_note
@@ -56,7 +56,8 @@ class CodebookMonitor:
 
     def __init__(self, quantizer: Quantizer, accelerator: Accelerator, directions: int | None = None):
         self._quantizer = quantizer
-        self._accelerator = accelerator
+        self._processes = accelerator.num_processes
+        self._sum = partial(accelerator.reduce, reduction="sum")
         self._counts = empty_counts(quantizer.num_codebooks, quantizer.vocab_size, accelerator.device)
         self.last_counts = self._counts.cpu().clone()
         """Counts of the last complete window, over all processes, on the CPU."""
@@ -97,7 +98,7 @@ class CodebookMonitor:
         directions = [Directions("codebook", min(quantizer.dim, self._directions), max_codes)]
         if len(usages) > 1:
             matches = match_by_codebook(quantizer, seen.latent)
-            max_codes = min(quantizer.vocab_size, seen.tokens[:, 0].numel() * self._accelerator.num_processes)
+            max_codes = min(quantizer.vocab_size, seen.tokens[:, 0].numel() * self._processes)
             for index, (usage, match) in enumerate(zip(usages, matches, strict=True)):
                 own = usage._asdict() | match.values(self._sum)
                 values |= {f"{index}/{name}": value for name, value in own.items()}
@@ -124,8 +125,3 @@ class CodebookMonitor:
         self._counts.copy_(state["counts"])
         self._match.load(state["match"])
         self._revived = state["revived"]
-
-    def _sum(self, value: Tensor) -> Tensor:
-        total = self._accelerator.reduce(value, reduction="sum")
-        assert isinstance(total, Tensor)
-        return total

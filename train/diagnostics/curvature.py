@@ -113,9 +113,7 @@ class Curvature:
     def _mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         if self._accelerator.num_processes == 1:
             return list(tensors)
-        reduced = self._accelerator.reduce(list(tensors), reduction="mean")
-        assert isinstance(reduced, list)
-        return reduced
+        return self._accelerator.reduce(list(tensors), reduction="mean")
 
 
 def _agreement(first: Direction, second: Direction) -> Tensor:

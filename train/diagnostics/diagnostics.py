@@ -54,7 +54,7 @@ class Diagnostics:
         self._noise = {"momentum": NoiseScale(), "batches": NoiseScale()}
         self._small: dict[str, Tensor] = {}
         self._curvature = Curvature(optimizer, model, accelerator)
-        self._parts = {**self._noise, "curvature": self._curvature}
+        self._parts: dict[str, NoiseScale | Curvature] = {**self._noise, "curvature": self._curvature}
         images = batch_size // accelerator.num_processes
         if config.curvature_every and images < MIN_IMAGES:
             raise ValueError(
@@ -72,7 +72,6 @@ class Diagnostics:
         # The loss of a micro-batch is divided by their number.
         norms = {name: norm * self._micro_batches**2 for name, norm in self._norms().items()}
         mean = self._accelerator.reduce(torch.stack(list(norms.values())), reduction="mean")
-        assert isinstance(mean, Tensor)
         self._small = dict(zip(norms, mean, strict=True))
 
     def before_step(self, step: int, is_logged: bool) -> None:
@@ -95,11 +94,10 @@ class Diagnostics:
         `images` are all of this process. It uses as many of them as a micro-batch has, and half of those at a time, since
         they need twice the memory in float32.
         """
-        if not self._config.curvature_every or step % self._config.curvature_every:
-            return
-        micro_batch = len(images) // self._micro_batches
-        taken = max(micro_batch, MIN_IMAGES + 1)
-        self._curvature.measure(step, images[:taken], max(1, micro_batch // 2), loss, modules)
+        if self._config.curvature_every and step % self._config.curvature_every == 0:
+            micro_batch = len(images) // self._micro_batches
+            taken = max(micro_batch, MIN_IMAGES + 1)
+            self._curvature.measure(step, images[:taken], max(1, micro_batch // 2), loss, modules)
 
     def after_step(self, step: int, is_logged: bool) -> dict[str, float]:
         """Read the update, with the gradient still in place; return scalars by log path at steps that are logged."""

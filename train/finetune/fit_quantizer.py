@@ -1,49 +1,38 @@
 """Fits a quantizer to latents alone. No image is decoded, so a fit takes seconds to minutes."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ...tokenizer.model import softened
 from ...tokenizer.quantizers import set_training_step
 from ...tokenizer.shapes import Vectors
-from ..checkpoints.checked_file import load_checked, save_checked
 from ..codebook.maintenance import CodebookConfig, CodebookMaintenance
 from ..codebook.monitor import QuantizerIO
+from ..optimizer.muon import Muon
+from ..optimizer.routing import codebook_rows
 from .config import FitConfig
-from .fit_optimizer import fit_optimizer
+from .prepare import KeptFile
 from .swap_quantizer import FittedQuantizer, as_latent
 
 RECONSTRUCTION = "reconstruction"
 """Name of the loss that is the mean squared error to the targets."""
 LAST_REVIVAL = 0.8
 """Fraction of the steps after which codes are no longer revived, so that the last revived codes settle."""
-
-
-class KeptFile(NamedTuple):
-    """Tensors and plain values, valid only under the key they were saved with."""
-
-    path: Path
-    key: str
-    warn: Callable[[str], None]
-
-    def load(self, if_damaged: str) -> dict[str, Any] | None:
-        """Return the values, or None if there are none for this key; a damaged file is a warning with `if_damaged`."""
-        try:
-            found = load_checked(self.path)
-        except ValueError as error:
-            self.warn(f"{error} {if_damaged}")
-            return None
-        return found if found is not None and found["key"] == self.key else None
-
-    def save(self, **values: Any) -> None:
-        save_checked(self.path, {"key": self.key, **values})
+BETAS = (0.9, 0.95)
+PROJECTION_MATRICES = r"(.*\.)?codebook\.projection\.(linear|layers\.\d+)\.weight"
+"""The matrices that map the basis of simvq to its codes."""
+BRIDGE_MATRICES = r"(.*\.)?codebook\.projection\.(compress|recover|process\.\d+\.(attention|inner)_(in|out))\.weight"
+"""The matrices of fvq's bridge, a small transformer over the codes."""
+MUON_PATTERNS = {"auto": [BRIDGE_MATRICES], "adam": [], "muon": [BRIDGE_MATRICES, PROJECTION_MATRICES]}
+"""Names of the parameters that Muon takes, by `projection_optimizer`."""
 
 
 def fit_quantizer(
@@ -144,3 +133,24 @@ class _Fit:
         torch.set_rng_state(states["random"])
         if len(states["random_cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(states["random_cuda"])
+
+
+def fit_optimizer(model: nn.Module, config: FitConfig) -> Optimizer:
+    """Build the optimizer of all trainable parameters of `model`; without any, it holds a dummy.
+
+    Raises ValueError if codebook_rows is lazy and no codebook has trainable rows.
+    """
+    rows = codebook_rows(model) if config.codebook_rows == "lazy" else set()
+    members: dict[tuple[bool, bool], list[Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            use_muon = any(re.fullmatch(pattern, name) for pattern in MUON_PATTERNS[config.projection_optimizer])
+            members.setdefault((use_muon, parameter in rows), []).append(parameter)
+    if config.codebook_rows == "lazy" and not any(lazy for _, lazy in members):
+        raise ValueError(
+            "fit.codebook_rows is lazy, but this quantizer has no codebook whose rows are trained: use dense, or a quantizer "
+            "with a trained table, such as vq or ibq."
+        )
+    groups = [{"params": params, "use_muon": muon, "lazy": lazy} for (muon, lazy), params in sorted(members.items())]
+    dummy = {"params": [torch.zeros(())], "use_muon": False}
+    return Muon(groups or [dummy], lr=config.lr, betas=BETAS, rate=config.muon_rate)

@@ -15,9 +15,9 @@ from ..codebook.maintenance import CodebookConfig
 from ..data.changed_images import digests_of
 from ..launcher import this_process
 from ..losses.terms import quantizer_weights
-from .fit_quantizer import RECONSTRUCTION, KeptFile, fit_quantizer
+from .fit_quantizer import RECONSTRUCTION, fit_quantizer
 from .new_quantizer import codebook_config, grow_codebook, new_quantizer_config
-from .prepare import Finetuning
+from .prepare import Finetuning, KeptFile
 from .sample_latents import PER_IMAGE, sample_latents
 from .swap_quantizer import LatentPairs, between_linear_maps, swap_quantizer
 

@@ -1,8 +1,9 @@
 """What all stages of a fine-tuning share: the tokenizer to start from, the images, and how messages are shown."""
 
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -11,6 +12,7 @@ from ...pretrained.find import find_tokenizer
 from ...tokenizer.config import parse_config
 from ...tokenizer.files import write_whole
 from ...tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer
+from ..checkpoints.checked_file import load_checked, save_checked
 from ..config_file import config_text
 from ..data.changed_images import IMAGES_FILE, record_images
 from ..data.config import SourceConfig
@@ -49,6 +51,26 @@ class Finetuning(NamedTuple):
 
     def warn(self, sentence: str) -> None:
         say(f"warning: {sentence}", aside=self.verbosity.on_stderr)
+
+
+class KeptFile(NamedTuple):
+    """Tensors and plain values, valid only under the key they were saved with."""
+
+    path: Path
+    key: str
+    warn: Callable[[str], None]
+
+    def load(self, if_damaged: str) -> dict[str, Any] | None:
+        """Return the values, or None if there are none for this key; a damaged file is a warning with `if_damaged`."""
+        try:
+            found = load_checked(self.path)
+        except ValueError as error:
+            self.warn(f"{error} {if_damaged}")
+            return None
+        return found if found is not None and found["key"] == self.key else None
+
+    def save(self, **values: Any) -> None:
+        save_checked(self.path, {"key": self.key, **values})
 
 
 def prepare(config: FinetuneConfig, verbosity: Verbosity) -> Finetuning:

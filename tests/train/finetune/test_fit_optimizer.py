@@ -10,7 +10,7 @@ from samples import small_tokenizer
 from vistok.tokenizer.config import parse_config
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.train.finetune.config import FitConfig
-from vistok.train.finetune.fit_optimizer import BRIDGE_MATRICES, PROJECTION_MATRICES, fit_optimizer
+from vistok.train.finetune.fit_quantizer import BRIDGE_MATRICES, PROJECTION_MATRICES, fit_optimizer
 from vistok.train.finetune.swap_quantizer import FittedQuantizer
 from vistok.train.optimizer.config import OptimizerConfig
 from vistok.train.optimizer.muon_groups import uses_muon

@@ -1,11 +1,14 @@
-"""The folder of a fine-tuning belongs to one call."""
+"""The folder of a fine-tuning belongs to one call, and no file in it is trusted blindly."""
 
+import os
 import shutil
 
 import pytest
 
 from runs import SWAP, finetune
 from vistok.tokenizer.folder_lock import hold_folder
+from vistok.train.checkpoints.checked_file import save_checked
+from vistok.train.finetune.prepare import KeptFile
 
 
 def copy_of(whole, out):
@@ -14,6 +17,35 @@ def copy_of(whole, out):
     path = out / "finetune.yaml"
     path.write_text(path.read_text().replace(str(whole), str(out)))
     return out
+
+
+class Planted:
+    """A pickle that makes a folder."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_file_is_valid_under_its_key_alone(tmp_path):
+    warnings = []
+    file = KeptFile(tmp_path / "a.pt", "one", warnings.append)
+    assert file.load("Begin again.") is None
+    file.save(step=3)
+    assert file.load("Begin again.")["step"] == 3
+    assert file._replace(key="two").load("Begin again.") is None and warnings == []
+    file.path.write_bytes(b"junk")
+    assert file.load("Begin again.") is None
+    assert warnings == [f"{file.path} is damaged. Begin again."]
+
+
+def test_a_planted_file_runs_no_code(tmp_path):
+    path, trap, warnings = tmp_path / "a.pt", tmp_path / "trap", []
+    save_checked(path, Planted(trap))
+    assert KeptFile(path, "", warnings.append).load("Begin again.") is None
+    assert f"{path} is damaged: it holds more than tensors" in warnings[0] and not trap.exists()
 
 
 @pytest.mark.parametrize("content", [None, b"", b"model: [", b"\xff\xfe", b"- 1\n"])

@@ -19,7 +19,7 @@ from vistok.tokenizer.folder.save_load import load_tokenizer
 from vistok.train import outputs
 from vistok.train import step as one_step
 from vistok.train.checkpoints.checked_file import load_checked
-from vistok.train.finetune import compare, fit_quantizer, fit_stage, run, sample_latents
+from vistok.train.finetune import compare, fit_quantizer, fit_stage, prepare, run, sample_latents
 
 
 class Killed(BaseException):
@@ -43,7 +43,7 @@ def same_as(out, whole):
 
 MOMENTS = {
     "collecting": (sample_latents, "latent_pairs", 1),
-    "latents collected": (fit_quantizer, "save_checked", 1),
+    "latents collected": (prepare, "save_checked", 1),
     "fitting, nothing kept": (fit_quantizer, "softened", 1),
     "fitting": (fit_quantizer, "softened", 6),
     "fitted": (fit_stage, "save_tokenizer", 1),
