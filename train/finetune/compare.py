@@ -78,22 +78,17 @@ def compare(run: Finetuning, after: LoadedTokenizer, reference: Callable[[], Ref
             f"{images} images could be read to evaluate the tokenizer before, and {second.figures['images']} after, so the "
             "figures cannot be compared: check the disk and run the same command again."
         )
-    metrics = {
-        "images": images,
-        "evaluated": run.split,
-        **{
-            side: {"fingerprint": fingerprint(each.loaded.model, each.loaded.config), **finite_figures(each.figures)}
-            for side, each in sides.items()
-        },
-        "not_measured": first.not_measured | second.not_measured,
-    }
+    metrics: dict[str, Any] = {"images": images, "evaluated": run.split}
+    for side, each in sides.items():
+        metrics[side] = {"fingerprint": fingerprint(*each.loaded), **finite_figures(each.figures)}
+    metrics["not_measured"] = first.not_measured | second.not_measured
     write_whole(run.config.out / METRICS_FILE, (json.dumps(metrics, indent=2) + "\n").encode())
     sizes = (codes_text(each.loaded.model.quantizer.vocab_size) for each in sides.values())
     table = content.Table(
         ["data.val" if run.config.data.val else "held-out images", *sides, "better"],
         [*quality_rows(first.figures, second.figures), ["codes", *sizes, ""]],
     )
-    return Comparison(first, second, table, metrics, missing_notes(first.not_measured | second.not_measured))
+    return Comparison(first, second, table, metrics, missing_notes(metrics["not_measured"]))
 
 
 def _evaluate(loaded: LoadedTokenizer, images: Iterable[Tensor], reference: ReferenceMetrics) -> Evaluated:

@@ -34,7 +34,7 @@ def fit_stage(run: Finetuning, folder: Path) -> Path:
     latents, fit = run.config.out / LATENTS_FILE, folder / FIT_FILE
     if not (folder / CONFIG_FILE).is_file():
         # Latents depend on the tokenizer, the images, and how they are sampled.
-        tokenizer = fingerprint(run.before.model, run.before.config).encode()
+        tokenizer = fingerprint(*run.before).encode()
         images = digests_of(run.images.of(run.train)).tobytes()
         sampling = f"{run.config.latent_vectors} {PER_IMAGE} {run.config.seed}".encode()
         key = hashlib.sha256(b"\0".join([tokenizer, images, sampling])).hexdigest()
