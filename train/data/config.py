@@ -29,7 +29,6 @@ class SourceConfig(Config):
 
     @property
     def where(self) -> str:
-        """The paths, as messages name them."""
         return ", ".join(self.path)
 
 
@@ -43,7 +42,6 @@ class ReadingConfig(Config):
 
     @property
     def unreadable_limit(self) -> UnreadableLimit:
-        """The number of unreadable images at which the work stops."""
         return UnreadableLimit(self.on_error == "stop", self.max_unreadable)
 
 

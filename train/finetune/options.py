@@ -29,10 +29,10 @@ def finetune_config(
     overrides: list[str],
 ) -> FinetuneConfig:
     """Return the config that the options, as typed, describe; raise ValueError for the first thing wrong."""
-    defaults = {name: field.default for name, field in FinetuneConfig.model_fields.items()}
+    fields = FinetuneConfig.model_fields.items()
     values: dict[str, Any] = {
-        # Written out, so that --set can change one key of a section.
-        **{name: default.model_dump() for name, default in defaults.items() if isinstance(default, Config)},
+        # Sections are written out, so that --set can change one key.
+        **{name: field.default.model_dump() for name, field in fields if isinstance(field.default, Config)},
         "model": model,
         "out": str(out),
         "data": {"train": data, "val": val},
