@@ -3,7 +3,7 @@
 import io
 import tarfile
 
-from vistok.images.finding.index import tar_members
+from vistok.images.tars.members import tar_members
 
 BLOCK = 512
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}

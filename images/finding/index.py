@@ -5,25 +5,9 @@ import os
 import stat
 from collections.abc import Iterator
 
-from ..file_entry import NOWHERE, Entry, file_entry, file_size, printable, problem_of
-from ..tars.blocks import DamagedShard
-from ..tars.members import Member, tar_members
+from ..file_entry import NOWHERE, Entry, file_entry, printable
+from ..tars.members import tar_members
 from .inputs import IMAGE_EXTENSIONS, expand_inputs, is_image
-
-__all__ = [
-    "IMAGE_EXTENSIONS",
-    "DamagedShard",
-    "Entry",
-    "Member",
-    "file_entry",
-    "file_size",
-    "folder_files",
-    "index_images",
-    "is_image",
-    "problem_of",
-    "shard_entries",
-    "tar_members",
-]
 
 
 def shard_entries(path: str) -> list[Entry]:

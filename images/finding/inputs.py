@@ -4,8 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ..file_entry import printable as printable
-from ..file_entry import problem_of
+from ..file_entry import printable, problem_of
 from .braces import balanced, expand_braces
 
 IMAGE_EXTENSIONS = (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...images.finding.index import Entry
+from ...images.file_entry import Entry
 from ...tokenizer.files import write_whole
 from ...tokenizer.wording import pluralize
 

@@ -8,7 +8,7 @@ from typing import BinaryIO, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from ...images.finding.index import Entry
+from ...images.file_entry import Entry
 from ...images.opening.open_image import ImageError
 from ...images.prefetch import Room, ahead
 from ...images.preprocessing import load_pixels

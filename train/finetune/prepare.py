@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...cli.printing import say
-from ...images.finding.index import Entry
+from ...images.file_entry import Entry
 from ...pretrained.find import find_tokenizer
 from ...tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer
 from ..data.changed_images import IMAGES_FILE, record_images

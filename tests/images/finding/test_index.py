@@ -5,7 +5,9 @@ import pytest
 
 from samples import image_bytes, noise_image
 from tars import write_tar
-from vistok.images.finding.index import DamagedShard, index_images, is_image, shard_entries
+from vistok.images.finding.index import index_images, shard_entries
+from vistok.images.finding.inputs import is_image
+from vistok.images.tars.blocks import DamagedShard
 
 PNG = image_bytes(noise_image(8, 8), "PNG")
 

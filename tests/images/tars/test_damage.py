@@ -8,7 +8,9 @@ from collections import Counter
 import pytest
 
 from tars import BLOCK, FORMATS, contents, data, write_tar
-from vistok.images.finding.index import DamagedShard, shard_entries, tar_members
+from vistok.images.finding.index import shard_entries
+from vistok.images.tars.blocks import DamagedShard
+from vistok.images.tars.members import tar_members
 
 
 @pytest.fixture

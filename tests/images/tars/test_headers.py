@@ -3,7 +3,8 @@
 import pytest
 
 from tars import BLOCK, END, data, header, listed
-from vistok.images.finding.index import DamagedShard, shard_entries
+from vistok.images.finding.index import shard_entries
+from vistok.images.tars.blocks import DamagedShard
 
 
 def test_sparse_files_are_stepped_over(tmp_path):

@@ -7,7 +7,9 @@ import subprocess
 import pytest
 
 from tars import END, header, listed
-from vistok.images.finding.index import DamagedShard, shard_entries, tar_members
+from vistok.images.finding.index import shard_entries
+from vistok.images.tars.blocks import DamagedShard
+from vistok.images.tars.members import tar_members
 
 
 def test_what_is_no_file_says_what_it_is(tmp_path):
