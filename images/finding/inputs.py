@@ -8,19 +8,8 @@ from ..file_entry import printable, problem_of
 from .braces import balanced, expand_braces
 
 IMAGE_EXTENSIONS = (
-    ".avif",
-    ".bmp",
-    ".gif",
-    ".heic",
-    ".heif",
-    ".jfif",
-    ".jpe",
-    ".jpeg",
-    ".jpg",
-    ".png",
-    ".tif",
-    ".tiff",
-    ".webp",
+    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg"),
+    *(".png", ".tif", ".tiff", ".webp"),
 )
 """Extensions of files that can be read. HEIC needs the extra `heif`; without it, each such image is a failure that says so."""
 _ALLOWED = "give image files, folders, .tar shards or a .txt list"
