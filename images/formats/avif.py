@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from ..spliced_file import splice
 from .decoder_input import DecoderInput
-from .spliced_file import splice
 
 MAX_META = 16 << 20
 """Bytes of a meta box that is searched for EXIF."""

@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from ..row_strips import strips
+from ..spliced_file import Piece, splice
 from .decoder_input import DecoderInput, ImageError
-from .spliced_file import Piece, splice
 
 COMPRESSION, MASKS, ALPHA_MASK_FROM = 30, 54, 56
 """Offsets of the two fields, and the header length from which there is a mask for alpha."""

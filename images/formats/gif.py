@@ -4,8 +4,8 @@ from typing import BinaryIO, TypeAlias
 
 from PIL import Image, ImageFile
 
+from ..spliced_file import Piece, splice
 from .decoder_input import DecoderInput, ImageError
-from .spliced_file import Piece, splice
 
 HEADER = 13
 MAX_BLOCKS = 1 << 17

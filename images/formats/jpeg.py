@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from ..spliced_file import Piece, splice
 from .decoder_input import DecoderInput, ImageError
 from .exif_orientation import orientation_of
-from .spliced_file import Piece, splice
 
 MAX_SCANS = 500
 """Scans of a progressive image. Encoders write about 10; one for each coefficient and colour would be 190.

@@ -7,9 +7,9 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from ..row_strips import strips
+from ..spliced_file import Piece, splice
 from .decoder_input import MAX_METADATA, DecoderInput, ImageError
 from .exif_orientation import orientation_of
-from .spliced_file import Piece, splice
 
 MAX_CHUNKS = 1 << 18
 """Twice as many chunks of 8 kB as the largest image has."""

@@ -5,9 +5,9 @@ from typing import BinaryIO
 
 from PIL import Image, ImageFile, ImagePalette, TiffImagePlugin
 
+from ..spliced_file import splice
 from .decoder_input import MAX_METADATA, DecoderInput, Grey, ImageError
 from .exif_orientation import ORIENTATION, orientation_in_xmp, valid_orientation
-from .spliced_file import splice
 from .tiff_directory import INTEGERS, Directory, Field, read_directory
 
 BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANES, PALETTE, FORMAT, SUBSAMPLING = 258, 259, 262, 277, 284, 320, 339, 530
