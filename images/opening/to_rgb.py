@@ -40,7 +40,7 @@ def to_rgb(
         eight_bits = _to_eight_bits(strip, levels, transparent) if levels else strip
         return _over(_layer(eight_bits, conversion), background)
 
-    return by_strips(image, convert)
+    return by_strips(convert, image)
 
 
 def _resolve_white(image: Image.Image, given: Grey) -> Grey:
