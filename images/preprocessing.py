@@ -75,17 +75,12 @@ def resize_short_side(image: Image.Image, size: int, resampling: str) -> Image.I
     short = min(image.size)
     if short == size:
         return image
-    image = _middle(image, short * MAX_ASPECT)
+    # Both ends lose the same, so that the centre stays.
+    left, top = (max(0, (extent - short * MAX_ASPECT) // 2) for extent in image.size)
+    if left or top:
+        image = image.crop((left, top, image.width - left, image.height - top))
     width, height = (max(size, round(extent * size / short)) for extent in image.size)
     return image.resize((width, height), FILTERS[resampling])
-
-
-def _middle(image: Image.Image, max_length: int) -> Image.Image:
-    if max(image.size) <= max_length:
-        return image
-    # Both ends lose the same, so that the centre stays.
-    left, top = (max(0, (extent - max_length) // 2) for extent in image.size)
-    return image.crop((left, top, image.width - left, image.height - top))
 
 
 def to_pixels(images: Tensor) -> Pixels:

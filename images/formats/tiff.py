@@ -98,8 +98,7 @@ def _with_fields(directory: Directory, fields: dict[int, Field]) -> list[range |
     content = struct.pack(order + counter, len(fields))
     content += b"".join(struct.pack(order + entry, *fields[tag]) for tag in sorted(fields))
     content += bytes(8 if directory.wide else 4)
-    rest = directory.start + len(content)
-    return [range(directory.start), content, range(rest, max(rest, directory.file.seek(0, 2)))]
+    return [range(directory.start), content, range(directory.start + len(content), directory.file.seek(0, 2))]
 
 
 def _content(directory: Directory, tag: int) -> bytes:

@@ -43,25 +43,21 @@ class ErrorKeepingFile(io.RawIOBase):
 def as_image_errors(max_pixels: int, file: io.BytesIO | ErrorKeepingFile | None = None) -> Iterator[None]:
     """Turn what decoders raise for broken files into ImageError; let errors of reading and of memory pass."""
     try:
-        with without_pillow_warnings():
+        with _without_pillow_warnings():
             yield
-    except (ImageError, MemoryError):
-        _raise_error_of_reading(file)
-        raise
-    except Image.DecompressionBombError as error:  # Pillow's own limit; its message starts with the number of pixels
-        claimed = re.search(r"\d+", str(error))
-        raise ImageError(f"{claimed[0] if claimed else 'it'} is more than {max_pixels} pixels") from None
     except Exception as error:  # SyntaxError, struct.error, OverflowError, ...
-        _raise_error_of_reading(file)
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise ImageError(f"broken image: {' '.join(str(error).split()) or type(error).__name__}") from None
-    _raise_error_of_reading(file)
-
-
-def _raise_error_of_reading(file: io.BytesIO | ErrorKeepingFile | None) -> None:
+        raise getattr(file, "error", None) or _as_image_error(error, max_pixels) from None
     if isinstance(file, ErrorKeepingFile) and file.error:
         raise file.error
+
+
+def _as_image_error(error: Exception, max_pixels: int) -> Exception:
+    if isinstance(error, ImageError | MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+        return error
+    if isinstance(error, Image.DecompressionBombError):  # Pillow's own limit; its message has the number of pixels
+        claimed = re.search(r"\d+", str(error))
+        return ImageError(f"{claimed[0] if claimed else 'it'} is more than {max_pixels} pixels")
+    return ImageError(f"broken image: {' '.join(str(error).split()) or type(error).__name__}")
 
 
 class _DecodingThread(threading.local):
@@ -78,8 +74,7 @@ _FILTER: Any = ("ignore", None, Warning, _DECODING, 0)
 
 
 @contextmanager
-def without_pillow_warnings() -> Iterator[None]:
-    """Ignore Pillow's warnings in this thread; other threads and modules keep theirs."""
+def _without_pillow_warnings() -> Iterator[None]:
     # catch_warnings would change the filters of all threads, and could leave them changed.
     if _FILTER not in warnings.filters:
         warnings.filters.insert(0, _FILTER)  # type: ignore[attr-defined]
