@@ -16,13 +16,9 @@ def environment() -> dict[str, str]:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": _processor(),
+        # On Linux platform.processor() is empty, or only the instruction set.
+        "processor": cpu_info().get("model name") or platform.processor() or platform.machine(),
         "cores": str(usable_cores()),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     }
-
-
-def _processor() -> str:
-    # On Linux platform.processor() is empty, or only the instruction set.
-    return cpu_info().get("model name") or platform.processor() or platform.machine()
