@@ -45,10 +45,15 @@ class Room:
             self._is_closed = True
             self._changed.notify_all()
 
-    def bounded(
-        self, function: Callable[[Item], Result], weight: Callable[[Result], int]
-    ) -> Callable[[tuple[int, Item]], Result]:
-        """Wrap a function to take (index, item), indices from 0, and to wait for room before it begins."""
+    def ahead(
+        self,
+        pool: ThreadPoolExecutor,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        window: int,
+        weight: Callable[[Result], int],
+    ) -> Iterator[Result]:
+        """Apply a function as `ahead` does, where each item waits for room before it begins, and taking a result makes room."""
 
         def begin(indexed: tuple[int, Item]) -> Result:
             index, item = indexed
@@ -59,16 +64,12 @@ class Room:
                 self._weights[index] = weight(result)
             return result
 
-        return begin
-
-    def _may_begin(self, index: int) -> bool:
-        return self._is_closed or index == self._next or sum(self._weights.values()) < self._limit
-
-    def taken(self, results: Iterable[Result]) -> Iterator[Result]:
-        """Yield the results in their order; each makes room."""
-        for result in results:
+        for result in ahead(pool, begin, enumerate(items), window):
             with self._changed:
                 self._weights.pop(self._next, None)
                 self._next += 1
                 self._changed.notify_all()
             yield result
+
+    def _may_begin(self, index: int) -> bool:
+        return self._is_closed or index == self._next or sum(self._weights.values()) < self._limit

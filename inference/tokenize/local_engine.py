@@ -52,8 +52,7 @@ class LocalEngine:
             writer = stack.enter_context(ThreadPoolExecutor(1))
             readers, encoders = (stack.enter_context(_pool(threads)) for threads in (job.readers, job.encoders))
             room = stack.enter_context(Room(WAITING_PIXELS))
-            bounded = room.bounded(partial(read_item, read=read), _pixels)
-            images = room.taken(ahead(readers, bounded, enumerate(samples), window))
+            images = room.ahead(readers, partial(read_item, read=read), samples, window, _pixels)
             tokens = ahead(encoders, encoded, batches(images, job.batch_size), job.encoders + 1)
             yield from ahead(writer, partial(finish, job=job), self._complete(tokens), 2)
 

@@ -31,8 +31,7 @@ def test_heavy_results_wait_for_room(threads):
         return number
 
     with ThreadPoolExecutor(threads) as pool:
-        results = ahead(pool, room.bounded(make, lambda _: 10), enumerate(range(40)), window=30)
-        for expected, number in enumerate(room.taken(results)):
+        for expected, number in enumerate(room.ahead(pool, make, range(40), 30, lambda _: 10)):
             assert number == expected
             time.sleep(0.001)
             with lock:
@@ -44,8 +43,7 @@ def test_heavy_results_wait_for_room(threads):
 def test_nobody_waits_for_room_once_the_results_are_not_taken_any_more():
     def consume():
         with suppress(KeyError), ThreadPoolExecutor(2) as pool, Room(limit=5) as room:
-            results = ahead(pool, room.bounded(lambda number: number, lambda _: 10), enumerate(range(30)), window=20)
-            for _ in room.taken(results):
+            for _ in room.ahead(pool, lambda number: number, range(30), 20, lambda _: 10):
                 time.sleep(0.1)  # the room is full, and the others wait for it
                 raise KeyError
 
