@@ -14,12 +14,6 @@ from ..tokenizer.shapes import Pixels
 from .opening.open_image import opened
 from .row_strips import strips
 
-FILTERS = {
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-    "bilinear": Image.Resampling.BILINEAR,
-    "box": Image.Resampling.BOX,
-}
 MAX_ASPECT = 32
 """Images with a longer side are cropped to their middle before resizing, because most of them would be cut off anyway."""
 
@@ -80,7 +74,7 @@ def resize_short_side(image: Image.Image, size: int, resampling: str) -> Image.I
     if left or top:
         image = image.crop((left, top, image.width - left, image.height - top))
     width, height = (max(size, round(extent * size / short)) for extent in image.size)
-    return image.resize((width, height), FILTERS[resampling])
+    return image.resize((width, height), Image.Resampling[resampling.upper()])
 
 
 def to_pixels(images: Tensor) -> Pixels:

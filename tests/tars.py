@@ -46,6 +46,10 @@ def listed(path):
     return [(member.name, member.kind, member.entry and member.entry.read()) for member in tar_members(str(path))]
 
 
+def shard_entries(path):
+    return [member.entry for member in tar_members(str(path)) if member.entry]
+
+
 def contents(path):
     return [(member.name, member.entry.read()) for member in tar_members(str(path)) if member.entry]
 

@@ -8,9 +8,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..cli.user_errors import describe_error
-from ..images.comparison_sheet import comparison_sheet
 from ..images.preprocessing import to_images, to_pixels
-from ..images.saving import save_png
+from ..images.saving import comparison_sheet, save_png
 from ..report.content import Comparison
 from ..tokenizer.model import VisualTokenizer
 from .checkpoints.checkpoint import checkpoint_step, good_checkpoint

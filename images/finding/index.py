@@ -10,14 +10,6 @@ from ..tars.members import tar_members
 from .inputs import IMAGE_EXTENSIONS, expand_inputs, is_image
 
 
-def shard_entries(path: str) -> list[Entry]:
-    """Return the files of an uncompressed tar in their order, links resolved to the files they point to.
-
-    Raises DamagedShard for a damaged tar and OSError when it cannot be read.
-    """
-    return [member.entry for member in tar_members(path) if member.entry]
-
-
 def index_images(path: str) -> list[Entry]:
     """List the images of a folder (walked), an image file, a .tar shard, a brace range, or a .txt list of these.
 
@@ -33,7 +25,7 @@ def index_images(path: str) -> list[Entry]:
         elif os.path.isdir(part):
             entries += _folder_entries(part)
         else:
-            entries += [entry for entry in shard_entries(part) if is_image(entry.name)]
+            entries += [member.entry for member in tar_members(part) if member.entry and is_image(member.name)]
     if not entries:
         raise ValueError(f"{path} holds no image with the extension {', '.join(IMAGE_EXTENSIONS)}.")
     return entries
@@ -63,13 +55,16 @@ def folder_files(folder: str, excluded: str | None = None) -> list[str]:
     entered.discard(os.path.realpath(folder))
     files: list[str] = []
     waiting = [(0, "")]  # (links passed, path below the folder)
-    while waiting:
-        links, start = heapq.heappop(waiting)
-        for name, is_link in _below(folder, start, entered):
-            if is_link:
-                heapq.heappush(waiting, (links + 1, name))
-            else:
-                files.append(name)
+    try:
+        while waiting:
+            links, start = heapq.heappop(waiting)
+            for name, is_link in _below(folder, start, entered):
+                if is_link:
+                    heapq.heappush(waiting, (links + 1, name))
+                else:
+                    files.append(name)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, printable(error.filename)) from None
     return sorted(files)
 
 
@@ -81,7 +76,9 @@ def _below(folder: str, start: str, entered: set[str]) -> Iterator[tuple[str, bo
         if real in entered:
             continue
         entered.add(real)
-        for item in _scan(os.path.join(folder, at)):
+        with os.scandir(os.path.join(folder, at)) as found:
+            items = sorted(found, key=lambda item: item.name, reverse=True)
+        for item in items:
             path = os.path.join(at, item.name)
             if not _is_folder(item):
                 yield path, False
@@ -91,22 +88,10 @@ def _below(folder: str, start: str, entered: set[str]) -> Iterator[tuple[str, bo
                 waiting.append((path, os.path.join(real, item.name)))
 
 
-def _scan(folder: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as found:
-            return sorted(found, key=lambda item: item.name, reverse=True)
-    except OSError as error:
-        raise _named(error, folder) from None
-
-
 def _is_folder(item: os.DirEntry[str]) -> bool:
     try:
         return item.is_dir()
     except OSError as error:
         if error.errno in NOWHERE:
             return False
-        raise _named(error, item.path) from None
-
-
-def _named(error: OSError, path: str) -> OSError:
-    return OSError(error.errno, error.strerror, printable(path))
+        raise

@@ -7,8 +7,7 @@ import tarfile
 
 import pytest
 
-from tars import END, FORMATS, contents, header, listed, problems, write_tar
-from vistok.images.finding.index import shard_entries
+from tars import END, FORMATS, contents, header, listed, problems, shard_entries, write_tar
 from vistok.images.tars.blocks import DamagedShard
 from vistok.images.tars.members import tar_members
 
@@ -34,7 +33,7 @@ def test_what_is_no_file_says_what_it_is(tmp_path):
     ]
     path.write_bytes(header(size=b"\x80" + bytes(3) + b"\x10" + bytes(7)) + END)
     with pytest.raises(DamagedShard, match=r"is cut off within a.jpg, after 1024 of its 1152921504606846976 bytes"):
-        shard_entries(str(path))
+        shard_entries(path)
 
 
 @pytest.mark.skipif(shutil.which("tar") is None, reason="needs tar")
