@@ -2,7 +2,6 @@
 
 import ctypes
 import io
-import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, BinaryIO
 
-from PIL import Image, _imaging
+from PIL import _imaging
 
 from ..formats.decoder_input import ImageError
 
@@ -40,23 +39,20 @@ class ErrorKeepingFile(io.RawIOBase):
 
 
 @contextmanager
-def as_image_errors(max_pixels: int, file: io.BytesIO | ErrorKeepingFile | None = None) -> Iterator[None]:
+def as_image_errors(file: io.BytesIO | ErrorKeepingFile | None = None) -> Iterator[None]:
     """Turn what decoders raise for broken files into ImageError; let errors of reading and of memory pass."""
     try:
         with _without_pillow_warnings():
             yield
     except Exception as error:  # SyntaxError, struct.error, OverflowError, ...
-        raise getattr(file, "error", None) or _as_image_error(error, max_pixels) from None
+        raise getattr(file, "error", None) or _as_image_error(error) from None
     if isinstance(file, ErrorKeepingFile) and file.error:
         raise file.error
 
 
-def _as_image_error(error: Exception, max_pixels: int) -> Exception:
+def _as_image_error(error: Exception) -> Exception:
     if isinstance(error, ImageError | MemoryError) or (isinstance(error, OSError) and error.errno is not None):
         return error
-    if isinstance(error, Image.DecompressionBombError):  # Pillow's own limit; its message has the number of pixels
-        claimed = re.search(r"\d+", str(error))
-        return ImageError(f"{claimed[0] if claimed else 'it'} is more than {max_pixels} pixels")
     return ImageError(f"broken image: {' '.join(str(error).split()) or type(error).__name__}")
 
 

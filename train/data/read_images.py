@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...images.file_entry import Entry
 from ...images.opening.open_image import ImageError
-from ...images.prefetch import Room
+from ...images.prefetch import ahead_within
 from ...images.preprocessing import load_pixels
 from ...tokenizer.preprocessing import PreprocessingConfig
 from .unreadable_images import UnreadableCounter, UnreadableImageError, UnreadableLimit
@@ -39,9 +39,8 @@ class ImageReader(NamedTuple):
 
     def attempts(self, entries: Iterable[Entry]) -> Iterator[Tensor | UnreadableImageError]:
         """Yield the images in order, or the error in place of one; only a few are in memory at a time."""
-        # The room closes first: threads that wait for it must end before the pool does.
-        with ThreadPoolExecutor(self.threads) as pool, Room(WAITING_BYTES) as room:
-            yield from room.ahead(pool, self._attempt, entries, 2 * self.threads, _bytes)
+        with ThreadPoolExecutor(self.threads) as pool:
+            yield from ahead_within(pool, self._attempt, entries, 2 * self.threads, _bytes, WAITING_BYTES)
 
     def readable(
         self, entries: Sequence[Entry], limit: UnreadableLimit, warn: Callable[[str], None]
