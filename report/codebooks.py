@@ -84,7 +84,6 @@ def _facts(counts: NDArray[np.int64], usage: Usage, codes: int, estimated: bool)
 
 
 def _histogram(name: str, counts: NDArray[np.int64]) -> tuple[str, str]:
-    """Return the legend and the plot of the codes by rank."""
     bars = rank_bars(counts)
     used = [bar for bar in bars if bar.tokens]
     if not used:

@@ -80,7 +80,6 @@ def _measure(value: str) -> str:
 
 
 def _comparison(comparison: Comparison) -> str:
-    """Return two images side by side, or with a slider over them where scripts run."""
     original, label = comparison.original, escape(comparison.label)
     small = " small" if max(original.size) <= SMALL else ""
     return (

@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ..report.codebooks import codebook_views
-from ..report.content import Chart, Comparison, Curve, Report
-from ..report.environment import environment
+from ..report.content import Chart, Comparison, Curve, Report, environment
 from ..report.page import render
 from ..tokenizer.files import write_whole
 from .batch_advice import batch_tables

@@ -60,7 +60,6 @@ def _one(directory: Directory, tag: int, missing: int) -> int:
 
 
 def _describe(directory: Directory) -> str:
-    """Describe an image for the message when it cannot be read."""
     bits = "+".join(map(str, directory.integers(BITS) or (1,)))
     sample = {1: "unsigned", 2: "signed", 3: "float"}.get((directory.integers(FORMAT) or (1,))[0], "unknown")
     return f"TIFF of {bits} bits ({sample}, photometric {_one(directory, PHOTOMETRIC, 0)})"

@@ -80,8 +80,9 @@ def _member(tar: TarBlocks, last: Header, extended: dict[str, str]) -> Header:
         holes_follow = block[504] != 0
         data += BLOCK
     size = _size(tar, last, extended)
-    if kind == "1" and size > 0 and not _header_follows(tar, data):
-        kind = "0"  # some archivers store the bytes under every name of a file
+    if kind == "1" and size > 0:  # some archivers store the bytes under every name of a file
+        block = tar.read(data, BLOCK)
+        kind = "0" if any(block) and not parse_header(block, data) else kind
     if kind in _WITHOUT_DATA:
         size = 0
     if data + size > tar.size:
@@ -100,8 +101,3 @@ def _size(tar: TarBlocks, last: Header, extended: dict[str, str]) -> int:
     if last.size not in (0, size) and size < 8**11:  # larger ones do not fit into the header
         tar.refuse(f"has two headers before byte {last.data} that disagree: {size} and {last.size} bytes")
     return size
-
-
-def _header_follows(tar: TarBlocks, at: int) -> bool:
-    block = tar.read(at, BLOCK)
-    return not any(block) or parse_header(block, at) is not None

@@ -5,7 +5,6 @@ from pathlib import Path
 from ...evaluation.rows import headline_figures
 from ...report import content
 from ...report.codebooks import codebook_views
-from ...report.environment import environment
 from ...report.page import render
 from ...tokenizer.files import write_whole
 from ..report import REPORT_FILE, read_logs, run_charts
@@ -38,7 +37,7 @@ def write_report(run: Finetuning, compared: Comparison) -> Path:
         ],
         tables={"Before and after": compared.table},
         config=(out / CONFIG_FILE).read_text(),
-        environment=environment(),
+        environment=content.environment(),
     )
     path = out / REPORT_FILE
     write_whole(path, render(page).encode())
