@@ -77,10 +77,11 @@ def codebook_usage(counts: Tensor, vocab_size: int) -> list[Usage]:
     """
     usages = []
     for level in counts:
-        codes, even = int((level > 0).sum()), perplexity(level)
-        if codes and is_hashed(counts, vocab_size):
-            codes, even = _estimated(level, vocab_size)
-        usages.append(Usage(codes / vocab_size, even, 1 - codes / vocab_size))
+        if is_hashed(counts, vocab_size) and bool(level.any()):
+            codes, effective = _estimated(level, vocab_size)
+        else:
+            codes, effective = int((level > 0).sum()), perplexity(level)
+        usages.append(Usage(codes / vocab_size, effective, 1 - codes / vocab_size))
     return usages
 
 

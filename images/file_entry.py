@@ -11,12 +11,12 @@ from .spliced_file import splice
 
 IN_MEMORY = 64 << 20
 """Entries of up to this many bytes are opened in memory; larger ones are read from their file on demand."""
-_SPECIAL = {
-    stat.S_IFDIR: "is a folder, not a file",
-    stat.S_IFIFO: "is a fifo, not a file",
-    stat.S_IFSOCK: "is a socket, not a file",
-    stat.S_IFCHR: "is a device, not a file",
-    stat.S_IFBLK: "is a device, not a file",
+_KINDS = {
+    stat.S_IFDIR: "folder",
+    stat.S_IFIFO: "fifo",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
 }
 NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 """Errors that mean that a path does not exist; all others are errors of reading."""
@@ -100,7 +100,7 @@ def problem_of(path: str) -> str:
 
 
 def _special(mode: int) -> str:
-    return "" if stat.S_ISREG(mode) else _SPECIAL.get(stat.S_IFMT(mode), "is not a regular file")
+    return "" if stat.S_ISREG(mode) else f"is a {_KINDS.get(stat.S_IFMT(mode), 'special file')}, not a file"
 
 
 def _changed(path: str, how: str) -> OSError:

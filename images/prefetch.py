@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -30,7 +30,7 @@ def ahead_within(
     window: int,
     weight: Callable[[Result], int],
     limit: int,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Do what `ahead` does, and begin no item while results that were not consumed yet weigh `limit` together.
 
     The next item in the order may always begin, so that no deadlock is possible. Closing the iterator lets all items begin:

@@ -52,17 +52,16 @@ class SplicedFile(io.RawIOBase):
         piece = self._pieces[index]
         start = self._at - (self._ends[index] - len(piece))
         part = piece[start : start + len(buffer)]
-        content = part if isinstance(part, bytes) else self._read(part)
+        if isinstance(part, range):
+            self._file.seek(part.start)
+            content = self._file.read(len(part))
+        else:
+            content = part
+        if len(content) < len(part):
+            raise OSError(errno.EIO, "the file is shorter than it was", getattr(self._file, "name", None))
         memoryview(buffer)[: len(content)] = content
         self._at += len(content)
         return len(content)
-
-    def _read(self, part: range) -> bytes:
-        self._file.seek(part.start)
-        content = self._file.read(len(part))
-        if len(content) < len(part):
-            raise OSError(errno.EIO, "the file is shorter than it was", getattr(self._file, "name", None))
-        return content
 
     def close(self) -> None:
         self._file.close()

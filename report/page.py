@@ -48,12 +48,13 @@ def render(report: Report) -> str:
 
 def _sections(report: Report) -> dict[str, str]:
     """Return the parts that are not empty by title, in page order."""
+    config = escape(report.config)
     parts = {
         "Reconstructions": _grid("images", [_comparison(pair) for pair in report.comparisons]),
         "Curves": _grid("charts", [chart_html(chart) for chart in report.charts]),
         "Codebooks": "".join(codebook_html(view) for view in report.codebooks),
         "Tables": "".join(_table(title, table) for title, table in report.tables.items()),
-        "Configuration": _config(report.config),
+        "Configuration": config and f"<details><summary>Show</summary><pre>{config}</pre></details>",
         "Environment": _environment(report.environment),
     }
     return {title: content for title, content in parts.items() if content}
@@ -136,10 +137,6 @@ def _alignment(column: list[str]) -> str:
     return (
         ' class="number"' if any(map(NUMERIC.fullmatch, column)) and all(map(NUMBER_OR_NONE.fullmatch, column)) else ""
     )
-
-
-def _config(config: str) -> str:
-    return f"<details><summary>Show</summary><pre>{escape(config)}</pre></details>" if config else ""
 
 
 def _environment(facts: Mapping[str, str]) -> str:

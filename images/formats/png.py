@@ -95,7 +95,6 @@ def check_rows(image: ImageFile.ImageFile, source: DecoderInput) -> None:
 
 
 def _transparent(metadata: dict[bytes, bytes]) -> tuple[int, ...]:
-    """Return the transparent grey value or colour: 16 bits a value when the image has 16, else 8."""
     bits, colour, content = metadata[b"IHDR"][8], metadata[b"IHDR"][9:10], metadata.get(b"tRNS", b"")
     wanted = {GREY: 1, RGB: 3}.get(colour, 0)
     if not wanted or len(content) < 2 * wanted or bits not in (1, 2, 4, 8, 16):

@@ -21,12 +21,6 @@ class ErrorKeepingFile(io.RawIOBase):
         self._file = file
         self.error: Exception | None = None
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         return self._file.seek(offset, whence)
 

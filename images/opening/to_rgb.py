@@ -22,9 +22,9 @@ FLOAT_MAX = (16, 511)
 def to_rgb(
     image: Image.Image,
     background: tuple[int, int, int],
-    profile: bytes | None = None,
-    transparent: tuple[int, ...] = (),
-    grey: Grey = Grey(),  # noqa: B008
+    profile: bytes | None,
+    transparent: tuple[int, ...],
+    grey: Grey,
 ) -> Image.Image:
     """Return an image of any mode as 8-bit RGB, its ICC profile applied, transparency blended over `background`.
 
