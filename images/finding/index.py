@@ -2,6 +2,7 @@
 
 import heapq
 import os
+import stat
 from collections.abc import Iterator
 
 from ..file_entry import NOWHERE, Entry, file_entry, printable
@@ -32,8 +33,13 @@ def index_images(path: str) -> list[Entry]:
 
 def _folder_entries(folder: str) -> Iterator[Entry]:
     for path in (os.path.join(folder, name) for name in folder_files(folder) if is_image(name)):
-        if os.path.isfile(path) or not os.path.exists(path):  # reading it reports why it does not exist
-            yield file_entry(path, path)
+        try:
+            status = os.stat(path)
+        except OSError:  # reading it reports why
+            yield Entry(path, 0, 0, printable(path))
+            continue
+        if stat.S_ISREG(status.st_mode):
+            yield Entry(path, 0, status.st_size, printable(path))
 
 
 def folder_files(folder: str, excluded: str | None = None) -> list[str]:
