@@ -10,7 +10,7 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
-from ..images.finding.index import file_entry
+from ..images.file_entry import file_entry
 from ..images.opening.open_image import ImageError, upright_rgb
 from ..images.preprocessing import load_pixels, preprocess, stack_pixels, to_pixels
 from ..tokenizer.preprocessing import PreprocessingConfig

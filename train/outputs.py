@@ -7,9 +7,8 @@ import torch
 from PIL import Image
 
 from ..cli.user_errors import describe_error
-from ..images.comparison_sheet import comparison_sheet
 from ..images.preprocessing import to_images, to_pixels
-from ..images.saving import save_png
+from ..images.saving import comparison_sheet, save_png
 from ..report.content import Comparison
 from .checkpoints.checkpoint import checkpoint_step, good_checkpoint
 from .checkpoints.states import ema_state

@@ -7,8 +7,7 @@ from typing import Any
 
 from ..evaluation.rows import ROWS, Row
 from ..report.codebooks import codebook_views
-from ..report.content import Chart, Comparison, Curve, Report, Table
-from ..report.environment import environment
+from ..report.content import Chart, Comparison, Curve, Report, Table, environment
 from ..report.page import render
 from ..tokenizer.files import write_whole
 from .batch_advice import batch_advice

@@ -10,7 +10,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from ..evaluation.metrics import psnr
-from ..images.finding.index import Entry
+from ..images.file_entry import Entry
 from ..images.preprocessing import to_pixels
 from ..tokenizer.errors import WorkFailedError
 from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, in_batches, run_exactly

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from ...cli.options import check_output_folder
 from ...cli.progress import ProgressLine, track
-from ...images.finding.index import DamagedShard
 from ...images.saving import mark_of
+from ...images.tars.blocks import DamagedShard
 from ...tokenizer.files import remove_asides
 from ...tokenizer.folder_lock import hold_folder
 from ...tokenizer.wording import pluralize

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from ...images.finding.index import DamagedShard, problem_of
+from ...images.file_entry import problem_of
+from ...images.tars.blocks import DamagedShard
 from ..inputs.input_files import file_sha256
 from ..token_shards.formats import SHARD_FORMATS, ShardFormat, read_samples
 from ..token_shards.manifest import Manifest, read_manifest

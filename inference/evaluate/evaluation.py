@@ -9,8 +9,8 @@ from PIL import Image
 from ...evaluation.metrics import psnr
 from ...evaluation.quality import Measurement, measure
 from ...evaluation.reference_metrics import ReferenceMetrics
-from ...images.finding.index import DamagedShard
 from ...images.preprocessing import stack_pixels, to_images
+from ...images.tars.blocks import DamagedShard
 from ...tokenizer.errors import WorkFailedError
 from ...tokenizer.numerics.exact import in_batches
 from ...tokenizer.shapes import Pixels

@@ -14,7 +14,6 @@ from ...evaluation.rows import finite_figures, headline_figures, missing_notes, 
 from ...evaluation.usage import codes_text, estimate_note, is_hashed
 from ...report import content
 from ...report.codebooks import codebook_views
-from ...report.environment import environment
 from ...report.page import render
 from ...tokenizer.files import write_whole
 from ...tokenizer.wording import pluralize
@@ -66,7 +65,7 @@ def write_page(folder: Path, evaluation: Evaluation) -> Path:
         ],
         tables={"All figures": content.Table(["figure", "value", "better"], quality_rows(figures))},
         config=tokenizer.config.model_dump_json(indent=2),
-        environment={"fingerprint": tokenizer.fingerprint, **environment()},
+        environment={"fingerprint": tokenizer.fingerprint, **content.environment()},
     )
     path = folder / REPORT_FILE
     write_whole(path, render(report).encode())

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ...images.finding.index import IMAGE_EXTENSIONS, is_image
+from ...images.finding.inputs import IMAGE_EXTENSIONS, is_image
 
 ALL, NONE = "all", "none"
 OWN_EXTENSIONS = ("tokens.npy", "tokens.json")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ...images.finding.index import Entry
+from ...images.file_entry import Entry
 from ...tokenizer.errors import WorkFailedError
 
 CHUNK = 1 << 20

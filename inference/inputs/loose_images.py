@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ...images.finding.index import file_entry, folder_files, is_image, problem_of
-from ...images.finding.inputs import Input, printable
+from ...images.file_entry import file_entry, printable, problem_of
+from ...images.finding.index import folder_files
+from ...images.finding.inputs import Input, is_image
 from .companions import FolderContent, Keep, guess_folder, read_folder
 from .input_files import digest, file_state
 from .keys import MAX_NAME_BYTES

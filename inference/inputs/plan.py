@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...images.finding.index import file_size
-from ...images.finding.inputs import Input, expand_inputs, printable
+from ...images.file_entry import file_size, printable
+from ...images.finding.inputs import Input, expand_inputs
 from .companions import KEEP_ALL, Keep
 from .keys import file_name, keys_of_names, make_unique
 from .loose_images import LOOSE_PATTERN, LooseImage, LooseImages, loose_shard

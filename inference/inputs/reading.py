@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...images.finding.index import DamagedShard
 from ...images.opening.open_image import ImageError
 from ...images.preprocessing import load_pixels
+from ...images.tars.blocks import DamagedShard
 from ...tokenizer.preprocessing import PreprocessingConfig
 from .input_files import UnreadableInputError, sha256_of, unreadable
 from .plan import Plan

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from ...images.finding.index import Entry
+from ...images.file_entry import Entry
 from .input_files import HashedFile, entry_sha256, open_hashed
 
 

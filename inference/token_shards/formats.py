@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from ...images.finding.index import DamagedShard
+from ...images.tars.blocks import DamagedShard
 from .token_samples import StoredSample, TokenSample
 from .webdataset_format import WebdatasetFormat
 

@@ -11,7 +11,7 @@ from typing import IO, Any, BinaryIO
 
 import numpy as np
 
-from ...images.finding.index import Entry
+from ...images.file_entry import Entry
 from ...images.tars.members import tar_members
 from ..inputs.input_files import HashedFile
 from ..inputs.keys import webdataset_extension

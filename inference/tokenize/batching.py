@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from ...images.finding.index import DamagedShard
+from ...images.tars.blocks import DamagedShard
 from ...tokenizer.numerics.exact import batch_for
 from ..inputs.input_files import UnreadableInputError, unreadable
 from ..inputs.reading import ReadImage, Unusable

@@ -6,10 +6,10 @@ complete, all in the order of the tasks. No core waits where a shard ends.
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 
-from ...images.prefetch import Room, ahead
+from ...images.prefetch import ahead, ahead_within
 from ...images.preprocessing import stack_pixels
 from ...tokenizer.shapes import Tokens
 from ..arithmetic import Encode
@@ -51,9 +51,8 @@ class LocalEngine:
         with ExitStack() as stack:
             writer = stack.enter_context(ThreadPoolExecutor(1))
             readers, encoders = (stack.enter_context(_pool(threads)) for threads in (job.readers, job.encoders))
-            room = stack.enter_context(Room(WAITING_PIXELS))
-            bounded = room.bounded(partial(read_item, read=read), _pixels)
-            images = room.taken(ahead(readers, bounded, enumerate(samples), window))
+            reading = ahead_within(readers, partial(read_item, read=read), samples, window, _pixels, WAITING_PIXELS)
+            images = stack.enter_context(closing(reading))
             tokens = ahead(encoders, encoded, batches(images, job.batch_size), job.encoders + 1)
             yield from ahead(writer, partial(finish, job=job), self._complete(tokens), 2)
 

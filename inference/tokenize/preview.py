@@ -5,9 +5,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from ...images.comparison_sheet import comparison_sheet
 from ...images.preprocessing import stack_pixels
-from ...images.saving import mark_of, save_png
+from ...images.saving import comparison_sheet, mark_of, save_png
 from ...tokenizer.wording import pluralize
 from ..api import Tokenizer
 from ..arithmetic import Encode, agreement

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from ...images.finding.index import DamagedShard
+from ...images.tars.blocks import DamagedShard
 from ..inputs.input_files import UnreadableInputError, digest, entry_sha256, file_sha256
 from ..inputs.reading import Unusable
 from ..inputs.samples import ShardTask

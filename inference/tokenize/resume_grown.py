@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ...images.finding.index import DamagedShard, file_entry
-from ...images.finding.inputs import printable
+from ...images.file_entry import file_entry, printable
+from ...images.tars.blocks import DamagedShard
 from ..inputs.input_files import UnreadableInputError, entry_sha256
 from ..inputs.keys import keys_of_names, make_unique
 from ..inputs.loose_images import LOOSE_PATTERN, LooseImage, loose_shard

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...evaluation.usage import Usage, codebook_usage, is_hashed
-from ...images.finding.inputs import printable
+from ...images.file_entry import printable
 from ...tokenizer.wording import first_lines, list_first, pluralize
 from ..inputs.plan import Plan
 from ..token_shards.formats import find_format

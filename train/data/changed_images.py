@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...images.finding.index import Entry
+from ...images.file_entry import Entry
 from ...tokenizer.wording import pluralize
 from ..checkpoints.checked_file import load_checked, save_checked
 

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from ...images.finding.index import Entry, index_images
+from ...images.file_entry import Entry
+from ...images.finding.index import index_images
 from .config import SourceConfig
 
 

@@ -15,7 +15,6 @@ from ...evaluation.usage import codes_text
 from ...images.preprocessing import to_images, to_pixels
 from ...report import content
 from ...report.codebooks import codebook_views
-from ...report.environment import environment
 from ...report.page import render
 from ...tokenizer.devices import default_device
 from ...tokenizer.errors import WorkFailedError
@@ -130,6 +129,6 @@ def write_report(run: Finetuning, compared: Comparison) -> None:
         comparisons=after.examples,
         tables={"Before and after": compared.table},
         config=(out / CONFIG_FILE).read_text(),
-        environment=environment(),
+        environment=content.environment(),
     )
     write_whole(out / REPORT_FILE, render(page).encode())

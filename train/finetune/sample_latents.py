@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from ...cli.progress import ProgressLine
-from ...images.finding.index import Entry
+from ...images.file_entry import Entry
 from ...images.preprocessing import to_pixels
 from ...tokenizer.model import VisualTokenizer
 from ...tokenizer.numerics.exact import in_batches

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import vistok
 from samples import PHOTOS
 from vistok.evaluation.reference_metrics import ReferenceMetrics
-from vistok.images.finding.index import Entry
+from vistok.images.file_entry import Entry
 from vistok.inference.commands.evaluate_tokenizer import app
 from vistok.inference.evaluate.evaluation import EvaluationInputs, evaluate
 from vistok.inference.inputs.plan import plan_shards
