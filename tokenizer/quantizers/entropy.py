@@ -1,17 +1,15 @@
 """Entropies of soft assignments: how certain latents are of their code, and how evenly the codes are used."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, distributed
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from ..devices import is_distributed
 from ..shapes import Codes, Vectors
-
-ChunkSums: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""From vectors and codes to sums over the vectors: a scalar, and one value per code."""
 
 SCORES_AT_ONCE = 1 << 22
 """Scores of vectors against codes that are in memory at a time (16 MB in float32)."""
@@ -34,13 +32,16 @@ def assignment_entropies(
     Memory never holds all of p: it is computed chunk by chunk, and again in the backward pass.
     """
 
-    def chunk_sums(rows: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+    def sums(rows: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
         logs = torch.log_softmax(scores(rows, table) / temperature, dim=-1)
         p = logs.exp()
         return -(p * logs).sum(), p.sum(dim=0)
 
-    sample, mean = _MeanOverLatents.apply(vectors, codes, chunk_sums)
-    return Entropies(sample, entropy(mean_over_ranks(mean)))
+    sample, total = vectors.new_zeros(()), vectors.new_zeros(len(codes))
+    for rows in chunks(vectors, codes):
+        chunk_sample, chunk_total = checkpoint(sums, rows, codes, use_reentrant=False, preserve_rng_state=False)
+        sample, total = sample + chunk_sample, total + chunk_total
+    return Entropies(sample / len(vectors), entropy(mean_over_ranks(total / len(vectors))))
 
 
 def binary_entropies(logits: Tensor, group: int) -> Entropies:
@@ -76,36 +77,6 @@ def _joint(on: Tensor) -> Tensor:
     for bit in on.split(1, dim=1):
         joint = torch.cat([joint * (1 - bit), joint * bit], dim=1)
     return joint
-
-
-class _MeanOverLatents(torch.autograd.Function):
-    """Means over latents of the two sums that `chunk_sums` returns for some of them."""
-
-    @staticmethod
-    def forward(ctx: Any, vectors: Tensor, codes: Tensor, chunk_sums: ChunkSums) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(vectors, codes)
-        ctx.chunk_sums = chunk_sums
-        scalar, total = vectors.new_zeros(()), vectors.new_zeros(len(codes))
-        for rows in chunks(vectors, codes):
-            chunk_scalar, chunk_total = chunk_sums(rows, codes)
-            scalar += chunk_scalar
-            total += chunk_total
-        return scalar / len(vectors), total / len(vectors)
-
-    @staticmethod
-    def backward(ctx: Any, by_scalar: Tensor, by_total: Tensor) -> tuple[Tensor, Tensor, None]:
-        vectors, codes = ctx.saved_tensors
-        upstream = by_scalar / len(vectors), by_total / len(vectors)
-        table = codes.detach().requires_grad_()
-        by_vectors, by_codes = torch.empty_like(vectors), torch.zeros_like(codes)
-        for rows, by_rows in zip(chunks(vectors, codes), chunks(by_vectors, codes), strict=True):
-            leaf = rows.detach().requires_grad_()
-            # A caller's autocast would compute the scores in half precision.
-            with torch.enable_grad(), torch.autocast(vectors.device.type, enabled=False):
-                by_leaf, by_table = torch.autograd.grad(ctx.chunk_sums(leaf, table), (leaf, table), upstream)
-            by_rows.copy_(by_leaf)
-            by_codes += by_table
-        return by_vectors, by_codes, None
 
 
 class _SumOverRanks(torch.autograd.Function):

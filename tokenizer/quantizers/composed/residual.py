@@ -14,7 +14,7 @@ from ..base import Quantized, Quantizer, QuantizerConfig
 from ..gradients import GRADIENTS, GradientName, check_gradient
 from ..layout import as_grid, as_rows
 from ..observation import Observation
-from ..scalar.refinement import RefinableConfig
+from ..scalar.digits import RefinableConfig
 from .inner import AllowedIn, check_level, quantizers_of
 
 LEVELS = AllowedIn("residual", "refine what other levels leave over")

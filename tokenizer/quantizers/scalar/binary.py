@@ -11,8 +11,7 @@ from ..entropy import binary_entropies
 from ..layout import as_rows
 from ..observation import Observation
 from ..scale import on_unit_sphere
-from .mixed_radix import DigitQuantizer
-from .refinement import RefinableConfig
+from .digits import DigitQuantizer, RefinableConfig
 
 MAX_BITS = 62
 """Channels whose signs an int64 can number."""

@@ -10,9 +10,8 @@ from torch import Tensor
 from ...shapes import Latent
 from ..base import Quantized, Quantizer, with_gradient_of
 from ..observation import Observation
+from .digits import DigitQuantizer, RefinableConfig, ScalarRefinement
 from .fsq import MAX_CHANNELS
-from .mixed_radix import DigitQuantizer
-from .refinement import RefinableConfig, ScalarRefinement
 
 VARIANCES = {"normal": 1.0, "logistic": math.pi**2 / 12}
 """Variance of the distribution whose cumulative distribution function squashes a channel."""

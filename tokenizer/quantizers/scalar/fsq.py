@@ -11,8 +11,7 @@ from torch import Tensor
 from ...shapes import Latent
 from ..base import Quantized, Quantizer, with_gradient_of
 from ..observation import Observation
-from .mixed_radix import DigitQuantizer, per_channel
-from .refinement import RefinableConfig, ScalarRefinement
+from .digits import DigitQuantizer, RefinableConfig, ScalarRefinement, per_channel
 
 MAX_CHANNELS = 62
 """Channels of two levels that an int64 can number."""
