@@ -4,7 +4,8 @@ import textwrap
 
 from pydantic import BaseModel
 
-from ..tokenizer.config import ConfigError, unknown_choice
+from ..tokenizer.config import ConfigError
+from ..tokenizer.wording import unknown_choice
 from .config_keys import Key, config_sections
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from ..config import Config, choice, parse_config
+from ..config import Choice, Config, parse_config
 from ..networks.architectures import Architecture
 from ..preprocessing import PreprocessingConfig
 from ..quantizers import QUANTIZERS, QuantizerConfig
@@ -39,7 +39,7 @@ class TokenizerConfig(Config):
     """Version of the folder's layout."""
     architecture: Architecture
     """Encoder and decoder."""
-    quantizer: Annotated[QuantizerConfig, choice(QUANTIZERS)]
+    quantizer: Annotated[QuantizerConfig, Choice(QUANTIZERS)]
     """Quantizer, as exported."""
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     """How images become pixels."""

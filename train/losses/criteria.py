@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from ...tokenizer.config import ConfigError, parse_config, unknown_choice
+from ...tokenizer.config import ConfigError, parse_config
+from ...tokenizer.wording import unknown_choice
 from .criterion import Criterion, CriterionConfig
 from .perceptual import PerceptualCriterionConfig
 
