@@ -9,6 +9,7 @@ from quantizer_table import EVERY, latent_for, name_of
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.tokenizer.quantizers.search.nearest import nearest_codes
 
+
 @pytest.mark.parametrize("values", EVERY, ids=name_of)
 def test_a_training_forward_and_backward_read_nothing(monkeypatch, values):
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # knows no such device

@@ -5,13 +5,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...shapes import Codes
-from .projections import Projection
 
 HEADS = 4
 LAYERS = 2
 
 
-class BridgeProjection(Projection):
+class BridgeProjection(nn.Module):
     """Compress `patch` neighbouring codes into one token, process the tokens with pre-norm layers, and recover the codes.
 
     The result is added to the basis. The last layer starts at zero, so the codes start as their basis.

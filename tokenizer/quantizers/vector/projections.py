@@ -15,16 +15,12 @@ from .codebooks import Codebook
 SINGULAR = 1e-6
 
 
-class Projection(nn.Module, ABC):
-    """A map of tables `k d` to tables `k d`."""
+class InvertibleProjection(nn.Module, ABC):
+    """A map of tables `k d` to tables `k d` with an inverse, so that single codes can be set."""
 
     @abstractmethod
     def forward(self, basis: Codes) -> Codes:
         """Return the codes of a basis."""
-
-
-class InvertibleProjection(Projection):
-    """A map with an inverse, so that single codes can be set."""
 
     @abstractmethod
     def basis_of(self, codes: Codes) -> Codes:
@@ -64,15 +60,11 @@ class DiagonalProjection(InvertibleProjection):
         return shifted / torch.where(self.weight.abs() < SINGULAR, SINGULAR, self.weight)
 
 
-class MLPProjection(Projection):
+class MLPProjection(nn.Sequential):
     """Two matrices with a GELU between them, the inner layer four times as wide."""
 
     def __init__(self, dim: int, bias: bool):
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(dim, 4 * dim, bias=bias), nn.GELU(), nn.Linear(4 * dim, dim, bias=bias))
-
-    def forward(self, basis: Codes) -> Codes:
-        return self.layers(basis)
+        super().__init__(nn.Linear(dim, 4 * dim, bias=bias), nn.GELU(), nn.Linear(4 * dim, dim, bias=bias))
 
 
 class ProjectedCodebook(Codebook):
@@ -81,7 +73,7 @@ class ProjectedCodebook(Codebook):
     learns_from_loss = True
     basis: Tensor
 
-    def __init__(self, codebook_size: int, dim: int, projection: Projection, trained_basis: bool):
+    def __init__(self, codebook_size: int, dim: int, projection: nn.Module, trained_basis: bool):
         super().__init__()
         basis = torch.randn(codebook_size, dim) * dim**-0.5
         if trained_basis:
