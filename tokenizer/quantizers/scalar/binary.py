@@ -90,9 +90,7 @@ class BinaryQuantizer(DigitQuantizer):
             one = point.new_zeros(1, self.dim, 1, 1)
             return {name: loss * 0 for name, loss in self._losses(one, one).items()}
         logits = as_rows(point) * (4 * self.code_value / self.config.temperature)
-        entropy = binary_entropies(logits, self.config.entropy_bits)
         return {
             "commitment": (point - codes).square().mean(),
-            "sample_entropy": entropy.sample,
-            "codebook_entropy": -entropy.codebook,
+            **binary_entropies(logits, self.config.entropy_bits),
         }

@@ -1,9 +1,9 @@
 """The losses of a vector quantizer, each a mean over latents and channels."""
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
-from ...devices import is_distributed
+from ...devices import over_ranks
 from ...shapes import CodeIndices, Codes, Vectors
 from ..entropy import assignment_entropies
 from ..rotations import length_weight
@@ -53,10 +53,8 @@ def vector_losses(
     if config.distribution is not None:
         losses[config.distribution] = DISTRIBUTIONS[config.distribution](vectors, codes)
     if config.entropy_temperature is not None:
-        entropy = assignment_entropies(
-            vectors, codes, lambda z, c: scores(z, c, config.similarity), config.entropy_temperature
-        )
-        losses |= {"sample_entropy": entropy.sample, "codebook_entropy": -entropy.codebook}
+        temperature = config.entropy_temperature
+        losses |= assignment_entropies(vectors, codes, lambda z, c: scores(z, c, config.similarity), temperature)
     return losses
 
 
@@ -72,9 +70,7 @@ def region_loss(vectors: Vectors, codes: Codes, indices: CodeIndices) -> Tensor:
     """
     is_used = torch.zeros(len(codes), dtype=torch.int32, device=codes.device)
     is_used[indices] = 1
-    if is_distributed():
-        distributed.all_reduce(is_used, op=distributed.ReduceOp.MAX)
-    is_used = is_used.bool()
+    is_used = over_ranks(is_used, "MAX").bool()
     # One search over rows or over codes, whichever are fewer: the number of used codes is not known without a device sync.
     if len(indices) < len(codes):
         neighbours = nearest_codes(codes[indices], codes, exact=False, excluded=is_used)
