@@ -13,10 +13,11 @@ _held: set[int] = set()
 
 
 class FolderBusyError(ValueError):
-    """Another command writes into the folder."""
+    """Another command writes into the folder; `holder` is that command, its process and its host."""
 
-    holder: str = ""
-    """That command, its process and its host."""
+    def __init__(self, folder: Path, holder: str):
+        super().__init__(f"{folder} is being written to by {holder}: wait until it has ended, or use another folder.")
+        self.holder = holder
 
 
 @contextmanager
@@ -57,11 +58,7 @@ def _locked(path: Path, command: str) -> int:
         if not lock_file(descriptor):
             holder = _holder(descriptor)
             os.close(descriptor)
-            busy = FolderBusyError(
-                f"{path.parent} is being written to by {holder}: wait until it has ended, or use another folder."
-            )
-            busy.holder = holder
-            raise busy
+            raise FolderBusyError(path.parent, holder)
         if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
             os.truncate(descriptor, 0)
             os.lseek(descriptor, 0, os.SEEK_SET)

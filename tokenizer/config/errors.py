@@ -79,7 +79,6 @@ def first_error(config_class: type[BaseModel], values: Any, errors: list[ErrorDe
 
 
 def _wanted(kind: str, context: Mapping[str, Any], message: str) -> str:
-    """Return in words what a value must be, for an error of pydantic."""
     if kind in WANTED:
         return WANTED[kind].format_map({name: _plain(value) for name, value in context.items()})
     return message[:1].lower() + message[1:].removeprefix("nput should be ").removeprefix("valid ")

@@ -29,7 +29,6 @@ WORDS = {
 }
 LONGEST = 600
 """Max characters of a message, which may quote the file."""
-LONGEST_KEY = 100
 
 
 class TokenizerConfig(Config):
@@ -99,7 +98,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         (key, _), *_ = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"{key[:LONGEST_KEY]!r} comes twice")
+        raise ValueError(f"{key[:100]!r} comes twice")
     return values
 
 

@@ -3,16 +3,24 @@
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import final
+from typing import Annotated, TypeAlias, final
 
 import torch
 from einops import rearrange
+from pydantic import Field
 from torch import Tensor
 
 from ...shapes import Latent, Tokens
 from ..base import Quantized, Quantizer, QuantizerConfig, with_gradient_of
 from ..observation import Observation
 from ..single import FixedQuantizer
+
+MAX_CHANNELS = 62
+"""Channels of two levels that an int64 can number."""
+
+Levels: TypeAlias = Annotated[
+    list[Annotated[int, Field(ge=2, le=1 << 30)]], Field(min_length=1, max_length=MAX_CHANNELS)
+]
 
 
 class RefinableConfig(QuantizerConfig):
