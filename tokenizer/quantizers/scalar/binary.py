@@ -88,7 +88,4 @@ class BinaryQuantizer(DigitQuantizer):
             one = point.new_zeros(1, self.dim, 1, 1)
             return {name: loss * 0 for name, loss in self._losses(one, one).items()}
         logits = as_rows(point) * (4 * self.code_value / self.config.temperature)
-        return {
-            "commitment": (point - codes).square().mean(),
-            **binary_entropies(logits, self.config.entropy_bits),
-        }
+        return {"commitment": (point - codes).square().mean(), **binary_entropies(logits, self.config.entropy_bits)}
