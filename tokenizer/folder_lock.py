@@ -13,11 +13,10 @@ _held: set[int] = set()
 
 
 class FolderBusyError(ValueError):
-    """Another command writes into the folder; `holder` is that command, its process and its host."""
+    """Another command writes into the folder."""
 
-    def __init__(self, folder: Path, holder: str):
-        super().__init__(f"{folder} is being written to by {holder}: wait until it has ended, or use another folder.")
-        self.holder = holder
+    holder: str = ""
+    """That command, its process and its host."""
 
 
 @contextmanager
@@ -58,7 +57,11 @@ def _locked(path: Path, command: str) -> int:
         if not lock_file(descriptor):
             holder = _holder(descriptor)
             os.close(descriptor)
-            raise FolderBusyError(path.parent, holder)
+            busy = FolderBusyError(
+                f"{path.parent} is being written to by {holder}: wait until it has ended, or use another folder."
+            )
+            busy.holder = holder
+            raise busy
         if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
             os.truncate(descriptor, 0)
             os.lseek(descriptor, 0, os.SEEK_SET)

@@ -29,13 +29,11 @@ WANTED = {
     "dict_type": "a section of keys and values",
     "mapping_type": "a section of keys and values",
     "model_type": "a section of keys and values",
-    "model_attributes_type": "a section of keys and values",
     "none_required": "empty",
     "greater_than": "above {gt}",
     "greater_than_equal": "at least {ge}",
     "less_than": "below {lt}",
     "less_than_equal": "at most {le}",
-    "literal_error": "{expected}",
     "too_short": "a list of {min_length} or more",
     "too_long": "a list of {max_length} or fewer",
 }
@@ -64,8 +62,8 @@ def first_error(config_class: type[BaseModel], values: Any, errors: list[ErrorDe
         return ConfigError(f"{key} is missing: set it{_described(field, path[-1], key)}.")
     if first["type"] == UNKNOWN_NAME:
         what = next((part for part in reversed(key.split(".")) if part and not part.isdecimal()), "choice")
-        name = f"{key}.name {first['ctx']['shown']}".lstrip(".")
-        return ConfigError(unknown_choice(what, name, first["ctx"]["got"], first["ctx"]["known"]))
+        name, context = f"{key}.name".lstrip("."), first["ctx"]
+        return ConfigError(unknown_choice(what, f"{name} {context['shown']}", context["got"], context["known"]))
     if first["type"] == "value_error":
         cause = first["ctx"]["error"]
         return ConfigError(f"{key}: {cause}" if key else str(cause))
@@ -81,7 +79,8 @@ def first_error(config_class: type[BaseModel], values: Any, errors: list[ErrorDe
 def _wanted(kind: str, context: Mapping[str, Any], message: str) -> str:
     if kind in WANTED:
         return WANTED[kind].format_map({name: _plain(value) for name, value in context.items()})
-    return message[:1].lower() + message[1:].removeprefix("nput should be ").removeprefix("valid ")
+    words = message.removeprefix("Input should be ")
+    return words[:1].lower() + words[1:]
 
 
 def _plain(value: Any) -> Any:

@@ -179,6 +179,11 @@ def test_a_missing_key_says_how_it_is_given():
         ("losses", {"l2": "x"}, "losses.l2 is 'x', but must be a number."),
         ("losses", {"l2": True}, "losses is {'l2': True}, but must be numbers, not true or false."),
         ("losses", {"int": -1}, "losses.int is -1, but must be at least 0."),
+        (
+            "quantizer",
+            {"name": "fvq", "dim": 4, "codebook_size": 32, "width": 6},
+            "quantizer.width is 6, but must be a multiple of 4.",
+        ),
         ("losses", {1: 1}, "losses.1 is 1, but must be text."),
     ],
 )
