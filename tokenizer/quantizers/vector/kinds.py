@@ -6,10 +6,9 @@ from pydantic import Field, model_validator
 
 from ..gradients import GradientName
 from ..search.nearest import Similarity
-from .bridge import BridgeProjection
 from .codebooks import LearnedCodebook, MovingAverageCodebook
 from .config import VectorConfig
-from .projections import DiagonalProjection, LinearProjection, MLPProjection, ProjectedCodebook
+from .projections import BridgeProjection, DiagonalProjection, LinearProjection, MLPProjection, ProjectedCodebook
 from .quantizer import VectorQuantizer
 from .soft_assignment import SoftAssignmentConfig
 

@@ -43,7 +43,10 @@ def vector_losses(
         losses = vector_losses(config, learns_from_loss, one, codes, first, codes[first])
         return {name: loss * 0 for name, loss in losses.items()}
     chosen = codes[indices]
-    losses = {"commitment": _commitment(config, vectors, chosen.detach())}
+    squared = (vectors - chosen.detach()).square()
+    if config.commitment_by_length:
+        squared = squared / length_weight(vectors, chosen)
+    losses = {"commitment": squared.mean()}
     if learns_from_loss:
         losses["codebook"] = (vectors.detach() - chosen).square().mean()
     if config.gradient == "soft":
@@ -56,11 +59,6 @@ def vector_losses(
         temperature = config.entropy_temperature
         losses |= assignment_entropies(vectors, codes, lambda z, c: scores(z, c, config.similarity), temperature)
     return losses
-
-
-def _commitment(config: VectorConfig, vectors: Vectors, codes: Vectors) -> Tensor:
-    squared = (vectors - codes).square()
-    return torch.mean(squared / length_weight(vectors, codes) if config.commitment_by_length else squared)
 
 
 def region_loss(vectors: Vectors, codes: Codes, indices: CodeIndices) -> Tensor:
