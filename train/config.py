@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import Field, SerializeAsAny, model_validator
 
-from ..tokenizer.config import Config, choice, parse_config
+from ..tokenizer.config import Choice, Config, parse_config
 from ..tokenizer.networks.architectures import Architecture
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers import QUANTIZERS, QuantizerConfig
@@ -62,7 +62,7 @@ class ModelConfig(Config):
 
     architecture: Architecture
     """Encoder and decoder."""
-    quantizer: Annotated[QuantizerConfig, choice(QUANTIZERS)]
+    quantizer: Annotated[QuantizerConfig, Choice(QUANTIZERS)]
     """Quantizer; its keys depend on its name."""
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     """Preprocessing of the exported tokenizer, and of validation."""

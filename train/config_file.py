@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from ..tokenizer.config import Config
-from ..tokenizer.config.hints import shown
+from ..tokenizer.wording import shown
 from .config import TrainConfig, parse_train_config
 
 SHIPPED = Path(__file__).parents[1] / "configs"

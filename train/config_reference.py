@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from ..tokenizer.config import ConfigError, unknown_choice
+from ..tokenizer.config import ConfigError
 from ..tokenizer.config.choices import field_choice, field_sections
+from ..tokenizer.wording import unknown_choice
 from .losses.criteria import CRITERIA
 
 Sections: TypeAlias = Mapping[str, type[BaseModel]]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from ...images.tars.blocks import DamagedShard
+from ...tokenizer.wording import unknown_choice
 from .token_samples import StoredSample, TokenSample
 from .webdataset_format import WebdatasetFormat
 
@@ -42,8 +43,6 @@ SHARD_FORMATS: dict[str, ShardFormat] = {"wds": WebdatasetFormat()}
 def find_format(name: str) -> ShardFormat:
     """Return the format of a name; raise ValueError when there is none."""
     if name not in SHARD_FORMATS:
-        from ...tokenizer.config import unknown_choice  # late, as pydantic would delay `--help`
-
         raise ValueError(unknown_choice("format", f"--format {name!r}", name, list(SHARD_FORMATS)))
     return SHARD_FORMATS[name]
 

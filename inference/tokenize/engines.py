@@ -7,6 +7,8 @@ class with `run` in a file of its own, and put it into the table. Engines seal s
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from ...tokenizer.wording import unknown_choice
+
 if TYPE_CHECKING:  # the options of the command are read from the table, and torch would delay `--help`
     from ..inputs.samples import ShardTask
     from .job import Job, Report, ShardResult
@@ -38,7 +40,5 @@ ENGINES: dict[str, EngineFactory] = {"local": _local}
 def find_engine(name: str) -> EngineFactory:
     """Return the engine of a name; raise ValueError when there is none."""
     if name not in ENGINES:
-        from ...tokenizer.config import unknown_choice  # late, as pydantic would delay `--help`
-
         raise ValueError(unknown_choice("engine", f"--engine {name!r}", name, list(ENGINES)))
     return ENGINES[name]

@@ -8,14 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...tokenizer.config import unknown_choice
 from ...tokenizer.files import aside_of
 from ...tokenizer.folder.config_json import TokenizerConfig
 from ...tokenizer.folder.fingerprint import fingerprint
-from ...tokenizer.folder.save_load import save_tokenizer
-from ...tokenizer.folder.weight_file import check_finite
+from ...tokenizer.folder.save_load import check_finite, save_tokenizer
 from ...tokenizer.model import VisualTokenizer, build_tokenizer
-from ...tokenizer.wording import list_first
+from ...tokenizer.wording import list_first, unknown_choice
 from .base import Importer, Shapes
 from .checkpoint import read_checkpoint
 from .table import IMPORTERS

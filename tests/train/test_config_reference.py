@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import pytest
 from typer.testing import CliRunner
 
-from vistok.tokenizer.config import Config, ConfigError, choice
+from vistok.tokenizer.config import Choice, Config, ConfigError
 from vistok.tokenizer.networks.architectures import ARCHITECTURES
 from vistok.tokenizer.quantizers import QUANTIZERS
 from vistok.train import config_reference as module
@@ -80,7 +80,7 @@ class Box(Config):
 
     name: Literal["box"] = "box"
     """Kind."""
-    inside: Annotated[Config, choice({"fruit": Fruit})] | None = None
+    inside: Annotated[Config, Choice({"fruit": Fruit})] | None = None
     """What is in it."""
 
 
@@ -88,7 +88,7 @@ class Whole(Config):
     """Everything."""
 
     inner: Inner = Inner()
-    thing: Annotated[Config, choice({"fruit": Fruit, "box": Box})]
+    thing: Annotated[Config, Choice({"fruit": Fruit, "box": Box})]
     """One thing."""
     criteria: dict[str, Config] = {}
     """Sections by name."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ...tokenizer.config import Config, choice
+from ...tokenizer.config import Choice, Config
 from ...tokenizer.quantizers import QUANTIZERS, QuantizerConfig
 from ..config import PARTS, Part, Seed
 from ..data.config import ReadingConfig
@@ -63,7 +63,7 @@ class FinetuneConfig(Config):
     out: Path
     """Output folder; the same call resumes where it stopped."""
     data: ImagesConfig
-    quantizer: Annotated[QuantizerConfig, choice(QUANTIZERS)] | None = None
+    quantizer: Annotated[QuantizerConfig, Choice(QUANTIZERS)] | None = None
     """New quantizer; null keeps the old one."""
     grow_to: Annotated[int, Field(ge=2)] | None = None
     """New size of the codebook, which keeps its codes and their indices; null keeps the size."""

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from ...pretrained.find import find_tokenizer
-from ...tokenizer.config import Config, parse_config, unknown_choice
+from ...tokenizer.config import Config, parse_config
 from ...tokenizer.folder.save_load import load_tokenizer
 from ...tokenizer.quantizers import QUANTIZERS
+from ...tokenizer.wording import unknown_choice
 from ..config_file import apply_override
 from .config import FinetuneConfig
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from ...tokenizer.config import Config, choice
+from ...tokenizer.config import Choice, Config
 from ...tokenizer.shapes import Pixels
 from .discriminators import DISCRIMINATORS, DiscriminatorConfig, PatchDiscriminatorConfig
 
@@ -22,7 +22,7 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 class AdversarialConfig(Config):
     """The discriminator and its training; losses.adversarial is the weight of the tokenizer's term."""
 
-    discriminator: Annotated[DiscriminatorConfig, choice(DISCRIMINATORS)] = PatchDiscriminatorConfig()
+    discriminator: Annotated[DiscriminatorConfig, Choice(DISCRIMINATORS)] = PatchDiscriminatorConfig()
     """Network that tells reconstructions from images; its keys depend on its name."""
     loss: AdversarialLossName = "hinge"
     """What both sides minimise: hinge or non_saturating."""

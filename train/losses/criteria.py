@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ...perception.distance import PerceptualConfig, build_perceptual
-from ...tokenizer.config import ConfigError, parse_config, unknown_choice
+from ...tokenizer.config import ConfigError, parse_config
 from ...tokenizer.shapes import Pixels
+from ...tokenizer.wording import unknown_choice
 from .criterion import Criterion, CriterionConfig
 
 __all__ = ["CRITERIA", "Criterion", "CriterionConfig", "build_criteria", "criterion_of", "is_used", "parse_criteria"]

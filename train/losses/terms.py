@@ -7,10 +7,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ...tokenizer.config.hints import nearest
 from ...tokenizer.model import Reconstruction
 from ...tokenizer.quantizers import Quantizer
 from ...tokenizer.shapes import Pixels
+from ...tokenizer.wording import nearest
 from .criteria import CRITERIA, CriterionConfig, criterion_of
 
 MIN_ERROR = 1e-4
