@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 TYPE_CHECKING = False  # importing typing would take longer than all other imports here
 if TYPE_CHECKING:
@@ -28,32 +28,18 @@ class Interruption:
         self._command = command
         self._process = os.getpid()
         self._raised = False
-        self._is_working = False
-        self._is_delaying = False
+        self._delays = 0
         self._is_pending = False
 
     @contextmanager
-    def working(self) -> Iterator[None]:
-        """Let signals raise KeyboardInterrupt within the body, which must catch it."""
-        self._is_working = True
-        _working.append(self)
-        try:
-            yield
-        finally:
-            self._is_working = False
-            _working.remove(self)
-
-    @contextmanager
     def delaying(self) -> Iterator[None]:
-        """Delay a first signal until the body has ended; ignore a second one."""
-        outer, self._is_delaying = self._is_delaying, True
+        """Delay a first signal until the outermost body has ended; ignore a second one."""
+        self._delays += 1
         try:
             yield
         finally:
-            self._is_delaying = outer
-            must_raise = self._is_pending and not outer
-            self._is_pending = self._is_pending and outer
-        if must_raise and not self._raised:
+            self._delays -= 1
+        if self._is_pending and not self._delays and not self._raised:
             self._raised = True
             raise KeyboardInterrupt
 
@@ -72,9 +58,9 @@ class Interruption:
         if os.getpid() != self._process:  # a forked worker gets the default behaviour back
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        elif self._is_delaying:
+        elif self._delays:
             self._is_pending = True
-        elif self._raised or not self._is_working or _is_importing(frame):
+        elif self._raised or self not in _working or _is_importing(frame):
             self.report()
             _exit_now()
         else:
@@ -97,37 +83,32 @@ def install_for_process(command: str) -> None:
 @contextmanager
 def interruptible(command: str) -> Iterator[Interruption]:
     """Handle the signals within the body and restore the previous handlers; does nothing outside the main thread."""
-    if _of_process:
-        with _of_process[-1].working():
-            yield _of_process[-1]
+    if not _in_main_thread():
+        yield Interruption(command)
         return
-    interruption = Interruption(command)
-    if threading.current_thread() is not threading.main_thread():
-        yield interruption
-        return
-    before = interruption.install()
+    interruption = _of_process[-1] if _of_process else Interruption(command)
+    before = {} if _of_process else interruption.install()
+    _working.append(interruption)
     try:
-        with interruption.working():
-            yield interruption
+        yield interruption
     finally:
+        _working.remove(interruption)
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-@contextmanager
-def delay_signals() -> Iterator[None]:
+def delay_signals() -> AbstractContextManager[None]:
     """Delay a signal until the body has ended, for work that must not be left half done."""
-    if not _working or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    with _working[-1].delaying():
-        yield
+    return _working[-1].delaying() if _working and _in_main_thread() else nullcontext()
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _set_handlers(handler: "Any") -> None:
-    if threading.current_thread() is threading.main_thread():
-        for number in SIGNALS:
-            signal.signal(number, handler)
+    for number in SIGNALS:
+        signal.signal(number, handler)
 
 
 def _is_importing(frame: "FrameType | None") -> bool:

@@ -2,13 +2,13 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ...images.finding.index import file_entry, folder_files, is_image, problem_of
+from ...images.finding.index import IMAGE_EXTENSIONS, file_entry, folder_files, is_image, problem_of
 from ...images.finding.inputs import Input, printable
-from .companions import FolderContent, Keep, guess_folder, read_folder
+from .companions import CAPTION_EXTENSIONS, Keep
 from .input_files import digest, file_state
 from .keys import MAX_NAME_BYTES
 from .samples import Companion, Listing, Sample, ShardTask, kind_of, shard_task
@@ -39,7 +39,8 @@ class LooseImages:
     repeated: int = 0
     """Images that were given more than once, the first time not counted."""
     _seen: set[tuple[str, str]] = field(default_factory=set)
-    _folders: dict[str, FolderContent] = field(default_factory=dict)
+    _folders: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    """Names in each folder, by stem."""
     _real: dict[str, str] = field(default_factory=dict)
     """Real path of each folder, found once for all its files."""
 
@@ -47,13 +48,11 @@ class LooseImages:
         """Walk a folder, add its images, and count the files that are passed over."""
         names = folder_files(folder, left_out)
         others = [name for name in names if not is_image(name)]
-        by_stem: dict[str, list[str]] = {}
-        for name in others:
-            by_stem.setdefault(os.path.splitext(name)[0], []).append(name)
+        by_stem = _by_stem(others)
         kept: set[str] = set()
         for name in names:
             if is_image(name):
-                companions = self._chosen(by_stem.get(os.path.splitext(name)[0], []))
+                companions = list(filter(self.keep.keeps_file, by_stem.get(os.path.splitext(name)[0], [])))
                 kept.update(companions)
                 path = os.path.join(folder, name)
                 self._add(path, name, problem_of(path), tuple(map(os.path.basename, companions)))
@@ -65,25 +64,26 @@ class LooseImages:
             self._add(given.path, os.path.basename(given.path.rstrip("/"))[:MAX_NAME_BYTES], given.problem, ())
             return
         folder, base = os.path.split(given.path)
-        stem = os.path.splitext(base)[0]
-        content = self._content(folder, stem)
-        companions = self._chosen(content.others.get(stem, []))
-        if not is_image(base) and stem in content.images:
+        beside = self._beside(folder, os.path.splitext(base)[0])
+        companions = [name for name in beside if self.keep.keeps_file(name) and _is_other(folder, name)]
+        if not is_image(base) and any(map(is_image, beside)):
             if base not in companions:
                 self.passed_over[kind_of(base)] += 1
             return
         self._add(given.path, base, problem_of(given.path), tuple(name for name in companions if name != base))
 
-    def _content(self, folder: str, stem: str) -> FolderContent:
+    def _beside(self, folder: str, stem: str) -> list[str]:
+        """Return the names `stem` with any ending in a folder; endings are tried where it may not be listed."""
         if folder not in self._folders:
             try:
-                self._folders[folder] = read_folder(folder)
+                self._folders[folder] = _by_stem(sorted(os.listdir(folder or ".")))
             except PermissionError:
-                return guess_folder(folder, stem, self.keep)
-        return self._folders[folder]
-
-    def _chosen(self, names: list[str]) -> list[str]:
-        return [name for name in names if self.keep.keeps_file(name)]
+                endings = {*CAPTION_EXTENSIONS, *self.keep.extensions}
+                names = sorted(
+                    {stem + ending for ending in IMAGE_EXTENSIONS} | {f"{stem}.{ending}" for ending in endings}
+                )
+                return [name for name in names if os.path.isfile(os.path.join(folder, name))]
+        return self._folders[folder].get(stem, [])
 
     def _add(self, path: str, name: str, problem: str, companions: tuple[str, ...]) -> None:
         # A link is an image of its own, but one file reached over two folders is not.
@@ -96,6 +96,17 @@ class LooseImages:
             return
         self._seen.add(identity)
         self.images.append(LooseImage(path, name, problem, companions))
+
+
+def _by_stem(names: Iterable[str]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(os.path.splitext(name)[0], []).append(name)
+    return groups
+
+
+def _is_other(folder: str, name: str) -> bool:
+    return not is_image(name) and not os.path.isdir(os.path.join(folder, name))
 
 
 def loose_shard(index: int, images: Sequence[LooseImage], keys: Sequence[str]) -> ShardTask:
