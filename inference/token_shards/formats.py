@@ -39,15 +39,6 @@ class ShardFormat(Protocol):
 SHARD_FORMATS: dict[str, ShardFormat] = {"wds": WebdatasetFormat()}
 
 
-def find_format(name: str) -> ShardFormat:
-    """Return the format of a name; raise ValueError when there is none."""
-    if name not in SHARD_FORMATS:
-        from ...tokenizer.config import unknown_choice  # late, as pydantic would delay `--help`
-
-        raise ValueError(unknown_choice("format", f"--format {name!r}", name, list(SHARD_FORMATS)))
-    return SHARD_FORMATS[name]
-
-
 def format_of(path: Path) -> ShardFormat | None:
     """Return the format of a file by its suffix, or None."""
     return next((entry for entry in SHARD_FORMATS.values() if entry.suffix == path.suffix), None)

@@ -33,12 +33,3 @@ def _local(job: "Job", report: "Report") -> Engine:
 
 
 ENGINES: dict[str, EngineFactory] = {"local": _local}
-
-
-def find_engine(name: str) -> EngineFactory:
-    """Return the engine of a name; raise ValueError when there is none."""
-    if name not in ENGINES:
-        from ...tokenizer.config import unknown_choice  # late, as pydantic would delay `--help`
-
-        raise ValueError(unknown_choice("engine", f"--engine {name!r}", name, list(ENGINES)))
-    return ENGINES[name]

@@ -6,7 +6,7 @@ complete, all in the order of the tasks. No core waits where a shard ends.
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 
 from ...images.prefetch import Room, ahead
@@ -46,36 +46,32 @@ class LocalEngine:
                 return batch, []
 
         read = partial(read_image, config=job.manifest.preprocessing, multiple=job.manifest.downsample)
-        samples = shard_samples(tasks, partial(reusable_samples, job=job), self._on_listed)
+        samples = shard_samples(tasks, partial(reusable_samples, job=job), self._report_progress)
         window = (job.encoders + 1) * job.batch_size + 2 * job.readers
         with ExitStack() as stack:
             writer = stack.enter_context(ThreadPoolExecutor(1))
-            readers, encoders = (stack.enter_context(_pool(threads)) for threads in (job.readers, job.encoders))
+            readers, encoders = ThreadPoolExecutor(job.readers), ThreadPoolExecutor(job.encoders)
+            for pool in (readers, encoders):  # both drop their work when an error, or Ctrl-C, ends the run
+                stack.callback(pool.shutdown, cancel_futures=True)
             room = stack.enter_context(Room(WAITING_PIXELS))
             bounded = room.bounded(partial(read_item, read=read), _pixels)
             images = room.taken(ahead(readers, bounded, enumerate(samples), window))
             tokens = ahead(encoders, encoded, batches(images, job.batch_size), job.encoders + 1)
             yield from ahead(writer, partial(finish, job=job), self._complete(tokens), 2)
 
-    def _on_listed(self, work: ShardWork) -> None:
-        self._report(ShardProgress(work.task.name, len(work.samples)))
+    def _report_progress(self, work: ShardWork) -> None:
+        done, failures = len(work.tokens) + len(work.failed), len(work.failed)
+        self._report(ShardProgress(work.task.name, len(work.samples), done, failures))
 
     def _complete(self, results: Iterable[tuple[Batch, list[TokenSample]]]) -> Iterator[ShardWork]:
         """Gather batches into shards, and yield each with its last batch."""
-        done = failures = 0
         for batch, tokens in results:
-            work = batch.work
             if self._job.stop_on_error:
-                _stop_at(batch)
-            work.tokens += [*batch.stored, *tokens]
-            work.reused += len(batch.stored)
-            work.failed += batch.failed
-            done += len(tokens) + len(batch.stored) + len(batch.failed)
-            failures += len(batch.failed)
-            self._report(ShardProgress(work.task.name, len(work.samples), done, failures))
-            if batch.last:
-                done = failures = 0
-                yield work
+                _stop_at_failure(batch.work)
+            batch.work.tokens += tokens
+            self._report_progress(batch.work)
+            if batch.is_last:
+                yield batch.work
 
 
 def make_shard(task: ShardTask, job: Job) -> ShardResult:
@@ -84,25 +80,14 @@ def make_shard(task: ShardTask, job: Job) -> ShardResult:
     return result
 
 
-@contextmanager
-def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Make a pool that drops its work when an error, or Ctrl-C, ends the run."""
-    pool = ThreadPoolExecutor(threads)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 def _pixels(read: tuple[ShardWork, Result]) -> int:
     result = read[1]
     return result.pixels[..., 0].size if isinstance(result, ReadImage) else 0
 
 
-def _stop_at(batch: Batch) -> None:
-    work = batch.work
-    if batch.failed:
-        row = batch.failed[0].row
+def _stop_at_failure(work: ShardWork) -> None:
+    if work.failed:
+        row = work.failed[0].row
         raise StoppedOnError(f"{row.source}: {row.reason} (--on-error skip goes on without it).")
     if work.is_given_up:
         raise StoppedOnError(f"{work.damage or work.unread} (--on-error skip goes on with the other shards).")

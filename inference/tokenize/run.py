@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ...cli.options import check_output_folder
+from ...cli.options import check_output_folder, find_entry
 from ...cli.progress import ProgressLine
 from ...tokenizer.devices import usable_cores
 from ...tokenizer.files import remove_asides
@@ -13,11 +13,11 @@ from ..api import Tokenizer, load
 from ..arithmetic import COMPILED, COMPILING_PAYS, EXACT_ARITHMETIC, fast_precision
 from ..inputs.companions import Keep
 from ..inputs.plan import Plan, plan_shards, refuse_overwriting
-from ..token_shards.formats import find_format
+from ..token_shards.formats import SHARD_FORMATS
 from ..token_shards.manifest import Manifest, check_same, new_manifest, read_manifest, write_manifest
 from ..token_shards.ownership import refuse_other, refuse_replacing, removable_shards, remove_shards
 from ..token_shards.sidecar import MANIFEST_FILE, sidecar_path
-from .engines import find_engine
+from .engines import ENGINES
 from .job import Job
 from .preview import compare_with_float32, is_other, write_preview
 from .results import Totals, tokenize_shards
@@ -57,7 +57,9 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
 
     Raises ValueError for a wrong call, and OSError, StoppedOnError or UnreadableInputError when the work fails.
     """
-    out, shard_format, engine = request.out, find_format(request.shard_format), find_engine(request.engine)
+    out = request.out
+    shard_format = find_entry(SHARD_FORMATS, "format", request.shard_format)
+    engine = find_entry(ENGINES, "engine", request.engine)
     check_output_folder(out)
     plan = plan_shards(request.inputs, request.shard_size, out, request.keep, shard_format.suffix)
     tokenizer = _load(request)

@@ -11,10 +11,10 @@ import vistok
 from samples import PHOTOS, image_bytes, noise_image, stored_samples
 from vistok.evaluation.usage import count_tokens, empty_counts
 from vistok.inference.inputs.plan import plan_shards
-from vistok.inference.token_shards.formats import find_format
+from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest
 from vistok.inference.token_shards.sidecar import sidecars
-from vistok.inference.tokenize.engines import find_engine
+from vistok.inference.tokenize.engines import ENGINES
 from vistok.inference.tokenize.job import Job, StoppedOnError
 from vistok.inference.tokenize.preview import write_preview
 from vistok.inference.tokenize.results import tokenize_shards
@@ -58,14 +58,14 @@ def tokenized(tokenizer, plan, folder, encode=None, stop=False, **options):
     if encode is not None:
         tokenizer = copy.copy(tokenizer)
         tokenizer.encode_pixels = encode
-    job = Job(folder, manifest, tokenizer, find_format("wds"), **threads, stop_on_error=stop)
+    job = Job(folder, manifest, tokenizer, SHARD_FORMATS["wds"], **threads, stop_on_error=stop)
     told = []
 
     def note(totals):
         told.append((totals.shards_done, totals.progress["images"], totals.expected_images))
 
     pending = pending_shards(plan.shards, job, retry_failures=False)
-    totals = tokenize_shards(pending, job, find_engine("local"), note)
+    totals = tokenize_shards(pending, job, ENGINES["local"], note)
     assert told[-1][0] == len(pending) and told[-1][1] == told[-1][2]
     assert [images for _, images, _ in told] == sorted(images for _, images, _ in told)
     return totals
