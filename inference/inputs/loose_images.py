@@ -11,9 +11,8 @@ from ...images.finding.inputs import Input, printable
 from .companions import CAPTION_EXTENSIONS, Keep
 from .input_files import digest, file_state
 from .keys import MAX_NAME_BYTES
-from .samples import Companion, Listing, Sample, ShardTask, kind_of, shard_task
+from .samples import Companion, Listing, Sample, ShardTask, kind_of
 
-LOOSE_SHARD = "images-{:05d}"
 LOOSE_PATTERN = r"images-\d{5,}"
 
 
@@ -27,6 +26,8 @@ class LooseImage(NamedTuple):
     """Why it cannot be read."""
     companions: tuple[str, ...]
     """Names in its folder of the files that are carried over with it."""
+    key: str = ""
+    """Its key in the output shard, once that is known."""
 
 
 @dataclass
@@ -109,37 +110,39 @@ def _is_other(folder: str, name: str) -> bool:
     return not is_image(name) and not os.path.isdir(os.path.join(folder, name))
 
 
-def loose_shard(index: int, images: Sequence[LooseImage], keys: Sequence[str]) -> ShardTask:
-    """Plan a shard of images under their keys."""
-    return shard_task(LOOSE_SHARD.format(index), LooseSource(images, keys))
+def loose_shard(index: int, images: Sequence[LooseImage]) -> ShardTask:
+    """Plan a shard of images with keys."""
+    source = LooseSource(images)
+    return ShardTask(f"images-{index:05}", source, source.digest())
 
 
 @dataclass(frozen=True)
 class LooseSource:
-    """Images of one shard and the key of each."""
+    """Images of one shard."""
 
     images: Sequence[LooseImage]
-    keys: Sequence[str]
 
     def list_samples(self) -> Listing:
-        return Listing([_sample(image, key) for image, key in zip(self.images, self.keys, strict=True)], Counter())
+        return Listing(list(map(_sample, self.images)), Counter())
 
     def digest(self) -> str:
         rows: list[list[str | int]] = []
-        for image, key in zip(self.images, self.keys, strict=True):  # images of several folders may share their name
-            rows.append([key, *file_state(image.path, printable(image.name))])
-            folder = os.path.dirname(image.path)
-            rows += [[key, *file_state(os.path.join(folder, name), printable(name))] for name in image.companions]
+        for image in self.images:  # by their keys, since images of several folders may share their name
+            files = {image.path: image.name} | _companion_files(image)
+            rows += [[image.key, *file_state(path, printable(name))] for path, name in files.items()]
         return digest(rows)
 
 
-def _sample(image: LooseImage, key: str) -> Sample:
+def _companion_files(image: LooseImage) -> dict[str, str]:
+    return {os.path.join(os.path.dirname(image.path), name): name for name in image.companions}
+
+
+def _sample(image: LooseImage) -> Sample:
     source = printable(image.name)
     if image.problem:
-        return Sample(key, source, None, image.problem)
-    folder = os.path.dirname(image.path)
+        return Sample(image.key, source, None, image.problem)
     companions = tuple(
-        Companion(os.path.splitext(name)[1].lstrip("."), file_entry(os.path.join(folder, name), printable(name)))
-        for name in image.companions
+        Companion(os.path.splitext(name)[1].lstrip("."), file_entry(path, name))
+        for path, name in _companion_files(image).items()
     )
-    return Sample(key, source, file_entry(image.path, source), companions=companions)
+    return Sample(image.key, source, file_entry(image.path, source), companions=companions)

@@ -11,7 +11,7 @@ from ...images.finding.inputs import Input, expand_inputs, printable
 from .companions import KEEP_ALL, Keep
 from .keys import file_name, keys_of_names, make_unique
 from .loose_images import LOOSE_PATTERN, LooseImage, LooseImages, loose_shard
-from .samples import ShardTask, shard_task
+from .samples import ShardTask
 from .tar_samples import TarSource
 
 TYPICAL_IMAGE = 100_000
@@ -63,9 +63,13 @@ def plan_shards(
         raise ValueError(f"No images in {', '.join(inputs)}: give image files, folders, .tar shards or a .txt list.")
     names, repeated = _shard_names([given.path for given in tars], longest)
     files = [*names.values(), *(image.path for image in loose.images)]
+    sources = [TarSource(path, name, keep) for name, path in names.items()]
+    keys = make_unique(keys_of_names([printable(image.name) for image in loose.images]))
+    keyed = [image._replace(key=key) for image, key in zip(loose.images, keys, strict=True)]
+    groups = [keyed[start : start + shard_size] for start in range(0, len(keyed), shard_size)]
     return Plan(
-        shards=[shard_task(name, TarSource(path, name, keep)) for name, path in names.items()]
-        + _loose_shards(loose.images, shard_size),
+        shards=[ShardTask(source.name, source, source.digest()) for source in sources]
+        + [loose_shard(index, group) for index, group in enumerate(groups)],
         loose=loose.images,
         shard_size=shard_size,
         passed_over=loose.passed_over,
@@ -104,11 +108,3 @@ def _shard_names(tars: list[str], suffix: str) -> tuple[dict[str, str], int]:
             raise ValueError(f"{path} would become {name}.json, a file name that vistok uses itself: rename it.")
         paths[name] = path
     return paths, len(tars) - len(paths)
-
-
-def _loose_shards(images: list[LooseImage], shard_size: int) -> list[ShardTask]:
-    keys = make_unique(keys_of_names([printable(image.name) for image in images]))
-    return [
-        loose_shard(index, images[start : start + shard_size], keys[start : start + shard_size])
-        for index, start in enumerate(range(0, len(images), shard_size))
-    ]

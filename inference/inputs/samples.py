@@ -81,11 +81,6 @@ class ShardTask:
     """Digest of the source when the task was planned."""
 
 
-def shard_task(name: str, source: ShardSource) -> ShardTask:
-    """Plan a shard of a source as it is now."""
-    return ShardTask(name, source, source.digest())
-
-
 def kind_of(name: str) -> str:
     """Return the kind that a file is counted under when it is passed over: its ending in lower case."""
     return os.path.splitext(name)[1].lower() or "without ending"

@@ -54,8 +54,8 @@ def resume_grown(plan: Plan, folder: Path, shard_format: ShardFormat) -> tuple[P
                 "another --out folder, or --overwrite."
             )
         keys |= found
-        images = [plan.loose[index] for index in sorted(found)]
-        old.append(loose_shard(_index_of(name), images, [found[index] for index in sorted(found)]))
+        images = [plan.loose[index]._replace(key=found[index]) for index in sorted(found)]
+        old.append(loose_shard(_index_of(name), images))
     new = _new_shards(plan, keys, {_index_of(name) for name in done})
     tars = [task for task in plan.shards if not re.fullmatch(LOOSE_PATTERN, task.name)]
     shards = [*tars, *sorted([*old, *new], key=lambda task: task.name)]
@@ -102,11 +102,9 @@ def _new_shards(plan: Plan, done: dict[int, str], taken: set[int]) -> list[Shard
     rest = [index for index in range(len(candidates)) if index not in done]
     keys = make_unique([candidates[index] for index in rest], done.values())
     free = (index for index in range(len(taken) + len(rest)) if index not in taken)
-    tasks = []
-    for start in range(0, len(rest), plan.shard_size):
-        images = [plan.loose[index] for index in rest[start : start + plan.shard_size]]
-        tasks.append(loose_shard(next(free), images, keys[start : start + plan.shard_size]))
-    return tasks
+    images = [plan.loose[index]._replace(key=key) for index, key in zip(rest, keys, strict=True)]
+    starts = range(0, len(images), plan.shard_size)
+    return [loose_shard(next(free), images[start : start + plan.shard_size]) for start in starts]
 
 
 def _index_of(name: str) -> int:
