@@ -30,11 +30,8 @@ class FolderDecoder(NamedTuple):
     shard_format: ShardFormat
     digest: str
     """SHA-256 of everything that decides the pixels."""
-
-    @property
-    def is_native(self) -> bool:
-        """Whether images have a size of their own."""
-        return self.tokenizer.config.preprocessing.size == "native"
+    is_native: bool
+    """Whether images have a size of their own."""
 
 
 class ImageJob(NamedTuple):
@@ -69,7 +66,8 @@ def folder_decoder(folder: Path, manifest: Manifest, tokenizer: Tokenizer, model
     for module in (tokenizer.model.quantizer_out, tokenizer.model.decoder):
         for name, value in sorted(module.state_dict().items()):
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
-    return FolderDecoder(tokenizer, SHARD_FORMATS[manifest.format], digest.hexdigest())
+    is_native = manifest.preprocessing.size == "native"
+    return FolderDecoder(tokenizer, SHARD_FORMATS[manifest.format], digest.hexdigest(), is_native)
 
 
 def checked(jobs: Iterable[ImageJob], failures: list[str]) -> Iterator[CheckedImage]:

@@ -1,7 +1,8 @@
 """The whole of detokenize-images, from its options to the images."""
 
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -14,10 +15,14 @@ from ...tokenizer.files import remove_asides
 from ...tokenizer.folder_lock import hold_folder
 from ...tokenizer.wording import pluralize
 from ..api import Tokenizer, load
+from ..inputs.keys import file_name, make_unique, normalised_key
 from ..token_shards.token_samples import StoredSample
 from .decoding import FolderDecoder, ImageJob, batches, checked, decoded, folder_decoder, save
-from .image_paths import image_paths
 from .verified_shards import find_shards, manifest_of, verified_samples
+
+ENDING = ".png"
+MAX_PATH_BYTES = 2048
+"""Bytes of the longest path below the folder; together with the folder's own path, systems take 4096."""
 
 
 class Outcome(NamedTuple):
@@ -107,3 +112,31 @@ def _refuse_replacing(jobs: list[ImageJob]) -> None:
         path = image.job.path
         if mark_of(path) != image.mark:
             raise ValueError(f"{path} is there already: give another --out folder, or --overwrite to replace it.")
+
+
+def image_paths(shards: Sequence[tuple[str, Iterable[str]]]) -> list[list[str]]:
+    """Return a relative path for each key of each shard, given as its name and its keys.
+
+    It is KEY.png; keys that occur in several shards are SHARD/KEY.png.
+    """
+    listed = [(shard, make_unique(keys)) for shard, keys in shards]
+    counts = Counter(key for _, keys in listed for key in keys)
+    used: set[str] = set()
+    return [[_unused(key if counts[key] == 1 else f"{shard}/{key}", used) for key in keys] for shard, keys in listed]
+
+
+def _unused(key: str, used: set[str]) -> str:
+    """Return a path that no other image has, even on file systems that ignore case."""
+    path, number = _path(key), 1
+    while path.casefold() in used:
+        number += 1
+        path = _path(f"{key}_{number}")
+    used.add(path.casefold())
+    return path
+
+
+def _path(key: str) -> str:
+    *folders, base = normalised_key(key).replace("\0", r"\x00").split("/")
+    folders = [f"{folder}_" if folder.casefold().endswith(ENDING) else folder for folder in folders]  # no file's name
+    path = "/".join([*(file_name(folder, "") for folder in folders), file_name(base or "unnamed", ENDING)])
+    return path if len(os.fsencode(path)) <= MAX_PATH_BYTES else file_name(path.replace("/", "_"), ENDING)
