@@ -16,10 +16,7 @@ INDENT = 2
 
 
 def say(line: str, aside: bool = False) -> None:
-    """Print a line that may hold file names, on standard output, or with `aside` on standard error.
-
-    On a terminal it is broken between words; elsewhere it stays one line.
-    """
+    """Print a line that may hold file names, broken between words on a terminal; with `aside` on standard error."""
     stream = sys.stderr if aside else sys.stdout
     print(fit_to_terminal(escape_unprintable(line), stream), file=stream, flush=True)
 

@@ -1,9 +1,4 @@
-"""How pixels go through the encoder, exactly or fast, and tokens through the decoder.
-
-Exact: float32, and the result for an image never depends on its neighbours (see `tokenizer.numerics.exact`).
-Fast: bfloat16 where the processor multiplies it natively, compiled when there is enough work to repay that.
-Pixels are channels-last in memory, as the model's weights are.
-"""
+"""How pixels go through the encoder, exactly (float32) or fast, and tokens through the decoder."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
@@ -31,10 +26,7 @@ COMPILING_PAYS = 20_000
 
 
 def encode_images(images: Iterator[Pixels], encode: Encode, device: torch.device) -> Tokens:
-    """Return the tokens of images `1 c h w`, in their order, on `device`; images of one shape are encoded together.
-
-    Raises ValueError when their grids differ.
-    """
+    """Return the tokens of images `1 c h w`, in their order, on `device`; raise ValueError when their grids differ."""
     tokens: list[Tokens] = []
     for group in _groups(images):
         of_index: dict[int, Tokens] = {}
@@ -54,7 +46,6 @@ def encode_images(images: Iterator[Pixels], encode: Encode, device: torch.device
 
 
 def _groups(images: Iterator[Pixels]) -> Iterator[list[Pixels]]:
-    """Gather images until a group has MAX_IMAGES images or MAX_PIXELS pixels."""
     group: list[Pixels] = []
     for image in images:
         group.append(image)
@@ -83,10 +74,7 @@ def encode_exactly(model: VisualTokenizer, device: torch.device, batch_size: int
 
 
 def decode_exactly(model: VisualTokenizer, device: torch.device, batch_size: int, tokens: Tokens) -> Pixels:
-    """Return the pixels in [-1, 1] of tokens `b q y x` on `device`, in float32, a pure function of each image.
-
-    It raises ValueError when the decoder's output is not finite.
-    """
+    """Return the pixels in [-1, 1] of tokens `b q y x` on `device`, as `encode_exactly` does."""
 
     def decode(batch: Tokens) -> tuple[Pixels]:
         return (model.decode_latent(model.quantizer.codes_of(batch)),)
@@ -99,10 +87,7 @@ def decode_exactly(model: VisualTokenizer, device: torch.device, batch_size: int
 
 
 def fast_precision(device: torch.device, compiled: bool, batch_size: int | None = None) -> str:
-    """Return what `fast_encode` calculates in, such as `bfloat16-compiled-8`; only equal ones give equal tokens everywhere.
-
-    The default batch size is 8 on a CPU and 16 elsewhere.
-    """
+    """Return what `fast_encode` calculates in, such as `bfloat16-compiled-8`; only equal ones give equal tokens everywhere."""
     dtype = "bfloat16" if multiplies_bfloat16(device) else EXACT_ARITHMETIC
     size = batch_size or (FAST_BATCH if device.type == "cpu" else DEVICE_BATCH)
     return f"{dtype}-{COMPILED if compiled else EAGER}-{size}"

@@ -14,10 +14,7 @@ CONFIG_FILE = "config.json"
 
 
 def find_tokenizer(model: str) -> Path:
-    """Return the tokenizer folder that `model` names; only hf:// needs the network.
-
-    Raises ValueError when there is no such tokenizer.
-    """
+    """Return the tokenizer folder that `model` names; raise ValueError when there is none. Only hf:// needs the network."""
     if model.startswith(HUB_PREFIX):
         return _hub_folder(model.removeprefix(HUB_PREFIX))
     if model in built_in_names():

@@ -50,10 +50,7 @@ class Outcome(NamedTuple):
 
 
 def detokenize(inputs: list[Path], out: Path, model: str | None, device: str, overwrite: bool, quiet: bool) -> Outcome:
-    """Decode token shards to images; name those that cannot be decoded and go on.
-
-    Raises ValueError for a wrong call, OSError when the disk refuses.
-    """
+    """Decode token shards; raise ValueError for a wrong call, OSError when the disk refuses."""
     check_output_folder(out)
     files, damaged = find_shards(inputs)
     decoders = _decoders(files, model, device)
@@ -115,10 +112,7 @@ def _refuse_replacing(jobs: list[ImageJob]) -> None:
 
 
 def image_paths(shards: Sequence[tuple[str, Iterable[str]]]) -> list[list[str]]:
-    """Return a relative path for each key of each shard, given as its name and its keys.
-
-    It is KEY.png; keys that occur in several shards are SHARD/KEY.png.
-    """
+    """Return KEY.png for each key of each shard, given by name, or SHARD/KEY.png for a key of several shards."""
     listed = [(shard, make_unique(keys)) for shard, keys in shards]
     counts = Counter(key for _, keys in listed for key in keys)
     used: set[str] = set()

@@ -40,10 +40,7 @@ class EvaluationInputs:
         self.samples = [sample for shard in shards for sample in self._listed(shard)]
 
     def images(self, samples: Iterable[Sample]) -> Iterator[ReadImage]:
-        """Yield the images of samples that can be used; the others go into `failures` or `lost`.
-
-        Raises WorkFailedError when none can be used.
-        """
+        """Yield the images that can be used; list the others in `failures` and `lost`. Raise WorkFailedError for none."""
         usable = 0
         for sample in samples:
             try:
@@ -89,16 +86,13 @@ class Evaluation(NamedTuple):
     """How good a tokenizer is on some images, with its own preprocessing and in float32."""
 
     model: str
-    """The name that it was loaded by."""
     tokenizer: Tokenizer
     inputs: EvaluationInputs
     measured: Measurement
     reference: dict[str, float]
-    """Values of the reference metrics, by name."""
     not_measured: dict[str, str]
     """Why the other reference metrics have no value, by name."""
     examples: list[Example]
-    """The first images."""
 
     def figures(self) -> dict[str, float | None]:
         """Return everything that was measured, by its key in metrics.json."""

@@ -15,7 +15,6 @@ class Keep(NamedTuple):
     """A choice of companion files by their extensions."""
 
     text: str
-    """As users type it."""
     extensions: frozenset[str]
     """The extensions that were named, in lower case; empty for all and none."""
 

@@ -23,7 +23,6 @@ class LooseImage(NamedTuple):
     name: str
     """Relative to the folder that was given, or the last part of a path that was given."""
     problem: str
-    """Why it cannot be read."""
     companions: tuple[str, ...]
     """Names in its folder of the files that are carried over with it."""
     key: str = ""
@@ -41,7 +40,6 @@ class LooseImages:
     """Images that were given more than once, the first time not counted."""
     _seen: set[tuple[str, str]] = field(default_factory=set)
     _folders: dict[str, dict[str, list[str]]] = field(default_factory=dict)
-    """Names in each folder, by stem."""
     _real: dict[str, str] = field(default_factory=dict)
     """Real path of each folder, found once for all its files."""
 

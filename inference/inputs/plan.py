@@ -15,7 +15,6 @@ from .samples import ShardTask
 from .tar_samples import TarSource
 
 TYPICAL_IMAGE = 100_000
-"""Bytes of an image file, for estimates."""
 SIDECAR_SUFFIX = ".json"
 
 
@@ -27,7 +26,6 @@ class Plan:
     loose: list[LooseImage]
     """Images that are files of their own, in order."""
     shard_size: int
-    """Of these in a shard."""
     passed_over: Counter[str]
     """Files in folders that are neither images nor carried over, by kind."""
     repeated: int

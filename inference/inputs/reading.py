@@ -25,7 +25,6 @@ class ReadImage(NamedTuple):
     width: int
     height: int
     sha256: str
-    """SHA-256 of the file."""
 
 
 class Unusable(NamedTuple):
@@ -37,10 +36,7 @@ class Unusable(NamedTuple):
 
 
 def read_image(sample: Sample, config: PreprocessingConfig, multiple: int) -> ReadImage | Unusable:
-    """Read and preprocess one image; whatever is wrong with it becomes a row.
-
-    Raises UnreadableInputError when its bytes cannot be read at the moment, or the memory is too small.
-    """
+    """Read and preprocess one image; raise UnreadableInputError when its bytes cannot be read or the memory is too small."""
     if sample.entry is None:
         return Unusable(Failure(sample.key, sample.source, sample.problem), "")
     sha256 = ""

@@ -33,11 +33,9 @@ class Sample:
     """An image to tokenize."""
 
     key: str
-    """Its key in the output shard."""
     source: str
     """The name of its file, for people."""
     entry: Entry | None
-    """Where its bytes are."""
     problem: str = ""
     """Why there is no entry."""
     companions: tuple[Companion, ...] = ()

@@ -1,7 +1,4 @@
-"""The sidecar of a token shard: NAME.json, written last and the same for all formats.
-
-A shard is done if and only if its sidecar is there and its fingerprint and inputs agree.
-"""
+"""The sidecar of a token shard: NAME.json, written last and the same for all formats."""
 
 import os
 from pathlib import Path

@@ -37,7 +37,6 @@ class Job:
     encoders: int
     """Threads that encode a batch each."""
     stop_on_error: bool = False
-    """Whether to raise StoppedOnError at the first failure."""
 
     @cached_property
     def encode(self) -> Encode:
@@ -67,9 +66,7 @@ class ShardResult(NamedTuple):
     images: int = 0
     """Images that were tokenized by this call."""
     failures: list[Failure] = []
-    """Images that could not be used."""
     passed_over: Counter[str] = Counter()
-    """Members of the input that are neither images nor carried over, by kind."""
     tokens: np.ndarray | None = None
     """All tokens of the shard, `q n`, for the usage of the codebooks; None when it has no image."""
     damage: str = ""

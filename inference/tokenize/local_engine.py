@@ -1,8 +1,4 @@
-"""The engine of this machine: threads of one process, with one stream through all shards.
-
-Threads read images ahead of the encoder, one or several threads encode batches, and one writes the shards that are
-complete, all in the order of the tasks. No core waits where a shard ends.
-"""
+"""The engine of this machine: threads read, encode and write, with one stream through all shards, so that no core waits."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -63,7 +63,6 @@ def resume_grown(plan: Plan, folder: Path, shard_format: ShardFormat) -> tuple[P
 
 
 def _rows(shard: Path, sidecar: Sidecar, shard_format: ShardFormat) -> list[_Row]:
-    """Return what a shard was made of."""
     try:
         samples = [(sample.key, sample.metadata()) for sample in read_samples(shard, shard_format)]
     except (DamagedShard, ValueError) as error:

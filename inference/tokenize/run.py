@@ -26,7 +26,6 @@ from .resume_grown import resume_grown
 from .summary import Summary
 
 BATCH = 16
-"""Images per batch by default."""
 PREVIEW_FILE = "preview.png"
 
 
@@ -53,10 +52,7 @@ class Request(NamedTuple):
 
 
 def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary:
-    """Tokenize a collection; `say` is called with lines for people on the way.
-
-    Raises ValueError for a wrong call, and OSError, StoppedOnError or UnreadableInputError when the work fails.
-    """
+    """Tokenize a collection; raise ValueError for a wrong call, and OSError or WorkFailedError when the work fails."""
     out = request.out
     shard_format = find_entry(SHARD_FORMATS, "format", request.shard_format)
     engine = find_entry(ENGINES, "engine", request.engine)
@@ -103,7 +99,6 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
 
 
 def _load(request: Request) -> Tokenizer:
-    """Load the tokenizer at the size that was asked for; raise ValueError when there is no such tokenizer or size."""
     tokenizer, size = load(request.model, request.device), request.size
     if size is None:
         return tokenizer

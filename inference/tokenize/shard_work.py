@@ -22,9 +22,7 @@ class ShardWork:
     task: ShardTask
     listing: Listing | None = None
     damage: str = ""
-    """Why its input is damaged, in a sentence."""
     unread: str = ""
-    """Which of its files cannot be read at the moment, and why."""
     stored: dict[str, StoredSample] = field(default_factory=dict)
     """Samples by key that an earlier call made of the same inputs."""
     reused: int = 0

@@ -28,7 +28,6 @@ class Summary(NamedTuple):
     out: Path
     done_before: int
     new_images: int
-    """Images that are new to a folder with shards."""
 
     @property
     def has_failed(self) -> bool:

@@ -24,8 +24,6 @@ SHOWN = 3
 
 
 class _StandIn:
-    """Replaces objects of TRAINING_STATE and ignores their state."""
-
     def __init__(self, *_: object):
         pass
 

@@ -90,7 +90,6 @@ class ConvolutionalImporter(Importer):
 
 
 def _their_name(name: str, modules: dict[str, str]) -> str:
-    """Return the checkpoint's name of the tensor that vistok calls `name`."""
     for ours, theirs in modules.items():
         if name.startswith(f"{ours}."):
             part, dot, parameter = name.removeprefix(f"{ours}.").rpartition(".")
