@@ -16,6 +16,7 @@ from ...tokenizer.folder_lock import hold_folder
 from ...tokenizer.wording import pluralize
 from ..api import Tokenizer, load
 from ..inputs.keys import file_name, make_unique, normalised_key
+from ..token_shards.sidecar import MANIFEST_FILE
 from ..token_shards.token_samples import StoredSample
 from .decoding import FolderDecoder, ImageJob, batches, checked, decoded, folder_decoder, save
 from .verified_shards import find_shards, manifest_of, verified_samples
@@ -88,6 +89,8 @@ def _decoders(shards: Iterable[Path], named: str | None, device: str) -> dict[Pa
     decoders = {}
     for folder in dict.fromkeys(path.parent for path in shards):
         manifest = manifest_of(folder)
+        if manifest is None:
+            raise ValueError(f"{folder} has no {MANIFEST_FILE}, which names the tokenizer of its shards: put it back.")
         model = named or manifest.model
         if model not in loaded:
             loaded[model] = load(model, device)

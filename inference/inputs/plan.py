@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...images.finding.index import file_size
 from ...images.finding.inputs import Input, expand_inputs, printable
 from .companions import KEEP_ALL, Keep
 from .keys import file_name, keys_of_names, make_unique
@@ -14,7 +13,6 @@ from .loose_images import LOOSE_PATTERN, LooseImage, LooseImages, loose_shard
 from .samples import ShardTask
 from .tar_samples import TarSource
 
-TYPICAL_IMAGE = 100_000
 SIDECAR_SUFFIX = ".json"
 
 
@@ -32,10 +30,6 @@ class Plan:
     """Inputs that were given more than once, the first time not counted."""
     files: list[str]
     """Paths of everything that goes in."""
-
-    def estimated_images(self) -> int:
-        """Return roughly how many images there are, without reading the shards."""
-        return sum(file_size(path) for path in self.files) // TYPICAL_IMAGE
 
 
 def plan_shards(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ...cli.options import check_output_folder, find_entry
 from ...cli.progress import ProgressLine
+from ...images.finding.index import file_size
 from ...tokenizer.devices import usable_cores
 from ...tokenizer.files import remove_asides
 from ...tokenizer.folder_lock import hold_folder
@@ -114,7 +115,7 @@ def _precision(request: Request, tokenizer: Tokenizer, plan: Plan, before: Manif
     if not request.fast:
         return EXACT_ARITHMETIC
     if before is None or before.precision == EXACT_ARITHMETIC:
-        return fast_precision(tokenizer.device, plan.estimated_images() >= COMPILING_PAYS, request.batch_size)
+        return fast_precision(tokenizer.device, sum(map(file_size, plan.files)) >= COMPILING_PAYS, request.batch_size)
     _, form, batch_size = before.precision.split("-")
     return fast_precision(tokenizer.device, form == COMPILED, request.batch_size or int(batch_size))
 

@@ -1,5 +1,6 @@
 """Public VQGANs that differ from vistok's convolutional networks in the names of their layers alone."""
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
@@ -98,7 +99,4 @@ def _their_name(name: str, modules: dict[str, str]) -> str:
 
 
 def _count(shapes: Shapes, prefix: str, member: str) -> int:
-    count = 0
-    while f"{prefix}.{count}.{member}" in shapes:
-        count += 1
-    return count
+    return next(index for index in itertools.count() if f"{prefix}.{index}.{member}" not in shapes)
