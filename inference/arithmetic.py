@@ -1,6 +1,8 @@
 """How pixels go through the encoder, exactly (float32) or fast, and tokens through the decoder."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
+from itertools import groupby, islice
+from operator import attrgetter
 from typing import TypeAlias
 
 import torch
@@ -17,7 +19,7 @@ Encode: TypeAlias = Callable[[Pixels], Tokens]
 MAX_IMAGES = 64
 """Images that are held as pixels at a time."""
 MAX_PIXELS = 1 << 24
-"""Pixels of these (200 MB); once they are reached no image is added."""
+"""Pixels of these (200 MB), unless one image has more."""
 FAST_BATCH = 8
 EXACT_ARITHMETIC = "float32"
 COMPILED, EAGER = "compiled", "eager"
@@ -25,16 +27,13 @@ COMPILING_PAYS = 2_000_000_000
 """Bytes of images (about 20,000 files) that repay the half minute of compiling."""
 
 
-def encode_images(images: Iterator[Pixels], encode: Encode, device: torch.device) -> Tokens:
+def encode_images(images: Iterable[Pixels], encode: Encode, device: torch.device) -> Tokens:
     """Return the tokens of images `1 c h w`, in their order, on `device`; raise ValueError when their grids differ."""
     tokens: list[Tokens] = []
-    for group in _groups(images):
-        of_index: dict[int, Tokens] = {}
-        for shape in {image.shape for image in group}:
-            indices = [index for index, image in enumerate(group) if image.shape == shape]
-            batch = torch.cat([group[index].to(device) for index in indices])
-            of_index.update(zip(indices, encode(batch).split(1), strict=True))
-        tokens += [of_index[index] for index in range(len(group))]
+    for shape, same in groupby(images, attrgetter("shape")):
+        size = max(1, min(MAX_IMAGES, MAX_PIXELS // shape[2:].numel()))
+        while batch := [image.to(device) for image in islice(same, size)]:
+            tokens.append(encode(torch.cat(batch)))
         first, *others = sorted({tuple(each.shape[2:]) for each in tokens})
         if others:
             raise ValueError(
@@ -43,17 +42,6 @@ def encode_images(images: Iterator[Pixels], encode: Encode, device: torch.device
             )
     with own_numerics(device):
         return torch.cat(tokens).to(device)
-
-
-def _groups(images: Iterator[Pixels]) -> Iterator[list[Pixels]]:
-    group: list[Pixels] = []
-    for image in images:
-        group.append(image)
-        if len(group) == MAX_IMAGES or sum(each[0, 0].numel() for each in group) >= MAX_PIXELS:
-            yield group
-            group = []
-    if group:
-        yield group
 
 
 def encode_exactly(model: VisualTokenizer, device: torch.device, batch_size: int, pixels: Pixels) -> Tokens:

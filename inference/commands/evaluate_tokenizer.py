@@ -68,7 +68,8 @@ def evaluate_tokenizer(
         inputs = EvaluationInputs(data, tokenizer, out)
         reference = build_reference_metrics(frechet, lpips_weights, inception_weights, tokenizer.device, missing)
         told = dict(reference.not_measured)
-        _tell_not_measured(told, {}, as_json)
+        for name, reason in told.items():
+            say(f"{name} not measured: {reason}", as_json)
         evaluation = evaluate(
             model, tokenizer, inputs, reference, lambda samples: track(samples, "images", quiet=quiet)
         )
@@ -80,13 +81,9 @@ def evaluate_tokenizer(
             Console(highlight=False).print(summary_table(evaluation))
             for line in summary_lines(evaluation):
                 say(line)
-            _tell_not_measured(evaluation.not_measured, told)
+            for name, reason in evaluation.not_measured.items():
+                if name not in told:
+                    say(f"{name} not measured: {reason}")
             say(f"in {files[0]} and {files[1]}")
         if inputs.lost:
             raise typer.Exit(WORK_FAILED)
-
-
-def _tell_not_measured(reasons: dict[str, str], told: dict[str, str], aside: bool = False) -> None:
-    for name, reason in reasons.items():
-        if name not in told:
-            say(f"{name} not measured: {reason}", aside)

@@ -84,7 +84,6 @@ def detokenize(inputs: list[Path], out: Path, model: str | None, device: str, ov
 
 
 def _decoders(shards: Iterable[Path], named: str | None, device: str) -> dict[Path, FolderDecoder]:
-    """Load the tokenizer of each folder, which its manifest names unless the user does."""
     loaded: dict[str, Tokenizer] = {}
     decoders = {}
     for folder in dict.fromkeys(path.parent for path in shards):

@@ -13,10 +13,7 @@ from ..token_shards.token_samples import StoredSample
 
 
 def find_shards(inputs: Iterable[Path]) -> tuple[dict[Path, Sidecar | None], list[str]]:
-    """Find token shards, without reading them; return each with its sidecar, and sentences about those that are missing.
-
-    Raises ValueError when an input is missing or a folder holds none.
-    """
+    """Find token shards and their sidecars, and say which are missing; raise ValueError for an input that holds none."""
     shards: dict[Path, tuple[Path, Sidecar | None]] = {}  # by the real path, so that each comes once
     missing: list[str] = []
     for path in inputs:

@@ -33,7 +33,6 @@ class EvaluationInputs:
         self._config = tokenizer.config.preprocessing
         self._multiple = tokenizer.downsample
         self.failures: list[Failure] = []
-        """Images that cannot be used, among those read so far."""
         self.lost: list[str] = []
         """A phrase for each damaged shard and for each file that the disk does not give."""
         shards = plan_shards(self.data, ANY_SHARD_SIZE, out).shards
@@ -106,11 +105,7 @@ def evaluate(
     reference: ReferenceMetrics,
     progress: Callable[[Iterable[Sample]], Iterable[Sample]] = iter,
 ) -> Evaluation:
-    """Reconstruct images, those of one shape in batches, and measure.
-
-    `progress` wraps the samples while they are read. When no image can be read, raises WorkFailedError with the reason, or
-    ValueError when there is none to read.
-    """
+    """Reconstruct images and measure; `progress` wraps the samples. Raise WorkFailedError when no image can be read."""
     examples: list[Example] = []
     sources: list[str] = []
 

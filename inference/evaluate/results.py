@@ -17,7 +17,7 @@ from ...report.codebooks import codebook_views
 from ...report.environment import environment
 from ...report.page import render
 from ...tokenizer.files import write_whole
-from ...tokenizer.wording import pluralize
+from ...tokenizer.wording import first_lines, pluralize
 from .evaluation import Evaluation
 
 METRICS_FILE = "metrics.json"
@@ -90,9 +90,7 @@ def summary_table(evaluation: Evaluation) -> Table:
 
 def summary_lines(evaluation: Evaluation) -> list[str]:
     """Return a line for everything that has no figure."""
-    failures = evaluation.inputs.failures
-    lines = [f"failed: {failure.source}: {failure.reason}" for failure in failures[:MAX_FAILURES]]
-    if len(failures) > MAX_FAILURES:
-        lines.append(f"... and {len(failures) - MAX_FAILURES} more, see {METRICS_FILE}")
+    failed = [f"failed: {failure.source}: {failure.reason}" for failure in evaluation.inputs.failures]
+    lines = first_lines(failed, MAX_FAILURES, METRICS_FILE)
     lines += filter(None, [estimate_note(evaluation.measured.counts, evaluation.tokenizer.vocab_size)])
     return lines + [f"lost: {phrase}" for phrase in evaluation.inputs.lost]

@@ -2,8 +2,9 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 from ...images.finding.index import IMAGE_EXTENSIONS, file_entry, folder_files, is_image, problem_of
@@ -40,8 +41,7 @@ class LooseImages:
     """Images that were given more than once, the first time not counted."""
     _seen: set[tuple[str, str]] = field(default_factory=set)
     _folders: dict[str, dict[str, list[str]]] = field(default_factory=dict)
-    _real: dict[str, str] = field(default_factory=dict)
-    """Real path of each folder, found once for all its files."""
+    _real: Callable[[str], str] = field(default_factory=lambda: cache(os.path.realpath))
 
     def add_folder(self, folder: str, left_out: str | None) -> None:
         """Walk a folder, add its images, and count the files that are passed over."""
@@ -87,9 +87,7 @@ class LooseImages:
     def _add(self, path: str, name: str, problem: str, companions: tuple[str, ...]) -> None:
         # A link is an image of its own, but one file reached over two folders is not.
         folder, base = os.path.split(path)
-        if folder not in self._real:
-            self._real[folder] = os.path.realpath(folder)
-        identity = self._real[folder], base
+        identity = self._real(folder), base
         if identity in self._seen:
             self.repeated += 1
             return

@@ -85,10 +85,7 @@ def sidecars(folder: Path) -> list[Sidecar]:
 
 
 def all_sidecars(folder: Path) -> list[Sidecar]:
-    """Return all sidecars of a folder by name, even without their shards.
-
-    One that describes anything but NAME with the suffix of a format beside it is ignored.
-    """
+    """Return all sidecars of a folder by name, even without their shards; ignore one that describes a file of another name."""
     found = []
     for path in sorted(folder.glob("*.json")):
         sidecar = _parsed(path) if path.name != MANIFEST_FILE else None

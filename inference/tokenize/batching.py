@@ -65,10 +65,7 @@ def read_item(item: Item, read: Callable[[Sample], ReadImage | Unusable]) -> tup
 
 
 def batches(read: Iterable[tuple[ShardWork, Result]], batch_size: int) -> Iterator[Batch]:
-    """Group neighbours of the same shard and size, up to `batch_size`, fewer where they are large.
-
-    All other results go into the work of their shard.
-    """
+    """Group neighbours of one shard and size, fewer where they are large; all other results go into the work of their shard."""
     images: list[ReadImage] = []
     for work, result in read:
         if result is None or _is_full(images, result, batch_size):

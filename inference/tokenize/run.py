@@ -10,6 +10,7 @@ from ...images.finding.index import file_size
 from ...tokenizer.devices import usable_cores
 from ...tokenizer.files import remove_asides
 from ...tokenizer.folder_lock import hold_folder
+from ...tokenizer.numerics.exact import DEVICE_BATCH
 from ..api import Tokenizer, load
 from ..arithmetic import COMPILED, COMPILING_PAYS, EXACT_ARITHMETIC, fast_precision
 from ..inputs.companions import Keep
@@ -26,7 +27,6 @@ from .resume import pending_shards
 from .resume_grown import resume_grown
 from .summary import Summary
 
-BATCH = 16
 PREVIEW_FILE = "preview.png"
 
 
@@ -71,7 +71,7 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
             manifest=manifest,
             tokenizer=tokenizer,
             shard_format=shard_format,
-            batch_size=request.batch_size or BATCH,
+            batch_size=request.batch_size or DEVICE_BATCH,
             readers=request.workers or cores,
             encoders=cores if tokenizer.device.type == "cpu" else 1,
             stop_on_error=request.stop_on_error,

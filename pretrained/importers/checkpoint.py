@@ -32,11 +32,7 @@ class _StandIn:
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a .safetensors or PyTorch file by name.
-
-    Raises ValueError when the file holds none or is damaged, or when a pickle asks for more than tensors, containers and
-    known training state.
-    """
+    """Return the tensors of a file by name; raise ValueError when it holds none, is damaged, or would run code."""
     if not path.is_file():
         what = f"{path} is a folder" if path.is_dir() else f"There is no checkpoint file {path}"
         raise ValueError(f"{what}: give {WANTED}.")
@@ -78,7 +74,6 @@ def _unpickled(path: Path) -> Any:
 
 
 def _state_dict(content: Any) -> dict[str, Tensor]:
-    """Return the tensors of a state dict, which may be under one of WRAPPERS."""
     if not isinstance(content, Mapping):
         return {}
     for key in WRAPPERS:

@@ -70,7 +70,6 @@ class ConvolutionalImporter(Importer):
         }
 
     def _modules(self, config: ConvolutionalConfig) -> Iterator[tuple[str, str]]:
-        """Yield pairs of module names, vistok's and the checkpoint's."""
         for side, stack in (("encoder", config.encoder), ("decoder", config.decoder)):
             yield from ((f"{side}.middle.{index}", f"{side}.{name}") for index, name in enumerate(self.middle))
             count = len(stack.channels)
