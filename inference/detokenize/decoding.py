@@ -40,7 +40,6 @@ class ImageJob(NamedTuple):
     sample: StoredSample
     path: Path
     where: str
-    """Shard and key, for messages."""
     decoder: FolderDecoder
 
 

@@ -29,7 +29,6 @@ class Plan:
     repeated: int
     """Inputs that were given more than once, the first time not counted."""
     files: list[str]
-    """Paths of everything that goes in."""
 
 
 def plan_shards(

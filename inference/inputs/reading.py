@@ -1,6 +1,6 @@
 """From a sample to pixels, or to the reason why there are none."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,9 +17,8 @@ class ReadImage(NamedTuple):
     sample: Sample
     pixels: np.ndarray
     """uint8 `h w c`, preprocessed."""
-    width: int
-    height: int
-    sha256: str
+    metadata: dict[str, Any]
+    """As `TokenSample` has it."""
 
 
 class Unusable(NamedTuple):
@@ -39,7 +38,8 @@ def read_image(sample: Sample, config: PreprocessingConfig, multiple: int) -> Re
         with sample.entry.open() as file:
             sha256 = sha256_of(file)
             loaded = load_pixels(file, config, multiple)
-        return ReadImage(sample, loaded.pixels, loaded.width, loaded.height, sha256)
+        size = {"width": loaded.width, "height": loaded.height}
+        return ReadImage(sample, loaded.pixels, {"source": sample.source, **size, "sha256": sha256})
     except ImageError as error:
         return Unusable(Failure(sample.key, sample.source, str(error)), sha256)
     except (OSError, MemoryError) as error:

@@ -34,7 +34,6 @@ class Sample:
 
     key: str
     source: str
-    """The name of its file, for people."""
     entry: Entry | None
     problem: str = ""
     """Why there is no entry."""
@@ -73,7 +72,6 @@ class ShardTask:
     """One output shard to make: plain, picklable data."""
 
     name: str
-    """File name of the shard without its suffix."""
     source: ShardSource
     inputs: str
     """Digest of the source when the task was planned."""

@@ -19,25 +19,18 @@ class Sidecar(Config):
     """The description of one shard."""
 
     schema_version: Literal[3] = SCHEMA_VERSION
-    """Version of this layout."""
     shard: str
-    """File name of the shard."""
     fingerprint: str
-    """Fingerprint of the tokenizer that made it."""
     inputs: str
     """SHA-256 of the names, sizes and modification times of the input files."""
     content: str
     """SHA-256 of the names of the input files and of their bytes."""
     images: int
-    """Images in the shard."""
     failures: list[Failure]
-    """Images that could not be used."""
     passed_over: dict[str, int]
     """Members of the input shard that are neither images nor carried over, by kind."""
     sha256: str
-    """SHA-256 of the shard."""
     size: int
-    """Bytes of the shard."""
 
     @property
     def name(self) -> str:

@@ -33,9 +33,7 @@ class Job:
     batch_size: int
     """Images per batch; no token depends on it, nor on the numbers of threads."""
     readers: int
-    """Threads that read images ahead."""
     encoders: int
-    """Threads that encode a batch each."""
     stop_on_error: bool = False
 
     @cached_property

@@ -106,21 +106,12 @@ def encode_samples(images: list[ReadImage], encode: Encode, manifest: Manifest) 
     if tokens is None and len(images) > 1:  # the error, which holds on to memory, is gone by now
         return [sample for image in images for sample in encode_samples([image], encode, manifest)]
     if tokens is None:
-        name, size = images[0].sample.source, f"{images[0].width} x {images[0].height}"
-        raise UnreadableInputError(f"{name}: the memory is too small for {size} pixels")
+        large = images[0].metadata
+        size = f"{large['width']} x {large['height']}"
+        raise UnreadableInputError(f"{large['source']}: the memory is too small for {size} pixels")
     grids = tokens.cpu().numpy().astype(token_dtype(manifest.vocab_size))
     return [
-        TokenSample(
-            key=image.sample.key,
-            tokens=grid,
-            metadata={
-                "source": image.sample.source,
-                "width": image.width,
-                "height": image.height,
-                "sha256": image.sha256,
-            },
-            companions=image.sample.companions,
-        )
+        TokenSample(image.sample.key, grid, image.metadata, image.sample.companions)
         for image, grid in zip(images, grids, strict=True)
     ]
 
