@@ -5,23 +5,17 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-
-TYPE_CHECKING = False  # importing typing would take longer than all other imports here
-if TYPE_CHECKING:
-    from types import FrameType
-    from typing import Any
+from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-EXIT_CODE = 1
 
 
 class Interruption:
     """Raises KeyboardInterrupt for the first signal while the command works; a second signal ends the process.
 
-    A first signal also ends the process outside the work, where nothing would catch the exception, and during an import,
-    because many libraries break when their import is interrupted.
+    So does a first one outside the work, where nothing would catch it, or in an import, since many libraries break there.
     """
 
     def __init__(self, command: str):
@@ -43,10 +37,6 @@ class Interruption:
             self._raised = True
             raise KeyboardInterrupt
 
-    def install(self) -> "dict[int, Any]":
-        """Handle the signals from now on and return the previous handlers; main thread only."""
-        return {number: signal.signal(number, self._handle) for number in SIGNALS}
-
     def report(self) -> None:
         """Print the sentence; later signals end the process without another one."""
         _set_handlers(signal.SIG_IGN)
@@ -54,7 +44,8 @@ class Interruption:
             print(f"{self._command}: interrupted: run the same command again to continue.", file=sys.stderr)
         _set_handlers(_exit_now)
 
-    def _handle(self, number: int, frame: "FrameType | None") -> None:
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Raise KeyboardInterrupt or end the process, as the class says."""
         if os.getpid() != self._process:  # a forked worker gets the default behaviour back
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
             os.kill(os.getpid(), number)
@@ -75,7 +66,7 @@ _working: list[Interruption] = []
 def install_for_process(command: str) -> None:
     """Handle the signals until the process ends; `interruptible` then uses these handlers."""
     _of_process.append(Interruption(command))
-    _of_process[-1].install()
+    _set_handlers(_of_process[-1].handle)
     # After all threads have ended, Python restores the system's handlers, which would change the exit code.
     atexit.register(_set_handlers, signal.SIG_IGN)
 
@@ -87,7 +78,7 @@ def interruptible(command: str) -> Iterator[Interruption]:
         yield Interruption(command)
         return
     interruption = _of_process[-1] if _of_process else Interruption(command)
-    before = {} if _of_process else interruption.install()
+    before = {} if _of_process else {number: signal.signal(number, interruption.handle) for number in SIGNALS}
     _working.append(interruption)
     try:
         yield interruption
@@ -106,12 +97,12 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def _set_handlers(handler: "Any") -> None:
+def _set_handlers(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
     for number in SIGNALS:
         signal.signal(number, handler)
 
 
-def _is_importing(frame: "FrameType | None") -> bool:
+def _is_importing(frame: FrameType | None) -> bool:
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
             return True
@@ -119,5 +110,5 @@ def _is_importing(frame: "FrameType | None") -> bool:
     return False
 
 
-def _exit_now(*_: "Any") -> None:
-    os._exit(EXIT_CODE)
+def _exit_now(*_: object) -> None:
+    os._exit(1)

@@ -47,8 +47,7 @@ def encode_images(images: Iterable[Pixels], encode: Encode, device: torch.device
 def encode_exactly(model: VisualTokenizer, device: torch.device, batch_size: int, pixels: Pixels) -> Tokens:
     """Return the tokens of pixels `b c h w` on the CPU, in float32, a pure function of each image.
 
-    It is thread-safe. On a CPU it uses as many cores as torch may use in the calling thread, one per image. It raises
-    ValueError when the encoder's output is not finite.
+    Thread-safe. On a CPU each core takes one image. Raises ValueError when the encoder's output is not finite.
     """
 
     def encode(batch: Pixels) -> tuple[Tokens, Tensor]:
@@ -82,10 +81,7 @@ def fast_precision(device: torch.device, compiled: bool, batch_size: int | None 
 
 
 def fast_encode(model: VisualTokenizer, device: torch.device, precision: str) -> Encode:
-    """Return a function from pixels `b c h w` to tokens on the CPU, which may differ from the exact ones in a few positions.
-
-    `precision` is of `fast_precision`. The function is thread-safe, and pads the last batch.
-    """
+    """Return a thread-safe function from pixels `b c h w` to tokens on the CPU; a few may differ from the exact ones."""
     dtype, form, batch_size = precision.split("-")
     inner = torch.compile(model.encode) if form == COMPILED else model.encode
 

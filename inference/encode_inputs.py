@@ -29,7 +29,12 @@ def images_to_pixels(
     if not listed:
         raise ValueError("encode got an empty list: give at least one image.")
     for image in listed:
-        yield from _pixels(image, config, multiple)
+        if isinstance(image, Tensor):
+            yield from _tensor_pixels(image)
+        elif isinstance(image, (str, os.PathLike)):
+            yield stack_pixels([_loaded(os.fspath(image), config, multiple)])
+        else:
+            yield stack_pixels([preprocess(_image(image, config), config, multiple)])
 
 
 def check_pixels(pixels: object) -> None:
@@ -59,14 +64,6 @@ def integer_tokens(tokens: Tensor | np.ndarray) -> Tensor:
     if isinstance(tokens, np.ndarray):
         return torch.from_numpy(tokens.astype(np.int64))
     return tokens.detach().long()
-
-
-def _pixels(image: ImageLike, config: PreprocessingConfig, multiple: int) -> list[Pixels]:
-    if isinstance(image, Tensor):
-        return _tensor_pixels(image)
-    if isinstance(image, (str, os.PathLike)):
-        return [stack_pixels([_loaded(os.fspath(image), config, multiple)])]
-    return [stack_pixels([preprocess(_image(image, config), config, multiple)])]
 
 
 def _loaded(path: str, config: PreprocessingConfig, multiple: int) -> np.ndarray:

@@ -80,15 +80,10 @@ def checked(jobs: Iterable[ImageJob], failures: list[str]) -> Iterator[CheckedIm
 
 def batches(images: Iterable[CheckedImage]) -> Iterator[list[CheckedImage]]:
     """Group neighbours of one folder and one size."""
-    for (_, height, width), group in groupby(images, _folder_and_size):
-        while batch := list(islice(group, batch_for(DEVICE_BATCH, height, width))):
+    for (decoder, (_, y, x)), group in groupby(images, lambda image: (image.job.decoder, image.tokens.shape)):
+        side = decoder.tokenizer.downsample
+        while batch := list(islice(group, batch_for(DEVICE_BATCH, y * side, x * side))):
             yield batch
-
-
-def _folder_and_size(image: CheckedImage) -> tuple[int, int, int]:
-    _, y, x = image.tokens.shape
-    side = image.job.decoder.tokenizer.downsample
-    return id(image.job.decoder), y * side, x * side
 
 
 def decoded(batch: list[CheckedImage]) -> list[Image.Image]:

@@ -33,7 +33,6 @@ class Outcome(NamedTuple):
     shards: int
     written: int
     there_before: int
-    """Images that an earlier call made of the same tokens."""
     failures: list[str]
     damaged: list[str]
 

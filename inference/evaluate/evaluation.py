@@ -1,6 +1,7 @@
 """Measure a loaded tokenizer on the images that users give."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,8 +31,7 @@ class EvaluationInputs:
 
     def __init__(self, data: Sequence[str], tokenizer: Tokenizer, out: Path | None = None):
         self.data = list(data)
-        self._config = tokenizer.config.preprocessing
-        self._multiple = tokenizer.downsample
+        self._read = partial(read_image, config=tokenizer.config.preprocessing, multiple=tokenizer.downsample)
         self.failures: list[Failure] = []
         self.lost: list[str] = []
         """A phrase for each damaged shard and for each file that the disk does not give."""
@@ -43,7 +43,7 @@ class EvaluationInputs:
         usable = 0
         for sample in samples:
             try:
-                read = read_image(sample, self._config, self._multiple)
+                read = self._read(sample)
             except UnreadableInputError as error:
                 self.lost.append(str(error))
                 continue

@@ -36,8 +36,7 @@ def plan_shards(
 ) -> Plan:
     """Plan the output shards of image files, folders, .tar shards (brace ranges) and .txt lists of these.
 
-    A tar gives a shard of the same name; all other images are gathered, in order, `shard_size` to a shard. A walk skips
-    the folder `out`. `suffix` is that of the output shards; names are cut where they would be too long with it.
+    A tar gives a shard of the same name; other images are gathered in order. A walk skips the folder `out`.
     Raises ValueError when an input is missing, nothing is found, or a tar has a name that is taken.
     """
     longest = max(suffix, SIDECAR_SUFFIX, key=len)

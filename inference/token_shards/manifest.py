@@ -10,14 +10,14 @@ from ...tokenizer.config import Config
 from ...tokenizer.files import write_whole
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ..api import Tokenizer
-from .sidecar import MANIFEST_FILE, SCHEMA_VERSION, sidecars, to_json
+from .sidecar import MANIFEST_FILE, sidecars, to_json
 from .token_samples import token_dtype
 
 
 class Manifest(Config):
     """What all shards of a folder have in common, and their totals."""
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[3] = 3
     model: str
     """The tokenizer as it was named: a built-in name, the path of a folder, or hf://owner/repo."""
     fingerprint: str

@@ -11,14 +11,13 @@ from ...tokenizer.files import write_whole
 from ..inputs.samples import Failure
 from .formats import format_of
 
-SCHEMA_VERSION: Literal[3] = 3
 MANIFEST_FILE = "manifest.json"
 
 
 class Sidecar(Config):
     """The description of one shard."""
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[3] = 3
     shard: str
     fingerprint: str
     inputs: str

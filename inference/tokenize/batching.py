@@ -43,7 +43,7 @@ def shard_samples(
         except DamagedShard as error:
             work.damage = str(error)
         on_listed(work)
-        for sample in work.samples:
+        for sample in work.listing.samples:
             yield work, sample
         yield work, None
 

@@ -12,7 +12,7 @@ class Engine(Protocol):
     """Makes shards: in threads, in processes, on other machines. Only the parent writes the manifest."""
 
     def run(self, tasks: "Iterable[ShardTask]") -> "Iterator[ShardResult]":
-        """Yield a result per task, in any order, once its shard is sealed or given up; raise StoppedOnError and OSError."""
+        """Yield a result per task, in any order, once its shard is sealed or given up; raise WorkFailedError and OSError."""
 
 
 EngineFactory: TypeAlias = "Callable[[Job, Report], Engine]"

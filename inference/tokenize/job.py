@@ -10,16 +10,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import torch
 
-from ...tokenizer.errors import WorkFailedError
 from ..api import Tokenizer
 from ..arithmetic import EXACT_ARITHMETIC, Encode, fast_encode
 from ..inputs.samples import Failure
 from ..token_shards.formats import ShardFormat
 from ..token_shards.manifest import Manifest
-
-
-class StoppedOnError(WorkFailedError):
-    """Something failed, and the user asked to stop at the first failure."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +51,10 @@ class Job:
 
 
 class ShardResult(NamedTuple):
-    """What became of one task."""
+    """What became of one task, whose input has `samples` images."""
 
     name: str
     samples: int = 0
-    """Images in its input."""
     images: int = 0
     """Images that were tokenized by this call."""
     failures: list[Failure] = []
@@ -74,11 +68,10 @@ class ShardResult(NamedTuple):
 
 
 class ShardProgress(NamedTuple):
-    """How far one shard is."""
+    """How far one shard is, whose input has `samples` images."""
 
     name: str
     samples: int
-    """Images in its input."""
     images: int = 0
     """Images that are done, failures included."""
     failures: int = 0

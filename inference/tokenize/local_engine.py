@@ -7,6 +7,7 @@ from functools import partial
 
 from ...images.prefetch import Room, ahead
 from ...images.preprocessing import stack_pixels
+from ...tokenizer.errors import WorkFailedError
 from ...tokenizer.shapes import Tokens
 from ..arithmetic import Encode
 from ..inputs.input_files import UnreadableInputError
@@ -15,7 +16,7 @@ from ..inputs.samples import ShardTask
 from ..token_shards.manifest import Manifest
 from ..token_shards.token_samples import TokenSample, token_dtype
 from .batching import Batch, Result, batches, read_item, shard_samples
-from .job import Job, Report, ShardProgress, ShardResult, StoppedOnError
+from .job import Job, Report, ShardProgress, ShardResult
 from .resume import reusable_samples
 from .shard_work import ShardWork, finish
 
@@ -31,7 +32,7 @@ class LocalEngine:
         self._report = report
 
     def run(self, tasks: Iterable[ShardTask]) -> Iterator[ShardResult]:
-        """Make shards; after StoppedOnError or OSError all shards before the failure are sealed."""
+        """Make shards; after WorkFailedError or OSError all shards before the failure are sealed."""
         job, encode = self._job, self._job.encode
 
         def encoded(batch: Batch) -> tuple[Batch, list[TokenSample]]:
@@ -57,7 +58,7 @@ class LocalEngine:
 
     def _report_progress(self, work: ShardWork) -> None:
         done, failures = len(work.tokens) + len(work.failed), len(work.failed)
-        self._report(ShardProgress(work.task.name, len(work.samples), done, failures))
+        self._report(ShardProgress(work.task.name, len(work.listing.samples), done, failures))
 
     def _complete(self, results: Iterable[tuple[Batch, list[TokenSample]]]) -> Iterator[ShardWork]:
         """Gather batches into shards, and yield each with its last batch."""
@@ -84,16 +85,15 @@ def _pixels(read: tuple[ShardWork, Result]) -> int:
 def _stop_at_failure(work: ShardWork) -> None:
     if work.failed:
         row = work.failed[0].row
-        raise StoppedOnError(f"{row.source}: {row.reason} (--on-error skip goes on without it).")
+        raise WorkFailedError(f"{row.source}: {row.reason} (--on-error skip goes on without it).")
     if work.is_given_up:
-        raise StoppedOnError(f"{work.damage or work.unread} (--on-error skip goes on with the other shards).")
+        raise WorkFailedError(f"{work.damage or work.unread} (--on-error skip goes on with the other shards).")
 
 
 def encode_samples(images: list[ReadImage], encode: Encode, manifest: Manifest) -> list[TokenSample]:
     """Return the tokens of images of one size, in their order.
 
-    When the memory is too small, images of native size are tried one by one; UnreadableInputError names one that is too
-    large by itself. With a fixed size no image is to blame, and the error passes.
+    When the memory is too small, images of native size are tried one by one; UnreadableInputError names one that is too large.
     """
     if not images:
         return []

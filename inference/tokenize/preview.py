@@ -21,7 +21,6 @@ from ..inputs.reading import ReadImage, read_image
 
 COMPARED_IMAGES = 8
 PREVIEW_MARK = "preview"
-"""The mark in the PNG file by which a preview is recognised."""
 
 
 def is_other(path: Path) -> bool:

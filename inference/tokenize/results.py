@@ -26,7 +26,6 @@ class Totals:
         self.damaged: list[str] = []
         self.unread: list[str] = []
         self.empty: list[str] = []
-        """Names of the shards whose input has no file at all."""
         self.passed_over: Counter[str] = Counter()
         self.seconds = 0.0
         self.progress: Counter[str] = Counter()

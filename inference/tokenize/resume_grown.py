@@ -32,8 +32,7 @@ class _Row(NamedTuple):
 def resume_grown(plan: Plan, folder: Path, shard_format: ShardFormat) -> tuple[Plan, int]:
     """Regroup the loose images of a plan around the shards that are done; return the plan and the number of new images.
 
-    A plan that matches the shards of the folder is returned unchanged. Raises ValueError when a shard holds some images that
-    were given now and others that were not, and UnreadableInputError when one is damaged.
+    Raises ValueError when not all images of a shard are given again, and UnreadableInputError when one is damaged.
     """
     done = {sidecar.name: sidecar for sidecar in sidecars(folder) if re.fullmatch(LOOSE_PATTERN, sidecar.name)}
     planned = {task.name: task.inputs for task in plan.shards}

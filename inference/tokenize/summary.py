@@ -16,7 +16,6 @@ from ..token_shards.sidecar import sidecars
 from .results import Totals
 
 MAX_SHOWN = 5
-"""Failures and shards that are named; the rest is counted."""
 
 
 class Summary(NamedTuple):

@@ -15,10 +15,11 @@ from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest
 from vistok.inference.token_shards.sidecar import sidecars
 from vistok.inference.tokenize.engines import ENGINES
-from vistok.inference.tokenize.job import Job, StoppedOnError
+from vistok.inference.tokenize.job import Job
 from vistok.inference.tokenize.preview import write_preview
 from vistok.inference.tokenize.results import tokenize_shards
 from vistok.inference.tokenize.resume import pending_shards
+from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 
 PNG = image_bytes(noise_image(64, 64), "PNG")
@@ -120,7 +121,7 @@ def test_an_image_larger_than_the_memory_leaves_its_shard_unsealed(tokenizer, im
         "10.png: the memory is too small for 50 x 50 pixels",
         "15.png: the memory is too small for 55 x 50 pixels",
     ]
-    with pytest.raises(StoppedOnError, match=r"(03|09).png: .* \(--on-error skip goes on without it\)"):
+    with pytest.raises(WorkFailedError, match=r"(03|09).png: .* \(--on-error skip goes on without it\)"):
         tokenized(native, plan_shards([str(images)], 100), tmp_path / "stopped", encode, stop=True)
     assert tokenized(native, plan_shards([str(images)], 5), tmp_path / "out").shards == 3
 
