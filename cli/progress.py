@@ -64,19 +64,15 @@ class ProgressLine:
         """Return counts, time left, rate and note, as far as they fit into `width` characters, without the bar."""
         done, total = self._done, self._total
         parts = [f"{done:,} {self._unit}" if total is None else f"{done:,}/{total:,} {self._unit}"]
-        rate = self._rate()
+        started, before = self._measured_from or (time.monotonic(), done)
+        seconds = time.monotonic() - started
+        rate = max(0, done - before) / seconds if seconds >= MEASURED_FOR else 0.0
         left = f"{_clock((total - done) / rate)} left" if rate and total is not None else ""
         speed = f"{_rounded(rate)} per second" if rate else ""
         for part in (left, speed, self._note):
             if part and len("  ".join([*parts, part])) <= width:
                 parts.append(part)
         return "  ".join(parts) if len(parts[0]) <= width else ""
-
-    def _rate(self) -> float:
-        if self._measured_from is None:
-            return 0.0
-        seconds, before = time.monotonic() - self._measured_from[0], self._measured_from[1]
-        return max(0, self._done - before) / seconds if seconds >= MEASURED_FOR else 0.0
 
     def _show(self) -> None:
         with suppress(OSError, ValueError, SystemExit):  # standard error is closed

@@ -20,7 +20,6 @@ MAX_IMAGES = 64
 """Images that are held as pixels at a time."""
 MAX_PIXELS = 1 << 24
 """Pixels of these (200 MB), unless one image has more."""
-FAST_BATCH = 8
 EXACT_ARITHMETIC = "float32"
 COMPILED, EAGER = "compiled", "eager"
 COMPILING_PAYS = 2_000_000_000
@@ -76,7 +75,7 @@ def decode_exactly(model: VisualTokenizer, device: torch.device, batch_size: int
 def fast_precision(device: torch.device, compiled: bool, batch_size: int | None = None) -> str:
     """Return what `fast_encode` calculates in, such as `bfloat16-compiled-8`; only equal ones give equal tokens everywhere."""
     dtype = "bfloat16" if multiplies_bfloat16(device) else EXACT_ARITHMETIC
-    size = batch_size or (FAST_BATCH if device.type == "cpu" else DEVICE_BATCH)
+    size = batch_size or (8 if device.type == "cpu" else DEVICE_BATCH)
     return f"{dtype}-{COMPILED if compiled else EAGER}-{size}"
 
 

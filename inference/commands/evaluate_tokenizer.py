@@ -62,7 +62,7 @@ def evaluate_tokenizer(
         from ...tokenizer.folder_lock import hold_folder
         from ..api import load
         from ..evaluate.evaluation import EvaluationInputs, evaluate
-        from ..evaluate.results import metrics, summary_lines, summary_table, write_metrics, write_page
+        from ..evaluate.results import metrics, summary_lines, summary_table, write_results
 
         tokenizer = load(model, device)
         inputs = EvaluationInputs(data, tokenizer, out)
@@ -74,7 +74,7 @@ def evaluate_tokenizer(
             model, tokenizer, inputs, reference, lambda samples: track(samples, "images", quiet=quiet)
         )
         with hold_folder(out, "evaluate-tokenizer"):
-            files = write_metrics(out, evaluation), write_page(out, evaluation)
+            files = write_results(out, evaluation)
         if as_json:
             print_json({**metrics(evaluation), "report": files[1]})
         else:

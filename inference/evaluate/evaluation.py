@@ -23,7 +23,6 @@ from ..inputs.reading import ReadImage, read_image
 from ..inputs.samples import Failure, Sample, ShardTask
 
 MAX_EXAMPLES = 12
-ANY_SHARD_SIZE = 1000
 
 
 class EvaluationInputs:
@@ -35,7 +34,7 @@ class EvaluationInputs:
         self.failures: list[Failure] = []
         self.lost: list[str] = []
         """A phrase for each damaged shard and for each file that the disk does not give."""
-        shards = plan_shards(self.data, ANY_SHARD_SIZE, out).shards
+        shards = plan_shards(self.data, shard_size=1000, out=out).shards
         self.samples = [sample for shard in shards for sample in self._listed(shard)]
 
     def images(self, samples: Iterable[Sample]) -> Iterator[ReadImage]:
@@ -90,7 +89,6 @@ class Evaluation(NamedTuple):
     measured: Measurement
     reference: dict[str, float]
     not_measured: dict[str, str]
-    """Why the other reference metrics have no value, by name."""
     examples: list[Example]
 
     def figures(self) -> dict[str, float | None]:

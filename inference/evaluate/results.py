@@ -41,18 +41,18 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def write_metrics(folder: Path, evaluation: Evaluation) -> Path:
-    """Write metrics.json and return its path."""
-    path = folder / METRICS_FILE
-    write_whole(path, (json.dumps(metrics(evaluation), indent=2) + "\n").encode())
-    return path
+def write_results(folder: Path, evaluation: Evaluation) -> tuple[Path, Path]:
+    """Write metrics.json and report.html, and return their paths."""
+    files = folder / METRICS_FILE, folder / REPORT_FILE
+    write_whole(files[0], (json.dumps(metrics(evaluation), indent=2) + "\n").encode())
+    write_whole(files[1], render(_report(evaluation)).encode())
+    return files
 
 
-def write_page(folder: Path, evaluation: Evaluation) -> Path:
-    """Write report.html and return its path."""
+def _report(evaluation: Evaluation) -> content.Report:
     tokenizer, inputs, figures = evaluation.tokenizer, evaluation.inputs, evaluation.figures()
     images = pluralize(evaluation.measured.quality.images, "image")
-    report = content.Report(
+    return content.Report(
         title=evaluation.model,
         subtitle=f"{images} of {', '.join(inputs.data)}, size {tokenizer.config.preprocessing.size}, float32",
         figures=headline_figures(figures),
@@ -68,9 +68,6 @@ def write_page(folder: Path, evaluation: Evaluation) -> Path:
         config=tokenizer.config.model_dump_json(indent=2),
         environment={"fingerprint": tokenizer.fingerprint, **environment()},
     )
-    path = folder / REPORT_FILE
-    write_whole(path, render(report).encode())
-    return path
 
 
 def summary_table(evaluation: Evaluation) -> Table:

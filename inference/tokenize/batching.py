@@ -24,7 +24,6 @@ class Batch(NamedTuple):
 Item = tuple[ShardWork, Sample | None]
 """A sample of a shard; None closes the shard."""
 Result = ReadImage | Unusable | TokenSample | UnreadableInputError | None
-"""The outcome of reading it; None closes the shard."""
 
 
 def shard_samples(

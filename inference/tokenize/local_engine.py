@@ -91,10 +91,7 @@ def _stop_at_failure(work: ShardWork) -> None:
 
 
 def encode_samples(images: list[ReadImage], encode: Encode, manifest: Manifest) -> list[TokenSample]:
-    """Return the tokens of images of one size, in their order.
-
-    When the memory is too small, images of native size are tried one by one; UnreadableInputError names one that is too large.
-    """
+    """Return the tokens of images of one size; raise UnreadableInputError for one of native size that is too large."""
     if not images:
         return []
     tokens: Tokens | None = None

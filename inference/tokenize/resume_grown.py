@@ -30,10 +30,7 @@ class _Row(NamedTuple):
 
 
 def resume_grown(plan: Plan, folder: Path, shard_format: ShardFormat) -> tuple[Plan, int]:
-    """Regroup the loose images of a plan around the shards that are done; return the plan and the number of new images.
-
-    Raises ValueError when not all images of a shard are given again, and UnreadableInputError when one is damaged.
-    """
+    """Regroup the loose images of a plan around the shards that are done; return the plan and the number of new images."""
     done = {sidecar.name: sidecar for sidecar in sidecars(folder) if re.fullmatch(LOOSE_PATTERN, sidecar.name)}
     planned = {task.name: task.inputs for task in plan.shards}
     if all(planned.get(name) == sidecar.inputs for name, sidecar in done.items()):

@@ -20,7 +20,6 @@ WRAPPERS = ("ema", "state_dict", "model", "module")
 """Keys under which training programs store the weights; averaged weights come first."""
 TRAINING_STATE = ("argparse.", "lightning.", "omegaconf.", "pytorch_lightning.")
 """Packages whose objects training programs store beside the weights. They are replaced by stand-ins, never imported."""
-SHOWN = 3
 
 
 class _StandIn:
@@ -59,7 +58,7 @@ def _unpickled(path: Path) -> Any:
     unsafe = [name for name in asked_for if not name.startswith(TRAINING_STATE)]
     if unsafe:
         raise ValueError(
-            f"{path} would run code when it is loaded ({list_first(unsafe, SHOWN)}), which vistok never does: save its "
+            f"{path} would run code when it is loaded ({list_first(unsafe, shown=3)}), which vistok never does: save its "
             "state dict as .safetensors where you trust it."
         )
     try:
