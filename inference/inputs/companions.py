@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 ALL, NONE = "all", "none"
 OWN_EXTENSIONS = ("tokens.npy", "tokens.json")
-"""What vistok itself writes for an image."""
 CAPTION_EXTENSIONS = ("caption", "cls", "json", "txt")
 """Extensions of loose files that `all` carries over with the image of the same name."""
 

@@ -1,4 +1,4 @@
-"""The formats of token shards: the table SHARD_FORMATS, to which a file and a line add one, and what an entry must do."""
+"""The formats of token shards: the table SHARD_FORMATS, and the protocol of an entry; a file and a line add one."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

@@ -74,6 +74,7 @@ def batches(read: Iterable[tuple[ShardWork, Result]], batch_size: int) -> Iterat
             images.append(result)
         elif isinstance(result, Unusable):
             work.failed.append(result)
+            yield Batch(work, [], is_last=False)  # reports the failure at once
         elif isinstance(result, TokenSample):
             work.tokens.append(result)
             work.reused += 1

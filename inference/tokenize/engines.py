@@ -1,4 +1,4 @@
-"""The engines of tokenize-images: the table ENGINES, to which a file and a line add one, and what an entry must do."""
+"""The engines of tokenize-images: the table ENGINES, and the protocol of an entry; a file and a line add one."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol, TypeAlias
