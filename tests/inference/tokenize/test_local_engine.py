@@ -11,6 +11,7 @@ import vistok
 from samples import PHOTOS, image_bytes, noise_image, stored_samples
 from vistok.evaluation.usage import count_tokens, empty_counts
 from vistok.inference.inputs.plan import plan_shards
+from vistok.inference.inputs.reading import read_image
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest
 from vistok.inference.token_shards.sidecar import sidecars
@@ -124,6 +125,20 @@ def test_an_image_larger_than_the_memory_leaves_its_shard_unsealed(tokenizer, im
     with pytest.raises(WorkFailedError, match=r"(03|09).png: .* \(--on-error skip goes on without it\)"):
         tokenized(native, plan_shards([str(images)], 100), tmp_path / "stopped", encode, stop=True)
     assert tokenized(native, plan_shards([str(images)], 5), tmp_path / "out").shards == 3
+
+
+def test_stop_ends_at_a_failure_and_not_with_its_shard(tokenizer, tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    for index in range(300):
+        (tmp_path / "in" / f"{index:03}.png").write_bytes(b"broken")
+    read = []
+    monkeypatch.setattr(
+        "vistok.inference.tokenize.local_engine.read_image",
+        lambda sample, **options: read.append(sample) or read_image(sample, **options),
+    )
+    with pytest.raises(WorkFailedError, match=r"000.png: .* \(--on-error skip goes on without it\)"):
+        tokenized(tokenizer, plan_shards([str(tmp_path / "in")], 300), tmp_path / "out", stop=True)
+    assert len(read) < 100
 
 
 def test_a_full_memory_or_another_error_of_the_model_is_no_images_fault(tokenizer, images, tmp_path):
