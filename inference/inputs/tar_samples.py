@@ -18,7 +18,6 @@ class TarSource:
 
     path: str
     name: str
-    """Name of that shard."""
     keep: Keep
 
     def list_samples(self) -> Listing:

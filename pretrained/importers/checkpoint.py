@@ -20,12 +20,9 @@ WRAPPERS = ("ema", "state_dict", "model", "module")
 """Keys under which training programs store the weights; averaged weights come first."""
 TRAINING_STATE = ("argparse.", "lightning.", "omegaconf.", "pytorch_lightning.")
 """Packages whose objects training programs store beside the weights. They are replaced by stand-ins, never imported."""
-SHOWN = 3
 
 
 class _StandIn:
-    """Replaces objects of TRAINING_STATE and ignores their state."""
-
     def __init__(self, *_: object):
         pass
 
@@ -34,11 +31,7 @@ class _StandIn:
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a .safetensors or PyTorch file by name.
-
-    Raises ValueError when the file holds none or is damaged, or when a pickle asks for more than tensors, containers and
-    known training state.
-    """
+    """Return the tensors of a file by name; raise ValueError when it holds none, is damaged, or would run code."""
     if not path.is_file():
         what = f"{path} is a folder" if path.is_dir() else f"There is no checkpoint file {path}"
         raise ValueError(f"{what}: give {WANTED}.")
@@ -65,7 +58,7 @@ def _unpickled(path: Path) -> Any:
     unsafe = [name for name in asked_for if not name.startswith(TRAINING_STATE)]
     if unsafe:
         raise ValueError(
-            f"{path} would run code when it is loaded ({list_first(unsafe, SHOWN)}), which vistok never does: save its "
+            f"{path} would run code when it is loaded ({list_first(unsafe, shown=3)}), which vistok never does: save its "
             "state dict as .safetensors where you trust it."
         )
     try:
@@ -80,7 +73,6 @@ def _unpickled(path: Path) -> Any:
 
 
 def _state_dict(content: Any) -> dict[str, Tensor]:
-    """Return the tensors of a state dict, which may be under one of WRAPPERS."""
     if not isinstance(content, Mapping):
         return {}
     for key in WRAPPERS:

@@ -1,5 +1,6 @@
 """Public VQGANs that differ from vistok's convolutional networks in the names of their layers alone."""
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
@@ -69,7 +70,6 @@ class ConvolutionalImporter(Importer):
         }
 
     def _modules(self, config: ConvolutionalConfig) -> Iterator[tuple[str, str]]:
-        """Yield pairs of module names, vistok's and the checkpoint's."""
         for side, stack in (("encoder", config.encoder), ("decoder", config.decoder)):
             yield from ((f"{side}.middle.{index}", f"{side}.{name}") for index, name in enumerate(self.middle))
             count = len(stack.channels)
@@ -90,7 +90,6 @@ class ConvolutionalImporter(Importer):
 
 
 def _their_name(name: str, modules: dict[str, str]) -> str:
-    """Return the checkpoint's name of the tensor that vistok calls `name`."""
     for ours, theirs in modules.items():
         if name.startswith(f"{ours}."):
             part, dot, parameter = name.removeprefix(f"{ours}.").rpartition(".")
@@ -99,7 +98,4 @@ def _their_name(name: str, modules: dict[str, str]) -> str:
 
 
 def _count(shapes: Shapes, prefix: str, member: str) -> int:
-    count = 0
-    while f"{prefix}.{count}.{member}" in shapes:
-        count += 1
-    return count
+    return next(index for index in itertools.count() if f"{prefix}.{index}.{member}" not in shapes)

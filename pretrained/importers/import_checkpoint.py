@@ -24,10 +24,8 @@ SHOWN = 4
 def import_checkpoint(checkpoint: Path, out: Path, family: str | None = None) -> tuple[str, str]:
     """Write a checkpoint as the tokenizer folder `out`, and return its family and fingerprint.
 
-    Without a family it is recognised by its tensors.
-
-    Raises ValueError when `out` exists, the family is unknown or not recognised, the checkpoint would run code, or a tensor is
-    missing, unused or of the wrong shape.
+    Raises ValueError when `out` exists, the family is unknown or not recognised by the tensors, the checkpoint would run code,
+    or a tensor is missing, unused or of the wrong shape.
     """
     if out.exists():
         raise ValueError(f"--out is {out}, which exists already: give a new folder.")
