@@ -21,12 +21,9 @@ WRAPPERS = ("ema", "state_dict", "model", "module")
 """Keys under which training programs store the weights; averaged weights come first."""
 TRAINING_STATE = ("argparse.", "lightning.", "omegaconf.", "pytorch_lightning.")
 """Packages whose objects training programs store beside the weights. They are replaced by stand-ins, never imported."""
-SHOWN = 3
 
 
 class _StandIn:
-    """Replaces objects of TRAINING_STATE and ignores their state."""
-
     def __init__(self, *_: object):
         pass
 
@@ -79,7 +76,7 @@ def _unpickled(path: Path) -> Any:
     unsafe = [name for name in asked_for if not name.startswith(TRAINING_STATE)]
     if unsafe:
         raise ValueError(
-            f"{path} would run code when it is loaded ({list_first(unsafe, SHOWN)}), which vistok never does: save its "
+            f"{path} would run code when it is loaded ({list_first(unsafe, shown=3)}), which vistok never does: save its "
             "state dict as .safetensors where you trust it."
         )
     try:
@@ -94,7 +91,6 @@ def _unpickled(path: Path) -> Any:
 
 
 def _state_dict(content: Any) -> dict[str, Tensor]:
-    """Return the tensors of a state dict, which may be under one of WRAPPERS."""
     if not isinstance(content, Mapping):
         return {}
     for key in WRAPPERS:

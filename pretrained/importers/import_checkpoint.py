@@ -4,14 +4,12 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from ...tokenizer.config import unknown_choice
 from ...tokenizer.files import aside_of
 from ...tokenizer.folder.config_json import Origin, TokenizerConfig
 from ...tokenizer.folder.fingerprint import fingerprint
-from ...tokenizer.folder.save_load import save_tokenizer
-from ...tokenizer.folder.weight_file import check_finite
+from ...tokenizer.folder.save_load import check_finite, save_tokenizer
 from ...tokenizer.model import build_tokenizer
-from ...tokenizer.wording import list_first
+from ...tokenizer.wording import list_first, unknown_choice
 from .checkpoint import Checkpoint, read_checkpoint
 from .fit import SHOWN, Layout, converted, layouts, problem
 from .table import IMPORTERS
@@ -20,10 +18,8 @@ from .table import IMPORTERS
 def import_checkpoint(path: Path, out: Path, family: str | None = None) -> tuple[str, str]:
     """Write a checkpoint as the tokenizer folder `out`, and return its family and fingerprint.
 
-    Without a family it is recognised by its tensors.
-
-    Raises ValueError when `out` exists, the family is unknown or not recognised, the checkpoint would run code, or a tensor is
-    missing, unused or of the wrong shape.
+    Raises ValueError when `out` exists, the family is unknown or not recognised by the tensors, the checkpoint would run code,
+    or a tensor is missing, unused or of the wrong shape.
     """
     if out.exists():
         raise ValueError(f"--out is {out}, which exists already: give a new folder.")

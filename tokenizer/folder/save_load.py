@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor
 
 from ..config import parse_choice
 from ..files import write_whole
@@ -15,10 +17,12 @@ from ..numerics.float32 import own_numerics
 from ..preprocessing import PreprocessingConfig
 from ..quantizers import QUANTIZERS
 from .config_json import CONFIG_FILE, Origin, TokenizerConfig, read_tokenizer_config
-from .weight_file import check_finite, check_weight_file, read_weights
 
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
+AGAIN = "export or download the tokenizer again."
+FLOATS = {"F64", "F32", "F16", "BF16"}
+INTEGERS = {"I64", "I32", "I16", "I8", "U8", "U16", "U32", "U64"}
 
 
 class LoadedTokenizer(NamedTuple):
@@ -73,9 +77,9 @@ def load_tokenizer(folder: Path) -> LoadedTokenizer:
     """
     config, path = read_tokenizer_config(folder), folder / WEIGHTS_FILE
     with own_numerics(torch.device("cpu")):
-        check_weight_file(path, _without_memory(config, folder).state_dict())
+        _check_weight_file(path, _without_memory(config, folder).state_dict())
         model = build_tokenizer(config.architecture, config.quantizer)
-        model.load_state_dict(read_weights(path))
+        model.load_state_dict(load_file(path))
         check_finite(path, model.state_dict())
     return LoadedTokenizer(model.eval().requires_grad_(False), config)
 
@@ -90,3 +94,35 @@ def _without_memory(config: TokenizerConfig, folder: Path) -> VisualTokenizer:
         ) from None
     except ValueError as error:
         raise ValueError(f"{folder / CONFIG_FILE}: {error}") from None
+
+
+def _check_weight_file(path: Path, expected: Mapping[str, Tensor]) -> None:
+    """Raise ValueError unless the file has the names, shapes and kinds of types of `expected`, whose tensors may be on meta."""
+    if not path.is_file():
+        raise ValueError(f"{path.parent} is not a tokenizer folder: it has no {path.name}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            slices = {name: file.get_slice(name) for name in names}
+            shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
+            kinds = {name: str(part.get_dtype()) for name, part in slices.items()}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is damaged ({error}): {AGAIN}") from None
+    for name in [*expected, *names]:
+        if name not in shapes or name not in expected:
+            where = "the file" if name not in shapes else "the config"
+            raise ValueError(f"{path} does not fit its config: {name} is missing from {where}.")
+        if shapes[name] != tuple(expected[name].shape):
+            raise ValueError(
+                f"{path} does not fit its config: {name} is {shapes[name]}, not {tuple(expected[name].shape)}."
+            )
+        allowed = FLOATS if expected[name].is_floating_point() else INTEGERS
+        if kinds[name] not in allowed:
+            raise ValueError(f"{path} has {name} as {kinds[name]}, but it must be one of {', '.join(sorted(allowed))}.")
+
+
+def check_finite(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Raise ValueError when a weight is NaN or infinite."""
+    for name, value in weights.items():
+        if value.is_floating_point() and value.numel() and not all(map(torch.isfinite, torch.aminmax(value))):
+            raise ValueError(f"{path} has values in {name} that are NaN or infinite: {AGAIN}")

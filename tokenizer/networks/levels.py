@@ -4,11 +4,11 @@ import itertools
 from typing import Annotated
 
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import nn
 
 from ..config import Config
 from .base import Channels
-from .blocks import RESAMPLERS, AttentionBlock, ResidualBlock
+from .blocks import RESAMPLERS, AttentionBlock, ResidualBlock, sequential
 
 Blocks = Annotated[int, Field(ge=1, le=128)]
 MAX_LEVELS = 12
@@ -45,20 +45,14 @@ class StackConfig(Config):
         return self
 
 
-class Level(nn.Module):
-    """Residual blocks at one grid size, each optionally followed by attention."""
-
-    def __init__(self, channels: int, out_channels: int, blocks: int, attention: bool, norm: str):
-        super().__init__()
-        layers: list[nn.Module] = []
-        for index in range(blocks):
-            layers.append(ResidualBlock(channels if index == 0 else out_channels, out_channels, norm))
-            if attention:
-                layers.append(AttentionBlock(out_channels, norm))
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
+def build_level(channels: int, out_channels: int, blocks: int, attention: bool, norm: str) -> nn.Module:
+    """Build residual blocks at one grid size, each optionally followed by attention."""
+    layers: list[nn.Module] = []
+    for index in range(blocks):
+        layers.append(ResidualBlock(channels if index == 0 else out_channels, out_channels, norm))
+        if attention:
+            layers.append(AttentionBlock(out_channels, norm))
+    return sequential(layers=nn.Sequential(*layers))
 
 
 def build_levels(stack: StackConfig, norm: str, resampling: str, is_decoder: bool) -> nn.Sequential:
@@ -68,7 +62,7 @@ def build_levels(stack: StackConfig, norm: str, resampling: str, is_decoder: boo
     layers: list[nn.Module] = []
     for index, following in itertools.zip_longest(order, order[1:]):
         channels = stack.channels[index]
-        layers.append(Level(width, channels, stack.blocks[index], index in stack.attention, norm))
+        layers.append(build_level(width, channels, stack.blocks[index], index in stack.attention, norm))
         if following is not None:
             width = stack.channels[following] if resampling == "shuffle" else channels
             layers.append(RESAMPLERS[resampling][is_decoder](channels, width))
