@@ -23,8 +23,8 @@ def latent_statistics(latent: Latent) -> LatentStatistics:
     """Return the statistics that adaptive normalisation takes."""
     rows = latent.float().flatten(2)
     mean = rows.mean(dim=2, keepdim=True)
-    freedom: int = torch.sym_max(rows.shape[2] - 1, 1)  # max() would fix the grid of an exported graph
-    variance = (rows - mean).square().sum(dim=2) / freedom
+    freedom = torch.sym_max(rows.shape[2] - 1, 1)  # max() would fix the grid of an exported graph
+    variance = (rows - mean).square().sum(dim=2).div(freedom)
     return LatentStatistics((variance + 1e-6).sqrt(), mean.squeeze(2))
 
 
