@@ -13,7 +13,7 @@ def card(exporter: Exporter, facts: dict[str, Any], example: tuple[int, ...]) ->
     values |= {"black": f"{black:g}", "white": f"{white:g}", "span": f"{white - black:g}"}
     has_decoder = facts["agreement"]["max_pixel_difference"] is not None
     usage = exporter.usage + (exporter.usage_of_decoder if has_decoder else "")
-    sizes = f"height {pixels['height']}, width {pixels['width']}" if pixels["height"] else f"multiples of {side}"
+    sizes = f"{pixels['height']} x {pixels['width']}" if pixels["height"] else f"multiples of {side}"
     resized = facts["preprocessing"]
     return f"""# {facts["tokenizer"]} for {exporter.title}
 

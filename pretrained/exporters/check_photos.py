@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +45,8 @@ def check_photos(data: Sequence[str], config: PreprocessingConfig, multiple: int
                 photos.append(load_pixels(file, config, multiple).pixels)
         except ImageError as error:
             raise ValueError(f"{entry.name} cannot be used: {error}.") from None
-    return CheckPhotos(photos, f"{pluralize(len(photos), 'photo')} of {', '.join(data)}")
+    names = ", ".join(PurePath(path).name for path in data)
+    return CheckPhotos(photos, f"{pluralize(len(photos), 'photo')} of {names}")
 
 
 def dead_leaves(seed: int, height: int = 320, width: int = 400) -> Image.Image:

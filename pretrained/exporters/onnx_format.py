@@ -41,12 +41,13 @@ pixels = np.random.rand(1, 3, {height}, {width}).astype(np.float32)  # RGB in [0
         tokens: list[int | str] = ["b", q, "y", "x"]
         if parts.image_size is not None:
             pixels, tokens = ["b", 3, *parts.image_size], ["b", q, y, x]
-        _write(parts.encoder, {"pixels": pixels}, {"tokens": tokens}, source.facts, folder / ENCODER)
-        files = {"encoder": ENCODER}
+        facts = source.facts | {"pixels": "b 3 h w, float32, RGB, black 0, white 1", "tokens": "b q y x, int64"}
+        _write(parts.encoder, {"pixels": pixels}, {"tokens": tokens}, facts, folder / ENCODER)
         if parts.decoder is not None:
-            _write(parts.decoder, {"tokens": tokens}, {"pixels": pixels}, source.facts, folder / DECODER)
-            files["decoder"] = DECODER
-        return Written(files, (0, 1), parts.image_size)
+            _write(parts.decoder, {"tokens": tokens}, {"pixels": pixels}, facts, folder / DECODER)
+        files = {"encoder": ENCODER, "encoder weights": f"{ENCODER}.data"}
+        files |= {"decoder": DECODER, "decoder weights": f"{DECODER}.data"}
+        return Written({what: name for what, name in files.items() if (folder / name).exists()}, (0, 1), parts.image_size)
 
     def load(self, folder: Path) -> Program:
         return Program(
