@@ -48,7 +48,9 @@ tokens = indices.view(1, 1, {height} // {side}, {width} // {side})  # {tokens}
     def write(self, source: Source, folder: Path) -> Written:
         reason = next(_reasons(source), None)
         if reason is not None:
-            raise ValueError(f"A VQModel of diffusers cannot hold this tokenizer: {reason}. Give --format onnx or torch.")
+            raise ValueError(
+                f"A VQModel of diffusers cannot hold this tokenizer: {reason}. Give --format onnx or torch."
+            )
         architecture, quantizer = source.config.architecture, source.config.quantizer
         assert isinstance(architecture, ConvolutionalConfig) and isinstance(quantizer, VQConfig)
         levels = range(len(architecture.encoder.channels))
@@ -66,7 +68,9 @@ tokens = indices.view(1, 1, {height} // {side}, {width} // {side})  # {tokens}
             "layers_per_block": architecture.encoder.blocks[0],
             "act_fn": "silu",
             "latent_channels": architecture.latent_channels,
-            "sample_size": source.config.preprocessing.size if isinstance(source.config.preprocessing.size, int) else 256,
+            "sample_size": source.config.preprocessing.size
+            if isinstance(source.config.preprocessing.size, int)
+            else 256,
             "num_vq_embeddings": quantizer.codebook_size,
             "norm_num_groups": 32,
             "vq_embed_dim": quantizer.dim,

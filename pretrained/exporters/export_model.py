@@ -58,7 +58,7 @@ def export_model(model: str, form: str, out: Path, data: Sequence[str]) -> Expor
                 f"The files in {exporter.title} format give {found.fraction:.2%} of the tokenizer's tokens on "
                 f"{photos.description}, but must give {MIN_AGREEMENT:.0%}: nothing was written."
             )
-        facts = source.facts | _description(form, exporter, source, written, found, photos.description)
+        facts = source.facts | _description(form, written, found, photos.description)
         (aside / FACTS_FILE).write_text(json.dumps(facts, indent=2) + "\n")
         (aside / CARD_FILE).write_text(card(exporter, facts, photos.images[0].shape))
         aside.rename(out)
@@ -99,17 +99,17 @@ def _written(exporter: Exporter, source: Source, folder: Path) -> Written:
     except (ValueError, OSError, MemoryError):
         raise
     except Exception as error:  # libraries raise all kinds for what they cannot record or translate
-        while error.__cause__ is not None:
-            error = error.__cause__
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+        reason = next(iter(str(_first_cause(error)).strip().splitlines()), type(error).__name__).rstrip(".")
         raise WorkFailedError(
             f"{exporter.title} cannot hold this tokenizer ({reason}): take another --format, or report it."
         ) from None
 
 
-def _description(
-    form: str, exporter: Exporter, source: Source, written: Written, found: Agreement, photos: str
-) -> dict[str, Any]:
+def _first_cause(error: BaseException) -> BaseException:
+    return error if error.__cause__ is None else _first_cause(error.__cause__)
+
+
+def _description(form: str, written: Written, found: Agreement, photos: str) -> dict[str, Any]:
     height, width = written.image_size or (None, None)
     return {
         "format": form,

@@ -78,7 +78,9 @@ def halves(source: Source) -> Halves:
     """
     try:
         return _recorded(source, None)
-    except Exception:  # of the network, or of torch about a size that became a constant: whatever it is, the next try says it
+    except (
+        Exception
+    ):  # of the network, or of torch about a size that became a constant: whatever it is, the next try says it
         size = source.config.preprocessing.size
         if not isinstance(size, int):
             raise

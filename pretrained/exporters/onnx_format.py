@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
 from torch.export import ExportedProgram
 
 from .base import Exporter, Program, Source, Written
@@ -47,11 +46,14 @@ pixels = np.random.rand(1, 3, {height}, {width}).astype(np.float32)  # RGB in [0
             _write(parts.decoder, {"tokens": tokens}, {"pixels": pixels}, facts, folder / DECODER)
         files = {"encoder": ENCODER, "encoder weights": f"{ENCODER}.data"}
         files |= {"decoder": DECODER, "decoder weights": f"{DECODER}.data"}
-        return Written({what: name for what, name in files.items() if (folder / name).exists()}, (0, 1), parts.image_size)
+        return Written(
+            {what: name for what, name in files.items() if (folder / name).exists()}, (0, 1), parts.image_size
+        )
 
     def load(self, folder: Path) -> Program:
         return Program(
-            _runner(folder / ENCODER, "pixels"), _runner(folder / DECODER, "tokens") if (folder / DECODER).exists() else None
+            _runner(folder / ENCODER, "pixels"),
+            _runner(folder / DECODER, "tokens") if (folder / DECODER).exists() else None,
         )
 
 
@@ -60,12 +62,13 @@ Axes: TypeAlias = dict[str, list[int | str]]
 
 
 def _write(program: ExportedProgram, given: Axes, returned: Axes, facts: dict[str, Any], path: Path) -> None:
-    names = {"input_names": list(given), "output_names": list(returned)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries to one another
-        written = torch.onnx.export(program, dynamo=True, verbose=False, **names)
-    assert written is not None
-    for value, shape in zip([*written.model.graph.inputs, *written.model.graph.outputs], [*given.values(), *returned.values()]):
+        written: Any = torch.onnx.export(
+            program, dynamo=True, verbose=False, input_names=list(given), output_names=list(returned)
+        )
+    values = [*written.model.graph.inputs, *written.model.graph.outputs]
+    for value, shape in zip(values, [*given.values(), *returned.values()], strict=True):
         value.shape = type(value.shape)(shape)
     written.model.metadata_props.update({f"vistok.{name}": json.dumps(fact) for name, fact in facts.items()})
     size = sum(value.numel() * value.element_size() for value in program.state_dict.values())

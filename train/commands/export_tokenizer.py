@@ -42,7 +42,9 @@ def export_tokenizer(
     ] = None,
     checkpoint: Annotated[
         int | None,
-        typer.Option(min=1, metavar="STEP", help="Step of the checkpoint of a run.", show_default="the newest good one"),
+        typer.Option(
+            min=1, metavar="STEP", help="Step of the checkpoint of a run.", show_default="the newest good one"
+        ),
     ] = None,
     data: Annotated[
         list[str] | None,
@@ -66,7 +68,9 @@ def export_tokenizer(
             check_output_folder(out)
         if format == FOLDER:
             if data:
-                raise ValueError("--data is for the check of other formats than folder: leave it out, or give --format.")
+                raise ValueError(
+                    "--data is for the check of other formats than folder: leave it out, or give --format."
+                )
             _export_run(Path(source), out, checkpoint, json)
             return
         if checkpoint is not None:

@@ -85,7 +85,9 @@ def test_wrong_calls_are_sentences(tokenizer_folder, tmp_path, monkeypatch):
     said = export(tokenizer_folder, "--format", "torch", "--out", tokenizer_folder, code=2)
     assert "which exists already: give a new folder." in said
     said = export(tokenizer_folder, "--format", "torch", "--out", out, "--checkpoint", 3, code=2)
-    assert "--checkpoint belongs to a run, but --format torch takes a tokenizer: export the run as a folder first." in said
+    assert (
+        "--checkpoint belongs to a run, but --format torch takes a tokenizer: export the run as a folder first." in said
+    )
     said = export(tokenizer_folder, "--out", out, "--data", tmp_path, code=2)
     assert "--data is for the check of other formats than folder: leave it out, or give --format." in said
     assert "A tokenizer needs --format, such as onnx." in export("photo-f8", "--out", out, code=2)

@@ -25,7 +25,10 @@ def exported(tmp_path_factory):
     model = vqgan_folder(folder / "vqgan", quantizer, pixel_values=[0.0, 1.0])
     said = export(model, "--format", "onnx", "--out", folder / "out")
     assert f"onnx        {folder / 'out'}: encoder.onnx, decoder.onnx\n" in said
-    assert "tokens      256 of 256 (100.000%) as in float32, on 4 synthetic photos" in said and "pixels      differ" in said
+    assert (
+        "tokens      256 of 256 (100.000%) as in float32, on 4 synthetic photos" in said
+        and "pixels      differ" in said
+    )
     return vistok.load(str(model), device="cpu"), folder / "out"
 
 
