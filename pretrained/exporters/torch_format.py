@@ -1,6 +1,7 @@
 """Archives of `torch.export`, which torch runs without the code that made them."""
 
 import json
+import warnings
 from pathlib import Path
 
 import torch
@@ -38,6 +39,10 @@ images = decoder(tokens)  # b 3 h w in [0, 1]
         return Written(files, (0, 1), parts.image_size)
 
     def load(self, folder: Path) -> Program:
-        encoder = torch.export.load(folder / ENCODER).module()
-        decoder = torch.export.load(folder / DECODER).module() if (folder / DECODER).exists() else None
-        return Program(encoder, decoder)
+        return Program(_loaded(folder / ENCODER), _loaded(folder / DECODER) if (folder / DECODER).exists() else None)
+
+
+def _loaded(path: Path) -> torch.nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch 2.9, of its own buffers
+        return torch.export.load(path).module()

@@ -15,6 +15,8 @@ from vistok.pretrained.exporters.table import EXPORTERS
 from vistok.pretrained.exporters.torch_format import TorchExporter
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 
+pytestmark = pytest.mark.filterwarnings("ignore:The given buffer is not writable")  # torch 2.9, of archives
+
 
 @pytest.fixture
 def exported(tokenizer_folder, tmp_path):
