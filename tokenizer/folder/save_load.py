@@ -1,11 +1,11 @@
 """Save and load a tokenizer folder."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import save
+from torch import Tensor
 
 from ..config import parse_choice
 from ..files import write_whole
@@ -15,7 +15,7 @@ from ..numerics.float32 import own_numerics
 from ..preprocessing import PreprocessingConfig
 from ..quantizers import QUANTIZERS
 from .config_json import CONFIG_FILE, Origin, TokenizerConfig, read_tokenizer_config
-from .weight_file import check_finite, check_weight_file, read_weights
+from .weight_file import check_finite, check_weight_file, read_weights, write_weights
 
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
@@ -38,10 +38,12 @@ def save_tokenizer(
     with_training_state: bool = False,
     metadata: Mapping[str, str] | None = None,
     origin: Origin | None = None,
+    before_each: Callable[[str, Tensor], None] | None = None,
 ) -> TokenizerConfig:
     """Write a tokenizer folder: network weights as `dtype`, the quantizer as inference needs it, or whole.
 
-    `metadata` goes into the header of the weight file and has no effect. Each file is written aside and renamed, the config
+    `metadata` goes into the header of the weight file and has no effect. `before_each` is called with the name of each weight
+    and the weight before it is written. Each file is written aside and renamed, the config
     last, so a folder with a config is complete. Raises ConfigError when the quantizer is not in QUANTIZERS, and OSError.
     """
     quantizer_config, quantizer = (
@@ -53,13 +55,13 @@ def save_tokenizer(
         preprocessing=preprocessing,
         origin=origin,
     )
-    weights = {name: value.to(dtype) for name, value in model.state_dict().items() if not name.startswith("quantizer.")}
-    weights |= {f"quantizer.{name}": value for name, value in quantizer.state_dict().items()}
-    weights = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    networks = {name: value for name, value in model.state_dict().items() if not name.startswith("quantizer.")}
+    quantizer_weights = {f"quantizer.{name}": value for name, value in quantizer.state_dict().items()}
+    dtypes = dict.fromkeys(networks, dtype) | {name: value.dtype for name, value in quantizer_weights.items()}
     folder.mkdir(parents=True, exist_ok=True)
     # A config marks a complete folder, and a stop in between must not leave the old config with new weights.
     (folder / CONFIG_FILE).unlink(missing_ok=True)
-    write_whole(folder / WEIGHTS_FILE, save(weights, dict(metadata) if metadata else None))
+    write_weights(folder / WEIGHTS_FILE, networks | quantizer_weights, dtypes, metadata or {}, before_each)
     write_whole(folder / CARD_FILE, card.encode())
     write_whole(folder / CONFIG_FILE, (config.model_dump_json(indent=2) + "\n").encode())
     return config
