@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...tokenizer.folder.config_json import TokenizerConfig
-from ...tokenizer.model import build_tokenizer
+from ...tokenizer.folder.skeleton import build_skeleton
 from ...tokenizer.wording import list_first
 from .base import Importer, Shapes
 from .checkpoint import Checkpoint
@@ -99,8 +99,7 @@ def converted(layout: Layout, config: TokenizerConfig, tensors: Mapping[str, Ten
 def expected_weights(config: TokenizerConfig) -> dict[str, Tensor]:
     """Return the weights of a tokenizer, on meta."""
     try:
-        with torch.device("meta"):
-            return build_tokenizer(config.architecture, config.quantizer).state_dict()
+        return build_skeleton(config).state_dict()
     except (RuntimeError, OverflowError):  # a tensor of more values than an int64 counts
         raise ValueError("it asks for a network that no memory can hold") from None
 

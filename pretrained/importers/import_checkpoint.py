@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from ...tokenizer.config import unknown_choice
@@ -13,8 +12,9 @@ from ...tokenizer.files import aside_of
 from ...tokenizer.folder.config_json import Origin, TokenizerConfig
 from ...tokenizer.folder.fingerprint import fingerprint
 from ...tokenizer.folder.save_load import save_tokenizer
+from ...tokenizer.folder.skeleton import build_skeleton
 from ...tokenizer.folder.weight_file import check_finite
-from ...tokenizer.model import VisualTokenizer, build_tokenizer
+from ...tokenizer.model import VisualTokenizer
 from ...tokenizer.wording import list_first
 from .card import Facts, card, digests
 from .checkpoint import Checkpoint, read_checkpoint
@@ -70,8 +70,7 @@ def _config(path: Path, layout: Layout, checkpoint: Checkpoint) -> TokenizerConf
 
 def _model(config: TokenizerConfig, weights: dict[str, Tensor]) -> VisualTokenizer:
     """Return a model that has the weights themselves, not copies. It cannot compute."""
-    with torch.device("meta"):
-        model = build_tokenizer(config.architecture, config.quantizer)
+    model = build_skeleton(config)
     model.quantizer = config.quantizer.build()  # which prepares itself for inference
     model.load_state_dict(weights, assign=True)
     return model.eval().requires_grad_(False)

@@ -15,6 +15,7 @@ from ..numerics.float32 import own_numerics
 from ..preprocessing import PreprocessingConfig
 from ..quantizers import QUANTIZERS
 from .config_json import CONFIG_FILE, Origin, TokenizerConfig, read_tokenizer_config
+from .skeleton import build_skeleton
 from .weight_file import check_finite, check_weight_file, read_weights, write_weights
 
 WEIGHTS_FILE = "model.safetensors"
@@ -84,8 +85,7 @@ def load_tokenizer(folder: Path) -> LoadedTokenizer:
 
 def _without_memory(config: TokenizerConfig, folder: Path) -> VisualTokenizer:
     try:
-        with torch.device("meta"):
-            return build_tokenizer(config.architecture, config.quantizer)
+        return build_skeleton(config)
     except (RuntimeError, OverflowError):  # a tensor of more values than an int64 counts
         raise ValueError(
             f"{folder / CONFIG_FILE} asks for a network that no memory can hold: correct its sizes."
