@@ -81,7 +81,15 @@ def measure(published: Published, folder: Path) -> dict[str, Any]:
     write_photos(photos)
     importing = run([*command("import_tokenizer"), published.family, str(checkpoint), "--out", str(tokenizer)])
     tokenizing = run(
-        [*command("tokenize_images"), str(photos), "--model", str(tokenizer), "--out", str(folder / "shards"), "--quiet"]
+        [
+            *command("tokenize_images"),
+            str(photos),
+            "--model",
+            str(tokenizer),
+            "--out",
+            str(folder / "shards"),
+            "--quiet",
+        ]
     )
     size = checkpoint.stat().st_size
     return {

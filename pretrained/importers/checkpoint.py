@@ -75,22 +75,27 @@ def read_checkpoint(path: Path, trust_pickle: bool = False) -> Checkpoint:
 
 def _read(path: Path, trust_pickle: bool, mapped: list[MappedFile]) -> _Part:
     if trust_pickle and path.suffix != SAFETENSORS:
-        return _weights(path, TorchFile(_unpickled(path), lambda _: torch.empty(0)))
+        return _weights(path, TorchFile(_unpickled(path), lambda _: torch.empty(0)), trusted=True)
     try:
         mapped.append(MappedFile(path))
         if path.suffix == SAFETENSORS:
             return _Part(read_safetensors(path, mapped[-1]))
-        return _weights(path, read_torch(path, mapped[-1]))
+        return _weights(path, read_torch(path, mapped[-1]), trusted=False)
     except DamagedFileError as error:
         raise ValueError(f"{path} is damaged ({error}): download it again.") from None
 
 
-def _weights(path: Path, file: TorchFile) -> _Part:
+def _weights(path: Path, file: TorchFile, trusted: bool) -> _Part:
     found = find_state_dict(file.content)
     if found is None:
+        how, instead = (
+            ("", "")
+            if trusted
+            else (" that can be read without running its code", ", or add --trust-pickle where you trust it")
+        )
         raise ValueError(
-            f"{path} holds no tensors that can be read without running its code, neither by themselves nor under "
-            f"{', '.join(WRAPPERS)}: give the file of the weights, or add --trust-pickle where you trust it."
+            f"{path} holds no tensors{how}, neither by themselves nor under {', '.join(WRAPPERS)}: give the file of the "
+            f"weights{instead}."
         )
     return _Part({name: tensor_of(value, file.values) for name, value in found.tensors.items()}, ".".join(found.path))
 
@@ -102,7 +107,7 @@ def _unpickled(path: Path) -> Any:
     except Exception as error:  # of the code in the file
         said = " ".join(str(error).split())[:200].rstrip(".")
         raise ValueError(
-            f"{path} cannot be unpickled ({type(error).__name__}: {said}): install what it needs."
+            f"{path} cannot be unpickled ({type(error).__name__}: {said}): install what it needs, or download it again."
         ) from None
 
 

@@ -115,6 +115,7 @@ BOMBS = {
         for level in range(1, 60)
     )
     + b".",
+    "nested objects": b"cos\nsystem\nq\x00" + b"h\x00" * 300_000 + b")" + b"R\x85" * 300_000 + b".",
     "a giant number": b"\x8b\xff\xff\xff\x7f" + b"\xff" * 1000 + b".",
     "a giant text": b"\x8d" + b"\xff" * 7 + b"\x7f" + b"x" * 1000 + b".",
 }
