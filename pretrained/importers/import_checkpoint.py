@@ -53,6 +53,7 @@ def import_checkpoint(
         except ValueError as error:
             raise ValueError(f"{path} cannot be imported as {layout.family}: {str(error).rstrip('.')}.") from None
         found = fingerprint(model, config)
+        checkpoint.release()
         facts = Facts(found_at=checkpoint.found_at, trusted=trust_pickle, settings=settings, digests=digested.result())
     _write(out, model, config, card(out, layout.importer, config, facts), path, checkpoint)
     return layout.family, found

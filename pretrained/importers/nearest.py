@@ -13,6 +13,9 @@ from .fit import Layout, expected_weights, on_meta, problem
 FAR = 0.3
 """Fraction of names that fit below which a checkpoint is none of a family."""
 
+INVENTED = (32, 32)
+"""Shape of a tensor that is missing: a table, or the channels of a layer that is normalised in groups."""
+
 
 class Nearest(NamedTuple):
     """The layout that fits best."""
@@ -31,7 +34,7 @@ def nearest(candidates: Sequence[Layout], settings: Mapping[str, Any]) -> Neares
 
 
 class _Asked(Shapes):
-    """Shapes that remember the names they were asked for."""
+    """Shapes that remember the names they were asked for, and invent those of tensors that are missing."""
 
     def __init__(self, shapes: Shapes):
         super().__init__(shapes)
@@ -44,6 +47,9 @@ class _Asked(Shapes):
     def __getitem__(self, name: str) -> tuple[int, ...]:
         self.names.add(name)
         return super().__getitem__(name)
+
+    def __missing__(self, _: str) -> tuple[int, ...]:
+        return INVENTED
 
 
 def _fits(layout: Layout, settings: Mapping[str, Any]) -> float:
