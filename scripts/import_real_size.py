@@ -1,9 +1,10 @@
 """How long importing public tokenizers of their real size takes, and tokenizing with them, and how much memory.
 
-    python scripts/import_real_size.py --out results/import_real_size.json [--family llamagen]
+    python scripts/import_real_size.py --out results/import_real_size.json [--family llamagen] [--size 256]
 
 Files with the layout, size and wrapper of the published ones are written, their weights by the rule of tests/golden_weights.py.
-Each command runs in a process of its own, whose peak of resident memory (ru_maxrss) also counts the pages of mapped files.
+Each command runs in a process of its own, whose peak of resident memory (ru_maxrss) also counts the pages of mapped files and
+of torch's libraries: `bare_bytes` is the peak of a process that only imports torch. Rows of other families are kept.
 """
 
 import argparse
@@ -54,48 +55,45 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="JSON file for the results.")
     parser.add_argument("--family", choices=list(PUBLISHED), action="append", help="Default: all.")
+    parser.add_argument("--size", help="Of the images, for tokenize-images. Default: each tokenizer's own.")
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     families = arguments.family or list(PUBLISHED)
     if arguments.write:
         write_checkpoint(PUBLISHED[families[0]], arguments.write)
+        write_photos(arguments.write.with_name("photos"))
         return
     known = json.loads(arguments.out.read_text())["families"] if arguments.out.exists() else {}
     for family in families:
         with tempfile.TemporaryDirectory() as folder:
-            known[family] = measure(PUBLISHED[family], Path(folder))
+            known[family] = measure(PUBLISHED[family], Path(folder), arguments.size)
         results = {
             "machine": {"cores": len(os.sched_getaffinity(0)), "processor": platform.machine()},
             "images": COUNT,
+            "bare_bytes": run([sys.executable, "-c", "import torch"])["peak_bytes"],
             "families": known,
         }
         arguments.out.write_text(json.dumps(results, indent=1) + "\n")
         print(json.dumps({family: known[family]}, indent=1), flush=True)
 
 
-def measure(published: Published, folder: Path) -> dict[str, Any]:
+def measure(published: Published, folder: Path, size: str | None) -> dict[str, Any]:
     """Return the seconds and the peak memory of both commands."""
-    checkpoint, tokenizer, photos = folder / published.file, folder / "tokenizer", folder / "photos"
+    checkpoint, tokenizer, shards = folder / published.file, folder / "tokenizer", folder / "shards"
     this = [sys.executable, str(Path(__file__)), "--out", os.devnull, "--family", published.family]
     run([*this, "--write", str(checkpoint)])  # in another process, whose memory is not measured
-    write_photos(photos)
     importing = run([*command("import_tokenizer"), published.family, str(checkpoint), "--out", str(tokenizer)])
-    tokenizing = run(
-        [
-            *command("tokenize_images"),
-            str(photos),
-            "--model",
-            str(tokenizer),
-            "--out",
-            str(folder / "shards"),
-            "--quiet",
-        ]
-    )
-    size = checkpoint.stat().st_size
+    options = ["--model", str(tokenizer), "--out", str(shards), "--quiet", *(["--size", size] if size else [])]
+    tokenizing = run([*command("tokenize_images"), str(folder / "photos"), *options])
+    file_bytes = checkpoint.stat().st_size
     return {
-        "file_bytes": size,
-        "import": importing | {"peak_of_file": round(importing["peak_bytes"] / size, 3)},
-        "tokenize": tokenizing | {"images_per_second": round(COUNT / tokenizing["seconds"], 3)},
+        "file_bytes": file_bytes,
+        "import": importing | {"peak_of_file": round(importing["peak_bytes"] / file_bytes, 3)},
+        "tokenize": tokenizing
+        | {
+            "size": json.loads((shards / "manifest.json").read_text())["preprocessing"]["size"],
+            "images_per_second": round(COUNT / tokenizing["seconds"], 3),
+        },
     }
 
 
@@ -117,12 +115,15 @@ def run(call: list[str]) -> dict[str, Any]:
 
 
 def write_photos(folder: Path) -> None:
-    """Link the photos under COUNT names."""
+    """Write COUNT different photos: those of the tests, turned."""
+    from PIL import Image
+
     folder.mkdir()
     sources = sorted(path for path in PHOTOS.iterdir() if path.suffix != ".md")
     for index in range(COUNT):
-        source = sources[index % len(sources)]
-        (folder / f"{index:02d}{source.suffix}").write_bytes(source.read_bytes())
+        turns, photo = divmod(index, len(sources))
+        with Image.open(sources[photo]) as image:
+            image.convert("RGB").rotate(90 * turns, expand=True).save(folder / f"{index:02d}.png")
 
 
 def write_checkpoint(published: Published, path: Path) -> None:

@@ -4,7 +4,7 @@ import pickletools
 from collections.abc import Callable
 from typing import IO, Any
 
-LARGEST = 1 << 26
+LARGEST = 1 << 25
 """Max bytes of a pickle, without the tensors; those of public checkpoints have about a million."""
 
 
