@@ -2,15 +2,13 @@
 
 TYPE_CHECKING = False  # as in typing, whose import would keep a command deaf to Ctrl-C for longer
 if TYPE_CHECKING:
-    from typing import Any
-
     from .inference.api import Tokenizer, load
 
 __version__ = "0.2.0.dev0"
 __all__ = ["Tokenizer", "__version__", "load"]
 
 
-def __getattr__(name: str) -> "Any":
+def __getattr__(name: str) -> object:
     """Import what needs torch when it is first asked for, so that commands answer `--help` at once (PEP 562)."""
     if name in ("Tokenizer", "load"):
         from .inference import api

@@ -5,61 +5,37 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-
-TYPE_CHECKING = False  # importing typing would take longer than all other imports here
-if TYPE_CHECKING:
-    from types import FrameType
-    from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-EXIT_CODE = 1
 
 
 class Interruption:
     """Raises KeyboardInterrupt for the first signal while the command works; a second signal ends the process.
 
-    A first signal also ends the process outside the work, where nothing would catch the exception, and during an import,
-    because many libraries break when their import is interrupted.
+    So does a first one outside the work, where nothing would catch it, or in an import, since many libraries break there.
     """
 
     def __init__(self, command: str):
         self._command = command
         self._process = os.getpid()
         self._raised = False
-        self._is_working = False
-        self._is_delaying = False
+        self._delays = 0
         self._is_pending = False
 
     @contextmanager
-    def working(self) -> Iterator[None]:
-        """Let signals raise KeyboardInterrupt within the body, which must catch it."""
-        self._is_working = True
-        _working.append(self)
-        try:
-            yield
-        finally:
-            self._is_working = False
-            _working.remove(self)
-
-    @contextmanager
     def delaying(self) -> Iterator[None]:
-        """Delay a first signal until the body has ended; ignore a second one."""
-        outer, self._is_delaying = self._is_delaying, True
+        """Delay a first signal until the outermost body has ended; ignore a second one."""
+        self._delays += 1
         try:
             yield
         finally:
-            self._is_delaying = outer
-            must_raise = self._is_pending and not outer
-            self._is_pending = self._is_pending and outer
-        if must_raise and not self._raised:
+            self._delays -= 1
+        if self._is_pending and not self._delays and not self._raised:
             self._raised = True
             raise KeyboardInterrupt
-
-    def install(self) -> "dict[int, Any]":
-        """Handle the signals from now on and return the previous handlers; main thread only."""
-        return {number: signal.signal(number, self._handle) for number in SIGNALS}
 
     def report(self) -> None:
         """Print the sentence; later signals end the process without another one."""
@@ -68,13 +44,14 @@ class Interruption:
             print(f"{self._command}: interrupted: run the same command again to continue.", file=sys.stderr)
         _set_handlers(_exit_now)
 
-    def _handle(self, number: int, frame: "FrameType | None") -> None:
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Raise KeyboardInterrupt or end the process, as the class says."""
         if os.getpid() != self._process:  # a forked worker gets the default behaviour back
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        elif self._is_delaying:
+        elif self._delays:
             self._is_pending = True
-        elif self._raised or not self._is_working or _is_importing(frame):
+        elif self._raised or self not in _working or _is_importing(frame):
             self.report()
             _exit_now()
         else:
@@ -89,7 +66,7 @@ _working: list[Interruption] = []
 def install_for_process(command: str) -> None:
     """Handle the signals until the process ends; `interruptible` then uses these handlers."""
     _of_process.append(Interruption(command))
-    _of_process[-1].install()
+    _set_handlers(_of_process[-1].handle)
     # After all threads have ended, Python restores the system's handlers, which would change the exit code.
     atexit.register(_set_handlers, signal.SIG_IGN)
 
@@ -97,40 +74,35 @@ def install_for_process(command: str) -> None:
 @contextmanager
 def interruptible(command: str) -> Iterator[Interruption]:
     """Handle the signals within the body and restore the previous handlers; does nothing outside the main thread."""
-    if _of_process:
-        with _of_process[-1].working():
-            yield _of_process[-1]
+    if not _in_main_thread():
+        yield Interruption(command)
         return
-    interruption = Interruption(command)
-    if threading.current_thread() is not threading.main_thread():
-        yield interruption
-        return
-    before = interruption.install()
+    interruption = _of_process[-1] if _of_process else Interruption(command)
+    before = {} if _of_process else {number: signal.signal(number, interruption.handle) for number in SIGNALS}
+    _working.append(interruption)
     try:
-        with interruption.working():
-            yield interruption
+        yield interruption
     finally:
+        _working.remove(interruption)
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-@contextmanager
-def delay_signals() -> Iterator[None]:
+def delay_signals() -> AbstractContextManager[None]:
     """Delay a signal until the body has ended, for work that must not be left half done."""
-    if not _working or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    with _working[-1].delaying():
-        yield
+    return _working[-1].delaying() if _working and _in_main_thread() else nullcontext()
 
 
-def _set_handlers(handler: "Any") -> None:
-    if threading.current_thread() is threading.main_thread():
-        for number in SIGNALS:
-            signal.signal(number, handler)
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
-def _is_importing(frame: "FrameType | None") -> bool:
+def _set_handlers(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    for number in SIGNALS:
+        signal.signal(number, handler)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
             return True
@@ -138,5 +110,5 @@ def _is_importing(frame: "FrameType | None") -> bool:
     return False
 
 
-def _exit_now(*_: "Any") -> None:
-    os._exit(EXIT_CODE)
+def _exit_now(*_: object) -> None:
+    os._exit(1)

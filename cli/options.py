@@ -1,12 +1,15 @@
-"""Options that all commands share, and the check of --out. Imports no torch."""
+"""Options that commands share, and checks of what they are given. Imports no torch."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from .. import __version__
+
+Entry = TypeVar("Entry")
 
 
 def _show_version(wanted: bool) -> None:
@@ -31,6 +34,15 @@ InceptionWeightsOption = Annotated[
         help="File of torch-fidelity's Inception weights for rFID.", show_default="torch's cache or a download"
     ),
 ]
+
+
+def find_entry(table: Mapping[str, Entry], option: str, name: str) -> Entry:
+    """Return the entry that a user names by an option; raise ValueError when the table has none of that name."""
+    if name not in table:
+        from ..tokenizer.wording import unknown_choice  # late, as pydantic would delay `--help`
+
+        raise ValueError(unknown_choice(option, f"--{option} {name!r}", name, list(table)))
+    return table[name]
 
 
 def check_output_folder(out: Path) -> None:

@@ -16,10 +16,7 @@ INDENT = 2
 
 
 def say(line: str, aside: bool = False) -> None:
-    """Print a line that may hold file names, on standard output, or with `aside` on standard error.
-
-    On a terminal it is broken between words; elsewhere it stays one line.
-    """
+    """Print a line that may hold file names, broken between words on a terminal; with `aside` on standard error."""
     stream = sys.stderr if aside else sys.stdout
     print(fit_to_terminal(escape_unprintable(line), stream), file=stream, flush=True)
 
@@ -47,10 +44,7 @@ def fit_to_terminal(line: str, stream: IO[str] | None) -> str:
 
 
 def wrap_line(line: str, width: int) -> str:
-    """Break a line between words into rows of at most `width` columns; longer words stay whole.
-
-    Later rows begin below the text after the label, or are indented, unless a word needs all columns.
-    """
+    """Break a line between words into rows of at most `width` columns, later ones indented unless a word needs all columns."""
     label = LABEL.match(line)
     assert label is not None
     indent = label.end() if label[2] else len(label[1]) + INDENT

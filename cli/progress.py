@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import suppress
-from types import TracebackType
 from typing import TypeVar
 
 from rich.console import Console
@@ -44,9 +43,7 @@ class ProgressLine:
             self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         if self._thread:
             self._thread.join()
@@ -67,22 +64,15 @@ class ProgressLine:
         """Return counts, time left, rate and note, as far as they fit into `width` characters, without the bar."""
         done, total = self._done, self._total
         parts = [f"{done:,} {self._unit}" if total is None else f"{done:,}/{total:,} {self._unit}"]
-        rate = self._rate()
-        optional = [self._note] if self._note else []
-        if rate:
-            optional.insert(0, f"{_rounded(rate)} per second")
-            if total is not None:
-                optional.insert(0, f"{_clock((total - done) / rate)} left")
-        for part in optional:
-            if len("  ".join([*parts, part])) <= width:
+        started, before = self._measured_from or (time.monotonic(), done)
+        seconds = time.monotonic() - started
+        rate = max(0, done - before) / seconds if seconds >= MEASURED_FOR else 0.0
+        left = f"{_clock((total - done) / rate)} left" if rate and total is not None else ""
+        speed = f"{_rounded(rate)} per second" if rate else ""
+        for part in (left, speed, self._note):
+            if part and len("  ".join([*parts, part])) <= width:
                 parts.append(part)
         return "  ".join(parts) if len(parts[0]) <= width else ""
-
-    def _rate(self) -> float:
-        if self._measured_from is None:
-            return 0.0
-        seconds, before = time.monotonic() - self._measured_from[0], self._measured_from[1]
-        return max(0, self._done - before) / seconds if seconds >= MEASURED_FOR else 0.0
 
     def _show(self) -> None:
         with suppress(OSError, ValueError, SystemExit):  # standard error is closed
@@ -90,10 +80,9 @@ class ProgressLine:
                 while not self._ended.wait(LINE_EVERY):
                     print(self.text(10_000), file=sys.stderr, flush=True)
             elif not self._ended.wait(HIDDEN_FOR):
-                while True:
+                self._draw()
+                while not self._ended.wait(REDRAWN_EVERY):
                     self._draw()
-                    if self._ended.wait(REDRAWN_EVERY):
-                        break
                 self._clear()
 
     def _draw(self) -> None:

@@ -1,9 +1,11 @@
-"""From an exception to the sentence that users read, and the exit code: 2 for a wrong call, 1 for failed work."""
+"""What a command puts on the console: one sentence and an exit code for an error, and no noise of libraries."""
 
 import errno
+import logging
 import opcode
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import PurePath
@@ -13,7 +15,6 @@ import typer
 from ..tokenizer.files import ASIDE_PATTERN
 from .interruption import interruptible
 from .printing import say
-from .quiet_libraries import quiet_libraries
 
 WORK_FAILED = 1
 WRONG_CALL = 2
@@ -34,6 +35,15 @@ REMEDIES = {
 }
 PACKAGE = __package__.partition(".")[0]
 RAISE = opcode.opmap["RAISE_VARARGS"]
+LIBRARIES = ("accelerate", "huggingface_hub", "tensorboard", "timm", "torchmetrics", "transformers", "webdataset")
+QUIET = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_VERBOSITY": "error",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TQDM_DISABLE": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+"""Variables of the environment that silence libraries, unless users have set them."""
 
 
 @contextmanager
@@ -42,7 +52,7 @@ def report_errors(command: str, debug: bool) -> Iterator[None]:
 
     SIGTERM behaves as Ctrl-C. With `debug` errors pass through.
     """
-    quiet_libraries()
+    _quiet_libraries()
     with interruptible(command) as interruption:
         try:
             yield
@@ -64,6 +74,20 @@ def report_errors(command: str, debug: bool) -> Iterator[None]:
         except KeyboardInterrupt:
             interruption.report()
             raise typer.Exit(WORK_FAILED) from None
+
+
+def _quiet_libraries() -> None:
+    """Keep libraries that are imported from now on off the console, and let any file name be printed."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    for library in LIBRARIES:
+        logging.getLogger(library).setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", module=rf"{library}(\.|$)")
+    # Pillow also opens files that are no input, such as one in the way of an output.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def describe_error(error: Exception) -> str:

@@ -1,8 +1,7 @@
 """Frechet distance between two sets of feature vectors, and the Inception features that rFID is defined with.
 
-torchmetrics' FrechetInceptionDistance is not used: it sums products without taking off the mean and takes eigenvalues of
-a product that is not symmetric. With fewer images than features, as in most evaluations, that was wrong by 1 % (50 images,
-2048 features) and negative for a set and itself. Its float64 states do not go to Apple's GPU.
+torchmetrics' FrechetInceptionDistance is not used: with fewer images than features it was wrong by 1 %, and negative for a
+set and itself. Its float64 states do not go to Apple's GPU.
 """
 
 import contextlib
@@ -63,8 +62,7 @@ def load_inception(weights: Path | None, device: torch.device) -> Callable[[Pixe
     def features(pixels: Pixels) -> Vectors:
         bytes_ = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)  # what the network takes
         with torch.autocast(pixels.device.type, enabled=False):
-            pooled: Tensor = network(bytes_)[0]
-        return pooled
+            return network(bytes_)[0]
 
     return features
 

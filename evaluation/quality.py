@@ -62,7 +62,12 @@ def measure(
     batch and its reconstruction, rounded to uint8, on the model's device.
     """
     device = next(model.parameters()).device
-    totals = _Totals(model, device)
+    quantizer, vocab_size = model.quantizer, model.quantizer.vocab_size
+    counts = empty_counts(quantizer.num_codebooks, vocab_size, device)
+    latents, codes = (RunningCovariance(quantizer.dim, device) for _ in range(2))
+    sums: list[Tensor] = []  # over the images of each batch, so that nothing waits for the device
+    images = area = 0
+    seconds = 0.0
 
     def network(batch: Pixels) -> tuple[Tensor, ...]:
         output = model(batch.contiguous(memory_format=torch.channels_last))
@@ -76,58 +81,38 @@ def measure(
             reconstruction = round_to_uint8(output[0])
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
-            totals.add(pixels, reconstruction, output, time.perf_counter() - started)
+            seconds += time.perf_counter() - started
+            latent, quantized, tokens = quantizer.to_code_space(output[1]), output[2], output[3]
+            errors = distortion(latent, quantized) * len(pixels)
+            sums.append(torch.stack([psnr(pixels, reconstruction).sum(), ssim(pixels, reconstruction).sum(), errors]))
+            latents.add(latent)
+            codes.add(quantized)
+            count_tokens(counts, tokens, vocab_size)
+            images += len(pixels)
+            area += pixels[:, 0].numel()
             if on_batch:
                 on_batch(pixels, reconstruction)
-    return totals.measurement()
+    if not images:
+        raise ValueError("There is no image to evaluate on: give images that can be read.")
+    counts = counts.cpu()
+    usages = codebook_usage(counts, vocab_size)
+    means = (torch.stack(sums).cpu().double().sum(dim=0) / images).tolist()
+    quality = Quality(
+        images=images,
+        psnr=means[0],
+        ssim=means[1],
+        usage=sum(usage.usage for usage in usages) / len(usages),
+        perplexity=sum(usage.perplexity for usage in usages) / len(usages),
+        distortion=means[2],
+        effective_rank=codes.effective_rank(),
+        latent_effective_rank=latents.effective_rank(),
+        tokens=int(counts[0].sum()),
+        bits_per_pixel=int(counts.sum()) * math.log2(vocab_size) / area,
+        images_per_second=images / seconds,
+    )
+    return Measurement(quality, counts)
 
 
 def round_to_uint8(pixels: Pixels) -> Pixels:
     """Return pixels clamped to [-1, 1] and rounded to the 256 values that an image file has."""
     return ((pixels.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
-
-
-class _Totals:
-    """Sums over batches. Adding a batch never waits for the device."""
-
-    def __init__(self, model: VisualTokenizer, device: torch.device):
-        self._quantizer = model.quantizer
-        self._counts = empty_counts(self._quantizer.num_codebooks, self._quantizer.vocab_size, device)
-        self._latents, self._codes = (RunningCovariance(self._quantizer.dim, device) for _ in range(2))
-        self._sums: list[Tensor] = []
-        self._images = self._pixels = 0
-        self._seconds = 0.0
-
-    def add(self, pixels: Pixels, reconstruction: Pixels, output: tuple[Tensor, ...], seconds: float) -> None:
-        _, latent, quantized, tokens = output
-        latent = self._quantizer.to_code_space(latent)
-        error = distortion(latent, quantized) * len(pixels)
-        self._sums.append(torch.stack([psnr(pixels, reconstruction).sum(), ssim(pixels, reconstruction).sum(), error]))
-        self._latents.add(latent)
-        self._codes.add(quantized)
-        count_tokens(self._counts, tokens, self._quantizer.vocab_size)
-        self._images += len(pixels)
-        self._pixels += pixels[:, 0].numel()
-        self._seconds += seconds
-
-    def measurement(self) -> Measurement:
-        if not self._images:
-            raise ValueError("There is no image to evaluate on: give images that can be read.")
-        counts, vocab_size = self._counts.cpu(), self._quantizer.vocab_size
-        usages = codebook_usage(counts, vocab_size)
-        sums = torch.stack(self._sums).cpu().double().sum(dim=0)
-        means = [float(total) / self._images for total in sums]
-        quality = Quality(
-            images=self._images,
-            psnr=means[0],
-            ssim=means[1],
-            usage=sum(usage.usage for usage in usages) / len(usages),
-            perplexity=sum(usage.perplexity for usage in usages) / len(usages),
-            distortion=means[2],
-            effective_rank=self._codes.effective_rank(),
-            latent_effective_rank=self._latents.effective_rank(),
-            tokens=int(counts[0].sum()),
-            bits_per_pixel=int(counts.sum()) * math.log2(vocab_size) / self._pixels,
-            images_per_second=self._images / self._seconds,
-        )
-        return Measurement(quality, counts)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -14,8 +14,6 @@ from ..tokenizer.devices import widest_float
 from ..tokenizer.shapes import Pixels
 from .frechet import FrechetMetric, load_inception
 from .rows import FRECHET
-
-Result = TypeVar("Result")
 
 
 class ReferenceMetric(Protocol):
@@ -59,7 +57,7 @@ class ReferenceMetrics:
         """Return the values of the metrics that were not dropped, by name."""
         return self._each(lambda metric: metric.compute())
 
-    def _each(self, call: Callable[[ReferenceMetric], Result]) -> dict[str, Result]:
+    def _each(self, call: Callable[[ReferenceMetric], Any]) -> dict[str, Any]:
         results = {}
         for name, metric in list(self._metrics.items()):
             try:

@@ -13,28 +13,19 @@ from ..pretrained.network import is_reachable, use_cache_without_hub
 
 
 class Download(NamedTuple):
-    """Weights that a library downloads into torch's cache."""
+    """Weights that a library, `package`, downloads into torch's cache, and the option that takes their file."""
 
     what: str
     option: str
     package: str
-    """The library."""
     url: str
 
 
+TORCHVISION = "https://download.pytorch.org/models/vgg16-397923af.pth"
+FIDELITY = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 DOWNLOADS = {
-    "lpips": Download(
-        "torchvision's vgg16",
-        "--lpips-weights",
-        "torchvision",
-        "https://download.pytorch.org/models/vgg16-397923af.pth",
-    ),
-    "rfid": Download(
-        "torch-fidelity's Inception",
-        "--inception-weights",
-        "torch_fidelity",
-        "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
-    ),
+    "lpips": Download("torchvision's vgg16", "--lpips-weights", "torchvision", TORCHVISION),
+    "rfid": Download("torch-fidelity's Inception", "--inception-weights", "torch_fidelity", FIDELITY),
 }
 
 

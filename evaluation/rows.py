@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-NOT_MEASURED = "not measured"
 FRECHET = "frechet/"
 """Prefix of the Frechet distances; the rest of the name is a timm model."""
 
@@ -19,7 +18,7 @@ class Row(NamedTuple):
 
     def text(self, value: float | None) -> str:
         """Return the formatted value; None is written as not measured."""
-        return NOT_MEASURED if value is None else self.form.format(value)
+        return "not measured" if value is None else self.form.format(value)
 
 
 ROWS = {

@@ -75,8 +75,14 @@ def codebook_usage(counts: Tensor, vocab_size: int) -> list[Usage]:
     any distribution. Comparing m with m/2 and m/4 slots corrects it. The perplexity is right to 2 % for D < m/2. Beyond
     that, the perplexity of even use is too low, by 8 % at D = m and 25 % at D = 2m.
     """
-    estimate = _estimated if is_hashed(counts, vocab_size) else _counted
-    return [estimate(level, vocab_size) if int(level.sum()) else Usage(0.0, 0.0, 1.0) for level in counts]
+    usages = []
+    for level in counts:
+        if is_hashed(counts, vocab_size) and bool(level.any()):
+            codes, effective = _estimated(level, vocab_size)
+        else:
+            codes, effective = int((level > 0).sum()), perplexity(level)
+        usages.append(Usage(codes / vocab_size, effective, 1 - codes / vocab_size))
+    return usages
 
 
 def perplexity(counts: Tensor) -> float:
@@ -91,12 +97,8 @@ def hash_slots(tokens: Tensor, slots: int) -> Tensor:
     return (mixed ^ _shifted(mixed, 31)) & (slots - 1)
 
 
-def _counted(counts: Tensor, _vocab_size: int) -> Usage:
-    used = int((counts > 0).sum()) / len(counts)
-    return Usage(used, perplexity(counts), 1 - used)
-
-
-def _estimated(counts: Tensor, vocab_size: int) -> Usage:
+def _estimated(counts: Tensor, vocab_size: int) -> tuple[float, float]:
+    """Return how many codes occur, and their perplexity, from hash slots."""
     slots, tokens = len(counts), int(counts.sum())
     filled = int((counts > 0).sum())
     empty = max(slots - filled, 0.5) / slots  # with no empty slot, half a slot gives a lower bound
@@ -105,8 +107,7 @@ def _estimated(counts: Tensor, vocab_size: int) -> Usage:
     halves = counts.reshape(2, -1).sum(dim=0)
     whole, half, quarter = (_entropy(each) for each in (counts, halves, halves.reshape(2, -1).sum(dim=0)))
     entropy = (8 * whole - 6 * half + quarter) / 3
-    used = codes / vocab_size
-    return Usage(used, math.exp(min(max(entropy, whole), math.log(codes))), 1 - used)
+    return codes, math.exp(min(max(entropy, whole), math.log(codes)))
 
 
 def _entropy(counts: Tensor) -> float:

@@ -7,14 +7,16 @@ import stat
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from .spliced_file import splice
+
 IN_MEMORY = 64 << 20
 """Entries of up to this many bytes are opened in memory; larger ones are read from their file on demand."""
-_SPECIAL = {
-    stat.S_IFDIR: "is a folder, not a file",
-    stat.S_IFIFO: "is a fifo, not a file",
-    stat.S_IFSOCK: "is a socket, not a file",
-    stat.S_IFCHR: "is a device, not a file",
-    stat.S_IFBLK: "is a device, not a file",
+_KINDS = {
+    stat.S_IFDIR: "folder",
+    stat.S_IFIFO: "fifo",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
 }
 NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 """Errors that mean that a path does not exist; all others are errors of reading."""
@@ -43,7 +45,7 @@ class Entry:
         """Open the bytes as a seekable file without a file descriptor; raise OSError as `read` does."""
         if self.size <= IN_MEMORY:
             return io.BytesIO(self.read())
-        return io.BufferedReader(_ByteRange(self._file(), self))
+        return splice(self._file(), [range(self.offset, self.offset + self.size)])
 
     def _file(self) -> BinaryIO:
         file = open_regular(self.path)
@@ -52,42 +54,6 @@ class Entry:
             return file
         file.close()
         raise _changed(self.path, "longer" if self.size < size and not self.offset else "shorter")
-
-
-class _ByteRange(io.RawIOBase):
-    """The bytes of an entry, read from its open file."""
-
-    def __init__(self, file: BinaryIO, entry: Entry):
-        self._file = file
-        self._entry = entry
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._entry.size}[whence]
-        if start + offset < 0:
-            raise ValueError(f"negative seek position {start + offset}")
-        self._at = start + offset
-        return self._at
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        count = min(len(buffer), max(0, self._entry.size - self._at))
-        self._file.seek(self._entry.offset + self._at)
-        content = self._file.read(count)
-        if len(content) < count:
-            raise _changed(self._entry.path, "shorter")
-        memoryview(buffer)[:count] = content
-        self._at += count
-        return count
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
 
 def open_regular(path: str) -> BinaryIO:
@@ -134,7 +100,7 @@ def problem_of(path: str) -> str:
 
 
 def _special(mode: int) -> str:
-    return "" if stat.S_ISREG(mode) else _SPECIAL.get(stat.S_IFMT(mode), "is not a regular file")
+    return "" if stat.S_ISREG(mode) else f"is a {_KINDS.get(stat.S_IFMT(mode), 'special file')}, not a file"
 
 
 def _changed(path: str, how: str) -> OSError:

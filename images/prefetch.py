@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -23,52 +23,40 @@ def ahead(
         yield waiting.popleft().result()
 
 
-class Room:
-    """Bounds the total weight of results that were computed and not yet consumed.
+def ahead_within(
+    pool: ThreadPoolExecutor,
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    window: int,
+    weight: Callable[[Result], int],
+    limit: int,
+) -> Generator[Result, None, None]:
+    """Do what `ahead` does, and begin no item while results that were not consumed yet weigh `limit` together.
 
-    The next item in the order may always begin, so that no deadlock is possible. Leaving the `with` lets all items begin.
+    The next item in the order may always begin, so that no deadlock is possible. Closing the iterator lets all items begin:
+    close it before the pool.
     """
+    changed = threading.Condition()
+    weights: dict[int, int] = {}
+    consumed, is_closed = 0, False
 
-    def __init__(self, limit: int):
-        self._limit = limit
-        self._weights: dict[int, int] = {}
-        self._next = 0
-        self._is_closed = False
-        self._changed = threading.Condition()
+    def begin(indexed: tuple[int, Item]) -> Result:
+        index, item = indexed
+        with changed:
+            changed.wait_for(lambda: is_closed or index == consumed or sum(weights.values()) < limit)
+        result = function(item)
+        with changed:
+            weights[index] = weight(result)
+        return result
 
-    def __enter__(self) -> "Room":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Release all waiting threads, because the consumer may have stopped."""
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify_all()
-
-    def bounded(
-        self, function: Callable[[Item], Result], weight: Callable[[Result], int]
-    ) -> Callable[[tuple[int, Item]], Result]:
-        """Wrap a function to take (index, item), indices from 0, and to wait for room before it begins."""
-
-        def begin(indexed: tuple[int, Item]) -> Result:
-            index, item = indexed
-            with self._changed:
-                self._changed.wait_for(lambda: self._may_begin(index))
-            result = function(item)
-            with self._changed:
-                self._weights[index] = weight(result)
-            return result
-
-        return begin
-
-    def _may_begin(self, index: int) -> bool:
-        return self._is_closed or index == self._next or sum(self._weights.values()) < self._limit
-
-    def taken(self, results: Iterable[Result]) -> Iterator[Result]:
-        """Yield the results in their order; each makes room."""
-        for result in results:
-            with self._changed:
-                self._weights.pop(self._next, None)
-                self._next += 1
-                self._changed.notify_all()
+    try:
+        for result in ahead(pool, begin, enumerate(items), window):
+            with changed:
+                weights.pop(consumed, None)
+                consumed += 1
+                changed.notify_all()
             yield result
+    finally:
+        with changed:
+            is_closed = True
+            changed.notify_all()

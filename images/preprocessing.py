@@ -14,12 +14,6 @@ from ..tokenizer.shapes import Pixels
 from .opening.open_image import opened
 from .row_strips import strips
 
-FILTERS = {
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-    "bilinear": Image.Resampling.BILINEAR,
-    "box": Image.Resampling.BOX,
-}
 MAX_ASPECT = 32
 """Images with a longer side are cropped to their middle before resizing, because most of them would be cut off anyway."""
 
@@ -75,17 +69,12 @@ def resize_short_side(image: Image.Image, size: int, resampling: str) -> Image.I
     short = min(image.size)
     if short == size:
         return image
-    image = _middle(image, short * MAX_ASPECT)
-    width, height = (max(size, round(extent * size / short)) for extent in image.size)
-    return image.resize((width, height), FILTERS[resampling])
-
-
-def _middle(image: Image.Image, max_length: int) -> Image.Image:
-    if max(image.size) <= max_length:
-        return image
     # Both ends lose the same, so that the centre stays.
-    left, top = (max(0, (extent - max_length) // 2) for extent in image.size)
-    return image.crop((left, top, image.width - left, image.height - top))
+    left, top = (max(0, (extent - short * MAX_ASPECT) // 2) for extent in image.size)
+    if left or top:
+        image = image.crop((left, top, image.width - left, image.height - top))
+    width, height = (max(size, round(extent * size / short)) for extent in image.size)
+    return image.resize((width, height), Image.Resampling[resampling.upper()])
 
 
 def to_pixels(images: Tensor) -> Pixels:

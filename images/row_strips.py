@@ -17,14 +17,15 @@ def strips(image: Image.Image) -> Iterator[Image.Image]:
         yield image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
-def by_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """Return the RGB image that `convert` makes of an image, strip by strip."""
+def by_strips(convert: Callable[..., Image.Image], *images: Image.Image) -> Image.Image:
+    """Return the image that `convert` makes of images of one size, strip by strip."""
     whole, top = None, 0
-    for strip in strips(image):
-        converted = convert(strip)
-        if strip is image:
+    for parts in zip(*map(strips, images), strict=True):
+        converted = convert(*parts)
+        if parts[0] is images[0]:
             return converted
-        whole = whole or Image.new("RGB", image.size)
+        whole = whole or Image.new(converted.mode, images[0].size)
         whole.paste(converted, (0, top))
-        top += strip.height
-    return whole or convert(image)
+        top += converted.height
+    assert whole
+    return whole

@@ -1,6 +1,7 @@
-"""Save images as PNG, atomically, and mark what they were made from."""
+"""Save images as PNG, atomically, with a mark of what made them; and sheets of comparisons to save."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -11,6 +12,8 @@ from .file_entry import open_regular
 
 MARK = "vistok"
 """Keyword of the PNG text that holds the mark."""
+GAP, SIDE, COLUMNS = 8, 256, 8
+"""Of a sheet: pixels between images, max pixels of a side, and pairs in a row."""
 
 
 def save_png(path: Path, image: Image.Image, mark: str = "") -> None:
@@ -30,3 +33,27 @@ def mark_of(path: Path) -> str:
             return str(image.info.get(MARK, ""))
     except (Image.DecompressionBombError, OSError, ValueError, SyntaxError):
         return ""
+
+
+def comparison_sheet(pairs: Sequence[tuple[Image.Image, Image.Image]]) -> Image.Image:
+    """Return a sheet of 8 pairs a row, originals above reconstructions, each scaled down to at most 256 pixels a side."""
+    placed: list[tuple[Image.Image, tuple[int, int]]] = []
+    top, width = GAP, 0
+    for start in range(0, len(pairs), COLUMNS):
+        columns = [[_scaled_down(image) for image in pair] for pair in pairs[start : start + COLUMNS]]
+        height = max(image.height for column in columns for image in column)
+        left = GAP
+        for column in columns:
+            placed += [(image, (left, top + row * (height + GAP))) for row, image in enumerate(column)]
+            left += column[0].width + GAP
+        top += 2 * (height + GAP)
+        width = max(width, left)
+    sheet = Image.new("RGB", (width, top), "white")
+    for image, corner in placed:
+        sheet.paste(image, corner)
+    return sheet
+
+
+def _scaled_down(image: Image.Image) -> Image.Image:
+    scale = min(1, SIDE / max(image.size))
+    return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))

@@ -1,11 +1,8 @@
-"""How pixels go through the encoder, exactly or fast, and tokens through the decoder.
+"""How pixels go through the encoder, exactly (float32) or fast, and tokens through the decoder."""
 
-Exact: float32, and the result for an image never depends on its neighbours (see `tokenizer.numerics.exact`).
-Fast: bfloat16 where the processor multiplies it natively, compiled when there is enough work to repay that.
-Pixels are channels-last in memory, as the model's weights are.
-"""
-
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
+from itertools import groupby, islice
+from operator import attrgetter
 from typing import TypeAlias
 
 import torch
@@ -22,27 +19,20 @@ Encode: TypeAlias = Callable[[Pixels], Tokens]
 MAX_IMAGES = 64
 """Images that are held as pixels at a time."""
 MAX_PIXELS = 1 << 24
-"""Pixels of these (200 MB); once they are reached no image is added."""
-FAST_BATCH = 8
+"""Pixels of these (200 MB), unless one image has more."""
 EXACT_ARITHMETIC = "float32"
 COMPILED, EAGER = "compiled", "eager"
-COMPILING_PAYS = 20_000
-"""Number of images that repays the half minute of compiling."""
+COMPILING_PAYS = 2_000_000_000
+"""Bytes of images (about 20,000 files) that repay the half minute of compiling."""
 
 
-def encode_images(images: Iterator[Pixels], encode: Encode, device: torch.device) -> Tokens:
-    """Return the tokens of images `1 c h w`, in their order, on `device`; images of one shape are encoded together.
-
-    Raises ValueError when their grids differ.
-    """
+def encode_images(images: Iterable[Pixels], encode: Encode, device: torch.device) -> Tokens:
+    """Return the tokens of images `1 c h w`, in their order, on `device`; raise ValueError when their grids differ."""
     tokens: list[Tokens] = []
-    for group in _groups(images):
-        of_index: dict[int, Tokens] = {}
-        for shape in {image.shape for image in group}:
-            indices = [index for index, image in enumerate(group) if image.shape == shape]
-            batch = torch.cat([group[index].to(device) for index in indices])
-            of_index.update(zip(indices, encode(batch).split(1), strict=True))
-        tokens += [of_index[index] for index in range(len(group))]
+    for shape, same in groupby(images, attrgetter("shape")):
+        size = max(1, min(MAX_IMAGES, MAX_PIXELS // shape[2:].numel()))
+        while batch := [image.to(device) for image in islice(same, size)]:
+            tokens.append(encode(torch.cat(batch)))
         first, *others = sorted({tuple(each.shape[2:]) for each in tokens})
         if others:
             raise ValueError(
@@ -53,23 +43,10 @@ def encode_images(images: Iterator[Pixels], encode: Encode, device: torch.device
         return torch.cat(tokens).to(device)
 
 
-def _groups(images: Iterator[Pixels]) -> Iterator[list[Pixels]]:
-    """Gather images until a group has MAX_IMAGES images or MAX_PIXELS pixels."""
-    group: list[Pixels] = []
-    for image in images:
-        group.append(image)
-        if len(group) == MAX_IMAGES or sum(each[0, 0].numel() for each in group) >= MAX_PIXELS:
-            yield group
-            group = []
-    if group:
-        yield group
-
-
 def encode_exactly(model: VisualTokenizer, device: torch.device, batch_size: int, pixels: Pixels) -> Tokens:
     """Return the tokens of pixels `b c h w` on the CPU, in float32, a pure function of each image.
 
-    It is thread-safe. On a CPU it uses as many cores as torch may use in the calling thread, one per image. It raises
-    ValueError when the encoder's output is not finite.
+    Thread-safe. On a CPU each core takes one image. Raises ValueError when the encoder's output is not finite.
     """
 
     def encode(batch: Pixels) -> tuple[Tokens, Tensor]:
@@ -83,10 +60,7 @@ def encode_exactly(model: VisualTokenizer, device: torch.device, batch_size: int
 
 
 def decode_exactly(model: VisualTokenizer, device: torch.device, batch_size: int, tokens: Tokens) -> Pixels:
-    """Return the pixels in [-1, 1] of tokens `b q y x` on `device`, in float32, a pure function of each image.
-
-    It raises ValueError when the decoder's output is not finite.
-    """
+    """Return the pixels in [-1, 1] of tokens `b q y x` on `device`, as `encode_exactly` does."""
 
     def decode(batch: Tokens) -> tuple[Pixels]:
         return (model.decode_latent(model.quantizer.codes_of(batch)),)
@@ -99,20 +73,14 @@ def decode_exactly(model: VisualTokenizer, device: torch.device, batch_size: int
 
 
 def fast_precision(device: torch.device, compiled: bool, batch_size: int | None = None) -> str:
-    """Return what `fast_encode` calculates in, such as `bfloat16-compiled-8`; only equal ones give equal tokens everywhere.
-
-    The default batch size is 8 on a CPU and 16 elsewhere.
-    """
+    """Return what `fast_encode` calculates in, such as `bfloat16-compiled-8`; only equal ones give equal tokens everywhere."""
     dtype = "bfloat16" if multiplies_bfloat16(device) else EXACT_ARITHMETIC
-    size = batch_size or (FAST_BATCH if device.type == "cpu" else DEVICE_BATCH)
+    size = batch_size or (8 if device.type == "cpu" else DEVICE_BATCH)
     return f"{dtype}-{COMPILED if compiled else EAGER}-{size}"
 
 
 def fast_encode(model: VisualTokenizer, device: torch.device, precision: str) -> Encode:
-    """Return a function from pixels `b c h w` to tokens on the CPU, which may differ from the exact ones in a few positions.
-
-    `precision` is of `fast_precision`. The function is thread-safe, and pads the last batch.
-    """
+    """Return a thread-safe function from pixels `b c h w` to tokens on the CPU; a few may differ from the exact ones."""
     dtype, form, batch_size = precision.split("-")
     inner = torch.compile(model.encode) if form == COMPILED else model.encode
 

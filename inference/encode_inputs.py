@@ -10,7 +10,7 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
-from ..images.finding.index import file_entry
+from ..images.file_entry import file_entry
 from ..images.opening.open_image import ImageError, upright_rgb
 from ..images.preprocessing import load_pixels, preprocess, stack_pixels, to_pixels
 from ..tokenizer.preprocessing import PreprocessingConfig
@@ -24,16 +24,17 @@ ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tenso
 def images_to_pixels(
     images: ImageLike | list[ImageLike], config: PreprocessingConfig, multiple: int
 ) -> Iterator[Pixels]:
-    """Yield the pixels `1 c h w` in [-1, 1] of each image.
-
-    Paths, PIL images and uint8 arrays `h w c` are preprocessed, to sides that are multiples of `multiple`. Tensors `c h w`
-    or `b c h w`, uint8 or float in [0, 1], are only scaled. Raises ValueError for anything else.
-    """
+    """Yield the pixels `1 c h w` in [-1, 1] of each image that `Tokenizer.encode` takes; raise ValueError for anything else."""
     listed = images if isinstance(images, list) else [images]
     if not listed:
         raise ValueError("encode got an empty list: give at least one image.")
     for image in listed:
-        yield from _pixels(image, config, multiple)
+        if isinstance(image, Tensor):
+            yield from _tensor_pixels(image)
+        elif isinstance(image, (str, os.PathLike)):
+            yield stack_pixels([_loaded(os.fspath(image), config, multiple)])
+        else:
+            yield stack_pixels([preprocess(_image(image, config), config, multiple)])
 
 
 def check_pixels(pixels: object) -> None:
@@ -65,14 +66,6 @@ def integer_tokens(tokens: Tensor | np.ndarray) -> Tensor:
     return tokens.detach().long()
 
 
-def _pixels(image: ImageLike, config: PreprocessingConfig, multiple: int) -> list[Pixels]:
-    if isinstance(image, Tensor):
-        return _tensor_pixels(image)
-    if isinstance(image, (str, os.PathLike)):
-        return [stack_pixels([_loaded(os.fspath(image), config, multiple)])]
-    return [stack_pixels([preprocess(_image(image, config), config, multiple)])]
-
-
 def _loaded(path: str, config: PreprocessingConfig, multiple: int) -> np.ndarray:
     if not path:
         raise ValueError("encode got an empty path: give the path of an image.")
@@ -101,8 +94,8 @@ def _image(image: Image.Image | np.ndarray, config: PreprocessingConfig) -> Imag
             )
         return Image.fromarray(image)
     raise ValueError(
-        f"encode got a {type(image).__name__}, but takes a path, a PIL image, a uint8 array h w c, a tensor, or a list "
-        "of them."
+        f"encode got a value of type {type(image).__name__}, but takes a path, a PIL image, a uint8 array h w c, a tensor, "
+        "or a list of them."
     )
 
 

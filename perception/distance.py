@@ -88,25 +88,21 @@ def build_perceptual(config: PerceptualConfig, remedy: str = REMEDY) -> LPIPS | 
         return FeatureDistance(load_backbone(timm_config, remedy))
     if config.stages is not None:
         raise ValueError(f"stages is {config.stages}, but {LPIPS_VGG} has stages of its own: remove it.")
-    if config.weights is None:
-        try:
-            return LPIPS(_lpips_network(pretrained=True))
-        except (OSError, RuntimeError) as error:
-            raise ValueError(f"torchvision's vgg16 weights cannot be loaded ({shortened(error)}): {remedy}.") from None
-    given = read_weights(config.weights)
-    network: Any = _lpips_network(pretrained=False)
-    # slice2.5.weight is features.5.weight of torchvision's; its classifier is not needed.
-    theirs = {name: f"features.{name.partition('.')[2]}" for name in network.net.state_dict()}
     try:
-        network.net.load_state_dict({name: given[their] for name, their in theirs.items() if their in given})
-    except RuntimeError as error:
-        raise ValueError(f"{config.weights} does not fit torchvision's vgg16 ({shortened(error)}): {remedy}.") from None
+        # torchmetrics' public metric cannot be built without a download, and its update waits for the device.
+        network: Any = _LPIPS(net="vgg", pnet_rand=config.weights is not None)
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"torchvision's vgg16 weights cannot be loaded ({shortened(error)}): {remedy}.") from None
+    if config.weights is not None:
+        given = read_weights(config.weights)
+        # slice2.5.weight is features.5.weight of torchvision's; its classifier is not needed.
+        theirs = {name: f"features.{name.partition('.')[2]}" for name in network.net.state_dict()}
+        try:
+            network.net.load_state_dict({name: given[their] for name, their in theirs.items() if their in given})
+        except RuntimeError as error:
+            problem = f"{config.weights} does not fit torchvision's vgg16 ({shortened(error)})"
+            raise ValueError(f"{problem}: {remedy}.") from None
     return LPIPS(network)
-
-
-def _lpips_network(pretrained: bool) -> nn.Module:
-    # torchmetrics' public metric cannot be built without a download, and its update waits for the device.
-    return _LPIPS(net="vgg", pnet_rand=not pretrained)
 
 
 def _unit(features: Latent) -> Latent:

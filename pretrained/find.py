@@ -14,10 +14,7 @@ CONFIG_FILE = "config.json"
 
 
 def find_tokenizer(model: str) -> Path:
-    """Return the tokenizer folder that `model` names; only hf:// needs the network.
-
-    Raises ValueError when there is no such tokenizer.
-    """
+    """Return the tokenizer folder that `model` names; raise ValueError when there is none. Only hf:// needs the network."""
     if model.startswith(HUB_PREFIX):
         return _hub_folder(model.removeprefix(HUB_PREFIX))
     if model in built_in_names():
@@ -27,19 +24,18 @@ def find_tokenizer(model: str) -> Path:
         if "\0" not in model and folder.is_dir():
             _check_no_run_folder(folder)
             return folder
-    raise ValueError(f"There is no tokenizer {model!r}: {_advice(model)}.")
+    names = built_in_names()
+    near = difflib.get_close_matches(model.lower(), names, n=1)
+    meant = f"did you mean {near[0]!r}? Otherwise " if near else ""
+    raise ValueError(
+        f"There is no tokenizer {model!r}: {meant}give a built-in name ({', '.join(names)}), a tokenizer folder, or "
+        f"{HUB_PREFIX}owner/repo[@revision]."
+    )
 
 
 def built_in_names() -> list[str]:
     """Return the names of the tokenizers that ship with the package."""
     return sorted(path.parent.name for path in BUILT_IN.glob(f"*/{CONFIG_FILE}"))
-
-
-def _advice(model: str) -> str:
-    names = built_in_names()
-    near = difflib.get_close_matches(model.lower(), names, n=1)
-    meant = f"did you mean {near[0]!r}? Otherwise " if near else ""
-    return f"{meant}give a built-in name ({', '.join(names)}), a tokenizer folder, or {HUB_PREFIX}owner/repo[@revision]"
 
 
 def _check_no_run_folder(folder: Path) -> None:
@@ -58,35 +54,29 @@ def _hub_folder(repository: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    name, _, revision = repository.partition("@")
+    given, (name, _, revision) = f"{HUB_PREFIX}{repository}", repository.partition("@")
     files = [CONFIG_FILE, "model.safetensors", "README.md"]
     download = partial(snapshot_download, name, revision=revision or None, allow_patterns=files)
+    folder = ""
     try:
         if not hub_is_reachable():  # then the cache answers at once, and only what is not in it waits for a slow hub
             with suppress(LocalEntryNotFoundError):
-                return _with_config(Path(download(local_files_only=True)), repository)
-        return _with_config(Path(download()), repository)
+                folder = download(local_files_only=True)
+        folder = folder or download()
     except HFValidationError:
-        raise ValueError(
-            f"{HUB_PREFIX}{repository} is no name of the hub: give {HUB_PREFIX}owner/repo[@revision]."
-        ) from None
+        raise ValueError(f"{given} is no name of the hub: give {HUB_PREFIX}owner/repo[@revision].") from None
     except LocalEntryNotFoundError:
         raise ValueError(
-            f"{HUB_PREFIX}{repository} is not in the cache of this machine, and the hub cannot be reached: connect to the "
-            "network, or give a tokenizer folder."
+            f"{given} is not in the cache of this machine, and the hub cannot be reached: connect to the network, or give a "
+            "tokenizer folder."
         ) from None
     except (HfHubHTTPError, OSError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise ValueError(
-            f"{HUB_PREFIX}{repository} could not be downloaded ({reason}): check the name, the revision and your access."
+            f"{given} could not be downloaded ({reason}): check the name, the revision and your access."
         ) from None
-
-
-def _with_config(folder: Path, repository: str) -> Path:
-    """Return a downloaded folder; raise ValueError when the repository holds no tokenizer."""
-    if not (folder / CONFIG_FILE).is_file():
+    if not (Path(folder) / CONFIG_FILE).is_file():
         raise ValueError(
-            f"{HUB_PREFIX}{repository} holds no vistok tokenizer: it has no {CONFIG_FILE}. Checkpoints of other projects need "
-            "import-tokenizer."
+            f"{given} holds no vistok tokenizer: it has no {CONFIG_FILE}. Checkpoints of other projects need import-tokenizer."
         )
-    return folder
+    return Path(folder)

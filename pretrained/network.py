@@ -5,11 +5,8 @@ import threading
 import urllib.error
 import urllib.request
 
-TIMEOUT = 1.5
-"""Seconds. A thread does the waiting, because a lookup of a host's address takes longer and cannot be stopped."""
 
-
-def is_reachable(url: str, seconds: float = TIMEOUT) -> bool:
+def is_reachable(url: str, seconds: float = 1.5) -> bool:
     """Return whether an address answers anything within some seconds, through the proxies of the environment."""
     answered = threading.Event()
 
@@ -22,6 +19,7 @@ def is_reachable(url: str, seconds: float = TIMEOUT) -> bool:
             return
         answered.set()
 
+    # A lookup of a host's address takes longer and cannot be stopped.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(seconds)

@@ -103,18 +103,15 @@ def _power(value: float) -> str:
 
 
 def _labelled(values: list[float], step: float) -> list[Tick]:
-    largest = max((abs(value) for value in values), default=0.0)
+    largest = max(map(abs, values), default=0.0)
     if 0 < largest < 1e-3 or largest >= 1e9:
         exponent = math.floor(math.log10(largest))
         unit, suffix = 10.0**exponent, "·10" + str(exponent).translate(SUPERSCRIPTS)
+    elif largest >= 1e7 and step >= 1e4:
+        unit, suffix = 1e6, "M"
+    elif largest >= 1e4 and step >= 10:
+        unit, suffix = 1e3, "k"
     else:
-        unit, suffix = next(
-            (
-                (unit, suffix)
-                for unit, suffix in ((1e6, "M"), (1e3, "k"))
-                if largest >= 10 * unit and step >= unit / 100
-            ),
-            (1.0, ""),
-        )
+        unit, suffix = 1.0, ""
     decimals = max(0, -math.floor(math.log10(step / unit) + 1e-9))
     return [Tick(value, f"{value / unit:,.{decimals}f}{suffix}" if abs(value) > step / 2 else "0") for value in values]

@@ -15,7 +15,7 @@ from ..tokenizer.quantizers import Quantizer
 from .axes import Axis, number, ticks
 from .codemap import map_html
 from .content import CodebookView
-from .plot import SIDE, corners, data, frame, percent
+from .plot import SIDE, corners, data, figure, frame, percent
 
 BARS = 128
 """Max bars of a histogram; with more codes, each bar covers several ranks."""
@@ -54,15 +54,18 @@ def codebook_html(view: CodebookView) -> str:
     estimate = estimate_note(torch.from_numpy(counts)[None], codes)
     drawn = f'<p class="empty">{estimate}</p>'
     if not estimate:
-        drawn = f'<div class="pair">{_histogram(view.name, counts)}{map_html(view, counts)}</div>'
+        bars = figure(
+            "chart ranks", '<h4>Codes by rank</h4><span class="where"></span>', *_histogram(view.name, counts)
+        )
+        drawn = f'<div class="pair">{bars}{figure("codes", "<h4>Map of the codes</h4>", *map_html(view, counts))}</div>'
     facts = _facts(counts, usage, codes, bool(estimate))
     return f'<section class="codebook"><h3>{escape(view.name)}</h3>{facts}{drawn}</section>'
 
 
-def rank_bars(counts: NDArray[np.int64], limit: int = BARS) -> list[Bar]:
-    """Return the codes by descending count in at most `limit` bars of nearly equal width, which hold every token."""
+def rank_bars(counts: NDArray[np.int64]) -> list[Bar]:
+    """Return the codes by descending count in at most 128 bars of nearly equal width, which hold every token."""
     ranked = np.sort(counts)[::-1]
-    edges = np.linspace(0, len(ranked), min(limit, len(ranked)) + 1).astype(int).tolist()
+    edges = np.linspace(0, len(ranked), min(BARS, len(ranked)) + 1).astype(int).tolist()
     return [Bar(start + 1, end, int(ranked[start:end].sum())) for start, end in pairwise(edges)]
 
 
@@ -80,11 +83,11 @@ def _facts(counts: NDArray[np.int64], usage: Usage, codes: int, estimated: bool)
     return f'<dl class="facts">{items}</dl>'
 
 
-def _histogram(name: str, counts: NDArray[np.int64]) -> str:
+def _histogram(name: str, counts: NDArray[np.int64]) -> tuple[str, str]:
     bars = rank_bars(counts)
     used = [bar for bar in bars if bar.tokens]
     if not used:
-        return _figure("", '<p class="empty">No token was counted.</p>')
+        return "", '<p class="empty">No token was counted.</p>'
     x, y = Axis(0, len(counts)), Axis(used[-1].mean / 2, max(used[0].mean * 1.2, used[-1].mean * 2), log=True)
     dead = int((counts == 0).sum())
     even = counts.sum() / len(counts)
@@ -99,10 +102,8 @@ def _histogram(name: str, counts: NDArray[np.int64]) -> str:
         f"rank {bar.first:,}" if bar.first == bar.last else f"ranks {bar.first:,} to {bar.last:,}" for bar in used
     ]
     points: list[list[float | None]] = [[(bar.first - 1 + bar.last) / 2, float(f"{bar.mean:.6g}")] for bar in used]
-    return _figure(
-        f'<li class="c0">tokens per code <output>{mean} on average</output></li>',
-        plot + data(x, y, "rank", [points], labels),
-    )
+    legend = f'<li class="c0">tokens per code <output>{mean} on average</output></li>'
+    return legend, plot + data(x, y, "rank", [points], labels)
 
 
 def _outline(bars: list[Bar], x: Axis, y: Axis) -> str:
@@ -125,10 +126,3 @@ def _marks(x: Axis, y: Axis, even: float, dead: int, codes: int) -> str:
         middle = percent(x, codes - dead / 2)
         marks += f'<text class="mark" x="{middle}" y="100%" dy="-10" text-anchor="middle">{dead:,} dead</text>'
     return marks
-
-
-def _figure(legend: str, body: str) -> str:
-    return (
-        '<figure class="chart ranks"><figcaption><h4>Codes by rank</h4><span class="where"></span>'
-        f'<ul class="legend">{legend}</ul></figcaption>{body}</figure>'
-    )

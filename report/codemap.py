@@ -15,14 +15,14 @@ MAX_CODES = 4096
 SIDE = 1000
 
 
-def map_html(view: CodebookView, counts: NDArray[np.int64]) -> str:
-    """Return the map of a codebook with its legend, or a sentence when there are no codes to draw."""
+def map_html(view: CodebookView, counts: NDArray[np.int64]) -> tuple[str, str]:
+    """Return the legend and the map of a codebook, or a sentence when there are no codes to draw."""
     if view.codes is None:
-        return _figure("", '<p class="empty">This quantizer computes its codes: there is no table of them to map.</p>')
+        return "", '<p class="empty">This quantizer computes its codes: there is no table of them to map.</p>'
     assert len(view.codes) == len(counts), f"{view.name}: a count for each code"
     finite = np.flatnonzero(np.isfinite(view.codes).all(axis=1))
     if not len(finite):
-        return _figure("", '<p class="empty">No code is finite: there is nothing to map.</p>')
+        return "", '<p class="empty">No code is finite: there is nothing to map.</p>'
     kept = np.sort(np.random.default_rng(0).choice(finite, min(MAX_CODES, len(finite)), replace=False))
     points, variance = principal_plane(view.codes[kept])
     places = _places(points)
@@ -40,7 +40,7 @@ def map_html(view: CodebookView, counts: NDArray[np.int64]) -> str:
         sentence += f" Left out because not finite: {len(counts) - len(finite):,}."
     label = escape(f"Map of {view.name}: {sentence} {int((shades < 0).sum()):,} of them are unused.")
     drawing = f'<svg class="map" role="img" aria-label="{label}" viewBox="0 0 {SIDE} {SIDE}">{dots}</svg>'
-    return _figure(_legend(counts), f'{drawing}<p class="under">{sentence}</p>')
+    return _legend(counts), f'{drawing}<p class="under">{sentence}</p>'
 
 
 def principal_plane(codes: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float64], float]:
@@ -87,10 +87,3 @@ def _legend(counts: NDArray[np.int64]) -> str:
     ramp = "".join(f'<i class="u{shade}"></i>' for shade in range(SHADES))
     entries = f"<li>{used.min():,} {ramp} {used.max():,} tokens</li>" if len(used) else ""
     return entries + ('<li><i class="ring"></i> unused</li>' if len(used) < len(counts) else "")
-
-
-def _figure(legend: str, body: str) -> str:
-    return (
-        f'<figure class="codes"><figcaption><h4>Map of the codes</h4><ul class="legend">{legend}</ul></figcaption>'
-        f"{body}</figure>"
-    )

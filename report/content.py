@@ -1,11 +1,17 @@
-"""The content of a report: results, curves, codebooks and images, before anything is drawn."""
+"""The content of a report: results, curves, codebooks, images and the machine, before anything is drawn."""
 
+import platform
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+
+from .. import __version__
+from ..tokenizer.devices import cpu_info, usable_cores
 
 
 class Curve(NamedTuple):
@@ -69,3 +75,18 @@ class Report(NamedTuple):
     """The configuration as text."""
     environment: Mapping[str, str] = {}
     """Versions and machine, as `environment()` returns them."""
+
+
+def environment() -> dict[str, str]:
+    """Return the versions, the machine and the time (UTC), by name."""
+    return {
+        "vistok": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        # On Linux platform.processor() is empty, or only the instruction set.
+        "processor": cpu_info().get("model name") or platform.processor() or platform.machine(),
+        "cores": str(usable_cores()),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+    }

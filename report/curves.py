@@ -43,9 +43,7 @@ def thin(values: NDArray[np.float64], limit: int = LIMIT) -> NDArray[np.int64]:
 
 def runs(values: NDArray[np.float64]) -> list[slice]:
     """Return the stretches of finite values in order: the lines of a curve with gaps."""
-    padded = np.concatenate([[False], np.isfinite(values), [False]]).astype(np.int8)
-    changes = np.flatnonzero(np.diff(padded)).tolist()
-    return [slice(start, end) for start, end in zip(changes[::2], changes[1::2], strict=True)]
+    return np.ma.clump_unmasked(np.ma.masked_invalid(values))
 
 
 def trend(values: NDArray[np.float64], at: NDArray[np.int64]) -> Trend | None:

@@ -1,18 +1,25 @@
 """Render a report as one self-contained HTML page."""
 
+import base64
+import io
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from PIL import Image
+
 from .charts import chart_html
 from .codebooks import codebook_html
-from .content import Report, Table
-from .images import comparison_html
+from .content import Comparison, Report, Table
 
 STYLE = Path(__file__).parent / "page.css"
 SCRIPT = Path(__file__).parent / "page.js"
 
+LARGEST = 1024
+"""Max pixels of an image's longer side; larger images are reduced, to keep the page small."""
+SMALL = 96
+"""Up to this longer side, in pixels, an image is stored without loss and shown unsmoothed."""
 MEASURE = re.compile(r"([-+]?[\d.,]+)(\s*[^\d.,\s].*)", re.DOTALL)
 NUMERIC = re.compile(r"[-+±]?[\d.,]+(e[-+]?\d+)?\s*\D{0,8}")
 NUMBER_OR_NONE = re.compile(NUMERIC.pattern + "|-?|nan|\u2014")
@@ -24,9 +31,9 @@ def render(report: Report) -> str:
     The page loads nothing, escapes all text and works without scripts, which only add sliders and the readout of charts.
     """
     sections = _sections(report)
-    links = "".join(f'<a href="#{_anchor(title)}">{title}</a>' for title in sections)
+    links = "".join(f'<a href="#{title.lower()}">{title}</a>' for title in sections)
     body = "".join(
-        f'<section id="{_anchor(title)}"><h2>{title}</h2>{content}</section>' for title, content in sections.items()
+        f'<section id="{title.lower()}"><h2>{title}</h2>{content}</section>' for title, content in sections.items()
     )
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -41,12 +48,13 @@ def render(report: Report) -> str:
 
 def _sections(report: Report) -> dict[str, str]:
     """Return the parts that are not empty by title, in page order."""
+    config = escape(report.config)
     parts = {
-        "Reconstructions": _grid("images", [comparison_html(pair) for pair in report.comparisons]),
+        "Reconstructions": _grid("images", [_comparison(pair) for pair in report.comparisons]),
         "Curves": _grid("charts", [chart_html(chart) for chart in report.charts]),
         "Codebooks": "".join(codebook_html(view) for view in report.codebooks),
         "Tables": "".join(_table(title, table) for title, table in report.tables.items()),
-        "Configuration": _config(report.config),
+        "Configuration": config and f"<details><summary>Show</summary><pre>{config}</pre></details>",
         "Environment": _environment(report.environment),
     }
     return {title: content for title, content in parts.items() if content}
@@ -72,12 +80,47 @@ def _measure(value: str) -> str:
     return f"<b>{escape(value)}</b>" if NUMERIC.fullmatch(value) else f'<span class="words">{escape(value)}</span>'
 
 
+def _comparison(comparison: Comparison) -> str:
+    original, label = comparison.original, escape(comparison.label)
+    small = " small" if max(original.size) <= SMALL else ""
+    return (
+        f'<figure class="compare{small}"><div class="stage" style="--ratio:{original.width}/{original.height}">'
+        f"{_side('reconstruction', comparison.reconstruction, label)}{_side('original', original, label)}"
+        f'<input type="range" min="0" max="100" value="50" step="1" aria-label="Visible part of the original: {label}">'
+        f"</div><figcaption>{label}</figcaption></figure>"
+    )
+
+
+def data_url(image: Image.Image) -> str:
+    """Return an image as a `data:` URL: PNG when small, otherwise JPEG of high quality without chroma subsampling."""
+    image = image.convert("RGB")
+    image.thumbnail((LARGEST, LARGEST))
+    buffer = io.BytesIO()
+    if max(image.size) <= SMALL:
+        form, options = "png", {}
+    else:
+        form, options = "jpeg", {"quality": 90, "subsampling": 0}
+    try:
+        image.save(buffer, form, optimize=True, **options)
+    except OSError:  # Pillow's buffer is too small for an optimised JPEG of noise
+        buffer = io.BytesIO()
+        image.save(buffer, form, **options)
+    return f"data:image/{form};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _side(name: str, image: Image.Image, label: str) -> str:
+    return (
+        f'<span class="{name}"><img src="{data_url(image)}" width="{image.width}" height="{image.height}" '
+        f'alt="{name}: {label}"><em>{name}</em></span>'
+    )
+
+
 def _grid(name: str, items: list[str]) -> str:
     return f'<div class="grid {name}">{"".join(items)}</div>' if items else ""
 
 
 def _table(title: str, table: Table) -> str:
-    sides = [_side([row[column] for row in table.rows]) for column in range(len(table.header))]
+    sides = [_alignment([row[column] for row in table.rows]) for column in range(len(table.header))]
     head = "".join(f'<th scope="col"{side}>{escape(cell)}</th>' for cell, side in zip(table.header, sides, strict=True))
     rows = "".join(
         f"<tr>{''.join(f'<td{side}>{escape(cell)}</td>' for cell, side in zip(row, sides, strict=True))}</tr>"
@@ -89,15 +132,11 @@ def _table(title: str, table: Table) -> str:
     )
 
 
-def _side(column: list[str]) -> str:
+def _alignment(column: list[str]) -> str:
     """Return the attribute that aligns a column of numbers to the right; empty for other columns."""
     return (
         ' class="number"' if any(map(NUMERIC.fullmatch, column)) and all(map(NUMBER_OR_NONE.fullmatch, column)) else ""
     )
-
-
-def _config(config: str) -> str:
-    return f"<details><summary>Show</summary><pre>{escape(config)}</pre></details>" if config else ""
 
 
 def _environment(facts: Mapping[str, str]) -> str:
@@ -105,7 +144,3 @@ def _environment(facts: Mapping[str, str]) -> str:
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>' for name, value in facts.items()
     )
     return f'<div class="wide"><table class="environment"><tbody>{rows}</tbody></table></div>' if facts else ""
-
-
-def _anchor(title: str) -> str:
-    return title.lower()

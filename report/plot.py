@@ -1,4 +1,4 @@
-"""The frame of a plot: axes whose text keeps its size around a drawing that stretches."""
+"""Figures, and the frame of a plot: axes whose text keeps its size around a drawing that stretches."""
 
 import json
 from html import escape
@@ -10,6 +10,11 @@ from .axes import Axis, Tick
 
 SIDE = 10_000
 """Width and height of the drawing in its own units, which are stretched to the space on the page."""
+
+
+def figure(kind: str, heading: str, legend: str, body: str) -> str:
+    """Return a figure of a class `kind` with a heading, the entries of a legend and what they explain."""
+    return f'<figure class="{kind}"><figcaption>{heading}<ul class="legend">{legend}</ul></figcaption>{body}</figure>'
 
 
 def frame(drawing: str, label: str, x: tuple[Axis, list[Tick]], y: tuple[Axis, list[Tick]], above: str = "") -> str:

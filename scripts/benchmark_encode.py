@@ -23,7 +23,7 @@ import vistok
 from vistok.images.preprocessing import stack_pixels
 from vistok.inference.arithmetic import EXACT_ARITHMETIC, Encode, agreement, fast_encode, fast_precision
 from vistok.inference.inputs.plan import plan_shards
-from vistok.inference.token_shards.formats import find_format
+from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest
 from vistok.inference.tokenize.engines import ENGINES
 from vistok.inference.tokenize.job import Job
@@ -72,7 +72,7 @@ def end_to_end(tokenizer: vistok.Tokenizer, precision: str, paths: list[Path], o
         out=out,
         manifest=new_manifest(tokenizer, "photo-f8", precision, "wds", "none"),
         tokenizer=tokenizer,
-        shard_format=find_format("wds"),
+        shard_format=SHARD_FORMATS["wds"],
         batch_size=BATCH,
         readers=CORES,
         encoders=CORES,

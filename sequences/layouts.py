@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..tokenizer.wording import unknown_choice
+
 
 class Grid(NamedTuple):
     """Rows and columns of the tokens of an image."""
@@ -75,7 +77,7 @@ LAYOUTS: dict[str, type[Layout]] = {"raster": RasterLayout}
 def build_layout(name: str, *arguments: int, **options: int) -> Layout:
     """Build a layout by its name; raise ValueError for an unknown one."""
     if name not in LAYOUTS:
-        raise ValueError(f"layout is {name!r}, but must be one of {', '.join(sorted(LAYOUTS))}.")
+        raise ValueError(unknown_choice("layout", f"name {name!r}", name, list(LAYOUTS)))
     return LAYOUTS[name](*arguments, **options)
 
 

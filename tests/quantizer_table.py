@@ -26,6 +26,10 @@ TABLES += [
 ]
 TABLES += [{"name": name, **SIZE, "sinkhorn": {"epsilon": 0.02}} for name in ("vq", "simvq")]
 DOT = [{"name": "ibq", **SIZE}, {"name": "vq", **SIZE, "similarity": "dot"}]
+GUMBEL = [
+    {"name": "gumbel", **SIZE},
+    {"name": "gumbel", **SIZE, "temperature": 2.0, "final_temperature": 0.0625, "anneal_steps": 10},
+]
 SQUASHED = [
     {"name": "vq", **SIZE, "squash": "tanh"},
     {"name": "simvq", **SIZE, "squash": "tanh", "similarity": "cosine"},
@@ -50,6 +54,7 @@ COMPOSED = [
     {"name": "grouped", "quantizer": {"name": "simvq", **SIZE, "gradient": "rotation"}, "groups": 2},
     {"name": "residual", "quantizer": {**EMA, "sinkhorn": {}}, "depth": 2, "shared": True},
     {"name": "grouped", "quantizer": LEECH[0], "groups": 2},
+    {"name": "grouped", "quantizer": GUMBEL[0], "groups": 2},
     {"name": "grouped", "quantizer": LEECH[1], "groups": 3, "shared": True},
     {"name": "grouped", "quantizer": {"name": "lfq", "dim": 4}, "groups": 3, "shared": True},
     {"name": "grouped", "quantizer": {**EMA, "entropy_temperature": 0.5}, "groups": 2, "shared": True},
@@ -62,7 +67,7 @@ COMPOSED = [
     {"name": "multiscale", "quantizer": {**EMA, "similarity": "cosine"}, "scales": [1, 2, 4]},
     {"name": "multiscale", "quantizer": {"name": "simvq", **SIZE, "similarity": "cosine"}, "scales": [1, 3, 4]},
 ]
-EVERY = TABLES + DOT + SQUASHED + SCALAR + BINARY + LEECH + COMPOSED
+EVERY = TABLES + DOT + GUMBEL + SQUASHED + SCALAR + BINARY + LEECH + COMPOSED
 
 
 def name_of(values):

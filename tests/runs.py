@@ -23,6 +23,11 @@ DEBUG = ROOT / "configs" / "debug.yaml"
 QUANTIZERS = {
     "fsq": ["model.quantizer={name: fsq, levels: [5, 5, 5]}", "losses={l2: 1.0}"],
     "ema": ["model.quantizer={name: ema, dim: 8, codebook_size: 32}", "losses={l1: 1.0, commitment: 0.25}"],
+    "gumbel": [
+        "model.quantizer={name: gumbel, dim: 8, codebook_size: 32, final_temperature: 0.1, anneal_steps: 4}",
+        "model.architecture.encoder={channels: [32, 32], blocks: [1, 1], middle_blocks: 3, middle_attention: false}",
+        "losses={l1: 1.0, kl: 0.001}",
+    ],
     "vq": [
         "model.quantizer={name: vq, dim: 8, codebook_size: 32, similarity: cosine}",
         "codebook={initialization: kmeans, vectors_per_code: 4, revive_every: 2}",

@@ -3,7 +3,7 @@
 import io
 import tarfile
 
-from vistok.images.finding.index import tar_members
+from vistok.images.tars.members import tar_members
 
 BLOCK = 512
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
@@ -44,6 +44,10 @@ END = bytes(2 * BLOCK)
 
 def listed(path):
     return [(member.name, member.kind, member.entry and member.entry.read()) for member in tar_members(str(path))]
+
+
+def shard_entries(path):
+    return [member.entry for member in tar_members(str(path)) if member.entry]
 
 
 def contents(path):

@@ -7,7 +7,7 @@ import pytest
 
 import vistok
 from commands import APPS, ROOT, options
-from vistok.images.finding.index import is_image
+from vistok.images.finding.inputs import is_image
 from vistok.pretrained.find import find_tokenizer
 from vistok.tokenizer.quantizers import QUANTIZERS
 from vistok.train.config_file import find_config

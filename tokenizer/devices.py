@@ -3,9 +3,9 @@
 import ctypes
 import os
 from collections.abc import Callable
-from functools import lru_cache
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, distributed
@@ -35,6 +35,15 @@ def find_device(device: Any) -> torch.device:
 def is_distributed() -> bool:
     """Return whether this process is one of a group of torch.distributed, which can reduce values."""
     return distributed.is_available() and distributed.is_initialized()
+
+
+def over_ranks(value: Tensor, operation: Literal["SUM", "MAX"] = "SUM") -> Tensor:
+    """Return the sum or the max of a value over all processes, without gradients; the value itself where there is one."""
+    if not is_distributed():
+        return value
+    total = value.clone()
+    distributed.all_reduce(total, getattr(distributed.ReduceOp, operation))
+    return total
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
@@ -81,6 +90,8 @@ def lock_file(descriptor: int) -> bool:
     """Lock an open file without waiting, until it is closed; return False when another process has it locked."""
     try:
         import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except ImportError:  # Windows
         import msvcrt
 
@@ -89,9 +100,6 @@ def lock_file(descriptor: int) -> bool:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
         except OSError:
             return False
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
@@ -101,9 +109,7 @@ def flush_path(path: Path) -> None:
     """Return when a file or the names in a folder are on the disk; Windows, which flushes no folder, skips those."""
     if IS_WINDOWS and path.is_dir():
         return
-    descriptor = os.open(
-        path, os.O_RDWR if IS_WINDOWS else os.O_RDONLY
-    )  # Windows flushes only what is open for writing
+    descriptor = os.open(path, os.O_RDWR if IS_WINDOWS else os.O_RDONLY)  # Windows flushes what is open for writing
     try:
         os.fsync(descriptor)
     finally:
@@ -112,15 +118,5 @@ def flush_path(path: Path) -> None:
 
 def return_freed_memory() -> None:
     """Have the C library give freed memory back to the system, where it is glibc, which may keep gigabytes."""
-    trim = _malloc_trim()
-    if trim:
-        trim(0)
-
-
-@lru_cache(maxsize=1)
-def _malloc_trim() -> Callable[[int], int] | None:
-    try:
-        found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
-    except (OSError, TypeError, AttributeError):
-        return None
-    return found
+    with suppress(OSError, TypeError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -54,7 +54,12 @@ class VisualTokenizer(nn.Module):
 
     def encode_latent(self, pixels: Pixels) -> Latent:
         """Return the latent that the quantizer gets; raise ValueError when the pixels do not fit the grid."""
-        self._check_pixels(pixels)
+        side = self.downsample
+        if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.shape[2] % side or pixels.shape[3] % side:
+            raise ValueError(
+                f"The tokenizer got pixels of shape {tuple(pixels.shape)}, but takes b 3 h w with h and w multiples of "
+                f"{side}: resize, crop or pad them."
+            )
         return self.quantizer_in(self.encoder(self._to_networks(pixels).to(self.dtype)))
 
     def encode(self, pixels: Pixels) -> Tokens:
@@ -88,8 +93,8 @@ class VisualTokenizer(nn.Module):
 
     def hidden_matrices(self) -> set[str]:
         """Return the names of the encoder's and the decoder's parameters that Muon takes."""
-        parts: dict[str, Encoder | Decoder] = {"encoder": self.encoder, "decoder": self.decoder}
-        return {f"{part}.{name}" for part, network in parts.items() for name in network.hidden_matrices()}
+        encoder, decoder = self.encoder.hidden_matrices(), self.decoder.hidden_matrices()
+        return {f"encoder.{name}" for name in encoder} | {f"decoder.{name}" for name in decoder}
 
     def _to_networks(self, pixels: Pixels) -> Tensor:
         if self.pixel_values == SYMMETRIC:
@@ -103,25 +108,17 @@ class VisualTokenizer(nn.Module):
         black, white = self.pixel_values
         return (values - black) * (2 / (white - black)) - 1
 
-    def _check_pixels(self, pixels: Tensor) -> None:
-        side = self.downsample
-        if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.shape[2] % side or pixels.shape[3] % side:
-            raise ValueError(
-                f"The tokenizer got pixels of shape {tuple(pixels.shape)}, but takes b 3 h w with h and w multiples of "
-                f"{side}: resize, crop or pad them."
-            )
-
 
 def build_tokenizer(architecture: ArchitectureConfig, quantizer: QuantizerConfig) -> VisualTokenizer:
     """Build a tokenizer with fresh weights; raise ValueError when latent and quantizer differ in channels."""
     built = quantizer.build()
-    channels = architecture.latent_channels
-    if not architecture.quantizer_convolutions and channels != built.dim:
+    channels, convolve = architecture.latent_channels, architecture.quantizer_convolutions
+    if not convolve and channels != built.dim:
         raise ValueError(
             f"latent_channels is {channels} but the quantizer takes {built.dim}: make them equal, or set "
             "quantizer_convolutions to true."
         )
-    convolve, kernel = architecture.quantizer_convolutions, architecture.quantizer_kernel
+    kernel = architecture.quantizer_kernel
     convolve_out = convolve and not architecture.encoder_only
     return VisualTokenizer(  # the order of the random draws: it decides the weights of a seed
         encoder=architecture.build_encoder(),

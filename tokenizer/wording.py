@@ -1,6 +1,53 @@
-"""Counts and lists in messages."""
+"""What messages share: counts, lists, values, and the name that the user meant."""
 
+import difflib
 from collections.abc import Sequence
+from typing import Any
+
+MEANT: dict[str, Sequence[str]] = {
+    "steps": ("epochs", "iterations", "iters", "max_iters", "max_steps", "num_steps", "total_steps", "train_steps"),
+    "seed": ("manual_seed", "random_seed", "random_state"),
+    "out": ("logdir", "out_dir", "output", "output_dir", "run_dir", "save_dir"),
+    "precision": ("amp", "bf16", "dtype", "fp16", "mixed_precision"),
+    "gradient_accumulation": ("accumulate_grad_batches", "grad_accum", "micro_batches", "gradient_accumulation_steps"),
+    "log_every": ("log_every_n_steps", "log_interval", "logging_steps"),
+    "save_every": ("checkpoint_every", "checkpoint_interval", "ckpt_every", "save_interval", "save_steps"),
+    "validate_every": ("eval_every", "eval_steps", "val_check_interval", "val_interval"),
+    "ema_decay": ("average", "ema", "ema_rate", "weight_average"),
+    "trackers": ("logger", "loggers", "log_with", "report_to"),
+    "init_from": (
+        "checkpoint",
+        "ckpt_path",
+        "finetune_from",
+        "start_from",
+        "pretrained",
+        "resume_from",
+        "weights_from",
+    ),
+    "train": ("data_dir", "data_path", "dataset", "images", "path", "train_data", "train_dir"),
+    "val": ("eval", "test", "val_data", "val_dir", "valid", "validation"),
+    "size": ("crop_size", "image_size", "img_size", "resolution"),
+    "batch_size": ("batch", "batchsize", "bs", "global_batch_size", "train_batch_size"),
+    "workers": ("n_workers", "nworkers", "num_workers"),
+    "flip": ("hflip", "horizontal_flip", "random_flip"),
+    "lr": ("base_lr", "learning_rate", "learningrate", "max_lr", "rate"),
+    "warmup": ("num_warmup_steps", "warmup_iters", "warmup_steps"),
+    "weight_decay": ("decay", "l2_reg", "wd"),
+    "betas": ("adam_betas",),
+    "clip_norm": ("clip_grad", "grad_clip", "gradient_clip_val", "max_grad_norm"),
+    "codebook_size": ("codes", "k", "n_e", "n_embed", "num_codes", "num_embeddings", "vocab_size"),
+    "dim": ("code_dim", "codebook_dim", "d", "e_dim", "embed_dim", "embedding_dim"),
+    "optimizer": ("optim",),
+    "losses": ("loss", "loss_weights"),
+    "l2": ("mse",),
+    "l1": ("mae",),
+    "perceptual": ("lpips",),
+    "adversarial": ("gan",),
+    "discriminator": ("disc",),
+}
+"""Names of our keys in other packages."""
+SURE, LIKELY = 0.75, 0.5
+"""Similarities (difflib) above which a name is suggested, before and after its prefixes are tried."""
 
 
 def pluralize(count: int, noun: str) -> str:
@@ -18,3 +65,37 @@ def first_lines(lines: Sequence[str], shown: int, where: str) -> list[str]:
     """Return the first lines and, when there are more, one that counts them and says where they are."""
     others = len(lines) - shown
     return [*lines[:shown], *([f"... and {others} more, see {where}"] if others > 0 else [])]
+
+
+def shown(value: Any) -> str:
+    """Return a value as shown in a sentence, in at most 60 characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return "a huge number"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def unknown_choice(what: str, path: str, got: str, known: Sequence[str], elsewhere: Sequence[str] = ()) -> str:
+    """Say that `got` is none of `known`, and suggest the nearest of them or of the dotted paths `elsewhere`."""
+    near = nearest(got, known, elsewhere)
+    if near is not None and near not in known:
+        return f"{path} is not a known {what}: did you mean {near!r}?"
+    hint = f"did you mean {near!r}? " if near else ""
+    return f"{path} is not a known {what}: {hint}choose from {', '.join(sorted(known))}."
+
+
+def nearest(got: str, known: Sequence[str], elsewhere: Sequence[str] = ()) -> str | None:
+    """Return the nearest to `got` of `known` or of the dotted paths `elsewhere`; None when nothing is near."""
+    plain = got.lower().replace("-", "_")
+    names = [plain, *(ours for ours, theirs in MEANT.items() if plain in theirs)]
+    ends = {path.rpartition(".")[2]: path for path in reversed(elsewhere)}
+    choices = [
+        *(name for name in names if name in known),
+        *(ends[name] for name in names if name in ends),
+        *difflib.get_close_matches(plain, known, n=1, cutoff=SURE),
+        *(ends[name] for name in difflib.get_close_matches(plain, ends, n=1, cutoff=SURE)),
+        *(name for name in known if name.startswith(plain) and len(plain) > 2),
+        *difflib.get_close_matches(plain, known, n=1, cutoff=LIKELY),
+    ]
+    return next(iter(choices), None)

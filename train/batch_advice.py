@@ -3,11 +3,9 @@
 To reach a given loss with batches of B, steps S and images E satisfy (S / S_min - 1) (E / E_min - 1) = 1. So S is
 proportional to 1 + B_crit / B, and E to B + B_crit (McCandlish et al., arXiv 1812.06162; https://kexue.fm/archives/10542).
 B_crit is tr(S H) / g H g if the curvature is measured. Otherwise it is B_simple for Muon or a diagonal Hessian, and
-B_simple b_n^2 / (1 + b_n^2) for Adam with curvature ratio b_n. Momentum plays no role: it spreads a gradient over several
-steps, whose sum has the same noise.
-
-The noise scale of the momentum counts every change of the gradient as noise. It is too large, by a factor of 20 and more in
-RESULTS.md, so the law then gives a minimum of steps and images.
+B_simple b_n^2 / (1 + b_n^2) for Adam with curvature ratio b_n. Momentum spreads a gradient over several steps, whose sum has
+the same noise. The noise scale of the momentum is too large, by a factor of 20 and more in RESULTS.md, because it counts every
+change of the gradient as noise; the law then gives a minimum.
 """
 
 from collections.abc import Mapping
@@ -30,42 +28,40 @@ class Need(NamedTuple):
     images: float
 
 
-class BatchFacts(NamedTuple):
-    """What a run measured about its batch size."""
+class Advice(NamedTuple):
+    """What a run says about other batch sizes at its end."""
 
-    batch: int
-    """Images per step."""
-    noise_scale: float
-    """B_simple, in images."""
-    curvature_ratio: float | None = None
-    gradient_rms: float | None = None
-    measured: float | None = None
-    """tr(S H) / g H g, in images."""
-    is_bound: bool = False
-    """Whether the noise scale is that of the momentum, an upper bound."""
-
-    def critical(self, optimizer: str) -> float:
-        """Return B_crit in images, measured or by the law of the optimizer of most weights: muon or adamw."""
-        if self.measured is not None:
-            return self.measured
-        if optimizer == "muon" or self.curvature_ratio is None:
-            return self.noise_scale
-        return self.noise_scale * self.curvature_ratio**2 / (1 + self.curvature_ratio**2)
-
-    def scaling(self) -> LrScalingConfig:
-        """Return the config of the learning-rate law that starts from here."""
-        measured = {name: getattr(self, name) for name in ("noise_scale", "curvature_ratio", "gradient_rms")}
-        return LrScalingConfig(rule="best_step", base_batch_size=self.batch, **measured)
+    sentence: str
+    table: Table
+    """Steps, images and best learning rates of other batch sizes, as multiples."""
+    overrides: str
+    """Overrides to add to the command of a run with another `data.batch_size`."""
 
 
-def batch_facts(last: Mapping[str, float], batch: int) -> BatchFacts | None:
-    """Return the facts from the last value of each scalar in a log; None without a noise scale."""
-    scale = next((last[name] for name in NOISE_SCALES if name in last), None)
-    if scale is None:
+def batch_advice(last: Mapping[str, float], config: TrainConfig) -> Advice | None:
+    """Return the advice of a run from the last value of each scalar in its log; None without a noise scale."""
+    path = next((path for path in NOISE_SCALES if path in last), None)
+    if path is None:
         return None
-    is_bound = NOISE_SCALES[0] not in last
+    optimizer, batch = config.optimizer, config.data.batch_size
     ratio, rms, measured = (last.get(f"curvature/{name}") for name in ("ratio", "gradient_rms", "noise_scale"))
-    return BatchFacts(batch, scale, ratio, rms, measured, is_bound)
+    law = LrScalingConfig(
+        rule="best_step",
+        base_batch_size=batch,
+        noise_scale=last[path],
+        curvature_ratio=ratio,
+        gradient_rms=rms,
+    )
+    critical = critical_batch(optimizer.name, last[path], ratio) if measured is None else measured
+    is_bound = measured is None and path == NOISE_SCALES[1]
+    return Advice(_sentence(batch, critical, is_bound), _table(law, critical, optimizer), _overrides(law, optimizer))
+
+
+def critical_batch(optimizer: str, noise_scale: float, curvature_ratio: float | None = None) -> float:
+    """Return B_crit in images by the law of the optimizer of most weights: muon or adamw."""
+    if optimizer == "muon" or curvature_ratio is None:
+        return noise_scale
+    return noise_scale * curvature_ratio**2 / (1 + curvature_ratio**2)
 
 
 def need(batch: float, other: float, critical: float) -> Need:
@@ -74,63 +70,39 @@ def need(batch: float, other: float, critical: float) -> Need:
     return Need(steps, steps * other / batch)
 
 
-class Advice(NamedTuple):
-    """What a run prints about its batch size at the end."""
-
-    sentence: str
-    overrides: str
-    """Overrides to add to the command of a run with another `data.batch_size`."""
-
-
-def batch_advice(last: Mapping[str, float], config: TrainConfig) -> Advice | None:
-    """Return the advice of a run from the last value of each scalar in its log; None without a noise scale."""
-    facts = batch_facts(last, config.data.batch_size)
-    return Advice(_sentence(facts, config.optimizer.name), _overrides(facts, config.optimizer)) if facts else None
-
-
-def batch_tables(last: Mapping[str, float], config: TrainConfig) -> dict[str, Table]:
-    """Return the same as tables of a report: steps, images and best learning rates of other batch sizes, as multiples."""
-    facts = batch_facts(last, config.data.batch_size)
-    if facts is None:
-        return {}
-    optimizer, scaling = config.optimizer, facts.scaling()
-    kinds = ["AdamW", "Muon"] if optimizer.name == "muon" else ["AdamW"]
-    rows = []
-    for batch in sorted({max(1, round(factor * facts.batch)) for factor in FACTORS} - {facts.batch}):
-        rates = [scaling.adamw_factor(batch, optimizer.betas[0], optimizer.eps, optimizer.second_moment)]
-        rates += [scaling.muon_factor(batch, optimizer.momentum)]
-        values = [*need(facts.batch, batch, facts.critical(optimizer.name)), *rates[: len(kinds)]]
-        rows.append([f"{batch:,}", *(f"{value:.2f} x" for value in values)])
-    header = ["batch size", "steps", "images", *(f"learning rate of {kind}, best for one step" for kind in kinds)]
-    overrides = Table(["add to the command"], [[_overrides(facts, optimizer)]])
-    return {
-        _sentence(facts, optimizer.name): Table(header, rows),
-        "To scale the learning rates to another batch size": overrides,
-    }
-
-
-def _sentence(facts: BatchFacts, optimizer: str) -> str:
-    critical = facts.critical(optimizer)
-    steps, images = need(facts.batch, 4 * facts.batch, critical)
-    if facts.measured is None and facts.is_bound:
+def _sentence(batch: int, critical: float, is_bound: bool) -> str:
+    steps, images = need(batch, 4 * batch, critical)
+    if is_bound:
         return (
             f"A batch of 4x would need at least {steps:.2g}x the steps and {images:.2g}x the images: this run had "
-            f"{facts.batch:,} images in a step, and the noise scale of its momentum is a bound; that of the curvature, where "
+            f"{batch:,} images in a step, and the noise scale of its momentum is a bound; that of the curvature, where "
             "diagnostics.curvature_every can measure it, is closer."
         )
     size = f"at {critical:,.0f}" if critical >= 0.5 else "at less than one"
     return (
-        f"A batch of 4x would need about {steps:.2g}x the steps and {images:.2g}x the images: this run had {facts.batch:,} "
+        f"A batch of 4x would need about {steps:.2g}x the steps and {images:.2g}x the images: this run had {batch:,} "
         f"images in a step, and {size} both would be twice their minimum."
     )
 
 
-def _overrides(facts: BatchFacts, optimizer: OptimizerConfig) -> str:
+def _table(law: LrScalingConfig, critical: float, optimizer: OptimizerConfig) -> Table:
+    here, kinds = law.base_batch_size, ["AdamW", "Muon"] if optimizer.name == "muon" else ["AdamW"]
+    rows = []
+    for batch in sorted({max(1, round(factor * here)) for factor in FACTORS} - {here}):
+        rates = [law.adamw_factor(batch, optimizer.betas[0], optimizer.eps, optimizer.second_moment)]
+        rates += [law.muon_factor(batch, optimizer.momentum)]
+        values = [*need(here, batch, critical), *rates[: len(kinds)]]
+        rows.append([f"{batch:,}", *(f"{value:.2f} x" for value in values)])
+    rates_of = [f"learning rate of {kind}, best for one step" for kind in kinds]
+    return Table(["batch size", "steps", "images", *rates_of], rows)
+
+
+def _overrides(law: LrScalingConfig, optimizer: OptimizerConfig) -> str:
     """Return the learning rates of the run, and the law that starts from there, as overrides for the command line."""
-    here = optimizer.at_batch_size(facts.batch)
+    here = optimizer.at_batch_size(law.base_batch_size)
     rates = f"optimizer.lr={here.lr:.4g}"
     if here.name == "muon":
         rates += f" optimizer.muon_rate={here.muon_rate:.4g}"
-    values = facts.scaling().model_dump(exclude_none=True).items()
-    law = ", ".join(f"{name}: {f'{value:.4g}' if isinstance(value, float) else value}" for name, value in values)
-    return f"{rates} 'optimizer.scale_lr={{{law}}}'"
+    values = law.model_dump(exclude_none=True).items()
+    keys = ", ".join(f"{name}: {f'{value:.4g}' if isinstance(value, float) else value}" for name, value in values)
+    return f"{rates} 'optimizer.scale_lr={{{keys}}}'"

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import Field, SerializeAsAny, model_validator
 
-from ..tokenizer.config import Config, choice, parse_config
+from ..tokenizer.config import Choice, Config, parse_config
 from ..tokenizer.networks.architectures import Architecture
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers import QUANTIZERS, QuantizerConfig
@@ -21,7 +21,7 @@ from .optimizer.config import OptimizerConfig
 CONFIG_FILE = "config.yaml"
 Part: TypeAlias = Literal["encoder", "quantizer", "decoder"]
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32)]  # the range of numpy
-PARTS: tuple[Part, ...] = ("encoder", "quantizer", "decoder")
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 class RunConfig(Config):
@@ -62,7 +62,7 @@ class ModelConfig(Config):
 
     architecture: Architecture
     """Encoder and decoder."""
-    quantizer: Annotated[QuantizerConfig, choice(QUANTIZERS)]
+    quantizer: Annotated[QuantizerConfig, Choice(QUANTIZERS)]
     """Quantizer; its keys depend on its name."""
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     """Preprocessing of the exported tokenizer, and of validation."""

@@ -9,13 +9,13 @@ from typing import Any
 import yaml
 
 from ..tokenizer.config import Config
-from ..tokenizer.config.hints import shown
+from ..tokenizer.wording import shown
 from .config import TrainConfig, parse_train_config
 
 SHIPPED = Path(__file__).parents[1] / "configs"
 LAUNCH = "launch"
 """Folder of accelerate's launch files, which are not runs."""
-NUMBER = re.compile(r"[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)[eE][-+]?[0-9]+")
+NUMBER = re.compile(r"[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)[eE][-+]?[0-9]+$")
 
 
 def read_config(path: Path | str, overrides: Sequence[str] = ()) -> TrainConfig:
@@ -80,11 +80,9 @@ def apply_override(values: dict[str, Any], override: str) -> None:
         if not isinstance(owner, dict):
             raise ValueError(f"Override {override!r} goes through {section!r}, which is a value and not a section.")
     try:
-        value = yaml_values(text)
+        owner[last] = yaml_values(text)
     except ValueError as error:
         raise ValueError(f"The value {text!r} is not YAML ({error}): correct it.") from None
-    # YAML 1.1 reads 1e-3 as a string.
-    owner[last] = float(value) if isinstance(value, str) and NUMBER.fullmatch(value) else value
 
 
 def yaml_values(text: str | bytes) -> Any:
@@ -102,12 +100,17 @@ def yaml_values(text: str | bytes) -> Any:
         raise ValueError(f"{problem}{where}") from None
     except RecursionError:
         raise ValueError("it is nested too deeply, or within itself") from None
-    except (yaml.YAMLError, ValueError) as error:  # bytes that are not text, a date that does not exist
+    except yaml.YAMLError as error:  # bytes that are not text
         raise ValueError(" ".join(str(error).split())) from None
 
 
 class _Loader(yaml.SafeLoader):
-    """A safe loader whose mappings have unique keys."""
+    """A safe loader whose mappings have unique keys, and for which 1e-3 is a number and 2024-01-31 text."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, form) for tag, form in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
@@ -121,4 +124,5 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
     return loader.construct_mapping(node, deep=True)
 
 
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", NUMBER, list("-+.0123456789"))
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)

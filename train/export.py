@@ -23,19 +23,9 @@ STEP = "step"
 def export_tokenizer(folder: Path, model: VisualTokenizer, config: TrainConfig, step: int) -> None:
     """Write the weights after `step` steps as a tokenizer folder, with a model card; see `export_with`."""
 
-    def save(target: Path) -> None:
-        save_tokenizer(
-            target,
-            model,
-            config.model.architecture,
-            config.model.preprocessing,
-            _card(config, step),
-            getattr(torch, config.run.export_precision),
-            config.run.export_training_state,
-            {STEP: str(step)},
-        )
-
-    export_with(save, folder)
+    settings = config.model.architecture, config.model.preprocessing, _card(config, step)
+    dtype, whole = getattr(torch, config.run.export_precision), config.run.export_training_state
+    export_with(lambda target: save_tokenizer(target, model, *settings, dtype, whole, {STEP: str(step)}), folder)
 
 
 def export_with(save: Callable[[Path], object], folder: Path) -> None:

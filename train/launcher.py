@@ -1,14 +1,21 @@
-"""The processes of a run, launched by accelerate, and the run folder that they share."""
+"""The processes of a run, launched by accelerate: their random numbers, and the run folder that they share."""
 
-import os
+import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration, broadcast_object_list
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    ProjectConfiguration,
+    broadcast_object_list,
+    parse_flag_from_env,
+    set_seed,
+)
 
 from ..tokenizer.devices import multiplies_bfloat16
 from ..tokenizer.folder_lock import FolderBusyError, hold_folder
@@ -54,7 +61,7 @@ def check_launch() -> None:
     A tokenizer fits on one GPU, and Muon needs whole matrices, so each process holds the whole model (DDP).
     """
     for variable, name in SHARDED.items():
-        if os.environ.get(variable, "false").lower() in ("1", "true", "yes", "on"):
+        if parse_flag_from_env(variable):
             raise ValueError(
                 f"the launch asks for {name}, which shards the model, but a tokenizer fits on one GPU and is trained with "
                 "DDP: set distributed_type to MULTI_GPU in the launch config."
@@ -80,3 +87,20 @@ def hold_run_folder(folder: Path) -> Iterator[None]:
         if refusal:
             raise refusal
         yield
+
+
+def seed_noise(seed: int, rank: int, step: int) -> None:
+    """Seed torch on all devices, numpy and random, so that no two processes draw the same noise from `step` on."""
+    set_seed(int(np.random.SeedSequence([seed, rank, step]).generate_state(1)[0]))
+
+
+@contextmanager
+def preserve_rng_state() -> Iterator[None]:
+    """Restore the state of all generators after the body, so that one process alone may draw in it."""
+    plain, legacy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_available() else []):
+            yield
+    finally:
+        random.setstate(plain)
+        np.random.set_state(legacy)

@@ -20,7 +20,7 @@ from .export import EXPORT
 from .launcher import hold_run_folder
 from .logs.run_log import VERBOSE, RunLog, Verbosity
 from .logs.trackers import end_trackers, quiet_tracker_threads, start_trackers
-from .outputs import SAMPLES, best_effort, write_final_outputs, write_outputs, write_samples
+from .outputs import best_effort, write_final_outputs, write_outputs, write_samples
 from .resume import resume
 from .run import Run
 from .step import TrainStepResult, train_step
@@ -108,7 +108,7 @@ def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
             log.advance(step, "validation")
             log.write(step, validation.measure(run.ema.model))
             with best_effort("the sheet of samples", log.warn):
-                write_samples(run, step, validation.samples(SAMPLES))
+                write_samples(run, step, validation)
         if is_saved:
             facts = {"config": run.config.model_dump(mode="json"), "logs": log.flush()}
             with delay_signals():

@@ -1,14 +1,16 @@
 """The report of a run: its logs as charts, its codebook, and images beside their reconstructions."""
 
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from ..evaluation.rows import ROWS, Row
 from ..report.codebooks import codebook_views
-from ..report.content import Chart, Comparison, Curve, Report
-from ..report.environment import environment
+from ..report.content import Chart, Comparison, Curve, Report, Table, environment
 from ..report.page import render
 from ..tokenizer.files import write_whole
-from .batch_advice import batch_tables
+from .batch_advice import batch_advice
 from .config import CONFIG_FILE
 from .logs.log_file import LogLines, read_log
 from .logs.run_log import METRICS_FILE, TIMING_FILE
@@ -17,50 +19,54 @@ from .run import Run
 REPORT_FILE = "report.html"
 ENDED = "The run ended at step"
 """How a report begins to say that its run ended early."""
-CHARTS = {
-    "Losses": ["loss/"],
-    "Validation PSNR (dB)": ["validation/psnr"],
-    "Use of the codebook, as fractions": ["codebook/usage", "codebook/dead", "codebook/perplexity_fraction"],
-    "Directions of codes and latents (effective rank)": ["codebook/effective_rank", "codebook/latent_effective_rank"],
-    "Distortion, and as a fraction of the variance": ["codebook/distortion", "codebook/relative_distortion"],
-    "Codes to latents: length ratio and obtuse angles": ["codebook/length_ratio", "codebook/obtuse"],
-    "Discriminator: loss and logits": ["discriminator/loss", "discriminator/real", "discriminator/fake"],
-    "Penalties on the discriminator": ["discriminator/lecam", "discriminator/r1"],
-    "Factor of the adversarial loss": ["adversarial/factor"],
-    "Learning rate": ["optimizer/lr"],
-    "Gradient norm": ["optimizer/gradient_norm"],
-    "Size of the updates": ["optimizer/update_rms/"],
-    "Entropy of singular values": ["optimizer/singular_entropy"],
-    "Gradient noise scale, in images": ["noise_scale/", "curvature/noise_scale"],
-    "Curvature along directions": ["curvature/gradient", "curvature/adamw", "curvature/muon", "curvature/mean"],
-    "Curvature ratio": ["curvature/ratio"],
-    "Images per second": ["time/images_per_second"],
-}
-"""Title of each chart and its scalars, by log path or by a prefix that ends in a slash."""
-LOG_SCALE = (
-    "Distortion, and as a fraction of the variance",
-    "Penalties on the discriminator",
-    "Gradient norm",
-    "Size of the updates",
-    "Gradient noise scale, in images",
-    "Curvature along directions",
+CHARTS = (
+    ("Losses", "linear", "loss/*"),
+    ("Validation PSNR (dB)", "linear", "validation/psnr"),
+    ("Use of the codebook, as fractions", "linear", "codebook/usage", "codebook/dead", "codebook/perplexity_fraction"),
+    (
+        "Directions of codes and latents (effective rank)",
+        "linear",
+        "codebook/effective_rank",
+        "codebook/latent_effective_rank",
+    ),
+    ("Distortion, and as a fraction of the variance", "log", "codebook/distortion", "codebook/relative_distortion"),
+    ("Codes to latents: length ratio and obtuse angles", "linear", "codebook/length_ratio", "codebook/obtuse"),
+    ("Discriminator: loss and logits", "linear", "discriminator/loss", "discriminator/real", "discriminator/fake"),
+    ("Penalties on the discriminator", "log", "discriminator/lecam", "discriminator/r1"),
+    ("Factor of the adversarial loss", "linear", "adversarial/factor"),
+    ("Learning rate", "linear", "optimizer/lr"),
+    ("Gradient norm", "log", "optimizer/gradient_norm"),
+    ("Size of the updates", "log", "optimizer/update_rms/*"),
+    ("Entropy of singular values", "linear", "optimizer/singular_entropy"),
+    ("Gradient noise scale, in images", "log", "noise_scale/*", "curvature/noise_scale"),
+    ("Curvature along directions", "log", "curvature/gradient", "curvature/adamw", "curvature/muon", "curvature/mean"),
+    ("Curvature ratio", "linear", "curvature/ratio"),
+    ("Images per second", "linear", "time/images_per_second"),
 )
+"""Title and scale of each chart, and patterns of the log paths of its scalars."""
 
 
 def write_run_report(run: Run, comparisons: list[Comparison], notes: list[str]) -> None:
     """Write the report of a run from its logs and its EMA weights; `notes` come first."""
     out = run.config.run.out
     lines, problems = read_logs(out)
+    last = _newest(lines)
+    advice = batch_advice(last, run.config)
+    tables = {}
+    if advice:
+        tables[advice.sentence] = advice.table
+        rates = Table(["add to the command"], [[advice.overrides]])
+        tables["To scale the learning rates to another batch size"] = rates
     alarms = [f"Step {line['step']}: {alarm}" for line in lines for alarm in line.get("alarms", [])]
     report = Report(
         title=out.resolve().name,
         subtitle=f"{run.config.model.quantizer.name} quantizer, {reached(run.ema.updates, run.config.run.steps)}",
-        figures=_figures(lines),
+        figures=_figures(last),
         notes=notes + problems + alarms,
         charts=run_charts(lines),
         codebooks=codebook_views(run.ema.model.quantizer, run.monitor.last_counts),
         comparisons=comparisons,
-        tables=batch_tables(_newest(lines), run.config),
+        tables=tables,
         config=(out / CONFIG_FILE).read_text(),
         environment=environment(),
     )
@@ -80,14 +86,17 @@ def read_logs(folder: Path) -> LogLines:
 
 def run_charts(lines: list[dict[str, Any]]) -> list[Chart]:
     """Return the charts that have a curve in the logs of a run."""
-    charts = []
-    for title, wanted in CHARTS.items():
-        names = sorted({name for line in lines for name in line if any(_is_wanted(name, want) for want in wanted)})
+    charts, paths = [], {path for line in lines for path in line}
+    for title, scale, *patterns in CHARTS:
+        names = sorted(path for path in paths if any(fnmatchcase(path, pattern) for pattern in patterns))
         short = [name.rpartition("/")[2] for name in names]
         labels = short if len(set(short)) == len(short) else names
-        curves = [_curve(name, label, lines) for name, label in zip(names, labels, strict=True)]
+        curves = []
+        for name, label in zip(names, labels, strict=True):
+            having = [line for line in lines if name in line]
+            curves.append(Curve(label, [line["step"] for line in having], [line[name] for line in having]))
         if curves:
-            charts.append(Chart(title, curves, title in LOG_SCALE))
+            charts.append(Chart(title, curves, scale == "log"))
     return charts
 
 
@@ -100,23 +109,8 @@ def _newest(lines: list[dict[str, Any]]) -> dict[str, float]:
     return {name: value for line in lines for name, value in line.items() if name != "alarms"}
 
 
-def _is_wanted(name: str, want: str) -> bool:
-    return name.startswith(want) if want.endswith("/") else name == want
-
-
-def _curve(name: str, label: str, lines: list[dict[str, float]]) -> Curve:
-    seen = [(int(line["step"]), float(line[name])) for line in lines if name in line]
-    return Curve(label, [step for step, _ in seen], [value for _, value in seen])
-
-
-def _figures(lines: list[dict[str, float]]) -> dict[str, str]:
-    last = _newest(lines)
-    shown = {
-        "validation PSNR": ("validation/psnr", "{:.2f} dB"),
-        "codebook usage": ("codebook/usage", "{:.1%}"),
-        "perplexity": ("codebook/perplexity", "{:,.0f}"),
-        "distortion": ("codebook/distortion", "{:.2g}"),
-        "effective rank": ("codebook/effective_rank", "{:.1f}"),
-        "loss": ("loss/total", "{:.4f}"),
-    }
-    return {label: form.format(last[name]) for label, (name, form) in shown.items() if name in last}
+def _figures(last: Mapping[str, float]) -> dict[str, str]:
+    """Return the newest values of what a quality table has too, in its words, and the loss."""
+    rows = {"validation/psnr": ROWS["psnr"], **{f"codebook/{name}": row for name, row in ROWS.items()}}
+    rows["loss/total"] = Row("loss", "{:.4f}")
+    return {row.label: row.text(last[path]) for path, row in rows.items() if path in last}

@@ -11,8 +11,8 @@ from .checkpoints.states import load_states, processes_of
 from .config import CONFIG_FILE, TrainConfig, parse_written_config
 from .config_file import yaml_values
 from .export import EXPORT, exported_step
+from .launcher import seed_noise
 from .run import Run
-from .seeding import seed_noise
 
 
 class Resumed(NamedTuple):
@@ -43,13 +43,11 @@ def resume(run: Run) -> Resumed:
             f"run.steps is {config.run.steps}, but {checkpoint} is of step {step}: set more steps, or another run.out."
         )
     # A checkpoint also holds settings of the optimizers, but those of the config count.
-    groups = [group for optimizer in run.optimizers for group in optimizer.param_groups]
-    settings = [{name: value for name, value in group.items() if name != "params"} for group in groups]
+    settings = [{name: value for name, value in group.items() if name != "params"} for group in run.parameter_groups]
     rank = run.accelerator.process_index
     seed_noise(config.run.seed, rank, step)  # for devices whose generators are not in the checkpoint
     load_states(run.accelerator, checkpoint)
-    loaded = [group for optimizer in run.optimizers for group in optimizer.param_groups]
-    for group, values in zip(loaded, settings, strict=True):
+    for group, values in zip(run.parameter_groups, settings, strict=True):
         group.update(values)
     before, now = processes_of(checkpoint), run.accelerator.num_processes
     if before != now:
@@ -94,11 +92,13 @@ def _check_contents(checkpoint: Path, run: Run) -> None:
     if not processes_of(checkpoint):
         raise ValueError(f"{checkpoint} was written by another version of vistok: use another run.out.")
     # accelerate numbers optimizers in the order of their preparation: the second is the discriminator's.
-    has = {"discriminator": "optimizer_1.bin", "scale of float16": "scaler.pt"}
-    needs = {"discriminator": run.adversary is not None, "scale of float16": run.accelerator.scaler is not None}
-    for what, file in has.items():
-        if needs[what] != (checkpoint / file).exists():
-            holds, needed = ("no", "one") if needs[what] else ("a", "none")
+    needs = {
+        ("discriminator", "optimizer_1.bin"): run.adversary is not None,
+        ("scale of float16", "scaler.pt"): run.accelerator.scaler is not None,
+    }
+    for (what, file), is_needed in needs.items():
+        if is_needed != (checkpoint / file).exists():
+            holds, needed = ("no", "one") if is_needed else ("a", "none")
             raise ValueError(
                 f"{checkpoint} holds {holds} {what}, but this run has {needed}: use another run.out, or the "
                 "losses.adversarial and run.precision that it started with."

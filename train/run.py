@@ -1,6 +1,7 @@
 """The objects of a run, built in the order in which data passes through them."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from accelerate.utils import set_seed
@@ -13,20 +14,19 @@ from ..tokenizer.shapes import Pixels
 from .checkpoints.states import keep_in_checkpoints
 from .codebook.maintenance import CodebookMaintenance
 from .codebook.monitor import CodebookMonitor
-from .config import PARTS, TrainConfig
+from .config import TrainConfig
 from .data.batches import training_batches
 from .data.crops import TrainingCrops
 from .data.source_images import SourceImages
 from .data.unreadable_images import UnreadableInTraining
 from .diagnostics.diagnostics import Diagnostics
 from .finite_check import FiniteCheck
-from .launcher import run_accelerator
+from .launcher import run_accelerator, seed_noise
 from .logs.running_means import RunningMeans
 from .losses.criteria import build_criteria
 from .losses.discriminator_training import Adversary
 from .losses.terms import ADVERSARIAL, check_loss_names
 from .optimizer.routing import assign_parameters, build_optimizer, routing_table
-from .seeding import seed_noise
 from .warm_start import starting_model
 from .weight_ema import WeightEMA
 
@@ -93,9 +93,9 @@ class Run:
         return self.adversary.discriminator if self.adversary else None
 
     @property
-    def optimizers(self) -> list[Optimizer]:
-        """The tokenizer's optimizer, and the discriminator's if there is one."""
-        return [self.optimizer, *([self.adversary.optimizer] if self.adversary else [])]
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The groups of the tokenizer's optimizer, and of the discriminator's if there is one."""
+        return self.optimizer.param_groups + (self.adversary.optimizer.param_groups if self.adversary else [])
 
     def batches(self, start: int) -> Iterator[tuple[Pixels, list[str]]]:
         """Yield the pixels of this process for each step from `start` on, and what could not be read."""
@@ -113,8 +113,7 @@ def freeze_all_but(model: VisualTokenizer, parts: Sequence[str]) -> None:
         "quantizer": [model.quantizer_in, model.quantizer, model.quantizer_out],
         "decoder": [model.decoder],
     }
-    assert set(modules) == set(PARTS)
     model.train()
-    for part in PARTS:
-        for module in modules[part] if part not in parts else []:
+    for part in modules.keys() - parts:
+        for module in modules[part]:
             module.requires_grad_(False).eval()

@@ -13,7 +13,7 @@ from ..tokenizer.model import Reconstruction
 from ..tokenizer.quantizers import set_training_step
 from ..tokenizer.shapes import Pixels
 from .codebook.monitor import QuantizerIO, quantizer_io
-from .losses.terms import ADVERSARIAL, RECONSTRUCTION_LOSSES, loss_terms, weigh
+from .losses.terms import ADVERSARIAL, loss_terms, weigh
 from .run import Run
 
 
@@ -29,19 +29,11 @@ class TrainStepResult(NamedTuple):
 class StepResult(NamedTuple):
     """What the forwards of a step returned, without gradients."""
 
-    loss: Tensor
-    """Weighted sum, a scalar of this process."""
     scalars: dict[str, Tensor]
-    """Scalars of this process by log path, means over the micro-batches."""
+    """Scalars of this process by log path, means over the micro-batches; `loss/total` is the weighted sum."""
     seen: QuantizerIO
     reconstructions: list[Pixels]
     """One for each micro-batch."""
-
-
-class _MicroBatchResult(NamedTuple):
-    loss: Tensor
-    scalars: dict[str, Tensor]
-    output: Reconstruction
 
 
 def train_step(run: Run, step: int, images: Pixels, is_logged: bool, is_checked: bool) -> TrainStepResult:
@@ -50,7 +42,7 @@ def train_step(run: Run, step: int, images: Pixels, is_logged: bool, is_checked:
     micro_batches = list(images.chunk(run.config.run.gradient_accumulation))
     set_training_step(run.model, step - 1)
     result = tokenizer_step(run, step, micro_batches)
-    run.finite_check.observe(result.loss, step)
+    run.finite_check.observe(result.scalars["loss/total"], step)
     if is_checked:
         run.finite_check.check_losses()
     seen = result.seen._replace(tokens=run.finite_check.mask_tokens(result.seen.tokens))
@@ -71,22 +63,21 @@ def train_step(run: Run, step: int, images: Pixels, is_logged: bool, is_checked:
 def tokenizer_step(run: Run, step: int, micro_batches: list[Pixels]) -> StepResult:
     """Accumulate the gradients of the micro-batches; the weights do not change yet."""
     run.optimizer.zero_grad()
-    results = []
+    outputs, scalars = [], []
     for count, images in enumerate(micro_batches, 1):
         is_last = count == len(micro_batches)
         with nullcontext() if is_last else run.accelerator.no_sync(run.wrapped_model):
             with run.accelerator.autocast():
                 output: Reconstruction = run.wrapped_model(images, run.maintenance.hardness(step))
-            result = _losses(run, step, images, output)
-            run.accelerator.backward(result.loss / len(micro_batches))
+            found = _losses(run, step, images, output)
+            run.accelerator.backward(found["loss/total"] / len(micro_batches))
         if count == 1:
             run.diagnostics.after_first_micro_batch(step)
-        results.append(_detached(result))
-    outputs = [result.output for result in results]
-    seen = quantizer_io(run.model.quantizer, outputs)
-    scalars = {name: torch.stack([each.scalars[name] for each in results]).mean() for name in results[0].scalars}
-    loss = torch.stack([result.loss for result in results]).mean()
-    return StepResult(loss, scalars, seen, [output.pixels for output in outputs])
+        scalars.append({name: value.detach().float() for name, value in found.items()})
+        pixels, latent, quantized = (tensor.detach() for tensor in output[:3])
+        outputs.append(Reconstruction(pixels, latent, quantized, output.tokens, losses={}))
+    means = {name: torch.stack([each[name] for each in scalars]).mean() for name in scalars[0]}
+    return StepResult(means, quantizer_io(run.model.quantizer, outputs), [output.pixels for output in outputs])
 
 
 def optimizer_step(run: Run, lr_factor: float) -> Tensor:
@@ -106,32 +97,23 @@ def float32_loss(run: Run, step: int, images: Pixels) -> Tensor:
     forward = type(run.model).forward  # accelerate has wrapped the object's own in autocast
     with torch.autocast(images.device.type, enabled=False):
         output = forward(run.model, images, run.maintenance.hardness(step))
-    return _losses(run, step, images, output).loss
+    return _losses(run, step, images, output)["loss/total"]
 
 
-def _losses(run: Run, step: int, images: Pixels, output: Reconstruction) -> _MicroBatchResult:
+def _losses(run: Run, step: int, images: Pixels, output: Reconstruction) -> dict[str, Tensor]:
+    """Return the terms by log path, unweighted, with their weighted sum as `loss/total`."""
     weights = run.config.losses
     terms = loss_terms(images, output, weights)
-    compared = {name: terms[name] for name in RECONSTRUCTION_LOSSES if name in terms}
     for criterion in run.criteria:
-        compared |= criterion.terms(images, output.pixels)
-    terms |= compared
+        terms |= criterion.terms(images, output.pixels)
     scaled, scalars = dict(terms), {}
     if run.adversary is not None:
+        compared = {name: term for name, term in terms.items() if name not in output.losses}
         terms[ADVERSARIAL] = run.adversary.term(step, output.pixels)
         reconstruction_loss = weigh(compared, {name: weights[name] for name in compared})
         last_layer = run.model.decoder.last_layer
         factor = run.adversary.factor(step, reconstruction_loss, terms[ADVERSARIAL], last_layer)
         scaled[ADVERSARIAL] = factor * terms[ADVERSARIAL]
         scalars = {"adversarial/factor": factor}
-    loss = weigh(scaled, weights)
-    return _MicroBatchResult(
-        loss, {f"loss/{name}": term for name, term in {"total": loss, **terms}.items()} | scalars, output
-    )
-
-
-def _detached(result: _MicroBatchResult) -> _MicroBatchResult:
-    output = result.output
-    tensors = {name: getattr(output, name).detach() for name in ("pixels", "latent", "quantized")}
-    scalars = {name: value.detach().float() for name, value in result.scalars.items()}
-    return _MicroBatchResult(result.loss.detach(), scalars, output._replace(losses={}, **tensors))
+    losses = {"total": weigh(scaled, weights), **terms}
+    return {f"loss/{name}": loss for name, loss in losses.items()} | scalars

@@ -1,16 +1,16 @@
 """Quality on held-out images, which are read again at each validation, by each process its part of them."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from ..evaluation.metrics import psnr
-from ..images.finding.index import Entry
+from ..images.file_entry import Entry
 from ..images.preprocessing import to_pixels
 from ..tokenizer.errors import WorkFailedError
 from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, in_batches, run_exactly
@@ -18,22 +18,14 @@ from ..tokenizer.shapes import Pixels
 from .data.read_images import ImageReader
 from .data.unreadable_images import IGNORED, LEFT_OUT, UnreadableImageError, UnreadableLimit
 
-UNITS = 1 << 24
-"""Units in a dB. Sums of whole units do not depend on their order, and float32 is no finer."""
-
 
 class _ProcessResult(NamedTuple):
     """What one process measured on its images."""
 
-    psnr: int
-    """Sum over the images with a finite PSNR, in units."""
-    not_finite: float
-    """Sum over the others: 0, infinite or NaN."""
-    images: int
+    psnr: list[float]
     unreadable: list[str]
     """A message about each image that could not be read."""
     error: Exception | None
-    """Why this process did not finish."""
 
 
 class Validation:
@@ -54,55 +46,41 @@ class Validation:
         self._warn = warn
         self._named: set[str] = set()
         """Messages about unreadable images of earlier validations."""
-        self._samples: list[Tensor] | None = None
+        self._samples: list[Tensor] = []
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def measure(self, model: nn.Module) -> dict[str, float]:
-        """Return the mean PSNR of the reconstructions in float32 by log path; every process must call it.
+        """Return the mean PSNR of a model in eval mode by log path, in float32; every process must call it.
 
         The result is bit for bit the same on all processes, whatever their number and that of their threads. Raises
         WorkFailedError on every process when no image can be read, or more are unreadable than the limit allows.
         """
-        was_training = model.training
-        model.eval()
-        own = self._measure_own(model)
-        model.train(was_training)
-        # No process waits for another one before this, so an error on one cannot block the others.
-        return self._combined(gather_object([own]))
+        # No process waits for another one before gathering, so an error on one cannot block the others.
+        return self._combined(gather_object([self._measure_own(model)]))
 
     def samples(self, count: int) -> list[Tensor]:
         """Return the first readable images, uint8 `h w c`, on the main process; none on others."""
         if not self._accelerator.is_main_process:
             return []
-        if self._samples is None or len(self._samples) < count:
-            self._samples = self._first(count)
+        if not self._samples:
+            for entry in self._entries[: count + IGNORED]:
+                with suppress(UnreadableImageError):  # `measure` warns
+                    self._samples.append(self._reader.image(entry))
+                if len(self._samples) == count:
+                    break
         return self._samples[:count]
-
-    def _first(self, count: int) -> list[Tensor]:
-        found: list[Tensor] = []
-        for entry in self._entries[: count + IGNORED]:
-            with suppress(UnreadableImageError):  # `measure` warns
-                found.append(self._reader.image(entry))
-            if len(found) == count:
-                break
-        return found
 
     def _measure_own(self, model: nn.Module) -> _ProcessResult:
         ours = self._entries[self._accelerator.process_index :: self._accelerator.num_processes]
-        unreadable: list[str] = []
-        error: Exception | None = None
-        total, not_finite, images = torch.zeros((), dtype=torch.int64), torch.zeros(()), 0
+        result = _ProcessResult([], [], None)
         try:
-            for values in self._values(model, self._readable(ours, unreadable)):
-                finite = values.isfinite()
-                total += (values.where(finite, 0) * UNITS).round().to(torch.int64).sum()
-                not_finite += values.where(~finite, 0).sum()
-                images += len(values)
-        except (WorkFailedError, OSError, MemoryError) as caught:
-            error = caught
-        return _ProcessResult(int(total), float(not_finite), images, unreadable, error)
+            for values in self._values(model, self._readable(ours, result.unreadable)):
+                result.psnr.extend(values.tolist())
+        except (WorkFailedError, OSError, MemoryError) as error:
+            return result._replace(error=error)
+        return result
 
     def _readable(self, entries: Sequence[Entry], unreadable: list[str]) -> Iterator[Tensor]:
         """Yield the images, and append a message about each that cannot be read; stop where one process passes the limit."""
@@ -130,11 +108,11 @@ class Validation:
     def _combined(self, results: list[_ProcessResult]) -> dict[str, float]:
         for error in (result.error for result in results if result.error):
             raise error
-        images = sum(result.images for result in results)
+        values = [value for result in results for value in result.psnr]
         unreadable = [message for result in results for message in result.unreadable]
         self._limit.check(len(unreadable), len(self._entries), max(unreadable, default=""))
         for message in sorted({*unreadable} - self._named):
             self._warn(LEFT_OUT.format(message))
         self._named |= {*unreadable}
-        mean = sum(result.psnr for result in results) / (images * UNITS) + sum(result.not_finite for result in results)
-        return {"validation/psnr": mean, "validation/images": images, "validation/unreadable": len(unreadable)}
+        mean = math.fsum(values) / len(values)  # exact, in any order
+        return {"validation/psnr": mean, "validation/images": len(values), "validation/unreadable": len(unreadable)}

@@ -16,7 +16,7 @@ class WeightEMA:
     """
 
     def __init__(self, model: VisualTokenizer, decay: float):
-        self.model = deepcopy(model).requires_grad_(False)
+        self.model = deepcopy(model).requires_grad_(False).eval()
         self.updates = 0
         """Optimizer steps so far."""
         self._decay = decay

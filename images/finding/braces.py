@@ -1,8 +1,7 @@
 """Brace ranges as in bash, photos-{0000..0009}.tar, counted before they are expanded."""
 
-import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from string import ascii_lowercase, ascii_uppercase
 
 from braceexpand import braceexpand
@@ -13,6 +12,7 @@ MAX_PATHS = 1_000_000
 """Paths that one input may expand to."""
 MAX_DIGITS = 4000
 """Below the limit of 4,300 digits from which Python refuses to read a number."""
+_SIGNS = re.compile(r"\\.|[{},]", re.DOTALL)
 _NUMBERS = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.-?(\d+))?$")
 _LETTERS = re.compile(r"([A-Za-z])\.\.([A-Za-z])(?:\.\.-?(\d+))?$")
 _ALPHABET = ascii_uppercase + ascii_lowercase
@@ -20,7 +20,8 @@ _ALPHABET = ascii_uppercase + ascii_lowercase
 
 def balanced(text: str) -> bool:
     """Return whether every brace is closed."""
-    return sum({"{": 1, "}": -1}.get(character, 0) for _, character, _ in _depths(text)) == 0
+    signs = [match[0] for match in _SIGNS.finditer(text)]
+    return signs.count("{") == signs.count("}")
 
 
 def expand_braces(text: str, where: str) -> Iterable[str]:
@@ -47,47 +48,35 @@ def expand_braces(text: str, where: str) -> Iterable[str]:
 
 def _count(pattern: str) -> int:
     """Return how many paths braceexpand makes of a pattern."""
-    return math.prod(map(_choices, _outermost(pattern)))
+    levels = [
+        [0, 1, 0]
+    ]  # of each open brace: paths of the finished alternatives, of the current one, and where it began
+    unopened = 0
+    for sign in _SIGNS.finditer(pattern):
+        if sign[0] == "{" and unopened:
+            unopened -= 1  # braceexpand keeps "}{" as it is
+        elif sign[0] == "{":
+            levels.append([0, 1, sign.end()])
+        elif sign[0] == "}" and len(levels) == 1:
+            unopened += 1
+        elif sign[0] == "}":
+            finished, current, start = levels.pop()
+            levels[-1][1] *= _range_length(pattern[start : sign.start()]) or finished + current
+        elif sign[0] == "," and len(levels) > 1:
+            levels[-1][:2] = sum(levels[-1][:2]), 1
+    return levels[0][1]
 
 
-def _choices(expression: str) -> int:
-    if match := _NUMBERS.match(expression) or _LETTERS.match(expression):
-        first, last, step = match.groups()
-        if len(expression) > MAX_DIGITS:
-            return MAX_PATHS + 1
-        return abs(_position(last) - _position(first)) // (int(step or 1) or 1) + 1
-    return sum(map(_count, _alternatives(expression)))
+def _range_length(expression: str) -> int:
+    """Return how many numbers or letters a range has; 0 for anything else."""
+    match = _NUMBERS.match(expression) or _LETTERS.match(expression)
+    if not match:
+        return 0
+    first, last, step = match.groups()
+    if len(expression) > MAX_DIGITS:
+        return MAX_PATHS + 1
+    return abs(_position(last) - _position(first)) // (int(step or 1) or 1) + 1
 
 
 def _position(end: str) -> int:
     return _ALPHABET.index(end) if end in _ALPHABET else int(end)
-
-
-def _outermost(pattern: str) -> Iterator[str]:
-    start = 0
-    for index, character, depth in _depths(pattern):
-        if character == "{" and depth == 1:
-            start = index + 1
-        elif character == "}" and depth == 0:
-            yield pattern[start:index]
-
-
-def _alternatives(expression: str) -> Iterator[str]:
-    start = 0
-    for index, character, depth in _depths(expression):
-        if character == "," and depth == 0:
-            yield expression[start:index]
-            start = index + 1
-    yield expression[start:]
-
-
-def _depths(text: str) -> Iterator[tuple[int, str, int]]:
-    """Yield each character that is not escaped: (index, character, depth of braces after it)."""
-    depth = index = 0
-    while index < len(text):
-        depth += {"{": 1, "}": -1}.get(text[index], 0)
-        if text[index] == "\\":
-            index += 1
-        else:
-            yield index, text[index], depth
-        index += 1

@@ -5,33 +5,9 @@ import os
 import stat
 from collections.abc import Iterator
 
-from ..file_entry import NOWHERE, Entry, file_entry, file_size, printable, problem_of
-from ..tars.blocks import DamagedShard
-from ..tars.members import Member, tar_members
+from ..file_entry import NOWHERE, Entry, file_entry, printable
+from ..tars.members import tar_members
 from .inputs import IMAGE_EXTENSIONS, expand_inputs, is_image
-
-__all__ = [
-    "IMAGE_EXTENSIONS",
-    "DamagedShard",
-    "Entry",
-    "Member",
-    "file_entry",
-    "file_size",
-    "folder_files",
-    "index_images",
-    "is_image",
-    "problem_of",
-    "shard_entries",
-    "tar_members",
-]
-
-
-def shard_entries(path: str) -> list[Entry]:
-    """Return the files of an uncompressed tar in their order, links resolved to the files they point to.
-
-    Raises DamagedShard for a damaged tar and OSError when it cannot be read.
-    """
-    return [member.entry for member in tar_members(path) if member.entry]
 
 
 def index_images(path: str) -> list[Entry]:
@@ -49,23 +25,21 @@ def index_images(path: str) -> list[Entry]:
         elif os.path.isdir(part):
             entries += _folder_entries(part)
         else:
-            entries += [entry for entry in shard_entries(part) if is_image(entry.name)]
+            entries += [member.entry for member in tar_members(part) if member.entry and is_image(member.name)]
     if not entries:
         raise ValueError(f"{path} holds no image with the extension {', '.join(IMAGE_EXTENSIONS)}.")
     return entries
 
 
 def _folder_entries(folder: str) -> Iterator[Entry]:
-    for name in folder_files(folder):
-        if is_image(name):
-            path = os.path.join(folder, name)
-            try:
-                status = os.stat(path)
-            except OSError:  # reading it reports why
-                yield Entry(path, 0, 0, printable(path))
-                continue
-            if stat.S_ISREG(status.st_mode):
-                yield Entry(path, 0, status.st_size, printable(path))
+    for path in (os.path.join(folder, name) for name in folder_files(folder) if is_image(name)):
+        try:
+            status = os.stat(path)
+        except OSError:  # reading it reports why
+            yield Entry(path, 0, 0, printable(path))
+            continue
+        if stat.S_ISREG(status.st_mode):
+            yield Entry(path, 0, status.st_size, printable(path))
 
 
 def folder_files(folder: str, excluded: str | None = None) -> list[str]:
@@ -79,13 +53,16 @@ def folder_files(folder: str, excluded: str | None = None) -> list[str]:
     entered.discard(os.path.realpath(folder))
     files: list[str] = []
     waiting = [(0, "")]  # (links passed, path below the folder)
-    while waiting:
-        links, start = heapq.heappop(waiting)
-        for name, is_link in _below(folder, start, entered):
-            if is_link:
-                heapq.heappush(waiting, (links + 1, name))
-            else:
-                files.append(name)
+    try:
+        while waiting:
+            links, start = heapq.heappop(waiting)
+            for name, is_link in _below(folder, start, entered):
+                if is_link:
+                    heapq.heappush(waiting, (links + 1, name))
+                else:
+                    files.append(name)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, printable(error.filename)) from None
     return sorted(files)
 
 
@@ -97,7 +74,9 @@ def _below(folder: str, start: str, entered: set[str]) -> Iterator[tuple[str, bo
         if real in entered:
             continue
         entered.add(real)
-        for item in _scan(os.path.join(folder, at)):
+        with os.scandir(os.path.join(folder, at)) as found:
+            items = sorted(found, key=lambda item: item.name, reverse=True)
+        for item in items:
             path = os.path.join(at, item.name)
             if not _is_folder(item):
                 yield path, False
@@ -107,22 +86,10 @@ def _below(folder: str, start: str, entered: set[str]) -> Iterator[tuple[str, bo
                 waiting.append((path, os.path.join(real, item.name)))
 
 
-def _scan(folder: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as found:
-            return sorted(found, key=lambda item: item.name, reverse=True)
-    except OSError as error:
-        raise _named(error, folder) from None
-
-
 def _is_folder(item: os.DirEntry[str]) -> bool:
     try:
         return item.is_dir()
     except OSError as error:
         if error.errno in NOWHERE:
             return False
-        raise _named(error, item.path) from None
-
-
-def _named(error: OSError, path: str) -> OSError:
-    return OSError(error.errno, error.strerror, printable(path))
+        raise

@@ -4,24 +4,12 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ..file_entry import printable as printable
-from ..file_entry import problem_of
+from ..file_entry import printable, problem_of
 from .braces import balanced, expand_braces
 
 IMAGE_EXTENSIONS = (
-    ".avif",
-    ".bmp",
-    ".gif",
-    ".heic",
-    ".heif",
-    ".jfif",
-    ".jpe",
-    ".jpeg",
-    ".jpg",
-    ".png",
-    ".tif",
-    ".tiff",
-    ".webp",
+    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg"),
+    *(".png", ".tif", ".tiff", ".webp"),
 )
 """Extensions of files that can be read. HEIC needs the extra `heif`; without it, each such image is a failure that says so."""
 _ALLOWED = "give image files, folders, .tar shards or a .txt list"
@@ -47,18 +35,6 @@ class Input(NamedTuple):
     """Why a path in a list cannot be read: "does not exist (LIST, line 3)"."""
 
 
-class _Origin(NamedTuple):
-    """Where an input was named: in a list, or on the command line."""
-
-    list: str = ""
-    line: int = 0
-    inside: tuple[str, ...] = ()
-    """Real paths of the lists that contain one another down to this one."""
-
-    def __str__(self) -> str:
-        return f"in {printable(self.list)}, line {self.line}: " if self.list else ""
-
-
 def is_image(name: str) -> bool:
     """Return whether a file name has the extension of an image."""
     return name.lower().endswith(IMAGE_EXTENSIONS)
@@ -73,23 +49,25 @@ def expand_inputs(inputs: Iterable[str]) -> list[Input]:
     Raises ValueError for a path outside a list that does not exist or is a device, for unbalanced braces and for a
     compressed tar; also for a list that cannot be read, is not text or includes itself.
     """
-    return [found for text in inputs for found in _expand(text, _Origin())]
+    return [found for text in inputs for found in _expand(text)]
 
 
-def _expand(text: str, origin: _Origin) -> Iterator[Input]:
+def _expand(text: str, place: str = "", inside: tuple[str, ...] = ()) -> Iterator[Input]:
+    """Expand what was named on the command line, or at a place in a list within the lists `inside`, by their real paths."""
+    where = f"in {place}: " if place else ""
     # Names in a list may have unbalanced braces; on the command line they are a typing error.
-    is_literal = os.path.lexists(text) or (origin.list and not balanced(text))
-    for path in [text] if is_literal else expand_braces(text, str(origin)):
+    is_literal = os.path.lexists(text) or (place and not balanced(text))
+    for path in [text] if is_literal else expand_braces(text, where):
         problem = "" if os.path.isdir(path) else problem_of(path)
         lower = path.lower()
-        if problem and origin.list:
-            yield Input(path, f"{problem} ({printable(origin.list)}, line {origin.line})")
+        if problem and place:
+            yield Input(path, f"{problem} ({place})")
         elif problem:
             raise ValueError(f"{printable(path) or repr(path)} {problem}: {_ALLOWED}.")
         elif lower.endswith(_COMPRESSED) and not os.path.isdir(path):
-            raise ValueError(f"{origin}{printable(path)} is a compressed tar: decompress it, and give the .tar.")
+            raise ValueError(f"{where}{printable(path)} is a compressed tar: decompress it, and give the .tar.")
         elif lower.endswith(".txt") and not os.path.isdir(path) and not _is_caption(path):
-            yield from _read_list(path, origin)
+            yield from _read_list(path, where, inside)
         else:
             yield Input(path)
 
@@ -100,18 +78,17 @@ def _is_caption(path: str) -> bool:
     return any(os.path.exists(stem + ending) for ending in IMAGE_EXTENSIONS)
 
 
-def _read_list(path: str, origin: _Origin) -> Iterator[Input]:
-    real = os.path.realpath(path)
-    if real in origin.inside:
-        raise ValueError(f"{origin}{printable(path)} leads back to itself: remove that line.")
-    for line, text in _lines(path, origin):
+def _read_list(path: str, where: str, inside: tuple[str, ...]) -> Iterator[Input]:
+    name, real = f"{where}{printable(path)}", os.path.realpath(path)
+    if real in inside:
+        raise ValueError(f"{name} leads back to itself: remove that line.")
+    for line, text in _lines(path, name):
         if text.strip() and (not text.lstrip().startswith("#") or os.path.lexists(text.strip())):
-            yield from _expand(text.strip(), _Origin(path, line, (*origin.inside, real)))
+            yield from _expand(text.strip(), f"{printable(path)}, line {line}", (*inside, real))
 
 
-def _lines(path: str, origin: _Origin) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a list, numbered from 1."""
-    name = f"{origin}{printable(path)}"
+def _lines(path: str, name: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a list, numbered from 1; `name` begins error messages."""
     try:
         if os.path.getsize(path) > MAX_LIST:
             raise ValueError(f"{name} has more than {MAX_LIST:,} bytes, too many for a list: split it.")

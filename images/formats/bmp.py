@@ -6,13 +6,15 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageFile
 
-from ..row_strips import strips
+from ..row_strips import by_strips
+from ..spliced_file import Piece, splice
 from .decoder_input import DecoderInput, ImageError
-from .spliced_file import Piece, splice
 
-COMPRESSION, MASKS, ALPHA_MASK_FROM = 30, 54, 56
-"""Offsets of the two fields, and the header length from which there is a mask for alpha."""
-RAW, BITFIELDS, ALPHA_BITFIELDS = 0, 3, 6
+HEADER = struct.Struct("<14xI10xHI20x4I")
+"""Length of the header, bits of a pixel, compression, and masks."""
+COMPRESSION, ALPHA_MASK_FROM = 30, 56
+"""Offset of the compression, and the length from which a header has a mask for alpha."""
+BITFIELDS, ALPHA_BITFIELDS = 3, 6
 KNOWN = {(16, 0xF800, 0x7E0, 0x1F, 0), (16, 0x7C00, 0x3E0, 0x1F, 0)} | {
     (32, *masks)
     for masks in (
@@ -31,25 +33,19 @@ WHOLE_PIXELS = {16: ("I;16", "I;16", "<u2"), 32: ("I", "I;32", "<u4")}
 def read_bmp(file: BinaryIO) -> DecoderInput:
     """Inspect a BMP file; raise ImageError when its colour masks have gaps or are missing."""
     file.seek(0)
-    head = file.read(70)
-    if len(head) < 70:
-        return DecoderInput("BMP", file, orientation=1)
-    length, bits, compression = (
-        struct.unpack_from(form, head, at)[0] for form, at in (("<I", 14), ("<H", 28), ("<I", COMPRESSION))
-    )
-    if length < 40 or compression not in (BITFIELDS, ALPHA_BITFIELDS) or bits not in WHOLE_PIXELS:
-        return DecoderInput("BMP", file, orientation=1)
-    masks = struct.unpack_from("<4I", head, MASKS)
-    if length < ALPHA_MASK_FROM and compression == BITFIELDS:
-        masks = (*masks[:3], 0)
-    if compression == BITFIELDS and (bits, *masks) in KNOWN:
+    head = file.read(HEADER.size)
+    length, bits, compression, *masks = HEADER.unpack(head.ljust(HEADER.size, b"\0"))
+    if compression == BITFIELDS and length < ALPHA_MASK_FROM:
+        masks[3] = 0
+    has_masks = length >= 40 and bits in WHOLE_PIXELS and compression in (BITFIELDS, ALPHA_BITFIELDS)
+    if len(head) < HEADER.size or not has_masks or (compression == BITFIELDS and (bits, *masks) in KNOWN):
         return DecoderInput("BMP", file, orientation=1)
     for mask in masks:
         if mask >> bits or mask & (mask + (mask & -mask)) or not any(masks[:3]):
             raise ImageError(f"broken image: masks {', '.join(map(hex, masks))} of {bits} bits")
     # Without masks Pillow accepts the file, and `decode_as_integers` makes it return whole pixels.
     content: list[Piece] = [range(COMPRESSION), bytes(4), range(COMPRESSION + 4, file.seek(0, 2))]
-    return DecoderInput("BMP", splice(file, content), orientation=1, masks=masks)
+    return DecoderInput("BMP", splice(file, content), orientation=1, masks=tuple(masks))
 
 
 def decode_as_integers(image: ImageFile.ImageFile) -> str:
@@ -64,12 +60,12 @@ def decode_as_integers(image: ImageFile.ImageFile) -> str:
 def apply_masks(image: Image.Image, kind: str, masks: tuple[int, ...]) -> Image.Image:
     """Return the colours of pixels decoded as integers, with alpha where it has a mask."""
     masks = masks if masks[3] else masks[:3]
-    whole, top = Image.new("RGBA" if len(masks) == 4 else "RGB", image.size), 0
-    for strip in strips(image):
+
+    def colours(strip: Image.Image) -> Image.Image:
         pixels = np.asarray(strip).astype("<i8").astype(kind)
-        whole.paste(Image.fromarray(np.dstack([_levels(pixels, mask) for mask in masks])), (0, top))
-        top += strip.height
-    return whole
+        return Image.fromarray(np.dstack([_levels(pixels, mask) for mask in masks]))
+
+    return by_strips(colours, image)
 
 
 def _levels(pixels: np.ndarray, mask: int) -> np.ndarray:

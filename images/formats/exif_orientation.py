@@ -46,7 +46,8 @@ def valid_orientation(value: object) -> int:
 def decoded_orientation(image: Image.Image) -> int:
     """Return the orientation, 1 to 8, from the EXIF or XMP that the decoder found."""
     # For AVIF, Pillow's EXIF holds what the boxes say, and XMP does not count.
-    return orientation_of(_info(image, "exif"), b"" if image.format == "AVIF" else _info(image, "xmp"))
+    found = (image.info.get("exif"), None if image.format == "AVIF" else image.info.get("xmp"))
+    return orientation_of(*(value if isinstance(value, bytes) else b"" for value in found))
 
 
 def current_orientation(image: Image.Image) -> int:
@@ -60,8 +61,3 @@ def current_orientation(image: Image.Image) -> int:
 def upright(image: Image.Image, orientation: int) -> Image.Image:
     """Return an image of an orientation turned upright."""
     return image if orientation == UPRIGHT else image.transpose(TRANSPOSITIONS[orientation])
-
-
-def _info(image: Image.Image, name: str) -> bytes:
-    value = image.info.get(name)
-    return value if isinstance(value, bytes) else b""

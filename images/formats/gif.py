@@ -4,8 +4,8 @@ from typing import BinaryIO, TypeAlias
 
 from PIL import Image, ImageFile
 
+from ..spliced_file import Piece, splice
 from .decoder_input import DecoderInput, ImageError
-from .spliced_file import Piece, splice
 
 HEADER = 13
 MAX_BLOCKS = 1 << 17
@@ -23,22 +23,25 @@ def read_gif(file: BinaryIO) -> DecoderInput:
     flags = head[10] if len(head) == HEADER else 0
     at = HEADER + (3 << (flags & 7) + 1 if flags & 128 else 0)  # after the palette
     kept: list[Piece] = [range(at)]
-    blocks = 0
-    while blocks < MAX_BLOCKS:
+    extension, is_control = 0, False  # where the extension begins whose data blocks are read
+    for _ in range(MAX_BLOCKS):
         file.seek(at)
         start = file.read(2)
-        if start[:1] == FRAME:
+        if extension:
+            length = (start or b"\0")[0]
+            at += 1 + length
+            if not length and is_control:
+                kept.append(range(extension, at))
+            extension = extension if length else 0
+        elif start[:1] == FRAME:
             return DecoderInput("GIF", splice(file, [*kept, range(at, file.seek(0, 2))]), orientation=1)
-        stop = at + 1
-        if start[:1] == EXTENSION:
-            stop, passed = _end_of_blocks(file, at + 2, MAX_BLOCKS - blocks)
-            blocks += passed
-            if start[1:] == CONTROL:
-                kept.append(range(at, stop))
+        elif start[:1] == EXTENSION:
+            extension, is_control = at, start[1:] == CONTROL
+            at += 2
         elif start[:1] in (b"", b";"):
             raise ImageError("broken image: the file has no frame")
-        blocks += 1
-        at = stop
+        else:
+            at += 1
     raise ImageError(f"GIF of more than {MAX_BLOCKS} blocks before its first frame")
 
 
@@ -56,15 +59,3 @@ def clear_around(image: Image.Image, box: Box | None) -> None:
         alpha = Image.new("L", image.size)
         alpha.paste(255, box)
         image.putalpha(alpha)
-
-
-def _end_of_blocks(file: BinaryIO, at: int, limit: int) -> tuple[int, int]:
-    """Return where the data blocks from `at` on end, and how many there are, at most `limit`."""
-    file.seek(at)
-    for index in range(limit):
-        length = (file.read(1) or b"\0")[0]
-        at += 1 + length
-        if not length:
-            return at, index
-        file.seek(at)
-    return at, limit

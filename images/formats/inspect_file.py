@@ -1,12 +1,11 @@
 """Detect the format of a file by its first bytes, and inspect it before its pixels are decoded."""
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from PIL import TiffImagePlugin
 
-from .avif import read_avif
+from ..spliced_file import splice
 from .bmp import read_bmp
 from .decoder_input import DecoderInput, ImageError
 from .gif import read_gif
@@ -17,6 +16,9 @@ from .tiff import read_tiff
 IN_MEMORY = ("WEBP", "AVIF", "HEIF")
 MAX_IN_MEMORY = 1 << 29
 """Bytes of a file of these formats, whose decoders read all of it into memory."""
+MAX_META = 16 << 20
+"""Bytes of the meta box of an AVIF that is searched for EXIF."""
+MAX_BOXES = 1000
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 AVIF_BRANDS = (b"avif", b"avis")
 NAMES = "JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF, HEIC"
@@ -67,20 +69,41 @@ def _webp_size(head: bytes) -> tuple[int, int] | None:
     return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
 
 
+def _read_avif(file: BinaryIO) -> DecoderInput:
+    # Only the boxes of an AVIF decide its orientation, so its EXIF is hidden from the decoder.
+    for name, start, stop in _boxes(file):
+        if name == b"meta" and stop - start <= MAX_META:
+            file.seek(start)
+            meta = file.read(stop - start).replace(b"Exif", b"skip")
+            file = splice(file, [range(start), meta, range(stop, file.seek(0, 2))])
+            break
+    return DecoderInput("AVIF", file, bytes_per_pixel=20)
+
+
+def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name, start and end of each outer box."""
+    start, end = 0, file.seek(0, 2)
+    for _ in range(MAX_BOXES):
+        file.seek(start)
+        head = file.read(16)
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        stop = end if length == 0 else start + length
+        if len(head) < 8 or not start + 8 <= stop <= end:
+            return
+        yield head[4:8], start, stop
+        start = stop
+
+
 def _read_heif(file: BinaryIO) -> DecoderInput:
     try:
-        _register_heif()
+        import pillow_heif
     except ImportError:
         raise ImageError("HEIC, which needs pillow-heif: pip install 'vistok[heif]', then --retry-failures") from None
+    pillow_heif.register_heif_opener()
     # Its decoder applies the orientation itself.
     return DecoderInput("HEIF", file, orientation=1, bytes_per_pixel=20)
-
-
-@lru_cache(maxsize=1)
-def _register_heif() -> None:
-    import pillow_heif
-
-    pillow_heif.register_heif_opener()
 
 
 SIGNATURES: dict[str, tuple[bytes, ...]] = {
@@ -97,6 +120,6 @@ READERS: dict[str, Callable[[BinaryIO], DecoderInput]] = {
     "GIF": read_gif,
     "TIFF": read_tiff,
     "BMP": read_bmp,
-    "AVIF": read_avif,
+    "AVIF": _read_avif,
     "HEIF": _read_heif,
 }

@@ -1,12 +1,11 @@
 """JPEG: segments that decide the pixels are kept; EXIF, XMP and ICC profile are read here."""
 
 import re
-from collections.abc import Iterator
 from typing import BinaryIO
 
+from ..spliced_file import Piece, splice
 from .decoder_input import DecoderInput, ImageError
 from .exif_orientation import orientation_of
-from .spliced_file import Piece, splice
 
 MAX_SCANS = 500
 """Scans of a progressive image. Encoders write about 10; one for each coefficient and colour would be 190.
@@ -19,6 +18,7 @@ MAX_SEGMENTS = 1 << 16
 MAX_JUNK = 1 << 16
 """Bytes without a marker between segments."""
 MAX_EXIF = 1 << 20
+BLOCK = 1 << 16
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 SCAN, END = 0xDA, 0xD9
@@ -62,7 +62,7 @@ def read_jpeg(file: BinaryIO) -> DecoderInput:
     else:
         raise ImageError(f"JPEG of more than {MAX_SEGMENTS} segments before its pixels")
     if has_many_scans:
-        _count_scans(file, at, min(MAX_SCANS, MAX_PIXEL_SCANS // max(1, size[0] * size[1])))
+        _check_scans(file, at, min(MAX_SCANS, MAX_PIXEL_SCANS // max(1, size[0] * size[1])))
     kept.append(range(start, file.seek(0, 2)))
     return DecoderInput(
         "JPEG",
@@ -87,35 +87,28 @@ def _next_marker(file: BinaryIO, at: int) -> tuple[int, int]:
     return found[0][1], at + found.start()
 
 
-def _count_scans(file: BinaryIO, at: int, limit: int) -> None:
-    count = 1
-    for marker in _markers(file, at):
-        count += marker == SCAN
-        if count > limit:
-            raise ImageError(f"JPEG of more than {limit} scans, which would take minutes to decode")
-
-
-def _markers(file: BinaryIO, start: int) -> Iterator[int]:
-    """Yield the markers from the first scan to the end of the image."""
-    block, first, at = b"", start, start
-    while True:
+def _check_scans(file: BinaryIO, at: int, limit: int) -> None:
+    """Raise ImageError for more than `limit` scans, the first of which has its data at `at`."""
+    block, first, count = b"", at, 1
+    while count <= limit:
         if at + 4 > first + len(block):
             file.seek(at)
-            block, first = file.read(1 << 16), at
+            block, first = file.read(BLOCK), at
         found = IN_SCAN.search(block, at - first)
+        if not found and len(block) < BLOCK:
+            return
         if not found:
-            if len(block) < 1 << 16:
-                return
             at = first + len(block) - 1
             continue
         marker = found[0][1]
-        yield marker
         if marker == END:
             return
+        count += marker == SCAN
         at = first + found.end()
         if marker not in ALONE:
             file.seek(at)
             at += max(2, int.from_bytes(file.read(2), "big"))
+    raise ImageError(f"JPEG of more than {limit} scans, which would take minutes to decode")
 
 
 def _whole_profile(parts: list[bytes]) -> bytes | None:

@@ -6,10 +6,10 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageFile
 
-from ..row_strips import strips
+from ..row_strips import by_strips
+from ..spliced_file import Piece, splice
 from .decoder_input import MAX_METADATA, DecoderInput, ImageError
 from .exif_orientation import orientation_of
-from .spliced_file import Piece, splice
 
 MAX_CHUNKS = 1 << 18
 """Twice as many chunks of 8 kB as the largest image has."""
@@ -44,7 +44,7 @@ def read_png(file: BinaryIO) -> DecoderInput:
             if name == b"IHDR":
                 file.seek(at + 8)
                 metadata[name] = file.read(13)
-            kept.append(range(at, min(stop, end)))
+            kept.append(range(at, stop))
         elif name in METADATA and length <= MAX_METADATA:
             content = file.read(length)
             if zlib.crc32(content, zlib.crc32(name)).to_bytes(4, "big") == file.read(4):
@@ -73,12 +73,12 @@ def add_alpha_of_16_bits(image: ImageFile.ImageFile, source: DecoderInput) -> No
     lower = Image.open(source.file, formats=["PNG"])
     lower.tile = [tile._replace(args="RGB;16L") for tile in lower.tile]  # the lower byte of each value
     upper_key, lower_key = ([part >> shift & 255 for part in source.transparent] for shift in (8, 0))
-    alpha, top = Image.new("L", image.size), 0
-    for upper, low in zip(strips(image), strips(lower), strict=True):
-        same = (np.asarray(upper) == upper_key).all(axis=2) & (np.asarray(low) == lower_key).all(axis=2)
-        alpha.paste(Image.fromarray(np.where(same, 0, 255).astype(np.uint8)), (0, top))
-        top += upper.height
-    image.putalpha(alpha)
+
+    def alpha(upper: Image.Image, lower: Image.Image) -> Image.Image:
+        same = (np.asarray(upper) == upper_key).all(axis=2) & (np.asarray(lower) == lower_key).all(axis=2)
+        return Image.fromarray(np.where(same, 0, 255).astype(np.uint8))
+
+    image.putalpha(by_strips(alpha, image, lower))
 
 
 def check_rows(image: ImageFile.ImageFile, source: DecoderInput) -> None:
@@ -95,7 +95,6 @@ def check_rows(image: ImageFile.ImageFile, source: DecoderInput) -> None:
 
 
 def _transparent(metadata: dict[bytes, bytes]) -> tuple[int, ...]:
-    """Return the transparent grey value or colour: 16 bits a value when the image has 16, else 8."""
     bits, colour, content = metadata[b"IHDR"][8], metadata[b"IHDR"][9:10], metadata.get(b"tRNS", b"")
     wanted = {GREY: 1, RGB: 3}.get(colour, 0)
     if not wanted or len(content) < 2 * wanted or bits not in (1, 2, 4, 8, 16):

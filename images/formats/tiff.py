@@ -5,9 +5,9 @@ from typing import BinaryIO
 
 from PIL import Image, ImageFile, ImagePalette, TiffImagePlugin
 
+from ..spliced_file import splice
 from .decoder_input import MAX_METADATA, DecoderInput, Grey, ImageError
 from .exif_orientation import ORIENTATION, orientation_in_xmp, valid_orientation
-from .spliced_file import splice
 from .tiff_directory import INTEGERS, Directory, Field, read_directory
 
 BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANES, PALETTE, FORMAT, SUBSAMPLING = 258, 259, 262, 277, 284, 320, 339, 530
@@ -60,7 +60,6 @@ def _one(directory: Directory, tag: int, missing: int) -> int:
 
 
 def _describe(directory: Directory) -> str:
-    """Describe an image for the message when it cannot be read."""
     bits = "+".join(map(str, directory.integers(BITS) or (1,)))
     sample = {1: "unsigned", 2: "signed", 3: "float"}.get((directory.integers(FORMAT) or (1,))[0], "unknown")
     return f"TIFF of {bits} bits ({sample}, photometric {_one(directory, PHOTOMETRIC, 0)})"
@@ -98,8 +97,7 @@ def _with_fields(directory: Directory, fields: dict[int, Field]) -> list[range |
     content = struct.pack(order + counter, len(fields))
     content += b"".join(struct.pack(order + entry, *fields[tag]) for tag in sorted(fields))
     content += bytes(8 if directory.wide else 4)
-    rest = directory.start + len(content)
-    return [range(directory.start), content, range(rest, max(rest, directory.file.seek(0, 2)))]
+    return [range(directory.start), content, range(directory.start + len(content), directory.file.seek(0, 2))]
 
 
 def _content(directory: Directory, tag: int) -> bytes:

@@ -2,7 +2,6 @@
 
 import ctypes
 import io
-import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, BinaryIO
 
-from PIL import Image, _imaging
+from PIL import _imaging
 
 from ..formats.decoder_input import ImageError
 
@@ -21,15 +20,6 @@ class ErrorKeepingFile(io.RawIOBase):
     def __init__(self, file: BinaryIO):
         self._file = file
         self.error: Exception | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._file.tell()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         return self._file.seek(offset, whence)
@@ -43,28 +33,21 @@ class ErrorKeepingFile(io.RawIOBase):
 
 
 @contextmanager
-def as_image_errors(max_pixels: int, file: io.BytesIO | ErrorKeepingFile | None = None) -> Iterator[None]:
+def as_image_errors(file: io.BytesIO | ErrorKeepingFile | None = None) -> Iterator[None]:
     """Turn what decoders raise for broken files into ImageError; let errors of reading and of memory pass."""
     try:
-        with without_pillow_warnings():
+        with _without_pillow_warnings():
             yield
-    except (ImageError, MemoryError):
-        _raise_error_of_reading(file)
-        raise
-    except Image.DecompressionBombError as error:  # Pillow's own limit; its message starts with the number of pixels
-        claimed = re.search(r"\d+", str(error))
-        raise ImageError(f"{claimed[0] if claimed else 'it'} is more than {max_pixels} pixels") from None
     except Exception as error:  # SyntaxError, struct.error, OverflowError, ...
-        _raise_error_of_reading(file)
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise ImageError(f"broken image: {' '.join(str(error).split()) or type(error).__name__}") from None
-    _raise_error_of_reading(file)
-
-
-def _raise_error_of_reading(file: io.BytesIO | ErrorKeepingFile | None) -> None:
+        raise getattr(file, "error", None) or _as_image_error(error) from None
     if isinstance(file, ErrorKeepingFile) and file.error:
         raise file.error
+
+
+def _as_image_error(error: Exception) -> Exception:
+    if isinstance(error, ImageError | MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+        return error
+    return ImageError(f"broken image: {' '.join(str(error).split()) or type(error).__name__}")
 
 
 class _DecodingThread(threading.local):
@@ -81,8 +64,7 @@ _FILTER: Any = ("ignore", None, Warning, _DECODING, 0)
 
 
 @contextmanager
-def without_pillow_warnings() -> Iterator[None]:
-    """Ignore Pillow's warnings in this thread; other threads and modules keep theirs."""
+def _without_pillow_warnings() -> Iterator[None]:
     # catch_warnings would change the filters of all threads, and could leave them changed.
     if _FILTER not in warnings.filters:
         warnings.filters.insert(0, _FILTER)  # type: ignore[attr-defined]

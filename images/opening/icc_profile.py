@@ -22,12 +22,7 @@ FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
 TOLERANCE = 2
 """Levels of 255. A profile that changes no colour by more counts as sRGB, and nothing is converted."""
 MAX_PROFILE = 4 << 20
-BLACK_GREY_WHITE = {
-    "RGB": bytes((0, 0, 0, 128, 128, 128, 255, 255, 255)),
-    "L": bytes((0, 128, 255)),
-    "CMYK": bytes((0, 0, 0, 255, 0, 0, 0, 128, 0, 0, 0, 0)),
-}
-"""Three pixels in each of Pillow's modes."""
+BLACK_GREY_WHITE = Image.frombytes("L", (3, 1), bytes((0, 128, 255)))
 
 
 def to_srgb(profile: bytes | None, space: str) -> Conversion | None:
@@ -67,8 +62,7 @@ def _transform(source: ImageCms.ImageCmsProfile, mode: str, result: str) -> Imag
 
 def _keeps_black_grey_white(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
     """Return whether black stays dark, white bright, and grey between; a damaged profile may turn an image black."""
-    image = Image.frombytes(mode, (3, 1), BLACK_GREY_WHITE[mode])
-    black, grey, white = np.asarray(transform.apply(image)).reshape(3, 3).astype(int)
+    black, grey, white = np.asarray(transform.apply(BLACK_GREY_WHITE.convert(mode))).reshape(3, 3).astype(int)
     return bool(black.max() < 128 and white.min() > 160 and 16 < grey.mean() < 240)
 
 

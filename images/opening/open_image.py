@@ -1,6 +1,7 @@
 """Open an image file as an upright RGB image, whatever its format, mode and orientation."""
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, cast
@@ -47,7 +48,7 @@ def opened(
     """
     file = io.BytesIO(content) if isinstance(content, bytes) else ErrorKeepingFile(content)
     with ExitStack() as held:
-        with as_image_errors(MAX_PIXELS, file):
+        with as_image_errors(file):
             source = inspect_file(cast(BinaryIO, file))
             if source.size:
                 _check(source.size)
@@ -74,7 +75,7 @@ def upright_rgb(image: Image.Image, background: tuple[int, int, int], colour: Co
 
     Raises ImageError when its file turns out to be broken, or when it has no pixels.
     """
-    with as_image_errors(MAX_PIXELS):
+    with as_image_errors():
         image.load()
         if 0 in image.size:
             raise ImageError(f"{image.width} x {image.height} has no pixels")
@@ -90,6 +91,8 @@ def _open(source: DecoderInput) -> ImageFile.ImageFile:
         return Image.open(source.file, formats=[source.format])
     except UnidentifiedImageError:
         raise ImageError(f"broken image: no decoder reads this {source.description or source.format}") from None
+    except Image.DecompressionBombError as error:  # Pillow's own limit; its message begins with the number of pixels
+        raise ImageError(f"{re.findall(r'[0-9]+', str(error))[0]} is more than {MAX_PIXELS} pixels") from None
 
 
 def _check(size: tuple[int, int]) -> None:

@@ -22,9 +22,9 @@ FLOAT_MAX = (16, 511)
 def to_rgb(
     image: Image.Image,
     background: tuple[int, int, int],
-    profile: bytes | None = None,
-    transparent: tuple[int, ...] = (),
-    grey: Grey = Grey(),  # noqa: B008
+    profile: bytes | None,
+    transparent: tuple[int, ...],
+    grey: Grey,
 ) -> Image.Image:
     """Return an image of any mode as 8-bit RGB, its ICC profile applied, transparency blended over `background`.
 
@@ -40,7 +40,7 @@ def to_rgb(
         eight_bits = _to_eight_bits(strip, levels, transparent) if levels else strip
         return _over(_layer(eight_bits, conversion), background)
 
-    return by_strips(image, convert)
+    return by_strips(convert, image)
 
 
 def _resolve_white(image: Image.Image, given: Grey) -> Grey:
@@ -50,7 +50,8 @@ def _resolve_white(image: Image.Image, given: Grey) -> Grey:
     """
     if given.white is not None or image.mode.startswith("I;16"):
         return Grey(given.white or MAX_16_BITS, given.inverted)
-    low, high = _extremes(image)
+    extremes = [(values.min(), values.max()) for values in map(_finite, strips(image))]
+    low, high = float(min(low for low, _ in extremes)), float(max(high for _, high in extremes))
     if image.mode == "I":
         # Old versions of Pillow open 16-bit PNG in this mode; in a TIFF it means 32 bits or a sign.
         if low < 0 or high > MAX_16_BITS or image.format == "TIFF":
@@ -80,11 +81,6 @@ def _to_eight_bits(image: Image.Image, levels: Grey, transparent: tuple[int, ...
     if transparent:
         reduced.putalpha(Image.fromarray(np.where(np.asarray(image) == transparent[0], 0, 255).astype(np.uint8)))
     return reduced
-
-
-def _extremes(image: Image.Image) -> tuple[float, float]:
-    found = [(float(values.min()), float(values.max())) for values in map(_finite, strips(image))]
-    return min(low for low, _ in found), max(high for _, high in found)
 
 
 def _finite(strip: Image.Image) -> np.ndarray:

@@ -2,15 +2,15 @@
 
 import errno
 import os
-from collections.abc import Iterator
 from typing import BinaryIO, NoReturn
 
 from ...tokenizer.errors import WorkFailedError
 from ..file_entry import printable
-from .fields import BLOCK, Fields, parse_header
+from .fields import BLOCK, Header, parse_header
 
 MAX_END = (2 + 20) * BLOCK
 """A tar ends with fewer zeros than this: two blocks, and at most one record of 20 blocks."""
+CHUNK = 1 << 20
 _OTHER_FORMATS = {
     b"\x1f\x8b": "compressed with gzip",
     b"BZh": "compressed with bzip2",
@@ -44,27 +44,28 @@ class TarBlocks:
             raise OSError(errno.EIO, "the file is shorter than it was", self.path)
         return content
 
-    def header(self, at: int) -> Fields | None:
-        """Return the fields of the header at `at`, or None at the end mark; raise DamagedShard for anything else."""
+    def header(self, at: int) -> Header | None:
+        """Return the header at `at`, or None at the end mark; raise DamagedShard for anything else."""
         block = self.read(at, BLOCK) if at < self.size else b""
         if len(block) == BLOCK and not any(block):
             return None
-        fields = parse_header(block)
-        if fields is None and at == 0:
+        header = parse_header(block, at)
+        if header is None and at == 0:
             self._refuse_other_format(block)
         if at >= self.size:
             self.refuse(f"is cut off at {self._position(self.size)}, before the end mark of a tar")
         if len(block) < BLOCK:
             self.refuse(f"is cut off within the header at {self._position(at)}")
-        if fields is None:
+        if header is None:
             self.refuse(f"has a broken header at {self._position(at)}")
-        return fields
+        return header
 
     def check_end(self, at: int) -> None:
         """Raise DamagedShard unless the tar ends at `at`: two blocks of zeros, and at most a record in all."""
-        other = next((start for start, block in self._chunks(at) if block != bytes(len(block))), None)
-        if other is not None:
-            self._refuse_data_after_end(at, other)
+        for start in range(at, self.size, CHUNK):
+            chunk = self.read(start, CHUNK)
+            if data := chunk.lstrip(b"\0"):
+                self._refuse_data_after_end(at, start + len(chunk) - len(data))
         if self.size - at < 2 * BLOCK:
             self.refuse(f"is cut off within the end mark at {self._position(at)}")
         if self.size - at >= MAX_END:
@@ -81,9 +82,6 @@ class TarBlocks:
     def _position(self, at: int) -> str:
         return f"byte {at}" + (f" (after {printable(self.previous)})" if self.previous else "")
 
-    def _chunks(self, at: int) -> Iterator[tuple[int, bytes]]:
-        return ((start, self.read(start, 1 << 20)) for start in range(at, self.size, 1 << 20))
-
     def _refuse_other_format(self, block: bytes) -> NoReturn:
         if not block:
             self.refuse("is empty, not a tar")
@@ -92,11 +90,9 @@ class TarBlocks:
                 raise DamagedShard(f"{printable(self.path)} is {name}, not a plain tar: unpack or leave it out.")
         self.refuse("does not begin with a valid header of a tar")
 
-    def _refuse_data_after_end(self, end: int, chunk: int) -> NoReturn:
-        content = self.read(chunk, 1 << 20)
-        first = chunk + len(content) - len(content.lstrip(b"\0"))
+    def _refuse_data_after_end(self, end: int, first: int) -> NoReturn:
         block = first // BLOCK * BLOCK
-        if block - end >= 2 * BLOCK and parse_header(self.read(block, BLOCK)):
+        if block - end >= 2 * BLOCK and parse_header(self.read(block, BLOCK), block):
             raise DamagedShard(
                 f"{printable(self.path)} continues at byte {block}, after its end mark at byte {end}: if two tars were joined, "
                 "give them one by one, else repair or leave it out."

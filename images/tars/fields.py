@@ -7,22 +7,27 @@ BLOCK = 512
 _RECORD = re.compile(rb"(\d{1,9}) ([^=]+)=")
 
 
-class Fields(NamedTuple):
-    """The fields of a header block."""
+class Header(NamedTuple):
+    """A member of a tar, as one header block or all of its headers describe it."""
 
     type: str
-    """The character of POSIX or GNU tar: "0" a file, "1" a hard link, "2" a symlink, ..."""
+    """The character of POSIX or GNU tar: "0" a file, "1" a hard link, "2" a symlink, "S" a sparse file, ..."""
     name: str
     """Bytes that are not UTF-8 are surrogate escapes, as in Python's file names."""
     link: str
     """Target of a link."""
+    offset: int
+    """Offset of its first header."""
+    data: int
+    """Offset of its data."""
     size: int
+    """Negative when the header says so."""
     holes_follow: bool
-    """Whether the map of a GNU sparse file continues in the next block."""
+    """Whether the map of a GNU sparse file continues in the block after this one."""
 
 
-def parse_header(block: bytes) -> Fields | None:
-    """Return the fields of a header block, or None when it is cut off, its checksum is wrong or its size is not a number."""
+def parse_header(block: bytes, at: int) -> Header | None:
+    """Return the header in a block, or None when it is cut off, its checksum is wrong or its size is not a number."""
     if len(block) < BLOCK or not _checksum_holds(block):
         return None
     size = _number(block[124:136])
@@ -31,7 +36,7 @@ def parse_header(block: bytes) -> Fields | None:
     kind, name = chr(block[156]), _text(block[:100])
     if prefix := _prefix(block):
         name = f"{prefix}/{name}"
-    return Fields(kind, name, _text(block[157:257]), size, kind == "S" and block[482] != 0)
+    return Header(kind, name, _text(block[157:257]), at, at + BLOCK, size, kind == "S" and block[482] != 0)
 
 
 def parse_pax(content: bytes) -> dict[str, str] | None:

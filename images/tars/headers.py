@@ -2,32 +2,16 @@
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from ..file_entry import open_regular, printable
 from .blocks import TarBlocks
-from .fields import BLOCK, Fields, decode, parse_header, parse_pax
+from .fields import BLOCK, Header, decode, parse_header, parse_pax
 
 MAX_EXTENSION = 16 << 20
 """Bytes of a long name or a pax header."""
 _EXTENSIONS = "xXgLK"
 _WITHOUT_DATA = "123456"
 """Types without data, whatever size their headers give: links, devices, folders and fifos."""
-
-
-class Header(NamedTuple):
-    """A member of a tar, as its headers describe it."""
-
-    type: str
-    """As in `Fields`, but "S" is any sparse file."""
-    name: str
-    link: str
-    offset: int
-    """Offset of its first header."""
-    data: int
-    """Offset of its data."""
-    size: int
-    """0 for types without data; negative when the header says so."""
 
 
 def headers(path: str) -> Iterator[Header]:
@@ -43,81 +27,77 @@ def headers(path: str) -> Iterator[Header]:
         while True:
             start = at
             own: dict[str, str] = {}
-            while (fields := tar.header(at)) and fields.type in _EXTENSIONS:
-                extended = _extension(tar, at, fields)
-                if fields.type == "g":
+            while (last := tar.header(at)) and last.type in _EXTENSIONS:
+                extended = _extension(tar, last)
+                if last.type == "g":
                     common |= extended
                 else:  # pax headers override GNU tar's long names
-                    own = extended | own if fields.type in "LK" else own | extended
-                at += BLOCK + padded(fields.size)
-            if fields is None:
+                    own = extended | own if last.type in "LK" else own | extended
+                at = _end(last)
+            if last is None:
                 if own:
                     tar.refuse(f"has zeros at byte {at} where a header should be")
                 tar.check_end(at)
                 return
-            header = _header(tar, start, at, fields, {key: value for key, value in (common | own).items() if value})
-            tar.previous = header.name
-            yield header
-            at = header.data + padded(header.size)
+            member = _member(tar, last, {key: value for key, value in (common | own).items() if value})
+            tar.previous = member.name
+            yield member._replace(offset=start)
+            at = _end(member)
 
 
-def padded(size: int) -> int:
-    """Return a size rounded up to whole blocks."""
-    return -(-max(size, 0) // BLOCK) * BLOCK
+def _end(header: Header) -> int:
+    return header.data + -(-max(header.size, 0) // BLOCK) * BLOCK
 
 
-def _extension(tar: TarBlocks, at: int, fields: Fields) -> dict[str, str]:
+def _extension(tar: TarBlocks, header: Header) -> dict[str, str]:
     """Return what an extension header says about the next member, as pax records."""
-    if not 0 <= fields.size <= MAX_EXTENSION:
-        tar.refuse(f"has a name or pax header of {fields.size} bytes at byte {at}, where {MAX_EXTENSION} are read")
-    content = tar.read(at + BLOCK, fields.size)
-    if len(content) < fields.size:
-        tar.refuse(f"is cut off within the header at byte {at}")
-    if fields.type in "LK":
-        return {"path" if fields.type == "L" else "linkpath": decode(content.split(b"\0", 1)[0])}
+    if not 0 <= header.size <= MAX_EXTENSION:
+        tar.refuse(
+            f"has a name or pax header of {header.size} bytes at byte {header.offset}, where {MAX_EXTENSION} are read"
+        )
+    content = tar.read(header.data, header.size)
+    if len(content) < header.size:
+        tar.refuse(f"is cut off within the header at byte {header.offset}")
+    if header.type in "LK":
+        return {"path" if header.type == "L" else "linkpath": decode(content.split(b"\0", 1)[0])}
     records = parse_pax(content)
     if records is None:
-        tar.refuse(f"has a broken pax header at byte {at}")
+        tar.refuse(f"has a broken pax header at byte {header.offset}")
     return records
 
 
-def _header(tar: TarBlocks, start: int, at: int, fields: Fields, extended: dict[str, str]) -> Header:
-    """Return the member whose last header is at `at`; raise DamagedShard when its data are cut off."""
-    name = extended.get("GNU.sparse.name", extended.get("path", fields.name))
-    kind = "S" if any(key.startswith("GNU.sparse.") for key in extended) else fields.type
+def _member(tar: TarBlocks, last: Header, extended: dict[str, str]) -> Header:
+    """Return a member by its last header and what others said; raise DamagedShard when its data are cut off."""
+    name = extended.get("GNU.sparse.name", extended.get("path", last.name))
+    kind = "S" if any(key.startswith("GNU.sparse.") for key in extended) else last.type
     if kind == "\0":  # a file of the first tar format, whose folders end in a slash
         kind = "5" if name.endswith("/") else "0"
-    data = at + BLOCK
-    holes_follow = fields.holes_follow
+    data, holes_follow = last.data, last.holes_follow
     while holes_follow:
         block = tar.read(data, BLOCK)
         if len(block) < BLOCK:
-            tar.refuse(f"is cut off within the header at byte {at}")
+            tar.refuse(f"is cut off within the header at byte {last.offset}")
         holes_follow = block[504] != 0
         data += BLOCK
-    size = _size(tar, at, fields, extended)
-    if kind == "1" and size > 0 and not _header_follows(tar, data):
-        kind = "0"  # some archivers store the bytes under every name of a file
+    size = _size(tar, last, extended)
+    if kind == "1" and size > 0:  # some archivers store the bytes under every name of a file
+        block = tar.read(data, BLOCK)
+        kind = "0" if any(block) and not parse_header(block, data) else kind
     if kind in _WITHOUT_DATA:
         size = 0
     if data + size > tar.size:
         tar.refuse(f"is cut off within {printable(name)}, after {max(0, tar.size - data)} of its {size} bytes")
-    return Header(
-        kind, name.rstrip("/") if kind in "5D" else name, extended.get("linkpath", fields.link), start, data, size
-    )
+    link = extended.get("linkpath", last.link)
+    name = name.rstrip("/") if kind in "5D" else name
+    return last._replace(type=kind, name=name, link=link, data=data, size=size)
 
 
-def _size(tar: TarBlocks, at: int, fields: Fields, extended: dict[str, str]) -> int:
+def _size(tar: TarBlocks, last: Header, extended: dict[str, str]) -> int:
     if "size" not in extended:
-        return fields.size
+        return last.size
     if not re.fullmatch(r"-?[0-9]{1,19}", extended["size"]):
-        tar.refuse(f"has a broken pax header before byte {at}, whose size is {extended['size']!r}")
+        tar.refuse(f"has a broken pax header before byte {last.offset}, whose size is {extended['size']!r}")
     size = int(extended["size"])
-    if fields.size not in (0, size) and size < 8**11:  # larger ones do not fit into the header
-        tar.refuse(f"has two headers before byte {at + BLOCK} that disagree: {size} and {fields.size} bytes")
+    if last.size not in (0, size) and size < 8**11:  # larger ones do not fit into the header
+        tar.refuse(f"has two headers before byte {last.data} that disagree: {size} and {last.size} bytes")
     return size
-
-
-def _header_follows(tar: TarBlocks, at: int) -> bool:
-    block = tar.read(at, BLOCK)
-    return not any(block) or parse_header(block) is not None

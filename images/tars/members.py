@@ -1,12 +1,19 @@
 """List the members of a tar shard in their order, links resolved."""
 
-from collections.abc import Iterator
+import errno
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
+from posixpath import dirname, join, normpath
 from typing import NamedTuple
 
 from ..file_entry import Entry, printable
-from .headers import Header, headers
-from .links import LINKS, TarLinks
+from .fields import Header
+from .headers import headers
 
+LINKS = "12"
+"""Types of hard links and symlinks."""
+MAX_LINKS = 40
+"""Length of a chain of links, as on Linux; a longer one is a circle."""
 _FILES = "07"
 """Types of regular files; "7" asks for contiguous storage."""
 _FOLDERS = "5D"
@@ -71,3 +78,51 @@ def _link(path: str, header: Header, target: Header | str) -> Member:
     if found.entry is None:
         return Member(name, "link", None, f"{leads_to} {found.problem}")
     return Member(name, "link", Entry(path, found.entry.offset, found.entry.size, name))
+
+
+class TarLinks:
+    """Targets of the links of a tar; reads all of its headers.
+
+    A hard link is another name of the last earlier member of its target's name, or else of a later one. A symlink points to
+    the last member of its target's name, relative to its own folder.
+    """
+
+    def __init__(self, headers: Iterable[Header]):
+        self._last: dict[str, Header] = {}  # by path; a hard link counts as the member it names
+        self._links: dict[int, Header] = {}  # by offset
+        for header in headers:
+            member = header
+            if header.type == "1" and (found := self._last.get(normpath(header.link))):
+                member = found._replace(name=header.name)
+            if header.type in LINKS:
+                self._links[header.offset] = member
+            self._last[normpath(header.name)] = member
+            if header.name.startswith("/"):  # unpacking strips the slash
+                self._last[normpath(header.name.lstrip("/"))] = member
+        self._folders = {"", "."}  # a tar need not have members for the folders of its files
+        for path in self._last:
+            while (path := dirname(path)) not in self._folders:
+                self._folders.add(path)
+
+    def target(self, link: Header) -> Header | str:
+        """Return the member that a link points to, or a phrase that says why there is none."""
+        member = self._links.get(link.offset)
+        if member is None:
+            raise OSError(errno.EIO, "the tar changed while it was read")
+        at = dirname(normpath(member.name))
+        rest: list[str] = []
+        for _ in range(MAX_LINKS):
+            if member.type not in LINKS:
+                return member
+            if member.type == "1":
+                at = ""
+            rest = [*PurePosixPath(member.link).parts, *rest]
+            found = None
+            while rest and (found is None or found.type not in LINKS):
+                at = normpath(join(at, rest.pop(0)))
+                found = self._last.get(at)
+            if found is None:
+                return link._replace(type="5") if link.link and at in self._folders else "is not in the shard"
+            at = dirname(at) if found.type in LINKS else at
+            member = found
+        return "leads back to itself"

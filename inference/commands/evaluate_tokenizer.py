@@ -62,31 +62,28 @@ def evaluate_tokenizer(
         from ...tokenizer.folder_lock import hold_folder
         from ..api import load
         from ..evaluate.evaluation import EvaluationInputs, evaluate
-        from ..evaluate.results import metrics, summary_lines, summary_table, write_metrics, write_page
+        from ..evaluate.results import metrics, summary_lines, summary_table, write_results
 
         tokenizer = load(model, device)
         inputs = EvaluationInputs(data, tokenizer, out)
         reference = build_reference_metrics(frechet, lpips_weights, inception_weights, tokenizer.device, missing)
         told = dict(reference.not_measured)
-        _tell_not_measured(told, {}, as_json)
+        for name, reason in told.items():
+            say(f"{name} not measured: {reason}", as_json)
         evaluation = evaluate(
             model, tokenizer, inputs, reference, lambda samples: track(samples, "images", quiet=quiet)
         )
         with hold_folder(out, "evaluate-tokenizer"):
-            files = write_metrics(out, evaluation), write_page(out, evaluation)
+            files = write_results(out, evaluation)
         if as_json:
             print_json({**metrics(evaluation), "report": files[1]})
         else:
             Console(highlight=False).print(summary_table(evaluation))
             for line in summary_lines(evaluation):
                 say(line)
-            _tell_not_measured(evaluation.not_measured, told)
+            for name, reason in evaluation.not_measured.items():
+                if name not in told:
+                    say(f"{name} not measured: {reason}")
             say(f"in {files[0]} and {files[1]}")
         if inputs.lost:
             raise typer.Exit(WORK_FAILED)
-
-
-def _tell_not_measured(reasons: dict[str, str], told: dict[str, str], aside: bool = False) -> None:
-    for name, reason in reasons.items():
-        if name not in told:
-            say(f"{name} not measured: {reason}", aside)

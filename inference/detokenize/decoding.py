@@ -15,7 +15,7 @@ from ...images.opening.open_image import MAX_PIXELS
 from ...images.saving import save_png
 from ...tokenizer.numerics.exact import DEVICE_BATCH, batch_for
 from ..api import Tokenizer
-from ..token_shards.formats import ShardFormat, find_format
+from ..token_shards.formats import SHARD_FORMATS, ShardFormat
 from ..token_shards.manifest import Manifest
 from ..token_shards.token_samples import StoredSample
 
@@ -28,9 +28,10 @@ class FolderDecoder(NamedTuple):
 
     tokenizer: Tokenizer
     shard_format: ShardFormat
-    is_native: bool
     digest: str
     """SHA-256 of everything that decides the pixels."""
+    is_native: bool
+    """Whether images have a size of their own."""
 
 
 class ImageJob(NamedTuple):
@@ -39,7 +40,6 @@ class ImageJob(NamedTuple):
     sample: StoredSample
     path: Path
     where: str
-    """Shard and key, for messages."""
     decoder: FolderDecoder
 
 
@@ -66,7 +66,7 @@ def folder_decoder(folder: Path, manifest: Manifest, tokenizer: Tokenizer, model
         for name, value in sorted(module.state_dict().items()):
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
     is_native = manifest.preprocessing.size == "native"
-    return FolderDecoder(tokenizer, find_format(manifest.format), is_native, digest.hexdigest())
+    return FolderDecoder(tokenizer, SHARD_FORMATS[manifest.format], digest.hexdigest(), is_native)
 
 
 def checked(jobs: Iterable[ImageJob], failures: list[str]) -> Iterator[CheckedImage]:
@@ -80,15 +80,10 @@ def checked(jobs: Iterable[ImageJob], failures: list[str]) -> Iterator[CheckedIm
 
 def batches(images: Iterable[CheckedImage]) -> Iterator[list[CheckedImage]]:
     """Group neighbours of one folder and one size."""
-    for (_, height, width), group in groupby(images, _folder_and_size):
-        while batch := list(islice(group, batch_for(DEVICE_BATCH, height, width))):
+    for (decoder, (_, y, x)), group in groupby(images, lambda image: (image.job.decoder, image.tokens.shape)):
+        side = decoder.tokenizer.downsample
+        while batch := list(islice(group, batch_for(DEVICE_BATCH, y * side, x * side))):
             yield batch
-
-
-def _folder_and_size(image: CheckedImage) -> tuple[int, int, int]:
-    _, y, x = image.tokens.shape
-    side = image.job.decoder.tokenizer.downsample
-    return id(image.job.decoder), y * side, x * side
 
 
 def decoded(batch: list[CheckedImage]) -> list[Image.Image]:
@@ -116,8 +111,8 @@ def save(image: CheckedImage, pixels: Image.Image) -> str:
 def _check(job: ImageJob) -> CheckedImage:
     metadata = job.sample.metadata()
     width, height = metadata["width"], metadata["height"]
-    tokenizer, _, is_native, digest = job.decoder
-    if is_native and width * height > MAX_PIXELS:
+    tokenizer = job.decoder.tokenizer
+    if job.decoder.is_native and width * height > MAX_PIXELS:
         raise ValueError(f"{width} x {height} is more than {MAX_PIXELS} pixels")
     tokens = job.sample.tokens()
     expected = (tokenizer.num_codebooks, *tokenizer.grid(height, width))
@@ -125,5 +120,7 @@ def _check(job: ImageJob) -> CheckedImage:
         raise ValueError(f"the tokens are {tokens.shape}, but an image of {width} x {height} has {expected}")
     if int(tokens.max()) >= tokenizer.vocab_size:
         raise ValueError(f"a token is {int(tokens.max())}, but the codes are 0 to {tokenizer.vocab_size - 1}")
-    mark = hashlib.sha256(f"{digest} {width} {height} {tokens.shape}".encode() + tokens.astype("<u8").tobytes())
+    mark = hashlib.sha256(
+        f"{job.decoder.digest} {width} {height} {tokens.shape}".encode() + tokens.astype("<u8").tobytes()
+    )
     return CheckedImage(job, tokens, width, height, mark.hexdigest())

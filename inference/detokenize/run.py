@@ -1,23 +1,29 @@
 """The whole of detokenize-images, from its options to the images."""
 
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from ...cli.options import check_output_folder
 from ...cli.progress import ProgressLine, track
-from ...images.finding.index import DamagedShard
 from ...images.saving import mark_of
+from ...images.tars.blocks import DamagedShard
 from ...tokenizer.files import remove_asides
 from ...tokenizer.folder_lock import hold_folder
 from ...tokenizer.wording import pluralize
 from ..api import Tokenizer, load
+from ..inputs.keys import file_name, make_unique, normalised_key
+from ..token_shards.sidecar import MANIFEST_FILE
 from ..token_shards.token_samples import StoredSample
 from .decoding import FolderDecoder, ImageJob, batches, checked, decoded, folder_decoder, save
-from .image_paths import image_paths
 from .verified_shards import find_shards, manifest_of, verified_samples
+
+ENDING = ".png"
+MAX_PATH_BYTES = 2048
+"""Bytes of the longest path below the folder; together with the folder's own path, systems take 4096."""
 
 
 class Outcome(NamedTuple):
@@ -27,7 +33,6 @@ class Outcome(NamedTuple):
     shards: int
     written: int
     there_before: int
-    """Images that an earlier call made of the same tokens."""
     failures: list[str]
     damaged: list[str]
 
@@ -45,10 +50,7 @@ class Outcome(NamedTuple):
 
 
 def detokenize(inputs: list[Path], out: Path, model: str | None, device: str, overwrite: bool, quiet: bool) -> Outcome:
-    """Decode token shards to images; name those that cannot be decoded and go on.
-
-    Raises ValueError for a wrong call, OSError when the disk refuses.
-    """
+    """Decode token shards; raise ValueError for a wrong call, OSError when the disk refuses."""
     check_output_folder(out)
     files, damaged = find_shards(inputs)
     decoders = _decoders(files, model, device)
@@ -81,11 +83,12 @@ def detokenize(inputs: list[Path], out: Path, model: str | None, device: str, ov
 
 
 def _decoders(shards: Iterable[Path], named: str | None, device: str) -> dict[Path, FolderDecoder]:
-    """Load the tokenizer of each folder, which its manifest names unless the user does."""
     loaded: dict[str, Tokenizer] = {}
     decoders = {}
     for folder in dict.fromkeys(path.parent for path in shards):
         manifest = manifest_of(folder)
+        if manifest is None:
+            raise ValueError(f"{folder} has no {MANIFEST_FILE}, which names the tokenizer of its shards: put it back.")
         model = named or manifest.model
         if model not in loaded:
             loaded[model] = load(model, device)
@@ -107,3 +110,28 @@ def _refuse_replacing(jobs: list[ImageJob]) -> None:
         path = image.job.path
         if mark_of(path) != image.mark:
             raise ValueError(f"{path} is there already: give another --out folder, or --overwrite to replace it.")
+
+
+def image_paths(shards: Sequence[tuple[str, Iterable[str]]]) -> list[list[str]]:
+    """Return KEY.png for each key of each shard, given by name, or SHARD/KEY.png for a key of several shards."""
+    listed = [(shard, make_unique(keys)) for shard, keys in shards]
+    counts = Counter(key for _, keys in listed for key in keys)
+    used: set[str] = set()
+    return [[_unused(key if counts[key] == 1 else f"{shard}/{key}", used) for key in keys] for shard, keys in listed]
+
+
+def _unused(key: str, used: set[str]) -> str:
+    """Return a path that no other image has, even on file systems that ignore case."""
+    path, number = _path(key), 1
+    while path.casefold() in used:
+        number += 1
+        path = _path(f"{key}_{number}")
+    used.add(path.casefold())
+    return path
+
+
+def _path(key: str) -> str:
+    *folders, base = normalised_key(key).replace("\0", r"\x00").split("/")
+    folders = [f"{folder}_" if folder.casefold().endswith(ENDING) else folder for folder in folders]  # no file's name
+    path = "/".join([*(file_name(folder, "") for folder in folders), file_name(base or "unnamed", ENDING)])
+    return path if len(os.fsencode(path)) <= MAX_PATH_BYTES else file_name(path.replace("/", "_"), ENDING)

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from ...images.finding.index import DamagedShard, problem_of
+from ...images.file_entry import problem_of
+from ...images.tars.blocks import DamagedShard
 from ..inputs.input_files import file_sha256
 from ..token_shards.formats import SHARD_FORMATS, ShardFormat, read_samples
 from ..token_shards.manifest import Manifest, read_manifest
@@ -13,10 +14,7 @@ from ..token_shards.token_samples import StoredSample
 
 
 def find_shards(inputs: Iterable[Path]) -> tuple[dict[Path, Sidecar | None], list[str]]:
-    """Find token shards, without reading them; return each with its sidecar, and sentences about those that are missing.
-
-    Raises ValueError when an input is missing or a folder holds none.
-    """
+    """Find token shards and their sidecars, and say which are missing; raise ValueError for an input that holds none."""
     shards: dict[Path, tuple[Path, Sidecar | None]] = {}  # by the real path, so that each comes once
     missing: list[str] = []
     for path in inputs:
@@ -51,15 +49,8 @@ def verified_samples(path: Path, sidecar: Sidecar | None, shard_format: ShardFor
     return samples
 
 
-def manifest_of(folder: Path) -> Manifest:
-    """Return the manifest of a folder; raise ValueError when it has none."""
-    manifest = _manifest(folder)
-    if manifest is None:
-        raise ValueError(f"{folder} has no {MANIFEST_FILE}, which names the tokenizer of its shards: put it back.")
-    return manifest
-
-
-def _manifest(folder: Path) -> Manifest | None:
+def manifest_of(folder: Path) -> Manifest | None:
+    """Return the manifest of a folder, or None; raise ValueError when it is damaged or names an unknown format."""
     manifest = read_manifest(folder, "put the right one back")
     if manifest is not None and manifest.format not in SHARD_FORMATS:
         raise ValueError(
@@ -70,7 +61,7 @@ def _manifest(folder: Path) -> Manifest | None:
 
 
 def _in_folder(folder: Path) -> tuple[dict[Path, Sidecar | None], list[str]]:
-    manifest = _manifest(folder)
+    manifest = manifest_of(folder)
     shards: dict[Path, Sidecar | None] = {folder / sidecar.shard: sidecar for sidecar in all_sidecars(folder)}
     missing = [
         f"{path} has no sidecar, so it may not be whole: tokenize it again."

@@ -1,6 +1,7 @@
 """Measure a loaded tokenizer on the images that users give."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,8 +10,8 @@ from PIL import Image
 from ...evaluation.metrics import psnr
 from ...evaluation.quality import Measurement, measure
 from ...evaluation.reference_metrics import ReferenceMetrics
-from ...images.finding.index import DamagedShard
 from ...images.preprocessing import stack_pixels, to_images
+from ...images.tars.blocks import DamagedShard
 from ...tokenizer.errors import WorkFailedError
 from ...tokenizer.numerics.exact import in_batches
 from ...tokenizer.shapes import Pixels
@@ -22,7 +23,6 @@ from ..inputs.reading import ReadImage, read_image
 from ..inputs.samples import Failure, Sample, ShardTask
 
 MAX_EXAMPLES = 12
-ANY_SHARD_SIZE = 1000
 
 
 class EvaluationInputs:
@@ -30,24 +30,19 @@ class EvaluationInputs:
 
     def __init__(self, data: Sequence[str], tokenizer: Tokenizer, out: Path | None = None):
         self.data = list(data)
-        self._config = tokenizer.config.preprocessing
-        self._multiple = tokenizer.downsample
+        self._read = partial(read_image, config=tokenizer.config.preprocessing, multiple=tokenizer.downsample)
         self.failures: list[Failure] = []
-        """Images that cannot be used, among those read so far."""
         self.lost: list[str] = []
         """A phrase for each damaged shard and for each file that the disk does not give."""
-        shards = plan_shards(self.data, ANY_SHARD_SIZE, out).shards
+        shards = plan_shards(self.data, shard_size=1000, out=out).shards
         self.samples = [sample for shard in shards for sample in self._listed(shard)]
 
     def images(self, samples: Iterable[Sample]) -> Iterator[ReadImage]:
-        """Yield the images of samples that can be used; the others go into `failures` or `lost`.
-
-        Raises WorkFailedError when none can be used.
-        """
+        """Yield the images that can be used; list the others in `failures` and `lost`. Raise WorkFailedError for none."""
         usable = 0
         for sample in samples:
             try:
-                read = read_image(sample, self._config, self._multiple)
+                read = self._read(sample)
             except UnreadableInputError as error:
                 self.lost.append(str(error))
                 continue
@@ -89,16 +84,12 @@ class Evaluation(NamedTuple):
     """How good a tokenizer is on some images, with its own preprocessing and in float32."""
 
     model: str
-    """The name that it was loaded by."""
     tokenizer: Tokenizer
     inputs: EvaluationInputs
     measured: Measurement
     reference: dict[str, float]
-    """Values of the reference metrics, by name."""
     not_measured: dict[str, str]
-    """Why the other reference metrics have no value, by name."""
     examples: list[Example]
-    """The first images."""
 
     def figures(self) -> dict[str, float | None]:
         """Return everything that was measured, by its key in metrics.json."""
@@ -112,11 +103,7 @@ def evaluate(
     reference: ReferenceMetrics,
     progress: Callable[[Iterable[Sample]], Iterable[Sample]] = iter,
 ) -> Evaluation:
-    """Reconstruct images, those of one shape in batches, and measure.
-
-    `progress` wraps the samples while they are read. When no image can be read, raises WorkFailedError with the reason, or
-    ValueError when there is none to read.
-    """
+    """Reconstruct images and measure; `progress` wraps the samples. Raise WorkFailedError when no image can be read."""
     examples: list[Example] = []
     sources: list[str] = []
 

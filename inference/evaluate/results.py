@@ -14,10 +14,9 @@ from ...evaluation.rows import finite_figures, headline_figures, missing_notes, 
 from ...evaluation.usage import codes_text, estimate_note, is_hashed
 from ...report import content
 from ...report.codebooks import codebook_views
-from ...report.environment import environment
 from ...report.page import render
 from ...tokenizer.files import write_whole
-from ...tokenizer.wording import pluralize
+from ...tokenizer.wording import first_lines, pluralize
 from .evaluation import Evaluation
 
 METRICS_FILE = "metrics.json"
@@ -41,18 +40,18 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def write_metrics(folder: Path, evaluation: Evaluation) -> Path:
-    """Write metrics.json and return its path."""
-    path = folder / METRICS_FILE
-    write_whole(path, (json.dumps(metrics(evaluation), indent=2) + "\n").encode())
-    return path
+def write_results(folder: Path, evaluation: Evaluation) -> tuple[Path, Path]:
+    """Write metrics.json and report.html, and return their paths."""
+    files = folder / METRICS_FILE, folder / REPORT_FILE
+    write_whole(files[0], (json.dumps(metrics(evaluation), indent=2) + "\n").encode())
+    write_whole(files[1], render(_report(evaluation)).encode())
+    return files
 
 
-def write_page(folder: Path, evaluation: Evaluation) -> Path:
-    """Write report.html and return its path."""
+def _report(evaluation: Evaluation) -> content.Report:
     tokenizer, inputs, figures = evaluation.tokenizer, evaluation.inputs, evaluation.figures()
     images = pluralize(evaluation.measured.quality.images, "image")
-    report = content.Report(
+    return content.Report(
         title=evaluation.model,
         subtitle=f"{images} of {', '.join(inputs.data)}, size {tokenizer.config.preprocessing.size}, float32",
         figures=headline_figures(figures),
@@ -66,11 +65,8 @@ def write_page(folder: Path, evaluation: Evaluation) -> Path:
         ],
         tables={"All figures": content.Table(["figure", "value", "better"], quality_rows(figures))},
         config=tokenizer.config.model_dump_json(indent=2),
-        environment={"fingerprint": tokenizer.fingerprint, **environment()},
+        environment={"fingerprint": tokenizer.fingerprint, **content.environment()},
     )
-    path = folder / REPORT_FILE
-    write_whole(path, render(report).encode())
-    return path
 
 
 def summary_table(evaluation: Evaluation) -> Table:
@@ -90,9 +86,7 @@ def summary_table(evaluation: Evaluation) -> Table:
 
 def summary_lines(evaluation: Evaluation) -> list[str]:
     """Return a line for everything that has no figure."""
-    failures = evaluation.inputs.failures
-    lines = [f"failed: {failure.source}: {failure.reason}" for failure in failures[:MAX_FAILURES]]
-    if len(failures) > MAX_FAILURES:
-        lines.append(f"... and {len(failures) - MAX_FAILURES} more, see {METRICS_FILE}")
+    failed = [f"failed: {failure.source}: {failure.reason}" for failure in evaluation.inputs.failures]
+    lines = first_lines(failed, MAX_FAILURES, METRICS_FILE)
     lines += filter(None, [estimate_note(evaluation.measured.counts, evaluation.tokenizer.vocab_size)])
     return lines + [f"lost: {phrase}" for phrase in evaluation.inputs.lost]

@@ -3,15 +3,12 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from ...images.finding.index import Entry
+from ...images.file_entry import Entry
 from ...tokenizer.errors import WorkFailedError
-
-CHUNK = 1 << 20
 
 
 class UnreadableInputError(WorkFailedError):
@@ -42,7 +39,7 @@ def digest(rows: Iterable[list[str | int]]) -> str:
 def sha256_of(file: BinaryIO) -> str:
     """Return the SHA-256 of an open file, and seek back to its beginning."""
     value = hashlib.sha256()
-    while chunk := file.read(CHUNK):
+    while chunk := file.read(1 << 20):
         value.update(chunk)
     file.seek(0)
     return value.hexdigest()
@@ -54,42 +51,17 @@ def file_sha256(path: Path) -> str:
         return sha256_of(file)
 
 
-def entry_sha256(entry: Entry) -> str:
-    """Return the SHA-256 of an input file; raise UnreadableInputError when it cannot be read."""
-    with open_hashed(entry) as file:
-        return file.sha256()
-
-
-class HashedFile:
-    """An input file that is hashed while it is read, from its beginning."""
-
-    def __init__(self, name: str, file: BinaryIO):
-        self._name = name
-        self._file = file
-        self._hash = hashlib.sha256()
-
-    def read(self, size: int = -1) -> bytes:
-        """Return the next bytes, all when `size` is -1; raise UnreadableInputError when they cannot be read."""
-        try:
-            content = self._file.read(size)
-        except (OSError, MemoryError) as error:
-            raise unreadable(self._name, error) from None
-        self._hash.update(content)
-        return content
-
-    def sha256(self) -> str:
-        """Read what is left and return the SHA-256 of the whole file."""
-        while self.read(CHUNK):
-            pass
-        return self._hash.hexdigest()
-
-
-@contextmanager
-def open_hashed(entry: Entry) -> Iterator[HashedFile]:
-    """Open an input file, to be read in chunks; raise UnreadableInputError when it cannot be read."""
+def open_hashed(entry: Entry) -> tuple[BinaryIO, str]:
+    """Open an input file and return it with its SHA-256; raise UnreadableInputError when it cannot be read."""
     try:
         file = entry.open()
+        return file, sha256_of(file)
     except (OSError, MemoryError) as error:
         raise unreadable(entry.name, error) from None
-    with file:
-        yield HashedFile(entry.name, file)
+
+
+def entry_sha256(entry: Entry) -> str:
+    """Return the SHA-256 of an input file; raise UnreadableInputError when it cannot be read."""
+    file, sha256 = open_hashed(entry)
+    file.close()
+    return sha256

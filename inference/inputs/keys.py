@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 
 MAX_NAME_BYTES = 255
-"""Bytes of the longest file name."""
 
 
 def webdataset_key(name: str) -> str:
@@ -43,10 +42,7 @@ def make_unique(keys: Iterable[str], taken: Collection[str] = ()) -> list[str]:
 
 
 def keys_of_names(names: list[str]) -> list[str]:
-    """Make webdataset keys (no dot in the last part) of file names; equal ones get their endings appended.
-
-    Some may still be equal: see `make_unique`.
-    """
+    """Make webdataset keys (no dot in the last part) of file names; to those that are equal, append their endings."""
     parts = [posixpath.split(os.path.splitext(name)[0]) for name in names]
     plain = [posixpath.join(folder, base.replace(".", "_")) for folder, base in parts]
     counts = Counter(plain)

@@ -6,16 +6,14 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...images.finding.index import file_size
-from ...images.finding.inputs import Input, expand_inputs, printable
+from ...images.file_entry import printable
+from ...images.finding.inputs import Input, expand_inputs
 from .companions import KEEP_ALL, Keep
 from .keys import file_name, keys_of_names, make_unique
 from .loose_images import LOOSE_PATTERN, LooseImage, LooseImages, loose_shard
-from .samples import ShardTask, shard_task
+from .samples import ShardTask
 from .tar_samples import TarSource
 
-TYPICAL_IMAGE = 100_000
-"""Bytes of an image file, for estimates."""
 SIDECAR_SUFFIX = ".json"
 
 
@@ -27,17 +25,11 @@ class Plan:
     loose: list[LooseImage]
     """Images that are files of their own, in order."""
     shard_size: int
-    """Of these in a shard."""
     passed_over: Counter[str]
     """Files in folders that are neither images nor carried over, by kind."""
     repeated: int
     """Inputs that were given more than once, the first time not counted."""
     files: list[str]
-    """Paths of everything that goes in."""
-
-    def estimated_images(self) -> int:
-        """Return roughly how many images there are, without reading the shards."""
-        return sum(file_size(path) for path in self.files) // TYPICAL_IMAGE
 
 
 def plan_shards(
@@ -45,8 +37,7 @@ def plan_shards(
 ) -> Plan:
     """Plan the output shards of image files, folders, .tar shards (brace ranges) and .txt lists of these.
 
-    A tar gives a shard of the same name; all other images are gathered, in order, `shard_size` to a shard. A walk skips
-    the folder `out`. `suffix` is that of the output shards; names are cut where they would be too long with it.
+    A tar gives a shard of the same name; other images are gathered in order. A walk skips the folder `out`.
     Raises ValueError when an input is missing, nothing is found, or a tar has a name that is taken.
     """
     longest = max(suffix, SIDECAR_SUFFIX, key=len)
@@ -63,9 +54,13 @@ def plan_shards(
         raise ValueError(f"No images in {', '.join(inputs)}: give image files, folders, .tar shards or a .txt list.")
     names, repeated = _shard_names([given.path for given in tars], longest)
     files = [*names.values(), *(image.path for image in loose.images)]
+    sources = [TarSource(path, name, keep) for name, path in names.items()]
+    keys = make_unique(keys_of_names([printable(image.name) for image in loose.images]))
+    keyed = [image._replace(key=key) for image, key in zip(loose.images, keys, strict=True)]
+    groups = [keyed[start : start + shard_size] for start in range(0, len(keyed), shard_size)]
     return Plan(
-        shards=[shard_task(name, TarSource(path, name, keep)) for name, path in names.items()]
-        + _loose_shards(loose.images, shard_size),
+        shards=[ShardTask(source.name, source, source.digest()) for source in sources]
+        + [loose_shard(index, group) for index, group in enumerate(groups)],
         loose=loose.images,
         shard_size=shard_size,
         passed_over=loose.passed_over,
@@ -104,11 +99,3 @@ def _shard_names(tars: list[str], suffix: str) -> tuple[dict[str, str], int]:
             raise ValueError(f"{path} would become {name}.json, a file name that vistok uses itself: rename it.")
         paths[name] = path
     return paths, len(tars) - len(paths)
-
-
-def _loose_shards(images: list[LooseImage], shard_size: int) -> list[ShardTask]:
-    keys = make_unique(keys_of_names([printable(image.name) for image in images]))
-    return [
-        loose_shard(index, images[start : start + shard_size], keys[start : start + shard_size])
-        for index, start in enumerate(range(0, len(images), shard_size))
-    ]

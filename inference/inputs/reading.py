@@ -1,18 +1,13 @@
 """From a sample to pixels, or to the reason why there are none."""
 
-from collections.abc import Iterator
-from contextlib import suppress
-from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...images.finding.index import DamagedShard
 from ...images.opening.open_image import ImageError
 from ...images.preprocessing import load_pixels
 from ...tokenizer.preprocessing import PreprocessingConfig
-from .input_files import UnreadableInputError, sha256_of, unreadable
-from .plan import Plan
+from .input_files import sha256_of, unreadable
 from .samples import Failure, Sample
 
 
@@ -22,10 +17,8 @@ class ReadImage(NamedTuple):
     sample: Sample
     pixels: np.ndarray
     """uint8 `h w c`, preprocessed."""
-    width: int
-    height: int
-    sha256: str
-    """SHA-256 of the file."""
+    metadata: dict[str, Any]
+    """As `TokenSample` has it."""
 
 
 class Unusable(NamedTuple):
@@ -37,34 +30,17 @@ class Unusable(NamedTuple):
 
 
 def read_image(sample: Sample, config: PreprocessingConfig, multiple: int) -> ReadImage | Unusable:
-    """Read and preprocess one image; whatever is wrong with it becomes a row.
-
-    Raises UnreadableInputError when its bytes cannot be read at the moment, or the memory is too small.
-    """
-    if sample.entry is None:
-        return Unusable(Failure(sample.key, sample.source, sample.problem), "")
+    """Read and preprocess one image; raise UnreadableInputError when its bytes cannot be read or the memory is too small."""
     sha256 = ""
     try:
+        if sample.entry is None:
+            raise ImageError(sample.problem)
         with sample.entry.open() as file:
             sha256 = sha256_of(file)
             loaded = load_pixels(file, config, multiple)
-        return ReadImage(sample, loaded.pixels, loaded.width, loaded.height, sha256)
+        size = {"width": loaded.width, "height": loaded.height}
+        return ReadImage(sample, loaded.pixels, {"source": sample.source, **size, "sha256": sha256})
     except ImageError as error:
         return Unusable(Failure(sample.key, sample.source, str(error)), sha256)
     except (OSError, MemoryError) as error:
         raise unreadable(sample.source, error) from None
-
-
-def first_images(plan: Plan, config: PreprocessingConfig, multiple: int, count: int) -> list[ReadImage]:
-    """Return the first `count` usable images of a plan, damaged shards left out."""
-    return list(islice(_usable_images(plan, config, multiple), count))
-
-
-def _usable_images(plan: Plan, config: PreprocessingConfig, multiple: int) -> Iterator[ReadImage]:
-    for task in plan.shards:
-        with suppress(DamagedShard, OSError):
-            for sample in task.source.list_samples().samples:
-                with suppress(UnreadableInputError):
-                    read = read_image(sample, config, multiple)
-                    if isinstance(read, ReadImage):
-                        yield read

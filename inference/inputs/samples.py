@@ -2,13 +2,11 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
-from ...images.finding.index import Entry
-from .input_files import HashedFile, entry_sha256, open_hashed
+from ...images.file_entry import Entry
+from .input_files import entry_sha256, open_hashed
 
 
 @dataclass
@@ -20,15 +18,13 @@ class Companion:
     entry: Entry
     _sha256: str = field(default="", repr=False, compare=False)
 
-    @contextmanager
-    def open(self) -> Iterator[HashedFile]:
-        """Open the file, and keep its hash; raises UnreadableInputError when it cannot be read."""
-        with open_hashed(self.entry) as file:
-            yield file
-            self._sha256 = file.sha256()
+    def open(self) -> BinaryIO:
+        """Open the file, and keep its hash; raise UnreadableInputError when it cannot be read."""
+        file, self._sha256 = open_hashed(self.entry)
+        return file
 
     def sha256(self) -> str:
-        """Return the SHA-256 of the bytes that were read; reads them when nobody has, and raises as `open`."""
+        """Return the SHA-256 of the file as it was opened; open it when nobody has."""
         return self._sha256 or entry_sha256(self.entry)
 
 
@@ -37,11 +33,8 @@ class Sample:
     """An image to tokenize."""
 
     key: str
-    """Its key in the output shard."""
     source: str
-    """The name of its file, for people."""
     entry: Entry | None
-    """Where its bytes are."""
     problem: str = ""
     """Why there is no entry."""
     companions: tuple[Companion, ...] = ()
@@ -79,15 +72,9 @@ class ShardTask:
     """One output shard to make: plain, picklable data."""
 
     name: str
-    """File name of the shard without its suffix."""
     source: ShardSource
     inputs: str
     """Digest of the source when the task was planned."""
-
-
-def shard_task(name: str, source: ShardSource) -> ShardTask:
-    """Plan a shard of a source as it is now."""
-    return ShardTask(name, source, source.digest())
 
 
 def kind_of(name: str) -> str:

@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 
-from ...images.finding.index import is_image
+from ...images.finding.inputs import is_image
 from ...images.tars.members import Member, tar_members
 from .companions import Keep
 from .input_files import digest, file_state
@@ -18,7 +18,6 @@ class TarSource:
 
     path: str
     name: str
-    """Name of that shard."""
     keep: Keep
 
     def list_samples(self) -> Listing:

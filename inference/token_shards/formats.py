@@ -1,14 +1,10 @@
-"""The formats of token shards: the table SHARD_FORMATS, and what an entry must do.
-
-To add one, write a class with these four members in a file of its own and put an instance into the table. A format knows
-nothing of sidecars, hashes and manifests, which are the same for all.
-"""
+"""The formats of token shards: the table SHARD_FORMATS, and the protocol of an entry; a file and a line add one."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from ...images.finding.index import DamagedShard
+from ...images.tars.blocks import DamagedShard
 from .token_samples import StoredSample, TokenSample
 from .webdataset_format import WebdatasetFormat
 
@@ -21,31 +17,16 @@ class ShardFormat(Protocol):
         """Suffix of the files, such as `.tar`: one dot, at its beginning; no two formats share one."""
 
     def write(self, file: BinaryIO, samples: Iterable[TokenSample]) -> None:
-        """Write samples into an empty, seekable file, and leave it open.
-
-        The bytes must depend on the samples alone: no dates, no random names.
-        """
+        """Write samples into an empty, seekable file, left open; the bytes depend on the samples alone: no dates."""
 
     def read(self, path: Path) -> Iterator[StoredSample]:
-        """Yield the samples in the order they were written.
-
-        Raises DamagedShard or ValueError when the file is damaged, and OSError when it cannot be read.
-        """
+        """Yield the samples in their order; raise DamagedShard or ValueError for a damaged file, and OSError."""
 
     def is_own(self, path: Path) -> bool | None:
         """Return whether vistok wrote a file; None when it is damaged or empty, so that nobody can tell."""
 
 
 SHARD_FORMATS: dict[str, ShardFormat] = {"wds": WebdatasetFormat()}
-
-
-def find_format(name: str) -> ShardFormat:
-    """Return the format of a name; raise ValueError when there is none."""
-    if name not in SHARD_FORMATS:
-        from ...tokenizer.config import unknown_choice  # late, as pydantic would delay `--help`
-
-        raise ValueError(unknown_choice("format", f"--format {name!r}", name, list(SHARD_FORMATS)))
-    return SHARD_FORMATS[name]
 
 
 def format_of(path: Path) -> ShardFormat | None:

@@ -10,39 +10,31 @@ from ...tokenizer.config import Config
 from ...tokenizer.files import write_whole
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ..api import Tokenizer
-from .sidecar import MANIFEST_FILE, SCHEMA_VERSION, sidecars, to_json
+from .sidecar import MANIFEST_FILE, sidecars, to_json
 from .token_samples import token_dtype
 
 
 class Manifest(Config):
     """What all shards of a folder have in common, and their totals."""
 
-    schema_version: Literal[3] = SCHEMA_VERSION
-    """Version of this layout."""
+    schema_version: Literal[3] = 3
     model: str
     """The tokenizer as it was named: a built-in name, the path of a folder, or hf://owner/repo."""
     fingerprint: str
-    """SHA-256 of encoder, quantizer and preprocessing."""
     precision: str
     """float32, or what --fast calculated in, such as bfloat16-compiled-8, whose tokens differ in a few positions."""
     format: str
-    """Name of the shards' format."""
     keep: str
     """Which companion files were carried over: all, none, or extensions."""
     vocab_size: int
-    """Codes of each codebook."""
     num_codebooks: int
     """Tokens per position."""
     downsample: int
     """Pixels along one side of a token."""
     dtype: str
-    """Numpy type of the tokens."""
     preprocessing: PreprocessingConfig
-    """How the images became pixels."""
     shards: int = 0
-    """Shards that are done."""
     images: int = 0
-    """Images in them."""
     failures: int = 0
     """Images that could not be used; each has a row in its shard's sidecar."""
 

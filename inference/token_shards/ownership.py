@@ -36,10 +36,7 @@ def remove_shards(folder: Path) -> None:
 
 
 def refuse_replacing(folder: Path, shards: Iterable[Path], shard_format: ShardFormat) -> None:
-    """Raise ValueError when the manifest or some shards would replace files that vistok did not write.
-
-    A file that is damaged beyond recognition may have been vistok's, and is replaced.
-    """
+    """Raise ValueError when a file of others would be replaced; one damaged beyond recognition may be vistok's own."""
     refuse_other(folder / MANIFEST_FILE, _is_other_json(folder / MANIFEST_FILE))
     for shard in shards:
         if whole_sidecar(shard) is None:

@@ -1,7 +1,4 @@
-"""The sidecar of a token shard: NAME.json, written last and the same for all formats.
-
-A shard is done if and only if its sidecar is there and its fingerprint and inputs agree.
-"""
+"""The sidecar of a token shard: NAME.json, written last and the same for all formats."""
 
 import os
 from pathlib import Path
@@ -14,33 +11,25 @@ from ...tokenizer.files import write_whole
 from ..inputs.samples import Failure
 from .formats import format_of
 
-SCHEMA_VERSION: Literal[3] = 3
 MANIFEST_FILE = "manifest.json"
 
 
 class Sidecar(Config):
     """The description of one shard."""
 
-    schema_version: Literal[3] = SCHEMA_VERSION
-    """Version of this layout."""
+    schema_version: Literal[3] = 3
     shard: str
-    """File name of the shard."""
     fingerprint: str
-    """Fingerprint of the tokenizer that made it."""
     inputs: str
     """SHA-256 of the names, sizes and modification times of the input files."""
     content: str
     """SHA-256 of the names of the input files and of their bytes."""
     images: int
-    """Images in the shard."""
     failures: list[Failure]
-    """Images that could not be used."""
     passed_over: dict[str, int]
     """Members of the input shard that are neither images nor carried over, by kind."""
     sha256: str
-    """SHA-256 of the shard."""
     size: int
-    """Bytes of the shard."""
 
     @property
     def name(self) -> str:
@@ -88,10 +77,7 @@ def sidecars(folder: Path) -> list[Sidecar]:
 
 
 def all_sidecars(folder: Path) -> list[Sidecar]:
-    """Return all sidecars of a folder by name, even without their shards.
-
-    One that describes anything but NAME with the suffix of a format beside it is ignored.
-    """
+    """Return all sidecars of a folder by name, even without their shards; ignore one that describes a file of another name."""
     found = []
     for path in sorted(folder.glob("*.json")):
         sidecar = _parsed(path) if path.name != MANIFEST_FILE else None

@@ -22,7 +22,6 @@ class TokenSample(NamedTuple):
     metadata: dict[str, Any]
     """`source`, `width` and `height` of the upright original, and `sha256` of its file."""
     companions: Sequence[Companion] = ()
-    """Files that are carried over."""
 
 
 class StoredSample(NamedTuple):

@@ -7,13 +7,12 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from ...images.finding.index import Entry
+from ...images.file_entry import Entry
 from ...images.tars.members import tar_members
-from ..inputs.input_files import HashedFile
 from ..inputs.keys import webdataset_extension
 from .token_samples import StoredSample, TokenSample
 
@@ -36,11 +35,12 @@ class WebdatasetFormat:
             for sample in samples:
                 array = io.BytesIO()
                 np.save(array, sample.tokens, allow_pickle=False)
-                _add(tar, sample.key + TOKENS_ENDING, array.getvalue())
-                _add(tar, sample.key + METADATA_ENDING, json.dumps(sample.metadata).encode())
+                metadata = json.dumps(sample.metadata).encode()
+                for ending, content in ((TOKENS_ENDING, array.getvalue()), (METADATA_ENDING, metadata)):
+                    _add(tar, sample.key + ending, io.BytesIO(content), len(content))
                 for companion in sample.companions:
-                    with companion.open() as content:
-                        _add_file(tar, f"{sample.key}.{companion.extension}", content, companion.entry.size)
+                    with companion.open() as file_beside:
+                        _add(tar, f"{sample.key}.{companion.extension}", file_beside, companion.entry.size)
 
     def read(self, path: Path) -> Iterator[StoredSample]:
         pending: StoredSample | None = None
@@ -67,11 +67,7 @@ class WebdatasetFormat:
         return None if first is None else first.uname == OWNER and first.name.endswith(TOKENS_ENDING)
 
 
-def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    _add_file(tar, name, io.BytesIO(content), len(content))
-
-
-def _add_file(tar: tarfile.TarFile, name: str, file: IO[bytes] | HashedFile, size: int) -> None:
+def _add(tar: tarfile.TarFile, name: str, file: BinaryIO, size: int) -> None:
     info = tarfile.TarInfo(name)
     info.size, info.uname, info.gname, info.mode = size, OWNER, OWNER, 0o644
     tar.addfile(info, file)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from ...images.finding.index import DamagedShard
+from ...images.tars.blocks import DamagedShard
 from ...tokenizer.numerics.exact import batch_for
 from ..inputs.input_files import UnreadableInputError, unreadable
 from ..inputs.reading import ReadImage, Unusable
@@ -13,21 +13,17 @@ from .shard_work import ShardWork
 
 
 class Batch(NamedTuple):
-    """Neighbouring images of a shard."""
+    """Neighbouring images of a shard, of one size."""
 
     work: ShardWork
     images: list[ReadImage]
-    """Of one size."""
-    failed: list[Unusable]
-    stored: list[TokenSample]
-    last: bool
+    is_last: bool
     """Whether it completes the shard."""
 
 
 Item = tuple[ShardWork, Sample | None]
 """A sample of a shard; None closes the shard."""
 Result = ReadImage | Unusable | TokenSample | UnreadableInputError | None
-"""The outcome of reading it; None closes the shard."""
 
 
 def shard_samples(
@@ -46,7 +42,7 @@ def shard_samples(
         except DamagedShard as error:
             work.damage = str(error)
         on_listed(work)
-        for sample in work.samples:
+        for sample in work.listing.samples:
             yield work, sample
         yield work, None
 
@@ -68,20 +64,20 @@ def read_item(item: Item, read: Callable[[Sample], ReadImage | Unusable]) -> tup
 
 
 def batches(read: Iterable[tuple[ShardWork, Result]], batch_size: int) -> Iterator[Batch]:
-    """Group neighbours of the same shard and size, up to `batch_size`, fewer where they are large."""
+    """Group neighbours of one shard and size, fewer where they are large; all other results go into the work of their shard."""
     images: list[ReadImage] = []
-    failed: list[Unusable] = []
-    stored: list[TokenSample] = []
     for work, result in read:
-        if result is None or _is_full(images, result, batch_size) or batch_size in (len(failed), len(stored)):
-            yield Batch(work, images, failed, stored, last=result is None)
-            images, failed, stored = [], [], []
+        if result is None or _is_full(images, result, batch_size):
+            yield Batch(work, images, is_last=result is None)
+            images = []
         if isinstance(result, ReadImage):
             images.append(result)
         elif isinstance(result, Unusable):
-            failed.append(result)
+            work.failed.append(result)
+            yield Batch(work, [], is_last=False)  # reports the failure at once
         elif isinstance(result, TokenSample):
-            stored.append(result)
+            work.tokens.append(result)
+            work.reused += 1
         elif result is not None:
             work.unread = work.unread or str(result)
 

@@ -1,8 +1,4 @@
-"""The engines of tokenize-images: the table ENGINES, and what an entry must do.
-
-An engine decides where the shards of a call are made: in threads, in processes, on other machines. To add one, write a
-class with `run` in a file of its own, and put it into the table. Engines seal shards; only the parent writes the manifest.
-"""
+"""The engines of tokenize-images: the table ENGINES, and the protocol of an entry; a file and a line add one."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -13,13 +9,10 @@ if TYPE_CHECKING:  # the options of the command are read from the table, and tor
 
 
 class Engine(Protocol):
-    """Makes shards; `make_shard` does one from start to end in any process."""
+    """Makes shards: in threads, in processes, on other machines. Only the parent writes the manifest."""
 
     def run(self, tasks: "Iterable[ShardTask]") -> "Iterator[ShardResult]":
-        """Yield one result per task, in any order, as soon as its shard is sealed or given up.
-
-        Raises StoppedOnError where the job asks for it, and OSError when the disk refuses; sealed shards stay.
-        """
+        """Yield a result per task, in any order, once its shard is sealed or given up; raise WorkFailedError and OSError."""
 
 
 EngineFactory: TypeAlias = "Callable[[Job, Report], Engine]"
@@ -33,12 +26,3 @@ def _local(job: "Job", report: "Report") -> Engine:
 
 
 ENGINES: dict[str, EngineFactory] = {"local": _local}
-
-
-def find_engine(name: str) -> EngineFactory:
-    """Return the engine of a name; raise ValueError when there is none."""
-    if name not in ENGINES:
-        from ...tokenizer.config import unknown_choice  # late, as pydantic would delay `--help`
-
-        raise ValueError(unknown_choice("engine", f"--engine {name!r}", name, list(ENGINES)))
-    return ENGINES[name]

@@ -10,16 +10,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import torch
 
-from ...tokenizer.errors import WorkFailedError
 from ..api import Tokenizer
 from ..arithmetic import EXACT_ARITHMETIC, Encode, fast_encode
 from ..inputs.samples import Failure
 from ..token_shards.formats import ShardFormat
 from ..token_shards.manifest import Manifest
-
-
-class StoppedOnError(WorkFailedError):
-    """Something failed, and the user asked to stop at the first failure."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +28,8 @@ class Job:
     batch_size: int
     """Images per batch; no token depends on it, nor on the numbers of threads."""
     readers: int
-    """Threads that read images ahead."""
     encoders: int
-    """Threads that encode a batch each."""
     stop_on_error: bool = False
-    """Whether to raise StoppedOnError at the first failure."""
 
     @cached_property
     def encode(self) -> Encode:
@@ -59,17 +51,14 @@ class Job:
 
 
 class ShardResult(NamedTuple):
-    """What became of one task."""
+    """What became of one task, whose input has `samples` images."""
 
     name: str
     samples: int = 0
-    """Images in its input."""
     images: int = 0
     """Images that were tokenized by this call."""
     failures: list[Failure] = []
-    """Images that could not be used."""
     passed_over: Counter[str] = Counter()
-    """Members of the input that are neither images nor carried over, by kind."""
     tokens: np.ndarray | None = None
     """All tokens of the shard, `q n`, for the usage of the codebooks; None when it has no image."""
     damage: str = ""
@@ -79,11 +68,10 @@ class ShardResult(NamedTuple):
 
 
 class ShardProgress(NamedTuple):
-    """How far one shard is."""
+    """How far one shard is, whose input has `samples` images."""
 
     name: str
     samples: int
-    """Images in its input."""
     images: int = 0
     """Images that are done, failures included."""
     failures: int = 0

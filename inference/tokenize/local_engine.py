@@ -1,16 +1,13 @@
-"""The engine of this machine: threads of one process, with one stream through all shards.
-
-Threads read images ahead of the encoder, one or several threads encode batches, and one writes the shards that are
-complete, all in the order of the tasks. No core waits where a shard ends.
-"""
+"""The engine of this machine: threads read, encode and write, with one stream through all shards, so that no core waits."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing
 from functools import partial
 
-from ...images.prefetch import Room, ahead
+from ...images.prefetch import ahead, ahead_within
 from ...images.preprocessing import stack_pixels
+from ...tokenizer.errors import WorkFailedError
 from ...tokenizer.shapes import Tokens
 from ..arithmetic import Encode
 from ..inputs.input_files import UnreadableInputError
@@ -19,7 +16,7 @@ from ..inputs.samples import ShardTask
 from ..token_shards.manifest import Manifest
 from ..token_shards.token_samples import TokenSample, token_dtype
 from .batching import Batch, Result, batches, read_item, shard_samples
-from .job import Job, Report, ShardProgress, ShardResult, StoppedOnError
+from .job import Job, Report, ShardProgress, ShardResult
 from .resume import reusable_samples
 from .shard_work import ShardWork, finish
 
@@ -35,7 +32,7 @@ class LocalEngine:
         self._report = report
 
     def run(self, tasks: Iterable[ShardTask]) -> Iterator[ShardResult]:
-        """Make shards; after StoppedOnError or OSError all shards before the failure are sealed."""
+        """Make shards; after WorkFailedError or OSError all shards before the failure are sealed."""
         job, encode = self._job, self._job.encode
 
         def encoded(batch: Batch) -> tuple[Batch, list[TokenSample]]:
@@ -46,36 +43,31 @@ class LocalEngine:
                 return batch, []
 
         read = partial(read_image, config=job.manifest.preprocessing, multiple=job.manifest.downsample)
-        samples = shard_samples(tasks, partial(reusable_samples, job=job), self._on_listed)
+        samples = shard_samples(tasks, partial(reusable_samples, job=job), self._report_progress)
         window = (job.encoders + 1) * job.batch_size + 2 * job.readers
         with ExitStack() as stack:
             writer = stack.enter_context(ThreadPoolExecutor(1))
-            readers, encoders = (stack.enter_context(_pool(threads)) for threads in (job.readers, job.encoders))
-            room = stack.enter_context(Room(WAITING_PIXELS))
-            bounded = room.bounded(partial(read_item, read=read), _pixels)
-            images = room.taken(ahead(readers, bounded, enumerate(samples), window))
+            readers, encoders = ThreadPoolExecutor(job.readers), ThreadPoolExecutor(job.encoders)
+            for pool in (readers, encoders):  # both drop their work when an error, or Ctrl-C, ends the run
+                stack.callback(pool.shutdown, cancel_futures=True)
+            reading = ahead_within(readers, partial(read_item, read=read), samples, window, _pixels, WAITING_PIXELS)
+            images = stack.enter_context(closing(reading))
             tokens = ahead(encoders, encoded, batches(images, job.batch_size), job.encoders + 1)
             yield from ahead(writer, partial(finish, job=job), self._complete(tokens), 2)
 
-    def _on_listed(self, work: ShardWork) -> None:
-        self._report(ShardProgress(work.task.name, len(work.samples)))
+    def _report_progress(self, work: ShardWork) -> None:
+        done, failures = len(work.tokens) + len(work.failed), len(work.failed)
+        self._report(ShardProgress(work.task.name, len(work.listing.samples), done, failures))
 
     def _complete(self, results: Iterable[tuple[Batch, list[TokenSample]]]) -> Iterator[ShardWork]:
         """Gather batches into shards, and yield each with its last batch."""
-        done = failures = 0
         for batch, tokens in results:
-            work = batch.work
             if self._job.stop_on_error:
-                _stop_at(batch)
-            work.tokens += [*batch.stored, *tokens]
-            work.reused += len(batch.stored)
-            work.failed += batch.failed
-            done += len(tokens) + len(batch.stored) + len(batch.failed)
-            failures += len(batch.failed)
-            self._report(ShardProgress(work.task.name, len(work.samples), done, failures))
-            if batch.last:
-                done = failures = 0
-                yield work
+                _stop_at_failure(batch.work)
+            batch.work.tokens += tokens
+            self._report_progress(batch.work)
+            if batch.is_last:
+                yield batch.work
 
 
 def make_shard(task: ShardTask, job: Job) -> ShardResult:
@@ -84,36 +76,21 @@ def make_shard(task: ShardTask, job: Job) -> ShardResult:
     return result
 
 
-@contextmanager
-def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Make a pool that drops its work when an error, or Ctrl-C, ends the run."""
-    pool = ThreadPoolExecutor(threads)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 def _pixels(read: tuple[ShardWork, Result]) -> int:
     result = read[1]
     return result.pixels[..., 0].size if isinstance(result, ReadImage) else 0
 
 
-def _stop_at(batch: Batch) -> None:
-    work = batch.work
-    if batch.failed:
-        row = batch.failed[0].row
-        raise StoppedOnError(f"{row.source}: {row.reason} (--on-error skip goes on without it).")
+def _stop_at_failure(work: ShardWork) -> None:
+    if work.failed:
+        row = work.failed[0].row
+        raise WorkFailedError(f"{row.source}: {row.reason} (--on-error skip goes on without it).")
     if work.is_given_up:
-        raise StoppedOnError(f"{work.damage or work.unread} (--on-error skip goes on with the other shards).")
+        raise WorkFailedError(f"{work.damage or work.unread} (--on-error skip goes on with the other shards).")
 
 
 def encode_samples(images: list[ReadImage], encode: Encode, manifest: Manifest) -> list[TokenSample]:
-    """Return the tokens of images of one size, in their order.
-
-    When the memory is too small, images of native size are tried one by one; UnreadableInputError names one that is too
-    large by itself. With a fixed size no image is to blame, and the error passes.
-    """
+    """Return the tokens of images of one size; raise UnreadableInputError for one of native size that is too large."""
     if not images:
         return []
     tokens: Tokens | None = None
@@ -125,21 +102,12 @@ def encode_samples(images: list[ReadImage], encode: Encode, manifest: Manifest) 
     if tokens is None and len(images) > 1:  # the error, which holds on to memory, is gone by now
         return [sample for image in images for sample in encode_samples([image], encode, manifest)]
     if tokens is None:
-        name, size = images[0].sample.source, f"{images[0].width} x {images[0].height}"
-        raise UnreadableInputError(f"{name}: the memory is too small for {size} pixels")
+        large = images[0].metadata
+        size = f"{large['width']} x {large['height']}"
+        raise UnreadableInputError(f"{large['source']}: the memory is too small for {size} pixels")
     grids = tokens.cpu().numpy().astype(token_dtype(manifest.vocab_size))
     return [
-        TokenSample(
-            key=image.sample.key,
-            tokens=grid,
-            metadata={
-                "source": image.sample.source,
-                "width": image.width,
-                "height": image.height,
-                "sha256": image.sha256,
-            },
-            companions=image.sample.companions,
-        )
+        TokenSample(image.sample.key, grid, image.metadata, image.sample.companions)
         for image, grid in zip(images, grids, strict=True)
     ]
 

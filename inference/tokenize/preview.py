@@ -1,22 +1,25 @@
 """What a call shows of its first images: a preview, and how many tokens --fast keeps."""
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from PIL import Image
 
-from ...images.comparison_sheet import comparison_sheet
 from ...images.preprocessing import stack_pixels
-from ...images.saving import mark_of, save_png
+from ...images.saving import comparison_sheet, mark_of, save_png
+from ...images.tars.blocks import DamagedShard
 from ...tokenizer.wording import pluralize
 from ..api import Tokenizer
 from ..arithmetic import Encode, agreement
+from ..inputs.input_files import UnreadableInputError
 from ..inputs.plan import Plan
-from ..inputs.reading import first_images
+from ..inputs.reading import ReadImage, read_image
 
 COMPARED_IMAGES = 8
 PREVIEW_MARK = "preview"
-"""The mark in the PNG file by which a preview is recognised."""
 
 
 def is_other(path: Path) -> bool:
@@ -26,21 +29,30 @@ def is_other(path: Path) -> bool:
 
 def write_preview(path: Path, plan: Plan, tokenizer: Tokenizer, encode: Encode, count: int) -> int:
     """Write a PNG of the first `count` usable images of a plan; return how many there were."""
-    images = first_images(plan, tokenizer.config.preprocessing, tokenizer.downsample, count)
-    if not images:
-        return 0
     pairs = [
-        (Image.fromarray(image.pixels), tokenizer.decode(encode(stack_pixels([image.pixels])))[0]) for image in images
+        (Image.fromarray(image.pixels), tokenizer.decode(encode(stack_pixels([image.pixels])))[0])
+        for image in islice(_images(plan, tokenizer), count)
     ]
-    save_png(path, comparison_sheet(pairs), PREVIEW_MARK)
+    if pairs:
+        save_png(path, comparison_sheet(pairs), PREVIEW_MARK)
     return len(pairs)
 
 
 def compare_with_float32(plan: Plan, tokenizer: Tokenizer, encode: Encode) -> str | None:
     """Return a line that says how many tokens of the first images `encode` shares with the exact encoder."""
-    images = first_images(plan, tokenizer.config.preprocessing, tokenizer.downsample, COMPARED_IMAGES)
-    pixels = [stack_pixels([image.pixels]) for image in images]
+    pixels = [stack_pixels([image.pixels]) for image in islice(_images(plan, tokenizer), COMPARED_IMAGES)]
     if not pixels:
         return None
     fraction = agreement(tokenizer.encode_pixels, encode, pixels)
     return f"--fast: {fraction:.2%} of the tokens of {pluralize(len(pixels), 'image')} are those of float32"
+
+
+def _images(plan: Plan, tokenizer: Tokenizer) -> Iterator[ReadImage]:
+    """Yield the usable images of a plan, damaged shards left out."""
+    for task in plan.shards:
+        with suppress(DamagedShard, OSError):
+            for sample in task.source.list_samples().samples:
+                with suppress(UnreadableInputError):
+                    read = read_image(sample, tokenizer.config.preprocessing, tokenizer.downsample)
+                    if isinstance(read, ReadImage):
+                        yield read

@@ -19,20 +19,14 @@ class Totals:
 
     def __init__(self, num_codebooks: int, vocab_size: int, planned: int):
         self.counts = empty_counts(num_codebooks, vocab_size)
-        """How often each code was used: see `empty_counts`."""
         self.vocab_size = vocab_size
         self.shards = 0
         self.images = 0
-        """Images that were tokenized."""
         self.failures: list[Failure] = []
         self.damaged: list[str] = []
-        """Why input shards are damaged; nothing was written for them."""
         self.unread: list[str] = []
-        """Which files cannot be read at the moment; nothing was written for their shards."""
         self.empty: list[str] = []
-        """Names of the shards whose input has no file at all."""
         self.passed_over: Counter[str] = Counter()
-        """Members of input shards that are neither images nor carried over, by kind."""
         self.seconds = 0.0
         self.progress: Counter[str] = Counter()
         """Sums over the shards that were begun: their samples, and how many images are done and failed."""

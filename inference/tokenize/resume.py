@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from ...images.finding.index import DamagedShard
+from ...images.tars.blocks import DamagedShard
 from ..inputs.input_files import UnreadableInputError, digest, entry_sha256, file_sha256
 from ..inputs.reading import Unusable
 from ..inputs.samples import ShardTask
@@ -14,11 +14,7 @@ from .job import Job
 
 
 def pending_shards(tasks: Iterable[ShardTask], job: Job, retry_failures: bool) -> list[ShardTask]:
-    """Return the shards that are not done; with `retry_failures` also those with failed rows.
-
-    A shard whose input has become damaged or unreadable counts as not done.
-    Raises ValueError when one was made by another tokenizer or from other inputs.
-    """
+    """Return the shards that are not done; raise ValueError when one was made by another tokenizer or from other inputs."""
     return [task for task in tasks if not _is_done(task, job, retry_failures)]
 
 

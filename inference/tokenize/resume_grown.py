@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ...images.finding.index import DamagedShard, file_entry
-from ...images.finding.inputs import printable
+from ...images.file_entry import file_entry, printable
+from ...images.tars.blocks import DamagedShard
 from ..inputs.input_files import UnreadableInputError, entry_sha256
 from ..inputs.keys import keys_of_names, make_unique
 from ..inputs.loose_images import LOOSE_PATTERN, LooseImage, loose_shard
@@ -30,11 +30,7 @@ class _Row(NamedTuple):
 
 
 def resume_grown(plan: Plan, folder: Path, shard_format: ShardFormat) -> tuple[Plan, int]:
-    """Regroup the loose images of a plan around the shards that are done; return the plan and the number of new images.
-
-    A plan that matches the shards of the folder is returned unchanged. Raises ValueError when a shard holds some images that
-    were given now and others that were not, and UnreadableInputError when one is damaged.
-    """
+    """Regroup the loose images of a plan around the shards that are done; return the plan and the number of new images."""
     done = {sidecar.name: sidecar for sidecar in sidecars(folder) if re.fullmatch(LOOSE_PATTERN, sidecar.name)}
     planned = {task.name: task.inputs for task in plan.shards}
     if all(planned.get(name) == sidecar.inputs for name, sidecar in done.items()):
@@ -54,8 +50,8 @@ def resume_grown(plan: Plan, folder: Path, shard_format: ShardFormat) -> tuple[P
                 "another --out folder, or --overwrite."
             )
         keys |= found
-        images = [plan.loose[index] for index in sorted(found)]
-        old.append(loose_shard(_index_of(name), images, [found[index] for index in sorted(found)]))
+        images = [plan.loose[index]._replace(key=found[index]) for index in sorted(found)]
+        old.append(loose_shard(_index_of(name), images))
     new = _new_shards(plan, keys, {_index_of(name) for name in done})
     tars = [task for task in plan.shards if not re.fullmatch(LOOSE_PATTERN, task.name)]
     shards = [*tars, *sorted([*old, *new], key=lambda task: task.name)]
@@ -63,7 +59,6 @@ def resume_grown(plan: Plan, folder: Path, shard_format: ShardFormat) -> tuple[P
 
 
 def _rows(shard: Path, sidecar: Sidecar, shard_format: ShardFormat) -> list[_Row]:
-    """Return what a shard was made of."""
     try:
         samples = [(sample.key, sample.metadata()) for sample in read_samples(shard, shard_format)]
     except (DamagedShard, ValueError) as error:
@@ -102,11 +97,9 @@ def _new_shards(plan: Plan, done: dict[int, str], taken: set[int]) -> list[Shard
     rest = [index for index in range(len(candidates)) if index not in done]
     keys = make_unique([candidates[index] for index in rest], done.values())
     free = (index for index in range(len(taken) + len(rest)) if index not in taken)
-    tasks = []
-    for start in range(0, len(rest), plan.shard_size):
-        images = [plan.loose[index] for index in rest[start : start + plan.shard_size]]
-        tasks.append(loose_shard(next(free), images, keys[start : start + plan.shard_size]))
-    return tasks
+    images = [plan.loose[index]._replace(key=key) for index, key in zip(rest, keys, strict=True)]
+    starts = range(0, len(images), plan.shard_size)
+    return [loose_shard(next(free), images[start : start + plan.shard_size]) for start in starts]
 
 
 def _index_of(name: str) -> int:

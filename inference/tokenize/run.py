@@ -4,20 +4,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ...cli.options import check_output_folder
+from ...cli.options import check_output_folder, find_entry
 from ...cli.progress import ProgressLine
+from ...images.file_entry import file_size
 from ...tokenizer.devices import usable_cores
 from ...tokenizer.files import remove_asides
 from ...tokenizer.folder_lock import hold_folder
+from ...tokenizer.numerics.exact import DEVICE_BATCH
 from ..api import Tokenizer, load
 from ..arithmetic import COMPILED, COMPILING_PAYS, EXACT_ARITHMETIC, fast_precision
 from ..inputs.companions import Keep
 from ..inputs.plan import Plan, plan_shards, refuse_overwriting
-from ..token_shards.formats import find_format
+from ..token_shards.formats import SHARD_FORMATS
 from ..token_shards.manifest import Manifest, check_same, new_manifest, read_manifest, write_manifest
 from ..token_shards.ownership import refuse_other, refuse_replacing, removable_shards, remove_shards
 from ..token_shards.sidecar import MANIFEST_FILE, sidecar_path
-from .engines import find_engine
+from .engines import ENGINES
 from .job import Job
 from .preview import compare_with_float32, is_other, write_preview
 from .results import Totals, tokenize_shards
@@ -25,8 +27,6 @@ from .resume import pending_shards
 from .resume_grown import resume_grown
 from .summary import Summary
 
-BATCH = 16
-"""Images per batch by default."""
 PREVIEW_FILE = "preview.png"
 
 
@@ -53,11 +53,10 @@ class Request(NamedTuple):
 
 
 def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary:
-    """Tokenize a collection; `say` is called with lines for people on the way.
-
-    Raises ValueError for a wrong call, and OSError, StoppedOnError or UnreadableInputError when the work fails.
-    """
-    out, shard_format, engine = request.out, find_format(request.shard_format), find_engine(request.engine)
+    """Tokenize a collection; raise ValueError for a wrong call, and OSError or WorkFailedError when the work fails."""
+    out = request.out
+    shard_format = find_entry(SHARD_FORMATS, "format", request.shard_format)
+    engine = find_entry(ENGINES, "engine", request.engine)
     check_output_folder(out)
     plan = plan_shards(request.inputs, request.shard_size, out, request.keep, shard_format.suffix)
     tokenizer = _load(request)
@@ -72,7 +71,7 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
             manifest=manifest,
             tokenizer=tokenizer,
             shard_format=shard_format,
-            batch_size=request.batch_size or BATCH,
+            batch_size=request.batch_size or DEVICE_BATCH,
             readers=request.workers or cores,
             encoders=cores if tokenizer.device.type == "cpu" else 1,
             stop_on_error=request.stop_on_error,
@@ -101,7 +100,6 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
 
 
 def _load(request: Request) -> Tokenizer:
-    """Load the tokenizer at the size that was asked for; raise ValueError when there is no such tokenizer or size."""
     tokenizer, size = load(request.model, request.device), request.size
     if size is None:
         return tokenizer
@@ -117,7 +115,7 @@ def _precision(request: Request, tokenizer: Tokenizer, plan: Plan, before: Manif
     if not request.fast:
         return EXACT_ARITHMETIC
     if before is None or before.precision == EXACT_ARITHMETIC:
-        return fast_precision(tokenizer.device, plan.estimated_images() >= COMPILING_PAYS, request.batch_size)
+        return fast_precision(tokenizer.device, sum(map(file_size, plan.files)) >= COMPILING_PAYS, request.batch_size)
     _, form, batch_size = before.precision.split("-")
     return fast_precision(tokenizer.device, form == COMPILED, request.batch_size or int(batch_size))
 

@@ -1,5 +1,6 @@
 """One shard in progress, from its task to its result."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,7 +9,7 @@ from einops import rearrange
 from ...tokenizer.files import aside_of, flush_to_disk
 from ..inputs.input_files import UnreadableInputError, sha256_of
 from ..inputs.reading import Unusable
-from ..inputs.samples import Listing, Sample, ShardTask
+from ..inputs.samples import Listing, ShardTask
 from ..token_shards.sidecar import Sidecar, sidecar_path, write_sidecar
 from ..token_shards.token_samples import StoredSample, TokenSample
 from .job import Job, ShardResult
@@ -20,22 +21,15 @@ class ShardWork:
     """A shard in progress."""
 
     task: ShardTask
-    listing: Listing | None = None
+    listing: Listing = field(default_factory=lambda: Listing([], Counter()))
     damage: str = ""
-    """Why its input is damaged, in a sentence."""
     unread: str = ""
-    """Which of its files cannot be read at the moment, and why."""
     stored: dict[str, StoredSample] = field(default_factory=dict)
     """Samples by key that an earlier call made of the same inputs."""
     reused: int = 0
     """Number of these that are taken over."""
     tokens: list[TokenSample] = field(default_factory=list)
     failed: list[Unusable] = field(default_factory=list)
-
-    @property
-    def samples(self) -> list[Sample]:
-        """The samples of its input, none until it is listed."""
-        return self.listing.samples if self.listing else []
 
     @property
     def is_given_up(self) -> bool:
@@ -50,10 +44,9 @@ def finish(work: ShardWork, job: Job) -> ShardResult:
             _write(work, job)
         except UnreadableInputError as error:
             work.unread = str(error)
-    name, samples = work.task.name, len(work.samples)
+    name, samples = work.task.name, len(work.listing.samples)
     if work.is_given_up:
-        return ShardResult(name, samples, damage=work.damage, unread="" if work.damage else work.unread)
-    assert work.listing is not None
+        return ShardResult(name, samples, damage=work.damage, unread=work.unread)
     tokens = [rearrange(sample.tokens, "q y x -> q (y x)") for sample in work.tokens]
     return ShardResult(
         name=name,
@@ -71,8 +64,7 @@ def _write(work: ShardWork, job: Job) -> None:
     A kill at any moment leaves the old shard with its sidecar, no sidecar, or the new shard with its sidecar.
     """
     task, path = work.task, job.shard_path(work.task.name)
-    assert work.listing is not None
-    order = {(sample.key, sample.source): index for index, sample in enumerate(work.samples)}
+    order = {(sample.key, sample.source): index for index, sample in enumerate(work.listing.samples)}
     work.tokens.sort(key=lambda sample: order[sample.key, sample.metadata["source"]])
     work.failed.sort(key=lambda failed: order[failed.row.key, failed.row.source])
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...evaluation.usage import Usage, codebook_usage, is_hashed
-from ...images.finding.inputs import printable
+from ...images.file_entry import printable
 from ...tokenizer.wording import first_lines, list_first, pluralize
 from ..inputs.plan import Plan
-from ..token_shards.formats import find_format
+from ..token_shards.formats import SHARD_FORMATS
 from ..token_shards.manifest import Manifest
 from ..token_shards.ownership import orphans
 from ..token_shards.sidecar import sidecars
 from .results import Totals
 
 MAX_SHOWN = 5
-"""Failures and shards that are named; the rest is counted."""
 
 
 class Summary(NamedTuple):
@@ -28,7 +27,6 @@ class Summary(NamedTuple):
     out: Path
     done_before: int
     new_images: int
-    """Images that are new to a folder with shards."""
 
     @property
     def has_failed(self) -> bool:
@@ -43,7 +41,7 @@ class Summary(NamedTuple):
 
     def others(self) -> list[str]:
         """Return the shards in the folder that are not of this call."""
-        suffix = find_format(self.manifest.format).suffix
+        suffix = SHARD_FORMATS[self.manifest.format].suffix
         planned = {f"{task.name}{suffix}" for task in self.plan.shards}
         there = {sidecar.shard for sidecar in sidecars(self.out)} | {path.name for path in orphans(self.out)}
         return sorted(there - planned)

@@ -40,12 +40,17 @@ class Importer(ABC):
     """Regular expression for names of tensors that tokenizing and decoding do not need."""
     prefixes: tuple[str, ...] = ()
     """What may come before all names, such as a language model's name of its tokenizer; other tensors are left out then."""
+    is_part: bool = False
+    """Whether one of the prefixes is always there, because the same names without it are another layout."""
     uses_average: bool = False
     """Whether the project evaluates the moving average of the weights (`model_ema.*`), which then replaces them."""
 
     @abstractmethod
     def recognises(self, shapes: Shapes) -> bool:
-        """Return whether names and shapes show that a checkpoint has this layout and no other."""
+        """Return whether names and shapes show that a checkpoint has this layout.
+
+        Where they leave several families open, each of these says yes, and the user is asked for the family.
+        """
 
     @abstractmethod
     def config(self, shapes: Shapes, settings: Mapping[str, Any]) -> TokenizerConfig:

@@ -1,8 +1,9 @@
 """Public VQGANs that differ from vistok's convolutional networks in the names of their layers alone."""
 
+import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -10,96 +11,77 @@ from ...tokenizer.config import parse_config
 from ...tokenizer.folder.config_json import TokenizerConfig
 from ...tokenizer.networks.convolutional import ConvolutionalConfig
 from ...tokenizer.preprocessing import PreprocessingConfig
-from ...tokenizer.quantizers.vector.quantizer import VQConfig
 from .base import Importer, Shapes, Take
-
-PARTS = {"shortcut": "nin_shortcut", "query": "q", "key": "k", "value": "v", "out": "proj_out"}
-"""Layers within a block: vistok's name and theirs."""
-OUTSIDE = {"quantizer_in": "quant_conv", "quantizer_out": "post_quant_conv"}
-CODEBOOK = "quantize.embedding.weight"
-NAMES = {"quantizer.codebook.table": CODEBOOK}
-RESAMPLE = {"encoder": "downsample", "decoder": "upsample"}
+from .code_choice import CodeChoice
+from .layer_names import LayerNames
 
 
 class ConvolutionalImporter(Importer):
-    """A family with a convolutional encoder and decoder, one codebook, and images of 256 x 256 pixels."""
+    """A family with a convolutional encoder, and a decoder unless the checkpoint has none."""
 
-    similarity: Literal["euclidean", "cosine"]
-    """What the nearest code is nearest by."""
-    levels: dict[str, str]
-    """Name of the list of levels in `encoder` and `decoder`."""
-    coarsest_first: bool
-    """Whether the decoder's list begins with the coarsest grid."""
-    blocks: str
-    """Name of the list of residual blocks in a level."""
-    attentions: str
-    """Name of the list of attention blocks in a level."""
-    middle: tuple[str, str, str]
-    """Names of block, attention and block at the coarsest grid."""
+    names: LayerNames = LayerNames()
+    choice: CodeChoice
+    preprocessing: PreprocessingConfig
+    """As published."""
+    pixel_values: tuple[float, float] = (-1.0, 1.0)
+    """Black and white as the networks see them."""
+    min_attentions: int = 1
+    """Attention blocks that a level must have for the original to use them."""
+    fixed_settings: Mapping[str, Any] = {}
+    """Keys of config.json that must have these values where it has them, because vistok's networks have no others."""
 
-    def config(self, shapes: Shapes, _: Mapping[str, Any]) -> TokenizerConfig:
-        codes, dim = shapes.rows(CODEBOOK), shapes.rows("quant_conv.weight")
+    def config(self, shapes: Shapes, settings: Mapping[str, Any]) -> TokenizerConfig:
+        for key, value in self.fixed_settings.items():
+            if settings.get(key, value) != value:
+                raise ValueError(f"its config.json has {key} {settings[key]!r}, but vistok's networks have {value!r}")
+        quantizer = self.choice.config(shapes)
+        has_decoder = "decoder.conv_in.weight" in shapes
+        encoder = self._stack("encoder", shapes)
         architecture = {
-            "encoder": self._stack("encoder", shapes),
-            "decoder": self._stack("decoder", shapes),
+            "encoder": encoder,
+            "decoder": self._stack("decoder", shapes) if has_decoder else encoder,
             "latent_channels": shapes.rows("encoder.conv_out.weight"),
+            "pixel_values": self.pixel_values,
+            "encoder_only": not has_decoder,
         }
         return TokenizerConfig(
             architecture=parse_config(ConvolutionalConfig, architecture),
-            quantizer=VQConfig(dim=dim, codebook_size=codes, similarity=self.similarity),
-            preprocessing=PreprocessingConfig(size=256),
+            quantizer=quantizer,
+            preprocessing=self.preprocessing,
         )
 
     def weights(self, config: TokenizerConfig, names: Iterable[str], take: Take) -> dict[str, Tensor]:
         assert isinstance(config.architecture, ConvolutionalConfig)
-        modules = OUTSIDE | dict(self._modules(config.architecture))
-        return {name: take(_their_name(name, modules)) for name in names}
+        modules = self.names.modules(config.architecture)
+        theirs = {name: self.choice.tensors.get(name) or self.names.their_name(name, modules) for name in names}
+        return {name: _reshaped(name, take(their)) for name, their in theirs.items()}
 
     def _stack(self, side: str, shapes: Shapes) -> dict[str, Any]:
-        prefix = f"{side}.{self.levels[side]}"
-        found = [re.match(rf"{re.escape(prefix)}\.(\d+)\.", name) for name in shapes]
-        levels = [
-            f"{prefix}.{index}" for index in self._finest_first(side, len({match[1] for match in found if match}))
-        ]
-        attentions = [_count(shapes, f"{level}.{self.attentions}", "norm.weight") for level in levels]
+        template = re.escape(self.names.encoder_level if side == "encoder" else self.names.decoder_level)
+        found = [re.match(rf"{template.replace(re.escape('{}'), '([0-9]+)')}[.]", name) for name in shapes]
+        count = len({match[1] for match in found if match})
+        levels = [self.names.level(side, index, count) for index in range(count)]
+        attentions = [_count(shapes, f"{level}.{self.names.attention}.{self._norm}.weight") for level in levels]
         return {
-            "channels": [shapes.rows(f"{level}.{self.blocks}.0.conv2.weight") for level in levels],
-            "blocks": [_count(shapes, f"{level}.{self.blocks}", "conv1.weight") for level in levels],
-            "attention": [index for index, count in enumerate(attentions) if count],
+            "channels": [shapes.rows(f"{level}.{self.names.block.format(0)}.conv2.weight") for level in levels],
+            "blocks": [_count(shapes, f"{level}.{self.names.block}.conv1.weight") for level in levels],
+            "attention": [index for index, attention in enumerate(attentions) if attention >= self.min_attentions],
+            "middle_attention": f"{side}.{self.names.middle_attention}.{self._norm}.weight" in shapes,
         }
 
-    def _modules(self, config: ConvolutionalConfig) -> Iterator[tuple[str, str]]:
-        """Yield pairs of module names, vistok's and the checkpoint's."""
-        for side, stack in (("encoder", config.encoder), ("decoder", config.decoder)):
-            yield from ((f"{side}.middle.{index}", f"{side}.{name}") for index, name in enumerate(self.middle))
-            count = len(stack.channels)
-            for level, index in enumerate(self._finest_first(side, count)):
-                theirs = f"{side}.{self.levels[side]}.{index}"
-                position = level if side == "encoder" else count - 1 - level  # in order of computation
-                ours = f"{side}.levels.{2 * position}.layers"
-                with_attention = level in stack.attention
-                for block in range(stack.blocks[level]):
-                    yield f"{ours}.{block * (1 + with_attention)}", f"{theirs}.{self.blocks}.{block}"
-                    if with_attention:
-                        yield f"{ours}.{2 * block + 1}", f"{theirs}.{self.attentions}.{block}"
-                yield f"{side}.levels.{2 * position + 1}", f"{theirs}.{RESAMPLE[side]}"
-
-    def _finest_first(self, side: str, count: int) -> list[int]:
-        """Return the checkpoint's indices of the levels, the finest grid first."""
-        return list(range(count))[:: -1 if side == "decoder" and self.coarsest_first else 1]
+    @property
+    def _norm(self) -> str:
+        return self.names.parts.get("norm", "norm")
 
 
-def _their_name(name: str, modules: dict[str, str]) -> str:
-    """Return the checkpoint's name of the tensor that vistok calls `name`."""
-    for ours, theirs in modules.items():
-        if name.startswith(f"{ours}."):
-            part, dot, parameter = name.removeprefix(f"{ours}.").rpartition(".")
-            return f"{theirs}.{PARTS.get(part, part)}{dot}{parameter}"
-    return NAMES.get(name, name)
+def _reshaped(name: str, tensor: Tensor) -> Tensor:
+    """Return the weights of a layer that is linear on one side and a 1 x 1 convolution on the other in vistok's shape."""
+    if name == "quantizer.classifier.weight":
+        return tensor.flatten(1)
+    is_projection = name.endswith((".query.weight", ".key.weight", ".value.weight", ".out.weight"))
+    return tensor[..., None, None] if is_projection and tensor.ndim == 2 else tensor
 
 
-def _count(shapes: Shapes, prefix: str, member: str) -> int:
-    count = 0
-    while f"{prefix}.{count}.{member}" in shapes:
-        count += 1
-    return count
+def _count(shapes: Shapes, name: str) -> int:
+    """Return how many indices from 0 up a name with one {} has."""
+    return next(index for index in itertools.count() if name.format(index) not in shapes)

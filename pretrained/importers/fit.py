@@ -42,7 +42,7 @@ def layouts(families: Mapping[str, tuple[Importer, ...]], checkpoint: Checkpoint
         Layout(family, importer, _shapes(tensors), _seen(importer, tensors))
         for family, importers in families.items()
         for importer in importers
-        for prefix in ("", *importer.prefixes)
+        for prefix in (*[""] * (not importer.is_part), *importer.prefixes)
         if (tensors := _within(checkpoint.tensors, prefix))
     ]
 

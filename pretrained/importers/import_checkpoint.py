@@ -7,7 +7,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ...tokenizer.config import unknown_choice
 from ...tokenizer.files import aside_of
 from ...tokenizer.folder.config_json import Origin, TokenizerConfig
 from ...tokenizer.folder.fingerprint import fingerprint
@@ -15,7 +14,7 @@ from ...tokenizer.folder.save_load import save_tokenizer
 from ...tokenizer.folder.skeleton import build_skeleton
 from ...tokenizer.folder.weight_file import check_finite
 from ...tokenizer.model import VisualTokenizer
-from ...tokenizer.wording import list_first
+from ...tokenizer.wording import list_first, unknown_choice
 from .card import Facts, card, digests
 from .checkpoint import Checkpoint, read_checkpoint
 from .fit import SHOWN, Layout, converted, layouts, on_meta, problem
@@ -101,6 +100,8 @@ def _of_family(path: Path, family: str, checkpoint: Checkpoint) -> Layout:
     for layout in candidates:
         if problem(layout, checkpoint.settings) is None:
             return layout
+    if not candidates:
+        raise ValueError(f"{path} cannot be imported as {family}: it has none of the prefixes of its tensors.")
     own = nearest(candidates, checkpoint.settings)
     near = nearest(layouts(IMPORTERS, checkpoint), checkpoint.settings)
     if near.layout.family == family or near.fits <= max(FAR, own.fits):

@@ -1,11 +1,21 @@
 """The families of public checkpoints that can be imported."""
 
 from .base import Importer
-from .llamagen import LlamaGen
-from .taming import Taming
+from .chameleon import Chameleon, ChameleonOfTransformers
+from .diffusers import Diffusers, DiffusersWithoutMiddleAttention, OldDiffusers
+from .emu35 import Apertus, Emu35
+from .ibq import IBQ
+from .llamagen import Janus, JanusOfTransformers, LlamaGen
+from .muse import Muse
+from .taming import Taming, TamingGumbel
 
 IMPORTERS: dict[str, tuple[Importer, ...]] = {
-    "llamagen": (LlamaGen(),),
-    "taming": (Taming(),),
+    "emu3.5": (Emu35(), Apertus()),
+    "llamagen": (LlamaGen(), Janus(), JanusOfTransformers()),
+    "taming": (Taming(), TamingGumbel()),
+    "chameleon": (Chameleon(), ChameleonOfTransformers()),
+    "diffusers": (Diffusers(), DiffusersWithoutMiddleAttention(), OldDiffusers()),
+    "ibq": (IBQ(),),
+    "muse": (Muse(),),
 }
 """Each family with its layouts, which differ in the names of the tensors."""

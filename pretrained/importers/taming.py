@@ -1,33 +1,50 @@
 """VQGANs of taming-transformers (arXiv 2012.09841) and the VQ autoencoders of latent diffusion."""
 
+from ...tokenizer.preprocessing import PreprocessingConfig
 from .base import Shapes
+from .code_choice import LikeliestCode, NearestCode
 from .convolutional import ConvolutionalImporter
+from .taming_names import taming_names
+
+RESIZE = "The original resizes bilinearly without antialiasing in its validation; vistok's bilinear filter has it."
 
 
 class Taming(ConvolutionalImporter):
-    """The nearest code by Euclidean distance.
-
-    IBQ and Emu3.5 use the same names but choose the code by dot product. IBQ has averaged weights (`model_ema.*`), Emu3.5 no
-    discriminator (`loss.*`). Chameleon has no attention within its levels.
-    """
+    """The nearest code by Euclidean distance."""
 
     title = "taming-transformers VQGAN"
     source = "https://github.com/CompVis/taming-transformers"
     licence = "MIT"
-    notes = ("The original's validation resizes bilinearly without antialiasing; vistok's bicubic filter has it.",)
+    notes = (RESIZE,)
     ignored = r"loss\..*"
-    similarity = "euclidean"
-    levels = {"encoder": "down", "decoder": "up"}
-    coarsest_first = False
-    blocks = "block"
-    attentions = "attn"
-    middle = ("mid.block_1", "mid.attn_1", "mid.block_2")
+    prefixes = ("first_stage_model.",)
+    choice = NearestCode("euclidean")
+    preprocessing = PreprocessingConfig(size=256, resampling="bilinear")
 
     def recognises(self, shapes: Shapes) -> bool:
-        has_layout = "encoder.mid.block_1.conv1.weight" in shapes and "decoder.up.0.block.0.conv1.weight" in shapes
-        has_attention = any(".attn.0." in name for name in shapes)
-        # The decoder of transformers' Janus begins with the coarsest level.
-        is_finest_first = "decoder.up.0.upsample.conv.weight" not in shapes
-        has_loss = any(name.startswith("loss.") for name in shapes)
-        is_averaged = any(name.startswith("model_ema.") for name in shapes)
-        return has_layout and is_finest_first and has_attention and has_loss and not is_averaged
+        names = taming_names(shapes)
+        return names is not None and names.may_be_taming()
+
+
+class TamingGumbel(ConvolutionalImporter):
+    """The code of the highest logit, from a second table."""
+
+    title = "taming-transformers Gumbel VQGAN"
+    source = "https://github.com/CompVis/taming-transformers"
+    licence = "MIT"
+    notes = (
+        RESIZE,
+        "The original draws Gumbel noise even when it only encodes; vistok's tokens are those without noise.",
+    )
+    ignored = r"loss\..*"
+    prefixes = ("first_stage_model.",)
+    choice = LikeliestCode()
+    preprocessing = PreprocessingConfig(size=256, resampling="bilinear")
+
+    def recognises(self, shapes: Shapes) -> bool:
+        return {
+            "encoder.mid.block_1.conv1.weight",
+            "decoder.up.0.block.0.conv1.weight",
+            "quantize.proj.weight",
+            "quantize.embed.weight",
+        } <= shapes.keys()

@@ -1,6 +1,9 @@
 """An error of a command is one sentence and an exit code."""
 
 import errno
+import logging
+import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -150,3 +153,18 @@ app()
         result = run_python("-c", code, stdout=full)
     sentence = "tokenize-images: the disk is full (while writing): make room and run the same command again.\n"
     assert (result.returncode, result.stderr) == (1, sentence)
+
+
+def test_libraries_are_kept_off_the_console(monkeypatch, capsys):
+    monkeypatch.setenv("TQDM_DISABLE", "0")
+    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
+    with report_errors("command", debug=False):
+        pass
+    logging.getLogger("accelerate.utils").warning("noise")
+    logging.getLogger("huggingface_hub.file_download").warning("noise")
+    for module in ("timm.models", "PIL.TiffImagePlugin"):
+        warnings.warn_explicit("noise", UserWarning, "x.py", 1, module=module)
+    with pytest.raises(UserWarning, match="ours"):
+        warnings.warn_explicit("ours", UserWarning, "x.py", 1, module="vistok.train")
+    assert os.environ["TQDM_DISABLE"] == "0" and os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1"
+    assert capsys.readouterr() == ("", "")

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from vistok.images import file_entry as module
-from vistok.images.finding.index import Entry, file_entry, problem_of
+from vistok.images.file_entry import Entry, file_entry, problem_of
 
 
 @pytest.fixture(params=["in memory", "from the file"])

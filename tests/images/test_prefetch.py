@@ -3,11 +3,11 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 
-from vistok.images.prefetch import Room, ahead
+from vistok.images.prefetch import ahead, ahead_within
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -19,7 +19,7 @@ def test_results_keep_their_order(threads, window):
 
 @pytest.mark.parametrize("threads", [1, 4])
 def test_heavy_results_wait_for_room(threads):
-    room, lock = Room(limit=25), threading.Lock()
+    lock = threading.Lock()
     held, most = 0, 0
 
     def make(number):
@@ -31,8 +31,7 @@ def test_heavy_results_wait_for_room(threads):
         return number
 
     with ThreadPoolExecutor(threads) as pool:
-        results = ahead(pool, room.bounded(make, lambda _: 10), enumerate(range(40)), window=30)
-        for expected, number in enumerate(room.taken(results)):
+        for expected, number in enumerate(ahead_within(pool, make, range(40), 30, lambda _: 10, 25)):
             assert number == expected
             time.sleep(0.001)
             with lock:
@@ -41,13 +40,14 @@ def test_heavy_results_wait_for_room(threads):
     assert most <= 30 + 10 * threads + 10
 
 
-def test_nobody_waits_for_room_once_the_results_are_not_taken_any_more():
+def test_nobody_waits_once_the_results_are_not_taken_any_more():
     def consume():
-        with suppress(KeyError), ThreadPoolExecutor(2) as pool, Room(limit=5) as room:
-            results = ahead(pool, room.bounded(lambda number: number, lambda _: 10), enumerate(range(30)), window=20)
-            for _ in room.taken(results):
-                time.sleep(0.1)  # the room is full, and the others wait for it
-                raise KeyError
+        with suppress(KeyError), ThreadPoolExecutor(2) as pool:
+            begun = ahead_within(pool, lambda number: number, range(30), 20, lambda _: 10, 5)
+            with closing(begun):
+                for _ in begun:
+                    time.sleep(0.1)  # the results fill their limit, and the others wait
+                    raise KeyError
 
     consumer = threading.Thread(target=consume, daemon=True)
     consumer.start()

@@ -90,7 +90,7 @@ def test_built_in_model_reconstructs_photos():
     ("image", "message"),
     [
         ([], r"encode got an empty list"),
-        (3, r"encode got a int, but takes a path, a PIL image"),
+        (3, r"encode got a value of type int, but takes a path, a PIL image"),
         ("nothing.png", r"nothing.png cannot be read \(No such file or directory\): give the path of an image"),
         (np.zeros((4, 4, 3)), r"encode got an array of float64 \(4, 4, 3\), but takes uint8 h w 3"),
         (np.zeros((4, 4), np.uint8), r"encode got an array of uint8 \(4, 4\), but takes uint8 h w 3"),

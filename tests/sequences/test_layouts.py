@@ -75,5 +75,6 @@ def test_an_id_at_the_place_of_another_codebook_is_refused():
 
 
 def test_an_unknown_layout_names_the_known_ones():
-    with pytest.raises(ValueError, match=r"^layout is 'rasta', but must be one of raster\.$"):
+    sentence = r"^name 'rasta' is not a known layout: did you mean 'raster'\? choose from raster\.$"
+    with pytest.raises(ValueError, match=sentence):
         build_layout("rasta", 10)

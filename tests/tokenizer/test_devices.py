@@ -129,12 +129,9 @@ def test_without_glibc_freed_memory_stays_where_it_is(monkeypatch, library):
             raise TypeError("Windows wants a name")
         return library
 
-    devices._malloc_trim.cache_clear()
     monkeypatch.setattr("ctypes.CDLL", load)
     return_freed_memory()
     calls = []
-    devices._malloc_trim.cache_clear()
     monkeypatch.setattr("ctypes.CDLL", lambda _: SimpleNamespace(malloc_trim=calls.append))
     return_freed_memory()
-    devices._malloc_trim.cache_clear()
     assert calls == [0]

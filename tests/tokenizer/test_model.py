@@ -4,7 +4,7 @@ import torch
 from samples import ARCHITECTURE, small_tokenizer
 from vistok.tokenizer.config import parse_choice, parse_config
 from vistok.tokenizer.model import build_tokenizer
-from vistok.tokenizer.networks.blocks import NORMS
+from vistok.tokenizer.networks.blocks import Norm
 from vistok.tokenizer.networks.convolutional import ConvolutionalConfig
 from vistok.tokenizer.quantizers import QUANTIZERS
 
@@ -107,4 +107,4 @@ def test_the_smallest_image_has_one_value_in_a_group():
     assert model.encode(torch.zeros(1, 3, 4, 4)).shape == (1, 1, 1, 1)
     for count in (1, 2):
         rows, normal = torch.randn(count, 64, 3, 5), torch.nn.GroupNorm(32, 64, eps=1e-6)
-        assert torch.equal(NORMS["group"](64)(rows), normal(rows))
+        assert torch.equal(Norm(64, "group")(rows), normal(rows))

@@ -1,5 +1,6 @@
 """The steps-and-examples law against a simulation, and the advice of a run."""
 
+import html
 import shlex
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from runs import config
 from vistok.report.content import Table
-from vistok.train.batch_advice import BatchFacts, batch_advice, batch_facts, batch_tables, need
+from vistok.train.batch_advice import batch_advice, critical_batch, need
 from vistok.train.commands.train_tokenizer import app
 from vistok.train.config_file import config_text
 from vistok.train.report import last_values
@@ -37,7 +38,7 @@ def test_steps_go_as_one_over_what_the_best_step_gains(is_adam):
     off = signs @ hessian @ signs - np.trace(hessian)
     deviation = 6 * np.abs(gradient)
     if is_adam:
-        critical = BatchFacts(4, 36.0, (np.trace(hessian) / off) ** 0.5).critical("adamw")
+        critical = critical_batch("adamw", 36.0, (np.trace(hessian) / off) ** 0.5)
     else:
         critical = np.sum(deviation**2 * np.diag(hessian)) / (gradient @ hessian @ gradient)
     first, *others = gains(gradient, hessian, deviation, batches, is_adam)
@@ -56,10 +57,8 @@ def test_steps_and_images_are_a_hyperbola(batch):
 
 
 def test_the_sentence_of_the_law():
-    facts = BatchFacts(batch=16, noise_scale=16.0)
-    steps, images = need(16, 64, facts.critical("muon"))
-    assert (steps, images) == (0.625, 2.5)
-    assert facts.critical("muon") == facts.critical("adamw") == 16
+    assert need(16, 64, critical_batch("muon", 16.0)) == (0.625, 2.5)
+    assert critical_batch("muon", 16.0) == critical_batch("adamw", 16.0) == 16
 
 
 @pytest.mark.parametrize(("scale", "size"), [(1234.5, "at 1,234"), (0.6, "at 1"), (0.3, "at less than one")])
@@ -69,21 +68,18 @@ def test_the_batch_of_twice_the_minimum_is_never_0(tmp_path, scale, size):
 
 
 def test_adams_critical_batch_falls_with_the_curvature_off_the_diagonal():
-    facts = BatchFacts(16, 300.0, curvature_ratio=0.5)
-    assert facts.critical("adamw") == pytest.approx(60) and facts.critical("muon") == 300
-    assert BatchFacts(16, 300.0, curvature_ratio=1e6).critical("adamw") == pytest.approx(300)
+    assert critical_batch("adamw", 300.0, 0.5) == pytest.approx(60) and critical_batch("muon", 300.0, 0.5) == 300
+    assert critical_batch("adamw", 300.0, 1e6) == pytest.approx(300)
 
 
-def test_the_noise_scale_of_batches_comes_first():
-    assert batch_facts({}, 4) is None
-    assert batch_facts({**LOG, "noise_scale/batches/all": 80.0}, 4).noise_scale == 80
-    assert batch_facts(LOG, 4) == (4, 300.0, 0.5, 1e-4, None, True)
+def test_the_noise_scale_of_batches_comes_first(tmp_path):
+    both = batch_advice({**LOG, "noise_scale/batches/all": 80.0}, config(tmp_path)).overrides
+    assert "noise_scale: 80, curvature_ratio: 0.5, gradient_rms: 0.0001}" in both
+    assert "noise_scale: 300," in batch_advice(LOG, config(tmp_path)).overrides
 
 
 def test_a_measured_curvature_comes_before_all_and_the_momentum_is_a_bound(tmp_path):
     """tr(S H) / g H g is B_crit itself; the noise of the momentum is said to be no more than a bound."""
-    facts = batch_facts({**LOG, "curvature/noise_scale": 12.0}, 4)
-    assert facts.critical("muon") == facts.critical("adamw") == 12
     measured = batch_advice({**LOG, "curvature/noise_scale": 12.0}, config(tmp_path)).sentence
     assert measured.startswith("A batch of 4x would need about 0.44x the steps and 1.8x the images: this run had 4 ")
     bound = batch_advice(LOG, config(tmp_path)).sentence
@@ -95,7 +91,7 @@ def test_a_measured_curvature_comes_before_all_and_the_momentum_is_a_bound(tmp_p
 @pytest.mark.parametrize("name", ["muon", "adamw"])
 def test_the_advice_is_a_valid_override(tmp_path, name):
     run = config(tmp_path, f"optimizer.name={name}", "optimizer.betas=[0.8, 0.95]")
-    sentence, overrides = batch_advice(LOG, run)
+    sentence, _, overrides = batch_advice(LOG, run)
     assert sentence.startswith("A batch of 4x would need at least 0.")
     assert f"this run had {run.data.batch_size} images in a step" in sentence
     again = config(tmp_path, f"optimizer.name={name}", "optimizer.betas=[0.8, 0.95]", *shlex.split(overrides))
@@ -114,15 +110,14 @@ def test_a_scaled_run_advises_from_its_own_learning_rates(tmp_path):
     assert (again.lr, again.muon_rate) == pytest.approx((here.lr, here.muon_rate), rel=1e-3)
 
 
-def test_tables_of_the_report(tmp_path):
+def test_the_table_of_the_report(tmp_path):
     run = config(tmp_path)
-    needs, overrides = batch_tables(LOG, run).values()
+    needs = batch_advice(LOG, run).table
     assert isinstance(needs, Table) and [row[0] for row in needs.rows] == ["1", "2", "8", "16", "32"]
     assert len(needs.header) == 5 == len(needs.rows[0])
     steps, images = need(4, 16, 300.0)
     assert needs.rows[3][1:3] == [f"{steps:.2f} x", f"{images:.2f} x"]
-    assert overrides.rows == [[batch_advice(LOG, run).overrides]]
-    assert batch_tables({"loss/total": 1.0}, run) == {} and batch_advice({}, run) is None
+    assert batch_advice({"loss/total": 1.0}, run) is None
 
 
 def test_the_advice_is_on_the_console_and_in_the_report(tmp_path, capsys):
@@ -130,9 +125,11 @@ def test_the_advice_is_on_the_console_and_in_the_report(tmp_path, capsys):
     (tmp_path / "run.yaml").write_text(config_text(run))
     with pytest.raises(SystemExit) as ended:
         app([str(tmp_path / "run.yaml")])
-    said, facts = capsys.readouterr().out, batch_facts(last_values(tmp_path), 8)
-    assert ended.value.code == 0 and facts is not None
+    said = capsys.readouterr().out
+    assert ended.value.code == 0
     advice = batch_advice(last_values(tmp_path), run)
     assert f"batch       {advice.sentence}" in said and f"add {advice.overrides}" in said
     page = (tmp_path / "report.html").read_text()
-    assert advice.sentence in page and "Curvature along directions" not in page
+    assert (
+        advice.sentence in page and html.escape(advice.overrides) in page and "Curvature along directions" not in page
+    )

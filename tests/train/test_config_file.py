@@ -42,6 +42,7 @@ def test_overrides_replace_values():
     )
     assert (config.optimizer.lr, config.run.steps, config.model.quantizer.codebook_size) == (1e-3, 7, 64)
     assert [source.path for source in config.data.train] == [["a"], ["b"]]
+    assert read_config(DEBUG, ["data.train=2024-01-31", "run.steps=1e3"]).run.steps == 1000
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,7 @@ def test_overrides_replace_values():
         ("run.steps", r"Override 'run.steps' is not of the form section.key=value"),
         ("run.steps.more=1", r"Override 'run.steps.more=1' goes through 'steps', which is a value"),
         ("data.train=[]", r"data.train is \[\], but must be"),
+        ("data.train=3", r"data.train.0.path.0 is 3, but must be text\."),
         ("data.train=[{pth: a}]", r"data.train.0.(path is missing|pth is not a known key)"),
         ("losses.l2=-1", r"losses.l2 is -1, but must be"),
         ("run.seed=-1", r"run.seed is -1, but must be at least 0\."),
@@ -76,7 +78,8 @@ def test_overrides_replace_values():
             r"is not YAML \(expected ',' or '}', but got '<stream end>', line 1, column 6\): correct it",
         ),
         ("run.steps=" + "[" * 3000, r"is not YAML \(it is nested too deeply, or within itself\): correct it"),
-        ("run.steps=2020-13-01", r"is not YAML \(month must be in 1\.\.12\): correct it"),
+        ("run.steps=2020-13-01", r"run.steps is '2020-13-01', but must be a whole number\."),
+        ("run.steps=2020-12-01", r"run.steps is '2020-12-01', but must be a whole number\."),
     ],
 )
 def test_a_wrong_value_is_one_sentence(override, message):

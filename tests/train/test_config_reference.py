@@ -6,14 +6,13 @@ from typing import Annotated, Literal
 import pytest
 from typer.testing import CliRunner
 
-from vistok.tokenizer.config import Config, ConfigError, choice
+from vistok.tokenizer.config import Choice, Config, ConfigError
 from vistok.tokenizer.networks.architectures import ARCHITECTURES
 from vistok.tokenizer.quantizers import QUANTIZERS
-from vistok.train import config_keys
+from vistok.train import config_reference as module
 from vistok.train.commands.train_tokenizer import app
 from vistok.train.config import TrainConfig
-from vistok.train.config_keys import config_sections
-from vistok.train.config_reference import config_reference, keys_text
+from vistok.train.config_reference import config_reference, config_sections, keys_text
 
 
 def keys_of(config_class):
@@ -81,7 +80,7 @@ class Box(Config):
 
     name: Literal["box"] = "box"
     """Kind."""
-    inside: Annotated[Config, choice({"fruit": Fruit})] | None = None
+    inside: Annotated[Config, Choice({"fruit": Fruit})] | None = None
     """What is in it."""
 
 
@@ -89,13 +88,14 @@ class Whole(Config):
     """Everything."""
 
     inner: Inner = Inner()
-    thing: Annotated[Config, choice({"fruit": Fruit, "box": Box})]
+    thing: Annotated[Config, Choice({"fruit": Fruit, "box": Box})]
     """One thing."""
-    named: dict[str, Config] = {}
+    criteria: dict[str, Config] = {}
     """Sections by name."""
 
 
-def test_a_small_config_is_shown_whole():
+def test_a_small_config_is_shown_whole(monkeypatch):
+    monkeypatch.setattr(module, "CRITERIA", {"box": Box})
     assert (
         keys_text(Whole, "", 80)
         == """\
@@ -104,7 +104,7 @@ Everything.
       Inner keys, of which there are few.
   thing: section by name: fruit, box (required)
       One thing.
-  named: section of sections (default: {})
+  criteria: section by name: box (default: {})
       Sections by name.
 
 inner: Inner keys, of which there are few.
@@ -124,9 +124,9 @@ thing.box: A box.
 
 
 def test_sections_by_name_of_a_table_are_shown(monkeypatch):
-    monkeypatch.setattr(config_keys, "NAMED_SECTIONS", {"named": {"fruit": Fruit}})
-    assert {"named.fruit.sweet", "named"} <= keys_of(Whole)
-    assert "named.fruit: A fruit." in keys_text(Whole, "named.fruit", 80)
+    monkeypatch.setattr(module, "CRITERIA", {"fruit": Fruit})
+    assert {"criteria.fruit.sweet", "criteria"} <= keys_of(Whole)
+    assert "criteria.fruit: A fruit." in keys_text(Whole, "criteria.fruit", 80)
 
 
 def test_one_key_is_shown_alone():

@@ -18,8 +18,7 @@ from samples import PHOTOS
 from vistok.train.checkpoints.checkpoint import checkpoint_step, good_checkpoint
 from vistok.train.commands.train_tokenizer import app
 from vistok.train.export import exported_step
-from vistok.train.launcher import SHARDED
-from vistok.train.seeding import preserve_rng_state, seed_noise
+from vistok.train.launcher import SHARDED, preserve_rng_state, seed_noise
 
 WORKER = """
 import json, random, sys

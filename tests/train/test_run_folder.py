@@ -205,7 +205,7 @@ def test_a_stop_within_the_export_leaves_the_old_one_or_none_that_looks_whole(tm
     assert (again(tmp_path, steps=2) / "model.safetensors").read_bytes() == whole
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "step-0000002", "config.json", "config.yaml", "images.npy"])
+@pytest.mark.parametrize("name", ["metrics.jsonl", "step-0000002", "config.json", "config.yaml", "images.pt"])
 def test_a_full_disk_is_one_sentence_and_the_run_can_resume(tmp_path, monkeypatch, name, capsys):
     whole = again(tmp_path / "whole")
     out = tmp_path / "full"
@@ -224,7 +224,7 @@ def test_a_full_disk_is_one_sentence_and_the_run_can_resume(tmp_path, monkeypatc
             def write_whole(path, content):
                 return full(path) if path.name == name else write(path, content)
 
-            for module in ("tokenizer.folder.save_load", "train.loop", "train.data.changed_images"):
+            for module in ("tokenizer.folder.save_load", "train.loop", "train.checkpoints.checked_file"):
                 patch.setattr(f"vistok.{module}.write_whole", write_whole)
         new_process()
         values = ["data.val=[]", "run.steps=4", "run.log_every=2", "run.save_every=2", "data.size=32"]

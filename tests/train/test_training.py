@@ -108,7 +108,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         ),
         ("losses.adversarial=1", "losses.adversarial has a weight, but there is no adversarial section"),
         ("data.train=", "data.train: no images are named"),
-        ("data.train=[{path: 3}]", "data.train.0.path is 3, but"),
+        ("data.train=[{path: 3}]", "data.train.0.path.0 is 3, but"),
         ("data.train=[", r"The value '\[' is not YAML"),
         ("model.quantizer=fsq", "model.quantizer is 'fsq', but must be a section with a name"),
         ("data.train=[{path: x, names: '('}]", r"data.train.0.names: '\(' is not a regular expression"),

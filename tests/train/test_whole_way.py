@@ -10,7 +10,7 @@ import vistok
 from runs import ADVERSARIAL, DEBUG, QUANTIZERS, config, logged, new_process
 from samples import PHOTOS
 from vistok.inference.commands import detokenize_images, evaluate_tokenizer, tokenize_images
-from vistok.report.environment import environment
+from vistok.report.content import environment
 from vistok.train import loop
 from vistok.train import step as one_step
 from vistok.train.commands import export_tokenizer as export_command

@@ -2,16 +2,16 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, create_model, field_validator
 from pydantic_core import PydanticCustomError
 
-from .choices import choice, members
-from .errors import ConfigError, first_error, unknown_choice
-from .hints import shown
+from ..wording import shown
+from .choices import Choice, members
+from .errors import ConfigError, first_error
 
-__all__ = ["Config", "ConfigError", "Pattern", "choice", "parse_choice", "parse_config", "unknown_choice"]
+__all__ = ["Choice", "Config", "ConfigError", "Pattern", "parse_choice", "parse_config"]
 
 
 def _compiled(pattern: str) -> str:
@@ -34,11 +34,20 @@ class Config(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _true_is_not_one(cls, value: Any, info: Any) -> Any:
-        """Refuse true and false for a number; pydantic would convert them to 1 and 0."""
+        """Refuse true and false for a number, also in a list or a section; pydantic would convert them to 1 and 0."""
         kinds = members(cls.model_fields[str(info.field_name)].annotation)
-        if isinstance(value, bool) and bool not in kinds and (int in kinds or float in kinds):
+        if isinstance(value, bool) and _takes_numbers(kinds):
             raise PydanticCustomError("int_type" if int in kinds else "float_type", "")
+        items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else []
+        if any(isinstance(item, bool) for item in items):
+            of_items = [kind for outer in kinds if get_origin(outer) for kind in members(get_args(outer)[-1])]
+            if _takes_numbers(of_items):
+                raise PydanticCustomError("numbers", "numbers, not true or false")
         return value
+
+
+def _takes_numbers(kinds: list[Any]) -> bool:
+    return bool not in kinds and (int in kinds or float in kinds)
 
 
 ConfigType = TypeVar("ConfigType", bound=Config)
@@ -64,5 +73,5 @@ def parse_choice(table: Mapping[str, type[ConfigType]], values: Any, section: st
     Raises ConfigError, as `parse_config`.
     """
     outer, _, key = section.rpartition(".")
-    fields: Any = {key: (Annotated[Config, choice(table)], ...)}
+    fields: Any = {key: (Annotated[Config, Choice(table)], ...)}
     return getattr(parse_config(create_model("Owner", __base__=Config, **fields), {key: values}, outer), key)

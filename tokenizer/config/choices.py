@@ -3,24 +3,29 @@
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, GetCoreSchemaHandler
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from .hints import shown
+from ..wording import shown
 
 UNKNOWN_NAME = "unknown_name"
 """Type of the error of a name that is not in the table."""
 
 
+@dataclass(eq=False)
 class Choice:
-    """Let a pydantic field take any config of a table: plain values with a `name`, or an instance."""
+    """Let a pydantic field take any config of a table: plain values with a `name`, or an instance.
 
-    def __init__(self, table: Mapping[str, type[BaseModel]], default: str | None = None):
-        self.table = table
-        self.default = default
+    Write `field: Annotated[Base, Choice(TABLE)]`. The table is read at each validation, so an entry added later works too.
+    """
+
+    table: Mapping[str, type[BaseModel]]
+    default: str | None = None
+    """Name of a section that gives none."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self._parsed)
@@ -38,15 +43,6 @@ class Choice:
             raise PydanticCustomError(UNKNOWN_NAME, "unknown name {shown}", context)
         # Errors of the chosen config keep their paths: pydantic merges them into those of the field's owner.
         return self.table[name].model_validate(values)
-
-
-def choice(table: Mapping[str, type[BaseModel]], default: str | None = None) -> Choice:
-    """Return the annotation of a field whose config the table holds under its `name`.
-
-    Write `field: Annotated[Base, choice(TABLE)]`. The table is read at each validation, so an entry added later works too.
-    `default` is the name of a section that gives none.
-    """
-    return Choice(table, default)
 
 
 def field_choice(field: FieldInfo) -> Choice | None:

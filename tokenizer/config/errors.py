@@ -1,30 +1,49 @@
 """One sentence for the errors that pydantic finds in a config; it begins with the dotted path of the key."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from ..wording import shown, unknown_choice
 from .choices import UNKNOWN_NAME, field_sections
-from .hints import nearest, shown, wanted
+
+WANTED = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing_size": "a whole number of fewer digits",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "string_unicode": "text",
+    "path_type": "a path",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a section of keys and values",
+    "mapping_type": "a section of keys and values",
+    "model_type": "a section of keys and values",
+    "none_required": "empty",
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+    "too_short": "a list of {min_length} or more",
+    "too_long": "a list of {max_length} or fewer",
+}
+"""What a value must be, by pydantic's types of errors; braces are filled from the context of an error."""
 
 UNKNOWN_KEY = ("extra_forbidden", "invalid_key")
 
 
 class ConfigError(ValueError):
     """An error in a config; the message begins with the dotted path of the key."""
-
-
-def unknown_choice(what: str, path: str, got: str, known: Sequence[str], elsewhere: Sequence[str] = ()) -> str:
-    """Say that `got` is none of `known`, and suggest the nearest of them or of the dotted paths `elsewhere`."""
-    near = nearest(got, known, elsewhere)
-    if near is not None and near not in known:
-        return f"{path} is not a known {what}: did you mean {near!r}?"
-    hint = f"did you mean {near!r}? " if near else ""
-    return f"{path} is not a known {what}: {hint}choose from {', '.join(sorted(known))}."
 
 
 def first_error(config_class: type[BaseModel], values: Any, errors: list[ErrorDetails], section: str) -> ConfigError:
@@ -42,7 +61,9 @@ def first_error(config_class: type[BaseModel], values: Any, errors: list[ErrorDe
         field = _owner(config_class, values, path[:-1]).model_fields.get(path[-1])
         return ConfigError(f"{key} is missing: set it{_described(field, path[-1], key)}.")
     if first["type"] == UNKNOWN_NAME:
-        return _unknown_name(key, **first["ctx"])
+        what = next((part for part in reversed(key.split(".")) if part and not part.isdecimal()), "choice")
+        name, context = f"{key}.name".lstrip("."), first["ctx"]
+        return ConfigError(unknown_choice(what, f"{name} {context['shown']}", context["got"], context["known"]))
     if first["type"] == "value_error":
         cause = first["ctx"]["error"]
         return ConfigError(f"{key}: {cause}" if key else str(cause))
@@ -50,15 +71,20 @@ def first_error(config_class: type[BaseModel], values: Any, errors: list[ErrorDe
     alike = [
         error for error in errors if _keys(error, values) == path and error["type"] not in ("missing", "value_error")
     ]
-    phrases = [wanted(error["type"], error.get("ctx", {}), error["msg"]) for error in alike]
+    phrases = [_wanted(error["type"], error.get("ctx", {}), error["msg"]) for error in alike]
     got = "empty" if first["input"] is None else shown(first["input"])
     return ConfigError(f"{key or 'the config'} is {got}, but must be {' or '.join(dict.fromkeys(phrases))}.")
 
 
-def _unknown_name(section: str, got: str, shown: str, known: Sequence[str]) -> ConfigError:
-    """Say that the name in a section is not in its table; the section's last key says what is chosen."""
-    what = next((part for part in reversed(section.split(".")) if part and not part.isdecimal()), "choice")
-    return ConfigError(unknown_choice(what, f"{section}.name {shown}".lstrip("."), got, known))
+def _wanted(kind: str, context: Mapping[str, Any], message: str) -> str:
+    if kind in WANTED:
+        return WANTED[kind].format_map({name: _plain(value) for name, value in context.items()})
+    words = message.removeprefix("Input should be ")
+    return words[:1].lower() + words[1:]
+
+
+def _plain(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _keys(error: ErrorDetails, values: Any) -> list[str]:
@@ -80,9 +106,8 @@ def _holds(values: Any, part: str | int) -> bool:
 
 
 def _inside(values: Any, part: str) -> Any:
-    if isinstance(values, list | tuple):
-        return values[int(part)] if part.isdecimal() and int(part) < len(values) else None
-    return values.get(part) if isinstance(values, Mapping) else None
+    key = int(part) if part.isdecimal() and isinstance(values, list | tuple) else part
+    return values[key] if _holds(values, key) else None
 
 
 def _described(field: FieldInfo | None, name: str, key: str) -> str:

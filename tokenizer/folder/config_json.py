@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from ..config import Config, choice, parse_config
+from ..config import Choice, Config, parse_config
 from ..networks.architectures import Architecture
 from ..preprocessing import PreprocessingConfig
 from ..quantizers import QUANTIZERS, QuantizerConfig
@@ -29,7 +29,6 @@ WORDS = {
 }
 LONGEST = 600
 """Max characters of a message, which may quote the file."""
-LONGEST_KEY = 100
 
 
 class Origin(Config):
@@ -54,7 +53,7 @@ class TokenizerConfig(Config):
     """Version of the folder's layout."""
     architecture: Architecture
     """Encoder and decoder."""
-    quantizer: Annotated[QuantizerConfig, choice(QUANTIZERS)]
+    quantizer: Annotated[QuantizerConfig, Choice(QUANTIZERS)]
     """Quantizer, as exported."""
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     """How images become pixels."""
@@ -116,7 +115,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         (key, _), *_ = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"{key[:LONGEST_KEY]!r} comes twice")
+        raise ValueError(f"{key[:100]!r} comes twice")
     return values
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ..config import parse_choice
@@ -16,7 +17,7 @@ from ..preprocessing import PreprocessingConfig
 from ..quantizers import QUANTIZERS
 from .config_json import CONFIG_FILE, Origin, TokenizerConfig, read_tokenizer_config
 from .skeleton import build_skeleton
-from .weight_file import check_finite, check_weight_file, read_weights, write_weights
+from .weight_file import check_finite, check_weight_file, write_weights
 
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
@@ -78,7 +79,7 @@ def load_tokenizer(folder: Path) -> LoadedTokenizer:
     with own_numerics(torch.device("cpu")):
         check_weight_file(path, _without_memory(config, folder).state_dict())
         model = build_tokenizer(config.architecture, config.quantizer)
-        model.load_state_dict(read_weights(path))
+        model.load_state_dict(load_file(path))
         check_finite(path, model.state_dict())
     return LoadedTokenizer(model.eval().requires_grad_(False), config)
 

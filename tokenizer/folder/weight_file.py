@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ..files import write_whole
@@ -97,14 +96,6 @@ def check_weight_file(path: Path, expected: Mapping[str, Tensor]) -> None:
         allowed = FLOATS if expected[name].is_floating_point() else INTEGERS
         if kinds[name] not in allowed:
             raise ValueError(f"{path} has {name} as {kinds[name]}, but it must be one of {', '.join(sorted(allowed))}.")
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a checked file; raise ValueError when it cannot be read."""
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is damaged ({error}): {AGAIN}") from None
 
 
 def check_finite(path: Path, weights: Mapping[str, Tensor]) -> None:

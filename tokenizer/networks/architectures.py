@@ -2,11 +2,11 @@
 
 from typing import Annotated, TypeAlias
 
-from ..config import choice
+from ..config import Choice
 from .base import ArchitectureConfig
 from .convolutional import ConvolutionalConfig
 
 ARCHITECTURES: dict[str, type[ArchitectureConfig]] = {"convolutional": ConvolutionalConfig}
 
-Architecture: TypeAlias = Annotated[ArchitectureConfig, choice(ARCHITECTURES, default="convolutional")]
+Architecture: TypeAlias = Annotated[ArchitectureConfig, Choice(ARCHITECTURES, default="convolutional")]
 """A field that takes any family of the table; without a name it is the convolutional one."""

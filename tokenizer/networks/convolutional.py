@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from ..shapes import Latent, Pixels
 from .base import ArchitectureConfig, Channels, Decoder, Encoder
-from .blocks import GROUPS, NORMS
+from .blocks import GROUPS, Norm
 from .levels import StackConfig, build_levels, build_middle
 
 COLOURS = 3
@@ -73,7 +73,7 @@ class ConvolutionalEncoder(Encoder):
         self.levels = build_levels(config.encoder, config.norm, config.resampling, is_decoder=False)
         width = config.encoder.channels[-1]
         self.middle = build_middle(config.encoder, config.norm)
-        self.norm_out = NORMS[config.norm](width)
+        self.norm_out = Norm(width, config.norm)
         self.conv_out = nn.Conv2d(width, config.latent_channels, 3, padding=1)
 
     def forward(self, pixels: Pixels) -> Latent:
@@ -95,7 +95,7 @@ class ConvolutionalDecoder(Decoder):
         self.middle = build_middle(config.decoder, config.norm)
         self.levels = build_levels(config.decoder, config.norm, config.resampling, is_decoder=True)
         width = config.decoder.channels[0]
-        self.norm_out = NORMS[config.norm](width)
+        self.norm_out = Norm(width, config.norm)
         self.conv_out = nn.Conv2d(width, COLOURS * config.stem**2, 3, padding=1)
         self.shuffle = nn.PixelShuffle(config.stem)
 

@@ -4,11 +4,11 @@ import itertools
 from typing import Annotated
 
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import nn
 
 from ..config import Config
 from .base import Channels
-from .blocks import RESAMPLERS, AttentionBlock, ResidualBlock
+from .blocks import RESAMPLERS, AttentionBlock, ResidualBlock, sequential
 
 Blocks = Annotated[int, Field(ge=1, le=128)]
 MAX_LEVELS = 12
@@ -24,7 +24,11 @@ class StackConfig(Config):
     attention: list[int] = []
     """Levels whose blocks are each followed by self-attention, counted from 0 for the finest."""
     middle: bool = True
-    """Whether a residual block, attention and another block work at the coarsest grid, next to the latent."""
+    """Whether residual blocks and attention work at the coarsest grid, next to the latent."""
+    middle_blocks: Blocks = 2
+    """Residual blocks of the middle."""
+    middle_attention: bool = True
+    """Whether self-attention follows the first block of the middle."""
 
     @model_validator(mode="after")
     def _levels_agree(self) -> "StackConfig":
@@ -41,20 +45,14 @@ class StackConfig(Config):
         return self
 
 
-class Level(nn.Module):
-    """Residual blocks at one grid size, each optionally followed by attention."""
-
-    def __init__(self, channels: int, out_channels: int, blocks: int, attention: bool, norm: str):
-        super().__init__()
-        layers: list[nn.Module] = []
-        for index in range(blocks):
-            layers.append(ResidualBlock(channels if index == 0 else out_channels, out_channels, norm))
-            if attention:
-                layers.append(AttentionBlock(out_channels, norm))
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
+def build_level(channels: int, out_channels: int, blocks: int, attention: bool, norm: str) -> nn.Module:
+    """Build residual blocks at one grid size, each optionally followed by attention."""
+    layers: list[nn.Module] = []
+    for index in range(blocks):
+        layers.append(ResidualBlock(channels if index == 0 else out_channels, out_channels, norm))
+        if attention:
+            layers.append(AttentionBlock(out_channels, norm))
+    return sequential(layers=nn.Sequential(*layers))
 
 
 def build_levels(stack: StackConfig, norm: str, resampling: str, is_decoder: bool) -> nn.Sequential:
@@ -64,7 +62,7 @@ def build_levels(stack: StackConfig, norm: str, resampling: str, is_decoder: boo
     layers: list[nn.Module] = []
     for index, following in itertools.zip_longest(order, order[1:]):
         channels = stack.channels[index]
-        layers.append(Level(width, channels, stack.blocks[index], index in stack.attention, norm))
+        layers.append(build_level(width, channels, stack.blocks[index], index in stack.attention, norm))
         if following is not None:
             width = stack.channels[following] if resampling == "shuffle" else channels
             layers.append(RESAMPLERS[resampling][is_decoder](channels, width))
@@ -72,10 +70,13 @@ def build_levels(stack: StackConfig, norm: str, resampling: str, is_decoder: boo
 
 
 def build_middle(stack: StackConfig, norm: str) -> nn.Module:
-    """Build the layers at the coarsest grid, next to the latent: block, attention, block; or none of them."""
+    """Build the layers at the coarsest grid, next to the latent: block, attention, block, or as the config asks; or none."""
     if not stack.middle:
         return nn.Identity()
     width = stack.channels[-1]
-    return nn.Sequential(
-        ResidualBlock(width, width, norm), AttentionBlock(width, norm), ResidualBlock(width, width, norm)
-    )
+    layers: list[nn.Module] = []
+    for index in range(stack.middle_blocks):
+        layers.append(ResidualBlock(width, width, norm))
+        if index == 0 and stack.middle_attention:
+            layers.append(AttentionBlock(width, norm))
+    return nn.Sequential(*layers)

@@ -5,22 +5,27 @@ change a token. So a network sees all images of one shape in batches of one shap
 other devices batches of a fixed size, the last one padded.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from typing import TypeAlias
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
+from ..devices import after_fork_in_child
 from .float32 import own_numerics
-from .threads import spread
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 Network: TypeAlias = Callable[[Tensor], tuple[Tensor, ...]]
 """From a batch to its results, each with one row per image."""
 
 DEVICE_BATCH = 16
 MAX_PIXELS = 1 << 22
 """Max pixels of a batch, which has fewer images where these are large."""
+_pools: dict[int, ThreadPoolExecutor] = {}
+_lock = threading.Lock()
 
 
 def batch_for(batch_size: int, height: int, width: int) -> int:
@@ -46,17 +51,17 @@ def run_exactly(network: Network, batch: Tensor, device: torch.device, batch_siz
     `batch` is of any size and on any device. A CPU ignores `batch_size` and spreads the images over as many threads as torch
     may use. The results are on `device`, without gradients.
     """
+
+    def alone(image: Tensor) -> tuple[Tensor, ...]:
+        with own_numerics(device):  # again, since this may be another thread
+            return network(image.to(device))
+
     with own_numerics(device):
         if device.type == "cpu":
-            parts = spread(partial(_alone, network, device), batch.split(1), torch.get_num_threads())
+            parts = spread(alone, batch.split(1), torch.get_num_threads())
         else:
             parts = [filled_up(network, part.to(device), batch_size) for part in batch.split(batch_size)]
         return tuple(torch.cat(values) for values in zip(*parts, strict=True))
-
-
-def _alone(network: Network, device: torch.device, image: Tensor) -> tuple[Tensor, ...]:
-    with own_numerics(device):  # again, since this may be another thread
-        return network(image.to(device))
 
 
 def filled_up(network: Network, part: Tensor, batch_size: int) -> tuple[Tensor, ...]:
@@ -64,3 +69,47 @@ def filled_up(network: Network, part: Tensor, batch_size: int) -> tuple[Tensor, 
     missing = batch_size - len(part)
     filled = torch.cat([part, part.new_zeros(missing, *part.shape[1:])]) if missing else part
     return tuple(values[: len(part)] for values in network(filled))
+
+
+def spread(work: Callable[[Item], Result], items: Sequence[Item], threads: int) -> list[Result]:
+    """Return `work(item)` of each item, in order, each calculated by one of `threads` threads alone.
+
+    torch's own threads share each operation, and wait at its end for a core that another program holds. These wait for
+    nobody, and the results do not depend on their number. Give `torch.get_num_threads()` as a rule. With 1 the calling
+    thread does the work. The others have grad mode, inference mode and autocast at their defaults, so `work` must set what
+    it needs.
+    """
+    if threads == 1:
+        return [work(item) for item in items]
+    return list(_pool(threads).map(work, items))
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    with _lock:
+        if threads not in _pools:
+            _pools[threads] = _started(threads)
+        return _pools[threads]
+
+
+def _started(threads: int) -> ThreadPoolExecutor:
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="vistok")
+    all_there = threading.Barrier(threads)
+
+    def be_alone(_: int) -> None:
+        all_there.wait()
+        torch.get_num_threads()  # a thread takes the number of the process when it first needs one: now, not later
+        torch.set_num_threads(1)
+
+    list(pool.map(be_alone, range(threads)))
+    # Each thread has a number of its own, but new threads start with the last one set anywhere: restore it.
+    torch.set_num_threads(threads)
+    return pool
+
+
+def _forget() -> None:
+    global _lock
+    _lock = threading.Lock()
+    _pools.clear()
+
+
+after_fork_in_child(_forget)  # the child has none of the threads

@@ -4,16 +4,37 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..config import parse_choice
-from .base import Quantized, Quantizer, QuantizerConfig, set_training_step, with_gradient_of
+from .base import QUANTIZERS, Quantized, Quantizer, QuantizerConfig, set_training_step, with_gradient_of
 from .composed.grouped import GroupedConfig
 from .composed.multiscale import MultiscaleConfig
 from .composed.residual import ResidualConfig
 from .gradients import GRADIENTS
+from .lattice.leech import LeechConfig
 from .observation import Observation
+from .scalar.binary import BSQConfig, LFQConfig
+from .scalar.fsp import FSPConfig
+from .scalar.fsq import FSQConfig
 from .single import FixedQuantizer, SingleQuantizer
-from .table import QUANTIZERS
+from .vector.gumbel import GumbelConfig
+from .vector.kinds import EMAConfig, FVQConfig, IBQConfig, SimVQConfig
+from .vector.quantizer import VQConfig
 
-QUANTIZERS.update(residual=ResidualConfig, grouped=GroupedConfig, multiscale=MultiscaleConfig)
+QUANTIZERS.update(
+    vq=VQConfig,
+    ema=EMAConfig,
+    simvq=SimVQConfig,
+    fvq=FVQConfig,
+    ibq=IBQConfig,
+    gumbel=GumbelConfig,
+    fsq=FSQConfig,
+    fsp=FSPConfig,
+    lfq=LFQConfig,
+    bsq=BSQConfig,
+    leech=LeechConfig,
+    residual=ResidualConfig,
+    grouped=GroupedConfig,
+    multiscale=MultiscaleConfig,
+)
 
 
 def build_quantizer(values: Mapping[str, Any]) -> Quantizer:

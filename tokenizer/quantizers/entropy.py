@@ -1,57 +1,54 @@
 """Entropies of soft assignments: how certain latents are of their code, and how evenly the codes are used."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, distributed
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
-from ..devices import is_distributed
+from ..devices import is_distributed, over_ranks
 from ..shapes import Codes, Vectors
-
-ChunkSums: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""From vectors and codes to sums over the vectors: a scalar, and one value per code."""
 
 SCORES_AT_ONCE = 1 << 22
 """Scores of vectors against codes that are in memory at a time (16 MB in float32)."""
 
 
-class Entropies(NamedTuple):
-    """Entropies of the distributions p over codes that latents have, in nats."""
-
-    sample: Tensor
-    """Mean entropy of a latent's p: low when latents are certain of their code."""
-    codebook: Tensor
-    """Entropy of the mean p over latents and ranks: high when all codes are used evenly."""
-
-
 def assignment_entropies(
     vectors: Vectors, codes: Codes, scores: Callable[[Tensor, Tensor], Tensor], temperature: float
-) -> Entropies:
-    """Return the entropies of p = softmax(scores(vectors, codes) / temperature), with gradients to vectors and codes.
+) -> dict[str, Tensor]:
+    """Return the losses of p = softmax(scores(vectors, codes) / temperature), with gradients to vectors and codes, in nats.
+
+    `sample_entropy` is the mean entropy of a latent's p: low when latents are certain of their code. `codebook_entropy` is
+    that of the mean p over latents and ranks, negated: low when all codes are used evenly.
 
     Memory never holds all of p: it is computed chunk by chunk, and again in the backward pass.
     """
 
-    def chunk_sums(rows: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+    def sums(rows: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
         logs = torch.log_softmax(scores(rows, table) / temperature, dim=-1)
         p = logs.exp()
         return -(p * logs).sum(), p.sum(dim=0)
 
-    sample, mean = _MeanOverLatents.apply(vectors, codes, chunk_sums)
-    return Entropies(sample, entropy(mean_over_ranks(mean)))
+    sample, total = vectors.new_zeros(()), vectors.new_zeros(len(codes))
+    for rows in chunks(vectors, codes):
+        chunk_sample, chunk_total = checkpoint(sums, rows, codes, use_reentrant=False, preserve_rng_state=False)
+        sample, total = sample + chunk_sample, total + chunk_total
+    codebook = entropy(mean_over_ranks(total / len(vectors)))
+    return {"sample_entropy": sample / len(vectors), "codebook_entropy": -codebook}
 
 
-def binary_entropies(logits: Tensor, group: int) -> Entropies:
-    """Return the entropies of codes whose bits are independent, with the given logits `n d`.
+def binary_entropies(logits: Tensor, group: int) -> dict[str, Tensor]:
+    """Return the losses of `assignment_entropies` for codes whose bits are independent, with the given logits `n d`.
 
     The codebook entropy is summed over groups of `group` neighbouring bits: exact with group = d, an upper bound otherwise.
     """
     # H = softplus(l) - l sigmoid(l), which stays exact where the probability rounds to 0 or 1.
     sample = (functional.softplus(logits) - logits * torch.sigmoid(logits)).sum(dim=1).mean()
     means = [_joint(part).mean(dim=0) for part in torch.sigmoid(logits).split(group, dim=1)]
-    return Entropies(sample, torch.stack([entropy(mean_over_ranks(mean)) for mean in means]).sum())
+    codebook = torch.stack([entropy(mean_over_ranks(mean)) for mean in means]).sum()
+    return {"sample_entropy": sample, "codebook_entropy": -codebook}
 
 
 def entropy(probabilities: Tensor) -> Tensor:
@@ -65,8 +62,7 @@ def mean_over_ranks(mean: Tensor) -> Tensor:
     """Average over all processes, with gradients to the latents of every rank."""
     if not is_distributed():
         return mean
-    total = _SumOverRanks.apply(mean)
-    assert isinstance(total, Tensor)
+    total: Tensor = _SumOverRanks.apply(mean)
     return total / distributed.get_world_size()
 
 
@@ -78,50 +74,16 @@ def _joint(on: Tensor) -> Tensor:
     return joint
 
 
-class _MeanOverLatents(torch.autograd.Function):
-    """Means over latents of the two sums that `chunk_sums` returns for some of them."""
-
-    @staticmethod
-    def forward(ctx: Any, vectors: Tensor, codes: Tensor, chunk_sums: ChunkSums) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(vectors, codes)
-        ctx.chunk_sums = chunk_sums
-        scalar, total = vectors.new_zeros(()), vectors.new_zeros(len(codes))
-        for rows in chunks(vectors, codes):
-            chunk_scalar, chunk_total = chunk_sums(rows, codes)
-            scalar += chunk_scalar
-            total += chunk_total
-        return scalar / len(vectors), total / len(vectors)
-
-    @staticmethod
-    def backward(ctx: Any, by_scalar: Tensor, by_total: Tensor) -> tuple[Tensor, Tensor, None]:
-        vectors, codes = ctx.saved_tensors
-        upstream = by_scalar / len(vectors), by_total / len(vectors)
-        table = codes.detach().requires_grad_()
-        by_vectors, by_codes = torch.empty_like(vectors), torch.zeros_like(codes)
-        for rows, by_rows in zip(chunks(vectors, codes), chunks(by_vectors, codes), strict=True):
-            leaf = rows.detach().requires_grad_()
-            # A caller's autocast would compute the scores in half precision.
-            with torch.enable_grad(), torch.autocast(vectors.device.type, enabled=False):
-                by_leaf, by_table = torch.autograd.grad(ctx.chunk_sums(leaf, table), (leaf, table), upstream)
-            by_rows.copy_(by_leaf)
-            by_codes += by_table
-        return by_vectors, by_codes, None
-
-
 class _SumOverRanks(torch.autograd.Function):
     """Sum over processes; the gradient of each is the sum of all gradients."""
 
     @staticmethod
     def forward(_: Any, part: Tensor) -> Tensor:
-        total = part.clone()
-        distributed.all_reduce(total)
-        return total
+        return over_ranks(part)
 
     @staticmethod
     def backward(_: Any, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        distributed.all_reduce(total)
-        return total
+        return over_ranks(gradient)
 
 
 def chunks(vectors: Tensor, codes: Tensor) -> tuple[Tensor, ...]:

@@ -14,6 +14,7 @@ from .base import with_gradient_of
 from .rotations import reflection, rotation, rotation_no_scale, rotation_tangent
 
 DIVEQ_VARIANCE = 1e-3
+HASH_FACTOR = 0x1E3779B97F4A7C15
 
 
 def straight_through(latent: Vectors, codes: Vectors) -> Vectors:
@@ -28,10 +29,9 @@ def dynamic_straight_through(latent: Vectors, codes: Vectors) -> Vectors:
     equally near (the dynamic estimator of StableVQ, known to us only from a secondary source).
     """
     with torch.no_grad():
-        groups, group = torch.unique(codes, dim=0, return_inverse=True)
         distances = (latent - codes).norm(dim=-1)
-        nearest = torch.full((len(groups),), torch.inf, dtype=distances.dtype, device=latent.device)
-        nearest = nearest.scatter_reduce(0, group, distances, "amin")
+        group = _equal_rows(codes)
+        nearest = torch.full_like(distances, torch.inf).scatter_reduce(0, group, distances, "amin")
         weight = torch.where(distances > 0, nearest[group] / distances, 1.0).unsqueeze(-1)
     return with_gradient_of(codes, weight * latent)
 
@@ -83,6 +83,15 @@ def check_gradient(gradient: GradientName, dim: int) -> None:
         raise ValueError(
             f"gradient is {gradient!r}, but dim is 1, where a rotation can only flip the sign: use straight_through."
         )
+
+
+def _equal_rows(rows: Tensor) -> Tensor:
+    """Return for each row, ` n`, an index below n that equal rows share, by a hash: `torch.unique` waits for the device."""
+    bits = (rows.float() + 0.0).view(torch.int32).long() * HASH_FACTOR  # + 0.0, since -0 equals 0
+    factors = bits.new_full((rows.shape[1],), HASH_FACTOR).cumprod(0)
+    keys, order = ((bits ^ bits >> 32) * factors).sum(dim=1).sort()
+    is_new = keys.diff(prepend=keys[:1]) != 0
+    return torch.empty_like(order).scatter_(0, order, is_new.cumsum(0))
 
 
 def _norm(x: Tensor) -> Tensor:

@@ -1,7 +1,4 @@
-"""Checkpoints of a run: written to a temporary folder, sealed, and renamed; the newest ones are kept.
-
-A checkpoint is good if and only if it has a seal, and every file has the size and the checksum in the seal.
-"""
+"""Checkpoints of a run: written to a temporary folder, sealed, and renamed; the newest ones are kept."""
 
 import errno
 import json
@@ -27,10 +24,11 @@ CHUNK = 1 << 20
 def good_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
     """Return the newest good checkpoint in `folder`, if any, and a warning about each newer one that is broken.
 
-    Raises OSError when the folder or a checkpoint cannot be read, which does not mean that it is broken.
+    A good one has a seal, and every file has the size and the checksum in it. Raises OSError when the folder or a checkpoint
+    cannot be read, which does not mean that it is broken.
     """
     warnings: list[str] = []
-    for checkpoint in sorted(_checkpoints(folder), key=checkpoint_step, reverse=True):
+    for checkpoint in reversed(_checkpoints(folder)):
         problem = _problem(checkpoint)
         if problem is None:
             return checkpoint, warnings
@@ -40,7 +38,7 @@ def good_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
 
 def good_checkpoints(folder: Path) -> list[Path]:
     """Return all good checkpoints, oldest first; raise OSError as `good_checkpoint`."""
-    return [path for path in sorted(_checkpoints(folder), key=checkpoint_step) if _problem(path) is None]
+    return [path for path in _checkpoints(folder) if _problem(path) is None]
 
 
 def checkpoint_step(checkpoint: Path) -> int:
@@ -50,8 +48,7 @@ def checkpoint_step(checkpoint: Path) -> int:
 
 def checkpoint_facts(checkpoint: Path) -> dict[str, Any]:
     """Return the facts that were saved with a good checkpoint."""
-    facts: dict[str, Any] = json.loads((checkpoint / FACTS_FILE).read_text())
-    return facts
+    return json.loads((checkpoint / FACTS_FILE).read_text())
 
 
 def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: int, facts: Mapping[str, Any]) -> None:
@@ -85,22 +82,22 @@ def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: int
         flush_path(folder)
         # Later ones are broken: if they counted, this one would be removed instead of them.
         older = [path for path in _checkpoints(folder) if checkpoint_step(path) <= step]
-        for old in sorted(older, key=checkpoint_step)[:-keep]:
+        for old in older[:-keep]:
             _remove(old)
     accelerator.wait_for_everyone()
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    if not folder.exists():
-        return []
-    return [path for path in folder.iterdir() if re.fullmatch(PREFIX + "[0-9]+", path.name)]
+    """Return the checkpoints, good or broken, oldest first."""
+    found = [path for path in folder.iterdir() if re.fullmatch(PREFIX + "[0-9]+", path.name)] if folder.exists() else []
+    return sorted(found, key=checkpoint_step)
 
 
 def _seal(checkpoint: Path) -> None:
     files = {}
     for path in sorted(path for path in checkpoint.rglob("*") if path.is_file()):
         flush_path(path)
-        files[path.relative_to(checkpoint).as_posix()] = [path.stat().st_size, _checksum(path)]
+        files[path.relative_to(checkpoint).as_posix()] = _size_and_checksum(path)
     seal = checkpoint / SEAL_FILE
     seal.write_text(json.dumps(files))
     flush_path(seal)
@@ -110,21 +107,20 @@ def _seal(checkpoint: Path) -> None:
 def _problem(checkpoint: Path) -> str | None:
     try:
         files = json.loads((checkpoint / SEAL_FILE).read_text())
-        for name, (size, checksum) in files.items():
-            path = checkpoint / name
-            if path.stat().st_size != size or _checksum(path) != checksum:
+        for name, sealed in files.items():
+            if _size_and_checksum(checkpoint / name) != sealed:
                 return f"{name} has changed since it was written"
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, AttributeError, TypeError):
         return f"its {SEAL_FILE}, or a file that it names, is missing or damaged"
     return None
 
 
-def _checksum(path: Path) -> int:
-    value = 0
+def _size_and_checksum(path: Path) -> list[int]:
+    checksum = 0
     with open(path, "rb") as file:
         while chunk := file.read(CHUNK):
-            value = zlib.crc32(chunk, value)
-    return value
+            checksum = zlib.crc32(chunk, checksum)
+        return [file.tell(), checksum]
 
 
 def _remove(path: Path) -> None:

@@ -1,15 +1,11 @@
-"""The states in a checkpoint; loading them cannot run code.
-
-accelerate loads weights, optimizers and random numbers safely, but not the objects that are registered with it. Therefore
-none is registered, and their states go into files of our own.
-"""
+"""The states in a checkpoint; loading them cannot run code."""
 
 import pickle
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -23,33 +19,14 @@ RANK_FILE = "process-{}.pt"
 RANDOM_FILE = "random_states_{}.pkl"
 
 
-@runtime_checkable
-class HasState(Protocol):
-    """An object with state that is the same on all processes: tensors and plain values."""
+def keep_in_checkpoints(accelerator: Accelerator, ema: Any, others: Sequence[Any]) -> None:
+    """Let checkpoints hold the states of objects, made of tensors and plain values.
 
-    def state_dict(self) -> Any: ...
-
-    def load_state_dict(self, state: Any) -> Any: ...
-
-
-@runtime_checkable
-class HasRankState(Protocol):
-    """An object with state that differs between processes, such as sums that are not reduced yet."""
-
-    def rank_state_dict(self) -> dict[str, Any]: ...
-
-    def load_rank_state_dict(self, state: dict[str, Any]) -> None: ...
-
-
-def keep_in_checkpoints(
-    accelerator: Accelerator, ema: HasState, others: Sequence[HasState | HasRankState | None]
-) -> None:
-    """Let checkpoints hold the states of objects: what processes share in one file, what differs in one file for each.
-
-    If another number of processes resumes, none of them loads the latter.
+    A `state_dict` is the same on all processes and goes into one file. A `rank_state_dict`, such as sums that are not reduced
+    yet, goes into a file for each process; if another number of processes resumes, none of them loads it.
     """
-    shared = [each for each in others if isinstance(each, HasState)]
-    per_rank = [each for each in others if isinstance(each, HasRankState)]
+    shared = [each for each in others if hasattr(each, "state_dict")]
+    per_rank = [each for each in others if hasattr(each, "rank_state_dict")]
 
     def save(_models: Any, _weights: Any, folder: str) -> None:
         if accelerator.is_main_process:
@@ -66,11 +43,12 @@ def keep_in_checkpoints(
         if processes_of(Path(folder)) != accelerator.num_processes:
             return
         rank_states = _load(Path(folder) / RANK_FILE.format(accelerator.process_index))
-        for one, state in zip(per_rank, rank_states, strict=True):
-            one.load_rank_state_dict(state)
+        for each, state in zip(per_rank, rank_states, strict=True):
+            each.load_rank_state_dict(state)
         # Without this check accelerate would silently continue with other random numbers if it could not load these.
         load_safely(Path(folder) / RANDOM_FILE.format(accelerator.process_index))
 
+    # Not register_for_checkpointing: accelerate does not load what is registered safely.
     accelerator.register_save_state_pre_hook(save)
     accelerator.register_load_state_pre_hook(load)
 
@@ -105,7 +83,7 @@ def _of_this_run(checkpoint: Path) -> Iterator[None]:
         ValueError,
         EOFError,
     ) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         if isinstance(error, pickle.UnpicklingError):  # torch's own message advises to let the file run code
             reason = "one of its files holds more than tensors and plain values"
         raise ValueError(

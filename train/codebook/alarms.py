@@ -1,6 +1,6 @@
 """Alarms about a codebook: what goes wrong, what shows it, and what to try."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -38,8 +38,8 @@ class Directions(NamedTuple):
 class CodebookAlarms:
     """Checks the statistics of each window, and reports a finding when it begins, and again only after it was over.
 
-    `can_set` says whether codes can be set one by one, so that
-    initialization and revival are remedies. The state goes into the checkpoint.
+    `can_set` says whether codes can be set one by one, so that initialization and revival are remedies. The state goes into
+    the checkpoint.
     """
 
     def __init__(self, codes: int, can_set: bool):
@@ -70,57 +70,48 @@ class CodebookAlarms:
         return _sentences(new)
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "usage": self._usage.state_dict(),
-            "min_distortion": self._min_distortion,
-            "active": self._active,
-        }
+        return {"usage": self._usage.state_dict(), "min_distortion": self._min_distortion, "active": self._active}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._usage.load_state_dict(state["usage"])
         self._min_distortion = tuple(state["min_distortion"])
         self._active = dict(state["active"])
 
-    def _lengths(self, ratio: float) -> list[Finding]:
-        if 1 / MAX_LENGTH_RATIO <= ratio <= MAX_LENGTH_RATIO:
-            return []
-        which = f"{1 / max(ratio, 1e-9):.0f} times shorter" if ratio < 1 else f"{ratio:.0f} times longer"
-        sentence = (
-            f"codes are {which} than their latents (|q|/|z| is {ratio:.2g}): gradients that are scaled by this ratio are "
-            f"wrong by the same factor; try {self._or_kmeans}gradient straight_through or "
-            "rotation_no_scale."
-        )
-        return [Finding("lengths", sentence)]
+    def _lengths(self, ratio: float) -> Iterator[Finding]:
+        if not 1 / MAX_LENGTH_RATIO <= ratio <= MAX_LENGTH_RATIO:
+            which = f"{1 / max(ratio, 1e-9):.0f} times shorter" if ratio < 1 else f"{ratio:.0f} times longer"
+            yield Finding(
+                "lengths",
+                f"codes are {which} than their latents (|q|/|z| is {ratio:.2g}): gradients that are scaled by this ratio are "
+                f"wrong by the same factor; try {self._or_kmeans}gradient straight_through or rotation_no_scale.",
+            )
 
-    def _angles(self, obtuse: float) -> list[Finding]:
-        if obtuse <= MAX_OBTUSE:
-            return []
-        sentence = (
-            f"{obtuse:.0%} of the latents are at more than a right angle to their codes: a rotated gradient points the wrong "
-            f"way there; try {self._or_kmeans}gradient straight_through until the codebook fits."
-        )
-        return [Finding("angles", sentence)]
+    def _angles(self, obtuse: float) -> Iterator[Finding]:
+        if obtuse > MAX_OBTUSE:
+            yield Finding(
+                "angles",
+                f"{obtuse:.0%} of the latents are at more than a right angle to their codes: a rotated gradient points the "
+                f"wrong way there; try {self._or_kmeans}gradient straight_through until the codebook fits.",
+            )
 
-    def _distortion(self, step: int, missed: float) -> list[Finding]:
+    def _distortion(self, step: int, missed: float) -> Iterator[Finding]:
         lowest, lowest_step = self._min_distortion
         if missed < lowest:
             self._min_distortion = (missed, step)
-            return []
-        if missed <= max(UNEXPLAINED, DISTORTION_GROWTH * lowest):
-            return []
-        sentence = (
-            f"distortion grew from {lowest:.2g} of the latents' variance at step {lowest_step} to {missed:.2g}: the "
-            "latents move away from their codes; try a higher losses.commitment, or a lower optimizer.lr."
-        )
-        return [Finding("distortion", sentence)]
+        elif missed > max(UNEXPLAINED, DISTORTION_GROWTH * lowest):
+            yield Finding(
+                "distortion",
+                f"distortion grew from {lowest:.2g} of the latents' variance at step {lowest_step} to {missed:.2g}: the "
+                "latents move away from their codes; try a higher losses.commitment, or a lower optimizer.lr.",
+            )
 
-    def _flat(self, values: Mapping[str, float], directions: Directions) -> list[Finding]:
-        """Return whether codes lie near a line or a plane though they could vary in more directions."""
+    def _flat(self, values: Mapping[str, float], directions: Directions) -> Iterator[Finding]:
+        """Report codes near a line or a plane that could vary in more directions."""
         rank = values.get(f"{directions.path}/effective_rank")
         # k codes span at most k - 1 directions.
         limit = min(FLAT, FLAT_FRACTION * min(directions.dim, directions.codes - 1))
         if rank is None or not 0 < rank < limit:
-            return []
+            return
         latents = values[f"{directions.path}/latent_effective_rank"]
         index = directions.path.partition("/")[2]
         whose = f"the codes of codebook {index}" if index else "the codes"
@@ -129,11 +120,11 @@ class CodebookAlarms:
             if rank < latents / 2
             else "encoder and codebook no longer use the others; try a lower optimizer.lr, fewer latent channels, or fsq"
         )
-        sentence = (
+        yield Finding(
+            f"flat {directions.path}",
             f"{whose} vary in {rank:.1f} of {directions.dim} directions (effective rank), their latents in {latents:.1f}: "
-            f"{advice}."
+            f"{advice}.",
         )
-        return [Finding(f"flat {directions.path}", sentence)]
 
 
 def _sentences(findings: list[Finding]) -> list[str]:

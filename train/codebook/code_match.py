@@ -59,17 +59,14 @@ class CodeMatch:
         return values | {name: rank for name, rank in ranks.items() if rank is not None}
 
     def clear(self) -> None:
-        """Remove all positions, in place."""
         self._sums.zero_()
         self.latents.clear()
         self.codes.clear()
 
     def state(self) -> dict[str, Any]:
-        """Return what `load` takes."""
         return {"sums": self._sums, "latents": self.latents.state(), "codes": self.codes.state()}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continue from a state."""
         self._sums.copy_(state["sums"])
         self.latents.load(state["latents"])
         self.codes.load(state["codes"])
@@ -81,11 +78,9 @@ def match_by_codebook(quantizer: Quantizer, latent: Latent) -> list[CodeMatch]:
     was_training = quantizer.training
     quantizer.eval()  # a training forward would draw random numbers, and may not choose the nearest codes
     matches = []
-    try:
-        for codebook, seen in zip(quantizer.codebooks(), quantizer.codebook_inputs(latent), strict=True):
-            match = CodeMatch(codebook.dim, latent.device)
-            match.add(codebook.to_code_space(seen), codebook(seen).latent)
-            matches.append(match)
-    finally:
-        quantizer.train(was_training)
+    for codebook, seen in zip(quantizer.codebooks(), quantizer.codebook_inputs(latent), strict=True):
+        match = CodeMatch(codebook.dim, latent.device)
+        match.add(codebook.to_code_space(seen), codebook(seen).latent)
+        matches.append(match)
+    quantizer.train(was_training)
     return matches

@@ -1,13 +1,12 @@
 """When codes are initialized and revived: the main process draws them and sends them to the others, so that all agree."""
 
 from collections.abc import Callable, Iterable
-from itertools import count
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
 from accelerate import Accelerator
 from pydantic import Field
-from torch import Tensor
 from torch.optim import Optimizer
 
 from ...evaluation.usage import count_tokens
@@ -71,17 +70,13 @@ class CodebookMaintenance:
         """
         if self._config.initialization == "random":
             return
-        latents = self._enough(batches)
-        rounds, done = self._config.kmeans_iterations, count(1)
-
-        def on_round(_: int) -> None:
-            report(next(done))
-
+        latents, rounds = self._enough(batches), self._config.kmeans_iterations
         # A level sees what the levels before it leave over, so they are set first.
-        for codebook, levels in shared_codebooks(self._quantizer):
+        for index, (codebook, levels) in enumerate(shared_codebooks(self._quantizer).items()):
             vectors = seen_vectors(self._quantizer, latents, levels, self._accelerator)
             vectors = usable_vectors(vectors, self._quantizer.vocab_size)  # which fails on all processes or none
             if self._accelerator.is_main_process:
+                on_round = partial(lambda before, done: report(before + done), index * rounds)
                 centres = kmeans(vectors, self._quantizer.vocab_size, rounds, self._generator, on_round)
                 codebook.replace(torch.arange(len(centres), device=centres.device), centres)
             broadcast_codes(codebook)
@@ -106,11 +101,12 @@ class CodebookMaintenance:
         if step % self._config.revive_every:
             return 0
         counts = self._accelerator.reduce(self._counts, reduction="sum")
-        assert isinstance(counts, Tensor)
-        shared = shared_codebooks(self._quantizer)
-        vectors = [seen_vectors(self._quantizer, [seen.latent], levels, self._accelerator) for _, levels in shared]
-        total = 0
-        for (codebook, levels), candidates in zip(shared, vectors, strict=True):
+        total, shared = 0, shared_codebooks(self._quantizer)
+        # All before the first is revived, which would change what later levels see.
+        vectors = [
+            seen_vectors(self._quantizer, [seen.latent], levels, self._accelerator) for levels in shared.values()
+        ]
+        for (codebook, levels), candidates in zip(shared.items(), vectors, strict=True):
             dead = (counts[levels].sum(dim=0) == 0).nonzero().flatten()[: len(candidates)]
             if not len(dead):
                 continue

@@ -1,11 +1,11 @@
 """The codebook monitor: usage and fit of the codes since the last line of the log."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from ...evaluation.running_covariance import rank_note
 from ...evaluation.usage import Usage, codebook_usage, count_tokens, empty_counts, estimate_note
@@ -42,16 +42,10 @@ def quantizer_io(quantizer: Quantizer, outputs: Sequence[Reconstruction]) -> Qua
     Where training forwards return the codes themselves, these are from before moving averages moved, and distortion is the
     commitment loss. Where they return noise or a few levels alone, the codes are looked up afterwards.
     """
-    tokens = torch.cat([output.tokens for output in outputs])
-    return QuantizerIO(
-        latent=torch.cat([output.latent.detach() for output in outputs]),
-        quantized=(
-            torch.cat([output.quantized.detach() for output in outputs])
-            if quantizer.returns_codes
-            else quantizer.codes_of(tokens)
-        ),
-        tokens=tokens,
+    latent, quantized, tokens = (
+        torch.cat([getattr(output, name).detach() for output in outputs]) for name in QuantizerIO._fields
     )
+    return QuantizerIO(latent, quantized if quantizer.returns_codes else quantizer.codes_of(tokens), tokens)
 
 
 class CodebookMonitor:
@@ -62,7 +56,8 @@ class CodebookMonitor:
 
     def __init__(self, quantizer: Quantizer, accelerator: Accelerator, directions: int | None = None):
         self._quantizer = quantizer
-        self._accelerator = accelerator
+        self._processes = accelerator.num_processes
+        self._sum = partial(accelerator.reduce, reduction="sum")
         self._counts = empty_counts(quantizer.num_codebooks, quantizer.vocab_size, accelerator.device)
         self.last_counts = self._counts.cpu().clone()
         """Counts of the last complete window, over all processes, on the CPU."""
@@ -74,7 +69,7 @@ class CodebookMonitor:
     def notes(self) -> list[str]:
         """Return sentences about what is estimated or left out because it is too large."""
         notes = [estimate_note(self._counts, self._quantizer.vocab_size), rank_note(self._quantizer.dim)]
-        return [note for note in notes if note]
+        return [*filter(None, notes)]
 
     def observe(self, seen: QuantizerIO, revived: int = 0) -> None:
         """Count the tokens of one step and the codes revived in it, without waiting for the device."""
@@ -91,9 +86,10 @@ class CodebookMonitor:
         quantizer = self._quantizer
         self.last_counts = self._sum(self._counts).cpu()
         usages = codebook_usage(self.last_counts, quantizer.vocab_size)
+        means = {name: sum(getattr(each, name) for each in usages) / len(usages) for name in Usage._fields}
         values = {
-            **_means(usages),
-            "perplexity_fraction": _means(usages)["perplexity"] / quantizer.vocab_size,
+            **means,
+            "perplexity_fraction": means["perplexity"] / quantizer.vocab_size,
             **self._match.values(self._sum),
             "tokens": int(self.last_counts[0].sum()),
             "revived": self._revived,
@@ -102,7 +98,7 @@ class CodebookMonitor:
         directions = [Directions("codebook", min(quantizer.dim, self._directions), max_codes)]
         if len(usages) > 1:
             matches = match_by_codebook(quantizer, seen.latent)
-            max_codes = min(quantizer.vocab_size, seen.tokens[:, 0].numel() * self._accelerator.num_processes)
+            max_codes = min(quantizer.vocab_size, seen.tokens[:, 0].numel() * self._processes)
             for index, (usage, match) in enumerate(zip(usages, matches, strict=True)):
                 own = usage._asdict() | match.values(self._sum)
                 values |= {f"{index}/{name}": value for name, value in own.items()}
@@ -129,14 +125,3 @@ class CodebookMonitor:
         self._counts.copy_(state["counts"])
         self._match.load(state["match"])
         self._revived = state["revived"]
-
-    def _sum(self, value: Tensor) -> Tensor:
-        total = self._accelerator.reduce(value, reduction="sum")
-        assert isinstance(total, Tensor)
-        return total
-
-
-def _means(usages: list[Usage]) -> dict[str, float]:
-    return {
-        name: sum(getattr(usage, name) for usage in usages) / len(usages) for name in ("usage", "perplexity", "dead")
-    }

@@ -1,7 +1,5 @@
 """The codebooks of a quantizer whose codes can be set one by one: what each sees on all processes, and revival."""
 
-from typing import NamedTuple
-
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
@@ -14,25 +12,18 @@ from ...tokenizer.quantizers.vector.codebooks import Codebook
 from ...tokenizer.shapes import Latent, Vectors
 
 
-class SharedCodebook(NamedTuple):
-    """A codebook, and its indices along `q`: several when levels or groups share it."""
-
-    codebook: Codebook
-    levels: list[int]
-
-
 def codebook_of(quantizer: Quantizer) -> Codebook | None:
     """Return the table of codes of a quantizer with one codebook; none where a formula gives the codes."""
     return next((module for module in quantizer.modules() if isinstance(module, Codebook)), None)
 
 
-def shared_codebooks(quantizer: Quantizer) -> list[SharedCodebook]:
-    """Return each table of codes once, in the order of `q`."""
-    found: dict[int, SharedCodebook] = {}
+def shared_codebooks(quantizer: Quantizer) -> dict[Codebook, list[int]]:
+    """Return each table of codes with its indices along `q`, in order: several when levels or groups share it."""
+    found: dict[Codebook, list[int]] = {}
     for level, single in enumerate(quantizer.codebooks()):
         if codebook := codebook_of(single):
-            found.setdefault(id(codebook), SharedCodebook(codebook, [])).levels.append(level)
-    return list(found.values())
+            found.setdefault(codebook, []).append(level)
+    return found
 
 
 def can_set_codes(quantizer: Quantizer) -> bool:
@@ -43,13 +34,9 @@ def can_set_codes(quantizer: Quantizer) -> bool:
 
 def seen_vectors(quantizer: Quantizer, latents: list[Latent], levels: list[int], accelerator: Accelerator) -> Vectors:
     """Return what some levels see of latents, as they compare it, on all processes; every process must call it."""
-    inputs = [quantizer.codebook_inputs(latent) for latent in latents]
-    found: list[Tensor] = []
-    for level in levels:
-        single = quantizer.codebooks()[level]
-        gathered = (accelerator.gather(as_rows(single.to_code_space(seen[level]))) for seen in inputs)
-        found.extend(rows for rows in gathered if isinstance(rows, Tensor))
-    return torch.cat(found)
+    inputs, codebooks = [quantizer.codebook_inputs(latent) for latent in latents], quantizer.codebooks()
+    seen = [as_rows(codebooks[level].to_code_space(each[level])) for level in levels for each in inputs]
+    return torch.cat([accelerator.gather(rows) for rows in seen])
 
 
 def broadcast_codes(codebook: Codebook) -> None:

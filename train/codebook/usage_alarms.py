@@ -1,12 +1,13 @@
 """Alarms about tokens that use few codes, compared with even use and with the best window so far."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
+import torch
 from torch import Tensor
 
-from ...evaluation.usage import Usage
-from .expected import CountHistogram, Spread, even_spread
+from ...evaluation.usage import Usage, perplexity
 
 FRESH = 100
 """First steps of a run, in which latents find their directions."""
@@ -30,6 +31,9 @@ COMPUTED_REMEDIES = (
 )
 """What to try where codes cannot be set one by one."""
 
+Histogram: TypeAlias = tuple[Tensor, Tensor]
+"""Which counts occur in a window, and how many codes have each."""
+
 
 class Finding(NamedTuple):
     """Something that is wrong."""
@@ -39,11 +43,6 @@ class Finding(NamedTuple):
     sentence: str
 
 
-class _Best(NamedTuple):
-    step: int
-    histogram: CountHistogram
-
-
 class UsageAlarms:
     """Remembers the best windows of each codebook; its state goes into the checkpoint."""
 
@@ -51,7 +50,7 @@ class UsageAlarms:
         self._codes = codes
         self._can_set = can_set
         self._windows = 0
-        self._best: dict[str, dict[str, _Best]] = {}
+        self._best: dict[str, tuple[int, Histogram]] = {}  # step and histogram, by kind of spread and codebook
 
     def check(self, step: int, counts: Tensor, usages: list[Usage]) -> list[Finding]:
         """Return what is wrong in the window that ended at `step`, at most one finding per codebook.
@@ -61,76 +60,86 @@ class UsageAlarms:
         self._windows += 1
         found = []
         for index, (row, usage) in enumerate(zip(counts, usages, strict=True)):
+            if (tokens := int(row.sum())) < MIN_TOKENS:
+                continue
             name = f"codebook {index}" if len(usages) > 1 else ""
-            for kind, sentence in self._of(step, name, row, usage)[:1]:
+            findings = self._fallen(step, name, tokens, histogram(row))
+            if self._windows >= PATIENCE:
+                findings += self._low(tokens, usage)
+            for kind, sentence in findings[:1]:
                 found.append(Finding(f"{kind} {name}", f"{name}: {sentence}") if name else Finding(kind, sentence))
         return found
 
     def state_dict(self) -> dict[str, Any]:
-        best = {
-            name: {kind: [best.step, *best.histogram] for kind, best in kinds.items()}
-            for name, kinds in self._best.items()
-        }
-        return {"windows": self._windows, "best": best}
+        return {"windows": self._windows, "best": dict(self._best)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._windows = state["windows"]
-        self._best = {
-            name: {kind: _Best(step, CountHistogram(*histogram)) for kind, (step, *histogram) in kinds.items()}
-            for name, kinds in state["best"].items()
-        }
+        self._windows, self._best = state["windows"], dict(state["best"])
 
-    def _of(self, step: int, name: str, counts: Tensor, usage: Usage) -> list[Finding]:
-        histogram = CountHistogram.of(counts)
-        if histogram.tokens < MIN_TOKENS:
-            return []
-        fallen = self._fallen(step, name, histogram)
-        return fallen + (self._low(histogram.tokens, usage) if self._windows >= PATIENCE else [])
-
-    def _fallen(self, step: int, name: str, histogram: CountHistogram) -> list[Finding]:
+    def _fallen(self, step: int, name: str, tokens: int, latest: Histogram) -> list[Finding]:
         """Compare with the best windows, reduced to as many tokens, and remember this one if it is better."""
-        best = self._best.setdefault(name, {})
         factor = FRESH_FACTOR if step < FRESH else 1
-        now, found = histogram.spread(histogram.tokens), []
+        now, found = spread(latest, tokens), []
         for kind, fraction in (("codes", COLLAPSE), ("perplexity", CONCENTRATION)):
-            before = best.get(kind)
-            then = before.histogram.spread(histogram.tokens) if before else Spread(0, 0)
-            if before is None or getattr(now, kind) > getattr(then, kind):
-                best[kind] = _Best(step, histogram)
-            elif getattr(now, kind) < fraction * factor * getattr(then, kind):
-                found.append(self._fall(kind, then, now, step - before.step))
+            best_step, best = self._best.get(f"{kind} {name}", (step, None))
+            then = spread(best, tokens) if best else {kind: 0.0}
+            if now[kind] > then[kind]:
+                self._best[f"{kind} {name}"] = step, latest
+            elif now[kind] < fraction * factor * then[kind]:
+                found.append(self._fall(kind, then, now, step - best_step))
         return found
 
-    def _fall(self, kind: str, then: Spread, now: Spread, steps: int) -> Finding:
+    def _fall(self, kind: str, then: dict[str, float], now: dict[str, float], steps: int) -> Finding:
         remedies = "a lower optimizer.lr, or the quantizers simvq or fsq"
         if kind == "codes":
             return Finding(
                 "collapse",
-                f"the codes in use fell from {then.codes:,.0f} to {now.codes:,.0f} of {self._codes:,} in {steps} steps: the "
-                f"codebook collapses; try {self._remedies(f'codebook.revive_every, {remedies}')}.",
+                f"the codes in use fell from {then['codes']:,.0f} to {now['codes']:,.0f} of {self._codes:,} in {steps} steps: "
+                f"the codebook collapses; try {self._remedies(f'codebook.revive_every, {remedies}')}.",
             )
         return Finding(
             "concentration",
-            f"perplexity fell from {then.perplexity:,.1f} to {now.perplexity:,.1f} in {steps} steps, with {now.codes:,.0f} of "
-            f"{self._codes:,} codes in use: a few codes take most tokens; try {self._remedies(remedies)}.",
+            f"perplexity fell from {then['perplexity']:,.1f} to {now['perplexity']:,.1f} in {steps} steps, with "
+            f"{now['codes']:,.0f} of {self._codes:,} codes in use: a few codes take most tokens; try "
+            f"{self._remedies(remedies)}.",
         )
 
     def _low(self, tokens: int, usage: Usage) -> list[Finding]:
-        codes, used, even = self._codes, usage.usage * self._codes, even_spread(tokens, self._codes)
+        codes, used, even = self._codes, usage.usage * self._codes, even_codes(tokens, self._codes)
         # The fewer tokens per code, the less it means that few codes occur.
-        if used < LOW_USAGE * min(1, tokens / codes) * even.codes:
+        if used < LOW_USAGE * min(1, tokens / codes) * even:
             remedies = "codebook.initialization: kmeans, codebook.revive_every, or the quantizers simvq or fsq"
             sentence = f"only {round(used):,} of {codes:,} codes are in use: most are never nearest to a latent"
             return [Finding("unused", f"{sentence}; try {self._remedies(remedies)}.")]
-        if even.perplexity > 1 and math.log(usage.perplexity) < LOW_ENTROPY * math.log(even.perplexity):
+        # With MIN_TOKENS or more, even use has nearly the perplexity of its codes.
+        if even > 1 and math.log(usage.perplexity) < LOW_ENTROPY * math.log(even):
             remedies = "codebook.initialization: kmeans, a lower optimizer.lr, or the quantizers simvq or fsq"
             sentence = (
-                f"perplexity is {usage.perplexity:,.1f}, where even use of {codes:,} codes would give "
-                f"{even.perplexity:,.1f}: nearly all tokens use the same few codes"
+                f"perplexity is {usage.perplexity:,.1f}, where even use would show {even:,.0f} of {codes:,} codes: nearly all "
+                "tokens use the same few codes"
             )
             return [Finding("few", f"{sentence}; try {self._remedies(remedies)}.")]
         return []
 
     def _remedies(self, remedies: str) -> str:
-        """Return `remedies`, or what helps where codes are computed."""
         return remedies if self._can_set else COMPUTED_REMEDIES
+
+
+def histogram(counts: Tensor) -> Histogram:
+    """Return the histogram of the counts ` k` of a codebook, without codes that do not occur."""
+    values, codes = torch.unique(counts[counts > 0], return_counts=True)
+    return values, codes
+
+
+def spread(window: Histogram, tokens: int) -> dict[str, float]:
+    """Return the number of codes and the perplexity of all tokens, or of fewer drawn from them, always the same ones."""
+    counts = window[0].repeat_interleave(window[1])
+    if tokens < counts.sum():
+        drawn = np.random.default_rng(0).binomial(counts.numpy(), tokens / int(counts.sum()))
+        counts = torch.from_numpy(drawn)
+    return {"codes": int((counts > 0).sum()), "perplexity": perplexity(counts)}
+
+
+def even_codes(tokens: int, codes: int) -> float:
+    """Return the expected number of different codes, k (1 - (1 - 1/k)^n), among n tokens when all k are equally likely."""
+    return 1.0 if codes == 1 else -math.expm1(tokens * math.log1p(-1 / codes)) * codes

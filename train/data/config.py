@@ -25,11 +25,10 @@ class SourceConfig(Config):
     @field_validator("path", mode="before")
     @classmethod
     def _wrap_single_path(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
+        return value if isinstance(value, list) else [value]
 
     @property
     def where(self) -> str:
-        """The paths, as messages name them."""
         return ", ".join(self.path)
 
 
@@ -43,7 +42,6 @@ class ReadingConfig(Config):
 
     @property
     def unreadable_limit(self) -> UnreadableLimit:
-        """The number of unreadable images at which the work stops."""
         return UnreadableLimit(self.on_error == "stop", self.max_unreadable)
 
 
@@ -73,4 +71,4 @@ class DataConfig(ReadingConfig):
         if value is None:
             raise ValueError("no images are named: give a folder, a .tar shard, or a .txt list.")
         listed = value if isinstance(value, list) else [value]
-        return [{"path": item} if isinstance(item, str) else item for item in listed]
+        return [item if isinstance(item, dict | SourceConfig) else {"path": item} for item in listed]

@@ -1,8 +1,4 @@
-"""Random crops of training images, by position in the run.
-
-The image, crop and flip at a position are a pure function of the seed and the position. A run can therefore resume at any
-step, with any number of workers or processes, and see exactly what it would have seen.
-"""
+"""Random crops of training images, a pure function of the seed and the position in the run, so that any run can resume."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -11,7 +7,6 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ...images.opening.open_image import open_image
 from ...images.preprocessing import resize_short_side
@@ -39,7 +34,7 @@ class Crop(NamedTuple):
     """Name and reason of each image that could not be read at this position."""
 
 
-class TrainingCrops(Dataset[Crop]):
+class TrainingCrops:
     """Crops by position; raises WorkFailedError if a whole source is unreadable, or if on_error is stop."""
 
     def __init__(

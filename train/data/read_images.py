@@ -8,9 +8,9 @@ from typing import BinaryIO, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from ...images.finding.index import Entry
+from ...images.file_entry import Entry
 from ...images.opening.open_image import ImageError
-from ...images.prefetch import Room, ahead
+from ...images.prefetch import ahead_within
 from ...images.preprocessing import load_pixels
 from ...tokenizer.preprocessing import PreprocessingConfig
 from .unreadable_images import UnreadableCounter, UnreadableImageError, UnreadableLimit
@@ -39,11 +39,8 @@ class ImageReader(NamedTuple):
 
     def attempts(self, entries: Iterable[Entry]) -> Iterator[Tensor | UnreadableImageError]:
         """Yield the images in order, or the error in place of one; only a few are in memory at a time."""
-        # The room closes first: threads that wait for it must end before the pool does.
-        with ThreadPoolExecutor(self.threads) as pool, Room(WAITING_BYTES) as room:
-            attempt = room.bounded(self._attempt, lambda found: found.nbytes if isinstance(found, Tensor) else 0)
-            begun = ahead(pool, attempt, enumerate(entries), 2 * self.threads)
-            yield from room.taken(begun)
+        with ThreadPoolExecutor(self.threads) as pool:
+            yield from ahead_within(pool, self._attempt, entries, 2 * self.threads, _bytes, WAITING_BYTES)
 
     def readable(
         self, entries: Sequence[Entry], limit: UnreadableLimit, warn: Callable[[str], None]
@@ -79,3 +76,7 @@ def read_entry(entry: Entry, read: Callable[[BinaryIO], Read]) -> Read:
         reason = f"the file cannot be read: {error.strerror or error}"
     where = entry.name if entry.name == entry.path else f"{entry.path}: {entry.name}"
     raise UnreadableImageError(f"{where} cannot be used ({reason})")
+
+
+def _bytes(attempt: Tensor | UnreadableImageError) -> int:
+    return attempt.nbytes if isinstance(attempt, Tensor) else 0

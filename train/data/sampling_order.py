@@ -1,8 +1,8 @@
 """The order in which a run draws images from its sources."""
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,18 +24,16 @@ class SamplingOrder:
 
     def __init__(self, sizes: Sequence[int], weights: Sequence[float], seed: int):
         self.sizes = sizes
+        self.weights = weights
         self.seed = seed
+        self._block = functools.lru_cache(maxsize=4)(self._shuffle_block)
+        self._epoch = functools.lru_cache(maxsize=4 * len(sizes))(self._shuffle_epoch)
         edges = np.round(np.cumsum(weights) / np.sum(weights) * BLOCK).astype(int)
         self.quotas = np.diff(edges, prepend=0)
 
-    # The caches are created on first use, because they cannot be pickled for spawned workers.
-    @functools.cached_property
-    def _block(self) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
-        return functools.lru_cache(maxsize=4)(self._shuffle_block)
-
-    @functools.cached_property
-    def _epoch(self) -> Callable[[int, int], np.ndarray]:
-        return functools.lru_cache(maxsize=4 * len(self.sizes))(self._shuffle_epoch)
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without the caches, which spawned workers begin anew."""
+        return SamplingOrder, (self.sizes, self.weights, self.seed)
 
     def at(self, position: int) -> Draw:
         """Return the image at a position, counted from 0: a pure function of the seed and the position."""

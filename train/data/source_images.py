@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from ...images.finding.index import Entry, index_images
+from ...images.file_entry import Entry
+from ...images.finding.index import index_images
 from .config import SourceConfig
 
 
@@ -18,12 +19,14 @@ class SourceImages:
     """
 
     def __init__(self) -> None:
-        self._walked: dict[str, list[Entry]] = {}
-        self._found: dict[tuple[str, ...], list[Entry]] = {}
+        self._walked = functools.cache(lambda path: list(index_images(path)))
+        self._found = functools.cache(
+            lambda paths: list(_distinct(entry for path in paths for entry in self._walked(path)))
+        )
 
     def of(self, source: SourceConfig) -> list[Entry]:
         """Return the images of a source without duplicates; raise ValueError if a path, or the selection, has none."""
-        found = self._all(tuple(source.path))
+        found: list[Entry] = self._found(tuple(source.path))
         names = re.compile(source.names)
         named = [entry for entry in found if names.fullmatch(os.path.basename(entry.name))]
         if not named:
@@ -40,14 +43,6 @@ class SourceImages:
                 f"split is {list(source.split)}, which leaves none of the {len(named)} images of {source.where}: widen it."
             )
         return ordered[first:last]
-
-    def _all(self, paths: tuple[str, ...]) -> list[Entry]:
-        if paths not in self._found:
-            for path in paths:
-                if path not in self._walked:
-                    self._walked[path] = list(index_images(path))
-            self._found[paths] = list(_distinct(entry for path in paths for entry in self._walked[path]))
-        return self._found[paths]
 
 
 def _name_hash(entry: Entry) -> bytes:

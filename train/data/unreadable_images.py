@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from torch import Tensor
 
 from ...tokenizer.errors import WorkFailedError
 
@@ -114,9 +113,7 @@ class UnreadableInTraining:
         Raises WorkFailedError, on every process, if too many images are unreadable.
         """
         counts = torch.tensor([self._count, len(self._new)], device=self._accelerator.device)
-        summed = self._accelerator.reduce(counts, reduction="sum")
-        assert isinstance(summed, Tensor)
-        count, new = summed.tolist()
+        count, new = self._accelerator.reduce(counts, reduction="sum").tolist()
         named = sorted(set(gather_object(list(self._new)))) if new else []
         self._named |= set(named)
         self._replaced += count

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ...tokenizer.shapes import Pixels
-from .hessian_products import Direction, HessianProducts, dot, hessian_products
-from .update_directions import momentum_signs, momentum_square, orthogonal_momentum, random_signs
+from .hessian_products import Direction, HessianProducts, dot, momentum_signs, orthogonal_momentum, random_signs
 
 MIN_IMAGES = 3
 WEIGHT = "weight"
@@ -47,12 +46,13 @@ class Curvature:
         Every process must call it, before an optimizer step, so that the momentum does not depend on `images`. `modules`
         are all modules that `loss` uses. Before the first step there is no momentum, and it does nothing.
         """
-        signs = momentum_signs(self._optimizer, self._parameters)
-        if all(part is None for part in signs):
+        states = [self._optimizer.state.get(parameter, {}) for parameter in self._parameters]
+        if not any("exp_avg" in state for state in states):
             return
-        size = momentum_square(self._optimizer, self._parameters)
-        with hessian_products(modules, self._parameters, loss, chunk) as products:
-            found = self._measured(products, images, signs, seed)
+        momenta = [state.get("exp_avg", state.get("momentum_buffer")) for state in states]
+        size = dot(momenta, momenta)
+        with HessianProducts(modules, self._parameters, loss, chunk) as products:
+            found = self._measured(products, images, states, seed)
         found |= {name: found[name] / size for name in QUADRATIC} | {LATEST: size}
         values = torch.stack(list(found.values())).float()
         weights = torch.full_like(values, 1 - self._decay)
@@ -78,19 +78,20 @@ class Curvature:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._averages = dict(state["averages"])
 
-    def _measured(self, products: HessianProducts, images: Pixels, signs: Direction, seed: int) -> dict[str, Tensor]:
+    def _measured(
+        self, products: HessianProducts, images: Pixels, states: Sequence[Mapping[str, Tensor]], seed: int
+    ) -> dict[str, Tensor]:
+        signs, step = momentum_signs(states), orthogonal_momentum(states)
+        directions = [signs, random_signs(signs, seed), *([step] if any(part is not None for part in step) else [])]
         quarter = len(images) // 4 or 1
         first, second, rest = images.split([quarter, quarter, len(images) - 2 * quarter])
         g, other = self._mean(products.gradient(first)), self._mean(products.gradient(second))
         difference = torch._foreach_sub(g, other)
-        random, step = random_signs(signs, seed), orthogonal_momentum(self._optimizer, self._parameters)
         along = torch.cat(
             [
                 products.products(rest, g, [other]),
                 products.products(rest, difference, [difference]),
-                products.products(rest, signs, [signs]),
-                products.products(rest, random, [random]),
-                *([products.products(rest, step, [step])] if any(part is not None for part in step) else []),
+                *(products.products(rest, direction, [direction]) for direction in directions),
             ]
         )
         crossed, apart, *others = self._mean([along])[0].unbind()
@@ -112,9 +113,7 @@ class Curvature:
     def _mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         if self._accelerator.num_processes == 1:
             return list(tensors)
-        reduced = self._accelerator.reduce(list(tensors), reduction="mean")
-        assert isinstance(reduced, list)
-        return reduced
+        return self._accelerator.reduce(list(tensors), reduction="mean")
 
 
 def _agreement(first: Direction, second: Direction) -> Tensor:

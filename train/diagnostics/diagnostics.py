@@ -51,15 +51,10 @@ class Diagnostics:
         self._micro_batches = micro_batches
         self._accelerator = accelerator
         self._updates = UpdateStatistics(optimizer, model)
-        self._from_momentum = NoiseScale()
-        self._from_batches = NoiseScale()
+        self._noise = {"momentum": NoiseScale(), "batches": NoiseScale()}
         self._small: dict[str, Tensor] = {}
         self._curvature = Curvature(optimizer, model, accelerator)
-        self._parts: dict[str, NoiseScale | Curvature] = {
-            "momentum": self._from_momentum,
-            "batches": self._from_batches,
-            "curvature": self._curvature,
-        }
+        self._parts: dict[str, NoiseScale | Curvature] = {**self._noise, "curvature": self._curvature}
         images = batch_size // accelerator.num_processes
         if config.curvature_every and images < MIN_IMAGES:
             raise ValueError(
@@ -67,28 +62,26 @@ class Diagnostics:
                 f"and needs {MIN_IMAGES}: set it to 0, or enlarge data.batch_size."
             )
 
-    def measures_noise(self, step: int) -> bool:
-        """Return whether to measure the noise at a step."""
+    def _measures_noise(self, step: int) -> bool:
         return self._config.noise_every > 0 and step % self._config.noise_every == 0
 
     def after_first_micro_batch(self, step: int) -> None:
         """Read the gradient while it is that of the first of several micro-batches."""
-        if self._micro_batches == 1 or not self.measures_noise(step):
+        if self._micro_batches == 1 or not self._measures_noise(step):
             return
         # The loss of a micro-batch is divided by their number.
         norms = {name: norm * self._micro_batches**2 for name, norm in self._norms().items()}
         mean = self._accelerator.reduce(torch.stack(list(norms.values())), reduction="mean")
-        assert isinstance(mean, Tensor)
         self._small = dict(zip(norms, mean, strict=True))
 
     def before_step(self, step: int, is_logged: bool) -> None:
         """Read the gradient of the whole batch, before it is clipped."""
         if is_logged and self._config.update_statistics:
             self._updates.before_step()
-        if self._small and self.measures_noise(step):
+        if self._small and self._measures_noise(step):
             small_batch = self._batch_size // (self._micro_batches * self._accelerator.num_processes)
             big = self._norms()
-            self._from_batches.observe(
+            self._noise["batches"].observe(
                 {name: two_batch_moments(self._small[name], big[name], small_batch, self._batch_size) for name in big}
             )
             self._small = {}
@@ -101,25 +94,21 @@ class Diagnostics:
         `images` are all of this process. It uses as many of them as a micro-batch has, and half of those at a time, since
         they need twice the memory in float32.
         """
-        if not self._config.curvature_every or step % self._config.curvature_every:
-            return
-        micro_batch = len(images) // self._micro_batches
-        taken = max(micro_batch, MIN_IMAGES + 1)
-        self._curvature.measure(step, images[:taken], max(1, micro_batch // 2), loss, modules)
+        if self._config.curvature_every and step % self._config.curvature_every == 0:
+            micro_batch = len(images) // self._micro_batches
+            taken = max(micro_batch, MIN_IMAGES + 1)
+            self._curvature.measure(step, images[:taken], max(1, micro_batch // 2), loss, modules)
 
     def after_step(self, step: int, is_logged: bool) -> dict[str, float]:
         """Read the update, with the gradient still in place; return scalars by log path at steps that are logged."""
-        if self.measures_noise(step):
-            self._from_momentum.observe(optimizer_moments(self._optimizer, self._model, self._batch_size))
+        if self._measures_noise(step):
+            self._noise["momentum"].observe(optimizer_moments(self._optimizer, self._model, self._batch_size))
         if not is_logged:
             return {}
-        updates = self._updates.after_step() if self._config.update_statistics else {}
-        return (
-            updates
-            | self._from_momentum.summarise("noise_scale/momentum")
-            | self._from_batches.summarise("noise_scale/batches")
-            | self._curvature.summarise()
-        )
+        values = self._updates.after_step() if self._config.update_statistics else {}
+        for name, scale in self._noise.items():
+            values |= scale.summarise(f"noise_scale/{name}")
+        return values | self._curvature.summarise()
 
     def state_dict(self) -> dict[str, Any]:
         return {name: part.state_dict() for name, part in self._parts.items()}

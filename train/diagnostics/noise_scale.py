@@ -5,7 +5,6 @@ al., arXiv 1812.06162). Far below it, doubling the batch nearly halves the steps
 of lr_scaling.py need it.
 """
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -51,9 +50,7 @@ def two_batch_moments(small: Tensor, big: Tensor, small_batch: int, big_batch: i
     return GradientMoments(signal, noise)
 
 
-def momentum_moments(
-    momentum: Tensor, gradient: Tensor, beta: float, batch: int, steps: float = math.inf
-) -> GradientMoments:
+def momentum_moments(momentum: Tensor, gradient: Tensor, beta: float, batch: int, steps: float) -> GradientMoments:
     """Return the moments from squared norms of the bias-corrected momentum and of the gradient that it took in last.
 
     If the mean gradient is constant, E|G|^2 = |g|^2 + tr(S) / B and E|m|^2 = |g|^2 + r tr(S) / B after t steps, where
@@ -114,8 +111,8 @@ class NoiseScale:
             # Both averages start at 0, which cancels in their ratio. Steps that overflow float16 are ignored.
             self._averages[module] = torch.where(fresh.isfinite().all(), before.lerp(fresh, 1 - self._decay), before)
 
-    def summarise(self, prefix: str = "noise_scale") -> dict[str, float]:
-        """Return the noise scale in images as `noise_scale/encoder` and so on, and `noise_scale/all` of all modules.
+    def summarise(self, prefix: str) -> dict[str, float]:
+        """Return the noise scale in images as `PREFIX/encoder` and so on, and `PREFIX/all` of all modules.
 
         Modules whose signal is still lost in the noise, with an average of 0 or less, are left out.
         """
@@ -124,9 +121,7 @@ class NoiseScale:
         found = torch.stack(list(self._averages.values()))
         values = dict(zip([*self._averages, "all"], [*found.tolist(), found.sum(dim=0).tolist()], strict=True))
         return {
-            f"{prefix}/{module}": noise / signal
-            for module, (signal, noise) in values.items()
-            if signal > 0 and noise > 0
+            f"{prefix}/{name}": noise / signal for name, (signal, noise) in values.items() if signal > 0 and noise > 0
         }
 
     def state_dict(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ...tokenizer.config import Config, choice
+from ...tokenizer.config import Choice, Config
 from ...tokenizer.quantizers import QUANTIZERS, QuantizerConfig
 from ..config import PARTS, Part, Seed
 from ..data.config import ReadingConfig
@@ -63,7 +63,7 @@ class FinetuneConfig(Config):
     out: Path
     """Output folder; the same call resumes where it stopped."""
     data: ImagesConfig
-    quantizer: Annotated[QuantizerConfig, choice(QUANTIZERS)] | None = None
+    quantizer: Annotated[QuantizerConfig, Choice(QUANTIZERS)] | None = None
     """New quantizer; null keeps the old one."""
     grow_to: Annotated[int, Field(ge=2)] | None = None
     """New size of the codebook, which keeps its codes and their indices; null keeps the size."""
@@ -87,7 +87,7 @@ class FinetuneConfig(Config):
     """Steps between checkpoints."""
 
     @model_validator(mode="after")
-    def _check_losses(self) -> "FinetuneConfig":
+    def _check(self) -> "FinetuneConfig":
         unknown = sorted(set(self.losses) - set(RECONSTRUCTION_LOSSES))
         if unknown:
             raise ValueError(
@@ -96,10 +96,6 @@ class FinetuneConfig(Config):
             )
         if not any(self.losses.values()):
             raise ValueError(NOTHING_WEIGHED)
-        return self
-
-    @model_validator(mode="after")
-    def _check_changes(self) -> "FinetuneConfig":
         if self.quantizer is not None and self.grow_to is not None:
             raise ValueError("quantizer and grow_to are both given: swap the quantizer, or grow its codebook.")
         if not self.changes_quantizer and self.joint.steps == 0:
@@ -113,5 +109,4 @@ class FinetuneConfig(Config):
 
     @property
     def changes_quantizer(self) -> bool:
-        """Whether the first two stages run."""
         return self.quantizer is not None or self.grow_to is not None

@@ -1,29 +1,38 @@
 """Fits a quantizer to latents alone. No image is decoded, so a fit takes seconds to minutes."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ...tokenizer.model import softened
 from ...tokenizer.quantizers import set_training_step
-from ...tokenizer.shapes import Latent, Vectors
+from ...tokenizer.shapes import Vectors
 from ..codebook.maintenance import CodebookConfig, CodebookMaintenance
 from ..codebook.monitor import QuantizerIO
+from ..optimizer.muon import Muon
+from ..optimizer.routing import codebook_rows
 from .config import FitConfig
-from .fit_optimizer import fit_optimizer
-from .kept_files import KeptFile
+from .prepare import KeptFile
 from .swap_quantizer import FittedQuantizer, as_latent
 
 RECONSTRUCTION = "reconstruction"
 """Name of the loss that is the mean squared error to the targets."""
 LAST_REVIVAL = 0.8
 """Fraction of the steps after which codes are no longer revived, so that the last revived codes settle."""
+BETAS = (0.9, 0.95)
+PROJECTION_MATRICES = r"(.*\.)?codebook\.projection\.(linear|layers\.\d+)\.weight"
+"""The matrices that map the basis of simvq to its codes."""
+BRIDGE_MATRICES = r"(.*\.)?codebook\.projection\.(compress|recover|process\.\d+\.(attention|inner)_(in|out))\.weight"
+"""The matrices of fvq's bridge, a small transformer over the codes."""
+MUON_PATTERNS = {"auto": [BRIDGE_MATRICES], "adam": [], "muon": [BRIDGE_MATRICES, PROJECTION_MATRICES]}
+"""Names of the parameters that Muon takes, by `projection_optimizer`."""
 
 
 def fit_quantizer(
@@ -43,8 +52,7 @@ def fit_quantizer(
     """Fit `model` to map each row of `vectors` to the same row of `targets`, and leave it frozen, on the CPU.
 
     The loss is the weighted sum of the quantizer's losses and, if it has a weight, of `reconstruction`. With `kept`, the
-    state is saved every `save_every` steps, and a stopped fit resumes with the same result. Raises ValueError if a loss has
-    no weight.
+    state is saved every `save_every` steps, and a stopped fit resumes with the same result.
     """
     model.to(accelerator.device).train()
     maintenance = CodebookMaintenance(codebook_config, model.quantizer, accelerator, seed)
@@ -94,10 +102,12 @@ class _Fit:
         rows = torch.randint(len(self.vectors), (config.batch_size,), generator=self.generator)
         set_training_step(model, step - 1)
         latent = model.into(as_latent(self.vectors[rows].to(self.device)))
-        quantized, tokens, losses = model.quantizer(latent)
-        target = as_latent(self.targets[rows].to(self.device))
-        decoder_input = softened(model.quantizer, latent, quantized, self.maintenance.hardness(step))
-        loss = _weighted_loss(losses, model.out(decoder_input), target, self.weights)
+        quantized, tokens, terms = model.quantizer(latent)
+        if RECONSTRUCTION in self.weights:
+            decoder_input = softened(model.quantizer, latent, quantized, self.maintenance.hardness(step))
+            target = as_latent(self.targets[rows].to(self.device))
+            terms = terms | {RECONSTRUCTION: (model.out(decoder_input) - target).square().mean()}
+        loss = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -125,11 +135,22 @@ class _Fit:
             torch.cuda.set_rng_state_all(states["random_cuda"])
 
 
-def _weighted_loss(losses: dict[str, Tensor], answer: Latent, target: Latent, weights: Mapping[str, float]) -> Tensor:
-    terms = dict(losses)
-    if RECONSTRUCTION in weights:
-        terms[RECONSTRUCTION] = (answer - target).square().mean()
-    missing = sorted(set(terms) - set(weights))
-    if missing:
-        raise ValueError(f"The fit has no weight for the loss {missing[0]}: give one (0 leaves it out).")
-    return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+def fit_optimizer(model: nn.Module, config: FitConfig) -> Optimizer:
+    """Build the optimizer of all trainable parameters of `model`; without any, it holds a dummy.
+
+    Raises ValueError if codebook_rows is lazy and no codebook has trainable rows.
+    """
+    rows = codebook_rows(model) if config.codebook_rows == "lazy" else set()
+    members: dict[tuple[bool, bool], list[Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            use_muon = any(re.fullmatch(pattern, name) for pattern in MUON_PATTERNS[config.projection_optimizer])
+            members.setdefault((use_muon, parameter in rows), []).append(parameter)
+    if config.codebook_rows == "lazy" and not any(lazy for _, lazy in members):
+        raise ValueError(
+            "fit.codebook_rows is lazy, but this quantizer has no codebook whose rows are trained: use dense, or a quantizer "
+            "with a trained table, such as vq or ibq."
+        )
+    groups = [{"params": params, "use_muon": muon, "lazy": lazy} for (muon, lazy), params in sorted(members.items())]
+    dummy = {"params": [torch.zeros(())], "use_muon": False}
+    return Muon(groups or [dummy], lr=config.lr, betas=BETAS, rate=config.muon_rate)

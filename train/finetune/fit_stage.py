@@ -16,11 +16,13 @@ from ..data.changed_images import digests_of
 from ..launcher import this_process
 from ..losses.terms import quantizer_weights
 from .fit_quantizer import RECONSTRUCTION, fit_quantizer
-from .kept_files import FIT_FILE, LATENTS_FILE, KeptFile
 from .new_quantizer import codebook_config, grow_codebook, new_quantizer_config
-from .prepare import Finetuning
+from .prepare import Finetuning, KeptFile
 from .sample_latents import PER_IMAGE, sample_latents
 from .swap_quantizer import LatentPairs, between_linear_maps, swap_quantizer
+
+LATENTS_FILE = "latents.pt"
+FIT_FILE = "fit.pt"
 
 
 def fit_stage(run: Finetuning, folder: Path) -> Path:
@@ -31,7 +33,11 @@ def fit_stage(run: Finetuning, folder: Path) -> Path:
     """
     latents, fit = run.config.out / LATENTS_FILE, folder / FIT_FILE
     if not (folder / CONFIG_FILE).is_file():
-        key = _key(run)
+        # Latents depend on the tokenizer, the images, and how they are sampled.
+        tokenizer = fingerprint(*run.before).encode()
+        images = digests_of(run.images.of(run.train)).tobytes()
+        sampling = f"{run.config.latent_vectors} {PER_IMAGE} {run.config.seed}".encode()
+        key = hashlib.sha256(b"\0".join([tokenizer, images, sampling])).hexdigest()
         model = _fit(run, KeptFile(latents, key, run.warn), KeptFile(fit, key, run.warn))
         save_tokenizer(
             folder,
@@ -44,14 +50,6 @@ def fit_stage(run: Finetuning, folder: Path) -> Path:
     for path in (latents, fit):
         path.unlink(missing_ok=True)
     return folder
-
-
-def _key(run: Finetuning) -> str:
-    """Return a digest of everything that the latents depend on: the tokenizer, the images, and how they are sampled."""
-    sample = f"{run.config.latent_vectors} {PER_IMAGE} {run.config.seed}"
-    images = digests_of(run.entries(run.split.train)).tobytes()
-    parts = [fingerprint(run.before.model, run.before.config).encode(), images, sample.encode()]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def _fit(run: Finetuning, latents: KeptFile, kept: KeptFile) -> VisualTokenizer:
@@ -89,15 +87,14 @@ def _fit(run: Finetuning, latents: KeptFile, kept: KeptFile) -> VisualTokenizer:
 
 def _latents(run: Finetuning, kept: KeptFile, accelerator: Accelerator) -> LatentPairs:
     """Return the kept latents, or collect and keep them; raise WorkFailedError if too many images are unreadable."""
-    found = kept.load("The latents are collected again.")
-    if found is not None:
+    if found := kept.load("The latents are collected again."):
         run.tell("stage 1: using the latents of the last call")
         return LatentPairs(found["vectors"], found["targets"])
     run.tell("stage 1: collecting latents")
     config, model = run.config, run.before.model.to(accelerator.device)
     pairs = sample_latents(
         model,
-        run.entries(run.split.train),
+        run.images.of(run.train),
         run.reader,
         config.latent_vectors,
         config.seed,

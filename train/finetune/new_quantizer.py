@@ -8,7 +8,7 @@ from ...tokenizer.quantizers import QUANTIZERS, Quantizer, QuantizerConfig
 from ...tokenizer.quantizers.vector.codebooks import Codebook
 from ...tokenizer.shapes import Vectors
 from ..codebook.maintenance import CodebookConfig
-from ..codebook.shared_codebooks import can_set_codes
+from ..codebook.shared_codebooks import can_set_codes, codebook_of
 from .config import FinetuneConfig
 from .swap_quantizer import as_latent
 
@@ -27,9 +27,8 @@ def new_quantizer_config(config: FinetuneConfig, before: LoadedTokenizer) -> Qua
             raise ValueError(
                 f"grow_to is {config.grow_to}, but {config.model} has {old.vocab_size} codes already: give a larger number."
             )
-        return parse_choice(
-            QUANTIZERS, {**before.config.quantizer.model_dump(), "codebook_size": config.grow_to}, "quantizer"
-        )
+        grown = {**before.config.quantizer.model_dump(), "codebook_size": config.grow_to}
+        return parse_choice(QUANTIZERS, grown, "quantizer")
     quantizer = config.quantizer
     assert quantizer is not None
     if quantizer.build().needs_grid:
@@ -77,7 +76,6 @@ def grow_codebook(quantizer: Quantizer, old: Quantizer, vectors: Vectors, seed: 
 
 
 def _growable_codebook(quantizer: Quantizer) -> Codebook | None:
-    """Return the codebook of a quantizer that has just one, and takes its size as `codebook_size`."""
-    codebooks = [module for module in quantizer.modules() if isinstance(module, Codebook)]
-    is_one = len(codebooks) == quantizer.num_codebooks == 1 and "codebook_size" in type(quantizer.config).model_fields
-    return codebooks[0] if is_one and codebooks[0].can_replace else None
+    """Return the codebook of a quantizer that takes its size as `codebook_size`, if its codes can be set."""
+    codebook = codebook_of(quantizer) if "codebook_size" in type(quantizer.config).model_fields else None
+    return codebook if codebook and codebook.can_replace else None

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from ...pretrained.find import find_tokenizer
-from ...tokenizer.config import Config, parse_config, unknown_choice
+from ...tokenizer.config import Config, parse_config
 from ...tokenizer.folder.save_load import load_tokenizer
 from ...tokenizer.quantizers import QUANTIZERS
+from ...tokenizer.wording import unknown_choice
 from ..config_file import apply_override
 from .config import FinetuneConfig
 
@@ -29,10 +30,10 @@ def finetune_config(
     overrides: list[str],
 ) -> FinetuneConfig:
     """Return the config that the options, as typed, describe; raise ValueError for the first thing wrong."""
-    defaults = {name: field.default for name, field in FinetuneConfig.model_fields.items()}
+    fields = FinetuneConfig.model_fields.items()
     values: dict[str, Any] = {
-        # Written out, so that --set can change one key of a section.
-        **{name: default.model_dump() for name, default in defaults.items() if isinstance(default, Config)},
+        # Sections are written out, so that --set can change one key.
+        **{name: field.default.model_dump() for name, field in fields if isinstance(field.default, Config)},
         "model": model,
         "out": str(out),
         "data": {"train": data, "val": val},

@@ -1,29 +1,28 @@
 """What all stages of a fine-tuning share: the tokenizer to start from, the images, and how messages are shown."""
 
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import yaml
 
 from ...cli.printing import say
-from ...images.finding.index import Entry
 from ...pretrained.find import find_tokenizer
+from ...tokenizer.config import parse_config
+from ...tokenizer.files import write_whole
 from ...tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer
+from ..checkpoints.checked_file import load_checked, save_checked
+from ..config_file import config_text
 from ..data.changed_images import IMAGES_FILE, record_images
 from ..data.config import SourceConfig
 from ..data.read_images import ImageReader
 from ..data.source_images import SourceImages
 from ..logs.run_log import Verbosity
 from .config import FinetuneConfig
-from .kept_files import store_config
 
-
-class Split(NamedTuple):
-    """Training images and evaluation images."""
-
-    train: SourceConfig
-    val: SourceConfig
-    note: str
-    """The split as a phrase for users."""
+CONFIG_FILE = "finetune.yaml"
+STAGES_FOLDER = "stages"
 
 
 class Finetuning(NamedTuple):
@@ -35,27 +34,43 @@ class Finetuning(NamedTuple):
     before: LoadedTokenizer
     images: SourceImages
     """The images as they were at the start of this call."""
-    split: Split
+    train: SourceConfig
+    val: SourceConfig
+    split: str
+    """How training and evaluation images are split, as a phrase for users."""
     verbosity: Verbosity
 
     @property
     def reader(self) -> ImageReader:
-        """Reads images with the tokenizer's preprocessing."""
         threads = max(1, self.config.data.workers)
         return ImageReader(self.before.config.preprocessing, self.before.model.downsample, threads)
 
-    def entries(self, source: SourceConfig) -> list[Entry]:
-        """Return the images of one side of the split."""
-        return self.images.of(source)
-
     def tell(self, sentence: str) -> None:
-        """Print a sentence unless the user asked for quiet."""
         if not self.verbosity.quiet:
             say(sentence, aside=self.verbosity.on_stderr)
 
     def warn(self, sentence: str) -> None:
-        """Print a warning."""
         say(f"warning: {sentence}", aside=self.verbosity.on_stderr)
+
+
+class KeptFile(NamedTuple):
+    """Tensors and plain values, valid only under the key they were saved with."""
+
+    path: Path
+    key: str
+    warn: Callable[[str], None]
+
+    def load(self, if_damaged: str) -> dict[str, Any] | None:
+        """Return the values, or None if there are none for this key; a damaged file is a warning with `if_damaged`."""
+        try:
+            found = load_checked(self.path)
+        except ValueError as error:
+            self.warn(f"{error} {if_damaged}")
+            return None
+        return found if found is not None and found["key"] == self.key else None
+
+    def save(self, **values: Any) -> None:
+        save_checked(self.path, {"key": self.key, **values})
 
 
 def prepare(config: FinetuneConfig, verbosity: Verbosity) -> Finetuning:
@@ -65,28 +80,50 @@ def prepare(config: FinetuneConfig, verbosity: Verbosity) -> Finetuning:
     """
     warnings = store_config(config)
     folder, images = find_tokenizer(config.model), SourceImages()
-    run = Finetuning(config, folder, load_tokenizer(folder), images, _split(config, images), verbosity)
-    for warning in warnings:
-        run.warn(warning)
-    run.tell(run.split.note)
+    run = Finetuning(config, folder, load_tokenizer(folder), images, *_split(config, images), verbosity)
+    run.tell(run.split)
     sources = [SourceConfig(path=path) for path in (config.data.train, config.data.val) if path]
-    for warning in record_images(config.out / IMAGES_FILE, chain.from_iterable(map(images.of, sources))):
+    for warning in warnings + record_images(config.out / IMAGES_FILE, chain.from_iterable(map(images.of, sources))):
         run.warn(warning)
     return run
 
 
-def _split(config: FinetuneConfig, images: SourceImages) -> Split:
-    """Split by file names alone, so that the split does not depend on where the images are."""
-    data = config.data
-    everything = SourceConfig(path=data.train)
-    if data.val:
-        return Split(everything, SourceConfig(path=data.val), "evaluation on the images of data.val")
-    fraction = data.held_out
-    count = len(images.of(everything))
+def _split(config: FinetuneConfig, images: SourceImages) -> tuple[SourceConfig, SourceConfig, str]:
+    """Return training images, evaluation images, and a phrase; images are held out by their file names alone."""
+    everything = SourceConfig(path=config.data.train)
+    if config.data.val:
+        return everything, SourceConfig(path=config.data.val), "evaluation on the images of data.val"
+    fraction, count = config.data.held_out, len(images.of(everything))
     held_out = round(count * fraction)
     if held_out < 1 or held_out == count:
         note = f"too few images to hold any out ({count}): evaluation on the training images themselves"
-        return Split(everything, everything, note)
-    train = everything.model_copy(update={"split": (fraction, 1.0)})
-    val = everything.model_copy(update={"split": (0.0, fraction)})
-    return Split(train, val, f"{held_out} of {count} images are held out for evaluation")
+        return everything, everything, note
+    train, val = (everything.model_copy(update={"split": part}) for part in ((fraction, 1.0), (0.0, fraction)))
+    return train, val, f"{held_out} of {count} images are held out for evaluation"
+
+
+def store_config(config: FinetuneConfig) -> list[str]:
+    """Write the config and return warnings; raise ValueError if the folder holds results of another config."""
+    path, text = config.out / CONFIG_FILE, config_text(config)
+    warnings = []
+    if any(file.is_file() for file in (config.out / STAGES_FOLDER).rglob("*")):
+        before = _read_config(path)
+        if before is None:
+            warnings = [f"{path} is missing or damaged, so this folder may hold the results of another call."]
+        elif before != config:
+            refused = path.with_name(CONFIG_FILE + ".refused")
+            write_whole(refused, text.encode())
+            raise ValueError(
+                f"{config.out} holds a fine-tuning with another configuration (see {CONFIG_FILE}; that of this call is in "
+                f"{refused.name}): use another --out folder, or repeat the original call."
+            )
+    write_whole(path, text.encode())
+    return warnings
+
+
+def _read_config(path: Path) -> FinetuneConfig | None:
+    try:
+        values = yaml.safe_load(path.read_bytes())
+        return parse_config(FinetuneConfig, values) if isinstance(values, dict) else None
+    except (FileNotFoundError, ValueError, yaml.YAMLError):
+        return None

@@ -9,16 +9,18 @@ from ...cli.printing import print_json, say
 from ...evaluation.reference_metrics import ReferenceMetrics
 from ...tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer, save_tokenizer
 from ...tokenizer.folder_lock import hold_folder
-from ..export import EXPORT, export_with
+from ..config import Part, TrainConfig, parse_train_config
+from ..export import EXPORT, export_with, exported_step
 from ..launcher import this_process
 from ..logs.run_log import Verbosity
+from ..loop import train
+from ..losses.terms import quantizer_weights
 from ..outputs import best_effort
-from ..report import REPORT_FILE
-from .compare import compare
-from .config import FinetuneConfig
-from .prepare import Finetuning, prepare
-from .report import write_report
-from .stages import run_stages
+from ..report import ENDED, REPORT_FILE, reached
+from .compare import compare, write_report
+from .config import FinetuneConfig, StageConfig
+from .fit_stage import fit_stage
+from .prepare import STAGES_FOLDER, Finetuning, prepare
 
 
 def run_finetuning(
@@ -53,19 +55,85 @@ def run_finetuning(
     say(f"report      {page}")
 
 
+def run_stages(run: Finetuning) -> Path:
+    """Run the stages that are not done, and return the folder of the final tokenizer."""
+    config, folder = run.config, run.folder
+    stages = config.out / STAGES_FOLDER
+    if config.changes_quantizer:
+        folder = fit_stage(run, stages / "1-quantizer")
+        folder = _run_stage(run, config.decoder, ["decoder"], folder, stages / "2-decoder")
+    return _run_stage(run, config.joint, config.train, folder, stages / "3-joint")
+
+
+def _run_stage(run: Finetuning, stage: StageConfig, parts: list[Part], start: Path, out: Path) -> Path:
+    """Train the parts if the stage has steps and is not done; return the folder of the tokenizer after it."""
+    if not stage.steps:
+        return start
+    if not _is_done(out, stage.steps):
+        run.tell(f"stage {out.name}: training {', '.join(parts)} for {stage.steps} steps")
+        train(_train_config(run, stage, parts, start, out), run.verbosity, run.images)
+    return out / EXPORT
+
+
+def _is_done(out: Path, steps: int) -> bool:
+    """Return whether a stage has its tokenizer and report; a stopped one may have the report of an earlier step."""
+    page = out / REPORT_FILE
+    if exported_step(out / EXPORT) != steps or not page.is_file():
+        return False
+    text = page.read_bytes()
+    return reached(steps, steps).encode() in text and ENDED.encode() not in text
+
+
+def _train_config(run: Finetuning, stage: StageConfig, parts: list[Part], start: Path, out: Path) -> TrainConfig:
+    config, steps, before = run.config, stage.steps, load_tokenizer(start)
+    own_weights = quantizer_weights(before.model.quantizer, commitment=0.25) if "quantizer" in parts else {}
+    side = before.model.downsample
+    return parse_train_config(
+        {
+            "run": {
+                "out": out,
+                "steps": steps,
+                "seed": config.seed,
+                "precision": config.precision,
+                "log_every": max(1, min(50, steps // 10)),
+                "save_every": config.save_every,
+                "validate_every": steps,
+                "ema_decay": min(0.999, 1 - 10 / (steps + 10)),
+                "export_training_state": True,
+            },
+            "data": {
+                "train": [run.train.model_dump()],
+                "val": [run.val.model_dump()],
+                "size": max(side, config.data.crop // side * side),
+                "batch_size": config.data.batch_size,
+                "workers": config.data.workers,
+                "cached_images": 5000,
+                "on_error": config.data.on_error,
+                "max_unreadable": config.data.max_unreadable,
+            },
+            "model": {
+                "architecture": before.config.architecture.model_dump(),
+                "quantizer": before.config.quantizer.model_dump(),
+                "preprocessing": before.config.preprocessing.model_dump(),
+                "train": parts,
+                "init_from": start,
+            },
+            "losses": config.losses | own_weights,
+            "optimizer": {"name": "muon", "lr": stage.lr, "warmup": min(50, steps // 10)},
+        }
+    )
+
+
 def _export(run: Finetuning, folder: Path) -> LoadedTokenizer:
     """Write the tokenizer of `folder`, without training state, as the result, and load it from there."""
-    loaded = load_tokenizer(folder)
-    config, card = loaded.config, _card(run)
-    result = run.config.out / EXPORT
-    export_with(
-        lambda path: save_tokenizer(path, loaded.model, config.architecture, config.preprocessing, card), result
-    )
+    model, config = load_tokenizer(folder)
+    result, card = run.config.out / EXPORT, _card(run)
+    export_with(lambda path: save_tokenizer(path, model, config.architecture, config.preprocessing, card), result)
     return load_tokenizer(result)
 
 
 def _card(run: Finetuning) -> str:
-    config, note = run.config, run.split.note
+    config, note = run.config, run.split
     changes = [f"the quantizer was replaced by {config.quantizer.name}"] if config.quantizer else []
     changes += [f"the codebook grew to {config.grow_to:,} codes"] if config.grow_to else []
     changes += [f"{', '.join(config.train)} trained for {config.joint.steps} steps"] if config.joint.steps else []

@@ -1,5 +1,6 @@
 """A log of JSON lines that agrees with the checkpoint from which a run resumes, or warns where it does not."""
 
+import itertools
 import json
 import zlib
 from collections.abc import Mapping
@@ -52,19 +53,18 @@ class LogFile:
         """
         content = self._path.read_bytes() if self._path.exists() else b""
         start, rest = content[: state.size], content[state.size :]
-        fits = LogState.of(start) == state
-        found, damaged = _check_lines(rest, step, state.lines) if fits else _check_lines(content)
-        kept = start if fits else b"".join(line for line, values in found if values["step"] <= step)
-        last = max((values["step"] for _, values in found), default=0)
-        problem = ""
-        if not fits:
+        if LogState.of(start) == state:
+            kept = start
+            found, damaged = _check_lines(rest, step, state.lines)
+            last = found[-1][1]["step"] if found else 0
+            beyond = f"goes on to step {last}, but there is no checkpoint of that part" if last > later else ""
+            problem = f"has damaged lines: {damaged}" if damaged else beyond
+        else:
+            found, damaged = _check_lines(content)
+            kept = b"".join(line for line, values in found if values["step"] <= step)
             count = kept.count(b"\n")
             counted = f"it has {count} lines up to there, not {state.lines}" if count != state.lines else ""
             problem = f"is not as it was at step {step}: {damaged or counted or 'some of its lines have changed'}"
-        elif damaged:
-            problem = f"has damaged lines: {damaged}"
-        elif last > later:
-            problem = f"goes on to step {last}, but there is no checkpoint of that part"
         copied = f"a copy is kept as {self._keep_copy(content)}, and " if problem and content else ""
         if kept != content:
             write_whole(self._path, kept)
@@ -90,9 +90,8 @@ class LogFile:
         return self._state
 
     def _keep_copy(self, content: bytes) -> str:
-        number = 1
-        while (beside := self._path.with_name(f"{self._path.name}.kept-{number}")).exists():
-            number += 1
+        names = (self._path.with_name(f"{self._path.name}.kept-{number}") for number in itertools.count(1))
+        beside = next(path for path in names if not path.exists())
         write_whole(beside, content)
         return beside.name
 

@@ -1,8 +1,4 @@
-"""The log of a run: metrics.jsonl, timing.jsonl, trackers and console, with each scalar under its path.
-
-metrics.jsonl depends on the config alone: a run that was killed and resumed ends with the same bytes as one that was not.
-Times are in timing.jsonl.
-"""
+"""The log of a run: metrics.jsonl, timing.jsonl, trackers and console, with each scalar under its path."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -21,6 +17,7 @@ from .log_file import LogFile, LogState
 from .trackers import track_scalars
 
 METRICS_FILE = "metrics.jsonl"
+"""It depends on the config alone: a run that was killed and resumed ends with the same bytes as one that was not."""
 TIMING_FILE = "timing.jsonl"
 CLOCK = "time/"
 

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
 from ...cli.user_errors import describe_error
-from ...tokenizer.config import unknown_choice
+from ...tokenizer.wording import unknown_choice
 
 INSTEAD = "the scalars are in metrics.jsonl as well"
 

@@ -1,15 +1,39 @@
 """The table of criteria, and the section `criteria` of a run: `{perceptual: {backbone: convnext_tiny}}`."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from torch import Tensor, nn
 
-from ...tokenizer.config import ConfigError, parse_config, unknown_choice
+from ...perception.distance import PerceptualConfig, build_perceptual
+from ...tokenizer.config import ConfigError, parse_config
+from ...tokenizer.shapes import Pixels
+from ...tokenizer.wording import unknown_choice
 from .criterion import Criterion, CriterionConfig
-from .perceptual import PerceptualCriterionConfig
 
 __all__ = ["CRITERIA", "Criterion", "CriterionConfig", "build_criteria", "criterion_of", "is_used", "parse_criteria"]
+
+
+class PerceptualCriterionConfig(PerceptualConfig, CriterionConfig):
+    """Perceptual distance, by LPIPS or any timm model."""
+
+    loss_names: ClassVar[tuple[str, ...]] = ("perceptual",)
+
+    def build(self) -> Criterion:
+        return PerceptualCriterion(build_perceptual(self))
+
+
+class PerceptualCriterion(Criterion):
+    """The mean over images of a distance that returns ` b`."""
+
+    def __init__(self, distance: nn.Module):
+        super().__init__()
+        self.distance = distance
+
+    def terms(self, images: Pixels, reconstruction: Pixels) -> dict[str, Tensor]:
+        return {"perceptual": self.distance(images, reconstruction).mean()}
+
 
 CRITERIA: dict[str, type[CriterionConfig]] = {
     "perceptual": PerceptualCriterionConfig,
@@ -19,16 +43,15 @@ CRITERIA: dict[str, type[CriterionConfig]] = {
 
 def parse_criteria(sections: Mapping[str, Any]) -> dict[str, CriterionConfig]:
     """Build the config of each criterion from its section; raise ConfigError when a name or a key is unknown."""
-    return {name: _parsed(str(name), values) for name, values in sections.items()}
-
-
-def _parsed(name: str, values: Any) -> CriterionConfig:
-    if isinstance(values, CriterionConfig):
-        return values
-    section = f"criteria.{name}"
-    if name not in CRITERIA:
-        raise ConfigError(unknown_choice("criterion", section, name, list(CRITERIA)))
-    return parse_config(CRITERIA[name], values, section)
+    for name in sections:
+        if name not in CRITERIA:
+            raise ConfigError(unknown_choice("criterion", f"criteria.{name}", str(name), list(CRITERIA)))
+    return {
+        name: values
+        if isinstance(values, CriterionConfig)
+        else parse_config(CRITERIA[name], values, f"criteria.{name}")
+        for name, values in sections.items()
+    }
 
 
 def criterion_of(loss_name: str) -> str | None:

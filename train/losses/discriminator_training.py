@@ -8,8 +8,15 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...tokenizer.shapes import Pixels
-from .adversarial import AdversarialConfig, adaptive_weight, discriminator_loss, generator_loss, ramp
-from .penalties import LeCam, r1_penalty
+from .adversarial import (
+    AdversarialConfig,
+    LeCam,
+    adaptive_weight,
+    discriminator_loss,
+    generator_loss,
+    r1_penalty,
+    ramp,
+)
 
 
 class Adversary:

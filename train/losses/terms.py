@@ -1,7 +1,4 @@
-"""Loss terms by name, and their weighted sum.
-
-The name of a term is its key in the config (`losses.NAME`) and in the log (`loss/NAME`).
-"""
+"""Loss terms by name, as in `losses.NAME` of a config and `loss/NAME` of a log, and their weighted sum."""
 
 from collections.abc import Iterable, Mapping
 from typing import Annotated, TypeAlias
@@ -10,10 +7,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ...tokenizer.config.hints import nearest
 from ...tokenizer.model import Reconstruction
 from ...tokenizer.quantizers import Quantizer
 from ...tokenizer.shapes import Pixels
+from ...tokenizer.wording import nearest
 from .criteria import CRITERIA, CriterionConfig, criterion_of
 
 MIN_ERROR = 1e-4

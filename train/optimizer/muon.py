@@ -1,8 +1,4 @@
-"""Muon for matrices and convolutions with AdamW for everything else, as one optimizer.
-
-timm.optim.Muon orthogonalises one matrix at a time; here all matrices of one shape share a batched product. The tests
-compare whole trajectories with timm's, and groups and state have the same names.
-"""
+"""Muon with AdamW as one optimizer; unlike timm's, it orthogonalises all matrices of one shape in one batched product."""
 
 import math
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """The direction of Muon: the nearest orthogonal matrix of each matrix of a batch, by quintic Newton-Schulz steps."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -15,7 +13,7 @@ QUINTIC = (
 """Five steps (a, b, c) that bring singular values near 1 (https://leloykun.github.io/ponder/muon-opt-coeffs)."""
 
 
-def orthogonalize(matrices: Tensor, coefficients: Sequence[tuple[float, float, float]] = QUINTIC) -> Tensor:
+def orthogonalize(matrices: Tensor) -> Tensor:
     """Return U V^T of each matrix U S V^T of a batch ` k m n`, as nearly as the quintic steps bring it.
 
     A step is X <- a X + b (X X^T) X + c (X X^T)^2 X. The polynomial is evaluated on the m x m Gram matrix X X^T alone, for
@@ -27,7 +25,7 @@ def orthogonalize(matrices: Tensor, coefficients: Sequence[tuple[float, float, f
     and does not affect the others of the batch.
     """
     if matrices.shape[-2] > matrices.shape[-1]:
-        return orthogonalize(matrices.mT, coefficients).mT
+        return orthogonalize(matrices.mT).mT
     with torch.autocast(matrices.device.type, enabled=False):
         largest = torch.linalg.vector_norm(matrices, torch.inf, dim=(-2, -1), keepdim=True)
         wide = (matrices / largest.where(largest != 0, 1)).to(torch.promote_types(matrices.dtype, torch.float32))
@@ -36,11 +34,11 @@ def orthogonalize(matrices: Tensor, coefficients: Sequence[tuple[float, float, f
         squared_norm = squared_norm.where(squared_norm != 0, 1)
         gram /= squared_norm
         product = None
-        for step, (a, b, c) in enumerate(coefficients, 1):
+        for step, (a, b, c) in enumerate(QUINTIC, 1):
             factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
             factor.diagonal(dim1=-2, dim2=-1).add_(a)
             product = factor if product is None else factor @ product
-            if step < len(coefficients):
+            if step < len(QUINTIC):
                 gram = factor @ gram @ factor
-        assert product is not None, "at least one step"
+        assert product is not None
         return product / squared_norm.sqrt() @ wide

@@ -104,24 +104,11 @@ def build_optimizer(assignments: list[ParameterAssignment], config: OptimizerCon
         kind = assignment.use_muon, assignment.decays, assignment.is_lazy
         members.setdefault(kind, []).append(assignment.parameter)
     groups = [
-        {
-            "params": members[use_muon, decays, lazy],
-            "use_muon": use_muon,
-            "weight_decay": config.weight_decay if decays else 0.0,
-            "lazy": lazy,
-        }
-        for use_muon, decays, lazy in sorted(members, reverse=True)
+        {"params": params, "use_muon": use_muon, "weight_decay": config.weight_decay if decays else 0.0, "lazy": lazy}
+        for (use_muon, decays, lazy), params in sorted(members.items(), reverse=True)
     ]
-    return Muon(
-        groups,
-        lr=config.lr,
-        betas=config.betas,
-        momentum=config.momentum,
-        eps=config.eps,
-        scaling=config.scaling,
-        rate=config.muon_rate,
-        second_moment=config.second_moment,
-    )
+    shared = config.model_dump(include={"lr", "betas", "momentum", "eps", "scaling", "second_moment"})
+    return Muon(groups, **shared, rate=config.muon_rate)
 
 
 def module_of(name: str) -> str:

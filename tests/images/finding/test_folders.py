@@ -89,7 +89,7 @@ def test_a_link_of_which_nobody_knows_where_it_leads_is_an_error(tmp_path, monke
         name, path = "link", f"{tmp_path}/link"
 
         def is_dir(self):
-            raise PermissionError(13, "Permission denied")
+            raise PermissionError(13, "Permission denied", self.path)
 
     class Scan(list):
         def __enter__(self):

@@ -4,8 +4,10 @@ import tarfile
 import pytest
 
 from samples import image_bytes, noise_image
-from tars import write_tar
-from vistok.images.finding.index import DamagedShard, index_images, is_image, shard_entries
+from tars import shard_entries, write_tar
+from vistok.images.finding.index import index_images
+from vistok.images.finding.inputs import is_image
+from vistok.images.tars.blocks import DamagedShard
 
 PNG = image_bytes(noise_image(8, 8), "PNG")
 
@@ -19,7 +21,7 @@ def shard(tmp_path):
 
 
 def test_members_are_found_in_their_order_and_read_back(shard):
-    entries = shard_entries(str(shard))
+    entries = shard_entries(shard)
     assert [entry.name for entry in entries] == ["b.png", "a.png", "note.txt"]
     assert entries[0].read() == PNG and entries[2].read() == b"text"
 
@@ -53,11 +55,11 @@ def test_missing_lines_of_a_list_are_found_and_say_so_when_read(tmp_path):
 
 def test_a_shard_that_cannot_be_read_is_no_damaged_shard(tmp_path):
     with pytest.raises(FileNotFoundError):
-        shard_entries(str(tmp_path / "gone.tar"))
+        shard_entries(tmp_path / "gone.tar")
 
 
 def test_training_does_not_draw_from_a_damaged_shard(shard):
-    first = shard_entries(str(shard))[0]
+    first = shard_entries(shard)[0]
     shard.write_bytes(shard.read_bytes()[: first.offset + -(-first.size // 512) * 512])
     with pytest.raises(DamagedShard, match=r"shard.tar is cut off at byte \d+ \(after b.png\), before the end mark"):
         index_images(str(shard))

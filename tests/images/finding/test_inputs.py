@@ -2,8 +2,9 @@ import os
 
 import pytest
 
+from vistok.images.file_entry import printable
 from vistok.images.finding import inputs as module
-from vistok.images.finding.inputs import Input, expand_inputs, printable
+from vistok.images.finding.inputs import Input, expand_inputs
 
 
 @pytest.fixture

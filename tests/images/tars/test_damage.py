@@ -7,8 +7,9 @@ from collections import Counter
 
 import pytest
 
-from tars import BLOCK, FORMATS, contents, data, write_tar
-from vistok.images.finding.index import DamagedShard, shard_entries, tar_members
+from tars import BLOCK, FORMATS, contents, data, shard_entries, write_tar
+from vistok.images.tars.blocks import DamagedShard
+from vistok.images.tars.members import tar_members
 
 
 @pytest.fixture
@@ -55,19 +56,19 @@ SECOND, THIRD, LAST = 3584, 2 * 3584, 6 * 3584
 def test_a_damaged_tar_is_a_sentence_and_never_a_short_list(six, change, sentence):
     six.write_bytes(change(six.read_bytes()))
     with pytest.raises(DamagedShard, match=rf"^{six} {sentence}.*leave it out\.$"):
-        shard_entries(str(six))
+        shard_entries(six)
 
 
 def test_only_zeros_of_a_last_record_may_follow_the_end(six):
     end = six.read_bytes()[:LAST]
     for zeros in (1024, 1025, 10240 + 1023):
         six.write_bytes(end + bytes(zeros))
-        assert len(shard_entries(str(six))) == 6
+        assert len(shard_entries(six)) == 6
     six.write_bytes(end + bytes(1024 + 10240))
     with pytest.raises(DamagedShard, match=r"has 11264 zeros"):
-        shard_entries(str(six))
+        shard_entries(six)
     six.write_bytes(bytes(10240))
-    assert shard_entries(str(six)) == []
+    assert shard_entries(six) == []
 
 
 def test_members_are_listed_before_the_tar_is_read_to_its_end(six):
@@ -117,12 +118,12 @@ def test_whatever_happens_to_a_tar_nothing_is_lost_in_silence(tmp_path, form):
 
 def test_errors_of_reading_are_not_damage(tmp_path, six):
     with pytest.raises(FileNotFoundError):
-        shard_entries(str(tmp_path / "gone.tar"))
+        shard_entries(tmp_path / "gone.tar")
     with pytest.raises(IsADirectoryError):
-        shard_entries(str(tmp_path))
+        shard_entries(tmp_path)
     os.mkfifo(tmp_path / "pipe.tar")
     with pytest.raises(OSError, match="is a fifo, not a file"):
-        shard_entries(str(tmp_path / "pipe.tar"))
+        shard_entries(tmp_path / "pipe.tar")
     members = tar_members(str(six))
     next(members)
     os.truncate(six, 600)

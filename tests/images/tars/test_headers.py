@@ -2,8 +2,8 @@
 
 import pytest
 
-from tars import BLOCK, END, data, header, listed
-from vistok.images.finding.index import DamagedShard, shard_entries
+from tars import BLOCK, END, data, header, listed, shard_entries
+from vistok.images.tars.blocks import DamagedShard
 
 
 def test_sparse_files_are_stepped_over(tmp_path):
@@ -16,7 +16,7 @@ def test_sparse_files_are_stepped_over(tmp_path):
     assert listed(path) == [("old.jpg", "sparse file", None), ("b.jpg", "file", b"b")]
     path.write_bytes(bytes(sparse) + more[:100])
     with pytest.raises(DamagedShard, match=r"is cut off within the header at byte 0"):
-        shard_entries(str(path))
+        shard_entries(path)
     pax = b"22 GNU.sparse.major=1\n" + b"27 GNU.sparse.name=new.jpg\n"
     path.write_bytes(
         header(b"x", kind=b"x", size=b"%011o" % len(pax)) + data(pax) + header(b"y", size=b"1") + data(b"z") + END
@@ -81,12 +81,12 @@ def test_pax_headers_count_or_are_an_error(tmp_path):
     ):
         path.write_bytes(pax_file(record))
         with pytest.raises(DamagedShard, match=sentence):
-            shard_entries(str(path))
+            shard_entries(path)
     path.write_bytes(pax_file(b"14 path=b.jpg\n")[:1024] + END)
     with pytest.raises(DamagedShard, match=r"has zeros at byte 1024 where a header should be"):
-        shard_entries(str(path))
+        shard_entries(path)
     path.write_bytes(header(b"L", kind=b"L", size=b"%011o" % (17 << 20)) + END)
     with pytest.raises(
         DamagedShard, match=r"has a name or pax header of 17825792 bytes at byte 0, where 16777216 are read"
     ):
-        shard_entries(str(path))
+        shard_entries(path)

@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 import vistok
 from samples import PHOTOS
 from vistok.evaluation.reference_metrics import ReferenceMetrics
-from vistok.images.finding.index import Entry
+from vistok.images.file_entry import Entry
 from vistok.inference.commands.evaluate_tokenizer import app
 from vistok.inference.evaluate.evaluation import EvaluationInputs, evaluate
 from vistok.inference.inputs.plan import plan_shards
-from vistok.inference.inputs.reading import first_images
+from vistok.inference.inputs.reading import read_image
 from vistok.tokenizer.config import ConfigError
 
 CPU = torch.device("cpu")
@@ -53,12 +53,17 @@ def call(evaluate_command):
     return evaluate_command
 
 
+def read_photos(tokenizer):
+    (task,) = plan_shards([str(PHOTOS)], 100).shards
+    config, multiple = tokenizer.config.preprocessing, tokenizer.downsample
+    return [read_image(sample, config, multiple) for sample in task.source.list_samples().samples]
+
+
 def test_figures_are_those_of_the_images_and_tokens_of_the_api(call, tokenizer_folder, tmp_path):
     said = call(PHOTOS, "--out", tmp_path)
     got = json.loads((tmp_path / "metrics.json").read_text())
     tokenizer = vistok.load(tokenizer_folder)
-    plan = plan_shards([str(PHOTOS)], 100)
-    images = first_images(plan, tokenizer.config.preprocessing, tokenizer.downsample, 100)
+    images = read_photos(tokenizer)
     decibels, tokens = [], []
     for image in images:
         encoded = tokenizer.encode(Image.fromarray(image.pixels))
@@ -156,8 +161,7 @@ def test_frechet_distance_of_a_timm_model(call, tokenizer_folder, tmp_path, tiny
     said = call(PHOTOS, "--out", tmp_path, "--frechet", f"{TINY}={path}")
     got = json.loads((tmp_path / "metrics.json").read_text())[f"frechet/{TINY}"]
     tokenizer = vistok.load(tokenizer_folder)
-    images = first_images(plan_shards([str(PHOTOS)], 100), tokenizer.config.preprocessing, 8, 100)
-    bytes_ = [image.pixels for image in images]
+    bytes_ = [image.pixels for image in read_photos(tokenizer)]
     decoded = [np.asarray(tokenizer.decode(tokenizer.encode(Image.fromarray(image)))[0]) for image in bytes_]
     config = timm.data.resolve_model_data_config(model)
     mean, deviation = (np.asarray(config[name]).reshape(3, 1, 1) for name in ("mean", "std"))

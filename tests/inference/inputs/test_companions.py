@@ -7,7 +7,7 @@ import tarfile
 import pytest
 
 from samples import image_bytes, noise_image
-from vistok.images.finding.index import Entry
+from vistok.images.file_entry import Entry
 
 PNG = image_bytes(noise_image(64, 64), "PNG")
 CAPTION = "ein Käfer\n".encode() + b"\xff"

@@ -18,11 +18,11 @@ import vistok
 from samples import image_bytes, noise_image
 from vistok.inference.inputs.companions import KEEP_ALL
 from vistok.inference.inputs.plan import plan_shards
-from vistok.inference.token_shards.formats import SHARD_FORMATS, find_format
+from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest, write_manifest
 from vistok.inference.token_shards.sidecar import sidecars
 from vistok.inference.token_shards.token_samples import StoredSample
-from vistok.inference.tokenize.engines import ENGINES, find_engine
+from vistok.inference.tokenize.engines import ENGINES
 from vistok.inference.tokenize.job import Job
 from vistok.inference.tokenize.local_engine import LocalEngine, make_shard
 from vistok.inference.tokenize.results import tokenize_shards
@@ -192,7 +192,7 @@ def test_an_engine_from_outside_stops_at_a_failure(tokenize, inputs, tmp_path, m
 
 def job_of(tokenizer, out, **options):
     manifest = new_manifest(tokenizer, "small", options.pop("precision", "float32"), "wds", "all")
-    return Job(out, manifest, tokenizer, find_format("wds"), batch_size=4, readers=1, encoders=1, **options)
+    return Job(out, manifest, tokenizer, SHARD_FORMATS["wds"], batch_size=4, readers=1, encoders=1, **options)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float32-eager-8"])
@@ -214,7 +214,7 @@ def test_tasks_jobs_and_results_are_plain_data(inputs, tokenizer_folder, tmp_pat
 
 def test_only_the_parent_writes_the_manifest(inputs, tokenizer_folder, tmp_path):
     job = job_of(vistok.load(tokenizer_folder), tmp_path / "out")
-    totals = tokenize_shards(plan_shards([str(inputs[0])], 2).shards, job, find_engine("local"))
+    totals = tokenize_shards(plan_shards([str(inputs[0])], 2).shards, job, ENGINES["local"])
     assert (totals.images, len(totals.failures), totals.shards) == (6, 1, 4)
     assert not (tmp_path / "out" / "manifest.json").exists()
     assert write_manifest(tmp_path / "out", job.manifest).images == 6 and len(sidecars(tmp_path / "out")) == 4
@@ -243,7 +243,7 @@ def test_a_python_call_takes_both(jsonl, inputs, tokenizer_folder, tmp_path, mon
 
 ADDING = """
 from vistok.inference.token_shards.formats import SHARD_FORMATS
-from vistok.inference.tokenize.engines import ENGINES, find_engine
+from vistok.inference.tokenize.engines import ENGINES
 SHARD_FORMATS["jsonl"], ENGINES["backwards"] = None, None
 """
 HELP = "from vistok.inference.commands.tokenize_images import app; app()"

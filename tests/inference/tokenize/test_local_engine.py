@@ -11,14 +11,16 @@ import vistok
 from samples import PHOTOS, image_bytes, noise_image, stored_samples
 from vistok.evaluation.usage import count_tokens, empty_counts
 from vistok.inference.inputs.plan import plan_shards
-from vistok.inference.token_shards.formats import find_format
+from vistok.inference.inputs.reading import read_image
+from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest
 from vistok.inference.token_shards.sidecar import sidecars
-from vistok.inference.tokenize.engines import find_engine
-from vistok.inference.tokenize.job import Job, StoppedOnError
+from vistok.inference.tokenize.engines import ENGINES
+from vistok.inference.tokenize.job import Job
 from vistok.inference.tokenize.preview import write_preview
 from vistok.inference.tokenize.results import tokenize_shards
 from vistok.inference.tokenize.resume import pending_shards
+from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 
 PNG = image_bytes(noise_image(64, 64), "PNG")
@@ -58,14 +60,14 @@ def tokenized(tokenizer, plan, folder, encode=None, stop=False, **options):
     if encode is not None:
         tokenizer = copy.copy(tokenizer)
         tokenizer.encode_pixels = encode
-    job = Job(folder, manifest, tokenizer, find_format("wds"), **threads, stop_on_error=stop)
+    job = Job(folder, manifest, tokenizer, SHARD_FORMATS["wds"], **threads, stop_on_error=stop)
     told = []
 
     def note(totals):
         told.append((totals.shards_done, totals.progress["images"], totals.expected_images))
 
     pending = pending_shards(plan.shards, job, retry_failures=False)
-    totals = tokenize_shards(pending, job, find_engine("local"), note)
+    totals = tokenize_shards(pending, job, ENGINES["local"], note)
     assert told[-1][0] == len(pending) and told[-1][1] == told[-1][2]
     assert [images for _, images, _ in told] == sorted(images for _, images, _ in told)
     return totals
@@ -120,9 +122,23 @@ def test_an_image_larger_than_the_memory_leaves_its_shard_unsealed(tokenizer, im
         "10.png: the memory is too small for 50 x 50 pixels",
         "15.png: the memory is too small for 55 x 50 pixels",
     ]
-    with pytest.raises(StoppedOnError, match=r"(03|09).png: .* \(--on-error skip goes on without it\)"):
+    with pytest.raises(WorkFailedError, match=r"(03|09).png: .* \(--on-error skip goes on without it\)"):
         tokenized(native, plan_shards([str(images)], 100), tmp_path / "stopped", encode, stop=True)
     assert tokenized(native, plan_shards([str(images)], 5), tmp_path / "out").shards == 3
+
+
+def test_stop_ends_at_a_failure_and_not_with_its_shard(tokenizer, tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    for index in range(300):
+        (tmp_path / "in" / f"{index:03}.png").write_bytes(b"broken")
+    read = []
+    monkeypatch.setattr(
+        "vistok.inference.tokenize.local_engine.read_image",
+        lambda sample, **options: read.append(sample) or read_image(sample, **options),
+    )
+    with pytest.raises(WorkFailedError, match=r"000.png: .* \(--on-error skip goes on without it\)"):
+        tokenized(tokenizer, plan_shards([str(tmp_path / "in")], 300), tmp_path / "out", stop=True)
+    assert len(read) < 100
 
 
 def test_a_full_memory_or_another_error_of_the_model_is_no_images_fault(tokenizer, images, tmp_path):

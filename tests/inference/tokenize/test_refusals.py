@@ -26,7 +26,7 @@ def test_input_shards_are_not_overwritten_by_their_tokens(tokenize, make_tar, tm
     assert shard.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == ["data.tar"]
 
 
-def test_a_image_is_not_overwritten_by_the_preview(tokenize, image):
+def test_an_image_is_not_overwritten_by_the_preview(tokenize, image):
     mine = image.rename(image.with_name("preview.png"))
     assert "preview.png would be overwritten by" in tokenize(mine.parent, "--out", mine.parent, "--preview", 1, code=2)
     assert mine.read_bytes() == PNG and len(list(mine.parent.iterdir())) == 1

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from samples import image_bytes, noise_image
-from vistok.images.finding.index import Entry
+from vistok.images.file_entry import Entry
 from vistok.inference.tokenize import local_engine
 
 BMP = [image_bytes(noise_image(64, 64, index), "BMP") for index in range(4)]

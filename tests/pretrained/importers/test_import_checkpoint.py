@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 
 from golden_weights import golden_case
 from vistok.inference.commands.import_tokenizer import app
-from vistok.pretrained.importers.base import Shapes
 from vistok.pretrained.importers.table import IMPORTERS
 
 
@@ -42,8 +41,8 @@ def test_an_unknown_family_names_the_nearest(refusal, tmp_path, weights):
 def test_a_checkpoint_of_no_family_says_what_it_holds(refusal, tmp_path):
     path = saved(tmp_path, {f"{name}.weight": torch.zeros(2) for name in ("a.b", "a.c", "b", "c", "d", "e")})
     assert refusal(path) == (
-        f"{path} is not recognised as one of llamagen, taming by its tensors (a.b, a.c, b.weight, c.weight and 2 more): if "
-        "you know the family, name it before the checkpoint."
+        f"{path} is not recognised as one of {', '.join(IMPORTERS)} by its tensors (a.b, a.c, b.weight, c.weight and 2 "
+        "more): if you know the family, name it before the checkpoint."
     )
     assert refusal("llamagen", path) == (
         f"{path} cannot be imported as llamagen: it has no tensor quantize.embedding.weight."
@@ -105,22 +104,3 @@ def test_the_summary_as_json(tmp_path, weights):
     summary = json.loads(called.stdout)
     assert (summary["tokenizer"], summary["family"]) == (str(tmp_path / "out"), "llamagen")
     assert len(summary["fingerprint"]) == 64
-
-
-def test_checkpoints_of_another_rule_are_not_taken_for_taming():
-    """IBQ and Emu3.5 have taming's names, but choose codes by the dot product; Janus counts the levels the other way."""
-    taming = golden_case("taming/small")[1]
-    published = Shapes({name: tuple(value.shape) for name, value in taming.items()} | {"loss.logvar": ()})
-    assert [
-        name for name, importers in IMPORTERS.items() for importer in importers if importer.recognises(published)
-    ] == ["taming"]
-    emu = {name: shape for name, shape in published.items() if not name.startswith("loss.")}
-    ibq = published | {"model_ema.decay": ()}
-    chameleon = {name: shape for name, shape in published.items() if ".attn." not in name}
-    janus = published | {"decoder.up.0.upsample.conv.weight": (1, 1, 3, 3)}
-    for other in (emu, ibq, chameleon, janus):
-        assert recognised(Shapes(other)) == []
-
-
-def recognised(shapes):
-    return [name for name, layouts in IMPORTERS.items() for each in layouts if each.recognises(shapes)]

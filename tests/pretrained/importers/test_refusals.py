@@ -96,6 +96,15 @@ def test_tensors_that_fit_a_family_but_do_not_show_it(refusal, taming):
     )
 
 
+def test_a_family_that_is_always_part_of_another_model(refusal, taming, monkeypatch):
+    class Part(Taming):
+        is_part = True
+        prefixes = ("vq.",)
+
+    monkeypatch.setitem(IMPORTERS, "part", (Part(),))
+    assert refusal(taming, "part") == "cannot be imported as part: it has none of the prefixes of its tensors."
+
+
 def test_fewer_names_fit_the_more_are_missing(llamagen, tmp_path):
     fits = []
     for count in (0, 5, 20):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import pytest
 
-from vistok.tokenizer.config import Config, ConfigError, choice, parse_choice, parse_config
+from vistok.tokenizer.config import Choice, Config, ConfigError, parse_choice, parse_config
 
 
 class Shape(Config):
@@ -26,15 +26,15 @@ class Hexagon(Shape):
     """An entry from outside, which holds another choice from the same table."""
 
     name: Literal["hexagon"] = "hexagon"
-    edges: list[Annotated[Shape, choice({"circle": Circle})]] = []
+    edges: list[Annotated[Shape, Choice({"circle": Circle})]] = []
 
 
 SHAPES: dict[str, type[Shape]] = {"circle": Circle, "square": Square}
 
 
 class Inner(Config):
-    shape: Annotated[Shape, choice(SHAPES)]
-    other: Annotated[Shape, choice(SHAPES)] | None = None
+    shape: Annotated[Shape, Choice(SHAPES)]
+    other: Annotated[Shape, Choice(SHAPES)] | None = None
 
 
 class Outer(Config):
@@ -106,7 +106,7 @@ def test_an_entry_added_later_is_known(monkeypatch):
 def test_a_table_may_hold_its_own_owner(monkeypatch):
     class Pair(Shape):
         name: Literal["pair"] = "pair"
-        parts: list[Annotated[Shape, choice(SHAPES)]]
+        parts: list[Annotated[Shape, Choice(SHAPES)]]
 
     monkeypatch.setitem(SHAPES, "pair", Pair)
     pair = {"name": "pair", "parts": [{"name": "pair", "parts": [{"name": "square"}]}]}

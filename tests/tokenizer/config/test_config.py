@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field
 
-from vistok.tokenizer.config import Config, ConfigError, Pattern, choice, parse_config
+from vistok.tokenizer.config import Choice, Config, ConfigError, Pattern, parse_config
 from vistok.tokenizer.quantizers import QUANTIZERS, QuantizerConfig
 
 
@@ -48,7 +48,7 @@ class Whole(Config):
     run: Run
     data: Data
     optimizer: Optimizer
-    quantizer: Annotated[QuantizerConfig, choice(QUANTIZERS)]
+    quantizer: Annotated[QuantizerConfig, Choice(QUANTIZERS)]
     losses: dict[str, Annotated[float, Field(ge=0)]] = {}
     extra: Optimizer | None = None
 
@@ -163,6 +163,7 @@ def test_a_missing_key_says_how_it_is_given():
         ("optimizer.betas", [0.1], "optimizer.betas is [0.1], but must be a longer list."),
         ("optimizer.betas", [0.1] * 3, "optimizer.betas is [0.1, 0.1, 0.1], but must be a list of 2 or fewer."),
         ("optimizer.betas", [1, 0.5], "optimizer.betas.0 is 1, but must be below 1."),
+        ("optimizer.betas", [0.5, True], "optimizer.betas is [0.5, True], but must be numbers, not true or false."),
         ("data.flip", 3, "data.flip is 3, but must be true or false."),
         ("data.size", "big", "data.size is 'big', but must be a whole number or 'native'."),
         ("data.size", 4, "data.size is 4, but must be at least 8 or 'native'."),
@@ -176,7 +177,13 @@ def test_a_missing_key_says_how_it_is_given():
         ("extra", "x", "extra is 'x', but must be a section of keys and values."),
         ("losses", [1], "losses is [1], but must be a section of keys and values."),
         ("losses", {"l2": "x"}, "losses.l2 is 'x', but must be a number."),
+        ("losses", {"l2": True}, "losses is {'l2': True}, but must be numbers, not true or false."),
         ("losses", {"int": -1}, "losses.int is -1, but must be at least 0."),
+        (
+            "quantizer",
+            {"name": "fvq", "dim": 4, "codebook_size": 32, "width": 6},
+            "quantizer.width is 6, but must be a multiple of 4.",
+        ),
         ("losses", {1: 1}, "losses.1 is 1, but must be text."),
     ],
 )

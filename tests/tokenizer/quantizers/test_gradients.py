@@ -64,6 +64,17 @@ def test_dynamic_straight_through_weighs_by_the_min_distance_to_the_code():
     assert torch.equal(alike, torch.ones(5, 2)), "latents on their code keep the whole gradient"
 
 
+@pytest.mark.parametrize("dim", [1, 2, 24])
+def test_dynamic_straight_through_knows_which_codes_are_equal(dim):
+    codes = torch.randint(-1, 2, (3000, dim)) * torch.tensor([1.0, -1.0]).repeat(1500).unsqueeze(1)  # with 0 and -0
+    latent = torch.randn(3000, dim)
+    distances = (latent - codes).norm(dim=1)
+    equal = (codes.unsqueeze(1) == codes).all(dim=2)
+    nearest = torch.where(equal, distances, torch.inf).amin(dim=1)
+    found = gradient_of(GRADIENTS["dynamic_straight_through"], latent, codes, torch.ones(3000, dim))
+    assert torch.equal(found, (nearest / distances).unsqueeze(1).expand(3000, dim))
+
+
 def test_diveq_is_its_formula_and_moves_both_sides():
     z, q, g = torch.randn(3, 40, 6, dtype=torch.float64)
     z.requires_grad_()

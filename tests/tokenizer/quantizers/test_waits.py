@@ -9,11 +9,8 @@ from quantizer_table import EVERY, latent_for, name_of
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.tokenizer.quantizers.search.nearest import nearest_codes
 
-WAITING = "dynamic_straight_through"
-"""Its sizes depend on which codes are used."""
 
-
-@pytest.mark.parametrize("values", [each for each in EVERY if WAITING not in str(each)], ids=name_of)
+@pytest.mark.parametrize("values", EVERY, ids=name_of)
 def test_a_training_forward_and_backward_read_nothing(monkeypatch, values):
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # knows no such device
     quantizer = build_quantizer(values).to("meta").train()

@@ -46,7 +46,8 @@ def test_short_sides_of_the_data_are_those_of_sources_without_their_own(images):
 
 def test_crops_can_be_handed_to_a_worker_that_is_spawned(images):
     crops = TrainingCrops(data_config(images), seed=0)
-    assert torch.equal(pickle.loads(pickle.dumps(crops))[3].pixels, crops[3].pixels)
+    expected = crops[3].pixels
+    assert torch.equal(pickle.loads(pickle.dumps(crops))[3].pixels, expected)
 
 
 def ask(cache, keys, size=10):

@@ -8,7 +8,7 @@ from io import BytesIO
 import pytest
 
 from samples import PHOTOS, image_bytes, noise_image
-from vistok.images.finding.index import Entry
+from vistok.images.file_entry import Entry
 from vistok.inference.inputs.companions import KEEP_ALL
 from vistok.inference.inputs.plan import plan_shards
 from vistok.inference.inputs.tar_samples import TarSource

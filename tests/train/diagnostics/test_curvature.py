@@ -10,7 +10,7 @@ from torch import nn
 
 from runs import ADVERSARIAL, QUANTIZERS, config, logged, new_process
 from vistok.train.diagnostics.curvature import Curvature, estimates
-from vistok.train.diagnostics.update_directions import momentum_signs, orthogonal_momentum, random_signs
+from vistok.train.diagnostics.hessian_products import momentum_signs, orthogonal_momentum, random_signs
 from vistok.train.loop import train
 from vistok.train.optimizer.muon import Muon
 
@@ -156,7 +156,8 @@ def test_directions_are_of_each_optimizer_and_orthogonal_where_muon_is():
     for parameter in parameters:
         parameter.grad = torch.randn_like(parameter)
     optimizer.step()
-    signs, steps = momentum_signs(optimizer, parameters), orthogonal_momentum(optimizer, parameters)
+    states = [optimizer.state[parameter] for parameter in parameters]
+    signs, steps = momentum_signs(states), orthogonal_momentum(states)
     assert signs[:2] == [None, None] and steps[2] is None
     assert torch.equal(signs[2], bias.grad.sign())
     for parameter, step in zip(parameters[:2], steps[:2], strict=True):

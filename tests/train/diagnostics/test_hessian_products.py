@@ -8,7 +8,7 @@ from torch import nn
 
 from quantizer_table import EVERY, name_of
 from samples import small_tokenizer
-from vistok.train.diagnostics.hessian_products import STEP, dot, hessian_products
+from vistok.train.diagnostics.hessian_products import STEP, HessianProducts, dot
 
 
 def directions(parameters, count=2):
@@ -25,7 +25,7 @@ def test_a_quadratic_has_its_hessian():
         return 0.5 * theta @ hessian @ theta + (images.mean() * theta).sum()
 
     v, w = (torch.randn(6, dtype=torch.float64) for _ in range(2))
-    with hessian_products([module], [theta], loss, chunk=2) as field:
+    with HessianProducts([module], [theta], loss, chunk=2) as field:
         found = field.products(torch.randn(5, 1, 1, 1), [v], [[w], [v]])
     assert found.tolist() == pytest.approx([float(w @ hessian @ v), float(v @ hessian @ v)], rel=1e-9)
 
@@ -40,7 +40,7 @@ def test_a_smooth_network_has_the_hessian_of_autograd():
     (v, w) = directions(parameters)
     gradients = torch.autograd.grad(loss(images), parameters, create_graph=True)
     product = torch.autograd.grad(dot(gradients, v), parameters)
-    with hessian_products([net], parameters, loss, chunk=3) as field:
+    with HessianProducts([net], parameters, loss, chunk=3) as field:
         assert all(map(torch.allclose, field.gradient(images), gradients))
         found = field.products(images, v, [w, v])
     assert found.tolist() == pytest.approx([float(dot(product, w)), float(dot(product, v))], rel=1e-3, abs=1e-6)
@@ -49,7 +49,7 @@ def test_a_smooth_network_has_the_hessian_of_autograd():
 def test_a_direction_may_leave_parameters_where_they_are():
     a, b = (nn.Parameter(torch.randn(3, dtype=torch.float64)) for _ in range(2))
     module = nn.ParameterList([a, b])
-    with hessian_products([module], [a, b], lambda _: (a * b).sum() + a.square().sum(), chunk=1) as field:
+    with HessianProducts([module], [a, b], lambda _: (a * b).sum() + a.square().sum(), chunk=1) as field:
         v = torch.randn(3, dtype=torch.float64)
         found = field.products(torch.zeros(1, 1, 1, 1), [v, None], [[v, None], [None, v]])
     assert found.tolist() == pytest.approx([2 * float(v @ v), float(v @ v)], rel=1e-8)
@@ -57,7 +57,7 @@ def test_a_direction_may_leave_parameters_where_they_are():
 
 def test_a_direction_of_zeros_gives_zero():
     a = nn.Parameter(torch.randn(3))
-    with hessian_products([nn.ParameterList([a])], [a], lambda _: a.square().sum(), chunk=1) as field:
+    with HessianProducts([nn.ParameterList([a])], [a], lambda _: a.square().sum(), chunk=1) as field:
         assert field.products(torch.zeros(1, 1, 1, 1), [torch.zeros(3)], [[torch.ones(3)]]).tolist() == [0.0]
 
 
@@ -76,7 +76,7 @@ def test_every_quantizer_has_the_differences_of_its_own_gradient_and_no_trace(va
     gradients = [None if p.grad is None else p.grad.clone() for p in parameters]
     (v,) = directions(parameters, 1)
     random = torch.get_rng_state()
-    with hessian_products([model], parameters, lambda some: loss_of(model, some), chunk=2) as field:
+    with HessianProducts([model], parameters, lambda some: loss_of(model, some), chunk=2) as field:
         found = float(field.products(images, v, [v]))
     assert torch.equal(torch.get_rng_state(), random)
     for (name, tensor), kept in zip(

@@ -15,7 +15,7 @@ from samples import noise_image
 from vistok.evaluation import reference_metrics
 from vistok.train.data import source_images
 from vistok.train.data.config import SourceConfig
-from vistok.train.finetune import compare, report, run, stages
+from vistok.train.finetune import compare, run
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_report_that_fails_does_not_end_it(fsq_folder, photos, whole, tmp_path
     def refuse(page):
         raise OSError(errno.EACCES, os.strerror(errno.EACCES), "somewhere")
 
-    monkeypatch.setattr(report, "render", refuse)
+    monkeypatch.setattr(compare, "render", refuse)
     said = finetune(fsq_folder, photos, whole, *SWAP)
     assert "warning: the report could not be written: Permission denied (somewhere)" in said
 
@@ -91,7 +91,7 @@ def test_damaged_lines_of_a_stage_are_notes_of_the_report(fsq_folder, photos, wh
     assert "2-decoder/timing.jsonl has damaged lines, which are left out: line" in page
 
 
-@pytest.mark.parametrize("owner, name", [(stages, "_run_stage"), (run, "compare")])
+@pytest.mark.parametrize("owner, name", [(run, "_run_stage"), (run, "compare")])
 def test_images_that_vanish_during_a_call_stop_nothing(fsq_folder, own, tmp_path, monkeypatch, owner, name):
     function, gone = getattr(owner, name), held_out_images(own)[1]
 

@@ -19,7 +19,7 @@ from vistok.tokenizer.folder.save_load import load_tokenizer
 from vistok.train import outputs
 from vistok.train import step as one_step
 from vistok.train.checkpoints.checked_file import load_checked
-from vistok.train.finetune import compare, fit_quantizer, fit_stage, kept_files, report, run, sample_latents
+from vistok.train.finetune import compare, fit_quantizer, fit_stage, prepare, run, sample_latents
 
 
 class Killed(BaseException):
@@ -43,9 +43,9 @@ def same_as(out, whole):
 
 MOMENTS = {
     "collecting": (sample_latents, "latent_pairs", 1),
-    "latents collected": (kept_files, "save_checked", 1),
-    "fitting, nothing kept": (fit_quantizer, "_weighted_loss", 1),
-    "fitting": (fit_quantizer, "_weighted_loss", 6),
+    "latents collected": (prepare, "save_checked", 1),
+    "fitting, nothing kept": (fit_quantizer, "softened", 1),
+    "fitting": (fit_quantizer, "softened", 6),
     "fitted": (fit_stage, "save_tokenizer", 1),
     "decoder, no checkpoint": (one_step, "tokenizer_step", 1),
     "decoder": (one_step, "tokenizer_step", 4),
@@ -55,7 +55,7 @@ MOMENTS = {
     "joint, its export": (outputs, "export_tokenizer", 2),
     "exporting": (run, "save_tokenizer", 1),
     "evaluating": (compare, "measure", 2),
-    "reporting": (report, "render", 1),
+    "reporting": (compare, "render", 1),
 }
 
 
@@ -87,8 +87,8 @@ def test_only_what_was_not_done_is_done(fsq_folder, photos, tmp_path, monkeypatc
     """Nine steps of the fit, saved every two: a stop in the sixth step keeps four."""
     kill("fitting", fsq_folder, photos, tmp_path)
     assert load_checked(tmp_path / "stages" / "1-quantizer" / "fit.pt")["step"] == 4
-    steps, weighted_loss = [], fit_quantizer._weighted_loss
-    monkeypatch.setattr(fit_quantizer, "_weighted_loss", lambda *args: steps.append(1) or weighted_loss(*args))
+    steps, softened = [], fit_quantizer.softened
+    monkeypatch.setattr(fit_quantizer, "softened", lambda *args: steps.append(1) or softened(*args))
     said = finetune(fsq_folder, photos, tmp_path, *SWAP)
     assert len(steps) == 5
     assert "using the latents of the last call" in said

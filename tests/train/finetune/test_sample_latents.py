@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from vistok.images.finding.index import Entry
+from vistok.images.file_entry import Entry
 from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.train.data.read_images import ImageReader

@@ -7,7 +7,7 @@ import torch
 from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
-from ...config import choice
+from ...config import Choice
 from ...shapes import Latent, Tokens
 from ..base import Quantized, Quantizer, QuantizerConfig
 from ..observation import Observation
@@ -22,7 +22,7 @@ class GroupedConfig(QuantizerConfig):
 
     name: Literal["grouped"] = "grouped"
     """Kind of quantizer: grouped."""
-    quantizer: Annotated[QuantizerConfig, choice(GROUPS), BeforeValidator(GROUPS.check)]
+    quantizer: Annotated[QuantizerConfig, Choice(GROUPS), BeforeValidator(GROUPS.check)]
     """Quantizer of every group; its dim is that of one group."""
     groups: Annotated[int, Field(ge=1, le=MAX_GROUPS)]
     """Number of groups: the latent has groups times the quantizer's channels."""

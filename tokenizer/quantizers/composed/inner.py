@@ -5,8 +5,7 @@ from typing import cast
 
 from torch import nn
 
-from ..base import Quantizer, QuantizerConfig
-from ..table import QUANTIZERS
+from ..base import QUANTIZERS, Quantizer, QuantizerConfig
 from ..vector.config import VectorConfig
 
 UNUSED_KEYS = ("squash", "commitment_by_length", "distribution", "region", "entropy_temperature", "sinkhorn")

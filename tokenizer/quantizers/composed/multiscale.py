@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 from torch import Tensor
 from torch.nn import functional
 
-from ...config import choice
+from ...config import Choice
 from ...shapes import Latent, Tokens
 from ..base import Quantized, Quantizer, QuantizerConfig, with_gradient_of
 from ..observation import Observation
@@ -29,7 +29,7 @@ class MultiscaleConfig(QuantizerConfig):
 
     name: Literal["multiscale"] = "multiscale"
     """Kind of quantizer: multiscale."""
-    quantizer: Annotated[QuantizerConfig, choice(SCALES), BeforeValidator(SCALES.check), AfterValidator(check_scale)]
+    quantizer: Annotated[QuantizerConfig, Choice(SCALES), BeforeValidator(SCALES.check), AfterValidator(check_scale)]
     """Vector quantizer of every scale, with straight_through gradient."""
     scales: Annotated[list[Side], Field(min_length=1, max_length=MAX_SCALES)] = VAR_SCALES
     """Sides of the grids, rising; the last is that of the latent."""

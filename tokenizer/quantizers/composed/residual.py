@@ -8,13 +8,13 @@ import torch
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 from torch import Tensor, nn
 
-from ...config import choice
+from ...config import Choice
 from ...shapes import Latent, Tokens
 from ..base import Quantized, Quantizer, QuantizerConfig
 from ..gradients import GRADIENTS, GradientName, check_gradient
 from ..layout import as_grid, as_rows
 from ..observation import Observation
-from ..scalar.refinement import RefinableConfig
+from ..scalar.digits import RefinableConfig
 from .inner import AllowedIn, check_level, quantizers_of
 
 LEVELS = AllowedIn("residual", "refine what other levels leave over")
@@ -28,7 +28,7 @@ class ResidualConfig(QuantizerConfig):
 
     name: Literal["residual"] = "residual"
     """Kind of quantizer: residual."""
-    quantizer: Annotated[QuantizerConfig, choice(LEVELS), BeforeValidator(LEVELS.check), AfterValidator(check_level)]
+    quantizer: Annotated[QuantizerConfig, Choice(LEVELS), BeforeValidator(LEVELS.check), AfterValidator(check_level)]
     """Quantizer of every level; its gradient stays straight_through, because the residual quantizer has its own."""
     depth: Annotated[int, Field(ge=1, le=MAX_LEVELS)]
     """Number of levels."""

@@ -66,8 +66,8 @@ class LeechVectors(nn.Module):
         channel = (second % DIM).unsqueeze(1)
         word = word.scatter(1, channel, -3 * word.gather(1, channel))
         pair = empty.scatter(1, self.pairs[third // 4], 4 * self._signs(third % 4, 2))
-        shape = self._shape(indices).unsqueeze(1)
-        whole = torch.where(shape == 0, octad, torch.where(shape == 1, word, pair))
+        is_octad, is_pair = (indices < self.sizes[0]).unsqueeze(1), (indices >= sum(self.sizes[:2])).unsqueeze(1)
+        whole = torch.where(is_octad, octad, torch.where(is_pair, pair, word))
         return whole.float() * SQUARED_LENGTH**-0.5
 
     @torch.no_grad()
@@ -118,9 +118,6 @@ class LeechVectors(nn.Module):
         best = first_max(sums)
         minus = (whole.gather(0, self.pairs[best].T) < 0).long()
         return 4 * sums.amax(dim=0), best * 4 + minus[0] + 2 * minus[1]
-
-    def _shape(self, indices: CodeIndices) -> Tensor:
-        return (indices >= self.sizes[0]).long() + (indices >= self.sizes[0] + self.sizes[1]).long()
 
     def _octad_signs(self) -> Tensor:
         """Return all signs with an even number of minuses, `128 8`, ordered by those of the first 7 channels."""

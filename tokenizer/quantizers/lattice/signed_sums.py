@@ -1,29 +1,29 @@
 """Sums and maxima of channels under all combinations of signs, by doubling."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 
 def signed_sums(half: Tensor) -> Tensor:
     """Return the sums of channels `c n` with all signs, `2^c n`: bit i of the index says that channel i is negated."""
-    sums = half.new_empty(1 << len(half), half.shape[1])
-    sums[0] = 0
-    for index, channel in enumerate(half):
-        plus, minus = sums[: 1 << index], sums[1 << index : 2 << index]
-        torch.sub(plus, channel, out=minus)
-        plus.add_(channel)
-    return sums
+    return _by_signs(half, 0.0, torch.add)
 
 
 def signed_maxima(half: Tensor) -> Tensor:
     """Return the max of channels `c n` with the opposite of all signs, `2^c n`."""
-    maxima = half.new_empty(1 << len(half), half.shape[1])
-    maxima[0] = -torch.inf
+    return _by_signs(-half, -torch.inf, torch.maximum)
+
+
+def _by_signs(half: Tensor, start: float, combine: Callable[..., Tensor]) -> Tensor:
+    found = half.new_empty(1 << len(half), half.shape[1])
+    found[0] = start
     for index, channel in enumerate(half):
-        plus, minus = maxima[: 1 << index], maxima[1 << index : 2 << index]
-        torch.maximum(plus, channel, out=minus)
-        torch.maximum(plus, -channel, out=plus)
-    return maxima
+        plus, minus = found[: 1 << index], found[1 << index : 2 << index]
+        combine(plus, -channel, out=minus)
+        combine(plus, channel, out=plus)
+    return found
 
 
 def first_max(values: Tensor) -> Tensor:

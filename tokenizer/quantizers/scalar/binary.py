@@ -11,11 +11,8 @@ from ..entropy import binary_entropies
 from ..layout import as_rows
 from ..observation import Observation
 from ..scale import on_unit_sphere
-from .mixed_radix import DigitQuantizer
-from .refinement import RefinableConfig
+from .digits import MAX_CHANNELS, DigitQuantizer, RefinableConfig
 
-MAX_BITS = 62
-"""Channels whose signs an int64 can number."""
 MAX_ENTROPY_BITS = 12
 """Channels whose 2^12 combinations fit in memory for each latent of a batch."""
 
@@ -23,7 +20,7 @@ MAX_ENTROPY_BITS = 12
 class BinaryConfig(RefinableConfig):
     """Keys of all binary quantizers."""
 
-    dim: Annotated[int, Field(ge=1, le=MAX_BITS)]
+    dim: Annotated[int, Field(ge=1, le=MAX_CHANNELS)]
     """Latent channels, one bit each: 2 ** dim codes. The first channel is the least significant bit of the token."""
     temperature: Annotated[float, Field(gt=0)] = 0.01
     """Temperature of the soft assignment whose entropies are the losses."""
@@ -91,9 +88,4 @@ class BinaryQuantizer(DigitQuantizer):
             one = point.new_zeros(1, self.dim, 1, 1)
             return {name: loss * 0 for name, loss in self._losses(one, one).items()}
         logits = as_rows(point) * (4 * self.code_value / self.config.temperature)
-        entropy = binary_entropies(logits, self.config.entropy_bits)
-        return {
-            "commitment": (point - codes).square().mean(),
-            "sample_entropy": entropy.sample,
-            "codebook_entropy": -entropy.codebook,
-        }
+        return {"commitment": (point - codes).square().mean(), **binary_entropies(logits, self.config.entropy_bits)}

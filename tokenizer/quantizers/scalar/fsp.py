@@ -1,18 +1,15 @@
 """Finite scalar perturbation: in training, noise of a bin's width stands in for rounding (FSP)."""
 
 import math
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from ...shapes import Latent
 from ..base import Quantized, Quantizer, with_gradient_of
 from ..observation import Observation
-from .fsq import MAX_CHANNELS
-from .mixed_radix import DigitQuantizer
-from .refinement import RefinableConfig, ScalarRefinement
+from .digits import DigitQuantizer, Levels, RefinableConfig, ScalarRefinement
 
 VARIANCES = {"normal": 1.0, "logistic": math.pi**2 / 12}
 """Variance of the distribution whose cumulative distribution function squashes a channel."""
@@ -23,7 +20,7 @@ class FSPConfig(RefinableConfig):
 
     name: Literal["fsp"] = "fsp"
     """Kind of quantizer: fsp."""
-    levels: Annotated[list[Annotated[int, Field(ge=2, le=1 << 30)]], Field(min_length=1, max_length=MAX_CHANNELS)]
+    levels: Levels
     """Number of bins of each channel; the first channel is the least significant in the token."""
     squash: Literal["normal", "logistic"] = "normal"
     """Distribution function: that of N(0, 1), or (1 + tanh z) / 2."""

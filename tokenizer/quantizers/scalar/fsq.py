@@ -2,22 +2,17 @@
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from ...shapes import Latent
 from ..base import Quantized, Quantizer, with_gradient_of
 from ..observation import Observation
-from .mixed_radix import DigitQuantizer, per_channel
-from .refinement import RefinableConfig, ScalarRefinement
+from .digits import DigitQuantizer, Levels, RefinableConfig, ScalarRefinement, per_channel
 
-MAX_CHANNELS = 62
-"""Channels of two levels that an int64 can number."""
 MARGIN = 1e-3
-
 
 BOUNDS: dict[str, tuple[float, Callable[[float], float], float]] = {
     "inner": (-MARGIN, math.tan, 1.0),
@@ -32,7 +27,7 @@ class FSQConfig(RefinableConfig):
 
     name: Literal["fsq"] = "fsq"
     """Kind of quantizer: fsq."""
-    levels: Annotated[list[Annotated[int, Field(ge=2, le=1 << 30)]], Field(min_length=1, max_length=MAX_CHANNELS)]
+    levels: Levels
     """Number of values of each channel; the first channel is the least significant in the token."""
     bound: Literal["inner", "outer", "ifsq"] = "inner"
     """Published form of the bound: inner (tanh, inside the outermost levels), outer (tanh, a little past them) or ifsq (a

@@ -3,9 +3,9 @@
 from abc import ABC, abstractmethod
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
-from ...devices import is_distributed
+from ...devices import over_ranks
 from ...shapes import CodeIndices, Codes, Vectors
 
 FAINT = 1e-20
@@ -98,9 +98,7 @@ class MovingAverageCodebook(Codebook):
         finite = vectors.isfinite().all(dim=1, keepdim=True)
         counts = torch.zeros_like(self.counts).index_add_(0, indices, finite.squeeze(1).float())
         sums = torch.zeros_like(self.sums).index_add_(0, indices, torch.where(finite, vectors, 0.0))
-        if is_distributed():
-            distributed.all_reduce(counts)
-            distributed.all_reduce(sums)
+        counts, sums = over_ranks(counts), over_ranks(sums)
         is_used = counts > 0
         decays = is_used | (self.counts > FAINT)
         counts = torch.where(decays, self.counts.lerp(counts, 1 - self.decay), self.counts)

@@ -1,24 +1,18 @@
 """Vector quantizers that differ from plain VQ in how codes are parameterised or chosen."""
 
-from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from ..gradients import GradientName
 from ..search.nearest import Similarity
-from .bridge import BridgeProjection
 from .codebooks import LearnedCodebook, MovingAverageCodebook
 from .config import VectorConfig
-from .projections import DiagonalProjection, LinearProjection, MLPProjection, ProjectedCodebook, Projection
+from .projections import BridgeProjection, DiagonalProjection, LinearProjection, MLPProjection, ProjectedCodebook
 from .quantizer import VectorQuantizer
 from .soft_assignment import SoftAssignmentConfig
 
-PROJECTIONS: dict[str, Callable[[int, bool], Projection]] = {
-    "linear": LinearProjection,
-    "diagonal": DiagonalProjection,
-    "mlp": MLPProjection,
-}
+PROJECTIONS = {"linear": LinearProjection, "diagonal": DiagonalProjection, "mlp": MLPProjection}
 
 
 class EMAConfig(VectorConfig):

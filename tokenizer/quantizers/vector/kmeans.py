@@ -102,7 +102,9 @@ def _round(vectors: Vectors, squared: Tensor, wanted: int, generator: Generator)
     chosen: list[Tensor] = []
     while len(chosen) < wanted and float(left.sum()) > 0:
         tried = _draw(left.double(), trials, generator)
-        remaining = torch.minimum(left, _all_squared(candidates[tried], candidates) / before)
+        # By differences, since products would leave a distance between equal vectors.
+        distances = torch.cdist(candidates[tried], candidates, compute_mode="donot_use_mm_for_euclid_dist")
+        remaining = torch.minimum(left, distances.square() / before)
         best = remaining.sum(dim=1).argmin()
         left = remaining[best]
         left[tried[best]] = 0.0
@@ -116,11 +118,6 @@ def _draw(weights: Tensor, count: int, generator: Generator) -> Tensor:
     # Uniform in (0, sum], so that a weight of 0 is never drawn.
     points = (1 - torch.rand(count, generator=generator, dtype=torch.float64)) * ends[-1]
     return torch.searchsorted(ends, points).clamp_max(len(weights) - 1)
-
-
-def _all_squared(few: Tensor, many: Tensor) -> Tensor:
-    # Products would leave a distance between equal vectors.
-    return torch.cdist(few, many, compute_mode="donot_use_mm_for_euclid_dist").square()
 
 
 def _squared(vectors: Tensor, others: Tensor) -> Tensor:

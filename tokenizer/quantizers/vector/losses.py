@@ -1,9 +1,9 @@
 """The losses of a vector quantizer, each a mean over latents and channels."""
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
-from ...devices import is_distributed
+from ...devices import over_ranks
 from ...shapes import CodeIndices, Codes, Vectors
 from ..entropy import assignment_entropies
 from ..rotations import length_weight
@@ -43,7 +43,10 @@ def vector_losses(
         losses = vector_losses(config, learns_from_loss, one, codes, first, codes[first])
         return {name: loss * 0 for name, loss in losses.items()}
     chosen = codes[indices]
-    losses = {"commitment": _commitment(config, vectors, chosen.detach())}
+    squared = (vectors - chosen.detach()).square()
+    if config.commitment_by_length:
+        squared = squared / length_weight(vectors, chosen)
+    losses = {"commitment": squared.mean()}
     if learns_from_loss:
         losses["codebook"] = (vectors.detach() - chosen).square().mean()
     if config.gradient == "soft":
@@ -53,16 +56,9 @@ def vector_losses(
     if config.distribution is not None:
         losses[config.distribution] = DISTRIBUTIONS[config.distribution](vectors, codes)
     if config.entropy_temperature is not None:
-        entropy = assignment_entropies(
-            vectors, codes, lambda z, c: scores(z, c, config.similarity), config.entropy_temperature
-        )
-        losses |= {"sample_entropy": entropy.sample, "codebook_entropy": -entropy.codebook}
+        temperature = config.entropy_temperature
+        losses |= assignment_entropies(vectors, codes, lambda z, c: scores(z, c, config.similarity), temperature)
     return losses
-
-
-def _commitment(config: VectorConfig, vectors: Vectors, codes: Vectors) -> Tensor:
-    squared = (vectors - codes).square()
-    return torch.mean(squared / length_weight(vectors, codes) if config.commitment_by_length else squared)
 
 
 def region_loss(vectors: Vectors, codes: Codes, indices: CodeIndices) -> Tensor:
@@ -72,9 +68,7 @@ def region_loss(vectors: Vectors, codes: Codes, indices: CodeIndices) -> Tensor:
     """
     is_used = torch.zeros(len(codes), dtype=torch.int32, device=codes.device)
     is_used[indices] = 1
-    if is_distributed():
-        distributed.all_reduce(is_used, op=distributed.ReduceOp.MAX)
-    is_used = is_used.bool()
+    is_used = over_ranks(is_used, "MAX").bool()
     # One search over rows or over codes, whichever are fewer: the number of used codes is not known without a device sync.
     if len(indices) < len(codes):
         neighbours = nearest_codes(codes[indices], codes, exact=False, excluded=is_used)

@@ -51,7 +51,8 @@ class VectorQuantizer(SingleQuantizer):
     def quantize(self, latent: Latent) -> tuple[Quantized, list[Observation]]:
         vectors = self.vectors(latent)
         codes = self.codes()
-        indices = self._choose(vectors, codes)
+        sinkhorn = self.config.sinkhorn if self.training else None
+        indices = balanced_codes(vectors, codes, self._scores, sinkhorn) if sinkhorn else self._nearest(vectors, codes)
         chosen = codes[indices]
         quantized = self._with_gradient(vectors, codes, chosen) if torch.is_grad_enabled() else chosen
         losses = {}
@@ -85,11 +86,6 @@ class VectorQuantizer(SingleQuantizer):
         """Return the latent as rows `n d` as they are compared."""
         vectors = as_rows(latent.float())
         return self._compared(vectors.tanh() if self.config.squash == "tanh" else vectors)
-
-    def _choose(self, vectors: Vectors, codes: Codes) -> CodeIndices:
-        if self.training and self.config.sinkhorn is not None:
-            return balanced_codes(vectors, codes, self._scores, self.config.sinkhorn)
-        return self._nearest(vectors, codes)
 
     def _nearest(self, vectors: Vectors, codes: Codes) -> CodeIndices:
         # An exact search waits for the device, which a training step must not do.

@@ -6,10 +6,10 @@ from typing import Annotated, TypeAlias
 
 import torch
 from pydantic import Field
-from torch import Tensor, distributed
+from torch import Tensor
 
 from ...config import Config
-from ...devices import is_distributed
+from ...devices import over_ranks
 from ...shapes import CodeIndices, Codes, Vectors
 from ..entropy import chunks
 from ..scale import scale_to_one
@@ -53,9 +53,9 @@ def balanced_codes(vectors: Vectors, codes: Codes, scores: Scores, config: Sinkh
             found = scores(part, codes)
             yield found - found.mean(dim=1, keepdim=True)
 
-    count = _sum_over_ranks(codes.new_full((), len(vectors))).clamp_min(1)
-    mean = _sum_over_ranks(_sum(part.sum(dim=0) for part in centred())) / count
-    variance = _sum_over_ranks(_sum((part - mean).square().mean(dim=1).sum() for part in centred())) / count
+    count = over_ranks(codes.new_full((), len(vectors))).clamp_min(1)
+    mean = over_ranks(_sum(part.sum(dim=0) for part in centred())) / count
+    variance = over_ranks(_sum((part - mean).square().mean(dim=1).sum() for part in centred())) / count
     weight = config.epsilon * variance.sqrt().clamp_min(MIN_DEVIATION)
 
     def scaled() -> Iterator[Tensor]:
@@ -75,19 +75,7 @@ def _sum(values: Iterable[Tensor]) -> Tensor:
     return functools.reduce(torch.add, values)
 
 
-def _sum_over_ranks(value: Tensor) -> Tensor:
-    if is_distributed():
-        distributed.all_reduce(value)
-    return value
-
-
 def _log_sum_over_ranks(logs: Tensor) -> Tensor:
     """Return the logarithms of the sums over all processes of exp(logs)."""
-    if not is_distributed():
-        return logs
-    highest = logs.clone()
-    distributed.all_reduce(highest, distributed.ReduceOp.MAX)
-    highest = highest.clamp_min(torch.finfo(highest.dtype).min)
-    total = (logs - highest).exp()
-    distributed.all_reduce(total)
-    return highest + total.log()
+    highest = over_ranks(logs, "MAX").clamp_min(torch.finfo(logs.dtype).min)
+    return highest + over_ranks((logs - highest).exp()).log()

@@ -36,10 +36,12 @@ class SoftAssignmentConfig(Config):
 
     def temperature_at(self, step: int) -> float:
         """Return the temperature after `step` training steps."""
-        if self.final_temperature is None:
-            return self.temperature
-        done = min(1.0, step / self.anneal_steps)
-        return self.temperature * (self.final_temperature / self.temperature) ** done
+        return annealed(self.temperature, self.final_temperature, step / self.anneal_steps)
+
+
+def annealed(temperature: float, final: float | None, progress: float) -> float:
+    """Return the first temperature, or one on the geometric way to `final`, which is reached at `progress` 1."""
+    return temperature if final is None else temperature * (final / temperature) ** min(1.0, progress)
 
 
 def mixture(

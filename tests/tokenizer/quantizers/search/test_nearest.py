@@ -6,7 +6,7 @@ import torch
 
 from vistok.tokenizer.numerics import float32
 from vistok.tokenizer.quantizers.scale import on_unit_sphere
-from vistok.tokenizer.quantizers.search import chunked, exact, nearest
+from vistok.tokenizer.quantizers.search import chunked, nearest
 from vistok.tokenizer.quantizers.search.nearest import nearest_codes, scores
 
 
@@ -68,7 +68,7 @@ def small_chunks(monkeypatch):
     def shrink(size):
         for name in ("SCORES", "CODES", "VECTORS", "BLOCK"):
             monkeypatch.setattr(chunked, name, {"CODES": 2 * size, "SCORES": 8 * size**2}.get(name, size))
-        monkeypatch.setattr(exact, "AT_ONCE", size)
+        monkeypatch.setattr(nearest, "AT_ONCE", size)
 
     return shrink
 
@@ -192,7 +192,7 @@ def test_no_more_scores_than_a_chunk_are_held(monkeypatch, small_chunks):
 def test_nor_numbers_of_pairs_that_float64_compares(monkeypatch):
     sizes, real = [], torch.Tensor.square
     monkeypatch.setattr(torch.Tensor, "square", lambda self: sizes.append(self.numel()) or real(self))
-    monkeypatch.setattr(exact, "AT_ONCE", 5000)
+    monkeypatch.setattr(nearest, "AT_ONCE", 5000)
     assert not nearest_codes(torch.randn(50, 4), torch.ones(1000, 4)).any()
     assert max(sizes) <= 5000
 

@@ -5,8 +5,8 @@ import threading
 import pytest
 import torch
 
-from vistok.tokenizer.numerics import threads as module
-from vistok.tokenizer.numerics.threads import spread
+from vistok.tokenizer.numerics import exact as module
+from vistok.tokenizer.numerics.exact import spread
 
 
 @pytest.fixture(autouse=True)

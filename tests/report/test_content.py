@@ -4,7 +4,7 @@ from datetime import datetime, timezone
 import torch
 
 import vistok
-from vistok.report.environment import environment
+from vistok.report.content import environment
 
 
 def test_the_versions_are_those_that_run():

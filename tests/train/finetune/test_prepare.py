@@ -8,7 +8,7 @@ import pytest
 from runs import SWAP, finetune
 from vistok.tokenizer.folder_lock import hold_folder
 from vistok.train.checkpoints.checked_file import save_checked
-from vistok.train.finetune.kept_files import KeptFile
+from vistok.train.finetune.prepare import KeptFile
 
 
 def copy_of(whole, out):

@@ -2,8 +2,7 @@ import numpy as np
 from PIL import Image
 
 from samples import noise_image
-from vistok.images.comparison_sheet import comparison_sheet
-from vistok.images.saving import save_png
+from vistok.images.saving import comparison_sheet, save_png
 
 
 def test_after_eight_pairs_the_next_rows_begin():

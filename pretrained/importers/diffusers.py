@@ -1,0 +1,80 @@
+"""VQModel of diffusers: aMUSEd (arXiv 2401.01808), Lumina-DiMOO (arXiv 2510.06308), and VQGANs converted to it."""
+
+from ...tokenizer.preprocessing import PreprocessingConfig
+from .base import Shapes
+from .code_choice import CODEBOOK, NearestCode
+from .convolutional import ConvolutionalImporter
+from .layer_names import LayerNames
+
+PARTS = {
+    "shortcut": "conv_shortcut",
+    "norm": "group_norm",
+    "query": "to_q",
+    "key": "to_k",
+    "value": "to_v",
+    "out": "to_out.0",
+}
+OLD_PARTS = PARTS | {"query": "query", "key": "key", "value": "value", "out": "proj_attn"}
+NAMES = LayerNames(
+    encoder_level="encoder.down_blocks.{}",
+    decoder_level="decoder.up_blocks.{}",
+    coarsest_first=True,
+    block="resnets.{}",
+    attention="attentions.{}",
+    downsample="downsamplers.0",
+    upsample="upsamplers.0",
+    middle_blocks=("mid_block.resnets.0", "mid_block.resnets.1"),
+    middle_attention="mid_block.attentions.0",
+    norm_out="conv_norm_out",
+    parts=PARTS,
+)
+PIXELS = (
+    "The checkpoint does not say which range its pixels have. vistok takes [0, 1] where the middle of the networks has no "
+    "attention, as in aMUSEd, and [-1, 1] where it has; give --set architecture.pixel_values=[0,1] or [-1,1] if that is wrong."
+)
+
+
+class DiffusersImporter(ConvolutionalImporter):
+    """The nearest code by Euclidean distance."""
+
+    title = "diffusers VQModel"
+    source = "https://github.com/huggingface/diffusers"
+    licence = "the publisher's, such as openrail++ for aMUSEd"
+    notes = (PIXELS,)
+    names = NAMES
+    choice = NearestCode("euclidean")
+    preprocessing = PreprocessingConfig(size=256, resampling="lanczos")
+    fixed_settings = {"act_fn": "silu", "norm_num_groups": 32, "norm_type": "group"}
+
+
+class Diffusers(DiffusersImporter):
+    """Attention in the middle."""
+
+    def recognises(self, shapes: Shapes) -> bool:
+        return _is_vqmodel(shapes) and _middle("to_q") in shapes
+
+
+class OldDiffusers(DiffusersImporter):
+    """Attention in the middle, with the names that its layers had in the first versions."""
+
+    names = NAMES._replace(parts=OLD_PARTS)
+
+    def recognises(self, shapes: Shapes) -> bool:
+        return _is_vqmodel(shapes) and _middle("query") in shapes
+
+
+class DiffusersWithoutMiddleAttention(DiffusersImporter):
+    """Two residual blocks in the middle, and pixels in [0, 1]."""
+
+    pixel_values = (0.0, 1.0)
+
+    def recognises(self, shapes: Shapes) -> bool:
+        return _is_vqmodel(shapes) and not any(name.startswith("encoder.mid_block.attentions.") for name in shapes)
+
+
+def _is_vqmodel(shapes: Shapes) -> bool:
+    return "encoder.down_blocks.0.resnets.0.conv1.weight" in shapes and CODEBOOK in shapes
+
+
+def _middle(projection: str) -> str:
+    return f"encoder.mid_block.attentions.0.{projection}.weight"

@@ -1,0 +1,26 @@
+"""IBQ of SEED-Voken (arXiv 2412.02692)."""
+
+from ...tokenizer.preprocessing import PreprocessingConfig
+from .base import Shapes
+from .code_choice import NearestCode
+from .convolutional import ConvolutionalImporter
+from .taming_names import taming_names
+
+
+class IBQ(ConvolutionalImporter):
+    """The code with the max dot product; the averaged weights, which the project evaluates."""
+
+    title = "IBQ"
+    source = "https://github.com/TencentARC/SEED-Voken"
+    licence = "Apache-2.0"
+    notes = (
+        "The original resizes bilinearly without antialiasing in its validation; vistok's bilinear filter has it.",
+    )
+    ignored = r"loss\..*|model_ema\.(loss.*|decay|num_updates)"
+    uses_average = True
+    choice = NearestCode("dot")
+    preprocessing = PreprocessingConfig(size=256, resampling="bilinear")
+
+    def recognises(self, shapes: Shapes) -> bool:
+        names = taming_names(shapes)
+        return names is not None and names.may_be_ibq()
