@@ -1,10 +1,33 @@
 """Unpickling for real, which only a flag does."""
 
+import os
+
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
+from golden_weights import golden_case
+from hostile_pickles import Calls
+from vistok.inference.commands.import_tokenizer import app
 from vistok.pretrained.importers.checkpoint import read_checkpoint
+
+
+def test_the_command_runs_nothing_unless_it_is_told_to(tmp_path):
+    """A published file with a planted call imports as ever."""
+    mark, path = tmp_path / "ran", tmp_path / "a.pt"
+    content = {"ema": golden_case("llamagen/small_f8")[1], "args": Calls(os.mkdir, str(mark))}
+    torch.save(content, path)
+    for options in ([], ["--trust-pickle"]):
+        out = tmp_path / f"out{len(options)}"
+        called = CliRunner().invoke(app, ["llamagen", str(path), "--out", str(out), *options])
+        assert (called.exit_code, called.stderr) == (0, "") and mark.exists() == bool(options)
+        card = (out / "README.md").read_text()
+        assert "- The weights are those under `ema` in the file." in card
+        assert ("- The file was unpickled (`--trust-pickle`)." in card) == bool(options)
+    assert (tmp_path / "out0" / "model.safetensors").read_bytes() == (
+        tmp_path / "out1" / "model.safetensors"
+    ).read_bytes()
 
 
 def test_a_module_is_unpickled_with_its_class(tmp_path):
