@@ -3,13 +3,19 @@
 TYPE_CHECKING = False  # as in typing, whose import would keep a command deaf to Ctrl-C for longer
 if TYPE_CHECKING:
     from .inference.api import Tokenizer, load
+    from .pretrained.listing import list_models
 
 __version__ = "0.2.0.dev0"
-__all__ = ["Tokenizer", "__version__", "load"]
+__all__ = ["Tokenizer", "__version__", "list_models", "load"]
 
 
 def __getattr__(name: str) -> object:
     """Import what needs torch when it is first asked for, so that commands answer `--help` at once (PEP 562)."""
+    if name == "list_models":
+        from .pretrained import listing
+
+        globals()[name] = listing.list_models
+        return globals()[name]
     if name in ("Tokenizer", "load"):
         from .inference import api
 

@@ -6,21 +6,20 @@ from pathlib import Path
 import torch
 
 from ..pretrained.find import find_tokenizer
+from ..pretrained.network import hub_endpoint
 from ..tokenizer.folder.config_json import TokenizerConfig
 from ..tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer, save_tokenizer
 from ..tokenizer.model import VisualTokenizer
 
-CARD = """# Visual tokenizer
-
-Images to discrete tokens and back, by vistok: `vistok.load("hf://OWNER/REPO")`.
-"""
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def load_named(model: str, dtype: torch.dtype) -> LoadedTokenizer:
     """Load a tokenizer by its name; raise ValueError for a name or type that there is not, or damaged files."""
     if not model:
-        raise ValueError("load got an empty name: give a built-in name, a tokenizer folder, or hf://owner/repo.")
+        raise ValueError(
+            "load got an empty name: give a built-in or public name, a tokenizer folder, or hf://owner/repo."
+        )
     if dtype not in DTYPES:
         raise ValueError(f"dtype is {dtype}, but must be {' or '.join(map(str, DTYPES))}.")
     loaded = load_tokenizer(find_tokenizer(model))
@@ -28,13 +27,42 @@ def load_named(model: str, dtype: torch.dtype) -> LoadedTokenizer:
     return loaded
 
 
-def save(folder: Path, model: VisualTokenizer, config: TokenizerConfig) -> None:
-    """Write a tokenizer folder; raise ValueError for a model in half precision, and OSError."""
+def save(folder: Path, model: VisualTokenizer, config: TokenizerConfig, name: str = "") -> None:
+    """Write a tokenizer folder; raise ValueError for a model in half precision, and OSError.
+
+    `name` is what `vistok.load` will find it by, on the card; the folder itself if it is empty.
+    """
     if model.dtype != torch.float32:
         raise ValueError(f"The weights are rounded to {model.dtype}: load the tokenizer in float32 to save it.")
+    card = _card(config, name or str(folder))
     save_tokenizer(
-        folder, model, config.architecture, config.preprocessing, CARD, with_training_state=True, origin=config.origin
+        folder, model, config.architecture, config.preprocessing, card, with_training_state=True, origin=config.origin
     )
+
+
+def _card(config: TokenizerConfig, name: str) -> str:
+    side = config.architecture.downsample
+    card = f"""# {Path(name).name}
+
+A visual tokenizer of [vistok](https://github.com/vistok/vistok): {config.quantizer.name} quantizer, one token for \
+{side} x {side} pixels.
+
+```python
+import vistok
+
+tok = vistok.load({name!r})
+tokens = tok.encode("photo.jpg")  # q y x for each image
+images = tok.decode(tokens)
+```
+"""
+    origin = config.origin
+    if origin is None:
+        return card
+    where = f" (`{origin.repository}`)" if origin.repository else ""
+    return f"""{card}
+Its weights come from `{origin.checkpoint}`{where}, a checkpoint for the code at {origin.source}.
+Licence of the original weights: {origin.licence}.
+"""
 
 
 def upload(model: VisualTokenizer, config: TokenizerConfig, repo: str, private: bool) -> str:
@@ -42,9 +70,9 @@ def upload(model: VisualTokenizer, config: TokenizerConfig, repo: str, private: 
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
-    api = HfApi()
+    api = HfApi(endpoint=hub_endpoint())
     with tempfile.TemporaryDirectory() as folder:
-        save(Path(folder), model, config)
+        save(Path(folder), model, config, f"hf://{repo}")
         try:
             api.create_repo(repo, private=private, exist_ok=True)
             return str(api.upload_folder(repo_id=repo, folder_path=folder))

@@ -1,41 +1,68 @@
-"""Find a tokenizer by what users call it: a built-in name, a folder, or hf://owner/repo[@revision]."""
+"""Find a tokenizer by what users call it: a built-in name, a folder, a public name, or hf://owner/repo[@revision]."""
 
 import difflib
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
-from .network import hub_is_reachable
+from .public import PUBLIC
 
 BUILT_IN = Path(__file__).parent
 DEFAULT_MODEL = "photo-f8"
 HUB_PREFIX = "hf://"
 CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "README.md"
+MODEL_HELP = (
+    "Built-in name, tokenizer folder, public name such as emu3.5 or llamagen-vq16 (vistok.list_models() lists them), or "
+    f"{HUB_PREFIX}owner/repo."
+)
+NEAR = 0.6
+"""Similarity (difflib) above which a name is suggested."""
 
 
 def find_tokenizer(model: str) -> Path:
-    """Return the tokenizer folder that `model` names; raise ValueError when there is none. Only hf:// needs the network."""
+    """Return the tokenizer folder that `model` names; raise ValueError when there is none.
+
+    Public names NAME[@REVISION] and hf:// need the network the first time.
+    """
     if model.startswith(HUB_PREFIX):
-        return _hub_folder(model.removeprefix(HUB_PREFIX))
+        return _hub_folder(model)
     if model in built_in_names():
         return BUILT_IN / model
+    name, _, revision = model.partition("@")
     with suppress(OSError):  # a name that is too long names no folder
         folder = Path(model)
-        if "\0" not in model and folder.is_dir():
+        # A folder may have the name of a public tokenizer because its tokens are in it.
+        if "\0" not in model and (folder / CONFIG_FILE if name in PUBLIC else folder).exists() and folder.is_dir():
             _check_no_run_folder(folder)
             return folder
-    names = built_in_names()
-    near = difflib.get_close_matches(model.lower(), names, n=1)
-    meant = f"did you mean {near[0]!r}? Otherwise " if near else ""
+    if name in PUBLIC:
+        from .imported import imported  # late, as what it needs takes a while
+
+        return imported(name, PUBLIC[name], revision or None)
     raise ValueError(
-        f"There is no tokenizer {model!r}: {meant}give a built-in name ({', '.join(names)}), a tokenizer folder, or "
-        f"{HUB_PREFIX}owner/repo[@revision]."
+        f"There is no tokenizer {model!r}: {_meant(model)}give a built-in name ({', '.join(built_in_names())}), a public name "
+        f"such as emu3.5 (vistok.list_models() lists them), a tokenizer folder, or {HUB_PREFIX}owner/repo[@revision]."
     )
 
 
 def built_in_names() -> list[str]:
     """Return the names of the tokenizers that ship with the package."""
     return sorted(path.parent.name for path in BUILT_IN.glob(f"*/{CONFIG_FILE}"))
+
+
+def _meant(model: str) -> str:
+    names = {name.replace("_", "-"): name for name in [*built_in_names(), *PUBLIC]}
+    in_repository = names_in(model)
+    if in_repository:
+        return f"did you mean {in_repository}? Otherwise "
+    near = difflib.get_close_matches(model.lower().replace("_", "-"), names, n=1, cutoff=NEAR)
+    return f"did you mean {names[near[0]]!r}? Otherwise " if near else ""
+
+
+def names_in(repository: str) -> str:
+    """Return the public names of the checkpoints of a repository of the hub, for a message."""
+    return " or ".join(repr(name) for name, entry in PUBLIC.items() if entry.repository == repository)
 
 
 def _check_no_run_folder(folder: Path) -> None:
@@ -50,33 +77,28 @@ def _check_no_run_folder(folder: Path) -> None:
     )
 
 
-def _hub_folder(repository: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+def _hub_folder(given: str) -> Path:
+    from .hub import download  # late, as it brings the client of the hub
+    from .hub_errors import NoSuchFileError, Repository
 
-    given, (name, _, revision) = f"{HUB_PREFIX}{repository}", repository.partition("@")
-    files = [CONFIG_FILE, "model.safetensors", "README.md"]
-    download = partial(snapshot_download, name, revision=revision or None, allow_patterns=files)
-    folder = ""
+    name, _, revision = given.removeprefix(HUB_PREFIX).partition("@")
+    names = names_in(name)
+    if names:
+        raise ValueError(f"{given} holds a checkpoint that vistok imports by its public name: give {names}.")
+    repository = Repository(name, revision or "main", given, "give a tokenizer folder")
     try:
-        if not hub_is_reachable():  # then the cache answers at once, and only what is not in it waits for a slow hub
-            with suppress(LocalEntryNotFoundError):
-                folder = download(local_files_only=True)
-        folder = folder or download()
-    except HFValidationError:
-        raise ValueError(f"{given} is no name of the hub: give {HUB_PREFIX}owner/repo[@revision].") from None
-    except LocalEntryNotFoundError:
+        config = download(repository, [CONFIG_FILE])
+        if not _is_ours(config.folder / CONFIG_FILE):
+            raise NoSuchFileError
+        return download(repository._replace(revision=config.commit), [CONFIG_FILE, WEIGHTS_FILE], [CARD_FILE]).folder
+    except NoSuchFileError:
         raise ValueError(
-            f"{given} is not in the cache of this machine, and the hub cannot be reached: connect to the network, or give a "
-            "tokenizer folder."
+            f"{given} holds no vistok tokenizer: it has no {CONFIG_FILE} of one, or no {WEIGHTS_FILE}. Checkpoints of other "
+            "projects need import-tokenizer."
         ) from None
-    except (HfHubHTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise ValueError(
-            f"{given} could not be downloaded ({reason}): check the name, the revision and your access."
-        ) from None
-    if not (Path(folder) / CONFIG_FILE).is_file():
-        raise ValueError(
-            f"{given} holds no vistok tokenizer: it has no {CONFIG_FILE}. Checkpoints of other projects need import-tokenizer."
-        )
-    return Path(folder)
+
+
+def _is_ours(config: Path) -> bool:
+    """Return whether a config.json is that of a tokenizer, damaged or not, and not that of another library."""
+    content = config.read_text(errors="replace")
+    return '"format_version"' in content

@@ -26,9 +26,14 @@ def is_reachable(url: str, seconds: float = 1.5) -> bool:
     return answered.is_set()
 
 
+def hub_endpoint() -> str:
+    """Return the URL of the Hugging Face hub."""
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+
+
 def hub_is_reachable() -> bool:
     """Return whether the Hugging Face hub answers."""
-    return is_reachable(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    return is_reachable(hub_endpoint())
 
 
 def use_cache_without_hub() -> None:

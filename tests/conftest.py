@@ -1,6 +1,7 @@
 """Fixtures that the tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -9,6 +10,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import pytest
 import torch
 
+from hub_server import Hub, serve_hub
 from samples import ARCHITECTURE, small_tokenizer
 from vistok.tokenizer.folder.save_load import save_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
@@ -24,6 +26,25 @@ def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tokenizer")
     save_tokenizer(folder, small_tokenizer(), ARCHITECTURE, PreprocessingConfig(size=64), "# small\n")
     return folder
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    """A hub on the loopback that this process and those it starts use, with empty caches and no token."""
+    from huggingface_hub import constants
+
+    home = tmp_path / "hf"
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_TOKEN", "HF_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    # The client of the hub reads its environment when it is imported.
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(home / "token"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 10_000)
+    with serve_hub(home) as served:
+        for name, value in {"HF_ENDPOINT": served.url, "HF_HOME": str(home), "no_proxy": "*"}.items():
+            monkeypatch.setenv(name, value)
+        yield served
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import typer
 from ...cli.options import DebugOption, JsonOption, QuietOption, VersionOption
 from ...cli.printing import print_json, say
 from ...cli.user_errors import WORK_FAILED, report_errors
+from ...pretrained.find import MODEL_HELP
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -23,9 +24,7 @@ def detokenize_images(
     out: Annotated[Path, typer.Option(help="Folder for the images, KEY.png each; the same call resumes.")],
     model: Annotated[
         str | None,
-        typer.Option(
-            help="Built-in name, tokenizer folder, or hf://owner/repo.", show_default="the one in manifest.json"
-        ),
+        typer.Option(help=MODEL_HELP, show_default="the one in manifest.json"),
     ] = None,
     device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu or cuda.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace images that already exist.")] = False,

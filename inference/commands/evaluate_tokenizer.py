@@ -18,13 +18,14 @@ from ...cli.options import (
 from ...cli.printing import print_json, say
 from ...cli.progress import track
 from ...cli.user_errors import WORK_FAILED, report_errors
+from ...pretrained.find import MODEL_HELP
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
 def evaluate_tokenizer(
-    model: Annotated[str, typer.Argument(help="Built-in name, tokenizer folder, or hf://owner/repo.")],
+    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
     data: Annotated[
         list[str], typer.Argument(metavar="DATA", help="Image files, folders, .tar shards or .txt lists of these.")
     ],

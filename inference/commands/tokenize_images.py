@@ -9,7 +9,7 @@ import typer
 from ...cli.options import DebugOption, JsonOption, QuietOption, VersionOption
 from ...cli.printing import print_json, say
 from ...cli.user_errors import WORK_FAILED, report_errors
-from ...pretrained.find import DEFAULT_MODEL
+from ...pretrained.find import DEFAULT_MODEL, MODEL_HELP
 from ..token_shards.formats import SHARD_FORMATS
 from ..tokenize.engines import ENGINES
 
@@ -35,7 +35,7 @@ def tokenize_images(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the token shards; the same call resumes.")],
-    model: Annotated[str, typer.Option(help="Built-in name, tokenizer folder, or hf://owner/repo.")] = DEFAULT_MODEL,
+    model: Annotated[str, typer.Option(help=MODEL_HELP)] = DEFAULT_MODEL,
     size: Annotated[
         str | None, typer.Option(help="Side of the centre square in pixels, or native.", show_default="the model's")
     ] = None,

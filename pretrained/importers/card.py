@@ -1,14 +1,16 @@
 """The model card of an imported tokenizer."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ...tokenizer.folder.config_json import TokenizerConfig
+from ..public import Public, published_of_family
 from .base import Importer
 
 BLOCK = 1 << 20
+METRICS = {"rfid": "rFID", "psnr": "PSNR", "ssim": "SSIM", "lpips": "LPIPS"}
 
 
 class Facts(NamedTuple):
@@ -21,7 +23,9 @@ class Facts(NamedTuple):
     trusted: bool
     """Whether it was unpickled."""
     settings: Sequence[str]
-    """Those that were given by hand."""
+    """Those that were given by hand, or come with the name of a public tokenizer."""
+    public: Public | None = None
+    """What is known of one that was downloaded by its name."""
 
 
 def digests(files: Sequence[Path]) -> dict[str, str]:
@@ -39,7 +43,7 @@ def _digest(path: Path) -> str:
 
 def card(out: Path, importer: Importer, config: TokenizerConfig, facts: Facts) -> str:
     """Return the text of the card."""
-    side = config.architecture.downsample
+    side, licence = config.architecture.downsample, config.origin.licence if config.origin else importer.licence
     files = " and ".join(f"`{name}` (SHA-256 `{digest}`)" for name, digest in facts.digests.items())
     notes = [
         *importer.notes,
@@ -52,6 +56,36 @@ def card(out: Path, importer: Importer, config: TokenizerConfig, facts: Facts) -
 A {importer.title} tokenizer: {config.quantizer.name} quantizer, one token for {side} x {side} pixels.
 
 Imported by vistok from {files}, a checkpoint for the code at {importer.source}.
-Licence of the original weights: {importer.licence}.
+Licence of the original weights: {licence}.
 {"".join(f"{chr(10)}- {note}" for note in notes)}
-"""
+{_published(config, facts)}"""
+
+
+def _published(config: TokenizerConfig, facts: Facts) -> str:
+    """Return published numbers: those of the tokenizer, or where it is not known which it is, of all in its family."""
+    if facts.public is not None:
+        entry, commit = facts.public
+        url = f"https://huggingface.co/{entry.repository}"
+        section = f"\nDownloaded from {url}, commit `{commit}`.\n"
+        if entry.published:
+            section += f"\n## Published numbers\n\n{_metrics(entry.published)} ({entry.published_in})\n"
+        return section
+    family = published_of_family(config.origin.family) if config.origin else {}
+    if not family:
+        return ""
+    lines = [f"- {name}: {_metrics(entry.published)} ({entry.published_in})" for name, entry in family.items()]
+    return "\n".join(
+        [
+            "",
+            "## Published numbers of this family",
+            "",
+            "This checkpoint may be one of these, or another.",
+            "",
+            *lines,
+            "",
+        ]
+    )
+
+
+def _metrics(published: Mapping[str, float]) -> str:
+    return ", ".join(f"{METRICS.get(name, name)} {value:g}" for name, value in published.items())

@@ -15,6 +15,7 @@ from ...tokenizer.folder.skeleton import build_skeleton
 from ...tokenizer.folder.weight_file import check_finite
 from ...tokenizer.model import VisualTokenizer
 from ...tokenizer.wording import list_first, unknown_choice
+from ..public import Public
 from .card import Facts, card, digests
 from .checkpoint import Checkpoint, read_checkpoint
 from .fit import SHOWN, Layout, converted, layouts, on_meta, problem
@@ -29,10 +30,12 @@ def import_checkpoint(
     family: str | None = None,
     settings: Sequence[str] = (),
     trust_pickle: bool = False,
+    public: Public | None = None,
 ) -> tuple[str, str]:
     """Write a checkpoint as the tokenizer folder `out`, and return its family and fingerprint.
 
     Without a family it is recognised by its tensors. `settings` such as `preprocessing.size=512` replace those of the family.
+    `public` is what is known of a checkpoint that was downloaded by its name.
 
     Raises ValueError when `out` exists, the family is unknown or not recognised, the checkpoint is damaged, or a tensor is
     missing, unused or of the wrong shape. With `trust_pickle` code in the checkpoint is run.
@@ -43,7 +46,7 @@ def import_checkpoint(
         raise ValueError(unknown_choice("family", f"FAMILY {family!r}", family, list(IMPORTERS)))
     checkpoint = read_checkpoint(path, trust_pickle)
     layout = _recognised(path, checkpoint) if family is None else _of_family(path, family, checkpoint)
-    config = with_settings(_config(path, layout, checkpoint), settings)
+    config = with_settings(_config(path, layout, checkpoint, public), settings)
     with ThreadPoolExecutor(1) as aside:
         digested = aside.submit(digests, checkpoint.files)
         try:
@@ -53,18 +56,33 @@ def import_checkpoint(
             raise ValueError(f"{path} cannot be imported as {layout.family}: {str(error).rstrip('.')}.") from None
         found = fingerprint(model, config)
         checkpoint.release()
-        facts = Facts(found_at=checkpoint.found_at, trusted=trust_pickle, settings=settings, digests=digested.result())
+        facts = Facts(
+            found_at=checkpoint.found_at,
+            trusted=trust_pickle,
+            settings=settings,
+            digests=digested.result(),
+            public=public,
+        )
     _write(out, model, config, card(out, layout.importer, config, facts), path, checkpoint)
     return layout.family, found
 
 
-def _config(path: Path, layout: Layout, checkpoint: Checkpoint) -> TokenizerConfig:
+def _config(path: Path, layout: Layout, checkpoint: Checkpoint, public: Public | None) -> TokenizerConfig:
     importer = layout.importer
     try:
         config = importer.config(layout.shapes, checkpoint.settings)
     except ValueError as error:
         raise ValueError(f"{path} cannot be imported as {layout.family}: {str(error).rstrip('.')}.") from None
     origin = Origin(family=layout.family, source=importer.source, licence=importer.licence, checkpoint=path.name)
+    if public is not None:
+        entry = public.entry
+        origin = origin.model_copy(
+            update={
+                "licence": entry.licence,
+                "repository": f"{entry.repository}@{public.commit}",
+                "published": dict(entry.published),
+            }
+        )
     return config.model_copy(update={"origin": config.origin or origin})
 
 

@@ -27,3 +27,5 @@ IMPORTERS: dict[str, tuple[Importer, ...]] = {
     "maskgit": (MaskGIT(),),
 }
 """Each family with its layouts, which differ in the names of the tensors."""
+VERSION = 1
+"""Raise it when an importer makes another tokenizer of the same checkpoint: imported tokenizers are cached by it."""

@@ -42,6 +42,8 @@ class Origin(Config):
     """Licence of the published weights."""
     checkpoint: str
     """Name of the file that was imported."""
+    repository: str = ""
+    """Where it was downloaded from, as owner/repo@commit of the Hugging Face hub; empty for a file that the user had."""
     published: dict[str, float] = {}
     """Metrics as published, by name, such as rfid."""
 

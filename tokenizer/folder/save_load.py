@@ -15,6 +15,7 @@ from ..networks.base import ArchitectureConfig
 from ..numerics.float32 import own_numerics
 from ..preprocessing import PreprocessingConfig
 from ..quantizers import QUANTIZERS
+from .card import with_metadata
 from .config_json import CONFIG_FILE, Origin, TokenizerConfig, read_tokenizer_config
 from .skeleton import build_skeleton
 from .weight_file import check_finite, check_weight_file, write_weights
@@ -44,9 +45,10 @@ def save_tokenizer(
 ) -> TokenizerConfig:
     """Write a tokenizer folder: network weights as `dtype`, the quantizer as inference needs it, or whole.
 
-    `metadata` goes into the header of the weight file and has no effect. `before_each` is called with the name of each weight
-    and the weight before it is written. Each file is written aside and renamed, the config
-    last, so a folder with a config is complete. Raises ConfigError when the quantizer is not in QUANTIZERS, and OSError.
+    `card` is the text of README.md, after metadata for the Hugging Face hub. `metadata` goes into the header of the weight
+    file and has no effect. `before_each` is called with the name of each weight and the weight before it is written. Each
+    file is written aside and renamed, the config last, so a folder with a config is complete. Raises ConfigError when the
+    quantizer is not in QUANTIZERS, and OSError.
     """
     quantizer_config, quantizer = (
         (model.quantizer.config, model.quantizer) if with_training_state else model.quantizer.for_inference()
@@ -64,7 +66,7 @@ def save_tokenizer(
     # A config marks a complete folder, and a stop in between must not leave the old config with new weights.
     (folder / CONFIG_FILE).unlink(missing_ok=True)
     write_weights(folder / WEIGHTS_FILE, networks | quantizer_weights, dtypes, metadata or {}, before_each)
-    write_whole(folder / CARD_FILE, card.encode())
+    write_whole(folder / CARD_FILE, with_metadata(card, config).encode())
     write_whole(folder / CONFIG_FILE, (config.model_dump_json(indent=2) + "\n").encode())
     return config
 

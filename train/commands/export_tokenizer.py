@@ -20,8 +20,8 @@ def export_tokenizer(
         str,
         typer.Argument(
             metavar="RUN_FOLDER|MODEL",
-            help="Folder that train-tokenizer writes to; for another format than folder a built-in name, a tokenizer folder, "
-            "or hf://owner/repo.",
+            help="Folder that train-tokenizer writes to; for another format than folder a built-in or public name, a tokenizer "
+            "folder, or hf://owner/repo.",
             show_default=False,
         ),
     ],

@@ -16,13 +16,14 @@ from ...cli.options import (
     check_output_folder,
 )
 from ...cli.user_errors import report_errors
+from ...pretrained.find import MODEL_HELP
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
 def finetune_tokenizer(
-    model: Annotated[str, typer.Argument(help="Built-in name, tokenizer folder, or hf://owner/repo.")],
+    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
     data: Annotated[
         list[str],
         typer.Argument(metavar="DATA", help="Folders, image files, .tar shards, or .txt lists of these."),

@@ -127,8 +127,12 @@ def _train_config(run: Finetuning, stage: StageConfig, parts: list[Part], start:
 def _export(run: Finetuning, folder: Path) -> LoadedTokenizer:
     """Write the tokenizer of `folder`, without training state, as the result, and load it from there."""
     model, config = load_tokenizer(folder)
-    result, card = run.config.out / EXPORT, _card(run)
-    export_with(lambda path: save_tokenizer(path, model, config.architecture, config.preprocessing, card), result)
+    result, card, origin = run.config.out / EXPORT, _card(run), run.before.config.origin
+    if origin is not None:
+        origin = origin.model_copy(update={"published": {}})  # numbers of other weights
+    export_with(
+        lambda path: save_tokenizer(path, model, config.architecture, config.preprocessing, card, origin=origin), result
+    )
     return load_tokenizer(result)
 
 

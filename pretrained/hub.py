@@ -1,0 +1,111 @@
+"""Download files of a repository of the Hugging Face hub. Whatever prevents it is one sentence."""
+
+import os
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from ..tokenizer.wording import list_first
+from .hub_errors import Repository, one_sentence
+from .hub_progress import hub_progress
+from .network import hub_endpoint, is_reachable
+
+TRUE = ("1", "ON", "YES", "TRUE")
+QUICK, PATIENT = 1.5, 5.0
+"""Seconds in which the hub must answer: before the cache is used instead, and before it counts as out of reach."""
+SHOWN = 4
+
+
+class Snapshot(NamedTuple):
+    """Files of a repository in the cache of the hub's client."""
+
+    folder: Path
+    """That of the commit; it may hold other files too."""
+    commit: str
+    files: tuple[str, ...]
+    """Their names in the repository."""
+
+
+def download(repository: Repository, files: Sequence[str], optional: Sequence[str] = ()) -> Snapshot:
+    """Return the files that match names or patterns, all of one commit, and those of `optional` that there are.
+
+    What is in the cache is not downloaded again, and a download that was cut is resumed. Without the hub the cache answers
+    alone. Raises ValueError when the hub refuses, has no such file, or cannot be reached, and OSError of the disk.
+    """
+    is_offline = any(os.environ.get(name, "").upper() in TRUE for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
+    with one_sentence(repository):
+        if is_offline or not is_reachable(hub_endpoint(), QUICK):
+            found = _cached(repository, files, optional)
+            if found is not None:
+                return found
+        if is_offline:
+            raise repository.error(
+                "is not in the cache of this machine, and HF_HUB_OFFLINE forbids to download it", "unset it"
+            )
+        if not is_reachable(hub_endpoint(), PATIENT):
+            raise repository.error(
+                "is not in the cache of this machine, and the hub cannot be reached", "connect to the network"
+            )
+        return _downloaded(repository, files, optional)
+
+
+def cache_home() -> Path:
+    """Return the folder of the hub's caches, without importing the client of the hub."""
+    user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("HF_HOME") or os.path.join(user, "huggingface")
+    return Path(os.path.expandvars(os.path.expanduser(home)))
+
+
+def _cached(repository: Repository, files: Sequence[str], optional: Sequence[str]) -> Snapshot | None:
+    """Return what the cache has at the revision; None unless it has all of `files`."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        found = snapshot_download(
+            repository.name, revision=repository.revision, local_files_only=True, allow_patterns=[*files]
+        )
+    except LocalEntryNotFoundError:
+        return None
+    folder = Path(found)
+    there = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    matches = [_matches(pattern, there) for pattern in files]
+    if any(len(names) != 1 for names in matches):
+        return None
+    names = [name for (name,) in matches] + [name for name in optional if name in there]
+    return Snapshot(folder, folder.name, tuple(names))
+
+
+def _downloaded(repository: Repository, files: Sequence[str], optional: Sequence[str]) -> Snapshot:
+    from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
+
+    info = HfApi(endpoint=hub_endpoint()).model_info(repository.name, revision=repository.revision, files_metadata=True)
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+    names = [_only_match(repository, pattern, sizes) for pattern in files]
+    names += [name for name in optional if name in sizes]
+    cached = [isinstance(try_to_load_from_cache(repository.name, name, revision=info.sha), str) for name in names]
+    missing = {name: sizes[name] for name, is_there in zip(names, cached, strict=True) if not is_there}
+    revision, folder = repository.revision, Path()
+    with hub_progress(repository.given, repository.name, sum(missing.values())) as progress:
+        for name in names:
+            path = hf_hub_download(repository.name, name, revision=revision, endpoint=hub_endpoint())
+            folder = Path(path).parents[len(PurePosixPath(name).parts) - 1]
+            revision = folder.name  # the commit, in case that the branch moves
+            progress.add(missing.get(name, 0))
+    return Snapshot(folder, folder.name, tuple(names))
+
+
+def _only_match(repository: Repository, pattern: str, names: Iterable[str]) -> str:
+    found = _matches(pattern, names)
+    if len(found) > 1:
+        shown = list_first(found, SHOWN)
+        raise repository.error(f"has several files {pattern} ({shown}) at {repository.url}", "update vistok")
+    if not found:
+        raise repository.no_such_file(pattern)
+    return found[0]
+
+
+def _matches(pattern: str, names: Iterable[str]) -> list[str]:
+    """Return the names that match; an asterisk stands for a part of the last name of a path."""
+    return sorted(name for name in names if fnmatchcase(name, pattern) and name.count("/") == pattern.count("/"))

@@ -1,0 +1,76 @@
+"""Say on standard error how far a download from the hub has come."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+EVERY = 5.0
+"""Seconds between two lines."""
+MB = 1_000_000
+
+
+class HubProgress:
+    """Bytes of a download: those of complete files, and those that the client of the hub has written aside."""
+
+    def __init__(self, name: str, blobs: Path, total: int):
+        self.name = name
+        self.blobs = blobs
+        self.total = total
+        self.complete = 0
+
+    def add(self, size: int) -> None:
+        """Count a complete file."""
+        self.complete += size
+
+    def line(self) -> str:
+        """Return how much there is."""
+        begun = 0
+        for path in self.blobs.glob("*.incomplete"):
+            try:
+                begun += path.stat().st_size
+            except OSError:  # complete, or given up, since the folder was listed
+                continue
+        return f"{self.name}: {min(self.complete + begun, self.total) // MB} of {_megabytes(self.total)}"
+
+
+@contextmanager
+def hub_progress(name: str, repository: str, total: int) -> Iterator[HubProgress]:
+    """Say that a download begins, and every few seconds how far it is, unless the hub's client shows its own bars.
+
+    `total` is the number of bytes to download; nothing is said if it is 0.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.utils import are_progress_bars_disabled
+
+    blobs = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "blobs"
+    progress, ended = HubProgress(name, blobs, total), threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(EVERY):
+            _say(progress.line())
+
+    if total == 0:
+        yield progress
+        return
+    _say(f"{name}: downloading {_megabytes(total)} from {repository}")
+    if not are_progress_bars_disabled():
+        yield progress
+        return
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield progress
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _megabytes(size: int) -> str:
+    return f"{max(1, round(size / MB)):,} MB"
+
+
+def _say(line: str) -> None:
+    if sys.stderr is not None:
+        print(line, file=sys.stderr, flush=True)
