@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from ..pretrained.find import find_tokenizer
-from ..pretrained.network import hub_endpoint
+from ..pretrained.hub_upload import upload_folder
 from ..tokenizer.folder.config_json import TokenizerConfig
 from ..tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer, save_tokenizer
 from ..tokenizer.model import VisualTokenizer
@@ -67,17 +67,6 @@ Licence of the original weights: {origin.licence}.
 
 def upload(model: VisualTokenizer, config: TokenizerConfig, repo: str, private: bool) -> str:
     """Upload a tokenizer folder, and return the URL of the commit; raise ValueError when that fails."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
-
-    api = HfApi(endpoint=hub_endpoint())
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder), model, config, f"hf://{repo}")
-        try:
-            api.create_repo(repo, private=private, exist_ok=True)
-            return str(api.upload_folder(repo_id=repo, folder_path=folder))
-        except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OSError) as error:
-            said = " ".join(str(error).split())[:200].rstrip(".")
-            raise ValueError(
-                f"{repo} could not be uploaded ({said}): give OWNER/REPO, and log in with: hf auth login."
-            ) from None
+        return upload_folder(Path(folder), repo, private)

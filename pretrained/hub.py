@@ -4,12 +4,15 @@ import os
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..tokenizer.wording import list_first
 from .hub_errors import Repository, one_sentence
-from .hub_progress import hub_progress
+from .hub_progress import blobs_folder, hub_progress
 from .network import hub_endpoint, is_reachable
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoSibling
 
 TRUE = ("1", "ON", "YES", "TRUE")
 QUICK, PATIENT = 1.5, 5.0
@@ -78,14 +81,15 @@ def _cached(repository: Repository, files: Sequence[str], optional: Sequence[str
 
 
 def _downloaded(repository: Repository, files: Sequence[str], optional: Sequence[str]) -> Snapshot:
-    from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import HfApi, hf_hub_download
 
-    info = HfApi(endpoint=hub_endpoint()).model_info(repository.name, revision=repository.revision, files_metadata=True)
-    sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
-    names = [_only_match(repository, pattern, sizes) for pattern in files]
-    names += [name for name in optional if name in sizes]
-    cached = [isinstance(try_to_load_from_cache(repository.name, name, revision=info.sha), str) for name in names]
-    missing = {name: sizes[name] for name, is_there in zip(names, cached, strict=True) if not is_there}
+    api = HfApi(endpoint=hub_endpoint())
+    info = api.model_info(repository.name, revision=repository.revision, files_metadata=True)
+    there = {file.rfilename: file for file in info.siblings or []}
+    names = [_only_match(repository, pattern, there) for pattern in files]
+    names += [name for name in optional if name in there]
+    blobs = blobs_folder(repository.name)
+    missing = {name: there[name].size or 0 for name in names if not (blobs / _stored_as(there[name])).is_file()}
     revision, folder = repository.revision, Path()
     with hub_progress(repository.given, repository.name, sum(missing.values())) as progress:
         for name in names:
@@ -94,6 +98,11 @@ def _downloaded(repository: Repository, files: Sequence[str], optional: Sequence
             revision = folder.name  # the commit, in case that the branch moves
             progress.add(missing.get(name, 0))
     return Snapshot(folder, folder.name, tuple(names))
+
+
+def _stored_as(file: "RepoSibling") -> str:
+    """Return the name under which the cache holds the content of a file."""
+    return str(file.lfs.sha256 if file.lfs else file.blob_id)
 
 
 def _only_match(repository: Repository, pattern: str, names: Iterable[str]) -> str:

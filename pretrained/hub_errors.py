@@ -9,8 +9,8 @@ from .network import hub_endpoint
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
 """Errors of the disk that holds the cache."""
-CLIENTS = ("httpx", "httpx2", "httpcore", "requests", "urllib3")
-"""Packages with which versions of the hub's client connect to it."""
+CLIENTS = ("huggingface_hub", "httpx", "httpx2", "httpcore", "requests", "urllib3")
+"""The hub's client, and packages with which its versions connect to the hub."""
 LOG_IN = "log in with: hf auth login"
 LONGEST = 200
 """Max characters of what a library says."""
@@ -77,9 +77,14 @@ def one_sentence(repository: Repository) -> Iterator[None]:
             raise
         raise _failed(repository, error) from None
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in CLIENTS:
+        if not is_of_client(error):
             raise
         raise _failed(repository, error) from None
+
+
+def is_of_client(error: Exception) -> bool:
+    """Return whether an error is one of the hub's client, or of the packages with which it connects."""
+    return any(kind.__module__.partition(".")[0] in CLIENTS for kind in type(error).__mro__)
 
 
 def _gated(repository: Repository, error: Exception) -> ValueError:

@@ -11,6 +11,13 @@ EVERY = 5.0
 MB = 1_000_000
 
 
+def blobs_folder(repository: str) -> Path:
+    """Return where the cache of the hub's client holds the contents of the files of a repository."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "blobs"
+
+
 class HubProgress:
     """Bytes of a download: those of complete files, and those that the client of the hub has written aside."""
 
@@ -41,11 +48,9 @@ def hub_progress(name: str, repository: str, total: int) -> Iterator[HubProgress
 
     `total` is the number of bytes to download; nothing is said if it is 0.
     """
-    from huggingface_hub import constants
     from huggingface_hub.utils import are_progress_bars_disabled
 
-    blobs = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "blobs"
-    progress, ended = HubProgress(name, blobs, total), threading.Event()
+    progress, ended = HubProgress(name, blobs_folder(repository), total), threading.Event()
 
     def tell() -> None:
         while not ended.wait(EVERY):

@@ -40,7 +40,13 @@ def imported(name: str, entry: PublicTokenizer, revision: str | None = None) -> 
     otherwise = "download the checkpoint elsewhere and use import-tokenizer"
     snapshot = _download(Repository(entry.repository, wanted, given, otherwise), entry)
     folder = _folder(root, snapshot.commit, name)
-    _import_once(folder, snapshot, entry)
+    try:
+        _import_once(folder, snapshot, entry)
+    except ValueError as error:
+        raise ValueError(
+            f"{given} could not be imported ({str(error).rstrip('.')}): remove {snapshot.folder.parents[1]} to download it "
+            "again, or use import-tokenizer on what it holds."
+        ) from None
     if not COMMIT.fullmatch(wanted):
         write_whole(_ref(root, wanted), snapshot.commit.encode())
     return folder
@@ -111,16 +117,13 @@ def _import(folder: Path, snapshot: Snapshot, entry: PublicTokenizer) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=ASIDE) as aside:
         staging, result = Path(aside) / PurePosixPath(entry.repository).name, Path(aside) / "imported" / folder.name
         result.parent.mkdir()
-        public = Public(entry, snapshot.commit)
         try:
             checkpoint = _staged(staging, snapshot, entry)
+            public = Public(entry, snapshot.commit)
             import_checkpoint(checkpoint, result, entry.family, settings=entry.settings, public=public)
         except ValueError as error:
-            reason = str(error).replace(f"{staging}{os.sep}", "").replace(str(staging), entry.repository).rstrip(".")
-            raise ValueError(
-                f"{folder.name} could not be imported ({reason}): remove {snapshot.folder.parents[1]} to download it again, "
-                "or use import-tokenizer on what it holds."
-            ) from None
+            shown = str(error).replace(f"{staging}{os.sep}", "").replace(str(staging), entry.repository)
+            raise ValueError(shown) from None
         shutil.rmtree(folder, ignore_errors=True)  # without config.json, it is not whole
         result.rename(folder)
 

@@ -32,6 +32,7 @@ def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     """A hub on the loopback that this process and those it starts use, with empty caches and no token."""
     from huggingface_hub import constants
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     home = tmp_path / "hf"
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_TOKEN", "HF_HUB_CACHE"):
@@ -39,12 +40,15 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     # The client of the hub reads its environment when it is imported.
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(home / "token"))
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 10_000)
+    have_bars = not are_progress_bars_disabled()
+    disable_progress_bars()
     with serve_hub(home) as served:
         for name, value in {"HF_ENDPOINT": served.url, "HF_HOME": str(home), "no_proxy": "*"}.items():
             monkeypatch.setenv(name, value)
         yield served
+    if have_bars:
+        enable_progress_bars()
 
 
 @pytest.fixture(autouse=True)

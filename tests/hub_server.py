@@ -46,6 +46,10 @@ class Hub:
         self.revisions[repository, revision] = self.revisions[repository, commit] = commit
         return commit
 
+    def says(self, sentence):
+        """Return a pattern of a message, where URL is the address of this hub, and ... is anything."""
+        return "^" + re.escape(sentence).replace("URL", re.escape(self.url)).replace(re.escape("..."), ".+") + "$"
+
     def asked(self, part):
         """Return the requests for a path that contains `part`."""
         return [request for request in self.requests if part in request.path]
@@ -158,10 +162,10 @@ class Handler(BaseHTTPRequestHandler):
         content = self.hub.commits[repository, commit].get(name)
         if content is None:
             return self.refuse(404, "EntryNotFound", {"X-Repo-Commit": commit})
-        digest = hashlib.sha256(content).hexdigest()
-        headers = {"X-Repo-Commit": commit, "ETag": f'"{digest}"'}
+        headers = {"X-Repo-Commit": commit, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'}
         if len(content) < LARGE:
             return self.send_whole(content, headers)
+        digest = hashlib.sha256(content).hexdigest()
         headers |= {"X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(content))}
         headers["Location"] = f"http://localhost:{self.server.server_port}/elsewhere/{digest}"
         return self.send_whole(b"", headers, status=302)

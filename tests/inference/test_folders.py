@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from huggingface_hub import HfApi
-from huggingface_hub.errors import LocalTokenNotFoundError
+from huggingface_hub import ModelCard
 
 import vistok
+from hub_server import TOKEN
 from quantizer_table import COMPOSED, DOT, SCALAR, TABLES, name_of
 from samples import ARCHITECTURE, small_tokenizer
+from vistok.tokenizer.folder.config_json import Origin
 from vistok.tokenizer.folder.save_load import save_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 
@@ -28,27 +29,33 @@ def test_a_saved_tokenizer_is_the_same(tmp_path, values, dtype):
     assert all(torch.equal(value, second.model.state_dict()[name]) for name, value in first.model.state_dict().items())
 
 
-def test_the_hub_gets_a_tokenizer_folder(tokenizer_folder, monkeypatch, tmp_path):
-    calls = []
-
-    def upload(self, repo_id, folder_path):
-        calls.append((repo_id, vistok.load(folder_path).fingerprint))
-        return "https://hub/commit"
-
-    monkeypatch.setattr(HfApi, "create_repo", lambda self, repo, **options: calls.append((repo, options)))
-    monkeypatch.setattr(HfApi, "upload_folder", upload)
+def test_a_tokenizer_goes_to_the_hub_and_comes_back(hub, tokenizer_folder, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
     tokenizer = vistok.load(tokenizer_folder)
-    assert tokenizer.push_to_hub("me/photo", private=True) == "https://hub/commit"
-    assert calls == [("me/photo", {"private": True, "exist_ok": True}), ("me/photo", tokenizer.fingerprint)]
+    origin = Origin(family="taming", source="https://example.org", licence="My own", checkpoint="a.ckpt")
+    tokenizer.config = tokenizer.config.model_copy(update={"origin": origin})
+    url = tokenizer.push_to_hub("me/photo", private=True)
+    assert url.startswith(f"{hub.url}/me/photo/")
+    assert vistok.Tokenizer.from_pretrained("hf://me/photo").fingerprint == tokenizer.fingerprint
+    card = ModelCard(hub.cards[-1])
+    assert card.data.to_dict() == {
+        "library_name": "vistok",
+        "pipeline_tag": "image-to-image",
+        "tags": ["visual-tokenizer", "image-tokenizer", "vector-quantization", "vq", "taming"],
+        "license": "other",
+        "license_name": "my-own",
+        "license_link": "https://example.org",
+    }
+    assert "# photo" in card.text and "vistok.load('hf://me/photo')" in card.text and "`a.ckpt`" in card.text
 
 
-@pytest.mark.parametrize("problem", [LocalTokenNotFoundError("no\ntoken."), ConnectionError("no network")])
-def test_a_hub_that_refuses_is_one_sentence(tokenizer_folder, monkeypatch, problem):
-    def refuse(*arguments, **options):
-        raise problem
-
-    monkeypatch.setattr(HfApi, "create_repo", refuse)
-    with pytest.raises(
-        ValueError, match=r"me/photo could not be uploaded \(no (token|network)\): give OWNER/REPO, and log"
-    ):
-        vistok.load(tokenizer_folder).push_to_hub("me/photo")
+def test_a_hub_that_refuses_an_upload_is_one_sentence(hub, tokenizer_folder, monkeypatch):
+    tokenizer = vistok.load(tokenizer_folder)
+    for repo, reason in (("me/photo", "...401..."), ("no such/name/at all", "...")):
+        refused = f"{repo} could not be uploaded ({reason}): give OWNER/REPO, and log in with: hf auth login."
+        with pytest.raises(ValueError, match=hub.says(refused)):
+            tokenizer.push_to_hub(repo)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    unreachable = "me/photo could not be uploaded: the hub cannot be reached. Connect to the network."
+    with pytest.raises(ValueError, match=hub.says(unreachable)):
+        tokenizer.push_to_hub("me/photo")

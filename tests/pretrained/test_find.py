@@ -1,80 +1,83 @@
 """Tokenizers are found by name, folder or hub name, and every wrong one is one sentence."""
 
 import pytest
-from huggingface_hub.errors import LocalEntryNotFoundError
 
-import vistok.pretrained.find
 from vistok.pretrained.find import built_in_names, find_tokenizer
+from vistok.pretrained.public import PUBLIC
+
+FOLDER = {"config.json": b'{"format_version": 1}', "model.safetensors": b"weights", "README.md": b"card", "other": b""}
 
 
 def test_folders_that_hold_no_tokenizer_are_no_built_in_names():
     assert built_in_names() == ["photo-f8"]
 
 
-def test_the_hub_is_not_asked_first_where_it_cannot_be_reached(monkeypatch, tmp_path):
-    (tmp_path / "config.json").write_text("{}")
-    asked, cached = {}, {"owner/repo"}
+def test_a_repository_of_the_hub_is_a_folder_of_what_a_tokenizer_needs(hub, monkeypatch):
+    hub.add("owner/repo", FOLDER)
+    newer = hub.add("owner/repo", FOLDER | {"model.safetensors": b"new"}, "v1")
+    folder = find_tokenizer("hf://owner/repo")
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    assert (find_tokenizer("hf://owner/repo@v1") / "model.safetensors").read_bytes() == b"new"
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert find_tokenizer("hf://owner/repo") == folder
+    assert find_tokenizer(f"hf://owner/repo@{newer}").name == newer
 
-    def download(repository, **options):
-        asked.clear()
-        asked.update(options, repository=repository)
-        if options.get("local_files_only") and repository not in cached:
-            raise LocalEntryNotFoundError("not here")
-        return str(tmp_path)
 
-    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    for reachable in (True, False):
-        monkeypatch.setattr(vistok.pretrained.find, "hub_is_reachable", lambda reachable=reachable: reachable)
-        assert find_tokenizer("hf://owner/repo@v1") == tmp_path
-        assert asked.get("local_files_only", False) is not reachable
-        assert (asked["repository"], asked["revision"]) == ("owner/repo", "v1")
-    find_tokenizer("hf://owner/repo")
-    assert asked["revision"] is None
-    # A hub that is only slow is asked for what is not on this machine.
-    assert find_tokenizer("hf://owner/other") == tmp_path and "local_files_only" not in asked
+GIVE = (
+    "give a built-in name (photo-f8), a public name such as emu3.5 (vistok.list_models() lists them), a tokenizer ..."
+)
+NONE = "holds no vistok tokenizer: it has no config.json of one, or no model.safetensors. Checkpoints of other ..."
 
 
 @pytest.mark.parametrize(
     ("model", "sentence"),
     [
+        ("zzz", f"There is no tokenizer 'zzz': {GIVE}"),
+        ("Photo_f8", f"There is no tokenizer 'Photo_f8': did you mean 'photo-f8'? Otherwise {GIVE}"),
+        ("llamagen_vq-16", f"There is no tokenizer 'llamagen_vq-16': did you mean 'llamagen-vq16'? Otherwise {GIVE}"),
+        ("EMU3.5", f"There is no tokenizer 'EMU3.5': did you mean 'emu3.5'? Otherwise {GIVE}"),
         (
-            "zzz",
-            r"There is no tokenizer 'zzz': give a built-in name \(photo-f8\), a tokenizer folder, or hf://owner/repo",
+            "FoundationVision/LlamaGen",
+            "There is no tokenizer 'FoundationVision/LlamaGen': did you mean 'llamagen-vq16' or 'llamagen-vq8'? Otherwise ...",
         ),
-        ("Photo_f8", r"There is no tokenizer 'Photo_f8': did you mean 'photo-f8'\? Otherwise give a built-in name"),
-        ("a\0b", r"There is no tokenizer 'a\\x00b': give"),
-        ("x" * 5000, r"There is no tokenizer 'x+': give"),
-        ("hf://no such name", r"hf://no such name is no name of the hub: give hf://owner/repo\[@revision\]\.$"),
-        ("hf://a/b/c", r"hf://a/b/c is no name of the hub: give"),
+        ("a\0b", "There is no tokenizer 'a\\x00b': ..."),
+        ("x" * 5000, "There is no tokenizer 'x...': ..."),
+        ("hf://no such name", "hf://no such name is no name of the hub: give hf://owner/repo[@revision]."),
+        ("hf://a/b/c", "hf://a/b/c is no name of the hub: ..."),
         (
-            "hf://owner/none",
-            r"hf://owner/none is not in the cache of this machine, and the hub cannot be reached: connect to the network, or",
+            "hf://BAAI/Emu3-VisionTokenizer@main",
+            "hf://BAAI/Emu3-VisionTokenizer@main holds a checkpoint that vistok imports by its public name: give 'emu3'.",
         ),
+        ("hf://owner/none", "hf://owner/none is not on the hub, or private: ..., or give a tokenizer folder."),
+        ("hf://owner/other", f"hf://owner/other {NONE}"),
+        ("hf://owner/half", f"hf://owner/half {NONE}"),
+        ("hf://owner/empty", f"hf://owner/empty {NONE}"),
     ],
 )
-def test_a_name_of_no_tokenizer_is_one_sentence(model, sentence, monkeypatch, tmp_path):
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
-    monkeypatch.setattr(vistok.pretrained.find, "hub_is_reachable", lambda: False)
-    with pytest.raises(ValueError, match=f"^{sentence}"):
+def test_a_name_of_no_tokenizer_is_one_sentence(model, sentence, hub):
+    hub.add("owner/other", {"config.json": b'{"model_type": "clip"}', "model.safetensors": b"many gigabytes"})
+    hub.add("owner/half", {"config.json": FOLDER["config.json"]})
+    hub.add("owner/empty", {})
+    with pytest.raises(ValueError, match=hub.says(sentence)):
         find_tokenizer(model)
+    assert not hub.asked("model.safetensors")
 
 
-def test_what_the_hub_refuses_is_one_sentence(monkeypatch, tmp_path):
-    def download(*arguments, **options):
-        raise OSError("401 Client Error.\nRepository not found for url: ...")
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    monkeypatch.setattr(vistok.pretrained.find, "hub_is_reachable", lambda: True)
-    with pytest.raises(
-        ValueError,
-        match=r"^hf://o/r@v could not be downloaded \(401 Client Error\): check the name, the revision and your",
-    ):
-        find_tokenizer("hf://o/r@v")
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *a, **k: str(tmp_path))
-    with pytest.raises(
-        ValueError, match=r"^hf://o/r holds no vistok tokenizer: it has no config.json\. Checkpoints of"
-    ):
+def test_without_a_network_a_repository_says_so(hub, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    unreachable = "is not in the cache of this machine, and the hub cannot be reached: connect to the network"
+    with pytest.raises(ValueError, match=hub.says(f"hf://o/r {unreachable}, or give a tokenizer folder.")):
         find_tokenizer("hf://o/r")
+
+
+def test_a_tokenizer_folder_goes_before_a_public_name_and_another_folder_does_not(hub, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    name = next(iter(PUBLIC))
+    (tmp_path / name).mkdir()
+    with pytest.raises(ValueError, match=f"^{name} is not on the hub, or private"):
+        find_tokenizer(name)
+    (tmp_path / name / "config.json").write_text("{}")
+    assert find_tokenizer(name).resolve() == tmp_path / name
 
 
 def test_a_run_folder_names_its_tokenizer(tmp_path):
