@@ -68,9 +68,9 @@ class ResidualBlock(nn.Module):
         if not self.drops_input:
             zero_initialize(self.conv2)
 
-    def forward(self, x: Tensor) -> Tensor:
-        residual = self.conv1(functional.silu(self.norm1(x)))
-        residual = self.conv2(functional.silu(self.norm2(residual)))
+    def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
+        residual = self.conv1(functional.silu(self.norm1(x, *condition)))
+        residual = self.conv2(functional.silu(self.norm2(residual, *condition)))
         return self.shortcut(residual if self.drops_input else x) + residual
 
 
@@ -86,8 +86,8 @@ class AttentionBlock(nn.Module):
         self.out = nn.Conv2d(channels, channels, 1)
         zero_initialize(self.out)
 
-    def forward(self, x: Tensor) -> Tensor:
-        normalised = self.norm(x)
+    def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
+        normalised = self.norm(x, *condition)
         query, key, value = (
             rearrange(project(normalised), "b d y x -> b 1 (y x) d") for project in (self.query, self.key, self.value)
         )
