@@ -1,4 +1,4 @@
-"""Networks of residual blocks without attention and without biases in the blocks, in the manner of MAGVIT-v2 (arXiv 2310.05737)."""
+"""Networks of residual blocks that have neither attention nor biases, in the manner of MAGVIT-v2 (arXiv 2310.05737)."""
 
 from einops import rearrange
 from torch import Tensor

@@ -76,7 +76,7 @@ class SignsOfLatent(NamedTuple):
         if self.bits is None:
             return LFQConfig(dim=dim)
         if dim % self.bits:
-            raise ValueError(f"its latent has {dim} channels, which are no groups of {self.bits}")
+            raise ValueError(f"its latent has {dim} channels, but must have a multiple of {self.bits}")
         return GroupedConfig(quantizer=LFQConfig(dim=self.bits), groups=dim // self.bits)
 
     def weight(self, name: str, _: Take) -> Tensor:

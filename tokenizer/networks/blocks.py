@@ -48,11 +48,10 @@ def zero_initialize(layer: nn.Module) -> None:
 
 
 class ResidualBlock(nn.Module):
-    """Add two normalised 3 x 3 convolutions F to the input: y = s(x) + F(x).
+    """Add two normalised 3 x 3 convolutions F to the input: y = x + F(x).
 
-    Where the number of channels changes, s is a 1 x 1 convolution, and identity elsewhere. With `shortcut_of_output` a change is
-    y = s(F(x)) + F(x) instead, as in MaskGIT (arXiv 2202.04200): x itself is dropped. A block that adds its input starts with
-    F = 0.
+    Where the channels change, a 1 x 1 convolution s leads to the new ones: y = s(x) + F(x), or, with `shortcut_of_output`,
+    y = s(F(x)) + F(x), as in MaskGIT (arXiv 2202.04200). F starts at 0 unless it is all there is.
     """
 
     def __init__(self, channels: int, out_channels: int, norm: str, shortcut_of_output: bool = False):
