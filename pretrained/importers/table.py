@@ -2,6 +2,7 @@
 
 from .base import Importer
 from .chameleon import Chameleon, ChameleonOfTransformers
+from .cosmos import Cosmos
 from .diffusers import Diffusers, DiffusersWithoutMiddleAttention, OldDiffusers
 from .emu35 import Apertus, Emu35
 from .ibq import IBQ
@@ -11,6 +12,7 @@ from .muse import Muse
 from .open_magvit2 import OpenMagvit2, OpenMagvit2At128
 from .simvq import SimVQ
 from .taming import Taming, TamingGumbel
+from .var import VAR
 from .wetok import WeTok
 
 IMPORTERS: dict[str, tuple[Importer, ...]] = {
@@ -25,5 +27,7 @@ IMPORTERS: dict[str, tuple[Importer, ...]] = {
     "wetok": (WeTok(),),
     "simvq": (SimVQ(),),
     "maskgit": (MaskGIT(),),
+    "cosmos": (Cosmos(),),
+    "var": (VAR(),),
 }
 """Each family with its layouts, which differ in the names of the tensors."""

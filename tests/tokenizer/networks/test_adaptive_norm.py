@@ -66,7 +66,9 @@ def test_a_batch_decodes_as_its_images_do_alone():
 
 
 def test_it_needs_group_normalisation():
-    with pytest.raises(ValueError, match=r"decoder\.adaptive_norm is true, but norm is 'pixel': set norm to 'group'\.$"):
+    with pytest.raises(
+        ValueError, match=r"decoder\.adaptive_norm is true, but norm is 'pixel': set norm to 'group'\.$"
+    ):
         parse_config(ConvolutionalConfig, CONFIG | {"norm": "pixel"})
 
 

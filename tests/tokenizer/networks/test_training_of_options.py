@@ -33,7 +33,9 @@ def test_every_weight_has_a_gradient_and_muon_takes_the_matrices_between_first_a
     result = model(torch.rand(2, 3, 16, 24) * 2 - 1)
     (result.pixels.square().mean() + sum(result.losses.values())).backward()
     networks = {"encoder": model.encoder, "decoder": model.decoder}
-    parameters = {f"{part}.{key}": each for part, network in networks.items() for key, each in network.named_parameters()}
+    parameters = {
+        f"{part}.{key}": each for part, network in networks.items() for key, each in network.named_parameters()
+    }
     assert [key for key, parameter in parameters.items() if parameter.grad is None or not parameter.grad.any()] == []
     ends = {f"{part}.conv_{end}.weight" for part in networks for end in ("in", "out")}
     matrices = {key for key, parameter in parameters.items() if parameter.ndim > 1}
