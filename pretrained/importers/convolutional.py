@@ -86,19 +86,19 @@ class ConvolutionalImporter(Importer):
         """Return the levels of `encoder` or `decoder`."""
         template = re.escape(self.names.encoder_level if side == "encoder" else self.names.decoder_level)
         found = [re.match(rf"{template.replace(re.escape('{}'), '([0-9]+)')}[.]", name) for name in shapes]
-        count = len({match[1] for match in found if match})
-        levels = [self.names.level(side, index, count) for index in range(count)]
-        attentions = [_count(shapes, f"{level}.{self.names.attention}.{self._projection}.weight") for level in levels]
+        depth = len({match[1] for match in found if match})
+        levels = [self.names.level(side, index, depth) for index in range(depth)]
+        attentions = [count(shapes, f"{level}.{self.names.attention}.{self._projection}.weight") for level in levels]
         resampler = self.names.downsample if side == "encoder" else self.names.upsample
-        resampled = [_finer(side, index) for index in range(count) if f"{levels[index]}.{resampler}.weight" in shapes]
+        resampled = [_finer(side, index) for index in range(depth) if f"{levels[index]}.{resampler}.weight" in shapes]
         return {
             "channels": [shapes.rows(f"{level}.{self.names.block.format(0)}.conv2.weight") for level in levels],
-            "blocks": [_count(shapes, f"{level}.{self.names.block}.conv1.weight") for level in levels],
+            "blocks": [count(shapes, f"{level}.{self.names.block}.conv1.weight") for level in levels],
             "attention": [index for index, attention in enumerate(attentions) if attention >= self.min_attentions],
             "middle_blocks": max(1, sum(f"{side}.{name}.conv1.weight" in shapes for name in self.names.middle_blocks)),
             "middle_attention": f"{side}.{self.names.middle_attention}.{self._projection}.weight" in shapes,
             # Where no level has a convolution for the change of the grid, the changes have no weights.
-            "shared_grids": [index + 1 for index in range(count - 1) if resampled and index not in resampled],
+            "shared_grids": [index + 1 for index in range(depth - 1) if resampled and index not in resampled],
         }
 
     def _norms(self, shapes: Shapes) -> dict[str, bool]:
@@ -120,7 +120,7 @@ class ConvolutionalImporter(Importer):
 def _ends(shapes: Shapes, channels: int) -> dict[str, Any]:
     """Return what the first convolution and those around the quantizer show; `channels` are those of the first level."""
     width, colours = (shapes["encoder.conv_in.weight"] + (0, 0))[:2]
-    around = shapes["quant_conv.weight"] if "quant_conv.weight" in shapes else (1,)
+    around = shapes.get("quant_conv.weight") or (1,)
     return {
         "stem": math.isqrt(colours // COLOURS),
         "stem_channels": width if width != channels else None,
@@ -133,6 +133,6 @@ def _finer(side: str, index: int) -> int:
     return index if side == "encoder" else index - 1
 
 
-def _count(shapes: Shapes, name: str) -> int:
+def count(shapes: Shapes, name: str) -> int:
     """Return how many indices from 0 up a name with one {} has."""
     return next(index for index in itertools.count() if name.format(index) not in shapes)

@@ -21,7 +21,7 @@ def from_pixels(kernels: Tensor) -> Tensor:
 
 
 def to_pixels(tensor: Tensor) -> Tensor:
-    """Convert weight or bias `(band colour) ...` of a last convolution, before the inverse transform, to `(colour pixel) ...`."""
+    """Convert weight or bias `(band colour) ...` of the convolution before the inverse transform to `(colour pixel) ...`."""
     by_band = rearrange(tensor.double(), "(band colour) ... -> band colour ...", colour=COLOURS)
     by_pixel = torch.einsum("bc...,bp->cp...", by_band, _signs(len(by_band), tensor.device))
     return rearrange(by_pixel, "colour pixel ... -> (colour pixel) ...").float()

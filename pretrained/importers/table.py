@@ -4,6 +4,7 @@ from .base import Importer
 from .chameleon import Chameleon, ChameleonOfTransformers
 from .cosmos import Cosmos
 from .diffusers import Diffusers, DiffusersWithoutMiddleAttention, OldDiffusers
+from .emu3 import Emu3, Emu3OfTransformers
 from .emu35 import Apertus, Emu35
 from .ibq import IBQ
 from .llamagen import Janus, JanusOfTransformers, LlamaGen
@@ -27,6 +28,7 @@ IMPORTERS: dict[str, tuple[Importer, ...]] = {
     "wetok": (WeTok(),),
     "simvq": (SimVQ(),),
     "maskgit": (MaskGIT(),),
+    "emu3": (Emu3(), Emu3OfTransformers()),
     "cosmos": (Cosmos(),),
     "var": (VAR(),),
 }
