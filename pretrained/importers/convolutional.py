@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -48,7 +48,7 @@ class ConvolutionalImporter(Importer):
         has_decoder = "decoder.conv_in.weight" in shapes
         encoder = self.stack("encoder", shapes)
         architecture = {
-            **_ends(shapes, encoder["channels"][0]),
+            **_ends(shapes, encoder["channels"]),
             "encoder": encoder,
             "decoder": self.stack("decoder", shapes) | self._norms(shapes) if has_decoder else encoder,
             "latent_channels": shapes.rows("encoder.conv_out.weight"),
@@ -117,13 +117,13 @@ class ConvolutionalImporter(Importer):
         return self.names.parts["out"]
 
 
-def _ends(shapes: Shapes, channels: int) -> dict[str, Any]:
-    """Return what the first convolution and those around the quantizer show; `channels` are those of the first level."""
+def _ends(shapes: Shapes, channels: Sequence[int]) -> dict[str, Any]:
+    """Return what the first convolution and those around the quantizer show; `channels` are those of the encoder's levels."""
     width, colours = (shapes["encoder.conv_in.weight"] + (0, 0))[:2]
     around = shapes.get("quant_conv.weight") or (1,)
     return {
         "stem": math.isqrt(colours // COLOURS),
-        "stem_channels": width if width != channels else None,
+        "stem_channels": width if [width] != channels[:1] else None,
         "quantizer_kernel": around[-1],
     }
 
