@@ -50,12 +50,12 @@ def test_an_encoder_alone_makes_tokens(tmp_path):
     assert config.architecture.encoder_only
 
 
-def test_other_levels_are_refused(tmp_path):
+def test_a_quantizer_with_other_channels_is_refused(tmp_path):
     _, weights = golden_case("cosmos/small_di16")
     weights["quant_conv.weight"] = torch.zeros(5, 64, 1, 1)
     torch.save(weights, tmp_path / "a.pt")
     called = CliRunner().invoke(app, [str(tmp_path / "a.pt"), "--out", str(tmp_path / "out")])
-    assert called.exit_code == 2 and "quantizer has 5 channels, but those published have 6." in called.stderr
+    assert called.exit_code == 2 and "must have (6, 64, 1, 1)" in called.stderr
 
 
 def halved(values, dim):
