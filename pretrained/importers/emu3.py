@@ -98,7 +98,7 @@ class Emu3Importer(Importer):
         return weights | {name: _folded(name, frames, take) for name in folded}
 
     def _renamed(self, name: str) -> str:
-        for pattern, replacement in (MODULATION | self.aside).items():
+        for pattern, replacement in {**MODULATION, **self.aside}.items():
             name = re.sub(pattern, replacement, name)
         return name
 
@@ -130,16 +130,15 @@ def _frames(halvings: int) -> list[int]:
 
 
 def _folded(name: str, frames: list[int], take: Take) -> Tensor:
-    """Return a tensor between a network and the quantizer."""
+    """Return a tensor of the layers between a network and the quantizer."""
     side, part, *path = name.split(".")
+    parameter = path[-1]
     if part == "blocks":
-        index, *inner = path
-        return still_frame.block_weight(".".join(inner), LATENT_BLOCK.format(side, index), take)
-    layer = AROUND[side] if part == "project" else TIME_CONVOLUTION.format(side, int(path[0]) // 2)  # SiLU between them
-    tensor = take(f"{layer}.{path[-1]}")
-    if side == "decoder" or part == "project":
-        return tensor if path[-1] == "bias" else still_frame.last(tensor)
-    index = int(path[0]) // 2
-    if path[-1] == "bias":
-        return still_frame.repeated(tensor, frames[index + 1])
+        return still_frame.block_weight(".".join(path[1:]), LATENT_BLOCK.format(side, path[0]), take)
+    if part == "project":
+        return still_frame.last(take(f"{AROUND[side]}.{parameter}"))
+    index = int(path[0]) // 2  # every second layer is SiLU
+    tensor = take(f"{TIME_CONVOLUTION.format(side, index)}.{parameter}")
+    if side == "decoder":
+        return still_frame.last(tensor)
     return still_frame.shrinking(tensor, frames[index], is_still=index == 0)

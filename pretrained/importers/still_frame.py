@@ -16,31 +16,28 @@ STRIDE = 2
 BATCH_NORM_EPS = 1e-5
 
 
-def shrinking(kernels: Tensor, frames: int, is_still: bool) -> Tensor:
-    """Convert the kernels of a layer that halves `frames`, `d_out d_in time y x`, to `(frame d_out) (frame d_in) y x`.
+def shrinking(tensor: Tensor, frames: int, is_still: bool) -> Tensor:
+    """Convert kernels `d_out d_in time y x` of a layer that halves `frames` to `(frame d_out) (frame d_in) y x`, and its bias.
 
     Where all frames are the same image, `is_still`, it has no frames on the side of the input.
     """
-    outputs, inputs, times = kernels.shape[:3]
-    spread = kernels.new_zeros(frames // STRIDE, outputs, frames, inputs, *kernels.shape[3:])
+    if tensor.ndim == 1:
+        return tensor.repeat(frames // STRIDE)
+    outputs, inputs, times = tensor.shape[:3]
+    spread = tensor.new_zeros(frames // STRIDE, outputs, frames, inputs, *tensor.shape[3:])
     for frame in range(frames // STRIDE):
         for time in range(times):
             seen = STRIDE * frame + time - ZEROS
             if 0 <= seen < frames:
-                spread[frame, :, seen] += kernels[:, :, time]
+                spread[frame, :, seen] += tensor[:, :, time]
     if is_still:
         spread = spread.sum(dim=2, keepdim=True)
     return rearrange(spread, "frame d_out seen d_in y x -> (frame d_out) (seen d_in) y x")
 
 
-def repeated(bias: Tensor, frames: int) -> Tensor:
-    """Return the bias of a layer that makes `frames` frames."""
-    return bias.repeat(frames)
-
-
-def last(kernels: Tensor) -> Tensor:
-    """Return the kernels `d_out d_in y x` for the last frame that `d_out d_in time y x` see."""
-    return kernels[:, :, -1].clone()
+def last(tensor: Tensor) -> Tensor:
+    """Convert kernels `d_out d_in time y x` to `d_out d_in y x`, for the last frame that they see; a bias remains."""
+    return tensor if tensor.ndim == 1 else tensor[:, :, -1].clone()
 
 
 def block_weight(name: str, block: str, take: Take) -> Tensor:
@@ -54,9 +51,8 @@ def block_weight(name: str, block: str, take: Take) -> Tensor:
     tensor = take(f"{block}.{layer}.conv.{parameter}")
     if layer == "conv1":
         scale, shift = _affine(f"{block}.norm2", take)
-        tensor = tensor * scale.reshape(-1, *[1] * (tensor.ndim - 1))
-        return tensor + shift if parameter == "bias" else last(tensor)
-    return tensor if parameter == "bias" else last(tensor)
+        tensor = tensor * scale.reshape(-1, *[1] * (tensor.ndim - 1)) + (shift if parameter == "bias" else 0)
+    return last(tensor)
 
 
 def _affine(norm: str, take: Take) -> tuple[Tensor, Tensor]:

@@ -92,3 +92,14 @@ class AttentionBlock(nn.Module):
         )
         mixed = functional.scaled_dot_product_attention(query, key, value)
         return x + self.out(rearrange(mixed, "b 1 (y x) d -> b d y x", y=x.shape[2]))
+
+
+def in_float32(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    """Return what a 3 x 3 convolution makes of `x`, in float32 whatever the autocast and the type of the weights.
+
+    In half precision the last layer would round pixels to half a grey level, and lose or overflow its gradient, which
+    adaptive adversarial weights need.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        bias = convolution.get_parameter("bias").float()
+        return functional.conv2d(x.float(), convolution.weight.float(), bias, padding=1)

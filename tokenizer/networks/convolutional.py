@@ -6,7 +6,6 @@ this is the f16 network of taming-transformers' VQGAN (arXiv 2012.09841) and of 
 
 from typing import Literal
 
-import torch
 from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,7 +13,7 @@ from torch.nn import functional
 from ..shapes import Latent, Pixels
 from .adaptive_norm import adaptive_norms, latent_statistics
 from .base import ArchitectureConfig, Channels, Decoder, Encoder
-from .blocks import GROUPS, NORMS
+from .blocks import GROUPS, NORMS, in_float32
 from .levels import DecoderStackConfig, Level, StackConfig, build_levels, build_middle
 
 COLOURS = 3
@@ -136,17 +135,6 @@ class ConvolutionalDecoder(Decoder):
     @property
     def last_layer(self) -> nn.Parameter:
         return self.get_parameter("conv_out.weight")
-
-
-def in_float32(convolution: nn.Conv2d, x: Tensor) -> Tensor:
-    """Return what a 3 x 3 convolution makes of `x`, in float32 whatever the autocast and the type of the weights.
-
-    In half precision the last layer would round pixels to half a grey level, and lose or overflow its gradient, which
-    adaptive adversarial weights need.
-    """
-    with torch.autocast(x.device.type, enabled=False):
-        bias = convolution.get_parameter("bias").float()
-        return functional.conv2d(x.float(), convolution.weight.float(), bias, padding=1)
 
 
 def _levels(config: ConvolutionalConfig, is_decoder: bool, in_channels: int | None = None) -> nn.Sequential:

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from ..shapes import Latent, Pixels
 from .base import ArchitectureConfig, Channels, Decoder, Encoder
-from .convolutional import ConvolutionalConfig, ConvolutionalDecoder, ConvolutionalEncoder, in_float32
+from .blocks import in_float32
+from .convolutional import ConvolutionalConfig, ConvolutionalDecoder, ConvolutionalEncoder
 from .latent_layers import latent_blocks, latent_convolutions
 from .levels import StackConfig, run_layers
 from .modulated_norm import modulate

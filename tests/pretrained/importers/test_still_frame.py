@@ -23,9 +23,9 @@ def test_layers_that_halve_the_frames(halvings):
     found = image
     for index, (kernels, bias) in enumerate(layers):
         video = functional.silu(causal(video, kernels, bias, stride=2))
-        flat = still_frame.shrinking(kernels, frames, is_still=index == 0)
+        flat, flat_bias = (still_frame.shrinking(each, frames, is_still=index == 0) for each in (kernels, bias))
         frames //= 2
-        found = functional.silu(functional.conv2d(found, flat, still_frame.repeated(bias, frames), padding=1))
+        found = functional.silu(functional.conv2d(found, flat, flat_bias, padding=1))
     assert video.shape[2] == 1
     torch.testing.assert_close(found, video[:, :, 0], atol=1e-3, rtol=1e-4)
 

@@ -3,6 +3,7 @@
 import bisect
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TypeAlias
 
 from torch import Tensor
@@ -43,7 +44,7 @@ def latent_grid(scales: Sequence[int], rows: int, columns: int) -> Grid | None:
     count = max(rows, columns)
     for short in range(math.isqrt(count), 0, -1):
         sides = range(short, count // short + 1)
-        found = bisect.bisect_left(sides, count, key=lambda long, short=short: _count(scales, short, long))
+        found = bisect.bisect_left(sides, count, key=partial(_count, scales, short))
         if found < len(sides) and _count(scales, short, sides[found]) == count:
             return (sides[found], short) if rows > columns else (short, sides[found])
     return None
