@@ -53,3 +53,9 @@ def test_levels_blocks_and_norms_follow_from_the_names(channels, blocks, is_adap
         assert stack.channels == channels and stack.blocks == [blocks] * len(channels)
         assert stack.middle_blocks == blocks and not stack.attention and not stack.middle_attention
     assert architecture.decoder.adaptive_norm == is_adaptive
+
+
+def test_a_cut_checkpoint_is_none():
+    tensors = {name: torch.empty(shape, device="meta") for name, shape in magvit_shapes(FOUR, 1, 18).items()}
+    del tensors["encoder.conv_out.weight"]
+    assert not [each for each in layouts(IMPORTERS, Checkpoint(tensors, {})) if each.is_recognised()]
