@@ -32,6 +32,7 @@ class EvaluationInputs:
         self.data = list(data)
         self._config = tokenizer.config.preprocessing
         self._multiple = tokenizer.downsample
+        self._grid = tokenizer.grid
         self.failures: list[Failure] = []
         """Images that cannot be used, among those read so far."""
         self.lost: list[str] = []
@@ -47,7 +48,7 @@ class EvaluationInputs:
         usable = 0
         for sample in samples:
             try:
-                read = read_image(sample, self._config, self._multiple)
+                read = read_image(sample, self._config, self._multiple, self._grid)
             except UnreadableInputError as error:
                 self.lost.append(str(error))
                 continue

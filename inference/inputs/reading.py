@@ -1,9 +1,9 @@
 """From a sample to pixels, or to the reason why there are none."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ...tokenizer.preprocessing import PreprocessingConfig
 from .input_files import UnreadableInputError, sha256_of, unreadable
 from .plan import Plan
 from .samples import Failure, Sample
+
+Grid: TypeAlias = Callable[[int, int], tuple[int, int]]
+"""Returns the grid of the tokens of an image of `height x width`; raises ValueError for sizes that have none."""
 
 
 class ReadImage(NamedTuple):
@@ -36,8 +39,10 @@ class Unusable(NamedTuple):
     """SHA-256 of the file; empty where there is no file."""
 
 
-def read_image(sample: Sample, config: PreprocessingConfig, multiple: int) -> ReadImage | Unusable:
-    """Read and preprocess one image; whatever is wrong with it becomes a row.
+def read_image(
+    sample: Sample, config: PreprocessingConfig, multiple: int, grid: Grid | None = None
+) -> ReadImage | Unusable:
+    """Read and preprocess one image; whatever is wrong with it becomes a row, such as a size that `grid` refuses.
 
     Raises UnreadableInputError when its bytes cannot be read at the moment, or the memory is too small.
     """
@@ -48,6 +53,8 @@ def read_image(sample: Sample, config: PreprocessingConfig, multiple: int) -> Re
         with sample.entry.open() as file:
             sha256 = sha256_of(file)
             loaded = load_pixels(file, config, multiple)
+        if reason := _refusal(grid, loaded.height, loaded.width):
+            return Unusable(Failure(sample.key, sample.source, reason), sha256)
         return ReadImage(sample, loaded.pixels, loaded.width, loaded.height, sha256)
     except ImageError as error:
         return Unusable(Failure(sample.key, sample.source, str(error)), sha256)
@@ -55,16 +62,27 @@ def read_image(sample: Sample, config: PreprocessingConfig, multiple: int) -> Re
         raise unreadable(sample.source, error) from None
 
 
-def first_images(plan: Plan, config: PreprocessingConfig, multiple: int, count: int) -> list[ReadImage]:
+def _refusal(grid: Grid | None, height: int, width: int) -> str:
+    try:
+        if grid is not None:
+            grid(height, width)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def first_images(
+    plan: Plan, config: PreprocessingConfig, multiple: int, count: int, grid: Grid | None = None
+) -> list[ReadImage]:
     """Return the first `count` usable images of a plan, damaged shards left out."""
-    return list(islice(_usable_images(plan, config, multiple), count))
+    return list(islice(_usable_images(plan, config, multiple, grid), count))
 
 
-def _usable_images(plan: Plan, config: PreprocessingConfig, multiple: int) -> Iterator[ReadImage]:
+def _usable_images(plan: Plan, config: PreprocessingConfig, multiple: int, grid: Grid | None) -> Iterator[ReadImage]:
     for task in plan.shards:
         with suppress(DamagedShard, OSError):
             for sample in task.source.list_samples().samples:
                 with suppress(UnreadableInputError):
-                    read = read_image(sample, config, multiple)
+                    read = read_image(sample, config, multiple, grid)
                     if isinstance(read, ReadImage):
                         yield read

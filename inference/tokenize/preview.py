@@ -26,7 +26,7 @@ def is_other(path: Path) -> bool:
 
 def write_preview(path: Path, plan: Plan, tokenizer: Tokenizer, encode: Encode, count: int) -> int:
     """Write a PNG of the first `count` usable images of a plan; return how many there were."""
-    images = first_images(plan, tokenizer.config.preprocessing, tokenizer.downsample, count)
+    images = first_images(plan, tokenizer.config.preprocessing, tokenizer.downsample, count, tokenizer.grid)
     if not images:
         return 0
     pairs = [
@@ -38,7 +38,7 @@ def write_preview(path: Path, plan: Plan, tokenizer: Tokenizer, encode: Encode, 
 
 def compare_with_float32(plan: Plan, tokenizer: Tokenizer, encode: Encode) -> str | None:
     """Return a line that says how many tokens of the first images `encode` shares with the exact encoder."""
-    images = first_images(plan, tokenizer.config.preprocessing, tokenizer.downsample, COMPARED_IMAGES)
+    images = first_images(plan, tokenizer.config.preprocessing, tokenizer.downsample, COMPARED_IMAGES, tokenizer.grid)
     pixels = [stack_pixels([image.pixels]) for image in images]
     if not pixels:
         return None
