@@ -5,8 +5,12 @@ from typing import Annotated, TypeAlias
 from ..config import Choice
 from .base import ArchitectureConfig
 from .convolutional import ConvolutionalConfig
+from .modulated import ModulatedConfig
 
-ARCHITECTURES: dict[str, type[ArchitectureConfig]] = {"convolutional": ConvolutionalConfig}
+ARCHITECTURES: dict[str, type[ArchitectureConfig]] = {
+    "convolutional": ConvolutionalConfig,
+    "modulated": ModulatedConfig,
+}
 
 Architecture: TypeAlias = Annotated[ArchitectureConfig, Choice(ARCHITECTURES, default="convolutional")]
 """A field that takes any family of the table; without a name it is the convolutional one."""
