@@ -15,7 +15,9 @@ class Muse(ConvolutionalImporter):
     licence = "Apache-2.0 for the code; see its page for that of the weights"
     notes = ("Pixels are in [0, 1] in the networks.",)
     choice = NearestCode("euclidean")
-    preprocessing = PreprocessingConfig(size=256, resampling="bilinear")
+    preprocessing = PreprocessingConfig(
+        size=256, crop="even_centre", rounding="down", resampling="bilinear", colour="ignore"
+    )
     pixel_values = (0.0, 1.0)
     min_attentions = 2
 

@@ -12,11 +12,11 @@ from vistok.images.opening.open_image import ImageError, open_image
 from vistok.images.preprocessing import (
     load_pixels,
     preprocess,
-    resize_short_side,
     stack_pixels,
     to_images,
     to_pixels,
 )
+from vistok.images.resizing import resize_short_side
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 
 
