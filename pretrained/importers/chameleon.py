@@ -1,7 +1,7 @@
 """The VQGAN of Chameleon (arXiv 2405.09818), which Anole and Lumina-mGPT use too."""
 
 from ...tokenizer.preprocessing import PreprocessingConfig
-from .base import Shapes
+from .base import RESIZED_AS_TENSORS, Shapes
 from .code_choice import NearestCode
 from .convolutional import ConvolutionalImporter
 from .taming_names import taming_names
@@ -34,6 +34,7 @@ class ChameleonOfTransformers(ConvolutionalImporter):
     licence = "Chameleon Research License (non-commercial)"
     notes = (
         BLENDING,
+        RESIZED_AS_TENSORS,
         "The checkpoint has no decoder.",
         "Its processor multiplies pixels by 0.0078 instead of 2/255 and subtracts 1, so white is 0.989. vistok does the same: "
         "pixel_values is (-1, 0.989). A few tokens differ from those of the original file, which sees white as 1.",

@@ -1,7 +1,7 @@
 """The tokenizer of Emu3.5 (arXiv 2510.26583), an IBQ (arXiv 2412.02692) with 131,072 codes, which Apertus 1.5 uses too."""
 
 from ...tokenizer.preprocessing import PreprocessingConfig
-from .base import Shapes
+from .base import RESIZED_AS_TENSORS, Shapes
 from .code_choice import CODEBOOK, NearestCode
 from .convolutional import ConvolutionalImporter
 from .layer_names import LayerNames
@@ -35,6 +35,7 @@ class Apertus(ConvolutionalImporter):
     licence = "Apache-2.0"
     notes = (
         "As published, images keep their aspect ratio, and their size from an area of 128 x 128 to one of 1400 x 1400 pixels.",
+        RESIZED_AS_TENSORS,
         "The checkpoint has no decoder.",
     )
     prefixes = ("vision_tokenizer.", "model.vision_tokenizer.")

@@ -1,7 +1,7 @@
 """LlamaGen's VQ-8 and VQ-16 (arXiv 2406.06525), and Janus (arXiv 2410.13848), which uses VQ-16 at 384 pixels."""
 
 from ...tokenizer.preprocessing import PreprocessingConfig
-from .base import Shapes
+from .base import RESIZED_AS_TENSORS, Shapes
 from .code_choice import CODEBOOK, NearestCode
 from .convolutional import ConvolutionalImporter
 from .layer_names import LayerNames
@@ -61,6 +61,7 @@ class JanusOfTransformers(ConvolutionalImporter):
     licence = JANUS_LICENCE
     notes = (
         PADDING,
+        RESIZED_AS_TENSORS,
         "transformers' encode does not normalise latents and codes, so its tokens differ. vistok's are those of the original.",
     )
     prefixes = ("model.vqmodel.",)
