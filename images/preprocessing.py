@@ -60,8 +60,8 @@ def _smallest(config: PreprocessingConfig) -> int | None:
 
     That changes pixels a little, so it is only for the resize that vistok's own tokenizers are trained with.
     """
-    keys = {"resize_ratio", "halve_first", "rounding", "crop"}
-    is_own = config.resampling != "linear" and not config.model_dump(include=keys, exclude_defaults=True)
+    common = {"size", "background", "colour", "resampling"}
+    is_own = config.resampling != "linear" and not config.model_dump(exclude=common, exclude_defaults=True)
     return config.side if is_own else None
 
 

@@ -96,6 +96,7 @@ def test_a_very_large_jpeg_is_decoded_smaller_as_far_as_twice_the_size_is_kept(m
         {"size": 50, "resize_ratio": 1.125},
         {"size": 50, "resampling": "linear"},
         {"size": 50, "crop": "none"},
+        {"size": 50, "blending": "truncated"},
     ],
 )
 def test_a_very_large_jpeg_is_decoded_whole_where_others_published_how_it_is_resized(monkeypatch, values):
