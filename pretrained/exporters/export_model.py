@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ... import __version__
-from ...tokenizer.config import unknown_choice
 from ...tokenizer.errors import WorkFailedError
 from ...tokenizer.files import aside_of
 from ...tokenizer.folder.fingerprint import fingerprint
 from ...tokenizer.folder.save_load import load_tokenizer
+from ...tokenizer.wording import unknown_choice
 from ..find import find_tokenizer
 from .agreement import Agreement, agreement
 from .base import Exporter, Source, Written
