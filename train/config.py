@@ -104,9 +104,9 @@ class TrainConfig(Config):
     @model_validator(mode="after")
     def _check_sizes(self) -> "TrainConfig":
         side = self.model.architecture.downsample
-        sizes = {"data.size": self.data.size, "model.preprocessing.size": self.model.preprocessing.size}
+        sizes = {"data.size": self.data.size, "model.preprocessing.size": self.model.preprocessing.side}
         for name, size in sizes.items():
-            if size != "native" and size % side:
+            if size and size % side:
                 near = max(1, round(size / side)) * side
                 raise ValueError(f"{name} is {size}, but must be a multiple of the downsampling, {side}: try {near}.")
         return self
