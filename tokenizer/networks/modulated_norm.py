@@ -14,7 +14,7 @@ class ModulatedNorm(nn.Module):
     2209.09002), where the latent is the quantized one.
     """
 
-    def __init__(self, norm: GroupNorm, latent_channels: int):
+    def __init__(self, norm: Norm, latent_channels: int):
         super().__init__()
         (channels,) = norm.weight.shape
         self.norm = norm
@@ -34,9 +34,9 @@ class ModulatedNorm(nn.Module):
 
 
 def modulate(network: nn.Module, latent_channels: int) -> None:
-    """Let the latent modulate every group normalisation inside a network, which is changed in place."""
+    """Let the latent modulate every normalisation inside a network, which is changed in place."""
     for name, layer in network.named_children():
-        if isinstance(layer, GroupNorm):
+        if isinstance(layer, Norm):
             setattr(network, name, ModulatedNorm(layer, latent_channels))
         else:
             modulate(layer, latent_channels)
