@@ -36,8 +36,8 @@ class Cosmos(ConvolutionalImporter):
     notes = (
         "The weights are published in bfloat16, and the original computes in it; vistok computes in float32, so a few tokens "
         "differ.",
-        "The original pads images with black to multiples of 16 pixels, half of it before the image; vistok pads to multiples "
-        "of the token's side after it, by repeating the edge.",
+        "Images keep their size and are padded with black to multiples of 16 pixels, half of it before the image, as "
+        "published.",
         "The Haar transform of 4 x 4 pixels is part of the first and the last convolution.",
     )
     # Buffers that the module does not store, but a TorchScript archive does.
@@ -45,7 +45,9 @@ class Cosmos(ConvolutionalImporter):
         r"(inv_quant\.)?quantizer\.(_levels|_basis|implicit_codebook)|(en|de)coder\.(un)?patcher\.(wavelets|_arange)"
     )
     choice = RoundedChannels()
-    preprocessing = PreprocessingConfig(size="native")
+    preprocessing = PreprocessingConfig(
+        size="native", fit="surround", multiple=16, background=(0, 0, 0), colour="ignore"
+    )
     conversions = {
         r"encoder\.conv_in\.weight": haar.from_pixels,
         r"decoder\.conv_out\.(weight|bias)": haar.to_pixels,

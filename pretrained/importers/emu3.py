@@ -12,7 +12,7 @@ from ...tokenizer.folder.config_json import TokenizerConfig
 from ...tokenizer.networks.modulated import ModulatedConfig
 from ...tokenizer.preprocessing import PreprocessingConfig
 from . import still_frame
-from .base import Importer, Shapes, Take
+from .base import RESIZED_AS_TENSORS, Importer, Shapes, Take
 from .code_choice import NearestCode
 from .convolutional import ConvolutionalImporter, count
 from .layer_names import LayerNames
@@ -59,10 +59,10 @@ class Emu3Importer(Importer):
     licence = "Apache-2.0"
     notes: tuple[str, ...] = (
         "It tokenizes still images alone: the original repeats them in time, for which vistok has folded its layers over time.",
-        "The original keeps the aspect ratio, and the size of images of 512 x 512 to 1024 x 1024 pixels; vistok crops to "
-        "512 x 512 unless another size is given.",
+        "Images keep their aspect ratio, and their size from an area of 512 x 512 to one of 1024 x 1024 pixels, as published.",
     )
     ignored = r".*\.num_batches_tracked"
+    preprocessing = PreprocessingConfig(size="area:512-1024", colour="ignore")
     networks: Networks
     aside: Mapping[str, str] = {}
     """Where the checkpoint has other names than the networks' layers have, as regular expressions."""
@@ -83,7 +83,7 @@ class Emu3Importer(Importer):
         return TokenizerConfig(
             architecture=parse_config(ModulatedConfig, architecture),
             quantizer=self.networks.choice.config(shapes, settings),
-            preprocessing=PreprocessingConfig(size=512),
+            preprocessing=self.preprocessing,
         )
 
     def weights(self, config: TokenizerConfig, names: Iterable[str], take: Take) -> dict[str, Tensor]:
@@ -116,6 +116,7 @@ class Emu3OfTransformers(Emu3Importer):
     title = "Emu3 (transformers)"
     notes = (
         *Emu3Importer.notes,
+        RESIZED_AS_TENSORS,
         "transformers' processor subtracts other means unless its config says 0.5; vistok's pixels are in [-1, 1], as the "
         "original's.",
     )

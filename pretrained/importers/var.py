@@ -68,12 +68,14 @@ class VAR(ConvolutionalImporter):
     source = "https://github.com/FoundationVision/VAR"
     licence = "MIT"
     notes = (
-        "The original resizes the short side to 288 pixels and crops to 256; vistok resizes it to 256.",
+        "The short side is resized to 288 pixels, and the middle 256 are cropped, as published.",
         "Tokens are one row for each image, scale after scale.",
     )
     names = LayerNames(parts=TAMING_PARTS | dict.fromkeys(PROJECTIONS, "qkv"))
     choice = NearestCodeOfEachScale()
-    preprocessing = PreprocessingConfig(size=256, resampling="lanczos")
+    preprocessing = PreprocessingConfig(
+        size=256, resize_ratio=1.125, crop="even_centre", rounding="down", resampling="lanczos", colour="ignore"
+    )
     conversions = {rf".*\.{name}\.(weight|bias)": partial(third, index) for index, name in enumerate(PROJECTIONS)}
 
     def recognises(self, shapes: Shapes) -> bool:

@@ -27,9 +27,17 @@ PUBLISHED = {
     "OpenMagvit2At128": SQUARE | {"size": 128},
     "SimVQ": SQUARE | {"size": 128},
     "WeTok": SQUARE,
+    "Emu3": {"size": "area:512-1024"},
+    "Emu3OfTransformers": {"size": "area:512-1024"},
+    "Cosmos": {"size": "native", "fit": "surround", "multiple": 16, "background": (0, 0, 0)},
+    "VAR": {"resize_ratio": 1.125, "crop": "even_centre", "rounding": "down", "resampling": "lanczos"},
     "Muse": {"size": 256, "crop": "even_centre", "rounding": "down", "resampling": "bilinear"},
 }
 LAYOUTS = {type(layout).__name__: layout for layouts in IMPORTERS.values() for layout in layouts}
+
+
+def test_every_layout_is_here():
+    assert LAYOUTS.keys() == PUBLISHED.keys()
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -58,6 +66,10 @@ def test_the_preprocessing_is_as_published_and_leaves_colour_profiles_alone(name
         ("Chameleon", "blended onto white, and the result is truncated to whole numbers"),
         ("ChameleonOfTransformers", "multiplies pixels by 0.0078"),
         ("Diffusers", "sides that are rounded down to multiples of the downsampling, with a Lanczos filter"),
+        ("Emu3", "their size from an area of 512 x 512 to one of 1024 x 1024 pixels"),
+        ("Emu3OfTransformers", "transformers resizes tensors with torchvision"),
+        ("Cosmos", "padded with black to multiples of 16 pixels, half of it before the image"),
+        ("VAR", "resized to 288 pixels, and the middle 256 are cropped"),
         ("Muse", "torchvision's rounding and its antialiased bilinear filter"),
     ],
 )

@@ -11,7 +11,7 @@ import vistok
 from runs import config, logged
 from samples import small_tokenizer
 from vistok.tokenizer.config import parse_config
-from vistok.tokenizer.networks.blocks import GroupNorm
+from vistok.tokenizer.networks.blocks import Norm
 from vistok.tokenizer.networks.latent_layers import LatentBlock
 from vistok.tokenizer.networks.modulated import ModulatedConfig
 from vistok.tokenizer.networks.modulated_norm import ModulatedNorm, modulate
@@ -34,13 +34,13 @@ def randomized(module):
 
 def test_a_modulated_norm_scales_and_shifts_by_the_enlarged_latent():
     torch.manual_seed(0)
-    norm = randomized(ModulatedNorm(GroupNorm(64), 4))
+    norm = randomized(ModulatedNorm(Norm(64, "group"), 4))
     x, latent = torch.randn(2, 64, 12, 8), torch.randn(2, 4, 3, 2)
     enlarged = latent.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
     normalised = functional.group_norm(x, 32, norm.norm.weight, norm.norm.bias, eps=1e-6)
     expected = normalised * norm.scale(enlarged) + norm.shift(enlarged)
     torch.testing.assert_close(norm(x, latent), expected, atol=1e-4, rtol=1e-5)
-    start = ModulatedNorm(GroupNorm(64), 4)
+    start = ModulatedNorm(Norm(64, "group"), 4)
     assert torch.equal(start(x, latent), start.norm(x))
 
 
@@ -55,7 +55,7 @@ def test_a_latent_block_takes_no_statistics():
 def test_the_latent_after_its_layers_modulates_every_norm_of_the_decoder():
     decoder = model().decoder
     norms = [module for module in decoder.modules() if isinstance(module, ModulatedNorm)]
-    assert len(norms) == sum(isinstance(module, GroupNorm) for module in decoder.modules()) == 14
+    assert len(norms) == sum(isinstance(module, Norm) for module in decoder.modules()) == 14
     seen = []
     for norm in norms:
         norm.register_forward_hook(lambda _, inputs, __: seen.append(inputs[1]))
