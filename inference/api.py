@@ -130,10 +130,15 @@ class Tokenizer:
             )
         if self.config.preprocessing.size != "native":
             height = width = self.config.preprocessing.size
-        return self.model.quantizer.token_grid(-(-height // self.downsample), -(-width // self.downsample))
+        padded = (-(-side // self.downsample) * self.downsample for side in (height, width))
+        return self.model.quantizer.token_grid(*self.config.architecture.latent_grid(*padded))
 
     def with_preprocessing(self, preprocessing: PreprocessingConfig) -> "Tokenizer":
-        """Return a tokenizer that shares this model, with other preprocessing and so another fingerprint."""
+        """Return a tokenizer that shares this model, with other preprocessing and so another fingerprint.
+
+        Raises ValueError when the networks take images of another size alone.
+        """
+        self.config.architecture.require_image_size("preprocessing.size", preprocessing.size)
         other = copy.copy(self)
         other.config = self.config.model_copy(update={"preprocessing": preprocessing})
         return other

@@ -107,6 +107,7 @@ def _load(request: Request) -> Tokenizer:
     if size != "native" and not (size.isdecimal() and int(size) > 0 and int(size) % multiple == 0):
         raise ValueError(f"--size is {size!r}, but must be native or a multiple of {multiple} such as {32 * multiple}.")
     pixels = "native" if size == "native" else int(size)
+    tokenizer.config.architecture.require_image_size("--size", pixels)
     return tokenizer.with_preprocessing(tokenizer.config.preprocessing.model_copy(update={"size": pixels}))
 
 

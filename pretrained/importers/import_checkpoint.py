@@ -74,7 +74,6 @@ def _recognised(path: Path, checkpoint: Checkpoint) -> Layout:
 
 
 def _card(out: Path, path: Path, layout: Layout, config: TokenizerConfig) -> str:
-    side = config.architecture.downsample
     importer = layout.importer
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -83,7 +82,7 @@ def _card(out: Path, path: Path, layout: Layout, config: TokenizerConfig) -> str
     notes = "".join(f"\n- {note}" for note in importer.notes)
     return f"""# {out.resolve().name}
 
-A {importer.title} tokenizer: {config.quantizer.name} quantizer, one token for {side} x {side} pixels.
+A {importer.title} tokenizer: {config.quantizer.name} quantizer, {config.architecture.coverage}.
 
 Imported by vistok from `{path.name}` (SHA-256 `{digest.hexdigest()}`), a checkpoint for the code at {importer.source}.
 Licence of the original weights: {importer.licence}.

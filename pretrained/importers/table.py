@@ -8,6 +8,7 @@ from .ibq import IBQ
 from .llamagen import Janus, JanusOfTransformers, LlamaGen
 from .muse import Muse
 from .taming import Taming, TamingGumbel
+from .titok import TiTok
 
 IMPORTERS: dict[str, tuple[Importer, ...]] = {
     "emu3.5": (Emu35(), Apertus()),
@@ -17,5 +18,6 @@ IMPORTERS: dict[str, tuple[Importer, ...]] = {
     "diffusers": (Diffusers(), DiffusersWithoutMiddleAttention(), OldDiffusers()),
     "ibq": (IBQ(),),
     "muse": (Muse(),),
+    "titok": (TiTok(),),
 }
 """Each family with its layouts, which differ in the names of the tensors."""

@@ -5,8 +5,12 @@ from typing import Annotated, TypeAlias
 from ..config import Choice
 from .base import ArchitectureConfig
 from .convolutional import ConvolutionalConfig
+from .latent_tokens import LatentTokensConfig
 
-ARCHITECTURES: dict[str, type[ArchitectureConfig]] = {"convolutional": ConvolutionalConfig}
+ARCHITECTURES: dict[str, type[ArchitectureConfig]] = {
+    "convolutional": ConvolutionalConfig,
+    "latent_tokens": LatentTokensConfig,
+}
 
 Architecture: TypeAlias = Annotated[ArchitectureConfig, Choice(ARCHITECTURES, default="convolutional")]
 """A field that takes any family of the table; without a name it is the convolutional one."""

@@ -1,7 +1,7 @@
 """What every network family promises: an encoder, a decoder, and what training asks of them."""
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Literal
+from typing import Annotated, Literal, final
 
 from pydantic import Field, model_validator
 from torch import nn
@@ -77,6 +77,8 @@ class ArchitectureConfig(Config, ABC):
     """Black and white as the networks see them: -1 and 1, or 0 and 1. Pixels outside the networks are always in [-1, 1]."""
     encoder_only: bool = False
     """Whether there is no decoder, as in some published checkpoints."""
+    image_size: Annotated[int, Field(ge=1, le=1 << 15)] | None = None
+    """Side of the square images that the networks take, or null for any sides that are multiples of the downsampling."""
 
     @model_validator(mode="after")
     def _black_differs_from_white(self) -> "ArchitectureConfig":
@@ -87,7 +89,11 @@ class ArchitectureConfig(Config, ABC):
     @property
     @abstractmethod
     def downsample(self) -> int:
-        """Pixels along one side of a position of the latent."""
+        """Pixels along one side of a position of the latent, or of a patch where the latent is not a grid of the image."""
+
+    @abstractmethod
+    def latent_grid(self, height: int, width: int) -> tuple[int, int]:
+        """Return the grid `y x` of the latent of an image that the networks take."""
 
     @abstractmethod
     def build_encoder(self) -> Encoder:
@@ -96,3 +102,21 @@ class ArchitectureConfig(Config, ABC):
     @abstractmethod
     def build_decoder(self) -> Decoder:
         """Build the decoder with fresh weights."""
+
+    @final
+    def require_image_size(self, name: str, size: object) -> None:
+        """Raise ValueError, calling it `name`, unless images of `size` have the only size that the networks take, if any."""
+        if self.image_size is not None and size != self.image_size:
+            side = self.image_size
+            raise ValueError(
+                f"{name} is {size}, but the networks take images of {side} x {side} pixels alone: make it {side}."
+            )
+
+    @final
+    @property
+    def coverage(self) -> str:
+        """How many pixels the positions of the latent stand for, as a phrase."""
+        if self.image_size is None:
+            return f"one token for {self.downsample} x {self.downsample} pixels"
+        y, x = self.latent_grid(self.image_size, self.image_size)
+        return f"{y} x {x} tokens for {self.image_size} x {self.image_size} pixels"

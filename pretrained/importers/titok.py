@@ -1,0 +1,156 @@
+"""TiTok (arXiv 2406.07550): an image of 256 x 256 pixels as 32 to 256 tokens without a grid."""
+
+import functools
+import itertools
+import math
+import re
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any, final
+
+from torch import Tensor
+
+from ...tokenizer.config import parse_config
+from ...tokenizer.folder.config_json import TokenizerConfig
+from ...tokenizer.networks.latent_tokens import LatentTokensConfig
+from ...tokenizer.preprocessing import PreprocessingConfig
+from ...tokenizer.quantizers.search.nearest import Similarity
+from ...tokenizer.quantizers.vector.quantizer import VQConfig
+from .base import Importer, Shapes, Take
+from .code_choice import CODEBOOK
+
+HEAD_WIDTH = 64
+"""Channels of a head in the three sizes of the original: small 512 / 8, base 768 / 12, large 1024 / 16."""
+EPSILON = 1e-5
+LOGITS = "decoder.ffn.2.weight"
+"""Makes the distribution over MaskGIT's codes."""
+PARTS = {
+    "attention.qkv.weight": "attn.in_proj_weight",
+    "attention.qkv.bias": "attn.in_proj_bias",
+    "attention.out.": "attn.out_proj.",
+    "norm1.": "ln_1.",
+    "norm2.": "ln_2.",
+    "mlp.expand.": "mlp.c_fc.",
+    "mlp.contract.": "mlp.c_proj.",
+}
+"""Layers of a block: vistok's names and theirs."""
+LAYERS = {
+    "encoder.patches.": "encoder.patch_embed.",
+    "encoder.to_latent.": "encoder.conv_out.",
+    "decoder.from_latent.": "decoder.decoder_embed.",
+    "decoder.latent_positions": "decoder.latent_token_positional_embedding",
+    "quantizer.codebook.table": CODEBOOK,
+}
+
+
+class TransformerTokenizer(Importer):
+    """What both layouts have in common: the transformers."""
+
+    title = "TiTok"
+    source = "https://github.com/bytedance/1d-tokenizer"
+    licence = "Apache-2.0"
+    mixes_latents: bool
+    """Whether latent tokens and channels are mixed."""
+    similarity: Similarity
+    """How codes are chosen, unless the settings say it."""
+    layers: Mapping[str, str]
+    """Beginnings of the names of other layers: vistok's and theirs."""
+
+    @final
+    def config(self, shapes: Shapes, settings: Mapping[str, Any]) -> TokenizerConfig:
+        patch, grid = shapes["encoder.patch_embed.weight"][-1], _grid(shapes, "encoder")
+        architecture = {
+            "image_size": patch * grid,
+            "patch": patch,
+            "latent_tokens": shapes.rows("latent_tokens"),
+            "latent_channels": shapes.rows("encoder.conv_out.weight"),
+            "quantizer_convolutions": False,
+            "pixel_values": (0.0, 1.0),
+            "mixes_latents": self.mixes_latents,
+            "encoder": _transformer(shapes, "encoder"),
+            "decoder": {
+                "transformer": _transformer(shapes, "decoder"),
+                "patch": patch * grid // _grid(shapes, "decoder"),
+                "soft_codes": self.soft_codes(shapes),
+            },
+        }
+        model = settings.get("model", {}).get("vq_model", {}) if isinstance(settings.get("model", {}), Mapping) else {}
+        similarity = {True: "cosine", False: "euclidean"}.get(model.get("use_l2_norm"), self.similarity)
+        codes, dim = shapes[CODEBOOK]
+        return TokenizerConfig(
+            architecture=parse_config(LatentTokensConfig, architecture),
+            quantizer=VQConfig(dim=dim, codebook_size=codes, similarity=similarity),
+            preprocessing=PreprocessingConfig(size=patch * grid),
+        )
+
+    @abstractmethod
+    def soft_codes(self, shapes: Shapes) -> dict[str, Any] | None:
+        """Return the codes from whose mean the decoder makes pixels, or None if it makes them directly."""
+
+    @final
+    def weights(self, config: TokenizerConfig, names: Iterable[str], take: Take) -> dict[str, Tensor]:
+        once = functools.cache(take)  # positions of the class token and of the patches are one tensor
+        return {name: self._weight(name, once) for name in names}
+
+    def _weight(self, name: str, take: Take) -> Tensor:
+        side, _, part = name.partition(".")
+        if part == "class_token":
+            return take(f"{side}.class_embedding") + take(f"{side}.positional_embedding")[:1]
+        if part == "positions":
+            return take(f"{side}.positional_embedding")[1:]
+        if part == "latent_tokens":
+            return take("latent_tokens") + take("encoder.latent_token_positional_embedding")
+        if part == "mask_tokens":
+            return take("decoder.mask_token")[0] + take("decoder.positional_embedding")[1:]
+        weight = take(self._their_name(name))
+        return weight.flatten(1) if name == "encoder.to_latent.weight" else weight
+
+    def _their_name(self, name: str) -> str:
+        if block := re.match(r"(encoder|decoder)\.blocks\.(\d+)\.(.*)", name):
+            return f"{block[1]}.transformer.{block[2]}.{_renamed(block[3], PARTS)}"
+        if norm := re.match(r"(encoder|decoder)\.norm_(in|out)\.(.*)", name):
+            return f"{norm[1]}.ln_{'pre' if norm[2] == 'in' else 'post'}.{norm[3]}"
+        return _renamed(name, {**LAYERS, **self.layers})
+
+
+class TiTok(TransformerTokenizer):
+    """The models whose decoder makes pixels directly, such as those with 8192 codes (`vq8k`)."""
+
+    notes = ("Pixels are in [0, 1] in the networks.",)
+    mixes_latents = False
+    similarity = "euclidean"
+    layers = {"decoder.pixels.to_patches.": "decoder.ffn.0.", "decoder.pixels.conv_out.": "decoder.conv_out."}
+
+    def recognises(self, shapes: Shapes) -> bool:
+        return _is_titok(shapes) and LOGITS not in shapes
+
+    def soft_codes(self, shapes: Shapes) -> None:
+        return None
+
+
+def _is_titok(shapes: Shapes) -> bool:
+    return {"latent_tokens", "encoder.latent_token_positional_embedding", CODEBOOK} <= shapes.keys()
+
+
+def _grid(shapes: Shapes, side: str) -> int:
+    positions = shapes.rows(f"{side}.positional_embedding") - 1  # one is the class token's
+    if positions != math.isqrt(positions) ** 2:
+        raise ValueError(
+            f"its tensor {side}.positional_embedding has {positions} positions beside one, which are no square"
+        )
+    return max(1, math.isqrt(positions))
+
+
+def _transformer(shapes: Shapes, side: str) -> dict[str, Any]:
+    width = shapes[f"{side}.positional_embedding"][-1]
+    hidden = shapes.rows(f"{side}.transformer.0.mlp.c_fc.weight")
+    block = side + ".transformer.{}.ln_1.weight"
+    layers = next(index for index in itertools.count() if block.format(index) not in shapes)
+    heads = max(1, width // HEAD_WIDTH)
+    return {"width": width, "layers": layers, "heads": heads, "expansion": hidden // width, "epsilon": EPSILON}
+
+
+def _renamed(name: str, names: Mapping[str, str]) -> str:
+    """Return a name with its beginning replaced, if that is among `names`."""
+    ours = next((ours for ours in names if name.startswith(ours)), "")
+    return names.get(ours, "") + name.removeprefix(ours)
