@@ -1,48 +1,87 @@
 """How the quantizer of a public tokenizer chooses its codes, and where the checkpoint keeps them."""
 
-from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
+from torch import Tensor
+
 from ...tokenizer.quantizers import QuantizerConfig
+from ...tokenizer.quantizers.composed.grouped import GroupedConfig
+from ...tokenizer.quantizers.scalar.binary import LFQConfig
 from ...tokenizer.quantizers.search.nearest import Similarity
 from ...tokenizer.quantizers.vector.gumbel import GumbelConfig
 from ...tokenizer.quantizers.vector.quantizer import VQConfig
-from .base import Shapes
+from .base import Shapes, Take
 
 CODEBOOK = "quantize.embedding.weight"
+PROJECTION = "quantize.embedding_proj.weight"
 
 
 class CodeChoice(Protocol):
     """A rule of choice, which names and shapes do not show."""
 
-    @property
-    def tensors(self) -> Mapping[str, str]:
-        """The quantizer's tensors: vistok's names and the checkpoint's."""
-
     def config(self, shapes: Shapes) -> QuantizerConfig:
         """Return the quantizer; its size follows from the shapes."""
+
+    def weight(self, name: str, take: Take) -> Tensor:
+        """Return the tensor that vistok calls `quantizer.NAME`, made from those of the checkpoint."""
 
 
 class NearestCode(NamedTuple):
     """The nearest code of one table."""
 
     similarity: Similarity
-    tensors: Mapping[str, str] = {"quantizer.codebook.table": CODEBOOK}
 
     def config(self, shapes: Shapes) -> QuantizerConfig:
-        codes, dim = shapes.rows(CODEBOOK), shapes.rows("quant_conv.weight")
-        return VQConfig(dim=dim, codebook_size=codes, similarity=self.similarity)
+        codes = shapes.rows(CODEBOOK)
+        return VQConfig(dim=_latent_dim(shapes), codebook_size=codes, similarity=self.similarity)
+
+    def weight(self, _: str, take: Take) -> Tensor:
+        return take(CODEBOOK)
+
+
+class NearestProjectedCode(NamedTuple):
+    """The nearest code of a table that a linear layer has mapped; vistok keeps the codes, not the layer."""
+
+    def config(self, shapes: Shapes) -> QuantizerConfig:
+        codes = shapes.rows(CODEBOOK)
+        return VQConfig(dim=_latent_dim(shapes), codebook_size=codes, similarity="euclidean")
+
+    def weight(self, _: str, take: Take) -> Tensor:
+        table, projection, bias = (take(name) for name in (CODEBOOK, PROJECTION, "quantize.embedding_proj.bias"))
+        # In float64, so that the codes are the same on every machine.
+        return (table.double() @ projection.double().T + bias.double()).to(table.dtype)
 
 
 class LikeliestCode(NamedTuple):
     """The most probable code by a linear classifier; the codes themselves are a second table."""
 
-    tensors: Mapping[str, str] = {
-        "quantizer.classifier.weight": "quantize.proj.weight",
-        "quantizer.classifier.bias": "quantize.proj.bias",
-        "quantizer.table": "quantize.embed.weight",
-    }
+    def config(self, shapes: Shapes) -> QuantizerConfig:
+        codes = shapes.rows("quantize.proj.weight")
+        return GumbelConfig(dim=_latent_dim(shapes), codebook_size=codes)
+
+    def weight(self, name: str, take: Take) -> Tensor:
+        if name == "table":
+            return take("quantize.embed.weight")
+        return take(name.replace("classifier", "quantize.proj")).flatten(1 if name.endswith("weight") else 0)
+
+
+class SignsOfLatent(NamedTuple):
+    """The signs of the latent's channels, in groups of equal size or all as one code; there is no table."""
+
+    bits: int | None = None
+    """Channels of a group; None for one group."""
 
     def config(self, shapes: Shapes) -> QuantizerConfig:
-        codes, dim = shapes.rows("quantize.proj.weight"), shapes.rows("quant_conv.weight")
-        return GumbelConfig(dim=dim, codebook_size=codes)
+        dim = _latent_dim(shapes)
+        if self.bits is None:
+            return LFQConfig(dim=dim)
+        if dim % self.bits:
+            raise ValueError(f"its latent has {dim} channels, but must have a multiple of {self.bits}")
+        return GroupedConfig(quantizer=LFQConfig(dim=self.bits), groups=dim // self.bits)
+
+    def weight(self, name: str, _: Take) -> Tensor:
+        raise AssertionError(f"signs need no tensor {name}")
+
+
+def _latent_dim(shapes: Shapes) -> int:
+    return shapes.rows("quant_conv.weight" if "quant_conv.weight" in shapes else "encoder.conv_out.weight")

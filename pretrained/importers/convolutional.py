@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +15,8 @@ from .base import Importer, Shapes, Take
 from .code_choice import CodeChoice
 from .layer_names import LayerNames
 
+QUANTIZER = "quantizer."
+
 
 class ConvolutionalImporter(Importer):
     """A family with a convolutional encoder, and a decoder unless the checkpoint has none."""
@@ -25,6 +27,12 @@ class ConvolutionalImporter(Importer):
     """As published."""
     pixel_values: tuple[float, float] = (-1.0, 1.0)
     """Black and white as the networks see them."""
+    options: Mapping[str, Any] = {}
+    """Further fields of the architecture that names and shapes do not show."""
+    without_bias: str = ""
+    """Regular expression for vistok's names of biases that the original's layers do not have; they become 0."""
+    conversions: Mapping[str, Callable[[Tensor], Tensor]] = {}
+    """Regular expressions for vistok's names of tensors, and how to convert those of the checkpoint."""
     min_attentions: int = 1
     """Attention blocks that a level must have for the original to use them."""
     fixed_settings: Mapping[str, Any] = {}
@@ -36,13 +44,14 @@ class ConvolutionalImporter(Importer):
                 raise ValueError(f"its config.json has {key} {settings[key]!r}, but vistok's networks have {value!r}")
         quantizer = self.choice.config(shapes)
         has_decoder = "decoder.conv_in.weight" in shapes
-        encoder = self._stack("encoder", shapes)
+        encoder = self.stack("encoder", shapes)
         architecture = {
             "encoder": encoder,
-            "decoder": self._stack("decoder", shapes) if has_decoder else encoder,
+            "decoder": self.stack("decoder", shapes) | self._norms(shapes) if has_decoder else encoder,
             "latent_channels": shapes.rows("encoder.conv_out.weight"),
             "pixel_values": self.pixel_values,
             "encoder_only": not has_decoder,
+            **self.options,
         }
         return TokenizerConfig(
             architecture=parse_config(ConvolutionalConfig, architecture),
@@ -52,11 +61,25 @@ class ConvolutionalImporter(Importer):
 
     def weights(self, config: TokenizerConfig, names: Iterable[str], take: Take) -> dict[str, Tensor]:
         assert isinstance(config.architecture, ConvolutionalConfig)
-        modules = self.names.modules(config.architecture)
-        theirs = {name: self.choice.tensors.get(name) or self.names.their_name(name, modules) for name in names}
-        return {name: _reshaped(name, take(their)) for name, their in theirs.items()}
+        return self.tensors(config.architecture, names, take)
 
-    def _stack(self, side: str, shapes: Shapes) -> dict[str, Any]:
+    def tensors(self, architecture: ConvolutionalConfig, names: Iterable[str], take: Take) -> dict[str, Tensor]:
+        """Return a tensor for each of `names` in a tokenizer of an architecture, or in its encoder or decoder alone."""
+        modules = self.names.modules(architecture)
+        tensors: dict[str, Tensor] = {}
+        for name in names:
+            if name.startswith(QUANTIZER):
+                tensors[name] = self.choice.weight(name.removeprefix(QUANTIZER), take)
+            elif re.fullmatch(self.without_bias, name):
+                weight = f"{name.removesuffix('bias')}weight"
+                kernels = tensors[weight] if weight in tensors else take(self.names.their_name(weight, modules))
+                tensors[name] = kernels.new_zeros(len(kernels))
+            else:
+                tensors[name] = self._converted(name, take(self.names.their_name(name, modules)))
+        return tensors
+
+    def stack(self, side: str, shapes: Shapes) -> dict[str, Any]:
+        """Return the levels of `encoder` or `decoder`."""
         template = re.escape(self.names.encoder_level if side == "encoder" else self.names.decoder_level)
         found = [re.match(rf"{template.replace(re.escape('{}'), '([0-9]+)')}[.]", name) for name in shapes]
         count = len({match[1] for match in found if match})
@@ -66,20 +89,24 @@ class ConvolutionalImporter(Importer):
             "channels": [shapes.rows(f"{level}.{self.names.block.format(0)}.conv2.weight") for level in levels],
             "blocks": [_count(shapes, f"{level}.{self.names.block}.conv1.weight") for level in levels],
             "attention": [index for index, attention in enumerate(attentions) if attention >= self.min_attentions],
+            "middle_blocks": max(1, sum(f"{side}.{name}.conv1.weight" in shapes for name in self.names.middle_blocks)),
             "middle_attention": f"{side}.{self.names.middle_attention}.{self._norm}.weight" in shapes,
         }
+
+    def _norms(self, shapes: Shapes) -> dict[str, bool]:
+        return {"adaptive_norm": f"decoder.{self.names.adaptive_norm.format(0)}.gamma.weight" in shapes}
+
+    def _converted(self, name: str, tensor: Tensor) -> Tensor:
+        for pattern, conversion in self.conversions.items():
+            if re.fullmatch(pattern, name):
+                return conversion(tensor)
+        # The layer may be linear in the checkpoint.
+        is_projection = name.endswith((".query.weight", ".key.weight", ".value.weight", ".out.weight"))
+        return tensor[..., None, None] if is_projection and tensor.ndim == 2 else tensor
 
     @property
     def _norm(self) -> str:
         return self.names.parts.get("norm", "norm")
-
-
-def _reshaped(name: str, tensor: Tensor) -> Tensor:
-    """Return the weights of a layer that is linear on one side and a 1 x 1 convolution on the other in vistok's shape."""
-    if name == "quantizer.classifier.weight":
-        return tensor.flatten(1)
-    is_projection = name.endswith((".query.weight", ".key.weight", ".value.weight", ".out.weight"))
-    return tensor[..., None, None] if is_projection and tensor.ndim == 2 else tensor
 
 
 def _count(shapes: Shapes, name: str) -> int:

@@ -6,7 +6,13 @@ from typing import NamedTuple
 from ...tokenizer.networks.convolutional import ConvolutionalConfig
 from ...tokenizer.networks.levels import StackConfig
 
+MAX_BLOCKS = 128
 TAMING_PARTS = {"shortcut": "nin_shortcut", "query": "q", "key": "k", "value": "v", "out": "proj_out"}
+
+
+def numbered(name: str) -> tuple[str, ...]:
+    """Return names with the indices from 0 in place of {}, more than a checkpoint has."""
+    return tuple(name.format(index) for index in range(MAX_BLOCKS))
 
 
 class LayerNames(NamedTuple):
@@ -20,12 +26,16 @@ class LayerNames(NamedTuple):
     """A residual block in its level."""
     attention: str = "attn.{}"
     """An attention block in its level."""
-    downsample: str = "downsample"
-    upsample: str = "upsample"
-    middle_blocks: tuple[str, str] = ("mid.block_1", "mid.block_2")
-    """Residual blocks at the coarsest grid."""
+    downsample: str = "downsample.conv"
+    """The convolution between levels of the encoder, in the finer one."""
+    upsample: str = "upsample.conv"
+    """The convolution between levels of the decoder, in the coarser one."""
+    middle_blocks: tuple[str, ...] = ("mid.block_1", "mid.block_2")
+    """Residual blocks at the coarsest grid; a checkpoint may have fewer."""
     middle_attention: str = "mid.attn_1"
-    """Attention between them."""
+    """Attention after the first of them."""
+    adaptive_norm: str = "adaptive.{}"
+    """Adaptive normalisation before a level of the decoder."""
     norm_out: str = "norm_out"
     """Last normalisation of the encoder and of the decoder."""
     parts: Mapping[str, str] = TAMING_PARTS
@@ -42,8 +52,8 @@ class LayerNames(NamedTuple):
         modules = {"quantizer_in": "quant_conv", "quantizer_out": "post_quant_conv"}
         for side, stack in (("encoder", config.encoder), ("decoder", config.decoder)):
             modules[f"{side}.norm_out"] = f"{side}.{self.norm_out}"
-            first, second = self.middle_blocks
-            middle = [first, *[self.middle_attention] * stack.middle_attention, second]
+            first, *others = self.middle_blocks[: stack.middle_blocks]
+            middle = [first, *[self.middle_attention] * stack.middle_attention, *others]
             modules |= {f"{side}.middle.{index}": f"{side}.{name}" for index, name in enumerate(middle)}
             modules |= self._levels(side, stack)
         return modules
@@ -61,7 +71,8 @@ class LayerNames(NamedTuple):
                 if has_attention:
                     modules[f"{ours}.{2 * block + 1}"] = f"{theirs}.{self.attention.format(block)}"
             resampler = self.downsample if side == "encoder" else self.upsample
-            modules[f"{side}.levels.{2 * position + 1}"] = f"{theirs}.{resampler}"
+            modules[f"{side}.levels.{2 * position + 1}.conv"] = f"{theirs}.{resampler}"
+            modules[f"{side}.adaptive_norms.{position}"] = f"{side}.{self.adaptive_norm.format(index)}"
         return modules
 
     def their_name(self, name: str, modules: Mapping[str, str]) -> str:

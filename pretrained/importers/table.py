@@ -6,9 +6,13 @@ from .diffusers import Diffusers, DiffusersWithoutMiddleAttention, OldDiffusers
 from .emu35 import Apertus, Emu35
 from .ibq import IBQ
 from .llamagen import Janus, JanusOfTransformers, LlamaGen
+from .maskgit import MaskGIT
 from .muse import Muse
+from .open_magvit2 import OpenMagvit2, OpenMagvit2At128
+from .simvq import SimVQ
 from .taming import Taming, TamingGumbel
-from .titok import TiTok
+from .titok import TiTok, TiTokWithSoftCodes
+from .wetok import WeTok
 
 IMPORTERS: dict[str, tuple[Importer, ...]] = {
     "emu3.5": (Emu35(), Apertus()),
@@ -18,6 +22,10 @@ IMPORTERS: dict[str, tuple[Importer, ...]] = {
     "diffusers": (Diffusers(), DiffusersWithoutMiddleAttention(), OldDiffusers()),
     "ibq": (IBQ(),),
     "muse": (Muse(),),
-    "titok": (TiTok(),),
+    "open-magvit2": (OpenMagvit2(), OpenMagvit2At128()),
+    "wetok": (WeTok(),),
+    "simvq": (SimVQ(),),
+    "maskgit": (MaskGIT(),),
+    "titok": (TiTok(), TiTokWithSoftCodes()),
 }
 """Each family with its layouts, which differ in the names of the tensors."""

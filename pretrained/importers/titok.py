@@ -12,18 +12,23 @@ from torch import Tensor
 
 from ...tokenizer.config import parse_config
 from ...tokenizer.folder.config_json import TokenizerConfig
+from ...tokenizer.networks.convolutional import ConvolutionalConfig
 from ...tokenizer.networks.latent_tokens import LatentTokensConfig
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ...tokenizer.quantizers.search.nearest import Similarity
 from ...tokenizer.quantizers.vector.quantizer import VQConfig
 from .base import Importer, Shapes, Take
 from .code_choice import CODEBOOK
+from .maskgit import MaskGIT
 
 HEAD_WIDTH = 64
 """Channels of a head in the three sizes of the original: small 512 / 8, base 768 / 12, large 1024 / 16."""
 EPSILON = 1e-5
 LOGITS = "decoder.ffn.2.weight"
 """Makes the distribution over MaskGIT's codes."""
+PIXEL_CODES = "pixel_quantize.embedding.weight"
+NETWORK = "decoder.pixels.network."
+MASKGIT = MaskGIT()
 PARTS = {
     "attention.qkv.weight": "attn.in_proj_weight",
     "attention.qkv.bias": "attn.in_proj_bias",
@@ -89,8 +94,16 @@ class TransformerTokenizer(Importer):
 
     @final
     def weights(self, config: TokenizerConfig, names: Iterable[str], take: Take) -> dict[str, Tensor]:
-        once = functools.cache(take)  # positions of the class token and of the patches are one tensor
-        return {name: self._weight(name, once) for name in names}
+        assert isinstance(config.architecture, LatentTokensConfig)
+        once = functools.cache(take)  # some tensors make two of ours
+        codes = config.architecture.decoder.soft_codes
+        weights = {}
+        for name in names:
+            if codes and name.startswith(NETWORK):
+                weights[name] = _pixel_weight(name.removeprefix(NETWORK), codes.network, once)
+            else:
+                weights[name] = self._weight(name, once)
+        return weights
 
     def _weight(self, name: str, take: Take) -> Tensor:
         side, _, part = name.partition(".")
@@ -124,8 +137,43 @@ class TiTok(TransformerTokenizer):
     def recognises(self, shapes: Shapes) -> bool:
         return _is_titok(shapes) and LOGITS not in shapes
 
-    def soft_codes(self, shapes: Shapes) -> None:
+    def soft_codes(self, _: Shapes) -> None:
         return None
+
+
+class TiTokWithSoftCodes(TransformerTokenizer):
+    """The first models (L-32, B-64, S-128), with codes of 12 channels: soft codes of MaskGIT's decoder make pixels."""
+
+    notes = (
+        "Pixels are in [0, 1] in the networks.",
+        "The encoder mixes latent tokens and channels before its last layer, and vistok does the same: the weights of these "
+        "models depend on it.",
+    )
+    mixes_latents = True
+    similarity = "cosine"
+    layers = {
+        "decoder.pixels.expand.": "decoder.ffn.0.",
+        "decoder.pixels.to_logits.": "decoder.ffn.2.",
+        "decoder.pixels.table": PIXEL_CODES,
+    }
+
+    def recognises(self, shapes: Shapes) -> bool:
+        return _is_titok(shapes) and LOGITS in shapes
+
+    def soft_codes(self, shapes: Shapes) -> dict[str, Any]:
+        own = {
+            name.removeprefix("pixel_"): shape for name, shape in shapes.items() if name.startswith("pixel_decoder.")
+        }
+        stack = MASKGIT.stack("decoder", Shapes(own))
+        codes, channels = shapes[PIXEL_CODES]
+        network = {"encoder": stack, "decoder": stack, "latent_channels": channels, **MASKGIT.options}
+        return {"codes": codes, "network": network}
+
+
+def _pixel_weight(name: str, network: ConvolutionalConfig, take: Take) -> Tensor:
+    """Return a weight of MaskGIT's decoder."""
+    ours = f"decoder.{name}"
+    return MASKGIT.tensors(network, [ours], lambda theirs: take(f"pixel_{theirs}"))[ours]
 
 
 def _is_titok(shapes: Shapes) -> bool:

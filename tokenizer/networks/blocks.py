@@ -1,6 +1,4 @@
-"""Layers of the convolutional family: normalisation, residual and attention blocks, changes of the grid."""
-
-from collections import OrderedDict
+"""Layers of the convolutional family: normalisation, residual and attention blocks."""
 
 import torch
 from einops import rearrange
@@ -39,21 +37,29 @@ def zero_initialize(layer: nn.Module) -> None:
 
 
 class ResidualBlock(nn.Module):
-    """Add two normalised 3 x 3 convolutions to the input; the second starts at zero, so the block starts as identity."""
+    """Add two normalised 3 x 3 convolutions F to the input: y = x + F(x).
 
-    def __init__(self, channels: int, out_channels: int, norm: str):
+    Where the channels change, a 1 x 1 convolution s leads to the new ones: y = s(x) + F(x), or, with `shortcut_of_output`,
+    y = s(F(x)) + F(x), as in MaskGIT (arXiv 2202.04200). F starts at 0 unless it is all there is.
+    """
+
+    def __init__(self, channels: int, out_channels: int, norm: str, shortcut_of_output: bool = False):
         super().__init__()
+        changes = channels != out_channels
+        self.drops_input = changes and shortcut_of_output
         self.norm1 = Norm(channels, norm)
         self.conv1 = nn.Conv2d(channels, out_channels, 3, padding=1)
         self.norm2 = Norm(out_channels, norm)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        self.shortcut = nn.Conv2d(channels, out_channels, 1) if channels != out_channels else nn.Identity()
-        zero_initialize(self.conv2)
+        shortcut_channels = out_channels if self.drops_input else channels
+        self.shortcut = nn.Conv2d(shortcut_channels, out_channels, 1) if changes else nn.Identity()
+        if not self.drops_input:
+            zero_initialize(self.conv2)
 
     def forward(self, x: Tensor) -> Tensor:
         residual = self.conv1(functional.silu(self.norm1(x)))
         residual = self.conv2(functional.silu(self.norm2(residual)))
-        return self.shortcut(x) + residual
+        return self.shortcut(residual if self.drops_input else x) + residual
 
 
 class AttentionBlock(nn.Module):
@@ -75,31 +81,3 @@ class AttentionBlock(nn.Module):
         )
         mixed = functional.scaled_dot_product_attention(query, key, value)
         return x + self.out(rearrange(mixed, "b 1 (y x) d -> b d y x", y=x.shape[2]))
-
-
-def strided_downsample(channels: int, out_channels: int) -> nn.Module:
-    """Halve the grid by a 3 x 3 convolution of stride 2, padded by one row and column at the end only."""
-    return sequential(pad=nn.ZeroPad2d((0, 1, 0, 1)), conv=nn.Conv2d(channels, out_channels, 3, stride=2))
-
-
-def nearest_upsample(channels: int, out_channels: int) -> nn.Module:
-    """Double the grid by repetition, then smooth it by a 3 x 3 convolution."""
-    return sequential(repeat=nn.Upsample(scale_factor=2.0), conv=nn.Conv2d(channels, out_channels, 3, padding=1))
-
-
-def shuffle_downsample(channels: int, out_channels: int) -> nn.Module:
-    """Halve the grid by moving each 2 x 2 square into the channels, then mix them by a 1 x 1 convolution."""
-    return sequential(unshuffle=nn.PixelUnshuffle(2), conv=nn.Conv2d(4 * channels, out_channels, 1))
-
-
-def shuffle_upsample(channels: int, out_channels: int) -> nn.Module:
-    """Double the grid: a 1 x 1 convolution makes four values a position, which become a 2 x 2 square."""
-    return sequential(conv=nn.Conv2d(channels, 4 * out_channels, 1), shuffle=nn.PixelShuffle(2))
-
-
-RESAMPLERS = {"strided": (strided_downsample, nearest_upsample), "shuffle": (shuffle_downsample, shuffle_upsample)}
-
-
-def sequential(**layers: nn.Module) -> nn.Module:
-    """Return layers that run one after another, under the given names."""
-    return nn.Sequential(OrderedDict(layers))

@@ -8,13 +8,14 @@ from typing import Literal
 
 import torch
 from pydantic import model_validator
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ..shapes import Latent, Pixels
+from .adaptive_norm import adaptive_norms, latent_statistics
 from .base import ArchitectureConfig, Channels, Decoder, Encoder
 from .blocks import GROUPS, Norm
-from .levels import StackConfig, build_levels, build_middle
+from .levels import DecoderStackConfig, Level, StackConfig, build_levels, build_middle
 
 COLOURS = 3
 
@@ -28,14 +29,19 @@ class ConvolutionalConfig(ArchitectureConfig):
     """Side of the pixel squares that are moved into the channels before the first convolution (space to depth)."""
     encoder: StackConfig
     """Levels of the encoder."""
-    decoder: StackConfig
+    decoder: DecoderStackConfig
     """Levels of the decoder."""
     latent_channels: Channels = 256
     """Channels between the networks and the convolutions around the quantizer."""
     norm: Literal["group", "pixel"] = "group"
     """Normalisation: over groups of channels and the grid (group), or over the channels of a position (pixel)."""
-    resampling: Literal["strided", "shuffle"] = "strided"
-    """Change of grid between levels: strided convolution and nearest-neighbour upsampling, or pixel shuffle."""
+    resampling: Literal["strided", "shuffle", "subpixel", "pooled"] = "strided"
+    """Change of grid between levels: a strided convolution padded at the end, and nearest-neighbour upsampling (strided); pixel
+    shuffle with 1 x 1 convolutions (shuffle); a strided convolution padded on all sides, and pixel shuffle with 3 x 3
+    convolutions (subpixel); or average pooling, and nearest-neighbour upsampling (pooled)."""
+    shortcut: Literal["input", "output"] = "input"
+    """What a residual block adds to its output through a 1 x 1 convolution where the channels change: its input, or its own
+    output, as MaskGIT does (arXiv 2202.04200)."""
 
     @model_validator(mode="after")
     def _sides_agree(self) -> "ConvolutionalConfig":
@@ -49,6 +55,8 @@ class ConvolutionalConfig(ArchitectureConfig):
             raise ValueError(
                 f"channels has {uneven[0]}, but norm 'group' needs multiples of {GROUPS}: change one of them."
             )
+        if self.decoder.adaptive_norm and self.norm != "group":
+            raise ValueError(f"decoder.adaptive_norm is true, but norm is {self.norm!r}: set norm to 'group'.")
         return self
 
     @property
@@ -73,7 +81,7 @@ class ConvolutionalEncoder(Encoder):
         width = config.encoder.channels[0]
         self.unshuffle = nn.PixelUnshuffle(config.stem)
         self.conv_in = nn.Conv2d(COLOURS * config.stem**2, width, 3, padding=1)
-        self.levels = build_levels(config.encoder, config.norm, config.resampling, is_decoder=False)
+        self.levels = _levels(config, is_decoder=False)
         width = config.encoder.channels[-1]
         self.middle = build_middle(config.encoder, config.norm)
         self.norm_out = Norm(width, config.norm)
@@ -96,19 +104,31 @@ class ConvolutionalDecoder(Decoder):
         width = config.decoder.channels[-1]
         self.conv_in = nn.Conv2d(config.latent_channels, width, 3, padding=1)
         self.middle = build_middle(config.decoder, config.norm)
-        self.levels = build_levels(config.decoder, config.norm, config.resampling, is_decoder=True)
+        self.levels = _levels(config, is_decoder=True)
+        adapted = self.levels if config.decoder.adaptive_norm else []
+        self.adaptive_norms = adaptive_norms(adapted, config.latent_channels)
         width = config.decoder.channels[0]
         self.norm_out = Norm(width, config.norm)
         self.conv_out = nn.Conv2d(width, COLOURS * config.stem**2, 3, padding=1)
         self.shuffle = nn.PixelShuffle(config.stem)
 
     def forward(self, latent: Latent) -> Pixels:
-        x = functional.silu(self.norm_out(self.levels(self.middle(self.conv_in(latent)))))
+        x = self._through_levels(self.middle(self.conv_in(latent)), latent)
+        x = functional.silu(self.norm_out(x))
         # In float32 whatever the autocast and the type of the weights: half precision would round pixels to half a grey
         # level, and lose or overflow the gradient of this layer, which adaptive adversarial weights need.
         with torch.autocast(x.device.type, enabled=False):
             weight, bias = self.conv_out.weight.float(), self.get_parameter("conv_out.bias").float()
             return self.shuffle(functional.conv2d(x.float(), weight, bias, padding=1))
+
+    def _through_levels(self, x: Tensor, latent: Latent) -> Tensor:
+        if not self.adaptive_norms:
+            return self.levels(x)
+        statistics = latent_statistics(latent)
+        norms = iter(self.adaptive_norms)
+        for layer in self.levels:
+            x = layer(next(norms)(x, statistics) if isinstance(layer, Level) else x)
+        return x
 
     def hidden_matrices(self) -> list[str]:
         return _hidden_kernels(self)
@@ -116,6 +136,11 @@ class ConvolutionalDecoder(Decoder):
     @property
     def last_layer(self) -> nn.Parameter:
         return self.get_parameter("conv_out.weight")
+
+
+def _levels(config: ConvolutionalConfig, is_decoder: bool) -> nn.Sequential:
+    stack = config.decoder if is_decoder else config.encoder
+    return build_levels(stack, config.norm, config.resampling, is_decoder, config.shortcut == "output")
 
 
 def _hidden_kernels(network: nn.Module) -> list[str]:

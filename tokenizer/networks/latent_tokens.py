@@ -79,7 +79,7 @@ class LatentTokensConfig(ArchitectureConfig):
     def downsample(self) -> int:
         return self.patch
 
-    def latent_grid(self, height: int, width: int) -> tuple[int, int]:
+    def latent_grid(self, _height: int, _width: int) -> tuple[int, int]:
         return 1, self.latent_tokens
 
     def build_encoder(self) -> "LatentTokensEncoder":

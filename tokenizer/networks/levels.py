@@ -4,11 +4,12 @@ import itertools
 from typing import Annotated
 
 from pydantic import Field, model_validator
-from torch import nn
+from torch import Tensor, nn
 
 from ..config import Config
 from .base import Channels
-from .blocks import RESAMPLERS, AttentionBlock, ResidualBlock, sequential
+from .blocks import AttentionBlock, ResidualBlock
+from .resampling import RESAMPLERS
 
 Blocks = Annotated[int, Field(ge=1, le=128)]
 MAX_LEVELS = 12
@@ -45,24 +46,45 @@ class StackConfig(Config):
         return self
 
 
-def build_level(channels: int, out_channels: int, blocks: int, attention: bool, norm: str) -> nn.Module:
-    """Build residual blocks at one grid size, each optionally followed by attention."""
-    layers: list[nn.Module] = []
-    for index in range(blocks):
-        layers.append(ResidualBlock(channels if index == 0 else out_channels, out_channels, norm))
-        if attention:
-            layers.append(AttentionBlock(out_channels, norm))
-    return sequential(layers=nn.Sequential(*layers))
+class DecoderStackConfig(StackConfig):
+    """The decoder's side of the autoencoder."""
+
+    adaptive_norm: bool = False
+    """Whether a group normalisation before each level takes its scale from the standard deviation of the decoder's input
+    over the grid, and its shift from the mean. An image then depends on all its tokens, even far away."""
 
 
-def build_levels(stack: StackConfig, norm: str, resampling: str, is_decoder: bool) -> nn.Sequential:
+class Level(nn.Module):
+    """Residual blocks at one grid size, each optionally followed by attention."""
+
+    def __init__(
+        self, channels: int, out_channels: int, blocks: int, attention: bool, norm: str, shortcut_of_output: bool
+    ):
+        super().__init__()
+        self.channels = channels
+        layers: list[nn.Module] = []
+        for index in range(blocks):
+            entering = channels if index == 0 else out_channels
+            layers.append(ResidualBlock(entering, out_channels, norm, shortcut_of_output))
+            if attention:
+                layers.append(AttentionBlock(out_channels, norm))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+def build_levels(
+    stack: StackConfig, norm: str, resampling: str, is_decoder: bool, shortcut_of_output: bool
+) -> nn.Sequential:
     """Build the levels of an encoder, or of a decoder in reverse, with a change of the grid between them."""
     order = range(len(stack.channels))[:: -1 if is_decoder else 1]
     width = stack.channels[order[0]]
     layers: list[nn.Module] = []
     for index, following in itertools.zip_longest(order, order[1:]):
         channels = stack.channels[index]
-        layers.append(build_level(width, channels, stack.blocks[index], index in stack.attention, norm))
+        has_attention = index in stack.attention
+        layers.append(Level(width, channels, stack.blocks[index], has_attention, norm, shortcut_of_output))
         if following is not None:
             width = stack.channels[following] if resampling == "shuffle" else channels
             layers.append(RESAMPLERS[resampling][is_decoder](channels, width))

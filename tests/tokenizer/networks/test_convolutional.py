@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional
 
 from samples import small_tokenizer
 from vistok.tokenizer.networks.blocks import AttentionBlock, ResidualBlock
@@ -50,3 +51,13 @@ def test_pixel_values_are_what_the_networks_see_and_give_back(values):
     latent = torch.randn(2, 4, 4, 4)
     expected = (plain.decode_latent(latent) - black) / (white - black) * 2 - 1
     torch.testing.assert_close(other.decode_latent(latent), expected)
+
+
+def test_a_shortcut_of_the_output_drops_the_input_where_the_channels_change():
+    block = ResidualBlock(32, 64, "group", shortcut_of_output=True)
+    x = torch.randn(2, 32, 4, 4)
+    inner = block.conv1(functional.silu(block.norm1(x)))
+    inner = block.conv2(functional.silu(block.norm2(inner)))
+    assert block.shortcut.weight.shape == (64, 64, 1, 1) and inner.any()  # at the start too
+    torch.testing.assert_close(block(x), inner + block.shortcut(inner))
+    assert torch.equal(ResidualBlock(32, 32, "group", shortcut_of_output=True)(x), x)
