@@ -37,7 +37,8 @@ def check(model, pixels, golden, pixel_values=(-1, 1)):
     risky = torch.zeros(expected.numel(), dtype=torch.bool)
     risky[golden["rounding_risk"]] = True
     assert torch.equal(tokens.flatten()[~risky], expected.flatten()[~risky])
-    assert list(latent.shape) == golden["latent"]["shape"]
+    shape = golden["latent"]["shape"]
+    assert list(latent.flatten(len(shape) - 1).shape) == shape  # some originals have rows in place of a grid
     for position, name in ((0, "first"), (-1, "last")):
         channels = torch.tensor(golden["latent"][f"{name}_position_first_channels"])
         torch.testing.assert_close(latent[0, :8, position, position][: len(channels)], channels, atol=1e-5, rtol=0)

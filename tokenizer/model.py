@@ -61,14 +61,11 @@ class VisualTokenizer(nn.Module):
         return self.quantizer(self.encode_latent(pixels)).tokens
 
     def decode_latent(self, quantized: Latent) -> Pixels:
-        """Return the pixels of a quantized latent, not clamped; raise ValueError when networks of one image size have another grid."""
-        size = self.architecture.image_size
-        if size is not None and (grid := self.architecture.latent_grid(size, size)) != tuple(quantized.shape[2:]):
-            got = " x ".join(map(str, quantized.shape[2:]))
-            raise ValueError(
-                f"The tokenizer got latents or tokens on a grid of {got}, but takes {grid[0]} x {grid[1]} alone: give those that it "
-                "makes of an image."
-            )
+        """Return the pixels of a quantized latent, not clamped.
+
+        Raises ValueError when the networks take one image size alone and the latent has another grid than that of such an image.
+        """
+        self._check_grid(quantized)
         return self._from_networks(self.decoder(self.quantizer_out(quantized.to(self.dtype))).float())
 
     def decode(self, tokens: Tokens) -> Pixels:
@@ -104,15 +101,25 @@ class VisualTokenizer(nn.Module):
 
     def _check_pixels(self, pixels: Pixels) -> None:
         side, size = self.downsample, self.architecture.image_size
-        if pixels.ndim != 4 or pixels.shape[1] != 3 or (size and tuple(pixels.shape[2:]) != (size, size)):
-            fits = False
-        else:
-            fits = not (pixels.shape[2] % side or pixels.shape[3] % side)
+        fits = pixels.ndim == 4 and pixels.shape[1] == 3 and not (pixels.shape[2] % side or pixels.shape[3] % side)
+        if size is not None:
+            fits = fits and tuple(pixels.shape[2:]) == (size, size)
         if not fits:
-            taken = f"b 3 {size} {size} alone" if size else f"b 3 h w with h and w multiples of {side}"
+            taken = f"b 3 h w with h and w multiples of {side}" if size is None else f"b 3 {size} {size} alone"
             raise ValueError(
                 f"The tokenizer got pixels of shape {tuple(pixels.shape)}, but takes {taken}: resize, crop or pad them."
             )
+
+    def _check_grid(self, latent: Latent) -> None:
+        size = self.architecture.image_size
+        if size is None or self.architecture.latent_grid(size, size) == tuple(latent.shape[2:]):
+            return
+        got, taken = (
+            " x ".join(map(str, grid)) for grid in (latent.shape[2:], self.architecture.latent_grid(size, size))
+        )
+        raise ValueError(
+            f"The decoder got a grid of {got} codes, but takes {taken} alone: give all tokens of an image."
+        )
 
     def _to_networks(self, pixels: Pixels) -> Tensor:
         black, white = self.architecture.pixel_values

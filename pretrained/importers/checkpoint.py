@@ -17,7 +17,7 @@ from ...tokenizer.wording import list_first
 
 PICKLED = (".pt", ".pth", ".ckpt", ".bin")
 WANTED = f"a file that ends in .safetensors, {', '.join(PICKLED[:-1])} or {PICKLED[-1]}"
-WRAPPERS = ("ema", "state_dict", "model", "module")
+WRAPPERS = ("ema", "state_dict", "model", "module", "trainer", "unitok")
 """Keys under which training programs store the weights; averaged weights come first."""
 TRAINING_STATE = ("argparse.", "lightning.", "omegaconf.", "pytorch_lightning.")
 """Packages whose objects training programs store beside the weights. They are replaced by stand-ins, never imported."""

@@ -1,6 +1,5 @@
 """Public VQGANs that differ from vistok's convolutional networks in the names of their layers alone."""
 
-import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -13,7 +12,7 @@ from ...tokenizer.networks.convolutional import ConvolutionalConfig
 from ...tokenizer.preprocessing import PreprocessingConfig
 from .base import Importer, Shapes, Take
 from .code_choice import CodeChoice
-from .layer_names import LayerNames
+from .layer_names import LayerNames, count_of
 
 QUANTIZER = "quantizer."
 
@@ -84,10 +83,10 @@ class ConvolutionalImporter(Importer):
         found = [re.match(rf"{template.replace(re.escape('{}'), '([0-9]+)')}[.]", name) for name in shapes]
         count = len({match[1] for match in found if match})
         levels = [self.names.level(side, index, count) for index in range(count)]
-        attentions = [_count(shapes, f"{level}.{self.names.attention}.{self._norm}.weight") for level in levels]
+        attentions = [count_of(shapes, f"{level}.{self.names.attention}.{self._norm}.weight") for level in levels]
         return {
             "channels": [shapes.rows(f"{level}.{self.names.block.format(0)}.conv2.weight") for level in levels],
-            "blocks": [_count(shapes, f"{level}.{self.names.block}.conv1.weight") for level in levels],
+            "blocks": [count_of(shapes, f"{level}.{self.names.block}.conv1.weight") for level in levels],
             "attention": [index for index, attention in enumerate(attentions) if attention >= self.min_attentions],
             "middle_blocks": max(1, sum(f"{side}.{name}.conv1.weight" in shapes for name in self.names.middle_blocks)),
             "middle_attention": f"{side}.{self.names.middle_attention}.{self._norm}.weight" in shapes,
@@ -107,8 +106,3 @@ class ConvolutionalImporter(Importer):
     @property
     def _norm(self) -> str:
         return self.names.parts.get("norm", "norm")
-
-
-def _count(shapes: Shapes, name: str) -> int:
-    """Return how many indices from 0 up a name with one {} has."""
-    return next(index for index in itertools.count() if name.format(index) not in shapes)

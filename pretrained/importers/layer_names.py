@@ -1,6 +1,7 @@
 """What the projects call the layers of their convolutional networks."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Container, Mapping
 from typing import NamedTuple
 
 from ...tokenizer.networks.convolutional import ConvolutionalConfig
@@ -82,3 +83,14 @@ class LayerNames(NamedTuple):
                 part, dot, parameter = name.removeprefix(f"{ours}.").rpartition(".")
                 return f"{theirs}.{self.parts.get(part, part)}{dot}{parameter}"
         return name
+
+
+def count_of(names: Container[str], template: str) -> int:
+    """Return for how many indices from 0 up a name with one {} is among the names."""
+    return next(index for index in itertools.count() if template.format(index) not in names)
+
+
+def renamed(name: str, names: Mapping[str, str]) -> str:
+    """Return a name with its beginning replaced, if that is a key of `names`; the first that fits counts."""
+    ours = next((ours for ours in names if name.startswith(ours)), "")
+    return names.get(ours, "") + name.removeprefix(ours)

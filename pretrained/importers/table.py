@@ -12,6 +12,7 @@ from .open_magvit2 import OpenMagvit2, OpenMagvit2At128
 from .simvq import SimVQ
 from .taming import Taming, TamingGumbel
 from .titok import TiTok, TiTokWithSoftCodes
+from .unitok import UniTok
 from .wetok import WeTok
 
 IMPORTERS: dict[str, tuple[Importer, ...]] = {
@@ -27,5 +28,6 @@ IMPORTERS: dict[str, tuple[Importer, ...]] = {
     "simvq": (SimVQ(),),
     "maskgit": (MaskGIT(),),
     "titok": (TiTok(), TiTokWithSoftCodes()),
+    "unitok": (UniTok(),),
 }
 """Each family with its layouts, which differ in the names of the tensors."""

@@ -1,7 +1,6 @@
 """TiTok (arXiv 2406.07550): an image of 256 x 256 pixels as 32 to 256 tokens without a grid."""
 
 import functools
-import itertools
 import math
 import re
 from abc import abstractmethod
@@ -19,6 +18,7 @@ from ...tokenizer.quantizers.search.nearest import Similarity
 from ...tokenizer.quantizers.vector.quantizer import VQConfig
 from .base import Importer, Shapes, Take
 from .code_choice import CODEBOOK
+from .layer_names import count_of, renamed
 from .maskgit import MaskGIT
 
 HEAD_WIDTH = 64
@@ -120,10 +120,10 @@ class TransformerTokenizer(Importer):
 
     def _their_name(self, name: str) -> str:
         if block := re.match(r"(encoder|decoder)\.blocks\.(\d+)\.(.*)", name):
-            return f"{block[1]}.transformer.{block[2]}.{_renamed(block[3], PARTS)}"
+            return f"{block[1]}.transformer.{block[2]}.{renamed(block[3], PARTS)}"
         if norm := re.match(r"(encoder|decoder)\.norm_(in|out)\.(.*)", name):
             return f"{norm[1]}.ln_{'pre' if norm[2] == 'in' else 'post'}.{norm[3]}"
-        return _renamed(name, {**LAYERS, **self.layers})
+        return renamed(name, {**LAYERS, **self.layers})
 
 
 class TiTok(TransformerTokenizer):
@@ -193,12 +193,6 @@ def _transformer(shapes: Shapes, side: str) -> dict[str, Any]:
     width = shapes[f"{side}.positional_embedding"][-1]
     hidden = shapes.rows(f"{side}.transformer.0.mlp.c_fc.weight")
     block = side + ".transformer.{}.ln_1.weight"
-    layers = next(index for index in itertools.count() if block.format(index) not in shapes)
+    layers = count_of(shapes, block)
     heads = max(1, width // HEAD_WIDTH)
     return {"width": width, "layers": layers, "heads": heads, "expansion": hidden // width, "epsilon": EPSILON}
-
-
-def _renamed(name: str, names: Mapping[str, str]) -> str:
-    """Return a name with its beginning replaced, if that is among `names`."""
-    ours = next((ours for ours in names if name.startswith(ours)), "")
-    return names.get(ours, "") + name.removeprefix(ours)

@@ -1,7 +1,7 @@
 """Transformers with latent tokens: an image becomes a short row of vectors instead of a grid (TiTok, arXiv 2406.07550).
 
-The encoder sees patches and learned latent tokens, and keeps the latter. The decoder sees them beside a mask token for each patch,
-and keeps the patches. Latents are `b d 1 n`, tokens `b q 1 n`.
+The encoder sees patches and learned latent tokens, and keeps the latter. The decoder sees them beside a mask token for each
+patch, and keeps the patches. Latents are `b d 1 n`, tokens `b q 1 n`.
 """
 
 from typing import Annotated, Literal
@@ -70,8 +70,8 @@ class LatentTokensConfig(ArchitectureConfig):
         codes = self.decoder.soft_codes
         if codes and codes.network.downsample != self.decoder.patch:
             raise ValueError(
-                f"decoder.soft_codes.network makes {codes.network.downsample} x {codes.network.downsample} pixels of a code, but "
-                f"decoder.patch is {self.decoder.patch}: make them equal."
+                f"decoder.soft_codes.network has the downsampling {codes.network.downsample}, but decoder.patch is "
+                f"{self.decoder.patch}: make them equal."
             )
         return self
 
