@@ -176,9 +176,11 @@ class Tokenizer:
             return (torch.cat(list(parts)) + 1) / 2
 
     def __repr__(self) -> str:
+        size = self.config.architecture.image_size
+        resolution = f"f{self.downsample}" if size is None else "{} x {} tokens".format(*self.grid(size, size))
         return (
             f"Tokenizer({self.config.quantizer.name}, {self.num_codebooks} x {self.vocab_size} codes, "
-            f"f{self.downsample}, {self.fingerprint[:12]})"
+            f"{resolution}, {self.fingerprint[:12]})"
         )
 
 

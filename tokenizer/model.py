@@ -63,7 +63,7 @@ class VisualTokenizer(nn.Module):
     def decode_latent(self, quantized: Latent) -> Pixels:
         """Return the pixels of a quantized latent, not clamped.
 
-        Raises ValueError when the networks take one image size alone and the latent has another grid than that of such an image.
+        Raises ValueError when the networks take images of one size alone and the latent has not their grid.
         """
         self._check_grid(quantized)
         return self._from_networks(self.decoder(self.quantizer_out(quantized.to(self.dtype))).float())

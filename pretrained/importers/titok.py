@@ -79,12 +79,10 @@ class TransformerTokenizer(Importer):
                 "soft_codes": self.soft_codes(shapes),
             },
         }
-        model = settings.get("model", {}).get("vq_model", {}) if isinstance(settings.get("model", {}), Mapping) else {}
-        similarity = {True: "cosine", False: "euclidean"}.get(model.get("use_l2_norm"), self.similarity)
         codes, dim = shapes[CODEBOOK]
         return TokenizerConfig(
             architecture=parse_config(LatentTokensConfig, architecture),
-            quantizer=VQConfig(dim=dim, codebook_size=codes, similarity=similarity),
+            quantizer=VQConfig(dim=dim, codebook_size=codes, similarity=_similarity(settings, self.similarity)),
             preprocessing=PreprocessingConfig(size=patch * grid),
         )
 
@@ -174,6 +172,14 @@ def _pixel_weight(name: str, network: ConvolutionalConfig, take: Take) -> Tensor
     """Return a weight of MaskGIT's decoder."""
     ours = f"decoder.{name}"
     return MASKGIT.tensors(network, [ours], lambda theirs: take(f"pixel_{theirs}"))[ours]
+
+
+def _similarity(settings: Mapping[str, Any], as_published: Similarity) -> Similarity:
+    try:
+        normalises = settings["model"]["vq_model"]["use_l2_norm"]
+    except (KeyError, TypeError):  # no such settings beside the checkpoint
+        return as_published
+    return "cosine" if normalises else "euclidean"
 
 
 def _is_titok(shapes: Shapes) -> bool:

@@ -17,7 +17,7 @@ from .attention_projection import AttentionProjection
 from .base import ArchitectureConfig, Channels, Decoder, Encoder
 from .blocks import Norm
 from .convolutional import COLOURS
-from .inverted_bottleneck import build_stage, doubled
+from .inverted_bottleneck import build_stages, doubled
 from .levels import MAX_LEVELS, Blocks
 from .pixel_heads import convolved_in_float32
 from .transformer import TransformerConfig, build_blocks, initialize
@@ -110,9 +110,7 @@ class HybridEncoder(Encoder):
         stack = config.encoder
         widths = [stack.channels[0], *stack.channels]
         self.stem = Stem(widths[0])
-        self.stages = nn.Sequential(
-            *map(build_stage, widths, stack.channels, stack.blocks, ["down"] * len(stack.blocks))
-        )
+        self.stages = build_stages(widths, stack.blocks, "down")
         self.norm_stages = Norm(widths[-1], "pixel")
         self.to_vectors = nn.Conv2d(widths[-1], stack.transformer.width, 3, stride=2, padding=1)
         self.blocks = build_blocks(stack.transformer)
@@ -140,9 +138,7 @@ class HybridDecoder(Decoder):
         self.blocks = build_blocks(stack.transformer)
         self.norm_blocks = nn.LayerNorm(stack.transformer.width, eps=stack.transformer.epsilon)
         self.from_vectors = doubled(stack.transformer.width, coarsest)
-        self.stages = nn.Sequential(
-            *map(build_stage, widths, widths[1:], reversed(stack.blocks), ["up"] * len(stack.blocks))
-        )
+        self.stages = build_stages(widths, stack.blocks[::-1], "up")
         self.up_out = doubled(finest, finest)
         self.norm_out = Norm(finest, "pixel")
         self.conv_out = nn.Conv2d(finest, COLOURS, 3, padding=1)
@@ -158,7 +154,7 @@ class HybridDecoder(Decoder):
 
     @property
     def last_layer(self) -> nn.Parameter:
-        return self.conv_out.weight
+        return self.get_parameter("conv_out.weight")
 
 
 def _projection(config: HybridConfig, width: int, out_width: int, stack: TransformerConfig) -> nn.Module:

@@ -1,5 +1,7 @@
 """Convolutional layers of networks that are convolutional at fine grids and transformers at the coarsest."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor, nn
@@ -52,7 +54,10 @@ def _shortcut(channels: int, out_channels: int, change: Change) -> nn.Module:
     return nn.Conv2d(channels, out_channels, 1) if channels != out_channels else nn.Identity()
 
 
-def build_stage(channels: int, out_channels: int, blocks: int, change: Change) -> nn.Sequential:
-    """Build blocks at one grid size, the first of which comes there from another."""
-    first = InvertedBottleneck(channels, out_channels, change)
-    return nn.Sequential(first, *(InvertedBottleneck(out_channels, out_channels, None) for _ in range(blocks - 1)))
+def build_stages(widths: Sequence[int], blocks: Sequence[int], change: Literal["down", "up"]) -> nn.Sequential:
+    """Build a stage of blocks for each grid, from the width before it; its first block changes the grid."""
+    stages = (
+        [InvertedBottleneck(before, width, change), *(InvertedBottleneck(width, width, None) for _ in range(count - 1))]
+        for (before, width), count in zip(pairwise(widths), blocks, strict=True)
+    )
+    return nn.Sequential(*(nn.Sequential(*stage) for stage in stages))

@@ -37,7 +37,7 @@ class PatchPixels(nn.Module):
 
     @property
     def last_layer(self) -> nn.Parameter:
-        return self.conv_out.weight
+        return self.get_parameter("conv_out.weight")
 
 
 class SoftCodePixels(nn.Module):
