@@ -51,6 +51,7 @@ def has_signs_of_latent(shapes: Shapes, in_groups: bool) -> bool:
 
     WeTok's latents have 32 or 64 channels, those of Open-MAGVIT2 14 or 18.
     """
-    if MIDDLE not in shapes or CODEBOOK in shapes:
+    latent = shapes.get("encoder.conv_out.weight")
+    if MIDDLE not in shapes or CODEBOOK in shapes or not latent:
         return False
-    return (shapes.rows("encoder.conv_out.weight") % GROUP_BITS == 0) == in_groups
+    return (latent[0] % GROUP_BITS == 0) == in_groups

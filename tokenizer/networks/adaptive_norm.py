@@ -1,7 +1,7 @@
 """Group normalisation whose scale and shift follow from the whole latent, before the levels of a decoder."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ def latent_statistics(latent: Latent) -> LatentStatistics:
     """Return the statistics that adaptive normalisation takes."""
     rows = latent.float().flatten(2)
     mean = rows.mean(dim=2, keepdim=True)
-    freedom = torch.sym_max(rows.shape[2] - 1, 1)
+    freedom = cast(int, torch.sym_max(rows.shape[2] - 1, 1))  # max() would fix the grid of an exported graph
     variance = (rows - mean).square().sum(dim=2) / freedom
     return LatentStatistics((variance + 1e-6).sqrt(), mean.squeeze(2))
 
@@ -50,6 +50,6 @@ class AdaptiveGroupNorm(nn.Module):
 
 
 def adaptive_norms(levels: Iterable[nn.Module], latent_channels: int) -> nn.ModuleList:
-    """Build a normalisation for what enters each level."""
+    """Build a normalisation for what enters each level; other layers, which change the grid, get none."""
     widths = [level.channels for level in levels if isinstance(level, Level)]
     return nn.ModuleList(AdaptiveGroupNorm(channels, latent_channels) for channels in widths)

@@ -105,8 +105,9 @@ class ConvolutionalDecoder(Decoder):
         self.conv_in = nn.Conv2d(config.latent_channels, width, 3, padding=1)
         self.middle = build_middle(config.decoder, config.norm)
         self.levels = _levels(config, is_decoder=True)
-        adapted = self.levels if config.decoder.adaptive_norm else []
-        self.adaptive_norms = adaptive_norms(adapted, config.latent_channels)
+        self.adaptive_norms = nn.ModuleList()
+        if config.decoder.adaptive_norm:
+            self.adaptive_norms = adaptive_norms(self.levels, config.latent_channels)
         width = config.decoder.channels[0]
         self.norm_out = Norm(width, config.norm)
         self.conv_out = nn.Conv2d(width, COLOURS * config.stem**2, 3, padding=1)

@@ -47,7 +47,7 @@ class StackConfig(Config):
 
 
 class DecoderStackConfig(StackConfig):
-    """The decoder's side of the autoencoder."""
+    """Levels of the decoder, from the finest grid to the coarsest, though it runs from the coarsest."""
 
     adaptive_norm: bool = False
     """Whether a group normalisation before each level takes its scale from the standard deviation of the decoder's input

@@ -15,3 +15,10 @@ def test_tokens_latents_and_images_are_those_of_the_averaged_weights(tmp_path):
     assert config.quantizer.name == "lfq" and model.quantizer.vocab_size == 1024
     assert config.preprocessing.size == 128 and config.architecture.downsample == 8
     assert config.architecture.decoder.adaptive_norm
+    check_single_position(model)
+
+
+def check_single_position(model):
+    """The original divides by zero there."""
+    tokens = model.encode(torch.rand(1, 3, 8, 8) * 2 - 1)
+    assert tokens.shape == (1, 1, 1, 1) and model.decode(tokens).isfinite().all()
