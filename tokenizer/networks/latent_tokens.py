@@ -112,7 +112,7 @@ class LatentTokensEncoder(Encoder):
         x = self.blocks(self.norm_in(x))
         latent = self.norm_out(x[:, -len(self.latent_tokens) :])
         if self.mixes_latents:
-            latent = latent.reshape(len(latent), latent.shape[2], latent.shape[1]).transpose(1, 2)
+            latent = latent.reshape(latent.shape[0], latent.shape[2], latent.shape[1]).transpose(1, 2)
         return rearrange(self.to_latent(latent), "b n d -> b d 1 n")
 
     def hidden_matrices(self) -> list[str]:
@@ -162,4 +162,4 @@ def _vectors(count: int, width: int) -> nn.Parameter:
 
 def _each(vectors: Tensor, like: Tensor) -> Tensor:
     """Return vectors `n d` for each row of a batch, in its type."""
-    return repeat(vectors.to(like.dtype), "n d -> b n d", b=len(like))
+    return repeat(vectors.to(like.dtype), "n d -> b n d", b=like.shape[0])
