@@ -11,6 +11,7 @@ from commands import APPS, ROOT, options
 from samples import PHOTOS
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.tokenize.engines import ENGINES
+from vistok.pretrained.exporters.table import EXPORTERS
 from vistok.pretrained.importers.table import IMPORTERS
 from vistok.sequences.layouts import LAYOUTS
 from vistok.tokenizer.networks.architectures import ARCHITECTURES
@@ -18,7 +19,7 @@ from vistok.tokenizer.quantizers import QUANTIZERS
 from vistok.train.config_file import find_config
 from vistok.train.losses.criteria import CRITERIA
 
-TABLES = (ARCHITECTURES, CRITERIA, ENGINES, IMPORTERS, LAYOUTS, QUANTIZERS, SHARD_FORMATS)
+TABLES = (ARCHITECTURES, CRITERIA, ENGINES, EXPORTERS, IMPORTERS, LAYOUTS, QUANTIZERS, SHARD_FORMATS)
 PAGES = {path.relative_to(ROOT / "docs").as_posix(): path.read_text() for path in sorted((ROOT / "docs").rglob("*.md"))}
 CALLS = [
     (page, line.strip())

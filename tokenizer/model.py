@@ -87,7 +87,7 @@ class VisualTokenizer(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Type of the networks' weights; the quantizer computes in float32 whatever it is."""
-        return next(self.encoder.parameters()).dtype
+        return next(self.parameters()).dtype
 
     def cast_networks(self, dtype: torch.dtype) -> None:
         """Convert the weights of the networks in place; those of the quantizer stay float32."""

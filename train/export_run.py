@@ -34,9 +34,10 @@ def export_run(run: Path, out: Path | None, step: int | None) -> Exported:
     checkpoints = run / "checkpoints"
     if not checkpoints.is_dir():
         if (run / CONFIG_FILE).is_file():
-            raise ValueError(f"{run} is a tokenizer folder already: give a run folder.")
+            raise ValueError(f"{run} is a tokenizer folder already: give a run folder, or the --format to write it in.")
         raise ValueError(
-            f"{run} is not a run folder: it has no folder checkpoints, so give one that train-tokenizer made."
+            f"{run} is not a run folder: it has no folder checkpoints, so give one that train-tokenizer made. A "
+            "tokenizer needs --format, such as onnx."
         )
     own = run / EXPORT
     folder = own if out is None else out

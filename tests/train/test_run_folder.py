@@ -155,7 +155,7 @@ def test_a_checkpoint_that_may_not_be_read_is_not_a_broken_one(tmp_path, monkeyp
     def refuse(path):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr("vistok.train.checkpoints.checkpoint._checksum", refuse)
+    monkeypatch.setattr("vistok.train.checkpoints.checkpoint._size_and_checksum", refuse)
     with pytest.raises(PermissionError):
         again(tmp_path)
     assert (tmp_path / "metrics.jsonl").read_bytes() == before

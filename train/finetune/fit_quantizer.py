@@ -27,7 +27,7 @@ RECONSTRUCTION = "reconstruction"
 LAST_REVIVAL = 0.8
 """Fraction of the steps after which codes are no longer revived, so that the last revived codes settle."""
 BETAS = (0.9, 0.95)
-PROJECTION_MATRICES = r"(.*\.)?codebook\.projection\.(linear|layers\.\d+)\.weight"
+PROJECTION_MATRICES = r"(.*\.)?codebook\.projection\.(linear|\d+)\.weight"
 """The matrices that map the basis of simvq to its codes."""
 BRIDGE_MATRICES = r"(.*\.)?codebook\.projection\.(compress|recover|process\.\d+\.(attention|inner)_(in|out))\.weight"
 """The matrices of fvq's bridge, a small transformer over the codes."""

@@ -115,7 +115,7 @@ SIMVQ = {"name": "simvq", **TABLE}
 MATRICES = {
     "linear": (SIMVQ, {"codebook.projection.linear.weight"}),
     "diagonal": (SIMVQ | {"projection": "diagonal"}, set()),
-    "mlp": (SIMVQ | {"projection": "mlp"}, {f"codebook.projection.layers.{index}.weight" for index in (0, 2)}),
+    "mlp": (SIMVQ | {"projection": "mlp"}, {f"codebook.projection.{index}.weight" for index in (0, 2)}),
     "bridge": (
         {"name": "fvq", **TABLE, "width": 8},
         {f"codebook.projection.{layer}.weight" for layer in ("compress", "recover")}

@@ -93,7 +93,7 @@ class MultiscaleQuantizer(Quantizer):
                 "image in one row."
             )
         codes = self.quantizer.codes()
-        total = codes.new_zeros(len(tokens), self.dim, self.side, self.side)
+        total = codes.new_zeros(tokens.shape[0], self.dim, self.side, self.side)
         for index, part in enumerate(tokens.split([scale**2 for scale in self.config.scales], dim=3)):
             grid = rearrange(part, "b 1 1 (y x) -> b 1 y x", y=self.config.scales[index])
             total = total + self.smoothers(codes_at(grid, codes), index)

@@ -60,7 +60,7 @@ class LeechVectors(nn.Module):
             (indices - before).clamp(0, size - 1)
             for size, before in zip(self.sizes, itertools.accumulate(self.sizes, initial=0), strict=False)
         )
-        empty = indices.new_zeros(len(indices), DIM)
+        empty = indices.new_zeros(indices.shape[0], DIM)
         octad = empty.scatter(1, self.octads[first // SIGNS_OF_OCTAD], 2 * self._octad_signs()[first % SIGNS_OF_OCTAD])
         word = self._word_signs(second // DIM)
         channel = (second % DIM).unsqueeze(1)
@@ -77,6 +77,8 @@ class LeechVectors(nn.Module):
         Channels are rounded to 46 binary digits, and NaN to 0. From there all is exact, whatever the device and the other
         vectors, and a tie goes to the lowest index. This does not wait for the device.
         """
+        if torch.compiler.is_exporting():  # a program cannot split what it does not know the size of
+            return self._nearest(vectors)
         at_once = AT_ONCE_ON_CPU if vectors.device.type == "cpu" else AT_ONCE
         return torch.cat([self._nearest(part) for part in vectors.split(at_once)])
 
@@ -129,7 +131,8 @@ class LeechVectors(nn.Module):
 
     @staticmethod
     def _signs(bits: CodeIndices, count: int) -> Tensor:
-        return 1 - 2 * (bits.unsqueeze(1) >> torch.arange(count, device=bits.device) & 1)
+        # No shift of bits, which ONNX has for unsigned integers alone.
+        return 1 - 2 * (bits.unsqueeze(1) // 2 ** torch.arange(count, device=bits.device) % 2)
 
 
 def golay_words() -> list[int]:

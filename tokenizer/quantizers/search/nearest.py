@@ -11,6 +11,7 @@ from ...devices import in_float64
 from ...numerics.float32 import multiplies_in_float32
 from ...shapes import CodeIndices, Codes, Vectors
 from .chunked import two_best
+from .exported import nearest_by_product
 
 Similarity: TypeAlias = Literal["euclidean", "cosine", "dot"]
 
@@ -50,18 +51,22 @@ def nearest_codes(
     finite gets code 0. This waits for the device.
 
     Without it, the search in float32 has the last word and does not wait: accurate enough for training. It can skip the
-    codes `excluded`, booleans ` k`; where all are, the index means nothing.
+    codes `excluded`, booleans ` k`; where all are, the index means nothing. So it is in a program that `torch.export` makes,
+    exact or not, since what float64 would decide depends on the values.
     """
     assert excluded is None or not exact
     is_dot = similarity == "dot"
     with torch.autocast(vectors.device.type, enabled=False):
         vectors, codes = vectors.float(), codes.float()
-        if exact and not multiplies_in_float32(vectors.device):
+        is_exported = torch.compiler.is_exporting()
+        if exact and not is_exported and not multiplies_in_float32(vectors.device):
             return nearest_in_float64(vectors, codes, is_dot).to(vectors.device)
         # |z - c|^2 = |z|^2 - 2 (z.c - |c|^2 / 2); taken from the codes' mean, float32 leaves fewer rows ambiguous.
         centre = codes.new_zeros(()) if is_dot else codes.mean(dim=0)
         points, table = vectors - centre, codes - centre
         offsets = _offsets(table, is_dot)
+        if is_exported:
+            return nearest_by_product(points, table, offsets)
         if excluded is not None:
             offsets = offsets.masked_fill(excluded, -torch.inf)
         _, index, _ = found = _two_best(vectors.is_cuda)(points, table, offsets)

@@ -100,7 +100,7 @@ class GumbelQuantizer(SingleQuantizer):
     @torch.no_grad()
     def _likeliest(self, vectors: Vectors) -> CodeIndices:
         # W z + b is the dot product of (W b) and (z 1), so the search for the max dot product is exact here too.
-        points = torch.cat([vectors, vectors.new_ones(len(vectors), 1)], dim=1)
+        points = torch.cat([vectors, vectors.new_ones(vectors.shape[0], 1)], dim=1)
         return nearest_codes(
             points, torch.cat([self.classifier.weight, self.classifier.bias.unsqueeze(1)], dim=1), "dot"
         )

@@ -1,0 +1,1 @@
+"""Exporters: tokenizers as files of other programs, one file a format."""
