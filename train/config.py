@@ -108,7 +108,7 @@ class TrainConfig(Config):
         sizes = {"data.size": self.data.size, "model.preprocessing.size": self.model.preprocessing.size}
         for name, size in sizes.items():
             architecture.require_image_size(name, size)
-            if size != "native" and size % side:
+            if isinstance(size, int) and size % side:
                 near = max(1, round(size / side)) * side
                 raise ValueError(f"{name} is {size}, but must be a multiple of the downsampling, {side}: try {near}.")
         return self

@@ -83,7 +83,7 @@ class TransformerTokenizer(Importer):
         return TokenizerConfig(
             architecture=parse_config(LatentTokensConfig, architecture),
             quantizer=VQConfig(dim=dim, codebook_size=codes, similarity=_similarity(settings, self.similarity)),
-            preprocessing=PreprocessingConfig(size=patch * grid),
+            preprocessing=PreprocessingConfig(size=patch * grid, crop="even_centre", rounding="down"),
         )
 
     @abstractmethod

@@ -21,6 +21,10 @@ HEAD_WIDTH = 64
 BACKBONE = "encoder.patch_embed.backbone"
 STEM = f"{BACKBONE}.stem.conv1.weight"
 TABLE = "quantizer.codebooks.{}.codebook.weight"
+PREPROCESSING = PreprocessingConfig(
+    size=256, resize_ratio=1.125, crop="even_centre", rounding="down", resampling="bilinear"
+)
+"""The short side is resized to 288 pixels by torchvision's bilinear filter, and 256 x 256 are cropped."""
 LAYERS = {
     "encoder.stem.norm.": f"{BACKBONE}.stem.norm1.",
     "encoder.stem.": f"{BACKBONE}.stem.",
@@ -67,11 +71,7 @@ class UniTok(Importer):
     title = "UniTok"
     source = "https://github.com/FoundationVision/UniTok"
     licence = "MIT"
-    notes = (
-        "The original resizes the short side to 288 pixels and crops 256 x 256 of them; vistok resizes it to 256, so that more "
-        "of an image is seen.",
-        "Images may have any sides that are multiples of 16; the original's decoder takes squares alone.",
-    )
+    notes = ("Images may have any sides that are multiples of 16; the original's decoder takes squares alone.",)
     ignored = r"(text_encoder|fc_norm|projection)\..*|logit_(scale|bias)|quantizer\.codebooks\.\d+\.vocab_usage"
 
     def recognises(self, shapes: Shapes) -> bool:
@@ -92,7 +92,7 @@ class UniTok(Importer):
         return TokenizerConfig(
             architecture=parse_config(HybridConfig, architecture),
             quantizer=GroupedConfig(quantizer=quantizer, groups=groups),
-            preprocessing=PreprocessingConfig(size=256, resampling="bilinear"),
+            preprocessing=PREPROCESSING,
         )
 
     def weights(self, _: TokenizerConfig, names: Iterable[str], take: Take) -> dict[str, Tensor]:

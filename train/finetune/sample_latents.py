@@ -37,7 +37,7 @@ def sample_latents(
     cannot be read, or makes up for one with too few vectors. Raises WorkFailedError if too many of them are unreadable.
     """
     per_image = max(PER_IMAGE, -(-wanted // len(entries)))
-    if isinstance(side := reader.preprocessing.size, int):
+    if side := reader.preprocessing.side:
         per_image = min(per_image, max(1, math.prod(model.architecture.latent_grid(side, side))))
         wanted = min(wanted, per_image * len(entries))
     order = np.random.default_rng([seed, 4]).permutation(len(entries))
