@@ -53,7 +53,7 @@ class VisualTokenizer(nn.Module):
 
     def encode_latent(self, pixels: Pixels) -> Latent:
         """Return the latent that the quantizer gets; raise ValueError when the pixels do not fit the grid."""
-        self._check_pixels(pixels)
+        self.architecture.check_pixels(pixels)
         return self.quantizer_in(self.encoder(self._to_networks(pixels).to(self.dtype)))
 
     def encode(self, pixels: Pixels) -> Tokens:
@@ -65,7 +65,7 @@ class VisualTokenizer(nn.Module):
 
         Raises ValueError when the networks take images of one size alone and the latent has not their grid.
         """
-        self._check_grid(quantized)
+        self.architecture.check_grid(quantized)
         return self._from_networks(self.decoder(self.quantizer_out(quantized.to(self.dtype))).float())
 
     def decode(self, tokens: Tokens) -> Pixels:
@@ -98,28 +98,6 @@ class VisualTokenizer(nn.Module):
         """Return the names of the encoder's and the decoder's parameters that Muon takes."""
         encoder, decoder = self.encoder.hidden_matrices(), self.decoder.hidden_matrices()
         return {f"encoder.{name}" for name in encoder} | {f"decoder.{name}" for name in decoder}
-
-    def _check_pixels(self, pixels: Pixels) -> None:
-        side, size = self.downsample, self.architecture.image_size
-        fits = pixels.ndim == 4 and pixels.shape[1] == 3 and not (pixels.shape[2] % side or pixels.shape[3] % side)
-        if size is not None:
-            fits = fits and tuple(pixels.shape[2:]) == (size, size)
-        if not fits:
-            taken = f"b 3 h w with h and w multiples of {side}" if size is None else f"b 3 {size} {size} alone"
-            raise ValueError(
-                f"The tokenizer got pixels of shape {tuple(pixels.shape)}, but takes {taken}: resize, crop or pad them."
-            )
-
-    def _check_grid(self, latent: Latent) -> None:
-        size = self.architecture.image_size
-        if size is None or self.architecture.latent_grid(size, size) == tuple(latent.shape[2:]):
-            return
-        got, taken = (
-            " x ".join(map(str, grid)) for grid in (latent.shape[2:], self.architecture.latent_grid(size, size))
-        )
-        raise ValueError(
-            f"The decoder got a grid of {got} codes, but takes {taken} alone: give all tokens of an image."
-        )
 
     def _to_networks(self, pixels: Pixels) -> Tensor:
         black, white = self.architecture.pixel_values

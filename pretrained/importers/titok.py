@@ -2,7 +2,6 @@
 
 import functools
 import math
-import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, final
@@ -18,8 +17,9 @@ from ...tokenizer.quantizers.search.nearest import Similarity
 from ...tokenizer.quantizers.vector.quantizer import VQConfig
 from .base import Importer, Shapes, Take
 from .code_choice import CODEBOOK
-from .layer_names import count_of, renamed
+from .layer_names import count_of
 from .maskgit import MaskGIT
+from .titok_names import weight_of
 
 HEAD_WIDTH = 64
 """Channels of a head in the three sizes of the original: small 512 / 8, base 768 / 12, large 1024 / 16."""
@@ -29,23 +29,6 @@ LOGITS = "decoder.ffn.2.weight"
 PIXEL_CODES = "pixel_quantize.embedding.weight"
 NETWORK = "decoder.pixels.network."
 MASKGIT = MaskGIT()
-PARTS = {
-    "attention.qkv.weight": "attn.in_proj_weight",
-    "attention.qkv.bias": "attn.in_proj_bias",
-    "attention.out.": "attn.out_proj.",
-    "norm1.": "ln_1.",
-    "norm2.": "ln_2.",
-    "mlp.expand.": "mlp.c_fc.",
-    "mlp.contract.": "mlp.c_proj.",
-}
-"""Layers of a block: vistok's names and theirs."""
-LAYERS = {
-    "encoder.patches.": "encoder.patch_embed.",
-    "encoder.to_latent.": "encoder.conv_out.",
-    "decoder.from_latent.": "decoder.decoder_embed.",
-    "decoder.latent_positions": "decoder.latent_token_positional_embedding",
-    "quantizer.codebook.table": CODEBOOK,
-}
 
 
 class TransformerTokenizer(Importer):
@@ -63,12 +46,13 @@ class TransformerTokenizer(Importer):
 
     @final
     def config(self, shapes: Shapes, settings: Mapping[str, Any]) -> TokenizerConfig:
-        patch, grid = shapes["encoder.patch_embed.weight"][-1], _grid(shapes, "encoder")
+        codes, dim = shapes.rows(CODEBOOK), shapes.rows("encoder.conv_out.weight")
+        patch, grid = shapes.last("encoder.patch_embed.weight"), _grid(shapes, "encoder")
         architecture = {
             "image_size": patch * grid,
             "patch": patch,
             "latent_tokens": shapes.rows("latent_tokens"),
-            "latent_channels": shapes.rows("encoder.conv_out.weight"),
+            "latent_channels": dim,
             "quantizer_convolutions": False,
             "pixel_values": (0.0, 1.0),
             "mixes_latents": self.mixes_latents,
@@ -79,7 +63,6 @@ class TransformerTokenizer(Importer):
                 "soft_codes": self.soft_codes(shapes),
             },
         }
-        codes, dim = shapes[CODEBOOK]
         return TokenizerConfig(
             architecture=parse_config(LatentTokensConfig, architecture),
             quantizer=VQConfig(dim=dim, codebook_size=codes, similarity=_similarity(settings, self.similarity)),
@@ -100,28 +83,8 @@ class TransformerTokenizer(Importer):
             if codes and name.startswith(NETWORK):
                 weights[name] = _pixel_weight(name.removeprefix(NETWORK), codes.network, once)
             else:
-                weights[name] = self._weight(name, once)
+                weights[name] = weight_of(name, self.layers, once)
         return weights
-
-    def _weight(self, name: str, take: Take) -> Tensor:
-        side, _, part = name.partition(".")
-        if part == "class_token":
-            return take(f"{side}.class_embedding") + take(f"{side}.positional_embedding")[:1]
-        if part == "positions":
-            return take(f"{side}.positional_embedding")[1:]
-        if part == "latent_tokens":
-            return take("latent_tokens") + take("encoder.latent_token_positional_embedding")
-        if part == "mask_tokens":
-            return take("decoder.mask_token")[0] + take("decoder.positional_embedding")[1:]
-        weight = take(self._their_name(name))
-        return weight.flatten(1) if name == "encoder.to_latent.weight" else weight
-
-    def _their_name(self, name: str) -> str:
-        if block := re.match(r"(encoder|decoder)\.blocks\.(\d+)\.(.*)", name):
-            return f"{block[1]}.transformer.{block[2]}.{renamed(block[3], PARTS)}"
-        if norm := re.match(r"(encoder|decoder)\.norm_(in|out)\.(.*)", name):
-            return f"{norm[1]}.ln_{'pre' if norm[2] == 'in' else 'post'}.{norm[3]}"
-        return renamed(name, {**LAYERS, **self.layers})
 
 
 class TiTok(TransformerTokenizer):
@@ -163,9 +126,8 @@ class TiTokWithSoftCodes(TransformerTokenizer):
             name.removeprefix("pixel_"): shape for name, shape in shapes.items() if name.startswith("pixel_decoder.")
         }
         stack = MASKGIT.stack("decoder", Shapes(own))
-        codes, channels = shapes[PIXEL_CODES]
-        network = {"encoder": stack, "decoder": stack, "latent_channels": channels, **MASKGIT.options}
-        return {"codes": codes, "network": network}
+        network = {"encoder": stack, "decoder": stack, "latent_channels": shapes.last(PIXEL_CODES), **MASKGIT.options}
+        return {"codes": shapes.rows(PIXEL_CODES), "network": network}
 
 
 def _pixel_weight(name: str, network: ConvolutionalConfig, take: Take) -> Tensor:
@@ -188,17 +150,17 @@ def _is_titok(shapes: Shapes) -> bool:
 
 def _grid(shapes: Shapes, side: str) -> int:
     positions = shapes.rows(f"{side}.positional_embedding") - 1  # one is the class token's
-    if positions != math.isqrt(positions) ** 2:
+    if positions < 1 or positions != math.isqrt(positions) ** 2:
         raise ValueError(
             f"its tensor {side}.positional_embedding has {positions} positions beside one, which are no square"
         )
-    return max(1, math.isqrt(positions))
+    return math.isqrt(positions)
 
 
 def _transformer(shapes: Shapes, side: str) -> dict[str, Any]:
-    width = shapes[f"{side}.positional_embedding"][-1]
+    width = shapes.last(f"{side}.positional_embedding")
     hidden = shapes.rows(f"{side}.transformer.0.mlp.c_fc.weight")
     block = side + ".transformer.{}.ln_1.weight"
     layers = count_of(shapes, block)
     heads = max(1, width // HEAD_WIDTH)
-    return {"width": width, "layers": layers, "heads": heads, "expansion": hidden // width, "epsilon": EPSILON}
+    return {"width": width, "layers": layers, "heads": heads, "expansion": hidden // max(1, width), "epsilon": EPSILON}

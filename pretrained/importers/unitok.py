@@ -78,8 +78,7 @@ class UniTok(Importer):
         return {STEM, "encoder.blocks.0.mlp.w0.weight", TABLE.format(0)} <= shapes.keys()
 
     def config(self, shapes: Shapes, _: Mapping[str, Any]) -> TokenizerConfig:
-        codes, dim = shapes[TABLE.format(0)]
-        groups = count_of(shapes, TABLE)
+        codes, dim, groups = shapes.rows(TABLE.format(0)), shapes.last(TABLE.format(0)), count_of(shapes, TABLE)
         has_attention = "quant_proj.attn.qkv.weight" in shapes
         architecture = {
             "latent_channels": shapes.rows("quant_proj.proj.weight" if has_attention else "quant_proj.weight"),
@@ -134,7 +133,7 @@ def _stack(shapes: Shapes, side: str, stages: list[str]) -> dict[str, Any]:
             "layers": count_of(shapes, side + ".blocks.{}.norm1.weight"),
             "heads": max(1, width // HEAD_WIDTH),
             "mlp": "gated",
-            "expansion": hidden // width,
+            "expansion": hidden // max(1, width),
             "gelu": "tanh",
         },
     }

@@ -1,10 +1,14 @@
 """Attention that changes the number of channels, around the quantizer."""
 
+from typing import Literal
+
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
 from .transformer import GatedMLP, Gelu, initialize
+
+Projection = Literal["linear", "attention"]
 
 
 class ResizingAttention(nn.Module):
@@ -42,3 +46,12 @@ class AttentionProjection(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.linear(self.norm_linear(x)) + self.attention(self.norm_attention(x))
         return x + self.mlp(self.norm_mlp(x))
+
+
+def build_projection(kind: Projection, width: int, out_width: int, gelu: Gelu) -> nn.Module:
+    """Build a layer from vectors of one width to another, with fresh weights."""
+    if kind == "attention":
+        return AttentionProjection(width, out_width, gelu)
+    linear = nn.Linear(width, out_width)
+    initialize(linear)
+    return linear

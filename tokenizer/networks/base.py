@@ -104,6 +104,30 @@ class ArchitectureConfig(Config, ABC):
         """Build the decoder with fresh weights."""
 
     @final
+    def check_pixels(self, pixels: Pixels) -> None:
+        """Raise ValueError unless the networks take pixels of this shape."""
+        side, size = self.downsample, self.image_size
+        fits = pixels.ndim == 4 and pixels.shape[1] == 3 and not (pixels.shape[2] % side or pixels.shape[3] % side)
+        if size is not None:
+            fits = fits and tuple(pixels.shape[2:]) == (size, size)
+        if not fits:
+            taken = f"b 3 h w with h and w multiples of {side}" if size is None else f"b 3 {size} {size} alone"
+            raise ValueError(
+                f"The tokenizer got pixels of shape {tuple(pixels.shape)}, but takes {taken}: resize, crop or pad them."
+            )
+
+    @final
+    def check_grid(self, latent: Latent) -> None:
+        """Raise ValueError unless the decoder takes a latent with this grid."""
+        size = self.image_size
+        if size is None or (grid := self.latent_grid(size, size)) == tuple(latent.shape[2:]):
+            return
+        got, taken = (" x ".join(map(str, each)) for each in (latent.shape[2:], grid))
+        raise ValueError(
+            f"The decoder got a grid of {got} codes, but takes {taken} alone: give all tokens of an image."
+        )
+
+    @final
     def require_image_size(self, name: str, size: object) -> None:
         """Raise ValueError, calling it `name`, unless images of `size` have the only size that the networks take, if any."""
         if self.image_size is not None and size != self.image_size:

@@ -13,16 +13,15 @@ from torch.nn import functional
 
 from ..config import Config
 from ..shapes import Latent, Pixels
-from .attention_projection import AttentionProjection
+from .attention_projection import Projection, build_projection
 from .base import ArchitectureConfig, Channels, Decoder, Encoder
 from .blocks import Norm
 from .convolutional import COLOURS
-from .inverted_bottleneck import build_stages, doubled
+from .inverted_bottleneck import Stem, build_stages, doubled
 from .levels import MAX_LEVELS, Blocks
 from .pixel_heads import convolved_in_float32
-from .transformer import TransformerConfig, build_blocks, initialize
+from .transformer import TransformerConfig, build_blocks
 
-Projection = Literal["linear", "attention"]
 OUTER = ("stem.conv1.weight", "conv_out.weight")
 """The first layer of the encoder and the last of the decoder."""
 
@@ -89,33 +88,20 @@ class HybridConfig(ArchitectureConfig):
         return HybridDecoder(self)
 
 
-class Stem(nn.Module):
-    """Two 3 x 3 convolutions, the first of which halves the grid."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.conv1 = nn.Conv2d(COLOURS, channels, 3, stride=2, padding=1)
-        self.norm = Norm(channels, "pixel")
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, pixels: Pixels) -> Latent:
-        return self.conv2(functional.gelu(self.norm(self.conv1(pixels))))
-
-
 class HybridEncoder(Encoder):
     """Convolutional stages, then a transformer."""
 
     def __init__(self, config: HybridConfig):
         super().__init__()
-        stack = config.encoder
+        stack, blocks = config.encoder, config.encoder.transformer
         widths = [stack.channels[0], *stack.channels]
         self.stem = Stem(widths[0])
         self.stages = build_stages(widths, stack.blocks, "down")
         self.norm_stages = Norm(widths[-1], "pixel")
-        self.to_vectors = nn.Conv2d(widths[-1], stack.transformer.width, 3, stride=2, padding=1)
-        self.blocks = build_blocks(stack.transformer)
-        self.norm_blocks = nn.LayerNorm(stack.transformer.width, eps=stack.transformer.epsilon)
-        self.projection = _projection(config, stack.transformer.width, config.latent_channels, stack.transformer)
+        self.to_vectors = nn.Conv2d(widths[-1], blocks.width, 3, stride=2, padding=1)
+        self.blocks = build_blocks(blocks)
+        self.norm_blocks = nn.LayerNorm(blocks.width, eps=blocks.epsilon)
+        self.projection = build_projection(config.projection, blocks.width, config.latent_channels, blocks.gelu)
 
     def forward(self, pixels: Pixels) -> Latent:
         x = self.to_vectors(self.norm_stages(self.stages(self.stem(pixels))))
@@ -131,13 +117,13 @@ class HybridDecoder(Decoder):
 
     def __init__(self, config: HybridConfig):
         super().__init__()
-        stack = config.decoder
+        stack, blocks = config.decoder, config.decoder.transformer
         coarsest, finest = stack.channels[-1], stack.channels[0]
         widths = [coarsest, *reversed(stack.channels)]
-        self.projection = _projection(config, config.latent_channels, stack.transformer.width, stack.transformer)
-        self.blocks = build_blocks(stack.transformer)
-        self.norm_blocks = nn.LayerNorm(stack.transformer.width, eps=stack.transformer.epsilon)
-        self.from_vectors = doubled(stack.transformer.width, coarsest)
+        self.projection = build_projection(config.projection, config.latent_channels, blocks.width, blocks.gelu)
+        self.blocks = build_blocks(blocks)
+        self.norm_blocks = nn.LayerNorm(blocks.width, eps=blocks.epsilon)
+        self.from_vectors = doubled(blocks.width, coarsest)
         self.stages = build_stages(widths, stack.blocks[::-1], "up")
         self.up_out = doubled(finest, finest)
         self.norm_out = Norm(finest, "pixel")
@@ -155,14 +141,6 @@ class HybridDecoder(Decoder):
     @property
     def last_layer(self) -> nn.Parameter:
         return self.get_parameter("conv_out.weight")
-
-
-def _projection(config: HybridConfig, width: int, out_width: int, stack: TransformerConfig) -> nn.Module:
-    if config.projection == "attention":
-        return AttentionProjection(width, out_width, stack.gelu)
-    linear = nn.Linear(width, out_width)
-    linear.apply(initialize)
-    return linear
 
 
 def _hidden_kernels(network: nn.Module) -> list[str]:

@@ -7,7 +7,9 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..shapes import Latent, Pixels
 from .blocks import Norm, zero_initialize
+from .convolutional import COLOURS
 
 Change = Literal["down", "up"] | None
 EXPANSION = 4
@@ -22,6 +24,19 @@ def halved(channels: int, out_channels: int) -> nn.Sequential:
     """Halve the grid by the mean of 3 x 3 positions within the image, then change the channels by a 1 x 1 convolution."""
     pool = nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False)
     return nn.Sequential(pool, nn.Conv2d(channels, out_channels, 1) if channels != out_channels else nn.Identity())
+
+
+class Stem(nn.Module):
+    """Two 3 x 3 convolutions, the first of which halves the grid."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(COLOURS, channels, 3, stride=2, padding=1)
+        self.norm = Norm(channels, "pixel")
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, pixels: Pixels) -> Latent:
+        return self.conv2(functional.gelu(self.norm(self.conv1(pixels))))
 
 
 class InvertedBottleneck(nn.Module):
