@@ -5,6 +5,7 @@ import errno
 import hashlib
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
@@ -21,21 +22,21 @@ def aside_of(path: Path) -> Path:
     return path.with_name(f".vistok-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}.part")
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes | Iterable[bytes | memoryview]) -> None:
     """Write a file aside, flush it to the disk and rename it, so that a stop at any moment leaves the old or the new.
 
-    Raises OSError when the disk refuses; nothing half-written stays.
+    The content may come in parts. Raises OSError when the disk refuses; nothing half-written stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = aside_of(path)
     try:
         with open(aside, "wb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             flush_to_disk(file)
         aside.replace(path)
-    except OSError as error:
+    except BaseException as error:
         aside.unlink(missing_ok=True)
-        if error.filename is None:  # an error of writing does not say where
+        if isinstance(error, OSError) and error.filename is None:  # an error of writing does not say where
             error.filename = str(path)
         raise
 

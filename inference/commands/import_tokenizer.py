@@ -18,19 +18,35 @@ def import_tokenizer(
         list[str],
         typer.Argument(
             metavar="[FAMILY] CHECKPOINT",
-            help="A .safetensors or PyTorch file (.pt, .pth, .ckpt, .bin). Name its family first, such as llamagen, when it is "
-            "not recognised by its tensors.",
+            help="A file (.safetensors, .pt, .pth, .ckpt, .bin, and TorchScript's .jit and .ts), or a folder with one, with "
+            "shards, or with encoder.jit and decoder.jit. Name its family first, such as llamagen, when it is not recognised "
+            "by its tensors.",
             show_default=False,
         ),
     ],
     out: Annotated[Path, typer.Option(help="New folder for the tokenizer.")],
+    set: Annotated[
+        list[str],
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="A setting of the tokenizer that its family does not determine, such as preprocessing.size=512 or "
+            "architecture.pixel_values=[0,1]. May be repeated.",
+        ),
+    ] = [],  # noqa: B006 (typer makes a new list)
+    trust_pickle: Annotated[
+        bool,
+        typer.Option(
+            "--trust-pickle", help="Unpickle the file, which RUNS THE CODE IN IT. Without, nothing in it is ever run."
+        ),
+    ] = False,
     json: JsonOption = False,
     version: VersionOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Turn the checkpoint of a public tokenizer into a tokenizer folder, which all other commands take.
 
-    No code in the file is run. Every tensor must be used once and have the right shape, or nothing is written.
+    No code in the file is run, unless you say --trust-pickle. Every tensor must be used once and have the right shape, or
+    nothing is written.
     """
     with report_errors("import-tokenizer", debug):
         if len(checkpoint) > 2:
@@ -38,10 +54,10 @@ def import_tokenizer(
         check_output_folder(out)
         from ...pretrained.importers.import_checkpoint import import_checkpoint  # late: it imports torch
 
-        *family, path = checkpoint
-        recognised, fingerprint = import_checkpoint(Path(path), out, *family)
+        family, path = (checkpoint[0] if len(checkpoint) > 1 else None), checkpoint[-1]
+        recognised, fingerprint = import_checkpoint(Path(path), out, family, settings=set, trust_pickle=trust_pickle)
         if json:
-            print_json({"tokenizer": out, "family": recognised, "fingerprint": fingerprint})
+            print_json({"tokenizer": out, "family": recognised, "fingerprint": fingerprint, "settings": set})
         else:
             say(f"tokenizer   {out}, imported as {recognised}")
             say(f"fingerprint {fingerprint}")

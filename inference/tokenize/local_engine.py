@@ -42,7 +42,8 @@ class LocalEngine:
                 batch.work.unread = str(error)
                 return batch, []
 
-        read = partial(read_image, config=job.manifest.preprocessing, multiple=job.manifest.downsample)
+        preprocessing, side = job.manifest.preprocessing, job.manifest.downsample
+        read = partial(read_image, config=preprocessing, multiple=side, grid=job.tokenizer.grid)
         samples = shard_samples(tasks, partial(reusable_samples, job=job), self._report_progress)
         window = (job.encoders + 1) * job.batch_size + 2 * job.readers
         with ExitStack() as stack:

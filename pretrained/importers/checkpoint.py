@@ -1,99 +1,115 @@
-"""Read the tensors of a checkpoint file without running code in a pickle."""
+"""Read the tensors of a checkpoint without running code in it."""
 
-import json
-import pickle
-import warnings
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
-from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from ...tokenizer.wording import list_first
+from ..checkpoints.mapped_file import DamagedFileError, MappedFile
+from ..checkpoints.rebuilt_tensors import tensor_of
+from ..checkpoints.safetensors_file import read_safetensors
+from ..checkpoints.state_dict import WRAPPERS, find_state_dict
+from ..checkpoints.torch_file import TorchFile, read_torch
+from ..checkpoints.weight_files import SAFETENSORS, read_settings, weight_files
 
-PICKLED = (".pt", ".pth", ".ckpt", ".bin")
-WANTED = f"a file that ends in .safetensors, {', '.join(PICKLED[:-1])} or {PICKLED[-1]}"
-WRAPPERS = ("ema", "state_dict", "model", "module", "trainer", "unitok")
-"""Keys under which training programs store the weights; averaged weights come first."""
-TRAINING_STATE = ("argparse.", "lightning.", "omegaconf.", "pytorch_lightning.")
-"""Packages whose objects training programs store beside the weights. They are replaced by stand-ins, never imported."""
-
-
-class _StandIn:
-    def __init__(self, *_: object):
-        pass
-
-    def __setstate__(self, _: object) -> None:
-        pass
+MOST = 2
+"""Max bytes of the tensors for a byte of the files: more than one where several names have the same values."""
 
 
 class Checkpoint(NamedTuple):
-    """What a file holds."""
+    """What the files of a checkpoint hold."""
 
     tensors: Mapping[str, Tensor]
+    """By name, mapped into memory: change none in place."""
     settings: Mapping[str, Any]
     """Content of config.json beside it, empty if there is none."""
+    files: tuple[Path, ...] = ()
+    found_at: str = ""
+    """The keys under which the file holds the weights, such as "state_dict", with dots between them."""
+    release: Callable[[], None] = lambda: None
+    """Gives back the memory of tensors that were used; they are read again when they are used again."""
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Return the tensors of a .safetensors or PyTorch file by name, and the settings beside it.
+class _Part(NamedTuple):
+    """What one file holds."""
 
-    Raises ValueError when the file holds none or is damaged, or when a pickle asks for more than tensors, containers and
-    known training state.
+    tensors: dict[str, Tensor]
+    found_at: str = ""
+
+
+def read_checkpoint(path: Path, trust_pickle: bool = False) -> Checkpoint:
+    """Return the tensors of a file, or of a folder with one or several, by name, and the settings beside them.
+
+    With `trust_pickle` the files are unpickled, which runs their code. Without, nothing in them is imported or called.
+
+    Raises ValueError when there are no tensors, or a file is damaged.
     """
-    if not path.is_file():
-        what = f"{path} is a folder" if path.is_dir() else f"There is no checkpoint file {path}"
-        raise ValueError(f"{what}: give {WANTED}.")
-    if path.suffix == ".safetensors":
-        try:
-            return Checkpoint(load_file(path), _settings(path))
-        except SafetensorError as error:
-            raise ValueError(f"{path} is damaged ({error}): download it again.") from None
-    if path.suffix not in PICKLED:
-        raise ValueError(f"{path} ends in {path.suffix or 'nothing'}: give {WANTED}.")
-    tensors = _state_dict(_unpickled(path))
-    if not tensors:
+    files = weight_files(path)
+    settings = read_settings(path)
+    mapped: list[MappedFile] = []
+    tensors: dict[str, Tensor] = {}
+    parts = [_read(file, trust_pickle, mapped) for file in files]
+    counted = sum(math.prod(tensor.shape) * tensor.itemsize for part in parts for tensor in part.tensors.values())
+    held = sum(file.stat().st_size for file in files)
+    if counted > MOST * held and not trust_pickle:
         raise ValueError(
-            f"{path} holds no tensors, neither by themselves nor under {', '.join(WRAPPERS)}: give the file of the weights."
+            f"{path} is damaged (its tensors count {counted} bytes, but it has {held}): download it again."
         )
-    return Checkpoint(tensors, _settings(path))
+    for file, part in zip(files, parts, strict=True):
+        for name, tensor in part.tensors.items():
+            if name in tensors and not _same(tensors[name], tensor):
+                raise ValueError(
+                    f"{path} has two tensors {name}, the second in {file.name}: give the file that is meant."
+                )
+            tensors.setdefault(name, tensor)
+
+    def release() -> None:
+        for each in mapped:
+            each.release()
+
+    return Checkpoint(tensors, settings, tuple(files), parts[0].found_at, release)
 
 
-def _settings(path: Path) -> dict[str, Any]:
-    beside = path.with_name("config.json")
-    return dict(json.loads(beside.read_text())) if beside.is_file() else {}
+def _read(path: Path, trust_pickle: bool, mapped: list[MappedFile]) -> _Part:
+    if trust_pickle and path.suffix != SAFETENSORS:
+        return _weights(path, TorchFile(_unpickled(path), lambda _: torch.empty(0)), trusted=True)
+    try:
+        mapped.append(MappedFile(path))
+        if path.suffix == SAFETENSORS:
+            return _Part(read_safetensors(path, mapped[-1]))
+        return _weights(path, read_torch(path, mapped[-1]), trusted=False)
+    except DamagedFileError as error:
+        raise ValueError(f"{path} is damaged ({error}): download it again.") from None
+
+
+def _weights(path: Path, file: TorchFile, trusted: bool) -> _Part:
+    found = find_state_dict(file.content)
+    if found is None:
+        how, instead = (
+            ("", "")
+            if trusted
+            else (" that can be read without running its code", ", or add --trust-pickle where you trust it")
+        )
+        raise ValueError(
+            f"{path} holds no tensors{how}, neither by themselves nor under {', '.join(WRAPPERS)}: give the file of the "
+            f"weights{instead}."
+        )
+    return _Part({name: tensor_of(value, file.values) for name, value in found.tensors.items()}, ".".join(found.path))
 
 
 def _unpickled(path: Path) -> Any:
+    """Return what a pickle makes, which may be anything."""
     try:
-        asked_for = get_unsafe_globals_in_checkpoint(path)
-    except (ValueError, RuntimeError, pickle.UnpicklingError):  # no zip file: of torch before 1.6, or damaged
-        asked_for = []
-    unsafe = [name for name in asked_for if not name.startswith(TRAINING_STATE)]
-    if unsafe:
+        return torch.load(path, map_location="cpu", weights_only=False)
+    except Exception as error:  # of the code in the file
+        said = " ".join(str(error).split())[:200].rstrip(".")
         raise ValueError(
-            f"{path} would run code when it is loaded ({list_first(unsafe, shown=3)}), which vistok never does: save its "
-            "state dict as .safetensors where you trust it."
-        )
-    try:
-        with safe_globals([(_StandIn, name) for name in asked_for]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old protocols
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # damaged and hostile files raise all kinds, and torch's sentence says how to run their code
-        raise ValueError(
-            f"{path} is damaged or holds more than weights: download it again, or save its state dict as .safetensors where "
-            "you trust it."
+            f"{path} cannot be unpickled ({type(error).__name__}: {said}): install what it needs, or download it again."
         ) from None
 
 
-def _state_dict(content: Any) -> dict[str, Tensor]:
-    if not isinstance(content, Mapping):
-        return {}
-    for key in WRAPPERS:
-        if isinstance(content.get(key), Mapping):
-            return _state_dict(content[key])
-    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and torch.equal(one, other)

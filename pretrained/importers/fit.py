@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...tokenizer.folder.config_json import TokenizerConfig
-from ...tokenizer.model import build_tokenizer
+from ...tokenizer.folder.skeleton import build_skeleton
 from ...tokenizer.wording import list_first
 from .base import Importer, Shapes
 from .checkpoint import Checkpoint
@@ -67,11 +67,12 @@ def _seen(importer: Importer, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def converted(layout: Layout, config: TokenizerConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights of the tokenizer, made from the tensors of a layout.
+    """Return the weights of the tokenizer, made from the tensors of a layout, in the types that the tokenizer has them in.
 
     Tensors on meta do for a check of names and shapes. Raises ValueError, with the end of a sentence, when a tensor is missing,
     left over or of another shape.
     """
+    expected = expected_weights(config)
     unused = dict(tensors)
 
     def take(name: str) -> Tensor:
@@ -80,22 +81,51 @@ def converted(layout: Layout, config: TokenizerConfig, tensors: Mapping[str, Ten
         assert name in unused, f"{name} is used twice"
         return unused.pop(name)
 
-    with torch.device("meta"):
-        expected = build_tokenizer(config.architecture, config.quantizer).state_dict()
-    weights = layout.importer.weights(config, expected, take)
+    try:
+        weights = layout.importer.weights(config, expected, take)
+    except (RuntimeError, IndexError):  # of a rearrangement
+        raise ValueError("its tensors have other shapes") from None
     if unused:
         raise ValueError(f"its tensors {list_first(sorted(unused), SHOWN)} have no place in the tokenizer")
     for name, tensor in expected.items():
         if weights[name].shape != tensor.shape:
-            raise ValueError(f"{name} has the shape {tuple(weights[name].shape)}, but must have {tuple(tensor.shape)}")
-    return weights
+            raise ValueError(
+                f"{_sources(layout, config, tensors, name)} the shape {tuple(weights[name].shape)} to {name}, which must "
+                f"have {tuple(tensor.shape)}"
+            )
+    return {name: weights[name].to(tensor.dtype) for name, tensor in expected.items()}
+
+
+def expected_weights(config: TokenizerConfig) -> dict[str, Tensor]:
+    """Return the weights of a tokenizer, on meta."""
+    try:
+        return build_skeleton(config).state_dict()
+    except (RuntimeError, OverflowError):  # a tensor of more values than an int64 counts
+        raise ValueError("it asks for a network that no memory can hold") from None
+
+
+def _sources(layout: Layout, config: TokenizerConfig, tensors: Mapping[str, Tensor], name: str) -> str:
+    """Name the tensors of the checkpoint that one weight is made from, as the beginning of a sentence."""
+    taken = []
+
+    def take(source: str) -> Tensor:
+        taken.append(source)
+        return tensors[source]
+
+    layout.importer.weights(config, [name], take)
+    return f"its {'tensor' if len(taken) == 1 else 'tensors'} {list_first(taken, SHOWN)} give{'s' * (len(taken) == 1)}"
+
+
+def on_meta(layout: Layout) -> dict[str, Tensor]:
+    """Return the tensors of a layout without their values."""
+    return {name: torch.empty_like(tensor, device="meta") for name, tensor in layout.tensors.items()}
 
 
 def problem(layout: Layout, settings: Mapping[str, Any]) -> str | None:
     """Return why a layout cannot be imported, or None if all its names and shapes fit."""
     try:
         config = layout.importer.config(layout.shapes, settings)
-        converted(layout, config, {name: tensor.to("meta") for name, tensor in layout.tensors.items()})
+        converted(layout, config, on_meta(layout))
     except ValueError as error:
         return str(error).rstrip(".")
     return None

@@ -1,70 +1,137 @@
 """Import a public checkpoint of any family as a tokenizer folder."""
 
-import hashlib
 import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from torch import Tensor
 
 from ...tokenizer.files import aside_of
 from ...tokenizer.folder.config_json import Origin, TokenizerConfig
 from ...tokenizer.folder.fingerprint import fingerprint
-from ...tokenizer.folder.save_load import check_finite, save_tokenizer
-from ...tokenizer.model import build_tokenizer
+from ...tokenizer.folder.save_load import save_tokenizer
+from ...tokenizer.folder.skeleton import build_skeleton
+from ...tokenizer.folder.weight_file import check_finite
+from ...tokenizer.model import VisualTokenizer
 from ...tokenizer.wording import list_first, unknown_choice
+from .card import Facts, card, digests
 from .checkpoint import Checkpoint, read_checkpoint
-from .fit import SHOWN, Layout, converted, layouts, problem
+from .fit import SHOWN, Layout, converted, layouts, on_meta, problem
+from .nearest import FAR, nearest
+from .settings import with_settings
 from .table import IMPORTERS
 
 
-def import_checkpoint(path: Path, out: Path, family: str | None = None) -> tuple[str, str]:
+def import_checkpoint(
+    path: Path,
+    out: Path,
+    family: str | None = None,
+    settings: Sequence[str] = (),
+    trust_pickle: bool = False,
+) -> tuple[str, str]:
     """Write a checkpoint as the tokenizer folder `out`, and return its family and fingerprint.
 
-    Raises ValueError when `out` exists, the family is unknown or not recognised by the tensors, the checkpoint would run code,
-    or a tensor is missing, unused or of the wrong shape.
+    Without a family it is recognised by its tensors. `settings` such as `preprocessing.size=512` replace those of the family.
+
+    Raises ValueError when `out` exists, the family is unknown or not recognised, the checkpoint is damaged, or a tensor is
+    missing, unused or of the wrong shape. With `trust_pickle` code in the checkpoint is run.
     """
     if out.exists():
         raise ValueError(f"--out is {out}, which exists already: give a new folder.")
     if family is not None and family not in IMPORTERS:
         raise ValueError(unknown_choice("family", f"FAMILY {family!r}", family, list(IMPORTERS)))
-    checkpoint = read_checkpoint(path)
-    layout = _recognised(path, checkpoint) if family is None else _of_family(family, checkpoint)
+    checkpoint = read_checkpoint(path, trust_pickle)
+    layout = _recognised(path, checkpoint) if family is None else _of_family(path, family, checkpoint)
+    config = with_settings(_config(path, layout, checkpoint), settings)
+    with ThreadPoolExecutor(1) as aside:
+        digested = aside.submit(digests, checkpoint.files)
+        try:
+            converted(layout, config, on_meta(layout))  # before values are read
+            model = _model(config, converted(layout, config, layout.tensors))
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be imported as {layout.family}: {str(error).rstrip('.')}.") from None
+        found = fingerprint(model, config)
+        checkpoint.release()
+        facts = Facts(found_at=checkpoint.found_at, trusted=trust_pickle, settings=settings, digests=digested.result())
+    _write(out, model, config, card(out, layout.importer, config, facts), path, checkpoint)
+    return layout.family, found
+
+
+def _config(path: Path, layout: Layout, checkpoint: Checkpoint) -> TokenizerConfig:
+    importer = layout.importer
     try:
-        config = layout.importer.config(layout.shapes, checkpoint.settings)
-        weights = converted(layout, config, layout.tensors)
+        config = importer.config(layout.shapes, checkpoint.settings)
     except ValueError as error:
         raise ValueError(f"{path} cannot be imported as {layout.family}: {str(error).rstrip('.')}.") from None
-    model = build_tokenizer(config.architecture, config.quantizer)
-    model.load_state_dict(weights)
-    model.eval().requires_grad_(False)
-    check_finite(path, model.state_dict())
+    origin = Origin(family=layout.family, source=importer.source, licence=importer.licence, checkpoint=path.name)
+    return config.model_copy(update={"origin": config.origin or origin})
+
+
+def _model(config: TokenizerConfig, weights: dict[str, Tensor]) -> VisualTokenizer:
+    """Return a model that has the weights themselves, not copies. It cannot compute."""
+    model = build_skeleton(config)
+    model.quantizer = config.quantizer.build()  # which prepares itself for inference
+    model.load_state_dict(weights, assign=True)
+    return model.eval().requires_grad_(False)
+
+
+def _write(
+    out: Path, model: VisualTokenizer, config: TokenizerConfig, text: str, path: Path, source: Checkpoint
+) -> None:
+    def check(name: str, tensor: Tensor) -> None:
+        source.release()  # what the tensor before has used
+        check_finite(path, {name: tensor})
+
     aside = aside_of(out)
     shutil.rmtree(aside, ignore_errors=True)
-    origin = _origin(layout, path)
-    card = _card(out, path, layout, config)
-    save_tokenizer(aside, model, config.architecture, config.preprocessing, card, origin=origin)
-    aside.rename(out)
-    return layout.family, fingerprint(model, config)
+    try:
+        save_tokenizer(
+            aside, model, config.architecture, config.preprocessing, text, origin=config.origin, before_each=check
+        )
+        aside.rename(out)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
-def _origin(layout: Layout, path: Path) -> Origin:
-    importer = layout.importer
-    return Origin(family=layout.family, source=importer.source, licence=importer.licence, checkpoint=path.name)
-
-
-def _of_family(family: str, checkpoint: Checkpoint) -> Layout:
-    """Return the layout of a family that fits, or else the first, whose problem the caller will meet."""
+def _of_family(path: Path, family: str, checkpoint: Checkpoint) -> Layout:
     candidates = layouts({family: IMPORTERS[family]}, checkpoint)
-    recognised = [layout for layout in candidates if layout.is_recognised()]
-    fitting = (layout for layout in candidates if problem(layout, checkpoint.settings) is None)
-    return next(iter(recognised), None) or next(fitting, candidates[0])
+    candidates.sort(key=lambda layout: not layout.is_recognised())
+    for layout in candidates:
+        if problem(layout, checkpoint.settings) is None:
+            return layout
+    if not candidates:
+        raise ValueError(f"{path} cannot be imported as {family}: it has none of the prefixes of its tensors.")
+    own = nearest(candidates, checkpoint.settings)
+    near = nearest(layouts(IMPORTERS, checkpoint), checkpoint.settings)
+    if near.layout.family == family or near.fits <= max(FAR, own.fits):
+        raise ValueError(f"{path} cannot be imported as {family}: {own.problem}.")
+    if near.problem is None:
+        raise ValueError(
+            f"{path} is not a checkpoint of {family} ({own.problem}): its tensors are those of {near.layout.family}."
+        )
+    raise ValueError(
+        f"{path} is not a checkpoint of {family}: the nearest family is {near.layout.family}, but {near.problem}."
+    )
 
 
 def _recognised(path: Path, checkpoint: Checkpoint) -> Layout:
-    found = [layout for layout in layouts(IMPORTERS, checkpoint) if layout.is_recognised()]
+    candidates = layouts(IMPORTERS, checkpoint)
+    found = [layout for layout in candidates if layout.is_recognised()]
     if len(found) == 1:
         return found[0]
     if found:
+        raise ValueError(f"{path} may be of the families {_names(found)}: name one before the checkpoint.")
+    fitting = [layout for layout in candidates if problem(layout, checkpoint.settings) is None]
+    if fitting:
         raise ValueError(
-            f"{path} may be of the families {' and '.join(layout.family for layout in found)}: name one before the checkpoint."
+            f"{path} has tensors that fit {_names(fitting)}, but does not show which it is: name the family before the "
+            "checkpoint."
+        )
+    near = nearest(candidates, checkpoint.settings)
+    if near.fits > FAR:
+        raise ValueError(
+            f"{path} is not a checkpoint of a known family: the nearest is {near.layout.family}, but {near.problem}."
         )
     groups = sorted({".".join(name.split(".")[:2]) for name in checkpoint.tensors})
     raise ValueError(
@@ -73,18 +140,5 @@ def _recognised(path: Path, checkpoint: Checkpoint) -> Layout:
     )
 
 
-def _card(out: Path, path: Path, layout: Layout, config: TokenizerConfig) -> str:
-    importer = layout.importer
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    notes = "".join(f"\n- {note}" for note in importer.notes)
-    return f"""# {out.resolve().name}
-
-A {importer.title} tokenizer: {config.quantizer.name} quantizer, {config.architecture.coverage}.
-
-Imported by vistok from `{path.name}` (SHA-256 `{digest.hexdigest()}`), a checkpoint for the code at {importer.source}.
-Licence of the original weights: {importer.licence}.
-{notes}
-"""
+def _names(found: list[Layout]) -> str:
+    return " and ".join(dict.fromkeys(layout.family for layout in found))

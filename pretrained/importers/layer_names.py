@@ -1,7 +1,6 @@
 """What the projects call the layers of their convolutional networks."""
 
-import itertools
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ...tokenizer.networks.convolutional import ConvolutionalConfig
@@ -83,11 +82,6 @@ class LayerNames(NamedTuple):
                 part, dot, parameter = name.removeprefix(f"{ours}.").rpartition(".")
                 return f"{theirs}.{self.parts.get(part, part)}{dot}{parameter}"
         return name
-
-
-def count_of(names: Container[str], template: str) -> int:
-    """Return for how many indices from 0 up a name with one {} is among the names."""
-    return next(index for index in itertools.count() if template.format(index) not in names)
 
 
 def renamed(name: str, names: Mapping[str, str]) -> str:

@@ -17,7 +17,7 @@ from ...tokenizer.quantizers.search.nearest import Similarity
 from ...tokenizer.quantizers.vector.quantizer import VQConfig
 from .base import Importer, Shapes, Take
 from .code_choice import CODEBOOK
-from .layer_names import count_of
+from .convolutional import count
 from .maskgit import MaskGIT
 from .titok_names import weight_of
 
@@ -161,6 +161,6 @@ def _transformer(shapes: Shapes, side: str) -> dict[str, Any]:
     width = shapes.last(f"{side}.positional_embedding")
     hidden = shapes.rows(f"{side}.transformer.0.mlp.c_fc.weight")
     block = side + ".transformer.{}.ln_1.weight"
-    layers = count_of(shapes, block)
+    layers = count(shapes, block)
     heads = max(1, width // HEAD_WIDTH)
     return {"width": width, "layers": layers, "heads": heads, "expansion": hidden // max(1, width), "epsilon": EPSILON}

@@ -14,7 +14,8 @@ from ...tokenizer.preprocessing import PreprocessingConfig
 from ...tokenizer.quantizers.composed.grouped import GroupedConfig
 from ...tokenizer.quantizers.vector.quantizer import VQConfig
 from .base import Importer, Shapes, Take
-from .layer_names import count_of, renamed
+from .convolutional import count
+from .layer_names import renamed
 
 HEAD_WIDTH = 64
 """Channels of a head in ViTamin: base 768 / 12, large 1024 / 16."""
@@ -78,7 +79,7 @@ class UniTok(Importer):
         return {STEM, "encoder.blocks.0.mlp.w0.weight", TABLE.format(0)} <= shapes.keys()
 
     def config(self, shapes: Shapes, _: Mapping[str, Any]) -> TokenizerConfig:
-        codes, dim, groups = shapes.rows(TABLE.format(0)), shapes.last(TABLE.format(0)), count_of(shapes, TABLE)
+        codes, dim, groups = shapes.rows(TABLE.format(0)), shapes.last(TABLE.format(0)), count(shapes, TABLE)
         has_attention = "quant_proj.attn.qkv.weight" in shapes
         architecture = {
             "latent_channels": shapes.rows("quant_proj.proj.weight" if has_attention else "quant_proj.weight"),
@@ -127,10 +128,10 @@ def _stack(shapes: Shapes, side: str, stages: list[str]) -> dict[str, Any]:
     width, hidden = shapes.rows(f"{side}.blocks.0.norm1.weight"), shapes.rows(f"{side}.blocks.0.mlp.w0.weight")
     return {
         "channels": [shapes.rows(f"{stage}.0.conv3_1x1.weight") for stage in stages],
-        "blocks": [count_of(shapes, stage + ".{}.conv3_1x1.weight") for stage in stages],
+        "blocks": [count(shapes, stage + ".{}.conv3_1x1.weight") for stage in stages],
         "transformer": {
             "width": width,
-            "layers": count_of(shapes, side + ".blocks.{}.norm1.weight"),
+            "layers": count(shapes, side + ".blocks.{}.norm1.weight"),
             "heads": max(1, width // HEAD_WIDTH),
             "mlp": "gated",
             "expansion": hidden // max(1, width),

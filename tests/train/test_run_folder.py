@@ -198,7 +198,7 @@ def test_a_stop_within_the_export_leaves_the_old_one_or_none_that_looks_whole(tm
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("vistok.tokenizer.folder.save_load.write_whole", stop)
+        patch.setattr("vistok.tokenizer.folder.weight_file.write_whole", stop)
         again(tmp_path, steps=2)
     assert (folder / "config.json").exists() != others
     assert (folder / "model.safetensors").read_bytes() == whole

@@ -31,7 +31,7 @@ def fingerprint(model: VisualTokenizer, config: TokenizerConfig) -> str:
     for part, module in deciding_parts(model).items():
         for name, value in sorted(module.state_dict().items()):
             digest.update(f"{part}.{name} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().float().contiguous().numpy().tobytes())
+            digest.update(value.detach().cpu().float().reshape(-1).numpy())
     return digest.hexdigest()
 
 

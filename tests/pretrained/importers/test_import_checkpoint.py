@@ -64,7 +64,10 @@ def test_a_checkpoint_of_two_families_asks_for_one(refusal, tmp_path, weights, m
             {"encoder.extra": torch.zeros(2), "a": torch.zeros(1)},
             "its tensors a, encoder.extra have no place in the tokenizer",
         ),
-        ({"quant_conv.bias": torch.zeros(3)}, "quantizer_in.bias has the shape (3,), but must have (8,)"),
+        (
+            {"quant_conv.bias": torch.zeros(3)},
+            "its tensor quant_conv.bias gives the shape (3,) to quantizer_in.bias, which must have (8,)",
+        ),
         (
             {f"encoder.conv_blocks.0.res.{block}.conv1.weight": None for block in (0, 1)},
             "encoder.blocks.0 is 0, but must be at least 1",

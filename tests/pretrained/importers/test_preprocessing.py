@@ -22,6 +22,11 @@ PUBLISHED = {
     "Diffusers": DIFFUSERS,
     "OldDiffusers": DIFFUSERS,
     "DiffusersWithoutMiddleAttention": DIFFUSERS,
+    "MaskGIT": {"size": 256, "crop": "even_centre", "rounding": "down"},
+    "OpenMagvit2": SQUARE,
+    "OpenMagvit2At128": SQUARE | {"size": 128},
+    "SimVQ": SQUARE | {"size": 128},
+    "WeTok": SQUARE,
     "Muse": {"size": 256, "crop": "even_centre", "rounding": "down", "resampling": "bilinear"},
 }
 LAYOUTS = {type(layout).__name__: layout for layouts in IMPORTERS.values() for layout in layouts}
@@ -44,6 +49,12 @@ def test_the_preprocessing_is_as_published_and_leaves_colour_profiles_alone(name
         ("JanusOfTransformers", "transformers resizes tensors with torchvision"),
         ("Taming", "resized bilinearly without antialiasing, as OpenCV does"),
         ("IBQ", "resized bilinearly without antialiasing, as OpenCV does"),
+        ("OpenMagvit2", "resized bilinearly without antialiasing, as OpenCV does"),
+        ("WeTok", "resized bilinearly without antialiasing, as OpenCV does"),
+        (
+            "MaskGIT",
+            "TiTok's code resizes with a bicubic filter, as vistok does here, and open-muse with a bilinear one",
+        ),
         ("Chameleon", "blended onto white, and the result is truncated to whole numbers"),
         ("ChameleonOfTransformers", "multiplies pixels by 0.0078"),
         ("Diffusers", "sides that are rounded down to multiples of the downsampling, with a Lanczos filter"),

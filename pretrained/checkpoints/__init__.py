@@ -1,0 +1,1 @@
+"""Files of strangers: tensors by name, read without running what is pickled beside them."""

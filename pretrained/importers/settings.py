@@ -1,0 +1,39 @@
+"""Settings of an imported tokenizer that its checkpoint does not show, given by hand as KEY=VALUE."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from ...tokenizer.config import parse_config
+from ...tokenizer.folder.config_json import TokenizerConfig
+
+
+def with_settings(config: TokenizerConfig, settings: Sequence[str]) -> TokenizerConfig:
+    """Return a config with settings such as `preprocessing.size=512`; values are JSON, or else text.
+
+    Raises ValueError when one does not have that form, and ConfigError when a key or value is not allowed.
+    """
+    if not settings:
+        return config
+    values = config.model_dump(mode="json")
+    for setting in settings:
+        _set(values, setting)
+    return parse_config(TokenizerConfig, values)
+
+
+def _set(values: dict[str, Any], setting: str) -> None:
+    key, separator, text = setting.partition("=")
+    *sections, last = key.split(".")
+    if not separator or not all([*sections, last]):
+        raise ValueError(f"--set is {setting!r}, but must be KEY=VALUE, such as preprocessing.size=512.")
+    owner = values
+    for section in sections:
+        if owner.get(section) is None:
+            owner[section] = {}
+        owner = owner[section]
+        if not isinstance(owner, dict):
+            raise ValueError(f"--set is {setting!r}, but {section} is a value and has no keys: set all of it.")
+    try:
+        owner[last] = json.loads(text)
+    except (ValueError, RecursionError):
+        owner[last] = text

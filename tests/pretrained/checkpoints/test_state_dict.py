@@ -1,0 +1,52 @@
+"""The weights are found wherever training programs store them."""
+
+import argparse
+
+import pytest
+import torch
+
+from vistok.pretrained.importers.checkpoint import read_checkpoint
+
+WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3)}
+STATE = {"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": [{"lr": 1.0}]}
+
+
+@pytest.mark.parametrize(
+    ("content", "found_at"),
+    [
+        (WEIGHTS, ""),
+        ({"model": WEIGHTS, "optimizer": STATE, "steps": 3}, "model"),
+        ({"state_dict": WEIGHTS, "args": argparse.Namespace(lr=1.0)}, "state_dict"),
+        ({"model": {"a.weight": torch.zeros(1)}, "ema": WEIGHTS, "optimizer": STATE}, "ema"),
+        ({"model": {"a.weight": torch.zeros(1)}, "ema": {"decay": 0.9}, "optimizer": STATE}, "model"),
+        ({"model": {"state_dict": WEIGHTS, "version": "1"}}, "model.state_dict"),
+        (
+            {"trainer": {"unitok": WEIGHTS, "disc": {"d": torch.ones(1)}, "disc_opt": STATE}, "args": {}},
+            "trainer.unitok",
+        ),
+        ({"vqgan": WEIGHTS, "config": {"layers": [1, 2]}}, "vqgan"),
+        ({"state_dict": {f"module.{name}": value for name, value in WEIGHTS.items()}}, "state_dict"),
+        ({f"module._orig_mod.{name}": value for name, value in WEIGHTS.items()}, ""),
+    ],
+)
+def test_weights_are_found_in_what_training_programs_write(content, found_at, tmp_path):
+    """Averaged weights come first: projects that store them evaluate them (LlamaGen, UniTok)."""
+    torch.save(content, tmp_path / "a.ckpt")
+    checkpoint = read_checkpoint(tmp_path / "a.ckpt")
+    expected = {"a.weight": torch.zeros(1)} if found_at == "model" and "ema" in content else WEIGHTS
+    assert checkpoint.tensors.keys() == expected.keys() and checkpoint.found_at == found_at
+    assert all(torch.equal(checkpoint.tensors[name], value) for name, value in expected.items())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{}, [1, 2], {"epoch": 3}, {"model": 3}, {"generator": WEIGHTS, "discriminator": WEIGHTS | {"c": torch.ones(1)}}],
+)
+def test_a_file_without_tensors_or_with_several_models(content, tmp_path):
+    torch.save(content, tmp_path / "a.pt")
+    sentence = (
+        r"a\.pt holds no tensors that can be read without running its code, neither by themselves nor under ema, state_dict, "
+        r"model, module, trainer, unitok: give the file of the weights, or add --trust-pickle where you trust it\.$"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        read_checkpoint(tmp_path / "a.pt")
