@@ -129,11 +129,16 @@ class Tokenizer:
             raise ValueError(
                 f"grid got {height} x {width} pixels, but an image has at least 1 x 1: give its height and width."
             )
-        height, width = network_size(self.config.preprocessing, height, width, self.downsample)
-        return self.model.quantizer.token_grid(-(-height // self.downsample), -(-width // self.downsample))
+        sides = network_size(self.config.preprocessing, height, width, self.downsample)
+        padded = (-(-side // self.downsample) * self.downsample for side in sides)
+        return self.model.quantizer.token_grid(*self.config.architecture.latent_grid(*padded))
 
     def with_preprocessing(self, preprocessing: PreprocessingConfig) -> "Tokenizer":
-        """Return a tokenizer that shares this model, with other preprocessing and so another fingerprint."""
+        """Return a tokenizer that shares this model, with other preprocessing and so another fingerprint.
+
+        Raises ValueError when the networks take images of another size alone.
+        """
+        self.config.architecture.require_image_size("preprocessing.size", preprocessing.size)
         other = copy.copy(self)
         other.config = self.config.model_copy(update={"preprocessing": preprocessing})
         return other
@@ -171,9 +176,11 @@ class Tokenizer:
             return (torch.cat(list(parts)) + 1) / 2
 
     def __repr__(self) -> str:
+        size = self.config.architecture.image_size
+        resolution = f"f{self.downsample}" if size is None else "{} x {} tokens".format(*self.grid(size, size))
         return (
             f"Tokenizer({self.config.quantizer.name}, {self.num_codebooks} x {self.vocab_size} codes, "
-            f"f{self.downsample}, {self.fingerprint[:12]})"
+            f"{resolution}, {self.fingerprint[:12]})"
         )
 
 

@@ -105,7 +105,9 @@ def _load(request: Request) -> Tokenizer:
     tokenizer = load(request.model, request.device)
     if request.size is None:
         return tokenizer
-    return tokenizer.with_preprocessing(_with_size(tokenizer.config.preprocessing, request.size, tokenizer.downsample))
+    preprocessing = _with_size(tokenizer.config.preprocessing, request.size, tokenizer.downsample)
+    tokenizer.config.architecture.require_image_size("--size", preprocessing.size)
+    return tokenizer.with_preprocessing(preprocessing)
 
 
 def _with_size(preprocessing: PreprocessingConfig, size: str, multiple: int) -> PreprocessingConfig:

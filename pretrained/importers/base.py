@@ -30,6 +30,10 @@ class Shapes(dict[str, tuple[int, ...]]):
             raise ValueError(f"its tensor {name} is a single number")
         return self[name][0]
 
+    def last(self, name: str) -> int:
+        """Return the last dimension: channels of a table, or the side of a kernel."""
+        return self[name][-1] if self.rows(name) else 0
+
 
 class Importer(ABC):
     """One layout of the checkpoints of a family: its names of tensors. `import_checkpoint` does the rest for every family."""

@@ -13,6 +13,8 @@ from .muse import Muse
 from .open_magvit2 import OpenMagvit2, OpenMagvit2At128
 from .simvq import SimVQ
 from .taming import Taming, TamingGumbel
+from .titok import TiTok, TiTokWithSoftCodes
+from .unitok import UniTok
 from .var import VAR
 from .wetok import WeTok
 
@@ -31,5 +33,7 @@ IMPORTERS: dict[str, tuple[Importer, ...]] = {
     "emu3": (Emu3(), Emu3OfTransformers()),
     "cosmos": (Cosmos(),),
     "var": (VAR(),),
+    "titok": (TiTok(), TiTokWithSoftCodes()),
+    "unitok": (UniTok(),),
 }
 """Each family with its layouts, which differ in the names of the tensors."""

@@ -5,10 +5,14 @@ from typing import Annotated, TypeAlias
 from ..config import Choice
 from .base import ArchitectureConfig
 from .convolutional import ConvolutionalConfig
+from .hybrid import HybridConfig
+from .latent_tokens import LatentTokensConfig
 from .modulated import ModulatedConfig
 
 ARCHITECTURES: dict[str, type[ArchitectureConfig]] = {
     "convolutional": ConvolutionalConfig,
+    "hybrid": HybridConfig,
+    "latent_tokens": LatentTokensConfig,
     "modulated": ModulatedConfig,
 }
 

@@ -68,6 +68,9 @@ class ConvolutionalConfig(ArchitectureConfig):
     def downsample(self) -> int:
         return self.stem * 2 ** (self.encoder.grids - 1)
 
+    def latent_grid(self, height: int, width: int) -> tuple[int, int]:
+        return height // self.downsample, width // self.downsample
+
     def build_encoder(self) -> "ConvolutionalEncoder":
         return ConvolutionalEncoder(self)
 

@@ -66,6 +66,9 @@ class ModulatedConfig(ArchitectureConfig):
     def downsample(self) -> int:
         return self.convolutional().downsample
 
+    def latent_grid(self, height: int, width: int) -> tuple[int, int]:
+        return height // self.downsample, width // self.downsample
+
     def build_encoder(self) -> "ModulatedEncoder":
         return ModulatedEncoder(self)
 
