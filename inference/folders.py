@@ -41,11 +41,10 @@ def save(folder: Path, model: VisualTokenizer, config: TokenizerConfig, name: st
 
 
 def _card(config: TokenizerConfig, name: str) -> str:
-    side = config.architecture.downsample
     card = f"""# {Path(name).name}
 
-A visual tokenizer of [vistok](https://github.com/vistok/vistok): {config.quantizer.name} quantizer, one token for \
-{side} x {side} pixels.
+A visual tokenizer of [vistok](https://github.com/vistok/vistok): {config.quantizer.name} quantizer, \
+{config.architecture.coverage}.
 
 ```python
 import vistok

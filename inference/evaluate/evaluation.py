@@ -30,7 +30,8 @@ class EvaluationInputs:
 
     def __init__(self, data: Sequence[str], tokenizer: Tokenizer, out: Path | None = None):
         self.data = list(data)
-        self._read = partial(read_image, config=tokenizer.config.preprocessing, multiple=tokenizer.downsample)
+        preprocessing, side = tokenizer.config.preprocessing, tokenizer.downsample
+        self._read = partial(read_image, config=preprocessing, multiple=side, grid=tokenizer.grid)
         self.failures: list[Failure] = []
         self.lost: list[str] = []
         """A phrase for each damaged shard and for each file that the disk does not give."""

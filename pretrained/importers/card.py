@@ -43,7 +43,7 @@ def _digest(path: Path) -> str:
 
 def card(out: Path, importer: Importer, config: TokenizerConfig, facts: Facts) -> str:
     """Return the text of the card."""
-    side, licence = config.architecture.downsample, config.origin.licence if config.origin else importer.licence
+    licence = config.origin.licence if config.origin else importer.licence
     files = " and ".join(f"`{name}` (SHA-256 `{digest}`)" for name, digest in facts.digests.items())
     notes = [
         *importer.notes,
@@ -53,7 +53,7 @@ def card(out: Path, importer: Importer, config: TokenizerConfig, facts: Facts) -
     ]
     return f"""# {out.resolve().name}
 
-A {importer.title} tokenizer: {config.quantizer.name} quantizer, one token for {side} x {side} pixels.
+A {importer.title} tokenizer: {config.quantizer.name} quantizer, {config.architecture.coverage}.
 
 Imported by vistok from {files}, a checkpoint for the code at {importer.source}.
 Licence of the original weights: {licence}.

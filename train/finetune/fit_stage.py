@@ -42,7 +42,7 @@ def fit_stage(run: Finetuning, folder: Path) -> Path:
         save_tokenizer(
             folder,
             model,
-            run.before.config.architecture.model_copy(update={"quantizer_convolutions": True}),
+            model.architecture,
             run.before.config.preprocessing,
             f"# {run.config.out.resolve().name}\n\nFine-tuned from {run.config.model}: its quantizer was fitted to latents.\n",
             with_training_state=True,

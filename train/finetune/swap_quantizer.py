@@ -67,7 +67,7 @@ def swap_quantizer(model: VisualTokenizer, fitted: FittedQuantizer) -> VisualTok
         quantizer=fitted.quantizer,
         quantizer_out=_composed(fitted.out, model.quantizer_out),
         decoder=model.decoder,
-        downsample=model.downsample,
+        architecture=model.architecture.model_copy(update={"quantizer_convolutions": True}),
     )
 
 
