@@ -159,6 +159,7 @@ PUBLIC: dict[str, PublicTokenizer] = {
         16,
         8192,
         parameters=146.2,
+        settings=("preprocessing.size=256", "preprocessing.fit=repeat"),
     ),
     "amused-512": PublicTokenizer(
         "diffusers",
@@ -168,6 +169,7 @@ PUBLIC: dict[str, PublicTokenizer] = {
         16,
         8192,
         parameters=146.2,
+        settings=("preprocessing.size=512", "preprocessing.fit=repeat"),
     ),
     "lumina-dimoo": PublicTokenizer(
         "diffusers",

@@ -49,7 +49,7 @@ def card(out: Path, importer: Importer, config: TokenizerConfig, facts: Facts) -
         *importer.notes,
         *([f"The weights are those under `{facts.found_at}` in the file."] if facts.found_at else []),
         *(["The file was unpickled (`--trust-pickle`)."] if facts.trusted else []),
-        *(f"Set by hand: `--set {setting}`." for setting in facts.settings),
+        *(f"Set {'for this name' if facts.public else 'by hand'}: `--set {setting}`." for setting in facts.settings),
     ]
     return f"""# {out.resolve().name}
 
