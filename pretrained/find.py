@@ -1,6 +1,7 @@
 """Find a tokenizer by what users call it: a built-in name, a folder, a public name, or hf://owner/repo[@revision]."""
 
 import difflib
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +17,7 @@ MODEL_HELP = (
     "Built-in name, tokenizer folder, public name such as emu3.5 or llamagen-vq16 (vistok.list_models() lists them), or "
     f"{HUB_PREFIX}owner/repo."
 )
+REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 NEAR = 0.6
 """Similarity (difflib) above which a name is suggested."""
 
@@ -52,12 +54,14 @@ def built_in_names() -> list[str]:
 
 
 def _meant(model: str) -> str:
-    names = {name.replace("_", "-"): name for name in [*built_in_names(), *PUBLIC]}
-    in_repository = names_in(model)
-    if in_repository:
-        return f"did you mean {in_repository}? Otherwise "
-    near = difflib.get_close_matches(model.lower().replace("_", "-"), names, n=1, cutoff=NEAR)
-    return f"did you mean {names[near[0]]!r}? Otherwise " if near else ""
+    repository = model.partition("@")[0]
+    meant = names_in(repository)
+    if not meant and REPOSITORY.fullmatch(repository):
+        meant = repr(f"{HUB_PREFIX}{model}")
+    if not meant:
+        near = difflib.get_close_matches(repository.lower().replace("_", "-"), [*built_in_names(), *PUBLIC], 1, NEAR)
+        meant = repr(near[0]) if near else ""
+    return f"did you mean {meant}? Otherwise " if meant else ""
 
 
 def names_in(repository: str) -> str:

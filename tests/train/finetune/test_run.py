@@ -1,8 +1,10 @@
 """Each stage of a fine-tuning trains its own parts and leaves the others alone."""
 
+import json
 import shutil
 
 import torch
+from huggingface_hub import ModelCard
 
 import vistok
 from runs import SWAP, finetune
@@ -41,6 +43,19 @@ def test_the_decoder_alone_keeps_the_tokens(tokenizer_folder, photos, tmp_path):
     tokens = before.encode(PHOTOS / "coffee.jpg")
     assert torch.equal(tokens, after.encode(PHOTOS / "coffee.jpg"))
     assert not torch.equal(before.decode(tokens, "tensor"), after.decode(tokens, "tensor"))
+
+
+def test_the_licence_stays_with_the_weights_and_their_published_numbers_do_not(tokenizer_folder, photos, tmp_path):
+    imported, config = tmp_path / "imported", json.loads((tokenizer_folder / "config.json").read_text())
+    shutil.copytree(tokenizer_folder, imported)
+    origin = {"family": "ibq", "source": "https://a.b/c", "licence": "Apache-2.0", "checkpoint": "d.ckpt"}
+    published = {"repository": "owner/repo@abc", "published": {"rfid": 1.37}}
+    (imported / "config.json").write_text(json.dumps(config | {"origin": origin | published}))
+    finetune(imported, photos, tmp_path / "out", "--only", "decoder", "--steps", 1)
+    kept = load_tokenizer(tmp_path / "out" / "export").config.origin
+    assert (kept.family, kept.repository, kept.published) == ("ibq", "owner/repo@abc", {})
+    card = ModelCard.load(tmp_path / "out" / "export" / "README.md").data
+    assert (card.license, card.base_model, card.tags[-1]) == ("apache-2.0", "owner/repo", "ibq")
 
 
 def test_without_a_swap_everything_is_trained(tokenizer_folder, photos, tmp_path):
