@@ -48,7 +48,7 @@ def hub_progress(name: str, repository: str, total: int) -> Iterator[HubProgress
 
     `total` is the number of bytes to download; nothing is said if it is 0.
     """
-    from huggingface_hub.utils import are_progress_bars_disabled
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled
 
     progress, ended = HubProgress(name, blobs_folder(repository), total), threading.Event()
 
