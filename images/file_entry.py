@@ -7,6 +7,7 @@ import stat
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from ..tokenizer.devices import open_without_waiting
 from .spliced_file import splice
 
 IN_MEMORY = 64 << 20
@@ -58,8 +59,7 @@ class Entry:
 
 def open_regular(path: str) -> BinaryIO:
     """Open a file for reading; raise OSError for a fifo or a device, without waiting for it."""
-    # Without O_NONBLOCK, opening a fifo would wait for a writer.
-    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+    file = open_without_waiting(path)
     if problem := _special(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, problem, path)

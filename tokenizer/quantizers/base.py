@@ -38,10 +38,6 @@ class QuantizerConfig(Config, ABC):
         """Build the quantizer with fresh weights."""
 
 
-QUANTIZERS: dict[str, type[QuantizerConfig]] = {}
-"""The quantizers that can be chosen by name; the package's `__init__` lists them."""
-
-
 class Quantizer(nn.Module, ABC):
     """Map a latent to the nearest of a finite set of codes, and tokens back to codes.
 

@@ -7,12 +7,14 @@ Times sqrt(32) they have three shapes, in this order (chapter 4.11 of https://do
 A minus sign is bit 1; the index of a word is its first 12 bits.
 """
 
+import copy
 import itertools
 from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from ...devices import widest_float
 from ...shapes import CodeIndices, Codes, Vectors
 from .signed_sums import first_max, signed_maxima, signed_sums
 
@@ -75,8 +77,10 @@ class LeechVectors(nn.Module):
         """Return the index of the code with the max dot product for vectors `n 24` whose channels lie in [-1, 1].
 
         Channels are rounded to 46 binary digits, and NaN to 0. From there all is exact, whatever the device and the other
-        vectors, and a tie goes to the lowest index. This does not wait for the device.
+        vectors, and a tie goes to the lowest index. This waits for no device with float64.
         """
+        if widest_float(vectors.device) != torch.float64:  # Apple's GPU: search on the CPU
+            return copy.deepcopy(self).cpu().nearest(vectors.cpu()).to(vectors.device)
         at_once = AT_ONCE_ON_CPU if vectors.device.type == "cpu" else AT_ONCE
         return torch.cat([self._nearest(part) for part in vectors.split(at_once)])
 
