@@ -72,16 +72,15 @@ def need(batch: float, other: float, critical: float) -> Need:
 
 def _sentence(batch: int, critical: float, is_bound: bool) -> str:
     steps, images = need(batch, 4 * batch, critical)
+    need_of = f"{steps:.2g}x the steps and {images:.2g}x the images"
     if is_bound:
         return (
-            f"A batch of 4x would need at least {steps:.2g}x the steps and {images:.2g}x the images: this run had "
-            f"{batch:,} images in a step, and the noise scale of its momentum is a bound; that of the curvature, where "
-            "diagnostics.curvature_every can measure it, is closer."
+            f"At 4x this batch of {batch:,} images: at least {need_of}. "
+            "These are lower bounds; set diagnostics.curvature_every for closer ones."
         )
-    size = f"at {critical:,.0f}" if critical >= 0.5 else "at less than one"
+    size = f"{critical:,.0f} image{'s' if critical >= 1.5 else ''}" if critical >= 0.5 else "less than one image"
     return (
-        f"A batch of 4x would need about {steps:.2g}x the steps and {images:.2g}x the images: this run had {batch:,} "
-        f"images in a step, and {size} both would be twice their minimum."
+        f"At 4x this batch of {batch:,} images: about {need_of}. Both would be twice their minimum at {size} per step."
     )
 
 
