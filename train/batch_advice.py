@@ -4,8 +4,8 @@ To reach a given loss with batches of B, steps S and images E satisfy (S / S_min
 proportional to 1 + B_crit / B, and E to B + B_crit (McCandlish et al., arXiv 1812.06162; https://kexue.fm/archives/10542).
 B_crit is tr(S H) / g H g if the curvature is measured. Otherwise it is B_simple for Muon or a diagonal Hessian, and
 B_simple b_n^2 / (1 + b_n^2) for Adam with curvature ratio b_n. Momentum spreads a gradient over several steps, whose sum has
-the same noise. The noise scale of the momentum is too large, by a factor of 20 and more in RESULTS.md, because it counts every
-change of the gradient as noise; the law then gives a minimum.
+the same noise. The noise scale of the momentum counts every change of the gradient as noise. So it is too large, by a factor
+of 20 and more in RESULTS.md, and the law gives lower bounds.
 """
 
 from collections.abc import Mapping

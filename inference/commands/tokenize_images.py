@@ -57,7 +57,7 @@ def tokenize_images(
         int | None,
         typer.Option(
             min=1,
-            help="Images per batch. It changes no token, except with --fast, where a folder keeps the one it was begun with.",
+            help="Images per batch. It changes tokens only with --fast, where a folder keeps the size of its first call.",
             show_default="what suits the device",
         ),
     ] = None,

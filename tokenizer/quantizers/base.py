@@ -13,7 +13,7 @@ from .observation import Observation, observe_once
 
 
 class Quantized(NamedTuple):
-    """What a quantizer makes of a latent."""
+    """Output of a quantizer: a quantized latent, its tokens and the losses."""
 
     latent: Latent
     """`b d y x`, float32: `lookup(tokens)`; its gradient reaches the encoder through the gradient estimator."""
