@@ -64,7 +64,7 @@ def tokenize_images(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Threads that read images.", show_default="one per core")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu, cuda or mps.")] = "auto",
     fast: Annotated[
         bool, typer.Option("--fast", help="Use faster arithmetic, and say how many tokens stay the same.")
     ] = False,
