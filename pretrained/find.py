@@ -62,7 +62,7 @@ def _hub_folder(repository: str) -> Path:
                 folder = download(local_files_only=True)
         folder = folder or download()
     except HFValidationError:
-        raise ValueError(f"{given} is not a name on the hub: give {HUB_PREFIX}owner/repo[@revision].") from None
+        raise ValueError(f"{given} is no name of the hub: give {HUB_PREFIX}owner/repo[@revision].") from None
     except LocalEntryNotFoundError:
         raise ValueError(
             f"{given} is not in the cache of this machine, and the hub cannot be reached: connect to the network, or give a "

@@ -99,7 +99,7 @@ class Validation:
         def network(pixels: Pixels) -> tuple[Tensor]:
             return (psnr(pixels, model(pixels).pixels),)
 
-        # Images of native size differ, and each would be padded to a whole batch.
+        # Images of native size differ, and each would be padded to a batch of its own.
         size = 1 if self._reader.preprocessing.size == "native" else DEVICE_BATCH
         for batch in in_batches((to_pixels(image.unsqueeze(0)) for image in images), size):
             fixed = batch_for(size, *batch.shape[2:])

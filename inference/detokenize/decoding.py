@@ -31,7 +31,7 @@ class FolderDecoder(NamedTuple):
     digest: str
     """SHA-256 of everything that decides the pixels."""
     is_native: bool
-    """Whether images differ in size."""
+    """Whether images have a size of their own."""
 
 
 class ImageJob(NamedTuple):

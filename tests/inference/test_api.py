@@ -185,7 +185,7 @@ def test_wrong_tokens_are_one_sentence(tokenizer):
             r"There is no tokenizer 'photo-f9': did you mean 'photo-f8'\? Otherwise give a built-in name",
         ),
         ("", r"load got an empty name: give a built-in name, a tokenizer folder, or hf://owner/repo"),
-        ("hf://no such name/x", r"hf://no such name/x is not a name on the hub"),
+        ("hf://no such name/x", r"hf://no such name/x is no name of the hub"),
     ],
 )
 def test_wrong_names_are_one_sentence(name, message):

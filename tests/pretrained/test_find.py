@@ -44,8 +44,8 @@ def test_the_hub_is_not_asked_first_where_it_cannot_be_reached(monkeypatch, tmp_
         ("Photo_f8", r"There is no tokenizer 'Photo_f8': did you mean 'photo-f8'\? Otherwise give a built-in name"),
         ("a\0b", r"There is no tokenizer 'a\\x00b': give"),
         ("x" * 5000, r"There is no tokenizer 'x+': give"),
-        ("hf://no such name", r"hf://no such name is not a name on the hub: give hf://owner/repo\[@revision\]\.$"),
-        ("hf://a/b/c", r"hf://a/b/c is not a name on the hub: give"),
+        ("hf://no such name", r"hf://no such name is no name of the hub: give hf://owner/repo\[@revision\]\.$"),
+        ("hf://a/b/c", r"hf://a/b/c is no name of the hub: give"),
         (
             "hf://owner/none",
             r"hf://owner/none is not in the cache of this machine, and the hub cannot be reached: connect to the network, or",

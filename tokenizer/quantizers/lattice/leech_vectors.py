@@ -77,14 +77,14 @@ class LeechVectors(nn.Module):
         """Return the index of the code with the max dot product for vectors `n 24` whose channels lie in [-1, 1].
 
         Channels are rounded to 46 binary digits, and NaN to 0. From there all is exact, whatever the device and the other
-        vectors, and a tie goes to the lowest index. This waits for no device with float64.
+        vectors, and a tie goes to the lowest index. This does not wait for the device.
         """
-        if widest_float(vectors.device) != torch.float64:  # Apple's GPU: search on the CPU
-            return copy.deepcopy(self).cpu().nearest(vectors.cpu()).to(vectors.device)
         at_once = AT_ONCE_ON_CPU if vectors.device.type == "cpu" else AT_ONCE
         return torch.cat([self._nearest(part) for part in vectors.split(at_once)])
 
     def _nearest(self, vectors: Vectors) -> CodeIndices:
+        if widest_float(vectors.device) != torch.float64:  # Apple's GPU alone is waited for
+            return copy.deepcopy(self).cpu()._nearest(vectors.cpu()).to(vectors.device)
         # Integers in float64, whose sums below 2^53 are exact in any order; `24 n`, since rows are gathered fastest.
         whole = (vectors.double().nan_to_num(0.0) * 2.0**DIGITS).round().T.contiguous()
         best = [self._octad(whole), self._word(whole), self._pair(whole)]
