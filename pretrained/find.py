@@ -5,6 +5,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from ..tokenizer.wording import did_you_mean
 from .public import PUBLIC
 
 BUILT_IN = Path(__file__).parent
@@ -18,8 +19,6 @@ MODEL_HELP = (
     f"{HUB_PREFIX}owner/repo."
 )
 REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]+")
-NEAR = 0.6
-"""Similarity (difflib) above which a name is suggested."""
 
 
 def find_tokenizer(model: str) -> Path:
@@ -42,10 +41,11 @@ def find_tokenizer(model: str) -> Path:
         from .imported import imported  # late, as what it needs takes a while
 
         return imported(name, PUBLIC[name], revision or None)
-    raise ValueError(
-        f"There is no tokenizer {model!r}: {_meant(model)}give a built-in name ({', '.join(built_in_names())}), a public name "
-        f"such as emu3.5 (vistok.list_models() lists them), a tokenizer folder, or {HUB_PREFIX}owner/repo[@revision]."
+    otherwise = (
+        f"give a built-in name ({', '.join(built_in_names())}), a public name such as emu3.5 (vistok.list_models() lists "
+        f"them), a tokenizer folder, or {HUB_PREFIX}owner/repo[@revision]."
     )
+    raise ValueError(f"There is no tokenizer {model!r}: {did_you_mean(_meant(model), otherwise)}")
 
 
 def built_in_names() -> list[str]:
@@ -53,20 +53,19 @@ def built_in_names() -> list[str]:
     return sorted(path.parent.name for path in BUILT_IN.glob(f"*/{CONFIG_FILE}"))
 
 
-def _meant(model: str) -> str:
+def _meant(model: str) -> str | None:
     repository = model.partition("@")[0]
-    meant = names_in(repository)
-    if not meant and REPOSITORY.fullmatch(repository):
-        meant = repr(f"{HUB_PREFIX}{model}")
-    if not meant:
-        near = difflib.get_close_matches(repository.lower().replace("_", "-"), [*built_in_names(), *PUBLIC], 1, NEAR)
-        meant = repr(near[0]) if near else ""
-    return f"did you mean {meant}? Otherwise " if meant else ""
+    if held := _names_in(repository):
+        return held[0]
+    if REPOSITORY.fullmatch(repository):
+        return f"{HUB_PREFIX}{model}"
+    names = [*built_in_names(), *PUBLIC]
+    return next(iter(difflib.get_close_matches(repository.lower().replace("_", "-"), names, n=1)), None)
 
 
-def names_in(repository: str) -> str:
-    """Return the public names of the checkpoints of a repository of the hub, for a message."""
-    return " or ".join(repr(name) for name, entry in PUBLIC.items() if entry.repository == repository)
+def _names_in(repository: str) -> list[str]:
+    """Return the public names of the checkpoints of a repository of the hub."""
+    return [name for name, entry in PUBLIC.items() if entry.repository == repository]
 
 
 def _check_no_run_folder(folder: Path) -> None:
@@ -86,9 +85,10 @@ def _hub_folder(given: str) -> Path:
     from .hub_errors import NoSuchFileError, Repository
 
     name, _, revision = given.removeprefix(HUB_PREFIX).partition("@")
-    names = names_in(name)
-    if names:
-        raise ValueError(f"{given} holds a checkpoint that vistok imports by its public name: give {names}.")
+    if names := _names_in(name):
+        raise ValueError(
+            f"{given} holds a checkpoint that vistok imports by its public name: give {' or '.join(map(repr, names))}."
+        )
     repository = Repository(name, revision or "main", given, "give a tokenizer folder")
     try:
         config = download(repository, [CONFIG_FILE])

@@ -26,7 +26,7 @@ def detokenize_images(
         str | None,
         typer.Option(help=MODEL_HELP, show_default="the one in manifest.json"),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu, cuda or mps.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace images that already exist.")] = False,
     quiet: QuietOption = False,
     json: JsonOption = False,

@@ -38,7 +38,7 @@ NONE = "holds no vistok tokenizer: it has no config.json of one, or no model.saf
         ("EMU3.5", f"There is no tokenizer 'EMU3.5': did you mean 'emu3.5'? Otherwise {GIVE}"),
         (
             "FoundationVision/LlamaGen",
-            "There is no tokenizer 'FoundationVision/LlamaGen': did you mean 'llamagen-vq16' or 'llamagen-vq8'? Otherwise ...",
+            "There is no tokenizer 'FoundationVision/LlamaGen': did you mean 'llamagen-vq16'? Otherwise ...",
         ),
         ("me/photos@v1", f"There is no tokenizer 'me/photos@v1': did you mean 'hf://me/photos@v1'? Otherwise {GIVE}"),
         ("runs/a/export", f"There is no tokenizer 'runs/a/export': {GIVE}"),
@@ -50,6 +50,10 @@ NONE = "holds no vistok tokenizer: it has no config.json of one, or no model.saf
         (
             "hf://BAAI/Emu3-VisionTokenizer@main",
             "hf://BAAI/Emu3-VisionTokenizer@main holds a checkpoint that vistok imports by its public name: give 'emu3'.",
+        ),
+        (
+            "hf://FoundationVision/LlamaGen",
+            "hf://FoundationVision/LlamaGen holds a checkpoint ...: give 'llamagen-vq16' or 'llamagen-vq8'.",
         ),
         ("hf://owner/none", "hf://owner/none is not on the hub, or private: ..., or give a tokenizer folder."),
         ("hf://owner/other", f"hf://owner/other {NONE}"),
