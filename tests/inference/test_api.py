@@ -184,7 +184,7 @@ def test_wrong_tokens_are_one_sentence(tokenizer):
             "photo-f9",
             r"There is no tokenizer 'photo-f9': did you mean 'photo-f8'\? Otherwise give a built-in name",
         ),
-        ("", r"load got an empty name: give a built-in name, a tokenizer folder, or hf://owner/repo"),
+        ("", r"load got an empty name: give a built-in or public name, a tokenizer folder, or hf://owner/repo"),
         ("hf://no such name/x", r"hf://no such name/x is no name of the hub"),
     ],
 )

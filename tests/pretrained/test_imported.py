@@ -111,9 +111,9 @@ def test_without_the_hub_an_imported_tokenizer_loads_and_another_says_so(hub, ll
 
 
 def test_a_broken_import_leaves_nothing(hub):
-    hub.add(LLAMAGEN, {"vq_ds16_c2i.pt": checkpoint("taming/small", "state_dict")[1]})
+    hub.add(LLAMAGEN, {"vq_ds16_c2i.pt": checkpoint("maskgit/small")[1]})
     cache = hub.home / "hub" / "models--FoundationVision--LlamaGen"
-    why = "llamagen-vq16 could not be imported (vq_ds16_c2i.pt is not a checkpoint of llamagen ... taming): remove"
+    why = "llamagen-vq16 could not be imported (vq_ds16_c2i.pt is not a checkpoint of llamagen ... maskgit): remove"
     with pytest.raises(
         ValueError,
         match=hub.says(f"{why} {cache} to download it again, or use import-tokenizer on what it holds."),
