@@ -11,6 +11,10 @@ BUILT_IN = Path(__file__).parent
 DEFAULT_MODEL = "photo-f8"
 HUB_PREFIX = "hf://"
 CONFIG_FILE = "config.json"
+RUN_CONFIG_FILE = "config.yaml"
+WEIGHTS_FILE = "model.safetensors"
+MARKS = ((CONFIG_FILE, WEIGHTS_FILE), (RUN_CONFIG_FILE, "checkpoints"))
+"""What is in a tokenizer folder, and in the folder of a training run."""
 
 
 def find_tokenizer(model: str) -> Path:
@@ -33,6 +37,19 @@ def find_tokenizer(model: str) -> Path:
     )
 
 
+def names_tokenizer(text: str) -> bool:
+    """Return whether a text names a tokenizer, or a training run, rather than images. Needs no network.
+
+    What exists on disk goes first: another folder with the name of a built-in tokenizer holds images.
+    """
+    if text.startswith(HUB_PREFIX):
+        return True
+    with suppress(OSError, ValueError):  # a name that is too long, or has a null character
+        if Path(text).exists():
+            return any(all((Path(text) / name).exists() for name in names) for names in MARKS)
+    return text in built_in_names()
+
+
 def built_in_names() -> list[str]:
     """Return the names of the tokenizers that ship with the package."""
     return sorted(path.parent.name for path in BUILT_IN.glob(f"*/{CONFIG_FILE}"))
@@ -40,7 +57,7 @@ def built_in_names() -> list[str]:
 
 def _check_no_run_folder(folder: Path) -> None:
     """Raise ValueError for the run folder of a training, whose tokenizer is in a folder within it."""
-    if (folder / CONFIG_FILE).is_file() or not (folder / "config.yaml").is_file():
+    if (folder / CONFIG_FILE).is_file() or not (folder / RUN_CONFIG_FILE).is_file():
         return
     if (folder / "export" / CONFIG_FILE).is_file():
         raise ValueError(f"{folder} is a training run, not a tokenizer: give {folder / 'export'}.")
@@ -55,7 +72,7 @@ def _hub_folder(repository: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     given, (name, _, revision) = f"{HUB_PREFIX}{repository}", repository.partition("@")
-    files = [CONFIG_FILE, "model.safetensors", "README.md"]
+    files = [CONFIG_FILE, WEIGHTS_FILE, "README.md"]
     download = partial(snapshot_download, name, revision=revision or None, allow_patterns=files)
     folder = ""
     try:

@@ -82,6 +82,11 @@ class VisualTokenizer(nn.Module):
         return Reconstruction(self.decode_latent(decoder_input), latent, quantized, tokens, losses)
 
     @property
+    def has_decoder(self) -> bool:
+        """Whether tokens can become pixels; some published checkpoints have an encoder alone."""
+        return not isinstance(self.decoder, NoDecoder)
+
+    @property
     def dtype(self) -> torch.dtype:
         """Type of the networks' weights; the quantizer computes in float32 whatever it is."""
         return next(self.parameters()).dtype
