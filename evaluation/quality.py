@@ -88,8 +88,8 @@ def measure(
             seconds += time.perf_counter() - started
             latent, quantized, tokens = quantizer.to_code_space(output[0]), output[1], output[2]
             errors = distortion(latent, quantized) * len(pixels)
-            closeness = [metric(pixels, each).sum() for each in reconstructions for metric in (psnr, ssim)]
-            sums.append(torch.stack([errors, *closeness]))
+            metrics = [metric(pixels, each).sum() for each in reconstructions for metric in (psnr, ssim)]
+            sums.append(torch.stack([errors, *metrics]))
             latents.add(latent)
             codes.add(quantized)
             count_tokens(counts, tokens, vocab_size)

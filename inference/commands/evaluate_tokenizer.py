@@ -1,12 +1,10 @@
 """evaluate-tokenizer: how good a tokenizer is on one's own images."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ...cli.options import (
     DebugOption,
@@ -17,13 +15,7 @@ from ...cli.options import (
     VersionOption,
     check_output_folder,
 )
-from ...cli.printing import print_json, say
-from ...cli.progress import track
 from ...cli.user_errors import WORK_FAILED, report_errors
-
-if TYPE_CHECKING:  # torch takes seconds to import
-    from ...evaluation.reference_metrics import ReferenceMetrics
-    from ..evaluate.evaluation import EvaluationInputs
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -59,7 +51,7 @@ def evaluate_tokenizer(
     """Encode and decode images, and measure quality, codebook usage and speed, in float32.
 
     Several tokenizers are measured on the same images, each on its own crop and all on a common one, and shown side by
-    side. All arguments from the first that name tokenizers are tokenizers; the others are images.
+    side: give all tokenizers before the images.
 
     Whatever cannot be measured or read is named, and the rest is measured. The exit code is 1 if a shard is damaged or no
     image can be read.
@@ -77,79 +69,11 @@ def evaluate_tokenizer(
         # After the question whether the hub can be reached: this imports its clients.
         from ...evaluation.reference_metrics import build_reference_metrics
         from ...tokenizer.devices import find_device
-        from ..evaluate.evaluation import EvaluationInputs
+        from ..evaluate.run import Request, run_comparison, run_evaluation
 
         reference = partial(
             build_reference_metrics, frechet, lpips_weights, inception_weights, find_device(device), missing
         )
-        inputs = EvaluationInputs(images, out)
-        if len(models) == 1:
-            lost = _evaluate(models[0], inputs, device, reference(), out, quiet, as_json)
-        else:
-            lost = _compare(models, inputs, device, reference, out, quiet, as_json)
-        if lost:
+        request = Request(models, images, out, device, reference, quiet, as_json)
+        if run_evaluation(request) if len(models) == 1 else run_comparison(request):
             raise typer.Exit(WORK_FAILED)
-
-
-def _evaluate(
-    model: str,
-    inputs: "EvaluationInputs",
-    device: str,
-    reference: "ReferenceMetrics",
-    out: Path,
-    quiet: bool,
-    as_json: bool,
-) -> list[str]:
-    """Evaluate one tokenizer, and return what was lost."""
-    from ...tokenizer.folder_lock import hold_folder
-    from ..api import load
-    from ..evaluate.evaluation import evaluate
-    from ..evaluate.results import metrics, not_measured_lines, summary_lines, summary_table, write_results
-
-    tokenizer = load(model, device)
-    told = dict(reference.not_measured) if tokenizer.model.has_decoder else {}
-    for line in not_measured_lines(told):
-        say(line, as_json)
-    evaluation = evaluate(model, tokenizer, inputs, reference, lambda samples: track(samples, "images", quiet=quiet))
-    with hold_folder(out, "evaluate-tokenizer"):
-        files = write_results(out, evaluation)
-    if as_json:
-        print_json({**metrics(evaluation), "report": files[1]})
-    else:
-        Console(highlight=False).print(summary_table(evaluation))
-        others = {name: reason for name, reason in evaluation.not_measured.items() if name not in told}
-        for line in summary_lines(evaluation) + not_measured_lines(others):
-            say(line)
-        say(f"in {files[0]} and {files[1]}")
-    return inputs.lost
-
-
-def _compare(
-    models: list[str],
-    inputs: "EvaluationInputs",
-    device: str,
-    reference: "Callable[[], ReferenceMetrics]",
-    out: Path,
-    quiet: bool,
-    as_json: bool,
-) -> list[str]:
-    """Evaluate several tokenizers side by side, and return what was lost."""
-    from ...tokenizer.folder_lock import hold_folder
-    from ..evaluate.arguments import short_names
-    from ..evaluate.compare import compare
-    from ..evaluate.compare_results import comparison_lines, comparison_metrics, comparison_tables, write_comparison
-
-    named = dict(zip(short_names(models), models, strict=True))
-    comparison = compare(named, inputs, device, reference, lambda phrase, samples: track(samples, phrase, quiet=quiet))
-    with hold_folder(out, "evaluate-tokenizer"):
-        files = write_comparison(out, comparison)
-    if as_json:
-        print_json({**comparison_metrics(comparison), "report": files[1]})
-    else:
-        console = Console(highlight=False)
-        for table in comparison_tables(comparison, console.width):
-            console.print(table)
-        for line in comparison_lines(comparison):
-            say(line)
-        say(f"in {files[0]} and {files[1]}")
-    return comparison.lost

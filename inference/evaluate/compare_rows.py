@@ -1,6 +1,6 @@
-"""The figures of a comparison as rows, for the terminal and for the page."""
+"""The figures of a comparison as rows, and what was not measured, for the terminal and for the page."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ...evaluation.rows import Row, known_rows
 from ...report.content import ComparedRow, ComparedSection
@@ -11,6 +11,8 @@ from .results import MISSING
 
 HIDDEN = ("distortion", "effective_rank", "latent_effective_rank")
 """Figures in the units of a tokenizer's own latents, which do not compare."""
+UNMARKED = ("usage", "perplexity", "bits_per_pixel")
+"""Figures of which none is best: they depend on the number of codes and tokens, which a tokenizer is chosen for."""
 
 
 def sections(comparison: Comparison) -> list[ComparedSection]:
@@ -37,21 +39,34 @@ def _section(
     published: list[dict[str, tuple[str, str]]] = [{} for _ in compared]
     labels: dict[str, str] = {}
     for index, each in enumerate(compared if with_published else []):
-        for name, row in published_rows(columns[index], published_metrics(each.config), MISSING).items():
-            published[index][name], labels[name] = (row.published, row.difference), row.label
+        for name, stated in published_rows(columns[index], published_metrics(each.config), MISSING).items():
+            published[index][name], labels[name] = (stated.published, stated.difference), stated.label
     rows = []
     known = known_rows([*names, *labels])
     for name in [*known, *(name for name in labels if name not in known)]:
         values = [column.get(name) for column in columns]
         row = known.get(name, Row(labels.get(name, ""), "{:,.4g}"))
         cells = [MISSING if value is None else row.text(value) for value in values]
-        best = _best(values, row.better) if marked else frozenset()
+        rivals = [value if part(each).examples else None for value, each in zip(values, compared, strict=True)]
+        best = _best(rivals, row.better) if marked and name not in UNMARKED else frozenset()
         rows.append(ComparedRow(row.label, cells, row.better, best))
         if name in labels:
             pairs = [column.get(name, (MISSING, MISSING)) for column in published]
             rows.append(ComparedRow("as published", [text for text, _ in pairs], "", is_detail=True))
             rows.append(ComparedRow("difference", [text for _, text in pairs], "", is_detail=True))
     return ComparedSection(title, [size_text(part(each).preprocessing) for each in compared], rows)
+
+
+def said_once(compared: Sequence[Compared], sentences: Callable[[Mapping[str, str]], list[str]]) -> list[str]:
+    """Return the sentences about what was not measured, after the names of the tokenizers if they are not about all."""
+    names: dict[str, list[str]] = {}
+    for each in compared:
+        for sentence in sentences(each.own.not_measured):
+            names.setdefault(sentence, []).append(each.name)
+    return [
+        sentence if len(group) == len(compared) else f"{', '.join(group)}: {sentence}"
+        for sentence, group in names.items()
+    ]
 
 
 def size_text(preprocessing: PreprocessingConfig) -> str:
