@@ -95,8 +95,9 @@ def measure(
             count_tokens(counts, tokens, vocab_size)
             images += len(pixels)
             area += pixels[:, 0].numel()
-            for reconstruction in reconstructions if on_batch else []:
-                on_batch(pixels, reconstruction)
+            if on_batch:
+                for reconstruction in reconstructions:
+                    on_batch(pixels, reconstruction)
     if not images:
         raise ValueError("There is no image to evaluate on: give images that can be read.")
     counts = counts.cpu()

@@ -18,7 +18,7 @@ class Curve(NamedTuple):
     """A scalar over the steps of a run; values that are not finite are gaps."""
 
     name: str
-    steps: Sequence[int]
+    steps: Sequence[float]
     values: Sequence[float]
 
 
@@ -97,7 +97,7 @@ class SideBySide(NamedTuple):
     sections: Sequence[ComparedSection]
     images: Sequence[ImageRow] = ()
     usage: Sequence[Curve] = ()
-    """Tokens of each code by rank as a multiple of even use, over the percent of the codes."""
+    """Tokens by the rank of their code, as `usage_curve` returns them."""
 
 
 class Report(NamedTuple):

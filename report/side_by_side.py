@@ -75,16 +75,16 @@ def _tile(kind: str, image: Image.Image, description: str, caption: str) -> str:
 
 
 def usage_curve(name: str, counts: Tensor) -> Curve:
-    """Return tokens by rank as a multiple of even use, over the percent of the codes, from counts `q k`, where there are any.
+    """Return tokens by rank as a multiple of even use, over the percent of the codes up to that rank, from counts `q k`.
 
-    Several codebooks are averaged rank by rank.
+    The curve ends with the codes that occur. Several codebooks are averaged rank by rank.
     """
     ranked = counts.sort(dim=1, descending=True).values.double()
     relative = (ranked * counts.shape[1] / ranked.sum(dim=1, keepdim=True).clamp_min(1)).mean(dim=0)
     used = relative[: int((relative > 0).sum())]
-    groups = torch.arange(len(used)).tensor_split(min(POINTS, max(1, len(used))))
-    percents = [100 * (float(group.double().mean()) + 0.5) / counts.shape[1] for group in groups if len(group)]
-    return Curve(name, percents, [float(used[group].mean()) for group in groups if len(group)])  # type: ignore[arg-type]
+    groups = [group for group in torch.arange(len(used)).tensor_split(min(POINTS, max(1, len(used)))) if len(group)]
+    percents = [100 * (int(group[-1]) + 1) / counts.shape[1] for group in groups]
+    return Curve(name, percents, [float(used[group].mean()) for group in groups])
 
 
 def usage_html(curves: Sequence[Curve]) -> str:

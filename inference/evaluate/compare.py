@@ -144,8 +144,9 @@ def _check_same_images(compared: list[Compared]) -> None:
     first, last = compared[0], compared[-1]
     for part in (last.own, last.common):
         if part is not None and part.sources != first.own.sources:
-            differing = set(part.sources) ^ set(first.own.sources)
+            differing = min(set(part.sources) ^ set(first.own.sources), default="An image")
+            names = " or ".join(dict.fromkeys((first.name, last.name)))
             raise WorkFailedError(
-                f"{min(differing, default='an image')} could be used with {first.name} or with {last.name}, but not with both "
-                "and on both crops, so their figures cannot be compared: leave it out, or try again if the disk failed."
+                f"{differing} could be used on one crop with {names}, but not on all, so their figures cannot be compared: "
+                "leave it out, or try again if the disk failed."
             )

@@ -15,6 +15,8 @@ from .published import NOTE, published_metrics
 from .results import MAX_FAILURES, METRICS_FILE, not_measured_lines
 
 BETTER = "better"
+NARROWEST = 9
+"""Least width of a column, over which names are broken."""
 BORDERS = 3
 """Columns of the terminal that the padding and the border of a table's column take."""
 
@@ -24,7 +26,7 @@ def comparison_tables(comparison: Comparison, width: int) -> list[Table]:
     parts = sections(comparison)
     labels = [text for part in parts for text in (part.title, *(_label(row) for row in part.rows))]
     cells = [cell for part in parts for row in (part.conditions, *(row.cells for row in part.rows)) for cell in row]
-    column = max(map(len, cells))
+    column = max(NARROWEST, *map(len, cells))
     room = (width - 1 - max(map(len, labels)) - len(BETTER) - 2 * BORDERS) // (column + BORDERS)
     count = len(comparison.compared)
     per_table = -(-count // -(-count // max(1, room)))

@@ -4,7 +4,7 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 import vistok.pretrained.find
-from vistok.pretrained.find import built_in_names, find_tokenizer
+from vistok.pretrained.find import built_in_names, find_tokenizer, names_tokenizer
 
 
 def test_folders_that_hold_no_tokenizer_are_no_built_in_names():
@@ -88,3 +88,20 @@ def test_a_run_folder_names_its_tokenizer(tmp_path):
     with pytest.raises(ValueError, match=rf"^{tmp_path} is a training run, not a tokenizer: give {tmp_path}/export\.$"):
         find_tokenizer(str(tmp_path))
     assert find_tokenizer(str(tmp_path / "export")) == tmp_path / "export"
+
+
+def test_what_names_a_tokenizer_rather_than_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for file in (
+        "mine/config.json",
+        "mine/model.safetensors",
+        "run/config.yaml",
+        "run/checkpoints/x",
+        "images/config.json",
+    ):
+        (tmp_path / file).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / file).touch()
+    assert all(map(names_tokenizer, ["photo-f8", "hf://owner/repo", "mine", "mine/", "run"]))
+    assert not any(map(names_tokenizer, ["images", "mine/config.json", "nothing", "a" * 5000, "\0", ""]))
+    (tmp_path / "photo-f8").mkdir()
+    assert not names_tokenizer("photo-f8"), "a folder that exists, and is no tokenizer"
