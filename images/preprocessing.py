@@ -1,5 +1,6 @@
 """Preprocess images: resize and crop or pad, and convert between uint8 and pixels in [-1, 1]."""
 
+import math
 from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple
 
@@ -12,10 +13,12 @@ from torch import Tensor
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.shapes import Pixels
 from .opening.open_image import opened
+from .resizing import cut, resize, resized_to_square
 from .row_strips import strips
+from .sizes import area_margins, network_size, original_box
 
-MAX_ASPECT = 32
-"""Images with a longer side are cropped to their middle before resizing, because most of them would be cut off anyway."""
+BYTES_PER_PIXEL = 16
+"""Peak memory of a resize that enlarges: two images of Pillow with sides rounded up, and their bytes."""
 
 
 class LoadedPixels(NamedTuple):
@@ -31,50 +34,58 @@ def load_pixels(content: bytes | BinaryIO, config: PreprocessingConfig, multiple
 
     Raises ImageError when the image cannot be used; errors of reading the file pass through.
     """
-    side = None if config.size == "native" else config.size
-    with opened(content, config.background, config.colour, side) as (image, width, height):
+    colours = config.background, config.colour, config.blending
+    with opened(content, *colours, side=_smallest(config), more_bytes=_bytes(config)) as (image, width, height):
         return LoadedPixels(preprocess(image, config, multiple), width, height)
 
 
 def preprocess(image: Image.Image, config: PreprocessingConfig, multiple: int) -> np.ndarray:
-    """Return an RGB image as uint8 `h w c`.
+    """Return an RGB image as uint8 `h w c`, in the size that `network_size` promises.
 
-    With a size, the short side is resized to it and the centre square is cropped. Native images keep their size; the last row
-    and column are repeated until height and width are multiples of `multiple`.
+    `multiple` is the downsampling: sides of native images and of an area are multiples of it.
     """
-    if config.size == "native":
-        return _padded(image, multiple)
-    resized = resize_short_side(image, config.size, config.resampling)
-    left, top = ((extent - config.size) // 2 for extent in resized.size)
-    return np.array(resized.crop((left, top, left + config.size, top + config.size)))
+    if config.side:
+        return np.array(resized_to_square(image, config))
+    height, width = network_size(config, image.height, image.width, multiple)
+    if config.area:
+        margins = area_margins(config.area, image.height, image.width, math.lcm(config.multiple, multiple))
+        return np.array(resize(cut(image, *margins), width, height, config.resampling))
+    if config.fit == "shrink":
+        return np.array(resize(image, width, height, config.resampling))
+    return _padded(image, config, multiple)
 
 
-def _padded(image: Image.Image, multiple: int) -> np.ndarray:
-    below, right = (-extent % multiple for extent in (image.height, image.width))
-    pixels = np.empty((image.height + below, image.width + right, 3), np.uint8)
-    top = 0
+def _smallest(config: PreprocessingConfig) -> int | None:
+    """Return the short side of the resize where a very large JPEG may be decoded smaller than it is, else None.
+
+    That changes pixels a little, so it is only for the resize that vistok's own tokenizers are trained with.
+    """
+    common = {"size", "background", "colour", "resampling"}
+    is_own = config.resampling != "linear" and not config.model_dump(exclude=common, exclude_defaults=True)
+    return config.side if is_own else None
+
+
+def _bytes(config: PreprocessingConfig) -> int:
+    """Return the bytes that a resize to an area may take, however small the image is."""
+    return BYTES_PER_PIXEL * config.area[1] ** 2 if config.area else 0
+
+
+def _padded(image: Image.Image, config: PreprocessingConfig, multiple: int) -> np.ndarray:
+    height, width = network_size(config, image.height, image.width, multiple)
+    box = original_box(config, image.height, image.width, multiple)
+    assert box
+    left, top, right, bottom = box
+    pixels = np.empty((height, width, 3), np.uint8)
+    if config.fit == "surround":
+        pixels[:] = config.background
+    row = top
     for strip in strips(image):
-        pixels[top : top + strip.height, : image.width] = np.asarray(strip)
-        top += strip.height
-    pixels[:, image.width :] = pixels[:, image.width - 1 : image.width]
-    pixels[image.height :] = pixels[image.height - 1]
+        pixels[row : row + strip.height, left:right] = np.asarray(strip)
+        row += strip.height
+    if config.fit == "repeat":
+        pixels[:, right:] = pixels[:, right - 1 : right]
+        pixels[bottom:] = pixels[bottom - 1]
     return pixels
-
-
-def resize_short_side(image: Image.Image, size: int, resampling: str) -> Image.Image:
-    """Resize the short side to `size` pixels and the long side in proportion, rounded.
-
-    The long side is cropped to 32 short sides first; otherwise a thin line could fill the memory.
-    """
-    short = min(image.size)
-    if short == size:
-        return image
-    # Both ends lose the same, so that the centre stays.
-    left, top = (max(0, (extent - short * MAX_ASPECT) // 2) for extent in image.size)
-    if left or top:
-        image = image.crop((left, top, image.width - left, image.height - top))
-    width, height = (max(size, round(extent * size / short)) for extent in image.size)
-    return image.resize((width, height), Image.Resampling[resampling.upper()])
 
 
 def to_pixels(images: Tensor) -> Pixels:

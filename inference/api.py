@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..images.preprocessing import to_images
+from ..images.sizes import network_size
 from ..pretrained.find import DEFAULT_MODEL
 from ..tokenizer.devices import find_device
 from ..tokenizer.folder.config_json import TokenizerConfig
@@ -120,20 +121,24 @@ class Tokenizer:
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Return the size `(y, x)` of the token grid of an image file, PIL image or array of `height` x `width` pixels.
 
-        If the preprocessing resizes to a fixed size, all images have the same grid. With `size="native"`, each token
-        covers `downsample` x `downsample` pixels, and sides are rounded up. Tensors are never resized, so their grid is
-        that of a native image. Raises ValueError unless both sides are at least 1.
+        With a fixed size, all images have the same grid. With `size="native"` or an area, each token covers `downsample` x
+        `downsample` pixels of the preprocessed image. Tensors are never resized or padded, so theirs is that of their own
+        sides. Raises ValueError unless both sides are at least 1.
         """
         if height < 1 or width < 1:
             raise ValueError(
                 f"grid got {height} x {width} pixels, but an image has at least 1 x 1: give its height and width."
             )
-        if self.config.preprocessing.size != "native":
-            height = width = self.config.preprocessing.size
-        return self.model.quantizer.token_grid(-(-height // self.downsample), -(-width // self.downsample))
+        sides = network_size(self.config.preprocessing, height, width, self.downsample)
+        padded = (-(-side // self.downsample) * self.downsample for side in sides)
+        return self.model.quantizer.token_grid(*self.config.architecture.latent_grid(*padded))
 
     def with_preprocessing(self, preprocessing: PreprocessingConfig) -> "Tokenizer":
-        """Return a tokenizer that shares this model, with other preprocessing and so another fingerprint."""
+        """Return a tokenizer that shares this model, with other preprocessing and so another fingerprint.
+
+        Raises ValueError when the networks take images of another size alone.
+        """
+        self.config.architecture.require_image_size("preprocessing.size", preprocessing.size)
         other = copy.copy(self)
         other.config = self.config.model_copy(update={"preprocessing": preprocessing})
         return other
@@ -171,9 +176,11 @@ class Tokenizer:
             return (torch.cat(list(parts)) + 1) / 2
 
     def __repr__(self) -> str:
+        size = self.config.architecture.image_size
+        resolution = f"f{self.downsample}" if size is None else "{} x {} tokens".format(*self.grid(size, size))
         return (
             f"Tokenizer({self.config.quantizer.name}, {self.num_codebooks} x {self.vocab_size} codes, "
-            f"f{self.downsample}, {self.fingerprint[:12]})"
+            f"{resolution}, {self.fingerprint[:12]})"
         )
 
 

@@ -83,7 +83,7 @@ def _loaded(path: str, config: PreprocessingConfig, multiple: int) -> np.ndarray
 def _image(image: Image.Image | np.ndarray, config: PreprocessingConfig) -> Image.Image:
     if isinstance(image, Image.Image):
         try:
-            return upright_rgb(image, config.background, config.colour)
+            return upright_rgb(image, config.background, config.colour, config.blending)
         except ImageError as error:
             raise ValueError(f"encode got a PIL image that cannot be used: {error}.") from None
     if isinstance(image, np.ndarray):

@@ -29,8 +29,8 @@ class Reconstruction(NamedTuple):
 class VisualTokenizer(nn.Module):
     """Pixels to latent to tokens, and back.
 
-    `downsample` is the side of a token in pixels; h and w of the pixels must be multiples of it. Pixels come and go in [-1, 1];
-    inside the networks, black and white have the `pixel_values`.
+    h and w of the pixels must be multiples of `downsample`, or the architecture's `image_size`. Pixels come and go in [-1, 1];
+    inside the networks, black and white have the `pixel_values` of the architecture.
     """
 
     def __init__(
@@ -40,8 +40,7 @@ class VisualTokenizer(nn.Module):
         quantizer: Quantizer,
         quantizer_out: nn.Module,
         decoder: Decoder,
-        downsample: int,
-        pixel_values: tuple[float, float] = SYMMETRIC,
+        architecture: ArchitectureConfig,
     ):
         super().__init__()
         self.encoder = encoder
@@ -49,17 +48,12 @@ class VisualTokenizer(nn.Module):
         self.quantizer = quantizer
         self.quantizer_out = quantizer_out
         self.decoder = decoder
-        self.downsample = downsample
-        self.pixel_values = pixel_values
+        self.architecture = architecture
+        """What the networks were built from."""
 
     def encode_latent(self, pixels: Pixels) -> Latent:
         """Return the latent that the quantizer gets; raise ValueError when the pixels do not fit the grid."""
-        side = self.downsample
-        if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.shape[2] % side or pixels.shape[3] % side:
-            raise ValueError(
-                f"The tokenizer got pixels of shape {tuple(pixels.shape)}, but takes b 3 h w with h and w multiples of "
-                f"{side}: resize, crop or pad them."
-            )
+        self.architecture.check_pixels(pixels)
         return self.quantizer_in(self.encoder(self._to_networks(pixels).to(self.dtype)))
 
     def encode(self, pixels: Pixels) -> Tokens:
@@ -67,7 +61,11 @@ class VisualTokenizer(nn.Module):
         return self.quantizer(self.encode_latent(pixels)).tokens
 
     def decode_latent(self, quantized: Latent) -> Pixels:
-        """Return the pixels of a quantized latent, not clamped."""
+        """Return the pixels of a quantized latent, not clamped.
+
+        Raises ValueError when the networks take images of one size alone and the latent has not their grid.
+        """
+        self.architecture.check_grid(quantized)
         return self._from_networks(self.decoder(self.quantizer_out(quantized.to(self.dtype))).float())
 
     def decode(self, tokens: Tokens) -> Pixels:
@@ -87,6 +85,11 @@ class VisualTokenizer(nn.Module):
         return not isinstance(self.decoder, NoDecoder)
 
     @property
+    def downsample(self) -> int:
+        """Pixels along one side of a position of the latent, or of a patch where the latent is not a grid of the image."""
+        return self.architecture.downsample
+
+    @property
     def dtype(self) -> torch.dtype:
         """Type of the networks' weights; the quantizer computes in float32 whatever it is."""
         return next(self.parameters()).dtype
@@ -102,15 +105,15 @@ class VisualTokenizer(nn.Module):
         return {f"encoder.{name}" for name in encoder} | {f"decoder.{name}" for name in decoder}
 
     def _to_networks(self, pixels: Pixels) -> Tensor:
-        if self.pixel_values == SYMMETRIC:
+        black, white = self.architecture.pixel_values
+        if (black, white) == SYMMETRIC:
             return pixels
-        black, white = self.pixel_values
         return black + (pixels + 1) * ((white - black) / 2)
 
     def _from_networks(self, values: Tensor) -> Pixels:
-        if self.pixel_values == SYMMETRIC:
+        black, white = self.architecture.pixel_values
+        if (black, white) == SYMMETRIC:
             return values
-        black, white = self.pixel_values
         return (values - black) * (2 / (white - black)) - 1
 
 
@@ -131,8 +134,7 @@ def build_tokenizer(architecture: ArchitectureConfig, quantizer: QuantizerConfig
         quantizer=built,
         quantizer_out=nn.Conv2d(built.dim, channels, kernel, padding=kernel // 2) if convolve_out else nn.Identity(),
         decoder=NoDecoder() if architecture.encoder_only else architecture.build_decoder(),
-        downsample=architecture.downsample,
-        pixel_values=architecture.pixel_values,
+        architecture=architecture,
     )
 
 

@@ -71,8 +71,7 @@ def _card(config: TrainConfig, step: int) -> str:
     steps = f"{step} steps" if step == run.steps else f"{step} of {run.steps} steps"
     return f"""# {run.out.resolve().name}
 
-A visual tokenizer: {config.model.quantizer.name} quantizer, one token for {config.model.architecture.downsample} x \
-{config.model.architecture.downsample} pixels.
+A visual tokenizer: {config.model.quantizer.name} quantizer, {config.model.architecture.coverage}.
 
 Trained for {steps} on batches of {data.batch_size} crops of {data.size} x {data.size} pixels from
 

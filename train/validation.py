@@ -99,8 +99,8 @@ class Validation:
         def network(pixels: Pixels) -> tuple[Tensor]:
             return (psnr(pixels, model(pixels).pixels),)
 
-        # Images of native size differ, and each would be padded to a batch of its own.
-        size = 1 if self._reader.preprocessing.size == "native" else DEVICE_BATCH
+        # Images of different sizes would each be padded to a batch of their own.
+        size = DEVICE_BATCH if self._reader.preprocessing.side else 1
         for batch in in_batches((to_pixels(image.unsqueeze(0)) for image in images), size):
             fixed = batch_for(size, *batch.shape[2:])
             yield run_exactly(network, batch, self._accelerator.device, fixed)[0].cpu()

@@ -15,7 +15,7 @@ from ..formats.exif_orientation import current_orientation, decoded_orientation,
 from ..formats.inspect_file import inspect_file
 from .decoding_errors import ErrorKeepingFile, as_image_errors, silence_libtiff
 from .memory_budget import BUDGET
-from .to_rgb import Colour, to_rgb
+from .to_rgb import Blending, Colour, to_rgb
 
 MAX_PIXELS = 1 << 27
 """Larger images (134 million pixels) are refused before decoding: a small file can claim any size."""
@@ -27,24 +27,30 @@ def open_image(
     content: bytes | BinaryIO,
     background: tuple[int, int, int] = (255, 255, 255),
     colour: Colour = "srgb",
+    blending: Blending = "rounded",
 ) -> Image.Image:
     """Return the first frame as RGB: EXIF orientation applied, transparency blended over `background`.
 
     The ICC profile is converted to sRGB, unless `colour` is ignore. Raises ImageError for an empty, broken, truncated, unknown
     or far too large file; errors of reading the file pass through.
     """
-    with opened(content, background, colour) as (image, _, _):
+    with opened(content, background, colour, blending) as (image, _, _):
         return image
 
 
 @contextmanager
 def opened(
-    content: bytes | BinaryIO, background: tuple[int, int, int], colour: Colour, side: int | None = None
+    content: bytes | BinaryIO,
+    background: tuple[int, int, int],
+    colour: Colour,
+    blending: Blending = "rounded",
+    side: int | None = None,
+    more_bytes: int = 0,
 ) -> Iterator[tuple[Image.Image, int, int]]:
     """Open an image as open_image does, and hold its part of the memory budget until the end of the body.
 
     Yields the image, and width and height of the upright original. A very large JPEG is decoded smaller, as long as both
-    sides keep twice `side` pixels.
+    sides keep twice `side` pixels. `more_bytes` are held besides, for what the body does.
     """
     file = io.BytesIO(content) if isinstance(content, bytes) else ErrorKeepingFile(content)
     with ExitStack() as held:
@@ -52,25 +58,27 @@ def opened(
             source = inspect_file(cast(BinaryIO, file))
             if source.size:
                 _check(source.size)
-                _hold(held, source, source.size, source.size)
+                _hold(held, source, source.size, source.size, more_bytes)
             decoder = _open(source)
             size = decoder.size
             _check(size)
             if side and source.format == "JPEG" and size[0] * size[1] > DRAFT_ABOVE:
                 decoder.draft(None, (2 * side, 2 * side))
             if not source.size:
-                _hold(held, source, decoder.size, size)
+                _hold(held, source, decoder.size, size, more_bytes)
             image = _load(decoder, source)
             profile = (source.profile or decoder.info.get("icc_profile")) if colour == "srgb" else None
             orientation = source.orientation or decoded_orientation(decoder)
             image = upright(image, orientation)
             del decoder  # frees the memory of the image before it was turned
-            image = to_rgb(image, background, profile, source.transparent, source.grey)
+            image = to_rgb(image, background, profile, source.transparent, source.grey, blending)
         width, height = reversed(size) if orientation >= 5 else size
         yield image, width, height
 
 
-def upright_rgb(image: Image.Image, background: tuple[int, int, int], colour: Colour = "srgb") -> Image.Image:
+def upright_rgb(
+    image: Image.Image, background: tuple[int, int, int], colour: Colour = "srgb", blending: Blending = "rounded"
+) -> Image.Image:
     """Return a copy of an opened image as RGB: EXIF orientation and ICC profile applied, transparency over `background`.
 
     Raises ImageError when its file turns out to be broken, or when it has no pixels.
@@ -83,7 +91,7 @@ def upright_rgb(image: Image.Image, background: tuple[int, int, int], colour: Co
         turned = upright(image, current_orientation(image))
         profile = image.info.get("icc_profile") if colour == "srgb" else None
         transparent = (key,) if isinstance(key, int) else ()
-        return to_rgb(turned, background, profile, transparent, tiff.grey_of_opened(image))
+        return to_rgb(turned, background, profile, transparent, tiff.grey_of_opened(image), blending)
 
 
 def _open(source: DecoderInput) -> ImageFile.ImageFile:
@@ -101,9 +109,12 @@ def _check(size: tuple[int, int]) -> None:
         raise ImageError(f"{width} x {height} is more than {MAX_PIXELS} pixels")
 
 
-def _hold(held: ExitStack, source: DecoderInput, size: tuple[int, int], whole: tuple[int, int]) -> None:
+def _hold(
+    held: ExitStack, source: DecoderInput, size: tuple[int, int], whole: tuple[int, int], more_bytes: int
+) -> None:
     decoded, coded = size[0] * size[1], whole[0] * whole[1]
-    held.enter_context(BUDGET.hold(decoded * source.bytes_per_pixel + coded * source.bytes_per_coded_pixel))
+    amount = decoded * source.bytes_per_pixel + coded * source.bytes_per_coded_pixel
+    held.enter_context(BUDGET.hold(amount + more_bytes))
 
 
 def _load(image: ImageFile.ImageFile, source: DecoderInput) -> Image.Image:

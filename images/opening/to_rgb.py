@@ -10,6 +10,7 @@ from ..row_strips import by_strips, strips
 from .icc_profile import Conversion, lab_to_srgb, to_srgb
 
 Colour: TypeAlias = Literal["srgb", "ignore"]
+Blending: TypeAlias = Literal["rounded", "truncated"]
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 """Pillow's modes of grey beyond 8 bits."""
 GREYS = ("1", "L", "LA", "La", *DEEP)
@@ -25,6 +26,7 @@ def to_rgb(
     profile: bytes | None,
     transparent: tuple[int, ...],
     grey: Grey,
+    blending: Blending = "rounded",
 ) -> Image.Image:
     """Return an image of any mode as 8-bit RGB, its ICC profile applied, transparency blended over `background`.
 
@@ -38,7 +40,7 @@ def to_rgb(
 
     def convert(strip: Image.Image) -> Image.Image:
         eight_bits = _to_eight_bits(strip, levels, transparent) if levels else strip
-        return _over(_layer(eight_bits, conversion), background)
+        return _over(_layer(eight_bits, conversion), background, blending)
 
     return by_strips(convert, image)
 
@@ -99,8 +101,12 @@ def _layer(image: Image.Image, conversion: Conversion | None) -> Image.Image:
     return conversion(layer) if conversion else layer
 
 
-def _over(layer: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+def _over(layer: Image.Image, background: tuple[int, int, int], blending: Blending) -> Image.Image:
     if layer.mode == "RGB":
         return layer
+    if blending == "truncated":
+        values = np.asarray(layer)
+        alpha = values[:, :, 3:] / 255
+        return Image.fromarray(((1 - alpha) * background + alpha * values[:, :, :3]).astype(np.uint8))
     base = Image.new("RGBA", layer.size, (*background, 255))
     return Image.alpha_composite(base, layer).convert("RGB")

@@ -37,7 +37,13 @@ def tokenize_images(
     out: Annotated[Path, typer.Option(help="Folder for the token shards; the same call resumes.")],
     model: Annotated[str, typer.Option(help="Built-in name, tokenizer folder, or hf://owner/repo.")] = DEFAULT_MODEL,
     size: Annotated[
-        str | None, typer.Option(help="Side of the centre square in pixels, or native.", show_default="the model's")
+        str | None,
+        typer.Option(
+            metavar="N|native|area:N",
+            help="Side of the centre square in pixels, native, or area:N to keep the aspect ratio at about N x N pixels "
+            "(area:MIN-MAX keeps the size in between too).",
+            show_default="the model's",
+        ),
     ] = None,
     keep: Annotated[
         str,

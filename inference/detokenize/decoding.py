@@ -13,6 +13,7 @@ from PIL import Image
 
 from ...images.opening.open_image import MAX_PIXELS
 from ...images.saving import save_png
+from ...images.sizes import original_box
 from ...tokenizer.numerics.exact import DEVICE_BATCH, batch_for
 from ..api import Tokenizer
 from ..token_shards.formats import SHARD_FORMATS, ShardFormat
@@ -30,8 +31,6 @@ class FolderDecoder(NamedTuple):
     shard_format: ShardFormat
     digest: str
     """SHA-256 of everything that decides the pixels."""
-    is_native: bool
-    """Whether images have a size of their own."""
 
 
 class ImageJob(NamedTuple):
@@ -65,8 +64,7 @@ def folder_decoder(folder: Path, manifest: Manifest, tokenizer: Tokenizer, model
     for module in (tokenizer.model.quantizer_out, tokenizer.model.decoder):
         for name, value in sorted(module.state_dict().items()):
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
-    is_native = manifest.preprocessing.size == "native"
-    return FolderDecoder(tokenizer, SHARD_FORMATS[manifest.format], digest.hexdigest(), is_native)
+    return FolderDecoder(tokenizer, SHARD_FORMATS[manifest.format], digest.hexdigest())
 
 
 def checked(jobs: Iterable[ImageJob], failures: list[str]) -> Iterator[CheckedImage]:
@@ -97,8 +95,9 @@ def decoded(batch: list[CheckedImage]) -> list[Image.Image]:
 def save(image: CheckedImage, pixels: Image.Image) -> str:
     """Write an image and return "", or the reason when its path cannot be written to."""
     job = image.job
-    if job.decoder.is_native:
-        pixels = pixels.crop((0, 0, image.width, image.height))
+    tokenizer = job.decoder.tokenizer
+    if box := original_box(tokenizer.config.preprocessing, image.height, image.width, tokenizer.downsample):
+        pixels = pixels.crop(box)
     try:
         save_png(job.path, pixels, image.mark)
     except OSError as error:
@@ -112,7 +111,7 @@ def _check(job: ImageJob) -> CheckedImage:
     metadata = job.sample.metadata()
     width, height = metadata["width"], metadata["height"]
     tokenizer = job.decoder.tokenizer
-    if job.decoder.is_native and width * height > MAX_PIXELS:
+    if not tokenizer.config.preprocessing.side and width * height > MAX_PIXELS:
         raise ValueError(f"{width} x {height} is more than {MAX_PIXELS} pixels")
     tokens = job.sample.tokens()
     expected = (tokenizer.num_codebooks, *tokenizer.grid(height, width))

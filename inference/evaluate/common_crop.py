@@ -1,12 +1,10 @@
 """The square that images are cropped to where tokenizers are compared on the same pixels."""
 
 import math
-import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from ...tokenizer.folder.config_json import TokenizerConfig
-from ...tokenizer.networks.base import ArchitectureConfig
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ...tokenizer.wording import list_first
 
@@ -28,7 +26,7 @@ def common_crop(configs: Mapping[str, TokenizerConfig]) -> CommonCrop:
     multiples of every downsampling. All else is vistok's default preprocessing, whatever the tokenizers' own.
     """
     multiple = math.lcm(*(config.architecture.downsample for config in configs.values()))
-    only = {name: side for name, config in configs.items() if (side := _only_side(config.architecture)) is not None}
+    only = {name: side for name, config in configs.items() if (side := config.architecture.image_size) is not None}
     if len(set(only.values())) > 1:
         sizes = list_first([f"{name} takes {side} x {side} pixels alone" for name, side in only.items()], shown=3)
         return CommonCrop(None, f"There is no common crop: {sizes}.")
@@ -55,15 +53,6 @@ def common_crop(configs: Mapping[str, TokenizerConfig]) -> CommonCrop:
     )
 
 
-def _only_side(architecture: ArchitectureConfig) -> int | None:
-    """Return the side of the only images that networks take; None if they take any."""
-    side: int | None = getattr(architecture, "image_size", None)
-    return side
-
-
 def _own_side(preprocessing: PreprocessingConfig) -> int | None:
     """Return the side of the square, or of the square of the max area, that images are resized to; None if they are not."""
-    if isinstance(preprocessing.size, int):
-        return preprocessing.size
-    sides = re.findall("[0-9]+", preprocessing.size)
-    return int(sides[-1]) if sides else None
+    return preprocessing.area[1] if preprocessing.area else preprocessing.side

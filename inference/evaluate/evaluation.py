@@ -45,10 +45,10 @@ class EvaluationInputs:
 
     def images(self, samples: Iterable[Sample], tokenizer: Tokenizer) -> Iterator[ReadImage]:
         """Yield the images that can be used; list the others in `failures` and `lost`. Raise WorkFailedError for none."""
-        usable = 0
+        preprocessing, usable = tokenizer.config.preprocessing, 0
         for sample in samples:
             try:
-                read = read_image(sample, tokenizer.config.preprocessing, tokenizer.downsample)
+                read = read_image(sample, preprocessing, tokenizer.downsample, tokenizer.grid)
             except UnreadableInputError as error:
                 self.lost.append(str(error))
                 continue

@@ -1,6 +1,7 @@
 """From a sample to pixels, or to the reason why there are none."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -9,6 +10,9 @@ from ...images.preprocessing import load_pixels
 from ...tokenizer.preprocessing import PreprocessingConfig
 from .input_files import sha256_of, unreadable
 from .samples import Failure, Sample
+
+Grid: TypeAlias = Callable[[int, int], tuple[int, int]]
+"""Returns the grid of the tokens of an image of `height x width`; raises ValueError for sizes that have none."""
 
 
 class ReadImage(NamedTuple):
@@ -29,8 +33,13 @@ class Unusable(NamedTuple):
     """SHA-256 of the file; empty where there is no file."""
 
 
-def read_image(sample: Sample, config: PreprocessingConfig, multiple: int) -> ReadImage | Unusable:
-    """Read and preprocess one image; raise UnreadableInputError when its bytes cannot be read or the memory is too small."""
+def read_image(
+    sample: Sample, config: PreprocessingConfig, multiple: int, grid: Grid | None = None
+) -> ReadImage | Unusable:
+    """Read and preprocess one image; whatever is wrong with it becomes a row, such as a size that `grid` refuses.
+
+    Raises UnreadableInputError when its bytes cannot be read, or the memory is too small.
+    """
     sha256 = ""
     try:
         if sample.entry is None:
@@ -38,9 +47,20 @@ def read_image(sample: Sample, config: PreprocessingConfig, multiple: int) -> Re
         with sample.entry.open() as file:
             sha256 = sha256_of(file)
             loaded = load_pixels(file, config, multiple)
+        if reason := _refusal(grid, loaded.height, loaded.width):
+            return Unusable(Failure(sample.key, sample.source, reason), sha256)
         size = {"width": loaded.width, "height": loaded.height}
         return ReadImage(sample, loaded.pixels, {"source": sample.source, **size, "sha256": sha256})
     except ImageError as error:
         return Unusable(Failure(sample.key, sample.source, str(error)), sha256)
     except (OSError, MemoryError) as error:
         raise unreadable(sample.source, error) from None
+
+
+def _refusal(grid: Grid | None, height: int, width: int) -> str:
+    try:
+        if grid is not None:
+            grid(height, width)
+    except ValueError as error:
+        return str(error)
+    return ""

@@ -42,7 +42,8 @@ class LocalEngine:
                 batch.work.unread = str(error)
                 return batch, []
 
-        read = partial(read_image, config=job.manifest.preprocessing, multiple=job.manifest.downsample)
+        preprocessing, side = job.manifest.preprocessing, job.manifest.downsample
+        read = partial(read_image, config=preprocessing, multiple=side, grid=job.tokenizer.grid)
         samples = shard_samples(tasks, partial(reusable_samples, job=job), self._report_progress)
         window = (job.encoders + 1) * job.batch_size + 2 * job.readers
         with ExitStack() as stack:
@@ -90,14 +91,14 @@ def _stop_at_failure(work: ShardWork) -> None:
 
 
 def encode_samples(images: list[ReadImage], encode: Encode, manifest: Manifest) -> list[TokenSample]:
-    """Return the tokens of images of one size; raise UnreadableInputError for one of native size that is too large."""
+    """Return the tokens of images of one size; raise UnreadableInputError for one that is too large, where sizes differ."""
     if not images:
         return []
     tokens: Tokens | None = None
     try:
         tokens = encode(stack_pixels([image.pixels for image in images]))
     except (MemoryError, RuntimeError) as error:
-        if manifest.preprocessing.size != "native" or not _out_of_memory(error):
+        if manifest.preprocessing.side or not _out_of_memory(error):
             raise
     if tokens is None and len(images) > 1:  # the error, which holds on to memory, is gone by now
         return [sample for image in images for sample in encode_samples([image], encode, manifest)]

@@ -53,6 +53,6 @@ def _images(plan: Plan, tokenizer: Tokenizer) -> Iterator[ReadImage]:
         with suppress(DamagedShard, OSError):
             for sample in task.source.list_samples().samples:
                 with suppress(UnreadableInputError):
-                    read = read_image(sample, tokenizer.config.preprocessing, tokenizer.downsample)
+                    read = read_image(sample, tokenizer.config.preprocessing, tokenizer.downsample, tokenizer.grid)
                     if isinstance(read, ReadImage):
                         yield read

@@ -1,6 +1,7 @@
 """The whole of tokenize-images, from its options to the summary."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from ...tokenizer.devices import usable_cores
 from ...tokenizer.files import remove_asides
 from ...tokenizer.folder_lock import hold_folder
 from ...tokenizer.numerics.exact import DEVICE_BATCH
+from ...tokenizer.preprocessing import PreprocessingConfig
 from ..api import Tokenizer, load
 from ..arithmetic import COMPILED, COMPILING_PAYS, EXACT_ARITHMETIC, fast_precision
 from ..inputs.companions import Keep
@@ -100,14 +102,23 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
 
 
 def _load(request: Request) -> Tokenizer:
-    tokenizer, size = load(request.model, request.device), request.size
-    if size is None:
+    tokenizer = load(request.model, request.device)
+    if request.size is None:
         return tokenizer
-    multiple = tokenizer.downsample
-    if size != "native" and not (size.isdecimal() and int(size) > 0 and int(size) % multiple == 0):
-        raise ValueError(f"--size is {size!r}, but must be native or a multiple of {multiple} such as {32 * multiple}.")
-    pixels = "native" if size == "native" else int(size)
-    return tokenizer.with_preprocessing(tokenizer.config.preprocessing.model_copy(update={"size": pixels}))
+    preprocessing = _with_size(tokenizer.config.preprocessing, request.size, tokenizer.downsample)
+    tokenizer.config.architecture.require_image_size("--size", preprocessing.size)
+    return tokenizer.with_preprocessing(preprocessing)
+
+
+def _with_size(preprocessing: PreprocessingConfig, size: str, multiple: int) -> PreprocessingConfig:
+    with suppress(ValueError):
+        values = preprocessing.model_dump() | {"size": int(size) if size.isdecimal() else size}
+        changed = PreprocessingConfig.model_validate(values)
+        if changed.side is None or changed.side % multiple == 0:
+            return changed
+    raise ValueError(
+        f"--size is {size!r}, but must be native, area:N or area:MIN-MAX, or a multiple of {multiple} such as {32 * multiple}."
+    )
 
 
 def _precision(request: Request, tokenizer: Tokenizer, plan: Plan, before: Manifest | None) -> str:

@@ -26,7 +26,7 @@ this for programs.
 | pixels | `{pixels["layout"]}`, {pixels["type"]}, {pixels["colour"]}, black {black:g}, white {white:g} |
 | height and width | {sizes} |
 | tokens | `{facts["tokens"]["layout"]}`, {facts["tokens"]["type"]}, q = {q}, from 0 to {facts["vocab_size"] - 1} |
-| grid | one token of each codebook for {side} x {side} pixels |
+| grid | {facts["coverage"]}, of each codebook |
 | preprocessing | {", ".join(f"{key} {value}" for key, value in resized.items())} |
 | fingerprint | `{facts["fingerprint"]}` |
 

@@ -86,6 +86,7 @@ def _source(name: str) -> Source:
         "fingerprint": digest,
         "written_by": f"vistok {__version__}",
         "downsample": model.downsample,
+        "coverage": config.architecture.coverage,
         "vocab_size": model.quantizer.vocab_size,
         "num_codebooks": model.quantizer.num_codebooks,
         "preprocessing": config.preprocessing.model_dump(mode="json"),

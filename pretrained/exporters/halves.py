@@ -45,8 +45,7 @@ class EncoderHalf(nn.Module):
         super().__init__()
         self.model = VisualTokenizer(
             *(model.encoder, model.quantizer_in, model.quantizer, nn.Identity(), NoDecoder()),
-            downsample=model.downsample,
-            pixel_values=model.pixel_values,
+            architecture=model.architecture,
         )
 
     def forward(self, pixels: Pixels) -> Tokens:
@@ -61,8 +60,7 @@ class DecoderHalf(nn.Module):
         super().__init__()
         self.model = VisualTokenizer(
             *(_NoEncoder(), nn.Identity(), model.quantizer, model.quantizer_out, model.decoder),
-            downsample=model.downsample,
-            pixel_values=model.pixel_values,
+            architecture=model.architecture,
         )
 
     def forward(self, tokens: Tokens) -> Pixels:
@@ -76,6 +74,9 @@ def halves(source: Source) -> Halves:
 
     Raises an error of torch or of the network where neither can be recorded.
     """
+    only_size = source.config.architecture.image_size
+    if only_size is not None:
+        return _recorded(source, (only_size, only_size))
     try:
         return _recorded(source, None)
     except (

@@ -11,6 +11,12 @@ from ...tokenizer.folder.config_json import TokenizerConfig
 Take: TypeAlias = Callable[[str], Tensor]
 """Returns a tensor of the checkpoint by its name in it; each may be taken once."""
 
+RESIZED_AS_TENSORS = (
+    "transformers resizes tensors with torchvision, where vistok resizes images with Pillow: about one value in a hundred "
+    "differs, by 1 of 255 as a rule."
+)
+"""A note of parts of transformers."""
+
 
 class Shapes(dict[str, tuple[int, ...]]):
     """Shapes of the tensors of a checkpoint, by name."""
@@ -23,6 +29,10 @@ class Shapes(dict[str, tuple[int, ...]]):
         if not self[name]:
             raise ValueError(f"its tensor {name} is a single number")
         return self[name][0]
+
+    def last(self, name: str) -> int:
+        """Return the last dimension: channels of a table, or the side of a kernel."""
+        return self[name][-1] if self.rows(name) else 0
 
 
 class Importer(ABC):

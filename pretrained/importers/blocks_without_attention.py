@@ -9,7 +9,7 @@ from .code_choice import CODEBOOK
 from .convolutional import ConvolutionalImporter
 from .layer_names import LayerNames, numbered
 
-RESIZE = "The original resizes bilinearly without antialiasing in its validation; vistok's bilinear filter has it."
+RESIZE = "As in the original's validation, images are resized bilinearly without antialiasing, as OpenCV does."
 MIDDLE = "encoder.mid_block.0.conv1.weight"
 """Shows the network of Open-MAGVIT2."""
 GROUP_BITS = 8

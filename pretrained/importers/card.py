@@ -39,7 +39,6 @@ def _digest(path: Path) -> str:
 
 def card(out: Path, importer: Importer, config: TokenizerConfig, facts: Facts) -> str:
     """Return the text of the card."""
-    side = config.architecture.downsample
     files = " and ".join(f"`{name}` (SHA-256 `{digest}`)" for name, digest in facts.digests.items())
     notes = [
         *importer.notes,
@@ -49,7 +48,7 @@ def card(out: Path, importer: Importer, config: TokenizerConfig, facts: Facts) -
     ]
     return f"""# {out.resolve().name}
 
-A {importer.title} tokenizer: {config.quantizer.name} quantizer, one token for {side} x {side} pixels.
+A {importer.title} tokenizer: {config.quantizer.name} quantizer, {config.architecture.coverage}.
 
 Imported by vistok from {files}, a checkpoint for the code at {importer.source}.
 Licence of the original weights: {importer.licence}.

@@ -1,12 +1,13 @@
 """The VQGAN of Chameleon (arXiv 2405.09818), which Anole and Lumina-mGPT use too."""
 
 from ...tokenizer.preprocessing import PreprocessingConfig
-from .base import Shapes
+from .base import RESIZED_AS_TENSORS, Shapes
 from .code_choice import NearestCode
 from .convolutional import ConvolutionalImporter
 from .taming_names import taming_names
 
-PREPROCESSING = PreprocessingConfig(size=512, resampling="lanczos")
+PREPROCESSING = PreprocessingConfig(size=512, resampling="lanczos", blending="truncated", colour="ignore")
+BLENDING = "As published, transparent images are blended onto white, and the result is truncated to whole numbers."
 
 
 class Chameleon(ConvolutionalImporter):
@@ -15,7 +16,7 @@ class Chameleon(ConvolutionalImporter):
     title = "Chameleon"
     source = "https://github.com/facebookresearch/chameleon"
     licence = "Chameleon Research License (non-commercial)"
-    notes = ("The original truncates decoded pixels to whole numbers; vistok rounds them.",)
+    notes = (BLENDING, "The original truncates decoded pixels to whole numbers; vistok rounds them.")
     ignored = r"loss\..*"
     choice = NearestCode("euclidean")
     preprocessing = PREPROCESSING
@@ -32,6 +33,8 @@ class ChameleonOfTransformers(ConvolutionalImporter):
     source = "https://github.com/facebookresearch/chameleon"
     licence = "Chameleon Research License (non-commercial)"
     notes = (
+        BLENDING,
+        RESIZED_AS_TENSORS,
         "The checkpoint has no decoder.",
         "Its processor multiplies pixels by 0.0078 instead of 2/255 and subtracts 1, so white is 0.989. vistok does the same: "
         "pixel_values is (-1, 0.989). A few tokens differ from those of the original file, which sees white as 1.",
@@ -39,7 +42,7 @@ class ChameleonOfTransformers(ConvolutionalImporter):
     ignored = r"post_quant_conv\..*"
     prefixes = ("model.vqmodel.",)
     choice = NearestCode("euclidean")
-    preprocessing = PREPROCESSING
+    preprocessing = PREPROCESSING.model_copy(update={"rounding": "down"})
     pixel_values = (-1.0, 0.989)
 
     def recognises(self, shapes: Shapes) -> bool:

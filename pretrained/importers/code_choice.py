@@ -1,6 +1,7 @@
 """How the quantizer of a public tokenizer chooses its codes, and where the checkpoint keeps them."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -19,8 +20,8 @@ PROJECTION = "quantize.embedding_proj.weight"
 class CodeChoice(Protocol):
     """A rule of choice, which names and shapes do not show."""
 
-    def config(self, shapes: Shapes) -> QuantizerConfig:
-        """Return the quantizer; its size follows from the shapes."""
+    def config(self, shapes: Shapes, settings: Mapping[str, Any]) -> QuantizerConfig:
+        """Return the quantizer; its size follows from the shapes, and what they do not show may be in config.json."""
 
     def weight(self, name: str, take: Take) -> Tensor:
         """Return the tensor that vistok calls `quantizer.NAME`, made from those of the checkpoint."""
@@ -31,7 +32,7 @@ class NearestCode(NamedTuple):
 
     similarity: Similarity
 
-    def config(self, shapes: Shapes) -> QuantizerConfig:
+    def config(self, shapes: Shapes, _: Mapping[str, Any]) -> QuantizerConfig:
         codes = shapes.rows(CODEBOOK)
         return VQConfig(dim=_latent_dim(shapes), codebook_size=codes, similarity=self.similarity)
 
@@ -42,7 +43,7 @@ class NearestCode(NamedTuple):
 class NearestProjectedCode(NamedTuple):
     """The nearest code of a table that a linear layer has mapped; vistok keeps the codes, not the layer."""
 
-    def config(self, shapes: Shapes) -> QuantizerConfig:
+    def config(self, shapes: Shapes, _: Mapping[str, Any]) -> QuantizerConfig:
         codes = shapes.rows(CODEBOOK)
         return VQConfig(dim=_latent_dim(shapes), codebook_size=codes, similarity="euclidean")
 
@@ -55,7 +56,7 @@ class NearestProjectedCode(NamedTuple):
 class LikeliestCode(NamedTuple):
     """The most probable code by a linear classifier; the codes themselves are a second table."""
 
-    def config(self, shapes: Shapes) -> QuantizerConfig:
+    def config(self, shapes: Shapes, _: Mapping[str, Any]) -> QuantizerConfig:
         codes = shapes.rows("quantize.proj.weight")
         return GumbelConfig(dim=_latent_dim(shapes), codebook_size=codes)
 
@@ -71,7 +72,7 @@ class SignsOfLatent(NamedTuple):
     bits: int | None = None
     """Channels of a group; None for one group."""
 
-    def config(self, shapes: Shapes) -> QuantizerConfig:
+    def config(self, shapes: Shapes, _: Mapping[str, Any]) -> QuantizerConfig:
         dim = _latent_dim(shapes)
         if self.bits is None:
             return LFQConfig(dim=dim)

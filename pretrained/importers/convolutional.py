@@ -1,15 +1,17 @@
 """Public VQGANs that differ from vistok's convolutional networks in the names of their layers alone."""
 
 import itertools
+import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from torch import Tensor
 
 from ...tokenizer.config import parse_config
 from ...tokenizer.folder.config_json import TokenizerConfig
-from ...tokenizer.networks.convolutional import ConvolutionalConfig
+from ...tokenizer.networks.convolutional import COLOURS, ConvolutionalConfig
 from ...tokenizer.preprocessing import PreprocessingConfig
 from .base import Importer, Shapes, Take
 from .code_choice import CodeChoice
@@ -42,10 +44,11 @@ class ConvolutionalImporter(Importer):
         for key, value in self.fixed_settings.items():
             if settings.get(key, value) != value:
                 raise ValueError(f"its config.json has {key} {settings[key]!r}, but vistok's networks have {value!r}")
-        quantizer = self.choice.config(shapes)
+        quantizer = self.choice.config(shapes, settings)
         has_decoder = "decoder.conv_in.weight" in shapes
         encoder = self.stack("encoder", shapes)
         architecture = {
+            **_ends(shapes, encoder["channels"]),
             "encoder": encoder,
             "decoder": self.stack("decoder", shapes) | self._norms(shapes) if has_decoder else encoder,
             "latent_channels": shapes.rows("encoder.conv_out.weight"),
@@ -66,6 +69,7 @@ class ConvolutionalImporter(Importer):
     def tensors(self, architecture: ConvolutionalConfig, names: Iterable[str], take: Take) -> dict[str, Tensor]:
         """Return a tensor for each of `names` in a tokenizer of an architecture, or in its encoder or decoder alone."""
         modules = self.names.modules(architecture)
+        take = cache(take)  # projections may be one tensor
         tensors: dict[str, Tensor] = {}
         for name in names:
             if name.startswith(QUANTIZER):
@@ -82,15 +86,19 @@ class ConvolutionalImporter(Importer):
         """Return the levels of `encoder` or `decoder`."""
         template = re.escape(self.names.encoder_level if side == "encoder" else self.names.decoder_level)
         found = [re.match(rf"{template.replace(re.escape('{}'), '([0-9]+)')}[.]", name) for name in shapes]
-        count = len({match[1] for match in found if match})
-        levels = [self.names.level(side, index, count) for index in range(count)]
-        attentions = [_count(shapes, f"{level}.{self.names.attention}.{self._norm}.weight") for level in levels]
+        depth = len({match[1] for match in found if match})
+        levels = [self.names.level(side, index, depth) for index in range(depth)]
+        attentions = [count(shapes, f"{level}.{self.names.attention}.{self._projection}.weight") for level in levels]
+        resampler = self.names.downsample if side == "encoder" else self.names.upsample
+        resampled = [_finer(side, index) for index in range(depth) if f"{levels[index]}.{resampler}.weight" in shapes]
         return {
             "channels": [shapes.rows(f"{level}.{self.names.block.format(0)}.conv2.weight") for level in levels],
-            "blocks": [_count(shapes, f"{level}.{self.names.block}.conv1.weight") for level in levels],
+            "blocks": [count(shapes, f"{level}.{self.names.block}.conv1.weight") for level in levels],
             "attention": [index for index, attention in enumerate(attentions) if attention >= self.min_attentions],
             "middle_blocks": max(1, sum(f"{side}.{name}.conv1.weight" in shapes for name in self.names.middle_blocks)),
-            "middle_attention": f"{side}.{self.names.middle_attention}.{self._norm}.weight" in shapes,
+            "middle_attention": f"{side}.{self.names.middle_attention}.{self._projection}.weight" in shapes,
+            # Where no level has a convolution for the change of the grid, the changes have no weights.
+            "shared_grids": [index + 1 for index in range(depth - 1) if resampled and index not in resampled],
         }
 
     def _norms(self, shapes: Shapes) -> dict[str, bool]:
@@ -105,10 +113,26 @@ class ConvolutionalImporter(Importer):
         return tensor[..., None, None] if is_projection and tensor.ndim == 2 else tensor
 
     @property
-    def _norm(self) -> str:
-        return self.names.parts.get("norm", "norm")
+    def _projection(self) -> str:
+        return self.names.parts["out"]
 
 
-def _count(shapes: Shapes, name: str) -> int:
+def _ends(shapes: Shapes, channels: Sequence[int]) -> dict[str, Any]:
+    """Return what the first convolution and those around the quantizer show; `channels` are those of the encoder's levels."""
+    width, colours = (shapes["encoder.conv_in.weight"] + (0, 0))[:2]
+    around = shapes.get("quant_conv.weight") or (1,)
+    return {
+        "stem": math.isqrt(colours // COLOURS),
+        "stem_channels": width if [width] != channels[:1] else None,
+        "quantizer_kernel": around[-1],
+    }
+
+
+def _finer(side: str, index: int) -> int:
+    """Return the finer of the two levels around the change of the grid that the level with an index holds."""
+    return index if side == "encoder" else index - 1
+
+
+def count(shapes: Shapes, name: str) -> int:
     """Return how many indices from 0 up a name with one {} has."""
     return next(index for index in itertools.count() if name.format(index) not in shapes)

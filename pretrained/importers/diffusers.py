@@ -32,6 +32,10 @@ PIXELS = (
     "The checkpoint does not say which range its pixels have. vistok takes [0, 1] where the middle of the networks has no "
     "attention, as in aMUSEd, and [-1, 1] where it has; give --set architecture.pixel_values=[0,1] or [-1,1] if that is wrong."
 )
+RESIZE = (
+    "As VaeImageProcessor does, images keep their size but for sides that are rounded down to multiples of the downsampling, "
+    "with a Lanczos filter; the checkpoint does not say which size it was trained for, so give --size for another."
+)
 
 
 class DiffusersImporter(ConvolutionalImporter):
@@ -40,10 +44,10 @@ class DiffusersImporter(ConvolutionalImporter):
     title = "diffusers VQModel"
     source = "https://github.com/huggingface/diffusers"
     licence = "the publisher's, such as openrail++ for aMUSEd"
-    notes = (PIXELS,)
+    notes = (PIXELS, RESIZE)
     names = NAMES
     choice = NearestCode("euclidean")
-    preprocessing = PreprocessingConfig(size=256, resampling="lanczos")
+    preprocessing = PreprocessingConfig(size="native", fit="shrink", resampling="lanczos", colour="ignore")
     fixed_settings = {"act_fn": "silu", "norm_num_groups": 32, "norm_type": "group"}
 
 

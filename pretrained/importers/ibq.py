@@ -13,13 +13,11 @@ class IBQ(ConvolutionalImporter):
     title = "IBQ"
     source = "https://github.com/TencentARC/SEED-Voken"
     licence = "Apache-2.0"
-    notes = (
-        "The original resizes bilinearly without antialiasing in its validation; vistok's bilinear filter has it.",
-    )
+    notes = ("As in the original's validation, images are resized bilinearly without antialiasing, as OpenCV does.",)
     ignored = r"loss\..*|model_ema\.(loss.*|decay|num_updates)"
     uses_average = True
     choice = NearestCode("dot")
-    preprocessing = PreprocessingConfig(size=256, resampling="bilinear")
+    preprocessing = PreprocessingConfig(size=256, resampling="linear", colour="ignore")
 
     def recognises(self, shapes: Shapes) -> bool:
         names = taming_names(shapes)

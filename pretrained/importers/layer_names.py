@@ -82,3 +82,9 @@ class LayerNames(NamedTuple):
                 part, dot, parameter = name.removeprefix(f"{ours}.").rpartition(".")
                 return f"{theirs}.{self.parts.get(part, part)}{dot}{parameter}"
         return name
+
+
+def renamed(name: str, names: Mapping[str, str]) -> str:
+    """Return a name with its beginning replaced, if that is a key of `names`; the first that fits counts."""
+    ours = next((ours for ours in names if name.startswith(ours)), "")
+    return names.get(ours, "") + name.removeprefix(ours)

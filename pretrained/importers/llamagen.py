@@ -1,7 +1,7 @@
 """LlamaGen's VQ-8 and VQ-16 (arXiv 2406.06525), and Janus (arXiv 2410.13848), which uses VQ-16 at 384 pixels."""
 
 from ...tokenizer.preprocessing import PreprocessingConfig
-from .base import Shapes
+from .base import RESIZED_AS_TENSORS, Shapes
 from .code_choice import CODEBOOK, NearestCode
 from .convolutional import ConvolutionalImporter
 from .layer_names import LayerNames
@@ -15,7 +15,8 @@ NAMES = LayerNames(
     middle_attention="mid.1",
 )
 JANUS_LICENCE = "DeepSeek Model License"
-PADDED = "Janus pads images to a square before it resizes them; vistok crops them."
+PADDED = PreprocessingConfig(size=384, crop="none", background=(127, 127, 127), colour="ignore")
+PADDING = "As Janus's processor does, images are resized whole, and padded to a square with grey (127)."
 
 
 class LlamaGen(ConvolutionalImporter):
@@ -24,11 +25,11 @@ class LlamaGen(ConvolutionalImporter):
     title = "LlamaGen"
     source = "https://github.com/FoundationVision/LlamaGen"
     licence = "MIT"
-    notes = ("LlamaGen halves large images with a box filter before its bicubic resize; vistok resizes once.",)
+    notes = ("As published, large images are halved with a box filter before the bicubic resize.",)
     ignored = r"quantize\.codebook_used"
     names = NAMES
     choice = NearestCode("cosine")
-    preprocessing = PreprocessingConfig(size=256)
+    preprocessing = PreprocessingConfig(size=256, halve_first=True, colour="ignore")
 
     def recognises(self, shapes: Shapes) -> bool:
         return "encoder.conv_blocks.0.res.0.conv1.weight" in shapes and CODEBOOK in shapes
@@ -40,13 +41,13 @@ class Janus(ConvolutionalImporter):
     title = "Janus (LlamaGen VQ-16)"
     source = "https://github.com/deepseek-ai/Janus"
     licence = JANUS_LICENCE
-    notes = (PADDED,)
+    notes = (PADDING,)
     ignored = r"quantize\.codebook_used"
     prefixes = ("gen_vision_model.",)
     is_part = True
     names = NAMES
     choice = NearestCode("cosine")
-    preprocessing = PreprocessingConfig(size=384)
+    preprocessing = PADDED.model_copy(update={"rounding": "down"})
 
     def recognises(self, shapes: Shapes) -> bool:
         return "encoder.conv_blocks.0.res.0.conv1.weight" in shapes and CODEBOOK in shapes
@@ -59,13 +60,14 @@ class JanusOfTransformers(ConvolutionalImporter):
     source = "https://github.com/deepseek-ai/Janus"
     licence = JANUS_LICENCE
     notes = (
-        PADDED,
+        PADDING,
+        RESIZED_AS_TENSORS,
         "transformers' encode does not normalise latents and codes, so its tokens differ. vistok's are those of the original.",
     )
     prefixes = ("model.vqmodel.",)
     names = LayerNames(coarsest_first=True)
     choice = NearestCode("cosine")
-    preprocessing = PreprocessingConfig(size=384)
+    preprocessing = PADDED
 
     def recognises(self, shapes: Shapes) -> bool:
         needed = {

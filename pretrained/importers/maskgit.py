@@ -19,7 +19,7 @@ class MaskGIT(BlocksWithoutAttention):
     )
     names = LayerNames(upsample="upsample_conv", middle_blocks=numbered("mid.{}"))
     choice = NearestCode("euclidean")
-    preprocessing = PreprocessingConfig(size=256)
+    preprocessing = PreprocessingConfig(size=256, crop="even_centre", rounding="down", colour="ignore")
     pixel_values = (0.0, 1.0)
     options = {"quantizer_convolutions": False, "resampling": "pooled", "shortcut": "output"}
     conversions = {r"encoder\.conv_out\.weight": in_3x3}

@@ -13,9 +13,14 @@ class Muse(ConvolutionalImporter):
     title = "open-muse VQGAN"
     source = "https://github.com/huggingface/open-muse"
     licence = "Apache-2.0 for the code; see its page for that of the weights"
-    notes = ("Pixels are in [0, 1] in the networks.",)
+    notes = (
+        "Pixels are in [0, 1] in the networks.",
+        "As published, images are resized and cropped with torchvision's rounding and its antialiased bilinear filter.",
+    )
     choice = NearestCode("euclidean")
-    preprocessing = PreprocessingConfig(size=256, resampling="bilinear")
+    preprocessing = PreprocessingConfig(
+        size=256, crop="even_centre", rounding="down", resampling="bilinear", colour="ignore"
+    )
     pixel_values = (0.0, 1.0)
     min_attentions = 2
 

@@ -18,7 +18,7 @@ class OpenMagvit2Importer(MagvitImporter):
 class OpenMagvit2(OpenMagvit2Importer):
     """One token for 16 x 16 pixels, at 256 pixels."""
 
-    preprocessing = PreprocessingConfig(size=256, resampling="bilinear")
+    preprocessing = PreprocessingConfig(size=256, resampling="linear", colour="ignore")
 
     def recognises(self, shapes: Shapes) -> bool:
         return has_signs_of_latent(shapes, in_groups=False) and _has_five_levels(shapes)
@@ -27,7 +27,7 @@ class OpenMagvit2(OpenMagvit2Importer):
 class OpenMagvit2At128(OpenMagvit2Importer):
     """One token for 8 x 8 pixels, at 128 pixels."""
 
-    preprocessing = PreprocessingConfig(size=128, resampling="bilinear")
+    preprocessing = PreprocessingConfig(size=128, resampling="linear", colour="ignore")
 
     def recognises(self, shapes: Shapes) -> bool:
         return has_signs_of_latent(shapes, in_groups=False) and not _has_five_levels(shapes)

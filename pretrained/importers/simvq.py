@@ -18,7 +18,7 @@ class SimVQ(MagvitImporter):
         "what its training decodes.",
     )
     choice = NearestProjectedCode()
-    preprocessing = PreprocessingConfig(size=128, resampling="bilinear")
+    preprocessing = PreprocessingConfig(size=128, resampling="linear", colour="ignore")
 
     def recognises(self, shapes: Shapes) -> bool:
         return MIDDLE in shapes and PROJECTION in shapes

@@ -2,7 +2,9 @@
 
 from .base import Importer
 from .chameleon import Chameleon, ChameleonOfTransformers
+from .cosmos import Cosmos
 from .diffusers import Diffusers, DiffusersWithoutMiddleAttention, OldDiffusers
+from .emu3 import Emu3, Emu3OfTransformers
 from .emu35 import Apertus, Emu35
 from .ibq import IBQ
 from .llamagen import Janus, JanusOfTransformers, LlamaGen
@@ -11,6 +13,9 @@ from .muse import Muse
 from .open_magvit2 import OpenMagvit2, OpenMagvit2At128
 from .simvq import SimVQ
 from .taming import Taming, TamingGumbel
+from .titok import TiTok, TiTokWithSoftCodes
+from .unitok import UniTok
+from .var import VAR
 from .wetok import WeTok
 
 IMPORTERS: dict[str, tuple[Importer, ...]] = {
@@ -25,5 +30,10 @@ IMPORTERS: dict[str, tuple[Importer, ...]] = {
     "wetok": (WeTok(),),
     "simvq": (SimVQ(),),
     "maskgit": (MaskGIT(),),
+    "emu3": (Emu3(), Emu3OfTransformers()),
+    "cosmos": (Cosmos(),),
+    "var": (VAR(),),
+    "titok": (TiTok(), TiTokWithSoftCodes()),
+    "unitok": (UniTok(),),
 }
 """Each family with its layouts, which differ in the names of the tensors."""

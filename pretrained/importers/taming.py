@@ -6,7 +6,7 @@ from .code_choice import LikeliestCode, NearestCode
 from .convolutional import ConvolutionalImporter
 from .taming_names import taming_names
 
-RESIZE = "The original resizes bilinearly without antialiasing in its validation; vistok's bilinear filter has it."
+RESIZE = "As in the original's validation, images are resized bilinearly without antialiasing, as OpenCV does."
 
 
 class Taming(ConvolutionalImporter):
@@ -19,7 +19,7 @@ class Taming(ConvolutionalImporter):
     ignored = r"loss\..*"
     prefixes = ("first_stage_model.",)
     choice = NearestCode("euclidean")
-    preprocessing = PreprocessingConfig(size=256, resampling="bilinear")
+    preprocessing = PreprocessingConfig(size=256, resampling="linear", colour="ignore")
 
     def recognises(self, shapes: Shapes) -> bool:
         names = taming_names(shapes)
@@ -39,7 +39,7 @@ class TamingGumbel(ConvolutionalImporter):
     ignored = r"loss\..*"
     prefixes = ("first_stage_model.",)
     choice = LikeliestCode()
-    preprocessing = PreprocessingConfig(size=256, resampling="bilinear")
+    preprocessing = PreprocessingConfig(size=256, resampling="linear", colour="ignore")
 
     def recognises(self, shapes: Shapes) -> bool:
         return {

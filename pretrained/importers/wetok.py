@@ -17,7 +17,7 @@ class WeTok(MagvitImporter):
         "The original lists the tokens of a position together (y x q); vistok's tokens are q y x, group after group.",
     )
     choice = SignsOfLatent(bits=GROUP_BITS)
-    preprocessing = PreprocessingConfig(size=256, resampling="bilinear")
+    preprocessing = PreprocessingConfig(size=256, resampling="linear", colour="ignore")
 
     def recognises(self, shapes: Shapes) -> bool:
         return has_signs_of_latent(shapes, in_groups=True)

@@ -13,7 +13,7 @@ import typer
 
 from processes import run_python, start_python
 from vistok.cli.user_errors import report_errors
-from vistok.images.preprocessing import resize_short_side
+from vistok.images.resizing import resize_short_side
 from vistok.tokenizer.config import Config, parse_config
 from vistok.train.config_file import find_config
 

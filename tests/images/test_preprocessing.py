@@ -1,4 +1,5 @@
 import io
+import re
 
 import numpy as np
 import pytest
@@ -6,17 +7,19 @@ import torch
 from image_files import DISPLAY_P3, rgb_profile
 from PIL import Image
 
+import vistok
 from samples import image_bytes, noise_image
 from vistok.images import row_strips
 from vistok.images.opening.open_image import ImageError, open_image
 from vistok.images.preprocessing import (
     load_pixels,
     preprocess,
-    resize_short_side,
     stack_pixels,
     to_images,
     to_pixels,
 )
+from vistok.images.resizing import resize_short_side
+from vistok.tokenizer.config import parse_config
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 
 
@@ -133,3 +136,27 @@ def test_native_pixels_do_not_depend_on_the_strips_they_are_made_in(monkeypatch)
     whole = preprocess(image, PreprocessingConfig(size="native"), 8)
     monkeypatch.setattr(row_strips, "STRIP_PIXELS", 50 * 7)
     assert np.array_equal(preprocess(image, PreprocessingConfig(size="native"), 8), whole)
+
+
+@pytest.mark.parametrize(
+    "size", ["big", "area:", "area:0", "area:9-3", "area:8193", "area:1-9000", "area:2.5", "Area:64"]
+)
+def test_a_wrong_size_is_refused_in_one_sentence(size):
+    choices = "a whole number or 'native' or area:N or area:MIN-MAX, from 1 to 8192"
+    sentence = f"preprocessing.size is '{size}', but must be {choices}."
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        parse_config(PreprocessingConfig, {"size": size}, "preprocessing")
+
+
+def test_sizes_are_read_in_both_forms():
+    assert PreprocessingConfig(size="area:64").area == (64, 64) and PreprocessingConfig(size="area:64").side is None
+    assert PreprocessingConfig(size="area:16-8192").area == (16, 8192)
+    assert PreprocessingConfig(size=64).side == 64 and PreprocessingConfig(size=64).area is None
+    assert PreprocessingConfig(size="native").side is None and PreprocessingConfig(size="native").area is None
+    with pytest.raises(ValueError, match="^size is -1, but must be at least 1 or 'native' or area:N"):
+        parse_config(PreprocessingConfig, {"size": -1})
+
+
+def test_settings_at_their_defaults_are_not_in_the_fingerprint():
+    config = vistok.load("photo-f8", device="cpu").config.preprocessing
+    assert config.model_dump(exclude_defaults=True) == {} and len(config.model_dump()) > 5

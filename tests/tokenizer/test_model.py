@@ -83,7 +83,7 @@ SIDE = {"channels": [32], "blocks": [1]}
         ),
         (
             {"encoder": SIDE, "decoder": {"channels": [32, 32], "blocks": [1, 1]}},
-            r"encoder has 1 levels but decoder has 2",
+            r"encoder has 1 levels of different grids but decoder has 2",
         ),
         ({"encoder": {"channels": [48], "blocks": [1]}, "decoder": SIDE}, r"norm 'group' needs multiples of 32"),
         ({"encoder": SIDE, "decoder": SIDE, "stem": 3}, r"stem is 3, but must be"),

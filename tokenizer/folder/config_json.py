@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
+from pydantic import model_validator
+
 from ..config import Choice, Config, parse_config
 from ..networks.architectures import Architecture
 from ..preprocessing import PreprocessingConfig
@@ -63,6 +65,11 @@ class TokenizerConfig(Config):
     """How images become pixels."""
     origin: Origin | None = None
     """Where imported weights come from; null for those that vistok trained."""
+
+    @model_validator(mode="after")
+    def _images_fit(self) -> "TokenizerConfig":
+        self.architecture.require_image_size("preprocessing.size", self.preprocessing.size)
+        return self
 
 
 def read_tokenizer_config(folder: Path) -> TokenizerConfig:

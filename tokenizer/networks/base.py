@@ -1,7 +1,7 @@
 """What every network family promises: an encoder, a decoder, and what training asks of them."""
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Literal
+from typing import Annotated, Literal, final
 
 from pydantic import Field, model_validator
 from torch import nn
@@ -77,6 +77,8 @@ class ArchitectureConfig(Config, ABC):
     """Black and white as the networks see them: -1 and 1, or 0 and 1. Pixels outside the networks are always in [-1, 1]."""
     encoder_only: bool = False
     """Whether there is no decoder, as in some published checkpoints."""
+    image_size: Annotated[int, Field(ge=1, le=1 << 15)] | None = None
+    """Side of the square images that the networks take, or null for any sides that are multiples of the downsampling."""
 
     @model_validator(mode="after")
     def _black_differs_from_white(self) -> "ArchitectureConfig":
@@ -87,7 +89,11 @@ class ArchitectureConfig(Config, ABC):
     @property
     @abstractmethod
     def downsample(self) -> int:
-        """Pixels along one side of a position of the latent."""
+        """Pixels along one side of a position of the latent, or of a patch where the latent is not a grid of the image."""
+
+    @abstractmethod
+    def latent_grid(self, height: int, width: int) -> tuple[int, int]:
+        """Return the grid `y x` of the latent of an image that the networks take."""
 
     @abstractmethod
     def build_encoder(self) -> Encoder:
@@ -96,3 +102,45 @@ class ArchitectureConfig(Config, ABC):
     @abstractmethod
     def build_decoder(self) -> Decoder:
         """Build the decoder with fresh weights."""
+
+    @final
+    def check_pixels(self, pixels: Pixels) -> None:
+        """Raise ValueError unless the networks take pixels of this shape."""
+        side, size = self.downsample, self.image_size
+        fits = pixels.ndim == 4 and pixels.shape[1] == 3 and not (pixels.shape[2] % side or pixels.shape[3] % side)
+        if size is not None:
+            fits = fits and tuple(pixels.shape[2:]) == (size, size)
+        if not fits:
+            taken = f"b 3 h w with h and w multiples of {side}" if size is None else f"b 3 {size} {size} alone"
+            raise ValueError(
+                f"The tokenizer got pixels of shape {tuple(pixels.shape)}, but takes {taken}: resize, crop or pad them."
+            )
+
+    @final
+    def check_grid(self, latent: Latent) -> None:
+        """Raise ValueError unless the decoder takes a latent with this grid."""
+        size = self.image_size
+        if size is None or (grid := self.latent_grid(size, size)) == tuple(latent.shape[2:]):
+            return
+        got, taken = (" x ".join(map(str, each)) for each in (latent.shape[2:], grid))
+        raise ValueError(
+            f"The decoder got a grid of {got} codes, but takes {taken} alone: give all tokens of an image."
+        )
+
+    @final
+    def require_image_size(self, name: str, size: object) -> None:
+        """Raise ValueError, calling it `name`, unless images of `size` have the only size that the networks take, if any."""
+        if self.image_size is not None and size != self.image_size:
+            side = self.image_size
+            raise ValueError(
+                f"{name} is {size}, but the networks take images of {side} x {side} pixels alone: make it {side}."
+            )
+
+    @final
+    @property
+    def coverage(self) -> str:
+        """How many pixels the positions of the latent stand for, as a phrase."""
+        if self.image_size is None:
+            return f"one token for {self.downsample} x {self.downsample} pixels"
+        y, x = self.latent_grid(self.image_size, self.image_size)
+        return f"{y} x {x} tokens for {self.image_size} x {self.image_size} pixels"

@@ -56,9 +56,9 @@ class ResidualBlock(nn.Module):
         if not self.drops_input:
             zero_initialize(self.conv2)
 
-    def forward(self, x: Tensor) -> Tensor:
-        residual = self.conv1(functional.silu(self.norm1(x)))
-        residual = self.conv2(functional.silu(self.norm2(residual)))
+    def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
+        residual = self.conv1(functional.silu(self.norm1(x, *condition)))
+        residual = self.conv2(functional.silu(self.norm2(residual, *condition)))
         return self.shortcut(residual if self.drops_input else x) + residual
 
 
@@ -74,10 +74,21 @@ class AttentionBlock(nn.Module):
         self.out = nn.Conv2d(channels, channels, 1)
         zero_initialize(self.out)
 
-    def forward(self, x: Tensor) -> Tensor:
-        normalised = self.norm(x)
+    def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
+        normalised = self.norm(x, *condition)
         query, key, value = (
             rearrange(project(normalised), "b d y x -> b 1 (y x) d") for project in (self.query, self.key, self.value)
         )
         mixed = functional.scaled_dot_product_attention(query, key, value)
         return x + self.out(rearrange(mixed, "b 1 (y x) d -> b d y x", y=x.shape[2]))
+
+
+def in_float32(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    """Return what a 3 x 3 convolution makes of `x`, in float32 whatever the autocast and the type of the weights.
+
+    In half precision the last layer would round pixels to half a grey level, and lose or overflow its gradient, which
+    adaptive adversarial weights need.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        bias = convolution.get_parameter("bias").float()
+        return functional.conv2d(x.float(), convolution.weight.float(), bias, padding=1)

@@ -6,7 +6,6 @@ this is the f16 network of taming-transformers' VQGAN (arXiv 2012.09841) and of 
 
 from typing import Literal
 
-import torch
 from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,19 +13,24 @@ from torch.nn import functional
 from ..shapes import Latent, Pixels
 from .adaptive_norm import adaptive_norms, latent_statistics
 from .base import ArchitectureConfig, Channels, Decoder, Encoder
-from .blocks import GROUPS, Norm
+from .blocks import GROUPS, Norm, in_float32
 from .levels import DecoderStackConfig, Level, StackConfig, build_levels, build_middle
 
 COLOURS = 3
 
 
 class ConvolutionalConfig(ArchitectureConfig):
-    """Shape of the convolutional autoencoder; its grid is stem * 2 ** (levels - 1) times smaller than the image."""
+    """Shape of the convolutional autoencoder; its grid is stem * 2 ** (levels - 1) times smaller than the image.
+
+    Levels that share a grid count as one.
+    """
 
     name: Literal["convolutional"] = "convolutional"
     """Family of the networks: convolutional."""
     stem: Literal[1, 2, 4] = 1
     """Side of the pixel squares that are moved into the channels before the first convolution (space to depth)."""
+    stem_channels: Channels | None = None
+    """Channels of the encoder's first convolution, or none for those of its first level."""
     encoder: StackConfig
     """Levels of the encoder."""
     decoder: DecoderStackConfig
@@ -45,12 +49,13 @@ class ConvolutionalConfig(ArchitectureConfig):
 
     @model_validator(mode="after")
     def _sides_agree(self) -> "ConvolutionalConfig":
-        if len(self.encoder.channels) != len(self.decoder.channels):
+        if self.encoder.grids != self.decoder.grids:
             raise ValueError(
-                f"encoder has {len(self.encoder.channels)} levels but decoder has {len(self.decoder.channels)}: "
-                "give both the same number."
+                f"encoder has {self.encoder.grids} levels of different grids but decoder has {self.decoder.grids}: give both "
+                "the same number."
             )
-        uneven = [width for width in self.encoder.channels + self.decoder.channels if width % GROUPS]
+        widths = [self.stem_channels or GROUPS, *self.encoder.channels, *self.decoder.channels]
+        uneven = [width for width in widths if width % GROUPS]
         if self.norm == "group" and uneven:
             raise ValueError(
                 f"channels has {uneven[0]}, but norm 'group' needs multiples of {GROUPS}: change one of them."
@@ -61,7 +66,10 @@ class ConvolutionalConfig(ArchitectureConfig):
 
     @property
     def downsample(self) -> int:
-        return self.stem * 2 ** (len(self.encoder.channels) - 1)
+        return self.stem * 2 ** (self.encoder.grids - 1)
+
+    def latent_grid(self, height: int, width: int) -> tuple[int, int]:
+        return height // self.downsample, width // self.downsample
 
     def build_encoder(self) -> "ConvolutionalEncoder":
         return ConvolutionalEncoder(self)
@@ -75,10 +83,10 @@ class ConvolutionalEncoder(Encoder):
 
     def __init__(self, config: ConvolutionalConfig):
         super().__init__()
-        width = config.encoder.channels[0]
+        width = config.stem_channels or config.encoder.channels[0]
         self.unshuffle = nn.PixelUnshuffle(config.stem)
         self.conv_in = nn.Conv2d(COLOURS * config.stem**2, width, 3, padding=1)
-        self.levels = _levels(config, is_decoder=False)
+        self.levels = _levels(config, is_decoder=False, in_channels=width)
         width = config.encoder.channels[-1]
         self.middle = build_middle(config.encoder, config.norm)
         self.norm_out = Norm(width, config.norm)
@@ -113,11 +121,7 @@ class ConvolutionalDecoder(Decoder):
     def forward(self, latent: Latent) -> Pixels:
         x = self._through_levels(self.middle(self.conv_in(latent)), latent)
         x = functional.silu(self.norm_out(x))
-        # In float32 whatever the autocast and the type of the weights: half precision would round pixels to half a grey
-        # level, and lose or overflow the gradient of this layer, which adaptive adversarial weights need.
-        with torch.autocast(x.device.type, enabled=False):
-            weight, bias = self.conv_out.weight.float(), self.get_parameter("conv_out.bias").float()
-            return self.shuffle(functional.conv2d(x.float(), weight, bias, padding=1))
+        return self.shuffle(in_float32(self.conv_out, x))
 
     def _through_levels(self, x: Tensor, latent: Latent) -> Tensor:
         if not self.adaptive_norms:
@@ -136,9 +140,9 @@ class ConvolutionalDecoder(Decoder):
         return self.get_parameter("conv_out.weight")
 
 
-def _levels(config: ConvolutionalConfig, is_decoder: bool) -> nn.Sequential:
+def _levels(config: ConvolutionalConfig, is_decoder: bool, in_channels: int | None = None) -> nn.Sequential:
     stack = config.decoder if is_decoder else config.encoder
-    return build_levels(stack, config.norm, config.resampling, is_decoder, config.shortcut == "output")
+    return build_levels(stack, config.norm, config.resampling, is_decoder, config.shortcut == "output", in_channels)
 
 
 def _hidden_kernels(network: nn.Module) -> list[str]:

@@ -64,7 +64,7 @@ class Quantizer(nn.Module, ABC):
     is_bounded: bool = False
     """Whether each channel is squashed into a fixed interval before it is compared, so that raw distances mean little."""
     needs_grid: bool = False
-    """Whether it takes whole grids of one size alone, and cannot be fitted to loose vectors."""
+    """Whether it takes whole grids alone, and cannot be fitted to loose vectors."""
     returns_codes: bool = True
     """Whether training forwards return the codes themselves, not noise around them or the sum of a few levels."""
     training_step: int = 0

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...images.opening.open_image import open_image
-from ...images.preprocessing import resize_short_side
+from ...images.resizing import resize_short_side
 from ...tokenizer.errors import WorkFailedError
 from ...tokenizer.preprocessing import PreprocessingConfig
 from .config import DataConfig
@@ -82,7 +82,8 @@ class TrainingCrops:
 
     def _read(self, draw: Draw, short_side: int | None) -> np.ndarray:
         def resized(file: BinaryIO) -> np.ndarray:
-            image = open_image(file, self.preprocessing.background, self.preprocessing.colour)
+            settings = self.preprocessing
+            image = open_image(file, settings.background, settings.colour, settings.blending)
             target = max(short_side or min(image.size), self.config.size)
             return np.asarray(resize_short_side(image, target, "bicubic"))
 

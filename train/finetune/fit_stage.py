@@ -19,7 +19,7 @@ from .fit_quantizer import RECONSTRUCTION, fit_quantizer
 from .new_quantizer import codebook_config, grow_codebook, new_quantizer_config
 from .prepare import Finetuning, KeptFile
 from .sample_latents import PER_IMAGE, sample_latents
-from .swap_quantizer import LatentPairs, between_linear_maps, swap_quantizer, swapped_architecture, takes_shift
+from .swap_quantizer import LatentPairs, between_linear_maps, swap_quantizer, takes_shift
 
 LATENTS_FILE = "latents.pt"
 FIT_FILE = "fit.pt"
@@ -42,7 +42,7 @@ def fit_stage(run: Finetuning, folder: Path) -> Path:
         save_tokenizer(
             folder,
             model,
-            swapped_architecture(run.before.config.architecture),
+            model.architecture,
             run.before.config.preprocessing,
             f"# {run.config.out.resolve().name}\n\nFine-tuned from {run.config.model}: its quantizer was fitted to latents.\n",
             with_training_state=True,

@@ -87,7 +87,7 @@ def _is_done(out: Path, steps: int) -> bool:
 def _train_config(run: Finetuning, stage: StageConfig, parts: list[Part], start: Path, out: Path) -> TrainConfig:
     config, steps, before = run.config, stage.steps, load_tokenizer(start)
     own_weights = quantizer_weights(before.model.quantizer, commitment=0.25) if "quantizer" in parts else {}
-    side = before.model.downsample
+    side, only_size = before.model.downsample, before.config.architecture.image_size
     return parse_train_config(
         {
             "run": {
@@ -104,7 +104,7 @@ def _train_config(run: Finetuning, stage: StageConfig, parts: list[Part], start:
             "data": {
                 "train": [run.train.model_dump()],
                 "val": [run.val.model_dump()],
-                "size": max(side, config.data.crop // side * side),
+                "size": only_size or max(side, config.data.crop // side * side),
                 "batch_size": config.data.batch_size,
                 "workers": config.data.workers,
                 "cached_images": 5000,

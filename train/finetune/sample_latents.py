@@ -1,5 +1,6 @@
 """Samples latent vectors of many images, reading no more images than necessary."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
@@ -36,8 +37,8 @@ def sample_latents(
     cannot be read, or makes up for one with too few vectors. Raises WorkFailedError if too many of them are unreadable.
     """
     per_image = max(PER_IMAGE, -(-wanted // len(entries)))
-    if isinstance(side := reader.preprocessing.size, int):
-        per_image = min(per_image, max(1, side // model.downsample) ** 2)
+    if side := reader.preprocessing.side:
+        per_image = min(per_image, max(1, math.prod(model.architecture.latent_grid(side, side))))
         wanted = min(wanted, per_image * len(entries))
     order = np.random.default_rng([seed, 4]).permutation(len(entries))
     drawn = filled = 0

@@ -82,8 +82,7 @@ def swap_quantizer(model: VisualTokenizer, fitted: FittedQuantizer) -> VisualTok
         quantizer=fitted.quantizer,
         quantizer_out=_composed(fitted.out, model.quantizer_out),
         decoder=model.decoder,
-        downsample=model.downsample,
-        pixel_values=model.pixel_values,
+        architecture=swapped_architecture(model.architecture),
     )
 
 

@@ -85,3 +85,23 @@ def test_a_very_large_jpeg_is_decoded_smaller_as_far_as_twice_the_size_is_kept(m
     assert load_pixels(content, PreprocessingConfig(size="native"), 8).pixels.shape[0] in (480, 640)
     monkeypatch.setattr(opening, "DRAFT_ABOVE", 640 * 480)
     assert np.array_equal(load_pixels(content, config, 8).pixels, exact.pixels)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"size": "area:50"},
+        {"size": "area:50-60"},
+        {"size": 50, "halve_first": True},
+        {"size": 50, "resize_ratio": 1.125},
+        {"size": 50, "resampling": "linear"},
+        {"size": 50, "crop": "none"},
+        {"size": 50, "blending": "truncated"},
+    ],
+)
+def test_a_very_large_jpeg_is_decoded_whole_where_others_published_how_it_is_resized(monkeypatch, values):
+    content = image_bytes(smooth(640, 480), "JPEG", quality=95)
+    config = PreprocessingConfig(**values)
+    expected = preprocess(open_image(content), config, 8)
+    monkeypatch.setattr(opening, "DRAFT_ABOVE", 1)
+    assert np.array_equal(load_pixels(content, config, 8).pixels, expected)

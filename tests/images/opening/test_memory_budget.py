@@ -16,6 +16,9 @@ from vistok.images import row_strips
 from vistok.images.opening import memory_budget
 from vistok.images.opening.memory_budget import DECODING_BYTES, MemoryBudget
 from vistok.images.opening.open_image import MAX_PIXELS, open_image
+from vistok.images.preprocessing import BYTES_PER_PIXEL, load_pixels
+from vistok.images.sizes import network_size
+from vistok.tokenizer.preprocessing import PreprocessingConfig
 
 
 def test_what_is_lent_never_exceeds_the_total_and_everybody_is_served():
@@ -150,3 +153,24 @@ def test_strips_do_not_show(monkeypatch, rows):
             with monkeypatch.context() as patched:
                 patched.setattr(row_strips, "STRIP_PIXELS", 50 * rows)
                 assert np.array_equal(np.asarray(open_image(content, (9, 80, 200))), whole), (image.mode, options)
+
+
+@pytest.mark.parametrize(("size", "result"), [(64, 0), ("native", 0), ("area:64", 64), ("area:16-200", 200)])
+@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+def test_what_a_resize_to_an_area_needs_is_held_too(monkeypatch, size, result, form):
+    """However small the file is: an area of 8192 x 8192 takes 200 MB of pixels alone."""
+    held = []
+    hold = MemoryBudget.hold
+    monkeypatch.setattr(MemoryBudget, "hold", lambda budget, amount: held.append(amount) or hold(budget, amount))
+    content = image_bytes(noise_image(10, 20), form)
+    open_image(content)
+    load_pixels(content, PreprocessingConfig(size=size), 8)
+    assert held[1] - held[0] == result**2 * BYTES_PER_PIXEL and len(held) == 2
+
+
+def test_a_resize_to_an_area_takes_no_more_than_is_held():
+    """The largest is the one of a small image, whose intermediate image has the width of the result."""
+    config = PreprocessingConfig(size="area:900")
+    for width, height in ((1, 1), (3, 90), (90, 3), (900, 900)):
+        rows, columns = network_size(config, height, width, 16)
+        assert (4 * rows * columns + 4 * columns * max(height, rows) + 3 * rows * columns) < BYTES_PER_PIXEL * 900**2

@@ -10,7 +10,7 @@ from vistok.tokenizer.preprocessing import PreprocessingConfig
 
 def config(size, downsample, only=None):
     architecture = SimpleNamespace(downsample=downsample, image_size=only)
-    return SimpleNamespace(architecture=architecture, preprocessing=SimpleNamespace(size=size))
+    return SimpleNamespace(architecture=architecture, preprocessing=PreprocessingConfig(size=size))
 
 
 @pytest.mark.parametrize(

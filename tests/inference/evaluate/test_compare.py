@@ -144,10 +144,10 @@ def test_a_tokenizer_that_cannot_be_loaded_is_said_before_any_work(
 def test_figures_of_other_images_are_not_compared(tokenizers, photos, evaluate_several, tmp_path, monkeypatch):
     read = evaluation_module.read_image
 
-    def fail_when_native(sample, config, multiple):
+    def fail_when_native(sample, config, *others):
         if config.size == "native" and sample.key.startswith("coffee"):
             return Unusable(Failure(sample.key, sample.source, "it is too large"), "")
-        return read(sample, config, multiple)
+        return read(sample, config, *others)
 
     monkeypatch.setattr(evaluation_module, "read_image", fail_when_native)
     said = evaluate_several(*tokenizers[:2], photos, "--out", tmp_path / "out", code=1)

@@ -27,4 +27,4 @@ def test_a_single_attention_block_in_a_level_is_not_used_as_in_the_original():
 
 
 def with_attention(shapes, count):
-    return Shapes(shapes | {f"encoder.down.3.attn.{index}.norm.weight": (96,) for index in range(count)})
+    return Shapes(shapes | {f"encoder.down.3.attn.{index}.proj_out.weight": (96, 96, 1, 1) for index in range(count)})

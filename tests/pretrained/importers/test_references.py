@@ -128,3 +128,31 @@ def test_vqmodel_of_diffusers(with_attention, tmp_path):
         decoded = theirs.decode(quantized, force_not_quantize=True).sample
         decoded = decoded if with_attention else 2 * decoded - 1
         torch.testing.assert_close(ours.decode_latent(quantized), decoded, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("frames", "blocks"), [(2, 1), (4, 2), (8, 1)])
+def test_emu3_of_transformers(frames, blocks, tmp_path):
+    """It repeats an image in time, and of the frames that it decodes the first is the image."""
+    emu3 = module_of("transformers.models.emu3.modeling_emu3")
+    config = emu3.Emu3VQVAEConfig(
+        codebook_size=99,
+        base_channels=32,
+        channel_multiplier=[1, 3, 2],
+        num_res_blocks=blocks,
+        attn_resolutions=[2],
+        hidden_size=64,
+        temporal_downsample_factor=frames,
+    )
+    theirs = randomized(emu3.Emu3VQVAE(config), seed=5)
+    for name, statistic in theirs.named_buffers():
+        if "running" in name:
+            statistic.copy_(torch.rand(statistic.shape, generator=torch.Generator().manual_seed(len(name))) + 0.5)
+    ours = imported(theirs, tmp_path, "emu3", "model.vqmodel.")
+    for image in images((32, 32), (32, 48)):
+        pixels, sizes = image / 127.5 - 1, torch.tensor([image.shape[2:]])
+        (tokens,) = theirs.encode(pixels, sizes).image_tokens
+        assert torch.equal(ours.encode(pixels).flatten(), tokens.flatten())
+        decoded = theirs.decode(tokens[None])
+        torch.testing.assert_close(
+            ours.decode_latent(ours.quantizer.lookup(tokens[None, None])), decoded, atol=1e-4, rtol=0
+        )

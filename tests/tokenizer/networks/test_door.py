@@ -58,6 +58,9 @@ class ToyConfig(ArchitectureConfig):
     def downsample(self):
         return self.patch
 
+    def latent_grid(self, height, width):
+        return height // self.patch, width // self.patch
+
     def build_encoder(self):
         return ToyEncoder(self.patch, self.latent_channels)
 

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
 import torch
-from einops import rearrange
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from torch import Tensor
 from torch.nn import functional
 
@@ -16,25 +15,29 @@ from ..base import Quantized, Quantizer, QuantizerConfig, with_gradient_of
 from ..observation import Observation
 from ..vector.quantizer import VectorQuantizer, codes_at
 from .inner import AllowedIn, check_scale
-from .smoothing import Smoothers
+from .scale_grids import scale_grids, split_scales, token_grid
+from .smoothing import Smoothers, check_smoothers
 
 SCALES = AllowedIn("multiscale", "serve several scales")
 MAX_SCALES = 64
 Side = Annotated[int, Field(ge=1, le=1 << 12)]
+Index = Annotated[int, Field(ge=0, lt=MAX_SCALES)]
 VAR_SCALES = [1, 2, 3, 4, 5, 6, 8, 10, 13, 16]
 
 
 class MultiscaleConfig(QuantizerConfig):
-    """One codebook for all scales of a square grid; an image is one sequence of tokens, the coarsest first."""
+    """One codebook for all scales of a grid; an image is one sequence of tokens, the coarsest first."""
 
     name: Literal["multiscale"] = "multiscale"
     """Kind of quantizer: multiscale."""
     quantizer: Annotated[QuantizerConfig, Choice(SCALES), BeforeValidator(SCALES.check), AfterValidator(check_scale)]
     """Vector quantizer of every scale, with straight_through gradient."""
     scales: Annotated[list[Side], Field(min_length=1, max_length=MAX_SCALES)] = VAR_SCALES
-    """Sides of the grids, rising; the last is that of the latent."""
+    """Sides of the grids, rising; the last is that of the latent. Latents of other sides have grids in proportion."""
     smoothers: Annotated[int, Field(ge=1, le=MAX_SCALES)] = 4
     """Convolutions that smooth the enlarged codes, each shared by neighbouring scales as in VAR."""
+    smoother_of_scale: Annotated[list[Index], Field(max_length=MAX_SCALES)] | None = None
+    """Index of the smoother of each scale, or none to share them as VAR computes it."""
     smoothing: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Fraction of the smoothed codes in the sum; the rest is the enlarged codes as they are."""
 
@@ -45,6 +48,11 @@ class MultiscaleConfig(QuantizerConfig):
             raise ValueError(f"scales are {scales}, but must rise from the coarsest to that of the latent.")
         return scales
 
+    @model_validator(mode="after")
+    def _each_scale_has_a_smoother(self) -> "MultiscaleConfig":
+        check_smoothers(self.smoother_of_scale, len(self.scales), self.smoothers)
+        return self
+
     def build(self) -> "MultiscaleQuantizer":
         inner = self.quantizer.build()
         assert isinstance(inner, VectorQuantizer)
@@ -54,9 +62,9 @@ class MultiscaleConfig(QuantizerConfig):
 class MultiscaleQuantizer(Quantizer):
     """Shrink what is left of the latent to each scale, quantize it, enlarge and smooth the codes, and subtract them.
 
-    Tokens are `b 1 1 n`, n the sum of the squared scales (680 for VAR's ten), scale after scale and row after row. Losses,
-    means over the scales, compare the sum so far with the latent: `codebook` |sg z - f|^2, `commitment` |z - sg f|^2. The
-    gradient is straight-through from the whole sum.
+    Tokens are `b 1 1 n`, n the sum of the squared scales (680 for VAR's ten), scale after scale and row after row, or `b 1 n 1`
+    if the latent is higher than wide. Losses, means over the scales, compare the sum so far with the latent: `codebook`
+    |sg z - f|^2, `commitment` |z - sg f|^2. The gradient is straight-through from the whole sum.
     """
 
     config: MultiscaleConfig
@@ -70,33 +78,29 @@ class MultiscaleQuantizer(Quantizer):
         self.quantizer = quantizer
         self.dim = quantizer.dim
         self.vocab_size = quantizer.vocab_size
-        self.side = config.scales[-1]
-        self.length = sum(scale**2 for scale in config.scales)
-        self.smoothers = Smoothers(self.dim, len(config.scales), config.smoothers, self.side, config.smoothing)
+        self.smoothers = Smoothers(
+            self.dim, len(config.scales), config.smoothers, config.smoother_of_scale, config.smoothing
+        )
 
     def quantize(self, latent: Latent) -> tuple[Quantized, list[Observation]]:
         target = self.to_code_space(latent)
         lefts, tokens, totals = zip(*self._walk(target), strict=True)
         losses = _losses(target, totals) if self.training else {}
-        rows = [rearrange(part, "b 1 y x -> b 1 1 (y x)") for part in tokens]
+        joined = torch.cat([part.flatten(1) for part in tokens], dim=1)
         seen = [
             Observation(self.quantizer.codebook.observe, self.quantizer.vectors(left), part.flatten())
             for left, part in zip(lefts, tokens, strict=True)
             if self.training
         ]
-        return Quantized(with_gradient_of(totals[-1], target), torch.cat(rows, dim=3), losses), seen
+        joined = joined.reshape(target.shape[0], 1, *self.token_grid(*target.shape[2:]))
+        return Quantized(with_gradient_of(totals[-1], target), joined, losses), seen
 
     def codes_of(self, tokens: Tensor) -> Latent:
-        if tokens.shape[2:] != self.token_grid(self.side, self.side):
-            raise ValueError(
-                f"The quantizer got tokens of shape {tuple(tokens.shape)}, but takes b 1 1 {self.length}: all scales of an "
-                "image in one row."
-            )
+        (y, x), parts = split_scales(self.config.scales, tokens)
         codes = self.quantizer.codes()
-        total = codes.new_zeros(tokens.shape[0], self.dim, self.side, self.side)
-        for index, part in enumerate(tokens.split([scale**2 for scale in self.config.scales], dim=3)):
-            grid = rearrange(part, "b 1 1 (y x) -> b 1 y x", y=self.config.scales[index])
-            total = total + self.smoothers(codes_at(grid, codes), index)
+        total = codes.new_zeros(tokens.shape[0], self.dim, y, x)
+        for index, part in enumerate(parts):
+            total = total + self.smoothers(codes_at(part, codes), index, (y, x))
         return total
 
     def to_code_space(self, latent: Latent) -> Latent:
@@ -113,12 +117,7 @@ class MultiscaleQuantizer(Quantizer):
             return [torch.cat([left.flatten(2).unsqueeze(2) for left, _, _ in self._walk(target)], dim=3)]
 
     def token_grid(self, y: int, x: int) -> tuple[int, int]:
-        if (y, x) != (self.side, self.side):
-            raise ValueError(
-                f"The multi-scale quantizer got a grid of {y} x {x}, but its last scale is {self.side}: resize the images "
-                "or change scales."
-            )
-        return 1, self.length
+        return token_grid(self.config.scales, y, x)
 
     @torch.no_grad()
     def for_inference(self) -> tuple[QuantizerConfig, Quantizer]:
@@ -133,11 +132,12 @@ class MultiscaleQuantizer(Quantizer):
         """Yield for each scale what is left at its size, its tokens, and the sum so far at the size of the latent."""
         codes = self.quantizer.codes()
         total = torch.zeros_like(target)
-        for index, scale in enumerate(self.config.scales):
+        y, x = target.shape[2:]
+        for index, size in enumerate(scale_grids(self.config.scales, y, x)):
             rest = target.detach() - total.detach()
-            left = functional.interpolate(rest, size=(scale, scale), mode="area")
+            left = functional.interpolate(rest, size=size, mode="area")
             tokens = self.quantizer.nearest(left, codes)
-            total = total + self.smoothers(codes_at(tokens, codes), index)
+            total = total + self.smoothers(codes_at(tokens, codes), index, (y, x))
             yield left, tokens, total
 
 

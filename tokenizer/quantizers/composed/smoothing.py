@@ -1,5 +1,7 @@
 """How a multi-scale quantizer brings the codes of each scale to the size of the latent."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -8,23 +10,22 @@ from ...shapes import Latent
 
 
 class Smoothers(nn.ModuleList):
-    """Enlarge codes to `side` x `side` and blend them with their smoothed form, `fraction` of the sum.
+    """Enlarge codes to the grid of the latent and blend them with their smoothed form, `fraction` of the sum.
 
-    There are at most `smoothers` convolutions, which neighbouring scales share.
+    There are at most `smoothers` convolutions; `of_scale` has the index of each scale's, or neighbouring scales share them.
     """
 
-    def __init__(self, dim: int, scales: int, smoothers: int, side: int, fraction: float):
+    def __init__(self, dim: int, scales: int, smoothers: int, of_scale: Sequence[int] | None, fraction: float):
         count = min(smoothers, scales)
         super().__init__(nn.Conv2d(dim, dim, 3, padding=1) for _ in range(count))
-        self.of_scale = shared_smoothers(scales, count)
-        self.size = (side, side)
+        self.of_scale = list(of_scale or shared_smoothers(scales, count))
         self.fraction = fraction
 
-    def forward(self, codes: Tensor, scale: int) -> Latent:
+    def forward(self, codes: Tensor, scale: int, size: tuple[int, int]) -> Latent:
         """Return the codes of the scale with index `scale` at the size of the latent."""
         enlarged = codes
-        if codes.shape[2:] != self.size:
-            enlarged = functional.interpolate(codes, size=self.size, mode="bicubic")
+        if codes.shape[2:] != size:
+            enlarged = functional.interpolate(codes, size=size, mode="bicubic")
         return torch.lerp(enlarged, self[self.of_scale[scale]](enlarged), self.fraction)
 
 
@@ -39,3 +40,12 @@ def shared_smoothers(scales: int, smoothers: int) -> list[int]:
     ticks = [first + step * index for index in range(smoothers)]
     positions = [index / max(1, scales - 1) for index in range(scales)]
     return [min(range(smoothers), key=lambda index: abs(ticks[index] - position)) for position in positions]
+
+
+def check_smoothers(of_scale: Sequence[int] | None, scales: int, smoothers: int) -> None:
+    """Raise ValueError unless `of_scale` is None or has the index of a smoother for each scale."""
+    count = min(smoothers, scales)
+    if of_scale is not None and (len(of_scale) != scales or max(of_scale) >= count):
+        raise ValueError(
+            f"smoother_of_scale is {of_scale}, but must have an index from 0 to {count - 1} for each of {scales} scales."
+        )

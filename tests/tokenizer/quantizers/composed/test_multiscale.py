@@ -1,11 +1,14 @@
 """Multi-scale quantization against its published loop."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from vistok.tokenizer.quantizers import build_quantizer
+from vistok.tokenizer.quantizers.composed.scale_grids import latent_grid, scale_grids, token_grid
 from vistok.tokenizer.quantizers.composed.smoothing import shared_smoothers
 
 VQ = {"name": "vq", "dim": 4, "codebook_size": 32}
@@ -66,11 +69,65 @@ def test_multiscale_computes_its_codes_once_per_forward(monkeypatch):
     assert len(calls) == 2
 
 
-def test_multiscale_takes_one_grid():
-    quantizer = multiscale()
-    with pytest.raises(ValueError, match="got a grid of 3 x 4, but its last scale is 4: resize the images"):
-        quantizer(torch.zeros(1, 4, 3, 4))
-    with pytest.raises(ValueError, match="takes b 1 1 21: all scales of an image in one row"):
-        quantizer.lookup(torch.zeros(1, 1, 4, 4, dtype=torch.int64))
+def test_other_grids_have_scales_in_proportion_and_tokens_that_tell_them():
+    quantizer = build_quantizer({"name": "multiscale", "quantizer": VQ, "scales": [1, 2, 3, 4, 6, 8]}).eval()
+    grids = [(1, 1), (1, 2), (2, 3), (3, 4), (4, 6), (6, 8)]
+    assert scale_grids([1, 2, 3, 4, 6, 8], 6, 8) == grids
+    for y, x, shape in ((6, 8, (1, 93)), (8, 6, (93, 1)), (8, 8, (1, 130)), (1, 1, (1, 6)), (16, 16, (1, 520))):
+        latent = torch.randn(2, 4, y, x)
+        result = quantizer(latent)
+        assert result.tokens.shape[2:] == quantizer.token_grid(y, x) == shape
+        assert torch.equal(quantizer.lookup(result.tokens), result.latent)
     ten = build_quantizer({"name": "multiscale", "quantizer": VQ})
     assert ten.token_grid(16, 16) == (1, 680)
+
+
+def test_grids_whose_tokens_would_not_tell_them_are_refused():
+    """Of all grids with one number of tokens, one is taken: that nearest to a square."""
+    scales = [1, 2, 4]
+    taken, refused = {}, 0
+    for y, x in itertools.product(range(1, 25), repeat=2):
+        try:
+            shape = token_grid(scales, y, x)
+        except ValueError:
+            refused += 1
+            continue
+        assert shape not in taken and latent_grid(scales, *shape) == (y, x)
+        taken[shape] = (y, x)
+    assert (8, 8) in taken.values() and 0 < refused < 576 / 3
+    with pytest.raises(
+        ValueError, match="got a grid of 2 x 23, which has 62 tokens, as one of 6 x 8 has: resize the i"
+    ):
+        token_grid(scales, 2, 23)
+    with pytest.raises(ValueError, match="got a grid of 23 x 2, which has 62 tokens, as one of 8 x 6 has"):
+        multiscale()(torch.zeros(1, 4, 23, 2))
+
+
+def test_tokens_of_no_grid_are_refused():
+    quantizer = multiscale()
+    for shape in ((4, 4), (1, 2), (2, 21)):
+        sentence = (
+            rf"tokens of shape \(1, 1, {shape[0]}, {shape[1]}\), but takes b 1 1 n or b 1 n 1: all scales \[1, 2, 4\]"
+        )
+        with pytest.raises(ValueError, match=sentence):
+            quantizer.lookup(torch.zeros(1, 1, *shape, dtype=torch.int64))
+
+
+def test_a_list_says_which_smoother_each_scale_takes():
+    values = {"name": "multiscale", "quantizer": VQ, "scales": [1, 2, 4], "smoothers": 2}
+    torch.manual_seed(0)
+    listed = build_quantizer({**values, "smoother_of_scale": [0, 0, 1]}).eval()
+    assert listed.smoothers.of_scale == multiscale().smoothers.of_scale == [0, 0, 1]
+    assert torch.equal(listed(latent_of(1)).tokens, multiscale().eval()(latent_of(1)).tokens)
+    torch.manual_seed(0)
+    other = build_quantizer({**values, "smoother_of_scale": [1, 0, 0]}).eval()
+    assert not torch.equal(other(latent_of(1)).latent, listed(latent_of(1)).latent)
+    _, exported = other.for_inference()
+    assert torch.equal(exported(latent_of(1)).latent, other(latent_of(1)).latent)
+    for wrong in ([0, 1], [0, 1, 2], []):
+        with pytest.raises(ValueError, match=r"smoother_of_scale is .* an index from 0 to 1 for each of 3 scales"):
+            build_quantizer({**values, "smoother_of_scale": wrong})
+
+
+def latent_of(seed):
+    return torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(seed))

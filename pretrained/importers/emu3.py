@@ -1,0 +1,145 @@
+"""The tokenizer of Emu3 (arXiv 2409.18869): a video tokenizer, of which still images need two dimensions alone."""
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from torch import Tensor
+
+from ...tokenizer.config import parse_config
+from ...tokenizer.folder.config_json import TokenizerConfig
+from ...tokenizer.networks.modulated import ModulatedConfig
+from ...tokenizer.preprocessing import PreprocessingConfig
+from . import still_frame
+from .base import RESIZED_AS_TENSORS, Importer, Shapes, Take
+from .code_choice import NearestCode
+from .convolutional import ConvolutionalImporter, count
+from .layer_names import LayerNames
+
+NETWORK = ".network."
+"""Comes after the side in vistok's names of what is convolutional."""
+MODULATION = {
+    r"(norm\w*)\.norm\.(\w+)$": r"\1.norm_layer.\2",
+    r"\.scale\.(\w+)$": r".conv_y.\1",
+    r"\.shift\.(\w+)$": r".conv_b.\1",
+}
+"""Names of the parts of modulated norms, as regular expressions."""
+TIME_CONVOLUTION = "{}.time_conv.{}.conv.conv"
+LATENT_BLOCK = "{}.time_res_stack.{}"
+AROUND = {"encoder": "quant_conv.conv", "decoder": "post_quant_conv.conv"}
+
+
+class Networks(ConvolutionalImporter):
+    """The part that is convolutional, of the original."""
+
+    choice = NearestCode("euclidean")
+
+    def recognises(self, shapes: Shapes) -> bool:
+        needed = (TIME_CONVOLUTION.format("encoder", 0), self.names.level("encoder", 0, 1) + ".block.0.conv1")
+        return all(f"{name}.weight" in shapes for name in needed)
+
+
+class NetworksOfTransformers(Networks):
+    """That of transformers, whose attention is linear layers with norms aside."""
+
+    names = LayerNames(
+        encoder_level="encoder.down_block.down.{}",
+        decoder_level="decoder.up_block.up.{}",
+        middle_blocks=("middle_block.block_1", "middle_block.block_2"),
+        middle_attention="middle_block.attn_1",
+        parts={"shortcut": "nin_shortcut", "query": "q_proj", "key": "k_proj", "value": "v_proj", "out": "out_proj"},
+    )
+
+
+class Emu3Importer(Importer):
+    """The layers over time become layers over the latent of a still image, and batch norms part of them."""
+
+    source = "https://github.com/baaivision/Emu3"
+    licence = "Apache-2.0"
+    notes: tuple[str, ...] = (
+        "It tokenizes still images alone: the original repeats them in time, for which vistok has folded its layers over time.",
+        "Images keep their aspect ratio, and their size from an area of 512 x 512 to one of 1024 x 1024 pixels, as published.",
+    )
+    ignored = r".*\.num_batches_tracked"
+    preprocessing = PreprocessingConfig(size="area:512-1024", colour="ignore")
+    networks: Networks
+    aside: Mapping[str, str] = {}
+    """Where the checkpoint has other names than the networks' layers have, as regular expressions."""
+
+    def recognises(self, shapes: Shapes) -> bool:
+        return self.networks.recognises(shapes)
+
+    def config(self, shapes: Shapes, settings: Mapping[str, Any]) -> TokenizerConfig:
+        channels = shapes.rows("encoder.conv_out.weight")
+        halvings = count(shapes, f"{TIME_CONVOLUTION.format('encoder', '{}')}.weight")
+        architecture = {
+            "encoder": self.networks.stack("encoder", shapes),
+            "decoder": self.networks.stack("decoder", shapes),
+            "latent_channels": channels,
+            "latent_convolutions": [channels * frames for frames in _frames(halvings)[1:]],
+            "latent_blocks": count(shapes, f"{LATENT_BLOCK.format('encoder', '{}')}.conv1.conv.weight"),
+        }
+        return TokenizerConfig(
+            architecture=parse_config(ModulatedConfig, architecture),
+            quantizer=self.networks.choice.config(shapes, settings),
+            preprocessing=self.preprocessing,
+        )
+
+    def weights(self, config: TokenizerConfig, names: Iterable[str], take: Take) -> dict[str, Tensor]:
+        assert isinstance(config.architecture, ModulatedConfig)
+        architecture = config.architecture
+        names, take = list(names), cache(take)  # batch norms are part of two tensors
+        frames = _frames(len(architecture.latent_convolutions))
+        folded = {name: name for name in names if re.match(r"(en|de)coder\.(convolutions|blocks|project)\.", name)}
+        plain = {name.replace(NETWORK, "."): name for name in names if name not in folded}
+        found = self.networks.tensors(architecture.convolutional(), plain, lambda name: take(self._renamed(name)))
+        weights = {name: found[short] for short, name in plain.items()}
+        return weights | {name: _folded(name, frames, take) for name in folded}
+
+    def _renamed(self, name: str) -> str:
+        for pattern, replacement in {**MODULATION, **self.aside}.items():
+            name = re.sub(pattern, replacement, name)
+        return name
+
+
+class Emu3(Emu3Importer):
+    """The original."""
+
+    title = "Emu3"
+    networks = Networks()
+
+
+class Emu3OfTransformers(Emu3Importer):
+    """The part of transformers' language model."""
+
+    title = "Emu3 (transformers)"
+    notes = (
+        *Emu3Importer.notes,
+        RESIZED_AS_TENSORS,
+        "transformers' processor subtracts other means unless its config says 0.5; vistok's pixels are in [-1, 1], as the "
+        "original's.",
+    )
+    prefixes = ("model.vqmodel.",)
+    networks = NetworksOfTransformers()
+    aside = {r"\.attn\.(\d+)\.norm\.": r".attn_norms.\1.", r"\.attn_1\.norm\.": ".attn_norm."}
+
+
+def _frames(halvings: int) -> list[int]:
+    """Return how many frames there are before, between and after the layers that halve them."""
+    return [2**power for power in range(halvings, -1, -1)]
+
+
+def _folded(name: str, frames: list[int], take: Take) -> Tensor:
+    """Return a tensor of the layers between a network and the quantizer."""
+    side, part, *path = name.split(".")
+    parameter = path[-1]
+    if part == "blocks":
+        return still_frame.block_weight(".".join(path[1:]), LATENT_BLOCK.format(side, path[0]), take)
+    if part == "project":
+        return still_frame.last(take(f"{AROUND[side]}.{parameter}"))
+    index = int(path[0]) // 2  # every second layer is SiLU
+    tensor = take(f"{TIME_CONVOLUTION.format(side, index)}.{parameter}")
+    if side == "decoder":
+        return still_frame.last(tensor)
+    return still_frame.shrinking(tensor, frames[index], is_still=index == 0)

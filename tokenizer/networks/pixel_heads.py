@@ -1,0 +1,67 @@
+"""From the last vectors of a transformer, on their grid, to pixels."""
+
+import torch
+from einops import rearrange
+from einops.layers.torch import Rearrange
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..shapes import Pixels
+from .convolutional import COLOURS, ConvolutionalConfig, ConvolutionalDecoder
+from .transformer import matrices
+
+
+def convolved_in_float32(x: Tensor, layer: nn.Conv2d) -> Tensor:
+    """Apply a 3 x 3 convolution in float32 whatever the autocast and the type of its weights.
+
+    Half precision would round pixels to half a grey level, and lose or overflow the gradient of the layer.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        return functional.conv2d(x.float(), layer.weight.float(), layer.get_parameter("bias").float(), padding=1)
+
+
+class PatchPixels(nn.Module):
+    """Each vector makes the pixels of its patch; a 3 x 3 convolution smooths the seams."""
+
+    def __init__(self, width: int, patch: int):
+        super().__init__()
+        self.to_patches = nn.Conv2d(width, COLOURS * patch**2, 1)
+        self.unfold = Rearrange("b (down right c) y x -> b c (y down) (x right)", down=patch, right=patch)
+        self.conv_out = nn.Conv2d(COLOURS, COLOURS, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Pixels:
+        return convolved_in_float32(self.unfold(self.to_patches(x)), self.conv_out)
+
+    def hidden_matrices(self) -> list[str]:
+        return []
+
+    @property
+    def last_layer(self) -> nn.Parameter:
+        return self.get_parameter("conv_out.weight")
+
+
+class SoftCodePixels(nn.Module):
+    """Each vector makes a distribution over the codes of a convolutional decoder, which gets their mean.
+
+    These are the proxy codes of TiTok's first stage (arXiv 2406.07550, section 3.3), decoded softly as in its second.
+    """
+
+    def __init__(self, width: int, codes: int, network: ConvolutionalConfig):
+        super().__init__()
+        self.expand = nn.Conv2d(width, 2 * width, 1)
+        self.to_logits = nn.Conv2d(2 * width, codes, 1)
+        self.table = nn.Parameter(torch.randn(codes, network.latent_channels))
+        self.network = ConvolutionalDecoder(network)
+
+    def forward(self, x: Tensor) -> Pixels:
+        logits = self.to_logits(self.expand(x).tanh())
+        rows = rearrange(logits, "b k y x -> b y x k").softmax(dim=-1) @ self.table
+        return self.network(rearrange(rows, "b y x d -> b d y x"))
+
+    def hidden_matrices(self) -> list[str]:
+        inner = [f"network.{name}" for name in self.network.hidden_matrices()]
+        return [*matrices(self.expand, "expand"), *matrices(self.to_logits, "to_logits"), *inner]
+
+    @property
+    def last_layer(self) -> nn.Parameter:
+        return self.network.last_layer
