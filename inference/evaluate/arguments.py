@@ -41,10 +41,10 @@ def split_arguments(first: str, others: Sequence[str]) -> Arguments:
 
 
 def short_names(models: Sequence[str]) -> list[str]:
-    """Return the ends of names and paths that tell tokenizers apart, without `export` as an end."""
-    parts = [model.removeprefix(HUB_PREFIX).rstrip("/").split("/") for model in models]
+    """Return the ends of names and paths that tell tokenizers apart; a run is called by its folder, not by its export."""
+    parts = [model.removeprefix(HUB_PREFIX).rstrip("/").removesuffix("/export").split("/") for model in models]
     for length in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(part[-length - (part[-1] == "export") :]) for part in parts]
+        names = ["/".join(part[-length:]) for part in parts]
         if len(set(names)) == len(names):
             return names
     return list(models)

@@ -57,7 +57,9 @@ def test_what_is_wrong_is_said(others, sentence):
     ("models", "names"),
     [
         (["photo-f8", "hf://owner/repo@v1"], ["photo-f8", "repo@v1"]),
-        (["runs/a/export", "runs/b/export/"], ["a/export", "b/export"]),
+        (["runs/a/export", "runs/b/export/"], ["a", "b"]),
+        (["1/a/export", "2/a/export"], ["1/a", "2/a"]),
+        (["a", "a/export"], ["a", "a/export"]),
         (["x/a", "y/a", "b"], ["x/a", "y/a", "b"]),
         (["./a", "a"], ["./a", "a"]),
         (["a/", "a"], ["a/", "a"]),
