@@ -11,6 +11,7 @@ from PIL import Image
 import vistok
 from compared_tokenizers import NO_DECODER, RESIDUAL, WITHOUT_DECODER, save, with_preprocessing
 from samples import PHOTOS
+from vistok.evaluation.reference_metrics import ReferenceMetrics
 from vistok.evaluation.rows import ROWS
 from vistok.images.preprocessing import preprocess
 from vistok.inference.evaluate import compare as compare_module
@@ -172,3 +173,32 @@ def test_no_decoder_is_said(compared):
     encoder = facts["models"][2]["common_crop"]
     assert encoder["psnr"] is None and encoder["usage"] > 0
     assert encoder["not_measured"] == dict.fromkeys(("psnr", "ssim", "lpips", "rfid"), NO_DECODER)
+
+
+class MeanError:
+    """Stands for LPIPS: a metric that accumulates."""
+
+    def __init__(self):
+        self.errors = []
+
+    def update(self, original, reconstruction):
+        self.errors += (original - reconstruction).abs().mean(dim=(1, 2, 3)).tolist()
+
+    def compute(self):
+        return float(np.mean(self.errors))
+
+
+def test_reference_metrics_are_measured_anew_on_each_crop(tokenizers, photos, evaluate_several, tmp_path, monkeypatch):
+    def build(*_):
+        return ReferenceMetrics({"lpips": MeanError()}, {})
+
+    monkeypatch.setattr("vistok.evaluation.reference_metrics.build_reference_metrics", build)
+    said = evaluate_several(*tokenizers, photos, "--out", tmp_path / "out", "--quiet")
+    first, second, encoder = metrics(tmp_path / "out")["models"]
+    for folder, each in ((tokenizers[0], first), (tokenizers[1], second)):
+        evaluate_several(folder, photos, "--out", tmp_path / folder.name, "--quiet")
+        assert each["own_crop"]["lpips"] == metrics(tmp_path / folder.name)["lpips"] != each["common_crop"]["lpips"]
+    assert "lpips" not in encoder["own_crop"] and encoder["own_crop"]["not_measured"]["lpips"] == NO_DECODER
+    assert said.count("LPIPS (VGG)") == 2 and f"{second['common_crop']['lpips']:.4f}" in said
+    best = min(each["common_crop"]["lpips"] for each in (first, second))
+    assert f"<b>{best:.4f}</b>" in (tmp_path / "out" / "report.html").read_text()
