@@ -8,7 +8,10 @@ from .interruption import install_for_process
 
 def _run(command: str, room: str) -> None:
     install_for_process(command)
-    importlib.import_module(f"..{room}.commands.{command.replace('-', '_')}", __package__).app()
+    app = importlib.import_module(f"..{room}.commands.{command.replace('-', '_')}", __package__).app
+    from .usage_errors import run_app
+
+    run_app(app, command)
 
 
 tokenize_images = partial(_run, "tokenize-images", "inference")

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 LABEL = re.compile(r"( *)([^ ]+( [^ ]+)? {2,})?")
-"""Leading spaces, and a label in a column of its own."""
+"""Leading spaces, and a label in a column before the text."""
 INDENT = 2
 
 

@@ -7,6 +7,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from ..tokenizer.devices import in_float64
 from ..tokenizer.shapes import Tokens
 
 MAX_COUNTED = 1 << 25
@@ -116,7 +117,7 @@ def _estimated(counts: Tensor, vocab_size: int) -> tuple[float, float]:
 
 
 def _entropy(counts: Tensor) -> float:
-    frequencies = counts[counts > 0].double() / counts.sum()
+    frequencies = in_float64(counts[counts > 0]) / int(counts.sum())
     return float(torch.special.entr(frequencies).sum())
 
 

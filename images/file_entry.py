@@ -58,8 +58,9 @@ class Entry:
 
 def open_regular(path: str) -> BinaryIO:
     """Open a file for reading; raise OSError for a fifo or a device, without waiting for it."""
-    # Without O_NONBLOCK, opening a fifo would wait for a writer.
-    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+    from ..tokenizer.devices import open_without_waiting  # late: torch would delay `--help`
+
+    file = open_without_waiting(path)
     if problem := _special(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, problem, path)

@@ -192,7 +192,7 @@ def load(
 ) -> Tokenizer:
     """Load a tokenizer: a built-in name such as photo-f8, a tokenizer folder, or hf://owner/repo[@revision].
 
-    Only the last may need the network. `device` is auto (a GPU if there is one), cpu, cuda or cuda:1; `batch_size` is how
+    Only the last may need the network. `device` is auto (a GPU if there is one), cpu, cuda, cuda:1 or mps; `batch_size` is how
     many images go through the network together on a GPU. `dtype` is the type of the networks; in bfloat16 or float16 some
     tokens differ from those in float32, and so does the fingerprint. Raises ValueError when there is no such tokenizer,
     device or type, or when the tokenizer's files are damaged.

@@ -87,7 +87,7 @@ def build_perceptual(config: PerceptualConfig, remedy: str = REMEDY) -> LPIPS | 
         timm_config = BackboneConfig(name=config.backbone, weights=config.weights, stages=config.stages)
         return FeatureDistance(load_backbone(timm_config, remedy))
     if config.stages is not None:
-        raise ValueError(f"stages is {config.stages}, but {LPIPS_VGG} has stages of its own: remove it.")
+        raise ValueError(f"stages is {config.stages}, but {LPIPS_VGG} has fixed stages: remove it.")
     try:
         # torchmetrics' public metric cannot be built without a download, and its update waits for the device.
         network: Any = _LPIPS(net="vgg", pnet_rand=config.weights is not None)

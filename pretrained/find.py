@@ -5,6 +5,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from ..tokenizer.wording import did_you_mean
 from .network import hub_is_reachable
 
 BUILT_IN = Path(__file__).parent
@@ -30,11 +31,8 @@ def find_tokenizer(model: str) -> Path:
             return folder
     names = built_in_names()
     near = difflib.get_close_matches(model.lower(), names, n=1)
-    meant = f"did you mean {near[0]!r}? Otherwise " if near else ""
-    raise ValueError(
-        f"There is no tokenizer {model!r}: {meant}give a built-in name ({', '.join(names)}), a tokenizer folder, or "
-        f"{HUB_PREFIX}owner/repo[@revision]."
-    )
+    otherwise = f"give a built-in name ({', '.join(names)}), a tokenizer folder, or {HUB_PREFIX}owner/repo[@revision]."
+    raise ValueError(f"There is no tokenizer {model!r}: {did_you_mean(near[0] if near else None, otherwise)}")
 
 
 def names_tokenizer(text: str) -> bool:

@@ -28,7 +28,7 @@ SMOOTHED = 10
 
 
 def trained(config: str, overrides: list[str]) -> list[dict[str, Any]]:
-    """Train one run in a process of its own; return its log, made compact."""
+    """Train one run in a new process; return its log, made compact."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         command = [sys.executable, "-m", "vistok.train", config, *overrides, f"run.out={out}", "--quiet"]

@@ -23,7 +23,7 @@ PSNR = "validation/psnr"
 
 
 def trained(config: str, overrides: list[str], folder: Path) -> tuple[dict[str, float], float]:
-    """Train one run in a process of its own; return the last value of each scalar of its log, and the seconds."""
+    """Train one run in a new process; return the last value of each scalar of its log, and the seconds."""
     command = [sys.executable, "-m", "vistok.train", config, *overrides, f"run.out={folder}", "--quiet"]
     started = time.perf_counter()
     ended = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

@@ -1,4 +1,4 @@
-"""A dataset that encodes in its workers: in a module of its own, which workers that are spawned can import."""
+"""A dataset that encodes in its workers, in a module that spawned workers can import."""
 
 import torch
 from torch.utils.data import Dataset

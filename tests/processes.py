@@ -1,4 +1,4 @@
-"""Python programs as processes of their own, with vistok importable."""
+"""Python programs in new processes, with vistok importable."""
 
 import fcntl
 import os

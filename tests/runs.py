@@ -69,7 +69,7 @@ def batches(crops, start=0, steps=6, rank=0, world=1):
 
 
 def new_process():
-    """Let the next run begin as in a process of its own: accelerate keeps one state a process."""
+    """Let the next run begin as in a new process: accelerate keeps one state per process."""
     AcceleratorState._reset_state(reset_partial_state=True)
 
 

@@ -8,7 +8,7 @@ from vistok.tokenizer.quantizers import Quantized, SingleQuantizer, with_gradien
 
 
 class ToyQuantizer(SingleQuantizer):
-    """The nearest of a few codes, which a loss of its own pulls to the latents."""
+    """The nearest of a few codes, pulled to the latents by a loss."""
 
     loss_names = ("pull",)
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import torch
 from torch import Tensor, distributed
@@ -27,9 +27,15 @@ def find_device(device: Any) -> torch.device:
         found = default_device() if device == "auto" else torch.device(device)
         torch.zeros(1, device=found).item()  # which the meta device, without values, refuses
     except (RuntimeError, AssertionError, TypeError):
-        usable = "cpu or cuda" if torch.cuda.is_available() else "cpu, there is no cuda"
+        usable = " or ".join(usable_devices())
         raise ValueError(f"Device {str(device)!r} cannot be used on this machine: use {usable}.") from None
     return found
+
+
+def usable_devices() -> list[str]:
+    """Return the types of device that this machine has, the CPU first."""
+    has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return [name for name, is_there in has.items() if is_there]
 
 
 def is_distributed() -> bool:
@@ -84,6 +90,12 @@ def after_fork_in_child(function: Callable[[], None]) -> None:
     """Call a function in each forked child, on systems that fork: a lock held by another thread would stay closed there."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=function)
+
+
+def open_without_waiting(path: str) -> BinaryIO:
+    """Open a file for reading; a fifo opens at once, where it would wait for a writer. Windows has no fifos among its files."""
+    flag = getattr(os, "O_NONBLOCK", 0)
+    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | flag))
 
 
 def lock_file(descriptor: int) -> bool:

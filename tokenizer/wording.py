@@ -81,8 +81,12 @@ def unknown_choice(what: str, path: str, got: str, known: Sequence[str], elsewhe
     near = nearest(got, known, elsewhere)
     if near is not None and near not in known:
         return f"{path} is not a known {what}: did you mean {near!r}?"
-    hint = f"did you mean {near!r}? " if near else ""
-    return f"{path} is not a known {what}: {hint}choose from {', '.join(sorted(known))}."
+    return f"{path} is not a known {what}: {did_you_mean(near, 'choose from ' + ', '.join(sorted(known)))}."
+
+
+def did_you_mean(near: str | None, otherwise: str) -> str:
+    """Return how a message about an unknown name ends: with a suggestion, if there is one, and with what else to do."""
+    return f"did you mean {near!r}? Otherwise {otherwise}" if near else otherwise
 
 
 def nearest(got: str, known: Sequence[str], elsewhere: Sequence[str] = ()) -> str | None:

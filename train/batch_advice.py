@@ -4,8 +4,8 @@ To reach a given loss with batches of B, steps S and images E satisfy (S / S_min
 proportional to 1 + B_crit / B, and E to B + B_crit (McCandlish et al., arXiv 1812.06162; https://kexue.fm/archives/10542).
 B_crit is tr(S H) / g H g if the curvature is measured. Otherwise it is B_simple for Muon or a diagonal Hessian, and
 B_simple b_n^2 / (1 + b_n^2) for Adam with curvature ratio b_n. Momentum spreads a gradient over several steps, whose sum has
-the same noise. The noise scale of the momentum is too large, by a factor of 20 and more in RESULTS.md, because it counts every
-change of the gradient as noise; the law then gives a minimum.
+the same noise. The noise scale of the momentum counts every change of the gradient as noise. So it is too large, by a factor
+of 20 and more in RESULTS.md, and the law gives lower bounds.
 """
 
 from collections.abc import Mapping
@@ -72,16 +72,15 @@ def need(batch: float, other: float, critical: float) -> Need:
 
 def _sentence(batch: int, critical: float, is_bound: bool) -> str:
     steps, images = need(batch, 4 * batch, critical)
+    need_of = f"{steps:.2g}x the steps and {images:.2g}x the images"
     if is_bound:
         return (
-            f"A batch of 4x would need at least {steps:.2g}x the steps and {images:.2g}x the images: this run had "
-            f"{batch:,} images in a step, and the noise scale of its momentum is a bound; that of the curvature, where "
-            "diagnostics.curvature_every can measure it, is closer."
+            f"At 4x this batch of {batch:,} images: at least {need_of}. "
+            "These are lower bounds; set diagnostics.curvature_every for closer ones."
         )
-    size = f"at {critical:,.0f}" if critical >= 0.5 else "at less than one"
+    size = f"{critical:,.0f} image{'s' if critical >= 1.5 else ''}" if critical >= 0.5 else "less than one image"
     return (
-        f"A batch of 4x would need about {steps:.2g}x the steps and {images:.2g}x the images: this run had {batch:,} "
-        f"images in a step, and {size} both would be twice their minimum."
+        f"At 4x this batch of {batch:,} images: about {need_of}. Both would be twice their minimum at {size} per step."
     )
 
 

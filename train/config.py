@@ -90,7 +90,7 @@ class TrainConfig(Config):
     diagnostics: DiagnosticsConfig = DiagnosticsConfig()
     """What to measure of gradients and updates."""
     criteria: dict[str, SerializeAsAny[CriterionConfig]] = {}
-    """Losses with a network of their own, such as perceptual: a section for each, under its name."""
+    """Losses that need a network, such as perceptual: a section for each, under its name."""
     adversarial: AdversarialConfig | None = None
     """Discriminator and its training, for the loss adversarial."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from ..tokenizer.config import Config
-from ..tokenizer.wording import shown
+from ..tokenizer.wording import did_you_mean, shown
 from .config import TrainConfig, parse_train_config
 
 SHIPPED = Path(__file__).parents[1] / "configs"
@@ -56,11 +56,8 @@ def find_config(config: str | Path) -> Path:
     if path.is_dir():
         raise ValueError(f"{path} is a folder: give the path of a YAML file in it.")
     near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(
-        f"There is no config {str(config)!r}: {hint}give the path of a YAML file, or the name of a shipped config "
-        f"({', '.join(names)})."
-    )
+    otherwise = f"give the path of a YAML file, or the name of a shipped config ({', '.join(names)})."
+    raise ValueError(f"There is no config {str(config)!r}: {did_you_mean(near[0] if near else None, otherwise)}")
 
 
 def config_text(config: Config) -> str:

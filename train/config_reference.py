@@ -102,7 +102,7 @@ def config_sections(config_class: type[BaseModel]) -> Iterator[Section]:
             key, below = f"{prefix}{name}", f"{path}.{name}".lstrip(".")
             choice, sections = field_choice(field), field_sections(field)
             is_named = key == "criteria"  # it holds a section for each name of its table
-            table = CRITERIA if is_named else choice.table if choice else None
+            table = CRITERIA if is_named else choice.entries() if choice else None
             keys.append(_key(key, field, sections, table))
             for entry, section in (table or sections).items():
                 inside = f"{key}.{entry}." if is_named else f"{key}."

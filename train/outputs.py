@@ -41,8 +41,8 @@ def write_outputs(run: Run, validation: Validation, warn: Callable[[str], None],
 def write_final_outputs(run: Run, validation: Validation, warn: Callable[[str], None], error: BaseException) -> None:
     """Write what is left when `error` ends a run: the EMA weights, after a divergence those of the last good checkpoint.
 
-    An existing export that is newer than that checkpoint stays. Nothing is written when there is no checkpoint although
-    the first was to be saved: the next call would take such an export for the remains of a run, and refuse to start.
+    An existing export that is newer than that checkpoint stays. Nothing is written if the run has passed the step of
+    its first checkpoint but has none. The next call would take such an export for the remains of a run, and refuse to start.
     """
     if not run.accelerator.is_main_process or not run.ema.updates:
         return

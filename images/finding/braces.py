@@ -47,7 +47,7 @@ def expand_braces(text: str, where: str) -> Iterable[str]:
 
 
 def _count(pattern: str) -> int:
-    """Return how many paths braceexpand makes of a pattern."""
+    """Return how many paths braceexpand expands a pattern to."""
     levels = [
         [0, 1, 0]
     ]  # of each open brace: paths of the finished alternatives, of the current one, and where it began

@@ -45,9 +45,9 @@ def _folder_entries(folder: str) -> Iterator[Entry]:
 def folder_files(folder: str, excluded: str | None = None) -> list[str]:
     """Return the paths of everything below a folder that is not a folder, relative to it and sorted.
 
-    Links to folders are followed, and each real folder is entered once: by its path without links if it has one, else by the
-    first of the paths with the fewest links. Broken links and special files are listed too. The folder `excluded` is not
-    entered. Raises OSError when a folder cannot be read.
+    Links to folders are followed, and each real folder is entered once. If it has a path without links, it is entered by
+    that, else by the first of the paths with the fewest links. Broken links and special files are listed too. The folder
+    `excluded` is not entered. Raises OSError when a folder cannot be read.
     """
     entered = {os.path.realpath(excluded)} if excluded else set()
     entered.discard(os.path.realpath(folder))

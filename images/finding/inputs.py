@@ -46,8 +46,8 @@ def expand_inputs(inputs: Iterable[str]) -> list[Input]:
     A .txt beside an image of the same name is its caption, not a list. In a list, blank lines are skipped, and lines that
     begin with # unless a file has that name. A path in a list that does not exist becomes an Input with a problem. Relative
     paths start from the working directory, also in a list.
-    Raises ValueError for a path outside a list that does not exist or is a device, for unbalanced braces and for a
-    compressed tar; also for a list that cannot be read, is not text or includes itself.
+    Raises ValueError for unbalanced braces, a compressed tar, and a path outside a list that does not exist or is a device.
+    A list raises it if it cannot be read, is not text or includes itself.
     """
     return [found for text in inputs for found in _expand(text)]
 

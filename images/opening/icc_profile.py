@@ -28,8 +28,9 @@ BLACK_GREY_WHITE = Image.frombytes("L", (3, 1), bytes((0, 128, 255)))
 def to_srgb(profile: bytes | None, space: str) -> Conversion | None:
     """Return the conversion of 8-bit colours to sRGB, relative colorimetric with black point compensation.
 
-    Returns None when there is nothing to convert: the profile is missing, broken, larger than 4 MB, not for the colour space
-    `space` (RGB, GRAY or CMYK), equal to sRGB, or loses black, grey or white. Thread-safe; the last 16 conversions are cached.
+    Returns None for a profile that is missing, broken, larger than 4 MB or equal to sRGB. So it does for one of another
+    colour space than `space` (RGB, GRAY or CMYK), and for one that loses black, grey or white. Thread-safe; the last 16
+    conversions are cached.
     """
     if not profile or len(profile) > MAX_PROFILE or profile[16:20].decode("latin-1").strip() != space:
         return None

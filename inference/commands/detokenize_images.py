@@ -27,7 +27,7 @@ def detokenize_images(
             help="Built-in name, tokenizer folder, or hf://owner/repo.", show_default="the one in manifest.json"
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu, cuda or mps.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace images that already exist.")] = False,
     quiet: QuietOption = False,
     json: JsonOption = False,

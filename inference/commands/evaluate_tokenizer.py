@@ -42,7 +42,7 @@ def evaluate_tokenizer(
     ] = None,
     lpips_weights: LpipsWeightsOption = None,
     inception_weights: InceptionWeightsOption = None,
-    device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu, cuda or mps.")] = "auto",
     quiet: QuietOption = False,
     as_json: JsonOption = False,
     version: VersionOption = False,

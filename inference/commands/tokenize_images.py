@@ -63,14 +63,14 @@ def tokenize_images(
         int | None,
         typer.Option(
             min=1,
-            help="Images per batch. It changes no token, except with --fast, where a folder keeps the one it was begun with.",
+            help="Images per batch. It changes tokens only with --fast, where a folder keeps the size of its first call.",
             show_default="what suits the device",
         ),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Threads that read images.", show_default="one per core")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu, cuda or mps.")] = "auto",
     fast: Annotated[
         bool, typer.Option("--fast", help="Use faster arithmetic, and say how many tokens stay the same.")
     ] = False,

@@ -1,4 +1,4 @@
-"""Images that are files of their own: found in folders or given one by one, and gathered into shards."""
+"""Loose images, each a file: found in folders or given one by one, and gathered into shards."""
 
 import os
 from collections import Counter
@@ -33,7 +33,7 @@ class LooseImage(NamedTuple):
 
 @dataclass
 class LooseImages:
-    """All images that are files of their own, each once."""
+    """All loose images, each once."""
 
     keep: Keep
     images: list[LooseImage] = field(default_factory=list)
@@ -86,7 +86,7 @@ class LooseImages:
         return self._folders[folder].get(stem, [])
 
     def _add(self, path: str, name: str, problem: str, companions: tuple[str, ...]) -> None:
-        # A link is an image of its own, but one file reached over two folders is not.
+        # A link counts as another image, but a file that is reached over two folders counts once.
         folder, base = os.path.split(path)
         identity = self._real(folder), base
         if identity in self._seen:

@@ -23,7 +23,7 @@ class Plan:
 
     shards: list[ShardTask]
     loose: list[LooseImage]
-    """Images that are files of their own, in order."""
+    """Loose images, each a file, in order."""
     shard_size: int
     passed_over: Counter[str]
     """Files in folders that are neither images nor carried over, by kind."""

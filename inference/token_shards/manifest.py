@@ -83,7 +83,7 @@ def read_manifest(folder: Path, remedy: str = "use another --out folder") -> Man
 
 
 def check_same(before: Manifest | None, manifest: Manifest, folder: Path) -> None:
-    """Raise ValueError, naming what differs, when a folder was begun with other settings."""
+    """Raise ValueError, naming what differs, when a folder was made with other settings."""
     differences = _differences(before, manifest) if before else []
     if differences:
         raise ValueError(

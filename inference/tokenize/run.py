@@ -122,7 +122,7 @@ def _with_size(preprocessing: PreprocessingConfig, size: str, multiple: int) -> 
 
 
 def _precision(request: Request, tokenizer: Tokenizer, plan: Plan, before: Manifest | None) -> str:
-    """Return the precision; a folder keeps the one it was begun with, since another rounds to other tokens."""
+    """Return the precision; a folder keeps that of its first call, since another rounds to other tokens."""
     if not request.fast:
         return EXACT_ARITHMETIC
     if before is None or before.precision == EXACT_ARITHMETIC:

@@ -84,9 +84,7 @@ class Summary(NamedTuple):
             f"images      {totals.images} tokenized, {len(totals.failures)} failed{speed}",
         ]
         if self.new_images:
-            lines.append(
-                f"new         {pluralize(self.new_images, 'image')} since the last call, in shards of their own"
-            )
+            lines.append(f"new         {pluralize(self.new_images, 'image')} since the last call, in new shards")
         if self.plan.repeated:
             lines.append(f"repeated    {pluralize(self.plan.repeated, 'input')} given again, tokenized once")
         if self.passed_over:

@@ -66,7 +66,7 @@ class TransformerTokenizer(Importer):
         return TokenizerConfig(
             architecture=parse_config(LatentTokensConfig, architecture),
             quantizer=VQConfig(dim=dim, codebook_size=codes, similarity=_similarity(settings, self.similarity)),
-            preprocessing=PreprocessingConfig(size=patch * grid, crop="even_centre", rounding="down"),
+            preprocessing=PreprocessingConfig(size=patch * grid, crop="even_centre", rounding="down", colour="ignore"),
         )
 
     @abstractmethod

@@ -22,9 +22,6 @@ HEAD_WIDTH = 64
 BACKBONE = "encoder.patch_embed.backbone"
 STEM = f"{BACKBONE}.stem.conv1.weight"
 TABLE = "quantizer.codebooks.{}.codebook.weight"
-PREPROCESSING = PreprocessingConfig(
-    size=256, resize_ratio=1.125, crop="even_centre", rounding="down", resampling="bilinear"
-)
 """The short side is resized to 288 pixels by torchvision's bilinear filter, and 256 x 256 are cropped."""
 LAYERS = {
     "encoder.stem.norm.": f"{BACKBONE}.stem.norm1.",
@@ -72,6 +69,9 @@ class UniTok(Importer):
     title = "UniTok"
     source = "https://github.com/FoundationVision/UniTok"
     licence = "MIT"
+    preprocessing = PreprocessingConfig(
+        size=256, resize_ratio=1.125, crop="even_centre", rounding="down", resampling="bilinear", colour="ignore"
+    )
     notes = ("Images may have any sides that are multiples of 16; the original's decoder takes squares alone.",)
     ignored = r"(text_encoder|fc_norm|projection)\..*|logit_(scale|bias)|quantizer\.codebooks\.\d+\.vocab_usage"
 
@@ -92,7 +92,7 @@ class UniTok(Importer):
         return TokenizerConfig(
             architecture=parse_config(HybridConfig, architecture),
             quantizer=GroupedConfig(quantizer=quantizer, groups=groups),
-            preprocessing=PREPROCESSING,
+            preprocessing=self.preprocessing,
         )
 
     def weights(self, _: TokenizerConfig, names: Iterable[str], take: Take) -> dict[str, Tensor]:

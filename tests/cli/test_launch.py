@@ -38,13 +38,35 @@ def test_help_version_and_a_wrong_option_are_answered_without_torch(command):
     assert all(len(line) <= 80 for line in out.splitlines())
     assert answer(command, "--version") == (0, f"vistok {vistok.__version__}\n", "")
     code, out, err = answer(command, "--no-such-option")
-    assert (code, out) == (2, "") and err.splitlines()[-1].startswith("Error: No such option: --no-such-option")
+    name = command.replace("_", "-")
+    sentence = f"{name}: there is no option --no-such-option (--help lists what it takes)."
+    assert (code, out, err) == (2, "", sentence)
+    nearest = f"{name}: there is no option --debgu: did you mean --debug?"
+    assert answer(command, "--debgu") == (2, "", nearest)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_is_missing_is_answered_without_torch(command):
     code, out, err = answer(command)
-    assert (code, out) == (2, "") and err.splitlines()[-1].startswith("Error: Missing ")
+    assert (code, out) == (2, "") and "\n" not in err
+    assert err.startswith(f"{command.replace('_', '-')}: ") and err.endswith(
+        " is missing (--help lists what it takes)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["a.png", "--modle", "x"], "there is no option --modle: did you mean --model?"),
+        (["a.png", "--out"], "--out requires an argument (--help lists what it takes)."),
+        (["a.png", "--out", "x", "--on-error", "z"], "--on-error: 'z' is not one of 'skip', 'stop' (--help lists"),
+        (["a.png", "--out", "x", "--batch-size", "0"], "--batch-size: "),
+        (["a.png", "--out", "x", "--fast=3"], "--fast does not take a value (--help lists what it takes)."),
+    ],
+)
+def test_a_call_that_a_command_does_not_take_is_one_sentence(arguments, sentence):
+    code, out, err = answer("tokenize_images", *arguments)
+    assert (code, out) == (2, "") and err.startswith(f"tokenize-images: {sentence}") and "\n" not in err
 
 
 def test_importing_vistok_imports_no_torch_and_changes_nothing():

@@ -215,7 +215,7 @@ def test_a_file_that_is_not_vgg16_is_refused(vgg, tmp_path, monkeypatch):
 
 
 def test_stages_are_for_timm_models():
-    with pytest.raises(ValueError, match=r"stages is \[1\], but lpips-vgg has stages of its own: remove it"):
+    with pytest.raises(ValueError, match=r"stages is \[1\], but lpips-vgg has fixed stages: remove it"):
         build_perceptual(PerceptualConfig(stages=[1]))
     with pytest.raises(ValueError, match="perceptual.stages"):
         parse_config(PerceptualConfig, {"stages": []}, "perceptual")

@@ -75,6 +75,6 @@ def test_an_id_at_the_place_of_another_codebook_is_refused():
 
 
 def test_an_unknown_layout_names_the_known_ones():
-    sentence = r"^name 'rasta' is not a known layout: did you mean 'raster'\? choose from raster\.$"
+    sentence = r"^name 'rasta' is not a known layout: did you mean 'raster'\? Otherwise choose from raster\.$"
     with pytest.raises(ValueError, match=sentence):
         build_layout("rasta", 10)

@@ -17,6 +17,7 @@ from vistok.tokenizer.devices import (
     in_float64,
     lock_file,
     multiplies_bfloat16,
+    open_without_waiting,
     return_freed_memory,
     usable_cores,
     widest_float,
@@ -39,6 +40,17 @@ def test_a_device_is_found_by_name():
 def test_a_device_that_cannot_be_used_is_a_sentence(name):
     with pytest.raises(ValueError, match=f"Device '{name}' cannot be used on this machine: use cpu"):
         find_device(name)
+
+
+@pytest.mark.parametrize(
+    ("there", "usable"),
+    [([], "cpu"), (["mps"], "cpu or mps"), (["cuda"], "cpu or cuda"), (["cuda", "mps"], "cpu or cuda or mps")],
+)
+def test_the_usable_devices_are_listed(monkeypatch, there, usable):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in there)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in there)
+    with pytest.raises(ValueError, match=f"^Device 'meta' cannot be used on this machine: use {usable}\\.$"):
+        find_device("meta")
 
 
 @pytest.mark.parametrize(
@@ -70,6 +82,19 @@ def test_a_gpu_is_asked_through_torch(monkeypatch):
 def test_apples_gpu_has_no_float64():
     assert widest_float(torch.device("mps")) == torch.float32 and widest_float(CPU) == torch.float64
     assert in_float64(torch.ones(2, dtype=torch.float16)).dtype == torch.float64
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs fifos")
+def test_a_fifo_opens_without_a_writer(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    open_without_waiting(str(tmp_path / "fifo")).close()
+
+
+def test_a_file_opens_where_the_system_has_no_such_flag(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "O_NONBLOCK", raising=False)
+    (tmp_path / "file").write_bytes(b"content\r\n")
+    with open_without_waiting(str(tmp_path / "file")) as file:
+        assert file.read() == b"content\r\n"
 
 
 def test_cores_are_those_of_the_process_or_of_the_machine(monkeypatch):

@@ -1,6 +1,6 @@
 """Counts and lists in messages."""
 
-from vistok.tokenizer.wording import first_lines, list_first, pluralize
+from vistok.tokenizer.wording import did_you_mean, first_lines, list_first, pluralize, unknown_choice
 
 
 def test_counts_have_their_nouns():
@@ -17,3 +17,14 @@ def test_long_lists_are_cut_and_the_rest_is_counted():
     ]
     assert first_lines(["a", "b"], 2, "the log") == ["a", "b"]
     assert first_lines(["a", "b", "c"], 2, "the log") == ["a", "b", "... and 1 more, see the log"]
+
+
+def test_an_unknown_name_gets_a_suggestion_and_the_choices():
+    assert unknown_choice("shape", "name 'cirle'", "cirle", ["square", "circle"]) == (
+        "name 'cirle' is not a known shape: did you mean 'circle'? Otherwise choose from circle, square."
+    )
+    assert unknown_choice("shape", "name 'x'", "x", ["circle"]) == "name 'x' is not a known shape: choose from circle."
+    assert unknown_choice("key", "a.radius", "radius", ["sides"], ["b.radius"]) == (
+        "a.radius is not a known key: did you mean 'b.radius'?"
+    )
+    assert did_you_mean(None, "give a path.") == "give a path."

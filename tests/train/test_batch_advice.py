@@ -61,10 +61,10 @@ def test_the_sentence_of_the_law():
     assert critical_batch("muon", 16.0) == critical_batch("adamw", 16.0) == 16
 
 
-@pytest.mark.parametrize(("scale", "size"), [(1234.5, "at 1,234"), (0.6, "at 1"), (0.3, "at less than one")])
+@pytest.mark.parametrize(("scale", "size"), [(1234.5, "1,234 images"), (0.6, "1 image"), (0.3, "less than one image")])
 def test_the_batch_of_twice_the_minimum_is_never_0(tmp_path, scale, size):
     advice = batch_advice({"noise_scale/batches/all": scale}, config(tmp_path))
-    assert advice.sentence.endswith(f"in a step, and {size} both would be twice their minimum.")
+    assert advice.sentence.endswith(f" Both would be twice their minimum at {size} per step.")
 
 
 def test_adams_critical_batch_falls_with_the_curvature_off_the_diagonal():
@@ -81,10 +81,10 @@ def test_the_noise_scale_of_batches_comes_first(tmp_path):
 def test_a_measured_curvature_comes_before_all_and_the_momentum_is_a_bound(tmp_path):
     """tr(S H) / g H g is B_crit itself; the noise of the momentum is said to be no more than a bound."""
     measured = batch_advice({**LOG, "curvature/noise_scale": 12.0}, config(tmp_path)).sentence
-    assert measured.startswith("A batch of 4x would need about 0.44x the steps and 1.8x the images: this run had 4 ")
+    assert measured.startswith("At 4x this batch of 4 images: about 0.44x the steps and 1.8x the images. Both ")
     bound = batch_advice(LOG, config(tmp_path)).sentence
-    assert "would need at least 0.26x the steps" in bound and bound.endswith(
-        "that of the curvature, where diagnostics.curvature_every can measure it, is closer."
+    assert "at least 0.26x the steps and 1x the images. These are lower bounds; " in bound and bound.endswith(
+        "set diagnostics.curvature_every for closer ones."
     )
 
 
@@ -92,8 +92,7 @@ def test_a_measured_curvature_comes_before_all_and_the_momentum_is_a_bound(tmp_p
 def test_the_advice_is_a_valid_override(tmp_path, name):
     run = config(tmp_path, f"optimizer.name={name}", "optimizer.betas=[0.8, 0.95]")
     sentence, _, overrides = batch_advice(LOG, run)
-    assert sentence.startswith("A batch of 4x would need at least 0.")
-    assert f"this run had {run.data.batch_size} images in a step" in sentence
+    assert sentence.startswith(f"At 4x this batch of {run.data.batch_size} images: at least 0.")
     again = config(tmp_path, f"optimizer.name={name}", "optimizer.betas=[0.8, 0.95]", *shlex.split(overrides))
     same, larger = (again.optimizer.at_batch_size(batch) for batch in (run.data.batch_size, 64))
     assert same.lr == pytest.approx(run.optimizer.lr) and same.muon_rate == pytest.approx(run.optimizer.muon_rate)

@@ -48,7 +48,7 @@ def test_overrides_replace_values():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("run.step=3", r"run.step is not a known key: did you mean 'steps'\? choose from"),
+        ("run.step=3", r"run.step is not a known key: did you mean 'steps'\? Otherwise choose from"),
         ("optimiser.lr=3", r"optimiser is not a known key: did you mean 'optimizer'"),
         ("run.steps=many", r"run.steps is 'many', but must be a whole number\."),
         ("run.steps=0", r"run.steps is 0, but must be at least 1\."),
@@ -156,7 +156,7 @@ def test_a_file_that_is_there_wins(tmp_path, monkeypatch):
     [
         (
             "photo-f9",
-            r"^There is no config 'photo-f9': did you mean 'photo-f8'\? give the path of a YAML file, or the name",
+            r"^There is no config 'photo-f9': did you mean 'photo-f8'\? Otherwise give the path of a YAML file, or the name",
         ),
         (
             "zzz",

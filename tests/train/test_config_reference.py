@@ -168,9 +168,12 @@ def test_a_type_is_said_in_words(path, words):
         ("zzz", "zzz is not a known key: choose from adversarial, "),
         ("run.zzz", "run.zzz is not a known key: choose from "),
         ("run.", "run. is not a known key: choose from channels_last, "),
-        ("run.out.x", "run.out.x is not a known key: did you mean 'out'? choose from channels_last, "),
-        ("losses.l2", "losses.l2 is not a known key: did you mean 'losses'? choose from adversarial, "),
-        ("model.quantizer.vq.dmi", "model.quantizer.vq.dmi is not a known key: did you mean 'dim'? choose from "),
+        ("run.out.x", "run.out.x is not a known key: did you mean 'out'? Otherwise choose from channels_last, "),
+        ("losses.l2", "losses.l2 is not a known key: did you mean 'losses'? Otherwise choose from adversarial, "),
+        (
+            "model.quantizer.vq.dmi",
+            "model.quantizer.vq.dmi is not a known key: did you mean 'dim'? Otherwise choose from ",
+        ),
     ],
 )
 def test_a_key_that_does_not_exist_is_one_sentence(path, sentence):

@@ -1,4 +1,4 @@
-"""Two processes of a run: noise of their own, shared weights, signals, launches that are refused."""
+"""Two processes of a run: separate noise, shared weights, signals, launches that are refused."""
 
 import hashlib
 import json
@@ -89,7 +89,7 @@ def test_ranks_draw_their_own_noise_from_equal_weights_and_resume_bit_for_bit(tm
         hashlib.sha256((folder / "export" / "model.safetensors").read_bytes()).digest() for folder in (whole, late)
     }
     assert len(digests) == 1
-    # One process resumes what two started, with noise of its own rank and step.
+    # One process resumes what two started, with the noise of its rank and step.
     launched(script, tmp_path, DEBUG, f"run.out={late}", "run.steps=6", *VALUES, one=True)
     assert [step for step, *_ in noted(tmp_path / "late-0")] == [3, 4, 5, 6]
 

@@ -97,7 +97,10 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
             "model.preprocessing.size is 100, but must be a multiple of the downsampling, 8",
         ),
         ("losses.l3=1", "losses.l3 has a weight, but this model has no such term"),
-        ("losses.lpips=1", r"this model has no such term: did you mean .perceptual.\? its terms are "),
+        (
+            "losses.lpips=1",
+            r"this model has no such term: did you mean .perceptual.\? Otherwise choose from charbonnier, ",
+        ),
         (
             "losses.perceptual=1",
             "losses.perceptual has a weight, but criteria has no perceptual: add the section criteria.perceptual",

@@ -2,7 +2,7 @@
 
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -21,28 +21,34 @@ class Choice:
     """Let a pydantic field take any config of a table: plain values with a `name`, or an instance.
 
     Write `field: Annotated[Base, Choice(TABLE)]`. The table is read at each validation, so an entry added later works too.
+    A function returns a table that does not exist yet when the field is defined.
     """
 
-    table: Mapping[str, type[BaseModel]]
+    table: Mapping[str, type[BaseModel]] | Callable[[], Mapping[str, type[BaseModel]]]
     default: str | None = None
     """Name of a section that gives none."""
+
+    def entries(self) -> Mapping[str, type[BaseModel]]:
+        """Return the table as it is now."""
+        return self.table() if callable(self.table) else self.table
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self._parsed)
 
     def _parsed(self, value: Any) -> BaseModel:
-        if isinstance(value, BaseModel) and isinstance(value, tuple(self.table.values())):
+        table = self.entries()
+        if isinstance(value, BaseModel) and isinstance(value, tuple(table.values())):
             return value
         if not isinstance(value, Mapping | BaseModel):
-            example = {"example": next(iter(self.table), "NAME")}
+            example = {"example": next(iter(table), "NAME")}
             raise PydanticCustomError("no_section", "a section with a name, such as {name: {example}, ...}", example)
         values = dict(value)
         name = values.get("name", self.default)
-        if not isinstance(name, str) or name not in self.table:
-            context = {"got": name if isinstance(name, str) else "", "shown": shown(name), "known": list(self.table)}
+        if not isinstance(name, str) or name not in table:
+            context = {"got": name if isinstance(name, str) else "", "shown": shown(name), "known": list(table)}
             raise PydanticCustomError(UNKNOWN_NAME, "unknown name {shown}", context)
         # Errors of the chosen config keep their paths: pydantic merges them into those of the field's owner.
-        return self.table[name].model_validate(values)
+        return table[name].model_validate(values)
 
 
 def field_choice(field: FieldInfo) -> Choice | None:
@@ -54,7 +60,7 @@ def field_choice(field: FieldInfo) -> Choice | None:
 def field_sections(field: FieldInfo) -> dict[str, type[BaseModel]]:
     """Return the configs that a field takes, alone, in a union or as items of a list: by name where they are chosen."""
     choice = field_choice(field)
-    return dict(choice.table) if choice else {section.__name__: section for section in _sections(field.annotation)}
+    return dict(choice.entries()) if choice else {section.__name__: section for section in _sections(field.annotation)}
 
 
 def _metadata(annotation: Any) -> Iterator[Any]:

@@ -67,7 +67,7 @@ def first_error(config_class: type[BaseModel], values: Any, errors: list[ErrorDe
     if first["type"] == "value_error":
         cause = first["ctx"]["error"]
         return ConfigError(f"{key}: {cause}" if key else str(cause))
-    # Each member of a union reports an error of its own for the same value.
+    # Each member of a union reports its own error for the same value.
     alike = [
         error for error in errors if _keys(error, values) == path and error["type"] not in ("missing", "value_error")
     ]

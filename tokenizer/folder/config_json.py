@@ -131,7 +131,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(f"{constant} is not a number")
 
 
 def _differences(given: Any, taken: Any, key: str) -> Iterator[tuple[str, Any, Any]]:

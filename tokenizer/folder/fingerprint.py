@@ -69,4 +69,4 @@ class FingerprintCache:
         )
 
     def __reduce__(self) -> tuple[type["FingerprintCache"], tuple[()]]:
-        return FingerprintCache, ()  # a copy has weights of its own
+        return FingerprintCache, ()  # a copy has its own weights

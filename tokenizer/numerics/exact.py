@@ -1,8 +1,8 @@
 """One result per image, whatever its neighbours, the number of threads and the settings of the process.
 
 A convolution rounds differently at another batch size or number of threads, and between two nearly equal codes that would
-change a token. So a network sees all images of one shape in batches of one shape: on a CPU each image alone, on one thread; on
-other devices batches of a fixed size, the last one padded.
+change a token. So a network sees all images of one shape in batches of one shape. A CPU takes each image alone, on one thread;
+other devices take batches of a fixed size, the last one padded.
 """
 
 import threading
@@ -97,11 +97,11 @@ def _started(threads: int) -> ThreadPoolExecutor:
 
     def be_alone(_: int) -> None:
         all_there.wait()
-        torch.get_num_threads()  # a thread takes the number of the process when it first needs one: now, not later
+        torch.get_num_threads()  # a thread takes over the count of the process when it first needs one: now, not later
         torch.set_num_threads(1)
 
     list(pool.map(be_alone, range(threads)))
-    # Each thread has a number of its own, but new threads start with the last one set anywhere: restore it.
+    # torch counts threads for each thread separately, but a new thread starts with the count that was set last: restore it.
     torch.set_num_threads(threads)
     return pool
 

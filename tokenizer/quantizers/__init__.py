@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..config import parse_choice
-from .base import QUANTIZERS, Quantized, Quantizer, QuantizerConfig, set_training_step, with_gradient_of
+from .base import Quantized, Quantizer, QuantizerConfig, set_training_step, with_gradient_of
 from .composed.grouped import GroupedConfig
 from .composed.multiscale import MultiscaleConfig
 from .composed.residual import ResidualConfig
@@ -19,22 +19,23 @@ from .vector.gumbel import GumbelConfig
 from .vector.kinds import EMAConfig, FVQConfig, IBQConfig, SimVQConfig
 from .vector.quantizer import VQConfig
 
-QUANTIZERS.update(
-    vq=VQConfig,
-    ema=EMAConfig,
-    simvq=SimVQConfig,
-    fvq=FVQConfig,
-    ibq=IBQConfig,
-    gumbel=GumbelConfig,
-    fsq=FSQConfig,
-    fsp=FSPConfig,
-    lfq=LFQConfig,
-    bsq=BSQConfig,
-    leech=LeechConfig,
-    residual=ResidualConfig,
-    grouped=GroupedConfig,
-    multiscale=MultiscaleConfig,
-)
+QUANTIZERS: dict[str, type[QuantizerConfig]] = {
+    "vq": VQConfig,
+    "ema": EMAConfig,
+    "simvq": SimVQConfig,
+    "fvq": FVQConfig,
+    "ibq": IBQConfig,
+    "gumbel": GumbelConfig,
+    "fsq": FSQConfig,
+    "fsp": FSPConfig,
+    "lfq": LFQConfig,
+    "bsq": BSQConfig,
+    "leech": LeechConfig,
+    "residual": ResidualConfig,
+    "grouped": GroupedConfig,
+    "multiscale": MultiscaleConfig,
+}
+"""The quantizers that can be chosen by name."""
 
 
 def build_quantizer(values: Mapping[str, Any]) -> Quantizer:

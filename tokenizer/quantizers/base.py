@@ -13,7 +13,7 @@ from .observation import Observation, observe_once
 
 
 class Quantized(NamedTuple):
-    """What a quantizer makes of a latent."""
+    """Output of a quantizer: a quantized latent, its tokens and the losses."""
 
     latent: Latent
     """`b d y x`, float32: `lookup(tokens)`; its gradient reaches the encoder through the gradient estimator."""
@@ -36,10 +36,6 @@ class QuantizerConfig(Config, ABC):
     @abstractmethod
     def build(self) -> "Quantizer":
         """Build the quantizer with fresh weights."""
-
-
-QUANTIZERS: dict[str, type[QuantizerConfig]] = {}
-"""The quantizers that can be chosen by name; the package's `__init__` lists them."""
 
 
 class Quantizer(nn.Module, ABC):

@@ -25,8 +25,8 @@ def straight_through(latent: Vectors, codes: Vectors) -> Vectors:
 def dynamic_straight_through(latent: Vectors, codes: Vectors) -> Vectors:
     """Damp the gradient of latents far from their code: dL/dz = w dL/dq, w = min distance to that code / own distance.
 
-    The min is over the latents of the call that share the code, so w is 1 for the nearest of them, and for all if they are
-    equally near (the dynamic estimator of StableVQ, known to us only from a secondary source).
+    The min is over the latents of the call that share the code. So w is 1 for the nearest of them, and for all if they are
+    equally near. This is the dynamic estimator of StableVQ, which we know only from a secondary source.
     """
     with torch.no_grad():
         distances = (latent - codes).norm(dim=-1)

@@ -16,8 +16,8 @@ from .base import with_gradient_of
 TINY_NORM = 1e-6
 NEARLY_OPPOSITE = 1e-4
 MAX_SCALE = 100.0
-"""Bound of |q|/|z|. Where a code serves latents around the origin, the density of |q|/|z| falls with its power d + 1: in 2
-dimensions the gradient would have no finite variance, and one latent could outweigh its batch. Of Gaussian latents and
+"""Bound of |q|/|z|. Where a code serves latents around the origin, the density of |q|/|z| falls with its power d + 1. In 2
+dimensions the gradient would then have no finite variance, and one latent could outweigh its batch. Of Gaussian latents and
 their k-means codes, 5 in a million exceed the bound in 2 dimensions, and none in 4 or more."""
 
 

@@ -69,7 +69,7 @@ def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: int
         if accelerator.is_main_process:
             (aside / FACTS_FILE).write_text(json.dumps(facts))
             _seal(aside)
-    except Exception as error:  # torch and safetensors raise errors of their own when a disk is full
+    except Exception as error:  # torch and safetensors raise their own errors when a disk is full
         full = os.strerror(errno.ENOSPC) in str(error) or shutil.disk_usage(folder.parent).free < CHUNK
         if accelerator.is_main_process:
             shutil.rmtree(aside, ignore_errors=True)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ...evaluation.usage import Usage
 from ...tokenizer.wording import pluralize
+from .remedies import FSQ, KMEANS, LOWER_LR, MORE_COMMITMENT, NO_SCALE, STRAIGHT_THROUGH, Remedies
 from .usage_alarms import FRESH, Finding, UsageAlarms
 
 OVER = 5
@@ -38,14 +39,12 @@ class Directions(NamedTuple):
 class CodebookAlarms:
     """Checks the statistics of each window, and reports a finding when it begins, and again only after it was over.
 
-    `can_set` says whether codes can be set one by one, so that initialization and revival are remedies. The state goes into
-    the checkpoint.
+    Distortion and directions are checked from step FRESH on. The state goes into the checkpoint.
     """
 
-    def __init__(self, codes: int, can_set: bool):
-        self._usage = UsageAlarms(codes, can_set)
-        self._kmeans = "codebook.initialization: kmeans, " if can_set else ""
-        self._or_kmeans = f"{self._kmeans}or " if can_set else ""
+    def __init__(self, codes: int, remedies: Remedies):
+        self._usage = UsageAlarms(codes, remedies)
+        self._remedies = remedies
         self._min_distortion = (float("inf"), 0)  # as a fraction of the variance, and its step
         self._active: dict[str, int] = {}  # windows since each finding was last found
 
@@ -80,29 +79,33 @@ class CodebookAlarms:
     def _lengths(self, ratio: float) -> Iterator[Finding]:
         if not 1 / MAX_LENGTH_RATIO <= ratio <= MAX_LENGTH_RATIO:
             which = f"{1 / max(ratio, 1e-9):.0f} times shorter" if ratio < 1 else f"{ratio:.0f} times longer"
+            why = "gradients that are scaled by this ratio are wrong by the same factor"
             yield Finding(
                 "lengths",
-                f"codes are {which} than their latents (|q|/|z| is {ratio:.2g}): gradients that are scaled by this ratio are "
-                f"wrong by the same factor; try {self._or_kmeans}gradient straight_through or rotation_no_scale.",
+                f"codes are {which} than their latents (|q|/|z| is {ratio:.2g}): "
+                f"{'they do not fit each other' if self._remedies.is_straight_through else why}; try "
+                f"{self._remedies.joined(KMEANS, MORE_COMMITMENT, NO_SCALE)}.",
             )
 
     def _angles(self, obtuse: float) -> Iterator[Finding]:
         if obtuse > MAX_OBTUSE:
+            why = "a rotated gradient points the wrong way there"
             yield Finding(
                 "angles",
-                f"{obtuse:.0%} of the latents are at more than a right angle to their codes: a rotated gradient points the "
-                f"wrong way there; try {self._or_kmeans}gradient straight_through until the codebook fits.",
+                f"{obtuse:.0%} of the latents are at more than a right angle to their codes: "
+                f"{'these do not fit them' if self._remedies.is_straight_through else why}; try "
+                f"{self._remedies.joined(KMEANS, MORE_COMMITMENT, STRAIGHT_THROUGH)}.",
             )
 
     def _distortion(self, step: int, missed: float) -> Iterator[Finding]:
         lowest, lowest_step = self._min_distortion
         if missed < lowest:
             self._min_distortion = (missed, step)
-        elif missed > max(UNEXPLAINED, DISTORTION_GROWTH * lowest):
+        elif step >= FRESH and missed > max(UNEXPLAINED, DISTORTION_GROWTH * lowest):
             yield Finding(
                 "distortion",
                 f"distortion grew from {lowest:.2g} of the latents' variance at step {lowest_step} to {missed:.2g}: the "
-                "latents move away from their codes; try a higher losses.commitment, or a lower optimizer.lr.",
+                f"latents move away from their codes; try {self._remedies.joined(MORE_COMMITMENT, LOWER_LR)}.",
             )
 
     def _flat(self, values: Mapping[str, float], directions: Directions) -> Iterator[Finding]:
@@ -116,9 +119,10 @@ class CodebookAlarms:
         index = directions.path.partition("/")[2]
         whose = f"the codes of codebook {index}" if index else "the codes"
         advice = (
-            f"the codes lie flat among the latents; try {self._kmeans}a lower optimizer.lr, or fsq"
+            f"the codes lie flat among the latents; try {self._remedies.joined(KMEANS, LOWER_LR, FSQ)}"
             if rank < latents / 2
-            else "encoder and codebook no longer use the others; try a lower optimizer.lr, fewer latent channels, or fsq"
+            else "encoder and codebook no longer use the others; try "
+            f"{self._remedies.joined(LOWER_LR, 'fewer latent channels', FSQ)}"
         )
         yield Finding(
             f"flat {directions.path}",

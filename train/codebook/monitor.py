@@ -14,7 +14,7 @@ from ...tokenizer.quantizers import Quantizer
 from ...tokenizer.shapes import Latent, Tokens
 from .alarms import CodebookAlarms, Directions
 from .code_match import CodeMatch, match_by_codebook
-from .shared_codebooks import can_set_codes
+from .remedies import remedies_for
 
 
 class QuantizerIO(NamedTuple):
@@ -64,7 +64,7 @@ class CodebookMonitor:
         self._match = CodeMatch(quantizer.dim, accelerator.device)
         self._revived = 0
         self._directions = directions or quantizer.dim
-        self._alarms = CodebookAlarms(quantizer.vocab_size, can_set_codes(quantizer))
+        self._alarms = CodebookAlarms(quantizer.vocab_size, remedies_for(quantizer))
 
     def notes(self) -> list[str]:
         """Return sentences about what is estimated or left out because it is too large."""

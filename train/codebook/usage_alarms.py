@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...evaluation.usage import Usage, perplexity
+from .remedies import KMEANS, LOWER_LR, MORE_ENTROPY, OTHERS, REVIVAL, THE_OTHER, WITH_REVIVAL, Remedies
 
 FRESH = 100
 """First steps of a run, in which latents find their directions."""
@@ -26,10 +27,6 @@ PATIENCE = 3
 """Windows before low usage of a new run is an alarm."""
 MIN_TOKENS = 48
 """Tokens of a codebook that a window needs: with fewer, chance alone halves the codes in use now and then."""
-COMPUTED_REMEDIES = (
-    "a lower optimizer.lr, a higher losses.codebook_entropy if there is one, or ema with codebook.revive_every"
-)
-"""What to try where codes cannot be set one by one."""
 
 Histogram: TypeAlias = tuple[Tensor, Tensor]
 """Which counts occur in a window, and how many codes have each."""
@@ -46,9 +43,9 @@ class Finding(NamedTuple):
 class UsageAlarms:
     """Remembers the best windows of each codebook; its state goes into the checkpoint."""
 
-    def __init__(self, codes: int, can_set: bool):
+    def __init__(self, codes: int, remedies: Remedies):
         self._codes = codes
-        self._can_set = can_set
+        self._remedies = remedies
         self._windows = 0
         self._best: dict[str, tuple[int, Histogram]] = {}  # step and histogram, by kind of spread and codebook
 
@@ -90,39 +87,36 @@ class UsageAlarms:
         return found
 
     def _fall(self, kind: str, then: dict[str, float], now: dict[str, float], steps: int) -> Finding:
-        remedies = "a lower optimizer.lr, or the quantizers simvq or fsq"
         if kind == "codes":
             return Finding(
                 "collapse",
                 f"the codes in use fell from {then['codes']:,.0f} to {now['codes']:,.0f} of {self._codes:,} in {steps} steps: "
-                f"the codebook collapses; try {self._remedies(f'codebook.revive_every, {remedies}')}.",
+                f"the codebook collapses; try {self._try(REVIVAL, LOWER_LR)}.",
             )
         return Finding(
             "concentration",
             f"perplexity fell from {then['perplexity']:,.1f} to {now['perplexity']:,.1f} in {steps} steps, with "
             f"{now['codes']:,.0f} of {self._codes:,} codes in use: a few codes take most tokens; try "
-            f"{self._remedies(remedies)}.",
+            f"{self._try(LOWER_LR)}.",
         )
 
     def _low(self, tokens: int, usage: Usage) -> list[Finding]:
         codes, used, even = self._codes, usage.usage * self._codes, even_codes(tokens, self._codes)
         # The fewer tokens per code, the less it means that few codes occur.
         if used < LOW_USAGE * min(1, tokens / codes) * even:
-            remedies = "codebook.initialization: kmeans, codebook.revive_every, or the quantizers simvq or fsq"
             sentence = f"only {round(used):,} of {codes:,} codes are in use: most are never nearest to a latent"
-            return [Finding("unused", f"{sentence}; try {self._remedies(remedies)}.")]
+            return [Finding("unused", f"{sentence}; try {self._try(KMEANS, REVIVAL)}.")]
         # With MIN_TOKENS or more, even use has nearly the perplexity of its codes.
         if even > 1 and math.log(usage.perplexity) < LOW_ENTROPY * math.log(even):
-            remedies = "codebook.initialization: kmeans, a lower optimizer.lr, or the quantizers simvq or fsq"
             sentence = (
                 f"perplexity is {usage.perplexity:,.1f}, where even use would show {even:,.0f} of {codes:,} codes: nearly all "
                 "tokens use the same few codes"
             )
-            return [Finding("few", f"{sentence}; try {self._remedies(remedies)}.")]
+            return [Finding("few", f"{sentence}; try {self._try(KMEANS, LOWER_LR)}.")]
         return []
 
-    def _remedies(self, remedies: str) -> str:
-        return remedies if self._can_set else COMPUTED_REMEDIES
+    def _try(self, *first: str) -> str:
+        return self._remedies.joined(*first, MORE_ENTROPY, OTHERS, THE_OTHER, WITH_REVIVAL)
 
 
 def histogram(counts: Tensor) -> Histogram:

@@ -53,9 +53,9 @@ def two_batch_moments(small: Tensor, big: Tensor, small_batch: int, big_batch: i
 def momentum_moments(momentum: Tensor, gradient: Tensor, beta: float, batch: int, steps: float) -> GradientMoments:
     """Return the moments from squared norms of the bias-corrected momentum and of the gradient that it took in last.
 
-    If the mean gradient is constant, E|G|^2 = |g|^2 + tr(S) / B and E|m|^2 = |g|^2 + r tr(S) / B after t steps, where
-    r = (1 - beta) (1 + beta^t) / ((1 + beta) (1 - beta^t)) (https://kexue.fm/archives/11267). A gradient that drifts counts
-    as noise. `steps` must be at least 2.
+    Let the mean gradient be constant. Then E|G|^2 = |g|^2 + tr(S) / B, and after t steps E|m|^2 = |g|^2 + r tr(S) / B with
+    r = (1 - beta) (1 + beta^t) / ((1 + beta) (1 - beta^t)). See https://kexue.fm/archives/11267. Drift of the gradient
+    counts as noise. `steps` must be at least 2.
     """
     remaining = (1 - beta) * (1 + beta**steps) / ((1 + beta) * (1 - beta**steps))
     signal = (momentum - remaining * gradient) / (1 - remaining)

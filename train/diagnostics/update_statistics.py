@@ -53,8 +53,8 @@ def adam_moments(optimizer: Optimizer) -> dict[Tensor, tuple[Tensor, Tensor, Ten
     """Return sqrt(v), sqrt(v - m^2) and whether eps exceeds the root beside it, for each parameter that AdamW has stepped.
 
     v is the mean of g^2 and m that of g, with the bias corrected; a centred second moment stores v - m^2. Its root is biased
-    low because m holds noise too: by 3 % at beta1 = 0.9 on pure noise, and by 10 to 20 % where the mean is several times the
-    deviation. A row that a lazy AdamW has not stepped yet has moments of 0. No device sync.
+    low, because m holds noise too. The bias is 3 % at beta1 = 0.9 on pure noise, and 10 to 20 % where the mean is several
+    times the deviation. A row that a lazy AdamW has not stepped yet has moments of 0. No device sync.
     """
     found = {}
     for group in optimizer.param_groups:

@@ -38,7 +38,7 @@ class PerceptualCriterion(Criterion):
 CRITERIA: dict[str, type[CriterionConfig]] = {
     "perceptual": PerceptualCriterionConfig,
 }
-"""Criteria by name. To add one, write its config and its module in a file of its own, and add a line here."""
+"""Criteria by name. To add one, write its config and its module in a new file, and add a line here."""
 
 
 def parse_criteria(sections: Mapping[str, Any]) -> dict[str, CriterionConfig]:

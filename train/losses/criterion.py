@@ -1,4 +1,4 @@
-"""What a loss with a network of its own must provide; the table CRITERIA names those that exist."""
+"""What a loss with a network must provide; the table CRITERIA names those that exist."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar

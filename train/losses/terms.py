@@ -10,7 +10,7 @@ from torch import Tensor
 from ...tokenizer.model import Reconstruction
 from ...tokenizer.quantizers import Quantizer
 from ...tokenizer.shapes import Pixels
-from ...tokenizer.wording import nearest
+from ...tokenizer.wording import did_you_mean, nearest
 from .criteria import CRITERIA, CriterionConfig, criterion_of
 
 MIN_ERROR = 1e-4
@@ -106,11 +106,9 @@ def _unknown(name: str, terms: Iterable[str]) -> str:
     known = sorted({*terms, *RECONSTRUCTION_LOSSES})
     with_sections = [*(name for config in CRITERIA.values() for name in config.loss_names), ADVERSARIAL]
     near = nearest(name, [*known, *with_sections])
-    hint = f"did you mean {near!r}? its" if near not in (None, name) else "its"
-    return (
-        f"losses.{name} has a weight, but this model has no such term: {hint} terms are {', '.join(known)}, and "
-        f"{' and '.join(with_sections)} with their sections."
-    )
+    otherwise = f"choose from {', '.join(known)}, and with their sections {' and '.join(with_sections)}."
+    meant = did_you_mean(near if near != name else None, otherwise)
+    return f"losses.{name} has a weight, but this model has no such term: {meant}"
 
 
 USUAL_WEIGHTS = {

@@ -1,7 +1,7 @@
 """AdamW's step: dense, or lazy by rows; with the raw second moment, or the centred one of AdaBelief.
 
-All keep `exp_avg` (m), `exp_avg_sq` (v) and `step` (t) for a parameter w and move it by
--lr (m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps) + weight_decay w). They differ in v and in what counts as a step.
+All keep `exp_avg` (m), `exp_avg_sq` (v) and `step` (t) for a parameter w. They move it by
+-lr (m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps) + weight_decay w), and differ in v and in what counts as a step.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,9 +29,9 @@ def step_adamw(
     up to lr / eps times its size, so `centred` needs an eps that is not negligible.
 
     `lazy` is for codebooks, where a step uses few rows: those with a gradient that is not 0 in some entry. Under dense AdamW
-    the momentum of one hit keeps moving its row while the second moment fades: with betas 0.9 and 0.95, a row used every 300
-    steps moves 6 times as far per hit as one used at every step (10 times with 0.99). Lazily both move the same. Soft
-    assignments, distribution losses and projections that mix rows give all rows gradients, so that lazy is dense.
+    the momentum of one hit keeps moving its row while the second moment fades. With betas 0.9 and 0.95, a row used every 300
+    steps then moves 6 times as far per hit as one used at every step (10 times with 0.99). Under lazy AdamW both move the
+    same. Soft assignments, distribution losses and projections that mix rows give all rows gradients: lazy is then dense.
     """
     if not parameters:
         return

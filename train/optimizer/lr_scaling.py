@@ -4,10 +4,10 @@ Each law is the rate at which one step lowers the loss most, from given weights 
 constant factor. None is the best rate of a whole run: noise accumulates over steps, the curvature follows the rate, and a
 higher rate can win. Begin a search with it.
 
-Symbols: g is the gradient without noise, s^2 the variance of each coordinate over images, H the Hessian, B the batch size,
-k = B_simple / B with B_simple = tr(S) / |g|^2, r the variance that momentum leaves of the noise, and b_n the curvature
-ratio, b_n^2 = sum of H_ii / sum over i != j of sign(g_i g_j) H_ij. For a diagonal Hessian b_n is infinite (None).
-e is Adam's epsilon over the root mean square of g. https://kexue.fm/archives/11280 and 11285 derive the laws.
+Symbols: g is the gradient without noise, s^2 the variance of each coordinate over images, and H the Hessian. B is the batch
+size, and k = B_simple / B with B_simple = tr(S) / |g|^2. r is the variance of the noise that is left after momentum.
+b_n is the curvature ratio: b_n^2 = sum of H_ii / sum over i != j of sign(g_i g_j) H_ij. For a diagonal Hessian it is
+infinite (None). e is Adam's epsilon over the root mean square of g. https://kexue.fm/archives/11280 and 11285 derive the laws.
 """
 
 import math
@@ -106,7 +106,7 @@ def _adaptive(root: float, second: float, curvature_ratio: float | None) -> floa
 def noise_left(beta: float, nesterov: bool = False) -> float:
     """Return r, the variance of an average of decay `beta` over independent noise of variance 1; its weights sum to 1.
 
-    (1 - beta) / (1 + beta), and for Nesterov's beta m + (1 - beta) G, which counts the newest gradient twice,
+    It is (1 - beta) / (1 + beta). Nesterov's beta m + (1 - beta) G counts the newest gradient twice, which leaves
     (1 - beta^2)^2 + beta^4 (1 - beta) / (1 + beta).
     """
     plain = (1 - beta) / (1 + beta)

@@ -45,7 +45,7 @@ class Muon(Optimizer):
     every step. Put codebooks and embeddings, and by custom the first and the last layer, into a group with `use_muon: False`;
     `assign_parameters` does so for a tokenizer.
 
-    A kernel is the matrix out x (in * height * width). Momentum M <- M + (1 - momentum)(G - M) starts at 0, and the step is
+    A kernel is the matrix out x (in * height * width). Momentum M <- M + (1 - momentum)(G - M) starts at 0. The step is
     -lr * rate * scale * orthogonalize(G + momentum (M - G)), with `scale` from SCALINGS. `rate` multiplies this direction
     alone: the decay is lr * weight_decay for both kinds. `eps`, `lazy` and `second_moment` are AdamW's, as in `step_adamw`.
     A parameter without a gradient is not touched, not even by decay, and gradients are only read.

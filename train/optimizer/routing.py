@@ -35,9 +35,9 @@ class ParameterAssignment(NamedTuple):
 def assign_parameters(model: VisualTokenizer, config: OptimizerConfig) -> list[ParameterAssignment]:
     """Assign every trainable parameter to Muon or AdamW.
 
-    Raises ValueError when no rule or more than one matches a parameter, when Muon gets one that is no matrix, when a rule of
-    the config matches nothing (trainable or frozen), when the networks name a hidden matrix that does not exist, and when
-    rows are to be lazy but there are none.
+    Raises ValueError for a parameter that no rule or more than one matches, and for one with a single axis that a rule
+    gives to Muon. A rule must match a parameter, trainable or frozen. Hidden matrices that the networks name must exist,
+    and so must a codebook whose rows are to be lazy.
     """
     hidden = model.hidden_matrices()
     unknown = hidden - {name for name, _ in model.named_parameters()}

@@ -114,7 +114,7 @@ def test_data_after_the_image_is_not_read(form):
 
 
 def test_nothing_reaches_the_console_and_no_program_is_started(tmp_path):
-    """C libraries write to the descriptor itself: a process of its own shows it."""
+    """C libraries write to the descriptor itself: a new process shows it."""
     for name in ("gs", "gswin32c"):
         (tmp_path / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/called\n")
         (tmp_path / name).chmod(0o755)

@@ -97,7 +97,7 @@ def test_odd_keys_come_back(tokenize, detokenize, make_tar, tmp_path):
 
 
 def hostile(tokens, members):
-    """Put members into a shard in place of its own, with a sidecar that fits."""
+    """Replace the members of a shard, with a sidecar that fits."""
     with tarfile.open(tokens / "a.tar", "w") as tar:
         for name, content in members.items():
             info = tarfile.TarInfo(name)

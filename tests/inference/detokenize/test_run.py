@@ -1,4 +1,4 @@
-"""detokenize-images: what it refuses, and a file of its own below the folder for every key, whatever it is."""
+"""detokenize-images: what it refuses, and one file below the folder for every key, whatever it is."""
 
 import hashlib
 import os

@@ -103,7 +103,7 @@ def test_fast_writes_down_what_it_calculated_in(tokenize, image, tmp_path, monke
     precision = json.loads((out / "manifest.json").read_text())["precision"]
     assert precision in ("bfloat16-eager-8", "float32-eager-8")
     assert f"was made with precision {precision}, not " in tokenize(PHOTOS, "--out", out, code=2)
-    # A longer call, in which compiling would pay, keeps the precision that the folder was begun with.
+    # A longer call, in which compiling would pay, keeps the precision of the folder's first call.
     monkeypatch.setattr("vistok.inference.tokenize.run.COMPILING_PAYS", 0)
     assert "0 written, 1 done before" in tokenize(PHOTOS, "--out", out, "--fast")
     assert json.loads((out / "manifest.json").read_text())["precision"] == precision

@@ -38,7 +38,7 @@ def test_new_images_go_into_new_shards(tokenize, photos, tmp_path):
     (photos / "04.txt").write_bytes(b"caption")
     said = tokenize(photos, "--out", out, "--shard-size", 2)
     assert "2 written, 3 done before" in said
-    assert "new         3 images since the last call, in shards of their own" in said
+    assert "new         3 images since the last call, in new shards" in said
     assert sources(out) == {
         "images-00000": ["01.png", "03.png"],
         "images-00001": ["05.png", "07.png"],

@@ -8,6 +8,8 @@ SQUARE = {"size": 256, "resampling": "linear"}
 DIFFUSERS = {"size": "native", "fit": "shrink", "resampling": "lanczos"}
 JANUS = {"size": 384, "crop": "none", "background": (127, 127, 127)}
 CHAMELEON = {"size": 512, "resampling": "lanczos", "blending": "truncated"}
+TORCHVISION = {"crop": "even_centre", "rounding": "down"}
+VAR = TORCHVISION | {"resize_ratio": 1.125, "resampling": "lanczos"}
 PUBLISHED = {
     "Emu35": {"size": "area:512"},
     "Apertus": {"size": "area:128-1400"},
@@ -22,7 +24,7 @@ PUBLISHED = {
     "Diffusers": DIFFUSERS,
     "OldDiffusers": DIFFUSERS,
     "DiffusersWithoutMiddleAttention": DIFFUSERS,
-    "MaskGIT": {"size": 256, "crop": "even_centre", "rounding": "down"},
+    "MaskGIT": TORCHVISION,
     "OpenMagvit2": SQUARE,
     "OpenMagvit2At128": SQUARE | {"size": 128},
     "SimVQ": SQUARE | {"size": 128},
@@ -30,14 +32,17 @@ PUBLISHED = {
     "Emu3": {"size": "area:512-1024"},
     "Emu3OfTransformers": {"size": "area:512-1024"},
     "Cosmos": {"size": "native", "fit": "surround", "multiple": 16, "background": (0, 0, 0)},
-    "VAR": {"resize_ratio": 1.125, "crop": "even_centre", "rounding": "down", "resampling": "lanczos"},
-    "Muse": {"size": 256, "crop": "even_centre", "rounding": "down", "resampling": "bilinear"},
+    "VAR": VAR,
+    "UniTok": VAR | {"resampling": "bilinear"},
+    "Muse": TORCHVISION | {"resampling": "bilinear"},
 }
 LAYOUTS = {type(layout).__name__: layout for layouts in IMPORTERS.values() for layout in layouts}
+SIZED_BY_SHAPES = {"TiTok", "TiTokWithSoftCodes"}
+"""Their networks take images of one size, which the shapes of the checkpoint give: see test_titok."""
 
 
 def test_every_layout_is_here():
-    assert LAYOUTS.keys() == PUBLISHED.keys()
+    assert LAYOUTS.keys() == PUBLISHED.keys() | SIZED_BY_SHAPES
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

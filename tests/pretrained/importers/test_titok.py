@@ -22,6 +22,8 @@ def test_tokens_latents_and_images_are_those_of_the_original(name):
     config = check_converted(case, weights, "titok")
     architecture = config.architecture
     assert architecture.image_size == config.preprocessing.size == 64 and architecture.pixel_values == (0, 1)
+    published = {"size": 64, "crop": "even_centre", "rounding": "down", "colour": "ignore"}
+    assert config.preprocessing.model_dump(exclude_defaults=True) == published
     assert architecture.encoder.heads == 8 and architecture.latent_grid(64, 64) == (1, 32)
     assert config.quantizer.similarity == ("cosine" if name.endswith("legacy") else "euclidean")
 

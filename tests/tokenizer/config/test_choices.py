@@ -50,7 +50,10 @@ def said(values):
 @pytest.mark.parametrize(
     ("shape", "sentence"),
     [
-        ({"name": "cirle"}, "top.inner.shape.name 'cirle' is not a known shape: did you mean 'circle'? choose from "),
+        (
+            {"name": "cirle"},
+            "top.inner.shape.name 'cirle' is not a known shape: did you mean 'circle'? Otherwise choose from ",
+        ),
         ({"radius": 1}, "top.inner.shape.name None is not a known shape: choose from circle, square."),
         ({"name": 3}, "top.inner.shape.name 3 is not a known shape: choose from circle, square."),
         ({"name": ["square"]}, "top.inner.shape.name ['square'] is not a known shape: choose from circle, square."),

@@ -7,6 +7,7 @@ import torch
 from vistok.evaluation import usage as counting
 from vistok.evaluation.usage import codebook_usage, count_tokens, empty_counts
 from vistok.train.codebook.alarms import CodebookAlarms, Directions
+from vistok.train.codebook.remedies import Remedies
 
 FIT = {
     "codebook/length_ratio": 1.0,
@@ -20,7 +21,7 @@ EIGHT = [Directions("codebook", 8, 1024)]
 
 
 def watch(codes=1024):
-    return CodebookAlarms(codes, can_set=True)
+    return CodebookAlarms(codes, Remedies(True, ("codebook", "commitment"), is_straight_through=False))
 
 
 def check(alarms, step, counts=HEALTHY, codes=1024, directions=EIGHT, **changes):
@@ -224,6 +225,12 @@ def test_distortion_is_held_against_the_variance_of_the_latents(course, is_alarm
     if is_alarm:
         assert f"distortion grew from {course[0]:.2g} of the latents' variance at step 100" in found[-1][0]
         assert "losses.commitment" in found[-1][0]
+
+
+def test_distortion_may_grow_in_the_first_steps():
+    alarms = watch()
+    assert not any(check(alarms, step, relative_distortion=value) for step, value in ((1, 0.2), (3, 0.7), (99, 0.7)))
+    assert "from 0.2 of the latents' variance at step 1 to 0.7" in check(alarms, 100, relative_distortion=0.7)[0]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ class GroupedConfig(QuantizerConfig):
 
     name: Literal["grouped"] = "grouped"
     """Kind of quantizer: grouped."""
-    quantizer: Annotated[QuantizerConfig, Choice(GROUPS), BeforeValidator(GROUPS.check)]
+    quantizer: Annotated[QuantizerConfig, Choice(GROUPS.entries), BeforeValidator(GROUPS.check)]
     """Quantizer of every group; its dim is that of one group."""
     groups: Annotated[int, Field(ge=1, le=MAX_GROUPS)]
     """Number of groups: the latent has groups times the quantizer's channels."""

@@ -1,40 +1,44 @@
 """Which quantizers may be inside a composed one, and how its modules are typed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import cast
 
 from torch import nn
 
-from ..base import QUANTIZERS, Quantizer, QuantizerConfig
+from ..base import Quantizer, QuantizerConfig
 from ..vector.config import VectorConfig
 
 UNUSED_KEYS = ("squash", "commitment_by_length", "distribution", "region", "entropy_temperature", "sinkhorn")
 """Keys of vector quantizers that the scales of a multi-scale quantizer do not use."""
 
 
-class AllowedIn(Mapping[str, type[QuantizerConfig]]):
-    """The entries of QUANTIZERS that may be inside a composed quantizer, as they are at each reading."""
+@dataclass(frozen=True)
+class AllowedIn:
+    """The entries of QUANTIZERS that may be inside a composed quantizer."""
 
-    def __init__(self, holder: str, task: str):
-        self.holder = holder
-        self.task = task
-        """What the others cannot do, for the sentence that refuses them."""
+    holder: str
+    task: str
+    """What the others cannot do, for the sentence that refuses them."""
 
-    def __getitem__(self, name: str) -> type[QuantizerConfig]:
-        return {name: QUANTIZERS[name] for name in self}[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name, config in QUANTIZERS.items() if self.holder in config.allowed_in)
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
+    def entries(self) -> dict[str, type[QuantizerConfig]]:
+        """Return those entries as they are now."""
+        return {name: config for name, config in all_quantizers().items() if self.holder in config.allowed_in}
 
     def check(self, values: object) -> object:
         """Return `values`; raise ValueError when they name a quantizer of QUANTIZERS that may not be inside."""
         name = values.get("name") if isinstance(values, Mapping) else getattr(values, "name", None)
-        if isinstance(name, str) and name in QUANTIZERS and name not in self:
-            raise ValueError(f"{name} cannot {self.task}: use {', '.join(self)}.")
+        allowed = self.entries()
+        if isinstance(name, str) and name in all_quantizers() and name not in allowed:
+            raise ValueError(f"{name} cannot {self.task}: use {', '.join(allowed)}.")
         return values
+
+
+def all_quantizers() -> dict[str, type[QuantizerConfig]]:
+    """Return QUANTIZERS, imported late, because it names the composed quantizers too."""
+    from .. import QUANTIZERS
+
+    return QUANTIZERS
 
 
 def quantizers_of(modules: nn.ModuleList) -> list[Quantizer]:

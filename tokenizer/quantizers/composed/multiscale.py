@@ -30,7 +30,9 @@ class MultiscaleConfig(QuantizerConfig):
 
     name: Literal["multiscale"] = "multiscale"
     """Kind of quantizer: multiscale."""
-    quantizer: Annotated[QuantizerConfig, Choice(SCALES), BeforeValidator(SCALES.check), AfterValidator(check_scale)]
+    quantizer: Annotated[
+        QuantizerConfig, Choice(SCALES.entries), BeforeValidator(SCALES.check), AfterValidator(check_scale)
+    ]
     """Vector quantizer of every scale, with straight_through gradient."""
     scales: Annotated[list[Side], Field(min_length=1, max_length=MAX_SCALES)] = VAR_SCALES
     """Sides of the grids, rising; the last is that of the latent. Latents of other sides have grids in proportion."""

@@ -28,7 +28,9 @@ class ResidualConfig(QuantizerConfig):
 
     name: Literal["residual"] = "residual"
     """Kind of quantizer: residual."""
-    quantizer: Annotated[QuantizerConfig, Choice(LEVELS), BeforeValidator(LEVELS.check), AfterValidator(check_level)]
+    quantizer: Annotated[
+        QuantizerConfig, Choice(LEVELS.entries), BeforeValidator(LEVELS.check), AfterValidator(check_level)
+    ]
     """Quantizer of every level; its gradient stays straight_through, because the residual quantizer has its own."""
     depth: Annotated[int, Field(ge=1, le=MAX_LEVELS)]
     """Number of levels."""

@@ -7,12 +7,14 @@ Times sqrt(32) they have three shapes, in this order (chapter 4.11 of https://do
 A minus sign is bit 1; the index of a word is its first 12 bits.
 """
 
+import copy
 import itertools
 from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from ...devices import widest_float
 from ...shapes import CodeIndices, Codes, Vectors
 from .signed_sums import first_max, signed_maxima, signed_sums
 
@@ -83,6 +85,8 @@ class LeechVectors(nn.Module):
         return torch.cat([self._nearest(part) for part in vectors.split(at_once)])
 
     def _nearest(self, vectors: Vectors) -> CodeIndices:
+        if widest_float(vectors.device) != torch.float64:  # Apple's GPU alone is waited for
+            return copy.deepcopy(self).cpu()._nearest(vectors.cpu()).to(vectors.device)
         # Integers in float64, whose sums below 2^53 are exact in any order; `24 n`, since rows are gathered fastest.
         whole = (vectors.double().nan_to_num(0.0) * 2.0**DIGITS).round().T.contiguous()
         best = [self._octad(whole), self._word(whole), self._pair(whole)]

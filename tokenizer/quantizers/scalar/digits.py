@@ -85,10 +85,10 @@ class DigitQuantizer(FixedQuantizer):
 class ScalarRefinement(DigitQuantizer):
     """Quantize what `level` scalar quantizers left over: each channel of the last cell is cut into L equal cells, unbounded.
 
-    With s the distance of two codes of the first level, a latent within s L^(1 - level) / 2 of 0 becomes one of
-    (k - (L - 1) / 2) s L^-level, so each level divides the maximum error by L (residual FSQ of
-    https://github.com/lucidrains/vector-quantize-pytorch, which has a bound of its own). `noisy` ones add
-    U(-1/2, 1/2) cells instead, in training mode with gradients, as FSP does.
+    Let s be the distance between two codes of the first level. A latent within s L^(1 - level) / 2 of 0 becomes one of
+    (k - (L - 1) / 2) s L^-level, so each level divides the maximum error by L. This is residual FSQ, as in
+    https://github.com/lucidrains/vector-quantize-pytorch except for its bound. If `noisy`, training forwards with gradients
+    add U(-1/2, 1/2) cells instead of rounding, as FSP does.
     """
 
     step: Tensor

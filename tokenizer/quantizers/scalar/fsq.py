@@ -45,9 +45,9 @@ class FiniteScalarQuantizer(DigitQuantizer):
     y = tanh(z + s) h - o, with o = 1/2 for even L (0 for odd); codes are round(y) / floor(L / 2). `inner` is the paper's:
     h = (L - 1)(1 - 1e-3) / 2, s = tan(o / h). `outer` is that of several public tokenizers: h = (L - 1)(1 + 1e-3) / 2,
     s = atanh(o / h). They disagree on about one token in fifty. `ifsq` (arXiv 2601.17124) has y = (2 sigmoid(1.6 z) - 1) h - o
-    with h = (L - 1) / 2 and no shift: for z ~ N(0, 1) the bounded value is nearly uniform. Inner levels are then used
-    evenly, but the two outermost have half their width and get half or less. The authors' code takes odd L only; here an
-    even L has the same bins, with z = 0 between the two in the middle. The gradient is straight-through after the bound.
+    with h = (L - 1) / 2 and no shift. For z ~ N(0, 1) the bounded value is nearly uniform: inner levels are used evenly, but
+    the two outermost have half their width and get half or less. The authors' code takes odd L only; here an even L has the
+    same bins, with z = 0 between the two in the middle. The gradient is straight-through after the bound.
     """
 
     is_bounded = True

@@ -11,7 +11,7 @@ BLOCK_CHANNELS = 64
 MAX_HELD_CHANNELS = 128
 """Channels up to which a program keeps its vectors in registers."""
 MIN_SPLIT = 1024
-"""Codes that are worth a program of their own where vectors are few."""
+"""Min number of codes per program, where vectors are few and the codes are split."""
 
 
 @triton.jit  # type: ignore[untyped-decorator]

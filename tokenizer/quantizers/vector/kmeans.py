@@ -1,7 +1,7 @@
 """k-means: starts that are far apart (k-means++), then Lloyd's algorithm.
 
-Sums and draws are made on the CPU, in float64 and in the order of the vectors: a CUDA device adds in another order each time,
-and a run that is repeated should find the same centres.
+Sums and draws are made on the CPU, in float64 and in the order of the vectors, so that a repeated run finds the same centres.
+A CUDA device adds in another order each time.
 """
 
 from collections.abc import Callable

@@ -35,9 +35,9 @@ def balanced_codes(vectors: Vectors, codes: Codes, scores: Scores, config: Sinkh
 
     The plan P maximises <P, scores> + epsilon sd H(P), with equal mass for the vectors of all ranks and equal mass for the
     codes: P = exp(f_i + s_ij / (epsilon sd) + g_j). `scores(vectors, codes)` returns `n k`, up to a constant of each vector.
-    For euclidean similarity the cost so is the squared distance; the authors' is the distance. sd is the standard deviation
-    of the scores after the means of vectors and codes are taken off, which f and g absorb: epsilon means the same for
-    scattered and for clustered codes. Sinkhorn's algorithm works on f and g, in logarithms, so nothing overflows however
+    For euclidean similarity the cost is thus the squared distance; the authors' is the distance. sd is the standard deviation
+    of the scores without the means of vectors and codes, which f and g absorb. So epsilon means the same for scattered and
+    for clustered codes. Sinkhorn's algorithm works on f and g, in logarithms, so nothing overflows however
     small epsilon is. It starts where all codes are equally far on average. A tie goes to the lowest index.
 
     Each iteration calculates the scores anew, chunk by chunk, and never holds them all. Time is proportional to latents times

@@ -120,6 +120,14 @@ def test_the_device_is_not_waited_for():
     assert lattice.codes(lattice.nearest(torch.empty(3000, 24, device="meta"))).shape == (3000, 24)
 
 
+def test_a_device_without_float64_leaves_the_search_to_the_cpu(monkeypatch):
+    vectors = torch.rand(50, 24) * 2 - 1
+    expected = LATTICE.nearest(vectors)
+    types = iter([torch.float32, torch.float64])
+    monkeypatch.setattr("vistok.tokenizer.quantizers.lattice.leech_vectors.widest_float", lambda _: next(types))
+    assert torch.equal(LATTICE.nearest(vectors), expected) and next(types, None) is None
+
+
 def test_the_type_of_the_weights_changes_nothing():
     latent = torch.randn(1, 24, 5, 5)
     quantizer = build_quantizer({"name": "leech"})
