@@ -36,16 +36,15 @@ def find_tokenizer(model: str) -> Path:
 
 
 def names_tokenizer(text: str) -> bool:
-    """Return whether a text names a tokenizer, or a training run, rather than images. Needs no network.
+    """Return whether a text names a tokenizer, or the folder of a training run. Needs no network."""
+    return text.startswith(HUB_PREFIX) or text in built_in_names() or is_tokenizer_folder(text)
 
-    What exists on disk goes first: another folder with the name of a built-in tokenizer holds images.
-    """
-    if text.startswith(HUB_PREFIX):
-        return True
+
+def is_tokenizer_folder(text: str) -> bool:
+    """Return whether a text is the path of a tokenizer folder, or of the folder of a training run."""
     with suppress(OSError, ValueError):  # a name that is too long, or has a null character
-        if Path(text).exists():
-            return any(all((Path(text) / name).exists() for name in names) for names in MARKS)
-    return text in built_in_names()
+        return any(all((Path(text) / name).exists() for name in names) for names in MARKS)
+    return False
 
 
 def built_in_names() -> list[str]:

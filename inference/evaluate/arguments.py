@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...pretrained.find import HUB_PREFIX, built_in_names, find_tokenizer, names_tokenizer
+from ...pretrained.find import HUB_PREFIX, built_in_names, find_tokenizer, is_tokenizer_folder, names_tokenizer
 
 
 class Arguments(NamedTuple):
@@ -18,17 +18,19 @@ class Arguments(NamedTuple):
 def split_arguments(first: str, others: Sequence[str]) -> Arguments:
     """Return the tokenizers and the images: `first` is a tokenizer, and so are those that follow and name one.
 
-    Raises ValueError when no images are left, when a tokenizer comes after images or comes twice, and when a text that
+    The last is images if it exists and is no tokenizer folder, even with the name of a tokenizer. Raises ValueError when no images are left, when a tokenizer comes after images or comes twice, and when a text that
     does not exist is nearly the name of a tokenizer.
     """
     count = next((index for index, text in enumerate(others) if not names_tokenizer(text)), len(others))
+    if count == len(others) and os.path.lexists(others[-1]) and not is_tokenizer_folder(others[-1]):
+        count -= 1
     models, data = [first, *others[:count]], list(others[count:])
     if not data:
         raise ValueError(
             f"{models[-1]} names a tokenizer, and no images follow it: give image files, folders, .tar shards or a .txt list."
         )
     for text in data:
-        if names_tokenizer(text):
+        if is_tokenizer_folder(text) or (names_tokenizer(text) and not os.path.lexists(text)):
             raise ValueError(
                 f"{text} names a tokenizer, but comes after the images {data[0]}: give all tokenizers first."
             )

@@ -4,7 +4,7 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 import vistok.pretrained.find
-from vistok.pretrained.find import built_in_names, find_tokenizer, names_tokenizer
+from vistok.pretrained.find import built_in_names, find_tokenizer, is_tokenizer_folder, names_tokenizer
 
 
 def test_folders_that_hold_no_tokenizer_are_no_built_in_names():
@@ -104,4 +104,4 @@ def test_what_names_a_tokenizer_rather_than_images(tmp_path, monkeypatch):
     assert all(map(names_tokenizer, ["photo-f8", "hf://owner/repo", "mine", "mine/", "run"]))
     assert not any(map(names_tokenizer, ["images", "mine/config.json", "nothing", "a" * 5000, "\0", ""]))
     (tmp_path / "photo-f8").mkdir()
-    assert not names_tokenizer("photo-f8"), "a folder that exists, and is no tokenizer"
+    assert names_tokenizer("photo-f8") and not is_tokenizer_folder("photo-f8")

@@ -29,10 +29,17 @@ def test_those_at_the_front_that_name_tokenizers_are_tokenizers():
         assert found == (["first", *models], ["images", COFFEE])
 
 
+def test_a_folder_with_the_name_of_a_tokenizer_may_hold_its_tokens_and_does_not_take_the_place_of_it(tmp_path):
+    (tmp_path / "photo-f8").mkdir()
+    assert split_arguments("mine", ["photo-f8", "images"]) == (["mine", "photo-f8"], ["images"])
+    assert split_arguments("mine", ["./photo-f8", "images"]) == (["mine"], ["./photo-f8", "images"])
+
+
 def test_a_call_of_one_tokenizer_is_as_it_was(tmp_path):
     assert split_arguments("images", ["images"]) == (["images"], ["images"])
     (tmp_path / "photo-f8").mkdir()
-    assert split_arguments("mine", ["photo-f8", "images"]) == (["mine"], ["photo-f8", "images"])
+    assert split_arguments("mine", ["photo-f8"]) == (["mine"], ["photo-f8"])
+    assert split_arguments("mine", ["images", "photo-f8"]) == (["mine"], ["images", "photo-f8"])
     assert split_arguments("mine", ["{a,b}.png", "no/such.png"]) == (["mine"], ["{a,b}.png", "no/such.png"])
 
 
@@ -42,6 +49,10 @@ def test_a_call_of_one_tokenizer_is_as_it_was(tmp_path):
         (
             ["photo-f8"],
             "photo-f8 names a tokenizer, and no images follow it: give image files, folders, .tar shards or a",
+        ),
+        (
+            ["images", "photo-f8"],
+            "photo-f8 names a tokenizer, but comes after the images images: give all tokenizers first.",
         ),
         (["images", "mine"], "mine names a tokenizer, but comes after the images images: give all tokenizers first."),
         (["mine", "photo-f8", "mine", "images"], "mine is given twice: name each tokenizer once."),
