@@ -18,11 +18,12 @@ class Arguments(NamedTuple):
 def split_arguments(first: str, others: Sequence[str]) -> Arguments:
     """Return the tokenizers and the images: `first` is a tokenizer, and so are those that follow and name one.
 
-    The last is images if it exists and is no tokenizer folder, even with the name of a tokenizer. Raises ValueError when no images are left, when a tokenizer comes after images or comes twice, and when a text that
-    does not exist is nearly the name of a tokenizer.
+    The last is images if it exists and is no tokenizer folder, even with the name of a tokenizer. Raises ValueError when no
+    images are left, when a tokenizer comes after images or comes twice, and when a text that does not exist is nearly the
+    name of a tokenizer.
     """
     count = next((index for index, text in enumerate(others) if not names_tokenizer(text)), len(others))
-    if count == len(others) and os.path.lexists(others[-1]) and not is_tokenizer_folder(others[-1]):
+    if count == len(others) > 0 and os.path.lexists(others[-1]) and not is_tokenizer_folder(others[-1]):
         count -= 1
     models, data = [first, *others[:count]], list(others[count:])
     if not data:
