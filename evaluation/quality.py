@@ -21,10 +21,10 @@ class Quality(NamedTuple):
     """Means over images. Codebook figures are means over codebooks."""
 
     images: int
-    psnr: float
-    """dB, after the reconstruction is rounded to uint8."""
-    ssim: float
-    """Structural similarity, at most 1."""
+    psnr: float | None
+    """dB, after the reconstruction is rounded to uint8; None without a decoder."""
+    ssim: float | None
+    """Structural similarity, at most 1; None without a decoder."""
     usage: float
     """Fraction of the codes that occur among all tokens, in [0, 1]; an estimate when there are too many to count."""
     perplexity: float
@@ -40,7 +40,7 @@ class Quality(NamedTuple):
     bits_per_pixel: float
     """Bits of the tokens, log2(vocab_size) each, per pixel."""
     images_per_second: float
-    """Encoding and decoding in float32."""
+    """Encoding and decoding in float32, or encoding alone without a decoder."""
 
 
 class Measurement(NamedTuple):
@@ -59,7 +59,7 @@ def measure(
     """Reconstruct images, given in batches `b c h w` in [-1, 1], and measure; raise ValueError when there are none.
 
     Tokens are those of the exact encoder, and how images are batched does not change the figures. `on_batch` gets each
-    batch and its reconstruction, rounded to uint8, on the model's device.
+    batch and its reconstruction, rounded to uint8, on the model's device. Without a decoder it is never called.
     """
     device = next(model.parameters()).device
     quantizer, vocab_size = model.quantizer, model.quantizer.vocab_size
@@ -70,40 +70,46 @@ def measure(
     seconds = 0.0
 
     def network(batch: Pixels) -> tuple[Tensor, ...]:
-        output = model(batch.contiguous(memory_format=torch.channels_last))
-        return output.pixels, output.latent, output.quantized, output.tokens
+        pixels = batch.contiguous(memory_format=torch.channels_last)
+        if model.has_decoder:
+            output = model(pixels)
+            return output.latent, output.quantized, output.tokens, output.pixels
+        latent = model.encode_latent(pixels)
+        return latent, *quantizer(latent)[:2]
 
     for batch in batches:
         with own_numerics(device):
             pixels = batch.to(device)
             started = time.perf_counter()
             output = run_exactly(network, pixels, device, batch_for(DEVICE_BATCH, *pixels.shape[2:]))
-            reconstruction = round_to_uint8(output[0])
+            reconstructions = [round_to_uint8(decoded) for decoded in output[3:]]
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             seconds += time.perf_counter() - started
-            latent, quantized, tokens = quantizer.to_code_space(output[1]), output[2], output[3]
+            latent, quantized, tokens = quantizer.to_code_space(output[0]), output[1], output[2]
             errors = distortion(latent, quantized) * len(pixels)
-            sums.append(torch.stack([psnr(pixels, reconstruction).sum(), ssim(pixels, reconstruction).sum(), errors]))
+            metrics = [metric(pixels, each).sum() for each in reconstructions for metric in (psnr, ssim)]
+            sums.append(torch.stack([errors, *metrics]))
             latents.add(latent)
             codes.add(quantized)
             count_tokens(counts, tokens, vocab_size)
             images += len(pixels)
             area += pixels[:, 0].numel()
             if on_batch:
-                on_batch(pixels, reconstruction)
+                for reconstruction in reconstructions:
+                    on_batch(pixels, reconstruction)
     if not images:
         raise ValueError("There is no image to evaluate on: give images that can be read.")
     counts = counts.cpu()
     usages = codebook_usage(counts, vocab_size)
-    means = (torch.stack(sums).cpu().double().sum(dim=0) / images).tolist()
+    mean_distortion, *closeness = (torch.stack(sums).cpu().double().sum(dim=0) / images).tolist()
     quality = Quality(
         images=images,
-        psnr=means[0],
-        ssim=means[1],
+        psnr=closeness[0] if closeness else None,
+        ssim=closeness[1] if closeness else None,
         usage=sum(usage.usage for usage in usages) / len(usages),
         perplexity=sum(usage.perplexity for usage in usages) / len(usages),
-        distortion=means[2],
+        distortion=mean_distortion,
         effective_rank=codes.effective_rank(),
         latent_effective_rank=latents.effective_rank(),
         tokens=int(counts[0].sum()),

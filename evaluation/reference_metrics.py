@@ -49,6 +49,10 @@ class ReferenceMetrics:
         self.not_measured = dict(not_measured)
         """Reasons by the name of the metric."""
 
+    def not_measured_for(self, reason: str) -> "ReferenceMetrics":
+        """Return the same metrics, none of which will be measured, for one reason."""
+        return ReferenceMetrics({}, dict.fromkeys([*self._metrics, *self.not_measured], reason))
+
     def update(self, original: Pixels, reconstruction: Pixels) -> None:
         """Add a batch of pairs to every metric."""
         self._each(lambda metric: metric.update(original, reconstruction))

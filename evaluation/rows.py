@@ -1,7 +1,7 @@
 """The rows of a quality table: what each figure is called, how it is written, and which direction is better."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal, NamedTuple
 
 FRECHET = "frechet/"
@@ -20,6 +20,10 @@ class Row(NamedTuple):
         """Return the formatted value; None is written as not measured."""
         return "not measured" if value is None else self.form.format(value)
 
+    def difference(self, value: float | None, other: float) -> str:
+        """Return the formatted difference of a value to another, with its sign."""
+        return "not measured" if value is None else self.form.replace("{:", "{:+").format(value - other)
+
 
 ROWS = {
     "psnr": Row("PSNR", "{:.2f} dB", "higher"),
@@ -27,11 +31,13 @@ ROWS = {
     "lpips": Row("LPIPS (VGG)", "{:.4f}", "lower"),
     "rfid": Row("rFID (Inception)", "{:.3f}", "lower"),
     "usage": Row("codebook usage", "{:.1%}", "higher"),
+    "even_usage": Row("usage at even use", "{:.1%}"),
     "perplexity": Row("perplexity", "{:,.0f}", "higher"),
     "distortion": Row("distortion", "{:.3g}", "lower"),
     "effective_rank": Row("effective rank of the codes", "{:.2f}", "higher"),
     "latent_effective_rank": Row("effective rank of the latents", "{:.2f}"),
     "tokens": Row("tokens", "{:,}"),
+    "tokens_per_image": Row("tokens per image", "{:,g}"),
     "bits_per_pixel": Row("bits per pixel", "{:.4f}", "lower"),
     "images_per_second": Row("images per second", "{:.1f}", "higher"),
 }
@@ -46,10 +52,15 @@ def quality_rows(*columns: Mapping[str, float | None]) -> list[list[str]]:
     Figures follow the order of ROWS, then come the Frechet distances. Keys that are neither get no row.
     """
     common = [name for name in columns[0] if all(name in column for column in columns)]
-    frechet = [name for name in common if name.startswith(FRECHET)]
-    rows = {name: ROWS[name] for name in ROWS if name in common}
-    rows |= {name: Row(f"Frechet distance, {name.removeprefix(FRECHET)}", "{:.4f}", "lower") for name in frechet}
+    rows = known_rows(common)
     return [[row.label, *(row.text(column[name]) for column in columns), row.better] for name, row in rows.items()]
+
+
+def known_rows(names: Collection[str]) -> dict[str, Row]:
+    """Return the rows of those figures that have one, in the order of ROWS, then the Frechet distances."""
+    rows = {name: ROWS[name] for name in ROWS if name in names}
+    frechet = [name for name in names if name.startswith(FRECHET)]
+    return rows | {name: Row(f"Frechet distance, {name.removeprefix(FRECHET)}", "{:.4f}", "lower") for name in frechet}
 
 
 def finite_figures(values: Mapping[str, float | None]) -> dict[str, float | None]:
@@ -58,9 +69,13 @@ def finite_figures(values: Mapping[str, float | None]) -> dict[str, float | None
 
 
 def missing_notes(reasons: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each figure that was not measured, with the reason by its key."""
+    """Return a sentence for the figures that were not measured for one reason; `reasons` has it by their keys."""
+    labels: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        labels.setdefault(reason, []).append(ROWS[name].label if name in ROWS else name)
     return [
-        f"{ROWS[name].label if name in ROWS else name} was not measured. {reason}" for name, reason in reasons.items()
+        f"{', '.join(names)} {'was' if len(names) == 1 else 'were'} not measured. {reason}"
+        for reason, names in labels.items()
     ]
 
 

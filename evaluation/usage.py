@@ -91,6 +91,11 @@ def perplexity(counts: Tensor) -> float:
     return math.exp(_entropy(counts)) if int(counts.sum()) else 0.0
 
 
+def even_usage(tokens: int, vocab_size: int) -> float:
+    """Return the fraction of the codes that are expected to occur if each token is any code with equal probability."""
+    return -math.expm1(tokens * math.log1p(-1 / vocab_size)) if vocab_size > 1 else float(tokens > 0)
+
+
 def hash_slots(tokens: Tensor, slots: int) -> Tensor:
     """Return the slot of each token: the last bits of its splitmix64, which sends neighbouring codes far apart."""
     mixed = (tokens ^ (tokens >> 30)) * _MIX[0]

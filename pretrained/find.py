@@ -19,6 +19,9 @@ MODEL_HELP = (
     f"{HUB_PREFIX}owner/repo."
 )
 REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+RUN_CONFIG_FILE = "config.yaml"
+MARKS = ((CONFIG_FILE, WEIGHTS_FILE), (RUN_CONFIG_FILE, "checkpoints"))
+"""What is in a tokenizer folder, and in the folder of a training run."""
 
 
 def find_tokenizer(model: str) -> Path:
@@ -48,6 +51,19 @@ def find_tokenizer(model: str) -> Path:
     raise ValueError(f"There is no tokenizer {model!r}: {did_you_mean(_meant(model), otherwise)}")
 
 
+def names_tokenizer(text: str) -> bool:
+    """Return whether a text names a tokenizer, or the folder of a training run. Needs no network."""
+    is_name = text in built_in_names() or text.partition("@")[0] in PUBLIC
+    return is_name or text.startswith(HUB_PREFIX) or is_tokenizer_folder(text)
+
+
+def is_tokenizer_folder(text: str) -> bool:
+    """Return whether a text is the path of a tokenizer folder, or of the folder of a training run."""
+    with suppress(OSError, ValueError):  # a name that is too long, or has a null character
+        return any(all((Path(text) / name).exists() for name in names) for names in MARKS)
+    return False
+
+
 def built_in_names() -> list[str]:
     """Return the names of the tokenizers that ship with the package."""
     return sorted(path.parent.name for path in BUILT_IN.glob(f"*/{CONFIG_FILE}"))
@@ -70,7 +86,7 @@ def _names_in(repository: str) -> list[str]:
 
 def _check_no_run_folder(folder: Path) -> None:
     """Raise ValueError for the run folder of a training, whose tokenizer is in a folder within it."""
-    if (folder / CONFIG_FILE).is_file() or not (folder / "config.yaml").is_file():
+    if (folder / CONFIG_FILE).is_file() or not (folder / RUN_CONFIG_FILE).is_file():
         return
     if (folder / "export" / CONFIG_FILE).is_file():
         raise ValueError(f"{folder} is a training run, not a tokenizer: give {folder / 'export'}.")

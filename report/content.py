@@ -18,7 +18,7 @@ class Curve(NamedTuple):
     """A scalar over the steps of a run; values that are not finite are gaps."""
 
     name: str
-    steps: Sequence[int]
+    steps: Sequence[float]
     values: Sequence[float]
 
 
@@ -57,6 +57,49 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
+class ComparedRow(NamedTuple):
+    """One figure of all that are compared."""
+
+    label: str
+    cells: Sequence[str]
+    better: str
+    """higher, lower, or empty."""
+    best: frozenset[int] = frozenset()
+    """Indices of the best cells."""
+    is_detail: bool = False
+    """Whether it belongs to the row above."""
+
+
+class ComparedSection(NamedTuple):
+    """Figures measured in one way."""
+
+    title: str
+    conditions: Sequence[str]
+    """How each column was measured, in a word or two."""
+    rows: Sequence[ComparedRow]
+
+
+class ImageRow(NamedTuple):
+    """An image beside several reconstructions of it, all of one size."""
+
+    label: str
+    original: Image.Image
+    reconstructions: Mapping[str, Image.Image]
+    """By caption."""
+
+
+class SideBySide(NamedTuple):
+    """Several tokenizers on the same images."""
+
+    columns: Sequence[str]
+    explanation: Sequence[str]
+    """A sentence each: how they were measured."""
+    sections: Sequence[ComparedSection]
+    images: Sequence[ImageRow] = ()
+    usage: Sequence[Curve] = ()
+    """Tokens by the rank of their code, as `usage_curve` returns them."""
+
+
 class Report(NamedTuple):
     """Everything on a page; empty parts are left out."""
 
@@ -75,6 +118,8 @@ class Report(NamedTuple):
     """The configuration as text."""
     environment: Mapping[str, str] = {}
     """Versions and machine, as `environment()` returns them."""
+    side_by_side: SideBySide | None = None
+    """What is compared, at the head of the page."""
 
 
 def environment() -> dict[str, str]:

@@ -1,7 +1,5 @@
 """Render a report as one self-contained HTML page."""
 
-import base64
-import io
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -12,14 +10,14 @@ from PIL import Image
 from .charts import chart_html
 from .codebooks import codebook_html
 from .content import Comparison, Report, Table
+from .data_url import SMALL, data_url
+from .side_by_side import SCRIPT as COMPARED_SCRIPT
+from .side_by_side import STYLE as COMPARED_STYLE
+from .side_by_side import compared_html, image_rows_html, usage_html
 
 STYLE = Path(__file__).parent / "page.css"
 SCRIPT = Path(__file__).parent / "page.js"
 
-LARGEST = 1024
-"""Max pixels of an image's longer side; larger images are reduced, to keep the page small."""
-SMALL = 96
-"""Up to this longer side, in pixels, an image is stored without loss and shown unsmoothed."""
 MEASURE = re.compile(r"([-+]?[\d.,]+)(\s*[^\d.,\s].*)", re.DOTALL)
 NUMERIC = re.compile(r"[-+±]?[\d.,]+(e[-+]?\d+)?\s*\D{0,8}")
 NUMBER_OR_NONE = re.compile(NUMERIC.pattern + "|-?|nan|\u2014")
@@ -31,6 +29,10 @@ def render(report: Report) -> str:
     The page loads nothing, escapes all text and works without scripts, which only add sliders and the readout of charts.
     """
     sections = _sections(report)
+    style, script = ([path.read_text(encoding="utf-8")] for path in (STYLE, SCRIPT))
+    if report.side_by_side:
+        style.append(COMPARED_STYLE.read_text(encoding="utf-8"))
+        script.append(COMPARED_SCRIPT.read_text(encoding="utf-8"))
     links = "".join(f'<a href="#{title.lower()}">{title}</a>' for title in sections)
     body = "".join(
         f'<section id="{title.lower()}"><h2>{title}</h2>{content}</section>' for title, content in sections.items()
@@ -39,20 +41,23 @@ def render(report: Report) -> str:
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta name="color-scheme" content="light dark"><title>{escape(report.title)}</title>'
-        f"<style>\n{STYLE.read_text(encoding='utf-8')}</style></head><body>"
+        f"<style>\n{''.join(style)}</style></head><body>"
         f"<header><h1>{escape(report.title)}</h1><p>{escape(report.subtitle)}</p></header>"
         f"<main>{_notes(report.notes)}{_figures(report.figures)}{f'<nav>{links}</nav>' if len(sections) > 1 else ''}{body}"
-        f"</main><script>\n{SCRIPT.read_text(encoding='utf-8')}</script></body></html>\n"
+        f"</main><script>\n{''.join(script)}</script></body></html>\n"
     )
 
 
 def _sections(report: Report) -> dict[str, str]:
     """Return the parts that are not empty by title, in page order."""
-    config = escape(report.config)
+    config, beside = escape(report.config), report.side_by_side
     parts = {
-        "Reconstructions": _grid("images", [_comparison(pair) for pair in report.comparisons]),
+        "Comparison": compared_html(beside) if beside else "",
+        "Reconstructions": (image_rows_html(beside.images) if beside else "")
+        + _grid("images", [_comparison(pair) for pair in report.comparisons]),
         "Curves": _grid("charts", [chart_html(chart) for chart in report.charts]),
-        "Codebooks": "".join(codebook_html(view) for view in report.codebooks),
+        "Codebooks": (usage_html(beside.usage) if beside else "")
+        + "".join(codebook_html(view) for view in report.codebooks),
         "Tables": "".join(_table(title, table) for title, table in report.tables.items()),
         "Configuration": config and f"<details><summary>Show</summary><pre>{config}</pre></details>",
         "Environment": _environment(report.environment),
@@ -89,23 +94,6 @@ def _comparison(comparison: Comparison) -> str:
         f'<input type="range" min="0" max="100" value="50" step="1" aria-label="Visible part of the original: {label}">'
         f"</div><figcaption>{label}</figcaption></figure>"
     )
-
-
-def data_url(image: Image.Image) -> str:
-    """Return an image as a `data:` URL: PNG when small, otherwise JPEG of high quality without chroma subsampling."""
-    image = image.convert("RGB")
-    image.thumbnail((LARGEST, LARGEST))
-    buffer = io.BytesIO()
-    if max(image.size) <= SMALL:
-        form, options = "png", {}
-    else:
-        form, options = "jpeg", {"quality": 90, "subsampling": 0}
-    try:
-        image.save(buffer, form, optimize=True, **options)
-    except OSError:  # Pillow's buffer is too small for an optimised JPEG of noise
-        buffer = io.BytesIO()
-        image.save(buffer, form, **options)
-    return f"data:image/{form};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _side(name: str, image: Image.Image, label: str) -> str:

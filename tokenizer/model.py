@@ -80,6 +80,11 @@ class VisualTokenizer(nn.Module):
         return Reconstruction(self.decode_latent(decoder_input), latent, quantized, tokens, losses)
 
     @property
+    def has_decoder(self) -> bool:
+        """Whether tokens can become pixels; some published checkpoints have an encoder alone."""
+        return not isinstance(self.decoder, NoDecoder)
+
+    @property
     def downsample(self) -> int:
         """Pixels along one side of a position of the latent, or of a patch where the latent is not a grid of the image."""
         return self.architecture.downsample

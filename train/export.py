@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ..tokenizer.files import aside_of, replace_folder, restore_folder
-from ..tokenizer.folder.config_json import CONFIG_FILE
+from ..tokenizer.folder.config_json import CONFIG_FILE, Origin, read_tokenizer_config
 from ..tokenizer.folder.save_load import CARD_FILE, WEIGHTS_FILE, save_tokenizer
 from ..tokenizer.model import VisualTokenizer
 from .config import TrainConfig
@@ -21,11 +21,24 @@ STEP = "step"
 
 
 def export_tokenizer(folder: Path, model: VisualTokenizer, config: TrainConfig, step: int) -> None:
-    """Write the weights after `step` steps as a tokenizer folder, with a model card; see `export_with`."""
+    """Write the weights after `step` steps as a tokenizer folder, with a model card; see `export_with`.
 
+    Where they started from a tokenizer that was imported, and its folder is still there, they keep its origin.
+    """
     settings = config.model.architecture, config.model.preprocessing, _card(config, step)
     dtype, whole = getattr(torch, config.run.export_precision), config.run.export_training_state
-    export_with(lambda target: save_tokenizer(target, model, *settings, dtype, whole, {STEP: str(step)}), folder)
+    origin = _origin(config.model.init_from)
+    export_with(
+        lambda target: save_tokenizer(target, model, *settings, dtype, whole, {STEP: str(step)}, origin), folder
+    )
+
+
+def _origin(start: Path | None) -> Origin | None:
+    try:
+        origin = read_tokenizer_config(start).origin if start else None
+    except ValueError:
+        return None
+    return origin.of_derived() if origin else None
 
 
 def export_with(save: Callable[[Path], object], folder: Path) -> None:

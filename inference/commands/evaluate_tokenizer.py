@@ -1,10 +1,10 @@
 """evaluate-tokenizer: how good a tokenizer is on one's own images."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ...cli.options import (
     DebugOption,
@@ -15,8 +15,6 @@ from ...cli.options import (
     VersionOption,
     check_output_folder,
 )
-from ...cli.printing import print_json, say
-from ...cli.progress import track
 from ...cli.user_errors import WORK_FAILED, report_errors
 from ...pretrained.find import MODEL_HELP
 
@@ -25,7 +23,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def evaluate_tokenizer(
-    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
+    model: Annotated[str, typer.Argument(metavar="MODEL...", help=f"{MODEL_HELP} Several are compared.")],
     data: Annotated[
         list[str], typer.Argument(metavar="DATA", help="Image files, folders, .tar shards or .txt lists of these.")
     ],
@@ -48,11 +46,17 @@ def evaluate_tokenizer(
 ) -> None:
     """Encode and decode images, and measure quality, codebook usage and speed, in float32.
 
+    Several tokenizers are measured on the same images, each on its own crop and all on a common one, and shown side by
+    side: give all tokenizers before the images.
+
     Whatever cannot be measured or read is named, and the rest is measured. The exit code is 1 if a shard is damaged or no
     image can be read.
     """
     with report_errors("evaluate-tokenizer", debug):
         check_output_folder(out)
+        from ..evaluate.arguments import split_arguments
+
+        models, images = split_arguments(model, data)
         from ...evaluation.reference_weights import unavailable
 
         frechet = frechet or []
@@ -60,31 +64,12 @@ def evaluate_tokenizer(
         missing = unavailable([name for name, path in given.items() if path is None], frechet)
         # After the question whether the hub can be reached: this imports its clients.
         from ...evaluation.reference_metrics import build_reference_metrics
-        from ...tokenizer.folder_lock import hold_folder
-        from ..api import load
-        from ..evaluate.evaluation import EvaluationInputs, evaluate
-        from ..evaluate.results import metrics, summary_lines, summary_table, write_results
+        from ...tokenizer.devices import find_device
+        from ..evaluate.run import Request, run_comparison, run_evaluation
 
-        tokenizer = load(model, device)
-        inputs = EvaluationInputs(data, tokenizer, out)
-        reference = build_reference_metrics(frechet, lpips_weights, inception_weights, tokenizer.device, missing)
-        told = dict(reference.not_measured)
-        for name, reason in told.items():
-            say(f"{name} not measured: {reason}", as_json)
-        evaluation = evaluate(
-            model, tokenizer, inputs, reference, lambda samples: track(samples, "images", quiet=quiet)
+        reference = partial(
+            build_reference_metrics, frechet, lpips_weights, inception_weights, find_device(device), missing
         )
-        with hold_folder(out, "evaluate-tokenizer"):
-            files = write_results(out, evaluation)
-        if as_json:
-            print_json({**metrics(evaluation), "report": files[1]})
-        else:
-            Console(highlight=False).print(summary_table(evaluation))
-            for line in summary_lines(evaluation):
-                say(line)
-            for name, reason in evaluation.not_measured.items():
-                if name not in told:
-                    say(f"{name} not measured: {reason}")
-            say(f"in {files[0]} and {files[1]}")
-        if inputs.lost:
+        request = Request(models, images, out, device, reference, quiet, as_json)
+        if run_evaluation(request) if len(models) == 1 else run_comparison(request):
             raise typer.Exit(WORK_FAILED)

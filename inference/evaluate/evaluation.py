@@ -1,7 +1,7 @@
 """Measure a loaded tokenizer on the images that users give."""
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,27 +23,32 @@ from ..inputs.reading import ReadImage, read_image
 from ..inputs.samples import Failure, Sample, ShardTask
 
 MAX_EXAMPLES = 12
+NO_DECODER = "The tokenizer has no decoder, so only its codes and the speed of its encoder are measured."
 
 
 class EvaluationInputs:
     """Lists the images of DATA, and reads them in order with a tokenizer's preprocessing."""
 
-    def __init__(self, data: Sequence[str], tokenizer: Tokenizer, out: Path | None = None):
+    def __init__(self, data: Sequence[str], out: Path | None = None):
         self.data = list(data)
-        preprocessing, side = tokenizer.config.preprocessing, tokenizer.downsample
-        self._read = partial(read_image, config=preprocessing, multiple=side, grid=tokenizer.grid)
         self.failures: list[Failure] = []
         self.lost: list[str] = []
         """A phrase for each damaged shard and for each file that the disk does not give."""
         shards = plan_shards(self.data, shard_size=1000, out=out).shards
         self.samples = [sample for shard in shards for sample in self._listed(shard)]
 
-    def images(self, samples: Iterable[Sample]) -> Iterator[ReadImage]:
+    def again(self) -> "EvaluationInputs":
+        """Return the same images, to be read once more; call it before they are read."""
+        other = copy.copy(self)
+        other.failures, other.lost = [], [*self.lost]
+        return other
+
+    def images(self, samples: Iterable[Sample], tokenizer: Tokenizer) -> Iterator[ReadImage]:
         """Yield the images that can be used; list the others in `failures` and `lost`. Raise WorkFailedError for none."""
-        usable = 0
+        preprocessing, usable = tokenizer.config.preprocessing, 0
         for sample in samples:
             try:
-                read = self._read(sample)
+                read = read_image(sample, preprocessing, tokenizer.downsample, tokenizer.grid)
             except UnreadableInputError as error:
                 self.lost.append(str(error))
                 continue
@@ -90,7 +95,10 @@ class Evaluation(NamedTuple):
     measured: Measurement
     reference: dict[str, float]
     not_measured: dict[str, str]
+    """Reasons by the name of the figure."""
     examples: list[Example]
+    sources: list[str]
+    """The images, in order."""
 
     def figures(self) -> dict[str, float | None]:
         """Return everything that was measured, by its key in metrics.json."""
@@ -104,12 +112,15 @@ def evaluate(
     reference: ReferenceMetrics,
     progress: Callable[[Iterable[Sample]], Iterable[Sample]] = iter,
 ) -> Evaluation:
-    """Reconstruct images and measure; `progress` wraps the samples. Raise WorkFailedError when no image can be read."""
+    """Reconstruct images and measure; `progress` wraps the samples. Raise WorkFailedError when no image can be read.
+
+    Without a decoder nothing is reconstructed, and the metrics of reconstructions are not measured.
+    """
     examples: list[Example] = []
     sources: list[str] = []
 
     def pixels() -> Iterable[Pixels]:
-        for image in inputs.images(progress(inputs.samples)):
+        for image in inputs.images(progress(inputs.samples), tokenizer):
             sources.append(image.sample.source)
             yield stack_pixels([image.pixels])
 
@@ -119,7 +130,18 @@ def evaluate(
             examples.extend(map(Example, sources[len(examples) :], *pairs))
         reference.update(original, reconstruction)
 
+    missing = {}
+    if not tokenizer.model.has_decoder:
+        reference = reference.not_measured_for(NO_DECODER)
+        missing = dict.fromkeys(("psnr", "ssim"), NO_DECODER)
     measured = measure(tokenizer.model, in_batches(pixels(), tokenizer.batch_size), on_batch)
     return Evaluation(
-        model, tokenizer, inputs, measured, reference.compute(), reference.not_measured, examples[:MAX_EXAMPLES]
+        model,
+        tokenizer,
+        inputs,
+        measured,
+        reference.compute(),
+        missing | reference.not_measured,
+        examples[:MAX_EXAMPLES],
+        sources,
     )

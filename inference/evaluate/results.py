@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,18 @@ from ...report.page import render
 from ...tokenizer.files import write_whole
 from ...tokenizer.wording import first_lines, pluralize
 from .evaluation import Evaluation
+from .published import NOTE, published_facts, published_metrics, published_rows
 
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
 MAX_FAILURES = 5
+MISSING = "-"
 
 
 def metrics(evaluation: Evaluation) -> dict[str, Any]:
     """Return the content of metrics.json."""
     tokenizer, inputs = evaluation.tokenizer, evaluation.inputs
+    published = published_facts(evaluation.figures(), published_metrics(tokenizer.config))
     return {
         "model": evaluation.model,
         "fingerprint": tokenizer.fingerprint,
@@ -34,6 +38,7 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
         "data": inputs.data,
         **finite_figures(evaluation.figures()),
         "usage_is_estimated": is_hashed(evaluation.measured.counts, tokenizer.vocab_size),
+        **({"published": published} if published else {}),
         "not_measured": evaluation.not_measured,
         "failures": [asdict(failure) for failure in inputs.failures],
         "lost": inputs.lost,
@@ -51,6 +56,11 @@ def write_results(folder: Path, evaluation: Evaluation) -> tuple[Path, Path]:
 def _report(evaluation: Evaluation) -> content.Report:
     tokenizer, inputs, figures = evaluation.tokenizer, evaluation.inputs, evaluation.figures()
     images = pluralize(evaluation.measured.quality.images, "image")
+    tables = {"All figures": content.Table(["figure", "value", "better"], quality_rows(figures))}
+    published = published_rows(figures, published_metrics(tokenizer.config), MISSING)
+    if published:
+        header = ["figure", "measured", "published", "difference"]
+        tables[f"As published. {NOTE}"] = content.Table(header, list(published.values()))
     return content.Report(
         title=evaluation.model,
         subtitle=f"{images} of {', '.join(inputs.data)}, size {tokenizer.config.preprocessing.size}, float32",
@@ -63,7 +73,7 @@ def _report(evaluation: Evaluation) -> content.Report:
             content.Comparison(f"{example.source} · {example.psnr:.2f} dB", example.original, example.reconstruction)
             for example in evaluation.examples
         ],
-        tables={"All figures": content.Table(["figure", "value", "better"], quality_rows(figures))},
+        tables=tables,
         config=tokenizer.config.model_dump_json(indent=2),
         environment={"fingerprint": tokenizer.fingerprint, **content.environment()},
     )
@@ -78,10 +88,24 @@ def summary_table(evaluation: Evaluation) -> Table:
         table.add_column(Text(column))
     for row in quality_rows(evaluation.figures()):
         table.add_row(*map(Text, row))
+    for published in published_rows(
+        evaluation.figures(), published_metrics(evaluation.tokenizer.config), MISSING
+    ).values():
+        table.add_section()
+        table.add_row(Text(f"{published.label}, as published"), published.published)
+        table.add_row("  difference", published.difference)
     if quality.tokens < codes:
         most = math.ceil(1000 * quality.tokens / codes) / 1000
         table.caption = f"{quality.tokens:,} tokens can use at most {most:.1%} of the {codes_text(codes)} codes"
     return table
+
+
+def not_measured_lines(reasons: Mapping[str, str]) -> list[str]:
+    """Return a line for the figures that were not measured for one reason; `reasons` has it by their names."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    return [f"{', '.join(group)} not measured: {reason}" for reason, group in names.items()]
 
 
 def summary_lines(evaluation: Evaluation) -> list[str]:
@@ -89,4 +113,5 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
     failed = [f"failed: {failure.source}: {failure.reason}" for failure in evaluation.inputs.failures]
     lines = first_lines(failed, MAX_FAILURES, METRICS_FILE)
     lines += filter(None, [estimate_note(evaluation.measured.counts, evaluation.tokenizer.vocab_size)])
+    lines += [NOTE] if published_metrics(evaluation.tokenizer.config) else []
     return lines + [f"lost: {phrase}" for phrase in evaluation.inputs.lost]

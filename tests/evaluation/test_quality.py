@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from samples import small_tokenizer
+from samples import ARCHITECTURE, small_tokenizer
 from vistok.evaluation import running_covariance as covariances
 from vistok.evaluation.quality import measure
 
@@ -40,3 +40,16 @@ def test_too_many_channels_are_not_measured(monkeypatch):
     monkeypatch.setattr(covariances, "MAX_CHANNELS", 4)
     quality = measure(small_tokenizer(QUANTIZERS[0]), [torch.zeros(1, 3, 32, 32)]).quality
     assert quality.effective_rank is None and quality.latent_effective_rank is None
+
+
+def test_without_a_decoder_all_is_measured_but_reconstructions():
+    whole = small_tokenizer(QUANTIZERS[0])
+    half = small_tokenizer(QUANTIZERS[0], architecture=ARCHITECTURE.model_copy(update={"encoder_only": True}))
+    assert whole.has_decoder and not half.has_decoder
+    half.load_state_dict({name: whole.state_dict()[name] for name in half.state_dict()})
+    pixels = torch.rand(3, 3, 32, 32) * 2 - 1
+    expected, found = measure(whole, [pixels]), measure(half, [pixels], lambda *_: pytest.fail("nothing to compare"))
+    assert torch.equal(found.counts, expected.counts) and found.quality.images_per_second > 0
+    same = dict.fromkeys(("psnr", "ssim", "images_per_second"))
+    assert found.quality._replace(**same) == expected.quality._replace(**same)
+    assert found.quality.psnr is None and found.quality.ssim is None

@@ -65,3 +65,9 @@ def test_a_metric_that_cannot_measure_is_dropped_with_its_reason():
         metrics.update(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))
     assert metrics.compute() == {"b": 5.0}
     assert metrics.not_measured == {"a": "too small", "c": "too few", "d": "no weights"}
+
+
+def test_metrics_that_cannot_apply_are_not_measured_for_one_reason():
+    metrics = ReferenceMetrics({"lpips": object()}, {"rfid": "No weights."}).not_measured_for("There is no decoder.")
+    assert metrics.compute() == {}
+    assert metrics.not_measured == {"lpips": "There is no decoder.", "rfid": "There is no decoder."}

@@ -41,3 +41,17 @@ def test_what_is_not_finite_is_none_in_json():
 def test_what_was_not_measured_is_said_by_its_label():
     notes = missing_notes({"lpips": "No weights.", "frechet/resnet18": "Too few images."})
     assert notes == ["LPIPS (VGG) was not measured. No weights.", "frechet/resnet18 was not measured. Too few images."]
+    both = missing_notes({"psnr": "There is no decoder.", "lpips": "No weights.", "ssim": "There is no decoder."})
+    assert both == ["PSNR, SSIM were not measured. There is no decoder.", "LPIPS (VGG) was not measured. No weights."]
+
+
+def test_differences_have_a_sign_and_the_form_of_their_figure() -> None:
+    values = {"psnr": "-1.25 dB", "usage": "+12.5%", "perplexity": "+1,000", "tokens_per_image": "+0"}
+    differences = {
+        "psnr": (18.75, 20),
+        "usage": (0.25, 0.125),
+        "perplexity": (1500, 500),
+        "tokens_per_image": (256, 256),
+    }
+    assert {name: ROWS[name].difference(*pair) for name, pair in differences.items()} == values
+    assert ROWS["rfid"].difference(None, 2.19) == "not measured"

@@ -1,6 +1,7 @@
 """Counting codes: one by one, and by hash against an exact count."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from vistok.evaluation.usage import (
     count_tokens,
     empty_counts,
     estimate_note,
+    even_usage,
     hash_slots,
     is_hashed,
 )
@@ -166,3 +168,17 @@ def test_more_codes_and_more_tokens_than_16_bits():
     tokens = torch.arange(70_000).reshape(1, 1, 700, 100)
     (usage,) = codebook_usage(counted(tokens, 2**18), 2**18)
     assert usage.usage == pytest.approx(70_000 / 2**18) and usage.perplexity == pytest.approx(70_000)
+
+
+@pytest.mark.parametrize(("tokens", "codes"), [(1, 1), (5, 3), (200, 300), (40, 2**36)])
+def test_even_use_is_what_tokens_reach_that_are_drawn_at_random(tokens, codes):
+    """The next token is a new code with the probability that all before it missed that code."""
+    new = sum(Fraction(codes - 1, codes) ** drawn for drawn in range(tokens))
+    assert even_usage(tokens, codes) == pytest.approx(float(new / codes), rel=1e-12)
+    assert even_usage(0, codes) == 0
+
+
+def test_even_use_is_close_to_what_a_draw_has():
+    drawn = np.random.default_rng(0).integers(0, 64800, (20, 6144))
+    found = np.mean([len(np.unique(row)) for row in drawn]) / 64800
+    assert even_usage(6144, 64800) == pytest.approx(found, rel=0.002)

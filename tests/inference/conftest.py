@@ -35,6 +35,11 @@ def evaluate_command(tokenizer_folder):
 
 
 @pytest.fixture
+def evaluate_several():
+    return lambda *arguments, code=0: run(evaluate_app, *arguments, code=code)
+
+
+@pytest.fixture
 def make_tar():
     def make(path, members):
         with tarfile.open(path, "w") as tar:

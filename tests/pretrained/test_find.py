@@ -2,7 +2,7 @@
 
 import pytest
 
-from vistok.pretrained.find import built_in_names, find_tokenizer
+from vistok.pretrained.find import built_in_names, find_tokenizer, is_tokenizer_folder, names_tokenizer
 from vistok.pretrained.public import PUBLIC
 
 FOLDER = {"config.json": b'{"format_version": 1}', "model.safetensors": b"weights", "README.md": b"card", "other": b""}
@@ -98,3 +98,20 @@ def test_a_run_folder_names_its_tokenizer(tmp_path):
     with pytest.raises(ValueError, match=rf"^{tmp_path} is a training run, not a tokenizer: give {tmp_path}/export\.$"):
         find_tokenizer(str(tmp_path))
     assert find_tokenizer(str(tmp_path / "export")) == tmp_path / "export"
+
+
+def test_what_names_a_tokenizer_rather_than_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for file in (
+        "mine/config.json",
+        "mine/model.safetensors",
+        "run/config.yaml",
+        "run/checkpoints/x",
+        "images/config.json",
+    ):
+        (tmp_path / file).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / file).touch()
+    assert all(map(names_tokenizer, ["photo-f8", "hf://owner/repo", "mine", "mine/", "run"]))
+    assert not any(map(names_tokenizer, ["images", "mine/config.json", "nothing", "a" * 5000, "\0", ""]))
+    (tmp_path / "photo-f8").mkdir()
+    assert names_tokenizer("photo-f8") and not is_tokenizer_folder("photo-f8")

@@ -9,7 +9,8 @@ from PIL import Image
 from pages import NASTY, Page, curve, full_report, readouts
 from samples import noise_image
 from vistok.report.content import Chart, CodebookView, Comparison, Report, Table
-from vistok.report.page import data_url, render
+from vistok.report.data_url import data_url
+from vistok.report.page import render
 
 
 def test_every_number_and_word_of_the_report_is_on_the_page():

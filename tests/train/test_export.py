@@ -5,8 +5,10 @@ import shutil
 
 import pytest
 
+from compared_tokenizers import save
 from runs import FSQ, config, train_again
 from vistok.tokenizer import files
+from vistok.tokenizer.folder.config_json import read_tokenizer_config
 from vistok.tokenizer.folder.save_load import load_tokenizer
 from vistok.train import export
 from vistok.train.export import exported_step
@@ -51,6 +53,18 @@ def test_a_stop_at_any_moment_of_an_export_leaves_the_old_or_the_new_one(tmp_pat
             break
     assert set(steps) == {1, 9} and len(steps) > 5 and steps == sorted(steps)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_an_export_keeps_the_origin_of_what_it_started_from_but_not_its_metrics(tmp_path):
+    start = save(tmp_path / "start", published={"rfid": 2.19}, size=64)
+    model, settings = load_tokenizer(start)
+    run_config = config(tmp_path / "run", *FSQ, f"model.init_from={start}")
+    export.export_tokenizer(tmp_path / "out", model, run_config, 1)
+    kept = read_tokenizer_config(tmp_path / "out").origin
+    assert kept.licence == "MIT" and kept == settings.origin.model_copy(update={"published": {}})
+    shutil.rmtree(start)
+    export.export_tokenizer(tmp_path / "out", model, run_config, 2)
+    assert read_tokenizer_config(tmp_path / "out").origin is None, "nobody can tell any more"
 
 
 def test_a_file_where_the_export_should_be_is_not_touched(tmp_path):

@@ -47,7 +47,11 @@ class Origin(Config):
     repository: str = ""
     """Where it was downloaded from, as owner/repo@commit of the Hugging Face hub; empty for a file that the user had."""
     published: dict[str, float] = {}
-    """Metrics as published, by name, such as rfid."""
+    """Metrics as published, by their keys in the metrics.json of an evaluation, such as rfid; fractions are in [0, 1]."""
+
+    def of_derived(self) -> "Origin":
+        """Return the origin of weights that are trained from these: bound by the licence, without the published metrics."""
+        return self.model_copy(update={"published": {}})
 
 
 class TokenizerConfig(Config):

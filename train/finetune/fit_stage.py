@@ -19,7 +19,7 @@ from .fit_quantizer import RECONSTRUCTION, fit_quantizer
 from .new_quantizer import codebook_config, grow_codebook, new_quantizer_config
 from .prepare import Finetuning, KeptFile
 from .sample_latents import PER_IMAGE, sample_latents
-from .swap_quantizer import LatentPairs, between_linear_maps, swap_quantizer
+from .swap_quantizer import LatentPairs, between_linear_maps, swap_quantizer, takes_shift
 
 LATENTS_FILE = "latents.pt"
 FIT_FILE = "fit.pt"
@@ -61,7 +61,7 @@ def _fit(run: Finetuning, latents: KeptFile, kept: KeptFile) -> VisualTokenizer:
     run.tell(f"stage 1: fitting {quantizer_config.name} to {len(pairs.vectors):,} latents for {config.fit.steps} steps")
     quantizer = quantizer_config.build()
     weights = quantizer_weights(quantizer, commitment=0.0) | {RECONSTRUCTION: 1.0}
-    fitted = between_linear_maps(quantizer, pairs)
+    fitted = between_linear_maps(quantizer, pairs, takes_shift(before.config.architecture))
     if config.grow_to is None:
         maintenance = codebook_config(quantizer, len(pairs.vectors))
     else:

@@ -78,9 +78,15 @@ def prepare(config: FinetuneConfig, verbosity: Verbosity) -> Finetuning:
 
     Raises ValueError if the call cannot work, or the folder holds results of another one.
     """
-    warnings = store_config(config)
     folder, images = find_tokenizer(config.model), SourceImages()
-    run = Finetuning(config, folder, load_tokenizer(folder), images, *_split(config, images), verbosity)
+    before = load_tokenizer(folder)
+    if before.config.architecture.encoder_only:
+        raise ValueError(
+            f"{config.model} has no decoder, because its checkpoint has none, so it cannot be fine-tuned: import the "
+            "checkpoint with the decoder."
+        )
+    warnings = store_config(config)
+    run = Finetuning(config, folder, before, images, *_split(config, images), verbosity)
     run.tell(run.split)
     sources = [SourceConfig(path=path) for path in (config.data.train, config.data.val) if path]
     for warning in warnings + record_images(config.out / IMAGES_FILE, chain.from_iterable(map(images.of, sources))):

@@ -128,11 +128,9 @@ def _export(run: Finetuning, folder: Path) -> LoadedTokenizer:
     """Write the tokenizer of `folder`, without training state, as the result, and load it from there."""
     model, config = load_tokenizer(folder)
     result, card, origin = run.config.out / EXPORT, _card(run), run.before.config.origin
-    if origin is not None:
-        origin = origin.model_copy(update={"published": {}})  # numbers of other weights
-    export_with(
-        lambda path: save_tokenizer(path, model, config.architecture, config.preprocessing, card, origin=origin), result
-    )
+    derived = origin.of_derived() if origin else None
+    settings = config.architecture, config.preprocessing, card
+    export_with(lambda path: save_tokenizer(path, model, *settings, origin=derived), result)
     return load_tokenizer(result)
 
 
@@ -142,11 +140,13 @@ def _card(run: Finetuning) -> str:
     changes += [f"the codebook grew to {config.grow_to:,} codes"] if config.grow_to else []
     changes += [f"{', '.join(config.train)} trained for {config.joint.steps} steps"] if config.joint.steps else []
     sources = "\n".join(f"- {path}" for path in config.data.train)
+    origin = run.before.config.origin
+    licence = f"The original weights are for {origin.source}; their licence: {origin.licence}.\n\n" if origin else ""
     return f"""# {config.out.resolve().name}
 
 A visual tokenizer, fine-tuned from {config.model}: {"; ".join(changes)}.
 
-Images:
+{licence}Images:
 
 {sources}
 

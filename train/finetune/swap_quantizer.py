@@ -3,10 +3,11 @@
 from typing import NamedTuple
 
 import torch
-from einops import rearrange
+from einops import einsum, rearrange
 from torch import Tensor, nn
 
 from ...tokenizer.model import VisualTokenizer
+from ...tokenizer.networks.base import ArchitectureConfig
 from ...tokenizer.quantizers import Quantized, Quantizer
 from ...tokenizer.shapes import Latent, Pixels, Vectors
 
@@ -47,16 +48,30 @@ def latent_pairs(model: VisualTokenizer, pixels: Pixels) -> LatentPairs:
     return LatentPairs(*(x.permute(0, 2, 3, 1).flatten(0, 2).float().cpu() for x in (latent, projected)))
 
 
-def between_linear_maps(quantizer: Quantizer, pairs: LatentPairs) -> FittedQuantizer:
-    """Put linear maps around a quantizer: into it the identity or principal components, out of it least squares."""
+def between_linear_maps(quantizer: Quantizer, pairs: LatentPairs, with_shift: bool = True) -> FittedQuantizer:
+    """Put linear maps around a quantizer: into it the identity or principal components, out of it least squares.
+
+    `with_shift` gives the map out of it a bias.
+    """
     dim, new = pairs.vectors.shape[1], quantizer.dim
     into = nn.Conv2d(dim, new, 1)
     with torch.no_grad():
         into.bias.zero_()  # type: ignore[union-attr]
         into.weight.copy_(_reduction(pairs.vectors, new)[:, :, None, None])
-    out = nn.Conv2d(new, pairs.targets.shape[1], 1)
+    out = nn.Conv2d(new, pairs.targets.shape[1], 1, bias=with_shift)
     _least_squares(out, quantizer.to_code_space(into(as_latent(pairs.vectors))), pairs.targets)
     return FittedQuantizer(into, quantizer, out)
+
+
+def takes_shift(architecture: ArchitectureConfig) -> bool:
+    """Return whether a bias can be merged into the layer out of the quantizer; at a padded border it would be missing."""
+    return not architecture.quantizer_convolutions or architecture.quantizer_kernel == 1
+
+
+def swapped_architecture(architecture: ArchitectureConfig) -> ArchitectureConfig:
+    """Return the architecture of the tokenizer that `swap_quantizer` returns."""
+    kernel = architecture.quantizer_kernel if architecture.quantizer_convolutions else 1
+    return architecture.model_copy(update={"quantizer_convolutions": True, "quantizer_kernel": kernel})
 
 
 def swap_quantizer(model: VisualTokenizer, fitted: FittedQuantizer) -> VisualTokenizer:
@@ -67,7 +82,7 @@ def swap_quantizer(model: VisualTokenizer, fitted: FittedQuantizer) -> VisualTok
         quantizer=fitted.quantizer,
         quantizer_out=_composed(fitted.out, model.quantizer_out),
         decoder=model.decoder,
-        architecture=model.architecture.model_copy(update={"quantizer_convolutions": True}),
+        architecture=swapped_architecture(model.architecture),
     )
 
 
@@ -84,20 +99,27 @@ def _reduction(vectors: Vectors, new: int) -> Tensor:
 @torch.no_grad()
 def _least_squares(out: nn.Conv2d, projected: Tensor, targets: Vectors) -> None:
     rows = projected.permute(0, 2, 3, 1).flatten(0, 2).double()
-    rows = torch.cat([rows, torch.ones(len(rows), 1, dtype=rows.dtype)], dim=1)
+    if out.bias is not None:
+        rows = torch.cat([rows, torch.ones(len(rows), 1, dtype=rows.dtype)], dim=1)
     # The pseudo-inverse, because channels that are always 0 make the normal equations singular.
     solution = torch.linalg.pinv(rows.T @ rows, rtol=1e-9) @ (rows.T @ targets.double())
-    out.weight.copy_(solution[:-1].T[:, :, None, None])
-    out.bias.copy_(solution[-1])  # type: ignore[union-attr]
+    out.weight.copy_(solution[: out.in_channels].T[:, :, None, None])
+    if out.bias is not None:
+        out.bias.copy_(solution[-1])
 
 
 @torch.no_grad()
 def _composed(first: nn.Module, second: nn.Module) -> nn.Module:
-    """Return the 1 x 1 convolution that equals `second` after `first`, each a convolution or the identity."""
+    """Return the convolution that equals `second` after `first`, of which one at least is 1 x 1, or either the identity."""
     if not isinstance(first, nn.Conv2d) or not isinstance(second, nn.Conv2d):
         return second if isinstance(first, nn.Identity) else first
-    both = nn.Conv2d(first.in_channels, second.out_channels, 1)
-    matrix = second.weight[:, :, 0, 0].double()
-    both.weight.copy_((matrix @ first.weight[:, :, 0, 0].double())[:, :, None, None])
-    both.bias.copy_(matrix @ first.bias.double() + second.bias.double())  # type: ignore[union-attr]
+    assert second.kernel_size == (1, 1) or first.bias is None, "the padding of `second` comes after the bias of `first`"
+    side = max(first.kernel_size[0], second.kernel_size[0])
+    both = nn.Conv2d(first.in_channels, second.out_channels, side, padding=side // 2)
+    inner, outer = first.weight.double(), second.weight.double()
+    both.weight.copy_(einsum(outer, inner, "o m y x, m i v u -> o i y x v u").reshape(both.weight.shape))
+    bias = second.bias.double()  # type: ignore[union-attr]
+    if first.bias is not None:
+        bias = bias + outer[:, :, 0, 0] @ first.bias.double()
+    both.bias.copy_(bias)  # type: ignore[union-attr]
     return both

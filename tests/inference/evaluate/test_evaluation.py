@@ -98,7 +98,7 @@ def test_no_image_that_can_be_read_is_failed_work(call, tokenizer_folder, tmp_pa
     assert "(the file is empty), nor can 1 other: give" in call(tmp_path, "--out", tmp_path / "out", code=1)
     assert not (tmp_path / "out").exists()
     tokenizer = vistok.load(tokenizer_folder)
-    inputs = EvaluationInputs([str(tmp_path)], tokenizer)
+    inputs = EvaluationInputs([str(tmp_path)])
     inputs.samples.clear()
     with pytest.raises(ValueError, match="no image to evaluate on: give images"):
         evaluate("model", tokenizer, inputs, ReferenceMetrics({}, {}))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from samples import gaussian, small_tokenizer
+from samples import ARCHITECTURE, gaussian, small_tokenizer
+from vistok.tokenizer.model import build_tokenizer
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.train.finetune.swap_quantizer import (
     LatentPairs,
@@ -12,6 +13,8 @@ from vistok.train.finetune.swap_quantizer import (
     between_linear_maps,
     latent_pairs,
     swap_quantizer,
+    swapped_architecture,
+    takes_shift,
 )
 
 
@@ -31,6 +34,32 @@ def test_a_swapped_tokenizer_is_encoder_maps_quantizer_maps_decoder(old, dim):
         assert torch.allclose(swapped(pixels).pixels, expected, atol=1e-4)
     for layer in (swapped.quantizer_in, swapped.quantizer_out):
         assert isinstance(layer, torch.nn.Conv2d), "as an architecture with quantizer_convolutions has"
+
+
+def test_a_swap_is_exact_between_kernels_of_three_and_pixels_in_zero_to_one():
+    """Those kernels pad codes with zeros, which a shift of the codes would not reach."""
+    architecture = ARCHITECTURE.model_copy(update={"quantizer_kernel": 3, "pixel_values": (0.0, 1.0)})
+    assert not takes_shift(architecture) and takes_shift(ARCHITECTURE)
+    model = small_tokenizer({"name": "fsq", "levels": [8, 8, 8]}, architecture=architecture).eval()
+    pixels = torch.rand(2, 3, 32, 32) * 2 - 1
+    quantizer = build_quantizer({"name": "vq", "dim": 2, "codebook_size": 64}).eval()
+    fitted = between_linear_maps(quantizer, latent_pairs(model, pixels), with_shift=False)
+    torch.nn.init.normal_(fitted.into.bias)
+    swapped = swap_quantizer(model, fitted)
+    with torch.no_grad():
+        inside = fitted(model.encode_latent(pixels))
+        assert torch.equal(swapped.encode(pixels), inside.tokens)
+        assert torch.allclose(swapped(pixels).pixels, model.decode_latent(inside.latent), atol=1e-5)
+    rebuilt = build_tokenizer(swapped_architecture(architecture), quantizer.config)
+    assert {name: value.shape for name, value in rebuilt.state_dict().items()} == {
+        name: value.shape for name, value in swapped.state_dict().items()
+    }
+
+
+def test_layers_around_a_quantizer_that_had_none_are_one_by_one():
+    bare = ARCHITECTURE.model_copy(update={"quantizer_convolutions": False, "quantizer_kernel": 3})
+    swapped = swapped_architecture(bare)
+    assert takes_shift(bare) and swapped.quantizer_convolutions and swapped.quantizer_kernel == 1
 
 
 def test_pairs_are_the_latents_and_what_the_decoder_knows_of_them():

@@ -1,0 +1,57 @@
+"""A comparison of tokenizers as metrics.json and as a page."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ...evaluation.rows import finite_figures
+from ...report.page import render
+from ...tokenizer.files import write_whole
+from .compare import Comparison, Measured
+from .compare_page import comparison_report
+from .published import published_facts, published_metrics
+from .results import METRICS_FILE, REPORT_FILE
+
+
+def comparison_metrics(comparison: Comparison) -> dict[str, Any]:
+    """Return the content of metrics.json."""
+    preprocessing = comparison.crop.preprocessing
+    return {
+        "data": comparison.data,
+        "images": len(comparison.compared[0].own.sources),
+        "common_crop": {
+            "preprocessing": preprocessing.model_dump() if preprocessing else None,
+            "choice": comparison.crop.sentence,
+        },
+        "models": [
+            {
+                "model": each.model,
+                "name": each.name,
+                "fingerprint": each.fingerprint,
+                "own_crop": _facts(each.own),
+                "common_crop": _facts(each.common) if each.common else None,
+                "usage_is_estimated": each.is_estimated,
+                "published": published_facts(each.own.figures, published_metrics(each.config)),
+            }
+            for each in comparison.compared
+        ],
+        "failures": [asdict(failure) for failure in comparison.failures],
+        "lost": comparison.lost,
+    }
+
+
+def _facts(measured: Measured) -> dict[str, Any]:
+    return {
+        "preprocessing": measured.preprocessing.model_dump(),
+        **finite_figures(measured.figures),
+        "not_measured": measured.not_measured,
+    }
+
+
+def write_comparison(folder: Path, comparison: Comparison) -> tuple[Path, Path]:
+    """Write metrics.json and report.html, and return their paths."""
+    files = folder / METRICS_FILE, folder / REPORT_FILE
+    write_whole(files[0], (json.dumps(comparison_metrics(comparison), indent=2) + "\n").encode())
+    write_whole(files[1], render(comparison_report(comparison)).encode())
+    return files

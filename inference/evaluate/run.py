@@ -1,0 +1,83 @@
+"""The whole of evaluate-tokenizer, from its options to what it prints."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+
+from ...cli.printing import print_json, say
+from ...cli.progress import track
+from ...evaluation.reference_metrics import ReferenceMetrics
+from ...tokenizer.folder_lock import hold_folder
+from ..api import load
+from .arguments import short_names
+from .compare import compare
+from .compare_results import comparison_metrics, write_comparison
+from .compare_table import comparison_lines, comparison_tables
+from .evaluation import EvaluationInputs, evaluate
+from .results import metrics, not_measured_lines, summary_lines, summary_table, write_results
+
+
+class Request(NamedTuple):
+    """The options of evaluate-tokenizer, parsed."""
+
+    models: list[str]
+    data: list[str]
+    out: Path
+    device: str
+    build_reference: Callable[[], ReferenceMetrics]
+    quiet: bool
+    as_json: bool
+
+
+def run_evaluation(request: Request) -> bool:
+    """Evaluate one tokenizer, and return whether images were lost.
+
+    Raises ValueError for a wrong call, and OSError or WorkFailedError when the work fails.
+    """
+    model, as_json = request.models[0], request.as_json
+    tokenizer = load(model, request.device)
+    inputs, reference = EvaluationInputs(request.data, request.out), request.build_reference()
+    told = dict(reference.not_measured) if tokenizer.model.has_decoder else {}
+    for line in not_measured_lines(told):
+        say(line, as_json)
+    evaluation = evaluate(
+        model, tokenizer, inputs, reference, lambda samples: track(samples, "images", quiet=request.quiet)
+    )
+    with hold_folder(request.out, "evaluate-tokenizer"):
+        files = write_results(request.out, evaluation)
+    if as_json:
+        print_json({**metrics(evaluation), "report": files[1]})
+        return bool(inputs.lost)
+    Console(highlight=False).print(summary_table(evaluation))
+    others = {name: reason for name, reason in evaluation.not_measured.items() if name not in told}
+    for line in summary_lines(evaluation) + not_measured_lines(others):
+        say(line)
+    say(f"in {files[0]} and {files[1]}")
+    return bool(inputs.lost)
+
+
+def run_comparison(request: Request) -> bool:
+    """Evaluate several tokenizers side by side, and return whether images were lost; raises as `run_evaluation` does."""
+    inputs = EvaluationInputs(request.data, request.out)
+    models = dict(zip(short_names(request.models), request.models, strict=True))
+    comparison = compare(
+        models,
+        inputs,
+        request.device,
+        request.build_reference,
+        lambda phrase, samples: track(samples, phrase, quiet=request.quiet),
+    )
+    with hold_folder(request.out, "evaluate-tokenizer"):
+        files = write_comparison(request.out, comparison)
+    if request.as_json:
+        print_json({**comparison_metrics(comparison), "report": files[1]})
+        return bool(comparison.lost)
+    console = Console(highlight=False)
+    for table in comparison_tables(comparison, console.width):
+        console.print(table)
+    for line in comparison_lines(comparison):
+        say(line)
+    say(f"in {files[0]} and {files[1]}")
+    return bool(comparison.lost)
