@@ -8,6 +8,8 @@ SEED_VOKEN = "https://github.com/TencentARC/SEED-Voken/blob/main/docs"
 SIMVQ = "https://github.com/youngsheen/SimVQ"
 TITOK = "https://github.com/bytedance/1d-tokenizer/blob/main/README_TiTok.md"
 UNITOK = "https://github.com/FoundationVision/UniTok"
+COSMOS_ON_HUB = "nvidia/Cosmos-0.1-Tokenizer-DI"
+HALVES = ("encoder.jit", "decoder.jit")
 COSMOS = "https://github.com/NVIDIA/Cosmos-Tokenizer"
 CHAMELEON_LICENCE = "Chameleon Research License (non-commercial)"
 DEEPSEEK_LICENCE = "DeepSeek Model License"
@@ -205,19 +207,12 @@ PUBLIC: dict[str, PublicTokenizer] = {
         named_in="https://github.com/bytedance/1d-tokenizer/blob/main/README_RAR.md",
     ),
     "cosmos-di8x8": PublicTokenizer(
-        "cosmos",
-        "nvidia/Cosmos-0.1-Tokenizer-DI8x8",
-        ("encoder.jit", "decoder.jit"),
-        NVIDIA_LICENCE,
-        8,
-        64000,
-        parameters=79.0,
-        named_in=COSMOS,
+        "cosmos", f"{COSMOS_ON_HUB}8x8", HALVES, NVIDIA_LICENCE, 8, 64000, parameters=79.0, named_in=COSMOS
     ),
     "cosmos-di16x16": PublicTokenizer(
         "cosmos",
-        "nvidia/Cosmos-0.1-Tokenizer-DI16x16",
-        ("encoder.jit", "decoder.jit"),
+        f"{COSMOS_ON_HUB}16x16",
+        HALVES,
         NVIDIA_LICENCE,
         16,
         64000,
