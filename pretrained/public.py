@@ -8,8 +8,11 @@ SEED_VOKEN = "https://github.com/TencentARC/SEED-Voken/blob/main/docs"
 SIMVQ = "https://github.com/youngsheen/SimVQ"
 TITOK = "https://github.com/bytedance/1d-tokenizer/blob/main/README_TiTok.md"
 UNITOK = "https://github.com/FoundationVision/UniTok"
+COSMOS_ON_HUB = "nvidia/Cosmos-0.1-Tokenizer-DI"
+HALVES = ("encoder.jit", "decoder.jit")
 COSMOS = "https://github.com/NVIDIA/Cosmos-Tokenizer"
 CHAMELEON_LICENCE = "Chameleon Research License (non-commercial)"
+DEEPSEEK_LICENCE = "DeepSeek Model License"
 NVIDIA_LICENCE = "NVIDIA Open Model License"
 
 
@@ -49,6 +52,21 @@ class PublicTokenizer(NamedTuple):
     """Branch, tag or commit."""
 
 
+def _llamagen(repository: str, file: str, side: int, parameters: float, **published: float) -> PublicTokenizer:
+    return PublicTokenizer(
+        "llamagen",
+        repository,
+        (file,),
+        "MIT",
+        side,
+        16384,
+        parameters=parameters,
+        published=published,
+        published_in=LLAMAGEN if published else "",
+        named_in=LLAMAGEN,
+    )
+
+
 def _ibq(codes: int, parameters: float, rfid: float, lpips: float) -> PublicTokenizer:
     return PublicTokenizer(
         "ibq",
@@ -78,6 +96,31 @@ def _simvq(name: str, codes: int, parameters: float, rfid: float, psnr: float, s
     )
 
 
+def _open_magvit2(
+    where: str, file: str, side: int, codes: int, parameters: float | None, **published: float
+) -> PublicTokenizer:
+    page = f"{SEED_VOKEN}/Open-MAGVIT2.md"
+    return PublicTokenizer(
+        "open-magvit2",
+        f"TencentARC/Open-MAGVIT2-Tokenizer-{where}",
+        (file,),
+        "Apache-2.0",
+        side,
+        codes,
+        parameters=parameters,
+        published=published,
+        published_in=page,
+        named_in=page,
+    )
+
+
+def _vqmodel(
+    repository: str, licence: str, parameters: float | None, settings: tuple[str, ...] = ()
+) -> PublicTokenizer:
+    files = ("vqvae/config.json", "vqvae/diffusion_pytorch_model.safetensors")
+    return PublicTokenizer("diffusers", repository, files, licence, 16, 8192, parameters=parameters, settings=settings)
+
+
 def _titok(name: str, tokens: int, parameters: float | None, rfid: float) -> PublicTokenizer:
     return PublicTokenizer(
         "titok",
@@ -105,41 +148,11 @@ PUBLIC: dict[str, PublicTokenizer] = {
         parameters=455.3,
         named_in="https://github.com/baaivision/Emu3.5/blob/main/src/vision_tokenizer/__init__.py",
     ),
-    "llamagen-vq16": PublicTokenizer(
-        "llamagen",
-        "FoundationVision/LlamaGen",
-        ("vq_ds16_c2i.pt",),
-        "MIT",
-        16,
-        16384,
-        parameters=71.9,
-        published={"rfid": 2.19},
-        published_in=LLAMAGEN,
-        named_in=LLAMAGEN,
-    ),
-    "llamagen-vq16-t2i": PublicTokenizer(
-        "llamagen", "peizesun/llamagen_t2i", ("vq_ds16_t2i.pt",), "MIT", 16, 16384, parameters=71.9, named_in=LLAMAGEN
-    ),
-    "llamagen-vq8": PublicTokenizer(
-        "llamagen",
-        "FoundationVision/LlamaGen",
-        ("vq_ds8_c2i.pt",),
-        "MIT",
-        8,
-        16384,
-        parameters=70.1,
-        published={"rfid": 0.59},
-        published_in=LLAMAGEN,
-        named_in=LLAMAGEN,
-    ),
+    "llamagen-vq16": _llamagen("FoundationVision/LlamaGen", "vq_ds16_c2i.pt", 16, 71.9, rfid=2.19),
+    "llamagen-vq16-t2i": _llamagen("peizesun/llamagen_t2i", "vq_ds16_t2i.pt", 16, 71.9),
+    "llamagen-vq8": _llamagen("FoundationVision/LlamaGen", "vq_ds8_c2i.pt", 8, 70.1, rfid=0.59),
     "janus-pro": PublicTokenizer(
-        "llamagen",
-        "deepseek-ai/Janus-Pro-1B",
-        ("pytorch_model.bin",),
-        "DeepSeek Model License",
-        16,
-        16384,
-        parameters=71.9,
+        "llamagen", "deepseek-ai/Janus-Pro-1B", ("pytorch_model.bin",), DEEPSEEK_LICENCE, 16, 16384, parameters=71.9
     ),
     "chameleon": PublicTokenizer(
         "chameleon",
@@ -151,34 +164,13 @@ PUBLIC: dict[str, PublicTokenizer] = {
         prefix="model.vqmodel.",
         is_gated=True,
     ),
-    "amused-256": PublicTokenizer(
-        "diffusers",
-        "amused/amused-256",
-        ("vqvae/config.json", "vqvae/diffusion_pytorch_model.safetensors"),
-        "openrail++",
-        16,
-        8192,
-        parameters=146.2,
-        settings=("preprocessing.size=256", "preprocessing.fit=repeat"),
+    "amused-256": _vqmodel(
+        "amused/amused-256", "openrail++", 146.2, ("preprocessing.size=256", "preprocessing.fit=repeat")
     ),
-    "amused-512": PublicTokenizer(
-        "diffusers",
-        "amused/amused-512",
-        ("vqvae/config.json", "vqvae/diffusion_pytorch_model.safetensors"),
-        "openrail++",
-        16,
-        8192,
-        parameters=146.2,
-        settings=("preprocessing.size=512", "preprocessing.fit=repeat"),
+    "amused-512": _vqmodel(
+        "amused/amused-512", "openrail++", 146.2, ("preprocessing.size=512", "preprocessing.fit=repeat")
     ),
-    "lumina-dimoo": PublicTokenizer(
-        "diffusers",
-        "Alpha-VLLM/Lumina-DiMOO",
-        ("vqvae/config.json", "vqvae/diffusion_pytorch_model.safetensors"),
-        "Apache-2.0",
-        16,
-        8192,
-    ),
+    "lumina-dimoo": _vqmodel("Alpha-VLLM/Lumina-DiMOO", "Apache-2.0", None),
     "muse-laion": PublicTokenizer(
         "muse",
         "openMUSE/vqgan-f16-8192-laion",
@@ -192,52 +184,17 @@ PUBLIC: dict[str, PublicTokenizer] = {
     "ibq-8192": _ibq(8192, 108.9, 1.87, 0.2437),
     "ibq-16384": _ibq(16384, 111.0, 1.37, 0.2235),
     "ibq-262144": _ibq(262144, 173.9, 1.00, 0.2030),
-    "open-magvit2-128": PublicTokenizer(
-        "open-magvit2",
-        "TencentARC/Open-MAGVIT2-Tokenizer-128-resolution",
-        ("imagenet_128_L.ckpt",),
-        "Apache-2.0",
-        8,
-        262144,
-        parameters=112.0,
-        published={"rfid": 1.18, "psnr": 25.08},  # at 128 x 128
-        published_in=f"{SEED_VOKEN}/Open-MAGVIT2.md",
-        named_in=f"{SEED_VOKEN}/Open-MAGVIT2.md",
+    "open-magvit2-128": _open_magvit2(  # numbers at 128 x 128
+        "128-resolution", "imagenet_128_L.ckpt", 8, 262144, 112.0, rfid=1.18, psnr=25.08
     ),
-    "open-magvit2-256": PublicTokenizer(
-        "open-magvit2",
-        "TencentARC/Open-MAGVIT2-Tokenizer-256-resolution",
-        ("imagenet_256_L.ckpt",),
-        "Apache-2.0",
-        16,
-        262144,
-        parameters=115.1,
-        published={"rfid": 1.17, "psnr": 21.90},
-        published_in=f"{SEED_VOKEN}/Open-MAGVIT2.md",
-        named_in=f"{SEED_VOKEN}/Open-MAGVIT2.md",
+    "open-magvit2-256": _open_magvit2(
+        "256-resolution", "imagenet_256_L.ckpt", 16, 262144, 115.1, rfid=1.17, psnr=21.90
     ),
-    "open-magvit2-pretrain-16384": PublicTokenizer(
-        "open-magvit2",
-        "TencentARC/Open-MAGVIT2-Tokenizer-16384-Pretrain",
-        ("pretrain256_16384.ckpt",),
-        "Apache-2.0",
-        16,
-        16384,
-        published={"rfid": 2.55, "psnr": 22.21, "ssim": 0.62},
-        published_in=f"{SEED_VOKEN}/Open-MAGVIT2.md",
-        named_in=f"{SEED_VOKEN}/Open-MAGVIT2.md",
+    "open-magvit2-pretrain-16384": _open_magvit2(
+        "16384-Pretrain", "pretrain256_16384.ckpt", 16, 16384, None, rfid=2.55, psnr=22.21, ssim=0.62
     ),
-    "open-magvit2-pretrain-262144": PublicTokenizer(
-        "open-magvit2",
-        "TencentARC/Open-MAGVIT2-Tokenizer-262144-Pretrain",
-        ("pretrain256_262144.ckpt",),
-        "Apache-2.0",
-        16,
-        262144,
-        parameters=115.1,
-        published={"rfid": 1.67, "psnr": 22.70, "ssim": 0.64},
-        published_in=f"{SEED_VOKEN}/Open-MAGVIT2.md",
-        named_in=f"{SEED_VOKEN}/Open-MAGVIT2.md",
+    "open-magvit2-pretrain-262144": _open_magvit2(
+        "262144-Pretrain", "pretrain256_262144.ckpt", 16, 262144, 115.1, rfid=1.67, psnr=22.70, ssim=0.64
     ),
     "maskgit-vqgan": PublicTokenizer(
         "maskgit",
@@ -250,19 +207,12 @@ PUBLIC: dict[str, PublicTokenizer] = {
         named_in="https://github.com/bytedance/1d-tokenizer/blob/main/README_RAR.md",
     ),
     "cosmos-di8x8": PublicTokenizer(
-        "cosmos",
-        "nvidia/Cosmos-0.1-Tokenizer-DI8x8",
-        ("encoder.jit", "decoder.jit"),
-        NVIDIA_LICENCE,
-        8,
-        64000,
-        parameters=79.0,
-        named_in=COSMOS,
+        "cosmos", f"{COSMOS_ON_HUB}8x8", HALVES, NVIDIA_LICENCE, 8, 64000, parameters=79.0, named_in=COSMOS
     ),
     "cosmos-di16x16": PublicTokenizer(
         "cosmos",
-        "nvidia/Cosmos-0.1-Tokenizer-DI16x16",
-        ("encoder.jit", "decoder.jit"),
+        f"{COSMOS_ON_HUB}16x16",
+        HALVES,
         NVIDIA_LICENCE,
         16,
         64000,
