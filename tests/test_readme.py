@@ -9,6 +9,7 @@ import vistok
 from commands import APPS, ROOT, options
 from vistok.images.finding.inputs import is_image
 from vistok.pretrained.find import find_tokenizer
+from vistok.pretrained.importers.table import IMPORTERS
 from vistok.tokenizer.quantizers import QUANTIZERS
 from vistok.train.config_file import find_config
 
@@ -58,9 +59,11 @@ def test_every_format_is_read_and_every_link_leads_somewhere():
     for name in re.findall(r"^\| (`.*?`) \|", README, re.MULTILINE):
         assert {part.strip("` ") for part in name.split(",")} <= {
             *QUANTIZERS,
+            *IMPORTERS,
             "tokenize-images",
             "tokenize-images --fast",
         }
+    assert all(f"`{family}`" in README for family in IMPORTERS)
     assert find_tokenizer("photo-f8").is_dir() and "picture" not in README
 
 
