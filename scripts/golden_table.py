@@ -55,14 +55,14 @@ def _model(family: str, checkpoint: Checkpoint) -> VisualTokenizer:
     config = layout.importer.config(layout.shapes, checkpoint.settings)
     model = build_tokenizer(config.architecture, config.quantizer)
     model.load_state_dict(converted(layout, config, layout.tensors))
-    return model.eval().requires_grad_(False)
+    return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # as vistok.load has it
 
 
 def _compare(
     model: VisualTokenizer, golden: dict[str, Any], pixel_values: tuple[float, float], row: dict[str, Any]
 ) -> None:
     image = torch.from_numpy(golden_image(golden["seed"], *golden["size"]))
-    pixels = image.permute(2, 0, 1)[None].float() / 127.5 - 1
+    pixels = (image.permute(2, 0, 1)[None].float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
     latent, tokens = model.encode_latent(pixels), model.encode(pixels)
     expected = torch.tensor(golden["tokens"]).reshape(golden["tokens_shape"])
     if expected.ndim == 3 and expected.shape[-1] == model.quantizer.num_codebooks:  # of each position, all groups

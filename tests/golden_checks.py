@@ -40,11 +40,13 @@ def check_converted(case, weights, family):
 
 
 def check_model(case, model):
-    """Check tokens, latents and decoded images of all inputs of a case."""
+    """Check tokens, latents and decoded images of all inputs of a case, in the memory format of `vistok.load`."""
+    model = model.to(memory_format=torch.channels_last)
     for given in case["inputs"]:
         image = golden_image(given["seed"], *given["size"])
         assert zlib.crc32(image.tobytes()) == given["image_crc32"]
-        check(model, torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1, given, case["pixels"])
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1
+        check(model, pixels.contiguous(memory_format=torch.channels_last), given, case["pixels"])
 
 
 def check(model, pixels, golden, pixel_values=(-1, 1)):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..shapes import Latent
-from .blocks import GROUPS
+from .blocks import group_norm
 from .levels import Level
 
 
@@ -45,7 +45,7 @@ class AdaptiveGroupNorm(nn.Module):
     def forward(self, x: Tensor, statistics: LatentStatistics) -> Tensor:
         dtype = self.gamma.weight.dtype
         scale, shift = self.gamma(statistics.std.to(dtype)), self.beta(statistics.mean.to(dtype))
-        normalised = torch.group_norm(x, GROUPS, eps=1e-6)
+        normalised = group_norm(x)
         return torch.addcmul(shift[..., None, None], normalised, scale[..., None, None])
 
 
