@@ -104,3 +104,27 @@ def test_the_summary_as_json(tmp_path, weights):
     summary = json.loads(called.stdout)
     assert (summary["tokenizer"], summary["family"]) == (str(tmp_path / "out"), "llamagen")
     assert len(summary["fingerprint"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [
+        ("maskgit/small", "encoder.down.0.block.0.conv1.weight"),
+        ("open-magvit2/small", "model_ema.encoderdown0block0conv1weight"),
+        ("var/small", "encoder.mid.attn_1.qkv.weight"),
+        ("emu3/small", "encoder.time_conv.0.conv.conv.weight"),
+        ("emu3/small", "quant_conv.conv.weight"),
+        ("emu3/small", "encoder.time_res_stack.0.norm1.weight"),
+    ],
+)
+@pytest.mark.parametrize("shape", [(), (4, 4)])
+def test_a_tensor_without_the_dimensions_of_its_layer_is_named(refusal, tmp_path, case, name, shape):
+    weights = golden_case(case)[1]
+    assert name in weights
+    path = saved(tmp_path, weights | {name: torch.zeros(shape)})
+    (tmp_path / "config.json").write_text(json.dumps({"v_patch_nums": [1, 2, 3, 4, 6, 8]}))
+    said = refusal(case.split("/")[0], path)
+    assert said.startswith(f"{path} cannot be imported as {case.split('/')[0]}: ") and "not enough" not in said
+    if not shape:
+        theirs = name if "model_ema" not in name else "encoder.down.0.block.0.conv1.weight"
+        assert f"its tensor {theirs} is a single number" in said or f"its tensor {theirs} has 0 dimensions, but" in said
