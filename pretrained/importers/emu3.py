@@ -80,11 +80,12 @@ class Emu3Importer(Importer):
             "latent_convolutions": [channels * frames for frames in _frames(halvings)[1:]],
             "latent_blocks": count(shapes, f"{LATENT_BLOCK.format('encoder', '{}')}.conv1.conv.weight"),
         }
-        return TokenizerConfig(
-            architecture=parse_config(ModulatedConfig, architecture),
-            quantizer=self.networks.choice.config(shapes, settings),
-            preprocessing=self.preprocessing,
-        )
+        values = {
+            "architecture": parse_config(ModulatedConfig, architecture),
+            "quantizer": self.networks.choice.config(shapes, settings),
+            "preprocessing": self.preprocessing,
+        }
+        return parse_config(TokenizerConfig, values)
 
     def weights(self, config: TokenizerConfig, names: Iterable[str], take: Take) -> dict[str, Tensor]:
         assert isinstance(config.architecture, ModulatedConfig)
