@@ -149,14 +149,15 @@ def test_a_codebook_of_one_code(refusal, tmp_path, case, name, key):
 
 def test_a_family_other_than_the_tensors_show_is_said_and_imported(tmp_path):
     path = saved(tmp_path, golden_case("taming/small")[1])
-    called = CliRunner().invoke(app, ["ibq", str(path), "--out", str(tmp_path / "out")])
-    sentence = "The tensors look like those of taming, but were imported as ibq, as the call said."
+    called = CliRunner().invoke(app, ["chameleon", str(path), "--out", str(tmp_path / "out")])
+    sentence = "The tensors look like those of taming and ibq, but were imported as chameleon, as the call said."
     assert (called.exit_code, called.stderr) == (0, f"import-tokenizer: {sentence}\n")
     assert f"- {sentence}\n" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_a_checkpoint_without_decoder_is_said(tmp_path, weights):
-    path = saved(tmp_path, {name: value for name, value in weights.items() if not name.startswith("decoder")})
+    encoder = {name: value for name, value in weights.items() if not name.startswith(("decoder", "post_quant_conv"))}
+    path = saved(tmp_path, encoder)
     called = CliRunner().invoke(app, ["llamagen", str(path), "--out", str(tmp_path / "out")])
     assert called.exit_code == 0, called.stderr
     assert "decoder     none, as in the checkpoint: images become tokens, but tokens no images\n" in called.stdout
