@@ -9,6 +9,26 @@ from ...cli.options import DebugOption, JsonOption, VersionOption, check_output_
 from ...cli.printing import print_json, say
 from ...cli.user_errors import report_errors
 
+FAMILIES = (
+    "chameleon",
+    "cosmos",
+    "diffusers",
+    "emu3",
+    "emu3.5",
+    "ibq",
+    "llamagen",
+    "maskgit",
+    "muse",
+    "open-magvit2",
+    "simvq",
+    "taming",
+    "titok",
+    "unitok",
+    "var",
+    "wetok",
+)
+"""Those that can be imported; their table imports torch, for which --help does not wait."""
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
@@ -19,8 +39,8 @@ def import_tokenizer(
         typer.Argument(
             metavar="[FAMILY] CHECKPOINT",
             help="A file (.safetensors, .pt, .pth, .ckpt, .bin, and TorchScript's .jit and .ts), or a folder with one, with "
-            "shards, or with encoder.jit and decoder.jit. Name its family first, such as llamagen, when it is not recognised "
-            "by its tensors.",
+            "shards, or with encoder.jit and decoder.jit. Name its family first when it is not recognised "
+            f"by its tensors: {', '.join(FAMILIES)}.",
             show_default=False,
         ),
     ],
@@ -50,14 +70,18 @@ def import_tokenizer(
     """
     with report_errors("import-tokenizer", debug):
         if len(checkpoint) > 2:
-            raise ValueError(f"import-tokenizer got {len(checkpoint)} arguments: give [FAMILY] CHECKPOINT.")
+            raise ValueError(f"{len(checkpoint)} arguments are too many: give [FAMILY] CHECKPOINT.")
         check_output_folder(out)
         from ...pretrained.importers.import_checkpoint import import_checkpoint  # late: it imports torch
 
         family, path = (checkpoint[0] if len(checkpoint) > 1 else None), checkpoint[-1]
-        recognised, fingerprint = import_checkpoint(Path(path), out, family, settings=set, trust_pickle=trust_pickle)
+        done = import_checkpoint(Path(path), out, family, settings=set, trust_pickle=trust_pickle)
+        if done.doubt:
+            say(f"import-tokenizer: {done.doubt}", aside=True)
         if json:
-            print_json({"tokenizer": out, "family": recognised, "fingerprint": fingerprint, "settings": set})
+            print_json({"tokenizer": out, "family": done.family, "fingerprint": done.fingerprint, "settings": set})
         else:
-            say(f"tokenizer   {out}, imported as {recognised}")
-            say(f"fingerprint {fingerprint}")
+            say(f"tokenizer   {out}, imported as {done.family}")
+            say(f"fingerprint {done.fingerprint}")
+            if not done.has_decoder:
+                say("decoder     none, as in the checkpoint: images become tokens, but tokens no images")

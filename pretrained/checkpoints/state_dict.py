@@ -16,6 +16,8 @@ DEEPEST = 64
 """Max modules within modules, and sections within sections."""
 LONGEST = 1000
 """Max characters of a name."""
+LARGEST_KEY = 1 << 63
+"""Bound of the numbers that are keys; Python writes no number of thousands of digits."""
 
 
 class Found(NamedTuple):
@@ -27,11 +29,15 @@ class Found(NamedTuple):
     """By name, as the file describes them."""
 
 
-def find_state_dict(content: Any) -> Found | None:
-    """Return the state dict in the content of a file, at any of WRAPPERS or under the only key that has tensors."""
-    found = _find(content, DEEPEST, set())
-    if found is None:
-        return None
+def find_state_dicts(content: Any) -> list[Found]:
+    """Return the state dict in the content of a file, at any of WRAPPERS or under the only key that has tensors.
+
+    There are none without tensors, and several where it is not clear which is meant.
+    """
+    return [_without_common_prefixes(found) for found in _find(content, DEEPEST, set())]
+
+
+def _without_common_prefixes(found: Found) -> Found:
     tensors = found.tensors
     for prefix in COMMON_PREFIXES:
         if all(name.startswith(prefix) for name in tensors):
@@ -39,24 +45,38 @@ def find_state_dict(content: Any) -> Found | None:
     return Found(found.path, tensors)
 
 
-def _find(content: Any, depth: int, known: set[int]) -> Found | None:
+def _find(content: Any, depth: int, known: set[int]) -> list[Found]:
     items = _items(content)
     if not items or not depth or id(content) in known:
-        return None
+        return []
     known.add(id(content))  # a file may have one object under millions of keys
+    inner = []
     for key in WRAPPERS:
-        if found := _find(items.get(key), depth - 1, known):
-            return Found((key, *found.path), found.tensors)
+        inner.append(_find_under(key, items.get(key), depth, known))
+        if len(inner[-1]) == 1:
+            return inner[-1]
     tensors = dict(_named_tensors(content))
     if tensors:
-        return Found((), tensors)
-    others = [(str(key), _find(value, depth - 1, known)) for key, value in items.items() if key not in WRAPPERS]
-    inner = [Found((key, *found.path), found.tensors) for key, found in others if found]
-    return inner[0] if len(inner) == 1 else None
+        return [Found((), tensors)]
+    inner += [_find_under(str(key), value, depth, known) for key, value in items.items() if key not in WRAPPERS]
+    clear = [found for found in inner if len(found) == 1]
+    return clear[0] if len(clear) == 1 else [each for found in inner for each in found]
+
+
+def _find_under(key: str, value: Any, depth: int, known: set[int]) -> list[Found]:
+    return [Found((key, *found.path), found.tensors) for found in _find(value, depth - 1, known)]
 
 
 def _items(value: Any) -> Mapping[Any, Any]:
-    """Return the items of a mapping, or the attributes of an object."""
+    """Return the items of a mapping, or the attributes of an object, whose keys are texts or numbers that can be written."""
+    return {key: item for key, item in _all_items(value).items() if isinstance(key, str) or _is_small(key)}
+
+
+def _is_small(key: Any) -> bool:
+    return isinstance(key, int) and abs(key) < LARGEST_KEY
+
+
+def _all_items(value: Any) -> Mapping[Any, Any]:
     if isinstance(value, nn.Module):
         return value.state_dict()
     if isinstance(value, Made):

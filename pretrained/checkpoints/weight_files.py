@@ -12,7 +12,7 @@ TORCHSCRIPT = (".jit", ".ts")
 SUFFIXES = (SAFETENSORS, *TORCH, *TORCHSCRIPT)
 WANTED = f"a file that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}, or a folder with one"
 INDEX = "*.index.json"
-KNOWN = (
+LIBRARY_NAMES = (
     "diffusion_pytorch_model.safetensors",
     "model.safetensors",
     "diffusion_pytorch_model.bin",
@@ -20,7 +20,7 @@ KNOWN = (
     "model.ckpt",
 )
 """Names that libraries give the weights, in the order in which they look for them."""
-HALVES = ("encoder.jit", "decoder.jit")
+ENCODER_AND_DECODER = ("encoder.jit", "decoder.jit")
 SETTINGS = "config.json"
 LARGEST = 1 << 24
 """Max bytes of a .json file."""
@@ -41,7 +41,7 @@ def weight_files(path: Path) -> list[Path]:
     indices = sorted(path.glob(INDEX))
     if indices:
         return _shards(indices[0])
-    for names in [[name] for name in KNOWN] + [list(HALVES)]:
+    for names in [[name] for name in LIBRARY_NAMES] + [list(ENCODER_AND_DECODER)]:
         if all((path / name).is_file() for name in names):
             return [path / name for name in names]
     found = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.is_file())

@@ -26,6 +26,8 @@ class Facts(NamedTuple):
     """Those that were given by hand, or come with the name of a public tokenizer."""
     public: Public | None = None
     """What is known of one that was downloaded by its name."""
+    doubt: str = ""
+    """A sentence where its tensors show another family than the one that was given, else empty."""
 
 
 def digests(files: Sequence[Path]) -> dict[str, str]:
@@ -45,15 +47,18 @@ def card(out: Path, importer: Importer, config: TokenizerConfig, facts: Facts) -
     """Return the text of the card."""
     licence = config.origin.licence if config.origin else importer.licence
     files = " and ".join(f"`{name}` (SHA-256 `{digest}`)" for name, digest in facts.digests.items())
+    is_encoder_only = config.architecture.encoder_only
     notes = [
         *importer.notes,
+        *(["The checkpoint has no decoder: images become tokens, but tokens no images."] if is_encoder_only else []),
+        *([facts.doubt] if facts.doubt else []),
         *([f"The weights are those under `{facts.found_at}` in the file."] if facts.found_at else []),
         *(["The file was unpickled (`--trust-pickle`)."] if facts.trusted else []),
         *(f"Set {'for this name' if facts.public else 'by hand'}: `--set {setting}`." for setting in facts.settings),
     ]
     return f"""# {out.resolve().name}
 
-A {importer.title} tokenizer: {config.quantizer.name} quantizer, {config.architecture.coverage}.
+{importer.title}: a tokenizer with the quantizer {config.quantizer.name}, {config.architecture.coverage}.
 
 Imported by vistok from {files}, a checkpoint for the code at {importer.source}.
 Licence of the original weights: {licence}.

@@ -35,7 +35,6 @@ class ChameleonOfTransformers(ConvolutionalImporter):
     notes = (
         BLENDING,
         RESIZED_AS_TENSORS,
-        "The checkpoint has no decoder.",
         "Its processor multiplies pixels by 0.0078 instead of 2/255 and subtracts 1, so white is 0.989. vistok does the same: "
         "pixel_values is (-1, 0.989). A few tokens differ from those of the original file, which sees white as 1.",
     )

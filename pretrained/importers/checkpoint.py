@@ -8,15 +8,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ...tokenizer.wording import list_first
 from ..checkpoints.mapped_file import DamagedFileError, MappedFile
 from ..checkpoints.rebuilt_tensors import tensor_of
 from ..checkpoints.safetensors_file import read_safetensors
-from ..checkpoints.state_dict import WRAPPERS, find_state_dict
+from ..checkpoints.state_dict import WRAPPERS, find_state_dicts
 from ..checkpoints.torch_file import TorchFile, read_torch
 from ..checkpoints.weight_files import SAFETENSORS, read_settings, weight_files
 
-MOST = 2
+MAX_INFLATION = 2
 """Max bytes of the tensors for a byte of the files: more than one where several names have the same values."""
+SHOWN = 4
 
 
 class Checkpoint(NamedTuple):
@@ -54,7 +56,7 @@ def read_checkpoint(path: Path, trust_pickle: bool = False) -> Checkpoint:
     parts = [_read(file, trust_pickle, mapped) for file in files]
     counted = sum(math.prod(tensor.shape) * tensor.itemsize for part in parts for tensor in part.tensors.values())
     held = sum(file.stat().st_size for file in files)
-    if counted > MOST * held and not trust_pickle:
+    if counted > MAX_INFLATION * held and not trust_pickle:
         raise ValueError(
             f"{path} is damaged (its tensors count {counted} bytes, but it has {held}): download it again."
         )
@@ -86,8 +88,14 @@ def _read(path: Path, trust_pickle: bool, mapped: list[MappedFile]) -> _Part:
 
 
 def _weights(path: Path, file: TorchFile, trusted: bool) -> _Part:
-    found = find_state_dict(file.content)
-    if found is None:
+    all_found = find_state_dicts(file.content)
+    if len(all_found) > 1:
+        keys = [".".join(found.path)[:100] for found in all_found]
+        raise ValueError(
+            f"{path} holds tensors under several keys ({list_first(keys, SHOWN)}): save those of the tokenizer in a file of "
+            "their own."
+        )
+    if not all_found:
         how, instead = (
             ("", "")
             if trusted
@@ -97,6 +105,7 @@ def _weights(path: Path, file: TorchFile, trusted: bool) -> _Part:
             f"{path} holds no tensors{how}, neither by themselves nor under {', '.join(WRAPPERS)}: give the file of the "
             f"weights{instead}."
         )
+    found = all_found[0]
     return _Part({name: tensor_of(value, file.values) for name, value in found.tensors.items()}, ".".join(found.path))
 
 
@@ -104,7 +113,9 @@ def _unpickled(path: Path) -> Any:
     """Return what a pickle makes, which may be anything."""
     try:
         return torch.load(path, map_location="cpu", weights_only=False)
-    except Exception as error:  # of the code in the file
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # of the code in the file, which may also exit
         said = " ".join(str(error).split())[:200].rstrip(".")
         raise ValueError(
             f"{path} cannot be unpickled ({type(error).__name__}: {said}): install what it needs, or download it again."

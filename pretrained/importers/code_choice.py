@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
+from ...tokenizer.config import parse_config
 from ...tokenizer.quantizers import QuantizerConfig
 from ...tokenizer.quantizers.composed.grouped import GroupedConfig
 from ...tokenizer.quantizers.scalar.binary import LFQConfig
@@ -34,7 +35,8 @@ class NearestCode(NamedTuple):
 
     def config(self, shapes: Shapes, _: Mapping[str, Any]) -> QuantizerConfig:
         codes = shapes.rows(CODEBOOK)
-        return VQConfig(dim=_latent_dim(shapes), codebook_size=codes, similarity=self.similarity)
+        values = {"dim": _latent_dim(shapes), "codebook_size": codes, "similarity": self.similarity}
+        return parse_config(VQConfig, values, "quantizer")
 
     def weight(self, _: str, take: Take) -> Tensor:
         return take(CODEBOOK)
@@ -45,7 +47,8 @@ class NearestProjectedCode(NamedTuple):
 
     def config(self, shapes: Shapes, _: Mapping[str, Any]) -> QuantizerConfig:
         codes = shapes.rows(CODEBOOK)
-        return VQConfig(dim=_latent_dim(shapes), codebook_size=codes, similarity="euclidean")
+        values = {"dim": _latent_dim(shapes), "codebook_size": codes, "similarity": "euclidean"}
+        return parse_config(VQConfig, values, "quantizer")
 
     def weight(self, _: str, take: Take) -> Tensor:
         table, projection, bias = (take(name) for name in (CODEBOOK, PROJECTION, "quantize.embedding_proj.bias"))
@@ -58,7 +61,7 @@ class LikeliestCode(NamedTuple):
 
     def config(self, shapes: Shapes, _: Mapping[str, Any]) -> QuantizerConfig:
         codes = shapes.rows("quantize.proj.weight")
-        return GumbelConfig(dim=_latent_dim(shapes), codebook_size=codes)
+        return parse_config(GumbelConfig, {"dim": _latent_dim(shapes), "codebook_size": codes}, "quantizer")
 
     def weight(self, name: str, take: Take) -> Tensor:
         if name == "table":
@@ -75,10 +78,11 @@ class SignsOfLatent(NamedTuple):
     def config(self, shapes: Shapes, _: Mapping[str, Any]) -> QuantizerConfig:
         dim = _latent_dim(shapes)
         if self.bits is None:
-            return LFQConfig(dim=dim)
+            return parse_config(LFQConfig, {"dim": dim}, "quantizer")
         if dim % self.bits:
             raise ValueError(f"its latent has {dim} channels, but must have a multiple of {self.bits}")
-        return GroupedConfig(quantizer=LFQConfig(dim=self.bits), groups=dim // self.bits)
+        values = {"quantizer": {"name": "lfq", "dim": self.bits}, "groups": dim // self.bits}
+        return parse_config(GroupedConfig, values, "quantizer")
 
     def weight(self, name: str, _: Take) -> Tensor:
         raise AssertionError(f"signs need no tensor {name}")

@@ -56,11 +56,12 @@ class ConvolutionalImporter(Importer):
             "encoder_only": not has_decoder,
             **self.options,
         }
-        return TokenizerConfig(
-            architecture=parse_config(ConvolutionalConfig, architecture),
-            quantizer=quantizer,
-            preprocessing=self.preprocessing,
-        )
+        values = {
+            "architecture": parse_config(ConvolutionalConfig, architecture),
+            "quantizer": quantizer,
+            "preprocessing": self.preprocessing,
+        }
+        return parse_config(TokenizerConfig, values)
 
     def weights(self, config: TokenizerConfig, names: Iterable[str], take: Take) -> dict[str, Tensor]:
         assert isinstance(config.architecture, ConvolutionalConfig)
@@ -69,7 +70,7 @@ class ConvolutionalImporter(Importer):
     def tensors(self, architecture: ConvolutionalConfig, names: Iterable[str], take: Take) -> dict[str, Tensor]:
         """Return a tensor for each of `names` in a tokenizer of an architecture, or in its encoder or decoder alone."""
         modules = self.names.modules(architecture)
-        take = cache(take)  # projections may be one tensor
+        take = cache(_with_dimensions(take))  # projections may be one tensor
         tensors: dict[str, Tensor] = {}
         for name in names:
             if name.startswith(QUANTIZER):
@@ -115,6 +116,18 @@ class ConvolutionalImporter(Importer):
     @property
     def _projection(self) -> str:
         return self.names.parts["out"]
+
+
+def _with_dimensions(take: Take) -> Take:
+    """Refuse tensors that are a single number: the networks have none."""
+
+    def taken(name: str) -> Tensor:
+        tensor = take(name)
+        if not tensor.ndim:
+            raise ValueError(f"its tensor {name} is a single number")
+        return tensor
+
+    return taken
 
 
 def _ends(shapes: Shapes, channels: Sequence[int]) -> dict[str, Any]:

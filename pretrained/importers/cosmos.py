@@ -30,7 +30,7 @@ class RoundedChannels(NamedTuple):
 class Cosmos(ConvolutionalImporter):
     """Taming's names, on the Haar transform of squares of 4 x 4 pixels; some neighbouring levels share a grid."""
 
-    title = "Cosmos tokenizer"
+    title = "Cosmos"
     source = "https://github.com/NVIDIA/Cosmos-Tokenizer"
     licence = "NVIDIA Open Model License"
     notes = (

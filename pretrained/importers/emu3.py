@@ -80,11 +80,12 @@ class Emu3Importer(Importer):
             "latent_convolutions": [channels * frames for frames in _frames(halvings)[1:]],
             "latent_blocks": count(shapes, f"{LATENT_BLOCK.format('encoder', '{}')}.conv1.conv.weight"),
         }
-        return TokenizerConfig(
-            architecture=parse_config(ModulatedConfig, architecture),
-            quantizer=self.networks.choice.config(shapes, settings),
-            preprocessing=self.preprocessing,
-        )
+        values = {
+            "architecture": parse_config(ModulatedConfig, architecture),
+            "quantizer": self.networks.choice.config(shapes, settings),
+            "preprocessing": self.preprocessing,
+        }
+        return parse_config(TokenizerConfig, values)
 
     def weights(self, config: TokenizerConfig, names: Iterable[str], take: Take) -> dict[str, Tensor]:
         assert isinstance(config.architecture, ModulatedConfig)
@@ -95,7 +96,7 @@ class Emu3Importer(Importer):
         plain = {name.replace(NETWORK, "."): name for name in names if name not in folded}
         found = self.networks.tensors(architecture.convolutional(), plain, lambda name: take(self._renamed(name)))
         weights = {name: found[short] for short, name in plain.items()}
-        return weights | {name: _folded(name, frames, take) for name in folded}
+        return weights | {name: _folded(name, frames, _with_right_dimensions(take)) for name in folded}
 
     def _renamed(self, name: str) -> str:
         for pattern, replacement in {**MODULATION, **self.aside}.items():
@@ -128,6 +129,18 @@ class Emu3OfTransformers(Emu3Importer):
 def _frames(halvings: int) -> list[int]:
     """Return how many frames there are before, between and after the layers that halve them."""
     return [2**power for power in range(halvings, -1, -1)]
+
+
+def _with_right_dimensions(take: Take) -> Take:
+    """Refuse convolutions that are not over time, and other tensors of the layers between that are no vectors."""
+
+    def taken(name: str) -> Tensor:
+        tensor, wanted = take(name), 5 if name.endswith("conv.weight") else 1
+        if tensor.ndim != wanted:
+            raise ValueError(f"its tensor {name} has {tensor.ndim} dimensions, but must have {wanted}")
+        return tensor
+
+    return taken
 
 
 def _folded(name: str, frames: list[int], take: Take) -> Tensor:

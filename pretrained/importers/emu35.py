@@ -36,7 +36,6 @@ class Apertus(ConvolutionalImporter):
     notes = (
         "As published, images keep their aspect ratio, and their size from an area of 128 x 128 to one of 1400 x 1400 pixels.",
         RESIZED_AS_TENSORS,
-        "The checkpoint has no decoder.",
     )
     prefixes = ("vision_tokenizer.", "model.vision_tokenizer.")
     names = LayerNames(encoder_level="encoder.stages.{}", block="layers.{}.resnet", attention="layers.{}.attention")

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -19,9 +20,19 @@ from ..public import Public
 from .card import Facts, card, digests
 from .checkpoint import Checkpoint, read_checkpoint
 from .fit import SHOWN, Layout, converted, layouts, on_meta, problem
-from .nearest import FAR, nearest
+from .nearest import MIN_FIT, nearest
 from .settings import with_settings
 from .table import IMPORTERS
+
+
+class Imported(NamedTuple):
+    """What was imported."""
+
+    family: str
+    fingerprint: str
+    has_decoder: bool
+    doubt: str
+    """A sentence where the tensors show another family than the one that was given, else empty."""
 
 
 def import_checkpoint(
@@ -31,8 +42,8 @@ def import_checkpoint(
     settings: Sequence[str] = (),
     trust_pickle: bool = False,
     public: Public | None = None,
-) -> tuple[str, str]:
-    """Write a checkpoint as the tokenizer folder `out`, and return its family and fingerprint.
+) -> Imported:
+    """Write a checkpoint as the tokenizer folder `out`, and return what it is.
 
     Without a family it is recognised by its tensors. `settings` such as `preprocessing.size=512` replace those of the family.
     `public` is what is known of a checkpoint that was downloaded by its name.
@@ -62,9 +73,17 @@ def import_checkpoint(
             settings=settings,
             digests=digested.result(),
             public=public,
+            doubt=_doubt(family, checkpoint) if family is not None and public is None else "",
         )
     _write(out, model, config, card(out, layout.importer, config, facts), path, checkpoint)
-    return layout.family, found
+    return Imported(layout.family, found, not config.architecture.encoder_only, facts.doubt)
+
+
+def _doubt(family: str, checkpoint: Checkpoint) -> str:
+    found = [layout for layout in layouts(IMPORTERS, checkpoint) if layout.is_recognised()]
+    if not found or family in (layout.family for layout in found):
+        return ""
+    return f"The tensors look like those of {_names(found)}, but were imported as {family}, as the call said."
 
 
 def _config(path: Path, layout: Layout, checkpoint: Checkpoint, public: Public | None) -> TokenizerConfig:
@@ -122,7 +141,7 @@ def _of_family(path: Path, family: str, checkpoint: Checkpoint) -> Layout:
         raise ValueError(f"{path} cannot be imported as {family}: it has none of the prefixes of its tensors.")
     own = nearest(candidates, checkpoint.settings)
     near = nearest(layouts(IMPORTERS, checkpoint), checkpoint.settings)
-    if near.layout.family == family or near.fits <= max(FAR, own.fits):
+    if near.layout.family == family or near.fits <= max(MIN_FIT, own.fits):
         raise ValueError(f"{path} cannot be imported as {family}: {own.problem}.")
     if near.problem is None:
         raise ValueError(
@@ -147,7 +166,7 @@ def _recognised(path: Path, checkpoint: Checkpoint) -> Layout:
             "checkpoint."
         )
     near = nearest(candidates, checkpoint.settings)
-    if near.fits > FAR:
+    if near.fits > MIN_FIT:
         raise ValueError(
             f"{path} is not a checkpoint of a known family: the nearest is {near.layout.family}, but {near.problem}."
         )

@@ -10,7 +10,7 @@ from ...tokenizer.folder.config_json import TokenizerConfig
 from .base import Shapes
 from .fit import Layout, expected_weights, on_meta, problem
 
-FAR = 0.3
+MIN_FIT = 0.3
 """Fraction of names that fit below which a checkpoint is none of a family."""
 
 INVENTED = (32, 32)

@@ -63,11 +63,14 @@ class TransformerTokenizer(Importer):
                 "soft_codes": self.soft_codes(shapes),
             },
         }
-        return TokenizerConfig(
-            architecture=parse_config(LatentTokensConfig, architecture),
-            quantizer=VQConfig(dim=dim, codebook_size=codes, similarity=_similarity(settings, self.similarity)),
-            preprocessing=PreprocessingConfig(size=patch * grid, crop="even_centre", rounding="down", colour="ignore"),
-        )
+        quantizer = {"dim": dim, "codebook_size": codes, "similarity": _similarity(settings, self.similarity)}
+        preprocessing = {"size": patch * grid, "crop": "even_centre", "rounding": "down", "colour": "ignore"}
+        values = {
+            "architecture": parse_config(LatentTokensConfig, architecture),
+            "quantizer": parse_config(VQConfig, quantizer, "quantizer"),
+            "preprocessing": parse_config(PreprocessingConfig, preprocessing, "preprocessing"),
+        }
+        return parse_config(TokenizerConfig, values)
 
     @abstractmethod
     def soft_codes(self, shapes: Shapes) -> dict[str, Any] | None:

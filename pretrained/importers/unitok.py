@@ -12,7 +12,6 @@ from ...tokenizer.folder.config_json import TokenizerConfig
 from ...tokenizer.networks.hybrid import HybridConfig
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ...tokenizer.quantizers.composed.grouped import GroupedConfig
-from ...tokenizer.quantizers.vector.quantizer import VQConfig
 from .base import Importer, Shapes, Take
 from .convolutional import count
 from .layer_names import renamed
@@ -22,7 +21,6 @@ HEAD_WIDTH = 64
 BACKBONE = "encoder.patch_embed.backbone"
 STEM = f"{BACKBONE}.stem.conv1.weight"
 TABLE = "quantizer.codebooks.{}.codebook.weight"
-"""The short side is resized to 288 pixels by torchvision's bilinear filter, and 256 x 256 are cropped."""
 LAYERS = {
     "encoder.stem.norm.": f"{BACKBONE}.stem.norm1.",
     "encoder.stem.": f"{BACKBONE}.stem.",
@@ -72,7 +70,10 @@ class UniTok(Importer):
     preprocessing = PreprocessingConfig(
         size=256, resize_ratio=1.125, crop="even_centre", rounding="down", resampling="bilinear", colour="ignore"
     )
-    notes = ("Images may have any sides that are multiples of 16; the original's decoder takes squares alone.",)
+    notes = (
+        "The short side is resized to 288 pixels by torchvision's bilinear filter, and 256 x 256 are cropped, as published.",
+        "Images may have any sides that are multiples of 16; the original's decoder takes squares alone.",
+    )
     ignored = r"(text_encoder|fc_norm|projection)\..*|logit_(scale|bias)|quantizer\.codebooks\.\d+\.vocab_usage"
 
     def recognises(self, shapes: Shapes) -> bool:
@@ -88,12 +89,13 @@ class UniTok(Importer):
             "encoder": _stack(shapes, "encoder", [f"{BACKBONE}.stages.{stage}" for stage in (0, 1)]),
             "decoder": _stack(shapes, "decoder", ["decoder.up_conv3", "decoder.up_conv2"]),
         }
-        quantizer = VQConfig(dim=dim, codebook_size=codes, similarity="cosine")
-        return TokenizerConfig(
-            architecture=parse_config(HybridConfig, architecture),
-            quantizer=GroupedConfig(quantizer=quantizer, groups=groups),
-            preprocessing=self.preprocessing,
-        )
+        of_group = {"name": "vq", "dim": dim, "codebook_size": codes, "similarity": "cosine"}
+        values = {
+            "architecture": parse_config(HybridConfig, architecture),
+            "quantizer": parse_config(GroupedConfig, {"quantizer": of_group, "groups": groups}, "quantizer"),
+            "preprocessing": self.preprocessing,
+        }
+        return parse_config(TokenizerConfig, values)
 
     def weights(self, _: TokenizerConfig, names: Iterable[str], take: Take) -> dict[str, Tensor]:
         return {name: _weight(name, take) for name in names}

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from ...tokenizer.config import parse_config
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ...tokenizer.quantizers import QuantizerConfig
 from ...tokenizer.quantizers.composed.multiscale import VAR_SCALES, MultiscaleConfig
 from ...tokenizer.quantizers.composed.smoothing import shared_smoothers
-from ...tokenizer.quantizers.vector.quantizer import VQConfig
+from ...tokenizer.wording import shown
 from .base import Shapes, Take
 from .code_choice import CODEBOOK
 from .convolutional import ConvolutionalImporter
@@ -28,7 +29,11 @@ class NearestCodeOfEachScale(NamedTuple):
     """The nearest code of one table at every scale, and convolutions that several scales share."""
 
     def config(self, shapes: Shapes, settings: Mapping[str, Any]) -> QuantizerConfig:
-        scales = list(settings.get(SCALES, VAR_SCALES))
+        scales = settings.get(SCALES, list(VAR_SCALES))
+        if not isinstance(scales, list) or not scales or not all(type(side) is int for side in scales):
+            raise ValueError(
+                f"its config.json has {SCALES} {shown(scales)}, but it must be a list of whole numbers, such as [1, 2, 4]"
+            )
         counted = shapes.rows(HITS) if HITS in shapes else len(scales)
         if counted != len(scales):
             raise ValueError(
@@ -39,13 +44,14 @@ class NearestCodeOfEachScale(NamedTuple):
             name.startswith(SMOOTHER.format("", "").rstrip(".")) and name.endswith("weight") for name in shapes
         )
         codes, dim = shapes.rows(CODEBOOK), shapes.rows("quant_conv.weight")
-        return MultiscaleConfig(
-            quantizer=VQConfig(dim=dim, codebook_size=codes),
-            scales=scales,
-            smoothers=max(1, smoothers),
+        values = {
+            "quantizer": {"name": "vq", "dim": dim, "codebook_size": codes},
+            "scales": scales,
+            "smoothers": max(1, smoothers),
             # Ties between two convolutions are decided by rounding, so the result is kept.
-            smoother_of_scale=shared_smoothers(len(scales), max(1, smoothers)),
-        )
+            "smoother_of_scale": shared_smoothers(len(scales), max(1, smoothers)),
+        }
+        return parse_config(MultiscaleConfig, values, "quantizer")
 
     def weight(self, name: str, take: Take) -> Tensor:
         owner, *path = name.split(".")

@@ -1,6 +1,8 @@
 """Unpickling for real, which only a flag does."""
 
 import os
+import signal
+import sys
 
 import pytest
 import torch
@@ -49,4 +51,18 @@ def test_what_is_wrong_even_then(content, sentence, tmp_path):
     if content:
         (tmp_path / "a.pt").write_bytes(content)
     with pytest.raises(ValueError, match=sentence):
+        read_checkpoint(tmp_path / "a.pt", trust_pickle=True)
+
+
+def test_code_that_exits(tmp_path):
+    torch.save({"a": Calls(sys.exit, 0)}, tmp_path / "a.pt")
+    with pytest.raises(
+        ValueError, match=r"a\.pt cannot be unpickled \(SystemExit: 0\): install what it needs, or download"
+    ):
+        read_checkpoint(tmp_path / "a.pt", trust_pickle=True)
+
+
+def test_an_interruption_is_no_damage(tmp_path):
+    torch.save({"a": Calls(signal.raise_signal, int(signal.SIGINT))}, tmp_path / "a.pt")
+    with pytest.raises(KeyboardInterrupt):
         read_checkpoint(tmp_path / "a.pt", trust_pickle=True)

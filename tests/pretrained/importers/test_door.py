@@ -53,7 +53,7 @@ def test_a_family_from_outside_imports_from_the_command_to_the_tokens(tmp_path, 
     assert torch.equal(tokenizer.encode(image), model.encode(pixels))
     card = (tmp_path / "tokenizer" / "README.md").read_text()
     assert (
-        "A Toy tokenizer" in card
+        "\nToy: a tokenizer with the quantizer vq, one token for " in card
         and "https://example.org/toy" in card
         and "- Both resize alike." in card
         and "weights: MIT." in card

@@ -1,14 +1,16 @@
 """What cannot be imported is one sentence, and nothing is written."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+import vistok
 from golden_weights import golden_case
-from vistok.inference.commands.import_tokenizer import app
+from vistok.inference.commands.import_tokenizer import FAMILIES, app
 from vistok.pretrained.importers.table import IMPORTERS
 
 
@@ -94,7 +96,7 @@ def test_an_output_folder_that_exists_is_left_alone(tmp_path, weights):
 
 
 def test_one_checkpoint_at_a_time(refusal):
-    assert refusal("llamagen", "a.pt", "b.pt") == "import-tokenizer got 3 arguments: give [FAMILY] CHECKPOINT."
+    assert refusal("llamagen", "a.pt", "b.pt") == "3 arguments are too many: give [FAMILY] CHECKPOINT."
 
 
 def test_the_summary_as_json(tmp_path, weights):
@@ -104,3 +106,75 @@ def test_the_summary_as_json(tmp_path, weights):
     summary = json.loads(called.stdout)
     assert (summary["tokenizer"], summary["family"]) == (str(tmp_path / "out"), "llamagen")
     assert len(summary["fingerprint"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [
+        ("maskgit/small", "encoder.down.0.block.0.conv1.weight"),
+        ("open-magvit2/small", "model_ema.encoderdown0block0conv1weight"),
+        ("var/small", "encoder.mid.attn_1.qkv.weight"),
+        ("emu3/small", "encoder.time_conv.0.conv.conv.weight"),
+        ("emu3/small", "quant_conv.conv.weight"),
+        ("emu3/small", "encoder.time_res_stack.0.norm1.weight"),
+    ],
+)
+@pytest.mark.parametrize("shape", [(), (4, 4)])
+def test_a_tensor_without_the_dimensions_of_its_layer_is_named(refusal, tmp_path, case, name, shape):
+    weights = golden_case(case)[1]
+    assert name in weights
+    path = saved(tmp_path, weights | {name: torch.zeros(shape)})
+    (tmp_path / "config.json").write_text(json.dumps({"v_patch_nums": [1, 2, 3, 4, 6, 8]}))
+    said = refusal(case.split("/")[0], path)
+    assert said.startswith(f"{path} cannot be imported as {case.split('/')[0]}: ") and "not enough" not in said
+    if not shape:
+        theirs = name if "model_ema" not in name else "encoder.down.0.block.0.conv1.weight"
+        assert f"its tensor {theirs} is a single number" in said or f"its tensor {theirs} has 0 dimensions, but" in said
+
+
+@pytest.mark.parametrize(
+    ("case", "name", "key"),
+    [
+        ("llamagen/small_f8", "quantize.embedding.weight", "quantizer.codebook_size"),
+        ("var/small", "quantize.embedding.weight", "quantizer.quantizer.codebook_size"),
+        ("unitok/small_vitamin_base", "quantizer.codebooks.0.codebook.weight", "quantizer.quantizer.codebook_size"),
+    ],
+)
+def test_a_codebook_of_one_code(refusal, tmp_path, case, name, key):
+    weights, family = golden_case(case)[1], case.split("/")[0]
+    path = saved(tmp_path, weights | {name: weights[name][:1]})
+    (tmp_path / "config.json").write_text(json.dumps({"v_patch_nums": [1, 2, 3, 4, 6, 8]}))
+    assert refusal(family, path) == f"{path} cannot be imported as {family}: {key} is 1, but must be at least 2."
+
+
+def test_a_family_other_than_the_tensors_show_is_said_and_imported(tmp_path):
+    path = saved(tmp_path, golden_case("taming/small")[1])
+    called = CliRunner().invoke(app, ["chameleon", str(path), "--out", str(tmp_path / "out")])
+    sentence = "The tensors look like those of taming and ibq, but were imported as chameleon, as the call said."
+    assert (called.exit_code, called.stderr) == (0, f"import-tokenizer: {sentence}\n")
+    assert f"- {sentence}\n" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_checkpoint_without_decoder_is_said(tmp_path, weights):
+    encoder = {name: value for name, value in weights.items() if not name.startswith(("decoder", "post_quant_conv"))}
+    path = saved(tmp_path, encoder)
+    called = CliRunner().invoke(app, ["llamagen", str(path), "--out", str(tmp_path / "out")])
+    assert called.exit_code == 0, called.stderr
+    assert "decoder     none, as in the checkpoint: images become tokens, but tokens no images\n" in called.stdout
+    assert "- The checkpoint has no decoder: " in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_help_and_page_list_the_families():
+    assert sorted(IMPORTERS) == list(FAMILIES)
+    text = " ".join((Path(vistok.__file__).parent / "docs" / "import.md").read_text().split())
+    listed = text.partition("The families are ")[2].partition(". ")[0]
+    assert listed == ", ".join(f"`{name}`" for name in FAMILIES[:-1]) + f" and `{FAMILIES[-1]}`"
+    assert ", ".join(FAMILIES) in " ".join(CliRunner().invoke(app, ["--help"]).stdout.split())
+
+
+def test_titles_fit_the_sentence_of_the_card():
+    assert not [each.title for family in IMPORTERS.values() for each in family if "tokenizer" in each.title]
+
+
+def test_the_resize_of_unitok_is_noted():
+    assert IMPORTERS["unitok"][0].notes[0].startswith("The short side is resized to 288 pixels by torchvision's")

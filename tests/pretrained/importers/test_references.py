@@ -43,7 +43,7 @@ def images(*sizes):
 
 def imported(model, tmp_path, family, prefix=""):
     save_file({f"{prefix}{name}": value for name, value in model.state_dict().items()}, tmp_path / "a.safetensors")
-    found, _ = import_checkpoint(tmp_path / "a.safetensors", tmp_path / "out")
+    found = import_checkpoint(tmp_path / "a.safetensors", tmp_path / "out").family
     assert found == family
     return load_tokenizer(tmp_path / "out").model
 
