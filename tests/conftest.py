@@ -1,6 +1,7 @@
 """Fixtures that the tests share."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,13 @@ from vistok.tokenizer.preprocessing import PreprocessingConfig
 if not torch.cuda.is_available():
     # CUDA kernels are run step by step on the CPU; triton reads this once, when it is imported.
     os.environ["TRITON_INTERPRET"] = "1"
+
+
+@pytest.fixture(autouse=True)
+def fresh_launcher() -> None:
+    """Let each test that trains have its own precision: accelerate keeps one state a process."""
+    if "accelerate.state" in sys.modules:
+        sys.modules["accelerate.state"].AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="session")

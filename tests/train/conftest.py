@@ -5,14 +5,6 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from runs import new_process
-
-
-@pytest.fixture(autouse=True)
-def fresh_launcher():
-    """Let each test have its own precision: accelerate keeps one state a process."""
-    new_process()
-
 
 @pytest.fixture(scope="session")
 def perceptual(tmp_path_factory):
