@@ -10,7 +10,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...tokenizer.networks.convolutional import ConvolutionalConfig
-from ...tokenizer.networks.levels import StackConfig
 from ...tokenizer.quantizers.vector.quantizer import VQConfig
 from .base import Exporter, Program, Source, Written
 from .diffusers_names import renamed
@@ -75,10 +74,10 @@ tokens = indices.view(1, 1, {height} // {side}, {width} // {side})  # {tokens}
             "norm_num_groups": 32,
             "vq_embed_dim": quantizer.dim,
             "norm_type": "group",
-            "mid_block_add_attention": _attends(architecture.encoder),
+            "mid_block_add_attention": architecture.encoder.middle_attention,
         }
         with_attention = {side: {level for level in levels if has[level]} for side, has in attention.items()}
-        weights = renamed(source.model.state_dict(), with_attention, _attends(architecture.encoder))
+        weights = renamed(source.model.state_dict(), with_attention, architecture.encoder.middle_attention)
         save_file({name: value.contiguous() for name, value in weights.items()}, folder / WEIGHTS, {"format": "pt"})
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
         return Written({"config": CONFIG, "weights": WEIGHTS}, architecture.pixel_values)
@@ -127,7 +126,7 @@ def _reasons(source: Source) -> Iterator[str]:
         yield f"its encoder has channels {encoder.channels} and its decoder {decoder.channels}, not the same"
     if decoder.blocks[0] != encoder.blocks[0] + 1:
         yield f"its decoder has {decoder.blocks[0]} blocks a level, not one more than the encoder's {encoder.blocks[0]}"
-    if _attends(encoder) != _attends(decoder):
+    if encoder.middle_attention != decoder.middle_attention:
         yield "only one of its sides has attention in the middle"
     if not isinstance(quantizer, VQConfig):
         yield f"its quantizer is {quantizer.name}, which has no table of codes"
@@ -135,11 +134,6 @@ def _reasons(source: Source) -> Iterator[str]:
         yield f"its quantizer compares by {quantizer.similarity}, not by euclidean distance"
     elif quantizer.squash != "none":
         yield f"its quantizer has squash {quantizer.squash!r}, not 'none'"
-
-
-def _attends(stack: StackConfig) -> bool:
-    """Return whether a side has attention in its middle."""
-    return bool(stack.model_dump().get("middle_attention", stack.middle))
 
 
 def _shown(value: object) -> str:

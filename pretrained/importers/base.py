@@ -11,6 +11,10 @@ from ...tokenizer.folder.config_json import TokenizerConfig
 Take: TypeAlias = Callable[[str], Tensor]
 """Returns a tensor of the checkpoint by its name in it; each may be taken once."""
 
+RESIZED_AS_OPENCV = (
+    "As in the original's validation, images are resized bilinearly without antialiasing, as OpenCV does."
+)
+"""A note of families whose loaders use albumentations."""
 RESIZED_AS_TENSORS = (
     "transformers resizes tensors with torchvision, where vistok resizes images with Pillow: about one value in a hundred "
     "differs, by 1 of 255 as a rule."

@@ -4,12 +4,11 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import pad
 
-from .base import Shapes
+from .base import RESIZED_AS_OPENCV, Shapes
 from .code_choice import CODEBOOK
 from .convolutional import ConvolutionalImporter
 from .layer_names import LayerNames, numbered
 
-RESIZE = "As in the original's validation, images are resized bilinearly without antialiasing, as OpenCV does."
 MIDDLE = "encoder.mid_block.0.conv1.weight"
 """Shows the network of Open-MAGVIT2."""
 GROUP_BITS = 8
@@ -35,7 +34,7 @@ class BlocksWithoutAttention(ConvolutionalImporter):
 class MagvitImporter(BlocksWithoutAttention):
     """The network of Open-MAGVIT2 (arXiv 2409.04410), with the averaged weights, which its users evaluate."""
 
-    notes: tuple[str, ...] = (RESIZE,)
+    notes: tuple[str, ...] = (RESIZED_AS_OPENCV,)
     ignored = r"loss\..*|model_ema\.(loss.*|decay|num_updates)"
     uses_average = True
     names = LayerNames(downsample="downsample", upsample="upsample.conv1", middle_blocks=numbered("mid_block.{}"))

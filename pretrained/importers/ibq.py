@@ -1,7 +1,7 @@
 """IBQ of SEED-Voken (arXiv 2412.02692)."""
 
 from ...tokenizer.preprocessing import PreprocessingConfig
-from .base import Shapes
+from .base import RESIZED_AS_OPENCV, Shapes
 from .code_choice import NearestCode
 from .convolutional import ConvolutionalImporter
 from .taming_names import taming_names
@@ -13,7 +13,7 @@ class IBQ(ConvolutionalImporter):
     title = "IBQ"
     source = "https://github.com/TencentARC/SEED-Voken"
     licence = "Apache-2.0"
-    notes = ("As in the original's validation, images are resized bilinearly without antialiasing, as OpenCV does.",)
+    notes = (RESIZED_AS_OPENCV,)
     ignored = r"loss\..*|model_ema\.(loss.*|decay|num_updates)"
     uses_average = True
     choice = NearestCode("dot")

@@ -1,12 +1,10 @@
 """VQGANs of taming-transformers (arXiv 2012.09841) and the VQ autoencoders of latent diffusion."""
 
 from ...tokenizer.preprocessing import PreprocessingConfig
-from .base import Shapes
+from .base import RESIZED_AS_OPENCV, Shapes
 from .code_choice import LikeliestCode, NearestCode
 from .convolutional import ConvolutionalImporter
 from .taming_names import taming_names
-
-RESIZE = "As in the original's validation, images are resized bilinearly without antialiasing, as OpenCV does."
 
 
 class Taming(ConvolutionalImporter):
@@ -15,7 +13,7 @@ class Taming(ConvolutionalImporter):
     title = "taming-transformers VQGAN"
     source = "https://github.com/CompVis/taming-transformers"
     licence = "MIT"
-    notes = (RESIZE,)
+    notes = (RESIZED_AS_OPENCV,)
     ignored = r"loss\..*"
     prefixes = ("first_stage_model.",)
     choice = NearestCode("euclidean")
@@ -33,7 +31,7 @@ class TamingGumbel(ConvolutionalImporter):
     source = "https://github.com/CompVis/taming-transformers"
     licence = "MIT"
     notes = (
-        RESIZE,
+        RESIZED_AS_OPENCV,
         "The original draws Gumbel noise even when it only encodes; vistok's tokens are those without noise.",
     )
     ignored = r"loss\..*"

@@ -93,7 +93,7 @@ class AttentionBlock(nn.Module):
 
 
 def in_float32(convolution: nn.Conv2d, x: Tensor) -> Tensor:
-    """Return what a 3 x 3 convolution makes of `x`, in float32 whatever the autocast and the type of the weights.
+    """Apply a 3 x 3 convolution to `x` in float32 whatever the autocast and the type of the weights.
 
     In half precision the last layer would round pixels to half a grey level, and lose or overflow its gradient, which
     adaptive adversarial weights need.

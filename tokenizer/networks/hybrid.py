@@ -15,11 +15,10 @@ from ..config import Config
 from ..shapes import Latent, Pixels
 from .attention_projection import Projection, build_projection
 from .base import ArchitectureConfig, Channels, Decoder, Encoder
-from .blocks import Norm
+from .blocks import Norm, in_float32
 from .convolutional import COLOURS
 from .inverted_bottleneck import Stem, build_stages, doubled
 from .levels import MAX_LEVELS, Blocks
-from .pixel_heads import convolved_in_float32
 from .transformer import TransformerConfig, build_blocks
 
 OUTER = ("stem.conv1.weight", "conv_out.weight")
@@ -133,7 +132,7 @@ class HybridDecoder(Decoder):
         vectors = self.blocks(self.projection(rearrange(latent, "b d y x -> b (y x) d")))
         x = rearrange(self.norm_blocks(vectors), "b (y x) d -> b d y x", y=latent.shape[2])
         x = self.up_out(self.stages(self.from_vectors(x)))
-        return convolved_in_float32(functional.gelu(self.norm_out(x)), self.conv_out)
+        return in_float32(self.conv_out, functional.gelu(self.norm_out(x)))
 
     def hidden_matrices(self) -> list[str]:
         return _hidden_kernels(self)

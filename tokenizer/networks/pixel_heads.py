@@ -4,20 +4,11 @@ import torch
 from einops import rearrange
 from einops.layers.torch import Rearrange
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..shapes import Pixels
+from .blocks import in_float32
 from .convolutional import COLOURS, ConvolutionalConfig, ConvolutionalDecoder
 from .transformer import matrices
-
-
-def convolved_in_float32(x: Tensor, layer: nn.Conv2d) -> Tensor:
-    """Apply a 3 x 3 convolution in float32 whatever the autocast and the type of its weights.
-
-    Half precision would round pixels to half a grey level, and lose or overflow the gradient of the layer.
-    """
-    with torch.autocast(x.device.type, enabled=False):
-        return functional.conv2d(x.float(), layer.weight.float(), layer.get_parameter("bias").float(), padding=1)
 
 
 class PatchPixels(nn.Module):
@@ -30,7 +21,7 @@ class PatchPixels(nn.Module):
         self.conv_out = nn.Conv2d(COLOURS, COLOURS, 3, padding=1)
 
     def forward(self, x: Tensor) -> Pixels:
-        return convolved_in_float32(self.unfold(self.to_patches(x)), self.conv_out)
+        return in_float32(self.conv_out, self.unfold(self.to_patches(x)))
 
     def hidden_matrices(self) -> list[str]:
         return []
