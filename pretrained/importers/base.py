@@ -1,20 +1,22 @@
-"""The protocol of an importer: how checkpoints of one family become tokenizers."""
+"""What an importer is: how checkpoints of one layout become tokenizers."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from torch import Tensor
 
 from ...tokenizer.folder.config_json import TokenizerConfig
+from ...tokenizer.preprocessing import PreprocessingConfig
 
 Take: TypeAlias = Callable[[str], Tensor]
 """Returns a tensor of the checkpoint by its name in it; each may be taken once."""
 
+SQUARE = PreprocessingConfig(size=256, resampling="linear", colour="ignore")
+"""That of families whose loaders use albumentations."""
 RESIZED_AS_OPENCV = (
     "As in the original's validation, images are resized bilinearly without antialiasing, as OpenCV does."
 )
-"""A note of families whose loaders use albumentations."""
+"""A note of these families."""
 RESIZED_AS_TENSORS = (
     "transformers resizes tensors with torchvision, where vistok resizes images with Pillow: about one value in a hundred "
     "differs, by 1 of 255 as a rule."
@@ -39,7 +41,20 @@ class Shapes(dict[str, tuple[int, ...]]):
         return self[name][-1] if self.rows(name) else 0
 
 
-class Importer(ABC):
+class Translation(Protocol):
+    """How the networks and the quantizer of a checkpoint become those of a tokenizer."""
+
+    def config(self, shapes: Shapes, settings: Mapping[str, Any]) -> TokenizerConfig:
+        """Return architecture, quantizer and preprocessing; raise ValueError when they are not determined.
+
+        `settings` is the content of config.json beside the checkpoint, empty if there is none.
+        """
+
+    def weights(self, config: TokenizerConfig, names: Iterable[str], take: Take) -> dict[str, Tensor]:
+        """Return a tensor for each of `names`, vistok's names of the weights, made from those of the checkpoint."""
+
+
+class Importer(NamedTuple):
     """One layout of the checkpoints of a family: its names of tensors. `import_checkpoint` does the rest for every family."""
 
     title: str
@@ -48,6 +63,11 @@ class Importer(ABC):
     """URL of the original code."""
     licence: str
     """Licence of the published weights, as the publisher writes it."""
+    recognises: Callable[[Shapes], bool]
+    """Whether names and shapes show that a checkpoint has this layout. Where they leave several families open, each of these
+    says yes, and the user is asked for the family."""
+    translation: Translation
+    """What makes a tokenizer of it."""
     notes: tuple[str, ...] = ()
     """Sentences for the model card: what differs from the original, such as its resize, and odd habits that are kept."""
     ignored: str = ""
@@ -59,20 +79,15 @@ class Importer(ABC):
     uses_average: bool = False
     """Whether the project evaluates the moving average of the weights (`model_ema.*`), which then replaces them."""
 
-    @abstractmethod
-    def recognises(self, shapes: Shapes) -> bool:
-        """Return whether names and shapes show that a checkpoint has this layout.
-
-        Where they leave several families open, each of these says yes, and the user is asked for the family.
-        """
-
-    @abstractmethod
     def config(self, shapes: Shapes, settings: Mapping[str, Any]) -> TokenizerConfig:
-        """Return architecture, quantizer and preprocessing; raise ValueError when they are not determined.
+        """Return the config of the tokenizer, as its translation does."""
+        return self.translation.config(shapes, settings)
 
-        `settings` is the content of config.json beside the checkpoint, empty if there is none.
-        """
-
-    @abstractmethod
     def weights(self, config: TokenizerConfig, names: Iterable[str], take: Take) -> dict[str, Tensor]:
-        """Return a tensor for each of `names`, vistok's names of the weights, made from those of the checkpoint."""
+        """Return the weights of the tokenizer, as its translation does."""
+        return self.translation.weights(config, names, take)
+
+
+def has_tensors(*names: str) -> Callable[[Shapes], bool]:
+    """Return the rule that a checkpoint has this layout if it has these tensors."""
+    return lambda shapes: set(names) <= shapes.keys()

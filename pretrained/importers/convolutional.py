@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -13,20 +13,20 @@ from ...tokenizer.config import parse_config
 from ...tokenizer.folder.config_json import TokenizerConfig
 from ...tokenizer.networks.convolutional import COLOURS, ConvolutionalConfig
 from ...tokenizer.preprocessing import PreprocessingConfig
-from .base import Importer, Shapes, Take
+from .base import Shapes, Take
 from .code_choice import CodeChoice
 from .layer_names import LayerNames
 
 QUANTIZER = "quantizer."
 
 
-class ConvolutionalImporter(Importer):
-    """A family with a convolutional encoder, and a decoder unless the checkpoint has none."""
+class ConvolutionalTranslation(NamedTuple):
+    """What a checkpoint with a convolutional encoder, and a decoder unless it has none, calls its layers and tensors."""
 
-    names: LayerNames = LayerNames()
     choice: CodeChoice
     preprocessing: PreprocessingConfig
     """As published."""
+    names: LayerNames = LayerNames()
     pixel_values: tuple[float, float] = (-1.0, 1.0)
     """Black and white as the networks see them."""
     options: Mapping[str, Any] = {}

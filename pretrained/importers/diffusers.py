@@ -1,9 +1,11 @@
 """VQModel of diffusers: aMUSEd (arXiv 2401.01808), Lumina-DiMOO (arXiv 2510.06308), and VQGANs converted to it."""
 
+from collections.abc import Callable
+
 from ...tokenizer.preprocessing import PreprocessingConfig
-from .base import Shapes
+from .base import Importer, Shapes
 from .code_choice import CODEBOOK, NearestCode
-from .convolutional import ConvolutionalImporter
+from .convolutional import ConvolutionalTranslation
 from .layer_names import LayerNames
 
 PARTS = {
@@ -36,49 +38,41 @@ RESIZE = (
     "As VaeImageProcessor does, images keep their size but for sides that are rounded down to multiples of the downsampling, "
     "with a Lanczos filter; the checkpoint does not say which size it was trained for, so give --size for another."
 )
-
-
-class DiffusersImporter(ConvolutionalImporter):
-    """The nearest code by Euclidean distance."""
-
-    title = "diffusers VQModel"
-    source = "https://github.com/huggingface/diffusers"
-    licence = "the publisher's, such as openrail++ for aMUSEd"
-    notes = (PIXELS, RESIZE)
-    names = NAMES
-    choice = NearestCode("euclidean")
-    preprocessing = PreprocessingConfig(size="native", fit="shrink", resampling="lanczos", colour="ignore")
-    fixed_settings = {"act_fn": "silu", "norm_num_groups": 32, "norm_type": "group"}
-
-
-class Diffusers(DiffusersImporter):
-    """Attention in the middle."""
-
-    def recognises(self, shapes: Shapes) -> bool:
-        return _is_vqmodel(shapes) and _middle("to_q") in shapes
-
-
-class OldDiffusers(DiffusersImporter):
-    """Attention in the middle, with the names that its layers had in the first versions."""
-
-    names = NAMES._replace(parts=OLD_PARTS)
-
-    def recognises(self, shapes: Shapes) -> bool:
-        return _is_vqmodel(shapes) and _middle("query") in shapes
-
-
-class DiffusersWithoutMiddleAttention(DiffusersImporter):
-    """Two residual blocks in the middle, and pixels in [0, 1]."""
-
-    pixel_values = (0.0, 1.0)
-
-    def recognises(self, shapes: Shapes) -> bool:
-        return _is_vqmodel(shapes) and not any(name.startswith("encoder.mid_block.attentions.") for name in shapes)
+TRANSLATION = ConvolutionalTranslation(
+    NearestCode("euclidean"),
+    PreprocessingConfig(size="native", fit="shrink", resampling="lanczos", colour="ignore"),
+    NAMES,
+    fixed_settings={"act_fn": "silu", "norm_num_groups": 32, "norm_type": "group"},
+)
 
 
 def _is_vqmodel(shapes: Shapes) -> bool:
     return "encoder.down_blocks.0.resnets.0.conv1.weight" in shapes and CODEBOOK in shapes
 
 
-def _middle(projection: str) -> str:
-    return f"encoder.mid_block.attentions.0.{projection}.weight"
+def _has_middle(projection: str) -> Callable[[Shapes], bool]:
+    """Return the rule that a checkpoint is a VQModel's, with a projection of this name in the attention of its middle."""
+    return lambda shapes: _is_vqmodel(shapes) and f"encoder.mid_block.attentions.0.{projection}.weight" in shapes
+
+
+def _has_no_middle_attention(shapes: Shapes) -> bool:
+    return _is_vqmodel(shapes) and not any(name.startswith("encoder.mid_block.attentions.") for name in shapes)
+
+
+DIFFUSERS = Importer(
+    title="diffusers VQModel",
+    source="https://github.com/huggingface/diffusers",
+    licence="the publisher's, such as openrail++ for aMUSEd",
+    recognises=_has_middle("to_q"),
+    translation=TRANSLATION,
+    notes=(PIXELS, RESIZE),
+)
+"""Attention in the middle."""
+OLD_DIFFUSERS = DIFFUSERS._replace(
+    recognises=_has_middle("query"), translation=TRANSLATION._replace(names=NAMES._replace(parts=OLD_PARTS))
+)
+"""Attention in the middle, with the names that its layers had in the first versions."""
+DIFFUSERS_WITHOUT_MIDDLE_ATTENTION = DIFFUSERS._replace(
+    recognises=_has_no_middle_attention, translation=TRANSLATION._replace(pixel_values=(0.0, 1.0))
+)
+"""Two residual blocks in the middle, and pixels in [0, 1]."""

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -14,7 +14,7 @@ from ...tokenizer.preprocessing import PreprocessingConfig
 from . import still_frame
 from .base import RESIZED_AS_TENSORS, Importer, Shapes, Take
 from .code_choice import NearestCode
-from .convolutional import ConvolutionalImporter, count
+from .convolutional import ConvolutionalTranslation, count
 from .layer_names import LayerNames
 
 NETWORK = ".network."
@@ -30,45 +30,17 @@ LATENT_BLOCK = "{}.time_res_stack.{}"
 AROUND = {"encoder": "quant_conv.conv", "decoder": "post_quant_conv.conv"}
 
 
-class Networks(ConvolutionalImporter):
-    """The part that is convolutional, of the original."""
+class StillFrameTranslation(NamedTuple):
+    """Layers over time become layers over the latent of a still image, and batch norms part of them."""
 
-    choice = NearestCode("euclidean")
-
-    def recognises(self, shapes: Shapes) -> bool:
-        needed = (TIME_CONVOLUTION.format("encoder", 0), self.names.level("encoder", 0, 1) + ".block.0.conv1")
-        return all(f"{name}.weight" in shapes for name in needed)
-
-
-class NetworksOfTransformers(Networks):
-    """That of transformers, whose attention is linear layers with norms aside."""
-
-    names = LayerNames(
-        encoder_level="encoder.down_block.down.{}",
-        decoder_level="decoder.up_block.up.{}",
-        middle_blocks=("middle_block.block_1", "middle_block.block_2"),
-        middle_attention="middle_block.attn_1",
-        parts={"shortcut": "nin_shortcut", "query": "q_proj", "key": "k_proj", "value": "v_proj", "out": "out_proj"},
-    )
-
-
-class Emu3Importer(Importer):
-    """The layers over time become layers over the latent of a still image, and batch norms part of them."""
-
-    source = "https://github.com/baaivision/Emu3"
-    licence = "Apache-2.0"
-    notes: tuple[str, ...] = (
-        "It tokenizes still images alone: the original repeats them in time, for which vistok has folded its layers over time.",
-        "Images keep their aspect ratio, and their size from an area of 512 x 512 to one of 1024 x 1024 pixels, as published.",
-    )
-    ignored = r".*\.num_batches_tracked"
-    preprocessing = PreprocessingConfig(size="area:512-1024", colour="ignore")
-    networks: Networks
+    networks: ConvolutionalTranslation
+    """Of what is convolutional."""
     aside: Mapping[str, str] = {}
     """Where the checkpoint has other names than the networks' layers have, as regular expressions."""
 
     def recognises(self, shapes: Shapes) -> bool:
-        return self.networks.recognises(shapes)
+        needed = (TIME_CONVOLUTION.format("encoder", 0), self.networks.names.level("encoder", 0, 1) + ".block.0.conv1")
+        return all(f"{name}.weight" in shapes for name in needed)
 
     def config(self, shapes: Shapes, settings: Mapping[str, Any]) -> TokenizerConfig:
         channels = shapes.rows("encoder.conv_out.weight")
@@ -83,7 +55,7 @@ class Emu3Importer(Importer):
         values = {
             "architecture": parse_config(ModulatedConfig, architecture),
             "quantizer": self.networks.choice.config(shapes, settings),
-            "preprocessing": self.preprocessing,
+            "preprocessing": self.networks.preprocessing,
         }
         return parse_config(TokenizerConfig, values)
 
@@ -102,28 +74,6 @@ class Emu3Importer(Importer):
         for pattern, replacement in {**MODULATION, **self.aside}.items():
             name = re.sub(pattern, replacement, name)
         return name
-
-
-class Emu3(Emu3Importer):
-    """The original."""
-
-    title = "Emu3"
-    networks = Networks()
-
-
-class Emu3OfTransformers(Emu3Importer):
-    """The part of transformers' language model."""
-
-    title = "Emu3 (transformers)"
-    notes = (
-        *Emu3Importer.notes,
-        RESIZED_AS_TENSORS,
-        "transformers' processor subtracts other means unless its config says 0.5; vistok's pixels are in [-1, 1], as the "
-        "original's.",
-    )
-    prefixes = ("model.vqmodel.",)
-    networks = NetworksOfTransformers()
-    aside = {r"\.attn\.(\d+)\.norm\.": r".attn_norms.\1.", r"\.attn_1\.norm\.": ".attn_norm."}
 
 
 def _frames(halvings: int) -> list[int]:
@@ -156,3 +106,52 @@ def _folded(name: str, frames: list[int], take: Take) -> Tensor:
     if side == "decoder":
         return still_frame.last(tensor)
     return still_frame.shrinking(tensor, frames[index], is_still=index == 0)
+
+
+TRANSLATION = StillFrameTranslation(
+    ConvolutionalTranslation(NearestCode("euclidean"), PreprocessingConfig(size="area:512-1024", colour="ignore"))
+)
+TRANSLATION_OF_TRANSFORMERS = StillFrameTranslation(
+    TRANSLATION.networks._replace(
+        names=LayerNames(
+            encoder_level="encoder.down_block.down.{}",
+            decoder_level="decoder.up_block.up.{}",
+            middle_blocks=("middle_block.block_1", "middle_block.block_2"),
+            middle_attention="middle_block.attn_1",
+            parts={
+                "shortcut": "nin_shortcut",
+                "query": "q_proj",
+                "key": "k_proj",
+                "value": "v_proj",
+                "out": "out_proj",
+            },
+        )
+    ),
+    aside={r"\.attn\.(\d+)\.norm\.": r".attn_norms.\1.", r"\.attn_1\.norm\.": ".attn_norm."},
+)
+"""Attention is linear layers with norms aside."""
+EMU3 = Importer(
+    title="Emu3",
+    source="https://github.com/baaivision/Emu3",
+    licence="Apache-2.0",
+    recognises=TRANSLATION.recognises,
+    translation=TRANSLATION,
+    notes=(
+        "It tokenizes still images alone: the original repeats them in time, for which vistok has folded its layers over time.",
+        "Images keep their aspect ratio, and their size from an area of 512 x 512 to one of 1024 x 1024 pixels, as published.",
+    ),
+    ignored=r".*\.num_batches_tracked",
+)
+EMU3_OF_TRANSFORMERS = EMU3._replace(
+    title="Emu3 (transformers)",
+    recognises=TRANSLATION_OF_TRANSFORMERS.recognises,
+    translation=TRANSLATION_OF_TRANSFORMERS,
+    notes=(
+        *EMU3.notes,
+        RESIZED_AS_TENSORS,
+        "transformers' processor subtracts other means unless its config says 0.5; vistok's pixels are in [-1, 1], as the "
+        "original's.",
+    ),
+    prefixes=("model.vqmodel.",),
+)
+"""The part of transformers' language model."""

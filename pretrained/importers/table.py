@@ -1,40 +1,40 @@
 """The families of public checkpoints that can be imported."""
 
 from .base import Importer
-from .chameleon import Chameleon, ChameleonOfTransformers
-from .cosmos import Cosmos
-from .diffusers import Diffusers, DiffusersWithoutMiddleAttention, OldDiffusers
-from .emu3 import Emu3, Emu3OfTransformers
-from .emu35 import Apertus, Emu35
+from .chameleon import CHAMELEON, CHAMELEON_OF_TRANSFORMERS
+from .cosmos import COSMOS
+from .diffusers import DIFFUSERS, DIFFUSERS_WITHOUT_MIDDLE_ATTENTION, OLD_DIFFUSERS
+from .emu3 import EMU3, EMU3_OF_TRANSFORMERS
+from .emu35 import APERTUS, EMU35
 from .ibq import IBQ
-from .llamagen import Janus, JanusOfTransformers, LlamaGen
-from .maskgit import MaskGIT
-from .muse import Muse
-from .open_magvit2 import OpenMagvit2, OpenMagvit2At128
-from .simvq import SimVQ
-from .taming import Taming, TamingGumbel
-from .titok import TiTok, TiTokWithSoftCodes
-from .unitok import UniTok
+from .llamagen import JANUS, JANUS_OF_TRANSFORMERS, LLAMAGEN
+from .maskgit import MASKGIT
+from .muse import MUSE
+from .open_magvit2 import OPEN_MAGVIT2, OPEN_MAGVIT2_AT_128
+from .simvq import SIMVQ
+from .taming import TAMING, TAMING_GUMBEL
+from .titok import TITOK, TITOK_WITH_SOFT_CODES
+from .unitok import UNITOK
 from .var import VAR
-from .wetok import WeTok
+from .wetok import WETOK
 
 IMPORTERS: dict[str, tuple[Importer, ...]] = {
-    "emu3.5": (Emu35(), Apertus()),
-    "llamagen": (LlamaGen(), Janus(), JanusOfTransformers()),
-    "taming": (Taming(), TamingGumbel()),
-    "chameleon": (Chameleon(), ChameleonOfTransformers()),
-    "diffusers": (Diffusers(), DiffusersWithoutMiddleAttention(), OldDiffusers()),
-    "ibq": (IBQ(),),
-    "muse": (Muse(),),
-    "open-magvit2": (OpenMagvit2(), OpenMagvit2At128()),
-    "wetok": (WeTok(),),
-    "simvq": (SimVQ(),),
-    "maskgit": (MaskGIT(),),
-    "emu3": (Emu3(), Emu3OfTransformers()),
-    "cosmos": (Cosmos(),),
-    "var": (VAR(),),
-    "titok": (TiTok(), TiTokWithSoftCodes()),
-    "unitok": (UniTok(),),
+    "emu3.5": (EMU35, APERTUS),
+    "llamagen": (LLAMAGEN, JANUS, JANUS_OF_TRANSFORMERS),
+    "taming": (TAMING, TAMING_GUMBEL),
+    "chameleon": (CHAMELEON, CHAMELEON_OF_TRANSFORMERS),
+    "diffusers": (DIFFUSERS, DIFFUSERS_WITHOUT_MIDDLE_ATTENTION, OLD_DIFFUSERS),
+    "ibq": (IBQ,),
+    "muse": (MUSE,),
+    "open-magvit2": (OPEN_MAGVIT2, OPEN_MAGVIT2_AT_128),
+    "wetok": (WETOK,),
+    "simvq": (SIMVQ,),
+    "maskgit": (MASKGIT,),
+    "emu3": (EMU3, EMU3_OF_TRANSFORMERS),
+    "cosmos": (COSMOS,),
+    "var": (VAR,),
+    "titok": (TITOK, TITOK_WITH_SOFT_CODES),
+    "unitok": (UNITOK,),
 }
 """Each family with its layouts, which differ in the names of the tensors."""
 VERSION = 1

@@ -10,6 +10,7 @@
 Where a checkpoint fits several rows, each of these families says that it may be its own, and the user is asked.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from .base import Shapes
@@ -88,3 +89,13 @@ def taming_names(shapes: Shapes) -> TamingNames | None:
         channels=shapes["encoder.down.0.block.0.conv1.weight"][1],
         table=(shapes.rows(CODEBOOK), shapes.rows("quant_conv.weight")),
     )
+
+
+def by_taming_names(rule: Callable[[TamingNames], bool]) -> Callable[[Shapes], bool]:
+    """Return the rule that a checkpoint has a layout if it has taming's names and `rule` holds for what they say."""
+
+    def recognises(shapes: Shapes) -> bool:
+        names = taming_names(shapes)
+        return names is not None and rule(names)
+
+    return recognises

@@ -2,9 +2,8 @@
 
 import functools
 import math
-from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, final
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -18,7 +17,7 @@ from ...tokenizer.quantizers.vector.quantizer import VQConfig
 from .base import Importer, Shapes, Take
 from .code_choice import CODEBOOK
 from .convolutional import count
-from .maskgit import MaskGIT
+from .maskgit import TRANSLATION as MASKGIT
 from .titok_names import weight_of
 
 HEAD_WIDTH = 64
@@ -28,15 +27,13 @@ LOGITS = "decoder.ffn.2.weight"
 """Makes the distribution over MaskGIT's codes."""
 PIXEL_CODES = "pixel_quantize.embedding.weight"
 NETWORK = "decoder.pixels.network."
-MASKGIT = MaskGIT()
 
 
-class TransformerTokenizer(Importer):
-    """What both layouts have in common: the transformers."""
+class TiTokTranslation(NamedTuple):
+    """Names of the transformers' layers, and of what makes pixels of the decoder's vectors."""
 
-    title = "TiTok"
-    source = "https://github.com/bytedance/1d-tokenizer"
-    licence = "Apache-2.0"
+    has_soft_codes: bool
+    """Whether the decoder makes pixels from the mean of other codes, and not directly."""
     mixes_latents: bool
     """Whether latent tokens and channels are mixed."""
     similarity: Similarity
@@ -44,7 +41,6 @@ class TransformerTokenizer(Importer):
     layers: Mapping[str, str]
     """Beginnings of the names of other layers: vistok's and theirs."""
 
-    @final
     def config(self, shapes: Shapes, settings: Mapping[str, Any]) -> TokenizerConfig:
         codes, dim = shapes.rows(CODEBOOK), shapes.rows("encoder.conv_out.weight")
         patch, grid = shapes.last("encoder.patch_embed.weight"), _grid(shapes, "encoder")
@@ -60,7 +56,7 @@ class TransformerTokenizer(Importer):
             "decoder": {
                 "transformer": _transformer(shapes, "decoder"),
                 "patch": patch * grid // _grid(shapes, "decoder"),
-                "soft_codes": self.soft_codes(shapes),
+                "soft_codes": _soft_codes(shapes) if self.has_soft_codes else None,
             },
         }
         quantizer = {"dim": dim, "codebook_size": codes, "similarity": _similarity(settings, self.similarity)}
@@ -72,11 +68,6 @@ class TransformerTokenizer(Importer):
         }
         return parse_config(TokenizerConfig, values)
 
-    @abstractmethod
-    def soft_codes(self, shapes: Shapes) -> dict[str, Any] | None:
-        """Return the codes from whose mean the decoder makes pixels, or None if it makes them directly."""
-
-    @final
     def weights(self, config: TokenizerConfig, names: Iterable[str], take: Take) -> dict[str, Tensor]:
         assert isinstance(config.architecture, LatentTokensConfig)
         once = functools.cache(take)  # some tensors make two of ours
@@ -90,47 +81,11 @@ class TransformerTokenizer(Importer):
         return weights
 
 
-class TiTok(TransformerTokenizer):
-    """The models whose decoder makes pixels directly, such as those with 8192 codes (`vq8k`)."""
-
-    notes = ("Pixels are in [0, 1] in the networks.",)
-    mixes_latents = False
-    similarity = "euclidean"
-    layers = {"decoder.pixels.to_patches.": "decoder.ffn.0.", "decoder.pixels.conv_out.": "decoder.conv_out."}
-
-    def recognises(self, shapes: Shapes) -> bool:
-        return _is_titok(shapes) and LOGITS not in shapes
-
-    def soft_codes(self, _: Shapes) -> None:
-        return None
-
-
-class TiTokWithSoftCodes(TransformerTokenizer):
-    """The first models (L-32, B-64, S-128), with codes of 12 channels: soft codes of MaskGIT's decoder make pixels."""
-
-    notes = (
-        "Pixels are in [0, 1] in the networks.",
-        "The encoder mixes latent tokens and channels before its last layer, and vistok does the same: the weights of these "
-        "models depend on it.",
-    )
-    mixes_latents = True
-    similarity = "cosine"
-    layers = {
-        "decoder.pixels.expand.": "decoder.ffn.0.",
-        "decoder.pixels.to_logits.": "decoder.ffn.2.",
-        "decoder.pixels.table": PIXEL_CODES,
-    }
-
-    def recognises(self, shapes: Shapes) -> bool:
-        return _is_titok(shapes) and LOGITS in shapes
-
-    def soft_codes(self, shapes: Shapes) -> dict[str, Any]:
-        own = {
-            name.removeprefix("pixel_"): shape for name, shape in shapes.items() if name.startswith("pixel_decoder.")
-        }
-        stack = MASKGIT.stack("decoder", Shapes(own))
-        network = {"encoder": stack, "decoder": stack, "latent_channels": shapes.last(PIXEL_CODES), **MASKGIT.options}
-        return {"codes": shapes.rows(PIXEL_CODES), "network": network}
+def _soft_codes(shapes: Shapes) -> dict[str, Any]:
+    own = {name.removeprefix("pixel_"): shape for name, shape in shapes.items() if name.startswith("pixel_decoder.")}
+    stack = MASKGIT.stack("decoder", Shapes(own))
+    network = {"encoder": stack, "decoder": stack, "latent_channels": shapes.last(PIXEL_CODES), **MASKGIT.options}
+    return {"codes": shapes.rows(PIXEL_CODES), "network": network}
 
 
 def _pixel_weight(name: str, network: ConvolutionalConfig, take: Take) -> Tensor:
@@ -167,3 +122,38 @@ def _transformer(shapes: Shapes, side: str) -> dict[str, Any]:
     layers = count(shapes, block)
     heads = max(1, width // HEAD_WIDTH)
     return {"width": width, "layers": layers, "heads": heads, "expansion": hidden // max(1, width), "epsilon": EPSILON}
+
+
+TITOK = Importer(
+    title="TiTok",
+    source="https://github.com/bytedance/1d-tokenizer",
+    licence="Apache-2.0",
+    recognises=lambda shapes: _is_titok(shapes) and LOGITS not in shapes,
+    translation=TiTokTranslation(
+        has_soft_codes=False,
+        mixes_latents=False,
+        similarity="euclidean",
+        layers={"decoder.pixels.to_patches.": "decoder.ffn.0.", "decoder.pixels.conv_out.": "decoder.conv_out."},
+    ),
+    notes=("Pixels are in [0, 1] in the networks.",),
+)
+"""The models whose decoder makes pixels directly, such as those with 8192 codes (`vq8k`)."""
+TITOK_WITH_SOFT_CODES = TITOK._replace(
+    recognises=lambda shapes: _is_titok(shapes) and LOGITS in shapes,
+    translation=TiTokTranslation(
+        has_soft_codes=True,
+        mixes_latents=True,
+        similarity="cosine",
+        layers={
+            "decoder.pixels.expand.": "decoder.ffn.0.",
+            "decoder.pixels.to_logits.": "decoder.ffn.2.",
+            "decoder.pixels.table": PIXEL_CODES,
+        },
+    ),
+    notes=(
+        *TITOK.notes,
+        "The encoder mixes latent tokens and channels before its last layer, and vistok does the same: the weights of these "
+        "models depend on it.",
+    ),
+)
+"""The first models (L-32, B-64, S-128), with codes of 12 channels: soft codes of MaskGIT's decoder make pixels."""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from ...tokenizer.folder.config_json import TokenizerConfig
 from ...tokenizer.networks.hybrid import HybridConfig
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ...tokenizer.quantizers.composed.grouped import GroupedConfig
-from .base import Importer, Shapes, Take
+from .base import Importer, Shapes, Take, has_tensors
 from .convolutional import count
 from .layer_names import renamed
 
@@ -61,23 +61,11 @@ TRANSFORMER = {
 """Layers of a transformer block and of an attention projection."""
 
 
-class UniTok(Importer):
-    """The part that makes and decodes tokens; that for text is left out."""
+class UniTokTranslation(NamedTuple):
+    """Names of ViTamin's layers and of its reverse's."""
 
-    title = "UniTok"
-    source = "https://github.com/FoundationVision/UniTok"
-    licence = "MIT"
-    preprocessing = PreprocessingConfig(
-        size=256, resize_ratio=1.125, crop="even_centre", rounding="down", resampling="bilinear", colour="ignore"
-    )
-    notes = (
-        "The short side is resized to 288 pixels by torchvision's bilinear filter, and 256 x 256 are cropped, as published.",
-        "Images may have any sides that are multiples of 16; the original's decoder takes squares alone.",
-    )
-    ignored = r"(text_encoder|fc_norm|projection)\..*|logit_(scale|bias)|quantizer\.codebooks\.\d+\.vocab_usage"
-
-    def recognises(self, shapes: Shapes) -> bool:
-        return {STEM, "encoder.blocks.0.mlp.w0.weight", TABLE.format(0)} <= shapes.keys()
+    preprocessing: PreprocessingConfig
+    """As published."""
 
     def config(self, shapes: Shapes, _: Mapping[str, Any]) -> TokenizerConfig:
         codes, dim, groups = shapes.rows(TABLE.format(0)), shapes.last(TABLE.format(0)), count(shapes, TABLE)
@@ -140,3 +128,22 @@ def _stack(shapes: Shapes, side: str, stages: list[str]) -> dict[str, Any]:
             "gelu": "tanh",
         },
     }
+
+
+UNITOK = Importer(
+    title="UniTok",
+    source="https://github.com/FoundationVision/UniTok",
+    licence="MIT",
+    recognises=has_tensors(STEM, "encoder.blocks.0.mlp.w0.weight", TABLE.format(0)),
+    translation=UniTokTranslation(
+        PreprocessingConfig(
+            size=256, resize_ratio=1.125, crop="even_centre", rounding="down", resampling="bilinear", colour="ignore"
+        )
+    ),
+    notes=(
+        "The short side is resized to 288 pixels by torchvision's bilinear filter, and 256 x 256 are cropped, as published.",
+        "Images may have any sides that are multiples of 16; the original's decoder takes squares alone.",
+    ),
+    ignored=r"(text_encoder|fc_norm|projection)\..*|logit_(scale|bias)|quantizer\.codebooks\.\d+\.vocab_usage",
+)
+"""The part that makes and decodes tokens; that for text is left out."""

@@ -13,9 +13,9 @@ from ...tokenizer.quantizers import QuantizerConfig
 from ...tokenizer.quantizers.composed.multiscale import VAR_SCALES, MultiscaleConfig
 from ...tokenizer.quantizers.composed.smoothing import shared_smoothers
 from ...tokenizer.wording import shown
-from .base import Shapes, Take
+from .base import Importer, Shapes, Take, has_tensors
 from .code_choice import CODEBOOK
-from .convolutional import ConvolutionalImporter
+from .convolutional import ConvolutionalTranslation
 from .layer_names import TAMING_PARTS, LayerNames
 
 SMOOTHER = "quantize.quant_resi.qresi_ls.{}.{}"
@@ -67,22 +67,22 @@ def third(index: int, tensor: Tensor) -> Tensor:
     return tensor.chunk(3)[index].clone()
 
 
-class VAR(ConvolutionalImporter):
-    """Taming's names; attention at the coarsest grid, with one convolution for query, key and value."""
-
-    title = "VAR"
-    source = "https://github.com/FoundationVision/VAR"
-    licence = "MIT"
-    notes = (
+VAR = Importer(
+    title="VAR",
+    source="https://github.com/FoundationVision/VAR",
+    licence="MIT",
+    recognises=has_tensors("encoder.mid.attn_1.qkv.weight", SMOOTHER.format(0, "weight"), CODEBOOK),
+    translation=ConvolutionalTranslation(
+        NearestCodeOfEachScale(),
+        PreprocessingConfig(
+            size=256, resize_ratio=1.125, crop="even_centre", rounding="down", resampling="lanczos", colour="ignore"
+        ),
+        LayerNames(parts=TAMING_PARTS | dict.fromkeys(PROJECTIONS, "qkv")),
+        conversions={rf".*\.{name}\.(weight|bias)": partial(third, index) for index, name in enumerate(PROJECTIONS)},
+    ),
+    notes=(
         "The short side is resized to 288 pixels, and the middle 256 are cropped, as published.",
         "Tokens are one row for each image, scale after scale.",
-    )
-    names = LayerNames(parts=TAMING_PARTS | dict.fromkeys(PROJECTIONS, "qkv"))
-    choice = NearestCodeOfEachScale()
-    preprocessing = PreprocessingConfig(
-        size=256, resize_ratio=1.125, crop="even_centre", rounding="down", resampling="lanczos", colour="ignore"
-    )
-    conversions = {rf".*\.{name}\.(weight|bias)": partial(third, index) for index, name in enumerate(PROJECTIONS)}
-
-    def recognises(self, shapes: Shapes) -> bool:
-        return {"encoder.mid.attn_1.qkv.weight", SMOOTHER.format(0, "weight"), CODEBOOK} <= shapes.keys()
+    ),
+)
+"""Taming's names; attention at the coarsest grid, with one convolution for query, key and value."""

@@ -1,23 +1,17 @@
 """WeTok (arXiv 2508.05599): group-wise lookup-free quantization, in the network of Open-MAGVIT2."""
 
-from ...tokenizer.preprocessing import PreprocessingConfig
-from .base import Shapes
-from .blocks_without_attention import GROUP_BITS, MagvitImporter, has_signs_of_latent
 from .code_choice import SignsOfLatent
+from .open_magvit2 import GROUP_BITS, OPEN_MAGVIT2, TRANSLATION, has_signs_of_latent
 
-
-class WeTok(MagvitImporter):
-    """The signs of 8 channels are a code, the first channel its least significant bit; each group has 256 codes."""
-
-    title = "WeTok"
-    source = "https://github.com/zhuangshaobin/WeTok"
-    licence = "not stated by the authors"
-    notes = (
-        *MagvitImporter.notes,
+WETOK = OPEN_MAGVIT2._replace(
+    title="WeTok",
+    source="https://github.com/zhuangshaobin/WeTok",
+    licence="not stated by the authors",
+    recognises=lambda shapes: has_signs_of_latent(shapes, in_groups=True),
+    translation=TRANSLATION._replace(choice=SignsOfLatent(bits=GROUP_BITS)),
+    notes=(
+        *OPEN_MAGVIT2.notes,
         "The original lists the tokens of a position together (y x q); vistok's tokens are q y x, group after group.",
-    )
-    choice = SignsOfLatent(bits=GROUP_BITS)
-    preprocessing = PreprocessingConfig(size=256, resampling="linear", colour="ignore")
-
-    def recognises(self, shapes: Shapes) -> bool:
-        return has_signs_of_latent(shapes, in_groups=True)
+    ),
+)
+"""The signs of 8 channels are a code, the first channel its least significant bit; each group has 256 codes."""

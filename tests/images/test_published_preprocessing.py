@@ -13,20 +13,20 @@ from samples import image_bytes
 from vistok.images.opening.open_image import open_image, upright_rgb
 from vistok.images.preprocessing import load_pixels, preprocess
 from vistok.images.sizes import network_size
-from vistok.pretrained.importers.chameleon import Chameleon
-from vistok.pretrained.importers.emu35 import Emu35
-from vistok.pretrained.importers.llamagen import LlamaGen
-from vistok.pretrained.importers.taming import Taming
+from vistok.pretrained.importers.chameleon import CHAMELEON
+from vistok.pretrained.importers.emu35 import EMU35
+from vistok.pretrained.importers.llamagen import LLAMAGEN
+from vistok.pretrained.importers.taming import TAMING
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 
 CASES = json.loads((GOLDEN / "preprocessing.json").read_text())
 SIZES = [(rule["size"], rule["multiple"], *row) for rule in CASES["sizes"] for row in rule["from_to"]]
 IMAGES = [(image, name, result) for image in CASES["images"] for name, result in image["results"].items()]
 CONFIGS = {
-    "LlamaGen": LlamaGen.preprocessing,
-    "Emu3.5": Emu35.preprocessing.model_copy(update={"size": "area:256"}),
-    "Chameleon": Chameleon.preprocessing.model_copy(update={"size": 256}),
-    "OpenCV": Taming.preprocessing,
+    "LlamaGen": LLAMAGEN.translation.preprocessing,
+    "Emu3.5": EMU35.translation.preprocessing.model_copy(update={"size": "area:256"}),
+    "Chameleon": CHAMELEON.translation.preprocessing.model_copy(update={"size": 256}),
+    "OpenCV": TAMING.translation.preprocessing,
 }
 
 
@@ -72,5 +72,5 @@ def test_truncated_blending():
 
 def test_truncated_blending_is_used_wherever_images_are_opened():
     image = transparent_image()
-    config = Chameleon.preprocessing.model_copy(update={"size": "native"})
+    config = CHAMELEON.translation.preprocessing.model_copy(update={"size": "native"})
     check(load_pixels(image_bytes(image, "PNG"), config, 16).pixels, CASES["transparency"]["result"])

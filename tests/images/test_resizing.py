@@ -79,8 +79,8 @@ def test_linear_takes_two_pixels_however_large_the_image_is():
 
 
 def test_chameleon_and_janus_of_transformers_resize_alike():
-    from vistok.pretrained.importers.chameleon import ChameleonOfTransformers
-    from vistok.pretrained.importers.llamagen import JanusOfTransformers
+    from vistok.pretrained.importers.chameleon import CHAMELEON_OF_TRANSFORMERS
+    from vistok.pretrained.importers.llamagen import JANUS_OF_TRANSFORMERS
 
     chameleon = pytest.importorskip("transformers.models.chameleon.image_processing_pil_chameleon")
     janus = pytest.importorskip("transformers.models.janus.image_processing_pil_janus")
@@ -88,7 +88,7 @@ def test_chameleon_and_janus_of_transformers_resize_alike():
     for image in images(6):
         theirs = chameleon.ChameleonImageProcessorPil()(images=[image], return_tensors="np")["pixel_values"][0]
         expected = np.rint((theirs + 1) / 0.0078).transpose(1, 2, 0)
-        assert np.array_equal(preprocess(image, ChameleonOfTransformers.preprocessing, 16), expected)
+        assert np.array_equal(preprocess(image, CHAMELEON_OF_TRANSFORMERS.translation.preprocessing, 16), expected)
         theirs = janus.JanusImageProcessorPil(**grey)(images=[image], return_tensors="np")["pixel_values"][0]
         expected = np.rint((theirs + 1) * 127.5).transpose(1, 2, 0)
-        assert np.array_equal(preprocess(image, JanusOfTransformers.preprocessing, 16), expected)
+        assert np.array_equal(preprocess(image, JANUS_OF_TRANSFORMERS.translation.preprocessing, 16), expected)

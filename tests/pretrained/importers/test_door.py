@@ -14,17 +14,8 @@ from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.tokenizer.quantizers.vector.quantizer import VQConfig
 
 
-class Toy(Importer):
+class ToyTranslation:
     """Names begin with toy, and the codebook is stored transposed."""
-
-    title = "Toy"
-    source = "https://example.org/toy"
-    licence = "MIT"
-    notes = ("Both resize alike.",)
-    ignored = r"toy\.step"
-
-    def recognises(self, shapes):
-        return "toy.codes" in shapes
 
     def config(self, shapes, settings):
         dim, codes = shapes["toy.codes"]
@@ -38,8 +29,19 @@ class Toy(Importer):
         return {name: take(f"toy.{name}") for name in names if name != codebook} | {codebook: take("toy.codes").T}
 
 
+TOY = Importer(
+    title="Toy",
+    source="https://example.org/toy",
+    licence="MIT",
+    recognises=lambda shapes: "toy.codes" in shapes,
+    translation=ToyTranslation(),
+    notes=("Both resize alike.",),
+    ignored=r"toy\.step",
+)
+
+
 def test_a_family_from_outside_imports_from_the_command_to_the_tokens(tmp_path, monkeypatch):
-    monkeypatch.setitem(IMPORTERS, "toy", (Toy(),))
+    monkeypatch.setitem(IMPORTERS, "toy", (TOY,))
     model = small_tokenizer().eval()
     weights = {f"toy.{name}": value for name, value in model.state_dict().items()}
     weights["toy.codes"] = weights.pop("toy.quantizer.codebook.table").T.contiguous()

@@ -5,7 +5,7 @@ from golden_checks import check_decoded, check_import
 
 from golden_weights import golden_case
 from vistok.pretrained.importers.base import Shapes
-from vistok.pretrained.importers.maskgit import MaskGIT
+from vistok.pretrained.importers.maskgit import TRANSLATION
 from vistok.tokenizer.networks.convolutional import ConvolutionalConfig
 
 
@@ -20,14 +20,14 @@ def test_its_decoder_stands_alone_and_takes_any_latent():
     """TiTok decodes mixtures of codes with it."""
     case, weights = golden_case("maskgit/small")
     tensors = {name: tensor for name, tensor in weights.items() if name.startswith("decoder.")}
-    importer, shapes = MaskGIT(), Shapes({name: tuple(tensor.shape) for name, tensor in tensors.items()})
-    stack = importer.stack("decoder", shapes)
+    shapes = Shapes({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    stack = TRANSLATION.stack("decoder", shapes)
     architecture = ConvolutionalConfig.model_validate(
-        {"encoder": stack, "decoder": stack, "latent_channels": 48, **importer.options}
+        {"encoder": stack, "decoder": stack, "latent_channels": 48, **TRANSLATION.options}
     )
     decoder = architecture.build_decoder()
     names = [f"decoder.{name}" for name in decoder.state_dict()]
-    found = importer.tensors(architecture, names, tensors.pop)
+    found = TRANSLATION.tensors(architecture, names, tensors.pop)
     assert not tensors
     decoder.load_state_dict({name.removeprefix("decoder."): tensor for name, tensor in found.items()})
     given = case["inputs"][1]

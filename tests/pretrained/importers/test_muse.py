@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from golden_weights import golden_case
 from vistok.pretrained.importers.base import Shapes
-from vistok.pretrained.importers.muse import Muse
+from vistok.pretrained.importers.muse import MUSE
 
 
 def test_tokens_latents_and_images_are_those_of_the_original(tmp_path):
@@ -22,8 +22,8 @@ def test_a_single_attention_block_in_a_level_is_not_used_as_in_the_original():
     """It is left over, so that such a checkpoint is refused."""
     _, weights = golden_case("muse/small")
     shapes = Shapes({name: tuple(weight.shape) for name, weight in weights.items()})
-    assert Muse().config(with_attention(shapes, 1), {}).architecture.encoder.attention == []
-    assert Muse().config(with_attention(shapes, 2), {}).architecture.encoder.attention == [3]
+    assert MUSE.config(with_attention(shapes, 1), {}).architecture.encoder.attention == []
+    assert MUSE.config(with_attention(shapes, 2), {}).architecture.encoder.attention == [3]
 
 
 def with_attention(shapes, count):

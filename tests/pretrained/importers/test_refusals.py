@@ -10,16 +10,12 @@ from vistok.inference.commands.import_tokenizer import app
 from vistok.pretrained.importers.checkpoint import read_checkpoint
 from vistok.pretrained.importers.fit import layouts
 from vistok.pretrained.importers.import_checkpoint import IMPORTERS
-from vistok.pretrained.importers.llamagen import LlamaGen
+from vistok.pretrained.importers.llamagen import LLAMAGEN
 from vistok.pretrained.importers.nearest import nearest
-from vistok.pretrained.importers.taming import Taming
+from vistok.pretrained.importers.taming import TAMING
 
-
-class Unsure(Taming):
-    """Names and shapes never show that a checkpoint is taming's."""
-
-    def recognises(self, shapes):
-        return False
+UNSURE = TAMING._replace(recognises=lambda shapes: False)
+"""Names and shapes never show that a checkpoint is taming's."""
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +23,7 @@ def two_families():
     """The sentences are those of two families, whichever else there are."""
     before = dict(IMPORTERS)
     IMPORTERS.clear()
-    IMPORTERS.update({"llamagen": (LlamaGen(),), "taming": (Unsure(),)})
+    IMPORTERS.update({"llamagen": (LLAMAGEN,), "taming": (UNSURE,)})
     yield
     IMPORTERS.clear()
     IMPORTERS.update(before)  # in their order
@@ -99,11 +95,7 @@ def test_tensors_that_fit_a_family_but_do_not_show_it(refusal, taming):
 
 
 def test_a_family_that_is_always_part_of_another_model(refusal, taming, monkeypatch):
-    class Part(Taming):
-        is_part = True
-        prefixes = ("vq.",)
-
-    monkeypatch.setitem(IMPORTERS, "part", (Part(),))
+    monkeypatch.setitem(IMPORTERS, "part", (TAMING._replace(is_part=True, prefixes=("vq.",)),))
     assert refusal(taming, "part") == "cannot be imported as part: it has none of the prefixes of its tensors."
 
 

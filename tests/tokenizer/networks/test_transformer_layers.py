@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from transformer_networks import LATENT_TOKENS
 
-from vistok.pretrained.importers.unitok import UniTok
+from vistok.pretrained.importers.unitok import UNITOK
 from vistok.tokenizer.config import parse_config
 from vistok.tokenizer.networks.attention_projection import ResizingAttention
 from vistok.tokenizer.networks.hybrid import HybridConfig
@@ -46,7 +46,7 @@ def test_the_hybrid_encoder_computes_what_vitamin_of_timm_computes(size):
     ours.projection = nn.Identity()
     tensors = {f"encoder.{name}": value for name, value in theirs.state_dict().items()}
     tensors["encoder.pos_embed"] = torch.zeros(1, 1, 384)
-    weights = UniTok().weights(config, [f"encoder.{name}" for name in ours.state_dict()], tensors.pop)
+    weights = UNITOK.weights(config, [f"encoder.{name}" for name in ours.state_dict()], tensors.pop)
     assert not tensors
     ours.load_state_dict({name.removeprefix("encoder."): value for name, value in weights.items()})
     pixels = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(1)) * 2 - 1
