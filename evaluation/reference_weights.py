@@ -1,7 +1,7 @@
 """Whether the weights of LPIPS and rFID are here or within reach, asked before anything waits for a download."""
 
 import importlib.util
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -29,14 +29,14 @@ DOWNLOADS = {
 }
 
 
-def unavailable(wanted: Collection[str], frechet: Collection[str]) -> dict[str, str]:
+def unavailable(files: Mapping[str, Path | None], frechet: Collection[str]) -> dict[str, str]:
     """Return why metrics of DOWNLOADS cannot be measured, by name: no file on this machine, and no network.
 
-    `frechet` names timm models as NAME or NAME=FILE. If one has no file and the hub cannot be reached, the hub's clients are
-    told to use their caches alone, so call this before they are imported. A missing package is left to whoever imports
-    it. Takes at most two seconds.
+    `files` has the file that a user gave for each metric, or None. `frechet` names timm models as NAME or NAME=FILE. If one has
+    no file and the hub cannot be reached, the hub's clients are told to use their caches alone, so call this before they are
+    imported. A missing package is left to whoever imports it. Takes at most two seconds.
     """
-    downloads = {name: DOWNLOADS[name] for name in wanted if _is_needed(DOWNLOADS[name])}
+    downloads = {name: DOWNLOADS[name] for name, file in files.items() if file is None and _is_needed(DOWNLOADS[name])}
     with ThreadPoolExecutor() as pool:
         if any(not name.partition("=")[2] for name in frechet):
             pool.submit(use_cache_without_hub)

@@ -60,8 +60,7 @@ def evaluate_tokenizer(
         from ...evaluation.reference_weights import unavailable
 
         frechet = frechet or []
-        given = {"lpips": lpips_weights, "rfid": inception_weights}
-        missing = unavailable([name for name, path in given.items() if path is None], frechet)
+        missing = unavailable({"lpips": lpips_weights, "rfid": inception_weights}, frechet)
         # After the question whether the hub can be reached: this imports its clients.
         from ...evaluation.reference_metrics import build_reference_metrics
         from ...tokenizer.devices import find_device

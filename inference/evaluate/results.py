@@ -45,15 +45,16 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def write_results(folder: Path, evaluation: Evaluation) -> tuple[Path, Path]:
+def write_results(folder: Path, figures: Mapping[str, Any], report: content.Report) -> tuple[Path, Path]:
     """Write metrics.json and report.html, and return their paths."""
     files = folder / METRICS_FILE, folder / REPORT_FILE
-    write_whole(files[0], (json.dumps(metrics(evaluation), indent=2) + "\n").encode())
-    write_whole(files[1], render(_report(evaluation)).encode())
+    write_whole(files[0], (json.dumps(figures, indent=2) + "\n").encode())
+    write_whole(files[1], render(report).encode())
     return files
 
 
-def _report(evaluation: Evaluation) -> content.Report:
+def evaluation_report(evaluation: Evaluation) -> content.Report:
+    """Return the page of an evaluation."""
     tokenizer, inputs, figures = evaluation.tokenizer, evaluation.inputs, evaluation.figures()
     images = pluralize(evaluation.measured.quality.images, "image")
     tables = {"All figures": content.Table(["figure", "value", "better"], quality_rows(figures))}

@@ -13,10 +13,11 @@ from ...tokenizer.folder_lock import hold_folder
 from ..api import load
 from .arguments import short_names
 from .compare import compare
-from .compare_results import comparison_metrics, write_comparison
+from .compare_metrics import comparison_metrics
+from .compare_page import comparison_report
 from .compare_table import comparison_lines, comparison_tables
 from .evaluation import EvaluationInputs, evaluate
-from .results import metrics, not_measured_lines, summary_lines, summary_table, write_results
+from .results import evaluation_report, metrics, not_measured_lines, summary_lines, summary_table, write_results
 
 
 class Request(NamedTuple):
@@ -45,10 +46,11 @@ def run_evaluation(request: Request) -> bool:
     evaluation = evaluate(
         model, tokenizer, inputs, reference, lambda samples: track(samples, "images", quiet=request.quiet)
     )
+    figures = metrics(evaluation)
     with hold_folder(request.out, "evaluate-tokenizer"):
-        files = write_results(request.out, evaluation)
+        files = write_results(request.out, figures, evaluation_report(evaluation))
     if as_json:
-        print_json({**metrics(evaluation), "report": files[1]})
+        print_json({**figures, "report": files[1]})
         return bool(inputs.lost)
     Console(highlight=False).print(summary_table(evaluation))
     others = {name: reason for name, reason in evaluation.not_measured.items() if name not in told}
@@ -69,10 +71,11 @@ def run_comparison(request: Request) -> bool:
         request.build_reference,
         lambda phrase, samples: track(samples, phrase, quiet=request.quiet),
     )
+    figures = comparison_metrics(comparison)
     with hold_folder(request.out, "evaluate-tokenizer"):
-        files = write_comparison(request.out, comparison)
+        files = write_results(request.out, figures, comparison_report(comparison))
     if request.as_json:
-        print_json({**comparison_metrics(comparison), "report": files[1]})
+        print_json({**figures, "report": files[1]})
         return bool(comparison.lost)
     console = Console(highlight=False)
     for table in comparison_tables(comparison, console.width):

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .inert_pickle import Made, Name
 from .mapped_file import DamagedFileError, strided
+from .pickle_machine import Made, Name
 
 STORAGES = {
     "Double": torch.float64,

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from .inert_pickle import Made
+from .pickle_machine import Made
 from .rebuilt_tensors import is_tensor
 
 WRAPPERS = ("ema", "state_dict", "model", "module", "trainer", "unitok")

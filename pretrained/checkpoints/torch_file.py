@@ -9,8 +9,9 @@ from typing import IO, Any, NamedTuple, TypeAlias
 
 from torch import Tensor
 
-from .inert_pickle import LARGEST, DamagedPickleError, Made, read_pickle
+from .inert_pickle import LARGEST, read_pickle
 from .mapped_file import DamagedFileError, MappedFile
+from .pickle_machine import DamagedPickleError, Made
 from .rebuilt_tensors import Storage, storage_of
 
 ZIP = b"PK\x03\x04"

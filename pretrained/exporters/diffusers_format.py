@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ...tokenizer.networks.convolutional import ConvolutionalConfig
 from ...tokenizer.quantizers.vector.quantizer import VQConfig
+from ..importers.code_choice import CODEBOOK
+from ..importers.diffusers import NAMES
 from .base import Exporter, Program, Source, Written
-from .diffusers_names import renamed
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 KNOWN = {
@@ -53,31 +54,27 @@ tokens = indices.view(1, 1, {height} // {side}, {width} // {side})  # {tokens}
         architecture, quantizer = source.config.architecture, source.config.quantizer
         assert isinstance(architecture, ConvolutionalConfig) and isinstance(quantizer, VQConfig)
         levels = range(len(architecture.encoder.channels))
-        attention = {
-            "encoder": [level in architecture.encoder.attention for level in levels],
-            "decoder": [level in architecture.decoder.attention for level in reversed(levels)],
-        }
+        down = ["Attn" * (level in architecture.encoder.attention) for level in levels]
+        up = ["Attn" * (level in architecture.decoder.attention) for level in reversed(levels)]
+        size = source.config.preprocessing.size
         config = {
             "_class_name": "VQModel",
             "in_channels": 3,
             "out_channels": 3,
-            "down_block_types": [f"{'Attn' if each else ''}DownEncoderBlock2D" for each in attention["encoder"]],
-            "up_block_types": [f"{'Attn' if each else ''}UpDecoderBlock2D" for each in attention["decoder"]],
+            "down_block_types": [f"{attention}DownEncoderBlock2D" for attention in down],
+            "up_block_types": [f"{attention}UpDecoderBlock2D" for attention in up],
             "block_out_channels": architecture.encoder.channels,
             "layers_per_block": architecture.encoder.blocks[0],
             "act_fn": "silu",
             "latent_channels": architecture.latent_channels,
-            "sample_size": source.config.preprocessing.size
-            if isinstance(source.config.preprocessing.size, int)
-            else 256,
+            "sample_size": size if isinstance(size, int) else 256,
             "num_vq_embeddings": quantizer.codebook_size,
             "norm_num_groups": 32,
             "vq_embed_dim": quantizer.dim,
             "norm_type": "group",
             "mid_block_add_attention": architecture.encoder.middle_attention,
         }
-        with_attention = {side: {level for level in levels if has[level]} for side, has in attention.items()}
-        weights = renamed(source.model.state_dict(), with_attention, architecture.encoder.middle_attention)
+        weights = _renamed(source.model.state_dict(), architecture)
         save_file({name: value.contiguous() for name, value in weights.items()}, folder / WEIGHTS, {"format": "pt"})
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
         return Written({"config": CONFIG, "weights": WEIGHTS}, architecture.pixel_values)
@@ -97,6 +94,16 @@ tokens = indices.view(1, 1, {height} // {side}, {width} // {side})  # {tokens}
             return model.decode(codes, force_not_quantize=True).sample
 
         return Program(encode, decode)
+
+
+def _renamed(weights: dict[str, Tensor], architecture: ConvolutionalConfig) -> dict[str, Tensor]:
+    """Return the weights under the names that a VQModel has; its attention has linear layers, and not 1 x 1 convolutions."""
+    modules = NAMES.modules(architecture)
+    found = {}
+    for ours, value in weights.items():
+        name = CODEBOOK if ours == "quantizer.codebook.table" else NAMES.their_name(ours, modules)
+        found[name] = value.flatten(1) if ".attentions." in name and value.ndim == 4 else value
+    return found
 
 
 def _reasons(source: Source) -> Iterator[str]:

@@ -108,25 +108,18 @@ def _folded(name: str, frames: list[int], take: Take) -> Tensor:
     return still_frame.shrinking(tensor, frames[index], is_still=index == 0)
 
 
+NAMES_OF_TRANSFORMERS = LayerNames(
+    encoder_level="encoder.down_block.down.{}",
+    decoder_level="decoder.up_block.up.{}",
+    middle_blocks=("middle_block.block_1", "middle_block.block_2"),
+    middle_attention="middle_block.attn_1",
+    parts={"shortcut": "nin_shortcut", "query": "q_proj", "key": "k_proj", "value": "v_proj", "out": "out_proj"},
+)
 TRANSLATION = StillFrameTranslation(
     ConvolutionalTranslation(NearestCode("euclidean"), PreprocessingConfig(size="area:512-1024", colour="ignore"))
 )
 TRANSLATION_OF_TRANSFORMERS = StillFrameTranslation(
-    TRANSLATION.networks._replace(
-        names=LayerNames(
-            encoder_level="encoder.down_block.down.{}",
-            decoder_level="decoder.up_block.up.{}",
-            middle_blocks=("middle_block.block_1", "middle_block.block_2"),
-            middle_attention="middle_block.attn_1",
-            parts={
-                "shortcut": "nin_shortcut",
-                "query": "q_proj",
-                "key": "k_proj",
-                "value": "v_proj",
-                "out": "out_proj",
-            },
-        )
-    ),
+    TRANSLATION.networks._replace(names=NAMES_OF_TRANSFORMERS),
     aside={r"\.attn\.(\d+)\.norm\.": r".attn_norms.\1.", r"\.attn_1\.norm\.": ".attn_norm."},
 )
 """Attention is linear layers with norms aside."""

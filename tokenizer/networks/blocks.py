@@ -101,3 +101,8 @@ def in_float32(convolution: nn.Conv2d, x: Tensor) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
         bias = convolution.get_parameter("bias").float()
         return functional.conv2d(x.float(), convolution.weight.float(), bias, padding=1)
+
+
+def kernels_except(network: nn.Module, *outer: str) -> list[str]:
+    """Return the names of all matrices and kernels of a network but those of its outer layers."""
+    return [name for name, parameter in network.named_parameters() if parameter.ndim > 1 and name not in outer]

@@ -13,7 +13,7 @@ from torch.nn import functional
 from ..shapes import Latent, Pixels
 from .adaptive_norm import adaptive_norms, latent_statistics
 from .base import ArchitectureConfig, Channels, Decoder, Encoder
-from .blocks import GROUPS, Norm, in_float32
+from .blocks import GROUPS, Norm, in_float32, kernels_except
 from .levels import DecoderStackConfig, Level, StackConfig, build_levels, build_middle
 
 COLOURS = 3
@@ -98,7 +98,7 @@ class ConvolutionalEncoder(Encoder):
         return self.conv_out(functional.silu(self.norm_out(x)))
 
     def hidden_matrices(self) -> list[str]:
-        return _hidden_kernels(self)
+        return kernels_except(self, "conv_in.weight", "conv_out.weight")
 
 
 class ConvolutionalDecoder(Decoder):
@@ -133,7 +133,7 @@ class ConvolutionalDecoder(Decoder):
         return x
 
     def hidden_matrices(self) -> list[str]:
-        return _hidden_kernels(self)
+        return kernels_except(self, "conv_in.weight", "conv_out.weight")
 
     @property
     def last_layer(self) -> nn.Parameter:
@@ -143,9 +143,3 @@ class ConvolutionalDecoder(Decoder):
 def _levels(config: ConvolutionalConfig, is_decoder: bool, in_channels: int | None = None) -> nn.Sequential:
     stack = config.decoder if is_decoder else config.encoder
     return build_levels(stack, config.norm, config.resampling, is_decoder, config.shortcut == "output", in_channels)
-
-
-def _hidden_kernels(network: nn.Module) -> list[str]:
-    """Return the names of all kernels but those of the first and the last convolution."""
-    kernels = (name for name, parameter in network.named_parameters() if parameter.ndim > 1)
-    return [name for name in kernels if name not in ("conv_in.weight", "conv_out.weight")]

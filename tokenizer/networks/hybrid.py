@@ -15,7 +15,7 @@ from ..config import Config
 from ..shapes import Latent, Pixels
 from .attention_projection import Projection, build_projection
 from .base import ArchitectureConfig, Channels, Decoder, Encoder
-from .blocks import Norm, in_float32
+from .blocks import Norm, in_float32, kernels_except
 from .convolutional import COLOURS
 from .inverted_bottleneck import Stem, build_stages, doubled
 from .levels import MAX_LEVELS, Blocks
@@ -147,5 +147,4 @@ def _hidden_kernels(network: nn.Module) -> list[str]:
     depthwise = {
         f"{name}.weight" for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d) and layer.groups > 1
     }
-    kernels = [name for name, parameter in network.named_parameters() if parameter.ndim > 1]
-    return [name for name in kernels if name not in depthwise and name not in OUTER]
+    return kernels_except(network, *depthwise, *OUTER)

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from ..shapes import Latent, Pixels
 from .base import ArchitectureConfig, Channels, Decoder, Encoder
-from .blocks import in_float32
+from .blocks import in_float32, kernels_except
 from .convolutional import ConvolutionalConfig, ConvolutionalDecoder, ConvolutionalEncoder
 from .latent_layers import latent_blocks, latent_convolutions
 from .levels import StackConfig, run_layers
@@ -90,7 +90,7 @@ class ModulatedEncoder(Encoder):
         return self.project(self.blocks(self.convolutions(self.network(pixels))))
 
     def hidden_matrices(self) -> list[str]:
-        return _kernels_except(self, "network.conv_in.weight", "project.weight")
+        return kernels_except(self, "network.conv_in.weight", "project.weight")
 
 
 class ModulatedDecoder(Decoder):
@@ -115,13 +115,8 @@ class ModulatedDecoder(Decoder):
         return in_float32(self.network.conv_out, functional.silu(self.network.norm_out(x, modulating)))
 
     def hidden_matrices(self) -> list[str]:
-        return _kernels_except(self, "project.weight", "network.conv_out.weight")
+        return kernels_except(self, "project.weight", "network.conv_out.weight")
 
     @property
     def last_layer(self) -> nn.Parameter:
         return self.network.last_layer
-
-
-def _kernels_except(network: nn.Module, first: str, last: str) -> list[str]:
-    kernels = (name for name, parameter in network.named_parameters() if parameter.ndim > 1)
-    return [name for name in kernels if name not in (first, last)]

@@ -84,8 +84,7 @@ def finetune_tokenizer(
         check_output_folder(out)
         from ...evaluation.reference_weights import unavailable  # late: torch takes seconds to import
 
-        given = {"lpips": lpips_weights, "rfid": inception_weights}
-        missing = unavailable([name for name, path in given.items() if path is None], [])
+        missing = unavailable({"lpips": lpips_weights, "rfid": inception_weights}, [])
         from ...evaluation.reference_metrics import build_reference_metrics
         from ...tokenizer.devices import default_device
         from ..finetune.options import finetune_config

@@ -1,17 +1,11 @@
-"""A comparison of tokenizers as metrics.json and as a page."""
+"""A comparison of tokenizers as metrics.json."""
 
-import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from ...evaluation.rows import finite_figures
-from ...report.page import render
-from ...tokenizer.files import write_whole
 from .compare import Comparison, Measured
-from .compare_page import comparison_report
 from .published import published_facts, published_metrics
-from .results import METRICS_FILE, REPORT_FILE
 
 
 def comparison_metrics(comparison: Comparison) -> dict[str, Any]:
@@ -47,11 +41,3 @@ def _facts(measured: Measured) -> dict[str, Any]:
         **finite_figures(measured.figures),
         "not_measured": measured.not_measured,
     }
-
-
-def write_comparison(folder: Path, comparison: Comparison) -> tuple[Path, Path]:
-    """Write metrics.json and report.html, and return their paths."""
-    files = folder / METRICS_FILE, folder / REPORT_FILE
-    write_whole(files[0], (json.dumps(comparison_metrics(comparison), indent=2) + "\n").encode())
-    write_whole(files[1], render(comparison_report(comparison)).encode())
-    return files
