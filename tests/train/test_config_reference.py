@@ -9,10 +9,11 @@ from typer.testing import CliRunner
 from vistok.tokenizer.config import Choice, Config, ConfigError
 from vistok.tokenizer.networks.architectures import ARCHITECTURES
 from vistok.tokenizer.quantizers import QUANTIZERS
-from vistok.train import config_reference as module
+from vistok.train import config_sections as module
 from vistok.train.commands.train_tokenizer import app
 from vistok.train.config import TrainConfig
-from vistok.train.config_reference import config_reference, config_sections, keys_text
+from vistok.train.config_reference import config_reference, keys_text
+from vistok.train.config_sections import config_sections
 
 
 def keys_of(config_class):
