@@ -1,4 +1,4 @@
-"""Say on standard error how far a download from the hub has come."""
+"""Report on standard error how far a download from the hub is."""
 
 import sys
 import threading

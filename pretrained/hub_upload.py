@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
+from .hub import PATIENT
 from .hub_errors import LONGEST, is_of_client
 from .network import hub_endpoint, is_reachable
-
-PATIENT = 5.0
-"""Seconds in which the hub must answer."""
 
 
 def upload_folder(folder: Path, repository: str, private: bool) -> str:

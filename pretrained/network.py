@@ -31,12 +31,7 @@ def hub_endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 
-def hub_is_reachable() -> bool:
-    """Return whether the Hugging Face hub answers."""
-    return is_reachable(hub_endpoint())
-
-
 def use_cache_without_hub() -> None:
     """Make clients of the hub use their caches alone when the hub cannot be reached; call before they are imported."""
-    if not hub_is_reachable():
+    if not is_reachable(hub_endpoint()):
         os.environ.setdefault("HF_HUB_OFFLINE", "1")

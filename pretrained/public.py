@@ -14,6 +14,8 @@ COSMOS = "https://github.com/NVIDIA/Cosmos-Tokenizer"
 CHAMELEON_LICENCE = "Chameleon Research License (non-commercial)"
 DEEPSEEK_LICENCE = "DeepSeek Model License"
 NVIDIA_LICENCE = "NVIDIA Open Model License"
+MUSE_LICENCE = "Apache-2.0 for the code; see its page for that of the weights"
+NO_LICENCE = "not stated by the authors"
 
 
 class PublicTokenizer(NamedTuple):
@@ -175,7 +177,7 @@ PUBLIC: dict[str, PublicTokenizer] = {
         "muse",
         "openMUSE/vqgan-f16-8192-laion",
         ("pytorch_model.bin",),
-        "Apache-2.0 for the code; see its page for that of the weights",
+        MUSE_LICENCE,
         16,
         8192,
         parameters=146.2,
@@ -254,13 +256,13 @@ PUBLIC: dict[str, PublicTokenizer] = {
         named_in="https://github.com/FoundationVision/VAR",
     ),
     "wetok-imagenet-f8": PublicTokenizer(
-        "wetok", "GrayShine/WeTok", ("ImageNet/downsample8/WeTok.ckpt",), "not stated by the authors", 8, 256, 4
+        "wetok", "GrayShine/WeTok", ("ImageNet/downsample8/WeTok.ckpt",), NO_LICENCE, 8, 256, 4
     ),
     "wetok-imagenet-f16": PublicTokenizer(
         "wetok",
         "GrayShine/WeTok",
         ("ImageNet/downsample16/WeTok.ckpt",),
-        "not stated by the authors",
+        NO_LICENCE,
         16,
         256,
         4,

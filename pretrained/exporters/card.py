@@ -14,7 +14,6 @@ def card(exporter: Exporter, facts: dict[str, Any], example: tuple[int, ...]) ->
     has_decoder = facts["agreement"]["max_pixel_difference"] is not None
     usage = exporter.usage + (exporter.usage_of_decoder if has_decoder else "")
     sizes = f"{pixels['height']} x {pixels['width']}" if pixels["height"] else f"multiples of {side}"
-    resized = facts["preprocessing"]
     return f"""# {facts["tokenizer"]} for {exporter.title}
 
 An image tokenizer, exported by {facts["written_by"]}; vistok itself is not needed to use it. `vistok.json` holds all of
@@ -27,7 +26,7 @@ this for programs.
 | height and width | {sizes} |
 | tokens | `{facts["tokens"]["layout"]}`, {facts["tokens"]["type"]}, q = {q}, from 0 to {facts["vocab_size"] - 1} |
 | grid | {facts["coverage"]}, of each codebook |
-| preprocessing | {", ".join(f"{key} {value}" for key, value in resized.items())} |
+| preprocessing | {", ".join(f"{key} {value}" for key, value in facts["preprocessing"].items())} |
 | fingerprint | `{facts["fingerprint"]}` |
 
 {_agreement(facts["agreement"])}

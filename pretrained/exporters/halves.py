@@ -79,9 +79,8 @@ def halves(source: Source) -> Halves:
         return _recorded(source, (only_size, only_size))
     try:
         return _recorded(source, None)
-    except (
-        Exception
-    ):  # of the network, or of torch about a size that became a constant: whatever it is, the next try says it
+    # Of the network, or of torch about a size that became a constant: whatever it is, the next try says it.
+    except Exception:
         size = source.config.preprocessing.size
         if not isinstance(size, int):
             raise

@@ -12,7 +12,7 @@ Take: TypeAlias = Callable[[str], Tensor]
 """Returns a tensor of the checkpoint by its name in it; each may be taken once."""
 
 SQUARE = PreprocessingConfig(size=256, resampling="linear", colour="ignore")
-"""That of families whose loaders use albumentations."""
+"""Preprocessing of families whose loaders use albumentations."""
 RESIZED_AS_OPENCV = (
     "As in the original's validation, images are resized bilinearly without antialiasing, as OpenCV does."
 )

@@ -1,6 +1,7 @@
 """The VQGAN of Chameleon (arXiv 2405.09818), which Anole and Lumina-mGPT use too."""
 
 from ...tokenizer.preprocessing import PreprocessingConfig
+from ..public import CHAMELEON_LICENCE
 from .base import RESIZED_AS_TENSORS, Importer
 from .code_choice import NearestCode
 from .convolutional import ConvolutionalTranslation
@@ -12,7 +13,7 @@ BLENDING = "As published, transparent images are blended onto white, and the res
 CHAMELEON = Importer(
     title="Chameleon",
     source="https://github.com/facebookresearch/chameleon",
-    licence="Chameleon Research License (non-commercial)",
+    licence=CHAMELEON_LICENCE,
     recognises=by_taming_names(lambda names: names.has_decoder and names.may_be_chameleon()),
     translation=ConvolutionalTranslation(NearestCode("euclidean"), PREPROCESSING),
     notes=(BLENDING, "The original truncates decoded pixels to whole numbers; vistok rounds them."),

@@ -8,6 +8,7 @@ from torch import Tensor
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ...tokenizer.quantizers import QuantizerConfig
 from ...tokenizer.quantizers.scalar.fsq import FSQConfig
+from ..public import NVIDIA_LICENCE
 from . import haar
 from .base import Importer, Shapes, Take
 from .code_choice import CODEBOOK
@@ -36,7 +37,7 @@ def _recognises(shapes: Shapes) -> bool:
 COSMOS = Importer(
     title="Cosmos",
     source="https://github.com/NVIDIA/Cosmos-Tokenizer",
-    licence="NVIDIA Open Model License",
+    licence=NVIDIA_LICENCE,
     recognises=_recognises,
     translation=ConvolutionalTranslation(
         RoundedChannels(),

@@ -1,6 +1,7 @@
 """LlamaGen's VQ-8 and VQ-16 (arXiv 2406.06525), and Janus (arXiv 2410.13848), which uses VQ-16 at 384 pixels."""
 
 from ...tokenizer.preprocessing import PreprocessingConfig
+from ..public import DEEPSEEK_LICENCE
 from .base import RESIZED_AS_TENSORS, Importer, Shapes, has_tensors
 from .code_choice import CODEBOOK, NearestCode
 from .convolutional import ConvolutionalTranslation
@@ -39,7 +40,7 @@ LLAMAGEN = Importer(
 JANUS = LLAMAGEN._replace(
     title="Janus (LlamaGen VQ-16)",
     source="https://github.com/deepseek-ai/Janus",
-    licence="DeepSeek Model License",
+    licence=DEEPSEEK_LICENCE,
     translation=TRANSLATION._replace(preprocessing=PADDED.model_copy(update={"rounding": "down"})),
     notes=(PADDING,),
     prefixes=("gen_vision_model.",),

@@ -1,6 +1,7 @@
 """The VQGAN of open-muse, a reproduction of Muse (arXiv 2301.00704)."""
 
 from ...tokenizer.preprocessing import PreprocessingConfig
+from ..public import MUSE_LICENCE
 from .base import Importer
 from .code_choice import NearestCode
 from .convolutional import ConvolutionalTranslation
@@ -9,7 +10,7 @@ from .taming_names import TamingNames, by_taming_names
 MUSE = Importer(
     title="open-muse VQGAN",
     source="https://github.com/huggingface/open-muse",
-    licence="Apache-2.0 for the code; see its page for that of the weights",
+    licence=MUSE_LICENCE,
     recognises=by_taming_names(TamingNames.may_be_muse),
     translation=ConvolutionalTranslation(
         NearestCode("euclidean"),
