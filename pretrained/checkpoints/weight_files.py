@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ...tokenizer.wording import list_first
+from ...tokenizer.wording import list_first, shortened
 
 SAFETENSORS = ".safetensors"
 TORCH = (".pt", ".pth", ".ckpt", ".bin")
@@ -50,7 +50,7 @@ def weight_files(path: Path) -> list[Path]:
     if not found:
         raise ValueError(f"{path} is a folder without weights: give {WANTED}.")
     raise ValueError(
-        f"{path} has several files of weights ({list_first([file.name for file in found], SHOWN)}): give one of them."
+        f"{path} has several files of weights ({list_first([shortened(file.name) for file in found], SHOWN)}): give one of them."
     )
 
 
@@ -61,9 +61,9 @@ def _shards(index: Path) -> list[Path]:
     names = sorted(set(files.values()))
     for name in names:
         if Path(name).name != name or Path(name).suffix not in SUFFIXES:
-            raise ValueError(f"{index} lists {name[:100]!r}, which is no file of weights beside it: download it again.")
+            raise ValueError(f"{index} lists {shortened(name)!r}, which is no file of weights beside it: download it again.")
         if not (index.parent / name).is_file():
-            raise ValueError(f"{index.parent} has no {name}, which {index.name} lists: download it too.")
+            raise ValueError(f"{index.parent} has no {shortened(name)}, which {index.name} lists: download it too.")
     return [index.parent / name for name in names]
 
 

@@ -11,7 +11,7 @@ class WeTok(MagvitImporter):
 
     title = "WeTok"
     source = "https://github.com/zhuangshaobin/WeTok"
-    licence = "not stated by the authors"
+    licence = "Apache-2.0"
     notes = (
         *MagvitImporter.notes,
         "The original lists the tokens of a position together (y x q); vistok's tokens are q y x, group after group.",
