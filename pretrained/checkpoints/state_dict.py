@@ -62,7 +62,9 @@ def _find(content: Any, depth: int, known: set[int], wrappers: Sequence[str]) ->
     tensors = dict(_named_tensors(content))
     if tensors:
         return [Found((), tensors)]
-    inner += [_find_under(str(key), value, depth, known, wrappers) for key, value in items.items() if key not in wrappers]
+    inner += [
+        _find_under(str(key), value, depth, known, wrappers) for key, value in items.items() if key not in wrappers
+    ]
     clear = [found for found in inner if len(found) == 1]
     return clear[0] if len(clear) == 1 else [each for found in inner for each in found]
 

@@ -18,7 +18,9 @@ def card(exporter: Exporter, facts: dict[str, Any], example: tuple[int, ...]) ->
     usage = exporter.usage + (exporter.usage_of_decoder if has_decoder else "")
     sizes = f"{pixels['height']} x {pixels['width']}" if pixels["height"] else f"multiples of {side}"
     resized = facts["preprocessing"]
-    clamped = "; the decoder takes others as the nearest of these" if facts["format"] in CLAMPING and has_decoder else ""
+    clamped = (
+        "; the decoder takes others as the nearest of these" if facts["format"] in CLAMPING and has_decoder else ""
+    )
     return f"""# {facts["tokenizer"]} for {exporter.title}
 
 An image tokenizer, exported by {facts["written_by"]}; vistok itself is not needed to use it. `vistok.json` holds all of

@@ -45,7 +45,8 @@ class _Part(NamedTuple):
 def read_checkpoint(path: Path, trust_pickle: bool = False, wrappers: Sequence[str] = ()) -> Checkpoint:
     """Return the tensors of a file, or of a folder with one or several, by name, and the settings beside them.
 
-    `wrappers` are further keys under which a file may have them. With `trust_pickle` the files are unpickled, which runs their code. Without, nothing in them is imported or called.
+    `wrappers` are further keys under which a file may have them.
+    With `trust_pickle` the files are unpickled, which runs their code. Without, nothing in them is imported or called.
 
     Raises ValueError when there are no tensors, or a file is damaged.
     """
@@ -104,8 +105,8 @@ def _weights(path: Path, file: TorchFile, trusted: bool, wrappers: Sequence[str]
             else ("", "")
         )
         raise ValueError(
-            f"{path} holds no tensors{how}, neither by themselves nor under {', '.join([*WRAPPERS, *wrappers])}: give the file of the "
-            f"weights{instead}."
+            f"{path} holds no tensors{how}, neither by themselves nor under {', '.join([*WRAPPERS, *wrappers])}: give the "
+            f"file of the weights{instead}."
         )
     found = all_found[0]
     return _Part({name: tensor_of(value, file.values) for name, value in found.tensors.items()}, ".".join(found.path))

@@ -91,12 +91,16 @@ class ConvolutionalImporter(Importer):
         levels = [self.names.level(side, index, depth) for index in range(depth)]
         attentions = [shapes.count(f"{level}.{self.names.attention}", f"{self._projection}.weight") for level in levels]
         resampler = self.names.downsample if side == "encoder" else self.names.upsample
-        resampled = [_finer(side, index) for index in range(depth) if shapes.has(f"{levels[index]}.{resampler}", "weight")]
+        resampled = [
+            _finer(side, index) for index in range(depth) if shapes.has(f"{levels[index]}.{resampler}", "weight")
+        ]
         return {
             "channels": [shapes.rows(f"{level}.{self.names.block.format(0)}.conv2.weight") for level in levels],
             "blocks": [shapes.count(f"{level}.{self.names.block}", "conv1.weight") for level in levels],
             "attention": [index for index, attention in enumerate(attentions) if attention >= self.min_attentions],
-            "middle_blocks": max(1, sum(shapes.has(f"{side}.{name}", "conv1.weight") for name in self.names.middle_blocks)),
+            "middle_blocks": max(
+                1, sum(shapes.has(f"{side}.{name}", "conv1.weight") for name in self.names.middle_blocks)
+            ),
             "middle_attention": shapes.has(f"{side}.{self.names.middle_attention}", f"{self._projection}.weight"),
             # Where no level has a convolution for the change of the grid, the changes have no weights.
             "shared_grids": [index + 1 for index in range(depth - 1) if resampled and index not in resampled],

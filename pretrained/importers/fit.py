@@ -71,7 +71,7 @@ def _seen(importer: Importer, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def config_of(layout: Layout, settings: Mapping[str, Any]) -> TokenizerConfig:
-    """Return the config that a layout shows; raise ValueError, with the end of a sentence that names the tensor that differs."""
+    """Return the config that a layout shows; raise ValueError with the tensor that differs."""
     try:
         return layout.importer.config(layout.shapes, settings)
     except ConfigError as error:
@@ -140,7 +140,8 @@ def _sources(layout: Layout, config: TokenizerConfig, tensors: Mapping[str, Tens
         return tensors[source]
 
     layout.importer.weights(config, [name], take)
-    return f"its {'tensor' if len(taken) == 1 else 'tensors'} {list_first([*map(shortened, taken)], SHOWN)} give{'s' * (len(taken) == 1)}"
+    names = list_first([*map(shortened, taken)], SHOWN)
+    return f"its {'tensor' if len(taken) == 1 else 'tensors'} {names} give{'s' * (len(taken) == 1)}"
 
 
 def on_meta(layout: Layout) -> dict[str, Tensor]:

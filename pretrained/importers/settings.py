@@ -29,9 +29,10 @@ def _set(values: dict[str, Any], setting: str) -> None:
     *sections, last = key.split(".")
     if not separator or not all([*sections, last]):
         raise ValueError(f"--set is {setting!r}, but must be KEY=VALUE, such as preprocessing.size=512.")
-    if key.split(".")[0] in RECORDED:
+    section = key.split(".")[0]
+    if section in RECORDED:
         raise ValueError(
-            f"--set is {setting!r}, but {key.split('.')[0]} is what vistok records about the import, not a setting: leave it out."
+            f"--set is {setting!r}, but {section} is what vistok records about the import, not a setting: leave it out."
         )
     owner = values
     for section in sections:

@@ -12,7 +12,7 @@ def wrong_setting(key: str, value: Any, wanted: str) -> ValueError:
 
 
 def truth_of(settings: Mapping[str, Any], key: str) -> bool | None:
-    """Return the value of a key such as `model.normalises`, None where it is not there; raise ValueError unless it is a bool."""
+    """Return the value of a key such as `model.normalises`, None where there is none; raise ValueError unless it is a bool."""
     *sections, last = key.split(".")
     owner: Any = settings
     for index, section in enumerate(sections, 1):

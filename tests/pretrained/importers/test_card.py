@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 from safetensors.torch import save_file
+from small_checkpoints import small_checkpoint
 from typer.testing import CliRunner
 
 from golden_weights import golden_case
-from small_checkpoints import small_checkpoint
 from vistok.inference.commands.import_tokenizer import app
 from vistok.pretrained.importers.import_checkpoint import import_checkpoint
 
@@ -58,4 +58,8 @@ def test_json_says_what_the_text_says(layout, tmp_path):
     said = json.loads(called.stdout)
     doubt = "The tensors look like those of chameleon, but were imported as taming, as the call said."
     assert said.keys() == {"tokenizer", "family", "fingerprint", "has_decoder", "doubt", "settings"}
-    assert said["has_decoder"] is True and said["family"] == layout and said["doubt"] == (doubt if layout == "taming" else "")
+    assert (
+        said["has_decoder"] is True
+        and said["family"] == layout
+        and said["doubt"] == (doubt if layout == "taming" else "")
+    )

@@ -49,7 +49,7 @@ def test_values_are_json_or_text_and_the_last_counts():
         ),
         (
             "origin.licence=MIT",
-            r"^--set is 'origin\.licence=MIT', but origin is what vistok records about the import, not a setting: leave it out\.$",
+            r"^--set is 'origin\.licence=MIT', but origin is what vistok records about the import, not a setting: leave",
         ),
         ("origin=null", r"^--set is 'origin=null', but origin is what vistok records"),
         ("format_version=2", r"^--set is 'format_version=2', but format_version is what vistok records"),

@@ -4,9 +4,9 @@ import json
 
 import pytest
 from safetensors.torch import save_file
+from small_checkpoints import small_checkpoint
 from typer.testing import CliRunner
 
-from small_checkpoints import small_checkpoint
 from vistok.inference.commands.import_tokenizer import app
 
 
@@ -34,7 +34,12 @@ from vistok.inference.commands.import_tokenizer import app
             {"norm_num_groups": "32"},
             "norm_num_groups '32', but it must be 32, as in vistok's networks",
         ),
-        ("diffusers", "diffusers/small", {"act_fn": "mish"}, "act_fn 'mish', but it must be 'silu', as in vistok's networks"),
+        (
+            "diffusers",
+            "diffusers/small",
+            {"act_fn": "mish"},
+            "act_fn 'mish', but it must be 'silu', as in vistok's networks",
+        ),
     ],
 )
 def test_a_setting_of_another_type(family, case, settings, sentence, tmp_path):
