@@ -13,6 +13,7 @@ from pathlib import PurePath
 import typer
 
 from ..tokenizer.files import ASIDE_PATTERN
+from ..tokenizer.wording import shortened
 from .interruption import interruptible
 from .printing import say
 
@@ -27,7 +28,6 @@ REMEDIES = {
     errno.EEXIST: "move it away, or take another path",
     errno.ENOTDIR: "move the file away to make room for a folder, or take another path",
     errno.EISDIR: "move the folder away to make room for a file, or take another path",
-    errno.ENAMETOOLONG: "take a shorter name",
     errno.EMFILE: "raise the limit of open files (ulimit -n), or take fewer workers",
     errno.ENFILE: "close other programs, or take fewer workers",
     errno.ENOMEM: "close other programs, or take smaller images or batches",
@@ -69,7 +69,7 @@ def report_errors(command: str, debug: bool) -> Iterator[None]:
             with suppress(OSError):
                 say(f"{command}: {describe_error(error)}", aside=True)
             _discard_output()
-            is_wrong_call = isinstance(error, ValueError) and _is_ours(error)
+            is_wrong_call = (isinstance(error, ValueError) and _is_ours(error)) or _is_of_a_path(error)
             raise typer.Exit(WRONG_CALL if is_wrong_call else WORK_FAILED) from None
         except KeyboardInterrupt:
             interruption.report()
@@ -93,9 +93,13 @@ def _quiet_libraries() -> None:
 def describe_error(error: Exception) -> str:
     """Return an error as one sentence; errors of libraries begin with their class."""
     if isinstance(error, OSError) and error.errno is not None:
+        if _is_of_a_path(error):
+            return f"{shortened(_path_of(error))} is longer than the system allows: take a shorter name."
         what = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
         remedy = REMEDIES.get(error.errno, "check the disk and run the same command again")
         return f"{what} ({_path_of(error)}): {remedy}."
+    if _is_of_a_path(error):
+        return "A path has a NUL byte in it, which no file name can have: take another path."
     if isinstance(error, MemoryError):
         return "the memory is full: close other programs, or take smaller images or batches."
     lines = str(error).strip().splitlines()
@@ -104,6 +108,13 @@ def describe_error(error: Exception) -> str:
     # An error of a worker process carries its traceback as text; the last line is the message.
     told = lines[-1] if any("Traceback (most recent call last)" in line for line in lines) else "".join(lines[:1])
     return f"{': '.join(filter(None, [type(error).__name__, told.rstrip('.')]))} (--debug shows where)."
+
+
+def _is_of_a_path(error: Exception) -> bool:
+    """Return whether the system takes a path for no name at all, whatever is on the disk."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENAMETOOLONG
+    return isinstance(error, ValueError) and str(error).startswith("embedded null ")
 
 
 def _path_of(error: OSError) -> str:

@@ -256,13 +256,13 @@ PUBLIC: dict[str, PublicTokenizer] = {
         named_in="https://github.com/FoundationVision/VAR",
     ),
     "wetok-imagenet-f8": PublicTokenizer(
-        "wetok", "GrayShine/WeTok", ("ImageNet/downsample8/WeTok.ckpt",), NO_LICENCE, 8, 256, 4
+        "wetok", "GrayShine/WeTok", ("ImageNet/downsample8/WeTok.ckpt",), "Apache-2.0", 8, 256, 4
     ),
     "wetok-imagenet-f16": PublicTokenizer(
         "wetok",
         "GrayShine/WeTok",
         ("ImageNet/downsample16/WeTok.ckpt",),
-        NO_LICENCE,
+        "Apache-2.0",
         16,
         256,
         4,

@@ -46,6 +46,7 @@ MEANT: dict[str, Sequence[str]] = {
     "discriminator": ("disc",),
 }
 """Names of our keys in other packages."""
+LONGEST_NAME = 120
 SURE, LIKELY = 0.75, 0.5
 """Similarities (difflib) above which a name is suggested, before and after its prefixes are tried."""
 
@@ -74,6 +75,11 @@ def shown(value: Any) -> str:
     except ValueError:  # an integer of thousands of digits
         return "a huge number"
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def shortened(name: str) -> str:
+    """Return a name of a stranger's file as shown in a sentence: in at most 120 characters, the middle left out."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME // 2]}...{name[3 - LONGEST_NAME // 2 :]}"
 
 
 def unknown_choice(what: str, path: str, got: str, known: Sequence[str], elsewhere: Sequence[str] = ()) -> str:

@@ -76,10 +76,10 @@ def import_tokenizer(
 
         family, path = (checkpoint[0] if len(checkpoint) > 1 else None), checkpoint[-1]
         done = import_checkpoint(Path(path), out, family, settings=set, trust_pickle=trust_pickle)
-        if done.doubt:
+        if done.doubt and not json:
             say(f"import-tokenizer: {done.doubt}", aside=True)
         if json:
-            print_json({"tokenizer": out, "family": done.family, "fingerprint": done.fingerprint, "settings": set})
+            print_json({"tokenizer": out, **done._asdict(), "settings": set})
         else:
             say(f"tokenizer   {out}, imported as {done.family}")
             say(f"fingerprint {done.fingerprint}")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ...tokenizer.wording import shortened
 from .mapped_file import DamagedFileError, MappedFile
 
 LARGEST = 100_000_000
@@ -55,10 +56,10 @@ def read_safetensors(path: Path, file: MappedFile) -> dict[str, Tensor]:
             values = file.values(8 + length + entry.start, math.prod(entry.shape), entry.dtype)
             tensors[name] = values.reshape(entry.shape)
         except DamagedFileError:
-            missing = f"it is cut short: it has {file.size} bytes, and {name[:200]} is beyond them"
+            missing = f"it is cut short: it has {file.size} bytes, and {shortened(name)} is beyond them"
             raise DamagedFileError(missing) from None
         except (RuntimeError, OverflowError, TypeError):  # without values, but of sizes beyond an int64
-            raise DamagedFileError(f"{name[:200]} has no proper shape") from None
+            raise DamagedFileError(f"{shortened(name)} has no proper shape") from None
     return tensors
 
 

@@ -1,6 +1,6 @@
 """Find the weights in what a training program stored: under which keys they are, and their names."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -8,10 +8,12 @@ from torch import nn
 from .pickle_machine import Made
 from .rebuilt_tensors import is_tensor
 
-WRAPPERS = ("ema", "state_dict", "model", "module", "trainer", "unitok")
+WRAPPERS = ("ema", "state_dict", "model", "module", "trainer")
 """Keys under which training programs store the weights; averaged weights, which their projects evaluate, come first."""
 COMMON_PREFIXES = ("module.", "_orig_mod.")
 """What torch's data parallel and compiled modules write before all names."""
+WHOLE = 0.5
+"""Fraction of the tensors under another key that a whole state dict has at least; averages leave out what is no parameter."""
 DEEPEST = 64
 """Max modules within modules, and sections within sections."""
 LONGEST = 1000
@@ -29,12 +31,13 @@ class Found(NamedTuple):
     """By name, as the file describes them."""
 
 
-def find_state_dicts(content: Any) -> list[Found]:
-    """Return the state dict in the content of a file, at any of WRAPPERS or under the only key that has tensors.
+def find_state_dicts(content: Any, wrappers: Sequence[str] = ()) -> list[Found]:
+    """Return the state dict in the content of a file, at any of WRAPPERS or `wrappers` or under the only key that has tensors.
 
-    There are none without tensors, and several where it is not clear which is meant.
+    Of several the first counts that is whole: one with less than half the tensors of another is not. There are none without
+    tensors, and several where it is not clear which is meant.
     """
-    return [_without_common_prefixes(found) for found in _find(content, DEEPEST, set())]
+    return [_without_common_prefixes(found) for found in _find(content, DEEPEST, set(), (*WRAPPERS, *wrappers))]
 
 
 def _without_common_prefixes(found: Found) -> Found:
@@ -45,26 +48,29 @@ def _without_common_prefixes(found: Found) -> Found:
     return Found(found.path, tensors)
 
 
-def _find(content: Any, depth: int, known: set[int]) -> list[Found]:
+def _find(content: Any, depth: int, known: set[int], wrappers: Sequence[str]) -> list[Found]:
     items = _items(content)
     if not items or not depth or id(content) in known:
         return []
     known.add(id(content))  # a file may have one object under millions of keys
-    inner = []
-    for key in WRAPPERS:
-        inner.append(_find_under(key, items.get(key), depth, known))
-        if len(inner[-1]) == 1:
-            return inner[-1]
+    inner = [_find_under(key, items.get(key), depth, known, wrappers) for key in wrappers]
+    wrapped = [found for found in inner if len(found) == 1]
+    largest = max((len(found[0].tensors) for found in wrapped), default=0)
+    for found in wrapped:
+        if len(found[0].tensors) >= largest * WHOLE:
+            return found
     tensors = dict(_named_tensors(content))
     if tensors:
         return [Found((), tensors)]
-    inner += [_find_under(str(key), value, depth, known) for key, value in items.items() if key not in WRAPPERS]
+    inner += [
+        _find_under(str(key), value, depth, known, wrappers) for key, value in items.items() if key not in wrappers
+    ]
     clear = [found for found in inner if len(found) == 1]
     return clear[0] if len(clear) == 1 else [each for found in inner for each in found]
 
 
-def _find_under(key: str, value: Any, depth: int, known: set[int]) -> list[Found]:
-    return [Found((key, *found.path), found.tensors) for found in _find(value, depth - 1, known)]
+def _find_under(key: str, value: Any, depth: int, known: set[int], wrappers: Sequence[str]) -> list[Found]:
+    return [Found((key, *found.path), found.tensors) for found in _find(value, depth - 1, known, wrappers)]
 
 
 def _items(value: Any) -> Mapping[Any, Any]:

@@ -108,7 +108,7 @@ def _read_legacy(stream: IO[bytes], file: MappedFile) -> TorchFile:
         raise DamagedFileError(OTHER_BYTE_ORDER)
     content = read_pickle(stream)
     keys = read_pickle(stream)
-    storages = {storage.key: storage for storage in map(storage_of, _all_made(content)) if storage}
+    storages = {storage.key: storage for storage in map(storage_of, all_made(content)) if storage}
     starts = {}
     position = stream.tell()
     for key in keys if isinstance(keys, list) else []:
@@ -125,7 +125,7 @@ def _read_legacy(stream: IO[bytes], file: MappedFile) -> TorchFile:
     return TorchFile(content, values)
 
 
-def _all_made(content: Any) -> list[Made]:
+def all_made(content: Any) -> list[Made]:
     """Return everything in a pickle that is not plain data."""
     found, waiting, known = [], [value for value in [content] if isinstance(value, HOLDERS)], set()
     while waiting:

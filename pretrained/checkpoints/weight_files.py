@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ...tokenizer.wording import list_first
+from ...tokenizer.wording import list_first, shortened
 
 SAFETENSORS = ".safetensors"
 TORCH = (".pt", ".pth", ".ckpt", ".bin")
@@ -49,9 +49,8 @@ def weight_files(path: Path) -> list[Path]:
         return found
     if not found:
         raise ValueError(f"{path} is a folder without weights: give {WANTED}.")
-    raise ValueError(
-        f"{path} has several files of weights ({list_first([file.name for file in found], SHOWN)}): give one of them."
-    )
+    shown = list_first([shortened(file.name) for file in found], SHOWN)
+    raise ValueError(f"{path} has several files of weights ({shown}): give one of them.")
 
 
 def _shards(index: Path) -> list[Path]:
@@ -61,9 +60,11 @@ def _shards(index: Path) -> list[Path]:
     names = sorted(set(files.values()))
     for name in names:
         if Path(name).name != name or Path(name).suffix not in SUFFIXES:
-            raise ValueError(f"{index} lists {name[:100]!r}, which is no file of weights beside it: download it again.")
+            raise ValueError(
+                f"{index} lists {shortened(name)!r}, which is no file of weights beside it: download it again."
+            )
         if not (index.parent / name).is_file():
-            raise ValueError(f"{index.parent} has no {name}, which {index.name} lists: download it too.")
+            raise ValueError(f"{index.parent} has no {shortened(name)}, which {index.name} lists: download it too.")
     return [index.parent / name for name in names]
 
 

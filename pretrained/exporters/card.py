@@ -4,6 +4,9 @@ from typing import Any
 
 from .base import Exporter
 
+CLAMPING = ("onnx", "torch")
+"""Formats whose decoder maps tokens, not codes, to pixels."""
+
 
 def card(exporter: Exporter, facts: dict[str, Any], example: tuple[int, ...]) -> str:
     """Return README.md; `example` is the shape `h w c` of an image that the code on the card takes."""
@@ -14,6 +17,9 @@ def card(exporter: Exporter, facts: dict[str, Any], example: tuple[int, ...]) ->
     has_decoder = facts["agreement"]["max_pixel_difference"] is not None
     usage = exporter.usage + (exporter.usage_of_decoder if has_decoder else "")
     sizes = f"{pixels['height']} x {pixels['width']}" if pixels["height"] else f"multiples of {side}"
+    clamped = (
+        "; the decoder takes others as the nearest of these" if facts["format"] in CLAMPING and has_decoder else ""
+    )
     return f"""# {facts["tokenizer"]} for {exporter.title}
 
 An image tokenizer, exported by {facts["written_by"]}; vistok itself is not needed to use it. `vistok.json` holds all of
@@ -24,7 +30,7 @@ this for programs.
 | files | {", ".join(f"`{name}` ({what})" for what, name in facts["files"].items())} |
 | pixels | `{pixels["layout"]}`, {pixels["type"]}, {pixels["colour"]}, black {black:g}, white {white:g} |
 | height and width | {sizes} |
-| tokens | `{facts["tokens"]["layout"]}`, {facts["tokens"]["type"]}, q = {q}, from 0 to {facts["vocab_size"] - 1} |
+| tokens | `{facts["tokens"]["layout"]}`, {facts["tokens"]["type"]}, q = {q}, from 0 to {facts["vocab_size"] - 1}{clamped} |
 | grid | {facts["coverage"]}, of each codebook |
 | preprocessing | {", ".join(f"{key} {value}" for key, value in facts["preprocessing"].items())} |
 | fingerprint | `{facts["fingerprint"]}` |

@@ -64,7 +64,8 @@ class DecoderHalf(nn.Module):
         )
 
     def forward(self, tokens: Tokens) -> Pixels:
-        """Return the pixels."""
+        """Return the pixels; a program cannot refuse tokens that are no codes, so the nearest codes take their place."""
+        tokens = tokens.clamp(0, self.model.quantizer.vocab_size - 1)
         return (self.model.decode_latent(self.model.quantizer.codes_of(tokens)).clamp(-1, 1) + 1) / 2
 
 

@@ -1,12 +1,16 @@
 """What an importer is: how checkpoints of one layout become tokenizers."""
 
+import itertools
+import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from torch import Tensor
 
 from ...tokenizer.folder.config_json import TokenizerConfig
 from ...tokenizer.preprocessing import PreprocessingConfig
+from ...tokenizer.wording import shortened
 
 Take: TypeAlias = Callable[[str], Tensor]
 """Returns a tensor of the checkpoint by its name in it; each may be taken once."""
@@ -27,13 +31,44 @@ RESIZED_AS_TENSORS = (
 class Shapes(dict[str, tuple[int, ...]]):
     """Shapes of the tensors of a checkpoint, by name."""
 
+    prefix: str = ""
+    """What comes before all names in the checkpoint."""
+
     def __missing__(self, name: str) -> tuple[int, ...]:
-        raise ValueError(f"it has no tensor {name}")
+        raise ValueError(f"it has no tensor {shortened(self.prefix + name)}")
+
+    @cached_property
+    def modules(self) -> set[str]:
+        """Names of all modules that have tensors, or modules with tensors."""
+        ends = ((name, dot.start()) for name in self for dot in re.finditer(r"\.", name))
+        return {name[:end] for name, end in ends}
+
+    def has(self, module: str, tensor: str) -> bool:
+        """Return whether there is a module; `tensor` is one that all such modules have.
+
+        Raises ValueError when the module has other tensors, but not this one.
+        """
+        is_there = f"{module}.{tensor}" in self or module in self.modules
+        if is_there:
+            _ = self[f"{module}.{tensor}"]  # which says that it is missing
+        return is_there
+
+    def count(self, module: str, tensor: str) -> int:
+        """Return how many indices from 0 up the name of a module, with one {}, has; `tensor` is one that all of them have.
+
+        Raises ValueError when one of them does not have it, or is missing before another.
+        """
+        pattern = re.compile(re.escape(module).replace(re.escape("{}"), "([0-9]{1,9})"))
+        found = {int(match[1]) for name in self.modules if (match := pattern.fullmatch(name))}
+        count = next(index for index in itertools.count() if index not in found)
+        for index in range(count + (len(found) > count)):
+            _ = self[f"{module.format(index)}.{tensor}"]
+        return count
 
     def rows(self, name: str) -> int:
         """Return the first dimension: output channels of a convolution, or codes of a codebook."""
         if not self[name]:
-            raise ValueError(f"its tensor {name} is a single number")
+            raise ValueError(f"its tensor {shortened(name)} is a single number")
         return self[name][0]
 
     def last(self, name: str) -> int:
@@ -76,6 +111,8 @@ class Importer(NamedTuple):
     """What may come before all names, such as a language model's name of its tokenizer; other tensors are left out then."""
     is_part: bool = False
     """Whether one of the prefixes is always there, because the same names without it are another layout."""
+    wrappers: tuple[str, ...] = ()
+    """Keys under which the project stores the weights, where they are not those that training programs use."""
     uses_average: bool = False
     """Whether the project evaluates the moving average of the weights (`model_ema.*`), which then replaces them."""
 

@@ -1,11 +1,16 @@
 """The model card of an imported tokenizer."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from torch import Tensor
+
 from ...tokenizer.folder.config_json import TokenizerConfig
+from ...tokenizer.model import VisualTokenizer
+from ...tokenizer.wording import pluralize, shortened
 from ..public import Public, published_of_family
 from .base import Importer
 
@@ -26,6 +31,8 @@ class Facts(NamedTuple):
     """Those that were given by hand, or come with the name of a public tokenizer."""
     public: Public | None = None
     """What is known of one that was downloaded by its name."""
+    conversions: str = ""
+    """A sentence on tensors of other types than the tokenizer's, or ""."""
     doubt: str = ""
     """A sentence where its tensors show another family than the one that was given, else empty."""
 
@@ -43,6 +50,14 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def conversions(tensors: Mapping[str, Tensor], model: VisualTokenizer) -> str:
+    """Return a sentence on the tensors that have other types than the weights of the model, or ""."""
+    kept = {str(weight.dtype).removeprefix("torch.") for weight in model.state_dict().values()}
+    types = Counter(str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values())
+    others = [f"{pluralize(count, 'tensor')} of {name}" for name, count in sorted(types.items()) if name not in kept]
+    return f"Converted to {' and '.join(sorted(kept))}: {', '.join(others)}." if others else ""
+
+
 def card(out: Path, importer: Importer, config: TokenizerConfig, facts: Facts) -> str:
     """Return the text of the card."""
     licence = config.origin.licence if config.origin else importer.licence
@@ -51,8 +66,9 @@ def card(out: Path, importer: Importer, config: TokenizerConfig, facts: Facts) -
     notes = [
         *importer.notes,
         *(["The checkpoint has no decoder: images become tokens, but tokens no images."] if is_encoder_only else []),
+        *([facts.conversions] if facts.conversions else []),
         *([facts.doubt] if facts.doubt else []),
-        *([f"The weights are those under `{facts.found_at}` in the file."] if facts.found_at else []),
+        *([f"The weights are those under `{shortened(facts.found_at)}` in the file."] if facts.found_at else []),
         *(["The file was unpickled (`--trust-pickle`)."] if facts.trusted else []),
         *(f"Set {'for this name' if facts.public else 'by hand'}: `--set {setting}`." for setting in facts.settings),
     ]

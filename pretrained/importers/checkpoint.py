@@ -1,20 +1,20 @@
 """Read the tensors of a checkpoint without running code in it."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ...tokenizer.wording import list_first
+from ...tokenizer.wording import list_first, shortened
 from ..checkpoints.mapped_file import DamagedFileError, MappedFile
 from ..checkpoints.rebuilt_tensors import tensor_of
 from ..checkpoints.safetensors_file import read_safetensors
 from ..checkpoints.state_dict import WRAPPERS, find_state_dicts
-from ..checkpoints.torch_file import TorchFile, read_torch
-from ..checkpoints.weight_files import SAFETENSORS, read_settings, weight_files
+from ..checkpoints.torch_file import TorchFile, all_made, read_torch
+from ..checkpoints.weight_files import SAFETENSORS, TORCHSCRIPT, read_settings, weight_files
 
 MAX_INFLATION = 2
 """Max bytes of the tensors for a byte of the files: more than one where several names have the same values."""
@@ -42,9 +42,10 @@ class _Part(NamedTuple):
     found_at: str = ""
 
 
-def read_checkpoint(path: Path, trust_pickle: bool = False) -> Checkpoint:
+def read_checkpoint(path: Path, trust_pickle: bool = False, wrappers: Sequence[str] = ()) -> Checkpoint:
     """Return the tensors of a file, or of a folder with one or several, by name, and the settings beside them.
 
+    `wrappers` are further keys under which a file may have them.
     With `trust_pickle` the files are unpickled, which runs their code. Without, nothing in them is imported or called.
 
     Raises ValueError when there are no tensors, or a file is damaged.
@@ -53,7 +54,7 @@ def read_checkpoint(path: Path, trust_pickle: bool = False) -> Checkpoint:
     settings = read_settings(path)
     mapped: list[MappedFile] = []
     tensors: dict[str, Tensor] = {}
-    parts = [_read(file, trust_pickle, mapped) for file in files]
+    parts = [_read(file, trust_pickle, mapped, wrappers) for file in files]
     counted = sum(math.prod(tensor.shape) * tensor.itemsize for part in parts for tensor in part.tensors.values())
     held = sum(file.stat().st_size for file in files)
     if counted > MAX_INFLATION * held and not trust_pickle:
@@ -64,7 +65,7 @@ def read_checkpoint(path: Path, trust_pickle: bool = False) -> Checkpoint:
         for name, tensor in part.tensors.items():
             if name in tensors and not _same(tensors[name], tensor):
                 raise ValueError(
-                    f"{path} has two tensors {name}, the second in {file.name}: give the file that is meant."
+                    f"{path} has two tensors {shortened(name)}, the second in {file.name}: give the file that is meant."
                 )
             tensors.setdefault(name, tensor)
 
@@ -75,35 +76,37 @@ def read_checkpoint(path: Path, trust_pickle: bool = False) -> Checkpoint:
     return Checkpoint(tensors, settings, tuple(files), parts[0].found_at, release)
 
 
-def _read(path: Path, trust_pickle: bool, mapped: list[MappedFile]) -> _Part:
+def _read(path: Path, trust_pickle: bool, mapped: list[MappedFile], wrappers: Sequence[str]) -> _Part:
     if trust_pickle and path.suffix != SAFETENSORS:
-        return _weights(path, TorchFile(_unpickled(path), lambda _: torch.empty(0)), trusted=True)
+        return _weights(path, TorchFile(_unpickled(path), lambda _: torch.empty(0)), True, wrappers)
     try:
         mapped.append(MappedFile(path))
         if path.suffix == SAFETENSORS:
             return _Part(read_safetensors(path, mapped[-1]))
-        return _weights(path, read_torch(path, mapped[-1]), trusted=False)
+        return _weights(path, read_torch(path, mapped[-1]), False, wrappers)
     except DamagedFileError as error:
         raise ValueError(f"{path} is damaged ({error}): download it again.") from None
 
 
-def _weights(path: Path, file: TorchFile, trusted: bool) -> _Part:
-    all_found = find_state_dicts(file.content)
+def _weights(path: Path, file: TorchFile, trusted: bool, wrappers: Sequence[str]) -> _Part:
+    all_found = find_state_dicts(file.content, wrappers)
     if len(all_found) > 1:
-        keys = [".".join(found.path)[:100] for found in all_found]
+        keys = [shortened(".".join(found.path)) for found in all_found]
         raise ValueError(
             f"{path} holds tensors under several keys ({list_first(keys, SHOWN)}): save those of the tokenizer in a file of "
             "their own."
         )
     if not all_found:
+        # Plain data stays what it is, and TorchScript is no pickle.
+        may_help = not trusted and path.suffix not in TORCHSCRIPT and bool(all_made(file.content))
         how, instead = (
-            ("", "")
-            if trusted
-            else (" that can be read without running its code", ", or add --trust-pickle where you trust it")
+            (" that can be read without running its code", ", or add --trust-pickle where you trust it")
+            if may_help
+            else ("", "")
         )
         raise ValueError(
-            f"{path} holds no tensors{how}, neither by themselves nor under {', '.join(WRAPPERS)}: give the file of the "
-            f"weights{instead}."
+            f"{path} holds no tensors{how}, neither by themselves nor under {', '.join([*WRAPPERS, *wrappers])}: give the "
+            f"file of the weights{instead}."
         )
     found = all_found[0]
     return _Part({name: tensor_of(value, file.values) for name, value in found.tensors.items()}, ".".join(found.path))

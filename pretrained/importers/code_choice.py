@@ -89,4 +89,9 @@ class SignsOfLatent(NamedTuple):
 
 
 def _latent_dim(shapes: Shapes) -> int:
-    return shapes.rows("quant_conv.weight" if "quant_conv.weight" in shapes else "encoder.conv_out.weight")
+    return shapes.rows("quant_conv.weight" if has_quant_conv(shapes) else "encoder.conv_out.weight")
+
+
+def has_quant_conv(shapes: Shapes) -> bool:
+    """Return whether there is a convolution before the quantizer, by either of its tensors."""
+    return "quant_conv.weight" in shapes or "quant_conv.bias" in shapes

@@ -1,6 +1,5 @@
 """Public VQGANs that differ from vistok's convolutional networks in the names of their layers alone."""
 
-import itertools
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,8 +13,9 @@ from ...tokenizer.folder.config_json import TokenizerConfig
 from ...tokenizer.networks.convolutional import COLOURS, ConvolutionalConfig
 from ...tokenizer.preprocessing import PreprocessingConfig
 from .base import Shapes, Take
-from .code_choice import CodeChoice
+from .code_choice import CodeChoice, has_quant_conv
 from .layer_names import LayerNames
+from .stored_settings import wrong_setting
 
 QUANTIZER = "quantizer."
 
@@ -42,10 +42,10 @@ class ConvolutionalTranslation(NamedTuple):
 
     def config(self, shapes: Shapes, settings: Mapping[str, Any]) -> TokenizerConfig:
         for key, value in self.fixed_settings.items():
-            if settings.get(key, value) != value:
-                raise ValueError(f"its config.json has {key} {settings[key]!r}, but vistok's networks have {value!r}")
+            if type(settings.get(key, value)) is not type(value) or settings.get(key, value) != value:
+                raise wrong_setting(key, settings[key], f"{value!r}, as in vistok's networks")
         quantizer = self.choice.config(shapes, settings)
-        has_decoder = "decoder.conv_in.weight" in shapes
+        has_decoder = shapes.has("decoder", "conv_in.weight")
         encoder = self.stack("encoder", shapes)
         architecture = {
             **_ends(shapes, encoder["channels"]),
@@ -89,21 +89,25 @@ class ConvolutionalTranslation(NamedTuple):
         found = [re.match(rf"{template.replace(re.escape('{}'), '([0-9]+)')}[.]", name) for name in shapes]
         depth = len({match[1] for match in found if match})
         levels = [self.names.level(side, index, depth) for index in range(depth)]
-        attentions = [count(shapes, f"{level}.{self.names.attention}.{self._projection}.weight") for level in levels]
+        attentions = [shapes.count(f"{level}.{self.names.attention}", f"{self._projection}.weight") for level in levels]
         resampler = self.names.downsample if side == "encoder" else self.names.upsample
-        resampled = [_finer(side, index) for index in range(depth) if f"{levels[index]}.{resampler}.weight" in shapes]
+        resampled = [
+            _finer(side, index) for index in range(depth) if shapes.has(f"{levels[index]}.{resampler}", "weight")
+        ]
         return {
             "channels": [shapes.rows(f"{level}.{self.names.block.format(0)}.conv2.weight") for level in levels],
-            "blocks": [count(shapes, f"{level}.{self.names.block}.conv1.weight") for level in levels],
+            "blocks": [shapes.count(f"{level}.{self.names.block}", "conv1.weight") for level in levels],
             "attention": [index for index, attention in enumerate(attentions) if attention >= self.min_attentions],
-            "middle_blocks": max(1, sum(f"{side}.{name}.conv1.weight" in shapes for name in self.names.middle_blocks)),
-            "middle_attention": f"{side}.{self.names.middle_attention}.{self._projection}.weight" in shapes,
+            "middle_blocks": max(
+                1, sum(shapes.has(f"{side}.{name}", "conv1.weight") for name in self.names.middle_blocks)
+            ),
+            "middle_attention": shapes.has(f"{side}.{self.names.middle_attention}", f"{self._projection}.weight"),
             # Where no level has a convolution for the change of the grid, the changes have no weights.
             "shared_grids": [index + 1 for index in range(depth - 1) if resampled and index not in resampled],
         }
 
     def _norms(self, shapes: Shapes) -> dict[str, bool]:
-        return {"adaptive_norm": f"decoder.{self.names.adaptive_norm.format(0)}.gamma.weight" in shapes}
+        return {"adaptive_norm": shapes.has(f"decoder.{self.names.adaptive_norm.format(0)}", "gamma.weight")}
 
     def _converted(self, name: str, tensor: Tensor) -> Tensor:
         for pattern, conversion in self.conversions.items():
@@ -133,19 +137,14 @@ def _with_dimensions(take: Take) -> Take:
 def _ends(shapes: Shapes, channels: Sequence[int]) -> dict[str, Any]:
     """Return what the first convolution and those around the quantizer show; `channels` are those of the encoder's levels."""
     width, colours = (shapes["encoder.conv_in.weight"] + (0, 0))[:2]
-    around = shapes.get("quant_conv.weight") or (1,)
+    around = shapes["quant_conv.weight"] if has_quant_conv(shapes) else ()
     return {
         "stem": math.isqrt(colours // COLOURS),
         "stem_channels": width if [width] != channels[:1] else None,
-        "quantizer_kernel": around[-1],
+        "quantizer_kernel": around[-1] if around else 1,
     }
 
 
 def _finer(side: str, index: int) -> int:
     """Return the finer of the two levels around the change of the grid that the level with an index holds."""
     return index if side == "encoder" else index - 1
-
-
-def count(shapes: Shapes, name: str) -> int:
-    """Return how many indices from 0 up a name with one {} has."""
-    return next(index for index in itertools.count() if name.format(index) not in shapes)

@@ -14,7 +14,7 @@ from ...tokenizer.preprocessing import PreprocessingConfig
 from . import still_frame
 from .base import RESIZED_AS_TENSORS, Importer, Shapes, Take
 from .code_choice import NearestCode
-from .convolutional import ConvolutionalTranslation, count
+from .convolutional import ConvolutionalTranslation
 from .layer_names import LayerNames
 
 NETWORK = ".network."
@@ -44,13 +44,13 @@ class StillFrameTranslation(NamedTuple):
 
     def config(self, shapes: Shapes, settings: Mapping[str, Any]) -> TokenizerConfig:
         channels = shapes.rows("encoder.conv_out.weight")
-        halvings = count(shapes, f"{TIME_CONVOLUTION.format('encoder', '{}')}.weight")
+        halvings = shapes.count(TIME_CONVOLUTION.format("encoder", "{}"), "weight")
         architecture = {
             "encoder": self.networks.stack("encoder", shapes),
             "decoder": self.networks.stack("decoder", shapes),
             "latent_channels": channels,
             "latent_convolutions": [channels * frames for frames in _frames(halvings)[1:]],
-            "latent_blocks": count(shapes, f"{LATENT_BLOCK.format('encoder', '{}')}.conv1.conv.weight"),
+            "latent_blocks": shapes.count(LATENT_BLOCK.format("encoder", "{}"), "conv1.conv.weight"),
         }
         values = {
             "architecture": parse_config(ModulatedConfig, architecture),

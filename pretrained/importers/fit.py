@@ -7,13 +7,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ...tokenizer.config import ConfigError
 from ...tokenizer.folder.config_json import TokenizerConfig
 from ...tokenizer.folder.skeleton import build_skeleton
-from ...tokenizer.wording import list_first
+from ...tokenizer.wording import list_first, shortened
 from .base import Importer, Shapes
 from .checkpoint import Checkpoint
+from .first_difference import layer_that_differs, with_source
 
 SHOWN = 4
+SOURCES = 3
+"""Max tensors that one weight is made from, as a rule."""
 AVERAGED = "model_ema."
 """Comes before the names of averaged weights, which have lost their dots."""
 
@@ -66,34 +70,57 @@ def _seen(importer: Importer, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return seen | {name: live[name] for name in live if name.startswith(AVERAGED) and name not in averaged.values()}
 
 
+def config_of(layout: Layout, settings: Mapping[str, Any]) -> TokenizerConfig:
+    """Return the config that a layout shows; raise ValueError with the tensor that differs."""
+    try:
+        return layout.importer.config(layout.shapes, settings)
+    except ConfigError as error:
+        raise ValueError(with_source(str(error), layout.shapes)) from None
+
+
 def converted(layout: Layout, config: TokenizerConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights of the tokenizer, made from the tensors of a layout, in the types that the tokenizer has them in.
 
     Tensors on meta do for a check of names and shapes. Raises ValueError, with the end of a sentence, when a tensor is missing,
     left over or of another shape.
     """
-    expected = expected_weights(config)
+    try:
+        expected = expected_weights(config)
+        weights = _fitting(layout, config, tensors, expected)
+    except ValueError as error:
+        # Sizes come from one tensor of a layer, so where another disagrees, the error is of what follows from them.
+        raise ValueError(layer_that_differs(_shapes(tensors)) or str(error)) from None
+    return {name: weights[name].to(tensor.dtype) for name, tensor in expected.items()}
+
+
+def _fitting(
+    layout: Layout, config: TokenizerConfig, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     unused = dict(tensors)
+    taken: list[str] = []
 
     def take(name: str) -> Tensor:
         if name not in tensors:
-            raise ValueError(f"it has no tensor {name}")
+            raise ValueError(f"it has no tensor {shortened(name)}")
         assert name in unused, f"{name} is used twice"
+        taken.append(name)
         return unused.pop(name)
 
     try:
         weights = layout.importer.weights(config, expected, take)
     except (RuntimeError, IndexError):  # of a rearrangement
-        raise ValueError("its tensors have other shapes") from None
-    if unused:
-        raise ValueError(f"its tensors {list_first(sorted(unused), SHOWN)} have no place in the tokenizer")
+        names = [f"{shortened(name)} {tuple(tensors[name].shape)}" for name in taken[-SOURCES:]]
+        raise ValueError(f"one of its tensors {', '.join(names)} has a shape that does not fit the others") from None
     for name, tensor in expected.items():
         if weights[name].shape != tensor.shape:
             raise ValueError(
                 f"{_sources(layout, config, tensors, name)} the shape {tuple(weights[name].shape)} to {name}, which must "
                 f"have {tuple(tensor.shape)}"
             )
-    return {name: weights[name].to(tensor.dtype) for name, tensor in expected.items()}
+    if unused:
+        names = [shortened(name) for name in sorted(unused)]
+        raise ValueError(f"its tensors {list_first(names, SHOWN)} have no place in the tokenizer")
+    return weights
 
 
 def expected_weights(config: TokenizerConfig) -> dict[str, Tensor]:
@@ -113,7 +140,8 @@ def _sources(layout: Layout, config: TokenizerConfig, tensors: Mapping[str, Tens
         return tensors[source]
 
     layout.importer.weights(config, [name], take)
-    return f"its {'tensor' if len(taken) == 1 else 'tensors'} {list_first(taken, SHOWN)} give{'s' * (len(taken) == 1)}"
+    names = list_first([*map(shortened, taken)], SHOWN)
+    return f"its {'tensor' if len(taken) == 1 else 'tensors'} {names} give{'s' * (len(taken) == 1)}"
 
 
 def on_meta(layout: Layout) -> dict[str, Tensor]:
@@ -124,7 +152,7 @@ def on_meta(layout: Layout) -> dict[str, Tensor]:
 def problem(layout: Layout, settings: Mapping[str, Any]) -> str | None:
     """Return why a layout cannot be imported, or None if all its names and shapes fit."""
     try:
-        config = layout.importer.config(layout.shapes, settings)
+        config = config_of(layout, settings)
         converted(layout, config, on_meta(layout))
     except ValueError as error:
         return str(error).rstrip(".")

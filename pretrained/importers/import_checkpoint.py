@@ -15,11 +15,11 @@ from ...tokenizer.folder.save_load import save_tokenizer
 from ...tokenizer.folder.skeleton import build_skeleton
 from ...tokenizer.folder.weight_file import check_finite
 from ...tokenizer.model import VisualTokenizer
-from ...tokenizer.wording import list_first, unknown_choice
+from ...tokenizer.wording import list_first, shortened, unknown_choice
 from ..public import Public
-from .card import Facts, card, digests
+from .card import Facts, card, conversions, digests
 from .checkpoint import Checkpoint, read_checkpoint
-from .fit import SHOWN, Layout, converted, layouts, on_meta, problem
+from .fit import SHOWN, Layout, config_of, converted, layouts, on_meta, problem
 from .nearest import MIN_FIT, nearest
 from .settings import with_settings
 from .table import IMPORTERS
@@ -55,7 +55,8 @@ def import_checkpoint(
         raise ValueError(f"--out is {out}, which exists already: give a new folder.")
     if family is not None and family not in IMPORTERS:
         raise ValueError(unknown_choice("family", f"FAMILY {family!r}", family, list(IMPORTERS)))
-    checkpoint = read_checkpoint(path, trust_pickle)
+    wrappers = {key: None for importers in IMPORTERS.values() for importer in importers for key in importer.wrappers}
+    checkpoint = read_checkpoint(path, trust_pickle, list(wrappers))
     layout = _recognised(path, checkpoint) if family is None else _of_family(path, family, checkpoint)
     config = with_settings(_config(path, layout, checkpoint, public), settings)
     with ThreadPoolExecutor(1) as aside:
@@ -73,6 +74,7 @@ def import_checkpoint(
             settings=settings,
             digests=digested.result(),
             public=public,
+            conversions=conversions(layout.tensors, model),
             doubt=_doubt(family, checkpoint) if family is not None and public is None else "",
         )
     _write(out, model, config, card(out, layout.importer, config, facts), path, checkpoint)
@@ -89,7 +91,7 @@ def _doubt(family: str, checkpoint: Checkpoint) -> str:
 def _config(path: Path, layout: Layout, checkpoint: Checkpoint, public: Public | None) -> TokenizerConfig:
     importer = layout.importer
     try:
-        config = importer.config(layout.shapes, checkpoint.settings)
+        config = config_of(layout, checkpoint.settings)
     except ValueError as error:
         raise ValueError(f"{path} cannot be imported as {layout.family}: {str(error).rstrip('.')}.") from None
     origin = Origin(family=layout.family, source=importer.source, licence=importer.licence, checkpoint=path.name)
@@ -170,7 +172,7 @@ def _recognised(path: Path, checkpoint: Checkpoint) -> Layout:
         raise ValueError(
             f"{path} is not a checkpoint of a known family: the nearest is {near.layout.family}, but {near.problem}."
         )
-    groups = sorted({".".join(name.split(".")[:2]) for name in checkpoint.tensors})
+    groups = sorted({shortened(".".join(name.split(".")[:2])) for name in checkpoint.tensors})
     raise ValueError(
         f"{path} is not recognised as one of {', '.join(IMPORTERS)} by its tensors ({list_first(groups, SHOWN)}): if you "
         "know the family, name it before the checkpoint."

@@ -7,6 +7,9 @@ from typing import Any
 from ...tokenizer.config import parse_config
 from ...tokenizer.folder.config_json import TokenizerConfig
 
+RECORDED = ("format_version", "origin")
+"""Sections of a config that say what was imported, which nobody else may."""
+
 
 def with_settings(config: TokenizerConfig, settings: Sequence[str]) -> TokenizerConfig:
     """Return a config with settings such as `preprocessing.size=512`; values are JSON, or else text.
@@ -26,6 +29,11 @@ def _set(values: dict[str, Any], setting: str) -> None:
     *sections, last = key.split(".")
     if not separator or not all([*sections, last]):
         raise ValueError(f"--set is {setting!r}, but must be KEY=VALUE, such as preprocessing.size=512.")
+    section = key.split(".")[0]
+    if section in RECORDED:
+        raise ValueError(
+            f"--set is {setting!r}, but {section} is what vistok records about the import, not a setting: leave it out."
+        )
     owner = values
     for section in sections:
         if owner.get(section) is None:

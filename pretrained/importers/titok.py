@@ -16,8 +16,8 @@ from ...tokenizer.quantizers.search.nearest import Similarity
 from ...tokenizer.quantizers.vector.quantizer import VQConfig
 from .base import Importer, Shapes, Take
 from .code_choice import CODEBOOK
-from .convolutional import count
 from .maskgit import TRANSLATION as MASKGIT
+from .stored_settings import truth_of
 from .titok_names import weight_of
 
 HEAD_WIDTH = 64
@@ -26,6 +26,8 @@ EPSILON = 1e-5
 LOGITS = "decoder.ffn.2.weight"
 """Makes the distribution over MaskGIT's codes."""
 PIXEL_CODES = "pixel_quantize.embedding.weight"
+PIXELS = "pixel_"
+"""Comes before MaskGIT's names."""
 NETWORK = "decoder.pixels.network."
 
 
@@ -82,8 +84,11 @@ class TiTokTranslation(NamedTuple):
 
 
 def _soft_codes(shapes: Shapes) -> dict[str, Any]:
-    own = {name.removeprefix("pixel_"): shape for name, shape in shapes.items() if name.startswith("pixel_decoder.")}
-    stack = MASKGIT.stack("decoder", Shapes(own))
+    own = Shapes(
+        {name.removeprefix(PIXELS): shape for name, shape in shapes.items() if name.startswith(f"{PIXELS}decoder.")}
+    )
+    own.prefix = PIXELS
+    stack = MASKGIT.stack("decoder", own)
     network = {"encoder": stack, "decoder": stack, "latent_channels": shapes.last(PIXEL_CODES), **MASKGIT.options}
     return {"codes": shapes.rows(PIXEL_CODES), "network": network}
 
@@ -91,15 +96,12 @@ def _soft_codes(shapes: Shapes) -> dict[str, Any]:
 def _pixel_weight(name: str, network: ConvolutionalConfig, take: Take) -> Tensor:
     """Return a weight of MaskGIT's decoder."""
     ours = f"decoder.{name}"
-    return MASKGIT.tensors(network, [ours], lambda theirs: take(f"pixel_{theirs}"))[ours]
+    return MASKGIT.tensors(network, [ours], lambda theirs: take(f"{PIXELS}{theirs}"))[ours]
 
 
 def _similarity(settings: Mapping[str, Any], as_published: Similarity) -> Similarity:
-    try:
-        normalises = settings["model"]["vq_model"]["use_l2_norm"]
-    except (KeyError, TypeError):  # no such settings beside the checkpoint
-        return as_published
-    return "cosine" if normalises else "euclidean"
+    normalises = truth_of(settings, "model.vq_model.use_l2_norm")
+    return as_published if normalises is None else "cosine" if normalises else "euclidean"
 
 
 def _is_titok(shapes: Shapes) -> bool:
@@ -118,8 +120,7 @@ def _grid(shapes: Shapes, side: str) -> int:
 def _transformer(shapes: Shapes, side: str) -> dict[str, Any]:
     width = shapes.last(f"{side}.positional_embedding")
     hidden = shapes.rows(f"{side}.transformer.0.mlp.c_fc.weight")
-    block = side + ".transformer.{}.ln_1.weight"
-    layers = count(shapes, block)
+    layers = shapes.count(f"{side}.transformer.{{}}", "ln_1.weight")
     heads = max(1, width // HEAD_WIDTH)
     return {"width": width, "layers": layers, "heads": heads, "expansion": hidden // max(1, width), "epsilon": EPSILON}
 

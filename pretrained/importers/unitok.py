@@ -13,14 +13,14 @@ from ...tokenizer.networks.hybrid import HybridConfig
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ...tokenizer.quantizers.composed.grouped import GroupedConfig
 from .base import Importer, Shapes, Take, has_tensors
-from .convolutional import count
 from .layer_names import renamed
 
 HEAD_WIDTH = 64
 """Channels of a head in ViTamin: base 768 / 12, large 1024 / 16."""
 BACKBONE = "encoder.patch_embed.backbone"
 STEM = f"{BACKBONE}.stem.conv1.weight"
-TABLE = "quantizer.codebooks.{}.codebook.weight"
+CODEBOOKS, CODES = "quantizer.codebooks.{}", "codebook.weight"
+TABLE = f"{CODEBOOKS}.{CODES}"
 LAYERS = {
     "encoder.stem.norm.": f"{BACKBONE}.stem.norm1.",
     "encoder.stem.": f"{BACKBONE}.stem.",
@@ -68,8 +68,8 @@ class UniTokTranslation(NamedTuple):
     """As published."""
 
     def config(self, shapes: Shapes, _: Mapping[str, Any]) -> TokenizerConfig:
-        codes, dim, groups = shapes.rows(TABLE.format(0)), shapes.last(TABLE.format(0)), count(shapes, TABLE)
-        has_attention = "quant_proj.attn.qkv.weight" in shapes
+        codes, dim, groups = shapes.rows(TABLE.format(0)), shapes.last(TABLE.format(0)), shapes.count(CODEBOOKS, CODES)
+        has_attention = shapes.has("quant_proj.attn", "qkv.weight")
         architecture = {
             "latent_channels": shapes.rows("quant_proj.proj.weight" if has_attention else "quant_proj.weight"),
             "quantizer_convolutions": False,
@@ -118,10 +118,10 @@ def _stack(shapes: Shapes, side: str, stages: list[str]) -> dict[str, Any]:
     width, hidden = shapes.rows(f"{side}.blocks.0.norm1.weight"), shapes.rows(f"{side}.blocks.0.mlp.w0.weight")
     return {
         "channels": [shapes.rows(f"{stage}.0.conv3_1x1.weight") for stage in stages],
-        "blocks": [count(shapes, stage + ".{}.conv3_1x1.weight") for stage in stages],
+        "blocks": [shapes.count(f"{stage}.{{}}", "conv3_1x1.weight") for stage in stages],
         "transformer": {
             "width": width,
-            "layers": count(shapes, side + ".blocks.{}.norm1.weight"),
+            "layers": shapes.count(f"{side}.blocks.{{}}", "norm1.weight"),
             "heads": max(1, width // HEAD_WIDTH),
             "mlp": "gated",
             "expansion": hidden // max(1, width),

@@ -12,13 +12,14 @@ from ...tokenizer.preprocessing import PreprocessingConfig
 from ...tokenizer.quantizers import QuantizerConfig
 from ...tokenizer.quantizers.composed.multiscale import VAR_SCALES, MultiscaleConfig
 from ...tokenizer.quantizers.composed.smoothing import shared_smoothers
-from ...tokenizer.wording import shown
 from .base import Importer, Shapes, Take, has_tensors
 from .code_choice import CODEBOOK
 from .convolutional import ConvolutionalTranslation
 from .layer_names import TAMING_PARTS, LayerNames
+from .stored_settings import side_lengths
 
-SMOOTHER = "quantize.quant_resi.qresi_ls.{}.{}"
+SMOOTHERS = "quantize.quant_resi.qresi_ls.{}"
+SMOOTHER = f"{SMOOTHERS}.{{}}"
 HITS = "quantize.ema_vocab_hit_SV"
 """How often each scale took each code in training."""
 SCALES = "v_patch_nums"
@@ -29,20 +30,14 @@ class NearestCodeOfEachScale(NamedTuple):
     """The nearest code of one table at every scale, and convolutions that several scales share."""
 
     def config(self, shapes: Shapes, settings: Mapping[str, Any]) -> QuantizerConfig:
-        scales = settings.get(SCALES, list(VAR_SCALES))
-        if not isinstance(scales, list) or not scales or not all(type(side) is int for side in scales):
-            raise ValueError(
-                f"its config.json has {SCALES} {shown(scales)}, but it must be a list of whole numbers, such as [1, 2, 4]"
-            )
+        scales = side_lengths(settings, SCALES) or list(VAR_SCALES)
         counted = shapes.rows(HITS) if HITS in shapes else len(scales)
         if counted != len(scales):
             raise ValueError(
                 f"it was trained with {counted} scales, but {len(scales)} are known: give their sides as {SCALES} in a "
                 "config.json beside it"
             )
-        smoothers = sum(
-            name.startswith(SMOOTHER.format("", "").rstrip(".")) and name.endswith("weight") for name in shapes
-        )
+        smoothers = shapes.count(SMOOTHERS, "weight")
         codes, dim = shapes.rows(CODEBOOK), shapes.rows("quant_conv.weight")
         values = {
             "quantizer": {"name": "vq", "dim": dim, "codebook_size": codes},

@@ -1,13 +1,12 @@
 """WeTok (arXiv 2508.05599): group-wise lookup-free quantization, in the network of Open-MAGVIT2."""
 
-from ..public import NO_LICENCE
 from .code_choice import SignsOfLatent
 from .open_magvit2 import GROUP_BITS, OPEN_MAGVIT2, TRANSLATION, has_signs_of_latent
 
 WETOK = OPEN_MAGVIT2._replace(
     title="WeTok",
     source="https://github.com/zhuangshaobin/WeTok",
-    licence=NO_LICENCE,
+    licence="Apache-2.0",
     recognises=lambda shapes: has_signs_of_latent(shapes, in_groups=True),
     translation=TRANSLATION._replace(choice=SignsOfLatent(bits=GROUP_BITS)),
     notes=(

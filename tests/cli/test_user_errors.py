@@ -168,3 +168,17 @@ def test_libraries_are_kept_off_the_console(monkeypatch, capsys):
         warnings.warn_explicit("ours", UserWarning, "x.py", 1, module="vistok.train")
     assert os.environ["TQDM_DISABLE"] == "0" and os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1"
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("a" * 300, f"{'a' * 60}...{'a' * 57} is longer than the system allows: take a shorter name.\n"),
+        ("a\0b", "A path has a NUL byte in it, which no file name can have: take another path.\n"),
+    ],
+)
+def test_a_path_that_no_file_can_have_is_a_wrong_call(path, sentence, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(typer.Exit) as left, report_errors("some-command", debug=False):
+        open(path).close()
+    assert left.value.exit_code == 2 and capsys.readouterr().err == f"some-command: {sentence}"

@@ -19,6 +19,8 @@ STATE = {"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": [{"lr": 1.0}]
         ({"state_dict": WEIGHTS, "args": argparse.Namespace(lr=1.0)}, "state_dict"),
         ({"model": {"a.weight": torch.zeros(1)}, "ema": WEIGHTS, "optimizer": STATE}, "ema"),
         ({"model": {"a.weight": torch.zeros(1)}, "ema": {"decay": 0.9}, "optimizer": STATE}, "model"),
+        ({"ema": {"a.weight": torch.zeros(1)}, "model": WEIGHTS | {"c": torch.ones(1)}}, "model"),
+        ({"ema": {"a.weight": torch.zeros(1)}, "module": WEIGHTS | {"c": torch.ones(1)}}, "module"),
         ({"model": {"state_dict": WEIGHTS, "version": "1"}}, "model.state_dict"),
         (
             {"trainer": {"unitok": WEIGHTS, "disc": {"d": torch.ones(1)}, "disc_opt": STATE}, "args": {}},
@@ -30,10 +32,10 @@ STATE = {"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": [{"lr": 1.0}]
     ],
 )
 def test_weights_are_found_in_what_training_programs_write(content, found_at, tmp_path):
-    """Averaged weights come first: projects that store them evaluate them (LlamaGen, UniTok)."""
+    """Averaged weights come first, if they are whole: projects that store them evaluate them (LlamaGen, UniTok)."""
     torch.save(content, tmp_path / "a.ckpt")
-    checkpoint = read_checkpoint(tmp_path / "a.ckpt")
-    expected = {"a.weight": torch.zeros(1)} if found_at == "model" and "ema" in content else WEIGHTS
+    checkpoint = read_checkpoint(tmp_path / "a.ckpt", wrappers=["unitok"])
+    expected = content[found_at] if "ema" in content else WEIGHTS
     assert checkpoint.tensors.keys() == expected.keys() and checkpoint.found_at == found_at
     assert all(torch.equal(checkpoint.tensors[name], value) for name, value in expected.items())
 
@@ -45,8 +47,19 @@ def test_weights_are_found_in_what_training_programs_write(content, found_at, tm
 def test_a_file_without_tensors(content, tmp_path):
     torch.save(content, tmp_path / "a.pt")
     sentence = (
+        r"a\.pt holds no tensors, neither by themselves nor under ema, state_dict, model, module, trainer, mine: give the file "
+        r"of the weights\.$"
+    )
+    for trusts in (False, True):  # plain data has no code that could make tensors
+        with pytest.raises(ValueError, match=sentence):
+            read_checkpoint(tmp_path / "a.pt", trusts, ["mine"])
+
+
+def test_a_file_whose_code_may_make_tensors(tmp_path):
+    torch.save({"model": argparse.Namespace(lr=1.0)}, tmp_path / "a.pt")
+    sentence = (
         r"a\.pt holds no tensors that can be read without running its code, neither by themselves nor under ema, state_dict, "
-        r"model, module, trainer, unitok: give the file of the weights, or add --trust-pickle where you trust it\.$"
+        r"model, module, trainer: give the file of the weights, or add --trust-pickle where you trust it\.$"
     )
     with pytest.raises(ValueError, match=sentence):
         read_checkpoint(tmp_path / "a.pt")

@@ -51,6 +51,14 @@ def test_any_batch_and_grid(exported, batch, height, width):
         assert torch.equal(run(folder / "encoder.onnx", pixels[index : index + 1]), found[index : index + 1])
 
 
+def test_tokens_out_of_range_are_the_nearest_that_exist(exported):
+    """onnxruntime would refuse some and wrap negative ones around."""
+    _, folder = exported
+    tokens = torch.tensor([[[[-1, -101], [100, 2**40]]]])
+    assert torch.equal(run(folder / "decoder.onnx", tokens), run(folder / "decoder.onnx", tokens.clamp(0, 99)))
+    assert "from 0 to 99; the decoder takes others as the nearest of these |" in (folder / "README.md").read_text()
+
+
 def test_axes_and_meanings_are_in_the_files(exported):
     tokenizer, folder = exported
     encoder, decoder = (onnx.load(folder / name) for name in ("encoder.onnx", "decoder.onnx"))

@@ -54,5 +54,7 @@ def refusal(path, tmp_path):
 def test_settings_that_the_networks_do_not_have_are_refused(tmp_path):
     case, weights = golden_case("diffusers/small")
     path = saved(tmp_path, weights, case["hyperparameters"] | {"norm_num_groups": 16})
-    sentence = "cannot be imported as diffusers: its config.json has norm_num_groups 16, but vistok's networks have 32."
+    sentence = (
+        "imported as diffusers: its config.json has norm_num_groups 16, but it must be 32, as in vistok's networks."
+    )
     assert sentence in refusal(path, tmp_path)

@@ -47,6 +47,12 @@ def test_values_are_json_or_text_and_the_last_counts():
             "preprocessing.size",
             r"^--set is 'preprocessing\.size', but must be KEY=VALUE, such as preprocessing\.size=512\.$",
         ),
+        (
+            "origin.licence=MIT",
+            r"^--set is 'origin\.licence=MIT', but origin is what vistok records about the import, not a setting: leave",
+        ),
+        ("origin=null", r"^--set is 'origin=null', but origin is what vistok records"),
+        ("format_version=2", r"^--set is 'format_version=2', but format_version is what vistok records"),
         ("=3", r"^--set is '=3', but must be KEY=VALUE"),
         (
             "preprocessing.size.x=3",

@@ -69,12 +69,12 @@ def test_a_missing_tensor_is_named(name, tmp_path):
     assert called.exit_code == 2 and name.rsplit(".", 1)[0] in called.stderr
 
 
-@pytest.mark.parametrize("sides", [3, None, "1_2_3", [], [1, 2.5], [1, True], {"1": 2}])
+@pytest.mark.parametrize("sides", [3, None, "1_2_3", [], [1, 2.5], [1, True], [0, 2], {"1": 2}])
 def test_scales_that_are_no_list_of_whole_numbers(sides, tmp_path):
     path = saved(golden_case("var/small")[1], tmp_path, v_patch_nums=sides)
     called = CliRunner().invoke(app, ["var", str(path), "--out", str(tmp_path / "out")])
     assert (called.exit_code, called.stderr) == (
         2,
         f"import-tokenizer: {path} cannot be imported as var: its config.json has v_patch_nums {sides!r}, but it must be a "
-        "list of whole numbers, such as [1, 2, 4].\n",
+        "list of whole numbers from 1, such as [1, 2, 4].\n",
     )
