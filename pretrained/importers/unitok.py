@@ -144,6 +144,7 @@ UNITOK = Importer(
         "The short side is resized to 288 pixels by torchvision's bilinear filter, and 256 x 256 are cropped, as published.",
         "Images may have any sides that are multiples of 16; the original's decoder takes squares alone.",
     ),
+    wrappers=("unitok",),
     ignored=r"(text_encoder|fc_norm|projection)\..*|logit_(scale|bias)|quantizer\.codebooks\.\d+\.vocab_usage",
 )
 """The part that makes and decodes tokens; that for text is left out."""
