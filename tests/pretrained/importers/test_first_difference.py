@@ -69,9 +69,11 @@ def test_a_gap_among_modules():
 
 def test_the_tensor_with_the_rarest_number_is_named():
     shapes = Shapes({"a.weight": (64, 32), "b.weight": (66, 64), "c.weight": (64, 64)})
+    assert [shapes.rows(name) for name in shapes] == [64, 66, 64]
     assert with_source("channels has 66, not 64", shapes) == (
-        "its tensor b.weight has the shape (66, 64), but channels has 66, not 64"
+        "its tensor b.weight has the shape (66, 64), so channels has 66, not 64"
     )
+    assert with_source("there are 32", shapes) == "there are 32"  # nobody asked for that size
     assert with_source("there are too few", shapes) == "there are too few"
 
 
