@@ -36,7 +36,7 @@ def layout_of(case, settings):
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if "tensors" in case])
 def test_the_tensor_that_differs_is_named(name):
-    """All the tensors of all cases were tried; here is a sample of each."""
+    """A sample of the tensors of each case, and of those by which modules are counted."""
     settings = {"v_patch_nums": [1, 2, 3, 4, 5, 8]} if name == "var/small" else {}
     layout, chance = layout_of(CASES[name], settings), random.Random(name)
     needed = sorted(each for each in layout.tensors if not each.startswith("model_ema."))
