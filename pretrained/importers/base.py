@@ -38,6 +38,11 @@ class Shapes(dict[str, tuple[int, ...]]):
         raise ValueError(f"it has no tensor {shortened(self.prefix + name)}")
 
     @cached_property
+    def sizes(self) -> list[tuple[int, str]]:
+        """The sizes that were asked for, and the tensors that they are of."""
+        return []
+
+    @cached_property
     def modules(self) -> set[str]:
         """Names of all modules that have tensors, or modules with tensors."""
         ends = ((name, dot.start()) for name in self for dot in re.finditer(r"\.", name))
@@ -69,11 +74,15 @@ class Shapes(dict[str, tuple[int, ...]]):
         """Return the first dimension: output channels of a convolution, or codes of a codebook."""
         if not self[name]:
             raise ValueError(f"its tensor {shortened(name)} is a single number")
+        self.sizes.append((self[name][0], name))
         return self[name][0]
 
     def last(self, name: str) -> int:
         """Return the last dimension: channels of a table, or the side of a kernel."""
-        return self[name][-1] if self.rows(name) else 0
+        if not self.rows(name):
+            return 0
+        self.sizes.append((self[name][-1], name))
+        return self[name][-1]
 
 
 class Translation(Protocol):

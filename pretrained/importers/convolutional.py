@@ -137,11 +137,10 @@ def _with_dimensions(take: Take) -> Take:
 def _ends(shapes: Shapes, channels: Sequence[int]) -> dict[str, Any]:
     """Return what the first convolution and those around the quantizer show; `channels` are those of the encoder's levels."""
     width, colours = (shapes["encoder.conv_in.weight"] + (0, 0))[:2]
-    around = shapes["quant_conv.weight"] if has_quant_conv(shapes) else ()
     return {
         "stem": math.isqrt(colours // COLOURS),
         "stem_channels": width if [width] != channels[:1] else None,
-        "quantizer_kernel": around[-1] if around else 1,
+        "quantizer_kernel": shapes.last("quant_conv.weight") if has_quant_conv(shapes) else 1,
     }
 
 

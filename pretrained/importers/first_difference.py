@@ -9,20 +9,20 @@ from .base import Shapes
 
 
 def with_source(problem: str, shapes: Shapes) -> str:
-    """Return why a config is refused, with the tensor whose shape has a number in it that the sentence has too.
+    """Return why a config is refused, with the tensor from whose shape it takes a number that the sentence has too.
 
-    Of several the one whose number is the rarest in the checkpoint, as the others of that size agree with one another.
+    Of several the one whose size was asked for least often, as the others of one size agree with one another.
     """
     told = layer_that_differs(shapes)
     if told:
         return told
     numbers = {int(digits) for digits in re.findall(r"\d{1,9}", problem)}
-    common = Counter(size for shape in shapes.values() for size in set(shape))
-    candidates = [(common[size], name) for name, shape in shapes.items() for size in set(shape) & numbers]
+    common = Counter(size for size, _ in shapes.sizes)
+    candidates = [(common[size], name) for size, name in shapes.sizes if size in numbers]
     if not candidates:
         return problem
     _, name = min(candidates, key=lambda each: each[0])
-    return f"its tensor {shortened(name)} has the shape {shapes[name]}, but {problem}"
+    return f"its tensor {shortened(name)} has the shape {shapes[name]}, so {problem}"
 
 
 def layer_that_differs(shapes: Shapes) -> str:

@@ -72,10 +72,11 @@ def _seen(importer: Importer, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def config_of(layout: Layout, settings: Mapping[str, Any]) -> TokenizerConfig:
     """Return the config that a layout shows; raise ValueError with the tensor that differs."""
+    shapes = layout.shapes
     try:
-        return layout.importer.config(layout.shapes, settings)
+        return layout.importer.config(shapes, settings)
     except ConfigError as error:
-        raise ValueError(with_source(str(error), layout.shapes)) from None
+        raise ValueError(with_source(str(error), shapes)) from None
 
 
 def converted(layout: Layout, config: TokenizerConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -36,7 +36,7 @@ def layout_of(case, settings):
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if "tensors" in case])
 def test_the_tensor_that_differs_is_named(name):
-    """All the tensors of all cases were tried; here is a sample of each."""
+    """A sample of the tensors of each case, and of those by which modules are counted."""
     settings = {"v_patch_nums": [1, 2, 3, 4, 5, 8]} if name == "var/small" else {}
     layout, chance = layout_of(CASES[name], settings), random.Random(name)
     needed = sorted(each for each in layout.tensors if not each.startswith("model_ema."))
@@ -69,9 +69,11 @@ def test_a_gap_among_modules():
 
 def test_the_tensor_with_the_rarest_number_is_named():
     shapes = Shapes({"a.weight": (64, 32), "b.weight": (66, 64), "c.weight": (64, 64)})
+    assert [shapes.rows(name) for name in shapes] == [64, 66, 64]
     assert with_source("channels has 66, not 64", shapes) == (
-        "its tensor b.weight has the shape (66, 64), but channels has 66, not 64"
+        "its tensor b.weight has the shape (66, 64), so channels has 66, not 64"
     )
+    assert with_source("there are 32", shapes) == "there are 32"  # nobody asked for that size
     assert with_source("there are too few", shapes) == "there are too few"
 
 

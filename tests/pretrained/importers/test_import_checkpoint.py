@@ -68,11 +68,12 @@ def test_a_checkpoint_of_two_families_asks_for_one(refusal, tmp_path, weights, m
         ),
         (
             {"quant_conv.bias": torch.zeros(3)},
-            "its tensor quant_conv.bias gives the shape (3,) to quantizer_in.bias, which must have (8,)",
+            "its tensors quant_conv.weight and quant_conv.bias have the shapes (8, 64, 1, 1) and (3,), which are not those of "
+            "one layer",
         ),
         (
             {f"encoder.conv_blocks.0.res.{block}.conv1.weight": None for block in (0, 1)},
-            "encoder.blocks.0 is 0, but must be at least 1",
+            "it has no tensor encoder.conv_blocks.0.res.0.conv1.weight",
         ),
     ],
 )
@@ -144,7 +145,10 @@ def test_a_codebook_of_one_code(refusal, tmp_path, case, name, key):
     weights, family = golden_case(case)[1], case.split("/")[0]
     path = saved(tmp_path, weights | {name: weights[name][:1]})
     (tmp_path / "config.json").write_text(json.dumps({"v_patch_nums": [1, 2, 3, 4, 6, 8]}))
-    assert refusal(family, path) == f"{path} cannot be imported as {family}: {key} is 1, but must be at least 2."
+    assert refusal(family, path) == (
+        f"{path} cannot be imported as {family}: its tensor {name} has the shape {(1, weights[name].shape[1])}, so {key} is 1, "
+        "but must be at least 2."
+    )
 
 
 def test_a_family_other_than_the_tensors_show_is_said_and_imported(tmp_path):
