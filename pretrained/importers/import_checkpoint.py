@@ -1,6 +1,5 @@
 """Import a public checkpoint of any family as a tokenizer folder."""
 
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ...tokenizer.files import aside_of
+from ...tokenizer.files import aside_folder
 from ...tokenizer.folder.config_json import Origin, TokenizerConfig
 from ...tokenizer.folder.fingerprint import fingerprint
 from ...tokenizer.folder.save_load import save_tokenizer
@@ -51,8 +50,7 @@ def import_checkpoint(
     Raises ValueError when `out` exists, the family is unknown or not recognised, the checkpoint is damaged, or a tensor is
     missing, unused or of the wrong shape. With `trust_pickle` code in the checkpoint is run.
     """
-    if out.exists():
-        raise ValueError(f"--out is {out}, which exists already: give a new folder.")
+    _check_new(out)
     if family is not None and family not in IMPORTERS:
         raise ValueError(unknown_choice("family", f"FAMILY {family!r}", family, list(IMPORTERS)))
     checkpoint = read_checkpoint(path, trust_pickle)
@@ -120,15 +118,18 @@ def _write(
         source.release()  # what the tensor before has used
         check_finite(path, {name: tensor})
 
-    aside = aside_of(out)
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with aside_folder(out) as aside:
+        _check_new(out)
         save_tokenizer(
             aside, model, config.architecture, config.preprocessing, text, origin=config.origin, before_each=check
         )
         aside.rename(out)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _check_new(out: Path) -> None:
+    if out.exists():
+        raise ValueError(f"--out is {out}, which exists already: give a new folder.")
 
 
 def _of_family(path: Path, family: str, checkpoint: Checkpoint) -> Layout:
