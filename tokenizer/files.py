@@ -14,6 +14,7 @@ from .turns import take_turn
 
 ASIDE_PATTERN = ".vistok-*.part"
 """Matches what a command that was killed may leave behind."""
+LFS = b"version https://git-lfs.github.com/spec/"
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
 UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
@@ -60,6 +61,13 @@ def aside_folder(target: Path) -> Iterator[Path]:
             yield aside
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def check_no_pointer(path: Path) -> None:
+    """Raise ValueError for a file that git has left a pointer of, as its large file storage is not installed; and OSError."""
+    with path.open("rb") as file:
+        if file.read(len(LFS)) == LFS:
+            raise ValueError(f"{path} is a pointer of git LFS, not the file: run git lfs pull, or download the file.")
 
 
 def remove_asides(folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ...tokenizer.files import check_no_pointer
 from ...tokenizer.wording import list_first
 from ..checkpoints.mapped_file import DamagedFileError, MappedFile
 from ..checkpoints.rebuilt_tensors import tensor_of
@@ -76,6 +77,7 @@ def read_checkpoint(path: Path, trust_pickle: bool = False) -> Checkpoint:
 
 
 def _read(path: Path, trust_pickle: bool, mapped: list[MappedFile]) -> _Part:
+    check_no_pointer(path)
     if trust_pickle and path.suffix != SAFETENSORS:
         return _weights(path, TorchFile(_unpickled(path), lambda _: torch.empty(0)), trusted=True)
     try:
