@@ -12,7 +12,7 @@ from ...tokenizer.folder.config_json import Origin, TokenizerConfig
 from ...tokenizer.folder.fingerprint import fingerprint
 from ...tokenizer.folder.save_load import save_tokenizer
 from ...tokenizer.folder.skeleton import build_skeleton
-from ...tokenizer.folder.weight_file import check_finite
+from ...tokenizer.folder.weight_file import is_finite
 from ...tokenizer.model import VisualTokenizer
 from ...tokenizer.wording import list_first, unknown_choice
 from ..public import Public
@@ -73,7 +73,7 @@ def import_checkpoint(
             public=public,
             doubt=_doubt(family, checkpoint) if family is not None and public is None else "",
         )
-    _write(out, model, config, card(out, layout.importer, config, facts), path, checkpoint)
+    _write(out, model, config, card(out, layout.importer, config, facts), path, layout, checkpoint)
     return Imported(layout.family, found, not config.architecture.encoder_only, facts.doubt)
 
 
@@ -112,11 +112,21 @@ def _model(config: TokenizerConfig, weights: dict[str, Tensor]) -> VisualTokeniz
 
 
 def _write(
-    out: Path, model: VisualTokenizer, config: TokenizerConfig, text: str, path: Path, source: Checkpoint
+    out: Path,
+    model: VisualTokenizer,
+    config: TokenizerConfig,
+    text: str,
+    path: Path,
+    layout: Layout,
+    source: Checkpoint,
 ) -> None:
     def check(name: str, tensor: Tensor) -> None:
         source.release()  # what the tensor before has used
-        check_finite(path, {name: tensor})
+        if not is_finite(tensor):
+            raise ValueError(
+                f"{path} has values in {_not_finite(layout, source) or name} that are NaN or infinite: download it again, or "
+                "import another checkpoint."
+            )
 
     out.parent.mkdir(parents=True, exist_ok=True)
     with aside_folder(out) as aside:
@@ -125,6 +135,12 @@ def _write(
             aside, model, config.architecture, config.preprocessing, text, origin=config.origin, before_each=check
         )
         aside.rename(out)
+
+
+def _not_finite(layout: Layout, checkpoint: Checkpoint) -> str | None:
+    """Return the name in the file of the first tensor of a layout that is not finite."""
+    own = {id(tensor) for tensor in layout.tensors.values()}
+    return next((name for name, value in checkpoint.tensors.items() if id(value) in own and not is_finite(value)), None)
 
 
 def _check_new(out: Path) -> None:
