@@ -10,9 +10,8 @@ from ... import __version__
 from ...tokenizer.errors import WorkFailedError
 from ...tokenizer.files import aside_folder
 from ...tokenizer.folder.fingerprint import fingerprint
-from ...tokenizer.folder.save_load import load_tokenizer
 from ...tokenizer.wording import unknown_choice
-from ..find import find_tokenizer
+from ..load_found import load_found
 from .agreement import Agreement, agreement
 from .base import Exporter, Source, Written
 from .card import card
@@ -73,12 +72,14 @@ def _exporter(form: str) -> Exporter:
     exporter = EXPORTERS[form]
     missing = [package for package in exporter.packages if importlib.util.find_spec(package) is None]
     if missing:
-        raise ValueError(f"--format {form} needs the package {missing[0]}: pip install {exporter.install}.")
+        raise ValueError(
+            f"--format {form} needs the package {missing[0]}: pip install {exporter.install} in vistok's checkout."
+        )
     return exporter
 
 
 def _source(name: str) -> Source:
-    model, config = load_tokenizer(find_tokenizer(name))
+    model, config = load_found(name)
     digest = fingerprint(model, config)
     config_of_quantizer, model.quantizer = model.quantizer.for_inference()
     facts = {
