@@ -46,7 +46,7 @@ def load_inception(weights: Path | None, device: torch.device) -> Callable[[Pixe
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError:
-        raise ValueError("rFID needs the package torch-fidelity: pip install 'vistok[fid]'.") from None
+        raise ValueError("rFID needs the package torch-fidelity: pip install '.[fid]' in vistok's checkout.") from None
     if weights is not None and not weights.is_file():
         raise ValueError(f"There is no weight file {weights}: give the weights of torch-fidelity's Inception.")
     try:

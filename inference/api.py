@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..images.preprocessing import to_images
 from ..images.sizes import network_size
-from ..pretrained.find import DEFAULT_MODEL
+from ..pretrained.find import DEFAULT_MODEL, with_hub_prefix
 from ..tokenizer.devices import find_device
 from ..tokenizer.folder.config_json import TokenizerConfig
 from ..tokenizer.folder.fingerprint import FingerprintCache
@@ -54,15 +54,18 @@ class Tokenizer:
         batch_size: int | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> "Tokenizer":
-        """Load a tokenizer: see `vistok.load`."""
+        """Load a tokenizer: see `vistok.load`. Here owner/repo that is no path is one of the hub, without hf:// too."""
         found = find_device(device)
-        return cls(*load_named(str(model), dtype), found, batch_size)
+        return cls(*load_named(with_hub_prefix(str(model)), dtype), found, batch_size)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a tokenizer folder that gives the same tokens, images and fingerprint.
 
-        Raises OSError, and ValueError for a tokenizer in half precision, whose weights are rounded.
+        Raises OSError, and ValueError for a tokenizer in half precision, whose weights are rounded, or where the folder is
+        none or holds a file of the same name that is not of a tokenizer.
         """
+        if not str(folder):
+            raise ValueError("save_pretrained got an empty name: give a folder.")
         save(Path(folder), self.model, self.config)
 
     def push_to_hub(self, repo: str, private: bool = False) -> str:
@@ -196,6 +199,7 @@ def load(
     hf:// need the network. `device` is auto (a GPU if there is one), cpu, cuda, cuda:1 or mps; `batch_size` is how many images
     go through the network together on a GPU. `dtype` is the type of the networks; in bfloat16 or float16 some tokens differ
     from those in float32, and so does the fingerprint. Raises ValueError when there is no such tokenizer, device or type, or
-    when the tokenizer's files are damaged.
+    when the tokenizer's files are damaged, and WorkFailedError when the disk refuses a download.
     """
-    return Tokenizer.from_pretrained(model, device, batch_size, dtype)
+    found = find_device(device)
+    return Tokenizer(*load_named(str(model), dtype), found, batch_size)

@@ -1,14 +1,16 @@
 """A tokenizer as a folder: loaded by its name, saved, and uploaded to the Hugging Face hub."""
 
+import os
 import tempfile
 from pathlib import Path
 
 import torch
 
-from ..pretrained.find import find_tokenizer
+from ..pretrained.find import REPOSITORY, is_ours
 from ..pretrained.hub_upload import upload_folder
-from ..tokenizer.folder.config_json import TokenizerConfig
-from ..tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer, save_tokenizer
+from ..pretrained.load_found import load_found
+from ..tokenizer.folder.config_json import CONFIG_FILE, TokenizerConfig
+from ..tokenizer.folder.save_load import CARD_FILE, WEIGHTS_FILE, LoadedTokenizer, save_tokenizer
 from ..tokenizer.model import VisualTokenizer
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -22,22 +24,37 @@ def load_named(model: str, dtype: torch.dtype) -> LoadedTokenizer:
         )
     if dtype not in DTYPES:
         raise ValueError(f"dtype is {dtype}, but must be {' or '.join(map(str, DTYPES))}.")
-    loaded = load_tokenizer(find_tokenizer(model))
+    loaded = load_found(model)
     loaded.model.cast_networks(dtype)
     return loaded
 
 
 def save(folder: Path, model: VisualTokenizer, config: TokenizerConfig, name: str = "") -> None:
-    """Write a tokenizer folder; raise ValueError for a model in half precision, and OSError.
+    """Write a tokenizer folder; raise ValueError for a model in half precision or a folder of something else, and OSError.
 
     `name` is what `vistok.load` will find it by, on the card; the folder itself if it is empty.
     """
     if model.dtype != torch.float32:
         raise ValueError(f"The weights are rounded to {model.dtype}: load the tokenizer in float32 to save it.")
+    _check_target(folder)
     card = _card(config, name or str(folder))
     save_tokenizer(
         folder, model, config.architecture, config.preprocessing, card, with_training_state=True, origin=config.origin
     )
+
+
+def _check_target(folder: Path) -> None:
+    """Raise ValueError unless a folder is, or can become, that of a tokenizer."""
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+    if not nearest.is_dir():
+        raise ValueError(f"The tokenizer cannot be saved in {folder}: {nearest} is no folder. Give another.")
+    if is_ours(folder / CONFIG_FILE):
+        return
+    for name in (CARD_FILE, CONFIG_FILE, WEIGHTS_FILE):
+        if os.path.lexists(folder / name):
+            raise ValueError(
+                f"{folder} has a {name} that is not of a tokenizer: give a new folder, or remove the file."
+            )
 
 
 def _card(config: TokenizerConfig, name: str) -> str:
@@ -66,6 +83,8 @@ Licence of the original weights: {origin.licence}.
 
 def upload(model: VisualTokenizer, config: TokenizerConfig, repo: str, private: bool) -> str:
     """Upload a tokenizer folder, and return the URL of the commit; raise ValueError when that fails."""
+    if not REPOSITORY.fullmatch(repo):
+        raise ValueError(f"push_to_hub got {repo!r}: give OWNER/REPO.")
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder), model, config, f"hf://{repo}")
         return upload_folder(Path(folder), repo, private)

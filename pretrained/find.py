@@ -1,6 +1,7 @@
 """Find a tokenizer by what users call it: a built-in name, a folder, a public name, or hf://owner/repo[@revision]."""
 
 import difflib
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -49,6 +50,12 @@ def find_tokenizer(model: str) -> Path:
         f"them), a tokenizer folder, or {HUB_PREFIX}owner/repo[@revision]."
     )
     raise ValueError(f"There is no tokenizer {model!r}: {did_you_mean(_meant(model), otherwise)}")
+
+
+def with_hub_prefix(model: str) -> str:
+    """Return the name of a tokenizer, where owner/repo[@revision] is one of the hub unless it is a path that there is."""
+    is_repository = REPOSITORY.fullmatch(model.partition("@")[0]) is not None
+    return f"{HUB_PREFIX}{model}" if is_repository and not os.path.lexists(model) else model
 
 
 def names_tokenizer(text: str) -> bool:
@@ -101,6 +108,8 @@ def _hub_folder(given: str) -> Path:
     from .hub_errors import NoSuchFileError, Repository
 
     name, _, revision = given.removeprefix(HUB_PREFIX).partition("@")
+    if not REPOSITORY.fullmatch(name):
+        raise ValueError(f"{given} is no name of the hub: give {HUB_PREFIX}owner/repo[@revision].")
     if names := _names_in(name):
         raise ValueError(
             f"{given} holds a checkpoint that vistok imports by its public name: give {' or '.join(map(repr, names))}."
@@ -108,7 +117,7 @@ def _hub_folder(given: str) -> Path:
     repository = Repository(name, revision or "main", given, "give a tokenizer folder")
     try:
         config = download(repository, [CONFIG_FILE])
-        if not _is_ours(config.folder / CONFIG_FILE):
+        if not is_ours(config.folder / CONFIG_FILE):
             raise NoSuchFileError
         return download(repository._replace(revision=config.commit), [CONFIG_FILE, WEIGHTS_FILE], [CARD_FILE]).folder
     except NoSuchFileError:
@@ -118,7 +127,8 @@ def _hub_folder(given: str) -> Path:
         ) from None
 
 
-def _is_ours(config: Path) -> bool:
-    """Return whether a config.json is that of a tokenizer, damaged or not, and not that of another library."""
-    content = config.read_text(errors="replace")
-    return '"format_version"' in content
+def is_ours(config: Path) -> bool:
+    """Return whether there is a config.json of a tokenizer, damaged or not, and not of another library."""
+    with suppress(OSError):
+        return '"format_version"' in config.read_text(errors="replace")
+    return False

@@ -1,13 +1,15 @@
 """Download files of a repository of the Hugging Face hub. Whatever prevents it is one sentence."""
 
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..tokenizer.wording import list_first
-from .hub_errors import Repository, one_sentence
+from .cache import one_sentence_of_disk
+from .hub_errors import OutOfReachError, Repository, one_sentence
 from .hub_progress import blobs_folder, hub_progress
 from .network import hub_endpoint, is_reachable
 
@@ -33,31 +35,25 @@ class Snapshot(NamedTuple):
 def download(repository: Repository, files: Sequence[str], optional: Sequence[str] = ()) -> Snapshot:
     """Return the files that match names or patterns, all of one commit, and those of `optional` that there are.
 
-    What is in the cache is not downloaded again, and a download that was cut is resumed. Without the hub the cache answers
-    alone. Raises ValueError when the hub refuses, has no such file, or cannot be reached, and OSError of the disk.
+    Files that are in the cache are not downloaded again. A file whose download is cut goes on where it stopped, but not in a
+    later process: the client of the hub keeps no part of it. Without the hub the cache answers alone. Raises ValueError when
+    the hub refuses or has no such file, OutOfReachError when it cannot be asked, and WorkFailedError of the disk.
     """
     is_offline = any(os.environ.get(name, "").upper() in TRUE for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
-    with one_sentence(repository):
+    with one_sentence_of_disk(repository.given), one_sentence(repository):
         if is_offline or not is_reachable(hub_endpoint(), QUICK):
             found = _cached(repository, files, optional)
             if found is not None:
                 return found
         if is_offline:
-            raise repository.error(
-                "is not in the cache of this machine, and HF_HUB_OFFLINE forbids to download it", "unset it"
-            )
+            raise _out_of_reach(repository, "HF_HUB_OFFLINE forbids to download it", "unset it")
         if not is_reachable(hub_endpoint(), PATIENT):
-            raise repository.error(
-                "is not in the cache of this machine, and the hub cannot be reached", "connect to the network"
-            )
+            raise _out_of_reach(repository, "the hub cannot be reached", "connect to the network")
         return _downloaded(repository, files, optional)
 
 
-def cache_home() -> Path:
-    """Return the folder of the hub's caches, without importing the client of the hub."""
-    user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    home = os.environ.get("HF_HOME") or os.path.join(user, "huggingface")
-    return Path(os.path.expandvars(os.path.expanduser(home)))
+def _out_of_reach(repository: Repository, why: str, remedy: str) -> OutOfReachError:
+    return OutOfReachError(str(repository.error(f"is not in the cache of this machine, and {why}", remedy)))
 
 
 def _cached(repository: Repository, files: Sequence[str], optional: Sequence[str]) -> Snapshot | None:
@@ -91,7 +87,8 @@ def _downloaded(repository: Repository, files: Sequence[str], optional: Sequence
     blobs = blobs_folder(repository.name)
     missing = {name: there[name].size or 0 for name in names if not (blobs / _stored_as(there[name])).is_file()}
     revision, folder = repository.revision, Path()
-    with hub_progress(repository.given, repository.name, sum(missing.values())) as progress:
+    with hub_progress(repository.given, repository.name, sum(missing.values())) as progress, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Not enough free disk space")  # the error that follows says so
         for name in names:
             path = hf_hub_download(repository.name, name, revision=revision, endpoint=hub_endpoint())
             folder = Path(path).parents[len(PurePosixPath(name).parts) - 1]

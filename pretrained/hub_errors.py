@@ -1,14 +1,15 @@
 """What the Hugging Face hub refuses, as one sentence."""
 
-import errno
+import re
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import NamedTuple
 
+from .cache import is_of_disk
 from .network import hub_endpoint
 
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
-"""Errors of the disk that holds the cache."""
 CLIENTS = ("huggingface_hub", "httpx", "httpx2", "httpcore", "requests", "urllib3")
 """The hub's client, and packages with which its versions connect to the hub."""
 LOG_IN = "log in with: hf auth login"
@@ -47,6 +48,10 @@ class NoSuchFileError(ValueError):
     """The repository does not have a file."""
 
 
+class OutOfReachError(ValueError):
+    """The cache does not have what is wanted, and the hub cannot be asked."""
+
+
 @contextmanager
 def one_sentence(repository: Repository) -> Iterator[None]:
     """Turn the errors of the hub's client into a ValueError, but for those of the disk."""
@@ -69,11 +74,15 @@ def one_sentence(repository: Repository) -> Iterator[None]:
     except errors.EntryNotFoundError as error:
         raise _failed(repository, error) from None
     except errors.HfHubHTTPError as error:
-        if error.response is not None and error.response.status_code in (401, 403):
+        status = error.response.status_code if error.response is not None else None
+        if status in (401, 403):
             raise repository.error("is refused: the hub does not accept your token", LOG_IN) from None
+        if status == HTTPStatus.NOT_FOUND:
+            what = f"was not found at revision {repository.revision} of {repository.url}"
+            raise repository.error(what, "check the name and the revision") from None
         raise _failed(repository, error) from None
     except OSError as error:
-        if error.errno in DISK:
+        if is_of_disk(error):
             raise
         raise _failed(repository, error) from None
     except Exception as error:
@@ -97,5 +106,18 @@ def _gated(repository: Repository, error: Exception) -> ValueError:
 
 def _failed(repository: Repository, error: BaseException) -> ValueError:
     """Return the error of a download that failed for a reason that may pass."""
-    said = " ".join(str(error).split()) or type(error).__name__
-    return repository.error(f"could not be downloaded ({said[:LONGEST].rstrip('.')})", "try again")
+    return repository.error(f"could not be downloaded ({reason(error)})", "try again")
+
+
+def reason(error: BaseException) -> str:
+    """Return what the hub or its client says, as a short phrase."""
+    response = getattr(error, "response", None)
+    if response is None:
+        said = re.sub(r"\s+For more information check: .*", "", str(error), flags=re.DOTALL)
+        return textwrap.shorten(said, LONGEST, placeholder=" ...").rstrip(".:") or type(error).__name__
+    try:
+        phrase = f" {HTTPStatus(response.status_code).phrase}"
+    except ValueError:  # a status of its own
+        phrase = ""
+    told = textwrap.shorten(getattr(error, "server_message", None) or "", LONGEST, placeholder=" ...").rstrip(".")
+    return f"the hub answered {response.status_code}{phrase}{f': {told}' if told else ''}"

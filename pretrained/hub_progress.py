@@ -3,7 +3,7 @@
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 EVERY = 5.0
@@ -26,6 +26,8 @@ class HubProgress:
         self.blobs = blobs
         self.total = total
         self.complete = 0
+        self.before = self._begun()
+        """Bytes of each file that a process that was killed has left, or another one is downloading."""
 
     def add(self, size: int) -> None:
         """Count a complete file."""
@@ -33,13 +35,15 @@ class HubProgress:
 
     def line(self) -> str:
         """Return how much there is."""
-        begun = 0
-        for path in self.blobs.glob("*.incomplete"):
-            try:
-                begun += path.stat().st_size
-            except OSError:  # complete, or given up, since the folder was listed
-                continue
+        begun = sum(max(0, size - self.before.get(path, 0)) for path, size in self._begun().items())
         return f"{self.name}: {min(self.complete + begun, self.total) // MB} of {_megabytes(self.total)}"
+
+    def _begun(self) -> dict[Path, int]:
+        sizes = {}
+        for path in self.blobs.glob("*.incomplete"):
+            with suppress(OSError):  # complete, or given up, since the folder was listed
+                sizes[path] = path.stat().st_size
+        return sizes
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from .hub import PATIENT
-from .hub_errors import LONGEST, is_of_client
+from .hub_errors import is_of_client, reason
 from .network import hub_endpoint, is_reachable
 
 
@@ -23,7 +23,6 @@ def upload_folder(folder: Path, repository: str, private: bool) -> str:
     except Exception as error:
         if not is_of_client(error):
             raise
-        said = " ".join(str(error).split())[:LONGEST].rstrip(".")
         raise ValueError(
-            f"{repository} could not be uploaded ({said}): give OWNER/REPO, and log in with: hf auth login."
+            f"{repository} could not be uploaded ({reason(error)}): give OWNER/REPO, and log in with: hf auth login."
         ) from None

@@ -2,44 +2,56 @@
 
 import json
 import os
-import re
 import shutil
 import tempfile
 import time
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from ..tokenizer.files import write_whole
 from ..tokenizer.folder_lock import FolderBusyError, hold_folder
+from .cache import cache_home, one_sentence_of_disk
 from .checkpoints.weight_files import INDEX, SETTINGS, read_object
-from .hub import Snapshot, cache_home, download
-from .hub_errors import Repository
-from .importers.table import VERSION
+from .hub import Snapshot, download
+from .hub_errors import OutOfReachError, Repository
+from .kept import CONFIG_FILE, FOLDER, Kept
 from .public import Public, PublicTokenizer
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
-CONFIG_FILE = "config.json"
 ASIDE = ".vistok-import-"
 POLL = 0.2
 """Seconds between two looks whether another process has ended its import."""
 
 
 def imported(name: str, entry: PublicTokenizer, revision: str | None = None) -> Path:
-    """Return the folder of a public tokenizer, imported from the revision, or else the one of the table.
+    """Return the folder of a public tokenizer, imported from a revision, or else the one that it has here.
 
-    One that was imported before is found without the network, and `revision` is asked for again only where it is no commit.
-    Folders are kept by repository, commit and version of the importers. Raises ValueError when the hub refuses or cannot be
-    reached, or the checkpoint is not what is expected; then nothing stays.
+    Folders are kept by repository, commit and version of the importers. For each name and revision, the commit that was
+    imported is kept, too. Without a revision, the name is that of the table's revision at the commit of its last import, which
+    needs no network; one that has none is downloaded. A branch or tag is asked for again, unless the hub is out of reach.
+
+    Raises ValueError when the hub refuses or cannot be reached, or the checkpoint is not what is expected, and WorkFailedError
+    of the disk; then nothing stays.
     """
-    root = cache_home() / "vistok" / entry.repository.replace("/", "--")
-    wanted = revision or entry.revision
-    known = wanted if COMMIT.fullmatch(wanted) else _known_commit(root, wanted) if revision is None else None
-    if known is not None and (_folder(root, known, name) / CONFIG_FILE).is_file():
-        return _folder(root, known, name)
     given = name if revision is None else f"{name}@{revision}"
-    otherwise = "download the checkpoint elsewhere and use import-tokenizer"
-    snapshot = _download(Repository(entry.repository, wanted, given, otherwise), entry)
-    folder = _folder(root, snapshot.commit, name)
+    with one_sentence_of_disk(given):
+        return _imported(name, entry, revision, given)
+
+
+def _imported(name: str, entry: PublicTokenizer, revision: str | None, given: str) -> Path:
+    kept = Kept(cache_home() / FOLDER / entry.repository.replace("/", "--"), name)
+    wanted = revision or entry.revision
+    known = kept.commit(wanted)
+    here = kept.import_of(wanted)
+    if here and (revision is None or known == wanted):
+        return here
+    others = "".join(f"give {name}@{each}, which is imported, or " for each in kept.revisions() if revision is None)
+    otherwise = f"{others}download the checkpoint elsewhere and use import-tokenizer"
+    asked = known if known and revision is None else wanted  # a new version of the importers has the same commit
+    try:
+        snapshot = _download(Repository(entry.repository, asked, given, otherwise), entry)
+    except OutOfReachError:
+        if here:
+            return here
+        raise
+    folder = kept.folder(snapshot.commit)
     try:
         _import_once(folder, snapshot, entry)
     except ValueError as error:
@@ -47,24 +59,8 @@ def imported(name: str, entry: PublicTokenizer, revision: str | None = None) -> 
             f"{given} could not be imported ({str(error).rstrip('.')}): remove {snapshot.folder.parents[1]} to download it "
             "again, or use import-tokenizer on what it holds."
         ) from None
-    if not COMMIT.fullmatch(wanted):
-        write_whole(_ref(root, wanted), snapshot.commit.encode())
+    kept.keep(wanted, snapshot.commit)
     return folder
-
-
-def _folder(root: Path, commit: str, name: str) -> Path:
-    return root / commit / f"v{VERSION}" / name
-
-
-def _ref(root: Path, revision: str) -> Path:
-    return root / "refs" / revision.replace("/", "--")
-
-
-def _known_commit(root: Path, revision: str) -> str | None:
-    with suppress(OSError):
-        commit = _ref(root, revision).read_text()
-        return commit if COMMIT.fullmatch(commit) else None
-    return None
 
 
 def _download(repository: Repository, entry: PublicTokenizer) -> Snapshot:

@@ -5,12 +5,16 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from .turns import take_turn
+
 ASIDE_PATTERN = ".vistok-*.part"
 """Matches what a command that was killed may leave behind."""
+LFS = b"version https://git-lfs.github.com/spec/"
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
 UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
@@ -25,20 +29,45 @@ def aside_of(path: Path) -> Path:
 def write_whole(path: Path, content: bytes | Iterable[bytes | memoryview]) -> None:
     """Write a file aside, flush it to the disk and rename it, so that a stop at any moment leaves the old or the new.
 
-    The content may come in parts. Raises OSError when the disk refuses; nothing half-written stays.
+    The content may come in parts. Processes and threads that write the same file take turns. Raises OSError when the disk
+    refuses; nothing half-written stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = aside_of(path)
-    try:
-        with open(aside, "wb") as file:
-            file.writelines([content] if isinstance(content, bytes) else content)
-            flush_to_disk(file)
-        aside.replace(path)
-    except BaseException as error:
-        aside.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:  # an error of writing does not say where
-            error.filename = str(path)
-        raise
+    with take_turn(aside, aside.touch):
+        try:
+            with open(aside, "wb") as file:
+                file.writelines([content] if isinstance(content, bytes) else content)
+                flush_to_disk(file)
+            aside.replace(path)
+        except BaseException as error:
+            aside.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.filename is None:  # an error of writing does not say where
+                error.filename = str(path)
+            raise
+
+
+@contextmanager
+def aside_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `target`, to write in and then rename; one that is not renamed is removed at the end.
+
+    Processes and threads that write the same target take turns: one that waited may find it there. Raises OSError.
+    """
+    aside = aside_of(target)
+    with take_turn(aside, aside.mkdir):
+        for left in aside.iterdir():  # by a command that was killed
+            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+        try:
+            yield aside
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def check_no_pointer(path: Path) -> None:
+    """Raise ValueError for a file that git has left a pointer of, as its large file storage is not installed; and OSError."""
+    with path.open("rb") as file:
+        if file.read(len(LFS)) == LFS:
+            raise ValueError(f"{path} is a pointer of git LFS, not the file: run git lfs pull, or download the file.")
 
 
 def remove_asides(folder: Path) -> None:

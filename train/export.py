@@ -1,13 +1,12 @@
 """Export to a tokenizer folder, the only thing that training passes to inference."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 
-from ..tokenizer.files import aside_of, replace_folder, restore_folder
+from ..tokenizer.files import aside_folder, replace_folder, restore_folder
 from ..tokenizer.folder.config_json import CONFIG_FILE, Origin, read_tokenizer_config
 from ..tokenizer.folder.save_load import CARD_FILE, WEIGHTS_FILE, save_tokenizer
 from ..tokenizer.model import VisualTokenizer
@@ -53,16 +52,14 @@ def export_with(save: Callable[[Path], object], folder: Path) -> None:
     if folder.is_dir() and {path.name for path in folder.iterdir()} - FILES:
         save(folder)
         return
-    aside = aside_of(folder)
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
-        save(aside)
-        replace_folder(aside, folder)
-    except OSError as error:
-        shutil.rmtree(aside, ignore_errors=True)
-        if error.filename and Path(error.filename).parent == aside:
-            error.filename = str(folder / Path(error.filename).name)
-        raise
+    with aside_folder(folder) as aside:
+        try:
+            save(aside)
+            replace_folder(aside, folder)
+        except OSError as error:
+            if error.filename and Path(error.filename).parent == aside:
+                error.filename = str(folder / Path(error.filename).name)
+            raise
 
 
 def exported_step(folder: Path) -> int | None:

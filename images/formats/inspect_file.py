@@ -100,7 +100,9 @@ def _read_heif(file: BinaryIO) -> DecoderInput:
     try:
         import pillow_heif
     except ImportError:
-        raise ImageError("HEIC, which needs pillow-heif: pip install 'vistok[heif]', then --retry-failures") from None
+        raise ImageError(
+            "HEIC, which needs pillow-heif: pip install '.[heif]' in vistok's checkout, then --retry-failures"
+        ) from None
     pillow_heif.register_heif_opener()
     # Its decoder applies the orientation itself.
     return DecoderInput("HEIF", file, orientation=1, bytes_per_pixel=20)

@@ -45,6 +45,8 @@ def _section(
     known = known_rows([*names, *labels])
     for name in [*known, *(name for name in labels if name not in known)]:
         values = [column.get(name) for column in columns]
+        if not any(value is not None for value in values) and name not in labels:
+            continue
         row = known.get(name, Row(labels.get(name, ""), "{:,.4g}"))
         cells = [MISSING if value is None else row.text(value) for value in values]
         rivals = [value if part(each).examples else None for value, each in zip(values, compared, strict=True)]
@@ -53,7 +55,8 @@ def _section(
         if name in labels:
             pairs = [column.get(name, (MISSING, MISSING)) for column in published]
             rows.append(ComparedRow("as published", [text for text, _ in pairs], "", is_detail=True))
-            rows.append(ComparedRow("difference", [text for _, text in pairs], "", is_detail=True))
+            if any(text != MISSING for _, text in pairs):
+                rows.append(ComparedRow("difference", [text for _, text in pairs], "", is_detail=True))
     return ComparedSection(title, [size_text(part(each).preprocessing) for each in compared], rows)
 
 

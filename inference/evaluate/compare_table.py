@@ -1,6 +1,7 @@
 """A comparison on the terminal: its table, and the lines below."""
 
 import textwrap
+from collections.abc import Mapping
 
 from rich.table import Table
 from rich.text import Text
@@ -54,12 +55,15 @@ def _label(row: content.ComparedRow) -> str:
     return f"  {row.label}" if row.is_detail else row.label
 
 
-def comparison_lines(comparison: Comparison) -> list[str]:
-    """Return the lines below the table: how it was measured, and what has no figure."""
+def comparison_lines(comparison: Comparison, told: Mapping[str, str]) -> list[str]:
+    """Return the lines below the table: how it was measured, and what has no figure but for the reasons that were told."""
     compared = comparison.compared
     lines = [comparison.crop.sentence]
     lines += [NOTE] if any(published_metrics(each.config) for each in compared) else []
-    lines += said_once(compared, not_measured_lines)
+    lines += said_once(
+        compared,
+        lambda reasons: not_measured_lines({name: why for name, why in reasons.items() if told.get(name) != why}),
+    )
     for each in compared:
         lines += [f"{each.name}: {note}" for note in [estimate_note(each.own.counts, each.vocab_size)] if note]
     failed = [f"failed: {failure.source}: {failure.reason}" for failure in comparison.failures]

@@ -64,11 +64,21 @@ def run_comparison(request: Request) -> bool:
     """Evaluate several tokenizers side by side, and return whether images were lost; raises as `run_evaluation` does."""
     inputs = EvaluationInputs(request.data, request.out)
     models = dict(zip(short_names(request.models), request.models, strict=True))
+    told: dict[str, str] = {}
+
+    def build_reference() -> ReferenceMetrics:
+        reference = request.build_reference()
+        if not told:
+            told.update(reference.not_measured)
+            for line in not_measured_lines(told):
+                say(line, request.as_json)
+        return reference
+
     comparison = compare(
         models,
         inputs,
         request.device,
-        request.build_reference,
+        build_reference,
         lambda phrase, samples: track(samples, phrase, quiet=request.quiet),
     )
     figures = comparison_metrics(comparison)
@@ -80,7 +90,7 @@ def run_comparison(request: Request) -> bool:
     console = Console(highlight=False)
     for table in comparison_tables(comparison, console.width):
         console.print(table)
-    for line in comparison_lines(comparison):
+    for line in comparison_lines(comparison, told):
         say(line)
     say(f"in {files[0]} and {files[1]}")
     return bool(comparison.lost)

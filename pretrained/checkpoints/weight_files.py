@@ -4,7 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+<<<<<<< HEAD
 from ...tokenizer.wording import list_first, shortened
+=======
+from ...tokenizer.files import check_no_pointer
+from ...tokenizer.wording import list_first
+>>>>>>> e-hub
 
 SAFETENSORS = ".safetensors"
 TORCH = (".pt", ".pth", ".ckpt", ".bin")
@@ -76,6 +81,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 def read_object(path: Path) -> dict[str, Any]:
     """Return the object in a .json file; raise ValueError when it is none."""
+    check_no_pointer(path)
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)

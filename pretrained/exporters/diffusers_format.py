@@ -29,7 +29,7 @@ class DiffusersExporter(Exporter):
 
     title = "diffusers"
     packages = ("diffusers",)
-    install = "'vistok[hub-models]'"
+    install = "'.[hub-models]'"
     usage = """import torch
 from diffusers import VQModel
 

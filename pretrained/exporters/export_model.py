@@ -2,18 +2,16 @@
 
 import importlib.util
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ... import __version__
 from ...tokenizer.errors import WorkFailedError
-from ...tokenizer.files import aside_of
+from ...tokenizer.files import aside_folder
 from ...tokenizer.folder.fingerprint import fingerprint
-from ...tokenizer.folder.save_load import load_tokenizer
 from ...tokenizer.wording import unknown_choice
-from ..find import find_tokenizer
+from ..load_found import load_found
 from .agreement import Agreement, agreement
 from .base import Exporter, Source, Written
 from .card import card
@@ -43,14 +41,12 @@ def export_model(model: str, form: str, out: Path, data: Sequence[str]) -> Expor
     the tokenizer; WorkFailedError when the tokens of the files differ from the tokenizer's. Then nothing is written.
     """
     exporter = _exporter(form)
-    if out.exists():
-        raise ValueError(f"--out is {out}, which exists already: give a new folder.")
+    _check_new(out)
     source = _source(model)
     photos = check_photos(data, source.config.preprocessing, source.model.downsample)
-    aside = aside_of(out)
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with aside_folder(out) as aside:
+        _check_new(out)
         written = _written(exporter, source, aside)
         found = agreement(source.model, exporter.load(aside), photos.images, written.pixels)
         if found.fraction < MIN_AGREEMENT:
@@ -62,9 +58,12 @@ def export_model(model: str, form: str, out: Path, data: Sequence[str]) -> Expor
         (aside / FACTS_FILE).write_text(json.dumps(facts, indent=2) + "\n")
         (aside / CARD_FILE).write_text(card(exporter, facts, photos.images[0].shape))
         aside.rename(out)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return ExportedModel(out, written.files, found, photos.description)
+
+
+def _check_new(out: Path) -> None:
+    if out.exists():
+        raise ValueError(f"--out is {out}, which exists already: give a new folder.")
 
 
 def _exporter(form: str) -> Exporter:
@@ -73,12 +72,14 @@ def _exporter(form: str) -> Exporter:
     exporter = EXPORTERS[form]
     missing = [package for package in exporter.packages if importlib.util.find_spec(package) is None]
     if missing:
-        raise ValueError(f"--format {form} needs the package {missing[0]}: pip install {exporter.install}.")
+        raise ValueError(
+            f"--format {form} needs the package {missing[0]}: pip install {exporter.install} in vistok's checkout."
+        )
     return exporter
 
 
 def _source(name: str) -> Source:
-    model, config = load_tokenizer(find_tokenizer(name))
+    model, config = load_found(name)
     digest = fingerprint(model, config)
     config_of_quantizer, model.quantizer = model.quantizer.for_inference()
     facts = {

@@ -21,7 +21,7 @@ class OnnxExporter(Exporter):
 
     title = "ONNX"
     packages = ("onnx", "onnxscript", "onnxruntime")
-    install = "'vistok[onnx]'"
+    install = "'.[onnx]'"
     usage = """import numpy as np
 import onnxruntime
 

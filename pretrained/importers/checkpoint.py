@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ...tokenizer.files import check_no_pointer
 from ...tokenizer.wording import list_first, shortened
 from ..checkpoints.mapped_file import DamagedFileError, MappedFile
 from ..checkpoints.rebuilt_tensors import tensor_of
@@ -77,6 +78,7 @@ def read_checkpoint(path: Path, trust_pickle: bool = False, wrappers: Sequence[s
 
 
 def _read(path: Path, trust_pickle: bool, mapped: list[MappedFile], wrappers: Sequence[str]) -> _Part:
+    check_no_pointer(path)
     if trust_pickle and path.suffix != SAFETENSORS:
         return _weights(path, TorchFile(_unpickled(path), lambda _: torch.empty(0)), True, wrappers)
     try:

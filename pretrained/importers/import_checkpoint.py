@@ -1,6 +1,5 @@
 """Import a public checkpoint of any family as a tokenizer folder."""
 
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,12 +7,12 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ...tokenizer.files import aside_of
+from ...tokenizer.files import aside_folder
 from ...tokenizer.folder.config_json import Origin, TokenizerConfig
 from ...tokenizer.folder.fingerprint import fingerprint
 from ...tokenizer.folder.save_load import save_tokenizer
 from ...tokenizer.folder.skeleton import build_skeleton
-from ...tokenizer.folder.weight_file import check_finite
+from ...tokenizer.folder.weight_file import is_finite
 from ...tokenizer.model import VisualTokenizer
 from ...tokenizer.wording import list_first, shortened, unknown_choice
 from ..public import Public
@@ -51,8 +50,7 @@ def import_checkpoint(
     Raises ValueError when `out` exists, the family is unknown or not recognised, the checkpoint is damaged, or a tensor is
     missing, unused or of the wrong shape. With `trust_pickle` code in the checkpoint is run.
     """
-    if out.exists():
-        raise ValueError(f"--out is {out}, which exists already: give a new folder.")
+    _check_new(out)
     if family is not None and family not in IMPORTERS:
         raise ValueError(unknown_choice("family", f"FAMILY {family!r}", family, list(IMPORTERS)))
     wrappers = {key: None for importers in IMPORTERS.values() for importer in importers for key in importer.wrappers}
@@ -77,7 +75,7 @@ def import_checkpoint(
             conversions=conversions(layout.tensors, model),
             doubt=_doubt(family, checkpoint) if family is not None and public is None else "",
         )
-    _write(out, model, config, card(out, layout.importer, config, facts), path, checkpoint)
+    _write(out, model, config, card(out, layout.importer, config, facts), path, layout, checkpoint)
     return Imported(layout.family, found, not config.architecture.encoder_only, facts.doubt)
 
 
@@ -116,21 +114,40 @@ def _model(config: TokenizerConfig, weights: dict[str, Tensor]) -> VisualTokeniz
 
 
 def _write(
-    out: Path, model: VisualTokenizer, config: TokenizerConfig, text: str, path: Path, source: Checkpoint
+    out: Path,
+    model: VisualTokenizer,
+    config: TokenizerConfig,
+    text: str,
+    path: Path,
+    layout: Layout,
+    source: Checkpoint,
 ) -> None:
     def check(name: str, tensor: Tensor) -> None:
         source.release()  # what the tensor before has used
-        check_finite(path, {name: tensor})
+        if not is_finite(tensor):
+            raise ValueError(
+                f"{path} has values in {_not_finite(layout, source) or name} that are NaN or infinite: download it again, or "
+                "import another checkpoint."
+            )
 
-    aside = aside_of(out)
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with aside_folder(out) as aside:
+        _check_new(out)
         save_tokenizer(
             aside, model, config.architecture, config.preprocessing, text, origin=config.origin, before_each=check
         )
         aside.rename(out)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _not_finite(layout: Layout, checkpoint: Checkpoint) -> str | None:
+    """Return the name in the file of the first tensor of a layout that is not finite."""
+    own = {id(tensor) for tensor in layout.tensors.values()}
+    return next((name for name, value in checkpoint.tensors.items() if id(value) in own and not is_finite(value)), None)
+
+
+def _check_new(out: Path) -> None:
+    if out.exists():
+        raise ValueError(f"--out is {out}, which exists already: give a new folder.")
 
 
 def _of_family(path: Path, family: str, checkpoint: Checkpoint) -> Layout:

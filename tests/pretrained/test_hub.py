@@ -1,6 +1,7 @@
 """Files of the hub: revisions, cache, resumed downloads, and each refusal as its sentence."""
 
 import os
+import shutil
 import socket
 import time
 
@@ -9,8 +10,10 @@ import pytest
 from hub_server import STRANGER, TOKEN
 from vistok.pretrained import hub as module
 from vistok.pretrained import hub_progress
-from vistok.pretrained.hub import cache_home, download
+from vistok.pretrained.cache import cache_home
+from vistok.pretrained.hub import download
 from vistok.pretrained.hub_errors import NoSuchFileError, Repository
+from vistok.tokenizer.errors import WorkFailedError
 
 NAME = "owner/repo"
 LARGE = os.urandom(300_000)
@@ -131,9 +134,14 @@ def test_a_hub_that_fails_is_one_sentence(hub, monkeypatch):
     hub.status = 401
     with refused(hub, "is refused: the hub does not accept your token: log in with: hf auth login, or walk"):
         download(repository(), ["config.json"])
-    hub.status = 500
-    with refused(hub, "could not be downloaded (...500...): try again, or walk"):
-        download(repository(), ["config.json"])
+    answers = {500: "500 Internal Server Error", 503: "503 Service Unavailable", 599: "599"}
+    for hub.status, answer in answers.items():
+        with refused(hub, f"could not be downloaded (the hub answered {answer}): try again, or walk"):
+            download(repository(), ["config.json"])
+    hub.status = 404  # without the hub's own code of what there is not
+    not_found = "was not found at revision refs/pr/1 of URL/owner/repo: check the name and the revision, or walk"
+    with refused(hub, not_found):
+        download(repository("refs/pr/1"), ["config.json"])
 
 
 def test_without_a_network_the_cache_answers_alone_and_what_is_missing_is_said_within_seconds(hub, monkeypatch):
@@ -178,14 +186,45 @@ def test_offline_by_choice_is_said(hub, monkeypatch):
     assert not hub.requests
 
 
-def test_a_disk_that_refuses_is_no_fault_of_the_hub(hub, monkeypatch):
+def test_a_disk_that_is_full_is_named(hub, monkeypatch):
     hub.add(NAME, FILES)
 
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(
+        "shutil.disk_usage", lambda path: shutil._ntuple_diskusage(100, 99, 1)
+    )  # the client warns of it
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
+    remedy = "make room, or set HF_HOME to a folder on another disk"
+    with refused(hub, f"could not be stored: the disk of {hub.home} is full: {remedy}", WorkFailedError):
+        download(repository(), ["sub/weights.bin"])
+
+
+@pytest.mark.parametrize("path", ["file", "file/under"])
+def test_a_home_of_caches_that_cannot_be_one_is_named(hub, monkeypatch, tmp_path, path):
+    hub.add(NAME, FILES)
+    (tmp_path / "file").write_bytes(b"")
+    home = tmp_path / path
+    monkeypatch.setenv("HF_HOME", str(home))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(home / "hub"))
+    remedy = f"set HF_HOME, which is {home}, to a folder that can"
+    with refused(hub, f"could not be stored: {tmp_path}... cannot be written to (...): {remedy}", WorkFailedError):
+        download(repository(), ["config.json"])
+
+
+@pytest.mark.parametrize(
+    ("code", "why"), [(13, "Permission denied"), (30, "Read-only file system"), (2, "No such file")]
+)
+def test_a_home_of_caches_that_refuses_is_named(hub, monkeypatch, code, why):
+    hub.add(NAME, FILES)
+
+    def refuse(*arguments, **options):
+        raise OSError(code, why, "/somewhere/hub")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
+    remedy = f"set HF_HOME, which is {hub.home}, to a folder that can"
+    with refused(hub, f"could not be stored: /somewhere/hub cannot be written to ({why}): {remedy}", WorkFailedError):
         download(repository(), ["config.json"])
 
 
@@ -193,10 +232,13 @@ def test_a_download_says_how_far_it_is(hub, monkeypatch, capfd):
     monkeypatch.setattr(hub_progress, "EVERY", 0.01)
     hub.add(NAME, {"a.bin": bytes(3_000_000), "b.bin": bytes(range(256)) * 8_000})
     hub.cuts = [1_000_000]  # after which the client waits for a second
+    blobs = hub_progress.blobs_folder(NAME)
+    blobs.mkdir(parents=True)
+    (blobs / "0.1.incomplete").write_bytes(bytes(4_000_000))  # left by a process that was killed
     download(repository(), ["a.bin", "b.bin"])
     lines = capfd.readouterr().err.splitlines()
     assert lines[0] == "some-name: downloading 5 MB from owner/repo"
-    assert "some-name: 1 of 5 MB" in lines
+    assert "some-name: 1 of 5 MB" in lines and "some-name: 4 of 5 MB" not in lines
     download(repository(), ["a.bin", "b.bin"])
     assert capfd.readouterr().err == ""
 

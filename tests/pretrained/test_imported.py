@@ -3,6 +3,7 @@
 import io
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,8 +18,10 @@ import vistok
 from golden_weights import golden_case
 from samples import noise_image
 from vistok.pretrained import imported as module
+from vistok.pretrained import kept
 from vistok.pretrained.find import find_tokenizer
 from vistok.pretrained.public import PUBLIC
+from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.folder.save_load import load_tokenizer
 
 LLAMAGEN = PUBLIC["llamagen-vq16"].repository
@@ -35,6 +38,10 @@ def checkpoint(case, wrapper=None):
 @pytest.fixture(scope="module")
 def llamagen():
     return checkpoint("llamagen/small_f16", "model")
+
+
+def llamagen_f8():
+    return checkpoint("llamagen/small_f8", "model")[1]
 
 
 def publish(hub, content, **others):
@@ -75,21 +82,84 @@ def test_folders_are_kept_by_repository_commit_and_version_of_the_importers(hub,
     first = publish(hub, llamagen[1])
     folder = find_tokenizer("llamagen-vq16")
     root = hub.home / "vistok" / "FoundationVision--LlamaGen"
-    assert folder == root / first / f"v{module.VERSION}" / "llamagen-vq16"
+    assert folder == root / first / f"v{kept.VERSION}" / "llamagen-vq16"
     assert sorted(path.name for path in folder.parent.iterdir()) == ["llamagen-vq16"]
     second = publish(hub, llamagen[1], other=b"new")
     assert find_tokenizer("llamagen-vq16") == folder  # until it is asked for
     hub.requests.clear()
     assert find_tokenizer(f"llamagen-vq16@{first}") == folder and not hub.requests
     newer = find_tokenizer("llamagen-vq16@main")
-    assert newer == root / second / f"v{module.VERSION}" / "llamagen-vq16" and find_tokenizer("llamagen-vq16") == newer
-    monkeypatch.setattr(module, "VERSION", 1000)
+    assert newer == root / second / f"v{kept.VERSION}" / "llamagen-vq16" and find_tokenizer("llamagen-vq16") == newer
+    monkeypatch.setattr(kept, "VERSION", 1000)
     assert find_tokenizer("llamagen-vq16") == root / second / "v1000" / "llamagen-vq16"
     with pytest.raises(
         ValueError,
         match=hub.says(f"llamagen-vq16@v9 has no revision v9 at URL/{LLAMAGEN}: give a branch, ..."),
     ):
         find_tokenizer("llamagen-vq16@v9")
+
+
+def test_a_name_stays_at_its_own_commit_when_another_of_its_repository_moves(hub, llamagen, monkeypatch):
+    first = publish(hub, llamagen[1], **{"vq_ds8_c2i.pt": llamagen_f8()})
+    eight = find_tokenizer("llamagen-vq8")
+    second = publish(hub, llamagen[1], **{"vq_ds8_c2i.pt": llamagen_f8(), "other": b"new"})
+    assert second in find_tokenizer("llamagen-vq16").parts and first in eight.parts  # a first load of a sibling
+    hub.requests.clear()
+    assert find_tokenizer("llamagen-vq8") == eight and not hub.requests
+    publish(hub, llamagen[1], **{"vq_ds8_c2i.pt": llamagen_f8(), "other": b"newer"})
+    assert find_tokenizer("llamagen-vq16@main") != find_tokenizer("llamagen-vq8")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert find_tokenizer("llamagen-vq8") == eight
+    monkeypatch.setattr(kept, "VERSION", 1000)  # imports the same commit again
+    assert find_tokenizer("llamagen-vq8").parents[1] == eight.parents[1]
+
+
+def test_another_revision_is_never_taken_for_the_name_alone_but_said(hub, llamagen, monkeypatch):
+    publish(hub, llamagen[1])
+    hub.add(LLAMAGEN, {"vq_ds16_c2i.pt": llamagen[1]}, revision="refs/pr/1")
+    hub.add(LLAMAGEN, {"vq_ds16_c2i.pt": llamagen[1]}, revision="v1")
+    folder = find_tokenizer("llamagen-vq16@v1")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    remedy = "connect to the network, or give llamagen-vq16@v1, which is imported, or download the checkpoint elsewhere"
+    with pytest.raises(ValueError, match=hub.says(f"llamagen-vq16 is not in ... reached: {remedy} and use ...")):
+        find_tokenizer("llamagen-vq16")
+    shutil.rmtree(hub.home / "hub")
+    assert find_tokenizer("llamagen-vq16@v1") == folder
+
+
+def test_a_damaged_import_says_what_to_remove(hub, llamagen):
+    publish(hub, llamagen[1])
+    folder = find_tokenizer("llamagen-vq16")
+    config, weights = folder / "config.json", folder / "model.safetensors"
+    whole = weights.read_bytes()
+    again = f"): remove {folder} and load it again."
+    for path, content, why in (
+        (weights, whole[:-1000], f"{weights} is damaged (...)"),
+        (weights, whole[:-4] + b"\xff\xff\xff\x7f", f"{weights} has values in ... that are NaN or infinite"),
+        (config, b"no", f"{config} is not JSON (...)"),
+        (weights, None, f"{folder} is not a tokenizer folder: it has no model.safetensors"),
+    ):
+        before = path.read_bytes()
+        path.unlink() if content is None else path.write_bytes(content)
+        for name in ("llamagen-vq16", "llamagen-vq16@main"):
+            said = f"The copy of {name} on this machine is damaged ({why}{again}"
+            with pytest.raises(ValueError, match=hub.says(said)):
+                vistok.load(name, device="cpu")
+        path.write_bytes(before)
+    assert vistok.load("llamagen-vq16", device="cpu")
+
+
+def test_a_disk_that_is_full_while_it_imports_is_named(hub, llamagen, monkeypatch):
+    publish(hub, llamagen[1])
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "_import", full)
+    remedy = "make room, or set HF_HOME to a folder on another disk"
+    said = f"llamagen-vq16 could not be stored: the disk of {hub.home} is full: {remedy}."
+    with pytest.raises(WorkFailedError, match=hub.says(said)):
+        vistok.load("llamagen-vq16")
 
 
 def test_without_the_hub_an_imported_tokenizer_loads_and_another_says_so(hub, llamagen, monkeypatch):
@@ -106,7 +176,7 @@ def test_without_the_hub_an_imported_tokenizer_loads_and_another_says_so(hub, ll
         find_tokenizer("llamagen-vq8")
     assert time.monotonic() - started < 5
     # What was downloaded is imported again without the hub, too.
-    monkeypatch.setattr(module, "VERSION", 1000)
+    monkeypatch.setattr(kept, "VERSION", 1000)
     assert find_tokenizer("llamagen-vq16").parent.name == "v1000"
 
 
@@ -125,7 +195,7 @@ def test_a_broken_import_leaves_nothing(hub):
 
 def test_what_a_killed_import_leaves_is_replaced(hub, llamagen):
     commit = publish(hub, llamagen[1])
-    version = hub.home / "vistok" / "FoundationVision--LlamaGen" / commit / f"v{module.VERSION}"
+    version = hub.home / "vistok" / "FoundationVision--LlamaGen" / commit / f"v{kept.VERSION}"
     for name in ("llamagen-vq16", f"{module.ASIDE}abc"):
         (version / name).mkdir(parents=True)
         (version / name / "model.safetensors").write_bytes(b"half")
@@ -141,11 +211,11 @@ def load_in_process(start, queue):
     queue.put((len(imports), str(find_tokenizer("llamagen-vq16")), len(imports)))
 
 
-def test_two_processes_at_once_import_once(hub, llamagen):
+def test_processes_at_once_import_once(hub, llamagen):
     publish(hub, llamagen[1])
     context = multiprocessing.get_context("fork")
-    start, queue = context.Barrier(2), context.Queue()
-    processes = [context.Process(target=load_in_process, args=(start, queue)) for _ in range(2)]
+    start, queue = context.Barrier(6), context.Queue()
+    processes = [context.Process(target=load_in_process, args=(start, queue)) for _ in range(6)]
     for process in processes:
         process.start()
     results = [queue.get(timeout=60) for _ in processes]

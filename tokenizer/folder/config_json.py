@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import model_validator
 
 from ..config import Choice, Config, parse_config
+from ..files import check_no_pointer
 from ..networks.architectures import Architecture
 from ..preprocessing import PreprocessingConfig
 from ..quantizers import QUANTIZERS, QuantizerConfig
@@ -17,6 +18,8 @@ CONFIG_FILE = "config.json"
 EXPORT_FOLDER = "export"
 """Where a training run keeps its tokenizer folder."""
 FORMAT_VERSION = 1
+AGAIN = "export or download the tokenizer again."
+"""What helps where a file is damaged."""
 LARGEST = 1 << 20
 """Max bytes of a config; vistok writes about a thousand."""
 
@@ -99,22 +102,22 @@ def read_tokenizer_config(folder: Path) -> TokenizerConfig:
 
 def _read_object(path: Path) -> dict[str, Any]:
     """Return the JSON object of a file; unlike the module json, refuse NaN and duplicate keys."""
-    again = "export or download the tokenizer again."
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror}): make it readable.") from None
+    check_no_pointer(path)
     if len(content) > LARGEST:
-        raise ValueError(f"{path} has more than {LARGEST} bytes, which no tokenizer's config needs: {again}")
+        raise ValueError(f"{path} has more than {LARGEST} bytes, which no tokenizer's config needs: {AGAIN}")
     try:
         values = json.loads(content.decode(), object_pairs_hook=_without_repetition, parse_constant=_refuse)
     except RecursionError:
-        raise ValueError(f"{path} is not JSON of a tokenizer (nested too deeply): {again}") from None
+        raise ValueError(f"{path} is not JSON of a tokenizer (nested too deeply): {AGAIN}") from None
     except ValueError as error:  # of JSON, of UTF-8, of numbers with thousands of digits, and ours
-        raise ValueError(f"{path} is not JSON ({error}): {again}") from None
+        raise ValueError(f"{path} is not JSON ({error}): {AGAIN}") from None
     if not isinstance(values, dict):
-        raise ValueError(f"{path} holds a {type(values).__name__}, but must be an object in braces: {again}")
+        raise ValueError(f"{path} holds a {type(values).__name__}, but must be an object in braces: {AGAIN}")
     return values
 
 

@@ -8,9 +8,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..files import write_whole
+from ..files import check_no_pointer, write_whole
+from .config_json import AGAIN
 
-AGAIN = "export or download the tokenizer again."
 FLOATS = {"F64", "F32", "F16", "BF16"}
 INTEGERS = {"I64", "I32", "I16", "I8", "U8", "U16", "U32", "U64"}
 
@@ -78,6 +78,7 @@ def check_weight_file(path: Path, expected: Mapping[str, Tensor]) -> None:
     if not path.is_file():
         raise ValueError(f"{path.parent} is not a tokenizer folder: it has no {path.name}.")
     try:
+        check_no_pointer(path)
         with safe_open(path, framework="pt") as file:
             names = list(file.keys())
             slices = {name: file.get_slice(name) for name in names}
@@ -101,5 +102,10 @@ def check_weight_file(path: Path, expected: Mapping[str, Tensor]) -> None:
 def check_finite(path: Path, weights: Mapping[str, Tensor]) -> None:
     """Raise ValueError when a weight is NaN or infinite."""
     for name, value in weights.items():
-        if value.is_floating_point() and value.numel() and not all(map(torch.isfinite, torch.aminmax(value))):
+        if not is_finite(value):
             raise ValueError(f"{path} has values in {name} that are NaN or infinite: {AGAIN}")
+
+
+def is_finite(value: Tensor) -> bool:
+    """Return whether no value is NaN or infinite."""
+    return not value.is_floating_point() or not value.numel() or all(map(torch.isfinite, torch.aminmax(value)))

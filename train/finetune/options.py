@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from ...pretrained.find import find_tokenizer
+from ...pretrained.load_found import load_found
 from ...tokenizer.config import Config, parse_config
-from ...tokenizer.folder.save_load import load_tokenizer
 from ...tokenizer.quantizers import QUANTIZERS
 from ...tokenizer.wording import unknown_choice
 from ..config_file import apply_override
@@ -81,7 +80,7 @@ def _complete_quantizer(section: Any, model: str) -> None:
         return
     fields = QUANTIZERS[section["name"]].model_fields
     if {"codebook_size", "dim"} <= set(fields) and "dim" not in section:
-        section["dim"] = load_tokenizer(find_tokenizer(model)).model.quantizer.dim
+        section["dim"] = load_found(model).model.quantizer.dim
     required = {key: option for key, option in QUANTIZER_OPTIONS.items() if key in fields and fields[key].is_required()}
     missing = [option for key, option in required.items() if key not in section]
     if missing:

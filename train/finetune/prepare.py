@@ -9,9 +9,10 @@ import yaml
 
 from ...cli.printing import say
 from ...pretrained.find import find_tokenizer
+from ...pretrained.load_found import load_from
 from ...tokenizer.config import parse_config
 from ...tokenizer.files import write_whole
-from ...tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer
+from ...tokenizer.folder.save_load import LoadedTokenizer
 from ..checkpoints.checked_file import load_checked, save_checked
 from ..config_file import config_text
 from ..data.changed_images import IMAGES_FILE, record_images
@@ -79,7 +80,7 @@ def prepare(config: FinetuneConfig, verbosity: Verbosity) -> Finetuning:
     Raises ValueError if the call cannot work, or the folder holds results of another one.
     """
     folder, images = find_tokenizer(config.model), SourceImages()
-    before = load_tokenizer(folder)
+    before = load_from(config.model, folder)
     if before.config.architecture.encoder_only:
         raise ValueError(
             f"{config.model} has no decoder, because its checkpoint has none, so it cannot be fine-tuned: import the "

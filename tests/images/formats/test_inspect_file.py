@@ -49,7 +49,8 @@ def test_heic_is_read_with_the_extra_and_named_without(monkeypatch):
     assert open_image(content).getpixel((9, 9)) == pytest.approx((250, 10, 10), abs=5)
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(
-        ImageError, match=r"HEIC, which needs pillow-heif: pip install 'vistok\[heif\]', then --retry-failures"
+        ImageError,
+        match=r"HEIC, which needs pillow-heif: pip install '.\[heif\]' in vistok's checkout, then --retry-failures",
     ):
         open_image(content)
 

@@ -175,6 +175,21 @@ def test_no_decoder_is_said(compared):
     assert encoder["not_measured"] == dict.fromkeys(("psnr", "ssim", "lpips", "rfid"), NO_DECODER)
 
 
+def test_what_is_measured_nowhere_has_no_row_and_is_said_once_before_the_table(
+    tokenizers, photos, evaluate_several, tmp_path, monkeypatch
+):
+    reasons = {"lpips": "No LPIPS here.", "rfid": "No Inception here."}
+    monkeypatch.setattr(
+        "vistok.evaluation.reference_metrics.build_reference_metrics", lambda *a: ReferenceMetrics({}, reasons)
+    )
+    for models in (tokenizers[:1], tokenizers[:2]):
+        said = evaluate_several(*models, photos, "--out", tmp_path, "--quiet")
+        assert said.startswith("lpips not measured: No LPIPS here.\nrfid not measured: No Inception here.\n")
+        assert said.count("not measured") == 2 and "LPIPS (VGG)" not in said and "rFID" not in said
+        page = (tmp_path / "report.html").read_text()
+        assert page.count("LPIPS (VGG)") == page.count("rFID (Inception)") == 1  # in the note
+
+
 class MeanError:
     """Stands for LPIPS: a metric that accumulates."""
 

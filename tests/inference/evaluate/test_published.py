@@ -62,6 +62,7 @@ def test_of_several(published, tokenizer_folder, evaluate_several, tmp_path):
         ["rFID (Inception)", "-", "-", "lower"],
         ["as published", "2.190", "-", ""],
     ]
+    assert after(table, "rFID (Inception)")[2][0] != "difference" and "LPIPS (VGG)" not in [row[0] for row in table]
     assert after(table, "clip_score")[:2] == [["clip_score", "-", "-", ""], ["as published", "0.31", "-", ""]]
     assert NOTE in said and NOTE in (tmp_path / "report.html").read_text().replace("&#x27;", "'")
 

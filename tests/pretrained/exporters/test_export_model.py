@@ -99,7 +99,7 @@ def test_wrong_calls_are_sentences(tokenizer_folder, tmp_path, monkeypatch):
     assert "no.png cannot be used: " in said
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     said = export(tokenizer_folder, "--format", "onnx", "--out", out, code=2)
-    assert "--format onnx needs the package onnx: pip install 'vistok[onnx]'." in said
+    assert "--format onnx needs the package onnx: pip install '.[onnx]' in vistok's checkout." in said
     assert module.MIN_AGREEMENT == 0.99 and not out.exists()
 
 

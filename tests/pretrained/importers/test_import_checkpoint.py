@@ -1,6 +1,7 @@
 """What cannot be imported is one sentence, and nothing is written."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,13 @@ from typer.testing import CliRunner
 
 import vistok
 from golden_weights import golden_case
+from samples import ARCHITECTURE, small_tokenizer
 from vistok.inference.commands.import_tokenizer import FAMILIES, app
 from vistok.pretrained.importers.table import IMPORTERS
+from vistok.tokenizer.folder.save_load import load_tokenizer, save_tokenizer
+from vistok.tokenizer.preprocessing import PreprocessingConfig
+
+LFS = "is a pointer of git LFS, not the file: run git lfs pull, or download the file."
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +90,31 @@ def test_tensors_that_do_not_fit_are_named(refusal, tmp_path, weights, change, s
 
 
 def test_weights_that_are_not_finite_are_refused(refusal, tmp_path, weights):
-    path = saved(tmp_path, weights | {"quant_conv.bias": torch.full((8,), torch.nan)})
-    assert refusal(path).startswith(f"{path} has values in quantizer_in.bias that are NaN or infinite: ")
+    remedy = "that are NaN or infinite: download it again, or import another checkpoint."
+    for name in ("quant_conv.bias", "quantize.embedding.weight"):
+        path = saved(tmp_path, weights | {name: torch.full_like(weights[name], torch.nan)})
+        assert refusal(path) == f"{path} has values in {name} {remedy}"
+    path = saved(tmp_path, weights | {name: torch.full_like(weights[name], 1e300, dtype=torch.float64)})
+    assert refusal(path) == f"{path} has values in quantizer.codebook.table {remedy}"  # finite in the file alone
+
+
+def test_pointers_of_git_lfs_are_no_damage(refusal, tmp_path, weights):
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 1\n"
+    for name in ("a.pt", "a.safetensors"):
+        (tmp_path / name).write_bytes(pointer)
+    whole = saved(tmp_path, weights)
+    (tmp_path / "config.json").write_bytes(pointer)
+    for given, name in (("a.pt", "config.json"), (whole.name, "config.json")):
+        assert refusal(tmp_path / given) == f"{tmp_path / name} {LFS}"
+    (tmp_path / "config.json").unlink()
+    for name in ("a.pt", "a.safetensors"):
+        assert refusal(tmp_path / name) == f"{tmp_path / name} {LFS}"
+    assert refusal(tmp_path / "a.pt", "--trust-pickle") == f"{tmp_path / 'a.pt'} {LFS}"
+    save_tokenizer(tmp_path / "tokenizer", small_tokenizer(), ARCHITECTURE, PreprocessingConfig(size=64), "")
+    for name in ("model.safetensors", "config.json"):
+        (tmp_path / "tokenizer" / name).write_bytes(pointer)
+        with pytest.raises(ValueError, match=re.escape(f"{tmp_path / 'tokenizer' / name} {LFS}")):
+            load_tokenizer(tmp_path / "tokenizer")
 
 
 def test_an_output_folder_that_exists_is_left_alone(tmp_path, weights):

@@ -1,0 +1,42 @@
+"""Let processes and threads that write the same file or folder take turns."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def take_turn(aside: Path, make: Callable[..., None]) -> Iterator[None]:
+    """Make a file or folder where needed, and let one writer at a time have it; one that is killed gives it up.
+
+    Where the system has no such locks, as on Windows and some network file systems, all are let in.
+    """
+    make(exist_ok=True)
+    if os.name == "nt":
+        yield
+        return
+    while (descriptor := _locked(aside)) is None:
+        make(exist_ok=True)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(aside: Path) -> int | None:
+    """Wait for the lock of a file or folder; return None if the writer before has renamed it meanwhile."""
+    import fcntl  # here, as Windows has none
+
+    with ExitStack() as unless_ours:
+        try:
+            descriptor = os.open(aside, os.O_RDONLY)
+            unless_ours.callback(os.close, descriptor)
+            with suppress(OSError):  # no locks on this file system
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(descriptor), aside.stat()):
+                unless_ours.pop_all()
+                return descriptor
+        except FileNotFoundError:
+            pass
+    return None
