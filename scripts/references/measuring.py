@@ -24,7 +24,7 @@ from .weights import randomize, spread_codes
 ROUNDING = 16 * torch.finfo(torch.float32).eps
 """Of a distance, relative to the largest of its terms."""
 SAME = 1e-4
-"""How far the numbers of two latents may be apart by rounding; they have deviation 1."""
+"""How far apart rounding may leave the numbers of two latents, whose deviation is near 1."""
 
 
 @torch.no_grad()
@@ -35,7 +35,7 @@ def measure(reference: Reference, size: int, photos: list[Path], folder: Path, s
     randomize(found, reference.seed)
     batches = [found.pixels(image) for image in images]
     part = min(size, max(size // 4, 8 * reference.downsample))  # enough for their deviation
-    spread_codes(found, batches[0][:, :, :part, :part].contiguous())
+    spread_codes(found, found.pixels(read_square(photos[0], part)))
     (folder / "checkpoint").mkdir()
     start = time.perf_counter()
     imported = import_checkpoint(found.save(folder / "checkpoint"), folder / "tokenizer")
@@ -45,7 +45,7 @@ def measure(reference: Reference, size: int, photos: list[Path], folder: Path, s
     tokenizer = vistok.load(folder / "tokenizer", device="cpu")
     if size == reference.size and tokenizer.grid(size, size) != (size // reference.downsample,) * 2:
         raise ValueError(f"its folder gives a grid of {tokenizer.grid(size, size)} for the published size")
-    tokenizer.encode(images[0][:, :, :part, :part])  # warms up, as the reference is
+    tokenizer.encode(read_square(photos[0], part))  # warms up, as the reference is
     end = time.perf_counter() + seconds
     latents: list[Tensor] = []
 
@@ -112,6 +112,7 @@ def compared(
         "differ": differ,
         "differ_by_rounding": rounding,
         "latent": largest,
+        "latent_deviation": round(torch.cat(latents).std().item(), 2),
     }
 
 
