@@ -18,3 +18,18 @@ def test_the_rows_of_the_arena_are_of_its_entries(name, monkeypatch):
     rows = json.loads((ROOT / "results" / f"{name}.json").read_text())["rows"]
     for row in rows:
         assert json.loads(json.dumps(ENTRIES[row["name"]]._asdict())) == Entry(**row["entry"])._asdict(), row["name"]
+
+
+def test_references_were_compared_as_they_are_now(monkeypatch):
+    """Each network at its published size, with no token that differs by more than rounding."""
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    from references.published import REFERENCES
+
+    rows = json.loads((ROOT / "results" / "side_by_side.json").read_text())["rows"]
+    assert list(rows) == list(REFERENCES)
+    for name, reference in REFERENCES.items():
+        row = rows[name]
+        assert row["family"] == reference.family and row["class"] == reference.name, name
+        assert row["config"] == dict(reference.config), name
+        assert row["tokens"] == row["images"] * (row["size"] // reference.downsample) ** 2, name
+        assert row["differ"] == row["differ_by_rounding"], name

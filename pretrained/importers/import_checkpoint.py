@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from ...tokenizer.files import aside_folder
@@ -14,6 +15,7 @@ from ...tokenizer.folder.save_load import save_tokenizer
 from ...tokenizer.folder.skeleton import build_skeleton
 from ...tokenizer.folder.weight_file import is_finite
 from ...tokenizer.model import VisualTokenizer
+from ...tokenizer.numerics.float32 import own_numerics
 from ...tokenizer.wording import list_first, shortened, unknown_choice
 from ..public import Public
 from .card import Facts, card, conversions, digests
@@ -34,6 +36,7 @@ class Imported(NamedTuple):
     """A sentence where the tensors show another family than the one that was given, else empty."""
 
 
+@own_numerics(torch.device("cpu"))  # the caller's default dtype would round weights
 def import_checkpoint(
     path: Path,
     out: Path,
