@@ -4,12 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-<<<<<<< HEAD
-from ...tokenizer.wording import list_first, shortened
-=======
 from ...tokenizer.files import check_no_pointer
-from ...tokenizer.wording import list_first
->>>>>>> e-hub
+from ...tokenizer.wording import list_first, shortened
 
 SAFETENSORS = ".safetensors"
 TORCH = (".pt", ".pth", ".ckpt", ".bin")
