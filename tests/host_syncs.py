@@ -2,8 +2,8 @@
 
 On a CPU every operator returns when it is done, so a test cannot see a wait. It can see the operators that cause one: those
 whose result is a Python number or has a size that depends on the values, and copies between devices that block. `tolist` and
-`numpy` read the memory of a CPU without an operator, and are not seen. Where there
-is a GPU, the same work runs under `torch.cuda.set_sync_debug_mode("error")`.
+`numpy` read the memory of a CPU without an operator, and are not seen. Where there is a GPU, the same work runs under
+`torch.cuda.set_sync_debug_mode("error")`.
 """
 
 from collections import Counter
