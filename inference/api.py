@@ -34,7 +34,8 @@ class Tokenizer:
     An ordinary object: it pickles, deep-copies, and works in other processes and in several threads at once. It
     calculates in float32 and ignores the caller's autocast, default dtype and precision settings. The tokens of an image
     never depend on the images around it. On a GPU, images go through the network in batches of `batch_size` (by default
-    16 of 256 x 256 pixels, or fewer larger ones), the last one padded. On a CPU each core takes one image at a time, on `torch.get_num_threads()` cores.
+    16 of 256 x 256 pixels, or fewer larger ones), the last one padded. On a CPU each core takes one image at a time, on
+    `torch.get_num_threads()` cores.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ EXACT_ARITHMETIC = "float32"
 
 
 def encode_images(images: Iterable[Images], start: Start, device: torch.device) -> Tokens:
-    """Return the tokens of images, one in each tensor, in their order, on `device`; raise ValueError when their grids differ."""
+    """Return the tokens of images, one in each tensor, in order, on `device`; raise ValueError when their grids differ."""
     tokens: list[Tokens] = []
     for encoded in in_flight(start(group) for group in _groups(images)):
         tokens.append(encoded)

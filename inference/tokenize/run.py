@@ -135,7 +135,7 @@ def _precision(request: Request, tokenizer: Tokenizer, plan: Plan, before: Manif
 
 
 def _batch_size(request: Request, tokenizer: Tokenizer, precision: str) -> int:
-    """Return how many images the encoder gets at a time: on a GPU what the fast one takes, or several batches of the exact one."""
+    """Return how many images the encoder gets at a time: on a GPU a batch of the fast one, or several of the exact one."""
     if tokenizer.device.type == "cpu" or request.batch_size:
         return request.batch_size or DEVICE_BATCH
     return MAX_IMAGES if precision == EXACT_ARITHMETIC else int(precision.split("-")[2])

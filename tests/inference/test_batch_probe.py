@@ -72,6 +72,11 @@ def test_a_batch_that_does_not_fit_ends_the_trial(card, monkeypatch):
 
 def test_large_images_are_tried_as_the_encoder_takes_them(card, monkeypatch):
     tried = []
-    monkeypatch.setattr(batch_probe.FastEncoder, "__call__", lambda self, images: tried.append(len(images)))
+
+    def call(self, images):
+        card["batch"] = len(images)
+        tried.append(len(images))
+
+    monkeypatch.setattr(batch_probe.FastEncoder, "__call__", call)
     assert probed_batch(small_tokenizer(), torch.device("cpu"), 512) == 256
     assert tried == [16, 32, 64], "a batch of 256 x 256 is a quarter as many of 512 x 512"

@@ -26,9 +26,9 @@ DEVICE_BATCH = 16
 MAX_PIXELS = 1 << 22
 """Max pixels of a batch of at most 64 images, which has fewer where these are large."""
 EXACT_PIXELS = 1 << 20
-"""Max pixels of a batch on a GPU, unless its size is given. 16 images of 256 x 256 leave 4,096 rows on a grid of 16 x 16: enough
-tiles of a matrix product for all processors of a large GPU. More would make a single image, which is padded to a whole batch,
-dearer, and a second shape would round differently."""
+"""Max pixels of a batch on a GPU, unless its size is given. 16 images of 256 x 256 have 4,096 rows on a grid of 16 x 16: enough
+tiles of a matrix product for all processors of a large GPU. With more, a single image, which is padded to a whole batch, would
+take longer; and a second, smaller shape would round differently."""
 _pools: dict[int, ThreadPoolExecutor] = {}
 _lock = threading.Lock()
 
