@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import torch
@@ -54,7 +55,7 @@ def _rates(model: VisualTokenizer, device: torch.device, side: int) -> Iterator[
             images = torch.randint(256, (count, side, side, 3), dtype=torch.uint8, device=device)
             torch.cuda.reset_peak_memory_stats(device)
             held = torch.cuda.memory_allocated(device)
-            seconds = timed(lambda encode=encode, images=images: encode(images))
+            seconds = timed(partial(encode, images))
             taken = torch.cuda.max_memory_allocated(device) - held
             yield size, count / seconds
             if 2 * seconds > LONGEST:

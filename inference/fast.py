@@ -106,7 +106,7 @@ def _device_network(
 
 def encoder_alone(model: VisualTokenizer, dtype: torch.dtype, layout: torch.memory_format) -> VisualTokenizer:
     """Return the encoder and the quantizer of a model, the weights of the networks copied, cast and laid out."""
-    encoder, quantizer_in = (copy.deepcopy(part) for part in (model.encoder, model.quantizer_in))
+    encoder, quantizer_in = copy.deepcopy(model.encoder), copy.deepcopy(model.quantizer_in)
     own = VisualTokenizer(encoder, quantizer_in, model.quantizer, nn.Identity(), NoDecoder(), model.architecture)
     own.cast_networks(dtype)
     encoder.to(memory_format=layout)
