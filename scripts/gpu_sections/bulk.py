@@ -20,5 +20,8 @@ def run(check: Check) -> None:
         with check.attempt(name), tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "bulk.json"
             count = ["--images", "24" if check.is_small else "4000"]
-            run_child([sys.executable, str(SCRIPT), "--out", str(out), "--device", DEVICE.type, *count, *options])
+            batch = ["--batch-size", "128"] if DEVICE.type == "cuda" else []
+            run_child(
+                [sys.executable, str(SCRIPT), "--out", str(out), "--device", DEVICE.type, *batch, *count, *options]
+            )
             check.write(name, **json.loads(out.read_text()))

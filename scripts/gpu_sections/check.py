@@ -39,7 +39,7 @@ class Check(NamedTuple):
             yield
         except Exception as error:
             traceback.print_exc()
-            self.write(name, error=f"{type(error).__name__}: {str(error)[:300]}")
+            self.write(name, error=f"{type(error).__name__}: {str(error)[-300:]}")
             if DEVICE.type == "cuda":
                 torch.cuda.empty_cache()
 
