@@ -59,7 +59,7 @@ def run(check: Check) -> None:
         trial = 2 if check.is_small else 60
         lines = train(Path(folder) / "trial", trial, common)
         seconds = time.time() - started
-        speed = lines[-1].get("time/images_per_second", 0.0)
+        speed = [line["time/images_per_second"] for line in lines if "time/images_per_second" in line][-1]
         batch = 2 if check.is_small else 64
         steps = 4 if check.is_small else max(trial, int((check.seconds_left() - END - seconds) * speed / batch))
         check.write("training run, planned", steps=steps, images_per_second=speed, trial_seconds=seconds)
