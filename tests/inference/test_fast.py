@@ -45,42 +45,24 @@ def test_the_encoder_has_weights_of_its_own():
 
 
 PROGRAM = """
-import sys, torch
+import torch
 from samples import small_tokenizer
 from vistok.inference import fast
 fast._cpu_network = fast._device_network
 fast._compiled = lambda network: torch.compile(network, backend="eager", fullgraph=True)
 images = torch.randint(256, (9, 32, 32, 3), dtype=torch.uint8)
-fsq, bsq = {"name": "fsq", "levels": [8, 5, 5]}, {"name": "bsq", "dim": 8}
-for quantizer in fsq, bsq, {"name": "vq", "dim": 4, "codebook_size": 300}:
-    model = small_tokenizer(quantizer).eval()
-    encoders = [fast.FastEncoder(model, torch.device("cpu"), f"float32-{form}-4") for form in ("compiled", "eager")]
-    try:
-        compiled, eager = (encode(images) for encode in encoders)
-    except torch._dynamo.exc.Unsupported:
-        print(quantizer["name"], "is not one program")
-        continue
-    with torch.compiler.set_stance("fail_on_recompile"):
-        assert torch.equal(encoders[0](images[:3]), compiled[:3])
-    print(quantizer["name"], torch.equal(compiled, eager))
+model = small_tokenizer({"name": "fsq", "levels": [8, 5, 5]}).eval()
+compiled, eager = (fast.FastEncoder(model, torch.device("cpu"), f"float32-{form}-4") for form in ("compiled", "eager"))
+assert torch.equal(compiled(images), eager(images))
+with torch.compiler.set_stance("fail_on_recompile"):
+    assert torch.equal(compiled(images[:3]), eager(images)[:3])
 """
 
 
-@pytest.fixture(scope="module")
-def compiled():
-    """What the compiler says of each quantizer, in a process without the tests' checks of shapes, which it cannot trace."""
+def test_the_compiler_sees_one_program_and_compiles_it_once():
+    """In a process without the tests' checks of shapes, which the compiler cannot trace."""
     done = run_python("-W", "error", "-c", PROGRAM, env=environment(PYTHONPATH=f"{PARENT}:{TESTS}"))
     assert not done.returncode, done.stderr
-    return done.stdout.splitlines()
-
-
-def test_the_compiler_sees_one_program_and_compiles_it_once(compiled):
-    assert compiled[:2] == ["fsq True", "bsq True"]
-
-
-@pytest.mark.xfail(strict=False, reason="the search picks its ambiguous rows by nonzero, and is no operator of its own")
-def test_the_search_is_part_of_the_program(compiled):
-    assert compiled[2] == "vq True"
 
 
 def test_one_place_decides_the_layout():
