@@ -5,7 +5,9 @@ import warnings
 from collections.abc import Callable
 from typing import TypeAlias
 
+import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..images.preprocessing import to_pixels
@@ -70,7 +72,11 @@ Network: TypeAlias = Callable[[Tensor], Tensor]
 def _compiled(network: Network) -> Network:
     # The products that stay in float32 are those of the search, which tf32 would round.
     warnings.filterwarnings("ignore", "TensorFloat32 tensor cores", UserWarning)
-    return torch.compile(network, mode=COMPILE_MODE)
+    # einops learns of a kind of array when it first sees one, after which the compiler would start over.
+    rearrange(np.empty(1), "n -> n")
+    compiled = torch.compile(network, mode=COMPILE_MODE)
+    # A view would be compiled again whenever the tensor behind it has another size.
+    return lambda batch: compiled(batch.clone())
 
 
 def _cpu_network(
@@ -101,7 +107,8 @@ def _device_network(
         pixels = to_pixels(batch) if batch.dtype == torch.uint8 else batch
         return own.encode(pixels.to(own.dtype).contiguous(memory_format=layout))
 
-    return compiled(encode) if compiled else encode
+    network = compiled(encode) if compiled else encode
+    return lambda batch: network(batch.contiguous())
 
 
 def encoder_alone(model: VisualTokenizer, dtype: torch.dtype, layout: torch.memory_format) -> VisualTokenizer:
