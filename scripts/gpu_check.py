@@ -31,14 +31,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = {
-    "environment": (6, "environment", "run"),
+    "environment": (8, "environment", "run"),
     "encode": (24, "encode", "run"),
     "decode": (4, "decode", "run"),
     "tests": (8, "tests", "run"),
     "search": (12, "search", "run"),
-    "bulk": (8, "bulk", "run"),
-    "training_step": (26, "training", "step"),
-    "alternatives": (12, "alternatives", "run"),
+    "bulk": (10, "bulk", "run"),
+    "training_step": (24, "training", "step"),
+    "alternatives": (10, "alternatives", "run"),
     "training_run": (100, "training", "run"),
 }
 """Share of the time, module and function of each section, in the order in which they run. Time that one leaves is shared by
