@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from ..api import Tokenizer
-from ..arithmetic import EXACT_ARITHMETIC, Encode, fast_encode
+from ..arithmetic import EXACT_ARITHMETIC, Encode
+from ..fast import FastEncoder
 from ..inputs.samples import Failure
 from ..token_shards.formats import ShardFormat
 from ..token_shards.manifest import Manifest
@@ -39,7 +40,7 @@ class Job:
             torch.set_num_threads(1)
         if self.manifest.precision == EXACT_ARITHMETIC:
             return self.tokenizer.encode_pixels
-        return fast_encode(self.tokenizer.model, self.tokenizer.device, self.manifest.precision)
+        return FastEncoder(self.tokenizer.model, self.tokenizer.device, self.manifest.precision)
 
     def shard_path(self, name: str) -> Path:
         """Return the path of an output shard."""

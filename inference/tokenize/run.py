@@ -14,7 +14,9 @@ from ...tokenizer.folder_lock import hold_folder
 from ...tokenizer.numerics.exact import DEVICE_BATCH
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ..api import Tokenizer, load
-from ..arithmetic import COMPILED, COMPILING_PAYS, EXACT_ARITHMETIC, fast_precision
+from ..arithmetic import EXACT_ARITHMETIC, MAX_IMAGES
+from ..batch_probe import probed_batch
+from ..fast import COMPILED, COMPILING_PAYS, fast_precision
 from ..inputs.companions import Keep
 from ..inputs.plan import Plan, plan_shards, refuse_overwriting
 from ..token_shards.formats import SHARD_FORMATS
@@ -73,7 +75,7 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
             manifest=manifest,
             tokenizer=tokenizer,
             shard_format=shard_format,
-            batch_size=request.batch_size or DEVICE_BATCH,
+            batch_size=_batch_size(request, tokenizer, precision),
             readers=request.workers or cores,
             encoders=cores if tokenizer.device.type == "cpu" else 1,
             stop_on_error=request.stop_on_error,
@@ -126,9 +128,23 @@ def _precision(request: Request, tokenizer: Tokenizer, plan: Plan, before: Manif
     if not request.fast:
         return EXACT_ARITHMETIC
     if before is None or before.precision == EXACT_ARITHMETIC:
-        return fast_precision(tokenizer.device, sum(map(file_size, plan.files)) >= COMPILING_PAYS, request.batch_size)
+        pays = sum(map(file_size, plan.files)) >= COMPILING_PAYS
+        return fast_precision(tokenizer.device, pays, request.batch_size or _probed(tokenizer))
     _, form, batch_size = before.precision.split("-")
     return fast_precision(tokenizer.device, form == COMPILED, request.batch_size or int(batch_size))
+
+
+def _batch_size(request: Request, tokenizer: Tokenizer, precision: str) -> int:
+    """Return how many images the encoder gets at a time: on a GPU a batch of the fast one, or several of the exact one."""
+    if tokenizer.device.type == "cpu" or request.batch_size:
+        return request.batch_size or DEVICE_BATCH
+    return MAX_IMAGES if precision == EXACT_ARITHMETIC else int(precision.split("-")[2])
+
+
+def _probed(tokenizer: Tokenizer) -> int | None:
+    """Return the batch size that is fastest on a GPU, where all images have one size."""
+    side = tokenizer.config.preprocessing.side
+    return probed_batch(tokenizer.model, tokenizer.device, side) if side and tokenizer.device.type == "cuda" else None
 
 
 def _clear(request: Request, plan: Plan, job: Job) -> None:
