@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ...tokenizer.devices import after_fork_in_child, return_freed_memory
+from ...tokenizer.system import after_fork_in_child, return_freed_memory
 
 DECODING_BYTES = 3 << 30
 """The default, 3 GiB, is more than the largest image of any format needs.

@@ -8,11 +8,11 @@ from typing import NamedTuple
 from ...cli.options import check_output_folder, find_entry
 from ...cli.progress import ProgressLine
 from ...images.file_entry import file_size
-from ...tokenizer.devices import usable_cores
 from ...tokenizer.files import remove_asides
 from ...tokenizer.folder_lock import hold_folder
 from ...tokenizer.numerics.exact import DEVICE_BATCH
 from ...tokenizer.preprocessing import PreprocessingConfig
+from ...tokenizer.system import usable_cores
 from ..api import Tokenizer, load
 from ..arithmetic import COMPILED, COMPILING_PAYS, EXACT_ARITHMETIC, fast_precision
 from ..inputs.companions import Keep
