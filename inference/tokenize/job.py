@@ -10,11 +10,22 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import torch
 
+from ...tokenizer.system import usable_cores
 from ..api import Tokenizer
 from ..arithmetic import EXACT_ARITHMETIC, Encode, fast_encode
 from ..inputs.samples import Failure
 from ..token_shards.formats import ShardFormat
 from ..token_shards.manifest import Manifest
+from .collate import Collate, collate_for
+from .limits import Waits
+
+GPU_ENCODERS = 2
+"""Threads that encode on a GPU: one prepares a batch, or unpacks the tokens of one, while the card is busy with another."""
+
+
+def encoders_for(device: torch.device) -> int:
+    """Return how many threads encode: one per core of a CPU."""
+    return {"cpu": usable_cores(), "cuda": GPU_ENCODERS}.get(device.type, 1)
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,8 @@ class Job:
     """Images per batch; no token depends on it, nor on the numbers of threads."""
     readers: int
     encoders: int
+    reads_in_processes: bool = False
+    """Whether readers are processes; no byte depends on it."""
     stop_on_error: bool = False
 
     @cached_property
@@ -41,13 +54,18 @@ class Job:
             return self.tokenizer.encode_pixels
         return fast_encode(self.tokenizer.model, self.tokenizer.device, self.manifest.precision)
 
+    @cached_property
+    def collate(self) -> Collate:
+        """How the images of a batch get to the device, made once per process."""
+        return collate_for(self.tokenizer.device)
+
     def shard_path(self, name: str) -> Path:
         """Return the path of an output shard."""
         return self.out / f"{name}{self.shard_format.suffix}"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the encoder: compiled code does not pickle, and another process makes its own."""
-        return {name: value for name, value in self.__dict__.items() if name != "encode"}
+        """Leave out what each process makes for itself: compiled code and pinned memory do not pickle."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("encode", "collate")}
 
 
 class ShardResult(NamedTuple):
@@ -65,6 +83,8 @@ class ShardResult(NamedTuple):
     """Why the input is damaged, in a sentence; nothing was written then."""
     unread: str = ""
     """Which file cannot be read at the moment, and why; nothing was written then."""
+    waits: Waits = Waits()
+    """What the engine waited for since its result before; all 0 where it does not measure that."""
 
 
 class ShardProgress(NamedTuple):

@@ -17,12 +17,13 @@ from ..api import Tokenizer, load
 from ..arithmetic import COMPILED, COMPILING_PAYS, EXACT_ARITHMETIC, fast_precision
 from ..inputs.companions import Keep
 from ..inputs.plan import Plan, plan_shards, refuse_overwriting
+from ..inputs.readers import reads_in_processes
 from ..token_shards.formats import SHARD_FORMATS
 from ..token_shards.manifest import Manifest, check_same, new_manifest, read_manifest, write_manifest
 from ..token_shards.ownership import refuse_other, refuse_replacing, removable_shards, remove_shards
 from ..token_shards.sidecar import MANIFEST_FILE, sidecar_path
 from .engines import ENGINES
-from .job import Job
+from .job import Job, encoders_for
 from .preview import compare_with_float32, is_other, write_preview
 from .results import Totals, tokenize_shards
 from .resume import pending_shards
@@ -67,15 +68,16 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
         precision = _precision(request, tokenizer, plan, before)
         manifest = new_manifest(tokenizer, request.model, precision, request.shard_format, request.keep.text)
         check_same(before, manifest, out)
-        cores = usable_cores()
+        device = tokenizer.device
         job = Job(
             out=out,
             manifest=manifest,
             tokenizer=tokenizer,
             shard_format=shard_format,
             batch_size=request.batch_size or DEVICE_BATCH,
-            readers=request.workers or cores,
-            encoders=cores if tokenizer.device.type == "cpu" else 1,
+            readers=request.workers or usable_cores(),
+            encoders=encoders_for(device),
+            reads_in_processes=reads_in_processes(device.type),
             stop_on_error=request.stop_on_error,
         )
         new_images = 0
@@ -84,7 +86,7 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
         _clear(request, plan, job)
         pending = pending_shards(plan.shards, job, request.retry_failures)
         write_manifest(out, manifest)
-        say(f"model       {request.model}, size {manifest.preprocessing.size}, on {tokenizer.device}")
+        say(f"model       {request.model}, size {manifest.preprocessing.size}, on {device}")
         if request.fast and (line := compare_with_float32(plan, tokenizer, job.encode)):
             say(line)
         with ProgressLine("images", quiet=request.quiet) as progress:

@@ -133,7 +133,7 @@ def test_stop_ends_at_a_failure_and_not_with_its_shard(tokenizer, tmp_path, monk
         (tmp_path / "in" / f"{index:03}.png").write_bytes(b"broken")
     read = []
     monkeypatch.setattr(
-        "vistok.inference.tokenize.local_engine.read_image",
+        "vistok.inference.inputs.readers.read_image",
         lambda sample, **options: read.append(sample) or read_image(sample, **options),
     )
     with pytest.raises(WorkFailedError, match=r"000.png: .* \(--on-error skip goes on without it\)"):
