@@ -17,6 +17,8 @@ from .reader_process import Answer, Request, Setting, UnexpectedError, main
 
 LANES = 2
 """Connections to each process, so that it decodes one image while another is on its way, or waits for the disk."""
+MAX_FAILED_STARTS = 3
+"""Processes that may die before they are ready, as when memory is short for a moment."""
 
 
 class ReaderDied(Exception):
@@ -41,6 +43,7 @@ class Lanes:
         self._idle: SimpleQueue[Lane | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._processes: set[subprocess.Popen[bytes]] = set()
+        self._failed_starts = 0
         self._error: Exception | None = None
         """Why there are no lanes any more; whoever waits for one then gets None."""
         try:
@@ -55,15 +58,8 @@ class Lanes:
 
         Raises ReaderDied, WorkFailedError when no process can start, and RuntimeError for an error that is no image's fault.
         """
-        lane = self._idle.get()
-        if lane is None:
-            self._idle.put(None)  # for the next that waits
-            assert self._error
-            raise self._error
+        lane = self._send(request)
         try:
-            if not lane.is_ready:
-                lane.is_ready = lane.connection.recv()
-            lane.connection.send(request)
             answers = _answers(lane.connection)
         except (EOFError, OSError):
             self._replace(lane)
@@ -72,6 +68,20 @@ class Lanes:
         if isinstance(answers, UnexpectedError):
             raise RuntimeError(answers.stack)
         return answers
+
+    def _send(self, request: Request) -> Lane:
+        """Send a request to the first process that is free and has not died meanwhile."""
+        while lane := self._idle.get():
+            try:
+                if not lane.is_ready:
+                    lane.is_ready = lane.connection.recv()
+                lane.connection.send(request)
+                return lane
+            except (EOFError, OSError):
+                self._replace(lane)
+        self._idle.put(None)  # for the next that waits
+        assert self._error
+        raise self._error
 
     def _start(self) -> None:
         ends = [Pipe() for _ in range(LANES)]
@@ -100,7 +110,8 @@ class Lanes:
             code = _killed(lane.process)
             self._processes.discard(lane.process)
             try:
-                if not lane.is_ready:
+                self._failed_starts += not lane.is_ready
+                if self._failed_starts > MAX_FAILED_STARTS:
                     raise WorkFailedError(f"A process that reads images could not start (exit code {code}).")
                 self._start()
             except (WorkFailedError, OSError) as error:
