@@ -2,9 +2,9 @@
 
     python scripts/torture_tokenize.py --kills 100 --out results/torture_tokenize.json
 
-Each run has its own batch size, kind and number of readers, and threads, and ends by SIGKILL at a random moment. The inputs are mixed: photos
-with captions in folders and tars, links, broken images, odd names, special files, a damaged tar, and a list that names a
-missing file. Both folders must be equal byte for byte.
+Each run has its own batch size, kind and number of readers, and threads, and ends by SIGKILL at a random moment. The inputs
+are mixed: photos with captions in folders and tars, links, broken images, odd names, special files, a damaged tar, and a list
+that names a missing file. Both folders must be equal byte for byte.
 """
 
 import argparse

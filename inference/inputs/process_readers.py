@@ -7,11 +7,11 @@ from ...images.shared_slots import SharedSlots
 from ...tokenizer.preprocessing import PreprocessingConfig
 from .input_files import UnreadableInputError
 from .lanes import LANES, Lanes, ReaderDied
-from .reader_process import Answer, Pixels, Setting
-from .reading import ReadImage, Result
+from .reader_process import Answer, InMessage, InSlot, Setting
+from .reading import ReadImage, ReadResult
 from .samples import Sample
 
-CHUNK = 8
+CHUNK = 16
 """Images per request where all have one size: fewer messages, and little memory that is bounded too late."""
 SHARED_BYTES = 1 << 28
 """Shared memory (256 MB); images that find no room in it come as a message."""
@@ -31,7 +31,7 @@ class ProcessReaders:
         self._slots = SharedSlots(slot_bytes, max(1, SHARED_BYTES // slot_bytes))
         self._lanes = Lanes(Setting(config, multiple, slot_bytes), self._slots.descriptor, processes)
 
-    def read(self, samples: list[Sample]) -> list[Result]:
+    def read(self, samples: list[Sample]) -> list[ReadResult]:
         """Return what became of each sample; what a killed process had to read, another one reads.
 
         Raises WorkFailedError when no process can start, and RuntimeError for an error that is no image's fault.
@@ -45,7 +45,7 @@ class ProcessReaders:
         self._lanes.close()
         self._slots.close()
 
-    def _read_alone(self, sample: Sample) -> Result:
+    def _read_alone(self, sample: Sample) -> ReadResult:
         for _ in range(ATTEMPTS - 1):
             with suppress(ReaderDied):
                 return self._read([sample])[0]
@@ -53,7 +53,7 @@ class ProcessReaders:
             f"{sample.source} cannot be read (each process that reads it is killed, as when the memory is too small)"
         )
 
-    def _read(self, samples: list[Sample]) -> list[Result]:
+    def _read(self, samples: list[Sample]) -> list[ReadResult]:
         slots = [self._slots.take() for _ in samples]
         try:
             answers = self._lanes.ask(
@@ -65,12 +65,12 @@ class ProcessReaders:
             raise
         return [self._result(*each) for each in zip(answers, samples, slots, strict=True)]
 
-    def _result(self, answer: Answer, sample: Sample, slot: int | None) -> Result:
-        if isinstance(answer, Pixels) and isinstance(answer.pixels, tuple):
+    def _result(self, answer: Answer, sample: Sample, slot: int | None) -> ReadResult:
+        if isinstance(answer, InSlot):
             assert slot is not None
-            return ReadImage(sample, self._slots.pixels(slot, answer.pixels), answer.metadata)
+            return ReadImage(sample, self._slots.pixels(slot, answer.shape), answer.metadata)
         self._slots.give_back(slot)
-        return ReadImage(sample, answer.pixels, answer.metadata) if isinstance(answer, Pixels) else answer
+        return ReadImage(sample, answer.pixels, answer.metadata) if isinstance(answer, InMessage) else answer
 
 
 def _slot_bytes(config: PreprocessingConfig) -> int:

@@ -35,15 +35,21 @@ class Setting(NamedTuple):
     slot_bytes: int
 
 
-class Pixels(NamedTuple):
-    """An image that was read."""
+class InSlot(NamedTuple):
+    """An image whose pixels are in its slot."""
 
-    pixels: np.ndarray | tuple[int, ...]
-    """uint8 `h w c`; only the shape where they are in the slot."""
+    shape: tuple[int, ...]
     metadata: dict[str, Any]
 
 
-Answer: TypeAlias = Pixels | Unusable | UnreadableInputError
+class InMessage(NamedTuple):
+    """An image that has no slot, or is larger."""
+
+    pixels: np.ndarray
+    metadata: dict[str, Any]
+
+
+Answer: TypeAlias = InSlot | InMessage | Unusable | UnreadableInputError
 Request: TypeAlias = list[tuple[Sample, int | None]]
 _of_thread = threading.local()
 
@@ -93,10 +99,10 @@ def _answer(sample: Sample, slot: int | None, setting: Setting, memory: np.ndarr
         return read
     pixels = read.pixels
     if slot is None or pixels.size > setting.slot_bytes:
-        return Pixels(pixels, read.metadata)
+        return InMessage(pixels, read.metadata)
     start = slot * setting.slot_bytes
     memory[start : start + pixels.size].reshape(pixels.shape)[:] = pixels
-    return Pixels(pixels.shape, read.metadata)
+    return InSlot(pixels.shape, read.metadata)
 
 
 @contextmanager

@@ -7,13 +7,13 @@ from contextlib import ExitStack, closing
 from functools import partial
 from itertools import islice
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from ...images.prefetch import ahead_within
 from ...tokenizer.preprocessing import PreprocessingConfig
 from .input_files import UnreadableInputError
 from .process_readers import ProcessReaders
-from .reading import Result, read_image
+from .reading import ReadResult, read_image
 from .samples import Sample
 
 FED_BY_PROCESSES = ("cuda", "mps")
@@ -23,6 +23,8 @@ encoder, so threads keep up with it and start at once.
 """
 Item = TypeVar("Item")
 Made = TypeVar("Made")
+Read: TypeAlias = Callable[[list[Sample]], list[ReadResult]]
+"""Returns what became of each sample."""
 
 
 class Readers(Protocol):
@@ -33,7 +35,7 @@ class Readers(Protocol):
     chunk: int
     """Samples per call that suit it."""
 
-    def read(self, samples: list[Sample]) -> list[Result]:
+    def read(self, samples: list[Sample]) -> list[ReadResult]:
         """Return what became of each sample."""
 
     def close(self) -> None:
@@ -49,13 +51,13 @@ class ThreadReaders:
         self.lanes = threads
         self._read = partial(read_image, config=config, multiple=multiple)
 
-    def read(self, samples: list[Sample]) -> list[Result]:
+    def read(self, samples: list[Sample]) -> list[ReadResult]:
         return [self._attempt(sample) for sample in samples]
 
     def close(self) -> None:
         """Do nothing; there is nothing to end."""
 
-    def _attempt(self, sample: Sample) -> Result:
+    def _attempt(self, sample: Sample) -> ReadResult:
         try:
             return self._read(sample)
         except UnreadableInputError as error:
@@ -81,14 +83,14 @@ class ReaderPool:
         self._readers.close()  # first, so that no thread waits for a process
         self._threads.shutdown(cancel_futures=True)
 
-    def submit(self, samples: list[Sample]) -> Future[list[Result]]:
+    def submit(self, samples: list[Sample]) -> Future[list[ReadResult]]:
         """Begin to read some samples."""
         return self._threads.submit(self._readers.read, samples)
 
     def ahead(
         self,
         items: Iterable[Item],
-        make: Callable[[list[Item], Callable[[list[Sample]], list[Result]]], list[Made]],
+        make: Callable[[list[Item], Read], list[Made]],
         window: int,
         weight: Callable[[Made], int],
         limit: int,
@@ -102,7 +104,7 @@ class ReaderPool:
         with ExitStack() as stack:
             read = ahead_within(
                 self._threads,
-                partial(make, read=self._readers.read),
+                lambda chunk: make(chunk, self._readers.read),
                 chunks,
                 -(-window // size) + 2 * self._readers.lanes,
                 lambda made: sum(map(weight, made)),

@@ -33,11 +33,13 @@ class Unusable(NamedTuple):
     """SHA-256 of the file; empty where there is no file."""
 
 
-Result: TypeAlias = ReadImage | Unusable | UnreadableInputError
+ReadResult: TypeAlias = ReadImage | Unusable | UnreadableInputError
 
 
-def read_image(sample: Sample, config: PreprocessingConfig, multiple: int) -> ReadImage | Unusable:
-    """Read and preprocess one image; whatever is wrong with it becomes a row.
+def read_image(
+    sample: Sample, config: PreprocessingConfig, multiple: int, grid: Grid | None = None
+) -> ReadImage | Unusable:
+    """Read and preprocess one image; whatever is wrong with it becomes a row, such as a size that `grid` refuses.
 
     Raises UnreadableInputError when its bytes cannot be read, or the memory is too small.
     """
@@ -49,7 +51,8 @@ def read_image(sample: Sample, config: PreprocessingConfig, multiple: int) -> Re
             sha256 = sha256_of(file)
             loaded = load_pixels(file, config, multiple)
         size = {"width": loaded.width, "height": loaded.height}
-        return ReadImage(sample, loaded.pixels, {"source": sample.source, **size, "sha256": sha256})
+        image = ReadImage(sample, loaded.pixels, {"source": sample.source, **size, "sha256": sha256})
+        return with_grid(image, grid) if grid else image
     except ImageError as error:
         return Unusable(Failure(sample.key, sample.source, str(error)), sha256)
     except (OSError, MemoryError) as error:

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from ...images.tars.blocks import DamagedShard
 from ...tokenizer.numerics.exact import batch_for
-from ..inputs import reading
 from ..inputs.input_files import UnreadableInputError, unreadable
-from ..inputs.reading import Grid, ReadImage, Unusable, with_grid
+from ..inputs.readers import Read
+from ..inputs.reading import Grid, ReadImage, ReadResult, Unusable, with_grid
 from ..inputs.samples import Sample, ShardTask
 from ..token_shards.token_samples import StoredSample, TokenSample
 from .shard_work import ShardWork
@@ -24,7 +24,7 @@ class Batch(NamedTuple):
 
 Item = tuple[ShardWork, Sample | None]
 """A sample of a shard; None closes the shard."""
-Result = reading.Result | TokenSample | None
+Result = ReadResult | TokenSample | None
 
 
 def shard_samples(
@@ -48,9 +48,7 @@ def shard_samples(
         yield work, None
 
 
-def read_items(
-    items: list[Item], read: Callable[[list[Sample]], list[reading.Result]], grid: Grid
-) -> list[tuple[ShardWork, Result]]:
+def read_items(items: list[Item], read: Read, grid: Grid) -> list[tuple[ShardWork, Result]]:
     """Read those items of the stream that need it; after one unreadable file the rest of its shard is skipped."""
     results = [_without_reading(*item) for item in items]
     needed = [sample for (_, sample), result in zip(items, results, strict=True) if sample and result is None]

@@ -17,7 +17,7 @@ class Waits(NamedTuple):
     """All of its time, the rest included."""
 
     def __add__(self, other: tuple[float, ...]) -> "Waits":  # type: ignore[override]
-        return Waits(*(one + another for one, another in zip(self, other, strict=True)))
+        return Waits._make(one + another for one, another in zip(self, other, strict=True))
 
     @property
     def fractions(self) -> dict[str, float]:
@@ -57,7 +57,7 @@ class StageClock:
     def lap(self) -> Waits:
         """Return the times since the last call."""
         self._switch(self._stage)
-        waits = Waits(*(self._seconds[stage] for stage in STAGES), sum(self._seconds.values()))
+        waits = Waits(**{stage: self._seconds[stage] for stage in STAGES}, seconds=sum(self._seconds.values()))
         self._seconds = dict.fromkeys(self._seconds, 0.0)
         return waits
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from ...images.prefetch import ahead
@@ -43,7 +43,7 @@ class LocalEngine:
     def run(self, tasks: Iterable[ShardTask]) -> Iterator[ShardResult]:
         """Make shards; after WorkFailedError or OSError all shards before the failure are sealed."""
         job, clock = self._job, StageClock()
-        config, grid = job.manifest.preprocessing, job.tokenizer.grid
+        config, grid = job.manifest.preprocessing, lru_cache(job.tokenizer.grid)
         window = (job.encoders + 1) * job.batch_size
         _ = job.encode, job.collate  # made here, not by several threads at once
         with (

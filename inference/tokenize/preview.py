@@ -16,7 +16,7 @@ from ..api import Tokenizer
 from ..arithmetic import Encode, agreement
 from ..inputs.input_files import UnreadableInputError
 from ..inputs.plan import Plan
-from ..inputs.reading import ReadImage, read_image, with_grid
+from ..inputs.reading import ReadImage, read_image
 
 COMPARED_IMAGES = 8
 PREVIEW_MARK = "preview"
@@ -53,6 +53,6 @@ def _images(plan: Plan, tokenizer: Tokenizer) -> Iterator[ReadImage]:
         with suppress(DamagedShard, OSError):
             for sample in task.source.list_samples().samples:
                 with suppress(UnreadableInputError):
-                    read = read_image(sample, tokenizer.config.preprocessing, tokenizer.downsample)
-                    if isinstance(read, ReadImage) and isinstance(with_grid(read, tokenizer.grid), ReadImage):
+                    read = read_image(sample, tokenizer.config.preprocessing, tokenizer.downsample, tokenizer.grid)
+                    if isinstance(read, ReadImage):
                         yield read

@@ -104,7 +104,7 @@ def test_a_pool_keeps_the_order_and_bounds_what_it_begins(start, samples):
 
     with ReaderPool(start(processes=2)) as pool:
         made = pool.ahead(range(200), make, 8, lambda _: 0, 1)
-        assert next(made)[0] == 0 and len(begun) <= 8 * (1 + 2 * 4)
+        assert next(made)[0] == 0 and len(begun) <= process_readers.CHUNK * (1 + 2 * 4)
         kinds = Counter()
         for expected, (index, result) in enumerate(made, 1):
             assert index == expected
@@ -145,7 +145,9 @@ def test_processes_that_cannot_start_end_the_work(samples, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with open_readers(SIDE, 8, 2, in_processes=True) as pool:
         for future in [pool.submit(samples) for _ in range(20)]:
-            with pytest.raises(WorkFailedError, match=r"^A process that reads images could not start \(exit code 1\)\.$"):
+            with pytest.raises(
+                WorkFailedError, match=r"^A process that reads images could not start \(exit code 1\)\.$"
+            ):
                 future.result(20)
 
 
