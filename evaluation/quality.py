@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ..tokenizer.model import VisualTokenizer
-from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, run_exactly
+from ..tokenizer.numerics.exact import exact_batch, run_exactly
 from ..tokenizer.numerics.float32 import own_numerics
+from ..tokenizer.numerics.layout import memory_format, way_of
 from ..tokenizer.shapes import Pixels
 from .metrics import distortion, psnr, ssim
 from .running_covariance import RunningCovariance
@@ -70,7 +71,7 @@ def measure(
     seconds = 0.0
 
     def network(batch: Pixels) -> tuple[Tensor, ...]:
-        pixels = batch.contiguous(memory_format=torch.channels_last)
+        pixels = batch.contiguous(memory_format=memory_format(device, way_of(model.dtype)))
         if model.has_decoder:
             output = model(pixels)
             return output.latent, output.quantized, output.tokens, output.pixels
@@ -81,7 +82,7 @@ def measure(
         with own_numerics(device):
             pixels = batch.to(device)
             started = time.perf_counter()
-            output = run_exactly(network, pixels, device, batch_for(DEVICE_BATCH, *pixels.shape[2:]))
+            output = run_exactly(network, pixels, device, exact_batch(None, *pixels.shape[2:]))
             reconstructions = [round_to_uint8(decoded) for decoded in output[3:]]
             if device.type == "cuda":
                 torch.cuda.synchronize(device)

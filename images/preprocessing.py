@@ -109,5 +109,10 @@ def stack_pixels(images: Sequence[np.ndarray]) -> "Pixels":
 
 def to_images(pixels: "Pixels") -> list[Image.Image]:
     """Map pixels in [-1, 1] to RGB images, clamped and rounded to the nearest of 256 values."""
-    bytes_ = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().byte()
-    return [Image.fromarray(image) for image in rearrange(bytes_.cpu(), "b c h w -> b h w c").numpy()]
+    return [Image.fromarray(image) for image in to_bytes(pixels).cpu().numpy()]
+
+
+def to_bytes(pixels: "Pixels") -> "Tensor":
+    """Map pixels in [-1, 1] to uint8 `b h w c`, clamped and rounded, on their device."""
+    rounded = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().byte()
+    return rearrange(rounded, "b c h w -> b h w c").contiguous()

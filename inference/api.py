@@ -1,6 +1,7 @@
 """`vistok.load`, and the tokenizer that it returns."""
 
 import copy
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, overload
 
@@ -9,20 +10,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..images.preprocessing import to_images
+from ..images.preprocessing import to_bytes
 from ..images.sizes import network_size
 from ..pretrained.find import DEFAULT_MODEL
 from ..tokenizer.devices import find_device
 from ..tokenizer.folder.config_json import TokenizerConfig
 from ..tokenizer.folder.fingerprint import FingerprintCache
 from ..tokenizer.model import VisualTokenizer
-from ..tokenizer.numerics.exact import DEVICE_BATCH
 from ..tokenizer.numerics.float32 import own_numerics
+from ..tokenizer.numerics.layout import memory_format, way_of
+from ..tokenizer.numerics.transfer import Finish, in_flight, to_host
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers.layout import check_tokens
-from ..tokenizer.shapes import Pixels, Tokens
-from .arithmetic import MAX_IMAGES, decode_exactly, encode_exactly, encode_images
-from .encode_inputs import ImageLike, check_pixels, images_to_pixels, integer_tokens
+from ..tokenizer.shapes import Images, Pixels, Tokens
+from .arithmetic import MAX_IMAGES, check_decoded, encode_images, start_decoding, start_exactly
+from .encode_inputs import ImageLike, check_pixels, integer_tokens, preprocessed
 from .folders import load_named, save, upload
 
 
@@ -31,8 +33,9 @@ class Tokenizer:
 
     An ordinary object: it pickles, deep-copies, and works in other processes and in several threads at once. It
     calculates in float32 and ignores the caller's autocast, default dtype and precision settings. The tokens of an image
-    never depend on the images around it. On a GPU, images go through the network in batches of `batch_size` (16 by
-    default), the last one padded. On a CPU each core takes one image at a time, on `torch.get_num_threads()` cores.
+    never depend on the images around it. On a GPU, images go through the network in batches of `batch_size` (by default
+    16 of 256 x 256 pixels, or fewer larger ones), the last one padded. On a CPU each core takes one image at a time, on
+    `torch.get_num_threads()` cores.
     """
 
     def __init__(
@@ -40,10 +43,9 @@ class Tokenizer:
     ):
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, but must be at least 1, or None for the default.")
-        with own_numerics(device):
-            self.model = model.to(device).to(memory_format=torch.channels_last)
+        self.model = _placed(model, device)
         self.config = config
-        self.batch_size = batch_size or DEVICE_BATCH
+        self.batch_size = batch_size
         self._fingerprints = FingerprintCache()
 
     @classmethod
@@ -90,9 +92,7 @@ class Tokenizer:
 
         Tokenizers that share the model (`with_preprocessing`) move with it. Raises ValueError for an unusable device.
         """
-        found = find_device(device)
-        with own_numerics(found):
-            self.model.to(found)
+        _placed(self.model, find_device(device))
         return self
 
     def encode_pixels(self, pixels: Pixels) -> Tokens:
@@ -101,7 +101,14 @@ class Tokenizer:
         Raises ValueError for another type or shape, or when a side is not a multiple of `downsample`.
         """
         check_pixels(pixels)
-        return encode_exactly(self.model, self.device, self.batch_size, pixels.float())
+        return self.start_encoding(pixels.float())()
+
+    def start_encoding(self, images: Images) -> Finish[Tokens]:
+        """Begin to encode images of one size, uint8 `b h w c` or float32 pixels; call the result for the tokens, on the CPU.
+
+        A GPU works on while the host prepares the next images. Thread-safe.
+        """
+        return start_exactly(self.model, self.device, self.batch_size, images)
 
     @property
     def vocab_size(self) -> int:
@@ -150,8 +157,8 @@ class Tokenizer:
         `b c h w`, uint8 or float in [0, 1], are not: their sides must be multiples of `downsample`. Raises ValueError
         when an image cannot be read or used, or when the grids of the images differ.
         """
-        pixels = images_to_pixels(images, self.config.preprocessing, self.downsample)
-        return encode_images(pixels, self.encode_pixels, self.device)
+        listed = preprocessed(images, self.config.preprocessing, self.downsample)
+        return encode_images(listed, self.start_encoding, self.device)
 
     @overload
     def decode(self, tokens: Tensor | np.ndarray, output: Literal["pil"] = "pil") -> list[Image.Image]: ...
@@ -169,11 +176,21 @@ class Tokenizer:
         if output not in ("pil", "tensor"):
             raise ValueError(f"decode got output={output!r}, but takes 'pil' or 'tensor'.")
         checked = check_tokens(integer_tokens(tokens), self.num_codebooks, self.vocab_size)
-        parts = (decode_exactly(self.model, self.device, self.batch_size, part) for part in checked.split(MAX_IMAGES))
+        parts = (start_decoding(self.model, self.device, self.batch_size, part) for part in checked.split(MAX_IMAGES))
+        if output == "pil":
+            return self._to_images(parts)
         with own_numerics(self.device):
-            if output == "pil":
-                return [image for part in parts for image in to_images(part)]
-            return (torch.cat(list(parts)) + 1) / 2
+            pixels, are_finite = zip(*parts, strict=True)
+            check_decoded(torch.stack(are_finite).all())
+            return (torch.cat(pixels) + 1) / 2
+
+    def _to_images(self, parts: Iterable[tuple[Pixels, Tensor]]) -> list[Image.Image]:
+        images = []
+        with own_numerics(self.device):
+            for bytes_, is_finite in in_flight(to_host(to_bytes(pixels), finite) for pixels, finite in parts):
+                check_decoded(is_finite)
+                images += [Image.fromarray(image) for image in bytes_.numpy()]
+        return images
 
     def __repr__(self) -> str:
         size = self.config.architecture.image_size
@@ -182,6 +199,12 @@ class Tokenizer:
             f"Tokenizer({self.config.quantizer.name}, {self.num_codebooks} x {self.vocab_size} codes, "
             f"{resolution}, {self.fingerprint[:12]})"
         )
+
+
+def _placed(model: VisualTokenizer, device: torch.device) -> VisualTokenizer:
+    """Move a model to a device, in the layout that is fastest there, in place."""
+    with own_numerics(device):
+        return model.to(device).to(memory_format=memory_format(device, way_of(model.dtype)))
 
 
 def load(

@@ -1,99 +1,121 @@
-"""How pixels go through the encoder, exactly (float32) or fast, and tokens through the decoder."""
+"""How images go through the encoder exactly, in float32, and tokens through the decoder."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from itertools import groupby, islice
-from operator import attrgetter
 from typing import TypeAlias
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
-from ..tokenizer.devices import multiplies_bfloat16
+from ..images.preprocessing import to_pixels
 from ..tokenizer.model import VisualTokenizer
-from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, filled_up, run_exactly
+from ..tokenizer.numerics.exact import exact_batch, run_exactly
 from ..tokenizer.numerics.float32 import own_numerics
-from ..tokenizer.shapes import Pixels, Tokens
+from ..tokenizer.numerics.layout import memory_format, way_of
+from ..tokenizer.numerics.transfer import Finish, in_flight, to_device, to_host
+from ..tokenizer.shapes import Images, Pixels, Tokens
 
 Encode: TypeAlias = Callable[[Pixels], Tokens]
+Start: TypeAlias = Callable[[Images], Finish[Tokens]]
+"""Begins to encode images; the function that it returns waits for their tokens, on the CPU."""
 
 MAX_IMAGES = 64
 """Images that are held as pixels at a time."""
 MAX_PIXELS = 1 << 24
 """Pixels of these (200 MB), unless one image has more."""
 EXACT_ARITHMETIC = "float32"
-COMPILED, EAGER = "compiled", "eager"
-COMPILING_PAYS = 2_000_000_000
-"""Bytes of images (about 20,000 files) that repay the half minute of compiling."""
 
 
-def encode_images(images: Iterable[Pixels], encode: Encode, device: torch.device) -> Tokens:
-    """Return the tokens of images `1 c h w`, in their order, on `device`; raise ValueError when their grids differ."""
+def encode_images(images: Iterable[Images], start: Start, device: torch.device) -> Tokens:
+    """Return the tokens of images, one in each tensor, in order, on `device`; raise ValueError when their grids differ."""
     tokens: list[Tokens] = []
-    for shape, same in groupby(images, attrgetter("shape")):
-        size = max(1, min(MAX_IMAGES, MAX_PIXELS // shape[2:].numel()))
-        while batch := [image.to(device) for image in islice(same, size)]:
-            tokens.append(encode(torch.cat(batch)))
-        first, *others = sorted({tuple(each.shape[2:]) for each in tokens})
-        if others:
+    for encoded in in_flight(start(group) for group in _groups(images)):
+        tokens.append(encoded)
+        if encoded.shape[2:] != tokens[0].shape[2:]:
+            first, other = sorted({tuple(tokens[0].shape[2:]), tuple(encoded.shape[2:])})
             raise ValueError(
-                f"The images have different token grids ({first} and {others[0]}): encode them one at a time, or resize "
+                f"The images have different token grids ({first} and {other}): encode them one at a time, or resize "
                 "them to one size."
             )
     with own_numerics(device):
         return torch.cat(tokens).to(device)
 
 
-def encode_exactly(model: VisualTokenizer, device: torch.device, batch_size: int, pixels: Pixels) -> Tokens:
-    """Return the tokens of pixels `b c h w` on the CPU, in float32, a pure function of each image.
+def _groups(images: Iterable[Images]) -> Iterator[Images]:
+    """Join neighbours of one size, type and device."""
+    for (shape, dtype, _), same in groupby(images, lambda image: (image.shape, image.dtype, image.device)):
+        area = shape[1:3].numel() if dtype == torch.uint8 else shape[2:].numel()
+        size = max(1, min(MAX_IMAGES, MAX_PIXELS // area))
+        while group := list(islice(same, size)):
+            yield torch.cat(group)
 
-    Thread-safe. On a CPU each core takes one image. Raises ValueError when the encoder's output is not finite.
+
+def start_exactly(
+    model: VisualTokenizer, device: torch.device, batch_size: int | None, images: Images
+) -> Finish[Tokens]:
+    """Begin to encode images in float32; the tokens, on the CPU, are a pure function of each image.
+
+    Thread-safe. A CPU has them at once, since each core takes one image. The function that is returned waits for the device,
+    once, and raises ValueError when the encoder's output is not finite.
     """
+    layout = memory_format(device, way_of(model.dtype))
 
-    def encode(batch: Pixels) -> tuple[Tokens, Tensor]:
-        latent = model.encode_latent(batch.contiguous(memory_format=torch.channels_last))
+    def encode(batch: Images) -> tuple[Tokens, Tensor]:
+        latent = model.encode_latent(as_pixels(batch).contiguous(memory_format=layout))
         return model.quantizer(latent).tokens, latent.isfinite().flatten(1).all(dim=1)
 
-    tokens, is_finite = run_exactly(encode, pixels, device, batch_for(batch_size, *pixels.shape[2:]))
-    if not is_finite.all():
-        raise ValueError("The encoder's output is NaN or infinite: load other weights, or give other pixels.")
-    return tokens.cpu()
+    height, width = images.shape[1:3] if images.dtype == torch.uint8 else images.shape[2:]
+    begun = to_host(*run_exactly(encode, images, device, exact_batch(batch_size, height, width)))
+
+    def finish() -> Tokens:
+        tokens, is_finite = begun()
+        if not is_finite.all():
+            raise ValueError("The encoder's output is NaN or infinite: load other weights, or give other pixels.")
+        return tokens
+
+    return finish
 
 
-def decode_exactly(model: VisualTokenizer, device: torch.device, batch_size: int, tokens: Tokens) -> Pixels:
-    """Return the pixels in [-1, 1] of tokens `b q y x` on `device`, as `encode_exactly` does."""
+def start_decoding(
+    model: VisualTokenizer, device: torch.device, batch_size: int | None, tokens: Tokens
+) -> tuple[Pixels, Tensor]:
+    """Begin to decode tokens `b q y x`, as `start_exactly` does; return pixels in [-1, 1], and whether the output is finite.
 
-    def decode(batch: Tokens) -> tuple[Pixels]:
-        return (model.decode_latent(model.quantizer.codes_of(batch)),)
+    Both are on `device`, and the host has waited for none of them.
+    """
 
-    size = batch_for(batch_size, *(side * model.downsample for side in tokens.shape[2:]))
-    (pixels,) = run_exactly(decode, tokens, device, size)
-    if not pixels.isfinite().all():
+    def decode(batch: Tokens) -> tuple[Pixels, Tensor]:
+        pixels = model.decode_latent(model.quantizer.codes_of(batch))
+        return pixels, pixels.isfinite().flatten(1).all(dim=1)
+
+    size = exact_batch(batch_size, *(side * model.downsample for side in tokens.shape[2:]))
+    pixels, is_finite = run_exactly(decode, tokens, device, size)
+    with own_numerics(device):
+        return pixels.clamp(-1, 1), is_finite.all()
+
+
+def check_decoded(is_finite: Tensor) -> None:
+    """Raise ValueError unless the decoder's output is finite; for a tensor on a GPU this waits."""
+    if not is_finite:
         raise ValueError("The decoder's output is NaN or infinite: load other weights, these are damaged.")
-    return pixels.clamp(-1, 1)
 
 
-def fast_precision(device: torch.device, compiled: bool, batch_size: int | None = None) -> str:
-    """Return what `fast_encode` calculates in, such as `bfloat16-compiled-8`; only equal ones give equal tokens everywhere."""
-    dtype = "bfloat16" if multiplies_bfloat16(device) else EXACT_ARITHMETIC
-    size = batch_size or (8 if device.type == "cpu" else DEVICE_BATCH)
-    return f"{dtype}-{COMPILED if compiled else EAGER}-{size}"
+def as_pixels(images: Images) -> Pixels:
+    """Return images as pixels on their device, bit for bit the same on every device."""
+    if images.dtype != torch.uint8:
+        return images
+    if images.device.type == "cpu":
+        return to_pixels(images)
+    # A GPU divides by a number by multiplying with its rounded inverse, so the 256 values come from the CPU.
+    return _values(images.device)[rearrange(images, "b h w c -> b c h w").long()]
 
 
-def fast_encode(model: VisualTokenizer, device: torch.device, precision: str) -> Encode:
-    """Return a thread-safe function from pixels `b c h w` to tokens on the CPU; a few may differ from the exact ones."""
-    dtype, form, batch_size = precision.split("-")
-    inner = torch.compile(model.encode) if form == COMPILED else model.encode
-
-    def encode(batch: Pixels) -> tuple[Tensor]:
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == "bfloat16"):
-            return (inner(batch.contiguous(memory_format=torch.channels_last)),)
-
-    @torch.inference_mode()
-    def encode_all(pixels: Pixels) -> Tokens:
-        size = batch_for(int(batch_size), *pixels.shape[2:])
-        return torch.cat([filled_up(encode, part.to(device), size)[0].cpu() for part in pixels.split(size)])
-
-    return encode_all
+@cache
+def _values(device: torch.device) -> Tensor:
+    every = torch.arange(256, dtype=torch.uint8, device="cpu")
+    return to_device(to_pixels(rearrange(every, "v -> 1 1 v 1")).flatten(), device)
 
 
 def agreement(exact: Encode, fast: Encode, pixels: list[Pixels]) -> float:

@@ -12,29 +12,30 @@ from torch import Tensor
 
 from ..images.file_entry import file_entry
 from ..images.opening.open_image import ImageError, upright_rgb
-from ..images.preprocessing import load_pixels, preprocess, stack_pixels, to_pixels
+from ..images.preprocessing import load_pixels, preprocess
 from ..tokenizer.preprocessing import PreprocessingConfig
-from ..tokenizer.shapes import Pixels
+from ..tokenizer.shapes import Images
 
 INTEGERS = {getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
 ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 
 
-def images_to_pixels(
-    images: ImageLike | list[ImageLike], config: PreprocessingConfig, multiple: int
-) -> Iterator[Pixels]:
-    """Yield the pixels `1 c h w` in [-1, 1] of each image that `Tokenizer.encode` takes; raise ValueError for anything else."""
+def preprocessed(images: ImageLike | list[ImageLike], config: PreprocessingConfig, multiple: int) -> Iterator[Images]:
+    """Yield each image that `Tokenizer.encode` takes, preprocessed, as a batch of one; raise ValueError for anything else.
+
+    Float tensors become pixels in [-1, 1]; all others stay bytes.
+    """
     listed = images if isinstance(images, list) else [images]
     if not listed:
         raise ValueError("encode got an empty list: give at least one image.")
     for image in listed:
         if isinstance(image, Tensor):
-            yield from _tensor_pixels(image)
+            yield from _tensor_images(image)
         elif isinstance(image, (str, os.PathLike)):
-            yield stack_pixels([_loaded(os.fspath(image), config, multiple)])
+            yield torch.from_numpy(_loaded(os.fspath(image), config, multiple)).unsqueeze(0)
         else:
-            yield stack_pixels([preprocess(_image(image, config), config, multiple)])
+            yield torch.from_numpy(preprocess(_image(image, config), config, multiple)).unsqueeze(0)
 
 
 def check_pixels(pixels: object) -> None:
@@ -99,14 +100,14 @@ def _image(image: Image.Image | np.ndarray, config: PreprocessingConfig) -> Imag
     )
 
 
-def _tensor_pixels(tensor: Tensor) -> list[Pixels]:
+def _tensor_images(tensor: Tensor) -> list[Images]:
     batch = (tensor.unsqueeze(0) if tensor.ndim == 3 else tensor).detach()
     if batch.ndim != 4 or batch.shape[1] != 3 or not batch.numel():
         raise ValueError(
             f"encode got a tensor of shape {tuple(tensor.shape)}, but takes 3 h w or b 3 h w with at least one pixel."
         )
     if batch.dtype == torch.uint8:
-        return list(to_pixels(rearrange(batch, "b c h w -> b h w c")).split(1))
+        return list(rearrange(batch, "b c h w -> b h w c").split(1))
     if not batch.is_floating_point():
         raise ValueError(f"encode got a tensor of {batch.dtype}, but takes uint8, or float in [0, 1].")
     low, high = (float(value) for value in torch.aminmax(batch))

@@ -26,7 +26,8 @@ from benchmark_encode import write_images
 import vistok
 from vistok.images.file_entry import file_entry
 from vistok.inference.api import Tokenizer
-from vistok.inference.arithmetic import EXACT_ARITHMETIC, fast_precision
+from vistok.inference.arithmetic import EXACT_ARITHMETIC
+from vistok.inference.fast import fast_precision
 from vistok.inference.inputs.plan import plan_shards
 from vistok.inference.inputs.readers import open_readers
 from vistok.inference.inputs.reading import ReadImage, read_image
@@ -117,7 +118,12 @@ def without_cost(tokenizer: Tokenizer) -> Tokenizer:
     """Return a tokenizer whose encoder gives zeros at once."""
     stub = copy.copy(tokenizer)
     side = CONFIG.size // tokenizer.downsample
-    stub.encode_pixels = lambda pixels: torch.zeros(len(pixels), 1, side, side, dtype=torch.int64)
+
+    def zeros(images: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(images), 1, side, side, dtype=torch.int64)
+
+    stub.encode_pixels = zeros
+    stub.start_encoding = lambda images: lambda: zeros(images)
     return stub
 
 

@@ -21,7 +21,8 @@ from PIL import Image
 
 import vistok
 from vistok.images.preprocessing import stack_pixels
-from vistok.inference.arithmetic import EXACT_ARITHMETIC, Encode, agreement, fast_encode, fast_precision
+from vistok.inference.arithmetic import EXACT_ARITHMETIC, Encode, agreement
+from vistok.inference.fast import FastEncoder, fast_precision
 from vistok.inference.inputs.plan import plan_shards
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest
@@ -101,7 +102,7 @@ def benchmark(count: int) -> dict[str, object]:
     tokenizer = vistok.load("photo-f8", "cpu")
     device = torch.device("cpu")
     ways = [fast_precision(device, compiled) for compiled in (False, True)]
-    eager, compiled = (fast_encode(tokenizer.model, device, way) for way in ways)
+    eager, compiled = (FastEncoder(tokenizer.model, device, way) for way in ways)
     with tempfile.TemporaryDirectory() as folder:
         paths = write_images(Path(folder), count)
         decoded = torch.cat([read(path) for path in paths])

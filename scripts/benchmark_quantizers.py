@@ -21,15 +21,20 @@ import platform
 import resource
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
-import vector_quantize_pytorch as vqt
 from torch import Tensor
 
 from quantizer_benchmark.measuring import DEVICE, Result, measured, out_of_memory
 from quantizer_benchmark.table import markdown, plot, ratios
 from vistok.tokenizer.quantizers import build_quantizer
 from vistok.tokenizer.quantizers.search.nearest import nearest_codes
+
+try:
+    import vector_quantize_pytorch as vqt
+except ImportError:  # then only the product is compared with
+    vqt = None
 
 LATENTS = (4_096, 65_536)
 DIMS = (8, 64, 256)
@@ -86,11 +91,7 @@ def cell(count: int, dim: int, size: int) -> dict[str, object]:
     row: dict[str, object] = {"latents": count, "dim": dim, "codes": size}
     ours = build_quantizer({"name": "ema", "dim": dim, "codebook_size": size}).to(DEVICE)
     codes = ours.codebook.codes().clone()
-    theirs = vqt.VectorQuantize(
-        *(dim, size), decay=ours.config.decay, rotation_trick=False, threshold_ema_dead_code=0
-    ).to(DEVICE)
-    for buffer in (theirs._codebook.embed, theirs._codebook.embed_avg):
-        buffer.data.copy_(codes)
+    theirs = their_quantizer(codes, ours.config.decay)
     if (seconds := estimated(lambda given: nearest_codes(given[0], codes), rows)) > LONGEST_SEARCH:
         return row | {"left out": f"a search takes about {seconds:.0f} s"}
     row |= search_and_product(rows[0], codes)
@@ -101,6 +102,10 @@ def cell(count: int, dim: int, size: int) -> dict[str, object]:
     left_out = []
     for kind, (our_work, their_work) in do.items():
         works = {kind: our_work}
+        if theirs is None:
+            left_out.append(f"{kind} of theirs, which is not installed")
+            row |= measured(works)
+            continue
         estimate = estimated(their_work, rows)
         if estimate > LONGEST_CELL:
             left_out.append(f"{kind} of theirs would take about {estimate:.0f} s")
@@ -110,6 +115,17 @@ def cell(count: int, dim: int, size: int) -> dict[str, object]:
     if left_out:
         row["left out"] = "; ".join(left_out)
     return row
+
+
+def their_quantizer(codes: Tensor, decay: float) -> Any:
+    """Return their quantizer with the same codes; None where the package is not installed."""
+    if vqt is None:
+        return None
+    size, dim = codes.shape
+    theirs = vqt.VectorQuantize(dim, size, decay=decay, rotation_trick=False, threshold_ema_dead_code=0).to(DEVICE)
+    for buffer in (theirs._codebook.embed, theirs._codebook.embed_avg):
+        buffer.data.copy_(codes)
+    return theirs
 
 
 def estimated(work: Callable[[Tensor], object], rows: Tensor) -> float:

@@ -148,24 +148,8 @@ def full_shapes(published: Published) -> dict[str, tuple[int, ...]]:
 
     from vistok.pretrained.importers.fit import expected_weights
     from vistok.pretrained.importers.table import IMPORTERS
-    from vistok.tokenizer.folder.config_json import TokenizerConfig
 
-    levels = len(published.multipliers)
-    channels = [published.channels * factor for factor in published.multipliers]
-
-    def stack(blocks: int) -> dict[str, Any]:
-        return {"channels": channels, "blocks": [blocks] * levels, "attention": [levels - 1]}
-
-    config = TokenizerConfig.model_validate(
-        {
-            "architecture": {
-                "latent_channels": published.latent_channels,
-                "encoder": stack(published.blocks),
-                "decoder": stack(published.blocks + 1),
-            },
-            "quantizer": {"name": "vq", "dim": published.dim, "codebook_size": published.codes},
-        }
-    )
+    config = config_of(published)
     shapes: dict[str, tuple[int, ...]] = {}
 
     def source_of(shape: torch.Size) -> Callable[[str], torch.Tensor]:
@@ -178,6 +162,28 @@ def full_shapes(published: Published) -> dict[str, tuple[int, ...]]:
     for name, weight in expected_weights(config).items():
         IMPORTERS[published.family][0].weights(config, [name], source_of(weight.shape))
     return shapes
+
+
+def config_of(published: Published) -> Any:
+    """Return the TokenizerConfig of a public checkpoint."""
+    from vistok.tokenizer.folder.config_json import TokenizerConfig
+
+    levels = len(published.multipliers)
+    channels = [published.channels * factor for factor in published.multipliers]
+
+    def stack(blocks: int) -> dict[str, Any]:
+        return {"channels": channels, "blocks": [blocks] * levels, "attention": [levels - 1]}
+
+    return TokenizerConfig.model_validate(
+        {
+            "architecture": {
+                "latent_channels": published.latent_channels,
+                "encoder": stack(published.blocks),
+                "decoder": stack(published.blocks + 1),
+            },
+            "quantizer": {"name": "vq", "dim": published.dim, "codebook_size": published.codes},
+        }
+    )
 
 
 if __name__ == "__main__":

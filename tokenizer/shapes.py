@@ -9,11 +9,17 @@
 
 from typing import TypeAlias
 
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 Pixels: TypeAlias = Float[Tensor, "b c h w"]
 """RGB in [-1, 1]."""
+
+ImageBytes: TypeAlias = UInt8[Tensor, "b h w c"]
+"""RGB in [0, 255], as image files have it."""
+
+Images: TypeAlias = ImageBytes | Pixels
+"""Images of one size in either form. Bytes are a quarter of the traffic to a GPU."""
 
 Latent: TypeAlias = Float[Tensor, "b d y x"]
 

@@ -23,6 +23,15 @@ class OnError(str, Enum):
     STOP = "stop"
 
 
+def parse_batch_size(text: str) -> int | None:
+    """Return a number of images, or None for auto."""
+    if text == "auto":
+        return None
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise typer.BadParameter(f"{text!r} is neither auto nor a number of at least 1.")
+
+
 @app.command()
 def tokenize_images(
     inputs: Annotated[
@@ -62,9 +71,11 @@ def tokenize_images(
     batch_size: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            help="Images per batch. It changes tokens only with --fast, where a folder keeps the size of its first call.",
-            show_default="what suits the device",
+            parser=parse_batch_size,
+            metavar="N|auto",
+            help="Images per batch; auto measures on a GPU with --fast which is fastest. It changes tokens only with --fast, "
+            "where a folder keeps the size of its first call.",
+            show_default="auto",
         ),
     ] = None,
     workers: Annotated[

@@ -13,7 +13,7 @@ from ...evaluation.reference_metrics import ReferenceMetrics
 from ...images.preprocessing import stack_pixels, to_images
 from ...images.tars.blocks import DamagedShard
 from ...tokenizer.errors import WorkFailedError
-from ...tokenizer.numerics.exact import in_batches
+from ...tokenizer.numerics.exact import DEVICE_BATCH, in_batches
 from ...tokenizer.shapes import Pixels
 from ...tokenizer.wording import pluralize
 from ..api import Tokenizer
@@ -134,7 +134,7 @@ def evaluate(
     if not tokenizer.model.has_decoder:
         reference = reference.not_measured_for(NO_DECODER)
         missing = dict.fromkeys(("psnr", "ssim"), NO_DECODER)
-    measured = measure(tokenizer.model, in_batches(pixels(), tokenizer.batch_size), on_batch)
+    measured = measure(tokenizer.model, in_batches(pixels(), tokenizer.batch_size or DEVICE_BATCH), on_batch)
     return Evaluation(
         model,
         tokenizer,

@@ -13,8 +13,8 @@ from .samples import Sample
 
 CHUNK = 16
 """Images per request where all have one size: fewer messages, and little memory that is bounded too late."""
-SHARED_BYTES = 1 << 28
-"""Shared memory (256 MB); images that find no room in it come as a message."""
+SHARED_BYTES = 1 << 29
+"""Max bytes of shared memory (512 MB), for what is being read, waits, or is in a batch; images beyond that come as messages."""
 SLOT_BYTES = 3 << 20
 """Max bytes of a slot where the sizes of images differ."""
 ATTEMPTS = 3

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import torch
 
+from ...tokenizer.shapes import Images, Tokens
 from ...tokenizer.system import usable_cores
 from ..api import Tokenizer
-from ..arithmetic import EXACT_ARITHMETIC, Encode, fast_encode
+from ..arithmetic import EXACT_ARITHMETIC
+from ..fast import FastEncoder
 from ..inputs.samples import Failure
 from ..token_shards.formats import ShardFormat
 from ..token_shards.manifest import Manifest
@@ -45,18 +47,19 @@ class Job:
     stop_on_error: bool = False
 
     @cached_property
-    def encode(self) -> Encode:
+    def encode(self) -> Callable[[Images], Tokens]:
         """The encoder of the manifest's precision, made once per process; on a CPU it limits torch to one thread."""
         if self.tokenizer.device.type == "cpu":
             # Each core encodes its own batch: threads that share one wait for each other at every layer.
             torch.set_num_threads(1)
         if self.manifest.precision == EXACT_ARITHMETIC:
-            return self.tokenizer.encode_pixels
-        return fast_encode(self.tokenizer.model, self.tokenizer.device, self.manifest.precision)
+            is_cpu = self.tokenizer.device.type == "cpu"
+            return self.tokenizer.encode_pixels if is_cpu else lambda images: self.tokenizer.start_encoding(images)()
+        return FastEncoder(self.tokenizer.model, self.tokenizer.device, self.manifest.precision)
 
     @cached_property
     def collate(self) -> Collate:
-        """How the images of a batch get to the device, made once per process."""
+        """How the images of a batch are joined for the encoder."""
         return collate_for(self.tokenizer.device)
 
     def shard_path(self, name: str) -> Path:
@@ -64,8 +67,8 @@ class Job:
         return self.out / f"{name}{self.shard_format.suffix}"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what each process makes for itself: compiled code and pinned memory do not pickle."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("encode", "collate")}
+        """Leave out the encoder: compiled code does not pickle, and another process makes its own."""
+        return {name: value for name, value in self.__dict__.items() if name != "encode"}
 
 
 class ShardResult(NamedTuple):

@@ -45,7 +45,7 @@ class LocalEngine:
         job, clock = self._job, StageClock()
         config, grid = job.manifest.preprocessing, lru_cache(job.tokenizer.grid)
         window = (job.encoders + 1) * job.batch_size
-        _ = job.encode, job.collate  # made here, not by several threads at once
+        _ = job.encode  # made here, not by several threads at once
         with (
             ExitStack() as stack
         ):  # what is entered last ends first: all stages drop their work when an error ends the run

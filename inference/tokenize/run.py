@@ -7,19 +7,16 @@ from typing import NamedTuple
 
 from ...cli.options import check_output_folder, find_entry
 from ...cli.progress import ProgressLine
-from ...images.file_entry import file_size
 from ...tokenizer.files import remove_asides
 from ...tokenizer.folder_lock import hold_folder
-from ...tokenizer.numerics.exact import DEVICE_BATCH
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ...tokenizer.system import usable_cores
 from ..api import Tokenizer, load
-from ..arithmetic import COMPILED, COMPILING_PAYS, EXACT_ARITHMETIC, fast_precision
 from ..inputs.companions import Keep
 from ..inputs.plan import Plan, plan_shards, refuse_overwriting
 from ..inputs.readers import reads_in_processes
 from ..token_shards.formats import SHARD_FORMATS
-from ..token_shards.manifest import Manifest, check_same, new_manifest, read_manifest, write_manifest
+from ..token_shards.manifest import check_same, new_manifest, read_manifest, write_manifest
 from ..token_shards.ownership import refuse_other, refuse_replacing, removable_shards, remove_shards
 from ..token_shards.sidecar import MANIFEST_FILE, sidecar_path
 from .engines import ENGINES
@@ -28,6 +25,7 @@ from .preview import compare_with_float32, is_other, write_preview
 from .results import Totals, tokenize_shards
 from .resume import pending_shards
 from .resume_grown import resume_grown
+from .settings import choose_batch_size, choose_precision
 from .summary import Summary
 
 PREVIEW_FILE = "preview.png"
@@ -65,7 +63,7 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
     tokenizer = _load(request)
     with hold_folder(out, "tokenize-images"):
         before = None if request.overwrite else read_manifest(out)
-        precision = _precision(request, tokenizer, plan, before)
+        precision = choose_precision(request.fast, request.batch_size, tokenizer, plan, before)
         manifest = new_manifest(tokenizer, request.model, precision, request.shard_format, request.keep.text)
         check_same(before, manifest, out)
         device = tokenizer.device
@@ -74,7 +72,7 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
             manifest=manifest,
             tokenizer=tokenizer,
             shard_format=shard_format,
-            batch_size=request.batch_size or DEVICE_BATCH,
+            batch_size=choose_batch_size(request.batch_size, tokenizer, precision),
             readers=request.workers or usable_cores(),
             encoders=encoders_for(device),
             reads_in_processes=reads_in_processes(device.type),
@@ -121,16 +119,6 @@ def _with_size(preprocessing: PreprocessingConfig, size: str, multiple: int) -> 
     raise ValueError(
         f"--size is {size!r}, but must be native, area:N or area:MIN-MAX, or a multiple of {multiple} such as {32 * multiple}."
     )
-
-
-def _precision(request: Request, tokenizer: Tokenizer, plan: Plan, before: Manifest | None) -> str:
-    """Return the precision; a folder keeps that of its first call, since another rounds to other tokens."""
-    if not request.fast:
-        return EXACT_ARITHMETIC
-    if before is None or before.precision == EXACT_ARITHMETIC:
-        return fast_precision(tokenizer.device, sum(map(file_size, plan.files)) >= COMPILING_PAYS, request.batch_size)
-    _, form, batch_size = before.precision.split("-")
-    return fast_precision(tokenizer.device, form == COMPILED, request.batch_size or int(batch_size))
 
 
 def _clear(request: Request, plan: Plan, job: Job) -> None:

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 import vistok
-from vistok.inference.arithmetic import agreement, fast_encode, fast_precision
+from vistok.inference.arithmetic import agreement
+from vistok.inference.fast import FastEncoder, fast_precision
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def test_batches_never_change_a_token(tokenizer):
 def test_fast_pads_its_batches_and_agrees_nearly_everywhere(tokenizer, size):
     pixels = torch.rand(size, 3, 64, 64) * 2 - 1
     cpu = torch.device("cpu")
-    fast = fast_encode(tokenizer.model, cpu, fast_precision(cpu, compiled=False))
+    fast = FastEncoder(tokenizer.model, cpu, fast_precision(cpu, compiled=False))
     exact = tokenizer.encode_pixels
     assert fast(pixels).shape == exact(pixels).shape
     assert agreement(exact, fast, list(pixels.split(1))) > 0.9
@@ -31,7 +32,7 @@ def test_fast_pads_its_batches_and_agrees_nearly_everywhere(tokenizer, size):
 def test_each_way_to_be_fast_has_a_name_of_its_own(monkeypatch):
     names = set()
     for native in (True, False):
-        monkeypatch.setattr("vistok.inference.arithmetic.multiplies_bfloat16", lambda device, native=native: native)
+        monkeypatch.setattr("vistok.inference.fast.multiplies_bfloat16", lambda device, native=native: native)
         cpu = torch.device("cpu")
         names |= {fast_precision(cpu, compiled, size) for compiled in (True, False) for size in (None, 3)}
     forms = ("bfloat16-compiled", "bfloat16-eager", "float32-compiled", "float32-eager")

@@ -13,7 +13,7 @@ from vistok.evaluation.quality import measure, round_to_uint8
 from vistok.evaluation.reference_metrics import PerceptualMetric
 from vistok.images.preprocessing import stack_pixels
 from vistok.perception.distance import FeatureDistance
-from vistok.tokenizer.numerics.exact import MAX_PIXELS, batch_for, in_batches
+from vistok.tokenizer.numerics.exact import MAX_PIXELS, batch_for, exact_batch, in_batches
 
 CPU = torch.device("cpu")
 SIDES = [(16, 16)] * 5 + [(16, 24)] * 3 + [(16, 16)] * 2
@@ -35,6 +35,12 @@ def test_batches_keep_order_and_shape(images):
 def test_large_images_go_in_smaller_batches():
     assert batch_for(16, 256, 256) == 16 and batch_for(16, 1024, 1024) == 4 and batch_for(16, 9999, 9999) == 1
     assert batch_for(16, 1, MAX_PIXELS // 16 + 1) == 15
+    assert [batch_for(128, side, side) for side in (128, 256, 512)] == [128, 128, 32]
+
+
+def test_an_exact_batch_of_a_gpu_has_at_most_sixteen_images_and_a_million_pixels():
+    assert [exact_batch(None, side, side) for side in (64, 256, 512, 1024, 2048)] == [16, 16, 4, 1, 1]
+    assert [exact_batch(3, side, side) for side in (256, 2048)] == [3, 1]
 
 
 def test_quality_is_that_of_the_images_one_by_one(images):

@@ -182,8 +182,8 @@ def test_many_images_keep_their_order_and_are_what_each_is_alone(tokenizer):
 
 def test_images_of_one_shape_go_through_together(tokenizer, monkeypatch):
     seen = []
-    real = type(tokenizer).encode_pixels
-    monkeypatch.setattr(type(tokenizer), "encode_pixels", lambda self, x: seen.append(len(x)) or real(self, x))
+    real = type(tokenizer).start_encoding
+    monkeypatch.setattr(type(tokenizer), "start_encoding", lambda self, x: seen.append(len(x)) or real(self, x))
     tokenizer.encode([*torch.rand(5, 3, 16, 16), torch.rand(3, 3, 16, 16)])
     assert seen == [8]
 

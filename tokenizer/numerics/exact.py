@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..system import after_fork_in_child
 from .float32 import own_numerics
+from .transfer import to_device
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -23,14 +24,28 @@ Network: TypeAlias = Callable[[Tensor], tuple[Tensor, ...]]
 
 DEVICE_BATCH = 16
 MAX_PIXELS = 1 << 22
-"""Max pixels of a batch, which has fewer images where these are large."""
+"""Max pixels of a batch of at most 64 images, which has fewer where these are large."""
+EXACT_PIXELS = 1 << 20
+"""Max pixels of a batch on a GPU, unless its size is given. 16 images of 256 x 256 have 4,096 rows on a grid of 16 x 16: enough
+tiles of a matrix product for all processors of a large GPU. With more, a single image, which is padded to a whole batch, would
+take longer; and a second, smaller shape would round differently."""
 _pools: dict[int, ThreadPoolExecutor] = {}
 _lock = threading.Lock()
 
 
 def batch_for(batch_size: int, height: int, width: int) -> int:
-    """Return how many images of `height` x `width` go through a network together."""
-    return max(1, min(batch_size, MAX_PIXELS // (height * width)))
+    """Return how many images of `height` x `width` go through a network together.
+
+    Above 64, `batch_size` is that of images of 256 x 256.
+    """
+    return max(1, min(batch_size, max(MAX_PIXELS, batch_size << 16) // (height * width)))
+
+
+def exact_batch(batch_size: int | None, height: int, width: int) -> int:
+    """Return the one size of all batches of images of `height` x `width` on a GPU, by default that of EXACT_PIXELS."""
+    if batch_size is not None:
+        return batch_for(batch_size, height, width)
+    return max(1, min(DEVICE_BATCH, EXACT_PIXELS // (height * width)))
 
 
 def in_batches(images: Iterable[Tensor], batch_size: int = DEVICE_BATCH) -> Iterator[Tensor]:
@@ -49,7 +64,7 @@ def run_exactly(network: Network, batch: Tensor, device: torch.device, batch_siz
     """Return `network(batch)`, calculated on `device` in float32, each row a pure function of its own image.
 
     `batch` is of any size and on any device. A CPU ignores `batch_size` and spreads the images over as many threads as torch
-    may use. The results are on `device`, without gradients.
+    may use. The results are on `device`, without gradients. On a GPU the work is begun, and the host waits for none of it.
     """
 
     def alone(image: Tensor) -> tuple[Tensor, ...]:
@@ -60,7 +75,7 @@ def run_exactly(network: Network, batch: Tensor, device: torch.device, batch_siz
         if device.type == "cpu":
             parts = spread(alone, batch.split(1), torch.get_num_threads())
         else:
-            parts = [filled_up(network, part.to(device), batch_size) for part in batch.split(batch_size)]
+            parts = [filled_up(network, to_device(part, device), batch_size) for part in batch.split(batch_size)]
         return tuple(torch.cat(values) for values in zip(*parts, strict=True))
 
 

@@ -1,0 +1,114 @@
+"""The fast encoder: bfloat16 where the device multiplies it, compiled where that pays, and no wait between batches."""
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from ..images.preprocessing import to_pixels
+from ..tokenizer.devices import multiplies_bfloat16
+from ..tokenizer.model import VisualTokenizer
+from ..tokenizer.networks.base import NoDecoder
+from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, filled_up
+from ..tokenizer.numerics.layout import memory_format
+from ..tokenizer.numerics.transfer import Finish, to_device, to_host
+from ..tokenizer.shapes import Images, Tokens
+
+COMPILED, EAGER = "compiled", "eager"
+COMPILING_PAYS = 2_000_000_000
+"""Bytes of images (about 20,000 files) that repay the half minute of compiling."""
+CPU_BATCH = 8
+COMPILE_MODE = "default"
+"""CUDA graphs (reduce-overhead) save launches, which batches of the probed size hide behind the work, and tie a network to the
+thread that recorded it, which would be the wrong one: encoders run in threads."""
+
+
+def fast_precision(device: torch.device, compiled: bool, batch_size: int | None = None) -> str:
+    """Return what `FastEncoder` calculates in, such as `bfloat16-compiled-8`; only equal ones give equal tokens everywhere."""
+    dtype = "bfloat16" if multiplies_bfloat16(device) else "float32"
+    size = batch_size or (CPU_BATCH if device.type == "cpu" else DEVICE_BATCH)
+    return f"{dtype}-{COMPILED if compiled else EAGER}-{size}"
+
+
+class FastEncoder:
+    """Encodes images in a precision of `fast_precision`; a few tokens may differ from the exact ones. Thread-safe.
+
+    All batches of a size of image have one shape, the last one padded, so the network is compiled once for it; a second size
+    is compiled for all further sizes. It keeps the weights that the model has when it is made.
+    """
+
+    def __init__(self, model: VisualTokenizer, device: torch.device, precision: str):
+        dtype, form, batch_size = precision.split("-")
+        self._device = device
+        self._batch_size = int(batch_size)
+        build = _cpu_network if device.type == "cpu" else _device_network
+        self._network = build(model, device, dtype, _compiled if form == COMPILED else None)
+
+    def __call__(self, images: Images) -> Tokens:
+        """Return the tokens of images, on the CPU."""
+        return self.start(images)()
+
+    @torch.inference_mode()
+    def start(self, images: Images) -> Finish[Tokens]:
+        """Begin to encode images, on a CPU also to the end; the function that is returned waits for their tokens."""
+        height, width = images.shape[1:3] if images.dtype == torch.uint8 else images.shape[2:]
+        size = batch_for(self._batch_size, height, width)
+        tokens = [filled_up(self._encode, to_device(part, self._device), size)[0] for part in images.split(size)]
+        finish = to_host(torch.cat(tokens))
+        return lambda: finish()[0]
+
+    def _encode(self, batch: Images) -> tuple[Tokens]:
+        return (self._network(batch),)
+
+
+Network: TypeAlias = Callable[[Tensor], Tensor]
+
+
+def _compiled(network: Network) -> Network:
+    # The products that stay in float32 are those of the search, which tf32 would round.
+    warnings.filterwarnings("ignore", "TensorFloat32 tensor cores", UserWarning)
+    return torch.compile(network, mode=COMPILE_MODE)
+
+
+def _cpu_network(
+    model: VisualTokenizer, device: torch.device, dtype: str, compiled: Callable[[Network], Network] | None
+) -> Network:
+    layout = memory_format(device)
+    inner = compiled(model.encode) if compiled else model.encode
+
+    def encode(batch: Images) -> Tokens:
+        pixels = to_pixels(batch) if batch.dtype == torch.uint8 else batch
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == "bfloat16"):
+            return inner(pixels.contiguous(memory_format=layout))
+
+    return encode
+
+
+def _device_network(
+    model: VisualTokenizer, device: torch.device, dtype: str, compiled: Callable[[Network], Network] | None
+) -> Network:
+    """Return an encoder with weights of its own in half precision, which autocast would round again in every batch.
+
+    Its norms also return that type, half of what they write under autocast.
+    """
+    layout = memory_format(device, "compiled" if compiled else "half")
+    own = encoder_alone(model, torch.bfloat16 if dtype == "bfloat16" else torch.float32, layout)
+
+    def encode(batch: Images) -> Tokens:
+        pixels = to_pixels(batch) if batch.dtype == torch.uint8 else batch
+        return own.encode(pixels.to(own.dtype).contiguous(memory_format=layout))
+
+    return compiled(encode) if compiled else encode
+
+
+def encoder_alone(model: VisualTokenizer, dtype: torch.dtype, layout: torch.memory_format) -> VisualTokenizer:
+    """Return the encoder and the quantizer of a model, the weights of the networks copied, cast and laid out."""
+    encoder, quantizer_in = copy.deepcopy(model.encoder), copy.deepcopy(model.quantizer_in)
+    own = VisualTokenizer(encoder, quantizer_in, model.quantizer, nn.Identity(), NoDecoder(), model.architecture)
+    own.cast_networks(dtype)
+    encoder.to(memory_format=layout)
+    quantizer_in.to(memory_format=layout)
+    return own.eval()

@@ -1,0 +1,33 @@
+"""Images per second from tokens to pixels, exactly."""
+
+from functools import partial
+
+import torch
+
+from .check import Check
+from .encode import rate
+from .models import MODELS, Measured
+
+
+def run(check: Check) -> None:
+    """Decode to tensors on the device and to images on the host, and one image alone."""
+    for make in MODELS[:2]:
+        with check.attempt(make.__name__):
+            model = make(check.is_small)
+            decode(check, model)
+
+
+def decode(check: Check, model: Measured) -> None:
+    """Decode random tokens."""
+    tokenizer = model.tokenizer
+    count = 2 if check.is_small else 256 if model.name == "photo-f8" else 64
+    shape = count, tokenizer.num_codebooks, *tokenizer.grid(model.side, model.side)
+    tokens = torch.randint(tokenizer.vocab_size, shape)
+    for output, name in (("tensor", "decode to tensors"), ("pil", "decode to images")):
+        work = partial(_decode, tokenizer, tokens, output)
+        rate(check, model, name, work, flop=model.decoder_flop, exact=True)
+    rate(check, model, "decode one image", partial(_decode, tokenizer, tokens[:1], "tensor"), flop=model.decoder_flop)
+
+
+def _decode(tokenizer: object, tokens: torch.Tensor, output: str) -> int:
+    return len(tokenizer.decode(tokens, output=output))

@@ -1,0 +1,162 @@
+"""Turns the lines of scripts/gpu_check.py into the tables of RESULTS.md, and says which targets are met.
+
+python scripts/gpu_table.py gpu.jsonl > table.md
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gpu_sections.lines import read_lines
+
+Line = dict[str, Any]
+
+
+class Target(NamedTuple):
+    """What a measurement should reach: at least this many of its unit, or of a ceiling of the same run."""
+
+    at_least: float
+    ceiling: str = ""
+    """Name of the ceiling that `tflops`, or else `value`, is divided by; none for the value itself."""
+
+
+TARGETS: dict[str, Target] = {
+    "photo-f8 fast from host": Target(20_000),
+    "llamagen fast from host": Target(2_300),
+    "llamagen fast, network alone": Target(0.5, "bf16 product"),
+    "emu3.5 fast from host": Target(5 * 20.8),
+    "photo-f8 exact from host": Target(0.8, "float32 product"),
+    "llamagen exact from host": Target(0.8, "float32 product"),
+    "llamagen decode to tensors": Target(0.8, "float32 product"),
+    "training step, as configured": Target(200),
+    "training step, compiled": Target(200),
+    "training run, quality": Target(22),
+}
+RATES = ("value", "images per second", "images_per_second")
+"""Names under which lines have their main figure."""
+SHOWN = (
+    "batch",
+    "layout",
+    "mode",
+    "deterministic",
+    "benchmark",
+    "side",
+    "graph_breaks",
+    "steps",
+    "status",
+    "error",
+    "skipped",
+)
+SEARCH_LIMIT = 1.0
+"""Least times that ours is faster than theirs in any cell."""
+
+
+def main() -> None:
+    """Print the tables."""
+    lines = read_lines(Path(sys.argv[1]))
+    ceilings = {line["name"]: line["value"] for line in lines if line.get("ceiling")}
+    facts = next((line for line in lines if line["name"] == "environment"), {})
+    print(heading(facts))
+    for section in dict.fromkeys(line["section"] for line in lines):
+        rows = [line for line in lines if line["section"] == section and line["name"] != "environment"]
+        print(f"\n### {section}\n")
+        print("\n".join(table(rows, ceilings) if section != "search" else search_table(rows)))
+
+
+def heading(facts: Line) -> str:
+    """Return a sentence about the machine."""
+    known = {
+        "card": "",
+        "driver": "driver ",
+        "torch": "torch ",
+        "cuda": "CUDA ",
+        "cudnn": "cuDNN ",
+        "cores": "CPU cores: ",
+    }
+    parts = [f"{label}{facts[name]}" for name, label in known.items() if facts.get(name)]
+    return "Measured on " + ", ".join(parts) + "."
+
+
+def table(rows: list[Line], ceilings: dict[str, float]) -> list[str]:
+    """Return a row for each line: its figure, that of the ceiling, its settings, and whether it meets its target."""
+    found = [
+        "| measurement | figure | TFLOP/s | of the ceiling | settings | target |",
+        "| --- | ---: | ---: | ---: | --- | --- |",
+    ]
+    for line in rows:
+        figure = next((line[name] for name in RATES if isinstance(line.get(name), float | int)), None)
+        fraction, verdict = judged(line, figure, ceilings)
+        settings = ", ".join(f"{name} {line[name]}" for name in SHOWN if line.get(name) is not None)
+        cells = [
+            line["name"],
+            number(figure, line.get("unit", "")),
+            number(line.get("tflops")),
+            fraction,
+            settings,
+            verdict,
+        ]
+        found.append("| " + " | ".join(cells) + " |")
+    return found
+
+
+def judged(line: Line, figure: float | None, ceilings: dict[str, float]) -> tuple[str, str]:
+    """Return the fraction of the ceiling, and whether the target is met; both may be empty."""
+    target = TARGETS.get(line["name"])
+    kind = "float32 product" if line.get("exact") or "float32" in line["name"] else "bf16 product"
+    fraction = line["tflops"] / ceilings[kind] if line.get("tflops") and ceilings.get(kind) else None
+    shown = "" if fraction is None else f"{fraction:.0%}"
+    if target is None or figure is None:
+        return shown, ""
+    reached = fraction if target.ceiling else figure
+    if reached is None:
+        return shown, "no ceiling"
+    aim = f"{target.at_least:.0%} of the {target.ceiling}" if target.ceiling else f"{target.at_least:g}"
+    return shown, f"{aim}: {'met' if reached >= target.at_least else 'not met'}"
+
+
+def search_table(rows: list[Line]) -> list[str]:
+    """Return a row for each cell: theirs over ours, and ours over the bare product."""
+    found = [
+        "| latents | d | codes | search, ms | training, times faster | inference, times faster | search to product | target |",
+        "|" + "---:|" * 7 + " --- |",
+    ]
+    for line in rows:
+        if "latents" not in line:
+            continue
+        ratios = line["ratios"]
+        faster = [ratios.get(f"{kind} time", ratios.get(kind)) for kind in ("training", "inference")]
+        measured = [value for value in faster if isinstance(value, float)]
+        verdict = "" if not measured else "met" if min(measured) >= limit(line) else "not met"
+        cells = [
+            f"{line['latents']:,}",
+            line["dim"],
+            f"{line['codes']:,}",
+            number(line["value"] and 1000 * line["value"]),
+        ]
+        cells += [number(value) if isinstance(value, float) else value or "" for value in faster]
+        cells += [number(ratios.get("search to product")), f"{limit(line):g} times: {verdict}" if verdict else ""]
+        found.append("| " + " | ".join(map(str, cells)) + " |")
+    others = [
+        f"{line['name']}: {line.get('error') or line.get('skipped') or line.get('status')}"
+        for line in rows
+        if "latents" not in line
+    ]
+    return [*found, "", *others]
+
+
+def limit(line: Line) -> float:
+    """Return how many times faster than theirs ours has to be."""
+    return 3.0 if line["codes"] >= 16_384 else SEARCH_LIMIT
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """Return a number with three digits."""
+    if value is None:
+        return ""
+    digits: Callable[[float], str] = lambda each: f"{each:,.0f}" if abs(each) >= 100 else f"{each:.3g}"  # noqa: E731
+    return f"{digits(value)} {unit}".strip()
+
+
+if __name__ == "__main__":
+    main()
