@@ -1,195 +1,159 @@
 """How fast tokenize-images is from JPEG files to shards, against its parts alone: decoding, and encoding from memory.
 
-    python scripts/benchmark_bulk.py --out results/bulk.json [--device cuda --fast --batch-size 64]
+    python scripts/benchmark_bulk.py --out results/bulk.json [--device cuda --fast --images 8000 --encoded 8000]
 
 All rates come from one run on the same files of 256 x 256, cut from tests/photos, in turns. An encoder that costs nothing
-shows the ceiling of the path through readers, batches and the writer. Needs nothing outside the repository. Each measurement
-is a function, for other scripts.
+shows the ceiling of the path through readers, batches and the writer. A call includes the start of its readers, which is
+given besides. Needs nothing outside the repository. Each measurement is a function, for other scripts.
 """
 
 import argparse
-import copy
 import json
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
 import torch
-from benchmark_encode import write_images
 
 import vistok
-from vistok.images.file_entry import file_entry
+from benchmark_encode import write_images
+from bulk_parts import (
+    CONFIG,
+    decode_in_processes,
+    decode_in_threads,
+    encode_from_memory,
+    end_to_end,
+    enlarge,
+    job_of,
+    samples_of,
+    start_readers,
+    started_processes,
+    without_cost,
+)
 from vistok.inference.api import Tokenizer
 from vistok.inference.arithmetic import EXACT_ARITHMETIC
+from vistok.inference.batch_probe import probed_batch
 from vistok.inference.fast import fast_precision
-from vistok.inference.inputs.plan import plan_shards
-from vistok.inference.inputs.readers import open_readers
-from vistok.inference.inputs.reading import ReadImage, read_image
-from vistok.inference.inputs.samples import Sample
-from vistok.inference.token_shards.formats import SHARD_FORMATS
-from vistok.inference.token_shards.manifest import new_manifest
-from vistok.inference.tokenize.engines import ENGINES
-from vistok.inference.tokenize.job import Job, encoders_for
-from vistok.inference.tokenize.results import Totals, tokenize_shards
-from vistok.tokenizer.preprocessing import PreprocessingConfig
+from vistok.inference.inputs.reading import read_image
+from vistok.inference.tokenize.job import Job
+from vistok.inference.tokenize.results import Totals
+from vistok.inference.tokenize.settings import choose_batch_size
 from vistok.tokenizer.system import usable_cores
 
-CONFIG = PreprocessingConfig(size=256)
-SHARD_SIZE = 1000
 ROUNDS = 3
+ENCODED = ("encode from memory", "tokenize, threads read", "tokenize, processes read")
+"""What the encoder takes part in."""
+WITHOUT = "tokenize without an encoder, processes read"
 
 
-def samples_of(paths: list[Path]) -> list[Sample]:
-    """Return the samples of some files."""
-    return [Sample(path.stem, path.name, file_entry(str(path), path.name)) for path in paths]
-
-
-def decode(samples: list[Sample]) -> int:
-    """Read and preprocess some images one after another, and keep none."""
-    return sum(isinstance(read_image(sample, CONFIG, 8), ReadImage) for sample in samples)
-
-
-def decode_in_threads(samples: list[Sample], threads: int) -> None:
-    """Decode in threads of this process, which take the next image when they are free."""
-    with ThreadPoolExecutor(threads) as pool:
-        assert sum(pool.map(decode, ([sample] for sample in samples))) == len(samples)
-
-
-def decode_in_processes(samples: list[Sample], pool: ProcessPoolExecutor, processes: int) -> None:
-    """Decode in processes that were started before, each with an equal part, from which nothing comes back."""
-    assert sum(pool.map(decode, (samples[start::processes] for start in range(processes)))) == len(samples)
-
-
-def started_processes(processes: int) -> ProcessPoolExecutor:
-    """Return processes that have imported what they need."""
-    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
-    list(pool.map(time.sleep, [0.5] * processes))
-    list(pool.map(decode, [[]] * processes))
-    return pool
-
-
-def start_readers(processes: int, sample: Sample) -> float:
-    """Return the seconds until readers in processes have all given an image."""
-    started = time.perf_counter()
-    with open_readers(CONFIG, 8, processes, in_processes=True) as pool:
-        for future in [pool.submit([sample]) for _ in range(4 * processes)]:
-            future.result()
-        return time.perf_counter() - started
-
-
-def job_of(tokenizer: Tokenizer, precision: str, out: Path, batch_size: int, readers: int, in_processes: bool) -> Job:
-    """Return the job of tokenize-images for these options."""
-    return Job(
-        out=out,
-        manifest=new_manifest(tokenizer, "photo-f8", precision, "wds", "none"),
-        tokenizer=tokenizer,
-        shard_format=SHARD_FORMATS["wds"],
-        batch_size=batch_size,
-        readers=readers,
-        encoders=encoders_for(tokenizer.device),
-        reads_in_processes=in_processes,
-        stop_on_error=True,
-    )
-
-
-def encode_from_memory(job: Job, images: list[np.ndarray]) -> None:
-    """Encode images of one size that lie in memory, in the batches and threads of a job."""
-    batches = [images[start : start + job.batch_size] for start in range(0, len(images), job.batch_size)]
-    with ThreadPoolExecutor(job.encoders) as pool:
-        for _ in pool.map(lambda batch: job.encode(job.collate(batch)), batches):
-            pass
-
-
-def end_to_end(job: Job, paths: list[Path]) -> Totals:
-    """Do what tokenize-images does once the model is loaded: start the readers, read, encode, write shards."""
-    tasks = plan_shards([str(path) for path in paths], SHARD_SIZE).shards
-    totals = tokenize_shards(tasks, job, ENGINES["local"])
-    assert totals.images == len(paths)
-    return totals
-
-
-def without_cost(tokenizer: Tokenizer) -> Tokenizer:
-    """Return a tokenizer whose encoder gives zeros at once."""
-    stub = copy.copy(tokenizer)
-    side = CONFIG.size // tokenizer.downsample
-
-    def zeros(images: torch.Tensor) -> torch.Tensor:
-        return torch.zeros(len(images), 1, side, side, dtype=torch.int64)
-
-    stub.encode_pixels = zeros
-    stub.start_encoding = lambda images: lambda: zeros(images)
-    return stub
-
-
-def rates(work: dict[str, Callable[[], object]], images: int, rounds: int = ROUNDS) -> dict[str, float]:
-    """Return the median images per second of each, measured in turns."""
+def median_seconds(work: dict[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, float]:
+    """Return the median seconds of each, measured in turns."""
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(rounds):
         for name, run in work.items():
             started = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - started)
-    return {name: images / statistics.median(values) for name, values in seconds.items()}
+    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def benchmark(count: int, device: str, fast: bool, batch_size: int, readers: int) -> dict[str, object]:
-    """Measure everything and return it as it goes into the JSON file."""
+class Runs:
+    """Runs of tokenize-images on the same files, each into a folder of its own."""
+
+    def __init__(self, folder: Path, batch_size: int, readers: int):
+        self._folder = folder
+        self._options = batch_size, readers
+        self._made = 0
+
+    def job(self, tokenizer: Tokenizer, precision: str, in_processes: bool = False) -> Job:
+        """Return a job whose folder is new."""
+        self._made += 1
+        return job_of(tokenizer, precision, self._folder / str(self._made), *self._options, in_processes)
+
+    def run(self, like: Job, in_processes: bool, paths: list[Path]) -> Totals:
+        """Run a job like another one, with its encoder, which may have been compiled."""
+        job = self.job(like.tokenizer, like.manifest.precision, in_processes)
+        vars(job)["encode"] = like.encode
+        return end_to_end(job, paths)
+
+
+def benchmark(
+    images: int, encoded: int, side: int, device: str, fast: bool, batch_size: int | None, readers: int
+) -> dict[str, object]:
+    """Measure everything and return it as it goes into the JSON file; `encoded` of the images go through the encoder."""
     tokenizer = vistok.load("photo-f8", device)
-    precision = fast_precision(tokenizer.device, True, batch_size) if fast else EXACT_ARITHMETIC
-    with tempfile.TemporaryDirectory() as folder, started_processes(readers) as pool:
-        (Path(folder) / "in").mkdir()
-        paths = write_images(Path(folder) / "in", count)
+    precision, size = settings(tokenizer, fast, batch_size)
+    with tempfile.TemporaryDirectory() as name, started_processes(readers) as pool:
+        folder = Path(name)
+        (folder / "in").mkdir()
+        paths = write_images(folder / "in", images)
+        if side != CONFIG.size:
+            enlarge(paths, side)
         samples = samples_of(paths)
-        images = [read_image(sample, CONFIG, 8).pixels for sample in samples]
-        made = 0
-
-        def run(model: Tokenizer, arithmetic: str, in_processes: bool) -> Totals:
-            nonlocal made
-            made += 1
-            job = job_of(model, arithmetic, Path(folder) / str(made), batch_size, readers, in_processes)
-            vars(job)["encode"] = encode if arithmetic == precision and model is tokenizer else job.encode
-            return end_to_end(job, paths)
-
-        memory = job_of(tokenizer, precision, Path(folder), batch_size, readers, False)
-        encode = memory.encode
-        encode_from_memory(memory, images[: 2 * batch_size])  # compiles
-        stub = without_cost(tokenizer)
-        rate = rates(
+        runs = Runs(folder, size, readers)
+        job, stub = runs.job(tokenizer, precision), runs.job(without_cost(tokenizer), EXACT_ARITHMETIC)
+        decoded = [read_image(sample, CONFIG, 8).pixels for sample in samples[:encoded]]
+        encode_from_memory(job, decoded[: 2 * size])  # compiles
+        begins = start_readers(readers, samples[0])
+        seconds = median_seconds(
             {
                 "decode in threads": partial(decode_in_threads, samples, readers),
                 "decode in processes": partial(decode_in_processes, samples, pool, readers),
-                "encode from memory": partial(encode_from_memory, memory, images),
-                "tokenize, threads read": partial(run, tokenizer, precision, False),
-                "tokenize, processes read": partial(run, tokenizer, precision, True),
-                "tokenize without an encoder, threads read": partial(run, stub, EXACT_ARITHMETIC, False),
-                "tokenize without an encoder, processes read": partial(run, stub, EXACT_ARITHMETIC, True),
-            },
-            count,
+                "encode from memory": partial(encode_from_memory, job, decoded),
+                "tokenize, threads read": partial(runs.run, job, False, paths[:encoded]),
+                "tokenize, processes read": partial(runs.run, job, True, paths[:encoded]),
+                "tokenize without an encoder, threads read": partial(runs.run, stub, False, paths),
+                WITHOUT: partial(runs.run, stub, True, paths),
+            }
         )
+        counts = {name: encoded if name in ENCODED else images for name in seconds}
+        rate = {name: counts[name] / value for name, value in seconds.items()}
+        running = {name: counts[name] / (seconds[name] - begins) for name in seconds if name.endswith("processes read")}
         before = time.process_time()
-        waits = run(stub, EXACT_ARITHMETIC, True).waits
-        own_seconds = (time.process_time() - before) / count
-        parts = min(rate["decode in processes"], rate["encode from memory"])
-        return {
-            "machine": {"device": _name(tokenizer.device), "cores": usable_cores(), "torch": torch.__version__},
-            "settings": {"images": count, "precision": precision, "batch_size": batch_size, "readers": readers},
-            "images_per_second": rate,
-            "ratios": {
-                "threads to the slower part": rate["tokenize, threads read"] / parts,
-                "processes to the slower part": rate["tokenize, processes read"] / parts,
-                "processes to decoding, without an encoder": rate["tokenize without an encoder, processes read"]
-                / rate["decode in processes"],
-            },
-            "processor_microseconds_per_image_beside_the_readers": 1e6 * own_seconds,
-            "waited_without_an_encoder": waits.fractions,
-            "seconds_to_start_readers": start_readers(readers, samples[0]),
+        runs.run(stub, True, paths)
+        own = (time.process_time() - before) / images
+        waited = {
+            name: runs.run(like, True, paths[:encoded]).waits.fractions
+            for name, like in (("encoder", job), ("none", stub))
         }
+        slower = min(rate["decode in processes"], rate["encode from memory"])
+    return {
+        "machine": {"device": _name(tokenizer.device), "cores": usable_cores(), "torch": torch.__version__},
+        "settings": {
+            "images": images,
+            "side": side,
+            "encoded": encoded,
+            "precision": precision,
+            "batch_size": size,
+            "readers": readers,
+        },
+        "images_per_second": rate,
+        "images_per_second_once_readers_have_started": running,
+        "ratios": {
+            "threads to the slower part": rate["tokenize, threads read"] / slower,
+            "processes to the slower part": rate["tokenize, processes read"] / slower,
+            "processes to the slower part, once started": running["tokenize, processes read"] / slower,
+            "without an encoder, processes to decoding, once started": running[WITHOUT] / rate["decode in processes"],
+        },
+        "seconds_to_start_readers": begins,
+        "processor_microseconds_per_image_beside_the_readers": 1e6 * own,
+        "waited_with_encoder": waited["encoder"],
+        "waited_without_encoder": waited["none"],
+    }
+
+
+def settings(tokenizer: Tokenizer, fast: bool, batch_size: int | None) -> tuple[str, int]:
+    """Return the precision, compiled if it is fast, and the batch size, as tokenize-images would choose them."""
+    on_gpu = tokenizer.device.type == "cuda"
+    if fast:
+        probed = probed_batch(tokenizer.model, tokenizer.device, CONFIG.size) if on_gpu and not batch_size else None
+        precision = fast_precision(tokenizer.device, True, batch_size or probed)
+    else:
+        precision = EXACT_ARITHMETIC
+    return precision, choose_batch_size(batch_size, tokenizer, precision)
 
 
 def _name(device: torch.device) -> str:
@@ -198,14 +162,19 @@ def _name(device: torch.device) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=400)
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument(
+        "--encoded", type=int, help="how many of them the encoder takes (default: 100 on a CPU, else all)"
+    )
+    parser.add_argument("--side", type=int, default=CONFIG.size, help="of the JPEG files")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--fast", action="store_true")
-    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--batch-size", type=int)
     parser.add_argument("--readers", type=int, default=usable_cores())
     parser.add_argument("--out", type=Path, default=Path("results/bulk.json"))
     given = parser.parse_args()
-    figures = benchmark(given.images, given.device, given.fast, given.batch_size, given.readers)
+    encoded = min(given.images, given.encoded or (100 if given.device == "cpu" else given.images))
+    figures = benchmark(given.images, encoded, given.side, given.device, given.fast, given.batch_size, given.readers)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(figures, indent=2) + "\n")
     print(json.dumps(figures, indent=2))
