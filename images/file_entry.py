@@ -7,6 +7,7 @@ import stat
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from ..tokenizer.system import open_without_waiting
 from .spliced_file import splice
 
 IN_MEMORY = 64 << 20
@@ -58,8 +59,6 @@ class Entry:
 
 def open_regular(path: str) -> BinaryIO:
     """Open a file for reading; raise OSError for a fifo or a device, without waiting for it."""
-    from ..tokenizer.devices import open_without_waiting  # late: torch would delay `--help`
-
     file = open_without_waiting(path)
     if problem := _special(os.fstat(file.fileno()).st_mode):
         file.close()

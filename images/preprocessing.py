@@ -2,20 +2,22 @@
 
 import math
 from collections.abc import Sequence
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
-import torch
 from einops import rearrange
 from PIL import Image
-from torch import Tensor
 
 from ..tokenizer.preprocessing import PreprocessingConfig
-from ..tokenizer.shapes import Pixels
 from .opening.open_image import opened
 from .resizing import cut, resize, resized_to_square
 from .row_strips import strips
 from .sizes import area_margins, network_size, original_box
+
+if TYPE_CHECKING:  # a process that reads images starts without torch
+    from torch import Tensor
+
+    from ..tokenizer.shapes import Pixels
 
 BYTES_PER_PIXEL = 16
 """Peak memory of a resize that enlarges: two images of Pillow with sides rounded up, and their bytes."""
@@ -88,13 +90,15 @@ def _padded(image: Image.Image, config: PreprocessingConfig, multiple: int) -> n
     return pixels
 
 
-def to_pixels(images: Tensor) -> Pixels:
+def to_pixels(images: "Tensor") -> "Pixels":
     """Map uint8 `b h w c` in [0, 255] to float pixels `b c h w` in [-1, 1]."""
     return rearrange(images, "b h w c -> b c h w").float().div_(127.5).sub_(1)
 
 
-def stack_pixels(images: Sequence[np.ndarray]) -> Pixels:
+def stack_pixels(images: Sequence[np.ndarray]) -> "Pixels":
     """Map uint8 images `h w c` of one size to float pixels `b c h w` in [-1, 1], channels-last in memory."""
+    import torch
+
     pixels = np.empty((len(images), *images[0].shape), np.float32)
     for target, image in zip(pixels, images, strict=True):
         # One image at a time stays in the processor's cache.
@@ -103,12 +107,12 @@ def stack_pixels(images: Sequence[np.ndarray]) -> Pixels:
     return rearrange(torch.from_numpy(pixels), "b h w c -> b c h w")
 
 
-def to_images(pixels: Pixels) -> list[Image.Image]:
+def to_images(pixels: "Pixels") -> list[Image.Image]:
     """Map pixels in [-1, 1] to RGB images, clamped and rounded to the nearest of 256 values."""
     return [Image.fromarray(image) for image in to_bytes(pixels).cpu().numpy()]
 
 
-def to_bytes(pixels: Pixels) -> Tensor:
+def to_bytes(pixels: "Pixels") -> "Tensor":
     """Map pixels in [-1, 1] to uint8 `b h w c`, clamped and rounded, on their device."""
-    rounded = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    rounded = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().byte()
     return rearrange(rounded, "b c h w -> b h w c").contiguous()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .. import __version__
-from ..tokenizer.devices import cpu_info, usable_cores
+from ..tokenizer.system import cpu_info, usable_cores
 
 
 class Curve(NamedTuple):

@@ -29,7 +29,7 @@ from vistok.inference.token_shards.manifest import new_manifest
 from vistok.inference.tokenize.engines import ENGINES
 from vistok.inference.tokenize.job import Job
 from vistok.inference.tokenize.results import tokenize_shards
-from vistok.tokenizer.devices import usable_cores
+from vistok.tokenizer.system import usable_cores
 
 PHOTOS = Path(__file__).parents[1] / "tests" / "photos"
 SIDE = 256

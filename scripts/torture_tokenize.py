@@ -2,9 +2,9 @@
 
     python scripts/torture_tokenize.py --kills 100 --out results/torture_tokenize.json
 
-Each run has its own batch size, readers and threads, and ends by SIGKILL at a random moment. The inputs are mixed: photos
-with captions in folders and tars, links, broken images, odd names, special files, a damaged tar, and a list that names a
-missing file. Both folders must be equal byte for byte.
+Each run has its own batch size, kind and number of readers, and threads, and ends by SIGKILL at a random moment. The inputs
+are mixed: photos with captions in folders and tars, links, broken images, odd names, special files, a damaged tar, and a list
+that names a missing file. Both folders must be equal byte for byte.
 """
 
 import argparse
@@ -25,6 +25,8 @@ import numpy as np
 from PIL import Image
 
 COMMAND = "from vistok.inference.commands.tokenize_images import app; app()"
+IN_PROCESSES = "from vistok.inference.inputs import readers; readers.FED_BY_PROCESSES = ('cpu', 'cuda', 'mps'); "
+"""Comes before the command in about half of the runs: their readers are processes, as on a GPU."""
 SIDES = (8, 90)
 
 
@@ -98,7 +100,7 @@ def run(
     environment = {**os.environ, "OMP_NUM_THREADS": str(generator.choice([1, 2, 3]))}
     started = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *call, "--out", str(out), *settings],
+        [sys.executable, "-c", generator.choice(["", IN_PROCESSES]) + COMMAND, *call, "--out", str(out), *settings],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .system import lock_file
+
 LOCK_FILE = ".vistok.lock"
 _held: set[int] = set()
 """Descriptors of the locks of this process."""
@@ -50,8 +52,6 @@ if hasattr(os, "register_at_fork"):
 
 def _locked(path: Path, command: str) -> int:
     """Open and lock a file; repeat when the one that held it removed it in between."""
-    from .devices import lock_file  # here, for it brings torch, which commands import late
-
     while True:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
         if not lock_file(descriptor):

@@ -1,11 +1,11 @@
-"""Bound the memory that all threads of a process together use to decode images."""
+"""Bound the memory that all threads of a process, and the processes that read for it, together use to decode images."""
 
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
-from ...tokenizer.devices import after_fork_in_child, return_freed_memory
+from ...tokenizer.system import after_fork_in_child, return_freed_memory
 
 DECODING_BYTES = 3 << 30
 """The default, 3 GiB, is more than the largest image of any format needs.
@@ -22,6 +22,8 @@ class MemoryBudget:
 
     def __init__(self, total: int):
         self.total = total
+        self.lend: Callable[[int], AbstractContextManager[None]] = self._lend
+        """Lends what `hold` holds; a process that reads for another replaces it by one that asks that process."""
         self._reset()
         after_fork_in_child(self._reset)
 
@@ -33,7 +35,15 @@ class MemoryBudget:
     @contextmanager
     def hold(self, amount: int) -> Iterator[None]:
         """Wait for `amount` bytes, or for the whole budget if that is less, and return them at the end."""
-        amount = min(amount, self.total)
+        with self.lend(min(amount, self.total)):
+            try:
+                yield
+            finally:
+                if amount >= TRIM_FROM:
+                    return_freed_memory()
+
+    @contextmanager
+    def _lend(self, amount: int) -> Iterator[None]:
         turn = object()
         changed = self._changed
         with changed:
@@ -47,8 +57,6 @@ class MemoryBudget:
         try:
             yield
         finally:
-            if amount >= TRIM_FROM:
-                return_freed_memory()
             with changed:
                 if changed is self._changed:  # not in a forked child, whose budget was reset
                     self._free += amount

@@ -79,7 +79,8 @@ def tokenize_images(
         ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads that read images.", show_default="one per core")
+        int | None,
+        typer.Option(min=1, help="Threads, or for a GPU processes, that read images.", show_default="one per core"),
     ] = None,
     device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu, cuda or mps.")] = "auto",
     fast: Annotated[

@@ -8,7 +8,7 @@ import numpy as np
 from ...images.opening.open_image import ImageError
 from ...images.preprocessing import load_pixels
 from ...tokenizer.preprocessing import PreprocessingConfig
-from .input_files import sha256_of, unreadable
+from .input_files import UnreadableInputError, sha256_of, unreadable
 from .samples import Failure, Sample
 
 Grid: TypeAlias = Callable[[int, int], tuple[int, int]]
@@ -33,6 +33,9 @@ class Unusable(NamedTuple):
     """SHA-256 of the file; empty where there is no file."""
 
 
+ReadResult: TypeAlias = ReadImage | Unusable | UnreadableInputError
+
+
 def read_image(
     sample: Sample, config: PreprocessingConfig, multiple: int, grid: Grid | None = None
 ) -> ReadImage | Unusable:
@@ -47,20 +50,20 @@ def read_image(
         with sample.entry.open() as file:
             sha256 = sha256_of(file)
             loaded = load_pixels(file, config, multiple)
-        if reason := _refusal(grid, loaded.height, loaded.width):
-            return Unusable(Failure(sample.key, sample.source, reason), sha256)
         size = {"width": loaded.width, "height": loaded.height}
-        return ReadImage(sample, loaded.pixels, {"source": sample.source, **size, "sha256": sha256})
+        image = ReadImage(sample, loaded.pixels, {"source": sample.source, **size, "sha256": sha256})
+        return with_grid(image, grid) if grid else image
     except ImageError as error:
         return Unusable(Failure(sample.key, sample.source, str(error)), sha256)
     except (OSError, MemoryError) as error:
         raise unreadable(sample.source, error) from None
 
 
-def _refusal(grid: Grid | None, height: int, width: int) -> str:
+def with_grid(image: ReadImage, grid: Grid) -> ReadImage | Unusable:
+    """Return an image, or a row when `grid` refuses its size."""
+    sample, metadata = image.sample, image.metadata
     try:
-        if grid is not None:
-            grid(height, width)
+        grid(metadata["height"], metadata["width"])
     except ValueError as error:
-        return str(error)
-    return ""
+        return Unusable(Failure(sample.key, sample.source, str(error)), metadata["sha256"])
+    return image

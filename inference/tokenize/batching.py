@@ -6,7 +6,8 @@ from typing import NamedTuple
 from ...images.tars.blocks import DamagedShard
 from ...tokenizer.numerics.exact import batch_for
 from ..inputs.input_files import UnreadableInputError, unreadable
-from ..inputs.reading import ReadImage, Unusable
+from ..inputs.readers import Read
+from ..inputs.reading import Grid, ReadImage, ReadResult, Unusable, with_grid
 from ..inputs.samples import Sample, ShardTask
 from ..token_shards.token_samples import StoredSample, TokenSample
 from .shard_work import ShardWork
@@ -23,7 +24,7 @@ class Batch(NamedTuple):
 
 Item = tuple[ShardWork, Sample | None]
 """A sample of a shard; None closes the shard."""
-Result = ReadImage | Unusable | TokenSample | UnreadableInputError | None
+Result = ReadResult | TokenSample | None
 
 
 def shard_samples(
@@ -47,20 +48,28 @@ def shard_samples(
         yield work, None
 
 
-def read_item(item: Item, read: Callable[[Sample], ReadImage | Unusable]) -> tuple[ShardWork, Result]:
-    """Apply `read` to an item of the stream; after one unreadable file the rest of its shard is skipped."""
-    work, sample = item
+def read_items(items: list[Item], read: Read, grid: Grid) -> list[tuple[ShardWork, Result]]:
+    """Read those items of the stream that need it; after one unreadable file the rest of its shard is skipped."""
+    results = [_without_reading(*item) for item in items]
+    needed = [sample for (_, sample), result in zip(items, results, strict=True) if sample and result is None]
+    answers = iter(read(needed) if needed else [])
+    for index, (_, sample) in enumerate(items):
+        if sample and results[index] is None:
+            answer = next(answers)
+            results[index] = with_grid(answer, grid) if isinstance(answer, ReadImage) else answer
+    return [(work, result) for (work, _), result in zip(items, results, strict=True)]
+
+
+def _without_reading(work: ShardWork, sample: Sample | None) -> Result:
+    """Return the result of an item whose image need not be read; None for others, and for the end of a shard."""
     if sample is None:
-        return work, None
+        return None
     if work.is_given_up:
-        return work, UnreadableInputError(work.unread)
+        return UnreadableInputError(work.unread)
     if sample.key in work.stored and sample.entry:
         stored = work.stored[sample.key]
-        return work, TokenSample(sample.key, stored.tokens(), stored.metadata(), sample.companions)
-    try:
-        return work, read(sample)
-    except UnreadableInputError as error:
-        return work, error
+        return TokenSample(sample.key, stored.tokens(), stored.metadata(), sample.companions)
+    return None
 
 
 def batches(read: Iterable[tuple[ShardWork, Result]], batch_size: int) -> Iterator[Batch]:

@@ -10,12 +10,24 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import torch
 
+from ...tokenizer.shapes import Images, Tokens
+from ...tokenizer.system import usable_cores
 from ..api import Tokenizer
-from ..arithmetic import EXACT_ARITHMETIC, Encode
+from ..arithmetic import EXACT_ARITHMETIC
 from ..fast import FastEncoder
 from ..inputs.samples import Failure
 from ..token_shards.formats import ShardFormat
 from ..token_shards.manifest import Manifest
+from .collate import Collate, collate_for
+from .limits import Waits
+
+GPU_ENCODERS = 2
+"""Threads that encode on a GPU: one prepares a batch, or unpacks the tokens of one, while the card is busy with another."""
+
+
+def encoders_for(device: torch.device) -> int:
+    """Return how many threads encode: one per core of a CPU."""
+    return {"cpu": usable_cores(), "cuda": GPU_ENCODERS}.get(device.type, 1)
 
 
 @dataclass(frozen=True)
@@ -30,17 +42,25 @@ class Job:
     """Images per batch; no token depends on it, nor on the numbers of threads."""
     readers: int
     encoders: int
+    reads_in_processes: bool = False
+    """Whether readers are processes; no byte depends on it."""
     stop_on_error: bool = False
 
     @cached_property
-    def encode(self) -> Encode:
+    def encode(self) -> Callable[[Images], Tokens]:
         """The encoder of the manifest's precision, made once per process; on a CPU it limits torch to one thread."""
         if self.tokenizer.device.type == "cpu":
             # Each core encodes its own batch: threads that share one wait for each other at every layer.
             torch.set_num_threads(1)
         if self.manifest.precision == EXACT_ARITHMETIC:
-            return self.tokenizer.encode_pixels
+            is_cpu = self.tokenizer.device.type == "cpu"
+            return self.tokenizer.encode_pixels if is_cpu else lambda images: self.tokenizer.start_encoding(images)()
         return FastEncoder(self.tokenizer.model, self.tokenizer.device, self.manifest.precision)
+
+    @cached_property
+    def collate(self) -> Collate:
+        """How the images of a batch are joined for the encoder."""
+        return collate_for(self.tokenizer.device)
 
     def shard_path(self, name: str) -> Path:
         """Return the path of an output shard."""
@@ -66,6 +86,8 @@ class ShardResult(NamedTuple):
     """Why the input is damaged, in a sentence; nothing was written then."""
     unread: str = ""
     """Which file cannot be read at the moment, and why; nothing was written then."""
+    waits: Waits = Waits()
+    """What the engine waited for since its result before; all 0 where it does not measure that."""
 
 
 class ShardProgress(NamedTuple):

@@ -12,6 +12,7 @@ from ...evaluation.usage import count_tokens, empty_counts
 from ..inputs.samples import Failure, ShardTask
 from .engines import EngineFactory
 from .job import Job, ShardProgress, ShardResult
+from .limits import Waits
 
 
 class Totals:
@@ -28,6 +29,7 @@ class Totals:
         self.empty: list[str] = []
         self.passed_over: Counter[str] = Counter()
         self.seconds = 0.0
+        self.waits = Waits()
         self.progress: Counter[str] = Counter()
         """Sums over the shards that were begun: their samples, and how many images are done and failed."""
         self._planned = planned
@@ -53,6 +55,7 @@ class Totals:
     def add(self, result: ShardResult) -> None:
         """Add the result of a shard."""
         self.add_progress(ShardProgress(result.name, result.samples, result.samples, len(result.failures)))
+        self.waits += result.waits
         if result.damage or result.unread:
             (self.damaged if result.damage else self.unread).append(result.damage or result.unread)
             return

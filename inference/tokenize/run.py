@@ -7,28 +7,25 @@ from typing import NamedTuple
 
 from ...cli.options import check_output_folder, find_entry
 from ...cli.progress import ProgressLine
-from ...images.file_entry import file_size
-from ...tokenizer.devices import usable_cores
 from ...tokenizer.files import remove_asides
 from ...tokenizer.folder_lock import hold_folder
-from ...tokenizer.numerics.exact import DEVICE_BATCH
 from ...tokenizer.preprocessing import PreprocessingConfig
+from ...tokenizer.system import usable_cores
 from ..api import Tokenizer, load
-from ..arithmetic import EXACT_ARITHMETIC, MAX_IMAGES
-from ..batch_probe import probed_batch
-from ..fast import COMPILED, COMPILING_PAYS, fast_precision
 from ..inputs.companions import Keep
 from ..inputs.plan import Plan, plan_shards, refuse_overwriting
+from ..inputs.readers import reads_in_processes
 from ..token_shards.formats import SHARD_FORMATS
-from ..token_shards.manifest import Manifest, check_same, new_manifest, read_manifest, write_manifest
+from ..token_shards.manifest import check_same, new_manifest, read_manifest, write_manifest
 from ..token_shards.ownership import refuse_other, refuse_replacing, removable_shards, remove_shards
 from ..token_shards.sidecar import MANIFEST_FILE, sidecar_path
 from .engines import ENGINES
-from .job import Job
+from .job import Job, encoders_for
 from .preview import compare_with_float32, is_other, write_preview
 from .results import Totals, tokenize_shards
 from .resume import pending_shards
 from .resume_grown import resume_grown
+from .settings import choose_batch_size, choose_precision
 from .summary import Summary
 
 PREVIEW_FILE = "preview.png"
@@ -66,18 +63,19 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
     tokenizer = _load(request)
     with hold_folder(out, "tokenize-images"):
         before = None if request.overwrite else read_manifest(out)
-        precision = _precision(request, tokenizer, plan, before)
+        precision = choose_precision(request.fast, request.batch_size, tokenizer, plan, before)
         manifest = new_manifest(tokenizer, request.model, precision, request.shard_format, request.keep.text)
         check_same(before, manifest, out)
-        cores = usable_cores()
+        device = tokenizer.device
         job = Job(
             out=out,
             manifest=manifest,
             tokenizer=tokenizer,
             shard_format=shard_format,
-            batch_size=_batch_size(request, tokenizer, precision),
-            readers=request.workers or cores,
-            encoders=cores if tokenizer.device.type == "cpu" else 1,
+            batch_size=choose_batch_size(request.batch_size, tokenizer, precision),
+            readers=request.workers or usable_cores(),
+            encoders=encoders_for(device),
+            reads_in_processes=reads_in_processes(device.type),
             stop_on_error=request.stop_on_error,
         )
         new_images = 0
@@ -86,7 +84,7 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
         _clear(request, plan, job)
         pending = pending_shards(plan.shards, job, request.retry_failures)
         write_manifest(out, manifest)
-        say(f"model       {request.model}, size {manifest.preprocessing.size}, on {tokenizer.device}")
+        say(f"model       {request.model}, size {manifest.preprocessing.size}, on {device}")
         if request.fast and (line := compare_with_float32(plan, tokenizer, job.encode)):
             say(line)
         with ProgressLine("images", quiet=request.quiet) as progress:
@@ -121,30 +119,6 @@ def _with_size(preprocessing: PreprocessingConfig, size: str, multiple: int) -> 
     raise ValueError(
         f"--size is {size!r}, but must be native, area:N or area:MIN-MAX, or a multiple of {multiple} such as {32 * multiple}."
     )
-
-
-def _precision(request: Request, tokenizer: Tokenizer, plan: Plan, before: Manifest | None) -> str:
-    """Return the precision; a folder keeps that of its first call, since another rounds to other tokens."""
-    if not request.fast:
-        return EXACT_ARITHMETIC
-    if before is None or before.precision == EXACT_ARITHMETIC:
-        pays = sum(map(file_size, plan.files)) >= COMPILING_PAYS
-        return fast_precision(tokenizer.device, pays, request.batch_size or _probed(tokenizer))
-    _, form, batch_size = before.precision.split("-")
-    return fast_precision(tokenizer.device, form == COMPILED, request.batch_size or int(batch_size))
-
-
-def _batch_size(request: Request, tokenizer: Tokenizer, precision: str) -> int:
-    """Return how many images the encoder gets at a time: on a GPU a batch of the fast one, or several of the exact one."""
-    if tokenizer.device.type == "cpu" or request.batch_size:
-        return request.batch_size or DEVICE_BATCH
-    return MAX_IMAGES if precision == EXACT_ARITHMETIC else int(precision.split("-")[2])
-
-
-def _probed(tokenizer: Tokenizer) -> int | None:
-    """Return the batch size that is fastest on a GPU, where all images have one size."""
-    side = tokenizer.config.preprocessing.side
-    return probed_batch(tokenizer.model, tokenizer.device, side) if side and tokenizer.device.type == "cuda" else None
 
 
 def _clear(request: Request, plan: Plan, job: Job) -> None:

@@ -62,6 +62,7 @@ class Summary(NamedTuple):
             },
             "images_per_second": totals.images / totals.seconds if totals.images else 0.0,
             "seconds": totals.seconds,
+            "limit": {"stage": totals.waits.limit, "waited": totals.waits.fractions} if totals.waits.seconds else None,
             "passed_over": dict(self.passed_over),
             "damaged": totals.damaged,
             "unread": totals.unread,
@@ -83,6 +84,9 @@ class Summary(NamedTuple):
             f"shards      {totals.shards} written, {self.done_before} done before",
             f"images      {totals.images} tokenized, {len(totals.failures)} failed{speed}",
         ]
+        if totals.images and totals.waits.seconds:
+            waited = ", ".join(f"{stage} {fraction:.0%}" for stage, fraction in totals.waits.fractions.items())
+            lines.append(f"limit       {totals.waits.limit}, by what the run waited for: {waited}")
         if self.new_images:
             lines.append(f"new         {pluralize(self.new_images, 'image')} since the last call, in new shards")
         if self.plan.repeated:

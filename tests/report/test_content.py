@@ -30,12 +30,12 @@ def test_the_processor_is_named_as_linux_names_it(tmp_path, monkeypatch):
     (tmp_path / "cpuinfo").write_text(
         "processor\t: 0\nmodel name\t: Fast CPU: 9000\n\nprocessor\t: 1\nmodel name\t: Other\n"
     )
-    monkeypatch.setattr("vistok.tokenizer.devices.CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr("vistok.tokenizer.system.CPU_INFO", tmp_path / "cpuinfo")
     assert environment()["processor"] == "Fast CPU: 9000"
 
 
 def test_without_cpuinfo_the_platform_names_the_processor(tmp_path, monkeypatch):
-    monkeypatch.setattr("vistok.tokenizer.devices.CPU_INFO", tmp_path / "missing")
+    monkeypatch.setattr("vistok.tokenizer.system.CPU_INFO", tmp_path / "missing")
     monkeypatch.setattr(platform, "processor", lambda: "")
     assert environment()["processor"] == platform.machine()
 

@@ -13,7 +13,7 @@ from typing import TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
-from ..devices import after_fork_in_child
+from ..system import after_fork_in_child
 from .float32 import own_numerics
 from .transfer import to_device
 

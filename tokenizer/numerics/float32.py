@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import torch
 from torch.backends import cuda, cudnn, mkldnn
 
-from ..devices import after_fork_in_child
+from ..system import after_fork_in_child
 
 IEEE = "ieee"
 

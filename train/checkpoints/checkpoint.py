@@ -12,7 +12,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from ...tokenizer.devices import flush_path
+from ...tokenizer.system import flush_path
 
 PREFIX = "step-"
 ASIDE = ".part"

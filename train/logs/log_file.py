@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...tokenizer.devices import flush_path
 from ...tokenizer.files import write_whole
+from ...tokenizer.system import flush_path
 from ...tokenizer.wording import list_first
 
 MAX_NAMED = 3

@@ -24,6 +24,7 @@ from vistok.inference.token_shards.sidecar import sidecars
 from vistok.inference.token_shards.token_samples import StoredSample
 from vistok.inference.tokenize.engines import ENGINES
 from vistok.inference.tokenize.job import Job
+from vistok.inference.tokenize.limits import Waits
 from vistok.inference.tokenize.local_engine import LocalEngine, make_shard
 from vistok.inference.tokenize.results import tokenize_shards
 from vistok.inference.tokenize.run import Request, tokenize_collection
@@ -206,7 +207,7 @@ def test_tasks_jobs_and_results_are_plain_data(inputs, tokenizer_folder, tmp_pat
     assert again == tasks and "encode" not in vars(there)
     for one, other in zip(results, (make_shard(task, there) for task in again), strict=True):
         other = pickle.loads(pickle.dumps(other))
-        assert one._replace(tokens=None) == other._replace(tokens=None)
+        assert one._replace(tokens=None, waits=Waits()) == other._replace(tokens=None, waits=Waits())
         assert np.array_equal(one.tokens, other.tokens)
     assert contents(tmp_path / "here") == contents(tmp_path / "there")
     assert [bool(result.damage) for result in results] == [False, True, False, False, False, False]

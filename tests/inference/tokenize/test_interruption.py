@@ -12,32 +12,67 @@ from samples import image_bytes, noise_image
 from vistok.tokenizer.folder_lock import hold_folder
 
 COMMAND = "from vistok.cli.launch import tokenize_images; tokenize_images()"
+IN_PROCESSES = "from vistok.inference.inputs import readers; readers.FED_BY_PROCESSES = ('cpu', 'cuda'); "
 
 
-def started(arguments):
+def started(arguments, before=""):
     return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", before + COMMAND, *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_a_sentence_and_the_same_command_goes_on(tokenizer_folder, tokenize, tmp_path, number):
+def readers_of(process):
+    """Return the processes that a command has started."""
+    with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
+        return list(map(int, file.read().split()))
+
+
+@pytest.mark.parametrize(
+    ("number", "before"), [(signal.SIGINT, ""), (signal.SIGTERM, ""), (signal.SIGINT, IN_PROCESSES)]
+)
+def test_a_signal_is_a_sentence_and_the_same_command_goes_on(tokenizer_folder, tokenize, tmp_path, number, before):
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()
     content = image_bytes(noise_image(600, 600), "PNG")  # which takes a while to read
     for index in range(60):
         (photos / f"{index:03d}.png").write_bytes(content)
     call = [photos, "--out", out, "--model", tokenizer_folder, "--shard-size", 4]
-    process = started(call)
+    process = started(call, before)
     while process.poll() is None and len(list(out.glob("*.tar"))) < 2:
         time.sleep(0.01)
+    readers = readers_of(process) if before else []
+    assert bool(before) == bool(readers)
     process.send_signal(number)
     told = time.monotonic()
     _, complained = process.communicate(timeout=30)
     assert time.monotonic() - told < 10 and process.returncode == 1
     assert complained.startswith("tokenize-images: interrupted") and complained.count("\n") == 1, complained
+    assert not any(os.path.exists(f"/proc/{reader}") for reader in readers)
     assert 2 <= len(list(out.glob("*.json"))) - 1 < 15 and not (out / ".vistok.lock").exists()
     assert "15 shards" in tokenize(*call[:-4], "--shard-size", 4)
+
+
+def test_a_reader_that_the_system_kills_costs_no_image(tokenizer_folder, tokenize, tmp_path):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for index in range(60):
+        image = image_bytes(noise_image(400, 400, index), "PNG")
+        (photos / f"{index:03d}.png").write_bytes(b"broken" if index == 17 else image)
+    process = started(
+        [photos, "--out", out, "--model", tokenizer_folder, "--shard-size", 9, "--workers", 2], IN_PROCESSES
+    )
+    while process.poll() is None and not list(out.glob("*.tar")):
+        time.sleep(0.01)
+    for reader in readers_of(process):
+        os.kill(reader, signal.SIGKILL)
+    said, complained = process.communicate(timeout=60)
+    assert process.returncode == 0 and "59 tokenized, 1 failed" in said, said + complained
+    tokenize(photos, "--out", tmp_path / "threads", "--shard-size", 9)
+    folders = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in (out, tmp_path / "threads"))
+    assert next(folders) == next(folders)
 
 
 def test_a_second_command_on_the_folder_is_told_who_has_it(tokenizer_folder, tokenize, tmp_path):

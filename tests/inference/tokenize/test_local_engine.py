@@ -88,7 +88,7 @@ def images(tmp_path):
     return folder
 
 
-def test_shards_do_not_depend_on_batches_or_threads(tokenizer, images, tmp_path):
+def test_shards_do_not_depend_on_batches_or_readers(tokenizer, images, tmp_path):
     def contents(name, shard_size, **options):
         totals = tokenized(tokenizer, plan_shards([str(images)], shard_size), tmp_path / name, **options)
         assert (totals.images, len(totals.failures)) == (19, 4)
@@ -96,7 +96,15 @@ def test_shards_do_not_depend_on_batches_or_threads(tokenizer, images, tmp_path)
 
     files, counts = contents("a", 3)
     assert len(files) == 16
-    for index, options in enumerate([{"batch_size": 1, "readers": 1}, {"encoders": 3}, {"batch_size": 50}]):
+    for index, options in enumerate(
+        [
+            {"batch_size": 1, "readers": 1},
+            {"encoders": 3},
+            {"batch_size": 50},
+            {"reads_in_processes": True},
+            {"reads_in_processes": True, "readers": 1, "batch_size": 7},
+        ]
+    ):
         others, same = contents(f"b{index}", 3, **options)
         assert others == files and torch.equal(same, counts)
     tokens = [sample.tokens() for shard in (tmp_path / "a").glob("*.tar") for sample in stored_samples(shard)]
@@ -133,7 +141,7 @@ def test_stop_ends_at_a_failure_and_not_with_its_shard(tokenizer, tmp_path, monk
         (tmp_path / "in" / f"{index:03}.png").write_bytes(b"broken")
     read = []
     monkeypatch.setattr(
-        "vistok.inference.tokenize.local_engine.read_image",
+        "vistok.inference.inputs.readers.read_image",
         lambda sample, **options: read.append(sample) or read_image(sample, **options),
     )
     with pytest.raises(WorkFailedError, match=r"000.png: .* \(--on-error skip goes on without it\)"):

@@ -104,7 +104,7 @@ def test_fast_writes_down_what_it_calculated_in(tokenize, image, tmp_path, monke
     assert precision in ("bfloat16-eager-8", "float32-eager-8")
     assert f"was made with precision {precision}, not " in tokenize(PHOTOS, "--out", out, code=2)
     # A longer call, in which compiling would pay, keeps the precision of the folder's first call.
-    monkeypatch.setattr("vistok.inference.tokenize.run.COMPILING_PAYS", 0)
+    monkeypatch.setattr("vistok.inference.tokenize.settings.COMPILING_PAYS", 0)
     assert "0 written, 1 done before" in tokenize(PHOTOS, "--out", out, "--fast")
     assert json.loads((out / "manifest.json").read_text())["precision"] == precision
     # Another batch size rounds differently, and is not mixed.

@@ -9,7 +9,7 @@ import pytest
 
 from samples import image_bytes, noise_image
 from vistok.images.file_entry import Entry
-from vistok.inference.tokenize import local_engine
+from vistok.inference.tokenize import collate
 
 BMP = [image_bytes(noise_image(64, 64, index), "BMP") for index in range(4)]
 
@@ -118,8 +118,8 @@ def test_failed_rows_are_done_again_on_demand(tokenize, photos, tmp_path, monkey
     said = tokenize(listed, "--out", out)
     assert "2 tokenized, 2 failed" in said and f"failed: gone.bmp: does not exist ({listed}, line 2)" in said
     encoded = []
-    encode = local_engine.stack_pixels
-    monkeypatch.setattr(local_engine, "stack_pixels", lambda pixels: encoded.append(len(pixels)) or encode(pixels))
+    stack = collate.stack_pixels
+    monkeypatch.setattr(collate, "stack_pixels", lambda pixels: encoded.append(len(pixels)) or stack(pixels))
     before = contents(out)
     assert "1 written, 0 done before" in tokenize(listed, "--out", out, "--retry-failures")
     assert contents(out) == before and not encoded  # what had tokens was not encoded again

@@ -1,0 +1,74 @@
+"""The summary names the stage that a run waited for: each is made slow once."""
+
+import json
+import time
+
+import pytest
+
+from samples import image_bytes, noise_image
+from vistok.inference.inputs import readers
+from vistok.inference.token_shards.formats import SHARD_FORMATS
+from vistok.inference.tokenize import local_engine
+from vistok.inference.tokenize.limits import StageClock, Waits
+
+
+def slowed(function, seconds):
+    def slow(*arguments, **options):
+        time.sleep(seconds)
+        return function(*arguments, **options)
+
+    return slow
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(24):
+        (folder / f"{index:02}.png").write_bytes(image_bytes(noise_image(64, 64, index), "PNG"))
+    return folder
+
+
+@pytest.mark.parametrize("stage", ["reading", "encoding", "writing"])
+def test_the_slow_stage_is_the_limit(tokenize, photos, tmp_path, monkeypatch, stage):
+    if stage == "reading":
+        monkeypatch.setattr(readers, "read_image", slowed(readers.read_image, 0.05))
+    elif stage == "encoding":
+        monkeypatch.setattr(local_engine, "encode_samples", slowed(local_engine.encode_samples, 0.1))
+    else:
+        wds = SHARD_FORMATS["wds"]
+        monkeypatch.setattr(type(wds), "write", slowed(type(wds).write, 0.1))
+    call = (photos, "--batch-size", 2, "--shard-size", 2, "--workers", 1)
+    said = tokenize(*call, "--out", tmp_path / "text", "--quiet")
+    (line,) = [line for line in said.splitlines() if line.startswith("limit")]
+    assert line.startswith(f"limit       {stage}, by what the run waited for: reading ") and "%, writing " in line
+    said = tokenize(*call, "--out", tmp_path / "json", "--quiet", "--json")
+    told = json.loads(next(line for line in said.splitlines() if line.startswith("{")))["limit"]
+    assert told["stage"] == stage and told["waited"][stage] > 0.5
+    assert list(told["waited"]) == ["reading", "encoding", "writing"] and 0.5 < sum(told["waited"].values()) <= 1
+    again = tokenize(*call, "--out", tmp_path / "text", "--quiet")
+    assert "limit" not in again
+
+
+def test_the_time_of_an_inner_stage_is_not_that_of_the_outer():
+    clock = StageClock()
+
+    def work(seconds, items):
+        for item in items:
+            time.sleep(seconds)
+            yield item
+
+    inner = clock.timed("reading", work(0.02, range(5)))
+    outer = clock.timed("writing", work(0.01, inner))
+    assert list(outer) == list(range(5))
+    time.sleep(0.05)
+    waits = clock.lap()
+    assert 0.1 <= waits.reading < waits.reading + waits.writing <= waits.seconds - 0.05
+    assert 0.05 <= waits.writing < 0.1 and waits.encoding == 0 and waits.limit == "reading"
+    assert clock.lap().seconds < 0.01
+
+
+def test_waits_add_up_and_nothing_is_measured_as_nothing():
+    total = Waits(1, 2, 3, 8) + Waits(0, 1, 0, 2)
+    assert total == Waits(1, 3, 3, 10) and total.fractions == {"reading": 0.1, "encoding": 0.3, "writing": 0.3}
+    assert Waits().fractions == dict.fromkeys(("reading", "encoding", "writing"), 0.0)

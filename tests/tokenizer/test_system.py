@@ -1,0 +1,95 @@
+"""What a platform lacks: each thing that one system has and another has not, taken away."""
+
+import os
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from vistok.tokenizer import system
+from vistok.tokenizer.system import (
+    after_fork_in_child,
+    flush_path,
+    lock_file,
+    open_without_waiting,
+    return_freed_memory,
+    usable_cores,
+)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs fifos")
+def test_a_fifo_opens_without_a_writer(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    open_without_waiting(str(tmp_path / "fifo")).close()
+
+
+def test_a_file_opens_where_the_system_has_no_such_flag(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "O_NONBLOCK", raising=False)
+    (tmp_path / "file").write_bytes(b"content\r\n")
+    with open_without_waiting(str(tmp_path / "file")) as file:
+        assert file.read() == b"content\r\n"
+
+
+def test_cores_are_those_of_the_process_or_of_the_machine(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
+    assert usable_cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert usable_cores() == 7
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert usable_cores() == 1
+
+
+def test_without_fork_there_is_nothing_to_do_after_one(monkeypatch):
+    registered = []
+    monkeypatch.setattr(os, "register_at_fork", lambda after_in_child: registered.append(after_in_child), raising=False)
+    after_fork_in_child(print)
+    assert registered == [print]
+    monkeypatch.delattr(os, "register_at_fork")
+    after_fork_in_child(registered.clear)
+    assert len(registered) == 1
+
+
+@pytest.mark.parametrize(("is_windows", "flushed"), [(False, ["folder", "file"]), (True, ["file"])])
+def test_windows_flushes_no_folder(tmp_path, monkeypatch, is_windows, flushed):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("content")
+    names, opened = [], os.open
+    monkeypatch.setattr(os, "open", lambda path, flags: names.append(path.name) or opened(path, flags))
+    monkeypatch.setattr(system, "IS_WINDOWS", is_windows)
+    for name in ("folder", "file"):
+        flush_path(tmp_path / name)
+    assert names == flushed
+
+
+def test_without_flock_a_byte_far_behind_the_content_is_locked(tmp_path, monkeypatch):
+    locked = set()
+
+    def locking(descriptor, mode, count):
+        position = os.lseek(descriptor, 0, os.SEEK_CUR)
+        if (mode, position, count) in locked:
+            raise PermissionError(13, "Permission denied")
+        locked.add((mode, position, count))
+
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
+    with open(tmp_path / "lock", "w+b") as file:
+        file.write(b"held by me")
+        file.flush()
+        assert lock_file(file.fileno()) and not lock_file(file.fileno())
+    assert locked == {(2, system.LOCKED_BYTE, 1)} and (tmp_path / "lock").read_bytes() == b"held by me"
+
+
+@pytest.mark.parametrize("library", [SimpleNamespace(), None])
+def test_without_glibc_freed_memory_stays_where_it_is(monkeypatch, library):
+    def load(_):
+        if library is None:
+            raise TypeError("Windows wants a name")
+        return library
+
+    monkeypatch.setattr("ctypes.CDLL", load)
+    return_freed_memory()
+    calls = []
+    monkeypatch.setattr("ctypes.CDLL", lambda _: SimpleNamespace(malloc_trim=calls.append))
+    return_freed_memory()
+    assert calls == [0]

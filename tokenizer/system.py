@@ -1,0 +1,74 @@
+"""What an operating system has or lacks. Imports no torch, so that what reads images starts at once."""
+
+import ctypes
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+IS_WINDOWS = os.name == "nt"
+CPU_INFO = Path("/proc/cpuinfo")
+LOCKED_BYTE = 1 << 30
+"""The byte that a lock covers on Windows, where locked bytes cannot be read: beyond the content."""
+
+
+def cpu_info() -> dict[str, str]:
+    """Return what Linux says of the first processor, by name; nothing on other systems."""
+    if not CPU_INFO.exists():
+        return {}
+    lines = CPU_INFO.read_text().split("\n\n")[0].splitlines()
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def usable_cores() -> int:
+    """Return the cores that this process may use, which a container or a scheduler can limit on Linux."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def after_fork_in_child(function: Callable[[], None]) -> None:
+    """Call a function in each forked child, on systems that fork: a lock held by another thread would stay closed there."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=function)
+
+
+def open_without_waiting(path: str) -> BinaryIO:
+    """Open a file for reading; a fifo opens at once, where it would wait for a writer. Windows has no fifos among its files."""
+    flag = getattr(os, "O_NONBLOCK", 0)
+    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | flag))
+
+
+def lock_file(descriptor: int) -> bool:
+    """Lock an open file without waiting, until it is closed; return False when another process has it locked."""
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:  # Windows
+        import msvcrt
+
+        os.lseek(descriptor, LOCKED_BYTE, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+        except OSError:
+            return False
+    except BlockingIOError:
+        return False
+    return True
+
+
+def flush_path(path: Path) -> None:
+    """Return when a file or the names in a folder are on the disk; Windows, which flushes no folder, skips those."""
+    if IS_WINDOWS and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDWR if IS_WINDOWS else os.O_RDONLY)  # Windows flushes what is open for writing
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def return_freed_memory() -> None:
+    """Have the C library give freed memory back to the system, where it is glibc, which may keep gigabytes."""
+    with suppress(OSError, TypeError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
