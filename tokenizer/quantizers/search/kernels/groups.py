@@ -1,0 +1,125 @@
+"""The best group of codes of each vector and the runner-up, by products of bfloat16 parts on the tensor cores."""
+
+from typing import NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from .blocks import GROUP, MAX_HELD, Blocks, block_of
+from .parts import Parts
+
+
+class Found(NamedTuple):
+    """What each share of the codes found, `s n`."""
+
+    bests: Tensor
+    """The max score of the best group."""
+    seconds: Tensor
+    """The max score of all other groups."""
+    groups: Tensor
+    """The best group, the lowest that has that score; its codes are those from `GROUP` times it on."""
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _two_best(  # type: ignore[no-untyped-def]
+    vectors,
+    codes,
+    offsets,
+    bests,
+    seconds,
+    groups,
+    n,
+    k_padded,
+    split,
+    width: tl.constexpr,
+    block_vectors: tl.constexpr,
+    block_codes: tl.constexpr,
+    block_channels: tl.constexpr,
+    group: tl.constexpr,
+    held: tl.constexpr,
+    in_float32: tl.constexpr,
+):
+    """For a block of vectors, walk over a share of the codes.
+
+    Column j of a block of codes is code (j % lanes) * group + j // lanes, so that the codes of a group are `lanes` columns
+    apart: a thread of the tensor cores' layout has them all, and their max costs one instruction a score. What is
+    remembered, the best and the second best group of each lane, is then updated once a group.
+    """
+    lanes: tl.constexpr = block_codes // group
+    blocks: tl.constexpr = width // block_channels
+    row = tl.arange(0, block_vectors)
+    column = tl.arange(0, block_codes)
+    lane = tl.arange(0, lanes)
+    code = (column % lanes) * group + column // lanes
+    channel = tl.arange(0, block_channels)[None, :]
+    z_rows = vectors + tl.program_id(0).to(tl.int64) * block_vectors * width + row[:, None] * width + channel
+    if held:
+        z = ()
+        for block in tl.static_range(blocks):
+            z = z + (tl.load(z_rows + block * block_channels),)
+    best = tl.full((block_vectors, lanes), float("-inf"), tl.float32)
+    second = tl.full((block_vectors, lanes), float("-inf"), tl.float32)
+    start = tl.program_id(1) * split
+    where = tl.full((block_vectors, lanes), 0, tl.int32) + start
+    for first in range(start, min(start + split, k_padded), block_codes):
+        c_rows = codes + (first + code).to(tl.int64)[:, None] * width + channel
+        scores = tl.zeros((block_vectors, block_codes), tl.float32)
+        if blocks == 1:  # said here, since the compiler would do it: the sum begins with the offset, and the bound knows
+            scores += tl.load(offsets + first + code)[None, :]
+        if held:
+            for block in tl.static_range(blocks):
+                c = tl.load(c_rows + block * block_channels)
+                if in_float32:
+                    scores = tl.dot(z[block].to(tl.float32), tl.trans(c.to(tl.float32)), scores, out_dtype=tl.float32)
+                else:
+                    scores = tl.dot(z[block], tl.trans(c), scores, out_dtype=tl.float32)
+        else:
+            for block in range(blocks):
+                part = tl.load(z_rows + block * block_channels)
+                c = tl.load(c_rows + block * block_channels)
+                if in_float32:
+                    scores = tl.dot(part.to(tl.float32), tl.trans(c.to(tl.float32)), scores, out_dtype=tl.float32)
+                else:
+                    scores = tl.dot(part, tl.trans(c), scores, out_dtype=tl.float32)
+        if blocks > 1:
+            scores += tl.load(offsets + first + code)[None, :]
+        top = tl.max(tl.reshape(scores, (block_vectors, group, lanes)), axis=1)
+        second = tl.maximum(second, tl.minimum(best, top))
+        where = tl.where(top > best, first, where)
+        best = tl.maximum(best, top)
+    top = tl.max(best, axis=1)
+    number = where // group + lane[None, :]
+    chosen = tl.min(tl.where(best == top[:, None], number, 0x7FFFFFFF), axis=1)
+    others = tl.max(tl.where(number == chosen[:, None], second, best), axis=1)
+    rows = tl.program_id(0) * block_vectors + row
+    out = tl.program_id(1).to(tl.int64) * n + rows
+    tl.store(bests + out, top, mask=rows < n)
+    tl.store(seconds + out, others, mask=rows < n)
+    tl.store(groups + out, chosen, mask=rows < n)
+
+
+def best_groups(parts: Parts, n: int, split: int, blocks: Blocks) -> Found:
+    """Return what the shares of `split` codes each found for the `n` vectors.
+
+    A score is the same in any blocks: the order of its sum depends on the channels alone.
+    """
+    k_padded, width = parts.codes.shape
+    splits, device = triton.cdiv(k_padded, split), parts.codes.device
+    bests, seconds = torch.empty(2, splits, n, device=device).unbind()
+    groups = torch.empty(splits, n, device=device, dtype=torch.int32)
+    held = width <= MAX_HELD
+    _two_best[(len(parts.vectors) // blocks.vectors, splits)](
+        *(parts.vectors, parts.codes, parts.offsets, bests, seconds, groups, n, k_padded, split),
+        width=width,
+        block_vectors=blocks.vectors,
+        block_codes=blocks.codes,
+        block_channels=block_of(width),
+        group=GROUP,
+        held=held,
+        in_float32=not parts.codes.is_cuda,  # the interpreter does not know products of bfloat16; they are exact in float32
+        num_warps=blocks.warps,
+        num_stages=blocks.stages,
+    )
+    return Found(bests, seconds, groups)
