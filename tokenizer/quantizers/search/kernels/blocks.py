@@ -3,7 +3,10 @@
 from typing import NamedTuple
 
 GROUP = 8
-"""Consecutive codes that form a group; the products tell the best group, float64 tells its best code."""
+"""Consecutive codes that form a group; the products tell the best group, float64 tells its best code.
+
+A block of codes has 8 groups at least, as the tensor cores' results lie in memory 8 columns at a time.
+"""
 PARTS = 3
 """Products of parts: low times high, high times low, high times high."""
 MIN_WIDTH = 16

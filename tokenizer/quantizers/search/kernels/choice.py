@@ -1,5 +1,8 @@
 """The code of each vector, from the best group, and whether it is certain."""
 
+from typing import no_type_check
+
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -7,14 +10,15 @@ from torch import Tensor
 from .blocks import GROUP
 from .exactly import distances, nearest_of
 from .groups import Found
-from .parts import Parts
+from .parts import MAX_PROGRAMS, Parts
 from .rounding import factors
 
 ROWS = 32
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _choose(  # type: ignore[no-untyped-def]
+@no_type_check
+def _choose(
     vectors,
     codes,
     bests,
@@ -88,17 +92,18 @@ def _choose(  # type: ignore[no-untyped-def]
 
 
 def choose(
-    vectors: Tensor, codes: Tensor, parts: Parts, found: Found, is_dot: bool, exact: bool, indices: Tensor, doubtful: Tensor
-) -> None:
-    """Write the code of each vector to `indices`; with `exact`, list the rows in doubt and count them in the first counter."""
+    vectors: Tensor, codes: Tensor, parts: Parts, found: Found, is_dot: bool, exact: bool, indices: Tensor
+) -> Tensor:
+    """Write the code of each vector to `indices`; with `exact`, return the rows in doubt, as many as the first counter says."""
     (n, d), k = vectors.shape, len(codes)
-    bound = factors(d)
+    doubtful = torch.empty(n, device=vectors.device, dtype=torch.int32)
     _choose[(triton.cdiv(n, ROWS),)](
         *(vectors, codes, *found, parts.offsets, parts.lengths, parts.longest, parts.counters, indices, doubtful),
-        *(n, k, d, len(found.bests), len(parts.longest), *bound),
+        *(n, k, d, len(found.bests), len(parts.longest), *factors(d)),
         is_dot=is_dot,
         exact=exact,
         group=GROUP,
         rows_block=ROWS,
-        max_programs=1024,
+        max_programs=MAX_PROGRAMS,
     )
+    return doubtful

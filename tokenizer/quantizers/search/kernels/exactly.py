@@ -1,11 +1,14 @@
 """Distances in float64, in an order of summation that depends on the channels alone."""
 
+from typing import no_type_check
+
 import triton
 import triton.language as tl
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def distances(vectors, codes, row, code, d, is_dot):  # type: ignore[no-untyped-def]
+@no_type_check
+def distances(vectors, codes, row, code, d, is_dot):
     """Return |z - c|^2, or -z.c, of rows `r 1` and codes `r k` or `1 k`, all of which exist."""
     z_rows = vectors + row.to(tl.int64) * d
     c_rows = codes + code.to(tl.int64) * d
@@ -21,7 +24,8 @@ def distances(vectors, codes, row, code, d, is_dot):  # type: ignore[no-untyped-
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def nearest_of(distance, code):  # type: ignore[no-untyped-def]
+@no_type_check
+def nearest_of(distance, code):
     """Return the min over axis 1 and the lowest code that has it; a NaN is never the min."""
     least = tl.min(distance, axis=1)
     return least, tl.min(tl.where(distance == least[:, None], code, 0x7FFFFFFF), axis=1)

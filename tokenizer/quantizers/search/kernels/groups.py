@@ -1,6 +1,6 @@
 """The best group of codes of each vector and the runner-up, by products of bfloat16 parts on the tensor cores."""
 
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import torch
 import triton
@@ -23,7 +23,8 @@ class Found(NamedTuple):
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _two_best(  # type: ignore[no-untyped-def]
+@no_type_check
+def _two_best(
     vectors,
     codes,
     offsets,

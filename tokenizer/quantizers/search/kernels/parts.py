@@ -1,6 +1,6 @@
 """Vectors and codes in bfloat16 parts, centred, with their lengths and offsets: one kernel for both."""
 
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import torch
 import triton
@@ -31,7 +31,8 @@ class Parts(NamedTuple):
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _write_parts(source, centre, parts, rows, count, padded, d, width, low, rows_block, channels_block, is_centred):  # type: ignore[no-untyped-def]
+@no_type_check
+def _write_parts(source, centre, parts, rows, count, padded, d, width, low, rows_block, channels_block, is_centred):
     """Write the parts of some rows, and return their squared lengths; `low` is the column where the low part begins."""
     is_row = rows < count
     is_written = (rows < padded)[:, None]
@@ -60,7 +61,8 @@ def _write_parts(source, centre, parts, rows, count, padded, d, width, low, rows
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _prepare(  # type: ignore[no-untyped-def]
+@no_type_check
+def _prepare(
     vectors,
     codes,
     centre,

@@ -5,7 +5,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from .blocks import GROUP, Blocks, blocks_for, split_of, width_of
+from .blocks import Blocks, blocks_for, split_of, width_of
 from .choice import choose
 from .groups import best_groups
 from .parts import prepare
@@ -15,32 +15,33 @@ WAVES = 4
 """Programs for each multiprocessor, where there is work for them."""
 
 
-def nearest(
+def nearest_by_kernels(
     vectors: Tensor, codes: Tensor, is_dot: bool, exact: bool, excluded: Tensor | None, blocks: Blocks | None = None
 ) -> Tensor:
     """Return for each vector the index of its nearest code, ` n`, without waiting for the device.
 
-    Five launches, or four without `exact`, or for dot products, which need no mean of the codes. `blocks` are those of the
-    table where none are given. Memory is that of the parts, 6 bytes a channel, and some numbers a vector.
+    Five launches: the codes' mean (not for dot products), `prepare`, `best_groups`, `choose`, `settle` (with `exact`). `blocks`
+    are those of the table where none are given. Memory is that of the parts, 6 bytes a channel, and some numbers a vector.
     """
-    n, (k, d) = len(vectors), codes.shape
+    n, k = len(vectors), len(codes)
     indices = torch.empty(n, device=vectors.device, dtype=torch.int64)
     if n == 0:
         return indices
     vectors, codes = vectors.contiguous(), codes.contiguous()
     processors, major = _card(vectors.device)
-    width = width_of(d)
+    programs = WAVES * processors
+    width = width_of(codes.shape[1])
     blocks = blocks or blocks_for(width, major)
     rows, columns = -(-n // blocks.vectors), -(-k // blocks.codes)
-    parts = prepare(vectors, codes, is_dot, width, rows * blocks.vectors, columns * blocks.codes)
-    if excluded is not None:
-        parts.offsets[:k].masked_fill_(excluded, -torch.inf)
-    split = split_of(rows, len(parts.codes), blocks.codes, WAVES * processors)
-    found = best_groups(parts, n, split, blocks)
-    doubtful = torch.empty(n, device=vectors.device, dtype=torch.int32) if exact else indices
-    choose(vectors, codes, parts, found, is_dot, exact, indices, doubtful)
-    if exact:
-        settle(vectors, codes, parts, doubtful, is_dot, indices, WAVES * processors)
+    with torch.cuda.device_of(vectors):
+        parts = prepare(vectors, codes, is_dot, width, rows * blocks.vectors, columns * blocks.codes)
+        if excluded is not None:
+            parts.offsets[:k].masked_fill_(excluded, -torch.inf)
+        split = split_of(rows, len(parts.codes), blocks.codes, programs)
+        found = best_groups(parts, n, split, blocks)
+        doubtful = choose(vectors, codes, parts, found, is_dot, exact, indices)
+        if exact:
+            settle(vectors, codes, parts, doubtful, is_dot, indices, programs)
     return indices
 
 
@@ -51,6 +52,3 @@ def _card(device: torch.device) -> tuple[int, int]:
         return 2, 9  # the interpreter
     properties = torch.cuda.get_device_properties(device)
     return properties.multi_processor_count, properties.major
-
-
-assert GROUP * 8 <= 64, "the tensor cores' layout has 8 columns side by side"

@@ -1,5 +1,7 @@
 """The rows in doubt, settled in float64 over all codes by a fixed number of programs, most of which leave at once."""
 
+from typing import no_type_check
+
 import torch
 import triton
 import triton.language as tl
@@ -13,7 +15,8 @@ MAX_PROGRAMS = 1024
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _scan(vectors, codes, row, start, stop, d, is_dot, rows_block: tl.constexpr, codes_block: tl.constexpr):  # type: ignore[no-untyped-def]
+@no_type_check
+def _scan(vectors, codes, row, start, stop, d, is_dot, rows_block: tl.constexpr, codes_block: tl.constexpr):
     """Return for some rows the min distance to the codes from start to stop, and the lowest code that has it."""
     least = tl.full((rows_block, codes_block), float("inf"), tl.float64)
     nearest = tl.zeros((rows_block, codes_block), tl.int32) + 0x7FFFFFFF
@@ -27,7 +30,8 @@ def _scan(vectors, codes, row, start, stop, d, is_dot, rows_block: tl.constexpr,
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _write(vectors, indices, row, is_row, nearest, d, rows_block: tl.constexpr):  # type: ignore[no-untyped-def]
+@no_type_check
+def _write(vectors, indices, row, is_row, nearest, d, rows_block: tl.constexpr):
     """Write the codes of some rows; one that is not finite gets code 0, as does one for which no code is."""
     is_finite = tl.zeros((rows_block,), tl.int32) == 0
     for channel in range(d):
@@ -38,7 +42,8 @@ def _write(vectors, indices, row, is_row, nearest, d, rows_block: tl.constexpr):
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _settle(  # type: ignore[no-untyped-def]
+@no_type_check
+def _settle(
     vectors,
     codes,
     doubtful,
