@@ -7,6 +7,12 @@ CODES = 1 << 13
 """Codes that vectors are compared with at a time, so that no program holds vectors times all codes."""
 
 
+@torch.compiler.assume_constant_result
+def is_exporting() -> bool:
+    """Return whether a program is being exported; torch.compile of 2.9 takes torch's own answer for a yes."""
+    return torch.compiler.is_exporting()
+
+
 def nearest_by_product(vectors: Tensor, codes: Tensor, offsets: Tensor) -> Tensor:
     """Return for each vector the index of the maximum of z.c + offset over the codes, in float32.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from ...shapes import CodeIndices, Codes, Vectors
 from . import operation
 from .certified import centred, offsets_of
-from .exported import nearest_by_product
+from .exported import is_exporting, nearest_by_product
 
 Similarity: TypeAlias = Literal["euclidean", "cosine", "dot"]
 
@@ -52,7 +52,7 @@ def nearest_codes(
     is_dot = similarity == "dot"
     with torch.autocast(vectors.device.type, enabled=False):
         vectors, codes = vectors.float(), codes.float()
-        if torch.compiler.is_exporting():
+        if is_exporting():
             points, table = centred(vectors, codes, is_dot)
             return nearest_by_product(points, table, offsets_of(table, is_dot))
         search = operation.nearest_codes if torch.compiler.is_compiling() else operation.nearest
