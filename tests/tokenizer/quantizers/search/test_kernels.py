@@ -231,7 +231,9 @@ class TestOnAGPU:
         for similarity in ("euclidean", "dot"):
             expected = operation.nearest_certified(vectors, codes, similarity == "dot", True)
             assert torch.equal(nearest_codes(vectors, codes, similarity), expected)
-            assert torch.equal(nearest_codes(vectors, codes, similarity), expected), "a second call finds something else"
+            assert torch.equal(nearest_codes(vectors, codes, similarity), expected), (
+                "a second call finds something else"
+            )
 
     def test_every_row_in_doubt_finds_the_same_each_time(self):
         vectors, codes = (x.cuda() for x in crowded(8))

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import torch
-
 import traced_quantizers
+
 from processes import environment, run_python
 from vistok.tokenizer.quantizers.search.nearest import nearest_codes
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-
 from tensor_cores import scores_of_parts
+
 from vistok.tokenizer.quantizers.search.kernels.rounding import factors
 
 
@@ -18,7 +18,9 @@ def bound_of(vectors, codes, is_dot):
 def halfway(count, dim):
     """Values that lie just beside the middle between two of bfloat16, in both parts, all of one sign."""
     signs = torch.randint(0, 2, (count, 1)) * 2.0 - 1
-    return signs * (1 + 2.0**-8 + 2.0**-16 + 2.0**-17 * torch.rand(count, dim)) * 2.0 ** torch.randint(-3, 4, (count, 1))
+    return (
+        signs * (1 + 2.0**-8 + 2.0**-16 + 2.0**-17 * torch.rand(count, dim)) * 2.0 ** torch.randint(-3, 4, (count, 1))
+    )
 
 
 def one_large(count, dim):

@@ -59,7 +59,7 @@ def _two_best(
     if held:
         z = ()
         for block in tl.static_range(blocks):
-            z = z + (tl.load(z_rows + block * block_channels),)
+            z = z + (tl.load(z_rows + block * block_channels),)  # noqa: RUF005  # triton unpacks nothing
     best = tl.full((block_vectors, lanes), float("-inf"), tl.float32)
     second = tl.full((block_vectors, lanes), float("-inf"), tl.float32)
     start = tl.program_id(1) * split
@@ -67,7 +67,9 @@ def _two_best(
     for first in range(start, min(start + split, k_padded), block_codes):
         c_rows = codes + (first + code).to(tl.int64)[:, None] * width + channel
         scores = tl.zeros((block_vectors, block_codes), tl.float32)
-        if blocks == 1:  # said here, since the compiler would do it: the sum begins with the offset, and the bound knows
+        if (
+            blocks == 1
+        ):  # said here, since the compiler would do it: the sum begins with the offset, and the bound knows
             scores += tl.load(offsets + first + code)[None, :]
         if held:
             for block in tl.static_range(blocks):

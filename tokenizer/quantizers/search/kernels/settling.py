@@ -82,7 +82,9 @@ def _settle(
             row = tl.load(doubtful + tl.minimum(place, count - 1))
             size = tl.cdiv(k, shares)
             start = (program % shares) * size
-            least, nearest = _scan(vectors, codes, row, start, tl.minimum(start + size, k), d, is_dot, rows_block, codes_block)
+            least, nearest = _scan(
+                vectors, codes, row, start, tl.minimum(start + size, k), d, is_dot, rows_block, codes_block
+            )
             tl.store(distances_found + program * rows_block + lane, least)
             tl.store(codes_found + program * rows_block + lane, nearest)
             tl.debug_barrier()  # all threads have written before one draws the ticket, which releases what they wrote
