@@ -55,13 +55,13 @@ class LeechVectors(nn.Module):
         self.register_buffer("right", torch.tensor([word >> HALF for word in words]), persistent=False)
         self.register_buffer("pairs", torch.tensor(PAIRS), persistent=False)
         self.sizes = [len(octads) * SIGNS_OF_OCTAD, WORDS * DIM, len(PAIRS) * 4]
+        self.starts = [sum(self.sizes[:shape]) for shape in range(len(self.sizes))]
         self.count = sum(self.sizes)
 
     def codes(self, indices: CodeIndices) -> Codes:
         """Return the codes `n 24` of indices ` n` in [0, count)."""
         first, second, third = (
-            (indices - before).clamp(0, size - 1)
-            for size, before in zip(self.sizes, itertools.accumulate(self.sizes, initial=0), strict=False)
+            (indices - before).clamp(0, size - 1) for size, before in zip(self.sizes, self.starts, strict=True)
         )
         empty = indices.new_zeros(indices.shape[0], DIM)
         octad = empty.scatter(1, self.octads[first // SIGNS_OF_OCTAD], 2 * self._octad_signs()[first % SIGNS_OF_OCTAD])
@@ -92,7 +92,7 @@ class LeechVectors(nn.Module):
         whole = (vectors.double().nan_to_num(0.0) * 2.0**DIGITS).round().T.contiguous()
         best = [self._octad(whole), self._word(whole), self._pair(whole)]
         shape = torch.stack([score for score, _ in best]).argmax(dim=0, keepdim=True)
-        indices = torch.stack([index + sum(self.sizes[:place]) for place, (_, index) in enumerate(best)])
+        indices = torch.stack([index + start for (_, index), start in zip(best, self.starts, strict=True)])
         return indices.gather(0, shape).squeeze(0)
 
     def _octad(self, whole: Tensor) -> _Best:

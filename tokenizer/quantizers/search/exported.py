@@ -7,10 +7,12 @@ CODES = 1 << 13
 """Codes that vectors are compared with at a time, so that no program holds vectors times all codes."""
 
 
-@torch.compiler.assume_constant_result
 def is_exporting() -> bool:
-    """Return whether a program is being exported; torch.compile of 2.9 takes torch's own answer for a yes."""
-    return torch.compiler.is_exporting()
+    """Return whether a program is being exported, by `torch.export` as it is by default, not strict.
+
+    A strict one is traced as torch.compile does, for which torch 2.9 says that it is exporting: both take the operation.
+    """
+    return torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
 
 
 def nearest_by_product(vectors: Tensor, codes: Tensor, offsets: Tensor) -> Tensor:

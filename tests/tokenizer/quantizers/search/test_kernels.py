@@ -179,7 +179,7 @@ COMPILED = """
 import sys, triton
 from triton.backends.compiler import GPUTarget
 from vistok.tokenizer.quantizers.search.kernels import blocks, groups
-kinds = dict(vectors="*bf16", codes="*bf16", offsets="*fp32", bests="*fp32", seconds="*fp32", groups="*i32")
+kinds = dict(vectors="*bf16", codes="*bf16", offsets="*fp32", firsts="*i32", seconds="*i32", found_scores="*fp32")
 for capability, width in ((80, 192), (90, 32)):
     cut = blocks.blocks_for(width, capability // 10)
     names = groups._two_best.arg_names

@@ -1,4 +1,4 @@
-"""The code of each vector, from the best group, and whether it is certain."""
+"""The code of each vector, from the two best groups, and whether it is certain."""
 
 from typing import no_type_check
 
@@ -16,14 +16,22 @@ from .rounding import factors
 ROWS = 32
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
+@no_type_check
+def _scores_at(scores, place, n, splits):
+    """Return what `best_groups` found of the best, the second and all other groups."""
+    size = splits * n
+    return tl.load(scores + place), tl.load(scores + size + place), tl.load(scores + 2 * size + place)
+
+
+@triton.jit
 @no_type_check
 def _choose(
     vectors,
     codes,
-    bests,
+    firsts,
     seconds,
-    groups,
+    scores,
     offsets,
     lengths,
     longest,
@@ -44,24 +52,29 @@ def _choose(
     rows_block: tl.constexpr,
     max_programs: tl.constexpr,
 ):
-    """Choose in float64 among the codes of the best group; list the rows in which another group might have the nearest.
+    """Choose in float64 among the codes of two groups; list the rows in which a third might have the nearest.
 
     The true nearest code c is no longer than 2 |z| + |e| for any other code e, since |c| <= |z| + |z - c| <= |z| + |z - e|.
-    If best - second > 2 bound, with the bound for codes of that length and those of the group, c is in the group.
+    If first - third > 2 bound, with the bound for codes as long as those of the first group and c, c is in one of the two.
     """
     row = tl.program_id(0) * rows_block + tl.arange(0, rows_block)
     is_row = row < n
     row = tl.minimum(row, n - 1)
-    best = tl.load(bests + row)
-    second = tl.load(seconds + row)
-    chosen = tl.load(groups + row)
+    first, second = tl.load(firsts + row), tl.load(seconds + row)
+    best, next_best, third = _scores_at(scores, row, n, splits)
     for share in range(1, splits):
         place = share * n + row
-        other = tl.load(bests + place)
-        second = tl.maximum(tl.maximum(second, tl.load(seconds + place)), tl.minimum(best, other))
-        chosen = tl.where(other > best, tl.load(groups + place), chosen)
-        best = tl.maximum(best, other)
-    code = chosen[:, None] * group + tl.arange(0, group)[None, :]
+        top, next_top, rest = _scores_at(scores, place, n, splits)
+        is_better = top > best
+        loser, loser_score = tl.where(is_better, first, tl.load(firsts + place)), tl.minimum(best, top)
+        kept = tl.where(is_better, tl.load(seconds + place), second)
+        kept_score, left_score = tl.where(is_better, next_top, next_best), tl.where(is_better, next_best, next_top)
+        first, best = tl.where(is_better, tl.load(firsts + place), first), tl.maximum(best, top)
+        second, next_best = tl.where(loser_score > kept_score, loser, kept), tl.maximum(loser_score, kept_score)
+        third = tl.maximum(tl.maximum(third, rest), tl.maximum(left_score, tl.minimum(loser_score, kept_score)))
+    column = tl.arange(0, 2 * group)[None, :]
+    is_first = column < group
+    code = tl.where(is_first, first[:, None], second[:, None]) * group + column % group
     # An excluded code has an offset of -inf, one that is not a number a NaN.
     is_code = (code < k) & (tl.load(offsets + code) > float("-inf"))
     code = tl.minimum(code, k - 1)
@@ -79,11 +92,11 @@ def _choose(
             reach = tl.zeros((rows_block,), tl.float32) + top
             scale = size * reach
         else:
-            inside = 2 * size + tl.max(tl.load(lengths + n + code), axis=1)
+            inside = 2 * size + tl.max(tl.where(is_first, tl.load(lengths + n + code), 0.0), axis=1)
             reach = tl.where(inside < top, inside, top)
             scale = reach * (size + reach)
         bound = product_factor * (size * reach) + score_factor * scale + absolute_factor * (1 + size + reach)
-        in_doubt = is_row & ~(best - second > 2 * bound)
+        in_doubt = is_row & ~(best - third > 2 * bound)
         found = in_doubt.to(tl.int32)
         total = tl.sum(found)
         if total > 0:
@@ -99,7 +112,7 @@ def choose(
     doubtful = torch.empty(n, device=vectors.device, dtype=torch.int32)
     _choose[(triton.cdiv(n, ROWS),)](
         *(vectors, codes, *found, parts.offsets, parts.lengths, parts.longest, parts.counters, indices, doubtful),
-        *(n, k, d, len(found.bests), len(parts.longest), *factors(d)),
+        *(n, k, d, len(found.firsts), len(parts.longest), *factors(d)),
         is_dot=is_dot,
         exact=exact,
         group=GROUP,

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 @no_type_check
 def distances(vectors, codes, row, code, d, is_dot):
     """Return |z - c|^2, or -z.c, of rows `r 1` and codes `r k` or `1 k`, all of which exist."""
@@ -23,7 +23,7 @@ def distances(vectors, codes, row, code, d, is_dot):
     return total
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 @no_type_check
 def nearest_of(distance, code):
     """Return the min over axis 1 and the lowest code that has it; a NaN is never the min."""

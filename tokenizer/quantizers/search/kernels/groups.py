@@ -1,4 +1,4 @@
-"""The best group of codes of each vector and the runner-up, by products of bfloat16 parts on the tensor cores."""
+"""The two best groups of codes of each vector and the score of the third, by products of bfloat16 parts on the tensor cores."""
 
 from typing import NamedTuple, no_type_check
 
@@ -12,25 +12,25 @@ from .parts import Parts
 
 
 class Found(NamedTuple):
-    """What each share of the codes found, `s n`."""
+    """What each share of the codes found, `s n`; the codes of a group are those from `GROUP` times it on."""
 
-    bests: Tensor
-    """The max score of the best group."""
+    firsts: Tensor
+    """The best group, the lowest that has its score."""
     seconds: Tensor
-    """The max score of all other groups."""
-    groups: Tensor
-    """The best group, the lowest that has that score; its codes are those from `GROUP` times it on."""
+    """The best group of another lane, which is the second best but for one time in as many as there are lanes."""
+    scores: Tensor
+    """`3 s n`: the max scores of the first, of the second, and of all other groups."""
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 @no_type_check
 def _two_best(
     vectors,
     codes,
     offsets,
-    bests,
+    firsts,
     seconds,
-    groups,
+    found_scores,
     n,
     k_padded,
     split,
@@ -92,15 +92,23 @@ def _two_best(
         second = tl.maximum(second, tl.minimum(best, top))
         where = tl.where(top > best, first, where)
         best = tl.maximum(best, top)
-    top = tl.max(best, axis=1)
     number = where // group + lane[None, :]
+    top = tl.max(best, axis=1)
     chosen = tl.min(tl.where(best == top[:, None], number, 0x7FFFFFFF), axis=1)
-    others = tl.max(tl.where(number == chosen[:, None], second, best), axis=1)
+    others = tl.where(number == chosen[:, None], float("-inf"), best)
+    runner_up = tl.max(others, axis=1)
+    is_next = (others == runner_up[:, None]) & (number != chosen[:, None])
+    following = tl.min(tl.where(is_next, number, 0x7FFFFFFF), axis=1)
+    others = tl.where(number == following[:, None], float("-inf"), others)
+    third = tl.max(tl.maximum(others, second), axis=1)
     rows = tl.program_id(0) * block_vectors + row
     out = tl.program_id(1).to(tl.int64) * n + rows
-    tl.store(bests + out, top, mask=rows < n)
-    tl.store(seconds + out, others, mask=rows < n)
-    tl.store(groups + out, chosen, mask=rows < n)
+    shares = tl.num_programs(1).to(tl.int64) * n
+    tl.store(firsts + out, chosen, mask=rows < n)
+    tl.store(seconds + out, following, mask=rows < n)
+    tl.store(found_scores + out, top, mask=rows < n)
+    tl.store(found_scores + shares + out, runner_up, mask=rows < n)
+    tl.store(found_scores + 2 * shares + out, third, mask=rows < n)
 
 
 def best_groups(parts: Parts, n: int, split: int, blocks: Blocks) -> Found:
@@ -110,11 +118,11 @@ def best_groups(parts: Parts, n: int, split: int, blocks: Blocks) -> Found:
     """
     k_padded, width = parts.codes.shape
     splits, device = triton.cdiv(k_padded, split), parts.codes.device
-    bests, seconds = torch.empty(2, splits, n, device=device).unbind()
-    groups = torch.empty(splits, n, device=device, dtype=torch.int32)
+    firsts = torch.empty(splits, n, device=device, dtype=torch.int32)
+    found = Found(firsts, torch.empty_like(firsts), torch.empty(3, splits, n, device=device))
     held = width <= MAX_HELD
     _two_best[(len(parts.vectors) // blocks.vectors, splits)](
-        *(parts.vectors, parts.codes, parts.offsets, bests, seconds, groups, n, k_padded, split),
+        *(parts.vectors, parts.codes, parts.offsets, *found, n, k_padded, split),
         width=width,
         block_vectors=blocks.vectors,
         block_codes=blocks.codes,
@@ -125,4 +133,4 @@ def best_groups(parts: Parts, n: int, split: int, blocks: Blocks) -> Found:
         num_warps=blocks.warps,
         num_stages=blocks.stages,
     )
-    return Found(bests, seconds, groups)
+    return found

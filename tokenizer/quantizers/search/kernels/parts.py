@@ -30,7 +30,7 @@ class Parts(NamedTuple):
     counters: Tensor
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 @no_type_check
 def _write_parts(source, centre, parts, rows, count, padded, d, width, low, rows_block, channels_block, is_centred):
     """Write the parts of some rows, and return their squared lengths; `low` is the column where the low part begins."""
@@ -60,7 +60,7 @@ def _write_parts(source, centre, parts, rows, count, padded, d, width, low, rows
     return squares
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 @no_type_check
 def _prepare(
     vectors,

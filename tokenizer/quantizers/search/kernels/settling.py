@@ -14,7 +14,7 @@ ROWS, CODES = 8, 128
 MAX_PROGRAMS = 1024
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 @no_type_check
 def _scan(vectors, codes, row, start, stop, d, is_dot, rows_block: tl.constexpr, codes_block: tl.constexpr):
     """Return for some rows the min distance to the codes from start to stop, and the lowest code that has it."""
@@ -29,7 +29,7 @@ def _scan(vectors, codes, row, start, stop, d, is_dot, rows_block: tl.constexpr,
     return nearest_of(least, nearest)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 @no_type_check
 def _write(vectors, indices, row, is_row, nearest, d, rows_block: tl.constexpr):
     """Write the codes of some rows; one that is not finite gets code 0, as does one for which no code is."""
@@ -41,7 +41,7 @@ def _write(vectors, indices, row, is_row, nearest, d, rows_block: tl.constexpr):
     tl.store(indices + row, index.to(tl.int64), mask=is_row)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 @no_type_check
 def _settle(
     vectors,
