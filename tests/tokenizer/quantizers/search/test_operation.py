@@ -1,18 +1,22 @@
 """torch.compile takes a search as one operation: no graph breaks, no warnings, no setting of the process touched."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
-import traced_quantizers
 
-from processes import environment, run_python
+import traced_quantizers
+from processes import environment
 from vistok.tokenizer.quantizers.search.nearest import nearest_codes
 
 
 def test_searches_encoders_and_quantizers_are_traced_whole():
     program = Path(traced_quantizers.__file__)
     path = f"{environment()['PYTHONPATH']}:{program.parent}"
-    done = run_python(str(program), env=environment(PYTHONPATH=path))
+    given = [sys.executable, str(program)]
+    # Tracing takes some 10 seconds of a processor, which others may share.
+    done = subprocess.run(given, env=environment(PYTHONPATH=path), capture_output=True, text=True, timeout=300)
     assert done.stdout == "all traced\n", done.stderr
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from tensor_cores import scores_of_parts
 
+from tensor_cores import scores_of_parts
 from vistok.tokenizer.quantizers.search.kernels.rounding import factors
 
 

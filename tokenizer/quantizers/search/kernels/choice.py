@@ -20,8 +20,8 @@ ROWS = 32
 @no_type_check
 def _scores_at(scores, place, n, splits):
     """Return what `best_groups` found of the best, the second and all other groups."""
-    size = splits * n
-    return tl.load(scores + place), tl.load(scores + size + place), tl.load(scores + 2 * size + place)
+    size, place = splits * n, place.to(tl.int64)
+    return tl.load(scores + place), tl.load(scores + (place + size)), tl.load(scores + (place + size + size))
 
 
 @triton.jit

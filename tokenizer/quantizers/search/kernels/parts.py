@@ -121,14 +121,14 @@ def prepare(vectors: Tensor, codes: Tensor, is_dot: bool, width: int, n_padded: 
     programs = min(MAX_PROGRAMS, triton.cdiv(k_padded, ROWS))
     # Any point would do: the nearer to the codes, the fewer rows are in doubt.
     centre = codes if is_dot else codes.mean(dim=0)
-    half = {"device": vectors.device, "dtype": torch.bfloat16}
+    device = vectors.device
     parts = Parts(
-        torch.empty(n_padded, width, **half),
-        torch.empty(k_padded, width, **half),
-        torch.empty(k_padded, device=vectors.device),
-        torch.empty(n + k, device=vectors.device),
-        torch.empty(programs, device=vectors.device),
-        torch.empty(COUNTERS, device=vectors.device, dtype=torch.int32),
+        torch.empty(n_padded, width, device=device, dtype=torch.bfloat16),
+        torch.empty(k_padded, width, device=device, dtype=torch.bfloat16),
+        torch.empty(k_padded, device=device),
+        torch.empty(n + k, device=device),
+        torch.empty(programs, device=device),
+        torch.empty(COUNTERS, device=device, dtype=torch.int32),
     )
     _prepare[(programs + triton.cdiv(n_padded, ROWS),)](
         *(vectors, codes, centre, *parts, n, k, d, n_padded, k_padded, width, programs, d * 2.0**-126),
