@@ -20,12 +20,17 @@ Result = dict[str, float] | None
 def measured(works: dict[str, Callable[[], object]]) -> dict[str, Result]:
     """Return seconds (median) and peak bytes beyond what was there before of each; None where memory does not suffice.
 
-    All take turns, five to 25 each as two seconds allow, but for those of two seconds and more, which run once.
+    On CUDA the seconds are those between two events of the device with nothing before them to wait for, so that they
+    contain what launches cost; `host` is the median of seconds until a call returns. The first run warms up and is not
+    counted. All take turns, five to 25 each as two seconds allow, but for those of two seconds and more, which run once.
     """
-    peaks, times = {}, {}
+    peaks: dict[str, float] = {}
+    times: dict[str, list[tuple[float, float]]] = {}
     for name, work in works.items():
         try:
             peaks[name] = _peak_bytes(work)
+            if DEVICE.type == "cuda":  # the CPU needs no second one
+                _seconds(work)
             times[name] = [_seconds(work)]
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
@@ -33,12 +38,14 @@ def measured(works: dict[str, Callable[[], object]]) -> dict[str, Result]:
         _tidy()
     for turn in range(1, MAX_TURNS):
         for name, taken in times.items():
-            if taken[0] < SHORT and (turn < FEWEST_TURNS or sum(taken) < SHORT):
+            if taken[0][0] < SHORT and (turn < FEWEST_TURNS or sum(seconds for seconds, _ in taken) < SHORT):
                 taken.append(_seconds(works[name]))
-    return {
-        name: {"seconds": statistics.median(times[name]), "bytes": peaks[name]} if name in times else None
-        for name in works
-    }
+    return {name: _result(times[name], peaks[name]) if name in times else None for name in works}
+
+
+def _result(times: list[tuple[float, float]], peak: float) -> dict[str, float]:
+    seconds, host = (statistics.median(values) for values in zip(*times, strict=True))
+    return {"seconds": seconds, "host": host, "bytes": peak}
 
 
 def out_of_memory(error: Exception) -> bool:
@@ -53,18 +60,22 @@ def _tidy() -> None:
         torch.cuda.empty_cache()
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _seconds(work: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds that a work took, and those until the call returned, which on a CPU are the same."""
     if DEVICE.type == "cuda":
         start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         torch.cuda.synchronize()
+        started = time.perf_counter()
         start.record()
         work()
         stop.record()
+        host = time.perf_counter() - started
         torch.cuda.synchronize()
-        return start.elapsed_time(stop) / 1000
+        return start.elapsed_time(stop) / 1000, host
     started = time.perf_counter()
     work()
-    return time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    return seconds, seconds
 
 
 def _peak_bytes(work: Callable[[], object]) -> float:

@@ -35,8 +35,8 @@ def markdown(rows: list[dict[str, object]]) -> str:
     """Return the table for RESULTS.md."""
     lines = [
         "| latents | d | codes | training, ms | times faster | times less memory | inference, ms | times faster "
-        "| times less memory | search to product | search to product in chunks |",
-        "|" + "---:|" * 11,
+        "| times less memory | search, ms | search to product | search to product in chunks |",
+        "|" + "---:|" * 12,
     ]
     for row in rows:
         cells = [f"{row['latents']:,}", str(row["dim"]), f"{row['codes']:,}"]
@@ -48,6 +48,7 @@ def markdown(rows: list[dict[str, object]]) -> str:
                     seconds = next(part for part in row["left out"].split("; ") if part.startswith(kind))
                     value = f"left out ({seconds.split('about ')[1]})"
                 cells.append(value if isinstance(value, str) else f"{value:,.1f}")
+        cells.append(f"{row['search']['seconds'] * 1000:,.3f}" if row["search"] else "does not fit")
         for product_kind in PRODUCTS:
             floor_ratio = row["ratios"].get(f"search to {product_kind}")
             cells.append("does not fit" if floor_ratio is None else f"{floor_ratio:.2f}")

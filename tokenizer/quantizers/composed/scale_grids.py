@@ -1,9 +1,7 @@
 """The grids of a multi-scale quantizer, and the shape of the tokens that tells them again."""
 
-import bisect
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import TypeAlias
 
 from torch import Tensor
@@ -43,11 +41,25 @@ def latent_grid(scales: Sequence[int], rows: int, columns: int) -> Grid | None:
         return None
     count = max(rows, columns)
     for short in range(math.isqrt(count), 0, -1):
-        sides = range(short, count // short + 1)
-        found = bisect.bisect_left(sides, count, key=partial(_count, scales, short))
-        if found < len(sides) and _count(scales, short, sides[found]) == count:
-            return (sides[found], short) if rows > columns else (short, sides[found])
+        side = _shortest_side(scales, short, count)
+        if _count(scales, short, side) == count:
+            return (side, short) if rows > columns else (short, side)
     return None
+
+
+def _shortest_side(scales: Sequence[int], short: int, count: int) -> int:
+    """Return the least side, no less than `short`, with which there are `count` tokens or more.
+
+    By halves, as `bisect` would, which torch.compile does not trace.
+    """
+    low, high = short, count // short + 1
+    while low < high:
+        middle = (low + high) // 2
+        if _count(scales, short, middle) < count:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 def split_scales(scales: Sequence[int], tokens: Tensor) -> tuple[Grid, list[Tensor]]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ...devices import widest_float
 from ...shapes import CodeIndices, Codes, Vectors
+from ..search.exported import is_exporting
 from .signed_sums import first_max, signed_maxima, signed_sums
 
 DIM = 24
@@ -54,13 +55,13 @@ class LeechVectors(nn.Module):
         self.register_buffer("right", torch.tensor([word >> HALF for word in words]), persistent=False)
         self.register_buffer("pairs", torch.tensor(PAIRS), persistent=False)
         self.sizes = [len(octads) * SIGNS_OF_OCTAD, WORDS * DIM, len(PAIRS) * 4]
+        self.starts = [sum(self.sizes[:shape]) for shape in range(len(self.sizes))]
         self.count = sum(self.sizes)
 
     def codes(self, indices: CodeIndices) -> Codes:
         """Return the codes `n 24` of indices ` n` in [0, count)."""
         first, second, third = (
-            (indices - before).clamp(0, size - 1)
-            for size, before in zip(self.sizes, itertools.accumulate(self.sizes, initial=0), strict=False)
+            (indices - before).clamp(0, size - 1) for size, before in zip(self.sizes, self.starts, strict=True)
         )
         empty = indices.new_zeros(indices.shape[0], DIM)
         octad = empty.scatter(1, self.octads[first // SIGNS_OF_OCTAD], 2 * self._octad_signs()[first % SIGNS_OF_OCTAD])
@@ -79,7 +80,7 @@ class LeechVectors(nn.Module):
         Channels are rounded to 46 binary digits, and NaN to 0. From there all is exact, whatever the device and the other
         vectors, and a tie goes to the lowest index. This does not wait for the device.
         """
-        if torch.compiler.is_exporting():  # a program cannot split what it does not know the size of
+        if is_exporting():  # a program cannot split what it does not know the size of
             return self._nearest(vectors)
         at_once = AT_ONCE_ON_CPU if vectors.device.type == "cpu" else AT_ONCE
         return torch.cat([self._nearest(part) for part in vectors.split(at_once)])
@@ -91,8 +92,7 @@ class LeechVectors(nn.Module):
         whole = (vectors.double().nan_to_num(0.0) * 2.0**DIGITS).round().T.contiguous()
         best = [self._octad(whole), self._word(whole), self._pair(whole)]
         shape = torch.stack([score for score, _ in best]).argmax(dim=0, keepdim=True)
-        starts = itertools.accumulate(self.sizes, initial=0)
-        indices = torch.stack([index + start for (_, index), start in zip(best, starts, strict=False)])
+        indices = torch.stack([index + start for (_, index), start in zip(best, self.starts, strict=True)])
         return indices.gather(0, shape).squeeze(0)
 
     def _octad(self, whole: Tensor) -> _Best:

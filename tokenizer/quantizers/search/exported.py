@@ -7,6 +7,14 @@ CODES = 1 << 13
 """Codes that vectors are compared with at a time, so that no program holds vectors times all codes."""
 
 
+def is_exporting() -> bool:
+    """Return whether a program is being exported, by `torch.export` as it is by default, not strict.
+
+    A strict one is traced as torch.compile does, for which torch 2.9 says that it is exporting: both take the operation.
+    """
+    return torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
+
+
 def nearest_by_product(vectors: Tensor, codes: Tensor, offsets: Tensor) -> Tensor:
     """Return for each vector the index of the maximum of z.c + offset over the codes, in float32.
 

@@ -88,7 +88,7 @@ class VectorQuantizer(SingleQuantizer):
         return self._compared(vectors.tanh() if self.config.squash == "tanh" else vectors)
 
     def _nearest(self, vectors: Vectors, codes: Codes) -> CodeIndices:
-        # An exact search waits for the device, which a training step must not do.
+        # Without kernels for the device an exact search waits for it, which a training step must not do.
         return nearest_codes(vectors, codes, self.config.similarity, exact=not self.training)
 
     def _compared(self, vectors: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 
 from vistok.tokenizer.numerics import float32
 from vistok.tokenizer.quantizers.scale import on_unit_sphere
-from vistok.tokenizer.quantizers.search import chunked, nearest
+from vistok.tokenizer.quantizers.search import certified, chunked
 from vistok.tokenizer.quantizers.search.nearest import nearest_codes, scores
 
 
@@ -68,7 +68,7 @@ def small_chunks(monkeypatch):
     def shrink(size):
         for name in ("SCORES", "CODES", "VECTORS", "BLOCK"):
             monkeypatch.setattr(chunked, name, {"CODES": 2 * size, "SCORES": 8 * size**2}.get(name, size))
-        monkeypatch.setattr(nearest, "AT_ONCE", size)
+        monkeypatch.setattr(certified, "AT_ONCE", size)
 
     return shrink
 
@@ -118,8 +118,8 @@ def test_a_tie_goes_to_the_lowest_index(exact, small_chunks):
 
 def test_ordinary_rows_are_searched_once(monkeypatch):
     again = []
-    real = nearest.nearest_in_float64
-    monkeypatch.setattr(nearest, "nearest_in_float64", lambda *args: again.append(len(args[0])) or real(*args))
+    real = certified.nearest_in_float64
+    monkeypatch.setattr(certified, "nearest_in_float64", lambda *args: again.append(len(args[0])) or real(*args))
     for dim in (8, 64, 256):
         nearest_codes(torch.randn(2000, dim), torch.randn(2000, dim))
     nearest_codes(*with_an_outlier())
@@ -162,9 +162,9 @@ def test_a_search_sets_nothing(monkeypatch, exact):
 
 
 def test_where_products_are_reduced_all_rows_are_searched_in_float64(monkeypatch):
-    seen, real = [], nearest.nearest_in_float64
-    monkeypatch.setattr(nearest, "multiplies_in_float32", lambda device: False)
-    monkeypatch.setattr(nearest, "nearest_in_float64", lambda *args: seen.append(len(args[0])) or real(*args))
+    seen, real = [], certified.nearest_in_float64
+    monkeypatch.setattr(certified, "multiplies_in_float32", lambda device: False)
+    monkeypatch.setattr(certified, "nearest_in_float64", lambda *args: seen.append(len(args[0])) or real(*args))
     vectors, codes = torch.randn(300, 8), torch.randn(400, 8)
     assert torch.equal(nearest_codes(vectors, codes), in_float64(vectors, codes)) and seen == [300]
     nearest_codes(vectors, codes, exact=False)
@@ -192,7 +192,7 @@ def test_no_more_scores_than_a_chunk_are_held(monkeypatch, small_chunks):
 def test_nor_numbers_of_pairs_that_float64_compares(monkeypatch):
     sizes, real = [], torch.Tensor.square
     monkeypatch.setattr(torch.Tensor, "square", lambda self: sizes.append(self.numel()) or real(self))
-    monkeypatch.setattr(nearest, "AT_ONCE", 5000)
+    monkeypatch.setattr(certified, "AT_ONCE", 5000)
     assert not nearest_codes(torch.randn(50, 4), torch.ones(1000, 4)).any()
     assert max(sizes) <= 5000
 

@@ -1,0 +1,49 @@
+"""The search as one operation of torch, which torch.compile takes as it is: vistok::nearest_codes."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from .certified import nearest_certified
+
+Search: TypeAlias = Callable[[Tensor, Tensor, bool, bool, Tensor | None], Tensor]
+TENSOR_CORES_OF_BFLOAT16 = 8
+"""Compute capability from which NVIDIA's tensor cores multiply bfloat16."""
+
+
+def nearest(vectors: Tensor, codes: Tensor, is_dot: bool, exact: bool, excluded: Tensor | None) -> Tensor:
+    """Return for each float32 vector the index of its nearest code, by the search of its device."""
+    return _search_on(vectors.device)(vectors, codes, is_dot, exact, excluded)
+
+
+@torch.library.custom_op("vistok::nearest_codes", mutates_args=())
+def nearest_codes(vectors: Tensor, codes: Tensor, is_dot: bool, exact: bool, excluded: Tensor | None) -> Tensor:
+    """Do what `nearest` does; a call costs more, and only compiled programs need it."""
+    return nearest(vectors, codes, is_dot, exact, excluded)
+
+
+@nearest_codes.register_fake
+def _(vectors: Tensor, *_: Any) -> Tensor:
+    return vectors.new_empty(vectors.shape[0], dtype=torch.int64)
+
+
+@cache
+def _search_on(device: torch.device) -> Search:
+    """Return the kernels where the device has what they need and triton is installed, else the search of the CPU."""
+    if not has_kernels(device):
+        return nearest_certified
+    try:
+        from .kernels.search import nearest_by_kernels
+    except ImportError:
+        return nearest_certified
+    return nearest_by_kernels
+
+
+def has_kernels(device: torch.device) -> bool:
+    """Return whether the kernels' bound on rounding holds for a device: NVIDIA's tensor cores from Ampere on."""
+    if device.type != "cuda" or torch.version.hip is not None:
+        return False
+    return torch.cuda.get_device_capability(device)[0] >= TENSOR_CORES_OF_BFLOAT16
