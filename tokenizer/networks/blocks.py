@@ -1,42 +1,12 @@
-"""Layers of the convolutional family: normalisation, residual and attention blocks."""
+"""Layers of the convolutional family: residual and attention blocks."""
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-GROUPS = 32
-
-
-def group_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-    """Normalise `b d y x` over 32 groups of channels and the whole grid; 1 x 1 grids are allowed, unlike in nn.GroupNorm."""
-    if x.is_cpu:
-        # torch's kernel for channels-last tensors loses digits when a mean is large: 4e-4 at a mean of 10 standard
-        # deviations. The shift does not change the result, nor, for a group, the gradient.
-        means = x.detach().mean(dim=(2, 3)).unflatten(1, (GROUPS, -1)).mean(dim=2)
-        x = x - means.repeat_interleave(x.shape[1] // GROUPS, dim=1)[..., None, None]
-    return torch.group_norm(x, GROUPS, weight, bias, eps=1e-6)
-
-
-class Norm(nn.Module):
-    """Normalise over 32 groups of channels and the whole grid (group), or the channels of each position (pixel).
-
-    The published VQGANs do the first. The second takes no statistic over the grid, so a position has the same values in a
-    crop and in the whole image.
-    """
-
-    def __init__(self, channels: int, kind: str):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.kind = kind
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.kind == "group":
-            return group_norm(x, self.weight, self.bias)
-        rows = rearrange(x, "b d y x -> b y x d")
-        rows = functional.layer_norm(rows, (x.shape[1],), self.weight, self.bias, eps=1e-6)
-        return rearrange(rows, "b y x d -> b d y x")
+from .norm_silu import silu_of_norm
+from .norms import Norm
 
 
 def zero_initialize(layer: nn.Module) -> None:
@@ -66,8 +36,8 @@ class ResidualBlock(nn.Module):
             zero_initialize(self.conv2)
 
     def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
-        residual = self.conv1(functional.silu(self.norm1(x, *condition)))
-        residual = self.conv2(functional.silu(self.norm2(residual, *condition)))
+        residual = self.conv1(silu_of_norm(self.norm1, x, *condition))
+        residual = self.conv2(silu_of_norm(self.norm2, residual, *condition))
         return self.shortcut(residual if self.drops_input else x) + residual
 
 

@@ -15,10 +15,11 @@ from ..config import Config
 from ..shapes import Latent, Pixels
 from .attention_projection import Projection, build_projection
 from .base import ArchitectureConfig, Channels, Decoder, Encoder
-from .blocks import Norm, in_float32
+from .blocks import in_float32
 from .convolutional import COLOURS
 from .inverted_bottleneck import Stem, build_stages, doubled
 from .levels import MAX_LEVELS, Blocks
+from .norms import LayerNorm, Norm
 from .transformer import TransformerConfig, build_blocks
 
 OUTER = ("stem.conv1.weight", "conv_out.weight")
@@ -99,7 +100,7 @@ class HybridEncoder(Encoder):
         self.norm_stages = Norm(widths[-1], "pixel")
         self.to_vectors = nn.Conv2d(widths[-1], blocks.width, 3, stride=2, padding=1)
         self.blocks = build_blocks(blocks)
-        self.norm_blocks = nn.LayerNorm(blocks.width, eps=blocks.epsilon)
+        self.norm_blocks = LayerNorm(blocks.width, eps=blocks.epsilon)
         self.projection = build_projection(config.projection, blocks.width, config.latent_channels, blocks.gelu)
 
     def forward(self, pixels: Pixels) -> Latent:
@@ -121,7 +122,7 @@ class HybridDecoder(Decoder):
         widths = [coarsest, *reversed(stack.channels)]
         self.projection = build_projection(config.projection, config.latent_channels, blocks.width, blocks.gelu)
         self.blocks = build_blocks(blocks)
-        self.norm_blocks = nn.LayerNorm(blocks.width, eps=blocks.epsilon)
+        self.norm_blocks = LayerNorm(blocks.width, eps=blocks.epsilon)
         self.from_vectors = doubled(blocks.width, coarsest)
         self.stages = build_stages(widths, stack.blocks[::-1], "up")
         self.up_out = doubled(finest, finest)

@@ -15,6 +15,7 @@ from ..config import Config
 from ..shapes import Latent, Pixels
 from .base import ArchitectureConfig, Decoder, Encoder
 from .convolutional import COLOURS, ConvolutionalConfig
+from .norms import LayerNorm
 from .pixel_heads import PatchPixels, SoftCodePixels
 from .transformer import TransformerConfig, build_blocks, initialize, matrices
 
@@ -99,9 +100,9 @@ class LatentTokensEncoder(Encoder):
         self.class_token = _vectors(1, width)
         self.positions = _vectors((config.image_size // config.patch) ** 2, width)
         self.latent_tokens = _vectors(config.latent_tokens, width)
-        self.norm_in = nn.LayerNorm(width, eps=config.encoder.epsilon)
+        self.norm_in = LayerNorm(width, eps=config.encoder.epsilon)
         self.blocks = build_blocks(config.encoder)
-        self.norm_out = nn.LayerNorm(width, eps=config.encoder.epsilon)
+        self.norm_out = LayerNorm(width, eps=config.encoder.epsilon)
         self.to_latent = nn.Linear(width, config.latent_channels)
         self.to_latent.apply(initialize)
         self.mixes_latents = config.mixes_latents
@@ -130,9 +131,9 @@ class LatentTokensDecoder(Decoder):
         self.class_token = _vectors(1, stack.width)
         self.mask_tokens = _vectors(side**2, stack.width)
         self.latent_positions = _vectors(config.latent_tokens, stack.width)
-        self.norm_in = nn.LayerNorm(stack.width, eps=stack.epsilon)
+        self.norm_in = LayerNorm(stack.width, eps=stack.epsilon)
         self.blocks = build_blocks(stack)
-        self.norm_out = nn.LayerNorm(stack.width, eps=stack.epsilon)
+        self.norm_out = LayerNorm(stack.width, eps=stack.epsilon)
         codes = config.decoder.soft_codes
         self.pixels: PatchPixels | SoftCodePixels = (
             SoftCodePixels(stack.width, codes.codes, codes.network)

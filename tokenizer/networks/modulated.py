@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from torch import nn
-from torch.nn import functional
 
 from ..shapes import Latent, Pixels
 from .base import ArchitectureConfig, Channels, Decoder, Encoder
@@ -16,6 +15,7 @@ from .convolutional import ConvolutionalConfig, ConvolutionalDecoder, Convolutio
 from .latent_layers import latent_blocks, latent_convolutions
 from .levels import StackConfig, run_layers
 from .modulated_norm import modulate
+from .norm_silu import silu_of_norm
 
 MAX_LAYERS = 16
 
@@ -112,7 +112,7 @@ class ModulatedDecoder(Decoder):
         modulating, decoded = (self.convolutions(self.blocks(each)) for each in (latent, self.project(latent)))
         x = run_layers(self.network.middle, self.network.conv_in(decoded), modulating)
         x = run_layers(self.network.levels, x, modulating)
-        return in_float32(self.network.conv_out, functional.silu(self.network.norm_out(x, modulating)))
+        return in_float32(self.network.conv_out, silu_of_norm(self.network.norm_out, x, modulating))
 
     def hidden_matrices(self) -> list[str]:
         return _kernels_except(self, "project.weight", "network.conv_out.weight")
