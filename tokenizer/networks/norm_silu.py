@@ -39,7 +39,7 @@ class _SiluOfGroupNorm(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override, unused-ignore]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override, unused-ignore]
         x, weight, bias, mean, rstd = ctx.saved_tensors
         normalised = _normalised(x, weight, bias)[0]
         inner = torch.ops.aten.silu_backward(gradient.contiguous(), normalised)
