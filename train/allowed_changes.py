@@ -17,6 +17,7 @@ FREE = {
     "run.trackers",
     "run.export_precision",
     "run.export_training_state",
+    "run.max_skipped_steps",
     "data.workers",
     "data.cached_images",
     "data.on_error",

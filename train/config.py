@@ -41,6 +41,9 @@ class RunConfig(Config):
     """Trackers of accelerate that get every scalar, such as tensorboard or wandb; metrics.jsonl is always written."""
     channels_last: bool = True
     """Whether to use the channels-last memory format, which is faster on CPUs and tensor cores."""
+    max_skipped_steps: Annotated[int, Field(ge=0)] = 10
+    """Steps in a row that may be skipped because a loss or a gradient is not finite, before the run ends as diverged; at most a
+    tenth of run.steps. A skipped step changes nothing, and the log reports it; 0 ends the run at the first."""
     log_every: Annotated[int, Field(ge=1)] = 50
     """Steps between lines of metrics.jsonl; a line has the means and the codebook usage of these steps."""
     save_every: Annotated[int, Field(ge=1)] = 1000

@@ -13,6 +13,7 @@ from ..tokenizer.devices import over_ranks
 from ..tokenizer.errors import WorkFailedError
 from ..tokenizer.wording import pluralize
 from .checkpoints.checkpoint import good_checkpoint
+from .optimizer.skipping import Decision, decided
 
 GRADIENT = "the norm of the gradient"
 ELSEWHERE = -1.0
@@ -53,10 +54,12 @@ class FiniteCheck:
         self._streak, self._window = torch.zeros(4, device=device), torch.zeros(4, device=device)
         self._ended = torch.zeros(4, device=device)
 
-    def observe(self, step: int, losses: Mapping[str, Tensor], total: str, norm: Tensor) -> Tensor:
-        """Return whether to skip a step, a boolean scalar, from its `total` loss and the norm of its gradient; no device sync.
+    def observe(
+        self, step: int, losses: Mapping[str, Tensor], total: str, norm: Tensor, already: Tensor | None = None
+    ) -> Decision:
+        """Decide from the `total` loss and the norm of the gradient whether to skip a step; no device sync.
 
-        The other losses name the cause.
+        The other losses name the cause. A step that is skipped `already`, where this boolean scalar is true, does not count.
         """
         causes = {name: value for name, value in losses.items() if name != total}
         values = torch.stack([value.detach().float() for value in (*causes.values(), losses[total], norm)])
@@ -64,6 +67,9 @@ class FiniteCheck:
         skip = is_bad[-2:].any()
         if self._accelerator.num_processes > 1:
             skip = over_ranks(skip.int(), "MAX").bool()
+        if already is not None:
+            is_bad = is_bad & ~already
+            skip = skip & ~already
         first = is_bad.int().argmax()
         cause = torch.where(is_bad.any(), first + self._offset([*causes, total, GRADIENT]), ELSEWHERE)
         length = (self._streak[0] + 1) * skip
@@ -77,10 +83,10 @@ class FiniteCheck:
         window = torch.where(counts & (self._window[0] == 0), now, self._window)
         window[0] = self._window[0] + counts
         self._window = window
-        return skip
+        return decided(skip if already is None else skip | already)
 
     def check(self) -> None:
-        """Raise DivergedError on all processes if more steps in a row than the limit were skipped; every process must call it."""
+        """Raise DivergedError if more steps in a row than the limit were skipped; every process must call it."""
         length, found = self._gathered(self._ended)
         if length:
             what = f"{self._named(found)} at step {found.step}"

@@ -17,6 +17,7 @@ from .data.changed_images import IMAGES_FILE, record_images
 from .data.read_images import ImageReader
 from .data.source_images import SourceImages
 from .export import EXPORT
+from .finite_check import check_weights
 from .launcher import hold_run_folder
 from .logs.run_log import VERBOSE, RunLog, Verbosity
 from .logs.trackers import end_trackers, quiet_tracker_threads, start_trackers
@@ -101,7 +102,7 @@ def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
         run.unreadable.observe(unreadable)
         log.advance(step)
         if is_validated or is_saved:  # before anything is exported or kept
-            run.finite_check.check_weights(step, run.model, run.discriminator)
+            check_weights(step, run.trained_networks, config.out / "checkpoints")
         if is_logged:
             clock = _write_log(run, step, log, result, clock)
         if validation and is_validated:
@@ -123,11 +124,13 @@ def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
 def _write_log(run: Run, step: int, log: RunLog, result: TrainStepResult, clock: float) -> float:
     """Write a line of the log, and return the time at its end; `clock` is that at the end of the line before."""
     steps = run.means.steps
+    skipped = [check.summarise(steps) for check in run.finite_checks.values()]
     codebook = run.monitor.summarise(step, result.seen)
     speed = steps * run.config.data.batch_size / (time.perf_counter() - clock)
     lost = run.unreadable.summarise(step)
     values = run.means.summarise() | {"optimizer/lr": result.lr} | result.measured | codebook.values | lost.values
-    for warning in lost.warnings:
+    values |= {name: count for counts, _ in skipped for name, count in counts.items()}
+    for warning in [*lost.warnings, *(warning for _, warnings in skipped for warning in warnings)]:
         log.warn(warning)
     log.write(step, values | {"time/images_per_second": speed}, codebook.alarms)
     return time.perf_counter()

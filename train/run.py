@@ -20,7 +20,8 @@ from .data.crops import TrainingCrops
 from .data.source_images import SourceImages
 from .data.unreadable_images import UnreadableInTraining
 from .diagnostics.diagnostics import Diagnostics
-from .finite_check import FiniteCheck
+from .finite_check import FiniteCheck, skipped_limit
+from .forward_state import ForwardState
 from .launcher import run_accelerator, seed_noise
 from .logs.running_means import RunningMeans
 from .losses.criteria import build_criteria
@@ -75,7 +76,9 @@ class Run:
             accelerator,
         )
         self.criteria = build_criteria(config.criteria, config.losses, accelerator.device)
-        self.finite_check = FiniteCheck(accelerator, config.run.out / "checkpoints")
+        self.finite_checks = self._finite_checks()
+        """What decides which steps of each network are skipped, by its name."""
+        self.forward_state = ForwardState([model.quantizer, *([self.discriminator] if self.discriminator else [])])
         self.means = RunningMeans(accelerator)
         self.unreadable = UnreadableInTraining(
             config.data.unreadable_limit, config.data.batch_size, sum(map(len, self.crops.sources)), accelerator
@@ -83,14 +86,28 @@ class Run:
         keep_in_checkpoints(
             accelerator,
             self.ema,
-            [self.monitor, self.maintenance, self.diagnostics, self.unreadable, self.means, self.adversary],
+            [
+                *(self.monitor, self.maintenance, self.diagnostics, self.unreadable, self.means, self.adversary),
+                *self.finite_checks.values(),
+            ],
         )
         seed_noise(config.run.seed, accelerator.process_index, 0)
+
+    def _finite_checks(self) -> dict[str, FiniteCheck]:
+        run = self.config.run
+        limit = skipped_limit(run.max_skipped_steps, run.steps)
+        lrs = {"tokenizer": "optimizer.lr"} | ({"discriminator": "adversarial.lr"} if self.adversary else {})
+        return {name: FiniteCheck(self.accelerator, run.out / "checkpoints", limit, lr) for name, lr in lrs.items()}
 
     @property
     def discriminator(self) -> nn.Module | None:
         """The network of the adversary."""
         return self.adversary.discriminator if self.adversary else None
+
+    @property
+    def trained_networks(self) -> dict[str, tuple[nn.Module | None, str]]:
+        """The networks that are trained, by name, each with the option of its learning rate."""
+        return {"tokenizer": (self.model, "optimizer.lr"), "discriminator": (self.discriminator, "adversarial.lr")}
 
     @property
     def parameter_groups(self) -> list[dict[str, Any]]:

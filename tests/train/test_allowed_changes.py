@@ -17,6 +17,7 @@ OTHERWISE = {
     "run.gradient_accumulation": (2, "warned"),
     "run.trackers": ([], "free"),
     "run.channels_last": (False, "warned"),
+    "run.max_skipped_steps": (3, "free"),
     "run.log_every": (1, "free"),
     "run.save_every": (1, "free"),
     "run.keep_checkpoints": (1, "free"),
