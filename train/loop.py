@@ -24,6 +24,7 @@ from .logs.trackers import end_trackers, quiet_tracker_threads, start_trackers
 from .outputs import best_effort, write_final_outputs, write_outputs, write_samples
 from .resume import resume
 from .run import Run
+from .speed import uncompiled
 from .step import TrainStepResult, train_step
 from .validation import Validation
 
@@ -85,7 +86,8 @@ def _validation(run: Run, images: SourceImages, log: RunLog) -> Validation:
 
 @torch.no_grad()
 def _initialize_codes(run: Run, quiet: bool) -> None:
-    with ProgressLine("rounds of k-means", run.maintenance.rounds, quiet or not run.maintenance.rounds) as progress:
+    rounds = run.maintenance.rounds
+    with uncompiled(), ProgressLine("rounds of k-means", rounds, quiet or not rounds) as progress:
         latents = (run.model.encode_latent(pixels) for pixels, _ in run.batches(0))
         run.maintenance.initialize(latents, progress.update)
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import torch
 from accelerate.utils import set_seed
 from torch import nn
 from torch.optim import Optimizer
@@ -17,6 +16,7 @@ from .codebook.monitor import CodebookMonitor
 from .config import TrainConfig
 from .data.batches import training_batches
 from .data.crops import TrainingCrops
+from .data.on_device import batches_on
 from .data.source_images import SourceImages
 from .data.unreadable_images import UnreadableInTraining
 from .diagnostics.diagnostics import Diagnostics
@@ -28,6 +28,7 @@ from .losses.criteria import build_criteria
 from .losses.discriminator_training import Adversary
 from .losses.terms import ADVERSARIAL, check_loss_names
 from .optimizer.routing import assign_parameters, build_optimizer, routing_table
+from .speed import compile_networks, memory_format, recompute_activations
 from .warm_start import starting_model
 from .weight_ema import WeightEMA
 
@@ -55,8 +56,11 @@ class Run:
         """What is validated and exported."""
         self.monitor = CodebookMonitor(model.quantizer, accelerator, getattr(model.quantizer_in, "in_channels", None))
         self.maintenance = CodebookMaintenance(config.codebook, model.quantizer, accelerator, config.run.seed)
-        if config.run.channels_last:
-            model.to(memory_format=torch.channels_last)
+        self.memory_format = memory_format(config.run.memory_format, accelerator.device)
+        """Order of images and kernels in memory."""
+        model.to(memory_format=self.memory_format)
+        if config.run.activation_checkpointing:
+            recompute_activations(model)
         self.wrapped_model: nn.Module
         """The tokenizer as accelerate wraps it, for the forward pass."""
         self.optimizer: Optimizer
@@ -76,6 +80,9 @@ class Run:
             accelerator,
         )
         self.criteria = build_criteria(config.criteria, config.losses, accelerator.device)
+        if config.run.compile:
+            networks = [child for criterion in self.criteria for child in criterion.children()]
+            compile_networks(model, [*networks, *([self.discriminator] if self.discriminator else [])])
         self.finite_checks = self._finite_checks()
         """What decides which steps of each network are skipped, by its name."""
         self.forward_state = ForwardState([model.quantizer, *([self.discriminator] if self.discriminator else [])])
@@ -118,9 +125,9 @@ class Run:
         """Yield the pixels of this process for each step from `start` on, and what could not be read."""
         run, accelerator = self.config.run, self.accelerator
         rank, world = accelerator.process_index, accelerator.num_processes
-        layout = torch.channels_last if run.channels_last else torch.contiguous_format
-        for crops, unreadable in training_batches(self.crops, start, run.steps, rank, world, run.gradient_accumulation):
-            yield to_pixels(crops.to(accelerator.device)).contiguous(memory_format=layout), unreadable
+        batches = training_batches(self.crops, start, run.steps, rank, world, run.gradient_accumulation)
+        for crops, unreadable in batches_on(batches, accelerator.device):
+            yield to_pixels(crops).contiguous(memory_format=self.memory_format), unreadable
 
 
 def freeze_all_but(model: VisualTokenizer, parts: Sequence[str]) -> None:

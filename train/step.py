@@ -16,6 +16,7 @@ from .codebook.monitor import QuantizerIO, quantizer_io
 from .losses.terms import ADVERSARIAL, loss_terms, weigh
 from .optimizer.skipping import TAKEN, Decision, clipped_norm, step_unless
 from .run import Run
+from .speed import uncompiled
 
 
 class TrainStepResult(NamedTuple):
@@ -121,9 +122,10 @@ def optimizer_step(run: Run, lr_factor: float, decision: Decision = TAKEN) -> No
 def float32_loss(run: Run, step: int, images: Pixels) -> Tensor:
     """Return the loss of `tokenizer_step` with the tokenizer in float32, and without DDP."""
     forward = type(run.model).forward  # accelerate has wrapped the object's own in autocast
-    with torch.autocast(images.device.type, enabled=False):
-        output = forward(run.model, images, run.maintenance.hardness(step))
-    return _losses(run, step, images, output)["loss/total"]
+    with uncompiled():
+        with torch.autocast(images.device.type, enabled=False):
+            output = forward(run.model, images, run.maintenance.hardness(step))
+        return _losses(run, step, images, output)["loss/total"]
 
 
 def _losses(run: Run, step: int, images: Pixels, output: Reconstruction) -> dict[str, Tensor]:

@@ -22,6 +22,8 @@ class ResidualBlock(nn.Module):
     y = s(F(x)) + F(x), as in MaskGIT (arXiv 2202.04200). F starts at 0 unless it is all there is.
     """
 
+    is_block = True
+
     def __init__(self, channels: int, out_channels: int, norm: str, shortcut_of_output: bool = False):
         super().__init__()
         changes = channels != out_channels
@@ -43,6 +45,8 @@ class ResidualBlock(nn.Module):
 
 class AttentionBlock(nn.Module):
     """Add single-head self-attention over the grid, with 1 x 1 convolutions as projections."""
+
+    is_block = True
 
     def __init__(self, channels: int, norm: str):
         super().__init__()

@@ -105,6 +105,8 @@ class ConvolutionalEncoder(Encoder):
 class ConvolutionalDecoder(Decoder):
     """Levels of residual blocks, from the latent's grid up to the image's."""
 
+    traced = "features"
+
     def __init__(self, config: ConvolutionalConfig):
         super().__init__()
         width = config.decoder.channels[-1]
@@ -120,9 +122,16 @@ class ConvolutionalDecoder(Decoder):
         self.shuffle = nn.PixelShuffle(config.stem)
 
     def forward(self, latent: Latent) -> Pixels:
+        return self.pixels(self.features(latent))
+
+    def features(self, latent: Latent) -> Tensor:
+        """Return what the last layer gets."""
         x = self._through_levels(self.middle(self.conv_in(latent)), latent)
-        x = silu_of_norm(self.norm_out, x)
-        return self.shuffle(in_float32(self.conv_out, x))
+        return silu_of_norm(self.norm_out, x)
+
+    def pixels(self, features: Tensor) -> Pixels:
+        """Apply the last layer."""
+        return self.shuffle(in_float32(self.conv_out, features))
 
     def _through_levels(self, x: Tensor, latent: Latent) -> Tensor:
         if not self.adaptive_norms:

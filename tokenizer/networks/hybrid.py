@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from einops import rearrange
 from pydantic import Field, model_validator
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ..config import Config
@@ -115,6 +115,8 @@ class HybridEncoder(Encoder):
 class HybridDecoder(Decoder):
     """A transformer, then convolutional stages."""
 
+    traced = "features"
+
     def __init__(self, config: HybridConfig):
         super().__init__()
         stack, blocks = config.decoder, config.decoder.transformer
@@ -130,10 +132,14 @@ class HybridDecoder(Decoder):
         self.conv_out = nn.Conv2d(finest, COLOURS, 3, padding=1)
 
     def forward(self, latent: Latent) -> Pixels:
+        return in_float32(self.conv_out, self.features(latent))
+
+    def features(self, latent: Latent) -> Tensor:
+        """Return what the last layer gets."""
         vectors = self.blocks(self.projection(rearrange(latent, "b d y x -> b (y x) d")))
         x = rearrange(self.norm_blocks(vectors), "b (y x) d -> b d y x", y=latent.shape[2])
         x = self.up_out(self.stages(self.from_vectors(x)))
-        return in_float32(self.conv_out, functional.gelu(self.norm_out(x)))
+        return functional.gelu(self.norm_out(x))
 
     def hidden_matrices(self) -> list[str]:
         return _hidden_kernels(self)

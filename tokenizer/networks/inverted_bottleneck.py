@@ -48,6 +48,8 @@ class InvertedBottleneck(nn.Module):
     See arXiv 2404.02132, section 3.3.
     """
 
+    is_block = True
+
     def __init__(self, channels: int, out_channels: int, change: Change):
         super().__init__()
         hidden = EXPANSION * out_channels

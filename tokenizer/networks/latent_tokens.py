@@ -123,6 +123,8 @@ class LatentTokensEncoder(Encoder):
 class LatentTokensDecoder(Decoder):
     """Blocks over a class token, a mask token for each patch and the latent tokens, of which the patches are kept."""
 
+    traced = "features"
+
     def __init__(self, config: LatentTokensConfig):
         super().__init__()
         stack, side = config.decoder.transformer, config.image_size // config.decoder.patch
@@ -143,11 +145,15 @@ class LatentTokensDecoder(Decoder):
         self.side = side
 
     def forward(self, latent: Latent) -> Pixels:
+        return self.pixels(self.features(latent))
+
+    def features(self, latent: Latent) -> Tensor:
+        """Return what the last layer gets."""
         latents = self.from_latent(rearrange(latent, "b d 1 n -> b n d")) + self.latent_positions
         x = torch.cat([_each(self.class_token, latents), _each(self.mask_tokens, latents), latents], dim=1)
         x = self.blocks(self.norm_in(x))
         patches = self.norm_out(x[:, 1 : 1 + self.side**2])
-        return self.pixels(rearrange(patches, "b (y x) d -> b d y x", y=self.side))
+        return self.pixels.features(rearrange(patches, "b (y x) d -> b d y x", y=self.side))
 
     def hidden_matrices(self) -> list[str]:
         return [*matrices(self.blocks, "blocks"), *(f"pixels.{name}" for name in self.pixels.hidden_matrices())]

@@ -88,6 +88,8 @@ class GatedMLP(nn.Module):
 class TransformerBlock(nn.Module):
     """Add attention, then an MLP, each of normalised vectors (pre-norm)."""
 
+    is_block = True
+
     def __init__(self, config: TransformerConfig):
         super().__init__()
         mlp = {"plain": PlainMLP, "gated": GatedMLP}[config.mlp]

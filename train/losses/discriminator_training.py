@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ...tokenizer.shapes import Pixels
 from ..optimizer.muon import Muon
 from ..optimizer.skipping import TAKEN, Decision, clipped_norm, step_unless
+from ..speed import uncompiled
 from .adversarial import (
     AdversarialConfig,
     LeCam,
@@ -110,8 +111,8 @@ class Adversary:
             if not wants_r1:
                 real_logits = self.discriminator(real)
         if wants_r1:
-            # Fused attention cannot be differentiated twice, and gradients of pixels underflow in float16.
-            with sdpa_kernel(SDPBackend.MATH):
+            # Fused attention and compiled networks cannot be differentiated twice; gradients of pixels underflow in float16.
+            with sdpa_kernel(SDPBackend.MATH), uncompiled():
                 real_logits = self.discriminator(real)
         loss = discriminator_loss(config.loss, real_logits, fake_logits)
         scalars = {
