@@ -1,7 +1,5 @@
 """What forwards change besides gradients: statistics of codebooks, batch norms and spectral norms."""
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +12,7 @@ class ForwardState:
     The tables of codebooks that learn from losses do not change in a forward, and may be large: they are left out.
     """
 
-    def __init__(self, modules: Iterable[nn.Module]):
+    def __init__(self, *modules: nn.Module):
         constant = {
             id(inner)
             for module in modules

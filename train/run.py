@@ -85,7 +85,10 @@ class Run:
             compile_networks(model, [*networks, *([self.discriminator] if self.discriminator else [])])
         self.finite_checks = self._finite_checks()
         """What decides which steps of each network are skipped, by its name."""
-        self.forward_state = ForwardState([model.quantizer, *([self.discriminator] if self.discriminator else [])])
+        self.forward_states = {"tokenizer": ForwardState(model.quantizer)}
+        """What forwards of each network change, by its name."""
+        if self.discriminator:
+            self.forward_states["discriminator"] = ForwardState(self.discriminator)
         self.means = RunningMeans(accelerator)
         self.unreadable = UnreadableInTraining(
             config.data.unreadable_limit, config.data.batch_size, sum(map(len, self.crops.sources)), accelerator

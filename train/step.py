@@ -46,7 +46,8 @@ def train_step(run: Run, step: int, images: Pixels, is_logged: bool, is_checked:
     lr_factor = run.optimizer_config.lr_ratio(step, run.config.run.steps)
     micro_batches = list(images.chunk(run.config.run.gradient_accumulation))
     set_training_step(run.model, step - 1)
-    run.forward_state.remember()
+    for state in run.forward_states.values():
+        state.remember()
     result = tokenizer_step(run, step, micro_batches)
     networks = [run.model, *run.criteria, *([run.discriminator] if run.discriminator else [])]
     run.diagnostics.before_step(step, is_logged)
@@ -57,7 +58,7 @@ def train_step(run: Run, step: int, images: Pixels, is_logged: bool, is_checked:
     measured = run.diagnostics.after_step(step, is_logged)
     discriminator_step(run, step, micro_batches, result, lr_factor, decision)
     if decision.may_skip:
-        run.forward_state.restore(decision.skip)
+        run.forward_states["tokenizer"].restore(decision.skip)
     if is_checked:
         for check in run.finite_checks.values():
             check.check()
@@ -69,14 +70,18 @@ def discriminator_step(
     run: Run, step: int, images: list[Pixels], result: StepResult, lr_factor: float, decision: Decision
 ) -> None:
     """Let the discriminator learn from the reconstructions of a step, unless the tokenizer skips it."""
-    if run.adversary is None or decision.is_skipped:
+    if run.adversary is None:
         return
 
     def decide(scalars: Mapping[str, Tensor], norm: Tensor) -> Decision:
         check = run.finite_checks["discriminator"]
         return check.observe(step, scalars, "discriminator/loss", norm, already=decision.skip)
 
-    scalars, own = run.adversary.learn(step, images, result.reconstructions, lr_factor, decide)
+    scalars, own = {}, decision
+    if not decision.is_skipped:
+        scalars, own = run.adversary.learn(step, images, result.reconstructions, lr_factor, decide)
+    if own.may_skip:
+        run.forward_states["discriminator"].restore(own.skip)
     run.means.add_more({} if own.is_skipped else scalars, own.skip)
 
 

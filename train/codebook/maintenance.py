@@ -113,7 +113,7 @@ class CodebookMaintenance:
             seen_vectors(self._quantizer, [seen.latent], levels, self._accelerator) for levels in shared.values()
         ]
         for (codebook, levels), candidates in zip(shared.items(), vectors, strict=True):
-            dead = counts[levels].sum(dim=0) == 0
+            dead = sum(counts[level] for level in levels) == 0  # a list of indices would be copied to the device
             if skip is None:
                 dead = dead.nonzero().flatten()[: len(candidates)]
                 if not len(dead):

@@ -14,8 +14,6 @@ from torch.optim.adamw import adamw
 SecondMoment = Literal["raw", "centred"]
 SECOND_MOMENTS = get_args(SecondMoment)
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
-
 State = dict[str, Tensor]
 Group = Mapping[str, Any]
 
@@ -47,22 +45,9 @@ def step_adamw(
         for parameter, gradient, state in zip(parameters, gradients, states, strict=True):
             _step_rows(parameter, gradient, state, group, skip)
     elif group["second_moment"] == "centred":
-        kept = [
-            *parameters,
-            *(state_entries(parameters, states, name)[i] for name in MOMENTS for i in range(len(states))),
-        ]
-        before = [tensor.clone() for tensor in kept] if skip is not None else []
-        _step_centred(list(parameters), list(gradients), states, group)
-        restore(kept, before, skip)
+        _step_centred(list(parameters), list(gradients), states, group, skip)
     else:
         _step_raw(list(parameters), list(gradients), states, group, skip)
-
-
-def restore(tensors: Sequence[Tensor], before: Sequence[Tensor], skip: Tensor | None) -> None:
-    """Set tensors back to what they were before, in place, where `skip` is true; no device sync."""
-    if skip is not None:
-        for tensor, old in zip(tensors, before, strict=True):
-            tensor.copy_(torch.where(skip, old, tensor))
 
 
 def _step_raw(
@@ -89,13 +74,18 @@ def _step_raw(
     )
 
 
-def _step_centred(parameters: list[Tensor], gradients: list[Tensor], states: Sequence[State], group: Group) -> None:
+def _step_centred(
+    parameters: list[Tensor], gradients: list[Tensor], states: Sequence[State], group: Group, skip: Tensor | None
+) -> None:
     (beta1, beta2), lr = group["betas"], group["lr"]
     means = state_entries(parameters, states, "exp_avg")
     variances = state_entries(parameters, states, "exp_avg_sq")
-    steps = steps_taken(states)
+    steps = steps_taken(states, None if skip is None else skip.device)
+    kept = [*parameters, *means, *variances, *steps]
+    before = [] if skip is None else [tensor.clone() for tensor in kept]
     torch._foreach_add_(steps, 1)
-    counts = [float(step) for step in steps]  # on the CPU: no device sync
+    # Counted on the host unless the device skips steps.
+    counts: list[Any] = [float(step) for step in steps] if skip is None else steps
     torch._foreach_lerp_(means, gradients, 1 - beta1)
     residuals = torch._foreach_sub(gradients, means)
     torch._foreach_mul_(variances, beta2)
@@ -105,7 +95,13 @@ def _step_centred(parameters: list[Tensor], gradients: list[Tensor], states: Seq
     torch._foreach_add_(roots, group["eps"])
     if group["weight_decay"]:
         torch._foreach_mul_(parameters, 1 - lr * group["weight_decay"])
-    torch._foreach_addcdiv_(parameters, means, roots, [-lr / (1 - beta1**count) for count in counts])
+    if skip is None:
+        torch._foreach_addcdiv_(parameters, means, roots, [-lr / (1 - beta1**count) for count in counts])
+        return
+    torch._foreach_mul_(roots, [1 - beta1**count for count in counts])
+    torch._foreach_addcdiv_(parameters, means, roots, value=-lr)
+    for tensor, old in zip(kept, before, strict=True):
+        tensor.copy_(torch.where(skip, old, tensor))
 
 
 def _step_rows(parameter: Tensor, gradient: Tensor, state: State, group: Group, skip: Tensor | None) -> None:
