@@ -31,7 +31,7 @@ def recompute_activations(model: VisualTokenizer) -> None:
 
     Raises ValueError when the networks have no blocks.
     """
-    blocks = [block for network in (model.encoder, model.decoder) for block in network.blocks()]
+    blocks = [block for network in (model.encoder, model.decoder) for block in network.recomputable()]
     if not blocks:
         raise ValueError(
             "run.activation_checkpointing is true, but the networks have no blocks to compute again: set it to false, or "

@@ -21,7 +21,7 @@ class _Network(nn.Module):
     adversarial weights take without that of the others."""
 
     @final
-    def blocks(self) -> list[nn.Module]:
+    def recomputable(self) -> list[nn.Module]:
         """Return the outermost modules with a true `is_block`: training can compute each again on its own."""
         return _outermost_blocks(self)
 
