@@ -3,7 +3,10 @@
 Graphs run as they were traced (aot_eager), since generating code takes minutes. Prints what failed and ends with 1.
 """
 
+import contextlib
 import functools
+import io
+import re
 import sys
 from pathlib import Path
 
@@ -30,18 +33,23 @@ class Patch:
 def compare_parts_with_the_whole(folder):
     """A run that is compiled for steps 1, 2 and 4 and not for step 3 is the run that never is."""
     whole = load_file(train_again(folder / "plain", *OPTIONS, steps=4) / "model.safetensors")
+    printed = io.StringIO()
     for stop, options in ((3, ["run.compile=true"]), (4, []), (None, BOTH)):
         patch = Patch()
         if stop:
             interrupt_at(patch, stop)
         try:
-            train_again(folder / "parts", *OPTIONS, *options, steps=4)
+            with contextlib.redirect_stdout(printed):
+                train_again(folder / "parts", *OPTIONS, *options, steps=4)
         except KeyboardInterrupt:
             patch.undo()
     parts = load_file(folder / "parts" / "export" / "model.safetensors")
     assert parts.keys() == whole.keys(), sorted(parts.keys() ^ whole.keys())
     assert [name for name in whole if not torch.equal(whole[name], parts[name])] == []
     assert (folder / "plain" / "metrics.jsonl").read_bytes() == (folder / "parts" / "metrics.jsonl").read_bytes()
+    for step, what in ((1, "the networks were"), (2, "the discriminator was"), (4, "the networks were")):
+        assert re.search(rf"step {step} took \d+ s, in which {what} compiled\.", printed.getvalue()), printed.getvalue()
+    assert "step 3 took" not in printed.getvalue()
     assert len(logged(folder / "parts")) == 4
 
 

@@ -100,7 +100,10 @@ def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
             step % every == 0 or step == config.steps
             for every in (config.log_every, config.validate_every, config.save_every)
         )
+        began = time.perf_counter()
         result = train_step(run, step, images, is_logged, is_checked=is_logged or is_validated or is_saved)
+        if networks := run.compiled_at(step, start):
+            log.say(f"step {step} took {time.perf_counter() - began:.0f} s, in which {networks} compiled.")
         run.unreadable.observe(unreadable)
         log.advance(step)
         if is_validated or is_saved:  # before anything is exported or kept

@@ -114,6 +114,15 @@ class Run:
         """The network of the adversary."""
         return self.adversary.discriminator if self.adversary else None
 
+    def compiled_at(self, step: int, start: int) -> str:
+        """Return what is compiled in a step of a run that started after step `start`, with its verb; empty if nothing is."""
+        if not self.config.run.compile:
+            return ""
+        joins = step == (max(start, self.adversary.config.start) + 1 if self.adversary else 0)
+        if step == start + 1:
+            return "the networks were"
+        return "the discriminator was" if joins else ""
+
     @property
     def trained_networks(self) -> dict[str, tuple[nn.Module | None, str]]:
         """The networks that are trained, by name, each with the option of its learning rate."""
