@@ -39,7 +39,7 @@ def recompute_activations(model: VisualTokenizer) -> None:
         )
     for block in blocks:
         # On the object, so that weights keep their names.
-        block.forward = partial(_recomputed, block.forward)  # type: ignore[method-assign]
+        block.forward = partial(_recomputed, block.forward)
 
 
 def _recomputed(forward: Any, *inputs: Tensor) -> Any:

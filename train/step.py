@@ -77,7 +77,8 @@ def discriminator_step(
         check = run.finite_checks["discriminator"]
         return check.observe(step, scalars, "discriminator/loss", norm, already=decision.skip)
 
-    scalars, own = {}, decision
+    scalars: dict[str, Tensor] = {}
+    own = decision
     if not decision.is_skipped:
         scalars, own = run.adversary.learn(step, images, result.reconstructions, lr_factor, decide)
     if own.may_skip:

@@ -19,7 +19,7 @@ def silu_of_norm(norm: nn.Module, x: Tensor, *condition: Tensor) -> Tensor:
     if isinstance(norm, Norm) and norm.kind == "group" and _recomputes(x):
         x = in_autocast_type(x)
         with torch.autocast(x.device.type, enabled=False):
-            return _SiluOfGroupNorm.apply(x, norm.weight, norm.bias)  # type: ignore[no-any-return]
+            return _SiluOfGroupNorm.apply(x, norm.weight, norm.bias)
     return functional.silu(norm(x, *condition))
 
 

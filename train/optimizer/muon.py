@@ -121,7 +121,7 @@ class Muon(Optimizer):
         """Update momenta in place, and return Nesterov's point ` k m n` of matrices of one shape."""
         if self.skip is None:
             torch._foreach_lerp_(momenta, gradients, 1 - momentum)
-            return _stacked(torch._foreach_lerp(gradients, momenta, momentum))
+            return _stacked(list(torch._foreach_lerp(gradients, momenta, momentum)))
         gradient, before = _stacked(gradients), _stacked(momenta)
         after = torch.where(self.skip, before, before.lerp(gradient, 1 - momentum))
         torch._foreach_copy_(momenta, _unstacked(after, momenta))
