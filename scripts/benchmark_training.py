@@ -137,8 +137,8 @@ def _parts(
     norm = timed("clipping", lambda: clipped_norm(run.accelerator, run.optimizer, run.optimizer_config.clip_norm))
     decision = run.finite_checks["tokenizer"].observe(step, result.scalars, "loss/total", norm)
     timed("optimizer", lambda: optimizer_step(run, 1.0, decision))
-    timed("discriminator", lambda: discriminator_step(run, step, micro, result, 1.0, decision))
-    timed("monitor and average", lambda: observe_step(run, step, result, norm, decision))
+    learned = timed("discriminator", lambda: discriminator_step(run, step, micro, result, 1.0, decision))
+    timed("monitor and average", lambda: observe_step(run, step, result, norm, decision, learned))
 
 
 def main() -> None:

@@ -56,22 +56,25 @@ def train_step(run: Run, step: int, images: Pixels, is_logged: bool, is_checked:
     decision = run.finite_checks["tokenizer"].observe(step, result.scalars, "loss/total", norm)
     optimizer_step(run, lr_factor, decision)
     measured = run.diagnostics.after_step(step, is_logged)
-    discriminator_step(run, step, micro_batches, result, lr_factor, decision)
+    learned = discriminator_step(run, step, micro_batches, result, lr_factor, decision)
     if decision.may_skip:
         run.forward_states["tokenizer"].restore(decision.skip)
     if is_checked:
         for check in run.finite_checks.values():
             check.check()
-    observe_step(run, step, result, norm, decision)
+    observe_step(run, step, result, norm, decision, learned)
     return TrainStepResult(result.seen, measured, run.optimizer_config.lr * lr_factor)
 
 
 def discriminator_step(
     run: Run, step: int, images: list[Pixels], result: StepResult, lr_factor: float, decision: Decision
-) -> None:
-    """Let the discriminator learn from the reconstructions of a step, unless the tokenizer skips it."""
+) -> tuple[dict[str, Tensor], Decision]:
+    """Let the discriminator learn from the reconstructions of a step, unless the tokenizer skips it.
+
+    Returns its scalars by log path, and whether its own step is skipped.
+    """
     if run.adversary is None:
-        return
+        return {}, TAKEN
 
     def decide(scalars: Mapping[str, Tensor], norm: Tensor) -> Decision:
         check = run.finite_checks["discriminator"]
@@ -83,13 +86,21 @@ def discriminator_step(
         scalars, own = run.adversary.learn(step, images, result.reconstructions, lr_factor, decide)
     if own.may_skip:
         run.forward_states["discriminator"].restore(own.skip)
-    run.means.add_more({} if own.is_skipped else scalars, own.skip)
+    return {} if own.is_skipped else scalars, own
 
 
-def observe_step(run: Run, step: int, result: StepResult, norm: Tensor, decision: Decision) -> None:
+def observe_step(
+    run: Run,
+    step: int,
+    result: StepResult,
+    norm: Tensor,
+    decision: Decision,
+    learned: tuple[dict[str, Tensor], Decision] = ({}, TAKEN),
+) -> None:
     """Let the log, the codebook and the EMA take in a step; of one that is skipped, only that it was."""
     scalars = {} if decision.is_skipped else {**result.scalars, "optimizer/gradient_norm": norm}
     run.means.add(scalars, decision.skip)
+    run.means.add_more(learned[0], learned[1].skip)
     if not decision.is_skipped:
         revived = run.maintenance.observe(step, result.seen, run.optimizer, decision.skip)
         run.monitor.observe(result.seen, revived, decision.skip)

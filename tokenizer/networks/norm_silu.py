@@ -13,8 +13,8 @@ from .norms import EPSILON, GROUPS, Norm, in_autocast_type
 def silu_of_norm(norm: nn.Module, x: Tensor, *condition: Tensor) -> Tensor:
     """Return silu(norm(x, *condition)).
 
-    In training on CUDA, a plain group norm is computed again in the backward pass instead of kept: a third of the memory of a
-    residual block for 2 % of its time. A compiler decides that by itself, and a CPU has more memory than time.
+    In training on CUDA, a plain group norm is computed again in the backward pass instead of kept: it saves a third of
+    the memory of a residual block. A compiler decides that by itself, and a CPU has more memory than time.
     """
     if isinstance(norm, Norm) and norm.kind == "group" and _recomputes(x):
         x = in_autocast_type(x)
