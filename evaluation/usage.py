@@ -52,12 +52,15 @@ def is_hashed(counts: Tensor, vocab_size: int) -> bool:
     return counts.shape[1] < vocab_size
 
 
-def count_tokens(counts: Tensor, tokens: Tokens, vocab_size: int) -> None:
-    """Add tokens to counts, in place. No device sync."""
+def count_tokens(counts: Tensor, tokens: Tokens, vocab_size: int, skip: Tensor | None = None) -> None:
+    """Add tokens to counts, in place; none where the boolean scalar `skip` is true, whatever the tokens. No device sync."""
+    if skip is not None:
+        tokens = torch.where(skip, 0, tokens)
     levels = rearrange(tokens, "b q y x -> q (b y x)")
     if is_hashed(counts, vocab_size):
         levels = hash_slots(levels, counts.shape[1])
-    counts.scatter_add_(1, levels, torch.ones_like(levels))
+    ones = torch.ones_like(levels) if skip is None else (~skip).to(counts.dtype).expand_as(levels)
+    counts.scatter_add_(1, levels, ones)
 
 
 def codes_text(codes: int) -> str:

@@ -1,9 +1,12 @@
-"""Where the time of a training step goes: data, tokenizer, optimizer, discriminator; on whatever device there is.
+"""Speed, memory and parts of a training step, in each of the ways to train; on whatever device there is.
 
-    python scripts/benchmark_training.py configs/vqgan-f16.yaml data.train=photos/ --steps 50 --out results/training.json
+    python scripts/benchmark_training.py configs/vqgan-f16.yaml data.train=photos/ --steps 20 --out results/training.json
+    python scripts/benchmark_training.py configs/vqgan-f16.yaml data.train=photos/ --compile --memory-format channels_last
 
-Takes a config and overrides as train-tokenizer does, and trains, with the discriminator from the first step. It waits for
-the device after each part, so the parts add up to the step. `optimizer fraction` is what Muon, or AdamW, takes of it.
+Takes a config and overrides as train-tokenizer does, and trains, with the discriminator from the first step. `images per
+second` is of whole steps, as a run takes them. The parts are of further steps that wait for the device after each part, so they
+add up to more. `launches` counts the operations that a part sends to the device besides views. With --all it measures every way
+to train that fits into memory, each by itself.
 """
 
 import argparse
@@ -11,55 +14,131 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
+from accelerate.state import AcceleratorState
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from vistok.images.preprocessing import to_pixels
+from vistok.train.config import TrainConfig
 from vistok.train.config_file import read_config
-from vistok.train.data.batches import Batch, training_batches
+from vistok.train.optimizer import skipping
+from vistok.train.optimizer.skipping import clipped_norm
 from vistok.train.run import Run
-from vistok.train.step import tokenizer_step
+from vistok.train.step import discriminator_step, observe_step, optimizer_step, tokenizer_step, train_step
 
 WARM_UP = 3
+WAYS = {"run.memory_format": ["contiguous", "channels_last"], "run.compile": [False, True]}
+"""Options whose best values only a measurement tells."""
 
 
-def timed(parts: dict[str, list[float]], name: str, work: Callable[[], object]) -> object:
-    """Do the work, wait for the device, and note the seconds under a name."""
-    started = time.perf_counter()
-    result = work()
+class Launches(TorchDispatchMode):
+    """Counts operations that are no views; one over a list of tensors counts once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
+        self.count += not function.is_view and function._schema.name not in ("aten::detach", "aten::empty_like")
+        return function(*arguments, **(keywords or {}))
+
+
+def synchronize() -> None:
+    """Wait for the device."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    parts.setdefault(name, []).append(time.perf_counter() - started)
-    return result
 
 
-def measure(run: Run, batches: Iterator[Batch], steps: int) -> dict[str, float]:
-    """Return the median seconds of each part of a step."""
+def measure(config: TrainConfig, steps: int) -> dict[str, Any]:
+    """Return images per second, peak gigabytes (10^9 bytes), and seconds and launches of the parts of a step."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    torch.compiler.reset()
+    run = Run(config)
+    batches = run.batches(0)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    began = time.perf_counter()
+    _whole_steps(run, batches, 1, 1)
+    first = time.perf_counter() - began
+    _whole_steps(run, batches, 2, WARM_UP)
+    began = time.perf_counter()
+    _whole_steps(run, batches, 2 + WARM_UP, steps)
+    seconds = (time.perf_counter() - began) / steps
+    found: dict[str, Any] = {
+        "images per second": config.data.batch_size / seconds,
+        "seconds of a step": seconds,
+        "seconds of the first step": first,
+        "peak gigabytes": torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else None,
+    }
     parts: dict[str, list[float]] = {}
-    for step in range(1, steps + WARM_UP + 1):
-        crops = timed(parts, "data", lambda: next(batches).crops.to(run.accelerator.device))
-        pixels = to_pixels(crops)
-        if run.config.run.channels_last:
-            pixels = pixels.contiguous(memory_format=torch.channels_last)
-        micro = list(pixels.chunk(run.config.run.gradient_accumulation))
-        result = timed(parts, "tokenizer", lambda step=step, micro=micro: tokenizer_step(run, step, micro))
-        timed(parts, "optimizer", run.optimizer.step)
-        if run.adversary is not None:
-            fake = result.reconstructions
-            timed(
-                parts,
-                "discriminator",
-                lambda step=step, micro=micro, fake=fake: run.adversary.learn(step, micro, fake, 1.0),
+    launches: dict[str, int] = {}
+    for step in range(2 + WARM_UP + steps, 2 + WARM_UP + steps + max(3, steps // 4)):
+        _parts(run, batches, step, parts, launches)
+    medians = {name: statistics.median(values) for name, values in parts.items()}
+    total = sum(medians.values())
+    fractions = {name: value / total for name, value in medians.items()}
+    return found | {"seconds": medians, "fractions": fractions, "launches": launches}
+
+
+def measure_ways(path: Path, overrides: Sequence[str], steps: int) -> Iterator[dict[str, Any]]:
+    """Yield the options and `measure` of each way to train, or the error of one that does not fit."""
+    for values in product(*WAYS.values()):
+        options = dict(zip(WAYS, values, strict=True))
+        try:
+            yield options | measure(
+                read(path, [*overrides, *(f"{key}={json.dumps(v)}" for key, v in options.items())]), steps
             )
-        timed(parts, "monitor and average", lambda result=result: _watch(run, result.seen))
-    return {name: statistics.median(seconds[WARM_UP:]) for name, seconds in parts.items()}
+        except (RuntimeError, torch.OutOfMemoryError) as error:
+            yield options | {"error": str(error).splitlines()[0]}
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
-def _watch(run: Run, seen: object) -> None:
-    run.monitor.observe(seen)
-    run.ema.update(run.model)
+def read(path: Path, overrides: Sequence[str]) -> TrainConfig:
+    """Return the config of a run that writes nothing, whose discriminator learns from the first step."""
+    config = read_config(path, [f"run.out={tempfile.gettempdir()}/benchmark-training", *overrides, "run.trackers=[]"])
+    if config.adversarial is not None:
+        adversarial = config.adversarial.model_copy(update={"start": 0, "ramp": 0})
+        config = config.model_copy(update={"adversarial": adversarial})
+    return config
+
+
+def _whole_steps(run: Run, batches: Iterator[Any], first: int, steps: int) -> None:
+    for step in range(first, first + steps):
+        train_step(run, step, next(batches)[0], is_logged=False, is_checked=False)
+    synchronize()
+
+
+def _parts(
+    run: Run, batches: Iterator[Any], step: int, parts: dict[str, list[float]], launches: dict[str, int]
+) -> None:
+    """Take a step as `train_step` does, and note what each part took."""
+
+    def timed(name: str, work: Callable[[], Any]) -> Any:
+        synchronize()
+        began = time.perf_counter()
+        if name in ("optimizer", "monitor and average") and name not in launches:
+            with Launches() as counted:
+                result = work()
+            launches[name] = counted.count
+            return result
+        result = work()
+        synchronize()
+        parts.setdefault(name, []).append(time.perf_counter() - began)
+        return result
+
+    images = timed("data", lambda: next(batches)[0])
+    micro = list(images.chunk(run.config.run.gradient_accumulation))
+    result = timed("tokenizer", lambda: tokenizer_step(run, step, micro))
+    norm = timed("clipping", lambda: clipped_norm(run.accelerator, run.optimizer, run.optimizer_config.clip_norm))
+    decision = run.finite_checks["tokenizer"].observe(step, result.scalars, "loss/total", norm)
+    timed("optimizer", lambda: optimizer_step(run, 1.0, decision))
+    learned = timed("discriminator", lambda: discriminator_step(run, step, micro, result, 1.0, decision))
+    timed("monitor and average", lambda: observe_step(run, step, result, norm, decision, learned))
 
 
 def main() -> None:
@@ -68,26 +147,27 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--compile", action="store_true", help="sets run.compile")
+    parser.add_argument("--memory-format", choices=["auto", "contiguous", "channels_last"], default="auto")
+    parser.add_argument("--activation-checkpointing", action="store_true")
+    parser.add_argument("--all", action="store_true", help="measure each memory format, compiled and not")
+    parser.add_argument("--as-on-a-gpu", action="store_true", help="take the way of a GPU on a CPU, to count launches")
     parser.add_argument("--out", type=Path, default=Path("results/training.json"))
     arguments = parser.parse_intermixed_args()
-    with tempfile.TemporaryDirectory() as folder:
-        config = read_config(arguments.config, [*arguments.overrides, f"run.out={folder}", "run.trackers=[]"])
-        if config.adversarial is not None:
-            adversarial = config.adversarial.model_copy(update={"start": 0, "ramp": 0})
-            config = config.model_copy(update={"adversarial": adversarial})
-        run = Run(config)
-        total = arguments.steps + WARM_UP
-        loader = training_batches(run.crops, 0, total, 0, 1, config.run.gradient_accumulation)
-        parts = measure(run, iter(loader), arguments.steps)
-    step = sum(parts.values())
+    if arguments.as_on_a_gpu:
+        skipping.runs_ahead = lambda _device: True
+    options = [f"run.activation_checkpointing={json.dumps(arguments.activation_checkpointing)}"]
+    if arguments.all:
+        found: Any = list(measure_ways(arguments.config, [*arguments.overrides, *options], arguments.steps))
+    else:
+        options += [f"run.compile={json.dumps(arguments.compile)}", f"run.memory_format={arguments.memory_format}"]
+        found = measure(read(arguments.config, [*arguments.overrides, *options]), arguments.steps)
     facts = {
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "torch": torch.__version__,
         "config": str(arguments.config),
-        "overrides": arguments.overrides,
-        "images per second": config.data.batch_size / step,
-        "seconds": parts,
-        "fractions": {name: seconds / step for name, seconds in parts.items()},
+        "overrides": [*arguments.overrides, *options],
+        "measured": found,
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(facts, indent=1) + "\n")

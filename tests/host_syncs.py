@@ -1,12 +1,12 @@
 """Counts what would make the host wait for a GPU, on a machine that has none.
 
 On a CPU every operator returns when it is done, so a test cannot see a wait. It can see the operators that cause one: those
-whose result is a Python number or has a size that depends on the values, and copies between devices that block. `tolist` and
-`numpy` read the memory of a CPU without an operator, and are not seen. Where there is a GPU, the same work runs under
-`torch.cuda.set_sync_debug_mode("error")`.
+whose result is a Python number or has a size that depends on the values, tensors made of Python values, and copies between
+devices that block. `tolist` and `numpy` read the memory of a CPU without an operator, and are not seen. Where there is a GPU,
+the same work runs under `torch.cuda.set_sync_debug_mode("error")`.
 """
 
-from collections import Counter
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,33 +15,42 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-WAITING = (
-    *("_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "argwhere", "masked_select"),
-    *("_unique", "_unique2", "unique_dim", "unique_consecutive", "unique_dim_consecutive"),
-    *("repeat_interleave.Tensor", "bincount"),
-)
-"""Operators whose result the host needs: a number, or a size that depends on the values."""
+VALUE, SIZE = "a value is read", "the size of the result depends on values"
+READS = {
+    **dict.fromkeys(
+        ("_local_scalar_dense", "item", "is_nonzero", "equal", "_linalg_check_errors", "linalg_lstsq"), VALUE
+    ),
+    **dict.fromkeys(("nonzero", "argwhere", "masked_select", "repeat_interleave.Tensor", "bincount"), SIZE),
+    **dict.fromkeys(("_unique", "_unique2", "unique_dim", "unique_consecutive", "unique_dim_consecutive"), SIZE),
+    "lift_fresh": "a tensor is made on the host and would be copied",
+}
 INDEXED = ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index")
 COPIES = ("_to_copy", "copy_", "_copy_from")
+HOST = {
+    "tokenizer/quantizers/composed/residual.py": "the number of levels that are kept is drawn on the host",
+    "tokenizer/quantizers/vector/projections.py": "on CUDA the codes of a basis are solved for without a check",
+}
+"""Files that read values of the host's own, and why."""
 
 
 class HostSyncs(TorchDispatchMode):
-    """Counts by operator, in `found`, the calls inside the block that would wait for a GPU."""
+    """Collects in `found` the calls inside the block that would wait for a GPU, with the line of the package that made each."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: Counter[str] = Counter()
+        self.found: list[str] = []
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        name = func._schema.name.split("::")[1]
-        if name in WAITING or f"{name}.{func._schema.overload_name}" in WAITING:
-            self.found[name] += 1
-        elif name in INDEXED and any(_is_mask(index) for index in args[1] if index is not None):
-            self.found[f"{name} with a mask"] += 1
+        name = function._schema.name.split("::")[1]
+        reason = READS.get(name) or READS.get(f"{name}.{function._schema.overload_name}")
+        if name in INDEXED and any(_is_mask(index) for index in args[1] if index is not None):
+            reason = "booleans index"
         elif name in COPIES and _blocks(name, args, kwargs):
-            self.found[f"{name} between devices"] += 1
-        return func(*args, **kwargs)
+            reason = "it blocks between devices"
+        if reason and (caller := _caller()).partition(":")[0] not in HOST:
+            self.found.append(f"{name} at {caller}: {reason}")
+        return function(*args, **kwargs)
 
 
 def _is_mask(index: Tensor) -> bool:
@@ -59,10 +68,18 @@ def _blocks(name: str, args: Any, kwargs: Any) -> bool:
     return torch.device(target).type != source.type and not is_asynchronous
 
 
+def _caller() -> str:
+    frames = [
+        frame for frame in traceback.extract_stack() if "/vistok/" in frame.filename and "/tests/" not in frame.filename
+    ]
+    return f"{frames[-1].filename.partition('/vistok/')[2]}:{frames[-1].lineno}" if frames else "elsewhere"
+
+
 @contextmanager
 def no_host_syncs() -> Iterator[None]:
     """Fail where the block would make the host wait; on a GPU torch itself raises."""
     if torch.cuda.is_available():
+        torch.cuda.synchronize()
         torch.cuda.set_sync_debug_mode("error")
         try:
             yield
@@ -71,4 +88,4 @@ def no_host_syncs() -> Iterator[None]:
         return
     with HostSyncs() as syncs:
         yield
-    assert not syncs.found, f"this would wait for a GPU: {dict(syncs.found)}"
+    assert not syncs.found, f"this would wait for a GPU: {', '.join(syncs.found)}"

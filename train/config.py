@@ -17,6 +17,7 @@ from .losses.adversarial import AdversarialConfig
 from .losses.criteria import CriterionConfig, parse_criteria
 from .losses.terms import ADVERSARIAL, RECONSTRUCTION_LOSSES, LossWeights
 from .optimizer.config import OptimizerConfig
+from .speed import MemoryFormat
 
 CONFIG_FILE = "config.yaml"
 Part: TypeAlias = Literal["encoder", "quantizer", "decoder"]
@@ -39,8 +40,15 @@ class RunConfig(Config):
     """Micro-batches that each process splits its part of a batch into; more of them need less memory."""
     trackers: list[str] = ["tensorboard"]
     """Trackers of accelerate that get every scalar, such as tensorboard or wandb; metrics.jsonl is always written."""
-    channels_last: bool = True
-    """Whether to use the channels-last memory format, which is faster on CPUs and tensor cores."""
+    memory_format: MemoryFormat = "auto"
+    """Order of channels and pixels in memory: contiguous, channels_last, or auto, which is channels_last on CPUs alone."""
+    compile: bool = False
+    """Whether to compile encoder, decoder, discriminator and criteria, which takes a minute or two at the start."""
+    activation_checkpointing: bool = False
+    """Whether the backward pass computes each block of the networks again, for less memory and about a third more time."""
+    max_skipped_steps: Annotated[int, Field(ge=0)] = 10
+    """Steps in a row that may be skipped because a loss or a gradient is not finite, before the run ends as diverged; at most a
+    tenth of run.steps. A skipped step changes nothing, and the log reports it; 0 ends the run at the first."""
     log_every: Annotated[int, Field(ge=1)] = 50
     """Steps between lines of metrics.jsonl; a line has the means and the codebook usage of these steps."""
     save_every: Annotated[int, Field(ge=1)] = 1000

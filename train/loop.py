@@ -17,12 +17,14 @@ from .data.changed_images import IMAGES_FILE, record_images
 from .data.read_images import ImageReader
 from .data.source_images import SourceImages
 from .export import EXPORT
+from .finite_check import check_weights
 from .launcher import hold_run_folder
 from .logs.run_log import VERBOSE, RunLog, Verbosity
 from .logs.trackers import end_trackers, quiet_tracker_threads, start_trackers
 from .outputs import best_effort, write_final_outputs, write_outputs, write_samples
 from .resume import resume
 from .run import Run
+from .speed import uncompiled
 from .step import TrainStepResult, train_step
 from .validation import Validation
 
@@ -84,7 +86,8 @@ def _validation(run: Run, images: SourceImages, log: RunLog) -> Validation:
 
 @torch.no_grad()
 def _initialize_codes(run: Run, quiet: bool) -> None:
-    with ProgressLine("rounds of k-means", run.maintenance.rounds, quiet or not run.maintenance.rounds) as progress:
+    rounds = run.maintenance.rounds
+    with uncompiled(), ProgressLine("rounds of k-means", rounds, quiet or not rounds) as progress:
         latents = (run.model.encode_latent(pixels) for pixels, _ in run.batches(0))
         run.maintenance.initialize(latents, progress.update)
 
@@ -97,11 +100,14 @@ def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
             step % every == 0 or step == config.steps
             for every in (config.log_every, config.validate_every, config.save_every)
         )
+        began = time.perf_counter()
         result = train_step(run, step, images, is_logged, is_checked=is_logged or is_validated or is_saved)
+        if networks := run.compiled_at(step, start):
+            log.say(f"step {step} took {time.perf_counter() - began:.0f} s, in which {networks} compiled.")
         run.unreadable.observe(unreadable)
         log.advance(step)
         if is_validated or is_saved:  # before anything is exported or kept
-            run.finite_check.check_weights(step, run.model, run.discriminator)
+            check_weights(step, run.trained_networks, config.out / "checkpoints")
         if is_logged:
             clock = _write_log(run, step, log, result, clock)
         if validation and is_validated:
@@ -123,11 +129,13 @@ def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
 def _write_log(run: Run, step: int, log: RunLog, result: TrainStepResult, clock: float) -> float:
     """Write a line of the log, and return the time at its end; `clock` is that at the end of the line before."""
     steps = run.means.steps
+    skipped = [check.summarise(steps) for check in run.finite_checks.values()]
     codebook = run.monitor.summarise(step, result.seen)
     speed = steps * run.config.data.batch_size / (time.perf_counter() - clock)
     lost = run.unreadable.summarise(step)
     values = run.means.summarise() | {"optimizer/lr": result.lr} | result.measured | codebook.values | lost.values
-    for warning in lost.warnings:
+    values |= {name: count for counts, _ in skipped for name, count in counts.items()}
+    for warning in [*lost.warnings, *(warning for _, warnings in skipped for warning in warnings)]:
         log.warn(warning)
     log.write(step, values | {"time/images_per_second": speed}, codebook.alarms)
     return time.perf_counter()

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import torch
 from accelerate.utils import set_seed
 from torch import nn
 from torch.optim import Optimizer
@@ -17,16 +16,19 @@ from .codebook.monitor import CodebookMonitor
 from .config import TrainConfig
 from .data.batches import training_batches
 from .data.crops import TrainingCrops
+from .data.on_device import batches_on
 from .data.source_images import SourceImages
 from .data.unreadable_images import UnreadableInTraining
 from .diagnostics.diagnostics import Diagnostics
-from .finite_check import FiniteCheck
+from .finite_check import FiniteCheck, skipped_limit
+from .forward_state import ForwardState
 from .launcher import run_accelerator, seed_noise
 from .logs.running_means import RunningMeans
 from .losses.criteria import build_criteria
 from .losses.discriminator_training import Adversary
 from .losses.terms import ADVERSARIAL, check_loss_names
 from .optimizer.routing import assign_parameters, build_optimizer, routing_table
+from .speed import compile_networks, memory_format, recompute_activations
 from .warm_start import starting_model
 from .weight_ema import WeightEMA
 
@@ -54,8 +56,11 @@ class Run:
         """What is validated and exported."""
         self.monitor = CodebookMonitor(model.quantizer, accelerator, getattr(model.quantizer_in, "in_channels", None))
         self.maintenance = CodebookMaintenance(config.codebook, model.quantizer, accelerator, config.run.seed)
-        if config.run.channels_last:
-            model.to(memory_format=torch.channels_last)
+        self.memory_format = memory_format(config.run.memory_format, accelerator.device)
+        """Order of images and kernels in memory."""
+        model.to(memory_format=self.memory_format)
+        if config.run.activation_checkpointing:
+            recompute_activations(model)
         self.wrapped_model: nn.Module
         """The tokenizer as accelerate wraps it, for the forward pass."""
         self.optimizer: Optimizer
@@ -75,7 +80,15 @@ class Run:
             accelerator,
         )
         self.criteria = build_criteria(config.criteria, config.losses, accelerator.device)
-        self.finite_check = FiniteCheck(accelerator, config.run.out / "checkpoints")
+        if config.run.compile:
+            networks = [child for criterion in self.criteria for child in criterion.children()]
+            compile_networks(model, [*networks, *([self.discriminator] if self.discriminator else [])])
+        self.finite_checks = self._finite_checks()
+        """What decides which steps of each network are skipped, by its name."""
+        self.forward_states = {"tokenizer": ForwardState(model.quantizer)}
+        """What forwards of each network change, by its name."""
+        if self.discriminator:
+            self.forward_states["discriminator"] = ForwardState(self.discriminator)
         self.means = RunningMeans(accelerator)
         self.unreadable = UnreadableInTraining(
             config.data.unreadable_limit, config.data.batch_size, sum(map(len, self.crops.sources)), accelerator
@@ -83,14 +96,37 @@ class Run:
         keep_in_checkpoints(
             accelerator,
             self.ema,
-            [self.monitor, self.maintenance, self.diagnostics, self.unreadable, self.means, self.adversary],
+            [
+                *(self.monitor, self.maintenance, self.diagnostics, self.unreadable, self.means, self.adversary),
+                *self.finite_checks.values(),
+            ],
         )
         seed_noise(config.run.seed, accelerator.process_index, 0)
+
+    def _finite_checks(self) -> dict[str, FiniteCheck]:
+        run = self.config.run
+        limit = skipped_limit(run.max_skipped_steps, run.steps)
+        lrs = {"tokenizer": "optimizer.lr"} | ({"discriminator": "adversarial.lr"} if self.adversary else {})
+        return {name: FiniteCheck(self.accelerator, run.out / "checkpoints", limit, lr) for name, lr in lrs.items()}
 
     @property
     def discriminator(self) -> nn.Module | None:
         """The network of the adversary."""
         return self.adversary.discriminator if self.adversary else None
+
+    def compiled_at(self, step: int, start: int) -> str:
+        """Return what is compiled in a step of a run that started after step `start`, with its verb; empty if nothing is."""
+        if not self.config.run.compile:
+            return ""
+        joins = step == (max(start, self.adversary.config.start) + 1 if self.adversary else 0)
+        if step == start + 1:
+            return "the networks were"
+        return "the discriminator was" if joins else ""
+
+    @property
+    def trained_networks(self) -> dict[str, tuple[nn.Module | None, str]]:
+        """The networks that are trained, by name, each with the option of its learning rate."""
+        return {"tokenizer": (self.model, "optimizer.lr"), "discriminator": (self.discriminator, "adversarial.lr")}
 
     @property
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -101,9 +137,9 @@ class Run:
         """Yield the pixels of this process for each step from `start` on, and what could not be read."""
         run, accelerator = self.config.run, self.accelerator
         rank, world = accelerator.process_index, accelerator.num_processes
-        layout = torch.channels_last if run.channels_last else torch.contiguous_format
-        for crops, unreadable in training_batches(self.crops, start, run.steps, rank, world, run.gradient_accumulation):
-            yield to_pixels(crops.to(accelerator.device)).contiguous(memory_format=layout), unreadable
+        batches = training_batches(self.crops, start, run.steps, rank, world, run.gradient_accumulation)
+        for crops, unreadable in batches_on(batches, accelerator.device):
+            yield to_pixels(crops).contiguous(memory_format=self.memory_format), unreadable
 
 
 def freeze_all_but(model: VisualTokenizer, parts: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 """One training step: the tokenizer's, then the discriminator's, and what is observed of them."""
 
-import math
+from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import NamedTuple
@@ -14,7 +14,9 @@ from ..tokenizer.quantizers import set_training_step
 from ..tokenizer.shapes import Pixels
 from .codebook.monitor import QuantizerIO, quantizer_io
 from .losses.terms import ADVERSARIAL, loss_terms, weigh
+from .optimizer.skipping import TAKEN, Decision, clipped_norm, step_unless
 from .run import Run
+from .speed import uncompiled
 
 
 class TrainStepResult(NamedTuple):
@@ -37,27 +39,73 @@ class StepResult(NamedTuple):
 
 
 def train_step(run: Run, step: int, images: Pixels, is_logged: bool, is_checked: bool) -> TrainStepResult:
-    """Update the tokenizer, the discriminator and the EMA; raise DivergedError at a step that `is_checked`."""
+    """Update the tokenizer, the discriminator and the EMA, or nothing if losses or gradients are not finite.
+
+    Raises DivergedError at a step that `is_checked`. Other steps do not wait for the device.
+    """
     lr_factor = run.optimizer_config.lr_ratio(step, run.config.run.steps)
     micro_batches = list(images.chunk(run.config.run.gradient_accumulation))
     set_training_step(run.model, step - 1)
+    for state in run.forward_states.values():
+        state.remember()
     result = tokenizer_step(run, step, micro_batches)
-    run.finite_check.observe(result.scalars["loss/total"], step)
-    if is_checked:
-        run.finite_check.check_losses()
-    seen = result.seen._replace(tokens=run.finite_check.mask_tokens(result.seen.tokens))
     networks = [run.model, *run.criteria, *([run.discriminator] if run.discriminator else [])]
     run.diagnostics.before_step(step, is_logged)
     run.diagnostics.measure_curvature(step, images, partial(float32_loss, run, step), networks)
-    scalars = {**result.scalars, "optimizer/gradient_norm": optimizer_step(run, lr_factor)}
+    norm = clipped_norm(run.accelerator, run.optimizer, run.optimizer_config.clip_norm)
+    decision = run.finite_checks["tokenizer"].observe(step, result.scalars, "loss/total", norm)
+    optimizer_step(run, lr_factor, decision)
     measured = run.diagnostics.after_step(step, is_logged)
-    if run.adversary is not None:
-        scalars |= run.adversary.learn(step, micro_batches, result.reconstructions, lr_factor)
-    run.monitor.observe(seen, run.maintenance.observe(step, seen, run.optimizer))
-    run.means.add(scalars)
+    learned = discriminator_step(run, step, micro_batches, result, lr_factor, decision)
+    if decision.may_skip:
+        run.forward_states["tokenizer"].restore(decision.skip)
+    if is_checked:
+        for check in run.finite_checks.values():
+            check.check()
+    observe_step(run, step, result, norm, decision, learned)
+    return TrainStepResult(result.seen, measured, run.optimizer_config.lr * lr_factor)
+
+
+def discriminator_step(
+    run: Run, step: int, images: list[Pixels], result: StepResult, lr_factor: float, decision: Decision
+) -> tuple[dict[str, Tensor], Decision]:
+    """Let the discriminator learn from the reconstructions of a step, unless the tokenizer skips it.
+
+    Returns its scalars by log path, and whether its own step is skipped.
+    """
+    if run.adversary is None:
+        return {}, TAKEN
+
+    def decide(scalars: Mapping[str, Tensor], norm: Tensor) -> Decision:
+        check = run.finite_checks["discriminator"]
+        return check.observe(step, scalars, "discriminator/loss", norm, already=decision.skip)
+
+    scalars: dict[str, Tensor] = {}
+    own = decision
+    if not decision.is_skipped:
+        scalars, own = run.adversary.learn(step, images, result.reconstructions, lr_factor, decide)
+    if own.may_skip:
+        run.forward_states["discriminator"].restore(own.skip)
+    return {} if own.is_skipped else scalars, own
+
+
+def observe_step(
+    run: Run,
+    step: int,
+    result: StepResult,
+    norm: Tensor,
+    decision: Decision,
+    learned: tuple[dict[str, Tensor], Decision] = ({}, TAKEN),
+) -> None:
+    """Let the log, the codebook and the EMA take in a step; of one that is skipped, only that it was."""
+    scalars = {} if decision.is_skipped else {**result.scalars, "optimizer/gradient_norm": norm}
+    run.means.add(scalars, decision.skip)
+    run.means.add_more(learned[0], learned[1].skip)
+    if not decision.is_skipped:
+        revived = run.maintenance.observe(step, result.seen, run.optimizer, decision.skip)
+        run.monitor.observe(result.seen, revived, decision.skip)
     with delay_signals():
-        run.ema.update(run.model)
-    return TrainStepResult(seen, measured, run.optimizer_config.lr * lr_factor)
+        run.ema.update(run.model, decision)
 
 
 def tokenizer_step(run: Run, step: int, micro_batches: list[Pixels]) -> StepResult:
@@ -80,24 +128,21 @@ def tokenizer_step(run: Run, step: int, micro_batches: list[Pixels]) -> StepResu
     return StepResult(means, quantizer_io(run.model.quantizer, outputs), [output.pixels for output in outputs])
 
 
-def optimizer_step(run: Run, lr_factor: float) -> Tensor:
-    """Clip the gradient and update the weights at `lr_factor` of the peak learning rate; return the norm before clipping."""
+def optimizer_step(run: Run, lr_factor: float, decision: Decision = TAKEN) -> None:
+    """Update the weights at `lr_factor` of the peak learning rate from clipped gradients, unless the step is skipped."""
     for group in run.optimizer.param_groups:
         group["lr"] = run.optimizer_config.lr * lr_factor
-    max_norm = run.optimizer_config.clip_norm
-    run.accelerator.unscale_gradients(run.optimizer)
-    parameters = [parameter for group in run.optimizer.param_groups for parameter in group["params"]]
-    norm = torch.nn.utils.clip_grad_norm_(parameters, math.inf if max_norm is None else max_norm)
-    run.optimizer.step()
-    return norm
+    if not decision.is_skipped:
+        step_unless(run.optimizer, decision.skip)
 
 
 def float32_loss(run: Run, step: int, images: Pixels) -> Tensor:
     """Return the loss of `tokenizer_step` with the tokenizer in float32, and without DDP."""
     forward = type(run.model).forward  # accelerate has wrapped the object's own in autocast
-    with torch.autocast(images.device.type, enabled=False):
-        output = forward(run.model, images, run.maintenance.hardness(step))
-    return _losses(run, step, images, output)["loss/total"]
+    with uncompiled():
+        with torch.autocast(images.device.type, enabled=False):
+            output = forward(run.model, images, run.maintenance.hardness(step))
+        return _losses(run, step, images, output)["loss/total"]
 
 
 def _losses(run: Run, step: int, images: Pixels, output: Reconstruction) -> dict[str, Tensor]:

@@ -4,9 +4,10 @@ from copy import deepcopy
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..tokenizer.model import VisualTokenizer
+from .optimizer.skipping import TAKEN, Decision
 
 
 class WeightEMA:
@@ -18,19 +19,30 @@ class WeightEMA:
     def __init__(self, model: VisualTokenizer, decay: float):
         self.model = deepcopy(model).requires_grad_(False).eval()
         self.updates = 0
-        """Optimizer steps so far."""
+        """Optimizer steps so far, skipped ones included."""
         self._decay = decay
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Take in the weights after one more step."""
+    def update(self, model: nn.Module, decision: Decision = TAKEN) -> None:
+        """Take in the weights after one more step; at one that is skipped, the EMA does not change."""
+        self.updates += 1
+        if not decision.is_skipped:
+            self._average(model, self.updates - 1, decision.skip)
+
+    def _average(self, model: nn.Module, updates: int, skip: Tensor | None) -> None:
         averaged = [parameter.detach() for parameter in self.model.parameters()]
         current = [parameter.detach() for parameter in model.parameters()]
-        decay = min(self._decay, (1 + self.updates) / (10 + self.updates)) if self.updates else 0.0
-        torch._foreach_lerp_(averaged, current, 1 - decay)
-        for copied, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
-            copied.copy_(buffer)
-        self.updates += 1
+        decay = min(self._decay, (1 + updates) / (10 + updates)) if updates else 0.0
+        if skip is None:
+            torch._foreach_lerp_(averaged, current, 1 - decay)
+        elif decay == 0:  # the weights, which a skipped step does not change
+            torch._foreach_copy_(averaged, current)
+        else:
+            towards = torch._foreach_sub(current, averaged)
+            torch._foreach_mul_(towards, torch.where(skip, 0.0, 1 - decay))
+            torch._foreach_add_(averaged, towards)
+        if copies := list(self.model.buffers()):
+            torch._foreach_copy_(copies, list(model.buffers()))
 
     def state_dict(self) -> dict[str, Any]:
         return {"model": self.model.state_dict(), "updates": self.updates}

@@ -168,8 +168,11 @@ def test_a_type_is_said_in_words(path, words):
         ("model.quantizer.vqq", "model.quantizer.vqq is not a known key: did you mean 'vq'?"),
         ("zzz", "zzz is not a known key: choose from adversarial, "),
         ("run.zzz", "run.zzz is not a known key: choose from "),
-        ("run.", "run. is not a known key: choose from channels_last, "),
-        ("run.out.x", "run.out.x is not a known key: did you mean 'out'? Otherwise choose from channels_last, "),
+        ("run.", "run. is not a known key: choose from activation_checkpointing, "),
+        (
+            "run.out.x",
+            "run.out.x is not a known key: did you mean 'out'? Otherwise choose from activation_checkpointing, ",
+        ),
         ("losses.l2", "losses.l2 is not a known key: did you mean 'losses'? Otherwise choose from adversarial, "),
         (
             "model.quantizer.vq.dmi",

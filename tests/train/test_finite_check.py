@@ -12,7 +12,7 @@ from vistok.tokenizer.errors import WorkFailedError
 from vistok.train import step as one_step
 from vistok.train.commands.train_tokenizer import app
 from vistok.train.export import exported_step
-from vistok.train.finite_check import DivergedError, FiniteCheck, is_finite
+from vistok.train.finite_check import DivergedError, FiniteCheck, is_finite, skipped_limit
 
 
 def test_a_run_that_diverged_exits_1_and_leaves_the_last_good_weights(tmp_path):
@@ -35,12 +35,12 @@ def test_a_run_that_diverged_exits_1_and_leaves_the_last_good_weights(tmp_path):
     assert "lower optimizer.lr; the last good checkpoint is" in result.stderr
     assert (tmp_path / "export" / "model.safetensors").read_bytes() == good
     page = (tmp_path / "report.html").read_text()
-    assert "step 2 of 6" in page and "of 6: loss/total is" in page
+    assert "step 2 of 6" in page and "of 6: loss/l2 is" in page
     assert all(line["step"] <= 4 for line in logged(tmp_path))
 
 
 def test_a_run_that_diverged_before_any_checkpoint_leaves_none(tmp_path):
-    with pytest.raises(WorkFailedError, match=r"loss/total is (nan|inf) at step \d: lower optimizer.lr\.$"):
+    with pytest.raises(WorkFailedError, match=r"loss/l2 is (nan|inf) at step \d: lower optimizer.lr\.$"):
         train_again(
             tmp_path,
             *FSQ,
@@ -60,17 +60,70 @@ def test_a_tokenizer_of_a_later_validation_outlives_a_divergence(tmp_path, monke
     assert exported_step(tmp_path / "export") == 5 and "step 5 of 6" in (tmp_path / "report.html").read_text()
 
 
-def test_the_first_loss_that_is_not_finite_is_reported(tmp_path):
+def observed(check, step, total=1.0, norm=1.0, already=None, **terms):
+    """Let a check observe a step with these values, and return whether it is skipped."""
+    losses = {"loss/total": torch.tensor(total)} | {
+        f"loss/{name}": torch.tensor(value) for name, value in terms.items()
+    }
+    return check.observe(step, losses, "loss/total", torch.tensor(norm), already).is_skipped
 
-    check = FiniteCheck(Accelerator(cpu=True), tmp_path)
-    tokens = torch.tensor([-(2**63), 7])
-    for step, loss in [(1, 0.5), (2, float("inf")), (3, float("nan")), (4, 1.0)]:
-        if step <= 2:
-            check.check_losses()
-        check.observe(torch.tensor(loss), step)
-    with pytest.raises(DivergedError, match=r"^loss/total is inf at step 2: lower optimizer.lr\.$"):
-        check.check_losses()
-    assert check.mask_tokens(tokens).tolist() == [0, 0]
+
+def test_the_first_of_too_many_steps_in_a_row_is_reported(tmp_path):
+    check = FiniteCheck(Accelerator(cpu=True), tmp_path, limit=2)
+    nan = float("nan")
+    assert [observed(check, step, norm=value) for step, value in [(1, 0.5), (2, nan), (3, float("inf")), (4, 1.0)]] == [
+        *(False, True, True, False)
+    ]
+    check.check()
+    assert check.summarise(4) == (
+        {"optimizer/skipped": 2},
+        [
+            "2 of the last 4 steps were skipped: the norm of the gradient is nan at step 2; if it goes on, lower optimizer.lr."
+        ],
+    )
+    assert check.summarise(1) == ({}, [])
+    assert not observed(check, 5, l1=nan)  # it has no weight
+    observed(check, 6, total=nan, l1=1.0, l2=float("inf"))
+    assert check.summarise(1)[1][0].startswith("this step was skipped: loss/l2 is inf at step 6; if")
+    observed(check, 7, total=nan, norm=nan)
+    check.check()
+    observed(check, 8, total=nan, norm=nan)
+    with pytest.raises(
+        DivergedError,
+        match=r"^loss/l2 is inf at step 6, the first of 3 steps in a row that are not finite: lower optimizer.lr\.$",
+    ):
+        check.check()
+
+
+def test_without_a_limit_the_first_step_that_is_not_finite_ends_the_run(tmp_path):
+    check = FiniteCheck(Accelerator(cpu=True), tmp_path, limit=0)
+    observed(check, 3, total=float("inf"))
+    with pytest.raises(DivergedError, match=r"^loss/total is inf at step 3: lower optimizer.lr\.$"):
+        check.check()
+
+
+def test_a_step_that_is_skipped_already_does_not_count(tmp_path):
+    check = FiniteCheck(Accelerator(cpu=True), tmp_path, limit=0, lr="adversarial.lr")
+    assert observed(check, 1, total=float("nan"), already=torch.tensor(True))
+    check.check()
+    assert check.summarise(1) == ({}, [])
+
+
+def test_its_counts_go_into_the_checkpoint(tmp_path):
+    nan, checks = float("nan"), [FiniteCheck(Accelerator(cpu=True), tmp_path, limit=1) for _ in range(2)]
+    observed(checks[0], 6, total=nan, l2=nan)
+    checks[1].load_rank_state_dict(checks[0].rank_state_dict())
+    observed(checks[1], 7, total=nan, l2=nan)
+    assert checks[1].summarise(2)[0] == {"optimizer/skipped": 2}
+    with pytest.raises(DivergedError, match="loss/l2 is nan at step 6, the first of 2 steps"):
+        checks[1].check()
+
+
+def test_a_short_run_skips_at_most_a_tenth_of_its_steps():
+    assert [skipped_limit(limit, steps) for limit, steps in [(10, 6), (10, 60), (10, 1000), (0, 1000)]] == [0, 6, 10, 0]
+
+
+def test_a_network_is_finite_if_all_its_weights_are():
     model = torch.nn.Linear(2, 2)
     assert is_finite(model)
     model.bias.data[0] = float("nan")
@@ -81,12 +134,11 @@ def test_weights_that_are_not_finite_are_neither_exported_nor_saved(tmp_path, mo
     """Step 4 is validated and not saved: what a loss that is still finite hides is found before the export."""
     optimizer_step = one_step.optimizer_step
 
-    def spoiled(run, rate):
-        norm = optimizer_step(run, rate)
+    def spoiled(run, rate, decision):
+        optimizer_step(run, rate, decision)
         if run.ema.updates == 3:
             with torch.no_grad():
                 run.model.decoder.conv_out.bias.fill_(float("nan"))
-        return norm
 
     train_again(
         tmp_path / "whole",

@@ -84,7 +84,7 @@ def test_revival_without_codes_is_refused(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
-    with pytest.raises(WorkFailedError, match=r"loss/total is (nan|inf) at step \d+: lower optimizer.lr"):
+    with pytest.raises(WorkFailedError, match=r"loss/l2 is (nan|inf) at step \d+: lower optimizer.lr"):
         train(config(tmp_path, *QUANTIZERS["fsq"], "optimizer.lr=1e30", "optimizer.warmup=0"))
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ..shapes import Latent
-from .blocks import group_norm
 from .levels import Level
+from .norms import group_norm
 
 
 class LatentStatistics(NamedTuple):

@@ -6,6 +6,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .norms import LayerNorm
 from .transformer import GatedMLP, Gelu, initialize
 
 Projection = Literal["linear", "attention"]
@@ -35,11 +36,11 @@ class AttentionProjection(nn.Module):
 
     def __init__(self, width: int, out_width: int, gelu: Gelu):
         super().__init__()
-        self.norm_linear = nn.LayerNorm(width)
+        self.norm_linear = LayerNorm(width)
         self.linear = nn.Linear(width, out_width)
-        self.norm_attention = nn.LayerNorm(width)
+        self.norm_attention = LayerNorm(width)
         self.attention = ResizingAttention(width, out_width)
-        self.norm_mlp = nn.LayerNorm(out_width)
+        self.norm_mlp = LayerNorm(out_width)
         self.mlp = GatedMLP(out_width, 2 * out_width, gelu)
         self.apply(initialize)
 

@@ -1,7 +1,7 @@
 """What every network family promises: an encoder, a decoder, and what training asks of them."""
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Literal, final
+from typing import Annotated, ClassVar, Literal, final
 
 from pydantic import Field, model_validator
 from torch import nn
@@ -13,7 +13,27 @@ Channels = Annotated[int, Field(ge=1, le=1 << 15)]
 """Far above what networks have: a config may come from anywhere, and more would take hours to build."""
 
 
-class Encoder(nn.Module, ABC):
+class _Network(nn.Module):
+    """What encoders and decoders have in common."""
+
+    traced: ClassVar[str] = "forward"
+    """Name of the method that training compiles. A decoder may name one that leaves out the last layer, whose gradient adaptive
+    adversarial weights take without that of the others."""
+
+    @final
+    def recomputable(self) -> list[nn.Module]:
+        """Return the outermost modules with a true `is_block`: training can compute each again on its own."""
+        return _outermost_blocks(self)
+
+
+def _outermost_blocks(module: nn.Module) -> list[nn.Module]:
+    found: list[nn.Module] = []
+    for child in module.children():
+        found += [child] if getattr(child, "is_block", False) else _outermost_blocks(child)
+    return found
+
+
+class Encoder(_Network, ABC):
     """Map pixels to a latent."""
 
     @abstractmethod
@@ -25,7 +45,7 @@ class Encoder(nn.Module, ABC):
         """Return the names of the parameters that Muon takes: matrices and kernels between the first and the last layer."""
 
 
-class Decoder(nn.Module, ABC):
+class Decoder(_Network, ABC):
     """Map a latent to pixels."""
 
     @abstractmethod

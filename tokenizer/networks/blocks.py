@@ -1,64 +1,12 @@
-"""Layers of the convolutional family: normalisation, residual and attention blocks."""
+"""Layers of the convolutional family: residual and attention blocks."""
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-GROUPS = 32
-EPSILON = 1e-6
-
-
-def group_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-    """Normalise `b d y x` over 32 groups of channels and the whole grid; 1 x 1 grids are allowed, unlike in nn.GroupNorm."""
-    if x.is_cpu:
-        # torch's kernel for channels-last tensors loses digits when a mean is large: 4e-4 at a mean of 10 standard
-        # deviations. The shift does not change the result, nor, for a group, the gradient.
-        x = x - _per_channel(_group_means(x.detach()), x)
-        if x.dtype == torch.float32 and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            return _scaled(x, weight, bias)
-    return torch.group_norm(x, GROUPS, weight, bias, eps=EPSILON)
-
-
-def _scaled(centred: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    """Divide by the standard deviations of the groups.
-
-    torch's kernel adds squares one after another, which costs digits on a large grid: 2e-4 at 512 x 512, enough for another
-    token in some thousands. `mean` adds them in blocks.
-    """
-    factors = _per_channel((_group_means(centred.square()) + EPSILON).rsqrt(), centred)
-    if weight is None or bias is None:
-        return centred * factors
-    return torch.addcmul(bias[:, None, None], centred, factors * weight[:, None, None])
-
-
-def _group_means(x: Tensor) -> Tensor:
-    return x.mean(dim=(2, 3)).unflatten(1, (GROUPS, -1)).mean(dim=2)
-
-
-def _per_channel(of_groups: Tensor, x: Tensor) -> Tensor:
-    return of_groups.repeat_interleave(x.shape[1] // GROUPS, dim=1)[..., None, None]
-
-
-class Norm(nn.Module):
-    """Normalise over 32 groups of channels and the whole grid (group), or the channels of each position (pixel).
-
-    The published VQGANs do the first. The second takes no statistic over the grid, so a position has the same values in a
-    crop and in the whole image.
-    """
-
-    def __init__(self, channels: int, kind: str):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.kind = kind
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.kind == "group":
-            return group_norm(x, self.weight, self.bias)
-        rows = rearrange(x, "b d y x -> b y x d")
-        rows = functional.layer_norm(rows, (x.shape[1],), self.weight, self.bias, eps=1e-6)
-        return rearrange(rows, "b y x d -> b d y x")
+from .norm_silu import silu_of_norm
+from .norms import Norm
 
 
 def zero_initialize(layer: nn.Module) -> None:
@@ -74,6 +22,8 @@ class ResidualBlock(nn.Module):
     y = s(F(x)) + F(x), as in MaskGIT (arXiv 2202.04200). F starts at 0 unless it is all there is.
     """
 
+    is_block = True
+
     def __init__(self, channels: int, out_channels: int, norm: str, shortcut_of_output: bool = False):
         super().__init__()
         changes = channels != out_channels
@@ -88,13 +38,15 @@ class ResidualBlock(nn.Module):
             zero_initialize(self.conv2)
 
     def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
-        residual = self.conv1(functional.silu(self.norm1(x, *condition)))
-        residual = self.conv2(functional.silu(self.norm2(residual, *condition)))
+        residual = self.conv1(silu_of_norm(self.norm1, x, *condition))
+        residual = self.conv2(silu_of_norm(self.norm2, residual, *condition))
         return self.shortcut(residual if self.drops_input else x) + residual
 
 
 class AttentionBlock(nn.Module):
     """Add single-head self-attention over the grid, with 1 x 1 convolutions as projections."""
+
+    is_block = True
 
     def __init__(self, channels: int, norm: str):
         super().__init__()

@@ -8,13 +8,14 @@ from typing import Literal
 
 from pydantic import model_validator
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..shapes import Latent, Pixels
 from .adaptive_norm import adaptive_norms, latent_statistics
 from .base import ArchitectureConfig, Channels, Decoder, Encoder
-from .blocks import GROUPS, Norm, in_float32, kernels_except
+from .blocks import in_float32, kernels_except
 from .levels import DecoderStackConfig, Level, StackConfig, build_levels, build_middle
+from .norm_silu import silu_of_norm
+from .norms import GROUPS, Norm
 
 COLOURS = 3
 
@@ -95,7 +96,7 @@ class ConvolutionalEncoder(Encoder):
     def forward(self, pixels: Pixels) -> Latent:
         x = self.conv_in(self.unshuffle(pixels))
         x = self.middle(self.levels(x))
-        return self.conv_out(functional.silu(self.norm_out(x)))
+        return self.conv_out(silu_of_norm(self.norm_out, x))
 
     def hidden_matrices(self) -> list[str]:
         return kernels_except(self, "conv_in.weight", "conv_out.weight")
@@ -103,6 +104,8 @@ class ConvolutionalEncoder(Encoder):
 
 class ConvolutionalDecoder(Decoder):
     """Levels of residual blocks, from the latent's grid up to the image's."""
+
+    traced = "features"
 
     def __init__(self, config: ConvolutionalConfig):
         super().__init__()
@@ -119,9 +122,16 @@ class ConvolutionalDecoder(Decoder):
         self.shuffle = nn.PixelShuffle(config.stem)
 
     def forward(self, latent: Latent) -> Pixels:
+        return self.pixels(self.features(latent))
+
+    def features(self, latent: Latent) -> Tensor:
+        """Return what the last layer gets."""
         x = self._through_levels(self.middle(self.conv_in(latent)), latent)
-        x = functional.silu(self.norm_out(x))
-        return self.shuffle(in_float32(self.conv_out, x))
+        return silu_of_norm(self.norm_out, x)
+
+    def pixels(self, features: Tensor) -> Pixels:
+        """Apply the last layer."""
+        return self.shuffle(in_float32(self.conv_out, features))
 
     def _through_levels(self, x: Tensor, latent: Latent) -> Tensor:
         if not self.adaptive_norms:

@@ -8,17 +8,18 @@ from typing import Annotated, Literal
 
 from einops import rearrange
 from pydantic import Field, model_validator
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ..config import Config
 from ..shapes import Latent, Pixels
 from .attention_projection import Projection, build_projection
 from .base import ArchitectureConfig, Channels, Decoder, Encoder
-from .blocks import Norm, in_float32, kernels_except
+from .blocks import in_float32, kernels_except
 from .convolutional import COLOURS
 from .inverted_bottleneck import Stem, build_stages, doubled
 from .levels import MAX_LEVELS, Blocks
+from .norms import LayerNorm, Norm
 from .transformer import TransformerConfig, build_blocks
 
 OUTER = ("stem.conv1.weight", "conv_out.weight")
@@ -99,7 +100,7 @@ class HybridEncoder(Encoder):
         self.norm_stages = Norm(widths[-1], "pixel")
         self.to_vectors = nn.Conv2d(widths[-1], blocks.width, 3, stride=2, padding=1)
         self.blocks = build_blocks(blocks)
-        self.norm_blocks = nn.LayerNorm(blocks.width, eps=blocks.epsilon)
+        self.norm_blocks = LayerNorm(blocks.width, eps=blocks.epsilon)
         self.projection = build_projection(config.projection, blocks.width, config.latent_channels, blocks.gelu)
 
     def forward(self, pixels: Pixels) -> Latent:
@@ -114,6 +115,8 @@ class HybridEncoder(Encoder):
 class HybridDecoder(Decoder):
     """A transformer, then convolutional stages."""
 
+    traced = "features"
+
     def __init__(self, config: HybridConfig):
         super().__init__()
         stack, blocks = config.decoder, config.decoder.transformer
@@ -121,7 +124,7 @@ class HybridDecoder(Decoder):
         widths = [coarsest, *reversed(stack.channels)]
         self.projection = build_projection(config.projection, config.latent_channels, blocks.width, blocks.gelu)
         self.blocks = build_blocks(blocks)
-        self.norm_blocks = nn.LayerNorm(blocks.width, eps=blocks.epsilon)
+        self.norm_blocks = LayerNorm(blocks.width, eps=blocks.epsilon)
         self.from_vectors = doubled(blocks.width, coarsest)
         self.stages = build_stages(widths, stack.blocks[::-1], "up")
         self.up_out = doubled(finest, finest)
@@ -129,10 +132,14 @@ class HybridDecoder(Decoder):
         self.conv_out = nn.Conv2d(finest, COLOURS, 3, padding=1)
 
     def forward(self, latent: Latent) -> Pixels:
+        return in_float32(self.conv_out, self.features(latent))
+
+    def features(self, latent: Latent) -> Tensor:
+        """Return what the last layer gets."""
         vectors = self.blocks(self.projection(rearrange(latent, "b d y x -> b (y x) d")))
         x = rearrange(self.norm_blocks(vectors), "b (y x) d -> b d y x", y=latent.shape[2])
         x = self.up_out(self.stages(self.from_vectors(x)))
-        return in_float32(self.conv_out, functional.gelu(self.norm_out(x)))
+        return functional.gelu(self.norm_out(x))
 
     def hidden_matrices(self) -> list[str]:
         return _hidden_kernels(self)

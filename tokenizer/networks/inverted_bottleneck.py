@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..shapes import Latent, Pixels
-from .blocks import Norm, zero_initialize
+from .blocks import zero_initialize
 from .convolutional import COLOURS
+from .norms import Norm
+from .resampling import Repeat
 
 Change = Literal["down", "up"] | None
 EXPANSION = 4
@@ -17,7 +19,7 @@ EXPANSION = 4
 
 def doubled(channels: int, out_channels: int) -> nn.Sequential:
     """Double the grid by repetition, then convolve it by 3 x 3."""
-    return nn.Sequential(nn.Upsample(scale_factor=2.0), nn.Conv2d(channels, out_channels, 3, padding=1))
+    return nn.Sequential(Repeat(), nn.Conv2d(channels, out_channels, 3, padding=1))
 
 
 def halved(channels: int, out_channels: int) -> nn.Sequential:
@@ -45,6 +47,8 @@ class InvertedBottleneck(nn.Module):
     It may halve or double the grid, in the middle and in the shortcut. It starts as its shortcut.
     See arXiv 2404.02132, section 3.3.
     """
+
+    is_block = True
 
     def __init__(self, channels: int, out_channels: int, change: Change):
         super().__init__()

@@ -15,6 +15,7 @@ from ..config import Config
 from ..shapes import Latent, Pixels
 from .base import ArchitectureConfig, Decoder, Encoder
 from .convolutional import COLOURS, ConvolutionalConfig
+from .norms import LayerNorm
 from .pixel_heads import PatchPixels, SoftCodePixels
 from .transformer import TransformerConfig, build_blocks, initialize, matrices
 
@@ -99,9 +100,9 @@ class LatentTokensEncoder(Encoder):
         self.class_token = _vectors(1, width)
         self.positions = _vectors((config.image_size // config.patch) ** 2, width)
         self.latent_tokens = _vectors(config.latent_tokens, width)
-        self.norm_in = nn.LayerNorm(width, eps=config.encoder.epsilon)
+        self.norm_in = LayerNorm(width, eps=config.encoder.epsilon)
         self.blocks = build_blocks(config.encoder)
-        self.norm_out = nn.LayerNorm(width, eps=config.encoder.epsilon)
+        self.norm_out = LayerNorm(width, eps=config.encoder.epsilon)
         self.to_latent = nn.Linear(width, config.latent_channels)
         self.to_latent.apply(initialize)
         self.mixes_latents = config.mixes_latents
@@ -122,6 +123,8 @@ class LatentTokensEncoder(Encoder):
 class LatentTokensDecoder(Decoder):
     """Blocks over a class token, a mask token for each patch and the latent tokens, of which the patches are kept."""
 
+    traced = "features"
+
     def __init__(self, config: LatentTokensConfig):
         super().__init__()
         stack, side = config.decoder.transformer, config.image_size // config.decoder.patch
@@ -130,9 +133,9 @@ class LatentTokensDecoder(Decoder):
         self.class_token = _vectors(1, stack.width)
         self.mask_tokens = _vectors(side**2, stack.width)
         self.latent_positions = _vectors(config.latent_tokens, stack.width)
-        self.norm_in = nn.LayerNorm(stack.width, eps=stack.epsilon)
+        self.norm_in = LayerNorm(stack.width, eps=stack.epsilon)
         self.blocks = build_blocks(stack)
-        self.norm_out = nn.LayerNorm(stack.width, eps=stack.epsilon)
+        self.norm_out = LayerNorm(stack.width, eps=stack.epsilon)
         codes = config.decoder.soft_codes
         self.pixels: PatchPixels | SoftCodePixels = (
             SoftCodePixels(stack.width, codes.codes, codes.network)
@@ -142,11 +145,15 @@ class LatentTokensDecoder(Decoder):
         self.side = side
 
     def forward(self, latent: Latent) -> Pixels:
+        return self.pixels(self.features(latent))
+
+    def features(self, latent: Latent) -> Tensor:
+        """Return what the last layer gets."""
         latents = self.from_latent(rearrange(latent, "b d 1 n -> b n d")) + self.latent_positions
         x = torch.cat([_each(self.class_token, latents), _each(self.mask_tokens, latents), latents], dim=1)
         x = self.blocks(self.norm_in(x))
         patches = self.norm_out(x[:, 1 : 1 + self.side**2])
-        return self.pixels(rearrange(patches, "b (y x) d -> b d y x", y=self.side))
+        return self.pixels.features(rearrange(patches, "b (y x) d -> b d y x", y=self.side))
 
     def hidden_matrices(self) -> list[str]:
         return [*matrices(self.blocks, "blocks"), *(f"pixels.{name}" for name in self.pixels.hidden_matrices())]

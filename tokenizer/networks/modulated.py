@@ -6,8 +6,7 @@ With the options for layers at the latent it is what the video tokenizer of Emu3
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
-from torch import nn
-from torch.nn import functional
+from torch import Tensor, nn
 
 from ..shapes import Latent, Pixels
 from .base import ArchitectureConfig, Channels, Decoder, Encoder
@@ -16,6 +15,7 @@ from .convolutional import ConvolutionalConfig, ConvolutionalDecoder, Convolutio
 from .latent_layers import latent_blocks, latent_convolutions
 from .levels import StackConfig, run_layers
 from .modulated_norm import modulate
+from .norm_silu import silu_of_norm
 
 MAX_LAYERS = 16
 
@@ -99,6 +99,8 @@ class ModulatedDecoder(Decoder):
     The layers run twice with the same weights: on the latent itself, which modulates, and on its projection, which is decoded.
     """
 
+    traced = "features"
+
     def __init__(self, config: ModulatedConfig):
         super().__init__()
         channels = config.latent_channels
@@ -109,10 +111,14 @@ class ModulatedDecoder(Decoder):
         modulate(self.network, channels)
 
     def forward(self, latent: Latent) -> Pixels:
+        return in_float32(self.network.conv_out, self.features(latent))
+
+    def features(self, latent: Latent) -> Tensor:
+        """Return what the last layer gets."""
         modulating, decoded = (self.convolutions(self.blocks(each)) for each in (latent, self.project(latent)))
         x = run_layers(self.network.middle, self.network.conv_in(decoded), modulating)
         x = run_layers(self.network.levels, x, modulating)
-        return in_float32(self.network.conv_out, functional.silu(self.network.norm_out(x, modulating)))
+        return silu_of_norm(self.network.norm_out, x, modulating)
 
     def hidden_matrices(self) -> list[str]:
         return kernels_except(self, "project.weight", "network.conv_out.weight")

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..shapes import Latent
-from .blocks import Norm
+from .norms import Norm, without_autocast
 
 
 class ModulatedNorm(nn.Module):
@@ -26,10 +26,7 @@ class ModulatedNorm(nn.Module):
 
     def forward(self, x: Tensor, latent: Latent) -> Tensor:
         # A 1 x 1 convolution of the enlarged latent is the enlarged convolution, which is less work.
-        scale, shift = (
-            functional.interpolate(layer(latent), size=x.shape[2:], mode="nearest")
-            for layer in (self.scale, self.shift)
-        )
+        scale, shift = (_enlarged(layer(latent), x) for layer in (self.scale, self.shift))
         return self.norm(x) * scale + shift
 
 
@@ -40,3 +37,8 @@ def modulate(network: nn.Module, latent_channels: int) -> None:
             setattr(network, name, ModulatedNorm(layer, latent_channels))
         else:
             modulate(layer, latent_channels)
+
+
+def _enlarged(latent: Tensor, like: Tensor) -> Tensor:
+    with without_autocast(latent):
+        return functional.interpolate(latent, size=like.shape[2:], mode="nearest")

@@ -20,8 +20,13 @@ class PatchPixels(nn.Module):
         self.unfold = Rearrange("b (down right c) y x -> b c (y down) (x right)", down=patch, right=patch)
         self.conv_out = nn.Conv2d(COLOURS, COLOURS, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Pixels:
-        return in_float32(self.conv_out, self.unfold(self.to_patches(x)))
+    def features(self, x: Tensor) -> Tensor:
+        """Return what the last layer gets."""
+        return self.unfold(self.to_patches(x))
+
+    def forward(self, features: Tensor) -> Pixels:
+        """Apply the last layer."""
+        return in_float32(self.conv_out, features)
 
     def hidden_matrices(self) -> list[str]:
         return []
@@ -44,10 +49,15 @@ class SoftCodePixels(nn.Module):
         self.table = nn.Parameter(torch.randn(codes, network.latent_channels))
         self.network = ConvolutionalDecoder(network)
 
-    def forward(self, x: Tensor) -> Pixels:
+    def features(self, x: Tensor) -> Tensor:
+        """Return what the last layer gets."""
         logits = self.to_logits(self.expand(x).tanh())
         rows = rearrange(logits, "b k y x -> b y x k").softmax(dim=-1) @ self.table
-        return self.network(rearrange(rows, "b y x d -> b d y x"))
+        return self.network.features(rearrange(rows, "b y x d -> b d y x"))
+
+    def forward(self, features: Tensor) -> Pixels:
+        """Apply the last layer."""
+        return self.network.pixels(features)
 
     def hidden_matrices(self) -> list[str]:
         inner = [f"network.{name}" for name in self.network.hidden_matrices()]

@@ -2,7 +2,18 @@
 
 from collections import OrderedDict
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .norms import without_autocast
+
+
+class Repeat(nn.Module):
+    """Double the grid by repetition, in the type of the input: autocast on CUDA would make it float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with without_autocast(x):
+            return functional.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 def strided_downsample(channels: int, out_channels: int) -> nn.Module:
@@ -12,7 +23,7 @@ def strided_downsample(channels: int, out_channels: int) -> nn.Module:
 
 def nearest_upsample(channels: int, out_channels: int) -> nn.Module:
     """Double the grid by repetition, then smooth it by a 3 x 3 convolution."""
-    return _sequential(repeat=nn.Upsample(scale_factor=2.0), conv=nn.Conv2d(channels, out_channels, 3, padding=1))
+    return _sequential(repeat=Repeat(), conv=nn.Conv2d(channels, out_channels, 3, padding=1))
 
 
 def shuffle_downsample(channels: int, out_channels: int) -> nn.Module:

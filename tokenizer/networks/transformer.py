@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from ..config import Config
 from .base import Channels
+from .norms import LayerNorm
 
 Gelu = Literal["exact", "tanh"]
 INITIAL_STD = 0.02
@@ -73,7 +74,7 @@ class GatedMLP(nn.Module):
 
     def __init__(self, width: int, hidden: int, gelu: Gelu):
         super().__init__()
-        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.norm = LayerNorm(width, eps=1e-6)
         self.gate = nn.Linear(width, hidden)
         self.gelu = build_gelu(gelu)
         self.value = nn.Linear(width, hidden)
@@ -87,12 +88,14 @@ class GatedMLP(nn.Module):
 class TransformerBlock(nn.Module):
     """Add attention, then an MLP, each of normalised vectors (pre-norm)."""
 
+    is_block = True
+
     def __init__(self, config: TransformerConfig):
         super().__init__()
         mlp = {"plain": PlainMLP, "gated": GatedMLP}[config.mlp]
-        self.norm1 = nn.LayerNorm(config.width, eps=config.epsilon)
+        self.norm1 = LayerNorm(config.width, eps=config.epsilon)
         self.attention = SelfAttention(config.width, config.heads)
-        self.norm2 = nn.LayerNorm(config.width, eps=config.epsilon)
+        self.norm2 = LayerNorm(config.width, eps=config.epsilon)
         self.mlp = mlp(config.width, config.expansion * config.width, config.gelu)
 
     def forward(self, x: Tensor) -> Tensor:

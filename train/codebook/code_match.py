@@ -24,8 +24,15 @@ class CodeMatch:
         self.latents = RunningCovariance(channels, device)
         self.codes = RunningCovariance(channels, device)
 
-    def add(self, points: Latent, codes: Latent) -> None:
-        """Add latents `b d y x`, as they are compared, and their codes."""
+    def add(self, points: Latent, codes: Latent, skip: Tensor | None = None) -> None:
+        """Add latents `b d y x`, as they are compared, and their codes; nothing where the boolean scalar `skip` is true."""
+        before = [] if skip is None else [value.clone() for value in self._values()]
+        self._add(points, codes)
+        if skip is not None:
+            for value, old in zip(self._values(), before, strict=True):
+                value.copy_(torch.where(skip, old, value))
+
+    def _add(self, points: Latent, codes: Latent) -> None:
         points, codes = points.detach().float(), codes.detach().float()
         self._sums += torch.stack(
             [
@@ -62,6 +69,9 @@ class CodeMatch:
         self._sums.zero_()
         self.latents.clear()
         self.codes.clear()
+
+    def _values(self) -> list[Tensor]:
+        return [self._sums, *self.latents.state().values(), *self.codes.state().values()]
 
     def state(self) -> dict[str, Any]:
         return {"sums": self._sums, "latents": self.latents.state(), "codes": self.codes.state()}

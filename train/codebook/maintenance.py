@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import torch
 from accelerate import Accelerator
 from pydantic import Field
+from torch import Tensor
 from torch.optim import Optimizer
 
 from ...evaluation.usage import count_tokens
@@ -21,6 +22,7 @@ from .shared_codebooks import (
     can_set_codes,
     forget_rows,
     revive_codes,
+    revive_where,
     seen_vectors,
     shared_codebooks,
 )
@@ -93,29 +95,38 @@ class CodebookMaintenance:
         return len(shared_codebooks(self._quantizer)) * self._config.kmeans_iterations
 
     @torch.no_grad()
-    def observe(self, step: int, seen: QuantizerIO, optimizer: Optimizer) -> int:
-        """Count the codes of one step and, every `revive_every` steps, revive dead ones; return how many were revived."""
+    def observe(self, step: int, seen: QuantizerIO, optimizer: Optimizer, skip: Tensor | None = None) -> int | Tensor:
+        """Count the codes of one step and, every `revive_every` steps, revive dead ones; return how many were revived.
+
+        With `skip`, a boolean scalar, nothing waits for the device, and nothing counts or revives where it is true.
+        """
         if self._config.revive_every == 0:
             return 0
-        count_tokens(self._counts, seen.tokens, self._quantizer.vocab_size)
+        count_tokens(self._counts, seen.tokens, self._quantizer.vocab_size, skip)
         if step % self._config.revive_every:
             return 0
         counts = self._accelerator.reduce(self._counts, reduction="sum")
-        total, shared = 0, shared_codebooks(self._quantizer)
+        total: int | Tensor = 0
+        shared = shared_codebooks(self._quantizer)
         # All before the first is revived, which would change what later levels see.
         vectors = [
             seen_vectors(self._quantizer, [seen.latent], levels, self._accelerator) for levels in shared.values()
         ]
         for (codebook, levels), candidates in zip(shared.items(), vectors, strict=True):
-            dead = (counts[levels].sum(dim=0) == 0).nonzero().flatten()[: len(candidates)]
-            if not len(dead):
-                continue
+            dead = sum(counts[level] for level in levels) == 0  # a list of indices would be copied to the device
+            if skip is None:
+                dead = dead.nonzero().flatten()[: len(candidates)]
+                if not len(dead):
+                    continue
+            else:
+                dead &= ~skip & (dead.cumsum(dim=0) <= len(candidates))
             if self._accelerator.is_main_process:
-                revive_codes(codebook, dead, candidates, self._generator)
+                revive = revive_codes if skip is None else revive_where
+                revive(codebook, dead, candidates, self._generator)
             broadcast_codes(codebook)
             for parameter in codebook.row_parameters():
                 forget_rows(optimizer, parameter, dead)
-            total += len(dead)
+            total = total + (len(dead) if skip is None else dead.sum())
         self._counts.zero_()
         return total
 

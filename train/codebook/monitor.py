@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from ...evaluation.running_covariance import rank_note
 from ...evaluation.usage import Usage, codebook_usage, count_tokens, empty_counts, estimate_note
@@ -62,7 +63,7 @@ class CodebookMonitor:
         self.last_counts = self._counts.cpu().clone()
         """Counts of the last complete window, over all processes, on the CPU."""
         self._match = CodeMatch(quantizer.dim, accelerator.device)
-        self._revived = 0
+        self._revived: int | Tensor = 0
         self._directions = directions or quantizer.dim
         self._alarms = CodebookAlarms(quantizer.vocab_size, remedies_for(quantizer))
 
@@ -71,11 +72,14 @@ class CodebookMonitor:
         notes = [estimate_note(self._counts, self._quantizer.vocab_size), rank_note(self._quantizer.dim)]
         return [*filter(None, notes)]
 
-    def observe(self, seen: QuantizerIO, revived: int = 0) -> None:
-        """Count the tokens of one step and the codes revived in it, without waiting for the device."""
-        count_tokens(self._counts, seen.tokens, self._quantizer.vocab_size)
-        self._match.add(self._quantizer.to_code_space(seen.latent), seen.quantized)
-        self._revived += revived
+    def observe(self, seen: QuantizerIO, revived: int | Tensor = 0, skip: Tensor | None = None) -> None:
+        """Count the tokens of one step and the codes revived in it, without waiting for the device.
+
+        Where the boolean scalar `skip` is true, nothing is counted.
+        """
+        count_tokens(self._counts, seen.tokens, self._quantizer.vocab_size, skip)
+        self._match.add(self._quantizer.to_code_space(seen.latent), seen.quantized, skip)
+        self._revived = self._revived + revived
 
     def summarise(self, step: int, seen: QuantizerIO) -> Window:
         """Return the window that ends at `step` and begin a new one; every process must call it.
@@ -92,7 +96,7 @@ class CodebookMonitor:
             "perplexity_fraction": means["perplexity"] / quantizer.vocab_size,
             **self._match.values(self._sum),
             "tokens": int(self.last_counts[0].sum()),
-            "revived": self._revived,
+            "revived": int(self._revived),
         }
         max_codes = min(quantizer.vocab_size**quantizer.num_codebooks, int(values["tokens"]))
         directions = [Directions("codebook", min(quantizer.dim, self._directions), max_codes)]
@@ -119,7 +123,7 @@ class CodebookMonitor:
         self._alarms.load_state_dict(state["alarms"])
 
     def rank_state_dict(self) -> dict[str, Any]:
-        return {"counts": self._counts, "match": self._match.state(), "revived": self._revived}
+        return {"counts": self._counts, "match": self._match.state(), "revived": int(self._revived)}
 
     def load_rank_state_dict(self, state: dict[str, Any]) -> None:
         self._counts.copy_(state["counts"])

@@ -52,8 +52,24 @@ def revive_codes(codebook: Codebook, dead: Tensor, vectors: Vectors, generator: 
     codebook.replace(dead, vectors[drawn.to(vectors.device)].float())
 
 
+@torch.no_grad()
+def revive_where(codebook: Codebook, dead: Tensor, vectors: Vectors, generator: Generator) -> None:
+    """Do what `revive_codes` does for the codes that are dead, booleans ` k`, at most as many as vectors; no device sync."""
+    drawn = torch.randperm(len(vectors), generator=generator)
+    if vectors.is_cuda:
+        drawn = drawn.pin_memory().to(vectors.device, non_blocking=True)
+    rank = dead.cumsum(dim=0) - 1
+    codebook.replace_where(dead, vectors[drawn[rank.clamp(0, len(vectors) - 1)]].float())
+
+
 def forget_rows(optimizer: Optimizer, parameter: Tensor, rows: Tensor) -> None:
-    """Set the optimizer state of some rows of a parameter (moments, a counter of each row) to zero, in place."""
+    """Set the optimizer state of some rows of a parameter (moments, a counter of each row) to zero, in place.
+
+    `rows` are indices, or booleans for all rows, with which there is no device sync.
+    """
     for state in optimizer.state[parameter].values():
         if isinstance(state, Tensor) and state.shape[:1] == parameter.shape[:1]:
-            state[rows] = 0
+            if rows.dtype == torch.bool:
+                state.masked_fill_(rows.view(-1, *[1] * (state.ndim - 1)), 0)
+            else:
+                state[rows] = 0

@@ -71,6 +71,7 @@ def training_batches(
         sampler=(range(start, start + local_batch) for start in starts),
         num_workers=config.workers,
         prefetch_factor=4 if config.workers else None,
+        pin_memory=torch.cuda.is_available(),
         worker_init_fn=_leave_signals_to_main,
         generator=torch.Generator(),  # otherwise each new loader draws from the run's generator, and resuming is not exact
     )

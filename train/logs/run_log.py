@@ -114,6 +114,11 @@ class RunLog:
         for alarm in alarms:
             self.warn(alarm)
 
+    def say(self, sentence: str) -> None:
+        """Show a sentence, unless the run is quiet."""
+        if not self._quiet:
+            self._print(sentence, markup=False)
+
     def warn(self, sentence: str) -> None:
         """Show a warning."""
         warning = fit_to_terminal(f"warning: {escape_unprintable(sentence)}", self._console.file)

@@ -125,6 +125,19 @@ class LeCam:
             functional.relu(real - fake_average).square().mean() + functional.relu(real_average - fake).square().mean()
         )
 
+    def restore(self, before: Tensor | None, skip: Tensor | None = None) -> None:
+        """Set the averages back, or only where the boolean scalar `skip` is true; no device sync."""
+        if skip is None:
+            self._averages = before
+        elif self._averages is not None:
+            old = torch.zeros_like(self._averages) if before is None else before.to(self._averages)
+            self._averages = torch.where(skip, old, self._averages)
+
+    @property
+    def averages(self) -> Tensor | None:
+        """The averages `2` of real and fake logits; none before the first step."""
+        return self._averages
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return the averages `2` of real and fake logits; empty before the first step."""
         return {} if self._averages is None else {"averages": self._averages}

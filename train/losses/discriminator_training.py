@@ -1,5 +1,6 @@
 """The training of the discriminator, beside that of the tokenizer."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -8,6 +9,9 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...tokenizer.shapes import Pixels
+from ..optimizer.muon import Muon
+from ..optimizer.skipping import TAKEN, Decision, clipped_norm, step_unless
+from ..speed import uncompiled
 from .adversarial import (
     AdversarialConfig,
     LeCam,
@@ -32,9 +36,9 @@ class Adversary:
         self.discriminator = config.discriminator.build().to(accelerator.device)
         self._parameters = [p for p in self.discriminator.parameters() if p.requires_grad]
         self._lr = config.lr or lr
-        self.optimizer = accelerator.prepare(
-            torch.optim.AdamW(self._parameters, lr=self._lr, betas=config.betas, eps=config.eps, weight_decay=0.0)
-        )
+        group = {"params": self._parameters, "use_muon": False}
+        self.optimizer = accelerator.prepare(Muon([group], lr=self._lr, betas=config.betas, eps=config.eps))
+        """AdamW for all parameters, by the optimizer that can skip a step on the device."""
         self._lecam = LeCam(config.lecam_decay, self._averaged)
 
     def is_active(self, step: int) -> bool:
@@ -58,13 +62,22 @@ class Adversary:
         limit = self.config.adaptive_limit
         return factor * adaptive_weight(reconstruction_loss, term, last_layer, limit, self._averaged)
 
-    def learn(self, step: int, real: list[Pixels], fake: list[Pixels], lr_factor: float) -> dict[str, Tensor]:
-        """Take one step on micro-batches of images and detached reconstructions; return scalars by log path.
+    def learn(
+        self,
+        step: int,
+        real: list[Pixels],
+        fake: list[Pixels],
+        lr_factor: float,
+        decide: Callable[[Mapping[str, Tensor], Tensor], Decision] = lambda _scalars, _norm: TAKEN,
+    ) -> tuple[dict[str, Tensor], Decision]:
+        """Take one step on micro-batches of images and detached reconstructions.
 
-        `lr_factor` is the tokenizer's learning rate over its peak.
+        `lr_factor` is the tokenizer's learning rate over its peak. `decide` gets scalars and the norm of the gradient, and says
+        whether to skip the step. Returns the scalars by log path, and the decision.
         """
         if not self.is_active(step):
-            return {}
+            return {}, TAKEN
+        averages = self._lecam.averages
         self._set_learning(True)
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr * lr_factor
@@ -73,11 +86,14 @@ class Adversary:
         for parameter in self._parameters:
             if parameter.grad is not None:
                 parameter.grad = self._averaged(parameter.grad)
-        if self.config.clip_norm is not None:
-            self._accelerator.unscale_gradients(self.optimizer)
-            nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm)
-        self.optimizer.step()
-        return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
+        norm = clipped_norm(self._accelerator, self.optimizer, self.config.clip_norm)
+        scalars = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
+        decision = decide(scalars, norm)
+        if not decision.is_skipped:
+            step_unless(self.optimizer, decision.skip)
+        if decision.may_skip:
+            self._lecam.restore(averages, decision.skip)
+        return scalars, decision
 
     def state_dict(self) -> dict[str, Any]:
         return {"discriminator": self.discriminator.state_dict(), "lecam": self._lecam.state_dict()}
@@ -95,8 +111,8 @@ class Adversary:
             if not wants_r1:
                 real_logits = self.discriminator(real)
         if wants_r1:
-            # Fused attention cannot be differentiated twice, and gradients of pixels underflow in float16.
-            with sdpa_kernel(SDPBackend.MATH):
+            # Fused attention and compiled networks cannot be differentiated twice; gradients of pixels underflow in float16.
+            with sdpa_kernel(SDPBackend.MATH), uncompiled():
                 real_logits = self.discriminator(real)
         loss = discriminator_loss(config.loss, real_logits, fake_logits)
         scalars = {

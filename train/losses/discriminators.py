@@ -14,6 +14,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ...perception.backbones import Backbone, BackboneConfig, load_backbone
 from ...tokenizer.config import Config
+from ...tokenizer.networks.norms import GroupNorm
 from ...tokenizer.shapes import Pixels
 
 MAX_GROUPS = 32
@@ -137,7 +138,7 @@ def _head(width: int, channels: int) -> nn.Module:
 
 def _group_norm(channels: int) -> nn.Module:
     # At least four channels in a group if possible: a single value would be normalised to 0.
-    return nn.GroupNorm(math.gcd(MAX_GROUPS, channels, max(1, channels // 4)), channels)
+    return GroupNorm(math.gcd(MAX_GROUPS, channels, max(1, channels // 4)), channels)
 
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm2d, "group": _group_norm, "none": nn.Identity}

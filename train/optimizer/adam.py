@@ -19,7 +19,11 @@ Group = Mapping[str, Any]
 
 
 def step_adamw(
-    parameters: Sequence[Tensor], gradients: Sequence[Tensor], states: Sequence[State], group: Group
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    states: Sequence[State],
+    group: Group,
+    skip: Tensor | None = None,
 ) -> None:
     """Step parameters in place as `group` says: lr, betas, eps, weight_decay, `lazy` and `second_moment`.
 
@@ -32,27 +36,34 @@ def step_adamw(
     the momentum of one hit keeps moving its row while the second moment fades. With betas 0.9 and 0.95, a row used every 300
     steps then moves 6 times as far per hit as one used at every step (10 times with 0.99). Under lazy AdamW both move the
     same. Soft assignments, distribution losses and projections that mix rows give all rows gradients: lazy is then dense.
+
+    With `skip`, a boolean scalar on their device, nothing changes where it is true, whatever the gradients. No device sync.
     """
     if not parameters:
         return
     if group["lazy"]:
         for parameter, gradient, state in zip(parameters, gradients, states, strict=True):
-            _step_rows(parameter, gradient, state, group)
+            _step_rows(parameter, gradient, state, group, skip)
     elif group["second_moment"] == "centred":
-        _step_centred(list(parameters), list(gradients), states, group)
+        _step_centred(list(parameters), list(gradients), states, group, skip)
     else:
-        _step_raw(list(parameters), list(gradients), states, group)
+        _step_raw(list(parameters), list(gradients), states, group, skip)
 
 
-def _step_raw(parameters: list[Tensor], gradients: list[Tensor], states: Sequence[State], group: Group) -> None:
+def _step_raw(
+    parameters: list[Tensor], gradients: list[Tensor], states: Sequence[State], group: Group, skip: Tensor | None
+) -> None:
     beta1, beta2 = group["betas"]
+    device = None if skip is None else skip.device
     adamw(
         parameters,
         gradients,
         exp_avgs=state_entries(parameters, states, "exp_avg"),
         exp_avg_sqs=state_entries(parameters, states, "exp_avg_sq"),
         max_exp_avg_sqs=[],
-        state_steps=steps_taken(states),
+        state_steps=steps_taken(states, device),
+        fused=None if skip is None else True,
+        found_inf=None if skip is None else skip.float(),
         amsgrad=False,
         beta1=beta1,
         beta2=beta2,
@@ -63,13 +74,18 @@ def _step_raw(parameters: list[Tensor], gradients: list[Tensor], states: Sequenc
     )
 
 
-def _step_centred(parameters: list[Tensor], gradients: list[Tensor], states: Sequence[State], group: Group) -> None:
+def _step_centred(
+    parameters: list[Tensor], gradients: list[Tensor], states: Sequence[State], group: Group, skip: Tensor | None
+) -> None:
     (beta1, beta2), lr = group["betas"], group["lr"]
     means = state_entries(parameters, states, "exp_avg")
     variances = state_entries(parameters, states, "exp_avg_sq")
-    steps = steps_taken(states)
+    steps = steps_taken(states, None if skip is None else skip.device)
+    kept = [*parameters, *means, *variances, *steps]
+    before = [] if skip is None else [tensor.clone() for tensor in kept]
     torch._foreach_add_(steps, 1)
-    counts = [float(step) for step in steps]  # on the CPU: no device sync
+    # Counted on the host unless the device skips steps.
+    counts: list[Any] = [float(step) for step in steps] if skip is None else steps
     torch._foreach_lerp_(means, gradients, 1 - beta1)
     residuals = torch._foreach_sub(gradients, means)
     torch._foreach_mul_(variances, beta2)
@@ -79,16 +95,24 @@ def _step_centred(parameters: list[Tensor], gradients: list[Tensor], states: Seq
     torch._foreach_add_(roots, group["eps"])
     if group["weight_decay"]:
         torch._foreach_mul_(parameters, 1 - lr * group["weight_decay"])
-    torch._foreach_addcdiv_(parameters, means, roots, [-lr / (1 - beta1**count) for count in counts])
+    if skip is None:
+        torch._foreach_addcdiv_(parameters, means, roots, [-lr / (1 - beta1**count) for count in counts])
+        return
+    torch._foreach_mul_(roots, [1 - beta1**count for count in counts])
+    torch._foreach_addcdiv_(parameters, means, roots, value=-lr)
+    for tensor, old in zip(kept, before, strict=True):
+        tensor.copy_(torch.where(skip, old, tensor))
 
 
-def _step_rows(parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
+def _step_rows(parameter: Tensor, gradient: Tensor, state: State, group: Group, skip: Tensor | None) -> None:
     """Step the rows whose gradient is not 0, each as if the steps that did not use it had not happened.
 
     The other rows keep their moments and counters and do not decay. `step` is a counter per row, ` k 1 ...`, on the
     parameter's device; no device sync.
     """
     beta1, beta2 = group["betas"]
+    if skip is not None:
+        gradient = torch.where(skip, 0, gradient)
     used = (gradient != 0).reshape(len(parameter), -1).any(dim=1).reshape(-1, *[1] * (parameter.ndim - 1))
     (mean,) = state_entries([parameter], [state], "exp_avg")
     (square,) = state_entries([parameter], [state], "exp_avg_sq")
@@ -114,6 +138,11 @@ def state_entries(parameters: Sequence[Tensor], states: Sequence[State], name: s
     return [state[name] for state in states]
 
 
-def steps_taken(states: Sequence[State]) -> list[Tensor]:
-    """Return the step counter of each parameter, tensors on the CPU."""
-    return [state.setdefault("step", torch.tensor(0.0)) for state in states]
+def steps_taken(states: Sequence[State], device: torch.device | None = None) -> list[Tensor]:
+    """Return the step counter of each parameter, tensors on the CPU, or on a device that skips steps by itself."""
+    for state in states:
+        if "step" not in state:
+            state["step"] = torch.zeros((), device=device)
+        elif device is not None and state["step"].device != device:  # from a checkpoint, or a run that skipped none
+            state["step"] = state["step"].to(device)
+    return [state["step"] for state in states]

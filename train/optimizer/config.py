@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from ...tokenizer.config import Config, Pattern
 from .adam import SecondMoment
 from .lr_scaling import LrScalingConfig
+from .orthogonalize import Precision
 
 
 class RuleConfig(Config):
@@ -44,6 +45,8 @@ class OptimizerConfig(Config):
     """Whether AdamW steps every row of a codebook at every step, or, lazy, only the rows that got a gradient."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.95
     """Decay of Muon's Nesterov momentum."""
+    orthogonalization: Precision = "auto"
+    """Precision in which Muon orthogonalises: float32, bfloat16, or auto, which is bfloat16 on CUDA."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Decoupled weight decay."""
     warmup: Annotated[int, Field(ge=0)] = 100

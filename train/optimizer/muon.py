@@ -53,6 +53,9 @@ class Muon(Optimizer):
     Raises ValueError for settings out of range, for complex parameters, and, at the step, for sparse gradients.
     """
 
+    skip: Tensor | None = None
+    """A boolean scalar on the device of the parameters: where it is true, the next steps change nothing."""
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -64,10 +67,12 @@ class Muon(Optimizer):
         scaling: str = "match_rms_adamw",
         rate: float = 1.0,
         second_moment: str = "raw",
+        precision: str = "auto",
     ):
         # In the groups, because copied and pickled optimizers keep nothing else.
         defaults = {"lr": lr, "betas": betas, "momentum": momentum, "weight_decay": weight_decay, "eps": eps}
         defaults |= {"scaling": scaling, "rate": rate, "second_moment": second_moment}
+        defaults |= {"precision": precision}
         super().__init__(params, defaults | {"use_muon": None, "lazy": False})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -90,34 +95,60 @@ class Muon(Optimizer):
             matrices = [parameter for parameter in trained if uses_muon(parameter, group)]
             rest = [parameter for parameter in trained if not uses_muon(parameter, group)]
             self._step_matrices(matrices, group)
-            step_adamw(rest, _gradients(rest), self._states(rest), group)
+            step_adamw(rest, _gradients(rest), self._states(rest), group, self.skip)
         return loss
 
     def _step_matrices(self, parameters: list[Tensor], group: Mapping[str, Any]) -> None:
         alike: dict[object, list[Tensor]] = defaultdict(list)
         for parameter in parameters:
-            shape = len(parameter), parameter[0].numel()
-            alike[shape, parameter.dtype, parameter.device].append(parameter)
+            kind = len(parameter), parameter[0].numel(), parameter.is_contiguous(), parameter.dtype, parameter.device
+            alike[kind].append(parameter)
         for members in alike.values():
             gradients, states = _gradients(members), self._states(members)
             momenta = state_entries(members, states, "momentum_buffer")
             torch._foreach_add_(steps_taken(states), 1)
-            torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
-            ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
-            # Columns in the order of a channels-last kernel: any order does, and this one copies nothing.
-            directions = orthogonalize(torch.stack([update.movedim(1, -1).flatten(1) for update in ahead]))
+            ahead = self._look_ahead(gradients, momenta, group["momentum"])
+            directions = orthogonalize(ahead, group["precision"])
+            if self.skip is not None:
+                directions = torch.where(self.skip, 0, directions)
             rows, columns = directions.shape[1:]
             scale = group["rate"] * SCALINGS[group["scaling"]](rows, columns, group["betas"][0])
             if group["weight_decay"]:
-                torch._foreach_mul_(members, 1 - group["lr"] * group["weight_decay"])
-            shaped = [
-                direction.reshape(member.movedim(1, -1).shape).movedim(-1, 1)
-                for direction, member in zip(directions, members, strict=True)
-            ]
-            torch._foreach_add_(members, shaped, alpha=-group["lr"] * scale)
+                torch._foreach_mul_(members, self._unless_skipped(1 - group["lr"] * group["weight_decay"], members[0]))
+            torch._foreach_add_(members, _unstacked(directions, members), alpha=-group["lr"] * scale)
+
+    def _look_ahead(self, gradients: list[Tensor], momenta: list[Tensor], momentum: float) -> Tensor:
+        """Update momenta in place, and return Nesterov's point ` k m n` of matrices of one shape."""
+        if self.skip is None:
+            torch._foreach_lerp_(momenta, gradients, 1 - momentum)
+            return _stacked(list(torch._foreach_lerp(gradients, momenta, momentum)))
+        gradient, before = _stacked(gradients), _stacked(momenta)
+        after = torch.where(self.skip, before, before.lerp(gradient, 1 - momentum))
+        torch._foreach_copy_(momenta, _unstacked(after, momenta))
+        return gradient.lerp(after, momentum)
+
+    def _unless_skipped(self, factor: float, like: Tensor) -> Any:
+        """Return a factor, or 1 at a step that is skipped."""
+        return factor if self.skip is None else torch.where(self.skip, 1.0, factor).to(like.dtype)
 
     def _states(self, parameters: list[Tensor]) -> list[dict[str, Tensor]]:
         return [self.state[parameter] for parameter in parameters]
+
+
+def _stacked(tensors: list[Tensor]) -> Tensor:
+    """Return matrices ` k m n`, with columns in the order in memory: any order does, and this one copies nothing before."""
+    return torch.stack([_in_memory_order(tensor).flatten(1) for tensor in tensors])
+
+
+def _unstacked(matrices: Tensor, likes: list[Tensor]) -> list[Tensor]:
+    """Return each matrix in the shape and the format of a tensor."""
+    shaped = [matrix.reshape(_in_memory_order(like).shape) for matrix, like in zip(matrices, likes, strict=True)]
+    return [each if like.is_contiguous() else each.movedim(-1, 1) for each, like in zip(shaped, likes, strict=True)]
+
+
+def _in_memory_order(tensor: Tensor) -> Tensor:
+    """Return a tensor, or a channels-last one with its channels last."""
+    return tensor if tensor.is_contiguous() else tensor.movedim(1, -1)
 
 
 def _gradients(parameters: list[Tensor]) -> list[Tensor]:

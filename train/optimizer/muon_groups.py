@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from .adam import SECOND_MOMENTS
+from .orthogonalize import PRECISIONS
 
 
 def uses_muon(parameter: Tensor, group: Mapping[str, Any]) -> bool:
@@ -22,6 +23,7 @@ def check_group(group: Mapping[str, Any], scalings: Collection[str]) -> None:
     _check_settings(group)
     _check_choice("use_muon", group["use_muon"], (True, False, None))
     _check_choice("scaling", group["scaling"], scalings)
+    _check_choice("precision", group["precision"], PRECISIONS)
     _check_choice("second_moment", group["second_moment"], SECOND_MOMENTS)
     names = group.get("param_names", [None] * len(group["params"]))
     for name, parameter in zip(names, group["params"], strict=True):

@@ -108,7 +108,7 @@ def build_optimizer(assignments: list[ParameterAssignment], config: OptimizerCon
         for (use_muon, decays, lazy), params in sorted(members.items(), reverse=True)
     ]
     shared = config.model_dump(include={"lr", "betas", "momentum", "eps", "scaling", "second_moment"})
-    return Muon(groups, **shared, rate=config.muon_rate)
+    return Muon(groups, **shared, rate=config.muon_rate, precision=config.orthogonalization)
 
 
 def module_of(name: str) -> str:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vistok.tokenizer.networks.blocks import GROUPS, Norm
+from vistok.tokenizer.networks.norms import GROUPS, Norm
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

@@ -11,10 +11,10 @@ import vistok
 from runs import config, logged
 from samples import small_tokenizer
 from vistok.tokenizer.config import parse_config
-from vistok.tokenizer.networks.blocks import Norm
 from vistok.tokenizer.networks.latent_layers import LatentBlock
 from vistok.tokenizer.networks.modulated import ModulatedConfig
 from vistok.tokenizer.networks.modulated_norm import ModulatedNorm, modulate
+from vistok.tokenizer.networks.norms import Norm
 from vistok.train.loop import train
 
 SIDE = {"channels": [32, 64], "blocks": [1, 2], "attention": [1]}

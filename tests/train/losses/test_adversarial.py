@@ -82,7 +82,7 @@ def test_an_adversary_with_r1_learns_through_a_frozen_transformer(tmp_path):
     adversary = Adversary(config, 1e-3, Accelerator(cpu=True))
     before = [parameter.clone() for parameter in adversary.discriminator.parameters() if parameter.requires_grad]
     real, fake = torch.rand(2, 2, 3, 64, 64).mul(2).sub(1)
-    scalars = adversary.learn(1, [real], [fake], 1.0)
+    scalars, _ = adversary.learn(1, [real], [fake], 1.0)
     assert math.isfinite(scalars["discriminator/loss"]) and scalars["discriminator/r1"] > 0
     after = [parameter for parameter in adversary.discriminator.parameters() if parameter.requires_grad]
     assert before and not any(torch.equal(old, new) for old, new in zip(before, after, strict=True))

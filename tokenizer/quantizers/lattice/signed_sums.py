@@ -18,7 +18,7 @@ def signed_maxima(half: Tensor) -> Tensor:
 
 def _by_signs(half: Tensor, start: float, combine: Callable[..., Tensor]) -> Tensor:
     found = half.new_empty(1 << len(half), half.shape[1])
-    found[0] = start
+    found[0].fill_(start)
     for index, channel in enumerate(half):
         plus, minus = found[: 1 << index], found[1 << index : 2 << index]
         combine(plus, -channel, out=minus)

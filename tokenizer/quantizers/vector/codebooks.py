@@ -41,6 +41,10 @@ class Codebook(nn.Module, ABC):
     def replace(self, indices: CodeIndices, vectors: Vectors) -> None:
         """Set some codes to vectors, in place, with every statistic that belongs to them."""
 
+    @abstractmethod
+    def replace_where(self, chosen: Tensor, vectors: Codes) -> None:
+        """Set the codes that are chosen, booleans ` k`, to their rows of `vectors`, as `replace` does; no device sync."""
+
 
 class LearnedCodebook(Codebook):
     """Codes are parameters moved by the codebook loss (VQ-VAE, arXiv 1711.00937)."""
@@ -64,6 +68,10 @@ class LearnedCodebook(Codebook):
     @torch.no_grad()
     def replace(self, indices: CodeIndices, vectors: Vectors) -> None:
         self.table[indices] = vectors
+
+    @torch.no_grad()
+    def replace_where(self, chosen: Tensor, vectors: Codes) -> None:
+        self.table.copy_(torch.where(chosen.unsqueeze(1), vectors, self.table))
 
 
 class MovingAverageCodebook(Codebook):
@@ -116,3 +124,9 @@ class MovingAverageCodebook(Codebook):
         self.table[indices] = vectors
         self.counts[indices] = self.counts.mean().clamp_min(MIN_COUNT)
         self.sums[indices] = vectors * self.counts[indices].unsqueeze(1)
+
+    @torch.no_grad()
+    def replace_where(self, chosen: Tensor, vectors: Codes) -> None:
+        self.table.copy_(torch.where(chosen.unsqueeze(1), vectors, self.table))
+        self.counts.copy_(torch.where(chosen, self.counts.mean().clamp_min(MIN_COUNT), self.counts))
+        self.sums.copy_(torch.where(chosen.unsqueeze(1), vectors * self.counts.unsqueeze(1), self.sums))

@@ -66,8 +66,7 @@ def region_loss(vectors: Vectors, codes: Codes, indices: CodeIndices) -> Tensor:
 
     The latents of a used code so pull one unused code towards them. A code that any rank uses is used.
     """
-    is_used = torch.zeros(len(codes), dtype=torch.int32, device=codes.device)
-    is_used[indices] = 1
+    is_used = torch.zeros(len(codes), dtype=torch.int32, device=codes.device).index_fill_(0, indices, 1)
     is_used = over_ranks(is_used, "MAX").bool()
     # One search over rows or over codes, whichever are fewer: the number of used codes is not known without a device sync.
     if len(indices) < len(codes):

@@ -44,7 +44,10 @@ class LinearProjection(InvertibleProjection):
     def basis_of(self, codes: Codes) -> Codes:
         # In float64, since the matrix may be close to singular.
         offset = 0 if self.linear.bias is None else in_float64(self.linear.bias)
-        return torch.linalg.lstsq(in_float64(self.linear.weight), (in_float64(codes) - offset).T).solution.T.to(codes)
+        weight, shifted = in_float64(self.linear.weight), (in_float64(codes) - offset).T
+        if weight.is_cuda:  # where least squares takes a matrix of full rank alone, and waits to say so
+            return torch.linalg.solve_ex(weight, shifted).result.T.to(codes)
+        return torch.linalg.lstsq(weight, shifted).solution.T.to(codes)
 
 
 class DiagonalProjection(InvertibleProjection):
@@ -146,3 +149,8 @@ class ProjectedCodebook(Codebook):
     def replace(self, indices: CodeIndices, vectors: Vectors) -> None:
         assert isinstance(self.projection, InvertibleProjection), "callers ask can_replace first"
         self.basis[indices] = self.projection.basis_of(vectors)
+
+    @torch.no_grad()
+    def replace_where(self, chosen: Tensor, vectors: Codes) -> None:
+        assert isinstance(self.projection, InvertibleProjection), "callers ask can_replace first"
+        self.basis.copy_(torch.where(chosen.unsqueeze(1), self.projection.basis_of(vectors), self.basis))
