@@ -8,8 +8,8 @@ scaled. Latents and codes: Gaussians; photo-f8's latents with its own grid, and 
 LlamaGen's size (16,384 x 8, cosine) and of Emu3.5's (131,072 x 256, dot), drawn at random.
 
 For each, `worst` is the largest error found over |z| |c| + |offset|, `of bound` the largest over the bound for its row, and
-`doubt` the fraction of rows, best and runner-up being codes (float32) or groups of codes. Sums are in float32 here; the bounds are
-those of tensor cores. The kernels compare the codes of the two best groups in float64, and search a row again where a third
+`doubt` the fraction of rows, best and runner-up being codes (float32) or groups of codes. Sums are in float32 here; the bounds
+are those of tensor cores. The kernels compare the codes of the two best groups in float64, and search a row again where a third
 group could have the nearest: `searched again`.
 """
 
