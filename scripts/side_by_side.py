@@ -24,7 +24,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 COLUMNS = (
     ("tokens", "tokens"),
     ("differ", "differ"),
-    ("rounding", "differ_by_rounding"),
+    ("round", "differ_by_rounding"),
     ("latents", "latent"),
     ("pixels", "pixels"),
 )

@@ -21,7 +21,7 @@ def test_the_rows_of_the_arena_are_of_its_entries(name, monkeypatch):
 
 
 def test_references_were_compared_as_they_are_now(monkeypatch):
-    """Each network at its published size, with no token that differs by more than rounding."""
+    """Each at its published size, with no token that differs by more than rounding."""
     monkeypatch.syspath_prepend(ROOT / "scripts")
     from references.published import REFERENCES
 
@@ -30,6 +30,6 @@ def test_references_were_compared_as_they_are_now(monkeypatch):
     for name, reference in REFERENCES.items():
         row = rows[name]
         assert row["family"] == reference.family and row["class"] == reference.name, name
-        assert row["config"] == dict(reference.config), name
-        assert row["tokens"] == row["images"] * (row["size"] // reference.downsample) ** 2, name
+        assert row["config"] == dict(reference.config) and row["size"] == reference.size, name
+        assert row["tokens"] == row["images"] * (reference.size // reference.downsample) ** 2, name
         assert row["differ"] == row["differ_by_rounding"], name
