@@ -7,11 +7,10 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from ...devices import AMPERE
 from .certified import nearest_certified
 
 Search: TypeAlias = Callable[[Tensor, Tensor, bool, bool, Tensor | None], Tensor]
-TENSOR_CORES_OF_BFLOAT16 = 8
-"""Compute capability from which NVIDIA's tensor cores multiply bfloat16."""
 
 
 def nearest(vectors: Tensor, codes: Tensor, is_dot: bool, exact: bool, excluded: Tensor | None) -> Tensor:
@@ -46,4 +45,4 @@ def has_kernels(device: torch.device) -> bool:
     """Return whether the kernels' bound on rounding holds for a device: NVIDIA's tensor cores from Ampere on."""
     if device.type != "cuda" or torch.version.hip is not None:
         return False
-    return torch.cuda.get_device_capability(device)[0] >= TENSOR_CORES_OF_BFLOAT16
+    return torch.cuda.get_device_capability(device)[0] >= AMPERE
