@@ -167,6 +167,22 @@ def test_a_device_without_kernels_or_triton_is_searched_as_a_cpu_is(monkeypatch)
         operation._search_on.cache_clear()
 
 
+def test_where_triton_cannot_start_kernels_the_search_says_so_and_goes_on(search, monkeypatch):
+    from vistok.tokenizer.quantizers.search.kernels import search as whole
+
+    def fail():
+        raise RuntimeError("Failed to find C compiler.")
+
+    monkeypatch.setattr(operation, "has_kernels", lambda device: True)
+    monkeypatch.setattr(whole, "start_triton", fail)
+    operation._search_on.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match=r"triton cannot start here \(Failed to find C compiler.\): install a C compiler"):
+            assert operation._search_on(torch.device("cpu")) is operation.nearest_certified
+    finally:
+        operation._search_on.cache_clear()
+
+
 def test_the_search_takes_the_kernels_where_they_are(search, monkeypatch):
     vectors, codes = torch.randn(30, 8), torch.randn(90, 8)
     expected = search(vectors, codes)
