@@ -43,6 +43,8 @@ SHOWN = (
     "benchmark",
     "side",
     "graph_breaks",
+    "peak gigabytes",
+    "unfinished",
     "steps",
     "status",
     "error",

@@ -14,17 +14,17 @@ from vistok.tokenizer.numerics.transfer import in_flight
 from .check import DEVICE, Check, seconds_of, wall_seconds
 from .models import MODELS, Measured
 
+WITHOUT_PROBE = 64
+
 
 def run(check: Check) -> None:
-    """Measure what users get, for each model."""
-    models = []
+    """Measure what users get, for each model, of which the largest comes last."""
     for make in MODELS:
         with check.attempt(make.__name__):
-            models.append(make(check.is_small))
-    for model in models:
-        for measure in (exact, probe, fast_compiled):
-            with check.attempt(f"{model.name} {measure.__name__}"):
-                measure(check, model)
+            model = make(check.is_small)
+            for measure in (exact, probe, fast_compiled):
+                with check.attempt(f"{model.name} {measure.__name__}"):
+                    measure(check, model)
 
 
 def exact(check: Check, model: Measured) -> None:
@@ -48,13 +48,22 @@ def probe(check: Check, model: Measured) -> None:
 
 def fast_compiled(check: Check, model: Measured) -> None:
     """Encode in bfloat16, compiled, in the batches of the probe: the network alone, then from host memory."""
-    size = 2 if check.is_small else probed_batch(model.tokenizer.model, DEVICE, model.side)
+    size = batch_size(check, model)
     torch._dynamo.reset()
     encode, seconds = compiled_encoder(model, size, check)
     check.write(f"{model.name} compiling", value=seconds, unit="s", graph_breaks=graph_breaks())
     network_alone(check, model, encode, "fast, network alone", size)
     images = host_images(check, model, size)
     rate(check, model, "fast from host", partial(drain, [images] * rounds(check, model), encode.start), batch=size)
+
+
+def batch_size(check: Check, model: Measured) -> int:
+    """Return the batch size of the probe, which has been measured, or one in its place if that failed."""
+    if check.is_small:
+        return 2
+    with check.attempt(f"{model.name} batch size"):
+        return probed_batch(model.tokenizer.model, DEVICE, model.side)
+    return WITHOUT_PROBE
 
 
 def compiled_encoder(model: Measured, size: int, check: Check) -> tuple[FastEncoder, float]:
