@@ -177,7 +177,9 @@ def test_where_triton_cannot_start_kernels_the_search_says_so_and_goes_on(search
     monkeypatch.setattr(whole, "start_triton", fail)
     operation._search_on.cache_clear()
     try:
-        with pytest.warns(UserWarning, match=r"triton cannot start here \(Failed to find C compiler.\): install a C compiler"):
+        with pytest.warns(
+            UserWarning, match=r"triton cannot start here \(Failed to find C compiler.\): install a C compiler"
+        ):
             assert operation._search_on(torch.device("cpu")) is operation.nearest_certified
     finally:
         operation._search_on.cache_clear()
