@@ -7,7 +7,6 @@ from torch import Tensor, distributed
 
 from .system import cpu_info
 
-
 AMPERE = 8
 """Compute capability from which NVIDIA's tensor cores multiply bfloat16."""
 
