@@ -46,6 +46,8 @@ SHOWN = (
     "peak gigabytes",
     "unfinished",
     "steps",
+    "passed",
+    "failed",
     "status",
     "error",
     "skipped",

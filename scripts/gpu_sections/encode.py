@@ -1,12 +1,18 @@
 """Images per second from host memory to tokens, and of the network alone; exact and fast."""
 
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
+from benchmark_encode import write_images
+from vistok.inference.arithmetic import agreement
 from vistok.inference.batch_probe import probed_batch
 from vistok.inference.fast import FastEncoder, fast_precision
 from vistok.tokenizer.numerics.transfer import in_flight
@@ -55,6 +61,18 @@ def fast_compiled(check: Check, model: Measured) -> None:
     network_alone(check, model, encode, "fast, network alone", size)
     images = host_images(check, model, size)
     rate(check, model, "fast from host", partial(drain, [images] * rounds(check, model), encode.start), batch=size)
+    if model.name == "photo-f8":
+        with check.attempt("photo-f8 fast tokens"):
+            same_tokens(check, model, encode)
+
+
+def same_tokens(check: Check, model: Measured, encode: FastEncoder) -> None:
+    """Write the fraction of the tokens of photos that the fast encoder shares with the exact one."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write_images(Path(folder), 2 if check.is_small else 16)
+        images = torch.stack([torch.from_numpy(np.array(Image.open(path))) for path in paths])
+    same = agreement(lambda batch: model.tokenizer.start_encoding(batch)(), encode, [images])
+    check.write("photo-f8 fast tokens that are the exact ones", value=same, unit="of 1")
 
 
 def batch_size(check: Check, model: Measured) -> int:
