@@ -10,6 +10,7 @@ import torch
 
 from .check import ROOT, Check
 from .child import TimeUpError, run_child
+from .lines import read_lines
 
 BACKBONE = "tf_efficientnet_lite0"
 TRAIN = "from vistok.cli.launch import {0}; {0}()"
@@ -20,6 +21,8 @@ SMALL = (
 )
 END = 60
 """Seconds at the end of a run for the last checkpoint, the export and the evaluation."""
+EVALUATION = 25
+"""Of these, for the evaluation."""
 
 
 VARIANTS = {
@@ -64,28 +67,31 @@ def run(check: Check) -> None:
         common += list(SMALL) if check.is_small else ["run.compile=true"] if is_known("run.compile=true") else []
         started = time.time()
         trial = 2 if check.is_small else 60
-        lines = train(Path(folder) / "trial", trial, common)
+        train(check, Path(folder) / "trial", trial, common)
         seconds = time.time() - started
-        speed = [line["time/images_per_second"] for line in lines if "time/images_per_second" in line][-1]
+        speed = read_lines(Path(folder) / "trial" / "timing.jsonl")[-1]["time/images_per_second"]
         batch = 2 if check.is_small else 64
         steps = 4 if check.is_small else max(trial, int((check.seconds_left() - END - seconds) * speed / batch))
         check.write("training run, planned", steps=steps, images_per_second=speed, trial_seconds=seconds)
         out = Path(check.options.get("keep") or folder) / "photo-f16"
-        for line in train(out, steps, [*common, f"adversarial.start={steps // 3}", f"adversarial.ramp={steps // 9}"]):
+        for line in train(check, out, steps, [*common, f"adversarial.start={steps // 3}", f"adversarial.ramp={steps // 9}"]):
             check.write("training run, curve", **line)
         size = (out / "export" / "model.safetensors").stat().st_size
         check.write("training run, exported", value=size / 1e6, unit="MB", folder=str(out / "export"))
         evaluate(check, out / "export", Path(folder) / "evaluated")
 
 
-def train(out: Path, steps: int, overrides: list[str]) -> list[dict[str, float]]:
-    """Train and return the lines of the log."""
+def train(check: Check, out: Path, steps: int, overrides: list[str]) -> list[dict[str, float]]:
+    """Train and return the lines of the log; a run that is late ends, with the tokenizer of its last validation."""
     every = max(1, steps // 20)
     own = [f"run.out={out}", f"run.steps={steps}", f"run.log_every={every}", f"run.validate_every={max(1, steps // 4)}"]
     own += ["run.trackers=[]", f"run.save_every={steps}"]
     call = [sys.executable, "-c", TRAIN.format("train_tokenizer"), str(ROOT / "configs" / "photo-f16.yaml")]
-    run_child([*call, *own, *overrides])
-    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    try:
+        run_child([*call, *own, *overrides], check.child_seconds() - EVALUATION)
+    except TimeUpError:
+        check.write("training run", unfinished=True, planned=steps)
+    return read_lines(out / "metrics.jsonl")
 
 
 def evaluate(check: Check, folder: Path, out: Path) -> None:
