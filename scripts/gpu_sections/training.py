@@ -74,7 +74,9 @@ def run(check: Check) -> None:
         steps = 4 if check.is_small else max(trial, int((check.seconds_left() - END - seconds) * speed / batch))
         check.write("training run, planned", steps=steps, images_per_second=speed, trial_seconds=seconds)
         out = Path(check.options.get("keep") or folder) / "photo-f16"
-        for line in train(check, out, steps, [*common, f"adversarial.start={steps // 3}", f"adversarial.ramp={steps // 9}"]):
+        for line in train(
+            check, out, steps, [*common, f"adversarial.start={steps // 3}", f"adversarial.ramp={steps // 9}"]
+        ):
             check.write("training run, curve", **line)
         size = (out / "export" / "model.safetensors").stat().st_size
         check.write("training run, exported", value=size / 1e6, unit="MB", folder=str(out / "export"))

@@ -60,7 +60,8 @@ def _gaussian(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     trace = covariance.trace()
     jitter = (JITTER * trace.detach() / len(covariance)).clamp_min(MIN_VARIANCE)
     # cholesky would wait for the device to check, and raise where a latent is not finite.
-    factor = torch.linalg.cholesky_ex(covariance + jitter * torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)).L
+    identity = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
+    factor = torch.linalg.cholesky_ex(covariance + jitter * identity).L
     return mean, factor, trace + jitter * len(covariance)
 
 
