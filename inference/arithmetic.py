@@ -1,6 +1,6 @@
 """How images go through the encoder exactly, in float32, and tokens through the decoder."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import groupby, islice
 from typing import TypeAlias
@@ -17,7 +17,7 @@ from ..tokenizer.numerics.layout import memory_format, way_of
 from ..tokenizer.numerics.transfer import Finish, in_flight, to_device, to_host
 from ..tokenizer.shapes import Images, Pixels, Tokens
 
-Encode: TypeAlias = Callable[[Pixels], Tokens]
+Encode: TypeAlias = Callable[[Images], Tokens]
 Start: TypeAlias = Callable[[Images], Finish[Tokens]]
 """Begins to encode images; the function that it returns waits for their tokens, on the CPU."""
 
@@ -118,7 +118,7 @@ def _values(device: torch.device) -> Tensor:
     return to_device(to_pixels(rearrange(every, "v -> 1 1 v 1")).flatten(), device)
 
 
-def agreement(exact: Encode, fast: Encode, pixels: list[Pixels]) -> float:
+def agreement(exact: Encode, fast: Encode, images: Sequence[Images]) -> float:
     """Return the fraction of tokens, over all images, on which two functions agree."""
-    same = [exact(image) == fast(image) for image in pixels]
+    same = [exact(image) == fast(image) for image in images]
     return float(torch.cat([part.flatten() for part in same]).float().mean())

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from weakref import WeakKeyDictionary
 
@@ -32,6 +31,8 @@ def probed_batch(model: VisualTokenizer, device: torch.device, side: int) -> int
     known = _known.setdefault(model, {})
     if (device, side) not in known:
         known[device, side] = smallest_of_the_fastest(dict(_rates(model, device, side)))
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # the largest batch that was tried is not the one that is used
     return known[device, side]
 
 
@@ -50,16 +51,23 @@ def _rates(model: VisualTokenizer, device: torch.device, side: int) -> Iterator[
             continue
         if before and taken * count / before > FREE_MEMORY * _free_bytes(device):
             return
-        with suppress(torch.OutOfMemoryError):
-            encode = FastEncoder(model, device, fast_precision(device, compiled=False, batch_size=size))
-            images = torch.randint(256, (count, side, side, 3), dtype=torch.uint8, device=device)
-            torch.cuda.reset_peak_memory_stats(device)
-            held = torch.cuda.memory_allocated(device)
-            seconds = timed(partial(encode, images))
-            taken = torch.cuda.max_memory_allocated(device) - held
-            yield size, count / seconds
-            if 2 * seconds > LONGEST:
-                return
+        try:
+            seconds, taken = _trial(model, device, size, (count, side, side, 3))
+        except RuntimeError:  # out of memory, as torch, cuDNN or cuBLAS say it, or too large for an operator
+            return
+        yield size, count / seconds
+        if 2 * seconds > LONGEST:
+            return
+
+
+def _trial(model: VisualTokenizer, device: torch.device, size: int, shape: tuple[int, ...]) -> tuple[float, int]:
+    """Return the seconds of a batch and the bytes that it takes besides the weights; nothing of it stays."""
+    encode = FastEncoder(model, device, fast_precision(device, compiled=False, batch_size=size))
+    images = torch.randint(256, shape, dtype=torch.uint8, device=device)
+    torch.cuda.reset_peak_memory_stats(device)
+    held = torch.cuda.memory_allocated(device)
+    seconds = timed(partial(encode, images))
+    return seconds, torch.cuda.max_memory_allocated(device) - held
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -49,14 +49,17 @@ ENCODED = ("encode from memory", "tokenize, threads read", "tokenize, processes 
 WITHOUT = "tokenize without an encoder, processes read"
 
 
-def median_seconds(work: dict[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, float]:
-    """Return the median seconds of each, measured in turns."""
+def median_seconds(
+    work: dict[str, Callable[[], object]], rounds: int = ROUNDS, report: Callable[[str, float], None] = lambda *_: None
+) -> dict[str, float]:
+    """Return the median seconds of each, measured in turns; `report` gets name and seconds of each turn as it ends."""
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(rounds):
         for name, run in work.items():
             started = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - started)
+            report(name, seconds[name][-1])
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -81,9 +84,20 @@ class Runs:
 
 
 def benchmark(
-    images: int, encoded: int, side: int, device: str, fast: bool, batch_size: int | None, readers: int
+    images: int,
+    encoded: int,
+    side: int,
+    device: str,
+    fast: bool,
+    batch_size: int | None,
+    readers: int,
+    rounds: int,
+    report: Callable[[dict[str, object]], None],
 ) -> dict[str, object]:
-    """Measure everything and return it as it goes into the JSON file; `encoded` of the images go through the encoder."""
+    """Measure everything and return it as it goes into the JSON file; `encoded` of the images go through the encoder.
+
+    `report` gets the rates of the last turn of each measurement until all are done.
+    """
     tokenizer = vistok.load("photo-f8", device)
     precision, size = settings(tokenizer, fast, batch_size)
     with tempfile.TemporaryDirectory() as name, started_processes(readers) as pool:
@@ -96,18 +110,27 @@ def benchmark(
         runs = Runs(folder, size, readers)
         job, stub = runs.job(tokenizer, precision), runs.job(without_cost(tokenizer), EXACT_ARITHMETIC)
         decoded = [read_image(sample, CONFIG, 8).pixels for sample in samples[:encoded]]
-        encode_from_memory(job, decoded[: 2 * size])  # compiles
+        job.encode(job.collate(decoded[:1]))  # compiles, once: several threads would each compile it
+        encode_from_memory(job, decoded[: 2 * size])
         begins = start_readers(readers, samples[0])
+        so_far: dict[str, float] = {}
+
+        def note(name: str, seconds: float) -> None:
+            so_far[name] = (encoded if name in ENCODED else images) / seconds
+            report({"images_per_second": so_far, "seconds_to_start_readers": begins})
+
         seconds = median_seconds(
             {
-                "decode in threads": partial(decode_in_threads, samples, readers),
                 "decode in processes": partial(decode_in_processes, samples, pool, readers),
                 "encode from memory": partial(encode_from_memory, job, decoded),
-                "tokenize, threads read": partial(runs.run, job, False, paths[:encoded]),
                 "tokenize, processes read": partial(runs.run, job, True, paths[:encoded]),
-                "tokenize without an encoder, threads read": partial(runs.run, stub, False, paths),
                 WITHOUT: partial(runs.run, stub, True, paths),
-            }
+                "decode in threads": partial(decode_in_threads, samples, readers),
+                "tokenize, threads read": partial(runs.run, job, False, paths[:encoded]),
+                "tokenize without an encoder, threads read": partial(runs.run, stub, False, paths),
+            },
+            rounds,
+            note,
         )
         counts = {name: encoded if name in ENCODED else images for name in seconds}
         rate = {name: counts[name] / value for name, value in seconds.items()}
@@ -171,10 +194,16 @@ if __name__ == "__main__":
     parser.add_argument("--fast", action="store_true")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--readers", type=int, default=usable_cores())
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--out", type=Path, default=Path("results/bulk.json"))
     given = parser.parse_args()
     encoded = min(given.images, given.encoded or (100 if given.device == "cpu" else given.images))
-    figures = benchmark(given.images, encoded, given.side, given.device, given.fast, given.batch_size, given.readers)
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(figures, indent=2) + "\n")
-    print(json.dumps(figures, indent=2))
+
+    def write(figures: dict[str, object]) -> None:
+        """Write what is known so far."""
+        given.out.write_text(json.dumps(figures, indent=2) + "\n")
+
+    settings_given = given.side, given.device, given.fast, given.batch_size, given.readers, given.rounds
+    write(benchmark(given.images, encoded, *settings_given, write))
+    print(given.out.read_text(), end="")

@@ -53,8 +53,13 @@ def synchronize() -> None:
         torch.cuda.synchronize()
 
 
-def measure(config: TrainConfig, steps: int) -> dict[str, Any]:
-    """Return images per second, peak gigabytes (10^9 bytes), and seconds and launches of the parts of a step."""
+def measure(
+    config: TrainConfig, steps: int, report: Callable[[dict[str, Any]], Any] = lambda _: None
+) -> dict[str, Any]:
+    """Return images per second, peak gigabytes (10^9 bytes), and seconds and launches of the parts of a step.
+
+    `report` gets the first two as soon as they are known.
+    """
     AcceleratorState._reset_state(reset_partial_state=True)
     torch.compiler.reset()
     run = Run(config)
@@ -74,6 +79,7 @@ def measure(config: TrainConfig, steps: int) -> dict[str, Any]:
         "seconds of the first step": first,
         "peak gigabytes": torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else None,
     }
+    report(found)
     parts: dict[str, list[float]] = {}
     launches: dict[str, int] = {}
     for step in range(2 + WARM_UP + steps, 2 + WARM_UP + steps + max(3, steps // 4)):
@@ -157,21 +163,27 @@ def main() -> None:
     if arguments.as_on_a_gpu:
         skipping.runs_ahead = lambda _device: True
     options = [f"run.activation_checkpointing={json.dumps(arguments.activation_checkpointing)}"]
-    if arguments.all:
-        found: Any = list(measure_ways(arguments.config, [*arguments.overrides, *options], arguments.steps))
-    else:
+    if not arguments.all:
         options += [f"run.compile={json.dumps(arguments.compile)}", f"run.memory_format={arguments.memory_format}"]
-        found = measure(read(arguments.config, [*arguments.overrides, *options]), arguments.steps)
-    facts = {
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "torch": torch.__version__,
-        "config": str(arguments.config),
-        "overrides": [*arguments.overrides, *options],
-        "measured": found,
-    }
+    overrides = [*arguments.overrides, *options]
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(facts, indent=1) + "\n")
-    print(json.dumps(facts, indent=1))
+
+    def write(found: Any) -> str:
+        facts = {
+            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+            "torch": torch.__version__,
+            "config": str(arguments.config),
+            "overrides": overrides,
+            "measured": found,
+        }
+        text = json.dumps(facts, indent=1)
+        arguments.out.write_text(text + "\n")
+        return text
+
+    if arguments.all:
+        print(write(list(measure_ways(arguments.config, overrides, arguments.steps))))
+    else:
+        print(write(measure(read(arguments.config, overrides), arguments.steps, write)))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@
 A section is a process of its own, which is killed at the end of its time: what it wrote stays, and the next one begins. An
 error ends one measurement. With --small everything runs on a CPU, as a test of this program.
 
-The sections: environment (the machine, and the ceilings that others are compared with), encode, decode, tests, search, bulk,
-training_step, alternatives (layouts, batch sizes, compile modes), and, only when it is named, training_run, which trains
+The sections: environment (the machine, and the ceilings that others are compared with), encode, search, training_step, tests,
+bulk, decode, alternatives (layouts, batch sizes, compile modes), and, only when it is named, training_run, which trains
 configs/photo-f16.yaml for its time.
 
 It needs what `pip install .[test]` installs. On a machine that cannot download, scripts/gpu_carry.py gathers before what it
@@ -31,14 +31,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = {
-    "environment": (8, "environment", "run"),
+    "environment": (7, "environment", "run"),
     "encode": (24, "encode", "run"),
-    "decode": (4, "decode", "run"),
-    "tests": (8, "tests", "run"),
     "search": (12, "search", "run"),
-    "bulk": (10, "bulk", "run"),
-    "training_step": (24, "training", "step"),
-    "alternatives": (10, "alternatives", "run"),
+    "training_step": (26, "training", "step"),
+    "tests": (9, "tests", "run"),
+    "bulk": (11, "bulk", "run"),
+    "decode": (4, "decode", "run"),
+    "alternatives": (7, "alternatives", "run"),
     "training_run": (100, "training", "run"),
 }
 """Share of the time, module and function of each section, in the order in which they run. Time that one leaves is shared by

@@ -36,8 +36,8 @@ def seconds(vectors: torch.Tensor, codes: torch.Tensor, blocks: Blocks) -> float
     split = split_of(rows, len(parts.codes), blocks.codes, search.WAVES * processors)
     try:
         best_groups(parts, n, split, blocks)
-    except triton.runtime.errors.OutOfResources:
-        return None
+    except (triton.runtime.errors.OutOfResources, triton.CompilationError, RuntimeError):
+        return None  # too much shared memory, or more than the compiler knows how to do
     return (
         triton.testing.do_bench(lambda: best_groups(parts, n, split, blocks), warmup=5, rep=20, return_mode="median")
         / 1000
@@ -62,12 +62,14 @@ def main() -> None:
             for blocks, found in fitting.items():
                 times[blocks].append(found / min(fitting.values()))
                 rate = 2 * n * k * width_of(dim) / found / 1e12
-                print(json.dumps({"dim": dim, "n": n, "k": k, "blocks": blocks, "ms": found * 1e3, "TFLOP/s": rate}))
+                line = {"dim": dim, "n": n, "k": k, "blocks": blocks, "ms": found * 1e3, "TFLOP/s": rate}
+                print(json.dumps(line), flush=True)
         worst = {blocks: math.prod(ratios) ** (1 / len(ratios)) for blocks, ratios in times.items()}
         best = min(worst, key=worst.__getitem__)
         now = blocks_for(width_of(dim), major)
         print(
-            f"width {width_of(dim)}: {best} at {worst[best]:.2f} of the fastest; the table's {now} at {worst.get(now)}"
+            f"width {width_of(dim)}: {best} at {worst[best]:.2f} of the fastest; the table's {now} at {worst.get(now)}",
+            flush=True,
         )
 
 

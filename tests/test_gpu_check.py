@@ -68,3 +68,52 @@ def test_lines_become_tables_with_targets(tmp_path):
     )
     assert "| photo-f8 fast from host | 19,000 images/s | 30 |  | batch 128 | 20000: not met |" in done.stdout
     assert "RuntimeError: no" in done.stdout and "| 4,096 | 8 | 1,024 | 0.1 | 1.2 |  |  | 1 times: met |" in done.stdout
+
+
+def test_a_program_that_takes_too_long_leaves_what_it_printed(monkeypatch):
+    from gpu_sections import tests
+    from gpu_sections.child import TimeUpError, run_child
+
+    slow = [
+        sys.executable,
+        "-c",
+        "print('tests/a.py::test_b[c] PASSED [ 1%]', flush=True); import time; time.sleep(60)",
+    ]
+    with pytest.raises(TimeUpError, match="PASSED"):
+        run_child(slow, 3.0)
+    assert tests.outcome(slow, 3.0) == {"unfinished": True, "passed": 1}
+    ends = "import sys; print('tests/a.py::test_b FAILED [ 9%]\\n= 1 failed, 4 passed in 3s ='); sys.exit(1)"
+    assert tests.outcome([sys.executable, "-c", ends], 30.0) == {
+        "failed": 1,
+        "passed": 4,
+        "tests": ["tests/a.py::test_b"],
+    }
+    with pytest.raises(RuntimeError, match="no such option"):
+        tests.outcome([sys.executable, "-c", "import sys; sys.exit('no such option')"], 30.0)
+
+
+def test_each_way_to_train_is_measured_as_it_is_called(tmp_path, monkeypatch):
+    """The options, after all that the script itself adds, say what the name says."""
+    import benchmark_training
+
+    from gpu_sections.training import SMALL, VARIANTS
+
+    seen = {}
+    config = Path(SCRIPTS).parent / "configs" / "photo-f16.yaml"
+    photos = Path(SCRIPTS).parent / "tests" / "photos"
+    for name, options in VARIANTS.items():
+        monkeypatch.setattr(benchmark_training, "measure", lambda given, *_, name=name: seen.update({name: given.run}))
+        call = [
+            str(config),
+            f"data.train={photos}",
+            f"data.val={photos}",
+            *SMALL,
+            *options,
+            "--out",
+            str(tmp_path / "o"),
+        ]
+        monkeypatch.setattr(sys, "argv", ["benchmark_training.py", *call])
+        benchmark_training.main()
+    assert [run.compile for run in seen.values()] == [False, True, False, False]
+    assert [run.activation_checkpointing for run in seen.values()] == [False, False, True, False]
+    assert [run.memory_format for run in seen.values()] == ["auto", "auto", "auto", "channels_last"]

@@ -7,6 +7,9 @@ from torch import Tensor, distributed
 
 from .system import cpu_info
 
+AMPERE = 8
+"""Compute capability from which NVIDIA's tensor cores multiply bfloat16."""
+
 
 def default_device() -> torch.device:
     """Return CUDA where there is a GPU, else the CPU; Apple's GPU is used only where it is asked for."""
@@ -52,7 +55,9 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     if device.type == "cpu":
         flags = cpu_info().get("flags", "").split()
         return "avx512_bf16" in flags or "amx_bf16" in flags
-    return device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cuda" or torch.version.hip is not None:
+        return True
+    return torch.cuda.get_device_capability(device)[0] >= AMPERE  # torch.cuda.is_bf16_supported asks the current device
 
 
 def widest_float(device: torch.device) -> torch.dtype:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from ...images.preprocessing import stack_pixels
 from ...images.saving import comparison_sheet, mark_of, save_png
 from ...images.tars.blocks import DamagedShard
 from ...tokenizer.wording import pluralize
@@ -17,6 +16,7 @@ from ..arithmetic import Encode, agreement
 from ..inputs.input_files import UnreadableInputError
 from ..inputs.plan import Plan
 from ..inputs.reading import ReadImage, read_image
+from .collate import collate_for
 
 COMPARED_IMAGES = 8
 PREVIEW_MARK = "preview"
@@ -29,8 +29,9 @@ def is_other(path: Path) -> bool:
 
 def write_preview(path: Path, plan: Plan, tokenizer: Tokenizer, encode: Encode, count: int) -> int:
     """Write a PNG of the first `count` usable images of a plan; return how many there were."""
+    collate = collate_for(tokenizer.device)
     pairs = [
-        (Image.fromarray(image.pixels), tokenizer.decode(encode(stack_pixels([image.pixels])))[0])
+        (Image.fromarray(image.pixels), tokenizer.decode(encode(collate([image.pixels])))[0])
         for image in islice(_images(plan, tokenizer), count)
     ]
     if pairs:
@@ -39,12 +40,16 @@ def write_preview(path: Path, plan: Plan, tokenizer: Tokenizer, encode: Encode, 
 
 
 def compare_with_float32(plan: Plan, tokenizer: Tokenizer, encode: Encode) -> str | None:
-    """Return a line that says how many tokens of the first images `encode` shares with the exact encoder."""
-    pixels = [stack_pixels([image.pixels]) for image in islice(_images(plan, tokenizer), COMPARED_IMAGES)]
-    if not pixels:
+    """Return a line that says how many tokens of the first images `encode` shares with the exact encoder.
+
+    It gets them as it gets all others: for another type it would be compiled twice, half a minute each.
+    """
+    collate = collate_for(tokenizer.device)
+    images = [collate([image.pixels]) for image in islice(_images(plan, tokenizer), COMPARED_IMAGES)]
+    if not images:
         return None
-    fraction = agreement(tokenizer.encode_pixels, encode, pixels)
-    return f"--fast: {fraction:.2%} of the tokens of {pluralize(len(pixels), 'image')} are those of float32"
+    fraction = agreement(lambda image: tokenizer.start_encoding(image)(), encode, images)
+    return f"--fast: {fraction:.2%} of the tokens of {pluralize(len(images), 'image')} are those of float32"
 
 
 def _images(plan: Plan, tokenizer: Tokenizer) -> Iterator[ReadImage]:

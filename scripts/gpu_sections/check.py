@@ -4,7 +4,7 @@ import statistics
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,8 @@ from .lines import write_line
 ROOT = Path(__file__).parents[2]
 DEVICE = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
 ROUNDS = 5
+LAST_SECONDS = 2.0
+"""Seconds at the end of a section for what a program that was ended has left."""
 
 
 class Check(NamedTuple):
@@ -40,12 +42,17 @@ class Check(NamedTuple):
         except Exception as error:
             traceback.print_exc()
             self.write(name, error=f"{type(error).__name__}: {str(error)[-300:]}")
-            if DEVICE.type == "cuda":
-                torch.cuda.empty_cache()
+            with suppress(RuntimeError):  # raised again by a device that a kernel has broken
+                if DEVICE.type == "cuda":
+                    torch.cuda.empty_cache()
 
     def seconds_left(self) -> float:
         """Return the seconds until the section is killed."""
         return self.ends_at - time.time()
+
+    def child_seconds(self) -> float:
+        """Return the seconds that a program may take, so that what it left can still be written."""
+        return self.seconds_left() - LAST_SECONDS
 
 
 def synchronize() -> None:

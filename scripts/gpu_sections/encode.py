@@ -1,12 +1,18 @@
 """Images per second from host memory to tokens, and of the network alone; exact and fast."""
 
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
+from benchmark_encode import write_images
+from vistok.inference.arithmetic import agreement
 from vistok.inference.batch_probe import probed_batch
 from vistok.inference.fast import FastEncoder, fast_precision
 from vistok.tokenizer.numerics.transfer import in_flight
@@ -14,17 +20,17 @@ from vistok.tokenizer.numerics.transfer import in_flight
 from .check import DEVICE, Check, seconds_of, wall_seconds
 from .models import MODELS, Measured
 
+WITHOUT_PROBE = 64
+
 
 def run(check: Check) -> None:
-    """Measure what users get, for each model."""
-    models = []
+    """Measure what users get, for each model, of which the largest comes last."""
     for make in MODELS:
         with check.attempt(make.__name__):
-            models.append(make(check.is_small))
-    for model in models:
-        for measure in (exact, probe, fast_compiled):
-            with check.attempt(f"{model.name} {measure.__name__}"):
-                measure(check, model)
+            model = make(check.is_small)
+            for measure in (exact, probe, fast_compiled):
+                with check.attempt(f"{model.name} {measure.__name__}"):
+                    measure(check, model)
 
 
 def exact(check: Check, model: Measured) -> None:
@@ -48,13 +54,34 @@ def probe(check: Check, model: Measured) -> None:
 
 def fast_compiled(check: Check, model: Measured) -> None:
     """Encode in bfloat16, compiled, in the batches of the probe: the network alone, then from host memory."""
-    size = 2 if check.is_small else probed_batch(model.tokenizer.model, DEVICE, model.side)
+    size = batch_size(check, model)
     torch._dynamo.reset()
     encode, seconds = compiled_encoder(model, size, check)
     check.write(f"{model.name} compiling", value=seconds, unit="s", graph_breaks=graph_breaks())
     network_alone(check, model, encode, "fast, network alone", size)
     images = host_images(check, model, size)
     rate(check, model, "fast from host", partial(drain, [images] * rounds(check, model), encode.start), batch=size)
+    if model.name == "photo-f8":
+        with check.attempt("photo-f8 fast tokens"):
+            same_tokens(check, model, encode)
+
+
+def same_tokens(check: Check, model: Measured, encode: FastEncoder) -> None:
+    """Write the fraction of the tokens of photos that the fast encoder shares with the exact one."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write_images(Path(folder), 2 if check.is_small else 16)
+        images = torch.stack([torch.from_numpy(np.array(Image.open(path))) for path in paths])
+    same = agreement(lambda batch: model.tokenizer.start_encoding(batch)(), encode, [images])
+    check.write("photo-f8 fast tokens that are the exact ones", value=same, unit="of 1")
+
+
+def batch_size(check: Check, model: Measured) -> int:
+    """Return the batch size of the probe, which has been measured, or one in its place if that failed."""
+    if check.is_small:
+        return 2
+    with check.attempt(f"{model.name} batch size"):
+        return probed_batch(model.tokenizer.model, DEVICE, model.side)
+    return WITHOUT_PROBE
 
 
 def compiled_encoder(model: Measured, size: int, check: Check) -> tuple[FastEncoder, float]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from .check import ROOT, Check
-from .child import run_child
+from .child import TimeUpError, run_child
+from .lines import read_lines
 
 BACKBONE = "tf_efficientnet_lite0"
 TRAIN = "from vistok.cli.launch import {0}; {0}()"
@@ -20,34 +21,43 @@ SMALL = (
 )
 END = 60
 """Seconds at the end of a run for the last checkpoint, the export and the evaluation."""
+EVALUATION = 25
+"""Of these, for the evaluation."""
+
+
+VARIANTS = {
+    "as configured": [],
+    "compiled": ["--compile"],
+    "checkpointing": ["--activation-checkpointing"],
+    "channels-last": ["--memory-format", "channels_last"],
+}
+"""Ways to train, the most valuable first, by the options of scripts/benchmark_training.py."""
 
 
 def step(check: Check) -> None:
-    """Measure steps of the VQGAN recipe with all losses: as it is, compiled, in the other layout, checkpointed."""
+    """Measure steps of the VQGAN recipe with all losses: as it is, compiled, checkpointed, in the other layout."""
     config = ROOT / "configs" / ("photo-f16.yaml" if check.is_small else "vqgan-f16.yaml")
-    variants = {
-        "as configured": [],
-        "compiled": ["run.compile=true"],
-        "channels-last": ["run.memory_format=channels_last"],
-    }
-    variants["checkpointing"] = ["run.activation_checkpointing=true"]
-    variants = {name: given for name, given in variants.items() if all(map(is_known, given))}
-    if check.is_small:
-        variants = {"as configured": list(SMALL)}
     with tempfile.TemporaryDirectory() as folder:
-        common = [*data(check), *perceptual(check, Path(folder))]
-        for name, overrides in variants.items():
+        common = [*data(check), *perceptual(check, Path(folder)), *(SMALL if check.is_small else ())]
+        for name, options in VARIANTS.items():
+            if check.is_small and "--compile" in options:
+                continue
             with check.attempt(name):
-                out = Path(folder) / "step.json"
-                call = [
-                    sys.executable,
-                    str(ROOT / "scripts" / "benchmark_training.py"),
-                    str(config),
-                    *common,
-                    *overrides,
-                ]
-                run_child([*call, "--steps", "1" if check.is_small else "8", "--out", str(out)])
-                check.write(f"training step, {name}", **json.loads(out.read_text()))
+                measure_step(check, name, [str(config), *common, *options], Path(folder) / f"{name}.json")
+
+
+def measure_step(check: Check, name: str, options: list[str], out: Path) -> None:
+    """Write what one way takes; where the time ends before its parts are known, the speed and the memory alone."""
+    call = [sys.executable, str(ROOT / "scripts" / "benchmark_training.py"), *options, "--out", str(out)]
+    facts = {}
+    try:
+        run_child([*call, "--steps", "1" if check.is_small else "8"], check.child_seconds())
+    except TimeUpError:
+        facts["unfinished"] = True
+        if not out.exists():
+            raise
+    found = json.loads(out.read_text())
+    check.write(f"training step, {name}", **found.pop("measured"), **found, **facts)
 
 
 def run(check: Check) -> None:
@@ -57,28 +67,33 @@ def run(check: Check) -> None:
         common += list(SMALL) if check.is_small else ["run.compile=true"] if is_known("run.compile=true") else []
         started = time.time()
         trial = 2 if check.is_small else 60
-        lines = train(Path(folder) / "trial", trial, common)
+        train(check, Path(folder) / "trial", trial, common)
         seconds = time.time() - started
-        speed = [line["time/images_per_second"] for line in lines if "time/images_per_second" in line][-1]
+        speed = read_lines(Path(folder) / "trial" / "timing.jsonl")[-1]["time/images_per_second"]
         batch = 2 if check.is_small else 64
         steps = 4 if check.is_small else max(trial, int((check.seconds_left() - END - seconds) * speed / batch))
         check.write("training run, planned", steps=steps, images_per_second=speed, trial_seconds=seconds)
         out = Path(check.options.get("keep") or folder) / "photo-f16"
-        for line in train(out, steps, [*common, f"adversarial.start={steps // 3}", f"adversarial.ramp={steps // 9}"]):
+        for line in train(
+            check, out, steps, [*common, f"adversarial.start={steps // 3}", f"adversarial.ramp={steps // 9}"]
+        ):
             check.write("training run, curve", **line)
         size = (out / "export" / "model.safetensors").stat().st_size
         check.write("training run, exported", value=size / 1e6, unit="MB", folder=str(out / "export"))
         evaluate(check, out / "export", Path(folder) / "evaluated")
 
 
-def train(out: Path, steps: int, overrides: list[str]) -> list[dict[str, float]]:
-    """Train and return the lines of the log."""
+def train(check: Check, out: Path, steps: int, overrides: list[str]) -> list[dict[str, float]]:
+    """Train and return the lines of the log; a run that is late ends, with the tokenizer of its last validation."""
     every = max(1, steps // 20)
     own = [f"run.out={out}", f"run.steps={steps}", f"run.log_every={every}", f"run.validate_every={max(1, steps // 4)}"]
     own += ["run.trackers=[]", f"run.save_every={steps}"]
     call = [sys.executable, "-c", TRAIN.format("train_tokenizer"), str(ROOT / "configs" / "photo-f16.yaml")]
-    run_child([*call, *own, *overrides])
-    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    try:
+        run_child([*call, *own, *overrides], check.child_seconds() - EVALUATION)
+    except TimeUpError:
+        check.write("training run", unfinished=True, planned=steps)
+    return read_lines(out / "metrics.jsonl")
 
 
 def evaluate(check: Check, folder: Path, out: Path) -> None:

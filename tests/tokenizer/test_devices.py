@@ -64,9 +64,13 @@ def test_without_cpuinfo_a_cpu_calculates_in_float32(tmp_path, monkeypatch):
     assert cpu_info() == {} and not multiplies_bfloat16(CPU)
 
 
-def test_a_gpu_is_asked_through_torch(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
-    assert not multiplies_bfloat16(torch.device("cuda")) and multiplies_bfloat16(torch.device("mps"))
+def test_each_gpu_is_asked_for_itself(monkeypatch):
+    cards = [(7, 5), (8, 6), (9, 0)]
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: cards[device.index])
+    found = [multiplies_bfloat16(torch.device("cuda", index)) for index in range(3)]
+    assert found == [False, True, True] and multiplies_bfloat16(torch.device("mps"))
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    assert multiplies_bfloat16(torch.device("cuda", 0)), "AMD's cards, which torch also calls cuda, multiply it"
 
 
 def test_apples_gpu_has_no_float64():

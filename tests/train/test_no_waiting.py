@@ -4,15 +4,20 @@ On a machine without a GPU, the way of the GPU is taken on the CPU, and the oper
 """
 
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
 from accelerate import Accelerator
+from fake_gpu import fake_cuda
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from host_syncs import no_host_syncs
+from host_syncs import HostSyncs, no_host_syncs
 from quantizer_table import EVERY, latent_for, name_of
 from runs import ADVERSARIAL, QUANTIZERS, config, new_process
 from vistok.tokenizer.quantizers import build_quantizer
+from vistok.tokenizer.quantizers.composed.residual import ResidualQuantizer
+from vistok.tokenizer.quantizers.search import operation
 from vistok.train.codebook.monitor import CodebookMonitor, QuantizerIO
 from vistok.train.optimizer import skipping
 from vistok.train.run import Run
@@ -54,3 +59,24 @@ def test_no_quantizer_waits_in_training_nor_does_the_monitor(values):
             (result.latent.sum() + sum(result.losses.values())).backward()
             seen = QuantizerIO(latent.detach(), result.latent.detach(), result.tokens)
             monitor.observe(seen, skip=latent.detach().sum().isnan())
+
+
+@pytest.mark.parametrize("values", EVERY, ids=name_of)
+def test_no_quantizer_copies_from_the_host_in_training_nor_does_the_monitor(values, monkeypatch):
+    """On a GPU without values: what is made on the CPU and copied shows itself where there are two devices."""
+    with fake_cuda():  # or skip
+        pass
+    monkeypatch.setattr(ResidualQuantizer, "_kept_levels", lambda self: self.num_codebooks)
+    monkeypatch.setattr(operation, "_search_on", lambda _: lambda z, *_: z.new_zeros(len(z), dtype=torch.int64))
+    quantizer, device = build_quantizer(values).train(), torch.device("cuda", 0)
+    shape = latent_for(quantizer).shape
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        quantizer.to(device)
+        monitor = CodebookMonitor(quantizer, SimpleNamespace(num_processes=1, device=device, reduce=max))
+        latent = torch.empty(shape, device=device, requires_grad=True)
+        quantizer(latent)  # the first forward may fill caches
+        with HostSyncs() as syncs:
+            result = quantizer(latent)
+            seen = QuantizerIO(latent.detach(), result.latent.detach(), result.tokens)
+            monitor.observe(seen, skip=latent.detach().sum().isnan())
+    assert not syncs.found

@@ -25,7 +25,8 @@ def to_device(values: Tensor, device: torch.device) -> Tensor:
     if device.type != "cuda" or values.device.type != "cpu":
         return values.to(device)
     staged = values if values.is_pinned() else _pinned_like(values).copy_(values)
-    stream, computing = _streams(device)[0], torch.cuda.current_stream(device)
+    computing = torch.cuda.current_stream(device)
+    stream = _streams(computing.device)[0]
     with torch.cuda.stream(stream):
         copied = staged.to(device, non_blocking=True)
     computing.wait_stream(stream)
@@ -38,7 +39,8 @@ def to_host(*values: Tensor) -> Finish[tuple[Tensor, ...]]:
     device = values[0].device
     if device.type != "cuda":
         return lambda: tuple(value.cpu() for value in values)
-    stream, computing = _streams(device)[1], torch.cuda.current_stream(device)
+    computing = torch.cuda.current_stream(device)
+    stream = _streams(computing.device)[1]
     stream.wait_stream(computing)
     with torch.cuda.stream(stream):
         copies = tuple(_pinned_like(value).copy_(value, non_blocking=True) for value in values)
@@ -71,4 +73,5 @@ def _pinned_like(values: Tensor) -> Tensor:
 
 @cache
 def _streams(device: torch.device) -> tuple[torch.cuda.Stream, torch.cuda.Stream]:
+    """Return the streams of a device that has an index: without one it is the current device, which may change."""
     return torch.cuda.Stream(device), torch.cuda.Stream(device)

@@ -23,15 +23,17 @@ def batches_on(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch
     while ahead is not None:
         if isinstance(ahead, Exception):
             raise ahead
-        batch, ahead = ahead, _copied(batches, device, stream)
+        (batch, copied), ahead = ahead, _copied(batches, device, stream)
         working = torch.cuda.current_stream(device)
-        working.wait_stream(stream)
+        working.wait_event(copied)  # not for the copy of the next batch
         batch.crops.record_stream(working)  # its memory is not the copying stream's again before the step has read it
         yield batch
 
 
-def _copied(batches: Iterator[Batch], device: torch.device, stream: torch.cuda.Stream) -> Batch | Exception | None:
-    """Return the next batch, being copied, the error in its place, or none at the end."""
+def _copied(
+    batches: Iterator[Batch], device: torch.device, stream: torch.cuda.Stream
+) -> tuple[Batch, torch.cuda.Event] | Exception | None:
+    """Return the next batch and the event of its copy, the error in its place, or none at the end."""
     try:
         batch = next(batches, None)
     except Exception as error:
@@ -39,4 +41,5 @@ def _copied(batches: Iterator[Batch], device: torch.device, stream: torch.cuda.S
     if batch is None:
         return None
     with torch.cuda.stream(stream):
-        return batch._replace(crops=batch.crops.to(device, non_blocking=True))
+        there = batch._replace(crops=batch.crops.to(device, non_blocking=True))
+        return there, stream.record_event()

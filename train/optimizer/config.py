@@ -46,7 +46,7 @@ class OptimizerConfig(Config):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.95
     """Decay of Muon's Nesterov momentum."""
     orthogonalization: Precision = "auto"
-    """Precision in which Muon orthogonalises: float32, bfloat16, or auto, which is bfloat16 on CUDA."""
+    """Precision in which Muon orthogonalises: float32, bfloat16, or auto, which is bfloat16 on a GPU that has it."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Decoupled weight decay."""
     warmup: Annotated[int, Field(ge=0)] = 100

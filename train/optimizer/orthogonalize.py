@@ -1,9 +1,12 @@
 """The direction of Muon: the nearest orthogonal matrix of each matrix of a batch, by quintic Newton-Schulz steps."""
 
+from functools import cache
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+
+from ...tokenizer.devices import multiplies_bfloat16
 
 QUINTIC = (
     (4.0848, -6.8946, 2.9270),
@@ -27,7 +30,7 @@ def orthogonalize(matrices: Tensor, precision: str = "float32") -> Tensor:
     on the m x m Gram matrix X X^T alone for m < n, and applied to X once at the end, which saves two thirds of the
     multiplications for a 256 x 2304 kernel. In `bfloat16`, for tensor cores, each step is applied to X itself, as in Keller
     Jordan's Muon: a Gram matrix in two bytes loses the small singular values, which the steps then blow up. `auto` is bfloat16
-    on CUDA for float32 matrices, and float32 elsewhere. Autocast has no effect.
+    for float32 matrices on a GPU that multiplies it, and float32 elsewhere. Autocast has no effect.
 
     The scale of a matrix does not matter, over the whole range of its type: it is divided by its largest entry before
     anything is squared. A matrix of zeros gives zeros. A matrix with an entry that is not finite gives NaN in every entry,
@@ -35,13 +38,18 @@ def orthogonalize(matrices: Tensor, precision: str = "float32") -> Tensor:
     """
     if matrices.shape[-2] > matrices.shape[-1]:
         return orthogonalize(matrices.mT, precision).mT
-    in_bfloat16 = precision == "bfloat16" or (precision == "auto" and matrices.is_cuda)
+    in_bfloat16 = precision == "bfloat16" or (precision == "auto" and _has_tensor_cores(matrices.device))
     with torch.autocast(matrices.device.type, enabled=False):
         largest = torch.linalg.vector_norm(matrices, torch.inf, dim=(-2, -1), keepdim=True)
         wide = (matrices / largest.where(largest != 0, 1)).to(torch.promote_types(matrices.dtype, torch.float32))
         if in_bfloat16 and matrices.dtype != torch.float64:
             return _by_products(wide).to(matrices.dtype)
         return _by_gram(wide)
+
+
+@cache
+def _has_tensor_cores(device: torch.device) -> bool:
+    return device.type == "cuda" and multiplies_bfloat16(device)
 
 
 def _by_gram(wide: Tensor) -> Tensor:

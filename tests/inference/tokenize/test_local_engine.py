@@ -10,11 +10,14 @@ import torch
 import vistok
 from samples import PHOTOS, image_bytes, noise_image, stored_samples
 from vistok.evaluation.usage import count_tokens, empty_counts
+from vistok.images.preprocessing import stack_pixels
 from vistok.inference.inputs.plan import plan_shards
 from vistok.inference.inputs.reading import read_image
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest
 from vistok.inference.token_shards.sidecar import sidecars
+from vistok.inference.tokenize import preview
+from vistok.inference.tokenize.collate import stack_bytes
 from vistok.inference.tokenize.engines import ENGINES
 from vistok.inference.tokenize.job import Job
 from vistok.inference.tokenize.preview import write_preview
@@ -194,3 +197,17 @@ def test_preview_uses_the_encoder_of_the_run(tokenizer, tmp_path):
 
     assert write_preview(tmp_path / "p.png", plan_shards([str(PHOTOS)], 100), tokenizer, encode, 4) == 4
     assert seen == [1] * 4 and [path.name for path in tmp_path.iterdir()] == ["p.png"]
+
+
+def test_the_comparison_gives_the_encoder_what_the_run_gives_it(tokenizer, monkeypatch):
+    given = []
+
+    def encode(images):
+        given.append(images.dtype)
+        return tokenizer.start_encoding(images)()
+
+    for collate, dtype in ((stack_bytes, torch.uint8), (stack_pixels, torch.float32)):
+        monkeypatch.setattr(preview, "collate_for", lambda device, collate=collate: collate)
+        line = preview.compare_with_float32(plan_shards([str(PHOTOS)], 100), tokenizer, encode)
+        assert line.startswith("--fast: 100.00% of the tokens of ") and set(given) == {dtype}
+        given.clear()

@@ -72,3 +72,14 @@ def test_muon_steps_as_far_whatever_the_scale_of_the_gradient(scale):
             optimizer.step()
         moved.append(parameter.detach())
     assert torch.allclose(*moved, atol=1e-5)
+
+
+def test_auto_is_float32_on_a_card_without_bfloat16(monkeypatch):
+    from vistok.train.optimizer import orthogonalize as module
+
+    for major in (7, 8):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, major=major: (major, 0))
+        module._has_tensor_cores.cache_clear()
+        assert module._has_tensor_cores(torch.device("cuda", 0)) == (major == 8)
+    module._has_tensor_cores.cache_clear()
+    assert not module._has_tensor_cores(torch.device("cpu"))

@@ -1,5 +1,7 @@
 """A step that the device skips changes nothing; one that it does not skip is the same as without the question."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import nn
@@ -65,6 +67,7 @@ def test_skipped_steps_change_nothing_and_others_are_as_usual(kind, second_momen
                 assert counted or torch.equal(old, new)
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("second_moment", ["raw", "centred"])
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -83,3 +86,24 @@ def test_a_step_on_a_gpu_does_not_wait_and_skips(kind, second_moment):
         finally:
             torch.cuda.set_sync_debug_mode("default")
     assert all(torch.equal(old, new) for old, new in zip(before, parameters, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["muon", "adamw"])
+def test_a_state_saved_in_another_memory_format_goes_on_as_it_was(kind):
+    """As when a run that began on a CPU, channels last, resumes on a GPU."""
+    before, after = started(torch.channels_last), started(torch.contiguous_format)
+    ended, resumed = (optimizer_of(each, kind, "raw", None) for each in (before, after))
+    for step in range(4):
+        if step == 2:
+            resumed.load_state_dict(deepcopy(ended.state_dict()))
+            for old, new in zip(before, after, strict=True):
+                new.data.copy_(old.data)
+        for parameters, optimizer in [(before, ended), (after, resumed)][: 1 if step < 2 else 2]:
+            give(parameters, step)
+            optimizer.skip = torch.tensor(False)
+            optimizer.step()
+    for old, new in zip(before, after, strict=True):
+        torch.testing.assert_close(new, old, atol=1e-5, rtol=1e-5)
+    for parameter in after:
+        for value in resumed.state[parameter].values():
+            assert value.shape != parameter.shape or value.stride() == parameter.stride()

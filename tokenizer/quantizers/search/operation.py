@@ -1,17 +1,18 @@
 """The search as one operation of torch, which torch.compile takes as it is: vistok::nearest_codes."""
 
+import warnings
 from collections.abc import Callable
 from functools import cache
+from subprocess import SubprocessError
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
+from ...devices import AMPERE
 from .certified import nearest_certified
 
 Search: TypeAlias = Callable[[Tensor, Tensor, bool, bool, Tensor | None], Tensor]
-TENSOR_CORES_OF_BFLOAT16 = 8
-"""Compute capability from which NVIDIA's tensor cores multiply bfloat16."""
 
 
 def nearest(vectors: Tensor, codes: Tensor, is_dot: bool, exact: bool, excluded: Tensor | None) -> Tensor:
@@ -32,12 +33,21 @@ def _(vectors: Tensor, *_: Any) -> Tensor:
 
 @cache
 def _search_on(device: torch.device) -> Search:
-    """Return the kernels where the device has what they need and triton is installed, else the search of the CPU."""
+    """Return the kernels where the device has what they need and triton works, else the search of the CPU."""
     if not has_kernels(device):
         return nearest_certified
     try:
-        from .kernels.search import nearest_by_kernels
+        from .kernels.search import nearest_by_kernels, start_triton
+
+        start_triton()
     except ImportError:
+        return nearest_certified
+    except (RuntimeError, OSError, AssertionError, SubprocessError) as error:
+        warnings.warn(
+            f"Codes are searched more slowly, since triton cannot start here ({error}): install a C compiler, such as gcc, and "
+            "the headers of Python.",
+            stacklevel=2,
+        )
         return nearest_certified
     return nearest_by_kernels
 
@@ -46,4 +56,4 @@ def has_kernels(device: torch.device) -> bool:
     """Return whether the kernels' bound on rounding holds for a device: NVIDIA's tensor cores from Ampere on."""
     if device.type != "cuda" or torch.version.hip is not None:
         return False
-    return torch.cuda.get_device_capability(device)[0] >= TENSOR_CORES_OF_BFLOAT16
+    return torch.cuda.get_device_capability(device)[0] >= AMPERE

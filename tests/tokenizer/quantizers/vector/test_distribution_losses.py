@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from vistok.tokenizer.quantizers.vector import distribution_losses
 from vistok.tokenizer.quantizers.vector.distribution_losses import DISTRIBUTIONS, mmd, wasserstein
 
 
@@ -142,3 +143,16 @@ def test_a_latent_that_is_not_finite_gives_nan_and_no_error(loss, broken):
     points = torch.randn(50, 4)
     points[3, 1] = broken
     assert loss(points, torch.randn(20, 4)).isnan()
+
+
+@pytest.mark.parametrize("condition", [1.0, 1e-5, 0.0])
+def test_what_a_gpu_calculates_without_a_wait_is_the_decomposition(condition):
+    matrix = torch.randn(7, 7, dtype=torch.float64)
+    left, values, right = torch.linalg.svd(matrix)
+    values[-2:] *= condition
+    matrix = left @ values.diag() @ right
+    factor = distribution_losses._orthogonal_factor(matrix)
+    assert torch.allclose((matrix * factor).sum(), values.sum(), rtol=1e-9)
+    if condition:
+        assert torch.allclose(factor, left @ right, atol=1e-6)
+    assert not distribution_losses._orthogonal_factor(torch.zeros(3, 3)).any()

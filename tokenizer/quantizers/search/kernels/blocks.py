@@ -67,8 +67,11 @@ def block_of(width: int) -> int:
 
 
 def blocks_for(width: int, major: int) -> Blocks:
-    """Return the sizes for a width on a card of compute capability `major`; cards after Hopper take Hopper's."""
-    return next(blocks for limit, blocks in TABLE["sm_90" if major >= 9 else "sm_80"] if width <= limit)
+    """Return the sizes for a width on a card of compute capability `major`.
+
+    Cards for servers after Hopper take Hopper's. From 12 on, as below 9, there are cards whose blocks have 99 KB of memory.
+    """
+    return next(blocks for limit, blocks in TABLE["sm_90" if 9 <= major < 12 else "sm_80"] if width <= limit)
 
 
 def split_of(rows: int, codes: int, block: int, programs: int) -> int:

@@ -3,6 +3,7 @@
 from functools import cache
 
 import torch
+import triton
 from torch import Tensor
 
 from .blocks import Blocks, blocks_for, split_of, width_of
@@ -43,6 +44,11 @@ def nearest_by_kernels(
         if exact:
             settle(vectors, codes, parts, doubtful, is_dot, indices, programs)
     return indices
+
+
+def start_triton() -> None:
+    """Let triton build what starts kernels; raise one of many errors where there is no C compiler, as in slim containers."""
+    triton.runtime.driver.active.get_current_device()
 
 
 @cache
