@@ -1,4 +1,4 @@
-"""Normalisation that keeps the type of the activations: float32 inside, and the autocast type outside.
+"""Normalisation that keeps the type of the activations: sums in float32, all else in the autocast type.
 
 Autocast on CUDA would convert to float32 before each norm. Every activation would then be written, kept for the backward pass
 and read again at twice its size. The kernels sum in float32 whatever the type of their input, so nothing needs the copy.
