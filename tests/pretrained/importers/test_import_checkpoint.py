@@ -107,6 +107,7 @@ def test_pointers_of_git_lfs_are_no_damage(refusal, tmp_path, weights):
     for given, name in (("a.pt", "config.json"), (whole.name, "config.json")):
         assert refusal(tmp_path / given) == f"{tmp_path / name} {LFS}"
     (tmp_path / "config.json").unlink()
+    whole.write_bytes(pointer)
     for name in ("a.pt", "a.safetensors"):
         assert refusal(tmp_path / name) == f"{tmp_path / name} {LFS}"
     assert refusal(tmp_path / "a.pt", "--trust-pickle") == f"{tmp_path / 'a.pt'} {LFS}"
