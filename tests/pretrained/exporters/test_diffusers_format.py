@@ -28,7 +28,7 @@ def test_a_vqmodel_gives_the_same_tokens_and_images(tmp_path, changes):
     folder = vqgan_folder(tmp_path / "vqgan", quantizer=SIMVQ, **changes)
     said = export(folder, "--format", "diffusers", "--out", tmp_path / "out", "--data", PHOTOS / "coffee.jpg")
     assert "config.json, diffusion_pytorch_model.safetensors" in said
-    assert "64 of 64 (100.000%) as in float32, on 1 photo of coffee.jpg" in said
+    assert "64 of 64 (100.000%) as in float32, on 1 photo from coffee.jpg" in said
 
     pixels = torch.rand(2, 3, 24, 32)
     tokenizer = vistok.load(str(folder), device="cpu")
