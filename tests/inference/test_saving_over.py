@@ -16,6 +16,7 @@ from processes import environment
 from vistok.tokenizer import files
 from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.folder.replacing import NEW_FILES
+from vistok.tokenizer.folder.save_load import load_tokenizer, save_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 
 
@@ -61,6 +62,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import vistok
+from vistok.tokenizer.folder.save_load import load_tokenizer, save_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 left = int(sys.argv[2])
 def dying(event, arguments):
@@ -140,6 +142,18 @@ def test_a_first_save_that_was_killed_can_be_repeated(tokenizer_folder, tmp_path
             (tmp_path / "a" / name).unlink(missing_ok=True)
         tokenizer.save_pretrained(tmp_path / "a")
         assert vistok.load(tmp_path / "a").fingerprint == tokenizer.fingerprint
+
+
+def test_an_error_of_the_disk_names_the_file_where_it_was_to_be(tokenizer_folder, tmp_path, monkeypatch):
+    model, config = load_tokenizer(tokenizer_folder)
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError) as raised:
+        save_tokenizer(tmp_path / "a", model, config.architecture, config.preprocessing, "")
+    assert raised.value.filename == str(tmp_path / "a" / "model.safetensors") and not os.listdir(tmp_path / "a")
 
 
 def test_a_cut_move_in_a_folder_that_cannot_be_written_to_is_one_sentence(saved, monkeypatch):

@@ -25,7 +25,12 @@ def replacing_files(folder: Path) -> Iterator[Path]:
         finish_replacing(folder)
         files = aside / "files"
         files.mkdir()
-        yield files
+        try:
+            yield files
+        except OSError as error:  # which names where the file was to be
+            if error.filename and Path(error.filename).parent == files:
+                error.filename = str(folder / Path(error.filename).name)
+            raise
         files.rename(folder / NEW_FILES)
         finish_replacing(folder)
 
