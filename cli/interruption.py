@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+START_OVER = ("evaluate-tokenizer", "export-tokenizer", "import-tokenizer")
+"""Commands that keep nothing of what they have done; the others go on from there."""
 
 
 class Interruption:
@@ -41,7 +43,8 @@ class Interruption:
         """Print the sentence; later signals end the process without another one."""
         _set_handlers(signal.SIG_IGN)
         with suppress(OSError, ValueError):
-            print(f"{self._command}: interrupted: run the same command again to continue.", file=sys.stderr)
+            then = "start over" if self._command in START_OVER else "continue"
+            print(f"{self._command}: interrupted: run the same command again to {then}.", file=sys.stderr)
         _set_handlers(_exit_now)
 
     def handle(self, number: int, frame: FrameType | None) -> None:

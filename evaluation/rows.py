@@ -15,14 +15,19 @@ class Row(NamedTuple):
     form: str
     """Format string of its value."""
     better: Literal["higher", "lower", ""] = ""
+    is_mean_of_counts: bool = False
+    """Whether a value without a fraction is written without one."""
 
     def text(self, value: float | None) -> str:
         """Return the formatted value; None is written as not measured."""
-        return "not measured" if value is None else self.form.format(value)
+        return "not measured" if value is None else self._shown(self.form, value)
 
     def difference(self, value: float | None, other: float) -> str:
         """Return the formatted difference of a value to another, with its sign."""
-        return "not measured" if value is None else self.form.replace("{:", "{:+").format(value - other)
+        return "not measured" if value is None else self._shown(self.form.replace("{:", "{:+"), value - other)
+
+    def _shown(self, form: str, value: float) -> str:
+        return form.format(value).removesuffix(".0" if self.is_mean_of_counts else "")
 
 
 ROWS = {
@@ -37,7 +42,7 @@ ROWS = {
     "effective_rank": Row("effective rank of the codes", "{:.2f}", "higher"),
     "latent_effective_rank": Row("effective rank of the latents", "{:.2f}"),
     "tokens": Row("tokens", "{:,}"),
-    "tokens_per_image": Row("tokens per image", "{:,g}"),
+    "tokens_per_image": Row("tokens per image", "{:,.1f}", is_mean_of_counts=True),
     "bits_per_pixel": Row("bits per pixel", "{:.4f}", "lower"),
     "images_per_second": Row("images per second", "{:.1f}", "higher"),
 }

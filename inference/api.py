@@ -63,11 +63,16 @@ class Tokenizer:
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a tokenizer folder that gives the same tokens, images and fingerprint.
 
-        Raises OSError, and ValueError for a tokenizer in half precision, whose weights are rounded, or where the folder is
-        none or holds a file of the same name that is not of a tokenizer.
+        A tokenizer that is there stays whole until the new one is, and a README.md that was changed by hand is kept. Raises
+        WorkFailedError when the disk refuses, and ValueError for a tokenizer in half precision, whose weights are rounded, or
+        where the folder is none or holds a file of the same name that is not of a tokenizer.
         """
-        if not str(folder):
+        if not str(folder).strip():
             raise ValueError("save_pretrained got an empty name: give a folder.")
+        if isinstance(folder, Path) and folder == Path():
+            raise ValueError(
+                'save_pretrained got Path(""), which Python takes for the working directory: give a folder, or "." as text.'
+            )
         save(Path(folder), self.model, self.config)
 
     def push_to_hub(self, repo: str, private: bool = False) -> str:

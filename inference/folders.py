@@ -6,10 +6,14 @@ from pathlib import Path
 
 import torch
 
+from ..pretrained.cache import FULL
 from ..pretrained.find import REPOSITORY, is_ours
 from ..pretrained.hub_upload import upload_folder
 from ..pretrained.load_found import load_found
+from ..tokenizer.errors import WorkFailedError
+from ..tokenizer.folder.card import is_by_vistok
 from ..tokenizer.folder.config_json import CONFIG_FILE, TokenizerConfig
+from ..tokenizer.folder.replacing import finish_replacing
 from ..tokenizer.folder.save_load import CARD_FILE, WEIGHTS_FILE, LoadedTokenizer, save_tokenizer
 from ..tokenizer.model import VisualTokenizer
 
@@ -30,25 +34,36 @@ def load_named(model: str, dtype: torch.dtype) -> LoadedTokenizer:
 
 
 def save(folder: Path, model: VisualTokenizer, config: TokenizerConfig, name: str = "") -> None:
-    """Write a tokenizer folder; raise ValueError for a model in half precision or a folder of something else, and OSError.
+    """Write a tokenizer folder.
+
+    Raises ValueError for a model in half precision or a folder of something else, and WorkFailedError when the disk refuses.
 
     `name` is what `vistok.load` will find it by, on the card; the folder itself if it is empty.
     """
     if model.dtype != torch.float32:
         raise ValueError(f"The weights are rounded to {model.dtype}: load the tokenizer in float32 to save it.")
-    _check_target(folder)
-    card = _card(config, name or str(folder))
-    save_tokenizer(
-        folder, model, config.architecture, config.preprocessing, card, with_training_state=True, origin=config.origin
-    )
+    try:
+        _check_target(folder)
+        settings = config.architecture, config.preprocessing, _card(config, name or str(folder))
+        save_tokenizer(folder, model, *settings, with_training_state=True, origin=config.origin)
+    except OSError as error:
+        what = "the disk is full: make room" if error.errno in FULL else f"{error.strerror}: check the disk"
+        raise WorkFailedError(
+            f"The tokenizer could not be saved in {folder} ({what}, and save it again). What was there before is unchanged."
+        ) from None
 
 
 def _check_target(folder: Path) -> None:
     """Raise ValueError unless a folder is, or can become, that of a tokenizer."""
+    if "\0" in str(folder):
+        raise ValueError(
+            f"The tokenizer cannot be saved in {str(folder)!r}, which has a NUL byte as no name can have: give another."
+        )
     nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
     if not nearest.is_dir():
         raise ValueError(f"The tokenizer cannot be saved in {folder}: {nearest} is no folder. Give another.")
-    if is_ours(folder / CONFIG_FILE):
+    finish_replacing(folder)
+    if is_ours(folder / CONFIG_FILE) or (is_by_vistok(folder / CARD_FILE) and not (folder / CONFIG_FILE).exists()):
         return
     for name in (CARD_FILE, CONFIG_FILE, WEIGHTS_FILE):
         if os.path.lexists(folder / name):

@@ -35,7 +35,10 @@ def one_sentence_of_disk(given: str) -> Iterator[None]:
         if not is_of_disk(error):
             raise
         home = cache_home()
-        if error.errno in FULL:
+        blocking = next((path for path in (home, *home.parents) if path.exists()), home)
+        if blocking.is_file():
+            what = f"HF_HOME is {home}, but {blocking} is a file: set HF_HOME to a folder"
+        elif error.errno in FULL:
             what = f"the disk of {home} is full: make room, or set HF_HOME to a folder on another disk"
         else:
             where = error.filename or home

@@ -1,16 +1,18 @@
 """Download files of a repository of the Hugging Face hub. Whatever prevents it is one sentence."""
 
+import logging
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..tokenizer.wording import list_first
 from .cache import one_sentence_of_disk
-from .hub_errors import OutOfReachError, Repository, one_sentence
-from .hub_progress import blobs_folder, hub_progress
+from .hub_errors import HubFailedError, OutOfReachError, Repository, one_sentence
+from .hub_progress import blobs_folder, hub_progress, say_that_copy_is_used
 from .network import hub_endpoint, is_reachable
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ TRUE = ("1", "ON", "YES", "TRUE")
 QUICK, PATIENT = 1.5, 5.0
 """Seconds in which the hub must answer: before the cache is used instead, and before it counts as out of reach."""
 SHOWN = 4
+CLIENT = "huggingface_hub.file_download"
+"""Logger of the hub's client."""
 
 
 class Snapshot(NamedTuple):
@@ -36,11 +40,25 @@ def download(repository: Repository, files: Sequence[str], optional: Sequence[st
     """Return the files that match names or patterns, all of one commit, and those of `optional` that there are.
 
     Files that are in the cache are not downloaded again. A file whose download is cut goes on where it stopped, but not in a
-    later process: the client of the hub keeps no part of it. Without the hub the cache answers alone. Raises ValueError when
-    the hub refuses or has no such file, OutOfReachError when it cannot be asked, and WorkFailedError of the disk.
+    later process: the client of the hub keeps no part of it. Without the hub, or when it fails, the cache answers alone.
+
+    Raises ValueError when the hub refuses or has no such file, OutOfReachError when it cannot be asked or fails, and
+    WorkFailedError of the disk.
     """
     is_offline = any(os.environ.get(name, "").upper() in TRUE for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
-    with one_sentence_of_disk(repository.given), one_sentence(repository):
+    with one_sentence_of_disk(repository.given):
+        try:
+            return _found(repository, files, optional, is_offline)
+        except HubFailedError as error:
+            found = _cached(repository, files, optional)
+            if found is None:
+                raise
+            say_that_copy_is_used(repository.given, error.answer)
+            return found
+
+
+def _found(repository: Repository, files: Sequence[str], optional: Sequence[str], is_offline: bool) -> Snapshot:
+    with one_sentence(repository):
         if is_offline or not is_reachable(hub_endpoint(), QUICK):
             found = _cached(repository, files, optional)
             if found is not None:
@@ -87,7 +105,8 @@ def _downloaded(repository: Repository, files: Sequence[str], optional: Sequence
     blobs = blobs_folder(repository.name)
     missing = {name: there[name].size or 0 for name in names if not (blobs / _stored_as(there[name])).is_file()}
     revision, folder = repository.revision, Path()
-    with hub_progress(repository.given, repository.name, sum(missing.values())) as progress, warnings.catch_warnings():
+    progressing = hub_progress(repository.given, repository.name, sum(missing.values()))
+    with progressing as progress, warnings.catch_warnings(), _quiet(logging.getLogger(CLIENT)):
         warnings.filterwarnings("ignore", "Not enough free disk space")  # the error that follows says so
         for name in names:
             path = hf_hub_download(repository.name, name, revision=revision, endpoint=hub_endpoint())
@@ -95,6 +114,17 @@ def _downloaded(repository: Repository, files: Sequence[str], optional: Sequence
             revision = folder.name  # the commit, in case that the branch moves
             progress.add(missing.get(name, 0))
     return Snapshot(folder, folder.name, tuple(names))
+
+
+@contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    """Keep warnings off the console, such as those on a download that is cut and goes on."""
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _stored_as(file: "RepoSibling") -> str:

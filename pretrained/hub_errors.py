@@ -52,6 +52,13 @@ class OutOfReachError(ValueError):
     """The cache does not have what is wanted, and the hub cannot be asked."""
 
 
+class HubFailedError(OutOfReachError):
+    """The hub answers with a failure of its own (5xx)."""
+
+    answer: str = ""
+    """What it answered."""
+
+
 @contextmanager
 def one_sentence(repository: Repository) -> Iterator[None]:
     """Turn the errors of the hub's client into a ValueError, but for those of the disk."""
@@ -106,7 +113,13 @@ def _gated(repository: Repository, error: Exception) -> ValueError:
 
 def _failed(repository: Repository, error: BaseException) -> ValueError:
     """Return the error of a download that failed for a reason that may pass."""
-    return repository.error(f"could not be downloaded ({reason(error)})", "try again")
+    found = repository.error(f"could not be downloaded ({reason(error)})", "try again")
+    response = getattr(error, "response", None)
+    if response is None or response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return found
+    failed = HubFailedError(str(found))
+    failed.answer = reason(error)
+    return failed
 
 
 def reason(error: BaseException) -> str:

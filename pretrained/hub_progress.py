@@ -80,6 +80,11 @@ def _megabytes(size: int) -> str:
     return f"{max(1, round(size / MB)):,} MB"
 
 
+def say_that_copy_is_used(name: str, answer: str) -> None:
+    """Say on standard error that the hub failed, and that the copy of a tokenizer on this machine is used."""
+    _say(f"{name}: {answer}; the copy on this machine is used")
+
+
 def _say(line: str) -> None:
     if sys.stderr is not None:
         print(line, file=sys.stderr, flush=True)

@@ -11,7 +11,8 @@ from ..tokenizer.folder_lock import FolderBusyError, hold_folder
 from .cache import cache_home, one_sentence_of_disk
 from .checkpoints.weight_files import INDEX, SETTINGS, read_object
 from .hub import Snapshot, download
-from .hub_errors import OutOfReachError, Repository
+from .hub_errors import HubFailedError, OutOfReachError, Repository
+from .hub_progress import say_that_copy_is_used
 from .kept import CONFIG_FILE, FOLDER, Kept
 from .public import Public, PublicTokenizer
 
@@ -47,10 +48,12 @@ def _imported(name: str, entry: PublicTokenizer, revision: str | None, given: st
     asked = known if known and revision is None else wanted  # a new version of the importers has the same commit
     try:
         snapshot = _download(Repository(entry.repository, asked, given, otherwise), entry)
-    except OutOfReachError:
-        if here:
-            return here
-        raise
+    except OutOfReachError as error:
+        if not here:
+            raise
+        if isinstance(error, HubFailedError):
+            say_that_copy_is_used(given, error.answer)
+        return here
     folder = kept.folder(snapshot.commit)
     try:
         _import_once(folder, snapshot, entry)

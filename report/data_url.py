@@ -17,12 +17,9 @@ def data_url(image: Image.Image) -> str:
     image.thumbnail((LARGEST, LARGEST))
     buffer = io.BytesIO()
     if max(image.size) <= SMALL:
-        form, options = "png", {}
-    else:
-        form, options = "jpeg", {"quality": 90, "subsampling": 0}
-    try:
-        image.save(buffer, form, optimize=True, **options)
-    except OSError:  # Pillow's buffer is too small for an optimised JPEG of noise
-        buffer = io.BytesIO()
-        image.save(buffer, form, **options)
+        form = "png"
+        image.save(buffer, form, optimize=True)
+    else:  # not optimised: of noise, such a JPEG is larger than Pillow's buffer, of which libjpeg complains on stderr
+        form = "jpeg"
+        image.save(buffer, form, quality=90, subsampling=0)
     return f"data:image/{form};base64,{base64.b64encode(buffer.getvalue()).decode()}"

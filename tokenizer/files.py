@@ -73,7 +73,8 @@ def check_no_pointer(path: Path) -> None:
 def remove_asides(folder: Path) -> None:
     """Remove what a command that was killed had begun to write."""
     for path in folder.glob(ASIDE_PATTERN):
-        path.unlink(missing_ok=True)
+        if not path.is_dir():  # of a tokenizer that was being saved
+            path.unlink(missing_ok=True)
 
 
 def flush_to_disk(file: IO[bytes]) -> None:

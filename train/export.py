@@ -43,8 +43,7 @@ def _origin(start: Path | None) -> Origin | None:
 def export_with(save: Callable[[Path], object], folder: Path) -> None:
     """Let `save` write a tokenizer into a temporary folder, and replace `folder` by it as a whole; raise OSError.
 
-    If the process is killed at any moment, the old or the new folder is there. If `folder` also holds files of others,
-    however, each file is replaced by itself, and a kill may leave a folder that cannot be loaded.
+    If the process is killed at any moment, the old or the new tokenizer is there. Files of others in `folder` stay.
     """
     folder = folder.resolve()  # replace the target of a link, not the link
     folder.parent.mkdir(parents=True, exist_ok=True)

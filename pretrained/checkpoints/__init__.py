@@ -1,1 +1,1 @@
-"""Files of strangers: tensors by name, read without running what is pickled beside them."""
+"""Untrusted files: tensors by name, read without running what is pickled beside them."""

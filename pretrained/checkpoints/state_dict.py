@@ -9,7 +9,7 @@ from .pickle_machine import Made
 from .rebuilt_tensors import is_tensor
 
 WRAPPERS = ("ema", "state_dict", "model", "module", "trainer")
-"""Keys under which training programs store the weights; averaged weights, which their projects evaluate, come first."""
+"""Keys under which training programs store the weights; averaged ones, with which projects report results, come first."""
 COMMON_PREFIXES = ("module.", "_orig_mod.")
 """What torch's data parallel and compiled modules write before all names."""
 WHOLE = 0.5

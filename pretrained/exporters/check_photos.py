@@ -1,6 +1,7 @@
 """Photos that an export is checked on: those of the user, or synthetic ones, since none ship with the package."""
 
 import itertools
+import os
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import NamedTuple
@@ -45,8 +46,8 @@ def check_photos(data: Sequence[str], config: PreprocessingConfig, multiple: int
                 photos.append(load_pixels(file, config, multiple).pixels)
         except ImageError as error:
             raise ValueError(f"{entry.name} cannot be used: {error}.") from None
-    names = ", ".join(PurePath(path).name for path in data)
-    return CheckPhotos(photos, f"{pluralize(len(photos), 'photo')} of {names}")
+    names = ", ".join(PurePath(path).name + "/" * os.path.isdir(path) for path in data)
+    return CheckPhotos(photos, f"{pluralize(len(photos), 'photo')} from {names}")
 
 
 def dead_leaves(seed: int, height: int = 320, width: int = 400) -> Image.Image:

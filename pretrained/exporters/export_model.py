@@ -11,6 +11,8 @@ from ...tokenizer.errors import WorkFailedError
 from ...tokenizer.files import aside_folder
 from ...tokenizer.folder.fingerprint import fingerprint
 from ...tokenizer.wording import unknown_choice
+from ..importers.card import digests
+from ..importers.exported import FACTS_FILE
 from ..load_found import load_found
 from .agreement import Agreement, agreement
 from .base import Exporter, Source, Written
@@ -18,7 +20,6 @@ from .card import card
 from .check_photos import check_photos
 from .table import EXPORTERS
 
-FACTS_FILE = "vistok.json"
 CARD_FILE = "README.md"
 MIN_AGREEMENT = 0.99
 """Fraction of tokens below which an export is refused."""
@@ -55,6 +56,10 @@ def export_model(model: str, form: str, out: Path, data: Sequence[str]) -> Expor
                 f"{photos.description}, but must give {MIN_AGREEMENT:.0%}: nothing was written."
             )
         facts = source.facts | _description(form, written, found, photos.description)
+        facts |= {
+            "config": source.config.model_dump(mode="json"),
+            "sha256": digests(sorted(path for path in aside.iterdir())),
+        }
         (aside / FACTS_FILE).write_text(json.dumps(facts, indent=2) + "\n")
         (aside / CARD_FILE).write_text(card(exporter, facts, photos.images[0].shape))
         aside.rename(out)

@@ -124,6 +124,12 @@ class Importer(NamedTuple):
     """Keys under which the project stores the weights, where they are not those that training programs use."""
     uses_average: bool = False
     """Whether the project evaluates the moving average of the weights (`model_ema.*`), which then replaces them."""
+    guess: Callable[[TokenizerConfig], str] | None = None
+    """Returns a sentence on the setting that nothing in a checkpoint shows, what was assumed, and how to change it."""
+    guessed: str = ""
+    """Key of that setting; nothing is assumed where it is given by hand."""
+    exported_as: str = ""
+    """Format of export-tokenizer that writes checkpoints of this layout, with the tokenizer's config beside them."""
 
     def config(self, shapes: Shapes, settings: Mapping[str, Any]) -> TokenizerConfig:
         """Return the config of the tokenizer, as its translation does."""

@@ -34,7 +34,7 @@ class Facts(NamedTuple):
     conversions: str = ""
     """A sentence on tensors of other types than the tokenizer's, or ""."""
     doubt: str = ""
-    """A sentence where its tensors show another family than the one that was given, else empty."""
+    """What users should check, such as a family that the tensors do not show, or a setting that was assumed; else empty."""
 
 
 def digests(files: Sequence[Path]) -> dict[str, str]:

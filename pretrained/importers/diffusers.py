@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from ...tokenizer.folder.config_json import TokenizerConfig
 from ...tokenizer.preprocessing import PreprocessingConfig
 from .base import Importer, Shapes
 from .code_choice import CODEBOOK, NearestCode
@@ -30,10 +31,6 @@ NAMES = LayerNames(
     norm_out="conv_norm_out",
     parts=PARTS,
 )
-PIXELS = (
-    "The checkpoint does not say which range its pixels have. vistok takes [0, 1] where the middle of the networks has no "
-    "attention, as in aMUSEd, and [-1, 1] where it has; give --set architecture.pixel_values=[0,1] or [-1,1] if that is wrong."
-)
 RESIZE = (
     "As VaeImageProcessor does, images keep their size but for sides that are rounded down to multiples of the downsampling, "
     "with a Lanczos filter; the checkpoint does not say which size it was trained for, so give --size for another."
@@ -44,6 +41,16 @@ TRANSLATION = ConvolutionalTranslation(
     NAMES,
     fixed_settings={"act_fn": "silu", "norm_num_groups": 32, "norm_type": "group"},
 )
+
+
+def _assumed_range(config: TokenizerConfig) -> str:
+    """Return what is assumed of the range of pixels."""
+    taken, other = ("[0,1]", "[-1,1]") if config.architecture.pixel_values == (0.0, 1.0) else ("[-1,1]", "[0,1]")
+    return (
+        f"The checkpoint does not say which range its pixels have: {taken.replace(',', ', ')} was assumed. vistok takes [0, 1] "
+        "where the middle of the networks has no attention, as in aMUSEd, and [-1, 1] where it has; import it with --set "
+        f"architecture.pixel_values={other} if that is wrong."
+    )
 
 
 def _is_vqmodel(shapes: Shapes) -> bool:
@@ -65,7 +72,10 @@ DIFFUSERS = Importer(
     licence="the publisher's, such as openrail++ for aMUSEd",
     recognises=_has_middle("to_q"),
     translation=TRANSLATION,
-    notes=(PIXELS, RESIZE),
+    notes=(RESIZE,),
+    guess=_assumed_range,
+    guessed="architecture.pixel_values",
+    exported_as="diffusers",
 )
 """Attention in the middle."""
 OLD_DIFFUSERS = DIFFUSERS._replace(

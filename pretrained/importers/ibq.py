@@ -15,4 +15,4 @@ IBQ = Importer(
     ignored=r"loss\..*|model_ema\.(loss.*|decay|num_updates)",
     uses_average=True,
 )
-"""The code with the max dot product; the averaged weights, which the project evaluates."""
+"""The code with the max dot product; the averaged weights, with which the project reports results."""

@@ -20,10 +20,14 @@ from ...tokenizer.wording import list_first, shortened, unknown_choice
 from ..public import Public
 from .card import Facts, card, conversions, digests
 from .checkpoint import Checkpoint, read_checkpoint
+from .exported import FACTS_FILE, read_exported
 from .fit import SHOWN, Layout, config_of, converted, layouts, on_meta, problem
 from .nearest import MIN_FIT, nearest
 from .settings import with_settings
 from .table import IMPORTERS
+
+EXPORTED = f"vistok exported it: its settings are those of the `{FACTS_FILE}` beside it."
+"""The note on a card in place of the family's."""
 
 
 class Imported(NamedTuple):
@@ -33,7 +37,7 @@ class Imported(NamedTuple):
     fingerprint: str
     has_decoder: bool
     doubt: str
-    """A sentence where the tensors show another family than the one that was given, else empty."""
+    """What users should check, such as a family that the tensors do not show, or a setting that was assumed; else empty."""
 
 
 @own_numerics(torch.device("cpu"))  # the caller's default dtype would round weights
@@ -59,7 +63,8 @@ def import_checkpoint(
     wrappers = {key: None for importers in IMPORTERS.values() for importer in importers for key in importer.wrappers}
     checkpoint = read_checkpoint(path, trust_pickle, list(wrappers))
     layout = _recognised(path, checkpoint) if family is None else _of_family(path, family, checkpoint)
-    config = with_settings(_config(path, layout, checkpoint, public), settings)
+    exported = read_exported(path, layout.importer, checkpoint)
+    config = with_settings(_config(path, layout, checkpoint, public, exported.config), settings)
     with ThreadPoolExecutor(1) as aside:
         digested = aside.submit(digests, checkpoint.files)
         try:
@@ -76,9 +81,19 @@ def import_checkpoint(
             digests=digested.result(),
             public=public,
             conversions=conversions(layout.tensors, model),
-            doubt=_doubt(family, checkpoint) if family is not None and public is None else "",
+            doubt=" ".join(
+                filter(
+                    None,
+                    (
+                        _doubt(family, checkpoint) if family is not None and public is None else "",
+                        exported.doubt,
+                        _guess(layout, config, settings) if exported.config is None else "",
+                    ),
+                )
+            ),
         )
-    _write(out, model, config, card(out, layout.importer, config, facts), path, layout, checkpoint)
+    importer = layout.importer if exported.config is None else layout.importer._replace(notes=(EXPORTED,))
+    _write(out, model, config, card(out, importer, config, facts), path, layout, checkpoint)
     return Imported(layout.family, found, not config.architecture.encoder_only, facts.doubt)
 
 
@@ -89,10 +104,18 @@ def _doubt(family: str, checkpoint: Checkpoint) -> str:
     return f"The tensors look like those of {_names(found)}, but were imported as {family}, as the call said."
 
 
-def _config(path: Path, layout: Layout, checkpoint: Checkpoint, public: Public | None) -> TokenizerConfig:
+def _guess(layout: Layout, config: TokenizerConfig, settings: Sequence[str]) -> str:
+    guess, key = layout.importer.guess, layout.importer.guessed
+    given = {setting.partition("=")[0] for setting in settings}
+    return "" if guess is None or key in given else guess(config)
+
+
+def _config(
+    path: Path, layout: Layout, checkpoint: Checkpoint, public: Public | None, exported: TokenizerConfig | None
+) -> TokenizerConfig:
     importer = layout.importer
     try:
-        config = config_of(layout, checkpoint.settings)
+        config = exported or config_of(layout, checkpoint.settings)
     except ValueError as error:
         raise ValueError(f"{path} cannot be imported as {layout.family}: {str(error).rstrip('.')}.") from None
     origin = Origin(family=layout.family, source=importer.source, licence=importer.licence, checkpoint=path.name)

@@ -53,7 +53,7 @@ OPEN_MAGVIT2 = Importer(
     ignored=r"loss\..*|model_ema\.(loss.*|decay|num_updates)",
     uses_average=True,
 )
-"""One token for 16 x 16 pixels, at 256 pixels; the averaged weights, which users of this network evaluate."""
+"""One token for 16 x 16 pixels, at 256 pixels; the averaged weights, with which users of this network report results."""
 OPEN_MAGVIT2_AT_128 = OPEN_MAGVIT2._replace(
     recognises=lambda shapes: has_signs_of_latent(shapes, in_groups=False) and not _has_five_levels(shapes),
     translation=TRANSLATION._replace(preprocessing=SQUARE_OF_128),

@@ -114,6 +114,13 @@ def test_debug_lets_errors_pass_but_not_interruptions(capsys):
     assert code == 1 and said == "command: interrupted: run the same command again to continue.\n"
 
 
+@pytest.mark.parametrize("command", ["evaluate-tokenizer", "export-tokenizer", "import-tokenizer"])
+def test_a_command_that_keeps_nothing_does_not_promise_to_continue(command, capsys):
+    with pytest.raises(typer.Exit), report_errors(command, debug=False):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == f"{command}: interrupted: run the same command again to start over.\n"
+
+
 def test_a_reader_that_has_seen_enough_ends_the_command_quietly():
     code = """
 import typer

@@ -45,6 +45,13 @@ def test_what_was_not_measured_is_said_by_its_label():
     assert both == ["PSNR, SSIM were not measured. There is no decoder.", "LPIPS (VGG) was not measured. No weights."]
 
 
+def test_a_mean_of_counts_has_a_digit_where_it_has_a_fraction() -> None:
+    row = ROWS["tokens_per_image"]
+    shown = {205 / 3: "68.3", 256: "256", 1024.0: "1,024", 1_234_567.04: "1,234,567", 40.5: "40.5"}
+    assert {value: row.text(value) for value in shown} == shown
+    assert row.difference(205 / 3, 64) == "+4.3" and ROWS["images_per_second"].text(2.0) == "2.0"
+
+
 def test_differences_have_a_sign_and_the_form_of_their_figure() -> None:
     values = {"psnr": "-1.25 dB", "usage": "+12.5%", "perplexity": "+1,000", "tokens_per_image": "+0"}
     differences = {

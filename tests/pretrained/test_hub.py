@@ -12,7 +12,7 @@ from vistok.pretrained import hub as module
 from vistok.pretrained import hub_progress
 from vistok.pretrained.cache import cache_home
 from vistok.pretrained.hub import download
-from vistok.pretrained.hub_errors import NoSuchFileError, Repository
+from vistok.pretrained.hub_errors import NoSuchFileError, OutOfReachError, Repository
 from vistok.tokenizer.errors import WorkFailedError
 
 NAME = "owner/repo"
@@ -65,7 +65,7 @@ def test_a_file_that_is_there_is_not_downloaded_again(hub):
     assert hub.asked("resolve") and not [request for request in hub.asked("elsewhere") if request.method == "GET"]
 
 
-def test_a_download_that_is_cut_goes_on_where_it_stopped(hub, monkeypatch):
+def test_a_download_that_is_cut_goes_on_where_it_stopped(hub, monkeypatch, capfd):
     monkeypatch.setattr(time, "sleep", lambda _: None)
     hub.add(NAME, FILES)
     hub.cuts = [100_000, 50_000]
@@ -73,6 +73,7 @@ def test_a_download_that_is_cut_goes_on_where_it_stopped(hub, monkeypatch):
     assert (found.folder / "sub" / "weights.bin").read_bytes() == LARGE
     ranges = [request.headers.get("range") for request in hub.asked("elsewhere") if request.method == "GET"]
     assert ranges == [None, "bytes=100000-", "bytes=150000-"]
+    assert capfd.readouterr().err == "some-name: downloading 1 MB from owner/repo\n"
 
 
 def test_a_download_that_breaks_off_again_and_again_leaves_no_file(hub, monkeypatch):
@@ -128,7 +129,7 @@ def test_what_is_not_there_is_named(hub, monkeypatch, token):
         download(repository()._replace(name="no such name"), ["config.json"])
 
 
-def test_a_hub_that_fails_is_one_sentence(hub, monkeypatch):
+def test_a_hub_that_fails_is_one_sentence_or_the_copy_is_used(hub, monkeypatch, capfd):
     monkeypatch.setattr(time, "sleep", lambda _: None)
     hub.add(NAME, FILES)
     hub.status = 401
@@ -138,6 +139,15 @@ def test_a_hub_that_fails_is_one_sentence(hub, monkeypatch):
     for hub.status, answer in answers.items():
         with refused(hub, f"could not be downloaded (the hub answered {answer}): try again, or walk"):
             download(repository(), ["config.json"])
+    hub.status = 200
+    whole = download(repository(), ["config.json"])
+    capfd.readouterr()
+    for hub.status, answer in answers.items():
+        assert download(repository(), ["config.json"]) == whole
+        said = f"some-name: the hub answered {answer}; the copy on this machine is used\n"
+        assert capfd.readouterr().err == said
+        with refused(hub, f"could not be downloaded (the hub answered {answer}): try again, or walk", OutOfReachError):
+            download(repository(), ["sub/weights.bin"])
     hub.status = 404  # without the hub's own code of what there is not
     not_found = "was not found at revision refs/pr/1 of URL/owner/repo: check the name and the revision, or walk"
     with refused(hub, not_found):
@@ -208,8 +218,9 @@ def test_a_home_of_caches_that_cannot_be_one_is_named(hub, monkeypatch, tmp_path
     home = tmp_path / path
     monkeypatch.setenv("HF_HOME", str(home))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(home / "hub"))
-    remedy = f"set HF_HOME, which is {home}, to a folder that can"
-    with refused(hub, f"could not be stored: {tmp_path}... cannot be written to (...): {remedy}", WorkFailedError):
+    why = f"HF_HOME is {home}, but {tmp_path / 'file'} is a file: set HF_HOME to a folder"
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(home / "token"))
+    with refused(hub, f"could not be stored: {why}", WorkFailedError):
         download(repository(), ["config.json"])
 
 

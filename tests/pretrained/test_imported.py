@@ -180,6 +180,20 @@ def test_without_the_hub_an_imported_tokenizer_loads_and_another_says_so(hub, ll
     assert find_tokenizer("llamagen-vq16").parent.name == "v1000"
 
 
+def test_a_hub_that_fails_is_a_hub_that_is_not_there(hub, llamagen, monkeypatch, capfd):
+    """Also where only the import is left, without the download in the cache."""
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    publish(hub, llamagen[1])
+    folder = find_tokenizer("llamagen-vq16@main")
+    hub.status = 503
+    capfd.readouterr()
+    for _ in range(2):
+        assert find_tokenizer("llamagen-vq16@main") == folder == find_tokenizer("llamagen-vq16")
+        said = "the hub answered 503 Service Unavailable; the copy on this machine is used"
+        assert capfd.readouterr().err == f"llamagen-vq16@main: {said}\n"
+        shutil.rmtree(hub.home / "hub", ignore_errors=True)
+
+
 def test_a_broken_import_leaves_nothing(hub):
     hub.add(LLAMAGEN, {"vq_ds16_c2i.pt": checkpoint("maskgit/small")[1]})
     cache = hub.home / "hub" / "models--FoundationVision--LlamaGen"

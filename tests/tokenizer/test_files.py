@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from vistok.tokenizer.files import aside_folder, aside_of, write_whole
+from vistok.tokenizer.files import aside_folder, aside_of, remove_asides, write_whole
 
 
 def test_a_name_of_255_bytes_can_be_written(tmp_path):
@@ -58,6 +58,14 @@ def test_what_a_killed_writer_leaves_holds_up_nobody(tmp_path):
     aside_of(tmp_path / "a").write_bytes(b"left, and longer than the new")
     write_whole(tmp_path / "a", b"new")
     assert (tmp_path / "a").read_bytes() == b"new" and os.listdir(tmp_path) == ["a"]
+
+
+def test_what_is_left_of_files_is_removed_and_a_folder_aside_stays(tmp_path):
+    for path in (tmp_path / "a", tmp_path / "b"):
+        write_whole(aside_of(path), b"left")
+    aside_of(tmp_path / "c").mkdir()
+    remove_asides(tmp_path)
+    assert os.listdir(tmp_path) == [aside_of(tmp_path / "c").name]
 
 
 def make_folder(target, number):

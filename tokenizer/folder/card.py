@@ -1,7 +1,9 @@
 """The metadata of a model card, as the Hugging Face hub reads it: YAML between two lines of dashes, before the text."""
 
+import hashlib
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 from .config_json import Origin, TokenizerConfig
@@ -9,6 +11,33 @@ from .config_json import Origin, TokenizerConfig
 MARK = "---"
 LICENCES = {name.lower(): name.lower() for name in ("Apache-2.0", "MIT", "openrail++")}
 """Names that the hub gives licences, by what publishers write."""
+WRITTEN = re.compile(r"\n<!-- vistok ([0-9a-f]{16}) -->\n\Z")
+"""The last line of a card that vistok wrote: a digest of what comes before it."""
+
+
+def with_mark(card: str) -> str:
+    """Return a card with a last line, which readers do not see, by which `is_changed` knows it."""
+    return f"{card}\n<!-- vistok {_digest(card)} -->\n"
+
+
+def is_by_vistok(path: Path) -> bool:
+    """Return whether a file is a card that vistok wrote, even one that was changed since."""
+    return f'{MARK}\nlibrary_name: "vistok"\n' in _text(path)[:100]
+
+
+def is_changed(path: Path) -> bool:
+    """Return whether there is a card that is not as vistok wrote it."""
+    text = _text(path)
+    mark = WRITTEN.search(text)
+    return path.exists() and (mark is None or mark[1] != _digest(text[: mark.start()]))
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode(errors="replace") if path.is_file() else ""
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
 
 
 def with_metadata(card: str, config: TokenizerConfig) -> str:

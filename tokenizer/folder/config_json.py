@@ -13,6 +13,7 @@ from ..files import check_no_pointer
 from ..networks.architectures import Architecture
 from ..preprocessing import PreprocessingConfig
 from ..quantizers import QUANTIZERS, QuantizerConfig
+from .replacing import finish_replacing
 
 CONFIG_FILE = "config.json"
 EXPORT_FOLDER = "export"
@@ -80,6 +81,13 @@ class TokenizerConfig(Config):
 def read_tokenizer_config(folder: Path) -> TokenizerConfig:
     """Read config.json of a tokenizer folder; raise ValueError with one sentence when it cannot be read."""
     path = folder / CONFIG_FILE
+    try:
+        finish_replacing(folder)
+    except OSError as error:
+        raise ValueError(
+            f"{folder} holds a tokenizer whose saving was stopped, and cannot be written to ({error.strerror}): make it "
+            "writable, and load it again."
+        ) from None
     if not path.is_file():
         exported = folder / EXPORT_FOLDER
         if (exported / CONFIG_FILE).is_file():

@@ -15,8 +15,9 @@ from ..networks.base import ArchitectureConfig
 from ..numerics.float32 import own_numerics
 from ..preprocessing import PreprocessingConfig
 from ..quantizers import QUANTIZERS
-from .card import with_metadata
+from .card import is_changed, with_mark, with_metadata
 from .config_json import CONFIG_FILE, Origin, TokenizerConfig, read_tokenizer_config
+from .replacing import replacing_files
 from .skeleton import build_skeleton
 from .weight_file import check_finite, check_weight_file, write_weights
 
@@ -46,9 +47,9 @@ def save_tokenizer(
     """Write a tokenizer folder: network weights as `dtype`, the quantizer as inference needs it, or whole.
 
     `card` is the text of README.md, after metadata for the Hugging Face hub. `metadata` goes into the header of the weight
-    file and has no effect. `before_each` is called with the name of each weight and the weight before it is written. Each
-    file is written aside and renamed, the config last, so a folder with a config is complete. Raises ConfigError when the
-    quantizer is not in QUANTIZERS, and OSError.
+    file and has no effect. `before_each` is called with the name of each weight and the weight before it is written. A
+    tokenizer that is there stays whole until the new one is; a README.md that was changed by hand stays for good. Raises
+    ConfigError when the quantizer is not in QUANTIZERS, and OSError.
     """
     quantizer_config, quantizer = (
         (model.quantizer.config, model.quantizer) if with_training_state else model.quantizer.for_inference()
@@ -62,12 +63,11 @@ def save_tokenizer(
     networks = {name: value for name, value in model.state_dict().items() if not name.startswith("quantizer.")}
     quantizer_weights = {f"quantizer.{name}": value for name, value in quantizer.state_dict().items()}
     dtypes = dict.fromkeys(networks, dtype) | {name: value.dtype for name, value in quantizer_weights.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    # A config marks a complete folder, and a stop in between must not leave the old config with new weights.
-    (folder / CONFIG_FILE).unlink(missing_ok=True)
-    write_weights(folder / WEIGHTS_FILE, networks | quantizer_weights, dtypes, metadata or {}, before_each)
-    write_whole(folder / CARD_FILE, with_metadata(card, config).encode())
-    write_whole(folder / CONFIG_FILE, (config.model_dump_json(indent=2) + "\n").encode())
+    with replacing_files(folder) as new:
+        write_weights(new / WEIGHTS_FILE, networks | quantizer_weights, dtypes, metadata or {}, before_each)
+        if not is_changed(folder / CARD_FILE):
+            write_whole(new / CARD_FILE, with_mark(with_metadata(card, config)).encode())
+        write_whole(new / CONFIG_FILE, (config.model_dump_json(indent=2) + "\n").encode())
     return config
 
 

@@ -104,6 +104,7 @@ def test_pointers_of_git_lfs_are_no_damage(refusal, tmp_path, weights):
     (tmp_path / "config.json").write_bytes(pointer)
     assert refusal(whole) == f"{tmp_path / 'config.json'} {LFS}"
     (tmp_path / "config.json").unlink()
+    whole.write_bytes(pointer)
     for name in ("a.pt", "a.safetensors"):
         (tmp_path / name).write_bytes(pointer)
         assert refusal(tmp_path / name) == f"{tmp_path / name} {LFS}"
