@@ -5,11 +5,15 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import FrameType
+from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PASSED_ON = 5.0
+"""Seconds within which a second signal is the first one again, passed on by a launcher of several processes."""
 START_OVER = ("evaluate-tokenizer", "export-tokenizer", "import-tokenizer")
 """Commands that keep nothing of what they have done; the others go on from there."""
 
@@ -17,13 +21,15 @@ START_OVER = ("evaluate-tokenizer", "export-tokenizer", "import-tokenizer")
 class Interruption:
     """Raises KeyboardInterrupt for the first signal while the command works; a second signal ends the process.
 
-    So does a first one outside the work, where nothing would catch it, or in an import, since many libraries break there.
+    So does a first one outside the work, where nothing would catch it, or in an import, since many libraries break there. A
+    process that a launcher started gets one signal several times, and ignores the others for PASSED_ON seconds.
     """
 
     def __init__(self, command: str):
         self._command = command
         self._process = os.getpid()
         self._raised = False
+        self._raised_at = 0.0
         self._delays = 0
         self._is_pending = False
 
@@ -36,8 +42,7 @@ class Interruption:
         finally:
             self._delays -= 1
         if self._is_pending and not self._delays and not self._raised:
-            self._raised = True
-            raise KeyboardInterrupt
+            self._raise()
 
     def report(self) -> None:
         """Print the sentence; later signals end the process without another one."""
@@ -54,12 +59,17 @@ class Interruption:
             os.kill(os.getpid(), number)
         elif self._delays:
             self._is_pending = True
+        elif self._raised and "LOCAL_RANK" in os.environ and time.monotonic() - self._raised_at < PASSED_ON:
+            return
         elif self._raised or self not in _working or _is_importing(frame):
             self.report()
             _exit_now()
         else:
-            self._raised = True
-            raise KeyboardInterrupt
+            self._raise()
+
+    def _raise(self) -> NoReturn:
+        self._raised, self._raised_at = True, time.monotonic()
+        raise KeyboardInterrupt
 
 
 _of_process: list[Interruption] = []

@@ -193,3 +193,20 @@ def test_in_another_thread_signals_are_left_alone(capsys):
     thread.start()
     thread.join()
     assert done == [before]
+
+
+def test_a_launcher_may_pass_a_signal_on_again():
+    code = """
+import os, signal, sys
+from vistok.cli.interruption import interruptible
+os.environ.update(LOCAL_RANK="0") if sys.argv[1] == "launched" else None
+with interruptible("train-tokenizer"):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        os.kill(os.getpid(), signal.SIGTERM)
+        print("saved", flush=True)
+"""
+    assert outcome_of(start_python(code, "launched")) == (0, "saved\n", "")
+    sentence = "train-tokenizer: interrupted: run the same command again to continue.\n"
+    assert outcome_of(start_python(code, "alone")) == (1, "", sentence)
