@@ -35,6 +35,10 @@ class Checkpoint(NamedTuple):
     release: Callable[[], None] = lambda: None
     """Gives back the memory of tensors that were used; they are read again when they are used again."""
 
+    def where(self, path: Path) -> str:
+        """Return the path as the subject of a sentence, with the keys under which its file holds the weights."""
+        return f"{path} (its tensors under {shortened(self.found_at)})" if self.found_at else str(path)
+
 
 class _Part(NamedTuple):
     """What one file holds."""
