@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from .pickle_machine import Made
+from ...tokenizer.wording import shortened
+from .pickle_machine import Made, OtherKey
 from .rebuilt_tensors import is_tensor
 
 WRAPPERS = ("ema", "state_dict", "model", "module", "trainer")
@@ -14,6 +15,9 @@ COMMON_PREFIXES = ("module.", "_orig_mod.")
 """What torch's data parallel and compiled modules write before all names."""
 WHOLE = 0.5
 """Fraction of the tensors under another key that a whole state dict has at least; averages leave out what is no parameter."""
+OPTIMIZER = {"state", "param_groups"}
+"""Keys of what an optimizer stores."""
+HOLDERS = (Made, Mapping, list, tuple, nn.Module)
 DEEPEST = 64
 """Max modules within modules, and sections within sections."""
 LONGEST = 1000
@@ -29,6 +33,8 @@ class Found(NamedTuple):
     """The keys that lead to it."""
     tensors: dict[str, Any]
     """By name, as the file describes them."""
+    lost: str = ""
+    """Why a tensor beside them has no name in the state dict, as the end of a sentence; empty if all have one."""
 
 
 def find_state_dicts(content: Any, wrappers: Sequence[str] = ()) -> list[Found]:
@@ -45,7 +51,7 @@ def _without_common_prefixes(found: Found) -> Found:
     for prefix in COMMON_PREFIXES:
         if all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
-    return Found(found.path, tensors)
+    return found._replace(tensors=tensors)
 
 
 def _find(content: Any, depth: int, known: set[int], wrappers: Sequence[str]) -> list[Found]:
@@ -59,9 +65,10 @@ def _find(content: Any, depth: int, known: set[int], wrappers: Sequence[str]) ->
     for found in wrapped:
         if len(found[0].tensors) >= largest * WHOLE:
             return found
-    tensors = dict(_named_tensors(content))
+    lost: list[str] = []
+    tensors = dict(_named_tensors(content, lost))
     if tensors:
-        return [Found((), tensors)]
+        return [Found((), tensors, next(iter(lost), ""))]
     inner += [
         _find_under(str(key), value, depth, known, wrappers) for key, value in items.items() if key not in wrappers
     ]
@@ -70,7 +77,7 @@ def _find(content: Any, depth: int, known: set[int], wrappers: Sequence[str]) ->
 
 
 def _find_under(key: str, value: Any, depth: int, known: set[int], wrappers: Sequence[str]) -> list[Found]:
-    return [Found((key, *found.path), found.tensors) for found in _find(value, depth - 1, known, wrappers)]
+    return [found._replace(path=(key, *found.path)) for found in _find(value, depth - 1, known, wrappers)]
 
 
 def _items(value: Any) -> Mapping[Any, Any]:
@@ -90,8 +97,31 @@ def _all_items(value: Any) -> Mapping[Any, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _named_tensors(content: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the tensors of a state dict, of a pickled module, or of a module of TorchScript, with those of its modules."""
+def has_tensors(value: Any) -> bool:
+    """Return whether there are tensors in a value, those of optimizers left out."""
+    waiting, known = [value], set()
+    while waiting:
+        value = waiting.pop()
+        if is_tensor(value):
+            return True
+        if id(value) in known:
+            continue
+        known.add(id(value))
+        items = _all_items(value)
+        if items.keys() >= OPTIMIZER:
+            continue
+        inner = value if isinstance(value, list | tuple) else items.values()
+        if isinstance(value, Made):
+            inner = (*value.arguments, *inner)
+        waiting += [each for each in inner if is_tensor(each) or isinstance(each, HOLDERS)]
+    return False
+
+
+def _named_tensors(content: Any, lost: list[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the tensors of a state dict, of a pickled module, or of a module of TorchScript, with those of its modules.
+
+    Adds to `lost` why others have no name.
+    """
     waiting: list[tuple[str, Any, int]] = [("", content, DEEPEST)]
     known = set()
     while waiting:
@@ -99,11 +129,17 @@ def _named_tensors(content: Any) -> Iterator[tuple[str, Any]]:
         if id(value) in known or not depth:
             continue
         known.add(id(value))
-        for key, item in _items(value).items():
+        for key, item in _all_items(value).items():
+            if not isinstance(key, str) and not _is_small(key):
+                if has_tensors(item):
+                    kind = key.kind if isinstance(key, OtherKey) else type(key).__name__
+                    lost.append(f"under a key that is no text (of the type {kind})")
+                continue
             name = f"{prefix}{key}"
             if len(name) > LONGEST:
-                continue
-            if is_tensor(item):
+                if has_tensors(item):
+                    lost.append(f"with a name of more than {LONGEST} characters, {shortened(name)}")
+            elif is_tensor(item):
                 yield name, item
             elif key in ("_parameters", "_buffers"):
                 waiting.append((prefix, item, depth - 1))
@@ -111,3 +147,5 @@ def _named_tensors(content: Any) -> Iterator[tuple[str, Any]]:
                 waiting += [(f"{prefix}{child}.", module, depth - 1) for child, module in _items(item).items()]
             elif isinstance(item, Made) and item.name.startswith("__torch__"):
                 waiting.append((f"{name}.", item, depth - 1))
+            elif has_tensors(item):
+                lost.append(f"within {shortened(name)}, beside those of the state dict")

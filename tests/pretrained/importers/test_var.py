@@ -73,9 +73,10 @@ def test_a_missing_tensor_is_named(name, tmp_path):
 def test_scales_that_are_no_list_of_whole_numbers(sides, tmp_path):
     path = saved(golden_case("var/small")[1], tmp_path, v_patch_nums=sides)
     called = CliRunner().invoke(app, ["var", str(path), "--out", str(tmp_path / "out")])
+    shown = "null" if sides is None else repr(sides)
     assert (called.exit_code, called.stderr) == (
         2,
-        f"import-tokenizer: {path} cannot be imported as var: its config.json has v_patch_nums {'null' if sides is None else repr(sides)}, but it must be a "
+        f"import-tokenizer: {path} cannot be imported as var: its config.json has v_patch_nums {shown}, but it must be a "
         "list of whole numbers from 1, such as [1, 2, 4].\n",
     )
 
