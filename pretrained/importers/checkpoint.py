@@ -121,8 +121,8 @@ def _weights(path: Path, file: TorchFile, trusted: bool, wrappers: Sequence[str]
             f"file of the weights{instead}."
         )
     found = all_found[0]
-    if found.lost:
-        raise ValueError(f"{path} has a tensor {found.lost}: save the state dict alone, with every tensor by its name.")
+    if lost := found.lost():
+        raise ValueError(f"{path} has a tensor {lost}: save the state dict alone, with every tensor by its name.")
     tensors = {}
     for name, value in found.tensors.items():
         try:

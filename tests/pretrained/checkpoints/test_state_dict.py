@@ -155,3 +155,9 @@ def test_a_complex_tensor_of_safetensors_says_that_it_is(tmp_path):
         ValueError, match=r"a\.safetensors has the tensor odd, which is complex: save it as a dense tensor"
     ):
         read_checkpoint(tmp_path / "a.safetensors")
+
+
+def test_a_hundred_thousand_names_of_one_list_are_looked_through_once(tmp_path):
+    shared = list(range(20_000))
+    torch.save(WEIGHTS | {f"k{index}": shared for index in range(100_000)}, tmp_path / "a.pt")
+    assert read_checkpoint(tmp_path / "a.pt").tensors.keys() == WEIGHTS.keys()
