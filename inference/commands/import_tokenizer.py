@@ -72,7 +72,8 @@ def import_tokenizer(
         if len(checkpoint) > 2:
             raise ValueError(f"{len(checkpoint)} arguments are too many: give [FAMILY] CHECKPOINT.")
         check_output_folder(out)
-        from ...pretrained.importers.import_checkpoint import import_checkpoint, last_of_each  # late: it imports torch
+        from ...pretrained.importers.import_checkpoint import import_checkpoint  # late: it imports torch
+        from ...pretrained.importers.settings import last_of_each
 
         if len(checkpoint) == 1 and checkpoint[0] in FAMILIES and not Path(checkpoint[0]).exists():
             raise ValueError(
