@@ -17,7 +17,8 @@ import torch
 
 import vistok
 from vistok.pretrained.importers.checkpoint import Checkpoint
-from vistok.pretrained.importers.fit import Layout, converted, layouts
+from vistok.pretrained.importers.fit import converted
+from vistok.pretrained.importers.layout import Layout, layouts
 from vistok.pretrained.importers.table import IMPORTERS
 from vistok.tokenizer.model import VisualTokenizer, build_tokenizer
 

@@ -9,7 +9,8 @@ import vistok
 from golden_weights import golden_image
 from vistok.inference.commands.import_tokenizer import app
 from vistok.pretrained.importers.checkpoint import Checkpoint
-from vistok.pretrained.importers.fit import converted, layouts
+from vistok.pretrained.importers.fit import converted
+from vistok.pretrained.importers.layout import layouts
 from vistok.pretrained.importers.table import IMPORTERS
 from vistok.tokenizer.folder.save_load import load_tokenizer
 from vistok.tokenizer.model import build_tokenizer

@@ -73,13 +73,18 @@ def import_tokenizer(
             raise ValueError(f"{len(checkpoint)} arguments are too many: give [FAMILY] CHECKPOINT.")
         check_output_folder(out)
         from ...pretrained.importers.import_checkpoint import import_checkpoint  # late: it imports torch
+        from ...pretrained.importers.settings import last_of_each
 
+        if len(checkpoint) == 1 and checkpoint[0] in FAMILIES and not Path(checkpoint[0]).exists():
+            raise ValueError(
+                f"{checkpoint[0]} is a family, and CHECKPOINT is missing: give {checkpoint[0]} CHECKPOINT."
+            )
         family, path = (checkpoint[0] if len(checkpoint) > 1 else None), checkpoint[-1]
         done = import_checkpoint(Path(path), out, family, settings=set, trust_pickle=trust_pickle)
         if done.doubt and not json:
             say(f"import-tokenizer: {done.doubt}", aside=True)
         if json:
-            print_json({"tokenizer": out, **done._asdict(), "settings": set})
+            print_json({"tokenizer": out, **done._asdict(), "settings": last_of_each(set)})
         else:
             say(f"tokenizer   {out}, imported as {done.family}")
             say(f"fingerprint {done.fingerprint}")

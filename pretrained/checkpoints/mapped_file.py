@@ -13,6 +13,10 @@ class DamagedFileError(Exception):
     """A file holds less than it says, or other things than it must."""
 
 
+class UnreadKindError(Exception):
+    """A tensor is sound, but of a kind that no tokenizer has, which the message names: "sparse" and the like."""
+
+
 class MappedFile:
     """Tensors in a file, as views of its bytes. Changing one in place changes neither the file nor others' views of it."""
 

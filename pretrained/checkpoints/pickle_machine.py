@@ -28,6 +28,16 @@ class Made:
         """What the pickle would set as attributes."""
 
 
+class OtherKey:
+    """Stands for a key of a mapping that is no text and no number; such keys may be nested too deeply to be hashed."""
+
+    __slots__ = ("kind",)
+
+    def __init__(self, kind: str):
+        self.kind = kind
+        """Name of its type, such as "tuple"."""
+
+
 class Machine:
     """The stack and the memo of a pickle. No opcode does more than move data."""
 
@@ -99,8 +109,11 @@ class Machine:
 
 
 def _mapping(values: list[Any]) -> dict[Any, Any]:
-    """Return the items whose keys are texts or numbers; others may be nested so deeply that hashing them ends the process."""
-    return {key: value for key, value in zip(values[::2], values[1::2], strict=True) if isinstance(key, str | int)}
+    return {_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)}
+
+
+def _key(key: Any) -> Any:
+    return key if isinstance(key, str | int) else OtherKey("object" if isinstance(key, Made) else type(key).__name__)
 
 
 def _pushed(make: Callable[[], Any]) -> Callable[[Machine], None]:

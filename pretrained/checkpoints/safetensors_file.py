@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...tokenizer.wording import shortened
-from .mapped_file import DamagedFileError, MappedFile
+from .mapped_file import DamagedFileError, MappedFile, UnreadKindError
 
 LARGEST = 100_000_000
 """Max bytes of the header, as in the safetensors library."""
@@ -29,7 +29,10 @@ DTYPES = {
     "F64": torch.float64,
     "I64": torch.int64,
     "U64": torch.uint64,
+    "C64": torch.complex64,
 }
+COMPLEX = "C64"
+"""The only type of the format that no tokenizer has."""
 
 
 class _Entry(NamedTuple):
@@ -39,7 +42,7 @@ class _Entry(NamedTuple):
 
 
 def read_safetensors(path: Path, file: MappedFile) -> dict[str, Tensor]:
-    """Return the tensors by name; raise DamagedFileError, which names the first tensor that is cut off."""
+    """Return the tensors by name; raise DamagedFileError, which names the first tensor that is cut off, or UnreadKindError."""
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         if length > min(LARGEST, file.size):
@@ -50,6 +53,9 @@ def read_safetensors(path: Path, file: MappedFile) -> dict[str, Tensor]:
         entries = {name: _entry(fields) for name, fields in header.items() if name != "__metadata__"}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DamagedFileError("its header is not one of safetensors") from None
+    for name, fields in header.items():
+        if name != "__metadata__" and fields["dtype"] == COMPLEX:
+            raise UnreadKindError(name, "complex")
     tensors = {}
     for name, entry in entries.items():
         try:

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from .pickle_machine import Made
+from ...tokenizer.wording import shortened
+from .pickle_machine import Made, OtherKey
 from .rebuilt_tensors import is_tensor
 
 WRAPPERS = ("ema", "state_dict", "model", "module", "trainer")
@@ -14,6 +15,9 @@ COMMON_PREFIXES = ("module.", "_orig_mod.")
 """What torch's data parallel and compiled modules write before all names."""
 WHOLE = 0.5
 """Fraction of the tensors under another key that a whole state dict has at least; averages leave out what is no parameter."""
+OPTIMIZER = {"state", "param_groups"}
+"""Keys of what an optimizer stores."""
+HOLDERS = (Made, Mapping, list, tuple, nn.Module)
 DEEPEST = 64
 """Max modules within modules, and sections within sections."""
 LONGEST = 1000
@@ -29,6 +33,12 @@ class Found(NamedTuple):
     """The keys that lead to it."""
     tensors: dict[str, Any]
     """By name, as the file describes them."""
+    content: Any
+    """What the file has there."""
+
+    def lost(self) -> str:
+        """Return why a tensor beside them has no name in the state dict, as the end of a sentence; "" if all have one."""
+        return _lost(self.content)
 
 
 def find_state_dicts(content: Any, wrappers: Sequence[str] = ()) -> list[Found]:
@@ -45,7 +55,7 @@ def _without_common_prefixes(found: Found) -> Found:
     for prefix in COMMON_PREFIXES:
         if all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
-    return Found(found.path, tensors)
+    return found._replace(tensors=tensors)
 
 
 def _find(content: Any, depth: int, known: set[int], wrappers: Sequence[str]) -> list[Found]:
@@ -59,9 +69,9 @@ def _find(content: Any, depth: int, known: set[int], wrappers: Sequence[str]) ->
     for found in wrapped:
         if len(found[0].tensors) >= largest * WHOLE:
             return found
-    tensors = dict(_named_tensors(content))
+    tensors = {name: item for name, item, why in _walk(content) if not why}
     if tensors:
-        return [Found((), tensors)]
+        return [Found((), tensors, content)]
     inner += [
         _find_under(str(key), value, depth, known, wrappers) for key, value in items.items() if key not in wrappers
     ]
@@ -70,7 +80,7 @@ def _find(content: Any, depth: int, known: set[int], wrappers: Sequence[str]) ->
 
 
 def _find_under(key: str, value: Any, depth: int, known: set[int], wrappers: Sequence[str]) -> list[Found]:
-    return [Found((key, *found.path), found.tensors) for found in _find(value, depth - 1, known, wrappers)]
+    return [found._replace(path=(key, *found.path)) for found in _find(value, depth - 1, known, wrappers)]
 
 
 def _items(value: Any) -> Mapping[Any, Any]:
@@ -90,24 +100,61 @@ def _all_items(value: Any) -> Mapping[Any, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _named_tensors(content: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the tensors of a state dict, of a pickled module, or of a module of TorchScript, with those of its modules."""
+def _walk(content: Any) -> Iterator[tuple[str, Any, str]]:
+    """Yield the items of a state dict, of a pickled module, or of a module of TorchScript, with those of its modules.
+
+    Each has its name, and "" if it is a tensor, or else why tensors within it would have no name in a state dict.
+    """
     waiting: list[tuple[str, Any, int]] = [("", content, DEEPEST)]
     known = set()
     while waiting:
         prefix, value, depth = waiting.pop()
-        if id(value) in known or not depth:
+        if id(value) in known:
             continue
         known.add(id(value))
-        for key, item in _items(value).items():
+        if not depth:
+            yield "", value, f"more than {DEEPEST} modules deep"
+            continue
+        for key, item in _all_items(value).items():
+            if not isinstance(key, str) and not _is_small(key):
+                kind = key.kind if isinstance(key, OtherKey) else type(key).__name__
+                yield "", item, f"under a key that is no text (of the type {kind})"
+                continue
             name = f"{prefix}{key}"
             if len(name) > LONGEST:
-                continue
-            if is_tensor(item):
-                yield name, item
+                yield "", item, f"with a name of more than {LONGEST} characters, {shortened(name)}"
+            elif is_tensor(item):
+                yield name, item, ""
             elif key in ("_parameters", "_buffers"):
                 waiting.append((prefix, item, depth - 1))
             elif key == "_modules":
                 waiting += [(f"{prefix}{child}.", module, depth - 1) for child, module in _items(item).items()]
             elif isinstance(item, Made) and item.name.startswith("__torch__"):
                 waiting.append((f"{name}.", item, depth - 1))
+            else:
+                yield name, item, f"within {shortened(name)}, beside those of the state dict"
+
+
+def _lost(content: Any) -> str:
+    """Return why the first tensor that a state dict leaves out has no name in it, or ""."""
+    known: set[int] = set()
+    return next((why for _, item, why in _walk(content) if why and has_tensors(item, known)), "")
+
+
+def has_tensors(value: Any, known: set[int] | None = None) -> bool:
+    """Return whether there are tensors in a value, those of optimizers left out, and what has an id in `known`."""
+    waiting, known = [value], set() if known is None else known
+    while waiting:
+        value = waiting.pop()
+        if is_tensor(value):
+            return True
+        if id(value) in known or not isinstance(value, HOLDERS):
+            continue
+        known.add(id(value))
+        items = _all_items(value)
+        if items.keys() >= OPTIMIZER:
+            continue
+        waiting += value if isinstance(value, list | tuple) else items.values()
+        if isinstance(value, Made):
+            waiting += value.arguments
+    return False

@@ -12,7 +12,7 @@ from torch import Tensor
 from .inert_pickle import LARGEST, read_pickle
 from .mapped_file import DamagedFileError, MappedFile
 from .pickle_machine import DamagedPickleError, Made
-from .rebuilt_tensors import Storage, storage_of
+from .rebuilt_tensors import TENSORS, Storage, storage_of
 
 ZIP = b"PK\x03\x04"
 LOCAL_HEADER = struct.Struct("<4s22xHH")
@@ -24,6 +24,8 @@ PROTOCOL = 1001
 BYTE_ORDER = "byteorder"
 OTHER_BYTE_ORDER = "its numbers have the other byte order"
 
+PLAIN = ("persistent", "collections.OrderedDict")
+"""What torch writes with every state dict."""
 HOLDERS = (Made, dict, list, tuple)
 Values: TypeAlias = Callable[[Storage], Tensor]
 
@@ -140,3 +142,10 @@ def all_made(content: Any) -> list[Made]:
         known.add(id(value))
         waiting += [each for each in inner if isinstance(each, HOLDERS)]
     return found
+
+
+def may_make_tensors(content: Any) -> bool:
+    """Return whether code that a pickle names could make a state dict where there is none; a list is never one."""
+    if isinstance(content, list | tuple):
+        return False
+    return any(made.name not in (*TENSORS, *PLAIN) for made in all_made(content))

@@ -28,6 +28,28 @@ RESIZED_AS_TENSORS = (
 """A note of parts of transformers."""
 
 
+class TensorError(ValueError):
+    """Tensors of a checkpoint differ from those of a layout, under the names that its importer knows."""
+
+    def __init__(self, template: str, *names: str):
+        self.template, self.names = template, names
+        """A sentence with {} for each name."""
+        super().__init__(self.sentence(str))
+
+    def sentence(self, renamed: Callable[[str], str]) -> str:
+        """Return the sentence with other names."""
+        return self.template.format(*(shortened(renamed(name)) for name in self.names))
+
+
+class MissingSettingError(ValueError):
+    """The tensors leave a setting open, which is not in config.json either."""
+
+    def __init__(self, problem: str, example: Mapping[str, Any]):
+        super().__init__(problem)
+        self.example = example
+        """A value with which the names and shapes can be checked."""
+
+
 class Shapes(dict[str, tuple[int, ...]]):
     """Shapes of the tensors of a checkpoint, by name."""
 
@@ -35,7 +57,7 @@ class Shapes(dict[str, tuple[int, ...]]):
     """What comes before all names in the checkpoint."""
 
     def __missing__(self, name: str) -> tuple[int, ...]:
-        raise ValueError(f"it has no tensor {shortened(self.prefix + name)}")
+        raise TensorError("it has no tensor {}", self.prefix + name)
 
     @cached_property
     def sizes(self) -> list[tuple[int, str]]:
@@ -73,7 +95,7 @@ class Shapes(dict[str, tuple[int, ...]]):
     def rows(self, name: str) -> int:
         """Return the first dimension: output channels of a convolution, or codes of a codebook."""
         if not self[name]:
-            raise ValueError(f"its tensor {shortened(name)} is a single number")
+            raise TensorError("its tensor {} is a single number", self.prefix + name)
         self.sizes.append((self[name][0], name))
         return self[name][0]
 
@@ -130,6 +152,8 @@ class Importer(NamedTuple):
     """Key of that setting; nothing is assumed where it is given by hand."""
     exported_as: str = ""
     """Format of export-tokenizer that writes checkpoints of this layout, with the tokenizer's config beside them."""
+    frozen: str = ""
+    """Regular expression for names of weights that the project does not train, and so does not average."""
 
     def config(self, shapes: Shapes, settings: Mapping[str, Any]) -> TokenizerConfig:
         """Return the config of the tokenizer, as its translation does."""

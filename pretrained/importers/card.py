@@ -33,8 +33,10 @@ class Facts(NamedTuple):
     """What is known of one that was downloaded by its name."""
     conversions: str = ""
     """A sentence on tensors of other types than the tokenizer's, or ""."""
+    average: str = ""
+    """A sentence on the averages that were taken in place of live weights, or ""."""
     doubt: str = ""
-    """What users should check, such as a family that the tensors do not show, or a setting that was assumed; else empty."""
+    """What users should check: another family in sight, averages that are missing, a setting that was assumed; else empty."""
 
 
 def digests(files: Sequence[Path]) -> dict[str, str]:
@@ -67,8 +69,9 @@ def card(out: Path, importer: Importer, config: TokenizerConfig, facts: Facts) -
         *importer.notes,
         *(["The checkpoint has no decoder: images become tokens, but tokens no images."] if is_encoder_only else []),
         *([facts.conversions] if facts.conversions else []),
+        *([facts.average] if facts.average else []),
         *([facts.doubt] if facts.doubt else []),
-        *([f"The weights are those under `{shortened(facts.found_at)}` in the file."] if facts.found_at else []),
+        *([_found(facts.found_at)] if facts.found_at else []),
         *(["The file was unpickled (`--trust-pickle`)."] if facts.trusted else []),
         *(f"Set {'for this name' if facts.public else 'by hand'}: `--set {setting}`." for setting in facts.settings),
     ]
@@ -80,6 +83,11 @@ Imported by vistok from {files}, a checkpoint for the code at {importer.source}.
 Licence of the original weights: {licence}.
 {"".join(f"{chr(10)}- {note}" for note in notes)}
 {_published(config, facts)}"""
+
+
+def _found(found_at: str) -> str:
+    averaged = " They are the averaged ones." if "ema" in found_at.split(".") else ""
+    return f"The weights are those under `{shortened(found_at)}` in the file.{averaged}"
 
 
 def _published(config: TokenizerConfig, facts: Facts) -> str:

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ...tokenizer.files import check_no_pointer
 from ...tokenizer.wording import list_first, shortened
-from ..checkpoints.mapped_file import DamagedFileError, MappedFile
+from ..checkpoints.mapped_file import DamagedFileError, MappedFile, UnreadKindError
 from ..checkpoints.rebuilt_tensors import tensor_of
 from ..checkpoints.safetensors_file import read_safetensors
-from ..checkpoints.state_dict import WRAPPERS, find_state_dicts
-from ..checkpoints.torch_file import TorchFile, all_made, read_torch
+from ..checkpoints.state_dict import WRAPPERS, find_state_dicts, has_tensors
+from ..checkpoints.torch_file import TorchFile, may_make_tensors, read_torch
 from ..checkpoints.weight_files import SAFETENSORS, TORCHSCRIPT, read_settings, weight_files
 
 MAX_INFLATION = 2
@@ -34,6 +34,10 @@ class Checkpoint(NamedTuple):
     """The keys under which the file holds the weights, such as "state_dict", with dots between them."""
     release: Callable[[], None] = lambda: None
     """Gives back the memory of tensors that were used; they are read again when they are used again."""
+
+    def where(self, path: Path) -> str:
+        """Return the path as the subject of a sentence, with the keys under which its file holds the weights."""
+        return f"{path} (its tensors under {shortened(self.found_at)})" if self.found_at else str(path)
 
 
 class _Part(NamedTuple):
@@ -86,6 +90,8 @@ def _read(path: Path, trust_pickle: bool, mapped: list[MappedFile], wrappers: Se
         if path.suffix == SAFETENSORS:
             return _Part(read_safetensors(path, mapped[-1]))
         return _weights(path, read_torch(path, mapped[-1]), False, wrappers)
+    except UnreadKindError as error:
+        raise _unread(path, *error.args) from None
     except DamagedFileError as error:
         raise ValueError(f"{path} is damaged ({error}): download it again.") from None
 
@@ -98,9 +104,13 @@ def _weights(path: Path, file: TorchFile, trusted: bool, wrappers: Sequence[str]
             f"{path} holds tensors under several keys ({list_first(keys, SHOWN)}): save those of the tokenizer in a file of "
             "their own."
         )
+    if not all_found and has_tensors(file.content):
+        raise ValueError(
+            f"{path} holds tensors, but not by names that are text, as a state dict does: save the state dict itself."
+        )
     if not all_found:
         # Plain data stays what it is, and TorchScript is no pickle.
-        may_help = not trusted and path.suffix not in TORCHSCRIPT and bool(all_made(file.content))
+        may_help = not trusted and path.suffix not in TORCHSCRIPT and may_make_tensors(file.content)
         how, instead = (
             (" that can be read without running its code", ", or add --trust-pickle where you trust it")
             if may_help
@@ -111,7 +121,21 @@ def _weights(path: Path, file: TorchFile, trusted: bool, wrappers: Sequence[str]
             f"file of the weights{instead}."
         )
     found = all_found[0]
-    return _Part({name: tensor_of(value, file.values) for name, value in found.tensors.items()}, ".".join(found.path))
+    if lost := found.lost():
+        raise ValueError(f"{path} has a tensor {lost}: save the state dict alone, with every tensor by its name.")
+    tensors = {}
+    for name, value in found.tensors.items():
+        try:
+            tensors[name] = tensor_of(value, file.values)
+        except UnreadKindError as error:
+            raise _unread(path, name, *error.args) from None
+    return _Part(tensors, ".".join(found.path))
+
+
+def _unread(path: Path, name: str, kind: str) -> ValueError:
+    return ValueError(
+        f"{path} has the tensor {shortened(name)}, which is {kind}: save it as a dense tensor of real numbers, or leave it out."
+    )
 
 
 def _unpickled(path: Path) -> Any:

@@ -12,7 +12,7 @@ from ...tokenizer.config import parse_config
 from ...tokenizer.folder.config_json import TokenizerConfig
 from ...tokenizer.networks.convolutional import COLOURS, ConvolutionalConfig
 from ...tokenizer.preprocessing import PreprocessingConfig
-from .base import Shapes, Take
+from .base import Shapes, Take, TensorError
 from .code_choice import CodeChoice, has_quant_conv
 from .layer_names import LayerNames
 from .stored_settings import wrong_setting
@@ -88,6 +88,10 @@ class ConvolutionalTranslation(NamedTuple):
         template = re.escape(self.names.encoder_level if side == "encoder" else self.names.decoder_level)
         found = [re.match(rf"{template.replace(re.escape('{}'), '([0-9]+)')}[.]", name) for name in shapes]
         depth = len({match[1] for match in found if match})
+        if not depth:
+            _ = shapes[
+                f"{self.names.level(side, 0, 1)}.{self.names.block.format(0)}.conv1.weight"
+            ]  # which says that it is missing
         levels = [self.names.level(side, index, depth) for index in range(depth)]
         attentions = [shapes.count(f"{level}.{self.names.attention}", f"{self._projection}.weight") for level in levels]
         resampler = self.names.downsample if side == "encoder" else self.names.upsample
@@ -128,7 +132,7 @@ def _with_dimensions(take: Take) -> Take:
     def taken(name: str) -> Tensor:
         tensor = take(name)
         if not tensor.ndim:
-            raise ValueError(f"its tensor {name} is a single number")
+            raise TensorError("its tensor {} is a single number", name)
         return tensor
 
     return taken

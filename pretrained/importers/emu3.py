@@ -12,7 +12,7 @@ from ...tokenizer.folder.config_json import TokenizerConfig
 from ...tokenizer.networks.modulated import ModulatedConfig
 from ...tokenizer.preprocessing import PreprocessingConfig
 from . import still_frame
-from .base import RESIZED_AS_TENSORS, Importer, Shapes, Take
+from .base import RESIZED_AS_TENSORS, Importer, Shapes, Take, TensorError
 from .code_choice import NearestCode
 from .convolutional import ConvolutionalTranslation
 from .layer_names import LayerNames
@@ -87,7 +87,7 @@ def _with_right_dimensions(take: Take) -> Take:
     def taken(name: str) -> Tensor:
         tensor, wanted = take(name), 5 if name.endswith("conv.weight") else 1
         if tensor.ndim != wanted:
-            raise ValueError(f"its tensor {name} has {tensor.ndim} dimensions, but must have {wanted}")
+            raise TensorError(f"its tensor {{}} has {tensor.ndim} dimensions, but must have {wanted}", name)
         return tensor
 
     return taken

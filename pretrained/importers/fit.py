@@ -1,8 +1,8 @@
-"""Find the family whose layout a checkpoint has, by the names and shapes of its tensors alone."""
+"""Find whether a checkpoint fits a layout, by the names and shapes of its tensors alone."""
 
-import re
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,86 +11,56 @@ from ...tokenizer.config import ConfigError
 from ...tokenizer.folder.config_json import TokenizerConfig
 from ...tokenizer.folder.skeleton import build_skeleton
 from ...tokenizer.wording import list_first, shortened
-from .base import Importer, Shapes
-from .checkpoint import Checkpoint
+from .base import MissingSettingError, TensorError
 from .first_difference import layer_that_differs, with_source
+from .layout import Layout, shapes_of
 
 SHOWN = 4
 SOURCES = 3
 """Max tensors that one weight is made from, as a rule."""
-AVERAGED = "model_ema."
-"""Comes before the names of averaged weights, which have lost their dots."""
 
 
-class Layout(NamedTuple):
-    """One reading of a checkpoint: an importer, and the tensors under the names that it knows."""
-
-    family: str
-    importer: Importer
-    all_shapes: Shapes
-    """Of all tensors, by which the importer recognises its checkpoints."""
-    tensors: dict[str, Tensor]
-    """Those that the tokenizer needs."""
-
-    @property
-    def shapes(self) -> Shapes:
-        return _shapes(self.tensors)
-
-    def is_recognised(self) -> bool:
-        return self.importer.recognises(self.all_shapes)
-
-
-def layouts(families: Mapping[str, tuple[Importer, ...]], checkpoint: Checkpoint) -> list[Layout]:
-    """Return every reading of a checkpoint that its names allow: each importer's, with each of its prefixes."""
-    return [
-        Layout(family, importer, _shapes(tensors), _seen(importer, tensors))
-        for family, importers in families.items()
-        for importer in importers
-        for prefix in (*[""] * (not importer.is_part), *importer.prefixes)
-        if (tensors := _within(checkpoint.tensors, prefix))
-    ]
-
-
-def _shapes(tensors: Mapping[str, Tensor]) -> Shapes:
-    return Shapes({name: tuple(tensor.shape) for name, tensor in tensors.items()})
-
-
-def _within(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _seen(importer: Importer, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors that an importer needs: averaged ones in place of live ones, where the project uses them."""
-    live = {name: tensor for name, tensor in tensors.items() if not re.fullmatch(importer.ignored, name)}
-    if not importer.uses_average:
-        return live
-    averaged = {name: f"{AVERAGED}{name.replace('.', '')}" for name in live if not name.startswith(AVERAGED)}
-    # Frozen weights have no average.
-    seen = {name: live.get(average, live[name]) for name, average in averaged.items()}
-    return seen | {name: live[name] for name in live if name.startswith(AVERAGED) and name not in averaged.values()}
+@contextmanager
+def _names_of_file(layout: Layout) -> Iterator[None]:
+    """Let errors name tensors as the file does."""
+    try:
+        yield
+    except TensorError as error:
+        raise ValueError(error.sentence(layout.in_file)) from None
 
 
 def config_of(layout: Layout, settings: Mapping[str, Any]) -> TokenizerConfig:
     """Return the config that a layout shows; raise ValueError with the tensor that differs."""
-    shapes = layout.shapes
     try:
-        return layout.importer.config(shapes, settings)
-    except ConfigError as error:
-        raise ValueError(with_source(str(error), shapes)) from None
+        return _config(layout, settings)
+    except MissingSettingError as error:
+        # With any value, so that a tensor that differs is told first.
+        converted(layout, _config(layout, {**settings, **error.example}), on_meta(layout))
+        raise
+
+
+def _config(layout: Layout, settings: Mapping[str, Any]) -> TokenizerConfig:
+    shapes = layout.shapes
+    with _names_of_file(layout):
+        try:
+            return layout.importer.config(shapes, settings)
+        except ConfigError as error:
+            raise with_source(str(error), shapes) from None
 
 
 def converted(layout: Layout, config: TokenizerConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights of the tokenizer, made from the tensors of a layout, in the types that the tokenizer has them in.
 
     Tensors on meta do for a check of names and shapes. Raises ValueError, with the end of a sentence, when a tensor is missing,
-    left over or of another shape.
+    left over or of another shape, or has no average where the others do.
     """
-    try:
-        expected = expected_weights(config)
-        weights = _fitting(layout, config, tensors, expected)
-    except ValueError as error:
-        # Sizes come from one tensor of a layer, so where another disagrees, the error is of what follows from them.
-        raise ValueError(layer_that_differs(_shapes(tensors)) or str(error)) from None
+    with _names_of_file(layout):
+        try:
+            expected = expected_weights(config)
+            weights = _fitting(layout, config, tensors, expected)
+        except ValueError as error:
+            # Sizes come from one tensor of a layer, so where another disagrees, the error is of what follows from them.
+            raise layer_that_differs(shapes_of(tensors)) or error from None
     return {name: weights[name].to(tensor.dtype) for name, tensor in expected.items()}
 
 
@@ -102,7 +72,7 @@ def _fitting(
 
     def take(name: str) -> Tensor:
         if name not in tensors:
-            raise ValueError(f"it has no tensor {shortened(name)}")
+            raise TensorError("it has no tensor {}", name)
         assert name in unused, f"{name} is used twice"
         taken.append(name)
         return unused.pop(name)
@@ -110,7 +80,8 @@ def _fitting(
     try:
         weights = layout.importer.weights(config, expected, take)
     except (RuntimeError, IndexError):  # of a rearrangement
-        names = [f"{shortened(name)} {tuple(tensors[name].shape)}" for name in taken[-SOURCES:]]
+        last = taken[-SOURCES:]
+        names = [f"{shortened(layout.in_file(name))} {tuple(tensors[name].shape)}" for name in last]
         raise ValueError(f"one of its tensors {', '.join(names)} has a shape that does not fit the others") from None
     for name, tensor in expected.items():
         if weights[name].shape != tensor.shape:
@@ -119,8 +90,13 @@ def _fitting(
                 f"have {tuple(tensor.shape)}"
             )
     if unused:
-        names = [shortened(name) for name in sorted(unused)]
-        raise ValueError(f"its tensors {list_first(names, SHOWN)} have no place in the tokenizer")
+        names = sorted(shortened(layout.in_file(name)) for name in unused)
+        is_one = len(names) == 1
+        raise ValueError(
+            f"its tensor{'s' * (not is_one)} {list_first(names, SHOWN)} {'has' if is_one else 'have'} no place in the tokenizer"
+        )
+    if average := layout.missing_average():
+        raise ValueError(f"it has no tensor {shortened(average)}, though other weights have such an average")
     return weights
 
 
@@ -141,7 +117,7 @@ def _sources(layout: Layout, config: TokenizerConfig, tensors: Mapping[str, Tens
         return tensors[source]
 
     layout.importer.weights(config, [name], take)
-    names = list_first([*map(shortened, taken)], SHOWN)
+    names = list_first([shortened(layout.in_file(source)) for source in taken], SHOWN)
     return f"its {'tensor' if len(taken) == 1 else 'tensors'} {names} give{'s' * (len(taken) == 1)}"
 
 

@@ -16,14 +16,15 @@ from ...tokenizer.folder.skeleton import build_skeleton
 from ...tokenizer.folder.weight_file import is_finite
 from ...tokenizer.model import VisualTokenizer
 from ...tokenizer.numerics.float32 import own_numerics
-from ...tokenizer.wording import list_first, shortened, unknown_choice
+from ...tokenizer.wording import unknown_choice
 from ..public import Public
 from .card import Facts, card, conversions, digests
 from .checkpoint import Checkpoint, read_checkpoint
-from .exported import FACTS_FILE, read_exported
-from .fit import SHOWN, Layout, config_of, converted, layouts, on_meta, problem
-from .nearest import MIN_FIT, nearest
-from .settings import with_settings
+from .exported import FACTS_FILE, Exported, read_exported
+from .fit import config_of, converted, on_meta
+from .layout import Layout, average_doubt, average_note, layouts
+from .recognition import names_of, of_family, recognised
+from .settings import last_of_each, with_settings
 from .table import IMPORTERS
 
 EXPORTED = f"vistok exported it: its settings are those of the `{FACTS_FILE}` beside it."
@@ -37,7 +38,7 @@ class Imported(NamedTuple):
     fingerprint: str
     has_decoder: bool
     doubt: str
-    """What users should check, such as a family that the tensors do not show, or a setting that was assumed; else empty."""
+    """What users should check: another family in sight, averages that are missing, a setting that was assumed; else empty."""
 
 
 @own_numerics(torch.device("cpu"))  # the caller's default dtype would round weights
@@ -62,18 +63,24 @@ def import_checkpoint(
         raise ValueError(unknown_choice("family", f"FAMILY {family!r}", family, list(IMPORTERS)))
     wrappers = {key: None for importers in IMPORTERS.values() for importer in importers for key in importer.wrappers}
     checkpoint = read_checkpoint(path, trust_pickle, list(wrappers))
-    layout = _recognised(path, checkpoint) if family is None else _of_family(path, family, checkpoint)
+    layout = recognised(path, checkpoint) if family is None else of_family(path, family, checkpoint)
     exported = read_exported(path, layout.importer, checkpoint)
-    config = with_settings(_config(path, layout, checkpoint, public, exported.config), settings)
+    settings = last_of_each(settings)
+    plain = _config(path, layout, checkpoint, public, exported.config)
+    config = with_settings(plain, settings)
+    where = checkpoint.where(path)
     with ThreadPoolExecutor(1) as aside:
         digested = aside.submit(digests, checkpoint.files)
         try:
             converted(layout, config, on_meta(layout))  # before values are read
             model = _model(config, converted(layout, config, layout.tensors))
         except ValueError as error:
-            raise ValueError(f"{path} cannot be imported as {layout.family}: {str(error).rstrip('.')}.") from None
+            if setting := _unfit_setting(layout, plain, settings):
+                raise ValueError(f"--set is {setting!r}, which does not fit {where}: {error}.") from None
+            raise ValueError(f"{where} cannot be imported as {layout.family}: {str(error).rstrip('.')}.") from None
         found = fingerprint(model, config)
         checkpoint.release()
+        misfit = _misfit(family, checkpoint) if family is not None and public is None else ""
         facts = Facts(
             found_at=checkpoint.found_at,
             trusted=trust_pickle,
@@ -81,33 +88,39 @@ def import_checkpoint(
             digests=digested.result(),
             public=public,
             conversions=conversions(layout.tensors, model),
-            doubt=" ".join(
-                filter(
-                    None,
-                    (
-                        _doubt(family, checkpoint) if family is not None and public is None else "",
-                        exported.doubt,
-                        _guess(layout, config, settings) if exported.config is None else "",
-                    ),
-                )
-            ),
+            average=average_note(layout),
+            doubt=" ".join(filter(None, [misfit, *_doubts(layout, checkpoint, exported, config, settings)])),
         )
     importer = layout.importer if exported.config is None else layout.importer._replace(notes=(EXPORTED,))
     _write(out, model, config, card(out, importer, config, facts), path, layout, checkpoint)
     return Imported(layout.family, found, not config.architecture.encoder_only, facts.doubt)
 
 
-def _doubt(family: str, checkpoint: Checkpoint) -> str:
+def _doubts(
+    layout: Layout, checkpoint: Checkpoint, exported: Exported, config: TokenizerConfig, settings: Sequence[str]
+) -> list[str]:
+    """Return a sentence, or "", on each thing that the checkpoint leaves open."""
+    guess, key = layout.importer.guess, layout.importer.guessed
+    given = {setting.partition("=")[0] for setting in settings}
+    guessed = "" if guess is None or key in given or exported.config else guess(config)
+    return [average_doubt(layout, checkpoint.found_at), exported.doubt, guessed]
+
+
+def _misfit(family: str, checkpoint: Checkpoint) -> str:
     found = [layout for layout in layouts(IMPORTERS, checkpoint) if layout.is_recognised()]
     if not found or family in (layout.family for layout in found):
         return ""
-    return f"The tensors look like those of {_names(found)}, but were imported as {family}, as the call said."
+    return f"The tensors look like those of {names_of(found)}, but were imported as {family}, as the call said."
 
 
-def _guess(layout: Layout, config: TokenizerConfig, settings: Sequence[str]) -> str:
-    guess, key = layout.importer.guess, layout.importer.guessed
-    given = {setting.partition("=")[0] for setting in settings}
-    return "" if guess is None or key in given else guess(config)
+def _unfit_setting(layout: Layout, config: TokenizerConfig, settings: Sequence[str]) -> str | None:
+    """Return the first setting with which the tensors of a layout do not fit, if they do without."""
+    for count in range(len(settings) + 1):
+        try:
+            converted(layout, with_settings(config, settings[:count]), on_meta(layout))
+        except ValueError:
+            return settings[count - 1] if count else None
+    return None
 
 
 def _config(
@@ -117,7 +130,8 @@ def _config(
     try:
         config = exported or config_of(layout, checkpoint.settings)
     except ValueError as error:
-        raise ValueError(f"{path} cannot be imported as {layout.family}: {str(error).rstrip('.')}.") from None
+        where = checkpoint.where(path)
+        raise ValueError(f"{where} cannot be imported as {layout.family}: {str(error).rstrip('.')}.") from None
     origin = Origin(family=layout.family, source=importer.source, licence=importer.licence, checkpoint=path.name)
     if public is not None:
         entry = public.entry
@@ -174,53 +188,3 @@ def _not_finite(layout: Layout, checkpoint: Checkpoint) -> str | None:
 def _check_new(out: Path) -> None:
     if out.exists():
         raise ValueError(f"--out is {out}, which exists already: give a new folder.")
-
-
-def _of_family(path: Path, family: str, checkpoint: Checkpoint) -> Layout:
-    candidates = layouts({family: IMPORTERS[family]}, checkpoint)
-    candidates.sort(key=lambda layout: not layout.is_recognised())
-    for layout in candidates:
-        if problem(layout, checkpoint.settings) is None:
-            return layout
-    if not candidates:
-        raise ValueError(f"{path} cannot be imported as {family}: it has none of the prefixes of its tensors.")
-    own = nearest(candidates, checkpoint.settings)
-    near = nearest(layouts(IMPORTERS, checkpoint), checkpoint.settings)
-    if near.layout.family == family or near.fits <= max(MIN_FIT, own.fits):
-        raise ValueError(f"{path} cannot be imported as {family}: {own.problem}.")
-    if near.problem is None:
-        raise ValueError(
-            f"{path} is not a checkpoint of {family} ({own.problem}): its tensors are those of {near.layout.family}."
-        )
-    raise ValueError(
-        f"{path} is not a checkpoint of {family}: the nearest family is {near.layout.family}, but {near.problem}."
-    )
-
-
-def _recognised(path: Path, checkpoint: Checkpoint) -> Layout:
-    candidates = layouts(IMPORTERS, checkpoint)
-    found = [layout for layout in candidates if layout.is_recognised()]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise ValueError(f"{path} may be of the families {_names(found)}: name one before the checkpoint.")
-    fitting = [layout for layout in candidates if problem(layout, checkpoint.settings) is None]
-    if fitting:
-        raise ValueError(
-            f"{path} has tensors that fit {_names(fitting)}, but does not show which it is: name the family before the "
-            "checkpoint."
-        )
-    near = nearest(candidates, checkpoint.settings)
-    if near.fits > MIN_FIT:
-        raise ValueError(
-            f"{path} is not a checkpoint of a known family: the nearest is {near.layout.family}, but {near.problem}."
-        )
-    groups = sorted({shortened(".".join(name.split(".")[:2])) for name in checkpoint.tensors})
-    raise ValueError(
-        f"{path} is not recognised as one of {', '.join(IMPORTERS)} by its tensors ({list_first(groups, SHOWN)}): if you "
-        "know the family, name it before the checkpoint."
-    )
-
-
-def _names(found: list[Layout]) -> str:
-    return " and ".join(dict.fromkeys(layout.family for layout in found))

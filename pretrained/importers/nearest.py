@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ...tokenizer.folder.config_json import TokenizerConfig
 from .base import Shapes
-from .fit import Layout, expected_weights, on_meta, problem
+from .fit import expected_weights, on_meta, problem
+from .layout import Layout
 
 MIN_FIT = 0.3
 """Fraction of names that fit below which a checkpoint is none of a family."""

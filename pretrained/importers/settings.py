@@ -24,6 +24,11 @@ def with_settings(config: TokenizerConfig, settings: Sequence[str]) -> Tokenizer
     return parse_config(TokenizerConfig, values)
 
 
+def last_of_each(settings: Sequence[str]) -> list[str]:
+    """Return the settings that count where a key is given more than once: the last of each."""
+    return list({setting.partition("=")[0]: setting for setting in settings}.values())
+
+
 def _set(values: dict[str, Any], setting: str) -> None:
     key, separator, text = setting.partition("=")
     *sections, last = key.split(".")

@@ -1,6 +1,8 @@
 """SimVQ (arXiv 2411.02038): a linear layer over a frozen codebook, in the network of Open-MAGVIT2."""
 
-from .code_choice import PROJECTION, NearestProjectedCode
+import re
+
+from .code_choice import CODEBOOK, PROJECTION, NearestProjectedCode
 from .open_magvit2 import MIDDLE, OPEN_MAGVIT2, SQUARE_OF_128, TRANSLATION
 
 SIMVQ = OPEN_MAGVIT2._replace(
@@ -9,6 +11,7 @@ SIMVQ = OPEN_MAGVIT2._replace(
     licence="MIT",
     recognises=lambda shapes: MIDDLE in shapes and PROJECTION in shapes,
     translation=TRANSLATION._replace(choice=NearestProjectedCode(), preprocessing=SQUARE_OF_128),
+    frozen=re.escape(CODEBOOK),
     notes=(
         *OPEN_MAGVIT2.notes,
         "The codes are projected once, at import. The original's get_codebook_entry forgets to project them; vistok decodes "

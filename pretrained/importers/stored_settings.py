@@ -1,5 +1,6 @@
 """Settings in the config.json beside a checkpoint, which a stranger wrote: each is checked before it is used."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +9,11 @@ from ...tokenizer.wording import shown
 
 def wrong_setting(key: str, value: Any, wanted: str) -> ValueError:
     """Return the error that a setting is not what it must be."""
-    return ValueError(f"its config.json has {key} {shown(value)}, but it must be {wanted}")
+    return ValueError(f"its config.json has {key} {_as_json(value)}, but it must be {wanted}")
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value) if value is None or isinstance(value, bool) else shown(value)
 
 
 def truth_of(settings: Mapping[str, Any], key: str) -> bool | None:

@@ -14,7 +14,7 @@ from ...tokenizer.networks.latent_tokens import LatentTokensConfig
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ...tokenizer.quantizers.search.nearest import Similarity
 from ...tokenizer.quantizers.vector.quantizer import VQConfig
-from .base import Importer, Shapes, Take
+from .base import Importer, Shapes, Take, TensorError
 from .code_choice import CODEBOOK
 from .maskgit import TRANSLATION as MASKGIT
 from .stored_settings import truth_of
@@ -111,8 +111,8 @@ def _is_titok(shapes: Shapes) -> bool:
 def _grid(shapes: Shapes, side: str) -> int:
     positions = shapes.rows(f"{side}.positional_embedding") - 1  # one is the class token's
     if positions < 1 or positions != math.isqrt(positions) ** 2:
-        raise ValueError(
-            f"its tensor {side}.positional_embedding has {positions} positions beside one, which are no square"
+        raise TensorError(
+            f"its tensor {{}} has {positions} positions beside one, which are no square", f"{side}.positional_embedding"
         )
     return math.isqrt(positions)
 

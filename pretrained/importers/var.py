@@ -10,9 +10,9 @@ from torch import Tensor
 from ...tokenizer.config import parse_config
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ...tokenizer.quantizers import QuantizerConfig
-from ...tokenizer.quantizers.composed.multiscale import VAR_SCALES, MultiscaleConfig
+from ...tokenizer.quantizers.composed.multiscale import MAX_SCALES, VAR_SCALES, MultiscaleConfig
 from ...tokenizer.quantizers.composed.smoothing import shared_smoothers
-from .base import Importer, Shapes, Take, has_tensors
+from .base import Importer, MissingSettingError, Shapes, Take, has_tensors
 from .code_choice import CODEBOOK
 from .convolutional import ConvolutionalTranslation
 from .layer_names import TAMING_PARTS, LayerNames
@@ -33,9 +33,10 @@ class NearestCodeOfEachScale(NamedTuple):
         scales = side_lengths(settings, SCALES) or list(VAR_SCALES)
         counted = shapes.rows(HITS) if HITS in shapes else len(scales)
         if counted != len(scales):
-            raise ValueError(
+            raise MissingSettingError(
                 f"it was trained with {counted} scales, but {len(scales)} are known: give their sides as {SCALES} in a "
-                "config.json beside it"
+                "config.json beside it",
+                {SCALES: list(range(1, 1 + min(counted, MAX_SCALES)))},
             )
         smoothers = shapes.count(SMOOTHERS, "weight")
         codes, dim = shapes.rows(CODEBOOK), shapes.rows("quant_conv.weight")

@@ -151,7 +151,7 @@ def test_files_that_are_not_torchs(content, said, tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError) as raised:
         read_checkpoint(path)
-    assert (f"{path} is damaged ({said}" if said else "holds no tensors that can be read") in str(raised.value)
+    assert (f"{path} is damaged ({said}" if said else "holds no tensors, neither") in str(raised.value)
 
 
 def test_other_zip_files_and_byte_orders(tmp_path):

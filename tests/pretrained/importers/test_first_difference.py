@@ -11,7 +11,8 @@ from golden_weights import GOLDEN
 from vistok.pretrained.importers.base import Shapes
 from vistok.pretrained.importers.checkpoint import Checkpoint
 from vistok.pretrained.importers.first_difference import layer_that_differs, with_source
-from vistok.pretrained.importers.fit import layouts, problem
+from vistok.pretrained.importers.fit import problem
+from vistok.pretrained.importers.layout import layouts
 from vistok.pretrained.importers.table import IMPORTERS
 from vistok.tokenizer.wording import shortened
 
@@ -43,12 +44,12 @@ def test_the_tensor_that_differs_is_named(name):
     counted = [each for each in needed if COUNTED.fullmatch(each)]
     for missing in {*chance.sample(needed, SAMPLE), *chance.sample(counted, min(SAMPLE, len(counted)))}:
         left = {each: tensor for each, tensor in layout.tensors.items() if each != missing}
-        assert problem(layout._replace(tensors=left), settings) == f"it has no tensor {missing}"
+        assert problem(layout._replace(tensors=left), settings) == f"it has no tensor {layout.in_file(missing)}"
     for changed in chance.sample([each for each in needed if "embedding" not in each], SAMPLE):
         shape = list(layout.tensors[changed].shape)
         shape[chance.randrange(len(shape))] += 1
         wrong = layout.tensors | {changed: torch.empty(shape, device="meta")}
-        assert changed in problem(layout._replace(tensors=wrong), settings)
+        assert layout.in_file(changed) in problem(layout._replace(tensors=wrong), settings)
 
 
 def test_a_module_without_the_tensor_that_all_such_modules_have():
@@ -70,16 +71,19 @@ def test_a_gap_among_modules():
 def test_the_tensor_with_the_rarest_number_is_named():
     shapes = Shapes({"a.weight": (64, 32), "b.weight": (66, 64), "c.weight": (64, 64)})
     assert [shapes.rows(name) for name in shapes] == [64, 66, 64]
-    assert with_source("channels has 66, not 64", shapes) == (
+    assert str(with_source("channels has 66, not 64", shapes)) == (
         "its tensor b.weight has the shape (66, 64), so channels has 66, not 64"
     )
-    assert with_source("there are 32", shapes) == "there are 32"  # nobody asked for that size
-    assert with_source("there are too few", shapes) == "there are too few"
+    assert str(with_source("there are 32", shapes)) == "there are 32"  # nobody asked for that size
+    assert str(with_source("channels is [], but must be a list of 66 or more", shapes)).startswith(
+        "channels is [], but"
+    )
+    assert str(with_source("there are too few", shapes)) == "there are too few"
 
 
 def test_a_layer_whose_weight_and_bias_differ():
-    assert layer_that_differs(Shapes({"a.weight": (64, 32), "a.bias": (64,), "b.weight": (3, 3)})) == ""
-    assert layer_that_differs(Shapes({"a.weight": (66, 32), "a.bias": (64,)})) == (
+    assert layer_that_differs(Shapes({"a.weight": (64, 32), "a.bias": (64,), "b.weight": (3, 3)})) is None
+    assert str(layer_that_differs(Shapes({"a.weight": (66, 32), "a.bias": (64,)}))) == (
         "its tensors a.weight and a.bias have the shapes (66, 32) and (64,), which are not those of one layer"
     )
 

@@ -14,12 +14,3 @@ def test_tokens_latents_and_images_are_those_of_the_averaged_weights(tmp_path):
     model, config = check_import(case, tmp_path / "imagenet256_1024.ckpt", "ibq")
     assert config.quantizer.similarity == "dot"
     assert torch.equal(model.encoder.conv_in.weight, weights["model_ema.encoderconv_inweight"])
-
-
-def test_a_weight_without_an_average_is_taken_as_it_is(tmp_path):
-    """Frozen weights have none."""
-    case, weights = golden_case("ibq/small")
-    frozen = weights.pop("model_ema.quantizeembeddingweight")
-    weights["quantize.embedding.weight"] = frozen
-    torch.save({"state_dict": weights}, tmp_path / "a.ckpt")
-    check_import(case, tmp_path / "a.ckpt", "ibq")

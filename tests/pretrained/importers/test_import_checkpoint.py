@@ -72,6 +72,7 @@ def test_a_checkpoint_of_two_families_asks_for_one(refusal, tmp_path, weights, m
             {"encoder.extra": torch.zeros(2), "a": torch.zeros(1)},
             "its tensors a, encoder.extra have no place in the tokenizer",
         ),
+        ({"encoder.extra": torch.zeros(2)}, "its tensor encoder.extra has no place in the tokenizer"),
         (
             {"quant_conv.bias": torch.zeros(3)},
             "its tensors quant_conv.weight and quant_conv.bias have the shapes (8, 64, 1, 1) and (3,), which are not those of "
@@ -128,6 +129,44 @@ def test_one_checkpoint_at_a_time(refusal):
     assert refusal("llamagen", "a.pt", "b.pt") == "3 arguments are too many: give [FAMILY] CHECKPOINT."
 
 
+def test_a_family_without_a_checkpoint(refusal):
+    sentence = "llamagen is a family, and CHECKPOINT is missing: give llamagen CHECKPOINT."
+    assert refusal("llamagen") == sentence
+
+
+def test_a_checkpoint_of_two_families_that_lacks_a_tensor(refusal, tmp_path):
+    taming = golden_case("taming/small")[1]
+    del taming["decoder.mid.block_1.conv2.bias"]
+    path = saved(tmp_path, taming)
+    assert refusal(path) == (
+        f"{path} may be of the families taming and ibq, but cannot be imported as taming: it has no tensor "
+        "decoder.mid.block_1.conv2.bias."
+    )
+
+
+def test_another_family_says_what_is_missing_for_it(refusal, tmp_path, weights):
+    path = saved(tmp_path, weights)
+    assert refusal("cosmos", path) == (
+        f"{path} is not a checkpoint of cosmos (it has no tensor encoder.down.0.block.0.conv1.weight): its tensors are those "
+        "of llamagen."
+    )
+
+
+def test_a_setting_that_does_not_fit_is_named(refusal, tmp_path, weights):
+    path = saved(tmp_path, weights)
+    said = refusal(path, "--set", "preprocessing.size=64", "--set", "architecture.latent_channels=5")
+    assert said.startswith(f"--set is 'architecture.latent_channels=5', which does not fit {path}: ")
+
+
+def test_the_keys_that_lead_to_the_weights_are_named(refusal, tmp_path, weights):
+    codeless = {name: value for name, value in weights.items() if name != "quantize.embedding.weight"}
+    path = tmp_path / "a.pt"
+    torch.save({"ema": codeless, "model": weights}, path)
+    assert refusal("llamagen", path) == (
+        f"{path} (its tensors under ema) cannot be imported as llamagen: it has no tensor quantize.embedding.weight."
+    )
+
+
 def test_the_summary_as_json(tmp_path, weights):
     called = CliRunner().invoke(
         app, ["llamagen", str(saved(tmp_path, weights)), "--out", str(tmp_path / "out"), "--json"]
@@ -157,8 +196,7 @@ def test_a_tensor_without_the_dimensions_of_its_layer_is_named(refusal, tmp_path
     said = refusal(case.split("/")[0], path)
     assert said.startswith(f"{path} cannot be imported as {case.split('/')[0]}: ") and "not enough" not in said
     if not shape:
-        theirs = name if "model_ema" not in name else "encoder.down.0.block.0.conv1.weight"
-        assert f"its tensor {theirs} is a single number" in said or f"its tensor {theirs} has 0 dimensions, but" in said
+        assert f"its tensor {name} is a single number" in said or f"its tensor {name} has 0 dimensions, but" in said
 
 
 @pytest.mark.parametrize(

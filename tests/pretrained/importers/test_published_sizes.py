@@ -7,7 +7,8 @@ import torch
 from magvit_layout import magvit_shapes, maskgit_shapes
 
 from vistok.pretrained.importers.checkpoint import Checkpoint
-from vistok.pretrained.importers.fit import layouts, problem
+from vistok.pretrained.importers.fit import problem
+from vistok.pretrained.importers.layout import layouts
 from vistok.pretrained.importers.table import IMPORTERS
 
 FIVE, FOUR = [128, 128, 256, 256, 512], [128, 256, 256, 512]

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from golden_weights import GOLDEN, golden_case
 from vistok.inference.commands.import_tokenizer import app
 from vistok.pretrained.importers.checkpoint import Checkpoint
-from vistok.pretrained.importers.fit import layouts
+from vistok.pretrained.importers.layout import layouts
 from vistok.pretrained.importers.table import IMPORTERS
 
 CASES = sorted(str(path.relative_to(GOLDEN).with_suffix("")) for path in GOLDEN.glob("*/*.json"))

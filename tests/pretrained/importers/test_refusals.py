@@ -8,10 +8,10 @@ from typer.testing import CliRunner
 from golden_weights import golden_case
 from vistok.inference.commands.import_tokenizer import app
 from vistok.pretrained.importers.checkpoint import read_checkpoint
-from vistok.pretrained.importers.fit import layouts
-from vistok.pretrained.importers.import_checkpoint import IMPORTERS
+from vistok.pretrained.importers.layout import layouts
 from vistok.pretrained.importers.llamagen import LLAMAGEN
 from vistok.pretrained.importers.nearest import nearest
+from vistok.pretrained.importers.table import IMPORTERS
 from vistok.pretrained.importers.taming import TAMING
 
 UNSURE = TAMING._replace(recognises=lambda shapes: False)

@@ -8,7 +8,8 @@ import torch
 
 from golden_weights import GOLDEN
 from vistok.pretrained.importers.checkpoint import Checkpoint
-from vistok.pretrained.importers.fit import layouts, problem
+from vistok.pretrained.importers.fit import problem
+from vistok.pretrained.importers.layout import layouts
 from vistok.pretrained.importers.table import IMPORTERS
 
 COSMOS = {32: 128, 64: 256, 128: 512}

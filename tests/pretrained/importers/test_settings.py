@@ -36,6 +36,18 @@ def test_values_are_json_or_text_and_the_last_counts():
     assert with_settings(CONFIG, []) is CONFIG
 
 
+def test_of_a_key_given_twice_the_last_is_told(tmp_path):
+    save_file(golden_case("llamagen/small_f8")[1], tmp_path / "a.safetensors")
+    given = ["preprocessing.size=512", "quantizer.similarity=dot", "preprocessing.size=128"]
+    options = [part for setting in given for part in ("--set", setting)]
+    called = CliRunner().invoke(
+        app, [str(tmp_path / "a.safetensors"), "--out", str(tmp_path / "out"), "--json", *options]
+    )
+    assert json.loads(called.stdout)["settings"] == ["preprocessing.size=128", "quantizer.similarity=dot"]
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "size=512" not in card and "- Set by hand: `--set preprocessing.size=128`." in card
+
+
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [

@@ -19,7 +19,7 @@ from vistok.inference.commands.import_tokenizer import app
             {"model": {"vq_model": {"use_l2_norm": value}}},
             f"model.vq_model.use_l2_norm {shown}, but it must be true or false",
         )
-        for value, shown in (("no", "'no'"), (1, "1"), (None, "None"), ([], "[]"), ("x" * 900, f"'{'x' * 56}..."))
+        for value, shown in (("no", "'no'"), (1, "1"), (None, "null"), ([], "[]"), ("x" * 900, f"'{'x' * 56}..."))
     ]
     + [
         (

@@ -73,8 +73,18 @@ def test_a_missing_tensor_is_named(name, tmp_path):
 def test_scales_that_are_no_list_of_whole_numbers(sides, tmp_path):
     path = saved(golden_case("var/small")[1], tmp_path, v_patch_nums=sides)
     called = CliRunner().invoke(app, ["var", str(path), "--out", str(tmp_path / "out")])
+    shown = "null" if sides is None else repr(sides)
     assert (called.exit_code, called.stderr) == (
         2,
-        f"import-tokenizer: {path} cannot be imported as var: its config.json has v_patch_nums {sides!r}, but it must be a "
+        f"import-tokenizer: {path} cannot be imported as var: its config.json has v_patch_nums {shown}, but it must be a "
         "list of whole numbers from 1, such as [1, 2, 4].\n",
     )
+
+
+def test_a_missing_tensor_is_told_before_the_scales_are_asked_for(tmp_path):
+    weights = golden_case("var/small")[1]
+    for name in ("decoder.mid.block_1.conv2.bias", "quantize.quant_resi.qresi_ls.0.bias"):
+        path = saved({key: value for key, value in weights.items() if key != name}, tmp_path)
+        called = CliRunner().invoke(app, ["var", str(path), "--out", str(tmp_path / "out")])
+        expected = f"import-tokenizer: {path} cannot be imported as var: it has no tensor {name}.\n"
+        assert (called.exit_code, called.stderr) == (2, expected)
