@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -45,8 +46,11 @@ def compare_parts_with_the_whole(folder):
             patch.undo()
     parts = load_file(folder / "parts" / "export" / "model.safetensors")
     assert parts.keys() == whole.keys(), sorted(parts.keys() ^ whole.keys())
-    assert [name for name in whole if not torch.equal(whole[name], parts[name])] == []
-    assert (folder / "plain" / "metrics.jsonl").read_bytes() == (folder / "parts" / "metrics.jsonl").read_bytes()
+    for name, weight in whole.items():  # equal in torch 2.14; the compiler of 2.9 takes other orders of sums
+        torch.testing.assert_close(parts[name], weight, rtol=1e-4, atol=1e-5, msg=name)
+    for expected, found in zip(logged(folder / "plain"), logged(folder / "parts"), strict=True):
+        assert found.pop("alarms", []) == expected.pop("alarms", [])
+        assert found == pytest.approx(expected, rel=1e-3, abs=1e-5)
     for step, what in ((1, "the networks were"), (2, "the discriminator was"), (4, "the networks were")):
         assert re.search(rf"step {step} took \d+ s, in which {what} compiled\.", printed.getvalue()), printed.getvalue()
     assert "step 3 took" not in printed.getvalue()

@@ -89,6 +89,7 @@ def test_a_frozen_norm_gets_no_gradient(monkeypatch):
     assert x.grad is not None and norm.weight.grad is None
 
 
+@pytest.mark.skipif(torch.__version__ < "2.10", reason="this torch does not trace the types that tests check")
 def test_an_example_of_norm_and_silu_compiles_whole_and_keeps_its_type():
     norm, x = Norm(64, "group"), torch.randn(2, 64, 4, 4).bfloat16()
     compiled = torch.compile(silu_of_norm, fullgraph=True, backend="aot_eager")
