@@ -9,12 +9,14 @@ the same work runs under `torch.cuda.set_sync_debug_mode("error")`.
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+ROOT = Path(__file__).resolve().parents[1]
 VALUE, SIZE = "a value is read", "the size of the result depends on values"
 READS = {
     **dict.fromkeys(
@@ -69,10 +71,11 @@ def _blocks(name: str, args: Any, kwargs: Any) -> bool:
 
 
 def _caller() -> str:
-    frames = [
-        frame for frame in traceback.extract_stack() if "/vistok/" in frame.filename and "/tests/" not in frame.filename
-    ]
-    return f"{frames[-1].filename.partition('/vistok/')[2]}:{frames[-1].lineno}" if frames else "elsewhere"
+    """Return file and line of the package's innermost frame."""
+    files = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_stack()]
+    inside = [(file.relative_to(ROOT), line) for file, line in files if file.is_relative_to(ROOT)]
+    inside = [f"{file.as_posix()}:{line}" for file, line in inside if file.parts[0] != "tests"]
+    return inside[-1] if inside else "elsewhere"
 
 
 @contextmanager

@@ -12,16 +12,24 @@ def take_turn(aside: Path, make: Callable[..., None]) -> Iterator[None]:
 
     Where the system has no such locks, as on Windows and some network file systems, all are let in.
     """
-    make(exist_ok=True)
+    _make(aside, make)
     if os.name == "nt":
         yield
         return
     while (descriptor := _locked(aside)) is None:
-        make(exist_ok=True)
+        _make(aside, make)
     try:
         yield
     finally:
         os.close(descriptor)
+
+
+def _make(aside: Path, make: Callable[..., None]) -> None:
+    try:
+        make(exist_ok=True)
+    except FileExistsError:  # which mkdir raises for a folder, too, that another writer removes meanwhile
+        if aside.is_file():
+            raise
 
 
 def _locked(aside: Path) -> int | None:

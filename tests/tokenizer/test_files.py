@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from vistok.tokenizer.files import aside_folder, aside_of, remove_asides, write_whole
+from vistok.tokenizer.turns import take_turn
 
 
 def test_a_name_of_255_bytes_can_be_written(tmp_path):
@@ -94,3 +95,19 @@ def test_a_folder_that_fails_is_removed(tmp_path):
         (aside / "half").write_text("half")
         raise RuntimeError
     assert not os.listdir(tmp_path)
+
+
+def test_a_folder_that_another_writer_removes_meanwhile_is_made_again(tmp_path):
+    tries = []
+
+    def make(exist_ok):
+        tries.append(exist_ok)
+        if len(tries) == 1:
+            raise FileExistsError(17, "File exists", str(tmp_path / "aside"))  # and then it is gone
+        (tmp_path / "aside").mkdir(exist_ok=exist_ok)
+
+    with take_turn(tmp_path / "aside", make):
+        assert (tmp_path / "aside").is_dir() and tries == [True, True]
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError), take_turn(tmp_path / "file", (tmp_path / "file").mkdir):
+        pass
