@@ -72,7 +72,7 @@ def _blocks(name: str, args: Any, kwargs: Any) -> bool:
 
 def _caller() -> str:
     """Return file and line of the package's innermost frame."""
-    files = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_stack()]
+    files = [(Path(frame.filename).resolve(), frame.lineno) for frame in traceback.extract_stack()]
     inside = [(file.relative_to(ROOT), line) for file, line in files if file.is_relative_to(ROOT)]
     inside = [f"{file.as_posix()}:{line}" for file, line in inside if file.parts[0] != "tests"]
     return inside[-1] if inside else "elsewhere"
