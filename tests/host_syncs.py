@@ -6,6 +6,7 @@ devices that block. `tolist` and `numpy` read the memory of a CPU without an ope
 the same work runs under `torch.cuda.set_sync_debug_mode("error")`.
 """
 
+import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,7 +73,8 @@ def _blocks(name: str, args: Any, kwargs: Any) -> bool:
 
 def _caller() -> str:
     """Return file and line of the package's innermost frame."""
-    files = [(Path(frame.filename).resolve(), frame.lineno) for frame in traceback.extract_stack()]
+    frames = [frame for frame in traceback.extract_stack() if os.path.isabs(frame.filename)]  # not <frozen ...>
+    files = [(Path(frame.filename).resolve(), frame.lineno) for frame in frames]
     inside = [(file.relative_to(ROOT), line) for file, line in files if file.is_relative_to(ROOT)]
     inside = [f"{file.as_posix()}:{line}" for file, line in inside if file.parts[0] != "tests"]
     return inside[-1] if inside else "elsewhere"
