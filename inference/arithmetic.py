@@ -1,5 +1,6 @@
 """How images go through the encoder exactly, in float32, and tokens through the decoder."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import groupby, islice
@@ -46,8 +47,7 @@ def encode_images(images: Iterable[Images], start: Start, device: torch.device) 
 def _groups(images: Iterable[Images]) -> Iterator[Images]:
     """Join neighbours of one size, type and device."""
     for (shape, dtype, _), same in groupby(images, lambda image: (image.shape, image.dtype, image.device)):
-        area = shape[1:3].numel() if dtype == torch.uint8 else shape[2:].numel()
-        size = max(1, min(MAX_IMAGES, MAX_PIXELS // area))
+        size = max(1, min(MAX_IMAGES, MAX_PIXELS // math.prod(sides_of(shape, dtype))))
         while group := list(islice(same, size)):
             yield torch.cat(group)
 
@@ -66,8 +66,8 @@ def start_exactly(
         latent = model.encode_latent(as_pixels(batch).contiguous(memory_format=layout))
         return model.quantizer(latent).tokens, latent.isfinite().flatten(1).all(dim=1)
 
-    height, width = images.shape[1:3] if images.dtype == torch.uint8 else images.shape[2:]
-    begun = to_host(*run_exactly(encode, images, device, exact_batch(batch_size, height, width)))
+    size = exact_batch(batch_size, *sides_of(images.shape, images.dtype))
+    begun = to_host(*run_exactly(encode, images, device, size))
 
     def finish() -> Tokens:
         tokens, is_finite = begun()
@@ -100,6 +100,12 @@ def check_decoded(is_finite: Tensor) -> None:
     """Raise ValueError unless the decoder's output is finite; for a tensor on a GPU this waits."""
     if not is_finite:
         raise ValueError("The decoder's output is NaN or infinite: load other weights, these are damaged.")
+
+
+def sides_of(shape: torch.Size, dtype: torch.dtype) -> tuple[int, int]:
+    """Return height and width of images: bytes are `b h w c`, pixels `b c h w`."""
+    height, width = shape[1:3] if dtype == torch.uint8 else shape[2:]
+    return height, width
 
 
 def as_pixels(images: Images) -> Pixels:

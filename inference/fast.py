@@ -18,6 +18,7 @@ from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, filled_up
 from ..tokenizer.numerics.layout import memory_format
 from ..tokenizer.numerics.transfer import Finish, to_device, to_host
 from ..tokenizer.shapes import Images, Tokens
+from .arithmetic import sides_of
 
 COMPILED, EAGER = "compiled", "eager"
 COMPILING_PAYS = 2_000_000_000
@@ -56,8 +57,7 @@ class FastEncoder:
     @torch.inference_mode()
     def start(self, images: Images) -> Finish[Tokens]:
         """Begin to encode images, on a CPU also to the end; the function that is returned waits for their tokens."""
-        height, width = images.shape[1:3] if images.dtype == torch.uint8 else images.shape[2:]
-        size = batch_for(self._batch_size, height, width)
+        size = batch_for(self._batch_size, *sides_of(images.shape, images.dtype))
         tokens = [filled_up(self._encode, to_device(part, self._device), size)[0] for part in images.split(size)]
         finish = to_host(torch.cat(tokens))
         return lambda: finish()[0]

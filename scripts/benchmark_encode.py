@@ -20,14 +20,12 @@ import torch
 from PIL import Image
 
 import vistok
+from bulk_parts import job_of
 from vistok.images.preprocessing import stack_pixels
 from vistok.inference.arithmetic import EXACT_ARITHMETIC, Encode, agreement
 from vistok.inference.fast import FastEncoder, fast_precision
 from vistok.inference.inputs.plan import plan_shards
-from vistok.inference.token_shards.formats import SHARD_FORMATS
-from vistok.inference.token_shards.manifest import new_manifest
 from vistok.inference.tokenize.engines import ENGINES
-from vistok.inference.tokenize.job import Job
 from vistok.inference.tokenize.results import tokenize_shards
 from vistok.tokenizer.system import usable_cores
 
@@ -69,16 +67,7 @@ def plain_loop(tokenizer: vistok.Tokenizer, paths: list[Path], out: Path) -> Non
 
 def end_to_end(tokenizer: vistok.Tokenizer, precision: str, paths: list[Path], out: Path) -> None:
     """What tokenize-images does after it has started: read, encode, write one shard."""
-    job = Job(
-        out=out,
-        manifest=new_manifest(tokenizer, "photo-f8", precision, "wds", "none"),
-        tokenizer=tokenizer,
-        shard_format=SHARD_FORMATS["wds"],
-        batch_size=BATCH,
-        readers=CORES,
-        encoders=CORES,
-        stop_on_error=True,
-    )
+    job = job_of(tokenizer, precision, out, BATCH, CORES, in_processes=False)
     totals = tokenize_shards(
         plan_shards([str(path) for path in paths], shard_size=len(paths)).shards, job, ENGINES["local"]
     )

@@ -41,7 +41,7 @@ SECTIONS = {
     "alternatives": (7, "alternatives", "run"),
     "training_run": (100, "training", "run"),
 }
-"""Share of the time, module and function of each section, in the order in which they run. Time that one leaves is shared by
+"""Relative time, module and function of each section, in the order in which they run. Time that one leaves is shared by
 the others."""
 ALONE = ("training_run",)
 """Sections that run only when they are named."""
@@ -61,8 +61,8 @@ def main() -> None:
         paths = [folder, f"{folder}/site", os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}
         for index, name in enumerate(arguments.sections):
-            shares = [SECTIONS[other][0] for other in arguments.sections[index:]]
-            limit = max(1.0, (ends_at - time.time()) * shares[0] / sum(shares))
+            weights = [SECTIONS[other][0] for other in arguments.sections[index:]]
+            limit = max(1.0, (ends_at - time.time()) * weights[0] / sum(weights))
             run_child(name, limit, environment)
     print(f"{arguments.out} is complete: python scripts/gpu_table.py {arguments.out}", flush=True)
     return None

@@ -90,7 +90,7 @@ def table(rows: list[Line], ceilings: dict[str, float]) -> list[str]:
     ]
     for line in rows:
         figure = next((line[name] for name in RATES if isinstance(line.get(name), float | int)), None)
-        fraction, verdict = judged(line, figure, ceilings)
+        fraction, verdict = against_target(line, figure, ceilings)
         settings = ", ".join(f"{name} {line[name]}" for name in SHOWN if line.get(name) is not None)
         cells = [
             line["name"],
@@ -104,7 +104,7 @@ def table(rows: list[Line], ceilings: dict[str, float]) -> list[str]:
     return found
 
 
-def judged(line: Line, figure: float | None, ceilings: dict[str, float]) -> tuple[str, str]:
+def against_target(line: Line, figure: float | None, ceilings: dict[str, float]) -> tuple[str, str]:
     """Return the fraction of the ceiling, and whether the target is met; both may be empty."""
     target = TARGETS.get(line["name"])
     kind = "float32 product" if line.get("exact") or "float32" in line["name"] else "bf16 product"

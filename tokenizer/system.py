@@ -57,6 +57,14 @@ def lock_file(descriptor: int) -> bool:
     return True
 
 
+def wait_for_lock(descriptor: int) -> None:
+    """Lock an open file or folder, and wait while another writer has it; Windows and some network file systems let all in."""
+    with suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
 def flush_path(path: Path) -> None:
     """Return when a file or the names in a folder are on the disk; Windows, which flushes no folder, skips those."""
     if IS_WINDOWS and path.is_dir():

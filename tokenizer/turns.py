@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from .system import IS_WINDOWS, wait_for_lock
 
 
 @contextmanager
@@ -13,7 +15,7 @@ def take_turn(aside: Path, make: Callable[..., None]) -> Iterator[None]:
     Where the system has no such locks, as on Windows and some network file systems, all are let in.
     """
     _make(aside, make)
-    if os.name == "nt":
+    if IS_WINDOWS:  # which opens no folders
         yield
         return
     while (descriptor := _locked(aside)) is None:
@@ -34,14 +36,11 @@ def _make(aside: Path, make: Callable[..., None]) -> None:
 
 def _locked(aside: Path) -> int | None:
     """Wait for the lock of a file or folder; return None if the writer before has renamed it meanwhile."""
-    import fcntl  # here, as Windows has none
-
     with ExitStack() as unless_ours:
         try:
             descriptor = os.open(aside, os.O_RDONLY)
             unless_ours.callback(os.close, descriptor)
-            with suppress(OSError):  # no locks on this file system
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            wait_for_lock(descriptor)
             if os.path.samestat(os.fstat(descriptor), aside.stat()):
                 unless_ours.pop_all()
                 return descriptor

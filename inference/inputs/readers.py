@@ -1,6 +1,5 @@
 """Reading images ahead of the encoder, in threads of this process or in processes of their own."""
 
-import os
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -11,6 +10,7 @@ from typing import Protocol, TypeAlias, TypeVar
 
 from ...images.prefetch import ahead_within
 from ...tokenizer.preprocessing import PreprocessingConfig
+from ...tokenizer.system import IS_WINDOWS
 from .input_files import UnreadableInputError
 from .process_readers import ProcessReaders
 from .reading import ReadResult, read_image
@@ -120,7 +120,7 @@ def _take(items: Iterable[Item], count: int) -> list[Item]:
 
 def reads_in_processes(device: str) -> bool:
     """Return whether readers for a type of device are processes; Windows, where they cannot share memory so, has threads."""
-    return device in FED_BY_PROCESSES and os.name == "posix"
+    return device in FED_BY_PROCESSES and not IS_WINDOWS
 
 
 def open_readers(config: PreprocessingConfig, multiple: int, count: int, in_processes: bool) -> ReaderPool:

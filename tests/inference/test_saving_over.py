@@ -13,6 +13,7 @@ import torch
 
 import vistok
 from processes import environment
+from stops import StopsAt
 from vistok.tokenizer import files
 from vistok.tokenizer.errors import WorkFailedError
 from vistok.tokenizer.folder.replacing import NEW_FILES
@@ -83,22 +84,6 @@ tokenizer.save_pretrained(folder)
 """
 
 
-class StopsAt:
-    """Kills, as far as the files can tell, at the call of a given number of all that it wraps: nothing after it happens."""
-
-    def __init__(self, number):
-        self.left = number
-
-    def within(self, call):
-        def counted(*arguments, **settings):
-            self.left -= 1
-            if self.left <= 0:
-                raise KeyboardInterrupt
-            return call(*arguments, **settings)
-
-        return counted
-
-
 def test_a_kill_at_any_moment_leaves_the_old_or_the_new_tokenizer(saved, tokenizer_folder):
     """At each rename, removal and new folder; what cleans up after an exception does not run either."""
     folder, new = saved
@@ -106,7 +91,7 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_tokenizer(saved, tokeniz
     seen = []
     for number in range(1, 40):
         old.save_pretrained(folder)
-        stops = StopsAt(number)
+        stops = StopsAt(number, for_good=True)
         with pytest.MonkeyPatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
             for name in ("rename", "replace", "unlink", "mkdir"):
                 patch.setattr(f"pathlib.Path.{name}", stops.within(getattr(Path, name)))

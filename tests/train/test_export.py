@@ -7,27 +7,12 @@ import pytest
 
 from compared_tokenizers import save
 from runs import FSQ, config, train_again
+from stops import StopsAt
 from vistok.tokenizer import files
 from vistok.tokenizer.folder.config_json import read_tokenizer_config
 from vistok.tokenizer.folder.save_load import load_tokenizer
 from vistok.train import export
 from vistok.train.export import exported_step
-
-
-class StopsAt:
-    """Interrupts the call of a given number, of all that it wraps."""
-
-    def __init__(self, number):
-        self.left = number
-
-    def within(self, call):
-        def counted(*arguments, **settings):
-            self.left -= 1
-            if self.left == 0:
-                raise KeyboardInterrupt
-            return call(*arguments, **settings)
-
-        return counted
 
 
 @pytest.mark.parametrize("exchanges", [True, False])

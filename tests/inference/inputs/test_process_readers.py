@@ -16,7 +16,7 @@ from processes import run_python
 from samples import image_bytes, noise_image
 from vistok.images.file_entry import Entry, file_entry
 from vistok.images.opening.memory_budget import MemoryBudget
-from vistok.inference.inputs import lanes, process_readers
+from vistok.inference.inputs import lanes, process_readers, readers
 from vistok.inference.inputs.input_files import UnreadableInputError
 from vistok.inference.inputs.process_readers import ProcessReaders
 from vistok.inference.inputs.readers import ReaderPool, ThreadReaders, open_readers, reads_in_processes
@@ -225,5 +225,5 @@ def _is_running(process):
 
 def test_a_gpu_is_fed_by_processes_and_a_cpu_by_threads(monkeypatch):
     assert [reads_in_processes(device) for device in ("cuda", "mps", "cpu")] == [True, True, False]
-    monkeypatch.setattr(os, "name", "nt")
+    monkeypatch.setattr(readers, "IS_WINDOWS", True)
     assert not reads_in_processes("cuda")
