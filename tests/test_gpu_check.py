@@ -61,7 +61,8 @@ def test_lines_become_tables_with_targets(tmp_path):
 {"section": "search", "name": "b", "latents": 4096, "dim": 8, "codes": 1024, "value": 0.0001, "ratios": {"training time": 1.2}}
 {"section": "search", "name": "c", "latents": 4096, "dim": 64, "codes": 16384, "value": 0.0002,
 "ratios": {"training time": 4.0, "inference time": 3.5, "search to product": 1.1}}
-{"section": "search", "name": "d", "latents": 65536, "dim": 8, "codes": 262144, "value": 0.004, "ratios": {"search to product": 0.4}}
+{"section": "search", "name": "d", "latents": 65536, "dim": 8, "codes": 262144, "value": 0.004,
+"ratios": {"search to product": 0.4}}
 {"section": "bulk", "name": "fast: processes to the slower part", "value": 0.91}
 {"section": "training_step", "name": "training step, compiled", "images per second": 210.0, "seconds of the first step": 81.26,
 "peak gigabytes": 44.9, "fractions": {"tokenizer": 0.91, "optimizer": 0.034, "monitor and average": 0.009}}
