@@ -21,7 +21,9 @@ def decode(check: Check, model: Measured) -> None:
     """Decode random tokens."""
     tokenizer = model.tokenizer
     count = 2 if check.is_small else 256 if model.name == "photo-f8" else 64
-    grid = tokenizer.config.architecture.latent_grid(model.side, model.side)  # of images of this side, which are not resized
+    grid = tokenizer.config.architecture.latent_grid(
+        model.side, model.side
+    )  # of images of this side, which are not resized
     shape = count, tokenizer.num_codebooks, *grid
     tokens = torch.randint(tokenizer.vocab_size, shape)
     for output, name in (("tensor", "decode to tensors"), ("pil", "decode to images")):

@@ -182,7 +182,11 @@ def test_a_first_step_that_the_device_skips_leaves_lecam_as_fresh():
     resumed.load_state_dict(lecam.state_dict())
     for seed in (3, 4):
         expected = fresh.penalty(logits(seed), logits(seed + 10))
-        assert lecam.penalty(logits(seed), logits(seed + 10)) == resumed.penalty(logits(seed), logits(seed + 10)) == expected
+        assert (
+            lecam.penalty(logits(seed), logits(seed + 10))
+            == resumed.penalty(logits(seed), logits(seed + 10))
+            == expected
+        )
 
 
 def mean_of_both(value):
