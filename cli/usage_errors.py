@@ -2,6 +2,7 @@
 
 import re
 import sys
+from typing import Any
 
 import typer
 
@@ -18,6 +19,9 @@ SHORTER = {
     r"Got (.+)": r"got \1",
 }
 """Messages of typer, and ours."""
+
+BY_PYDANTIC = r"Invalid value for '(.+?)': Input should be "
+"""How newer versions of typer begin a message about a value that pydantic refuses, without the value."""
 
 
 def run_app(app: typer.Typer, command: str) -> None:
@@ -36,6 +40,16 @@ def describe_usage_error(error: Exception) -> str:
         unknown = f"there is no option {error.option_name}"  # type: ignore[attr-defined]
         return f"{unknown}: did you mean {error.possibilities[0]}?" if error.possibilities else f"{unknown} {HELP}."
     said = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
+    if named := re.match(BY_PYDANTIC, said):
+        said = _of_a_value(named[1], error.__cause__).rstrip(".")
     for theirs, ours in SHORTER.items():
         said = re.sub(f"^{theirs}$", ours, said)
     return f"{said} {HELP}."
+
+
+def _of_a_value(option: str, cause: Any) -> str:
+    from pydantic import BaseModel  # late, as are all packages that are not small
+
+    from ..tokenizer.config.errors import first_error
+
+    return str(first_error(BaseModel, None, cause.errors(), option))

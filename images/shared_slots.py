@@ -2,10 +2,11 @@
 
 import mmap
 import os
-import tempfile
 import weakref
 
 import numpy as np
+
+from ..tokenizer.system import anonymous_file
 
 
 class SharedSlots:
@@ -18,7 +19,7 @@ class SharedSlots:
     def __init__(self, slot_bytes: int, count: int):
         self.slot_bytes = slot_bytes
         self.size = slot_bytes * count
-        self.descriptor = _anonymous_file(self.size)
+        self.descriptor = anonymous_file(self.size)
         self._close = weakref.finalize(self, os.close, self.descriptor)
         self._memory = mmap.mmap(self.descriptor, self.size)
         self._free = list(range(count))  # the last one first, which keeps the written slots few
@@ -44,13 +45,3 @@ class SharedSlots:
     def close(self) -> None:
         """Close the descriptor, once; the memory goes with the last array and the last process that has it."""
         self._close()
-
-
-def _anonymous_file(size: int) -> int:
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("vistok-pixels")
-    else:
-        with tempfile.TemporaryFile() as file:
-            descriptor = os.dup(file.fileno())
-    os.truncate(descriptor, size)
-    return descriptor

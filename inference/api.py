@@ -64,8 +64,8 @@ class Tokenizer:
         """Write a tokenizer folder that gives the same tokens, images and fingerprint.
 
         A tokenizer that is there stays whole until the new one is, and a README.md that was changed by hand is kept. Raises
-        WorkFailedError when the disk refuses, and ValueError for a tokenizer in half precision, whose weights are rounded, or
-        where the folder is none or holds a file of the same name that is not of a tokenizer.
+        WorkFailedError when the disk refuses. Raises ValueError for a tokenizer in half precision, whose weights are rounded;
+        where `folder` is a file; and where it holds a file of the same name that is not of a tokenizer.
         """
         if not str(folder).strip():
             raise ValueError("save_pretrained got an empty name: give a folder.")

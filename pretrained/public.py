@@ -15,7 +15,6 @@ CHAMELEON_LICENCE = "Chameleon Research License (non-commercial)"
 DEEPSEEK_LICENCE = "DeepSeek Model License"
 NVIDIA_LICENCE = "NVIDIA Open Model License"
 MUSE_LICENCE = "Apache-2.0 for the code; see its page for that of the weights"
-NO_LICENCE = "not stated by the authors"
 
 
 class PublicTokenizer(NamedTuple):

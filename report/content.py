@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .. import __version__
+from ..tokenizer.devices import device_name
 from ..tokenizer.system import cpu_info, usable_cores
 
 
@@ -122,8 +123,8 @@ class Report(NamedTuple):
     """What is compared, at the head of the page."""
 
 
-def environment() -> dict[str, str]:
-    """Return the versions, the machine and the time (UTC), by name."""
+def environment(device: torch.device) -> dict[str, str]:
+    """Return the versions, the machine, the device that was used and the time (UTC), by name."""
     return {
         "vistok": __version__,
         "torch": torch.__version__,
@@ -132,6 +133,6 @@ def environment() -> dict[str, str]:
         # On Linux platform.processor() is empty, or only the instruction set.
         "processor": cpu_info().get("model name") or platform.processor() or platform.machine(),
         "cores": str(usable_cores()),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "device": device_name(device),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     }

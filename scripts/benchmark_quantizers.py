@@ -8,14 +8,15 @@ moving-average codebook, straight-through gradient) and of inference, in one run
 codes, decay and smoothing, and neither revives codes; in inference ours resolves in float64 what its search cannot. They take
 turns, and a time is the median of the turns: what slows the machine down slows both.
 
-The floor is the bare matrix product of latents and codes in full float32, once as one product into memory that is there
-already, and once in the chunks that are fastest, each written over the one before, which on a CPU is less than any search must
-do. A cell that does not fit into --memory gigabytes, or in which theirs would take over a minute (estimated from two smaller
-numbers of latents), is marked so; one in which a single search of ours would take over six seconds is left out as a whole. The
-plot goes beside the JSON, and a table in Markdown is printed.
+The floor is the bare matrix product of latents and codes in full float32: once as one product into allocated memory, and once
+in the fastest chunks, each written over the last. On a CPU that is less than any search must do.
 
-On a CUDA device, where there is one, times are those between two of its events with the device idle before, so that a search
-at 4,096 x 1,024 shows what a call costs.
+A cell is marked when it does not fit into --memory gigabytes, or when theirs would take over a minute (estimated from two
+smaller numbers of latents). It is left out when a single search of ours would take over six seconds. The plot goes beside the
+JSON, and a table in Markdown is printed.
+
+On a CUDA device times are those between two of its events, with the device idle before: a search at 4,096 x 1,024 shows what a
+call costs.
 """
 
 import argparse

@@ -7,10 +7,10 @@ Schemes: float32; a value in one, two or three bfloat16 parts (1, 3 and 6 produc
 scaled. Latents and codes: Gaussians; photo-f8's latents with its own grid, and with codes that k-means fits to them; codes of
 LlamaGen's size (16,384 x 8, cosine) and of Emu3.5's (131,072 x 256, dot), drawn at random.
 
-For each, `worst` is the largest error found over |z| |c| + |offset|, `of bound` the largest over the bound for its row, and
-`doubt` the fraction of rows, best and runner-up being codes (float32) or groups of codes. Sums are in float32 here; the bounds
-are those of tensor cores. The kernels compare the codes of the two best groups in float64, and search a row again where a third
-group could have the nearest: `searched again`.
+For each, `worst` is the largest error found, divided by |z| |c| + |offset|; `of bound` is the largest, divided by the bound for
+its row. `doubt` is the fraction of rows in doubt, where best and runner-up are codes (float32) or groups of codes. Sums are in
+float32 here; the bounds are those of tensor cores. The kernels compare the codes of the two best groups in float64, and search
+a row again where a third group could have the nearest: `searched again`.
 """
 
 import argparse

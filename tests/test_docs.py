@@ -9,6 +9,7 @@ import pytest
 from accelerate.state import AcceleratorState
 
 from commands import APPS, ROOT, options
+from processes import run_python
 from samples import PHOTOS
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.tokenize.engines import ENGINES
@@ -29,6 +30,9 @@ CALLS = [
     if line.startswith("    ") and line.split()[0] in APPS
 ]
 FILE = re.compile(r"# (\w+\.py)\n")
+BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
+FILES = {named[1]: block for text in PAGES.values() for block in BLOCK.findall(text) if (named := FILE.match(block))}
+PROGRAMS = [name for name, block in FILES.items() if "vistok.cli.launch" in block]
 
 
 @pytest.fixture
@@ -49,7 +53,7 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, tables):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "photos").symlink_to(PHOTOS)
-    blocks = re.findall(r"```python\n(.*?)```", PAGES[page], re.DOTALL)
+    blocks = BLOCK.findall(PAGES[page])
     names = {}
     modules = set(sys.modules)
     for block in blocks:
@@ -57,11 +61,25 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, tables):
             (tmp_path / named[1]).write_text(block)
     for block in blocks:
         named = FILE.match(block)
-        if named is None or "launch" not in block:  # programs that launch a command are not run
+        if named is None or named[1] not in PROGRAMS:  # they are started below
             exec(compile(block if named is None else f"import {named[1][:-3]}", page, "exec"), names)
     for module in set(sys.modules) - modules:
         if getattr(sys.modules[module], "__file__", None) and str(tmp_path) in str(sys.modules[module].__file__):
             del sys.modules[module]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_of_a_page_starts_beside_the_files_of_all_pages(program, tmp_path):
+    """None of them may have the name of a module that another package imports, such as tokenize."""
+    for name, block in FILES.items():
+        (tmp_path / name).write_text(block)
+    done = run_python(program, "--help", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage: " in done.stdout
+
+
+def test_files_of_pages_leave_the_standard_library_alone():
+    assert FILES and not {name.removesuffix(".py") for name in FILES} & sys.stdlib_module_names
 
 
 @pytest.mark.parametrize(("page", "call"), CALLS)

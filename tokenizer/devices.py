@@ -33,6 +33,11 @@ def usable_devices() -> list[str]:
     return [name for name, is_there in has.items() if is_there]
 
 
+def device_name(device: torch.device) -> str:
+    """Return the name of an NVIDIA or AMD GPU, and the type of any other device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def is_distributed() -> bool:
     """Return whether this process is one of a group of torch.distributed, which can reduce values."""
     return distributed.is_available() and distributed.is_initialized()

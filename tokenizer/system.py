@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -36,6 +37,17 @@ def open_without_waiting(path: str) -> BinaryIO:
     """Open a file for reading; a fifo opens at once, where it would wait for a writer. Windows has no fifos among its files."""
     flag = getattr(os, "O_NONBLOCK", 0)
     return open(path, "rb", opener=lambda name, flags: os.open(name, flags | flag))
+
+
+def anonymous_file(size: int) -> int:
+    """Return the descriptor of a file of zeros without a name, which processes can map; on Linux it is in memory."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("vistok")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.truncate(descriptor, size)
+    return descriptor
 
 
 def lock_file(descriptor: int) -> bool:

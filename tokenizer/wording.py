@@ -26,6 +26,7 @@ MEANT: dict[str, Sequence[str]] = {
     ),
     "train": ("data_dir", "data_path", "dataset", "images", "path", "train_data", "train_dir"),
     "val": ("eval", "test", "val_data", "val_dir", "valid", "validation"),
+    "crop": ("crop_size", "image_size", "img_size", "resolution", "size"),
     "size": ("crop_size", "image_size", "img_size", "resolution"),
     "batch_size": ("batch", "batchsize", "bs", "global_batch_size", "train_batch_size"),
     "workers": ("n_workers", "nworkers", "num_workers"),

@@ -68,7 +68,7 @@ def write_run_report(run: Run, comparisons: list[Comparison], notes: list[str]) 
         comparisons=comparisons,
         tables=tables,
         config=(out / CONFIG_FILE).read_text(),
-        environment=environment(),
+        environment=environment(run.accelerator.device),
     )
     write_whole(out / REPORT_FILE, render(report).encode())
 

@@ -45,6 +45,8 @@ class Compared(NamedTuple):
     config: TokenizerConfig
     fingerprint: str
     vocab_size: int
+    device: torch.device
+    """Where it was measured."""
     own: Measured
     """On its own crop, with its own preprocessing."""
     common: Measured | None
@@ -117,7 +119,8 @@ def _measure(
     common = own if crop.preprocessing else None
     if crop.preprocessing and crop.preprocessing != tokenizer.config.preprocessing:
         common = measured(tokenizer.with_preprocessing(crop.preprocessing), "common crop")
-    return Compared(name, model, tokenizer.config, tokenizer.fingerprint, tokenizer.vocab_size, own, common)
+    facts = tokenizer.config, tokenizer.fingerprint, tokenizer.vocab_size, tokenizer.device
+    return Compared(name, model, *facts, own, common)
 
 
 def _measured(evaluation: Evaluation) -> Measured:

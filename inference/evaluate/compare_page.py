@@ -29,7 +29,7 @@ def comparison_report(comparison: Comparison) -> content.Report:
         config="\n\n".join(f"{each.name}\n{each.config.model_dump_json(indent=2)}" for each in compared),
         environment={
             **{f"fingerprint of {each.name}": each.fingerprint for each in compared},
-            **content.environment(),
+            **content.environment(compared[0].device),
         },
         side_by_side=content.SideBySide(
             columns=names,

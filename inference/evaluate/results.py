@@ -76,7 +76,7 @@ def evaluation_report(evaluation: Evaluation) -> content.Report:
         ],
         tables=tables,
         config=tokenizer.config.model_dump_json(indent=2),
-        environment={"fingerprint": tokenizer.fingerprint, **content.environment()},
+        environment={"fingerprint": tokenizer.fingerprint, **content.environment(tokenizer.device)},
     )
 
 

@@ -61,6 +61,8 @@ def test_what_is_missing_is_answered_without_torch(command):
         (["a.png", "--out"], "--out requires an argument (--help lists what it takes)."),
         (["a.png", "--out", "x", "--on-error", "z"], "--on-error: 'z' is not one of 'skip', 'stop' (--help lists"),
         (["a.png", "--out", "x", "--batch-size", "0"], "--batch-size: "),
+        (["a.png", "--out", "x", "--shard-size", "0"], "--shard-size is '0', but must be at least 1 (--help lists"),
+        (["a.png", "--out", "x", "--workers", "x"], "--workers is 'x', but must be a whole number (--help lists"),
         (["a.png", "--out", "x", "--fast=3"], "--fast does not take a value (--help lists what it takes)."),
     ],
 )

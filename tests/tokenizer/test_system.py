@@ -1,5 +1,6 @@
 """What a platform lacks: each thing that one system has and another has not, taken away."""
 
+import mmap
 import os
 import sys
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import pytest
 from vistok.tokenizer import system
 from vistok.tokenizer.system import (
     after_fork_in_child,
+    anonymous_file,
     flush_path,
     lock_file,
     open_without_waiting,
@@ -28,6 +30,20 @@ def test_a_file_opens_where_the_system_has_no_such_flag(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"content\r\n")
     with open_without_waiting(str(tmp_path / "file")) as file:
         assert file.read() == b"content\r\n"
+
+
+@pytest.mark.parametrize("is_linux", [True, False])
+def test_an_anonymous_file_is_zeros_that_can_be_mapped_twice(monkeypatch, is_linux):
+    if not is_linux:
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    descriptor = anonymous_file(8192)
+    try:
+        with mmap.mmap(descriptor, 8192) as first, mmap.mmap(descriptor, 8192) as second:
+            assert bytes(first) == bytes(8192)
+            first[5000] = 7
+            assert second[5000] == 7
+    finally:
+        os.close(descriptor)
 
 
 def test_cores_are_those_of_the_process_or_of_the_machine(monkeypatch):

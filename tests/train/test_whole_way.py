@@ -10,7 +10,7 @@ import vistok
 from runs import ADVERSARIAL, DEBUG, QUANTIZERS, config, logged, new_process
 from samples import PHOTOS
 from vistok.inference.commands import detokenize_images, evaluate_tokenizer, tokenize_images
-from vistok.report.content import environment
+from vistok.tokenizer.devices import device_name
 from vistok.train import loop
 from vistok.train import step as one_step
 from vistok.train.commands import export_tokenizer as export_command
@@ -63,7 +63,7 @@ def test_the_whole_way(device, tmp_path, monkeypatch):
     assert {frozenset(kinds) for kinds in used} == {frozenset([device])} and len(used) == 8
     assert [line["step"] for line in logged(out) if "loss/total" in line] == [1, 2, 3, 4, 5, 6]
     page = (out / "report.html").read_text()
-    assert "step 6 of 6" in page and environment()["device"] in page
+    assert "step 6 of 6" in page and device_name(torch.device(device)) in page
     assert exported_step(out / "export") == 6
     call(export_command, out, "--out", tmp_path / "early", "--checkpoint", "4")
     assert exported_step(tmp_path / "early") == 4

@@ -129,6 +129,6 @@ def write_report(run: Finetuning, compared: Comparison) -> None:
         comparisons=after.examples,
         tables={"Before and after": compared.table},
         config=(out / CONFIG_FILE).read_text(),
-        environment=content.environment(),
+        environment=content.environment(default_device()),
     )
     write_whole(out / REPORT_FILE, render(page).encode())

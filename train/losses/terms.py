@@ -104,9 +104,10 @@ def _check_names(terms: set[str], weights: LossWeights) -> None:
 
 def _unknown(name: str, terms: Iterable[str]) -> str:
     known = sorted({*terms, *RECONSTRUCTION_LOSSES})
-    with_sections = [*(name for config in CRITERIA.values() for name in config.loss_names), ADVERSARIAL]
-    near = nearest(name, [*known, *with_sections])
-    otherwise = f"choose from {', '.join(known)}, and with their sections {' and '.join(with_sections)}."
+    every_section = [*(name for config in CRITERIA.values() for name in config.loss_names), ADVERSARIAL]
+    more = [each for each in every_section if each not in known]
+    near = nearest(name, [*known, *more])
+    otherwise = f"choose from {', '.join(known)}" + (f"; with a section, also {', '.join(more)}." if more else ".")
     meant = did_you_mean(near if near != name else None, otherwise)
     return f"losses.{name} has a weight, but this model has no such term: {meant}"
 

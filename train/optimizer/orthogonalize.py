@@ -26,9 +26,9 @@ PRECISIONS = get_args(Precision)
 def orthogonalize(matrices: Tensor, precision: str = "float32") -> Tensor:
     """Return U V^T of each matrix U S V^T of a batch ` k m n`, as nearly as the quintic steps bring it.
 
-    A step is X <- a X + b (X X^T) X + c (X X^T)^2 X. In `float32`, or wider where the matrices are, the polynomial is evaluated
-    on the m x m Gram matrix X X^T alone for m < n, and applied to X once at the end, which saves two thirds of the
-    multiplications for a 256 x 2304 kernel. In `bfloat16`, for tensor cores, each step is applied to X itself, as in Keller
+    A step is X <- a X + b (X X^T) X + c (X X^T)^2 X. In `float32`, or wider where the matrices are, and for m < n, the
+    polynomial is evaluated on the m x m Gram matrix X X^T alone and applied to X once at the end. That saves two thirds of
+    the multiplications for a 256 x 2304 kernel. In `bfloat16`, for tensor cores, each step is applied to X itself, as in Keller
     Jordan's Muon: a Gram matrix in two bytes loses the small singular values, which the steps then blow up. `auto` is bfloat16
     for float32 matrices on a GPU that multiplies it, and float32 elsewhere. Autocast has no effect.
 

@@ -250,6 +250,10 @@ def test_wrong_tokens_are_refused(quantizer):
             r"quantizer.sinkhorn.epsilon is 0, but must be above 0",
         ),
         (
+            {"name": "residual", "depth": 2, "quantizer": {"name": "ibq", **SIZE}},
+            r"quantizer.quantizer: ibq cannot refine what other levels leave over: use vq, ema, simvq, fvq, fsq, ",
+        ),
+        (
             {"name": "residual", "depth": 2, "quantizer": {"name": "leech"}},
             r"quantizer.quantizer: leech cannot refine what other levels leave over: use vq, .*, bsq\.$",
         ),

@@ -38,6 +38,7 @@ from vistok.train.finetune import run
             "losses.perceptual has a weight, but the stages have only reconstruction losses: choose from l1, l2, ",
         ),
         (["--set", "fit.stepz=3"], "did you mean 'steps'?"),
+        (["--set", "data.size=64"], "data.size is not a known key: did you mean 'crop'?"),
         (
             ["--set", "quantizer={name: multiscale, scales: [1, 2], quantizer: {name: vq, dim: 4, codebook_size: 8}}"],
             "quantizer is multiscale, which needs whole grids",

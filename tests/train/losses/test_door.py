@@ -108,6 +108,11 @@ class SecondL2Config(CriterionConfig):
         (["criteria.blur=3"], "criteria.blur is 3, but must be a section of keys and values"),
         (["criteria=3"], "criteria is 3, but must be a section of keys and values"),
         (["losses.blu=1"], "losses.blu has a weight, but this model has no such term: did you mean 'blur'"),
+        (
+            ["criteria.blur={}", "losses.blur=1", "losses.edges=1", "losses.blurr=1"],
+            "did you mean 'blur'[?] Otherwise choose from blur, charbonnier, edges, l1, l2, log_l2; with a section, also "
+            "perceptual, adversarial[.]$",
+        ),
         (["criteria.l2={}"], "two terms have the name l2: rename that of the criterion or the quantizer"),
     ],
 )

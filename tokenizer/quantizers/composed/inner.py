@@ -53,7 +53,7 @@ def check_level(quantizer: QuantizerConfig) -> QuantizerConfig:
     if quantizer.gradient != "straight_through" or quantizer.soft:
         raise ValueError(
             f"the levels have gradient {quantizer.gradient!r}, but a residual quantizer sets it once, for the sum of the "
-            "levels: give gradient beside depth, and levels that choose by distance alone (not ibq)."
+            "levels: give gradient beside depth, and levels that choose by distance alone."
         )
     if quantizer.similarity != "euclidean":
         raise ValueError(

@@ -84,7 +84,7 @@ class FVQConfig(VectorConfig):
 class IBQConfig(VectorConfig):
     """Index back-propagation: latents and all codes learn through the softmax over dot products (arXiv 2412.02692)."""
 
-    allowed_in = frozenset({"residual", "grouped"})
+    allowed_in = frozenset({"grouped"})  # by dot product the chosen code does not leave least over
 
     name: Literal["ibq"] = "ibq"
     """Kind of quantizer: ibq."""
