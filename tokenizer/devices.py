@@ -60,8 +60,13 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     if device.type == "cpu":
         flags = cpu_info().get("flags", "").split()
         return "avx512_bf16" in flags or "amx_bf16" in flags
+    return has_tensor_cores(device) if device.type == "cuda" and torch.version.hip is None else True
+
+
+def has_tensor_cores(device: torch.device) -> bool:
+    """Return whether a device is an NVIDIA GPU whose tensor cores multiply bfloat16: Ampere or newer."""
     if device.type != "cuda" or torch.version.hip is not None:
-        return True
+        return False
     return torch.cuda.get_device_capability(device)[0] >= AMPERE  # torch.cuda.is_bf16_supported asks the current device
 
 

@@ -52,7 +52,9 @@ def finetune_tokenizer(
     steps: Annotated[
         int | None,
         typer.Option(
-            min=0, help="Steps of the last stage, which trains all parts.", show_default="1000, or 0 after a swap"
+            min=0,
+            help="Steps of the last stage, which trains all parts; decoder.steps, by --set, are those of the stage before.",
+            show_default="1000, or 0 after a swap",
         ),
     ] = None,
     val: Annotated[

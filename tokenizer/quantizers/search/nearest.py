@@ -42,7 +42,7 @@ def nearest_codes(
 
     With `exact` the code is that of a search in float64, whatever the matrix precision, the device and the other rows. A
     faster search also finds the runner-up; where its rounding could have swapped the two, float64 decides. A row that is not
-    finite gets code 0. On a CUDA device nothing waits; without kernels for it (`has_kernels`), this does.
+    finite gets code 0. On a CUDA device nothing waits; without kernels for it (`has_tensor_cores`), this does.
 
     Without it, the faster search has the last word and waits nowhere: accurate enough for training. It can skip the codes
     `excluded`, booleans ` k`; where all are, the index means nothing. So it is in a program that `torch.export` makes, exact

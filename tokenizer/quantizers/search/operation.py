@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from ...devices import AMPERE
+from ...devices import has_tensor_cores
 from .certified import nearest_certified
 
 Search: TypeAlias = Callable[[Tensor, Tensor, bool, bool, Tensor | None], Tensor]
@@ -34,7 +34,7 @@ def _(vectors: Tensor, *_: Any) -> Tensor:
 @cache
 def _search_on(device: torch.device) -> Search:
     """Return the kernels where the device has what they need and triton works, else the search of the CPU."""
-    if not has_kernels(device):
+    if not has_tensor_cores(device):  # for which the bound on rounding holds
         return nearest_certified
     try:
         from .kernels.search import nearest_by_kernels, start_triton
@@ -50,10 +50,3 @@ def _search_on(device: torch.device) -> Search:
         )
         return nearest_certified
     return nearest_by_kernels
-
-
-def has_kernels(device: torch.device) -> bool:
-    """Return whether the kernels' bound on rounding holds for a device: NVIDIA's tensor cores from Ampere on."""
-    if device.type != "cuda" or torch.version.hip is not None:
-        return False
-    return torch.cuda.get_device_capability(device)[0] >= AMPERE

@@ -157,8 +157,8 @@ def test_few_ordinary_rows_are_in_doubt(search, monkeypatch):
 
 def test_a_device_without_kernels_or_triton_is_searched_as_a_cpu_is(monkeypatch):
     cpu = torch.device("cpu")
-    assert not operation.has_kernels(cpu)
-    monkeypatch.setattr(operation, "has_kernels", lambda device: True)
+    assert not operation.has_tensor_cores(cpu)
+    monkeypatch.setattr(operation, "has_tensor_cores", lambda device: True)
     monkeypatch.setitem(sys.modules, "vistok.tokenizer.quantizers.search.kernels.search", None)
     operation._search_on.cache_clear()
     try:
@@ -173,7 +173,7 @@ def test_where_triton_cannot_start_kernels_the_search_says_so_and_goes_on(search
     def fail():
         raise RuntimeError("Failed to find C compiler.")
 
-    monkeypatch.setattr(operation, "has_kernels", lambda device: True)
+    monkeypatch.setattr(operation, "has_tensor_cores", lambda device: True)
     monkeypatch.setattr(whole, "start_triton", fail)
     operation._search_on.cache_clear()
     try:
