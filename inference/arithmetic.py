@@ -128,7 +128,8 @@ def as_pixels(images: Images) -> Pixels:
 @cache
 def _values(device: torch.device) -> Tensor:
     every = torch.arange(256, dtype=torch.uint8, device="cpu")
-    return to_device(to_pixels(rearrange(every, "v -> 1 1 v 1")).flatten(), device)
+    # Waited for, once: a later caller, on another stream, would not wait for a copy that is only begun.
+    return to_pixels(rearrange(every, "v -> 1 1 v 1")).flatten().to(device)
 
 
 def agreement(exact: Encode, fast: Encode, images: Sequence[Images]) -> float:
