@@ -18,7 +18,7 @@ from .reader_process import Answer, Request, Setting, UnexpectedError, main
 LANES = 2
 """Connections to each process, so that it decodes one image while another is on its way, or waits for the disk."""
 MAX_FAILED_STARTS = 3
-"""Processes that may die before they are ready, as when memory is short for a moment."""
+"""Processes in a row that may die before they are ready, as when memory is short for a moment."""
 
 
 class ReaderDied(Exception):
@@ -74,6 +74,7 @@ class Lanes:
             try:
                 if not lane.is_ready:
                     lane.is_ready = lane.connection.recv()
+                    self._failed_starts = 0
                 lane.connection.send(request)
                 return lane
             except (EOFError, OSError):

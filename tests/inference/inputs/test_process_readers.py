@@ -185,6 +185,22 @@ def test_processes_that_cannot_start_end_the_work(samples, monkeypatch):
                 future.result(20)
 
 
+def test_only_failed_starts_in_a_row_end_the_work(start, samples, tmp_path, monkeypatch):
+    calls, python = tmp_path / "calls", tmp_path / "python"
+    works = f'exec {sys.executable} "$@"'
+    python.write_text(f"#!/bin/sh\necho >> {calls}\ncase $(wc -l < {calls}) in *4|*7) {works};; *) exit 1;; esac\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    readers = start()
+    expected = ThreadReaders(SIDE, 8, 1).read(samples)
+    for starts in (4, 7):
+        assert_equal(readers.read(samples), expected)
+        assert calls.read_text().count("\n") == starts
+        (process,) = readers._lanes._processes
+        process.kill()
+        process.wait()
+
+
 def test_an_error_that_is_no_images_fault_is_raised_with_its_stack(start, samples):
     with pytest.raises(RuntimeError, match="(?s)Traceback.*AttributeError"):
         start().read([Sample("a", "a.png", "no entry")])
