@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from ..tokenizer.devices import in_float64
 from ..tokenizer.shapes import Latent, Pixels
@@ -19,6 +18,8 @@ def psnr(pixels: Pixels, reconstruction: Pixels) -> Tensor:
 
 def ssim(pixels: Pixels, reconstruction: Pixels) -> Tensor:
     """Return the structural similarity of each image, ` b`, over Gaussian windows of 11 x 11 (Wang et al. 2004)."""
+    from torchmetrics.functional.image import structural_similarity_index_measure  # late: takes a second to import
+
     values = structural_similarity_index_measure(
         reconstruction.clamp(-1, 1), pixels, data_range=(-1.0, 1.0), reduction="none"
     )

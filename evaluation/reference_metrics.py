@@ -6,7 +6,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
-from torchmetrics import MeanMetric
 
 from ..perception.backbones import BackboneConfig, load_backbone
 from ..perception.distance import PerceptualConfig, build_perceptual
@@ -30,6 +29,8 @@ class PerceptualMetric:
     """The mean over images of a perceptual distance."""
 
     def __init__(self, distance: nn.Module, device: torch.device):
+        from torchmetrics import MeanMetric  # late: takes a second to import
+
         self._distance = distance.to(device)
         self._mean = MeanMetric(nan_strategy="disable").set_dtype(widest_float(device)).to(device)
 

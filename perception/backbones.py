@@ -1,15 +1,15 @@
-"""Pretrained timm networks, frozen, and their weight files: pixels to feature maps, with gradients for the pixels alone."""
+"""Pretrained timm networks, frozen, and their weight files: pixels to feature maps, with gradients for the pixels alone.
+
+Functions import timm themselves: it takes two seconds, which a run without a backbone saves.
+"""
 
 import difflib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import timm
 import torch
 from pydantic import Field
-from timm.data.config import resolve_model_data_config
-from timm.models import load_state_dict
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -58,6 +58,8 @@ class Backbone(nn.Module):
     deviation: Tensor
 
     def __init__(self, model: Any, name: str, stages: list[int] | None = None):
+        from timm.data.config import resolve_model_data_config
+
         super().__init__()
         self.frozen = Frozen(model)
         self.name = name
@@ -107,6 +109,8 @@ def load_backbone(config: BackboneConfig, remedy: str = "give the path of a file
 
     `remedy` ends the sentence of the ValueError that is raised when weights cannot be loaded or do not fit.
     """
+    import timm
+
     if config.name not in (known := {*timm.list_models(), *timm.list_pretrained()}):
         near = difflib.get_close_matches(config.name, sorted(known), n=3, cutoff=0.4)
         raise ValueError(f"{config.name!r} is not a model of timm: the nearest are {', '.join(near) or 'none'}.")
@@ -126,6 +130,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     No pickled code is run. Raises ValueError with one sentence when the file is missing or holds no weights.
     """
+    from timm.models import load_state_dict
+
     if not path.is_file():
         raise ValueError(f"There is no weight file {path}: correct the path.")
     try:
@@ -144,6 +150,8 @@ def shortened(error: Exception) -> str:
 
 
 def _create(name: str, overlay: dict[str, Any]) -> Any:
+    import timm
+
     try:
         return timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, dynamic_img_size=True)
     except TypeError:  # not a transformer that accepts any grid

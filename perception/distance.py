@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
-from torchmetrics.functional.image.lpips import _LPIPS
 
 from ..tokenizer.config import Config
 from ..tokenizer.shapes import Latent, Pixels
@@ -88,6 +87,8 @@ def build_perceptual(config: PerceptualConfig, remedy: str = REMEDY) -> LPIPS | 
         return FeatureDistance(load_backbone(timm_config, remedy))
     if config.stages is not None:
         raise ValueError(f"stages is {config.stages}, but {LPIPS_VGG} has fixed stages: remove it.")
+    from torchmetrics.functional.image.lpips import _LPIPS  # late: takes a second to import
+
     try:
         # torchmetrics' public metric cannot be built without a download, and its update waits for the device.
         network: Any = _LPIPS(net="vgg", pnet_rand=config.weights is not None)

@@ -2,19 +2,20 @@
 
 On a CPU every operator returns when it is done, so a test cannot see a wait. It can see the operators that cause one: those
 whose result is a Python number or has a size that depends on the values, tensors made of Python values, and copies between
-devices that block. `tolist` and `numpy` read the memory of a CPU without an operator, and are not seen. Where there is a GPU,
-the same work runs under `torch.cuda.set_sync_debug_mode("error")`.
+devices that block. It also sees the methods that read the memory of a CPU without an operator, such as `tolist`. Where there is
+a GPU, the same work runs under `torch.cuda.set_sync_debug_mode("error")`.
 """
 
 import os
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,6 +28,7 @@ READS = {
     **dict.fromkeys(("_unique", "_unique2", "unique_dim", "unique_consecutive", "unique_dim_consecutive"), SIZE),
     "lift_fresh": "a tensor is made on the host and would be copied",
 }
+METHODS = ("tolist", "numpy", "__array__", "cpu")
 INDEXED = ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index")
 COPIES = ("_to_copy", "copy_", "_copy_from")
 HOST = {
@@ -36,12 +38,45 @@ HOST = {
 """Files that read values of the host's own, and why."""
 
 
-class HostSyncs(TorchDispatchMode):
+class HostSyncs:
     """Collects in `found` the calls inside the block that would wait for a GPU, with the line of the package that made each."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.found: list[str] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "HostSyncs":
+        self._stack.enter_context(_Methods(self._note))
+        self._stack.enter_context(_Operators(self._note))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def _note(self, name: str, reason: str) -> None:
+        if (caller := _caller()).partition(":")[0] not in HOST:
+            self.found.append(f"{name} at {caller}: {reason}")
+
+
+class _Methods(TorchFunctionMode):
+    """Tells `note` of methods that read values, which a CPU does without an operator."""
+
+    def __init__(self, note: Callable[[str, str], None]) -> None:
+        super().__init__()
+        self._note = note
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if (name := getattr(function, "__name__", "")) in METHODS:
+            self._note(name, "values are read")
+        return function(*args, **(kwargs or {}))
+
+
+class _Operators(TorchDispatchMode):
+    """Tells `note` of operators that read values, or copy them and block."""
+
+    def __init__(self, note: Callable[[str, str], None]) -> None:
+        super().__init__()
+        self._note = note
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -51,8 +86,8 @@ class HostSyncs(TorchDispatchMode):
             reason = "booleans index"
         elif name in COPIES and _blocks(name, args, kwargs):
             reason = "it blocks between devices"
-        if reason and (caller := _caller()).partition(":")[0] not in HOST:
-            self.found.append(f"{name} at {caller}: {reason}")
+        if reason:
+            self._note(name, reason)
         return function(*args, **kwargs)
 
 

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,10 @@ WAITS = {
     "unique": lambda: VALUES.unique(),
     "equal": lambda: torch.equal(VALUES, VALUES),
     "a count of each": lambda: VALUES.long().bincount(),
+    "a list": lambda: VALUES.tolist(),
+    "an array": lambda: VALUES.numpy(),
+    "an array by numpy": lambda: np.asarray(VALUES),
+    "a copy on the host": lambda: VALUES.cpu(),
 }
 
 

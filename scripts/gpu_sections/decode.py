@@ -21,12 +21,16 @@ def decode(check: Check, model: Measured) -> None:
     """Decode random tokens."""
     tokenizer = model.tokenizer
     count = 2 if check.is_small else 256 if model.name == "photo-f8" else 64
-    shape = count, tokenizer.num_codebooks, *tokenizer.grid(model.side, model.side)
+    grid = tokenizer.config.architecture.latent_grid(
+        model.side, model.side
+    )  # of images of this side, which are not resized
+    shape = count, tokenizer.num_codebooks, *grid
     tokens = torch.randint(tokenizer.vocab_size, shape)
     for output, name in (("tensor", "decode to tensors"), ("pil", "decode to images")):
         work = partial(_decode, tokenizer, tokens, output)
         rate(check, model, name, work, flop=model.decoder_flop, exact=True)
-    rate(check, model, "decode one image", partial(_decode, tokenizer, tokens[:1], "tensor"), flop=model.decoder_flop)
+    alone = partial(_decode, tokenizer, tokens[:1], "tensor")
+    rate(check, model, "decode one image", alone, flop=model.decoder_flop, exact=True)
 
 
 def _decode(tokenizer: object, tokens: torch.Tensor, output: str) -> int:

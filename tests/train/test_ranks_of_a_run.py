@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from prepared import run_ranks
 from typer.testing import CliRunner
 
 from runs import DEBUG, ROOT
@@ -55,14 +56,6 @@ TWO = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--
 TWO += ["--config_file", str(ROOT / "configs" / "launch" / "two-processes-cpu.yaml")]
 
 
-def launched(*arguments, one=False):
-    launch = [sys.executable] if one else TWO
-    result = subprocess.run(
-        [*launch, *map(str, arguments)], env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-
-
 def noted(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
@@ -71,7 +64,7 @@ def test_ranks_draw_their_own_noise_from_equal_weights_and_resume_bit_for_bit(tm
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
     whole = tmp_path / "whole"
-    launched(script, tmp_path, DEBUG, f"run.out={whole}", "run.steps=4", *VALUES)
+    run_ranks(script, [tmp_path, DEBUG, f"run.out={whole}", "run.steps=4", *VALUES], tmp_path)
     first, second = (noted(tmp_path / f"whole-{rank}") for rank in range(2))
     for one, other in zip(first, second, strict=True):
         assert one[0] == other[0] and one[2] == other[2]
@@ -81,7 +74,7 @@ def test_ranks_draw_their_own_noise_from_equal_weights_and_resume_bit_for_bit(tm
     late = tmp_path / "late"
     shutil.copytree(whole, late)
     shutil.rmtree(late / "checkpoints" / "step-0000004")
-    launched(script, tmp_path, DEBUG, f"run.out={late}", "run.steps=4", *VALUES)
+    run_ranks(script, [tmp_path, DEBUG, f"run.out={late}", "run.steps=4", *VALUES], tmp_path)
     for rank, notes in enumerate((first, second)):
         assert noted(tmp_path / f"late-{rank}") == notes[2:]
     assert (late / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
@@ -90,7 +83,7 @@ def test_ranks_draw_their_own_noise_from_equal_weights_and_resume_bit_for_bit(tm
     }
     assert len(digests) == 1
     # One process resumes what two started, with the noise of its rank and step.
-    launched(script, tmp_path, DEBUG, f"run.out={late}", "run.steps=6", *VALUES, one=True)
+    run_ranks(script, [tmp_path, DEBUG, f"run.out={late}", "run.steps=6", *VALUES], tmp_path, ranks=1)
     assert [step for step, *_ in noted(tmp_path / "late-0")] == [3, 4, 5, 6]
 
 

@@ -1,21 +1,18 @@
 """Resumed runs, and runs of two processes."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import zlib
 
 import pytest
+from prepared import run_prepared, run_ranks, start_prepared
 
 from runs import (
     ADVERSARIAL,
     DEBUG,
     QUANTIZERS,
-    ROOT,
     config,
     logged,
     new_process,
@@ -185,17 +182,17 @@ def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(tmp_path):
     """SIGKILL three times at different moments; weights and metrics.jsonl are bit for bit those of the whole run."""
     values = [str(DEBUG), f"data.train={PHOTOS}", "data.val=[]", "run.steps=40", "run.log_every=3", "run.save_every=4"]
     values += ["data.size=32", "data.batch_size=4", "optimizer.warmup=2", *QUANTIZERS["vq"]]
-    launch = [sys.executable, "-m", "vistok.train", *values]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    subprocess.run([*launch, f"run.out={tmp_path / 'whole'}"], env=environment, check=True, capture_output=True)
+    log = tmp_path / "log"
+    run_prepared("vistok.train", [*values, f"run.out={tmp_path / 'whole'}"], log)
     out = tmp_path / "killed"
     for target in (1, 5, 9):
-        process = subprocess.Popen([*launch, f"run.out={out}"], env=environment, stdout=subprocess.DEVNULL)
-        while process.poll() is None and len(read_lines(out)) < target:
+        process = start_prepared("vistok.train", [*values, f"run.out={out}"], log)
+        while process.is_alive() and len(read_lines(out)) < target:
             time.sleep(0.002)
         process.kill()
-        assert process.wait() == -signal.SIGKILL, target
-    subprocess.run([*launch, f"run.out={out}"], env=environment, check=True, capture_output=True)
+        process.join()
+        assert process.exitcode == -signal.SIGKILL, target
+    run_prepared("vistok.train", [*values, f"run.out={out}"], log)
     assert (out / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
     exported = [(folder / "export" / "model.safetensors").read_bytes() for folder in (out, tmp_path / "whole")]
     assert exported[0] == exported[1]
@@ -273,16 +270,5 @@ def test_two_processes_keep_one_codebook_and_equal_one_process(tmp_path, quantiz
 
 
 def run_script(script, processes, out, values):
-    """Run the worker as users launch the trainer."""
-    launch = [sys.executable]
-    if processes == 2:
-        launch += ["-m", "accelerate.commands.accelerate_cli", "launch", "--main_process_port", "0"]
-        launch += ["--config_file", str(ROOT / "configs" / "launch" / "two-processes-cpu.yaml")]
-    result = subprocess.run(
-        [*launch, str(script), str(DEBUG), f"run.out={out}", *values],
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert result.returncode == 0, result.stderr[-6000:]
+    """Run the worker in some processes."""
+    run_ranks(script, [DEBUG, f"run.out={out}", *values], out.parent, processes)

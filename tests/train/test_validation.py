@@ -1,16 +1,13 @@
 """Validation streams its images, and is a mean over images that no split over processes changes."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from contextlib import suppress
 
 import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from prepared import run_ranks
 
 from samples import noise_image, small_tokenizer
 from vistok.evaluation.metrics import psnr
@@ -99,7 +96,6 @@ def test_processes_and_threads_change_no_bit(folder, monkeypatch, preprocessing,
 
 WORKER = """
 import json, sys
-sys.path[:0] = json.loads(sys.argv[2])
 from accelerate import Accelerator
 from samples import small_tokenizer
 from vistok.images.finding.index import index_images
@@ -119,12 +115,12 @@ for tolerance in (UnreadableLimit(False, 0.01), UnreadableLimit(True, 0.0), Unre
         said.append(images.measure(model))
     except WorkFailedError as error:
         said.append(str(error))
-images = Validation(index_images(sys.argv[3]), reader, tolerance, Accelerator(cpu=True), lambda warning: None)
+images = Validation(index_images(sys.argv[2]), reader, tolerance, Accelerator(cpu=True), lambda warning: None)
 try:
     images.measure(model)
 except WorkFailedError as error:
     said.append(str(error))
-print(json.dumps(said))
+print(json.dumps(said), flush=True)
 """
 
 
@@ -138,23 +134,9 @@ def test_two_real_processes_wait_for_nobody_and_say_the_same(folder, tmp_path_fa
         content = (folder / f"{number:02d}.png").read_bytes()
         (bad / f"{number:02d}.png").write_bytes(b"" if number % 2 == 0 or number < 6 else content)
     (folder / "07.png").write_bytes(b"")
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    command = [sys.executable, "-c", WORKER, str(folder), json.dumps([part for part in sys.path if part]), str(bad)]
-    common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    common |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen(
-            command, env={**os.environ, **common, "RANK": rank, "LOCAL_RANK": rank}, stdout=subprocess.PIPE, text=True
-        )
-        for rank in "01"
-    ]
-    try:
-        first, second = (json.loads(process.communicate(timeout=90)[0].splitlines()[-1]) for process in processes)
-    finally:
-        for process in processes:
-            process.kill()
+    program = tmp_path_factory.mktemp("program") / "worker.py"
+    program.write_text(WORKER)
+    first, second = (json.loads(said.splitlines()[-1]) for said in run_ranks(program, [folder, bad], program.parent))
     torch.manual_seed(0)
     alone = validation(folder, preprocessing=PreprocessingConfig(size=16)).measure(small_tokenizer())
     assert first == second and first[0] == first[2] == alone

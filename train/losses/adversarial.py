@@ -119,7 +119,8 @@ class LeCam:
         """
         real, fake = real_logits.float(), fake_logits.float()
         means = self._average(torch.stack([real.detach().mean(), fake.detach().mean()]))
-        self._averages = means if self._averages is None else self._averages.to(means).lerp(means, 1 - self._decay)
+        before = torch.full_like(means, torch.nan) if self._averages is None else self._averages.to(means)
+        self._averages = torch.where(before.isnan(), means, before.lerp(means, 1 - self._decay))
         real_average, fake_average = self._averages
         return (
             functional.relu(real - fake_average).square().mean() + functional.relu(real_average - fake).square().mean()
@@ -130,12 +131,12 @@ class LeCam:
         if skip is None:
             self._averages = before
         elif self._averages is not None:
-            old = torch.zeros_like(self._averages) if before is None else before.to(self._averages)
+            old = torch.full_like(self._averages, torch.nan) if before is None else before.to(self._averages)
             self._averages = torch.where(skip, old, self._averages)
 
     @property
     def averages(self) -> Tensor | None:
-        """The averages `2` of real and fake logits; none before the first step."""
+        """The averages `2` of real and fake logits; none, or NaN where the device skipped all steps, before the first one."""
         return self._averages
 
     def state_dict(self) -> dict[str, Tensor]:

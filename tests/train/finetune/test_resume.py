@@ -1,16 +1,13 @@
 """A fine-tuning stopped anywhere ends as one that was not, and repeats nothing that it need not."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
+from prepared import run_prepared, start_prepared
 
 from runs import SWAP, finetune, finetune_options
 from samples import noise_image
@@ -163,19 +160,22 @@ def test_new_images_are_named_and_their_latents_collected(fsq_folder, photos, tm
 def test_killed_three_times_it_ends_as_one_that_was_not(fsq_folder, photos, whole, tmp_path):
     """SIGKILL, in the fit, in the decoder's stage and in the last."""
     out = tmp_path / "out"
-    command = [Path(sys.executable).parent / "finetune-tokenizer", *finetune_options(fsq_folder, photos, out, *SWAP)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads()), "ACCELERATE_USE_CPU": "true"}
+    program, log = tmp_path / "program.py", tmp_path / "log"
+    program.write_text(
+        f"import torch\ntorch.set_num_threads({torch.get_num_threads()})\n"
+        "from vistok.train.commands.finetune_tokenizer import app\napp()\n"
+    )
+    arguments = finetune_options(fsq_folder, photos, out, *SWAP)
     nowhere = {"TORCH_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}  # no weights of LPIPS and rFID
     targets = ["1-quantizer/fit.pt", "2-decoder/checkpoints/step-0000002", "3-joint/checkpoints/step-0000002"]
     for target in targets:
-        process = subprocess.Popen(
-            command, env=environment | nowhere, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        while process.poll() is None and not (out / "stages" / target).exists():
+        process = start_prepared(program, arguments, log, **nowhere)
+        while process.is_alive() and not (out / "stages" / target).exists():
             time.sleep(0.002)
         process.kill()
-        assert process.wait() == -signal.SIGKILL, target
-    assert subprocess.run(command, env=environment | nowhere, capture_output=True, check=False).returncode == 0
+        process.join()
+        assert process.exitcode == -signal.SIGKILL, target
+    run_prepared(program, arguments, log, **nowhere)
     whole_metrics, metrics = (json.loads((folder / "metrics.json").read_text()) for folder in (whole, out))
     (out / "metrics.json").write_text(json.dumps(metrics | {"not_measured": whole_metrics["not_measured"]}))
     same_as(out, whole)

@@ -172,6 +172,23 @@ def test_lecam_resumes_from_its_state():
     assert penalties[0] == penalties[1] != penalties[2] == penalties[3]
 
 
+def test_a_first_step_that_the_device_skips_leaves_lecam_as_fresh():
+    lecam, fresh = LeCam(0.9), LeCam(0.9)
+    for _ in range(2):
+        before = lecam.averages
+        lecam.penalty(torch.full((2, 1, 5, 5), torch.inf), logits(2))
+        lecam.restore(before, torch.tensor(True))
+    resumed = LeCam(0.9)
+    resumed.load_state_dict(lecam.state_dict())
+    for seed in (3, 4):
+        expected = fresh.penalty(logits(seed), logits(seed + 10))
+        assert (
+            lecam.penalty(logits(seed), logits(seed + 10))
+            == resumed.penalty(logits(seed), logits(seed + 10))
+            == expected
+        )
+
+
 def mean_of_both(value):
     distributed.all_reduce(value)
     return value / 2

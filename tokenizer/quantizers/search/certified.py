@@ -62,7 +62,7 @@ def _rounding(vectors: Tensor, reach: Tensor, is_dot: bool) -> Tensor:
 def nearest_in_float64(vectors: Tensor, codes: Tensor, is_dot: bool) -> Tensor:
     """Return the index of the nearest code by float64 products, and by differences where these are too close to tell.
 
-    0 for a row that is not finite.
+    0 for a row that is not finite. A code that is not a number is nearest to none.
     """
     vectors, codes = in_float64(vectors), in_float64(codes)
     offsets, longest = offsets_of(codes, is_dot), torch.linalg.vector_norm(codes, dim=1).max()
@@ -71,9 +71,11 @@ def nearest_in_float64(vectors: Tensor, codes: Tensor, is_dot: bool) -> Tensor:
         products = torch.addmm(offsets, rows, codes.T)
         floor = products.amax(dim=1) - 2 * _rounding(rows, longest, is_dot)
         distances = torch.full_like(products, torch.inf)
-        for pairs in (products >= floor.unsqueeze(1)).nonzero().split(max(1, AT_ONCE // codes.shape[1])):
+        # A code that is not finite may leave no floor: its rows are compared with all codes.
+        is_close = ~(products < floor.unsqueeze(1)) & rows.isfinite().all(dim=1, keepdim=True)
+        for pairs in is_close.nonzero().split(max(1, AT_ONCE // codes.shape[1])):
             row, column = pairs.T
             z, c = rows[row], codes[column]
             distances[row, column] = -(z * c).sum(dim=1) if is_dot else (z - c).square().sum(dim=1)
-        found.append(distances.argmin(dim=1))
+        found.append(distances.nan_to_num(torch.inf, torch.inf, -torch.inf).argmin(dim=1))
     return torch.cat(found)

@@ -224,6 +224,39 @@ def test_the_kernels_compile_to_tensor_core_instructions_without_a_gpu():
     assert done.stdout.split() == ["True"] * 3, done.stderr
 
 
+OTHERS = """
+import sys, triton
+from triton.backends.compiler import GPUTarget
+from vistok.tokenizer.quantizers.search.kernels import blocks, choice, parts, settling
+kinds = dict.fromkeys(("vectors", "codes", "centre", "scores", "offsets", "lengths", "longest"), "*fp32")
+kinds |= dict.fromkeys(("counters", "firsts", "seconds", "doubtful", "codes_found"), "*i32")
+kinds |= dict(vector_parts="*bf16", code_parts="*bf16", indices="*i64", distances_found="*fp64")
+kinds |= dict.fromkeys(("smallest", "product_factor", "score_factor", "absolute_factor"), "fp32")
+kernels = {
+    parts._prepare: dict(rows_block=parts.ROWS, channels_block=parts.CHANNELS, counters_count=parts.COUNTERS),
+    choice._choose: dict(exact=True, group=blocks.GROUP, rows_block=choice.ROWS, max_programs=parts.MAX_PROGRAMS),
+    settling._settle: dict(programs=528, rows_block=settling.ROWS, codes_block=settling.CODES),
+}
+ones = ("n", "k", "d", "splits")  # an argument of 1 is a constant
+for kernel, fixed in kernels.items():
+    names = kernel.arg_names
+    for more in ({"is_dot": False}, {"is_dot": True} | {name: 1 for name in ones if name in names}):
+        constants = fixed | more
+        types = {name: "constexpr" if name in constants else kinds.get(name, "i32") for name in names}
+        places = {(names.index(name),): value for name, value in constants.items()}
+        made = triton.compile(triton.compiler.ASTSource(kernel, types, places), target=GPUTarget("cuda", 90, 32))
+        print(len(made.asm["cubin"]) > 0)
+"""
+
+
+def test_the_other_kernels_compile_without_a_gpu():
+    """The interpreter runs them as Python, with types and branches that the compiler may refuse."""
+    pytest.importorskip("triton")
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run([sys.executable, "-c", OTHERS], env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["True"] * 6, done.stderr
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(DEVICE == "cpu", reason="needs a GPU")
 class TestOnAGPU:

@@ -230,3 +230,16 @@ def test_scores_are_distances_up_to_a_constant_of_each_row(offset):
 def test_dot_takes_the_maximum_product():
     vectors, codes = torch.randn(200, 6), torch.randn(50, 6)
     assert torch.equal(nearest_codes(vectors, codes, "dot"), (vectors.double() @ codes.double().T).argmax(dim=1))
+
+
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf, -torch.inf])
+def test_a_code_that_is_not_finite_leaves_the_others_as_they_are(broken):
+    vectors, codes = torch.randn(30, 6), torch.randn(70, 6)
+    codes[69] = codes[0]
+    vectors[0], vectors[1, 2] = codes[69], torch.nan
+    kept = [code for code in range(70) if code != 5]
+    distances = (vectors.double()[:, None] - codes.double()[kept]).square().sum(dim=2)
+    expected = torch.tensor(kept)[distances.argmin(dim=1)]
+    expected[1] = 0
+    codes[5, 1] = broken
+    assert torch.equal(nearest_codes(vectors, codes), expected)
