@@ -13,6 +13,7 @@ from pathlib import PurePath
 import typer
 
 from ..tokenizer.files import ASIDE_PATTERN
+from ..tokenizer.system import is_out_of_memory
 from ..tokenizer.wording import shortened
 from .interruption import interruptible
 from .printing import say
@@ -100,8 +101,9 @@ def describe_error(error: Exception) -> str:
         return f"{what} ({_path_of(error)}): {remedy}."
     if _is_of_a_path(error):
         return "A path has a NUL byte in it, which no file name can have: take another path."
-    if isinstance(error, MemoryError):
-        return "the memory is full: close other programs, or take smaller images or batches."
+    if is_out_of_memory(error):
+        where = " of the GPU" if type(error).__name__ == "OutOfMemoryError" else ""
+        return f"the memory{where} is full: close other programs, or take smaller images or batches."
     lines = str(error).strip().splitlines()
     if lines and _is_ours(error):
         return " ".join(lines)

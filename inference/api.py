@@ -23,7 +23,7 @@ from ..tokenizer.numerics.transfer import Finish, in_flight, to_host
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers.layout import check_tokens
 from ..tokenizer.shapes import Images, Pixels, Tokens
-from .arithmetic import MAX_IMAGES, check_decoded, encode_images, start_decoding, start_exactly
+from .arithmetic import check_decoded, encode_images, images_at_once, start_decoding, start_exactly
 from .encode_inputs import ImageLike, check_pixels, integer_tokens, preprocessed
 from .folders import load_named, save, upload
 
@@ -41,8 +41,11 @@ class Tokenizer:
     def __init__(
         self, model: VisualTokenizer, config: TokenizerConfig, device: torch.device, batch_size: int | None = None
     ):
-        if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}, but must be at least 1, or None for the default.")
+        is_whole = isinstance(batch_size, int) and not isinstance(batch_size, bool)
+        if batch_size is not None and not (is_whole and batch_size >= 1):
+            raise ValueError(
+                f"batch_size is {batch_size!r}, but must be a whole number of at least 1, or None for the default."
+            )
         self.model = _placed(model, device)
         self.config = config
         self.batch_size = batch_size
@@ -166,7 +169,7 @@ class Tokenizer:
         when an image cannot be read or used, or when the grids of the images differ.
         """
         listed = preprocessed(images, self.config.preprocessing, self.downsample)
-        return encode_images(listed, self.start_encoding, self.device)
+        return encode_images(listed, self.start_encoding, self.device, self.batch_size)
 
     @overload
     def decode(self, tokens: Tensor | np.ndarray, output: Literal["pil"] = "pil") -> list[Image.Image]: ...
@@ -184,7 +187,9 @@ class Tokenizer:
         if output not in ("pil", "tensor"):
             raise ValueError(f"decode got output={output!r}, but takes 'pil' or 'tensor'.")
         checked = check_tokens(integer_tokens(tokens), self.num_codebooks, self.vocab_size)
-        parts = (start_decoding(self.model, self.device, self.batch_size, part) for part in checked.split(MAX_IMAGES))
+        sides = (side * self.downsample for side in checked.shape[2:])
+        held = checked.split(images_at_once(self.device, self.batch_size, *sides))
+        parts = (start_decoding(self.model, self.device, self.batch_size, part) for part in held)
         if output == "pil":
             return self._to_images(parts)
         with own_numerics(self.device):

@@ -1,6 +1,5 @@
 """How images go through the encoder exactly, in float32, and tokens through the decoder."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import groupby, islice
@@ -29,10 +28,12 @@ MAX_PIXELS = 1 << 24
 EXACT_ARITHMETIC = "float32"
 
 
-def encode_images(images: Iterable[Images], start: Start, device: torch.device) -> Tokens:
+def encode_images(
+    images: Iterable[Images], start: Start, device: torch.device, batch_size: int | None = None
+) -> Tokens:
     """Return the tokens of images, one in each tensor, in order, on `device`; raise ValueError when their grids differ."""
     tokens: list[Tokens] = []
-    for encoded in in_flight(start(group) for group in _groups(images)):
+    for encoded in in_flight(start(group) for group in _groups(images, device, batch_size)):
         tokens.append(encoded)
         if encoded.shape[2:] != tokens[0].shape[2:]:
             first, other = sorted({tuple(tokens[0].shape[2:]), tuple(encoded.shape[2:])})
@@ -41,15 +42,21 @@ def encode_images(images: Iterable[Images], start: Start, device: torch.device) 
                 "them to one size."
             )
     with own_numerics(device):
-        return torch.cat(tokens).to(device)
+        return to_device(torch.cat(tokens), device)
 
 
-def _groups(images: Iterable[Images]) -> Iterator[Images]:
+def _groups(images: Iterable[Images], device: torch.device, batch_size: int | None) -> Iterator[Images]:
     """Join neighbours of one size, type and device."""
     for (shape, dtype, _), same in groupby(images, lambda image: (image.shape, image.dtype, image.device)):
-        size = max(1, min(MAX_IMAGES, MAX_PIXELS // math.prod(sides_of(shape, dtype))))
-        while group := list(islice(same, size)):
+        while group := list(islice(same, images_at_once(device, batch_size, *sides_of(shape, dtype)))):
             yield torch.cat(group)
+
+
+def images_at_once(device: torch.device, batch_size: int | None, height: int, width: int) -> int:
+    """Return how many images are held as pixels at a time: for a GPU whole batches, so that only the last one is padded."""
+    most = min(MAX_IMAGES, MAX_PIXELS // (height * width))
+    batch = 1 if device.type == "cpu" else exact_batch(batch_size, height, width)
+    return max(1, most // batch) * batch
 
 
 def start_exactly(
@@ -121,7 +128,8 @@ def as_pixels(images: Images) -> Pixels:
 @cache
 def _values(device: torch.device) -> Tensor:
     every = torch.arange(256, dtype=torch.uint8, device="cpu")
-    return to_device(to_pixels(rearrange(every, "v -> 1 1 v 1")).flatten(), device)
+    # Waited for, once: a later caller, on another stream, would not wait for a copy that is only begun.
+    return to_pixels(rearrange(every, "v -> 1 1 v 1")).flatten().to(device)
 
 
 def agreement(exact: Encode, fast: Encode, images: Sequence[Images]) -> float:

@@ -4,7 +4,9 @@
 
 All rates come from one run on the same files of 256 x 256, cut from tests/photos, in turns. An encoder that costs nothing
 shows the ceiling of the path through readers, batches and the writer. A call includes the start of its readers, which is
-given besides. Needs nothing outside the repository. Each measurement is a function, for other scripts.
+given besides; rates once they have started come from the time that the last three quarters of the files add, and are left
+out where a quarter alone took as long. Needs nothing outside the repository. Each measurement is a function, for other
+scripts.
 """
 
 import argparse
@@ -24,13 +26,14 @@ from bulk_parts import (
     CONFIG,
     decode_in_processes,
     decode_in_threads,
+    decode_one_in_each,
     encode_from_memory,
     end_to_end,
     enlarge,
     job_of,
+    new_processes,
     samples_of,
     start_readers,
-    started_processes,
     without_cost,
 )
 from vistok.inference.api import Tokenizer
@@ -44,9 +47,12 @@ from vistok.inference.tokenize.settings import choose_batch_size
 from vistok.tokenizer.system import usable_cores
 
 ROUNDS = 3
-ENCODED = ("encode from memory", "tokenize, threads read", "tokenize, processes read")
+WITH = "tokenize, processes read"
+ENCODED = ("encode from memory", "tokenize, threads read", WITH)
 """What the encoder takes part in."""
 WITHOUT = "tokenize without an encoder, processes read"
+WITHOUT_IN_THREADS = "tokenize without an encoder, threads read"
+QUARTER = "{}, a quarter of the files"
 
 
 def median_seconds(
@@ -61,6 +67,13 @@ def median_seconds(
             seconds[name].append(time.perf_counter() - started)
             report(name, seconds[name][-1])
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def once_started(counts: dict[str, int], seconds: dict[str, float], name: str) -> float | None:
+    """Return the rate of the files after the first quarter, without the start of the readers; None where noise hides it."""
+    few = QUARTER.format(name)
+    added = seconds[name] - seconds[few]
+    return (counts[name] - counts[few]) / added if added > 0 else None
 
 
 class Runs:
@@ -100,7 +113,7 @@ def benchmark(
     """
     tokenizer = vistok.load("photo-f8", device)
     precision, size = settings(tokenizer, fast, batch_size)
-    with tempfile.TemporaryDirectory() as name, started_processes(readers) as pool:
+    with tempfile.TemporaryDirectory() as name, new_processes(readers) as pool:
         folder = Path(name)
         (folder / "in").mkdir()
         paths = write_images(folder / "in", images)
@@ -112,29 +125,35 @@ def benchmark(
         decoded = [read_image(sample, CONFIG, 8).pixels for sample in samples[:encoded]]
         job.encode(job.collate(decoded[:1]))  # compiles, once: several threads would each compile it
         encode_from_memory(job, decoded[: 2 * size])
+        decode_one_in_each(pool, readers, samples[0])
         begins = start_readers(readers, samples[0])
         so_far: dict[str, float] = {}
+        counts = dict.fromkeys(ENCODED, encoded)
+        counts |= dict.fromkeys(("decode in processes", WITHOUT, "decode in threads", WITHOUT_IN_THREADS), images)
+        counts |= {QUARTER.format(name): max(1, counts[name] // 4) for name in (WITH, WITHOUT)}
 
         def note(name: str, seconds: float) -> None:
-            so_far[name] = (encoded if name in ENCODED else images) / seconds
+            so_far[name] = counts[name] / seconds
             report({"images_per_second": so_far, "seconds_to_start_readers": begins})
 
         seconds = median_seconds(
             {
                 "decode in processes": partial(decode_in_processes, samples, pool, readers),
                 "encode from memory": partial(encode_from_memory, job, decoded),
-                "tokenize, processes read": partial(runs.run, job, True, paths[:encoded]),
-                WITHOUT: partial(runs.run, stub, True, paths),
+                **{
+                    name: partial(runs.run, like, True, paths[: counts[name]])
+                    for kind, like in ((WITH, job), (WITHOUT, stub))
+                    for name in (kind, QUARTER.format(kind))
+                },
                 "decode in threads": partial(decode_in_threads, samples, readers),
                 "tokenize, threads read": partial(runs.run, job, False, paths[:encoded]),
-                "tokenize without an encoder, threads read": partial(runs.run, stub, False, paths),
+                WITHOUT_IN_THREADS: partial(runs.run, stub, False, paths),
             },
             rounds,
             note,
         )
-        counts = {name: encoded if name in ENCODED else images for name in seconds}
         rate = {name: counts[name] / value for name, value in seconds.items()}
-        running = {name: counts[name] / (seconds[name] - begins) for name in seconds if name.endswith("processes read")}
+        running = {name: value for name in (WITH, WITHOUT) if (value := once_started(counts, seconds, name))}
         before = time.process_time()
         runs.run(stub, True, paths)
         own = (time.process_time() - before) / images
@@ -157,9 +176,15 @@ def benchmark(
         "images_per_second_once_readers_have_started": running,
         "ratios": {
             "threads to the slower part": rate["tokenize, threads read"] / slower,
-            "processes to the slower part": rate["tokenize, processes read"] / slower,
-            "processes to the slower part, once started": running["tokenize, processes read"] / slower,
-            "without an encoder, processes to decoding, once started": running[WITHOUT] / rate["decode in processes"],
+            "processes to the slower part": rate[WITH] / slower,
+            **{
+                ratio: running[name] / part
+                for ratio, name, part in (
+                    ("processes to the slower part, once started", WITH, slower),
+                    ("without an encoder, processes to decoding, once started", WITHOUT, rate["decode in processes"]),
+                )
+                if name in running
+            },
         },
         "seconds_to_start_readers": begins,
         "processor_microseconds_per_image_beside_the_readers": 1e6 * own,

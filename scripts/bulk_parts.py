@@ -56,12 +56,19 @@ def decode_in_processes(samples: list[Sample], pool: ProcessPoolExecutor, proces
     assert sum(pool.map(decode, (samples[start::processes] for start in range(processes)))) == len(samples)
 
 
-def started_processes(processes: int) -> ProcessPoolExecutor:
-    """Return processes that have imported what they need."""
-    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
-    list(pool.map(time.sleep, [0.5] * processes))
-    list(pool.map(decode, [[]] * processes))
-    return pool
+def new_processes(processes: int) -> ProcessPoolExecutor:
+    """Return a pool of processes for `decode_in_processes`."""
+    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+
+
+def decode_one_in_each(pool: ProcessPoolExecutor, processes: int, sample: Sample) -> None:
+    """Start the processes, and have each import what a first image needs."""
+    list(pool.map(_decode_and_wait, [sample] * processes))
+
+
+def _decode_and_wait(sample: Sample) -> None:
+    decode([sample])
+    time.sleep(0.5)  # in which every other process takes its own
 
 
 def start_readers(processes: int, sample: Sample) -> float:

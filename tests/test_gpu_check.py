@@ -53,8 +53,10 @@ def test_lines_become_tables_with_targets(tmp_path):
     path.write_text(
         """{"section": "environment", "name": "environment", "card": "NVIDIA H200", "torch": "2.11"}
 {"section": "environment", "name": "float32 product", "value": 50.0, "unit": "TFLOP/s", "ceiling": true}
-{"section": "encode", "name": "llamagen exact from host", "value": 300.0, "unit": "images/s", "tflops": 41.4, "exact": true}
-{"section": "encode", "name": "photo-f8 fast from host", "value": 19000.0, "unit": "images/s", "tflops": 30.0, "batch": 128}
+{"section": "encode", "name": "llamagen exact from host", "value": 300.0, "side": 256, "tflops": 41.4, "exact": true}
+{"section": "encode", "name": "photo-f8 fast from host", "value": 19000.0, "side": 256, "tflops": 30.0, "batch": 128}
+{"section": "encode", "name": "emu3.5 fast from host", "value": 150.0, "side": 64}
+{"section": "bulk", "name": "fast: processes to the slower part, once started", "value": 0.93}
 {"section": "encode", "name": "broken", "error": "RuntimeError: no"}
 {"section": "search", "name": "a", "latents": 4096, "dim": 8, "codes": 1024, "value": 1e-4,
 "ratios": {"training time": 1.2, "inference time": 0.9, "search to product": 2.0}}
@@ -70,10 +72,10 @@ def test_lines_become_tables_with_targets(tmp_path):
     )
     done = subprocess.run([sys.executable, SCRIPTS / "gpu_table.py", path], capture_output=True, text=True, check=True)
     assert "Measured on NVIDIA H200, torch 2.11." in done.stdout
-    assert (
-        "| llamagen exact from host | 300 images/s | 41.4 | 83% |  | 80% of the float32 product: met |" in done.stdout
-    )
-    assert "| photo-f8 fast from host | 19,000 images/s | 30 |  | batch 128 | 20000: not met |" in done.stdout
+    assert "| llamagen exact from host | 300 | 41.4 | 83% | side 256 | 80% of the float32 product: met |" in done.stdout
+    assert "| photo-f8 fast from host | 19,000 | 30 |  | batch 128, side 256 | 20000: not met |" in done.stdout
+    assert "| emu3.5 fast from host | 150 |  |  | side 64 |  |" in done.stdout, "a target is for one size"
+    assert "once started | 0.93 |  |  |  | 0.9: met |" in done.stdout
     assert "RuntimeError: no" in done.stdout
     for row in (
         "| 4,096 | 8 | 1,024 | 0.1 | 1.2 | 0.9 | 2 | 1 times: not met; at most 0.1 ms: met |",
@@ -86,6 +88,14 @@ def test_lines_become_tables_with_targets(tmp_path):
         "0.01, found 0.009: met |",
     ):
         assert row in done.stdout
+
+
+def test_a_rate_without_the_start_of_the_readers_is_that_of_the_last_files():
+    from benchmark_bulk import QUARTER, once_started
+
+    counts = {"a": 100, QUARTER.format("a"): 25}
+    assert once_started(counts, {"a": 3.0, QUARTER.format("a"): 1.5}, "a") == 50  # 1 s to start, 0.5 s a quarter
+    assert once_started(counts, {"a": 1.4, QUARTER.format("a"): 1.5}, "a") is None, "noise gives no negative rate"
 
 
 def test_a_program_that_takes_too_long_leaves_what_it_printed(monkeypatch):

@@ -88,6 +88,15 @@ def flush_path(path: Path) -> None:
         os.close(descriptor)
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that the memory of the machine or of a GPU is full.
+
+    torch has an exception class for a GPU only.
+    """
+    message = str(error).lower() if isinstance(error, RuntimeError) else ""
+    return isinstance(error, MemoryError) or "out of memory" in message or "allocate memory" in message
+
+
 def return_freed_memory() -> None:
     """Have the C library give freed memory back to the system, where it is glibc, which may keep gigabytes."""
     with suppress(OSError, TypeError, AttributeError):

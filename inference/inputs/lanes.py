@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from ...images.opening.memory_budget import BUDGET
@@ -18,7 +18,7 @@ from .reader_process import Answer, Request, Setting, UnexpectedError, main
 LANES = 2
 """Connections to each process, so that it decodes one image while another is on its way, or waits for the disk."""
 MAX_FAILED_STARTS = 3
-"""Processes that may die before they are ready, as when memory is short for a moment."""
+"""Processes in a row that may die before they are ready, as when memory is short for a moment."""
 
 
 class ReaderDied(Exception):
@@ -35,23 +35,22 @@ class Lane:
 
 
 class Lanes:
-    """The lanes to some processes that read images, which map the memory of a descriptor."""
+    """The lanes to at most `processes` processes that read images, which map the memory of a descriptor.
 
-    def __init__(self, setting: Setting, memory: int, processes: int):
+    A process starts when a request finds no lane free; so a call with nothing to read starts none.
+    """
+
+    def __init__(self, setting: Setting, memory: int, processes: int, lanes: int = LANES):
         self._setting = setting
         self._memory = memory
+        self._max_processes = processes
+        self._lanes = lanes
         self._idle: SimpleQueue[Lane | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._failed_starts = 0
         self._error: Exception | None = None
         """Why there are no lanes any more; whoever waits for one then gets None."""
-        try:
-            for _ in range(processes):
-                self._start()
-        except BaseException:
-            self.close()
-            raise
 
     def ask(self, request: Request) -> list[Answer]:
         """Wait for a lane, and for the answers of its process. Thread-safe.
@@ -71,10 +70,11 @@ class Lanes:
 
     def _send(self, request: Request) -> Lane:
         """Send a request to the first process that is free and has not died meanwhile."""
-        while lane := self._idle.get():
+        while lane := self._next():
             try:
                 if not lane.is_ready:
                     lane.is_ready = lane.connection.recv()
+                    self._failed_starts = 0
                 lane.connection.send(request)
                 return lane
             except (EOFError, OSError):
@@ -83,8 +83,20 @@ class Lanes:
         assert self._error
         raise self._error
 
+    def _next(self) -> Lane | None:
+        """Wait for a free lane; start another process if there is none."""
+        with suppress(Empty):
+            return self._idle.get_nowait()
+        with self._lock:
+            if not self._error and len(self._processes) < self._max_processes:
+                try:
+                    self._start()
+                except OSError as error:
+                    self._give_up(error)
+        return self._idle.get()
+
     def _start(self) -> None:
-        ends = [Pipe() for _ in range(LANES)]
+        ends = [Pipe() for _ in range(self._lanes)]
         code = f"import sys; sys.path[:] = {sys.path!a}; from {main.__module__} import main; main()"
         descriptors = [self._memory, *(theirs.fileno() for _, theirs in ends)]
         process = subprocess.Popen(

@@ -29,7 +29,10 @@ class ProcessReaders:
         self.chunk = CHUNK if config.side else 1
         slot_bytes = _slot_bytes(config)
         self._slots = SharedSlots(slot_bytes, max(1, SHARED_BYTES // slot_bytes))
-        self._lanes = Lanes(Setting(config, multiple, slot_bytes), self._slots.descriptor, processes)
+        setting = Setting(config, multiple, slot_bytes)
+        self._lanes = Lanes(setting, self._slots.descriptor, processes)
+        self._alone = Lanes(setting, self._slots.descriptor, processes=1, lanes=1)
+        """For images that were being read when a process died: here one that dies again dies of its own."""
 
     def read(self, samples: list[Sample]) -> list[ReadResult]:
         """Return what became of each sample; what a killed process had to read, another one reads.
@@ -37,26 +40,27 @@ class ProcessReaders:
         Raises WorkFailedError when no process can start, and RuntimeError for an error that is no image's fault.
         """
         with suppress(ReaderDied):
-            return self._read(samples)
+            return self._read(samples, self._lanes)
         return [self._read_alone(sample) for sample in samples]
 
     def close(self) -> None:
         """Kill the processes, which leave nothing behind; threads that still read get an error."""
         self._lanes.close()
+        self._alone.close()
         self._slots.close()
 
     def _read_alone(self, sample: Sample) -> ReadResult:
         for _ in range(ATTEMPTS - 1):
             with suppress(ReaderDied):
-                return self._read([sample])[0]
+                return self._read([sample], self._alone)[0]
         return UnreadableInputError(
             f"{sample.source} cannot be read (each process that reads it is killed, as when the memory is too small)"
         )
 
-    def _read(self, samples: list[Sample]) -> list[ReadResult]:
+    def _read(self, samples: list[Sample], lanes: Lanes) -> list[ReadResult]:
         slots = [self._slots.take() for _ in samples]
         try:
-            answers = self._lanes.ask(
+            answers = lanes.ask(
                 [(replace(sample, companions=()), slot) for sample, slot in zip(samples, slots, strict=True)]
             )
         except BaseException:

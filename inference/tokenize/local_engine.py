@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ...images.prefetch import ahead
 from ...tokenizer.errors import WorkFailedError
 from ...tokenizer.shapes import Tokens
+from ...tokenizer.system import is_out_of_memory
 from ..inputs.input_files import UnreadableInputError
 from ..inputs.readers import open_readers
 from ..inputs.reading import ReadImage
@@ -114,7 +115,7 @@ def encode_samples(images: list[ReadImage], job: Job) -> list[TokenSample]:
     try:
         tokens = job.encode(job.collate([image.pixels for image in images]))
     except (MemoryError, RuntimeError) as error:
-        if manifest.preprocessing.side or not _out_of_memory(error):
+        if manifest.preprocessing.side or not is_out_of_memory(error):
             raise
     if tokens is None and len(images) > 1:  # the error, which holds on to memory, is gone by now
         return [sample for image in images for sample in encode_samples([image], job)]
@@ -127,9 +128,3 @@ def encode_samples(images: list[ReadImage], job: Job) -> list[TokenSample]:
         TokenSample(image.sample.key, grid, image.metadata, image.sample.companions)
         for image, grid in zip(images, grids, strict=True)
     ]
-
-
-def _out_of_memory(error: Exception) -> bool:
-    # torch has an exception class for the memory of a GPU only.
-    message = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in message or "allocate memory" in message

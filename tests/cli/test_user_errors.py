@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import typer
 
 from processes import run_python, start_python
@@ -95,6 +96,15 @@ def test_what_a_worker_process_raised_is_its_last_line(capsys):
         ),
         (OSError(errno.EIO, "no", b"/a/\xff"), "no ("),
         (MemoryError(), "the memory is full: close other programs, or take smaller images or batches."),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.\nGPU 0"),
+            "the memory of the GPU is full: close other programs, or take smaller images or batches.",
+        ),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried"),
+            "the memory is full: close other programs, or take smaller images or batches.",
+        ),
+        (RuntimeError("the shapes differ"), "RuntimeError: the shapes differ (--debug shows where)."),
     ],
 )
 def test_errors_of_the_machine_say_what_to_do(error, sentence, capsys):

@@ -2,8 +2,10 @@ import pytest
 import torch
 
 import vistok
-from vistok.inference.arithmetic import agreement
+from vistok.inference import api, arithmetic
+from vistok.inference.arithmetic import agreement, images_at_once
 from vistok.inference.fast import FastEncoder, fast_precision
+from vistok.tokenizer.numerics.exact import exact_batch
 
 
 @pytest.fixture
@@ -37,3 +39,43 @@ def test_each_way_to_be_fast_has_a_name_of_its_own(monkeypatch):
         names |= {fast_precision(cpu, compiled, size) for compiled in (True, False) for size in (None, 3)}
     forms = ("bfloat16-compiled", "bfloat16-eager", "float32-compiled", "float32-eager")
     assert names == {f"{form}-{size}" for form in forms for size in (3, 8)}
+
+
+@pytest.mark.parametrize(
+    ("device", "batch_size", "side", "expected"),
+    [
+        ("cpu", None, 256, 64),
+        ("cpu", 1000, 256, 64),  # a CPU takes images one by one
+        ("cpu", None, 1024, 16),
+        ("cpu", None, 8192, 1),
+        ("cuda", None, 256, 64),  # four batches of 16
+        ("cuda", 48, 256, 48),
+        ("cuda", 128, 256, 128),  # 64 would be padded to 128
+        ("cuda", None, 768, 28),
+        ("cuda", 3, 1024, 15),
+        ("cuda", None, 8192, 1),
+    ],
+)
+def test_images_at_once_fill_whole_batches(device, batch_size, side, expected):
+    count = images_at_once(torch.device(device), batch_size, side, side)
+    assert count == expected
+    assert device == "cpu" or count % exact_batch(batch_size, side, side) == 0
+
+
+def test_large_images_are_decoded_and_encoded_few_at_a_time(tokenizer, monkeypatch):
+    images = torch.rand(5, 3, 64, 64)
+    tokens = tokenizer.encode(images)
+    expected = tokenizer.decode(tokens, output="tensor")
+    monkeypatch.setattr(arithmetic, "MAX_PIXELS", 2 * 64 * 64)
+    counts = []
+    for name in ("start_decoding", "start_exactly"):
+        begin = getattr(api, name)
+
+        def counted(model, device, batch_size, values, begin=begin):
+            counts.append(len(values))
+            return begin(model, device, batch_size, values)
+
+        monkeypatch.setattr(api, name, counted)
+    assert torch.equal(tokenizer.decode(tokens, output="tensor"), expected) and len(tokenizer.decode(tokens)) == 5
+    assert torch.equal(tokenizer.encode(images), tokens)
+    assert counts == 3 * [2, 2, 1]

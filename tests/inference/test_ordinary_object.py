@@ -188,8 +188,9 @@ def test_images_of_one_shape_go_through_together(tokenizer, monkeypatch):
     assert seen == [8]
 
 
-@pytest.mark.parametrize("size", [0, -3])
+@pytest.mark.parametrize("size", [0, -3, 2.5, "auto", True])
 def test_a_batch_has_at_least_one_image(tokenizer_folder, size):
-    with pytest.raises(ValueError, match=rf"batch_size is {size}, but must be at least 1, or None for the default"):
+    told = rf"^batch_size is {size!r}, but must be a whole number of at least 1, or None for the default\.$"
+    with pytest.raises(ValueError, match=told):
         vistok.load(tokenizer_folder, batch_size=size)
     assert vistok.load(tokenizer_folder, batch_size=3).batch_size == 3

@@ -1,5 +1,6 @@
 """Readers in processes give what threads give, and whatever kills one of them loses no image and leaves nothing behind."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -141,6 +142,39 @@ def test_an_image_that_kills_every_process_is_a_sentence(start, samples, tmp_pat
     assert_equal([first, last], ThreadReaders(SIDE, 8, 1).read([samples[0], samples[3]]))
 
 
+def test_an_image_whose_neighbour_kills_the_process_is_read(start, tmp_path, monkeypatch):
+    """Both lanes of one process die together as often as they meet there again."""
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "pillow_heif.py").write_text("import os, time; time.sleep(0.1); os.kill(os.getpid(), 9)")
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    (tmp_path / "x.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
+    (tmp_path / "slow.png").write_bytes(image_bytes(Image.new("RGB", (6000, 5000)), "PNG", compress_level=1))
+    deadly, slow = (Sample(name, name, file_entry(str(tmp_path / name), name)) for name in ("x.heic", "slow.png"))
+    with ReaderPool(start()) as pool:
+        unread, read = [pool.submit([sample]) for sample in (deadly, slow)]
+        assert isinstance(unread.result(20)[0], UnreadableInputError)
+        assert isinstance(read.result(20)[0], ReadImage)
+
+
+def test_processes_start_when_they_are_needed(start, samples):
+    readers = start(processes=50)
+    assert not readers._lanes._processes
+    readers.read(samples)
+    readers.read(samples)
+    assert len(readers._lanes._processes) == 1
+
+
+def test_processes_that_cannot_be_started_end_the_work(start, samples, monkeypatch):
+    def refuse(*_, **__):
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(lanes.subprocess, "Popen", refuse)
+    readers = start(processes=2)
+    for _ in range(2):
+        with pytest.raises(BlockingIOError):
+            readers.read(samples)
+
+
 def test_processes_that_cannot_start_end_the_work(samples, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with open_readers(SIDE, 8, 2, in_processes=True) as pool:
@@ -149,6 +183,22 @@ def test_processes_that_cannot_start_end_the_work(samples, monkeypatch):
                 WorkFailedError, match=r"^A process that reads images could not start \(exit code 1\)\.$"
             ):
                 future.result(20)
+
+
+def test_only_failed_starts_in_a_row_end_the_work(start, samples, tmp_path, monkeypatch):
+    calls, python = tmp_path / "calls", tmp_path / "python"
+    works = f'exec {sys.executable} "$@"'
+    python.write_text(f"#!/bin/sh\necho >> {calls}\ncase $(wc -l < {calls}) in *4|*7) {works};; *) exit 1;; esac\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    readers = start()
+    expected = ThreadReaders(SIDE, 8, 1).read(samples)
+    for starts in (4, 7):
+        assert_equal(readers.read(samples), expected)
+        assert calls.read_text().count("\n") == starts
+        (process,) = readers._lanes._processes
+        process.kill()
+        process.wait()
 
 
 def test_an_error_that_is_no_images_fault_is_raised_with_its_stack(start, samples):
@@ -181,12 +231,12 @@ def test_large_images_borrow_their_memory_until_their_process_is_killed(start, t
 def test_closing_ends_processes_and_threads_at_once(samples):
     before = threading.active_count()
     with open_readers(SIDE, 8, 2, in_processes=True) as pool:
-        processes = list(pool._readers._lanes._processes)
         waiting = [pool.submit(samples * 100) for _ in range(50)]
         waiting[0].result()
+        processes = list(pool._readers._lanes._processes)
         started = time.monotonic()
     assert time.monotonic() - started < 2 and threading.active_count() == before
-    assert {process.poll() for process in processes} == {-signal.SIGKILL}
+    assert [process.poll() for process in processes] == [-signal.SIGKILL] * 2
 
 
 PARENT = """
@@ -194,6 +244,8 @@ import sys, time
 from vistok.inference.inputs.process_readers import ProcessReaders
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 readers = ProcessReaders(PreprocessingConfig(size=64), 8, 2)
+readers._lanes._start()
+readers._lanes._start()
 assert readers.read([]) == []
 print(*(process.pid for process in readers._lanes._processes), flush=True)
 time.sleep(60)

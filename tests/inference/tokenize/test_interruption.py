@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -25,9 +26,9 @@ def started(arguments, before=""):
 
 
 def readers_of(process):
-    """Return the processes that a command has started."""
-    with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
-        return list(map(int, file.read().split()))
+    """Return the processes that any thread of a command has started."""
+    lists = Path(f"/proc/{process.pid}/task").glob("*/children")
+    return [int(child) for children in lists for child in children.read_text().split()]
 
 
 @pytest.mark.parametrize(
