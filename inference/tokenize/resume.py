@@ -7,6 +7,7 @@ from ...images.tars.blocks import DamagedShard
 from ..inputs.input_files import UnreadableInputError, digest, entry_sha256, file_sha256
 from ..inputs.reading import Unusable
 from ..inputs.samples import ShardTask
+from ..inputs.views import image_key
 from ..token_shards.formats import read_samples
 from ..token_shards.sidecar import Sidecar, whole_sidecar, write_sidecar
 from ..token_shards.token_samples import StoredSample, TokenSample
@@ -18,23 +19,28 @@ def pending_shards(tasks: Iterable[ShardTask], job: Job, retry_failures: bool) -
     return [task for task in tasks if not _is_done(task, job, retry_failures)]
 
 
-def reusable_samples(task: ShardTask, job: Job) -> dict[str, StoredSample]:
-    """Return the samples, by key, that the shard on disk has of the very same inputs."""
+def reusable_samples(task: ShardTask, job: Job) -> dict[str, list[StoredSample]]:
+    """Return the rows that the shard on disk has of the very same inputs, by the keys of their images."""
     path = job.shard_path(task.name)
     sidecar = whole_sidecar(path)
     if sidecar is None or (sidecar.inputs, sidecar.fingerprint) != (task.inputs, job.manifest.fingerprint):
         return {}
     if file_sha256(path) != sidecar.sha256:
         return {}
-    return {sample.key: sample for sample in read_samples(path, job.shard_format)}
+    views = job.manifest.views
+    rows: dict[str, list[StoredSample]] = {}
+    for sample in read_samples(path, job.shard_format):
+        rows.setdefault(image_key(sample.key, sample.metadata()) if views.names else sample.key, []).append(sample)
+    return {key: found for key, found in rows.items() if len(found) == views.rows}
 
 
 def content_digest(samples: Iterable[TokenSample], failed: Iterable[Unusable]) -> str:
     """Return the digest of the keys, the names and the bytes that a shard was made from, once it is written."""
+    images = {(image_key(sample.key, sample.metadata), sample.metadata["source"]): sample for sample in samples}
     rows: list[list[str | int]] = []
-    for sample in samples:
-        rows.append([sample.key, sample.metadata["source"], sample.metadata["sha256"]])
-        rows += [[sample.key, companion.entry.name, companion.sha256()] for companion in sample.companions]
+    for (key, source), sample in images.items():
+        rows.append([key, source, sample.metadata["sha256"]])
+        rows += [[key, companion.entry.name, companion.sha256()] for companion in sample.companions]
     return digest(rows + [[row.key, row.source, sha256] for row, sha256 in failed])
 
 

@@ -15,6 +15,7 @@ from ..api import Tokenizer, load
 from ..inputs.companions import Keep
 from ..inputs.plan import Plan, plan_shards, refuse_overwriting
 from ..inputs.readers import reads_in_processes
+from ..inputs.views import Views
 from ..token_shards.formats import SHARD_FORMATS
 from ..token_shards.manifest import check_same, new_manifest, read_manifest, write_manifest
 from ..token_shards.ownership import refuse_other, refuse_replacing, removable_shards, remove_shards
@@ -25,7 +26,7 @@ from .preview import compare_with_float32, is_other, write_preview
 from .results import Totals, tokenize_shards
 from .resume import pending_shards
 from .resume_grown import resume_grown
-from .settings import choose_batch_size, choose_precision
+from .settings import choose_limit, choose_precision, given_limit, refuse_two_limits
 from .summary import Summary
 
 PREVIEW_FILE = "preview.png"
@@ -41,6 +42,8 @@ class Request(NamedTuple):
     keep: Keep
     shard_format: str
     batch_size: int | None
+    max_batch_tokens: int | None
+    views: Views
     workers: int | None
     device: str
     fast: bool
@@ -58,13 +61,17 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
     out = request.out
     shard_format = find_entry(SHARD_FORMATS, "format", request.shard_format)
     engine = find_entry(ENGINES, "engine", request.engine)
+    refuse_two_limits(request.batch_size, request.max_batch_tokens)
     check_output_folder(out)
     plan = plan_shards(request.inputs, request.shard_size, out, request.keep, shard_format.suffix)
     tokenizer = _load(request)
     with hold_folder(out, "tokenize-images"):
         before = None if request.overwrite else read_manifest(out)
-        precision = choose_precision(request.fast, request.batch_size, tokenizer, plan, before)
-        manifest = new_manifest(tokenizer, request.model, precision, request.shard_format, request.keep.text)
+        limit = given_limit(request.batch_size, request.max_batch_tokens, tokenizer)
+        precision = choose_precision(request.fast, limit, tokenizer, plan, before)
+        manifest = new_manifest(
+            tokenizer, request.model, precision, request.shard_format, request.keep.text, request.views
+        )
         check_same(before, manifest, out)
         device = tokenizer.device
         job = Job(
@@ -72,7 +79,7 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
             manifest=manifest,
             tokenizer=tokenizer,
             shard_format=shard_format,
-            batch_size=choose_batch_size(request.batch_size, tokenizer, precision),
+            batch_size=choose_limit(limit, tokenizer, precision),
             readers=request.workers or usable_cores(),
             encoders=encoders_for(device),
             reads_in_processes=reads_in_processes(device.type),
@@ -85,7 +92,7 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
         pending = pending_shards(plan.shards, job, request.retry_failures)
         write_manifest(out, manifest)
         say(f"model       {request.model}, size {manifest.preprocessing.size}, on {device}")
-        if request.fast and (line := compare_with_float32(plan, tokenizer, job.encode)):
+        if request.fast and (line := compare_with_float32(plan, tokenizer, job.encode, request.views)):
             say(line)
         with ProgressLine("images", quiet=request.quiet) as progress:
 
@@ -96,18 +103,21 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
 
             totals = tokenize_shards(pending, job, engine, report)
         manifest = write_manifest(out, manifest)
-        if request.preview and write_preview(out / PREVIEW_FILE, plan, tokenizer, job.encode, request.preview):
+        if request.preview and write_preview(
+            out / PREVIEW_FILE, plan, tokenizer, job.encode, request.preview, request.views
+        ):
             say(f"preview     {out / PREVIEW_FILE}")
         return Summary(totals, plan, manifest, out, len(plan.shards) - len(pending), new_images)
 
 
 def _load(request: Request) -> Tokenizer:
     tokenizer = load(request.model, request.device)
-    if request.size is None:
-        return tokenizer
-    preprocessing = _with_size(tokenizer.config.preprocessing, request.size, tokenizer.downsample)
-    tokenizer.config.architecture.require_image_size("--size", preprocessing.size)
-    return tokenizer.with_preprocessing(preprocessing)
+    if request.size is not None:
+        preprocessing = _with_size(tokenizer.config.preprocessing, request.size, tokenizer.downsample)
+        tokenizer.config.architecture.require_image_size("--size", preprocessing.size)
+        tokenizer = tokenizer.with_preprocessing(preprocessing)
+    request.views.check(tokenizer.config.preprocessing)
+    return tokenizer
 
 
 def _with_size(preprocessing: PreprocessingConfig, size: str, multiple: int) -> PreprocessingConfig:

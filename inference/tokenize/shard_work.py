@@ -10,6 +10,7 @@ from ...tokenizer.files import aside_of, flush_to_disk
 from ..inputs.input_files import UnreadableInputError, sha256_of
 from ..inputs.reading import Unusable
 from ..inputs.samples import Listing, ShardTask
+from ..inputs.views import image_key
 from ..token_shards.sidecar import Sidecar, sidecar_path, write_sidecar
 from ..token_shards.token_samples import StoredSample, TokenSample
 from .job import Job, ShardResult
@@ -24,11 +25,12 @@ class ShardWork:
     listing: Listing = field(default_factory=lambda: Listing([], Counter()))
     damage: str = ""
     unread: str = ""
-    stored: dict[str, StoredSample] = field(default_factory=dict)
-    """Samples by key that an earlier call made of the same inputs."""
+    stored: dict[str, list[StoredSample]] = field(default_factory=dict)
+    """Rows that an earlier call made of the same inputs, by the keys of their images."""
     reused: int = 0
-    """Number of these that are taken over."""
+    """Number of images whose rows are taken over."""
     tokens: list[TokenSample] = field(default_factory=list)
+    """Rows; those of one image follow one another."""
     failed: list[Unusable] = field(default_factory=list)
 
     @property
@@ -45,13 +47,15 @@ def finish(work: ShardWork, job: Job) -> ShardResult:
         except UnreadableInputError as error:
             work.unread = str(error)
     name, samples = work.task.name, len(work.listing.samples)
+    rows_each = job.manifest.views.rows
     if work.is_given_up:
         return ShardResult(name, samples, damage=work.damage, unread=work.unread)
     tokens = [rearrange(sample.tokens, "q y x -> q (y x)") for sample in work.tokens]
     return ShardResult(
         name=name,
         samples=samples,
-        images=len(work.tokens) - work.reused,
+        images=len(work.tokens) // rows_each - work.reused,
+        rows=len(work.tokens) - work.reused * rows_each,
         failures=[row for row, _ in work.failed],
         passed_over=work.listing.passed_over,
         tokens=np.concatenate(tokens, axis=1) if tokens else None,
@@ -65,7 +69,7 @@ def _write(work: ShardWork, job: Job) -> None:
     """
     task, path = work.task, job.shard_path(work.task.name)
     order = {(sample.key, sample.source): index for index, sample in enumerate(work.listing.samples)}
-    work.tokens.sort(key=lambda sample: order[sample.key, sample.metadata["source"]])
+    work.tokens.sort(key=lambda row: order[image_key(row.key, row.metadata), row.metadata["source"]])
     work.failed.sort(key=lambda failed: order[failed.row.key, failed.row.source])
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = aside_of(path)
@@ -86,7 +90,8 @@ def _write(work: ShardWork, job: Job) -> None:
         fingerprint=job.manifest.fingerprint,
         inputs=task.inputs,
         content=content,
-        images=len(work.tokens),
+        images=len(work.tokens) // job.manifest.views.rows,
+        rows=len(work.tokens),
         failures=[row for row, _ in work.failed],
         passed_over=dict(sorted(work.listing.passed_over.items())),
         sha256=sha256,
