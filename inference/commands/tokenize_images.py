@@ -73,8 +73,8 @@ def tokenize_images(
         typer.Option(
             parser=parse_batch_size,
             metavar="N|auto",
-            help="Images per batch, of 256 x 256 where sizes differ; auto measures on a GPU with --fast which is fastest. It changes tokens only with --fast, "
-            "where a folder keeps the size of its first call.",
+            help="Images per batch, of 256 x 256 where sizes differ; auto measures on a GPU with --fast which is fastest. It "
+            "changes tokens only with --fast, where a folder keeps the size of its first call.",
             show_default="auto",
         ),
     ] = None,
@@ -82,9 +82,9 @@ def tokenize_images(
         int | None,
         typer.Option(
             min=1,
-            help="Tokens per batch, in place of --batch-size. Where images differ in size, those of one size wait for each other "
-            "until they have as many. It changes tokens only with --fast.",
-            show_default="those of --batch-size images of 256 x 256, or of the area",
+            help="Tokens per batch, in place of --batch-size: where images differ in size, those of one size wait for each "
+            "other until they have as many. It changes tokens only with --fast.",
+            show_default="auto",
         ),
     ] = None,
     crops: Annotated[

@@ -70,6 +70,10 @@ class Views(Config):
             )
 
 
+ONE_ROW = Views()
+"""The preprocessed image alone, under its own key."""
+
+
 def parse_views(crops: str, resize_ratio: float | None, flip: bool) -> Views:
     """Return the views of the options; raise ValueError when they do not fit together."""
     if crops not in ("one", "ten"):
@@ -128,7 +132,7 @@ def _and_flipped(image: ReadImage, config: PreprocessingConfig, downsample: int)
     yield image.pixels
     width, metadata = image.pixels.shape[1], image.metadata
     box = original_box(config, metadata["height"], metadata["width"], downsample)
-    if box is None or box[0] == 0 and box[2] == width:
+    if box is None or (box[0] == 0 and box[2] == width):
         yield image.pixels[:, ::-1]
         return
     left, _, right, _ = box

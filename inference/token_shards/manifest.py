@@ -10,7 +10,7 @@ from ...tokenizer.config import Config
 from ...tokenizer.files import write_whole
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ..api import Tokenizer
-from ..inputs.views import Views
+from ..inputs.views import ONE_ROW, Views
 from .sidecar import MANIFEST_FILE, sidecars, to_json
 from .token_samples import token_dtype
 
@@ -45,7 +45,7 @@ class Manifest(Config):
 
 
 def new_manifest(
-    tokenizer: Tokenizer, model: str, precision: str, shard_format: str, keep: str, views: Views = Views()
+    tokenizer: Tokenizer, model: str, precision: str, shard_format: str, keep: str, views: Views = ONE_ROW
 ) -> Manifest:
     """Return the manifest of a folder for the shards of a tokenizer."""
     is_folder = model not in built_in_names() and Path(model).is_dir()

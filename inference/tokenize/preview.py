@@ -16,7 +16,7 @@ from ..arithmetic import Encode, agreement
 from ..inputs.input_files import UnreadableInputError
 from ..inputs.plan import Plan
 from ..inputs.reading import ReadImage, read_image
-from ..inputs.views import Views, rows_of
+from ..inputs.views import ONE_ROW, Views, rows_of
 from .collate import collate_for
 
 COMPARED_IMAGES = 8
@@ -29,7 +29,7 @@ def is_other(path: Path) -> bool:
 
 
 def write_preview(
-    path: Path, plan: Plan, tokenizer: Tokenizer, encode: Encode, count: int, views: Views = Views()
+    path: Path, plan: Plan, tokenizer: Tokenizer, encode: Encode, count: int, views: Views = ONE_ROW
 ) -> int:
     """Write a PNG of the first `count` rows of the usable images of a plan; return how many there were."""
     collate = collate_for(tokenizer.device)
@@ -42,7 +42,7 @@ def write_preview(
     return len(pairs)
 
 
-def compare_with_float32(plan: Plan, tokenizer: Tokenizer, encode: Encode, views: Views = Views()) -> str | None:
+def compare_with_float32(plan: Plan, tokenizer: Tokenizer, encode: Encode, views: Views = ONE_ROW) -> str | None:
     """Return a line that says how many tokens of the first images `encode` shares with the exact encoder.
 
     It gets them as it gets all others: for another type it would be compiled twice, half a minute each.

@@ -44,7 +44,7 @@ def choose_precision(
         return EXACT_ARITHMETIC
     if before is None or before.precision == EXACT_ARITHMETIC:
         pays = sum(map(file_size, plan.files)) >= COMPILING_PAYS
-        return fast_precision(tokenizer.device, pays, limit or _limit(_probed(tokenizer), tokenizer))
+        return fast_precision(tokenizer.device, pays, limit or _fast_limit(tokenizer))
     _, form, size = before.precision.split("-")
     return fast_precision(tokenizer.device, form == COMPILED, limit or parse_limit(size))
 
@@ -55,7 +55,9 @@ def choose_limit(limit: BatchLimit | None, tokenizer: Tokenizer, precision: str)
         return limit
     if precision != EXACT_ARITHMETIC:
         return parse_limit(precision.split("-")[2])
-    return _limit(DEVICE_BATCH if tokenizer.device.type == "cpu" else MAX_IMAGES, tokenizer)
+    if tokenizer.device.type == "cpu":
+        return _cpu_limit(DEVICE_BATCH, tokenizer)
+    return _limit(MAX_IMAGES, tokenizer)
 
 
 def _limit(images: int, tokenizer: Tokenizer) -> BatchLimit:
@@ -67,9 +69,20 @@ def _limit(images: int, tokenizer: Tokenizer) -> BatchLimit:
     return token_budget(images, side, tokenizer.downsample)
 
 
-def _probed(tokenizer: Tokenizer) -> int:
+def _cpu_limit(images: int, tokenizer: Tokenizer) -> BatchLimit:
+    """Return the default of a CPU: where images differ in size, the tokens of one of 256 x 256, however large the area.
+
+    More gain nothing there, since a core is busy with one such image, and with --fast each rare size pads a batch.
+    """
+    if tokenizer.config.preprocessing.side:
+        return BatchLimit(images)
+    return token_budget(1, COMMON_SIDE, tokenizer.downsample)
+
+
+def _fast_limit(tokenizer: Tokenizer) -> BatchLimit:
     """Return the batch size that is fastest on a GPU for squares, the default elsewhere."""
-    side = tokenizer.config.preprocessing.side
-    if side and tokenizer.device.type == "cuda":
-        return probed_batch(tokenizer.model, tokenizer.device, side)
-    return fast_batch(tokenizer.device)
+    device, side = tokenizer.device, tokenizer.config.preprocessing.side
+    if device.type == "cpu":
+        return _cpu_limit(fast_batch(device), tokenizer)
+    probed = probed_batch(tokenizer.model, device, side) if side and device.type == "cuda" else None
+    return _limit(probed or fast_batch(device), tokenizer)
