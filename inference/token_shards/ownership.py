@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import PurePath
 
-from .formats import ShardFormat, format_of
+from .formats import SHARD_FORMATS, ShardFormat, format_of, shard_files
 from .sidecar import MANIFEST_FILE, all_sidecars, sidecar_name
 from .store import Store
 
@@ -17,21 +19,22 @@ def orphans(store: Store) -> list[str]:
     return _orphans(store, sizes, _whole(store, sizes))
 
 
-def removable_shards(store: Store) -> list[str]:
-    """Return the shards that `remove_shards` removes."""
+def removable_files(store: Store) -> list[str]:
+    """Return the files of shards that `remove_shards` removes, the one that says whose they are after the others."""
     sizes = store.sizes()
     whole = _whole(store, sizes)
-    return [*sorted(whole), *_orphans(store, sizes, whole)]
+    own = [*sorted(whole), *_orphans(store, sizes, whole)]
+    return [name for shard in own if (entry := format_of(shard)) for name in shard_files(shard, entry) if name in sizes]
 
 
 def remove_shards(store: Store) -> None:
     """Remove all that tokenize-images wrote: manifest, sidecars, shards, and what a kill left."""
     store.remove(MANIFEST_FILE)
-    shards = removable_shards(store)
+    files = removable_files(store)
     for sidecar in all_sidecars(store, store.sizes()):
         store.remove(sidecar_name(sidecar.shard))
-    for shard in shards:
-        store.remove(shard)
+    for name in files:
+        store.remove(name)
     store.remove_asides()
 
 
@@ -41,10 +44,11 @@ def refuse_replacing(store: Store, shards: Iterable[str], shard_format: ShardFor
     whole = _whole(store, sizes)
     refuse_other(store, MANIFEST_FILE, MANIFEST_FILE in others or _is_other_json(store, MANIFEST_FILE, sizes))
     for shard in shards:
-        sidecar = sidecar_name(shard)
         if shard not in whole:
-            is_other = shard in sizes and _is_own(store, shard, shard_format) is False
-            refuse_other(store, shard, shard in others or is_other)
+            names, sidecar = shard_files(shard, shard_format), sidecar_name(shard)
+            is_other = any(name in sizes for name in names) and _is_own(store, names, sizes, shard_format) is False
+            for name in names:
+                refuse_other(store, name, name in others or (is_other and name in sizes))
             refuse_other(store, sidecar, sidecar in others or _is_other_json(store, sidecar, sizes))
 
 
@@ -61,15 +65,26 @@ def _whole(store: Store, sizes: Mapping[str, int]) -> set[str]:
     return {sidecar.shard for sidecar in all_sidecars(store, sizes) if sidecar.is_whole(sizes)}
 
 
-def _orphans(store: Store, names: Iterable[str], whole: Collection[str]) -> list[str]:
-    candidates = sorted(name for name in names if name not in whole)
-    return [name for name in candidates if (entry := format_of(name)) and _is_own(store, name, entry)]
+def _orphans(store: Store, names: Collection[str], whole: Collection[str]) -> list[str]:
+    found: set[str] = set()
+    for entry in SHARD_FORMATS.values():
+        shards = {
+            str(PurePath(name).with_suffix(entry.suffixes[0]))
+            for name in names
+            if PurePath(name).suffix in entry.suffixes
+        }
+        found.update(
+            shard for shard in shards.difference(whole) if _is_own(store, shard_files(shard, entry), names, entry)
+        )
+    return sorted(found)
 
 
-def _is_own(store: Store, shard: str, shard_format: ShardFormat) -> bool | None:
+def _is_own(store: Store, files: list[str], there: Collection[str], shard_format: ShardFormat) -> bool | None:
     try:
-        with store.open(shard) as file:
-            return shard_format.is_own(file)
+        with ExitStack() as stack:
+            return shard_format.is_own(
+                [stack.enter_context(store.open(name)) if name in there else None for name in files]
+            )
     except OSError:
         return None
 

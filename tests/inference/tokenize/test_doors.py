@@ -34,22 +34,25 @@ from vistok.inference.tokenize.run import Request, tokenize_collection
 class JsonLines:
     """One line of JSON per image, companions left out."""
 
-    suffix = ".jsonl"
+    suffixes = (".jsonl",)
 
-    def write(self, file, samples):
+    def require(self):
+        pass  # it needs no other package
+
+    def write(self, files, samples):
         for sample in samples:
             row = {"vistok": 1, "key": sample.key, "tokens": sample.tokens.tolist(), "metadata": sample.metadata}
-            file.write(json.dumps(row | {"dtype": sample.tokens.dtype.name}).encode() + b"\n")
+            files[0].write(json.dumps(row | {"dtype": sample.tokens.dtype.name}).encode() + b"\n")
 
-    def read(self, file):
-        for line in file.read().splitlines():
+    def read(self, files):
+        for line in files[0].read().splitlines():
             row = json.loads(line)
             tokens = partial(np.array, row["tokens"], row["dtype"])
             yield StoredSample(row["key"], tokens, partial(dict, row["metadata"]))
 
-    def is_own(self, file):
+    def is_own(self, files):
         try:
-            first = json.loads(file.read().splitlines()[0])
+            first = json.loads(files[0].read().splitlines()[0])
         except (ValueError, IndexError):
             return None
         return isinstance(first, dict) and "vistok" in first
@@ -116,7 +119,7 @@ def test_a_format_from_outside_tokenizes_resumes_and_comes_back(
     tokenize(*call, "--out", tars, code=1)
     for name in ("a", "images-00001"):
         one, other = (json.loads((folder / f"{name}.json").read_text()) for folder in (out, tars))
-        assert {key for key in one if one[key] != other[key]} == {"shard", "sha256", "size"}
+        assert {key for key in one if one[key] != other[key]} == {"shard", "files"}
     # A kill can leave a shard without a sidecar, a cut one, and one that was being written.
     (out / "images-00000.json").unlink()
     (out / "images-00002.jsonl").write_bytes(whole["images-00002.jsonl"][:-9])
