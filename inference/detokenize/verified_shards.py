@@ -61,13 +61,15 @@ def verified_keys(shard: ShardFile, sidecar: Sidecar | None, shard_format: Shard
 
 
 def manifest_of(store: Store) -> Manifest | None:
-    """Return the manifest of a folder, or None; raise ValueError when it is damaged or names an unknown format."""
+    """Return the manifest of a folder, or None; raise ValueError when it is damaged, or its format cannot be read here."""
     manifest = read_manifest(store, "put the right one back")
     if manifest is not None and manifest.format not in SHARD_FORMATS:
         raise ValueError(
             f"{store.path_of(MANIFEST_FILE)} names the shard format {manifest.format!r}, but only "
-            f"{' and '.join(SHARD_FORMATS)} can be read: put the right one back, or add the format to SHARD_FORMATS."
+            f"{', '.join(SHARD_FORMATS)} can be read: put the right one back, or add the format to SHARD_FORMATS."
         )
+    if manifest is not None:
+        SHARD_FORMATS[manifest.format].require()
     return manifest
 
 

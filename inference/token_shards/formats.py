@@ -6,6 +6,8 @@ from pathlib import PurePath
 from typing import BinaryIO, Protocol
 
 from ...images.tars.blocks import DamagedShard
+from .megatron_format import MegatronFormat
+from .parquet_format import ParquetFormat
 from .store import Store
 from .token_samples import StoredSample, TokenSample
 from .webdataset_format import WebdatasetFormat
@@ -45,7 +47,11 @@ class ShardFormat(Protocol):
         """
 
 
-SHARD_FORMATS: dict[str, ShardFormat] = {"wds": WebdatasetFormat()}
+SHARD_FORMATS: dict[str, ShardFormat] = {
+    "wds": WebdatasetFormat(),
+    "parquet": ParquetFormat(),
+    "megatron": MegatronFormat(),
+}
 
 
 def format_of(name: str) -> ShardFormat | None:

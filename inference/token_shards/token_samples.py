@@ -1,9 +1,10 @@
 """One image of a token shard, before it is written and after it is read back."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -21,6 +22,12 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
+
+
+def is_grid(sides: Any, count: int) -> TypeGuard[list[int]]:
+    """Return whether sides are a list of three integers q, y and x, that `count` tokens fill."""
+    is_list = isinstance(sides, list) and len(sides) == 3 and all(type(side) is int and side > 0 for side in sides)
+    return is_list and math.prod(sides) == count
 
 
 class TokenSample(NamedTuple):

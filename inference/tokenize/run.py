@@ -53,6 +53,7 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
     """Tokenize a collection; raise ValueError for a wrong call, and OSError or WorkFailedError when the work fails."""
     out = open_store(request.out)
     shard_format = find_entry(SHARD_FORMATS, "format", request.shard_format)
+    shard_format.require()
     engine = find_entry(ENGINES, "engine", request.engine)
     out.check()
     plan = plan_shards(request.inputs, request.shard_size, str(out), request.keep, max(shard_format.suffixes, key=len))
