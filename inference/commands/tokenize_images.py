@@ -1,7 +1,6 @@
 """tokenize-images: images to token shards."""
 
 from enum import Enum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -43,7 +42,7 @@ def tokenize_images(
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the token shards; the same call resumes.")],
+    out: Annotated[str, typer.Option(help="Folder for the token shards; the same call resumes.")],
     model: Annotated[str, typer.Option(help=MODEL_HELP)] = DEFAULT_MODEL,
     size: Annotated[
         str | None,
@@ -65,7 +64,9 @@ def tokenize_images(
     format: Annotated[
         str,
         typer.Option(
-            metavar="|".join(SHARD_FORMATS), help="Format of the token shards.", hidden=len(SHARD_FORMATS) == 1
+            metavar="|".join(SHARD_FORMATS),
+            help="Format of the token shards: wds is a webdataset tar; parquet a table with a row per image, which needs "
+            "pyarrow; megatron the .bin and .idx of Megatron-LM, with a .jsonl of keys, grids and captions beside.",
         ),
     ] = next(iter(SHARD_FORMATS)),
     batch_size: Annotated[

@@ -1,60 +1,97 @@
 """Which files of an output folder vistok wrote: those it may remove or replace, and those it must not touch."""
 
 import json
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import PurePath
 
-from ...tokenizer.files import remove_asides
-from .formats import ShardFormat, format_of
-from .sidecar import MANIFEST_FILE, all_sidecars, sidecar_path, sidecars, whole_sidecar
+from .formats import SHARD_FORMATS, ShardFormat, format_of, shard_files
+from .sidecar import MANIFEST_FILE, all_sidecars, sidecar_name
+from .store import Store
 
 OWN_KEYS = frozenset({"fingerprint", "schema_version", "shard"})
 """Keys of manifests and sidecars, of any version; JSON files of other programs have other keys, such as `images`."""
 
 
-def orphans(folder: Path) -> list[Path]:
+def orphans(store: Store) -> list[str]:
     """Return the token shards without a sidecar that fits, which a killed command may leave behind."""
-    whole = {sidecar.shard for sidecar in sidecars(folder)}
-    candidates = sorted(path for path in folder.iterdir() if path.name not in whole) if folder.is_dir() else []
-    return [path for path in candidates if (entry := format_of(path)) and path.is_file() and entry.is_own(path)]
+    sizes = store.sizes()
+    return _orphans(store, sizes, _whole(store, sizes))
 
 
-def removable_shards(folder: Path) -> list[Path]:
-    """Return the shards that `remove_shards` removes."""
-    return [*(folder / sidecar.shard for sidecar in sidecars(folder)), *orphans(folder)]
+def removable_files(store: Store) -> list[str]:
+    """Return the files of shards that `remove_shards` removes, the one that says whose they are after the others."""
+    sizes = store.sizes()
+    whole = _whole(store, sizes)
+    own = [*sorted(whole), *_orphans(store, sizes, whole)]
+    return [name for shard in own if (entry := format_of(shard)) for name in shard_files(shard, entry) if name in sizes]
 
 
-def remove_shards(folder: Path) -> None:
+def remove_shards(store: Store) -> None:
     """Remove all that tokenize-images wrote: manifest, sidecars, shards, and what a kill left."""
-    (folder / MANIFEST_FILE).unlink(missing_ok=True)
-    shards = removable_shards(folder)
-    for sidecar in all_sidecars(folder):
-        sidecar_path(folder / sidecar.shard).unlink()
-    for shard in shards:
-        shard.unlink(missing_ok=True)
-    remove_asides(folder)
+    store.remove(MANIFEST_FILE)
+    files = removable_files(store)
+    for sidecar in all_sidecars(store, store.sizes()):
+        store.remove(sidecar_name(sidecar.shard))
+    for name in files:
+        store.remove(name)
+    store.remove_asides()
 
 
-def refuse_replacing(folder: Path, shards: Iterable[Path], shard_format: ShardFormat) -> None:
+def refuse_replacing(store: Store, shards: Iterable[str], shard_format: ShardFormat) -> None:
     """Raise ValueError when a file of others would be replaced; one damaged beyond recognition may be vistok's own."""
-    refuse_other(folder / MANIFEST_FILE, _is_other_json(folder / MANIFEST_FILE))
+    sizes, others = store.sizes(), store.others()
+    whole = _whole(store, sizes)
+    refuse_other(store, MANIFEST_FILE, MANIFEST_FILE in others or _is_other_json(store, MANIFEST_FILE, sizes))
     for shard in shards:
-        if whole_sidecar(shard) is None:
-            refuse_other(shard, shard.is_file() and shard_format.is_own(shard) is False)
-            refuse_other(sidecar_path(shard), _is_other_json(sidecar_path(shard)))
+        if shard not in whole:
+            names, sidecar = shard_files(shard, shard_format), sidecar_name(shard)
+            is_other = any(name in sizes for name in names) and _is_own(store, names, sizes, shard_format) is False
+            for name in names:
+                refuse_other(store, name, name in others or (is_other and name in sizes))
+            refuse_other(store, sidecar, sidecar in others or _is_other_json(store, sidecar, sizes))
 
 
-def refuse_other(path: Path, is_other: bool) -> None:
+def refuse_other(store: Store, name: str, is_other: bool) -> None:
     """Raise ValueError when a file to write is one that vistok did not write, or no file."""
-    if is_other or (path.exists() and not path.is_file()):
+    if is_other:
         raise ValueError(
-            f"{path} was not written by vistok and would be replaced: move it away, or give another --out folder."
+            f"{store.path_of(name)} was not written by vistok and would be replaced: move it away, or give another --out "
+            "folder."
         )
 
 
-def _is_other_json(path: Path) -> bool:
+def _whole(store: Store, sizes: Mapping[str, int]) -> set[str]:
+    return {sidecar.shard for sidecar in all_sidecars(store, sizes) if sidecar.is_whole(sizes)}
+
+
+def _orphans(store: Store, names: Collection[str], whole: Collection[str]) -> list[str]:
+    found: set[str] = set()
+    for entry in SHARD_FORMATS.values():
+        shards = {
+            str(PurePath(name).with_suffix(entry.suffixes[0]))
+            for name in names
+            if PurePath(name).suffix in entry.suffixes
+        }
+        found.update(
+            shard for shard in shards.difference(whole) if _is_own(store, shard_files(shard, entry), names, entry)
+        )
+    return sorted(found)
+
+
+def _is_own(store: Store, files: list[str], there: Collection[str], shard_format: ShardFormat) -> bool | None:
     try:
-        content = json.loads(path.read_bytes()) if path.is_file() else None
+        with ExitStack() as stack:
+            return shard_format.is_own(
+                [stack.enter_context(store.open(name)) if name in there else None for name in files]
+            )
+    except OSError:
+        return None
+
+
+def _is_other_json(store: Store, name: str, names: Collection[str]) -> bool:
+    try:
+        content = json.loads(store.read(name)) if name in names else None
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, list | dict) and bool(content) and OWN_KEYS.isdisjoint(map(str, content))

@@ -8,7 +8,7 @@ from ..inputs.input_files import UnreadableInputError, unreadable
 from ..inputs.readers import Read
 from ..inputs.reading import Grid, ReadImage, ReadResult, Unusable, with_grid
 from ..inputs.samples import Sample, ShardTask
-from ..token_shards.token_samples import StoredSample, TokenSample
+from ..token_shards.token_samples import TokenSample
 from .shard_work import ShardWork
 
 
@@ -40,7 +40,7 @@ Capacity: TypeAlias = Callable[[int, int], int]
 
 def shard_samples(
     tasks: Iterable[ShardTask],
-    reusable: Callable[[ShardTask], dict[str, list[StoredSample]]],
+    reusable: Callable[[ShardTask], dict[str, list[TokenSample]]],
     on_listed: Callable[[ShardWork], None],
 ) -> Iterator[Item]:
     """List the samples of all shards; `reusable` gives the rows that an earlier call made, by the keys of the images."""
@@ -83,8 +83,7 @@ def _without_reading(work: ShardWork, sample: Sample | None) -> Result:
     if work.is_given_up:
         return UnreadableInputError(work.unread)
     if _is_stored(work, sample):
-        rows = work.stored[sample.key]
-        return [TokenSample(row.key, row.tokens(), row.metadata(), sample.companions) for row in rows]
+        return [row._replace(companions=sample.companions) for row in work.stored[sample.key]]
     return None
 
 
