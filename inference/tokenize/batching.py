@@ -30,21 +30,26 @@ Result = ReadResult | TokenSample | None
 def shard_samples(
     tasks: Iterable[ShardTask],
     reusable: Callable[[ShardTask], dict[str, StoredSample]],
-    on_listed: Callable[[ShardWork], None],
+    on_begun: Callable[[ShardWork], None],
 ) -> Iterator[Item]:
-    """List the samples of all shards; `reusable` gives those that an earlier call made, by key."""
+    """List the samples of all shards, each shard while its first images are encoded.
+
+    `reusable` gives the samples that an earlier call made, by key.
+    """
     for task in tasks:
         work = ShardWork(task)
         try:
             work.listing = task.source.list_samples()
             work.stored = reusable(task)
+            on_begun(work)
+            for sample in work.listed():
+                yield work, sample
+                if work.is_given_up:
+                    break
         except OSError as error:
             work.unread = str(unreadable(task.name, error))
         except DamagedShard as error:
             work.damage = str(error)
-        on_listed(work)
-        for sample in work.listing.samples:
-            yield work, sample
         yield work, None
 
 

@@ -66,7 +66,7 @@ class LocalEngine:
 
     def _report_progress(self, work: ShardWork) -> None:
         done, failures = len(work.tokens) + len(work.failed), len(work.failed)
-        self._report(ShardProgress(work.task.name, len(work.listing.samples), done, failures))
+        self._report(ShardProgress(work.task.name, work.expected_samples, done, failures))
 
     def _complete(self, results: Iterable[EncodedBatch]) -> Iterator[ShardWork]:
         """Gather batches into shards, and yield each with its last batch."""

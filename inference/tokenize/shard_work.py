@@ -1,6 +1,7 @@
 """One shard in progress, from its task to its result."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +10,7 @@ from einops import rearrange
 from ...tokenizer.files import aside_of, flush_to_disk
 from ..inputs.input_files import UnreadableInputError, sha256_of
 from ..inputs.reading import Unusable
-from ..inputs.samples import Listing, ShardTask
+from ..inputs.samples import Listing, Sample, ShardTask
 from ..token_shards.sidecar import Sidecar, sidecar_path, write_sidecar
 from ..token_shards.token_samples import StoredSample, TokenSample
 from .job import Job, ShardResult
@@ -22,6 +23,10 @@ class ShardWork:
 
     task: ShardTask
     listing: Listing = field(default_factory=lambda: Listing([], Counter()))
+    samples: int = 0
+    """Samples that have been listed so far."""
+    order: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Their indices by key and source."""
     damage: str = ""
     unread: str = ""
     stored: dict[str, StoredSample] = field(default_factory=dict)
@@ -36,6 +41,18 @@ class ShardWork:
         """Whether this call will write nothing for it."""
         return bool(self.damage or self.unread)
 
+    @property
+    def expected_samples(self) -> int:
+        """Samples in all, estimated until all are listed."""
+        return round(self.samples / self.listing.fraction()) if self.samples else 0
+
+    def listed(self) -> Iterator[Sample]:
+        """Yield the samples of the listing, and note their order; raise as the listing."""
+        for sample in self.listing.samples:
+            self.order.setdefault((sample.key, sample.source), self.samples)
+            self.samples += 1
+            yield sample
+
 
 def finish(work: ShardWork, job: Job) -> ShardResult:
     """Write and seal a shard, its rows in the order of the samples, or say why it is not written."""
@@ -44,13 +61,13 @@ def finish(work: ShardWork, job: Job) -> ShardResult:
             _write(work, job)
         except UnreadableInputError as error:
             work.unread = str(error)
-    name, samples = work.task.name, len(work.listing.samples)
+    name = work.task.name
     if work.is_given_up:
-        return ShardResult(name, samples, damage=work.damage, unread=work.unread)
+        return ShardResult(name, work.samples, damage=work.damage, unread=work.unread)
     tokens = [rearrange(sample.tokens, "q y x -> q (y x)") for sample in work.tokens]
     return ShardResult(
         name=name,
-        samples=samples,
+        samples=work.samples,
         images=len(work.tokens) - work.reused,
         failures=[row for row, _ in work.failed],
         passed_over=work.listing.passed_over,
@@ -64,9 +81,8 @@ def _write(work: ShardWork, job: Job) -> None:
     A kill at any moment leaves the old shard with its sidecar, no sidecar, or the new shard with its sidecar.
     """
     task, path = work.task, job.shard_path(work.task.name)
-    order = {(sample.key, sample.source): index for index, sample in enumerate(work.listing.samples)}
-    work.tokens.sort(key=lambda sample: order[sample.key, sample.metadata["source"]])
-    work.failed.sort(key=lambda failed: order[failed.row.key, failed.row.source])
+    work.tokens.sort(key=lambda sample: work.order[sample.key, sample.metadata["source"]])
+    work.failed.sort(key=lambda failed: work.order[failed.row.key, failed.row.source])
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = aside_of(path)
     try:
