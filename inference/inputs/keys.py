@@ -52,13 +52,22 @@ def make_unique(keys: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
     return [unique.add(key) for key in keys]
 
 
+def name_key(name: str) -> str:
+    """Return the key of a file name: its path without the ending, and no dot in its last part."""
+    folder, base = posixpath.split(os.path.splitext(name)[0])
+    return normalised_key(posixpath.join(folder, base.replace(".", "_")))
+
+
 def keys_of_names(names: list[str]) -> list[str]:
     """Make webdataset keys (no dot in the last part) of file names; to those that are equal, append their endings."""
-    parts = [posixpath.split(os.path.splitext(name)[0]) for name in names]
-    plain = [posixpath.join(folder, base.replace(".", "_")) for folder, base in parts]
+    plain = list(map(name_key, names))
     counts = Counter(plain)
-    endings = (os.path.splitext(name)[1].lstrip(".").lower() for name in names)
-    return [f"{key}_{ending}" if counts[key] > 1 else key for key, ending in zip(plain, endings, strict=True)]
+    return [key_with_ending(name) if counts[key] > 1 else key for key, name in zip(plain, names, strict=True)]
+
+
+def key_with_ending(name: str) -> str:
+    """Return the key of a name of which another has the same key."""
+    return f"{name_key(name)}_{os.path.splitext(name)[1].lstrip('.').lower()}"
 
 
 def file_name(name: str, ending: str) -> str:
