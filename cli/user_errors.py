@@ -13,6 +13,7 @@ from pathlib import PurePath
 import typer
 
 from ..tokenizer.files import ASIDE_PATTERN
+from ..tokenizer.remote_files import protocol_of
 from ..tokenizer.wording import shortened
 from .interruption import interruptible
 from .printing import say
@@ -96,7 +97,13 @@ def describe_error(error: Exception) -> str:
         if _is_of_a_path(error):
             return f"{shortened(_path_of(error))} is longer than the system allows: take a shorter name."
         what = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
-        remedy = REMEDIES.get(error.errno, "check the disk and run the same command again")
+        is_remote = bool(protocol_of(str(error.filename or "")))
+        other = (
+            "run the same command again when it answers"
+            if is_remote
+            else "check the disk and run the same command again"
+        )
+        remedy = REMEDIES.get(error.errno, other)
         return f"{what} ({_path_of(error)}): {remedy}."
     if _is_of_a_path(error):
         return "A path has a NUL byte in it, which no file name can have: take another path."
@@ -120,6 +127,8 @@ def _is_of_a_path(error: Exception) -> bool:
 def _path_of(error: OSError) -> str:
     if error.filename is None:
         return "while writing"
+    if protocol_of(str(error.filename)):
+        return str(error.filename)
     path = PurePath(str(error.filename))
     return str(path.parent) if path.match(ASIDE_PATTERN) else str(path).removesuffix(".part")
 
