@@ -25,6 +25,7 @@ from vistok.inference.fast import fast_precision
 from vistok.inference.inputs.plan import Plan, plan_shards
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest
+from vistok.inference.token_shards.store import LocalStore
 from vistok.inference.tokenize.engines import ENGINES
 from vistok.inference.tokenize.job import WAITING_IMAGES, Job, encoders_for
 from vistok.inference.tokenize.results import tokenize_shards
@@ -54,7 +55,7 @@ def run(plan: Plan, tokenizer: Tokenizer, fast: bool, limit: BatchLimit, waiting
         manifest = new_manifest(tokenizer, "photo-f8", precision, "wds", "none")
         encoders = encoders_for(tokenizer.device)
         job = Job(
-            Path(out),
+            LocalStore(Path(out)),
             manifest,
             tokenizer,
             SHARD_FORMATS["wds"],

@@ -41,21 +41,26 @@ Capacity: TypeAlias = Callable[[int, int], int]
 def shard_samples(
     tasks: Iterable[ShardTask],
     reusable: Callable[[ShardTask], dict[str, list[TokenSample]]],
-    on_listed: Callable[[ShardWork], None],
+    on_begun: Callable[[ShardWork], None],
 ) -> Iterator[Item]:
-    """List the samples of all shards; `reusable` gives the rows that an earlier call made, by the keys of the images."""
+    """List the samples of all shards, each shard while its first images are encoded.
+
+    `reusable` gives the rows that an earlier call made, by the keys of their images.
+    """
     for task in tasks:
         work = ShardWork(task)
         try:
             work.listing = task.source.list_samples()
             work.stored = reusable(task)
+            on_begun(work)
+            for sample in work.listed():
+                yield work, sample
+                if work.is_given_up:
+                    break
         except OSError as error:
             work.unread = str(unreadable(task.name, error))
         except DamagedShard as error:
             work.damage = str(error)
-        on_listed(work)
-        for sample in work.listing.samples:
-            yield work, sample
         yield work, None
 
 

@@ -79,7 +79,7 @@ class LocalEngine:
     def _report_progress(self, work: ShardWork) -> None:
         failures = len(work.failed)
         done = len(work.tokens) // self._job.manifest.views.rows + failures
-        self._report(ShardProgress(work.task.name, len(work.listing.samples), done, failures))
+        self._report(ShardProgress(work.task.name, work.expected_samples, done, failures))
 
     def _complete(self, results: Iterable[EncodedBatch]) -> Iterator[ShardWork]:
         """Gather batches into shards, and yield each with its last batch."""

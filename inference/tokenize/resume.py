@@ -68,7 +68,7 @@ def _is_done(task: ShardTask, sidecar: Sidecar | None, job: Job, retry_failures:
 
 def _content_now(task: ShardTask, sidecar: Sidecar) -> str:
     """Return the digest of the bytes as they are now, which copying or touching a file does not change."""
-    samples = task.source.list_samples().samples
+    samples = list(task.source.list_samples().samples)
     rows: list[list[str | int]] = []
     failed = Counter((row.key, row.source) for row in sidecar.failures)
     failed.subtract((sample.key, sample.source) for sample in samples if not sample.entry)

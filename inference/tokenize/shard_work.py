@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -10,7 +11,7 @@ from einops import rearrange
 
 from ..inputs.input_files import UnreadableInputError, sha256_of
 from ..inputs.reading import Unusable
-from ..inputs.samples import Listing, ShardTask
+from ..inputs.samples import Listing, Sample, ShardTask
 from ..inputs.views import image_key
 from ..token_shards.formats import shard_files
 from ..token_shards.sidecar import ShardFile, Sidecar, sidecar_name, to_json
@@ -25,6 +26,10 @@ class ShardWork:
 
     task: ShardTask
     listing: Listing = field(default_factory=lambda: Listing([], Counter()))
+    samples: int = 0
+    """Samples that have been listed so far."""
+    order: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Their indices by key and source."""
     damage: str = ""
     unread: str = ""
     stored: dict[str, list[TokenSample]] = field(default_factory=dict)
@@ -40,6 +45,18 @@ class ShardWork:
         """Whether this call will write nothing for it."""
         return bool(self.damage or self.unread)
 
+    @property
+    def expected_samples(self) -> int:
+        """Samples in all, estimated until all are listed."""
+        return round(self.samples / self.listing.fraction()) if self.samples else 0
+
+    def listed(self) -> Iterator[Sample]:
+        """Yield the samples of the listing, and note their order; raise as the listing."""
+        for sample in self.listing.samples:
+            self.order.setdefault((sample.key, sample.source), self.samples)
+            self.samples += 1
+            yield sample
+
 
 def finish(work: ShardWork, job: Job) -> ShardResult:
     """Write and seal a shard, its rows in the order of the samples, or say why it is not written."""
@@ -48,14 +65,13 @@ def finish(work: ShardWork, job: Job) -> ShardResult:
             _write(work, job)
         except UnreadableInputError as error:
             work.unread = str(error)
-    name, samples = work.task.name, len(work.listing.samples)
-    rows_each = job.manifest.views.rows
+    name, rows_each = work.task.name, job.manifest.views.rows
     if work.is_given_up:
-        return ShardResult(name, samples, damage=work.damage, unread=work.unread)
+        return ShardResult(name, work.samples, damage=work.damage, unread=work.unread)
     tokens = [rearrange(sample.tokens, "q y x -> q (y x)") for sample in work.tokens]
     return ShardResult(
         name=name,
-        samples=samples,
+        samples=work.samples,
         images=len(work.tokens) // rows_each - work.reused,
         rows=len(work.tokens) - work.reused * rows_each,
         failures=[row for row, _ in work.failed],
@@ -76,9 +92,8 @@ def _write(work: ShardWork, job: Job) -> None:
     A kill at any moment leaves the old shard with its sidecar, no sidecar, or the new shard with its sidecar.
     """
     task, shard = work.task, job.shard_file(work.task.name)
-    order = {(sample.key, sample.source): index for index, sample in enumerate(work.listing.samples)}
-    work.tokens.sort(key=lambda row: order[image_key(row.key, row.metadata), row.metadata["source"]])
-    work.failed.sort(key=lambda failed: order[failed.row.key, failed.row.source])
+    work.tokens.sort(key=lambda row: work.order[image_key(row.key, row.metadata), row.metadata["source"]])
+    work.failed.sort(key=lambda failed: work.order[failed.row.key, failed.row.source])
     names = shard_files(shard, job.shard_format)
     with job.out.replace([*reversed(names), sidecar_name(shard)]) as opened:
         *files, sidecar_file = opened

@@ -9,6 +9,7 @@ from vistok.inference.batch_limit import BatchLimit, parse_limit, token_budget
 from vistok.inference.fast import fast_precision
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest
+from vistok.inference.token_shards.store import LocalStore
 from vistok.inference.tokenize.job import Job
 from vistok.inference.tokenize.settings import choose_limit, given_limit
 from vistok.tokenizer.preprocessing import PreprocessingConfig
@@ -49,7 +50,7 @@ def test_limits(native, square):
 
 def test_on_a_gpu_images_go_to_the_encoder_in_whole_batches_of_the_network(native, tmp_path, monkeypatch):
     manifest = new_manifest(native, "small", "float32", "wds", "all")
-    job = Job(tmp_path, manifest, native, SHARD_FORMATS["wds"], BatchLimit(64 * 1024, in_tokens=True), 1, 1)
+    job = Job(LocalStore(tmp_path), manifest, native, SHARD_FORMATS["wds"], BatchLimit(64 * 1024, in_tokens=True), 1, 1)
     assert job.capacity(256, 256) == 64  # a CPU encodes them one by one
     monkeypatch.setattr(type(native), "device", torch.device("cuda"), raising=False)
     for height, width in ((256, 256), (320, 480), (64, 64), (2000, 1500), (512, 768)):

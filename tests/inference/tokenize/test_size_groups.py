@@ -17,6 +17,7 @@ from vistok.inference.inputs.plan import plan_shards
 from vistok.inference.inputs.samples import Sample, ShardTask
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest
+from vistok.inference.token_shards.store import LocalStore
 from vistok.inference.tokenize.engines import ENGINES
 from vistok.inference.tokenize.job import Job
 from vistok.inference.tokenize.results import tokenize_shards
@@ -62,7 +63,7 @@ class Encoder:
 def job_of(tokenizer, folder, precision="float32", **options):
     manifest = new_manifest(tokenizer, "small", precision, "wds", "all")
     values = {"batch_size": BatchLimit(48, in_tokens=True), "readers": 2, "encoders": 1, **options}
-    return Job(folder, manifest, tokenizer, SHARD_FORMATS["wds"], **values)
+    return Job(LocalStore(folder), manifest, tokenizer, SHARD_FORMATS["wds"], **values)
 
 
 def tokenized(tokenizer, images, folder, shard_size=7, **options):
