@@ -10,18 +10,18 @@ TOKENS_MARK = "t"
 class BatchLimit(NamedTuple):
     """The size of a batch; as text it is part of a precision of `--fast`, such as 8 or 8192t."""
 
-    count: int
+    number: int
     in_tokens: bool = False
-    """Whether `count` is of tokens, positions of the grids of a batch together, where images differ in size."""
+    """Whether `number` is of tokens, positions of the grids of a batch together, where images differ in size."""
 
     def __str__(self) -> str:
-        return f"{self.count}{TOKENS_MARK if self.in_tokens else ''}"
+        return f"{self.number}{TOKENS_MARK if self.in_tokens else ''}"
 
     def images(self, height: int, width: int, downsample: int) -> int:
         """Return how many images of `height` x `width` pixels a batch has, at least 1."""
         if self.in_tokens:
-            return max(1, self.count * downsample**2 // (height * width))
-        return batch_for(self.count, height, width)
+            return max(1, self.number * downsample**2 // (height * width))
+        return batch_for(self.number, height, width)
 
 
 def parse_limit(text: str) -> BatchLimit:

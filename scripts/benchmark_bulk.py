@@ -176,7 +176,7 @@ def settings(tokenizer: Tokenizer, fast: bool, batch_size: int | None) -> tuple[
         precision = fast_precision(tokenizer.device, True, batch_size or probed)
     else:
         precision = EXACT_ARITHMETIC
-    return precision, choose_limit(given_limit(batch_size, None, tokenizer), tokenizer, precision).count
+    return precision, choose_limit(given_limit(batch_size, None, tokenizer), tokenizer, precision).number
 
 
 def _name(device: torch.device) -> str:

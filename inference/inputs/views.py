@@ -76,17 +76,19 @@ ONE_ROW = Views()
 
 def parse_views(crops: str, resize_ratio: float | None, flip: bool) -> Views:
     """Return the views of the options; raise ValueError when they do not fit together."""
-    if crops not in ("one", "ten"):
-        raise ValueError(f"--crops is {crops!r}, but must be one or ten.")
-    if crops == "ten" and flip:
-        raise ValueError("--crops ten has the mirror images already: leave --flip out.")
-    if resize_ratio is None:
-        return Views(crops=crops, flip=flip)
+    if crops == "one" and resize_ratio is None:
+        return Views(flip=flip)
     if crops == "one":
         raise ValueError("--resize-ratio is for ten crops: give --crops ten too, or leave it out.")
+    if crops != "ten":
+        raise ValueError(f"--crops is {crops!r}, but must be one or ten.")
+    if flip:
+        raise ValueError("--crops ten has the mirror images already: leave --flip out.")
+    if resize_ratio is None:
+        return Views(crops="ten")
     if not 1 <= resize_ratio <= 8:
         raise ValueError(f"--resize-ratio is {resize_ratio:g}, but must be from 1 to 8, such as 1.1 or 1.05.")
-    return Views(crops=crops, resize_ratio=resize_ratio)
+    return Views(crops="ten", resize_ratio=resize_ratio)
 
 
 def row_key(key: str, view: str) -> str:

@@ -1,5 +1,6 @@
 """The engine of this machine, with one stream through all shards, so that no stage waits: list, read, batch, encode, write."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -50,7 +51,7 @@ class LocalEngine:
         downsample, grid = job.manifest.downsample, lru_cache(job.tokenizer.grid)
         window = (job.encoders + 1) * -(-job.capacity(*2 * (config.side or COMMON_SIDE,)) // views.rows)
         groups = SizeGroups(
-            config, downsample, lambda *size: job.capacity(*size) // views.rows, job.waiting_images, job.stop_on_error
+            config, downsample, partial(_images_of_full_batches, job), job.waiting_images, job.stop_on_error
         )
         is_across = not (config.side or job.stop_on_error)
         cut = partial(rows_of, views=views, config=config, downsample=downsample)
@@ -97,6 +98,12 @@ def make_shard(task: ShardTask, job: Job) -> ShardResult:
     """Make one shard from start to end in this process, for engines that spread tasks over several."""
     (result,) = LocalEngine(job, lambda _: None).run([task])
     return result
+
+
+def _images_of_full_batches(job: Job, height: int, width: int) -> int:
+    """Return how many images of a size have rows for batches that are all full."""
+    capacity = job.capacity(height, width)
+    return capacity // math.gcd(capacity, job.manifest.views.rows)
 
 
 def _pixels(read: tuple[ShardWork, Result]) -> int:

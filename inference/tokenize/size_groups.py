@@ -34,7 +34,7 @@ class SizeGroups(NamedTuple):
     config: PreprocessingConfig
     downsample: int
     capacity: Capacity
-    """Images of a size that make a full batch."""
+    """Images of a size that make full batches."""
     waiting: int
     """Images that may wait for others of their size; 0 leaves the order as it is."""
     stays_in_shard: bool = False

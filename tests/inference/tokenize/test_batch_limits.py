@@ -37,7 +37,7 @@ def images(tmp_path):
 def test_limits(native, square):
     assert [str(parse_limit(text)) for text in ("8", "8192t")] == ["8", "8192t"]
     assert BatchLimit(100, in_tokens=True).images(80, 40, 8) == 2 and BatchLimit(100, True).images(800, 400, 8) == 1
-    assert token_budget(8, 256, 8) == (8192, True) and token_budget(8, 1024, 8).count == (1 << 22) // 64
+    assert token_budget(8, 256, 8) == (8192, True) and token_budget(8, 1024, 8).number == (1 << 22) // 64
     assert given_limit(None, 200, square) == (3, False) and given_limit(None, 20, square) == (1, False)
     assert given_limit(5, None, square) == (5, False) and given_limit(5, None, native) == (5 * 1024, True)
     assert given_limit(None, 200, native) == (200, True) and given_limit(None, None, native) is None
