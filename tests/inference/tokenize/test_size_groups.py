@@ -15,6 +15,7 @@ from vistok.inference.batch_limit import BatchLimit
 from vistok.inference.inputs import readers
 from vistok.inference.inputs.plan import plan_shards
 from vistok.inference.inputs.samples import Sample, ShardTask
+from vistok.inference.inputs.views import ONE_ROW, Views
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest
 from vistok.inference.token_shards.store import LocalStore
@@ -60,8 +61,8 @@ class Encoder:
         monkeypatch.setitem(vars(tokenizer.model), "encode_latent", noted)
 
 
-def job_of(tokenizer, folder, precision="float32", **options):
-    manifest = new_manifest(tokenizer, "small", precision, "wds", "all")
+def job_of(tokenizer, folder, precision="float32", views=ONE_ROW, **options):
+    manifest = new_manifest(tokenizer, "small", precision, "wds", "all", views)
     values = {"batch_size": BatchLimit(48, in_tokens=True), "readers": 2, "encoders": 1, **options}
     return Job(LocalStore(folder), manifest, tokenizer, SHARD_FORMATS["wds"], **values)
 
@@ -93,19 +94,24 @@ def test_shards_do_not_show_how_images_were_gathered(native, images, tmp_path):
         assert tokenized(native, images, tmp_path / f"b{index}", **options) == expected
 
 
-def test_with_fast_a_batch_is_padded_only_where_no_image_of_its_size_is_left(native, images, tmp_path, monkeypatch):
+@pytest.mark.parametrize("views", [Views(), Views(flip=True)])
+def test_with_fast_a_batch_is_padded_only_where_no_image_of_its_size_is_left(
+    native, images, tmp_path, monkeypatch, views
+):
     encoder = Encoder(native, monkeypatch)
-    precision = "float32-eager-48t"
-    expected = tokenized(native, images, tmp_path / "a", precision=precision, waiting_images=0)
+    options = {"precision": "float32-eager-48t", "views": views}
+    expected = tokenized(native, images, tmp_path / "a", waiting_images=0, **options)
     assert len(encoder.shapes) == 59  # each of them padded
     encoder.shapes.clear()
-    assert tokenized(native, images, tmp_path / "b", precision=precision) == expected
-    counts = Counter((32, 32) if size == (30, 30) else size for index, size in enumerate(SIZES * 12) if index != 33)
-    batch = {size: 48 * 64 // (size[0] * size[1]) for size in counts}
-    assert Counter(shape[2:] for shape in encoder.shapes) == {
-        (height, width): -(-counts[width, height] // batch[width, height]) for width, height in counts
-    }
-    assert all(shape[0] == batch[shape[3], shape[2]] for shape in encoder.shapes)
+    assert tokenized(native, images, tmp_path / "b", **options) == expected
+    rows = Counter()
+    for index in range(60):
+        width, height = (-(-side // 8) * 8 for side in SIZES[index % 5])
+        rows[height, width] += views.rows * (index != 33)
+    batch = {size: 48 * 64 // (size[0] * size[1]) for size in rows}
+    assert set(batch.values()) == {2, 3, 8, 12}
+    assert Counter(shape[2:] for shape in encoder.shapes) == {size: -(-rows[size] // batch[size]) for size in rows}
+    assert all(shape[0] == batch[shape[2:]] for shape in encoder.shapes)
 
 
 def test_pixels_in_memory_are_bounded_whatever_the_sizes(native, tmp_path, monkeypatch):
