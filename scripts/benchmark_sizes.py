@@ -69,7 +69,7 @@ def run(plan: Plan, tokenizer: Tokenizer, fast: bool, limit: BatchLimit, waiting
         return totals.images, time.perf_counter() - started, time.process_time() - worked
 
 
-def benchmark(inputs: list[str], size: str, device: str, rounds: int, batch: int) -> dict[str, Any]:
+def benchmark(inputs: list[str], size: str, device: str, rounds: int, batch: int, modes: list[str]) -> dict[str, Any]:
     """Measure each way in turns and return the rows as they go into the JSON file."""
     plan = plan_shards(inputs, 1000)
     tokenizer = vistok.load("photo-f8", device).with_preprocessing(PreprocessingConfig(size=size))
@@ -85,10 +85,10 @@ def benchmark(inputs: list[str], size: str, device: str, rounds: int, batch: int
     }
     turns: dict[str, list[dict[str, float]]] = {}
     for _ in range(rounds):
-        for fast in (True, False):
+        for mode in modes:
             for way, (limit, waiting) in ways.items():
                 counts.clear()
-                images, seconds, worked = run(plan, tokenizer, fast, limit, waiting)
+                images, seconds, worked = run(plan, tokenizer, mode == "fast", limit, waiting)
                 row = {
                     "images": images,
                     "network_calls": counts["calls"],
@@ -96,7 +96,7 @@ def benchmark(inputs: list[str], size: str, device: str, rounds: int, batch: int
                     "images_per_second": images / seconds,
                     "images_per_processor_second": images / worked,
                 }
-                name = f"{'fast' if fast else 'exact'}: {way}, {limit}"
+                name = f"{mode}: {way}, {limit}"
                 turns.setdefault(name, []).append(row)
                 print(f"{name}: {row}", flush=True)
     return {"size": size, "device": device, "turns": turns}
@@ -109,7 +109,8 @@ if __name__ == "__main__":
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, default=8, help="images of 256 x 256 per batch, or of the area")
+    parser.add_argument("--modes", nargs="+", choices=("fast", "exact"), default=["fast", "exact"])
     parser.add_argument("--out", type=Path, default=Path("results/sizes.json"))
     given = parser.parse_args()
-    result = benchmark(given.inputs, given.size, given.device, given.rounds, given.batch)
+    result = benchmark(given.inputs, given.size, given.device, given.rounds, given.batch, given.modes)
     given.out.write_text(json.dumps(result, indent=2) + "\n")
