@@ -22,13 +22,14 @@ class OutputFiles:
         sidecars = all_sidecars(store, self.sizes)
         self.whole = {sidecar.shard for sidecar in sidecars if sidecar.is_whole(self.sizes)}
         """Shards with all files that their sidecar describes."""
-        self._described = {file.name: file.size for sidecar in sidecars for file in sidecar.files}
+        self._described = {sidecar.shard: {file.name: file.size for file in sidecar.files} for sidecar in sidecars}
 
     def is_own(self, shard: str, shard_format: ShardFormat) -> bool | None:
         """Return whether vistok wrote what is there of a shard; None when that is nothing, or damaged beyond recognition."""
         names = shard_files(shard, shard_format)
         there = [name for name in names if name in self.sizes]
-        if there and all(self.sizes[name] == self._described.get(name) for name in there):
+        described = self._described.get(shard, {})
+        if there and all(self.sizes[name] == described.get(name) for name in there):
             return True
         try:
             with ExitStack() as stack:
