@@ -97,7 +97,7 @@ def _metadata(columns: dict[str, Any], index: int) -> dict[str, Any] | None:
 
 def _members(column: Any, index: int) -> dict[str, Any]:
     names = [member["extension"].as_py() for member in column[index].values or []]
-    return {name: partial(_content, column, index, position) for position, name in enumerate(names)}
+    return {name: partial(_content, column, index, position) for position, name in enumerate(names) if name is not None}
 
 
 def _content(column: Any, index: int, position: int) -> bytes:

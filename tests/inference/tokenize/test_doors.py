@@ -157,13 +157,13 @@ def test_a_folder_keeps_its_format(tokenize, detokenize, inputs, tmp_path, monke
         assert "cut.jsonl is not a whole token shard (" in said and "): remove it and tokenize it again." in said
     for given in (out, out / "images-00000.jsonl"):  # where nobody has added the format
         said = detokenize(given, "--out", tmp_path / "back", code=2)
-        assert f"{out / 'manifest.json'} names the shard format 'jsonl', but only wds can be read: put" in said
+        assert f"{out / 'manifest.json'} names the shard format 'jsonl', but only wds, parquet, megatron can be" in said
 
 
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [
-        ("--format", "--format 'zip' is not a known format: choose from wds."),
+        ("--format", "--format 'zip' is not a known format: choose from megatron, parquet, wds."),
         ("--engine", "--engine 'zip' is not a known engine: choose from local."),
     ],
 )
@@ -172,7 +172,9 @@ def test_an_unknown_entry_is_refused(tokenize, inputs, tmp_path, option, sentenc
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("option", "nearest"), [("--format", "wds"), ("--engine", "local")])
+@pytest.mark.parametrize(
+    ("option", "nearest"), [("--format", "parquet"), ("--format", "megatron"), ("--engine", "local")]
+)
 def test_a_misspelt_entry_gets_the_nearest(tokenize, inputs, tmp_path, option, nearest):
     said = tokenize(inputs[0], "--out", tmp_path / "out", option, nearest[:-1], code=2)
     assert f"{option} '{nearest[:-1]}' is not a known {option[2:]}: did you mean '{nearest}'?" in said
@@ -263,5 +265,5 @@ def test_options_are_shown_where_there_is_a_choice(adding):
         [sys.executable, "-c", adding + HELP, "--help"], capture_output=True, text=True, env=environment
     ).stdout
     assert "--model" in said and max(map(len, said.splitlines())) <= 80
-    for option in ("--format [wds|jsonl]", "--engine [local|backwards]"):
-        assert (option.split()[0] in said) == bool(adding), said
+    assert f"wds|parquet|megatron{'|jsonl' if adding else ''}" in said.split(), said
+    assert ("local|backwards" in said.split()) == ("--engine" in said) == bool(adding), said
