@@ -14,7 +14,7 @@ from ..inputs.readers import open_readers
 from ..inputs.reading import ReadImage
 from ..inputs.samples import ShardTask
 from ..token_shards.token_samples import TokenSample, token_dtype
-from .batching import Batch, Result, batches, read_items, shard_samples
+from .batching import Batch, Item, Result, batches, read_items, shard_samples
 from .job import Job, Report, ShardProgress, ShardResult
 from .limits import StageClock
 from .resume import reusable_samples
@@ -56,7 +56,7 @@ class LocalEngine:
                 open_readers(config, job.manifest.downsample, job.readers, job.reads_in_processes)
             )
             samples = shard_samples(tasks, partial(reusable_samples, job=job), self._report_progress)
-            images = readers.ahead(samples, partial(read_items, grid=grid), window, _pixels, WAITING_PIXELS)
+            images = readers.ahead(samples, partial(read_items, grid=grid), window, _pixels, WAITING_PIXELS, _held)
             images = stack.enter_context(closing(images))
             batched = batches(clock.timed("reading", images), job.batch_size)
             encoded = ahead(encoders, partial(_encoded, job=job), batched, job.encoders + 1)
@@ -88,6 +88,10 @@ def make_shard(task: ShardTask, job: Job) -> ShardResult:
 def _pixels(read: tuple[ShardWork, Result]) -> int:
     result = read[1]
     return result.pixels[..., 0].size if isinstance(result, ReadImage) else 0
+
+
+def _held(item: Item) -> int:
+    return item[1].held if item[1] else 0
 
 
 def _stop_at_failure(work: ShardWork) -> None:

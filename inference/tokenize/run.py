@@ -35,6 +35,7 @@ class Request(NamedTuple):
     model: str
     size: str | None
     keep: Keep
+    image_column: str
     shard_format: str
     batch_size: int | None
     workers: int | None
@@ -55,7 +56,9 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
     shard_format = find_entry(SHARD_FORMATS, "format", request.shard_format)
     engine = find_entry(ENGINES, "engine", request.engine)
     out.check()
-    plan = plan_shards(request.inputs, request.shard_size, str(out), request.keep, shard_format.suffix)
+    plan = plan_shards(
+        request.inputs, request.shard_size, str(out), request.keep, shard_format.suffix, request.image_column
+    )
     tokenizer = _load(request)
     with out.hold("tokenize-images"):
         before = None if request.overwrite else read_manifest(out)

@@ -1,6 +1,5 @@
 """What a run calculates in, and how many images its encoder gets at a time."""
 
-from ...images.file_entry import file_size
 from ...tokenizer.numerics.exact import DEVICE_BATCH
 from ..api import Tokenizer
 from ..arithmetic import EXACT_ARITHMETIC, MAX_IMAGES
@@ -17,7 +16,7 @@ def choose_precision(
     if not fast:
         return EXACT_ARITHMETIC
     if before is None or before.precision == EXACT_ARITHMETIC:
-        pays = sum(map(file_size, plan.files)) >= COMPILING_PAYS
+        pays = plan.size() >= COMPILING_PAYS
         return fast_precision(tokenizer.device, pays, batch_size or _probed(tokenizer))
     _, form, size = before.precision.split("-")
     return fast_precision(tokenizer.device, form == COMPILED, batch_size or int(size))
