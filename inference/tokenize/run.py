@@ -36,6 +36,7 @@ class Request(NamedTuple):
     model: str
     size: str | None
     keep: Keep
+    image_column: str
     shard_format: str
     batch_size: int | None
     max_batch_tokens: int | None
@@ -60,7 +61,8 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
     engine = find_entry(ENGINES, "engine", request.engine)
     refuse_two_limits(request.batch_size, request.max_batch_tokens)
     out.check()
-    plan = plan_shards(request.inputs, request.shard_size, str(out), request.keep, max(shard_format.suffixes, key=len))
+    suffix = max(shard_format.suffixes, key=len)
+    plan = plan_shards(request.inputs, request.shard_size, str(out), request.keep, suffix, request.image_column)
     tokenizer = _load(request)
     with out.hold("tokenize-images"):
         before = None if request.overwrite else read_manifest(out)
