@@ -18,7 +18,7 @@ from vistok.inference.inputs.reading import ReadImage, read_image
 from vistok.inference.inputs.samples import Sample
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest
-from vistok.inference.tokenize.engines import ENGINES
+from vistok.inference.tokenize.engines.table import ENGINES
 from vistok.inference.tokenize.job import Job, encoders_for
 from vistok.inference.tokenize.results import Totals, tokenize_shards
 from vistok.tokenizer.preprocessing import PreprocessingConfig

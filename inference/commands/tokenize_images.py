@@ -11,7 +11,7 @@ from ...cli.printing import print_json, say
 from ...cli.user_errors import WORK_FAILED, report_errors
 from ...pretrained.find import DEFAULT_MODEL, MODEL_HELP
 from ..token_shards.formats import SHARD_FORMATS
-from ..tokenize.engines import ENGINES
+from ..tokenize.engines.table import ENGINES
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

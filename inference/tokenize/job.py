@@ -71,6 +71,15 @@ class Job:
         return {name: value for name, value in self.__dict__.items() if name != "encode"}
 
 
+class CodeCounts(NamedTuple):
+    """Which codes of a codebook occur in a shard, and how often: far less than its tokens."""
+
+    slots: np.ndarray
+    """Columns of `evaluation.usage.empty_counts`, which are the codes, or slots of a hash where there are too many."""
+    numbers: np.ndarray
+    """Occurrences of each, at least 1."""
+
+
 class ShardResult(NamedTuple):
     """What became of one task, whose input has `samples` images."""
 
@@ -80,8 +89,8 @@ class ShardResult(NamedTuple):
     """Images that were tokenized by this call."""
     failures: list[Failure] = []
     passed_over: Counter[str] = Counter()
-    tokens: np.ndarray | None = None
-    """All tokens of the shard, `q n`, for the usage of the codebooks; None when it has no image."""
+    usage: tuple[CodeCounts, ...] = ()
+    """How often each codebook's codes occur in the shard, in the order of the codebooks; empty when it has no image."""
     damage: str = ""
     """Why the input is damaged, in a sentence; nothing was written then."""
     unread: str = ""

@@ -5,12 +5,11 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 
-import numpy as np
 import torch
 
-from ...evaluation.usage import count_tokens, empty_counts
+from ...evaluation.usage import empty_counts
 from ..inputs.samples import Failure, ShardTask
-from .engines import EngineFactory
+from .engines.table import EngineFactory
 from .job import Job, ShardProgress, ShardResult
 from .limits import Waits
 
@@ -65,9 +64,8 @@ class Totals:
         self.passed_over += result.passed_over
         if not result.samples and not result.passed_over:
             self.empty.append(result.name)
-        if result.tokens is not None:
-            tokens = torch.from_numpy(result.tokens.astype(np.int64))
-            count_tokens(self.counts, tokens[None, :, None], self.vocab_size)
+        for counts, (slots, numbers) in zip(self.counts, result.usage, strict=bool(result.usage)):
+            counts[torch.from_numpy(slots)] += torch.from_numpy(numbers)
 
 
 def tokenize_shards(

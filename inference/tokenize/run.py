@@ -19,7 +19,7 @@ from ..token_shards.formats import SHARD_FORMATS
 from ..token_shards.manifest import check_same, new_manifest, read_manifest, write_manifest
 from ..token_shards.ownership import refuse_other, refuse_replacing, removable_shards, remove_shards
 from ..token_shards.sidecar import MANIFEST_FILE, sidecar_path
-from .engines import ENGINES
+from .engines.table import ENGINES
 from .job import Job, encoders_for
 from .preview import compare_with_float32, is_other, write_preview
 from .results import Totals, tokenize_shards

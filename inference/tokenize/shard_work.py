@@ -4,15 +4,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from einops import rearrange
 
+from ...evaluation.usage import count_tokens, empty_counts
 from ...tokenizer.files import aside_of, flush_to_disk
 from ..inputs.input_files import UnreadableInputError, sha256_of
 from ..inputs.reading import Unusable
 from ..inputs.samples import Listing, ShardTask
 from ..token_shards.sidecar import Sidecar, sidecar_path, write_sidecar
 from ..token_shards.token_samples import StoredSample, TokenSample
-from .job import Job, ShardResult
+from .job import CodeCounts, Job, ShardResult
 from .resume import content_digest
 
 
@@ -47,14 +49,25 @@ def finish(work: ShardWork, job: Job) -> ShardResult:
     name, samples = work.task.name, len(work.listing.samples)
     if work.is_given_up:
         return ShardResult(name, samples, damage=work.damage, unread=work.unread)
-    tokens = [rearrange(sample.tokens, "q y x -> q (y x)") for sample in work.tokens]
     return ShardResult(
         name=name,
         samples=samples,
         images=len(work.tokens) - work.reused,
         failures=[row for row, _ in work.failed],
         passed_over=work.listing.passed_over,
-        tokens=np.concatenate(tokens, axis=1) if tokens else None,
+        usage=_usage(work, job.manifest.vocab_size),
+    )
+
+
+def _usage(work: ShardWork, vocab_size: int) -> tuple[CodeCounts, ...]:
+    if not work.tokens:
+        return ()
+    tokens = np.concatenate([rearrange(sample.tokens, "q y x -> q (y x)") for sample in work.tokens], axis=1)
+    counts = empty_counts(len(tokens), vocab_size)
+    count_tokens(counts, torch.from_numpy(tokens.astype(np.int64))[None, :, None], vocab_size)
+    occurring = [level.nonzero()[:, 0] for level in counts]
+    return tuple(
+        CodeCounts(slots.numpy(), level[slots].numpy()) for slots, level in zip(occurring, counts, strict=True)
     )
 
 

@@ -22,10 +22,10 @@ from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest, write_manifest
 from vistok.inference.token_shards.sidecar import sidecars
 from vistok.inference.token_shards.token_samples import StoredSample
-from vistok.inference.tokenize.engines import ENGINES
+from vistok.inference.tokenize.engines.stream import ShardStream, make_shard
+from vistok.inference.tokenize.engines.table import ENGINES
 from vistok.inference.tokenize.job import Job
 from vistok.inference.tokenize.limits import Waits
-from vistok.inference.tokenize.local_engine import LocalEngine, make_shard
 from vistok.inference.tokenize.results import tokenize_shards
 from vistok.inference.tokenize.run import Request, tokenize_collection
 
@@ -207,8 +207,8 @@ def test_tasks_jobs_and_results_are_plain_data(inputs, tokenizer_folder, tmp_pat
     assert again == tasks and "encode" not in vars(there)
     for one, other in zip(results, (make_shard(task, there) for task in again), strict=True):
         other = pickle.loads(pickle.dumps(other))
-        assert one._replace(tokens=None, waits=Waits()) == other._replace(tokens=None, waits=Waits())
-        assert np.array_equal(one.tokens, other.tokens)
+        assert one._replace(usage=(), waits=Waits()) == other._replace(usage=(), waits=Waits())
+        assert all(map(np.array_equal, one.usage, other.usage)) and len(one.usage) == len(other.usage)
     assert contents(tmp_path / "here") == contents(tmp_path / "there")
     assert [bool(result.damage) for result in results] == [False, True, False, False, False, False]
 
@@ -223,7 +223,7 @@ def test_only_the_parent_writes_the_manifest(inputs, tokenizer_folder, tmp_path)
 
 def test_an_abandoned_engine_ends_its_threads(inputs, tokenizer_folder, tmp_path):
     before = threading.active_count()
-    results = LocalEngine(job_of(vistok.load(tokenizer_folder), tmp_path / "out"), lambda _: None).run(
+    results = ShardStream(job_of(vistok.load(tokenizer_folder), tmp_path / "out"), lambda _: None).run(
         plan_shards([str(inputs[0])], 1).shards
     )
     assert next(results).name == "images-00000"
@@ -244,7 +244,7 @@ def test_a_python_call_takes_both(jsonl, inputs, tokenizer_folder, tmp_path, mon
 
 ADDING = """
 from vistok.inference.token_shards.formats import SHARD_FORMATS
-from vistok.inference.tokenize.engines import ENGINES
+from vistok.inference.tokenize.engines.table import ENGINES
 SHARD_FORMATS["jsonl"], ENGINES["backwards"] = None, None
 """
 HELP = "from vistok.inference.commands.tokenize_images import app; app()"

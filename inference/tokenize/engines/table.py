@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:  # the options of the command are read from the table, and torch would delay `--help`
-    from ..inputs.samples import ShardTask
-    from .job import Job, Report, ShardResult
+    from ...inputs.samples import ShardTask
+    from ..job import Job, Report, ShardResult
 
 
 class Engine(Protocol):
@@ -20,9 +20,9 @@ EngineFactory: TypeAlias = "Callable[[Job, Report], Engine]"
 
 
 def _local(job: "Job", report: "Report") -> Engine:
-    from .local_engine import LocalEngine
+    from .stream import ShardStream
 
-    return LocalEngine(job, report)
+    return ShardStream(job, report)
 
 
 ENGINES: dict[str, EngineFactory] = {"local": _local}
