@@ -82,7 +82,14 @@ def tokenize_images(
         int | None,
         typer.Option(min=1, help="Threads, or for a GPU processes, that read images.", show_default="one per core"),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu, cuda or mps.")] = "auto",
+    devices: Annotated[
+        str,
+        typer.Option(
+            metavar="D,...",
+            help="auto (one GPU if there is one), all GPUs, or cpu, cuda, mps or a list such as cuda:0,cuda:1, with a process "
+            "for each.",
+        ),
+    ] = "auto",
     fast: Annotated[
         bool, typer.Option("--fast", help="Use faster arithmetic, and say how many tokens stay the same.")
     ] = False,
@@ -123,7 +130,7 @@ def tokenize_images(
             shard_format=format,
             batch_size=batch_size,
             workers=workers,
-            device=device,
+            devices=devices,
             fast=fast,
             shard_size=shard_size,
             stop_on_error=on_error is OnError.STOP,

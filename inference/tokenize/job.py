@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -25,9 +25,18 @@ GPU_ENCODERS = 2
 """Threads that encode on a GPU: one prepares a batch, or unpacks the tokens of one, while the card is busy with another."""
 
 
-def encoders_for(device: torch.device) -> int:
-    """Return how many threads encode: one per core of a CPU."""
-    return {"cpu": usable_cores(), "cuda": GPU_ENCODERS}.get(device.type, 1)
+def encoders_for(device_type: str, processes: int = 1) -> int:
+    """Return how many threads encode in each of some processes on a machine: one per core of a CPU in all."""
+    return {"cpu": max(1, usable_cores() // processes), "cuda": GPU_ENCODERS}.get(device_type, 1)
+
+
+class Placement(NamedTuple):
+    """Where the shards of a call are made."""
+
+    devices: tuple[str, ...] = ()
+    """Devices of this machine, with a process for each where there are several; empty for that of the tokenizer."""
+    ray_address: str | None = None
+    """Of an existing cluster."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,7 @@ class Job:
     reads_in_processes: bool = False
     """Whether readers are processes; no byte depends on it."""
     stop_on_error: bool = False
+    placement: Placement = field(default_factory=Placement)
 
     @cached_property
     def encode(self) -> Callable[[Images], Tokens]:
@@ -95,6 +105,8 @@ class ShardResult(NamedTuple):
     """Why the input is damaged, in a sentence; nothing was written then."""
     unread: str = ""
     """Which file cannot be read at the moment, and why; nothing was written then."""
+    lost: str = ""
+    """Why it was given up: the workers that made it ended; nothing was written then."""
     waits: Waits = Waits()
     """What the engine waited for since its result before; all 0 where it does not measure that."""
 

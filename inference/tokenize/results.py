@@ -25,6 +25,7 @@ class Totals:
         self.failures: list[Failure] = []
         self.damaged: list[str] = []
         self.unread: list[str] = []
+        self.lost: list[str] = []
         self.empty: list[str] = []
         self.passed_over: Counter[str] = Counter()
         self.seconds = 0.0
@@ -37,7 +38,7 @@ class Totals:
     @property
     def shards_done(self) -> int:
         """Shards that are written or given up."""
-        return self.shards + len(self.damaged) + len(self.unread)
+        return self.shards + len(self.damaged) + len(self.unread) + len(self.lost)
 
     @property
     def expected_images(self) -> int:
@@ -55,8 +56,8 @@ class Totals:
         """Add the result of a shard."""
         self.add_progress(ShardProgress(result.name, result.samples, result.samples, len(result.failures)))
         self.waits += result.waits
-        if result.damage or result.unread:
-            (self.damaged if result.damage else self.unread).append(result.damage or result.unread)
+        if given_up := result.damage or result.unread or result.lost:
+            (self.damaged if result.damage else self.unread if result.unread else self.lost).append(given_up)
             return
         self.shards += 1
         self.images += result.images

@@ -19,8 +19,9 @@ from ..token_shards.formats import SHARD_FORMATS
 from ..token_shards.manifest import check_same, new_manifest, read_manifest, write_manifest
 from ..token_shards.ownership import refuse_other, refuse_replacing, removable_shards, remove_shards
 from ..token_shards.sidecar import MANIFEST_FILE, sidecar_path
+from .devices import parse_devices
 from .engines.table import ENGINES
-from .job import Job, encoders_for
+from .job import Job, Placement, encoders_for
 from .preview import compare_with_float32, is_other, write_preview
 from .results import Totals, tokenize_shards
 from .resume import pending_shards
@@ -42,7 +43,7 @@ class Request(NamedTuple):
     shard_format: str
     batch_size: int | None
     workers: int | None
-    device: str
+    devices: str
     fast: bool
     shard_size: int
     stop_on_error: bool
@@ -60,7 +61,8 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
     engine = find_entry(ENGINES, "engine", request.engine)
     check_output_folder(out)
     plan = plan_shards(request.inputs, request.shard_size, out, request.keep, shard_format.suffix)
-    tokenizer = _load(request)
+    devices = parse_devices(request.devices)
+    tokenizer = _load(request, devices[0])
     with hold_folder(out, "tokenize-images"):
         before = None if request.overwrite else read_manifest(out)
         precision = choose_precision(request.fast, request.batch_size, tokenizer, plan, before)
@@ -74,9 +76,10 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
             shard_format=shard_format,
             batch_size=choose_batch_size(request.batch_size, tokenizer, precision),
             readers=request.workers or usable_cores(),
-            encoders=encoders_for(device),
+            encoders=encoders_for(device.type),
             reads_in_processes=reads_in_processes(device.type),
             stop_on_error=request.stop_on_error,
+            placement=Placement(devices),
         )
         new_images = 0
         if not request.overwrite:
@@ -84,7 +87,7 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
         _clear(request, plan, job)
         pending = pending_shards(plan.shards, job, request.retry_failures)
         write_manifest(out, manifest)
-        say(f"model       {request.model}, size {manifest.preprocessing.size}, on {device}")
+        say(f"model       {request.model}, size {manifest.preprocessing.size}, on {', '.join(devices)}")
         if request.fast and (line := compare_with_float32(plan, tokenizer, job.encode)):
             say(line)
         with ProgressLine("images", quiet=request.quiet) as progress:
@@ -101,8 +104,8 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
         return Summary(totals, plan, manifest, out, len(plan.shards) - len(pending), new_images)
 
 
-def _load(request: Request) -> Tokenizer:
-    tokenizer = load(request.model, request.device)
+def _load(request: Request, device: str) -> Tokenizer:
+    tokenizer = load(request.model, device)
     if request.size is None:
         return tokenizer
     preprocessing = _with_size(tokenizer.config.preprocessing, request.size, tokenizer.downsample)

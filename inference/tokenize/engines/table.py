@@ -20,9 +20,10 @@ EngineFactory: TypeAlias = "Callable[[Job, Report], Engine]"
 
 
 def _local(job: "Job", report: "Report") -> Engine:
+    from .processes import ProcessEngine
     from .stream import ShardStream
 
-    return ShardStream(job, report)
+    return (ProcessEngine if len(job.placement.devices) > 1 else ShardStream)(job, report)
 
 
 ENGINES: dict[str, EngineFactory] = {"local": _local}
