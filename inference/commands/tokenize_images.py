@@ -141,6 +141,8 @@ def tokenize_images(
             quiet=quiet,
         )
         summary = tokenize_collection(request, lambda line: say(line, aside=json))
+        if summary is None:
+            return
         if json:
             print_json(summary.as_dict())
         else:

@@ -35,8 +35,13 @@ class Placement(NamedTuple):
 
     devices: tuple[str, ...] = ()
     """Devices of this machine, with a process for each where there are several; empty for that of the tokenizer."""
+    processes: int = 1
+    """Of a launch, which take these devices in turn."""
     ray_address: str | None = None
     """Of an existing cluster."""
+
+    def __str__(self) -> str:
+        return ", ".join(self.devices) + (f" in {self.processes} processes" if self.processes > 1 else "")
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+
+import torch
 
 from ...cli.options import check_output_folder, find_entry
 from ...cli.progress import ProgressLine
@@ -19,9 +22,11 @@ from ..token_shards.formats import SHARD_FORMATS
 from ..token_shards.manifest import check_same, new_manifest, read_manifest, write_manifest
 from ..token_shards.ownership import refuse_other, refuse_replacing, removable_shards, remove_shards
 from ..token_shards.sidecar import MANIFEST_FILE, sidecar_path
-from .devices import parse_devices
-from .engines.table import ENGINES
-from .job import Job, Placement, encoders_for
+from .devices import device_of_rank, parse_devices
+from .engines.launch import Launch, find_launch, watch_launcher
+from .engines.remote_job import Place, own_place, places_for
+from .engines.table import ENGINES, LOCAL, EngineFactory
+from .job import Job, Placement
 from .preview import compare_with_float32, is_other, write_preview
 from .results import Totals, tokenize_shards
 from .resume import pending_shards
@@ -54,15 +59,62 @@ class Request(NamedTuple):
     quiet: bool
 
 
-def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary:
-    """Tokenize a collection; raise ValueError for a wrong call, and OSError or WorkFailedError when the work fails."""
+def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary | None:
+    """Tokenize a collection; return None in a process of a launch that has helped rank 0.
+
+    Raises ValueError for a wrong call, and OSError or WorkFailedError when the work fails.
+    """
+    engine = find_entry(ENGINES, "engine", request.engine)
+    launch = find_launch()
+    if launch is None:
+        devices = parse_devices(request.devices)
+        places = places_for(devices[:1], request.workers or usable_cores())
+        return _tokenize(request, say, engine, Placement(devices), places[0])
+    return _tokenize_launched(request, say, launch)
+
+
+def _tokenize_launched(request: Request, say: Callable[[str], None], launch: Launch) -> Summary | None:
+    """Take part in a launch: rank 0 does all but what the engine does, which it shares with the others."""
+    from .engines.launched import LaunchedEngine, end_now, help_rank_zero
+    from .engines.meeting import Meeting
+
+    if request.engine != LOCAL:
+        raise ValueError(
+            f"--engine is {request.engine}, which starts its processes itself, but this one is {launch.name} of "
+            f"{launch.world_size}: leave out --engine, or the launcher."
+        )
+    watch_launcher(lambda: end_now("the launcher has ended: run the same command again to continue."))
+    device = device_of_rank(request.devices, launch.local_rank)
+    place = own_place(device, launch.local_world_size, request.workers)
+    device_type = torch.device(device).type
+    if launch.rank:
+        help_rank_zero(launch, place, device_type)
+        return None
+    with Meeting(launch, device_type) as meeting:
+        return _tokenize(
+            request,
+            say,
+            partial(LaunchedEngine, meeting=meeting),
+            Placement((device,), launch.world_size),
+            place,
+            meeting.workers,
+        )
+
+
+def _tokenize(
+    request: Request,
+    say: Callable[[str], None],
+    engine: EngineFactory,
+    placement: Placement,
+    place: Place,
+    before_writing: Callable[[], object] = lambda: None,
+) -> Summary:
     out = request.out
     shard_format = find_entry(SHARD_FORMATS, "format", request.shard_format)
-    engine = find_entry(ENGINES, "engine", request.engine)
     check_output_folder(out)
     plan = plan_shards(request.inputs, request.shard_size, out, request.keep, shard_format.suffix)
-    devices = parse_devices(request.devices)
-    tokenizer = _load(request, devices[0])
+    tokenizer = _load(request, place.device)
+    before_writing()
     with hold_folder(out, "tokenize-images"):
         before = None if request.overwrite else read_manifest(out)
         precision = choose_precision(request.fast, request.batch_size, tokenizer, plan, before)
@@ -75,11 +127,11 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
             tokenizer=tokenizer,
             shard_format=shard_format,
             batch_size=choose_batch_size(request.batch_size, tokenizer, precision),
-            readers=request.workers or usable_cores(),
-            encoders=encoders_for(device.type),
+            readers=place.readers,
+            encoders=place.encoders,
             reads_in_processes=reads_in_processes(device.type),
             stop_on_error=request.stop_on_error,
-            placement=Placement(devices),
+            placement=placement,
         )
         new_images = 0
         if not request.overwrite:
@@ -87,7 +139,7 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
         _clear(request, plan, job)
         pending = pending_shards(plan.shards, job, request.retry_failures)
         write_manifest(out, manifest)
-        say(f"model       {request.model}, size {manifest.preprocessing.size}, on {', '.join(devices)}")
+        say(f"model       {request.model}, size {manifest.preprocessing.size}, on {placement}")
         if request.fast and (line := compare_with_float32(plan, tokenizer, job.encode)):
             say(line)
         with ProgressLine("images", quiet=request.quiet) as progress:

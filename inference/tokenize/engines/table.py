@@ -26,4 +26,5 @@ def _local(job: "Job", report: "Report") -> Engine:
     return (ProcessEngine if len(job.placement.devices) > 1 else ShardStream)(job, report)
 
 
-ENGINES: dict[str, EngineFactory] = {"local": _local}
+LOCAL = "local"
+ENGINES: dict[str, EngineFactory] = {LOCAL: _local}

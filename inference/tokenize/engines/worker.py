@@ -34,7 +34,8 @@ class Desk:
         self._answers: SimpleQueue[Any] = SimpleQueue()
         self._ended: Ended | None = None
         self._told_at = 0.0
-        threading.Thread(target=self._listen, name="vistok-desk", daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, name="vistok-desk", daemon=True)
+        self._listener.start()
 
     def job(self, place: Place) -> Job:
         """Wait for the job, and load its tokenizer; raise RunEnded, ValueError and WorkFailedError."""
@@ -49,8 +50,8 @@ class Desk:
         try:
             self._connection.send(message)
         except OSError:
+            self._listener.join()  # which learns why
             self._check()
-            raise RunEnded(LEFT_ALONE) from None
 
     def first(self) -> ShardTask | None:
         """Wait for a shard while there is nothing to do; None when the run is over; raise RunEnded when it has failed."""
