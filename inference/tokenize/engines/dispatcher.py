@@ -34,13 +34,22 @@ class Worker:
 class Dispatcher:
     """Hands out shards to workers until all are done or given up."""
 
-    def __init__(self, report: Report, lose: Callable[[Worker], str], fail: Callable[[Worker, Exception], Exception]):
-        """`lose` gets a worker that has ended, may add another one, and returns why it ended, or raises; `fail` gets the
-        error that a worker has met, and returns what to raise.
+    def __init__(
+        self,
+        report: Report,
+        lose: Callable[[Worker], str],
+        fail: Callable[[Worker, Exception], Exception],
+        begins_together: bool = False,
+    ):
+        """Take what decides about lost workers and errors.
+
+        `lose` gets a worker that has ended, may add another one, and returns why it ended, or raises. `fail` gets the error
+        that a worker has met, and returns what to raise. With `begins_together` nothing is handed out before all are ready.
         """
         self._report = report
         self._lose = lose
         self._fail = fail
+        self._begins_together = begins_together
         self.workers: dict[Connection, Worker] = {}
 
     def add(self, worker: Worker) -> None:
@@ -57,20 +66,21 @@ class Dispatcher:
                 yield from self._listen(self.workers[connection], handout)
 
     def _serve_idle(self, handout: Handout) -> None:
+        if self._begins_together and not all(worker.is_ready for worker in self.workers.values()):
+            return
         for worker in self.workers.values():
             if worker.is_idle and (task := handout.take(worker)):
                 worker.is_idle = False
                 worker.send(task)
 
     def _listen(self, worker: Worker, handout: Handout) -> Iterator[ShardResult]:
-        try:
-            message: FromWorker = worker.connection.recv()
-        except (EOFError, OSError):
+        message = _received(worker.connection)
+        if isinstance(message, Broken):
+            worker.broken = message.reason
             del self.workers[worker.connection]
             worker.connection.close()
             yield from handout.lose(worker, self._lose(worker))
-            return
-        if isinstance(message, Ready):
+        elif isinstance(message, Ready):
             worker.is_ready = True
         elif isinstance(message, Wants):
             worker.is_idle = message.is_idle
@@ -84,5 +94,12 @@ class Dispatcher:
             yield message.result
         elif isinstance(message, Failed):
             raise self._fail(worker, message.error)
-        elif isinstance(message, Broken):
-            worker.broken = message.reason
+
+
+def _received(connection: Connection) -> FromWorker:
+    """Return a message; a worker that has ended without one is broken, for no reason that it knows."""
+    try:
+        message: FromWorker = connection.recv()
+    except (EOFError, OSError):
+        return Broken("")
+    return message

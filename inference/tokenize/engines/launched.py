@@ -33,7 +33,7 @@ class LaunchedEngine:
 
     def run(self, tasks: Iterable[ShardTask]) -> Iterator[ShardResult]:
         """Make shards; raise WorkFailedError, ValueError and OSError."""
-        dispatcher = Dispatcher(self._report, _lost, _failed)
+        dispatcher = Dispatcher(self._report, _lost, _failed, begins_together=True)
         remote = RemoteJob.of(self._job)
         for worker in self._meeting.workers():
             worker.send(remote)
@@ -85,15 +85,15 @@ def help_rank_zero(launch: Launch, place: Place, device_type: str) -> None:
     except RunEnded:
         raise
     except Exception as error:
-        desk.say(ending(error))
+        desk.leave(ending(error))
         raise
     except KeyboardInterrupt:
-        desk.say(INTERRUPTED)
+        desk.leave(INTERRUPTED)
         raise
     try:
         serve(desk, job)
     except KeyboardInterrupt:
-        desk.say(INTERRUPTED)
+        desk.leave(INTERRUPTED)
         raise
 
 

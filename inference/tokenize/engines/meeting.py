@@ -14,6 +14,8 @@ from .dispatcher import Worker
 from .launch import RANK, Hello, Launch, hello, keep_alive, listen
 from .messages import Ended
 
+LATE_WITHIN = 15.0
+"""Seconds that a failure waits for processes which have not joined yet."""
 JOINED_WITHIN = 600.0
 """Seconds within which all processes of a launch join."""
 
@@ -42,6 +44,8 @@ class Meeting:
         else:
             ended = Ended(f"{name} was interrupted: run the same command again to continue." if error else "")
         with self._changed:
+            if error:  # those that are still on their way are told too
+                self._changed.wait_for(lambda: len(self._joined) == self._launch.world_size - 1, LATE_WITHIN)
             for _, worker in self._joined.values():
                 worker.send(ended)
         self._listener.close()

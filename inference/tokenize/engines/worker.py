@@ -16,6 +16,8 @@ from .messages import Broken, Ended, Failed, FromWorker, Made, Ready, Told, Want
 from .remote_job import Place, RemoteJob
 from .stream import ShardStream
 
+HEARD_WITHIN = 5.0
+"""Seconds."""
 TOLD_EVERY = 0.2
 """Seconds between two messages about progress."""
 
@@ -52,6 +54,12 @@ class Desk:
         except OSError:
             self._listener.join()  # which learns why
             self._check()
+
+    def leave(self, message: Failed | Broken) -> None:
+        """Send why this worker ends, and wait until it is heard: a connection that is closed may drop what was sent."""
+        with suppress(RunEnded):
+            self.say(message)
+        self._listener.join(HEARD_WITHIN)
 
     def first(self) -> ShardTask | None:
         """Wait for a shard while there is nothing to do; None when the run is over; raise RunEnded when it has failed."""
@@ -108,7 +116,7 @@ def serve(desk: Desk, job: Job) -> None:
     except RunEnded:
         raise
     except Exception as error:
-        desk.say(ending(error))
+        desk.leave(ending(error))
         raise
 
 

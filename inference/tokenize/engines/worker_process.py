@@ -16,7 +16,7 @@ def main() -> None:
     try:
         job = desk.job(place)
     except Exception as error:
-        desk.say(ending(error))
+        desk.leave(ending(error))
         sys.exit(1)
     try:
         serve(desk, job)
