@@ -106,8 +106,17 @@ def tokenize_images(
     preview: Annotated[int, typer.Option(min=0, help="Write preview.png with the first N images.")] = 0,
     engine: Annotated[
         str,
-        typer.Option(metavar="|".join(ENGINES), help="Where the shards are made.", hidden=len(ENGINES) == 1),
+        typer.Option(
+            metavar="|".join(ENGINES),
+            help="Where the shards are made: local is this machine, or all processes of torchrun or accelerate launch.",
+        ),
     ] = next(iter(ENGINES)),
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="An existing Ray cluster.", show_default="RAY_ADDRESS, or one is started here"
+        ),
+    ] = None,
     quiet: QuietOption = False,
     json: JsonOption = False,
     version: VersionOption = False,
@@ -138,6 +147,7 @@ def tokenize_images(
             overwrite=overwrite,
             preview=preview,
             engine=engine,
+            ray_address=ray_address,
             quiet=quiet,
         )
         summary = tokenize_collection(request, lambda line: say(line, aside=json))

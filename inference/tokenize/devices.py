@@ -28,6 +28,16 @@ def parse_devices(text: str) -> tuple[str, ...]:
     return tuple(map(str, found))
 
 
+def parse_cluster_devices(text: str) -> tuple[str, ...]:
+    """Return the devices that are asked for of a cluster, such as cuda,cuda; none for `auto` and `all`. Raises ValueError."""
+    if text in (ALL, AUTO):
+        return ()
+    found = tuple(name.strip() for name in text.split(","))
+    if set(found) not in ({"cpu"}, {"cuda"}):
+        raise ValueError(f"--devices is {text!r}, but for --engine ray must be all, or cpu or cuda several times.")
+    return found
+
+
 def device_of_rank(text: str, local_rank: int) -> str:
     """Return the device of one of several processes on a machine, each of which gets the next one in turn."""
     devices = parse_devices(ALL if text == AUTO else text)

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from ...tokenizer.shapes import Images, Tokens
-from ...tokenizer.system import usable_cores
 from ..api import Tokenizer
 from ..arithmetic import EXACT_ARITHMETIC
 from ..fast import FastEncoder
@@ -25,9 +24,9 @@ GPU_ENCODERS = 2
 """Threads that encode on a GPU: one prepares a batch, or unpacks the tokens of one, while the card is busy with another."""
 
 
-def encoders_for(device_type: str, processes: int = 1) -> int:
-    """Return how many threads encode in each of some processes on a machine: one per core of a CPU in all."""
-    return {"cpu": max(1, usable_cores() // processes), "cuda": GPU_ENCODERS}.get(device_type, 1)
+def encoders_for(device_type: str, cores: int) -> int:
+    """Return how many threads encode in a process that has some cores for itself: one per core of a CPU."""
+    return {"cpu": cores, "cuda": GPU_ENCODERS}.get(device_type, 1)
 
 
 class Placement(NamedTuple):
@@ -37,10 +36,16 @@ class Placement(NamedTuple):
     """Devices of this machine, with a process for each where there are several; empty for that of the tokenizer."""
     processes: int = 1
     """Of a launch, which take these devices in turn."""
+    is_cluster: bool = False
+    """Whether they are devices of a Ray cluster; none means all that it has."""
     ray_address: str | None = None
     """Of an existing cluster."""
+    readers: int | None = None
+    """In each process of a cluster; None for one per core."""
 
     def __str__(self) -> str:
+        if self.is_cluster:
+            return f"a Ray cluster ({', '.join(self.devices) or 'all devices'})"
         return ", ".join(self.devices) + (f" in {self.processes} processes" if self.processes > 1 else "")
 
 

@@ -66,7 +66,7 @@ class Totals:
         if not result.samples and not result.passed_over:
             self.empty.append(result.name)
         for counts, (slots, numbers) in zip(self.counts, result.usage, strict=bool(result.usage)):
-            counts[torch.from_numpy(slots)] += torch.from_numpy(numbers)
+            counts[torch.tensor(slots)] += torch.tensor(numbers)  # copies, since those of Ray are read-only
 
 
 def tokenize_shards(

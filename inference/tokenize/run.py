@@ -10,6 +10,7 @@ import torch
 
 from ...cli.options import check_output_folder, find_entry
 from ...cli.progress import ProgressLine
+from ...tokenizer.devices import default_device
 from ...tokenizer.files import remove_asides
 from ...tokenizer.folder_lock import hold_folder
 from ...tokenizer.preprocessing import PreprocessingConfig
@@ -22,10 +23,11 @@ from ..token_shards.formats import SHARD_FORMATS
 from ..token_shards.manifest import check_same, new_manifest, read_manifest, write_manifest
 from ..token_shards.ownership import refuse_other, refuse_replacing, removable_shards, remove_shards
 from ..token_shards.sidecar import MANIFEST_FILE, sidecar_path
-from .devices import device_of_rank, parse_devices
+from .devices import device_of_rank, parse_cluster_devices, parse_devices
 from .engines.launch import Launch, find_launch, watch_launcher
+from .engines.ray_cluster import import_ray
 from .engines.remote_job import Place, own_place, places_for
-from .engines.table import ENGINES, LOCAL, EngineFactory
+from .engines.table import ENGINES, LOCAL, RAY, EngineFactory
 from .job import Job, Placement
 from .preview import compare_with_float32, is_other, write_preview
 from .results import Totals, tokenize_shards
@@ -56,6 +58,7 @@ class Request(NamedTuple):
     overwrite: bool
     preview: int
     engine: str
+    ray_address: str | None
     quiet: bool
 
 
@@ -66,6 +69,12 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
     """
     engine = find_entry(ENGINES, "engine", request.engine)
     launch = find_launch()
+    if launch is None and request.engine == RAY:
+        import_ray()
+        devices = parse_cluster_devices(request.devices)
+        here = str(default_device()) if request.fast else "cpu"
+        placement = Placement(devices, is_cluster=True, ray_address=request.ray_address, readers=request.workers)
+        return _tokenize(request, say, engine, placement, own_place(here, 1, None))
     if launch is None:
         devices = parse_devices(request.devices)
         places = places_for(devices[:1], request.workers or usable_cores())

@@ -40,6 +40,10 @@ class Launch(NamedTuple):
         """What messages call this process."""
         return f"{RANK}{self.rank} on {socket.gethostname()}"
 
+    def hello(self, device_type: str) -> "Hello":
+        """Return what this process says of itself."""
+        return hello_of(f"{RANK}{self.rank}", device_type, self.rank)
+
 
 class Hello(NamedTuple):
     """What a process says of itself when it joins rank 0."""
@@ -66,10 +70,19 @@ def find_launch() -> Launch | None:
     return Launch(rank, world_size, local_rank, numbers.get("LOCAL_WORLD_SIZE", 1))
 
 
-def hello(launch: Launch, device_type: str) -> Hello:
+def hello_of(name: str, device_type: str, rank: int = 0) -> Hello:
     """Return what this process says of itself: all that its tokens depend on but for the tokenizer."""
     versions = {"vistok": __version__, "torch": torch.__version__, "a device of type": device_type}
-    return Hello(launch.rank, launch.name, versions)
+    return Hello(rank, f"{name} on {socket.gethostname()}", versions)
+
+
+def check_same_versions(one: Hello, other: Hello) -> None:
+    """Raise ValueError when two processes would not make the same tokens."""
+    for what, version in one.versions.items():
+        if version != other.versions[what]:
+            raise ValueError(
+                f"{one.name} has {what} {version}, but {other.name} has {other.versions[what]}: use the same on all machines."
+            )
 
 
 def listen(launch: Launch) -> tuple[Listener, distributed.Store]:

@@ -13,7 +13,7 @@ from ....tokenizer.errors import WorkFailedError
 from ...inputs.samples import ShardTask
 from ..job import Job, Report, ShardResult
 from .dispatcher import Dispatcher, Worker
-from .launch import Launch, hello, join
+from .launch import Launch, join
 from .meeting import Meeting
 from .messages import Failed
 from .remote_job import Place, RemoteJob
@@ -79,7 +79,7 @@ def _serve(connection: Connection, job: Job) -> None:
 
 def help_rank_zero(launch: Launch, place: Place, device_type: str) -> None:
     """Make shards for rank 0 until the run is over; raise WorkFailedError when it fails anywhere, and ValueError."""
-    desk = Desk(join(launch, hello(launch, device_type)), _end_soon)
+    desk = Desk(join(launch, launch.hello(device_type)), _end_soon)
     try:
         job = desk.job(place)
     except RunEnded:

@@ -11,7 +11,7 @@ from ....cli.user_errors import describe_error
 from ....tokenizer.errors import WorkFailedError
 from ....tokenizer.wording import list_first
 from .dispatcher import Worker
-from .launch import RANK, Hello, Launch, hello, keep_alive, listen
+from .launch import RANK, Hello, Launch, check_same_versions, keep_alive, listen
 from .messages import Ended
 
 LATE_WITHIN = 15.0
@@ -25,7 +25,7 @@ class Meeting:
 
     def __init__(self, launch: Launch, device_type: str):
         self._launch = launch
-        self._own = hello(launch, device_type)
+        self._own = launch.hello(device_type)
         self._listener, self._store = listen(launch)
         self._changed = threading.Condition()
         self._joined: dict[int, tuple[Hello, Worker]] = {}
@@ -71,15 +71,6 @@ class Meeting:
         with self._changed:
             self._joined[greeting.rank] = greeting, Worker(greeting.name, connection)
             self._changed.notify_all()
-
-
-def check_same_versions(one: Hello, other: Hello) -> None:
-    """Raise ValueError when two processes would not make the same tokens."""
-    for what, version in one.versions.items():
-        if version != other.versions[what]:
-            raise ValueError(
-                f"{one.name} has {what} {version}, but {other.name} has {other.versions[what]}: use the same on all machines."
-            )
 
 
 def _accept(listener: Listener, join: Callable[[Connection], None]) -> None:

@@ -17,6 +17,8 @@ from .exit_reasons import KillWatch
 from .remote_job import Place, RemoteJob, places_for
 from .worker_process import main
 
+CODE = f"from {main.__module__} import main; main()"
+"""What a worker runs."""
 MAX_LOST = 10
 """Workers of a device that may be lost in a row without a shard that they made."""
 MAX_FAILED_STARTS = 3
@@ -75,7 +77,7 @@ class Processes:
 
     def _start(self, place: Place) -> tuple[Worker, "subprocess.Popen[bytes]"]:
         ours, theirs = Pipe()
-        code = f"import sys; sys.path[:] = {sys.path!a}; from {main.__module__} import main; main()"
+        code = f"import sys; sys.path[:] = {sys.path!a}; {CODE}"
         process = subprocess.Popen(
             [sys.executable, "-c", code, str(theirs.fileno())],
             # With the lock of the folder: when this process is killed, the next one waits until its workers have ended.

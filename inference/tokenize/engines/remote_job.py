@@ -26,11 +26,12 @@ class Place(NamedTuple):
 def places_for(devices: tuple[str, ...], readers: int) -> list[Place]:
     """Return a place for each device, with a fair part of all readers and of the machine's cores."""
     number = len(devices)
+    cores = max(1, usable_cores() // number)
     return [
         Place(
             device,
             max(1, readers // number + (index < readers % number)),
-            encoders_for(torch.device(device).type, number),
+            encoders_for(torch.device(device).type, cores),
             number,
         )
         for index, device in enumerate(devices)

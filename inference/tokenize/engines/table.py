@@ -26,5 +26,11 @@ def _local(job: "Job", report: "Report") -> Engine:
     return (ProcessEngine if len(job.placement.devices) > 1 else ShardStream)(job, report)
 
 
-LOCAL = "local"
-ENGINES: dict[str, EngineFactory] = {LOCAL: _local}
+def _ray(job: "Job", report: "Report") -> Engine:
+    from .ray_engine import RayEngine
+
+    return RayEngine(job, report)
+
+
+LOCAL, RAY = "local", "ray"
+ENGINES: dict[str, EngineFactory] = {LOCAL: _local, RAY: _ray}

@@ -236,7 +236,7 @@ def test_a_python_call_takes_both(jsonl, inputs, tokenizer_folder, tmp_path, mon
     request = Request(
         inputs=[str(inputs[0])], out=tmp_path / "out", model=str(tokenizer_folder), size=None, keep=KEEP_ALL,
         shard_format="jsonl", batch_size=None, workers=None, devices="cpu", fast=False, shard_size=3, stop_on_error=False,
-        retry_failures=False, overwrite=False, preview=0, engine="backwards", quiet=True,
+        retry_failures=False, overwrite=False, preview=0, engine="backwards", ray_address=None, quiet=True,
     )  # fmt: skip
     summary = tokenize_collection(request, lambda line: None)
     assert summary.totals.images == 6 and len(list((tmp_path / "out").glob("*.jsonl"))) == 3

@@ -10,8 +10,7 @@ import pytest
 
 from processes import environment
 from samples import image_bytes, noise_image
-from vistok.inference.tokenize.engines.launch import Hello, find_launch
-from vistok.inference.tokenize.engines.meeting import check_same_versions
+from vistok.inference.tokenize.engines.launch import Hello, check_same_versions, find_launch
 
 MODULE = [sys.executable, "-m", "vistok.inference.tokenize"]
 
