@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .system import IS_WINDOWS, lock_file
+from .system import IS_WINDOWS, lock_file, process_exists
 
 LOCK_FILE = ".vistok.lock"
 CHILDREN_END = 10.0
@@ -95,13 +95,7 @@ def _is_killed(descriptor: int) -> bool:
     facts = _facts(descriptor)
     if IS_WINDOWS or facts.get("host") != socket.gethostname():
         return False
-    try:
-        os.kill(int(facts["pid"]), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return False
+    return not process_exists(int(facts["pid"]))
 
 
 def _holder(descriptor: int) -> str:

@@ -79,6 +79,21 @@ def flush_path(path: Path) -> None:
         os.close(descriptor)
 
 
+def process_exists(pid: int) -> bool:
+    """Return whether there is a process that has not ended; not for Windows, where asking would end it."""
+    with suppress(
+        OSError, IndexError
+    ):  # one that has ended keeps its number until its parent has asked for its exit code
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def memory_kills() -> int | None:
     """Return how many processes Linux has killed for lack of memory so far, in this container or on the machine, if it says."""
     group = ""

@@ -75,7 +75,9 @@ def test_killed_workers_are_replaced_and_cost_nothing(tokenize, photos, tokenize
     before = children(process)
     os.kill(before[0], signal.SIGKILL)
     said, complained = process.communicate(timeout=60)
-    assert process.returncode == 0 and "on cpu, cpu" in said and "39 tokenized, 1 failed" in said, said + complained
+    assert process.returncode == 0 and "on cpu, cpu" in said and "39 images in 20 shards, 1 fail" in said, (
+        said + complained
+    )
     assert len(before) == 2 and have_ended(before) and complained == ""
     tokenize(photos, "--shard-size", 2, "--out", tmp_path / "alone")
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
