@@ -16,7 +16,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def detokenize_images(
     inputs: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             metavar="SHARD_OR_DIR", help="Token shards, or folders that tokenize-images wrote.", show_default=False
         ),

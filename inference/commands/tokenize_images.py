@@ -1,7 +1,6 @@
 """tokenize-images: images to token shards."""
 
 from enum import Enum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -43,7 +42,7 @@ def tokenize_images(
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the token shards; the same call resumes.")],
+    out: Annotated[str, typer.Option(help="Folder for the token shards; the same call resumes.")],
     model: Annotated[str, typer.Option(help=MODEL_HELP)] = DEFAULT_MODEL,
     size: Annotated[
         str | None,

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import BinaryIO
 
 from ...images.file_entry import Entry
@@ -43,12 +42,6 @@ def sha256_of(file: BinaryIO) -> str:
         value.update(chunk)
     file.seek(0)
     return value.hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return sha256_of(file)
 
 
 def open_hashed(entry: Entry) -> tuple[BinaryIO, str]:

@@ -4,7 +4,6 @@ import os
 import re
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 from ...images.file_entry import printable
 from ...images.finding.inputs import Input, expand_inputs
@@ -33,7 +32,7 @@ class Plan:
 
 
 def plan_shards(
-    inputs: list[str], shard_size: int, out: Path | None = None, keep: Keep = KEEP_ALL, suffix: str = SIDECAR_SUFFIX
+    inputs: list[str], shard_size: int, out: str | None = None, keep: Keep = KEEP_ALL, suffix: str = SIDECAR_SUFFIX
 ) -> Plan:
     """Plan the output shards of image files, folders, .tar shards (brace ranges) and .txt lists of these.
 
@@ -45,7 +44,7 @@ def plan_shards(
     loose = LooseImages(keep)
     for given in expand_inputs(inputs):
         if os.path.isdir(given.path):
-            loose.add_folder(given.path, str(out) if out else None)
+            loose.add_folder(given.path, out)
         elif given.path.lower().endswith(".tar") and not given.problem:
             tars.append(given)
         else:
@@ -69,17 +68,21 @@ def plan_shards(
     )
 
 
-def refuse_overwriting(plan: Plan, outputs: list[Path]) -> None:
-    """Raise ValueError when an output file is one of the input files."""
-    there = {_identity(path): path for path in outputs if path.exists()}
+def refuse_overwriting(plan: Plan, outputs: list[str]) -> None:
+    """Raise ValueError when an output file, a path or a URL, is one of the input files."""
+    there = {identity: path for path in outputs if (identity := _identity(path))}
     for path in plan.files if there else []:
-        output = there.get(_identity(path)) if os.path.exists(path) else None
+        output = there.get(_identity(path))
         if output is not None:
             raise ValueError(f"{printable(path)} would be overwritten by {output}: give another --out folder.")
 
 
-def _identity(path: str | Path) -> tuple[int, int]:
-    state = os.stat(path)
+def _identity(path: str) -> tuple[int, int] | str:
+    """Return what is the same for all paths to a file that is there, or the URL itself; "" for a file that is not there."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return path if "://" in path else ""
     return state.st_dev, state.st_ino
 
 

@@ -7,10 +7,10 @@ from pydantic import ValidationError
 
 from ...pretrained.find import built_in_names
 from ...tokenizer.config import Config
-from ...tokenizer.files import write_whole
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ..api import Tokenizer
 from .sidecar import MANIFEST_FILE, sidecars, to_json
+from .store import Store, write_file
 from .token_samples import token_dtype
 
 
@@ -56,38 +56,39 @@ def new_manifest(tokenizer: Tokenizer, model: str, precision: str, shard_format:
     )
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
+def write_manifest(store: Store, manifest: Manifest) -> Manifest:
     """Write manifest.json with totals over the whole shards of the folder, and return it."""
-    done = sidecars(folder)
+    done = sidecars(store)
     totals = {
         "shards": len(done),
         "images": sum(sidecar.images for sidecar in done),
         "failures": sum(len(sidecar.failures) for sidecar in done),
     }
     manifest = manifest.model_copy(update=totals)
-    write_whole(folder / MANIFEST_FILE, to_json(manifest))
+    write_file(store, MANIFEST_FILE, to_json(manifest))
     return manifest
 
 
-def read_manifest(folder: Path, remedy: str = "use another --out folder") -> Manifest | None:
+def read_manifest(store: Store, remedy: str = "use another --out folder") -> Manifest | None:
     """Return the manifest of a folder, or None when it has none; raise ValueError, ending in `remedy`, when it is damaged."""
-    path = folder / MANIFEST_FILE
-    if not path.is_file():
+    if store.size(MANIFEST_FILE) is None:
         return None
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(store.read(MANIFEST_FILE))
     except ValidationError as error:
         problem = error.errors()[0]
         what = ": ".join(filter(None, [".".join(map(str, problem["loc"])), problem["msg"]]))
-        raise ValueError(f"{path} is not a manifest of this vistok ({what}): {remedy}.") from None
+        raise ValueError(
+            f"{store.path_of(MANIFEST_FILE)} is not a manifest of this vistok ({what}): {remedy}."
+        ) from None
 
 
-def check_same(before: Manifest | None, manifest: Manifest, folder: Path) -> None:
+def check_same(before: Manifest | None, manifest: Manifest, store: Store) -> None:
     """Raise ValueError, naming what differs, when a folder was made with other settings."""
     differences = _differences(before, manifest) if before else []
     if differences:
         raise ValueError(
-            f"{folder} was made with {' and '.join(differences)}: use another --out folder, or --overwrite."
+            f"{store} was made with {' and '.join(differences)}: use another --out folder, or --overwrite."
         )
 
 

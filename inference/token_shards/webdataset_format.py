@@ -1,12 +1,12 @@
 """The webdataset format: a tar with KEY.tokens.npy (`q y x`), KEY.tokens.json and the companions of each image."""
 
+import errno
 import io
 import json
 import math
 import tarfile
 from collections.abc import Iterable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -42,25 +42,25 @@ class WebdatasetFormat:
                     with companion.open() as file_beside:
                         _add(tar, f"{sample.key}.{companion.extension}", file_beside, companion.entry.size)
 
-    def read(self, path: Path) -> Iterator[StoredSample]:
+    def read(self, file: BinaryIO) -> Iterator[StoredSample]:
         pending: StoredSample | None = None
-        for member in tar_members(str(path)):
+        for member in tar_members(file.name, file):
             if member.entry is None:
                 continue
             if webdataset_extension(member.name) == TOKENS_ENDING[1:]:  # `a.b.tokens.npy` is a companion
                 if pending:
                     yield pending
                 key = member.name.removesuffix(TOKENS_ENDING)
-                pending = StoredSample(key, partial(_read_npy, member.entry), lambda: None)
+                pending = StoredSample(key, partial(_read_npy, file, member.entry), lambda: None)
             elif pending and member.name == pending.key + METADATA_ENDING:
-                yield pending._replace(read_metadata=partial(_read_json, member.entry))
+                yield pending._replace(read_metadata=partial(_read_json, file, member.entry))
                 pending = None
         if pending:
             yield pending
 
-    def is_own(self, path: Path) -> bool | None:
+    def is_own(self, file: BinaryIO) -> bool | None:
         try:
-            with tarfile.open(path, "r:") as tar:
+            with tarfile.open(fileobj=file, mode="r:") as tar:
                 first = tar.next()
         except (tarfile.TarError, OSError, EOFError, ValueError):
             return None
@@ -73,9 +73,9 @@ def _add(tar: tarfile.TarFile, name: str, file: BinaryIO, size: int) -> None:
     tar.addfile(info, file)
 
 
-def _read_npy(entry: Entry) -> np.ndarray:
+def _read_npy(file: BinaryIO, entry: Entry) -> np.ndarray:
     """Read an array; raise ValueError, before any memory is taken, when its header and its size do not agree."""
-    content = _read_small(entry)
+    content = _read_small(file, entry)
     stream = io.BytesIO(content)
     try:
         shape, _, dtype = NPY_HEADERS[np.lib.format.read_magic(stream)](stream)
@@ -88,14 +88,18 @@ def _read_npy(entry: Entry) -> np.ndarray:
     return tokens
 
 
-def _read_json(entry: Entry) -> Any:
+def _read_json(file: BinaryIO, entry: Entry) -> Any:
     try:
-        return json.loads(_read_small(entry))
+        return json.loads(_read_small(file, entry))
     except (ValueError, RecursionError):
         return None
 
 
-def _read_small(entry: Entry) -> bytes:
+def _read_small(file: BinaryIO, entry: Entry) -> bytes:
     if entry.size > MAX_MEMBER:
         raise ValueError(f"{entry.name} has {entry.size:,} bytes, more than any that vistok writes")
-    return entry.read()
+    file.seek(entry.offset)
+    content = file.read(entry.size)
+    if len(content) < entry.size:
+        raise OSError(errno.EIO, "the file is shorter than it was", file.name)
+    return content

@@ -9,7 +9,7 @@ from ..inputs.input_files import UnreadableInputError, unreadable
 from ..inputs.readers import Read
 from ..inputs.reading import Grid, ReadImage, ReadResult, Unusable, with_grid
 from ..inputs.samples import Sample, ShardTask
-from ..token_shards.token_samples import StoredSample, TokenSample
+from ..token_shards.token_samples import TokenSample
 from .shard_work import ShardWork
 
 
@@ -29,7 +29,7 @@ Result = ReadResult | TokenSample | None
 
 def shard_samples(
     tasks: Iterable[ShardTask],
-    reusable: Callable[[ShardTask], dict[str, StoredSample]],
+    reusable: Callable[[ShardTask], dict[str, TokenSample]],
     on_listed: Callable[[ShardWork], None],
 ) -> Iterator[Item]:
     """List the samples of all shards; `reusable` gives those that an earlier call made, by key."""
@@ -67,8 +67,7 @@ def _without_reading(work: ShardWork, sample: Sample | None) -> Result:
     if work.is_given_up:
         return UnreadableInputError(work.unread)
     if sample.key in work.stored and sample.entry:
-        stored = work.stored[sample.key]
-        return TokenSample(sample.key, stored.tokens(), stored.metadata(), sample.companions)
+        return work.stored[sample.key]._replace(companions=sample.companions)
     return None
 
 

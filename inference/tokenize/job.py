@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -17,6 +16,7 @@ from ..fast import FastEncoder
 from ..inputs.samples import Failure
 from ..token_shards.formats import ShardFormat
 from ..token_shards.manifest import Manifest
+from ..token_shards.store import Store
 from .collate import Collate, collate_for
 from .limits import Waits
 
@@ -53,7 +53,7 @@ class Placement(NamedTuple):
 class Job:
     """What all tasks of a call have in common; picklable."""
 
-    out: Path
+    out: Store
     manifest: Manifest
     tokenizer: Tokenizer
     shard_format: ShardFormat
@@ -82,9 +82,9 @@ class Job:
         """How the images of a batch are joined for the encoder."""
         return collate_for(self.tokenizer.device)
 
-    def shard_path(self, name: str) -> Path:
-        """Return the path of an output shard."""
-        return self.out / f"{name}{self.shard_format.suffix}"
+    def shard_file(self, name: str) -> str:
+        """Return the name of the file of an output shard."""
+        return f"{name}{self.shard_format.suffix}"
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the encoder: compiled code does not pickle, and another process makes its own."""

@@ -1,14 +1,12 @@
 """What a call shows of its first images: a preview, and how many tokens --fast keeps."""
 
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
-from pathlib import Path
 
 from PIL import Image
 
-from ...images.saving import comparison_sheet, mark_of, save_png
+from ...images.saving import comparison_sheet, mark_in, png_bytes
 from ...images.tars.blocks import DamagedShard
 from ...tokenizer.wording import pluralize
 from ..api import Tokenizer
@@ -16,18 +14,23 @@ from ..arithmetic import Encode, agreement
 from ..inputs.input_files import UnreadableInputError
 from ..inputs.plan import Plan
 from ..inputs.reading import ReadImage, read_image
+from ..token_shards.store import Store, write_file
 from .collate import collate_for
 
 COMPARED_IMAGES = 8
+PREVIEW_FILE = "preview.png"
 PREVIEW_MARK = "preview"
 
 
-def is_other(path: Path) -> bool:
-    """Return whether there is a file that is no preview of vistok."""
-    return os.path.lexists(path) and mark_of(path) != PREVIEW_MARK
+def is_other(store: Store) -> bool:
+    """Return whether something is in the place of the preview that is no preview of vistok."""
+    if store.size(PREVIEW_FILE) is None:
+        return PREVIEW_FILE in store.others()
+    with store.open(PREVIEW_FILE) as file:
+        return mark_in(file) != PREVIEW_MARK
 
 
-def write_preview(path: Path, plan: Plan, tokenizer: Tokenizer, encode: Encode, count: int) -> int:
+def write_preview(store: Store, plan: Plan, tokenizer: Tokenizer, encode: Encode, count: int) -> int:
     """Write a PNG of the first `count` usable images of a plan; return how many there were."""
     collate = collate_for(tokenizer.device)
     pairs = [
@@ -35,7 +38,7 @@ def write_preview(path: Path, plan: Plan, tokenizer: Tokenizer, encode: Encode, 
         for image in islice(_images(plan, tokenizer), count)
     ]
     if pairs:
-        save_png(path, comparison_sheet(pairs), PREVIEW_MARK)
+        write_file(store, PREVIEW_FILE, png_bytes(comparison_sheet(pairs), PREVIEW_MARK))
     return len(pairs)
 
 

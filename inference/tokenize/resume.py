@@ -4,29 +4,32 @@ from collections import Counter
 from collections.abc import Iterable
 
 from ...images.tars.blocks import DamagedShard
-from ..inputs.input_files import UnreadableInputError, digest, entry_sha256, file_sha256
+from ..inputs.input_files import UnreadableInputError, digest, entry_sha256, sha256_of
 from ..inputs.reading import Unusable
 from ..inputs.samples import ShardTask
-from ..token_shards.formats import read_samples
-from ..token_shards.sidecar import Sidecar, whole_sidecar, write_sidecar
-from ..token_shards.token_samples import StoredSample, TokenSample
+from ..token_shards.formats import open_samples
+from ..token_shards.sidecar import Sidecar, sidecars, whole_sidecar, write_sidecar
+from ..token_shards.token_samples import TokenSample
 from .job import Job
 
 
 def pending_shards(tasks: Iterable[ShardTask], job: Job, retry_failures: bool) -> list[ShardTask]:
     """Return the shards that are not done; raise ValueError when one was made by another tokenizer or from other inputs."""
-    return [task for task in tasks if not _is_done(task, job, retry_failures)]
+    done = {sidecar.shard: sidecar for sidecar in sidecars(job.out)}
+    return [task for task in tasks if not _is_done(task, done.get(job.shard_file(task.name)), job, retry_failures)]
 
 
-def reusable_samples(task: ShardTask, job: Job) -> dict[str, StoredSample]:
-    """Return the samples, by key, that the shard on disk has of the very same inputs."""
-    path = job.shard_path(task.name)
-    sidecar = whole_sidecar(path)
+def reusable_samples(task: ShardTask, job: Job) -> dict[str, TokenSample]:
+    """Return the samples, by key and without companions, that the shard on disk has of the very same inputs."""
+    shard = job.shard_file(task.name)
+    sidecar = whole_sidecar(job.out, shard)
     if sidecar is None or (sidecar.inputs, sidecar.fingerprint) != (task.inputs, job.manifest.fingerprint):
         return {}
-    if file_sha256(path) != sidecar.sha256:
-        return {}
-    return {sample.key: sample for sample in read_samples(path, job.shard_format)}
+    with job.out.open(shard) as file:
+        if sha256_of(file) != sidecar.sha256:
+            return {}
+    with open_samples(job.out, shard, job.shard_format) as samples:
+        return {sample.key: TokenSample(sample.key, sample.tokens(), sample.metadata()) for sample in samples}
 
 
 def content_digest(samples: Iterable[TokenSample], failed: Iterable[Unusable]) -> str:
@@ -38,9 +41,8 @@ def content_digest(samples: Iterable[TokenSample], failed: Iterable[Unusable]) -
     return digest(rows + [[row.key, row.source, sha256] for row, sha256 in failed])
 
 
-def _is_done(task: ShardTask, job: Job, retry_failures: bool) -> bool:
-    path = job.shard_path(task.name)
-    sidecar, remedy = whole_sidecar(path), "use another --out folder, or --overwrite."
+def _is_done(task: ShardTask, sidecar: Sidecar | None, job: Job, retry_failures: bool) -> bool:
+    path, remedy = job.out.path_of(job.shard_file(task.name)), "use another --out folder, or --overwrite."
     if sidecar is None:
         return False
     if sidecar.fingerprint != job.manifest.fingerprint:
@@ -55,7 +57,7 @@ def _is_done(task: ShardTask, job: Job, retry_failures: bool) -> bool:
         remedy = remedy.replace("use ", "use --retry-failures, ") if sidecar.failures else remedy
         raise ValueError(f"{path} was made from other images than those given now: {remedy}")
     if sidecar.inputs != task.inputs:  # copied or touched: the bytes are compared once, not by every call
-        write_sidecar(path.parent, sidecar.model_copy(update={"inputs": task.inputs}))
+        write_sidecar(job.out, sidecar.model_copy(update={"inputs": task.inputs}))
     return True
 
 

@@ -3,16 +3,13 @@
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from ...cli.options import check_output_folder, find_entry
+from ...cli.options import find_entry
 from ...cli.progress import ProgressLine
 from ...tokenizer.devices import default_device
-from ...tokenizer.files import remove_asides
-from ...tokenizer.folder_lock import hold_folder
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ...tokenizer.system import usable_cores
 from ..api import Tokenizer, load
@@ -22,28 +19,27 @@ from ..inputs.readers import reads_in_processes
 from ..token_shards.formats import SHARD_FORMATS
 from ..token_shards.manifest import check_same, new_manifest, read_manifest, write_manifest
 from ..token_shards.ownership import refuse_other, refuse_replacing, removable_shards, remove_shards
-from ..token_shards.sidecar import MANIFEST_FILE, sidecar_path
+from ..token_shards.sidecar import MANIFEST_FILE, sidecar_name
+from ..token_shards.store import open_store
 from .devices import device_of_rank, parse_cluster_devices, parse_devices
 from .engines.launch import Launch, find_launch, watch_launcher
 from .engines.ray_cluster import import_ray
 from .engines.remote_job import Place, own_place, places_for
 from .engines.table import ENGINES, LOCAL, RAY, EngineFactory
 from .job import Job, Placement
-from .preview import compare_with_float32, is_other, write_preview
+from .preview import PREVIEW_FILE, compare_with_float32, is_other, write_preview
 from .results import Totals, tokenize_shards
 from .resume import pending_shards
 from .resume_grown import resume_grown
 from .settings import choose_batch_size, choose_precision
 from .summary import Summary
 
-PREVIEW_FILE = "preview.png"
-
 
 class Request(NamedTuple):
     """The options of tokenize-images, parsed."""
 
     inputs: list[str]
-    out: Path
+    out: str
     model: str
     size: str | None
     keep: Keep
@@ -118,13 +114,13 @@ def _tokenize(
     place: Place,
     before_writing: Callable[[], object] = lambda: None,
 ) -> Summary:
-    out = request.out
+    out = open_store(request.out)
     shard_format = find_entry(SHARD_FORMATS, "format", request.shard_format)
-    check_output_folder(out)
-    plan = plan_shards(request.inputs, request.shard_size, out, request.keep, shard_format.suffix)
+    out.check()
+    plan = plan_shards(request.inputs, request.shard_size, str(out), request.keep, shard_format.suffix)
     tokenizer = _load(request, place.device)
     before_writing()
-    with hold_folder(out, "tokenize-images"):
+    with out.hold("tokenize-images"):
         before = None if request.overwrite else read_manifest(out)
         precision = choose_precision(request.fast, request.batch_size, tokenizer, plan, before)
         manifest = new_manifest(tokenizer, request.model, precision, request.shard_format, request.keep.text)
@@ -160,8 +156,8 @@ def _tokenize(
 
             totals = tokenize_shards(pending, job, engine, report)
         manifest = write_manifest(out, manifest)
-        if request.preview and write_preview(out / PREVIEW_FILE, plan, tokenizer, job.encode, request.preview):
-            say(f"preview     {out / PREVIEW_FILE}")
+        if request.preview and write_preview(out, plan, tokenizer, job.encode, request.preview):
+            say(f"preview     {out.path_of(PREVIEW_FILE)}")
         return Summary(totals, plan, manifest, out, len(plan.shards) - len(pending), new_images)
 
 
@@ -187,13 +183,13 @@ def _with_size(preprocessing: PreprocessingConfig, size: str, multiple: int) -> 
 
 def _clear(request: Request, plan: Plan, job: Job) -> None:
     """Refuse to write over files that vistok must not touch, then remove what --overwrite or a kill leaves to remove."""
-    out, preview = request.out, request.out / PREVIEW_FILE
-    shards = [job.shard_path(task.name) for task in plan.shards]
-    outputs = [out / MANIFEST_FILE, *shards, *map(sidecar_path, shards), *([preview] if request.preview else [])]
-    refuse_overwriting(plan, [*outputs, *(removable_shards(out) if request.overwrite else [])])
+    out = job.out
+    shards = [job.shard_file(task.name) for task in plan.shards]
+    outputs = [MANIFEST_FILE, *shards, *map(sidecar_name, shards), *([PREVIEW_FILE] if request.preview else [])]
+    refuse_overwriting(plan, list(map(out.path_of, [*outputs, *(removable_shards(out) if request.overwrite else [])])))
     refuse_replacing(out, shards, job.shard_format)
     if request.preview:
-        refuse_other(preview, is_other(preview))
+        refuse_other(out, PREVIEW_FILE, is_other(out))
     if request.overwrite:
         remove_shards(out)
-    remove_asides(out)
+    out.remove_asides()

@@ -1,5 +1,6 @@
 """One shard in progress, from its task to its result."""
 
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -8,12 +9,11 @@ import torch
 from einops import rearrange
 
 from ...evaluation.usage import count_tokens, empty_counts
-from ...tokenizer.files import aside_of, flush_to_disk
 from ..inputs.input_files import UnreadableInputError, sha256_of
 from ..inputs.reading import Unusable
 from ..inputs.samples import Listing, ShardTask
-from ..token_shards.sidecar import Sidecar, sidecar_path, write_sidecar
-from ..token_shards.token_samples import StoredSample, TokenSample
+from ..token_shards.sidecar import Sidecar, sidecar_name, to_json
+from ..token_shards.token_samples import TokenSample
 from .job import CodeCounts, Job, ShardResult
 from .resume import content_digest
 
@@ -26,7 +26,7 @@ class ShardWork:
     listing: Listing = field(default_factory=lambda: Listing([], Counter()))
     damage: str = ""
     unread: str = ""
-    stored: dict[str, StoredSample] = field(default_factory=dict)
+    stored: dict[str, TokenSample] = field(default_factory=dict)
     """Samples by key that an earlier call made of the same inputs."""
     reused: int = 0
     """Number of these that are taken over."""
@@ -72,39 +72,29 @@ def _usage(work: ShardWork, vocab_size: int) -> tuple[CodeCounts, ...]:
 
 
 def _write(work: ShardWork, job: Job) -> None:
-    """Write a shard to a temporary file beside it, rename that to its name, and write the sidecar last.
+    """Write a shard and, last, its sidecar.
 
     A kill at any moment leaves the old shard with its sidecar, no sidecar, or the new shard with its sidecar.
     """
-    task, path = work.task, job.shard_path(work.task.name)
+    task, shard = work.task, job.shard_file(work.task.name)
     order = {(sample.key, sample.source): index for index, sample in enumerate(work.listing.samples)}
     work.tokens.sort(key=lambda sample: order[sample.key, sample.metadata["source"]])
     work.failed.sort(key=lambda failed: order[failed.row.key, failed.row.source])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = aside_of(path)
-    try:
-        with open(aside, "w+b") as file:
-            job.shard_format.write(file, work.tokens)
-            flush_to_disk(file)
-            file.seek(0)
-            sha256, size = sha256_of(file), aside.stat().st_size
-        content = content_digest(work.tokens, work.failed)
+    with job.out.replace([shard, sidecar_name(shard)]) as (file, sidecar_file):
+        job.shard_format.write(file, work.tokens)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        sidecar = Sidecar(
+            shard=shard,
+            fingerprint=job.manifest.fingerprint,
+            inputs=task.inputs,
+            content=content_digest(work.tokens, work.failed),
+            images=len(work.tokens),
+            failures=[row for row, _ in work.failed],
+            passed_over=dict(sorted(work.listing.passed_over.items())),
+            sha256=sha256_of(file),
+            size=size,
+        )
+        sidecar_file.write(to_json(sidecar))
         if task.source.digest() != task.inputs:
             raise UnreadableInputError(f"{task.name}: its input changed while it was read")
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    sidecar = Sidecar(
-        shard=path.name,
-        fingerprint=job.manifest.fingerprint,
-        inputs=task.inputs,
-        content=content,
-        images=len(work.tokens),
-        failures=[row for row, _ in work.failed],
-        passed_over=dict(sorted(work.listing.passed_over.items())),
-        sha256=sha256,
-        size=size,
-    )
-    sidecar_path(path).unlink(missing_ok=True)  # an earlier one would describe another shard
-    aside.replace(path)
-    write_sidecar(job.out, sidecar)

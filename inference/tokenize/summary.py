@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...evaluation.usage import Usage, codebook_usage, is_hashed
@@ -13,6 +12,7 @@ from ..token_shards.formats import SHARD_FORMATS
 from ..token_shards.manifest import Manifest
 from ..token_shards.ownership import orphans
 from ..token_shards.sidecar import sidecars
+from ..token_shards.store import Store
 from .results import Totals
 
 MAX_SHOWN = 5
@@ -24,7 +24,7 @@ class Summary(NamedTuple):
     totals: Totals
     plan: Plan
     manifest: Manifest
-    out: Path
+    out: Store
     done_before: int
     new_images: int
 
@@ -43,7 +43,7 @@ class Summary(NamedTuple):
         """Return the shards in the folder that are not of this call."""
         suffix = SHARD_FORMATS[self.manifest.format].suffix
         planned = {f"{task.name}{suffix}" for task in self.plan.shards}
-        there = {sidecar.shard for sidecar in sidecars(self.out)} | {path.name for path in orphans(self.out)}
+        there = {sidecar.shard for sidecar in sidecars(self.out)} | set(orphans(self.out))
         return sorted(there - planned)
 
     def as_dict(self) -> dict[str, Any]:

@@ -40,12 +40,8 @@ def places_for(devices: tuple[str, ...], readers: int) -> list[Place]:
 
 def own_place(device: str, processes: int, readers: int | None) -> Place:
     """Return the place of this process, one of several on its machine; `readers` is for each of them."""
-    return Place(
-        device,
-        readers or max(1, usable_cores() // processes),
-        encoders_for(torch.device(device).type, processes),
-        processes,
-    )
+    cores = max(1, usable_cores() // processes)
+    return Place(device, readers or cores, encoders_for(torch.device(device).type, cores), processes)
 
 
 @dataclass(frozen=True)

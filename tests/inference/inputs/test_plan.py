@@ -86,8 +86,8 @@ def test_what_is_read_is_not_overwritten(tmp_path, make_tar):
     for path in (tmp_path / "data.tar", tmp_path / "other" / "data.tar"):
         plan = plan_shards([str(path)], 10)
         with pytest.raises(ValueError, match=r"data.tar would be overwritten by .*data.tar: give another --out folder"):
-            refuse_overwriting(plan, [tmp_path / "manifest.json", tmp_path / "data.tar"])
-        refuse_overwriting(plan, [tmp_path / "out" / "data.tar", tmp_path / "manifest.json"])
+            refuse_overwriting(plan, [str(tmp_path / "manifest.json"), str(tmp_path / "data.tar")])
+        refuse_overwriting(plan, [str(tmp_path / "out" / "data.tar"), str(tmp_path / "manifest.json")])
 
 
 def test_lists_and_brace_ranges(tmp_path, make_tar):

@@ -21,6 +21,7 @@ from vistok.inference.inputs.plan import plan_shards
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest, write_manifest
 from vistok.inference.token_shards.sidecar import sidecars
+from vistok.inference.token_shards.store import LocalStore
 from vistok.inference.token_shards.token_samples import StoredSample
 from vistok.inference.tokenize.engines.stream import ShardStream, make_shard
 from vistok.inference.tokenize.engines.table import ENGINES
@@ -40,15 +41,15 @@ class JsonLines:
             row = {"vistok": 1, "key": sample.key, "tokens": sample.tokens.tolist(), "metadata": sample.metadata}
             file.write(json.dumps(row | {"dtype": sample.tokens.dtype.name}).encode() + b"\n")
 
-    def read(self, path):
-        for line in path.read_bytes().splitlines():
+    def read(self, file):
+        for line in file.read().splitlines():
             row = json.loads(line)
             tokens = partial(np.array, row["tokens"], row["dtype"])
             yield StoredSample(row["key"], tokens, partial(dict, row["metadata"]))
 
-    def is_own(self, path):
+    def is_own(self, file):
         try:
-            first = json.loads(path.read_bytes().splitlines()[0])
+            first = json.loads(file.read().splitlines()[0])
         except (ValueError, IndexError):
             return None
         return isinstance(first, dict) and "vistok" in first
@@ -193,7 +194,9 @@ def test_an_engine_from_outside_stops_at_a_failure(tokenize, inputs, tmp_path, m
 
 def job_of(tokenizer, out, **options):
     manifest = new_manifest(tokenizer, "small", options.pop("precision", "float32"), "wds", "all")
-    return Job(out, manifest, tokenizer, SHARD_FORMATS["wds"], batch_size=4, readers=1, encoders=1, **options)
+    return Job(
+        LocalStore(out), manifest, tokenizer, SHARD_FORMATS["wds"], batch_size=4, readers=1, encoders=1, **options
+    )
 
 
 @pytest.mark.parametrize("precision", ["float32", "float32-eager-8"])
@@ -218,7 +221,7 @@ def test_only_the_parent_writes_the_manifest(inputs, tokenizer_folder, tmp_path)
     totals = tokenize_shards(plan_shards([str(inputs[0])], 2).shards, job, ENGINES["local"])
     assert (totals.images, len(totals.failures), totals.shards) == (6, 1, 4)
     assert not (tmp_path / "out" / "manifest.json").exists()
-    assert write_manifest(tmp_path / "out", job.manifest).images == 6 and len(sidecars(tmp_path / "out")) == 4
+    assert write_manifest(job.out, job.manifest).images == 6 and len(sidecars(job.out)) == 4
 
 
 def test_an_abandoned_engine_ends_its_threads(inputs, tokenizer_folder, tmp_path):
@@ -234,7 +237,7 @@ def test_an_abandoned_engine_ends_its_threads(inputs, tokenizer_folder, tmp_path
 def test_a_python_call_takes_both(jsonl, inputs, tokenizer_folder, tmp_path, monkeypatch):
     monkeypatch.setitem(ENGINES, "backwards", Backwards)
     request = Request(
-        inputs=[str(inputs[0])], out=tmp_path / "out", model=str(tokenizer_folder), size=None, keep=KEEP_ALL,
+        inputs=[str(inputs[0])], out=str(tmp_path / "out"), model=str(tokenizer_folder), size=None, keep=KEEP_ALL,
         shard_format="jsonl", batch_size=None, workers=None, devices="cpu", fast=False, shard_size=3, stop_on_error=False,
         retry_failures=False, overwrite=False, preview=0, engine="backwards", ray_address=None, quiet=True,
     )  # fmt: skip
