@@ -23,6 +23,7 @@ from vistok.inference.tokenize.engines.table import ENGINES
 from vistok.inference.tokenize.job import Job, encoders_for
 from vistok.inference.tokenize.results import Totals, tokenize_shards
 from vistok.tokenizer.preprocessing import PreprocessingConfig
+from vistok.tokenizer.system import usable_cores
 
 CONFIG = PreprocessingConfig(size=256)
 SHARD_SIZE = 1000

@@ -63,7 +63,8 @@ def folder_files(folder: str, excluded: str | None = None) -> list[str]:
                     files.append(name)
     except OSError as error:
         raise OSError(error.errno, error.strerror, printable(error.filename)) from None
-    return sorted(files)
+    files.sort()
+    return files
 
 
 def _below(folder: str, start: str, entered: set[str]) -> Iterator[tuple[str, bool]]:
@@ -74,16 +75,17 @@ def _below(folder: str, start: str, entered: set[str]) -> Iterator[tuple[str, bo
         if real in entered:
             continue
         entered.add(real)
+        folders = []
         with os.scandir(os.path.join(folder, at)) as found:
-            items = sorted(found, key=lambda item: item.name, reverse=True)
-        for item in items:
-            path = os.path.join(at, item.name)
-            if not _is_folder(item):
-                yield path, False
-            elif item.is_symlink():
-                yield path, True
-            else:
-                waiting.append((path, os.path.join(real, item.name)))
+            for item in found:  # not kept: an item takes more memory than its name
+                path = os.path.join(at, item.name)
+                if not _is_folder(item):
+                    yield path, False
+                elif item.is_symlink():
+                    yield path, True
+                else:
+                    folders.append((path, os.path.join(real, item.name)))
+        waiting += sorted(folders, reverse=True)
 
 
 def _is_folder(item: os.DirEntry[str]) -> bool:

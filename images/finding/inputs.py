@@ -40,8 +40,8 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_EXTENSIONS)
 
 
-def expand_inputs(inputs: Iterable[str]) -> list[Input]:
-    """Expand brace ranges and .txt lists, which have a path a line.
+def expand_inputs(inputs: Iterable[str]) -> Iterator[Input]:
+    """Expand brace ranges and .txt lists, which have a path a line; lazily, since a list may have a million lines.
 
     A .txt beside an image of the same name is its caption, not a list. In a list, blank lines are skipped, and lines that
     begin with # unless a file has that name. A path in a list that does not exist becomes an Input with a problem. Relative
@@ -49,7 +49,8 @@ def expand_inputs(inputs: Iterable[str]) -> list[Input]:
     Raises ValueError for unbalanced braces, a compressed tar, and a path outside a list that does not exist or is a device.
     A list raises it if it cannot be read, is not text or includes itself.
     """
-    return [found for text in inputs for found in _expand(text)]
+    for text in inputs:
+        yield from _expand(text)
 
 
 def _expand(text: str, place: str = "", inside: tuple[str, ...] = ()) -> Iterator[Input]:

@@ -64,7 +64,9 @@ def tokenize_images(
     format: Annotated[
         str,
         typer.Option(
-            metavar="|".join(SHARD_FORMATS), help="Format of the token shards.", hidden=len(SHARD_FORMATS) == 1
+            metavar="|".join(SHARD_FORMATS),
+            help="Format of the token shards: wds is a webdataset tar; parquet a table with a row per image, which needs "
+            "pyarrow; megatron the .bin and .idx of Megatron-LM, with a .jsonl of keys, grids and captions beside.",
         ),
     ] = next(iter(SHARD_FORMATS)),
     batch_size: Annotated[
@@ -72,11 +74,35 @@ def tokenize_images(
         typer.Option(
             parser=parse_batch_size,
             metavar="N|auto",
-            help="Images per batch; auto measures on a GPU with --fast which is fastest. It changes tokens only with --fast, "
-            "where a folder keeps the size of its first call.",
+            help="Images per batch, of 256 x 256 where sizes differ; auto measures on a GPU with --fast which is fastest. It "
+            "changes tokens only with --fast, where a folder keeps the size of its first call.",
             show_default="auto",
         ),
     ] = None,
+    max_batch_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Tokens per batch, in place of --batch-size: where images differ in size, those of one size wait for each "
+            "other until they have as many. It changes tokens only with --fast.",
+            show_default="auto",
+        ),
+    ] = None,
+    crops: Annotated[
+        str,
+        typer.Option(
+            metavar="one|ten",
+            help="Rows of an image: one, or ten: the corners and the middle of a larger square, and their mirror images, "
+            "under keys such as KEY_top-left.",
+        ),
+    ] = "one",
+    resize_ratio: Annotated[
+        float | None,
+        typer.Option(help="Side of that larger square, as a multiple of --size.", show_default="1.1, as in LlamaGen"),
+    ] = None,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Two rows of an image: KEY_original, and its mirror image KEY_flipped.")
+    ] = False,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Threads, or for a GPU processes, that read images.", show_default="one per core"),
@@ -102,7 +128,7 @@ def tokenize_images(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="First remove all that vistok wrote into --out.")
     ] = False,
-    preview: Annotated[int, typer.Option(min=0, help="Write preview.png with the first N images.")] = 0,
+    preview: Annotated[int, typer.Option(min=0, help="Write preview.png with the first N rows.")] = 0,
     engine: Annotated[
         str,
         typer.Option(
@@ -127,6 +153,7 @@ def tokenize_images(
     """
     with report_errors("tokenize-images", debug):
         from ..inputs.companions import parse_keep
+        from ..inputs.views import parse_views
         from ..tokenize.run import Request, tokenize_collection
 
         request = Request(
@@ -137,6 +164,8 @@ def tokenize_images(
             keep=parse_keep(keep),
             shard_format=format,
             batch_size=batch_size,
+            max_batch_tokens=max_batch_tokens,
+            views=parse_views(crops, resize_ratio, flip),
             workers=workers,
             devices=devices,
             fast=fast,

@@ -9,9 +9,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import torch
 
+from ...tokenizer.numerics.exact import exact_batch
 from ...tokenizer.shapes import Images, Tokens
 from ..api import Tokenizer
 from ..arithmetic import EXACT_ARITHMETIC
+from ..batch_limit import BatchLimit, parse_limit
 from ..fast import FastEncoder
 from ..inputs.samples import Failure
 from ..token_shards.formats import ShardFormat
@@ -20,6 +22,8 @@ from ..token_shards.store import Store
 from .collate import Collate, collate_for
 from .limits import Waits
 
+WAITING_IMAGES = 4096
+"""Images, known by their headers, that may wait for others of their size. Their shards are sealed no earlier."""
 GPU_ENCODERS = 2
 """Threads that encode on a GPU: one prepares a batch, or unpacks the tokens of one, while the card is busy with another."""
 
@@ -57,14 +61,28 @@ class Job:
     manifest: Manifest
     tokenizer: Tokenizer
     shard_format: ShardFormat
-    batch_size: int
-    """Images per batch; no token depends on it, nor on the numbers of threads."""
+    batch_size: int | BatchLimit
+    """Images per batch, or a limit in tokens; no token depends on it, nor on the numbers of threads."""
     readers: int
     encoders: int
     reads_in_processes: bool = False
     """Whether readers are processes; no byte depends on it."""
     stop_on_error: bool = False
     placement: Placement = field(default_factory=Placement)
+    waiting_images: int = WAITING_IMAGES
+    """Images that may wait for others of their size, so that batches are full."""
+
+    def capacity(self, height: int, width: int) -> int:
+        """Return how many images of a size go to the encoder together: whole batches of the networks."""
+        limit = self.batch_size if isinstance(self.batch_size, BatchLimit) else BatchLimit(self.batch_size)
+        images, batch = limit.images(height, width, self.manifest.downsample), self._network_batch(height, width)
+        return max(batch, images - images % batch) if limit.in_tokens else images
+
+    def _network_batch(self, height: int, width: int) -> int:
+        if self.manifest.precision != EXACT_ARITHMETIC:
+            return parse_limit(self.manifest.precision.split("-")[2]).images(height, width, self.manifest.downsample)
+        is_cpu = self.tokenizer.device.type == "cpu"
+        return 1 if is_cpu else exact_batch(self.tokenizer.batch_size, height, width)
 
     @cached_property
     def encode(self) -> Callable[[Images], Tokens]:
@@ -83,8 +101,8 @@ class Job:
         return collate_for(self.tokenizer.device)
 
     def shard_file(self, name: str) -> str:
-        """Return the name of the file of an output shard."""
-        return f"{name}{self.shard_format.suffix}"
+        """Return the name of an output shard: that of its first file."""
+        return f"{name}{self.shard_format.suffixes[0]}"
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the encoder: compiled code does not pickle, and another process makes its own."""
@@ -107,6 +125,8 @@ class ShardResult(NamedTuple):
     samples: int = 0
     images: int = 0
     """Images that were tokenized by this call."""
+    rows: int = 0
+    """Rows that these became."""
     failures: list[Failure] = []
     passed_over: Counter[str] = Counter()
     usage: tuple[CodeCounts, ...] = ()

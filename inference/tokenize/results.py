@@ -22,6 +22,7 @@ class Totals:
         self.vocab_size = vocab_size
         self.shards = 0
         self.images = 0
+        self.rows = 0
         self.failures: list[Failure] = []
         self.damaged: list[str] = []
         self.unread: list[str] = []
@@ -61,6 +62,7 @@ class Totals:
             return
         self.shards += 1
         self.images += result.images
+        self.rows += result.rows
         self.failures += result.failures
         self.passed_over += result.passed_over
         if not result.samples and not result.passed_over:

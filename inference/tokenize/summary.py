@@ -41,7 +41,7 @@ class Summary(NamedTuple):
 
     def others(self) -> list[str]:
         """Return the shards in the folder that are not of this call."""
-        suffix = SHARD_FORMATS[self.manifest.format].suffix
+        suffix = SHARD_FORMATS[self.manifest.format].suffixes[0]
         planned = {f"{task.name}{suffix}" for task in self.plan.shards}
         there = {sidecar.shard for sidecar in sidecars(self.out)} | set(orphans(self.out))
         return sorted(there - planned)
@@ -60,6 +60,7 @@ class Summary(NamedTuple):
                 "given_again": self.plan.repeated,
                 "new": self.new_images,
             },
+            "rows": {"written": totals.rows, "views": list(self.manifest.views.names)},
             "images_per_second": totals.images / totals.seconds if totals.images else 0.0,
             "seconds": totals.seconds,
             "limit": {"stage": totals.waits.limit, "waited": totals.waits.fractions} if totals.waits.seconds else None,
@@ -70,7 +71,7 @@ class Summary(NamedTuple):
             "codebooks": [usage._asdict() for usage in codebook_usage(totals.counts, totals.vocab_size)]
             if totals.images
             else [],
-            "folder": self.manifest.model_dump(include={"shards", "images", "failures"}),
+            "folder": self.manifest.model_dump(include={"shards", "images", "rows", "failures"}),
             "failures": [asdict(row) for row in totals.failures],
         }
 
@@ -85,6 +86,8 @@ class Summary(NamedTuple):
             f"shards      {totals.shards} written, {self.done_before} done before",
             f"images      {totals.images} tokenized, {len(totals.failures)} failed{speed}",
         ]
+        if names := self.manifest.views.names:
+            lines.append(f"rows        {totals.rows:,} written, {len(names)} per image: {', '.join(names)}")
         if totals.images and totals.waits.seconds:
             waited = ", ".join(f"{stage} {fraction:.0%}" for stage, fraction in totals.waits.fractions.items())
             lines.append(f"limit       {totals.waits.limit}, by what the run waited for: {waited}")
@@ -111,8 +114,9 @@ class Summary(NamedTuple):
 
     def _folder(self) -> list[str]:
         manifest = self.manifest
+        rows = f" as {pluralize(manifest.rows, 'row')}" if manifest.views.names else ""
         lines = [
-            f"in {printable(str(self.out))}: {pluralize(manifest.images, 'image')} in "
+            f"in {printable(str(self.out))}: {pluralize(manifest.images, 'image')}{rows} in "
             f"{pluralize(manifest.shards, 'shard')}, {pluralize(manifest.failures, 'failure')} listed"
         ]
         if others := self.others():

@@ -1,6 +1,7 @@
 """Shards made in one process, with one stream through all of them, so that no stage waits: list, read, batch, encode, write."""
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from functools import lru_cache, partial
@@ -9,26 +10,29 @@ from typing import NamedTuple
 from ....images.prefetch import ahead
 from ....tokenizer.errors import WorkFailedError
 from ....tokenizer.shapes import Tokens
-from ...inputs.input_files import UnreadableInputError
 from ...inputs.readers import open_readers
 from ...inputs.reading import ReadImage
 from ...inputs.samples import ShardTask
+from ...inputs.views import rows_of
 from ...token_shards.token_samples import TokenSample, token_dtype
-from ..batching import Batch, Result, batches, read_items, shard_samples
+from ..batching import Batch, Result, Row, batches, read_items, shard_samples
 from ..job import Job, Report, ShardProgress, ShardResult
 from ..limits import StageClock
 from ..resume import reusable_samples
 from ..shard_work import ShardWork, finish
+from ..size_groups import SizeGroups
 
 
 class EncodedBatch(NamedTuple):
     """What is left of a batch once it is encoded; its pixels are not."""
 
-    work: ShardWork
-    tokens: list[TokenSample]
-    is_last: bool
+    tokens: list[tuple[ShardWork, TokenSample]]
+    changed: list[ShardWork]
+    ended: list[ShardWork]
 
 
+COMMON_SIDE = 256
+"""Side of images of which some batches are read ahead, where sizes differ."""
 WAITING_PIXELS = 1 << 25
 """Pixels (100 MB) of images that wait for the encoder, above which no other image is read."""
 
@@ -43,8 +47,14 @@ class ShardStream:
     def run(self, tasks: Iterable[ShardTask]) -> Iterator[ShardResult]:
         """Make shards; after WorkFailedError or OSError all shards before the failure are sealed."""
         job, clock = self._job, StageClock()
-        config, grid = job.manifest.preprocessing, lru_cache(job.tokenizer.grid)
-        window = (job.encoders + 1) * job.batch_size
+        config, views = job.manifest.preprocessing, job.manifest.views
+        downsample, grid = job.manifest.downsample, lru_cache(job.tokenizer.grid)
+        window = (job.encoders + 1) * -(-job.capacity(*2 * (config.side or COMMON_SIDE,)) // views.rows)
+        groups = SizeGroups(
+            config, downsample, partial(_images_of_full_batches, job), job.waiting_images, job.stop_on_error
+        )
+        is_across = not (config.side or job.stop_on_error)
+        cut = partial(rows_of, views=views, config=config, downsample=downsample)
         _ = job.encode  # made here, not by several threads at once
         with (
             ExitStack() as stack
@@ -53,36 +63,47 @@ class ShardStream:
             encoders = ThreadPoolExecutor(job.encoders)
             stack.callback(encoders.shutdown, cancel_futures=True)
             readers = stack.enter_context(
-                open_readers(config, job.manifest.downsample, job.readers, job.reads_in_processes)
+                open_readers(views.canvas(config), downsample, job.readers, job.reads_in_processes)
             )
+            headers = ThreadPoolExecutor(job.readers)
+            stack.callback(headers.shutdown, cancel_futures=True)
             samples = shard_samples(tasks, partial(reusable_samples, job=job), self._report_progress)
+            samples = groups.in_order(samples, headers)
             images = readers.ahead(samples, partial(read_items, grid=grid), window, _pixels, WAITING_PIXELS)
             images = stack.enter_context(closing(images))
-            batched = batches(clock.timed("reading", images), job.batch_size)
+            batched = batches(clock.timed("reading", images), job.capacity, cut, is_across)
             encoded = ahead(encoders, partial(_encoded, job=job), batched, job.encoders + 1)
             finished = ahead(writer, partial(finish, job=job), self._complete(clock.timed("encoding", encoded)), 2)
             for result in clock.timed("writing", finished):
                 yield result._replace(waits=clock.lap())
 
     def _report_progress(self, work: ShardWork) -> None:
-        done, failures = len(work.tokens) + len(work.failed), len(work.failed)
-        self._report(ShardProgress(work.task.name, len(work.listing.samples), done, failures))
+        failures = len(work.failed)
+        done = len(work.tokens) // self._job.manifest.views.rows + failures
+        self._report(ShardProgress(work.task.name, work.expected_samples, done, failures))
 
     def _complete(self, results: Iterable[EncodedBatch]) -> Iterator[ShardWork]:
         """Gather batches into shards, and yield each with its last batch."""
-        for work, tokens, is_last in results:
-            if self._job.stop_on_error:
-                _stop_at_failure(work)
-            work.tokens += tokens
-            self._report_progress(work)
-            if is_last:
-                yield work
+        for tokens, changed, ended in results:
+            for work, sample in tokens:
+                work.tokens.append(sample)
+            for work in changed:
+                if self._job.stop_on_error:
+                    _stop_at_failure(work)
+                self._report_progress(work)
+            yield from ended
 
 
 def make_shard(task: ShardTask, job: Job, report: Report = lambda _: None) -> ShardResult:
     """Make one shard from start to end in this process, for engines that spread tasks over several."""
     (result,) = ShardStream(job, report).run([task])
     return result
+
+
+def _images_of_full_batches(job: Job, height: int, width: int) -> int:
+    """Return how many images of a size have rows for batches that are all full."""
+    capacity = job.capacity(height, width)
+    return capacity // math.gcd(capacity, job.manifest.views.rows)
 
 
 def _pixels(read: tuple[ShardWork, Result]) -> int:
@@ -99,33 +120,33 @@ def _stop_at_failure(work: ShardWork) -> None:
 
 
 def _encoded(batch: Batch, job: Job) -> EncodedBatch:
-    work = batch.work
-    try:
-        tokens = encode_samples(batch.images, job) if batch.images and not work.is_given_up else []
-    except UnreadableInputError as error:
-        work.unread, tokens = str(error), []
-    return EncodedBatch(work, tokens, batch.is_last)
+    tokens = encode_rows([row for row in batch.rows if not row.work.is_given_up], job)
+    changed = {id(work): work for work in (*(row.work for row in batch.rows), *batch.failed, *batch.ended)}
+    return EncodedBatch(tokens, list(changed.values()), batch.ended)
 
 
-def encode_samples(images: list[ReadImage], job: Job) -> list[TokenSample]:
-    """Return the tokens of images of one size; raise UnreadableInputError for one that is too large, where sizes differ."""
+def encode_rows(rows: Sequence[Row], job: Job) -> list[tuple[ShardWork, TokenSample]]:
+    """Return the tokens of rows of one size; where sizes differ, the shard of one that is too large becomes unread."""
+    if not rows:
+        return []
     manifest = job.manifest
     tokens: Tokens | None = None
     try:
-        tokens = job.encode(job.collate([image.pixels for image in images]))
+        tokens = job.encode(job.collate([row.image.pixels for row in rows]))
     except (MemoryError, RuntimeError) as error:
         if manifest.preprocessing.side or not _out_of_memory(error):
             raise
-    if tokens is None and len(images) > 1:  # the error, which holds on to memory, is gone by now
-        return [sample for image in images for sample in encode_samples([image], job)]
+    if tokens is None and len(rows) > 1:  # the error, which holds on to memory, is gone by now
+        return [encoded for row in rows for encoded in encode_rows([row], job)]
     if tokens is None:
-        large = images[0].metadata
+        work, large = rows[0].work, rows[0].image.metadata
         size = f"{large['width']} x {large['height']}"
-        raise UnreadableInputError(f"{large['source']}: the memory is too small for {size} pixels")
+        work.unread = work.unread or f"{large['source']}: the memory is too small for {size} pixels"
+        return []
     grids = tokens.cpu().numpy().astype(token_dtype(manifest.vocab_size))
     return [
-        TokenSample(image.sample.key, grid, image.metadata, image.sample.companions)
-        for image, grid in zip(images, grids, strict=True)
+        (work, TokenSample(image.sample.key, grid, image.metadata, image.sample.companions))
+        for (work, image), grid in zip(rows, grids, strict=True)
     ]
 
 

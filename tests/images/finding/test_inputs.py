@@ -4,7 +4,11 @@ import pytest
 
 from vistok.images.file_entry import printable
 from vistok.images.finding import inputs as module
-from vistok.images.finding.inputs import Input, expand_inputs
+from vistok.images.finding.inputs import Input
+
+
+def expand_inputs(inputs):
+    return list(module.expand_inputs(inputs))
 
 
 @pytest.fixture

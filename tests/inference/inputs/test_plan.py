@@ -48,11 +48,11 @@ def test_no_image_of_a_tar_is_lost_without_a_row(tmp_path, make_tar):
     shard = plan_shards([str(make_tar(tmp_path / "a.tar", [(name, PNG) for name in names]))], 10).shards[0]
     assert [(sample.key, sample.source, sample.problem) for sample in shard.source.list_samples().samples] == [
         ("cat", "cat.jpg", ""),
-        ("cat", "cat.png", "cat.png shares its key with cat.jpg"),
-        ("cat", "cat.jpg", "cat.jpg shares its key with cat.jpg"),
         ("x", "x.left.jpg", ""),
+        ("cat", "cat.png", "cat.png shares its key with cat.jpg"),
         ("x", "x.right.jpg", "x.right.jpg shares its key with x.left.jpg"),
         ("", ".hidden.jpg", ".hidden.jpg has nothing before its dot for a key"),
+        ("cat", "cat.jpg", "cat.jpg shares its key with cat.jpg"),
     ]
 
 
