@@ -5,7 +5,7 @@ import io
 import os
 import stat
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from ..tokenizer.system import open_without_waiting
 from .spliced_file import splice
@@ -21,6 +21,24 @@ _KINDS = {
 }
 NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 """Errors that mean that a path does not exist; all others are errors of reading."""
+
+
+class Readable(Protocol):
+    """The bytes of one image, or of a file that belongs to it, wherever they are; picklable."""
+
+    @property
+    def name(self) -> str:
+        """The name that users know it by."""
+
+    @property
+    def size(self) -> int:
+        """Number of the bytes."""
+
+    def read(self) -> bytes:
+        """Return the bytes; raise OSError when they cannot be read or have changed."""
+
+    def open(self) -> BinaryIO:
+        """Open the bytes as a seekable file; raise OSError as `read` does."""
 
 
 @dataclass(frozen=True, slots=True)

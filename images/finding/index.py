@@ -17,7 +17,7 @@ def index_images(path: str) -> list[Entry]:
     skipped. Raises ValueError when something is missing or holds no image, DamagedShard for a damaged tar.
     """
     entries: list[Entry] = []
-    for part, problem in expand_inputs([path]):
+    for part, problem, _ in expand_inputs([path]):
         if problem or (is_image(part) and not os.path.isdir(part)):
             entries.append(file_entry(part, part))
         elif part.lower().endswith(".txt"):

@@ -37,8 +37,9 @@ def tokenize_images(
         list[str],
         typer.Argument(
             metavar="INPUT",
-            help="Image files, folders (walked), webdataset .tar shards (photos-{0000..0009}.tar), or .txt lists of these: "
-            "one per line, relative to the working directory; lines that begin with # are comments.",
+            help="Image files, folders (walked), webdataset .tar shards (photos-{0000..0009}.tar), .parquet files with images, "
+            "URLs of these (s3://, gs://, hf://datasets/, https://), or .txt lists: one per line, relative to the working "
+            "directory; lines that begin with # are comments.",
             show_default=False,
         ),
     ],
@@ -61,6 +62,12 @@ def tokenize_images(
             "member of a sample in a tar, and the .txt, .json, .caption and .cls beside a loose image.",
         ),
     ] = "all",
+    image_column: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Column of parquet files that has the images.", show_default="the only one with bytes"
+        ),
+    ] = "",
     format: Annotated[
         str,
         typer.Option(
@@ -162,6 +169,7 @@ def tokenize_images(
             model=model,
             size=size,
             keep=parse_keep(keep),
+            image_column=image_column,
             shard_format=format,
             batch_size=batch_size,
             max_batch_tokens=max_batch_tokens,

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple, Protocol
 
-from ...images.file_entry import Entry
+from ...images.file_entry import Readable
+from ...images.remote_entry import HeldEntry
 from .input_files import entry_sha256, open_hashed
 
 
@@ -16,7 +17,7 @@ class Companion:
 
     extension: str
     """What follows the key and a dot in its name."""
-    entry: Entry
+    entry: Readable
     _sha256: str = field(default="", repr=False, compare=False)
 
     def open(self) -> BinaryIO:
@@ -35,11 +36,16 @@ class Sample:
 
     key: str
     source: str
-    entry: Entry | None
+    entry: Readable | None
     problem: str = ""
     """Why there is no entry."""
     companions: Sequence[Companion] = ()
     """Complete when all of the listing has been iterated: a caption may come long after its image."""
+
+    @property
+    def held(self) -> int:
+        """Bytes of the image that are in memory already."""
+        return self.entry.size if isinstance(self.entry, HeldEntry) else 0
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,22 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import NamedTuple
 
+from ...images.file_entry import Readable
 from ...images.finding.inputs import is_image
-from ...images.tars.members import Member
 from .companions import Keep
 from .keys import UniqueKeys, normalised_key, webdataset_extension, webdataset_key
 from .samples import Companion, Sample, kind_of
+
+
+class TarFile(NamedTuple):
+    """A member of a tar, with its bytes or where they are; the fields are those of `Member`."""
+
+    name: str
+    kind: str
+    entry: Readable | None
+    problem: str = ""
 
 
 @dataclass(slots=True)
@@ -21,7 +31,7 @@ class _Group:
     """Its key in the output shard."""
     image: str = ""
     """Name of the image; empty until there is one."""
-    waiting: list[Member] = field(default_factory=list)
+    waiting: list[TarFile] = field(default_factory=list)
     """Files that came before the image."""
     companions: list[Companion] = field(default_factory=list)
     extensions: set[str] = field(default_factory=set)
@@ -41,7 +51,7 @@ class SampleGroups:
         self._keys = UniqueKeys()
         self._groups: dict[str, _Group] = {}
 
-    def samples(self, members: Iterable[Member]) -> Iterator[Sample]:
+    def samples(self, members: Iterable[TarFile]) -> Iterator[Sample]:
         """Yield the samples of a tar in the order of their images, and those without an image at the end."""
         for key, neighbours in groupby(self._countable(members), lambda member: webdataset_key(member.name)):
             if os.path.basename(key):
@@ -54,7 +64,7 @@ class SampleGroups:
                 yield Sample(group.key, first.name, None, "the sample has no file with an image's ending")
                 self.passed_over.update(kind_of(member.name) for member in others)
 
-    def _countable(self, members: Iterable[Member]) -> Iterator[Member]:
+    def _countable(self, members: Iterable[TarFile]) -> Iterator[TarFile]:
         for member in members:
             if member.entry is None and not member.problem:
                 self.passed_over[member.kind] += 1
@@ -63,11 +73,11 @@ class SampleGroups:
             else:
                 self.passed_over[kind_of(member.name)] += 1
 
-    def _without_key(self, member: Member) -> Sample:
+    def _without_key(self, member: TarFile) -> Sample:
         problem = member.problem or f"{member.name} has nothing before its dot for a key"
         return Sample(normalised_key(webdataset_key(member.name)), member.name, None, problem)
 
-    def _add(self, key: str, members: list[Member]) -> list[Sample]:
+    def _add(self, key: str, members: list[TarFile]) -> list[Sample]:
         """Return what becomes of neighbours of one key: the image, and a row for each that is neither image nor companion."""
         group = self._groups.get(key)
         if group is None:
@@ -86,7 +96,7 @@ class SampleGroups:
                 self._carry_over(member, group)
         return rows
 
-    def _carry_over(self, member: Member, group: _Group) -> None:
+    def _carry_over(self, member: TarFile, group: _Group) -> None:
         extension = webdataset_extension(member.name)
         if self._keep.keeps_member(extension) and extension not in group.extensions:
             assert member.entry is not None
@@ -96,7 +106,7 @@ class SampleGroups:
             self.passed_over[kind_of(member.name)] += 1
 
 
-def _image_of(members: list[Member]) -> Member | None:
+def _image_of(members: list[TarFile]) -> TarFile | None:
     """Return the image: `1.seg.png` beside `1.png` describes it; beside `1.depth.png` alone both are of equal rank."""
     images = [member for member in members if is_image(member.name)]
     return next((member for member in images if _is_plain(member.name)), images[0] if images else None)

@@ -1,17 +1,17 @@
 """The keys of a million file names, without a list of them."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from .keys import UniqueKeys, key_with_ending, name_key
 
 
-def unusual_keys(names: Sequence[str], taken: Collection[str] = ()) -> dict[int, str]:
+def unusual_keys(names: Sequence[str]) -> dict[int, str]:
     """Return the keys that are not `name_key` of their names, by the indices of the names, so that all keys differ.
 
-    All keys together are `make_unique(keys_of_names(names), taken)`, in little memory for a million names: only those whose
+    All keys together are `make_unique(keys_of_names(names))`, in little memory for a million names: only those whose
     keys have equal hashes are compared.
     """
     plain = _hashes(name_key(name) for name in names)
@@ -20,9 +20,9 @@ def unusual_keys(names: Sequence[str], taken: Collection[str] = ()) -> dict[int,
     hashes = plain
     for index, key in endings.items():
         hashes[index] = hash(key)
-    chosen = _repeated(hashes, _hashes(taken))
+    chosen = _repeated(hashes)
     while True:
-        unique = UniqueKeys(taken)
+        unique = UniqueKeys()
         keys = {index: unique.add(endings.get(index) or name_key(names[index])) for index in chosen}
         in_the_way = np.flatnonzero(np.isin(hashes, _hashes(keys.values()))).tolist()
         if len(chosen) == len(found := sorted({*chosen, *in_the_way})):
@@ -34,8 +34,7 @@ def _hashes(keys: Iterable[str]) -> np.ndarray:
     return np.fromiter(map(hash, keys), np.int64)
 
 
-def _repeated(hashes: np.ndarray, others: np.ndarray | None = None) -> list[int]:
-    """Return the indices of the hashes that occur more than once, or among the others."""
+def _repeated(hashes: np.ndarray) -> list[int]:
+    """Return the indices of the hashes that occur more than once."""
     values, counts = np.unique(hashes, return_counts=True)
-    wanted = values[counts > 1] if others is None else np.concatenate([values[counts > 1], others])
-    return np.flatnonzero(np.isin(hashes, wanted)).tolist()
+    return np.flatnonzero(np.isin(hashes, values[counts > 1])).tolist()

@@ -44,6 +44,7 @@ class Request(NamedTuple):
     model: str
     size: str | None
     keep: Keep
+    image_column: str
     shard_format: str
     batch_size: int | None
     max_batch_tokens: int | None
@@ -122,7 +123,14 @@ def _tokenize(
     shard_format.require()
     refuse_two_limits(request.batch_size, request.max_batch_tokens)
     out.check()
-    plan = plan_shards(request.inputs, request.shard_size, str(out), request.keep, max(shard_format.suffixes, key=len))
+    plan = plan_shards(
+        request.inputs,
+        request.shard_size,
+        str(out),
+        request.keep,
+        max(shard_format.suffixes, key=len),
+        request.image_column,
+    )
     tokenizer = _load(request, place.device)
     before_writing()
     with out.hold("tokenize-images"):

@@ -1,6 +1,5 @@
 """What a run calculates in, and how many images its encoder gets at a time."""
 
-from ...images.file_entry import file_size
 from ...tokenizer.numerics.exact import DEVICE_BATCH
 from ..api import Tokenizer
 from ..arithmetic import EXACT_ARITHMETIC, MAX_IMAGES
@@ -43,7 +42,7 @@ def choose_precision(
     if not fast:
         return EXACT_ARITHMETIC
     if before is None or before.precision == EXACT_ARITHMETIC:
-        pays = sum(map(file_size, plan.files)) >= COMPILING_PAYS
+        pays = plan.size() >= COMPILING_PAYS
         return fast_precision(tokenizer.device, pays, limit or _fast_limit(tokenizer))
     _, form, size = before.precision.split("-")
     return fast_precision(tokenizer.device, form == COMPILED, limit or parse_limit(size))

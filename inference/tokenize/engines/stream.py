@@ -15,7 +15,7 @@ from ...inputs.reading import ReadImage
 from ...inputs.samples import ShardTask
 from ...inputs.views import rows_of
 from ...token_shards.token_samples import TokenSample, token_dtype
-from ..batching import Batch, Result, Row, batches, read_items, shard_samples
+from ..batching import Batch, Item, Result, Row, batches, read_items, shard_samples
 from ..job import Job, Report, ShardProgress, ShardResult
 from ..limits import StageClock
 from ..resume import reusable_samples
@@ -69,7 +69,7 @@ class ShardStream:
             stack.callback(headers.shutdown, cancel_futures=True)
             samples = shard_samples(tasks, partial(reusable_samples, job=job), self._report_progress)
             samples = groups.in_order(samples, headers)
-            images = readers.ahead(samples, partial(read_items, grid=grid), window, _pixels, WAITING_PIXELS)
+            images = readers.ahead(samples, partial(read_items, grid=grid), window, _pixels, WAITING_PIXELS, _held)
             images = stack.enter_context(closing(images))
             batched = batches(clock.timed("reading", images), job.capacity, cut, is_across)
             encoded = ahead(encoders, partial(_encoded, job=job), batched, job.encoders + 1)
@@ -109,6 +109,10 @@ def _images_of_full_batches(job: Job, height: int, width: int) -> int:
 def _pixels(read: tuple[ShardWork, Result]) -> int:
     result = read[1]
     return result.pixels[..., 0].size if isinstance(result, ReadImage) else 0
+
+
+def _held(item: Item) -> int:
+    return item[1].held if item[1] else 0
 
 
 def _stop_at_failure(work: ShardWork) -> None:

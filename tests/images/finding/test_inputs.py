@@ -21,8 +21,8 @@ def folder(tmp_path, monkeypatch):
 
 def paths(*inputs):
     found = expand_inputs(inputs)
-    assert all(not problem for _, problem in found)
-    return [path for path, _ in found]
+    assert all(not problem for _, problem, _ in found)
+    return [path for path, *_ in found]
 
 
 def test_lists_in_any_encoding_of_their_names(folder):
@@ -60,10 +60,10 @@ def test_lists_that_are_too_long_or_closed_are_refused(folder, monkeypatch):
     ):
         expand_inputs(["list.txt"])
 
-    def closed(path):
+    def closed(path, mode):
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(os.path, "getsize", closed)
+    monkeypatch.setattr(module, "open", closed, raising=False)
     with pytest.raises(
         ValueError, match=r"^list.txt cannot be read \(Permission denied\): allow it, or leave it out\.$"
     ):

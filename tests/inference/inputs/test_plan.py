@@ -64,7 +64,7 @@ def test_names_that_are_not_utf_8_are_made_printable_and_still_read(tmp_path, ma
             file.write(PNG)
     tar = make_tar(tmp_path / "t.tar", [(os.fsdecode(b"b\xff.png"), PNG)])
     loose, in_tar = (
-        plan_shards([str(path)], 10).shards[0].source.list_samples().samples for path in (tmp_path / "w", tar)
+        list(plan_shards([str(path)], 10).shards[0].source.list_samples().samples) for path in (tmp_path / "w", tar)
     )
     assert sorted(sample.source for sample in loose) == ["a\\xff.png", "a\\xff.png"]
     assert len({sample.key for sample in loose}) == 2
