@@ -10,7 +10,7 @@ from ...cli.printing import print_json, say
 from ...cli.user_errors import WORK_FAILED, report_errors
 from ...pretrained.find import DEFAULT_MODEL, MODEL_HELP
 from ..token_shards.formats import SHARD_FORMATS
-from ..tokenize.engines import ENGINES
+from ..tokenize.engines.table import ENGINES
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -114,7 +114,14 @@ def tokenize_images(
         int | None,
         typer.Option(min=1, help="Threads, or for a GPU processes, that read images.", show_default="one per core"),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu, cuda or mps.")] = "auto",
+    devices: Annotated[
+        str,
+        typer.Option(
+            metavar="D,...",
+            help="auto (one GPU if there is one), all GPUs, or cpu, cuda, mps or a list such as cuda:0,cuda:1, with a process "
+            "for each.",
+        ),
+    ] = "auto",
     fast: Annotated[
         bool, typer.Option("--fast", help="Use faster arithmetic, and say how many tokens stay the same.")
     ] = False,
@@ -131,8 +138,17 @@ def tokenize_images(
     preview: Annotated[int, typer.Option(min=0, help="Write preview.png with the first N rows.")] = 0,
     engine: Annotated[
         str,
-        typer.Option(metavar="|".join(ENGINES), help="Where the shards are made.", hidden=len(ENGINES) == 1),
+        typer.Option(
+            metavar="|".join(ENGINES),
+            help="Where the shards are made: local is this machine, or all processes of torchrun or accelerate launch.",
+        ),
     ] = next(iter(ENGINES)),
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="An existing Ray cluster.", show_default="RAY_ADDRESS, or one is started here"
+        ),
+    ] = None,
     quiet: QuietOption = False,
     json: JsonOption = False,
     version: VersionOption = False,
@@ -159,7 +175,7 @@ def tokenize_images(
             max_batch_tokens=max_batch_tokens,
             views=parse_views(crops, resize_ratio, flip),
             workers=workers,
-            device=device,
+            devices=devices,
             fast=fast,
             shard_size=shard_size,
             stop_on_error=on_error is OnError.STOP,
@@ -167,9 +183,12 @@ def tokenize_images(
             overwrite=overwrite,
             preview=preview,
             engine=engine,
+            ray_address=ray_address,
             quiet=quiet,
         )
         summary = tokenize_collection(request, lambda line: say(line, aside=json))
+        if summary is None:
+            return
         if json:
             print_json(summary.as_dict())
         else:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
@@ -11,7 +11,6 @@ import torch
 
 from ...tokenizer.numerics.exact import exact_batch
 from ...tokenizer.shapes import Images, Tokens
-from ...tokenizer.system import usable_cores
 from ..api import Tokenizer
 from ..arithmetic import EXACT_ARITHMETIC
 from ..batch_limit import BatchLimit, parse_limit
@@ -29,9 +28,29 @@ GPU_ENCODERS = 2
 """Threads that encode on a GPU: one prepares a batch, or unpacks the tokens of one, while the card is busy with another."""
 
 
-def encoders_for(device: torch.device) -> int:
-    """Return how many threads encode: one per core of a CPU."""
-    return {"cpu": usable_cores(), "cuda": GPU_ENCODERS}.get(device.type, 1)
+def encoders_for(device_type: str, cores: int) -> int:
+    """Return how many threads encode in a process that has some cores for itself: one per core of a CPU."""
+    return {"cpu": cores, "cuda": GPU_ENCODERS}.get(device_type, 1)
+
+
+class Placement(NamedTuple):
+    """Where the shards of a call are made."""
+
+    devices: tuple[str, ...] = ()
+    """Devices of this machine, with a process for each where there are several; empty for that of the tokenizer."""
+    processes: int = 1
+    """Of a launch, which take these devices in turn."""
+    is_cluster: bool = False
+    """Whether they are devices of a Ray cluster; none means all that it has."""
+    ray_address: str | None = None
+    """Of an existing cluster."""
+    readers: int | None = None
+    """In each process of a cluster; None for one per core."""
+
+    def __str__(self) -> str:
+        if self.is_cluster:
+            return f"a Ray cluster ({', '.join(self.devices) or 'all devices'})"
+        return ", ".join(self.devices) + (f" in {self.processes} processes" if self.processes > 1 else "")
 
 
 @dataclass(frozen=True)
@@ -49,6 +68,7 @@ class Job:
     reads_in_processes: bool = False
     """Whether readers are processes; no byte depends on it."""
     stop_on_error: bool = False
+    placement: Placement = field(default_factory=Placement)
     waiting_images: int = WAITING_IMAGES
     """Images that may wait for others of their size, so that batches are full."""
 
@@ -89,6 +109,15 @@ class Job:
         return {name: value for name, value in self.__dict__.items() if name != "encode"}
 
 
+class CodeCounts(NamedTuple):
+    """Which codes of a codebook occur in a shard, and how often: far less than its tokens."""
+
+    slots: np.ndarray
+    """Columns of `evaluation.usage.empty_counts`, which are the codes, or slots of a hash where there are too many."""
+    numbers: np.ndarray
+    """Occurrences of each, at least 1."""
+
+
 class ShardResult(NamedTuple):
     """What became of one task, whose input has `samples` images."""
 
@@ -100,12 +129,14 @@ class ShardResult(NamedTuple):
     """Rows that these became."""
     failures: list[Failure] = []
     passed_over: Counter[str] = Counter()
-    tokens: np.ndarray | None = None
-    """All tokens of the shard, `q n`, for the usage of the codebooks; None when it has no image."""
+    usage: tuple[CodeCounts, ...] = ()
+    """How often each codebook's codes occur in the shard, in the order of the codebooks; empty when it has no image."""
     damage: str = ""
     """Why the input is damaged, in a sentence; nothing was written then."""
     unread: str = ""
     """Which file cannot be read at the moment, and why; nothing was written then."""
+    lost: str = ""
+    """Why it was given up: the workers that made it ended; nothing was written then."""
     waits: Waits = Waits()
     """What the engine waited for since its result before; all 0 where it does not measure that."""
 

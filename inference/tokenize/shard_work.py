@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import numpy as np
+import torch
 from einops import rearrange
 
+from ...evaluation.usage import count_tokens, empty_counts
 from ..inputs.input_files import UnreadableInputError, sha256_of
 from ..inputs.reading import Unusable
 from ..inputs.samples import Listing, Sample, ShardTask
@@ -16,7 +18,7 @@ from ..inputs.views import image_key
 from ..token_shards.formats import shard_files
 from ..token_shards.sidecar import ShardFile, Sidecar, sidecar_name, to_json
 from ..token_shards.token_samples import TokenSample
-from .job import Job, ShardResult
+from .job import CodeCounts, Job, ShardResult
 from .resume import content_digest
 
 
@@ -68,7 +70,6 @@ def finish(work: ShardWork, job: Job) -> ShardResult:
     name, rows_each = work.task.name, job.manifest.views.rows
     if work.is_given_up:
         return ShardResult(name, work.samples, damage=work.damage, unread=work.unread)
-    tokens = [rearrange(sample.tokens, "q y x -> q (y x)") for sample in work.tokens]
     return ShardResult(
         name=name,
         samples=work.samples,
@@ -76,7 +77,19 @@ def finish(work: ShardWork, job: Job) -> ShardResult:
         rows=len(work.tokens) - work.reused * rows_each,
         failures=[row for row, _ in work.failed],
         passed_over=work.listing.passed_over,
-        tokens=np.concatenate(tokens, axis=1) if tokens else None,
+        usage=_usage(work, job.manifest.vocab_size),
+    )
+
+
+def _usage(work: ShardWork, vocab_size: int) -> tuple[CodeCounts, ...]:
+    if not work.tokens:
+        return ()
+    tokens = np.concatenate([rearrange(sample.tokens, "q y x -> q (y x)") for sample in work.tokens], axis=1)
+    counts = empty_counts(len(tokens), vocab_size)
+    count_tokens(counts, torch.from_numpy(tokens.astype(np.int64))[None, :, None], vocab_size)
+    occurring = [level.nonzero()[:, 0] for level in counts]
+    return tuple(
+        CodeCounts(slots.numpy(), level[slots].numpy()) for slots, level in zip(occurring, counts, strict=True)
     )
 
 

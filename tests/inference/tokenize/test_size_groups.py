@@ -20,7 +20,7 @@ from vistok.inference.inputs.views import ONE_ROW, Views
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest
 from vistok.inference.token_shards.store import LocalStore
-from vistok.inference.tokenize.engines import ENGINES
+from vistok.inference.tokenize.engines.table import ENGINES
 from vistok.inference.tokenize.job import Job
 from vistok.inference.tokenize.results import tokenize_shards
 from vistok.inference.tokenize.shard_work import ShardWork
@@ -141,7 +141,7 @@ def test_pixels_in_memory_are_bounded_whatever_the_sizes(native, tmp_path, monke
 
     load = readers.read_image
     monkeypatch.setattr(readers, "read_image", read)
-    monkeypatch.setattr("vistok.inference.tokenize.local_engine.WAITING_PIXELS", 10_000)
+    monkeypatch.setattr("vistok.inference.tokenize.engines.stream.WAITING_PIXELS", 10_000)
     job = job_of(native, tmp_path / "out", batch_size=BatchLimit(8, in_tokens=True))
     vars(job)["encode"] = encode
     totals = tokenize_shards(plan_shards([str(folder)], 1000).shards, job, ENGINES["local"])

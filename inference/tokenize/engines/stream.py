@@ -1,4 +1,4 @@
-"""The engine of this machine, with one stream through all shards, so that no stage waits: list, read, batch, encode, write."""
+"""Shards made in one process, with one stream through all of them, so that no stage waits: list, read, batch, encode, write."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,20 +7,20 @@ from contextlib import ExitStack, closing
 from functools import lru_cache, partial
 from typing import NamedTuple
 
-from ...images.prefetch import ahead
-from ...tokenizer.errors import WorkFailedError
-from ...tokenizer.shapes import Tokens
-from ..inputs.readers import open_readers
-from ..inputs.reading import ReadImage
-from ..inputs.samples import ShardTask
-from ..inputs.views import rows_of
-from ..token_shards.token_samples import TokenSample, token_dtype
-from .batching import Batch, Item, Result, Row, batches, read_items, shard_samples
-from .job import Job, Report, ShardProgress, ShardResult
-from .limits import StageClock
-from .resume import reusable_samples
-from .shard_work import ShardWork, finish
-from .size_groups import SizeGroups
+from ....images.prefetch import ahead
+from ....tokenizer.errors import WorkFailedError
+from ....tokenizer.shapes import Tokens
+from ...inputs.readers import open_readers
+from ...inputs.reading import ReadImage
+from ...inputs.samples import ShardTask
+from ...inputs.views import rows_of
+from ...token_shards.token_samples import TokenSample, token_dtype
+from ..batching import Batch, Item, Result, Row, batches, read_items, shard_samples
+from ..job import Job, Report, ShardProgress, ShardResult
+from ..limits import StageClock
+from ..resume import reusable_samples
+from ..shard_work import ShardWork, finish
+from ..size_groups import SizeGroups
 
 
 class EncodedBatch(NamedTuple):
@@ -37,7 +37,7 @@ WAITING_PIXELS = 1 << 25
 """Pixels (100 MB) of images that wait for the encoder, above which no other image is read."""
 
 
-class LocalEngine:
+class ShardStream:
     """Makes shards in threads of this process, and yields their results in the order of the tasks."""
 
     def __init__(self, job: Job, report: Report):
@@ -94,9 +94,9 @@ class LocalEngine:
             yield from ended
 
 
-def make_shard(task: ShardTask, job: Job) -> ShardResult:
+def make_shard(task: ShardTask, job: Job, report: Report = lambda _: None) -> ShardResult:
     """Make one shard from start to end in this process, for engines that spread tasks over several."""
-    (result,) = LocalEngine(job, lambda _: None).run([task])
+    (result,) = ShardStream(job, report).run([task])
     return result
 
 

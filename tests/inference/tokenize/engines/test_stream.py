@@ -19,7 +19,7 @@ from vistok.inference.token_shards.sidecar import sidecars
 from vistok.inference.token_shards.store import LocalStore
 from vistok.inference.tokenize import preview
 from vistok.inference.tokenize.collate import stack_bytes
-from vistok.inference.tokenize.engines import ENGINES
+from vistok.inference.tokenize.engines.table import ENGINES
 from vistok.inference.tokenize.job import Job
 from vistok.inference.tokenize.preview import write_preview
 from vistok.inference.tokenize.results import tokenize_shards
