@@ -141,6 +141,15 @@ def test_damage_of_each_file_is_one_sentence(name, call, detokenize, tmp_path):
 
 
 @each_format
+def test_any_file_of_a_shard_names_it_and_no_other_file_does(name, call, detokenize, tmp_path):
+    call(name)
+    files = [tmp_path / "out" / f"a{suffix}" for suffix in suffixes(name)]
+    assert "2 images from 1 shard" in detokenize(*files, "--out", tmp_path / "back")
+    said = detokenize(tmp_path / "out" / "a.json", "--out", tmp_path / "back-2", code=1)
+    assert f"{tmp_path / 'out' / 'a.json'} is not a whole token shard (" in said
+
+
+@each_format
 def test_files_of_others_stay(name, call, tmp_path):
     out = tmp_path / "out"
     for suffix in suffixes(name):
