@@ -207,6 +207,20 @@ def test_failures_are_tried_again_without_encoding_the_rest(name, call, inputs, 
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
+@each_format
+def test_a_folder_behind_a_url_has_the_same_files(name, call, tokenize, detokenize, inputs, tmp_path):
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    url = f"memory://formats-{name}-{tmp_path.name}"
+    call(name)
+    for expected in ("4 written, 0 done before", "0 written, 4 done before"):
+        options = ("--shard-size", 2, "--size", "native", "--format", name)
+        assert expected in tokenize(*inputs, "--out", url, *options)
+    there = {path.rpartition("/")[2]: memory.cat_file(path) for path in memory.ls(url.partition(":/")[2], detail=False)}
+    assert there == contents(tmp_path / "out")
+    detokenize(url, "--out", tmp_path / "back")
+    assert len(pixels(tmp_path / "back")) == 7
+
+
 @pytest.mark.parametrize("command", ["tokenize", "detokenize"])
 def test_parquet_without_pyarrow_is_a_sentence(command, tokenize, detokenize, inputs, tmp_path, monkeypatch):
     out, find_spec = tmp_path / "out", importlib.util.find_spec
