@@ -70,7 +70,9 @@ def tokenize_images(
     format: Annotated[
         str,
         typer.Option(
-            metavar="|".join(SHARD_FORMATS), help="Format of the token shards.", hidden=len(SHARD_FORMATS) == 1
+            metavar="|".join(SHARD_FORMATS),
+            help="Format of the token shards: wds is a webdataset tar; parquet a table with a row per image, which needs "
+            "pyarrow; megatron the .bin and .idx of Megatron-LM, with a .jsonl of keys, grids and captions beside.",
         ),
     ] = next(iter(SHARD_FORMATS)),
     batch_size: Annotated[

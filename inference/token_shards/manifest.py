@@ -17,7 +17,7 @@ from .token_samples import token_dtype
 class Manifest(Config):
     """What all shards of a folder have in common, and their totals."""
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     model: str
     """The tokenizer as it was named: a built-in name, the path of a folder, or hf://owner/repo."""
     fingerprint: str

@@ -63,8 +63,8 @@ class Job:
         return collate_for(self.tokenizer.device)
 
     def shard_file(self, name: str) -> str:
-        """Return the name of the file of an output shard."""
-        return f"{name}{self.shard_format.suffix}"
+        """Return the name of an output shard: that of its first file."""
+        return f"{name}{self.shard_format.suffixes[0]}"
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the encoder: compiled code does not pickle, and another process makes its own."""

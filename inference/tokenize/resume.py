@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterable
 
 from ...images.tars.blocks import DamagedShard
-from ..inputs.input_files import UnreadableInputError, digest, entry_sha256, sha256_of
+from ..inputs.input_files import UnreadableInputError, digest, entry_sha256
 from ..inputs.reading import Unusable
 from ..inputs.samples import ShardTask
 from ..token_shards.formats import open_samples
-from ..token_shards.sidecar import Sidecar, sidecars, whole_sidecar, write_sidecar
+from ..token_shards.sidecar import Sidecar, file_that_differs, sidecars, whole_sidecar, write_sidecar
 from ..token_shards.token_samples import TokenSample
 from .job import Job
 
@@ -25,9 +25,8 @@ def reusable_samples(task: ShardTask, job: Job) -> dict[str, TokenSample]:
     sidecar = whole_sidecar(job.out, shard)
     if sidecar is None or (sidecar.inputs, sidecar.fingerprint) != (task.inputs, job.manifest.fingerprint):
         return {}
-    with job.out.open(shard) as file:
-        if sha256_of(file) != sidecar.sha256:
-            return {}
+    if file_that_differs(job.out, sidecar):
+        return {}
     with open_samples(job.out, shard, job.shard_format) as samples:
         return {sample.key: TokenSample(sample.key, sample.tokens(), sample.metadata()) for sample in samples}
 

@@ -14,7 +14,7 @@ from ..inputs.plan import Plan, plan_shards, refuse_overwriting
 from ..inputs.readers import reads_in_processes
 from ..token_shards.formats import SHARD_FORMATS
 from ..token_shards.manifest import check_same, new_manifest, read_manifest, write_manifest
-from ..token_shards.ownership import refuse_other, refuse_replacing, removable_shards, remove_shards
+from ..token_shards.ownership import refuse_other, refuse_replacing, removable_files, remove_shards
 from ..token_shards.sidecar import MANIFEST_FILE, sidecar_name
 from ..token_shards.store import open_store
 from .engines import ENGINES
@@ -53,9 +53,10 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
     """Tokenize a collection; raise ValueError for a wrong call, and OSError or WorkFailedError when the work fails."""
     out = open_store(request.out)
     shard_format = find_entry(SHARD_FORMATS, "format", request.shard_format)
+    shard_format.require()
     engine = find_entry(ENGINES, "engine", request.engine)
     out.check()
-    plan = plan_shards(request.inputs, request.shard_size, str(out), request.keep, shard_format.suffix)
+    plan = plan_shards(request.inputs, request.shard_size, str(out), request.keep, max(shard_format.suffixes, key=len))
     tokenizer = _load(request)
     with out.hold("tokenize-images"):
         before = None if request.overwrite else read_manifest(out)
@@ -122,7 +123,7 @@ def _clear(request: Request, plan: Plan, job: Job) -> None:
     out = job.out
     shards = [job.shard_file(task.name) for task in plan.shards]
     outputs = [MANIFEST_FILE, *shards, *map(sidecar_name, shards), *([PREVIEW_FILE] if request.preview else [])]
-    refuse_overwriting(plan, list(map(out.path_of, [*outputs, *(removable_shards(out) if request.overwrite else [])])))
+    refuse_overwriting(plan, list(map(out.path_of, [*outputs, *(removable_files(out) if request.overwrite else [])])))
     refuse_replacing(out, shards, job.shard_format)
     if request.preview:
         refuse_other(out, PREVIEW_FILE, is_other(out))

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 import numpy as np
 from einops import rearrange
@@ -10,7 +11,8 @@ from einops import rearrange
 from ..inputs.input_files import UnreadableInputError, sha256_of
 from ..inputs.reading import Unusable
 from ..inputs.samples import Listing, ShardTask
-from ..token_shards.sidecar import Sidecar, sidecar_name, to_json
+from ..token_shards.formats import shard_files
+from ..token_shards.sidecar import ShardFile, Sidecar, sidecar_name, to_json
 from ..token_shards.token_samples import TokenSample
 from .job import Job, ShardResult
 from .resume import content_digest
@@ -58,6 +60,12 @@ def finish(work: ShardWork, job: Job) -> ShardResult:
     )
 
 
+def _described(name: str, file: BinaryIO) -> ShardFile:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return ShardFile(name=name, size=size, sha256=sha256_of(file))
+
+
 def _write(work: ShardWork, job: Job) -> None:
     """Write a shard and, last, its sidecar.
 
@@ -67,10 +75,11 @@ def _write(work: ShardWork, job: Job) -> None:
     order = {(sample.key, sample.source): index for index, sample in enumerate(work.listing.samples)}
     work.tokens.sort(key=lambda sample: order[sample.key, sample.metadata["source"]])
     work.failed.sort(key=lambda failed: order[failed.row.key, failed.row.source])
-    with job.out.replace([shard, sidecar_name(shard)]) as (file, sidecar_file):
-        job.shard_format.write(file, work.tokens)
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
+    names = shard_files(shard, job.shard_format)
+    with job.out.replace([*reversed(names), sidecar_name(shard)]) as opened:
+        *files, sidecar_file = opened
+        files.reverse()
+        job.shard_format.write(files, work.tokens)
         sidecar = Sidecar(
             shard=shard,
             fingerprint=job.manifest.fingerprint,
@@ -79,8 +88,7 @@ def _write(work: ShardWork, job: Job) -> None:
             images=len(work.tokens),
             failures=[row for row, _ in work.failed],
             passed_over=dict(sorted(work.listing.passed_over.items())),
-            sha256=sha256_of(file),
-            size=size,
+            files=list(map(_described, names, files)),
         )
         sidecar_file.write(to_json(sidecar))
         if task.source.digest() != task.inputs:

@@ -41,7 +41,7 @@ class Summary(NamedTuple):
 
     def others(self) -> list[str]:
         """Return the shards in the folder that are not of this call."""
-        suffix = SHARD_FORMATS[self.manifest.format].suffix
+        suffix = SHARD_FORMATS[self.manifest.format].suffixes[0]
         planned = {f"{task.name}{suffix}" for task in self.plan.shards}
         there = {sidecar.shard for sidecar in sidecars(self.out)} | set(orphans(self.out))
         return sorted(there - planned)

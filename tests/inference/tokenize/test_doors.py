@@ -34,22 +34,25 @@ from vistok.inference.tokenize.run import Request, tokenize_collection
 class JsonLines:
     """One line of JSON per image, companions left out."""
 
-    suffix = ".jsonl"
+    suffixes = (".jsonl",)
 
-    def write(self, file, samples):
+    def require(self):
+        pass  # it needs no other package
+
+    def write(self, files, samples):
         for sample in samples:
             row = {"vistok": 1, "key": sample.key, "tokens": sample.tokens.tolist(), "metadata": sample.metadata}
-            file.write(json.dumps(row | {"dtype": sample.tokens.dtype.name}).encode() + b"\n")
+            files[0].write(json.dumps(row | {"dtype": sample.tokens.dtype.name}).encode() + b"\n")
 
-    def read(self, file):
-        for line in file.read().splitlines():
+    def read(self, files):
+        for line in files[0].read().splitlines():
             row = json.loads(line)
             tokens = partial(np.array, row["tokens"], row["dtype"])
             yield StoredSample(row["key"], tokens, partial(dict, row["metadata"]))
 
-    def is_own(self, file):
+    def is_own(self, files):
         try:
-            first = json.loads(file.read().splitlines()[0])
+            first = json.loads(files[0].read().splitlines()[0])
         except (ValueError, IndexError):
             return None
         return isinstance(first, dict) and "vistok" in first
@@ -116,7 +119,7 @@ def test_a_format_from_outside_tokenizes_resumes_and_comes_back(
     tokenize(*call, "--out", tars, code=1)
     for name in ("a", "images-00001"):
         one, other = (json.loads((folder / f"{name}.json").read_text()) for folder in (out, tars))
-        assert {key for key in one if one[key] != other[key]} == {"shard", "sha256", "size"}
+        assert {key for key in one if one[key] != other[key]} == {"shard", "files"}
     # A kill can leave a shard without a sidecar, a cut one, and one that was being written.
     (out / "images-00000.json").unlink()
     (out / "images-00002.jsonl").write_bytes(whole["images-00002.jsonl"][:-9])
@@ -154,13 +157,13 @@ def test_a_folder_keeps_its_format(tokenize, detokenize, inputs, tmp_path, monke
         assert "cut.jsonl is not a whole token shard (" in said and "): remove it and tokenize it again." in said
     for given in (out, out / "images-00000.jsonl"):  # where nobody has added the format
         said = detokenize(given, "--out", tmp_path / "back", code=2)
-        assert f"{out / 'manifest.json'} names the shard format 'jsonl', but only wds can be read: put" in said
+        assert f"{out / 'manifest.json'} names the shard format 'jsonl', but only wds, parquet, megatron can be" in said
 
 
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [
-        ("--format", "--format 'zip' is not a known format: choose from wds."),
+        ("--format", "--format 'zip' is not a known format: choose from megatron, parquet, wds."),
         ("--engine", "--engine 'zip' is not a known engine: choose from local."),
     ],
 )
@@ -169,7 +172,9 @@ def test_an_unknown_entry_is_refused(tokenize, inputs, tmp_path, option, sentenc
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("option", "nearest"), [("--format", "wds"), ("--engine", "local")])
+@pytest.mark.parametrize(
+    ("option", "nearest"), [("--format", "parquet"), ("--format", "megatron"), ("--engine", "local")]
+)
 def test_a_misspelt_entry_gets_the_nearest(tokenize, inputs, tmp_path, option, nearest):
     said = tokenize(inputs[0], "--out", tmp_path / "out", option, nearest[:-1], code=2)
     assert f"{option} '{nearest[:-1]}' is not a known {option[2:]}: did you mean '{nearest}'?" in said
@@ -260,5 +265,5 @@ def test_options_are_shown_where_there_is_a_choice(adding):
         [sys.executable, "-c", adding + HELP, "--help"], capture_output=True, text=True, env=environment
     ).stdout
     assert "--model" in said and max(map(len, said.splitlines())) <= 80
-    for option in ("--format [wds|jsonl]", "--engine [local|backwards]"):
-        assert (option.split()[0] in said) == bool(adding), said
+    assert f"wds|parquet|megatron{'|jsonl' if adding else ''}" in said.split(), said
+    assert ("local|backwards" in said.split()) == ("--engine" in said) == bool(adding), said
