@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import tempfile
 import time
 
 import fsspec
@@ -236,6 +237,15 @@ def test_what_cannot_be_written_to_is_refused(tokenize, photos, monkeypatch):
         FlakyFileSystem, "ls", lambda *arguments, **options: (_ for _ in ()).throw(PermissionError("no"))
     )
     assert f"no ({URL}): check its credentials, or take another URL." in tokenize(photos, "--out", URL, code=1)
+
+
+def test_a_full_temporary_folder_is_named(monkeypatch):
+    full = OSError(28, "No space left on device")
+    with (
+        pytest.raises(OSError, match="No space left on device.*" + tempfile.gettempdir()),
+        open_store(URL).replace(["x"]),
+    ):
+        raise full
 
 
 def test_a_url_of_this_machine_is_a_folder(tokenize, photos, tmp_path):
