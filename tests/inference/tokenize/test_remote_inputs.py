@@ -18,7 +18,7 @@ def photos(tmp_path, make_tar, monkeypatch):
     folder.mkdir()
     for index in range(3):
         (folder / f"{index}.png").write_bytes(image_bytes(noise_image(32, 32, index), "PNG"))
-    for index in range(2):
+    for index in range(8):
         pictures = [(f"{each}.png", image_bytes(noise_image(32, 32, 10 * index + each), "PNG")) for each in range(5)]
         captions = [(f"{each}.txt", b"a caption") for each in range(5)]
         make_tar(folder / f"s-{index}.tar", sorted([*pictures, *captions, ("broken.png", b"no image")]))
@@ -43,8 +43,8 @@ def test_a_store_that_fails_now_and_then_loses_nothing(tokenize, photos, tmp_pat
     FlakyFileSystem.fraction = 0.25  # of few calls; a request fails for good with 8 in a row
     tokenize("flaky://photos", "--out", tmp_path / "remote")
     assert FlakyFileSystem.faults > 0
-    assert shards(tmp_path / "remote") == shards(tmp_path / "local") and len(shards(tmp_path / "local")[0]) == 3
-    assert "0 written, 3 done before" in tokenize("flaky://photos", "--out", tmp_path / "remote")
+    assert shards(tmp_path / "remote") == shards(tmp_path / "local") and len(shards(tmp_path / "local")[0]) == 9
+    assert "0 written, 9 done before" in tokenize("flaky://photos", "--out", tmp_path / "remote")
 
 
 def test_a_store_that_vanishes_leaves_shards_unsealed_and_named(tokenize, photos, tmp_path, monkeypatch):
@@ -58,9 +58,12 @@ def test_a_store_that_vanishes_leaves_shards_unsealed_and_named(tokenize, photos
     monkeypatch.setattr(FlakyFileSystem, "cat_file", gone_for_one)
     said = tokenize("flaky://photos", "--out", out, code=1)
     assert "not read: s-1 cannot be read (failed 8 times in 0 s, the last time with: Connection reset by peer)" in said
-    assert sorted(path.name for path in out.glob("*.tar")) == ["images-00000.tar", "s-0.tar"]
+    assert sorted(path.name for path in out.glob("*.tar")) == [
+        "images-00000.tar",
+        *(f"s-{index}.tar" for index in (0, *range(2, 8))),
+    ]
     monkeypatch.setattr(FlakyFileSystem, "cat_file", read)
-    assert "1 written, 2 done before" in tokenize("flaky://photos", "--out", out)
+    assert "1 written, 8 done before" in tokenize("flaky://photos", "--out", out)
     tokenize(photos, "--out", tmp_path / "local")
     assert shards(out) == shards(tmp_path / "local")
 
