@@ -172,6 +172,20 @@ def test_a_server_of_files_is_read_in_ranges(web, photos):
     assert remote == content(plan_shards([str(photos.parent / name) for name in names], 10))
     with pytest.raises(ValueError, match=r"/photos/gone.png does not exist: give image files"):
         plan_shards([f"{web}/photos/gone.png"], 10)
+    assert content(plan_shards([f"{web}/photos/"], 10)) == content(plan_shards([str(photos)], 10))  # a page of links
+    queries = plan_shards([f"{web}/photos/b.png?size=1", f"{web}/photos/b.png?size=2"], 10)
+    assert [(image.name, image.key) for image in queries.loose] == [("b.png", "b_png"), ("b.png", "b_png_2")]
+
+
+def test_a_server_without_ranges_is_refused_at_once(web, photos, monkeypatch):
+    monkeypatch.setattr(Requests, "do_GET", SimpleHTTPRequestHandler.do_GET)
+    with open(photos / "s-0.tar", "ab") as file:
+        file.write(bytes(4 << 20))  # more than is read at a time
+    (task,) = plan_shards([f"{web}/photos/s-0.tar"], 10).shards
+    with pytest.raises(
+        OSError, match="its server gives whole files only, where a part was asked for: download it first"
+    ):
+        list(task.source.list_samples().samples)
 
 
 def test_each_byte_of_a_tar_comes_once_and_large_members_only_when_they_are_read(web, photos):
