@@ -129,6 +129,9 @@ class RemoteFile(io.RawIOBase):
 
     def _range(self, start: int, end: int) -> bytes:
         content: bytes = self._filesystem.cat_file(self._path, start=start, end=end)
+        if len(content) == self._size > end - start:
+            whole = "its server gives whole files only, where a part was asked for: download it first"
+            raise PermissionError(errno.EACCES, whole, self.name)  # asking again does not help
         if len(content) != end - start:
             raise OSError(errno.EIO, f"{len(content)} of {end - start} bytes came", self.name)
         return content
