@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Client, Connection, Listener
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import distributed
+from torch.distributed.rendezvous import rendezvous
 
 from .... import __version__
 from ....tokenizer.errors import WorkFailedError
@@ -85,7 +85,7 @@ def check_same_versions(one: Hello, other: Hello) -> None:
             )
 
 
-def listen(launch: Launch) -> tuple[Listener, distributed.Store]:
+def listen(launch: Launch) -> tuple[Listener, Any]:
     """Return a listener of rank 0 whose address the other processes find; keep the store until all of them have joined."""
     store = _store(launch)
     host = os.environ.get("MASTER_ADDR", "localhost")
@@ -131,6 +131,5 @@ def _watch(parent: int, end: Callable[[], None]) -> None:
     end()
 
 
-def _store(launch: Launch) -> distributed.Store:
-    store, *_ = next(distributed.rendezvous("env://", launch.rank, launch.world_size))
-    return store
+def _store(launch: Launch) -> Any:
+    return next(rendezvous("env://", launch.rank, launch.world_size))[0]

@@ -16,7 +16,7 @@ LOCAL_CLUSTER = "local"
 class Workers(NamedTuple):
     """How many actors there are, and what each reserves."""
 
-    count: int
+    number: int
     device: str
     cores: int
     per_node: int

@@ -82,7 +82,7 @@ class Actors:
     def run(self, tasks: list[ShardTask]) -> Iterator[ShardResult]:
         """Yield the result of each shard; raise WorkFailedError, ValueError and OSError."""
         handout = Handout(tasks)
-        for _ in range(min(self._workers.count, len(tasks))):
+        for _ in range(min(self._workers.number, len(tasks))):
             self._start()
         while not handout.is_over:
             self._hand_out(handout)

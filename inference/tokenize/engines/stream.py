@@ -1,7 +1,7 @@
 """Shards made in one process, with one stream through all of them, so that no stage waits: list, read, batch, encode, write."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from functools import lru_cache, partial
@@ -44,7 +44,7 @@ class ShardStream:
         self._job = job
         self._report = report
 
-    def run(self, tasks: Iterable[ShardTask]) -> Iterator[ShardResult]:
+    def run(self, tasks: Iterable[ShardTask]) -> Generator[ShardResult, None, None]:
         """Make shards; after WorkFailedError or OSError all shards before the failure are sealed."""
         job, clock = self._job, StageClock()
         config, views = job.manifest.preprocessing, job.manifest.views
