@@ -20,7 +20,8 @@ from .printing import say
 
 WORK_FAILED = 1
 WRONG_CALL = 2
-REMEDIES = {
+REMEDIES: dict[int | None, str] = {
+    None: "check the disk and run the same command again",
     errno.ENOSPC: "make room and run the same command again",
     errno.EDQUOT: "make room and run the same command again",
     errno.EACCES: "change its permissions, or take another path",
@@ -34,12 +35,18 @@ REMEDIES = {
     errno.ENOMEM: "close other programs, or take smaller images or batches",
     errno.ENOENT: "check whether it was moved, and run the same command again",
 }
+REMOTE_REMEDIES: dict[int | None, str] = {
+    None: "run the same command again when it answers",
+    errno.EACCES: "check its credentials, or take another URL",
+    errno.ENOENT: "check whether it exists, such as the bucket or the repository",
+}
 PACKAGE = __package__.partition(".")[0]
 RAISE = opcode.opmap["RAISE_VARARGS"]
 LIBRARIES = ("accelerate", "huggingface_hub", "tensorboard", "timm", "torchmetrics", "transformers", "webdataset")
 QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_VERBOSITY": "error",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TQDM_DISABLE": "1",
     "TRANSFORMERS_VERBOSITY": "error",
@@ -97,13 +104,8 @@ def describe_error(error: Exception) -> str:
         if _is_of_a_path(error):
             return f"{shortened(_path_of(error))} is longer than the system allows: take a shorter name."
         what = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
-        is_remote = bool(protocol_of(str(error.filename or "")))
-        other = (
-            "run the same command again when it answers"
-            if is_remote
-            else "check the disk and run the same command again"
-        )
-        remedy = REMEDIES.get(error.errno, other)
+        remedies = REMOTE_REMEDIES if protocol_of(str(error.filename or "")) else REMEDIES
+        remedy = remedies.get(error.errno, remedies[None])
         return f"{what} ({_path_of(error)}): {remedy}."
     if _is_of_a_path(error):
         return "A path has a NUL byte in it, which no file name can have: take another path."

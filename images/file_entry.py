@@ -68,6 +68,10 @@ class Entry:
             return io.BytesIO(self.read())
         return splice(self._file(), [range(self.offset, self.offset + self.size)])
 
+    def open_on_demand(self) -> BinaryIO:
+        """Open the bytes as a file that reads what is asked for, such as headers; raise OSError as `read` does."""
+        return splice(self._file(), [range(self.offset, self.offset + self.size)])
+
     def _file(self) -> BinaryIO:
         file = open_regular(self.path)
         size = os.fstat(file.fileno()).st_size

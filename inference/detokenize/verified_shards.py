@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from ...images.file_entry import problem_of
 from ...images.tars.blocks import DamagedShard
-from ..inputs.input_files import sha256_of
+from ...tokenizer.remote_files import local_path, protocol_of
 from ..token_shards.formats import SHARD_FORMATS, ShardFormat, format_of, open_samples
 from ..token_shards.manifest import Manifest, read_manifest
 from ..token_shards.ownership import orphans
-from ..token_shards.sidecar import MANIFEST_FILE, Sidecar, all_sidecars, read_sidecar
-from ..token_shards.store import LocalStore, Store, is_url, open_store
+from ..token_shards.sidecar import MANIFEST_FILE, Sidecar, all_sidecars, file_that_differs, read_sidecar
+from ..token_shards.store import LocalStore, Store, open_store
 
 
 class ShardFile(NamedTuple):
@@ -47,36 +47,39 @@ def find_shards(inputs: Iterable[str]) -> tuple[dict[ShardFile, Sidecar | None],
 def verified_keys(shard: ShardFile, sidecar: Sidecar | None, shard_format: ShardFormat) -> list[str]:
     """Compare a shard with its sidecar and list its keys; raise DamagedShard, with a sentence, when it is not whole."""
     try:
-        with shard.store.open(shard.name) as file:
-            is_same = sidecar is None or sha256_of(file) == sidecar.sha256
-        if is_same:
+        differing = file_that_differs(shard.store, sidecar) if sidecar else None
+        if differing is None:
             with open_samples(*shard, shard_format) as samples:
                 return [sample.key for sample in samples]
     except OSError as error:
-        raise DamagedShard(f"{shard} cannot be read ({error.strerror}): tokenize it again.") from None
+        what = error.filename or shard
+        raise DamagedShard(f"{what} cannot be read ({error.strerror}): tokenize it again.") from None
     except DamagedShard as error:
         reason = str(error).rstrip(".")
         raise DamagedShard(f"{shard} is not a whole token shard ({reason}): remove it and tokenize it again.") from None
-    raise DamagedShard(f"{shard} does not match its sidecar (SHA-256): remove it and tokenize it again.")
+    differing = shard.store.path_of(differing)
+    raise DamagedShard(f"{differing} does not match its sidecar (SHA-256): remove it and tokenize it again.")
 
 
 def manifest_of(store: Store) -> Manifest | None:
-    """Return the manifest of a folder, or None; raise ValueError when it is damaged or names an unknown format."""
+    """Return the manifest of a folder, or None; raise ValueError when it is damaged, or its format cannot be read here."""
     manifest = read_manifest(store, "put the right one back")
     if manifest is not None and manifest.format not in SHARD_FORMATS:
         raise ValueError(
             f"{store.path_of(MANIFEST_FILE)} names the shard format {manifest.format!r}, but only "
-            f"{' and '.join(SHARD_FORMATS)} can be read: put the right one back, or add the format to SHARD_FORMATS."
+            f"{', '.join(SHARD_FORMATS)} can be read: put the right one back, or add the format to SHARD_FORMATS."
         )
+    if manifest is not None:
+        SHARD_FORMATS[manifest.format].require()
     return manifest
 
 
 def _folder_and_shard(path: str) -> tuple[Store, str]:
     """Return the folder of an input, and the name of the shard in it, "" for all."""
-    if is_url(path):
+    if protocol_of(path):
         folder, _, name = path.rstrip("/").rpartition("/")
         return (open_store(folder), name) if format_of(name) else (open_store(path), "")
-    local = Path(path)
+    local = Path(local_path(path))
     if not local.is_dir() and not local.is_file():
         raise ValueError(f"{path} {problem_of(path)}: give token shards, or folders that tokenize-images wrote.")
     return (LocalStore(local), "") if local.is_dir() else (LocalStore(local.parent), local.name)

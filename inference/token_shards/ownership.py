@@ -1,9 +1,11 @@
 """Which files of an output folder vistok wrote: those it may remove or replace, and those it must not touch."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
+from contextlib import ExitStack
+from pathlib import PurePath
 
-from .formats import ShardFormat, format_of
+from .formats import SHARD_FORMATS, ShardFormat, format_of, shard_files
 from .sidecar import MANIFEST_FILE, all_sidecars, sidecar_name
 from .store import Store
 
@@ -11,40 +13,74 @@ OWN_KEYS = frozenset({"fingerprint", "schema_version", "shard"})
 """Keys of manifests and sidecars, of any version; JSON files of other programs have other keys, such as `images`."""
 
 
+class OutputFiles:
+    """The files of an output folder as they are now, and which of them vistok wrote."""
+
+    def __init__(self, store: Store):
+        self.sizes = store.sizes()
+        self._store = store
+        sidecars = all_sidecars(store, self.sizes)
+        self.whole = {sidecar.shard for sidecar in sidecars if sidecar.is_whole(self.sizes)}
+        """Shards with all files that their sidecar describes."""
+        self._described = {sidecar.shard: {file.name: file.size for file in sidecar.files} for sidecar in sidecars}
+
+    def is_own(self, shard: str, shard_format: ShardFormat) -> bool | None:
+        """Return whether vistok wrote what is there of a shard; None when that is nothing, or damaged beyond recognition."""
+        names = shard_files(shard, shard_format)
+        there = [name for name in names if name in self.sizes]
+        described = self._described.get(shard, {})
+        if there and all(self.sizes[name] == described.get(name) for name in there):
+            return True
+        try:
+            with ExitStack() as stack:
+                files = [stack.enter_context(self._store.open(name)) if name in there else None for name in names]
+                return shard_format.is_own(files) if there else None
+        except OSError:
+            return None
+
+    def orphans(self) -> list[str]:
+        """Return the shards that vistok wrote and that have no sidecar that fits."""
+        found: set[str] = set()
+        for entry in SHARD_FORMATS.values():
+            paths = [path for path in map(PurePath, self.sizes) if path.suffix in entry.suffixes]
+            shards = {str(path.with_suffix(entry.suffixes[0])) for path in paths} - self.whole
+            found.update(shard for shard in shards if self.is_own(shard, entry))
+        return sorted(found)
+
+
 def orphans(store: Store) -> list[str]:
     """Return the token shards without a sidecar that fits, which a killed command may leave behind."""
-    sizes = store.sizes()
-    return _orphans(store, sizes, _whole(store, sizes))
+    return OutputFiles(store).orphans()
 
 
-def removable_shards(store: Store) -> list[str]:
-    """Return the shards that `remove_shards` removes."""
-    sizes = store.sizes()
-    whole = _whole(store, sizes)
-    return [*sorted(whole), *_orphans(store, sizes, whole)]
+def removable_files(store: Store) -> list[str]:
+    """Return the files of shards that `remove_shards` removes, the one that says whose they are after the others."""
+    files = OutputFiles(store)
+    own = [(shard, format_of(shard)) for shard in [*sorted(files.whole), *files.orphans()]]
+    return [name for shard, entry in own if entry for name in shard_files(shard, entry) if name in files.sizes]
 
 
 def remove_shards(store: Store) -> None:
     """Remove all that tokenize-images wrote: manifest, sidecars, shards, and what a kill left."""
     store.remove(MANIFEST_FILE)
-    shards = removable_shards(store)
+    files = removable_files(store)
     for sidecar in all_sidecars(store, store.sizes()):
         store.remove(sidecar_name(sidecar.shard))
-    for shard in shards:
-        store.remove(shard)
+    for name in files:
+        store.remove(name)
     store.remove_asides()
 
 
 def refuse_replacing(store: Store, shards: Iterable[str], shard_format: ShardFormat) -> None:
     """Raise ValueError when a file of others would be replaced; one damaged beyond recognition may be vistok's own."""
-    sizes, others = store.sizes(), store.others()
-    whole = _whole(store, sizes)
+    files, others = OutputFiles(store), store.others()
+    sizes = files.sizes
     refuse_other(store, MANIFEST_FILE, MANIFEST_FILE in others or _is_other_json(store, MANIFEST_FILE, sizes))
     for shard in shards:
-        sidecar = sidecar_name(shard)
-        if shard not in whole:
-            is_other = shard in sizes and _is_own(store, shard, shard_format) is False
-            refuse_other(store, shard, shard in others or is_other)
+        if shard not in files.whole:
+            sidecar, is_other = sidecar_name(shard), files.is_own(shard, shard_format) is False
+            for name in shard_files(shard, shard_format):
+                refuse_other(store, name, name in others or (is_other and name in sizes))
             refuse_other(store, sidecar, sidecar in others or _is_other_json(store, sidecar, sizes))
 
 
@@ -55,23 +91,6 @@ def refuse_other(store: Store, name: str, is_other: bool) -> None:
             f"{store.path_of(name)} was not written by vistok and would be replaced: move it away, or give another --out "
             "folder."
         )
-
-
-def _whole(store: Store, sizes: Mapping[str, int]) -> set[str]:
-    return {sidecar.shard for sidecar in all_sidecars(store, sizes) if sidecar.is_whole(sizes)}
-
-
-def _orphans(store: Store, names: Iterable[str], whole: Collection[str]) -> list[str]:
-    candidates = sorted(name for name in names if name not in whole)
-    return [name for name in candidates if (entry := format_of(name)) and _is_own(store, name, entry)]
-
-
-def _is_own(store: Store, shard: str, shard_format: ShardFormat) -> bool | None:
-    try:
-        with store.open(shard) as file:
-            return shard_format.is_own(file)
-    except OSError:
-        return None
 
 
 def _is_other_json(store: Store, name: str, names: Collection[str]) -> bool:

@@ -7,18 +7,27 @@ from typing import Literal
 from pydantic import ValidationError
 
 from ...tokenizer.config import Config
+from ..inputs.input_files import sha256_of
 from ..inputs.plan import SIDECAR_SUFFIX
 from ..inputs.samples import Failure
-from .formats import format_of
+from .formats import format_of, shard_files
 from .store import Store, write_file
 
 MANIFEST_FILE = "manifest.json"
 
 
+class ShardFile(Config):
+    """A file of a shard."""
+
+    name: str
+    size: int
+    sha256: str
+
+
 class Sidecar(Config):
     """The description of one shard."""
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     shard: str
     fingerprint: str
     inputs: str
@@ -26,11 +35,13 @@ class Sidecar(Config):
     content: str
     """SHA-256 of the names of the input files and of their bytes."""
     images: int
+    rows: int
+    """Samples in the shard: several for an image with views."""
     failures: list[Failure]
     passed_over: dict[str, int]
     """Members of the input shard that are neither images nor carried over, by kind."""
-    sha256: str
-    size: int
+    files: list[ShardFile]
+    """All files of the shard, in the order of the suffixes of its format."""
 
     @property
     def name(self) -> str:
@@ -38,8 +49,17 @@ class Sidecar(Config):
         return PurePath(self.shard).stem
 
     def is_whole(self, sizes: Mapping[str, int]) -> bool:
-        """Return whether the shard is among the files of a folder, given by their bytes, with as many as the sidecar says."""
-        return sizes.get(self.shard) == self.size
+        """Return whether all files are among those of a folder, given by their bytes, with as many as the sidecar says."""
+        return all(sizes.get(file.name) == file.size for file in self.files)
+
+    def is_sound(self, name: str) -> bool:
+        """Return whether it describes a shard of a known format beside it, when its own file has a name."""
+        shard_format = format_of(self.shard)
+        is_beside = self.shard == PurePath(self.shard).name and sidecar_name(self.shard) == name
+        return is_beside and shard_format is not None and self._names() == shard_files(self.shard, shard_format)
+
+    def _names(self) -> list[str]:
+        return [file.name for file in self.files]
 
 
 def to_json(config: Config) -> bytes:
@@ -59,8 +79,10 @@ def write_sidecar(store: Store, sidecar: Sidecar) -> None:
 
 def whole_sidecar(store: Store, shard: str) -> Sidecar | None:
     """Return the sidecar of a shard that is there with all its bytes, else None."""
-    sidecar, size = read_sidecar(store, shard), store.size(shard)
-    return sidecar if sidecar is not None and size is not None and sidecar.is_whole({shard: size}) else None
+    sidecar = read_sidecar(store, shard)
+    sizes = {file.name: store.size(file.name) for file in sidecar.files} if sidecar else {}
+    there = {name: size for name, size in sizes.items() if size is not None}
+    return sidecar if sidecar is not None and sidecar.is_whole(there) else None
 
 
 def read_sidecar(store: Store, shard: str) -> Sidecar | None:
@@ -68,7 +90,7 @@ def read_sidecar(store: Store, shard: str) -> Sidecar | None:
     name = sidecar_name(shard)
     content = store.read_many([name] if store.size(name) is not None else [])
     sidecar = _parsed(content[name]) if content else None
-    return sidecar if sidecar is not None and sidecar.shard == shard else None
+    return sidecar if sidecar is not None and sidecar.shard == shard and sidecar.is_sound(name) else None
 
 
 def sidecars(store: Store) -> list[Sidecar]:
@@ -86,13 +108,17 @@ def all_sidecars(store: Store, names: Collection[str]) -> list[Sidecar]:
     candidates = sorted(name for name in names if name.endswith(SIDECAR_SUFFIX) and name != MANIFEST_FILE)
     for name, content in store.read_many(candidates).items():
         sidecar = _parsed(content)
-        if (
-            sidecar is not None
-            and sidecar.shard == PurePath(sidecar.shard).name
-            and sidecar.name == PurePath(name).stem
-        ):
-            found += [sidecar] if format_of(sidecar.shard) else []
+        found += [sidecar] if sidecar is not None and sidecar.is_sound(name) else []
     return found
+
+
+def file_that_differs(store: Store, sidecar: Sidecar) -> str | None:
+    """Return the first file of a shard that has another SHA-256 than its sidecar says, or None; raise OSError."""
+    for described in sidecar.files:
+        with store.open(described.name) as file:
+            if sha256_of(file) != described.sha256:
+                return described.name
+    return None
 
 
 def _parsed(content: bytes) -> Sidecar | None:

@@ -1,7 +1,6 @@
 """Where the files of an output folder lie: in a folder of this machine, or behind a URL."""
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -12,10 +11,7 @@ from ...cli.options import check_output_folder
 from ...images.file_entry import open_regular
 from ...tokenizer.files import remove_asides, whole_files
 from ...tokenizer.folder_lock import hold_folder
-
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-"""The beginning of a URL; a drive of Windows has one letter."""
-_LOCAL_URL = re.compile(r"(file|local)://", re.IGNORECASE)
+from ...tokenizer.remote_files import local_path, protocol_of
 
 
 class Store(Protocol):
@@ -67,14 +63,11 @@ class Store(Protocol):
 
 def open_store(out: str) -> Store:
     """Return the store of a folder by its path or URL; raise ValueError for a URL that nothing here can open."""
-    if _URL.match(out) is None or _LOCAL_URL.match(out):
-        return LocalStore(Path(_LOCAL_URL.sub("", out)))
-    raise ValueError(f"{out} is a URL, where a folder is needed.")
+    if not protocol_of(out):
+        return LocalStore(Path(local_path(out)))
+    from .remote_store import RemoteStore  # late: fsspec is imported where a URL is given
 
-
-def is_url(path: str) -> bool:
-    """Return whether a path is a URL, of another machine or of this one."""
-    return _URL.match(path) is not None
+    return RemoteStore(out)
 
 
 def write_file(store: Store, name: str, content: bytes) -> None:

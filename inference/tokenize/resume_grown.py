@@ -14,6 +14,7 @@ from ..inputs.keys import keys_of_names, make_unique
 from ..inputs.loose_images import LOOSE_PATTERN, LooseImage, loose_shard
 from ..inputs.plan import Plan
 from ..inputs.samples import ShardTask
+from ..inputs.views import image_key
 from ..token_shards.formats import ShardFormat, open_samples
 from ..token_shards.sidecar import Sidecar, sidecars
 from ..token_shards.store import Store
@@ -68,8 +69,11 @@ def _rows(store: Store, sidecar: Sidecar, shard_format: ShardFormat) -> list[_Ro
             f"{store.path_of(shard)} is not a whole token shard ({str(error).rstrip('.')}): remove it, and the same "
             "command makes it again."
         ) from None
-    rows = [_Row(shard, key, metadata["source"], str(metadata.get("sha256"))) for key, metadata in samples]
-    return rows + [_Row(shard, failure.key, failure.source, "") for failure in sidecar.failures]
+    images = dict.fromkeys(
+        _Row(shard, image_key(key, metadata), metadata["source"], str(metadata.get("sha256")))
+        for key, metadata in samples
+    )
+    return [*images] + [_Row(shard, failure.key, failure.source, "") for failure in sidecar.failures]
 
 
 def _indices(rows: Sequence[_Row], loose: Sequence[LooseImage]) -> dict[_Row, int]:
