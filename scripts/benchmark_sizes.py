@@ -26,7 +26,7 @@ from vistok.inference.inputs.plan import Plan, plan_shards
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest
 from vistok.inference.token_shards.store import LocalStore
-from vistok.inference.tokenize.engines import ENGINES
+from vistok.inference.tokenize.engines.table import ENGINES
 from vistok.inference.tokenize.job import WAITING_IMAGES, Job, encoders_for
 from vistok.inference.tokenize.results import tokenize_shards
 from vistok.inference.tokenize.settings import choose_precision, given_limit
@@ -53,7 +53,7 @@ def run(plan: Plan, tokenizer: Tokenizer, fast: bool, limit: BatchLimit, waiting
     precision = fast_precision(tokenizer.device, compiled=False, batch_size=limit) if fast else EXACT_ARITHMETIC
     with tempfile.TemporaryDirectory() as out:
         manifest = new_manifest(tokenizer, "photo-f8", precision, "wds", "none")
-        encoders = encoders_for(tokenizer.device)
+        encoders = encoders_for(tokenizer.device.type, usable_cores())
         job = Job(
             LocalStore(Path(out)),
             manifest,
