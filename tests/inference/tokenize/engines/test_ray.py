@@ -12,8 +12,8 @@ import pytest
 from processes import environment
 from samples import image_bytes, noise_image
 from vistok.inference.tokenize.engines import ray_cluster
+from vistok.inference.tokenize.engines.exit_reasons import describe_loss
 from vistok.inference.tokenize.engines.ray_cluster import import_ray, workers_of
-from vistok.inference.tokenize.engines.ray_engine import describe_loss
 from vistok.inference.tokenize.job import Placement
 
 MODULE = [sys.executable, "-m", "vistok.inference.tokenize"]
