@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from types import FrameType
 from typing import NoReturn
 
+from ..tokenizer.retries import give_up_retries
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PASSED_ON = 5.0
 """Seconds within which a second signal is the first one again, passed on by a launcher of several processes."""
@@ -69,6 +71,7 @@ class Interruption:
 
     def _raise(self) -> NoReturn:
         self._raised, self._raised_at = True, time.monotonic()
+        give_up_retries()  # a thread that waits would keep the command from ending
         raise KeyboardInterrupt
 
 
@@ -93,6 +96,7 @@ def interruptible(command: str) -> Iterator[Interruption]:
     interruption = _of_process[-1] if _of_process else Interruption(command)
     before = {} if _of_process else {number: signal.signal(number, interruption.handle) for number in SIGNALS}
     _working.append(interruption)
+    give_up_retries(False)
     try:
         yield interruption
     finally:

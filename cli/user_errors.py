@@ -13,6 +13,7 @@ from pathlib import PurePath
 import typer
 
 from ..tokenizer.files import ASIDE_PATTERN
+from ..tokenizer.remote_files import protocol_of
 from ..tokenizer.system import is_out_of_memory
 from ..tokenizer.wording import shortened
 from .interruption import interruptible
@@ -20,7 +21,8 @@ from .printing import say
 
 WORK_FAILED = 1
 WRONG_CALL = 2
-REMEDIES = {
+REMEDIES: dict[int | None, str] = {
+    None: "check the disk and run the same command again",
     errno.ENOSPC: "make room and run the same command again",
     errno.EDQUOT: "make room and run the same command again",
     errno.EACCES: "change its permissions, or take another path",
@@ -34,12 +36,18 @@ REMEDIES = {
     errno.ENOMEM: "close other programs, or take smaller images or batches",
     errno.ENOENT: "check whether it was moved, and run the same command again",
 }
+REMOTE_REMEDIES: dict[int | None, str] = {
+    None: "run the same command again when it answers",
+    errno.EACCES: "check its credentials, or take another URL",
+    errno.ENOENT: "check the name of the bucket or of the repository",
+}
 PACKAGE = __package__.partition(".")[0]
 RAISE = opcode.opmap["RAISE_VARARGS"]
 LIBRARIES = ("accelerate", "huggingface_hub", "tensorboard", "timm", "torchmetrics", "transformers", "webdataset")
 QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_VERBOSITY": "error",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TQDM_DISABLE": "1",
     "TRANSFORMERS_VERBOSITY": "error",
@@ -97,7 +105,8 @@ def describe_error(error: Exception) -> str:
         if _is_of_a_path(error):
             return f"{shortened(_path_of(error))} is longer than the system allows: take a shorter name."
         what = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
-        remedy = REMEDIES.get(error.errno, "check the disk and run the same command again")
+        remedies = REMOTE_REMEDIES if protocol_of(str(error.filename or "")) else REMEDIES
+        remedy = remedies.get(error.errno, remedies[None])
         return f"{what} ({_path_of(error)}): {remedy}."
     if _is_of_a_path(error):
         return "A path has a NUL byte in it, which no file name can have: take another path."
@@ -122,6 +131,8 @@ def _is_of_a_path(error: Exception) -> bool:
 def _path_of(error: OSError) -> str:
     if error.filename is None:
         return "while writing"
+    if protocol_of(str(error.filename)):
+        return str(error.filename)
     path = PurePath(str(error.filename))
     return str(path.parent) if path.match(ASIDE_PATTERN) else str(path).removesuffix(".part")
 

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -18,18 +19,32 @@ GAP, SIDE, COLUMNS = 8, 256, 8
 
 def save_png(path: Path, image: Image.Image, mark: str = "") -> None:
     """Write an image as PNG; on OSError an older file stays unchanged."""
+    write_whole(path, png_bytes(image, mark))
+
+
+def png_bytes(image: Image.Image, mark: str = "") -> bytes:
+    """Return an image as PNG."""
     buffer = io.BytesIO()
     info = PngInfo()
     if mark:
         info.add_text(MARK, mark)
     image.save(buffer, "PNG", pnginfo=info)
-    write_whole(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def mark_of(path: Path) -> str:
     """Return the mark that a file was saved with, or "" when it has none or is not a PNG."""
     try:
-        with open_regular(str(path)) as file, Image.open(file, formats=["PNG"]) as image:
+        with open_regular(str(path)) as file:
+            return mark_in(file)
+    except OSError:
+        return ""
+
+
+def mark_in(file: BinaryIO) -> str:
+    """Return the mark that the content of an open file was saved with, or "" when it has none or is not a PNG."""
+    try:
+        with Image.open(file, formats=["PNG"]) as image:
             return str(image.info.get(MARK, ""))
     except (Image.DecompressionBombError, OSError, ValueError, SyntaxError):
         return ""

@@ -18,10 +18,12 @@ from vistok.inference.inputs.reading import ReadImage, read_image
 from vistok.inference.inputs.samples import Sample
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest
-from vistok.inference.tokenize.engines import ENGINES
+from vistok.inference.token_shards.store import LocalStore
+from vistok.inference.tokenize.engines.table import ENGINES
 from vistok.inference.tokenize.job import Job, encoders_for
 from vistok.inference.tokenize.results import Totals, tokenize_shards
 from vistok.tokenizer.preprocessing import PreprocessingConfig
+from vistok.tokenizer.system import usable_cores
 
 CONFIG = PreprocessingConfig(size=256)
 SHARD_SIZE = 1000
@@ -83,13 +85,13 @@ def start_readers(processes: int, sample: Sample) -> float:
 def job_of(tokenizer: Tokenizer, precision: str, out: Path, batch_size: int, readers: int, in_processes: bool) -> Job:
     """Return the job of tokenize-images for these options."""
     return Job(
-        out=out,
+        out=LocalStore(out),
         manifest=new_manifest(tokenizer, "photo-f8", precision, "wds", "none"),
         tokenizer=tokenizer,
         shard_format=SHARD_FORMATS["wds"],
         batch_size=batch_size,
         readers=readers,
-        encoders=encoders_for(tokenizer.device),
+        encoders=encoders_for(tokenizer.device.type, usable_cores()),
         reads_in_processes=in_processes,
         stop_on_error=True,
     )

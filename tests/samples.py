@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vistok.inference.token_shards.formats import format_of, read_samples
+from vistok.inference.token_shards.formats import format_of, open_samples
+from vistok.inference.token_shards.store import LocalStore
 from vistok.inference.token_shards.token_samples import StoredSample
 from vistok.tokenizer.config import parse_choice
 from vistok.tokenizer.model import VisualTokenizer, build_tokenizer
@@ -60,6 +61,12 @@ def gaussian(count: int, dim: int, seed: int = 0) -> torch.Tensor:
 
 def stored_samples(shard: Path) -> list[StoredSample]:
     """Return the samples of a token shard, whatever its format."""
-    shard_format = format_of(shard)
+    shard_format = format_of(shard.name)
     assert shard_format is not None
-    return read_samples(shard, shard_format)
+    with open_samples(LocalStore(shard.parent), shard.name, shard_format) as samples:
+        return [_in_memory(sample) for sample in samples]
+
+
+def _in_memory(sample: StoredSample) -> StoredSample:
+    tokens, metadata = sample.read_tokens(), sample.read_metadata()
+    return sample._replace(read_tokens=lambda: tokens, read_metadata=lambda: metadata)

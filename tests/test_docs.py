@@ -12,7 +12,7 @@ from commands import APPS, ROOT, options
 from processes import run_python
 from samples import PHOTOS
 from vistok.inference.token_shards.formats import SHARD_FORMATS
-from vistok.inference.tokenize.engines import ENGINES
+from vistok.inference.tokenize.engines.table import ENGINES
 from vistok.pretrained.exporters.table import EXPORTERS
 from vistok.pretrained.importers.table import IMPORTERS
 from vistok.sequences.layouts import LAYOUTS

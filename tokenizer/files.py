@@ -5,10 +5,10 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from .turns import take_turn
 
@@ -32,18 +32,36 @@ def write_whole(path: Path, content: bytes | Iterable[bytes | memoryview]) -> No
     The content may come in parts. Processes and threads that write the same file take turns. Raises OSError when the disk
     refuses; nothing half-written stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = aside_of(path)
-    with take_turn(aside, aside.touch):
+    with whole_files([path]) as (file,):
+        file.writelines([content] if isinstance(content, bytes) else content)
+
+
+@contextmanager
+def whole_files(paths: Sequence[Path]) -> Iterator[list[BinaryIO]]:
+    """Yield files to write aside, which become `paths`, in order, at a clean exit; raise OSError as `write_whole` does.
+
+    The last of several describes the others: it is removed before they change, and renamed last.
+    """
+    asides = [aside_of(path) for path in paths]
+    with ExitStack() as turns:
+        for aside in asides:
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            turns.enter_context(take_turn(aside, aside.touch))
         try:
-            with open(aside, "wb") as file:
-                file.writelines([content] if isinstance(content, bytes) else content)
-                flush_to_disk(file)
-            aside.replace(path)
+            with ExitStack() as opened:
+                files = [opened.enter_context(open(aside, "w+b")) for aside in asides]
+                yield files  # type: ignore[misc]  # of a class for reading and writing
+                for file in files:
+                    flush_to_disk(file)
+            if len(paths) > 1:
+                paths[-1].unlink(missing_ok=True)
+            for aside, path in zip(asides, paths, strict=True):
+                aside.replace(path)
         except BaseException as error:
-            aside.unlink(missing_ok=True)
+            for aside in asides:
+                aside.unlink(missing_ok=True)
             if isinstance(error, OSError) and error.filename is None:  # an error of writing does not say where
-                error.filename = str(path)
+                error.filename = str(paths[0])
             raise
 
 

@@ -33,7 +33,7 @@ class TarBlocks:
     def __init__(self, path: str, file: BinaryIO):
         self.path = path
         self.file = file
-        self.size = os.fstat(file.fileno()).st_size
+        self.size = file.seek(0, os.SEEK_END)
         self.previous = ""
 
     def read(self, at: int, count: int) -> bytes:

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import BinaryIO
 
 from ..file_entry import open_regular, printable
 from .blocks import TarBlocks
@@ -14,14 +16,15 @@ _WITHOUT_DATA = "123456"
 """Types without data, whatever size their headers give: links, devices, folders and fifos."""
 
 
-def headers(path: str) -> Iterator[Header]:
+def headers(path: str, file: BinaryIO | None = None) -> Iterator[Header]:
     """Yield the members of an uncompressed tar in their order, lazily.
 
-    Raises DamagedShard for a wrong checksum, for a tar that ends early, and for anything after the last member but the end of
-    a tar. Raises OSError when the file cannot be read.
+    A seekable `file` is read in place of the one at `path`, and left open. Raises DamagedShard for a wrong checksum, for a
+    tar that ends early, and for anything after the last member but the end of a tar. Raises OSError when the file cannot be
+    read.
     """
-    with open_regular(path) as file:
-        tar = TarBlocks(path, file)
+    with nullcontext(file) if file else open_regular(path) as opened:
+        tar = TarBlocks(path, opened)
         at = 0
         common: dict[str, str] = {}  # from global pax headers, which apply to all later members
         while True:

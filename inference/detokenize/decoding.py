@@ -18,6 +18,7 @@ from ...tokenizer.numerics.exact import DEVICE_BATCH, batch_for
 from ..api import Tokenizer
 from ..token_shards.formats import SHARD_FORMATS, ShardFormat
 from ..token_shards.manifest import Manifest
+from ..token_shards.store import Store
 from ..token_shards.token_samples import StoredSample
 
 PATH_ERRORS = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
@@ -53,7 +54,7 @@ class CheckedImage(NamedTuple):
     """SHA-256 of tokens and decoder, saved in the PNG file."""
 
 
-def folder_decoder(folder: Path, manifest: Manifest, tokenizer: Tokenizer, model: str) -> FolderDecoder:
+def folder_decoder(folder: Store, manifest: Manifest, tokenizer: Tokenizer, model: str) -> FolderDecoder:
     """Return the decoder of a folder; raise ValueError when another tokenizer made its tokens."""
     tokenizer = tokenizer.with_preprocessing(manifest.preprocessing)
     if tokenizer.fingerprint != manifest.fingerprint:

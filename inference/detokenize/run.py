@@ -2,8 +2,9 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +17,11 @@ from ...tokenizer.folder_lock import hold_folder
 from ...tokenizer.wording import pluralize
 from ..api import Tokenizer, load
 from ..inputs.keys import file_name, make_unique, normalised_key
+from ..token_shards.formats import open_samples
 from ..token_shards.sidecar import MANIFEST_FILE
-from ..token_shards.token_samples import StoredSample
+from ..token_shards.store import Store
 from .decoding import FolderDecoder, ImageJob, batches, checked, decoded, folder_decoder, save
-from .verified_shards import find_shards, manifest_of, verified_samples
+from .verified_shards import ShardFile, find_shards, manifest_of, verified_keys
 
 ENDING = ".png"
 MAX_PATH_BYTES = 2048
@@ -49,26 +51,29 @@ class Outcome(NamedTuple):
         return lines + [f"  damaged: {sentence}" for sentence in self.damaged]
 
 
-def detokenize(inputs: list[Path], out: Path, model: str | None, device: str, overwrite: bool, quiet: bool) -> Outcome:
+def detokenize(inputs: list[str], out: Path, model: str | None, device: str, overwrite: bool, quiet: bool) -> Outcome:
     """Decode token shards; raise ValueError for a wrong call, OSError when the disk refuses."""
     check_output_folder(out)
     files, damaged = find_shards(inputs)
     decoders = _decoders(files, model, device)
-    shards: dict[Path, list[StoredSample]] = {}
-    for path, sidecar in track(files.items(), "shards", quiet=quiet):
+    shards: dict[ShardFile, list[str]] = {}
+    for shard, sidecar in track(files.items(), "shards", quiet=quiet):
         try:
-            shards[path] = verified_samples(path, sidecar, decoders[path.parent].shard_format)
+            shards[shard] = verified_keys(shard, sidecar, decoders[shard.store].shard_format)
         except DamagedShard as error:
             damaged.append(str(error))
-    jobs = _jobs(shards, decoders, out)
+    paths = dict(
+        zip(shards, image_paths([(Path(shard.name).stem, keys) for shard, keys in shards.items()]), strict=True)
+    )
     if not overwrite:
-        _refuse_replacing(jobs)
+        _refuse_replacing(_jobs(paths, decoders, out))
     failures: list[str] = []
     written = before = 0
     with (
         hold_folder(out, "detokenize-images"),
         ThreadPoolExecutor() as pool,
-        ProgressLine(total=len(jobs), quiet=quiet) as line,
+        ProgressLine(total=sum(map(len, paths.values())), quiet=quiet) as line,
+        closing(_jobs(paths, decoders, out)) as jobs,
     ):
         for batch in batches(checked(jobs, failures)):
             missing = [image for image in batch if mark_of(image.job.path) != image.mark]
@@ -77,15 +82,16 @@ def detokenize(inputs: list[Path], out: Path, model: str | None, device: str, ov
             failures += problems
             written += len(missing) - len(problems)
             line.update(written + before + len(failures), note=f"{len(failures)} failed" if failures else "")
-        for folder in {job.path.parent for job in jobs if job.path.parent.is_dir()}:
-            remove_asides(folder)
+        for folder in {(out / path).parent for row in paths.values() for path in row}:
+            if folder.is_dir():
+                remove_asides(folder)
     return Outcome(out, len(shards), written, before, failures, damaged)
 
 
-def _decoders(shards: Iterable[Path], named: str | None, device: str) -> dict[Path, FolderDecoder]:
+def _decoders(shards: Iterable[ShardFile], named: str | None, device: str) -> dict[Store, FolderDecoder]:
     loaded: dict[str, Tokenizer] = {}
     decoders = {}
-    for folder in dict.fromkeys(path.parent for path in shards):
+    for folder in dict.fromkeys(shard.store for shard in shards):
         manifest = manifest_of(folder)
         if manifest is None:
             raise ValueError(f"{folder} has no {MANIFEST_FILE}, which names the tokenizer of its shards: put it back.")
@@ -96,16 +102,18 @@ def _decoders(shards: Iterable[Path], named: str | None, device: str) -> dict[Pa
     return decoders
 
 
-def _jobs(shards: dict[Path, list[StoredSample]], decoders: dict[Path, FolderDecoder], out: Path) -> list[ImageJob]:
-    paths = image_paths([(shard.stem, [sample.key for sample in samples]) for shard, samples in shards.items()])
-    return [
-        ImageJob(sample, out / path, f"{shard}: {sample.key}", decoders[shard.parent])
-        for (shard, samples), row in zip(shards.items(), paths, strict=True)
-        for sample, path in zip(samples, row, strict=True)
-    ]
+def _jobs(
+    paths: dict[ShardFile, list[str]], decoders: dict[Store, FolderDecoder], out: Path
+) -> Generator[ImageJob, None, None]:
+    """Yield the images of all shards; each can be read until the next is asked for."""
+    for shard, row in paths.items():
+        decoder = decoders[shard.store]
+        with open_samples(*shard, decoder.shard_format) as samples:
+            for sample, path in zip(samples, row, strict=True):
+                yield ImageJob(sample, out / path, f"{shard}: {sample.key}", decoder)
 
 
-def _refuse_replacing(jobs: list[ImageJob]) -> None:
+def _refuse_replacing(jobs: Iterable[ImageJob]) -> None:
     for image in checked((job for job in jobs if os.path.lexists(job.path)), []):
         path = image.job.path
         if mark_of(path) != image.mark:

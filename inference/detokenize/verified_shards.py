@@ -1,75 +1,103 @@
 """Token shards on disk, compared with their sidecars before anything is made of them."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from ...images.file_entry import problem_of
 from ...images.tars.blocks import DamagedShard
-from ..inputs.input_files import file_sha256
-from ..token_shards.formats import SHARD_FORMATS, ShardFormat, read_samples
+from ...tokenizer.remote_files import local_path, protocol_of
+from ..token_shards.formats import SHARD_FORMATS, ShardFormat, open_samples, shard_of
 from ..token_shards.manifest import Manifest, read_manifest
 from ..token_shards.ownership import orphans
-from ..token_shards.sidecar import MANIFEST_FILE, Sidecar, all_sidecars, read_sidecar
-from ..token_shards.token_samples import StoredSample
+from ..token_shards.sidecar import MANIFEST_FILE, Sidecar, all_sidecars, file_that_differs, read_sidecar
+from ..token_shards.store import LocalStore, Store, open_store
 
 
-def find_shards(inputs: Iterable[Path]) -> tuple[dict[Path, Sidecar | None], list[str]]:
+class ShardFile(NamedTuple):
+    """A token shard, by its name in a folder."""
+
+    store: Store
+    name: str
+
+    def __str__(self) -> str:
+        return self.store.path_of(self.name)
+
+
+def find_shards(inputs: Iterable[str]) -> tuple[dict[ShardFile, Sidecar | None], list[str]]:
     """Find token shards and their sidecars, and say which are missing; raise ValueError for an input that holds none."""
-    shards: dict[Path, tuple[Path, Sidecar | None]] = {}  # by the real path, so that each comes once
+    shards: dict[str, tuple[ShardFile, Sidecar | None]] = {}  # by the real path, so that each comes once
     missing: list[str] = []
     for path in inputs:
-        if path.is_dir():
-            found, sentences = _in_folder(path)
-            if not found and not sentences:
-                raise ValueError(f"{path} holds no token shards: give a folder that tokenize-images wrote.")
-            missing += sentences
-        elif path.is_file():
-            found = {path: read_sidecar(path)}
+        folder, shard = _folder_and_shard(path)
+        if shard:
+            found = {ShardFile(folder, shard): read_sidecar(folder, shard)}
         else:
-            raise ValueError(
-                f"{path} {problem_of(str(path))}: give token shards, or folders that tokenize-images wrote."
-            )
-        for shard, sidecar in found.items():
-            shards.setdefault(shard.resolve(), (shard, sidecar))
+            found, sentences = _in_folder(folder)
+            if not found and not sentences:
+                raise ValueError(f"{folder} holds no token shards: give a folder that tokenize-images wrote.")
+            missing += sentences
+        for file, sidecar in found.items():
+            real = os.path.realpath(str(file)) if isinstance(file.store, LocalStore) else str(file)
+            shards.setdefault(real, (file, sidecar))
     return dict(shards.values()), list(dict.fromkeys(missing))
 
 
-def verified_samples(path: Path, sidecar: Sidecar | None, shard_format: ShardFormat) -> list[StoredSample]:
-    """Compare a shard with its sidecar and list its samples; raise DamagedShard, with a sentence, when it is not whole."""
+def verified_keys(shard: ShardFile, sidecar: Sidecar | None, shard_format: ShardFormat) -> list[str]:
+    """Compare a shard with its sidecar and list its keys; raise DamagedShard, with a sentence, when it is not whole."""
     try:
-        is_same = sidecar is None or file_sha256(path) == sidecar.sha256
-        samples = read_samples(path, shard_format) if is_same else []
+        differing = file_that_differs(shard.store, sidecar) if sidecar else None
+        if differing is None:
+            with open_samples(*shard, shard_format) as samples:
+                return [sample.key for sample in samples]
     except OSError as error:
-        raise DamagedShard(f"{path} cannot be read ({error.strerror}): tokenize it again.") from None
+        what = error.filename or shard
+        raise DamagedShard(f"{what} cannot be read ({error.strerror}): tokenize it again.") from None
     except DamagedShard as error:
         reason = str(error).rstrip(".")
-        raise DamagedShard(f"{path} is not a whole token shard ({reason}): remove it and tokenize it again.") from None
-    if not is_same:
-        raise DamagedShard(f"{path} does not match its sidecar (SHA-256): remove it and tokenize it again.")
-    return samples
+        raise DamagedShard(f"{shard} is not a whole token shard ({reason}): remove it and tokenize it again.") from None
+    differing = shard.store.path_of(differing)
+    raise DamagedShard(f"{differing} does not match its sidecar (SHA-256): remove it and tokenize it again.")
 
 
-def manifest_of(folder: Path) -> Manifest | None:
-    """Return the manifest of a folder, or None; raise ValueError when it is damaged or names an unknown format."""
-    manifest = read_manifest(folder, "put the right one back")
+def manifest_of(store: Store) -> Manifest | None:
+    """Return the manifest of a folder, or None; raise ValueError when it is damaged, or its format cannot be read here."""
+    manifest = read_manifest(store, "put the right one back")
     if manifest is not None and manifest.format not in SHARD_FORMATS:
         raise ValueError(
-            f"{folder / MANIFEST_FILE} names the shard format {manifest.format!r}, but only {' and '.join(SHARD_FORMATS)} "
-            "can be read: put the right one back, or add the format to SHARD_FORMATS."
+            f"{store.path_of(MANIFEST_FILE)} names the shard format {manifest.format!r}, but only "
+            f"{', '.join(SHARD_FORMATS)} can be read: put the right one back, or add the format to SHARD_FORMATS."
         )
+    if manifest is not None:
+        SHARD_FORMATS[manifest.format].require()
     return manifest
 
 
-def _in_folder(folder: Path) -> tuple[dict[Path, Sidecar | None], list[str]]:
-    manifest = manifest_of(folder)
-    shards: dict[Path, Sidecar | None] = {folder / sidecar.shard: sidecar for sidecar in all_sidecars(folder)}
+def _folder_and_shard(path: str) -> tuple[Store, str]:
+    """Return the folder of an input, and the name of the shard in it, "" for all."""
+    if protocol_of(path):
+        folder, _, name = path.rstrip("/").rpartition("/")
+        shard = shard_of(name)
+        return (open_store(folder), shard) if shard else (open_store(path), "")
+    local = Path(local_path(path))
+    if not local.is_dir() and not local.is_file():
+        raise ValueError(f"{path} {problem_of(path)}: give token shards, or folders that tokenize-images wrote.")
+    return (LocalStore(local), "") if local.is_dir() else (LocalStore(local.parent), shard_of(local.name) or local.name)
+
+
+def _in_folder(store: Store) -> tuple[dict[ShardFile, Sidecar | None], list[str]]:
+    manifest = manifest_of(store)
+    found = all_sidecars(store, store.sizes())
+    shards: dict[ShardFile, Sidecar | None] = {ShardFile(store, sidecar.shard): sidecar for sidecar in found}
     missing = [
-        f"{path} has no sidecar, so it may not be whole: tokenize it again."
-        for path in orphans(folder)
-        if path not in shards
+        f"{store.path_of(name)} has no sidecar, so it may not be whole: tokenize it again."
+        for name in orphans(store)
+        if ShardFile(store, name) not in shards
     ]
     if manifest is not None and manifest.shards > len(shards):
         missing.append(
-            f"{folder / MANIFEST_FILE} counts {manifest.shards} shards, but {len(shards)} have a sidecar: tokenize again."
+            f"{store.path_of(MANIFEST_FILE)} counts {manifest.shards} shards, but {len(shards)} have a sidecar: tokenize "
+            "again."
         )
     return shards, missing

@@ -34,7 +34,7 @@ class EvaluationInputs:
         self.failures: list[Failure] = []
         self.lost: list[str] = []
         """A phrase for each damaged shard and for each file that the disk does not give."""
-        shards = plan_shards(self.data, shard_size=1000, out=out).shards
+        shards = plan_shards(self.data, shard_size=1000, out=str(out) if out else None).shards
         self.samples = [sample for shard in shards for sample in self._listed(shard)]
 
     def again(self) -> "EvaluationInputs":

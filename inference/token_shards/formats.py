@@ -1,42 +1,91 @@
 """The formats of token shards: the table SHARD_FORMATS, and the protocol of an entry; a file and a line add one."""
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import PurePath
 from typing import BinaryIO, Protocol
 
 from ...images.tars.blocks import DamagedShard
+from .megatron_format import MegatronFormat
+from .parquet_format import ParquetFormat
+from .store import Store
 from .token_samples import StoredSample, TokenSample
 from .webdataset_format import WebdatasetFormat
 
 
 class ShardFormat(Protocol):
-    """How the samples of a shard become one file; an instance is picklable."""
+    """How the samples of a shard become one file or several; an instance is picklable."""
 
     @property
-    def suffix(self) -> str:
-        """Suffix of the files, such as `.tar`: one dot, at its beginning; no two formats share one."""
+    def suffixes(self) -> tuple[str, ...]:
+        """Suffixes of the files, such as `.tar`: one dot, at the beginning.
 
-    def write(self, file: BinaryIO, samples: Iterable[TokenSample]) -> None:
-        """Write samples into an empty, seekable file, left open; the bytes depend on the samples alone: no dates."""
+        The first names the shard; no two formats share it. Files are put in their places from the last to the first, so the
+        last should say whose they are.
+        """
 
-    def read(self, path: Path) -> Iterator[StoredSample]:
-        """Yield the samples in their order; raise DamagedShard or ValueError for a damaged file, and OSError."""
+    def require(self) -> None:
+        """Raise ValueError, which says what to install, when a package that it needs is missing."""
 
-    def is_own(self, path: Path) -> bool | None:
-        """Return whether vistok wrote a file; None when it is damaged or empty, so that nobody can tell."""
+    def write(self, files: Sequence[BinaryIO], samples: Iterable[TokenSample]) -> None:
+        """Write samples into empty, seekable files, left open, in the order of the suffixes.
+
+        The bytes depend on the samples alone: no dates. `TokenSample.metadata` is written whole. What it cannot hold raises
+        ValueError.
+        """
+
+    def read(self, files: Sequence[BinaryIO]) -> Iterator[StoredSample]:
+        """Yield the samples in their order; raise DamagedShard or ValueError for damaged files, and OSError.
+
+        A sample can be read as long as the files are open, by one thread at a time. `file.name` is the name for messages.
+        """
+
+    def is_own(self, files: Sequence[BinaryIO | None]) -> bool | None:
+        """Return whether vistok wrote the open files, None for one that is missing.
+
+        Returns None when they are damaged or empty, so that nobody can tell.
+        """
 
 
-SHARD_FORMATS: dict[str, ShardFormat] = {"wds": WebdatasetFormat()}
+SHARD_FORMATS: dict[str, ShardFormat] = {
+    "wds": WebdatasetFormat(),
+    "parquet": ParquetFormat(),
+    "megatron": MegatronFormat(),
+}
 
 
-def format_of(path: Path) -> ShardFormat | None:
-    """Return the format of a file by its suffix, or None."""
-    return next((entry for entry in SHARD_FORMATS.values() if entry.suffix == path.suffix), None)
+def format_of(name: str) -> ShardFormat | None:
+    """Return the format of a shard by the name of its first file, or None."""
+    return next((entry for entry in SHARD_FORMATS.values() if entry.suffixes[0] == PurePath(name).suffix), None)
 
 
-def read_samples(path: Path, shard_format: ShardFormat) -> list[StoredSample]:
-    """List the samples of a token shard; raise DamagedShard when it is damaged, OSError when it cannot be read."""
+def shard_files(shard: str, shard_format: ShardFormat) -> list[str]:
+    """Return the names of all files of a shard, in the order of the suffixes; the first is `shard`, whatever its suffix."""
+    return [shard, *(str(PurePath(shard).with_suffix(suffix)) for suffix in shard_format.suffixes[1:])]
+
+
+def shard_of(name: str) -> str | None:
+    """Return the name of the shard that a file belongs to, or None when no format has files of its suffix."""
+    if format_of(name):
+        return name
+    path = PurePath(name)
+    found = (entry for entry in SHARD_FORMATS.values() if path.suffix in entry.suffixes)
+    return next((str(path.with_suffix(entry.suffixes[0])) for entry in found), None)
+
+
+@contextmanager
+def open_samples(store: Store, shard: str, shard_format: ShardFormat) -> Iterator[Iterator[StoredSample]]:
+    """Yield the samples of a token shard, which can be read in the body.
+
+    Iterating raises DamagedShard when it is damaged, and OSError when it cannot be read.
+    """
+    with ExitStack() as stack:
+        files = [stack.enter_context(store.open(name)) for name in shard_files(shard, shard_format)]
+        yield _samples(files, store.path_of(shard), shard_format)
+
+
+def _samples(files: list[BinaryIO], path: str, shard_format: ShardFormat) -> Iterator[StoredSample]:
     try:
-        return list(shard_format.read(path))
+        yield from shard_format.read(files)
     except ValueError as error:
         raise DamagedShard(f"{path} {error}") from None

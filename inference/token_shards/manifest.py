@@ -7,17 +7,18 @@ from pydantic import ValidationError
 
 from ...pretrained.find import built_in_names
 from ...tokenizer.config import Config
-from ...tokenizer.files import write_whole
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ..api import Tokenizer
+from ..inputs.views import ONE_ROW, Views
 from .sidecar import MANIFEST_FILE, sidecars, to_json
+from .store import Store, write_file
 from .token_samples import token_dtype
 
 
 class Manifest(Config):
     """What all shards of a folder have in common, and their totals."""
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     model: str
     """The tokenizer as it was named: a built-in name, the path of a folder, or hf://owner/repo."""
     fingerprint: str
@@ -33,13 +34,19 @@ class Manifest(Config):
     """Pixels along one side of a token."""
     dtype: str
     preprocessing: PreprocessingConfig
+    views: Views = Views()
+    """Which rows an image becomes."""
     shards: int = 0
     images: int = 0
+    rows: int = 0
+    """Samples in the shards: several for an image with views."""
     failures: int = 0
     """Images that could not be used; each has a row in its shard's sidecar."""
 
 
-def new_manifest(tokenizer: Tokenizer, model: str, precision: str, shard_format: str, keep: str) -> Manifest:
+def new_manifest(
+    tokenizer: Tokenizer, model: str, precision: str, shard_format: str, keep: str, views: Views = ONE_ROW
+) -> Manifest:
     """Return the manifest of a folder for the shards of a tokenizer."""
     is_folder = model not in built_in_names() and Path(model).is_dir()
     return Manifest(
@@ -53,41 +60,44 @@ def new_manifest(tokenizer: Tokenizer, model: str, precision: str, shard_format:
         downsample=tokenizer.downsample,
         dtype=token_dtype(tokenizer.vocab_size).name,
         preprocessing=tokenizer.config.preprocessing,
+        views=views,
     )
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
+def write_manifest(store: Store, manifest: Manifest) -> Manifest:
     """Write manifest.json with totals over the whole shards of the folder, and return it."""
-    done = sidecars(folder)
+    done = sidecars(store)
     totals = {
         "shards": len(done),
         "images": sum(sidecar.images for sidecar in done),
+        "rows": sum(sidecar.rows for sidecar in done),
         "failures": sum(len(sidecar.failures) for sidecar in done),
     }
     manifest = manifest.model_copy(update=totals)
-    write_whole(folder / MANIFEST_FILE, to_json(manifest))
+    write_file(store, MANIFEST_FILE, to_json(manifest))
     return manifest
 
 
-def read_manifest(folder: Path, remedy: str = "use another --out folder") -> Manifest | None:
+def read_manifest(store: Store, remedy: str = "use another --out folder") -> Manifest | None:
     """Return the manifest of a folder, or None when it has none; raise ValueError, ending in `remedy`, when it is damaged."""
-    path = folder / MANIFEST_FILE
-    if not path.is_file():
+    if store.size(MANIFEST_FILE) is None:
         return None
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(store.read(MANIFEST_FILE))
     except ValidationError as error:
         problem = error.errors()[0]
         what = ": ".join(filter(None, [".".join(map(str, problem["loc"])), problem["msg"]]))
-        raise ValueError(f"{path} is not a manifest of this vistok ({what}): {remedy}.") from None
+        raise ValueError(
+            f"{store.path_of(MANIFEST_FILE)} is not a manifest of this vistok ({what}): {remedy}."
+        ) from None
 
 
-def check_same(before: Manifest | None, manifest: Manifest, folder: Path) -> None:
+def check_same(before: Manifest | None, manifest: Manifest, store: Store) -> None:
     """Raise ValueError, naming what differs, when a folder was made with other settings."""
     differences = _differences(before, manifest) if before else []
     if differences:
         raise ValueError(
-            f"{folder} was made with {' and '.join(differences)}: use another --out folder, or --overwrite."
+            f"{store} was made with {' and '.join(differences)}: use another --out folder, or --overwrite."
         )
 
 
@@ -103,4 +113,4 @@ def _differences(before: Manifest, now: Manifest) -> list[str]:
 
 def _settings(manifest: Manifest) -> dict[str, object]:
     options = {"precision": manifest.precision, "--format": manifest.format, "--keep": manifest.keep}
-    return manifest.preprocessing.model_dump() | options
+    return manifest.preprocessing.model_dump() | options | manifest.views.options()

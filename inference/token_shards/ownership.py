@@ -1,60 +1,101 @@
 """Which files of an output folder vistok wrote: those it may remove or replace, and those it must not touch."""
 
 import json
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Collection, Iterable
+from contextlib import ExitStack
+from pathlib import PurePath
 
-from ...tokenizer.files import remove_asides
-from .formats import ShardFormat, format_of
-from .sidecar import MANIFEST_FILE, all_sidecars, sidecar_path, sidecars, whole_sidecar
+from .formats import SHARD_FORMATS, ShardFormat, format_of, shard_files
+from .sidecar import MANIFEST_FILE, all_sidecars, sidecar_name
+from .store import Store
 
 OWN_KEYS = frozenset({"fingerprint", "schema_version", "shard"})
 """Keys of manifests and sidecars, of any version; JSON files of other programs have other keys, such as `images`."""
 
 
-def orphans(folder: Path) -> list[Path]:
+class OutputFiles:
+    """The files of an output folder as they are now, and which of them vistok wrote."""
+
+    def __init__(self, store: Store):
+        self.sizes = store.sizes()
+        self._store = store
+        sidecars = all_sidecars(store, self.sizes)
+        self.whole = {sidecar.shard for sidecar in sidecars if sidecar.is_whole(self.sizes)}
+        """Shards with all files that their sidecar describes."""
+        self._described = {sidecar.shard: {file.name: file.size for file in sidecar.files} for sidecar in sidecars}
+
+    def is_own(self, shard: str, shard_format: ShardFormat) -> bool | None:
+        """Return whether vistok wrote what is there of a shard; None when that is nothing, or damaged beyond recognition."""
+        names = shard_files(shard, shard_format)
+        there = [name for name in names if name in self.sizes]
+        described = self._described.get(shard, {})
+        if there and all(self.sizes[name] == described.get(name) for name in there):
+            return True
+        try:
+            with ExitStack() as stack:
+                files = [stack.enter_context(self._store.open(name)) if name in there else None for name in names]
+                return shard_format.is_own(files) if there else None
+        except OSError:
+            return None
+
+    def orphans(self) -> list[str]:
+        """Return the shards that vistok wrote and that have no sidecar that fits."""
+        found: set[str] = set()
+        for entry in SHARD_FORMATS.values():
+            paths = [path for path in map(PurePath, self.sizes) if path.suffix in entry.suffixes]
+            shards = {str(path.with_suffix(entry.suffixes[0])) for path in paths} - self.whole
+            found.update(shard for shard in shards if self.is_own(shard, entry))
+        return sorted(found)
+
+
+def orphans(store: Store) -> list[str]:
     """Return the token shards without a sidecar that fits, which a killed command may leave behind."""
-    whole = {sidecar.shard for sidecar in sidecars(folder)}
-    candidates = sorted(path for path in folder.iterdir() if path.name not in whole) if folder.is_dir() else []
-    return [path for path in candidates if (entry := format_of(path)) and path.is_file() and entry.is_own(path)]
+    return OutputFiles(store).orphans()
 
 
-def removable_shards(folder: Path) -> list[Path]:
-    """Return the shards that `remove_shards` removes."""
-    return [*(folder / sidecar.shard for sidecar in sidecars(folder)), *orphans(folder)]
+def removable_files(store: Store) -> list[str]:
+    """Return the files of shards that `remove_shards` removes, the one that says whose they are after the others."""
+    files = OutputFiles(store)
+    own = [(shard, format_of(shard)) for shard in [*sorted(files.whole), *files.orphans()]]
+    return [name for shard, entry in own if entry for name in shard_files(shard, entry) if name in files.sizes]
 
 
-def remove_shards(folder: Path) -> None:
+def remove_shards(store: Store) -> None:
     """Remove all that tokenize-images wrote: manifest, sidecars, shards, and what a kill left."""
-    (folder / MANIFEST_FILE).unlink(missing_ok=True)
-    shards = removable_shards(folder)
-    for sidecar in all_sidecars(folder):
-        sidecar_path(folder / sidecar.shard).unlink()
-    for shard in shards:
-        shard.unlink(missing_ok=True)
-    remove_asides(folder)
+    store.remove(MANIFEST_FILE)
+    files = removable_files(store)
+    for sidecar in all_sidecars(store, store.sizes()):
+        store.remove(sidecar_name(sidecar.shard))
+    for name in files:
+        store.remove(name)
+    store.remove_asides()
 
 
-def refuse_replacing(folder: Path, shards: Iterable[Path], shard_format: ShardFormat) -> None:
+def refuse_replacing(store: Store, shards: Iterable[str], shard_format: ShardFormat) -> None:
     """Raise ValueError when a file of others would be replaced; one damaged beyond recognition may be vistok's own."""
-    refuse_other(folder / MANIFEST_FILE, _is_other_json(folder / MANIFEST_FILE))
+    files, others = OutputFiles(store), store.others()
+    sizes = files.sizes
+    refuse_other(store, MANIFEST_FILE, MANIFEST_FILE in others or _is_other_json(store, MANIFEST_FILE, sizes))
     for shard in shards:
-        if whole_sidecar(shard) is None:
-            refuse_other(shard, shard.is_file() and shard_format.is_own(shard) is False)
-            refuse_other(sidecar_path(shard), _is_other_json(sidecar_path(shard)))
+        if shard not in files.whole:
+            sidecar, is_other = sidecar_name(shard), files.is_own(shard, shard_format) is False
+            for name in shard_files(shard, shard_format):
+                refuse_other(store, name, name in others or (is_other and name in sizes))
+            refuse_other(store, sidecar, sidecar in others or _is_other_json(store, sidecar, sizes))
 
 
-def refuse_other(path: Path, is_other: bool) -> None:
+def refuse_other(store: Store, name: str, is_other: bool) -> None:
     """Raise ValueError when a file to write is one that vistok did not write, or no file."""
-    if is_other or (path.exists() and not path.is_file()):
+    if is_other:
         raise ValueError(
-            f"{path} was not written by vistok and would be replaced: move it away, or give another --out folder."
+            f"{store.path_of(name)} was not written by vistok and would be replaced: move it away, or give another --out "
+            "folder."
         )
 
 
-def _is_other_json(path: Path) -> bool:
+def _is_other_json(store: Store, name: str, names: Collection[str]) -> bool:
     try:
-        content = json.loads(path.read_bytes()) if path.is_file() else None
+        content = json.loads(store.read(name)) if name in names else None
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, list | dict) and bool(content) and OWN_KEYS.isdisjoint(map(str, content))

@@ -1,23 +1,33 @@
 """The sidecar of a token shard: NAME.json, written last and the same for all formats."""
 
-import os
-from pathlib import Path
+from collections.abc import Collection, Mapping
+from pathlib import PurePath
 from typing import Literal
 
 from pydantic import ValidationError
 
 from ...tokenizer.config import Config
-from ...tokenizer.files import write_whole
+from ..inputs.input_files import sha256_of
+from ..inputs.plan import SIDECAR_SUFFIX
 from ..inputs.samples import Failure
-from .formats import format_of
+from .formats import format_of, shard_files
+from .store import Store, write_file
 
 MANIFEST_FILE = "manifest.json"
+
+
+class ShardFile(Config):
+    """A file of a shard."""
+
+    name: str
+    size: int
+    sha256: str
 
 
 class Sidecar(Config):
     """The description of one shard."""
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     shard: str
     fingerprint: str
     inputs: str
@@ -25,23 +35,31 @@ class Sidecar(Config):
     content: str
     """SHA-256 of the names of the input files and of their bytes."""
     images: int
+    rows: int
+    """Samples in the shard: several for an image with views."""
     failures: list[Failure]
     passed_over: dict[str, int]
     """Members of the input shard that are neither images nor carried over, by kind."""
-    sha256: str
-    size: int
+    files: list[ShardFile]
+    """All files of the shard, in the order of the suffixes of its format."""
 
     @property
     def name(self) -> str:
         """The shard's name without its suffix."""
-        return Path(self.shard).stem
+        return PurePath(self.shard).stem
 
-    def is_whole(self, folder: Path) -> bool:
-        """Return whether the shard is in the folder, with as many bytes as the sidecar says."""
-        try:
-            return os.lstat(folder / self.shard).st_size == self.size
-        except FileNotFoundError:
-            return False
+    def is_whole(self, sizes: Mapping[str, int]) -> bool:
+        """Return whether all files are among those of a folder, given by their bytes, with as many as the sidecar says."""
+        return all(sizes.get(file.name) == file.size for file in self.files)
+
+    def is_sound(self, name: str) -> bool:
+        """Return whether it describes a shard of a known format beside it, when its own file has a name."""
+        shard_format = format_of(self.shard)
+        is_beside = self.shard == PurePath(self.shard).name and sidecar_name(self.shard) == name
+        return is_beside and shard_format is not None and self._names() == shard_files(self.shard, shard_format)
+
+    def _names(self) -> list[str]:
+        return [file.name for file in self.files]
 
 
 def to_json(config: Config) -> bytes:
@@ -49,47 +67,64 @@ def to_json(config: Config) -> bytes:
     return (config.model_dump_json(indent=2) + "\n").encode()
 
 
-def sidecar_path(shard: Path) -> Path:
-    """Return where the sidecar of a shard lies."""
-    return shard.with_suffix(".json")
+def sidecar_name(shard: str) -> str:
+    """Return the name of the sidecar of a shard."""
+    return str(PurePath(shard).with_suffix(SIDECAR_SUFFIX))
 
 
-def write_sidecar(folder: Path, sidecar: Sidecar) -> None:
-    """Write a sidecar; raise OSError when the disk refuses."""
-    write_whole(sidecar_path(folder / sidecar.shard), to_json(sidecar))
+def write_sidecar(store: Store, sidecar: Sidecar) -> None:
+    """Write the sidecar of a shard that is there; raise OSError when the disk refuses."""
+    write_file(store, sidecar_name(sidecar.shard), to_json(sidecar))
 
 
-def read_sidecar(shard: Path) -> Sidecar | None:
-    """Return the sidecar of a shard, or None when it is missing, damaged or describes another file."""
-    sidecar = _parsed(sidecar_path(shard))
-    return sidecar if sidecar is not None and sidecar.shard == shard.name else None
-
-
-def whole_sidecar(shard: Path) -> Sidecar | None:
+def whole_sidecar(store: Store, shard: str) -> Sidecar | None:
     """Return the sidecar of a shard that is there with all its bytes, else None."""
-    sidecar = read_sidecar(shard)
-    return sidecar if sidecar is not None and sidecar.is_whole(shard.parent) else None
+    sidecar = read_sidecar(store, shard)
+    sizes = {file.name: store.size(file.name) for file in sidecar.files} if sidecar else {}
+    there = {name: size for name, size in sizes.items() if size is not None}
+    return sidecar if sidecar is not None and sidecar.is_whole(there) else None
 
 
-def sidecars(folder: Path) -> list[Sidecar]:
+def read_sidecar(store: Store, shard: str) -> Sidecar | None:
+    """Return the sidecar of a shard, or None when it is missing, damaged or describes another file."""
+    name = sidecar_name(shard)
+    try:
+        sidecar = _parsed(store.read(name)) if store.size(name) is not None else None
+    except FileNotFoundError:
+        return None
+    return sidecar if sidecar is not None and sidecar.shard == shard and sidecar.is_sound(name) else None
+
+
+def sidecars(store: Store) -> list[Sidecar]:
     """Return the sidecars of all whole shards of a folder, by name."""
-    return [sidecar for sidecar in all_sidecars(folder) if sidecar.is_whole(folder)]
+    sizes = store.sizes()
+    return [sidecar for sidecar in all_sidecars(store, sizes) if sidecar.is_whole(sizes)]
 
 
-def all_sidecars(folder: Path) -> list[Sidecar]:
-    """Return all sidecars of a folder by name, even without their shards; ignore one that describes a file of another name."""
+def all_sidecars(store: Store, names: Collection[str]) -> list[Sidecar]:
+    """Return all sidecars by name, even without their shards; ignore one that describes a file of another name.
+
+    `names` are those of all files of the folder.
+    """
     found = []
-    for path in sorted(folder.glob("*.json")):
-        sidecar = _parsed(path) if path.name != MANIFEST_FILE else None
-        if sidecar is not None and sidecar.shard == Path(sidecar.shard).name and sidecar.name == path.stem:
-            found += [sidecar] if format_of(Path(sidecar.shard)) else []
+    candidates = sorted(name for name in names if name.endswith(SIDECAR_SUFFIX) and name != MANIFEST_FILE)
+    for name, content in store.read_many(candidates).items():
+        sidecar = _parsed(content)
+        found += [sidecar] if sidecar is not None and sidecar.is_sound(name) else []
     return found
 
 
-def _parsed(path: Path) -> Sidecar | None:
-    if not path.is_file():
-        return None
+def file_that_differs(store: Store, sidecar: Sidecar) -> str | None:
+    """Return the first file of a shard that has another SHA-256 than its sidecar says, or None; raise OSError."""
+    for described in sidecar.files:
+        with store.open(described.name) as file:
+            if sha256_of(file) != described.sha256:
+                return described.name
+    return None
+
+
+def _parsed(content: bytes) -> Sidecar | None:
     try:
-        return Sidecar.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, ValidationError):
+        return Sidecar.model_validate_json(content)
+    except ValidationError:
         return None

@@ -1,12 +1,12 @@
 """The webdataset format: a tar with KEY.tokens.npy (`q y x`), KEY.tokens.json and the companions of each image."""
 
+import errno
 import io
 import json
 import math
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from ...images.file_entry import Entry
 from ...images.tars.members import tar_members
 from ..inputs.keys import webdataset_extension
-from .token_samples import StoredSample, TokenSample
+from .token_samples import StoredSample, TokenSample, parse_json
 
 TOKENS_ENDING = ".tokens.npy"
 METADATA_ENDING = ".tokens.json"
@@ -28,10 +28,13 @@ NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.forma
 class WebdatasetFormat:
     """Shards that webdataset reads: the files of a sample have its key and follow one another."""
 
-    suffix = ".tar"
+    suffixes = (".tar",)
 
-    def write(self, file: BinaryIO, samples: Iterable[TokenSample]) -> None:
-        with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+    def require(self) -> None:
+        """Do nothing: it needs no other package."""
+
+    def write(self, files: Sequence[BinaryIO], samples: Iterable[TokenSample]) -> None:
+        with tarfile.open(fileobj=files[0], mode="w", format=tarfile.PAX_FORMAT) as tar:
             for sample in samples:
                 array = io.BytesIO()
                 np.save(array, sample.tokens, allow_pickle=False)
@@ -42,25 +45,29 @@ class WebdatasetFormat:
                     with companion.open() as file_beside:
                         _add(tar, f"{sample.key}.{companion.extension}", file_beside, companion.entry.size)
 
-    def read(self, path: Path) -> Iterator[StoredSample]:
+    def read(self, files: Sequence[BinaryIO]) -> Iterator[StoredSample]:
+        (file,) = files
         pending: StoredSample | None = None
-        for member in tar_members(str(path)):
+        companions: dict[str, Callable[[], bytes]] = {}
+        for member in tar_members(file.name, file):
             if member.entry is None:
                 continue
             if webdataset_extension(member.name) == TOKENS_ENDING[1:]:  # `a.b.tokens.npy` is a companion
                 if pending:
                     yield pending
                 key = member.name.removesuffix(TOKENS_ENDING)
-                pending = StoredSample(key, partial(_read_npy, member.entry), lambda: None)
+                companions = {}
+                pending = StoredSample(key, partial(_read_npy, file, member.entry), lambda: None, companions)
             elif pending and member.name == pending.key + METADATA_ENDING:
-                yield pending._replace(read_metadata=partial(_read_json, member.entry))
-                pending = None
+                pending = pending._replace(read_metadata=partial(_read_json, file, member.entry))
+            elif pending and member.name.startswith(f"{pending.key}."):
+                companions[member.name.removeprefix(f"{pending.key}.")] = partial(_read, file, member.entry)
         if pending:
             yield pending
 
-    def is_own(self, path: Path) -> bool | None:
+    def is_own(self, files: Sequence[BinaryIO | None]) -> bool | None:
         try:
-            with tarfile.open(path, "r:") as tar:
+            with tarfile.open(fileobj=files[0], mode="r:") as tar:
                 first = tar.next()
         except (tarfile.TarError, OSError, EOFError, ValueError):
             return None
@@ -71,11 +78,12 @@ def _add(tar: tarfile.TarFile, name: str, file: BinaryIO, size: int) -> None:
     info = tarfile.TarInfo(name)
     info.size, info.uname, info.gname, info.mode = size, OWNER, OWNER, 0o644
     tar.addfile(info, file)
+    tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps the headers of all files, which nobody asks for
 
 
-def _read_npy(entry: Entry) -> np.ndarray:
+def _read_npy(file: BinaryIO, entry: Entry) -> np.ndarray:
     """Read an array; raise ValueError, before any memory is taken, when its header and its size do not agree."""
-    content = _read_small(entry)
+    content = _read_small(file, entry)
     stream = io.BytesIO(content)
     try:
         shape, _, dtype = NPY_HEADERS[np.lib.format.read_magic(stream)](stream)
@@ -88,14 +96,22 @@ def _read_npy(entry: Entry) -> np.ndarray:
     return tokens
 
 
-def _read_json(entry: Entry) -> Any:
+def _read_json(file: BinaryIO, entry: Entry) -> Any:
     try:
-        return json.loads(_read_small(entry))
-    except (ValueError, RecursionError):
+        return parse_json(_read_small(file, entry))
+    except ValueError:
         return None
 
 
-def _read_small(entry: Entry) -> bytes:
+def _read_small(file: BinaryIO, entry: Entry) -> bytes:
     if entry.size > MAX_MEMBER:
         raise ValueError(f"{entry.name} has {entry.size:,} bytes, more than any that vistok writes")
-    return entry.read()
+    return _read(file, entry)
+
+
+def _read(file: BinaryIO, entry: Entry) -> bytes:
+    file.seek(entry.offset)
+    content = file.read(entry.size)
+    if len(content) < entry.size:
+        raise OSError(errno.EIO, "the file is shorter than it was", file.name)
+    return content

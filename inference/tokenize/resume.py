@@ -4,43 +4,50 @@ from collections import Counter
 from collections.abc import Iterable
 
 from ...images.tars.blocks import DamagedShard
-from ..inputs.input_files import UnreadableInputError, digest, entry_sha256, file_sha256
+from ..inputs.input_files import UnreadableInputError, digest, entry_sha256
 from ..inputs.reading import Unusable
 from ..inputs.samples import ShardTask
-from ..token_shards.formats import read_samples
-from ..token_shards.sidecar import Sidecar, whole_sidecar, write_sidecar
-from ..token_shards.token_samples import StoredSample, TokenSample
+from ..inputs.views import image_key
+from ..token_shards.formats import open_samples
+from ..token_shards.sidecar import Sidecar, file_that_differs, sidecars, whole_sidecar, write_sidecar
+from ..token_shards.token_samples import TokenSample
 from .job import Job
 
 
 def pending_shards(tasks: Iterable[ShardTask], job: Job, retry_failures: bool) -> list[ShardTask]:
     """Return the shards that are not done; raise ValueError when one was made by another tokenizer or from other inputs."""
-    return [task for task in tasks if not _is_done(task, job, retry_failures)]
+    done = {sidecar.shard: sidecar for sidecar in sidecars(job.out)}
+    return [task for task in tasks if not _is_done(task, done.get(job.shard_file(task.name)), job, retry_failures)]
 
 
-def reusable_samples(task: ShardTask, job: Job) -> dict[str, StoredSample]:
-    """Return the samples, by key, that the shard on disk has of the very same inputs."""
-    path = job.shard_path(task.name)
-    sidecar = whole_sidecar(path)
+def reusable_samples(task: ShardTask, job: Job) -> dict[str, list[TokenSample]]:
+    """Return the rows, without companions, that the shard on disk has of the very same inputs, by the keys of their images."""
+    shard = job.shard_file(task.name)
+    sidecar = whole_sidecar(job.out, shard)
     if sidecar is None or (sidecar.inputs, sidecar.fingerprint) != (task.inputs, job.manifest.fingerprint):
         return {}
-    if file_sha256(path) != sidecar.sha256:
+    if file_that_differs(job.out, sidecar):
         return {}
-    return {sample.key: sample for sample in read_samples(path, job.shard_format)}
+    rows: dict[str, list[TokenSample]] = {}
+    with open_samples(job.out, shard, job.shard_format) as samples:
+        for sample in samples:
+            row = TokenSample(sample.key, sample.tokens(), sample.metadata())
+            rows.setdefault(image_key(row.key, row.metadata), []).append(row)
+    return {key: found for key, found in rows.items() if len(found) == job.manifest.views.rows}
 
 
 def content_digest(samples: Iterable[TokenSample], failed: Iterable[Unusable]) -> str:
     """Return the digest of the keys, the names and the bytes that a shard was made from, once it is written."""
+    images = {(image_key(sample.key, sample.metadata), sample.metadata["source"]): sample for sample in samples}
     rows: list[list[str | int]] = []
-    for sample in samples:
-        rows.append([sample.key, sample.metadata["source"], sample.metadata["sha256"]])
-        rows += [[sample.key, companion.entry.name, companion.sha256()] for companion in sample.companions]
+    for (key, source), sample in images.items():
+        rows.append([key, source, sample.metadata["sha256"]])
+        rows += [[key, companion.entry.name, companion.sha256()] for companion in sample.companions]
     return digest(rows + [[row.key, row.source, sha256] for row, sha256 in failed])
 
 
-def _is_done(task: ShardTask, job: Job, retry_failures: bool) -> bool:
-    path = job.shard_path(task.name)
-    sidecar, remedy = whole_sidecar(path), "use another --out folder, or --overwrite."
+def _is_done(task: ShardTask, sidecar: Sidecar | None, job: Job, retry_failures: bool) -> bool:
+    path, remedy = job.out.path_of(job.shard_file(task.name)), "use another --out folder, or --overwrite."
     if sidecar is None:
         return False
     if sidecar.fingerprint != job.manifest.fingerprint:
@@ -55,13 +62,13 @@ def _is_done(task: ShardTask, job: Job, retry_failures: bool) -> bool:
         remedy = remedy.replace("use ", "use --retry-failures, ") if sidecar.failures else remedy
         raise ValueError(f"{path} was made from other images than those given now: {remedy}")
     if sidecar.inputs != task.inputs:  # copied or touched: the bytes are compared once, not by every call
-        write_sidecar(path.parent, sidecar.model_copy(update={"inputs": task.inputs}))
+        write_sidecar(job.out, sidecar.model_copy(update={"inputs": task.inputs}))
     return True
 
 
 def _content_now(task: ShardTask, sidecar: Sidecar) -> str:
     """Return the digest of the bytes as they are now, which copying or touching a file does not change."""
-    samples = task.source.list_samples().samples
+    samples = list(task.source.list_samples().samples)
     rows: list[list[str | int]] = []
     failed = Counter((row.key, row.source) for row in sidecar.failures)
     failed.subtract((sample.key, sample.source) for sample in samples if not sample.entry)

@@ -5,18 +5,19 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
-from ...images.file_entry import file_entry, printable
+from ...images.file_entry import printable
 from ...images.tars.blocks import DamagedShard
 from ..inputs.input_files import UnreadableInputError, entry_sha256
 from ..inputs.keys import keys_of_names, make_unique
 from ..inputs.loose_images import LOOSE_PATTERN, LooseImage, loose_shard
 from ..inputs.plan import Plan
 from ..inputs.samples import ShardTask
-from ..token_shards.formats import ShardFormat, read_samples
+from ..inputs.views import image_key
+from ..token_shards.formats import ShardFormat, open_samples
 from ..token_shards.sidecar import Sidecar, sidecars
+from ..token_shards.store import Store
 
 
 class _Row(NamedTuple):
@@ -29,13 +30,13 @@ class _Row(NamedTuple):
     """SHA-256 of its file; empty for a failure."""
 
 
-def resume_grown(plan: Plan, folder: Path, shard_format: ShardFormat) -> tuple[Plan, int]:
+def resume_grown(plan: Plan, store: Store, shard_format: ShardFormat) -> tuple[Plan, int]:
     """Regroup the loose images of a plan around the shards that are done; return the plan and the number of new images."""
-    done = {sidecar.name: sidecar for sidecar in sidecars(folder) if re.fullmatch(LOOSE_PATTERN, sidecar.name)}
+    done = {sidecar.name: sidecar for sidecar in sidecars(store) if re.fullmatch(LOOSE_PATTERN, sidecar.name)}
     planned = {task.name: task.inputs for task in plan.shards}
     if all(planned.get(name) == sidecar.inputs for name, sidecar in done.items()):
         return plan, 0
-    rows = {name: _rows(folder / sidecar.shard, sidecar, shard_format) for name, sidecar in done.items()}
+    rows = {name: _rows(store, sidecar, shard_format) for name, sidecar in done.items()}
     indices = _indices([row for shard_rows in rows.values() for row in shard_rows], plan.loose)
     old: list[ShardTask] = []
     keys: dict[int, str] = {}
@@ -46,11 +47,11 @@ def resume_grown(plan: Plan, folder: Path, shard_format: ShardFormat) -> tuple[P
         missing = [row.source for row in rows[name] if row not in indices]
         if missing:
             raise ValueError(
-                f"{folder / sidecar.shard} holds {missing[0]}, which is not among the images given now: give it too, or use "
-                "another --out folder, or --overwrite."
+                f"{store.path_of(sidecar.shard)} holds {missing[0]}, which is not among the images given now: give it "
+                "too, or use another --out folder, or --overwrite."
             )
         keys |= found
-        images = [plan.loose[index]._replace(key=found[index]) for index in sorted(found)]
+        images = [plan.loose[index]._replace(unusual_key=found[index]) for index in sorted(found)]
         old.append(loose_shard(_index_of(name), images))
     new = _new_shards(plan, keys, {_index_of(name) for name in done})
     tars = [task for task in plan.shards if not re.fullmatch(LOOSE_PATTERN, task.name)]
@@ -58,15 +59,21 @@ def resume_grown(plan: Plan, folder: Path, shard_format: ShardFormat) -> tuple[P
     return replace(plan, shards=shards), len(plan.loose) - len(keys)
 
 
-def _rows(shard: Path, sidecar: Sidecar, shard_format: ShardFormat) -> list[_Row]:
+def _rows(store: Store, sidecar: Sidecar, shard_format: ShardFormat) -> list[_Row]:
+    shard = sidecar.shard
     try:
-        samples = [(sample.key, sample.metadata()) for sample in read_samples(shard, shard_format)]
+        with open_samples(store, shard, shard_format) as stored:
+            samples = [(sample.key, sample.metadata()) for sample in stored]
     except (DamagedShard, ValueError) as error:
         raise UnreadableInputError(
-            f"{shard} is not a whole token shard ({str(error).rstrip('.')}): remove it, and the same command makes it again."
+            f"{store.path_of(shard)} is not a whole token shard ({str(error).rstrip('.')}): remove it, and the same "
+            "command makes it again."
         ) from None
-    rows = [_Row(shard.name, key, metadata["source"], str(metadata.get("sha256"))) for key, metadata in samples]
-    return rows + [_Row(shard.name, failure.key, failure.source, "") for failure in sidecar.failures]
+    images = dict.fromkeys(
+        _Row(shard, image_key(key, metadata), metadata["source"], str(metadata.get("sha256")))
+        for key, metadata in samples
+    )
+    return [*images] + [_Row(shard, failure.key, failure.source, "") for failure in sidecar.failures]
 
 
 def _indices(rows: Sequence[_Row], loose: Sequence[LooseImage]) -> dict[_Row, int]:
@@ -87,7 +94,7 @@ def _indices(rows: Sequence[_Row], loose: Sequence[LooseImage]) -> dict[_Row, in
 
 def _sha256(image: LooseImage) -> str:
     with suppress(UnreadableInputError):
-        return "" if image.problem else entry_sha256(file_entry(image.path, image.name))
+        return "" if image.problem else entry_sha256(image.entry())
     return ""
 
 
@@ -97,7 +104,7 @@ def _new_shards(plan: Plan, done: dict[int, str], taken: set[int]) -> list[Shard
     rest = [index for index in range(len(candidates)) if index not in done]
     keys = make_unique([candidates[index] for index in rest], done.values())
     free = (index for index in range(len(taken) + len(rest)) if index not in taken)
-    images = [plan.loose[index]._replace(key=key) for index, key in zip(rest, keys, strict=True)]
+    images = [plan.loose[index]._replace(unusual_key=key) for index, key in zip(rest, keys, strict=True)]
     starts = range(0, len(images), plan.shard_size)
     return [loose_shard(next(free), images[start : start + plan.shard_size]) for start in starts]
 

@@ -105,7 +105,7 @@ def hostile(tokens, members):
             tar.addfile(info, io.BytesIO(content))
     content = (tokens / "a.tar").read_bytes()
     sidecar = json.loads((tokens / "a.json").read_text())
-    sidecar |= {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    sidecar["files"] = [{"name": "a.tar", "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}]
     (tokens / "a.json").write_text(json.dumps(sidecar))
 
 

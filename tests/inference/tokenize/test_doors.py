@@ -18,14 +18,16 @@ import vistok
 from samples import image_bytes, noise_image
 from vistok.inference.inputs.companions import KEEP_ALL
 from vistok.inference.inputs.plan import plan_shards
+from vistok.inference.inputs.views import ONE_ROW
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest, write_manifest
 from vistok.inference.token_shards.sidecar import sidecars
+from vistok.inference.token_shards.store import LocalStore
 from vistok.inference.token_shards.token_samples import StoredSample
-from vistok.inference.tokenize.engines import ENGINES
+from vistok.inference.tokenize.engines.stream import ShardStream, make_shard
+from vistok.inference.tokenize.engines.table import ENGINES
 from vistok.inference.tokenize.job import Job
 from vistok.inference.tokenize.limits import Waits
-from vistok.inference.tokenize.local_engine import LocalEngine, make_shard
 from vistok.inference.tokenize.results import tokenize_shards
 from vistok.inference.tokenize.run import Request, tokenize_collection
 
@@ -33,22 +35,25 @@ from vistok.inference.tokenize.run import Request, tokenize_collection
 class JsonLines:
     """One line of JSON per image, companions left out."""
 
-    suffix = ".jsonl"
+    suffixes = (".jsonl",)
 
-    def write(self, file, samples):
+    def require(self):
+        pass  # it needs no other package
+
+    def write(self, files, samples):
         for sample in samples:
             row = {"vistok": 1, "key": sample.key, "tokens": sample.tokens.tolist(), "metadata": sample.metadata}
-            file.write(json.dumps(row | {"dtype": sample.tokens.dtype.name}).encode() + b"\n")
+            files[0].write(json.dumps(row | {"dtype": sample.tokens.dtype.name}).encode() + b"\n")
 
-    def read(self, path):
-        for line in path.read_bytes().splitlines():
+    def read(self, files):
+        for line in files[0].read().splitlines():
             row = json.loads(line)
             tokens = partial(np.array, row["tokens"], row["dtype"])
             yield StoredSample(row["key"], tokens, partial(dict, row["metadata"]))
 
-    def is_own(self, path):
+    def is_own(self, files):
         try:
-            first = json.loads(path.read_bytes().splitlines()[0])
+            first = json.loads(files[0].read().splitlines()[0])
         except (ValueError, IndexError):
             return None
         return isinstance(first, dict) and "vistok" in first
@@ -115,7 +120,7 @@ def test_a_format_from_outside_tokenizes_resumes_and_comes_back(
     tokenize(*call, "--out", tars, code=1)
     for name in ("a", "images-00001"):
         one, other = (json.loads((folder / f"{name}.json").read_text()) for folder in (out, tars))
-        assert {key for key in one if one[key] != other[key]} == {"shard", "sha256", "size"}
+        assert {key for key in one if one[key] != other[key]} == {"shard", "files"}
     # A kill can leave a shard without a sidecar, a cut one, and one that was being written.
     (out / "images-00000.json").unlink()
     (out / "images-00002.jsonl").write_bytes(whole["images-00002.jsonl"][:-9])
@@ -153,14 +158,14 @@ def test_a_folder_keeps_its_format(tokenize, detokenize, inputs, tmp_path, monke
         assert "cut.jsonl is not a whole token shard (" in said and "): remove it and tokenize it again." in said
     for given in (out, out / "images-00000.jsonl"):  # where nobody has added the format
         said = detokenize(given, "--out", tmp_path / "back", code=2)
-        assert f"{out / 'manifest.json'} names the shard format 'jsonl', but only wds can be read: put" in said
+        assert f"{out / 'manifest.json'} names the shard format 'jsonl', but only wds, parquet, megatron can be" in said
 
 
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [
-        ("--format", "--format 'zip' is not a known format: choose from wds."),
-        ("--engine", "--engine 'zip' is not a known engine: choose from local."),
+        ("--format", "--format 'zip' is not a known format: choose from megatron, parquet, wds."),
+        ("--engine", "--engine 'zip' is not a known engine: choose from local, ray."),
     ],
 )
 def test_an_unknown_entry_is_refused(tokenize, inputs, tmp_path, option, sentence):
@@ -168,7 +173,9 @@ def test_an_unknown_entry_is_refused(tokenize, inputs, tmp_path, option, sentenc
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("option", "nearest"), [("--format", "wds"), ("--engine", "local")])
+@pytest.mark.parametrize(
+    ("option", "nearest"), [("--format", "parquet"), ("--format", "megatron"), ("--engine", "local")]
+)
 def test_a_misspelt_entry_gets_the_nearest(tokenize, inputs, tmp_path, option, nearest):
     said = tokenize(inputs[0], "--out", tmp_path / "out", option, nearest[:-1], code=2)
     assert f"{option} '{nearest[:-1]}' is not a known {option[2:]}: did you mean '{nearest}'?" in said
@@ -193,7 +200,9 @@ def test_an_engine_from_outside_stops_at_a_failure(tokenize, inputs, tmp_path, m
 
 def job_of(tokenizer, out, **options):
     manifest = new_manifest(tokenizer, "small", options.pop("precision", "float32"), "wds", "all")
-    return Job(out, manifest, tokenizer, SHARD_FORMATS["wds"], batch_size=4, readers=1, encoders=1, **options)
+    return Job(
+        LocalStore(out), manifest, tokenizer, SHARD_FORMATS["wds"], batch_size=4, readers=1, encoders=1, **options
+    )
 
 
 @pytest.mark.parametrize("precision", ["float32", "float32-eager-8"])
@@ -207,8 +216,8 @@ def test_tasks_jobs_and_results_are_plain_data(inputs, tokenizer_folder, tmp_pat
     assert again == tasks and "encode" not in vars(there)
     for one, other in zip(results, (make_shard(task, there) for task in again), strict=True):
         other = pickle.loads(pickle.dumps(other))
-        assert one._replace(tokens=None, waits=Waits()) == other._replace(tokens=None, waits=Waits())
-        assert np.array_equal(one.tokens, other.tokens)
+        assert one._replace(usage=(), waits=Waits()) == other._replace(usage=(), waits=Waits())
+        assert all(map(np.array_equal, one.usage, other.usage)) and len(one.usage) == len(other.usage)
     assert contents(tmp_path / "here") == contents(tmp_path / "there")
     assert [bool(result.damage) for result in results] == [False, True, False, False, False, False]
 
@@ -218,12 +227,12 @@ def test_only_the_parent_writes_the_manifest(inputs, tokenizer_folder, tmp_path)
     totals = tokenize_shards(plan_shards([str(inputs[0])], 2).shards, job, ENGINES["local"])
     assert (totals.images, len(totals.failures), totals.shards) == (6, 1, 4)
     assert not (tmp_path / "out" / "manifest.json").exists()
-    assert write_manifest(tmp_path / "out", job.manifest).images == 6 and len(sidecars(tmp_path / "out")) == 4
+    assert write_manifest(job.out, job.manifest).images == 6 and len(sidecars(job.out)) == 4
 
 
 def test_an_abandoned_engine_ends_its_threads(inputs, tokenizer_folder, tmp_path):
     before = threading.active_count()
-    results = LocalEngine(job_of(vistok.load(tokenizer_folder), tmp_path / "out"), lambda _: None).run(
+    results = ShardStream(job_of(vistok.load(tokenizer_folder), tmp_path / "out"), lambda _: None).run(
         plan_shards([str(inputs[0])], 1).shards
     )
     assert next(results).name == "images-00000"
@@ -234,9 +243,10 @@ def test_an_abandoned_engine_ends_its_threads(inputs, tokenizer_folder, tmp_path
 def test_a_python_call_takes_both(jsonl, inputs, tokenizer_folder, tmp_path, monkeypatch):
     monkeypatch.setitem(ENGINES, "backwards", Backwards)
     request = Request(
-        inputs=[str(inputs[0])], out=tmp_path / "out", model=str(tokenizer_folder), size=None, keep=KEEP_ALL,
-        shard_format="jsonl", batch_size=None, workers=None, device="cpu", fast=False, shard_size=3, stop_on_error=False,
-        retry_failures=False, overwrite=False, preview=0, engine="backwards", quiet=True,
+        inputs=[str(inputs[0])], out=str(tmp_path / "out"), model=str(tokenizer_folder), size=None, keep=KEEP_ALL,
+        image_column="", shard_format="jsonl", batch_size=None, max_batch_tokens=None, views=ONE_ROW,
+        workers=None, devices="cpu", fast=False, shard_size=3, stop_on_error=False,
+        retry_failures=False, overwrite=False, preview=0, engine="backwards", ray_address=None, quiet=True,
     )  # fmt: skip
     summary = tokenize_collection(request, lambda line: None)
     assert summary.totals.images == 6 and len(list((tmp_path / "out").glob("*.jsonl"))) == 3
@@ -244,18 +254,18 @@ def test_a_python_call_takes_both(jsonl, inputs, tokenizer_folder, tmp_path, mon
 
 ADDING = """
 from vistok.inference.token_shards.formats import SHARD_FORMATS
-from vistok.inference.tokenize.engines import ENGINES
+from vistok.inference.tokenize.engines.table import ENGINES
 SHARD_FORMATS["jsonl"], ENGINES["backwards"] = None, None
 """
 HELP = "from vistok.inference.commands.tokenize_images import app; app()"
 
 
 @pytest.mark.parametrize("adding", ["", ADDING])
-def test_options_are_shown_where_there_is_a_choice(adding):
+def test_the_help_names_the_entries_of_the_tables(adding):
     environment = {**os.environ, "COLUMNS": "80"}
     said = subprocess.run(
         [sys.executable, "-c", adding + HELP, "--help"], capture_output=True, text=True, env=environment
     ).stdout
     assert "--model" in said and max(map(len, said.splitlines())) <= 80
-    for option in ("--format [wds|jsonl]", "--engine [local|backwards]"):
-        assert (option.split()[0] in said) == bool(adding), said
+    assert f"wds|parquet|megatron{'|jsonl' if adding else ''}" in said.split(), said
+    assert f"local|ray{'|backwards' if adding else ''}" in said.split(), said

@@ -139,6 +139,10 @@ def test_the_same_state_of_a_folder_gives_the_same_exit_code(tokenize, tmp_path)
         tokenize(tmp_path / "a.png", "--out", tmp_path / "out", code=1)
 
 
+def described(sidecar, shard, file):
+    return sidecar | {"shard": shard, "files": [{"name": file, "size": 5, "sha256": ""}]}
+
+
 def test_overwrite_removes_what_vistok_wrote_and_nothing_else(tokenize, photos, tmp_path):
     out = tmp_path / "out"
     tokenize(photos, "--out", out, "--shard-size", 1)
@@ -147,11 +151,12 @@ def test_overwrite_removes_what_vistok_wrote_and_nothing_else(tokenize, photos, 
         (out / name).write_bytes(content)
     precious = tmp_path / "precious.tar"
     precious.write_bytes(b"12345")
-    evil = json.loads((out / "images-00000.json").read_text()) | {"shard": "../precious.tar", "size": 5}
-    (out / "evil.json").write_text(json.dumps(evil))
+    sidecar = json.loads((out / "images-00000.json").read_text())
+    for name, shard, file in (("evil", "../precious.tar", "../precious.tar"), ("sly", "sly.tar", "../precious.tar")):
+        (out / f"{name}.json").write_text(json.dumps(described(sidecar, shard, file)))
     (out / "images-00001.json").unlink()  # an orphan
     (out / ".vistok-0123456789ab.part").write_bytes(b"left by a kill")
-    (out / "linked.json").write_text(json.dumps(evil | {"shard": "linked.tar"}))
+    (out / "linked.json").write_text(json.dumps(described(sidecar, "linked.tar", "linked.tar")))
     (out / "linked.tar").symlink_to(precious)
     said = tokenize(photos / "0.bmp", "--out", tmp_path / "other")
     assert "not of this call" not in said
@@ -160,6 +165,7 @@ def test_overwrite_removes_what_vistok_wrote_and_nothing_else(tokenize, photos, 
     assert {path.name for path in out.iterdir()} == {
         *mine,
         "evil.json",
+        "sly.json",
         "linked.tar",
         "manifest.json",
         "images-00000.json",

@@ -16,9 +16,10 @@ from vistok.inference.inputs.reading import read_image
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest
 from vistok.inference.token_shards.sidecar import sidecars
+from vistok.inference.token_shards.store import LocalStore
 from vistok.inference.tokenize import preview
 from vistok.inference.tokenize.collate import stack_bytes
-from vistok.inference.tokenize.engines import ENGINES
+from vistok.inference.tokenize.engines.table import ENGINES
 from vistok.inference.tokenize.job import Job
 from vistok.inference.tokenize.preview import write_preview
 from vistok.inference.tokenize.results import tokenize_shards
@@ -63,7 +64,7 @@ def tokenized(tokenizer, plan, folder, encode=None, stop=False, **options):
     if encode is not None:
         tokenizer = copy.copy(tokenizer)
         tokenizer.encode_pixels = encode
-    job = Job(folder, manifest, tokenizer, SHARD_FORMATS["wds"], **threads, stop_on_error=stop)
+    job = Job(LocalStore(folder), manifest, tokenizer, SHARD_FORMATS["wds"], **threads, stop_on_error=stop)
     told = []
 
     def note(totals):
@@ -127,8 +128,10 @@ def test_an_image_larger_than_the_memory_leaves_its_shard_unsealed(tokenizer, im
         return native.encode_pixels(pixels)
 
     totals = tokenized(native, plan_shards([str(images)], 5), tmp_path / "out", encode, batch_size=5)
-    assert [sidecar.shard for sidecar in sidecars(tmp_path / "out")] == [f"images-{index:05d}.tar" for index in (0, 4)]
-    assert totals.unread == [
+    assert [sidecar.shard for sidecar in sidecars(LocalStore(tmp_path / "out"))] == [
+        f"images-{index:05d}.tar" for index in (0, 4)
+    ]
+    assert sorted(totals.unread) == [
         "09.png: the memory is too small for 49 x 50 pixels",
         "10.png: the memory is too small for 50 x 50 pixels",
         "15.png: the memory is too small for 55 x 50 pixels",
@@ -195,8 +198,8 @@ def test_preview_uses_the_encoder_of_the_run(tokenizer, tmp_path):
         seen.append(len(pixels))
         return tokenizer.encode_pixels(pixels)
 
-    assert write_preview(tmp_path / "p.png", plan_shards([str(PHOTOS)], 100), tokenizer, encode, 4) == 4
-    assert seen == [1] * 4 and [path.name for path in tmp_path.iterdir()] == ["p.png"]
+    assert write_preview(LocalStore(tmp_path), plan_shards([str(PHOTOS)], 100), tokenizer, encode, 4) == 4
+    assert seen == [1] * 4 and [path.name for path in tmp_path.iterdir()] == ["preview.png"]
 
 
 def test_the_comparison_gives_the_encoder_what_the_run_gives_it(tokenizer, monkeypatch):

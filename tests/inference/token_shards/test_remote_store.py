@@ -1,0 +1,278 @@
+"""An output folder behind a URL: the same files as in a local one, whatever the store does on the way."""
+
+import io
+import pickle
+import tempfile
+import time
+
+import fsspec
+import pytest
+
+from flaky_filesystem import FlakyFileSystem
+from hub_server import TOKEN
+from samples import image_bytes, noise_image
+from vistok.inference.token_shards import remote_store, remote_writing
+from vistok.inference.token_shards.marker import Pace
+from vistok.inference.token_shards.store import open_store, write_file
+from vistok.tokenizer import retries
+from vistok.tokenizer.errors import WorkFailedError
+
+URL = "flaky://bucket/tokens"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(retries, "FIRST_WAIT", 1e-4)
+    monkeypatch.setattr(remote_store, "PACE", Pace(beat=0.05, stale=0.4, settle=0))
+    FlakyFileSystem.reset()
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(7):
+        (folder / f"{index}.png").write_bytes(image_bytes(noise_image(70, 64, index), "PNG"))
+    (folder / "3.png").write_bytes(b"broken")
+    (folder / "0.txt").write_text("caption")
+    return folder
+
+
+def local_files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def remote_files(folder="/bucket/tokens"):
+    return {path.removeprefix(f"{folder}/"): file.getvalue() for path, file in FlakyFileSystem.store.items()}
+
+
+@pytest.fixture
+def expected(tokenize, photos, tmp_path):
+    tokenize(photos, "--out", tmp_path / "local", "--shard-size", 2, "--preview", 2)
+    return local_files(tmp_path / "local")
+
+
+def test_a_remote_folder_has_the_files_of_a_local_one(tokenize, detokenize, photos, expected, tmp_path):
+    call = (photos, "--shard-size", 2, "--preview", 2, "--out", URL)
+    said = tokenize(*call)
+    assert (
+        "4 written" in said and f"in {URL}: 6 images in 4 shards" in said and f"preview     {URL}/preview.png" in said
+    )
+    assert remote_files() == expected
+    # Resuming does what is missing, and nothing else.
+    for name in ("images-00001.json", "images-00002.tar"):
+        del FlakyFileSystem.store[f"/bucket/tokens/{name}"]
+    assert "2 written, 2 done before" in tokenize(*call) and remote_files() == expected
+    assert "0 written, 4 done before" in tokenize(*call)
+    # The images come back from it as from a local one, from all shards or from one.
+    assert "6 images from 4 shards" in detokenize(URL, "--out", tmp_path / "a")
+    detokenize(tmp_path / "local", "--out", tmp_path / "b")
+    detokenize(f"{URL}/images-00000.tar", "--out", tmp_path / "c")
+    back = local_files(tmp_path / "b")
+    assert local_files(tmp_path / "a") == back and local_files(tmp_path / "c") == {
+        name: back[name] for name in ("0.png", "1.png")
+    }
+    # --overwrite removes what vistok wrote, and a file of others is never replaced.
+    tokenize(photos / "1.png", "--out", URL, "--overwrite")
+    assert sorted(remote_files()) == ["images-00000.json", "images-00000.tar", "manifest.json", "preview.png"]
+    FlakyFileSystem().pipe_file(f"{URL}/images-00000.json", b'{"mine": 1}')
+    assert f"{URL}/images-00000.json was not written by vistok" in tokenize(photos / "1.png", "--out", URL, code=2)
+
+
+def test_a_collection_grows_on_a_remote_folder(tokenize, photos):
+    tokenize(photos, "--out", URL, "--shard-size", 3)
+    before = remote_files()
+    (photos / "9.png").write_bytes(image_bytes(noise_image(64, 64, 9), "PNG"))
+    assert "new         1 image" in tokenize(photos, "--out", URL, "--shard-size", 3)
+    assert {name: content for name, content in remote_files().items() if name in before} | {"manifest.json": b""} == (
+        before | {"manifest.json": b""}
+    )
+
+
+def test_a_sidecar_is_removed_first_and_put_last(tokenize, photos, expected):
+    put = []
+    FlakyFileSystem.after_put = lambda path: put.append((path.rpartition("/")[2], set(remote_files())))
+    call = (photos, "--shard-size", 2, "--preview", 2, "--out", URL)
+    tokenize(*call)
+    names = [name for name, _ in put if name.startswith("images-")]
+    assert names == [f"images-0000{index}.{ending}" for index in range(4) for ending in ("tar", "json")]
+    # A shard with a failure is made again: between the two the old sidecar is not there.
+    put.clear()
+    assert "1 written" in tokenize(*call, "--retry-failures")
+    ((_, there),) = [row for row in put if row[0] == "images-00001.tar"]
+    assert "images-00001.json" not in there and remote_files() == expected
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.15])
+def test_a_flaky_store_loses_nothing(tokenize, detokenize, photos, expected, tmp_path, fraction):
+    FlakyFileSystem.reset(fraction)
+    tokenize(photos, "--shard-size", 2, "--preview", 2, "--out", URL)
+    assert FlakyFileSystem.faults
+    assert remote_files() == expected
+    detokenize(URL, "--out", tmp_path / "back")
+    assert len(list((tmp_path / "back").iterdir())) == 6
+
+
+@pytest.mark.parametrize("last", ["images-00000.json", "images-00001.tar", "manifest.json"])
+def test_a_store_that_vanishes_is_one_sentence_and_nothing_is_lost(tokenize, photos, expected, last):
+    def vanish(path):
+        FlakyFileSystem.is_gone = path.endswith(last)
+
+    FlakyFileSystem.after_put = vanish
+    call = (photos, "--shard-size", 2, "--preview", 2, "--out", URL)
+    said = tokenize(*call, code=1).strip().splitlines()[-1]
+    assert said.startswith("tokenize-images: failed 8 times in ") and f"with: Connection refused ({URL}" in said
+    assert said.endswith("): run the same command again when it answers.")
+    FlakyFileSystem.is_gone, FlakyFileSystem.after_put = False, None
+    if last == "images-00001.tar":  # it was cut off from its sidecar, and is named
+        assert "images-00001" in said and "images-00001.json" not in remote_files()
+    assert "4 written" in tokenize(*call) or last != "manifest.json"
+    assert remote_files() == expected
+
+
+def test_a_shard_that_cannot_be_reused_is_left_unsealed_and_named(tokenize, photos, monkeypatch):
+    tokenize(photos, "--out", URL)
+    whole = remote_files()
+    read = FlakyFileSystem.cat_file
+
+    def refuse(self, path, *arguments, **options):
+        if path.endswith(".tar"):
+            raise ConnectionResetError(104, "Connection reset by peer")
+        return read(self, path, *arguments, **options)
+
+    monkeypatch.setattr(FlakyFileSystem, "cat_file", refuse)
+    said = tokenize(photos, "--out", URL, "--retry-failures", code=1)
+    assert "not read: images-00000 cannot be read (failed 8 times in" in said
+    assert "nothing was written for 1 shard: run the same command again" in said and remote_files() == whole
+
+
+def test_two_commands_never_write_to_one_url(tokenize, photos):
+    with open_store(URL).hold("tokenize-images"):
+        said = tokenize(photos, "--out", URL, code=2)
+    assert (
+        f"{URL} is being written to by tokenize-images (pid " in said and "taken over 0 s after its last sign" in said
+    )
+    tokenize(photos, "--out", URL)
+
+
+def test_a_driver_that_another_took_over_writes_no_more():
+    store = open_store(URL)
+    with (
+        pytest.raises(WorkFailedError, match=f"^{URL} was taken over by another command"),
+        store.hold("tokenize-images"),
+    ):
+        FlakyFileSystem().pipe_file(f"{URL}/.vistok.lock", b"{}")
+        for _ in range(100):
+            time.sleep(0.01)
+            write_file(store, "x.json", b"1")
+    assert FlakyFileSystem().cat_file(f"{URL}/.vistok.lock") == b"{}"
+
+
+def test_a_store_is_picklable_and_compared_by_its_url():
+    store = open_store(URL)
+    write_file(store, "x.json", b"1")
+    assert store.read_many(["x.json", "y.json"]) == {"x.json": b"1"}
+    again = pickle.loads(pickle.dumps(store))
+    assert again == store and hash(again) == hash(store) and again.sizes() == {"x.json": 1}
+
+
+def test_small_files_are_read_once_and_again_when_they_change():
+    store = open_store(URL)
+    for name, content in (("a.json", b"1"), ("b.json", b"2")):
+        write_file(store, name, content)
+    assert store.read_many(["a.json", "b.json"]) == {"a.json": b"1", "b.json": b"2"}
+    calls = FlakyFileSystem.calls
+    assert store.read_many(["b.json", "a.json"]) == {"b.json": b"2", "a.json": b"1"}
+    assert FlakyFileSystem.calls == calls + 1  # the listing
+    time.sleep(1e-6)
+    write_file(open_store(URL), "b.json", b"3")
+    assert store.read_many(["a.json", "b.json"]) == {"a.json": b"1", "b.json": b"3"}
+
+
+def test_a_large_file_is_sent_in_parts_and_a_cut_one_again(monkeypatch):
+    monkeypatch.setattr(remote_writing, "IN_MEMORY", 10)
+    content, opened = b"0123456789" * 1000, []
+
+    class Part(io.BytesIO):
+        closed = False
+
+        def write(self, data):
+            if len(opened) == 1:
+                super().write(data[:5])
+                raise ConnectionResetError(104, "Connection reset by peer")
+            return super().write(data)
+
+        def close(self):
+            opened[-1] = self.getvalue()[: 7 if len(opened) == 2 else None]  # the second arrives cut
+            FlakyFileSystem.store["/bucket/tokens/x.tar"] = io.BytesIO(opened[-1])
+            FlakyFileSystem.store["/bucket/tokens/x.tar"].created = 0
+
+        def discard(self):
+            opened[-1] = "discarded"
+
+    def open_part(self, path, mode):
+        opened.append("")
+        return Part()
+
+    monkeypatch.setattr(FlakyFileSystem, "open", open_part)
+    monkeypatch.setattr(
+        FlakyFileSystem, "info", lambda self, path: {"size": len(self.store[path].getvalue()), "type": "file"}
+    )
+    write_file(open_store(URL), "x.tar", content)
+    assert opened == ["discarded", content[:7], content]
+
+
+def test_what_cannot_be_written_to_is_refused(tokenize, photos, monkeypatch):
+    said = tokenize(photos, "--out", "https://example.org/x", code=2)
+    assert "--out is https://example.org/x, which can be read only: give a folder, or a URL such as s3://." in said
+    monkeypatch.setitem(__import__("sys").modules, "gcsfs", None)
+    said = tokenize(photos, "--out", "gs://b/x", code=2)
+    assert (
+        "tokenize-images: gs://b/x needs the package gcsfs: pip install gcsfs, and run the same command again." in said
+    )
+    monkeypatch.setattr(FlakyFileSystem, "pipe_file", lambda *arguments: (_ for _ in ()).throw(NotImplementedError))
+    assert f"{URL} can be read only, as fsspec has no writing for it: give" in tokenize(photos, "--out", URL, code=2)
+    monkeypatch.undo()
+    monkeypatch.setattr(
+        FlakyFileSystem, "ls", lambda *arguments, **options: (_ for _ in ()).throw(PermissionError("no"))
+    )
+    assert f"no ({URL}): check its credentials, or take another URL." in tokenize(photos, "--out", URL, code=1)
+
+
+def test_a_full_temporary_folder_is_named(monkeypatch):
+    full = OSError(28, "No space left on device")
+    with (
+        pytest.raises(OSError, match="No space left on device.*" + tempfile.gettempdir()),
+        open_store(URL).replace(["x"]),
+    ):
+        raise full
+
+
+def test_a_url_of_this_machine_is_a_folder(tokenize, photos, tmp_path):
+    tokenize(photos, "--out", f"file://{tmp_path / 'out'}")
+    assert (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_the_memory_of_fsspec_is_a_store(tokenize, photos, expected):
+    tokenize(photos, "--shard-size", 2, "--preview", 2, "--out", "memory://deep/er")
+    filesystem = fsspec.filesystem("memory")
+    try:
+        there = {path.rpartition("/")[2]: filesystem.cat_file(path) for path in filesystem.find("/deep")}
+    finally:
+        filesystem.rm("/deep", recursive=True)
+    assert there == expected
+
+
+def test_the_hub_gets_a_commit_for_each_shard(hub, tokenize, detokenize, photos, expected, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setattr(remote_store, "HUB_PACE", Pace(beat=60, stale=60, settle=0, watches=False))
+    hub.add("me/tokens", {"README.md": b"mine"})
+    url = "hf://datasets/me/tokens/f8"
+    call = (photos, "--shard-size", 2, "--preview", 2, "--out", url)
+    assert "4 written" in tokenize(*call)
+    files = hub.commits["me/tokens", hub.revisions["me/tokens", "main"]]
+    assert files == {f"f8/{name}": content for name, content in expected.items()} | {"README.md": b"mine"}
+    shards = [names for names in hub.received if len(names) > 1]
+    assert shards == [[f"f8/images-0000{index}.json", f"f8/images-0000{index}.tar"] for index in range(4)]
+    assert "0 written, 4 done before" in tokenize(*call)
+    assert "6 images from 4 shards" in detokenize(url, "--out", tmp_path / "back")

@@ -1,0 +1,70 @@
+"""Token shards on an S3 server of the loopback, with a driver that is killed there."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from samples import PHOTOS
+from vistok.inference.token_shards import remote_store
+from vistok.inference.token_shards.marker import Pace
+
+pytest.importorskip("moto", reason="needs moto[server] and s3fs")
+s3fs = pytest.importorskip("s3fs", reason="needs moto[server] and s3fs")
+
+URL = "s3://bucket/tokens"
+CALL = (PHOTOS, "--shard-size", 4, "--out", URL)
+COMMAND = "from vistok.cli.launch import tokenize_images; tokenize_images()"
+
+
+@pytest.fixture(scope="module")
+def bucket():
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "key")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setattr(remote_store, "PACE", Pace(beat=1, stale=5, settle=0))
+        filesystem = s3fs.S3FileSystem(use_listings_cache=False)
+        filesystem.mkdir("bucket")
+        yield filesystem
+        filesystem.clear_instance_cache()
+    server.stop()
+
+
+def files(bucket):
+    return {path.rpartition("/")[2]: bucket.cat_file(path) for path in bucket.find("bucket/tokens")}
+
+
+def test_a_killed_driver_on_s3_loses_nothing(bucket, tokenizer_folder, tokenize, detokenize, tmp_path):
+    tokenize(*CALL[:-1], tmp_path / "local")
+    expected = {path.name: path.read_bytes() for path in (tmp_path / "local").iterdir()}
+    command = [sys.executable, "-c", COMMAND, *map(str, CALL), "--model", str(tokenizer_folder)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not bucket.exists("bucket/tokens/images-00000.tar"):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+    left = files(bucket)
+    assert process.returncode and ".vistok.lock" in left  # its marker is that of a process that has ended
+    tokenize(*CALL)
+    assert files(bucket) == expected
+    assert "0 written, 2 done before" in tokenize(*CALL)
+    for source, name in ((URL, "back"), (tmp_path / "local", "expected")):
+        detokenize(source, "--out", tmp_path / name)
+    back, expected = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("back", "expected")
+    )
+    assert back == expected and len(back) == 6
+
+
+def test_a_bucket_that_is_not_there_is_one_sentence(bucket, tokenize):
+    said = tokenize(*CALL[:-1], "s3://nowhere/x", code=1).strip()
+    assert said.endswith("(s3://nowhere/x/.vistok.lock): check the name of the bucket or of the repository.")
