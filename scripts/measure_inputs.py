@@ -68,7 +68,7 @@ def tokenized(path: str) -> dict[str, Any]:
     """Tokenize images, and note when the first are done and the memory at each tenth of the rest."""
     from bulk_parts import job_of
     from vistok.inference.api import load
-    from vistok.inference.tokenize.engines import ENGINES
+    from vistok.inference.tokenize.engines.table import ENGINES
     from vistok.inference.tokenize.results import Totals, tokenize_shards
 
     tokenizer = load("photo-f8", device="cpu")
