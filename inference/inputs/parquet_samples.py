@@ -1,12 +1,10 @@
 """The samples of a parquet file with the bytes of images, as `datasets` and img2dataset write them; its rows are streamed."""
 
-import io
 import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, BinaryIO
+from typing import Any
 
 from ...images.file_entry import Readable, printable
 from ...images.remote_entry import HeldEntry
@@ -14,6 +12,7 @@ from ...images.tars.blocks import DamagedShard
 from .companions import Keep
 from .input_files import digest, file_state, open_input
 from .keys import UniqueKeys, name_key
+from .parquet_cell import ParquetCell
 from .parquet_columns import (
     REASON_COLUMNS,
     Columns,
@@ -57,39 +56,6 @@ def check_columns(path: str, image_column: str) -> None:
             choose_columns(table.schema_arrow, image_column)
     except ValueError as error:
         raise ValueError(f"{printable(path)} {error}.") from None
-
-
-@dataclass(frozen=True, slots=True)
-class ParquetCell:
-    """A large value of a parquet file, which is read when it is needed."""
-
-    path: str
-    group: int
-    row: int
-    """Within its group of rows."""
-    column: str
-    size: int
-    name: str
-
-    def read(self) -> bytes:
-        """Return the bytes; raise OSError when they cannot be read or have changed."""
-        content = content_of(_column(self.path, self.group, self.column)[self.row].as_py())
-        if len(content) != self.size:
-            raise OSError(f"{self.path} has changed")
-        return content
-
-    def open(self) -> BinaryIO:
-        """Open the bytes as a seekable file; raise OSError as `read` does."""
-        return io.BytesIO(self.read())
-
-
-@lru_cache(maxsize=2)
-def _column(path: str, group: int, column: str) -> Any:
-    try:
-        with open_input(path) as file, open_table(file) as table, plain_errors():
-            return table.read_row_group(group, columns=[column]).column(column)
-    except ValueError as error:
-        raise OSError(f"{path} {error}") from None
 
 
 class _Rows:
