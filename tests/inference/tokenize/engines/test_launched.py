@@ -59,7 +59,11 @@ def launched(arguments, world_size, program=MODULE, programs=()):
 
 
 def outcomes(processes):
-    said = [process.communicate(timeout=60) for process in processes]
+    try:
+        said = [process.communicate(timeout=150) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     return [(process.returncode, *each) for process, each in zip(processes, said, strict=True)]
 
 
@@ -89,7 +93,7 @@ RUN = "from vistok.cli.launch import tokenize_images; tokenize_images()"
 
 
 def wait_for_shards(out, processes, count):
-    until = time.monotonic() + 50
+    until = time.monotonic() + 120
     while len(list(out.glob("*.tar"))) < count and time.monotonic() < until:
         assert all(process.poll() is None for process in processes)
         time.sleep(0.01)

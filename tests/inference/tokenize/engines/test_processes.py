@@ -74,7 +74,7 @@ def test_killed_workers_are_replaced_and_cost_nothing(tokenize, photos, tokenize
     wait_for_shards(tmp_path / "out", process, 2)
     before = children(process)
     os.kill(before[0], signal.SIGKILL)
-    said, complained = process.communicate(timeout=60)
+    said, complained = process.communicate(timeout=150)
     assert process.returncode == 0 and "on cpu, cpu" in said and "39 images in 20 shards, 1 fail" in said, (
         said + complained
     )
@@ -134,7 +134,7 @@ processes.CODE = {main!r}
 
 def test_a_worker_that_meets_an_error_of_users_ends_the_run_in_its_sentence(photos, tokenizer_folder, tmp_path):
     call = [photos, "--model", tokenizer_folder, "--shard-size", 4, "--out", tmp_path / "out", "--on-error", "stop"]
-    said, complained = (process := started(*call)).communicate(timeout=60)
+    said, complained = (process := started(*call)).communicate(timeout=150)
     assert process.returncode == 1 and said.count("\n") == 1
     assert complained.startswith("tokenize-images: 07.png: ") and complained.endswith(
         "(--on-error skip goes on without it).\n"
@@ -148,6 +148,6 @@ def test_workers_that_cannot_start_end_the_run_in_a_sentence(photos, tokenizer_f
          "--devices", "cpu,cpu", "--shard-size", "4"],
         env=environment(OMP_NUM_THREADS="1"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    _, complained = process.communicate(timeout=60)
+    _, complained = process.communicate(timeout=150)
     sentence = "tokenize-images: No worker is left: the last one, on cpu, ended with exit code 3.\n"
     assert process.returncode == 1 and complained == sentence
