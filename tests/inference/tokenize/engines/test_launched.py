@@ -86,8 +86,8 @@ def test_any_number_of_ranks_makes_the_same_bytes_and_rank_0_alone_speaks(tokeni
 SLOW = """
 import time
 from vistok.inference.tokenize.engines import stream
-encode = stream.encode_samples
-stream.encode_samples = lambda *given: (time.sleep(0.2), encode(*given))[1]
+encode = stream.encode_rows
+stream.encode_rows = lambda *given: (time.sleep(0.2), encode(*given))[1]
 """
 RUN = "from vistok.cli.launch import tokenize_images; tokenize_images()"
 
