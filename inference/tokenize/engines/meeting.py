@@ -3,7 +3,7 @@
 import threading
 import time
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Connection, Listener, answer_challenge, deliver_challenge
+from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from types import TracebackType
 
 from ....cli.user_errors import describe_error

@@ -12,9 +12,9 @@ from functools import partial
 import numpy as np
 import pytest
 from PIL import Image
+from prepared import CONTEXT, start_server
 
 import vistok
-from prepared import CONTEXT, start_server
 from samples import image_bytes, noise_image
 from vistok.inference.inputs.companions import KEEP_ALL
 from vistok.inference.inputs.plan import plan_shards

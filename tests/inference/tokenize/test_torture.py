@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from prepared import Program
 from waiting import is_running
 
@@ -24,8 +23,9 @@ class Binary(Program):
 def torture(monkeypatch, tmp_path):
     """The script, which starts prepared processes: its own import torch, which takes seconds each."""
     monkeypatch.syspath_prepend(SCRIPTS)
-    import torture_engines
     import torture_tokenize
+
+    import torture_engines
 
     programs, numbers = [Program("", [])], itertools.count()
     programs[0].wait()  # the first one may start slowly, and the script measures how long a run takes

@@ -8,12 +8,12 @@ from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Listener
 
 import pytest
+from waiting import held_after, wait_for_shards
 
 from samples import image_bytes, noise_image
 from vistok.inference.tokenize.engines import meeting
 from vistok.inference.tokenize.engines.launch import Hello, Launch, check_same_versions, find_launch
 from vistok.inference.tokenize.engines.meeting import Meeting
-from waiting import held_after, wait_for_shards
 
 
 @pytest.fixture

@@ -122,7 +122,9 @@ def test_a_run_fails_when_there_was_no_worker_for_long_and_not_when_it_is_long(m
     now[0] += 590
     actors._check_start()
     now[0] += 20
-    with pytest.raises(WorkFailedError, match=r"For 600 seconds the Ray cluster had no room for a worker \(2 cores\): see"):
+    with pytest.raises(
+        WorkFailedError, match=r"For 600 seconds the Ray cluster had no room for a worker \(2 cores\): see"
+    ):
         actors._check_start()
 
 
