@@ -103,13 +103,11 @@ def check_same(before: Manifest | None, manifest: Manifest, store: Store) -> Non
 
 
 def check_shard(sidecar: Sidecar, manifest: Manifest, store: Store) -> None:
-    """Raise ValueError when a shard is of another tokenizer or other settings than its folder, which may have lost its manifest."""
+    """Raise ValueError when a shard is of another tokenizer or other settings, as its folder may have lost its manifest."""
     found = _that_differ(_options(sidecar), _options(manifest))
     made = f"with {' and '.join(found)}" if found else f"by another tokenizer than {manifest.model}"
     if found or sidecar.fingerprint != manifest.fingerprint:
-        raise ValueError(
-            f"{store.path_of(sidecar.shard)} was made {made}: use another --out folder, or --overwrite."
-        )
+        raise ValueError(f"{store.path_of(sidecar.shard)} was made {made}: use another --out folder, or --overwrite.")
 
 
 def _differences(before: Manifest, now: Manifest) -> list[str]:

@@ -87,7 +87,7 @@ def test_a_server_that_hangs_gets_one_request_for_each_try(bucket, tokenize, mon
                     return
 
         threading.Thread(target=accept, daemon=True).start()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:{}".format(server.getsockname()[1]))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
         said = tokenize(*CALL[:-1], "s3://hanging/x", code=1).strip()
         server.shutdown(socket.SHUT_RDWR)
     for request in requests:
