@@ -21,7 +21,7 @@ from ..token_shards.formats import open_samples
 from ..token_shards.sidecar import MANIFEST_FILE
 from ..token_shards.store import Store
 from .decoding import FolderDecoder, ImageJob, batches, checked, decoded, folder_decoder, save
-from .verified_shards import ShardFile, find_shards, manifest_of, verified_keys
+from .verified_shards import TokenShard, find_shards, manifest_of, verified_keys
 
 ENDING = ".png"
 MAX_PATH_BYTES = 2048
@@ -56,7 +56,7 @@ def detokenize(inputs: list[str], out: Path, model: str | None, device: str, ove
     check_output_folder(out)
     files, damaged = find_shards(inputs)
     decoders = _decoders(files, model, device)
-    shards: dict[ShardFile, list[str]] = {}
+    shards: dict[TokenShard, list[str]] = {}
     for shard, sidecar in track(files.items(), "shards", quiet=quiet):
         try:
             shards[shard] = verified_keys(shard, sidecar, decoders[shard.store].shard_format)
@@ -88,7 +88,7 @@ def detokenize(inputs: list[str], out: Path, model: str | None, device: str, ove
     return Outcome(out, len(shards), written, before, failures, damaged)
 
 
-def _decoders(shards: Iterable[ShardFile], named: str | None, device: str) -> dict[Store, FolderDecoder]:
+def _decoders(shards: Iterable[TokenShard], named: str | None, device: str) -> dict[Store, FolderDecoder]:
     loaded: dict[str, Tokenizer] = {}
     decoders = {}
     for folder in dict.fromkeys(shard.store for shard in shards):
@@ -103,7 +103,7 @@ def _decoders(shards: Iterable[ShardFile], named: str | None, device: str) -> di
 
 
 def _jobs(
-    paths: dict[ShardFile, list[str]], decoders: dict[Store, FolderDecoder], out: Path
+    paths: dict[TokenShard, list[str]], decoders: dict[Store, FolderDecoder], out: Path
 ) -> Generator[ImageJob, None, None]:
     """Yield the images of all shards; each can be read until the next is asked for."""
     for shard, row in paths.items():

@@ -20,7 +20,7 @@ STATS = "_stats.json"
 """What img2dataset writes beside its shards, with a .parquet of the same rows; both are passed over."""
 
 
-class ShardFile(NamedTuple):
+class InputShard(NamedTuple):
     """A tar or a parquet file, whose samples become one shard."""
 
     path: str
@@ -43,25 +43,25 @@ class FoundInputs:
     """All inputs of a call."""
 
     loose: LooseImages
-    shards: list[ShardFile] = field(default_factory=list)
+    shards: list[InputShard] = field(default_factory=list)
 
     def add_folder(self, folder: str, out: str | None) -> None:
         """Walk a folder, `out` left out."""
         names = folder_files(folder, out)
         shards = self._shards_among(names)
-        self.shards += [ShardFile(os.path.join(folder, name)) for name in names if name in shards]
+        self.shards += [InputShard(os.path.join(folder, name)) for name in names if name in shards]
         self.loose.add_folder(folder, [name for name in names if name not in shards] if shards else names)
 
     def add_remote_folder(self, found: RemoteFolder) -> None:
         """Add what is below a URL."""
         shards = self._shards_among([each.url for each in found.objects])
-        self.shards += [ShardFile(each.url, each) for each in found.objects if each.url in shards]
+        self.shards += [InputShard(each.url, each) for each in found.objects if each.url in shards]
         self.loose.add_remote_folder(found, (each for each in found.objects if each.url not in shards))
 
     def add_object(self, found: RemoteObject) -> None:
         """Add one object behind a URL."""
         if _is_shard(found.url) and not found.problem:
-            self.shards.append(ShardFile(found.url, found))
+            self.shards.append(InputShard(found.url, found))
         else:
             self.loose.add_object(found)
 
@@ -70,7 +70,7 @@ class FoundInputs:
         if not given.problem and _describes_shard(given.path):
             self.loose.passed_over[kind_of(given.path)] += 1
         elif _is_shard(given.path) and not given.problem:
-            self.shards.append(ShardFile(given.path))
+            self.shards.append(InputShard(given.path))
         else:
             self.loose.add_file(given)
 
