@@ -84,6 +84,10 @@ class TokenDataset(Dataset[TokenRow]):
         """Return the indices of all rows that have a key; the first call reads the keys of all shards."""
         return [index for index, _ in self._with_key(key)]
 
+    def shard_of(self, row: int) -> str:
+        """Return the name of the shard that holds a row, by its index."""
+        return self._folder.shards[bisect_right(self._ends, self._checked(row))].name
+
     def build_index(self) -> "TokenDataset":
         """Read where all rows are, 8 to 12 bytes a row, and return the dataset.
 

@@ -17,8 +17,8 @@ from .settings import StreamSettings, check_same
 class Consumer(NamedTuple):
     """One of the processes that read for a rank."""
 
-    index: int
-    count: int
+    number: int
+    of: int
 
 
 class TokenStream(IterableDataset[TokenRow]):
@@ -75,7 +75,7 @@ class TokenStream(IterableDataset[TokenRow]):
                 "The rows of this stream are read by workers, and how many were taken is known to their loader alone: use "
                 "the state_dict of stream.loader(...) or of torchdata's StatefulDataLoader."
             )
-        return {"epoch": self._place.epoch, "emitted": self._emitted, "facts": self.facts(_consumer().count)}
+        return {"epoch": self._place.epoch, "emitted": self._emitted, "facts": self.facts(_consumer().of)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue at a state, in the next iteration, which raises ValueError when the state is of another order."""
@@ -89,7 +89,7 @@ class TokenStream(IterableDataset[TokenRow]):
             self._place.note_worker()
         consumer, taken = _consumer(), 0
         if self._resume is not None:
-            check_same(self._resume["facts"], self.facts(consumer.count), self._place.epoch)
+            check_same(self._resume["facts"], self.facts(consumer.of), self._place.epoch)
             taken, self._resume = self._resume["emitted"], None
         elif is_worker or self._place.batches:
             consumer, taken = self._after_batches(consumer)
@@ -101,9 +101,9 @@ class TokenStream(IterableDataset[TokenRow]):
     def _after_batches(self, consumer: Consumer) -> tuple[Consumer, int]:
         """Return whose rows this process reads, and how many were taken, after the batches that a loader has given."""
         given, batch_size = self._place.batches, self._place.batch_size
-        index = (consumer.index + given) % consumer.count  # the next batch is that of worker 0
-        rows = len(part(self._of_rank(), index, consumer.count))
-        return consumer._replace(index=index), min(rows, batches_of(given, index, consumer.count) * batch_size)
+        index = (consumer.number + given) % consumer.of  # the next batch is that of worker 0
+        rows = len(part(self._of_rank(), index, consumer.of))
+        return consumer._replace(number=index), min(rows, batches_of(given, index, consumer.of) * batch_size)
 
     def _of_rank(self) -> range:
         settings, total = self._settings, sum(shard.rows for shard in self._shards.folder.shards)
@@ -124,7 +124,7 @@ class TokenStream(IterableDataset[TokenRow]):
     def _from(self, consumer: Consumer, taken: int) -> Iterator[LoadedRow]:
         """Yield the rows of a consumer after those that were taken."""
         settings, order = self._settings, self._order()
-        mine = part(self._of_rank(), consumer.index, consumer.count)
+        mine = part(self._of_rank(), consumer.number, consumer.of)
         numbers = draws("rows", settings.seed, self._place.epoch, settings.rank, settings.world_size, *consumer)
         positions = BufferedOrder(len(mine), settings.shuffle_buffer, numbers)
         positions.skip(taken)

@@ -1,0 +1,47 @@
+"""The images that rows were made of, found by the source that each row names and by the SHA-256 of its file."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+from ...images.file_entry import file_entry
+from ...images.tars.blocks import DamagedShard
+from ..api import Tokenizer
+from ..inputs.input_files import UnreadableInputError
+from ..inputs.plan import plan_shards
+from ..inputs.reading import ReadImage, read_image
+from ..inputs.samples import Sample
+from ..token_dataset.rows import TokenRow
+
+SHARD_SIZE = 1000
+
+
+def source_images(
+    rows: Sequence[TokenRow], inputs: list[str], tokenizer: Tokenizer
+) -> Iterator[tuple[TokenRow, ReadImage]]:
+    """Yield the rows whose image is found, and is what it was, with its preprocessed pixels.
+
+    It is looked for at the path that is the row's source, then among `inputs`, which are what tokenize-images takes.
+    Raises ValueError for wrong inputs.
+    """
+    missing = {(row.source, row.metadata.get("sha256")): row for row in rows if "view" not in row.metadata}
+    for sample in _candidates([source for source, _ in missing], inputs):
+        if not missing:
+            return
+        if not any(sample.source == source for source, _ in missing):
+            continue
+        with suppress(UnreadableInputError):
+            image = read_image(sample, tokenizer.config.preprocessing, tokenizer.downsample)
+            if isinstance(image, ReadImage):
+                row = missing.pop((sample.source, image.metadata["sha256"]), None)
+                if row is not None:
+                    yield row, image
+
+
+def _candidates(sources: Sequence[str], inputs: list[str]) -> Iterator[Sample]:
+    for source in sources:
+        if os.path.isfile(source):
+            yield Sample("", source, file_entry(source, source))
+    for task in plan_shards(inputs, SHARD_SIZE).shards if inputs else []:
+        with suppress(DamagedShard, OSError):
+            yield from task.source.list_samples().samples
