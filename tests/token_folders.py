@@ -42,7 +42,7 @@ def write_shard(folder, form, name, samples, **changes):
     names = shard_files(shard, shard_format)
     with LocalStore(folder).replace(names) as files:
         shard_format.write(files, samples)
-    seal(folder, shard, len(samples), **changes)
+    seal(folder, shard, **({"images": len(samples)} | changes))
 
 
 def seal(folder, shard, images, **changes):

@@ -3,6 +3,7 @@
 import copy
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -55,6 +56,7 @@ class OpenShards:
         """The folder, whose store is of this process."""
         if self._pid != os.getpid():  # a fork shares the positions of open files, and connections, with its parent
             self._folder = self._folder._replace(store=copy.copy(self._folder.store))
+            self._close()
             self._begin()
         return self._folder
 
@@ -62,6 +64,7 @@ class OpenShards:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._open: OrderedDict[str, tuple[ExitStack, ReadRow]] = OrderedDict()
+        self._close = weakref.finalize(self, _close, self._open)
 
     def _opened(self, shard: str) -> ReadRow:
         if shard not in self._open:
@@ -88,6 +91,12 @@ class OpenShards:
     def __setstate__(self, state: tuple[TokenFolder, frozenset[str] | None]) -> None:
         self._folder, self._members = state
         self._begin()
+
+
+def _close(shards: OrderedDict[str, tuple[ExitStack, ReadRow]]) -> None:
+    for stack, _ in shards.values():
+        stack.close()
+    shards.clear()
 
 
 class FromTheBeginning:
