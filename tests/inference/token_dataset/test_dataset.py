@@ -194,7 +194,7 @@ def damaged_folders(folder, form):
     (folder / "shard-2.json").unlink()
     yield f"{names[0]} has no sidecar", 10
     seal(folder, names[0], 9, fingerprint="0" * 64)
-    yield f"{names[0]} holds tokens of another tokenizer than photo-f8 (000000000000)", 10
+    yield f"{names[0]} holds tokens of another tokenizer than hf://someone/something (000000000000)", 10
     (folder / "shard-2.json").write_bytes(whole["shard-2.json"])
     write_shard(folder, form, "shard-9", [])
     yield "manifest.json counts 5 shards, but 6 are there", 19
