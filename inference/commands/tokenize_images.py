@@ -45,8 +45,8 @@ def tokenize_images(
     out: Annotated[
         str,
         typer.Option(
-            help="Folder for the token shards, or a URL such as s3://bucket/folder, gs:// or hf://datasets/OWNER/REPO; the "
-            "same call resumes."
+            help="Folder for the token shards, or a URL such as s3://bucket/folder or hf://datasets/OWNER/REPO; the same call "
+            "resumes."
         ),
     ],
     model: Annotated[str, typer.Option(help=MODEL_HELP)] = DEFAULT_MODEL,

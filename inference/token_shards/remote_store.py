@@ -81,13 +81,10 @@ class RemoteStore:
     def replace(self, names: Sequence[str]) -> Iterator[list[BinaryIO]]:
         filesystem, _ = self._opened
         put = commit_together if self._is_hub else put_in_order
-        with ExitStack() as opened:
-            try:
-                files = [cast(BinaryIO, opened.enter_context(tempfile.TemporaryFile())) for _ in names]
-                yield files
-            except OSError as error:
-                error.filename = error.filename or tempfile.gettempdir()
-                raise
+        with _temporary_files(len(names)) as files:
+            yield files
+            for file in files:
+                file.flush()
             self._check_ownership()
             paths = [self._path(name) for name in names]
             put(filesystem, dict(zip(paths, files, strict=True)), lambda path: self.path_of(posixpath.basename(path)))
@@ -183,3 +180,14 @@ class RemoteStore:
     def __getstate__(self) -> dict[str, str]:
         """Leave out the connection, which another process opens anew."""
         return {"url": self.url}
+
+
+@contextmanager
+def _temporary_files(count: int) -> Iterator[list[BinaryIO]]:
+    """Yield files without a name, which end with the process; raise OSError that names their folder when it is full."""
+    try:
+        with ExitStack() as opened:
+            yield [cast(BinaryIO, opened.enter_context(tempfile.TemporaryFile())) for _ in range(count)]
+    except OSError as error:
+        error.filename = error.filename or tempfile.gettempdir()
+        raise
