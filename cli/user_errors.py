@@ -46,6 +46,7 @@ LIBRARIES = ("accelerate", "huggingface_hub", "tensorboard", "timm", "torchmetri
 QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_VERBOSITY": "error",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TQDM_DISABLE": "1",
     "TRANSFORMERS_VERBOSITY": "error",

@@ -5,7 +5,7 @@ import io
 import os
 import stat
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from ..tokenizer.system import open_without_waiting
 from .spliced_file import splice
@@ -19,8 +19,28 @@ _KINDS = {
     stat.S_IFCHR: "device",
     stat.S_IFBLK: "device",
 }
+FOLDER = "is a folder, not a file"
+"""The problem of a folder."""
 NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 """Errors that mean that a path does not exist; all others are errors of reading."""
+
+
+class Readable(Protocol):
+    """The bytes of one image, or of a file that belongs to it, wherever they are; picklable."""
+
+    @property
+    def name(self) -> str:
+        """The name that users know it by."""
+
+    @property
+    def size(self) -> int:
+        """Number of the bytes."""
+
+    def read(self) -> bytes:
+        """Return the bytes; raise OSError when they cannot be read or have changed."""
+
+    def open(self) -> BinaryIO:
+        """Open the bytes as a seekable file; raise OSError as `read` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +66,10 @@ class Entry:
         """Open the bytes as a seekable file without a file descriptor; raise OSError as `read` does."""
         if self.size <= IN_MEMORY:
             return io.BytesIO(self.read())
+        return splice(self._file(), [range(self.offset, self.offset + self.size)])
+
+    def open_on_demand(self) -> BinaryIO:
+        """Open the bytes as a file that reads what is asked for, such as headers; raise OSError as `read` does."""
         return splice(self._file(), [range(self.offset, self.offset + self.size)])
 
     def _file(self) -> BinaryIO:

@@ -11,16 +11,30 @@ Result = TypeVar("Result")
 
 
 def ahead(
-    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], window: int
+    pool: ThreadPoolExecutor,
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    window: int,
+    held: Callable[[Item], int] = lambda _: 0,
+    held_limit: int = 1,
 ) -> Iterator[Result]:
-    """Apply a function in the threads of a pool, at most `window` items ahead; results keep the order of the items."""
-    waiting: deque[Future[Result]] = deque()
+    """Apply a function in the threads of a pool; results keep the order of the items.
+
+    No item is taken while `window` of them wait, or while those that wait hold `held_limit` bytes of memory together.
+    """
+    waiting: deque[tuple[Future[Result], int]] = deque()
+    total = 0
     for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) >= window:
-            yield waiting.popleft().result()
+        size = held(item)
+        total += size
+        waiting.append((pool.submit(function, item), size))
+        del item
+        while waiting and (len(waiting) >= window or total >= held_limit):
+            future, size = waiting.popleft()
+            yield future.result()
+            total -= size
     while waiting:
-        yield waiting.popleft().result()
+        yield waiting.popleft()[0].result()
 
 
 def ahead_within(
@@ -30,6 +44,8 @@ def ahead_within(
     window: int,
     weight: Callable[[Result], int],
     limit: int,
+    held: Callable[[Item], int] = lambda _: 0,
+    held_limit: int = 1,
 ) -> Generator[Result, None, None]:
     """Do what `ahead` does, and begin no item while results that were not consumed yet weigh `limit` together.
 
@@ -50,7 +66,7 @@ def ahead_within(
         return result
 
     try:
-        for result in ahead(pool, begin, enumerate(items), window):
+        for result in ahead(pool, begin, enumerate(items), window, lambda indexed: held(indexed[1]), held_limit):
             with changed:
                 weights.pop(consumed, None)
                 consumed += 1

@@ -14,11 +14,12 @@ from ..images.preprocessing import to_pixels
 from ..tokenizer.devices import multiplies_bfloat16
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.networks.base import NoDecoder
-from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, filled_up
+from ..tokenizer.numerics.exact import DEVICE_BATCH, filled_up
 from ..tokenizer.numerics.layout import memory_format
 from ..tokenizer.numerics.transfer import Finish, to_device, to_host
 from ..tokenizer.shapes import Images, Tokens
 from .arithmetic import sides_of
+from .batch_limit import BatchLimit, parse_limit
 
 COMPILED, EAGER = "compiled", "eager"
 COMPILING_PAYS = 2_000_000_000
@@ -29,11 +30,19 @@ COMPILE_MODE = "default"
 thread that recorded it, which would be the wrong one: encoders run in threads."""
 
 
-def fast_precision(device: torch.device, compiled: bool, batch_size: int | None = None) -> str:
-    """Return what `FastEncoder` calculates in, such as `bfloat16-compiled-8`; only equal ones give equal tokens everywhere."""
+def fast_precision(device: torch.device, compiled: bool, batch_size: int | BatchLimit | None = None) -> str:
+    """Return what `FastEncoder` calculates in, such as `bfloat16-compiled-8`; only equal ones give equal tokens everywhere.
+
+    Where images differ in size, the last part is a budget of tokens, such as 8192t.
+    """
     dtype = "bfloat16" if multiplies_bfloat16(device) else "float32"
-    size = batch_size or (CPU_BATCH if device.type == "cpu" else DEVICE_BATCH)
+    size = batch_size or fast_batch(device)
     return f"{dtype}-{COMPILED if compiled else EAGER}-{size}"
+
+
+def fast_batch(device: torch.device) -> int:
+    """Return how many images of 256 x 256 a batch has, unless it is measured or given."""
+    return CPU_BATCH if device.type == "cpu" else DEVICE_BATCH
 
 
 class FastEncoder:
@@ -46,7 +55,8 @@ class FastEncoder:
     def __init__(self, model: VisualTokenizer, device: torch.device, precision: str):
         dtype, form, batch_size = precision.split("-")
         self._device = device
-        self._batch_size = int(batch_size)
+        self._limit = parse_limit(batch_size)
+        self._downsample = model.downsample
         build = _cpu_network if device.type == "cpu" else _device_network
         self._network = build(model, device, dtype, _compiled if form == COMPILED else None)
 
@@ -57,7 +67,7 @@ class FastEncoder:
     @torch.inference_mode()
     def start(self, images: Images) -> Finish[Tokens]:
         """Begin to encode images, on a CPU also to the end; the function that is returned waits for their tokens."""
-        size = batch_for(self._batch_size, *sides_of(images.shape, images.dtype))
+        size = self._limit.images(*sides_of(images.shape, images.dtype), self._downsample)
         tokens = [filled_up(self._encode, to_device(part, self._device), size)[0] for part in images.split(size)]
         finish = to_host(torch.cat(tokens))
         return lambda: finish()[0]

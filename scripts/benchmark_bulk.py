@@ -40,7 +40,7 @@ from vistok.inference.fast import fast_precision
 from vistok.inference.inputs.reading import read_image
 from vistok.inference.tokenize.job import Job
 from vistok.inference.tokenize.results import Totals
-from vistok.inference.tokenize.settings import choose_batch_size
+from vistok.inference.tokenize.settings import choose_limit, given_limit
 from vistok.tokenizer.system import usable_cores
 
 ROUNDS = 3
@@ -176,7 +176,7 @@ def settings(tokenizer: Tokenizer, fast: bool, batch_size: int | None) -> tuple[
         precision = fast_precision(tokenizer.device, True, batch_size or probed)
     else:
         precision = EXACT_ARITHMETIC
-    return precision, choose_batch_size(batch_size, tokenizer, precision)
+    return precision, choose_limit(given_limit(batch_size, None, tokenizer), tokenizer, precision).number
 
 
 def _name(device: torch.device) -> str:

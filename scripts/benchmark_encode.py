@@ -25,7 +25,7 @@ from vistok.images.preprocessing import stack_pixels
 from vistok.inference.arithmetic import EXACT_ARITHMETIC, Encode, agreement
 from vistok.inference.fast import FastEncoder, fast_precision
 from vistok.inference.inputs.plan import plan_shards
-from vistok.inference.tokenize.engines import ENGINES
+from vistok.inference.tokenize.engines.table import ENGINES
 from vistok.inference.tokenize.results import tokenize_shards
 from vistok.tokenizer.system import usable_cores
 

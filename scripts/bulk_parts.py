@@ -19,10 +19,11 @@ from vistok.inference.inputs.samples import Sample
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest
 from vistok.inference.token_shards.store import LocalStore
-from vistok.inference.tokenize.engines import ENGINES
+from vistok.inference.tokenize.engines.table import ENGINES
 from vistok.inference.tokenize.job import Job, encoders_for
 from vistok.inference.tokenize.results import Totals, tokenize_shards
 from vistok.tokenizer.preprocessing import PreprocessingConfig
+from vistok.tokenizer.system import usable_cores
 
 CONFIG = PreprocessingConfig(size=256)
 SHARD_SIZE = 1000
@@ -83,7 +84,7 @@ def job_of(tokenizer: Tokenizer, precision: str, out: Path, batch_size: int, rea
         shard_format=SHARD_FORMATS["wds"],
         batch_size=batch_size,
         readers=readers,
-        encoders=encoders_for(tokenizer.device),
+        encoders=encoders_for(tokenizer.device.type, usable_cores()),
         reads_in_processes=in_processes,
         stop_on_error=True,
     )

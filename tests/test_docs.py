@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from commands import APPS, ROOT, options
 from samples import PHOTOS
 from vistok.inference.token_shards.formats import SHARD_FORMATS
-from vistok.inference.tokenize.engines import ENGINES
+from vistok.inference.tokenize.engines.table import ENGINES
 from vistok.pretrained.exporters.table import EXPORTERS
 from vistok.pretrained.importers.table import IMPORTERS
 from vistok.sequences.layouts import LAYOUTS

@@ -57,6 +57,7 @@ def seal(folder, shard, images, **changes):
         "inputs": "i" * 64,
         "content": "c" * 64,
         "images": images,
+        "rows": images,
         "failures": [],
         "passed_over": {},
         "files": [

@@ -37,7 +37,7 @@ def local_path(path: str) -> str:
 
 def open_filesystem(url: str) -> tuple[FileSystem, str]:
     """Return the file system of a URL, and its path there; raise ValueError when its package or its protocol is unknown."""
-    import fsspec  # type: ignore[import-untyped]
+    import fsspec
 
     protocol = protocol_of(url)
     options: dict[str, object] = {"use_listings_cache": False}  # what others write meanwhile must be seen
@@ -133,6 +133,9 @@ class RemoteFile(io.RawIOBase):
 
     def _range(self, start: int, end: int) -> bytes:
         content: bytes = self._filesystem.cat_file(self._path, start=start, end=end)
+        if len(content) == self._size > end - start:
+            whole = "its server gives whole files only, where a part was asked for: download it first"
+            raise PermissionError(errno.EACCES, whole, self.name)  # asking again does not help
         if len(content) != end - start:
             raise OSError(errno.EIO, f"{len(content)} of {end - start} bytes came", self.name)
         return content

@@ -9,6 +9,9 @@ from typing import BinaryIO
 
 IS_WINDOWS = os.name == "nt"
 CPU_INFO = Path("/proc/cpuinfo")
+OWN_GROUP = Path("/proc/self/cgroup")
+GROUPS = Path("/sys/fs/cgroup")
+MEMORY_COUNTS = Path("/proc/vmstat")
 LOCKED_BYTE = 1 << 30
 """The byte that a lock covers on Windows, where locked bytes cannot be read: beyond the content."""
 
@@ -74,6 +77,32 @@ def flush_path(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def process_exists(pid: int) -> bool:
+    """Return whether there is a process that has not ended; not for Windows, where asking would end it."""
+    with suppress(
+        OSError, IndexError
+    ):  # one that has ended keeps its number until its parent has asked for its exit code
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def memory_kills() -> int | None:
+    """Return how many processes Linux has killed for lack of memory so far, in this container or on the machine, if it says."""
+    group = ""
+    with suppress(OSError):
+        group = OWN_GROUP.read_text().strip().rpartition("0::/")[2]
+    for path in (GROUPS / group / "memory.events", GROUPS / "memory.events", MEMORY_COUNTS):
+        with suppress(OSError, ValueError, KeyError):
+            return int(dict(line.split() for line in path.read_text().splitlines())["oom_kill"])
+    return None
 
 
 def return_freed_memory() -> None:

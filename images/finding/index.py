@@ -17,13 +17,13 @@ def index_images(path: str) -> list[Entry]:
     skipped. Raises ValueError when something is missing or holds no image, DamagedShard for a damaged tar.
     """
     entries: list[Entry] = []
-    for part, problem in expand_inputs([path]):
-        if problem or (is_image(part) and not os.path.isdir(part)):
+    for part, problem, _, is_folder in expand_inputs([path]):
+        if problem or (is_image(part) and not is_folder):
             entries.append(file_entry(part, part))
+        elif is_folder:
+            entries += _folder_entries(part)
         elif part.lower().endswith(".txt"):
             continue  # the caption of an image
-        elif os.path.isdir(part):
-            entries += _folder_entries(part)
         else:
             entries += [member.entry for member in tar_members(part) if member.entry and is_image(member.name)]
     if not entries:
@@ -63,7 +63,8 @@ def folder_files(folder: str, excluded: str | None = None) -> list[str]:
                     files.append(name)
     except OSError as error:
         raise OSError(error.errno, error.strerror, printable(error.filename)) from None
-    return sorted(files)
+    files.sort()
+    return files
 
 
 def _below(folder: str, start: str, entered: set[str]) -> Iterator[tuple[str, bool]]:
@@ -74,16 +75,17 @@ def _below(folder: str, start: str, entered: set[str]) -> Iterator[tuple[str, bo
         if real in entered:
             continue
         entered.add(real)
+        folders = []
         with os.scandir(os.path.join(folder, at)) as found:
-            items = sorted(found, key=lambda item: item.name, reverse=True)
-        for item in items:
-            path = os.path.join(at, item.name)
-            if not _is_folder(item):
-                yield path, False
-            elif item.is_symlink():
-                yield path, True
-            else:
-                waiting.append((path, os.path.join(real, item.name)))
+            for item in found:  # not kept: an item takes more memory than its name
+                path = os.path.join(at, item.name)
+                if not _is_folder(item):
+                    yield path, False
+                elif item.is_symlink():
+                    yield path, True
+                else:
+                    folders.append((path, os.path.join(real, item.name)))
+        waiting += sorted(folders, reverse=True)
 
 
 def _is_folder(item: os.DirEntry[str]) -> bool:

@@ -1,10 +1,12 @@
 """Expand what users type to paths: brace ranges and .txt lists. Image files are known by their extensions."""
 
+import io
 import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ..file_entry import printable, problem_of
+from ...tokenizer.remote_files import local_path, open_filesystem, open_remote, protocol_of
+from ..file_entry import FOLDER, printable, problem_of
 from .braces import balanced, expand_braces
 
 IMAGE_EXTENSIONS = (
@@ -12,7 +14,7 @@ IMAGE_EXTENSIONS = (
     *(".png", ".tif", ".tiff", ".webp"),
 )
 """Extensions of files that can be read. HEIC needs the extra `heif`; without it, each such image is a failure that says so."""
-_ALLOWED = "give image files, folders, .tar shards or a .txt list"
+ALLOWED = "give image files, folders, .tar shards or a .txt list"
 _COMPRESSED = tuple(
     [f".tar.{ending}" for ending in ("gz", "bz2", "xz", "lzma", "zst", "lz4", "lz", "z", "br")]
     + [".tgz", ".taz", ".tbz", ".tbz2", ".tb2", ".txz", ".tlz", ".tzst"]
@@ -28,11 +30,14 @@ _BYTE_ORDER_MARKS = {  # UTF-32 first: its mark begins like that of UTF-16
 
 
 class Input(NamedTuple):
-    """An expanded path."""
+    """An expanded path or URL."""
 
     path: str
     problem: str = ""
     """Why a path in a list cannot be read: "does not exist (LIST, line 3)"."""
+    place: str = ""
+    """Of a URL in a list: "LIST, line 3". Nobody has asked yet whether it exists."""
+    is_folder: bool = False
 
 
 def is_image(name: str) -> bool:
@@ -40,8 +45,8 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_EXTENSIONS)
 
 
-def expand_inputs(inputs: Iterable[str]) -> list[Input]:
-    """Expand brace ranges and .txt lists, which have a path a line.
+def expand_inputs(inputs: Iterable[str]) -> Iterator[Input]:
+    """Expand brace ranges and .txt lists, which have a path a line; lazily, since a list may have a million lines.
 
     A .txt beside an image of the same name is its caption, not a list. In a list, blank lines are skipped, and lines that
     begin with # unless a file has that name. A path in a list that does not exist becomes an Input with a problem. Relative
@@ -49,27 +54,45 @@ def expand_inputs(inputs: Iterable[str]) -> list[Input]:
     Raises ValueError for unbalanced braces, a compressed tar, and a path outside a list that does not exist or is a device.
     A list raises it if it cannot be read, is not text or includes itself.
     """
-    return [found for text in inputs for found in _expand(text)]
+    for text in inputs:
+        yield from _expand(text)
 
 
 def _expand(text: str, place: str = "", inside: tuple[str, ...] = ()) -> Iterator[Input]:
     """Expand what was named on the command line, or at a place in a list within the lists `inside`, by their real paths."""
     where = f"in {place}: " if place else ""
+    if protocol_of(text):
+        yield from _expand_url(text, place, inside)
+        return
+    text = local_path(text)
     # Names in a list may have unbalanced braces; on the command line they are a typing error.
-    is_literal = os.path.lexists(text) or (place and not balanced(text))
+    is_literal = "{" not in text or os.path.lexists(text) or (place and not balanced(text))
     for path in [text] if is_literal else expand_braces(text, where):
-        problem = "" if os.path.isdir(path) else problem_of(path)
+        problem = problem_of(path)
         lower = path.lower()
-        if problem and place:
+        if problem == FOLDER:
+            yield Input(path, is_folder=True)
+        elif problem and place:
             yield Input(path, f"{problem} ({place})")
         elif problem:
-            raise ValueError(f"{printable(path) or repr(path)} {problem}: {_ALLOWED}.")
-        elif lower.endswith(_COMPRESSED) and not os.path.isdir(path):
+            raise ValueError(f"{printable(path) or repr(path)} {problem}: {ALLOWED}.")
+        elif lower.endswith(_COMPRESSED):
             raise ValueError(f"{where}{printable(path)} is a compressed tar: decompress it, and give the .tar.")
-        elif lower.endswith(".txt") and not os.path.isdir(path) and not _is_caption(path):
+        elif lower.endswith(".txt") and not _is_caption(path):
             yield from _read_list(path, where, inside)
         else:
             yield Input(path)
+
+
+def _expand_url(text: str, place: str, inside: tuple[str, ...]) -> Iterator[Input]:
+    where = f"in {place}: " if place else ""
+    for url in expand_braces(text, where) if balanced(text) else [text]:
+        if url.lower().endswith(_COMPRESSED):
+            raise ValueError(f"{where}{printable(url)} is a compressed tar: decompress it, and give the .tar.")
+        if url.lower().endswith(".txt"):
+            yield from _read_list(url, where, inside)
+        else:
+            yield Input(url, place=place)
 
 
 def _is_caption(path: str) -> bool:
@@ -79,7 +102,7 @@ def _is_caption(path: str) -> bool:
 
 
 def _read_list(path: str, where: str, inside: tuple[str, ...]) -> Iterator[Input]:
-    name, real = f"{where}{printable(path)}", os.path.realpath(path)
+    name, real = f"{where}{printable(path)}", path if protocol_of(path) else os.path.realpath(path)
     if real in inside:
         raise ValueError(f"{name} leads back to itself: remove that line.")
     for line, text in _lines(path, name):
@@ -90,14 +113,17 @@ def _read_list(path: str, where: str, inside: tuple[str, ...]) -> Iterator[Input
 def _lines(path: str, name: str) -> Iterator[tuple[int, str]]:
     """Yield the lines of a list, numbered from 1; `name` begins error messages."""
     try:
-        if os.path.getsize(path) > MAX_LIST:
-            raise ValueError(f"{name} has more than {MAX_LIST:,} bytes, too many for a list: split it.")
-        encoding, errors = _encoding(path)
-        with open(path, encoding=encoding, errors=errors, newline="\n") as file:
-            for number, line in enumerate(file, start=1):
-                if "\0" in line:
-                    raise UnicodeError
-                yield number, line
+        with open_remote(*open_filesystem(path), path) if protocol_of(path) else open(path, "rb") as file:
+            if file.seek(0, os.SEEK_END) > MAX_LIST:
+                raise ValueError(f"{name} has more than {MAX_LIST:,} bytes, too many for a list: split it.")
+            file.seek(0)
+            encoding, errors = _encoding(file.read(4))
+            file.seek(0)
+            with io.TextIOWrapper(file, encoding, errors, newline="\n") as text:
+                for number, line in enumerate(text, start=1):
+                    if "\0" in line:
+                        raise UnicodeError
+                    yield number, line
     except UnicodeError:
         raise ValueError(
             f"{name} is not text in UTF-8, nor in UTF-16 with a byte order mark: save it as UTF-8."
@@ -106,9 +132,7 @@ def _lines(path: str, name: str) -> Iterator[tuple[int, str]]:
         raise ValueError(f"{name} cannot be read ({error.strerror}): allow it, or leave it out.") from None
 
 
-def _encoding(path: str) -> tuple[str, str]:
-    with open(path, "rb") as file:
-        start = file.read(4)
+def _encoding(start: bytes) -> tuple[str, str]:
     for mark, encoding in _BYTE_ORDER_MARKS.items():
         if start.startswith(mark):
             return encoding, "strict"

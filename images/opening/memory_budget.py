@@ -27,6 +27,11 @@ class MemoryBudget:
         self._reset()
         after_fork_in_child(self._reset)
 
+    def take_part(self, processes: int) -> None:
+        """Keep the part of one of several processes that read at a time; call it before images are read."""
+        self.total //= processes
+        self._reset()
+
     def _reset(self) -> None:
         self._free = self.total
         self._changed = threading.Condition()

@@ -55,11 +55,7 @@ def opened(
     file = io.BytesIO(content) if isinstance(content, bytes) else ErrorKeepingFile(content)
     with ExitStack() as held:
         with as_image_errors(file):
-            source = inspect_file(cast(BinaryIO, file))
-            if source.size:
-                _check(source.size)
-                _hold(held, source, source.size, source.size, more_bytes)
-            decoder = _open(source)
+            source, decoder = _inspect(file, held, more_bytes)
             size = decoder.size
             _check(size)
             if side and source.format == "JPEG" and size[0] * size[1] > DRAFT_ABOVE:
@@ -74,6 +70,20 @@ def opened(
             image = to_rgb(image, background, profile, source.transparent, source.grey, blending)
         width, height = reversed(size) if orientation >= 5 else size
         yield image, width, height
+
+
+def upright_size(file: BinaryIO) -> tuple[int, int]:
+    """Return width and height of the upright image as the headers of a file have them, without decoding it.
+
+    Raises what `open_image` raises, as far as it shows before the pixels. A file that says its orientation behind its pixels
+    may be turned.
+    """
+    kept = ErrorKeepingFile(file)
+    with ExitStack() as held, as_image_errors(kept):
+        source, decoder = _inspect(kept, held, 0)
+        width, height = decoder.size
+        is_turned = (source.orientation or decoded_orientation(decoder)) >= 5
+        return (height, width) if is_turned else (width, height)
 
 
 def upright_rgb(
@@ -92,6 +102,17 @@ def upright_rgb(
         profile = image.info.get("icc_profile") if colour == "srgb" else None
         transparent = (key,) if isinstance(key, int) else ()
         return to_rgb(turned, background, profile, transparent, tiff.grey_of_opened(image), blending)
+
+
+def _inspect(
+    file: io.BytesIO | ErrorKeepingFile, held: ExitStack, more_bytes: int
+) -> tuple[DecoderInput, ImageFile.ImageFile]:
+    """Open a file up to its pixels, within the limits; hold memory where the decoder takes it at once."""
+    source = inspect_file(cast(BinaryIO, file))
+    if source.size:
+        _check(source.size)
+        _hold(held, source, source.size, source.size, more_bytes)
+    return source, _open(source)
 
 
 def _open(source: DecoderInput) -> ImageFile.ImageFile:

@@ -10,7 +10,7 @@ from ...cli.printing import print_json, say
 from ...cli.user_errors import WORK_FAILED, report_errors
 from ...pretrained.find import DEFAULT_MODEL, MODEL_HELP
 from ..token_shards.formats import SHARD_FORMATS
-from ..tokenize.engines import ENGINES
+from ..tokenize.engines.table import ENGINES
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -37,8 +37,9 @@ def tokenize_images(
         list[str],
         typer.Argument(
             metavar="INPUT",
-            help="Image files, folders (walked), webdataset .tar shards (photos-{0000..0009}.tar), or .txt lists of these: "
-            "one per line, relative to the working directory; lines that begin with # are comments.",
+            help="Image files, folders (walked), webdataset .tar shards (photos-{0000..0009}.tar), .parquet files with images, "
+            "URLs of these (s3://, gs://, hf://datasets/, https://), or .txt lists: one per line, relative to the working "
+            "directory; lines that begin with # are comments.",
             show_default=False,
         ),
     ],
@@ -67,6 +68,12 @@ def tokenize_images(
             "member of a sample in a tar, and the .txt, .json, .caption and .cls beside a loose image.",
         ),
     ] = "all",
+    image_column: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Column of parquet files that has the images.", show_default="the only one with bytes"
+        ),
+    ] = "",
     format: Annotated[
         str,
         typer.Option(
@@ -80,16 +87,47 @@ def tokenize_images(
         typer.Option(
             parser=parse_batch_size,
             metavar="N|auto",
-            help="Images per batch; auto measures on a GPU with --fast which is fastest. It changes tokens only with --fast, "
-            "where a folder keeps the size of its first call.",
+            help="Images per batch, of 256 x 256 where sizes differ; auto measures on a GPU with --fast which is fastest. It "
+            "changes tokens only with --fast, where a folder keeps the size of its first call.",
             show_default="auto",
         ),
     ] = None,
+    max_batch_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Tokens per batch, in place of --batch-size: where images differ in size, those of one size wait for each "
+            "other until they have as many. It changes tokens only with --fast.",
+            show_default="auto",
+        ),
+    ] = None,
+    crops: Annotated[
+        str,
+        typer.Option(
+            metavar="one|ten",
+            help="Rows of an image: one, or ten: the corners and the middle of a larger square, and their mirror images, "
+            "under keys such as KEY_top-left.",
+        ),
+    ] = "one",
+    resize_ratio: Annotated[
+        float | None,
+        typer.Option(help="Side of that larger square, as a multiple of --size.", show_default="1.1, as in LlamaGen"),
+    ] = None,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Two rows of an image: KEY_original, and its mirror image KEY_flipped.")
+    ] = False,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Threads, or for a GPU processes, that read images.", show_default="one per core"),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu, cuda or mps.")] = "auto",
+    devices: Annotated[
+        str,
+        typer.Option(
+            metavar="D,...",
+            help="auto (one GPU if there is one), all GPUs, or cpu, cuda, mps or a list such as cuda:0,cuda:1, with a process "
+            "for each.",
+        ),
+    ] = "auto",
     fast: Annotated[
         bool, typer.Option("--fast", help="Use faster arithmetic, and say how many tokens stay the same.")
     ] = False,
@@ -103,11 +141,20 @@ def tokenize_images(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="First remove all that vistok wrote into --out.")
     ] = False,
-    preview: Annotated[int, typer.Option(min=0, help="Write preview.png with the first N images.")] = 0,
+    preview: Annotated[int, typer.Option(min=0, help="Write preview.png with the first N rows.")] = 0,
     engine: Annotated[
         str,
-        typer.Option(metavar="|".join(ENGINES), help="Where the shards are made.", hidden=len(ENGINES) == 1),
+        typer.Option(
+            metavar="|".join(ENGINES),
+            help="Where the shards are made: local is this machine, or all processes of torchrun or accelerate launch.",
+        ),
     ] = next(iter(ENGINES)),
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="An existing Ray cluster.", show_default="RAY_ADDRESS, or one is started here"
+        ),
+    ] = None,
     quiet: QuietOption = False,
     json: JsonOption = False,
     version: VersionOption = False,
@@ -119,6 +166,7 @@ def tokenize_images(
     """
     with report_errors("tokenize-images", debug):
         from ..inputs.companions import parse_keep
+        from ..inputs.views import parse_views
         from ..tokenize.run import Request, tokenize_collection
 
         request = Request(
@@ -127,10 +175,13 @@ def tokenize_images(
             model=model,
             size=size,
             keep=parse_keep(keep),
+            image_column=image_column,
             shard_format=format,
             batch_size=batch_size,
+            max_batch_tokens=max_batch_tokens,
+            views=parse_views(crops, resize_ratio, flip),
             workers=workers,
-            device=device,
+            devices=devices,
             fast=fast,
             shard_size=shard_size,
             stop_on_error=on_error is OnError.STOP,
@@ -138,9 +189,12 @@ def tokenize_images(
             overwrite=overwrite,
             preview=preview,
             engine=engine,
+            ray_address=ray_address,
             quiet=quiet,
         )
         summary = tokenize_collection(request, lambda line: say(line, aside=json))
+        if summary is None:
+            return
         if json:
             print_json(summary.as_dict())
         else:

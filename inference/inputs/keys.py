@@ -4,7 +4,7 @@ import hashlib
 import os
 import posixpath
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 MAX_NAME_BYTES = 255
 
@@ -25,29 +25,49 @@ def normalised_key(key: str) -> str:
     return posixpath.normpath("/" + key).lstrip("/")
 
 
-def make_unique(keys: Iterable[str], taken: Collection[str] = ()) -> list[str]:
-    """Normalise keys; one that is taken gets the first free number appended, counted from 2."""
-    used = set(taken)
-    last_numbers: dict[str, int] = {}  # of each key: counting from 2 again would be quadratic
-    unique = []
-    for key in map(normalised_key, keys):
-        candidate, number = key, last_numbers.get(key, 1)
-        while candidate in used:
-            number += 1
-            candidate = f"{key}_{number}"
-        last_numbers[key] = number
-        used.add(candidate)
-        unique.append(candidate)
-    return unique
+class UniqueKeys:
+    """Keys that have been given out, each once."""
+
+    def __init__(self, taken: Iterable[str] = ()):
+        self._used = set(taken)
+        self._last_numbers: dict[str, int] = {}  # of keys that were asked for again: counting from 2 would be quadratic
+
+    def add(self, key: str) -> str:
+        """Normalise a key and return it; one that is taken gets the first free number appended, counted from 2."""
+        normalised = normalised_key(key)
+        candidate = key = key if key == normalised else normalised  # the object that the caller has, which saves memory
+        if key in self._used:
+            number = self._last_numbers.get(key, 1)
+            while candidate in self._used:
+                number += 1
+                candidate = f"{key}_{number}"
+            self._last_numbers[key] = number
+        self._used.add(candidate)
+        return candidate
+
+
+def make_unique(keys: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
+    """Return normalised keys, each once, as `UniqueKeys` does."""
+    unique = UniqueKeys(taken)
+    return [unique.add(key) for key in keys]
+
+
+def name_key(name: str) -> str:
+    """Return the key of a file name: its path without the ending, and no dot in its last part."""
+    folder, base = posixpath.split(os.path.splitext(name)[0])
+    return normalised_key(posixpath.join(folder, base.replace(".", "_")))
 
 
 def keys_of_names(names: list[str]) -> list[str]:
     """Make webdataset keys (no dot in the last part) of file names; to those that are equal, append their endings."""
-    parts = [posixpath.split(os.path.splitext(name)[0]) for name in names]
-    plain = [posixpath.join(folder, base.replace(".", "_")) for folder, base in parts]
+    plain = list(map(name_key, names))
     counts = Counter(plain)
-    endings = (os.path.splitext(name)[1].lstrip(".").lower() for name in names)
-    return [f"{key}_{ending}" if counts[key] > 1 else key for key, ending in zip(plain, endings, strict=True)]
+    return [key_with_ending(name) if counts[key] > 1 else key for key, name in zip(plain, names, strict=True)]
+
+
+def key_with_ending(name: str) -> str:
+    """Return the key of a name of which another has the same key."""
+    return f"{name_key(name)}_{os.path.splitext(name)[1].lstrip('.').lower()}"
 
 
 def file_name(name: str, ending: str) -> str:

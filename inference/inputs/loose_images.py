@@ -1,116 +1,64 @@
-"""Loose images, each a file: found in folders or given one by one, and gathered into shards."""
+"""Loose images, each a file or an object behind a URL, and the shards that they are gathered into."""
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from ...images.file_entry import file_entry, printable, problem_of
-from ...images.finding.index import folder_files
-from ...images.finding.inputs import IMAGE_EXTENSIONS, Input, is_image
-from .companions import CAPTION_EXTENSIONS, Keep
-from .input_files import digest, file_state
-from .keys import MAX_NAME_BYTES
-from .samples import Companion, Listing, Sample, ShardTask, kind_of
+from ...images.file_entry import Readable, file_entry, printable
+from ...images.finding.remote import RemoteObject, remote_objects
+from ...images.remote_entry import RemoteEntry
+from .input_files import digest, file_state, object_state
+from .keys import name_key
+from .samples import Companion, Listing, Sample, ShardTask
 
 LOOSE_PATTERN = r"images-\d{5,}"
 
 
 class LooseImage(NamedTuple):
-    """A file that is tokenized."""
+    """A file that is tokenized; there may be a million of them, so nothing is stored that follows from the rest."""
 
-    path: str
+    folder: str
+    """The folder that was given, or that the file is in; the same object for all of its images."""
     name: str
-    """Relative to the folder that was given, or the last part of a path that was given."""
-    problem: str
-    companions: tuple[str, ...]
+    """Relative to the folder."""
+    problem: str = ""
+    companions: tuple[str, ...] = ()
     """Names in its folder of the files that are carried over with it."""
-    key: str = ""
-    """Its key in the output shard, once that is known."""
+    unusual_key: str = ""
+    """Its key in the output shard, where that does not follow from its name."""
+    other_path: str = ""
+    """Its path, where that is not folder and name."""
+    objects: tuple[RemoteObject, ...] = ()
+    """Behind a URL: the image and its companions, as they were when they were found."""
 
+    @property
+    def path(self) -> str:
+        """The path or URL of the file."""
+        return self.objects[0].url if self.objects else self.other_path or os.path.join(self.folder, self.name)
 
-@dataclass
-class LooseImages:
-    """All loose images, each once."""
+    @property
+    def key(self) -> str:
+        """Its key in the output shard."""
+        return self.unusual_key or name_key(printable(self.name))
 
-    keep: Keep
-    images: list[LooseImage] = field(default_factory=list)
-    passed_over: Counter[str] = field(default_factory=Counter)
-    repeated: int = 0
-    """Images that were given more than once, the first time not counted."""
-    _seen: set[tuple[str, str]] = field(default_factory=set)
-    _folders: dict[str, dict[str, list[str]]] = field(default_factory=dict)
-    _real: Callable[[str], str] = field(default_factory=lambda: cache(os.path.realpath))
+    def files(self) -> dict[str, str]:
+        """Return the names of the image and its companions by their paths."""
+        if self.objects:
+            return dict(zip((each.url for each in self.objects), (self.name, *self.companions), strict=True))
+        path = self.path
+        return {path: self.name} | {os.path.join(os.path.dirname(path), name): name for name in self.companions}
 
-    def add_folder(self, folder: str, left_out: str | None) -> None:
-        """Walk a folder, add its images, and count the files that are passed over."""
-        names = folder_files(folder, left_out)
-        others = [name for name in names if not is_image(name)]
-        by_stem = _by_stem(others)
-        kept: set[str] = set()
-        for name in names:
-            if is_image(name):
-                companions = list(filter(self.keep.keeps_file, by_stem.get(os.path.splitext(name)[0], [])))
-                kept.update(companions)
-                path = os.path.join(folder, name)
-                self._add(path, name, problem_of(path), tuple(map(os.path.basename, companions)))
-        self.passed_over.update(kind_of(name) for name in others if name not in kept)
-
-    def add_file(self, given: Input) -> None:
-        """Add one file, whatever its ending, unless it belongs to an image beside it."""
-        if given.problem:  # there may be no name, as in `missing/`, or one that is longer than any file's
-            self._add(given.path, os.path.basename(given.path.rstrip("/"))[:MAX_NAME_BYTES], given.problem, ())
-            return
-        folder, base = os.path.split(given.path)
-        beside = self._beside(folder, os.path.splitext(base)[0])
-        companions = [name for name in beside if self.keep.keeps_file(name) and _is_other(folder, name)]
-        if not is_image(base) and any(map(is_image, beside)):
-            if base not in companions:
-                self.passed_over[kind_of(base)] += 1
-            return
-        self._add(given.path, base, problem_of(given.path), tuple(name for name in companions if name != base))
-
-    def _beside(self, folder: str, stem: str) -> list[str]:
-        """Return the names `stem` with any ending in a folder; endings are tried where it may not be listed."""
-        if folder not in self._folders:
-            try:
-                self._folders[folder] = _by_stem(sorted(os.listdir(folder or ".")))
-            except PermissionError:
-                endings = {*CAPTION_EXTENSIONS, *self.keep.extensions}
-                names = sorted(
-                    {stem + ending for ending in IMAGE_EXTENSIONS} | {f"{stem}.{ending}" for ending in endings}
-                )
-                return [name for name in names if os.path.isfile(os.path.join(folder, name))]
-        return self._folders[folder].get(stem, [])
-
-    def _add(self, path: str, name: str, problem: str, companions: tuple[str, ...]) -> None:
-        # A link counts as another image, but a file that is reached over two folders counts once.
-        folder, base = os.path.split(path)
-        identity = self._real(folder), base
-        if identity in self._seen:
-            self.repeated += 1
-            return
-        self._seen.add(identity)
-        self.images.append(LooseImage(path, name, problem, companions))
-
-
-def _by_stem(names: Iterable[str]) -> dict[str, list[str]]:
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(os.path.splitext(name)[0], []).append(name)
-    return groups
-
-
-def _is_other(folder: str, name: str) -> bool:
-    return not is_image(name) and not os.path.isdir(os.path.join(folder, name))
+    def entry(self) -> Readable:
+        """Return the bytes of the image."""
+        return _entry(self.path, printable(self.name), self.objects[:1])
 
 
 def loose_shard(index: int, images: Sequence[LooseImage]) -> ShardTask:
-    """Plan a shard of images with keys."""
-    source = LooseSource(images)
-    return ShardTask(f"images-{index:05}", source, source.digest())
+    """Plan a shard of images; objects behind URLs are not asked for again."""
+    known = {each.url: each for image in images for each in image.objects}
+    return ShardTask(f"images-{index:05}", LooseSource(images), _digest(images, known))
 
 
 @dataclass(frozen=True)
@@ -120,26 +68,38 @@ class LooseSource:
     images: Sequence[LooseImage]
 
     def list_samples(self) -> Listing:
-        return Listing(list(map(_sample, self.images)), Counter())
+        return Listing(map(_sample, self.images), Counter())
 
     def digest(self) -> str:
-        rows: list[list[str | int]] = []
-        for image in self.images:  # by their keys, since images of several folders may share their name
-            files = {image.path: image.name} | _companion_files(image)
-            rows += [[image.key, *file_state(path, printable(name))] for path, name in files.items()]
-        return digest(rows)
+        objects = remote_objects(each.url for image in self.images for each in image.objects)
+        return _digest(self.images, {each.url: each for each in objects})
 
 
-def _companion_files(image: LooseImage) -> dict[str, str]:
-    return {os.path.join(os.path.dirname(image.path), name): name for name in image.companions}
+def _digest(images: Sequence[LooseImage], objects: dict[str, RemoteObject]) -> str:
+    rows: list[list[str | int]] = []
+    for image in images:  # by their keys, since images of several folders may share their name
+        for path, name in image.files().items():
+            shown = printable(name)
+            state = object_state(objects[path], shown) if path in objects else file_state(path, shown)
+            rows.append([image.key, *state])
+    return digest(rows)
 
 
 def _sample(image: LooseImage) -> Sample:
     source = printable(image.name)
     if image.problem:
         return Sample(image.key, source, None, image.problem)
+    paths = list(image.files())[1:]
     companions = tuple(
-        Companion(os.path.splitext(name)[1].lstrip("."), file_entry(path, name))
-        for path, name in _companion_files(image).items()
+        Companion(
+            os.path.splitext(name)[1].lstrip("."), _entry(path, printable(name), image.objects[index : index + 1])
+        )
+        for index, (path, name) in enumerate(zip(paths, image.companions, strict=True), start=1)
     )
-    return Sample(image.key, source, file_entry(image.path, source), companions=companions)
+    return Sample(image.key, source, image.entry(), companions=companions)
+
+
+def _entry(path: str, name: str, objects: Sequence[RemoteObject]) -> Readable:
+    if objects:
+        return RemoteEntry(path, 0, objects[0].size, name, is_whole=True)
+    return file_entry(path, name)

@@ -21,6 +21,8 @@ FED_BY_PROCESSES = ("cuda", "mps")
 of the decoder, and read about 1,600 JPEG files per second at most, however many cores there are. A CPU is busy with the
 encoder, so threads keep up with it and start at once.
 """
+HELD_BYTES = 1 << 27
+"""Bytes (128 MB) of files that came with others, as those of a tar behind a URL, and wait to be read."""
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 Read: TypeAlias = Callable[[list[Sample]], list[ReadResult]]
@@ -94,10 +96,12 @@ class ReaderPool:
         window: int,
         weight: Callable[[Made], int],
         limit: int,
+        held: Callable[[Item], int] = lambda _: 0,
     ) -> Generator[Made, None, None]:
         """Yield what `make(items, read)` returns for each item, in order, begun about `window` items ahead.
 
-        No item is begun while results that were not consumed yet weigh `limit`. Close it before the pool.
+        No item is begun while results that were not consumed yet weigh `limit`, nor taken while those that wait hold HELD_BYTES
+        of memory. Close it before the pool.
         """
         size = self._readers.chunk
         chunks = iter(partial(_take, iter(items), size), [])
@@ -109,6 +113,8 @@ class ReaderPool:
                 -(-window // size) + 2 * self._readers.lanes,
                 lambda made: sum(map(weight, made)),
                 limit,
+                lambda chunk: sum(map(held, chunk)),
+                HELD_BYTES,
             )
             for made in stack.enter_context(closing(read)):
                 yield from made

@@ -2,10 +2,12 @@
 
 import os
 from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple, Protocol
 
-from ...images.file_entry import Entry
+from ...images.file_entry import Readable
+from ...images.remote_entry import HeldEntry
 from .input_files import entry_sha256, open_hashed
 
 
@@ -15,7 +17,7 @@ class Companion:
 
     extension: str
     """What follows the key and a dot in its name."""
-    entry: Entry
+    entry: Readable
     _sha256: str = field(default="", repr=False, compare=False)
 
     def open(self) -> BinaryIO:
@@ -34,10 +36,16 @@ class Sample:
 
     key: str
     source: str
-    entry: Entry | None
+    entry: Readable | None
     problem: str = ""
     """Why there is no entry."""
-    companions: tuple[Companion, ...] = ()
+    companions: Sequence[Companion] = ()
+    """Complete when all of the listing has been iterated: a caption may come long after its image."""
+
+    @property
+    def held(self) -> int:
+        """Bytes of the image that are in memory already."""
+        return self.entry.size if isinstance(self.entry, HeldEntry) else 0
 
 
 @dataclass(frozen=True)
@@ -50,18 +58,21 @@ class Failure:
 
 
 class Listing(NamedTuple):
-    """The content of one shard's input."""
+    """The content of one shard's input, which is listed while its samples are iterated: once, and in order."""
 
-    samples: list[Sample]
+    samples: Iterable[Sample]
+    """Raises DamagedShard when the input is damaged, OSError when it cannot be read; at the latest at the end."""
     passed_over: Counter[str]
-    """Files that are neither images nor carried over, by kind, such as `.txt` or `folder`."""
+    """Files that are neither images nor carried over, by kind, such as `.txt` or `folder`; complete at the end."""
+    fraction: Callable[[], float] = lambda: 1.0
+    """Returns which fraction of the input has been listed so far, for estimates; above 0 once there is a sample."""
 
 
 class ShardSource(Protocol):
     """Where the images of one output shard come from; plain data."""
 
     def list_samples(self) -> Listing:
-        """List the images; raise DamagedShard when the input is damaged, OSError when it cannot be read."""
+        """Begin to list the images; raise DamagedShard and OSError as the samples do."""
 
     def digest(self) -> str:
         """Return the SHA-256 of the names, sizes and modification times of the input files as they are now."""

@@ -1,20 +1,31 @@
-"""The samples of a webdataset shard: files of one key, as webdataset groups them, of which one is the image."""
+"""The samples of a webdataset shard, on this machine or behind a URL."""
 
 import os
-from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
+from ...images.file_entry import Entry, Readable
 from ...images.finding.inputs import is_image
-from ...images.tars.members import Member, tar_members
+from ...images.remote_entry import HeldEntry, RemoteEntry
+from ...images.tars.members import tar_members
+from ...tokenizer.remote_files import protocol_of
 from .companions import Keep
-from .input_files import digest, file_state
-from .keys import make_unique, normalised_key, webdataset_extension, webdataset_key
-from .samples import Companion, Listing, Sample, kind_of
+from .input_files import digest, file_state, open_input
+from .keys import webdataset_extension
+from .samples import Listing
+from .tar_groups import SampleGroups, TarFile
+
+HELD_IMAGE, HELD_COMPANION = 1 << 20, 1 << 14
+"""Bytes of a member behind a URL that are taken along while the tar is listed; of larger ones, a range is read later.
+
+Images wait in memory for their turn, a few hundred of them; companions until their shard is written.
+"""
 
 
 @dataclass(frozen=True)
 class TarSource:
-    """A tar whose samples become one shard."""
+    """A tar whose samples become one shard; behind a URL it is read once, from its start to its end, in ranges."""
 
     path: str
     name: str
@@ -22,52 +33,40 @@ class TarSource:
 
     def list_samples(self) -> Listing:
         """List the samples under normalised keys; every member is in a sample or counted as passed over."""
-        groups: dict[str, list[Member]] = {}
-        passed_over: Counter[str] = Counter()
-        for member in tar_members(self.path):
-            if member.entry is None and not member.problem:
-                passed_over[member.kind] += 1
-            else:
-                groups.setdefault(webdataset_key(member.name), []).append(member)
-        given = [key for key in groups if os.path.basename(key)]  # a file without a key takes none from another
-        keys = dict(zip(given, make_unique(given), strict=True))
-        samples = []
-        for key, members in groups.items():
-            samples += _samples(keys.get(key, normalised_key(key)), members, self.keep, passed_over)
-        return Listing(samples, passed_over)
+        groups, members = SampleGroups(self.keep), ListedMembers(self.path)
+        return Listing(groups.samples(members), groups.passed_over, members.fraction)
 
     def digest(self) -> str:
         return digest([file_state(self.path, self.name)])
 
 
-def _samples(key: str, members: list[Member], keep: Keep, passed_over: Counter[str]) -> list[Sample]:
-    whole = [member for member in members if member.entry is not None]
-    images = [member for member in whole if is_image(member.name)]
-    rows = [Sample(key, member.name, None, member.problem) for member in members if member.entry is None]
-    others = [member for member in whole if not is_image(member.name)]
-    has_key = os.path.basename(webdataset_key(members[0].name)) != ""
-    if not has_key or not images:
-        without_key = [
-            Sample(key, image.name, None, f"{image.name} has nothing before its dot for a key") for image in images
-        ]
-        if has_key and whole:
-            first, *others = others
-            rows.append(Sample(key, first.name, None, "the sample has no file with an image's ending"))
-        passed_over.update(kind_of(member.name) for member in others)
-        return [*without_key, *rows]
-    # `1.seg.png` beside `1.png` describes the image; beside `1.depth.png` alone both are images of equal rank.
-    image = next((member for member in images if "." not in webdataset_extension(member.name)), images[0])
-    is_plain = "." not in webdataset_extension(image.name)
-    companions: dict[str, Companion] = {}
-    for member in whole:
-        extension = webdataset_extension(member.name)
-        if member is image:
-            continue
-        if is_image(member.name) and not (is_plain and "." in extension):
-            rows.append(Sample(key, member.name, None, f"{member.name} shares its key with {image.name}"))
-        elif keep.keeps_member(extension) and extension not in companions:
-            assert member.entry is not None
-            companions[extension] = Companion(extension, member.entry)
-        else:
-            passed_over[kind_of(member.name)] += 1
-    return [Sample(key, image.name, image.entry, companions=tuple(companions.values())), *rows]
+class ListedMembers:
+    """An iterator of the members of a tar that knows how far it is."""
+
+    def __init__(self, path: str):
+        self._path = path
+        self._is_remote = bool(protocol_of(path))
+        self._size = self._at = 1
+
+    def __iter__(self) -> Iterator[TarFile]:
+        with open_input(self._path) as file:
+            self._size = max(1, file.seek(0, os.SEEK_END))
+            for member in tar_members(self._path, file):
+                if member.entry is not None:
+                    self._at = max(self._at, member.entry.offset + member.entry.size)
+                entry = _remote_entry(member.entry, file) if self._is_remote and member.entry else member.entry
+                yield TarFile(member.name, member.kind, entry, member.problem)
+        self._at = self._size
+
+    def fraction(self) -> float:
+        """Return which fraction of the bytes has been listed."""
+        return min(1.0, self._at / self._size)
+
+
+def _remote_entry(entry: Entry, file: BinaryIO) -> Readable:
+    """Return a member of a tar behind a URL with its bytes, which are next in the file, or with where they are."""
+    is_plain_image = is_image(entry.name) and "." not in webdataset_extension(entry.name)
+    if entry.size > (HELD_IMAGE if is_plain_image else HELD_COMPANION):
+        return RemoteEntry(entry.path, entry.offset, entry.size, entry.name)
+    file.seek(entry.offset)
+    return HeldEntry(file.read(entry.size), entry.name)

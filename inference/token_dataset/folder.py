@@ -61,7 +61,7 @@ def open_folder(path: str, skip_incomplete: bool = False) -> TokenFolder:
         if problem:
             problems.append(f"{sidecar.shard} {problem}")
         else:
-            shards.append(Shard(sidecar.shard, sidecar.images))
+            shards.append(Shard(sidecar.shard, sidecar.rows))
     problems += [f"{name} has no sidecar" for name in orphans(store) if name not in described]
     if not problems and manifest.shards != len(shards):
         problems.append(f"{MANIFEST_FILE} counts {manifest.shards} shards, but {len(shards)} are there")

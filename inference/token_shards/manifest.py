@@ -9,6 +9,7 @@ from ...pretrained.find import built_in_names
 from ...tokenizer.config import Config
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ..api import Tokenizer
+from ..inputs.views import ONE_ROW, Views
 from .formats import SHARD_FORMATS
 from .sidecar import MANIFEST_FILE, sidecars, to_json
 from .store import Store, write_file
@@ -34,13 +35,19 @@ class Manifest(Config):
     """Pixels along one side of a token."""
     dtype: str
     preprocessing: PreprocessingConfig
+    views: Views = Views()
+    """Which rows an image becomes."""
     shards: int = 0
     images: int = 0
+    rows: int = 0
+    """Samples in the shards: several for an image with views."""
     failures: int = 0
     """Images that could not be used; each has a row in its shard's sidecar."""
 
 
-def new_manifest(tokenizer: Tokenizer, model: str, precision: str, shard_format: str, keep: str) -> Manifest:
+def new_manifest(
+    tokenizer: Tokenizer, model: str, precision: str, shard_format: str, keep: str, views: Views = ONE_ROW
+) -> Manifest:
     """Return the manifest of a folder for the shards of a tokenizer."""
     is_folder = model not in built_in_names() and Path(model).is_dir()
     return Manifest(
@@ -54,6 +61,7 @@ def new_manifest(tokenizer: Tokenizer, model: str, precision: str, shard_format:
         downsample=tokenizer.downsample,
         dtype=token_dtype(tokenizer.vocab_size).name,
         preprocessing=tokenizer.config.preprocessing,
+        views=views,
     )
 
 
@@ -63,6 +71,7 @@ def write_manifest(store: Store, manifest: Manifest) -> Manifest:
     totals = {
         "shards": len(done),
         "images": sum(sidecar.images for sidecar in done),
+        "rows": sum(sidecar.rows for sidecar in done),
         "failures": sum(len(sidecar.failures) for sidecar in done),
     }
     manifest = manifest.model_copy(update=totals)
@@ -118,4 +127,4 @@ def _differences(before: Manifest, now: Manifest) -> list[str]:
 
 def _settings(manifest: Manifest) -> dict[str, object]:
     options = {"precision": manifest.precision, "--format": manifest.format, "--keep": manifest.keep}
-    return manifest.preprocessing.model_dump() | options
+    return manifest.preprocessing.model_dump() | options | manifest.views.options()

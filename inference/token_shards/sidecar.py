@@ -35,6 +35,8 @@ class Sidecar(Config):
     content: str
     """SHA-256 of the names of the input files and of their bytes."""
     images: int
+    rows: int
+    """Samples in the shard: several for an image with views."""
     failures: list[Failure]
     passed_over: dict[str, int]
     """Members of the input shard that are neither images nor carried over, by kind."""

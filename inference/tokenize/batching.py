@@ -1,10 +1,9 @@
 """The samples of all shards as one stream, and its batches."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from ...images.tars.blocks import DamagedShard
-from ...tokenizer.numerics.exact import batch_for
 from ..inputs.input_files import UnreadableInputError, unreadable
 from ..inputs.readers import Read
 from ..inputs.reading import Grid, ReadImage, ReadResult, Unusable, with_grid
@@ -13,39 +12,61 @@ from ..token_shards.token_samples import TokenSample
 from .shard_work import ShardWork
 
 
-class Batch(NamedTuple):
-    """Neighbouring images of a shard, of one size."""
+class Row(NamedTuple):
+    """An image, or a view of one, and the shard that its tokens go into."""
 
     work: ShardWork
-    images: list[ReadImage]
-    is_last: bool
-    """Whether it completes the shard."""
+    image: ReadImage
 
 
-Item = tuple[ShardWork, Sample | None]
+class Batch(NamedTuple):
+    """Rows of one size, and what became known on the way."""
+
+    rows: list[Row]
+    ended: list[ShardWork]
+    """Shards that it completes."""
+    failed: list[ShardWork] = []
+    """Shards that have another failure."""
+
+
+Item: TypeAlias = tuple[ShardWork, Sample | None]
 """A sample of a shard; None closes the shard."""
-Result = ReadResult | TokenSample | None
+Reused: TypeAlias = list[TokenSample]
+"""The rows of an image that an earlier call made."""
+Result: TypeAlias = ReadResult | Reused | None
+Capacity: TypeAlias = Callable[[int, int], int]
+"""Returns how many images of `height x width` pixels go to the encoder together."""
 
 
 def shard_samples(
     tasks: Iterable[ShardTask],
-    reusable: Callable[[ShardTask], dict[str, TokenSample]],
-    on_listed: Callable[[ShardWork], None],
+    reusable: Callable[[ShardTask], dict[str, list[TokenSample]]],
+    on_begun: Callable[[ShardWork], None],
 ) -> Iterator[Item]:
-    """List the samples of all shards; `reusable` gives those that an earlier call made, by key."""
+    """List the samples of all shards, each shard while its first images are encoded.
+
+    `reusable` gives the rows that an earlier call made, by the keys of their images.
+    """
     for task in tasks:
         work = ShardWork(task)
         try:
             work.listing = task.source.list_samples()
             work.stored = reusable(task)
+            on_begun(work)
+            for sample in work.listed():
+                yield work, sample
+                if work.is_given_up:
+                    break
         except OSError as error:
             work.unread = str(unreadable(task.name, error))
         except DamagedShard as error:
             work.damage = str(error)
-        on_listed(work)
-        for sample in work.listing.samples:
-            yield work, sample
         yield work, None
+
+
+def needs_reading(work: ShardWork, sample: Sample | None) -> bool:
+    """Return whether an item of the stream is an image whose pixels are needed."""
+    return not (sample is None or work.is_given_up or _is_stored(work, sample))
 
 
 def read_items(items: list[Item], read: Read, grid: Grid) -> list[tuple[ShardWork, Result]]:
@@ -66,33 +87,58 @@ def _without_reading(work: ShardWork, sample: Sample | None) -> Result:
         return None
     if work.is_given_up:
         return UnreadableInputError(work.unread)
-    if sample.key in work.stored and sample.entry:
-        return work.stored[sample.key]._replace(companions=sample.companions)
+    if _is_stored(work, sample):
+        return [row._replace(companions=sample.companions) for row in work.stored[sample.key]]
     return None
 
 
-def batches(read: Iterable[tuple[ShardWork, Result]], batch_size: int) -> Iterator[Batch]:
-    """Group neighbours of one shard and size, fewer where they are large; all other results go into the work of their shard."""
-    images: list[ReadImage] = []
+def _is_stored(work: ShardWork, sample: Sample) -> bool:
+    return sample.key in work.stored and sample.entry is not None
+
+
+def batches(
+    read: Iterable[tuple[ShardWork, Result]],
+    capacity: Capacity,
+    rows_of: Callable[[ReadImage], list[ReadImage]],
+    across_shards: bool = False,
+) -> Iterator[Batch]:
+    """Group neighbours of one size, of one shard unless `across_shards`; all other results go into the work of their shard."""
+    rows: list[Row] = []
+    ended: list[ShardWork] = []
     for work, result in read:
-        if result is None or _is_full(images, result, batch_size):
-            yield Batch(work, images, is_last=result is None)
-            images = []
         if isinstance(result, ReadImage):
-            images.append(result)
-        elif isinstance(result, Unusable):
-            work.failed.append(result)
-            yield Batch(work, [], is_last=False)  # reports the failure at once
-        elif isinstance(result, TokenSample):
-            work.tokens.append(result)
-            work.reused += 1
+            for image in rows_of(result):
+                if _is_full(rows, image, capacity):
+                    yield Batch(rows, ended)
+                    rows, ended = [], []
+                rows.append(Row(work, image))
         elif result is not None:
-            work.unread = work.unread or str(result)
+            yield from _noted(work, result)
+        elif not any(row.work is work for row in rows):
+            yield Batch([], [work])
+        elif across_shards:
+            ended.append(work)
+        else:
+            yield Batch(rows, [work])
+            rows = []
+    if rows:
+        yield Batch(rows, ended)
 
 
-def _is_full(images: list[ReadImage], result: Result, batch_size: int) -> bool:
-    if not images:
+def _is_full(rows: list[Row], image: ReadImage, capacity: Capacity) -> bool:
+    if not rows:
         return False
-    shape = images[0].pixels.shape
-    is_other = isinstance(result, ReadImage) and shape != result.pixels.shape
-    return is_other or len(images) == batch_for(batch_size, *shape[:2])
+    shape = rows[0].image.pixels.shape
+    return shape != image.pixels.shape or len(rows) >= capacity(*shape[:2])
+
+
+def _noted(work: ShardWork, result: Unusable | UnreadableInputError | Reused) -> Iterator[Batch]:
+    """Put a result into the work of its shard; a failure is reported at once."""
+    if isinstance(result, Unusable):
+        work.failed.append(result)
+        yield Batch([], [], [work])
+    elif isinstance(result, list):
+        work.tokens += result
+        work.reused += 1
+    else:
+        work.unread = work.unread or str(result)

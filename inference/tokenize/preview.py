@@ -14,6 +14,7 @@ from ..arithmetic import Encode, agreement
 from ..inputs.input_files import UnreadableInputError
 from ..inputs.plan import Plan
 from ..inputs.reading import ReadImage, read_image
+from ..inputs.views import ONE_ROW, Views, rows_of
 from ..token_shards.store import Store, write_file
 from .collate import collate_for
 
@@ -30,37 +31,40 @@ def is_other(store: Store) -> bool:
         return mark_in(file) != PREVIEW_MARK
 
 
-def write_preview(store: Store, plan: Plan, tokenizer: Tokenizer, encode: Encode, count: int) -> int:
-    """Write a PNG of the first `count` usable images of a plan; return how many there were."""
+def write_preview(
+    store: Store, plan: Plan, tokenizer: Tokenizer, encode: Encode, count: int, views: Views = ONE_ROW
+) -> int:
+    """Write a PNG of the first `count` rows of the usable images of a plan; return how many there were."""
     collate = collate_for(tokenizer.device)
     pairs = [
         (Image.fromarray(image.pixels), tokenizer.decode(encode(collate([image.pixels])))[0])
-        for image in islice(_images(plan, tokenizer), count)
+        for image in islice(_rows(plan, tokenizer, views), count)
     ]
     if pairs:
         write_file(store, PREVIEW_FILE, png_bytes(comparison_sheet(pairs), PREVIEW_MARK))
     return len(pairs)
 
 
-def compare_with_float32(plan: Plan, tokenizer: Tokenizer, encode: Encode) -> str | None:
+def compare_with_float32(plan: Plan, tokenizer: Tokenizer, encode: Encode, views: Views = ONE_ROW) -> str | None:
     """Return a line that says how many tokens of the first images `encode` shares with the exact encoder.
 
     It gets them as it gets all others: for another type it would be compiled twice, half a minute each.
     """
     collate = collate_for(tokenizer.device)
-    images = [collate([image.pixels]) for image in islice(_images(plan, tokenizer), COMPARED_IMAGES)]
+    images = [collate([image.pixels]) for image in islice(_rows(plan, tokenizer, views), COMPARED_IMAGES)]
     if not images:
         return None
     fraction = agreement(lambda image: tokenizer.start_encoding(image)(), encode, images)
     return f"--fast: {fraction:.2%} of the tokens of {pluralize(len(images), 'image')} are those of float32"
 
 
-def _images(plan: Plan, tokenizer: Tokenizer) -> Iterator[ReadImage]:
-    """Yield the usable images of a plan, damaged shards left out."""
+def _rows(plan: Plan, tokenizer: Tokenizer, views: Views) -> Iterator[ReadImage]:
+    """Yield the rows of the usable images of a plan, damaged shards left out."""
+    config = tokenizer.config.preprocessing
     for task in plan.shards:
         with suppress(DamagedShard, OSError):
             for sample in task.source.list_samples().samples:
                 with suppress(UnreadableInputError):
-                    read = read_image(sample, tokenizer.config.preprocessing, tokenizer.downsample, tokenizer.grid)
+                    read = read_image(sample, views.canvas(config), tokenizer.downsample, tokenizer.grid)
                     if isinstance(read, ReadImage):
-                        yield read
+                        yield from rows_of(read, views, config, tokenizer.downsample)

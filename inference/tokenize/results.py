@@ -5,12 +5,11 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 
-import numpy as np
 import torch
 
-from ...evaluation.usage import count_tokens, empty_counts
+from ...evaluation.usage import empty_counts
 from ..inputs.samples import Failure, ShardTask
-from .engines import EngineFactory
+from .engines.table import EngineFactory
 from .job import Job, ShardProgress, ShardResult
 from .limits import Waits
 
@@ -23,9 +22,11 @@ class Totals:
         self.vocab_size = vocab_size
         self.shards = 0
         self.images = 0
+        self.rows = 0
         self.failures: list[Failure] = []
         self.damaged: list[str] = []
         self.unread: list[str] = []
+        self.lost: list[str] = []
         self.empty: list[str] = []
         self.passed_over: Counter[str] = Counter()
         self.seconds = 0.0
@@ -38,7 +39,7 @@ class Totals:
     @property
     def shards_done(self) -> int:
         """Shards that are written or given up."""
-        return self.shards + len(self.damaged) + len(self.unread)
+        return self.shards + len(self.damaged) + len(self.unread) + len(self.lost)
 
     @property
     def expected_images(self) -> int:
@@ -56,18 +57,18 @@ class Totals:
         """Add the result of a shard."""
         self.add_progress(ShardProgress(result.name, result.samples, result.samples, len(result.failures)))
         self.waits += result.waits
-        if result.damage or result.unread:
-            (self.damaged if result.damage else self.unread).append(result.damage or result.unread)
+        if given_up := result.damage or result.unread or result.lost:
+            (self.damaged if result.damage else self.unread if result.unread else self.lost).append(given_up)
             return
         self.shards += 1
         self.images += result.images
+        self.rows += result.rows
         self.failures += result.failures
         self.passed_over += result.passed_over
         if not result.samples and not result.passed_over:
             self.empty.append(result.name)
-        if result.tokens is not None:
-            tokens = torch.from_numpy(result.tokens.astype(np.int64))
-            count_tokens(self.counts, tokens[None, :, None], self.vocab_size)
+        for counts, (slots, numbers) in zip(self.counts, result.usage, strict=bool(result.usage)):
+            counts[torch.tensor(slots)] += torch.tensor(numbers)  # copies, since those of Ray are read-only
 
 
 def tokenize_shards(

@@ -7,6 +7,7 @@ from ...images.tars.blocks import DamagedShard
 from ..inputs.input_files import UnreadableInputError, digest, entry_sha256
 from ..inputs.reading import Unusable
 from ..inputs.samples import ShardTask
+from ..inputs.views import image_key
 from ..token_shards.formats import open_samples
 from ..token_shards.sidecar import Sidecar, file_that_differs, sidecars, whole_sidecar, write_sidecar
 from ..token_shards.token_samples import TokenSample
@@ -19,24 +20,29 @@ def pending_shards(tasks: Iterable[ShardTask], job: Job, retry_failures: bool) -
     return [task for task in tasks if not _is_done(task, done.get(job.shard_file(task.name)), job, retry_failures)]
 
 
-def reusable_samples(task: ShardTask, job: Job) -> dict[str, TokenSample]:
-    """Return the samples, by key and without companions, that the shard on disk has of the very same inputs."""
+def reusable_samples(task: ShardTask, job: Job) -> dict[str, list[TokenSample]]:
+    """Return the rows, without companions, that the shard on disk has of the very same inputs, by the keys of their images."""
     shard = job.shard_file(task.name)
     sidecar = whole_sidecar(job.out, shard)
     if sidecar is None or (sidecar.inputs, sidecar.fingerprint) != (task.inputs, job.manifest.fingerprint):
         return {}
     if file_that_differs(job.out, sidecar):
         return {}
+    rows: dict[str, list[TokenSample]] = {}
     with open_samples(job.out, shard, job.shard_format) as samples:
-        return {sample.key: TokenSample(sample.key, sample.tokens(), sample.metadata()) for sample in samples}
+        for sample in samples:
+            row = TokenSample(sample.key, sample.tokens(), sample.metadata())
+            rows.setdefault(image_key(row.key, row.metadata), []).append(row)
+    return {key: found for key, found in rows.items() if len(found) == job.manifest.views.rows}
 
 
 def content_digest(samples: Iterable[TokenSample], failed: Iterable[Unusable]) -> str:
     """Return the digest of the keys, the names and the bytes that a shard was made from, once it is written."""
+    images = {(image_key(sample.key, sample.metadata), sample.metadata["source"]): sample for sample in samples}
     rows: list[list[str | int]] = []
-    for sample in samples:
-        rows.append([sample.key, sample.metadata["source"], sample.metadata["sha256"]])
-        rows += [[sample.key, companion.entry.name, companion.sha256()] for companion in sample.companions]
+    for (key, source), sample in images.items():
+        rows.append([key, source, sample.metadata["sha256"]])
+        rows += [[key, companion.entry.name, companion.sha256()] for companion in sample.companions]
     return digest(rows + [[row.key, row.source, sha256] for row, sha256 in failed])
 
 
@@ -62,7 +68,7 @@ def _is_done(task: ShardTask, sidecar: Sidecar | None, job: Job, retry_failures:
 
 def _content_now(task: ShardTask, sidecar: Sidecar) -> str:
     """Return the digest of the bytes as they are now, which copying or touching a file does not change."""
-    samples = task.source.list_samples().samples
+    samples = list(task.source.list_samples().samples)
     rows: list[list[str | int]] = []
     failed = Counter((row.key, row.source) for row in sidecar.failures)
     failed.subtract((sample.key, sample.source) for sample in samples if not sample.entry)

@@ -7,13 +7,14 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
-from ...images.file_entry import file_entry, printable
+from ...images.file_entry import printable
 from ...images.tars.blocks import DamagedShard
 from ..inputs.input_files import UnreadableInputError, entry_sha256
 from ..inputs.keys import keys_of_names, make_unique
 from ..inputs.loose_images import LOOSE_PATTERN, LooseImage, loose_shard
 from ..inputs.plan import Plan
 from ..inputs.samples import ShardTask
+from ..inputs.views import image_key
 from ..token_shards.formats import ShardFormat, open_samples
 from ..token_shards.sidecar import Sidecar, sidecars
 from ..token_shards.store import Store
@@ -50,7 +51,7 @@ def resume_grown(plan: Plan, store: Store, shard_format: ShardFormat) -> tuple[P
                 "too, or use another --out folder, or --overwrite."
             )
         keys |= found
-        images = [plan.loose[index]._replace(key=found[index]) for index in sorted(found)]
+        images = [plan.loose[index]._replace(unusual_key=found[index]) for index in sorted(found)]
         old.append(loose_shard(_index_of(name), images))
     new = _new_shards(plan, keys, {_index_of(name) for name in done})
     tars = [task for task in plan.shards if not re.fullmatch(LOOSE_PATTERN, task.name)]
@@ -68,8 +69,11 @@ def _rows(store: Store, sidecar: Sidecar, shard_format: ShardFormat) -> list[_Ro
             f"{store.path_of(shard)} is not a whole token shard ({str(error).rstrip('.')}): remove it, and the same "
             "command makes it again."
         ) from None
-    rows = [_Row(shard, key, metadata["source"], str(metadata.get("sha256"))) for key, metadata in samples]
-    return rows + [_Row(shard, failure.key, failure.source, "") for failure in sidecar.failures]
+    images = dict.fromkeys(
+        _Row(shard, image_key(key, metadata), metadata["source"], str(metadata.get("sha256")))
+        for key, metadata in samples
+    )
+    return [*images] + [_Row(shard, failure.key, failure.source, "") for failure in sidecar.failures]
 
 
 def _indices(rows: Sequence[_Row], loose: Sequence[LooseImage]) -> dict[_Row, int]:
@@ -90,7 +94,7 @@ def _indices(rows: Sequence[_Row], loose: Sequence[LooseImage]) -> dict[_Row, in
 
 def _sha256(image: LooseImage) -> str:
     with suppress(UnreadableInputError):
-        return "" if image.problem else entry_sha256(file_entry(image.path, image.name))
+        return "" if image.problem else entry_sha256(image.entry())
     return ""
 
 
@@ -100,7 +104,7 @@ def _new_shards(plan: Plan, done: dict[int, str], taken: set[int]) -> list[Shard
     rest = [index for index in range(len(candidates)) if index not in done]
     keys = make_unique([candidates[index] for index in rest], done.values())
     free = (index for index in range(len(taken) + len(rest)) if index not in taken)
-    images = [plan.loose[index]._replace(key=key) for index, key in zip(rest, keys, strict=True)]
+    images = [plan.loose[index]._replace(unusual_key=key) for index, key in zip(rest, keys, strict=True)]
     starts = range(0, len(images), plan.shard_size)
     return [loose_shard(next(free), images[start : start + plan.shard_size]) for start in starts]
 

@@ -7,23 +7,23 @@ from typing import NamedTuple
 from ...cli.options import find_entry
 from ...cli.progress import ProgressLine
 from ...tokenizer.preprocessing import PreprocessingConfig
-from ...tokenizer.system import usable_cores
 from ..api import Tokenizer, load
 from ..inputs.companions import Keep
 from ..inputs.plan import Plan, plan_shards, refuse_overwriting
 from ..inputs.readers import reads_in_processes
+from ..inputs.views import Views
 from ..token_shards.formats import SHARD_FORMATS
 from ..token_shards.manifest import check_same, new_manifest, read_manifest, write_manifest
 from ..token_shards.ownership import refuse_other, refuse_replacing, removable_files, remove_shards
 from ..token_shards.sidecar import MANIFEST_FILE, sidecar_name
 from ..token_shards.store import open_store
-from .engines import ENGINES
-from .job import Job, encoders_for
+from .job import Job
 from .preview import PREVIEW_FILE, compare_with_float32, is_other, write_preview
 from .results import Totals, tokenize_shards
 from .resume import pending_shards
 from .resume_grown import resume_grown
-from .settings import choose_batch_size, choose_precision
+from .settings import choose_limit, choose_precision, given_limit, refuse_two_limits
+from .sites import Site, open_site
 from .summary import Summary
 
 
@@ -35,10 +35,13 @@ class Request(NamedTuple):
     model: str
     size: str | None
     keep: Keep
+    image_column: str
     shard_format: str
     batch_size: int | None
+    max_batch_tokens: int | None
+    views: Views
     workers: int | None
-    device: str
+    devices: str
     fast: bool
     shard_size: int
     stop_on_error: bool
@@ -46,22 +49,42 @@ class Request(NamedTuple):
     overwrite: bool
     preview: int
     engine: str
+    ray_address: str | None
     quiet: bool
 
 
-def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary:
-    """Tokenize a collection; raise ValueError for a wrong call, and OSError or WorkFailedError when the work fails."""
+def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary | None:
+    """Tokenize a collection; return None in a process of a launch that has helped rank 0.
+
+    Raises ValueError for a wrong call, and OSError or WorkFailedError when the work fails.
+    """
+    with open_site(request.engine, request.devices, request.ray_address, request.workers, request.fast) as site:
+        return _tokenize(request, say, site) if site else None
+
+
+def _tokenize(request: Request, say: Callable[[str], None], site: Site) -> Summary:
     out = open_store(request.out)
     shard_format = find_entry(SHARD_FORMATS, "format", request.shard_format)
     shard_format.require()
-    engine = find_entry(ENGINES, "engine", request.engine)
+    refuse_two_limits(request.batch_size, request.max_batch_tokens)
     out.check()
-    plan = plan_shards(request.inputs, request.shard_size, str(out), request.keep, max(shard_format.suffixes, key=len))
-    tokenizer = _load(request)
+    plan = plan_shards(
+        request.inputs,
+        request.shard_size,
+        str(out),
+        request.keep,
+        max(shard_format.suffixes, key=len),
+        request.image_column,
+    )
+    tokenizer = _load(request, site.place.device)
+    site.wait_for_others()
     with out.hold("tokenize-images"):
         before = None if request.overwrite else read_manifest(out)
-        precision = choose_precision(request.fast, request.batch_size, tokenizer, plan, before)
-        manifest = new_manifest(tokenizer, request.model, precision, request.shard_format, request.keep.text)
+        limit = given_limit(request.batch_size, request.max_batch_tokens, tokenizer)
+        precision = choose_precision(request.fast, limit, tokenizer, plan, before)
+        manifest = new_manifest(
+            tokenizer, request.model, precision, request.shard_format, request.keep.text, request.views
+        )
         check_same(before, manifest, out)
         device = tokenizer.device
         job = Job(
@@ -69,11 +92,12 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
             manifest=manifest,
             tokenizer=tokenizer,
             shard_format=shard_format,
-            batch_size=choose_batch_size(request.batch_size, tokenizer, precision),
-            readers=request.workers or usable_cores(),
-            encoders=encoders_for(device),
+            readers=site.place.readers,
+            encoders=site.place.encoders,
+            batch_size=choose_limit(limit, tokenizer, precision),
             reads_in_processes=reads_in_processes(device.type),
             stop_on_error=request.stop_on_error,
+            placement=site.placement,
         )
         new_images = 0
         if not request.overwrite:
@@ -81,8 +105,8 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
         _clear(request, plan, job)
         pending = pending_shards(plan.shards, job, request.retry_failures)
         write_manifest(out, manifest)
-        say(f"model       {request.model}, size {manifest.preprocessing.size}, on {device}")
-        if request.fast and (line := compare_with_float32(plan, tokenizer, job.encode)):
+        say(f"model       {request.model}, size {manifest.preprocessing.size}, on {site.placement}")
+        if request.fast and (line := compare_with_float32(plan, tokenizer, job.encode, request.views)):
             say(line)
         with ProgressLine("images", quiet=request.quiet) as progress:
 
@@ -91,20 +115,21 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
                 note = f"{totals.shards_done}/{len(pending)} shards" + (f"  {failures} failed" if failures else "")
                 progress.update(totals.progress["images"], totals.expected_images or None, note)
 
-            totals = tokenize_shards(pending, job, engine, report)
+            totals = tokenize_shards(pending, job, site.engine, report)
         manifest = write_manifest(out, manifest)
-        if request.preview and write_preview(out, plan, tokenizer, job.encode, request.preview):
+        if request.preview and write_preview(out, plan, tokenizer, job.encode, request.preview, request.views):
             say(f"preview     {out.path_of(PREVIEW_FILE)}")
         return Summary(totals, plan, manifest, out, len(plan.shards) - len(pending), new_images)
 
 
-def _load(request: Request) -> Tokenizer:
-    tokenizer = load(request.model, request.device)
-    if request.size is None:
-        return tokenizer
-    preprocessing = _with_size(tokenizer.config.preprocessing, request.size, tokenizer.downsample)
-    tokenizer.config.architecture.require_image_size("--size", preprocessing.size)
-    return tokenizer.with_preprocessing(preprocessing)
+def _load(request: Request, device: str) -> Tokenizer:
+    tokenizer = load(request.model, device)
+    if request.size is not None:
+        preprocessing = _with_size(tokenizer.config.preprocessing, request.size, tokenizer.downsample)
+        tokenizer.config.architecture.require_image_size("--size", preprocessing.size)
+        tokenizer = tokenizer.with_preprocessing(preprocessing)
+    request.views.check(tokenizer.config.preprocessing)
+    return tokenizer
 
 
 def _with_size(preprocessing: PreprocessingConfig, size: str, multiple: int) -> PreprocessingConfig:

@@ -2,19 +2,23 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import numpy as np
+import torch
 from einops import rearrange
 
+from ...evaluation.usage import count_tokens, empty_counts
 from ..inputs.input_files import UnreadableInputError, sha256_of
 from ..inputs.reading import Unusable
-from ..inputs.samples import Listing, ShardTask
+from ..inputs.samples import Listing, Sample, ShardTask
+from ..inputs.views import image_key
 from ..token_shards.formats import shard_files
 from ..token_shards.sidecar import ShardFile, Sidecar, sidecar_name, to_json
 from ..token_shards.token_samples import TokenSample
-from .job import Job, ShardResult
+from .job import CodeCounts, Job, ShardResult
 from .resume import content_digest
 
 
@@ -24,19 +28,36 @@ class ShardWork:
 
     task: ShardTask
     listing: Listing = field(default_factory=lambda: Listing([], Counter()))
+    samples: int = 0
+    """Samples that have been listed so far."""
+    order: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Their indices by key and source."""
     damage: str = ""
     unread: str = ""
-    stored: dict[str, TokenSample] = field(default_factory=dict)
-    """Samples by key that an earlier call made of the same inputs."""
+    stored: dict[str, list[TokenSample]] = field(default_factory=dict)
+    """Rows that an earlier call made of the same inputs, by the keys of their images."""
     reused: int = 0
-    """Number of these that are taken over."""
+    """Number of images whose rows are taken over."""
     tokens: list[TokenSample] = field(default_factory=list)
+    """Rows; those of one image follow one another."""
     failed: list[Unusable] = field(default_factory=list)
 
     @property
     def is_given_up(self) -> bool:
         """Whether this call will write nothing for it."""
         return bool(self.damage or self.unread)
+
+    @property
+    def expected_samples(self) -> int:
+        """Samples in all, estimated until all are listed."""
+        return round(self.samples / self.listing.fraction()) if self.samples else 0
+
+    def listed(self) -> Iterator[Sample]:
+        """Yield the samples of the listing, and note their order; raise as the listing."""
+        for sample in self.listing.samples:
+            self.order.setdefault((sample.key, sample.source), self.samples)
+            self.samples += 1
+            yield sample
 
 
 def finish(work: ShardWork, job: Job) -> ShardResult:
@@ -46,17 +67,29 @@ def finish(work: ShardWork, job: Job) -> ShardResult:
             _write(work, job)
         except UnreadableInputError as error:
             work.unread = str(error)
-    name, samples = work.task.name, len(work.listing.samples)
+    name, rows_each = work.task.name, job.manifest.views.rows
     if work.is_given_up:
-        return ShardResult(name, samples, damage=work.damage, unread=work.unread)
-    tokens = [rearrange(sample.tokens, "q y x -> q (y x)") for sample in work.tokens]
+        return ShardResult(name, work.samples, damage=work.damage, unread=work.unread)
     return ShardResult(
         name=name,
-        samples=samples,
-        images=len(work.tokens) - work.reused,
+        samples=work.samples,
+        images=len(work.tokens) // rows_each - work.reused,
+        rows=len(work.tokens) - work.reused * rows_each,
         failures=[row for row, _ in work.failed],
         passed_over=work.listing.passed_over,
-        tokens=np.concatenate(tokens, axis=1) if tokens else None,
+        usage=_usage(work, job.manifest.vocab_size),
+    )
+
+
+def _usage(work: ShardWork, vocab_size: int) -> tuple[CodeCounts, ...]:
+    if not work.tokens:
+        return ()
+    tokens = np.concatenate([rearrange(sample.tokens, "q y x -> q (y x)") for sample in work.tokens], axis=1)
+    counts = empty_counts(len(tokens), vocab_size)
+    count_tokens(counts, torch.from_numpy(tokens.astype(np.int64))[None, :, None], vocab_size)
+    occurring = [level.nonzero()[:, 0] for level in counts]
+    return tuple(
+        CodeCounts(slots.numpy(), level[slots].numpy()) for slots, level in zip(occurring, counts, strict=True)
     )
 
 
@@ -72,9 +105,8 @@ def _write(work: ShardWork, job: Job) -> None:
     A kill at any moment leaves the old shard with its sidecar, no sidecar, or the new shard with its sidecar.
     """
     task, shard = work.task, job.shard_file(work.task.name)
-    order = {(sample.key, sample.source): index for index, sample in enumerate(work.listing.samples)}
-    work.tokens.sort(key=lambda sample: order[sample.key, sample.metadata["source"]])
-    work.failed.sort(key=lambda failed: order[failed.row.key, failed.row.source])
+    work.tokens.sort(key=lambda row: work.order[image_key(row.key, row.metadata), row.metadata["source"]])
+    work.failed.sort(key=lambda failed: work.order[failed.row.key, failed.row.source])
     names = shard_files(shard, job.shard_format)
     with job.out.replace([*reversed(names), sidecar_name(shard)]) as opened:
         *files, sidecar_file = opened
@@ -85,7 +117,8 @@ def _write(work: ShardWork, job: Job) -> None:
             fingerprint=job.manifest.fingerprint,
             inputs=task.inputs,
             content=content_digest(work.tokens, work.failed),
-            images=len(work.tokens),
+            images=len(work.tokens) // job.manifest.views.rows,
+            rows=len(work.tokens),
             failures=[row for row, _ in work.failed],
             passed_over=dict(sorted(work.listing.passed_over.items())),
             files=list(map(_described, names, files)),

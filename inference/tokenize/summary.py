@@ -32,7 +32,7 @@ class Summary(NamedTuple):
     def has_failed(self) -> bool:
         """Whether something is left to do, or the whole folder holds nothing but failures."""
         has_only_failures = bool(self.manifest.failures) and not self.manifest.images
-        return bool(self.totals.damaged or self.totals.unread or has_only_failures)
+        return bool(self.totals.damaged or self.totals.unread or self.totals.lost or has_only_failures)
 
     @property
     def passed_over(self) -> Counter[str]:
@@ -60,16 +60,18 @@ class Summary(NamedTuple):
                 "given_again": self.plan.repeated,
                 "new": self.new_images,
             },
+            "rows": {"written": totals.rows, "views": list(self.manifest.views.names)},
             "images_per_second": totals.images / totals.seconds if totals.images else 0.0,
             "seconds": totals.seconds,
             "limit": {"stage": totals.waits.limit, "waited": totals.waits.fractions} if totals.waits.seconds else None,
             "passed_over": dict(self.passed_over),
             "damaged": totals.damaged,
             "unread": totals.unread,
+            "lost": totals.lost,
             "codebooks": [usage._asdict() for usage in codebook_usage(totals.counts, totals.vocab_size)]
             if totals.images
             else [],
-            "folder": self.manifest.model_dump(include={"shards", "images", "failures"}),
+            "folder": self.manifest.model_dump(include={"shards", "images", "rows", "failures"}),
             "failures": [asdict(row) for row in totals.failures],
         }
 
@@ -84,6 +86,8 @@ class Summary(NamedTuple):
             f"shards      {totals.shards} written, {self.done_before} done before",
             f"images      {totals.images} tokenized, {len(totals.failures)} failed{speed}",
         ]
+        if names := self.manifest.views.names:
+            lines.append(f"rows        {totals.rows:,} written, {len(names)} per image: {', '.join(names)}")
         if totals.images and totals.waits.seconds:
             waited = ", ".join(f"{stage} {fraction:.0%}" for stage, fraction in totals.waits.fractions.items())
             lines.append(f"limit       {totals.waits.limit}, by what the run waited for: {waited}")
@@ -110,8 +114,9 @@ class Summary(NamedTuple):
 
     def _folder(self) -> list[str]:
         manifest = self.manifest
+        rows = f" as {pluralize(manifest.rows, 'row')}" if manifest.views.names else ""
         lines = [
-            f"in {printable(str(self.out))}: {pluralize(manifest.images, 'image')} in "
+            f"in {printable(str(self.out))}: {pluralize(manifest.images, 'image')}{rows} in "
             f"{pluralize(manifest.shards, 'shard')}, {pluralize(manifest.failures, 'failure')} listed"
         ]
         if others := self.others():
@@ -124,6 +129,7 @@ class Summary(NamedTuple):
         lines = [f"  {line}" for line in first_lines(failed, MAX_SHOWN, "the .json beside each shard")]
         lines += [f"  damaged: {reason}" for reason in totals.damaged]
         lines += [f"  not read: {reason}" for reason in totals.unread]
+        lines += [f"  lost: {reason}" for reason in totals.lost]
         if count := len(totals.damaged):
             them = "it" if count == 1 else "them"
             nothing = f"nothing was written for {pluralize(count, 'damaged shard')}"
@@ -133,6 +139,8 @@ class Summary(NamedTuple):
                 f"nothing was written for {pluralize(count, 'shard')}: run the same command again when "
                 f"{'its' if count == 1 else 'their'} files can be read"
             )
+        if count := len(totals.lost):
+            lines.append(f"nothing was written for {pluralize(count, 'lost shard')}: run the same command again")
         return lines
 
 

@@ -17,6 +17,7 @@ def total_problems(manifest: Manifest, sidecars: list[Sidecar]) -> Iterator[Prob
     there = {
         "shards": len(sidecars),
         "images": sum(sidecar.images for sidecar in sidecars),
+        "rows": sum(sidecar.rows for sidecar in sidecars),
         "failures": sum(len(sidecar.failures) for sidecar in sidecars),
     }
     for name, count in there.items():

@@ -68,7 +68,7 @@ def verify(request: Request) -> Report:
         folder = TokenFolder(store, manifest, shards, ())
         problems += repeated_keys(folder, {name: report.hashes for name, report in reports.items()})
         if request.deep and tokenizer:
-            has_rows = any(sidecar.images for sidecar in whole if sidecar.fingerprint == manifest.fingerprint)
+            has_rows = any(sidecar.rows for sidecar in whole if sidecar.fingerprint == manifest.fingerprint)
             dataset = TokenDataset(request.folder, skip_incomplete=True) if has_rows else None
             deep = check_deep(dataset, tokenizer, request.sources, request.samples, request.quiet) if dataset else None
             problems += deep.problems if deep else []
@@ -108,7 +108,7 @@ def _require(sidecar: Sidecar) -> None:
 
 def _checked(sidecars: list[Sidecar], check: ShardCheck, quiet: bool) -> Iterator[ShardReport]:
     """Yield the reports of shards in their order; some are checked at a time."""
-    expected, done = sum(sidecar.images for sidecar in sidecars), 0
+    expected, done = sum(sidecar.rows for sidecar in sidecars), 0
     with ThreadPoolExecutor(usable_cores()) as pool, ProgressLine("rows", expected, quiet) as line:
         line.update(0)
         for report in pool.map(check.check, sidecars):

@@ -49,12 +49,12 @@ class ShardCheck(NamedTuple):
                     hashes.append(hash_of(sample.key))
                     found = self._row(sample) if self.manifest else ()
                     problems += [Problem(check, shard, sample.key, what) for check, what in found]
-            if len(hashes) != sidecar.images:
-                what = f"holds {len(hashes):,} rows, but its sidecar counts {sidecar.images:,}"
+            if len(hashes) != sidecar.rows:
+                what = f"holds {len(hashes):,} rows, but its sidecar counts {sidecar.rows:,}"
                 problems.append(Problem("rows", shard, "", what))
         except DamagedShard as error:
             said = str(error).removeprefix(f"{self.store.path_of(shard)} ").rstrip(".")
-            what = f"{said.removesuffix(': repair or leave it out')}, after {len(hashes):,} of {sidecar.images:,} rows"
+            what = f"{said.removesuffix(': repair or leave it out')}, after {len(hashes):,} of {sidecar.rows:,} rows"
             problems.append(Problem("rows", shard, "", what))
         except OSError as error:
             problems.append(Problem("rows", shard, "", f"cannot be read ({error.strerror or error})"))

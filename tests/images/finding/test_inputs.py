@@ -4,7 +4,11 @@ import pytest
 
 from vistok.images.file_entry import printable
 from vistok.images.finding import inputs as module
-from vistok.images.finding.inputs import Input, expand_inputs
+from vistok.images.finding.inputs import Input
+
+
+def expand_inputs(inputs):
+    return list(module.expand_inputs(inputs))
 
 
 @pytest.fixture
@@ -17,8 +21,8 @@ def folder(tmp_path, monkeypatch):
 
 def paths(*inputs):
     found = expand_inputs(inputs)
-    assert all(not problem for _, problem in found)
-    return [path for path, _ in found]
+    assert all(not problem for _, problem, *_ in found)
+    return [path for path, *_ in found]
 
 
 def test_lists_in_any_encoding_of_their_names(folder):
@@ -56,10 +60,10 @@ def test_lists_that_are_too_long_or_closed_are_refused(folder, monkeypatch):
     ):
         expand_inputs(["list.txt"])
 
-    def closed(path):
+    def closed(path, mode):
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(os.path, "getsize", closed)
+    monkeypatch.setattr(module, "open", closed, raising=False)
     with pytest.raises(
         ValueError, match=r"^list.txt cannot be read \(Permission denied\): allow it, or leave it out\.$"
     ):
@@ -93,7 +97,7 @@ def test_lines_that_are_no_file_have_a_problem_and_the_others_stay(folder):
     expected = [
         Input("a.png"),
         Input("\udcfc.png", "does not exist (list.txt, line 3)"),
-        Input("sub"),
+        Input("sub", is_folder=True),
         Input("pipe.txt", "is a fifo, not a file (list.txt, line 5)"),
         Input("/dev/zero", "is a device, not a file (list.txt, line 6)"),
         Input("x{0..", "does not exist (list.txt, line 7)"),

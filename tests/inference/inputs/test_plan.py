@@ -48,11 +48,11 @@ def test_no_image_of_a_tar_is_lost_without_a_row(tmp_path, make_tar):
     shard = plan_shards([str(make_tar(tmp_path / "a.tar", [(name, PNG) for name in names]))], 10).shards[0]
     assert [(sample.key, sample.source, sample.problem) for sample in shard.source.list_samples().samples] == [
         ("cat", "cat.jpg", ""),
-        ("cat", "cat.png", "cat.png shares its key with cat.jpg"),
-        ("cat", "cat.jpg", "cat.jpg shares its key with cat.jpg"),
         ("x", "x.left.jpg", ""),
+        ("cat", "cat.png", "cat.png shares its key with cat.jpg"),
         ("x", "x.right.jpg", "x.right.jpg shares its key with x.left.jpg"),
         ("", ".hidden.jpg", ".hidden.jpg has nothing before its dot for a key"),
+        ("cat", "cat.jpg", "cat.jpg shares its key with cat.jpg"),
     ]
 
 
@@ -64,7 +64,7 @@ def test_names_that_are_not_utf_8_are_made_printable_and_still_read(tmp_path, ma
             file.write(PNG)
     tar = make_tar(tmp_path / "t.tar", [(os.fsdecode(b"b\xff.png"), PNG)])
     loose, in_tar = (
-        plan_shards([str(path)], 10).shards[0].source.list_samples().samples for path in (tmp_path / "w", tar)
+        list(plan_shards([str(path)], 10).shards[0].source.list_samples().samples) for path in (tmp_path / "w", tar)
     )
     assert sorted(sample.source for sample in loose) == ["a\\xff.png", "a\\xff.png"]
     assert len({sample.key for sample in loose}) == 2
@@ -118,6 +118,37 @@ def test_captions_are_found_in_a_folder_that_may_not_be_listed(tmp_path, monkeyp
     assert [(image.name, image.companions) for image in loose] == [("a.png", ("a.txt",))]
     with_md = plan_shards([str(tmp_path / "a.png")], 10, keep=parse_keep("md")).loose
     assert with_md[0].companions == ("a.md",)
+
+
+def test_an_image_that_is_given_again_counts_once(tmp_path):
+    for name in ("a.png", "sub/b.png", "sub/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(PNG)
+    (tmp_path / "again").symlink_to(tmp_path / "sub")
+    (tmp_path / "link.png").symlink_to(tmp_path / "a.png")  # another image
+    everything = str(tmp_path)
+    for given, names, repeated in (
+        (
+            [everything, f"{tmp_path}/sub/b.png", f"{tmp_path}/again"],
+            ["a.png", "link.png", "sub/b.png", "sub/c.png"],
+            3,
+        ),
+        ([f"{tmp_path}/again/c.png", everything, everything], ["c.png", "a.png", "link.png", "sub/b.png"], 5),
+        ([f"{tmp_path}/sub", f"{tmp_path}/again/b.png", f"{tmp_path}/a.png"], ["b.png", "c.png", "a.png"], 1),
+    ):
+        plan = plan_shards(given, 10)
+        assert [image.name for image in plan.loose] == names and plan.repeated == repeated
+    (tmp_path / "sub" / "late.png").write_bytes(PNG)
+    assert len(plan_shards([everything, f"{tmp_path}/sub/late.png"], 10).loose) == 5
+
+
+def test_tars_in_a_folder_are_shards(tmp_path, make_tar):
+    (tmp_path / "w" / "sub").mkdir(parents=True)
+    make_tar(tmp_path / "w" / "sub" / "s-1.tar", [("a.png", PNG)])
+    (tmp_path / "w" / "b.png").write_bytes(PNG)
+    plan = plan_shards([str(tmp_path / "w"), str(tmp_path / "w" / "sub" / "s-1.tar")], 10)
+    assert [(task.name, keys(task)) for task in plan.shards] == [("s-1", ["a"]), ("images-00000", ["b"])]
+    assert plan.repeated == 1 and not plan.passed_over
 
 
 def test_inputs_change_when_what_goes_in_changes(tmp_path):

@@ -18,15 +18,16 @@ import vistok
 from samples import image_bytes, noise_image
 from vistok.inference.inputs.companions import KEEP_ALL
 from vistok.inference.inputs.plan import plan_shards
+from vistok.inference.inputs.views import ONE_ROW
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest, write_manifest
 from vistok.inference.token_shards.sidecar import sidecars
 from vistok.inference.token_shards.store import LocalStore
 from vistok.inference.token_shards.token_samples import StoredSample
-from vistok.inference.tokenize.engines import ENGINES
+from vistok.inference.tokenize.engines.stream import ShardStream, make_shard
+from vistok.inference.tokenize.engines.table import ENGINES
 from vistok.inference.tokenize.job import Job
 from vistok.inference.tokenize.limits import Waits
-from vistok.inference.tokenize.local_engine import LocalEngine, make_shard
 from vistok.inference.tokenize.results import tokenize_shards
 from vistok.inference.tokenize.run import Request, tokenize_collection
 
@@ -164,7 +165,7 @@ def test_a_folder_keeps_its_format(tokenize, detokenize, inputs, tmp_path, monke
     ("option", "sentence"),
     [
         ("--format", "--format 'zip' is not a known format: choose from megatron, parquet, wds."),
-        ("--engine", "--engine 'zip' is not a known engine: choose from local."),
+        ("--engine", "--engine 'zip' is not a known engine: choose from local, ray."),
     ],
 )
 def test_an_unknown_entry_is_refused(tokenize, inputs, tmp_path, option, sentence):
@@ -215,8 +216,8 @@ def test_tasks_jobs_and_results_are_plain_data(inputs, tokenizer_folder, tmp_pat
     assert again == tasks and "encode" not in vars(there)
     for one, other in zip(results, (make_shard(task, there) for task in again), strict=True):
         other = pickle.loads(pickle.dumps(other))
-        assert one._replace(tokens=None, waits=Waits()) == other._replace(tokens=None, waits=Waits())
-        assert np.array_equal(one.tokens, other.tokens)
+        assert one._replace(usage=(), waits=Waits()) == other._replace(usage=(), waits=Waits())
+        assert all(map(np.array_equal, one.usage, other.usage)) and len(one.usage) == len(other.usage)
     assert contents(tmp_path / "here") == contents(tmp_path / "there")
     assert [bool(result.damage) for result in results] == [False, True, False, False, False, False]
 
@@ -231,7 +232,7 @@ def test_only_the_parent_writes_the_manifest(inputs, tokenizer_folder, tmp_path)
 
 def test_an_abandoned_engine_ends_its_threads(inputs, tokenizer_folder, tmp_path):
     before = threading.active_count()
-    results = LocalEngine(job_of(vistok.load(tokenizer_folder), tmp_path / "out"), lambda _: None).run(
+    results = ShardStream(job_of(vistok.load(tokenizer_folder), tmp_path / "out"), lambda _: None).run(
         plan_shards([str(inputs[0])], 1).shards
     )
     assert next(results).name == "images-00000"
@@ -243,8 +244,9 @@ def test_a_python_call_takes_both(jsonl, inputs, tokenizer_folder, tmp_path, mon
     monkeypatch.setitem(ENGINES, "backwards", Backwards)
     request = Request(
         inputs=[str(inputs[0])], out=str(tmp_path / "out"), model=str(tokenizer_folder), size=None, keep=KEEP_ALL,
-        shard_format="jsonl", batch_size=None, workers=None, device="cpu", fast=False, shard_size=3, stop_on_error=False,
-        retry_failures=False, overwrite=False, preview=0, engine="backwards", quiet=True,
+        image_column="", shard_format="jsonl", batch_size=None, max_batch_tokens=None, views=ONE_ROW,
+        workers=None, devices="cpu", fast=False, shard_size=3, stop_on_error=False,
+        retry_failures=False, overwrite=False, preview=0, engine="backwards", ray_address=None, quiet=True,
     )  # fmt: skip
     summary = tokenize_collection(request, lambda line: None)
     assert summary.totals.images == 6 and len(list((tmp_path / "out").glob("*.jsonl"))) == 3
@@ -252,18 +254,18 @@ def test_a_python_call_takes_both(jsonl, inputs, tokenizer_folder, tmp_path, mon
 
 ADDING = """
 from vistok.inference.token_shards.formats import SHARD_FORMATS
-from vistok.inference.tokenize.engines import ENGINES
+from vistok.inference.tokenize.engines.table import ENGINES
 SHARD_FORMATS["jsonl"], ENGINES["backwards"] = None, None
 """
 HELP = "from vistok.inference.commands.tokenize_images import app; app()"
 
 
 @pytest.mark.parametrize("adding", ["", ADDING])
-def test_options_are_shown_where_there_is_a_choice(adding):
+def test_the_help_names_the_entries_of_the_tables(adding):
     environment = {**os.environ, "COLUMNS": "80"}
     said = subprocess.run(
         [sys.executable, "-c", adding + HELP, "--help"], capture_output=True, text=True, env=environment
     ).stdout
     assert "--model" in said and max(map(len, said.splitlines())) <= 80
     assert f"wds|parquet|megatron{'|jsonl' if adding else ''}" in said.split(), said
-    assert ("local|backwards" in said.split()) == ("--engine" in said) == bool(adding), said
+    assert f"local|ray{'|backwards' if adding else ''}" in said.split(), said

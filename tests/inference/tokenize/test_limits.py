@@ -8,7 +8,7 @@ import pytest
 from samples import image_bytes, noise_image
 from vistok.inference.inputs import readers
 from vistok.inference.token_shards.formats import SHARD_FORMATS
-from vistok.inference.tokenize import local_engine
+from vistok.inference.tokenize.engines import stream
 from vistok.inference.tokenize.limits import StageClock, Waits
 
 
@@ -34,7 +34,7 @@ def test_the_slow_stage_is_the_limit(tokenize, photos, tmp_path, monkeypatch, st
     if stage == "reading":
         monkeypatch.setattr(readers, "read_image", slowed(readers.read_image, 0.05))
     elif stage == "encoding":
-        monkeypatch.setattr(local_engine, "encode_samples", slowed(local_engine.encode_samples, 0.1))
+        monkeypatch.setattr(stream, "encode_samples", slowed(stream.encode_samples, 0.1))
     else:
         wds = SHARD_FORMATS["wds"]
         monkeypatch.setattr(type(wds), "write", slowed(type(wds).write, 0.1))

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:  # the options of the command are read from the table, and torch would delay `--help`
-    from ..inputs.samples import ShardTask
-    from .job import Job, Report, ShardResult
+    from ...inputs.samples import ShardTask
+    from ..job import Job, Report, ShardResult
 
 
 class Engine(Protocol):
@@ -20,9 +20,17 @@ EngineFactory: TypeAlias = "Callable[[Job, Report], Engine]"
 
 
 def _local(job: "Job", report: "Report") -> Engine:
-    from .local_engine import LocalEngine
+    from .processes import ProcessEngine
+    from .stream import ShardStream
 
-    return LocalEngine(job, report)
+    return (ProcessEngine if len(job.placement.devices) > 1 else ShardStream)(job, report)
 
 
-ENGINES: dict[str, EngineFactory] = {"local": _local}
+def _ray(job: "Job", report: "Report") -> Engine:
+    from .ray_engine import RayEngine
+
+    return RayEngine(job, report)
+
+
+LOCAL, RAY = "local", "ray"
+ENGINES: dict[str, EngineFactory] = {LOCAL: _local, RAY: _ray}

@@ -1,0 +1,168 @@
+"""The samples of a parquet file with the bytes of images, as `datasets` and img2dataset write them; its rows are streamed."""
+
+import io
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, BinaryIO
+
+from ...images.file_entry import Readable, printable
+from ...images.remote_entry import HeldEntry
+from ...images.tars.blocks import DamagedShard
+from .companions import Keep
+from .input_files import digest, file_state, open_input
+from .keys import UniqueKeys, name_key
+from .parquet_columns import (
+    REASON_COLUMNS,
+    Columns,
+    choose_columns,
+    content_of,
+    extension_of,
+    open_table,
+    plain_errors,
+)
+from .samples import Companion, Listing, Sample
+
+ROWS = 16
+"""Rows that are read at a time."""
+HELD = 1 << 14
+"""Bytes of a companion that is kept in memory until its shard is written; a larger one is read again then."""
+
+
+@dataclass(frozen=True)
+class ParquetSource:
+    """A parquet file whose rows become one shard."""
+
+    path: str
+    name: str
+    keep: Keep
+    image_column: str = ""
+    """Empty for the only one that can have images."""
+
+    def list_samples(self) -> Listing:
+        """List the rows; one without an image has a problem, and the values of columns are companions or passed over."""
+        rows = _Rows(self)
+        return Listing(rows.samples(), rows.passed_over, rows.fraction)
+
+    def digest(self) -> str:
+        return digest([file_state(self.path, self.name)])
+
+
+def check_columns(path: str, image_column: str) -> None:
+    """Raise ValueError when a file is no parquet file with one column of images, OSError when it cannot be read."""
+    try:
+        with open_input(path) as file, open_table(file) as table:
+            choose_columns(table.schema_arrow, image_column)
+    except ValueError as error:
+        raise ValueError(f"{printable(path)} {error}.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetCell:
+    """A large value of a parquet file, which is read when it is needed."""
+
+    path: str
+    group: int
+    row: int
+    """Within its group of rows."""
+    column: str
+    size: int
+    name: str
+
+    def read(self) -> bytes:
+        """Return the bytes; raise OSError when they cannot be read or have changed."""
+        content = content_of(_column(self.path, self.group, self.column)[self.row].as_py())
+        if len(content) != self.size:
+            raise OSError(f"{self.path} has changed")
+        return content
+
+    def open(self) -> BinaryIO:
+        """Open the bytes as a seekable file; raise OSError as `read` does."""
+        return io.BytesIO(self.read())
+
+
+@lru_cache(maxsize=2)
+def _column(path: str, group: int, column: str) -> Any:
+    try:
+        with open_input(path) as file, open_table(file) as table, plain_errors():
+            return table.read_row_group(group, columns=[column]).column(column)
+    except ValueError as error:
+        raise OSError(f"{path} {error}") from None
+
+
+class _Rows:
+    """The rows of a file, once; knows how far it is."""
+
+    def __init__(self, source: ParquetSource):
+        self.passed_over: Counter[str] = Counter()
+        self._source = source
+        self._keys = UniqueKeys()
+        self._done = 0
+        self._rows = 1
+
+    def fraction(self) -> float:
+        """Return which fraction of the rows has been listed."""
+        return min(1.0, max(self._done, 1) / max(self._rows, 1))
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield a sample per row; raise DamagedShard and OSError."""
+        try:
+            with open_input(self._source.path) as file, open_table(file) as table:
+                columns = choose_columns(table.schema_arrow, self._source.image_column)
+                self._rows = table.metadata.num_rows
+                yield from self._of_table(table, columns)
+        except ValueError as error:
+            raise DamagedShard(f"{printable(self._source.path)} {error}.") from None
+
+    def _of_table(self, table: Any, columns: Columns) -> Iterator[Sample]:
+        keeps = self._source.keep.keeps_member
+        kept = {name: extension for name in columns.others if keeps(extension := extension_of(name)) and extension}
+        reasons = [name for name in columns.others if name in REASON_COLUMNS]
+        read = list(dict.fromkeys([columns.image, *filter(None, [columns.key]), *kept, *reasons]))
+        for group in range(table.num_row_groups):
+            batches = table.iter_batches(ROWS, row_groups=[group], columns=read, use_threads=False)
+            for index, row in enumerate(_rows(batches)):
+                self._done += 1
+                yield self._sample(row, columns, _companions(self._source.path, row, kept, group, index))
+        others = [name for name in columns.others if name not in kept]
+        self.passed_over.update({f"column {name}": self._done for name in others if self._done})
+
+    def _sample(self, row: dict[str, Any], columns: Columns, companions: list[Companion]) -> Sample:
+        value = row[columns.image]
+        content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
+        source = printable(str(path or row.get(columns.key) or f"row {self._done - 1}"))
+        given = row.get(columns.key) or (name_key(os.path.basename(source)) if path else f"{self._done - 1:08}")
+        key = self._keys.add(given)
+        if content is None:
+            reasons = [str(row[name]) for name in REASON_COLUMNS if row.get(name)]
+            return Sample(
+                key,
+                source,
+                None,
+                f"has no bytes in its row ({', '.join(reasons)})" if reasons else "has no bytes in its row",
+            )
+        return Sample(key, source, HeldEntry(content, source), companions=companions)
+
+
+def _rows(batches: Iterator[Any]) -> Iterator[dict[str, Any]]:
+    while True:
+        with plain_errors():
+            batch = next(batches, None)
+            rows = batch.to_pylist() if batch is not None else []
+        if batch is None:
+            return
+        yield from rows
+
+
+def _companions(path: str, row: dict[str, Any], kept: dict[str, str], group: int, index: int) -> list[Companion]:
+    companions = []
+    for column, extension in kept.items():
+        if row[column] is not None:
+            content = content_of(row[column])
+            entry: Readable = HeldEntry(content, column)
+            if len(content) > HELD:
+                entry = ParquetCell(path, group, index, column, len(content), column)
+            companions.append(Companion(extension, entry))
+    return companions

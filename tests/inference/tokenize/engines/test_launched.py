@@ -1,0 +1,185 @@
+"""Processes that a launcher started share the shards; when one fails, all end in its sentence."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from processes import environment
+from samples import image_bytes, noise_image
+from vistok.inference.tokenize.engines.launch import Hello, check_same_versions, find_launch
+
+MODULE = [sys.executable, "-m", "vistok.inference.tokenize"]
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(40):
+        content = image_bytes(noise_image(64, 64, index), "PNG")
+        (folder / f"{index:02}.png").write_bytes(b"broken" if index == 7 else content)
+    return folder
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def launched(arguments, world_size, program=MODULE, programs=()):
+    """Start the processes of a launch; `programs` are those of its first ranks."""
+    port, programs = free_port(), dict(enumerate(programs))
+    return [
+        subprocess.Popen(
+            [*programs.get(rank, program), *map(str, arguments)],
+            env=environment(
+                RANK=str(rank),
+                WORLD_SIZE=str(world_size),
+                LOCAL_RANK=str(rank),
+                LOCAL_WORLD_SIZE=str(world_size),
+                MASTER_ADDR="127.0.0.1",
+                MASTER_PORT=str(port),
+                OMP_NUM_THREADS="1",
+            ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(world_size)
+    ]
+
+
+def outcomes(processes):
+    said = [process.communicate(timeout=60) for process in processes]
+    return [(process.returncode, *each) for process, each in zip(processes, said, strict=True)]
+
+
+def test_any_number_of_ranks_makes_the_same_bytes_and_rank_0_alone_speaks(tokenize, photos, tokenizer_folder, tmp_path):
+    out, alone = tmp_path / "out", tmp_path / "alone"
+    tokenize(photos, "--out", alone, "--shard-size", 4)
+    call = [photos, "--model", tokenizer_folder, "--shard-size", 4, "--out", out]
+    first, *others = outcomes(launched(call, 3))
+    assert first[0] == 0 and "39 tokenized, 1 failed" in first[1] and "on cpu in 3 processes" in first[1], first
+    assert others == [(0, "", "")] * 2
+    said = tokenize(photos, "--out", tmp_path / "again", "--shard-size", 4)
+    (usage,) = (line for line in said.splitlines() if line.startswith("codebook "))
+    assert usage in first[1] and contents(out) == contents(alone)
+    for name in ("images-00002.json", "images-00007.json", "images-00008.tar"):
+        (out / name).unlink()
+    (first, _) = outcomes(launched(call, 2))
+    assert "3 written, 7 done before" in first[1] and contents(out) == contents(alone)
+
+
+SLOW = """
+import time
+from vistok.inference.tokenize.engines import stream
+encode = stream.encode_samples
+stream.encode_samples = lambda *given: (time.sleep(0.2), encode(*given))[1]
+"""
+RUN = "from vistok.cli.launch import tokenize_images; tokenize_images()"
+
+
+def wait_for_shards(out, processes, count):
+    until = time.monotonic() + 50
+    while len(list(out.glob("*.tar"))) < count and time.monotonic() < until:
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("killed", "world_size"), [(0, 2), (2, 3)])
+def test_a_rank_that_is_killed_ends_the_others_in_a_sentence(
+    tokenize, photos, tokenizer_folder, tmp_path, killed, world_size
+):
+    out = tmp_path / "out"
+    call = [photos, "--out", out, "--model", tokenizer_folder, "--shard-size", 2, "--batch-size", 1]
+    processes = launched(call, world_size, program=[sys.executable, "-c", SLOW + RUN])
+    wait_for_shards(out, processes, 3)
+    processes[killed].kill()
+    told = time.monotonic()
+    ended = outcomes(processes)
+    assert time.monotonic() - told < 10
+    sentence = "hands out shards has ended: run" if killed == 0 else "has ended without a word, so all others stop: run"
+    for rank, (code, _, complained) in enumerate(ended):
+        if rank == killed:
+            assert code == -signal.SIGKILL
+        else:
+            assert code == 1 and complained.count("\n") == 1 and sentence in complained, complained
+            assert complained.startswith("tokenize-images: ") and (killed == 0 or "rank 2 on " in complained)
+    said = tokenize(photos, "--out", out, "--shard-size", 2)
+    tokenize(photos, "--out", tmp_path / "alone", "--shard-size", 2)
+    assert "0 done before" not in said and contents(out) == contents(tmp_path / "alone")
+
+
+def test_a_signal_ends_all_in_a_sentence_each(photos, tokenizer_folder, tmp_path):
+    out = tmp_path / "out"
+    call = [photos, "--out", out, "--model", tokenizer_folder, "--shard-size", 2, "--batch-size", 1]
+    processes = launched(call, 2, program=[sys.executable, "-c", SLOW + RUN])
+    wait_for_shards(out, processes, 2)
+    processes[1].send_signal(signal.SIGTERM)
+    (zero, one) = outcomes(processes)
+    assert one[0] == 1 and one[2] == "tokenize-images: interrupted: run the same command again to continue.\n"
+    assert zero[0] == 1 and zero[2].startswith("tokenize-images: rank 1 on ") and "interrupted: run the same" in zero[2]
+
+
+def test_another_model_or_a_wrong_call_on_a_rank_is_refused(photos, tokenizer_folder, tmp_path):
+    out = tmp_path / "out"
+    call = [photos, "--out", out, "--model", tokenizer_folder]
+    other = "from vistok.inference.tokenize.engines import remote_job; load = remote_job.load; "
+    other += "remote_job.load = lambda model, device: load('photo-f8', device); "
+    zero, one = outcomes(launched(call, 2, programs=[MODULE, [sys.executable, "-c", other + RUN]]))
+    assert not list(out.glob("*.tar"))
+    assert one[0] == 2 and "has the fingerprint " in one[2] and "put the same model on all machines." in one[2], one
+    assert zero[0] == 2 and zero[2].startswith("tokenize-images: rank 1 on ") and "has the fingerprint" in zero[2]
+    assert zero[2].count("\n") == one[2].count("\n") == 1
+    zero, one = outcomes(launched(["nothing.png", "--out", out, "--model", tokenizer_folder], 2))
+    assert zero[0] == 2 and zero[2].startswith("tokenize-images: nothing.png does not exist")
+    assert one[0] == 1 and ": nothing.png does not exist" in one[2] and one[2].startswith("tokenize-images: rank 0 on ")
+
+
+def test_an_engine_with_processes_of_its_own_is_refused_in_a_launch(tokenize, photos, tmp_path, monkeypatch):
+    for name, value in (("RANK", "1"), ("WORLD_SIZE", "4")):
+        monkeypatch.setenv(name, value)
+    said = tokenize(photos, "--out", tmp_path / "out", "--engine", "ray", code=2)
+    assert "--engine is ray, which starts its processes itself, but this one is rank 1 on " in said
+    assert " of 4: leave out --engine, or the launcher." in said
+
+
+def test_versions_are_compared_in_a_sentence():
+    versions = {"vistok": "1.0", "torch": "2.9", "a device of type": "cuda"}
+    here = Hello(0, "rank 0 on here", versions)
+    check_same_versions(Hello(1, "rank 1 on there", dict(versions)), here)
+    for what in versions:
+        there = Hello(3, "rank 3 on there", versions | {what: "other"})
+        sentence = (
+            f"rank 3 on there has {what} other, but rank 0 on here has {versions[what]}: use the same on all machines."
+        )
+        with pytest.raises(ValueError, match=sentence):
+            check_same_versions(there, here)
+
+
+def test_the_variables_of_a_launch(monkeypatch):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert find_launch() is None
+    monkeypatch.setenv("RANK", "3")
+    assert find_launch() is None
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert find_launch()[:4] == (3, 4, 3, 1)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert find_launch()[:4] == (3, 4, 1, 2)
+    for value in ("4", "x"):
+        monkeypatch.setenv("RANK", value)
+        with pytest.raises(
+            ValueError, match=f"The environment has RANK={value} .*: let torchrun or accelerate launch set RANK"
+        ):
+            find_launch()
