@@ -14,6 +14,7 @@ from ...images.sizes import original_box
 from ...images.tars.blocks import DamagedShard
 from ...tokenizer.errors import WorkFailedError
 from ..api import Tokenizer
+from ..inputs.views import Views
 from ..token_dataset.dataset import TokenDataset
 from ..token_dataset.rows import TokenRow
 from .problems import Problem
@@ -62,7 +63,7 @@ def check_deep(dataset: TokenDataset, tokenizer: Tokenizer, inputs: list[str], c
     images: list[Drawn] = []
     for row in track(drawn, "rows decoded", quiet=quiet):
         images += _decoded(dataset, row, tokenizer, problems)
-    compared = list(_compared(images, tokenizer, inputs))
+    compared = list(_compared(images, tokenizer, inputs, dataset.manifest.views))
     for shard, key, _, agreement in compared:
         if agreement < SAME_FRACTION:
             what = f"its tokens are not those of its source: encoding that again gives {agreement:.0%} of them"
@@ -82,9 +83,9 @@ def _decoded(dataset: TokenDataset, index: int, tokenizer: Tokenizer, problems: 
         problems.append(Problem("deep", shard, row.key, f"cannot be decoded ({str(error).rstrip('.')})"))
 
 
-def _compared(images: list[Drawn], tokenizer: Tokenizer, inputs: list[str]) -> Iterator[Comparison]:
+def _compared(images: list[Drawn], tokenizer: Tokenizer, inputs: list[str], views: Views) -> Iterator[Comparison]:
     by_row = {id(drawn.row): drawn for drawn in images}
-    for row, source in source_images([drawn.row for drawn in images], inputs, tokenizer):
+    for row, source in source_images([drawn.row for drawn in images], inputs, tokenizer, views):
         shard, _, image = by_row[id(row)]
         pixels = stack_pixels([source.pixels])
         again = tokenizer.encode_pixels(pixels)[0]

@@ -117,6 +117,15 @@ def test_deep_finds_tokens_of_another_image(images, tokenize, verify, tmp_path):
     assert found == ["0", "1"] and "is not whole: 2 problems" in said
 
 
+@pytest.mark.parametrize("options", [["--flip"], ["--crops", "ten"]])
+def test_deep_compares_each_view_with_its_part_of_the_image(options, tokenize, images, tmp_path, verify):
+    tokenize(images, "--out", tmp_path / "t", *options)
+    rows = 10 if "--flip" in options else 50
+    found = json.loads(verify(tmp_path / "t", "--deep", "--source", images, "--samples", "12", "--json"))
+    assert found["rows"] == rows and len(found["deep"]["compared"]) == min(rows, 12)
+    assert {row["agreement"] for row in found["deep"]["compared"]} == {1}
+
+
 def test_deep_reads_tars(tokenize, images, make_tar, tmp_path, verify):
     tar = make_tar(tmp_path / "a.tar", [(name, (images / name).read_bytes()) for name in NAMES])
     tokenize(tar, "--out", tmp_path / "t")
