@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ...images.file_entry import Entry, printable
-from ...images.tars.headers import headers
+from ...images.file_entry import Entry
 from ...images.tars.members import Member, tar_members
+from ...images.tars.places import member_places
 from ..inputs.keys import webdataset_extension
 from .token_samples import StoredSample, TokenSample, parse_json
 
@@ -50,10 +50,9 @@ class WebdatasetFormat:
         return _samples(files[0], tar_members(files[0].name, files[0]))
 
     def scan(self, files: Sequence[BinaryIO]) -> Iterator[tuple[str, int]]:
-        for header in headers(files[0].name, files[0]):
-            name = printable(header.name)
-            if header.type == "0" and webdataset_extension(name) == TOKENS_ENDING[1:]:
-                yield name.removesuffix(TOKENS_ENDING), header.offset
+        for name, place in member_places(files[0].name, files[0]):
+            if webdataset_extension(name) == TOKENS_ENDING[1:]:
+                yield name.removesuffix(TOKENS_ENDING), place
 
     def open_rows(self, files: Sequence[BinaryIO]) -> Callable[[int, int], StoredSample]:
         (file,) = files
