@@ -109,6 +109,7 @@ def test_wrong_counts(form, folder, problems):
     seal(folder, shard, 8)
     assert problems() == [
         ("manifest", "manifest.json", "", "counts 19 images, but the sidecars have 18"),
+        ("manifest", "manifest.json", "", "counts 19 rows, but the sidecars have 18"),
         ("rows", shard, "", "holds 9 rows, but its sidecar counts 8"),
     ]
     seal(folder, shard, 9)
@@ -137,6 +138,7 @@ def test_a_missing_and_a_damaged_sidecar_and_an_orphan(form, folder, problems):
     totals = [
         ("manifest", "manifest.json", "", "counts 5 shards, but the sidecars have 4"),
         ("manifest", "manifest.json", "", "counts 19 images, but the sidecars have 10"),
+        ("manifest", "manifest.json", "", "counts 19 rows, but the sidecars have 10"),
     ]
     orphan = ("sidecars", shard, "", "has no sidecar that describes it, so it may not be whole")
     (folder / "shard-2.json").unlink()
