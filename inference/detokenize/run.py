@@ -18,10 +18,11 @@ from ...tokenizer.wording import pluralize
 from ..api import Tokenizer, load
 from ..inputs.keys import file_name, make_unique, normalised_key
 from ..token_shards.formats import open_samples
+from ..token_shards.manifest import manifest_of
 from ..token_shards.sidecar import MANIFEST_FILE
 from ..token_shards.store import Store
 from .decoding import FolderDecoder, ImageJob, batches, checked, decoded, folder_decoder, save
-from .verified_shards import ShardFile, find_shards, manifest_of, verified_keys
+from .verified_shards import ShardFile, find_shards, verified_keys
 
 ENDING = ".png"
 MAX_PATH_BYTES = 2048

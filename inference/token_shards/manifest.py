@@ -10,6 +10,7 @@ from ...tokenizer.config import Config
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ..api import Tokenizer
 from ..inputs.views import ONE_ROW, Views
+from .formats import SHARD_FORMATS
 from .sidecar import MANIFEST_FILE, sidecars, to_json
 from .store import Store, write_file
 from .token_samples import token_dtype
@@ -90,6 +91,19 @@ def read_manifest(store: Store, remedy: str = "use another --out folder") -> Man
         raise ValueError(
             f"{store.path_of(MANIFEST_FILE)} is not a manifest of this vistok ({what}): {remedy}."
         ) from None
+
+
+def manifest_of(store: Store) -> Manifest | None:
+    """Return the manifest of a folder, or None; raise ValueError when it is damaged, or its format cannot be read here."""
+    manifest = read_manifest(store, "put the right one back")
+    if manifest is not None and manifest.format not in SHARD_FORMATS:
+        raise ValueError(
+            f"{store.path_of(MANIFEST_FILE)} names the shard format {manifest.format!r}, but only "
+            f"{', '.join(SHARD_FORMATS)} can be read: put the right one back, or add the format to SHARD_FORMATS."
+        )
+    if manifest is not None:
+        SHARD_FORMATS[manifest.format].require()
+    return manifest
 
 
 def check_same(before: Manifest | None, manifest: Manifest, store: Store) -> None:
