@@ -16,6 +16,8 @@ PACKAGES = {
     "https": "aiohttp", "oss": "ossfs", "s3": "s3fs", "s3a": "s3fs", "sftp": "paramiko", "ssh": "paramiko",
 }  # fmt: skip
 """The package that opens the URLs of a protocol."""
+S3_CONFIG = {"connect_timeout": 10, "read_timeout": 20, "retries": {"max_attempts": 1}}
+"""Short waits in the client of S3, as `retried` tries again: a command that is interrupted waits for them."""
 BLOCK = 4 << 20
 """Bytes that are asked for at a time."""
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
@@ -39,6 +41,8 @@ def open_filesystem(url: str) -> tuple[FileSystem, str]:
 
     protocol = protocol_of(url)
     options: dict[str, object] = {"use_listings_cache": False}  # what others write meanwhile must be seen
+    if protocol in ("s3", "s3a"):
+        options["config_kwargs"] = S3_CONFIG
     if protocol == "hf":
         options["endpoint"] = os.environ.get("HF_ENDPOINT")
     try:

@@ -12,6 +12,7 @@ from flaky_filesystem import FlakyFileSystem
 from hub_server import TOKEN
 from samples import image_bytes, noise_image
 from vistok.inference.token_shards import remote_store, remote_writing
+from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.marker import Pace
 from vistok.inference.token_shards.store import open_store, write_file
 from vistok.tokenizer import retries
@@ -77,6 +78,23 @@ def test_a_remote_folder_has_the_files_of_a_local_one(tokenize, detokenize, phot
     assert sorted(remote_files()) == ["images-00000.json", "images-00000.tar", "manifest.json", "preview.png"]
     FlakyFileSystem().pipe_file(f"{URL}/images-00000.json", b'{"mine": 1}')
     assert f"{URL}/images-00000.json was not written by vistok" in tokenize(photos / "1.png", "--out", URL, code=2)
+
+
+@pytest.mark.parametrize("name", SHARD_FORMATS)
+def test_every_format_is_the_same_behind_a_url(tokenize, detokenize, photos, tmp_path, name):
+    if name == "parquet":
+        pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'vistok[parquet]'")
+    call = (photos, "--shard-size", 3, "--format", name)
+    tokenize(*call, "--out", tmp_path / "local")
+    FlakyFileSystem.fraction = 0.05
+    tokenize(*call, "--out", URL)
+    assert remote_files() == local_files(tmp_path / "local")
+    # A sidecar without one of its files is no shard.
+    FlakyFileSystem.store.pop(f"/bucket/tokens/images-00001{SHARD_FORMATS[name].suffixes[-1]}")
+    assert "1 written, 2 done before" in tokenize(*call, "--out", URL)
+    assert remote_files() == local_files(tmp_path / "local")
+    detokenize(URL, "--out", tmp_path / "back")
+    assert len(list((tmp_path / "back").iterdir())) == 6
 
 
 def test_a_collection_grows_on_a_remote_folder(tokenize, photos):
