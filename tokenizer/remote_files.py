@@ -37,7 +37,7 @@ def local_path(path: str) -> str:
 
 def open_filesystem(url: str) -> tuple[FileSystem, str]:
     """Return the file system of a URL, and its path there; raise ValueError when its package or its protocol is unknown."""
-    import fsspec  # type: ignore[import-untyped]
+    import fsspec
 
     protocol = protocol_of(url)
     options: dict[str, object] = {"use_listings_cache": False}  # what others write meanwhile must be seen

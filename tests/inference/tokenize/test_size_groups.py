@@ -87,9 +87,9 @@ def test_shards_do_not_show_how_images_were_gathered(native, images, tmp_path):
         [
             {"waiting_images": 5},
             {"waiting_images": 1},
-            {"encoders": 3, "batch_size": BatchLimit(1, in_tokens=True)},
-            {"batch_size": BatchLimit(10_000, in_tokens=True), "reads_in_processes": True},
-            {"stop_on_error": False, "batch_size": 64},
+            {"encoders": 3, "batch_size": BatchLimit(1, in_tokens=True), "waiting_images": 1000},
+            {"batch_size": BatchLimit(10_000, in_tokens=True), "waiting_images": 1000, "reads_in_processes": True},
+            {"batch_size": 64},
         ]
     ):
         assert tokenized(native, images, tmp_path / f"b{index}", **options) == expected
@@ -142,7 +142,7 @@ def test_pixels_in_memory_are_bounded_whatever_the_sizes(native, tmp_path, monke
     load = readers.read_image
     monkeypatch.setattr(readers, "read_image", read)
     monkeypatch.setattr("vistok.inference.tokenize.engines.stream.WAITING_PIXELS", 10_000)
-    job = job_of(native, tmp_path / "out", batch_size=BatchLimit(8, in_tokens=True))
+    job = job_of(native, tmp_path / "out", batch_size=BatchLimit(8, in_tokens=True), waiting_images=1000)
     vars(job)["encode"] = encode
     totals = tokenize_shards(plan_shards([str(folder)], 1000).shards, job, ENGINES["local"])
     largest = 200 * 48
@@ -152,7 +152,7 @@ def test_pixels_in_memory_are_bounded_whatever_the_sizes(native, tmp_path, monke
 
 def test_a_stop_seals_the_shards_before_the_failure(native, images, tmp_path):
     with pytest.raises(WorkFailedError, match="33.png"):
-        tokenized(native, images, tmp_path / "out", stop_on_error=True)
+        tokenized(native, images, tmp_path / "out", stop_on_error=True, waiting_images=1000)
     assert sorted(path.name for path in (tmp_path / "out").glob("*.tar")) == [
         f"images-{index:05}.tar" for index in range(4)
     ]
