@@ -11,12 +11,13 @@ import torch
 from PIL import Image
 
 from ...evaluation.metrics import psnr
+from ...images.opening.open_image import MAX_PIXELS
 from ...images.preprocessing import stack_pixels
 from ...images.sizes import original_box
 from ...report.content import Comparison, Single
 from ...report.data_url import LARGEST
 from ..api import Tokenizer
-from .survey import Row
+from .row_sample import Row
 
 RANDOM, WORST = 12, 8
 """Max images on the page; the worst are at most a fourth of those that were compared."""
@@ -80,12 +81,14 @@ def _fits(row: Row, tokenizer: Tokenizer, problems: list[str]) -> bool:
     """Return whether the tokens of a row fit the size of its image, or append a phrase to `problems`."""
     width, height = row.metadata["width"], row.metadata["height"]
     expected = (tokenizer.num_codebooks, *tokenizer.grid(height, width))
-    if row.tokens.shape == expected:
-        return True
-    problems.append(
-        f"{row.shard}: {row.key}: the tokens are {row.tokens.shape}, but an image of {width} x {height} has {expected}"
-    )
-    return False
+    problem = ""
+    if row.tokens.shape != expected:
+        problem = f"the tokens are {row.tokens.shape}, but an image of {width} x {height} has {expected}"
+    elif row.tokens[0].size * tokenizer.downsample**2 > MAX_PIXELS:
+        problem = f"the image would have more than {MAX_PIXELS:,} pixels"
+    if problem:
+        problems.append(f"{row.shard}: {row.key}: {problem}")
+    return not problem
 
 
 def _compared(

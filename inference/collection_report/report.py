@@ -1,16 +1,16 @@
 """Writing the page: for report-tokens, and at the end of tokenize-images within a few seconds."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ...cli.options import check_output_folder
 from ...cli.progress import ProgressLine
-from ...images.file_entry import open_regular
-from ...report.page import GENERATOR, render
+from ...report.page import render
 from ...tokenizer.errors import WorkFailedError
 from ...tokenizer.files import write_whole
 from ..api import Tokenizer, load
+from ..inputs.companions import NONE, parse_keep
 from ..inputs.plan import Plan, plan_shards
 from ..token_shards.manifest import Manifest, manifest_of
 from ..token_shards.ownership import orphans
@@ -20,17 +20,19 @@ from .call import Call
 from .collection import Collection
 from .contents import Contents, read_contents
 from .page import collection_page
+from .page_file import PAGE_FILE, check_page
 from .reconstructions import Reconstructions, reconstruct
 from .source_images import SourceImages
 from .survey import NO_LIMIT, Limit, Survey, survey_rows
 
-PAGE_FILE = "tokens.html"
 READING_SECONDS, IMAGE_SECONDS = 2.0, 3.0
 """At the end of tokenize-images: for the rows, and for the images."""
 DECODING = 2.0
 """What decoding an image costs at most, about, as a multiple of encoding it."""
-HEAD = 1024
-"""Bytes at the beginning of a page that say whose it is."""
+
+ALL_TOGETHER = 1 << 30
+"""Loose images in a shard of the plan, which is never made."""
+NO_DECODER = "No reconstructions, since this tokenizer has no decoder."
 
 
 class Request(NamedTuple):
@@ -40,6 +42,7 @@ class Request(NamedTuple):
     out: Path
     model: str | None
     sources: list[str]
+    image_column: str
     device: str
     rows: int | None
     quiet: bool
@@ -55,20 +58,13 @@ def report_tokens(request: Request) -> Collection:
     manifest = manifest_of(store)
     if manifest is None:
         raise ValueError(f"{store} has no {MANIFEST_FILE}: give a folder that tokenize-images wrote.")
-    plan = plan_shards(request.sources, 1, str(store)) if request.sources else None
+    plan = _plan(request, str(store)) if request.sources else None
     tokenizer, missing = _tokenizer(manifest, request.model, request.device)
     contents = read_contents(store, manifest.fingerprint)
     with ProgressLine("rows", contents.rows, request.quiet) as line:
         survey = survey_rows(store, manifest, contents.shards, Limit(request.rows), line.update)
-    if tokenizer and not plan:
-        missing = (
-            "No originals beside the reconstructions, and none are called the worst: give their inputs by --source."
-        )
     done = _reconstruct(survey, tokenizer, plan, manifest, NO_LIMIT) if tokenizer else None
-    if plan and done and done.decoded and not done.psnrs:
-        missing = (
-            f"None of {done.decoded} random rows was found in {', '.join(request.sources)}, unchanged: no originals."
-        )
+    missing = missing or _what_is_missing(done, request.sources)
     collection = _collection(store, manifest, contents, survey, tokenizer, done, missing)
     write_whole(request.out, render(collection_page(collection)).encode())
     return collection
@@ -85,34 +81,10 @@ def write_page(store: Store, manifest: Manifest, tokenizer: Tokenizer, call: Cal
         )
     else:
         done = _reconstruct(survey, tokenizer, call.plan, manifest, Limit(until=time.monotonic() + IMAGE_SECONDS))
+        missing = NO_DECODER if done is None else ""
     collection = _collection(store, manifest, contents, survey, tokenizer, done, missing, call)
     write_file(store, PAGE_FILE, render(collection_page(collection)).encode())
     return store.path_of(PAGE_FILE)
-
-
-def is_other_page(store: Store) -> bool:
-    """Return whether something is in the place of the page that is none of vistok."""
-    if store.size(PAGE_FILE) is None:
-        return PAGE_FILE in store.others()
-    with store.open(PAGE_FILE) as file:
-        return not _is_page(file.read(HEAD))
-
-
-def check_page(path: Path) -> None:
-    """Raise ValueError unless the page can be written to a path, and replaces nothing but a page of vistok."""
-    if path.is_dir():
-        raise ValueError(f"--out is {path}, a folder: give a file, such as {path / PAGE_FILE}.")
-    check_output_folder(path.parent)
-    if path.exists():
-        with open_regular(str(path)) as file:
-            is_ours = _is_page(file.read(HEAD))
-        if is_ours:
-            return
-        raise ValueError(f"--out is {path}, which is not a page of vistok and would be replaced: give another file.")
-
-
-def _is_page(head: bytes) -> bool:
-    return f'<meta name="generator" content="{GENERATOR}">'.encode() in head
 
 
 def _tokenizer(manifest: Manifest, named: str | None, device: str) -> tuple[Tokenizer | None, str]:
@@ -134,12 +106,26 @@ def _tokenizer(manifest: Manifest, named: str | None, device: str) -> tuple[Toke
     return None, f"No reconstructions. {sentence}"
 
 
+def _plan(request: Request, folder: str) -> Plan:
+    return plan_shards(request.sources, ALL_TOGETHER, folder, parse_keep(NONE), image_column=request.image_column)
+
+
+def _what_is_missing(done: Reconstructions | None, sources: Sequence[str]) -> str:
+    if done is None:
+        return NO_DECODER
+    if not sources:
+        return "No originals beside the reconstructions, and none are called the worst: give their inputs by --source."
+    if done.decoded and not done.psnrs:
+        return f"None of {done.decoded} random rows was found in {', '.join(sources)}, unchanged: no originals."
+    return ""
+
+
 def _reconstruct(
     survey: Survey, tokenizer: Tokenizer, plan: Plan | None, manifest: Manifest, limit: Limit
 ) -> Reconstructions | None:
-    rows = survey.sample()
     if not tokenizer.model.has_decoder:
         return None
+    rows = survey.sample.rows()
     if plan is None:
         return reconstruct(rows, tokenizer, lambda _: None, limit.is_over)
     sources = SourceImages(plan, tokenizer, manifest.views)

@@ -16,7 +16,7 @@ from ..inputs.plan import Plan
 from ..inputs.reading import ReadImage, read_image
 from ..inputs.samples import Sample, ShardTask
 from ..inputs.views import Views, image_key, rows_of
-from .survey import Row
+from .row_sample import Row
 
 
 class SourceImages:

@@ -1,12 +1,10 @@
 """What is in the rows of a folder, read once and in bounded memory: use of the codes, grids, sizes, and a sample of rows."""
 
-import hashlib
-import heapq
 import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +17,7 @@ from ..token_shards.manifest import Manifest
 from ..token_shards.store import Store
 from ..token_shards.token_samples import StoredSample
 from .contents import ShardInfo
+from .row_sample import Row, RowSample, random_order
 
 SAMPLE_SIZE = 64
 FLUSH_AT = 1 << 20
@@ -27,19 +26,11 @@ MAX_KINDS = 1 << 16
 """Grids, and sizes, that are told apart; others are counted together."""
 PER_OCTAVE = 4
 """Bars of a histogram between a value and its double."""
+MAX_SIDE = 1 << 31
+"""Pixels of a side in the histograms; metadata may say anything."""
 MAX_PROBLEMS = 5
 LOOKS_AT_CLOCK_EVERY = 32
 """Rows."""
-
-
-class Row(NamedTuple):
-    """A row of the sample."""
-
-    shard: str
-    key: str
-    tokens: np.ndarray
-    """`q y x`, all below the vocabulary's size."""
-    metadata: dict[str, Any]
 
 
 class Limit(NamedTuple):
@@ -82,8 +73,7 @@ class Survey:
         """Phrases about the first damaged rows and shards."""
         self._vocab_size = manifest.vocab_size
         self._views = manifest.views.names
-        self._sample_size = sample_size
-        self._heap: list[tuple[int, int, Row]] = []
+        self.sample = RowSample(sample_size)
         self._waiting: list[np.ndarray] = []
         self._waiting_tokens = 0
 
@@ -99,11 +89,7 @@ class Survey:
         self.rows += 1
         self._count(row.tokens)
         self._add_image(row)
-        order = _order(shard, row.key)
-        if len(self._heap) < self._sample_size:
-            heapq.heappush(self._heap, (-order, self.rows, row))
-        elif self._heap and -order > self._heap[0][0]:
-            heapq.heapreplace(self._heap, (-order, self.rows, row))
+        self.sample.add(row)
 
     def add_problem(self, phrase: str) -> None:
         """Note what is damaged."""
@@ -116,10 +102,6 @@ class Survey:
             tokens = torch.from_numpy(np.concatenate(self._waiting, axis=1).astype(np.int64))
             count_tokens(self.counts, rearrange(tokens, "q n -> 1 q 1 n"), self._vocab_size)
         self._waiting, self._waiting_tokens = [], 0
-
-    def sample(self) -> list[Row]:
-        """Return rows drawn at random: the same ones however the rows are spread, and in the same order."""
-        return [row for *_, row in sorted(self._heap, key=lambda entry: -entry[0])]
 
     def _check(self, tokens: np.ndarray) -> None:
         if len(tokens) != len(self.counts):
@@ -139,8 +121,9 @@ class Survey:
             return
         width, height = row.metadata["width"], row.metadata["height"]
         self.images += 1
-        self.pixels[round(PER_OCTAVE * math.log2(width * height))] += 1
-        self.aspects[round(PER_OCTAVE * math.log2(width / height))] += 1
+        across, down = (math.log2(min(side, MAX_SIDE)) for side in (width, height))
+        self.pixels[round(PER_OCTAVE * (across + down))] += 1
+        self.aspects[round(PER_OCTAVE * (across - down))] += 1
         if (width, height) in self.sizes or len(self.sizes) < MAX_KINDS:
             self.sizes[width, height] += 1
         else:
@@ -159,7 +142,7 @@ def survey_rows(
     `on_row` gets the number of rows now and then.
     """
     found = Survey(manifest)
-    for shard in sorted(shards, key=lambda shard: _order(shard.name, "")):
+    for shard in sorted(shards, key=lambda shard: random_order(shard.name)):
         if limit.is_over() or (limit.rows is not None and found.rows >= limit.rows):
             break
         found.shards += 1
@@ -184,11 +167,6 @@ def _read(
                 if limit.is_over():
                     return
             found.add(shard, sample)
-
-
-def _order(shard: str, key: str) -> int:
-    """Return a number that is random, but always the same for a row."""
-    return int.from_bytes(hashlib.blake2b(f"{shard}\0{key}".encode(), digest_size=8).digest(), "big")
 
 
 def _kind(known: Counter[tuple[int, ...]], kind: tuple[int, ...], otherwise: tuple[int, ...]) -> tuple[int, ...]:

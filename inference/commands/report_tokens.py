@@ -31,6 +31,14 @@ def report_tokens(
             "repeat it for several.",
         ),
     ] = None,
+    image_column: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Column of parquet files of --source that has the images.",
+            show_default="the only one with bytes",
+        ),
+    ] = "",
     rows: Annotated[
         int | None,
         typer.Option(min=1, help="Read shards, drawn at random, until they have N rows.", show_default="all"),
@@ -49,7 +57,7 @@ def report_tokens(
         from ..collection_report.report import Request, report_tokens
         from ..collection_report.summary import as_dict, lines
 
-        request = Request(folder, out, model, source or [], device, rows, quiet)
+        request = Request(folder, out, model, source or [], image_column, device, rows, quiet)
         collection = report_tokens(request)
         if json:
             print_json(as_dict(collection, out))

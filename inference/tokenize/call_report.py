@@ -8,8 +8,9 @@ import torch
 from ...cli.user_errors import describe_error
 from ...tokenizer.system import usable_cores
 from ..collection_report.call import Call
+from ..collection_report.page_file import PAGE_FILE
 from ..collection_report.rates import Point
-from ..collection_report.report import PAGE_FILE, write_page
+from ..collection_report.report import write_page
 from ..inputs.plan import Plan
 from ..token_shards.manifest import Manifest
 from .job import Job

@@ -8,8 +8,8 @@ from ...cli.options import find_entry
 from ...cli.progress import ProgressLine
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ..api import Tokenizer, load
+from ..collection_report.page_file import PAGE_FILE, is_other_page
 from ..collection_report.rates import RateLog
-from ..collection_report.report import PAGE_FILE, is_other_page
 from ..inputs.companions import Keep
 from ..inputs.plan import Plan, plan_shards, refuse_overwriting
 from ..inputs.readers import reads_in_processes

@@ -13,7 +13,7 @@ from pages import Page, readouts
 from samples import image_bytes, noise_image, stored_samples
 from shard_files import FORMATS
 from vistok.inference.collection_report import report as report_module
-from vistok.inference.collection_report.report import PAGE_FILE
+from vistok.inference.collection_report.page_file import PAGE_FILE
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 
 each_format = pytest.mark.parametrize("name", FORMATS)

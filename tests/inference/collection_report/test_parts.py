@@ -1,8 +1,12 @@
 """What the page is made of, in bounded memory: failures, sizes, a sample of rows, throughput."""
 
 import json
+import os
+import time
+from datetime import datetime, timezone
 from types import SimpleNamespace
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -11,6 +15,8 @@ from vistok.inference.collection_report.contents import Failures
 from vistok.inference.collection_report.rates import Point, RateLog, points_of_shards, rate_chart
 from vistok.inference.collection_report.survey import Survey
 from vistok.inference.inputs.samples import Failure
+from vistok.inference.token_shards.remote_store import RemoteStore
+from vistok.inference.token_shards.store import open_store
 from vistok.inference.token_shards.token_samples import StoredSample
 
 MANIFEST = SimpleNamespace(num_codebooks=2, vocab_size=50, views=SimpleNamespace(names=()))
@@ -72,10 +78,10 @@ def test_tokens_are_counted_however_they_are_grouped(monkeypatch):
 
 def test_the_sample_does_not_depend_on_the_order_and_is_about_uniform():
     samples = [stored(index) for index in range(400)]
-    keys = [row.key for row in surveyed(samples, size=100).sample()]
+    keys = [row.key for row in surveyed(samples, size=100).sample.rows()]
     assert len(keys) == 100 == len(set(keys))
-    assert [row.key for row in surveyed(samples[::-1], size=100).sample()] == keys
-    assert [row.key for row in surveyed(samples, size=10).sample()] == keys[:10]
+    assert [row.key for row in surveyed(samples[::-1], size=100).sample.rows()] == keys
+    assert [row.key for row in surveyed(samples, size=10).sample.rows()] == keys[:10]
     assert 150 < np.mean([int(key[1:]) for key in keys]) < 250
 
 
@@ -136,3 +142,37 @@ def test_pauses_between_calls_are_cut_out():
     assert chart.title == "r, 1 pause left out" and chart.curves[0].values == pytest.approx([10.0] * 19)
     assert points_of_shards([]) == ([], 0)
     assert json.dumps(chart.curves[0].values)
+
+
+def test_sides_that_no_image_has_are_drawn_at_the_end():
+    found = surveyed([stored(0, width=10**400, height=1)])
+    assert found.pixels == {31 * survey.PER_OCTAVE: 1} == found.aspects
+
+
+def test_stores_tell_when_files_were_written(tmp_path):
+    (tmp_path / "a.tar").write_bytes(b"a")
+    os.utime(tmp_path / "a.tar", (5, 1_700_000_000.5))
+    assert open_store(str(tmp_path)).times() == {"a.tar": 1_700_000_000.5}
+    assert open_store(str(tmp_path / "nowhere")).times() == {}
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/times/a.tar", b"a")
+    try:
+        assert abs(open_store("memory://times").times()["a.tar"] - time.time()) < 60
+    finally:
+        memory.rm("/times", recursive=True)
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        ({"mtime": 12.5}, 12.5),
+        ({"LastModified": datetime(1970, 1, 2, tzinfo=timezone.utc)}, 86400.0),
+        ({"updated": "1970-01-01T00:01:00Z"}, 60.0),
+        ({"created": "yesterday"}, None),
+        ({"created": b"?"}, None),
+        ({}, None),
+    ],
+)
+def test_times_of_listings_are_read_by_what_they_are(told, seconds, monkeypatch):
+    monkeypatch.setattr(RemoteStore, "_listing", lambda _: {"a.tar": told})
+    assert RemoteStore("memory://x").times() == ({} if seconds is None else {"a.tar": seconds})
