@@ -63,7 +63,8 @@ def page_figures(collection: Collection) -> dict[str, str]:
         usages = codebook_usage(counts, manifest.vocab_size)
         figures["usage"] = f"{fmean(usage.usage for usage in usages):.1%}"
         figures["usage at even use"] = f"{even_usage(tokens, manifest.vocab_size):.1%}"
-        figures["perplexity"] = f"{fmean(usage.perplexity for usage in usages):,.0f}"
+        perplexity = fmean(usage.perplexity for usage in usages)
+        figures["perplexity"] = f"{perplexity:,.0f}" if perplexity >= 100 else f"{perplexity:.1f}"
     psnrs = collection.reconstructions.psnrs if collection.reconstructions else []
     finite = [value for value in psnrs if math.isfinite(value)]
     if finite:

@@ -14,6 +14,8 @@ from ...tokenizer.wording import pluralize
 MAX_POINTS = 512
 BINS = 60
 """Max points of the curve."""
+MIN_SECONDS = 5.0
+"""Between the first point of a curve and the last."""
 PAUSE, PAUSE_FACTOR = 60.0, 20
 """Seconds, and a multiple of the median time between shards, after which nothing ran."""
 UNITS = ((5 * 3600, "hour", 3600.0), (300, "minute", 60.0), (0, "second", 1.0))
@@ -70,8 +72,8 @@ def points_of_shards(times: Sequence[tuple[float, int]]) -> tuple[list[Point], i
 
 
 def rate_chart(title: str, points: Sequence[Point], pauses: int = 0) -> Chart | None:
-    """Return images per second over the time since the first point; None where the points have no time between them."""
-    if len(points) < 2 or points[-1].at <= points[0].at:
+    """Return images per second over the time since the first point; None where that is too short to say anything."""
+    if len(points) < 2 or points[-1].at < points[0].at + MIN_SECONDS:
         return None
     seconds = np.array([point.at - points[0].at for point in points])
     images = np.array([point.images for point in points], np.float64)

@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 
 import vistok
+from compared_tokenizers import RESIDUAL, WITHOUT_DECODER, save
 from pages import Page, readouts
 from samples import image_bytes, noise_image, stored_samples
 from shard_files import FORMATS
+from vistok.inference.collection_report import rates
 from vistok.inference.collection_report import report as report_module
 from vistok.inference.collection_report.page_file import PAGE_FILE
 from vistok.inference.token_shards.formats import SHARD_FORMATS
@@ -81,7 +83,8 @@ def test_the_worst_are_those_of_the_lowest_psnr(tokenize, tokenizer_folder, inpu
     assert [key for key, _ in shown[9:]] == sorted(psnrs, key=psnrs.__getitem__)[:3]
 
 
-def test_a_call_writes_the_page_with_its_own_numbers(tokenize, inputs, tmp_path):
+def test_a_call_writes_the_page_with_its_own_numbers(tokenize, inputs, tmp_path, monkeypatch):
+    monkeypatch.setattr(rates, "MIN_SECONDS", 0.001)
     out = tmp_path / "out"
     said = tokenize(*inputs, "--out", out, "--shard-size", 3, "--report")
     assert f"report      {out / PAGE_FILE}" in said
@@ -237,3 +240,31 @@ def test_wrong_calls_are_a_sentence(tokenize, inputs, report, tmp_path):
         "tokens.html was not written by vistok and would be replaced" in said
         and (out / PAGE_FILE).read_text() == "mine"
     )
+
+
+def test_a_tokenizer_without_a_decoder_has_a_page_without_images(tokenize, inputs, report, tmp_path):
+    folder = save(tmp_path / "encoder", architecture=WITHOUT_DECODER, size=64)
+    tokenize(inputs[1], "--out", tmp_path / "out", "--report", model=folder)
+    for page in (report(tmp_path / "out")[1], Page((tmp_path / "out" / PAGE_FILE).read_text())):
+        assert "No reconstructions, since this tokenizer has no decoder." in page.text and not page.all("img")
+
+
+def test_each_codebook_is_drawn_beside_what_so_few_tokens_can_use(tokenize, inputs, report, tmp_path):
+    folder = save(tmp_path / "residual", RESIDUAL, size=32)
+    tokenize(inputs[1], "--out", tmp_path / "out", model=folder)
+    figures, page = report(tmp_path / "out", "--rows", 1)
+    assert len(figures["codebooks"]) == 2 and figures["tokens"] == 64
+    assert "codebook 0" in page.text and "codebook 1" in page.text and "tokens per codebook" in page.text
+    assert (
+        f"64 tokens can use at most 64.0% of 100 codes, and a uniform draw of as many uses {1 - 0.99**64:.1%}"
+        in page.text
+    )
+
+
+def test_codes_too_many_to_count_are_an_estimate(tokenize, inputs, report, tmp_path):
+    folder = save(tmp_path / "lfq", {"name": "lfq", "dim": 36}, size=64)
+    tokenize(inputs[1], "--out", tmp_path / "out", model=folder)
+    figures, page = report(tmp_path / "out")
+    tokens = np.concatenate([sample.read_tokens().reshape(-1) for sample in all_samples(tmp_path / "out")])
+    assert figures["codebooks"][0]["usage"] * 2**36 == pytest.approx(len(np.unique(tokens)), rel=0.01)
+    assert "Usage and perplexity are estimates from 4,194,304 hash slots" in page.text
