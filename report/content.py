@@ -29,6 +29,21 @@ class Chart(NamedTuple):
     title: str
     curves: Sequence[Curve]
     log_scale: bool = False
+    unit: str = "step"
+    """What the steps of the curves count."""
+
+
+class Histogram(NamedTuple):
+    """Numbers of things by a positive quantity, on a log scale."""
+
+    title: str
+    unit: str
+    """Of the quantity, such as `megapixels`."""
+    things: str
+    """What is counted, in the plural."""
+    edges: Sequence[float]
+    """Ascending limits of the bars, one more than there are."""
+    numbers: Sequence[int]
 
 
 class Comparison(NamedTuple):
@@ -36,6 +51,13 @@ class Comparison(NamedTuple):
 
     label: str
     original: Image.Image
+    reconstruction: Image.Image
+
+
+class Single(NamedTuple):
+    """A reconstruction that has no original to be compared with."""
+
+    label: str
     reconstruction: Image.Image
 
 
@@ -49,6 +71,8 @@ class CodebookView(NamedTuple):
     """The codes `k d`, or None for a quantizer that computes them."""
     vocab_size: int | None = None
     """Number of codes; None if there is a count for each, more than the counts if those are of hash slots."""
+    on_log_ranks: bool = False
+    """Whether the codes by rank are drawn on a log scale of the rank too, beside a uniform draw."""
 
 
 class Table(NamedTuple):
@@ -121,6 +145,9 @@ class Report(NamedTuple):
     """Versions and machine, as `environment()` returns them."""
     side_by_side: SideBySide | None = None
     """What is compared, at the head of the page."""
+    galleries: Mapping[str, Sequence[Comparison | Single]] = {}
+    """More reconstructions, by their heading."""
+    histograms: Sequence[Histogram] = ()
 
 
 def environment(device: torch.device) -> dict[str, str]:

@@ -8,6 +8,7 @@ from vistok.inference.commands import (
     detokenize_images,
     evaluate_tokenizer,
     import_tokenizer,
+    report_tokens,
     tokenize_images,
     verify_tokens,
 )
@@ -18,6 +19,7 @@ APPS = {
     "tokenize-images": tokenize_images.app,
     "detokenize-images": detokenize_images.app,
     "verify-tokens": verify_tokens.app,
+    "report-tokens": report_tokens.app,
     "evaluate-tokenizer": evaluate_tokenizer.app,
     "import-tokenizer": import_tokenizer.app,
     "train-tokenizer": train_tokenizer.app,
