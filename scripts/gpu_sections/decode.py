@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from vistok.images.saving import png_bytes
 from vistok.inference.api import Tokenizer
@@ -17,7 +18,7 @@ from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.token_samples import StoredSample
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 
-from .check import DEVICE, Check
+from .check import DEVICE, Check, wall_seconds
 from .encode import rate
 from .models import MODELS, Measured
 
@@ -53,7 +54,8 @@ def to_files(check: Check, model: Measured) -> None:
         work = partial(_save, model, tokens, size)
         rate(check, model, "decode to files", work, flop=model.decoder_flop, exact=True, batch=size or "default")
     images = model.tokenizer.decode(tokens)
-    rate(check, model, "PNG alone", partial(_compress, images), flop=0.0)
+    seconds = wall_seconds(partial(_compress, images))
+    check.write(f"{model.name} PNG alone", value=len(images) / seconds, unit="images/s", side=model.side)
 
 
 def random_tokens(model: Measured, count: int) -> torch.Tensor:
@@ -88,6 +90,7 @@ def _jobs(model: Measured, grids: np.ndarray, folder: Path) -> Iterator[ImageJob
         yield ImageJob(index, sample, folder / f"{index}.png", str(index), decoder)
 
 
-def _compress(images: list[object]) -> int:
+def _compress(images: list[Image.Image]) -> None:
     with ThreadPoolExecutor() as pool:
-        return sum(len(content) > 0 for content in pool.map(png_bytes, images))
+        for _ in pool.map(png_bytes, images):
+            pass
