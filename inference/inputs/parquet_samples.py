@@ -11,7 +11,7 @@ from ...images.remote_entry import HeldEntry
 from ...images.tars.blocks import DamagedShard
 from .companions import Keep
 from .input_files import digest, file_state, open_input
-from .keys import UniqueKeys, name_key
+from .keys import UniqueKeys, given_key, name_key
 from .parquet_cell import ParquetCell
 from .parquet_columns import (
     REASON_COLUMNS,
@@ -98,9 +98,11 @@ class _Rows:
     def _sample(self, row: dict[str, Any], columns: Columns, companions: list[Companion]) -> Sample:
         value = row[columns.image]
         content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
-        source = printable(str(path or row.get(columns.key) or f"row {self._done - 1}"))
-        given = row.get(columns.key) or (name_key(os.path.basename(source)) if path else f"{self._done - 1:08}")
-        key = self._keys.add(given)
+        named = row[columns.key] if columns.key else None
+        text = "" if named is None else str(named)
+        source = printable(str(path or text or f"row {self._done - 1}"))
+        key = given_key(text) or (given_key(name_key(os.path.basename(source))) if path else "")
+        key = self._keys.add(key or f"{self._done - 1:08}")
         if content is None:
             reasons = [str(row[name]) for name in REASON_COLUMNS if row.get(name)]
             return Sample(

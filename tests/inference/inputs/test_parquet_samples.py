@@ -59,6 +59,45 @@ def test_the_layout_of_datasets(tmp_path):
     assert task.name == "train-00000" and len(list(task.source.list_samples().samples)) == 100
 
 
+def test_keys_are_those_of_webdataset(tmp_path):
+    """No dot in the last part, which would end the key, and nothing that a tar cannot name; the row's number else."""
+    given = ["photo.v2", "x.y/z.jpg", "/", "..", "", None, "a\0b\n", "../up", "ok", "photo.v2"]
+    samples, _ = listed(write(tmp_path / "s.parquet", {"image": [PNG] * 10, "key": given}))
+    assert [sample.key for sample in samples] == [
+        *("photo_v2", "x.y/z_jpg", "00000002", "00000003", "00000004", "00000005", "a_b_", "up", "ok", "photo_v2_2")
+    ]
+    assert samples[0].source == "photo.v2" and samples[2].source == "/" and samples[5].source == "row 5"
+    paths = {"image": [{"bytes": PNG, "path": path} for path in ("x/", "a\0.jpg", "b.c.jpg")]}
+    samples, _ = listed(write(tmp_path / "s.parquet", paths))
+    assert [sample.key for sample in samples] == ["00000000", "a_", "b_c"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        (pa.array(["b", "a", "b"]).dictionary_encode(), ["b", "a", "b_2"]),
+        (pa.array(["b", "a", "c"], pa.large_string()), ["b", "a", "c"]),
+        (pa.array(["b", "a", "c"], pa.string_view()), ["b", "a", "c"]),
+        (pa.array([0, 7, None], pa.int64()), ["0", "7", "00000002"]),
+        (pa.array([0.5, 1, 2]), ["00000000", "00000001", "00000002"]),
+    ],
+)
+def test_keys_of_any_type_of_text_and_of_whole_numbers(tmp_path, keys, expected):
+    samples, _ = listed(write(tmp_path / "s.parquet", {"image": [PNG] * 3, "key": keys}))
+    assert [sample.key for sample in samples] == expected
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view(), pa.binary(len(PNG))])
+def test_images_of_any_type_of_bytes(tmp_path, kind):
+    samples, _ = listed(write(tmp_path / "s.parquet", {"image": pa.array([PNG, None], kind), "label": [1, 2]}))
+    assert [sample.entry.read() if sample.entry else None for sample in samples] == [PNG, None]
+
+
+def test_images_that_are_written_as_a_dictionary(tmp_path):
+    samples, _ = listed(write(tmp_path / "s.parquet", {"image": pa.array([PNG, b"x", PNG]).dictionary_encode()}))
+    assert [sample.entry.read() for sample in samples] == [PNG, b"x", PNG]
+
+
 def test_rows_that_img2dataset_could_not_load_are_failures(tmp_path):
     columns = {
         "jpg": [PNG, None, None],
