@@ -62,9 +62,9 @@ def choose_columns(schema: Any, wanted: str) -> Columns:
     named = [name for name in images if name in _image_features(schema)]
     candidates = [wanted] if wanted else (named if len(named) == 1 else images)
     if len(candidates) != 1 or candidates[0] not in images:
-        which = f"no column {wanted}" if wanted else f"{len(images) or 'no'} columns"
-        found = f"{which} with the bytes of images (there are {', '.join(images or schema.names)})"
-        raise ValueError(f"has {found}: name one with --image-column, or leave the file out")
+        which = f"no column {wanted}" if wanted else f"{len(images)} columns" if images else "no column"
+        found = f"{which} with the bytes of images (there are {', '.join(images or schema.names) or 'none'})"
+        raise ValueError(f"has {found}: {'name one with --image-column, or ' if images else ''}leave the file out")
     key = next((name for name in KEY_COLUMNS if name in schema.names and _can_be_key(schema.field(name).type)), "")
     return Columns(candidates[0], key, [name for name in schema.names if name not in (candidates[0], key)])
 

@@ -84,7 +84,7 @@ class _Rows:
 
     def _of_table(self, table: Any, columns: Columns) -> Iterator[Sample]:
         keeps = self._source.keep.keeps_member
-        kept = {name: extension for name in columns.others if keeps(extension := extension_of(name)) and extension}
+        kept = {name: extension for name, extension in _extensions(columns.others).items() if keeps(extension)}
         reasons = [name for name in columns.others if name in REASON_COLUMNS]
         read = list(dict.fromkeys([columns.image, *filter(None, [columns.key]), *kept, *reasons]))
         for group in range(table.num_row_groups):
@@ -112,6 +112,15 @@ class _Rows:
                 f"has no bytes in its row ({', '.join(reasons)})" if reasons else "has no bytes in its row",
             )
         return Sample(key, source, HeldEntry(content, source), companions=companions)
+
+
+def _extensions(columns: list[str]) -> dict[str, str]:
+    """Return the extensions of the columns that can have one; the first of those that differ in nothing but case, or a dot."""
+    first: dict[str, str] = {}
+    for name in columns:
+        if extension := extension_of(name):
+            first.setdefault(extension.lower(), name)  # webdataset reads extensions in lower case
+    return {name: extension_of(name) for name in first.values()}
 
 
 def _rows(batches: Iterator[Any]) -> Iterator[dict[str, Any]]:

@@ -98,6 +98,14 @@ def test_images_that_are_written_as_a_dictionary(tmp_path):
     assert [sample.entry.read() for sample in samples] == [PNG, b"x", PNG]
 
 
+def test_columns_of_one_extension_are_one_companion(tmp_path):
+    """Two members of one name cannot be told apart, and webdataset, which reads names in lower case, refuses them."""
+    columns = {"image": [PNG], "a": ["first"], ".a": ["second"], "A": ["third"], "b": ["other"], ".": ["none"]}
+    (sample,), passed_over = listed(write(tmp_path / "s.parquet", columns))
+    assert [(each.extension, each.open().read()) for each in sample.companions] == [("a", b"first"), ("b", b"other")]
+    assert passed_over == {"column .a": 1, "column A": 1, "column .": 1}
+
+
 def test_rows_that_img2dataset_could_not_load_are_failures(tmp_path):
     columns = {
         "jpg": [PNG, None, None],
@@ -138,10 +146,17 @@ def test_the_column_is_found_or_named(tmp_path):
     ):
         plan_shards([path], 10, image_column="three")
     texts = write(tmp_path / "t.parquet", {"text": ["a"], "url": ["b"]})
-    with pytest.raises(ValueError, match=r"has no columns with the bytes of images \(there are text, url\): name one"):
-        plan_shards([texts], 10)
-    with pytest.raises(DamagedShard, match=r"t.parquet has no columns with the bytes of images"):
+    for column in ("", "text"):
+        which = " text" if column else ""
+        with pytest.raises(
+            ValueError,
+            match=rf"has no column{which} with the bytes of images \(there are text, url\): leave the file out\.",
+        ):
+            plan_shards([texts], 10, image_column=column)
+    with pytest.raises(DamagedShard, match=r"t.parquet has no column with the bytes of images"):
         listed(texts)
+    with pytest.raises(ValueError, match=r"has no column with the bytes of images \(there are none\): leave the file"):
+        plan_shards([write(tmp_path / "u.parquet", {})], 10)
 
 
 def test_damage_is_said(tmp_path):
