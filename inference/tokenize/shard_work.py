@@ -115,6 +115,9 @@ def _write(work: ShardWork, job: Job) -> None:
         sidecar = Sidecar(
             shard=shard,
             fingerprint=job.manifest.fingerprint,
+            precision=job.manifest.precision,
+            keep=job.manifest.keep,
+            views=job.manifest.views,
             inputs=task.inputs,
             content=content_digest(work.tokens, work.failed),
             images=len(work.tokens) // job.manifest.views.rows,

@@ -32,7 +32,7 @@ class Folder:
     def __str__(self):
         return "s3://b/x"
 
-    def read_marker(self):
+    def read_marker(self, tries=8):
         if self.is_gone:
             raise OSError(5, "gone", "s3://b/x")
         self.reads += 1
@@ -67,10 +67,14 @@ def test_a_driver_gives_signs_and_removes_its_marker():
             if json.loads(folder.content)["time"] > first["time"]:
                 break
         assert json.loads(folder.content)["time"] > first["time"]
+        (beats,) = [thread for thread in threading.enumerate() if thread.name == marker.BEATS]
         with pytest.raises(FolderBusyError, match=r"written to by tokenize-images \(pid \d+ on .*\): wait until"):
             hold(folder)
         ownership.check()
-    assert folder.content is None and threading.active_count() == 1
+    assert folder.content is None
+    for thread in [thread for thread in threading.enumerate() if thread.name == marker.BEATS]:
+        thread.join(10)
+        assert not thread.is_alive()
     hold(folder)
 
 
@@ -156,3 +160,12 @@ def test_a_store_that_fails_for_a_while_ends_no_driver():
         folder.is_gone = True  # also when it ends
 
     hold(folder, body=body)
+
+
+@pytest.mark.parametrize("path, is_asked", [("s3://b/x/images-00000.tar", False), ("/tmp/full", True), (None, True)])
+def test_a_store_that_has_vanished_is_not_asked_again(path, is_asked):
+    folder = Folder()
+    with pytest.raises(OSError, match="gone"), hold_marker(folder, "tokenize-images", Pace(60, 60, 0)):
+        reads = folder.reads
+        raise OSError(5, "gone", path)
+    assert (folder.reads > reads, folder.content is None) == (is_asked, is_asked)
