@@ -150,8 +150,8 @@ class Report(NamedTuple):
     histograms: Sequence[Histogram] = ()
 
 
-def environment(device: torch.device) -> dict[str, str]:
-    """Return the versions, the machine, the device that was used and the time (UTC), by name."""
+def environment(device: torch.device | None = None) -> dict[str, str]:
+    """Return the versions, the machine, the device if one was used, and the time (UTC), by name."""
     return {
         "vistok": __version__,
         "torch": torch.__version__,
@@ -160,6 +160,6 @@ def environment(device: torch.device) -> dict[str, str]:
         # On Linux platform.processor() is empty, or only the instruction set.
         "processor": cpu_info().get("model name") or platform.processor() or platform.machine(),
         "cores": str(usable_cores()),
-        "device": device_name(device),
+        **({"device": device_name(device)} if device else {}),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     }
