@@ -142,6 +142,9 @@ def tokenize_images(
         bool, typer.Option("--overwrite", help="First remove all that vistok wrote into --out.")
     ] = False,
     preview: Annotated[int, typer.Option(min=0, help="Write preview.png with the first N rows.")] = 0,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write tokens.html about what is in --out, in some seconds more.")
+    ] = False,
     engine: Annotated[
         str,
         typer.Option(
@@ -188,6 +191,7 @@ def tokenize_images(
             retry_failures=retry_failures,
             overwrite=overwrite,
             preview=preview,
+            report=report,
             engine=engine,
             ray_address=ray_address,
             quiet=quiet,

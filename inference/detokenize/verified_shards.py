@@ -8,8 +8,8 @@ from typing import NamedTuple
 from ...images.file_entry import problem_of
 from ...images.tars.blocks import DamagedShard
 from ...tokenizer.remote_files import local_path, protocol_of
-from ..token_shards.formats import SHARD_FORMATS, ShardFormat, open_samples, shard_of
-from ..token_shards.manifest import Manifest, read_manifest
+from ..token_shards.formats import ShardFormat, open_samples, shard_of
+from ..token_shards.manifest import manifest_of
 from ..token_shards.ownership import orphans
 from ..token_shards.sidecar import MANIFEST_FILE, Sidecar, all_sidecars, file_that_differs, read_sidecar
 from ..token_shards.store import LocalStore, Store, open_store
@@ -59,19 +59,6 @@ def verified_keys(shard: TokenShard, sidecar: Sidecar | None, shard_format: Shar
         raise DamagedShard(f"{shard} is not a whole token shard ({reason}): remove it and tokenize it again.") from None
     differing = shard.store.path_of(differing)
     raise DamagedShard(f"{differing} does not match its sidecar (SHA-256): remove it and tokenize it again.")
-
-
-def manifest_of(store: Store) -> Manifest | None:
-    """Return the manifest of a folder, or None; raise ValueError when it is damaged, or its format cannot be read here."""
-    manifest = read_manifest(store, "put the right one back")
-    if manifest is not None and manifest.format not in SHARD_FORMATS:
-        raise ValueError(
-            f"{store.path_of(MANIFEST_FILE)} names the shard format {manifest.format!r}, but only "
-            f"{', '.join(SHARD_FORMATS)} can be read: put the right one back, or add the format to SHARD_FORMATS."
-        )
-    if manifest is not None:
-        SHARD_FORMATS[manifest.format].require()
-    return manifest
 
 
 def _folder_and_shard(path: str) -> tuple[Store, str]:

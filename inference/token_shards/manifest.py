@@ -11,6 +11,7 @@ from ...tokenizer.config import Config
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ..api import Tokenizer
 from ..inputs.views import ONE_ROW, Views
+from .formats import SHARD_FORMATS
 from .sidecar import MANIFEST_FILE, Sidecar, sidecars, to_json
 from .store import Store, write_file
 from .token_samples import token_dtype
@@ -93,6 +94,19 @@ def read_manifest(store: Store, remedy: str = "use another --out folder") -> Man
         ) from None
 
 
+def manifest_of(store: Store) -> Manifest | None:
+    """Return the manifest of a folder, or None; raise ValueError when it is damaged, or its format cannot be read here."""
+    manifest = read_manifest(store, "put the right one back")
+    if manifest is not None and manifest.format not in SHARD_FORMATS:
+        raise ValueError(
+            f"{store.path_of(MANIFEST_FILE)} names the shard format {manifest.format!r}, but only "
+            f"{', '.join(SHARD_FORMATS)} can be read: put the right one back, or add the format to SHARD_FORMATS."
+        )
+    if manifest is not None:
+        SHARD_FORMATS[manifest.format].require()
+    return manifest
+
+
 def check_same(before: Manifest | None, manifest: Manifest, store: Store) -> None:
     """Raise ValueError, naming what differs, when a folder was made with other settings."""
     differences = _differences(before, manifest) if before else []
@@ -103,7 +117,7 @@ def check_same(before: Manifest | None, manifest: Manifest, store: Store) -> Non
 
 
 def check_shard(sidecar: Sidecar, manifest: Manifest, store: Store) -> None:
-    """Raise ValueError when a shard is of another tokenizer or other settings, as its folder may have lost its manifest."""
+    """Raise ValueError for a shard of another tokenizer or other settings than its folder, which may have lost its manifest."""
     found = _that_differ(_options(sidecar), _options(manifest))
     made = f"with {' and '.join(found)}" if found else f"by another tokenizer than {manifest.model}"
     if found or sidecar.fingerprint != manifest.fingerprint:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 
 from ....tokenizer.errors import WorkFailedError
 from ....tokenizer.folder_lock import held_locks
@@ -77,16 +78,7 @@ class Processes:
 
     def _start(self, place: Place) -> tuple[Worker, "subprocess.Popen[bytes]"]:
         ours, theirs = Pipe()
-        code = f"import sys; sys.path[:] = {sys.path!a}; {CODE}"
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, str(theirs.fileno())],
-            # With the lock of the folder: when this process is killed, the next one waits until its workers have ended.
-            pass_fds=[theirs.fileno(), *held_locks()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for the process that started it
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-        )
+        process = start_process(theirs)
         theirs.close()
         worker = Worker(f"the worker on {place.device}", ours)
         worker.send(place)
@@ -107,6 +99,20 @@ class Processes:
         elif not self._slots:
             raise WorkFailedError(f"No worker is left: the last one, on {slot.place.device}, {reason}.")
         return reason
+
+
+def start_process(connection: Connection) -> "subprocess.Popen[bytes]":
+    """Start a worker that serves a connection."""
+    code = f"import sys; sys.path[:] = {sys.path!a}; {CODE}"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(connection.fileno())],
+        # With the lock of the folder: when this process is killed, the next one waits until its workers have ended.
+        pass_fds=[connection.fileno(), *held_locks()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for the process that started it
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    )
 
 
 def _exit_code(process: "subprocess.Popen[bytes]") -> int | None:

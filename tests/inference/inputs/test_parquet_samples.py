@@ -59,6 +59,53 @@ def test_the_layout_of_datasets(tmp_path):
     assert task.name == "train-00000" and len(list(task.source.list_samples().samples)) == 100
 
 
+def test_keys_are_those_of_webdataset(tmp_path):
+    """No dot in the last part, which would end the key, and nothing that a tar cannot name; the row's number else."""
+    given = ["photo.v2", "x.y/z.jpg", "/", "..", "", None, "a\0b\n", "../up", "ok", "photo.v2"]
+    samples, _ = listed(write(tmp_path / "s.parquet", {"image": [PNG] * 10, "key": given}))
+    assert [sample.key for sample in samples] == [
+        *("photo_v2", "x.y/z_jpg", "00000002", "00000003", "00000004", "00000005", "a_b_", "up", "ok", "photo_v2_2")
+    ]
+    assert samples[0].source == "photo.v2" and samples[2].source == "/" and samples[5].source == "row 5"
+    paths = {"image": [{"bytes": PNG, "path": path} for path in ("x/", "a\0.jpg", "b.c.jpg")]}
+    samples, _ = listed(write(tmp_path / "s.parquet", paths))
+    assert [sample.key for sample in samples] == ["00000000", "a_", "b_c"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        (pa.array(["b", "a", "b"]).dictionary_encode(), ["b", "a", "b_2"]),
+        (pa.array(["b", "a", "c"], pa.large_string()), ["b", "a", "c"]),
+        (pa.array(["b", "a", "c"], pa.string_view()), ["b", "a", "c"]),
+        (pa.array([0, 7, None], pa.int64()), ["0", "7", "00000002"]),
+        (pa.array([0.5, 1, 2]), ["00000000", "00000001", "00000002"]),
+    ],
+)
+def test_keys_of_any_type_of_text_and_of_whole_numbers(tmp_path, keys, expected):
+    samples, _ = listed(write(tmp_path / "s.parquet", {"image": [PNG] * 3, "key": keys}))
+    assert [sample.key for sample in samples] == expected
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view(), pa.binary(len(PNG))])
+def test_images_of_any_type_of_bytes(tmp_path, kind):
+    samples, _ = listed(write(tmp_path / "s.parquet", {"image": pa.array([PNG, None], kind), "label": [1, 2]}))
+    assert [sample.entry.read() if sample.entry else None for sample in samples] == [PNG, None]
+
+
+def test_images_that_are_written_as_a_dictionary(tmp_path):
+    samples, _ = listed(write(tmp_path / "s.parquet", {"image": pa.array([PNG, b"x", PNG]).dictionary_encode()}))
+    assert [sample.entry.read() for sample in samples] == [PNG, b"x", PNG]
+
+
+def test_columns_of_one_extension_are_one_companion(tmp_path):
+    """Two members of one name cannot be told apart, and webdataset, which reads names in lower case, refuses them."""
+    columns = {"image": [PNG], "a": ["first"], ".a": ["second"], "A": ["third"], "b": ["other"], ".": ["none"]}
+    (sample,), passed_over = listed(write(tmp_path / "s.parquet", columns))
+    assert [(each.extension, each.open().read()) for each in sample.companions] == [("a", b"first"), ("b", b"other")]
+    assert passed_over == {"column .a": 1, "column A": 1, "column .": 1}
+
+
 def test_rows_that_img2dataset_could_not_load_are_failures(tmp_path):
     columns = {
         "jpg": [PNG, None, None],
@@ -99,10 +146,17 @@ def test_the_column_is_found_or_named(tmp_path):
     ):
         plan_shards([path], 10, image_column="three")
     texts = write(tmp_path / "t.parquet", {"text": ["a"], "url": ["b"]})
-    with pytest.raises(ValueError, match=r"has no columns with the bytes of images \(there are text, url\): name one"):
-        plan_shards([texts], 10)
-    with pytest.raises(DamagedShard, match=r"t.parquet has no columns with the bytes of images"):
+    for column in ("", "text"):
+        which = " text" if column else ""
+        with pytest.raises(
+            ValueError,
+            match=rf"has no column{which} with the bytes of images \(there are text, url\): leave the file out\.",
+        ):
+            plan_shards([texts], 10, image_column=column)
+    with pytest.raises(DamagedShard, match=r"t.parquet has no column with the bytes of images"):
         listed(texts)
+    with pytest.raises(ValueError, match=r"has no column with the bytes of images \(there are none\): leave the file"):
+        plan_shards([write(tmp_path / "u.parquet", {})], 10)
 
 
 def test_damage_is_said(tmp_path):

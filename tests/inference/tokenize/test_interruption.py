@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -11,18 +9,9 @@ import pytest
 
 from samples import image_bytes, noise_image
 from vistok.tokenizer.folder_lock import hold_folder
+from waiting import held_after, is_running, wait_for_shards
 
-COMMAND = "from vistok.cli.launch import tokenize_images; tokenize_images()"
-IN_PROCESSES = "from vistok.inference.inputs import readers; readers.FED_BY_PROCESSES = ('cpu', 'cuda'); "
-
-
-def started(arguments, before=""):
-    return subprocess.Popen(
-        [sys.executable, "-c", before + COMMAND, *map(str, arguments)],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+IN_PROCESSES = "from vistok.inference.inputs import readers; readers.FED_BY_PROCESSES = ('cpu', 'cuda')"
 
 
 def readers_of(process):
@@ -34,41 +23,41 @@ def readers_of(process):
 @pytest.mark.parametrize(
     ("number", "before"), [(signal.SIGINT, ""), (signal.SIGTERM, ""), (signal.SIGINT, IN_PROCESSES)]
 )
-def test_a_signal_is_a_sentence_and_the_same_command_goes_on(tokenizer_folder, tokenize, tmp_path, number, before):
+def test_a_signal_is_a_sentence_and_the_same_command_goes_on(start, tokenizer_folder, tokenize, tmp_path, number, before):
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()
-    content = image_bytes(noise_image(600, 600), "PNG")  # which takes a while to read
+    content = image_bytes(noise_image(64, 64), "PNG")
     for index in range(60):
         (photos / f"{index:03d}.png").write_bytes(content)
     call = [photos, "--out", out, "--model", tokenizer_folder, "--shard-size", 4]
-    process = started(call, before)
-    while process.poll() is None and len(list(out.glob("*.tar"))) < 2:
-        time.sleep(0.01)
+    process = start([*call, "--batch-size", 4], f"{held_after(2, seconds=1)}\n{before}")
+    wait_for_shards(out, 2, process)
     readers = readers_of(process) if before else []
     assert bool(before) == bool(readers)
     process.send_signal(number)
     told = time.monotonic()
-    _, complained = process.communicate(timeout=30)
-    assert time.monotonic() - told < 10 and process.returncode == 1
+    _, complained = process.communicate(timeout=60)
+    assert time.monotonic() - told < 30 and process.returncode == 1
     assert complained.startswith("tokenize-images: interrupted") and complained.count("\n") == 1, complained
-    assert not any(os.path.exists(f"/proc/{reader}") for reader in readers)
+    assert not any(map(is_running, readers))
     assert 2 <= len(list(out.glob("*.json"))) - 1 < 15 and not (out / ".vistok.lock").exists()
     assert "15 shards" in tokenize(*call[:-4], "--shard-size", 4)
 
 
-def test_a_reader_that_the_system_kills_costs_no_image(tokenizer_folder, tokenize, tmp_path):
+def test_a_reader_that_the_system_kills_costs_no_image(start, tokenizer_folder, tokenize, tmp_path):
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()
     for index in range(60):
-        image = image_bytes(noise_image(400, 400, index), "PNG")
+        image = image_bytes(noise_image(64, 64, index), "PNG")
         (photos / f"{index:03d}.png").write_bytes(b"broken" if index == 17 else image)
-    process = started(
-        [photos, "--out", out, "--model", tokenizer_folder, "--shard-size", 9, "--workers", 2], IN_PROCESSES
+    process = start(
+        [photos, "--out", out, "--model", tokenizer_folder, "--shard-size", 9, "--workers", 2, "--batch-size", 1],
+        f"{held_after(1)}\n{IN_PROCESSES}",
     )
-    while process.poll() is None and not list(out.glob("*.tar")):
-        time.sleep(0.01)
+    wait_for_shards(out, 1, process)
     for reader in readers_of(process):
         os.kill(reader, signal.SIGKILL)
+    (tmp_path / "go").touch()
     said, complained = process.communicate(timeout=60)
     assert process.returncode == 0 and "59 tokenized, 1 failed" in said, said + complained
     tokenize(photos, "--out", tmp_path / "threads", "--shard-size", 9)

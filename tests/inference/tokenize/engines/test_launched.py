@@ -2,17 +2,13 @@
 
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import pytest
 
-from processes import environment
 from samples import image_bytes, noise_image
 from vistok.inference.tokenize.engines.launch import Hello, check_same_versions, find_launch
-
-MODULE = [sys.executable, "-m", "vistok.inference.tokenize"]
+from waiting import held_after, wait_for_shards
 
 
 @pytest.fixture
@@ -35,39 +31,37 @@ def free_port():
         return found.getsockname()[1]
 
 
-def launched(arguments, world_size, program=MODULE, programs=()):
-    """Start the processes of a launch; `programs` are those of its first ranks."""
-    port, programs = free_port(), dict(enumerate(programs))
-    return [
-        subprocess.Popen(
-            [*programs.get(rank, program), *map(str, arguments)],
-            env=environment(
+@pytest.fixture
+def launched(start):
+    """Start the processes of a launch, after some code; that of single ranks is given by `own`."""
+
+    def launch(arguments, world_size, before="", own=()):
+        port, own = free_port(), dict(own)
+        return [
+            start(
+                arguments,
+                own.get(rank, before),
                 RANK=str(rank),
                 WORLD_SIZE=str(world_size),
                 LOCAL_RANK=str(rank),
                 LOCAL_WORLD_SIZE=str(world_size),
                 MASTER_ADDR="127.0.0.1",
                 MASTER_PORT=str(port),
-                OMP_NUM_THREADS="1",
-            ),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(world_size)
-    ]
+            )
+            for rank in range(world_size)
+        ]
+
+    return launch
 
 
 def outcomes(processes):
-    try:
-        said = [process.communicate(timeout=150) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
+    said = [process.communicate(timeout=150) for process in processes]
     return [(process.returncode, *each) for process, each in zip(processes, said, strict=True)]
 
 
-def test_any_number_of_ranks_makes_the_same_bytes_and_rank_0_alone_speaks(tokenize, photos, tokenizer_folder, tmp_path):
+def test_any_number_of_ranks_makes_the_same_bytes_and_rank_0_alone_speaks(
+    tokenize, launched, photos, tokenizer_folder, tmp_path
+):
     out, alone = tmp_path / "out", tmp_path / "alone"
     tokenize(photos, "--out", alone, "--shard-size", 4)
     call = [photos, "--model", tokenizer_folder, "--shard-size", 4, "--out", out]
@@ -83,34 +77,18 @@ def test_any_number_of_ranks_makes_the_same_bytes_and_rank_0_alone_speaks(tokeni
     assert "3 written, 7 done before" in first[1] and contents(out) == contents(alone)
 
 
-SLOW = """
-import time
-from vistok.inference.tokenize.engines import stream
-encode = stream.encode_rows
-stream.encode_rows = lambda *given: (time.sleep(0.2), encode(*given))[1]
-"""
-RUN = "from vistok.cli.launch import tokenize_images; tokenize_images()"
-
-
-def wait_for_shards(out, processes, count):
-    until = time.monotonic() + 120
-    while len(list(out.glob("*.tar"))) < count and time.monotonic() < until:
-        assert all(process.poll() is None for process in processes)
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize(("killed", "world_size"), [(0, 2), (2, 3)])
 def test_a_rank_that_is_killed_ends_the_others_in_a_sentence(
-    tokenize, photos, tokenizer_folder, tmp_path, killed, world_size
+    tokenize, launched, photos, tokenizer_folder, tmp_path, killed, world_size
 ):
     out = tmp_path / "out"
     call = [photos, "--out", out, "--model", tokenizer_folder, "--shard-size", 2, "--batch-size", 1]
-    processes = launched(call, world_size, program=[sys.executable, "-c", SLOW + RUN])
-    wait_for_shards(out, processes, 3)
+    processes = launched(call, world_size, before=held_after(2, seconds=1))
+    wait_for_shards(out, 2, *processes)
     processes[killed].kill()
     told = time.monotonic()
     ended = outcomes(processes)
-    assert time.monotonic() - told < 10
+    assert time.monotonic() - told < 30
     sentence = "hands out shards has ended: run" if killed == 0 else "has ended without a word, so all others stop: run"
     for rank, (code, _, complained) in enumerate(ended):
         if rank == killed:
@@ -123,23 +101,23 @@ def test_a_rank_that_is_killed_ends_the_others_in_a_sentence(
     assert "0 done before" not in said and contents(out) == contents(tmp_path / "alone")
 
 
-def test_a_signal_ends_all_in_a_sentence_each(photos, tokenizer_folder, tmp_path):
+def test_a_signal_ends_all_in_a_sentence_each(launched, photos, tokenizer_folder, tmp_path):
     out = tmp_path / "out"
     call = [photos, "--out", out, "--model", tokenizer_folder, "--shard-size", 2, "--batch-size", 1]
-    processes = launched(call, 2, program=[sys.executable, "-c", SLOW + RUN])
-    wait_for_shards(out, processes, 2)
+    processes = launched(call, 2, before=held_after(2, seconds=1))
+    wait_for_shards(out, 2, *processes)
     processes[1].send_signal(signal.SIGTERM)
     (zero, one) = outcomes(processes)
     assert one[0] == 1 and one[2] == "tokenize-images: interrupted: run the same command again to continue.\n"
     assert zero[0] == 1 and zero[2].startswith("tokenize-images: rank 1 on ") and "interrupted: run the same" in zero[2]
 
 
-def test_another_model_or_a_wrong_call_on_a_rank_is_refused(photos, tokenizer_folder, tmp_path):
+def test_another_model_or_a_wrong_call_on_a_rank_is_refused(launched, photos, tokenizer_folder, tmp_path):
     out = tmp_path / "out"
     call = [photos, "--out", out, "--model", tokenizer_folder]
     other = "from vistok.inference.tokenize.engines import remote_job; load = remote_job.load; "
     other += "remote_job.load = lambda model, device: load('photo-f8', device); "
-    zero, one = outcomes(launched(call, 2, programs=[MODULE, [sys.executable, "-c", other + RUN]]))
+    zero, one = outcomes(launched(call, 2, own={1: other}))
     assert not list(out.glob("*.tar"))
     assert one[0] == 2 and "has the fingerprint " in one[2] and "put the same model on all machines." in one[2], one
     assert zero[0] == 2 and zero[2].startswith("tokenize-images: rank 1 on ") and "has the fingerprint" in zero[2]
