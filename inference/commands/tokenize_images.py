@@ -165,7 +165,7 @@ def tokenize_images(
 ) -> None:
     """Turn images into shards of discrete tokens. Nothing is lost; broken images are listed.
 
-    Exit code 0: every shard is done. 1: a shard is damaged or cannot be read, or no image could be used. 2: a wrong call.
+    Exit code 0: every shard is done. 1: one is damaged, cannot be read or written, or no image could be used. 2: a wrong call.
     """
     with report_errors("tokenize-images", debug):
         from ..inputs.companions import parse_keep

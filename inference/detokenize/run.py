@@ -22,7 +22,7 @@ from ..token_shards.store import Store
 from .checking import FolderDecoder, ImageJob, check, folder_decoder
 from .paths import image_paths
 from .stream import Tally, save_images
-from .verified_shards import ShardFile, find_shards, verified_keys
+from .verified_shards import TokenShard, find_shards, verified_keys
 
 
 class Outcome(NamedTuple):
@@ -61,7 +61,7 @@ def detokenize(
     check_output_folder(out)
     files, damaged = find_shards(inputs)
     decoders = _decoders(files, model, device)
-    shards: dict[ShardFile, list[str]] = {}
+    shards: dict[TokenShard, list[str]] = {}
     for shard, sidecar in track(files.items(), "shards", quiet=quiet):
         try:
             shards[shard] = verified_keys(shard, sidecar, decoders[shard.store].shard_format)
@@ -90,7 +90,7 @@ def detokenize(
     return Outcome(out, len(shards), tally.written, tally.there_before, tally.failures, damaged)
 
 
-def _decoders(shards: Iterable[ShardFile], named: str | None, device: str) -> dict[Store, FolderDecoder]:
+def _decoders(shards: Iterable[TokenShard], named: str | None, device: str) -> dict[Store, FolderDecoder]:
     loaded: dict[str, Tokenizer] = {}
     decoders = {}
     for folder in dict.fromkeys(shard.store for shard in shards):
@@ -105,7 +105,7 @@ def _decoders(shards: Iterable[ShardFile], named: str | None, device: str) -> di
 
 
 def _jobs(
-    paths: dict[ShardFile, list[str]], decoders: dict[Store, FolderDecoder], out: Path
+    paths: dict[TokenShard, list[str]], decoders: dict[Store, FolderDecoder], out: Path
 ) -> Generator[ImageJob, None, None]:
     """Yield the images of all shards; each can be read until the next is asked for."""
     numbers = count()

@@ -15,7 +15,7 @@ from ..token_shards.sidecar import MANIFEST_FILE, Sidecar, all_sidecars, file_th
 from ..token_shards.store import LocalStore, Store, open_store
 
 
-class ShardFile(NamedTuple):
+class TokenShard(NamedTuple):
     """A token shard, by its name in a folder."""
 
     store: Store
@@ -25,14 +25,14 @@ class ShardFile(NamedTuple):
         return self.store.path_of(self.name)
 
 
-def find_shards(inputs: Iterable[str]) -> tuple[dict[ShardFile, Sidecar | None], list[str]]:
+def find_shards(inputs: Iterable[str]) -> tuple[dict[TokenShard, Sidecar | None], list[str]]:
     """Find token shards and their sidecars, and say which are missing; raise ValueError for an input that holds none."""
-    shards: dict[str, tuple[ShardFile, Sidecar | None]] = {}  # by the real path, so that each comes once
+    shards: dict[str, tuple[TokenShard, Sidecar | None]] = {}  # by the real path, so that each comes once
     missing: list[str] = []
     for path in inputs:
         folder, shard = _folder_and_shard(path)
         if shard:
-            found = {ShardFile(folder, shard): read_sidecar(folder, shard)}
+            found = {TokenShard(folder, shard): read_sidecar(folder, shard)}
         else:
             found, sentences = _in_folder(folder)
             if not found and not sentences:
@@ -44,7 +44,7 @@ def find_shards(inputs: Iterable[str]) -> tuple[dict[ShardFile, Sidecar | None],
     return dict(shards.values()), list(dict.fromkeys(missing))
 
 
-def verified_keys(shard: ShardFile, sidecar: Sidecar | None, shard_format: ShardFormat) -> list[str]:
+def verified_keys(shard: TokenShard, sidecar: Sidecar | None, shard_format: ShardFormat) -> list[str]:
     """Compare a shard with its sidecar and list its keys; raise DamagedShard, with a sentence, when it is not whole."""
     try:
         differing = file_that_differs(shard.store, sidecar) if sidecar else None
@@ -73,14 +73,14 @@ def _folder_and_shard(path: str) -> tuple[Store, str]:
     return (LocalStore(local), "") if local.is_dir() else (LocalStore(local.parent), shard_of(local.name) or local.name)
 
 
-def _in_folder(store: Store) -> tuple[dict[ShardFile, Sidecar | None], list[str]]:
+def _in_folder(store: Store) -> tuple[dict[TokenShard, Sidecar | None], list[str]]:
     manifest = manifest_of(store)
     found = all_sidecars(store, store.sizes())
-    shards: dict[ShardFile, Sidecar | None] = {ShardFile(store, sidecar.shard): sidecar for sidecar in found}
+    shards: dict[TokenShard, Sidecar | None] = {TokenShard(store, sidecar.shard): sidecar for sidecar in found}
     missing = [
         f"{store.path_of(name)} has no sidecar, so it may not be whole: tokenize it again."
         for name in orphans(store)
-        if ShardFile(store, name) not in shards
+        if TokenShard(store, name) not in shards
     ]
     if manifest is not None and manifest.shards > len(shards):
         missing.append(

@@ -25,7 +25,7 @@ TOKEN_SHARD = "token shard"
 """The kind under which a tar of vistok in a folder is passed over."""
 
 
-class ShardFile(NamedTuple):
+class InputShard(NamedTuple):
     """A tar or a parquet file, whose samples become one shard."""
 
     path: str
@@ -48,7 +48,7 @@ class FoundInputs:
     """All inputs of a call."""
 
     loose: LooseImages
-    shards: list[ShardFile] = field(default_factory=list)
+    shards: list[InputShard] = field(default_factory=list)
 
     def add_folder(self, folder: str, out: str | None) -> None:
         """Walk a folder, `out` left out."""
@@ -58,19 +58,19 @@ class FoundInputs:
             self.loose.passed_over[TOKEN_SHARD] += len(own)
         names = [name for name in found if name not in own] if own else found
         shards = self._shards_among(names, folder)
-        self.shards += [ShardFile(os.path.join(folder, name)) for name in names if name in shards]
+        self.shards += [InputShard(os.path.join(folder, name)) for name in names if name in shards]
         self.loose.add_folder(folder, [name for name in names if name not in shards] if shards else names)
 
     def add_remote_folder(self, found: RemoteFolder) -> None:
         """Add what is below a URL."""
         shards = self._shards_among([each.url for each in found.objects])
-        self.shards += [ShardFile(each.url, each) for each in found.objects if each.url in shards]
+        self.shards += [InputShard(each.url, each) for each in found.objects if each.url in shards]
         self.loose.add_remote_folder(found, (each for each in found.objects if each.url not in shards))
 
     def add_object(self, found: RemoteObject) -> None:
         """Add one object behind a URL."""
         if _is_shard(found.url) and not found.problem:
-            self.shards.append(ShardFile(found.url, found))
+            self.shards.append(InputShard(found.url, found))
         else:
             self.loose.add_object(found)
 
@@ -79,7 +79,7 @@ class FoundInputs:
         if not given.problem and _describes_shard(given.path):
             self.loose.passed_over[kind_of(given.path)] += 1
         elif _is_shard(given.path) and not given.problem:
-            self.shards.append(ShardFile(given.path))
+            self.shards.append(InputShard(given.path))
         else:
             self.loose.add_file(given)
 

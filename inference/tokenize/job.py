@@ -143,6 +143,8 @@ class ShardResult(NamedTuple):
     """Why the input is damaged, in a sentence; nothing was written then."""
     unread: str = ""
     """Which file cannot be read at the moment, and why; nothing was written then."""
+    unwritten: str = ""
+    """Which file the store does not take, and why; its shard has no sidecar then."""
     lost: str = ""
     """Why it was given up: the workers that made it ended; nothing was written then."""
     waits: Waits = Waits()

@@ -32,7 +32,7 @@ class Folder:
     def __str__(self):
         return "s3://b/x"
 
-    def read_marker(self, tries=8):
+    def read_marker(self):
         if self.is_gone:
             raise OSError(5, "gone", "s3://b/x")
         self.reads += 1
@@ -72,9 +72,8 @@ def test_a_driver_gives_signs_and_removes_its_marker():
             hold(folder)
         ownership.check()
     assert folder.content is None
-    for thread in [thread for thread in threading.enumerate() if thread.name == marker.BEATS]:
-        thread.join(10)
-        assert not thread.is_alive()
+    beats.join(60)
+    assert not beats.is_alive()
     hold(folder)
 
 
