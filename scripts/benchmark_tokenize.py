@@ -1,0 +1,171 @@
+"""How fast tokenize-images is on the CPU against the network alone and against the usual script, on real photos, in one run.
+
+    python scripts/benchmark_tokenize.py --photos '../shared/data/photos-*.tar' --out results/tokenize.json [--small]
+
+Five ways take turns on the same files for some rounds, forwards and backwards: the usual script (scripts/usual_script.py), and
+in float32 and with `--fast` the network alone on images in memory, and all of tokenize-images once the model is loaded. Ratios
+are medians of those within a round. `cores` compares the seconds that cores worked, which other programs disturb less: that of
+the usual script counts its readers. Prints a table. Needs no more than two cores; other programs make it longer, so look at
+`load`.
+"""
+
+import argparse
+import glob
+import json
+import os
+import platform
+import statistics
+import sys
+import tarfile
+import tempfile
+import time
+from contextlib import ExitStack
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenize_arms import EXACT, FAST, PROCESSES, USUAL, Cost, Work, start
+
+from benchmark_encode import _processor
+
+IMAGES = {"photo-f8": {USUAL: 48, EXACT: 128, FAST: 192}, "llamagen": {USUAL: 4, EXACT: 8, FAST: 16}}
+SMALL = {"photo-f8": {USUAL: 8, EXACT: 16, FAST: 16}, "llamagen": {USUAL: 8, EXACT: 16, FAST: 16}}
+NAMES = {"photo-f8": "photo-f8", "llamagen": "LlamaGen VQ-16's size"}
+CORES = 2
+RATIOS = {
+    "exact to its network alone": ("exact, end to end", "exact, network alone", 0.95),
+    "fast to its network alone": ("fast, end to end", "fast, network alone", 0.95),
+    "exact to the usual script": ("exact, end to end", "usual script", 1.5),
+    "fast to the usual script": ("fast, end to end", "usual script", 5.0),
+}
+"""Two ways, and how many times the rate of the second the first one is to have."""
+
+
+def measure(
+    model: str, photos: list[Path], rounds: int, seconds: float, is_small: bool, precision: str
+) -> dict[str, Any]:
+    """Measure the five ways in turns until the rounds or the seconds are over; at least one round."""
+    counts = (SMALL if is_small else IMAGES)[model]
+    works = {kind: Work(model, is_small, photos[: counts[kind]], kind, precision) for kind in PROCESSES}
+    kinds: dict[str, Connection] = {}
+    loads: list[float] = []
+    with ExitStack() as stack:
+        connections = {kind: stack.enter_context(start(work)) for kind, work in works.items()}
+        for connection in connections.values():
+            kinds |= dict.fromkeys(connection.recv(), connection)
+        costs: dict[str, list[Cost]] = {name: [] for name in kinds}
+        began = time.perf_counter()
+        for number in range(rounds):
+            loads.append(os.getloadavg()[0])
+            for name in list(kinds)[:: -1 if number % 2 else 1]:
+                kinds[name].send(name)
+                costs[name].append(kinds[name].recv())
+            print(f"{model}: {number + 1} of {rounds} rounds, load {loads[-1]:.1f}", file=sys.stderr, flush=True)
+            if (time.perf_counter() - began) * (number + 2) / (number + 1) > seconds:
+                break
+    images = {name: counts[kind] for kind, names in PROCESSES.items() for name in names}
+    return {"images": counts, "load": loads, "ways": summary(costs, images)}
+
+
+def summary(costs: dict[str, list[Cost]], images: dict[str, int]) -> dict[str, Any]:
+    """Return the rates of each way: those of all rounds and their median, and the median core-seconds of an image."""
+    return {
+        name: {
+            "images_per_second": statistics.median(images[name] / each.seconds for each in turns),
+            "core_seconds_per_image": statistics.median(each.core_seconds / images[name] for each in turns),
+            "rounds": [images[name] / each.seconds for each in turns],
+            "core_seconds": [each.core_seconds / images[name] for each in turns],
+        }
+        for name, turns in costs.items()
+    }
+
+
+def ratios(ways: dict[str, Any]) -> dict[str, Any]:
+    """Return the medians over the rounds of each ratio, by seconds and by what cores worked."""
+    found = {}
+    for title, (first, second, target) in RATIOS.items():
+        by_time = [one / other for one, other in zip(ways[first]["rounds"], ways[second]["rounds"], strict=True)]
+        by_cores = [
+            other / one for one, other in zip(ways[first]["core_seconds"], ways[second]["core_seconds"], strict=True)
+        ]
+        found[title] = {"time": statistics.median(by_time), "cores": statistics.median(by_cores), "target": target}
+    return found
+
+
+def table(models: dict[str, Any]) -> str:
+    """Return the results as the tables of RESULTS.md."""
+    lines = [
+        "| images per second | " + " | ".join(NAMES[model] for model in models) + " |",
+        "| --- |" + " --- |" * len(models),
+    ]
+    for name in next(iter(models.values()))["ways"]:
+        rates = (f"{values['ways'][name]['images_per_second']:.2f}" for values in models.values())
+        lines.append(f"| {name} | " + " | ".join(rates) + " |")
+    lines += [
+        "",
+        "| ratio: by time, by the work of cores | " + " | ".join(NAMES[model] for model in models) + " | target |",
+    ]
+    lines.append("| --- |" + " --- |" * (len(models) + 1))
+    for title, (*_, target) in RATIOS.items():
+        cells = (
+            f"{found['time']:.2f}, {found['cores']:.2f}"
+            for found in (each["ratios"][title] for each in models.values())
+        )
+        lines.append(f"| {title} | " + " | ".join(cells) + f" | {target:g} |")
+    return "\n".join(lines)
+
+
+def unpacked(pattern: str, count: int, folder: Path) -> list[Path]:
+    """Unpack the first photos of some tars, each under a name of its own."""
+    paths: list[Path] = []
+    for shard in sorted(glob.glob(pattern)):
+        with tarfile.open(shard) as tar:
+            for member in tar:
+                if len(paths) == count:
+                    return paths
+                if member.isfile() and member.name.lower().endswith((".jpg", ".jpeg", ".png")):
+                    content = tar.extractfile(member)
+                    assert content
+                    paths.append(folder / f"{len(paths):05d}{Path(member.name).suffix}")
+                    paths[-1].write_bytes(content.read())
+    raise SystemExit(f"{pattern} has {len(paths)} photos, but {count} are needed: give more shards.")
+
+
+def main() -> None:
+    """Measure, write the JSON file after each model and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", required=True, help="Pattern of tars with photos.")
+    parser.add_argument("--out", type=Path, default=Path("results/tokenize.json"))
+    parser.add_argument("--rounds", type=int, default=7, help="At most. Default: 7.")
+    parser.add_argument("--seconds", type=float, default=400, help="For all rounds of all models. Default: 400.")
+    parser.add_argument(
+        "--small", action="store_true", help="64 x 64 pixels, a narrow network, two rounds: does it run?"
+    )
+    parser.add_argument("--only", choices=list(IMAGES), help="One model. Default: both.")
+    parser.add_argument(
+        "--precision", default="", help="For fast, such as bfloat16-compiled-8. Default: the command's."
+    )
+    given = parser.parse_args()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    models = [given.only] if given.only else list(IMAGES)
+    machine = {
+        "processor": _processor(),
+        "cores": CORES,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+    found: dict[str, Any] = {"machine": machine, "models": {}}
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        photos = unpacked(given.photos, max(max(IMAGES[model].values()) for model in models), Path(folder))
+        for model in models:
+            rounds, seconds = 2 if given.small else given.rounds, given.seconds / len(models)
+            measured = measure(model, photos, rounds, seconds, given.small, given.precision)
+            found["models"][model] = measured | {"ratios": ratios(measured["ways"])}
+            given.out.write_text(json.dumps(found, indent=1) + "\n")
+    print(table(found["models"]))
+
+
+if __name__ == "__main__":
+    main()
