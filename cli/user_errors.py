@@ -38,7 +38,7 @@ REMEDIES: dict[int | None, str] = {
 REMOTE_REMEDIES: dict[int | None, str] = {
     None: "run the same command again when it answers",
     errno.EACCES: "check its credentials, or take another URL",
-    errno.ENOENT: "check whether it exists, such as the bucket or the repository",
+    errno.ENOENT: "check the name of the bucket or of the repository",
 }
 PACKAGE = __package__.partition(".")[0]
 RAISE = opcode.opmap["RAISE_VARARGS"]

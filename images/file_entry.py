@@ -19,6 +19,8 @@ _KINDS = {
     stat.S_IFCHR: "device",
     stat.S_IFBLK: "device",
 }
+FOLDER = "is a folder, not a file"
+"""The problem of a folder."""
 NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 """Errors that mean that a path does not exist; all others are errors of reading."""
 

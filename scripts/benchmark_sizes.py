@@ -26,8 +26,8 @@ from vistok.inference.inputs.plan import Plan, plan_shards
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest
 from vistok.inference.token_shards.store import LocalStore
-from vistok.inference.tokenize.engines import ENGINES
-from vistok.inference.tokenize.job import WAITING_IMAGES, Job, encoders_for
+from vistok.inference.tokenize.engines.table import ENGINES
+from vistok.inference.tokenize.job import Job, encoders_for
 from vistok.inference.tokenize.results import tokenize_shards
 from vistok.inference.tokenize.settings import choose_precision, given_limit
 from vistok.tokenizer.preprocessing import PreprocessingConfig
@@ -48,12 +48,14 @@ def count_calls(tokenizer: Tokenizer) -> Counter[str]:
     return counts
 
 
-def run(plan: Plan, tokenizer: Tokenizer, fast: bool, limit: BatchLimit, waiting: int) -> tuple[int, float, float]:
+def run(
+    plan: Plan, tokenizer: Tokenizer, fast: bool, limit: BatchLimit, waiting: int | None
+) -> tuple[int, float, float]:
     """Tokenize into a new folder; return the number of images, the seconds, and those of the processors."""
     precision = fast_precision(tokenizer.device, compiled=False, batch_size=limit) if fast else EXACT_ARITHMETIC
     with tempfile.TemporaryDirectory() as out:
         manifest = new_manifest(tokenizer, "photo-f8", precision, "wds", "none")
-        encoders = encoders_for(tokenizer.device)
+        encoders = encoders_for(tokenizer.device.type, usable_cores())
         job = Job(
             LocalStore(Path(out)),
             manifest,
@@ -80,8 +82,8 @@ def benchmark(inputs: list[str], size: str, device: str, rounds: int, batch: int
     ways = {
         "neighbours": (BatchLimit(batch), 0),
         "neighbours, tokens": (same, 0),
-        "gathered, tokens": (same, WAITING_IMAGES),
-        "gathered, default": (own, WAITING_IMAGES),
+        "gathered, tokens": (same, None),
+        "gathered, default": (own, None),
     }
     turns: dict[str, list[dict[str, float]]] = {}
     for _ in range(rounds):

@@ -2,11 +2,11 @@
 
     python scripts/benchmark_tokenize.py --photos '../shared/data/photos-*.tar' --out results/tokenize.json [--small]
 
-Five ways take turns on the same files for some rounds, forwards and backwards: the usual script (scripts/usual_script.py), and
-in float32 and with `--fast` the network alone on images in memory, and all of tokenize-images once the model is loaded. Ratios
-are medians of those within a round. `cores` compares the seconds that cores worked, which other programs disturb less: that of
-the usual script counts its readers. Prints a table. Needs no more than two cores; other programs make it longer, so look at
-`load`.
+Six ways take turns on the same files for some rounds, forwards and backwards: the usual script (scripts/usual_script.py), the
+same with one thread of torch, and in float32 and with `--fast` the network alone on images in memory, and tokenize-images once
+the model is loaded. Ratios are medians of those within a round. Those by `cores` compare the seconds that cores worked,
+which other programs hardly disturb; they take the usual script with one thread, as if two were twice as fast. By time, other
+programs make its threads wait for each other, so look at `load`. Prints the tables for RESULTS.md.
 """
 
 import argparse
@@ -64,21 +64,18 @@ def measure(
             print(f"{model}: {number + 1} of {rounds} rounds, load {loads[-1]:.1f}", file=sys.stderr, flush=True)
             if (time.perf_counter() - began) * (number + 2) / (number + 1) > seconds:
                 break
-    images = {name: counts[kind] for kind, names in PROCESSES.items() for name in names}
-    return {"images": counts, "load": loads, "ways": summary(costs, images)}
+    return {"images": counts, "load": loads, "ways": summary(costs)}
 
 
-def summary(costs: dict[str, list[Cost]], images: dict[str, int]) -> dict[str, Any]:
-    """Return the rates of each way: those of all rounds and their median, and the median core-seconds of an image."""
-    return {
-        name: {
-            "images_per_second": statistics.median(images[name] / each.seconds for each in turns),
-            "core_seconds_per_image": statistics.median(each.core_seconds / images[name] for each in turns),
-            "rounds": [images[name] / each.seconds for each in turns],
-            "core_seconds": [each.core_seconds / images[name] for each in turns],
-        }
-        for name, turns in costs.items()
-    }
+def summary(costs: dict[str, list[Cost]]) -> dict[str, Any]:
+    """Return the images per second and the core-seconds per image of each way: the medians, and those of all rounds."""
+    found = {}
+    for name, turns in costs.items():
+        rates = [turn.images / turn.seconds for turn in turns]
+        cores = [turn.core_seconds / turn.images for turn in turns]
+        medians = {"images_per_second": statistics.median(rates), "core_seconds_per_image": statistics.median(cores)}
+        found[name] = medians | {"rounds": rates, "core_seconds": cores}
+    return found
 
 
 def ratios(ways: dict[str, Any]) -> dict[str, Any]:
@@ -86,9 +83,8 @@ def ratios(ways: dict[str, Any]) -> dict[str, Any]:
     found = {}
     for title, (first, second, target) in RATIOS.items():
         by_time = [one / other for one, other in zip(ways[first]["rounds"], ways[second]["rounds"], strict=True)]
-        by_cores = [
-            other / one for one, other in zip(ways[first]["core_seconds"], ways[second]["core_seconds"], strict=True)
-        ]
+        least = ways["usual script, one thread" if second == "usual script" else second]["core_seconds"]
+        by_cores = [other / one for one, other in zip(ways[first]["core_seconds"], least, strict=True)]
         found[title] = {"time": statistics.median(by_time), "cores": statistics.median(by_cores), "target": target}
     return found
 

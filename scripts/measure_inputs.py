@@ -1,28 +1,27 @@
-"""Measure what listing inputs takes: planning a million names, and how soon a huge tar begins.
+"""Measure what listing inputs takes: planning a million names, how soon a huge tar begins, and memory over many images.
 
-    python scripts/measure_inputs.py --planning 1000000 --tar 100000
+    python scripts/measure_inputs.py --planning 1000000 --tar 100000 --images 100000
 
-Each part runs in a process of its own, so that its peak memory is its own. Names are empty files in folders of 10,000.
+Each part runs in a process of its own, so that its peak memory is its own. Names are empty files in folders of 10,000. The tar
+and the images are tokenized by photo-f8 at 16 x 16 pixels.
 """
 
 import argparse
 import io
 import json
 import os
-import resource
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
-from vistok.inference.inputs.companions import KEEP_ALL
 from vistok.inference.inputs.plan import plan_shards
-from vistok.inference.inputs.tar_samples import TarSource
+from vistok.tokenizer.preprocessing import PreprocessingConfig
 
 PER_FOLDER = 10_000
 
@@ -51,26 +50,70 @@ def write_tar(path: Path, members: int) -> None:
             tar.addfile(info, io.BytesIO(content))
 
 
-def measured(part: str, path: str) -> dict[str, float | int | str]:
+def write_images(folder: Path, count: int) -> None:
+    """Write tiny images."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16), "teal").save(buffer, "PNG")
+    for path in write_names(folder, count):
+        Path(path).write_bytes(buffer.getvalue())
+
+
+def planned(path: str) -> dict[str, Any]:
+    """Plan shards of names."""
+    plan = plan_shards([path], 1000)
+    return {"images": len(plan.loose), "shards": len(plan.shards)}
+
+
+def tokenized(path: str) -> dict[str, Any]:
+    """Tokenize images, and note when the first are done and the memory at each tenth of the rest."""
+    from bulk_parts import job_of
+    from vistok.inference.api import load
+    from vistok.inference.tokenize.engines import ENGINES
+    from vistok.inference.tokenize.results import Totals, tokenize_shards
+
+    tokenizer = load("photo-f8", device="cpu")
+    tokenizer = tokenizer.with_preprocessing(PreprocessingConfig(size=16))
+    started, first, memory = time.perf_counter(), 0.0, {}
+
+    def note(totals: Totals) -> None:
+        nonlocal first
+        done = totals.progress["images"]
+        first = first or (done and time.perf_counter() - started)
+        memory[10 * done // max(1, totals.expected_images)] = round(status("VmRSS"))
+
+    with tempfile.TemporaryDirectory() as out:
+        job = job_of(tokenizer, "float32", Path(out), 32, 2, False)
+        totals = tokenize_shards(plan_shards([path], 1000).shards, job, ENGINES["local"], note)
+    return {"images": totals.images, "seconds_to_first": first, "mb_at_tenths": str(list(memory.values()))}
+
+
+PARTS = {"folder": planned, "list": planned, "tar": tokenized, "images": tokenized}
+
+
+def measured(part: str, path: str) -> dict[str, Any]:
     """Do a part and return what it took."""
     before, started = peak(), time.perf_counter()
-    if part == "tar":
-        samples = iter(TarSource(path, "s", KEEP_ALL).list_samples().samples)
-        next(samples)
-        first = time.perf_counter() - started
-        count = 1 + sum(1 for _ in samples)
-        result = {"samples": count, "seconds_to_first": first}
-    else:
-        plan = plan_shards([path], 1000)
-        count = sum(1 for task in plan.shards for _ in islice(task.source.images, None))  # type: ignore[attr-defined]
-        result = {"images": count, "shards": len(plan.shards)}
+    result = PARTS[part](path)
     seconds = time.perf_counter() - started
-    return {"part": part, **result, "seconds": seconds, "peak_mb": peak(), "before_mb": before}
+    return {
+        "part": part,
+        **result,
+        "seconds": seconds,
+        "cpu_seconds": time.process_time(),
+        "peak_mb": peak(),
+        "before_mb": before,
+    }
 
 
 def peak() -> float:
     """Return the peak memory of this process in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return status("VmHWM")
+
+
+def status(name: str) -> float:
+    """Return what Linux says of the memory of this process, in MB; `getrusage` begins with the peak of the parent."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{name}:"))
+    return int(line.split()[1]) / 1024
 
 
 def report(part: str, path: Path) -> None:
@@ -90,7 +133,8 @@ def main() -> None:
     """Run the parts that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--planning", type=int, default=0, metavar="N", help="names to plan, in a folder and in a list")
-    parser.add_argument("--tar", type=int, default=0, metavar="N", help="members of a tar to list")
+    parser.add_argument("--tar", type=int, default=0, metavar="N", help="members of a tar to tokenize")
+    parser.add_argument("--images", type=int, default=0, metavar="N", help="tiny images to tokenize")
     parser.add_argument("--part", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.part:
@@ -106,6 +150,9 @@ def main() -> None:
         if arguments.tar:
             write_tar(Path(folder) / "s.tar", arguments.tar)
             report("tar", Path(folder) / "s.tar")
+        if arguments.images:
+            write_images(Path(folder) / "images", arguments.images)
+            report("images", Path(folder) / "images")
 
 
 if __name__ == "__main__":

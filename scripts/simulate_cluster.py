@@ -4,7 +4,7 @@
 
 100 nodes of 8 GPUs, a billion images, and 828 images per second on each GPU: `tokenize-images --fast` of version 0.1 with
 photo-f8 on an H200. How uneven the workers are and how often nodes are lost are assumptions, named in the file. Each row
-has the median and the worst of some seeds, as multiples of the time in which all workers would be busy to the end. Prints a table.
+has the median and the worst of some seeds, as multiples of the time in which all workers would be busy to the end.
 """
 
 import argparse

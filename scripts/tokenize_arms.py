@@ -14,15 +14,17 @@ from typing import Any, NamedTuple, TypeAlias
 
 USUAL, EXACT, FAST = "usual", "exact", "fast"
 PROCESSES = {
-    USUAL: ("usual script",),
+    USUAL: ("usual script", "usual script, one thread"),
     EXACT: ("exact, network alone", "exact, end to end"),
     FAST: ("fast, network alone", "fast, end to end"),
 }
 """The processes, and the ways that each measures; torch's threads are a setting of a process."""
 WARM_UP = 2
 """Images that a process takes first."""
-Way: TypeAlias = Callable[[int], object]
-"""Tokenizes some of the images, the first ones."""
+USUAL_SECONDS = 12.0
+"""After which a turn of the usual script ends: where other programs are busy, its threads wait for each other for seconds."""
+Way: TypeAlias = Callable[[int], int]
+"""Tokenizes some of the images, the first ones, and returns how many."""
 
 
 class Work(NamedTuple):
@@ -42,6 +44,7 @@ class Work(NamedTuple):
 class Cost(NamedTuple):
     """What a turn took."""
 
+    images: int
     seconds: float
     core_seconds: float
     """That cores worked, which other programs disturb less."""
@@ -60,8 +63,8 @@ def serve(connection: Connection, work: Work) -> None:
 
 def _cost(run: Way, count: int) -> Cost:
     cores, started = _core_seconds(), time.perf_counter()
-    run(count)
-    return Cost(time.perf_counter() - started, _core_seconds() - cores)
+    done = run(count)
+    return Cost(done, time.perf_counter() - started, _core_seconds() - cores)
 
 
 def _core_seconds() -> float:
@@ -91,11 +94,13 @@ def _usual(work: Work) -> dict[str, Way]:
     model = tokenizer.model.to(memory_format=torch.contiguous_format)
     side, workers = _side(work, tokenizer), len(os.sched_getaffinity(0))
 
-    def run(count: int) -> None:
+    def run(threads: int, count: int) -> int:
+        torch.set_num_threads(threads)
         with tempfile.TemporaryDirectory() as folder:
-            extract_codes(model, work.paths[:count], side, Path(folder) / "codes", workers)
+            return extract_codes(model, work.paths[:count], side, Path(folder) / "codes", workers, USUAL_SECONDS)
 
-    return {PROCESSES[USUAL][0]: run}
+    default, one = PROCESSES[USUAL]
+    return {default: partial(run, torch.get_num_threads()), one: partial(run, 1)}
 
 
 def _vistok(work: Work) -> dict[str, Way]:
@@ -112,7 +117,7 @@ def _vistok(work: Work) -> dict[str, Way]:
     alone, config = job(Path("never written")), tokenizer.config.preprocessing
     pixels = [read_image(sample, config, tokenizer.downsample).pixels for sample in samples_of(work.paths)]
 
-    def end_to_end(count: int) -> None:
+    def end_to_end(count: int) -> int:
         from vistok.inference.tokenize.engines.table import ENGINES
         from vistok.inference.tokenize.results import tokenize_shards
 
@@ -120,10 +125,14 @@ def _vistok(work: Work) -> dict[str, Way]:
             own = job(Path(folder) / "shards")
             vars(own)["encode"] = alone.encode  # which may have been compiled
             shards = plan_shards([str(path) for path in work.paths[:count]], 1000).shards
-            assert tokenize_shards(shards, own, ENGINES["local"]).images == count
+            return tokenize_shards(shards, own, ENGINES["local"]).images
+
+    def network_alone(count: int) -> int:
+        encode_from_memory(alone, pixels[:count])
+        return count
 
     first, second = PROCESSES[work.kind]
-    return {first: lambda count: encode_from_memory(alone, pixels[:count]), second: end_to_end}
+    return {first: network_alone, second: end_to_end}
 
 
 def _job(tokenizer: Any, work: Work, plan: Any, out: Path) -> Any:

@@ -6,6 +6,7 @@ network is vistok's own in torch's default layout: core for core, transformers' 
 (results/side_by_side.json). It writes one row per image and no labels, which is less work than that script does.
 """
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +43,13 @@ def centre_square(image: Image.Image, side: int) -> Image.Image:
 
 
 @torch.no_grad()
-def extract_codes(model: torch.nn.Module, paths: list[Path], side: int, out: Path, workers: int) -> None:
-    """Encode one file after another and save the tokens of each."""
+def extract_codes(model: torch.nn.Module, paths: list[Path], side: int, out: Path, workers: int, seconds: float) -> int:
+    """Encode one file after another and save the tokens of each; return how many, since it stops after some seconds."""
     out.mkdir(parents=True)
+    ends, done = time.perf_counter() + seconds, 0
     for pixels, names in DataLoader(ImageFiles(paths, side), batch_size=1, shuffle=False, num_workers=workers):
         np.save(out / f"{names[0]}.npy", model.encode(pixels)[0].numpy())
+        done += 1
+        if time.perf_counter() > ends:
+            break
+    return done

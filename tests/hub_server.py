@@ -14,8 +14,8 @@ TOKEN, STRANGER = "hf_friend", "hf_stranger"
 """Tokens of an account that has access to gated repositories, and of one that has none."""
 LARGE = 1024
 """Bytes from which a file is stored elsewhere, as by git LFS."""
-RESOLVE = re.compile(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
-API = re.compile(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree|preupload|commit)/([^/]+))?")
+RESOLVE = re.compile(r"/(?:datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+API = re.compile(r"/api/(?:models|datasets)/([^/]+/[^/]+)(?:/(revision|tree|preupload|commit)/([^/]+)(?:/(.+))?)?")
 
 
 class Request(NamedTuple):
@@ -36,6 +36,8 @@ class Hub:
         self.status = 200
         """Another status for every answer of the API and of files."""
         self.requests: list[Request] = []
+        self.received: list[list[str]] = []
+        """Names of the files of each commit that came."""
         self.cards: list[str] = []
         """Cards whose metadata was checked."""
 
@@ -112,7 +114,7 @@ class Handler(BaseHTTPRequestHandler):
         self.hub.add(name, {})
         return self.send_json({"url": f"{self.hub.url}/{name}"})
 
-    def api(self, repository, what, revision):
+    def api(self, repository, what, revision, folder):
         commit = self.commit(repository, revision or "main")
         if commit is None:
             return None
@@ -126,8 +128,12 @@ class Handler(BaseHTTPRequestHandler):
         if what == "commit":
             return self.send_json(self.receive(repository, files, revision))
         if what == "tree":
+            start = f"{folder}/" if folder else ""
+            there = {name: content for name, content in files.items() if name.startswith(start)}
+            if folder and not there:
+                return self.refuse(404, "EntryNotFound")
             return self.send_json(
-                [{"type": "file", "path": name, **self.facts(content)} for name, content in files.items()]
+                [{"type": "file", "path": name, **self.facts(content)} for name, content in there.items()]
             )
         siblings = [{"rfilename": name, **self.facts(content)} for name, content in files.items()]
         gated = "manual" if repository in self.hub.gated else False
@@ -150,7 +156,11 @@ class Handler(BaseHTTPRequestHandler):
         files = files | {
             line["value"]["path"]: base64.b64decode(line["value"]["content"]) for line in added if line["key"] == "file"
         }
+        for line in added:
+            if line["key"] == "deletedFile":
+                del files[line["value"]["path"]]
         commit = self.hub.add(repository, files, revision)
+        self.hub.received.append(sorted(line["value"]["path"] for line in added if line["key"] != "header"))
         return {"commitUrl": f"{self.hub.url}/{repository}/commit/{commit}", "commitOid": commit, "success": True}
 
     def resolve(self, repository, revision, name):
@@ -164,7 +174,9 @@ class Handler(BaseHTTPRequestHandler):
             return self.refuse(404, "EntryNotFound", {"X-Repo-Commit": commit})
         headers = {"X-Repo-Commit": commit, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'}
         if len(content) < LARGE:
-            return self.send_whole(content, headers)
+            wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+            part = content[int(wanted[1]) : int(wanted[2]) + 1] if wanted else content
+            return self.send_whole(part, headers, 206 if wanted else 200)
         digest = hashlib.sha256(content).hexdigest()
         headers |= {"X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(content))}
         headers["Location"] = f"http://localhost:{self.server.server_port}/elsewhere/{digest}"
@@ -174,8 +186,9 @@ class Handler(BaseHTTPRequestHandler):
         if "Authorization" in self.headers:  # as the storage of the hub does
             return self.refuse(400, "")
         content = self.hub.blobs[digest]
-        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         start = int(wanted[1]) if wanted else 0
+        content = content[: int(wanted[2]) + 1] if wanted and wanted[2] else content
         self.send_response(206 if wanted else 200)
         if wanted:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")

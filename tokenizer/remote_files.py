@@ -2,6 +2,7 @@
 
 import errno
 import io
+import os
 import re
 from functools import partial
 from typing import Any, BinaryIO, TypeAlias
@@ -37,9 +38,11 @@ def open_filesystem(url: str) -> tuple[FileSystem, str]:
     import fsspec
 
     protocol = protocol_of(url)
+    options: dict[str, object] = {"use_listings_cache": False}  # what others write meanwhile must be seen
+    if protocol == "hf":
+        options["endpoint"] = os.environ.get("HF_ENDPOINT")
     try:
-        # What others write meanwhile must be seen, so no listing is kept.
-        filesystem, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
+        filesystem, path = fsspec.core.url_to_fs(url, **options)
     except ImportError as error:
         package = PACKAGES.get(protocol)
         remedy = f"pip install {package}" if package else "install it"
@@ -57,18 +60,24 @@ def open_filesystem(url: str) -> tuple[FileSystem, str]:
 
 def remote_size(filesystem: FileSystem, path: str, url: str) -> int | None:
     """Return the bytes of a file, None where the store does not say; raise OSError, such as FileNotFoundError."""
-    size: int | None = retried(partial(filesystem.info, path), url)["size"]
-    return size
+
+    def read() -> int | None:
+        filesystem.invalidate_cache(path)
+        size: int | None = filesystem.info(path)["size"]
+        return size
+
+    return retried(read, url)
 
 
-def read_remote(filesystem: FileSystem, path: str, url: str) -> bytes:
-    """Return a whole file; a cut one is read again. Raises OSError."""
+def read_remote(filesystem: FileSystem, path: str, url: str, size: int | None = None) -> bytes:
+    """Return a whole file, of `size` bytes where that is known; a cut one is read again. Raises OSError."""
 
     def read() -> bytes:
+        filesystem.invalidate_cache(path)
         content: bytes = filesystem.cat_file(path)
-        size = filesystem.info(path)["size"]
-        if size is not None and len(content) != size:
-            raise OSError(errno.EIO, f"{len(content)} of {size} bytes came", url)
+        expected = filesystem.info(path)["size"] if size is None else size
+        if expected is not None and len(content) != expected:
+            raise OSError(errno.EIO, f"{len(content)} of {expected} bytes came", url)
         return content
 
     return retried(read, url)
@@ -120,6 +129,9 @@ class RemoteFile(io.RawIOBase):
 
     def _range(self, start: int, end: int) -> bytes:
         content: bytes = self._filesystem.cat_file(self._path, start=start, end=end)
+        if len(content) == self._size > end - start:
+            whole = "its server gives whole files only, where a part was asked for: download it first"
+            raise PermissionError(errno.EACCES, whole, self.name)  # asking again does not help
         if len(content) != end - start:
             raise OSError(errno.EIO, f"{len(content)} of {end - start} bytes came", self.name)
         return content

@@ -13,6 +13,8 @@ Result = TypeVar("Result")
 TRIES = 8
 FIRST_WAIT = 0.25
 """Seconds before the second try; each later one waits twice as long, times a random factor of 0.5 to 1.5: 32 s in all."""
+MAX_SECONDS = 60.0
+"""Seconds after which half of the tries are enough, where libraries wait by themselves."""
 DEFINITE: dict[type[OSError], int] = {
     FileNotFoundError: errno.ENOENT,
     PermissionError: errno.EACCES,
@@ -31,7 +33,7 @@ _given_up = threading.Event()
 
 
 def retried(action: Callable[[], Result], path: str) -> Result:
-    """Return what an action returns, tried up to 8 times with exponential backoff and jitter.
+    """Return what an action returns, tried up to 8 times, with exponential backoff and jitter.
 
     Raises OSError that names `path`, with the number of tries, when all fail for a moment; a definite answer, such as
     FileNotFoundError, is raised at once. The action must bear being repeated after it has failed in the middle.
@@ -44,7 +46,8 @@ def retried(action: Callable[[], Result], path: str) -> Result:
             if not is_momentary(error):
                 raise _named(error, path) from None
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
-        if number < TRIES and _given_up.wait(FIRST_WAIT * 2 ** (number - 1) * random.uniform(0.5, 1.5)):
+        is_late = number >= TRIES // 2 and time.monotonic() - started > MAX_SECONDS
+        if is_late or (number < TRIES and _given_up.wait(FIRST_WAIT * 2 ** (number - 1) * random.uniform(0.5, 1.5))):
             break
     seconds = time.monotonic() - started
     raise OSError(errno.EIO, f"failed {number} times in {seconds:.0f} s, the last time with: {reason}", path)

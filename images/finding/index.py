@@ -17,13 +17,13 @@ def index_images(path: str) -> list[Entry]:
     skipped. Raises ValueError when something is missing or holds no image, DamagedShard for a damaged tar.
     """
     entries: list[Entry] = []
-    for part, problem, _ in expand_inputs([path]):
-        if problem or (is_image(part) and not os.path.isdir(part)):
+    for part, problem, _, is_folder in expand_inputs([path]):
+        if problem or (is_image(part) and not is_folder):
             entries.append(file_entry(part, part))
+        elif is_folder:
+            entries += _folder_entries(part)
         elif part.lower().endswith(".txt"):
             continue  # the caption of an image
-        elif os.path.isdir(part):
-            entries += _folder_entries(part)
         else:
             entries += [member.entry for member in tar_members(part) if member.entry and is_image(member.name)]
     if not entries:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ...tokenizer.remote_files import local_path, open_filesystem, open_remote, protocol_of
-from ..file_entry import printable, problem_of
+from ..file_entry import FOLDER, printable, problem_of
 from .braces import balanced, expand_braces
 
 IMAGE_EXTENSIONS = (
@@ -37,6 +37,7 @@ class Input(NamedTuple):
     """Why a path in a list cannot be read: "does not exist (LIST, line 3)"."""
     place: str = ""
     """Of a URL in a list: "LIST, line 3". Nobody has asked yet whether it exists."""
+    is_folder: bool = False
 
 
 def is_image(name: str) -> bool:
@@ -65,17 +66,19 @@ def _expand(text: str, place: str = "", inside: tuple[str, ...] = ()) -> Iterato
         return
     text = local_path(text)
     # Names in a list may have unbalanced braces; on the command line they are a typing error.
-    is_literal = os.path.lexists(text) or (place and not balanced(text))
+    is_literal = "{" not in text or os.path.lexists(text) or (place and not balanced(text))
     for path in [text] if is_literal else expand_braces(text, where):
-        problem = "" if os.path.isdir(path) else problem_of(path)
+        problem = problem_of(path)
         lower = path.lower()
-        if problem and place:
+        if problem == FOLDER:
+            yield Input(path, is_folder=True)
+        elif problem and place:
             yield Input(path, f"{problem} ({place})")
         elif problem:
             raise ValueError(f"{printable(path) or repr(path)} {problem}: {ALLOWED}.")
-        elif lower.endswith(_COMPRESSED) and not os.path.isdir(path):
+        elif lower.endswith(_COMPRESSED):
             raise ValueError(f"{where}{printable(path)} is a compressed tar: decompress it, and give the .tar.")
-        elif lower.endswith(".txt") and not os.path.isdir(path) and not _is_caption(path):
+        elif lower.endswith(".txt") and not _is_caption(path):
             yield from _read_list(path, where, inside)
         else:
             yield Input(path)

@@ -90,5 +90,6 @@ def _folder(filesystem: FileSystem, root: str, found: dict[str, dict[str, Any]])
 def _object(url: str, info: dict[str, Any]) -> RemoteObject:
     size = info.get("size")
     value = next((info[name] for name in VERSIONS if info.get(name)), "")
-    version = value.isoformat() if isinstance(value, datetime) else str(value).strip('"')
+    # One file system says the same time as an object and as a number.
+    version = str(value.timestamp()) if isinstance(value, datetime) else str(value).strip('"')
     return RemoteObject(url, UNKNOWN if size is None else size, version)

@@ -18,7 +18,9 @@ def detokenize_images(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="SHARD_OR_DIR", help="Token shards, or folders that tokenize-images wrote.", show_default=False
+            metavar="SHARD_OR_DIR",
+            help="Token shards, or folders that tokenize-images wrote, also as URLs.",
+            show_default=False,
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the images, KEY.png each; the same call resumes.")],

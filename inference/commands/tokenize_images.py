@@ -43,7 +43,13 @@ def tokenize_images(
             show_default=False,
         ),
     ],
-    out: Annotated[str, typer.Option(help="Folder for the token shards; the same call resumes.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            help="Folder for the token shards, or a URL such as s3://bucket/folder or hf://datasets/OWNER/REPO; the same call "
+            "resumes."
+        ),
+    ],
     model: Annotated[str, typer.Option(help=MODEL_HELP)] = DEFAULT_MODEL,
     size: Annotated[
         str | None,

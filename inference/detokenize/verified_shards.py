@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ...images.file_entry import problem_of
 from ...images.tars.blocks import DamagedShard
 from ...tokenizer.remote_files import local_path, protocol_of
-from ..token_shards.formats import SHARD_FORMATS, ShardFormat, format_of, open_samples
+from ..token_shards.formats import SHARD_FORMATS, ShardFormat, open_samples, shard_of
 from ..token_shards.manifest import Manifest, read_manifest
 from ..token_shards.ownership import orphans
 from ..token_shards.sidecar import MANIFEST_FILE, Sidecar, all_sidecars, file_that_differs, read_sidecar
@@ -78,11 +78,12 @@ def _folder_and_shard(path: str) -> tuple[Store, str]:
     """Return the folder of an input, and the name of the shard in it, "" for all."""
     if protocol_of(path):
         folder, _, name = path.rstrip("/").rpartition("/")
-        return (open_store(folder), name) if format_of(name) else (open_store(path), "")
+        shard = shard_of(name)
+        return (open_store(folder), shard) if shard else (open_store(path), "")
     local = Path(local_path(path))
     if not local.is_dir() and not local.is_file():
         raise ValueError(f"{path} {problem_of(path)}: give token shards, or folders that tokenize-images wrote.")
-    return (LocalStore(local), "") if local.is_dir() else (LocalStore(local.parent), local.name)
+    return (LocalStore(local), "") if local.is_dir() else (LocalStore(local.parent), shard_of(local.name) or local.name)
 
 
 def _in_folder(store: Store) -> tuple[dict[ShardFile, Sidecar | None], list[str]]:

@@ -93,7 +93,7 @@ def find_inputs(inputs: Iterable[str], keep: Keep, out: str | None) -> FoundInpu
             _add_remote(list(given), found)
             continue
         for each in given:
-            if os.path.isdir(each.path):
+            if each.is_folder:
                 found.add_folder(each.path, out)
             else:
                 found.add_file(each)

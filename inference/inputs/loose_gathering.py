@@ -34,6 +34,8 @@ class LooseImages:
     """By folders of files that were given: the names that are no images, by their stems."""
     _stems: dict[str, set[str]] = field(default_factory=dict)
     """By folders of files that were given and are no images: the stems of the images there."""
+    _names: dict[str, str] = field(default_factory=dict)
+    """The folders of files that were given, so that all of its images have the same object."""
     _real: Callable[[str], str] = field(default_factory=lambda: cache(os.path.realpath))
 
     def add_folder(self, folder: str, names: Sequence[str]) -> None:
@@ -60,6 +62,7 @@ class LooseImages:
             self._add(given.path, LooseImage("", name, given.problem, other_path=given.path))
             return
         folder, base = os.path.split(given.path)
+        folder = self._names.setdefault(folder, folder)
         stem = os.path.splitext(base)[0]
         companions = [
             name for name in self._beside(folder, stem) if self.keep.keeps_file(name) and not _is_folder(folder, name)
@@ -68,7 +71,7 @@ class LooseImages:
             if base not in companions:
                 self.passed_over[kind_of(base)] += 1
             return
-        image = LooseImage(folder, base, problem_of(given.path), tuple(name for name in companions if name != base))
+        image = LooseImage(folder, base, "", tuple(name for name in companions if name != base))
         self._add(given.path, image)
 
     def _add_listed(

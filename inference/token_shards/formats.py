@@ -60,8 +60,17 @@ def format_of(name: str) -> ShardFormat | None:
 
 
 def shard_files(shard: str, shard_format: ShardFormat) -> list[str]:
-    """Return the names of all files of a shard, in the order of the suffixes."""
-    return [str(PurePath(shard).with_suffix(suffix)) for suffix in shard_format.suffixes]
+    """Return the names of all files of a shard, in the order of the suffixes; the first is `shard`, whatever its suffix."""
+    return [shard, *(str(PurePath(shard).with_suffix(suffix)) for suffix in shard_format.suffixes[1:])]
+
+
+def shard_of(name: str) -> str | None:
+    """Return the name of the shard that a file belongs to, or None when no format has files of its suffix."""
+    if format_of(name):
+        return name
+    path = PurePath(name)
+    found = (entry for entry in SHARD_FORMATS.values() if path.suffix in entry.suffixes)
+    return next((str(path.with_suffix(entry.suffixes[0])) for entry in found), None)
 
 
 @contextmanager

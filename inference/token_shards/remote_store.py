@@ -51,14 +51,12 @@ class RemoteStore:
     def size(self, name: str) -> int | None:
         filesystem, _ = self._opened
         try:
-            filesystem.invalidate_cache(self._path(name))
             return remote_size(filesystem, self._path(name), self.path_of(name))
         except FileNotFoundError:
             return None
 
     def read(self, name: str) -> bytes:
-        filesystem, _ = self._opened
-        return read_remote(filesystem, self._path(name), self.path_of(name))
+        return self._read_whole(name, None)
 
     def read_many(self, names: Iterable[str]) -> dict[str, bytes]:
         listing = self._listing()
@@ -67,7 +65,8 @@ class RemoteStore:
         known = {name: self._read[name][1] for name in there if self._read.get(name, ("",))[0] == versions[name]}
         missing = [name for name in there if name not in known]
         with ThreadPoolExecutor(THREADS) as pool:
-            contents = dict(zip(missing, pool.map(self._read_if_there, missing), strict=True))
+            sizes = [listing[name]["size"] for name in missing]
+            contents = dict(zip(missing, pool.map(self._read_if_there, missing, sizes), strict=True))
         self._read.update(
             (name, (versions[name], content)) for name, content in contents.items() if content is not None
         )
@@ -82,13 +81,10 @@ class RemoteStore:
     def replace(self, names: Sequence[str]) -> Iterator[list[BinaryIO]]:
         filesystem, _ = self._opened
         put = commit_together if self._is_hub else put_in_order
-        with ExitStack() as opened:
-            try:
-                files = [cast(BinaryIO, opened.enter_context(tempfile.TemporaryFile())) for _ in names]
-                yield files
-            except OSError as error:
-                error.filename = error.filename or tempfile.gettempdir()
-                raise
+        with _temporary_files(len(names)) as files:
+            yield files
+            for file in files:
+                file.flush()
             self._check_ownership()
             paths = [self._path(name) for name in names]
             put(filesystem, dict(zip(paths, files, strict=True)), lambda path: self.path_of(posixpath.basename(path)))
@@ -146,7 +142,7 @@ class RemoteStore:
 
     @property
     def _is_hub(self) -> bool:
-        return protocol_of(self.url) == "hf"
+        return protocol_of(self.url) == "hf" and "://buckets/" not in self.url
 
     def _check_ownership(self) -> None:
         for ownership in self._ownerships:
@@ -155,9 +151,13 @@ class RemoteStore:
     def _path(self, name: str) -> str:
         return f"{self._opened[1]}/{name}"
 
-    def _read_if_there(self, name: str) -> bytes | None:
+    def _read_whole(self, name: str, size: int | None) -> bytes:
+        filesystem, _ = self._opened
+        return read_remote(filesystem, self._path(name), self.path_of(name), size)
+
+    def _read_if_there(self, name: str, size: int) -> bytes | None:
         try:
-            return self.read(name)
+            return self._read_whole(name, size)
         except FileNotFoundError:
             return None
 
@@ -180,3 +180,14 @@ class RemoteStore:
     def __getstate__(self) -> dict[str, str]:
         """Leave out the connection, which another process opens anew."""
         return {"url": self.url}
+
+
+@contextmanager
+def _temporary_files(count: int) -> Iterator[list[BinaryIO]]:
+    """Yield files without a name, which end with the process; raise OSError that names their folder when it is full."""
+    try:
+        with ExitStack() as opened:
+            yield [cast(BinaryIO, opened.enter_context(tempfile.TemporaryFile())) for _ in range(count)]
+    except OSError as error:
+        error.filename = error.filename or tempfile.gettempdir()
+        raise

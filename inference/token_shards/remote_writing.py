@@ -27,19 +27,20 @@ def commit_together(filesystem: FileSystem, files: Mapping[str, BinaryIO], url_o
     from huggingface_hub import CommitOperationAdd, HfApi
 
     api = HfApi(endpoint=filesystem.endpoint, token=filesystem.token)
-    places = {path: filesystem.resolve_path(path) for path in files}
-    *_, last = places.values()
     names = [os.path.basename(path) for path in files]
 
     def commit() -> Any:
-        for file in files.values():
+        added = []
+        for path, file in files.items():
             file.seek(0)
+            place = filesystem.resolve_path(path)
+            added.append(CommitOperationAdd(place.path_in_repo, file))
         return api.create_commit(
-            last.repo_id,
-            [CommitOperationAdd(places[path].path_in_repo, file) for path, file in files.items()],
+            place.repo_id,
+            added,
             commit_message=f"tokenize-images: {', '.join(names)}",
-            repo_type=last.repo_type,
-            revision=last.revision,
+            repo_type=place.repo_type,
+            revision=place.revision,
         )
 
     retried(commit, url_of(next(iter(files))))

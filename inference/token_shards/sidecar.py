@@ -88,8 +88,10 @@ def whole_sidecar(store: Store, shard: str) -> Sidecar | None:
 def read_sidecar(store: Store, shard: str) -> Sidecar | None:
     """Return the sidecar of a shard, or None when it is missing, damaged or describes another file."""
     name = sidecar_name(shard)
-    content = store.read_many([name] if store.size(name) is not None else [])
-    sidecar = _parsed(content[name]) if content else None
+    try:
+        sidecar = _parsed(store.read(name)) if store.size(name) is not None else None
+    except FileNotFoundError:
+        return None
     return sidecar if sidecar is not None and sidecar.shard == shard and sidecar.is_sound(name) else None
 
 

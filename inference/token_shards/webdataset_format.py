@@ -78,6 +78,7 @@ def _add(tar: tarfile.TarFile, name: str, file: BinaryIO, size: int) -> None:
     info = tarfile.TarInfo(name)
     info.size, info.uname, info.gname, info.mode = size, OWNER, OWNER, 0o644
     tar.addfile(info, file)
+    tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps the headers of all files, which nobody asks for
 
 
 def _read_npy(file: BinaryIO, entry: Entry) -> np.ndarray:

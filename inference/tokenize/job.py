@@ -23,8 +23,10 @@ from ..token_shards.store import Store
 from .collate import Collate, collate_for
 from .limits import Waits
 
-WAITING_IMAGES = 4096
-"""Images, known by their headers, that may wait for others of their size. Their shards are sealed no earlier."""
+COMMON_SIDE = 256
+"""Side of the images that a number of images means, where they differ in size."""
+WAITING_BATCHES = 64
+"""Batches of COMMON_SIDE whose images may wait for others of their size. Their shards are sealed no earlier."""
 GPU_ENCODERS = 2
 """Threads that encode on a GPU: one prepares a batch, or unpacks the tokens of one, while the card is busy with another."""
 
@@ -70,8 +72,16 @@ class Job:
     """Whether readers are processes; no byte depends on it."""
     stop_on_error: bool = False
     placement: Placement = field(default_factory=Placement)
-    waiting_images: int = WAITING_IMAGES
-    """Images that may wait for others of their size, so that batches are full."""
+    waiting_images: int | None = None
+    """Images that may wait for others of their size, so that batches are full; None for a number that suits the batches."""
+
+    @property
+    def waiting(self) -> int:
+        """Images that may wait for others of their size: none where the networks take each image alone."""
+        if self.waiting_images is not None:
+            return self.waiting_images
+        is_alone = self._network_batch(1, 1) == 1
+        return 0 if is_alone else WAITING_BATCHES * self.capacity(COMMON_SIDE, COMMON_SIDE)
 
     def capacity(self, height: int, width: int) -> int:
         """Return how many images of a size go to the encoder together: whole batches of the networks."""

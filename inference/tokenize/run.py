@@ -2,16 +2,11 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import NamedTuple
-
-import torch
 
 from ...cli.options import find_entry
 from ...cli.progress import ProgressLine
-from ...tokenizer.devices import default_device
 from ...tokenizer.preprocessing import PreprocessingConfig
-from ...tokenizer.system import usable_cores
 from ..api import Tokenizer, load
 from ..inputs.companions import Keep
 from ..inputs.plan import Plan, plan_shards, refuse_overwriting
@@ -22,17 +17,13 @@ from ..token_shards.manifest import check_same, new_manifest, read_manifest, wri
 from ..token_shards.ownership import refuse_other, refuse_replacing, removable_files, remove_shards
 from ..token_shards.sidecar import MANIFEST_FILE, sidecar_name
 from ..token_shards.store import open_store
-from .devices import device_of_rank, parse_cluster_devices, parse_devices
-from .engines.launch import Launch, find_launch, watch_launcher
-from .engines.ray_cluster import import_ray
-from .engines.remote_job import Place, own_place, places_for
-from .engines.table import ENGINES, LOCAL, RAY, EngineFactory
-from .job import Job, Placement
+from .job import Job
 from .preview import PREVIEW_FILE, compare_with_float32, is_other, write_preview
 from .results import Totals, tokenize_shards
 from .resume import pending_shards
 from .resume_grown import resume_grown
 from .settings import choose_limit, choose_precision, given_limit, refuse_two_limits
+from .sites import Site, open_site
 from .summary import Summary
 
 
@@ -67,57 +58,11 @@ def tokenize_collection(request: Request, say: Callable[[str], None]) -> Summary
 
     Raises ValueError for a wrong call, and OSError or WorkFailedError when the work fails.
     """
-    engine = find_entry(ENGINES, "engine", request.engine)
-    launch = find_launch()
-    if launch is None and request.engine == RAY:
-        import_ray()
-        devices = parse_cluster_devices(request.devices)
-        here = str(default_device()) if request.fast else "cpu"
-        placement = Placement(devices, is_cluster=True, ray_address=request.ray_address, readers=request.workers)
-        return _tokenize(request, say, engine, placement, own_place(here, 1, None))
-    if launch is None:
-        devices = parse_devices(request.devices)
-        places = places_for(devices[:1], request.workers or usable_cores())
-        return _tokenize(request, say, engine, Placement(devices), places[0])
-    return _tokenize_launched(request, say, launch)
+    with open_site(request.engine, request.devices, request.ray_address, request.workers, request.fast) as site:
+        return _tokenize(request, say, site) if site else None
 
 
-def _tokenize_launched(request: Request, say: Callable[[str], None], launch: Launch) -> Summary | None:
-    """Take part in a launch: rank 0 does all but what the engine does, which it shares with the others."""
-    from .engines.launched import LaunchedEngine, end_now, help_rank_zero
-    from .engines.meeting import Meeting
-
-    if request.engine != LOCAL:
-        raise ValueError(
-            f"--engine is {request.engine}, which starts its processes itself, but this one is {launch.name} of "
-            f"{launch.world_size}: leave out --engine, or the launcher."
-        )
-    watch_launcher(lambda: end_now("the launcher has ended: run the same command again to continue."))
-    device = device_of_rank(request.devices, launch.local_rank)
-    place = own_place(device, launch.local_world_size, request.workers)
-    device_type = torch.device(device).type
-    if launch.rank:
-        help_rank_zero(launch, place, device_type)
-        return None
-    with Meeting(launch, device_type) as meeting:
-        return _tokenize(
-            request,
-            say,
-            partial(LaunchedEngine, meeting=meeting),
-            Placement((device,), launch.world_size),
-            place,
-            meeting.workers,
-        )
-
-
-def _tokenize(
-    request: Request,
-    say: Callable[[str], None],
-    engine: EngineFactory,
-    placement: Placement,
-    place: Place,
-    before_writing: Callable[[], object] = lambda: None,
-) -> Summary:
+def _tokenize(request: Request, say: Callable[[str], None], site: Site) -> Summary:
     out = open_store(request.out)
     shard_format = find_entry(SHARD_FORMATS, "format", request.shard_format)
     shard_format.require()
@@ -131,8 +76,8 @@ def _tokenize(
         max(shard_format.suffixes, key=len),
         request.image_column,
     )
-    tokenizer = _load(request, place.device)
-    before_writing()
+    tokenizer = _load(request, site.place.device)
+    site.wait_for_others()
     with out.hold("tokenize-images"):
         before = None if request.overwrite else read_manifest(out)
         limit = given_limit(request.batch_size, request.max_batch_tokens, tokenizer)
@@ -147,12 +92,12 @@ def _tokenize(
             manifest=manifest,
             tokenizer=tokenizer,
             shard_format=shard_format,
-            readers=place.readers,
-            encoders=place.encoders,
+            readers=site.place.readers,
+            encoders=site.place.encoders,
             batch_size=choose_limit(limit, tokenizer, precision),
             reads_in_processes=reads_in_processes(device.type),
             stop_on_error=request.stop_on_error,
-            placement=placement,
+            placement=site.placement,
         )
         new_images = 0
         if not request.overwrite:
@@ -160,7 +105,7 @@ def _tokenize(
         _clear(request, plan, job)
         pending = pending_shards(plan.shards, job, request.retry_failures)
         write_manifest(out, manifest)
-        say(f"model       {request.model}, size {manifest.preprocessing.size}, on {placement}")
+        say(f"model       {request.model}, size {manifest.preprocessing.size}, on {site.placement}")
         if request.fast and (line := compare_with_float32(plan, tokenizer, job.encode, request.views)):
             say(line)
         with ProgressLine("images", quiet=request.quiet) as progress:
@@ -170,7 +115,7 @@ def _tokenize(
                 note = f"{totals.shards_done}/{len(pending)} shards" + (f"  {failures} failed" if failures else "")
                 progress.update(totals.progress["images"], totals.expected_images or None, note)
 
-            totals = tokenize_shards(pending, job, engine, report)
+            totals = tokenize_shards(pending, job, site.engine, report)
         manifest = write_manifest(out, manifest)
         if request.preview and write_preview(out, plan, tokenizer, job.encode, request.preview, request.views):
             say(f"preview     {out.path_of(PREVIEW_FILE)}")

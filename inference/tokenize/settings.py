@@ -8,9 +8,7 @@ from ..batch_probe import probed_batch
 from ..fast import COMPILED, COMPILING_PAYS, fast_batch, fast_precision
 from ..inputs.plan import Plan
 from ..token_shards.manifest import Manifest
-
-COMMON_SIDE = 256
-"""Side of the images that a number of images per batch means, where images differ in size."""
+from .job import COMMON_SIDE
 
 
 def given_limit(batch_size: int | None, max_batch_tokens: int | None, tokenizer: Tokenizer) -> BatchLimit | None:

@@ -3,29 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import NamedTuple
 
-from ...images.opening.open_image import ImageError, upright_size
-from ...images.prefetch import ahead
-from ...images.sizes import network_size
 from ...tokenizer.preprocessing import PreprocessingConfig
+from ..inputs.readers import HELD_BYTES
 from ..inputs.samples import Sample
-from .batching import Capacity, Item, needs_reading
+from .batching import Capacity, Item
+from .headers import Size, Sized, read_headers
 from .shard_work import ShardWork
-
-HEADERS_AHEAD = 256
-
-Size = tuple[int, int]
-
-
-class Sized(NamedTuple):
-    """An item of the stream, with the size `height width` that its image has after preprocessing."""
-
-    work: ShardWork
-    sample: Sample | None
-    size: Size | None
-    """None where it is not needed, or cannot be known from the headers."""
 
 
 class SizeGroups(NamedTuple):
@@ -43,12 +28,12 @@ class SizeGroups(NamedTuple):
     def in_order(self, items: Iterable[Item], threads: ThreadPoolExecutor) -> Iterator[Item]:
         """Yield the items in an order in which neighbours have one size, each shard's end after its last image.
 
-        Headers are read in `threads`. Only samples wait, never pixels. An image waits until `waiting` others do, at most.
+        Headers are read in `threads`. Samples wait, never pixels. An image waits until `waiting` others do, at most, or until
+        the files that are in memory already, because they came from a network, have HELD_BYTES.
         """
         if self.config.side or not self.waiting:
             return iter(items)
-        sized = ahead(threads, partial(_sized, config=self.config, downsample=self.downsample), items, HEADERS_AHEAD)
-        return self._grouped(sized)
+        return self._grouped(read_headers(items, self.config, self.downsample, threads))
 
     def _grouped(self, items: Iterable[Sized]) -> Iterator[Item]:
         waiting = _Waiting()
@@ -62,7 +47,7 @@ class SizeGroups(NamedTuple):
             else:
                 if waiting.add(work, sample, size) >= self.capacity(*size):
                     yield from waiting.take(size)
-                if waiting.count >= self.waiting:
+                while waiting.count >= self.waiting or waiting.held >= HELD_BYTES:
                     yield from waiting.take(waiting.oldest)
         yield from waiting.take_all()
 
@@ -72,6 +57,7 @@ class _Waiting:
 
     def __init__(self) -> None:
         self.count = 0
+        self.held = 0
         self._groups: dict[Size, list[tuple[ShardWork, Sample]]] = {}  # in the order of their first samples
         self._left: Counter[int] = Counter()
         self._ended: dict[int, ShardWork] = {}
@@ -86,6 +72,7 @@ class _Waiting:
         group = self._groups.setdefault(size, [])
         group.append((work, sample))
         self.count += 1
+        self.held += sample.held
         self._left[id(work)] += 1
         return len(group)
 
@@ -93,6 +80,7 @@ class _Waiting:
         """Yield the samples of a size, and the ends of shards none of whose samples waits any more."""
         group = self._groups.pop(size)
         self.count -= len(group)
+        self.held -= sum(sample.held for _, sample in group)
         for work, sample in group:
             yield work, sample
             self._left[id(work)] -= 1
@@ -112,16 +100,3 @@ class _Waiting:
             self._ended[id(work)] = work
         else:
             yield work, None
-
-
-def _sized(item: Item, config: PreprocessingConfig, downsample: int) -> Sized:
-    work, sample = item
-    size = None
-    if needs_reading(work, sample) and sample and sample.entry:
-        try:
-            with sample.entry.open_on_demand() as file:
-                width, height = upright_size(file)
-            size = network_size(config, height, width, downsample)
-        except (ImageError, OSError, MemoryError):
-            pass  # reading it will say what is wrong
-    return Sized(work, sample, size)

@@ -53,3 +53,22 @@ def test_nobody_waits_once_the_results_are_not_taken_any_more():
     consumer.start()
     consumer.join(timeout=20)
     assert not consumer.is_alive()
+
+
+def test_items_that_hold_memory_wait_for_room():
+    """No item is taken while those that wait hold the limit, but one may always be."""
+    taken = 0
+
+    def items():
+        nonlocal taken
+        for size in [10] * 10 + [100] * 3:
+            taken += 1
+            yield size
+
+    with ThreadPoolExecutor(2) as pool:
+        waiting = []
+        for consumed, _ in enumerate(
+            ahead_within(pool, lambda size: size, items(), 50, lambda _: 0, 1, lambda size: size, 30)
+        ):
+            waiting.append(taken - consumed)
+    assert max(waiting) == 3 and waiting[-1] == 1 and len(waiting) == 13

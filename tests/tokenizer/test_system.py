@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -126,3 +127,29 @@ def test_a_thread_that_frees_a_large_block_gets_it_again():
         for how in ("returned", "kept")
     }
     assert faults["kept"] < 100 <= faults["returned"]
+
+
+def test_kills_for_lack_of_memory_are_counted_for_the_container_or_the_machine(tmp_path, monkeypatch):
+    assert system.memory_kills() is None or system.memory_kills() >= 0
+    (tmp_path / "own").write_text("0::/jobs/7\n")
+    (tmp_path / "jobs" / "7").mkdir(parents=True)
+    (tmp_path / "vmstat").write_text("nr_free_pages 1\noom_kill 8\n")
+    for name, value in (("OWN_GROUP", "own"), ("GROUPS", "."), ("MEMORY_COUNTS", "vmstat")):
+        monkeypatch.setattr(system, name, tmp_path / value)
+    assert system.memory_kills() == 8
+    (tmp_path / "memory.events").write_text("low 0\noom 3\noom_kill 2\n")
+    assert system.memory_kills() == 2
+    (tmp_path / "jobs" / "7" / "memory.events").write_text("oom 1\noom_kill 1\n")
+    assert system.memory_kills() == 1
+
+
+def test_a_process_that_has_ended_does_not_exist_even_where_nobody_has_asked_for_its_exit_code():
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert system.process_exists(process.pid) and system.process_exists(1)
+    process.stdin.close()
+    until = time.monotonic() + 20
+    while system.process_exists(process.pid) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not system.process_exists(process.pid)
+    process.wait()
+    assert not system.process_exists(process.pid)

@@ -1,9 +1,12 @@
 """Why a process has ended, in words."""
 
+import re
 import signal
 from contextlib import suppress
 
 from ....tokenizer.system import memory_kills
+
+REMEDY = "take fewer --devices, fewer --workers or a smaller --batch-size"
 
 
 class KillWatch:
@@ -31,4 +34,11 @@ class KillWatch:
         return "was killed by SIGKILL"
 
 
-REMEDY = "take fewer --devices, fewer --workers or a smaller --batch-size"
+def describe_loss(error: Exception) -> str:
+    """Return why an actor has ended, to follow its name; Ray says more, in several lines."""
+    text = " ".join(str(error).split())
+    if "OutOfMemory" in type(error).__name__ or "memory monitor" in text or "running low on memory" in text:
+        return f"was killed by Ray because the memory of its node was full ({REMEDY})"
+    found = re.search(r"Worker exit detail: (.+?)\. ", text)
+    detail = found[1] if found else text[:200].rstrip(".")
+    return f"ended ({detail}), as when the memory of its node is full ({REMEDY})" if found else f"ended ({detail})"

@@ -19,6 +19,8 @@ RANK = "rank "
 """How messages begin the name of a process."""
 ADDRESS = "vistok-address"
 """Key of the launch's store under which rank 0 says where it listens."""
+LISTENS_WITHIN = 600.0
+"""Seconds within which rank 0 has said so."""
 KEPT_ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """Finds out within a minute that a machine is gone."""
 STARTED_BY_TORCHRUN = "TORCHELASTIC_RUN_ID"
@@ -100,7 +102,10 @@ def listen(launch: Launch) -> tuple[Listener, Any]:
 def join(launch: Launch, greeting: Hello) -> Connection:
     """Connect to rank 0; raise WorkFailedError when it is not there."""
     try:
-        host, port, key = pickle.loads(bytes.fromhex(_store(launch).get(ADDRESS).decode()))
+        store, until = _store(launch), time.monotonic() + LISTENS_WITHIN
+        while not store.check([ADDRESS]) and time.monotonic() < until:  # waiting inside torch would hold up Ctrl-C
+            time.sleep(0.1)
+        host, port, key = pickle.loads(bytes.fromhex(store.get(ADDRESS).decode()))
         connection = Client((host, port), authkey=key)
         keep_alive(connection)
         connection.send(greeting)

@@ -44,7 +44,7 @@ class Meeting:
         else:
             ended = Ended(f"{name} was interrupted: run the same command again to continue." if error else "")
         with self._changed:
-            if error:  # those that are still on their way are told too
+            if isinstance(error, Exception):  # those that are still on their way are told too
                 self._changed.wait_for(lambda: len(self._joined) == self._launch.world_size - 1, LATE_WITHIN)
             for _, worker in self._joined.values():
                 worker.send(ended)

@@ -1,6 +1,5 @@
 """The engine of a Ray cluster: an actor for each device, with the tokenizer loaded once, and shards as its tasks."""
 
-import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -10,7 +9,7 @@ from typing import Any
 from ....tokenizer.errors import WorkFailedError
 from ...inputs.samples import ShardTask
 from ..job import Job, Report, ShardResult, encoders_for
-from .exit_reasons import REMEDY
+from .exit_reasons import describe_loss
 from .handout import Handout
 from .launch import hello_of
 from .messages import Broken, Failed
@@ -161,13 +160,3 @@ class Actors:
                 f"After {STARTED_WITHIN:.0f} seconds the Ray cluster had no room for a worker ({workers.cores} cores"
                 f"{', 1 GPU' if workers.device == 'cuda' else ''}): see what else runs there."
             )
-
-
-def describe_loss(error: Exception) -> str:
-    """Return why an actor has ended, to follow its name; Ray says more, in several lines."""
-    text = " ".join(str(error).split())
-    if "OutOfMemory" in type(error).__name__ or "memory monitor" in text or "running low on memory" in text:
-        return f"was killed by Ray because the memory of its node was full ({REMEDY})"
-    found = re.search(r"Worker exit detail: (.+?)\. ", text)
-    detail = found[1] if found else text[:200].rstrip(".")
-    return f"ended ({detail}), as when the memory of its node is full ({REMEDY})" if found else f"ended ({detail})"

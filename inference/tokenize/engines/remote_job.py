@@ -59,7 +59,7 @@ class RemoteJob:
     def load(self, place: Place) -> Job:
         """Return the job for a place, with the tokenizer there; raise ValueError when it is another one on this machine."""
         manifest, device = self.settings["manifest"], torch.device(place.device)
-        if device.type == "cuda":
+        if device.type == "cuda" and device.index is not None:
             torch.cuda.set_device(device)  # or pinned memory would take a context on the first one
         tokenizer = load(manifest.model, device)
         if tokenizer.config.preprocessing != manifest.preprocessing:

@@ -16,7 +16,7 @@ from ...inputs.samples import ShardTask
 from ...inputs.views import rows_of
 from ...token_shards.token_samples import TokenSample, token_dtype
 from ..batching import Batch, Item, Result, Row, batches, read_items, shard_samples
-from ..job import Job, Report, ShardProgress, ShardResult
+from ..job import COMMON_SIDE, Job, Report, ShardProgress, ShardResult
 from ..limits import StageClock
 from ..resume import reusable_samples
 from ..shard_work import ShardWork, finish
@@ -31,8 +31,6 @@ class EncodedBatch(NamedTuple):
     ended: list[ShardWork]
 
 
-COMMON_SIDE = 256
-"""Side of images of which some batches are read ahead, where sizes differ."""
 WAITING_PIXELS = 1 << 25
 """Pixels (100 MB) of images that wait for the encoder, above which no other image is read."""
 
@@ -50,10 +48,8 @@ class ShardStream:
         config, views = job.manifest.preprocessing, job.manifest.views
         downsample, grid = job.manifest.downsample, lru_cache(job.tokenizer.grid)
         window = (job.encoders + 1) * -(-job.capacity(*2 * (config.side or COMMON_SIDE,)) // views.rows)
-        groups = SizeGroups(
-            config, downsample, partial(_images_of_full_batches, job), job.waiting_images, job.stop_on_error
-        )
-        is_across = not (config.side or job.stop_on_error)
+        groups = SizeGroups(config, downsample, partial(_images_of_full_batches, job), job.waiting, job.stop_on_error)
+        is_across = not config.side and job.waiting > 0 and not job.stop_on_error
         cut = partial(rows_of, views=views, config=config, downsample=downsample)
         _ = job.encode  # made here, not by several threads at once
         with (

@@ -21,7 +21,7 @@ def folder(tmp_path, monkeypatch):
 
 def paths(*inputs):
     found = expand_inputs(inputs)
-    assert all(not problem for _, problem, _ in found)
+    assert all(not problem for _, problem, *_ in found)
     return [path for path, *_ in found]
 
 
@@ -97,7 +97,7 @@ def test_lines_that_are_no_file_have_a_problem_and_the_others_stay(folder):
     expected = [
         Input("a.png"),
         Input("\udcfc.png", "does not exist (list.txt, line 3)"),
-        Input("sub"),
+        Input("sub", is_folder=True),
         Input("pipe.txt", "is a fifo, not a file (list.txt, line 5)"),
         Input("/dev/zero", "is a device, not a file (list.txt, line 6)"),
         Input("x{0..", "does not exist (list.txt, line 7)"),

@@ -120,6 +120,37 @@ def test_captions_are_found_in_a_folder_that_may_not_be_listed(tmp_path, monkeyp
     assert with_md[0].companions == ("a.md",)
 
 
+def test_an_image_that_is_given_again_counts_once(tmp_path):
+    for name in ("a.png", "sub/b.png", "sub/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(PNG)
+    (tmp_path / "again").symlink_to(tmp_path / "sub")
+    (tmp_path / "link.png").symlink_to(tmp_path / "a.png")  # another image
+    everything = str(tmp_path)
+    for given, names, repeated in (
+        (
+            [everything, f"{tmp_path}/sub/b.png", f"{tmp_path}/again"],
+            ["a.png", "link.png", "sub/b.png", "sub/c.png"],
+            3,
+        ),
+        ([f"{tmp_path}/again/c.png", everything, everything], ["c.png", "a.png", "link.png", "sub/b.png"], 5),
+        ([f"{tmp_path}/sub", f"{tmp_path}/again/b.png", f"{tmp_path}/a.png"], ["b.png", "c.png", "a.png"], 1),
+    ):
+        plan = plan_shards(given, 10)
+        assert [image.name for image in plan.loose] == names and plan.repeated == repeated
+    (tmp_path / "sub" / "late.png").write_bytes(PNG)
+    assert len(plan_shards([everything, f"{tmp_path}/sub/late.png"], 10).loose) == 5
+
+
+def test_tars_in_a_folder_are_shards(tmp_path, make_tar):
+    (tmp_path / "w" / "sub").mkdir(parents=True)
+    make_tar(tmp_path / "w" / "sub" / "s-1.tar", [("a.png", PNG)])
+    (tmp_path / "w" / "b.png").write_bytes(PNG)
+    plan = plan_shards([str(tmp_path / "w"), str(tmp_path / "w" / "sub" / "s-1.tar")], 10)
+    assert [(task.name, keys(task)) for task in plan.shards] == [("s-1", ["a"]), ("images-00000", ["b"])]
+    assert plan.repeated == 1 and not plan.passed_over
+
+
 def test_inputs_change_when_what_goes_in_changes(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(PNG)

@@ -2,12 +2,14 @@
 
 import io
 import pickle
+import tempfile
 import time
 
 import fsspec
 import pytest
 
 from flaky_filesystem import FlakyFileSystem
+from hub_server import TOKEN
 from samples import image_bytes, noise_image
 from vistok.inference.token_shards import remote_store, remote_writing
 from vistok.inference.token_shards.marker import Pace
@@ -237,6 +239,15 @@ def test_what_cannot_be_written_to_is_refused(tokenize, photos, monkeypatch):
     assert f"no ({URL}): check its credentials, or take another URL." in tokenize(photos, "--out", URL, code=1)
 
 
+def test_a_full_temporary_folder_is_named(monkeypatch):
+    full = OSError(28, "No space left on device")
+    with (
+        pytest.raises(OSError, match="No space left on device.*" + tempfile.gettempdir()),
+        open_store(URL).replace(["x"]),
+    ):
+        raise full
+
+
 def test_a_url_of_this_machine_is_a_folder(tokenize, photos, tmp_path):
     tokenize(photos, "--out", f"file://{tmp_path / 'out'}")
     assert (tmp_path / "out" / "manifest.json").exists()
@@ -250,3 +261,18 @@ def test_the_memory_of_fsspec_is_a_store(tokenize, photos, expected):
     finally:
         filesystem.rm("/deep", recursive=True)
     assert there == expected
+
+
+def test_the_hub_gets_a_commit_for_each_shard(hub, tokenize, detokenize, photos, expected, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setattr(remote_store, "HUB_PACE", Pace(beat=60, stale=60, settle=0, watches=False))
+    hub.add("me/tokens", {"README.md": b"mine"})
+    url = "hf://datasets/me/tokens/f8"
+    call = (photos, "--shard-size", 2, "--preview", 2, "--out", url)
+    assert "4 written" in tokenize(*call)
+    files = hub.commits["me/tokens", hub.revisions["me/tokens", "main"]]
+    assert files == {f"f8/{name}": content for name, content in expected.items()} | {"README.md": b"mine"}
+    shards = [names for names in hub.received if len(names) > 1]
+    assert shards == [[f"f8/images-0000{index}.json", f"f8/images-0000{index}.tar"] for index in range(4)]
+    assert "0 written, 4 done before" in tokenize(*call)
+    assert "6 images from 4 shards" in detokenize(url, "--out", tmp_path / "back")

@@ -1,5 +1,7 @@
 """How many images are a batch: of a number, or of a number of tokens, as users give it or by the device."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -51,8 +53,9 @@ def test_limits(native, square):
 def test_on_a_gpu_images_go_to_the_encoder_in_whole_batches_of_the_network(native, tmp_path, monkeypatch):
     manifest = new_manifest(native, "small", "float32", "wds", "all")
     job = Job(LocalStore(tmp_path), manifest, native, SHARD_FORMATS["wds"], BatchLimit(64 * 1024, in_tokens=True), 1, 1)
-    assert job.capacity(256, 256) == 64  # a CPU encodes them one by one
+    assert job.capacity(256, 256) == 64 and job.waiting == 0  # a CPU encodes them one by one
     monkeypatch.setattr(type(native), "device", torch.device("cuda"), raising=False)
+    assert job.waiting == 64 * 64 and replace(job, waiting_images=7).waiting == 7
     for height, width in ((256, 256), (320, 480), (64, 64), (2000, 1500), (512, 768)):
         network = max(1, min(16, (1 << 20) // (height * width)))
         images = job.capacity(height, width)

@@ -18,6 +18,7 @@ import vistok
 from samples import image_bytes, noise_image
 from vistok.inference.inputs.companions import KEEP_ALL
 from vistok.inference.inputs.plan import plan_shards
+from vistok.inference.inputs.views import ONE_ROW
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest, write_manifest
 from vistok.inference.token_shards.sidecar import sidecars
@@ -243,7 +244,8 @@ def test_a_python_call_takes_both(jsonl, inputs, tokenizer_folder, tmp_path, mon
     monkeypatch.setitem(ENGINES, "backwards", Backwards)
     request = Request(
         inputs=[str(inputs[0])], out=str(tmp_path / "out"), model=str(tokenizer_folder), size=None, keep=KEEP_ALL,
-        shard_format="jsonl", batch_size=None, workers=None, devices="cpu", fast=False, shard_size=3, stop_on_error=False,
+        image_column="", shard_format="jsonl", batch_size=None, max_batch_tokens=None, views=ONE_ROW,
+        workers=None, devices="cpu", fast=False, shard_size=3, stop_on_error=False,
         retry_failures=False, overwrite=False, preview=0, engine="backwards", ray_address=None, quiet=True,
     )  # fmt: skip
     summary = tokenize_collection(request, lambda line: None)

@@ -141,6 +141,15 @@ def test_damage_of_each_file_is_one_sentence(name, call, detokenize, tmp_path):
 
 
 @each_format
+def test_any_file_of_a_shard_names_it_and_no_other_file_does(name, call, detokenize, tmp_path):
+    call(name)
+    files = [tmp_path / "out" / f"a{suffix}" for suffix in suffixes(name)]
+    assert "2 images from 1 shard" in detokenize(*files, "--out", tmp_path / "back")
+    said = detokenize(tmp_path / "out" / "a.json", "--out", tmp_path / "back-2", code=1)
+    assert f"{tmp_path / 'out' / 'a.json'} is not a whole token shard (" in said
+
+
+@each_format
 def test_files_of_others_stay(name, call, tmp_path):
     out = tmp_path / "out"
     for suffix in suffixes(name):
@@ -196,6 +205,20 @@ def test_failures_are_tried_again_without_encoding_the_rest(name, call, inputs, 
     assert "0 failed" in call(name, "out", "--retry-failures")
     call(name, "whole")
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+@each_format
+def test_a_folder_behind_a_url_has_the_same_files(name, call, tokenize, detokenize, inputs, tmp_path):
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    url = f"memory://formats-{name}-{tmp_path.name}"
+    call(name)
+    for expected in ("4 written, 0 done before", "0 written, 4 done before"):
+        options = ("--shard-size", 2, "--size", "native", "--format", name)
+        assert expected in tokenize(*inputs, "--out", url, *options)
+    there = {path.rpartition("/")[2]: memory.cat_file(path) for path in memory.ls(url.partition(":/")[2], detail=False)}
+    assert there == contents(tmp_path / "out")
+    detokenize(url, "--out", tmp_path / "back")
+    assert len(pixels(tmp_path / "back")) == 7
 
 
 @pytest.mark.parametrize("command", ["tokenize", "detokenize"])

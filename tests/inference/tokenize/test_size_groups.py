@@ -1,5 +1,6 @@
 """Images of differing sizes: full batches of one size, whatever the order, in shards that do not show it."""
 
+import io
 import random
 import threading
 from collections import Counter
@@ -19,7 +20,7 @@ from vistok.inference.inputs.views import ONE_ROW, Views
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.manifest import new_manifest
 from vistok.inference.token_shards.store import LocalStore
-from vistok.inference.tokenize.engines import ENGINES
+from vistok.inference.tokenize.engines.table import ENGINES
 from vistok.inference.tokenize.job import Job
 from vistok.inference.tokenize.results import tokenize_shards
 from vistok.inference.tokenize.shard_work import ShardWork
@@ -86,9 +87,9 @@ def test_shards_do_not_show_how_images_were_gathered(native, images, tmp_path):
         [
             {"waiting_images": 5},
             {"waiting_images": 1},
-            {"encoders": 3, "batch_size": BatchLimit(1, in_tokens=True)},
-            {"batch_size": BatchLimit(10_000, in_tokens=True), "reads_in_processes": True},
-            {"stop_on_error": False, "batch_size": 64},
+            {"encoders": 3, "batch_size": BatchLimit(1, in_tokens=True), "waiting_images": 1000},
+            {"batch_size": BatchLimit(10_000, in_tokens=True), "waiting_images": 1000, "reads_in_processes": True},
+            {"batch_size": 64},
         ]
     ):
         assert tokenized(native, images, tmp_path / f"b{index}", **options) == expected
@@ -140,8 +141,8 @@ def test_pixels_in_memory_are_bounded_whatever_the_sizes(native, tmp_path, monke
 
     load = readers.read_image
     monkeypatch.setattr(readers, "read_image", read)
-    monkeypatch.setattr("vistok.inference.tokenize.local_engine.WAITING_PIXELS", 10_000)
-    job = job_of(native, tmp_path / "out", batch_size=BatchLimit(8, in_tokens=True))
+    monkeypatch.setattr("vistok.inference.tokenize.engines.stream.WAITING_PIXELS", 10_000)
+    job = job_of(native, tmp_path / "out", batch_size=BatchLimit(8, in_tokens=True), waiting_images=1000)
     vars(job)["encode"] = encode
     totals = tokenize_shards(plan_shards([str(folder)], 1000).shards, job, ENGINES["local"])
     largest = 200 * 48
@@ -151,7 +152,7 @@ def test_pixels_in_memory_are_bounded_whatever_the_sizes(native, tmp_path, monke
 
 def test_a_stop_seals_the_shards_before_the_failure(native, images, tmp_path):
     with pytest.raises(WorkFailedError, match="33.png"):
-        tokenized(native, images, tmp_path / "out", stop_on_error=True)
+        tokenized(native, images, tmp_path / "out", stop_on_error=True, waiting_images=1000)
     assert sorted(path.name for path in (tmp_path / "out").glob("*.tar")) == [
         f"images-{index:05}.tar" for index in range(4)
     ]
@@ -213,3 +214,46 @@ def test_squares_and_those_that_do_not_wait_come_as_they_are():
     items = [(ShardWork(ShardTask("a", None, "")), None)] * 3
     for config, waiting in ((PreprocessingConfig(size=64), 9), (NATIVE, 0)):
         assert list(SizeGroups(config, 8, lambda *size: 3, waiting).in_order(items, None)) == items
+
+
+class Remote:
+    """An entry that counts how often its bytes cross a network."""
+
+    def __init__(self, name, content, size=None):
+        self.name, self.content, self.reads = name, content, 0
+        self.size = len(content) if size is None else size
+
+    def read(self):
+        self.reads += 1
+        if not self.content:
+            raise OSError("the store is away")
+        return self.content
+
+    def open(self):
+        return io.BytesIO(self.read())
+
+
+def test_files_from_a_network_are_read_once_and_bounded(monkeypatch):
+    monkeypatch.setattr("vistok.inference.tokenize.size_groups.HELD_BYTES", 5000)
+    monkeypatch.setattr("vistok.inference.tokenize.headers.HELD_BYTES", 5000)
+    content = {size: image_bytes(noise_image(*size), "PNG") for size in SIZES}
+    entries = [Remote(f"{index}", content[SIZES[index % 5]]) for index in range(40)]
+    entries += [Remote("gone", b""), Remote("huge", content[SIZES[0]], size=1 << 40)]
+    work, taken = ShardWork(ShardTask("a", None, "")), []
+
+    def items():
+        for entry in entries:
+            taken.append(entry.size)
+            yield work, Sample(entry.name, entry.name, entry)
+        yield work, None
+
+    groups = SizeGroups(NATIVE, 8, lambda height, width: 1000, 1000)
+    found = 0
+    with ThreadPoolExecutor(2) as threads:
+        for _, sample in groups.in_order(items(), threads):
+            if sample and sample.entry.size < 1 << 40:
+                found += len(sample.entry.read()) if sample.key != "gone" else 0
+                assert sum(size for size in taken if size < 1 << 40) - found <= 2 * 5000 + 2 * max(
+                    map(len, content.values())
+                )
+    assert [entry.reads for entry in entries] == [1] * 41 + [0]

@@ -1,6 +1,7 @@
 """Ten crops and mirror images as rows of shards: tokens, keys, failures, resuming, and back to images."""
 
 import json
+import os
 import tarfile
 
 import numpy as np
@@ -9,7 +10,15 @@ from PIL import Image, ImageOps
 
 import vistok
 from samples import ARCHITECTURE, image_bytes, noise_image, small_tokenizer, stored_samples
-from vistok.inference.inputs import readers
+from vistok.inference.inputs import process_readers, readers
+from vistok.inference.inputs.plan import plan_shards
+from vistok.inference.inputs.views import Views
+from vistok.inference.token_shards.formats import SHARD_FORMATS
+from vistok.inference.token_shards.manifest import new_manifest
+from vistok.inference.token_shards.store import LocalStore
+from vistok.inference.tokenize.engines.table import ENGINES
+from vistok.inference.tokenize.job import Job
+from vistok.inference.tokenize.results import tokenize_shards
 from vistok.inference.tokenize.run import PREVIEW_FILE
 from vistok.tokenizer.folder.save_load import save_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
@@ -94,6 +103,20 @@ def test_no_byte_depends_on_batches_readers_or_kills(tokenize, shard, tmp_path):
     assert "0 written, 1 done before" in tokenize(shard, "--out", tmp_path / "a", "--crops", "ten")
     shard.touch()
     assert "0 written, 1 done before" in tokenize(shard, "--out", tmp_path / "a", "--crops", "ten")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs descriptors that processes inherit")
+def test_crops_stay_in_the_memory_that_processes_share(tokenizer_folder, shard, tmp_path, monkeypatch):
+    """A place in that memory is free again when the last crop of its image is encoded; here there are two of them."""
+    monkeypatch.setattr(process_readers, "SHARED_BYTES", 2 * 3 * 70 * 70)
+    tokenizer = vistok.load(tokenizer_folder)
+    plan = plan_shards([str(shard)], 9)
+    for name in ("threads", "processes"):
+        manifest = new_manifest(tokenizer, "small", "float32", "wds", "all", Views(crops="ten"))
+        store = LocalStore(tmp_path / name)
+        job = Job(store, manifest, tokenizer, SHARD_FORMATS["wds"], 3, 2, 2, reads_in_processes=name == "processes")
+        assert tokenize_shards(plan.shards, job, ENGINES["local"]).rows == 40
+    assert files(tmp_path / "threads") == files(tmp_path / "processes")
 
 
 def test_retried_failures_take_over_the_rows_of_the_others(tokenize, shard, tmp_path, monkeypatch):

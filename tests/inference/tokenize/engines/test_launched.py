@@ -95,11 +95,13 @@ def wait_for_shards(out, processes, count):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("killed", [0, 2])
-def test_a_rank_that_is_killed_ends_the_others_in_a_sentence(tokenize, photos, tokenizer_folder, tmp_path, killed):
+@pytest.mark.parametrize(("killed", "world_size"), [(0, 2), (2, 3)])
+def test_a_rank_that_is_killed_ends_the_others_in_a_sentence(
+    tokenize, photos, tokenizer_folder, tmp_path, killed, world_size
+):
     out = tmp_path / "out"
     call = [photos, "--out", out, "--model", tokenizer_folder, "--shard-size", 2, "--batch-size", 1]
-    processes = launched(call, 3, program=[sys.executable, "-c", SLOW + RUN])
+    processes = launched(call, world_size, program=[sys.executable, "-c", SLOW + RUN])
     wait_for_shards(out, processes, 3)
     processes[killed].kill()
     told = time.monotonic()
@@ -141,11 +143,14 @@ def test_another_model_or_a_wrong_call_on_a_rank_is_refused(photos, tokenizer_fo
     zero, one = outcomes(launched(["nothing.png", "--out", out, "--model", tokenizer_folder], 2))
     assert zero[0] == 2 and zero[2].startswith("tokenize-images: nothing.png does not exist")
     assert one[0] == 1 and ": nothing.png does not exist" in one[2] and one[2].startswith("tokenize-images: rank 0 on ")
-    (zero, one) = outcomes(launched([photos, "--out", out, "--engine", "ray", "--model", tokenizer_folder], 2))
-    assert (
-        zero[0] == one[0] == 2
-        and "--engine is ray, which starts its processes itself, but this one is rank 0" in zero[2]
-    )
+
+
+def test_an_engine_with_processes_of_its_own_is_refused_in_a_launch(tokenize, photos, tmp_path, monkeypatch):
+    for name, value in (("RANK", "1"), ("WORLD_SIZE", "4")):
+        monkeypatch.setenv(name, value)
+    said = tokenize(photos, "--out", tmp_path / "out", "--engine", "ray", code=2)
+    assert "--engine is ray, which starts its processes itself, but this one is rank 1 on " in said
+    assert " of 4: leave out --engine, or the launcher." in said
 
 
 def test_versions_are_compared_in_a_sentence():

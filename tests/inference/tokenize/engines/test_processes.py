@@ -18,9 +18,9 @@ import os, signal
 from vistok.inference.tokenize.engines import stream
 finish = stream.finish
 def dying(work, job):
-    if work.task.name == "images-00003" and os.environ.get("DIES") == "1":
+    if work.task.name == "images-00003":
         os.kill(os.getpid(), signal.SIGKILL)
-    if work.task.name == "images-00003" and os.environ.get("DIES") == "0":
+    if work.task.name == "images-00005":
         raise RuntimeError("CUDA error: an illegal memory access")
     return finish(work, job)
 stream.finish = dying
@@ -105,13 +105,7 @@ def test_a_signal_leaves_no_process_behind_and_the_same_command_goes_on(
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
 
 
-@pytest.mark.parametrize(
-    ("dies", "reason"),
-    [("1", "was killed by SIGKILL"), ("0", "failed (RuntimeError: CUDA error: an illegal memory access)")],
-)
-def test_a_shard_that_kills_its_workers_is_named_and_the_others_are_made(
-    tokenize, photos, tokenizer_folder, tmp_path, dies, reason
-):
+def test_a_shard_that_kills_its_workers_is_named_and_the_others_are_made(tokenize, photos, tokenizer_folder, tmp_path):
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "poisoned.py").write_text(POISONED)
     call = [photos, "--model", tokenizer_folder, "--shard-size", 4, "--out", tmp_path / "out"]
@@ -123,15 +117,19 @@ processes.CODE = {main!r}
 """
     process = subprocess.Popen(
         [sys.executable, "-c", patched + RUN, *map(str, call), "--devices", "cpu,cpu"],
-        env=environment(OMP_NUM_THREADS="1", DIES=dies),
+        env=environment(OMP_NUM_THREADS="1"),
         stdout=subprocess.PIPE,
         text=True,
     )
-    said, _ = process.communicate(timeout=90)
-    assert process.returncode == 1 and "9 written, 0 done before" in said, said
-    assert "  lost: images-00003: 3 workers ended over it, the last one " + reason in said
-    assert "nothing was written for 1 lost shard: run the same command again" in said
-    assert "1 written, 9 done before" in tokenize(photos, "--shard-size", 4, "--out", tmp_path / "out")
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 1 and "8 written, 0 done before" in said, said
+    for index, reason in (
+        (3, "was killed by SIGKILL"),
+        (5, "failed (RuntimeError: CUDA error: an illegal memory access)"),
+    ):
+        assert f"  lost: images-0000{index}: 3 workers ended over it, the last one {reason}" in said
+    assert "nothing was written for 2 lost shards: run the same command again" in said
+    assert "2 written, 8 done before" in tokenize(photos, "--shard-size", 4, "--out", tmp_path / "out")
 
 
 def test_a_worker_that_meets_an_error_of_users_ends_the_run_in_its_sentence(photos, tokenizer_folder, tmp_path):

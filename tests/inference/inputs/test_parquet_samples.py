@@ -1,0 +1,145 @@
+"""Every row of a parquet file is a sample or a failure, and every other value a companion or counted."""
+
+import json
+
+import pytest
+
+from samples import image_bytes, noise_image
+from vistok.images.tars.blocks import DamagedShard
+from vistok.inference.inputs import parquet_samples
+from vistok.inference.inputs.companions import KEEP_ALL, parse_keep
+from vistok.inference.inputs.parquet_samples import ParquetSource
+from vistok.inference.inputs.plan import plan_shards
+
+pa = pytest.importorskip("pyarrow", reason="parquet files need pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+PNG = image_bytes(noise_image(8, 8), "PNG")
+
+
+def write(path, columns, features=None, **options):
+    table = pa.table(columns)
+    if features:
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    parquet.write_table(table, path, **options)
+    return str(path)
+
+
+def listed(path, keep=KEEP_ALL, column=""):
+    listing = ParquetSource(path, "s", keep, column).list_samples()
+    return list(listing.samples), listing.passed_over
+
+
+def kept(sample):
+    return {each.extension: each.open().read() for each in sample.companions}
+
+
+def test_the_layout_of_datasets(tmp_path):
+    images = [{"bytes": PNG + bytes([index]), "path": f"x/{index % 3}.png"} for index in range(100)]
+    columns = {
+        "image": images,
+        "caption": [None if index == 5 else f"no {index}" for index in range(100)],
+        "label": list(range(100)),
+        "boxes": [[index + 0.5] for index in range(100)],
+        "mask": [{"bytes": bytes(1 << 15), "path": None}] * 100,
+        "odd name": ["x"] * 100,
+    }
+    path = write(tmp_path / "train-00000.parquet", columns, {"image": {"_type": "Image"}}, row_group_size=30)
+    samples, passed_over = listed(path)
+    assert [sample.entry.read() for sample in samples] == [image["bytes"] for image in images]
+    assert [sample.key for sample in samples[:5]] == ["0", "1", "2", "0_2", "1_2"] and samples[3].source == "x/0.png"
+    for index, sample in enumerate(samples):
+        caption = {} if index == 5 else {"caption": f"no {index}".encode()}
+        numbers = {"label": b"%d" % index, "boxes": b"[%d.5]" % index}
+        assert kept(sample) == caption | numbers | {"mask": bytes(1 << 15)}
+    assert passed_over == {"column odd name": 100}
+    samples, passed_over = listed(path, parse_keep("caption"))
+    assert [kept(sample) for sample in samples[:2]] == [{"caption": b"no 0"}, {"caption": b"no 1"}]
+    assert passed_over == {f"column {name}": 100 for name in ("label", "boxes", "mask", "odd name")}
+    (task,) = plan_shards([path], 10).shards
+    assert task.name == "train-00000" and len(list(task.source.list_samples().samples)) == 100
+
+
+def test_rows_that_img2dataset_could_not_load_are_failures(tmp_path):
+    columns = {
+        "jpg": [PNG, None, None],
+        "key": ["000000000", "000000001", "000000002"],
+        "status": ["success", "failed_to_download", None],
+        "error_message": [None, "HTTP Error 404: Not Found", None],
+    }
+    samples, _ = listed(write(tmp_path / "s.parquet", columns), parse_keep("none"))
+    assert [(sample.key, sample.problem) for sample in samples] == [
+        ("000000000", ""),
+        ("000000001", "has no bytes in its row (HTTP Error 404: Not Found, failed_to_download)"),
+        ("000000002", "has no bytes in its row"),
+    ]
+
+
+def test_rows_are_streamed(tmp_path):
+    """The first samples come before the others are read, and large groups of rows are not in memory as a whole."""
+    path = write(tmp_path / "s.parquet", {"image": [bytes(1000)] * 1000}, row_group_size=1000)
+    listing = ParquetSource(path, "s", KEEP_ALL).list_samples()
+    samples = iter(listing.samples)
+    next(samples)
+    assert listing.fraction() <= parquet_samples.ROWS / 1000
+    assert [sample.key for sample in samples][-1] == "00000999" and listing.fraction() == 1
+
+
+def test_the_column_is_found_or_named(tmp_path):
+    path = write(tmp_path / "s.parquet", {"one": [PNG], "two": [PNG], "text": ["a"]})
+    with pytest.raises(
+        ValueError,
+        match=r"s.parquet has 2 columns with the bytes of images \(there are one, two\): name one with --image-column, or",
+    ):
+        plan_shards([path], 10)
+    (task,) = plan_shards([path], 10, image_column="two").shards
+    ((sample,), _) = listed(path, column="two")
+    assert kept(sample) == {"one": PNG, "text": b"a"} and task.source.image_column == "two"
+    with pytest.raises(
+        ValueError, match=r"has no column three with the bytes of images \(there are one, two\): name one"
+    ):
+        plan_shards([path], 10, image_column="three")
+    texts = write(tmp_path / "t.parquet", {"text": ["a"], "url": ["b"]})
+    with pytest.raises(ValueError, match=r"has no columns with the bytes of images \(there are text, url\): name one"):
+        plan_shards([texts], 10)
+    with pytest.raises(DamagedShard, match=r"t.parquet has no columns with the bytes of images"):
+        listed(texts)
+
+
+def test_damage_is_said(tmp_path):
+    whole = write(
+        tmp_path / "s.parquet", {"image": [bytes(range(256)) * 100] * 50}, compression="none", use_dictionary=False
+    )
+    content = (tmp_path / "s.parquet").read_bytes()
+    for changed in (b"PAR1", content[:-20], b"", content[:100] + bytes(200) + content[300:]):
+        (tmp_path / "s.parquet").write_bytes(changed)
+        try:
+            samples, _ = listed(whole)
+        except DamagedShard as error:
+            assert "s.parquet is not a parquet file, or damaged" in str(error)
+        else:
+            assert len(samples) == 50
+
+
+def test_a_missing_package_is_one_sentence(tmp_path, monkeypatch):
+    path = write(tmp_path / "s.parquet", {"image": [PNG]})
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        ValueError, match=r"s.parquet needs the package pyarrow: pip install 'vistok\[parquet\]', and run the"
+    ):
+        plan_shards([path], 10)
+
+
+def test_metadata_of_img2dataset_is_passed_over_by_name(tmp_path, make_tar, monkeypatch):
+    folder = tmp_path / "laion"
+    (folder / "00001").mkdir(parents=True)
+    make_tar(folder / "00000.tar", [("000000000.jpg", PNG), ("000000000.txt", b"a"), ("000000000.json", b"{}")])
+    (folder / "00001" / "000010000.jpg").write_bytes(PNG)
+    for name in ("00000", "00001"):
+        write(folder / f"{name}.parquet", {"key": ["1"], "status": ["success"]})
+        (folder / f"{name}_stats.json").write_bytes(b"{}")
+    as_files = sorted(str(path) for path in folder.iterdir() if path.is_file())
+    walked, given = plan_shards([str(folder)], 10), plan_shards(as_files, 10)
+    assert [task.name for task in walked.shards] == ["00000", "images-00000"]
+    assert [task.name for task in given.shards] == ["00000"]
+    for plan in (walked, given):
+        assert plan.passed_over == {".parquet": 2, ".json": 2}
