@@ -65,19 +65,21 @@ def _finite(value: float) -> float | None:
     return round(value, 4) if math.isfinite(value) else None
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def tables(found: dict[str, Any]) -> str:
     """Return the stretch of each setting, a column for each policy."""
     lines = [
         f"| cluster | images per shard | shards per worker | {' | '.join(POLICIES)} |",
         "| --- |" + " --- |" * (2 + len(POLICIES)),
     ]
-    found = {(each["cluster"], each["shard_size"], each["policy"]): each for each in rows}
+    rows: list[dict[str, Any]] = found["rows"]
+    by_setting = {(each["cluster"], each["shard_size"], each["policy"]): each for each in rows}
     for cluster, size in dict.fromkeys((each["cluster"], each["shard_size"]) for each in rows):
         cells = (
-            f"{value:.3f}" if (value := found[cluster, size, policy]["stretch"]) else "over 20" for policy in POLICIES
+            f"{value:.3f}" if (value := by_setting[cluster, size, policy]["stretch"]) else "over 20"
+            for policy in POLICIES
         )
-        shards = found[cluster, size, STATIC]["shards_per_worker"]
-        lines.append(f"| {cluster} | {size:,} | {shards:,.3g} | {' | '.join(cells)} |")
+        shards = by_setting[cluster, size, STATIC]["shards_per_worker"]
+        lines.append(f"| {cluster} | {size:,} | {shards:,.4g} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -124,10 +126,11 @@ def main() -> None:
         "seconds_per_shard": SECONDS_PER_SHARD,
         "clusters": {name: each._asdict() for name, each in (CLUSTERS | SMALLER).items()},
     }
-    given.out.write_text(json.dumps({"assumed": assumed, "rows": rows}, indent=1) + "\n")
+    found = {"assumed": assumed, "rows": rows}
+    given.out.write_text(json.dumps(found, indent=1) + "\n")
     if given.figure:
         draw(rows, given.figure)
-    print(table(rows))
+    print(tables(found))
 
 
 if __name__ == "__main__":

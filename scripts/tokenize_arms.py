@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 USUAL, EXACT, FAST = "usual", "exact", "fast"
 PROCESSES = {
     USUAL: ("usual script", "usual script, one thread"),
-    EXACT: ("exact, network alone", "exact, end to end"),
+    EXACT: ("exact, network alone", "exact, end to end", "reading alone"),
     FAST: ("fast, network alone", "fast, end to end"),
 }
 """The processes, and the ways that each measures; torch's threads are a setting of a process."""
@@ -115,7 +116,8 @@ def _vistok(work: Work) -> dict[str, Way]:
     plan = plan_shards([str(path) for path in work.paths], 1000)
     job = partial(_job, tokenizer, work, plan)
     alone, config = job(Path("never written")), tokenizer.config.preprocessing
-    pixels = [read_image(sample, config, tokenizer.downsample).pixels for sample in samples_of(work.paths)]
+    samples = samples_of(work.paths)
+    pixels = [read_image(sample, config, tokenizer.downsample).pixels for sample in samples]
 
     def end_to_end(count: int) -> int:
         from vistok.inference.tokenize.engines.table import ENGINES
@@ -131,8 +133,12 @@ def _vistok(work: Work) -> dict[str, Way]:
         encode_from_memory(alone, pixels[:count])
         return count
 
-    first, second = PROCESSES[work.kind]
-    return {first: network_alone, second: end_to_end}
+    def reading_alone(count: int) -> int:
+        with ThreadPoolExecutor(alone.readers) as pool:
+            list(pool.map(lambda sample: read_image(sample, config, tokenizer.downsample), samples[:count]))
+        return count
+
+    return dict(zip(PROCESSES[work.kind], (network_alone, end_to_end, reading_alone), strict=False))
 
 
 def _job(tokenizer: Any, work: Work, plan: Any, out: Path) -> Any:
