@@ -24,7 +24,7 @@ def batches(images: Iterable[CheckedImage], batch_size: int | None) -> Iterator[
     groups: dict[tuple[object, ...], list[CheckedImage]] = {}
     waiting = 0
     for image in images:
-        key = (image.decoder.digest, image.tokens.shape)
+        key: tuple[object, ...] = (image.decoder.digest, image.tokens.shape)
         group = groups.setdefault(key, [])
         group.append(image)
         waiting += _bytes(image)

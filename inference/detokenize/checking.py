@@ -26,7 +26,7 @@ class FolderDecoder(NamedTuple):
 class ImageJob(NamedTuple):
     """An image to decode."""
 
-    index: int
+    number: int
     """Among the images of all shards."""
     sample: StoredSample
     path: Path
@@ -37,7 +37,7 @@ class ImageJob(NamedTuple):
 class CheckedImage(NamedTuple):
     """An image whose tokens were read and checked; its shard may be closed."""
 
-    index: int
+    number: int
     path: Path
     where: str
     decoder: FolderDecoder
@@ -79,4 +79,4 @@ def check(job: ImageJob) -> CheckedImage:
     mark = hashlib.sha256(
         f"{job.decoder.digest} {width} {height} {tokens.shape}".encode() + tokens.astype("<u8").tobytes()
     )
-    return CheckedImage(job.index, job.path, job.where, job.decoder, tokens, width, height, mark.hexdigest())
+    return CheckedImage(job.number, job.path, job.where, job.decoder, tokens, width, height, mark.hexdigest())

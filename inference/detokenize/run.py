@@ -108,12 +108,12 @@ def _jobs(
     paths: dict[TokenShard, list[str]], decoders: dict[Store, FolderDecoder], out: Path
 ) -> Generator[ImageJob, None, None]:
     """Yield the images of all shards; each can be read until the next is asked for."""
-    index = count()
+    numbers = count()
     for shard, row in paths.items():
         decoder = decoders[shard.store]
         with open_samples(*shard, decoder.shard_format) as samples:
             for sample, path in zip(samples, row, strict=True):
-                yield ImageJob(next(index), sample, out / path, f"{shard}: {sample.key}", decoder)
+                yield ImageJob(next(numbers), sample, out / path, f"{shard}: {sample.key}", decoder)
 
 
 def _refuse_replacing(jobs: Iterable[ImageJob]) -> None:

@@ -40,12 +40,12 @@ class Tally:
     written: int = 0
     there_before: int = 0
     problems: dict[int, str] = field(default_factory=dict)
-    """Why an image did not come back, by its index."""
+    """Why an image did not come back, by its number."""
 
     @property
     def failures(self) -> list[str]:
         """The problems, in the order of the images."""
-        return [self.problems[index] for index in sorted(self.problems)]
+        return [self.problems[number] for number in sorted(self.problems)]
 
 
 def save_images(jobs: Generator[ImageJob, None, None], batch_size: int | None, tally: Tally, device: str) -> None:
@@ -63,9 +63,9 @@ def save_images(jobs: Generator[ImageJob, None, None], batch_size: int | None, t
         read = drawn_ahead(reader, batches(_missing(jobs, tally), batch_size), READ_AHEAD)
         # A CPU has decoded a batch once it is begun.
         images = _decoded(read, 1 if device == "cpu" else IN_FLIGHT)
-        for index, problem in ahead(savers, _saved, images, SAVED_AHEAD, _held, WAITING_BYTES):
+        for number, problem in ahead(savers, _saved, images, SAVED_AHEAD, _held, WAITING_BYTES):
             if problem:
-                tally.problems[index] = problem
+                tally.problems[number] = problem
             else:
                 tally.written += 1
             tally.report(tally)
@@ -77,7 +77,7 @@ def _missing(jobs: Iterable[ImageJob], tally: Tally) -> Iterator[CheckedImage]:
         try:
             image = check(job)
         except ValueError as error:
-            tally.problems[job.index] = f"{job.where}: {error}"
+            tally.problems[job.number] = f"{job.where}: {error}"
         else:
             if mark_of(image.path) != image.mark:
                 yield image
@@ -103,7 +103,7 @@ def _held(decoded: Decoded) -> int:
 
 
 def _saved(decoded: Decoded) -> tuple[int, str]:
-    """Write an image; return its index, and "" or the reason when its path cannot be written to."""
+    """Write an image; return its number, and "" or the reason when its path cannot be written to."""
     image, pixels = decoded
     tokenizer = image.decoder.tokenizer
     shown = Image.fromarray(pixels)
@@ -114,5 +114,5 @@ def _saved(decoded: Decoded) -> tuple[int, str]:
     except OSError as error:
         if error.errno not in PATH_ERRORS:
             raise
-        return image.index, f"{image.where}: {image.path} cannot be written ({error.strerror})"
-    return image.index, ""
+        return image.number, f"{image.where}: {image.path} cannot be written ({error.strerror})"
+    return image.number, ""

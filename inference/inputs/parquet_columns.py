@@ -25,9 +25,14 @@ class Columns(NamedTuple):
     others: list[str]
 
 
+def has_pyarrow() -> bool:
+    """Return whether parquet files can be read."""
+    return importlib.util.find_spec("pyarrow") is not None
+
+
 def require_pyarrow(path: str) -> None:
     """Raise ValueError when pyarrow is missing."""
-    if importlib.util.find_spec("pyarrow") is None:
+    if not has_pyarrow():
         raise ValueError(
             f"{path} needs the package pyarrow: pip install 'vistok[parquet]', and run the same command again."
         )
@@ -58,7 +63,7 @@ def plain_errors() -> Iterator[None]:
 
 def choose_columns(schema: Any, wanted: str) -> Columns:
     """Return the columns of a schema, `wanted` or else the only one that can have images among them; raise ValueError."""
-    images = [field.name for field in schema if _has_bytes(field.type)]
+    images = columns_with_bytes(schema)
     named = [name for name in images if name in _image_features(schema)]
     candidates = [wanted] if wanted else (named if len(named) == 1 else images)
     if len(candidates) != 1 or candidates[0] not in images:
@@ -67,6 +72,11 @@ def choose_columns(schema: Any, wanted: str) -> Columns:
         raise ValueError(f"has {found}: {'name one with --image-column, or ' if images else ''}leave the file out")
     key = next((name for name in KEY_COLUMNS if name in schema.names and _can_be_key(schema.field(name).type)), "")
     return Columns(candidates[0], key, [name for name in schema.names if name not in (candidates[0], key)])
+
+
+def columns_with_bytes(schema: Any) -> list[str]:
+    """Return the columns that can have images."""
+    return [field.name for field in schema if _has_bytes(field.type)]
 
 
 def extension_of(column: str) -> str:

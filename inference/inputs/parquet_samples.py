@@ -17,6 +17,7 @@ from .parquet_columns import (
     REASON_COLUMNS,
     Columns,
     choose_columns,
+    columns_with_bytes,
     content_of,
     extension_of,
     open_table,
@@ -50,12 +51,32 @@ class ParquetSource:
 
 
 def check_columns(path: str, image_column: str) -> None:
-    """Raise ValueError when a file is no parquet file with one column of images, OSError when it cannot be read."""
+    """Raise ValueError when a whole parquet file has not one column of images, OSError when it cannot be read."""
+    schema = _schema(path)
     try:
-        with open_input(path) as file, open_table(file) as table:
-            choose_columns(table.schema_arrow, image_column)
+        if schema is not None:  # damage is of the file, not of the call
+            choose_columns(schema, image_column)
     except ValueError as error:
         raise ValueError(f"{printable(path)} {error}.") from None
+
+
+def has_no_images(path: str) -> bool:
+    """Return whether a whole parquet file on this machine has no column that could have images."""
+    try:
+        schema = _schema(path)
+    except OSError:  # reading its rows reports why
+        return False
+    return schema is not None and not columns_with_bytes(schema)
+
+
+def _schema(path: str) -> Any:
+    """Return the columns of a parquet file, or None when it is damaged; raise OSError when it cannot be read."""
+    with open_input(path) as file:
+        try:
+            with open_table(file) as table:
+                return table.schema_arrow
+        except ValueError:
+            return None
 
 
 class _Rows:

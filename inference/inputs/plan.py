@@ -85,7 +85,7 @@ def plan_shards(
 
 
 def _check_parquet(files: list[InputShard], image_column: str) -> None:
-    """Raise ValueError when pyarrow is missing, or the first parquet file has no column of images."""
+    """Raise ValueError when pyarrow is missing, or the first parquet file, unless it is damaged, has no column of images."""
     first = next((file for file in files if file.is_parquet), None)
     if first is not None:
         require_pyarrow(first.path)

@@ -117,7 +117,7 @@ def check_same(before: Manifest | None, manifest: Manifest, store: Store) -> Non
 
 
 def check_shard(sidecar: Sidecar, manifest: Manifest, store: Store) -> None:
-    """Raise ValueError for a shard of another tokenizer or other settings than its folder, which may have lost its manifest."""
+    """Raise ValueError when a shard is of another tokenizer or other settings, as its folder may have lost its manifest."""
     found = _that_differ(_options(sidecar), _options(manifest))
     made = f"with {' and '.join(found)}" if found else f"by another tokenizer than {manifest.model}"
     if found or sidecar.fingerprint != manifest.fingerprint:

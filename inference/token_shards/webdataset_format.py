@@ -15,12 +15,10 @@ from ...images.file_entry import Entry
 from ...images.tars.members import Member, tar_members
 from ...images.tars.places import member_places
 from ..inputs.keys import webdataset_extension
+from ..inputs.token_tars import OWNER, TOKENS_ENDING, holds_tokens
 from .token_samples import StoredSample, TokenSample, parse_json
 
-TOKENS_ENDING = ".tokens.npy"
 METADATA_ENDING = ".tokens.json"
-OWNER = "vistok"
-"""User and group of the members, by which a tar of vistok is recognised."""
 MAX_MEMBER = 1 << 26
 """Bytes of the largest array of tokens that is read back."""
 NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -63,12 +61,7 @@ class WebdatasetFormat:
         return read_row
 
     def is_own(self, files: Sequence[BinaryIO | None]) -> bool | None:
-        try:
-            with tarfile.open(fileobj=files[0], mode="r:") as tar:
-                first = tar.next()
-        except (tarfile.TarError, OSError, EOFError, ValueError):
-            return None
-        return None if first is None else first.uname == OWNER and first.name.endswith(TOKENS_ENDING)
+        return holds_tokens(files[0])
 
 
 def _samples(file: BinaryIO, members: Iterable[Member]) -> Iterator[StoredSample]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ...tokenizer.shapes import Images, Tokens
+from ...tokenizer.system import keep_freed_memory
 from ..api import Tokenizer
 from ..arithmetic import EXACT_ARITHMETIC
 from ..batch_limit import BatchLimit, exact_network_batch, parse_limit, whole_batches
@@ -98,6 +99,8 @@ class Job:
         if self.tokenizer.device.type == "cpu":
             # Each core encodes its own batch: threads that share one wait for each other at every layer.
             torch.set_num_threads(1)
+            if self.manifest.preprocessing.side:  # blocks of one image are as large as those of the next
+                keep_freed_memory()
         if self.manifest.precision == EXACT_ARITHMETIC:
             is_cpu = self.tokenizer.device.type == "cpu"
             return self.tokenizer.encode_pixels if is_cpu else lambda images: self.tokenizer.start_encoding(images)()

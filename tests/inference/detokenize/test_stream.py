@@ -51,14 +51,18 @@ def checked(tokenizer, sides=SIDES):
 
 
 def test_a_batch_has_one_grid_and_no_image_is_lost(native):
-    found = [[image.index for image in batch] for batch in batches(checked(native), 2)]
+    found = [[image.number for image in batch] for batch in batches(checked(native), 2)]
     assert found == [[0, 2], [1, 4], [5, 6], [3]]
-    assert [[image.index for image in batch] for batch in batches(checked(native), None)] == [[0, 2, 5, 6], [1, 4], [3]]
+    assert [[image.number for image in batch] for batch in batches(checked(native), None)] == [
+        [0, 2, 5, 6],
+        [1, 4],
+        [3],
+    ]
 
 
 def test_images_that_wait_are_bounded_and_the_oldest_go_first(native, monkeypatch):
     monkeypatch.setattr(batching, "WAITING_BYTES", 3 * batching.MIN_BYTES)
-    found = [[image.index for image in batch] for batch in batches(checked(native), 16)]
+    found = [[image.number for image in batch] for batch in batches(checked(native), 16)]
     assert found == [[0, 2], [1, 4], [3], [5, 6]]
 
 
@@ -121,7 +125,7 @@ def test_nothing_is_read_or_decoded_far_ahead_of_the_files(native, tmp_path, mon
 
     def jobs():
         for job in image_jobs(recorded(native, events), grids([(2, 2)] * 60), tmp_path):
-            read.append(job.index)
+            read.append(job.number)
             yield job
 
     tally = Tally(lambda _: None)

@@ -6,7 +6,7 @@ import pytest
 
 from samples import image_bytes, noise_image
 from vistok.images.tars.blocks import DamagedShard
-from vistok.inference.inputs import parquet_samples
+from vistok.inference.inputs import found_inputs, parquet_samples
 from vistok.inference.inputs.companions import KEEP_ALL, parse_keep
 from vistok.inference.inputs.parquet_samples import ParquetSource
 from vistok.inference.inputs.plan import plan_shards
@@ -183,7 +183,38 @@ def test_a_missing_package_is_one_sentence(tmp_path, monkeypatch):
         plan_shards([path], 10)
 
 
-def test_metadata_of_img2dataset_is_passed_over_by_name(tmp_path, make_tar, monkeypatch):
+def test_damage_of_the_first_file_does_not_stop_the_others(tmp_path):
+    broken, whole = tmp_path / "a.parquet", write(tmp_path / "b.parquet", {"image": [PNG]})
+    broken.write_bytes(b"PAR1")
+    first, second = plan_shards([str(broken), whole], 10).shards
+    with pytest.raises(DamagedShard, match=r"a.parquet is not a parquet file, or damaged"):
+        list(first.source.list_samples().samples)
+    assert len(list(second.source.list_samples().samples)) == 1
+
+
+def test_a_table_without_images_in_a_folder_is_passed_over(tmp_path):
+    folder = tmp_path / "photos"
+    (folder / "train").mkdir(parents=True)
+    (folder / "a.png").write_bytes(PNG)
+    write(folder / "labels.parquet", {"label": [1, 2]})
+    (folder / "broken.parquet").write_bytes(b"PAR1")
+    plan = plan_shards([str(folder)], 10)
+    assert [task.name for task in plan.shards] == ["broken", "images-00000"]
+    assert plan.passed_over == {".parquet": 1}
+
+
+def test_images_beside_a_folder_of_the_same_name_are_read(tmp_path):
+    """`train.parquet` beside `train/` is metadata of img2dataset only if it has no images."""
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "a.png").write_bytes(PNG)
+    path = write(tmp_path / "train.parquet", {"image": [PNG]})
+    assert [task.name for task in plan_shards([path], 10).shards] == ["train"]
+    assert [task.name for task in plan_shards([str(tmp_path)], 10).shards] == ["train", "images-00000"]
+
+
+@pytest.mark.parametrize("can_look", [True, False])
+def test_metadata_of_img2dataset_is_passed_over(tmp_path, make_tar, monkeypatch, can_look):
+    monkeypatch.setattr(found_inputs, "has_pyarrow", lambda: can_look)
     folder = tmp_path / "laion"
     (folder / "00001").mkdir(parents=True)
     make_tar(folder / "00000.tar", [("000000000.jpg", PNG), ("000000000.txt", b"a"), ("000000000.json", b"{}")])

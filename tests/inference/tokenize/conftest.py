@@ -1,7 +1,6 @@
 """Commands in processes that begin with vistok imported."""
 
 import pytest
-
 from prepared import TOKENIZE, Program
 
 

@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import held_after, is_running, wait_for_shards
 
 from samples import image_bytes, noise_image
 from vistok.tokenizer.folder_lock import hold_folder
-from waiting import held_after, is_running, wait_for_shards
 
 IN_PROCESSES = "from vistok.inference.inputs import readers; readers.FED_BY_PROCESSES = ('cpu', 'cuda')"
 
@@ -23,7 +23,9 @@ def readers_of(process):
 @pytest.mark.parametrize(
     ("number", "before"), [(signal.SIGINT, ""), (signal.SIGTERM, ""), (signal.SIGINT, IN_PROCESSES)]
 )
-def test_a_signal_is_a_sentence_and_the_same_command_goes_on(start, tokenizer_folder, tokenize, tmp_path, number, before):
+def test_a_signal_is_a_sentence_and_the_same_command_goes_on(
+    start, tokenizer_folder, tokenize, tmp_path, number, before
+):
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()
     content = image_bytes(noise_image(64, 64), "PNG")

@@ -5,10 +5,10 @@ import socket
 import time
 
 import pytest
+from waiting import held_after, wait_for_shards
 
 from samples import image_bytes, noise_image
 from vistok.inference.tokenize.engines.launch import Hello, check_same_versions, find_launch
-from waiting import held_after, wait_for_shards
 
 
 @pytest.fixture

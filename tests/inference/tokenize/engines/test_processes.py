@@ -5,9 +5,9 @@ import signal
 from pathlib import Path
 
 import pytest
+from waiting import held_after, is_running, wait_for_ends, wait_for_shards, wait_until
 
 from samples import image_bytes, noise_image
-from waiting import held_after, is_running, wait_for_ends, wait_for_shards, wait_until
 
 POISONED = """
 import os, signal
