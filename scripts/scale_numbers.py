@@ -22,6 +22,7 @@ import numpy as np
 from message_cost import seconds_per_message
 
 from vistok.inference.inputs.samples import Failure
+from vistok.inference.inputs.views import ONE_ROW
 from vistok.inference.token_shards.formats import SHARD_FORMATS, shard_files
 from vistok.inference.token_shards.sidecar import ShardFile, Sidecar, sidecar_name, sidecars, to_json
 from vistok.inference.token_shards.store import LocalStore
@@ -76,6 +77,9 @@ def cost_of_sidecars() -> dict[str, float]:
                 Sidecar(
                     shard=shard,
                     fingerprint="0" * 64,
+                    precision="float32",
+                    keep="all",
+                    views=ONE_ROW,
                     inputs="0" * 64,
                     content="0" * 64,
                     images=10_000,

@@ -107,19 +107,18 @@ class RemoteStore:
     @contextmanager
     def hold(self, who: str) -> Iterator[None]:
         filesystem, folder = self._opened
-        try:
-            if protocol_of(self.url) not in WITHOUT_FOLDERS:
-                retried(lambda: filesystem.makedirs(folder, exist_ok=True), self.url)
-            with hold_marker(self, who, HUB_PACE if self._is_hub else PACE) as ownership:
-                self._ownerships.append(ownership)
-                try:
-                    yield
-                finally:
-                    self._ownerships.remove(ownership)
-        except NotImplementedError:
-            raise ValueError(
-                f"{self.url} can be read only, as fsspec has no writing for it: give a folder, or a URL such as s3://."
-            ) from None
+        with ExitStack() as stack:
+            try:
+                if protocol_of(self.url) not in WITHOUT_FOLDERS:
+                    retried(lambda: filesystem.makedirs(folder, exist_ok=True), self.url)
+                ownership = stack.enter_context(hold_marker(self, who, HUB_PACE if self._is_hub else PACE))
+            except NotImplementedError:
+                raise ValueError(
+                    f"{self.url} can be read only, as fsspec has no writing for it: give a folder, or a URL such as s3://."
+                ) from None
+            self._ownerships.append(ownership)
+            stack.callback(self._ownerships.remove, ownership)
+            yield
 
     def read_marker(self) -> bytes | None:
         try:

@@ -270,7 +270,9 @@ def test_a_large_file_is_sent_in_parts_and_a_cut_one_again(monkeypatch):
             FlakyFileSystem.store["/bucket/tokens/x.tar"].created = 0
 
         def discard(self):
+            assert self.closed  # so that its end makes no file of it
             opened[-1] = "discarded"
+            raise ConnectionResetError(104, "Connection reset by peer")
 
     def open_part(self, path, mode):
         opened.append("")
@@ -299,6 +301,11 @@ def test_what_cannot_be_written_to_is_refused(tokenize, photos, monkeypatch):
         FlakyFileSystem, "ls", lambda *arguments, **options: (_ for _ in ()).throw(PermissionError("no"))
     )
     assert f"no ({URL}): check its credentials, or take another URL." in tokenize(photos, "--out", URL, code=1)
+
+
+def test_an_error_of_the_work_is_none_of_the_store():
+    with pytest.raises(NotImplementedError, match="no kernel"), open_store(URL).hold("tokenize-images"):
+        raise NotImplementedError("no kernel for this device")
 
 
 def test_a_full_temporary_folder_is_named(monkeypatch):
