@@ -46,6 +46,8 @@ class ProcessEngine:
     def run(self, tasks: Iterable[ShardTask]) -> Iterator[ShardResult]:
         """Make shards; raise WorkFailedError, also when no device is left, ValueError and OSError."""
         tasks = list(tasks)
+        if not tasks:
+            return
         devices = self._job.placement.devices[: len(tasks)]
         with closing(Processes(self._job, self._report, places_for(devices, self._job.readers))) as processes:
             yield from processes.dispatcher.run(tasks)

@@ -8,6 +8,7 @@ import pytest
 from waiting import held_after, is_running, wait_for_ends, wait_for_shards, wait_until
 
 from samples import image_bytes, noise_image
+from vistok.inference.tokenize.engines import processes
 
 POISONED = """
 import os, signal
@@ -74,6 +75,12 @@ def test_killed_workers_are_replaced_and_cost_nothing(tokenize, begin, photos, t
     wait_for_ends(pids(tmp_path))
     tokenize(photos, "--shard-size", 2, "--out", tmp_path / "alone")
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
+
+
+def test_a_folder_that_is_done_starts_no_process(tokenize, photos, tmp_path, monkeypatch):
+    tokenize(photos, "--out", tmp_path / "out")
+    monkeypatch.setattr(processes, "start_process", None)
+    assert "0 written, 1 done before" in tokenize(photos, "--out", tmp_path / "out", "--devices", "cpu,cpu")
 
 
 def test_ctrl_c_leaves_no_process_behind_and_the_same_command_goes_on(tokenize, begin, photos, tmp_path):
