@@ -3,10 +3,11 @@
 TYPE_CHECKING = False  # as in typing, whose import would keep a command deaf to Ctrl-C for longer
 if TYPE_CHECKING:
     from .inference.api import Tokenizer, load
+    from .inference.token_dataset.dataset import TokenDataset
     from .pretrained.listing import list_models
 
 __version__ = "0.2.0.dev0"
-__all__ = ["Tokenizer", "__version__", "list_models", "load"]
+__all__ = ["TokenDataset", "Tokenizer", "__version__", "list_models", "load"]
 
 
 def __getattr__(name: str) -> object:
@@ -15,6 +16,11 @@ def __getattr__(name: str) -> object:
         from .pretrained import listing
 
         globals()[name] = listing.list_models
+        return globals()[name]
+    if name == "TokenDataset":
+        from .inference.token_dataset import dataset
+
+        globals()[name] = dataset.TokenDataset
         return globals()[name]
     if name in ("Tokenizer", "load"):
         from .inference import api

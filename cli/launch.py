@@ -16,6 +16,8 @@ def _run(command: str, room: str) -> None:
 
 tokenize_images = partial(_run, "tokenize-images", "inference")
 detokenize_images = partial(_run, "detokenize-images", "inference")
+verify_tokens = partial(_run, "verify-tokens", "inference")
+report_tokens = partial(_run, "report-tokens", "inference")
 evaluate_tokenizer = partial(_run, "evaluate-tokenizer", "inference")
 import_tokenizer = partial(_run, "import-tokenizer", "inference")
 train_tokenizer = partial(_run, "train-tokenizer", "train")

@@ -4,6 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import repeat
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -35,6 +36,19 @@ def ahead(
             total -= size
     while waiting:
         yield waiting.popleft()[0].result()
+
+
+def drawn_ahead(thread: ThreadPoolExecutor, items: Iterable[Item], window: int) -> Iterator[Item]:
+    """Yield items that are made in the one thread of a pool, `window` of them ahead.
+
+    Shut the pool down before what the items come from is closed.
+    """
+    end = object()
+    source = iter(items)
+    for item in ahead(thread, lambda source: next(source, end), repeat(source), window):
+        if item is end:
+            return
+        yield item  # type: ignore[misc]  # none is the end
 
 
 def ahead_within(

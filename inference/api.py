@@ -1,7 +1,6 @@
 """`vistok.load`, and the tokenizer that it returns."""
 
 import copy
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, overload
 
@@ -10,7 +9,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..images.preprocessing import to_bytes
 from ..images.sizes import network_size
 from ..pretrained.find import DEFAULT_MODEL, with_hub_prefix
 from ..tokenizer.devices import find_device
@@ -19,11 +17,18 @@ from ..tokenizer.folder.fingerprint import FingerprintCache
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.numerics.float32 import own_numerics
 from ..tokenizer.numerics.layout import memory_format, way_of
-from ..tokenizer.numerics.transfer import Finish, in_flight, to_host
+from ..tokenizer.numerics.transfer import Finish, in_flight
 from ..tokenizer.preprocessing import PreprocessingConfig
 from ..tokenizer.quantizers.layout import check_tokens
 from ..tokenizer.shapes import Images, Pixels, Tokens
-from .arithmetic import check_decoded, encode_images, images_at_once, start_decoding, start_exactly
+from .arithmetic import (
+    check_decoded,
+    encode_images,
+    images_at_once,
+    start_decoding,
+    start_exactly,
+    start_images,
+)
 from .encode_inputs import ImageLike, check_pixels, integer_tokens, preprocessed
 from .folders import load_named, save, upload
 
@@ -121,6 +126,13 @@ class Tokenizer:
         """
         return start_exactly(self.model, self.device, self.batch_size, images)
 
+    def start_decoding(self, tokens: Tokens) -> Finish[Images]:
+        """Begin to decode int64 tokens `b q y x` of the vocabulary; call the result for images, uint8 `b h w c` on the CPU.
+
+        A GPU works on while the host prepares the next tokens. Thread-safe.
+        """
+        return start_images(self.model, self.device, self.batch_size, tokens)
+
     @property
     def vocab_size(self) -> int:
         """Number of codes in each codebook: tokens lie in [0, vocab_size)."""
@@ -188,22 +200,15 @@ class Tokenizer:
             raise ValueError(f"decode got output={output!r}, but takes 'pil' or 'tensor'.")
         checked = check_tokens(integer_tokens(tokens), self.num_codebooks, self.vocab_size)
         sides = (side * self.downsample for side in checked.shape[2:])
-        held = checked.split(images_at_once(self.device, self.batch_size, *sides))
-        parts = (start_decoding(self.model, self.device, self.batch_size, part) for part in held)
+        parts = checked.split(images_at_once(self.device, self.batch_size, *sides))
         if output == "pil":
-            return self._to_images(parts)
+            decoded = in_flight(map(self.start_decoding, parts))
+            return [Image.fromarray(image) for images in decoded for image in images.numpy()]
         with own_numerics(self.device):
-            pixels, are_finite = zip(*parts, strict=True)
+            begun = (start_decoding(self.model, self.device, self.batch_size, part) for part in parts)
+            pixels, are_finite = zip(*begun, strict=True)
             check_decoded(torch.stack(are_finite).all())
             return (torch.cat(pixels) + 1) / 2
-
-    def _to_images(self, parts: Iterable[tuple[Pixels, Tensor]]) -> list[Image.Image]:
-        images = []
-        with own_numerics(self.device):
-            for bytes_, is_finite in in_flight(to_host(to_bytes(pixels), finite) for pixels, finite in parts):
-                check_decoded(is_finite)
-                images += [Image.fromarray(image) for image in bytes_.numpy()]
-        return images
 
     def __repr__(self) -> str:
         size = self.config.architecture.image_size

@@ -9,7 +9,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from ..images.preprocessing import to_pixels
+from ..images.preprocessing import to_bytes, to_pixels
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.numerics.exact import exact_batch, run_exactly
 from ..tokenizer.numerics.float32 import own_numerics
@@ -101,6 +101,25 @@ def start_decoding(
     pixels, is_finite = run_exactly(decode, tokens, device, size)
     with own_numerics(device):
         return pixels.clamp(-1, 1), is_finite.all()
+
+
+def start_images(
+    model: VisualTokenizer, device: torch.device, batch_size: int | None, tokens: Tokens
+) -> Finish[Images]:
+    """Begin to decode tokens as `start_decoding` does; the function that is returned waits for the images.
+
+    They are uint8 `b h w c` on the CPU; it raises ValueError when the decoder's output is not finite.
+    """
+    pixels, finite = start_decoding(model, device, batch_size, tokens)
+    with own_numerics(device):
+        begun = to_host(to_bytes(pixels), finite)
+
+    def finish() -> Images:
+        images, is_finite = begun()
+        check_decoded(is_finite)
+        return images
+
+    return finish
 
 
 def check_decoded(is_finite: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ..tokenizer.numerics.exact import MAX_PIXELS, batch_for
+from ..tokenizer.numerics.exact import MAX_PIXELS, batch_for, exact_batch
 
 TOKENS_MARK = "t"
 
@@ -33,3 +33,13 @@ def token_budget(images: int, side: int, downsample: int) -> BatchLimit:
     """Return the budget of a batch of squares of `side` pixels; it has no more pixels than a batch of `images` may have."""
     pixels = min(images * side**2, max(MAX_PIXELS, images << 16))
     return BatchLimit(max(1, pixels // downsample**2), in_tokens=True)
+
+
+def exact_network_batch(device_type: str, batch_size: int | None, height: int, width: int) -> int:
+    """Return how many images of `height` x `width` go through an exact network together: on a CPU each goes alone."""
+    return 1 if device_type == "cpu" else exact_batch(batch_size, height, width)
+
+
+def whole_batches(images: int, batch: int) -> int:
+    """Return the number of images in as many whole batches as `images` hold, at least one: a part would be padded."""
+    return max(batch, images - images % batch)

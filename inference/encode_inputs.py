@@ -49,6 +49,7 @@ def check_pixels(pixels: object) -> None:
         raise ValueError(
             f"encode_pixels got {shown}, but takes a float tensor b c h w in [-1, 1]: convert it, or use encode."
         )
+    _check_has_values("encode_pixels", pixels)
 
 
 def integer_tokens(tokens: Tensor | np.ndarray) -> Tensor:
@@ -64,7 +65,15 @@ def integer_tokens(tokens: Tensor | np.ndarray) -> Tensor:
         )
     if isinstance(tokens, np.ndarray):
         return torch.from_numpy(tokens.astype(np.int64))
+    _check_has_values("decode", tokens)
     return tokens.detach().long()
+
+
+def _check_has_values(caller: str, tensor: Tensor) -> None:
+    if tensor.is_meta:
+        raise ValueError(
+            f"{caller} got a tensor on the meta device, which has a shape but no values: give one on the CPU or a GPU."
+        )
 
 
 def _loaded(path: str, config: PreprocessingConfig, multiple: int) -> np.ndarray:
@@ -101,6 +110,7 @@ def _image(image: Image.Image | np.ndarray, config: PreprocessingConfig) -> Imag
 
 
 def _tensor_images(tensor: Tensor) -> list[Images]:
+    _check_has_values("encode", tensor)
     batch = (tensor.unsqueeze(0) if tensor.ndim == 3 else tensor).detach()
     if batch.ndim != 4 or batch.shape[1] != 3 or not batch.numel():
         raise ValueError(

@@ -42,10 +42,12 @@ def chart_html(chart: Chart) -> str:
     x, y = count_axis(float(steps.min()), float(steps.max())), value_axis(drawn, chart.log_scale)
     lines = "".join(_line(curve, x, y) for curve in curves)
     dots = "".join(_dots(curve, x, y) for curve in curves)
-    plot = frame(lines, _summary(chart.title, curves), (x, ticks(x, whole=True)), (y, ticks(y)), dots)
-    points = data(x, y, "step", [_rows(curve) for curve in curves])
+    plot = frame(lines, _summary(chart, curves), (x, ticks(x, whole=True)), (y, ticks(y)), dots)
+    points = data(x, y, chart.unit, [_rows(curve) for curve in curves])
     legend = "".join(map(_entry, curves)) + _windows(curves)
-    return figure("chart", f'{title}<span class="where">step {int(steps.max()):,}</span>', legend, plot + points)
+    return figure(
+        "chart", f'{title}<span class="where">{escape(chart.unit)} {int(steps.max()):,}</span>', legend, plot + points
+    )
 
 
 def _points(curve: Curve, colour: str, log: bool) -> Points:
@@ -104,11 +106,11 @@ def _windows(curves: list[Points]) -> str:
     return f"<li>line: mean of {' or '.join(map(str, windows))} values</li>" if windows else ""
 
 
-def _summary(title: str, curves: list[Points]) -> str:
+def _summary(chart: Chart, curves: list[Points]) -> str:
     sentences = []
     for curve in curves:
         finite = curve.values[np.isfinite(curve.values)]
         if len(finite):
             first, last, low, high = map(number, (finite[0], finite[-1], finite.min(), finite.max()))
             sentences.append(f"{curve.name} goes from {first} to {last}, between {low} and {high}.")
-    return f"{title} over the steps. {' '.join(sentences)}"
+    return f"{chart.title} over the {chart.unit}s. {' '.join(sentences)}"

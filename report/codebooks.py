@@ -10,12 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..evaluation.usage import Usage, codebook_usage, codes_text, estimate_note, is_hashed
+from ..evaluation.even_use import even_perplexity
+from ..evaluation.usage import Usage, codebook_usage, codes_text, estimate_note, even_usage, is_hashed
 from ..tokenizer.quantizers import Quantizer
 from .axes import Axis, number, ticks
 from .codemap import map_html
 from .content import CodebookView
 from .plot import SIDE, corners, data, figure, frame, percent
+from .rank_plot import rank_plot
 
 BARS = 128
 """Max bars of a histogram; with more codes, each bar covers several ranks."""
@@ -54,9 +56,8 @@ def codebook_html(view: CodebookView) -> str:
     estimate = estimate_note(torch.from_numpy(counts)[None], codes)
     drawn = f'<p class="empty">{estimate}</p>'
     if not estimate:
-        bars = figure(
-            "chart ranks", '<h4>Codes by rank</h4><span class="where"></span>', *_histogram(view.name, counts)
-        )
+        plotted = rank_plot(view.name, counts) if view.on_log_ranks else _histogram(view.name, counts)
+        bars = figure("chart ranks", '<h4>Codes by rank</h4><span class="where"></span>', *plotted)
         drawn = f'<div class="pair">{bars}{figure("codes", "<h4>Map of the codes</h4>", *map_html(view, counts))}</div>'
     facts = _facts(counts, usage, codes, bool(estimate))
     return f'<section class="codebook"><h3>{escape(view.name)}</h3>{facts}{drawn}</section>'
@@ -70,17 +71,23 @@ def rank_bars(counts: NDArray[np.int64]) -> list[Bar]:
 
 
 def _facts(counts: NDArray[np.int64], usage: Usage, codes: int, estimated: bool) -> str:
-    used = round(usage.usage * codes)
+    used, tokens = round(usage.usage * codes), int(counts.sum())
     facts = {
         "Usage": (f"{usage.usage:.1%}", f"{used:,} of {codes_text(codes)} codes"),
-        "Perplexity": (f"{usage.perplexity:,.1f}", f"of {codes_text(codes)} at even use"),
+        "Perplexity": (f"{usage.perplexity:,.1f}", f"of {_even_perplexity(tokens, codes)} at even use"),
         "Dead": (f"{usage.dead:.1%}", "estimated" if estimated else f"{codes - used:,} codes"),
-        "Tokens": (f"{counts.sum():,}", "fewer than codes" if counts.sum() < codes else "counted"),
+        "Even use": (f"{even_usage(tokens, codes):.1%}", "usage of a uniform draw of as many tokens"),
+        "Tokens": (f"{tokens:,}", "fewer than codes" if tokens < codes else "counted"),
     }
     items = "".join(
         f"<div><dt>{name}</dt><dd>{value}</dd><dd>{beside}</dd></div>" for name, (value, beside) in facts.items()
     )
     return f'<dl class="facts">{items}</dl>'
+
+
+def _even_perplexity(tokens: int, codes: int) -> str:
+    expected = even_perplexity(tokens, codes)
+    return codes_text(codes) if expected > 0.999 * codes else f"{expected:,.1f}"
 
 
 def _histogram(name: str, counts: NDArray[np.int64]) -> tuple[str, str]:

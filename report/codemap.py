@@ -6,19 +6,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .code_raster import raster_html
 from .content import CodebookView
+from .shades import SHADES, shades_legend, shades_of_use
 
-SHADES = 6
-"""Colours of use in page.css, from rare to frequent."""
 MAX_CODES = 4096
 """Max codes on a map; more would blur into one blot."""
 SIDE = 1000
 
 
 def map_html(view: CodebookView, counts: NDArray[np.int64]) -> tuple[str, str]:
-    """Return the legend and the map of a codebook, or a sentence when there are no codes to draw."""
+    """Return the legend and the map of a codebook: its codes on a plane, or by index where they are computed."""
     if view.codes is None:
-        return "", '<p class="empty">This quantizer computes its codes: there is no table of them to map.</p>'
+        return raster_html(view.name, counts)
     assert len(view.codes) == len(counts), f"{view.name}: a count for each code"
     finite = np.flatnonzero(np.isfinite(view.codes).all(axis=1))
     if not len(finite):
@@ -59,16 +59,6 @@ def principal_plane(codes: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float6
     return np.pad(points, ((0, 0), (0, 2 - points.shape[1]))), min(fraction, 1.0)
 
 
-def shades_of_use(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return a shade for each count, in equal steps of its logarithm from min to max; -1 for a count of 0."""
-    used = counts[counts > 0]
-    if not len(used):
-        return np.full(len(counts), -1)
-    low, high = np.log(used.min()), np.log(used.max())
-    fractions = (np.log(np.maximum(counts, 1)) - low) / (high - low) if high > low else np.ones(len(counts))
-    return np.where(counts > 0, np.clip((fractions * SHADES).astype(np.int64), 0, SHADES - 1), -1)
-
-
 def _places(points: NDArray[np.float64]) -> NDArray[np.int64]:
     """Scale points into the drawing with a margin, both axes alike."""
     low, high = points.min(axis=0), points.max(axis=0)
@@ -83,7 +73,5 @@ def _path(places: NDArray[np.int64]) -> str:
 
 
 def _legend(counts: NDArray[np.int64]) -> str:
-    used = counts[counts > 0]
-    ramp = "".join(f'<i class="u{shade}"></i>' for shade in range(SHADES))
-    entries = f"<li>{used.min():,} {ramp} {used.max():,} tokens</li>" if len(used) else ""
-    return entries + ('<li><i class="ring"></i> unused</li>' if len(used) < len(counts) else "")
+    unused = '<li><i class="ring"></i> unused</li>' if (counts == 0).any() else ""
+    return shades_legend(counts) + unused

@@ -29,6 +29,21 @@ class Chart(NamedTuple):
     title: str
     curves: Sequence[Curve]
     log_scale: bool = False
+    unit: str = "step"
+    """What the steps of the curves count."""
+
+
+class Histogram(NamedTuple):
+    """Numbers of things by a positive quantity, on a log scale."""
+
+    title: str
+    unit: str
+    """Of the quantity, such as `megapixels`."""
+    things: str
+    """What is counted, in the plural."""
+    edges: Sequence[float]
+    """Ascending limits of the bars, one more than there are."""
+    numbers: Sequence[int]
 
 
 class Comparison(NamedTuple):
@@ -36,6 +51,13 @@ class Comparison(NamedTuple):
 
     label: str
     original: Image.Image
+    reconstruction: Image.Image
+
+
+class Single(NamedTuple):
+    """A reconstruction that has no original to be compared with."""
+
+    label: str
     reconstruction: Image.Image
 
 
@@ -49,6 +71,8 @@ class CodebookView(NamedTuple):
     """The codes `k d`, or None for a quantizer that computes them."""
     vocab_size: int | None = None
     """Number of codes; None if there is a count for each, more than the counts if those are of hash slots."""
+    on_log_ranks: bool = False
+    """Whether the codes by rank are drawn on a log scale of the rank too, beside a uniform draw."""
 
 
 class Table(NamedTuple):
@@ -121,10 +145,13 @@ class Report(NamedTuple):
     """Versions and machine, as `environment()` returns them."""
     side_by_side: SideBySide | None = None
     """What is compared, at the head of the page."""
+    galleries: Mapping[str, Sequence[Comparison | Single]] = {}
+    """More reconstructions, by their heading."""
+    histograms: Sequence[Histogram] = ()
 
 
-def environment(device: torch.device) -> dict[str, str]:
-    """Return the versions, the machine, the device that was used and the time (UTC), by name."""
+def environment(device: torch.device | None = None) -> dict[str, str]:
+    """Return the versions, the machine, the device if one was used, and the time (UTC), by name."""
     return {
         "vistok": __version__,
         "torch": torch.__version__,
@@ -133,6 +160,6 @@ def environment(device: torch.device) -> dict[str, str]:
         # On Linux platform.processor() is empty, or only the instruction set.
         "processor": cpu_info().get("model name") or platform.processor() or platform.machine(),
         "cores": str(usable_cores()),
-        "device": device_name(device),
+        **({"device": device_name(device)} if device else {}),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     }

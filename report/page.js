@@ -49,21 +49,22 @@ function readout(figure) {
   const cursor = mark(svg, "line", "cursor");
   const dots = data.curves.map((_, index) => mark(svg, "circle", `dot c${index % 6}`));
   const longest = data.curves.reduce((best, points) => (points.length > best.length ? points : best));
+  const along = (x) => share(x, data.x, data.xlog);
   let at = null;
 
   function show(x) {
     at = nearest(longest, x);
     const here = longest[at][0];
-    const left = `${100 * share(here, data.x, false)}%`;
+    const left = `${100 * along(here)}%`;
     set(cursor, { x1: left, x2: left, y1: "0", y2: "100%" });
     where.textContent = data.labels ? data.labels[at] : `${data.unit} ${here.toLocaleString("en-US")}`;
     data.curves.forEach((points, index) => {
       const [step, value] = points[nearest(points, here)];
-      const apart = Math.abs(step - here) > 0.02 * (data.x[1] - data.x[0]);
+      const apart = Math.abs(along(step) - along(here)) > 0.02;
       outputs[index].textContent = written(value) + (apart ? ` (${data.unit} ${step.toLocaleString("en-US")})` : "");
       const seen = value !== null;
       set(dots[index], {
-        cx: `${100 * share(step, data.x, false)}%`,
+        cx: `${100 * along(step)}%`,
         cy: `${seen ? 100 * (1 - share(value, data.y, data.log)) : 0}%`,
         r: seen ? 4 : 0,
       });
@@ -79,7 +80,9 @@ function readout(figure) {
 
   function follow(event) {
     const box = svg.getBoundingClientRect();
-    show(data.x[0] + ((event.clientX - box.left) / box.width) * (data.x[1] - data.x[0]));
+    const part = (event.clientX - box.left) / box.width;
+    const [low, high] = data.x;
+    show(data.xlog ? low * (high / low) ** part : low + part * (high - low));
   }
 
   plot.tabIndex = 0;

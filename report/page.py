@@ -9,14 +9,18 @@ from PIL import Image
 
 from .charts import chart_html
 from .codebooks import codebook_html
-from .content import Comparison, Report, Table
+from .content import Comparison, Report, Single, Table
 from .data_url import SMALL, data_url
+from .histograms import histogram_html
 from .side_by_side import SCRIPT as COMPARED_SCRIPT
 from .side_by_side import STYLE as COMPARED_STYLE
 from .side_by_side import compared_html, image_rows_html, usage_html
 
 STYLE = Path(__file__).parent / "page.css"
 SCRIPT = Path(__file__).parent / "page.js"
+
+GENERATOR = "vistok"
+"""By which a page of vistok is recognised."""
 
 MEASURE = re.compile(r"([-+]?[\d.,]+)(\s*[^\d.,\s].*)", re.DOTALL)
 NUMERIC = re.compile(r"[-+±]?[\d.,]+(e[-+]?\d+)?\s*\D{0,8}")
@@ -40,7 +44,8 @@ def render(report: Report) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="color-scheme" content="light dark"><title>{escape(report.title)}</title>'
+        f'<meta name="generator" content="{GENERATOR}"><meta name="color-scheme" content="light dark">'
+        f"<title>{escape(report.title)}</title>"
         f"<style>\n{''.join(style)}</style></head><body>"
         f"<header><h1>{escape(report.title)}</h1><p>{escape(report.subtitle)}</p></header>"
         f"<main>{_notes(report.notes)}{_figures(report.figures)}{f'<nav>{links}</nav>' if len(sections) > 1 else ''}{body}"
@@ -54,10 +59,12 @@ def _sections(report: Report) -> dict[str, str]:
     parts = {
         "Comparison": compared_html(beside) if beside else "",
         "Reconstructions": (image_rows_html(beside.images) if beside else "")
-        + _grid("images", [_comparison(pair) for pair in report.comparisons]),
+        + _grid("images", [_comparison(pair) for pair in report.comparisons])
+        + "".join(_gallery(heading, pairs) for heading, pairs in report.galleries.items()),
         "Curves": _grid("charts", [chart_html(chart) for chart in report.charts]),
         "Codebooks": (usage_html(beside.usage) if beside else "")
         + "".join(codebook_html(view) for view in report.codebooks),
+        "Sizes": _grid("charts", [histogram_html(histogram) for histogram in report.histograms]),
         "Tables": "".join(_table(title, table) for title, table in report.tables.items()),
         "Configuration": config and f"<details><summary>Show</summary><pre>{config}</pre></details>",
         "Environment": _environment(report.environment),
@@ -85,6 +92,11 @@ def _measure(value: str) -> str:
     return f"<b>{escape(value)}</b>" if NUMERIC.fullmatch(value) else f'<span class="words">{escape(value)}</span>'
 
 
+def _gallery(heading: str, shown: Sequence[Comparison | Single]) -> str:
+    grid = _grid("images", [_single(each) if isinstance(each, Single) else _comparison(each) for each in shown])
+    return f'<h3 class="gallery">{escape(heading)}</h3>{grid}' if shown else ""
+
+
 def _comparison(comparison: Comparison) -> str:
     original, label = comparison.original, escape(comparison.label)
     small = " small" if max(original.size) <= SMALL else ""
@@ -93,6 +105,15 @@ def _comparison(comparison: Comparison) -> str:
         f"{_side('reconstruction', comparison.reconstruction, label)}{_side('original', original, label)}"
         f'<input type="range" min="0" max="100" value="50" step="1" aria-label="Visible part of the original: {label}">'
         f"</div><figcaption>{label}</figcaption></figure>"
+    )
+
+
+def _single(single: Single) -> str:
+    image, label = single.reconstruction, escape(single.label)
+    small = " small" if max(image.size) <= SMALL else ""
+    return (
+        f'<figure class="single{small}"><img src="{data_url(image)}" width="{image.width}" height="{image.height}" '
+        f'alt="reconstruction: {label}"><figcaption>{label}</figcaption></figure>'
     )
 
 

@@ -52,7 +52,7 @@ def corners(x: Axis, y: Axis, xs: NDArray[np.float64], ys: NDArray[np.float64]) 
 
 def data(x: Axis, y: Axis, unit: str, curves: list[list[list[float | None]]], labels: list[str] | None = None) -> str:
     """Return the points `[x, y]` of a plot for the readout, y None at gaps; `labels` replace the label `unit x`."""
-    facts = {"x": x[:2], "y": y[:2], "log": y.log, "unit": unit, "curves": curves, "labels": labels}
+    facts = {"x": x[:2], "y": y[:2], "log": y.log, "xlog": x.log, "unit": unit, "curves": curves, "labels": labels}
     # An opening bracket inside a script element could end it.
     text = json.dumps(facts, separators=(",", ":")).replace("<", "\\u003c")
     return f'<script type="application/json">{text}</script>'

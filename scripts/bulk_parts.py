@@ -99,7 +99,8 @@ def job_of(tokenizer: Tokenizer, precision: str, out: Path, batch_size: int, rea
 
 def encode_from_memory(job: Job, images: list[np.ndarray]) -> None:
     """Encode images of one size that lie in memory, in the batches and threads of a job."""
-    batches = [images[start : start + job.batch_size] for start in range(0, len(images), job.batch_size)]
+    size = job.capacity(*images[0].shape[:2])
+    batches = [images[start : start + size] for start in range(0, len(images), size)]
     with ThreadPoolExecutor(job.encoders) as pool:
         for _ in pool.map(lambda batch: job.encode(job.collate(batch)), batches):
             pass

@@ -4,13 +4,22 @@ from pathlib import Path
 
 import typer.main
 
-from vistok.inference.commands import detokenize_images, evaluate_tokenizer, import_tokenizer, tokenize_images
+from vistok.inference.commands import (
+    detokenize_images,
+    evaluate_tokenizer,
+    import_tokenizer,
+    report_tokens,
+    tokenize_images,
+    verify_tokens,
+)
 from vistok.train.commands import export_tokenizer, finetune_tokenizer, train_tokenizer
 
 ROOT = Path(__file__).parents[1]
 APPS = {
     "tokenize-images": tokenize_images.app,
     "detokenize-images": detokenize_images.app,
+    "verify-tokens": verify_tokens.app,
+    "report-tokens": report_tokens.app,
     "evaluate-tokenizer": evaluate_tokenizer.app,
     "import-tokenizer": import_tokenizer.app,
     "train-tokenizer": train_tokenizer.app,

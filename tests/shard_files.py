@@ -1,15 +1,20 @@
-"""Samples of every kind that a shard may hold, and shards of them in memory."""
+"""Samples of every kind that a shard may hold, shards of them in memory, and images to decode without a shard."""
 
 import importlib.util
 import io
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vistok.images.file_entry import file_entry
+from vistok.inference.api import Tokenizer
+from vistok.inference.detokenize.checking import FolderDecoder, ImageJob
 from vistok.inference.inputs.samples import Companion
 from vistok.inference.token_shards.formats import SHARD_FORMATS
-from vistok.inference.token_shards.token_samples import TokenSample
+from vistok.inference.token_shards.token_samples import StoredSample, TokenSample
 
 CONTENTS = {"txt": "a cat, héllo\r\n".encode(), "seg.png": b"\xff\xd8\0\n", "json": b'{"a": [1]}'}
 NEEDED = {"parquet": "pyarrow"}
@@ -72,3 +77,13 @@ def read_back(name, contents):
         )
         for sample in SHARD_FORMATS[name].read(opened(contents))
     ]
+
+
+def image_jobs(tokenizer: Tokenizer, grids: Iterable[np.ndarray], folder: Path) -> Iterator[ImageJob]:
+    """Yield an image for each grid `q y x`, with the path INDEX.png."""
+    decoder = FolderDecoder(tokenizer, SHARD_FORMATS["wds"], "digest")
+    for index, grid in enumerate(grids):
+        sides = (side * tokenizer.downsample for side in grid.shape[1:])
+        metadata = dict(zip(("height", "width"), sides, strict=True)) | {"source": f"{index}.png"}
+        sample = StoredSample(str(index), partial(grid.astype, np.uint16), partial(dict, metadata))
+        yield ImageJob(index, sample, folder / f"{index}.png", str(index), decoder)

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from accelerate.state import AcceleratorState
+from typer.testing import CliRunner
 
 from commands import APPS, ROOT, options
 from processes import run_python
@@ -53,6 +54,9 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, tables):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "photos").symlink_to(PHOTOS)
+    if page == "dataset.md":  # whose Python reads what its first command writes
+        call = next(line for line in PAGES[page].splitlines() if line.startswith("    tokenize-images"))
+        assert CliRunner().invoke(APPS["tokenize-images"], [*shlex.split(call)[1:], "--quiet"]).exit_code == 0
     blocks = BLOCK.findall(PAGES[page])
     names = {}
     modules = set(sys.modules)

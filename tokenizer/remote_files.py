@@ -16,8 +16,8 @@ PACKAGES = {
     "https": "aiohttp", "oss": "ossfs", "s3": "s3fs", "s3a": "s3fs", "sftp": "paramiko", "ssh": "paramiko",
 }  # fmt: skip
 """The package that opens the URLs of a protocol."""
-S3_CONFIG = {"connect_timeout": 10, "read_timeout": 20, "retries": {"max_attempts": 1}}
-"""Short waits in the client of S3, as `retried` tries again: a command that is interrupted waits for them."""
+S3_CONFIG = {"connect_timeout": 10, "read_timeout": 20, "retries": {"max_attempts": 0}}
+"""Short waits in the client of S3, and one try, as `retried` tries again: each layer that does multiplies them."""
 BLOCK = 4 << 20
 """Bytes that are asked for at a time."""
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
@@ -59,6 +59,8 @@ def open_filesystem(url: str) -> tuple[FileSystem, str]:
             f"{url} has the protocol {protocol}, which fsspec does not know: give a path, or a URL such as s3://, gs:// or "
             "hf://datasets/."
         ) from None
+    if protocol in ("s3", "s3a"):
+        filesystem.retries = 1
     return filesystem, path
 
 

@@ -32,11 +32,15 @@ WAIT_AND_RETRY = (408, 409, 412, 425, 429)
 _given_up = threading.Event()
 
 
+class StillFailingError(OSError):
+    """All tries have failed for a moment."""
+
+
 def retried(action: Callable[[], Result], path: str) -> Result:
     """Return what an action returns, tried up to 8 times, with exponential backoff and jitter.
 
-    Raises OSError that names `path`, with the number of tries, when all fail for a moment; a definite answer, such as
-    FileNotFoundError, is raised at once. The action must bear being repeated after it has failed in the middle.
+    Raises StillFailingError that names `path`, with the number of tries, when all fail for a moment; a definite answer, such
+    as FileNotFoundError, is raised at once. The action must bear being repeated after it has failed in the middle.
     """
     started = time.monotonic()
     for number in range(1, TRIES + 1):
@@ -50,7 +54,7 @@ def retried(action: Callable[[], Result], path: str) -> Result:
         if is_late or (number < TRIES and _given_up.wait(FIRST_WAIT * 2 ** (number - 1) * random.uniform(0.5, 1.5))):
             break
     seconds = time.monotonic() - started
-    raise OSError(errno.EIO, f"failed {number} times in {seconds:.0f} s, the last time with: {reason}", path)
+    raise StillFailingError(errno.EIO, f"failed {number} times in {seconds:.0f} s, the last time with: {reason}", path)
 
 
 def give_up_retries(given_up: bool = True) -> None:

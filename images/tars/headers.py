@@ -16,19 +16,19 @@ _WITHOUT_DATA = "123456"
 """Types without data, whatever size their headers give: links, devices, folders and fifos."""
 
 
-def headers(path: str, file: BinaryIO | None = None) -> Iterator[Header]:
+def headers(path: str, file: BinaryIO | None = None, start: int = 0) -> Iterator[Header]:
     """Yield the members of an uncompressed tar in their order, lazily.
 
-    A seekable `file` is read in place of the one at `path`, and left open. Raises DamagedShard for a wrong checksum, for a
-    tar that ends early, and for anything after the last member but the end of a tar. Raises OSError when the file cannot be
-    read.
+    A seekable `file` is read in place of the one at `path`, and left open. `start` is the offset of a member, where reading
+    begins. Raises DamagedShard for a wrong checksum, for a tar that ends early, and for anything after the last member but
+    the end of a tar. Raises OSError when the file cannot be read.
     """
     with nullcontext(file) if file else open_regular(path) as opened:
         tar = TarBlocks(path, opened)
-        at = 0
+        at = start
         common: dict[str, str] = {}  # from global pax headers, which apply to all later members
         while True:
-            start = at
+            first = at
             own: dict[str, str] = {}
             while (last := tar.header(at)) and last.type in _EXTENSIONS:
                 extended = _extension(tar, last)
@@ -44,7 +44,7 @@ def headers(path: str, file: BinaryIO | None = None) -> Iterator[Header]:
                 return
             member = _member(tar, last, {key: value for key, value in (common | own).items() if value})
             tar.previous = member.name
-            yield member._replace(offset=start)
+            yield member._replace(offset=first)
             at = _end(member)
 
 

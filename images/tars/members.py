@@ -40,15 +40,16 @@ class Member(NamedTuple):
     """A phrase that says why there is no entry ("is a fifo, not a file"); empty for folders."""
 
 
-def tar_members(path: str, file: BinaryIO | None = None) -> Iterator[Member]:
+def tar_members(path: str, file: BinaryIO | None = None, start: int = 0) -> Iterator[Member]:
     """Yield the members of an uncompressed tar in their order, lazily; the first link makes all headers be read.
 
-    A seekable `file` is read in place of the one at `path`, and left open. Links within the tar are resolved: they have the
+    A seekable `file` is read in place of the one at `path`, and left open; `start` is the offset of a member, where reading
+    begins. Links within the tar are resolved: they have the
     bytes of their file, and a link to a folder is a folder. Raises DamagedShard, at the latest at the end, when the tar is
     not complete, and OSError when it cannot be read.
     """
     links: TarLinks | None = None
-    for header in headers(path, file):
+    for header in headers(path, file, start):
         if header.type in LINKS:
             links = links or TarLinks(headers(path, file))
             yield _link(path, header, links.target(header))

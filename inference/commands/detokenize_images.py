@@ -29,6 +29,15 @@ def detokenize_images(
         typer.Option(help=MODEL_HELP, show_default="the one in manifest.json"),
     ] = None,
     device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu, cuda or mps.")] = "auto",
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Images per batch, of 256 x 256 where sizes differ. No pixel depends on it.",
+            show_default="64, on a CPU 16 or one per core",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace images that already exist.")] = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
@@ -42,7 +51,7 @@ def detokenize_images(
     with report_errors("detokenize-images", debug):
         from ..detokenize.run import detokenize
 
-        outcome = detokenize(inputs, out, model, device, overwrite, quiet)
+        outcome = detokenize(inputs, out, model, device, batch_size, overwrite, quiet)
         if json:
             print_json(outcome._asdict())
         else:

@@ -142,6 +142,9 @@ def tokenize_images(
         bool, typer.Option("--overwrite", help="First remove all that vistok wrote into --out.")
     ] = False,
     preview: Annotated[int, typer.Option(min=0, help="Write preview.png with the first N rows.")] = 0,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write tokens.html about what is in --out, in some seconds more.")
+    ] = False,
     engine: Annotated[
         str,
         typer.Option(
@@ -162,7 +165,7 @@ def tokenize_images(
 ) -> None:
     """Turn images into shards of discrete tokens. Nothing is lost; broken images are listed.
 
-    Exit code 0: every shard is done. 1: a shard is damaged or cannot be read, or no image could be used. 2: a wrong call.
+    Exit code 0: every shard is done. 1: one is damaged, cannot be read or written, or no image could be used. 2: a wrong call.
     """
     with report_errors("tokenize-images", debug):
         from ..inputs.companions import parse_keep
@@ -188,6 +191,7 @@ def tokenize_images(
             retry_failures=retry_failures,
             overwrite=overwrite,
             preview=preview,
+            report=report,
             engine=engine,
             ray_address=ray_address,
             quiet=quiet,

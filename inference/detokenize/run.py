@@ -1,10 +1,8 @@
 """The whole of detokenize-images, from its options to the images."""
 
 import os
-from collections import Counter
-from collections.abc import Generator, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Generator, Iterable
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,20 +10,19 @@ from ...cli.options import check_output_folder
 from ...cli.progress import ProgressLine, track
 from ...images.saving import mark_of
 from ...images.tars.blocks import DamagedShard
+from ...tokenizer.devices import find_device
 from ...tokenizer.files import remove_asides
 from ...tokenizer.folder_lock import hold_folder
 from ...tokenizer.wording import pluralize
 from ..api import Tokenizer, load
-from ..inputs.keys import file_name, make_unique, normalised_key
 from ..token_shards.formats import open_samples
+from ..token_shards.manifest import manifest_of
 from ..token_shards.sidecar import MANIFEST_FILE
 from ..token_shards.store import Store
-from .decoding import FolderDecoder, ImageJob, batches, checked, decoded, folder_decoder, save
-from .verified_shards import ShardFile, find_shards, manifest_of, verified_keys
-
-ENDING = ".png"
-MAX_PATH_BYTES = 2048
-"""Bytes of the longest path below the folder; together with the folder's own path, systems take 4096."""
+from .checking import FolderDecoder, ImageJob, check, folder_decoder
+from .paths import image_paths
+from .stream import Tally, save_images
+from .verified_shards import TokenShard, find_shards, verified_keys
 
 
 class Outcome(NamedTuple):
@@ -51,12 +48,20 @@ class Outcome(NamedTuple):
         return lines + [f"  damaged: {sentence}" for sentence in self.damaged]
 
 
-def detokenize(inputs: list[str], out: Path, model: str | None, device: str, overwrite: bool, quiet: bool) -> Outcome:
+def detokenize(
+    inputs: list[str],
+    out: Path,
+    model: str | None,
+    device: str,
+    batch_size: int | None,
+    overwrite: bool,
+    quiet: bool,
+) -> Outcome:
     """Decode token shards; raise ValueError for a wrong call, OSError when the disk refuses."""
     check_output_folder(out)
     files, damaged = find_shards(inputs)
     decoders = _decoders(files, model, device)
-    shards: dict[ShardFile, list[str]] = {}
+    shards: dict[TokenShard, list[str]] = {}
     for shard, sidecar in track(files.items(), "shards", quiet=quiet):
         try:
             shards[shard] = verified_keys(shard, sidecar, decoders[shard.store].shard_format)
@@ -67,28 +72,25 @@ def detokenize(inputs: list[str], out: Path, model: str | None, device: str, ove
     )
     if not overwrite:
         _refuse_replacing(_jobs(paths, decoders, out))
-    failures: list[str] = []
-    written = before = 0
     with (
         hold_folder(out, "detokenize-images"),
-        ThreadPoolExecutor() as pool,
         ProgressLine(total=sum(map(len, paths.values())), quiet=quiet) as line,
-        closing(_jobs(paths, decoders, out)) as jobs,
     ):
-        for batch in batches(checked(jobs, failures)):
-            missing = [image for image in batch if mark_of(image.job.path) != image.mark]
-            before += len(batch) - len(missing)
-            problems = [problem for problem in pool.map(save, missing, decoded(missing)) if problem]
-            failures += problems
-            written += len(missing) - len(problems)
-            line.update(written + before + len(failures), note=f"{len(failures)} failed" if failures else "")
+
+        def report(tally: Tally) -> None:
+            failed = len(tally.problems)
+            done = tally.written + tally.there_before + failed
+            line.update(done, note=f"{failed} failed" if failed else "")
+
+        tally = Tally(report)
+        save_images(_jobs(paths, decoders, out), batch_size, tally, find_device(device).type)
         for folder in {(out / path).parent for row in paths.values() for path in row}:
             if folder.is_dir():
                 remove_asides(folder)
-    return Outcome(out, len(shards), written, before, failures, damaged)
+    return Outcome(out, len(shards), tally.written, tally.there_before, tally.failures, damaged)
 
 
-def _decoders(shards: Iterable[ShardFile], named: str | None, device: str) -> dict[Store, FolderDecoder]:
+def _decoders(shards: Iterable[TokenShard], named: str | None, device: str) -> dict[Store, FolderDecoder]:
     loaded: dict[str, Tokenizer] = {}
     decoders = {}
     for folder in dict.fromkeys(shard.store for shard in shards):
@@ -103,43 +105,27 @@ def _decoders(shards: Iterable[ShardFile], named: str | None, device: str) -> di
 
 
 def _jobs(
-    paths: dict[ShardFile, list[str]], decoders: dict[Store, FolderDecoder], out: Path
+    paths: dict[TokenShard, list[str]], decoders: dict[Store, FolderDecoder], out: Path
 ) -> Generator[ImageJob, None, None]:
     """Yield the images of all shards; each can be read until the next is asked for."""
+    numbers = count()
     for shard, row in paths.items():
         decoder = decoders[shard.store]
         with open_samples(*shard, decoder.shard_format) as samples:
             for sample, path in zip(samples, row, strict=True):
-                yield ImageJob(sample, out / path, f"{shard}: {sample.key}", decoder)
+                yield ImageJob(next(numbers), sample, out / path, f"{shard}: {sample.key}", decoder)
 
 
 def _refuse_replacing(jobs: Iterable[ImageJob]) -> None:
-    for image in checked((job for job in jobs if os.path.lexists(job.path)), []):
-        path = image.job.path
-        if mark_of(path) != image.mark:
-            raise ValueError(f"{path} is there already: give another --out folder, or --overwrite to replace it.")
+    for job in jobs:
+        if os.path.lexists(job.path) and _is_another(job):
+            raise ValueError(f"{job.path} is there already: give another --out folder, or --overwrite to replace it.")
 
 
-def image_paths(shards: Sequence[tuple[str, Iterable[str]]]) -> list[list[str]]:
-    """Return KEY.png for each key of each shard, given by name, or SHARD/KEY.png for a key of several shards."""
-    listed = [(shard, make_unique(keys)) for shard, keys in shards]
-    counts = Counter(key for _, keys in listed for key in keys)
-    used: set[str] = set()
-    return [[_unused(key if counts[key] == 1 else f"{shard}/{key}", used) for key in keys] for shard, keys in listed]
-
-
-def _unused(key: str, used: set[str]) -> str:
-    """Return a path that no other image has, even on file systems that ignore case."""
-    path, number = _path(key), 1
-    while path.casefold() in used:
-        number += 1
-        path = _path(f"{key}_{number}")
-    used.add(path.casefold())
-    return path
-
-
-def _path(key: str) -> str:
-    *folders, base = normalised_key(key).replace("\0", r"\x00").split("/")
-    folders = [f"{folder}_" if folder.casefold().endswith(ENDING) else folder for folder in folders]  # no file's name
-    path = "/".join([*(file_name(folder, "") for folder in folders), file_name(base or "unnamed", ENDING)])
-    return path if len(os.fsencode(path)) <= MAX_PATH_BYTES else file_name(path.replace("/", "_"), ENDING)
+def _is_another(job: ImageJob) -> bool:
+    """Return whether the file that is there is not the image; one that does not fit its tokenizer is named later."""
+    try:
+        mark = check(job).mark
+    except ValueError:
+        return False
+    return mark_of(job.path) != mark

@@ -8,14 +8,14 @@ from typing import NamedTuple
 from ...images.file_entry import problem_of
 from ...images.tars.blocks import DamagedShard
 from ...tokenizer.remote_files import local_path, protocol_of
-from ..token_shards.formats import SHARD_FORMATS, ShardFormat, open_samples, shard_of
-from ..token_shards.manifest import Manifest, read_manifest
+from ..token_shards.formats import ShardFormat, open_samples, shard_of
+from ..token_shards.manifest import manifest_of
 from ..token_shards.ownership import orphans
 from ..token_shards.sidecar import MANIFEST_FILE, Sidecar, all_sidecars, file_that_differs, read_sidecar
 from ..token_shards.store import LocalStore, Store, open_store
 
 
-class ShardFile(NamedTuple):
+class TokenShard(NamedTuple):
     """A token shard, by its name in a folder."""
 
     store: Store
@@ -25,14 +25,14 @@ class ShardFile(NamedTuple):
         return self.store.path_of(self.name)
 
 
-def find_shards(inputs: Iterable[str]) -> tuple[dict[ShardFile, Sidecar | None], list[str]]:
+def find_shards(inputs: Iterable[str]) -> tuple[dict[TokenShard, Sidecar | None], list[str]]:
     """Find token shards and their sidecars, and say which are missing; raise ValueError for an input that holds none."""
-    shards: dict[str, tuple[ShardFile, Sidecar | None]] = {}  # by the real path, so that each comes once
+    shards: dict[str, tuple[TokenShard, Sidecar | None]] = {}  # by the real path, so that each comes once
     missing: list[str] = []
     for path in inputs:
         folder, shard = _folder_and_shard(path)
         if shard:
-            found = {ShardFile(folder, shard): read_sidecar(folder, shard)}
+            found = {TokenShard(folder, shard): read_sidecar(folder, shard)}
         else:
             found, sentences = _in_folder(folder)
             if not found and not sentences:
@@ -44,7 +44,7 @@ def find_shards(inputs: Iterable[str]) -> tuple[dict[ShardFile, Sidecar | None],
     return dict(shards.values()), list(dict.fromkeys(missing))
 
 
-def verified_keys(shard: ShardFile, sidecar: Sidecar | None, shard_format: ShardFormat) -> list[str]:
+def verified_keys(shard: TokenShard, sidecar: Sidecar | None, shard_format: ShardFormat) -> list[str]:
     """Compare a shard with its sidecar and list its keys; raise DamagedShard, with a sentence, when it is not whole."""
     try:
         differing = file_that_differs(shard.store, sidecar) if sidecar else None
@@ -61,19 +61,6 @@ def verified_keys(shard: ShardFile, sidecar: Sidecar | None, shard_format: Shard
     raise DamagedShard(f"{differing} does not match its sidecar (SHA-256): remove it and tokenize it again.")
 
 
-def manifest_of(store: Store) -> Manifest | None:
-    """Return the manifest of a folder, or None; raise ValueError when it is damaged, or its format cannot be read here."""
-    manifest = read_manifest(store, "put the right one back")
-    if manifest is not None and manifest.format not in SHARD_FORMATS:
-        raise ValueError(
-            f"{store.path_of(MANIFEST_FILE)} names the shard format {manifest.format!r}, but only "
-            f"{', '.join(SHARD_FORMATS)} can be read: put the right one back, or add the format to SHARD_FORMATS."
-        )
-    if manifest is not None:
-        SHARD_FORMATS[manifest.format].require()
-    return manifest
-
-
 def _folder_and_shard(path: str) -> tuple[Store, str]:
     """Return the folder of an input, and the name of the shard in it, "" for all."""
     if protocol_of(path):
@@ -86,14 +73,14 @@ def _folder_and_shard(path: str) -> tuple[Store, str]:
     return (LocalStore(local), "") if local.is_dir() else (LocalStore(local.parent), shard_of(local.name) or local.name)
 
 
-def _in_folder(store: Store) -> tuple[dict[ShardFile, Sidecar | None], list[str]]:
+def _in_folder(store: Store) -> tuple[dict[TokenShard, Sidecar | None], list[str]]:
     manifest = manifest_of(store)
     found = all_sidecars(store, store.sizes())
-    shards: dict[ShardFile, Sidecar | None] = {ShardFile(store, sidecar.shard): sidecar for sidecar in found}
+    shards: dict[TokenShard, Sidecar | None] = {TokenShard(store, sidecar.shard): sidecar for sidecar in found}
     missing = [
         f"{store.path_of(name)} has no sidecar, so it may not be whole: tokenize it again."
         for name in orphans(store)
-        if ShardFile(store, name) not in shards
+        if TokenShard(store, name) not in shards
     ]
     if manifest is not None and manifest.shards > len(shards):
         missing.append(

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 MAX_NAME_BYTES = 255
+_CONTROLS = dict.fromkeys([*range(32), 127], "_")
 
 
 def webdataset_key(name: str) -> str:
@@ -23,6 +24,15 @@ def webdataset_extension(name: str) -> str:
 def normalised_key(key: str) -> str:
     """Return a key as a path below any folder: `../up`, `/abs`, `./dot` and `a//b` become `up`, `abs`, `dot`, `a/b`."""
     return posixpath.normpath("/" + key).lstrip("/")
+
+
+def given_key(value: str) -> str:
+    """Return text as a key of webdataset: normalised, with _ for each dot of its last part and each control character.
+
+    Nothing is left of some: `/` and `..` become "".
+    """
+    folder, base = posixpath.split(normalised_key(value))
+    return posixpath.join(folder, base.replace(".", "_")).translate(_CONTROLS)
 
 
 class UniqueKeys:

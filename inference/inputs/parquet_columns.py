@@ -25,9 +25,14 @@ class Columns(NamedTuple):
     others: list[str]
 
 
+def has_pyarrow() -> bool:
+    """Return whether parquet files can be read."""
+    return importlib.util.find_spec("pyarrow") is not None
+
+
 def require_pyarrow(path: str) -> None:
     """Raise ValueError when pyarrow is missing."""
-    if importlib.util.find_spec("pyarrow") is None:
+    if not has_pyarrow():
         raise ValueError(
             f"{path} needs the package pyarrow: pip install 'vistok[parquet]', and run the same command again."
         )
@@ -58,15 +63,20 @@ def plain_errors() -> Iterator[None]:
 
 def choose_columns(schema: Any, wanted: str) -> Columns:
     """Return the columns of a schema, `wanted` or else the only one that can have images among them; raise ValueError."""
-    images = [field.name for field in schema if _has_bytes(field.type)]
+    images = columns_with_bytes(schema)
     named = [name for name in images if name in _image_features(schema)]
     candidates = [wanted] if wanted else (named if len(named) == 1 else images)
     if len(candidates) != 1 or candidates[0] not in images:
-        which = f"no column {wanted}" if wanted else f"{len(images) or 'no'} columns"
-        found = f"{which} with the bytes of images (there are {', '.join(images or schema.names)})"
-        raise ValueError(f"has {found}: name one with --image-column, or leave the file out")
-    key = next((name for name in KEY_COLUMNS if name in schema.names and _is_text(schema.field(name).type)), "")
+        which = f"no column {wanted}" if wanted else f"{len(images)} columns" if images else "no column"
+        found = f"{which} with the bytes of images (there are {', '.join(images or schema.names) or 'none'})"
+        raise ValueError(f"has {found}: {'name one with --image-column, or ' if images else ''}leave the file out")
+    key = next((name for name in KEY_COLUMNS if name in schema.names and _can_be_key(schema.field(name).type)), "")
     return Columns(candidates[0], key, [name for name in schema.names if name not in (candidates[0], key)])
+
+
+def columns_with_bytes(schema: Any) -> list[str]:
+    """Return the columns that can have images."""
+    return [field.name for field in schema if _has_bytes(field.type)]
 
 
 def extension_of(column: str) -> str:
@@ -95,13 +105,27 @@ def _image_features(schema: Any) -> set[str]:
 def _has_bytes(kind: Any) -> bool:
     import pyarrow.types as types
 
+    kind = _plain(kind)
     if types.is_struct(kind):
         index = kind.get_field_index("bytes")
         return index >= 0 and _has_bytes(kind.field(index).type)
-    return types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind)
+    return (
+        types.is_binary(kind)
+        or types.is_large_binary(kind)
+        or types.is_binary_view(kind)
+        or types.is_fixed_size_binary(kind)
+    )
 
 
-def _is_text(kind: Any) -> bool:
+def _can_be_key(kind: Any) -> bool:
     import pyarrow.types as types
 
-    return types.is_string(kind) or types.is_large_string(kind)
+    kind = _plain(kind)
+    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) or types.is_integer(kind)
+
+
+def _plain(kind: Any) -> Any:
+    """Return the type of the values, also of those that are written as a dictionary of the different ones."""
+    import pyarrow.types as types
+
+    return kind.value_type if types.is_dictionary(kind) else kind

@@ -11,12 +11,13 @@ from ...images.remote_entry import HeldEntry
 from ...images.tars.blocks import DamagedShard
 from .companions import Keep
 from .input_files import digest, file_state, open_input
-from .keys import UniqueKeys, name_key
+from .keys import UniqueKeys, given_key, name_key
 from .parquet_cell import ParquetCell
 from .parquet_columns import (
     REASON_COLUMNS,
     Columns,
     choose_columns,
+    columns_with_bytes,
     content_of,
     extension_of,
     open_table,
@@ -50,12 +51,32 @@ class ParquetSource:
 
 
 def check_columns(path: str, image_column: str) -> None:
-    """Raise ValueError when a file is no parquet file with one column of images, OSError when it cannot be read."""
+    """Raise ValueError when a whole parquet file has not one column of images, OSError when it cannot be read."""
+    schema = _schema(path)
     try:
-        with open_input(path) as file, open_table(file) as table:
-            choose_columns(table.schema_arrow, image_column)
+        if schema is not None:  # damage is of the file, not of the call
+            choose_columns(schema, image_column)
     except ValueError as error:
         raise ValueError(f"{printable(path)} {error}.") from None
+
+
+def has_no_images(path: str) -> bool:
+    """Return whether a whole parquet file on this machine has no column that could have images."""
+    try:
+        schema = _schema(path)
+    except OSError:  # reading its rows reports why
+        return False
+    return schema is not None and not columns_with_bytes(schema)
+
+
+def _schema(path: str) -> Any:
+    """Return the columns of a parquet file, or None when it is damaged; raise OSError when it cannot be read."""
+    with open_input(path) as file:
+        try:
+            with open_table(file) as table:
+                return table.schema_arrow
+        except ValueError:
+            return None
 
 
 class _Rows:
@@ -84,7 +105,7 @@ class _Rows:
 
     def _of_table(self, table: Any, columns: Columns) -> Iterator[Sample]:
         keeps = self._source.keep.keeps_member
-        kept = {name: extension for name in columns.others if keeps(extension := extension_of(name)) and extension}
+        kept = {name: extension for name, extension in _extensions(columns.others).items() if keeps(extension)}
         reasons = [name for name in columns.others if name in REASON_COLUMNS]
         read = list(dict.fromkeys([columns.image, *filter(None, [columns.key]), *kept, *reasons]))
         for group in range(table.num_row_groups):
@@ -98,9 +119,11 @@ class _Rows:
     def _sample(self, row: dict[str, Any], columns: Columns, companions: list[Companion]) -> Sample:
         value = row[columns.image]
         content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
-        source = printable(str(path or row.get(columns.key) or f"row {self._done - 1}"))
-        given = row.get(columns.key) or (name_key(os.path.basename(source)) if path else f"{self._done - 1:08}")
-        key = self._keys.add(given)
+        named = row[columns.key] if columns.key else None
+        text = "" if named is None else str(named)
+        source = printable(str(path or text or f"row {self._done - 1}"))
+        key = given_key(text) or (given_key(name_key(os.path.basename(source))) if path else "")
+        key = self._keys.add(key or f"{self._done - 1:08}")
         if content is None:
             reasons = [str(row[name]) for name in REASON_COLUMNS if row.get(name)]
             return Sample(
@@ -110,6 +133,15 @@ class _Rows:
                 f"has no bytes in its row ({', '.join(reasons)})" if reasons else "has no bytes in its row",
             )
         return Sample(key, source, HeldEntry(content, source), companions=companions)
+
+
+def _extensions(columns: list[str]) -> dict[str, str]:
+    """Return the extensions of the columns that can have one; the first of those that differ in nothing but case, or a dot."""
+    first: dict[str, str] = {}
+    for name in columns:
+        if extension := extension_of(name):
+            first.setdefault(extension.lower(), name)  # webdataset reads extensions in lower case
+    return {name: extension_of(name) for name in first.values()}
 
 
 def _rows(batches: Iterator[Any]) -> Iterator[dict[str, Any]]:

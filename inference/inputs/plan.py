@@ -10,7 +10,7 @@ from ...images.file_entry import file_size, printable
 from ...images.finding.inputs import ALLOWED
 from ...tokenizer.remote_files import protocol_of
 from .companions import KEEP_ALL, Keep
-from .found_inputs import ShardFile, find_inputs
+from .found_inputs import InputShard, find_inputs
 from .input_files import digest, object_state
 from .keys import file_name
 from .loose_images import LOOSE_PATTERN, LooseImage, loose_shard
@@ -35,7 +35,7 @@ class Plan:
     """Files in folders that are neither images nor carried over, by kind."""
     repeated: int
     """Inputs that were given more than once, the first time not counted."""
-    shard_files: list[ShardFile]
+    shard_files: list[InputShard]
     """Tars and parquet files, each once."""
 
     def files(self) -> Iterator[str]:
@@ -84,15 +84,15 @@ def plan_shards(
     )
 
 
-def _check_parquet(files: list[ShardFile], image_column: str) -> None:
-    """Raise ValueError when pyarrow is missing, or the first parquet file has no column of images."""
+def _check_parquet(files: list[InputShard], image_column: str) -> None:
+    """Raise ValueError when pyarrow is missing, or the first parquet file, unless it is damaged, has no column of images."""
     first = next((file for file in files if file.is_parquet), None)
     if first is not None:
         require_pyarrow(first.path)
         check_columns(first.path, image_column)
 
 
-def _shard_task(name: str, file: ShardFile, keep: Keep, image_column: str) -> ShardTask:
+def _shard_task(name: str, file: InputShard, keep: Keep, image_column: str) -> ShardTask:
     source = ParquetSource(file.path, name, keep, image_column) if file.is_parquet else TarSource(file.path, name, keep)
     return ShardTask(name, source, digest([object_state(file.found, name)]) if file.found else source.digest())
 
@@ -115,9 +115,9 @@ def _identity(path: str) -> tuple[int, int] | str:
     return state.st_dev, state.st_ino
 
 
-def _shard_names(files: list[ShardFile], suffix: str) -> tuple[dict[str, ShardFile], int]:
+def _shard_names(files: list[InputShard], suffix: str) -> tuple[dict[str, InputShard], int]:
     """Return each tar and parquet file once, by the name of its shard, and how many were given again."""
-    named: dict[str, ShardFile] = {}
+    named: dict[str, InputShard] = {}
     for file in files:
         stem = printable(os.path.splitext(file.base)[0])
         name = file_name(stem, suffix).removesuffix(suffix)

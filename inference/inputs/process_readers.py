@@ -28,7 +28,7 @@ class ProcessReaders:
         self.lanes = LANES * processes
         self.chunk = CHUNK if config.side else 1
         slot_bytes = _slot_bytes(config)
-        self._slots = SharedSlots(slot_bytes, max(1, SHARED_BYTES // slot_bytes))
+        self._slots = SharedSlots(slot_bytes, SHARED_BYTES // slot_bytes)
         setting = Setting(config, multiple, slot_bytes)
         self._lanes = Lanes(setting, self._slots.descriptor, processes)
         self._alone = Lanes(setting, self._slots.descriptor, processes=1, lanes=1)
@@ -78,6 +78,8 @@ class ProcessReaders:
 
 
 def _slot_bytes(config: PreprocessingConfig) -> int:
+    """Return the bytes of a slot; an image that has more comes as a message."""
     if config.side:
-        return 3 * config.side**2
-    return min(SLOT_BYTES, 3 * config.area[1] ** 2) if config.area else SLOT_BYTES
+        return min(SHARED_BYTES, 3 * config.side**2)
+    largest = 3 * config.area[1] ** 2 if config.area else SLOT_BYTES
+    return min(SHARED_BYTES, SLOT_BYTES, largest)

@@ -1,9 +1,9 @@
 """The formats of token shards: the table SHARD_FORMATS, and the protocol of an entry; a file and a line add one."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import PurePath
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from ...images.tars.blocks import DamagedShard
 from .megatron_format import MegatronFormat
@@ -45,6 +45,20 @@ class ShardFormat(Protocol):
 
         Returns None when they are damaged or empty, so that nobody can tell.
         """
+
+
+@runtime_checkable
+class SeekableFormat(Protocol):
+    """What a format also has when a sample can be read without those before it; others are read from the beginning."""
+
+    def scan(self, files: Sequence[BinaryIO]) -> Iterator[tuple[str, int]]:
+        """Yield the key of each sample and its place, a number from which `open_rows` finds it again.
+
+        It reads as little as it can, and raises what `read` does.
+        """
+
+    def open_rows(self, files: Sequence[BinaryIO]) -> Callable[[int, int], StoredSample]:
+        """Return a function that reads a sample by its index and its place, in any order; both raise what `read` does."""
 
 
 SHARD_FORMATS: dict[str, ShardFormat] = {

@@ -1,5 +1,6 @@
 """DIR/manifest.json: what all token shards of a folder have in common, and their totals."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,8 @@ from ...tokenizer.config import Config
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ..api import Tokenizer
 from ..inputs.views import ONE_ROW, Views
-from .sidecar import MANIFEST_FILE, sidecars, to_json
+from .formats import SHARD_FORMATS
+from .sidecar import MANIFEST_FILE, Sidecar, sidecars, to_json
 from .store import Store, write_file
 from .token_samples import token_dtype
 
@@ -92,6 +94,19 @@ def read_manifest(store: Store, remedy: str = "use another --out folder") -> Man
         ) from None
 
 
+def manifest_of(store: Store) -> Manifest | None:
+    """Return the manifest of a folder, or None; raise ValueError when it is damaged, or its format cannot be read here."""
+    manifest = read_manifest(store, "put the right one back")
+    if manifest is not None and manifest.format not in SHARD_FORMATS:
+        raise ValueError(
+            f"{store.path_of(MANIFEST_FILE)} names the shard format {manifest.format!r}, but only "
+            f"{', '.join(SHARD_FORMATS)} can be read: put the right one back, or add the format to SHARD_FORMATS."
+        )
+    if manifest is not None:
+        SHARD_FORMATS[manifest.format].require()
+    return manifest
+
+
 def check_same(before: Manifest | None, manifest: Manifest, store: Store) -> None:
     """Raise ValueError, naming what differs, when a folder was made with other settings."""
     differences = _differences(before, manifest) if before else []
@@ -101,9 +116,16 @@ def check_same(before: Manifest | None, manifest: Manifest, store: Store) -> Non
         )
 
 
+def check_shard(sidecar: Sidecar, manifest: Manifest, store: Store) -> None:
+    """Raise ValueError when a shard is of another tokenizer or other settings, as its folder may have lost its manifest."""
+    found = _that_differ(_options(sidecar), _options(manifest))
+    made = f"with {' and '.join(found)}" if found else f"by another tokenizer than {manifest.model}"
+    if found or sidecar.fingerprint != manifest.fingerprint:
+        raise ValueError(f"{store.path_of(sidecar.shard)} was made {made}: use another --out folder, or --overwrite.")
+
+
 def _differences(before: Manifest, now: Manifest) -> list[str]:
-    old, new = _settings(before), _settings(now)
-    found = [f"{name} {old[name]}, not {new[name]}" for name in old if old[name] != new[name]]
+    found = _that_differ(_settings(before), _settings(now))
     if before.fingerprint == now.fingerprint or (found and before.model == now.model):
         return found
     if before.model == now.model:
@@ -112,5 +134,12 @@ def _differences(before: Manifest, now: Manifest) -> list[str]:
 
 
 def _settings(manifest: Manifest) -> dict[str, object]:
-    options = {"precision": manifest.precision, "--format": manifest.format, "--keep": manifest.keep}
-    return manifest.preprocessing.model_dump() | options | manifest.views.options()
+    return manifest.preprocessing.model_dump() | {"--format": manifest.format} | _options(manifest)
+
+
+def _options(made: Manifest | Sidecar) -> dict[str, str]:
+    return {"precision": made.precision, "--keep": made.keep} | made.views.options()
+
+
+def _that_differ(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
+    return [f"{name} {old[name]}, not {new[name]}" for name in old if old[name] != new[name]]

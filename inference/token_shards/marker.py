@@ -16,6 +16,8 @@ from ...tokenizer.errors import WorkFailedError
 from ...tokenizer.folder_lock import FolderBusyError
 
 MARKER_FILE = ".vistok.lock"
+BEATS = "vistok-marker"
+"""Name of the thread that gives signs."""
 MAX_SKEW = 300.0
 """Seconds by which the clocks of two machines may differ."""
 
@@ -34,7 +36,7 @@ class Pace(NamedTuple):
 
 
 class MarkedFolder(Protocol):
-    """The marker of a folder; the methods raise OSError after one try."""
+    """The marker of a folder; the methods raise OSError when the last of several tries has failed."""
 
     def __str__(self) -> str:
         """Return the folder as users know it."""
@@ -83,16 +85,22 @@ def hold_marker(folder: MarkedFolder, who: str, pace: Pace) -> Iterator[Ownershi
     if not _is_ours(found, ours):
         raise _busy(folder, found, pace)
     ownership, ended = Ownership(str(folder)), threading.Event()
-    beats = threading.Thread(target=_beat, args=(folder, ours, pace, ownership, ended), daemon=True)
+    arguments = (folder, ours, pace, ownership, ended)
+    beats = threading.Thread(target=_beat, args=arguments, name=BEATS, daemon=True)
     beats.start()
+    is_gone = False
     try:
         yield ownership
+    except OSError as error:
+        is_gone = str(error.filename or "").startswith(str(folder))
+        raise
     finally:
         ended.set()
-        beats.join(pace.beat)
-        with suppress(OSError):  # a marker that stays is stale
-            if _is_ours(folder.read_marker(), ours):
-                folder.remove_marker()
+        if not is_gone:  # a marker that stays is stale, and the tries to remove it would keep the user waiting
+            beats.join(pace.beat)
+            with suppress(OSError):
+                if _is_ours(folder.read_marker(), ours):
+                    folder.remove_marker()
 
 
 def _beat(

@@ -7,7 +7,7 @@ position (`y x q`), as the layout `raster` has them; ids of a vocabulary are for
 import base64
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -53,21 +53,23 @@ class MegatronFormat:
     def read(self, files: Sequence[BinaryIO]) -> Iterator[StoredSample]:
         tokens, index, lines = files
         sequences = read_index(index, tokens.seek(0, os.SEEK_END))
-        lines.seek(0)
-        for number in range(len(sequences.lengths)):
-            row = parse_json(line) if (line := lines.readline(MAX_LINE)).endswith(b"\n") else None
-            if not isinstance(row, dict) or not isinstance(row.get("key"), str):
-                raise ValueError(f"has a .jsonl whose line {number + 1} describes no image: it is cut or damaged")
-            yield StoredSample(
-                row["key"],
-                partial(_tokens, tokens, sequences, number, row),
-                partial(row.get, "metadata"),
-                _members(row),
-            )
-        if lines.read(1):
-            raise ValueError(
-                f"has a .jsonl with more lines than the {len(sequences.lengths):,} of its .idx: it is damaged"
-            )
+        for number, (_, row) in enumerate(_rows(lines, len(sequences.lengths))):
+            yield _sample(tokens, sequences, number, row)
+
+    def scan(self, files: Sequence[BinaryIO]) -> Iterator[tuple[str, int]]:
+        tokens, index, lines = files
+        sequences = read_index(index, tokens.seek(0, os.SEEK_END))
+        return ((row["key"], place) for place, row in _rows(lines, len(sequences.lengths)))
+
+    def open_rows(self, files: Sequence[BinaryIO]) -> Callable[[int, int], StoredSample]:
+        tokens, index, lines = files
+        sequences = read_index(index, tokens.seek(0, os.SEEK_END))
+
+        def read_row(number: int, place: int) -> StoredSample:
+            lines.seek(place)
+            return _sample(tokens, sequences, number, _row(lines, number))
+
+        return read_row
 
     def is_own(self, files: Sequence[BinaryIO | None]) -> bool | None:
         tokens, index, lines = files
@@ -78,6 +80,27 @@ class MegatronFormat:
         except OSError:
             return None
         return None if MARK.startswith(begin.rstrip(b"\0")) and begin != MARK else begin == MARK
+
+
+def _rows(lines: BinaryIO, count: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield where each line begins, and what it says."""
+    lines.seek(0)
+    for number in range(count):
+        yield lines.tell(), _row(lines, number)
+    if lines.read(1):
+        raise ValueError(f"has a .jsonl with more lines than the {count:,} of its .idx: it is damaged")
+
+
+def _row(lines: BinaryIO, number: int) -> dict[str, Any]:
+    row = parse_json(line) if (line := lines.readline(MAX_LINE)).endswith(b"\n") else None
+    if not isinstance(row, dict) or not isinstance(row.get("key"), str):
+        raise ValueError(f"has a .jsonl whose line {number + 1} describes no image: it is cut or damaged")
+    return row
+
+
+def _sample(tokens: BinaryIO, sequences: SequenceIndex, number: int, row: dict[str, Any]) -> StoredSample:
+    read_tokens = partial(_tokens, tokens, sequences, number, row)
+    return StoredSample(row["key"], read_tokens, partial(row.get, "metadata"), _members(row))
 
 
 def _line(sample: TokenSample) -> bytes:

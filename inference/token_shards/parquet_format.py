@@ -2,20 +2,20 @@
 
 import importlib.util
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import Any, BinaryIO
 
 from .members import read_members
-from .parquet_rows import MARK, UNSIGNED, schema, stored_samples, table
+from .parquet_groups import open_table, read_group
+from .parquet_rows import MARK, schema, stored_samples, table
 from .token_samples import StoredSample, TokenSample
 
 MAGIC = b"PAR1"
 GROUP_ROWS = 1000
 GROUP_BYTES = 16 << 20
 """Bytes of tokens and members after which a group of rows ends: what is in memory while a shard is written or read."""
-MAX_VALUES = 1 << 28
-"""Values of a column in the largest group that is read back: a damaged file may promise any number."""
 EMPTY_DTYPE = "uint16"
 """Of the tokens of a shard without images."""
 
@@ -40,17 +40,33 @@ class ParquetFormat:
         (writer or _writer(parquet, files[0], schema(EMPTY_DTYPE))).close()
 
     def read(self, files: Sequence[BinaryIO]) -> Iterator[StoredSample]:
-        import pyarrow.parquet as parquet
-
-        with _plain_errors():
-            shard = parquet.ParquetFile(files[0], page_checksum_verification=True)
-            if not any(shard.schema_arrow.equals(schema(dtype)) for dtype in UNSIGNED):
-                raise ValueError("is not a table of tokens that vistok wrote")
+        shard = open_table(files[0])
         for index in range(shard.num_row_groups):
-            with _plain_errors():
-                _check_size(shard.metadata.row_group(index))
-                rows = shard.read_row_group(index)
-            yield from stored_samples(rows)
+            yield from stored_samples(read_group(shard, index))
+
+    def scan(self, files: Sequence[BinaryIO]) -> Iterator[tuple[str, int]]:
+        shard = open_table(files[0])
+        keys = (key for index in range(shard.num_row_groups) for key in read_group(shard, index, ["key"]).column("key"))
+        for number, key in enumerate(keys):
+            if key.as_py() is None:
+                raise ValueError(f"has no key in row {number}")
+            yield key.as_py(), number
+
+    def open_rows(self, files: Sequence[BinaryIO]) -> Callable[[int, int], StoredSample]:
+        shard = open_table(files[0])
+        sizes = [shard.metadata.row_group(index).num_rows for index in range(shard.num_row_groups)]
+        ends = list(accumulate(sizes))
+        in_memory: dict[int, Any] = {}  # the group that was read last
+
+        def read_row(number: int, _: int) -> StoredSample:
+            index = bisect_right(ends, number)
+            if index not in in_memory:
+                in_memory.clear()
+                in_memory[index] = read_group(shard, index)
+            row = number - ends[index] + sizes[index]
+            return next(stored_samples(in_memory[index].slice(row, 1)))
+
+        return read_row
 
     def is_own(self, files: Sequence[BinaryIO | None]) -> bool | None:
         footer = _footer(files[0]) if files[0] is not None else None
@@ -86,25 +102,6 @@ def _groups(samples: Iterable[TokenSample]) -> Iterator[list[tuple[TokenSample, 
         size += sample.tokens.nbytes + sum(map(len, members.values()))
     if group:
         yield group
-
-
-def _check_size(group: Any) -> None:
-    values = max((group.column(index).num_values for index in range(group.num_columns)), default=0)
-    if values > MAX_VALUES:
-        raise ValueError(f"has a group of rows with {values:,} values, more than any that vistok writes")
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Raise ValueError for what pyarrow finds damaged; some of that it calls an OSError, without a number."""
-    import pyarrow as pa
-
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise ValueError(f"is not a parquet file, or damaged ({' '.join(str(error).split())[:80]})") from None
 
 
 def _footer(file: BinaryIO) -> bytes | None:

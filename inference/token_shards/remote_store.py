@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any, BinaryIO, cast
 
@@ -23,6 +24,9 @@ HUB_PACE = Pace(beat=600.0, stale=1800.0, watches=False)
 """On the Hugging Face hub each sign is a commit, of which an hour has a limited number."""
 VERSIONS = ("ETag", "etag", "md5Hash", "generation", "blob_id", "LastModified", "mtime", "created")
 """What listings say of the version of a file, by the protocol."""
+
+WRITTEN = ("mtime", "LastModified", "last_modified", "updated", "created")
+"""What listings say of when a file was written, by the protocol."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,10 @@ class RemoteStore:
 
     def sizes(self) -> dict[str, int]:
         return {name: row["size"] for name, row in self._listing().items() if row["type"] == "file"}
+
+    def times(self) -> dict[str, float]:
+        told = {name: next(filter(None, map(row.get, WRITTEN)), None) for name, row in self._listing().items()}
+        return {name: seconds for name, when in told.items() if (seconds := _seconds(when)) is not None}
 
     def others(self) -> set[str]:
         return {name for name, row in self._listing().items() if row["type"] != "file"}
@@ -99,19 +107,18 @@ class RemoteStore:
     @contextmanager
     def hold(self, who: str) -> Iterator[None]:
         filesystem, folder = self._opened
-        try:
-            if protocol_of(self.url) not in WITHOUT_FOLDERS:
-                retried(lambda: filesystem.makedirs(folder, exist_ok=True), self.url)
-            with hold_marker(self, who, HUB_PACE if self._is_hub else PACE) as ownership:
-                self._ownerships.append(ownership)
-                try:
-                    yield
-                finally:
-                    self._ownerships.remove(ownership)
-        except NotImplementedError:
-            raise ValueError(
-                f"{self.url} can be read only, as fsspec has no writing for it: give a folder, or a URL such as s3://."
-            ) from None
+        with ExitStack() as stack:
+            try:
+                if protocol_of(self.url) not in WITHOUT_FOLDERS:
+                    retried(lambda: filesystem.makedirs(folder, exist_ok=True), self.url)
+                ownership = stack.enter_context(hold_marker(self, who, HUB_PACE if self._is_hub else PACE))
+            except NotImplementedError:
+                raise ValueError(
+                    f"{self.url} can be read only, as fsspec has no writing for it: give a folder, or a URL such as s3://."
+                ) from None
+            self._ownerships.append(ownership)
+            stack.callback(self._ownerships.remove, ownership)
+            yield
 
     def read_marker(self) -> bytes | None:
         try:
@@ -191,3 +198,15 @@ def _temporary_files(count: int) -> Iterator[list[BinaryIO]]:
     except OSError as error:
         error.filename = error.filename or tempfile.gettempdir()
         raise
+
+
+def _seconds(when: object) -> float | None:
+    """Return a time of a listing in seconds since 1970, or None for one that is of no known kind."""
+    if isinstance(when, str):
+        try:
+            when = datetime.fromisoformat(when.replace("Z", "+00:00"))
+        except ValueError:
+            return None
+    if isinstance(when, datetime):
+        return when.timestamp()
+    return float(when) if isinstance(when, int | float) else None

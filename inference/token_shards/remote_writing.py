@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 from ...tokenizer.remote_files import FileSystem
@@ -80,7 +81,8 @@ def _send(filesystem: FileSystem, path: str, file: BinaryIO) -> None:
         file.seek(0)
         shutil.copyfileobj(file, target, 8 << 20)
     except BaseException:
-        getattr(target, "discard", lambda: None)()
         target.closed = True  # closing it, as its end does, would make a cut file of what has arrived
+        with suppress(Exception):  # where the parts stay, they are no file; what went wrong first is raised
+            getattr(target, "discard", lambda: None)()
         raise
     target.close()

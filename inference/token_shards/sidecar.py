@@ -10,6 +10,7 @@ from ...tokenizer.config import Config
 from ..inputs.input_files import sha256_of
 from ..inputs.plan import SIDECAR_SUFFIX
 from ..inputs.samples import Failure
+from ..inputs.views import Views
 from .formats import format_of, shard_files
 from .store import Store, write_file
 
@@ -30,6 +31,10 @@ class Sidecar(Config):
     schema_version: Literal[4] = 4
     shard: str
     fingerprint: str
+    precision: str
+    keep: str
+    views: Views
+    """These three as in the manifest, so that a folder that has lost it takes no shard of other settings for its own."""
     inputs: str
     """SHA-256 of the names, sizes and modification times of the input files."""
     content: str

@@ -29,6 +29,9 @@ class Store(Protocol):
     def sizes(self) -> dict[str, int]:
         """Return the bytes of all files by name; none when there is no folder."""
 
+    def times(self) -> dict[str, float]:
+        """Return when files were written, in seconds since 1970, by name; without those that the store does not tell."""
+
     def others(self) -> set[str]:
         """Return the names that are taken by something else than a file: a folder, a fifo, a link to nowhere."""
 
@@ -97,6 +100,13 @@ class LocalStore:
             with suppress(FileNotFoundError):  # another process replaces it
                 if entry.is_file():
                     found[entry.name] = entry.stat(follow_symlinks=False).st_size
+        return found
+
+    def times(self) -> dict[str, float]:
+        found = {}
+        for entry in self._entries():
+            with suppress(FileNotFoundError):
+                found[entry.name] = entry.stat(follow_symlinks=False).st_mtime
         return found
 
     def others(self) -> set[str]:

@@ -12,14 +12,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ...images.file_entry import Entry
-from ...images.tars.members import tar_members
+from ...images.tars.members import Member, tar_members
+from ...images.tars.places import member_places
 from ..inputs.keys import webdataset_extension
+from ..inputs.token_tars import OWNER, TOKENS_ENDING, holds_tokens
 from .token_samples import StoredSample, TokenSample, parse_json
 
-TOKENS_ENDING = ".tokens.npy"
 METADATA_ENDING = ".tokens.json"
-OWNER = "vistok"
-"""User and group of the members, by which a tar of vistok is recognised."""
 MAX_MEMBER = 1 << 26
 """Bytes of the largest array of tokens that is read back."""
 NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -46,32 +45,43 @@ class WebdatasetFormat:
                         _add(tar, f"{sample.key}.{companion.extension}", file_beside, companion.entry.size)
 
     def read(self, files: Sequence[BinaryIO]) -> Iterator[StoredSample]:
+        return _samples(files[0], tar_members(files[0].name, files[0]))
+
+    def scan(self, files: Sequence[BinaryIO]) -> Iterator[tuple[str, int]]:
+        for name, place in member_places(files[0].name, files[0]):
+            if webdataset_extension(name) == TOKENS_ENDING[1:]:
+                yield name.removesuffix(TOKENS_ENDING), place
+
+    def open_rows(self, files: Sequence[BinaryIO]) -> Callable[[int, int], StoredSample]:
         (file,) = files
-        pending: StoredSample | None = None
-        companions: dict[str, Callable[[], bytes]] = {}
-        for member in tar_members(file.name, file):
-            if member.entry is None:
-                continue
-            if webdataset_extension(member.name) == TOKENS_ENDING[1:]:  # `a.b.tokens.npy` is a companion
-                if pending:
-                    yield pending
-                key = member.name.removesuffix(TOKENS_ENDING)
-                companions = {}
-                pending = StoredSample(key, partial(_read_npy, file, member.entry), lambda: None, companions)
-            elif pending and member.name == pending.key + METADATA_ENDING:
-                pending = pending._replace(read_metadata=partial(_read_json, file, member.entry))
-            elif pending and member.name.startswith(f"{pending.key}."):
-                companions[member.name.removeprefix(f"{pending.key}.")] = partial(_read, file, member.entry)
-        if pending:
-            yield pending
+
+        def read_row(_: int, place: int) -> StoredSample:
+            return next(_samples(file, tar_members(file.name, file, place)))
+
+        return read_row
 
     def is_own(self, files: Sequence[BinaryIO | None]) -> bool | None:
-        try:
-            with tarfile.open(fileobj=files[0], mode="r:") as tar:
-                first = tar.next()
-        except (tarfile.TarError, OSError, EOFError, ValueError):
-            return None
-        return None if first is None else first.uname == OWNER and first.name.endswith(TOKENS_ENDING)
+        return holds_tokens(files[0])
+
+
+def _samples(file: BinaryIO, members: Iterable[Member]) -> Iterator[StoredSample]:
+    pending: StoredSample | None = None
+    companions: dict[str, Callable[[], bytes]] = {}
+    for member in members:
+        if member.entry is None:
+            continue
+        if webdataset_extension(member.name) == TOKENS_ENDING[1:]:  # `a.b.tokens.npy` is a companion
+            if pending:
+                yield pending
+            key = member.name.removesuffix(TOKENS_ENDING)
+            companions = {}
+            pending = StoredSample(key, partial(_read_npy, file, member.entry), lambda: None, companions)
+        elif pending and member.name == pending.key + METADATA_ENDING:
+            pending = pending._replace(read_metadata=partial(_read_json, file, member.entry))
+        elif pending and member.name.startswith(f"{pending.key}."):
+            companions[member.name.removeprefix(f"{pending.key}.")] = partial(_read, file, member.entry)
+    if pending:
+        yield pending
 
 
 def _add(tar: tarfile.TarFile, name: str, file: BinaryIO, size: int) -> None:

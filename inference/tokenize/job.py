@@ -9,11 +9,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import torch
 
-from ...tokenizer.numerics.exact import exact_batch
 from ...tokenizer.shapes import Images, Tokens
+from ...tokenizer.system import keep_freed_memory
 from ..api import Tokenizer
 from ..arithmetic import EXACT_ARITHMETIC
-from ..batch_limit import BatchLimit, parse_limit
+from ..batch_limit import BatchLimit, exact_network_batch, parse_limit, whole_batches
 from ..fast import FastEncoder
 from ..inputs.samples import Failure
 from ..token_shards.formats import ShardFormat
@@ -85,14 +85,13 @@ class Job:
     def capacity(self, height: int, width: int) -> int:
         """Return how many images of a size go to the encoder together: whole batches of the networks."""
         limit = self.batch_size if isinstance(self.batch_size, BatchLimit) else BatchLimit(self.batch_size)
-        images, batch = limit.images(height, width, self.manifest.downsample), self._network_batch(height, width)
-        return max(batch, images - images % batch) if limit.in_tokens else images
+        images = limit.images(height, width, self.manifest.downsample)
+        return whole_batches(images, self._network_batch(height, width))
 
     def _network_batch(self, height: int, width: int) -> int:
         if self.manifest.precision != EXACT_ARITHMETIC:
             return parse_limit(self.manifest.precision.split("-")[2]).images(height, width, self.manifest.downsample)
-        is_cpu = self.tokenizer.device.type == "cpu"
-        return 1 if is_cpu else exact_batch(self.tokenizer.batch_size, height, width)
+        return exact_network_batch(self.tokenizer.device.type, self.tokenizer.batch_size, height, width)
 
     @cached_property
     def encode(self) -> Callable[[Images], Tokens]:
@@ -100,6 +99,8 @@ class Job:
         if self.tokenizer.device.type == "cpu":
             # Each core encodes its own batch: threads that share one wait for each other at every layer.
             torch.set_num_threads(1)
+            if self.manifest.preprocessing.side:  # blocks of one image are as large as those of the next
+                keep_freed_memory()
         if self.manifest.precision == EXACT_ARITHMETIC:
             is_cpu = self.tokenizer.device.type == "cpu"
             return self.tokenizer.encode_pixels if is_cpu else lambda images: self.tokenizer.start_encoding(images)()
@@ -145,6 +146,8 @@ class ShardResult(NamedTuple):
     """Why the input is damaged, in a sentence; nothing was written then."""
     unread: str = ""
     """Which file cannot be read at the moment, and why; nothing was written then."""
+    unwritten: str = ""
+    """Which file the store does not take, and why; its shard has no sidecar then."""
     lost: str = ""
     """Why it was given up: the workers that made it ended; nothing was written then."""
     waits: Waits = Waits()

@@ -26,6 +26,7 @@ class Totals:
         self.failures: list[Failure] = []
         self.damaged: list[str] = []
         self.unread: list[str] = []
+        self.unwritten: list[str] = []
         self.lost: list[str] = []
         self.empty: list[str] = []
         self.passed_over: Counter[str] = Counter()
@@ -39,7 +40,7 @@ class Totals:
     @property
     def shards_done(self) -> int:
         """Shards that are written or given up."""
-        return self.shards + len(self.damaged) + len(self.unread) + len(self.lost)
+        return self.shards + len(self.damaged) + len(self.unread) + len(self.unwritten) + len(self.lost)
 
     @property
     def expected_images(self) -> int:
@@ -57,9 +58,15 @@ class Totals:
         """Add the result of a shard."""
         self.add_progress(ShardProgress(result.name, result.samples, result.samples, len(result.failures)))
         self.waits += result.waits
-        if given_up := result.damage or result.unread or result.lost:
-            (self.damaged if result.damage else self.unread if result.unread else self.lost).append(given_up)
-            return
+        for reason, reasons in (
+            (result.damage, self.damaged),
+            (result.unread, self.unread),
+            (result.unwritten, self.unwritten),
+            (result.lost, self.lost),
+        ):
+            if reason:
+                reasons.append(reason)
+                return
         self.shards += 1
         self.images += result.images
         self.rows += result.rows

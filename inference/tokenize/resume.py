@@ -9,13 +9,16 @@ from ..inputs.reading import Unusable
 from ..inputs.samples import ShardTask
 from ..inputs.views import image_key
 from ..token_shards.formats import open_samples
+from ..token_shards.manifest import check_shard
 from ..token_shards.sidecar import Sidecar, file_that_differs, sidecars, whole_sidecar, write_sidecar
 from ..token_shards.token_samples import TokenSample
 from .job import Job
 
 
 def pending_shards(tasks: Iterable[ShardTask], job: Job, retry_failures: bool) -> list[ShardTask]:
-    """Return the shards that are not done; raise ValueError when one was made by another tokenizer or from other inputs."""
+    """Return the shards that are not done; raise ValueError when one was made by another tokenizer, with other
+    settings or from other inputs.
+    """
     done = {sidecar.shard: sidecar for sidecar in sidecars(job.out)}
     return [task for task in tasks if not _is_done(task, done.get(job.shard_file(task.name)), job, retry_failures)]
 
@@ -50,8 +53,7 @@ def _is_done(task: ShardTask, sidecar: Sidecar | None, job: Job, retry_failures:
     path, remedy = job.out.path_of(job.shard_file(task.name)), "use another --out folder, or --overwrite."
     if sidecar is None:
         return False
-    if sidecar.fingerprint != job.manifest.fingerprint:
-        raise ValueError(f"{path} was made by another tokenizer than {job.manifest.model}: {remedy}")
+    check_shard(sidecar, job.manifest, job.out)
     if retry_failures and sidecar.failures:
         return False
     try:

@@ -8,6 +8,8 @@ from ...cli.options import find_entry
 from ...cli.progress import ProgressLine
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ..api import Tokenizer, load
+from ..collection_report.page_file import PAGE_FILE, is_other_page
+from ..collection_report.rates import RateLog
 from ..inputs.companions import Keep
 from ..inputs.plan import Plan, plan_shards, refuse_overwriting
 from ..inputs.readers import reads_in_processes
@@ -17,6 +19,7 @@ from ..token_shards.manifest import check_same, new_manifest, read_manifest, wri
 from ..token_shards.ownership import refuse_other, refuse_replacing, removable_files, remove_shards
 from ..token_shards.sidecar import MANIFEST_FILE, sidecar_name
 from ..token_shards.store import open_store
+from .call_report import report_call
 from .job import Job
 from .preview import PREVIEW_FILE, compare_with_float32, is_other, write_preview
 from .results import Totals, tokenize_shards
@@ -48,6 +51,7 @@ class Request(NamedTuple):
     retry_failures: bool
     overwrite: bool
     preview: int
+    report: bool
     engine: str
     ray_address: str | None
     quiet: bool
@@ -108,9 +112,11 @@ def _tokenize(request: Request, say: Callable[[str], None], site: Site) -> Summa
         say(f"model       {request.model}, size {manifest.preprocessing.size}, on {site.placement}")
         if request.fast and (line := compare_with_float32(plan, tokenizer, job.encode, request.views)):
             say(line)
+        rates = RateLog()
         with ProgressLine("images", quiet=request.quiet) as progress:
 
             def report(totals: Totals) -> None:
+                rates.add(totals.progress["images"])
                 failures = totals.progress["failures"]
                 note = f"{totals.shards_done}/{len(pending)} shards" + (f"  {failures} failed" if failures else "")
                 progress.update(totals.progress["images"], totals.expected_images or None, note)
@@ -119,7 +125,10 @@ def _tokenize(request: Request, say: Callable[[str], None], site: Site) -> Summa
         manifest = write_manifest(out, manifest)
         if request.preview and write_preview(out, plan, tokenizer, job.encode, request.preview, request.views):
             say(f"preview     {out.path_of(PREVIEW_FILE)}")
-        return Summary(totals, plan, manifest, out, len(plan.shards) - len(pending), new_images)
+        done_before = len(plan.shards) - len(pending)
+        if request.report:
+            report_call(job, manifest, plan, totals, done_before, rates.points(), say)
+        return Summary(totals, plan, manifest, out, done_before, new_images)
 
 
 def _load(request: Request, device: str) -> Tokenizer:
@@ -148,10 +157,13 @@ def _clear(request: Request, plan: Plan, job: Job) -> None:
     out = job.out
     shards = [job.shard_file(task.name) for task in plan.shards]
     outputs = [MANIFEST_FILE, *shards, *map(sidecar_name, shards), *([PREVIEW_FILE] if request.preview else [])]
+    outputs += [PAGE_FILE] if request.report else []
     refuse_overwriting(plan, list(map(out.path_of, [*outputs, *(removable_files(out) if request.overwrite else [])])))
     refuse_replacing(out, shards, job.shard_format)
     if request.preview:
         refuse_other(out, PREVIEW_FILE, is_other(out))
+    if request.report:
+        refuse_other(out, PAGE_FILE, is_other_page(out))
     if request.overwrite:
         remove_shards(out)
     out.remove_asides()

@@ -47,13 +47,17 @@ def choose_precision(
 
 
 def choose_limit(limit: BatchLimit | None, tokenizer: Tokenizer, precision: str) -> BatchLimit:
-    """Return how many images the encoder gets at a time: on a GPU a batch of the fast one, or several of the exact one."""
+    """Return how many images the encoder gets at a time: on a GPU a batch of the fast one, or several of the exact one.
+
+    A CPU encodes each exactly by itself: a core that gets no more than it must leaves none idle at the end.
+    """
     if limit:
         return limit
     if precision != EXACT_ARITHMETIC:
         return parse_limit(precision.split("-")[2])
     if tokenizer.device.type == "cpu":
-        return _cpu_limit(DEVICE_BATCH, tokenizer)
+        side = tokenizer.config.preprocessing.side or COMMON_SIDE
+        return _cpu_limit(max(1, min(DEVICE_BATCH, COMMON_SIDE**2 // side**2)), tokenizer)
     return _limit(MAX_IMAGES, tokenizer)
 
 

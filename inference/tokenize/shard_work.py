@@ -11,12 +11,13 @@ import torch
 from einops import rearrange
 
 from ...evaluation.usage import count_tokens, empty_counts
-from ..inputs.input_files import UnreadableInputError, sha256_of
+from ...tokenizer.retries import StillFailingError
+from ..inputs.input_files import UnreadableInputError, sha256_of, unreadable
 from ..inputs.reading import Unusable
 from ..inputs.samples import Listing, Sample, ShardTask
 from ..inputs.views import image_key
 from ..token_shards.formats import shard_files
-from ..token_shards.sidecar import ShardFile, Sidecar, sidecar_name, to_json
+from ..token_shards.sidecar import MANIFEST_FILE, ShardFile, Sidecar, sidecar_name, to_json
 from ..token_shards.token_samples import TokenSample
 from .job import CodeCounts, Job, ShardResult
 from .resume import content_digest
@@ -34,6 +35,7 @@ class ShardWork:
     """Their indices by key and source."""
     damage: str = ""
     unread: str = ""
+    unwritten: str = ""
     stored: dict[str, list[TokenSample]] = field(default_factory=dict)
     """Rows that an earlier call made of the same inputs, by the keys of their images."""
     reused: int = 0
@@ -45,7 +47,7 @@ class ShardWork:
     @property
     def is_given_up(self) -> bool:
         """Whether this call will write nothing for it."""
-        return bool(self.damage or self.unread)
+        return bool(self.damage or self.unread or self.unwritten)
 
     @property
     def expected_samples(self) -> int:
@@ -67,9 +69,11 @@ def finish(work: ShardWork, job: Job) -> ShardResult:
             _write(work, job)
         except UnreadableInputError as error:
             work.unread = str(error)
+        except StillFailingError as error:
+            work.unwritten = _why_unwritten(error, job)
     name, rows_each = work.task.name, job.manifest.views.rows
     if work.is_given_up:
-        return ShardResult(name, work.samples, damage=work.damage, unread=work.unread)
+        return ShardResult(name, work.samples, damage=work.damage, unread=work.unread, unwritten=work.unwritten)
     return ShardResult(
         name=name,
         samples=work.samples,
@@ -79,6 +83,20 @@ def finish(work: ShardWork, job: Job) -> ShardResult:
         passed_over=work.listing.passed_over,
         usage=_usage(work, job.manifest.vocab_size),
     )
+
+
+def _why_unwritten(error: StillFailingError, job: Job) -> str:
+    """Return a sentence about a file that the store does not take; raise the error when the run ends at it.
+
+    It does with `--on-error stop`, and when the store answers nothing any more, as each shard would wait for it in vain.
+    """
+    if job.stop_on_error:
+        raise error
+    try:
+        job.out.size(MANIFEST_FILE)
+    except OSError:
+        raise error from None
+    return f"{error.filename} cannot be written ({error.strerror})"
 
 
 def _usage(work: ShardWork, vocab_size: int) -> tuple[CodeCounts, ...]:
@@ -115,6 +133,9 @@ def _write(work: ShardWork, job: Job) -> None:
         sidecar = Sidecar(
             shard=shard,
             fingerprint=job.manifest.fingerprint,
+            precision=job.manifest.precision,
+            keep=job.manifest.keep,
+            views=job.manifest.views,
             inputs=task.inputs,
             content=content_digest(work.tokens, work.failed),
             images=len(work.tokens) // job.manifest.views.rows,
@@ -124,5 +145,9 @@ def _write(work: ShardWork, job: Job) -> None:
             files=list(map(_described, names, files)),
         )
         sidecar_file.write(to_json(sidecar))
-        if task.source.digest() != task.inputs:
+        try:
+            is_changed = task.source.digest() != task.inputs
+        except OSError as error:
+            raise unreadable(task.name, error) from None
+        if is_changed:
             raise UnreadableInputError(f"{task.name}: its input changed while it was read")

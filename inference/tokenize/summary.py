@@ -32,7 +32,8 @@ class Summary(NamedTuple):
     def has_failed(self) -> bool:
         """Whether something is left to do, or the whole folder holds nothing but failures."""
         has_only_failures = bool(self.manifest.failures) and not self.manifest.images
-        return bool(self.totals.damaged or self.totals.unread or self.totals.lost or has_only_failures)
+        totals = self.totals
+        return bool(totals.damaged or totals.unread or totals.unwritten or totals.lost or has_only_failures)
 
     @property
     def passed_over(self) -> Counter[str]:
@@ -67,6 +68,7 @@ class Summary(NamedTuple):
             "passed_over": dict(self.passed_over),
             "damaged": totals.damaged,
             "unread": totals.unread,
+            "unwritten": totals.unwritten,
             "lost": totals.lost,
             "codebooks": [usage._asdict() for usage in codebook_usage(totals.counts, totals.vocab_size)]
             if totals.images
@@ -129,6 +131,7 @@ class Summary(NamedTuple):
         lines = [f"  {line}" for line in first_lines(failed, MAX_SHOWN, "the .json beside each shard")]
         lines += [f"  damaged: {reason}" for reason in totals.damaged]
         lines += [f"  not read: {reason}" for reason in totals.unread]
+        lines += [f"  not written: {reason}" for reason in totals.unwritten]
         lines += [f"  lost: {reason}" for reason in totals.lost]
         if count := len(totals.damaged):
             them = "it" if count == 1 else "them"
@@ -138,6 +141,12 @@ class Summary(NamedTuple):
             lines.append(
                 f"nothing was written for {pluralize(count, 'shard')}: run the same command again when "
                 f"{'its' if count == 1 else 'their'} files can be read"
+            )
+        if count := len(totals.unwritten):
+            their = "its" if count == 1 else "their"
+            lines.append(
+                f"nothing was sealed of {pluralize(count, 'shard')}: run the same command again when {their} files can be "
+                "written"
             )
         if count := len(totals.lost):
             lines.append(f"nothing was written for {pluralize(count, 'lost shard')}: run the same command again")

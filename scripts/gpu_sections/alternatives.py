@@ -13,7 +13,7 @@ from vistok.tokenizer.numerics import layout
 from vistok.tokenizer.numerics.float32 import own_numerics
 
 from .check import DEVICE, Check, seconds_of
-from .encode import compiled_encoder, network_alone, write_rate
+from .encode import compiled_encoder, compiled_name, network_alone, write_rate
 from .models import Measured, llamagen, photo_f8
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
@@ -64,7 +64,7 @@ def compiled_layouts(check: Check, model: Measured) -> None:
             torch._dynamo.reset()
             with chosen("compiled", form):
                 encode, _ = compiled_encoder(model, size, check)
-            network_alone(check, model, encode, "compiled, network alone", size, layout=name)
+            network_alone(check, model, encode, compiled_name(check, "compiled, network alone"), size, layout=name)
 
 
 def compile_modes(check: Check, model: Measured) -> None:

@@ -58,7 +58,7 @@ def fast_compiled(check: Check, model: Measured) -> None:
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()  # which a reset leaves
     encode, seconds = compiled_encoder(model, size, check)
-    check.write(f"{model.name} compiling", value=seconds, unit="s", graph_breaks=graph_breaks())
+    check.write(compiled_name(check, f"{model.name} compiling"), value=seconds, unit="s", graph_breaks=graph_breaks())
     network_alone(check, model, encode, "fast, network alone", size)
     images = host_images(check, model, size)
     rate(check, model, "fast from host", partial(drain, [images] * rounds(check, model), encode.start), batch=size)
@@ -86,12 +86,17 @@ def batch_size(check: Check, model: Measured) -> int:
 
 
 def compiled_encoder(model: Measured, size: int, check: Check) -> tuple[FastEncoder, float]:
-    """Return a compiled encoder after its first batch, and the seconds that took."""
+    """Return a compiled encoder, with --small one that is not, after its first batch, and the seconds that took."""
     precision = fast_precision(DEVICE, compiled=not check.is_small, batch_size=size)
     started = time.perf_counter()
     encode = FastEncoder(model.tokenizer.model, DEVICE, precision)
     encode(host_images(check, model, size))
     return encode, time.perf_counter() - started
+
+
+def compiled_name(check: Check, name: str) -> str:
+    """Return the name of a measurement of what is compiled; with --small, where nothing is, it says so."""
+    return f"{name} (--small: not compiled)" if check.is_small else name
 
 
 @torch.inference_mode()

@@ -8,7 +8,7 @@ import vistok
 from processes import run_python
 
 COMMANDS = ["tokenize_images", "detokenize_images", "evaluate_tokenizer", "train_tokenizer", "finetune_tokenizer"]
-COMMANDS += ["export_tokenizer", "import_tokenizer"]
+COMMANDS += ["export_tokenizer", "import_tokenizer", "verify_tokens", "report_tokens"]
 GENEROUS = 5
 """Seconds, for a busy machine; a command answers in 0.2."""
 

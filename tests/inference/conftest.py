@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from vistok.inference.commands.detokenize_images import app as detokenize_app
 from vistok.inference.commands.evaluate_tokenizer import app as evaluate_app
 from vistok.inference.commands.tokenize_images import app as tokenize_app
+from vistok.inference.commands.verify_tokens import app as verify_app
 
 
 def run(app, *arguments, code=0):
@@ -27,6 +28,11 @@ def detokenize(tokenizer_folder):
     return lambda *arguments, model=tokenizer_folder, code=0: run(
         detokenize_app, *arguments, "--model", model, code=code
     )
+
+
+@pytest.fixture
+def verify():
+    return lambda *arguments, code=0: run(verify_app, *arguments, code=code)
 
 
 @pytest.fixture

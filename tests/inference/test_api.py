@@ -106,6 +106,14 @@ def test_built_in_model_reconstructs_photos():
         (torch.full((3, 8, 8), 255.0), r"encode got a float tensor from 255 to 255, but takes \[0, 1\]: divide by 255"),
         (torch.full((3, 8, 8), -0.5), r"encode got a float tensor from -0.5 to -0.5, but takes \[0, 1\]"),
         (torch.full((3, 8, 8), torch.nan), r"encode got a float tensor from nan to nan, but takes \[0, 1\]"),
+        (
+            torch.zeros(3, 8, 8, device="meta"),
+            r"^encode got a tensor on the meta device, .* no values: give one on the CPU",
+        ),
+        (
+            torch.zeros(2, 3, 8, 8, dtype=torch.uint8, device="meta"),
+            r"^encode got a tensor on the meta device, which has",
+        ),
         (torch.zeros(3, 9, 8), r"takes b 3 h w with h and w multiples of 8: resize, crop or pad them"),
     ],
 )
@@ -175,6 +183,10 @@ def test_wrong_tokens_are_one_sentence(tokenizer):
             tokenizer.decode(tokens)
     with pytest.raises(ValueError, match=r"its codes are 0 to 299"):
         tokenizer.decode(torch.full((1, 1, 8, 8), 300))
+    with pytest.raises(
+        ValueError, match=r"^decode got a tensor on the meta device, which has a shape but no values: give"
+    ):
+        tokenizer.decode(long.to("meta"))
 
 
 @pytest.mark.parametrize(
@@ -229,6 +241,10 @@ def test_pixels_of_any_float_are_encoded_and_others_are_one_sentence(tokenizer):
             ValueError, match=r"encode_pixels got .*, but takes a float tensor b c h w in \[-1, 1\]: convert it"
         ):
             tokenizer.encode_pixels(wrong)
+    with pytest.raises(
+        ValueError, match="^encode_pixels got a tensor on the meta device, which has a shape but no values"
+    ):
+        tokenizer.encode_pixels(pixels.to("meta"))
     with pytest.raises(ValueError, match="NaN or infinite: load other weights, or give other pixels"):
         tokenizer.encode_pixels(pixels * float("nan"))
 

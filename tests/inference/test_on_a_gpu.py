@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 import torch
 from einops import rearrange
+from PIL import Image
 
 import vistok
+from shard_files import image_jobs
 from vistok.images.preprocessing import to_pixels
 from vistok.inference.arithmetic import agreement, as_pixels
 from vistok.inference.batch_probe import SIZES, probed_batch
+from vistok.inference.detokenize.stream import Tally, save_images
 from vistok.inference.fast import FastEncoder, fast_precision
+from vistok.tokenizer.preprocessing import PreprocessingConfig
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
 GENERATOR = torch.Generator().manual_seed(0)
@@ -49,6 +53,18 @@ def test_decoded_images_are_those_of_each_alone(tokenizer):
     shown = torch.stack([torch.from_numpy(np.array(image)) for image in tokenizer.decode(tokens.cpu())])
     rounded = rearrange((decoded.cpu() * 255).round().int(), "b c h w -> b h w c")
     assert (shown.int() - rounded).abs().max() <= 1
+
+
+def test_images_of_shards_are_those_of_the_api_whatever_the_batch(tokenizer, tmp_path):
+    native = tokenizer.with_preprocessing(PreprocessingConfig(size="native"))
+    tokens = tokenizer.encode(rearrange(IMAGES, "b h w c -> b c h w")).cpu()
+    decoded = [np.array(image) for image in tokenizer.decode(tokens)]
+    for size in (None, 1, 20):
+        folder = tmp_path / str(size)
+        save_images(image_jobs(native, tokens.numpy(), folder), size, tally := Tally(lambda _: None), "cuda")
+        assert tally.written == len(tokens)
+        for index, image in enumerate(decoded):
+            assert np.array_equal(np.array(Image.open(folder / f"{index}.png")), image)
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -6,9 +6,10 @@ import torch
 
 from pages import NAN, Page
 from vistok.report.codebooks import codebook_views, rank_bars
-from vistok.report.codemap import MAX_CODES, SHADES, principal_plane, shades_of_use
+from vistok.report.codemap import MAX_CODES, principal_plane
 from vistok.report.content import CodebookView, Report
 from vistok.report.page import render
+from vistok.report.shades import SHADES, shades_of_use
 from vistok.tokenizer.quantizers import build_quantizer
 
 VQ = {"name": "vq", "dim": 4, "codebook_size": 8}
@@ -64,7 +65,7 @@ def test_a_large_codebook_is_sampled_and_says_so():
 
 def test_a_codebook_without_a_table_has_no_map():
     page = Page(render(Report("t", codebooks=[CodebookView("c", np.array([1, 2]))])))
-    assert "This quantizer computes its codes" in page.text
+    assert "There is no table of codes to map" in page.text
 
 
 def test_codes_that_are_not_finite_are_left_out():

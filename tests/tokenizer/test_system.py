@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from vistok.tokenizer.system import (
     after_fork_in_child,
     anonymous_file,
     flush_path,
+    keep_freed_memory,
     lock_file,
     open_without_waiting,
     return_freed_memory,
@@ -107,10 +109,40 @@ def test_without_glibc_freed_memory_stays_where_it_is(monkeypatch, library):
 
     monkeypatch.setattr("ctypes.CDLL", load)
     return_freed_memory()
+    keep_freed_memory()
     calls = []
     monkeypatch.setattr("ctypes.CDLL", lambda _: SimpleNamespace(malloc_trim=calls.append))
     return_freed_memory()
     assert calls == [0]
+
+
+FAULTS = """
+import resource, sys
+from concurrent.futures import ThreadPoolExecutor
+from vistok.tokenizer.system import keep_freed_memory
+
+def pages():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(4):
+        bytearray(b"x") * (100 << 20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+with ThreadPoolExecutor(1) as pool:
+    pool.submit(pages).result()
+    print(pool.submit(pages).result())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_a_thread_that_frees_a_large_block_gets_it_again():
+    """Blocks that come fresh from the system cost a page fault per page."""
+    faults = {
+        how: int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, check=True, text=True).stdout)
+        for how in ("returned", "kept")
+    }
+    assert faults["kept"] < 100 <= faults["returned"]
 
 
 def test_kills_for_lack_of_memory_are_counted_for_the_container_or_the_machine(tmp_path, monkeypatch):

@@ -92,11 +92,16 @@ def adaptive_weight(
     return (average(own).float().norm() / (average(adversarial).float().norm() + MIN_NORM)).clamp(0, limit).detach()
 
 
+def has_begun(step: int, start: int) -> bool:
+    """Return whether a step, counted from 1, has an adversarial term and a discriminator that learns: those after `start`."""
+    return step > start
+
+
 def ramp(step: int, start: int, length: int) -> float:
-    """Return 0 up to step `start`, then rise linearly to 1 at `start + length`; with length 0, return 1 from `start` on."""
-    if length == 0:
-        return float(step >= start)
-    return min(1.0, max(0.0, (step - start) / length))
+    """Return 0 until the term has begun, then rise linearly to 1 at `start + length`; with length 0, return 1 at once."""
+    if not has_begun(step, start):
+        return 0.0
+    return min(1.0, (step - start) / length) if length else 1.0
 
 
 class LeCam:

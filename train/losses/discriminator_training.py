@@ -18,6 +18,7 @@ from .adversarial import (
     adaptive_weight,
     discriminator_loss,
     generator_loss,
+    has_begun,
     r1_penalty,
     ramp,
 )
@@ -43,7 +44,7 @@ class Adversary:
 
     def is_active(self, step: int) -> bool:
         """Return whether the discriminator learns at a step, counted from 1."""
-        return step > self.config.start
+        return has_begun(step, self.config.start)
 
     def term(self, step: int, reconstruction: Pixels) -> Tensor:
         """Return the tokenizer's unweighted adversarial loss, a scalar; 0 before the discriminator starts."""

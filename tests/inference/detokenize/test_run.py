@@ -4,7 +4,7 @@ import hashlib
 import os
 
 from samples import PHOTOS, image_bytes, noise_image
-from vistok.inference.detokenize.run import image_paths
+from vistok.inference.detokenize.paths import image_paths
 from vistok.pretrained.find import DEFAULT_MODEL
 
 PNG = image_bytes(noise_image(64, 64), "PNG")

@@ -6,7 +6,7 @@ import pytest
 
 from samples import image_bytes, noise_image
 from vistok.images.tars.blocks import DamagedShard
-from vistok.inference.inputs import parquet_samples
+from vistok.inference.inputs import found_inputs, parquet_samples
 from vistok.inference.inputs.companions import KEEP_ALL, parse_keep
 from vistok.inference.inputs.parquet_samples import ParquetSource
 from vistok.inference.inputs.plan import plan_shards
@@ -59,6 +59,53 @@ def test_the_layout_of_datasets(tmp_path):
     assert task.name == "train-00000" and len(list(task.source.list_samples().samples)) == 100
 
 
+def test_keys_are_those_of_webdataset(tmp_path):
+    """No dot in the last part, which would end the key, and nothing that a tar cannot name; the row's number else."""
+    given = ["photo.v2", "x.y/z.jpg", "/", "..", "", None, "a\0b\n", "../up", "ok", "photo.v2"]
+    samples, _ = listed(write(tmp_path / "s.parquet", {"image": [PNG] * 10, "key": given}))
+    assert [sample.key for sample in samples] == [
+        *("photo_v2", "x.y/z_jpg", "00000002", "00000003", "00000004", "00000005", "a_b_", "up", "ok", "photo_v2_2")
+    ]
+    assert samples[0].source == "photo.v2" and samples[2].source == "/" and samples[5].source == "row 5"
+    paths = {"image": [{"bytes": PNG, "path": path} for path in ("x/", "a\0.jpg", "b.c.jpg")]}
+    samples, _ = listed(write(tmp_path / "s.parquet", paths))
+    assert [sample.key for sample in samples] == ["00000000", "a_", "b_c"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        (pa.array(["b", "a", "b"]).dictionary_encode(), ["b", "a", "b_2"]),
+        (pa.array(["b", "a", "c"], pa.large_string()), ["b", "a", "c"]),
+        (pa.array(["b", "a", "c"], pa.string_view()), ["b", "a", "c"]),
+        (pa.array([0, 7, None], pa.int64()), ["0", "7", "00000002"]),
+        (pa.array([0.5, 1, 2]), ["00000000", "00000001", "00000002"]),
+    ],
+)
+def test_keys_of_any_type_of_text_and_of_whole_numbers(tmp_path, keys, expected):
+    samples, _ = listed(write(tmp_path / "s.parquet", {"image": [PNG] * 3, "key": keys}))
+    assert [sample.key for sample in samples] == expected
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view(), pa.binary(len(PNG))])
+def test_images_of_any_type_of_bytes(tmp_path, kind):
+    samples, _ = listed(write(tmp_path / "s.parquet", {"image": pa.array([PNG, None], kind), "label": [1, 2]}))
+    assert [sample.entry.read() if sample.entry else None for sample in samples] == [PNG, None]
+
+
+def test_images_that_are_written_as_a_dictionary(tmp_path):
+    samples, _ = listed(write(tmp_path / "s.parquet", {"image": pa.array([PNG, b"x", PNG]).dictionary_encode()}))
+    assert [sample.entry.read() for sample in samples] == [PNG, b"x", PNG]
+
+
+def test_columns_of_one_extension_are_one_companion(tmp_path):
+    """Two members of one name cannot be told apart, and webdataset, which reads names in lower case, refuses them."""
+    columns = {"image": [PNG], "a": ["first"], ".a": ["second"], "A": ["third"], "b": ["other"], ".": ["none"]}
+    (sample,), passed_over = listed(write(tmp_path / "s.parquet", columns))
+    assert [(each.extension, each.open().read()) for each in sample.companions] == [("a", b"first"), ("b", b"other")]
+    assert passed_over == {"column .a": 1, "column A": 1, "column .": 1}
+
+
 def test_rows_that_img2dataset_could_not_load_are_failures(tmp_path):
     columns = {
         "jpg": [PNG, None, None],
@@ -99,10 +146,17 @@ def test_the_column_is_found_or_named(tmp_path):
     ):
         plan_shards([path], 10, image_column="three")
     texts = write(tmp_path / "t.parquet", {"text": ["a"], "url": ["b"]})
-    with pytest.raises(ValueError, match=r"has no columns with the bytes of images \(there are text, url\): name one"):
-        plan_shards([texts], 10)
-    with pytest.raises(DamagedShard, match=r"t.parquet has no columns with the bytes of images"):
+    for column in ("", "text"):
+        which = " text" if column else ""
+        with pytest.raises(
+            ValueError,
+            match=rf"has no column{which} with the bytes of images \(there are text, url\): leave the file out\.",
+        ):
+            plan_shards([texts], 10, image_column=column)
+    with pytest.raises(DamagedShard, match=r"t.parquet has no column with the bytes of images"):
         listed(texts)
+    with pytest.raises(ValueError, match=r"has no column with the bytes of images \(there are none\): leave the file"):
+        plan_shards([write(tmp_path / "u.parquet", {})], 10)
 
 
 def test_damage_is_said(tmp_path):
@@ -129,7 +183,38 @@ def test_a_missing_package_is_one_sentence(tmp_path, monkeypatch):
         plan_shards([path], 10)
 
 
-def test_metadata_of_img2dataset_is_passed_over_by_name(tmp_path, make_tar, monkeypatch):
+def test_damage_of_the_first_file_does_not_stop_the_others(tmp_path):
+    broken, whole = tmp_path / "a.parquet", write(tmp_path / "b.parquet", {"image": [PNG]})
+    broken.write_bytes(b"PAR1")
+    first, second = plan_shards([str(broken), whole], 10).shards
+    with pytest.raises(DamagedShard, match=r"a.parquet is not a parquet file, or damaged"):
+        list(first.source.list_samples().samples)
+    assert len(list(second.source.list_samples().samples)) == 1
+
+
+def test_a_table_without_images_in_a_folder_is_passed_over(tmp_path):
+    folder = tmp_path / "photos"
+    (folder / "train").mkdir(parents=True)
+    (folder / "a.png").write_bytes(PNG)
+    write(folder / "labels.parquet", {"label": [1, 2]})
+    (folder / "broken.parquet").write_bytes(b"PAR1")
+    plan = plan_shards([str(folder)], 10)
+    assert [task.name for task in plan.shards] == ["broken", "images-00000"]
+    assert plan.passed_over == {".parquet": 1}
+
+
+def test_images_beside_a_folder_of_the_same_name_are_read(tmp_path):
+    """`train.parquet` beside `train/` is metadata of img2dataset only if it has no images."""
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "a.png").write_bytes(PNG)
+    path = write(tmp_path / "train.parquet", {"image": [PNG]})
+    assert [task.name for task in plan_shards([path], 10).shards] == ["train"]
+    assert [task.name for task in plan_shards([str(tmp_path)], 10).shards] == ["train", "images-00000"]
+
+
+@pytest.mark.parametrize("can_look", [True, False])
+def test_metadata_of_img2dataset_is_passed_over(tmp_path, make_tar, monkeypatch, can_look):
+    monkeypatch.setattr(found_inputs, "has_pyarrow", lambda: can_look)
     folder = tmp_path / "laion"
     (folder / "00001").mkdir(parents=True)
     make_tar(folder / "00000.tar", [("000000000.jpg", PNG), ("000000000.txt", b"a"), ("000000000.json", b"{}")])

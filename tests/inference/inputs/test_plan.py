@@ -1,11 +1,14 @@
 import os
 import sys
 
+import numpy as np
 import pytest
 
 from samples import image_bytes, noise_image
 from vistok.inference.inputs.companions import parse_keep
 from vistok.inference.inputs.plan import plan_shards, refuse_overwriting
+from vistok.inference.token_shards.formats import SHARD_FORMATS
+from vistok.inference.token_shards.token_samples import TokenSample
 
 PNG = image_bytes(noise_image(8, 8), "PNG")
 
@@ -24,6 +27,23 @@ def test_loose_images_are_gathered_in_order(tmp_path):
         ("images-00001", ["sub/c"]),
     ]
     assert plan.passed_over == {".txt": 1}
+
+
+def test_token_shards_in_a_folder_are_no_inputs(tmp_path, make_tar):
+    """A folder may hold the tokens of an earlier call, without images; tars of others are read whatever they hold."""
+    (tmp_path / "a.png").write_bytes(PNG)
+    for name in ("images-00000", "photos"):
+        path = tmp_path / "tokens" / f"{name}.tar"
+        path.parent.mkdir(exist_ok=True)
+        with open(path, "wb") as file:
+            tokens = np.zeros((1, 2, 2), np.uint16)
+            SHARD_FORMATS["wds"].write([file], [TokenSample("a", tokens, {"source": "a.png", "width": 8, "height": 8})])
+    make_tar(tmp_path / "photos.tar", [("1.tokens.npy", b"of others"), ("1.png", PNG)])
+    plan = plan_shards([str(tmp_path)], 10)
+    assert [(shard.name, keys(shard)) for shard in plan.shards] == [("photos", ["1"]), ("images-00000", ["a"])]
+    assert plan.passed_over == {"token shard": 2}
+    with pytest.raises(ValueError, match=r"No images in .*tokens: give image files"):
+        plan_shards([str(tmp_path / "tokens")], 10)
 
 
 def test_names_that_differ_in_ending_or_dots_keep_different_keys(tmp_path):

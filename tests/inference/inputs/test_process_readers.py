@@ -91,6 +91,18 @@ def test_images_without_a_free_slot_come_as_messages(start, samples, monkeypatch
         assert_equal(results, ThreadReaders(SIDE, 8, 1).read(samples))
 
 
+@pytest.mark.parametrize("size", [64, "native", "area:56"])
+def test_slots_never_have_more_memory_together_than_they_may(start, samples, size, monkeypatch):
+    monkeypatch.setattr(process_readers, "SHARED_BYTES", 3 * 40 * 40)  # less than one of these images has
+    config = PreprocessingConfig(size=size)
+    readers = start(config)
+    assert readers._slots.size <= 3 * 40 * 40
+    assert_equal(readers.read(samples), ThreadReaders(config, 8, 1).read(samples))
+    side = PreprocessingConfig(size=13_384)  # more than 512 MB
+    monkeypatch.undo()
+    assert process_readers._slot_bytes(side) == process_readers.SHARED_BYTES < 3 * 13_384**2
+
+
 def test_a_reader_imports_no_torch():
     code = "import sys, vistok.inference.inputs.reader_process; sys.exit('torch' in sys.modules)"
     assert run_python("-c", code).returncode == 0

@@ -58,7 +58,7 @@ def hold(folder, pace=PACE, body=lambda ownership: None):
 
 
 def test_a_driver_gives_signs_and_removes_its_marker():
-    folder, threads = Folder(), set(threading.enumerate())
+    folder = Folder()
     with hold_marker(folder, "tokenize-images", PACE) as ownership:
         first = json.loads(folder.content)
         assert (first["command"], first["pid"]) == ("tokenize-images", os.getpid())
@@ -67,10 +67,13 @@ def test_a_driver_gives_signs_and_removes_its_marker():
             if json.loads(folder.content)["time"] > first["time"]:
                 break
         assert json.loads(folder.content)["time"] > first["time"]
+        (beats,) = [thread for thread in threading.enumerate() if thread.name == marker.BEATS]
         with pytest.raises(FolderBusyError, match=r"written to by tokenize-images \(pid \d+ on .*\): wait until"):
             hold(folder, PACE._replace(stale=60))  # on a busy machine a sign may be late
         ownership.check()
-    assert folder.content is None and not set(threading.enumerate()) - threads
+    assert folder.content is None
+    beats.join(60)
+    assert not beats.is_alive()
     hold(folder)
 
 
@@ -156,3 +159,12 @@ def test_a_store_that_fails_for_a_while_ends_no_driver():
         folder.is_gone = True  # also when it ends
 
     hold(folder, body=body)
+
+
+@pytest.mark.parametrize("path, is_asked", [("s3://b/x/images-00000.tar", False), ("/tmp/full", True), (None, True)])
+def test_a_store_that_has_vanished_is_not_asked_again(path, is_asked):
+    folder = Folder()
+    with pytest.raises(OSError, match="gone"), hold_marker(folder, "tokenize-images", Pace(60, 60, 0)):
+        reads = folder.reads
+        raise OSError(5, "gone", path)
+    assert (folder.reads > reads, folder.content is None) == (is_asked, is_asked)

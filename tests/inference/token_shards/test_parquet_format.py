@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from shard_files import CONTENTS, read_back, token_samples, written
-from vistok.inference.token_shards import parquet_format
+from vistok.inference.token_shards import parquet_format, parquet_groups
 from vistok.inference.token_shards.parquet_rows import schema, table
 
 pa = pytest.importorskip("pyarrow")
@@ -140,7 +140,7 @@ def test_other_tables_and_files_are_a_sentence(tmp_path, monkeypatch):
         ValueError, match=r"^is not a parquet file, or damaged \(Parquet magic bytes not found in footer"
     ):
         read_back("parquet", [b"12345678" * 9])
-    monkeypatch.setattr(parquet_format, "MAX_VALUES", 23)
+    monkeypatch.setattr(parquet_groups, "MAX_VALUES", 23)
     with pytest.raises(ValueError, match="^has a group of rows with 56 values, more than any that vistok writes$"):
         read_back("parquet", changed(tmp_path))
 

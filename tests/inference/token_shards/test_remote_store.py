@@ -1,6 +1,7 @@
 """An output folder behind a URL: the same files as in a local one, whatever the store does on the way."""
 
 import io
+import json
 import pickle
 import tempfile
 import time
@@ -11,6 +12,7 @@ import pytest
 from flaky_filesystem import FlakyFileSystem
 from hub_server import TOKEN
 from samples import image_bytes, noise_image
+from vistok.inference.inputs.loose_images import LooseSource
 from vistok.inference.token_shards import remote_store, remote_writing
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.marker import Pace
@@ -148,6 +150,48 @@ def test_a_store_that_vanishes_is_one_sentence_and_nothing_is_lost(tokenize, pho
     assert remote_files() == expected
 
 
+@pytest.mark.parametrize("refused", ["images-00001.tar", "images-00001.json"])
+def test_a_shard_that_a_store_does_not_take_is_left_unsealed_and_named(
+    tokenize, photos, expected, monkeypatch, refused
+):
+    put = FlakyFileSystem.pipe_file
+
+    def refuse(self, path, *arguments, **options):
+        if path.endswith(refused):
+            raise ConnectionResetError(104, "Connection reset by peer")
+        return put(self, path, *arguments, **options)
+
+    call = (photos, "--shard-size", 2, "--preview", 2, "--out", URL)
+    with monkeypatch.context() as patch:
+        patch.setattr(FlakyFileSystem, "pipe_file", refuse)
+        said = tokenize(*call, code=1)
+        assert "3 written, 0 done before" in said
+        assert f"  not written: {URL}/{refused} cannot be written (failed 8 times in 0 s, the last time with: " in said
+        assert "nothing was sealed of 1 shard: run the same command again when its files can be written" in said
+        assert "images-00001.json" not in remote_files() and "images-00003.json" in remote_files()
+        said = tokenize(*call, "--json", code=1)
+        found = json.loads(said[said.index("{") : said.rindex("}") + 1])
+        assert found["shards"]["written"] == 0 and len(found["unwritten"]) == 1
+        sound = [photos / f"{index}.png" for index in (0, 1, 2, 4)]
+        said = tokenize(*sound, "--shard-size", 2, "--out", f"{URL}/b", "--on-error", "stop", code=1)
+        assert f"({URL}/b/{refused}): run the same" in said
+    FlakyFileSystem().rm(f"{URL}/b", recursive=True)
+    assert "1 written, 3 done before" in tokenize(*call)
+    assert remote_files() == expected
+
+
+def test_a_shard_whose_inputs_cannot_be_asked_for_is_left_unsealed_and_named(tokenize, photos, monkeypatch):
+    def refuse(source):
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LooseSource, "digest", refuse)
+        said = tokenize(photos, "--out", URL, code=1)
+    assert "not read: images-00000 cannot be read (Connection reset by peer)" in said
+    assert list(remote_files()) == ["manifest.json"]
+    tokenize(photos, "--out", URL)
+
+
 def test_a_shard_that_cannot_be_reused_is_left_unsealed_and_named(tokenize, photos, monkeypatch):
     tokenize(photos, "--out", URL)
     whole = remote_files()
@@ -226,7 +270,9 @@ def test_a_large_file_is_sent_in_parts_and_a_cut_one_again(monkeypatch):
             FlakyFileSystem.store["/bucket/tokens/x.tar"].created = 0
 
         def discard(self):
+            assert self.closed  # so that its end makes no file of it
             opened[-1] = "discarded"
+            raise ConnectionResetError(104, "Connection reset by peer")
 
     def open_part(self, path, mode):
         opened.append("")
@@ -255,6 +301,11 @@ def test_what_cannot_be_written_to_is_refused(tokenize, photos, monkeypatch):
         FlakyFileSystem, "ls", lambda *arguments, **options: (_ for _ in ()).throw(PermissionError("no"))
     )
     assert f"no ({URL}): check its credentials, or take another URL." in tokenize(photos, "--out", URL, code=1)
+
+
+def test_an_error_of_the_work_is_none_of_the_store():
+    with pytest.raises(NotImplementedError, match="no kernel"), open_store(URL).hold("tokenize-images"):
+        raise NotImplementedError("no kernel for this device")
 
 
 def test_a_full_temporary_folder_is_named(monkeypatch):

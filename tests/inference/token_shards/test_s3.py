@@ -1,8 +1,10 @@
 """Token shards on an S3 server of the loopback, with a driver that is killed there."""
 
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from samples import PHOTOS
 from vistok.inference.token_shards import remote_store
 from vistok.inference.token_shards.marker import Pace
+from vistok.tokenizer import remote_files, retries
 
 pytest.importorskip("moto", reason="needs moto[server] and s3fs")
 s3fs = pytest.importorskip("s3fs", reason="needs moto[server] and s3fs")
@@ -68,3 +71,26 @@ def test_a_killed_driver_on_s3_loses_nothing(bucket, tokenizer_folder, tokenize,
 def test_a_bucket_that_is_not_there_is_one_sentence(bucket, tokenize):
     said = tokenize(*CALL[:-1], "s3://nowhere/x", code=1).strip()
     assert said.endswith("(s3://nowhere/x/.vistok.lock): check the name of the bucket or of the repository.")
+
+
+def test_a_server_that_hangs_gets_one_request_for_each_try(bucket, tokenize, monkeypatch):
+    monkeypatch.setitem(remote_files.S3_CONFIG, "read_timeout", 0.2)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 1e-4)
+    requests = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept():
+            while True:
+                try:
+                    requests.append(server.accept()[0])
+                except OSError:  # closed
+                    return
+
+        threading.Thread(target=accept, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        said = tokenize(*CALL[:-1], "s3://hanging/x", code=1).strip()
+        server.shutdown(socket.SHUT_RDWR)
+    for request in requests:
+        request.close()
+    assert said.startswith("tokenize-images: failed 8 times in ") and len(requests) == retries.TRIES
+    assert said.endswith("(s3://hanging/x): run the same command again when it answers.")

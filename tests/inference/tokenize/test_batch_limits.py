@@ -63,6 +63,20 @@ def test_on_a_gpu_images_go_to_the_encoder_in_whole_batches_of_the_network(nativ
         assert images == network or images * height * width <= 64 * 1024 * 64
 
 
+def test_on_a_gpu_a_given_number_becomes_whole_batches_of_the_network(square, tmp_path, monkeypatch):
+    """16 and 4 would be padded to 32."""
+    manifest = new_manifest(square, "small", "float32", "wds", "all")
+    jobs = {
+        size: Job(LocalStore(tmp_path), manifest, square, SHARD_FORMATS["wds"], size, 1, 1) for size in (4, 20, 32, 50)
+    }
+    assert [job.capacity(256, 256) for job in jobs.values()] == [4, 20, 32, 50]  # a CPU takes each alone
+    monkeypatch.setattr(type(square), "device", torch.device("cuda"), raising=False)
+    assert [job.capacity(256, 256) for job in jobs.values()] == [16, 16, 32, 48]
+    assert [job.capacity(512, 512) for job in jobs.values()] == [4, 16, 16, 16]
+    fast = replace(jobs[20], manifest=new_manifest(square, "small", "bfloat16-compiled-8", "wds", "all"))
+    assert fast.capacity(64, 64) == 16
+
+
 def test_the_two_limits_are_one_too_many(tokenize, images, tmp_path):
     said = tokenize(images, "--out", tmp_path / "out", "--batch-size", 8, "--max-batch-tokens", 100, code=2)
     assert "--batch-size 8 and --max-batch-tokens 100 both limit a batch: give one of them." in said

@@ -247,7 +247,7 @@ def test_a_python_call_takes_both(jsonl, inputs, tokenizer_folder, tmp_path, mon
         inputs=[str(inputs[0])], out=str(tmp_path / "out"), model=str(tokenizer_folder), size=None, keep=KEEP_ALL,
         image_column="", shard_format="jsonl", batch_size=None, max_batch_tokens=None, views=ONE_ROW,
         workers=None, devices="cpu", fast=False, shard_size=3, stop_on_error=False,
-        retry_failures=False, overwrite=False, preview=0, engine="backwards", ray_address=None, quiet=True,
+        retry_failures=False, overwrite=False, preview=0, report=False, engine="backwards", ray_address=None, quiet=True,
     )  # fmt: skip
     summary = tokenize_collection(request, lambda line: None)
     assert summary.totals.images == 6 and len(list((tmp_path / "out").glob("*.jsonl"))) == 3

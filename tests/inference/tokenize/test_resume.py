@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 
 import pytest
@@ -66,6 +67,36 @@ def test_a_collection_that_was_copied_or_touched_is_still_done(tokenize, make_ta
     assert not read and contents(tmp_path / "out") == compared
     (copied / "photos" / "0.txt").write_bytes(b"another")
     assert "was made from other images" in tokenize(copied / "photos", "--out", tmp_path / "out", code=2)
+
+
+@pytest.mark.parametrize(
+    "before, now, said",
+    [
+        (["--flip"], [], "with --flip given, not left out"),
+        ([], ["--crops", "ten"], "with --crops one, not ten --resize-ratio 1.1"),
+        (
+            ["--crops", "ten"],
+            ["--crops", "ten", "--resize-ratio", 1.05],
+            "with --crops ten --resize-ratio 1.1, not ten --resize-ratio 1.05",
+        ),
+        ([], ["--keep", "none"], "with --keep all, not none"),
+        ([], ["--fast"], "with precision float32, not {fast}"),
+        ([], ["--size", 32], "by another tokenizer than {model}"),
+    ],
+)
+def test_a_folder_that_lost_its_manifest_takes_no_shard_of_other_settings(
+    tokenize, make_tar, tokenizer_folder, tmp_path, before, now, said
+):
+    shard, out = make_tar(tmp_path / "s.tar", [("a.bmp", BMP[0]), ("a.txt", b"x")]), tmp_path / "out"
+    tokenize(shard, "--out", out, *before)
+    (out / "manifest.json").unlink()
+    left = contents(out)
+    told = tokenize(shard, "--out", out, *now, code=2)
+    fast = re.search(r"precision float32, not (\w+-eager-\d+): use|$", told)[1]
+    said = said.format(model=tokenizer_folder, fast=fast)
+    assert f"{out / 's.tar'} was made {said}: use another --out folder, or --overwrite." in told
+    assert contents(out) == left
+    assert "0 written, 1 done before" in tokenize(shard, "--out", out, *before)
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.EACCES, errno.ENOENT, None])

@@ -110,7 +110,21 @@ def test_the_adaptive_weight_has_a_limit():
 
 def test_the_ramp_is_a_line_from_its_start():
     assert [ramp(step, 10, 4) for step in (1, 10, 11, 12, 13, 14, 99)] == [0, 0, 0.25, 0.5, 0.75, 1, 1]
-    assert [ramp(step, 10, 0) for step in (9, 10, 11)] == [0, 1, 1]
+    assert [ramp(step, 10, 0) for step in (9, 10, 11)] == [0, 0, 1]
+
+
+@pytest.mark.parametrize("length", [0, 3])
+@pytest.mark.parametrize("start", [0, 2])
+def test_the_factor_is_above_0_from_the_first_step_that_has_a_term(start, length):
+    """The discriminator learns, the term is there, and the factor is above 0 at the same steps."""
+    config = AdversarialConfig(discriminator=PatchDiscriminatorConfig(channels=4, layers=1), start=start, ramp=length)
+    adversary = Adversary(config, 1e-3, Accelerator(cpu=True))
+    pixels = torch.rand(2, 3, 16, 16)
+    for step in range(1, 5):
+        term = adversary.term(step, pixels)
+        factor = adversary.factor(step, term, term, torch.nn.Parameter(torch.ones(1)))
+        learned, _ = adversary.learn(step, [pixels], [pixels], 1.0)
+        assert (term != 0) == (factor > 0) == bool(learned) == adversary.is_active(step) == (step > start)
 
 
 def test_configs_are_read_by_the_discriminators_name():

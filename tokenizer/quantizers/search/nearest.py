@@ -44,6 +44,9 @@ def nearest_codes(
     faster search also finds the runner-up; where its rounding could have swapped the two, float64 decides. A row that is not
     finite gets code 0. On a CUDA device nothing waits; without kernels for it (`has_tensor_cores`), this does.
 
+    Where a row is longer than the codes by a factor of about 1e16, a CPU and CUDA may choose different codes: float64
+    differences, which CUDA takes, no longer show the codes, while the products that a CPU takes first still do.
+
     Without it, the faster search has the last word and waits nowhere: accurate enough for training. It can skip the codes
     `excluded`, booleans ` k`; where all are, the index means nothing. So it is in a program that `torch.export` makes, exact
     or not, since what float64 would decide depends on the values. `torch.compile` takes the search as one operation.
