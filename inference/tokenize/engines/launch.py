@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Client, Connection, Listener
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import torch
@@ -140,4 +141,20 @@ def _watch(parent: int, end: Callable[[], None]) -> None:
 
 
 def _store(launch: Launch) -> Any:
-    return next(rendezvous("env://", launch.rank, launch.world_size))[0]
+    """Return the store of a launch once all processes are there; in a thread, since waiting in torch holds up Ctrl-C."""
+    found: SimpleQueue[Any] = SimpleQueue()
+
+    def connect() -> None:
+        try:
+            found.put(next(rendezvous("env://", launch.rank, launch.world_size))[0])
+        except Exception as error:
+            found.put(error)
+
+    thread = threading.Thread(target=connect, name="vistok-rendezvous", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.1)
+    store = found.get()
+    if isinstance(store, Exception):
+        raise store
+    return store

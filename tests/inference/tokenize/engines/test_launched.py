@@ -8,7 +8,7 @@ from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Listener
 
 import pytest
-from waiting import held_after, wait_for_shards
+from waiting import held_after, wait_for_shards, wait_until
 
 from samples import image_bytes, noise_image
 from vistok.inference.tokenize.engines import meeting
@@ -115,6 +115,31 @@ def test_a_signal_ends_all_in_a_sentence_each(launched, photos, tokenizer_folder
     (zero, one) = outcomes(processes)
     assert one[0] == 1 and one[2] == "tokenize-images: interrupted: run the same command again to continue.\n"
     assert zero[0] == 1 and zero[2].startswith("tokenize-images: rank 1 on ") and "interrupted: run the same" in zero[2]
+
+
+WAITING = """
+from vistok.inference.tokenize.engines import launch
+rendezvous = launch.rendezvous
+launch.rendezvous = lambda *given: (open({path!r}, "w").close(), rendezvous(*given))[1]
+"""
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_signal_ends_a_process_that_waits_for_the_others(start, photos, tokenizer_folder, tmp_path, rank):
+    variables = {
+        "RANK": rank,
+        "WORLD_SIZE": 2,
+        "LOCAL_RANK": rank,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": free_port(),
+    }
+    call = [photos, "--out", tmp_path / "out", "--model", tokenizer_folder]
+    process = start(call, WAITING.format(path=str(tmp_path / "waits")), **{k: str(v) for k, v in variables.items()})
+    wait_until((tmp_path / "waits").exists, process)
+    process.send_signal(signal.SIGTERM)
+    _, complained = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert complained == "tokenize-images: interrupted: run the same command again to continue.\n"
 
 
 def test_another_model_or_a_wrong_call_on_a_rank_is_refused(launched, photos, tokenizer_folder, tmp_path):
