@@ -119,7 +119,8 @@ class Torture:
     def _kill_workers(self, running: Running, seconds: float) -> None:
         """Let a run go on for some seconds after its first process has begun to work, and kill up to two of its workers."""
         generator, shards = self._generator, self._shards()
-        at_work = generator.random() < 0.7
+        # Those of a launch wait for minutes for one that is killed before it has joined them.
+        at_work = generator.random() < 0.7 or len(running.processes) > 1
         while at_work and running.processes[0].poll() is None and self._shards() <= shards:
             time.sleep(0.002)
         parts = generator.choice([1, 2, 3])  # a shard may lose two workers, and is given up at the third
