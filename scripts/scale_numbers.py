@@ -10,6 +10,7 @@ docs/scale.md.
 import argparse
 import glob
 import json
+import re
 import tarfile
 import tempfile
 import time
@@ -192,11 +193,23 @@ def tables(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def with_tables(page: str, made: str) -> str:
+    """Return a page in which each table takes the place of the one whose first cell is the same."""
+    for table in made.split("\n\n"):
+        first = re.escape(table.split("|")[1])
+        page, times = re.subn(
+            rf"^\|{first}\|.*\n(\|.*\n)+", lambda _, table=table: f"{table}\n", page, flags=re.MULTILINE
+        )
+        assert times == 1, f"{times} tables begin with {first!r}"
+    return page
+
+
 def main() -> None:
     """Measure, write the JSON file and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", required=True, help="Pattern of tars with photos.")
     parser.add_argument("--out", type=Path, default=RESULTS / "scale.json")
+    parser.add_argument("--page", type=Path, help="Page whose tables are replaced, such as docs/scale.md.")
     given = parser.parse_args()
     found = {
         "photo_bytes": photo_bytes(given.photos),
@@ -209,6 +222,8 @@ def main() -> None:
     }
     given.out.write_text(json.dumps(found, indent=1) + "\n")
     print(tables(found))
+    if given.page:
+        given.page.write_text(with_tables(given.page.read_text(), tables(found)))
 
 
 if __name__ == "__main__":
