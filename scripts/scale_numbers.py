@@ -121,7 +121,7 @@ def photo_bytes(pattern: str) -> float:
 
 
 def rates() -> dict[str, float]:
-    """Return the measured images per second; those of a CPU by the seconds that cores worked, which other programs disturb less."""
+    """Return the measured images per second; those of a CPU by the seconds that its cores worked."""
     measured = json.loads((RESULTS / "tokenize.json").read_text())
     names = {"photo-f8": "photo-f8", "llamagen": "VQ-16's size"}
     modes = {"exact": "float32", "fast": "`--fast`"}
