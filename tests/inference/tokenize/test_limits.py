@@ -34,7 +34,7 @@ def test_the_slow_stage_is_the_limit(tokenize, photos, tmp_path, monkeypatch, st
     if stage == "reading":
         monkeypatch.setattr(readers, "read_image", slowed(readers.read_image, 0.05))
     elif stage == "encoding":
-        monkeypatch.setattr(stream, "encode_samples", slowed(stream.encode_samples, 0.1))
+        monkeypatch.setattr(stream, "encode_rows", slowed(stream.encode_rows, 0.1))
     else:
         wds = SHARD_FORMATS["wds"]
         monkeypatch.setattr(type(wds), "write", slowed(type(wds).write, 0.1))
