@@ -87,16 +87,19 @@ def check_same_versions(one: Hello, other: Hello) -> None:
             )
 
 
-def listen(launch: Launch) -> tuple[Listener, Any]:
-    """Return a listener of rank 0 whose address the other processes find; keep the store until all of them have joined."""
+def listen(launch: Launch) -> tuple[Listener, bytes, Any]:
+    """Return a listener of rank 0 whose address the other processes find, and the key that they have.
+
+    Keep the store, which comes last, until all of them have joined.
+    """
     store = _store(launch)
     host = os.environ.get("MASTER_ADDR", "localhost")
     is_local = host in ("localhost", "127.0.0.1", "::1")
     key = os.urandom(32)
-    listener = Listener(("127.0.0.1" if is_local else "", 0), backlog=launch.world_size, authkey=key)
+    listener = Listener(("127.0.0.1" if is_local else "", 0), backlog=launch.world_size)
     port = listener.address[1]
     store.set(ADDRESS, pickle.dumps(("127.0.0.1" if is_local else host, port, key)).hex())
-    return listener, store
+    return listener, key, store
 
 
 def join(launch: Launch, greeting: Hello) -> Connection:

@@ -2,9 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Connection, Listener
+from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from types import TracebackType
 
 from ....cli.user_errors import describe_error
@@ -19,6 +18,8 @@ LATE_WITHIN = 15.0
 JOINED_WITHIN = 600.0
 """Seconds within which all processes of a launch join."""
 
+ACCEPTS_AGAIN = 0.1
+
 
 class Meeting:
     """The other processes of a launch; a context manager that tells them how its body ends."""
@@ -26,10 +27,11 @@ class Meeting:
     def __init__(self, launch: Launch, device_type: str):
         self._launch = launch
         self._own = launch.hello(device_type)
-        self._listener, self._store = listen(launch)
+        self._listener, self._key, self._store = listen(launch)
+        self._is_over = False
         self._changed = threading.Condition()
         self._joined: dict[int, tuple[Hello, Worker]] = {}
-        threading.Thread(target=_accept, args=(self._listener, self._join), name="vistok-meeting", daemon=True).start()
+        threading.Thread(target=self._accept, name="vistok-meeting", daemon=True).start()
 
     def __enter__(self) -> "Meeting":
         return self
@@ -48,6 +50,7 @@ class Meeting:
                 self._changed.wait_for(lambda: len(self._joined) == self._launch.world_size - 1, LATE_WITHIN)
             for _, worker in self._joined.values():
                 worker.send(ended)
+        self._is_over = True
         self._listener.close()
 
     def workers(self) -> list[Worker]:
@@ -65,19 +68,25 @@ class Meeting:
                 check_same_versions(greeting, self._own)
             return [worker for _, worker in self._joined.values()]
 
+    def _accept(self) -> None:
+        """Let each join in a thread of its own: somebody else, such as a scan of ports, may connect and say nothing."""
+        while not self._is_over:
+            try:
+                connection = self._listener.accept()
+            except OSError:  # the listener is closed, or the connection is gone already
+                time.sleep(ACCEPTS_AGAIN)
+                continue
+            threading.Thread(target=self._join, args=(connection,), name="vistok-joining", daemon=True).start()
+
     def _join(self, connection: Connection) -> None:
-        keep_alive(connection)
-        greeting: Hello = connection.recv()
+        try:
+            deliver_challenge(connection, self._key)
+            answer_challenge(connection, self._key)
+            keep_alive(connection)
+            greeting: Hello = connection.recv()
+        except (AuthenticationError, EOFError, OSError):  # somebody else, or one that has ended
+            connection.close()
+            return
         with self._changed:
             self._joined[greeting.rank] = greeting, Worker(greeting.name, connection)
             self._changed.notify_all()
-
-
-def _accept(listener: Listener, join: Callable[[Connection], None]) -> None:
-    while True:
-        try:
-            join(listener.accept())
-        except (AuthenticationError, EOFError):  # somebody else
-            continue
-        except OSError:  # it is closed
-            return

@@ -26,7 +26,7 @@ POLLED_EVERY = 1.0
 MAX_LOST = 10
 """Actors that may be lost in a row without a shard that was made."""
 STARTED_WITHIN = 600.0
-"""Seconds within which the first actor is ready."""
+"""Seconds without an actor that is ready, after which the run fails."""
 
 
 @dataclass(eq=False)
@@ -76,7 +76,7 @@ class Actors:
         self._driver = hello_of("the driver", workers.device)
         self._actors: list[Actor] = []
         self._lost = 0
-        self._began = time.monotonic()
+        self._last_ready = time.monotonic()
 
     def run(self, tasks: list[ShardTask]) -> Iterator[ShardResult]:
         """Yield the result of each shard; raise WorkFailedError, ValueError and OSError."""
@@ -154,9 +154,12 @@ class Actors:
                 actor.question = None
 
     def _check_start(self) -> None:
-        if not any(actor.is_ready for actor in self._actors) and time.monotonic() - self._began > STARTED_WITHIN:
+        now = time.monotonic()
+        if any(actor.is_ready for actor in self._actors):
+            self._last_ready = now
+        elif now - self._last_ready > STARTED_WITHIN:
             workers = self._workers
             raise WorkFailedError(
-                f"After {STARTED_WITHIN:.0f} seconds the Ray cluster had no room for a worker ({workers.cores} cores"
+                f"For {STARTED_WITHIN:.0f} seconds the Ray cluster had no room for a worker ({workers.cores} cores"
                 f"{', 1 GPU' if workers.device == 'cuda' else ''}): see what else runs there."
             )

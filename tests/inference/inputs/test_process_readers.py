@@ -236,18 +236,18 @@ def test_large_images_borrow_their_memory_until_their_process_is_killed(start, t
         time.sleep(0.001)
     (process,) = readers._lanes._processes
     process.kill()
-    reading.join(20)
+    reading.join(60)
     assert not reading.is_alive() and len(lent) == 3 and budget._free == budget.total
 
 
 def test_closing_ends_processes_and_threads_at_once(samples):
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with open_readers(SIDE, 8, 2, in_processes=True) as pool:
         waiting = [pool.submit(samples * 100) for _ in range(50)]
         waiting[0].result()
         processes = list(pool._readers._lanes._processes)
         started = time.monotonic()
-    assert time.monotonic() - started < 2 and threading.active_count() == before
+    assert time.monotonic() - started < 20 and not set(threading.enumerate()) - before
     assert [process.poll() for process in processes] == [-signal.SIGKILL] * 2
 
 
@@ -273,7 +273,7 @@ def test_nothing_stays_when_the_process_that_started_them_is_killed():
     assert len(processes) == 2
     parent.kill()
     parent.communicate()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(map(_is_running, processes)) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not any(map(_is_running, processes)) and set(os.listdir("/dev/shm")) <= shared

@@ -69,7 +69,7 @@ def test_a_driver_gives_signs_and_removes_its_marker():
         assert json.loads(folder.content)["time"] > first["time"]
         (beats,) = [thread for thread in threading.enumerate() if thread.name == marker.BEATS]
         with pytest.raises(FolderBusyError, match=r"written to by tokenize-images \(pid \d+ on .*\): wait until"):
-            hold(folder)
+            hold(folder, PACE._replace(stale=60))  # on a busy machine a sign may be late
         ownership.check()
     assert folder.content is None
     beats.join(60)
@@ -89,7 +89,7 @@ def test_one_that_gives_signs_is_not_disturbed(capsys):
 def test_one_without_a_sign_is_taken_over_after_the_time():
     folder, started = Folder(OTHER | {"time": time.time()}), time.monotonic()
     hold(folder)
-    assert 0.3 <= time.monotonic() - started < 5 and folder.content is None
+    assert time.monotonic() - started >= 0.3 and folder.content is None
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"time": "x"}', b"[" * 100_000])

@@ -2,13 +2,18 @@
 
 import signal
 import socket
+import struct
 import time
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Listener
 
 import pytest
 from waiting import held_after, wait_for_shards
 
 from samples import image_bytes, noise_image
-from vistok.inference.tokenize.engines.launch import Hello, check_same_versions, find_launch
+from vistok.inference.tokenize.engines import meeting
+from vistok.inference.tokenize.engines.launch import Hello, Launch, check_same_versions, find_launch
+from vistok.inference.tokenize.engines.meeting import Meeting
 
 
 @pytest.fixture
@@ -133,6 +138,21 @@ def test_an_engine_with_processes_of_its_own_is_refused_in_a_launch(tokenize, ph
     said = tokenize(photos, "--out", tmp_path / "out", "--engine", "ray", code=2)
     assert "--engine is ray, which starts its processes itself, but this one is rank 1 on " in said
     assert " of 4: leave out --engine, or the launcher." in said
+
+
+def test_somebody_who_says_nothing_or_leaves_keeps_nobody_from_joining(monkeypatch):
+    key, listener = b"key", Listener(("127.0.0.1", 0))
+    monkeypatch.setattr(meeting, "listen", lambda launch: (listener, key, None))
+    monkeypatch.setattr(meeting, "JOINED_WITHIN", 30.0)
+    with Meeting(Launch(0, 2, 0, 2), "cpu") as here, socket.create_connection(listener.address):
+        leaving = socket.create_connection(listener.address)
+        leaving.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # by a reset
+        leaving.close()
+        with pytest.raises(AuthenticationError):
+            Client(listener.address, authkey=b"another")
+        with Client(listener.address, authkey=key) as one:
+            one.send(Launch(1, 2, 1, 2).hello("cpu"))
+            assert [worker.name for worker in here.workers()] == [f"rank 1 on {socket.gethostname()}"]
 
 
 def test_versions_are_compared_in_a_sentence():

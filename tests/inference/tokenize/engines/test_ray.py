@@ -6,15 +6,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from processes import environment
 from samples import image_bytes, noise_image
-from vistok.inference.tokenize.engines import ray_cluster
+from vistok.inference.tokenize.engines import ray_cluster, ray_engine
 from vistok.inference.tokenize.engines.exit_reasons import describe_loss
-from vistok.inference.tokenize.engines.ray_cluster import import_ray, workers_of
+from vistok.inference.tokenize.engines.ray_cluster import Workers, import_ray, workers_of
 from vistok.inference.tokenize.job import Placement
+from vistok.tokenizer.errors import WorkFailedError
 
 MODULE = [sys.executable, "-m", "vistok.inference.tokenize"]
 ACTOR = b"ray::ShardMaker"
@@ -57,7 +59,7 @@ def test_two_workers_of_which_one_is_killed_make_the_same_bytes(tokenize, tokeni
         time.sleep(0.01)
     mine = sorted(set(actors()) - others)
     os.kill(mine[0], signal.SIGKILL)
-    said, complained = process.communicate(timeout=90)
+    said, complained = process.communicate(timeout=300)
     assert process.returncode == 0 and "on a Ray cluster (cpu, cpu)" in said, said + complained
     assert "79 images in 20 shards, 1 failure listed" in said and len(mine) == 2
     tokenize(photos, "--shard-size", 4, "--out", tmp_path / "alone")
@@ -73,7 +75,7 @@ def test_a_cluster_that_does_not_answer_is_a_sentence(tokenizer_folder, tmp_path
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=300,
     )
     assert ended.returncode == 2, ended.stderr
     assert ended.stderr.startswith("tokenize-images: No Ray cluster answers at nonsense (")
@@ -106,6 +108,24 @@ def test_workers_fit_into_the_nodes():
         sentence = f"--devices asks for {len(devices)} of {devices[0]}, but the Ray cluster has {has}: ask for fewer."
         with pytest.raises(ValueError, match=sentence):
             asked([CARDS], *devices)
+
+
+def test_a_run_fails_when_there_was_no_worker_for_long_and_not_when_it_is_long(monkeypatch):
+    now, cluster = [0.0], SimpleNamespace(put=lambda remote: remote)
+    monkeypatch.setattr(ray_engine, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(ray_engine.RemoteJob, "of", lambda job: None)
+    actors = ray_engine.Actors(cluster, SimpleNamespace(placement=Placement()), lambda _: None, Workers(1, "cpu", 2, 1))
+    actors._actors.append(actor := ray_engine.Actor(None, is_ready=True))
+    now[0] = 10_000.0
+    actors._check_start()
+    actor.is_ready = False
+    now[0] += 590
+    actors._check_start()
+    now[0] += 20
+    with pytest.raises(
+        WorkFailedError, match=r"For 600 seconds the Ray cluster had no room for a worker \(2 cores\): see"
+    ):
+        actors._check_start()
 
 
 def test_the_loss_of_an_actor_is_explained():
