@@ -14,7 +14,14 @@ def _run(command: str, room: str) -> None:
     run_app(app, command)
 
 
-tokenize_images = partial(_run, "tokenize-images", "inference")
+def tokenize_images() -> None:
+    """Run tokenize-images, whose threads encode on a CPU."""
+    from ..tokenizer.system import share_one_heap
+
+    share_one_heap()
+    _run("tokenize-images", "inference")
+
+
 detokenize_images = partial(_run, "detokenize-images", "inference")
 verify_tokens = partial(_run, "verify-tokens", "inference")
 report_tokens = partial(_run, "report-tokens", "inference")

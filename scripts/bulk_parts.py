@@ -100,9 +100,10 @@ def job_of(tokenizer: Tokenizer, precision: str, out: Path, batch_size: int, rea
 def encode_from_memory(job: Job, images: list[np.ndarray]) -> None:
     """Encode images of one size that lie in memory, in the batches and threads of a job."""
     size = job.capacity(*images[0].shape[:2])
+    encode = job.encode  # made here, as by the command: not by several threads
     batches = [images[start : start + size] for start in range(0, len(images), size)]
     with ThreadPoolExecutor(job.encoders) as pool:
-        for _ in pool.map(lambda batch: job.encode(job.collate(batch)), batches):
+        for _ in pool.map(lambda batch: encode(job.collate(batch)), batches):
             pass
 
 

@@ -10,6 +10,7 @@ docs/scale.md.
 import argparse
 import glob
 import json
+import re
 import tarfile
 import tempfile
 import time
@@ -124,13 +125,14 @@ def photo_bytes(pattern: str) -> float:
 
 
 def rates() -> dict[str, float]:
-    """Return the measured images per second."""
+    """Return the measured images per second; those of a CPU by the seconds that its cores worked."""
     measured = json.loads((RESULTS / "tokenize.json").read_text())
     names = {"photo-f8": "photo-f8", "llamagen": "VQ-16's size"}
     modes = {"exact": "float32", "fast": "`--fast`"}
     cores = measured["machine"]["cores"]
     cpu = {
-        f"{names[model]}, {said}, {cores} CPU cores": values["ways"][f"{mode}, end to end"]["images_per_second"]
+        f"{names[model]}, {said}, {cores} free CPU cores": cores
+        / values["ways"][f"{mode}, end to end"]["core_seconds_per_image"]
         for model, values in measured["models"].items()
         for mode, said in modes.items()
     }
@@ -196,11 +198,23 @@ def tables(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def with_tables(page: str, made: str) -> str:
+    """Return a page in which each table takes the place of the one whose first cell is the same."""
+    for table in made.split("\n\n"):
+        first = re.escape(table.split("|")[1])
+        page, times = re.subn(
+            rf"^\|{first}\|.*\n(\|.*\n)+", lambda _, table=table: f"{table}\n", page, flags=re.MULTILINE
+        )
+        assert times == 1, f"{times} tables begin with {first!r}"
+    return page
+
+
 def main() -> None:
     """Measure, write the JSON file and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", required=True, help="Pattern of tars with photos.")
     parser.add_argument("--out", type=Path, default=RESULTS / "scale.json")
+    parser.add_argument("--page", type=Path, help="Page whose tables are replaced, such as docs/scale.md.")
     given = parser.parse_args()
     found = {
         "photo_bytes": photo_bytes(given.photos),
@@ -213,6 +227,8 @@ def main() -> None:
     }
     given.out.write_text(json.dumps(found, indent=1) + "\n")
     print(tables(found))
+    if given.page:
+        given.page.write_text(with_tables(given.page.read_text(), tables(found)))
 
 
 if __name__ == "__main__":

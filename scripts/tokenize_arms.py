@@ -169,9 +169,14 @@ def start(work: Work) -> Connection:
     import multiprocessing
 
     os.environ.pop("OMP_NUM_THREADS", None)
+    # The command sets this itself before it imports anything, which a process of this kind cannot.
+    one_heap = {} if work.kind == USUAL else {"MALLOC_ARENA_MAX": "1"}
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, work))
+    os.environ.update(one_heap)
     process.start()
+    for name in one_heap:
+        del os.environ[name]
     theirs.close()
     assert sys.platform == "linux"  # cores are counted and set
     return ours

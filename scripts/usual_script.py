@@ -47,7 +47,10 @@ def extract_codes(model: torch.nn.Module, paths: list[Path], side: int, out: Pat
     """Encode one file after another and save the tokens of each; return how many, since it stops after some seconds."""
     out.mkdir(parents=True)
     ends, done = time.perf_counter() + seconds, 0
-    for pixels, names in DataLoader(ImageFiles(paths, side), batch_size=1, shuffle=False, num_workers=workers):
+    images = ImageFiles(paths, side)
+    # As a script's own process has it on Linux; this one was spawned, and would spawn.
+    context = "fork" if workers else None
+    for pixels, names in DataLoader(images, batch_size=1, num_workers=workers, multiprocessing_context=context):
         np.save(out / f"{names[0]}.npy", model.encode(pixels)[0].numpy())
         done += 1
         if time.perf_counter() > ends:

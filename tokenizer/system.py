@@ -15,7 +15,6 @@ GROUPS = Path("/sys/fs/cgroup")
 MEMORY_COUNTS = Path("/proc/vmstat")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """Parameters of glibc's mallopt."""
-MEMORY_IS_KEPT = {M_TRIM_THRESHOLD: (1 << 31) - 1, M_MMAP_THRESHOLD: (1 << 31) - 1, M_ARENA_MAX: 1}
 LOCKED_BYTE = 1 << 30
 """The byte that a lock covers on Windows, where locked bytes cannot be read: beyond the content."""
 
@@ -136,12 +135,23 @@ def return_freed_memory() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have the C library reuse what this process frees, where it is glibc; call it before threads that need much are started.
+    """Have the C library reuse what this process frees, where it is glibc; see `share_one_heap`.
 
     glibc gives blocks above 32 MB back at once, and the system fills the next one with zeros page by page, which is up to 40 %
-    of the work of a large network on a CPU. All threads then share one heap, since others hold blocks of 64 MB at most.
+    of the work of a large network on a CPU.
     """
+    _set_memory_option(M_TRIM_THRESHOLD, -1)
+    _set_memory_option(M_MMAP_THRESHOLD, (1 << 31) - 1)
+
+
+def share_one_heap() -> None:
+    """Let all threads have one heap, where the C library is glibc; call it before others are started, also by numpy.
+
+    The heaps that it gives them else hold blocks of 64 MB at most: larger ones of a thread are never kept.
+    """
+    _set_memory_option(M_ARENA_MAX, 1)
+
+
+def _set_memory_option(parameter: int, value: int) -> None:
     with suppress(OSError, TypeError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        for parameter, value in MEMORY_IS_KEPT.items():
-            mallopt(parameter, value)
+        ctypes.CDLL(None).mallopt(parameter, value)

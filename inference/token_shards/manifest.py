@@ -118,10 +118,15 @@ def check_same(before: Manifest | None, manifest: Manifest, store: Store) -> Non
 
 def check_shard(sidecar: Sidecar, manifest: Manifest, store: Store) -> None:
     """Raise ValueError when a shard is of another tokenizer or other settings, as its folder may have lost its manifest."""
-    found = _that_differ(_options(sidecar), _options(manifest))
+    found = settings_that_differ(sidecar, manifest)
     made = f"with {' and '.join(found)}" if found else f"by another tokenizer than {manifest.model}"
     if found or sidecar.fingerprint != manifest.fingerprint:
         raise ValueError(f"{store.path_of(sidecar.shard)} was made {made}: use another --out folder, or --overwrite.")
+
+
+def settings_that_differ(sidecar: Sidecar, manifest: Manifest) -> list[str]:
+    """Say which settings of a shard are not those of its folder."""
+    return _that_differ(_options(sidecar), _options(manifest))
 
 
 def _differences(before: Manifest, now: Manifest) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 
 from ..token_shards.formats import SHARD_FORMATS, format_of, shard_files
-from ..token_shards.manifest import Manifest
+from ..token_shards.manifest import Manifest, settings_that_differ
 from ..token_shards.ownership import OWN_KEYS, OutputFiles
 from ..token_shards.sidecar import MANIFEST_FILE, Sidecar
 from ..token_shards.store import Store
@@ -28,7 +28,7 @@ def total_problems(manifest: Manifest, sidecars: list[Sidecar]) -> Iterator[Prob
 def sidecar_problems(
     store: Store, manifest: Manifest | None, sidecars: list[Sidecar], sizes: Mapping[str, int]
 ) -> Iterator[Problem]:
-    """Name the sidecars that are none, and those that are not of the folder's tokenizer or format."""
+    """Name the sidecars that are none, and those that are not of the folder's tokenizer, settings or format."""
     known = {sidecar.name for sidecar in sidecars}
     for name in sorted(sizes):
         if name.endswith(".json") and name != MANIFEST_FILE and PurePath(name).stem not in known:
@@ -39,6 +39,9 @@ def sidecar_problems(
         assert manifest
         if sidecar.fingerprint != manifest.fingerprint:
             what = f"is of another tokenizer ({sidecar.fingerprint[:12]}) than {manifest.model} in {MANIFEST_FILE}"
+            yield Problem("sidecars", sidecar.shard, "", what)
+        if found := settings_that_differ(sidecar, manifest):
+            what = f"was made with {' and '.join(found)} as in {MANIFEST_FILE}"
             yield Problem("sidecars", sidecar.shard, "", what)
         if format_of(sidecar.shard) is not SHARD_FORMATS[manifest.format]:
             yield Problem("sidecars", sidecar.shard, "", f"is not {manifest.format}, the format in {MANIFEST_FILE}")

@@ -19,6 +19,7 @@ from vistok.tokenizer.system import (
     lock_file,
     open_without_waiting,
     return_freed_memory,
+    share_one_heap,
     usable_cores,
 )
 
@@ -110,6 +111,7 @@ def test_without_glibc_freed_memory_stays_where_it_is(monkeypatch, library):
     monkeypatch.setattr("ctypes.CDLL", load)
     return_freed_memory()
     keep_freed_memory()
+    share_one_heap()
     calls = []
     monkeypatch.setattr("ctypes.CDLL", lambda _: SimpleNamespace(malloc_trim=calls.append))
     return_freed_memory()
@@ -119,7 +121,7 @@ def test_without_glibc_freed_memory_stays_where_it_is(monkeypatch, library):
 FAULTS = """
 import resource, sys
 from concurrent.futures import ThreadPoolExecutor
-from vistok.tokenizer.system import keep_freed_memory
+from vistok.tokenizer.system import keep_freed_memory, share_one_heap
 
 def pages():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -128,6 +130,7 @@ def pages():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 if sys.argv[1] == "kept":
+    share_one_heap()
     keep_freed_memory()
 with ThreadPoolExecutor(1) as pool:
     pool.submit(pages).result()

@@ -8,6 +8,7 @@ import pytest
 
 from shard_files import FORMATS
 from token_folders import FINGERPRINT, VOCAB_SIZE, samples_of, seal, write_folder, write_shard, write_totals
+from vistok.inference.inputs.views import Views
 from vistok.inference.token_shards.formats import SHARD_FORMATS, shard_files
 
 pytestmark = pytest.mark.parametrize("form", FORMATS)
@@ -168,6 +169,12 @@ def test_files_of_others(form, folder, problems, verify):
     assert ("sidecars", "more.jsonl", "was not written by vistok, and has no sidecar") in found
     assert ("sidecars", f"mine{suffix}", damaged) in found
     assert ("sidecars", f"sub{suffix}", "is no file") in found and len(found) == 3
+
+
+def test_shards_of_other_settings_among_them(form, folder, problems):
+    seal(folder, files_of(form, "shard-2")[0], 9, precision="bfloat16-eager-8", views=Views(flip=True))
+    what = "was made with precision bfloat16-eager-8, not float32 and --flip given, not left out as in manifest.json"
+    assert problems() == [("sidecars", files_of(form, "shard-2")[0], "", what)]
 
 
 def test_shards_of_others_among_them(form, folder, problems):
