@@ -45,23 +45,33 @@ def shard_samples(
 ) -> Iterator[Item]:
     """List the samples of all shards, each shard while its first images are encoded.
 
-    `reusable` gives the rows that an earlier call made, by the keys of their images.
+    `reusable` gives the rows that an earlier call made, by the keys of their images; its OSError ends the stream.
     """
     for task in tasks:
         work = ShardWork(task)
         try:
-            work.listing = task.source.list_samples()
             work.stored = reusable(task)
-            on_begun(work)
-            for sample in work.listed():
-                yield work, sample
-                if work.is_given_up:
-                    break
-        except OSError as error:
-            work.unread = str(unreadable(task.name, error))
+        except UnreadableInputError as error:
+            work.unread = str(error)
         except DamagedShard as error:
             work.damage = str(error)
+        else:
+            yield from _samples(work, on_begun)
         yield work, None
+
+
+def _samples(work: ShardWork, on_begun: Callable[[ShardWork], None]) -> Iterator[Item]:
+    try:
+        work.listing = work.task.source.list_samples()
+        on_begun(work)
+        for sample in work.listed():
+            yield work, sample
+            if work.is_given_up:
+                break
+    except OSError as error:
+        work.unread = str(unreadable(work.task.name, error))
+    except DamagedShard as error:
+        work.damage = str(error)
 
 
 def needs_reading(work: ShardWork, sample: Sample | None) -> bool:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from ...images.tars.blocks import DamagedShard
-from ..inputs.input_files import UnreadableInputError, digest, entry_sha256
+from ..inputs.input_files import UnreadableInputError, digest, entry_sha256, unreadable
 from ..inputs.reading import Unusable
 from ..inputs.samples import ShardTask
 from ..inputs.views import image_key
@@ -24,18 +24,24 @@ def pending_shards(tasks: Iterable[ShardTask], job: Job, retry_failures: bool) -
 
 
 def reusable_samples(task: ShardTask, job: Job) -> dict[str, list[TokenSample]]:
-    """Return the rows, without companions, that the shard on disk has of the very same inputs, by the keys of their images."""
+    """Return the rows, without companions, that the shard on disk has of the very same inputs, by the keys of their images.
+
+    Raises UnreadableInputError when the shard cannot be read, OSError when its folder does not even give a sidecar.
+    """
     shard = job.shard_file(task.name)
     sidecar = whole_sidecar(job.out, shard)
     if sidecar is None or (sidecar.inputs, sidecar.fingerprint) != (task.inputs, job.manifest.fingerprint):
         return {}
-    if file_that_differs(job.out, sidecar):
-        return {}
     rows: dict[str, list[TokenSample]] = {}
-    with open_samples(job.out, shard, job.shard_format) as samples:
-        for sample in samples:
-            row = TokenSample(sample.key, sample.tokens(), sample.metadata())
-            rows.setdefault(image_key(row.key, row.metadata), []).append(row)
+    try:
+        if file_that_differs(job.out, sidecar):
+            return {}
+        with open_samples(job.out, shard, job.shard_format) as samples:
+            for sample in samples:
+                row = TokenSample(sample.key, sample.tokens(), sample.metadata())
+                rows.setdefault(image_key(row.key, row.metadata), []).append(row)
+    except OSError as error:
+        raise unreadable(task.name, error) from None
     return {key: found for key, found in rows.items() if len(found) == job.manifest.views.rows}
 
 

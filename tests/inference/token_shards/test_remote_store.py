@@ -12,11 +12,14 @@ import pytest
 from flaky_filesystem import FlakyFileSystem
 from hub_server import TOKEN
 from samples import image_bytes, noise_image
+from vistok.inference.inputs.input_files import UnreadableInputError
 from vistok.inference.inputs.loose_images import LooseSource
+from vistok.inference.inputs.plan import plan_shards
 from vistok.inference.token_shards import remote_store, remote_writing
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.marker import Pace
 from vistok.inference.token_shards.store import open_store, write_file
+from vistok.inference.tokenize.batching import shard_samples
 from vistok.tokenizer import retries
 from vistok.tokenizer.errors import WorkFailedError
 
@@ -190,6 +193,26 @@ def test_a_shard_whose_inputs_cannot_be_asked_for_is_left_unsealed_and_named(tok
     assert "not read: images-00000 cannot be read (Connection reset by peer)" in said
     assert list(remote_files()) == ["manifest.json"]
     tokenize(photos, "--out", URL)
+
+
+def test_a_store_that_vanishes_is_asked_for_no_shard_after_another(photos):
+    """Each would wait for it in vain; a shard alone that cannot be read again is left out."""
+    asked, tasks = [], plan_shards([str(photos)], 2).shards
+
+    def vanished(task):
+        asked.append(task.name)
+        raise OSError(5, "gone", URL)
+
+    def refused(task):
+        raise UnreadableInputError(f"{task.name} cannot be read")
+
+    with pytest.raises(OSError, match="gone"):
+        list(shard_samples(tasks, vanished, lambda work: None))
+    assert asked == ["images-00000"]
+    found = list(shard_samples(tasks, refused, lambda work: None))
+    assert [(work.unread, sample) for work, sample in found] == [
+        (f"{task.name} cannot be read", None) for task in tasks
+    ]
 
 
 def test_a_shard_that_cannot_be_reused_is_left_unsealed_and_named(tokenize, photos, monkeypatch):
