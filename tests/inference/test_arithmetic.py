@@ -68,7 +68,7 @@ def test_large_images_are_decoded_and_encoded_few_at_a_time(tokenizer, monkeypat
     expected = tokenizer.decode(tokens, output="tensor")
     monkeypatch.setattr(arithmetic, "MAX_PIXELS", 2 * 64 * 64)
     counts = []
-    for name in ("start_decoding", "start_exactly"):
+    for name in ("start_decoding", "start_images", "start_exactly"):
         begin = getattr(api, name)
 
         def counted(model, device, batch_size, values, begin=begin):

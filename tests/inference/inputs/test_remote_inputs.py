@@ -9,6 +9,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from s3_server import serve_s3
 from samples import image_bytes, noise_image
 from vistok.inference.inputs.plan import plan_shards
 
@@ -201,22 +202,11 @@ def test_each_byte_of_a_tar_comes_once_and_large_members_only_when_they_are_read
     assert samples[10].entry.read() == bytes(2 << 20) and Requests.sent[-1] == 2 << 20
 
 
-def test_objects_of_an_s3_server(photos, monkeypatch):
-    server = pytest.importorskip("moto.server", reason="moto is not installed")
-    pytest.importorskip("s3fs", reason="s3fs is not installed")
-    for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "DEFAULT_REGION": "us-east-1"}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    running = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    running.start()
-    try:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*running.get_host_and_port()))
-        filesystem = fsspec.filesystem("s3", skip_instance_cache=True)
-        filesystem.mkdir("bucket")
+def test_objects_of_an_s3_server(photos):
+    with serve_s3() as filesystem:
         filesystem.put(str(photos), "bucket/photos", recursive=True)
         plan = plan_shards(["s3://bucket/photos"], 2)
         assert content(plan) == content(plan_shards([str(photos)], 2))
         assert [task.source.digest() for task in plan.shards] == [task.inputs for task in plan.shards]
         globbed = plan_shards(["s3://bucket/photos/s-*.tar"], 2)
         assert [task.inputs for task in globbed.shards] == [task.inputs for task in plan.shards[:2]]
-    finally:
-        running.stop()

@@ -9,13 +9,11 @@ import time
 
 import pytest
 
+from s3_server import serve_s3
 from samples import PHOTOS
 from vistok.inference.token_shards import remote_store
 from vistok.inference.token_shards.marker import Pace
 from vistok.tokenizer import remote_files, retries
-
-pytest.importorskip("moto", reason="needs moto[server] and s3fs")
-s3fs = pytest.importorskip("s3fs", reason="needs moto[server] and s3fs")
 
 URL = "s3://bucket/tokens"
 CALL = (PHOTOS, "--shard-size", 4, "--out", URL)
@@ -24,22 +22,9 @@ COMMAND = "from vistok.cli.launch import tokenize_images; tokenize_images()"
 
 @pytest.fixture(scope="module")
 def bucket():
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "key")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with serve_s3() as filesystem, pytest.MonkeyPatch.context() as patch:
         patch.setattr(remote_store, "PACE", Pace(beat=1, stale=5, settle=0))
-        filesystem = s3fs.S3FileSystem(use_listings_cache=False)
-        filesystem.mkdir("bucket")
         yield filesystem
-        filesystem.clear_instance_cache()
-    server.stop()
 
 
 def files(bucket):
