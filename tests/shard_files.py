@@ -87,3 +87,8 @@ def image_jobs(tokenizer: Tokenizer, grids: Iterable[np.ndarray], folder: Path) 
         metadata = dict(zip(("height", "width"), sides, strict=True)) | {"source": f"{index}.png"}
         sample = StoredSample(str(index), partial(grid.astype, np.uint16), partial(dict, metadata))
         yield ImageJob(index, sample, folder / f"{index}.png", str(index), decoder)
+
+
+def contents(folder):
+    """Return the bytes of the files of a folder by name."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -1,10 +1,6 @@
 """An output folder behind a URL: the same files as in a local one, whatever the store does on the way."""
 
-import io
 import json
-import pickle
-import tempfile
-import time
 
 import fsspec
 import pytest
@@ -12,25 +8,18 @@ import pytest
 from flaky_filesystem import FlakyFileSystem
 from hub_server import TOKEN
 from samples import image_bytes, noise_image
+from shard_files import contents
 from vistok.inference.inputs.input_files import UnreadableInputError
 from vistok.inference.inputs.loose_images import LooseSource
 from vistok.inference.inputs.plan import plan_shards
-from vistok.inference.token_shards import remote_store, remote_writing
+from vistok.inference.token_shards import remote_store
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.token_shards.marker import Pace
-from vistok.inference.token_shards.store import open_store, write_file
+from vistok.inference.token_shards.store import open_store
 from vistok.inference.tokenize.batching import shard_samples
-from vistok.tokenizer import retries
-from vistok.tokenizer.errors import WorkFailedError
 
 URL = "flaky://bucket/tokens"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(retries, "FIRST_WAIT", 1e-4)
-    monkeypatch.setattr(remote_store, "PACE", Pace(beat=0.05, stale=0.4, settle=0))
-    FlakyFileSystem.reset()
+pytestmark = pytest.mark.usefixtures("quick_store")
 
 
 @pytest.fixture
@@ -44,10 +33,6 @@ def photos(tmp_path):
     return folder
 
 
-def local_files(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
 def remote_files(folder="/bucket/tokens"):
     return {path.removeprefix(f"{folder}/"): file.getvalue() for path, file in FlakyFileSystem.store.items()}
 
@@ -55,7 +40,7 @@ def remote_files(folder="/bucket/tokens"):
 @pytest.fixture
 def expected(tokenize, photos, tmp_path):
     tokenize(photos, "--out", tmp_path / "local", "--shard-size", 2, "--preview", 2)
-    return local_files(tmp_path / "local")
+    return contents(tmp_path / "local")
 
 
 def test_a_remote_folder_has_the_files_of_a_local_one(tokenize, detokenize, photos, expected, tmp_path):
@@ -74,8 +59,8 @@ def test_a_remote_folder_has_the_files_of_a_local_one(tokenize, detokenize, phot
     assert "6 images from 4 shards" in detokenize(URL, "--out", tmp_path / "a")
     detokenize(tmp_path / "local", "--out", tmp_path / "b")
     detokenize(f"{URL}/images-00000.tar", "--out", tmp_path / "c")
-    back = local_files(tmp_path / "b")
-    assert local_files(tmp_path / "a") == back and local_files(tmp_path / "c") == {
+    back = contents(tmp_path / "b")
+    assert contents(tmp_path / "a") == back and contents(tmp_path / "c") == {
         name: back[name] for name in ("0.png", "1.png")
     }
     # --overwrite removes what vistok wrote, and a file of others is never replaced.
@@ -93,11 +78,11 @@ def test_every_format_is_the_same_behind_a_url(tokenize, detokenize, photos, tmp
     tokenize(*call, "--out", tmp_path / "local")
     FlakyFileSystem.fraction = 0.05
     tokenize(*call, "--out", URL)
-    assert remote_files() == local_files(tmp_path / "local")
+    assert remote_files() == contents(tmp_path / "local")
     # A sidecar without one of its files is no shard.
     FlakyFileSystem.store.pop(f"/bucket/tokens/images-00001{SHARD_FORMATS[name].suffixes[-1]}")
     assert "1 written, 2 done before" in tokenize(*call, "--out", URL)
-    assert remote_files() == local_files(tmp_path / "local")
+    assert remote_files() == contents(tmp_path / "local")
     detokenize(URL, "--out", tmp_path / "back")
     assert len(list((tmp_path / "back").iterdir())) == 6
 
@@ -240,75 +225,6 @@ def test_two_commands_never_write_to_one_url(tokenize, photos):
     tokenize(photos, "--out", URL)
 
 
-def test_a_driver_that_another_took_over_writes_no_more():
-    store = open_store(URL)
-    with (
-        pytest.raises(WorkFailedError, match=f"^{URL} was taken over by another command"),
-        store.hold("tokenize-images"),
-    ):
-        FlakyFileSystem().pipe_file(f"{URL}/.vistok.lock", b"{}")
-        for _ in range(100):
-            time.sleep(0.01)
-            write_file(store, "x.json", b"1")
-    assert FlakyFileSystem().cat_file(f"{URL}/.vistok.lock") == b"{}"
-
-
-def test_a_store_is_picklable_and_compared_by_its_url():
-    store = open_store(URL)
-    write_file(store, "x.json", b"1")
-    assert store.read_many(["x.json", "y.json"]) == {"x.json": b"1"}
-    again = pickle.loads(pickle.dumps(store))
-    assert again == store and hash(again) == hash(store) and again.sizes() == {"x.json": 1}
-
-
-def test_small_files_are_read_once_and_again_when_they_change():
-    store = open_store(URL)
-    for name, content in (("a.json", b"1"), ("b.json", b"2")):
-        write_file(store, name, content)
-    assert store.read_many(["a.json", "b.json"]) == {"a.json": b"1", "b.json": b"2"}
-    calls = FlakyFileSystem.calls
-    assert store.read_many(["b.json", "a.json"]) == {"b.json": b"2", "a.json": b"1"}
-    assert FlakyFileSystem.calls == calls + 1  # the listing
-    time.sleep(1e-6)
-    write_file(open_store(URL), "b.json", b"3")
-    assert store.read_many(["a.json", "b.json"]) == {"a.json": b"1", "b.json": b"3"}
-
-
-def test_a_large_file_is_sent_in_parts_and_a_cut_one_again(monkeypatch):
-    monkeypatch.setattr(remote_writing, "IN_MEMORY", 10)
-    content, opened = b"0123456789" * 1000, []
-
-    class Part(io.BytesIO):
-        closed = False
-
-        def write(self, data):
-            if len(opened) == 1:
-                super().write(data[:5])
-                raise ConnectionResetError(104, "Connection reset by peer")
-            return super().write(data)
-
-        def close(self):
-            opened[-1] = self.getvalue()[: 7 if len(opened) == 2 else None]  # the second arrives cut
-            FlakyFileSystem.store["/bucket/tokens/x.tar"] = io.BytesIO(opened[-1])
-            FlakyFileSystem.store["/bucket/tokens/x.tar"].created = 0
-
-        def discard(self):
-            assert self.closed  # so that its end makes no file of it
-            opened[-1] = "discarded"
-            raise ConnectionResetError(104, "Connection reset by peer")
-
-    def open_part(self, path, mode):
-        opened.append("")
-        return Part()
-
-    monkeypatch.setattr(FlakyFileSystem, "open", open_part)
-    monkeypatch.setattr(
-        FlakyFileSystem, "info", lambda self, path: {"size": len(self.store[path].getvalue()), "type": "file"}
-    )
-    write_file(open_store(URL), "x.tar", content)
-    assert opened == ["discarded", content[:7], content]
-
-
 def test_what_cannot_be_written_to_is_refused(tokenize, photos, monkeypatch):
     said = tokenize(photos, "--out", "https://example.org/x", code=2)
     assert "--out is https://example.org/x, which can be read only: give a folder, or a URL such as s3://." in said
@@ -324,20 +240,6 @@ def test_what_cannot_be_written_to_is_refused(tokenize, photos, monkeypatch):
         FlakyFileSystem, "ls", lambda *arguments, **options: (_ for _ in ()).throw(PermissionError("no"))
     )
     assert f"no ({URL}): check its credentials, or take another URL." in tokenize(photos, "--out", URL, code=1)
-
-
-def test_an_error_of_the_work_is_none_of_the_store():
-    with pytest.raises(NotImplementedError, match="no kernel"), open_store(URL).hold("tokenize-images"):
-        raise NotImplementedError("no kernel for this device")
-
-
-def test_a_full_temporary_folder_is_named(monkeypatch):
-    full = OSError(28, "No space left on device")
-    with (
-        pytest.raises(OSError, match="No space left on device.*" + tempfile.gettempdir()),
-        open_store(URL).replace(["x"]),
-    ):
-        raise full
 
 
 def test_a_url_of_this_machine_is_a_folder(tokenize, photos, tmp_path):

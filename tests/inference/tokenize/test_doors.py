@@ -16,6 +16,7 @@ from prepared import CONTEXT, start_server
 
 import vistok
 from samples import image_bytes, noise_image
+from shard_files import contents
 from vistok.inference.inputs.companions import KEEP_ALL
 from vistok.inference.inputs.plan import plan_shards
 from vistok.inference.inputs.views import ONE_ROW
@@ -99,10 +100,6 @@ def inputs(make_tar, tmp_path):
     tars = [make_tar(tmp_path / f"{name}.tar", [("k.png", (folder / "1.png").read_bytes())]) for name in "ab"]
     tars[1].write_bytes(tars[1].read_bytes()[:700])
     return [folder, *tars]
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_a_format_from_outside_tokenizes_resumes_and_comes_back(

@@ -9,14 +9,11 @@ import shutil
 import pytest
 
 from samples import image_bytes, noise_image
+from shard_files import contents
 from vistok.images.file_entry import Entry
 from vistok.inference.tokenize import collate
 
 BMP = [image_bytes(noise_image(64, 64, index), "BMP") for index in range(4)]
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from samples import image_bytes, noise_image, stored_samples
+from shard_files import contents
 
 PNG = [image_bytes(noise_image(20, 20, index), "PNG") for index in range(12)]
 
@@ -16,10 +17,6 @@ def photos(tmp_path):
     for index in (1, 3, 5, 7, 9):
         (folder / f"{index:02d}.png").write_bytes(PNG[index])
     return folder
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def sources(folder):

@@ -10,24 +10,10 @@ from multiprocessing.connection import Client, Listener
 import pytest
 from waiting import held_after, wait_for_shards, wait_until
 
-from samples import image_bytes, noise_image
+from shard_files import contents
 from vistok.inference.tokenize.engines import meeting
 from vistok.inference.tokenize.engines.launch import Hello, Launch, check_same_versions, find_launch
 from vistok.inference.tokenize.engines.meeting import Meeting
-
-
-@pytest.fixture
-def photos(tmp_path):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for index in range(40):
-        content = image_bytes(noise_image(64, 64, index), "PNG")
-        (folder / f"{index:02}.png").write_bytes(b"broken" if index == 7 else content)
-    return folder
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def free_port():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from waiting import held_after, is_running, wait_for_ends, wait_for_shards, wait_until
 
-from samples import image_bytes, noise_image
+from shard_files import contents
 from vistok.inference.tokenize.engines import processes
 
 POISONED = """
@@ -22,20 +22,6 @@ def dying(work, job):
     return finish(work, job)
 stream.finish = dying
 """
-
-
-@pytest.fixture
-def photos(tmp_path):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for index in range(40):
-        content = image_bytes(noise_image(64, 64, index), "PNG")
-        (folder / f"{index:02}.png").write_bytes(b"broken" if index == 7 else content)
-    return folder
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 
 from processes import environment
 from samples import image_bytes, noise_image
+from shard_files import contents
 from vistok.inference.tokenize.engines import ray_cluster, ray_engine
 from vistok.inference.tokenize.engines.exit_reasons import describe_loss
 from vistok.inference.tokenize.engines.ray_cluster import Workers, import_ray, workers_of
@@ -21,10 +22,6 @@ from vistok.tokenizer.errors import WorkFailedError
 MODULE = [sys.executable, "-m", "vistok.inference.tokenize"]
 ACTOR = b"ray::ShardMaker"
 CPU, CARDS = {"CPU": 8.0}, {"CPU": 16.0, "GPU": 4.0}
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def actors():

@@ -1,0 +1,99 @@
+"""A store behind a URL by itself: its files, its marker, and how they are sent."""
+
+import io
+import pickle
+import tempfile
+import time
+
+import pytest
+
+from flaky_filesystem import FlakyFileSystem
+from vistok.inference.token_shards import remote_writing
+from vistok.inference.token_shards.store import open_store, write_file
+from vistok.tokenizer.errors import WorkFailedError
+
+URL = "flaky://bucket/tokens"
+pytestmark = pytest.mark.usefixtures("quick_store")
+
+
+def test_a_driver_that_another_took_over_writes_no_more():
+    store = open_store(URL)
+    with (
+        pytest.raises(WorkFailedError, match=f"^{URL} was taken over by another command"),
+        store.hold("tokenize-images"),
+    ):
+        FlakyFileSystem().pipe_file(f"{URL}/.vistok.lock", b"{}")
+        for _ in range(100):
+            time.sleep(0.01)
+            write_file(store, "x.json", b"1")
+    assert FlakyFileSystem().cat_file(f"{URL}/.vistok.lock") == b"{}"
+
+
+def test_a_store_is_picklable_and_compared_by_its_url():
+    store = open_store(URL)
+    write_file(store, "x.json", b"1")
+    assert store.read_many(["x.json", "y.json"]) == {"x.json": b"1"}
+    again = pickle.loads(pickle.dumps(store))
+    assert again == store and hash(again) == hash(store) and again.sizes() == {"x.json": 1}
+
+
+def test_small_files_are_read_once_and_again_when_they_change():
+    store = open_store(URL)
+    for name, content in (("a.json", b"1"), ("b.json", b"2")):
+        write_file(store, name, content)
+    assert store.read_many(["a.json", "b.json"]) == {"a.json": b"1", "b.json": b"2"}
+    calls = FlakyFileSystem.calls
+    assert store.read_many(["b.json", "a.json"]) == {"b.json": b"2", "a.json": b"1"}
+    assert FlakyFileSystem.calls == calls + 1  # the listing
+    time.sleep(1e-6)
+    write_file(open_store(URL), "b.json", b"3")
+    assert store.read_many(["a.json", "b.json"]) == {"a.json": b"1", "b.json": b"3"}
+
+
+def test_a_large_file_is_sent_in_parts_and_a_cut_one_again(monkeypatch):
+    monkeypatch.setattr(remote_writing, "IN_MEMORY", 10)
+    content, opened = b"0123456789" * 1000, []
+
+    class Part(io.BytesIO):
+        closed = False
+
+        def write(self, data):
+            if len(opened) == 1:
+                super().write(data[:5])
+                raise ConnectionResetError(104, "Connection reset by peer")
+            return super().write(data)
+
+        def close(self):
+            opened[-1] = self.getvalue()[: 7 if len(opened) == 2 else None]  # the second arrives cut
+            FlakyFileSystem.store["/bucket/tokens/x.tar"] = io.BytesIO(opened[-1])
+            FlakyFileSystem.store["/bucket/tokens/x.tar"].created = 0
+
+        def discard(self):
+            assert self.closed  # so that its end makes no file of it
+            opened[-1] = "discarded"
+            raise ConnectionResetError(104, "Connection reset by peer")
+
+    def open_part(self, path, mode):
+        opened.append("")
+        return Part()
+
+    monkeypatch.setattr(FlakyFileSystem, "open", open_part)
+    monkeypatch.setattr(
+        FlakyFileSystem, "info", lambda self, path: {"size": len(self.store[path].getvalue()), "type": "file"}
+    )
+    write_file(open_store(URL), "x.tar", content)
+    assert opened == ["discarded", content[:7], content]
+
+
+def test_an_error_of_the_work_is_none_of_the_store():
+    with pytest.raises(NotImplementedError, match="no kernel"), open_store(URL).hold("tokenize-images"):
+        raise NotImplementedError("no kernel for this device")
+
+
+def test_a_full_temporary_folder_is_named(monkeypatch):
+    full = OSError(28, "No space left on device")
+    with (
+        pytest.raises(OSError, match="No space left on device.*" + tempfile.gettempdir()),
+        open_store(URL).replace(["x"]),
+    ):
+        raise full
