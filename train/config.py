@@ -111,14 +111,9 @@ class TrainConfig(Config):
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "TrainConfig":
-        architecture = self.model.architecture
-        side = architecture.downsample
         sizes = {"data.size": self.data.size, "model.preprocessing.size": self.model.preprocessing.size}
         for name, size in sizes.items():
-            architecture.require_image_size(name, size)
-            if isinstance(size, int) and size % side:
-                near = max(1, round(size / side)) * side
-                raise ValueError(f"{name} is {size}, but must be a multiple of the downsampling, {side}: try {near}.")
+            self.model.architecture.require_side(name, size)
         return self
 
     @model_validator(mode="after")

@@ -157,6 +157,16 @@ class ArchitectureConfig(Config, ABC):
             )
 
     @final
+    def require_side(self, name: str, size: object) -> None:
+        """Raise ValueError, calling it `name`, if `size` is the side of squares that the networks cannot take."""
+        self.require_image_size(name, size)
+        if isinstance(size, int) and size % self.downsample:
+            near = max(1, round(size / self.downsample)) * self.downsample
+            raise ValueError(
+                f"{name} is {size}, but must be a multiple of the downsampling, {self.downsample}: try {near}."
+            )
+
+    @final
     @property
     def coverage(self) -> str:
         """How many pixels the positions of the latent stand for, as a phrase."""

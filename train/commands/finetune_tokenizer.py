@@ -29,6 +29,12 @@ def finetune_tokenizer(
         typer.Argument(metavar="DATA", help="Folders, image files, .tar shards, or .txt lists of these."),
     ],
     out: Annotated[Path, typer.Option(help="Output folder; the same call resumes where it stopped.")],
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=8, help="Side of the squares to adapt to, which tokenize-images then makes.", show_default="as before"
+        ),
+    ] = None,
     quantizer: Annotated[
         str | None, typer.Option(help="New quantizer: vq, ema, simvq, fsq, ...", show_default="the old one")
     ] = None,
@@ -97,6 +103,7 @@ def finetune_tokenizer(
             model=model,
             data=data,
             out=out,
+            size=size,
             quantizer=quantizer,
             quantizer_keys={"codebook_size": codebook_size, "dim": dim, "levels": levels},
             grow_to=grow_to,

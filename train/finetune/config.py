@@ -63,6 +63,11 @@ class FinetuneConfig(Config):
     out: Path
     """Output folder; the same call resumes where it stopped."""
     data: ImagesConfig
+    size: Annotated[int, Field(ge=8)] | None = None
+    """Side of the squares that the tokenizer is adapted to, and resizes images to from then on; null keeps its own.
+
+    Tokens of another size are others, whatever is trained.
+    """
     quantizer: Annotated[QuantizerConfig, Choice(QUANTIZERS)] | None = None
     """New quantizer; null keeps the old one."""
     grow_to: Annotated[int, Field(ge=2)] | None = None

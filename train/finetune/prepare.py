@@ -86,6 +86,7 @@ def prepare(config: FinetuneConfig, verbosity: Verbosity) -> Finetuning:
             f"{config.model} has no decoder, because its checkpoint has none, so it cannot be fine-tuned: import the "
             "checkpoint with the decoder."
         )
+    before = _at_size(before, config.size)
     warnings = store_config(config)
     run = Finetuning(config, folder, before, images, *_split(config, images), verbosity)
     run.tell(run.split)
@@ -93,6 +94,15 @@ def prepare(config: FinetuneConfig, verbosity: Verbosity) -> Finetuning:
     for warning in warnings + record_images(config.out / IMAGES_FILE, chain.from_iterable(map(images.of, sources))):
         run.warn(warning)
     return run
+
+
+def _at_size(loaded: LoadedTokenizer, size: int | None) -> LoadedTokenizer:
+    """Return a tokenizer that resizes images to squares of another size, None being its own."""
+    if size is None:
+        return loaded
+    loaded.config.architecture.require_side("size", size)
+    preprocessing = loaded.config.preprocessing.model_copy(update={"size": size})
+    return loaded._replace(config=loaded.config.model_copy(update={"preprocessing": preprocessing}))
 
 
 def _split(config: FinetuneConfig, images: SourceImages) -> tuple[SourceConfig, SourceConfig, str]:

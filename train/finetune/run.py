@@ -88,6 +88,7 @@ def _train_config(run: Finetuning, stage: StageConfig, parts: list[Part], start:
     config, steps, before = run.config, stage.steps, load_tokenizer(start)
     own_weights = quantizer_weights(before.model.quantizer, commitment=0.25) if "quantizer" in parts else {}
     side, only_size = before.model.downsample, before.config.architecture.image_size
+    crop = min(config.data.crop, config.size or config.data.crop)
     return parse_train_config(
         {
             "run": {
@@ -104,7 +105,8 @@ def _train_config(run: Finetuning, stage: StageConfig, parts: list[Part], start:
             "data": {
                 "train": [run.train.model_dump()],
                 "val": [run.val.model_dump()],
-                "size": only_size or max(side, config.data.crop // side * side),
+                "size": only_size or max(side, crop // side * side),
+                "short_sides": config.size and [config.size],
                 "batch_size": config.data.batch_size,
                 "workers": config.data.workers,
                 "cached_images": 5000,
@@ -114,7 +116,7 @@ def _train_config(run: Finetuning, stage: StageConfig, parts: list[Part], start:
             "model": {
                 "architecture": before.config.architecture.model_dump(),
                 "quantizer": before.config.quantizer.model_dump(),
-                "preprocessing": before.config.preprocessing.model_dump(),
+                "preprocessing": run.before.config.preprocessing.model_dump(),
                 "train": parts,
                 "init_from": start,
             },
@@ -129,7 +131,7 @@ def _export(run: Finetuning, folder: Path) -> LoadedTokenizer:
     model, config = load_tokenizer(folder)
     result, card, origin = run.config.out / EXPORT, _card(run), run.before.config.origin
     derived = origin.of_derived() if origin else None
-    settings = config.architecture, config.preprocessing, card
+    settings = config.architecture, run.before.config.preprocessing, card
     export_with(lambda path: save_tokenizer(path, model, *settings, origin=derived), result)
     return load_tokenizer(result)
 

@@ -26,6 +26,7 @@ from vistok.train.finetune import run
         (["--quantizer", "lfq"], "--quantizer lfq needs --dim: give it."),
         (["--quantizer", "residual", "--dim", 4], "--quantizer residual has no --dim: use --set quantizer.KEY=VALUE."),
         (["--quantizer", "residual"], "quantizer.quantizer is missing"),
+        (["--size", 60], "size is 60, but must be a multiple of the downsampling, 8: try 64."),
         (["--set", "joint=5"], "joint is 5, but"),
         (
             ["--quantizer", "vq", "--codebook-size", 8, "--only", "decoder"],

@@ -3,8 +3,10 @@
 import json
 import shutil
 
+import pytest
 import torch
 from huggingface_hub import ModelCard
+from PIL import Image
 
 import vistok
 from runs import SWAP, finetune
@@ -43,6 +45,27 @@ def test_the_decoder_alone_keeps_the_tokens(tokenizer_folder, photos, tmp_path):
     tokens = before.encode(PHOTOS / "coffee.jpg")
     assert torch.equal(tokens, after.encode(PHOTOS / "coffee.jpg"))
     assert not torch.equal(before.decode(tokens, "tensor"), after.decode(tokens, "tensor"))
+
+
+def test_a_tokenizer_is_adapted_to_another_size(fsq_folder, tmp_path):
+    """Fitted, trained, evaluated and exported at that size alone: what was larger before is smaller from the start."""
+    folder, small = tmp_path / "photos", tmp_path / "small"
+    for place, side in ((folder, 96), (small, 32)):
+        place.mkdir()
+        for path in sorted(PHOTOS.glob("*.jpg")):
+            with Image.open(path) as image:
+                image.resize((96, 96)).resize((side, side)).save(place / f"{path.stem}.png")
+    options = ["--size", 32, "--quantizer", "vq", "--codebook-size", 16, "--set", "data.crop=64", "--set", "seed=3"]
+    finetune(fsq_folder, folder, tmp_path / "out", *options)
+    after = vistok.load(tmp_path / "out" / "export")
+    assert (after.config.preprocessing.size, after.encode(PHOTOS / "coffee.jpg").shape) == (32, (1, 1, 4, 4))
+    config = (tmp_path / "out" / "stages" / "2-decoder" / "config.yaml").read_text()
+    assert "size: 32" in config and "short_sides:\n  - 32" in config
+    # Smaller images at their own size give the same latents: the size alone decides, not the files.
+    finetune(fsq_folder, small, tmp_path / "same", *options)
+    ours, other = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("out", "same"))
+    assert ours["after"]["psnr"] == pytest.approx(other["after"]["psnr"], abs=1.0)
+    assert ours["after"]["tokens"] == other["after"]["tokens"] == 16 * ours["images"]
 
 
 def test_the_licence_stays_with_the_weights_and_their_published_numbers_do_not(tokenizer_folder, photos, tmp_path):
