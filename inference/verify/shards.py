@@ -12,7 +12,8 @@ from ..token_dataset.rows import check_tokens
 from ..token_dataset.shard_index import hash_of
 from ..token_shards.formats import format_of, open_samples
 from ..token_shards.manifest import Manifest
-from ..token_shards.sidecar import ShardFile, Sidecar
+from ..token_shards.shard_file import ShardFile
+from ..token_shards.sidecar import Sidecar
 from ..token_shards.store import Store
 from ..token_shards.token_samples import StoredSample
 from .problems import Problem
