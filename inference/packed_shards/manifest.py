@@ -26,9 +26,9 @@ class PackSettings(Config):
     template: str
     caption: str
     """The member that {caption} stands for."""
-    bos: str | None
-    eos: str | None
-    pad: str | None
+    bos: int | None
+    eos: int | None
+    pad: int | None
     length: int | None
     """Ids of a row; None for one document a row."""
     on_missing: str
