@@ -1,5 +1,6 @@
 """A tokenizer of Hugging Face's `tokenizers` that encodes text as text alone."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ class HuggingFaceText:
     control: frozenset[int]
     """Ids that are not text."""
     threads: bool
+    digest: str
+    """SHA-256 of its definition, which decides the ids of any text."""
 
     @cached_property
     def size(self) -> int:
@@ -87,11 +90,13 @@ def hugging_face_text(definition: str, threads: bool, where: str) -> HuggingFace
     """Return the text tokenizer of a definition (a tokenizer.json); raise ValueError when it is none."""
     tokenizers = needed("tokenizers", "A text tokenizer of Hugging Face")
     try:
-        alone = text_alone(json.loads(definition))
+        given = json.loads(definition)
+        alone = text_alone(given)
         tokenizer = tokenizers.Tokenizer.from_str(json.dumps(alone.definition, ensure_ascii=False))
     except Exception as error:
         raise ValueError(f"{where} is not a tokenizer.json that tokenizers can read: {error}.") from None
-    return HuggingFaceText(tokenizer, alone.names, alone.control, threads)
+    digest = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
+    return HuggingFaceText(tokenizer, alone.names, alone.control, threads, digest)
 
 
 def _why(text: object, error: Exception) -> str:
