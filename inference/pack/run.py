@@ -79,12 +79,11 @@ def pack_collection(request: Request, say: Callable[[str], None]) -> Summary:
         (ON_MISSING, "on-missing", request.on_missing),
     ):
         find_entry(table, option, name)
-    template = _template(request)
     out = open_store(request.out)
     out.check()
     folder = _open(request)
     _refuse_itself(folder, out)
-    job = _job(request, template, folder, out)
+    job = make_job(request, folder)
     tasks = plan_tasks(folder)
     with out.hold("pack-sequences"):
         if not request.overwrite:
@@ -131,7 +130,9 @@ def _results(tasks: Sequence[PackTask], job: PackJob, workers: int, report: Repo
         yield pack_shard(task, job, report)
 
 
-def _job(request: Request, template: str, folder: TokenFolder, out: Store) -> PackJob:
+def make_job(request: Request, folder: TokenFolder) -> PackJob:
+    """Return what all shards of a call have in common; raise ValueError for a wrong option."""
+    template = _template(request)
     text = load_text_tokenizer(request.text_tokenizer)
     vocabulary = find_vocabulary(request.vocabulary, request.text_tokenizer, text, folder.manifest)
     check_of_tokens(vocabulary, folder.manifest, request.layout)
@@ -169,7 +170,7 @@ def _job(request: Request, template: str, folder: TokenFolder, out: Store) -> Pa
         text_tokenizer=str(path.absolute()) if path.exists() else request.text_tokenizer,
         settings=settings,
     )
-    return PackJob(folder, out, manifest, vocabulary, bos, eos, settings.pad)
+    return PackJob(folder, open_store(request.out), manifest, vocabulary, bos, eos, settings.pad)
 
 
 def _template(request: Request) -> str:

@@ -83,7 +83,7 @@ class ShardPacking:
         self._length = settings.length
         self._dtype = settings.dtype
         self._text = TextOnly(job.text, job.vocabulary)
-        self._builder = RowBuilder(loss_rule(settings), settings.dtype, job.bos, job.eos, job.pad, settings.length)
+        self.builder = RowBuilder(loss_rule(settings), settings.dtype, job.bos, job.eos, job.pad, settings.length)
 
     @property
     def counts(self) -> Counts:
@@ -92,9 +92,9 @@ class ShardPacking:
 
     def rows(self, task: PackTask) -> Iterator[PackedRow]:
         """Yield the rows of a shard; raise DamagedShard, and OSError."""
-        for window in self._windows(task):
-            documents = list(self._documents(window))
-            for row in self._builder.rows(documents):
+        for window in self.windows(task):
+            documents = list(self.documents(window))
+            for row in self.builder.rows(documents):
                 used = row.documents[-1].span[1]
                 self._tally["rows"] += 1
                 self._tally["ids"] += used
@@ -104,7 +104,8 @@ class ShardPacking:
             self._tally["image_tokens"] += sum(each.sample.tokens.size for each in documents)
             self._tally["without_caption"] += sum(not each.sample.has_caption for each in documents)
 
-    def _windows(self, task: PackTask) -> Iterator[list[CaptionedSample]]:
+    def windows(self, task: PackTask) -> Iterator[list[CaptionedSample]]:
+        """Yield the samples of a shard, as many as are in memory together; raise DamagedShard, and OSError."""
         folder, shard = self._job.source, task.source.shard
         window: list[CaptionedSample] = []
         size = seen = 0
@@ -133,7 +134,7 @@ class ShardPacking:
             for stored in samples:
                 yield load_row(stored, folder, shard, self.sieve.wanted)
 
-    def _documents(self, samples: list[CaptionedSample]) -> Iterator[Document]:
+    def documents(self, samples: list[CaptionedSample]) -> Iterator[Document]:
         """Yield the documents of some samples, and note those that are none."""
         texts = self._text.encode([text for sample in samples for text in (sample.before, sample.after)])
         images = image_ids(samples, self._job.layout, self._dtype)
@@ -143,7 +144,7 @@ class ShardPacking:
                 self.sieve.fail(sample.key, sample.source, str(reason))
                 continue
             document = Document(sample, before, image, after)
-            size = self._builder.size(document)
+            size = self.builder.size(document)
             if self._length and size > self._length:
                 reason = f"its document has {size:,} ids, more than the {self._length:,} of --length"
                 self.sieve.fail(sample.key, sample.source, reason)
