@@ -57,6 +57,11 @@ class HuggingFaceText:
         return self.names.get(token)
 
     @cached_property
+    def special_tokens(self) -> list[str]:
+        """Names of the tokens that no text is encoded to, in the order of their ids."""
+        return [self._by_id[index] for index in sorted(self.control) if index in self._by_id]
+
+    @cached_property
     def _by_id(self) -> dict[int, str]:
         return {index: name for name, index in self.names.items()}
 

@@ -63,6 +63,11 @@ class TiktokenText:
         """The highest id + 1, special tokens included."""
         return int(self.encoding.max_token_value) + 1
 
+    @property
+    def special_tokens(self) -> list[str]:
+        """Names of the tokens that no text is encoded to."""
+        return sorted(self.encoding.special_tokens_set)
+
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, without special tokens; raise ValueError for what is not Unicode."""
         _check(text)
