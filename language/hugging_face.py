@@ -22,6 +22,8 @@ class HuggingFaceText:
     """All tokens, and their ids."""
     control: frozenset[int]
     """Ids that are not text."""
+    special_tokens: tuple[str, ...]
+    """Names of the added tokens that no text is encoded to."""
     threads: bool
 
     @cached_property
@@ -55,11 +57,6 @@ class HuggingFaceText:
     def id_of(self, token: str) -> int | None:
         """Return the id of a token of this name, special tokens included; None when there is none."""
         return self.names.get(token)
-
-    @cached_property
-    def special_tokens(self) -> list[str]:
-        """Names of the tokens that no text is encoded to, in the order of their ids."""
-        return [self._by_id[index] for index in sorted(self.control) if index in self._by_id]
 
     @cached_property
     def _by_id(self) -> dict[int, str]:
@@ -96,7 +93,7 @@ def hugging_face_text(definition: str, threads: bool, where: str) -> HuggingFace
         tokenizer = tokenizers.Tokenizer.from_str(json.dumps(alone.definition, ensure_ascii=False))
     except Exception as error:
         raise ValueError(f"{where} is not a tokenizer.json that tokenizers can read: {error}.") from None
-    return HuggingFaceText(tokenizer, alone.names, alone.control, threads)
+    return HuggingFaceText(tokenizer, alone.names, alone.control, alone.special_tokens, threads)
 
 
 def _why(text: object, error: Exception) -> str:
