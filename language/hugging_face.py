@@ -23,6 +23,8 @@ class HuggingFaceText:
     """All tokens, and their ids."""
     control: frozenset[int]
     """Ids that are not text."""
+    special_tokens: tuple[str, ...]
+    """Names of the added tokens that no text is encoded to."""
     threads: bool
     digest: str
     """SHA-256 of its definition, which decides the ids of any text."""
@@ -96,7 +98,7 @@ def hugging_face_text(definition: str, threads: bool, where: str) -> HuggingFace
     except Exception as error:
         raise ValueError(f"{where} is not a tokenizer.json that tokenizers can read: {error}.") from None
     digest = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
-    return HuggingFaceText(tokenizer, alone.names, alone.control, threads, digest)
+    return HuggingFaceText(tokenizer, alone.names, alone.control, alone.special_tokens, threads, digest)
 
 
 def _why(text: object, error: Exception) -> str:

@@ -23,6 +23,8 @@ class TextAlone(NamedTuple):
     """All tokens of the original, and their ids."""
     control: frozenset[int]
     """Ids that are not text: special and structure tokens, codes of images, and the token for what is unknown."""
+    special_tokens: tuple[str, ...]
+    """Names of the added tokens among them."""
 
 
 def text_alone(definition: Definition) -> TextAlone:
@@ -31,10 +33,10 @@ def text_alone(definition: Definition) -> TextAlone:
     Added tokens remain when they are letters and spaces alone, such as runs of spaces. Tokens that merges make remain too.
     """
     model = dict(definition["model"])
-    names = {**vocabulary_of(model), **{token["content"]: token["id"] for token in definition["added_tokens"]}}
+    names = names_of(definition)
     kept = [token for token in definition["added_tokens"] if _is_text(token)]
-    control = {names[token["content"]] for token in definition["added_tokens"] if not _is_text(token)}
-    control |= {names[name] for name in _control_in(model)}
+    special = tuple(token["content"] for token in definition["added_tokens"] if not _is_text(token))
+    control = {names[name] for name in special} | {names[name] for name in _control_in(model)}
     texts = {token["content"]: token["id"] for token in kept}
     if isinstance(model["vocab"], list):
         control |= _hide_pieces(model, control, texts)
@@ -42,7 +44,12 @@ def text_alone(definition: Definition) -> TextAlone:
         control |= _hide_words(model, control, texts)
     alone = {**definition, "model": model, "added_tokens": kept}
     alone |= {"post_processor": None, "truncation": None, "padding": None}
-    return TextAlone(alone, names, frozenset(control))
+    return TextAlone(alone, names, frozenset(control), special)
+
+
+def names_of(definition: Definition) -> dict[str, int]:
+    """Return all tokens of a definition and their ids."""
+    return vocabulary_of(definition["model"]) | {token["content"]: token["id"] for token in definition["added_tokens"]}
 
 
 def vocabulary_of(model: Mapping[str, Any]) -> dict[str, int]:

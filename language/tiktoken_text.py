@@ -71,6 +71,11 @@ class TiktokenText:
         facts = (encoding._pat_str, sorted(encoding._special_tokens.items()), sorted(encoding._mergeable_ranks.items()))
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
+    @property
+    def special_tokens(self) -> list[str]:
+        """Names of the tokens that no text is encoded to."""
+        return sorted(self.encoding.special_tokens_set)
+
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, without special tokens; raise ValueError for what is not Unicode."""
         _check(text)

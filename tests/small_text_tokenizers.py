@@ -1,6 +1,7 @@
 """Small text tokenizers of every kind that `tokenizers` has, trained on a few sentences in milliseconds."""
 
 import json
+from functools import cache
 
 import pytest
 
@@ -29,6 +30,13 @@ EVIL = [
 CAPTION = [*TEXTS, *EVIL]
 
 
+def copies(train):
+    """Train once, as some trainers give other ids the next time, and return a function that returns copies."""
+    trained = cache(lambda *options: train(*options).to_str())
+    return lambda *options: Tokenizer.from_str(trained(*options))
+
+
+@copies
 def byte_level(ignore_merges=False):
     """As GPT-2 and Llama 3."""
     tokenizer = Tokenizer(models.BPE(ignore_merges=ignore_merges))
@@ -43,6 +51,7 @@ def byte_level(ignore_merges=False):
     return _trained(tokenizer, trainer)
 
 
+@copies
 def whole_text_is_a_word():
     """BPE that takes any text that is in its vocabulary as a whole: the worst case of `ignore_merges`."""
     tokenizer = Tokenizer(models.BPE(ignore_merges=True))
@@ -51,6 +60,7 @@ def whole_text_is_a_word():
     return _trained(tokenizer, trainer)
 
 
+@copies
 def sentencepiece_bpe():
     """As Llama 2 and Gemma: spaces are a letter, unknown characters are bytes."""
     tokens = [*SPECIAL, "<unk>", *(f"<0x{byte:02X}>" for byte in range(256))]
@@ -61,6 +71,7 @@ def sentencepiece_bpe():
     return _without_added(trained, tokens[len(SPECIAL) + 1 :])
 
 
+@copies
 def unigram():
     """As T5: pieces with scores, those of special tokens 0."""
     tokenizer = Tokenizer(models.Unigram())
@@ -72,6 +83,7 @@ def unigram():
     return _trained(tokenizer, trainer)
 
 
+@copies
 def word_piece():
     """As BERT, but split at spaces alone, so that a special token is one word."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
@@ -83,7 +95,7 @@ def word_piece():
 
 KINDS = {
     "byte level": byte_level,
-    "byte level, ignore_merges": lambda: byte_level(ignore_merges=True),
+    "byte level, ignore_merges": lambda: byte_level(True),
     "whole text": whole_text_is_a_word,
     "sentencepiece": sentencepiece_bpe,
     "unigram": unigram,
