@@ -18,9 +18,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[name] = "1"  # before torch and tokenizers are imported
-
 import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -31,7 +28,7 @@ from vistok.inference.inputs.views import ONE_ROW
 from vistok.inference.pack.documents import TextOnly, image_ids
 from vistok.inference.pack.job import PackJob
 from vistok.inference.pack.plan import plan_tasks
-from vistok.inference.pack.run import Request, make_job
+from vistok.inference.pack.request import Request, make_job
 from vistok.inference.pack.shard import ShardPacking, pack_shard
 from vistok.inference.packed_shards.formats import PACKED_FORMATS
 from vistok.inference.token_dataset.folder import open_folder
@@ -86,7 +83,9 @@ def write_tokens(folder: Path, texts: list[str], side: int, form: str) -> None:
             path.write_text(text)
             tokens = generator.integers(0, CODES, (1, side, side), np.uint16)
             metadata = {"source": f"{index}.jpg", "width": 512, "height": 512, "sha256": f"{index:064x}"}
-            samples.append(TokenSample(f"{index:09d}", tokens, metadata, [Companion("txt", file_entry(str(path), path.name))]))
+            samples.append(
+                TokenSample(f"{index:09d}", tokens, metadata, [Companion("txt", file_entry(str(path), path.name))])
+            )
         shard = f"{first // SHARD:05d}{shard_format.suffixes[0]}"
         names = shard_files(shard, shard_format)
         with store.replace(names) as files:
@@ -135,20 +134,21 @@ def stages(job: PackJob) -> dict[str, float]:
         text = TextOnly(job.text, job.vocabulary)
         for window in windows:
             texts = [each for sample in window for each in (sample.before, sample.after)]
-            add("encode captions", lambda texts=texts: text.encode(texts))
+            add("encode captions", lambda texts=texts, text=text: text.encode(texts))
             add("tokens to ids", lambda window=window: image_ids(window, job.layout, job.manifest.settings.dtype))
         documents = [document for window in windows for document in packing.documents(window)]
-        rows = add("join rows, digests", lambda packing=packing, documents=documents: list(packing.builder.rows(documents)))
-        shard_format = job.packed_format
-        files = [io.BytesIO() for _ in shard_format.suffixes]
-        add("write", lambda files=files, rows=rows: shard_format.write(files, rows, job.manifest.settings.dtype))
+        rows = add(
+            "join rows, digests", lambda packing=packing, documents=documents: list(packing.builder.rows(documents))
+        )
+        files = [io.BytesIO() for _ in job.packed_format.suffixes]
+        add("write", lambda files=files, rows=rows: job.packed_format.write(files, rows, job.manifest.settings.dtype))
     return seconds
 
 
 def request(folder: Path, arguments: argparse.Namespace, out: Path) -> Request:
     """Return the call that is measured."""
     return Request(
-        tokens=str(folder), out=str(out), text_tokenizer=str(folder.parent / "tokenizer.json"), vocabulary=None,
+        tokens=str(folder), out=str(out), text_tokenizer=str(folder.parent / "tokenizer.json"), vocabulary=None, extend=False,
         layout=arguments.layout, layout_options=[], packed_format=arguments.format, order=None, template=None, caption="txt",
         on_missing="skip", bos="<s>", eos="</s>", pad="<pad>", length=arguments.length, loss="both", mask_at="target",
         skip_incomplete=False, workers=1, overwrite=False, quiet=True,
@@ -185,6 +185,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
+    """Print a line of JSON for each size of the grid."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=8000)
     parser.add_argument("--layout", default="emu3")
@@ -192,6 +193,7 @@ def main() -> None:
     parser.add_argument("--tokens", choices=list(SHARD_FORMATS), default="wds", help="format of the token shards")
     parser.add_argument("--length", type=int)
     arguments = parser.parse_args()
+    os.environ["RAYON_NUM_THREADS"] = "1"  # which tokenizers reads when it encodes its first batch
     torch.set_num_threads(1)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})

@@ -17,9 +17,14 @@ def write_text_tokenizer(path, special=SPECIAL, lowercase=False):
     if lowercase:
         tokenizer.normalizer = normalizers.Lowercase()
     trainer = trainers.BpeTrainer(
-        vocab_size=320, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), special_tokens=list(special), show_progress=False
+        vocab_size=320,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=list(special),
+        show_progress=False,
     )
-    tokenizer.train_from_iterator(["a photo of a cat on the sofa", "the caption of a row", "a red coat 0 1 2 3"], trainer)
+    tokenizer.train_from_iterator(
+        ["a photo of a cat on the sofa", "the caption of a row", "a red coat 0 1 2 3"], trainer
+    )
     path.write_text(tokenizer.to_str())
     assert json.loads(path.read_text())["model"]["type"] == "BPE"
     return path

@@ -48,6 +48,14 @@ def pack_sequences(
             show_default="the one beside the text tokenizer, else codes behind its ids",
         ),
     ] = None,
+    extend: Annotated[
+        bool,
+        typer.Option(
+            "--extend",
+            help="Add codes and structure tokens to the text tokenizer, a tokenizer.json, and keep the larger one in --out. "
+            "The ids of text stay what they are.",
+        ),
+    ] = False,
     order: Annotated[
         str | None,
         typer.Option(
@@ -63,7 +71,8 @@ def pack_sequences(
         ),
     ] = None,
     caption: Annotated[
-        str, typer.Option(metavar="MEMBER", help="What {caption} stands for: an extension, or a key such as json.title.")
+        str,
+        typer.Option(metavar="MEMBER", help="What {caption} stands for: an extension, or a key such as json.title."),
     ] = "txt",
     on_missing: Annotated[
         str,
@@ -74,7 +83,9 @@ def pack_sequences(
     ] = "skip",
     bos: Annotated[
         str | None,
-        typer.Option(metavar="TOKEN", help="Token that begins a document, by its name.", show_default="the vocabulary's"),
+        typer.Option(
+            metavar="TOKEN", help="Token that begins a document, by its name.", show_default="the vocabulary's"
+        ),
     ] = None,
     eos: Annotated[
         str | None,
@@ -92,7 +103,9 @@ def pack_sequences(
     pad: Annotated[
         str | None,
         typer.Option(
-            metavar="TOKEN", help="With --length: token of the rest of a row, by its name.", show_default="the vocabulary's"
+            metavar="TOKEN",
+            help="With --length: token of the rest of a row, by its name.",
+            show_default="the vocabulary's",
         ),
     ] = None,
     loss: Annotated[
@@ -107,10 +120,12 @@ def pack_sequences(
         ),
     ] = "target",
     skip_incomplete: Annotated[
-        bool, typer.Option("--skip-incomplete", help="Pack the token shards that are whole; a later call does the others.")
+        bool,
+        typer.Option("--skip-incomplete", help="Pack the token shards that are whole; a later call does the others."),
     ] = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes, a shard each. No byte depends on it.", show_default="by the work")
+        int | None,
+        typer.Option(min=1, help="Processes, a shard each. No byte depends on it.", show_default="by the work"),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="First remove all that pack-sequences wrote into --out.")
@@ -125,13 +140,15 @@ def pack_sequences(
     Exit code 0: every shard is done. 1: one is damaged or cannot be written, or there is no document. 2: a wrong call.
     """
     with report_errors("pack-sequences", debug):
-        from ..pack.run import Request, pack_collection
+        from ..pack.request import Request
+        from ..pack.run import pack_collection
 
         request = Request(
             tokens=tokens,
             out=out,
             text_tokenizer=text_tokenizer,
             vocabulary=vocabulary,
+            extend=extend,
             layout=layout,
             layout_options=layout_option or [],
             packed_format=format,

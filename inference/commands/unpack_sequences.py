@@ -21,7 +21,9 @@ def unpack_sequences(
     out: Annotated[Path, typer.Option(help="Folder for KEY.png and KEY.txt of each document; the same call resumes.")],
     text_tokenizer: Annotated[
         str | None,
-        typer.Option(metavar="FILE|FOLDER|NAME", help="As given to pack-sequences.", show_default="the one in manifest.json"),
+        typer.Option(
+            metavar="FILE|FOLDER|NAME", help="As given to pack-sequences.", show_default="the one in manifest.json"
+        ),
     ] = None,
     model: Annotated[str | None, typer.Option(help=MODEL_HELP, show_default="the one in manifest.json")] = None,
     device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu, cuda or mps.")] = "auto",

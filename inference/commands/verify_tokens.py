@@ -16,7 +16,10 @@ SAMPLES = 32
 @app.command()
 def verify_tokens(
     folder: Annotated[
-        str, typer.Argument(metavar="DIR", help="Folder or URL that tokenize-images or pack-sequences wrote.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="DIR", help="Folder or URL that tokenize-images or pack-sequences wrote.", show_default=False
+        ),
     ],
     deep: Annotated[
         bool,

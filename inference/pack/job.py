@@ -49,6 +49,8 @@ class PackJob:
     out: Store
     manifest: PackedManifest
     vocabulary: Vocabulary
+    tokenizer: str | None
+    """The tokenizer.json that was extended for it, to be kept beside; captions are encoded by the one that was given."""
     bos: int | None
     eos: int | None
     pad: int | None
@@ -77,5 +79,6 @@ class PackJob:
         return parse_template(self.manifest.settings.template, self.manifest.settings.caption)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what another process makes for itself."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("text", "layout", "template")}
+        """Leave out what another process makes for itself, or does not need."""
+        made = {name: value for name, value in self.__dict__.items() if name not in ("text", "layout", "template")}
+        return made | {"tokenizer": None}

@@ -19,7 +19,9 @@ def plan_tasks(folder: TokenFolder) -> list[PackTask]:
     tasks = [PackTask(PurePath(each.shard).stem, each, _inputs(each)) for each in described]
     for task in tasks:
         if sidecar_of(task.name) in NO_SIDECARS:
-            raise ValueError(f"{task.source.shard} would have the sidecar {sidecar_of(task.name)}: rename the token shard.")
+            raise ValueError(
+                f"{task.source.shard} would have the sidecar {sidecar_of(task.name)}: rename the token shard."
+            )
     return tasks
 
 

@@ -13,7 +13,9 @@ from .fitting import fit
 class RowBuilder:
     """Joins the ids of documents; what it gives depends on the documents alone."""
 
-    def __init__(self, rule: LossRule, dtype: str, bos: int | None, eos: int | None, pad: int | None, length: int | None):
+    def __init__(
+        self, rule: LossRule, dtype: str, bos: int | None, eos: int | None, pad: int | None, length: int | None
+    ):
         self._rule = rule
         self._dtype = dtype
         self._bos = [] if bos is None else [bos]

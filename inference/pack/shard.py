@@ -121,9 +121,8 @@ class ShardPacking:
                 if seen % 256 == 0:
                     self._report(256)
         if seen != task.source.rows:
-            raise DamagedShard(
-                f"{folder.store.path_of(shard)} holds {seen} rows, but its sidecar counts {task.source.rows}: run verify-tokens."
-            )
+            path, rows = folder.store.path_of(shard), task.source.rows
+            raise DamagedShard(f"{path} holds {seen} rows, but its sidecar counts {rows}: run verify-tokens.")
         self._report(seen % 256)
         if window:
             yield window

@@ -15,7 +15,12 @@ from ...tokenizer.folder_lock import held_locks
 from .job import PackJob, PackResult, PackTask
 from .shard import Report, pack_shard
 
-ONE_CORE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+ONE_CORE = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "RAYON_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
 """A worker is a core: its libraries start no threads."""
 
 

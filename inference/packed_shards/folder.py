@@ -80,14 +80,18 @@ class PackedFolder:
         """Return the shards that are whole, and say what is wrong with the others."""
         files = PackedFiles(self.store)
         whole = [each for each in files.sidecars if each.shard in files.whole and self._is_of(each)]
-        problems = [
-            f"{each.shard} is not there with all its bytes: pack it again." for each in files.sidecars if each.shard not in files.whole
-        ]
-        problems += [f"{each.shard} was packed with other settings." for each in files.sidecars if not self._is_of(each)]
+        problems = []
+        for each in files.sidecars:
+            if each.shard not in files.whole:
+                problems.append(f"{each.shard} is not there with all its bytes: pack it again.")
+            elif not self._is_of(each):
+                problems.append(f"{each.shard} was packed with other settings than {MANIFEST_FILE} has: pack it again.")
         described = {each.shard for each in files.sidecars}
         problems += [f"{name} has no sidecar: pack it again." for name, _ in files.orphans() if name not in described]
         if not problems and self.manifest.shards > len(whole):
-            problems.append(f"{MANIFEST_FILE} counts {self.manifest.shards} shards, but {len(whole)} are there: pack again.")
+            problems.append(
+                f"{MANIFEST_FILE} counts {self.manifest.shards} shards, but {len(whole)} are there: pack again."
+            )
         return PackedShards(whole, problems)
 
     def _is_of(self, sidecar: PackedSidecar) -> bool:

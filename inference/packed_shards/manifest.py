@@ -60,6 +60,8 @@ class PackedManifest(Config):
     """That of the token shards, without its totals."""
     text_tokenizer: str
     """The text tokenizer as it was named: a file, a folder, or a name of tiktoken."""
+    is_extended: bool = False
+    """Whether codes and structure were added to it, which tokenizer.json beside has."""
     settings: PackSettings
     shards: int = 0
     skipped: int = 0
@@ -69,7 +71,10 @@ class PackedManifest(Config):
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all that decides the bytes of a shard, beside its inputs."""
-        facts = {"tokens": self.tokens.model_dump(mode="json", exclude={"model"}), "settings": self.settings.model_dump()}
+        facts = {
+            "tokens": self.tokens.model_dump(mode="json", exclude={"model"}),
+            "settings": self.settings.model_dump(),
+        }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -9,7 +9,7 @@ from ..token_shards.sidecar import MANIFEST_FILE
 from ..token_shards.store import Store
 from .formats import PackedFormat, packed_files, packed_shard_of
 from .manifest import is_packed
-from .sidecar import VOCABULARY_FILE, packed_sidecars, sidecar_of
+from .sidecar import TOKENIZER_FILE, VOCABULARY_FILE, packed_sidecars, sidecar_of
 
 VOCABULARY_KEYS = frozenset({"modalities"})
 """A key of every vocabulary.json that vistok writes."""
@@ -40,14 +40,15 @@ class PackedFiles:
 
     def orphans(self) -> list[tuple[str, PackedFormat]]:
         """Return the shards that vistok wrote and that have no sidecar that fits."""
-        found = {name: entry for name, entry in filter(None, map(packed_shard_of, sorted(self.sizes)))}
+        found = dict(filter(None, map(packed_shard_of, sorted(self.sizes))))
         return [(name, entry) for name, entry in found.items() if name not in self.whole and self.is_own(name, entry)]
 
 
 def remove_packed(store: Store) -> None:
     """Remove all that pack-sequences wrote: manifest, vocabulary, sidecars, shards, and what a kill left."""
     files = PackedFiles(store)
-    for name in (MANIFEST_FILE, VOCABULARY_FILE):
+    is_extended = MANIFEST_FILE in files.sizes and b'"is_extended": true' in store.read(MANIFEST_FILE)
+    for name in (*([TOKENIZER_FILE] if is_extended else []), VOCABULARY_FILE, MANIFEST_FILE):
         store.remove(name)
     for sidecar in files.sidecars:
         store.remove(sidecar_of(sidecar.shard))
@@ -59,13 +60,17 @@ def remove_packed(store: Store) -> None:
     store.remove_asides()
 
 
-def refuse_replacing_others(store: Store, shards: Iterable[str], packed_format: PackedFormat) -> None:
+def refuse_replacing_others(
+    store: Store, shards: Iterable[str], packed_format: PackedFormat, is_extended: bool = False
+) -> None:
     """Raise ValueError when a file of others would be replaced; one damaged beyond recognition may be vistok's own."""
     files, others = PackedFiles(store), store.others()
     is_other_manifest = MANIFEST_FILE in files.sizes and not is_packed(store.read(MANIFEST_FILE))
     refuse_other(store, MANIFEST_FILE, MANIFEST_FILE in others or is_other_manifest)
     is_other = _is_other_json(store, VOCABULARY_FILE, files, VOCABULARY_KEYS)
     refuse_other(store, VOCABULARY_FILE, VOCABULARY_FILE in others or is_other)
+    has_tokenizer = is_extended and TOKENIZER_FILE in files.sizes and MANIFEST_FILE not in files.sizes
+    refuse_other(store, TOKENIZER_FILE, (is_extended and TOKENIZER_FILE in others) or has_tokenizer)
     for shard in shards:
         if shard not in files.whole:
             sidecar, is_other = sidecar_of(shard), files.is_own(shard, packed_format) is False

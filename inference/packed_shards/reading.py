@@ -41,11 +41,15 @@ class SequenceReader:
         """Yield each row with its documents, in order."""
         for batch in _batches(rows):
             owned = [(row, document) for row in batch for document in row.documents]
-            found = iter(self._images([row.ids[slice(*each.image)] for row, each in owned], [each for _, each in owned]))
+            found = iter(
+                self._images([row.ids[slice(*each.image)] for row, each in owned], [each for _, each in owned])
+            )
             for row in batch:
                 yield row, [self._document(row, document, *next(found)) for document in row.documents]
 
-    def _document(self, row: PackedRow, document: PackedDocument, tokens: np.ndarray | None, problem: str) -> ReadDocument:
+    def _document(
+        self, row: PackedRow, document: PackedDocument, tokens: np.ndarray | None, problem: str
+    ) -> ReadDocument:
         (first, end), (begin, stop) = document.span, document.image
         if tokens is not None and digest_of_tokens(tokens) != document.tokens:
             problem = "its tokens are not those that were packed"

@@ -55,7 +55,9 @@ def documents_from_json(text: str | bytes, length: int) -> list[PackedDocument]:
     for document in documents:
         (first, last), (begin, stop) = document.span, document.image
         if not (end == first <= begin < stop <= last <= length):
-            raise ValueError(f"{document.key}: its span {[first, last]} and its image {[begin, stop]} are not in the row")
+            raise ValueError(
+                f"{document.key}: its span {[first, last]} and its image {[begin, stop]} are not in the row"
+            )
         end = last
     return documents
 

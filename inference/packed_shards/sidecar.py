@@ -15,7 +15,8 @@ from ..token_shards.store import Store
 from .formats import packed_files, packed_shard_of
 
 VOCABULARY_FILE = "vocabulary.json"
-NO_SIDECARS = frozenset({MANIFEST_FILE, VOCABULARY_FILE})
+TOKENIZER_FILE = "tokenizer.json"
+NO_SIDECARS = frozenset({MANIFEST_FILE, VOCABULARY_FILE, TOKENIZER_FILE})
 
 
 class Counts(Config):

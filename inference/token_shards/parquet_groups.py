@@ -29,6 +29,7 @@ def read_group(shard: Any, index: int, columns: list[str] | None = None) -> Any:
 
 
 def check_size(group: Any) -> None:
+    """Raise ValueError for a group of rows that is larger than any that vistok writes."""
     values = max((group.column(index).num_values for index in range(group.num_columns)), default=0)
     if values > MAX_VALUES:
         raise ValueError(f"has a group of rows with {values:,} values, more than any that vistok writes")

@@ -165,7 +165,9 @@ def _verified_keys(folder: PackedFolder, sidecar: PackedSidecar) -> list[str]:
     """Compare a shard with its sidecar and list its keys; raise DamagedShard, with a sentence, when it is not whole."""
     try:
         if differing := file_that_differs(folder.store, sidecar.files):
-            raise DamagedShard(f"{folder.store.path_of(differing)} does not match its sidecar (SHA-256): pack it again.")
+            raise DamagedShard(
+                f"{folder.store.path_of(differing)} does not match its sidecar (SHA-256): pack it again."
+            )
         with open_rows(folder.store, sidecar.shard, folder.packed_format) as rows:
             return [document.key for row in rows for document in row.documents]
     except OSError as error:

@@ -50,9 +50,16 @@ class PackedReport(NamedTuple):
 
     def lines(self) -> list[str]:
         """Return lines for people; all but those of the problems have at most 80 columns."""
-        checked = {"manifest": "1", "sidecars": f"{self.shards:,}", "files": f"{self.files:,}", "rows": f"{self.rows:,}"}
+        checked = {
+            "manifest": "1",
+            "sidecars": f"{self.shards:,}",
+            "files": f"{self.files:,}",
+            "rows": f"{self.rows:,}",
+        }
         checked |= {"images": f"{self.images:,}", "keys": f"{self.images:,}"}
-        shards = f"{pluralize(self.rows, 'row')} of {pluralize(self.images, 'image')} in {pluralize(self.shards, 'shard')}"
+        shards = (
+            f"{pluralize(self.rows, 'row')} of {pluralize(self.images, 'image')} in {pluralize(self.shards, 'shard')}"
+        )
         return [
             *check_lines(checked, PACKED_CHECKS, self.problems),
             *verdict_lines(self.folder, shards, self.size, PACKED_CHECKS, self.problems),

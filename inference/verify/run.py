@@ -51,7 +51,9 @@ def verify(request: Request) -> Report | PackedReport:
     if MANIFEST_FILE in sizes and is_packed(store.read(MANIFEST_FILE)):
         if request.deep or request.model:
             option = "--deep" if request.deep else "--model"
-            raise ValueError(f"{store} holds packed sequences, whose images unpack-sequences decodes: leave {option} out.")
+            raise ValueError(
+                f"{store} holds packed sequences, whose images unpack-sequences decodes: leave {option} out."
+            )
         return verify_packed(request.folder, request.quiet)
     return _verify_tokens(request, store, sizes)
 
