@@ -52,7 +52,6 @@ def joined(parts: Sequence[Slots]) -> Slots:
 def check_grid(grid: Any) -> Grid:
     """Return a grid; raise ValueError unless it has a row and a column at least."""
     if not (isinstance(grid, tuple) and len(grid) == 2 and all(isinstance(side, int) and side > 0 for side in grid)):
-        raise ValueError(
-            f"The grid is {shown(tuple(grid) if isinstance(grid, tuple) else grid)}, but must be Grid(y, x) with at least one row and one column."
-        )
+        given = shown(tuple(grid) if isinstance(grid, tuple) else grid)
+        raise ValueError(f"The grid is {given}, but must be Grid(y, x) with at least one row and one column.")
     return Grid(*grid)

@@ -4,8 +4,8 @@ import re
 
 import pytest
 import torch
-from layout_cases import CASES, Case
 
+from layout_cases import CASES, Case
 from toy_text import Characters, toy_vocabulary
 from vistok.sequences.layouts import Grid, build_layout
 from vistok.sequences.vocabulary import image_vocabulary, vocabulary_for
@@ -137,7 +137,9 @@ def test_grids_that_are_none(grid):
 
 
 def test_grids_that_cannot_be_written():
-    sentence = r"^The grid 65 x 1 cannot be written: the vocabulary spells numbers from 1 to 64; make it with a higher max_side\."
+    sentence = (
+        r"^The grid 65 x 1 cannot be written: the vocabulary spells numbers from 1 to 64; make it with a higher max"
+    )
     with pytest.raises(ValueError, match=sentence):
         CASES["emu3"].layout().ids(torch.zeros(1, 65, 1, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"^The grid is \(1, 0\), but must be"):

@@ -4,8 +4,9 @@ import pickle
 
 import pytest
 import torch
-from layout_cases import CASES, draw, written
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from layout_cases import CASES, draw, written
 from vistok.sequences.layouts import LAYOUTS, Grid
 from vistok.tokenizer.quantizers.composed.multiscale import MultiscaleConfig
 from vistok.tokenizer.quantizers.scalar.fsq import FSQConfig
@@ -154,3 +155,24 @@ def test_more_grids_than_are_kept():
         for x in range(1, 20):
             assert layout.length(Grid(y, x)) == y * (x + 1) + 2
     assert len(layout._plans) <= 512
+
+
+class CountedOperations(TorchDispatchMode):
+    count = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        self.count += 1
+        return function(*arguments, **(keywords or {}))
+
+
+@pytest.mark.parametrize("name", ["raster", "emu3", "delayed", "glm", "scales"])
+def test_a_batch_takes_a_few_operations_whatever_its_size(name):
+    layout, grid = CASES[name].layout(), Grid(*CASES[name].grids[-1])
+    counts = set()
+    for batch in (1, 64):
+        tokens = draw(CASES[name], grid, batch=(batch,))
+        layout.tokens(layout.ids(tokens, grid))
+        with CountedOperations() as counted:
+            layout.tokens(layout.ids(tokens, grid), grid)
+        counts.add(counted.count)
+    assert len(counts) == 1 and max(counts) < 40
