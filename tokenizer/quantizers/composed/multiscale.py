@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...config import Choice
+from ...scale_grids import scale_grids, split_scales, token_grid
 from ...shapes import Latent, Tokens
 from ..base import Quantized, Quantizer, QuantizerConfig, with_gradient_of
 from ..observation import Observation
 from ..vector.quantizer import VectorQuantizer, codes_at
 from .inner import AllowedIn, check_scale
-from .scale_grids import scale_grids, split_scales, token_grid
 from .smoothing import Smoothers, check_smoothers
 
 SCALES = AllowedIn("multiscale", "serve several scales")

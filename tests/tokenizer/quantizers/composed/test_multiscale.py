@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional
 
 from vistok.tokenizer.quantizers import build_quantizer
-from vistok.tokenizer.quantizers.composed.scale_grids import latent_grid, scale_grids, token_grid
 from vistok.tokenizer.quantizers.composed.smoothing import shared_smoothers
+from vistok.tokenizer.scale_grids import latent_grid, scale_grids, token_grid
 
 VQ = {"name": "vq", "dim": 4, "codebook_size": 32}
 

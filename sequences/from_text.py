@@ -1,0 +1,74 @@
+"""Ids that are found in a text tokenizer by the names of tokens."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+from ..tokenizer.wording import did_you_mean, nearest
+from .text import TextTokenizer
+
+CodeName: TypeAlias = str | Callable[[int, int], str]
+"""A format string with {code} and {codebook}, or a function of codebook and code that returns the name."""
+Range: TypeAlias = tuple[int, int]
+
+
+def ids_by_name(text: TextTokenizer, names: Mapping[str, str]) -> dict[str, int]:
+    """Return the id of each role from the name of its token; raise ValueError when it is missing or ordinary text."""
+    return {role: _special_id(text, name, f"the role {role!r}") for role, name in names.items()}
+
+
+def codes_by_name(text: TextTokenizer, vocab_size: int, num_codebooks: int, name: CodeName) -> tuple[int, ...]:
+    """Return the id of code 0 of each codebook; raise ValueError unless the ids of its codes follow in order."""
+    name_of = name if callable(name) else _formatted(name, num_codebooks)
+    offsets = []
+    for codebook in range(num_codebooks):
+        first = _special_id(text, name_of(codebook, 0), f"code 0 of codebook {codebook}")
+        for code in range(1, vocab_size):
+            token = name_of(codebook, code)
+            if text.id_of(token) != first + code:
+                raise ValueError(
+                    f"Code {code} of codebook {codebook}, {token!r}, has the id {text.id_of(token)}, but code 0 has {first} "
+                    "and ids must follow in order: add the codes again, in order."
+                )
+        offsets.append(first)
+    return tuple(offsets)
+
+
+def text_ids(first: int, end: int, codes: Sequence[Range], structure: Sequence[int]) -> tuple[Range, tuple[Range, ...]]:
+    """Return the longest range of text ids outside of the codes, and the other ranges, without the structure ids there."""
+    parts, start = [], first
+    for low, high in sorted(codes):
+        parts.append((start, low))
+        start = high
+    parts = [part for part in [*parts, (start, end)] if part[0] < part[1]]
+    longest = max(parts, key=lambda part: part[1] - part[0], default=(first, end))
+    return longest, tuple(rest for part in parts if part != longest for rest in _without(part, structure))
+
+
+def _without(part: Range, ids: Sequence[int]) -> list[Range]:
+    inside = sorted(number for number in set(ids) if part[0] <= number < part[1])
+    ends = zip([part[0], *(number + 1 for number in inside)], [*inside, part[1]], strict=True)
+    return [(first, end) for first, end in ends if first < end]
+
+
+def _formatted(name: str, num_codebooks: int) -> Callable[[int, int], str]:
+    if "{code" not in name or (num_codebooks > 1 and "{codebook" not in name):
+        raise ValueError(
+            f"The name of codes is {name!r}, but must contain {{code}}, and {{codebook}} if there are several: give such as "
+            "'<|visual token {code:06d}|>'."
+        )
+    return lambda codebook, code: name.format(codebook=codebook, code=code)
+
+
+def _special_id(text: TextTokenizer, name: str, what: str) -> int:
+    number = text.id_of(name)
+    if number is None:
+        near = nearest(name, text.special_tokens)
+        raise ValueError(
+            f"The text tokenizer has no token {name!r} for {what}: "
+            f"{did_you_mean(near, 'add it with extend_tokenizer, or give the name of one that it has')}."
+        )
+    if number in text.encode(name):
+        raise ValueError(
+            f"The token {name!r} for {what} is ordinary text, which a caption may contain: choose a special token."
+        )
+    return number
