@@ -108,7 +108,9 @@ def _template(request: Request) -> str:
 def _layout_option(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise ValueError(f"--layout-option is {text!r}, but must be NAME=VALUE, such as last_row_end=false or grid=[32,32].")
+        raise ValueError(
+            f"--layout-option is {text!r}, but must be NAME=VALUE, such as last_row_end=false or grid=[32,32]."
+        )
     try:
         parsed = json.loads(value)
     except ValueError:
