@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from ..sequences.text import TextTokenizer
 from ..tokenizer.wording import shown
-from .hugging_face import HuggingFaceText, hugging_face_text
+from .hugging_face import hugging_face_text
 from .packages import needed
 from .tiktoken_text import TiktokenText, encoding_file, named_encoding
 
@@ -13,7 +14,7 @@ OTHER_FILES = ("tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "se
 """Files of tokenizers that transformers converts."""
 
 
-def load_text_tokenizer(source: str | Path, threads: bool = True) -> HuggingFaceText | TiktokenText:
+def load_text_tokenizer(source: str | Path, threads: bool = True) -> TextTokenizer:
     """Return the text tokenizer of a folder of transformers, a tokenizer.json, a .tiktoken file, or an encoding of tiktoken.
 
     Text is encoded as text alone, whatever it says: a caption that spells `<|endoftext|>` becomes the ids of that text,
@@ -34,7 +35,7 @@ def load_text_tokenizer(source: str | Path, threads: bool = True) -> HuggingFace
     return named_encoding(source, threads)
 
 
-def text_tokenizer_of(tokenizer: Any, threads: bool = True) -> HuggingFaceText | TiktokenText:
+def text_tokenizer_of(tokenizer: Any, threads: bool = True) -> TextTokenizer:
     """Return the text tokenizer of one in memory: of transformers (fast), `tokenizers` or tiktoken.
 
     It is a copy: what is added to the given one later is not seen. Raises ValueError for anything else.
@@ -50,7 +51,7 @@ def text_tokenizer_of(tokenizer: Any, threads: bool = True) -> HuggingFaceText |
     return hugging_face_text(backend.to_str(), threads, "The tokenizer")
 
 
-def _of_folder(folder: Path, threads: bool) -> HuggingFaceText | TiktokenText:
+def _of_folder(folder: Path, threads: bool) -> TextTokenizer:
     if (folder / FILE).is_file():
         return _of_file(folder / FILE, threads)
     encodings = sorted(folder.glob("*.tiktoken"))
@@ -68,7 +69,7 @@ def _of_folder(folder: Path, threads: bool) -> HuggingFaceText | TiktokenText:
     return text_tokenizer_of(tokenizer, threads)
 
 
-def _of_file(path: Path, threads: bool) -> HuggingFaceText | TiktokenText:
+def _of_file(path: Path, threads: bool) -> TextTokenizer:
     if path.suffix != ".json":
         return encoding_file(path, threads)
     try:

@@ -108,11 +108,14 @@ def _template(request: Request) -> str:
 def _layout_option(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise ValueError(f"--layout-option is {text!r}, but must be NAME=VALUE, such as last_row_end=false.")
+        raise ValueError(
+            f"--layout-option is {text!r}, but must be NAME=VALUE, such as last_row_end=false or grid=[32,32]."
+        )
     try:
-        return name, json.loads(value)
+        parsed = json.loads(value)
     except ValueError:
         return name, value
+    return name, tuple(parsed) if isinstance(parsed, list) else parsed
 
 
 def vocabulary_text(vocabulary: Vocabulary) -> bytes:

@@ -37,7 +37,7 @@ def pack_in_processes(tasks: Sequence[PackTask], job: PackJob, workers: int, rep
         for _ in range(min(workers, len(tasks))):
             connection, process = _start()
             processes[connection] = process
-            connection.send(job)
+            _send(connection, job)
             _hand_out(connection, waiting, at_work)
         while at_work:
             for connection in wait(list(at_work)):
@@ -78,8 +78,13 @@ def _received(
 def _hand_out(connection: Connection, waiting: Iterator[PackTask], at_work: dict[Connection, PackTask]) -> None:
     task = next(waiting, None)
     if task is not None:
-        connection.send(task)
+        _send(connection, task)
         at_work[connection] = task
+
+
+def _send(connection: Connection, message: PackJob | PackTask) -> None:
+    with suppress(BrokenPipeError):  # its end is found where it is received from
+        connection.send(message)
 
 
 def _start() -> "tuple[Connection, subprocess.Popen[bytes]]":

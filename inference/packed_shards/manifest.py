@@ -22,7 +22,7 @@ class PackSettings(Config):
     vocabulary: str
     """SHA-256 of vocabulary.json."""
     layout: str
-    layout_options: dict[str, bool | int | str] = {}
+    layout_options: dict[str, bool | int | str | tuple[int, ...]] = {}
     template: str
     caption: str
     """The member that {caption} stands for."""

@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from ...cli.options import check_output_folder
 from ...cli.progress import ProgressLine, track
 from ...images.saving import mark_of
 from ...images.tars.blocks import DamagedShard
+from ...sequences.layouts.base import Layout
+from ...sequences.text import TextTokenizer
 from ...tokenizer.devices import find_device
 from ...tokenizer.files import remove_asides
 from ...tokenizer.folder_lock import hold_folder
@@ -74,15 +76,16 @@ class Unpacking(NamedTuple):
     """What all documents of a call have in common."""
 
     folder: PackedFolder
+    layout: Layout
     decoder: FolderDecoder
-    text: Any
+    text: TextTokenizer
     paths: dict[str, list[str]]
     """Where the image of each document goes, by shard."""
     out: Path
 
     def documents(self) -> Iterator[tuple[str, ReadDocument, Path]]:
         """Yield the documents of all shards, with a name for messages and the path of the image."""
-        reader = SequenceReader(self.folder.layout, self.folder.manifest.settings)
+        reader = SequenceReader(self.layout, self.folder.manifest.settings)
         store, packed_format = self.folder.store, self.folder.packed_format
         for shard, paths in self.paths.items():
             with open_rows(store, shard, packed_format) as rows:
@@ -130,7 +133,7 @@ def unpack(
     """Write the images and captions of a folder; raise ValueError for a wrong call, OSError when the disk refuses."""
     check_output_folder(out)
     folder = PackedFolder(path)
-    text = folder.text(text_tokenizer)
+    layout, text = folder.layout, folder.text(text_tokenizer)
     shards, damaged = folder.shards()
     keys: dict[str, list[str]] = {}
     for sidecar in track(shards, "shards", quiet=quiet):
@@ -140,7 +143,7 @@ def unpack(
             damaged.append(str(error))
     named = model or folder.manifest.tokens.model
     decoder = folder_decoder(folder.store, folder.manifest.tokens, load(named, device), named)
-    work = Unpacking(folder, decoder, text, dict(zip(keys, image_paths(list(keys.items())), strict=True)), out)
+    work = Unpacking(folder, layout, decoder, text, dict(zip(keys, image_paths(list(keys.items())), strict=True)), out)
     if not overwrite:
         _refuse_replacing(work)
     total = sum(map(len, keys.values()))

@@ -171,7 +171,7 @@ def test_a_batch_takes_a_few_operations_whatever_its_size(name):
     counts = set()
     for batch in (1, 64):
         tokens = draw(CASES[name], grid, batch=(batch,))
-        layout.tokens(layout.ids(tokens, grid))
+        layout.tokens(layout.ids(tokens, grid), grid)
         with CountedOperations() as counted:
             layout.tokens(layout.ids(tokens, grid), grid)
         counts.add(counted.count)

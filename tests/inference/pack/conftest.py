@@ -21,13 +21,24 @@ def text_file(tmp_path_factory):
     return write_text_tokenizer(tmp_path_factory.mktemp("text") / "tokenizer.json")
 
 
-@pytest.fixture(scope="session")
-def small_vocabulary(text_file):
-    """The same text tokenizer with a vocabulary beside, for which nothing has to be spelled again in each call."""
-    vocabulary = vocabulary_for(load_text_tokenizer(text_file), VOCAB_SIZE, CODEBOOKS, max_side=9)
-    folder = text_file.parent / "with-vocabulary"
+def with_vocabulary(text_file, codebooks):
+    """Copy a text tokenizer, with a vocabulary beside for which nothing has to be spelled again in each call."""
+    vocabulary = vocabulary_for(load_text_tokenizer(text_file), VOCAB_SIZE, codebooks, max_side=20)
+    folder = text_file.parent / f"with-vocabulary-{codebooks}"
     vocabulary.save(folder)
     return Path(shutil.copy(text_file, folder))
+
+
+@pytest.fixture(scope="session")
+def small_vocabulary(text_file):
+    """A text tokenizer with the vocabulary of `tokens`."""
+    return with_vocabulary(text_file, CODEBOOKS)
+
+
+@pytest.fixture(scope="session")
+def one_codebook(text_file):
+    """A text tokenizer with a vocabulary of one codebook."""
+    return with_vocabulary(text_file, 1)
 
 
 @pytest.fixture(scope="session")

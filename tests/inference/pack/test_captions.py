@@ -87,12 +87,12 @@ def test_a_text_tokenizer_that_injects_ids_is_found_out(text, small_vocabulary):
 
     class Careless:
         def encode_batch(self, texts):
-            return [[5, 700] if "evil" in each else [4] for each in texts]
+            return [[61, 700] if "evil" in each else [60] for each in texts]
 
     vocabulary = Vocabulary.load(small_vocabulary.parent)
     begin = vocabulary["image"].structure["begin"]
     checked = TextOnly(Careless(), vocabulary).encode(["fine", "", "evil"])
-    assert checked == [[4], [], "its text has the id 700, which is one of images or unknown to the vocabulary"]
+    assert checked == [[60], [], "its text has the id 700, which is one of images or unknown to the vocabulary"]
     structure = type("Structure", (), {"encode_batch": lambda self, texts: [[begin] for _ in texts]})()
     assert "which is one of images" in TextOnly(structure, vocabulary).encode(["a"])[0]
     unknown = type("Unknown", (), {"encode_batch": lambda self, texts: [[10_000] for _ in texts]})()
@@ -104,11 +104,11 @@ def test_a_text_that_has_no_ids_is_a_failure_by_name(small_vocabulary):
         def encode(self, text):
             if "é" in text:
                 raise ValueError("The text cannot be encoded: leave it out.")
-            return [4]
+            return [60]
 
         def encode_batch(self, texts):
             return list(map(self.encode, texts))
 
     vocabulary = Vocabulary.load(small_vocabulary.parent)
     said = "its text has no ids (The text cannot be encoded: leave it out)"
-    assert TextOnly(Narrow(), vocabulary).encode(["a", "é", "b"]) == [[4], said, [4]]
+    assert TextOnly(Narrow(), vocabulary).encode(["a", "é", "b"]) == [[60], said, [60]]

@@ -35,7 +35,9 @@ def test_each_document_is_in_one_row_that_holds_it(seed):
 @pytest.mark.parametrize("seed", range(8))
 def test_few_documents_are_packed_nearly_as_well_as_can_be(seed):
     lengths = np.random.default_rng(seed).integers(1, 11, 7).tolist()
-    assert len(fit(lengths, 10)) <= 11 / 9 * rows_needed(lengths, 10) + 6 / 9  # the bound of first and best fit decreasing
+    assert (
+        len(fit(lengths, 10)) <= 11 / 9 * rows_needed(lengths, 10) + 6 / 9
+    )  # the bound of first and best fit decreasing
 
 
 def test_equal_documents_stay_in_their_order():

@@ -105,7 +105,9 @@ def _alone(tokens, pack, tmp_path):
     return read_packed(tmp_path / "alone", "megatron")
 
 
-def test_images_of_other_sizes_are_packed_by_a_layout_that_writes_their_grid(pack, verify, spell, text_file, tmp_path):
+def test_images_of_other_sizes_are_packed_by_a_layout_that_writes_their_grid(
+    pack, verify, spell, one_codebook, tmp_path
+):
     folder = tmp_path / "t"
     captions = tmp_path / "captions"
     folder.mkdir()
@@ -116,7 +118,7 @@ def test_images_of_other_sizes_are_packed_by_a_layout_that_writes_their_grid(pac
         samples.append(sample._replace(key=str(index), tokens=sample.tokens[:1]))
     write_shard(folder, "wds", "a", samples)
     write_totals(folder, "wds", num_codebooks=1)
-    pack(folder, tmp_path / "p", layout="emu3", text=text_file)
+    pack(folder, tmp_path / "p", layout="emu3", text=one_codebook)
     vocabulary = Vocabulary.load(tmp_path / "p")
     image, roles = vocabulary["image"], vocabulary["image"].structure
     for index, (sample, (ids, _, _)) in enumerate(zip(samples, read_packed(tmp_path / "p", "megatron"), strict=True)):

@@ -7,7 +7,7 @@ import pytest
 from vistok.inference.packed_shards.template import ORDERS, MissingCaptionError, parse_template
 
 MEMBERS = {
-    "txt": "a cat\n".encode(),
+    "txt": b"a cat\n",
     "json": b'{"title": "T", "size": {"w": 3, "tags": ["x"]}, "none": null, "yes": true}',
     "seg.txt": b"segments",
     "bin": b"\xff\xfe",
@@ -62,10 +62,16 @@ def test_a_member_that_is_no_text_is_a_phrase(name, phrase):
 @pytest.mark.parametrize(
     ("template", "sentence"),
     [
-        ("{caption}", "--template is '{caption}', with 0 images, but a document has one: write {image} once, as in '{ca"),
+        (
+            "{caption}",
+            "--template is '{caption}', with 0 images, but a document has one: write {image} once, as in '{ca",
+        ),
         ("{image}{image}", "--template is '{image}{image}', with 2 images, but a document has one: write {image} once"),
         ("{image}{", "--template is '{image}{', which cannot be read ("),
-        ("{image}{}", "--template is '{image}{}', but a name in braces must be caption, image, or a member such as txt or"),
+        (
+            "{image}{}",
+            "--template is '{image}{}', but a name in braces must be caption, image, or a member such as txt or",
+        ),
         ("{image}{txt!r}", "but a name in braces must be caption, image, or a member such as txt or json.title."),
         ("{image}{txt:>3}", "but a name in braces must be caption, image, or a member such as txt or json.title."),
     ],
