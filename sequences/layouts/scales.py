@@ -1,10 +1,11 @@
 """Multi-scale tokens: the grids of all scales, the coarsest first."""
 
+import math
 from collections.abc import Sequence
 
 from torch import Tensor
 
-from ...tokenizer.scale_grids import latent_grid, scale_grids, token_grid
+from ...tokenizer.scale_grids import latent_grid, token_grid
 from ..vocabulary import Vocabulary
 from .base import Layout
 from .content import Content, check_range
@@ -38,8 +39,8 @@ class ScaleContent(Content):
         self.vocab_size = vocab_size
 
     def count(self, grid: Grid) -> int:
-        """Return how many tokens an image has."""
-        return sum(y * x for y, x in scale_grids(self.scales, *grid))
+        """Return how many tokens an image has; raise ValueError for a grid that they would not tell from another."""
+        return math.prod(token_grid(self.scales, *grid))
 
     def grid(self, tokens: Tensor) -> Grid:
         shape = tuple(tokens.shape)
