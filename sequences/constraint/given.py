@@ -1,0 +1,49 @@
+"""Which grids the caller allows."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TypeAlias
+
+from ..layouts import Grid, Layout
+from .chosen import MAX_GRIDS, ChosenGrids
+from .fixed import FixedGrids
+
+GridOrGrids: TypeAlias = tuple[int, int] | Sequence[tuple[int, int]]
+
+
+def read_grids(
+    layout: Layout,
+    grid: GridOrGrids | None,
+    choices: Sequence[tuple[int, int]] | None,
+    max_grid: tuple[int, int] | None,
+) -> FixedGrids | ChosenGrids:
+    """Return the grids that one of the arguments allows; raise ValueError unless exactly one is given."""
+    given = [
+        name for name, value in (("grid", grid), ("choices", choices), ("max_grid", max_grid)) if value is not None
+    ]
+    if len(given) != 1:
+        raise ValueError(
+            f"{' and '.join(given) or 'Nothing'} is given, but it must be one: grid for images of a known grid, choices or "
+            "max_grid when the model writes it."
+        )
+    if grid is not None:
+        several = not all(isinstance(side, int) for side in grid)
+        return FixedGrids(layout, [Grid(*each) for each in (grid if several else [grid])])  # type: ignore[misc]
+    if choices is not None:
+        return ChosenGrids(layout, [Grid(*each) for each in choices])
+    return ChosenGrids(layout, _writable(layout, *(max_grid or (0, 0))))
+
+
+def _writable(layout: Layout, rows: int, columns: int) -> list[Grid]:
+    """Return the grids up to a size, without those that the layout cannot write, such as of numbers that it cannot spell."""
+    if rows * columns > MAX_GRIDS:
+        raise ValueError(
+            f"max_grid is {rows} x {columns}, but must have at most {MAX_GRIDS} grids below it: give a smaller one."
+        )
+    grids = []
+    for y in range(1, rows + 1):
+        for x in range(1, columns + 1):
+            with suppress(ValueError):
+                layout.plan(Grid(y, x))
+                grids.append(Grid(y, x))
+    return grids
