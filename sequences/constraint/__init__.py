@@ -1,5 +1,6 @@
 """Sampling that makes valid images only."""
 
+from .cached import CachedModel
 from .draw import PairedDraw, draw, filter_logits
 from .guidance import Guidance, guided
 from .loop import generate_images
@@ -8,6 +9,7 @@ from .processor import ImageConstraint
 from .unconditional import CachedUnconditional
 
 __all__ = [
+    "CachedModel",
     "CachedUnconditional",
     "Guidance",
     "ImageConstraint",

@@ -19,6 +19,12 @@ def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
     return (c + (scale - 1) * difference).log_softmax(-1)
 
 
+def check_scale(scale: float) -> None:
+    """Raise ValueError unless a guidance scale is a number from 0 up."""
+    if not (isfinite(scale) and scale >= 0):
+        raise ValueError(f"The guidance scale is {scale}, but must be a number from 0 up; 1 is without guidance.")
+
+
 class Guidance:
     """A logits processor for classifier-free guidance.
 
@@ -31,8 +37,7 @@ class Guidance:
     """
 
     def __init__(self, scale: float, unconditional: Callable[[Tensor], Tensor] | None = None):
-        if not (isfinite(scale) and scale >= 0):
-            raise ValueError(f"The guidance scale is {scale}, but must be a number from 0 up; 1 is without guidance.")
+        check_scale(scale)
         self.scale, self.unconditional = scale, unconditional
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:

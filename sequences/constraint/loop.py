@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..layouts import Grid, Layout
 from .draw import draw, filter_logits
-from .guidance import guided
+from .guidance import check_scale, guided
 
 Model = Callable[[Tensor, Any], tuple[Tensor, Any]]
 """New ids `b n` and its own state (None at first) -> logits `b v` of the next id, and the state after these ids."""
@@ -34,6 +34,7 @@ def generate_images(
     id before, so the model is called once for each code. With `guidance` other than 1, the model sees 2b rows: the prompts,
     then `unconditional`, `n` or `b n`. `generator` lives on the device of the logits.
     """
+    check_scale(guidance)
     grid = Grid(*grid)
     slots = layout.slots(grid)
     first, size = slots.first.tolist(), slots.size.tolist()

@@ -1,10 +1,11 @@
 """Unconditional logits of a model with a key-value cache, right when rows are reordered."""
 
-import inspect
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from .cached import next_logits
 
 
 class CachedUnconditional:
@@ -23,8 +24,6 @@ class CachedUnconditional:
             )
         self.model, self.prompt, self.prompt_length = model, torch.atleast_2d(prompt), prompt_length
         self.mask = torch.ones_like(self.prompt) if attention_mask is None else torch.atleast_2d(attention_mask)
-        self._accepted = inspect.signature(model.forward).parameters
-        self._cache_name = "cache" if "cache" in self._accepted else "past_key_values"
         self._seen: Tensor | None = None
         self._cache: Any = None
 
@@ -33,12 +32,8 @@ class CachedUnconditional:
         """Return logits `b v` for the id after `input_ids`, int64 `b n`."""
         ids, mask = self._with_prompt(input_ids)
         new = self._new_ids(ids)
-        arguments = {"attention_mask": mask, "use_cache": True, self._cache_name: self._cache}
-        if "position_ids" in self._accepted:
-            arguments["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)[:, -new:]
-        output = self.model(ids[:, -new:], **arguments)
-        self._seen, self._cache = ids, output[self._cache_name]
-        logits: Tensor = output.logits[:, -1]
+        logits, self._cache = next_logits(self.model, ids[:, -new:], mask, self._cache)
+        self._seen = ids
         return logits
 
     def _with_prompt(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,7 +42,7 @@ class CachedUnconditional:
         if odd:
             raise ValueError(
                 f"There are {len(input_ids)} rows for {len(self.prompt)} unconditional prompts, but each prompt must have as "
-                "many: give one prompt, or one for each conditional prompt."
+                "many rows: give one prompt, or one for each conditional prompt."
             )
         generated = input_ids[:, self.prompt_length :]
         prompt, mask = (part.to(input_ids.device).repeat_interleave(repeats, 0) for part in (self.prompt, self.mask))
