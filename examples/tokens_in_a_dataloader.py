@@ -1,4 +1,4 @@
-"""Token shards as batches for a language model: each image a row of ids, its grid in raster order.
+"""Token shards as batches for a language model: each image a row of ids, with a begin and an end.
 
     tokenize-images tests/photos --out tokens
     python examples/tokens_in_a_dataloader.py tokens
@@ -15,17 +15,13 @@ import torch
 import webdataset
 from torch.utils.data import DataLoader
 
-from vistok.sequences.layouts import Layout, RasterLayout
-
-BEGIN_OF_IMAGE = 0
-TEXT_VOCABULARY = 32_000
-"""Image tokens come after the ids of the text tokenizer in this example."""
+from vistok.sequences.layouts import Layout, build_layout
+from vistok.sequences.vocabulary import image_vocabulary
 
 
 def to_ids(layout: Layout, sample: dict) -> torch.Tensor:
-    """Return the ids of an image: a begin mark, then its tokens `q y x` in the order of a layout."""
-    tokens = torch.from_numpy(sample["tokens.npy"].astype("int64"))
-    return torch.cat([torch.tensor([BEGIN_OF_IMAGE]), layout.ids(tokens)])
+    """Return the ids of an image from its tokens `q y x`."""
+    return layout.ids(torch.from_numpy(sample["tokens.npy"].astype("int64")))
 
 
 def main() -> None:
@@ -36,10 +32,10 @@ def main() -> None:
 
     manifest = json.loads((arguments.tokens / "manifest.json").read_text())
     shards = sorted(str(path) for path in arguments.tokens.glob("*.tar"))
-    vocab_size, num_codebooks = manifest["vocab_size"], manifest["num_codebooks"]
-    layout = RasterLayout(vocab_size, num_codebooks, offset=TEXT_VOCABULARY)
+    vocabulary = image_vocabulary(manifest["vocab_size"], manifest["num_codebooks"], roles=("begin", "end"))
+    layout = build_layout("interleaved", vocabulary, frame="ends")
     dataset = webdataset.WebDataset(shards, shardshuffle=False).decode().map(partial(to_ids, layout))
-    embedding = torch.nn.Embedding(TEXT_VOCABULARY + num_codebooks * vocab_size, 16)
+    embedding = torch.nn.Embedding(vocabulary.size, 16)
     for ids in DataLoader(dataset, batch_size=arguments.batch_size):
         print(f"ids {tuple(ids.shape)}, from {ids.min()} to {ids.max()}, embedded {tuple(embedding(ids).shape)}")
 

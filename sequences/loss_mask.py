@@ -18,8 +18,8 @@ TEXT, IMAGE, STRUCTURE = range(3)
 def kinds(vocabulary: Vocabulary, ids: Tensor) -> Tensor:
     """Return the kind of each of ids `... n`: 0 text, 1 image, 2 structure, as uint8.
 
-    Numbers of a grid are structure: the text between begin and image, or between grid begin and grid end. Raises ValueError
-    for ids that are not of the vocabulary.
+    Numbers of a grid are structure: the text between begin and image, or between grid begin and grid end. The begin and end
+    of a document are text. Raises ValueError for ids that are not of the vocabulary.
     """
     check_range("ids", ids, vocabulary.size)
     kind = _kind_of_id(vocabulary, ids.device)[ids]
@@ -43,9 +43,10 @@ def loss_mask(vocabulary: Vocabulary, ids: Tensor, train_on: Collection[str] = K
 def _kind_of_id(vocabulary: Vocabulary, device: torch.device) -> Tensor:
     kind = torch.full((vocabulary.size,), TEXT, dtype=torch.uint8)
     for modality in vocabulary.modalities:
-        for part in intervals(modality) if modality.name != "text" else ():
-            kind[part.first : part.end] = IMAGE
-        kind[list(modality.structure.values())] = STRUCTURE
+        if modality.name != "text":
+            for part in intervals(modality):
+                kind[part.first : part.end] = IMAGE
+            kind[list(modality.structure.values())] = STRUCTURE
     return kind.to(device)
 
 

@@ -66,6 +66,11 @@ def intervals(modality: Modality) -> list[Interval]:
 
 def check_ids(modalities: Sequence[Modality], unused: Sequence[tuple[int, int]]) -> None:
     """Raise ValueError when ids have two owners, or one below the highest has none and is not in an unused range."""
+    names = [modality.name for modality in modalities]
+    if not names:
+        raise ValueError("The vocabulary has no modality: give one such as Modality('image', (0,), 1024).")
+    if len(set(names)) < len(names):
+        raise ValueError(f"The vocabulary has two modalities of the name {max(names, key=names.count)}: rename one.")
     named = [Interval(first, end, "unused") for first, end in unused]
     claimed = sorted([*(part for modality in modalities for part in intervals(modality)), *named])
     for one, other in pairwise(claimed):

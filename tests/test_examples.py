@@ -35,7 +35,7 @@ def test_encode_and_look(tmp_path):
 def test_tokens_in_a_dataloader(tmp_path):
     run(tmp_path, "tokenize-images", str(PHOTOS), "--out", "tokens", "--quiet")
     said = run(tmp_path, str(EXAMPLES / "tokens_in_a_dataloader.py"), "tokens")
-    assert said.count("ids (2, 1025)") == 3 and "embedded (2, 1025, 16)" in said
+    assert said.count("ids (2, 1026)") == 3 and "embedded (2, 1026, 16)" in said
 
 
 def test_train_own_quantizer(tmp_path):

@@ -6,10 +6,9 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor
 
-from ...tokenizer.wording import shown
 from ..vocabulary import Vocabulary
 from .content import Content, GridContent
-from .slots import Grid, Slots
+from .slots import Grid, Slots, check_grid
 
 __all__ = ["Grid", "Layout", "Slots"]
 
@@ -72,7 +71,7 @@ class Layout(ABC):
 
         `grid` is only needed where the shape of the tokens does not tell it.
         """
-        grid = self.content.grid(tokens) if grid is None else Grid(*grid)
+        grid = self.content.grid(tokens) if grid is None else check_grid(grid)
         symbols = self.content.flat(tokens, grid)
         plan = self._plan(grid, tokens.device)
         if symbols.shape[-1] != len(plan.positions):
@@ -89,9 +88,9 @@ class Layout(ABC):
 
         `grid` may be omitted when it can be read from the ids.
         """
-        if ids.ndim not in (1, 2) or ids.dtype != torch.int64 or ids.shape[:-1] == (0,):
+        if ids.ndim not in (1, 2) or ids.dtype != torch.int64:
             raise ValueError(f"ids are {ids.dtype} of shape {tuple(ids.shape)}, but must be torch.int64 of n or b n.")
-        grid = self.read_grid(ids[0] if ids.ndim == 2 else ids) if grid is None else Grid(*grid)
+        grid = self._read_grid(ids) if grid is None else check_grid(grid)
         plan = self._plan(grid, ids.device)
         _check_length(self.name, ids.shape[-1], grid, len(plan.gather))
         symbols = ids - plan.slots.first
@@ -99,6 +98,11 @@ class Layout(ABC):
         if wrong.any():
             raise ValueError(self._said(ids, wrong, grid))
         return self.content.tokens(symbols.index_select(-1, plan.positions), grid)
+
+    def _read_grid(self, ids: Tensor) -> Grid:
+        if ids.shape[:-1] == (0,):
+            raise ValueError("ids are of no image, so that they do not tell the grid: give Grid(y, x).")
+        return self.read_grid(ids[0] if ids.ndim == 2 else ids)
 
     def _plan(self, grid: Grid, device: torch.device) -> Plan:
         grid = check_grid(grid)
@@ -121,13 +125,6 @@ class Layout(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_plans": {}}
-
-
-def check_grid(grid: Any) -> Grid:
-    """Return a grid; raise ValueError unless it has a row and a column at least."""
-    if not (isinstance(grid, tuple) and len(grid) == 2 and all(isinstance(side, int) and side > 0 for side in grid)):
-        raise ValueError(f"The grid is {shown(grid)}, but must be Grid(y, x) with at least one row and one column.")
-    return Grid(*grid)
 
 
 def _prepared(slots: Slots, device: torch.device) -> Plan:

@@ -9,7 +9,7 @@ from torch import Tensor
 from ...tokenizer.wording import unknown_choice
 from ..numbers import NumberText
 from ..vocabulary import Vocabulary
-from .slots import Grid
+from .slots import Grid, check_grid
 
 FrameName: TypeAlias = Literal["grid", "ends", "none"]
 FRAMES = ("grid", "ends", "none")
@@ -37,7 +37,7 @@ class FixedFrame(Frame):
     def __init__(self, layout: str, before: Sequence[int], after: Sequence[int], grid: tuple[int, int] | None):
         self.layout = layout
         self._before, self._after = tuple(before), tuple(after)
-        self.grid = None if grid is None else Grid(*grid)
+        self.grid = None if grid is None else check_grid(tuple(grid))
 
     def before(self, grid: Grid) -> Sequence[int]:
         if self.grid not in (None, grid):

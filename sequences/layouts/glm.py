@@ -25,6 +25,10 @@ def glm(vocabulary: Vocabulary, draft_side: int = DRAFT_SIDE) -> Layout:
     (`draft_side=0`, as where GLM-Image edits an image) they are `b 1 y x`.
     """
     check_one_codebook("glm", vocabulary)
+    if not isinstance(draft_side, int) or draft_side < 0:
+        raise ValueError(
+            f"draft_side is {draft_side}, but must be the side of the draft of a square image, or 0 for no draft."
+        )
     image = vocabulary["image"]
     content = SequenceContent(image.size) if draft_side else GridContent(image.size, 1)
     frame = GlmFrame(vocabulary, draft_side)

@@ -44,7 +44,11 @@ class ScaleContent(Content):
 
     def grid(self, tokens: Tensor) -> Grid:
         shape = tuple(tokens.shape)
-        grid = latent_grid(self.scales, *shape[-2:]) if len(shape) in (3, 4) and shape[-3] == 1 and min(shape) else None
+        grid = (
+            latent_grid(self.scales, *shape[-2:])
+            if len(shape) in (3, 4) and shape[-3] == 1 and min(shape[-2:])
+            else None
+        )
         if grid is None:
             raise ValueError(
                 f"tokens have the shape {shape}, but must be 1 1 n or 1 n 1, or a batch of these, with all scales "

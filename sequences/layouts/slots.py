@@ -1,11 +1,12 @@
 """What a layout allows at each position, and the parts that layouts are joined from."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ...tokenizer.wording import shown
 from ..modality import Modality
 
 
@@ -46,3 +47,11 @@ def joined(parts: Sequence[Slots]) -> Slots:
     """Return slots one after another."""
     first, size, source = (torch.cat(fields) for fields in zip(*parts, strict=True))
     return Slots(first, size, source)
+
+
+def check_grid(grid: Any) -> Grid:
+    """Return a grid; raise ValueError unless it has a row and a column at least."""
+    if not (isinstance(grid, tuple) and len(grid) == 2 and all(isinstance(side, int) and side > 0 for side in grid)):
+        given = shown(tuple(grid) if isinstance(grid, tuple) else grid)
+        raise ValueError(f"The grid is {given}, but must be Grid(y, x) with at least one row and one column.")
+    return Grid(*grid)

@@ -3,37 +3,33 @@
 import pytest
 import torch
 
-from vistok.sequences.layouts import LAYOUTS, Grid, Layout, build_layout
+from vistok.sequences.layouts import LAYOUTS, Grid, Layout, Slots, build_layout
+from vistok.sequences.vocabulary import image_vocabulary
 
 
-class Snake(Layout):
-    """Every other row runs backwards, and the first two ids are the rows and columns of the grid."""
+class Backwards(Layout):
+    """From the last token to the first; every image has one row."""
 
-    def __init__(self, vocab_size):
-        self.vocab_size = vocab_size
+    def __init__(self, vocabulary, step=1):
+        super().__init__("backwards", vocabulary)
+        self.step = step
 
-    def ids(self, tokens):
-        q, y, x = tokens.shape
-        assert q == 1
-        return torch.cat([torch.tensor([y, x]), _turned(tokens[0]).flatten()])
+    def plan(self, grid):
+        source = torch.arange(grid.y * grid.x).flip(0)
+        return Slots(torch.full_like(source, self.image.offsets[0]), torch.full_like(source, self.image.size), source)
 
-    def tokens(self, ids, grid=None):
-        y, x = grid or ids[:2].tolist()
-        return _turned(ids[2:].reshape(y, x))[None]
-
-
-def _turned(rows):
-    turned = rows.clone()
-    turned[1::2] = rows[1::2].flip(-1)
-    return turned
+    def read_grid(self, ids):
+        return Grid(1, len(ids))
 
 
-@pytest.mark.parametrize("grid", [(1, 1), (2, 3), (5, 4)])
-def test_a_layout_from_outside_is_found_and_is_exact(grid, monkeypatch):
-    monkeypatch.setitem(LAYOUTS, "snake", Snake)
-    layout = build_layout("snake", 1000)
-    tokens = torch.randint(1000, (1, *grid))
-    ids = layout.ids(tokens)
-    assert torch.equal(layout.tokens(ids), tokens)
-    assert torch.equal(layout.tokens(ids, Grid(*grid)), tokens)
-    assert build_layout("snake", 9).ids(torch.arange(6).reshape(1, 2, 3)).tolist() == [2, 3, 0, 1, 2, 5, 4, 3]
+def test_a_layout_from_outside_is_found_and_is_exact(monkeypatch):
+    monkeypatch.setitem(LAYOUTS, "backwards", Backwards)
+    layout = build_layout("backwards", image_vocabulary(1000), step=2)
+    assert layout.step == 2 and layout.ids(torch.arange(5).reshape(1, 1, 5)).tolist() == [4, 3, 2, 1, 0]
+    tokens = torch.randint(1000, (4, 1, 1, 9))
+    assert torch.equal(layout.tokens(layout.ids(tokens)), tokens)
+    assert torch.equal(layout.tokens(layout.ids(tokens.mT), Grid(9, 1)), tokens.mT)
+    with pytest.raises(
+        ValueError, match=r"^'steps' is not a known option of the layout backwards: did you mean 'step'\?"
+    ):
+        build_layout("backwards", image_vocabulary(1000), steps=2)

@@ -9,7 +9,9 @@ import torch
 
 from shard_files import read_back, token_samples, written
 from vistok.inference.token_shards.formats import SHARD_FORMATS
-from vistok.sequences.layouts import RasterLayout
+from vistok.sequences.layouts import build_layout
+from vistok.sequences.modality import Modality
+from vistok.sequences.vocabulary import Vocabulary
 
 TYPES = {4: "<i4", 5: "<i8", 8: "<u2"}
 MEGATRON = SHARD_FORMATS["megatron"]
@@ -47,7 +49,9 @@ def test_a_reader_of_the_index_finds_each_image_in_raster_order(dtype, stored, t
         expected = [sample.tokens[k, y, x] for y in range(height) for x in range(width) for k in range(q)]
         assert row.tolist() == expected
         codebook = np.arange(len(row)) % q  # from which the ids of a vocabulary are made
-        ids = RasterLayout(200, q, offset=1000).ids(torch.from_numpy(sample.tokens.astype(np.int64)))
+        image = Modality("image", range(1000, 1000 + 200 * q, 200), 200)
+        layout = build_layout("raster", Vocabulary((Modality("text", (0,), 1000), image)))
+        ids = layout.ids(torch.from_numpy(sample.tokens.astype(np.int64)))
         assert (row + 200 * codebook + 1000).tolist() == ids.tolist()
     for sample, line in zip(samples, lines.decode().splitlines(), strict=True):
         row = json.loads(line)
