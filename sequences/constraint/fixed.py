@@ -50,6 +50,11 @@ class FixedGrids:
             if first >= 0 and not ended:
                 self._check_image(row, ids[row, first:].cpu(), self.kinds[kinds[row]])
 
+    def highest(self, position: int) -> int:
+        """Return the highest id that may come at a position of an image or later in it."""
+        slots = [self.layout.slots(grid) for grid in self.kinds]
+        return max(int((part.first + part.size)[min(position, len(part.first) - 1) :].max()) - 1 for part in slots)
+
     def _check_image(self, row: int, ids: Tensor, grid: Grid) -> None:
         slots = self.layout.slots(grid)
         ids = ids[: len(slots.first)]

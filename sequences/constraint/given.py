@@ -38,7 +38,7 @@ def _writable(layout: Layout, rows: int, columns: int) -> list[Grid]:
     """Return the grids up to a size, without those that the layout cannot write, such as of numbers that it cannot spell."""
     if rows * columns > MAX_GRIDS:
         raise ValueError(
-            f"max_grid is {rows} x {columns}, but must have at most {MAX_GRIDS} grids below it: give a smaller one."
+            f"max_grid is {rows} x {columns}, which allows more than {MAX_GRIDS} grids: give a smaller one."
         )
     grids = []
     for y in range(1, rows + 1):

@@ -116,17 +116,16 @@ class ImageConstraint:
         return ids.shape[1] != before + 1
 
     def _check_call(self, ids: Tensor, size: int) -> None:
-        needed = self.layout.vocabulary.size
-        if size < needed:
-            raise ValueError(
-                f"The scores have {size} ids, but the vocabulary of the layout {self.layout.name} has {needed}: extend the "
-                "model, or give the vocabulary that it was extended for."
-            )
         earliest = 1 if self.starts is None else max(self.starts)
         if ids.ndim != 2 or ids.shape[1] < earliest:
             raise ValueError(
                 f"input_ids have the shape {tuple(ids.shape)}, but must be b n with n of at least {earliest}"
                 f"{'' if self.starts is None else ', where images begin'}."
+            )
+        if size < self.layout.vocabulary.size and size < (needed := self._needed(ids.shape[1])):
+            raise ValueError(
+                f"The scores have {size} ids, but the layout {self.layout.name} needs {needed}: extend the model, or give the "
+                "vocabulary that it was extended for."
             )
         grids = self.grids.grids if isinstance(self.grids, FixedGrids) else ()
         for what, each in (("grids", grids), ("starts", self.starts or ())):
@@ -135,6 +134,12 @@ class ImageConstraint:
                     f"There are {len(ids)} rows for {len(each)} {what}, but each prompt must have as many rows: give one, or "
                     "one for each prompt."
                 )
+
+    def _needed(self, length: int) -> int:
+        """Return how many scores there must be after `length` ids: fewer than the vocabulary has where no text may come."""
+        if self.starts is None or not self._told_by_length or not isinstance(self.grids, FixedGrids):
+            return self.layout.vocabulary.size
+        return max(self.grids.highest(length - self.starts[0]), self.sequel.last, self.sequel.fill) + 1
 
 
 def _is(ids: Tensor, number: int | None) -> Tensor:

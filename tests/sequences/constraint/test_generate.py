@@ -1,5 +1,8 @@
 """`generate` of a tiny Llama with random weights, in all of its modes."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -95,7 +98,9 @@ def test_text_and_images_in_one_sequence(model):
         scores[:, BEGIN] += 3
         return scores
 
-    ids = generate(model, [wish, ImageConstraint(LAYOUT, GRIDS[0], then="text", eos=60)], PROMPTS[:, :4], 80, do_sample=True)
+    ids = generate(
+        model, [wish, ImageConstraint(LAYOUT, GRIDS[0], then="text", eos=60)], PROMPTS[:, :4], 80, do_sample=True
+    )
     for row in ids:
         begins = (row == BEGIN).nonzero()[:, 0].tolist()
         assert len(begins) > 1
@@ -120,7 +125,9 @@ def test_guidance_with_a_cache_is_guidance_without_one(model):
     cached = Guidance(3.0, CachedUnconditional(model, UNCONDITIONAL, PROMPTS.shape[1]))
     anew = Guidance(3.0, without_cache(model, UNCONDITIONAL, PROMPTS.shape[1]))
     for name in ("greedy", "several", "beams", "sampled beams"):
-        results = [generate(model, [guidance, ImageConstraint(LAYOUT, GRIDS)], **MODES[name]) for guidance in (cached, anew)]
+        results = [
+            generate(model, [guidance, ImageConstraint(LAYOUT, GRIDS)], **MODES[name]) for guidance in (cached, anew)
+        ]
         assert torch.equal(*results), name
         images(results[0])
     plain = generate(model, [ImageConstraint(LAYOUT, GRIDS)], **MODES["sampled beams"])
@@ -144,7 +151,9 @@ def test_guided_scores_step_by_step(model):
 
 def test_each_prompt_may_have_its_own_unconditional_prompt_with_padding(model):
     """A row with padding gives what it gives without."""
-    padded = CachedUnconditional(model, torch.tensor([[PAD, BOS, 3], [BOS, 4, 3]]), 5, torch.tensor([[0, 1, 1], [1, 1, 1]]))
+    padded = CachedUnconditional(
+        model, torch.tensor([[PAD, BOS, 3], [BOS, 4, 3]]), 5, torch.tensor([[0, 1, 1], [1, 1, 1]])
+    )
     alone = [CachedUnconditional(model, torch.tensor(prompt), 5) for prompt in ([BOS, 3], [BOS, 4, 3])]
     for length in range(5, 9):
         ids = torch.arange(40).reshape(4, 10)[:, :length] % 57
@@ -196,8 +205,29 @@ def test_beams_add_up_guided_log_probabilities(model):
 
 
 def test_unconditional_prompts_that_do_not_fit(model):
-    with pytest.raises(ValueError, match=r"^The unconditional prompt has the shape \(0,\), but must be n or p n, with at least"):
+    with pytest.raises(
+        ValueError, match=r"^The unconditional prompt has the shape \(0,\), but must be n or p n, with at least"
+    ):
         CachedUnconditional(model, torch.tensor([]), 5)
     sentence = r"^There are 3 rows for 2 unconditional prompts, but each prompt must have as many rows: give one prompt, or one"
     with pytest.raises(ValueError, match=sentence):
         CachedUnconditional(model, torch.zeros(2, 3, dtype=torch.int64), 5)(torch.zeros(3, 5, dtype=torch.int64))
+
+
+def test_what_the_page_shows_runs(model):
+    """The blocks of docs/sampling.md that need transformers, with a tokenizer of words."""
+    tokenizers = pytest.importorskip("tokenizers")
+    words = {"<bos>": BOS, "<eos>": EOS, "<pad>": PAD, "<unk>": 3, "a": 4, "red": 5, "house": 6, "tree": 7, "lake": 8}
+    words_alone = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="<unk>"))
+    words_alone.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    special = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    text = transformers.PreTrainedTokenizerFast(tokenizer_object=words_alone, **special)
+    names = {"torch": torch, "text": text, "model": model, "layout": LAYOUT}
+    page = (Path(__file__).parents[3] / "docs" / "sampling.md").read_text()
+    blocks = re.findall(r"```py\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        exec(compile(block, "sampling.md", "exec"), names)
+        ids, start = names["ids"], names["start"]
+        assert LAYOUT.tokens(ids[:, start : start + LAYOUT.length((4, 6))]).shape[1:] == (1, 4, 6)
+    assert names["tokens"].shape == (2, 1, 4, 6)

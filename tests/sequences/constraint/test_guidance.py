@@ -1,4 +1,4 @@
-"""Classifier-free guidance is its formula, makes no NaN where ids are forbidden, and agrees with the constraint in either order."""
+"""Classifier-free guidance is its formula, makes no NaN where ids are forbidden, and may come before the constraint or after."""
 
 from itertools import permutations
 from math import inf
@@ -98,12 +98,16 @@ def test_before_the_constraint_or_after_it_the_probabilities_are_the_same(uncond
 
 @pytest.mark.parametrize("scale", [-1.0, inf, float("nan")])
 def test_a_scale_that_is_none(scale):
-    with pytest.raises(ValueError, match=r"^The guidance scale is .*, but must be a number from 0 up; 1 is without guidance\.$"):
+    with pytest.raises(
+        ValueError, match=r"^The guidance scale is .*, but must be a number from 0 up; 1 is without guidance\.$"
+    ):
         Guidance(scale)
 
 
 def test_rows_that_are_no_pairs():
-    sentence = r"^The scores have 3 rows, but must have an unconditional row for each conditional one: give both prompts, or a"
+    sentence = (
+        r"^The scores have 3 rows, but must have an unconditional row for each conditional one: give both prompts, or a"
+    )
     with pytest.raises(ValueError, match=sentence):
         Guidance(2.0)(torch.zeros(3, 1, dtype=torch.int64), torch.zeros(3, 5))
 

@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from small_layouts import PAD, small_cases
-from vistok.sequences.constraint import CachedModel, Guidance, ImageConstraint, draw, filter_logits, generate_images, guided
+from vistok.sequences.constraint import (
+    CachedModel,
+    Guidance,
+    ImageConstraint,
+    draw,
+    filter_logits,
+    generate_images,
+    guided,
+)
 
 CASES = small_cases()
 
@@ -83,7 +91,11 @@ def test_it_paints_what_generate_does():
 @pytest.mark.parametrize(
     ("prompts", "options", "sentence"),
     [
-        (torch.zeros(3), {}, r"^prompts have the shape \(3,\), but must be b n, with at least one id for the model to begin"),
+        (
+            torch.zeros(3),
+            {},
+            r"^prompts have the shape \(3,\), but must be b n, with at least one id for the model to begin",
+        ),
         (torch.zeros(3, 0), {}, r"^prompts have the shape \(3, 0\), but must be b n"),
         (
             torch.zeros(1, 2),
@@ -116,9 +128,13 @@ def test_prompts_that_do_not_fit(prompts, options, sentence):
 def test_logits_that_do_not_hold_the_codes():
     sentence = r"^The model returned logits of the shape \(1, 50\), but they must be b v, with v of at least 57\.$"
     with pytest.raises(ValueError, match=sentence):
-        generate_images(lambda ids, _: (torch.zeros(1, 50), None), CASES["emu3"].layout, (2, 3), torch.zeros(1, 2).long())
+        generate_images(
+            lambda ids, _: (torch.zeros(1, 50), None), CASES["emu3"].layout, (2, 3), torch.zeros(1, 2).long()
+        )
 
 
 def test_a_grid_that_cannot_be_written():
-    with pytest.raises(ValueError, match=r"^The grid 2 x 99 cannot be written: the vocabulary spells numbers from 1 to 12"):
+    with pytest.raises(
+        ValueError, match=r"^The grid 2 x 99 cannot be written: the vocabulary spells numbers from 1 to 12"
+    ):
         generate_images(Model(60), CASES["emu3"].layout, (2, 99), torch.zeros(1, 2).long())
