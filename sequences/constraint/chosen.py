@@ -1,6 +1,6 @@
 """Grids that the model chooses: it writes the grid itself, and only what begins an allowed one passes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -10,9 +10,8 @@ from ...tokenizer.wording import list_first
 from ..layouts import Grid, Layout
 from .marks import Place, marks_of
 from .masks import Inside, Ranges, union_mask
-from .openings import read_openings
+from .openings import read_headers, read_openings
 
-MAX_GRIDS = 2**16
 UNKNOWN = 2**40
 """Length of an image whose grid is not written yet."""
 SHOWN = 4
@@ -30,18 +29,20 @@ class Next(NamedTuple):
 class ChosenGrids:
     """What is allowed next in images of any of several grids, as far as the ids leave them open.
 
-    The host waits for the device once a step, to know which grid each row has written.
+    With `skip`, grids that the layout cannot write are left out. The host waits for the device once a step, to know which grid
+    each row has written.
     """
 
-    def __init__(self, layout: Layout, grids: Sequence[Grid]):
-        if not grids:
+    def __init__(self, layout: Layout, grids: Iterable[Grid], skip: bool = False):
+        headers = read_headers(layout, grids, skip)
+        if not headers:
             raise ValueError(
                 f"No grid is allowed that the layout {layout.name} can write: give other choices, or a larger max_grid."
             )
         self.layout = layout
-        self.grids = tuple(grids)
+        self.grids = tuple(headers)
         self.marks = marks_of(layout.slots(self.grids[0]))
-        self._openings = read_openings(layout, self.grids)
+        self._openings = read_openings(layout, headers)
 
     def inside(self, ids: Tensor, place: Place, size: int) -> Inside:
         """Return what comes next in the images of ids `b n`, as ranges of `size` ids."""

@@ -1,13 +1,13 @@
 """Which grids the caller allows."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TypeAlias
 
 from ..layouts import Grid, Layout
-from .chosen import MAX_GRIDS, ChosenGrids
+from .chosen import ChosenGrids
 from .fixed import FixedGrids
 
+MAX_GRIDS = 2**16
 GridOrGrids: TypeAlias = tuple[int, int] | Sequence[tuple[int, int]]
 
 
@@ -31,19 +31,10 @@ def read_grids(
         return FixedGrids(layout, [Grid(*each) for each in (grid if several else [grid])])  # type: ignore[misc]
     if choices is not None:
         return ChosenGrids(layout, [Grid(*each) for each in choices])
-    return ChosenGrids(layout, _writable(layout, *(max_grid or (0, 0))))
-
-
-def _writable(layout: Layout, rows: int, columns: int) -> list[Grid]:
-    """Return the grids up to a size, without those that the layout cannot write, such as of numbers that it cannot spell."""
+    rows, columns = max_grid or (0, 0)
     if rows * columns > MAX_GRIDS:
         raise ValueError(
             f"max_grid is {rows} x {columns}, which allows more than {MAX_GRIDS} grids: give a smaller one."
         )
-    grids = []
-    for y in range(1, rows + 1):
-        for x in range(1, columns + 1):
-            with suppress(ValueError):
-                layout.plan(Grid(y, x))
-                grids.append(Grid(y, x))
-    return grids
+    every = (Grid(y, x) for y in range(1, rows + 1) for x in range(1, columns + 1))
+    return ChosenGrids(layout, every, skip=True)

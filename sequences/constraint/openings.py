@@ -1,6 +1,7 @@
 """What tells the grids of images apart: their headers, or all of their ids."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ..layouts import Grid, Layout, Slots
+from ..layouts.slots import check_grid
 
 MAX_SLOTS = 2**20
 ANY = 2**40
@@ -26,13 +28,24 @@ class Openings(NamedTuple):
         return Openings(self.first.to(device), self.end.to(device))
 
 
-def read_openings(layout: Layout, grids: Sequence[Grid]) -> Openings:
+def read_headers(layout: Layout, grids: Iterable[Grid], skip: bool) -> dict[Grid, Slots]:
+    """Return what each image has before its first code; grids that the layout cannot write are skipped, or are errors."""
+    headers = {}
+    for grid in grids:
+        with suppress(ValueError) if skip else nullcontext():
+            slots = layout.plan(check_grid(grid))
+            length = int((slots.source >= 0).int().argmax())
+            headers[grid] = Slots(*(part[:length].clone() for part in slots))
+    return headers
+
+
+def read_openings(layout: Layout, headers: Mapping[Grid, Slots]) -> Openings:
     """Return the headers of grids where these tell them apart, otherwise all of their slots.
 
     Raises ValueError when neither does, and when all slots are too many.
     """
-    if _is_read(layout, grids[-1]):
-        for slots in (map(_header, _plans(layout, grids)), _few(layout, grids)):
+    if _is_read(layout, list(headers)[-1]):
+        for slots in (headers.values(), _few(layout, tuple(headers))):
             openings = [torch.stack([part.first, part.first + part.size], dim=1) for part in slots]
             if _tell_apart(openings):
                 first = pad_sequence([part[:, 0] for part in openings], batch_first=True)
@@ -52,14 +65,10 @@ def _is_read(layout: Layout, grid: Grid) -> bool:
         return False
 
 
-def _plans(layout: Layout, grids: Sequence[Grid]) -> Iterator[Slots]:
-    return (layout.plan(grid) for grid in grids)
-
-
 def _few(layout: Layout, grids: Sequence[Grid]) -> Iterable[Slots]:
     """Yield all slots of grids; raise ValueError when they are too many."""
     count = 0
-    for slots in _plans(layout, grids):
+    for slots in map(layout.plan, grids):
         count += len(slots.first)
         if count > MAX_SLOTS:
             raise ValueError(
@@ -67,12 +76,6 @@ def _few(layout: Layout, grids: Sequence[Grid]) -> Iterable[Slots]:
                 f"must be compared, but these are more than {MAX_SLOTS}: allow fewer."
             )
         yield slots
-
-
-def _header(slots: Slots) -> Slots:
-    """Return what comes before the first code."""
-    length = int((slots.source >= 0).int().argmax())
-    return Slots(*(part[:length].clone() for part in slots))
 
 
 def _tell_apart(openings: Sequence[Tensor]) -> bool:

@@ -1,4 +1,4 @@
-"""Classifier-free guidance is its formula, makes no NaN where ids are forbidden, and may come before the constraint or after."""
+"""Classifier-free guidance is its formula, makes no NaN of forbidden ids, and may come before or after the constraint."""
 
 from itertools import permutations
 from math import inf
