@@ -41,8 +41,8 @@ class ChosenGrids:
             )
         self.layout = layout
         self.grids = tuple(headers)
-        self.marks = marks_of(layout.slots(self.grids[0]))
         self._openings = read_openings(layout, headers)
+        self.marks = marks_of(layout, (self.grids[0], self.grids[-1]))
 
     def inside(self, ids: Tensor, place: Place, size: int) -> Inside:
         """Return what comes next in the images of ids `b n`, as ranges of `size` ids."""

@@ -28,7 +28,7 @@ class FixedGrids:
         self.layout = layout
         self.grids = tuple(grids)
         self.kinds = tuple(dict.fromkeys(self.grids))
-        self.marks = marks_of(layout.slots(self.kinds[0]))
+        self.marks = marks_of(layout, self.kinds)
         self._tables: dict[torch.device, Tables] = {}
 
     def inside(self, ids: Tensor, place: Place, _size: int) -> Inside:

@@ -1,11 +1,12 @@
 """Where the last image of each row begins, found in the ids themselves."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..layouts import Slots
+from ..layouts import Grid, Layout, Slots
 
 
 class Marks(NamedTuple):
@@ -26,10 +27,15 @@ class Place(NamedTuple):
     """Whether an end id came after it."""
 
 
-def marks_of(slots: Slots) -> Marks:
-    """Return what marks the begin and the end of an image with these slots."""
-    (begin, times), (end, ends) = (_mark(slots, position) for position in (0, len(slots.first) - 1))
-    return Marks(begin, times, end if ends == 1 else None)
+def marks_of(layout: Layout, grids: Iterable[Grid]) -> Marks:
+    """Return which structure ids mark the begin and the end of images, where these are the same for all grids."""
+    structure = set(layout.image.structure.values())
+    begins, ends = set(), set()
+    for slots in map(layout.slots, grids):
+        begins.add(_mark(slots, 0))
+        ends.add(_mark(slots, len(slots.first) - 1))
+    (begin, times), (end, once) = (marks.pop() if len(marks) == 1 else (None, 1) for marks in (begins, ends))
+    return Marks(begin if begin in structure else None, times, end if end in structure and once == 1 else None)
 
 
 def find_last_image(ids: Tensor, marks: Marks, start: Tensor | None) -> Place:

@@ -98,7 +98,7 @@ class ImageConstraint:
 
     def _text_on(self, size: int, device: torch.device) -> Tensor:
         if (size, device) not in self._texts:
-            mask = text_mask(self.layout.vocabulary, self.marks.begin, self.sequel.eos, size)
+            mask = text_mask(self.layout.vocabulary, self.marks.begin, self.sequel, size)
             self._texts[size, device] = mask.to(device)
         return self._texts[size, device]
 
@@ -116,7 +116,9 @@ class ImageConstraint:
         return ids.shape[1] != before + 1
 
     def _check_call(self, ids: Tensor, size: int) -> None:
-        earliest = 1 if self.starts is None else max(self.starts)
+        earliest = max(self.starts or (0,))
+        if not (self._told_by_length and isinstance(self.grids, FixedGrids)):
+            earliest = max(earliest, 1)
         if ids.ndim != 2 or ids.shape[1] < earliest:
             raise ValueError(
                 f"input_ids have the shape {tuple(ids.shape)}, but must be b n with n of at least {earliest}"

@@ -47,19 +47,20 @@ def choose_sequel(vocabulary: Vocabulary, then: Then | None, eos: int | None, pa
     return Sequel(then, eos, next(number for number in (pad, eos, last) if number is not None))
 
 
-def text_mask(vocabulary: Vocabulary, begin: int | None, eos: int | None, size: int) -> Tensor:
+def text_mask(vocabulary: Vocabulary, begin: int | None, sequel: Sequel, size: int) -> Tensor:
     """Return which of `size` ids text may hold, boolean `v`: those of text, the begin of an image, and the end of the sequence.
 
     Never codes, other structure of images, padding, or what is no id of the vocabulary, as in a padded head.
     """
     allowed = torch.zeros(size, dtype=torch.bool)
-    others = [modality for modality in vocabulary.modalities if modality.name != "text"]
     if "text" in vocabulary:
         text = vocabulary["text"]
         for offset in text.offsets:
             allowed[offset : offset + text.size] = True
         allowed[list(text.structure.values())] = True
         allowed[[number for role, number in text.structure.items() if role == "pad"]] = False
+    others = [modality for modality in vocabulary.modalities if modality.name != "text"]
     allowed[[number for modality in others for number in modality.structure.values()]] = False
-    allowed[[number for number in (begin, eos) if number is not None]] = True
+    allowed[sequel.fill] = False
+    allowed[[number for number in (begin, sequel.eos) if number is not None]] = True
     return allowed

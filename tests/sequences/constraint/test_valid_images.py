@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from small_layouts import BOS, EOS, GRIDS, PAD, STRUCTURE, TEXT, WORDS, small_cases
+from small_layouts import BOS, EOS, GRIDS, PAD, STRUCTURE, TEXT, WORDS, small_cases, small_vocabulary
 from vistok.sequences.constraint import ImageConstraint, draw
-from vistok.sequences.layouts import LAYOUTS
+from vistok.sequences.layouts import LAYOUTS, Grid, Layout, Slots
 
 CASES = small_cases()
 NAMES = list(CASES)
@@ -141,6 +141,49 @@ def test_a_prompt_with_a_whole_image_and_one_that_ends_inside_another(name):
             second = row[length + 4 : 2 * length + 4]
             layout.tokens(second, grid)
             assert torch.equal(second[: cut - length - 4], whole[: cut - length - 4])
+
+
+class Numbered(Layout):
+    """A layout from outside: rows and columns as an id each, then codes, without begin and end."""
+
+    def __init__(self):
+        super().__init__("numbered", small_vocabulary())
+
+    def plan(self, grid):
+        numbers = torch.tensor([10 + grid.y, 10 + grid.x])
+        codes = torch.arange(grid.y * grid.x)
+        first = torch.cat([numbers, torch.full_like(codes, TEXT)])
+        return Slots(first, torch.cat([numbers * 0 + 1, codes * 0 + 7]), torch.cat([numbers * 0 - 1, codes]))
+
+    def read_grid(self, ids):
+        return Grid(*(ids[:2] - 10).tolist())
+
+
+def test_a_layout_from_outside():
+    torch.manual_seed(0)
+    layout = Numbered()
+    for allowed in ({"grid": [(2, 3), (3, 1)]}, {"choices": [(2, 3), (3, 1)]}, {"max_grid": (3, 3)}):
+        for row in written(ImageConstraint(layout, start=3, **allowed), prompt(8), 13):
+            length = layout.length(layout.read_grid(row[3:]))
+            layout.tokens(row[3 : 3 + length])
+            check_tail(row[3 + length :])
+    with pytest.raises(ValueError, match="has no id that begins an image"):
+        ImageConstraint(layout, choices=[(2, 3), (3, 1)])
+
+
+def test_padding_that_is_a_word_is_not_text():
+    constraint = ImageConstraint(CASES["emu3"].layout, (2, 3), pad=8)
+    assert constraint.allowed(torch.tensor([[5]]), 57)[0, 7:10].tolist() == [True, False, True]
+    constraint = ImageConstraint(CASES["emu3"].layout, (2, 3), pad=EOS)
+    assert constraint.allowed(torch.tensor([[5]]), 57)[0, EOS]
+
+
+def test_the_first_id_of_all_may_begin_the_image():
+    """As where a model is given embeddings in place of a prompt."""
+    torch.manual_seed(0)
+    layout = CASES["emu3"].layout
+    ids = written(ImageConstraint(layout, [(2, 3), (3, 2)], start=0), torch.zeros(2, 0, dtype=torch.int64), 16)
+    assert [layout.read_grid(row) for row in ids] == [(2, 3), (3, 2)]
 
 
 def test_after_an_image_comes_what_was_asked_for():
