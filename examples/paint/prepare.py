@@ -36,12 +36,14 @@ def unpack(shards: list[str], captions: dict[str, str], out: Path) -> dict[str, 
 
 
 def text_tokenizer(captions: list[str]) -> Tokenizer:
-    """Return a byte-level BPE of at most 1,000 ids: it can write any text, and the words of the captions in one id each."""
+    """Return a byte-level BPE of at most 1,000 ids, with <s>: it writes any text, and words of the captions in one id each."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=1000, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=1000, initial_alphabet=alphabet, special_tokens=["<s>"], show_progress=False
+    )
     tokenizer.train_from_iterator(captions, trainer)
     return tokenizer
 

@@ -1,21 +1,22 @@
 """Train a small Llama on packed sequences: a plain loop under accelerate, with Muon.
 
-python examples/paint/train.py packed/train --held-out packed/held-out --steps 1500 --out painter
+python examples/paint/train.py packed/train --held-out packed/held-out --out painter
 
-The folders are those of pack-sequences --format npy, with one document a row: a caption and an image.
+The folders are those of pack-sequences --format npy --bos, with one document a row: a caption, then an image.
 """
 
 import argparse
 import json
 import math
-import shutil
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, TensorDataset
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -26,45 +27,47 @@ from vistok.train.optimizer.model_groups import muon_groups
 from vistok.train.optimizer.muon import Muon
 
 NO_CAPTION = 0.1
-"""Fraction of the rows that learn to paint without a caption, for guidance."""
+"""Fraction of the rows that are shown without their caption, so that the model can be guided."""
 VALIDATIONS = 10
 
 
 def read_rows(folder: Path, pad: int) -> TensorDataset:
-    """Return the rows of all shards as ids `b n`, with padding at their ends."""
-    rows = []
-    for shard in sorted(folder.glob("*.ids.npy")):
-        ids = torch.from_numpy(np.load(shard).astype(np.int64))
-        begins = np.load(shard.with_name(shard.name.replace(".ids.", ".rows.")))
-        rows += ids.split(np.diff(begins).tolist())
-    return TensorDataset(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad))
+    """Return the rows of all shards, int64 `b n`, with padding behind them."""
+    rows: list[Tensor] = []
+    for file in sorted(folder.glob("*.ids.npy")):
+        begins = np.load(file.with_name(file.name.replace(".ids.", ".rows.")))
+        rows += torch.from_numpy(np.load(file).astype(np.int64)).split(np.diff(begins).tolist())
+    return TensorDataset(pad_sequence(rows, batch_first=True, padding_value=pad))
 
 
-def without_captions(ids, vocabulary: Vocabulary, pad: int):
-    """Return ids `b n` with padding in place of the caption in a few rows."""
-    dropped = torch.rand(len(ids), 1, device=ids.device) < NO_CAPTION
-    return ids.masked_fill(dropped & (kinds(vocabulary, ids) == TEXT), pad)
+def drop_captions(ids: Tensor, vocabulary: Vocabulary, pad: int) -> Tensor:
+    """Return rows `b n`, a few of them without the text between the first id and the image."""
+    text = (kinds(vocabulary, ids) == TEXT) & (torch.rand(len(ids), 1, device=ids.device) < NO_CAPTION)
+    text[:, 0] = False
+    return ids.masked_fill(text, pad).gather(1, text.byte().argsort(dim=1, stable=True))
 
 
-def image_loss(model, ids, vocabulary: Vocabulary):
-    """Return the nats of all codes of the images in rows `b n`, summed."""
-    logits = model(input_ids=ids[:, :-1]).logits.float()
+def bits(model: torch.nn.Module, ids: Tensor, vocabulary: Vocabulary) -> Tensor:
+    """Return the bits that the model needs for the codes of the image in each row of `b n`."""
     targets = ids[:, 1:].masked_fill(kinds(vocabulary, ids[:, 1:]) != IMAGE, -100)
-    return cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum")
+    logits = model(input_ids=ids[:, :-1]).logits.float()
+    return cross_entropy(logits.mT, targets, reduction="none").sum(1) / math.log(2)
 
 
 @torch.no_grad()
-def bits_per_image(accelerator: Accelerator, model, loader, vocabulary: Vocabulary) -> float:
-    """Return the bits that the model needs for a held-out image, given its caption."""
+def held_out_bits(
+    accelerator: Accelerator, model: torch.nn.Module, loader: DataLoader, vocabulary: Vocabulary
+) -> float:
+    """Return the mean bits of a held-out image, given its caption."""
     model.eval()
-    nats = [accelerator.gather_for_metrics(image_loss(model, ids, vocabulary).repeat(len(ids)) / len(ids)) for (ids,) in loader]
+    each = torch.cat([accelerator.gather_for_metrics(bits(model, ids, vocabulary)) for (ids,) in loader])
     model.train()
-    return torch.cat(nats).mean().item() / math.log(2)
+    return each.mean().item()
 
 
 def rate(step: int, steps: int) -> float:
-    """Return the learning rate as a fraction of its peak: a short warm-up, then half a cosine."""
-    return min(1.0, step / 50) * (0.02 + 0.98 * (1 + math.cos(math.pi * step / steps)) / 2)
+    """Return the learning rate at a step, from 1, as a fraction of its peak: a warm-up, then half a cosine."""
+    return min(1.0, step / max(1, min(50, steps // 10))) * (0.02 + 0.98 * (1 + math.cos(math.pi * step / steps)) / 2)
 
 
 def main() -> None:
@@ -72,61 +75,68 @@ def main() -> None:
     parser.add_argument("packed", type=Path)
     parser.add_argument("--held-out", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--dropout", type=float, default=0.0)
-    parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
-    precision = "bf16" if multiplies_bfloat16(default_device()) else "no"
-    accelerator = Accelerator(mixed_precision=precision)
-    torch.manual_seed(arguments.seed)
+    accelerator = Accelerator(mixed_precision="bf16" if multiplies_bfloat16(default_device()) else "no")
+    torch.manual_seed(0)
     vocabulary = Vocabulary.load(arguments.packed)
     pad = vocabulary["image"].structure["pad"]
     rows, held_out = (read_rows(folder, pad) for folder in (arguments.packed, arguments.held_out))
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=vocabulary.size,
-            hidden_size=arguments.width,
-            intermediate_size=arguments.width * 8 // 3 // 64 * 64,
-            num_hidden_layers=arguments.layers,
-            num_attention_heads=max(1, arguments.width // 64),
-            max_position_embeddings=rows[0][0].numel(),
-            attention_dropout=arguments.dropout,
-            bos_token_id=None,
-            eos_token_id=None,
-            use_cache=False,
-        )
+    length = rows.tensors[0].shape[1]
+    config = LlamaConfig(
+        vocab_size=vocabulary.size,
+        hidden_size=arguments.width,
+        intermediate_size=5 * arguments.width // 2,
+        num_hidden_layers=arguments.layers,
+        num_attention_heads=max(1, arguments.width // 64),
+        max_position_embeddings=max(length, held_out.tensors[0].shape[1]),
+        attention_dropout=arguments.dropout,
+        bos_token_id=None,
+        eos_token_id=None,
     )
+    model = LlamaForCausalLM(config)
     optimizer = Muon(muon_groups(model, adamw=["lm_head"], weight_decay=0.1), lr=arguments.lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step + 1, arguments.steps))
     loader = DataLoader(rows, arguments.batch_size, shuffle=True, drop_last=True)
-    validation = DataLoader(held_out, arguments.batch_size)
-    model, optimizer, loader, validation = accelerator.prepare(model, optimizer, loader, validation)
-    size = sum(parameter.numel() for parameter in model.parameters())
-    accelerator.print(f"{len(rows):,} rows of {rows[0][0].numel()} ids, {size / 1e6:.1f} M parameters, {accelerator.device}")
-    curve, started, batches = [], time.monotonic(), iter(())
+    model, optimizer, loader, validation = accelerator.prepare(
+        model, optimizer, loader, DataLoader(held_out, arguments.batch_size)
+    )
+    accelerator.print(f"{len(rows):,} rows of up to {length} ids, {model.num_parameters() / 1e6:.1f} M parameters")
+
+    curve, batches, begun, seen = [], iter(loader), time.monotonic(), torch.zeros((), device=accelerator.device)
+    every = max(1, arguments.steps // VALIDATIONS)
     for step in range(1, arguments.steps + 1):
         if (batch := next(batches, None)) is None:
             batches = iter(loader)
             batch = next(batches)
-        ids = without_captions(batch[0], vocabulary, pad)
-        loss = image_loss(model, ids, vocabulary) / ids.numel()
-        accelerator.backward(loss)
+        loss = bits(model, drop_captions(batch[0], vocabulary, pad), vocabulary).mean()
+        accelerator.backward(loss / length)
         accelerator.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        if step % max(1, arguments.steps // VALIDATIONS) == 0 or step == arguments.steps:
-            curve.append(
-                {
-                    "step": step,
-                    "seconds": round(time.monotonic() - started, 1),
-                    "train_bits": ...,
-                    "held_out_bits": bits_per_image(accelerator, model, validation, vocabulary),
-                }
-            )
-            accelerator.print(curve[-1])
+        seen += loss.detach()
+        if step % every == 0:
+            held = held_out_bits(accelerator, model, validation, vocabulary)
+            figures = {
+                "step": step,
+                "train": seen.item() / every,
+                "held_out": held,
+                "seconds": time.monotonic() - begun,
+            }
+            curve.append({name: round(value, 1) for name, value in figures.items()})
+            accelerator.print("  ".join(f"{name} {value:,}" for name, value in curve[-1].items()), "bits an image")
+            seen.zero_()
+    if accelerator.is_main_process:
+        accelerator.unwrap_model(model).save_pretrained(arguments.out)
+        (arguments.out / "curve.json").write_text(json.dumps(curve, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
