@@ -126,6 +126,16 @@ def test_a_folder_and_its_file_are_the_same(saved):
     )
 
 
+def test_a_repository_of_the_hub(hub):
+    hub.add("owner/repo", {"tokenizer.json": byte_level().to_str().encode()})
+    hub.add("owner/none", {"config.json": b"{}"})
+    assert load_text_tokenizer("hf://owner/repo").encode(EVIL[0]) == text_tokenizer_of(byte_level()).encode(EVIL[0])
+    with pytest.raises(
+        ValueError, match=r"^hf://owner/none has no file tokenizer\.json at revision main of .* give a folder"
+    ):
+        load_text_tokenizer("hf://owner/none")
+
+
 def test_a_folder_without_tokenizer_json_is_converted_by_transformers(tmp_path):
     pytest.importorskip("transformers")
     definition = json.loads(byte_level().to_str())["model"]
