@@ -9,7 +9,7 @@ from typing import Any
 
 from ..tokenizer.wording import shown
 from .packages import needed
-from .text_alone import text_alone
+from .text_alone import Definition, text_alone
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,11 @@ class HuggingFaceText:
         return ids
 
 
-def hugging_face_text(definition: str, threads: bool, where: str) -> HuggingFaceText:
-    """Return the text tokenizer of a definition (a tokenizer.json); raise ValueError when it is none."""
+def hugging_face_text(definition: Definition, threads: bool, where: str) -> HuggingFaceText:
+    """Return the text tokenizer of a definition (what a tokenizer.json holds); raise ValueError when it is none."""
     tokenizers = needed("tokenizers", "A text tokenizer of Hugging Face")
     try:
-        alone = text_alone(json.loads(definition))
+        alone = text_alone(definition)
         tokenizer = tokenizers.Tokenizer.from_str(json.dumps(alone.definition, ensure_ascii=False))
     except Exception as error:
         raise ValueError(f"{where} is not a tokenizer.json that tokenizers can read: {error}.") from None
