@@ -85,6 +85,17 @@ def check_ids(modalities: Sequence[Modality], unused: Sequence[tuple[int, int]])
     _check_gaps(sorted([*claimed, *marks]))
 
 
+def check_numbers(modalities: Sequence[Modality], ids: frozenset[int]) -> None:
+    """Raise ValueError when an id that spells numbers is a code, a structure id of an image, or beyond all ids."""
+    text = [part for modality in modalities if modality.name == "text" for part in intervals(modality)]
+    marks = {number for modality in modalities if modality.name != "text" for number in modality.structure.values()}
+    for number in sorted(ids):
+        if number in marks or not any(part.first <= number < part.end for part in text):
+            raise ValueError(
+                f"Numbers of a grid have the id {number}, which is not of the text: make the vocabulary with vocabulary_for."
+            )
+
+
 def _structure(modalities: Sequence[Modality]) -> Iterator[tuple[int, str]]:
     for modality in modalities:
         for role, number in modality.structure.items():

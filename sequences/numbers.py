@@ -41,6 +41,11 @@ class NumberText:
         """The most ids that spell a grid."""
         return max(map(len, self.heads)) + max(map(len, self.tails))
 
+    @property
+    def ids(self) -> frozenset[int]:
+        """All ids of spellings."""
+        return frozenset(number for ids in (*self.heads, *self.tails) for number in ids)
+
     def write(self, y: int, x: int) -> Spelling:
         """Return the ids of a grid; raise ValueError for one beyond `max_side`."""
         if not (1 <= y <= self.max_side and 1 <= x <= self.max_side):

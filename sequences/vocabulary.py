@@ -2,16 +2,16 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..tokenizer.wording import unknown_choice
 from .from_text import CodeName, codes_by_name, ids_by_name, text_ids
-from .modality import Modality, check_ids, intervals
+from .modality import Modality, check_ids, check_numbers, intervals
 from .numbers import MAX_SIDE, NumberText, number_text
 from .text import TextTokenizer
-from .vocabulary_file import as_json, vocabulary_fields
+from .vocabulary_file import KEYS, as_json, vocabulary_fields
 
 FILE = "vocabulary.json"
 STRUCTURE: dict[str, str] = {
@@ -32,7 +32,7 @@ class Vocabulary:
     """The ids of a language model: modalities side by side, and how the text tokenizer spells the rows and columns of a grid.
 
     Every id has one owner; ids that have none, such as reserved ones, are `unused` ranges `(first, end)` without their end.
-    Raises ValueError for overlaps and for gaps that are not named so.
+    Raises ValueError for overlaps, for gaps that are not named so, and for numbers whose ids are not of the text.
     """
 
     modalities: tuple[Modality, ...]
@@ -43,6 +43,7 @@ class Vocabulary:
         object.__setattr__(self, "modalities", tuple(self.modalities))
         object.__setattr__(self, "unused", tuple((first, end) for first, end in self.unused))
         check_ids(self.modalities, self.unused)
+        check_numbers(self.modalities, self.numbers.ids if self.numbers else frozenset())
 
     @property
     def size(self) -> int:
@@ -70,25 +71,8 @@ class Vocabulary:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as JSON has it; equal vocabularies give equal data."""
-        numbers = self.numbers
-        return {
-            "modalities": [
-                {
-                    "name": modality.name,
-                    "offsets": list(modality.offsets),
-                    "size": modality.size,
-                    "structure": dict(modality.structure),
-                }
-                for modality in self.modalities
-            ],
-            "unused": [list(part) for part in self.unused],
-            "numbers": numbers
-            and {
-                "separator": numbers.separator,
-                "heads": [list(ids) for ids in numbers.heads],
-                "tails": [list(ids) for ids in numbers.tails],
-            },
-        }
+        values = json.loads(json.dumps(asdict(self)))
+        return {key: values[key] for key in KEYS}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Vocabulary":
@@ -100,7 +84,7 @@ class Vocabulary:
         path = Path(folder) / FILE
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{FILE}.part")
-        aside.write_text(as_json(self.to_dict()))
+        aside.write_text(as_json(self.to_dict()), encoding="utf-8")
         aside.replace(path)
         return path
 
@@ -109,7 +93,7 @@ class Vocabulary:
         """Read the vocabulary.json of a folder, or a file; raise ValueError when it is none."""
         path = Path(path) / FILE if Path(path).is_dir() else Path(path)
         try:
-            values = json.loads(path.read_text())
+            values = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ValueError(f"There is no vocabulary at {path}: give a folder with {FILE}, or such a file.") from None
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -9,6 +9,7 @@ from ..tokenizer.wording import shown, unknown_choice
 from .modality import Modality, is_id
 from .numbers import NumberText
 
+KEYS = ("modalities", "unused", "numbers")
 LIST = re.compile(r"\[\s*([^\[\]{}]*?)\s*\]")
 
 
@@ -20,7 +21,7 @@ def as_json(values: Mapping[str, Any]) -> str:
 
 def vocabulary_fields(values: Any) -> dict[str, Any]:
     """Return the fields of a vocabulary from plain data; raise ValueError for unknown and missing keys and wrong types."""
-    keys = _keys("the vocabulary", values, ["modalities", "unused", "numbers"], optional=["unused", "numbers"])
+    keys = _keys("the vocabulary", values, KEYS, optional=["unused", "numbers"])
     numbers = keys.get("numbers")
     return {
         "modalities": [_modality(part) for part in _list("modalities", keys["modalities"])],

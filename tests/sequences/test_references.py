@@ -11,48 +11,9 @@ from vistok.sequences.layouts.glm import draft_grid
 from vistok.sequences.loss_mask import IMAGE, kinds
 from vistok.sequences.vocabulary import image_vocabulary, vocabulary_for
 
-transformers = pytest.importorskip("transformers", reason="needs transformers: pip install 'vistok[hub-models]'")
-tokenizers = pytest.importorskip("tokenizers")
-emu3 = pytest.importorskip("transformers.models.emu3")
+pytest.importorskip("transformers", reason="needs transformers: pip install 'vistok[hub-models]'")
+trained_tokenizer = pytest.importorskip("tiny_tokenizers").trained_tokenizer
 CODES = 64
-CORPUS = [f"{y}*{x} {y} {x} of a photo" for y in range(0, 130, 3) for x in range(0, 130, 7)]
-
-
-def trained_tokenizer(named, others=()):
-    """Return a byte-level BPE that groups up to three digits, with special tokens by attribute and codes behind them."""
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
-    digits = tokenizers.pre_tokenizers.Split(tokenizers.Regex(r"\p{N}{1,3}"), "isolated")
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Sequence(
-        [digits, tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
-    tokenizer.decoder = tokenizers.decoders.ByteLevel()
-    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
-    trainer = tokenizers.trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False)
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    plain = tokenizer.to_str()
-    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, extra_special_tokens=named)
-    fast.add_tokens([tokenizers.AddedToken(name, special=True, normalized=False) for name in others])
-    return fast, Text(fast, tokenizers.Tokenizer.from_str(plain))
-
-
-class Text:
-    """A text tokenizer: text as the plain tokenizer has it, tokens by name as the extended one."""
-
-    def __init__(self, fast, plain):
-        self.fast, self.plain = fast, plain
-        self.size, self.special_tokens = len(fast), tuple(fast.get_added_vocab())
-
-    def encode(self, text):
-        return self.plain.encode(text).ids
-
-    def encode_batch(self, texts):
-        return [encoding.ids for encoding in self.plain.encode_batch(texts)]
-
-    def decode(self, ids):
-        return self.fast.decode(ids)
-
-    def id_of(self, token):
-        return self.fast.get_vocab().get(token)
 
 
 def photo(height, width):
@@ -61,6 +22,7 @@ def photo(height, width):
 
 @pytest.mark.parametrize("grid", [(4, 4), (12, 5), (3, 112)])
 def test_emu3(grid):
+    emu3 = pytest.importorskip("transformers.models.emu3")
     named = {
         "image_token": "<image>",
         "boi_token": "<|image start|>",
@@ -153,7 +115,8 @@ def test_janus():
     images = janus.image_processing_pil_janus.JanusImageProcessorPil()
     processor = janus.processing_janus.JanusProcessor(images, fast, num_image_tokens=9)
     theirs = processor(images=[photo(40, 40)], text="a photo<image_placeholder>", return_tensors="pt")["input_ids"][0]
-    vocabulary = vocabulary_for(text, CODES, 1, {"begin": "<begin_of_image>", "end": "<end_of_image>"}, separator=None)
+    roles = {"begin": "<begin_of_image>", "end": "<end_of_image>"}
+    vocabulary = vocabulary_for(text, CODES, 1, roles, separator=None)
     ids = torch.cat(
         [torch.tensor(text.encode("a photo")), build_layout("chameleon", vocabulary).ids(torch.zeros(1, 3, 3).long())]
     )

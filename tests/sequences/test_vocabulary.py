@@ -4,6 +4,7 @@ import pytest
 
 from toy_text import plain_vocabulary
 from vistok.sequences.modality import Modality
+from vistok.sequences.numbers import NumberText
 from vistok.sequences.vocabulary import Vocabulary, image_vocabulary
 
 TEXT = ("text", (0,), 100, {"end": 7})
@@ -107,3 +108,12 @@ def test_images_alone_are_codes_then_structure():
     assert (
         vocabulary == Vocabulary((Modality("image", (0, 10), 10, {"begin": 20, "end": 21}),)) and vocabulary.size == 22
     )
+
+
+@pytest.mark.parametrize("number", [3, 100, 139, 140])
+def test_numbers_that_are_not_text_are_refused(number):
+    """Structure that lies among the text, codes, and ids of nothing."""
+    numbers = NumberText("*", [(50, 51)], [(number,)])
+    sentence = rf"^Numbers of a grid have the id {number}, which is not of the text: make the vocabulary with vocabulary_for\.$"
+    with pytest.raises(ValueError, match=sentence):
+        plain_vocabulary(TEXT, ("image", (100,), 40, {"begin": 3}), numbers=numbers)
