@@ -1,5 +1,6 @@
 """Load the text tokenizer of a language model, which encodes captions as text alone."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def text_tokenizer_of(tokenizer: Any, threads: bool = True) -> TextTokenizer:
             f"{shown(tokenizer)} is not a text tokenizer that is known: give a fast one of transformers, one of tokenizers,"
             " or an encoding of tiktoken."
         )
-    return hugging_face_text(backend.to_str(), threads, "The tokenizer")
+    return hugging_face_text(json.loads(backend.to_str()), threads, "The tokenizer")
 
 
 def _of_folder(folder: Path, threads: bool) -> TextTokenizer:
@@ -87,7 +88,7 @@ def _of_file(path: Path, threads: bool) -> TextTokenizer:
     if path.suffix != ".json":
         return encoding_file(path, threads)
     try:
-        definition = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not text in UTF-8, as a {FILE} is.") from None
+        definition = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON, as a {FILE} is: {error}.") from None
     return hugging_face_text(definition, threads, str(path))

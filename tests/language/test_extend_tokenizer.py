@@ -173,15 +173,32 @@ def test_saving_says_nothing(tmp_path):
     assert (done.stdout, done.stderr) == (b"", b"")
 
 
-def test_what_cannot_be_extended_is_refused():
-    with pytest.raises(
-        ValueError, match=r"^The text tokenizer cannot be extended: it takes text as it is for a token of"
-    ):
-        extend_tokenizer(whole_text_is_a_word(), 4)
+def test_other_things_are_refused():
     with pytest.raises(
         ValueError, match=r"^'gpt2' cannot be extended: give a fast tokenizer of transformers, or one of"
     ):
         extend_tokenizer("gpt2", 4)
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "message"),
+    [
+        (whole_text_is_a_word, (4,), "^The text tokenizer cannot be extended: it takes text as it is for a token of"),
+        (byte_level, (0,), "^vocab_size is 0, but must be an integer from 1 on"),
+        (byte_level, (4, 1.5), r"^num_codebooks is 1\.5, but must be an integer from 1 on"),
+        (
+            byte_level,
+            (4, 1, {"end": "a"}),
+            "^The token 'a' for the role 'end' is ordinary text, which a caption may contain",
+        ),
+    ],
+)
+def test_a_refused_call_changes_nothing(make, arguments, message):
+    tokenizer = make()
+    definition = tokenizer.to_str()
+    with pytest.raises(ValueError, match=message):
+        extend_tokenizer(tokenizer, *arguments, **NO_GRID)
+    assert tokenizer.to_str() == definition
 
 
 def of_transformers(name):

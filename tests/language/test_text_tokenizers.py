@@ -190,7 +190,7 @@ def test_a_wrong_path_is_one_sentence(tmp_path, saved):
     with pytest.raises(ValueError, match=r"broken\.json is not a tokenizer\.json that tokenizers can read: "):
         load_text_tokenizer(tmp_path / "broken.json")
     (tmp_path / "latin.json").write_bytes(b"\xff")
-    with pytest.raises(ValueError, match=r"latin\.json is not text in UTF-8, as a tokenizer\.json is\."):
+    with pytest.raises(ValueError, match=r"latin\.json is not JSON, as a tokenizer\.json is: 'utf-8' "):
         load_text_tokenizer(tmp_path / "latin.json")
 
 
