@@ -7,10 +7,10 @@ from typing import Any
 from ..sequences.numbers import MAX_SIDE
 from ..sequences.vocabulary import STRUCTURE, Vocabulary, vocabulary_for
 from ..tokenizer.wording import list_first, pluralize, shown
+from .hugging_face import hugging_face_text
 from .model_vocabulary import bare, with_tokens
 from .packages import needed
 from .text_alone import Definition, names_of
-from .text_tokenizers import text_tokenizer_of
 
 ONE_CODEBOOK, SEVERAL_CODEBOOKS = "<|visual token {code:06d}|>", "<|visual token {codebook} {code:06d}|>"
 """Names of codes. Their spaces matter: text tokenizers spell spaces otherwise, so that no text is one of these names."""
@@ -36,15 +36,20 @@ def extend_tokenizer(
     Raises ValueError for a tokenizer that cannot be extended, or that has other codes already.
     """
     backend = _backend(tokenizer)
+    for what, number in (("vocab_size", vocab_size), ("num_codebooks", num_codebooks)):
+        if not isinstance(number, int) or number < 1:
+            raise ValueError(f"{what} is {shown(number)}, but must be an integer from 1 on.")
     definition = json.loads(backend.to_str())
     names = names_of(definition)
     codes = list(_codes(vocab_size, num_codebooks))
-    if any(name.startswith(PREFIX) for name in names):
-        _check_same(names, codes, structure, vocab_size)
+    marks = [name for name in dict.fromkeys(structure.values()) if name not in names]
+    is_extended = any(name.startswith(PREFIX) for name in names)
+    if is_extended:
+        _check_same(names, codes, marks, vocab_size)
     else:
-        _extend(backend, definition, codes, [name for name in dict.fromkeys(structure.values()) if name not in names])
-    return vocabulary_for(
-        text_tokenizer_of(backend, threads=False),
+        definition = with_tokens(definition, codes, marks)
+    vocabulary = vocabulary_for(
+        hugging_face_text(definition, threads=False, where="The tokenizer"),
         vocab_size,
         num_codebooks,
         structure,
@@ -53,6 +58,9 @@ def extend_tokenizer(
         separator=separator,
         max_side=max_side,
     )
+    if not is_extended:
+        _take(backend, definition, codes, marks)
+    return vocabulary
 
 
 def _backend(tokenizer: Any) -> Any:
@@ -65,9 +73,10 @@ def _backend(tokenizer: Any) -> Any:
     return backend
 
 
-def _extend(backend: Any, definition: Definition, codes: list[str], marks: list[str]) -> None:
+def _take(backend: Any, definition: Definition, codes: list[str], marks: list[str]) -> None:
+    """Give a tokenizer the model of a definition, and its marks; raise ValueError if text would be encoded as codes."""
     library = needed("tokenizers", "A larger text tokenizer")
-    larger = library.Tokenizer.from_str(json.dumps(bare(with_tokens(definition, [*codes, *marks])), ensure_ascii=False))
+    larger = library.Tokenizer.from_str(json.dumps(bare(definition), ensure_ascii=False))
     for code in [*codes[:1], *codes[-1:]]:
         if larger.token_to_id(code) in larger.encode(code, add_special_tokens=False).ids:
             raise ValueError(
@@ -78,9 +87,8 @@ def _extend(backend: Any, definition: Definition, codes: list[str], marks: list[
     backend.add_special_tokens([library.AddedToken(mark, normalized=False, special=True) for mark in marks])
 
 
-def _check_same(names: Mapping[str, int], codes: list[str], structure: Mapping[str, str], vocab_size: int) -> None:
-    """Raise ValueError unless a tokenizer has exactly these codes, and all structure tokens."""
-    missing = [name for name in structure.values() if name not in names]
+def _check_same(names: Mapping[str, int], codes: list[str], missing: list[str], vocab_size: int) -> None:
+    """Raise ValueError unless a tokenizer has exactly these codes, and no structure token is missing."""
     if missing:
         raise ValueError(
             f"The text tokenizer was extended before, without {list_first(missing, 3)}: extend the original one again."

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..tokenizer.wording import shown
 from .packages import needed
-from .text_alone import text_alone
+from .text_alone import Definition, text_alone
 
 
 @dataclass(frozen=True)
@@ -88,16 +88,15 @@ class HuggingFaceText:
         return ids
 
 
-def hugging_face_text(definition: str, threads: bool, where: str) -> HuggingFaceText:
-    """Return the text tokenizer of a definition (a tokenizer.json); raise ValueError when it is none."""
+def hugging_face_text(definition: Definition, threads: bool, where: str) -> HuggingFaceText:
+    """Return the text tokenizer of a definition (what a tokenizer.json holds); raise ValueError when it is none."""
     tokenizers = needed("tokenizers", "A text tokenizer of Hugging Face")
     try:
-        given = json.loads(definition)
-        alone = text_alone(given)
+        alone = text_alone(definition)
         tokenizer = tokenizers.Tokenizer.from_str(json.dumps(alone.definition, ensure_ascii=False))
     except Exception as error:
         raise ValueError(f"{where} is not a tokenizer.json that tokenizers can read: {error}.") from None
-    digest = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()
     return HuggingFaceText(tokenizer, alone.names, alone.control, alone.special_tokens, threads, digest)
 
 

@@ -46,6 +46,13 @@ def check_vocabulary(vocabulary: Vocabulary, rows: int) -> Modality:
             f"The model's embedding has {rows} rows, but the vocabulary's text has ids up to {end - 1}: make the vocabulary"
             " with the text tokenizer of this model, or resize the model for tokens that were added to it."
         )
+    others = [modality for modality in vocabulary.modalities if modality.name != "text"]
+    lowest = min((offset for modality in others for offset in modality.offsets), default=end)
+    if lowest < end:
+        raise ValueError(
+            f"The vocabulary has image ids from {lowest} on, before the end of its text at {end}: they would take rows of the"
+            " model; make a vocabulary whose images follow its text."
+        )
     return text
 
 

@@ -30,9 +30,10 @@ class TextAlone(NamedTuple):
 def text_alone(definition: Definition) -> TextAlone:
     """Return a definition without control tokens: what spells them is encoded as the text that it is.
 
-    Added tokens remain when they are letters and spaces alone, such as runs of spaces. Tokens that merges make remain too.
+    Added tokens of spaces alone remain, as several models spell runs of spaces by them; so do tokens that merges make. BPE
+    dropout, which encodes a text otherwise each time, is left out.
     """
-    model = dict(definition["model"])
+    model = definition["model"] | ({"dropout": None} if "dropout" in definition["model"] else {})
     names = names_of(definition)
     kept = [token for token in definition["added_tokens"] if _is_text(token)]
     special = tuple(token["content"] for token in definition["added_tokens"] if not _is_text(token))
@@ -64,7 +65,7 @@ def is_bracketed(name: str) -> bool:
 
 
 def _is_text(token: Mapping[str, Any]) -> bool:
-    return not token["special"] and all(c.isalpha() or c.isspace() or c == "▁" for c in token["content"])
+    return not token["special"] and all(c.isspace() or c == "▁" for c in token["content"])
 
 
 def _control_in(model: Mapping[str, Any]) -> Iterator[str]:

@@ -1,8 +1,10 @@
 """Load the text tokenizer of a language model, which encodes captions as text alone."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+from ..pretrained.find import HUB_PREFIX
 from ..sequences.text import TextTokenizer
 from ..tokenizer.wording import shown
 from .hugging_face import hugging_face_text
@@ -15,13 +17,17 @@ OTHER_FILES = ("tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "se
 
 
 def load_text_tokenizer(source: str | Path, threads: bool = True) -> TextTokenizer:
-    """Return the text tokenizer of a folder of transformers, a tokenizer.json, a .tiktoken file, or an encoding of tiktoken.
+    """Return a text tokenizer: a folder of transformers, a tokenizer.json, a .tiktoken file, or an encoding of tiktoken.
+
+    `hf://owner/repo[@revision]` is a folder on the hub, whose tokenizer.json is downloaded.
 
     Text is encoded as text alone, whatever it says: a caption that spells `<|endoftext|>` becomes the ids of that text,
     never the id of the token. `threads=False` keeps batches on one core.
 
     Raises ValueError when there is no such tokenizer, it cannot be read, or a package is missing.
     """
+    if isinstance(source, str) and source.startswith(HUB_PREFIX):
+        return _of_file(_on_hub(source), threads)
     path = Path(source)
     if path.is_dir():
         return _of_folder(path, threads)
@@ -30,7 +36,7 @@ def load_text_tokenizer(source: str | Path, threads: bool = True) -> TextTokeniz
     if isinstance(source, Path) or path.suffix or len(path.parts) != 1:
         raise ValueError(
             f"There is no text tokenizer at {source}: give a folder of transformers, a tokenizer.json, a .tiktoken file,"
-            " or the name of an encoding of tiktoken."
+            f" the name of an encoding of tiktoken, or {HUB_PREFIX}owner/repo."
         )
     return named_encoding(source, threads)
 
@@ -48,7 +54,7 @@ def text_tokenizer_of(tokenizer: Any, threads: bool = True) -> TextTokenizer:
             f"{shown(tokenizer)} is not a text tokenizer that is known: give a fast one of transformers, one of tokenizers,"
             " or an encoding of tiktoken."
         )
-    return hugging_face_text(backend.to_str(), threads, "The tokenizer")
+    return hugging_face_text(json.loads(backend.to_str()), threads, "The tokenizer")
 
 
 def _of_folder(folder: Path, threads: bool) -> TextTokenizer:
@@ -69,11 +75,20 @@ def _of_folder(folder: Path, threads: bool) -> TextTokenizer:
     return text_tokenizer_of(tokenizer, threads)
 
 
+def _on_hub(given: str) -> Path:
+    from ..pretrained.hub import download  # late, as it brings the client of the hub
+    from ..pretrained.hub_errors import Repository
+
+    name, _, revision = given.removeprefix(HUB_PREFIX).partition("@")
+    repository = Repository(name, revision or "main", given, "give a folder of transformers")
+    return download(repository, [FILE]).folder / FILE
+
+
 def _of_file(path: Path, threads: bool) -> TextTokenizer:
     if path.suffix != ".json":
         return encoding_file(path, threads)
     try:
-        definition = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not text in UTF-8, as a {FILE} is.") from None
+        definition = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON, as a {FILE} is: {error}.") from None
     return hugging_face_text(definition, threads, str(path))

@@ -124,8 +124,13 @@ def main() -> None:
         print(f"{name}, {tokenizer.get_vocab_size()} ids\n{'':20}" + "".join(f"{way:>16}" for way in WAYS))
         for work, entry in table.items():
             print(f"{work:20}" + "".join(f"{entry['ratio'][way]:16.2f}" for way in WAYS))
-    report = {"codes": arguments.codes, "lines": len(lines), "characters": sum(map(len, lines)), "tokenizers": results}
-    arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+        report = {
+            "codes": arguments.codes,
+            "lines": len(lines),
+            "characters": sum(map(len, lines)),
+            "tokenizers": results,
+        }
+        arguments.out.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from vistok.inference.pack.plan import plan_tasks
 from vistok.inference.pack.request import Request, make_job
 from vistok.inference.pack.shard import ShardPacking, pack_shard
 from vistok.inference.packed_shards.formats import PACKED_FORMATS
+from vistok.inference.packed_shards.sidecar import Counts
 from vistok.inference.token_dataset.folder import open_folder
 from vistok.inference.token_shards.formats import SHARD_FORMATS, shard_files
 from vistok.inference.token_shards.manifest import Manifest, write_manifest
@@ -168,7 +169,9 @@ def measure(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
             job.layout, job.text  # noqa: B018  # loading them is no part of the rate
             tasks = plan_tasks(job.source)
             pack_shard(tasks[0], job, lambda _: None)
-            spent, _ = timed(lambda job=job, tasks=tasks: [pack_shard(task, job, lambda _: None) for task in tasks])
+            spent, results = timed(
+                lambda job=job, tasks=tasks: [pack_shard(task, job, lambda _: None) for task in tasks]
+            )
             tokens = side * side * len(texts)
             yield {
                 "tokens_per_image": side * side,
@@ -177,6 +180,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 "layout": arguments.layout,
                 "format": arguments.format,
                 "length": arguments.length,
+                "fill": round(sum((result.counts for result in results), Counts()).fill, 4),
                 "image_tokens_per_second": round(tokens / spent.wall),
                 "image_tokens_per_second_of_cpu": round(tokens / spent.cpu),
                 "microseconds_per_image": round(spent.cpu / len(texts) * 1e6, 1),

@@ -17,7 +17,7 @@ from ..packed_shards.template import ORDERS, parse_template
 from ..token_dataset.folder import TokenFolder
 from ..token_shards.store import open_store
 from .job import PackJob
-from .vocabulary import check_of_tokens, find_vocabulary, id_by_name
+from .vocabulary import check_of_tokens, codes_for, find_vocabulary, id_by_name
 
 
 class Request(NamedTuple):
@@ -52,11 +52,12 @@ def make_job(request: Request, folder: TokenFolder) -> PackJob:
     template = _template(request)
     text = load_text_tokenizer(request.text_tokenizer)
     roles = {"begin": request.bos, "end": request.eos, "pad": request.pad}
+    options = dict(map(_layout_option, request.layout_options))
+    codes = codes_for(folder.manifest, request.layout, options)
     vocabulary, extended = find_vocabulary(
-        request.vocabulary, request.extend, request.text_tokenizer, text, folder.manifest, roles
+        request.vocabulary, request.extend, request.text_tokenizer, text, codes, roles
     )
     check_of_tokens(vocabulary, folder.manifest, request.layout)
-    options = dict(map(_layout_option, request.layout_options))
     build_layout(request.layout, vocabulary, **options)
     bos, eos, pad = (
         id_by_name(f"--{option}", getattr(request, option), role, text, vocabulary)

@@ -51,10 +51,10 @@ def pack_collection(request: Request, say: Callable[[str], None]) -> Summary:
             remove_packed(out)
         out.remove_asides()
         pending = pending_tasks(tasks, out, job.manifest)
+        write_packed_manifest(out, job.manifest)  # before the others, which are vistok's where it is
         write_file(out, VOCABULARY_FILE, vocabulary_text(job.vocabulary))
         if job.tokenizer is not None:
             write_file(out, TOKENIZER_FILE, job.tokenizer.encode())
-        write_packed_manifest(out, job.manifest)
         settings = job.manifest.settings
         say(
             f"ids         {job.vocabulary.size:,} in the vocabulary, as {settings.dtype}, in the layout {settings.layout}"

@@ -121,8 +121,8 @@ class ShardPacking:
                 if seen % 256 == 0:
                     self._report(256)
         if seen != task.source.rows:
-            path, rows = folder.store.path_of(shard), task.source.rows
-            raise DamagedShard(f"{path} holds {seen} rows, but its sidecar counts {rows}: run verify-tokens.")
+            path, counted = folder.store.path_of(shard), task.source.rows
+            raise DamagedShard(f"{path} holds {seen} rows, but its sidecar counts {counted}: run verify-tokens.")
         self._report(seen % 256)
         if window:
             yield window

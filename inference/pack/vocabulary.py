@@ -1,8 +1,9 @@
 """The vocabulary of a call: where it comes from, and whether it is that of the tokens."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...language.extend_tokenizer import extend_tokenizer
 from ...language.packages import needed
@@ -14,6 +15,8 @@ from ..token_shards.manifest import Manifest
 
 DIGITS = "digits"
 """The layout whose codes are digits, so that a vocabulary has no id for each code of the tokenizer."""
+SEPARATORS = {"glm": " "}
+"""What layouts write between rows and columns, where that is not a star."""
 
 
 class FoundVocabulary(NamedTuple):
@@ -24,8 +27,30 @@ class FoundVocabulary(NamedTuple):
     """Its tokenizer.json; None when it was not extended."""
 
 
+class Codes(NamedTuple):
+    """The image ids that a layout needs."""
+
+    size: int
+    codebooks: int
+    separator: str
+
+
+def codes_for(tokens: Manifest, layout: str, options: Mapping[str, Any]) -> Codes:
+    """Return the image ids of a layout: those of the tokenizer, or of its digits; raise ValueError for levels of others."""
+    separator = SEPARATORS.get(layout, "*")
+    if layout != DIGITS:
+        return Codes(tokens.vocab_size, tokens.num_codebooks, separator)
+    levels = options.get("levels")
+    if not isinstance(levels, tuple) or math.prod(levels) != tokens.vocab_size:
+        raise ValueError(
+            f"The layout digits needs the levels of the quantizer, whose product is the {tokens.vocab_size} codes of "
+            f"{tokens.model}, but has {levels}: give such as --layout-option 'levels=[8,5,5]'."
+        )
+    return Codes(max(levels), 1, separator)
+
+
 def find_vocabulary(
-    named: str | None, extend: bool, source: str, text: TextTokenizer, tokens: Manifest, roles: Mapping[str, str | None]
+    named: str | None, extend: bool, source: str, text: TextTokenizer, codes: Codes, roles: Mapping[str, str | None]
 ) -> FoundVocabulary:
     """Return the vocabulary of a file, that of the extended text tokenizer, or the one beside the text tokenizer.
 
@@ -43,13 +68,15 @@ def find_vocabulary(
     by_name = {name: role for role, name in reversed(list(roles.items())) if name and text.id_of(name) is not None}
     text_structure = {role: name for name, role in reversed(by_name.items())}  # a token has one role
     if extend:
-        return _extended(path, tokens, text_structure)
+        return _extended(path, codes, text_structure)
     structure = {role: name for role, name in STRUCTURE.items() if text.id_of(name) is not None}
-    vocabulary = vocabulary_for(text, tokens.vocab_size, tokens.num_codebooks, structure, text_structure=text_structure)
+    vocabulary = vocabulary_for(
+        text, codes.size, codes.codebooks, structure, text_structure=text_structure, separator=codes.separator
+    )
     return FoundVocabulary(vocabulary)
 
 
-def _extended(path: Path, tokens: Manifest, text_structure: Mapping[str, str]) -> FoundVocabulary:
+def _extended(path: Path, codes: Codes, text_structure: Mapping[str, str]) -> FoundVocabulary:
     file = path / TOKENIZER_FILE if path.is_dir() else path
     if file.suffix != ".json" or not file.is_file():
         raise ValueError(
@@ -57,7 +84,9 @@ def _extended(path: Path, tokens: Manifest, text_structure: Mapping[str, str]) -
             "leave --extend out, so that codes come behind the ids of text."
         )
     tokenizer = needed("tokenizers", "A larger text tokenizer").Tokenizer.from_file(str(file))
-    vocabulary = extend_tokenizer(tokenizer, tokens.vocab_size, tokens.num_codebooks, text_structure=text_structure)
+    vocabulary = extend_tokenizer(
+        tokenizer, codes.size, codes.codebooks, text_structure=text_structure, separator=codes.separator
+    )
     return FoundVocabulary(vocabulary, tokenizer.to_str())
 
 

@@ -40,8 +40,8 @@ def pack_in_processes(tasks: Sequence[PackTask], job: PackJob, workers: int, rep
             _send(connection, job)
             _hand_out(connection, waiting, at_work)
         while at_work:
-            for connection in wait(list(at_work)):
-                assert isinstance(connection, Connection)
+            ready = wait(list(at_work))
+            for connection in [each for each in at_work if each in ready]:
                 yield from _received(connection, processes[connection], waiting, at_work, report)
     finally:
         for process in processes.values():

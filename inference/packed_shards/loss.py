@@ -1,5 +1,6 @@
 """Where a row has a loss."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +39,7 @@ class LossRule(NamedTuple):
         spans = [(start, last) for part, start, last in parts if part in self.parts and start < last]
         return [(max(first, start - 1), last - 1) for start, last in spans] if self.is_shifted else spans
 
-    def mask(self, documents: list[PackedDocument], length: int) -> np.ndarray:
+    def mask(self, documents: Sequence[PackedDocument], length: int) -> np.ndarray:
         """Return the mask of a row, uint8."""
         mask = np.zeros(length, np.uint8)
         for document in documents:

@@ -11,9 +11,6 @@ from .formats import PackedFormat, packed_files, packed_shard_of
 from .manifest import is_packed
 from .sidecar import TOKENIZER_FILE, VOCABULARY_FILE, packed_sidecars, sidecar_of
 
-VOCABULARY_KEYS = frozenset({"modalities"})
-"""A key of every vocabulary.json that vistok writes."""
-
 
 class PackedFiles:
     """The files of a folder as they are now, and which of them vistok wrote."""
@@ -55,8 +52,8 @@ def remove_packed(store: Store) -> None:
         for file in sidecar.files:
             store.remove(file.name)
     for shard, packed_format in files.orphans():
-        for file in packed_files(shard, packed_format):
-            store.remove(file)
+        for name in packed_files(shard, packed_format):
+            store.remove(name)
     store.remove_asides()
 
 
@@ -67,21 +64,20 @@ def refuse_replacing_others(
     files, others = PackedFiles(store), store.others()
     is_other_manifest = MANIFEST_FILE in files.sizes and not is_packed(store.read(MANIFEST_FILE))
     refuse_other(store, MANIFEST_FILE, MANIFEST_FILE in others or is_other_manifest)
-    is_other = _is_other_json(store, VOCABULARY_FILE, files, VOCABULARY_KEYS)
-    refuse_other(store, VOCABULARY_FILE, VOCABULARY_FILE in others or is_other)
-    has_tokenizer = is_extended and TOKENIZER_FILE in files.sizes and MANIFEST_FILE not in files.sizes
-    refuse_other(store, TOKENIZER_FILE, (is_extended and TOKENIZER_FILE in others) or has_tokenizer)
+    is_packed_folder = MANIFEST_FILE in files.sizes or bool(files.sidecars)
+    for name in (VOCABULARY_FILE, *([TOKENIZER_FILE] if is_extended else [])):
+        refuse_other(store, name, name in others or (name in files.sizes and not is_packed_folder))
     for shard in shards:
         if shard not in files.whole:
             sidecar, is_other = sidecar_of(shard), files.is_own(shard, packed_format) is False
             for name in packed_files(shard, packed_format):
                 refuse_other(store, name, name in others or (is_other and name in files.sizes))
-            refuse_other(store, sidecar, sidecar in others or _is_other_json(store, sidecar, files, OWN_KEYS))
+            refuse_other(store, sidecar, sidecar in others or _is_other_json(store, sidecar, files))
 
 
-def _is_other_json(store: Store, name: str, files: PackedFiles, own: frozenset[str]) -> bool:
+def _is_other_json(store: Store, name: str, files: PackedFiles) -> bool:
     try:
         content = json.loads(store.read(name)) if name in files.sizes else None
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(content, list | dict) and bool(content) and own.isdisjoint(map(str, content))
+    return isinstance(content, list | dict) and bool(content) and OWN_KEYS.isdisjoint(map(str, content))

@@ -8,10 +8,12 @@ import torch
 
 transformers = pytest.importorskip("transformers")
 
+from vistok.language.code_vectors import code_vectors  # noqa: E402
 from vistok.language.extend_model import MARK, extend_model  # noqa: E402
 from vistok.language.new_rows import projected_rows, statistics_of  # noqa: E402
 from vistok.sequences.modality import Modality  # noqa: E402
 from vistok.sequences.vocabulary import Vocabulary, image_vocabulary  # noqa: E402
+from vistok.tokenizer.quantizers import build_quantizer  # noqa: E402
 
 TEXT, CODES, DIM = 200, 300, 16
 SMALL = {
@@ -218,6 +220,20 @@ def test_a_model_of_equal_rows_and_one_without_a_head():
     torch.testing.assert_close(model.get_input_embeddings().weight, torch.ones(rows.total, DIM))
 
 
+FSQ = {"name": "fsq", "levels": [5, 4]}
+
+
+@pytest.mark.parametrize("config", [FSQ, {"name": "residual", "quantizer": FSQ, "depth": 3}])
+def test_the_codes_of_a_tokenizer(config):
+    quantizer = build_quantizer(config).eval()
+    tokenizer = SimpleNamespace(model=SimpleNamespace(quantizer=quantizer), device=torch.device("cpu"))
+    vectors = code_vectors(tokenizer)
+    assert len(vectors) == quantizer.num_codebooks
+    tokens = torch.randint(quantizer.vocab_size, (1, quantizer.num_codebooks, 3, 3))
+    summed = sum(codes[level] for codes, level in zip(vectors, tokens[0], strict=True))
+    torch.testing.assert_close(summed.movedim(-1, 0)[None], quantizer.lookup(tokens))
+
+
 def of_zero():
     model = llama()
     model.get_input_embeddings().weight.ds_id = 0
@@ -264,6 +280,12 @@ SHAPES = r"^The codebooks have the shapes \[\(300, 4\), \(300, 4\)\], but the vo
             image_vocabulary(8),
             {},
             "^The vocabulary has no text, so that there is no language model to extend: build a",
+        ),
+        (
+            llama,
+            Vocabulary((Modality("image", (0,), 50), Modality("text", (50,), 150))),
+            {},
+            "^The vocabulary has image ids from 0 on, before the end of its text at 200: they would take rows of the model; m",
         ),
         (
             llama,

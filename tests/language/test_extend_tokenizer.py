@@ -10,7 +10,15 @@ import pytest
 tokenizers = pytest.importorskip("tokenizers")
 from tokenizers import Tokenizer  # noqa: E402
 
-from small_text_tokenizers import CAPTION, KINDS, byte_level, sentencepiece_bpe, whole_text_is_a_word  # noqa: E402
+from small_text_tokenizers import (  # noqa: E402
+    CAPTION,
+    KINDS,
+    byte_level,
+    sentencepiece_bpe,
+    unigram,
+    whole_text_is_a_word,
+    word_piece,
+)
 from vistok.language.extend_tokenizer import extend_tokenizer  # noqa: E402
 from vistok.language.text_tokenizers import load_text_tokenizer, text_tokenizer_of  # noqa: E402
 from vistok.sequences.vocabulary import STRUCTURE  # noqa: E402
@@ -165,33 +173,57 @@ def test_saving_says_nothing(tmp_path):
     assert (done.stdout, done.stderr) == (b"", b"")
 
 
-def test_what_cannot_be_extended_is_refused():
-    with pytest.raises(
-        ValueError, match=r"^The text tokenizer cannot be extended: it takes text as it is for a token of"
-    ):
-        extend_tokenizer(whole_text_is_a_word(), 4)
+def test_other_things_are_refused():
     with pytest.raises(
         ValueError, match=r"^'gpt2' cannot be extended: give a fast tokenizer of transformers, or one of"
     ):
         extend_tokenizer("gpt2", 4)
 
 
+@pytest.mark.parametrize(
+    ("make", "arguments", "message"),
+    [
+        (whole_text_is_a_word, (4,), "^The text tokenizer cannot be extended: it takes text as it is for a token of"),
+        (byte_level, (0,), "^vocab_size is 0, but must be an integer from 1 on"),
+        (byte_level, (4, 1.5), r"^num_codebooks is 1\.5, but must be an integer from 1 on"),
+        (
+            byte_level,
+            (4, 1, {"end": "a"}),
+            "^The token 'a' for the role 'end' is ordinary text, which a caption may contain",
+        ),
+    ],
+)
+def test_a_refused_call_changes_nothing(make, arguments, message):
+    tokenizer = make()
+    definition = tokenizer.to_str()
+    with pytest.raises(ValueError, match=message):
+        extend_tokenizer(tokenizer, *arguments, **NO_GRID)
+    assert tokenizer.to_str() == definition
+
+
 def of_transformers(name):
     transformers = pytest.importorskip("transformers")
-    if name == "any":
+    if name == "PreTrainedTokenizerFast":
         return transformers.PreTrainedTokenizerFast(tokenizer_object=byte_level(), eos_token="<|endoftext|>")
-    made = byte_level() if name == "GPT2Tokenizer" else sentencepiece_bpe()
-    model = json.loads(made.to_str())["model"]
-    special = dict.fromkeys(("bos_token", "eos_token"), "<|endoftext|>" if name == "GPT2Tokenizer" else "<s>")
-    return getattr(transformers, name)(
-        vocab=model["vocab"],
-        merges=[tuple(merge) for merge in model["merges"]],
-        **special,
-        unk_token=special["bos_token"],
-    )
+    model = json.loads(OF_TRANSFORMERS[name]().to_str())["model"]
+    if name == "T5Tokenizer":
+        pieces = [tuple(piece) for piece in model["vocab"] if piece[0] != "<unk>"]
+        return transformers.T5Tokenizer(vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *pieces])
+    merges = {"merges": [tuple(merge) for merge in model["merges"]]} if "merges" in model else {}
+    special = {"LlamaTokenizer": {"bos_token": "<s>", "eos_token": "<s>"}}.get(name, {})
+    return getattr(transformers, name)(vocab=model["vocab"], **merges, **special)
 
 
-@pytest.mark.parametrize("name", ["any", "GPT2Tokenizer", "LlamaTokenizer"])
+OF_TRANSFORMERS = {
+    "PreTrainedTokenizerFast": byte_level,
+    "GPT2Tokenizer": byte_level,
+    "LlamaTokenizer": sentencepiece_bpe,
+    "T5Tokenizer": unigram,
+    "BertTokenizer": word_piece,
+}
+
+
+@pytest.mark.parametrize("name", OF_TRANSFORMERS)
 def test_a_tokenizer_of_transformers_comes_back_from_disk(name, tmp_path):
     transformers = pytest.importorskip("transformers")
     before, after = of_transformers(name), of_transformers(name)

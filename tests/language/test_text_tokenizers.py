@@ -81,6 +81,22 @@ def test_runs_of_spaces_that_were_added_are_text():
     assert tokenizer.token_to_id("   ") in text_tokenizer_of(tokenizer).encode("a   b")
 
 
+def test_an_added_word_is_spelled_as_text_is():
+    tokenizer = byte_level()
+    ids = tokenizer.encode("say img_01 now").ids
+    tokenizer.add_tokens(["img_01"])
+    assert tokenizer.encode("say img_01 now").ids != ids
+    assert text_tokenizer_of(tokenizer).encode("say img_01 now") == ids
+
+
+def test_dropout_of_merges_is_left_out():
+    ours = text_tokenizer_of(byte_level())
+    definition = json.loads(byte_level().to_str())
+    definition["model"]["dropout"] = 0.5
+    noisy = Tokenizer.from_str(json.dumps(definition))
+    assert {tuple(text_tokenizer_of(noisy).encode(TEXTS[0])) for _ in range(8)} == {tuple(ours.encode(TEXTS[0]))}
+
+
 def test_special_tokens_between_text_are_decoded_by_name():
     ours = text_tokenizer_of(byte_level())
     ids = [ours.id_of("<s>"), *ours.encode("a dog"), ours.id_of("<|endoftext|>"), *ours.encode("é")]
@@ -126,6 +142,16 @@ def test_a_folder_and_its_file_are_the_same(saved):
     )
 
 
+def test_a_repository_of_the_hub(hub):
+    hub.add("owner/repo", {"tokenizer.json": byte_level().to_str().encode()})
+    hub.add("owner/none", {"config.json": b"{}"})
+    assert load_text_tokenizer("hf://owner/repo").encode(EVIL[0]) == text_tokenizer_of(byte_level()).encode(EVIL[0])
+    with pytest.raises(
+        ValueError, match=r"^hf://owner/none has no file tokenizer\.json at revision main of .* give a folder"
+    ):
+        load_text_tokenizer("hf://owner/none")
+
+
 def test_a_folder_without_tokenizer_json_is_converted_by_transformers(tmp_path):
     pytest.importorskip("transformers")
     definition = json.loads(byte_level().to_str())["model"]
@@ -164,7 +190,7 @@ def test_a_wrong_path_is_one_sentence(tmp_path, saved):
     with pytest.raises(ValueError, match=r"broken\.json is not a tokenizer\.json that tokenizers can read: "):
         load_text_tokenizer(tmp_path / "broken.json")
     (tmp_path / "latin.json").write_bytes(b"\xff")
-    with pytest.raises(ValueError, match=r"latin\.json is not text in UTF-8, as a tokenizer\.json is\."):
+    with pytest.raises(ValueError, match=r"latin\.json is not JSON, as a tokenizer\.json is: 'utf-8' "):
         load_text_tokenizer(tmp_path / "latin.json")
 
 

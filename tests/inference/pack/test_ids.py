@@ -136,6 +136,34 @@ def test_images_of_other_sizes_are_packed_by_a_layout_that_writes_their_grid(
     assert "is whole, 4 rows of 4 images" in verify(tmp_path / "p")
 
 
+def test_a_code_is_packed_as_its_digits(pack, verify, text_file, tmp_path):
+    folder, captions = tmp_path / "t", tmp_path / "captions"
+    folder.mkdir()
+    captions.mkdir()
+    (sample,) = samples_of(0, 1, captions)
+    write_shard(folder, "wds", "a", [sample._replace(tokens=sample.tokens[:1])])
+    write_totals(folder, "wds", num_codebooks=1)
+    options = ("--extend", "--layout-option", "levels=[10,6,5]", "--layout-option", "frame=ends")
+    pack(folder, tmp_path / "p", *options, "--order", "image-caption", layout="digits", text=text_file)
+    image = Vocabulary.load(tmp_path / "p")["image"]
+    assert (image.size, image.num_codebooks) == (10, 1)
+    ((ids, _, _),) = read_packed(tmp_path / "p", "megatron")
+    codes = sample.tokens[0].flatten().tolist()
+    expected = [image.offsets[0] + digit for code in codes for digit in (code % 10, code // 10 % 6, code // 60)]
+    assert ids[: 2 + len(expected)] == [image.structure["begin"], *expected, image.structure["end"]]
+    assert "is whole, 1 row of 1 image" in verify(tmp_path / "p")
+
+
+def test_the_summary_is_also_json(tokens, pack, tmp_path):
+    lines = pack(tokens, tmp_path / "p", "--json", "--length", 64, "--pad", "<pad>").splitlines()
+    said = json.loads(next(line for line in lines if line.startswith("{")))  # the rest is on standard error
+    assert said["shards"] == {"written": 5, "done_before": 0, "left_out": []} and not said["damaged"]
+    written, folder = said["written"], said["folder"]
+    assert written["documents"] == folder["documents"] == 11 and written["skipped"] == folder["skipped"] == 8
+    assert written["image_tokens"] == 11 * CODEBOOKS * 6 and written["ids"] + written["padding"] == 64 * written["rows"]
+    assert said["settings"]["length"] == 64 and said["image_tokens_per_second"] > 0
+
+
 def test_the_ids_of_a_large_vocabulary_are_int32(pack, tmp_path, text, text_file):
     folder = write_folder(tmp_path / "t", "wds", rows=(2,), vocab_size=65_000)
     pack(folder, tmp_path / "p", "--format", "npy", text=text_file)

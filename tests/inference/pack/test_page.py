@@ -101,7 +101,7 @@ def test_what_the_page_names_is_there():
         assert name in PAGE
     for entry in PACKED_FORMATS.values():
         assert all(f"`{suffix}`" in PAGE for suffix in entry.suffixes)
-    known = set().union(*(options(name) for name in APPS)) | {"--data-path", "--seq-length", "--vocab-size"}
+    known = set().union(*(options(name) for name in APPS)) | {"--data-path", "--seq-length"}
     assert set(re.findall(r"`(--[a-z-]+)", PAGE)) <= known and len(PROGRAMS) == len(PACKED_FORMATS)
 
 

@@ -6,11 +6,9 @@ import pytest
 
 from text_tokenizers import write_text_tokenizer
 from token_folders import write_folder
-from vistok.inference.pack.vocabulary import find_vocabulary
-from vistok.inference.token_shards.manifest import Manifest
+from vistok.inference.pack.vocabulary import Codes, find_vocabulary
 from vistok.language.text_tokenizers import load_text_tokenizer
 from vistok.sequences.vocabulary import vocabulary_for
-from vistok.tokenizer.preprocessing import PreprocessingConfig
 
 
 @pytest.mark.parametrize(
@@ -82,15 +80,11 @@ def test_a_token_outside_of_the_vocabulary_is_a_sentence(tokens, pack, small_voc
     assert "--bos is '<far>' with the id " in said and "but the vocabulary ends at " in said
 
 
-def test_only_a_tokenizer_json_can_be_extended(tmp_path):
-    manifest = Manifest(
-        model="m", fingerprint="f", precision="float32", format="wds", keep="all", vocab_size=9, num_codebooks=1,
-        downsample=8, dtype="uint8", preprocessing=PreprocessingConfig(size=8),
-    )  # fmt: skip
+def test_only_a_tokenizer_json_can_be_extended():
     with pytest.raises(
         ValueError, match="--extend adds tokens to a tokenizer.json, but --text-tokenizer is gpt2: give"
     ):
-        find_vocabulary(None, True, "gpt2", None, manifest, {})
+        find_vocabulary(None, True, "gpt2", None, Codes(9, 1, "*"), {})
 
 
 def test_a_layout_without_its_structure_says_what_is_missing(tokens, pack, tmp_path):
@@ -98,3 +92,11 @@ def test_a_layout_without_its_structure_says_what_is_missing(tokens, pack, tmp_p
     said = pack(tokens, tmp_path / "p", layout="interleaved", text=plain, code=2)
     assert "The layout interleaved needs a structure id 'end', but the vocabulary's image has none" in said
     assert "images      11 packed" in pack(tokens, tmp_path / "p", text=plain)  # raster needs none
+
+
+def test_levels_of_another_quantizer_are_a_sentence(tokens, pack, tmp_path):
+    said = pack(tokens, tmp_path / "p", "--layout-option", "levels=[8,5]", layout="digits", code=2)
+    assert (
+        "The layout digits needs the levels of the quantizer, whose product is the 300 codes of hf://someone/something, but "
+        "has (8, 5): give such as --layout-option 'levels=[8,5,5]'."
+    ) in said
