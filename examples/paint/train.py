@@ -28,6 +28,8 @@ from vistok.train.optimizer.muon import Muon
 
 NO_CAPTION = 0.1
 """Fraction of the rows that are shown without their caption, so that the model can be guided."""
+NOISE = 0.05
+"""Fraction of the codes that the model reads as random ones, as its own will be wrong at times."""
 VALIDATIONS = 10
 
 
@@ -47,10 +49,17 @@ def drop_captions(ids: Tensor, vocabulary: Vocabulary, pad: int) -> Tensor:
     return ids.masked_fill(text, pad).gather(1, text.byte().argsort(dim=1, stable=True))
 
 
-def bits(model: torch.nn.Module, ids: Tensor, vocabulary: Vocabulary) -> Tensor:
-    """Return the bits that the model needs for the codes of the image in each row of `b n`."""
+def with_noise(ids: Tensor, vocabulary: Vocabulary) -> Tensor:
+    """Return rows `b n` with random codes in place of a few."""
+    image = vocabulary["image"]
+    noisy = (kinds(vocabulary, ids) == IMAGE) & (torch.rand(ids.shape, device=ids.device) < NOISE)
+    return torch.where(noisy, torch.randint_like(ids, image.size) + image.offsets[0], ids)
+
+
+def bits(model: torch.nn.Module, ids: Tensor, vocabulary: Vocabulary, read: Tensor | None = None) -> Tensor:
+    """Return the bits that the model needs for the codes of the image in each row of `b n`, when it reads these or others."""
     targets = ids[:, 1:].masked_fill(kinds(vocabulary, ids[:, 1:]) != IMAGE, -100)
-    logits = model(input_ids=ids[:, :-1]).logits.float()
+    logits = model(input_ids=(ids if read is None else read)[:, :-1]).logits.float()
     return cross_entropy(logits.mT, targets, reduction="none").sum(1) / math.log(2)
 
 
@@ -75,12 +84,11 @@ def main() -> None:
     parser.add_argument("packed", type=Path)
     parser.add_argument("--held-out", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--batch-size", type=int, default=64, help="of each process")
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--width", type=int, default=256)
-    parser.add_argument("--lr", type=float, default=3e-3)
-    parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--lr", type=float, default=6e-3)
     arguments = parser.parse_args()
 
     accelerator = Accelerator(mixed_precision="bf16" if multiplies_bfloat16(default_device()) else "no")
@@ -96,7 +104,6 @@ def main() -> None:
         num_hidden_layers=arguments.layers,
         num_attention_heads=max(1, arguments.width // 64),
         max_position_embeddings=max(length, held_out.tensors[0].shape[1]),
-        attention_dropout=arguments.dropout,
         bos_token_id=None,
         eos_token_id=None,
     )
@@ -115,7 +122,8 @@ def main() -> None:
         if (batch := next(batches, None)) is None:
             batches = iter(loader)
             batch = next(batches)
-        loss = bits(model, drop_captions(batch[0], vocabulary, pad), vocabulary).mean()
+        ids = drop_captions(batch[0], vocabulary, pad)
+        loss = bits(model, ids, vocabulary, with_noise(ids, vocabulary)).mean()
         accelerator.backward(loss / length)
         accelerator.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -133,9 +141,9 @@ def main() -> None:
             curve.append({name: round(value, 1) for name, value in figures.items()})
             accelerator.print("  ".join(f"{name} {value:,}" for name, value in curve[-1].items()), "bits an image")
             seen.zero_()
-    if accelerator.is_main_process:
-        accelerator.unwrap_model(model).save_pretrained(arguments.out)
-        (arguments.out / "curve.json").write_text(json.dumps(curve, indent=1) + "\n")
+            if accelerator.is_main_process:
+                accelerator.unwrap_model(model).save_pretrained(arguments.out)
+                (arguments.out / "curve.json").write_text(json.dumps(curve, indent=1) + "\n")
 
 
 if __name__ == "__main__":

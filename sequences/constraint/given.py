@@ -1,8 +1,10 @@
 """Which grids the caller allows."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from operator import index
+from typing import Any, TypeAlias
 
+from ...tokenizer.wording import shown
 from ..layouts import Grid, Layout
 from .chosen import ChosenGrids
 from .fixed import FixedGrids
@@ -27,14 +29,40 @@ def read_grids(
             "max_grid when the model writes it."
         )
     if grid is not None:
-        several = not all(isinstance(side, int) for side in grid)
-        return FixedGrids(layout, [Grid(*each) for each in (grid if several else [grid])])  # type: ignore[misc]
+        return FixedGrids(layout, _as_grids("grid", grid))
     if choices is not None:
-        return ChosenGrids(layout, [Grid(*each) for each in choices])
-    rows, columns = max_grid or (0, 0)
+        return ChosenGrids(layout, _as_grids("choices", choices))
+    rows, columns = _as_grids("max_grid", max_grid)[0]
     if rows * columns > MAX_GRIDS:
         raise ValueError(
             f"max_grid is {rows} x {columns}, which allows more than {MAX_GRIDS} grids: give a smaller one."
         )
     every = (Grid(y, x) for y in range(1, rows + 1) for x in range(1, columns + 1))
     return ChosenGrids(layout, every, skip=True)
+
+
+def read_starts(start: int | Sequence[int] | None) -> tuple[int, ...] | None:
+    """Return where images begin: an index for all prompts, or one for each; raise ValueError when one is below 0."""
+    if start is None:
+        return None
+    starts = (start,) if isinstance(start, int) else tuple(int(each) for each in start)
+    if not starts or min(starts) < 0:
+        raise ValueError(
+            f"start is {shown(start)}, but must be an index in input_ids from 0 on, or one for each prompt."
+        )
+    return starts
+
+
+def _as_grids(name: str, value: Any) -> list[Grid]:
+    """Return a grid or several as a list; raise ValueError for what is neither."""
+    try:
+        sides = tuple(value)
+        single = all(isinstance(side, int) for side in sides)
+        grids = [Grid(*map(index, each)) for each in ((sides,) if single and sides else sides)]
+    except TypeError:
+        grids = []
+    if not grids:
+        raise ValueError(
+            f"{name} is {shown(value)}, but must be Grid(y, x){'' if name == 'max_grid' else ' or a list of these'}."
+        )
+    return grids

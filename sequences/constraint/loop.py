@@ -32,7 +32,7 @@ def generate_images(
 
     The image is written whole: everything that the layout fixes is written by the loop and given to the model together with the
     id before, so the model is called once for each code. With `guidance` other than 1, the model sees 2b rows: the prompts,
-    then `unconditional`, `n` or `b n`. `generator` lives on the device of the logits.
+    then `unconditional`, `n` or `b n`. `generator` is on the device of the logits.
     """
     check_scale(guidance)
     grid = Grid(*grid)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..layouts import Grid, Layout
 from .fixed import FixedGrids
-from .given import GridOrGrids, read_grids
+from .given import GridOrGrids, read_grids, read_starts
 from .marks import Place, find_last_image
 from .masks import Inside, Ranges, allow
 from .sequel import Then, choose_sequel, text_mask
@@ -44,7 +44,7 @@ class ImageConstraint:
         self.layout = layout
         self.grids = read_grids(layout, grid, choices, max_grid)
         self.marks = self.grids.marks
-        self.starts = None if start is None else (start,) if isinstance(start, int) else tuple(start)
+        self.starts = read_starts(start)
         last = int(layout.slots(self.grids.grids[0]).first[-1])
         self.sequel = choose_sequel(layout.vocabulary, then, eos, pad, last)
         if self.starts is None and self.marks.begin is None:
@@ -52,6 +52,7 @@ class ImageConstraint:
                 f"The layout {layout.name} has no id that begins an image: give start, the index in input_ids where it begins."
             )
         self._told_by_length = self.starts is not None and len(self.starts) == 1 and self.sequel.then != "text"
+        self._size = max(layout.vocabulary.size, 1 + max(self.sequel.last, self.sequel.fill, self.sequel.eos or 0))
         self._texts: dict[tuple[int, torch.device], Tensor] = {}
         self._starts: dict[torch.device, Tensor] = {}
         self._checked = -1
@@ -124,7 +125,7 @@ class ImageConstraint:
                 f"input_ids have the shape {tuple(ids.shape)}, but must be b n with n of at least {earliest}"
                 f"{'' if self.starts is None else ', where images begin'}."
             )
-        if size < self.layout.vocabulary.size and size < (needed := self._needed(ids.shape[1])):
+        if size < self._size and size < (needed := self._needed(ids.shape[1])):
             raise ValueError(
                 f"The scores have {size} ids, but the layout {self.layout.name} needs {needed}: extend the model, or give the "
                 "vocabulary that it was extended for."
@@ -140,7 +141,7 @@ class ImageConstraint:
     def _needed(self, length: int) -> int:
         """Return how many scores there must be after `length` ids: fewer than the vocabulary has where no text may come."""
         if self.starts is None or not self._told_by_length or not isinstance(self.grids, FixedGrids):
-            return self.layout.vocabulary.size
+            return self._size
         return max(self.grids.highest(length - self.starts[0]), self.sequel.last, self.sequel.fill) + 1
 
 

@@ -105,10 +105,15 @@ def test_input_ids_of_the_wrong_shape():
         ({"grid": (0, 3)}, r"The grid is \(0, 3\), but must be Grid\(y, x\) with at least one row and one column\."),
         ({"grid": (2, 13)}, r"The grid 2 x 13 cannot be written: the vocabulary spells numbers from 1 to 12; .*"),
         ({"choices": [(2, 13)]}, r"The grid 2 x 13 cannot be written: .*"),
+        ({"choices": []}, r"choices is \[\], but must be Grid\(y, x\) or a list of these\."),
+        ({"grid": 8}, r"grid is 8, but must be Grid\(y, x\) or a list of these\."),
+        ({"grid": [(2, 3), 4]}, r"grid is \[\(2, 3\), 4\], but must be Grid\(y, x\) or a list of these\."),
+        ({"max_grid": (2.0, 3.0)}, r"max_grid is \(2\.0, 3\.0\), but must be Grid\(y, x\)\."),
         (
-            {"choices": []},
-            r"No grid is allowed that the layout emu3 can write: give other choices, or a larger max_grid\.",
+            {"grid": (2, 3), "start": -1},
+            r"start is -1, but must be an index in input_ids from 0 on, or one for each prompt\.",
         ),
+        ({"grid": (2, 3), "start": []}, r"start is \[\], but must be an index .*"),
         ({"max_grid": (0, 4)}, r"No grid is allowed that the layout emu3 can write: .*"),
         (
             {"max_grid": (1000, 1000)},
@@ -176,6 +181,8 @@ def test_an_end_of_text_that_is_no_word():
     layout = build_layout("chameleon", vocabulary)
     constraint = ImageConstraint(layout, (1, 1), eos=9)
     kept = constraint(torch.tensor([[1, 7, 4, 8]]), torch.zeros(1, 10))
+    with refused("The scores have 9 ids, but the layout chameleon needs 10: .*"):
+        constraint(torch.tensor([[1, 7, 4, 8]]), torch.zeros(1, 9))
     assert kept[0].argmax() == 9 and (kept > -1).sum() == 1
     assert ImageConstraint(layout, (1, 1)).sequel.then == "text"
     assert small_vocabulary().size == SIZE
