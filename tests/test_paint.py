@@ -1,6 +1,7 @@
 """examples/paint: from a tar of photos to a model that paints, in a few steps."""
 
 import json
+import re
 import runpy
 import sys
 import tarfile
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from commands import APPS
+from commands import APPS, options
 from samples import PHOTOS
 from vistok.sequences.vocabulary import Vocabulary
 
@@ -125,6 +126,20 @@ def test_a_row_without_its_caption_begins_its_image_at_once(folder):
 
 def test_an_unknown_class_is_named(folder, capsys):
     with pytest.raises(SystemExit) as ended:
-        options = ["--classes", folder / "classes.txt", "--only", "cup,dog", "--out", folder / "none"]
-        program("prepare", folder / "shard-*.tar", *options)
+        wrong = ["--classes", folder / "classes.txt", "--only", "cup,dog", "--out", folder / "none"]
+        program("prepare", folder / "shard-*.tar", *wrong)
     assert ended.value.code == 2 and "--only names 'dog', which" in capsys.readouterr().err
+
+
+def test_the_page_gives_options_that_exist():
+    helped = {name: (PAINT / f"{name}.py").read_text() for name in ("prepare", "train", "sample")}
+    lines = [line.strip() for line in (PAINT / "README.md").read_text().splitlines() if line.startswith("    ")]
+    for line in lines:
+        _, _, rest = line.partition("examples/paint/")
+        given = set(re.findall(r"(?<= )--[a-z-]+", rest or line))
+        if rest:
+            missing = {option for option in given if f'"{option}"' not in helped[rest.split(".py")[0]]}
+        else:
+            missing = given - options(line.split()[0])
+        assert not missing, line
+    assert len(lines) == 17
