@@ -18,8 +18,10 @@ import vistok
 from vistok.inference.packed_shards.folder import PackedFolder
 from vistok.sequences.constraint import CachedModel, generate_images
 
-LABEL = 88
+LABEL = 112
 """Pixels for the caption beside a row of images."""
+STEP = 4
+"""Colours of the sheet are multiples of it, which nobody sees: the file has half the size."""
 
 
 def prompts_of(captions: list[str], packed: PackedFolder, pad: int) -> Tensor:
@@ -80,7 +82,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--captions", required=True, help="separated by commas; a row each")
     parser.add_argument("--columns", type=int, default=8)
-    parser.add_argument("--guidance", type=float, default=2.0)
+    parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--top-k", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
@@ -112,7 +114,7 @@ def main() -> None:
         shown = [image for pair in zip(images, map(known.__getitem__, index.tolist()), strict=True) for image in pair]
     width = len(shown) // len(captions)
     rows = {caption: shown[row * width : (row + 1) * width] for row, caption in enumerate(captions)}
-    sheet(rows).save(arguments.out, optimize=True)
+    sheet(rows).point(lambda value: min(255, round(value / STEP) * STEP)).save(arguments.out, optimize=True)
     print(f"{arguments.out}: {len(images)} samples")
 
 
