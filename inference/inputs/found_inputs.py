@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ...images.file_entry import open_regular, printable
 from ...images.finding.index import folder_files
-from ...images.finding.inputs import ALLOWED, Input, expand_inputs
+from ...images.finding.inputs import ALLOWED_ANYWHERE, Input, expand_inputs
 from ...images.finding.remote import WITHOUT_GLOBS, RemoteFolder, RemoteObject, find_remote
 from ...tokenizer.remote_files import protocol_of
 from .companions import Keep
@@ -100,7 +100,7 @@ class FoundInputs:
 def find_inputs(inputs: Iterable[str], keep: Keep, out: str | None) -> FoundInputs:
     """Find what users name, the folder `out` left out; raise ValueError for what does not exist, OSError when a store fails."""
     found = FoundInputs(LooseImages(keep))
-    for is_remote, given in groupby(expand_inputs(inputs), lambda each: bool(protocol_of(each.path))):
+    for is_remote, given in groupby(expand_inputs(inputs, ALLOWED_ANYWHERE), lambda each: bool(protocol_of(each.path))):
         if is_remote:
             _add_remote(list(given), found)
             continue
@@ -117,7 +117,7 @@ def _add_remote(given: list[Input], inputs: FoundInputs) -> None:
         if isinstance(found, RemoteFolder):
             inputs.add_remote_folder(found)
         elif found.problem and not each.place:
-            raise ValueError(f"{printable(each.path)} {found.problem}: {ALLOWED}.")
+            raise ValueError(f"{printable(each.path)} {found.problem}: {ALLOWED_ANYWHERE}.")
         else:
             inputs.add_object(found._replace(problem=f"{found.problem} ({each.place})") if found.problem else found)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...images.file_entry import file_size, printable
-from ...images.finding.inputs import ALLOWED
+from ...images.finding.inputs import ALLOWED_ANYWHERE
 from ...tokenizer.remote_files import protocol_of
 from .companions import KEEP_ALL, Keep
 from .found_inputs import InputShard, find_inputs
@@ -67,7 +67,7 @@ def plan_shards(
     found = find_inputs(inputs, keep, out)
     loose = found.loose.images
     if not found.shards and not loose:
-        raise ValueError(f"No images in {', '.join(inputs)}: {ALLOWED}.")
+        raise ValueError(f"No images in {', '.join(inputs)}: {ALLOWED_ANYWHERE}.")
     _check_parquet(found.shards, image_column)
     named, repeated = _shard_names(found.shards, max(suffix, SIDECAR_SUFFIX, key=len))
     for index, key in unusual_keys([printable(image.name) for image in loose]).items():

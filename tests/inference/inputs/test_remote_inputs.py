@@ -92,8 +92,10 @@ def test_globs_and_lists_name_objects(photos, tmp_path):
 
 
 def test_what_is_not_there_is_one_sentence(photos):
-    with pytest.raises(ValueError, match=r"^memory://photos/gone.png does not exist: give image files, folders"):
-        plan_shards(["memory://photos/gone.png"], 10)
+    allowed = r"give image files, folders, \.tar shards, \.parquet files, URLs of these or a \.txt list\.$"
+    for gone in ("memory://photos/gone.png", "memory://photos/gone.txt", str(photos / "gone.tar")):
+        with pytest.raises(ValueError, match=rf"^{gone} does not exist: {allowed}"):
+            plan_shards([gone], 10)
     with pytest.raises(ValueError, match=r"^No images in memory://photos/\*.gif: give image files"):
         plan_shards(["memory://photos/*.gif"], 10)
     with pytest.raises(
