@@ -89,6 +89,13 @@ def read_remote(filesystem: FileSystem, path: str, url: str, size: int | None = 
     return retried(read, url)
 
 
+def read_start(url: str, size: int) -> bytes:
+    """Return the first bytes of a file, at most `size`. Raises OSError."""
+    filesystem, path = open_filesystem(url)
+    start: bytes = retried(partial(filesystem.cat_file, path, start=0, end=size), url)
+    return start[:size]
+
+
 def open_remote(filesystem: FileSystem, path: str, url: str) -> BinaryIO:
     """Open a file for reading in ranges, each of which is tried again when it fails or comes cut. Raises OSError.
 
