@@ -93,7 +93,7 @@ class RemoteStore:
             yield files
             for file in files:
                 file.flush()
-            self._check_ownership()
+            self.check_held()
             paths = [self._path(name) for name in names]
             put(filesystem, dict(zip(paths, files, strict=True)), lambda path: self.path_of(posixpath.basename(path)))
 
@@ -119,6 +119,10 @@ class RemoteStore:
             self._ownerships.append(ownership)
             stack.callback(self._ownerships.remove, ownership)
             yield
+
+    def check_held(self) -> None:
+        for ownership in self._ownerships:
+            ownership.check()
 
     def read_marker(self) -> bytes | None:
         try:
@@ -150,10 +154,6 @@ class RemoteStore:
     @property
     def _is_hub(self) -> bool:
         return protocol_of(self.url) == "hf" and "://buckets/" not in self.url
-
-    def _check_ownership(self) -> None:
-        for ownership in self._ownerships:
-            ownership.check()
 
     def _path(self, name: str) -> str:
         return f"{self._opened[1]}/{name}"
