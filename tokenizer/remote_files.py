@@ -103,8 +103,18 @@ def open_remote(filesystem: FileSystem, path: str, url: str) -> BinaryIO:
     """
     size = remote_size(filesystem, path, url)
     if size is None:
-        return io.BytesIO(read_remote(filesystem, path, url))
+        return HeldFile(read_remote(filesystem, path, url), url)
     return io.BufferedReader(RemoteFile(filesystem, path, url, size), BLOCK)
+
+
+class HeldFile(io.BytesIO):
+    """A file in memory that has a name, as all files have that are opened here."""
+
+    mode = "rb"
+
+    def __init__(self, content: bytes, url: str):
+        super().__init__(content)
+        self.name = url
 
 
 class RemoteFile(io.RawIOBase):

@@ -47,7 +47,12 @@ class RemoteStore:
         self._listing()
 
     def sizes(self) -> dict[str, int]:
-        return {name: row["size"] for name, row in self._listing().items() if row["type"] == "file"}
+        sizes = {name: row["size"] for name, row in self._listing().items() if row["type"] == "file"}
+        untold = [name for name, size in sizes.items() if size is None]  # on a page of links
+        if untold:
+            with ThreadPoolExecutor(THREADS) as pool:
+                sizes.update(zip(untold, pool.map(self.size, untold), strict=True))
+        return {name: size for name, size in sizes.items() if size is not None}
 
     def times(self) -> dict[str, float]:
         told = {name: next(filter(None, map(row.get, WRITTEN)), None) for name, row in self._listing().items()}
@@ -59,7 +64,8 @@ class RemoteStore:
     def size(self, name: str) -> int | None:
         filesystem, _ = self._opened
         try:
-            return remote_size(filesystem, self._path(name), self.path_of(name))
+            size = remote_size(filesystem, self._path(name), self.path_of(name))
+            return len(self.read(name)) if size is None else size  # a store that does not say is rare
         except FileNotFoundError:
             return None
 

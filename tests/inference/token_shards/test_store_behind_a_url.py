@@ -67,6 +67,22 @@ def test_a_store_is_picklable_and_compared_by_its_url():
     assert again == store and hash(again) == hash(store) and again.sizes() == {"x.json": 1}
 
 
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_file_whose_size_the_store_does_not_say_is_there(monkeypatch, tells):
+    store, listed, asked = open_store(URL), FlakyFileSystem.ls, FlakyFileSystem.info
+    for name, content in (("a.json", b"12"), ("b.tar", b"345"), ("c", b"")):
+        write_file(store, name, content)
+    assert store.size("a.json") == 2 and store.size("c") == 0 and store.size("d") is None
+    monkeypatch.setattr(
+        FlakyFileSystem, "ls", lambda *given, **o: [row | {"size": None} for row in listed(*given, **o)]
+    )
+    if not tells:
+        monkeypatch.setattr(FlakyFileSystem, "info", lambda *given: asked(*given) | {"size": None})
+    assert store.sizes() == {"a.json": 2, "b.tar": 3, "c": 0}
+    assert store.size("a.json") == 2 and store.size("c") == 0 and store.size("d") is None
+    assert store.read_many(["a.json", "d"]) == {"a.json": b"12"} and store.open("b.tar").read() == b"345"
+
+
 def test_small_files_are_read_once_and_again_when_they_change():
     store = open_store(URL)
     for name, content in (("a.json", b"1"), ("b.json", b"2")):
