@@ -16,6 +16,9 @@ from .sidecar import MANIFEST_FILE, Sidecar, sidecars, to_json
 from .store import Store, write_file
 from .token_samples import token_dtype
 
+NOT_ENDED = "is of a tokenize-images command that has not ended, so shards may be missing"
+"""What is wrong with a folder that looks whole, and was not made to the end."""
+
 
 class Manifest(Config):
     """What all shards of a folder have in common, and their totals."""
@@ -44,6 +47,8 @@ class Manifest(Config):
     """Samples in the shards: several for an image with views."""
     failures: int = 0
     """Images that could not be used; each has a row in its shard's sidecar."""
+    has_ended: bool = True
+    """Whether the last call with shards to make came to its end: False while it makes them, and after a kill."""
 
 
 def new_manifest(

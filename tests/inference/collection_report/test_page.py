@@ -125,6 +125,9 @@ def test_no_time_gives_a_page_that_says_so(tokenize, inputs, tmp_path, monkeypat
 def test_a_folder_that_is_half_done_is_described_as_that(tokenize, inputs, report, tmp_path):
     out = tmp_path / "out"
     tokenize(*inputs, "--out", out, "--shard-size", 2)
+    manifest = (out / "manifest.json").read_text()
+    (out / "manifest.json").write_text(manifest.replace('"has_ended": true', '"has_ended": false'))
+    assert "manifest.json is of a tokenize-images command that has not ended, so shards may" in report(out)[1].text
     (out / "images-00001.json").unlink()
     (out / "a.tar").write_bytes((out / "a.tar").read_bytes()[:5000])  # another size than the sidecar says
     figures, page = report(out)

@@ -226,6 +226,8 @@ def damaged_folders(folder, form):
     (folder / "shard-2.json").write_bytes(whole["shard-2.json"])
     write_shard(folder, form, "shard-9", [])
     yield "manifest.json counts 5 shards, but 6 are there", 19
+    write_totals(folder, form, has_ended=False)
+    yield "manifest.json is of a tokenize-images command that has not ended, so shards may be missing", 19
 
 
 @each_format
