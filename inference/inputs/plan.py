@@ -85,8 +85,13 @@ def plan_shards(
 
 
 def _check_parquet(files: list[InputShard], image_column: str) -> None:
-    """Raise ValueError when pyarrow is missing, or the first parquet file, unless it is damaged, has no column of images."""
+    """Raise ValueError when pyarrow is missing, or the first parquet file, unless it is damaged, has no column of images.
+
+    So it does for a column that no input can have.
+    """
     first = next((file for file in files if file.is_parquet), None)
+    if first is None and image_column:
+        raise ValueError(f"--image-column is {image_column}, but no input is a parquet file with images: leave it out.")
     if first is not None:
         require_pyarrow(first.path)
         check_columns(first.path, image_column)

@@ -115,10 +115,11 @@ def manifest_of(store: Store) -> Manifest | None:
 def check_same(before: Manifest | None, manifest: Manifest, store: Store) -> None:
     """Raise ValueError, naming what differs, when a folder was made with other settings."""
     differences = _differences(before, manifest) if before else []
-    if differences:
-        raise ValueError(
-            f"{store} was made with {' and '.join(differences)}: use another --out folder, or --overwrite."
-        )
+    if before and differences:
+        remedies = ["use another --out folder", "or --overwrite"]
+        if _batch_differs(before, manifest):
+            remedies.insert(0, "leave out --batch-size and --max-batch-tokens")
+        raise ValueError(f"{store} was made with {' and '.join(differences)}: {', '.join(remedies)}.")
 
 
 def check_shard(sidecar: Sidecar, manifest: Manifest, store: Store) -> None:
@@ -132,6 +133,12 @@ def check_shard(sidecar: Sidecar, manifest: Manifest, store: Store) -> None:
 def settings_that_differ(sidecar: Sidecar, manifest: Manifest) -> list[str]:
     """Say which settings of a shard are not those of its folder."""
     return _that_differ(_options(sidecar), _options(manifest))
+
+
+def _batch_differs(before: Manifest, now: Manifest) -> bool:
+    """Return whether two precisions of --fast differ in nothing but their last part, the size of the batches."""
+    (old, _, old_size), (new, _, new_size) = (each.precision.rpartition("-") for each in (before, now))
+    return old == new != "" and old_size != new_size
 
 
 def _differences(before: Manifest, now: Manifest) -> list[str]:

@@ -229,6 +229,8 @@ def test_wrong_calls_are_a_sentence(tokenize, inputs, report, tmp_path):
     said = report(out, "--model", "photo-f8", code=2)
     assert "but photo-f8 makes others: give --model the tokenizer that made them." in said
     assert "does not exist" in report(out, "--source", tmp_path / "nowhere", code=2)
+    said = "--image-column is for parquet files with the images: give these by --source too."
+    assert said in report(out, "--image-column", "photo", code=2)
     page = tmp_path / "page.html"
     page.write_text("<html>mine</html>")
     assert f"--out is {page}, which is not a page of vistok and would be replaced: give another file." in report(
