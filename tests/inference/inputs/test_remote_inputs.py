@@ -10,6 +10,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from hub_server import TOKEN
 from s3_server import serve_s3
 from samples import image_bytes, noise_image
 from token_folders import samples_of, write_shard
@@ -266,3 +267,12 @@ def test_objects_of_an_s3_server(photos):
         assert [task.source.digest() for task in plan.shards] == [task.inputs for task in plan.shards]
         globbed = plan_shards(["s3://bucket/photos/s-*.tar"], 2)
         assert [task.inputs for task in globbed.shards] == [task.inputs for task in plan.shards[:2]]
+
+
+def test_globs_of_the_hub(hub, photos, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    files = {f"p/{path.relative_to(photos)}": path.read_bytes() for path in photos.rglob("*") if path.is_file()}
+    hub.add("me/photos", files | {"README.md": b"mine"})
+    plan = plan_shards([f"hf://datasets/me/photos/p/{glob}" for glob in ("s-*.tar", "[ab].png")], 10)
+    assert [task.name for task in plan.shards] == ["s-0", "s-1", "images-00000"]
+    assert [image.name for image in plan.loose] == ["a.png", "b.png"]
