@@ -1,0 +1,1 @@
+"""What touches a language model's own libraries: its text tokenizer and its embedding."""

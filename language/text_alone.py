@@ -1,0 +1,108 @@
+"""Rewrite the definition of a tokenizer (tokenizer.json) so that it encodes any text as text alone.
+
+Special tokens are found in the text itself by `tokenizers`, before its model sees the text. Turning that off leaves two
+holes: added tokens that are not marked as special, such as `<tool_call>`, and tokens in the model's own vocabulary that it
+takes without a merge: whole words (`ignore_merges`, WordLevel, WordPiece) and pieces of score 0 (Unigram).
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+Definition = dict[str, Any]
+"""What a tokenizer.json holds."""
+HIDDEN = "\0not text: "
+"""Begins the names that control tokens have in the rewritten model, which no text spells."""
+BRACKETS = {"<": ">", "[": "]", "{": "}"}
+
+
+class TextAlone(NamedTuple):
+    """A definition that encodes text alone, with the ids of the original one."""
+
+    definition: Definition
+    names: dict[str, int]
+    """All tokens of the original, and their ids."""
+    control: frozenset[int]
+    """Ids that are not text: special and structure tokens, codes of images, and the token for what is unknown."""
+    special_tokens: tuple[str, ...]
+    """Names of the added tokens among them."""
+
+
+def text_alone(definition: Definition) -> TextAlone:
+    """Return a definition without control tokens: what spells them is encoded as the text that it is.
+
+    Added tokens of spaces alone remain, as several models spell runs of spaces by them; so do tokens that merges make. BPE
+    dropout, which encodes a text otherwise each time, is left out.
+    """
+    model = definition["model"] | ({"dropout": None} if "dropout" in definition["model"] else {})
+    names = names_of(definition)
+    kept = [token for token in definition["added_tokens"] if _is_text(token)]
+    special = tuple(token["content"] for token in definition["added_tokens"] if not _is_text(token))
+    control = {names[name] for name in special} | {names[name] for name in _control_in(model)}
+    texts = {token["content"]: token["id"] for token in kept}
+    if isinstance(model["vocab"], list):
+        control |= _hide_pieces(model, control, texts)
+    else:
+        control |= _hide_words(model, control, texts)
+    alone = {**definition, "model": model, "added_tokens": kept}
+    alone |= {"post_processor": None, "truncation": None, "padding": None}
+    return TextAlone(alone, names, frozenset(control), special)
+
+
+def names_of(definition: Definition) -> dict[str, int]:
+    """Return all tokens of a definition and their ids."""
+    return vocabulary_of(definition["model"]) | {token["content"]: token["id"] for token in definition["added_tokens"]}
+
+
+def vocabulary_of(model: Mapping[str, Any]) -> dict[str, int]:
+    """Return the tokens of a model and their ids, without added tokens."""
+    vocab = model["vocab"]
+    return {piece: index for index, (piece, _) in enumerate(vocab)} if isinstance(vocab, list) else dict(vocab)
+
+
+def is_bracketed(name: str) -> bool:
+    """Return whether a name is enclosed in brackets, as `<s>`, `[MASK]` and `<|image|>`: the habit of control tokens."""
+    return len(name) > 2 and BRACKETS.get(name[0]) == name[-1]
+
+
+def _is_text(token: Mapping[str, Any]) -> bool:
+    return not token["special"] and all(c.isspace() or c == "▁" for c in token["content"])
+
+
+def _control_in(model: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the bracketed tokens of a model that its training did not make from text."""
+    if isinstance(model["vocab"], list):  # trained pieces have the logarithm of a probability
+        candidates: Iterator[str] = (piece for piece, score in model["vocab"] if score >= 0)
+    elif "merges" in model and not model.get("ignore_merges"):
+        return iter(())
+    else:
+        merged = {"".join(_parts(merge)) for merge in model.get("merges", ())}
+        candidates = (name for name in model["vocab"] if name not in merged)
+    fallback = {f"<0x{byte:02X}>" for byte in range(256)} if model.get("byte_fallback") else set()
+    return (name for name in candidates if is_bracketed(name) and name not in fallback)
+
+
+def _parts(merge: str | list[str]) -> list[str]:
+    return merge.split(" ") if isinstance(merge, str) else merge
+
+
+def _hide_words(model: dict[str, Any], control: set[int], texts: Mapping[str, int]) -> set[int]:
+    """Rename control tokens in a vocabulary of words, and return the id that stands for what is unknown."""
+    merged = {part for merge in model.get("merges", ()) for part in _parts(merge)}
+    hidden = {
+        name: HIDDEN + name if index in control and name not in merged else name
+        for name, index in model["vocab"].items()
+    }
+    model["vocab"] = {hidden[name]: index for name, index in model["vocab"].items()} | dict(texts)
+    unknown = hidden.get(model.get("unk_token"), HIDDEN + "unknown")  # without one, BPE drops what it does not know
+    model["unk_token"] = unknown
+    return {model["vocab"].setdefault(unknown, 1 + max(model["vocab"].values(), default=-1))}
+
+
+def _hide_pieces(model: dict[str, Any], control: set[int], texts: Mapping[str, int]) -> set[int]:
+    """Rename control tokens in a list of pieces, and return the id that stands for unknown text."""
+    pieces = [[HIDDEN + piece if i in control else piece, score] for i, (piece, score) in enumerate(model["vocab"])]
+    pieces += [[f"{HIDDEN}{i}", 0.0] for i in range(len(pieces), 1 + max(texts.values(), default=-1))]
+    for text, index in texts.items():
+        pieces[index][0] = text
+    model["vocab"] = pieces
+    return set() if model.get("unk_id") is None else {model["unk_id"]}
