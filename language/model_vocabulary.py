@@ -1,7 +1,7 @@
-"""Put tokens into the vocabulary of a tokenizer's model, where they cost nothing: no merge makes them, no text is searched.
+"""Put tokens into the vocabulary of a tokenizer's model, where they are names of ids and nothing else: no merge makes them.
 
-An added token is searched for in every text, and joins a table that is built at loading: slow for 131,072 of them. A token
-in the model's own vocabulary is only a name with an id. Added tokens that are in no vocabulary get an id that is counted
+An added token is searched for in every text, and joins a table that is built at loading: 131,072 of them make that several
+times as long, and captions that spell them become them. Added tokens that are in no vocabulary get an id that is counted
 from its size whenever the tokenizer is loaded; so those go into the vocabulary too, each with the id that it has.
 """
 

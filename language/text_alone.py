@@ -5,13 +5,13 @@ holes: added tokens that are not marked as special, such as `<tool_call>`, and t
 takes without a merge: whole words (`ignore_merges`, WordLevel, WordPiece) and pieces of score 0 (Unigram).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 Definition = dict[str, Any]
 """What a tokenizer.json holds."""
 HIDDEN = "\0not text: "
-"""Begins the names that control tokens have in the rewritten model, which no text spells."""
+"""Begins the names that tokens have in the rewritten model so that no text spells them."""
 BRACKETS = {"<": ">", "[": "]", "{": "}"}
 
 
@@ -42,7 +42,7 @@ def text_alone(definition: Definition) -> TextAlone:
     if isinstance(model["vocab"], list):
         control |= _hide_pieces(model, control, texts)
     else:
-        control |= _hide_words(model, control, texts)
+        control |= _hide_words(model, control, texts, free=1 + max(names.values(), default=-1))
     alone = {**definition, "model": model, "added_tokens": kept}
     alone |= {"post_processor": None, "truncation": None, "padding": None}
     return TextAlone(alone, names, frozenset(control), special)
@@ -68,34 +68,32 @@ def _is_text(token: Mapping[str, Any]) -> bool:
     return not token["special"] and all(c.isspace() or c == "▁" for c in token["content"])
 
 
-def _control_in(model: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the bracketed tokens of a model that its training did not make from text."""
+def _control_in(model: Mapping[str, Any]) -> set[str]:
+    """Return the bracketed tokens of a model that its training did not make from text."""
     if isinstance(model["vocab"], list):  # trained pieces have the logarithm of a probability
-        candidates: Iterator[str] = (piece for piece, score in model["vocab"] if score >= 0)
-    elif "merges" in model and not model.get("ignore_merges"):
-        return iter(())
+        names = {piece for piece, score in model["vocab"] if score >= 0 and is_bracketed(piece)}
     else:
-        merged = {"".join(_parts(merge)) for merge in model.get("merges", ())}
-        candidates = (name for name in model["vocab"] if name not in merged)
-    fallback = {f"<0x{byte:02X}>" for byte in range(256)} if model.get("byte_fallback") else set()
-    return (name for name in candidates if is_bracketed(name) and name not in fallback)
+        names = {name for name in model["vocab"] if is_bracketed(name)}
+        names -= {"".join(_parts(merge)) for merge in model.get("merges", ())} if names else set()
+    return names - ({f"<0x{byte:02X}>" for byte in range(256)} if model.get("byte_fallback") else set())
 
 
 def _parts(merge: str | list[str]) -> list[str]:
     return merge.split(" ") if isinstance(merge, str) else merge
 
 
-def _hide_words(model: dict[str, Any], control: set[int], texts: Mapping[str, int]) -> set[int]:
-    """Rename control tokens in a vocabulary of words, and return the id that stands for what is unknown."""
-    merged = {part for merge in model.get("merges", ()) for part in _parts(merge)}
-    hidden = {
-        name: HIDDEN + name if index in control and name not in merged else name
-        for name, index in model["vocab"].items()
-    }
-    model["vocab"] = {hidden[name]: index for name, index in model["vocab"].items()} | dict(texts)
-    unknown = hidden.get(model.get("unk_token"), HIDDEN + "unknown")  # without one, BPE drops what it does not know
-    model["unk_token"] = unknown
-    return {model["vocab"].setdefault(unknown, 1 + max(model["vocab"].values(), default=-1))}
+def _hide_words(model: dict[str, Any], control: set[int], texts: Mapping[str, int], free: int) -> set[int]:
+    """Take control tokens out of a vocabulary of words, and return the id of what is unknown: `free`, if it has none."""
+    vocab, unknown = model["vocab"], model.get("unk_token")
+    out = {name for name, index in vocab.items() if index in control or name == unknown}
+    if out:
+        out.difference_update(*map(_parts, model.get("merges", ())))
+    kept = {name: index for name, index in vocab.items() if name not in out} | dict(texts)
+    model["vocab"] = kept
+    if unknown not in kept:
+        model["unk_token"] = HIDDEN + "unknown"  # without one, BPE drops what it does not know
+        kept[model["unk_token"]] = vocab.get(unknown, free)
+    return {kept[model["unk_token"]]}
 
 
 def _hide_pieces(model: dict[str, Any], control: set[int], texts: Mapping[str, int]) -> set[int]:
