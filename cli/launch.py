@@ -24,6 +24,8 @@ def tokenize_images() -> None:
 
 detokenize_images = partial(_run, "detokenize-images", "inference")
 verify_tokens = partial(_run, "verify-tokens", "inference")
+pack_sequences = partial(_run, "pack-sequences", "inference")
+unpack_sequences = partial(_run, "unpack-sequences", "inference")
 report_tokens = partial(_run, "report-tokens", "inference")
 evaluate_tokenizer = partial(_run, "evaluate-tokenizer", "inference")
 import_tokenizer = partial(_run, "import-tokenizer", "inference")

@@ -1,5 +1,6 @@
 """A tokenizer of Hugging Face's `tokenizers` that encodes text as text alone."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ class HuggingFaceText:
     special_tokens: tuple[str, ...]
     """Names of the added tokens that no text is encoded to."""
     threads: bool
+    digest: str
+    """SHA-256 of its definition, which decides the ids of any text."""
 
     @cached_property
     def size(self) -> int:
@@ -93,7 +96,8 @@ def hugging_face_text(definition: Definition, threads: bool, where: str) -> Hugg
         tokenizer = tokenizers.Tokenizer.from_str(json.dumps(alone.definition, ensure_ascii=False))
     except Exception as error:
         raise ValueError(f"{where} is not a tokenizer.json that tokenizers can read: {error}.") from None
-    return HuggingFaceText(tokenizer, alone.names, alone.control, alone.special_tokens, threads)
+    digest = hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()
+    return HuggingFaceText(tokenizer, alone.names, alone.control, alone.special_tokens, threads, digest)
 
 
 def _why(text: object, error: Exception) -> str:

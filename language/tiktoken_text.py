@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,13 @@ class TiktokenText:
     def size(self) -> int:
         """The highest id + 1, special tokens included."""
         return int(self.encoding.max_token_value) + 1
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its ranks, its pattern and its special tokens, which decide the ids of any text."""
+        encoding = self.encoding
+        facts = (encoding._pat_str, sorted(encoding._special_tokens.items()), sorted(encoding._mergeable_ranks.items()))
+        return hashlib.sha256(repr(facts).encode()).hexdigest()
 
     @property
     def special_tokens(self) -> list[str]:

@@ -25,7 +25,8 @@ from message_cost import seconds_per_message
 from vistok.inference.inputs.samples import Failure
 from vistok.inference.inputs.views import ONE_ROW
 from vistok.inference.token_shards.formats import SHARD_FORMATS, shard_files
-from vistok.inference.token_shards.sidecar import ShardFile, Sidecar, sidecar_name, sidecars, to_json
+from vistok.inference.token_shards.shard_file import ShardFile
+from vistok.inference.token_shards.sidecar import Sidecar, sidecar_name, sidecars, to_json
 from vistok.inference.token_shards.store import LocalStore
 from vistok.inference.token_shards.token_samples import TokenSample, token_dtype
 

@@ -12,6 +12,10 @@ class TextTokenizer(Protocol):
         """The highest id, of added tokens too, plus 1."""
 
     @property
+    def digest(self) -> str:
+        """SHA-256 of all that decides the ids of a text: two tokenizers of one digest give the same."""
+
+    @property
     def special_tokens(self) -> Sequence[str]:
         """Names of the tokens that no text is encoded to, such as begin and end marks."""
 

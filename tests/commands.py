@@ -8,8 +8,10 @@ from vistok.inference.commands import (
     detokenize_images,
     evaluate_tokenizer,
     import_tokenizer,
+    pack_sequences,
     report_tokens,
     tokenize_images,
+    unpack_sequences,
     verify_tokens,
 )
 from vistok.train.commands import export_tokenizer, finetune_tokenizer, train_tokenizer
@@ -19,6 +21,8 @@ APPS = {
     "tokenize-images": tokenize_images.app,
     "detokenize-images": detokenize_images.app,
     "verify-tokens": verify_tokens.app,
+    "pack-sequences": pack_sequences.app,
+    "unpack-sequences": unpack_sequences.app,
     "report-tokens": report_tokens.app,
     "evaluate-tokenizer": evaluate_tokenizer.app,
     "import-tokenizer": import_tokenizer.app,

@@ -10,7 +10,8 @@ from vistok.inference.inputs.samples import Companion
 from vistok.inference.inputs.views import ONE_ROW
 from vistok.inference.token_shards.formats import SHARD_FORMATS, shard_files
 from vistok.inference.token_shards.manifest import Manifest, write_manifest
-from vistok.inference.token_shards.sidecar import ShardFile, Sidecar, write_sidecar
+from vistok.inference.token_shards.shard_file import ShardFile
+from vistok.inference.token_shards.sidecar import Sidecar, write_sidecar
 from vistok.inference.token_shards.store import LocalStore
 from vistok.inference.token_shards.token_samples import TokenSample
 from vistok.tokenizer.preprocessing import PreprocessingConfig

@@ -4,6 +4,7 @@ import re
 from typing import NamedTuple
 
 BLOCK = 512
+_OCTAL = re.compile(rb"(-?[0-7]+)?")
 _RECORD = re.compile(rb"(\d{1,9}) ([^=]+)=")
 
 
@@ -60,10 +61,11 @@ def decode(name: bytes) -> str:
 
 def _checksum_holds(block: bytes) -> bool:
     stored = _number(block[148:156])
-    counted = block[:148] + b" " * 8 + block[156:]  # the checksum field itself counts as spaces
-    unsigned = sum(counted)
-    # Some old tars summed the bytes as signed numbers.
-    return stored == unsigned or stored == unsigned - 256 * sum(byte > 127 for byte in counted)
+    unsigned = sum(block) - sum(block[148:156]) + 8 * ord(" ")  # the checksum field itself counts as spaces
+    if stored == unsigned:
+        return True
+    counted = block[:148] + block[156:]
+    return stored == unsigned - 256 * sum(byte > 127 for byte in counted)  # some old tars summed signed bytes
 
 
 def _prefix(block: bytes) -> str:
@@ -85,4 +87,4 @@ def _number(field: bytes) -> int | None:
         value = int.from_bytes(field, "big") & ((1 << bits) - 1)
         return value - (1 << bits) if field[0] & 0x40 else value
     digits = field.split(b"\0", 1)[0].strip(b" ")
-    return int(digits or b"0", 8) if re.fullmatch(rb"(-?[0-7]+)?", digits) else None
+    return int(digits or b"0", 8) if _OCTAL.fullmatch(digits) else None

@@ -16,7 +16,10 @@ SAMPLES = 32
 @app.command()
 def verify_tokens(
     folder: Annotated[
-        str, typer.Argument(metavar="DIR", help="Folder or URL that tokenize-images wrote.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="DIR", help="Folder or URL that tokenize-images or pack-sequences wrote.", show_default=False
+        ),
     ],
     deep: Annotated[
         bool,
@@ -46,6 +49,8 @@ def verify_tokens(
     debug: DebugOption = False,
 ) -> None:
     """Check a folder of token shards: sidecars, hashes, counts, types, codes, grids and keys.
+
+    Of packed sequences it checks ids, documents and loss masks, and that each image comes back from its ids.
 
     Every problem is listed, by shard and key. Exit code 0: the folder is whole. 1: problems were found. 2: a wrong call.
     """

@@ -11,7 +11,8 @@ from ...tokenizer.remote_files import local_path, protocol_of
 from ..token_shards.formats import ShardFormat, open_samples, shard_of
 from ..token_shards.manifest import manifest_of
 from ..token_shards.ownership import orphans
-from ..token_shards.sidecar import MANIFEST_FILE, Sidecar, all_sidecars, file_that_differs, read_sidecar
+from ..token_shards.shard_file import file_that_differs
+from ..token_shards.sidecar import MANIFEST_FILE, Sidecar, all_sidecars, read_sidecar
 from ..token_shards.store import LocalStore, Store, open_store
 
 
@@ -47,7 +48,7 @@ def find_shards(inputs: Iterable[str]) -> tuple[dict[TokenShard, Sidecar | None]
 def verified_keys(shard: TokenShard, sidecar: Sidecar | None, shard_format: ShardFormat) -> list[str]:
     """Compare a shard with its sidecar and list its keys; raise DamagedShard, with a sentence, when it is not whole."""
     try:
-        differing = file_that_differs(shard.store, sidecar) if sidecar else None
+        differing = file_that_differs(shard.store, sidecar.files) if sidecar else None
         if differing is None:
             with open_samples(*shard, shard_format) as samples:
                 return [sample.key for sample in samples]

@@ -15,7 +15,7 @@ import numpy as np
 
 MAGIC = b"MMIDIDX\0\0"
 VERSION = 1
-CODES = {"int32": 4, "int64": 5, "uint16": 8}
+CODES = {"uint8": 1, "int32": 4, "int64": 5, "uint16": 8}
 """Codes of the types of tokens that vistok writes."""
 HEADER = struct.Struct("<9sQBQQ")
 SEQUENCE_BYTES = 4 + 8 + 8

@@ -69,8 +69,8 @@ class ParquetFormat:
         return read_row
 
     def is_own(self, files: Sequence[BinaryIO | None]) -> bool | None:
-        footer = _footer(files[0]) if files[0] is not None else None
-        return None if footer is None else MARK in footer
+        found = footer(files[0]) if files[0] is not None else None
+        return None if found is None else MARK in found
 
 
 def _writer(parquet: Any, file: BinaryIO, columns: Any) -> Any:
@@ -104,7 +104,7 @@ def _groups(samples: Iterable[TokenSample]) -> Iterator[list[tuple[TokenSample, 
         yield group
 
 
-def _footer(file: BinaryIO) -> bytes | None:
+def footer(file: BinaryIO) -> bytes | None:
     """Return the footer of a parquet file, or None for any other."""
     try:
         size = file.seek(0, os.SEEK_END)

@@ -39,7 +39,7 @@ def commit_together(filesystem: FileSystem, files: Mapping[str, BinaryIO], url_o
         return api.create_commit(
             place.repo_id,
             added,
-            commit_message=f"tokenize-images: {', '.join(names)}",
+            commit_message=f"vistok: {', '.join(names)}",
             repo_type=place.repo_type,
             revision=place.revision,
         )

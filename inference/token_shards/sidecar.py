@@ -7,22 +7,14 @@ from typing import Literal
 from pydantic import ValidationError
 
 from ...tokenizer.config import Config
-from ..inputs.input_files import sha256_of
 from ..inputs.plan import SIDECAR_SUFFIX
 from ..inputs.samples import Failure
 from ..inputs.views import Views
 from .formats import format_of, shard_files
+from .shard_file import ShardFile, are_whole
 from .store import Store, write_file
 
 MANIFEST_FILE = "manifest.json"
-
-
-class ShardFile(Config):
-    """A file of a shard."""
-
-    name: str
-    size: int
-    sha256: str
 
 
 class Sidecar(Config):
@@ -55,7 +47,7 @@ class Sidecar(Config):
 
     def is_whole(self, sizes: Mapping[str, int]) -> bool:
         """Return whether all files are among those of a folder, given by their bytes, with as many as the sidecar says."""
-        return all(sizes.get(file.name) == file.size for file in self.files)
+        return are_whole(self.files, sizes)
 
     def is_sound(self, name: str) -> bool:
         """Return whether it describes a shard of a known format beside it, when its own file has a name."""
@@ -117,15 +109,6 @@ def all_sidecars(store: Store, names: Collection[str]) -> list[Sidecar]:
         sidecar = _parsed(content)
         found += [sidecar] if sidecar is not None and sidecar.is_sound(name) else []
     return found
-
-
-def file_that_differs(store: Store, sidecar: Sidecar) -> str | None:
-    """Return the first file of a shard that has another SHA-256 than its sidecar says, or None; raise OSError."""
-    for described in sidecar.files:
-        with store.open(described.name) as file:
-            if sha256_of(file) != described.sha256:
-                return described.name
-    return None
 
 
 def _parsed(content: bytes) -> Sidecar | None:

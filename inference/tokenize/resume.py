@@ -10,7 +10,8 @@ from ..inputs.samples import ShardTask
 from ..inputs.views import image_key
 from ..token_shards.formats import open_samples
 from ..token_shards.manifest import check_shard
-from ..token_shards.sidecar import Sidecar, file_that_differs, sidecars, whole_sidecar, write_sidecar
+from ..token_shards.shard_file import file_that_differs
+from ..token_shards.sidecar import Sidecar, sidecars, whole_sidecar, write_sidecar
 from ..token_shards.token_samples import TokenSample
 from .job import Job
 
@@ -34,7 +35,7 @@ def reusable_samples(task: ShardTask, job: Job) -> dict[str, list[TokenSample]]:
         return {}
     rows: dict[str, list[TokenSample]] = {}
     try:
-        if file_that_differs(job.out, sidecar):
+        if file_that_differs(job.out, sidecar.files):
             return {}
         with open_samples(job.out, shard, job.shard_format) as samples:
             for sample in samples:

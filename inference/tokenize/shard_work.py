@@ -1,10 +1,8 @@
 """One shard in progress, from its task to its result."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -12,12 +10,13 @@ from einops import rearrange
 
 from ...evaluation.usage import count_tokens, empty_counts
 from ...tokenizer.retries import StillFailingError
-from ..inputs.input_files import UnreadableInputError, sha256_of, unreadable
+from ..inputs.input_files import UnreadableInputError, unreadable
 from ..inputs.reading import Unusable
 from ..inputs.samples import Listing, Sample, ShardTask
 from ..inputs.views import image_key
 from ..token_shards.formats import shard_files
-from ..token_shards.sidecar import MANIFEST_FILE, ShardFile, Sidecar, sidecar_name, to_json
+from ..token_shards.shard_file import described
+from ..token_shards.sidecar import MANIFEST_FILE, Sidecar, sidecar_name, to_json
 from ..token_shards.token_samples import TokenSample
 from .job import CodeCounts, Job, ShardResult
 from .resume import content_digest
@@ -111,12 +110,6 @@ def _usage(work: ShardWork, vocab_size: int) -> tuple[CodeCounts, ...]:
     )
 
 
-def _described(name: str, file: BinaryIO) -> ShardFile:
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    return ShardFile(name=name, size=size, sha256=sha256_of(file))
-
-
 def _write(work: ShardWork, job: Job) -> None:
     """Write a shard and, last, its sidecar.
 
@@ -142,7 +135,7 @@ def _write(work: ShardWork, job: Job) -> None:
             rows=len(work.tokens),
             failures=[row for row, _ in work.failed],
             passed_over=dict(sorted(work.listing.passed_over.items())),
-            files=list(map(_described, names, files)),
+            files=list(map(described, names, files)),
         )
         sidecar_file.write(to_json(sidecar))
         try:

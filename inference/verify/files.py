@@ -1,12 +1,15 @@
 """What the names and sizes of the files of a folder show: what is missing, cut, left over, or of others."""
 
 import json
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 
+from ..inputs.input_files import sha256_of
 from ..token_shards.formats import SHARD_FORMATS, format_of, shard_files
 from ..token_shards.manifest import NOT_ENDED, Manifest, settings_that_differ
 from ..token_shards.ownership import OWN_KEYS, OutputFiles
+from ..token_shards.shard_file import ShardFile
 from ..token_shards.sidecar import MANIFEST_FILE, Sidecar
 from ..token_shards.store import Store
 from .problems import Problem
@@ -34,7 +37,7 @@ def sidecar_problems(
     known = {sidecar.name for sidecar in sidecars}
     for name in sorted(sizes):
         if name.endswith(".json") and name != MANIFEST_FILE and PurePath(name).stem not in known:
-            what = _no_sidecar(store.read(name))
+            what = no_sidecar(store.read(name))
             if what:
                 yield Problem("sidecars", name, "", what)
     for sidecar in sidecars if manifest else []:
@@ -72,9 +75,9 @@ def stray_problems(store: Store, sidecars: list[Sidecar]) -> Iterator[Problem]:
             yield Problem("sidecars", name, "", "is no file")
 
 
-def size_problems(sidecar: Sidecar, sizes: Mapping[str, int]) -> Iterator[Problem]:
+def size_problems(files: Iterable[ShardFile], sizes: Mapping[str, int]) -> Iterator[Problem]:
     """Name the files of a shard that are missing, or have another size than its sidecar says."""
-    for file in sidecar.files:
+    for file in files:
         if file.name not in sizes:
             yield Problem("files", file.name, "", "is missing")
         elif sizes[file.name] != file.size:
@@ -83,7 +86,19 @@ def size_problems(sidecar: Sidecar, sizes: Mapping[str, int]) -> Iterator[Proble
             yield Problem("files", file.name, "", what)
 
 
-def _no_sidecar(content: bytes) -> str:
+def content_problems(store: Store, file: ShardFile) -> Iterator[Problem]:
+    """Say that a file cannot be read, or has another SHA-256 than its sidecar says."""
+    try:
+        with store.open(file.name) as opened:
+            has_size = opened.seek(0, os.SEEK_END) == file.size  # another size is a problem of its own
+            opened.seek(0)
+            if has_size and sha256_of(opened) != file.sha256:
+                yield Problem("files", file.name, "", "has another SHA-256 than its sidecar says")
+    except OSError as error:
+        yield Problem("files", file.name, "", f"cannot be read ({error.strerror or error})")
+
+
+def no_sidecar(content: bytes) -> str:
     """Return what is wrong with a JSON file that is no sidecar of a shard beside it, "" for one of another program."""
     try:
         values = json.loads(content)

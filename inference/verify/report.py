@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -56,18 +57,11 @@ class Report(NamedTuple):
 
     def lines(self) -> list[str]:
         """Return lines for people; all but those of the problems have at most 80 columns."""
-        counts = Counter(problem.check for problem in self.problems)
-        lines = [f"{'check':<10}{'of':<48}{'checked':>12}{'problems':>10}"]
-        for name, looked_at in self._checks().items():
-            lines.append(f"{name:<10}{CHECKS[name]:<48}{looked_at:>12}{counts[name]:>10,}")
-        lines += self._deep_lines()
+        lines = [*check_lines(self._checks(), CHECKS, self.problems), *self._deep_lines()]
         if self.grids_note:
             lines.append(f"grids were not compared with the sizes of the images: {self.grids_note}")
-        ordered = sorted(self.problems, key=lambda problem: list(CHECKS).index(problem.check))
-        lines += [f"  {problem.check:<10}{printable(problem.line())}" for problem in ordered]
         shards = f"{pluralize(self.rows, 'row')} in {pluralize(self.shards, 'shard')}"
-        is_whole = "whole" if not self.problems else f"not whole: {pluralize(len(self.problems), 'problem')}"
-        return [*lines, f"{printable(self.folder)} is {is_whole}, {shards}, {_bytes(self.size)}"]
+        return [*lines, *verdict_lines(self.folder, shards, self.size, CHECKS, self.problems)]
 
     def _checks(self) -> dict[str, str]:
         """Return how much each check that was made has looked at."""
@@ -94,6 +88,25 @@ class Report(NamedTuple):
             f"PSNR      {average} dB on average, {min(values):.2f} to {max(values):.2f}; the lowest is",
             f"          {printable(worst.shard)}: {printable(worst.key)}",
         ]
+
+
+def check_lines(checked: Mapping[str, str], checks: Mapping[str, str], problems: Sequence[Problem]) -> list[str]:
+    """Return the table of what each check has looked at, and what it has found."""
+    counts = Counter(problem.check for problem in problems)
+    lines = [f"{'check':<10}{'of':<48}{'checked':>12}{'problems':>10}"]
+    return lines + [f"{name:<10}{checks[name]:<48}{seen:>12}{counts[name]:>10,}" for name, seen in checked.items()]
+
+
+def verdict_lines(
+    folder: str, shards: str, size: int, checks: Mapping[str, str], problems: Sequence[Problem]
+) -> list[str]:
+    """Return a line for each problem, in the order of the checks, and one that says whether a folder is whole."""
+    ordered = sorted(problems, key=lambda problem: list(checks).index(problem.check))
+    is_whole = "whole" if not problems else f"not whole: {pluralize(len(problems), 'problem')}"
+    return [
+        *(f"  {problem.check:<10}{printable(problem.line())}" for problem in ordered),
+        f"{printable(folder)} is {is_whole}, {shards}, {_bytes(size)}",
+    ]
 
 
 def _bytes(size: int) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ...cli.progress import ProgressLine
 from ...images.file_entry import problem_of
 from ...tokenizer.system import usable_cores
+from ..packed_shards.manifest import is_packed
 from ..token_dataset.dataset import TokenDataset
 from ..token_dataset.folder import Shard, TokenFolder
 from ..token_shards.formats import format_of
@@ -18,6 +19,8 @@ from .deep import check_deep
 from .files import sidecar_problems, size_problems, stray_problems, total_problems
 from .keys import repeated_keys
 from .models import tokenizer_at_hand, tokenizer_of
+from .packed import verify_packed
+from .packed_report import PackedReport
 from .problems import Problem
 from .report import Report
 from .shards import ShardCheck, ShardReport
@@ -35,13 +38,27 @@ class Request(NamedTuple):
     quiet: bool
 
 
-def verify(request: Request) -> Report:
-    """Check a folder of token shards and return all that is wrong; raise ValueError for a wrong call, OSError."""
+def verify(request: Request) -> Report | PackedReport:
+    """Check a folder of token shards or packed sequences and return all that is wrong.
+
+    Raises ValueError for a wrong call, OSError.
+    """
     store = open_store(request.folder)
     if isinstance(store, LocalStore) and not store.folder.is_dir():
         what = problem_of(str(store)) or "is a file"
-        raise ValueError(f"{store} {what}: give a folder that tokenize-images wrote.")
+        raise ValueError(f"{store} {what}: give a folder that tokenize-images or pack-sequences wrote.")
     sizes = store.sizes()
+    if MANIFEST_FILE in sizes and is_packed(store.read(MANIFEST_FILE)):
+        if request.deep or request.model:
+            option = "--deep" if request.deep else "--model"
+            raise ValueError(
+                f"{store} holds packed sequences, whose images unpack-sequences decodes: leave {option} out."
+            )
+        return verify_packed(request.folder, request.quiet)
+    return _verify_tokens(request, store, sizes)
+
+
+def _verify_tokens(request: Request, store: Store, sizes: dict[str, int]) -> Report:
     sidecars = all_sidecars(store, sizes)
     manifest, problems = _manifest(store, sidecars)
     tokenizer, note = None, ""
@@ -55,7 +72,7 @@ def verify(request: Request) -> Report:
     problems += stray_problems(store, sidecars)
     whole = []
     for sidecar in sidecars:
-        problems += size_problems(sidecar, sizes)
+        problems += size_problems(sidecar.files, sizes)
         if all(file.name in sizes for file in sidecar.files):
             whole.append(sidecar)
             _require(sidecar)

@@ -1,20 +1,19 @@
 """One shard compared with its sidecar, and each of its rows with the manifest."""
 
-import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from ...images.tars.blocks import DamagedShard
-from ..inputs.input_files import sha256_of
 from ..token_dataset.rows import check_tokens
 from ..token_dataset.shard_index import hash_of
 from ..token_shards.formats import format_of, open_samples
 from ..token_shards.manifest import Manifest
-from ..token_shards.sidecar import ShardFile, Sidecar
+from ..token_shards.sidecar import Sidecar
 from ..token_shards.store import Store
 from ..token_shards.token_samples import StoredSample
+from .files import content_problems
 from .problems import Problem
 
 Grid = Callable[[int, int], tuple[int, int]]
@@ -39,7 +38,7 @@ class ShardCheck(NamedTuple):
 
     def check(self, sidecar: Sidecar) -> ShardReport:
         """Compare a shard whose files are all there; what cannot be read is a problem too."""
-        problems = [problem for file in sidecar.files for problem in self._content(file)]
+        problems = [problem for file in sidecar.files for problem in content_problems(self.store, file)]
         hashes: list[int] = []
         shard, shard_format = sidecar.shard, format_of(sidecar.shard)
         assert shard_format
@@ -59,16 +58,6 @@ class ShardCheck(NamedTuple):
         except OSError as error:
             problems.append(Problem("rows", shard, "", f"cannot be read ({error.strerror or error})"))
         return ShardReport(problems, len(hashes), np.array(hashes, np.uint64))
-
-    def _content(self, file: ShardFile) -> Iterator[Problem]:
-        try:
-            with self.store.open(file.name) as opened:
-                has_size = opened.seek(0, os.SEEK_END) == file.size  # another size is a problem of its own
-                opened.seek(0)
-                if has_size and sha256_of(opened) != file.sha256:
-                    yield Problem("files", file.name, "", "has another SHA-256 than its sidecar says")
-        except OSError as error:
-            yield Problem("files", file.name, "", f"cannot be read ({error.strerror or error})")
 
     def _row(self, sample: StoredSample) -> Iterator[tuple[str, str]]:
         """Yield check and phrase for each problem of a row."""

@@ -135,7 +135,7 @@ def test_deep_reads_tars(tokenize, images, make_tar, tmp_path, verify):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["missing"], "missing does not exist: give a folder that tokenize-images wrote."),
+        (["missing"], "missing does not exist: give a folder that tokenize-images or pack-sequences wrote."),
         (["."], ". has no manifest.json and no sidecar: give a folder that tokenize-images wrote."),
         (["t", "--source", "x"], "--source is for a sample of rows: give --deep too."),
         (["t", "--samples", "3"], "--samples is for a sample of rows: give --deep too."),

@@ -1,0 +1,1 @@
+"""Token shards with captions to packed training sequences."""

@@ -1,0 +1,121 @@
+"""The vocabulary of a call: where it comes from, and whether it is that of the tokens."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...language.extend_tokenizer import extend_tokenizer
+from ...language.packages import needed
+from ...language.text_tokenizers import FILE as TOKENIZER_FILE
+from ...sequences.text import TextTokenizer
+from ...sequences.vocabulary import FILE, STRUCTURE, Vocabulary, vocabulary_for
+from ...tokenizer.wording import did_you_mean, nearest
+from ..token_shards.manifest import Manifest
+
+DIGITS = "digits"
+"""The layout whose codes are digits, so that a vocabulary has no id for each code of the tokenizer."""
+SEPARATORS = {"glm": " "}
+"""What layouts write between rows and columns, where that is not a star."""
+
+
+class FoundVocabulary(NamedTuple):
+    """A vocabulary, and the text tokenizer that was extended for it."""
+
+    vocabulary: Vocabulary
+    tokenizer: str | None = None
+    """Its tokenizer.json; None when it was not extended."""
+
+
+class Codes(NamedTuple):
+    """The image ids that a layout needs."""
+
+    size: int
+    codebooks: int
+    separator: str
+
+
+def codes_for(tokens: Manifest, layout: str, options: Mapping[str, Any]) -> Codes:
+    """Return the image ids of a layout: those of the tokenizer, or of its digits; raise ValueError for levels of others."""
+    separator = SEPARATORS.get(layout, "*")
+    if layout != DIGITS:
+        return Codes(tokens.vocab_size, tokens.num_codebooks, separator)
+    levels = options.get("levels")
+    if not isinstance(levels, tuple) or math.prod(levels) != tokens.vocab_size:
+        raise ValueError(
+            f"The layout digits needs the levels of the quantizer, whose product is the {tokens.vocab_size} codes of "
+            f"{tokens.model}, but has {levels}: give such as --layout-option 'levels=[8,5,5]'."
+        )
+    return Codes(max(levels), 1, separator)
+
+
+def find_vocabulary(
+    named: str | None, extend: bool, source: str, text: TextTokenizer, codes: Codes, roles: Mapping[str, str | None]
+) -> FoundVocabulary:
+    """Return the vocabulary of a file, that of the extended text tokenizer, or the one beside the text tokenizer.
+
+    Where there is none, codes come behind the ids of text, and structure is whatever of STRUCTURE the text tokenizer knows.
+    `roles` are the names of begin, end and pad of documents. Raises ValueError.
+    """
+    if named and extend:
+        raise ValueError(f"--vocabulary is {named}, but --extend makes a vocabulary: give one of them.")
+    if named:
+        return FoundVocabulary(Vocabulary.load(named))
+    path = Path(source)
+    beside = (path if path.is_dir() else path.parent) / FILE
+    if not extend and path.exists() and beside.is_file():
+        return FoundVocabulary(Vocabulary.load(beside))
+    by_name = {name: role for role, name in reversed(list(roles.items())) if name and text.id_of(name) is not None}
+    text_structure = {role: name for name, role in reversed(by_name.items())}  # a token has one role
+    if extend:
+        return _extended(path, codes, text_structure)
+    structure = {role: name for role, name in STRUCTURE.items() if text.id_of(name) is not None}
+    vocabulary = vocabulary_for(
+        text, codes.size, codes.codebooks, structure, text_structure=text_structure, separator=codes.separator
+    )
+    return FoundVocabulary(vocabulary)
+
+
+def _extended(path: Path, codes: Codes, text_structure: Mapping[str, str]) -> FoundVocabulary:
+    file = path / TOKENIZER_FILE if path.is_dir() else path
+    if file.suffix != ".json" or not file.is_file():
+        raise ValueError(
+            f"--extend adds tokens to a tokenizer.json, but --text-tokenizer is {path}: give such a file or its folder, or "
+            "leave --extend out, so that codes come behind the ids of text."
+        )
+    tokenizer = needed("tokenizers", "A larger text tokenizer").Tokenizer.from_file(str(file))
+    vocabulary = extend_tokenizer(
+        tokenizer, codes.size, codes.codebooks, text_structure=text_structure, separator=codes.separator
+    )
+    return FoundVocabulary(vocabulary, tokenizer.to_str())
+
+
+def check_of_tokens(vocabulary: Vocabulary, tokens: Manifest, layout: str) -> None:
+    """Raise ValueError when the codes of a vocabulary are not those of the tokens."""
+    image = vocabulary["image"]
+    if layout != DIGITS and (image.num_codebooks, image.size) != (tokens.num_codebooks, tokens.vocab_size):
+        raise ValueError(
+            f"The vocabulary has {image.num_codebooks} x {image.size:,} image codes, but the tokens are of "
+            f"{tokens.num_codebooks} x {tokens.vocab_size:,} ({tokens.model}): give the --vocabulary of that tokenizer."
+        )
+
+
+def id_by_name(option: str, name: str | None, role: str, text: TextTokenizer, vocabulary: Vocabulary) -> int | None:
+    """Return the id of a token that an option names, else that of the vocabulary's text for the role, else None.
+
+    Raises ValueError for a name that the text tokenizer does not have.
+    """
+    if name is None:
+        return vocabulary["text"].structure.get(role) if "text" in vocabulary else None
+    number = text.id_of(name)
+    if number is None:
+        near = nearest(name, text.special_tokens)
+        raise ValueError(
+            f"{option} is {name!r}, but the text tokenizer has no such token: "
+            f"{did_you_mean(near, 'give the name of one that it has')}."
+        )
+    if number >= vocabulary.size:
+        raise ValueError(
+            f"{option} is {name!r} with the id {number}, but the vocabulary ends at {vocabulary.size - 1}."
+        )
+    return number

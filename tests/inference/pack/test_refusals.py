@@ -1,0 +1,102 @@
+"""Wrong calls of pack-sequences and unpack-sequences, each a sentence."""
+
+import json
+
+import pytest
+
+from text_tokenizers import write_text_tokenizer
+from token_folders import write_folder
+from vistok.inference.pack.vocabulary import Codes, find_vocabulary
+from vistok.language.text_tokenizers import load_text_tokenizer
+from vistok.sequences.vocabulary import vocabulary_for
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--format", "megatrom"), "--format 'megatrom' is not a known format: did you mean 'megatron'?"),
+        (("--loss", "images"), "--loss 'images' is not a known loss: did you mean 'image'?"),
+        (("--mask-at", "predictions"), "--mask-at 'predictions' is not a known mask-at: did you mean 'prediction'?"),
+        (("--on-missing", "skips"), "--on-missing 'skips' is not a known on-missing: did you mean 'skip'?"),
+        (("--order", "image"), "--order 'image' is not a known order: did you mean 'image-caption'?"),
+        (
+            ("--order", "image-caption", "--template", "{image}"),
+            "--order and --template both say what a document is: give one of them.",
+        ),
+        (("--template", "{txt}"), "--template is '{txt}', with 0 images, but a document has one"),
+        (("--bos", "<ss>"), "--bos is '<ss>', but the text tokenizer has no such token: did you mean '<s>'?"),
+        (
+            ("--length", 64),
+            "--length 64 fills the rest of a row with padding: give --pad, a token of the text tokenizer such as '<pad>'.",
+        ),
+        (("--layout-option", "last_row_end"), "--layout-option is 'last_row_end', but must be NAME=VALUE, such as"),
+        (("--layout-option", "last_row_end=false"), "'last_row_end' is not a known option of the layout raster"),
+        (
+            ("--vocabulary", "v.json", "--extend"),
+            "--vocabulary is v.json, but --extend makes a vocabulary: give one of",
+        ),
+        (("--vocabulary", "v.json"), "There is no vocabulary at v.json: give a folder with vocabulary.json, or such a"),
+    ],
+)
+def test_a_wrong_option_is_a_sentence(tokens, pack, tmp_path, options, sentence):
+    assert sentence in pack(tokens, tmp_path / "p", *options, code=2)
+    assert not (tmp_path / "p").exists()
+
+
+def test_wrong_folders_are_sentences(tokens, pack, unpack, verify, tmp_path):
+    assert "has no manifest.json: give a folder that tokenize-images wrote." in pack(tmp_path, tmp_path / "p", code=2)
+    assert f"--out is {tokens}, where the token shards are: give another folder." in pack(tokens, tokens, code=2)
+    pack(tokens, tmp_path / "p")
+    assert "is not a manifest of this vistok" in pack(tmp_path / "p", tmp_path / "q", code=2)
+    other = write_folder(tmp_path / "t", "wds", rows=(1,))
+    said = pack(tokens, other, code=2)
+    assert f"{other} does not hold packed sequences, as its manifest.json says: give another folder." in said
+    assert "give another folder" in unpack(other, "--out", tmp_path / "u", code=2)
+    said = unpack(tmp_path / "none", "--out", tmp_path / "u", code=2)
+    assert f"{tmp_path / 'none'} does not exist: give a folder that pack-sequences wrote." in said
+    (tmp_path / "empty").mkdir()
+    said = unpack(tmp_path / "empty", "--out", tmp_path / "u", code=2)
+    assert f"{tmp_path / 'empty'} has no manifest.json: give a folder that pack-sequences wrote." in said
+    said = verify(tmp_path / "p", "--deep", code=2)
+    assert "holds packed sequences, whose images unpack-sequences decodes: leave --deep out." in said
+    assert "leave --model out" in verify(tmp_path / "p", "--model", "photo-f8", code=2)
+
+
+def test_a_vocabulary_of_another_tokenizer_is_a_sentence(tokens, pack, text_file, tmp_path):
+    vocabulary_for(load_text_tokenizer(text_file), 301, 2, max_side=9).save(tmp_path)
+    said = pack(tokens, tmp_path / "p", "--vocabulary", tmp_path, code=2)
+    assert (
+        "The vocabulary has 2 x 301 image codes, but the tokens are of 2 x 300 (hf://someone/something): give the "
+        "--vocabulary of that tokenizer."
+    ) in said
+
+
+def test_a_token_outside_of_the_vocabulary_is_a_sentence(tokens, pack, small_vocabulary, tmp_path):
+    definition = json.loads(small_vocabulary.read_text())
+    definition["added_tokens"].append(definition["added_tokens"][0] | {"id": 5000, "content": "<far>"})
+    (tmp_path / "tokenizer.json").write_text(json.dumps(definition))
+    options = ("--vocabulary", small_vocabulary.parent, "--bos", "<far>")
+    said = pack(tokens, tmp_path / "p", *options, text=tmp_path / "tokenizer.json", code=2)
+    assert "--bos is '<far>' with the id " in said and "but the vocabulary ends at " in said
+
+
+def test_only_a_tokenizer_json_can_be_extended():
+    with pytest.raises(
+        ValueError, match="--extend adds tokens to a tokenizer.json, but --text-tokenizer is gpt2: give"
+    ):
+        find_vocabulary(None, True, "gpt2", None, Codes(9, 1, "*"), {})
+
+
+def test_a_layout_without_its_structure_says_what_is_missing(tokens, pack, tmp_path):
+    plain = write_text_tokenizer(tmp_path / "tokenizer.json", special=("<s>",))
+    said = pack(tokens, tmp_path / "p", layout="interleaved", text=plain, code=2)
+    assert "The layout interleaved needs a structure id 'end', but the vocabulary's image has none" in said
+    assert "images      11 packed" in pack(tokens, tmp_path / "p", text=plain)  # raster needs none
+
+
+def test_levels_of_another_quantizer_are_a_sentence(tokens, pack, tmp_path):
+    said = pack(tokens, tmp_path / "p", "--layout-option", "levels=[8,5]", layout="digits", code=2)
+    assert (
+        "The layout digits needs the levels of the quantizer, whose product is the 300 codes of hf://someone/something, but "
+        "has (8, 5): give such as --layout-option 'levels=[8,5,5]'."
+    ) in said

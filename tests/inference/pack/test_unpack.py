@@ -1,0 +1,122 @@
+"""Packed sequences come back as the images and captions that they were made of."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vistok
+from commands import APPS
+from packing import run
+from samples import PHOTOS
+from text_tokenizers import write_text_tokenizer
+from vistok.inference.packed_shards.folder import PackedFolder
+from vistok.inference.packed_shards.formats import PACKED_FORMATS, open_rows
+from vistok.inference.packed_shards.reading import SequenceReader
+
+CAPTION = "A photo of {}, héllo 猫\r\n<|image_begin|> {{image}}"
+NAMES = sorted(path.stem for path in PHOTOS.iterdir() if path.suffix != ".md")
+
+
+@pytest.fixture(scope="module")
+def photo_tokens(tmp_path_factory, tokenizer_folder):
+    """The test photos, small, with captions, as token shards of grids that differ, two images each."""
+    photos = tmp_path_factory.mktemp("photos")
+    for path in PHOTOS.iterdir():
+        if path.suffix != ".md":
+            with Image.open(path) as image:
+                image.convert("RGB").resize((image.width // 8, image.height // 8)).save(photos / f"{path.stem}.png")
+            (photos / f"{path.stem}.txt").write_bytes(CAPTION.format(path.stem).encode())
+    out = photos / "tokens"
+    options = ("--model", tokenizer_folder, "--size", "area:48", "--shard-size", 2, "--quiet")
+    run(APPS["tokenize-images"], photos, "--out", out, *options)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [
+        ("megatron", ("--template", r"Look:\n{txt}!{image}")),
+        ("parquet", ("--order", "image-caption", "--length", 400, "--pad", "<pad>")),
+        ("npy", ("--length", 400, "--pad", "<pad>", "--mask-at", "prediction")),
+    ],
+)
+def test_images_and_captions_are_equal_to_the_source(photo_tokens, pack, unpack, one_codebook, tmp_path, form, options):
+    """Tokens bit for bit, text letter by letter, and the pixels of detokenize-images."""
+    packed, out = tmp_path / "p", tmp_path / "u"
+    pack(photo_tokens, packed, "--format", form, *options, "--bos", "<s>", layout="emu3", text=one_codebook)
+    folder = PackedFolder(str(packed))
+    found = {}
+    for sidecar in folder.shards().whole:
+        with open_rows(folder.store, sidecar.shard, folder.packed_format) as rows:
+            for _, documents in SequenceReader(folder.layout, folder.manifest.settings).read(rows):
+                found |= {read.document.key: read.tokens for read in documents}
+    source = vistok.TokenDataset(photo_tokens)
+    assert sorted(found) == NAMES and len({tokens.shape for tokens in found.values()}) > 1
+    assert all(
+        np.array_equal(found[row.key], row.tokens.numpy()) for row in map(source.__getitem__, range(len(source)))
+    )
+    said = unpack(packed, "--out", out)
+    assert "6 images from 3 shards" in said and "6 captions, 6 the very text that was packed" in said
+    run(APPS["detokenize-images"], photo_tokens, "--out", tmp_path / "d", "--quiet")
+    for name in NAMES:
+        assert (out / f"{name}.txt").read_bytes() == CAPTION.format(name).encode()
+        ours, theirs = (np.asarray(Image.open(folder / f"{name}.png")) for folder in (out, tmp_path / "d"))
+        assert np.array_equal(ours, theirs)
+    assert "0 images from 3 shards" in unpack(packed, "--out", out)
+
+
+def test_a_text_tokenizer_that_changes_text_is_found_out(photo_tokens, pack, unpack, tmp_path):
+    text = write_text_tokenizer(tmp_path / "tokenizer.json", lowercase=True)
+    pack(photo_tokens, tmp_path / "p", layout="emu3", text=text)
+    said = json.loads(unpack(tmp_path / "p", "--out", tmp_path / "u", "--json"))
+    assert (said["captions"], sorted(said["changed"]), said["failures"]) == (6, NAMES, [])
+    assert (tmp_path / "u" / "coffee.txt").read_bytes() == CAPTION.format("coffee").lower().encode()
+    said = unpack(tmp_path / "p", "--out", tmp_path / "u")
+    assert "6 captions, 0 the very text" in said and "changed by the text tokenizer, as it normalizes text: " in said
+
+
+def test_nothing_that_is_there_is_replaced(photo_tokens, pack, unpack, one_codebook, tmp_path):
+    pack(photo_tokens, tmp_path / "p", text=one_codebook)
+    out = tmp_path / "u"
+    out.mkdir()
+    for name, content in (("coffee.txt", b"mine"), ("rocket.png", b"mine")):
+        (out / name).write_bytes(content)
+        said = unpack(tmp_path / "p", "--out", out, code=2)
+        assert f"{out / name} is there already: give another --out folder, or --overwrite to replace it." in said
+        assert [path.read_bytes() for path in out.iterdir()] == [content]
+        (out / name).unlink()
+    (out / "coffee.txt").write_bytes(b"mine")
+    unpack(tmp_path / "p", "--out", out, "--overwrite")
+    assert (out / "coffee.txt").read_bytes() == CAPTION.format("coffee").encode()
+
+
+def test_damage_is_named_and_the_rest_comes_back(photo_tokens, pack, unpack, one_codebook, tmp_path):
+    packed = tmp_path / "p"
+    pack(photo_tokens, packed, text=one_codebook)
+    first, second, third = sorted(path.stem for path in packed.glob("images-*.json"))
+    (packed / f"{first}.bin").write_bytes((packed / f"{first}.bin").read_bytes()[::-1])
+    (packed / f"{second}.json").unlink()
+    said = unpack(packed, "--out", tmp_path / "u", code=1)
+    assert f"damaged: {packed / first}.bin does not match its sidecar (SHA-256): pack it again." in said
+    assert f"damaged: {second} has no sidecar: pack it again." in said and "2 images from 1 shard" in said
+    (packed / f"{third}.bin").write_bytes(b"")
+    assert f"damaged: {third} is not there with all its bytes: pack it again." in unpack(
+        packed, "--out", tmp_path / "v", code=1
+    )
+
+
+def test_another_text_tokenizer_or_tokenizer_is_refused(photo_tokens, pack, unpack, one_codebook, tmp_path):
+    pack(photo_tokens, tmp_path / "p", text=one_codebook)
+    other = write_text_tokenizer(tmp_path / "tokenizer.json", lowercase=True)
+    said = unpack(tmp_path / "p", "--out", tmp_path / "u", "--text-tokenizer", other, code=2)
+    assert (
+        f"was packed with another text tokenizer than {other}: give --text-tokenizer the one that it was packed" in said
+    )
+    said = unpack(tmp_path / "p", "--out", tmp_path / "u", "--model", "photo-f8", code=2)
+    assert "but photo-f8 makes others: give --model the tokenizer that made them." in said
+
+
+def test_every_format_has_a_case():
+    assert set(PACKED_FORMATS) == {"megatron", "parquet", "npy"}
