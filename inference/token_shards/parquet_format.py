@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Any, BinaryIO
 
 from .members import read_members
-from .parquet_groups import open_table, read_group
+from .parquet_groups import is_as_written, open_table, read_group
 from .parquet_rows import MARK, schema, stored_samples, table
 from .token_samples import StoredSample, TokenSample
 
@@ -16,6 +16,9 @@ MAGIC = b"PAR1"
 GROUP_ROWS = 1000
 GROUP_BYTES = 16 << 20
 """Bytes of tokens and members after which a group of rows ends: what is in memory while a shard is written or read."""
+COMPRESSION = "ZSTD"
+MEASURED = ["key", "width", "height"]
+"""Columns with statistics."""
 EMPTY_DTYPE = "uint16"
 """Of the tokens of a shard without images."""
 
@@ -69,8 +72,12 @@ class ParquetFormat:
         return read_row
 
     def is_own(self, files: Sequence[BinaryIO | None]) -> bool | None:
-        footer = _footer(files[0]) if files[0] is not None else None
-        return None if footer is None else MARK in footer
+        (file,) = files
+        footer = _footer(file) if file is not None else None
+        if file is None or footer is None:
+            return None
+        # Other programs keep the mark when they make another table of a shard.
+        return MARK in footer and is_as_written(file, COMPRESSION, MEASURED)
 
 
 def _writer(parquet: Any, file: BinaryIO, columns: Any) -> Any:
@@ -80,10 +87,10 @@ def _writer(parquet: Any, file: BinaryIO, columns: Any) -> Any:
         columns,
         version="2.6",
         data_page_version="1.0",
-        compression="zstd",
+        compression=COMPRESSION,
         compression_level=3,
         use_dictionary=True,
-        write_statistics=["key", "width", "height"],
+        write_statistics=MEASURED,
         write_page_checksum=True,
         store_schema=True,
     )

@@ -1,6 +1,6 @@
 """The groups of rows of a parquet shard, read one at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -10,6 +10,10 @@ MAX_VALUES = 1 << 28
 """Values of a column in the largest group that is read back: a damaged file may promise any number."""
 
 
+class NotATableOfTokens(ValueError):
+    """A whole table has other columns."""
+
+
 def open_table(file: BinaryIO) -> Any:
     """Open a shard; raise ValueError for any other file, and OSError."""
     import pyarrow.parquet as parquet
@@ -17,8 +21,28 @@ def open_table(file: BinaryIO) -> Any:
     with _plain_errors():
         shard = parquet.ParquetFile(file, page_checksum_verification=True)
         if not any(shard.schema_arrow.equals(schema(dtype)) for dtype in UNSIGNED):
-            raise ValueError("is not a table of tokens that vistok wrote")
+            raise NotATableOfTokens("is not a table of tokens that vistok wrote")
     return shard
+
+
+def is_as_written(file: BinaryIO, compression: str, measured: Collection[str]) -> bool | None:
+    """Return whether a table has the columns and the encoding of a shard, with statistics of the `measured` columns alone.
+
+    Returns None for a damaged one, and where pyarrow is missing.
+    """
+    try:
+        shard = open_table(file)
+    except NotATableOfTokens:
+        return False
+    except (ImportError, ValueError, OSError):
+        return None
+    groups = [shard.metadata.row_group(index) for index in range(shard.num_row_groups)]
+    chunks = [group.column(index) for group in groups for index in range(group.num_columns)]
+    is_encoded = all(
+        chunk.compression == compression and (chunk.statistics is not None) == (chunk.path_in_schema in measured)
+        for chunk in chunks
+    )
+    return is_encoded and any(shard.schema_arrow.equals(schema(dtype), check_metadata=True) for dtype in UNSIGNED)
 
 
 def read_group(shard: Any, index: int, columns: list[str] | None = None) -> Any:
