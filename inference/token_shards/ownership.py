@@ -21,10 +21,13 @@ class OutputFiles:
     def __init__(self, store: Store):
         self.sizes = store.sizes()
         self._store = store
-        sidecars = all_sidecars(store, self.sizes)
-        self.whole = {sidecar.shard for sidecar in sidecars if sidecar.is_whole(self.sizes)}
+        self.whole: set[str] = set()
         """Shards with all files that their sidecar describes."""
-        self._described = {sidecar.shard: {file.name: file.size for file in sidecar.files} for sidecar in sidecars}
+        self._described: dict[str, dict[str, int]] = {}
+        for sidecar in all_sidecars(store, self.sizes):
+            self._described[sidecar.shard] = {file.name: file.size for file in sidecar.files}
+            if sidecar.is_whole(self.sizes):
+                self.whole.add(sidecar.shard)
 
     def is_own(self, shard: str, shard_format: ShardFormat) -> bool | None:
         """Return whether vistok wrote what is there of a shard; None when that is nothing, or damaged beyond recognition."""

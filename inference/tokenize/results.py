@@ -14,6 +14,10 @@ from .job import Job, ShardProgress, ShardResult
 from .limits import Waits
 
 
+MAX_FAILURES = 1000
+"""Failures that a call remembers."""
+
+
 class Totals:
     """What a call has done so far; the shards that were done before are left out."""
 
@@ -23,7 +27,10 @@ class Totals:
         self.shards = 0
         self.images = 0
         self.rows = 0
+        self.failed = 0
+        """Images that could not be used."""
         self.failures: list[Failure] = []
+        """Some of them; the sidecars have all, which of a large collection may not fit into memory."""
         self.damaged: list[str] = []
         self.unread: list[str] = []
         self.unwritten: list[str] = []
@@ -70,7 +77,8 @@ class Totals:
         self.shards += 1
         self.images += result.images
         self.rows += result.rows
-        self.failures += result.failures
+        self.failed += len(result.failures)
+        self.failures += result.failures[: MAX_FAILURES - len(self.failures)]
         self.passed_over += result.passed_over
         if not result.samples and not result.passed_over:
             self.empty.append(result.name)

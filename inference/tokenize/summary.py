@@ -48,7 +48,7 @@ class Summary(NamedTuple):
         return sorted(there - planned)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything, for a program."""
+        """Return everything, for a program; of the failures MAX_FAILURES."""
         totals = self.totals
         return {
             "out": str(self.out),
@@ -57,7 +57,7 @@ class Summary(NamedTuple):
             "shards": {"written": totals.shards, "done_before": self.done_before, "not_in_this_call": self.others()},
             "images": {
                 "tokenized": totals.images,
-                "failed": len(totals.failures),
+                "failed": totals.failed,
                 "given_again": self.plan.repeated,
                 "new": self.new_images,
             },
@@ -86,7 +86,7 @@ class Summary(NamedTuple):
         speed = f", {totals.images / totals.seconds:.1f} per second" if totals.images else ""
         lines = [
             f"shards      {totals.shards} written, {self.done_before} done before",
-            f"images      {totals.images} tokenized, {len(totals.failures)} failed{speed}",
+            f"images      {totals.images} tokenized, {totals.failed} failed{speed}",
         ]
         if names := self.manifest.views.names:
             lines.append(f"rows        {totals.rows:,} written, {len(names)} per image: {', '.join(names)}")
@@ -128,7 +128,7 @@ class Summary(NamedTuple):
     def _what_went_wrong(self) -> list[str]:
         totals = self.totals
         failed = [f"failed: {row.source}: {row.reason}" for row in totals.failures]
-        lines = [f"  {line}" for line in first_lines(failed, MAX_SHOWN, "the .json beside each shard")]
+        lines = [f"  {line}" for line in first_lines(failed, MAX_SHOWN, "the .json beside each shard", totals.failed)]
         lines += [f"  damaged: {reason}" for reason in totals.damaged]
         lines += [f"  not read: {reason}" for reason in totals.unread]
         lines += [f"  not written: {reason}" for reason in totals.unwritten]

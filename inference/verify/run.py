@@ -42,7 +42,7 @@ def verify(request: Request) -> Report:
         what = problem_of(str(store)) or "is a file"
         raise ValueError(f"{store} {what}: give a folder that tokenize-images wrote.")
     sizes = store.sizes()
-    sidecars = all_sidecars(store, sizes)
+    sidecars = list(all_sidecars(store, sizes))
     manifest, problems = _manifest(store, sidecars)
     tokenizer, note = None, ""
     if manifest and (request.deep or request.model):
