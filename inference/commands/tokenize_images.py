@@ -118,7 +118,11 @@ def tokenize_images(
     ] = False,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Threads, or for a GPU processes, that read images.", show_default="one per core"),
+        typer.Option(
+            min=1,
+            help="Threads, or for a GPU processes, that read images; in each process of a launch.",
+            show_default="one per core, divided among these",
+        ),
     ] = None,
     devices: Annotated[
         str,

@@ -92,7 +92,8 @@ class Summary(NamedTuple):
             lines.append(f"rows        {totals.rows:,} written, {len(names)} per image: {', '.join(names)}")
         if totals.images and totals.waits.seconds:
             waited = ", ".join(f"{stage} {fraction:.0%}" for stage, fraction in totals.waits.fractions.items())
-            lines.append(f"limit       {totals.waits.limit}, by what the run waited for: {waited}")
+            who = "all processes" if totals.waits.seconds > totals.seconds else "the run"  # each has a clock
+            lines.append(f"limit       {totals.waits.limit}, by what {who} waited for: {waited}")
         if self.new_images:
             lines.append(f"new         {pluralize(self.new_images, 'image')} since the last call, in new shards")
         if self.plan.repeated:
