@@ -51,7 +51,10 @@ class OutputFiles:
         """
         named = {PurePath(shard).stem for shard in self._described} | set(planned)
         left = [(shard, PurePath(shard).stem) for shard in self.orphans()]
-        return [*sorted(self.whole), *(shard for shard, name in left if name in named or re.fullmatch(LOOSE_PATTERN, name))]
+        return [
+            *sorted(self.whole),
+            *(shard for shard, name in left if name in named or re.fullmatch(LOOSE_PATTERN, name)),
+        ]
 
     def orphans(self) -> list[str]:
         """Return the shards that vistok wrote and that have no sidecar that fits."""

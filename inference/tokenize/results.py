@@ -13,7 +13,6 @@ from .engines.table import EngineFactory
 from .job import Job, ShardProgress, ShardResult
 from .limits import Waits
 
-
 MAX_FAILURES = 1000
 """Failures that a call remembers."""
 

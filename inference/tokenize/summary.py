@@ -123,7 +123,9 @@ class Summary(NamedTuple):
             f"{pluralize(manifest.shards, 'shard')}, {pluralize(manifest.failures, 'failure')} listed"
         ]
         if others := self.others():
-            lines.append(f"  not of this call: {list_first(others, MAX_SHOWN)}; --overwrite removes those with a sidecar")
+            lines.append(
+                f"  not of this call: {list_first(others, MAX_SHOWN)}; --overwrite removes those with a sidecar"
+            )
         return lines + [f"  empty: {name}, there is no file in its input" for name in self.totals.empty]
 
     def _what_went_wrong(self) -> list[str]:

@@ -35,7 +35,9 @@ def test_vistok_reads_it_as_nothing(form, folder, verify, detokenize, tokenize, 
     out = folder(form)
     dataset = vistok.TokenDataset(out)
     assert [row.key for row in dataset] == [row.key for row in dataset.stream()] == ["a0", "a1", "c0"]
-    assert sorted(row.key for row in dataset.stream(shuffle_buffer=2)) == ["a0", "a1", "c0"] and dataset["c0"].key == "c0"
+    assert (
+        sorted(row.key for row in dataset.stream(shuffle_buffer=2)) == ["a0", "a1", "c0"] and dataset["c0"].key == "c0"
+    )
     assert "is whole, 3 rows in 3 shards" in verify(out)
     assert "3 images from 3 shards" in detokenize(out, "--out", tmp_path / "back")
     tars = [tmp_path / f"{name}.tar" for name in "abc"]

@@ -112,7 +112,13 @@ launch.rendezvous = lambda *given, **options: (open({path!r}, "w").close(), rend
 
 def alone(rank):
     """The variables of a process of two, of which the other one never comes."""
-    variables = {"RANK": rank, "WORLD_SIZE": 2, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    variables = {
+        "RANK": rank,
+        "WORLD_SIZE": 2,
+        "LOCAL_RANK": rank,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": free_port(),
+    }
     return {name: str(value) for name, value in variables.items()}
 
 
@@ -134,13 +140,17 @@ def test_a_signal_ends_a_process_that_waits_for_the_others(start, photos, tokeni
         (1, "does not reach rank 0 (The client socket has timed out after "),
     ],
 )
-def test_a_process_whose_others_never_come_ends_in_a_sentence(start, photos, tokenizer_folder, tmp_path, rank, sentence):
+def test_a_process_whose_others_never_come_ends_in_a_sentence(
+    start, photos, tokenizer_folder, tmp_path, rank, sentence
+):
     call = [photos, "--out", tmp_path / "out", "--model", tokenizer_folder]
     before = "from vistok.inference.tokenize.engines import launch; launch.JOINED_WITHIN = 1.0"
     process = start(call, before, **alone(rank))
     _, complained = process.communicate(timeout=60)
     last = complained.splitlines()[-1]  # after what torch prints itself
-    assert process.returncode == 1 and last.startswith(f"tokenize-images: rank {rank} on ") and sentence in last, complained
+    assert process.returncode == 1 and last.startswith(f"tokenize-images: rank {rank} on ") and sentence in last, (
+        complained
+    )
     assert last.endswith("): see what the others say." if rank == 0 else "): see what that one says.")
     assert not (tmp_path / "out").exists()
 
