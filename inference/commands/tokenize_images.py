@@ -143,7 +143,8 @@ def tokenize_images(
         bool, typer.Option("--retry-failures", help="Redo the finished shards that have failures.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="First remove all that vistok wrote into --out.")
+        bool,
+        typer.Option("--overwrite", help="First remove the shards, sidecars and pages that vistok wrote into --out."),
     ] = False,
     preview: Annotated[int, typer.Option(min=0, help="Write preview.png with the first N rows.")] = 0,
     report: Annotated[
