@@ -38,6 +38,6 @@ class ParquetCell:
 def _column(path: str, group: int, column: str) -> Any:
     try:
         with open_input(path) as file, open_table(file) as table, plain_errors():
-            return table.read_row_group(group, columns=[column]).column(column)
+            return table.read_row_group(group, columns=[column], use_threads=False).column(column)
     except ValueError as error:
         raise OSError(f"{path} {error}") from None

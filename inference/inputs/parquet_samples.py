@@ -9,6 +9,7 @@ from typing import Any
 from ...images.file_entry import Readable, printable
 from ...images.remote_entry import HeldEntry
 from ...images.tars.blocks import DamagedShard
+from ...tokenizer.retries import StillFailingError
 from .companions import Keep
 from .input_files import digest, file_state, open_input
 from .keys import UniqueKeys, given_key, name_key
@@ -61,9 +62,11 @@ def check_columns(path: str, image_column: str) -> None:
 
 
 def has_no_images(path: str) -> bool:
-    """Return whether a whole parquet file on this machine has no column that could have images."""
+    """Return whether a whole parquet file has no column that could have images; raise OSError when a store is silent."""
     try:
         schema = _schema(path)
+    except StillFailingError:
+        raise
     except OSError:  # reading its rows reports why
         return False
     return schema is not None and not columns_with_bytes(schema)

@@ -19,7 +19,8 @@ def open_table(file: BinaryIO) -> Any:
     import pyarrow.parquet as parquet
 
     with _plain_errors():
-        shard = parquet.ParquetFile(file, page_checksum_verification=True)
+        # pyarrow's threads may still let go of what they read when Python ends, which aborts the process: none is used.
+        shard = parquet.ParquetFile(file, page_checksum_verification=True, pre_buffer=False)
         if not any(shard.schema_arrow.equals(schema(dtype)) for dtype in UNSIGNED):
             raise NotATableOfTokens("is not a table of tokens that vistok wrote")
     return shard
@@ -49,7 +50,7 @@ def read_group(shard: Any, index: int, columns: list[str] | None = None) -> Any:
     """Read a group of rows, all of its columns or some; raise ValueError when it is damaged, and OSError."""
     with _plain_errors():
         _check_size(shard.metadata.row_group(index))
-        return shard.read_row_group(index, columns)
+        return shard.read_row_group(index, columns, use_threads=False)
 
 
 def _check_size(group: Any) -> None:

@@ -88,11 +88,15 @@ class Totals:
 def tokenize_shards(
     tasks: list[ShardTask], job: Job, engine: EngineFactory, on_progress: Callable[[Totals], None] = lambda _: None
 ) -> Totals:
-    """Run the tasks with an engine and sum up the results; raise as `Engine.run`."""
+    """Run the tasks with an engine and sum up the results; raise as `Engine.run`.
+
+    Workers do not know who holds the folder: when another command has taken it over, the next news of them ends the run.
+    """
     totals = Totals(job.manifest.num_codebooks, job.manifest.vocab_size, len(tasks))
     started = time.perf_counter()
 
     def report(progress: ShardProgress) -> None:
+        job.out.check_held()
         totals.add_progress(progress)
         on_progress(totals)
 
@@ -101,6 +105,7 @@ def tokenize_shards(
         results = engine(job, report).run(tasks)
         stack.callback(getattr(results, "close", lambda: None))  # ends the threads of a generator after an error
         for result in results:
+            job.out.check_held()
             totals.add(result)
             on_progress(totals)
     totals.seconds = time.perf_counter() - started

@@ -108,7 +108,7 @@ def _tokenize(request: Request, say: Callable[[str], None], site: Site) -> Summa
             plan, new_images = resume_grown(plan, out, shard_format)
         _clear(request, plan, job)
         pending = pending_shards(plan.shards, job, request.retry_failures)
-        write_manifest(out, manifest)
+        write_manifest(out, manifest.model_copy(update={"has_ended": not pending}))
         say(f"model       {request.model}, size {manifest.preprocessing.size}, on {site.placement}")
         if request.fast and (line := compare_with_float32(plan, tokenizer, job.encode, request.views)):
             say(line)

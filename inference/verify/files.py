@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 
 from ..token_shards.formats import SHARD_FORMATS, format_of, shard_files
-from ..token_shards.manifest import Manifest, settings_that_differ
+from ..token_shards.manifest import NOT_ENDED, Manifest, settings_that_differ
 from ..token_shards.ownership import OWN_KEYS, OutputFiles
 from ..token_shards.sidecar import MANIFEST_FILE, Sidecar
 from ..token_shards.store import Store
@@ -13,7 +13,7 @@ from .problems import Problem
 
 
 def total_problems(manifest: Manifest, sidecars: list[Sidecar]) -> Iterator[Problem]:
-    """Compare the totals of a manifest with the sidecars of its tokenizer."""
+    """Compare the totals of a manifest with the sidecars of its tokenizer, and say when they are not the last ones."""
     there = {
         "shards": len(sidecars),
         "images": sum(sidecar.images for sidecar in sidecars),
@@ -23,6 +23,8 @@ def total_problems(manifest: Manifest, sidecars: list[Sidecar]) -> Iterator[Prob
     for name, count in there.items():
         if (counted := getattr(manifest, name)) != count:
             yield Problem("manifest", MANIFEST_FILE, "", f"counts {counted:,} {name}, but the sidecars have {count:,}")
+    if not manifest.has_ended:
+        yield Problem("manifest", MANIFEST_FILE, "", NOT_ENDED)
 
 
 def sidecar_problems(

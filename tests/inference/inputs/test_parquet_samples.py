@@ -7,7 +7,7 @@ import pytest
 
 from samples import image_bytes, noise_image
 from vistok.images.tars.blocks import DamagedShard
-from vistok.inference.inputs import found_inputs, parquet_samples
+from vistok.inference.inputs import folder_shards, parquet_samples
 from vistok.inference.inputs.companions import KEEP_ALL, parse_keep
 from vistok.inference.inputs.parquet_samples import ParquetSource
 from vistok.inference.inputs.plan import plan_shards
@@ -273,7 +273,7 @@ def test_images_beside_a_folder_of_the_same_name_are_read(tmp_path):
 
 @pytest.mark.parametrize("can_look", [True, False])
 def test_metadata_of_img2dataset_is_passed_over(tmp_path, make_tar, monkeypatch, can_look):
-    monkeypatch.setattr(found_inputs, "has_pyarrow", lambda: can_look)
+    monkeypatch.setattr(folder_shards, "has_pyarrow", lambda: can_look)
     folder = tmp_path / "laion"
     (folder / "00001").mkdir(parents=True)
     make_tar(folder / "00000.tar", [("000000000.jpg", PNG), ("000000000.txt", b"a"), ("000000000.json", b"{}")])
