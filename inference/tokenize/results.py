@@ -42,6 +42,8 @@ class Totals:
         """Sums over the shards that were begun: their samples, and how many images are done and failed."""
         self._planned = planned
         self._progress_of: dict[str, ShardProgress] = {}
+        self._listed: set[str] = set()
+        """Shards whose samples are known, at least in part; one that has only begun says nothing of the size of the others."""
 
     @property
     def shards_done(self) -> int:
@@ -51,18 +53,21 @@ class Totals:
     @property
     def expected_images(self) -> int:
         """Images in all, estimated while not all shards are listed; 0 when none is."""
-        return round(self.progress["samples"] * self._planned / max(1, len(self._progress_of)))
+        return round(self.progress["samples"] * self._planned / max(1, len(self._listed)))
 
     def add_progress(self, progress: ShardProgress) -> None:
         """Replace what is known of the progress of one shard."""
         before = self._progress_of.get(progress.name, ShardProgress(progress.name, 0))
         self._progress_of[progress.name] = progress
+        if progress.samples:
+            self._listed.add(progress.name)
         for name in ("samples", "images", "failures"):
             self.progress[name] += getattr(progress, name) - getattr(before, name)
 
     def add(self, result: ShardResult) -> None:
         """Add the result of a shard."""
         self.add_progress(ShardProgress(result.name, result.samples, result.samples, len(result.failures)))
+        self._listed.add(result.name)
         self.waits += result.waits
         for reason, reasons in (
             (result.damage, self.damaged),
