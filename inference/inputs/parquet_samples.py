@@ -19,11 +19,11 @@ from .parquet_columns import (
     Columns,
     choose_columns,
     columns_with_bytes,
-    content_of,
     extension_of,
     open_table,
     plain_errors,
 )
+from .parquet_values import content_of, plain_values, text_of
 from .samples import Companion, Listing, Sample
 
 ROWS = 16
@@ -123,12 +123,12 @@ class _Rows:
         value = row[columns.image]
         content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
         named = row[columns.key] if columns.key else None
-        text = "" if named is None else str(named)
-        source = printable(str(path or text or f"row {self._done - 1}"))
+        text = "" if named is None else printable(text_of(named))
+        source = printable(text_of(path)) if path else text or f"row {self._done - 1}"
         key = given_key(text) or (given_key(name_key(os.path.basename(source))) if path else "")
         key = self._keys.add(key or f"{self._done - 1:08}")
         if content is None:
-            reasons = [str(row[name]) for name in REASON_COLUMNS if row.get(name)]
+            reasons = [printable(text_of(row[name])) for name in REASON_COLUMNS if row.get(name)]
             return Sample(
                 key,
                 source,
@@ -151,10 +151,10 @@ def _rows(batches: Iterator[Any]) -> Iterator[dict[str, Any]]:
     while True:
         with plain_errors():
             batch = next(batches, None)
-            rows = batch.to_pylist() if batch is not None else []
         if batch is None:
             return
-        yield from rows
+        columns = list(map(plain_values, batch.columns))
+        yield from (dict(zip(batch.schema.names, row, strict=True)) for row in zip(*columns, strict=True))
 
 
 def _companions(path: str, row: dict[str, Any], kept: dict[str, str], group: int, index: int) -> list[Companion]:

@@ -1,5 +1,6 @@
 """DIR/manifest.json: what all token shards of a folder have in common, and their totals."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -73,13 +74,9 @@ def new_manifest(
 
 def write_manifest(store: Store, manifest: Manifest) -> Manifest:
     """Write manifest.json with totals over the whole shards of the folder, and return it."""
-    done = sidecars(store)
-    totals = {
-        "shards": len(done),
-        "images": sum(sidecar.images for sidecar in done),
-        "rows": sum(sidecar.rows for sidecar in done),
-        "failures": sum(len(sidecar.failures) for sidecar in done),
-    }
+    totals: Counter[str] = Counter(shards=0, images=0, rows=0, failures=0)
+    for sidecar in sidecars(store):
+        totals.update(shards=1, images=sidecar.images, rows=sidecar.rows, failures=len(sidecar.failures))
     manifest = manifest.model_copy(update=totals)
     write_file(store, MANIFEST_FILE, to_json(manifest))
     return manifest

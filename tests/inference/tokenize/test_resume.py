@@ -232,7 +232,7 @@ def test_shards_that_are_not_of_this_call_are_named(tokenize, make_tar, photos, 
     tokenize(*shards, "--out", tmp_path / "out")
     (tmp_path / "out" / "b.json").unlink()
     said = tokenize(shards[0], "--out", tmp_path / "out")
-    assert "not of this call: b.tar; --overwrite removes what vistok wrote" in said
+    assert "not of this call: b.tar; --overwrite removes those with a sidecar" in said
 
 
 def test_an_image_given_twice_is_tokenized_once_and_said(tokenize, make_tar, photos, tmp_path):
