@@ -12,7 +12,7 @@ from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.numerics.exact import exact_batch, run_exactly
 from ..tokenizer.numerics.float32 import own_numerics
 from ..tokenizer.numerics.layout import memory_format, way_of
-from ..tokenizer.shapes import Pixels
+from ..tokenizer.shapes import Pixels, Tokens
 from .metrics import distortion, psnr, ssim
 from .running_covariance import RunningCovariance
 from .usage import codebook_usage, count_tokens, empty_counts
@@ -56,11 +56,13 @@ def measure(
     model: VisualTokenizer,
     batches: Iterable[Pixels],
     on_batch: Callable[[Pixels, Pixels], None] | None = None,
+    on_tokens: Callable[[Tokens, Pixels], None] | None = None,
 ) -> Measurement:
     """Reconstruct images, given in batches `b c h w` in [-1, 1], and measure; raise ValueError when there are none.
 
     Tokens are those of the exact encoder, and how images are batched does not change the figures. `on_batch` gets each
     batch and its reconstruction, rounded to uint8, on the model's device. Without a decoder it is never called.
+    `on_tokens` gets the tokens of each batch and its pixels, there too.
     """
     device = next(model.parameters()).device
     quantizer, vocab_size = model.quantizer, model.quantizer.vocab_size
@@ -94,6 +96,8 @@ def measure(
             latents.add(latent)
             codes.add(quantized)
             count_tokens(counts, tokens, vocab_size)
+            if on_tokens:
+                on_tokens(tokens, pixels)
             images += len(pixels)
             area += pixels[:, 0].numel()
             if on_batch:

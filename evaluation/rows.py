@@ -44,10 +44,14 @@ ROWS = {
     "tokens": Row("tokens", "{:,}"),
     "tokens_per_image": Row("tokens per image", "{:,.1f}", is_mean_of_counts=True),
     "bits_per_pixel": Row("bits per pixel", "{:.4f}", "lower"),
+    "prior_bits_per_image": Row("prior bits per image", "{:,.0f}", "lower"),
+    "prior_bits_per_pixel": Row("prior bits per pixel", "{:.4f}", "lower"),
+    "prior_bits_per_token": Row("prior bits per token", "{:.3f}", "lower"),
+    "prior_fraction": Row("prior bits / log2 codes", "{:.1%}", "lower"),
     "images_per_second": Row("images per second", "{:.1f}", "higher"),
 }
 """By the key of metrics.json, in the order in which they are shown."""
-HEADLINES = ("psnr", "ssim", "lpips", "rfid", "usage", "perplexity", "bits_per_pixel")
+HEADLINES = ("psnr", "ssim", "lpips", "rfid", "usage", "perplexity", "bits_per_pixel", "prior_bits_per_pixel")
 """Keys of the figures at the head of a page."""
 
 

@@ -113,6 +113,17 @@ class ImageRow(NamedTuple):
     """By caption."""
 
 
+class Scatter(NamedTuple):
+    """One point for each of several things."""
+
+    title: str
+    x: str
+    """What is measured along the axis."""
+    y: str
+    points: Mapping[str, tuple[float, float]]
+    """`x y` by name, finite."""
+
+
 class SideBySide(NamedTuple):
     """Several tokenizers on the same images."""
 
@@ -121,6 +132,7 @@ class SideBySide(NamedTuple):
     """A sentence each: how they were measured."""
     sections: Sequence[ComparedSection]
     images: Sequence[ImageRow] = ()
+    scatter: Scatter | None = None
     usage: Sequence[Curve] = ()
     """Tokens by the rank of their code, as `usage_curve` returns them."""
 

@@ -14,6 +14,7 @@ from .axes import Axis, number, ticks, value_axis
 from .content import ComparedRow, ComparedSection, Curve, ImageRow, SideBySide
 from .data_url import SMALL, data_url
 from .plot import corners, data, figure, frame, percent
+from .scatter import scatter_html
 
 STYLE = Path(__file__).parent / "side_by_side.css"
 SCRIPT = Path(__file__).parent / "side_by_side.js"
@@ -31,6 +32,7 @@ def compared_html(compared: SideBySide) -> str:
         f'<div class="explanation">{explanation}</div>'
         '<div class="wide" role="region" tabindex="0" aria-label="Figures of all tokenizers"><table class="compared">'
         f'<thead><tr><td></td>{head}<th scope="col">better</th></tr></thead>{bodies}</table></div>'
+        + (scatter_html(compared.scatter) if compared.scatter else "")
     )
 
 

@@ -6,7 +6,9 @@ Six ways take turns on the same files for some rounds, forwards and backwards: t
 same with one thread of torch, and in float32 and with `--fast` the network alone on images in memory, and tokenize-images once
 the model is loaded. Ratios are medians of those within a round. Those by `cores` compare the seconds that cores worked,
 which other programs hardly disturb; they take the usual script with one thread, as if two were twice as fast. By time, other
-programs make its threads wait for each other, so look at `load`. Prints the tables for RESULTS.md.
+programs make its threads wait for each other, so look at `load`. Beside each ratio is the most that is possible: reading and
+encoding take turns on the same cores, and a core multiplies no faster than in one large convolution (scripts/core_peak.py).
+Prints the tables for RESULTS.md.
 """
 
 import argparse
@@ -28,8 +30,9 @@ import torch
 from tokenize_arms import EXACT, FAST, PROCESSES, USUAL, Cost, Work, start
 
 from benchmark_encode import _processor
+from core_peak import Peak, peak_of
 
-IMAGES = {"photo-f8": {USUAL: 48, EXACT: 128, FAST: 192}, "llamagen": {USUAL: 4, EXACT: 8, FAST: 16}}
+IMAGES = {"photo-f8": {USUAL: 96, EXACT: 384, FAST: 576}, "llamagen": {USUAL: 4, EXACT: 8, FAST: 16}}
 SMALL = {"photo-f8": {USUAL: 8, EXACT: 16, FAST: 16}, "llamagen": {USUAL: 8, EXACT: 16, FAST: 16}}
 NAMES = {"photo-f8": "photo-f8", "llamagen": "LlamaGen VQ-16's size"}
 LEAST = {USUAL: 1, EXACT: 2, FAST: 16}
@@ -41,6 +44,7 @@ RATIOS = {
     "fast to the usual script": ("fast, end to end", "usual script", 5.0),
 }
 """Two ways, and how many times the rate of the second the first one is to have."""
+ARITHMETIC = {"exact, end to end": "float32", "fast, end to end": "bfloat16"}
 
 
 def measure(
@@ -78,17 +82,20 @@ def summary(costs: dict[str, list[Cost]]) -> dict[str, Any]:
     return found
 
 
-def ratios(ways: dict[str, Any]) -> dict[str, Any]:
-    """Return the medians over the rounds of each ratio, by seconds and by what cores worked."""
-    found = {}
+def ratios(ways: dict[str, Any], peak: Peak) -> dict[str, Any]:
+    """Return the medians over the rounds of each ratio, by seconds and by what cores worked, and the most that is possible."""
+    found: dict[str, Any] = {}
+    reading = ways["reading alone"]["core_seconds_per_image"]
     for title, (first, second, target) in RATIOS.items():
         by_time = [one / other for one, other in zip(ways[first]["rounds"], ways[second]["rounds"], strict=True)]
         least = ways["usual script, one thread" if second == "usual script" else second]["core_seconds"]
         by_cores = [other / one for one, other in zip(ways[first]["core_seconds"], least, strict=True)]
-        if target < 1:  # what is possible where reading an image and encoding it take turns on the same cores
-            reading = ways["reading alone"]["core_seconds_per_image"]
+        if second == "usual script":
+            possible = CORES / (peak.seconds(ARITHMETIC[first]) + reading)
+            found[f"{title}, at most"] = {"time": possible / ways[second]["images_per_second"]}
+        else:
             network = ways[second]["core_seconds_per_image"]
-            found[f"{title}, at most"] = {"cores": network / (network + reading)}
+            found[f"{title}, at most"] = {"time": network / (network + reading)}
         found[title] = {"time": statistics.median(by_time), "cores": statistics.median(by_cores), "target": target}
     return found
 
@@ -101,7 +108,7 @@ def table(models: dict[str, Any]) -> str:
         ways = [values["ways"][name] for values in models.values()]
         cells = (f"{way['images_per_second']:.2f}; {way['core_seconds_per_image']:.4f}" for way in ways)
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    lines += ["", f"| ratio by time; by the work of cores (at most) | {names} | target |"]
+    lines += ["", f"| ratio by time (at most); by the work of cores | {names} | target |"]
     lines.append("| --- |" + " --- |" * (len(models) + 1))
     for title, (*_, target) in RATIOS.items():
         cells = (_ratio(values["ratios"], title) for values in models.values())
@@ -110,9 +117,8 @@ def table(models: dict[str, Any]) -> str:
 
 
 def _ratio(found: dict[str, Any], title: str) -> str:
-    bound = found.get(f"{title}, at most")
-    most = f" ({bound['cores']:.2f})" if bound else ""
-    return f"{found[title]['time']:.2f}; {found[title]['cores']:.2f}{most}"
+    most = found[f"{title}, at most"]["time"]
+    return f"{found[title]['time']:.2f} ({most:.2f}); {found[title]['cores']:.2f}"
 
 
 def unpacked(pattern: str, count: int, folder: Path) -> list[Path]:
@@ -164,7 +170,8 @@ def main() -> None:
             full = (SMALL if given.small else IMAGES)[model]
             counts = {kind: max(LEAST[kind], count // given.fewer) for kind, count in full.items()}
             measured = measure(model, photos, counts, rounds, seconds, given.small, given.precision)
-            found["models"][model] = measured | {"ratios": ratios(measured["ways"])}
+            peak = peak_of(model, given.small)
+            found["models"][model] = measured | {"peak": peak._asdict(), "ratios": ratios(measured["ways"], peak)}
             given.out.write_text(json.dumps(found, indent=1) + "\n")
     print(table(found["models"]))
 

@@ -21,7 +21,7 @@ class Task(NamedTuple):
 def seconds_per_message(workers: int) -> float:
     """Return the seconds of a core for a message, when all workers make one shard and tell how far they are."""
     told = []
-    dispatcher = Dispatcher(told.append, lambda _: "", lambda _, error: error)
+    dispatcher = Dispatcher(told.append, lambda _: "", lambda *_: None, lambda _, error: error)
     ends: list[Any] = []
     for index in range(workers):
         ours, theirs = Pipe()

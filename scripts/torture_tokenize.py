@@ -5,10 +5,11 @@
 Each run has its own engine and number of processes, batch size, kind and number of readers, and threads. It ends by SIGKILL at
 a random moment, of its driver or of one process of a launch; before that, single workers are killed too, without which it goes
 on. The inputs are mixed: photos with captions in folders and tars, links, broken images, odd names, special files, a damaged
-tar, and a list that names a missing file. Both folders must be equal byte for byte.
+tar, and a list that names a missing file. Both folders must be equal byte for byte; then it begins again, in another format.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import random
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--model", default="photo-f8")
     parser.add_argument("--size", default="64")
     parser.add_argument("--engines", default=",".join(engines()), help="from which each run draws one")
+    parser.add_argument("--formats", default=",".join(formats()), help="from which each folder draws one")
     parser.add_argument("--minutes", type=float, default=1e9, help="after which no other run is killed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
@@ -51,28 +53,31 @@ class Torture:
     def __init__(self, work: Path, options: argparse.Namespace):
         self._options = options
         self._generator = random.Random(options.seed)
-        self._disturbed, self._undisturbed = work / "disturbed", work / "undisturbed"
+        self._disturbed, self._work = work / "disturbed", work
+        self._form, self._seconds = "", 0.0
         inputs = make_inputs(work / "in", options.images, options.seed)
         shards = ["--shard-size", str(max(2, options.images // 12)), "--quiet"]
         self._call = [*map(str, inputs), "--model", options.model, "--size", options.size, *shards]
         self._engines = {name: engines()[name] for name in options.engines.split(",")}
         self._runs: Counter[str] = Counter()
+        self._folders: Counter[str] = Counter()
         self._workers_killed = 0
 
     def run(self) -> dict[str, object]:
         """Return the figures; `differences` names the files that are not equal."""
         until = time.monotonic() + 60 * self._options.minutes
-        code, seconds = self._undisturbed_run()
+        self._begin()
         killed = finished = 0
         differences: list[str] = []
         while killed < self._options.kills and time.monotonic() < until and not differences:
-            if self._killed_run(self._generator.uniform(0.2, 1) * seconds) == -signal.SIGKILL:
+            if self._killed_run(self._generator.uniform(0.2, 1) * self._seconds) == -signal.SIGKILL:
                 killed += 1
             else:  # all shards are done: start again
                 finished += 1
                 differences = compare(self._disturbed, self._undisturbed)
                 if not differences:
                     shutil.rmtree(self._disturbed)
+                    self._begin()
         code = self._killed_run(None)
         sidecars = [path for path in self._undisturbed.glob("*.json") if path.name != "manifest.json"]
         rows = [json.loads(path.read_text()) for path in sidecars]
@@ -80,8 +85,9 @@ class Torture:
             "kills": killed,
             "workers_killed": self._workers_killed,
             "runs": dict(sorted(self._runs.items())),
+            "folders": dict(sorted(self._folders.items())),
             "finished_runs": finished + 1,
-            "seconds_per_run": round(seconds, 1),
+            "seconds_per_run": round(self._seconds, 1),
             "exit_code": code,
             "shards": len(rows),
             "images": sum(row["images"] for row in rows),
@@ -89,13 +95,21 @@ class Torture:
             "differences": differences or compare(self._disturbed, self._undisturbed),
         }
 
-    def _undisturbed_run(self) -> tuple[int, float]:
-        """Make the reference in one process, and return its exit code and its seconds."""
-        started = time.perf_counter()
-        running = start_local([*self._call, "--out", str(self._undisturbed)], dict(os.environ), random.Random(0))
-        said = running.processes[0].communicate()[1]
-        check(running.code, said, self._undisturbed)
-        return running.code, time.perf_counter() - started
+    @property
+    def _undisturbed(self) -> Path:
+        return self._work / f"undisturbed-{self._form}"
+
+    def _begin(self) -> None:
+        """Draw the format of the next folder, and make the reference in one process where there is none."""
+        self._form = self._generator.choice(self._options.formats.split(","))
+        self._folders[self._form] += 1
+        if not self._undisturbed.exists():
+            started = time.perf_counter()
+            arguments = [*self._call, "--format", self._form, "--out", str(self._undisturbed)]
+            running = start_local(arguments, dict(os.environ), random.Random(0))
+            said = running.processes[0].communicate()[1]
+            check(running.code, said, self._undisturbed)
+            self._seconds = time.perf_counter() - started
 
     def _killed_run(self, seconds: float | None) -> int:
         """Run with random settings and kill; about half of the kills come soon after a shard. Return the exit code.
@@ -106,7 +120,8 @@ class Torture:
         name = generator.choice(list(self._engines))
         settings = ["--batch-size", str(generator.choice([1, 3, 16])), "--workers", str(generator.choice([1, 2, 5]))]
         environment = {**os.environ, "OMP_NUM_THREADS": str(generator.choice([1, 2, 3]))}
-        running = self._engines[name]([*self._call, "--out", str(self._disturbed), *settings], environment, generator)
+        arguments = [*self._call, "--format", self._form, "--out", str(self._disturbed), *settings]
+        running = self._engines[name](arguments, environment, generator)
         self._runs[name] += 1
         if seconds is None:
             said = b"".join(process.communicate()[1] for process in running.processes)
@@ -132,7 +147,12 @@ class Torture:
                 self._workers_killed += kill_one(running.workers(), generator)
 
     def _shards(self) -> int:
-        return len(list(self._disturbed.glob("*.tar")))
+        return sum(path.name != "manifest.json" for path in self._disturbed.glob("*.json"))
+
+
+def formats() -> list[str]:
+    """Return the formats that can be written here."""
+    return ["wds", "megatron", *(["parquet"] if importlib.util.find_spec("pyarrow") else [])]
 
 
 def check(code: int, said: bytes, out: Path) -> None:

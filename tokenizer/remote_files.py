@@ -89,6 +89,13 @@ def read_remote(filesystem: FileSystem, path: str, url: str, size: int | None = 
     return retried(read, url)
 
 
+def read_start(url: str, size: int) -> bytes:
+    """Return the first bytes of a file, at most `size`. Raises OSError."""
+    filesystem, path = open_filesystem(url)
+    start: bytes = retried(partial(filesystem.cat_file, path, start=0, end=size), url)
+    return start[:size]
+
+
 def open_remote(filesystem: FileSystem, path: str, url: str) -> BinaryIO:
     """Open a file for reading in ranges, each of which is tried again when it fails or comes cut. Raises OSError.
 
@@ -96,8 +103,18 @@ def open_remote(filesystem: FileSystem, path: str, url: str) -> BinaryIO:
     """
     size = remote_size(filesystem, path, url)
     if size is None:
-        return io.BytesIO(read_remote(filesystem, path, url))
+        return HeldFile(read_remote(filesystem, path, url), url)
     return io.BufferedReader(RemoteFile(filesystem, path, url, size), BLOCK)
+
+
+class HeldFile(io.BytesIO):
+    """A file in memory that has a name, as all files have that are opened here."""
+
+    mode = "rb"
+
+    def __init__(self, content: bytes, url: str):
+        super().__init__(content)
+        self.name = url
 
 
 class RemoteFile(io.RawIOBase):

@@ -29,6 +29,8 @@ LIBRARIES = frozenset(
 """Packages whose errors of the network need not be OSErrors."""
 WAIT_AND_RETRY = (408, 409, 412, 425, 429)
 """Refusals of HTTP that pass."""
+MISSING = (404, 410)
+"""Statuses of HTTP for what is not there."""
 _given_up = threading.Event()
 
 
@@ -46,7 +48,8 @@ def retried(action: Callable[[], Result], path: str) -> Result:
     for number in range(1, TRIES + 1):
         try:
             return action()
-        except Exception as error:
+        except Exception as hidden:
+            error = _answer(hidden)
             if not is_momentary(error):
                 raise _named(error, path) from None
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
@@ -64,14 +67,31 @@ def give_up_retries(given_up: bool = True) -> None:
 
 def is_momentary(error: Exception) -> bool:
     """Return whether an error may be gone a moment later."""
-    status = getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", None)
+    status = _status(error)
     if isinstance(error, tuple(DEFINITE)) or "Credential" in type(error).__name__:
         return False
-    if isinstance(status, int) and 400 <= status < 500:
+    if status is not None and 400 <= status < 500:
         return status in WAIT_AND_RETRY
     if isinstance(error, OSError | EOFError | HTTPException):
         return True
     return type(error).__module__.partition(".")[0] in LIBRARIES
+
+
+def _answer(error: Exception) -> Exception:
+    """Return what the network said: fsspec calls a file of the web missing, whatever kept it from being asked for."""
+    cause = error.__cause__
+    if not isinstance(error, FileNotFoundError) or not isinstance(cause, Exception) or _status(cause) in MISSING:
+        return error
+    is_of_web = type(cause).__module__.partition(".")[0] in ("aiohttp", "asyncio") and not isinstance(cause, ValueError)
+    if is_of_web and _status(cause) and not is_momentary(cause):
+        return PermissionError(" ".join(str(cause).split()))
+    return cause if is_of_web or isinstance(cause, ConnectionError | TimeoutError) else error
+
+
+def _status(error: Exception) -> int | None:
+    """Return the status of HTTP that an error of a library carries."""
+    status = getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", None)
+    return status if isinstance(status, int) else None
 
 
 def _named(error: Exception, path: str) -> Exception:

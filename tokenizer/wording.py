@@ -63,10 +63,14 @@ def list_first(items: Sequence[str], shown: int) -> str:
     return ", ".join(items[:shown]) + (f" and {others} more" if others > 0 else "")
 
 
-def first_lines(lines: Sequence[str], shown: int, where: str) -> list[str]:
-    """Return the first lines and, when there are more, one that counts them and says where they are."""
-    others = len(lines) - shown
-    return [*lines[:shown], *([f"... and {others} more, see {where}"] if others > 0 else [])]
+def first_lines(lines: Sequence[str], shown: int, where: str, total: int | None = None) -> list[str]:
+    """Return the first lines and, when there are more, one that counts them and says where they are.
+
+    `total` is given where `lines` are not all.
+    """
+    first = lines[:shown]
+    others = (len(lines) if total is None else total) - len(first)
+    return [*first, *([f"... and {others} more, see {where}"] if others > 0 else [])]
 
 
 def shown(value: Any) -> str:

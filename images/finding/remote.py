@@ -10,6 +10,7 @@ from ...tokenizer.remote_files import FileSystem, open_filesystem, protocol_of
 from ...tokenizer.retries import retried
 from ..prefetch import ahead
 from ..remote_entry import UNKNOWN
+from .remote_listing import files_below, files_that_match
 
 REQUESTS = 32
 """Objects that are asked for at a time."""
@@ -48,11 +49,8 @@ def find_remote(urls: Iterable[str]) -> Iterator[RemoteObject | RemoteFolder]:
 
 def remote_object(url: str) -> RemoteObject:
     """Return an object as it is now; raise OSError when the store does not answer."""
-    filesystem, path = open_filesystem(url)
-    try:
-        return _object(url, retried(partial(filesystem.info, path), url))
-    except FileNotFoundError:
-        return RemoteObject(url, problem="does not exist")
+    info = _info(*open_filesystem(url), url)
+    return RemoteObject(url, problem=info) if isinstance(info, str) else _object(url, info)
 
 
 def remote_objects(urls: Iterable[str]) -> list[RemoteObject]:
@@ -65,22 +63,32 @@ def _find(url: str) -> RemoteObject | RemoteFolder:
     filesystem, path = open_filesystem(url)
     has_globs = protocol_of(url) not in WITHOUT_GLOBS
     if has_globs and any(sign in url for sign in "*?["):
-        found = retried(partial(filesystem.glob, path, detail=True), url)
-        return _folder(
-            filesystem, url[: min(url.index(sign) for sign in "*?[" if sign in url)].rpartition("/")[0], found
-        )
-    try:
-        info = retried(partial(filesystem.info, path), url)
-    except FileNotFoundError:
-        return RemoteObject(url, problem="does not exist")
+        root = url[: min(url.index(sign) for sign in "*?[" if sign in url)].rpartition("/")[0]
+        return _folder(filesystem, root, files_that_match(filesystem, path, url))
+    info = _info(filesystem, path, url)
+    if isinstance(info, str):
+        return RemoteObject(url, problem=info)
     if info["type"] == "directory" or (not has_globs and url.endswith("/")):
-        return _folder(filesystem, url.rstrip("/"), retried(partial(filesystem.find, path, detail=True), url))
+        return _folder(filesystem, url.rstrip("/"), files_below(filesystem, path, url))
     return _object(url, info)
+
+
+def _info(filesystem: FileSystem, path: str, url: str) -> dict[str, Any] | str:
+    """Return what a store says of an object, or a phrase that says why it says nothing; raise OSError when it fails."""
+    try:
+        info: dict[str, Any] = retried(partial(filesystem.info, path), url)
+    except FileNotFoundError:
+        return "does not exist"
+    except PermissionError as error:
+        if protocol_of(url) not in WITHOUT_GLOBS:  # credentials are those of the whole store
+            raise
+        return f"cannot be read ({error.strerror})"
+    return info
 
 
 def _folder(filesystem: FileSystem, root: str, found: dict[str, dict[str, Any]]) -> RemoteFolder:
     start = filesystem._strip_protocol(root).rstrip("/")
-    files = {path.removeprefix(start).lstrip("/"): info for path, info in found.items() if info["type"] == "file"}
+    files = {path.removeprefix(start).lstrip("/"): info for path, info in found.items()}
     objects = [_object(f"{root}/{name}", files[name]) for name in sorted(files)]
     if any(each.size == UNKNOWN for each in objects):  # a page of links
         objects = remote_objects(each.url for each in objects)

@@ -2,17 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..inputs.plan import SIDECAR_SUFFIX
 from ..inputs.samples import Failure
-from ..token_shards.sidecar import MANIFEST_FILE, Sidecar, all_sidecars
+from ..token_shards.sidecar import Sidecar, sidecars
 from ..token_shards.store import Store
 
-TOGETHER = 256
-"""Sidecars in memory at a time."""
 MAX_REASONS = 1000
 """Reasons that are told apart; others are counted together."""
 MAX_EXAMPLES = 3
@@ -92,15 +89,8 @@ class Contents:
 
 def read_contents(store: Store, fingerprint: str) -> Contents:
     """Return what the sidecars of the whole shards of a tokenizer say; raise OSError when the store does not answer."""
-    sizes = store.sizes()
-    names = sorted(name for name in sizes if name.endswith(SIDECAR_SUFFIX) and name != MANIFEST_FILE)
     contents = Contents()
-    for some in _parts(names):
-        for sidecar in all_sidecars(store, some):
-            if sidecar.is_whole(sizes) and sidecar.fingerprint == fingerprint:
-                contents.add(sidecar)
+    for sidecar in sidecars(store):
+        if sidecar.fingerprint == fingerprint:
+            contents.add(sidecar)
     return contents
-
-
-def _parts(names: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (names[start : start + TOGETHER] for start in range(0, len(names), TOGETHER))

@@ -8,6 +8,7 @@ from ...evaluation.usage import codebook_usage, codes_text, estimate_note, even_
 from ...report.codebooks import codebook_views
 from ...report.content import Chart, CodebookView, Comparison, Report, Single, environment
 from ...tokenizer.wording import list_first, pluralize
+from ..token_shards.manifest import NOT_ENDED
 from ..token_shards.sidecar import MANIFEST_FILE, to_json
 from .collection import Collection
 from .rates import points_of_shards, rate_chart
@@ -99,6 +100,8 @@ def _unfinished(collection: Collection) -> list[str]:
             f"{MANIFEST_FILE} counts {pluralize(collection.manifest.shards, 'shard')}, but {whole} are whole: a call is at "
             f"work, or was stopped. This page is about the {whole}."
         )
+    elif not call and not collection.manifest.has_ended:
+        notes.append(f"{MANIFEST_FILE} {NOT_ENDED}.")
     if collection.unsealed:
         them = pluralize(len(collection.unsealed), "shard")
         notes.append(

@@ -36,6 +36,16 @@ def evaluate_tokenizer(
             show_default=False,
         ),
     ] = None,
+    prior: Annotated[
+        int | None,
+        typer.Option(
+            metavar="STEPS",
+            min=1,
+            help="Also measure how learnable the tokens are: train a small transformer on most images for so many steps, "
+            "and count its bits on the others.",
+            show_default=False,
+        ),
+    ] = None,
     lpips_weights: LpipsWeightsOption = None,
     inception_weights: InceptionWeightsOption = None,
     device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu, cuda or mps.")] = "auto",
@@ -69,6 +79,6 @@ def evaluate_tokenizer(
         reference = partial(
             build_reference_metrics, frechet, lpips_weights, inception_weights, find_device(device), missing
         )
-        request = Request(models, images, out, device, reference, quiet, as_json)
+        request = Request(models, images, out, device, reference, quiet, as_json, prior)
         if run_evaluation(request) if len(models) == 1 else run_comparison(request):
             raise typer.Exit(WORK_FAILED)

@@ -54,6 +54,8 @@ def report_tokens(
     Exit code 0: the page is there, whatever it says. 1: the folder cannot be read or the page not written. 2: a wrong call.
     """
     with report_errors("report-tokens", debug):
+        if image_column and not source:
+            raise ValueError("--image-column is for parquet files with the images: give these by --source too.")
         from ..collection_report.report import Request, report_tokens
         from ..collection_report.summary import as_dict, lines
 

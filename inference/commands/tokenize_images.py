@@ -118,7 +118,11 @@ def tokenize_images(
     ] = False,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Threads, or for a GPU processes, that read images.", show_default="one per core"),
+        typer.Option(
+            min=1,
+            help="Threads, or for a GPU processes, that read images; in each process of a launch.",
+            show_default="one per core, divided among these",
+        ),
     ] = None,
     devices: Annotated[
         str,
@@ -139,7 +143,8 @@ def tokenize_images(
         bool, typer.Option("--retry-failures", help="Redo the finished shards that have failures.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="First remove all that vistok wrote into --out.")
+        bool,
+        typer.Option("--overwrite", help="First remove the shards, sidecars and pages that vistok wrote into --out."),
     ] = False,
     preview: Annotated[int, typer.Option(min=0, help="Write preview.png with the first N rows.")] = 0,
     report: Annotated[

@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ...images.finding.inputs import ALLOWED_ANYWHERE
 from ...pretrained.find import HUB_PREFIX, built_in_names, find_tokenizer, is_tokenizer_folder, names_tokenizer
 from ...pretrained.public import PUBLIC
 
@@ -28,9 +29,7 @@ def split_arguments(first: str, others: Sequence[str]) -> Arguments:
         count -= 1
     models, data = [first, *others[:count]], list(others[count:])
     if not data:
-        raise ValueError(
-            f"{models[-1]} names a tokenizer, and no images follow it: give image files, folders, .tar shards or a .txt list."
-        )
+        raise ValueError(f"{models[-1]} names a tokenizer, and no images follow it: {ALLOWED_ANYWHERE}.")
     for text in data:
         if is_tokenizer_folder(text) or (names_tokenizer(text) and not os.path.lexists(text)):
             raise ValueError(

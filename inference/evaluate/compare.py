@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ...evaluation.prior.measure import Prior
 from ...evaluation.reference_metrics import ReferenceMetrics
 from ...evaluation.usage import even_usage, is_hashed
 from ...tokenizer.errors import WorkFailedError
@@ -16,6 +17,7 @@ from ..folders import load_named
 from ..inputs.samples import Failure, Sample
 from .common_crop import CommonCrop, common_crop
 from .evaluation import Evaluation, EvaluationInputs, Example, evaluate
+from .prior import PriorRequest
 
 
 class Measured(NamedTuple):
@@ -33,6 +35,7 @@ class Measured(NamedTuple):
     """The images, in order."""
     failures: list[Failure]
     lost: list[str]
+    prior: Prior | None = None
 
 
 class Compared(NamedTuple):
@@ -84,16 +87,18 @@ def compare(
     device: str,
     build_reference: Callable[[], ReferenceMetrics],
     progress: Callable[[str, Sequence[Sample]], Iterable[Sample]],
+    prior: PriorRequest | None = None,
 ) -> Comparison:
     """Measure tokenizers, by their short names, one after another; only one of them is in memory at a time.
 
-    `progress` wraps the samples that a phrase tells what they are used for. Raises ValueError before any work when a
+    `progress` wraps the samples that a phrase tells what they are used for. A `prior` is trained on the tokens of the common
+    crop, or of the own crops where there is none. Raises ValueError before any work when a
     tokenizer cannot be loaded, and WorkFailedError when no image can be read, or not the same images for all.
     """
     crop = common_crop(read_configs(models))
     compared: list[Compared] = []
     for name, model in models.items():
-        compared.append(_measure(name, model, crop, inputs, device, build_reference, progress))
+        compared.append(_measure(name, model, crop, inputs, device, build_reference, progress, prior))
         _check_same_images(compared)
     parts = [part for each in compared for part in (each.own, each.common) if part]
     lost = list(dict.fromkeys(phrase for part in parts for phrase in part.lost))
@@ -108,16 +113,19 @@ def _measure(
     device: str,
     build_reference: Callable[[], ReferenceMetrics],
     progress: Callable[[str, Sequence[Sample]], Iterable[Sample]],
+    prior: PriorRequest | None,
 ) -> Compared:
     tokenizer = load(model, device)
+    differs = crop.preprocessing is not None and crop.preprocessing != tokenizer.config.preprocessing
 
     def measured(tokenizer: Tokenizer, phrase: str) -> Measured:
         samples = progress(f"images with {name}, {phrase}", inputs.samples)
-        return _measured(evaluate(model, tokenizer, inputs.again(), build_reference(), lambda _: samples))
+        asked = None if differs and phrase == "own crop" else prior
+        return _measured(evaluate(model, tokenizer, inputs.again(), build_reference(), lambda _: samples, asked))
 
     own = measured(tokenizer, "own crop")
     common = own if crop.preprocessing else None
-    if crop.preprocessing and crop.preprocessing != tokenizer.config.preprocessing:
+    if crop.preprocessing and differs:
         common = measured(tokenizer.with_preprocessing(crop.preprocessing), "common crop")
     facts = tokenizer.config, tokenizer.fingerprint, tokenizer.vocab_size, tokenizer.device
     return Compared(name, model, *facts, own, common)
@@ -139,6 +147,7 @@ def _measured(evaluation: Evaluation) -> Measured:
         evaluation.sources,
         evaluation.inputs.failures,
         evaluation.inputs.lost,
+        evaluation.prior,
     )
 
 

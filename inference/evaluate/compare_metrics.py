@@ -39,5 +39,6 @@ def _facts(measured: Measured) -> dict[str, Any]:
     return {
         "preprocessing": measured.preprocessing.model_dump(),
         **finite_figures(measured.figures),
+        **({"prior": measured.prior.facts()} if measured.prior else {}),
         "not_measured": measured.not_measured,
     }

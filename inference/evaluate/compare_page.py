@@ -7,6 +7,7 @@ from ...report import content
 from ...report.side_by_side import usage_curve
 from ...tokenizer.wording import pluralize
 from .compare import Compared, Comparison
+from .compare_learnability import EXPLANATION, learnability, prior_of
 from .compare_rows import said_once, sections
 from .published import NOTE, published_metrics
 
@@ -36,6 +37,7 @@ def comparison_report(comparison: Comparison) -> content.Report:
             explanation=_explanation(comparison),
             sections=sections(comparison),
             images=rows,
+            scatter=learnability(compared),
             usage=[usage_curve(each.name, each.own.counts) for each in compared if not each.is_estimated],
         ),
     )
@@ -49,6 +51,8 @@ def _explanation(comparison: Comparison) -> list[str]:
         "Usage is the fraction of the codes that occur among the tokens of these images; at even use is what tokens drawn at "
         "random from all codes would reach.",
     ]
+    trained = prior_of(comparison.compared[0])
+    sentences += [EXPLANATION, trained] if trained else []
     return sentences + ([NOTE] if any(published_metrics(each.config) for each in comparison.compared) else [])
 
 

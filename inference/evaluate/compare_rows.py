@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from ...evaluation.prior.measure import PRIOR_FIGURES
 from ...evaluation.rows import Row, known_rows
 from ...report.content import ComparedRow, ComparedSection
 from ...tokenizer.preprocessing import PreprocessingConfig
@@ -11,7 +12,7 @@ from .results import MISSING
 
 HIDDEN = ("distortion", "effective_rank", "latent_effective_rank")
 """Figures in the units of a tokenizer's own latents, which do not compare."""
-UNMARKED = ("usage", "perplexity", "bits_per_pixel")
+UNMARKED = ("usage", "perplexity", "bits_per_pixel", *PRIOR_FIGURES)
 """Figures of which none is best: they depend on the number of codes and tokens, which a tokenizer is chosen for."""
 
 
@@ -20,7 +21,7 @@ def sections(comparison: Comparison) -> list[ComparedSection]:
     compared = comparison.compared
     if comparison.crop.preprocessing and all(each.own is each.common for each in compared):
         return [_section("own and common crop", compared, lambda each: each.own, True, True)]
-    parts = [_section("own crop", compared, lambda each: each.own, False, True)]
+    parts = [_section("own crop", compared, lambda each: each.own, False, True, comparison.crop.preprocessing is None)]
     if comparison.crop.preprocessing:
         parts.append(_section("common crop", compared, _on_common, True, False))
     return parts
@@ -32,10 +33,16 @@ def _on_common(each: Compared) -> Measured:
 
 
 def _section(
-    title: str, compared: Sequence[Compared], part: Callable[[Compared], Measured], marked: bool, with_published: bool
+    title: str,
+    compared: Sequence[Compared],
+    part: Callable[[Compared], Measured],
+    marked: bool,
+    with_published: bool,
+    with_prior: bool = True,
 ) -> ComparedSection:
+    hidden = HIDDEN if with_prior else (*HIDDEN, *PRIOR_FIGURES)
     columns = [part(each).figures for each in compared]
-    names = dict.fromkeys(name for column in columns for name in column if name not in HIDDEN)
+    names = dict.fromkeys(name for column in columns for name in column if name not in hidden)
     published: list[dict[str, tuple[str, str]]] = [{} for _ in compared]
     labels: dict[str, str] = {}
     for index, each in enumerate(compared if with_published else []):
@@ -64,7 +71,8 @@ def said_once(compared: Sequence[Compared], sentences: Callable[[Mapping[str, st
     """Return the sentences about what was not measured, after the names of the tokenizers if they are not about all."""
     names: dict[str, list[str]] = {}
     for each in compared:
-        for sentence in sentences(each.own.not_measured):
+        on_common = each.common.not_measured if each.common else {}
+        for sentence in sentences({**each.own.not_measured, **on_common}):
             names.setdefault(sentence, []).append(each.name)
     return [
         sentence if len(group) == len(compared) else f"{', '.join(group)}: {sentence}"

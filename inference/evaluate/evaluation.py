@@ -8,6 +8,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from ...evaluation.metrics import psnr
+from ...evaluation.prior.measure import PRIOR_FIGURES, Prior
 from ...evaluation.quality import Measurement, measure
 from ...evaluation.reference_metrics import ReferenceMetrics
 from ...images.preprocessing import stack_pixels, to_images
@@ -21,6 +22,7 @@ from ..inputs.input_files import UnreadableInputError
 from ..inputs.plan import plan_shards
 from ..inputs.reading import ReadImage, read_image
 from ..inputs.samples import Failure, Sample, ShardTask
+from .prior import PriorRequest, TokensOfImages
 
 MAX_EXAMPLES = 12
 NO_DECODER = "The tokenizer has no decoder, so only its codes and the speed of its encoder are measured."
@@ -99,10 +101,13 @@ class Evaluation(NamedTuple):
     examples: list[Example]
     sources: list[str]
     """The images, in order."""
+    prior: Prior | None = None
+    """How learnable the tokens are, if that was asked for and could be measured."""
 
     def figures(self) -> dict[str, float | None]:
         """Return everything that was measured, by its key in metrics.json."""
-        return self.measured.quality._asdict() | self.reference
+        prior = self.prior.figures() if self.prior else {}
+        return self.measured.quality._asdict() | prior | self.reference
 
 
 def evaluate(
@@ -111,17 +116,21 @@ def evaluate(
     inputs: EvaluationInputs,
     reference: ReferenceMetrics,
     progress: Callable[[Iterable[Sample]], Iterable[Sample]] = iter,
+    prior: PriorRequest | None = None,
 ) -> Evaluation:
     """Reconstruct images and measure; `progress` wraps the samples. Raise WorkFailedError when no image can be read.
 
-    Without a decoder nothing is reconstructed, and the metrics of reconstructions are not measured.
+    Without a decoder nothing is reconstructed, and the metrics of reconstructions are not measured. A `prior` is trained
+    where one is asked for and there are images enough.
     """
     examples: list[Example] = []
     sources: list[str] = []
+    listed = TokensOfImages()
 
     def pixels() -> Iterable[Pixels]:
         for image in inputs.images(progress(inputs.samples), tokenizer):
             sources.append(image.sample.source)
+            listed.keys.append(image.sample.key)
             yield stack_pixels([image.pixels])
 
     def on_batch(original: Pixels, reconstruction: Pixels) -> None:
@@ -134,7 +143,11 @@ def evaluate(
     if not tokenizer.model.has_decoder:
         reference = reference.not_measured_for(NO_DECODER)
         missing = dict.fromkeys(("psnr", "ssim"), NO_DECODER)
-    measured = measure(tokenizer.model, in_batches(pixels(), tokenizer.batch_size or DEVICE_BATCH), on_batch)
+    batches = in_batches(pixels(), tokenizer.batch_size or DEVICE_BATCH)
+    measured = measure(tokenizer.model, batches, on_batch, listed.add if prior else None)
+    learned = prior.measure(listed, tokenizer) if prior else None
+    if isinstance(learned, str):
+        missing |= dict.fromkeys(PRIOR_FIGURES, learned)
     return Evaluation(
         model,
         tokenizer,
@@ -144,4 +157,5 @@ def evaluate(
         missing | reference.not_measured,
         examples[:MAX_EXAMPLES],
         sources,
+        learned if isinstance(learned, Prior) else None,
     )

@@ -19,6 +19,7 @@ from ...report.page import render
 from ...tokenizer.files import write_whole
 from ...tokenizer.wording import first_lines, pluralize
 from .evaluation import Evaluation
+from .prior import prior_chart, prior_rows, prior_sentence
 from .published import NOTE, published_facts, published_metrics, published_rows
 
 METRICS_FILE = "metrics.json"
@@ -38,6 +39,7 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
         "data": inputs.data,
         **finite_figures(evaluation.figures()),
         "usage_is_estimated": is_hashed(evaluation.measured.counts, tokenizer.vocab_size),
+        **({"prior": evaluation.prior.facts()} if evaluation.prior else {}),
         **({"published": published} if published else {}),
         "not_measured": evaluation.not_measured,
         "failures": [asdict(failure) for failure in inputs.failures],
@@ -58,6 +60,8 @@ def evaluation_report(evaluation: Evaluation) -> content.Report:
     tokenizer, inputs, figures = evaluation.tokenizer, evaluation.inputs, evaluation.figures()
     images = pluralize(evaluation.measured.quality.images, "image")
     tables = {"All figures": content.Table(["figure", "value", "better"], quality_rows(figures))}
+    if evaluation.prior:
+        tables["Prior"] = content.Table(["prior", "value"], prior_rows(evaluation.prior))
     published = published_rows(figures, published_metrics(tokenizer.config), MISSING)
     if published:
         header = ["figure", "measured", "published", "difference"]
@@ -69,6 +73,7 @@ def evaluation_report(evaluation: Evaluation) -> content.Report:
         notes=missing_notes(evaluation.not_measured)
         + [f"{failure.source} was left out: {failure.reason}." for failure in inputs.failures]
         + [f"Lost: {phrase}" for phrase in inputs.lost],
+        charts=[prior_chart({"validation": evaluation.prior})] if evaluation.prior else [],
         codebooks=codebook_views(tokenizer.model.quantizer, evaluation.measured.counts),
         comparisons=[
             content.Comparison(f"{example.source} · {example.psnr:.2f} dB", example.original, example.reconstruction)
@@ -114,5 +119,6 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
     failed = [f"failed: {failure.source}: {failure.reason}" for failure in evaluation.inputs.failures]
     lines = first_lines(failed, MAX_FAILURES, METRICS_FILE)
     lines += filter(None, [estimate_note(evaluation.measured.counts, evaluation.tokenizer.vocab_size)])
+    lines += [prior_sentence(evaluation.prior)] if evaluation.prior else []
     lines += [NOTE] if published_metrics(evaluation.tokenizer.config) else []
     return lines + [f"lost: {phrase}" for phrase in evaluation.inputs.lost]

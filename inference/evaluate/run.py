@@ -17,6 +17,7 @@ from .compare_metrics import comparison_metrics
 from .compare_page import comparison_report
 from .compare_table import comparison_lines, comparison_tables
 from .evaluation import EvaluationInputs, evaluate
+from .prior import PriorRequest, check_images
 from .results import evaluation_report, metrics, not_measured_lines, summary_lines, summary_table, write_results
 
 
@@ -30,6 +31,15 @@ class Request(NamedTuple):
     build_reference: Callable[[], ReferenceMetrics]
     quiet: bool
     as_json: bool
+    prior: int | None = None
+    """Steps of the prior; None for no prior."""
+
+    def prior_request(self, inputs: EvaluationInputs) -> PriorRequest | None:
+        """Return what to train a prior with, if one was asked for; raise ValueError when there are too few images."""
+        if self.prior is None:
+            return None
+        check_images(sample.key for sample in inputs.samples)
+        return PriorRequest(self.prior, lambda steps: track(steps, "steps of the prior", quiet=self.quiet))
 
 
 def run_evaluation(request: Request) -> bool:
@@ -41,10 +51,11 @@ def run_evaluation(request: Request) -> bool:
     tokenizer = load(model, request.device)
     inputs, reference = EvaluationInputs(request.data, request.out), request.build_reference()
     told = dict(reference.not_measured) if tokenizer.model.has_decoder else {}
+    prior = request.prior_request(inputs)
     for line in not_measured_lines(told):
         say(line, as_json)
     evaluation = evaluate(
-        model, tokenizer, inputs, reference, lambda samples: track(samples, "images", quiet=request.quiet)
+        model, tokenizer, inputs, reference, lambda samples: track(samples, "images", quiet=request.quiet), prior
     )
     figures = metrics(evaluation)
     with hold_folder(request.out, "evaluate-tokenizer"):
@@ -80,6 +91,7 @@ def run_comparison(request: Request) -> bool:
         request.device,
         build_reference,
         lambda phrase, samples: track(samples, phrase, quiet=request.quiet),
+        request.prior_request(inputs),
     )
     figures = comparison_metrics(comparison)
     with hold_folder(request.out, "evaluate-tokenizer"):

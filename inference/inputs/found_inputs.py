@@ -1,26 +1,22 @@
 """Sorting what users name into files that become a shard each, and loose images, on this machine or behind URLs."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
-from ...images.file_entry import open_regular, printable
+from ...images.file_entry import printable
 from ...images.finding.index import folder_files
-from ...images.finding.inputs import ALLOWED, Input, expand_inputs
-from ...images.finding.remote import WITHOUT_GLOBS, RemoteFolder, RemoteObject, find_remote
+from ...images.finding.inputs import ALLOWED_ANYWHERE, Input, expand_inputs
+from ...images.finding.remote import RemoteFolder, RemoteObject, find_remote
 from ...tokenizer.remote_files import protocol_of
 from .companions import Keep
+from .folder_shards import PARQUET, bare, describes_shard, is_shard, shards_among
 from .loose_gathering import LooseImages
-from .parquet_columns import has_pyarrow
-from .parquet_samples import has_no_images
 from .samples import kind_of
-from .token_tars import holds_tokens
 
-TAR, PARQUET = ".tar", ".parquet"
-STATS = "_stats.json"
-"""What img2dataset writes beside its shards, with a .parquet of the same rows; both are passed over."""
 TOKEN_SHARD = "token shard"
 """The kind under which a tar of vistok in a folder is passed over."""
 
@@ -35,7 +31,7 @@ class InputShard(NamedTuple):
     @property
     def base(self) -> str:
         """The last part of its path or URL."""
-        return os.path.basename(_bare(self.path))
+        return os.path.basename(bare(self.path))
 
     @property
     def is_parquet(self) -> bool:
@@ -53,56 +49,50 @@ class FoundInputs:
     def add_folder(self, folder: str, out: str | None) -> None:
         """Walk a folder, `out` left out."""
         found = folder_files(folder, out)
-        own = {name for name in found if name.lower().endswith(TAR) and _is_token_shard(os.path.join(folder, name))}
-        if own:
-            self.loose.passed_over[TOKEN_SHARD] += len(own)
-        names = [name for name in found if name not in own] if own else found
-        shards = self._shards_among(names, folder)
-        self.shards += [InputShard(os.path.join(folder, name)) for name in names if name in shards]
-        self.loose.add_folder(folder, [name for name in names if name not in shards] if shards else names)
+        shards, loose = self._sorted_out(found, partial(os.path.join, folder))
+        self.shards += [InputShard(os.path.join(folder, name)) for name in shards]
+        self.loose.add_folder(folder, loose)
 
-    def add_remote_folder(self, found: RemoteFolder) -> None:
-        """Add what is below a URL."""
-        shards = self._shards_among([each.url for each in found.objects])
-        self.shards += [InputShard(each.url, each) for each in found.objects if each.url in shards]
-        self.loose.add_remote_folder(found, (each for each in found.objects if each.url not in shards))
+    def add_remote_folder(self, found: RemoteFolder, out: str | None) -> None:
+        """Add what is below a URL, `out` left out."""
+        root = f"{(out or '').rstrip('/')}/"
+        objects = {each.url: each for each in found.objects if f"{found.url}/" == root or not each.url.startswith(root)}
+        shards, loose = self._sorted_out(list(objects), str)
+        self.shards += [InputShard(url, objects[url]) for url in shards]
+        self.loose.add_remote_folder(found, map(objects.__getitem__, loose))
 
     def add_object(self, found: RemoteObject) -> None:
         """Add one object behind a URL."""
-        if _is_shard(found.url) and not found.problem:
+        if is_shard(found.url) and not found.problem:
             self.shards.append(InputShard(found.url, found))
         else:
             self.loose.add_object(found)
 
     def add_file(self, given: Input) -> None:
         """Add one file."""
-        if not given.problem and _describes_shard(given.path):
+        if not given.problem and describes_shard(given.path):
             self.loose.passed_over[kind_of(given.path)] += 1
-        elif _is_shard(given.path) and not given.problem:
+        elif is_shard(given.path) and not given.problem:
             self.shards.append(InputShard(given.path))
         else:
             self.loose.add_file(given)
 
-    def _shards_among(self, names: Sequence[str], folder: str = "") -> set[str]:
-        """Return the names of the shards, without tables that describe images; those of a local folder are looked into."""
-        shards = {name for name in names if _is_shard(name)}
-        parquets = {os.path.splitext(name)[0]: name for name in shards if name.lower().endswith(PARQUET)}
-        if parquets:
-            tars = {os.path.splitext(name)[0] for name in shards if name.lower().endswith(TAR)}
-            folders = {os.path.dirname(name) for name in names}
-            for stem, name in parquets.items():
-                is_beside = stem in folders
-                if stem in tars or (_describes_images(os.path.join(folder, name), is_beside) if folder else is_beside):
-                    shards.remove(name)
-        return shards
+    def _sorted_out(self, names: list[str], path_of: Callable[[str], str]) -> tuple[list[str], list[str]]:
+        """Return the shards among the files of a folder, and the files that are loose; count those of vistok."""
+        shards, own = shards_among(names, path_of)
+        self.loose.passed_over.update({TOKEN_SHARD: len(own)} if own else {})
+        taken = shards | own
+        return [name for name in names if name in shards], [
+            name for name in names if name not in taken
+        ] if taken else names
 
 
 def find_inputs(inputs: Iterable[str], keep: Keep, out: str | None) -> FoundInputs:
     """Find what users name, the folder `out` left out; raise ValueError for what does not exist, OSError when a store fails."""
     found = FoundInputs(LooseImages(keep))
-    for is_remote, given in groupby(expand_inputs(inputs), lambda each: bool(protocol_of(each.path))):
+    for is_remote, given in groupby(expand_inputs(inputs, ALLOWED_ANYWHERE), lambda each: bool(protocol_of(each.path))):
         if is_remote:
-            _add_remote(list(given), found)
+            _add_remote(list(given), found, out)
             continue
         for each in given:
             if each.is_folder:
@@ -112,43 +102,11 @@ def find_inputs(inputs: Iterable[str], keep: Keep, out: str | None) -> FoundInpu
     return found
 
 
-def _add_remote(given: list[Input], inputs: FoundInputs) -> None:
+def _add_remote(given: list[Input], inputs: FoundInputs, out: str | None) -> None:
     for each, found in zip(given, find_remote(each.path for each in given), strict=True):
         if isinstance(found, RemoteFolder):
-            inputs.add_remote_folder(found)
+            inputs.add_remote_folder(found, out)
         elif found.problem and not each.place:
-            raise ValueError(f"{printable(each.path)} {found.problem}: {ALLOWED}.")
+            raise ValueError(f"{printable(each.path)} {found.problem}: {ALLOWED_ANYWHERE}.")
         else:
             inputs.add_object(found._replace(problem=f"{found.problem} ({each.place})") if found.problem else found)
-
-
-def _is_token_shard(path: str) -> bool:
-    try:
-        with open_regular(path) as file:
-            return bool(holds_tokens(file))
-    except OSError:  # reading it reports why
-        return False
-
-
-def _is_shard(path: str) -> bool:
-    return _bare(path).lower().endswith((TAR, PARQUET))
-
-
-def _describes_shard(path: str) -> bool:
-    """Return whether a local file is metadata of img2dataset, whose shard is beside it."""
-    stem = path.removesuffix(STATS)
-    if stem != path:
-        return any(os.path.exists(stem + ending) for ending in (TAR, PARQUET, ""))
-    stem, ending = os.path.splitext(path)
-    is_beside = ending.lower() == PARQUET and any(os.path.exists(stem + other) for other in (TAR, ""))
-    return is_beside and _describes_images(path, is_beside)
-
-
-def _describes_images(path: str, is_beside: bool) -> bool:
-    """Return whether a local parquet file has no images; without pyarrow, the name that it shares with a shard says so."""
-    return has_no_images(path) if has_pyarrow() else is_beside
-
-
-def _bare(path: str) -> str:
-    """Return a path, or a URL without its query."""
-    return path.partition("?")[0] if protocol_of(path) in WITHOUT_GLOBS else path

@@ -6,7 +6,8 @@ from functools import lru_cache
 from typing import Any, BinaryIO
 
 from .input_files import open_input
-from .parquet_columns import content_of, open_table, plain_errors
+from .parquet_columns import open_table, plain_errors
+from .parquet_values import content_of, plain_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class ParquetCell:
 
     def read(self) -> bytes:
         """Return the bytes; raise OSError when they cannot be read or have changed."""
-        content = content_of(_column(self.path, self.group, self.column)[self.row].as_py())
+        content = content_of(plain_value(_column(self.path, self.group, self.column)[self.row]))
         if len(content) != self.size:
             raise OSError(f"{self.path} has changed")
         return content
@@ -37,6 +38,6 @@ class ParquetCell:
 def _column(path: str, group: int, column: str) -> Any:
     try:
         with open_input(path) as file, open_table(file) as table, plain_errors():
-            return table.read_row_group(group, columns=[column]).column(column)
+            return table.read_row_group(group, columns=[column], use_threads=False).column(column)
     except ValueError as error:
         raise OSError(f"{path} {error}") from None

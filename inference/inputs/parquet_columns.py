@@ -84,15 +84,6 @@ def extension_of(column: str) -> str:
     return column.strip(".") if _EXTENSION.fullmatch(column) else ""
 
 
-def content_of(value: Any) -> bytes:
-    """Return a value as the content of a file: text and bytes as they are, the bytes of images, and all else as JSON."""
-    if isinstance(value, dict) and isinstance(value.get("bytes"), bytes):
-        value = value["bytes"]
-    if isinstance(value, bytes):
-        return value
-    return (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)).encode()
-
-
 def _image_features(schema: Any) -> set[str]:
     """Return the columns that `datasets` has noted as images."""
     try:

@@ -9,6 +9,7 @@ from typing import Any
 from ...images.file_entry import Readable, printable
 from ...images.remote_entry import HeldEntry
 from ...images.tars.blocks import DamagedShard
+from ...tokenizer.retries import StillFailingError
 from .companions import Keep
 from .input_files import digest, file_state, open_input
 from .keys import UniqueKeys, given_key, name_key
@@ -18,11 +19,11 @@ from .parquet_columns import (
     Columns,
     choose_columns,
     columns_with_bytes,
-    content_of,
     extension_of,
     open_table,
     plain_errors,
 )
+from .parquet_values import content_of, plain_values, text_of
 from .samples import Companion, Listing, Sample
 
 ROWS = 16
@@ -61,9 +62,11 @@ def check_columns(path: str, image_column: str) -> None:
 
 
 def has_no_images(path: str) -> bool:
-    """Return whether a whole parquet file on this machine has no column that could have images."""
+    """Return whether a whole parquet file has no column that could have images; raise OSError when a store is silent."""
     try:
         schema = _schema(path)
+    except StillFailingError:
+        raise
     except OSError:  # reading its rows reports why
         return False
     return schema is not None and not columns_with_bytes(schema)
@@ -120,12 +123,12 @@ class _Rows:
         value = row[columns.image]
         content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
         named = row[columns.key] if columns.key else None
-        text = "" if named is None else str(named)
-        source = printable(str(path or text or f"row {self._done - 1}"))
+        text = "" if named is None else printable(text_of(named))
+        source = printable(text_of(path)) if path else text or f"row {self._done - 1}"
         key = given_key(text) or (given_key(name_key(os.path.basename(source))) if path else "")
         key = self._keys.add(key or f"{self._done - 1:08}")
         if content is None:
-            reasons = [str(row[name]) for name in REASON_COLUMNS if row.get(name)]
+            reasons = [printable(text_of(row[name])) for name in REASON_COLUMNS if row.get(name)]
             return Sample(
                 key,
                 source,
@@ -148,10 +151,10 @@ def _rows(batches: Iterator[Any]) -> Iterator[dict[str, Any]]:
     while True:
         with plain_errors():
             batch = next(batches, None)
-            rows = batch.to_pylist() if batch is not None else []
         if batch is None:
             return
-        yield from rows
+        columns = list(map(plain_values, batch.columns))
+        yield from (dict(zip(batch.schema.names, row, strict=True)) for row in zip(*columns, strict=True))
 
 
 def _companions(path: str, row: dict[str, Any], kept: dict[str, str], group: int, index: int) -> list[Companion]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...images.file_entry import file_size, printable
-from ...images.finding.inputs import ALLOWED
+from ...images.finding.inputs import ALLOWED_ANYWHERE
 from ...tokenizer.remote_files import protocol_of
 from .companions import KEEP_ALL, Keep
 from .found_inputs import InputShard, find_inputs
@@ -67,7 +67,7 @@ def plan_shards(
     found = find_inputs(inputs, keep, out)
     loose = found.loose.images
     if not found.shards and not loose:
-        raise ValueError(f"No images in {', '.join(inputs)}: {ALLOWED}.")
+        raise ValueError(f"No images in {', '.join(inputs)}: {ALLOWED_ANYWHERE}.")
     _check_parquet(found.shards, image_column)
     named, repeated = _shard_names(found.shards, max(suffix, SIDECAR_SUFFIX, key=len))
     for index, key in unusual_keys([printable(image.name) for image in loose]).items():
@@ -85,8 +85,13 @@ def plan_shards(
 
 
 def _check_parquet(files: list[InputShard], image_column: str) -> None:
-    """Raise ValueError when pyarrow is missing, or the first parquet file, unless it is damaged, has no column of images."""
+    """Raise ValueError when pyarrow is missing, or the first parquet file, unless it is damaged, has no column of images.
+
+    So it does for a column that no input can have.
+    """
     first = next((file for file in files if file.is_parquet), None)
+    if first is None and image_column:
+        raise ValueError(f"--image-column is {image_column}, but no input is a parquet file with images: leave it out.")
     if first is not None:
         require_pyarrow(first.path)
         check_columns(first.path, image_column)

@@ -48,7 +48,7 @@ def pack_collection(request: Request, say: Callable[[str], None]) -> Summary:
             check_same_packing(read_packed_manifest(out), job.manifest, out)
         refuse_replacing_others(out, [task.name for task in tasks], job.packed_format, job.tokenizer is not None)
         if request.overwrite:
-            remove_packed(out)
+            remove_packed(out, [task.name for task in tasks])
         out.remove_asides()
         pending = pending_tasks(tasks, out, job.manifest)
         write_packed_manifest(out, job.manifest)  # before the others, which are vistok's where it is

@@ -1,8 +1,9 @@
 """Which files of a folder of packed sequences vistok wrote: those it may remove or replace, and those it must not touch."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack
+from itertools import chain
 
 from ..token_shards.ownership import OWN_KEYS, refuse_other
 from ..token_shards.sidecar import MANIFEST_FILE
@@ -41,19 +42,21 @@ class PackedFiles:
         return [(name, entry) for name, entry in found.items() if name not in self.whole and self.is_own(name, entry)]
 
 
-def remove_packed(store: Store) -> None:
-    """Remove all that pack-sequences wrote: manifest, vocabulary, sidecars, shards, and what a kill left."""
+def remove_packed(store: Store, planned: Collection[str]) -> None:
+    """Remove all that pack-sequences wrote: manifest, vocabulary, sidecars, shards, and what a kill left.
+
+    What a kill left has vistok's mark and no sidecar. So may what somebody makes of a shard, which has another name than one
+    of `planned`, the shards that are made next, or of those with a sidecar.
+    """
     files = PackedFiles(store)
     is_extended = MANIFEST_FILE in files.sizes and b'"is_extended": true' in store.read(MANIFEST_FILE)
     for name in (*([TOKENIZER_FILE] if is_extended else []), VOCABULARY_FILE, MANIFEST_FILE):
         store.remove(name)
-    for sidecar in files.sidecars:
-        store.remove(sidecar_of(sidecar.shard))
-        for file in sidecar.files:
-            store.remove(file.name)
-    for shard, packed_format in files.orphans():
-        for name in packed_files(shard, packed_format):
-            store.remove(name)
+    named = {sidecar.shard for sidecar in files.sidecars} | set(planned)
+    left = [packed_files(shard, entry) for shard, entry in files.orphans() if shard in named]
+    whole = [[file.name for file in sidecar.files] for sidecar in files.sidecars]
+    for name in chain(*left, *whole, (sidecar_of(sidecar.shard) for sidecar in files.sidecars)):  # sidecars last
+        store.remove(name)
     store.remove_asides()
 
 

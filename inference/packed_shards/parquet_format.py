@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from ..token_shards.parquet_format import ParquetFormat, footer
-from ..token_shards.parquet_groups import check_size, plain_errors
+from ..token_shards.parquet_groups import TableKind, is_as_written, open_table, read_group
 from .rows import PackedRow, documents_from_json, documents_to_json
 
 if TYPE_CHECKING:  # of the extra `parquet`, and slow to import
@@ -42,7 +42,7 @@ class PackedParquetFormat:
             columns,
             version="2.6",
             data_page_version="1.0",
-            compression="zstd",
+            compression=KIND.compression,
             compression_level=3,
             use_dictionary=["loss_mask.list.element", "seq_start_id.list.element"],
             write_statistics=False,
@@ -54,21 +54,18 @@ class PackedParquetFormat:
         writer.close()
 
     def read(self, files: Sequence[BinaryIO]) -> Iterator[PackedRow]:
-        import pyarrow.parquet as parquet
-
-        with plain_errors():
-            shard = parquet.ParquetFile(files[0], page_checksum_verification=True)
-            if not any(shard.schema_arrow.equals(_schema(dtype)) for dtype in TYPES):
-                raise ValueError("is not a table of packed sequences that vistok wrote")
+        shard = open_table(files[0], KIND)
         for index in range(shard.num_row_groups):
-            with plain_errors():
-                check_size(shard.metadata.row_group(index))
-                group = shard.read_row_group(index)
+            group = read_group(shard, index)
             yield from _rows({name: group.column(name).combine_chunks() for name in group.column_names}, len(group))
 
     def is_own(self, files: Sequence[BinaryIO | None]) -> bool | None:
-        found = footer(files[0]) if files[0] is not None else None
-        return None if found is None else MARK in found
+        (file,) = files
+        found = footer(file) if file is not None else None
+        if file is None or found is None:
+            return None
+        # Other programs keep the mark when they make another table of a shard.
+        return MARK in found and is_as_written(file, KIND)
 
 
 def _schema(dtype: str) -> "pyarrow.Schema":
@@ -85,6 +82,9 @@ def _schema(dtype: str) -> "pyarrow.Schema":
         ("documents", pa.string()),
     ]
     return pa.schema(fields, metadata={MARK: b"1"})
+
+
+KIND = TableKind("a table of packed sequences", _schema, TYPES, compression="ZSTD", measured=())
 
 
 def _groups(rows: Iterable[PackedRow]) -> Iterator[list[PackedRow]]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ...images.file_entry import problem_of
 from ..token_shards.formats import SHARD_FORMATS, ShardFormat, format_of
-from ..token_shards.manifest import Manifest, manifest_of
+from ..token_shards.manifest import NOT_ENDED, Manifest, manifest_of
 from ..token_shards.ownership import orphans
 from ..token_shards.sidecar import MANIFEST_FILE, Sidecar, all_sidecars
 from ..token_shards.store import LocalStore, Store, open_store
@@ -65,6 +65,8 @@ def open_folder(path: str, skip_incomplete: bool = False) -> TokenFolder:
     problems += [f"{name} has no sidecar" for name in orphans(store) if name not in described]
     if not problems and manifest.shards != len(shards):
         problems.append(f"{MANIFEST_FILE} counts {manifest.shards} shards, but {len(shards)} are there")
+    if not problems and not manifest.has_ended:
+        problems.append(f"{MANIFEST_FILE} {NOT_ENDED}")
     if problems and not skip_incomplete:
         others = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
         raise ValueError(

@@ -46,7 +46,12 @@ class TokenStream(IterableDataset[TokenRow]):
         return len(self._of_rank())
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the next iteration, also in workers that persist; raise ValueError for a negative number."""
+        """Choose the order of the next iteration, also in workers that persist; a state of another epoch is left behind.
+
+        Raises ValueError for a negative number.
+        """
+        if epoch != self._place.epoch:
+            self._emitted, self._resume = 0, None
         self._place.set_epoch(epoch)
 
     def loader(self, batch_size: int, num_workers: int = 0, *, drop_last: bool = False, **options: Any) -> StreamLoader:
@@ -84,6 +89,11 @@ class TokenStream(IterableDataset[TokenRow]):
         self._emitted = state["emitted"]
 
     def __iter__(self) -> Iterator[TokenRow]:
+        if self._resume is None:
+            self._emitted = 0  # at once: a state may be asked for before the first row
+        return self._remaining()
+
+    def _remaining(self) -> Iterator[TokenRow]:
         is_worker = get_worker_info() is not None
         if is_worker:
             self._place.note_worker()

@@ -1,5 +1,6 @@
 """DIR/manifest.json: what all token shards of a folder have in common, and their totals."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,9 @@ from .formats import SHARD_FORMATS
 from .sidecar import MANIFEST_FILE, Sidecar, sidecars, to_json
 from .store import Store, write_file
 from .token_samples import token_dtype
+
+NOT_ENDED = "is of a tokenize-images command that has not ended, so shards may be missing"
+"""What is wrong with a folder that looks whole, and was not made to the end."""
 
 
 class Manifest(Config):
@@ -44,6 +48,8 @@ class Manifest(Config):
     """Samples in the shards: several for an image with views."""
     failures: int = 0
     """Images that could not be used; each has a row in its shard's sidecar."""
+    has_ended: bool = True
+    """Whether the last call with shards to make came to its end: False while it makes them, and after a kill."""
 
 
 def new_manifest(
@@ -68,13 +74,9 @@ def new_manifest(
 
 def write_manifest(store: Store, manifest: Manifest) -> Manifest:
     """Write manifest.json with totals over the whole shards of the folder, and return it."""
-    done = sidecars(store)
-    totals = {
-        "shards": len(done),
-        "images": sum(sidecar.images for sidecar in done),
-        "rows": sum(sidecar.rows for sidecar in done),
-        "failures": sum(len(sidecar.failures) for sidecar in done),
-    }
+    totals: Counter[str] = Counter(shards=0, images=0, rows=0, failures=0)
+    for sidecar in sidecars(store):
+        totals.update(shards=1, images=sidecar.images, rows=sidecar.rows, failures=len(sidecar.failures))
     manifest = manifest.model_copy(update=totals)
     write_file(store, MANIFEST_FILE, to_json(manifest))
     return manifest
@@ -110,10 +112,11 @@ def manifest_of(store: Store) -> Manifest | None:
 def check_same(before: Manifest | None, manifest: Manifest, store: Store) -> None:
     """Raise ValueError, naming what differs, when a folder was made with other settings."""
     differences = _differences(before, manifest) if before else []
-    if differences:
-        raise ValueError(
-            f"{store} was made with {' and '.join(differences)}: use another --out folder, or --overwrite."
-        )
+    if before and differences:
+        remedies = ["use another --out folder", "or --overwrite"]
+        if _batch_differs(before, manifest):
+            remedies.insert(0, "leave out --batch-size and --max-batch-tokens")
+        raise ValueError(f"{store} was made with {' and '.join(differences)}: {', '.join(remedies)}.")
 
 
 def check_shard(sidecar: Sidecar, manifest: Manifest, store: Store) -> None:
@@ -127,6 +130,12 @@ def check_shard(sidecar: Sidecar, manifest: Manifest, store: Store) -> None:
 def settings_that_differ(sidecar: Sidecar, manifest: Manifest) -> list[str]:
     """Say which settings of a shard are not those of its folder."""
     return _that_differ(_options(sidecar), _options(manifest))
+
+
+def _batch_differs(before: Manifest, now: Manifest) -> bool:
+    """Return whether two precisions of --fast differ in nothing but their last part, the size of the batches."""
+    (old, _, old_size), (new, _, new_size) = (each.precision.rpartition("-") for each in (before, now))
+    return old == new != "" and old_size != new_size
 
 
 def _differences(before: Manifest, now: Manifest) -> list[str]:

@@ -21,6 +21,9 @@ BEATS = "vistok-marker"
 MAX_SKEW = 300.0
 """Seconds by which the clocks of two machines may differ."""
 
+LEAVES_WITHIN = 60.0
+"""Seconds within which the marker is removed at the end; one that stays is stale by then."""
+
 
 class Pace(NamedTuple):
     """How often a driver gives a sign of life."""
@@ -57,6 +60,10 @@ class Ownership:
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._other = ""
+        self.ended = threading.Event()
+        """Set when this process needs the folder no more."""
+        self.is_unreachable = False
+        """Whether the store has vanished, so that the marker stays."""
 
     def lose(self, other: str) -> None:
         """Note the driver that has taken over."""
@@ -84,35 +91,33 @@ def hold_marker(folder: MarkedFolder, who: str, pace: Pace) -> Iterator[Ownershi
     found = folder.read_marker()
     if not _is_ours(found, ours):
         raise _busy(folder, found, pace)
-    ownership, ended = Ownership(str(folder)), threading.Event()
-    arguments = (folder, ours, pace, ownership, ended)
-    beats = threading.Thread(target=_beat, args=arguments, name=BEATS, daemon=True)
+    ownership = Ownership(str(folder))
+    beats = threading.Thread(target=_beat, args=(folder, ours, pace, ownership), name=BEATS, daemon=True)
     beats.start()
-    is_gone = False
     try:
         yield ownership
     except OSError as error:
-        is_gone = str(error.filename or "").startswith(str(folder))
+        if str(error.filename or "").startswith(str(folder)):
+            ownership.is_unreachable = True  # a marker that stays is stale, and tries to remove it would take long
         raise
     finally:
-        ended.set()
-        if not is_gone:  # a marker that stays is stale, and the tries to remove it would keep the user waiting
-            beats.join(pace.beat)
-            with suppress(OSError):
-                if _is_ours(folder.read_marker(), ours):
-                    folder.remove_marker()
+        ownership.ended.set()
+        if not ownership.is_unreachable:
+            beats.join(LEAVES_WITHIN)
 
 
-def _beat(
-    folder: MarkedFolder, ours: dict[str, object], pace: Pace, ownership: Ownership, ended: threading.Event
-) -> None:
-    while not ended.wait(pace.beat):
+def _beat(folder: MarkedFolder, ours: dict[str, object], pace: Pace, ownership: Ownership) -> None:
+    """Give signs, and at the end remove the marker: only one thread writes it, so that no late sign brings it back."""
+    while not ownership.ended.wait(pace.beat):
         with suppress(OSError):  # the next beat tries again, long before this one is missed
             found = folder.read_marker()
             if found is not None and not _is_ours(found, ours):
                 ownership.lose(_holder(found))
                 return
             folder.write_marker(_content(ours))
+    with suppress(OSError):
+        if not ownership.is_unreachable and _is_ours(folder.read_marker(), ours):
+            folder.remove_marker()
 
 
 def _wait_for(folder: MarkedFolder, pace: Pace) -> None:

@@ -1,10 +1,12 @@
 """Which files of an output folder vistok wrote: those it may remove or replace, and those it must not touch."""
 
 import json
+import re
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from pathlib import PurePath
 
+from ..inputs.loose_images import LOOSE_PATTERN
 from .formats import SHARD_FORMATS, ShardFormat, format_of, shard_files
 from .sidecar import MANIFEST_FILE, all_sidecars, sidecar_name
 from .store import Store
@@ -19,10 +21,13 @@ class OutputFiles:
     def __init__(self, store: Store):
         self.sizes = store.sizes()
         self._store = store
-        sidecars = all_sidecars(store, self.sizes)
-        self.whole = {sidecar.shard for sidecar in sidecars if sidecar.is_whole(self.sizes)}
+        self.whole: set[str] = set()
         """Shards with all files that their sidecar describes."""
-        self._described = {sidecar.shard: {file.name: file.size for file in sidecar.files} for sidecar in sidecars}
+        self._described: dict[str, dict[str, int]] = {}
+        for sidecar in all_sidecars(store, self.sizes):
+            self._described[sidecar.shard] = {file.name: file.size for file in sidecar.files}
+            if sidecar.is_whole(self.sizes):
+                self.whole.add(sidecar.shard)
 
     def is_own(self, shard: str, shard_format: ShardFormat) -> bool | None:
         """Return whether vistok wrote what is there of a shard; None when that is nothing, or damaged beyond recognition."""
@@ -37,6 +42,19 @@ class OutputFiles:
                 return shard_format.is_own(files) if there else None
         except OSError:
             return None
+
+    def removable(self, planned: Collection[str]) -> list[str]:
+        """Return the shards that `remove_shards` removes: those with a sidecar, and those that a killed command left.
+
+        Whoever takes rows out of a shard leaves vistok's mark on what he makes of them, so a file without a sidecar also
+        has a name that vistok gives: that of loose images, or one of `planned`, the names of shards without a suffix.
+        """
+        named = {PurePath(shard).stem for shard in self._described} | set(planned)
+        left = [(shard, PurePath(shard).stem) for shard in self.orphans()]
+        return [
+            *sorted(self.whole),
+            *(shard for shard, name in left if name in named or re.fullmatch(LOOSE_PATTERN, name)),
+        ]
 
     def orphans(self) -> list[str]:
         """Return the shards that vistok wrote and that have no sidecar that fits."""
@@ -53,21 +71,23 @@ def orphans(store: Store) -> list[str]:
     return OutputFiles(store).orphans()
 
 
-def removable_files(store: Store) -> list[str]:
+def removable_files(store: Store, planned: Collection[str]) -> list[str]:
     """Return the files of shards that `remove_shards` removes, the one that says whose they are after the others."""
     files = OutputFiles(store)
-    own = [(shard, format_of(shard)) for shard in [*sorted(files.whole), *files.orphans()]]
+    own = [(shard, format_of(shard)) for shard in files.removable(planned)]
     return [name for shard, entry in own if entry for name in shard_files(shard, entry) if name in files.sizes]
 
 
-def remove_shards(store: Store) -> None:
-    """Remove all that tokenize-images wrote: manifest, sidecars, shards, and what a kill left."""
+def remove_shards(store: Store, planned: Collection[str]) -> None:
+    """Remove all that tokenize-images wrote: manifest, sidecars, shards, and what a kill left.
+
+    `planned` are the names of the shards that are made next, without a suffix.
+    """
     store.remove(MANIFEST_FILE)
-    files = removable_files(store)
-    for sidecar in all_sidecars(store, store.sizes()):
-        store.remove(sidecar_name(sidecar.shard))
-    for name in files:
+    for name in removable_files(store, planned):
         store.remove(name)
+    for sidecar in all_sidecars(store, store.sizes()):  # last, as they say whose the shards are
+        store.remove(sidecar_name(sidecar.shard))
     store.remove_asides()
 
 

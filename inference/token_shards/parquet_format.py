@@ -8,14 +8,15 @@ from itertools import accumulate
 from typing import Any, BinaryIO
 
 from .members import read_members
-from .parquet_groups import open_table, read_group
-from .parquet_rows import MARK, schema, stored_samples, table
+from .parquet_groups import TableKind, is_as_written, open_table, read_group
+from .parquet_rows import MARK, UNSIGNED, schema, stored_samples, table
 from .token_samples import StoredSample, TokenSample
 
 MAGIC = b"PAR1"
 GROUP_ROWS = 1000
 GROUP_BYTES = 16 << 20
 """Bytes of tokens and members after which a group of rows ends: what is in memory while a shard is written or read."""
+KIND = TableKind("a table of tokens", schema, UNSIGNED, compression="ZSTD", measured=["key", "width", "height"])
 EMPTY_DTYPE = "uint16"
 """Of the tokens of a shard without images."""
 
@@ -40,12 +41,12 @@ class ParquetFormat:
         (writer or _writer(parquet, files[0], schema(EMPTY_DTYPE))).close()
 
     def read(self, files: Sequence[BinaryIO]) -> Iterator[StoredSample]:
-        shard = open_table(files[0])
+        shard = open_table(files[0], KIND)
         for index in range(shard.num_row_groups):
             yield from stored_samples(read_group(shard, index))
 
     def scan(self, files: Sequence[BinaryIO]) -> Iterator[tuple[str, int]]:
-        shard = open_table(files[0])
+        shard = open_table(files[0], KIND)
         keys = (key for index in range(shard.num_row_groups) for key in read_group(shard, index, ["key"]).column("key"))
         for number, key in enumerate(keys):
             if key.as_py() is None:
@@ -53,7 +54,7 @@ class ParquetFormat:
             yield key.as_py(), number
 
     def open_rows(self, files: Sequence[BinaryIO]) -> Callable[[int, int], StoredSample]:
-        shard = open_table(files[0])
+        shard = open_table(files[0], KIND)
         sizes = [shard.metadata.row_group(index).num_rows for index in range(shard.num_row_groups)]
         ends = list(accumulate(sizes))
         in_memory: dict[int, Any] = {}  # the group that was read last
@@ -69,8 +70,12 @@ class ParquetFormat:
         return read_row
 
     def is_own(self, files: Sequence[BinaryIO | None]) -> bool | None:
-        found = footer(files[0]) if files[0] is not None else None
-        return None if found is None else MARK in found
+        (file,) = files
+        found = footer(file) if file is not None else None
+        if file is None or found is None:
+            return None
+        # Other programs keep the mark when they make another table of a shard.
+        return MARK in found and is_as_written(file, KIND)
 
 
 def _writer(parquet: Any, file: BinaryIO, columns: Any) -> Any:
@@ -80,10 +85,10 @@ def _writer(parquet: Any, file: BinaryIO, columns: Any) -> Any:
         columns,
         version="2.6",
         data_page_version="1.0",
-        compression="zstd",
+        compression=KIND.compression,
         compression_level=3,
         use_dictionary=True,
-        write_statistics=["key", "width", "height"],
+        write_statistics=KIND.measured,
         write_page_checksum=True,
         store_schema=True,
     )

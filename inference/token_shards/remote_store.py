@@ -47,7 +47,12 @@ class RemoteStore:
         self._listing()
 
     def sizes(self) -> dict[str, int]:
-        return {name: row["size"] for name, row in self._listing().items() if row["type"] == "file"}
+        sizes = {name: row["size"] for name, row in self._listing().items() if row["type"] == "file"}
+        untold = [name for name, size in sizes.items() if size is None]  # on a page of links
+        if untold:
+            with ThreadPoolExecutor(THREADS) as pool:
+                sizes.update(zip(untold, pool.map(self.size, untold), strict=True))
+        return {name: size for name, size in sizes.items() if size is not None}
 
     def times(self) -> dict[str, float]:
         told = {name: next(filter(None, map(row.get, WRITTEN)), None) for name, row in self._listing().items()}
@@ -59,7 +64,8 @@ class RemoteStore:
     def size(self, name: str) -> int | None:
         filesystem, _ = self._opened
         try:
-            return remote_size(filesystem, self._path(name), self.path_of(name))
+            size = remote_size(filesystem, self._path(name), self.path_of(name))
+            return len(self.read(name)) if size is None else size  # a store that does not say is rare
         except FileNotFoundError:
             return None
 
@@ -93,7 +99,7 @@ class RemoteStore:
             yield files
             for file in files:
                 file.flush()
-            self._check_ownership()
+            self.check_held()
             paths = [self._path(name) for name in names]
             put(filesystem, dict(zip(paths, files, strict=True)), lambda path: self.path_of(posixpath.basename(path)))
 
@@ -119,6 +125,10 @@ class RemoteStore:
             self._ownerships.append(ownership)
             stack.callback(self._ownerships.remove, ownership)
             yield
+
+    def check_held(self) -> None:
+        for ownership in self._ownerships:
+            ownership.check()
 
     def read_marker(self) -> bytes | None:
         try:
@@ -150,10 +160,6 @@ class RemoteStore:
     @property
     def _is_hub(self) -> bool:
         return protocol_of(self.url) == "hf" and "://buckets/" not in self.url
-
-    def _check_ownership(self) -> None:
-        for ownership in self._ownerships:
-            ownership.check()
 
     def _path(self, name: str) -> str:
         return f"{self._opened[1]}/{name}"

@@ -1,6 +1,6 @@
 """The sidecar of a token shard: NAME.json, written last and the same for all formats."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import PurePath
 from typing import Literal
 
@@ -15,6 +15,8 @@ from .shard_file import ShardFile, are_whole
 from .store import Store, write_file
 
 MANIFEST_FILE = "manifest.json"
+READ_TOGETHER = 10_000
+"""Sidecars; for each such number a remote folder is listed again."""
 
 
 class Sidecar(Config):
@@ -92,23 +94,24 @@ def read_sidecar(store: Store, shard: str) -> Sidecar | None:
     return sidecar if sidecar is not None and sidecar.shard == shard and sidecar.is_sound(name) else None
 
 
-def sidecars(store: Store) -> list[Sidecar]:
-    """Return the sidecars of all whole shards of a folder, by name."""
+def sidecars(store: Store) -> Iterator[Sidecar]:
+    """Yield the sidecars of all whole shards of a folder, by name."""
     sizes = store.sizes()
-    return [sidecar for sidecar in all_sidecars(store, sizes) if sidecar.is_whole(sizes)]
+    return (sidecar for sidecar in all_sidecars(store, sizes) if sidecar.is_whole(sizes))
 
 
-def all_sidecars(store: Store, names: Collection[str]) -> list[Sidecar]:
-    """Return all sidecars by name, even without their shards; ignore one that describes a file of another name.
+def all_sidecars(store: Store, names: Collection[str]) -> Iterator[Sidecar]:
+    """Yield all sidecars by name, even without their shards; ignore one that describes a file of another name.
 
-    `names` are those of all files of the folder.
+    `names` are those of all files of the folder. Those of a large collection together may hold more failures than fit into
+    memory.
     """
-    found = []
     candidates = sorted(name for name in names if name.endswith(SIDECAR_SUFFIX) and name != MANIFEST_FILE)
-    for name, content in store.read_many(candidates).items():
-        sidecar = _parsed(content)
-        found += [sidecar] if sidecar is not None and sidecar.is_sound(name) else []
-    return found
+    for start in range(0, len(candidates), READ_TOGETHER):
+        for name, content in store.read_many(candidates[start : start + READ_TOGETHER]).items():
+            sidecar = _parsed(content)
+            if sidecar is not None and sidecar.is_sound(name):
+                yield sidecar
 
 
 def _parsed(content: bytes) -> Sidecar | None:

@@ -63,6 +63,9 @@ class Store(Protocol):
     def hold(self, who: str) -> AbstractContextManager[None]:
         """Keep other commands from writing here; raise FolderBusyError, which names the holder, when one does."""
 
+    def check_held(self) -> None:
+        """Raise WorkFailedError when another command has taken over what this process holds. Cheap."""
+
 
 def open_store(out: str) -> Store:
     """Return the store of a folder by its path or URL; raise ValueError for a URL that nothing here can open."""
@@ -144,6 +147,9 @@ class LocalStore:
 
     def hold(self, who: str) -> AbstractContextManager[None]:
         return hold_folder(self.folder, who)
+
+    def check_held(self) -> None:
+        """Do nothing: a lock ends with its process, and no other command takes it over."""
 
     def _entries(self) -> list[os.DirEntry[str]]:
         if not self.folder.is_dir():

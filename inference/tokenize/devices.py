@@ -17,7 +17,7 @@ def parse_devices(text: str) -> tuple[str, ...]:
         return (str(default_device()),)
     if text == ALL:
         return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count())) or ("cpu",)
-    found = [find_device(name.strip()) for name in text.split(",")]
+    found = [find_device(name) for name in _names(text)]
     types = sorted({device.type for device in found})
     if len(types) > 1:
         raise ValueError(
@@ -32,10 +32,19 @@ def parse_cluster_devices(text: str) -> tuple[str, ...]:
     """Return the devices that are asked for of a cluster, such as cuda,cuda; none for `auto` and `all`. Raises ValueError."""
     if text in (ALL, AUTO):
         return ()
-    found = tuple(name.strip() for name in text.split(","))
+    found = tuple(_names(text))
     if set(found) not in ({"cpu"}, {"cuda"}):
         raise ValueError(f"--devices is {text!r}, but for --engine ray must be all, or cpu or cuda several times.")
     return found
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names) or {ALL, AUTO} & set(names):
+        raise ValueError(
+            f"--devices is {text!r}, but must be auto, all, or devices such as cpu or cuda:0,cuda:1, none of them empty."
+        )
+    return names
 
 
 def device_of_rank(text: str, local_rank: int) -> str:

@@ -13,6 +13,9 @@ from .engines.table import EngineFactory
 from .job import Job, ShardProgress, ShardResult
 from .limits import Waits
 
+MAX_FAILURES = 1000
+"""Failures that a call remembers."""
+
 
 class Totals:
     """What a call has done so far; the shards that were done before are left out."""
@@ -23,7 +26,10 @@ class Totals:
         self.shards = 0
         self.images = 0
         self.rows = 0
+        self.failed = 0
+        """Images that could not be used."""
         self.failures: list[Failure] = []
+        """Some of them; the sidecars have all, which of a large collection may not fit into memory."""
         self.damaged: list[str] = []
         self.unread: list[str] = []
         self.unwritten: list[str] = []
@@ -36,6 +42,8 @@ class Totals:
         """Sums over the shards that were begun: their samples, and how many images are done and failed."""
         self._planned = planned
         self._progress_of: dict[str, ShardProgress] = {}
+        self._listed: set[str] = set()
+        """Shards whose samples are known, at least in part; one that has only begun says nothing of the size of the others."""
 
     @property
     def shards_done(self) -> int:
@@ -45,18 +53,21 @@ class Totals:
     @property
     def expected_images(self) -> int:
         """Images in all, estimated while not all shards are listed; 0 when none is."""
-        return round(self.progress["samples"] * self._planned / max(1, len(self._progress_of)))
+        return round(self.progress["samples"] * self._planned / max(1, len(self._listed)))
 
     def add_progress(self, progress: ShardProgress) -> None:
         """Replace what is known of the progress of one shard."""
         before = self._progress_of.get(progress.name, ShardProgress(progress.name, 0))
         self._progress_of[progress.name] = progress
+        if progress.samples:
+            self._listed.add(progress.name)
         for name in ("samples", "images", "failures"):
             self.progress[name] += getattr(progress, name) - getattr(before, name)
 
     def add(self, result: ShardResult) -> None:
         """Add the result of a shard."""
         self.add_progress(ShardProgress(result.name, result.samples, result.samples, len(result.failures)))
+        self._listed.add(result.name)
         self.waits += result.waits
         for reason, reasons in (
             (result.damage, self.damaged),
@@ -70,7 +81,8 @@ class Totals:
         self.shards += 1
         self.images += result.images
         self.rows += result.rows
-        self.failures += result.failures
+        self.failed += len(result.failures)
+        self.failures += result.failures[: MAX_FAILURES - len(self.failures)]
         self.passed_over += result.passed_over
         if not result.samples and not result.passed_over:
             self.empty.append(result.name)
@@ -81,11 +93,15 @@ class Totals:
 def tokenize_shards(
     tasks: list[ShardTask], job: Job, engine: EngineFactory, on_progress: Callable[[Totals], None] = lambda _: None
 ) -> Totals:
-    """Run the tasks with an engine and sum up the results; raise as `Engine.run`."""
+    """Run the tasks with an engine and sum up the results; raise as `Engine.run`.
+
+    Workers do not know who holds the folder: when another command has taken it over, the next news of them ends the run.
+    """
     totals = Totals(job.manifest.num_codebooks, job.manifest.vocab_size, len(tasks))
     started = time.perf_counter()
 
     def report(progress: ShardProgress) -> None:
+        job.out.check_held()
         totals.add_progress(progress)
         on_progress(totals)
 
@@ -94,6 +110,7 @@ def tokenize_shards(
         results = engine(job, report).run(tasks)
         stack.callback(getattr(results, "close", lambda: None))  # ends the threads of a generator after an error
         for result in results:
+            job.out.check_held()
             totals.add(result)
             on_progress(totals)
     totals.seconds = time.perf_counter() - started

@@ -20,8 +20,12 @@ def pending_shards(tasks: Iterable[ShardTask], job: Job, retry_failures: bool) -
     """Return the shards that are not done; raise ValueError when one was made by another tokenizer, with other
     settings or from other inputs.
     """
-    done = {sidecar.shard: sidecar for sidecar in sidecars(job.out)}
-    return [task for task in tasks if not _is_done(task, done.get(job.shard_file(task.name)), job, retry_failures)]
+    planned = {job.shard_file(task.name): task for task in tasks}
+    for sidecar in sidecars(job.out):  # one at a time, as they may hold more failures than fit into memory
+        task = planned.get(sidecar.shard)
+        if task and _is_done(task, sidecar, job, retry_failures):
+            del planned[sidecar.shard]
+    return list(planned.values())
 
 
 def reusable_samples(task: ShardTask, job: Job) -> dict[str, list[TokenSample]]:
@@ -56,10 +60,8 @@ def content_digest(samples: Iterable[TokenSample], failed: Iterable[Unusable]) -
     return digest(rows + [[row.key, row.source, sha256] for row, sha256 in failed])
 
 
-def _is_done(task: ShardTask, sidecar: Sidecar | None, job: Job, retry_failures: bool) -> bool:
+def _is_done(task: ShardTask, sidecar: Sidecar, job: Job, retry_failures: bool) -> bool:
     path, remedy = job.out.path_of(job.shard_file(task.name)), "use another --out folder, or --overwrite."
-    if sidecar is None:
-        return False
     check_shard(sidecar, job.manifest, job.out)
     if retry_failures and sidecar.failures:
         return False

@@ -108,7 +108,7 @@ def _tokenize(request: Request, say: Callable[[str], None], site: Site) -> Summa
             plan, new_images = resume_grown(plan, out, shard_format)
         _clear(request, plan, job)
         pending = pending_shards(plan.shards, job, request.retry_failures)
-        write_manifest(out, manifest)
+        write_manifest(out, manifest.model_copy(update={"has_ended": not pending}))
         say(f"model       {request.model}, size {manifest.preprocessing.size}, on {site.placement}")
         if request.fast and (line := compare_with_float32(plan, tokenizer, job.encode, request.views)):
             say(line)
@@ -155,15 +155,20 @@ def _with_size(preprocessing: PreprocessingConfig, size: str, multiple: int) -> 
 def _clear(request: Request, plan: Plan, job: Job) -> None:
     """Refuse to write over files that vistok must not touch, then remove what --overwrite or a kill leaves to remove."""
     out = job.out
-    shards = [job.shard_file(task.name) for task in plan.shards]
+    names = [task.name for task in plan.shards]
+    shards = list(map(job.shard_file, names))
     outputs = [MANIFEST_FILE, *shards, *map(sidecar_name, shards), *([PREVIEW_FILE] if request.preview else [])]
     outputs += [PAGE_FILE] if request.report else []
-    refuse_overwriting(plan, list(map(out.path_of, [*outputs, *(removable_files(out) if request.overwrite else [])])))
+    outputs += removable_files(out, names) if request.overwrite else []
+    refuse_overwriting(plan, list(map(out.path_of, outputs)))
     refuse_replacing(out, shards, job.shard_format)
     if request.preview:
         refuse_other(out, PREVIEW_FILE, is_other(out))
     if request.report:
         refuse_other(out, PAGE_FILE, is_other_page(out))
     if request.overwrite:
-        remove_shards(out)
+        remove_shards(out, names)
+        for name, is_of_others in ((PREVIEW_FILE, is_other(out)), (PAGE_FILE, is_other_page(out))):
+            if not is_of_others:
+                out.remove(name)
     out.remove_asides()

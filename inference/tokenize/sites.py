@@ -38,6 +38,10 @@ def open_site(
     Raises ValueError, and there also WorkFailedError. The other processes learn how the body ends.
     """
     factory = find_entry(ENGINES, "engine", engine)
+    if ray_address and engine != RAY:
+        raise ValueError(
+            f"--ray-address is {ray_address}, but --engine is {engine}, which has no cluster: give --engine {RAY} too."
+        )
     launch = find_launch()
     if launch is not None:
         with _launched_site(launch, engine, devices, workers) as site:

@@ -48,7 +48,7 @@ class Summary(NamedTuple):
         return sorted(there - planned)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything, for a program."""
+        """Return everything, for a program; of the failures MAX_FAILURES."""
         totals = self.totals
         return {
             "out": str(self.out),
@@ -57,7 +57,7 @@ class Summary(NamedTuple):
             "shards": {"written": totals.shards, "done_before": self.done_before, "not_in_this_call": self.others()},
             "images": {
                 "tokenized": totals.images,
-                "failed": len(totals.failures),
+                "failed": totals.failed,
                 "given_again": self.plan.repeated,
                 "new": self.new_images,
             },
@@ -86,13 +86,14 @@ class Summary(NamedTuple):
         speed = f", {totals.images / totals.seconds:.1f} per second" if totals.images else ""
         lines = [
             f"shards      {totals.shards} written, {self.done_before} done before",
-            f"images      {totals.images} tokenized, {len(totals.failures)} failed{speed}",
+            f"images      {totals.images} tokenized, {totals.failed} failed{speed}",
         ]
         if names := self.manifest.views.names:
             lines.append(f"rows        {totals.rows:,} written, {len(names)} per image: {', '.join(names)}")
         if totals.images and totals.waits.seconds:
             waited = ", ".join(f"{stage} {fraction:.0%}" for stage, fraction in totals.waits.fractions.items())
-            lines.append(f"limit       {totals.waits.limit}, by what the run waited for: {waited}")
+            who = "all processes" if totals.waits.seconds > totals.seconds else "the run"  # each has a clock
+            lines.append(f"limit       {totals.waits.limit}, by what {who} waited for: {waited}")
         if self.new_images:
             lines.append(f"new         {pluralize(self.new_images, 'image')} since the last call, in new shards")
         if self.plan.repeated:
@@ -122,13 +123,15 @@ class Summary(NamedTuple):
             f"{pluralize(manifest.shards, 'shard')}, {pluralize(manifest.failures, 'failure')} listed"
         ]
         if others := self.others():
-            lines.append(f"  not of this call: {list_first(others, MAX_SHOWN)}; --overwrite removes what vistok wrote")
+            lines.append(
+                f"  not of this call: {list_first(others, MAX_SHOWN)}; --overwrite removes those with a sidecar"
+            )
         return lines + [f"  empty: {name}, there is no file in its input" for name in self.totals.empty]
 
     def _what_went_wrong(self) -> list[str]:
         totals = self.totals
         failed = [f"failed: {row.source}: {row.reason}" for row in totals.failures]
-        lines = [f"  {line}" for line in first_lines(failed, MAX_SHOWN, "the .json beside each shard")]
+        lines = [f"  {line}" for line in first_lines(failed, MAX_SHOWN, "the .json beside each shard", totals.failed)]
         lines += [f"  damaged: {reason}" for reason in totals.damaged]
         lines += [f"  not read: {reason}" for reason in totals.unread]
         lines += [f"  not written: {reason}" for reason in totals.unwritten]

@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from ..inputs.input_files import sha256_of
 from ..token_shards.formats import SHARD_FORMATS, format_of, shard_files
-from ..token_shards.manifest import Manifest, settings_that_differ
+from ..token_shards.manifest import NOT_ENDED, Manifest, settings_that_differ
 from ..token_shards.ownership import OWN_KEYS, OutputFiles
 from ..token_shards.shard_file import ShardFile
 from ..token_shards.sidecar import MANIFEST_FILE, Sidecar
@@ -16,7 +16,7 @@ from .problems import Problem
 
 
 def total_problems(manifest: Manifest, sidecars: list[Sidecar]) -> Iterator[Problem]:
-    """Compare the totals of a manifest with the sidecars of its tokenizer."""
+    """Compare the totals of a manifest with the sidecars of its tokenizer, and say when they are not the last ones."""
     there = {
         "shards": len(sidecars),
         "images": sum(sidecar.images for sidecar in sidecars),
@@ -26,6 +26,8 @@ def total_problems(manifest: Manifest, sidecars: list[Sidecar]) -> Iterator[Prob
     for name, count in there.items():
         if (counted := getattr(manifest, name)) != count:
             yield Problem("manifest", MANIFEST_FILE, "", f"counts {counted:,} {name}, but the sidecars have {count:,}")
+    if not manifest.has_ended:
+        yield Problem("manifest", MANIFEST_FILE, "", NOT_ENDED)
 
 
 def sidecar_problems(

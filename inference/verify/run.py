@@ -59,7 +59,7 @@ def verify(request: Request) -> Report | PackedReport:
 
 
 def _verify_tokens(request: Request, store: Store, sizes: dict[str, int]) -> Report:
-    sidecars = all_sidecars(store, sizes)
+    sidecars = list(all_sidecars(store, sizes))
     manifest, problems = _manifest(store, sidecars)
     tokenizer, note = None, ""
     if manifest and (request.deep or request.model):

@@ -42,7 +42,7 @@ class Autoencoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder, self.decoder = ARCHITECTURE.build()
+        self.encoder, self.decoder = ARCHITECTURE.build_encoder(), ARCHITECTURE.build_decoder()
         self.register_buffer("mean", torch.zeros(1, DIM, 1, 1))
         self.register_buffer("deviation", torch.ones(1, DIM, 1, 1))
 
@@ -110,7 +110,10 @@ def autoencoder(train: list[str], steps: int, path: Path) -> Autoencoder:
     model = Autoencoder().to(memory_format=torch.channels_last)
     if path.exists():
         kept = torch.load(path, weights_only=True)
-        if kept.get("settings") != settings:
+        before = dict(kept.get("settings", {}))
+        if "architecture" in before:  # a file that was written before the config had some field has the default of it
+            before["architecture"] = ConvolutionalConfig.model_validate_json(before["architecture"]).model_dump_json()
+        if before != settings:
             raise ValueError(
                 f"{path} holds an autoencoder of other --train, --autoencoder-steps or architecture: remove it, or name "
                 "another file with --autoencoder."

@@ -123,11 +123,13 @@ def test_other_codes_are_refused(codes, codebooks, structure, message):
 def test_several_codebooks_have_names_and_an_offset_each():
     tokenizer = byte_level()
     first = tokenizer.get_vocab_size()
-    vocabulary = extend_tokenizer(tokenizer, 10, num_codebooks=3)
+    vocabulary = extend_tokenizer(tokenizer, 10, num_codebooks=3, max_side=16)
     assert vocabulary["image"].offsets == (first, first + 10, first + 20)
     assert tokenizer.token_to_id("<|visual token 2 000007|>") == first + 27
     assert vocabulary["image"].structure == {role: first + 30 + index for index, role in enumerate(STRUCTURE)}
-    assert vocabulary.numbers is not None and extend_tokenizer(tokenizer, 10, num_codebooks=3) == vocabulary
+    assert (
+        vocabulary.numbers is not None and extend_tokenizer(tokenizer, 10, num_codebooks=3, max_side=16) == vocabulary
+    )
 
 
 def test_structure_tokens_that_there_are_keep_their_ids():

@@ -17,6 +17,7 @@ def test_long_lists_are_cut_and_the_rest_is_counted():
     ]
     assert first_lines(["a", "b"], 2, "the log") == ["a", "b"]
     assert first_lines(["a", "b", "c"], 2, "the log") == ["a", "b", "... and 1 more, see the log"]
+    assert first_lines(["a", "b", "c"], 2, "the log", 9) == ["a", "b", "... and 7 more, see the log"]
 
 
 def test_an_unknown_name_gets_a_suggestion_and_the_choices():

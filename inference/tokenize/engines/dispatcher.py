@@ -37,17 +37,20 @@ class Dispatcher:
     def __init__(
         self,
         report: Report,
-        lose: Callable[[Worker], str],
+        explain: Callable[[Worker], str],
+        replace: Callable[[Worker, list[ShardResult], bool], None],
         fail: Callable[[Worker, Exception], Exception],
         begins_together: bool = False,
     ):
         """Take what decides about lost workers and errors.
 
-        `lose` gets a worker that has ended, may add another one, and returns why it ended, or raises. `fail` gets the error
-        that a worker has met, and returns what to raise. With `begins_together` nothing is handed out before all are ready.
+        `explain` gets a worker that has ended, and returns why, or raises. `replace` gets it with the shards that are given
+        up and whether it had none, and may add another worker, or raises. `fail` gets the error that a worker has met, and
+        returns what to raise. With `begins_together` nothing is handed out before all are ready.
         """
         self._report = report
-        self._lose = lose
+        self._explain = explain
+        self._replace = replace
         self._fail = fail
         self._begins_together = begins_together
         self.workers: dict[Connection, Worker] = {}
@@ -57,7 +60,7 @@ class Dispatcher:
         self.workers[worker.connection] = worker
 
     def run(self, tasks: Iterable[ShardTask]) -> Iterator[ShardResult]:
-        """Yield the result of each shard, also of those that are given up as `lost`; raise what `lose` and `fail` do."""
+        """Yield the result of each shard, also of those that are given up as `lost`; raise what these functions do."""
         handout = Handout(tasks)
         while not handout.is_over:
             self._serve_idle(handout)
@@ -79,7 +82,10 @@ class Dispatcher:
             worker.broken = message.reason
             del self.workers[worker.connection]
             worker.connection.close()
-            yield from handout.lose(worker, self._lose(worker))
+            reason, has_none = self._explain(worker), handout.has_none(worker)
+            given_up = handout.lose(worker, reason)
+            yield from given_up
+            self._replace(worker, given_up, has_none)
         elif isinstance(message, Ready):
             worker.is_ready = True
         elif isinstance(message, Wants):

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from multiprocessing.connection import Client, Connection, Listener
 from queue import SimpleQueue
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ RANK = "rank "
 """How messages begin the name of a process."""
 ADDRESS = "vistok-address"
 """Key of the launch's store under which rank 0 says where it listens."""
+JOINED_WITHIN = 600.0
+"""Seconds within which all processes of a launch join."""
 LISTENS_WITHIN = 600.0
 """Seconds within which rank 0 has said so."""
 KEPT_ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
@@ -91,9 +94,15 @@ def check_same_versions(one: Hello, other: Hello) -> None:
 def listen(launch: Launch) -> tuple[Listener, bytes, Any]:
     """Return a listener of rank 0 whose address the other processes find, and the key that they have.
 
-    Keep the store, which comes last, until all of them have joined.
+    Keep the store, which comes last, until all of them have joined. Raises WorkFailedError when they do not come.
     """
-    store = _store(launch)
+    try:
+        store = _store(launch)
+    except RuntimeError as error:
+        raise WorkFailedError(
+            f"{launch.name} does not meet all {launch.world_size} processes of the launch ({_first_words(error)}): see what "
+            "the others say."
+        ) from None
     host = os.environ.get("MASTER_ADDR", "localhost")
     is_local = host in ("localhost", "127.0.0.1", "::1")
     key = os.urandom(32)
@@ -114,9 +123,14 @@ def join(launch: Launch, greeting: Hello) -> Connection:
         keep_alive(connection)
         connection.send(greeting)
     except (OSError, EOFError, RuntimeError) as error:  # torch's errors of a store are RuntimeErrors
-        why = " ".join(str(error).split())[:200]
-        raise WorkFailedError(f"{launch.name} does not reach rank 0 ({why}): see what that one says.") from None
+        raise WorkFailedError(
+            f"{launch.name} does not reach rank 0 ({_first_words(error)}): see what that one says."
+        ) from None
     return connection
+
+
+def _first_words(error: Exception) -> str:
+    return " ".join(str(error).split())[:200].rstrip(".")
 
 
 def keep_alive(connection: Connection) -> None:
@@ -143,10 +157,11 @@ def _watch(parent: int, end: Callable[[], None]) -> None:
 def _store(launch: Launch) -> Any:
     """Return the store of a launch once all processes are there; in a thread, since waiting in torch holds up Ctrl-C."""
     found: SimpleQueue[Any] = SimpleQueue()
+    within = timedelta(seconds=JOINED_WITHIN)
 
     def connect() -> None:
         try:
-            found.put(next(rendezvous("env://", launch.rank, launch.world_size))[0])
+            found.put(next(rendezvous("env://", launch.rank, launch.world_size, timeout=within))[0])
         except Exception as error:
             found.put(error)
 

@@ -33,7 +33,7 @@ class LaunchedEngine:
 
     def run(self, tasks: Iterable[ShardTask]) -> Iterator[ShardResult]:
         """Make shards; raise WorkFailedError, ValueError and OSError."""
-        dispatcher = Dispatcher(self._report, _lost, _failed, begins_together=True)
+        dispatcher = Dispatcher(self._report, _lost, lambda *_: None, _failed, begins_together=True)
         remote = RemoteJob.of(self._job)
         for worker in self._meeting.workers():
             worker.send(remote)

@@ -10,13 +10,11 @@ from ....cli.user_errors import describe_error
 from ....tokenizer.errors import WorkFailedError
 from ....tokenizer.wording import list_first
 from .dispatcher import Worker
-from .launch import RANK, Hello, Launch, check_same_versions, keep_alive, listen
+from .launch import JOINED_WITHIN, RANK, Hello, Launch, check_same_versions, keep_alive, listen
 from .messages import Ended
 
 LATE_WITHIN = 15.0
 """Seconds that a failure waits for processes which have not joined yet."""
-JOINED_WITHIN = 600.0
-"""Seconds within which all processes of a launch join."""
 
 ACCEPTS_AGAIN = 0.1
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
@@ -15,13 +15,12 @@ from ...inputs.samples import ShardTask
 from ..job import Job, Report, ShardResult
 from .dispatcher import Dispatcher, Worker
 from .exit_reasons import KillWatch
+from .handout import Losses
 from .remote_job import Place, RemoteJob, places_for
 from .worker_process import main
 
 CODE = f"from {main.__module__} import main; main()"
 """What a worker runs."""
-MAX_LOST = 10
-"""Workers of a device that may be lost in a row without a shard that they made."""
 MAX_FAILED_STARTS = 3
 
 
@@ -31,9 +30,10 @@ class Slot:
 
     place: Place
     process: "subprocess.Popen[bytes]"
-    lost: int = 0
-    """Workers that were lost in a row without making a shard."""
+    losses: Losses = field(default_factory=Losses)
     failed_starts: int = 0
+    reason: str = ""
+    """Why its last worker ended."""
 
 
 class ProcessEngine:
@@ -57,7 +57,7 @@ class Processes:
     """The processes of some devices."""
 
     def __init__(self, job: Job, report: Report, places: list[Place]):
-        self.dispatcher = Dispatcher(report, self._replace, lambda _, error: error)
+        self.dispatcher = Dispatcher(report, self._explain, self._replace, lambda _, error: error)
         self._remote = RemoteJob.of(job)
         self._kills = KillWatch()
         self._slots: dict[Worker, Slot] = {}
@@ -88,19 +88,25 @@ class Processes:
         self.dispatcher.add(worker)
         return worker, process
 
-    def _replace(self, worker: Worker) -> str:
-        """Start another worker in the place of one that was lost, unless too many were; return why it ended."""
-        slot = self._slots.pop(worker)
+    def _explain(self, worker: Worker) -> str:
+        slot = self._slots[worker]
         slot.process.kill()
-        reason = worker.broken or self._kills.reason(_exit_code(slot.process))
-        slot.lost = 1 if worker.made else slot.lost + 1
+        slot.reason = worker.broken or self._kills.reason(_exit_code(slot.process))
+        return slot.reason
+
+    def _replace(self, worker: Worker, given_up: list[ShardResult], has_none: bool) -> None:
+        """Start another worker in the place of one that was lost, unless too many were."""
+        slot = self._slots.pop(worker)
+        if worker.made:
+            slot.losses.reset()
+        slot.losses.add(given_up, has_none)
         slot.failed_starts = 0 if worker.is_ready else slot.failed_starts + 1
-        if slot.lost < MAX_LOST and slot.failed_starts < MAX_FAILED_STARTS:
+        if not slot.losses.are_too_many and slot.failed_starts < MAX_FAILED_STARTS:
             other, slot.process = self._start(slot.place)
             self._slots[other] = slot
         elif not self._slots:
-            raise WorkFailedError(f"No worker is left: the last one, on {slot.place.device}, {reason}.")
-        return reason
+            last = f"the last one, on {slot.place.device}, {slot.reason}"
+            raise WorkFailedError(f"No worker is left: {last}{slot.losses.describe()}.")
 
 
 def start_process(connection: Connection) -> "subprocess.Popen[bytes]":

@@ -10,7 +10,7 @@ from ....tokenizer.errors import WorkFailedError
 from ...inputs.samples import ShardTask
 from ..job import Job, Report, ShardResult, encoders_for
 from .exit_reasons import describe_loss
-from .handout import Handout
+from .handout import Handout, Losses
 from .launch import hello_of
 from .messages import Broken, Failed
 from .ray_actor import ShardMaker
@@ -23,8 +23,6 @@ CALLS = IN_FLIGHT + 2
 """Threads of an actor."""
 POLLED_EVERY = 1.0
 """Seconds between two questions about progress."""
-MAX_LOST = 10
-"""Actors that may be lost in a row without a shard that was made."""
 STARTED_WITHIN = 600.0
 """Seconds without an actor that is ready, after which the run fails."""
 
@@ -75,7 +73,7 @@ class Actors:
         self._remote = ray.put(RemoteJob.of(job))
         self._driver = hello_of("the driver", workers.device)
         self._actors: list[Actor] = []
-        self._lost = 0
+        self._losses = Losses()
         self._last_ready = time.monotonic()
 
     def run(self, tasks: list[ShardTask]) -> Iterator[ShardResult]:
@@ -118,12 +116,15 @@ class Actors:
         if isinstance(answer, Failed):
             raise answer.error
         if isinstance(answer, Broken):
-            yield from handout.lose(actor, answer.reason)
+            has_none = handout.has_none(actor)
+            given_up = handout.lose(actor, answer.reason)
+            yield from given_up
+            self._losses.add(given_up, has_none)
             self._replace(actor, answer.reason)
         elif task is None:
             actor.is_ready = True
         else:
-            self._lost = 0
+            self._losses.reset()
             handout.finish(actor, task.name)
             yield answer
 
@@ -134,9 +135,8 @@ class Actors:
             return Broken(describe_loss(error))
 
     def _replace(self, actor: Actor, reason: str) -> None:
-        self._lost += 1
-        if self._lost >= MAX_LOST:
-            raise WorkFailedError(f"{MAX_LOST} workers in a row made no shard, and the last one {reason}.")
+        if self._losses.are_too_many:
+            raise WorkFailedError(f"No worker makes a shard: the last one {reason}{self._losses.describe()}.")
         self._actors.remove(actor)
         actor.calls.clear()
         with suppress(Exception):

@@ -125,6 +125,9 @@ def test_no_time_gives_a_page_that_says_so(tokenize, inputs, tmp_path, monkeypat
 def test_a_folder_that_is_half_done_is_described_as_that(tokenize, inputs, report, tmp_path):
     out = tmp_path / "out"
     tokenize(*inputs, "--out", out, "--shard-size", 2)
+    manifest = (out / "manifest.json").read_text()
+    (out / "manifest.json").write_text(manifest.replace('"has_ended": true', '"has_ended": false'))
+    assert "manifest.json is of a tokenize-images command that has not ended, so shards may" in report(out)[1].text
     (out / "images-00001.json").unlink()
     (out / "a.tar").write_bytes((out / "a.tar").read_bytes()[:5000])  # another size than the sidecar says
     figures, page = report(out)
@@ -226,6 +229,8 @@ def test_wrong_calls_are_a_sentence(tokenize, inputs, report, tmp_path):
     said = report(out, "--model", "photo-f8", code=2)
     assert "but photo-f8 makes others: give --model the tokenizer that made them." in said
     assert "does not exist" in report(out, "--source", tmp_path / "nowhere", code=2)
+    said = "--image-column is for parquet files with the images: give these by --source too."
+    assert said in report(out, "--image-column", "photo", code=2)
     page = tmp_path / "page.html"
     page.write_text("<html>mine</html>")
     assert f"--out is {page}, which is not a page of vistok and would be replaced: give another file." in report(

@@ -48,7 +48,7 @@ def test_a_call_of_one_tokenizer_is_as_it_was(tmp_path):
     [
         (
             ["photo-f8"],
-            "photo-f8 names a tokenizer, and no images follow it: give image files, folders, .tar shards or a",
+            "photo-f8 names a tokenizer, and no images follow it: give image files, folders, .tar shards, .parquet files",
         ),
         (
             ["images", "photo-f8"],

@@ -1,12 +1,13 @@
 """Every row of a parquet file is a sample or a failure, and every other value a companion or counted."""
 
+import base64
 import json
 
 import pytest
 
 from samples import image_bytes, noise_image
 from vistok.images.tars.blocks import DamagedShard
-from vistok.inference.inputs import found_inputs, parquet_samples
+from vistok.inference.inputs import folder_shards, parquet_samples
 from vistok.inference.inputs.companions import KEEP_ALL, parse_keep
 from vistok.inference.inputs.parquet_samples import ParquetSource
 from vistok.inference.inputs.plan import plan_shards
@@ -121,6 +122,64 @@ def test_rows_that_img2dataset_could_not_load_are_failures(tmp_path):
     ]
 
 
+def not_utf8(*values):
+    return pa.array(values, pa.binary()).cast(pa.string(), safe=False)
+
+
+def nested(texts):
+    """A struct of a list of texts."""
+    return pa.StructArray.from_arrays([pa.ListArray.from_arrays(list(range(len(texts) + 1)), texts)], ["words"])
+
+
+@pytest.mark.parametrize("large", [0, 1 << 15])
+def test_text_that_is_not_utf8_keeps_its_bytes_and_its_neighbours(tmp_path, large):
+    """A caption is a file, which has bytes; names show those that are not UTF-8 as names of files do."""
+    latin = "café".encode("latin-1") + b"e" * large
+    texts = not_utf8("café".encode(), latin, None)
+    columns = {
+        "image": pa.StructArray.from_arrays([pa.array([PNG, PNG, None]), texts], ["bytes", "path"]),
+        "caption": texts,
+        "view": texts.cast(pa.string_view(), safe=False),
+        "once": texts.dictionary_encode(),
+        "deep": nested(texts),
+        "status": not_utf8(b"ok", b"ok", b"no \xe9"),
+    }
+    good, bad, failed = listed(write(tmp_path / "s.parquet", columns), parse_keep("caption,view,once,deep"))[0]
+    assert kept(good) == dict.fromkeys(("caption", "view", "once"), "café".encode()) | {
+        "deep": '{"words": ["café"]}'.encode()
+    }
+    assert kept(bad) == dict.fromkeys(("caption", "view", "once"), latin) | {
+        "deep": json.dumps({"words": [base64.b64encode(latin).decode()]}).encode()
+    }
+    assert (good.key, bad.source[:7], failed.problem) == ("café", "caf\\xe9", "has no bytes in its row (no \\xe9)")
+    keys, _ = listed(write(tmp_path / "t.parquet", {"image": [PNG] * 3, "key": texts}))
+    assert [sample.key[:8] for sample in keys] == ["café", "caf\\xe9" + "e" * bool(large), "00000002"]
+
+
+def test_values_that_json_or_python_lacks(tmp_path):
+    far = pa.array([1, 2**62], pa.int64())
+    columns = {
+        "image": [PNG, PNG],
+        "score": [float("nan"), 0.5],
+        "scores": [[float("inf"), 1.0, None], [float("-inf")]],
+        "mixed": [{"raw": b"\xff", "n": float("nan")}, {"raw": b"a", "n": 2.0}],
+        "fine": far.cast(pa.timestamp("ns")),
+        "far": far.cast(pa.timestamp("ms")),
+    }
+    one, other = (kept(sample) for sample in listed(write(tmp_path / "s.parquet", columns))[0])
+    assert {name: json.loads(one[name]) for name in ("score", "scores", "mixed")} == {
+        "score": "NaN",
+        "scores": ["Infinity", 1.0, None],
+        "mixed": {"raw": "/w==", "n": "NaN"},
+    }
+    assert {name: json.loads(other[name]) for name in ("score", "scores", "mixed")} == {
+        "score": 0.5,
+        "scores": ["-Infinity"],
+        "mixed": {"raw": "YQ==", "n": 2.0},
+    }
+    assert one["fine"] == b'"1970-01-01 00:00:00.000000001"' and other["far"] == b'"<value out of range: %d>"' % 2**62
+
+
 def test_rows_are_streamed(tmp_path):
     """The first samples come before the others are read, and large groups of rows are not in memory as a whole."""
     path = write(tmp_path / "s.parquet", {"image": [bytes(1000)] * 1000}, row_group_size=1000)
@@ -214,7 +273,7 @@ def test_images_beside_a_folder_of_the_same_name_are_read(tmp_path):
 
 @pytest.mark.parametrize("can_look", [True, False])
 def test_metadata_of_img2dataset_is_passed_over(tmp_path, make_tar, monkeypatch, can_look):
-    monkeypatch.setattr(found_inputs, "has_pyarrow", lambda: can_look)
+    monkeypatch.setattr(folder_shards, "has_pyarrow", lambda: can_look)
     folder = tmp_path / "laion"
     (folder / "00001").mkdir(parents=True)
     make_tar(folder / "00000.tar", [("000000000.jpg", PNG), ("000000000.txt", b"a"), ("000000000.json", b"{}")])

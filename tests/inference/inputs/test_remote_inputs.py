@@ -8,10 +8,14 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
+from hub_server import TOKEN
 from s3_server import serve_s3
 from samples import image_bytes, noise_image
+from token_folders import samples_of, write_shard
 from vistok.inference.inputs.plan import plan_shards
+from vistok.tokenizer.retries import StillFailingError
 
 PNG = image_bytes(noise_image(8, 8), "PNG")
 
@@ -78,6 +82,57 @@ def test_a_url_gives_what_a_path_gives(photos, given):
     assert content(plan_shards(remote, 2)) == content(plan_shards(local, 2))
 
 
+def test_a_remote_folder_is_looked_into_as_a_local_one_is(photos, tmp_path, make_tar):
+    """Tars of vistok and tables without images are passed over, and a table of images beside a folder is read."""
+    parquet = pytest.importorskip("pyarrow.parquet", reason="parquet files need pyarrow")
+    pa, filesystem = pytest.importorskip("pyarrow"), fsspec.filesystem("memory")
+    write_shard(photos, "wds", "images-00000", samples_of(0, 2))
+    write_shard(photos, "parquet", "images-00001", samples_of(1, 2))
+    make_tar(photos / "empty.tar", [])
+    (photos / "void.tar").touch()
+    for name, columns in (
+        ("sub.parquet", {"image": [PNG]}),
+        ("labels.parquet", {"label": [1]}),
+        ("s-0.parquet", {"image": [PNG]}),
+    ):
+        parquet.write_table(pa.table(columns), photos / name)
+    (photos / "broken.parquet").write_bytes(b"PAR1")
+    for path in filter(Path.is_file, photos.rglob("*")):
+        filesystem.pipe(f"/photos/{path.relative_to(photos)}", path.read_bytes())
+    local, remote = plan_shards([str(photos)], 10), plan_shards(["memory://photos"], 10)
+    names = ["broken", "empty", "s-0", "s-1", "sub", "void", "images-00000"]
+    assert [task.name for task in remote.shards] == [task.name for task in local.shards] == names
+    assert remote.passed_over == local.passed_over == {"token shard": 1, ".json": 2, ".md": 1, ".parquet": 3}
+
+
+def test_the_output_below_a_url_is_no_input(photos):
+    filesystem = fsspec.filesystem("memory")
+    for name in ("tokens/images-00000.json", "tokens/preview.png", "tokens-of-others/a.png"):
+        filesystem.pipe(f"/photos/{name}", PNG)
+    found = {
+        out: [image.name for image in plan_shards(["memory://photos"], 99, out).loose]
+        for out in ("memory://photos/tokens", "memory://photos", None)
+    }
+    assert found["memory://photos"] == found[None] and "tokens/preview.png" in found[None]
+    assert found["memory://photos/tokens"] == [name for name in found[None] if name != "tokens/preview.png"]
+
+
+def test_a_store_that_vanishes_while_a_folder_is_looked_into_is_named(photos, monkeypatch):
+    monkeypatch.setattr("vistok.tokenizer.retries.FIRST_WAIT", 0)
+    read, problem = MemoryFileSystem.cat_file, ConnectionResetError(104, "Connection reset by peer")
+
+    def refuse(self, path, start=None, end=None, **kwargs):
+        if path.endswith("s-1.tar"):
+            raise problem
+        return read(self, path, start, end)
+
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", refuse)
+    with pytest.raises(StillFailingError, match="failed 8 times in 0 s, .* reset by peer.*memory://photos/s-1.tar"):
+        plan_shards(["memory://photos"], 10)
+    problem = PermissionError(13, "Permission denied")  # of this object alone: reading it reports why
+    assert "s-1" in [task.name for task in plan_shards(["memory://photos"], 10).shards]
+
+
 def test_globs_and_lists_name_objects(photos, tmp_path):
     plan = plan_shards(["memory://photos/s-*.tar", "memory://photos/[ab].png"], 10)
     assert [task.name for task in plan.shards] == ["s-0", "s-1", "images-00000"]
@@ -92,8 +147,10 @@ def test_globs_and_lists_name_objects(photos, tmp_path):
 
 
 def test_what_is_not_there_is_one_sentence(photos):
-    with pytest.raises(ValueError, match=r"^memory://photos/gone.png does not exist: give image files, folders"):
-        plan_shards(["memory://photos/gone.png"], 10)
+    allowed = r"give image files, folders, \.tar shards, \.parquet files, URLs of these or a \.txt list\.$"
+    for gone in ("memory://photos/gone.png", "memory://photos/gone.txt", str(photos / "gone.tar")):
+        with pytest.raises(ValueError, match=rf"^{gone} does not exist: {allowed}"):
+            plan_shards([gone], 10)
     with pytest.raises(ValueError, match=r"^No images in memory://photos/\*.gif: give image files"):
         plan_shards(["memory://photos/*.gif"], 10)
     with pytest.raises(
@@ -210,3 +267,12 @@ def test_objects_of_an_s3_server(photos):
         assert [task.source.digest() for task in plan.shards] == [task.inputs for task in plan.shards]
         globbed = plan_shards(["s3://bucket/photos/s-*.tar"], 2)
         assert [task.inputs for task in globbed.shards] == [task.inputs for task in plan.shards[:2]]
+
+
+def test_globs_of_the_hub(hub, photos, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    files = {f"p/{path.relative_to(photos)}": path.read_bytes() for path in photos.rglob("*") if path.is_file()}
+    hub.add("me/photos", files | {"README.md": b"mine"})
+    plan = plan_shards([f"hf://datasets/me/photos/p/{glob}" for glob in ("s-*.tar", "[ab].png")], 10)
+    assert [task.name for task in plan.shards] == ["s-0", "s-1", "images-00000"]
+    assert [image.name for image in plan.loose] == ["a.png", "b.png"]

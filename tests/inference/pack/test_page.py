@@ -105,6 +105,12 @@ def test_what_the_page_names_is_there():
     assert set(re.findall(r"`(--[a-z-]+)", PAGE)) <= known and len(PROGRAMS) == len(PACKED_FORMATS)
 
 
-def test_the_readme_has_the_same_lines():
-    readme = [line.strip() for line in (ROOT / "README.md").read_text().splitlines()]
-    assert [line for line in readme if line.startswith("pack-sequences")] in ([], LINES[1:2])
+def test_the_readme_has_the_same_lines_and_its_program_runs(here, monkeypatch):
+    readme = (ROOT / "README.md").read_text()
+    lines = [line.split("  #")[0].strip() for line in readme.splitlines() if line.startswith("    ")]
+    assert set(LINES[:3]) <= set(lines)
+    monkeypatch.chdir(here)
+    names = {"tokens": vistok.TokenDataset("tokens")["coffee"].tokens[None]}
+    program = next(code for code in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "build_layout" in code)
+    exec(program, names)
+    assert (names["layout"].tokens(names["ids"]) == names["tokens"]).all()

@@ -135,6 +135,23 @@ def test_overwrite_removes_what_vistok_wrote_and_nothing_else(few, pack, tmp_pat
     ]
 
 
+def test_overwrite_leaves_a_table_that_somebody_made_of_a_shard(few, pack, tmp_path):
+    """It has vistok's mark, but another name, or another encoding under the name of a shard whose sidecar is gone."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    out = tmp_path / "p"
+    pack(few, out, "--format", "parquet")
+    table = parquet.read_table(out / "shard-0.parquet")
+    parquet.write_table(table.slice(0, 1), out / "mine.parquet")
+    mine = (out / "mine.parquet").read_bytes()
+    assert b"vistok.packed_shard" in mine
+    pack(few, out, "--format", "parquet", "--overwrite")
+    assert (out / "mine.parquet").read_bytes() == mine
+    (out / "shard-0.json").unlink()
+    (out / "mine.parquet").rename(out / "shard-0.parquet")
+    assert "shard-0.parquet" in pack(few, out, "--format", "parquet", "--overwrite", code=2)
+    assert (out / "shard-0.parquet").read_bytes() == mine
+
+
 @pytest.mark.parametrize(
     "name",
     [

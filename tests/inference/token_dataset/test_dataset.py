@@ -3,6 +3,9 @@
 import json
 import pickle
 import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -150,6 +153,31 @@ def test_a_folder_behind_a_url(tmp_path):
     memory.rm("/tokens-of-a-test", recursive=True)
 
 
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_folder_on_a_web_server(tmp_path, monkeypatch, tells):
+    """A page of links says no sizes; a server that compresses what it sends says none at all."""
+    pytest.importorskip("aiohttp", reason="http:// needs aiohttp")
+    folder = write_folder(tmp_path / "t", "wds", (3, 2))
+
+    class Files(SimpleHTTPRequestHandler):
+        def send_header(self, name, value):
+            if tells or name != "Content-Length":
+                super().send_header(name, value)
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Files, directory=str(tmp_path))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        dataset = vistok.TokenDataset(f"http://127.0.0.1:{server.server_port}/t")
+        assert len(dataset) == 5
+        if not tells:  # then a file is read whole; this server gives no parts
+            assert [row.key for row in dataset.stream()] == [row.key for row in vistok.TokenDataset(folder)]
+        server.shutdown()
+        thread.join()
+
+
 class Lines:
     """A format that cannot seek."""
 
@@ -198,6 +226,8 @@ def damaged_folders(folder, form):
     (folder / "shard-2.json").write_bytes(whole["shard-2.json"])
     write_shard(folder, form, "shard-9", [])
     yield "manifest.json counts 5 shards, but 6 are there", 19
+    write_totals(folder, form, has_ended=False)
+    yield "manifest.json is of a tokenize-images command that has not ended, so shards may be missing", 19
 
 
 @each_format

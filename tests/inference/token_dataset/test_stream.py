@@ -126,7 +126,7 @@ def test_a_resumed_stream_never_stopped(form, buffer, folders):
     whole = keys(stream)
     rows = iter(stream)
     for taken in range(len(whole) + 1):
-        state = json.loads(json.dumps(stream.state_dict() if taken else {**stream.state_dict(), "emitted": 0}))
+        state = json.loads(json.dumps(stream.state_dict()))
         resumed = dataset.stream(shuffle_buffer=buffer, rank=0, world_size=2)
         resumed.load_state_dict(state)
         assert resumed.state_dict() == state
@@ -195,21 +195,49 @@ def test_workers_that_persist_follow_the_epoch(dataset):
     assert batch_keys(loader) == batch_keys(fresh)
 
 
+def test_a_state_says_where_the_next_row_is_also_before_the_first_one(dataset):
+    stream = dataset.stream(shuffle_buffer=4)
+    whole = keys(stream)
+    assert stream.state_dict()["emitted"] == len(whole)
+    iter(stream)
+    assert stream.state_dict()["emitted"] == 0
+    ended = {**stream.state_dict(), "emitted": len(whole)}
+    resumed = dataset.stream(shuffle_buffer=4)
+    resumed.load_state_dict(ended)
+    resumed.set_epoch(0)  # as a loop over epochs does
+    assert keys(resumed) == [] and keys(resumed) == whole
+    resumed.load_state_dict(ended)
+    resumed.set_epoch(1)
+    assert resumed.state_dict()["emitted"] == 0 and sorted(keys(resumed)) == ALL
+
+
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
-def test_torchdata_resumes_a_stream_too(dataset):
+@pytest.mark.parametrize("options", [{}, {"num_workers": 2}, {"num_workers": 2, "persistent_workers": True}])
+def test_torchdata_resumes_a_stream_too(dataset, options):
+    """At any batch of the second epoch, the first and the last included; the epoch after it is whole again."""
     stateful = pytest.importorskip("torchdata.stateful_dataloader")
 
-    def loader():
+    def begin():
         stream = dataset.stream(shuffle_buffer=4, seed=2)
-        return stateful.StatefulDataLoader(stream, batch_size=3, num_workers=2, collate_fn=dataset.collate)
+        return stream, stateful.StatefulDataLoader(stream, batch_size=3, collate_fn=dataset.collate, **options)
 
-    whole = batch_keys(loader())
-    stopped = loader()
-    batches = iter(stopped)
-    assert [next(batches).keys for _ in range(3)] == whole[:3]
-    resumed = loader()
-    resumed.load_state_dict(stopped.state_dict())
-    assert batch_keys(resumed) == whole[3:]
+    def epoch(stream, loader, number):
+        stream.set_epoch(number)
+        return batch_keys(loader)
+
+    stream, loader = begin()
+    whole = [epoch(stream, loader, number) for number in range(3)]
+    count = len(whole[1])
+    for taken in (0, 1, 3, count) if options else range(count + 1):
+        stream, stopped = begin()
+        epoch(stream, stopped, 0)
+        stream.set_epoch(1)
+        batches = iter(stopped)
+        assert [next(batches).keys for _ in range(taken)] == whole[1][:taken]
+        stream, resumed = begin()
+        resumed.load_state_dict(stopped.state_dict())
+        assert batch_keys(resumed) == whole[1][taken:]
+        assert epoch(stream, resumed, 2) == whole[2]
 
 
 def test_a_state_of_another_order_is_refused(dataset, folders, as_worker):

@@ -17,7 +17,7 @@ def needs(program):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("name", "program"), PROGRAMS)
-def test_a_program_of_the_page_runs(name, program, tokenize, tmp_path, monkeypatch):
+def test_a_program_of_the_page_runs(name, program, tokenize, make_tar, tmp_path, monkeypatch):
     for package in needs(program) | ({"pyarrow"} if name == "parquet" else set()):
         pytest.importorskip(package, exc_type=ImportError)
     (tmp_path / "photos").mkdir()
@@ -25,13 +25,17 @@ def test_a_program_of_the_page_runs(name, program, tokenize, tmp_path, monkeypat
         (tmp_path / "photos" / f"{index}.png").write_bytes(image_bytes(noise_image(32, 32, index), "PNG"))
     (tmp_path / "photos" / "1.txt").write_text("a cat")
     form = {"energon": "wds"}.get(name, name)
-    tokenize(tmp_path / "photos", "--out", tmp_path / "tokens", "--size", 32, "--format", form)
+    broken = make_tar(tmp_path / "broken.tar", [("a.png", b"broken")])
+    inputs = [tmp_path / "photos", *([broken] if "names" in program else [])]
+    tokenize(*inputs, "--out", tmp_path / "tokens", "--size", 32, "--format", form)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     found = {}
     exec(compile(program, f"formats.md ({name})", "exec"), found)
     if "tokens" in found:
         assert found["tokens"].shape[-2:] == (4, 4) or found["tokens"].shape == (4, 4, 1)
+    if "names" in found:
+        assert found["names"] == ["tokens/images-00000"] and len(found["sidecars"]) == 2
     if "files" in found:
         assert found["files"] == {}  # of the last image
     if "captions" in found:

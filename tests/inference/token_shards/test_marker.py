@@ -77,6 +77,26 @@ def test_a_driver_gives_signs_and_removes_its_marker():
     hold(folder)
 
 
+def test_a_sign_that_is_late_does_not_bring_the_marker_back():
+    """A store that is slow, or tried again, may take a sign long after the run has ended."""
+    folder, begun, goes_on = Folder(), threading.Event(), threading.Event()
+    write = folder.write_marker
+
+    def slow(content):
+        if folder.content:
+            begun.set()
+            goes_on.wait(30)
+        write(content)
+
+    folder.write_marker = slow
+    with hold_marker(folder, "tokenize-images", PACE):
+        assert begun.wait(30)
+        threading.Timer(0.2, goes_on.set).start()
+    assert goes_on.is_set() and folder.content is None
+    time.sleep(0.1)
+    assert folder.content is None
+
+
 def test_one_that_gives_signs_is_not_disturbed(capsys):
     with pytest.raises(FolderBusyError, match=BUSY) as caught:
         hold(Folder(OTHER | {"time": time.time()}, beat_of_another))

@@ -64,6 +64,18 @@ def test_megatron_core_reads_it(dtype, tmp_path):
         assert np.array_equal(dataset[index], sample.tokens.transpose(1, 2, 0).reshape(-1))
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_shard_without_images_is_an_index_of_nothing(tmp_path):
+    tokens, index, lines = written("megatron", [])
+    assert read_indexed_dataset(tokens, index) == (np.dtype("<u2"), [], (0,)) and tokens == lines == b""
+    core = pytest.importorskip("megatron.core.datasets.indexed_dataset", exc_type=ImportError)
+    for suffix, content in ((".bin", tokens), (".idx", index)):
+        (tmp_path / f"shard{suffix}").write_bytes(content)
+    assert len(core.IndexedDataset(str(tmp_path / "shard"), mmap=False)) == 0
+    with pytest.raises(ValueError, match="cannot mmap an empty file"):  # as the page about formats says
+        core.IndexedDataset(str(tmp_path / "shard"), mmap=True)
+
+
 def test_codes_that_megatron_has_no_type_for_are_a_sentence(tmp_path):
     (sample,) = token_samples(tmp_path, 1, dtype="uint32")
     sample.tokens[0, 0, 0] = 1 << 31

@@ -2,10 +2,19 @@
 
 import json
 import os
+import shutil
+import tarfile
 
 import pytest
 
 from samples import image_bytes, noise_image
+from shard_files import contents
+from vistok.inference.token_shards.store import LocalStore
+
+try:
+    import pyarrow.parquet as parquet
+except ImportError:
+    parquet = None
 
 PNG = image_bytes(noise_image(20, 20), "PNG")
 
@@ -97,3 +106,88 @@ def test_an_image_of_others_is_not_replaced_by_the_preview(tokenize, tmp_path):
     (out / "preview.png").unlink()
     for _ in range(2):
         tokenize(tmp_path / "a.png", "--out", out, "--preview", 1)
+
+
+def derive_tar(shard):
+    """The first sample of a shard, its files as they are."""
+    with tarfile.open(shard) as tar, tarfile.open(shard.with_name("some.tar"), "w", format=tarfile.PAX_FORMAT) as some:
+        for member in tar.getmembers()[:2]:
+            some.addfile(member, tar.extractfile(member))
+
+
+def derive_parquet(shard):
+    table = parquet.read_table(shard)
+    parquet.write_table(table.slice(0, 1), shard.with_name("some.parquet"))
+    parquet.write_table(table.append_column("score", [[0.5] * len(table)]), shard.with_name("images-00009.parquet"))
+
+
+def derive_megatron(shard):
+    for suffix in (".bin", ".idx", ".jsonl"):
+        shutil.copy(shard.with_suffix(suffix), shard.with_name(f"some{suffix}"))
+
+
+@pytest.mark.parametrize(
+    ("form", "suffix", "derive"),
+    [("wds", ".tar", derive_tar), ("parquet", ".parquet", derive_parquet), ("megatron", ".bin", derive_megatron)],
+)
+def test_overwrite_leaves_what_somebody_made_of_a_shard(tokenize, tmp_path, form, suffix, derive):
+    """It has the mark of vistok, as the shard does, but no sidecar, and a name or an encoding of its own."""
+    if form == "parquet" and parquet is None:
+        pytest.skip("needs pyarrow")
+    (tmp_path / "a.png").write_bytes(PNG)
+    call = (tmp_path / "a.png", "--out", tmp_path / "out", "--format", form)
+    tokenize(*call)
+    before = set(contents(tmp_path / "out"))
+    derive(tmp_path / "out" / f"images-00000{suffix}")
+    derived = {name: content for name, content in contents(tmp_path / "out").items() if name not in before}
+    assert derived
+    tokenize(*call, "--overwrite")
+    after = contents(tmp_path / "out")
+    assert after.keys() - before == derived.keys() and after.items() >= derived.items()
+
+
+def test_a_table_made_of_a_shard_is_not_replaced_under_its_name(tokenize, tmp_path):
+    pytest.importorskip("pyarrow")
+    (tmp_path / "a.png").write_bytes(PNG)
+    call = (tmp_path / "a.png", "--out", tmp_path / "out", "--format", "parquet")
+    tokenize(*call)
+    shard = tmp_path / "out" / "images-00000.parquet"
+    parquet.write_table(parquet.read_table(shard), shard)
+    mine = shard.read_bytes()
+    for options in ((), ("--overwrite",)):
+        assert f"{shard} was not written by vistok and would be replaced" in tokenize(*call, *options, code=2)
+        assert shard.read_bytes() == mine
+
+
+@pytest.mark.parametrize("name", ["s.tar", "other.tar"])
+def test_overwrite_that_was_killed_can_be_given_again(tokenize, make_tar, shard, tmp_path, monkeypatch, name):
+    """A shard goes before its sidecar, which says whose it is."""
+    out = tmp_path / "out"
+    tokenize(shard, "--out", out)
+    remove = LocalStore.remove
+
+    def killed(store, name):
+        remove(store, name)
+        if name.endswith(".tar"):
+            raise KeyboardInterrupt
+
+    given = make_tar(tmp_path / name, [("a.png", PNG)])
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "remove", killed)
+        tokenize(given, "--out", out, "--overwrite", code=1)
+    tokenize(given, "--out", out, "--overwrite")
+    assert set(contents(out)) == {"manifest.json", name, name.replace(".tar", ".json")}
+
+
+def test_overwrite_removes_the_pages_of_other_tokens(tokenize, shard, tmp_path):
+    out = tmp_path / "out"
+    tokenize(shard, "--out", out, "--preview", 1, "--report")
+    assert {"tokens.html", "preview.png"} <= contents(out).keys()
+    tokenize(shard, "--out", out)
+    assert {"tokens.html", "preview.png"} <= contents(out).keys()
+    tokenize(shard, "--out", out, "--overwrite")
+    assert set(contents(out)) == {"manifest.json", "s.tar", "s.json"}
+    for name, mine in (("tokens.html", b"<html>mine</html>"), ("preview.png", PNG)):
+        (out / name).write_bytes(mine)
+        tokenize(shard, "--out", out, "--overwrite")
+        assert (out / name).read_bytes() == mine

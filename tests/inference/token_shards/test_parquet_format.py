@@ -2,10 +2,12 @@
 
 import importlib.util
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from processes import run_python
 from shard_files import CONTENTS, read_back, token_samples, written
 from vistok.inference.token_shards import parquet_format, parquet_groups
 from vistok.inference.token_shards.parquet_rows import schema, table
@@ -152,3 +154,32 @@ def test_an_error_of_reading_is_no_damage(tmp_path):
 
     with pytest.raises(OSError, match="Input/output error"):
         list(parquet_format.ParquetFormat().read([Failing(written("parquet", token_samples(tmp_path))[0])]))
+
+
+READING = """
+import os, sys
+import pyarrow.parquet
+from vistok.inference.inputs.companions import KEEP_ALL
+from vistok.inference.inputs.parquet_samples import ParquetSource
+from vistok.inference.token_shards.formats import SHARD_FORMATS
+
+shard, images = sys.argv[1:]
+before = len(os.listdir("/proc/self/task"))
+with open(shard, "rb") as file:
+    for sample in SHARD_FORMATS["parquet"].read([file]):
+        sample.tokens(), [read() for read in sample.companions.values()]
+    list(SHARD_FORMATS["parquet"].scan([file]))
+    SHARD_FORMATS["parquet"].open_rows([file])(3, 0)
+for sample in ParquetSource(images, "s", KEEP_ALL).list_samples().samples:
+    sample.entry.read(), [companion.open().read() for companion in sample.companions]
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads of libraries are counted in /proc")
+def test_no_thread_of_pyarrow_reads(shards, tmp_path):
+    """One that lets go of what it read while Python ends aborts the process, in one run of some dozens."""
+    columns = {"image": [b"x"] * 40, "caption": ["a" * (1 << 15)] * 40, "label": [1] * 40}
+    parquet.write_table(pa.table(columns), tmp_path / "images.parquet", row_group_size=10)
+    done = run_python("-c", READING, str(shards[0] / "0.parquet"), str(tmp_path / "images.parquet"))
+    assert (done.stdout, done.returncode) == ("0\n", 0), done.stderr

@@ -4,12 +4,15 @@ import io
 import pickle
 import tempfile
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from flaky_filesystem import FlakyFileSystem
 from vistok.inference.token_shards import remote_writing
 from vistok.inference.token_shards.store import open_store, write_file
+from vistok.inference.tokenize.job import ShardProgress, ShardResult
+from vistok.inference.tokenize.results import tokenize_shards
 from vistok.tokenizer.errors import WorkFailedError
 
 URL = "flaky://bucket/tokens"
@@ -29,12 +32,55 @@ def test_a_driver_that_another_took_over_writes_no_more():
     assert FlakyFileSystem().cat_file(f"{URL}/.vistok.lock") == b"{}"
 
 
+@pytest.mark.parametrize("tells", ["progress", "results"])
+def test_a_run_whose_workers_write_ends_when_another_took_over(tells):
+    """Workers have a copy of the store that knows nothing of its owner, whatever the engine."""
+    store, shards = open_store(URL), []
+
+    class Engine:
+        def __init__(self, job, report):
+            self.copy, self.report = pickle.loads(pickle.dumps(job.out)), report
+
+        def run(self, tasks):
+            for task in tasks:
+                shards.append(task)
+                write_file(self.copy, task, b"1")
+                if task == "0":
+                    FlakyFileSystem().pipe_file(f"{URL}/.vistok.lock", b"{}")
+                time.sleep(0.01)
+                if tells == "progress":
+                    self.report(ShardProgress("0", 1))
+                else:
+                    yield ShardResult(task, 1)
+
+    job = SimpleNamespace(out=store, manifest=SimpleNamespace(num_codebooks=1, vocab_size=8))
+    with pytest.raises(WorkFailedError, match=f"^{URL} was taken over by"), store.hold("tokenize-images"):
+        tokenize_shards([str(index) for index in range(100)], job, Engine)
+    assert 1 <= len(shards) < 100
+
+
 def test_a_store_is_picklable_and_compared_by_its_url():
     store = open_store(URL)
     write_file(store, "x.json", b"1")
     assert store.read_many(["x.json", "y.json"]) == {"x.json": b"1"}
     again = pickle.loads(pickle.dumps(store))
     assert again == store and hash(again) == hash(store) and again.sizes() == {"x.json": 1}
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_file_whose_size_the_store_does_not_say_is_there(monkeypatch, tells):
+    store, listed, asked = open_store(URL), FlakyFileSystem.ls, FlakyFileSystem.info
+    for name, content in (("a.json", b"12"), ("b.tar", b"345"), ("c", b"")):
+        write_file(store, name, content)
+    assert store.size("a.json") == 2 and store.size("c") == 0 and store.size("d") is None
+    monkeypatch.setattr(
+        FlakyFileSystem, "ls", lambda *given, **o: [row | {"size": None} for row in listed(*given, **o)]
+    )
+    if not tells:
+        monkeypatch.setattr(FlakyFileSystem, "info", lambda *given: asked(*given) | {"size": None})
+    assert store.sizes() == {"a.json": 2, "b.tar": 3, "c": 0}
+    assert store.size("a.json") == 2 and store.size("c") == 0 and store.size("d") is None
+    assert store.read_many(["a.json", "d"]) == {"a.json": b"12"} and store.open("b.tar").read() == b"345"
 
 
 def test_small_files_are_read_once_and_again_when_they_change():

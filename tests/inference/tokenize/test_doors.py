@@ -225,7 +225,7 @@ def test_only_the_parent_writes_the_manifest(inputs, tokenizer_folder, tmp_path)
     totals = tokenize_shards(plan_shards([str(inputs[0])], 2).shards, job, ENGINES["local"])
     assert (totals.images, len(totals.failures), totals.shards) == (6, 1, 4)
     assert not (tmp_path / "out" / "manifest.json").exists()
-    assert write_manifest(job.out, job.manifest).images == 6 and len(sidecars(job.out)) == 4
+    assert write_manifest(job.out, job.manifest).images == 6 and len(list(sidecars(job.out))) == 4
 
 
 def test_an_abandoned_engine_ends_its_threads(inputs, tokenizer_folder, tmp_path):

@@ -2,16 +2,22 @@
 
 import json
 import time
+from collections import Counter
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from samples import image_bytes, noise_image
 from vistok.inference.inputs import readers
+from vistok.inference.inputs.views import ONE_ROW
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 from vistok.inference.tokenize import limits
 from vistok.inference.tokenize.engines import stream
+from vistok.inference.tokenize.job import CodeCounts, ShardResult
 from vistok.inference.tokenize.limits import StageClock, Waits
+from vistok.inference.tokenize.results import Totals
+from vistok.inference.tokenize.summary import Summary
 
 
 def slowed(function, seconds):
@@ -69,6 +75,19 @@ def test_the_time_of_an_inner_stage_is_not_that_of_the_outer(monkeypatch):
     waits = clock.lap()
     assert waits == Waits(reading=10, encoding=0, writing=5, seconds=22) and waits.limit == "reading"
     assert clock.lap() == Waits()
+
+
+@pytest.mark.parametrize(("processes", "who"), [(1, "the run"), (3, "all processes")])
+def test_the_limit_of_several_processes_is_a_fraction_of_all_their_time(processes, who):
+    totals = Totals(1, 300, processes)
+    for index in range(processes):
+        waits = Waits(reading=6, encoding=2, writing=1, seconds=10)
+        totals.add(ShardResult(f"s{index}", 1, 1, 1, usage=(CodeCounts(np.array([0]), np.array([1])),), waits=waits))
+    totals.seconds = 10.5
+    plan = SimpleNamespace(repeated=0, passed_over=Counter())
+    lines = Summary(totals, plan, SimpleNamespace(views=ONE_ROW), None, 0, 0)._what_was_done()
+    sentence = f"limit       reading, by what {who} waited for: reading 60%, encoding 20%, writing 10%"
+    assert [line for line in lines if line.startswith("limit")] == [sentence]
 
 
 def test_waits_add_up_and_nothing_is_measured_as_nothing():

@@ -108,8 +108,14 @@ def test_fast_writes_down_what_it_calculated_in(tokenize, image, tmp_path, monke
     assert "0 written, 1 done before" in tokenize(PHOTOS, "--out", out, "--fast")
     assert json.loads((out / "manifest.json").read_text())["precision"] == precision
     # Another batch size rounds differently, and is not mixed.
-    said = tokenize(PHOTOS, "--out", out, "--fast", "--batch-size", 3, code=2)
-    assert f"was made with precision {precision}, not " in said and "-eager-3: use another --out folder" in said
+    for option, value in (("--batch-size", 3), ("--max-batch-tokens", 3 * (64 // 8) ** 2)):
+        said = tokenize(PHOTOS, "--out", out, "--fast", option, value, code=2)
+        assert f"was made with precision {precision}, not " in said
+        assert (
+            "-eager-3: leave out --batch-size and --max-batch-tokens, use another --out folder, or --overwrite." in said
+        )
+    said = tokenize(PHOTOS, "--out", out, "--fast", "--flip", "--batch-size", 3, code=2)
+    assert "--flip" in said and "leave out --batch-size and --max-batch-tokens, use another" in said
 
 
 def test_a_folder_that_cannot_be_read_is_failed_work_and_nothing_is_sealed(tokenize, image, tmp_path, monkeypatch):

@@ -81,3 +81,15 @@ def test_an_object_that_changes_while_it_is_read_is_refused(tokenize, photos, tm
     assert "not read: s-0: its input changed while it was read" in said
     assert "not read: images-00000: its input changed while it was read" in said
     assert not list(out.glob("*.tar"))
+
+
+@pytest.mark.parametrize("given", ["flaky://photos/list.txt", "flaky://photos/*.png", "flaky://photos", "list.txt"])
+def test_a_store_that_does_not_answer_is_failed_work(tokenize, photos, tmp_path, monkeypatch, given):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.txt").write_text("flaky://photos/1.png\n")
+    FlakyFileSystem.is_gone = True
+    said = tokenize(given, "--out", tmp_path / "out", code=1)
+    assert said.startswith(
+        "tokenize-images: failed 8 times in 0 s, the last time with: Connection refused (flaky://photos"
+    )
+    assert said.endswith("): run the same command again when it answers.\n") and not (tmp_path / "out").exists()

@@ -25,6 +25,32 @@ def photos(tmp_path):
     return folder
 
 
+def test_a_run_that_was_killed_before_its_first_new_shard_is_not_taken_for_a_whole_one(
+    tokenize, verify, photos, tmp_path, monkeypatch
+):
+    out, call = tmp_path / "out", (photos, "--out", tmp_path / "out", "--shard-size", 2)
+    tokenize(*call)
+    (photos / "9.bmp").write_bytes(BMP[3])
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vistok.inference.tokenize.run.tokenize_shards", killed)
+        tokenize(*call, code=1)
+    assert "not whole: 1 problem" in verify(out, code=1)
+    assert "manifest.json: is of a tokenize-images command that has not ended" in verify(out, code=1)
+    manifest = json.loads((out / "manifest.json").read_text())
+    del manifest["has_ended"]  # what was written before there was such a field is continued too
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    assert "1 written, 2 done before" in tokenize(*call)
+    assert "4 rows in 3 shards" in verify(out) and json.loads((out / "manifest.json").read_text())["has_ended"] is True
+    with monkeypatch.context() as patch:  # a call with nothing to make leaves it as it is
+        patch.setattr("vistok.inference.tokenize.run.tokenize_shards", killed)
+        tokenize(*call, code=1)
+    assert "is whole" in verify(out)
+
+
 @pytest.mark.parametrize("kind", ["tar", "folder"])
 def test_inputs_of_equal_size_that_were_replaced_are_detected(tokenize, make_tar, photos, tmp_path, kind):
     shard = make_tar(tmp_path / "s.tar", [("a.bmp", BMP[0])])
@@ -206,7 +232,7 @@ def test_shards_that_are_not_of_this_call_are_named(tokenize, make_tar, photos, 
     tokenize(*shards, "--out", tmp_path / "out")
     (tmp_path / "out" / "b.json").unlink()
     said = tokenize(shards[0], "--out", tmp_path / "out")
-    assert "not of this call: b.tar; --overwrite removes what vistok wrote" in said
+    assert "not of this call: b.tar; --overwrite removes those with a sidecar" in said
 
 
 def test_an_image_given_twice_is_tokenized_once_and_said(tokenize, make_tar, photos, tmp_path):

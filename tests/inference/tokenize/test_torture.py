@@ -62,11 +62,13 @@ def test_kills_leave_no_trace(torture, tokenizer_folder, tmp_path, monkeypatch):
         model=str(tokenizer_folder),
         size="64",
         engines="local,processes,launched",
+        formats="wds,megatron",
         minutes=10,
         seed=0,
     )
     facts = torture.Torture(tmp_path, options).run()
     assert facts["differences"] == [] and facts["kills"] == 4 and sum(facts["runs"].values()) >= 5
+    assert set(facts["folders"]) <= {"wds", "megatron"}
     assert facts["runs"].keys() <= {"local", "processes", "launched"}
     # Of the 48 photos 2 are broken; a link to nowhere, a fifo and a missing line come on top, and a long name that is fine.
     # Each of the 6 tars has 8 images, of which one is empty, 2 links and a fifo. The damaged one has no shard: exit code 1.

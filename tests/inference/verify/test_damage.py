@@ -122,6 +122,17 @@ def test_wrong_counts(form, folder, problems):
     ]
 
 
+def test_a_command_that_has_not_ended(form, folder, problems, verify):
+    """Before its first new shard, its folder has all that an earlier one counted."""
+    write_totals(folder, form, has_ended=False)
+    what = "is of a tokenize-images command that has not ended, so shards may be missing"
+    assert problems() == [("manifest", "manifest.json", "", what)]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["has_ended"]  # of a folder from before
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert f"{folder} is whole" in verify(folder)
+
+
 def test_keys_of_two_shards_and_twice_in_one(form, folder, problems):
     shard, other = files_of(form, "shard-2")[0], files_of(form, "shard-3")[0]
     samples = samples_of(2, 9)

@@ -1,6 +1,7 @@
 """Each shard is handed out once; those of a lost worker again, each alone, up to three times."""
 
 import random
+import re
 import signal
 
 import pytest
@@ -98,6 +99,16 @@ def test_devices(monkeypatch):
         ValueError, match="--devices is 'cpu,cuda', but for --engine ray must be all, or cpu or cuda several"
     ):
         parse_cluster_devices("cpu,cuda")
+
+
+@pytest.mark.parametrize("text", ["", " ", "cpu,,cpu", "cpu,cpu,", ",cpu", "all,cpu", "cpu,auto"])
+def test_a_list_of_devices_has_no_empty_name(text):
+    sentence = (
+        f"--devices is {text!r}, but must be auto, all, or devices such as cpu or cuda:0,cuda:1, none of them empty."
+    )
+    for parse in (parse_devices, parse_cluster_devices, lambda text: device_of_rank(text, 0)):
+        with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+            parse(text)
 
 
 def test_the_exit_of_a_worker_is_explained(monkeypatch):

@@ -106,12 +106,12 @@ def test_a_signal_ends_all_in_a_sentence_each(launched, photos, tokenizer_folder
 WAITING = """
 from vistok.inference.tokenize.engines import launch
 rendezvous = launch.rendezvous
-launch.rendezvous = lambda *given: (open({path!r}, "w").close(), rendezvous(*given))[1]
+launch.rendezvous = lambda *given, **options: (open({path!r}, "w").close(), rendezvous(*given, **options))[1]
 """
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_signal_ends_a_process_that_waits_for_the_others(start, photos, tokenizer_folder, tmp_path, rank):
+def alone(rank):
+    """The variables of a process of two, of which the other one never comes."""
     variables = {
         "RANK": rank,
         "WORLD_SIZE": 2,
@@ -119,13 +119,40 @@ def test_a_signal_ends_a_process_that_waits_for_the_others(start, photos, tokeni
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": free_port(),
     }
+    return {name: str(value) for name, value in variables.items()}
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_signal_ends_a_process_that_waits_for_the_others(start, photos, tokenizer_folder, tmp_path, rank):
     call = [photos, "--out", tmp_path / "out", "--model", tokenizer_folder]
-    process = start(call, WAITING.format(path=str(tmp_path / "waits")), **{k: str(v) for k, v in variables.items()})
+    process = start(call, WAITING.format(path=str(tmp_path / "waits")), **alone(rank))
     wait_until((tmp_path / "waits").exists, process)
     process.send_signal(signal.SIGTERM)
     _, complained = process.communicate(timeout=60)
     assert process.returncode == 1
     assert complained == "tokenize-images: interrupted: run the same command again to continue.\n"
+
+
+@pytest.mark.parametrize(
+    ("rank", "sentence"),
+    [
+        (0, "does not meet all 2 processes of the launch (Timed out after "),
+        (1, "does not reach rank 0 (The client socket has timed out after "),
+    ],
+)
+def test_a_process_whose_others_never_come_ends_in_a_sentence(
+    start, photos, tokenizer_folder, tmp_path, rank, sentence
+):
+    call = [photos, "--out", tmp_path / "out", "--model", tokenizer_folder]
+    before = "from vistok.inference.tokenize.engines import launch; launch.JOINED_WITHIN = 1.0"
+    process = start(call, before, **alone(rank))
+    _, complained = process.communicate(timeout=60)
+    last = complained.splitlines()[-1]  # after what torch prints itself
+    assert process.returncode == 1 and last.startswith(f"tokenize-images: rank {rank} on ") and sentence in last, (
+        complained
+    )
+    assert last.endswith("): see what the others say." if rank == 0 else "): see what that one says.")
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_model_or_a_wrong_call_on_a_rank_is_refused(launched, photos, tokenizer_folder, tmp_path):

@@ -1,10 +1,12 @@
 """Shards made on a Ray cluster; a worker that is killed in the middle costs nothing."""
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,10 +15,12 @@ import pytest
 from processes import environment
 from samples import image_bytes, noise_image
 from shard_files import contents
+from vistok.inference.inputs.samples import ShardTask
 from vistok.inference.tokenize.engines import ray_cluster, ray_engine
 from vistok.inference.tokenize.engines.exit_reasons import describe_loss
+from vistok.inference.tokenize.engines.messages import Ready
 from vistok.inference.tokenize.engines.ray_cluster import Workers, import_ray, workers_of
-from vistok.inference.tokenize.job import Placement
+from vistok.inference.tokenize.job import Placement, ShardResult
 from vistok.tokenizer.errors import WorkFailedError
 
 MODULE = [sys.executable, "-m", "vistok.inference.tokenize"]
@@ -123,6 +127,72 @@ def test_a_run_fails_when_there_was_no_worker_for_long_and_not_when_it_is_long(m
         WorkFailedError, match=r"For 600 seconds the Ray cluster had no room for a worker \(2 cores\): see"
     ):
         actors._check_start()
+
+
+class FakeRay:
+    """A cluster whose actors answer at once, and are lost over the shards of `deadly`."""
+
+    class RayError(Exception):
+        pass
+
+    exceptions = SimpleNamespace(RayError=RayError)
+
+    def __init__(self, deadly):
+        self._deadly, self._answers = deadly, itertools.count()
+        self.answer_of, self.started = {}, 0
+
+    def put(self, value):
+        return value
+
+    def remote(self, _):
+        self.started += 1
+        methods = {"begin": lambda *_: Ready(), "make": self._make, "progress": list}
+        handle = {name: SimpleNamespace(remote=partial(self._ask, method)) for name, method in methods.items()}
+        return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda: SimpleNamespace(**handle)))
+
+    def wait(self, calls, timeout):
+        return calls, []
+
+    def get(self, call):
+        answer = self.answer_of[call]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def kill(self, handle):
+        pass
+
+    def _ask(self, method, *arguments):
+        call = next(self._answers)
+        self.answer_of[call] = method(*arguments)
+        return call
+
+    def _make(self, task):
+        return self.RayError("The actor died.") if task.name in self._deadly else ShardResult(task.name)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_shards_that_end_actors_are_named_however_many(monkeypatch, workers):
+    monkeypatch.setattr(ray_engine.RemoteJob, "of", lambda job: None)
+    names = [f"s{index:02}" for index in range(40)]
+
+    def run(deadly):
+        fake, results = FakeRay(deadly), []
+        job = SimpleNamespace(placement=Placement())
+        actors = ray_engine.Actors(fake, job, lambda _: None, Workers(workers, "cpu", 2, 1))
+        try:
+            results += actors.run([ShardTask(name, None, "") for name in names])
+        except WorkFailedError as error:
+            return results, str(error), fake.started
+        return results, "", fake.started
+
+    deadly = {name for name in names if int(name[1:]) % 10 < 3}
+    results, error, started = run(deadly)
+    assert error == "" and {result.name for result in results if result.lost} == deadly
+    assert sorted(result.name for result in results) == names and started > 10 + workers
+    results, error, started = run(set(names))
+    assert error.startswith("No worker makes a shard: the last one ended (The actor died), after 1")
+    assert ": leave their inputs out, or see what ends all workers here." in error and 10 <= len(results) < 20
 
 
 def test_the_loss_of_an_actor_is_explained():
