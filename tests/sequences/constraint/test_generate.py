@@ -135,6 +135,16 @@ def test_guidance_with_a_cache_is_guidance_without_one(model):
 
 
 @torch.no_grad()
+def test_guidance_after_the_constraint_where_sampled_beams_are_given_up(model):
+    """A beam that was drawn with probability 0 may have an image of no allowed grid."""
+    for scale in (1.5, 3.0, 6.0):
+        guidance = Guidance(scale, CachedUnconditional(model, UNCONDITIONAL, START))
+        processors = [ImageConstraint(LAYOUT, max_grid=(3, 3), start=START), guidance]
+        ids = generate(model, processors, PROMPTS[:, :START], 30, num_beams=2, do_sample=True)
+        images(ids, grids=[LAYOUT.read_grid(row[START:]) for row in ids])
+
+
+@torch.no_grad()
 def test_guided_scores_step_by_step(model):
     """Greedy, by hand: two whole forward passes for each id."""
     guidance = Guidance(3.0, CachedUnconditional(model, UNCONDITIONAL, 5))
