@@ -67,7 +67,9 @@ def test_scores_that_do_not_hold_the_vocabulary():
     with refused(r"The logits have 56 ids, but must have ids up to 56: extend the model for the vocabulary\."):
         allow_range(torch.zeros(1, 56), 50, 7)
     for first, size in ((-2, 3), (2, 0)):
-        with refused(rf"The range is of {size} ids from {first} on, but must have at least one, and begin at 0 or above\."):
+        with refused(
+            rf"The range is of {size} ids from {first} on, but must have at least one, and begin at 0 or above\."
+        ):
             allow_range(torch.zeros(1, 56), first, size)
 
 
