@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ...sequences.layouts.base import Layout
+from ...sequences.loss_mask import TEXT, kind_of_ids
 from ...sequences.text import TextTokenizer
 from ...sequences.vocabulary import Vocabulary
 from ..packed_shards.digests import digest_of_text, digest_of_tokens
@@ -55,7 +56,7 @@ class TextOnly:
 
     def __init__(self, text: TextTokenizer, vocabulary: Vocabulary):
         self._text = text
-        self._is_text = text_ids(vocabulary)
+        self._is_text = (kind_of_ids(vocabulary) == TEXT).numpy()
 
     def encode(self, texts: Sequence[str]) -> list[list[int] | str]:
         """Return the ids of each text, or a phrase that says why there are none; an empty text has no ids."""
@@ -84,17 +85,6 @@ class TextOnly:
 
     def _allowed(self, ids: np.ndarray) -> np.ndarray:
         return self._is_text[np.minimum(ids, len(self._is_text) - 1)] & (ids < len(self._is_text))
-
-
-def text_ids(vocabulary: Vocabulary) -> np.ndarray:
-    """Return for each id whether it is one of text: neither a code nor structure of another modality."""
-    is_text = np.ones(vocabulary.size, bool)
-    for modality in vocabulary.modalities:
-        if modality.name != "text":
-            for offset in modality.offsets:
-                is_text[offset : offset + modality.size] = False
-            is_text[list(modality.structure.values())] = False
-    return is_text
 
 
 def image_ids(samples: Sequence[CaptionedSample], layout: Layout, dtype: str) -> list[np.ndarray]:
