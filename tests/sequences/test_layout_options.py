@@ -108,6 +108,7 @@ PARTLY = vocabulary_for(Characters(("<boi>",)), 30, structure={"begin": "<boi>"}
             "with vocab_size=8.",
         ),
         ("digits", THREE, {"levels": [8, 5]}, "The vocabulary has 3 times 30 image ids, but the layout digits needs 8"),
+        ("lumina", ONE, {"gird": (2, 3)}, "The layout lumina has no options, but got 'gird': leave it out."),
         (
             "glm",
             SPACED,
