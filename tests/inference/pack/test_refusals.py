@@ -3,10 +3,12 @@
 import json
 
 import pytest
+from tokenizers import Tokenizer
 
-from text_tokenizers import write_text_tokenizer
-from token_folders import write_folder
+from text_tokenizers import SPECIAL, write_text_tokenizer
+from token_folders import CODEBOOKS, VOCAB_SIZE, write_folder
 from vistok.inference.pack.vocabulary import Codes, find_vocabulary
+from vistok.language.extend_tokenizer import extend_tokenizer
 from vistok.language.text_tokenizers import load_text_tokenizer
 from vistok.sequences.vocabulary import vocabulary_for
 
@@ -31,6 +33,7 @@ from vistok.sequences.vocabulary import vocabulary_for
         ),
         (("--layout-option", "last_row_end"), "--layout-option is 'last_row_end', but must be NAME=VALUE, such as"),
         (("--layout-option", "last_row_end=false"), "'last_row_end' is not a known option of the layout raster"),
+        (("--eos", "a"), "--eos is 'a', which is ordinary text that a caption may contain: give the name of a special"),
         (
             ("--vocabulary", "v.json", "--extend"),
             "--vocabulary is v.json, but --extend makes a vocabulary: give one of",
@@ -69,6 +72,37 @@ def test_a_vocabulary_of_another_tokenizer_is_a_sentence(tokens, pack, text_file
         "The vocabulary has 2 x 301 image codes, but the tokens are of 2 x 300 (hf://someone/something): give the "
         "--vocabulary of that tokenizer."
     ) in said
+
+
+def test_a_vocabulary_of_another_text_tokenizer_is_a_sentence(tokens, pack, text_file, tmp_path):
+    other = write_text_tokenizer(tmp_path / "tokenizer.json", special=("<first>", *SPECIAL))
+    assert load_text_tokenizer(other).size > load_text_tokenizer(text_file).size
+    vocabulary_for(load_text_tokenizer(other), VOCAB_SIZE, CODEBOOKS, max_side=9).save(tmp_path)
+    said = pack(tokens, tmp_path / "p", "--vocabulary", tmp_path, text=text_file, code=2)
+    assert (
+        "The vocabulary is not of this text tokenizer, which spells '1*1' with other ids: give the --text-tokenizer that it "
+        "was made with, or another --vocabulary."
+    ) in " ".join(said.split())
+    assert not (tmp_path / "p").exists()
+    pack(tokens, tmp_path / "p", "--vocabulary", tmp_path, text=other)
+
+
+def test_an_end_of_documents_is_no_code(tokens, pack, text_file, tmp_path):
+    tokenizer = Tokenizer.from_file(str(text_file))
+    vocabulary = extend_tokenizer(tokenizer, VOCAB_SIZE, CODEBOOKS, max_side=9)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    vocabulary.save(tmp_path)
+    code = "<|visual token 1 000003|>"
+    said = pack(tokens, tmp_path / "p", "--eos", code, text=tmp_path / "tokenizer.json", code=2)
+    assert f"--eos is {code!r}, which is a code of images: give the name of a special token." in said
+    pack(tokens, tmp_path / "p", "--eos", "</s>", text=tmp_path / "tokenizer.json")
+
+
+def test_a_draft_is_not_in_token_shards(tokens, pack, text_file, tmp_path):
+    said = pack(tokens, tmp_path / "p", layout="glm", text=text_file, code=2)
+    assert (
+        "which token shards do not have: give --layout-option draft_side=0, or write ids by vistok.sequences." in said
+    )
 
 
 def test_a_token_outside_of_the_vocabulary_is_a_sentence(tokens, pack, small_vocabulary, tmp_path):
