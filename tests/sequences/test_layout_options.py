@@ -45,8 +45,8 @@ PARTLY = vocabulary_for(Characters(("<boi>",)), 30, structure={"begin": "<boi>"}
             "lumina",
             PARTLY,
             {},
-            "The layout lumina needs a structure id 'row_end', but the vocabulary's image has begin: add it to the vocabulary, "
-            "or choose another layout.",
+            "The layout lumina needs a structure id 'row_end', but the vocabulary's image has begin: add it to the vocabulary "
+            "(extend_tokenizer does, and pack-sequences --extend), or choose another layout.",
         ),
         (
             "delayed",

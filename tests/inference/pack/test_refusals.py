@@ -50,7 +50,8 @@ def test_wrong_folders_are_sentences(tokens, pack, unpack, verify, tmp_path):
     assert "has no manifest.json: give a folder that tokenize-images wrote." in pack(tmp_path, tmp_path / "p", code=2)
     assert f"--out is {tokens}, where the token shards are: give another folder." in pack(tokens, tokens, code=2)
     pack(tokens, tmp_path / "p")
-    assert "is not a manifest of this vistok" in pack(tmp_path / "p", tmp_path / "q", code=2)
+    said = pack(tmp_path / "p", tmp_path / "q", code=2)
+    assert f"{tmp_path / 'p'} holds packed sequences, not tokens: give another folder." in said
     other = write_folder(tmp_path / "t", "wds", rows=(1,))
     said = pack(tokens, other, code=2)
     assert f"{other} does not hold packed sequences, as its manifest.json says: give another folder." in said
@@ -85,6 +86,15 @@ def test_a_vocabulary_of_another_text_tokenizer_is_a_sentence(tokens, pack, text
     ) in " ".join(said.split())
     assert not (tmp_path / "p").exists()
     pack(tokens, tmp_path / "p", "--vocabulary", tmp_path, text=other)
+
+
+@pytest.mark.parametrize("options", [(), ("--extend",)])
+def test_more_ids_than_int32_holds_are_a_sentence(pack, text_file, tmp_path, options):
+    huge = write_folder(tmp_path / "t", "wds", rows=(1,), vocab_size=2**30)
+    said = pack(huge, tmp_path / "p", *options, text=text_file, code=2)
+    size = load_text_tokenizer(text_file).size + CODEBOOKS * 2**30
+    assert f"The vocabulary has {size:,} ids, more than the 2,147,483,648 of int32: choose a layout that writes" in said
+    assert not (tmp_path / "p").exists()
 
 
 def test_an_end_of_documents_is_no_code(tokens, pack, text_file, tmp_path):
