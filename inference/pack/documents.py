@@ -87,17 +87,27 @@ class TextOnly:
         return self._is_text[np.minimum(ids, len(self._is_text) - 1)] & (ids < len(self._is_text))
 
 
-def image_ids(samples: Sequence[CaptionedSample], layout: Layout, dtype: str) -> list[np.ndarray]:
-    """Return the ids of the images, those of a grid together; raise ValueError for tokens that are not of the layout."""
+def image_ids(samples: Sequence[CaptionedSample], layout: Layout, dtype: str) -> list[np.ndarray | str]:
+    """Return the ids of each image, those of a grid together, or a phrase that says why the layout cannot write it."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, sample in enumerate(samples):
         groups.setdefault(sample.tokens.shape, []).append(index)
-    found: list[np.ndarray] = [np.empty(0)] * len(samples)
+    found: list[np.ndarray | str] = [""] * len(samples)
     for shape, members in groups.items():
         size = max(1, MAX_GROUP // int(np.prod(shape)))
         for first in range(0, len(members), size):
             part = members[first : first + size]
             tokens = torch.from_numpy(np.stack([samples[index].tokens for index in part]).astype(np.int64))
-            for index, ids in zip(part, layout.ids(tokens).numpy().astype(dtype), strict=True):
+            for index, ids in zip(part, _ids(tokens, layout, dtype), strict=True):
                 found[index] = ids
     return found
+
+
+def _ids(tokens: torch.Tensor, layout: Layout, dtype: str) -> Sequence[np.ndarray | str]:
+    try:
+        ids: np.ndarray = layout.ids(tokens).numpy().astype(dtype)
+    except ValueError as error:
+        if len(tokens) > 1:  # one by one, to say which
+            return [each for one in tokens.split(1) for each in _ids(one, layout, dtype)]
+        return [f"its tokens have no ids ({str(error).rstrip('.')})"]
+    return list(ids)
