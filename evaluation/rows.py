@@ -44,10 +44,10 @@ ROWS = {
     "tokens": Row("tokens", "{:,}"),
     "tokens_per_image": Row("tokens per image", "{:,.1f}", is_mean_of_counts=True),
     "bits_per_pixel": Row("bits per pixel", "{:.4f}", "lower"),
-    "prior_bits_per_image": Row("prior bits per image", "{:,.0f}", "lower"),
-    "prior_bits_per_pixel": Row("prior bits per pixel", "{:.4f}", "lower"),
-    "prior_bits_per_token": Row("prior bits per token", "{:.3f}", "lower"),
-    "prior_fraction": Row("prior bits / log2 codes", "{:.1%}", "lower"),
+    "prior_bits_per_image": Row("prior bits per image", "{:,.0f}"),
+    "prior_bits_per_pixel": Row("prior bits per pixel", "{:.4f}"),
+    "prior_bits_per_token": Row("prior bits per token", "{:.3f}"),
+    "prior_fraction": Row("prior bits / log2 codes", "{:.1%}"),
     "images_per_second": Row("images per second", "{:.1f}", "higher"),
 }
 """By the key of metrics.json, in the order in which they are shown."""

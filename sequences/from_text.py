@@ -50,6 +50,14 @@ def _without(part: Range, ids: Sequence[int]) -> list[Range]:
     return [(first, end) for first, end in ends if first < end]
 
 
+def is_ordinary_text(text: TextTokenizer, name: str, number: int) -> bool:
+    """Return whether a text that spells a token has its id."""
+    try:
+        return number in text.encode(name)
+    except ValueError:  # it has no ids for these letters
+        return False
+
+
 def _formatted(name: str, num_codebooks: int) -> Callable[[int, int], str]:
     if "{code" not in name or (num_codebooks > 1 and "{codebook" not in name):
         raise ValueError(
@@ -67,7 +75,7 @@ def _special_id(text: TextTokenizer, name: str, what: str) -> int:
             f"The text tokenizer has no token {name!r} for {what}: "
             f"{did_you_mean(near, 'add it with extend_tokenizer, or give the name of one that it has')}."
         )
-    if number in text.encode(name):
+    if is_ordinary_text(text, name, number):
         raise ValueError(
             f"The token {name!r} for {what} is ordinary text, which a caption may contain: choose a special token."
         )

@@ -22,12 +22,23 @@ def kinds(vocabulary: Vocabulary, ids: Tensor) -> Tensor:
     of a document are text. Raises ValueError for ids that are not of the vocabulary.
     """
     check_range("ids", ids, vocabulary.size)
-    kind = _kind_of_id(vocabulary, ids.device)[ids]
+    kind = kind_of_ids(vocabulary).to(ids.device)[ids]
     numbers, roles = vocabulary.numbers, vocabulary["image"].structure
     for before, after in (("begin", "image"), ("grid_begin", "grid_end")):
         if numbers is not None and before in roles and after in roles:
             spelled = _between(ids == roles[before], ids == roles[after], kind == TEXT, numbers.max_length)
             kind = torch.where(spelled, STRUCTURE, kind)
+    return kind
+
+
+def kind_of_ids(vocabulary: Vocabulary) -> Tensor:
+    """Return the kind of each id by itself, `v` uint8: whatever is neither a code nor structure of images is text."""
+    kind = torch.full((vocabulary.size,), TEXT, dtype=torch.uint8)
+    for modality in vocabulary.modalities:
+        if modality.name != "text":
+            for part in intervals(modality):
+                kind[part.first : part.end] = IMAGE
+            kind[list(modality.structure.values())] = STRUCTURE
     return kind
 
 
@@ -38,16 +49,6 @@ def loss_mask(vocabulary: Vocabulary, ids: Tensor, train_on: Collection[str] = K
             raise ValueError(unknown_choice("kind of ids", repr(name), name, KINDS))
     wanted = torch.tensor([name in train_on for name in KINDS], device=ids.device)
     return wanted[kinds(vocabulary, ids).int()]
-
-
-def _kind_of_id(vocabulary: Vocabulary, device: torch.device) -> Tensor:
-    kind = torch.full((vocabulary.size,), TEXT, dtype=torch.uint8)
-    for modality in vocabulary.modalities:
-        if modality.name != "text":
-            for part in intervals(modality):
-                kind[part.first : part.end] = IMAGE
-            kind[list(modality.structure.values())] = STRUCTURE
-    return kind.to(device)
 
 
 def _between(opening: Tensor, closing: Tensor, inside: Tensor, longest: int) -> Tensor:

@@ -39,7 +39,7 @@ class Modality:
             known = ", ".join(self.structure) or "none"
             raise ValueError(
                 f"The layout {layout} needs a structure id {role!r}, but the vocabulary's {self.name} has {known}: add it to "
-                "the vocabulary, or choose another layout."
+                "the vocabulary (extend_tokenizer does, and pack-sequences --extend), or choose another layout."
             )
         return self.structure[role]
 

@@ -30,6 +30,11 @@ def test_rates_are_those_that_were_measured(script):
     assert json.loads((ROOT / "results" / "scale.json").read_text())["rates"] == script("scale_numbers").rates()
 
 
+def test_sidecars_have_the_size_that_was_measured(script):
+    measured = json.loads((ROOT / "results" / "scale.json").read_text())["sidecar"]["bytes"]
+    assert script("scale_numbers").cost_of_sidecars()["bytes"] == measured
+
+
 def test_durations_and_sizes_are_in_the_unit_that_suits_them(script):
     numbers = script("scale_numbers")
     assert [numbers.duration(seconds) for seconds in (90, 120, 3600 * 30, 86400 * 365.25 * 3)] == [

@@ -8,14 +8,15 @@ from pydantic_core import PydanticCustomError
 
 from .config import Config
 
-MAX_AREA_SIDE = 8192
+MAX_SIDE = 8192
+"""Of the square that a size names: larger ones are slips of the keyboard, or exhaust the memory."""
 AREA = re.compile("area:([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 
 def _area(text: Any) -> Any:
     low, high = _area_sides(text) if isinstance(text, str) else (0, 0)
-    if not 1 <= low <= high <= MAX_AREA_SIDE:
-        raise PydanticCustomError("area", f"area:N or area:MIN-MAX, from 1 to {MAX_AREA_SIDE}")
+    if not 1 <= low <= high <= MAX_SIDE:
+        raise PydanticCustomError("area", f"area:N or area:MIN-MAX, from 1 to {MAX_SIDE}")
     return text
 
 
@@ -32,7 +33,7 @@ Resampling: TypeAlias = Literal["bicubic", "lanczos", "bilinear", "box", "linear
 class PreprocessingConfig(Config):
     """How an image becomes pixels. Transparent images are blended onto `background`; EXIF orientation is applied."""
 
-    size: Annotated[int, Field(ge=1)] | Literal["native"] | Area = 256
+    size: Annotated[int, Field(ge=1, le=MAX_SIDE)] | Literal["native"] | Area = 256
     """Side of the square that images are resized and cropped to, native to keep their size, or area:N or area:MIN-MAX.
 
     area:N keeps the aspect ratio and resizes to the area of a square of N x N pixels, with sides rounded to the nearest

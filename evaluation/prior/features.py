@@ -10,6 +10,8 @@ MAX_DIRECTIONS = 32
 """Directions of code space that are kept, those along which the codes vary most."""
 COMPLETIONS = 64
 """Values of the other digits that the code of a digit is averaged over."""
+ROUNDING = 1e-12
+"""Codes that differ by less than this, in proportion to their length, are alike."""
 
 
 @torch.no_grad()
@@ -17,7 +19,8 @@ def code_features(quantizer: Quantizer, alphabet: Alphabet) -> list[Tensor]:
     """Return features `k f` of the values of each slot, float32 on the CPU: coordinates along main axes, and their squares.
 
     With both, a linear function of the features is any Gaussian along the axes. They have mean 0 and variance 1 over the
-    values. The code of a digit is the mean over the same random values of the other digits of its token.
+    values; where all codes are alike, there are none. The code of a digit is the mean over the same random values of the other
+    digits of its token.
     """
     generator = torch.Generator().manual_seed(0)
     features, index = [], 0
@@ -51,10 +54,12 @@ def _codes(codebook: Quantizer, slots: list[Slot], place: int, others: list[list
 def _features(codes: Tensor) -> Tensor:
     centred = codes - codes.mean(dim=0)
     energies, axes = torch.linalg.eigh(centred.T @ centred / len(codes))
-    kept = energies > 1e-6 * energies.max().clamp_min(1e-30)
+    kept = energies > torch.maximum(1e-6 * energies.max(), ROUNDING**2 * codes.square().mean())
+    if not kept.any():
+        return torch.zeros(len(codes), 0)
     along = centred @ axes[:, kept][:, -MAX_DIRECTIONS:]
     both = torch.cat([along, along.square()], dim=1)
     both = both - both.mean(dim=0)
     deviations = both.square().mean(dim=0).sqrt()
-    varies = deviations > 1e-6 * deviations.max().clamp_min(1e-30)  # the squares of two values are alike
+    varies = deviations > 1e-6 * deviations.max()  # the squares of two values are alike
     return (both[:, varies] / deviations[varies]).float()

@@ -5,6 +5,7 @@ from pathlib import Path
 from ...cli.options import check_output_folder
 from ...images.file_entry import open_regular
 from ...report.page import GENERATOR
+from ...tokenizer.remote_files import local_path, protocol_of
 from ..token_shards.store import Store
 
 PAGE_FILE = "tokens.html"
@@ -18,6 +19,13 @@ def is_other_page(store: Store) -> bool:
         return PAGE_FILE in store.others()
     with store.open(PAGE_FILE) as file:
         return not _is_page(file.read(HEAD))
+
+
+def page_of(folder: str) -> Path:
+    """Return where the page of a folder is, unless its name is given; raise ValueError for a URL."""
+    if protocol_of(folder):
+        raise ValueError(f"The page about {folder} is written to this machine: give its name by --out {PAGE_FILE}.")
+    return Path(local_path(folder)) / PAGE_FILE
 
 
 def check_page(path: Path) -> None:

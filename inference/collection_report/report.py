@@ -54,10 +54,10 @@ def report_tokens(request: Request) -> Collection:
     Raises ValueError for a wrong call, and OSError or WorkFailedError when the work fails.
     """
     store = open_store(request.folder)
-    check_page(request.out)
     manifest = manifest_of(store)
     if manifest is None:
         raise ValueError(f"{store} has no {MANIFEST_FILE}: give a folder that tokenize-images wrote.")
+    check_page(request.out)
     plan = _plan(request, str(store)) if request.sources else None
     tokenizer, missing = _tokenizer(manifest, request.model, request.device)
     contents = read_contents(store, manifest.fingerprint)

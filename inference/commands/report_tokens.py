@@ -18,7 +18,9 @@ def report_tokens(
     folder: Annotated[
         str, typer.Argument(metavar="DIR", help="Folder that tokenize-images wrote, or its URL.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The page, such as tokens.html.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The page.", show_default="tokens.html in DIR")
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(help=MODEL_HELP, show_default="the one in manifest.json"),
@@ -56,13 +58,15 @@ def report_tokens(
     with report_errors("report-tokens", debug):
         if image_column and not source:
             raise ValueError("--image-column is for parquet files with the images: give these by --source too.")
+        from ..collection_report.page_file import page_of
         from ..collection_report.report import Request, report_tokens
         from ..collection_report.summary import as_dict, lines
 
-        request = Request(folder, out, model, source or [], image_column, device, rows, quiet)
+        page = page_of(folder) if out is None else out
+        request = Request(folder, page, model, source or [], image_column, device, rows, quiet)
         collection = report_tokens(request)
         if json:
-            print_json(as_dict(collection, out))
+            print_json(as_dict(collection, page))
         else:
-            for line in lines(collection, out):
+            for line in lines(collection, page):
                 say(line)

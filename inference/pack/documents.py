@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ...sequences.layouts.base import Layout
+from ...sequences.loss_mask import TEXT, kind_of_ids
 from ...sequences.text import TextTokenizer
 from ...sequences.vocabulary import Vocabulary
 from ..packed_shards.digests import digest_of_text, digest_of_tokens
@@ -55,7 +56,7 @@ class TextOnly:
 
     def __init__(self, text: TextTokenizer, vocabulary: Vocabulary):
         self._text = text
-        self._is_text = text_ids(vocabulary)
+        self._is_text = (kind_of_ids(vocabulary) == TEXT).numpy()
 
     def encode(self, texts: Sequence[str]) -> list[list[int] | str]:
         """Return the ids of each text, or a phrase that says why there are none; an empty text has no ids."""
@@ -86,28 +87,27 @@ class TextOnly:
         return self._is_text[np.minimum(ids, len(self._is_text) - 1)] & (ids < len(self._is_text))
 
 
-def text_ids(vocabulary: Vocabulary) -> np.ndarray:
-    """Return for each id whether it is one of text: neither a code nor structure of another modality."""
-    is_text = np.ones(vocabulary.size, bool)
-    for modality in vocabulary.modalities:
-        if modality.name != "text":
-            for offset in modality.offsets:
-                is_text[offset : offset + modality.size] = False
-            is_text[list(modality.structure.values())] = False
-    return is_text
-
-
-def image_ids(samples: Sequence[CaptionedSample], layout: Layout, dtype: str) -> list[np.ndarray]:
-    """Return the ids of the images, those of a grid together; raise ValueError for tokens that are not of the layout."""
+def image_ids(samples: Sequence[CaptionedSample], layout: Layout, dtype: str) -> list[np.ndarray | str]:
+    """Return the ids of each image, those of a grid together, or a phrase that says why the layout cannot write it."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, sample in enumerate(samples):
         groups.setdefault(sample.tokens.shape, []).append(index)
-    found: list[np.ndarray] = [np.empty(0)] * len(samples)
+    found: list[np.ndarray | str] = [""] * len(samples)
     for shape, members in groups.items():
         size = max(1, MAX_GROUP // int(np.prod(shape)))
         for first in range(0, len(members), size):
             part = members[first : first + size]
             tokens = torch.from_numpy(np.stack([samples[index].tokens for index in part]).astype(np.int64))
-            for index, ids in zip(part, layout.ids(tokens).numpy().astype(dtype), strict=True):
+            for index, ids in zip(part, _ids(tokens, layout, dtype), strict=True):
                 found[index] = ids
     return found
+
+
+def _ids(tokens: torch.Tensor, layout: Layout, dtype: str) -> Sequence[np.ndarray | str]:
+    try:
+        ids: np.ndarray = layout.ids(tokens).numpy().astype(dtype)
+    except ValueError as error:
+        if len(tokens) > 1:  # one by one, to say which
+            return [each for one in tokens.split(1) for each in _ids(one, layout, dtype)]
+        return [f"its tokens have no ids ({str(error).rstrip('.')})"]
+    return list(ids)

@@ -17,7 +17,7 @@ from ..packed_shards.template import ORDERS, parse_template
 from ..token_dataset.folder import TokenFolder
 from ..token_shards.store import open_store
 from .job import PackJob
-from .vocabulary import check_of_tokens, codes_for, find_vocabulary, id_by_name
+from .vocabulary import check_of_text, check_of_tokens, codes_for, find_vocabulary, id_by_name
 
 
 class Request(NamedTuple):
@@ -54,10 +54,13 @@ def make_job(request: Request, folder: TokenFolder) -> PackJob:
     roles = {"begin": request.bos, "end": request.eos, "pad": request.pad}
     options = dict(map(_layout_option, request.layout_options))
     codes = codes_for(folder.manifest, request.layout, options)
+    _check_size(text.size + codes.size * codes.codebooks)
     vocabulary, extended = find_vocabulary(
         request.vocabulary, request.extend, request.text_tokenizer, text, codes, roles
     )
+    _check_size(vocabulary.size)
     check_of_tokens(vocabulary, folder.manifest, request.layout)
+    check_of_text(vocabulary, text)
     build_layout(request.layout, vocabulary, **options)
     bos, eos, pad = (
         id_by_name(f"--{option}", getattr(request, option), role, text, vocabulary)
@@ -93,6 +96,16 @@ def make_job(request: Request, folder: TokenFolder) -> PackJob:
         settings=settings,
     )
     return PackJob(folder, open_store(request.out), manifest, vocabulary, extended, bos, eos, settings.pad)
+
+
+def _check_size(ids: int) -> None:
+    """Raise ValueError when ids do not fit into the largest type that they are written in."""
+    most = 1 + np.iinfo("int32").max
+    if ids > most:
+        raise ValueError(
+            f"The vocabulary has {ids:,} ids, more than the {most:,} of int32: choose a layout that writes a code as several "
+            "ids, as digits does, or a tokenizer of fewer codes."
+        )
 
 
 def _template(request: Request) -> str:

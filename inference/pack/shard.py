@@ -138,9 +138,9 @@ class ShardPacking:
         texts = self._text.encode([text for sample in samples for text in (sample.before, sample.after)])
         images = image_ids(samples, self._job.layout, self._dtype)
         for sample, image, before, after in zip(samples, images, texts[::2], texts[1::2], strict=True):
-            if isinstance(before, str) or isinstance(after, str):
-                reason = before if isinstance(before, str) else after
-                self.sieve.fail(sample.key, sample.source, str(reason))
+            if isinstance(before, str) or isinstance(after, str) or isinstance(image, str):
+                reason = next(part for part in (before, after, image) if isinstance(part, str))
+                self.sieve.fail(sample.key, sample.source, reason)
                 continue
             document = Document(sample, before, image, after)
             size = self.builder.size(document)

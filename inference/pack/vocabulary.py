@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from ...language.extend_tokenizer import extend_tokenizer
 from ...language.packages import needed
 from ...language.text_tokenizers import FILE as TOKENIZER_FILE
+from ...sequences.from_text import is_ordinary_text
+from ...sequences.modality import intervals
 from ...sequences.text import TextTokenizer
 from ...sequences.vocabulary import FILE, STRUCTURE, Vocabulary, vocabulary_for
 from ...tokenizer.wording import did_you_mean, nearest
@@ -36,8 +38,16 @@ class Codes(NamedTuple):
 
 
 def codes_for(tokens: Manifest, layout: str, options: Mapping[str, Any]) -> Codes:
-    """Return the image ids of a layout: those of the tokenizer, or of its digits; raise ValueError for levels of others."""
+    """Return the image ids of a layout: those of the tokenizer, or of its digits; raise ValueError for levels of others.
+
+    Raises ValueError for a draft, too, which token shards do not have.
+    """
     separator = SEPARATORS.get(layout, "*")
+    if layout == "glm" and options.get("draft_side") != 0:
+        raise ValueError(
+            "The layout glm writes the tokens of a small draft before those of the image, which token shards do not have: give "
+            "--layout-option draft_side=0, or write ids by vistok.sequences."
+        )
     if layout != DIGITS:
         return Codes(tokens.vocab_size, tokens.num_codebooks, separator)
     levels = options.get("levels")
@@ -100,10 +110,31 @@ def check_of_tokens(vocabulary: Vocabulary, tokens: Manifest, layout: str) -> No
         )
 
 
+def check_of_text(vocabulary: Vocabulary, text: TextTokenizer) -> None:
+    """Raise ValueError when a vocabulary is that of another text tokenizer, which spells grids otherwise.
+
+    It does not keep names, so that structure ids alone do not tell.
+    """
+    numbers = vocabulary.numbers
+    if numbers is None:
+        return
+    side = numbers.max_side
+    for y, x in ((1, 1), (1, side), (side, 1), (side, side)):
+        try:
+            is_same = tuple(text.encode(f"{y}{numbers.separator}{x}")) == numbers.write(y, x)
+        except ValueError:  # it has no ids for digits
+            is_same = False
+        if not is_same:
+            raise ValueError(
+                f"The vocabulary is not of this text tokenizer, which spells '{y}{numbers.separator}{x}' with other ids: give "
+                "the --text-tokenizer that it was made with, or another --vocabulary."
+            )
+
+
 def id_by_name(option: str, name: str | None, role: str, text: TextTokenizer, vocabulary: Vocabulary) -> int | None:
     """Return the id of a token that an option names, else that of the vocabulary's text for the role, else None.
 
-    Raises ValueError for a name that the text tokenizer does not have.
+    Raises ValueError for a name that the text tokenizer does not have, of a code, or of ordinary text.
     """
     if name is None:
         return vocabulary["text"].structure.get(role) if "text" in vocabulary else None
@@ -117,5 +148,11 @@ def id_by_name(option: str, name: str | None, role: str, text: TextTokenizer, vo
     if number >= vocabulary.size:
         raise ValueError(
             f"{option} is {name!r} with the id {number}, but the vocabulary ends at {vocabulary.size - 1}."
+        )
+    if any(part.first <= number < part.end for part in intervals(vocabulary["image"])):
+        raise ValueError(f"{option} is {name!r}, which is a code of images: give the name of a special token.")
+    if is_ordinary_text(text, name, number):
+        raise ValueError(
+            f"{option} is {name!r}, which is ordinary text that a caption may contain: give the name of a special token."
         )
     return number

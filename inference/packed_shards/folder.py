@@ -68,7 +68,14 @@ class PackedFolder:
     def text(self, named: str | None = None) -> TextTokenizer:
         """Load the text tokenizer; raise ValueError when it is not the one that made the ids."""
         source = named or self.manifest.text_tokenizer
-        text = load_text_tokenizer(source)
+        try:
+            text = load_text_tokenizer(source)
+        except ValueError as error:
+            if named is not None:
+                raise
+            raise ValueError(
+                f"{str(error).rstrip('.')}. {self.store} was packed with it: give --text-tokenizer where it is now."
+            ) from None
         if text.digest != self.manifest.settings.text_tokenizer:
             raise ValueError(
                 f"{self.store} was packed with another text tokenizer than {source}: give --text-tokenizer the one that it was "

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from ...tokenizer.config import Config
-from ..token_shards.manifest import Manifest
+from ..token_shards.manifest import Manifest, is_packed
 from ..token_shards.sidecar import MANIFEST_FILE, to_json
 from ..token_shards.store import Store, write_file
 from .formats import PACKED_FORMATS
@@ -125,11 +125,6 @@ def read_packed_manifest(store: Store) -> PackedManifest | None:
         )
     PACKED_FORMATS[manifest.settings.format].require()
     return manifest
-
-
-def is_packed(content: bytes) -> bool:
-    """Return whether a manifest is one of packed sequences, whole or damaged."""
-    return b'"packed-sequences"' in content[:200]
 
 
 def check_same_packing(before: PackedManifest | None, now: PackedManifest, store: Store) -> None:

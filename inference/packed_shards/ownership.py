@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from itertools import chain
 
+from ..token_shards.manifest import is_packed
 from ..token_shards.ownership import OWN_KEYS, refuse_other
 from ..token_shards.sidecar import MANIFEST_FILE
 from ..token_shards.store import Store
 from .formats import PackedFormat, packed_files, packed_shard_of
-from .manifest import is_packed
 from .sidecar import TOKENIZER_FILE, VOCABULARY_FILE, packed_sidecars, sidecar_of
 
 

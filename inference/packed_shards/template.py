@@ -92,7 +92,7 @@ def parse_template(text: str, caption: str = "txt") -> Template:
 
 
 def member_text(name: str, members: Mapping[str, bytes]) -> str:
-    """Return the text of a member by its extension, or of a key of a .json member such as json.title.
+    """Return the text of a member by its extension, or of a key of a .json member such as json.title or json.captions.0.
 
     Raises MissingCaptionError when there is none, and ValueError, with a phrase, when it is no text.
     """
@@ -127,7 +127,10 @@ def _at(value: object, keys: Sequence[str], extension: str) -> str:
     if value is None:
         raise ValueError(f"its .{extension} is no JSON")
     for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
+        if isinstance(value, list) and key.isdecimal():
+            value = value[int(key)] if int(key) < len(value) else None
+        else:
+            value = value.get(key) if isinstance(value, dict) else None
     if value is None:
         raise MissingCaptionError
     if not isinstance(value, str | int | float) or isinstance(value, bool):

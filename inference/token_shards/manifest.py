@@ -82,12 +82,20 @@ def write_manifest(store: Store, manifest: Manifest) -> Manifest:
     return manifest
 
 
+def is_packed(content: bytes) -> bool:
+    """Return whether a manifest is one of packed sequences, whole or damaged."""
+    return b'"packed-sequences"' in content[:200]
+
+
 def read_manifest(store: Store, remedy: str = "use another --out folder") -> Manifest | None:
     """Return the manifest of a folder, or None when it has none; raise ValueError, ending in `remedy`, when it is damaged."""
     if store.size(MANIFEST_FILE) is None:
         return None
+    content = store.read(MANIFEST_FILE)
+    if is_packed(content):
+        raise ValueError(f"{store} holds packed sequences, not tokens: give another folder.")
     try:
-        return Manifest.model_validate_json(store.read(MANIFEST_FILE))
+        return Manifest.model_validate_json(content)
     except ValidationError as error:
         problem = error.errors()[0]
         what = ": ".join(filter(None, [".".join(map(str, problem["loc"])), problem["msg"]]))

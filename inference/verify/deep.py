@@ -43,6 +43,8 @@ class DeepReport(NamedTuple):
     rows: int
     decoded: int
     compared: list[Comparison]
+    has_sources: bool
+    """Whether the call named where the images are."""
 
 
 class Drawn(NamedTuple):
@@ -68,7 +70,7 @@ def check_deep(dataset: TokenDataset, tokenizer: Tokenizer, inputs: list[str], c
         if agreement < SAME_FRACTION:
             what = f"its tokens are not those of its source: encoding that again gives {agreement:.0%} of them"
             problems.append(Problem("deep", shard, key, what))
-    return DeepReport(problems, len(drawn), len(images), compared)
+    return DeepReport(problems, len(drawn), len(images), compared, bool(inputs))
 
 
 def _decoded(dataset: TokenDataset, index: int, tokenizer: Tokenizer, problems: list[Problem]) -> Iterator[Drawn]:

@@ -59,7 +59,8 @@ def stray_problems(store: Store, sidecars: list[Sidecar]) -> Iterator[Problem]:
     seen: set[str] = set()
     for name in sorted(files.sizes):
         entry = next((entry for entry in SHARD_FORMATS.values() if PurePath(name).suffix in entry.suffixes), None)
-        if entry is None or name in described or name in seen:
+        is_index = str(PurePath(name).with_suffix("")) in described  # NAME.tar.idx of `energon prepare`
+        if entry is None or name in described or name in seen or is_index:
             continue
         shard = str(PurePath(name).with_suffix(entry.suffixes[0]))
         group = [each for each in shard_files(shard, entry) if each in files.sizes and each not in described]

@@ -76,7 +76,8 @@ class Report(NamedTuple):
             return []
         rows, compared = self.deep.decoded, self.deep.compared
         if not compared:
-            return [f"sources   of none of {pluralize(rows, 'row')} found: name them with --source"]
+            why = "no file in --source has name and SHA-256" if self.deep.has_sources else "name them with --source"
+            return [f"sources   of none of {pluralize(rows, 'row')} found: {why}"]
         values = [row.psnr for row in compared]
         worst = min(compared, key=lambda row: row.psnr)
         finite = [value for value in values if math.isfinite(value)]

@@ -8,11 +8,10 @@ from typing import NamedTuple
 from ...cli.progress import ProgressLine
 from ...images.file_entry import problem_of
 from ...tokenizer.system import usable_cores
-from ..packed_shards.manifest import is_packed
 from ..token_dataset.dataset import TokenDataset
 from ..token_dataset.folder import Shard, TokenFolder
 from ..token_shards.formats import format_of
-from ..token_shards.manifest import Manifest, manifest_of
+from ..token_shards.manifest import Manifest, is_packed, manifest_of
 from ..token_shards.sidecar import MANIFEST_FILE, Sidecar, all_sidecars
 from ..token_shards.store import LocalStore, Store, open_store
 from .deep import check_deep

@@ -31,8 +31,8 @@ def check_sampling(temperature: float, top_k: int, top_p: float) -> None:
     """Raise ValueError for options that `filter_logits` does not take."""
     if not temperature > 0:
         raise ValueError(f"temperature is {temperature}, but must be above 0: for the most likely ids, give top_k=1.")
-    if top_k < 0:
-        raise ValueError(f"top_k is {top_k}, but must be at least 0, which keeps all ids.")
+    if not isinstance(top_k, int) or top_k < 0:
+        raise ValueError(f"top_k is {top_k}, but must be a whole number from 0 on; 0 keeps all ids.")
     if not 0 < top_p <= 1:
         raise ValueError(f"top_p is {top_p}, but must be above 0 and at most 1, which keeps all ids.")
 

@@ -25,8 +25,8 @@ def read_grids(
     ]
     if len(given) != 1:
         raise ValueError(
-            f"{' and '.join(given) or 'Nothing'} is given, but it must be one: grid for images of a known grid, choices or "
-            "max_grid when the model writes it."
+            f"{' and '.join(given) + ' are' if given else 'No grid is'} given, but it must be one: grid for images of a known "
+            "grid, choices or max_grid when the model writes it."
         )
     if grid is not None:
         return FixedGrids(layout, _as_grids("grid", grid))
@@ -45,7 +45,10 @@ def read_starts(start: int | Sequence[int] | None) -> tuple[int, ...] | None:
     """Return where images begin: an index for all prompts, or one for each; raise ValueError when one is below 0."""
     if start is None:
         return None
-    starts = (start,) if isinstance(start, int) else tuple(int(each) for each in start)
+    try:
+        starts = tuple(map(index, (start,) if isinstance(start, int) else start))
+    except TypeError:
+        starts = ()
     if not starts or min(starts) < 0:
         raise ValueError(
             f"start is {shown(start)}, but must be an index in input_ids from 0 on, or one for each prompt."

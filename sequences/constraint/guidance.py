@@ -1,7 +1,7 @@
 """Classifier-free guidance on logits, safe where ids are forbidden."""
 
 from collections.abc import Callable
-from math import isfinite
+from math import inf, isfinite
 
 import torch
 from torch import Tensor
@@ -14,9 +14,14 @@ def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
     Sanchez et al. 2023 (arXiv 2306.17806), equation 7. An id that c forbids (-inf) is forbidden, one that only u forbids keeps
     c.
     """
-    c, u = (logits.float().log_softmax(-1) for logits in (conditional, unconditional))
+    c, u = (_log_probabilities(logits) for logits in (conditional, unconditional))
     difference = (c - u).masked_fill(c.isneginf() | u.isneginf(), 0)
-    return (c + (scale - 1) * difference).log_softmax(-1)
+    return _log_probabilities(c + (scale - 1) * difference)
+
+
+def _log_probabilities(logits: Tensor) -> Tensor:
+    """Return the log of softmax; a row that forbids all ids, as a beam that is given up has, stays so instead of NaN."""
+    return logits.float().log_softmax(-1).masked_fill(logits.isneginf(), -inf)
 
 
 def check_scale(scale: float) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..layouts import Grid, Layout
+from ..layouts import Layout
+from ..layouts.slots import check_grid
 from .draw import draw, filter_logits
 from .guidance import check_scale, guided
 
@@ -35,7 +36,7 @@ def generate_images(
     then `unconditional`, `n` or `b n`. `generator` is on the device of the logits.
     """
     check_scale(guidance)
-    grid = Grid(*grid)
+    grid = check_grid(tuple(grid))
     slots = layout.slots(grid)
     first, size = slots.first.tolist(), slots.size.tolist()
     prompts = _all_prompts(prompts, guidance, unconditional)

@@ -53,6 +53,10 @@ def allow(scores: Tensor, allowed: Tensor) -> Tensor:
 
 def allow_range(logits: Tensor, first: int, size: int) -> Tensor:
     """Return logits `b v` with -inf for all but `size` ids from `first` on: one of a layout's slots, for one's own loop."""
+    if first < 0 or size < 1:
+        raise ValueError(
+            f"The range is of {size} ids from {first} on, but must have at least one, and begin at 0 or above."
+        )
     if first + size > logits.shape[-1]:
         raise ValueError(
             f"The logits have {logits.shape[-1]} ids, but must have ids up to {first + size - 1}: extend the model for the "

@@ -34,8 +34,7 @@ def read_headers(layout: Layout, grids: Iterable[Grid], skip: bool) -> dict[Grid
     for grid in grids:
         with suppress(ValueError) if skip else nullcontext():
             slots = layout.plan(check_grid(grid))
-            length = int((slots.source >= 0).int().argmax())
-            headers[grid] = Slots(*(part[:length].clone() for part in slots))
+            headers[grid] = Slots(*(part[: slots.header_length].clone() for part in slots))
     return headers
 
 

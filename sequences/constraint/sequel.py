@@ -6,7 +6,8 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from ...tokenizer.wording import unknown_choice
+from ...tokenizer.wording import shown, unknown_choice
+from ..modality import is_id
 from ..vocabulary import Vocabulary
 
 Then: TypeAlias = Literal["text", "eos", "pad"]
@@ -36,6 +37,9 @@ def choose_sequel(vocabulary: Vocabulary, then: Then | None, eos: int | None, pa
     structure = vocabulary["text"].structure if "text" in vocabulary else {}
     eos = structure.get("end") if eos is None else eos
     pad = structure.get("pad") if pad is None else pad
+    for name, number in (("eos", eos), ("pad", pad)):
+        if number is not None and not is_id(number):
+            raise ValueError(f"{name} is {shown(number)}, but must be an id, from 0 on.")
     if then is None:
         then = "eos" if eos is not None else "text" if "text" in vocabulary else "pad"
     if then not in SEQUELS:

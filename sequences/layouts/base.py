@@ -63,7 +63,7 @@ class Layout(ABC):
     @final
     def header_length(self, grid: Grid) -> int:
         """Return how many ids come before the first code."""
-        return int((self.slots(grid).source >= 0).int().argmax())
+        return self.slots(grid).header_length
 
     @final
     def ids(self, tokens: Tensor, grid: Grid | None = None) -> Tensor:

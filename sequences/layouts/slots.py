@@ -30,6 +30,11 @@ class Slots(NamedTuple):
     source: Tensor
     """Index into the flattened tokens of the image; -1 for structure."""
 
+    @property
+    def header_length(self) -> int:
+        """How many positions come before the first code."""
+        return int((self.source >= 0).int().argmax())
+
 
 def structure(ids: Sequence[int]) -> Slots:
     """Return the slots of ids that are always the same."""

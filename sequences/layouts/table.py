@@ -36,6 +36,8 @@ def build_layout(name: str, vocabulary: Vocabulary, **options: Any) -> Layout:
         raise ValueError(unknown_choice("layout", f"name {name!r}", name, list(LAYOUTS)))
     known = list(signature(LAYOUTS[name]).parameters)[1:]
     for option in options:
+        if not known:
+            raise ValueError(f"The layout {name} has no options, but got {option!r}: leave it out.")
         if option not in known:
             raise ValueError(unknown_choice(f"option of the layout {name}", repr(option), option, known))
     try:

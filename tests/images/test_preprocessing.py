@@ -138,6 +138,14 @@ def test_native_pixels_do_not_depend_on_the_strips_they_are_made_in(monkeypatch)
     assert np.array_equal(preprocess(image, PreprocessingConfig(size="native"), 8), whole)
 
 
+def test_a_size_that_no_memory_holds_is_refused():
+    sentence = (
+        "preprocessing.size is 8193, but must be at most 8192 or 'native' or area:N or area:MIN-MAX, from 1 to 8192."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        parse_config(PreprocessingConfig, {"size": 8193}, "preprocessing")
+
+
 @pytest.mark.parametrize(
     "size", ["big", "area:", "area:0", "area:9-3", "area:8193", "area:1-9000", "area:2.5", "Area:64"]
 )

@@ -45,8 +45,8 @@ PARTLY = vocabulary_for(Characters(("<boi>",)), 30, structure={"begin": "<boi>"}
             "lumina",
             PARTLY,
             {},
-            "The layout lumina needs a structure id 'row_end', but the vocabulary's image has begin: add it to the vocabulary, "
-            "or choose another layout.",
+            "The layout lumina needs a structure id 'row_end', but the vocabulary's image has begin: add it to the vocabulary "
+            "(extend_tokenizer does, and pack-sequences --extend), or choose another layout.",
         ),
         (
             "delayed",
@@ -108,6 +108,7 @@ PARTLY = vocabulary_for(Characters(("<boi>",)), 30, structure={"begin": "<boi>"}
             "with vocab_size=8.",
         ),
         ("digits", THREE, {"levels": [8, 5]}, "The vocabulary has 3 times 30 image ids, but the layout digits needs 8"),
+        ("lumina", ONE, {"gird": (2, 3)}, "The layout lumina has no options, but got 'gird': leave it out."),
         (
             "glm",
             SPACED,

@@ -13,6 +13,7 @@ from vistok.tokenizer.quantizers import build_quantizer
 QUANTIZERS = {
     "one codebook": {"name": "vq", "dim": 4, "codebook_size": 32},
     "residual": {"name": "residual", "depth": 3, "quantizer": {"name": "vq", "dim": 4, "codebook_size": 8}},
+    "levels far below the first": {"name": "residual", "depth": 64, "quantizer": {"name": "lfq", "dim": 4}},
     "grouped": {"name": "grouped", "groups": 2, "quantizer": {"name": "lfq", "dim": 20}},
     "scales": {"name": "multiscale", "scales": [1, 2], "quantizer": {"name": "vq", "dim": 4, "codebook_size": 16}},
     "digits": {"name": "fsq", "levels": [10, 10, 9, 9, 8]},
@@ -33,6 +34,15 @@ def test_features_of_every_slot_are_standardised(name):
         assert torch.allclose(each.square().mean(dim=0), torch.ones(each.shape[1]), atol=1e-3)
     again = code_features(quantizer, alphabet)
     assert all(torch.equal(one, other) for one, other in zip(features, again, strict=True))
+
+
+def test_codes_that_are_all_alike_have_no_features():
+    quantizer = build_quantizer(QUANTIZERS["one codebook"])
+    for value in (0.0, 0.1):
+        for weight in quantizer.parameters():
+            torch.nn.init.constant_(weight, value)
+        (features,) = code_features(quantizer, Alphabet.of(quantizer))
+        assert features.shape == (32, 0)
 
 
 def test_codes_can_be_read_from_the_features():

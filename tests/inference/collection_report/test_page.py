@@ -7,6 +7,7 @@ import fsspec
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 import vistok
 from compared_tokenizers import RESIDUAL, WITHOUT_DECODER, save
@@ -16,6 +17,7 @@ from shard_files import FORMATS
 from vistok.inference.collection_report import rates
 from vistok.inference.collection_report import report as report_module
 from vistok.inference.collection_report.page_file import PAGE_FILE
+from vistok.inference.commands.report_tokens import app
 from vistok.inference.token_shards.formats import SHARD_FORMATS
 
 each_format = pytest.mark.parametrize("name", FORMATS)
@@ -220,6 +222,18 @@ def test_a_part_is_read_when_rows_are_limited(tokenize, inputs, report, tmp_path
     assert 1 <= figures["rows_read"] < 9 and figures["rows"] == 9
     assert f"are from {figures['rows_read']} of 9 rows, in 1 shard drawn at random." in page.text
     assert figures == report(out, "--rows", 1)[0]
+
+
+def test_the_page_is_in_its_folder_unless_it_is_named(tokenize, inputs, tmp_path):
+    tokenize(inputs[1], "--out", tmp_path / "out")
+    assert CliRunner().invoke(app, [str(tmp_path / "out"), "--quiet"]).exit_code == 0
+    assert Page((tmp_path / "out" / PAGE_FILE).read_text()).texts
+    for folder, said in [
+        (str(tmp_path / "nowhere"), "nowhere has no manifest.json: give a folder that tokenize-images wrote."),
+        ("memory://a", "The page about memory://a is written to this machine: give its name by --out tokens.html."),
+    ]:
+        result = CliRunner().invoke(app, [folder])
+        assert result.exit_code == 2 and said in " ".join(result.stderr.split())
 
 
 def test_wrong_calls_are_a_sentence(tokenize, inputs, report, tmp_path):

@@ -100,6 +100,31 @@ def test_a_document_that_is_longer_than_a_row_is_a_failure_by_name(tokens, pack,
     pack(tokens, tmp_path / "none", "--pad", "<pad>", "--length", 12, code=1)  # no document at all
 
 
+def test_images_that_a_layout_cannot_write_are_failures_by_name(pack, verify, one_codebook, tmp_path):
+    folder, captions = tmp_path / "t", tmp_path / "captions"
+    folder.mkdir()
+    captions.mkdir()
+    samples = []
+    for index, grid in enumerate([(2, 3), (1, 21), (20, 1), (1, 21)]):  # the vocabulary spells numbers up to 20
+        (sample,) = samples_of(index, 1, captions, grid)
+        samples.append(sample._replace(key=str(index), tokens=sample.tokens[:1]))
+    write_shard(folder, "wds", "a", samples)
+    write_totals(folder, "wds", num_codebooks=1)
+    said = pack(folder, tmp_path / "p", layout="emu3", text=one_codebook)
+    assert "2 packed, 0 skipped, 2 failed" in said
+    failures = json.loads((tmp_path / "p" / "a.json").read_text())["failures"]
+    assert [row["key"] for row in failures] == ["1", "3"]
+    assert {row["reason"] for row in failures} == {
+        "its tokens have no ids (The grid 1 x 21 cannot be written: the vocabulary spells numbers from 1 to 20; make it with "
+        "a higher max_side)"
+    }
+    assert "is whole" in verify(tmp_path / "p")
+    option = ("--layout-option", "grid=[20,1]")
+    assert "1 packed, 0 skipped, 3 failed" in pack(
+        folder, tmp_path / "q", *option, layout="chameleon", text=one_codebook
+    )
+
+
 def _alone(tokens, pack, tmp_path):
     pack(tokens, tmp_path / "alone")
     return read_packed(tmp_path / "alone", "megatron")

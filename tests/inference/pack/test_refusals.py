@@ -3,10 +3,12 @@
 import json
 
 import pytest
+from tokenizers import Tokenizer
 
-from text_tokenizers import write_text_tokenizer
-from token_folders import write_folder
+from text_tokenizers import SPECIAL, write_text_tokenizer
+from token_folders import CODEBOOKS, VOCAB_SIZE, write_folder
 from vistok.inference.pack.vocabulary import Codes, find_vocabulary
+from vistok.language.extend_tokenizer import extend_tokenizer
 from vistok.language.text_tokenizers import load_text_tokenizer
 from vistok.sequences.vocabulary import vocabulary_for
 
@@ -31,6 +33,7 @@ from vistok.sequences.vocabulary import vocabulary_for
         ),
         (("--layout-option", "last_row_end"), "--layout-option is 'last_row_end', but must be NAME=VALUE, such as"),
         (("--layout-option", "last_row_end=false"), "'last_row_end' is not a known option of the layout raster"),
+        (("--eos", "a"), "--eos is 'a', which is ordinary text that a caption may contain: give the name of a special"),
         (
             ("--vocabulary", "v.json", "--extend"),
             "--vocabulary is v.json, but --extend makes a vocabulary: give one of",
@@ -47,7 +50,8 @@ def test_wrong_folders_are_sentences(tokens, pack, unpack, verify, tmp_path):
     assert "has no manifest.json: give a folder that tokenize-images wrote." in pack(tmp_path, tmp_path / "p", code=2)
     assert f"--out is {tokens}, where the token shards are: give another folder." in pack(tokens, tokens, code=2)
     pack(tokens, tmp_path / "p")
-    assert "is not a manifest of this vistok" in pack(tmp_path / "p", tmp_path / "q", code=2)
+    said = pack(tmp_path / "p", tmp_path / "q", code=2)
+    assert f"{tmp_path / 'p'} holds packed sequences, not tokens: give another folder." in said
     other = write_folder(tmp_path / "t", "wds", rows=(1,))
     said = pack(tokens, other, code=2)
     assert f"{other} does not hold packed sequences, as its manifest.json says: give another folder." in said
@@ -69,6 +73,46 @@ def test_a_vocabulary_of_another_tokenizer_is_a_sentence(tokens, pack, text_file
         "The vocabulary has 2 x 301 image codes, but the tokens are of 2 x 300 (hf://someone/something): give the "
         "--vocabulary of that tokenizer."
     ) in said
+
+
+def test_a_vocabulary_of_another_text_tokenizer_is_a_sentence(tokens, pack, text_file, tmp_path):
+    other = write_text_tokenizer(tmp_path / "tokenizer.json", special=("<first>", *SPECIAL))
+    assert load_text_tokenizer(other).size > load_text_tokenizer(text_file).size
+    vocabulary_for(load_text_tokenizer(other), VOCAB_SIZE, CODEBOOKS, max_side=9).save(tmp_path)
+    said = pack(tokens, tmp_path / "p", "--vocabulary", tmp_path, text=text_file, code=2)
+    assert (
+        "The vocabulary is not of this text tokenizer, which spells '1*1' with other ids: give the --text-tokenizer that it "
+        "was made with, or another --vocabulary."
+    ) in " ".join(said.split())
+    assert not (tmp_path / "p").exists()
+    pack(tokens, tmp_path / "p", "--vocabulary", tmp_path, text=other)
+
+
+@pytest.mark.parametrize("options", [(), ("--extend",)])
+def test_more_ids_than_int32_holds_are_a_sentence(pack, text_file, tmp_path, options):
+    huge = write_folder(tmp_path / "t", "wds", rows=(1,), vocab_size=2**30)
+    said = pack(huge, tmp_path / "p", *options, text=text_file, code=2)
+    size = load_text_tokenizer(text_file).size + CODEBOOKS * 2**30
+    assert f"The vocabulary has {size:,} ids, more than the 2,147,483,648 of int32: choose a layout that writes" in said
+    assert not (tmp_path / "p").exists()
+
+
+def test_an_end_of_documents_is_no_code(tokens, pack, text_file, tmp_path):
+    tokenizer = Tokenizer.from_file(str(text_file))
+    vocabulary = extend_tokenizer(tokenizer, VOCAB_SIZE, CODEBOOKS, max_side=9)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    vocabulary.save(tmp_path)
+    code = "<|visual token 1 000003|>"
+    said = pack(tokens, tmp_path / "p", "--eos", code, text=tmp_path / "tokenizer.json", code=2)
+    assert f"--eos is {code!r}, which is a code of images: give the name of a special token." in said
+    pack(tokens, tmp_path / "p", "--eos", "</s>", text=tmp_path / "tokenizer.json")
+
+
+def test_a_draft_is_not_in_token_shards(tokens, pack, text_file, tmp_path):
+    said = pack(tokens, tmp_path / "p", layout="glm", text=text_file, code=2)
+    assert (
+        "which token shards do not have: give --layout-option draft_side=0, or write ids by vistok.sequences." in said
+    )
 
 
 def test_a_token_outside_of_the_vocabulary_is_a_sentence(tokens, pack, small_vocabulary, tmp_path):

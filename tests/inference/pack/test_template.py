@@ -8,7 +8,7 @@ from vistok.inference.packed_shards.template import ORDERS, MissingCaptionError,
 
 MEMBERS = {
     "txt": b"a cat\n",
-    "json": b'{"title": "T", "size": {"w": 3, "tags": ["x"]}, "none": null, "yes": true}',
+    "json": b'{"title": "T", "size": {"w": 3, "tags": ["x"]}, "none": null, "yes": true, "all": ["A", "B"]}',
     "seg.txt": b"segments",
     "bin": b"\xff\xfe",
     "empty": b" \n",
@@ -25,6 +25,7 @@ MEMBERS = {
         ("{image}", "", ""),
         ("A {{photo}}: {txt}{image}.", "A {photo}: a cat\n", "."),
         ("{json.title} {json.size.w}{image}{seg.txt}", "T 3", "segments"),
+        ("{json.all.1}{image}{json.size.tags.0}", "B", "x"),
         ("{txt}{txt}{image}", "a cat\na cat\n", ""),
     ],
 )
@@ -37,7 +38,9 @@ def test_the_caption_may_be_any_member():
     assert parse_template("{caption}{image}", "seg.txt").render({"seg.txt": "é".encode()}) == ("é", "")
 
 
-@pytest.mark.parametrize("name", ["caption", "json.nothing", "json.size.w.x", "json.none", "empty", "other.txt"])
+@pytest.mark.parametrize(
+    "name", ["caption", "json.nothing", "json.size.w.x", "json.none", "json.all.2", "json.all.a", "empty", "other.txt"]
+)
 def test_what_is_not_there_or_empty_is_missing(name):
     with pytest.raises(MissingCaptionError):
         parse_template(f"{{image}}{{{name}}}", "cls").render(MEMBERS)

@@ -1,6 +1,7 @@
 """Packed sequences come back as the images and captions that they were made of."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -105,6 +106,19 @@ def test_damage_is_named_and_the_rest_comes_back(photo_tokens, pack, unpack, one
     assert f"damaged: {third} is not there with all its bytes: pack it again." in unpack(
         packed, "--out", tmp_path / "v", code=1
     )
+
+
+def test_a_text_tokenizer_that_was_moved_is_asked_for(photo_tokens, pack, unpack, one_codebook, tmp_path):
+    shutil.copytree(one_codebook.parent, tmp_path / "text")
+    text = tmp_path / "text" / one_codebook.name
+    pack(photo_tokens, tmp_path / "p", text=text)
+    moved = text.rename(tmp_path / "moved.json")
+    said = unpack(tmp_path / "p", "--out", tmp_path / "u", code=2)
+    assert f"There is no text tokenizer at {text}: " in said
+    assert f". {tmp_path / 'p'} was packed with it: give --text-tokenizer where it is now." in said
+    said = unpack(tmp_path / "p", "--out", tmp_path / "u", "--text-tokenizer", text, code=2)
+    assert "There is no text tokenizer at" in said and "was packed with it" not in said
+    assert "6 images" in unpack(tmp_path / "p", "--out", tmp_path / "u", "--text-tokenizer", moved)
 
 
 def test_another_text_tokenizer_or_tokenizer_is_refused(photo_tokens, pack, unpack, one_codebook, tmp_path):

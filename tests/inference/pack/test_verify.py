@@ -163,6 +163,17 @@ def test_the_vocabulary_must_be_that_of_the_shards(packed, verify, unpack, tmp_p
     assert "vocabulary.json is missing: run pack-sequences again." in verify(out, code=2)
 
 
+def test_a_text_tokenizer_that_was_extended_must_be_there(pack, verify, text_file, tmp_path):
+    few = write_folder(tmp_path / "few", "wds", rows=(3, 1))
+    pack(few, tmp_path / "p", "--extend", text=text_file)
+    assert "is whole" in verify(tmp_path / "p")
+    (tmp_path / "p" / "tokenizer.json").unlink()
+    said = verify(tmp_path / "p", code=2)
+    assert f"{tmp_path / 'p' / 'tokenizer.json'} is missing: run pack-sequences again." in said
+    pack(few, tmp_path / "p", "--extend", text=text_file)
+    assert "is whole" in verify(tmp_path / "p")
+
+
 def test_a_damaged_manifest_is_a_sentence(packed, verify):
     out = packed("npy")
     content = json.loads((out / "manifest.json").read_text())

@@ -171,6 +171,10 @@ def test_files_of_others(form, folder, problems, verify):
     (folder / "notes.txt").write_text("mine")
     (folder / "stats.json").write_text('{"images": 3}')
     assert "is whole" in verify(folder)
+    index = f"{files_of(form, 'shard-2')[0]}.idx"
+    (folder / index).write_bytes(bytes(16))
+    assert "is whole" in verify(folder)
+    (folder / index).unlink()
     suffix = SHARD_FORMATS[form].suffixes[-1]
     (folder / f"mine{suffix}").write_bytes(b"")
     (folder / "more.jsonl").write_bytes(b'{"text": "mine"}\n')

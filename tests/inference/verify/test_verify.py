@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -90,9 +91,13 @@ def test_deep_compares_a_sample_with_its_images(folder, images, verify, tokenize
     assert all(len(line) <= 80 for line in said.splitlines()[:-1])
 
 
-def test_deep_without_images(folder, images, verify, monkeypatch):
+def test_deep_without_images(folder, images, verify, monkeypatch, tmp_path):
     said = verify(folder, "--deep")
     assert "sources   of none of 5 rows found: name them with --source" in said
+    (tmp_path / "others").mkdir()
+    shutil.copy(images / "1.png", tmp_path / "others" / "0.png")  # another image of that name
+    said = verify(folder, "--deep", "--source", tmp_path / "others")
+    assert "sources   of none of 5 rows found: no file in --source has name and SHA-256" in said
     monkeypatch.chdir(images)  # where the paths that the rows name are
     assert "sources   of 5 of 5 rows found" in verify(folder, "--deep")
     (images / "3.png").write_bytes(b"another")

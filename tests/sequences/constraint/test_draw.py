@@ -52,7 +52,8 @@ def test_both_rows_of_a_pair_get_the_id_that_the_first_was_to_have():
     ("options", "sentence"),
     [
         ({"temperature": 0.0}, r"^temperature is 0\.0, but must be above 0: for the most likely ids, give top_k=1\.$"),
-        ({"top_k": -1}, r"^top_k is -1, but must be at least 0, which keeps all ids\.$"),
+        ({"top_k": -1}, r"^top_k is -1, but must be a whole number from 0 on; 0 keeps all ids\.$"),
+        ({"top_k": 1.5}, r"^top_k is 1.5, but must be a whole number from 0 on; 0 keeps all ids\.$"),
         ({"top_p": 0.0}, r"^top_p is 0\.0, but must be above 0 and at most 1, which keeps all ids\.$"),
         ({"top_p": 1.5}, r"^top_p is 1\.5, but must be"),
     ],

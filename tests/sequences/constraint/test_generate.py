@@ -25,6 +25,7 @@ MODES = {
     "beams": {"num_beams": 3},
     "sampled beams": {"num_beams": 4, "do_sample": True, "num_return_sequences": 2},
     "without cache": {"use_cache": False},
+    "static cache": {"cache_implementation": "static"},
 }
 
 
@@ -73,6 +74,16 @@ def test_images_of_different_grids_after_prompts_of_different_lengths(model, opt
     ids = generate(model, [ImageConstraint(LAYOUT, GRIDS, start=start)], **options)
     assert torch.equal(ids[:: len(ids) // 2, : START + 1], PROMPTS)
     images(ids)
+
+
+@pytest.mark.parametrize("allowed", [{"grid": GRIDS[0]}, {"max_grid": (3, 3)}], ids=["grid given", "grid written"])
+@pytest.mark.parametrize("start", [None, START], ids=["after begin", "from start"])
+def test_drafts_that_are_refused_and_written_again(model, allowed, start):
+    """Assisted generation and prompt lookup take ids back, and find what greedy search finds."""
+    greedy = generate(model, [ImageConstraint(LAYOUT, start=start, **allowed)], PROMPTS[1:], 30)
+    for options in ({"prompt_lookup_num_tokens": 3}, {"assistant_model": model}):
+        drafted = generate(model, [ImageConstraint(LAYOUT, start=start, **allowed)], PROMPTS[1:], 30, **options)
+        assert torch.equal(drafted, greedy)
 
 
 @pytest.mark.parametrize("options", MODES.values(), ids=MODES)
@@ -132,6 +143,16 @@ def test_guidance_with_a_cache_is_guidance_without_one(model):
         images(results[0])
     plain = generate(model, [ImageConstraint(LAYOUT, GRIDS)], **MODES["sampled beams"])
     assert not torch.equal(results[0], plain)
+
+
+@torch.no_grad()
+def test_guidance_after_the_constraint_where_sampled_beams_are_given_up(model):
+    """A beam that was drawn with probability 0 may have an image of no allowed grid."""
+    for scale in (1.5, 3.0, 6.0):
+        guidance = Guidance(scale, CachedUnconditional(model, UNCONDITIONAL, START))
+        processors = [ImageConstraint(LAYOUT, max_grid=(3, 3), start=START), guidance]
+        ids = generate(model, processors, PROMPTS[:, :START], 30, num_beams=2, do_sample=True)
+        images(ids, grids=[LAYOUT.read_grid(row[START:]) for row in ids])
 
 
 @torch.no_grad()

@@ -75,6 +75,12 @@ def test_forbidden_ids_make_no_nan(scale):
     assert torch.allclose((result[both].double().softmax(-1)), wanted, atol=1e-6)
 
 
+def test_a_row_that_forbids_all_ids_stays_so():
+    row, none = torch.randn(1, 5), torch.full((1, 5), -inf)
+    assert torch.equal(guided(none, row, 3.0), none)  # a beam that is given up
+    assert torch.allclose(guided(row, none, 3.0), row.log_softmax(-1), atol=1e-6)
+
+
 @pytest.mark.parametrize("unconditional", ["rows", "callable"])
 def test_before_the_constraint_or_after_it_the_probabilities_are_the_same(unconditional):
     torch.manual_seed(0)

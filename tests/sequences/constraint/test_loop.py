@@ -138,3 +138,10 @@ def test_a_grid_that_cannot_be_written():
         ValueError, match=r"^The grid 2 x 99 cannot be written: the vocabulary spells numbers from 1 to 12"
     ):
         generate_images(Model(60), CASES["emu3"].layout, (2, 99), torch.zeros(1, 2).long())
+
+
+def test_what_is_no_grid():
+    with pytest.raises(
+        ValueError, match=r"^The grid is \(3,\), but must be Grid\(y, x\) with at least one row and one column"
+    ):
+        generate_images(Model(60), CASES["emu3"].layout, (3,), torch.zeros(1, 2).long())

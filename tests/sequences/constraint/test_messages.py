@@ -66,6 +66,11 @@ def test_scores_that_do_not_hold_the_vocabulary():
         constrain([[5]], (2, 3), size=56)
     with refused(r"The logits have 56 ids, but must have ids up to 56: extend the model for the vocabulary\."):
         allow_range(torch.zeros(1, 56), 50, 7)
+    for first, size in ((-2, 3), (2, 0)):
+        with refused(
+            rf"The range is of {size} ids from {first} on, but must have at least one, and begin at 0 or above\."
+        ):
+            allow_range(torch.zeros(1, 56), first, size)
 
 
 def test_a_head_of_image_ids_alone():
@@ -100,8 +105,8 @@ def test_input_ids_of_the_wrong_shape():
 @pytest.mark.parametrize(
     ("allowed", "sentence"),
     [
-        ({}, r"Nothing is given, but it must be one: grid for images of a known grid, choices or max_grid when .*"),
-        ({"grid": (2, 3), "max_grid": (2, 3)}, r"grid and max_grid is given, but it must be one: .*"),
+        ({}, r"No grid is given, but it must be one: grid for images of a known grid, choices or max_grid when .*"),
+        ({"grid": (2, 3), "max_grid": (2, 3)}, r"grid and max_grid are given, but it must be one: .*"),
         ({"grid": (0, 3)}, r"The grid is \(0, 3\), but must be Grid\(y, x\) with at least one row and one column\."),
         ({"grid": (2, 13)}, r"The grid 2 x 13 cannot be written: the vocabulary spells numbers from 1 to 12; .*"),
         ({"choices": [(2, 13)]}, r"The grid 2 x 13 cannot be written: .*"),
@@ -113,6 +118,10 @@ def test_input_ids_of_the_wrong_shape():
             {"grid": (2, 3), "start": -1},
             r"start is -1, but must be an index in input_ids from 0 on, or one for each prompt\.",
         ),
+        ({"grid": (2, 3), "start": "x"}, r"start is 'x', but must be an index .*"),
+        ({"grid": (2, 3), "start": 1.5}, r"start is 1\.5, but must be an index .*"),
+        ({"grid": (2, 3), "eos": -5}, r"eos is -5, but must be an id, from 0 on\."),
+        ({"grid": (2, 3), "pad": "<pad>"}, r"pad is '<pad>', but must be an id, from 0 on\."),
         ({"grid": (2, 3), "start": []}, r"start is \[\], but must be an index .*"),
         ({"max_grid": (0, 4)}, r"No grid is allowed that the layout emu3 can write: .*"),
         (
