@@ -5,20 +5,19 @@ import re
 import runpy
 import sys
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from commands import APPS, options
+from commands import APPS, ROOT, options
 from samples import PHOTOS
 from vistok.sequences.vocabulary import Vocabulary
 
 pytest.importorskip("transformers")
 pytest.importorskip("tokenizers")
-PAINT = Path(__file__).parents[1] / "examples" / "paint"
+PAINT = ROOT / "examples" / "paint"
 CLASSES = {"n01": "cup, coffee cup", "n02": "rocket", "n03": "<s> cat"}
 
 
@@ -144,3 +143,28 @@ def test_the_page_gives_options_that_exist():
             missing = given - options(line.split()[0])
         assert not missing, line
     assert len(lines) == 17
+
+
+def test_the_page_has_the_figures_that_were_measured():
+    page = (PAINT / "README.md").read_text()
+    measured = json.loads((ROOT / "results" / "paint.json").read_text())
+    for row, key in (("step", "step"), ("held out", "held_out"), ("training", "train")):
+        assert f"| {row} | {' | '.join(str(point[key]) for point in measured['curve'])} |" in page
+    seconds = {name: step["core_seconds"] for name, step in measured["steps_of_recipe"].items()}
+    del seconds["nearest"]
+    assert f"{sum(seconds.values()):,.0f} seconds of one core" in page
+    for command, names in {
+        "finetune-tokenizer": ["finetune"],
+        "tokenize-images": ["tokenize", "tokenize-held"],
+        "pack-sequences": ["pack-train", "pack-held-out"],
+        "train.py": ["train"],
+        "sample.py": ["sample"],
+    }.items():
+        assert f"| {command} | {sum(seconds[name] for name in names):.0f} |" in page, command
+    nearest = measured["rmse_to_nearest_training_image"]
+    for each in nearest.values():
+        assert str(each["median"]) in page and str(each["min"]) in page
+    psnr = measured["tokenizer"]
+    assert f"{psnr['psnr_after']:.1f} dB with 1,024 codes" in page and f"{psnr['psnr_before']:.1f} dB with the" in page
+    for image in ("sheet.png", "nearest.png"):
+        assert (PAINT / image).stat().st_size < 300_000

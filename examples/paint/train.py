@@ -91,7 +91,8 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=6e-3)
     arguments = parser.parse_args()
 
-    accelerator = Accelerator(mixed_precision="bf16" if multiplies_bfloat16(default_device()) else "no")
+    device = default_device()
+    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if multiplies_bfloat16(device) else "no")
     torch.manual_seed(0)
     vocabulary = Vocabulary.load(arguments.packed)
     pad = vocabulary["image"].structure["pad"]
@@ -108,14 +109,13 @@ def main() -> None:
         eos_token_id=None,
     )
     model = LlamaForCausalLM(config)
+    accelerator.print(f"{len(rows):,} rows of up to {length} ids, {model.num_parameters() / 1e6:.1f} M parameters")
     optimizer = Muon(muon_groups(model, adamw=["lm_head"], weight_decay=0.1), lr=arguments.lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step + 1, arguments.steps))
     loader = DataLoader(rows, arguments.batch_size, shuffle=True, drop_last=True)
     model, optimizer, loader, validation = accelerator.prepare(
         model, optimizer, loader, DataLoader(held_out, arguments.batch_size)
     )
-    accelerator.print(f"{len(rows):,} rows of up to {length} ids, {model.num_parameters() / 1e6:.1f} M parameters")
-
     curve, batches, begun, seen = [], iter(loader), time.monotonic(), torch.zeros((), device=accelerator.device)
     every = max(1, arguments.steps // VALIDATIONS)
     for step in range(1, arguments.steps + 1):
