@@ -1,6 +1,7 @@
 """An output folder behind a URL: the same files as in a local one, whatever the store does on the way."""
 
 import json
+import re
 
 import fsspec
 import pytest
@@ -152,9 +153,9 @@ def test_a_shard_that_a_store_does_not_take_is_left_unsealed_and_named(
     call = (photos, "--shard-size", 2, "--preview", 2, "--out", URL)
     with monkeypatch.context() as patch:
         patch.setattr(FlakyFileSystem, "pipe_file", refuse)
-        said = tokenize(*call, code=1)
+        said = re.sub(r"in \d+ s", "in N s", tokenize(*call, code=1))
         assert "3 written, 0 done before" in said
-        assert f"  not written: {URL}/{refused} cannot be written (failed 8 times in 0 s, the last time with: " in said
+        assert f"  not written: {URL}/{refused} cannot be written (failed 8 times in N s, the last time with: " in said
         assert "nothing was sealed of 1 shard: run the same command again when its files can be written" in said
         assert "images-00001.json" not in remote_files() and "images-00003.json" in remote_files()
         said = tokenize(*call, "--json", code=1)

@@ -1,6 +1,7 @@
 """Images behind URLs become the shards that the same files give, from a store that fails, or not at all."""
 
 import json
+import re
 
 import pytest
 
@@ -56,8 +57,8 @@ def test_a_store_that_vanishes_leaves_shards_unsealed_and_named(tokenize, photos
         return read(self, path, start, end)
 
     monkeypatch.setattr(FlakyFileSystem, "cat_file", gone_for_one)
-    said = tokenize("flaky://photos", "--out", out, code=1)
-    assert "not read: s-1 cannot be read (failed 8 times in 0 s, the last time with: Connection reset by peer)" in said
+    said = re.sub(r"in \d+ s", "in N s", tokenize("flaky://photos", "--out", out, code=1))
+    assert "not read: s-1 cannot be read (failed 8 times in N s, the last time with: Connection reset by peer)" in said
     assert sorted(path.name for path in out.glob("*.tar")) == [
         "images-00000.tar",
         *(f"s-{index}.tar" for index in (0, *range(2, 8))),
@@ -88,8 +89,8 @@ def test_a_store_that_does_not_answer_is_failed_work(tokenize, photos, tmp_path,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "list.txt").write_text("flaky://photos/1.png\n")
     FlakyFileSystem.is_gone = True
-    said = tokenize(given, "--out", tmp_path / "out", code=1)
+    said = re.sub(r"in \d+ s", "in N s", tokenize(given, "--out", tmp_path / "out", code=1))
     assert said.startswith(
-        "tokenize-images: failed 8 times in 0 s, the last time with: Connection refused (flaky://photos"
+        "tokenize-images: failed 8 times in N s, the last time with: Connection refused (flaky://photos"
     )
     assert said.endswith("): run the same command again when it answers.\n") and not (tmp_path / "out").exists()
