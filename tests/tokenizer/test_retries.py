@@ -33,7 +33,9 @@ def test_an_action_is_tried_eight_times():
     action = Failing(*[ConnectionResetError(104, "reset"), TimeoutError("slow")] * 3, EOFError())
     assert retried(action, "s3://b/x") == "done" and action.calls == 8
     action = Failing(*[ConnectionResetError(104, "reset by peer")] * 8)
-    with pytest.raises(OSError, match=r"failed 8 times in \d+ s, the last time with: reset by peer.*s3://b/x") as caught:
+    with pytest.raises(
+        OSError, match=r"failed 8 times in \d+ s, the last time with: reset by peer.*s3://b/x"
+    ) as caught:
         retried(action, "s3://b/x")
     assert (caught.value.errno, caught.value.filename, action.calls) == (errno.EIO, "s3://b/x", 8)
 
