@@ -8,15 +8,16 @@ from pydantic_core import PydanticCustomError
 
 from .config import Config
 
-MAX_SIDE = 8192
-"""Of the square that a size names: larger ones are slips of the keyboard, or exhaust the memory."""
+MAX_AREA_SIDE = 8192
+MAX_SIDE = 1 << 14
+"""Of squares; larger ones are slips of the keyboard, or exhaust the memory."""
 AREA = re.compile("area:([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 
 def _area(text: Any) -> Any:
     low, high = _area_sides(text) if isinstance(text, str) else (0, 0)
-    if not 1 <= low <= high <= MAX_SIDE:
-        raise PydanticCustomError("area", f"area:N or area:MIN-MAX, from 1 to {MAX_SIDE}")
+    if not 1 <= low <= high <= MAX_AREA_SIDE:
+        raise PydanticCustomError("area", f"area:N or area:MIN-MAX, from 1 to {MAX_AREA_SIDE}")
     return text
 
 

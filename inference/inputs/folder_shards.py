@@ -19,27 +19,30 @@ STATS = "_stats.json"
 """What img2dataset writes beside its shards, with a .parquet of the same rows; both are passed over."""
 HEAD = 1 << 13
 """Bytes of a tar behind a URL that show whose it is."""
+MAX_SILENT = 3
+"""Shards that do not answer and are left to those who read them, who name them; with more it is the store."""
 
 
 def shards_among(names: Sequence[str], path_of: Callable[[str], str]) -> tuple[set[str], set[str]]:
     """Return the shards among the files of a folder, without tables that describe images, and vistok's own tars.
 
-    Each is looked into by its path or URL; raises OSError when a store does not answer.
+    Each is looked into by its path or URL. Raises OSError when a store does not answer for more than MAX_SILENT shards.
     """
     shards = {name for name in names if is_shard(name)}
     if not shards:
         return shards, set()
     tars = {name for name in shards if bare(name).lower().endswith(TAR)}
+    silent: list[str] = []
     folders = {os.path.dirname(name) for name in names} if len(tars) < len(shards) else set()
     with ThreadPoolExecutor(REQUESTS, thread_name_prefix="vistok-look") as pool:
-        own = _those(pool, lambda name: _is_token_shard(path_of(name)), sorted(tars))
+        own = _those(pool, lambda name: _is_token_shard(path_of(name)), sorted(tars), silent)
         stems = {os.path.splitext(name)[0] for name in tars - own}
 
         def describes(name: str) -> bool:
             stem = os.path.splitext(name)[0]
             return stem in stems or _describes_images(path_of(name), stem in folders)
 
-        tables = _those(pool, describes, sorted(shards - tars))
+        tables = _those(pool, describes, sorted(shards - tars), silent)
     return shards - own - tables, own
 
 
@@ -63,9 +66,19 @@ def bare(path: str) -> str:
     return path.partition("?")[0] if protocol_of(path) in WITHOUT_GLOBS else path
 
 
-def _those(pool: ThreadPoolExecutor, has: Callable[[str], bool], names: Sequence[str]) -> set[str]:
-    """Return the names that have a property, several asked for at a time."""
-    return {name for name, it_has in zip(names, ahead(pool, has, names, 4 * REQUESTS), strict=True) if it_has}
+def _those(pool: ThreadPoolExecutor, has: Callable[[str], bool], names: Sequence[str], silent: list[str]) -> set[str]:
+    """Return the names that have a property, several asked for at a time; note those that do not answer in `silent`."""
+
+    def ask(name: str) -> bool:
+        try:
+            return has(name)
+        except StillFailingError:
+            silent.append(name)
+            if len(silent) > MAX_SILENT:
+                raise
+            return False
+
+    return {name for name, it_has in zip(names, ahead(pool, ask, names, 4 * REQUESTS), strict=True) if it_has}
 
 
 def _is_token_shard(path: str) -> bool:

@@ -140,10 +140,10 @@ def test_native_pixels_do_not_depend_on_the_strips_they_are_made_in(monkeypatch)
 
 def test_a_size_that_no_memory_holds_is_refused():
     sentence = (
-        "preprocessing.size is 8193, but must be at most 8192 or 'native' or area:N or area:MIN-MAX, from 1 to 8192."
+        "preprocessing.size is 16385, but must be at most 16384 or 'native' or area:N or area:MIN-MAX, from 1 to 8192."
     )
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
-        parse_config(PreprocessingConfig, {"size": 8193}, "preprocessing")
+        parse_config(PreprocessingConfig, {"size": 16385}, "preprocessing")
 
 
 @pytest.mark.parametrize(
