@@ -148,7 +148,7 @@ def test_one_key_is_shown_alone():
         ("data.on_error", "skip or stop (default: skip)"),
         ("run.precision", "float32, bfloat16, float16 or auto (default: float32)"),
         ("losses", "section of numbers, at least 0 (required)"),
-        ("model.preprocessing.size", "whole number, at least 1, native, or text (default: 256)"),
+        ("model.preprocessing.size", "whole number, at least 1, at most 16384, native, or text (default: 256)"),
         ("model.train", "list of encoder, quantizer or decoder (default: [encoder, quantizer, decoder])"),
     ],
 )
