@@ -11,6 +11,7 @@ from ..sequences.modality import intervals
 from ..sequences.vocabulary import Vocabulary
 from .model_checks import check_codebooks, check_model, check_padding, check_vocabulary
 from .new_rows import drawn_rows, projected_rows, statistics_of
+from .text_tokenizers import text_tokenizer_of
 
 MARK = "visual_vocabulary"
 """Where the config of a model keeps the modalities that it was extended by."""
@@ -33,6 +34,7 @@ def extend_model(
     codebook: Tensor | Sequence[Tensor] | None = None,
     multiple_of: int = 128,
     seed: int = 0,
+    tokenizer: Any = None,
 ) -> Rows:
     """Give a causal language model of transformers rows for the ids of a vocabulary, in place, and return which there are.
 
@@ -40,11 +42,14 @@ def extend_model(
     distribution with the mean and covariance of the text's; those of codes come from `codebook` instead, if given: `k c`, or
     one for each codebook. A bias of the head is the mean of the text's. The number of rows is padded to a multiple. Padding
     rows are the mean of the text's, so that their logit is never above all of those, and `generate` suppresses their ids. A
-    second call with the same vocabulary changes nothing.
+    second call with the same vocabulary changes nothing. Give the `tokenizer` of the model, extended or not, to have the
+    vocabulary compared with it, as the ids alone do not tell whose they are.
 
-    Raises ValueError when the vocabulary does not fit the model, and for weights that are not whole in memory.
+    Raises ValueError when the vocabulary does not fit the model or the tokenizer, and for weights that are not whole in memory.
     """
     check_model(model, multiple_of)
+    if tokenizer is not None:
+        vocabulary.check_text(text_tokenizer_of(tokenizer, threads=False))
     before = len(model.get_input_embeddings().weight)
     text = check_vocabulary(vocabulary, before)
     known = range(text.offsets[0], text.offsets[0] + text.size)
@@ -103,7 +108,8 @@ def _is_extended(model: Any, vocabulary: Vocabulary) -> bool:
 
 def _mark(vocabulary: Vocabulary) -> list[dict[str, Any]]:
     plain: list[dict[str, Any]] = vocabulary.to_dict()["modalities"]
-    return [modality for modality in plain if modality["name"] != "text"]
+    ids = [{key: value for key, value in modality.items() if key != "names"} for modality in plain]
+    return [modality for modality in ids if modality["name"] != "text"]
 
 
 def _resize(model: Any, rows: int) -> None:

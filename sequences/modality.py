@@ -15,17 +15,20 @@ ROLES = ("begin", "end", "image", "row_end", "rows_end", "grid_begin", "grid_end
 class Modality:
     """The ids of text, or of an image tokenizer: `size` for each codebook, from its offset on, and the structure ids.
 
-    Structure ids may lie in the range of text, as text tokenizers count their special tokens.
+    Structure ids may lie in the range of text, as text tokenizers count their special tokens. `names` are those of the tokens
+    of some of them, by role.
     """
 
     name: str
     offsets: tuple[int, ...]
     size: int
-    structure: Mapping[str, int] = field(default_factory=dict)
+    structure: Mapping[str, int] = field(default_factory=dict, hash=False)
+    names: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "offsets", tuple(self.offsets))
         object.__setattr__(self, "structure", dict(self.structure))
+        object.__setattr__(self, "names", dict(self.names))
         _check_modality(self)
 
     @property
@@ -130,6 +133,15 @@ def _check_modality(modality: Modality) -> None:
         raise ValueError(
             f"Two structure ids of {name} are the same in {dict(modality.structure)}: each role needs its own."
         )
+    _check_names(modality)
+
+
+def _check_names(modality: Modality) -> None:
+    for role, token in modality.names.items():
+        if role not in modality.structure:
+            raise ValueError(f"{modality.name} has a name of {role!r}, but no id of this role: give both, or none.")
+        if not isinstance(token, str) or not token:
+            raise ValueError(f"The name of {role!r} of {modality.name} is {shown(token)}, but must be that of a token.")
 
 
 def is_id(value: object) -> bool:

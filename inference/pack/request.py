@@ -17,7 +17,7 @@ from ..packed_shards.template import ORDERS, parse_template
 from ..token_dataset.folder import TokenFolder
 from ..token_shards.store import open_store
 from .job import PackJob
-from .vocabulary import check_of_text, check_of_tokens, codes_for, find_vocabulary, id_by_name
+from .vocabulary import check_of_tokens, codes_for, find_vocabulary, id_by_name
 
 
 class Request(NamedTuple):
@@ -60,7 +60,7 @@ def make_job(request: Request, folder: TokenFolder) -> PackJob:
     )
     _check_size(vocabulary.size)
     check_of_tokens(vocabulary, folder.manifest, request.layout)
-    check_of_text(vocabulary, text)
+    vocabulary.check_text(text)
     build_layout(request.layout, vocabulary, **options)
     bos, eos, pad = (
         id_by_name(f"--{option}", getattr(request, option), role, text, vocabulary)

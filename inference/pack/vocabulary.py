@@ -110,27 +110,6 @@ def check_of_tokens(vocabulary: Vocabulary, tokens: Manifest, layout: str) -> No
         )
 
 
-def check_of_text(vocabulary: Vocabulary, text: TextTokenizer) -> None:
-    """Raise ValueError when a vocabulary is that of another text tokenizer, which spells grids otherwise.
-
-    It does not keep names, so that structure ids alone do not tell.
-    """
-    numbers = vocabulary.numbers
-    if numbers is None:
-        return
-    side = numbers.max_side
-    for y, x in ((1, 1), (1, side), (side, 1), (side, side)):
-        try:
-            is_same = tuple(text.encode(f"{y}{numbers.separator}{x}")) == numbers.write(y, x)
-        except ValueError:  # it has no ids for digits
-            is_same = False
-        if not is_same:
-            raise ValueError(
-                f"The vocabulary is not of this text tokenizer, which spells '{y}{numbers.separator}{x}' with other ids: give "
-                "the --text-tokenizer that it was made with, or another --vocabulary."
-            )
-
-
 def id_by_name(option: str, name: str | None, role: str, text: TextTokenizer, vocabulary: Vocabulary) -> int | None:
     """Return the id of a token that an option names, else that of the vocabulary's text for the role, else None.
 

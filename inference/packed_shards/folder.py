@@ -81,6 +81,7 @@ class PackedFolder:
                 f"{self.store} was packed with another text tokenizer than {source}: give --text-tokenizer the one that it was "
                 "packed with."
             )
+        self.vocabulary.check_text(text)
         return text
 
     def shards(self) -> "PackedShards":

@@ -80,12 +80,29 @@ def test_a_vocabulary_of_another_text_tokenizer_is_a_sentence(tokens, pack, text
     assert load_text_tokenizer(other).size > load_text_tokenizer(text_file).size
     vocabulary_for(load_text_tokenizer(other), VOCAB_SIZE, CODEBOOKS, max_side=9).save(tmp_path)
     said = pack(tokens, tmp_path / "p", "--vocabulary", tmp_path, text=text_file, code=2)
-    assert (
-        "The vocabulary is not of this text tokenizer, which spells '1*1' with other ids: give the --text-tokenizer that it "
-        "was made with, or another --vocabulary."
-    ) in " ".join(said.split())
+    assert "The vocabulary has the id " in said and "give the text tokenizer that the vocabulary was made with" in said
     assert not (tmp_path / "p").exists()
     pack(tokens, tmp_path / "p", "--vocabulary", tmp_path, text=other)
+
+
+def test_a_vocabulary_without_numbers_is_told_by_its_text_tokenizer(tokens, pack, text_file, tmp_path):
+    other = write_text_tokenizer(tmp_path / "tokenizer.json", lowercase=True)
+    first, second = map(load_text_tokenizer, (text_file, other))
+    vocabulary_for(second, VOCAB_SIZE, CODEBOOKS, separator=None).save(tmp_path)
+    said = pack(tokens, tmp_path / "p", "--vocabulary", tmp_path, text=text_file, code=2)
+    assert f"another text tokenizer ({second.digest[:12]}) than the one given ({first.digest[:12]}): give" in said
+    assert not (tmp_path / "p").exists()
+
+
+def test_roles_that_were_swapped_are_found(tokens, pack, small_vocabulary, tmp_path):
+    values = json.loads((small_vocabulary.parent / "vocabulary.json").read_text())
+    ids = values["modalities"][1]["structure"]
+    ids["begin"], ids["end"] = ids["end"], ids["begin"]
+    (tmp_path / "vocabulary.json").write_text(json.dumps(values))
+    said = pack(tokens, tmp_path / "p", "--vocabulary", tmp_path, code=2)
+    assert (
+        f"The vocabulary has the id {ids['begin']} for 'begin' of image, but '<|image_begin|>' has {ids['end']}" in said
+    )
 
 
 @pytest.mark.parametrize("options", [(), ("--extend",)])
