@@ -67,7 +67,7 @@ def _backend(tokenizer: Any) -> Any:
     if not hasattr(backend, "to_str"):
         raise ValueError(
             f"{shown(tokenizer)} cannot be extended: give a fast tokenizer of transformers, or one of tokenizers (a"
-            " tokenizer.json); for an encoding of tiktoken, vocabulary_for puts the codes behind its ids."
+            " tokenizer.json); for an encoding of tiktoken, vocabulary_behind puts all new ids behind its own."
         )
     return backend
 

@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 from ...language.extend_tokenizer import extend_tokenizer
 from ...language.packages import needed
 from ...language.text_tokenizers import FILE as TOKENIZER_FILE
+from ...language.tiktoken_text import TiktokenText
 from ...sequences.from_text import is_ordinary_text
 from ...sequences.modality import intervals
 from ...sequences.text import TextTokenizer
 from ...sequences.vocabulary import FILE, STRUCTURE, Vocabulary, vocabulary_for
+from ...sequences.vocabulary_behind import vocabulary_behind
 from ...tokenizer.wording import did_you_mean, nearest
 from ..token_shards.manifest import Manifest
 
@@ -26,7 +28,7 @@ class FoundVocabulary(NamedTuple):
 
     vocabulary: Vocabulary
     tokenizer: str | None = None
-    """Its tokenizer.json; None when it was not extended."""
+    """Its tokenizer.json; None when it was not extended, as one of tiktoken cannot be."""
 
 
 class Codes(NamedTuple):
@@ -64,8 +66,9 @@ def find_vocabulary(
 ) -> FoundVocabulary:
     """Return the vocabulary of a file, that of the extended text tokenizer, or the one beside the text tokenizer.
 
-    Where there is none, codes come behind the ids of text, and structure is whatever of STRUCTURE the text tokenizer knows.
-    `roles` are the names of begin, end and pad of documents. Raises ValueError.
+    With `extend`, one of tiktoken stays as it is, and the vocabulary alone has the names of the new ids. Where there is no
+    vocabulary, codes come behind the ids of text, and structure is whatever of STRUCTURE the text tokenizer knows. `roles` are
+    the names of begin, end and pad of documents. Raises ValueError.
     """
     if named and extend:
         raise ValueError(f"--vocabulary is {named}, but --extend makes a vocabulary: give one of them.")
@@ -78,7 +81,7 @@ def find_vocabulary(
     by_name = {name: role for role, name in reversed(list(roles.items())) if name and text.id_of(name) is not None}
     text_structure = {role: name for name, role in reversed(by_name.items())}  # a token has one role
     if extend:
-        return _extended(path, codes, text_structure)
+        return _extended(path, text, codes, text_structure)
     structure = {role: name for role, name in STRUCTURE.items() if text.id_of(name) is not None}
     vocabulary = vocabulary_for(
         text, codes.size, codes.codebooks, structure, text_structure=text_structure, separator=codes.separator
@@ -86,17 +89,18 @@ def find_vocabulary(
     return FoundVocabulary(vocabulary)
 
 
-def _extended(path: Path, codes: Codes, text_structure: Mapping[str, str]) -> FoundVocabulary:
+def _extended(path: Path, text: TextTokenizer, codes: Codes, text_structure: Mapping[str, str]) -> FoundVocabulary:
+    options: dict[str, Any] = {"text_structure": text_structure, "separator": codes.separator}
+    if isinstance(text, TiktokenText):  # it takes no tokens
+        return FoundVocabulary(vocabulary_behind(text, codes.size, codes.codebooks, **options))
     file = path / TOKENIZER_FILE if path.is_dir() else path
     if file.suffix != ".json" or not file.is_file():
         raise ValueError(
-            f"--extend adds tokens to a tokenizer.json, but --text-tokenizer is {path}: give such a file or its folder, or "
-            "leave --extend out, so that codes come behind the ids of text."
+            f"--extend takes a tokenizer.json or an encoding of tiktoken, but --text-tokenizer is {path}: give such a file or "
+            "its folder, or leave --extend out, so that codes come behind the ids of text."
         )
     tokenizer = needed("tokenizers", "A larger text tokenizer").Tokenizer.from_file(str(file))
-    vocabulary = extend_tokenizer(
-        tokenizer, codes.size, codes.codebooks, text_structure=text_structure, separator=codes.separator
-    )
+    vocabulary = extend_tokenizer(tokenizer, codes.size, codes.codebooks, **options)
     return FoundVocabulary(vocabulary, tokenizer.to_str())
 
 

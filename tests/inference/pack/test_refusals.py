@@ -143,7 +143,8 @@ def test_a_token_outside_of_the_vocabulary_is_a_sentence(tokens, pack, small_voc
 
 def test_only_a_tokenizer_json_can_be_extended():
     with pytest.raises(
-        ValueError, match="--extend adds tokens to a tokenizer.json, but --text-tokenizer is gpt2: give"
+        ValueError,
+        match="--extend takes a tokenizer.json or an encoding of tiktoken, but --text-tokenizer is gpt2: give",
     ):
         find_vocabulary(None, True, "gpt2", None, Codes(9, 1, "*"), {})
 

@@ -1,5 +1,6 @@
 """Packed sequences come back as the images and captions that they were made of."""
 
+import base64
 import json
 import shutil
 
@@ -15,6 +16,7 @@ from text_tokenizers import write_text_tokenizer
 from vistok.inference.packed_shards.folder import PackedFolder
 from vistok.inference.packed_shards.formats import PACKED_FORMATS, open_rows
 from vistok.inference.packed_shards.reading import SequenceReader
+from vistok.sequences.vocabulary import STRUCTURE, Vocabulary
 
 CAPTION = "A photo of {}, héllo 猫\r\n<|image_begin|> {{image}}"
 NAMES = sorted(path.stem for path in PHOTOS.iterdir() if path.suffix != ".md")
@@ -66,6 +68,27 @@ def test_images_and_captions_are_equal_to_the_source(photo_tokens, pack, unpack,
         ours, theirs = (np.asarray(Image.open(folder / f"{name}.png")) for folder in (out, tmp_path / "d"))
         assert np.array_equal(ours, theirs)
     assert "0 images from 3 shards" in unpack(packed, "--out", out)
+
+
+def test_tiktoken_gets_the_structure_of_layouts_by_name(photo_tokens, pack, unpack, verify, tmp_path):
+    """No id of the structure is counted by a user: emu3 and EOS are asked for by name, and the names come back."""
+    pytest.importorskip("tiktoken")
+    words = [bytes([byte]) for byte in range(256)] + [b"\0%d" % index for index in range(50_000)]
+    lines = (b"%s %d\n" % (base64.b64encode(word), rank) for rank, word in enumerate(words))
+    source = tmp_path / "small.tiktoken"
+    source.write_bytes(b"".join(lines))
+    said = pack(photo_tokens, tmp_path / "r", layout="emu3", text=source, code=2)
+    assert "add it to the vocabulary (extend_tokenizer does, and pack-sequences --extend), or choose" in said
+    pack(photo_tokens, tmp_path / "p", "--extend", "--eos", "<|endoftext|>", layout="emu3", text=source)
+    made = Vocabulary.load(tmp_path / "p")
+    codes = vistok.TokenDataset(photo_tokens).manifest.vocab_size
+    assert made["image"].offsets == (50_257,) and made["image"].names == STRUCTURE
+    assert list(made["image"].structure.values()) == [50_257 + codes + index for index in range(len(STRUCTURE))]
+    assert made["text"].structure == {"end": 50_256} and not (tmp_path / "p" / "tokenizer.json").exists()
+    assert "is whole" in verify(tmp_path / "p")
+    unpack(tmp_path / "p", "--out", tmp_path / "u")
+    for name in NAMES:
+        assert (tmp_path / "u" / f"{name}.txt").read_bytes() == CAPTION.format(name).encode()
 
 
 def test_a_text_tokenizer_that_changes_text_is_found_out(photo_tokens, pack, unpack, tmp_path):
