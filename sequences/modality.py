@@ -85,6 +85,11 @@ def check_ids(modalities: Sequence[Modality], unused: Sequence[tuple[int, int]])
         for part in claimed:
             if part.first <= mark.first < part.end and part.owner not in text:
                 raise ValueError(f"The vocabulary overlaps: id {mark.first} is {mark.owner} and of {part}.")
+    for one, other in pairwise(sorted(marks)):
+        if one.first == other.first:
+            raise ValueError(
+                f"The vocabulary overlaps: id {one.first} is {one.owner} and {other.owner}; give one of them another token."
+            )
     _check_gaps(sorted([*claimed, *marks]))
 
 

@@ -61,6 +61,11 @@ def test_an_embedding_that_is_too_small_is_refused():
         ),
         ((("image", (1,), 9),), (), r"has a gap: ids 0 to 0 are of no modality"),
         ((TEXT, ("image", (100,), 9, {"end": 110})), (), r"has a gap: ids 109 to 109 are of no modality"),
+        (
+            (("text", (0,), 100, {"begin": 9}), ("image", (100,), 9, {"begin": 9})),
+            (),
+            r"overlaps: id 9 is 'begin' of image and 'begin' of text; give one of them another token\.$",
+        ),
         ((TEXT, TEXT), (), r"has two modalities of the name text: rename one\.$"),
         ((), (), r"has no modality: give one such as Modality\('image', \(0,\), 1024\)\.$"),
     ],
