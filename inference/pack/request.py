@@ -17,7 +17,8 @@ from ..packed_shards.template import ORDERS, parse_template
 from ..token_dataset.folder import TokenFolder
 from ..token_shards.store import open_store
 from .job import PackJob
-from .vocabulary import check_of_tokens, codes_for, find_vocabulary, id_by_name
+from .levels import levels_for
+from .vocabulary import DIGITS, check_of_tokens, codes_for, find_vocabulary, id_by_name
 
 
 class Request(NamedTuple):
@@ -53,6 +54,8 @@ def make_job(request: Request, folder: TokenFolder) -> PackJob:
     text = load_text_tokenizer(request.text_tokenizer)
     roles = {"begin": request.bos, "end": request.eos, "pad": request.pad}
     options = dict(map(_layout_option, request.layout_options))
+    if request.layout == DIGITS:
+        options["levels"] = levels_for(folder.manifest, options.get("levels"))
     codes = codes_for(folder.manifest, request.layout, options)
     _check_size(text.size + codes.size * codes.codebooks)
     vocabulary, extended = find_vocabulary(

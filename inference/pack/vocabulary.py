@@ -1,6 +1,5 @@
 """The vocabulary of a call: where it comes from, and whether it is that of the tokens."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,9 +39,9 @@ class Codes(NamedTuple):
 
 
 def codes_for(tokens: Manifest, layout: str, options: Mapping[str, Any]) -> Codes:
-    """Return the image ids of a layout: those of the tokenizer, or of its digits; raise ValueError for levels of others.
+    """Return the image ids of a layout: those of the tokenizer, or of its digits.
 
-    Raises ValueError for a draft, too, which token shards do not have.
+    Raises ValueError for a draft, which token shards do not have.
     """
     separator = SEPARATORS.get(layout, "*")
     if layout == "glm" and options.get("draft_side") != 0:
@@ -52,13 +51,7 @@ def codes_for(tokens: Manifest, layout: str, options: Mapping[str, Any]) -> Code
         )
     if layout != DIGITS:
         return Codes(tokens.vocab_size, tokens.num_codebooks, separator)
-    levels = options.get("levels")
-    if not isinstance(levels, tuple) or math.prod(levels) != tokens.vocab_size:
-        raise ValueError(
-            f"The layout digits needs the levels of the quantizer, whose product is the {tokens.vocab_size} codes of "
-            f"{tokens.model}, but has {levels}: give such as --layout-option 'levels=[8,5,5]'."
-        )
-    return Codes(max(levels), 1, separator)
+    return Codes(max(options["levels"]), 1, separator)
 
 
 def find_vocabulary(
@@ -117,7 +110,7 @@ def check_of_tokens(vocabulary: Vocabulary, tokens: Manifest, layout: str) -> No
 def id_by_name(option: str, name: str | None, role: str, text: TextTokenizer, vocabulary: Vocabulary) -> int | None:
     """Return the id of a token that an option names, else that of the vocabulary's text for the role, else None.
 
-    Raises ValueError for a name that the text tokenizer does not have, of a code, or of ordinary text.
+    Raises ValueError for a name that the text tokenizer does not have, of a code, of structure of images, or of ordinary text.
     """
     if name is None:
         return vocabulary["text"].structure.get(role) if "text" in vocabulary else None
@@ -134,6 +127,12 @@ def id_by_name(option: str, name: str | None, role: str, text: TextTokenizer, vo
         )
     if any(part.first <= number < part.end for part in intervals(vocabulary["image"])):
         raise ValueError(f"{option} is {name!r}, which is a code of images: give the name of a special token.")
+    taken = next((role for role, mark in vocabulary["image"].structure.items() if mark == number), None)
+    if taken is not None:
+        raise ValueError(
+            f"{option} is {name!r}, which is {taken!r} of images, so that documents would not be told from them: give the name "
+            "of another special token."
+        )
     if is_ordinary_text(text, name, number):
         raise ValueError(
             f"{option} is {name!r}, which is ordinary text that a caption may contain: give the name of a special token."
