@@ -96,6 +96,7 @@ def make_job(request: Request, folder: TokenFolder) -> PackJob:
         tokens=without_totals(folder.manifest),
         text_tokenizer=str(path.absolute()) if path.exists() else request.text_tokenizer,
         is_extended=extended is not None,
+        tokenizer_file=None if extended is None else hashlib.sha256(extended.encode()).hexdigest(),
         settings=settings,
     )
     return PackJob(folder, open_store(request.out), manifest, vocabulary, extended, bos, eos, settings.pad)

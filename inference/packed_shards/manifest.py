@@ -62,6 +62,8 @@ class PackedManifest(Config):
     """The text tokenizer as it was named: a file, a folder, or a name of tiktoken."""
     is_extended: bool = False
     """Whether codes and structure were added to it, which tokenizer.json beside has."""
+    tokenizer_file: str | None = None
+    """SHA-256 of that file."""
     settings: PackSettings
     shards: int = 0
     skipped: int = 0

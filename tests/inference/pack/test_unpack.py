@@ -3,6 +3,7 @@
 import base64
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,6 +143,19 @@ def test_a_text_tokenizer_that_was_moved_is_asked_for(photo_tokens, pack, unpack
     said = unpack(tmp_path / "p", "--out", tmp_path / "u", "--text-tokenizer", text, code=2)
     assert "There is no text tokenizer at" in said and "was packed with it" not in said
     assert "6 images" in unpack(tmp_path / "p", "--out", tmp_path / "u", "--text-tokenizer", moved)
+
+
+def test_a_folder_with_its_own_text_tokenizer_may_be_moved(photo_tokens, pack, unpack, text_file, tmp_path):
+    text = shutil.copy(text_file, tmp_path / "mine.json")
+    pack(photo_tokens, tmp_path / "p", "--extend", layout="emu3", text=text)
+    moved = (tmp_path / "p").rename(tmp_path / "far")
+    Path(text).unlink()
+    for name, options in (("u", ()), ("v", ("--text-tokenizer", moved))):
+        out = tmp_path / name
+        said = unpack(moved, "--out", out, *options)
+        assert "6 captions, 6 the very text that was packed" in said
+    for name in NAMES:
+        assert (out / f"{name}.txt").read_bytes() == CAPTION.format(name).encode()
 
 
 def test_another_text_tokenizer_or_tokenizer_is_refused(photo_tokens, pack, unpack, one_codebook, tmp_path):
