@@ -53,11 +53,12 @@ def extend_model(
     before = len(model.get_input_embeddings().weight)
     text = check_vocabulary(vocabulary, before)
     known = range(text.offsets[0], text.offsets[0] + text.size)
+    end = max(part.end for part in intervals(text))
     new = _new_ids(vocabulary, known, check_codebooks(codebook, vocabulary))
-    rows = _rows(known, new, -(-max(vocabulary.size, before) // multiple_of) * multiple_of)
+    rows = _rows(end, new, -(-max(vocabulary.size, before) // multiple_of) * multiple_of)
     if _is_extended(model, vocabulary):
         return rows
-    check_padding(known.stop, before)
+    check_padding(end, before)
     _resize(model, rows.total)
     generator = torch.Generator().manual_seed(seed)
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
@@ -92,10 +93,10 @@ def _new_ids(vocabulary: Vocabulary, known: range, codebooks: Sequence[Tensor] |
     return new + [New(range(index, index + 1), None) for index in sorted(structure)]
 
 
-def _rows(known: range, new: Sequence[New], total: int) -> Rows:
+def _rows(end: int, new: Sequence[New], total: int) -> Rows:
     ids = tuple(entry.ids for entry in new)
     taken = set(itertools.chain(*ids))
-    return Rows(total, ids, tuple(index for index in range(known.stop, total) if index not in taken))
+    return Rows(total, ids, tuple(index for index in range(end, total) if index not in taken))
 
 
 def _is_extended(model: Any, vocabulary: Vocabulary) -> bool:
@@ -108,8 +109,8 @@ def _is_extended(model: Any, vocabulary: Vocabulary) -> bool:
 
 def _mark(vocabulary: Vocabulary) -> list[dict[str, Any]]:
     plain: list[dict[str, Any]] = vocabulary.to_dict()["modalities"]
-    ids = [{key: value for key, value in modality.items() if key != "names"} for modality in plain]
-    return [modality for modality in ids if modality["name"] != "text"]
+    keys = ("name", "offsets", "size", "structure")
+    return [{key: modality[key] for key in keys} for modality in plain if modality["name"] != "text"]
 
 
 def _resize(model: Any, rows: int) -> None:

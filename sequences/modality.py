@@ -16,7 +16,7 @@ class Modality:
     """The ids of text, or of an image tokenizer: `size` for each codebook, from its offset on, and the structure ids.
 
     Structure ids may lie in the range of text, as text tokenizers count their special tokens. `names` are those of the tokens
-    of some of them, by role.
+    of some of them, by role. Text may have more ids than those from its offset on: `more` are further ranges `(first, end)`.
     """
 
     name: str
@@ -24,11 +24,13 @@ class Modality:
     size: int
     structure: Mapping[str, int] = field(default_factory=dict, hash=False)
     names: Mapping[str, str] = field(default_factory=dict, hash=False)
+    more: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "offsets", tuple(self.offsets))
         object.__setattr__(self, "structure", dict(self.structure))
         object.__setattr__(self, "names", dict(self.names))
+        object.__setattr__(self, "more", tuple((first, end) for first, end in self.more))
         _check_modality(self)
 
     @property
@@ -59,12 +61,13 @@ class Interval(NamedTuple):
 
 
 def intervals(modality: Modality) -> list[Interval]:
-    """Return the ids of each codebook."""
+    """Return the ids of each codebook, then the further ranges of text."""
     single = modality.num_codebooks == 1
-    return [
+    codebooks = [
         Interval(offset, offset + modality.size, modality.name if single else f"codebook {index} of {modality.name}")
         for index, offset in enumerate(modality.offsets)
     ]
+    return codebooks + [Interval(first, end, modality.name) for first, end in modality.more]
 
 
 def check_ids(modalities: Sequence[Modality], unused: Sequence[tuple[int, int]]) -> None:
@@ -137,6 +140,10 @@ def _check_modality(modality: Modality) -> None:
     if len(set(modality.structure.values())) < len(modality.structure):
         raise ValueError(
             f"Two structure ids of {name} are the same in {dict(modality.structure)}: each role needs its own."
+        )
+    if modality.more and name != "text":
+        raise ValueError(
+            f"{name} has more ranges {shown(modality.more)}, but text alone may: give an offset for each codebook."
         )
     _check_names(modality)
 

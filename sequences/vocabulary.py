@@ -141,10 +141,10 @@ def vocabulary_for(
     named = [(offset, offset + vocab_size) for offset in offsets] if image_name is not None else []
     image = Modality("image", offsets, vocab_size, ids_by_name(text, structure), structure)
     roles = ids_by_name(text, text_structure or {})
-    (first, end), rests = text_ids(text_offset, text.size, named, [*image.structure.values(), *roles.values()])
-    words = Modality("text", (first,), end - first, roles, text_structure or {})
+    (first, end), more, rest = text_ids(text, text_offset, named, {*image.structure.values(), *roles.values()})
+    words = Modality("text", (first,), end - first, roles, text_structure or {}, more)
     numbers = None if separator is None else number_text(text, separator, max_side)
-    return Vocabulary((words, image), numbers, (*rests, *unused), digest_of(text))
+    return Vocabulary((words, image), numbers, (*rest, *unused), digest_of(text))
 
 
 def image_vocabulary(vocab_size: int, num_codebooks: int = 1, roles: Sequence[str] = ()) -> Vocabulary:

@@ -83,6 +83,10 @@ def test_overlaps_and_gaps_are_refused(parts, unused, sentence):
         (("image", (-1,), 5), r"^The offsets of image are \(-1,\), but"),
         (("image", (0.5,), 5), r"^The offsets of image are \(0\.5,\), but"),
         (("image", (0,), 0), r"^The size of image is 0, but must be a number of ids from 1 on\.$"),
+        (
+            ("image", (0,), 5, {}, {}, [(5, 9)]),
+            r"^image has more ranges \(\(5, 9\),\), but text alone may: give an offset for each codebook\.$",
+        ),
         (("image", (0,), True), r"^The size of image is True, but"),
         (
             ("image", (0,), 5, {"begn": 5}),

@@ -49,6 +49,7 @@ NUMBERS = {"separator": "*", "heads": [[1]], "tails": [[2]]}
         (GOOD | {"modalities": [PART | {"offsets": 5}]}, r"offsets is 5, but must be a list\.$"),
         (GOOD | {"modalities": [PART | {"size": "5"}]}, r"The size of image is '5', but must be a number"),
         (GOOD | {"modalities": [PART | {"structure": [5]}]}, r"structure is \[5\], but must map roles to ids\.$"),
+        (GOOD | {"modalities": [PART | {"more": [[3, 3]]}]}, r"more has \[3, 3\], but must have pairs of a first id"),
         (GOOD | {"modalities": [PART | {"names": []}]}, r"names is \[\], but must map roles to names of tokens\.$"),
         (
             GOOD | {"modalities": [PART | {"names": {"end": "<e>"}}]},

@@ -1,10 +1,12 @@
 """A vocabulary is made from a text tokenizer, by the names of its tokens."""
 
 import pytest
+import torch
 
 from toy_text import Characters
+from vistok.sequences.loss_mask import kinds
 from vistok.sequences.modality import Modality
-from vistok.sequences.vocabulary import STRUCTURE, vocabulary_for
+from vistok.sequences.vocabulary import STRUCTURE, Vocabulary, vocabulary_for
 
 NAMES = {"begin": "<boi>", "end": "<eoi>"}
 CODES = tuple(f"<|code {code:03d}|>" for code in range(50))
@@ -63,6 +65,33 @@ def test_text_is_what_is_longest_without_the_codes():
     assert vocabulary["text"] == Modality("text", (52,), 130) and vocabulary.unused == ((0, 2),)
     named = vocabulary_for(text, 50, 1, NAMES, image_name=NAME, separator=None, text_structure={"begin": "<s>"})
     assert named.unused == ((1, 2),)
+
+
+class Around(Characters):
+    """Letters from 0 to 63, then the special tokens, then the other letters."""
+
+    def encode(self, text):
+        return [ord(letter) + (len(self.special_tokens) if letter >= "@" else 0) for letter in text]
+
+    def id_of(self, token):
+        return 64 + self.special_tokens.index(token) if token in self.special_tokens else None
+
+
+def test_text_has_all_its_pieces():
+    """And only special tokens without a role are unused."""
+    text = Around(("<boi>", "<eoi>", *CODES, "<pad>"))
+    vocabulary = vocabulary_for(text, 50, 1, NAMES, image_name=NAME, separator=None)
+    assert vocabulary["image"].offsets == (66,) and vocabulary["text"].offsets == (0,) and vocabulary["text"].size == 66
+    assert vocabulary["text"].more == ((117, 181),) and vocabulary.unused == ((116, 117),) and vocabulary.size == 181
+    assert Vocabulary.from_dict(vocabulary.to_dict()) == vocabulary
+    kind = kinds(vocabulary, torch.tensor([*text.encode("1 Ab"), 64, 65, 66, 115]))
+    assert kind.tolist() == [0, 0, 0, 0, 2, 2, 1, 1]
+    with pytest.raises(
+        ValueError, match="^ids have 116, which the vocabulary names as unused: make it with the text tok"
+    ):
+        kinds(vocabulary, torch.tensor([49, 116]))
+    numbers = vocabulary_for(text, 50, 1, NAMES, image_name=NAME, separator="x", max_side=9).numbers
+    assert numbers.write(3, 4) == tuple(text.encode("3x4"))  # of both pieces
 
 
 def test_a_head_of_its_own_has_ids_before_the_text():
