@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +11,7 @@ import numpy as np
 
 from ...cli.options import find_entry
 from ...language.text_tokenizers import load_text_tokenizer
-from ...sequences.layouts.table import build_layout
+from ...sequences.layouts.table import LAYOUTS, build_layout
 from ...sequences.vocabulary import Vocabulary
 from ...sequences.vocabulary_file import as_json
 from ..packed_shards.manifest import PackedManifest, PackSettings, without_totals
@@ -64,6 +66,7 @@ def make_job(request: Request, folder: TokenFolder) -> PackJob:
     _check_size(vocabulary.size)
     check_of_tokens(vocabulary, folder.manifest, request.layout)
     vocabulary.check_text(text)
+    _check_needed(request.layout, options)
     build_layout(request.layout, vocabulary, **options)
     bos, eos, pad = (
         id_by_name(f"--{option}", getattr(request, option), role, text, vocabulary)
@@ -100,6 +103,15 @@ def make_job(request: Request, folder: TokenFolder) -> PackJob:
         settings=settings,
     )
     return PackJob(folder, open_store(request.out), manifest, vocabulary, extended, bos, eos, settings.pad)
+
+
+def _check_needed(layout: str, options: Mapping[str, Any]) -> None:
+    """Raise ValueError when a layout lacks an option that it cannot do without."""
+    for name, parameter in list(signature(LAYOUTS[layout]).parameters.items())[1:]:
+        if parameter.default is parameter.empty and name not in options:
+            raise ValueError(
+                f"The layout {layout} needs the {name} of the tokenizer: give such as --layout-option '{name}=[1,2,4,8]'."
+            )
 
 
 def _check_size(ids: int) -> None:

@@ -51,7 +51,10 @@ def pack_shard(task: PackTask, job: PackJob, report: Report) -> PackResult:
     except DamagedShard as error:
         return PackResult(name, damage=str(error))
     assert sidecar.counts.documents + len(sidecar.skipped) + len(sidecar.failures) == task.source.rows
-    return PackResult(name, work.counts, len(work.sieve.skipped), work.sieve.failures)
+    sieve = work.sieve
+    return PackResult(
+        name, work.counts, len(sieve.skipped), sieve.failures, missing=sieve.missing, there=frozenset(sieve.there)
+    )
 
 
 def _check_hashes(task: PackTask, job: PackJob) -> None:
@@ -131,6 +134,7 @@ class ShardPacking:
         folder, shard = self._job.source, task.source.shard
         with reading(task, self._job), open_samples(folder.store, shard, folder.shard_format) as samples:
             for stored in samples:
+                self.sieve.there.update(stored.companions)
                 yield load_row(stored, folder, shard, self.sieve.wanted)
 
     def documents(self, samples: list[CaptionedSample]) -> Iterator[Document]:

@@ -180,6 +180,14 @@ def test_levels_of_another_quantizer_are_a_sentence(tokens, pack, tmp_path):
     assert "has None: give such as" in pack(tokens, tmp_path / "p", layout="digits", code=2)
 
 
+def test_scales_that_are_missing_are_a_sentence(pack, text_file, tmp_path):
+    source = write_folder(tmp_path / "t", "wds", rows=(1,), num_codebooks=1)
+    said = pack(source, tmp_path / "p", "--extend", layout="scales", text=text_file, code=2)
+    assert (
+        "The layout scales needs the scales of the tokenizer: give such as --layout-option 'scales=[1,2,4,8]'." in said
+    )
+
+
 @pytest.mark.parametrize("is_built_in", [True, False])
 def test_levels_are_those_of_the_tokenizer(pack, text_file, tmp_path, is_built_in):
     """Other levels of the same product would be read back, but as digits of no channel."""

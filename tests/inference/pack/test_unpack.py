@@ -1,6 +1,7 @@
 """Packed sequences come back as the images and captions that they were made of."""
 
 import base64
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -130,6 +131,24 @@ def test_damage_is_named_and_the_rest_comes_back(photo_tokens, pack, unpack, one
     assert f"damaged: {third} is not there with all its bytes: pack it again." in unpack(
         packed, "--out", tmp_path / "v", code=1
     )
+
+
+def test_an_image_that_does_not_come_back_leaves_no_caption(photo_tokens, pack, unpack, one_codebook, tmp_path):
+    packed, out = tmp_path / "p", tmp_path / "u"
+    pack(photo_tokens, packed, text=one_codebook)
+    name = min(path.stem for path in packed.glob("images-*.json"))
+    lines = (packed / f"{name}.jsonl").read_text()
+    row = json.loads(lines.splitlines()[0])["documents"][0]
+    (packed / f"{name}.jsonl").write_text(lines.replace(row["tokens"], "0" * len(row["tokens"])))
+    values = json.loads((packed / f"{name}.json").read_text())
+    for file in values["files"]:
+        content = (packed / file["name"]).read_bytes()
+        file |= {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (packed / f"{name}.json").write_text(json.dumps(values))
+    said = unpack(packed, "--out", out, code=1)
+    assert f"failed: {packed / name}: {row['key']}: " in said and "5 captions, 5 the very text" in said
+    stems = sorted(path.stem for path in out.glob("*.*"))
+    assert stems == sorted([key for key in NAMES if key != row["key"]] * 2)
 
 
 def test_a_text_tokenizer_that_was_moved_is_asked_for(photo_tokens, pack, unpack, one_codebook, tmp_path):
