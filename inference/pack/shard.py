@@ -86,7 +86,8 @@ class ShardPacking:
         self._length = settings.length
         self._dtype = settings.dtype
         self._text = TextOnly(job.text, job.vocabulary)
-        self.builder = RowBuilder(loss_rule(settings), settings.dtype, job.bos, job.eos, job.pad, settings.length)
+        self._rule = loss_rule(settings)
+        self.builder = RowBuilder(self._rule, settings.dtype, job.bos, job.eos, job.pad, settings.length)
 
     @property
     def counts(self) -> Counts:
@@ -102,6 +103,7 @@ class ShardPacking:
                 self._tally["rows"] += 1
                 self._tally["ids"] += used
                 self._tally["padding"] += len(row.ids) - used
+                self._tally["without_loss"] += not self._rule.has_loss(row.loss)
                 yield row
             self._tally["documents"] += len(documents)
             self._tally["image_tokens"] += sum(each.sample.tokens.size for each in documents)

@@ -104,6 +104,12 @@ class Summary(NamedTuple):
             )
         if counts.without_caption:
             lines.append(f"no caption  {pluralize(counts.without_caption, 'document')} of an image alone")
+        if counts.without_loss:
+            loss = self.manifest.settings.loss
+            lines.append(
+                f"no loss     {pluralize(counts.without_loss, 'row')} in which --loss {loss} leaves nothing "
+                "to predict: their mean loss is NaN, so sum losses over a batch, or pack without these images"
+            )
         if totals.skipped:
             lines.append(
                 f"skipped     {pluralize(totals.skipped, 'image')} without a caption, listed in the .json of the shard"
