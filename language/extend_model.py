@@ -11,6 +11,7 @@ from ..sequences.modality import intervals
 from ..sequences.vocabulary import Vocabulary
 from .model_checks import check_codebooks, check_model, check_padding, check_vocabulary
 from .new_rows import drawn_rows, projected_rows, statistics_of
+from .text_tokenizers import text_tokenizer_of
 
 MARK = "visual_vocabulary"
 """Where the config of a model keeps the modalities that it was extended by."""
@@ -33,6 +34,7 @@ def extend_model(
     codebook: Tensor | Sequence[Tensor] | None = None,
     multiple_of: int = 128,
     seed: int = 0,
+    tokenizer: Any = None,
 ) -> Rows:
     """Give a causal language model of transformers rows for the ids of a vocabulary, in place, and return which there are.
 
@@ -40,19 +42,23 @@ def extend_model(
     distribution with the mean and covariance of the text's; those of codes come from `codebook` instead, if given: `k c`, or
     one for each codebook. A bias of the head is the mean of the text's. The number of rows is padded to a multiple. Padding
     rows are the mean of the text's, so that their logit is never above all of those, and `generate` suppresses their ids. A
-    second call with the same vocabulary changes nothing.
+    second call with the same vocabulary changes nothing. Give the `tokenizer` of the model, extended or not, to have the
+    vocabulary compared with it, as the ids alone do not tell whose they are.
 
-    Raises ValueError when the vocabulary does not fit the model, and for weights that are not whole in memory.
+    Raises ValueError when the vocabulary does not fit the model or the tokenizer, and for weights that are not whole in memory.
     """
     check_model(model, multiple_of)
+    if tokenizer is not None:
+        vocabulary.check_text(text_tokenizer_of(tokenizer, threads=False))
     before = len(model.get_input_embeddings().weight)
     text = check_vocabulary(vocabulary, before)
     known = range(text.offsets[0], text.offsets[0] + text.size)
+    end = max(part.end for part in intervals(text))
     new = _new_ids(vocabulary, known, check_codebooks(codebook, vocabulary))
-    rows = _rows(known, new, -(-max(vocabulary.size, before) // multiple_of) * multiple_of)
+    rows = _rows(end, new, -(-max(vocabulary.size, before) // multiple_of) * multiple_of)
     if _is_extended(model, vocabulary):
         return rows
-    check_padding(known.stop, before)
+    check_padding(end, before)
     _resize(model, rows.total)
     generator = torch.Generator().manual_seed(seed)
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
@@ -87,10 +93,10 @@ def _new_ids(vocabulary: Vocabulary, known: range, codebooks: Sequence[Tensor] |
     return new + [New(range(index, index + 1), None) for index in sorted(structure)]
 
 
-def _rows(known: range, new: Sequence[New], total: int) -> Rows:
+def _rows(end: int, new: Sequence[New], total: int) -> Rows:
     ids = tuple(entry.ids for entry in new)
     taken = set(itertools.chain(*ids))
-    return Rows(total, ids, tuple(index for index in range(known.stop, total) if index not in taken))
+    return Rows(total, ids, tuple(index for index in range(end, total) if index not in taken))
 
 
 def _is_extended(model: Any, vocabulary: Vocabulary) -> bool:
@@ -103,7 +109,8 @@ def _is_extended(model: Any, vocabulary: Vocabulary) -> bool:
 
 def _mark(vocabulary: Vocabulary) -> list[dict[str, Any]]:
     plain: list[dict[str, Any]] = vocabulary.to_dict()["modalities"]
-    return [modality for modality in plain if modality["name"] != "text"]
+    keys = ("name", "offsets", "size", "structure")
+    return [{key: modality[key] for key in keys} for modality in plain if modality["name"] != "text"]
 
 
 def _resize(model: Any, rows: int) -> None:

@@ -10,11 +10,10 @@ from ..tokenizer.wording import list_first, pluralize, shown
 from .hugging_face import hugging_face_text
 from .model_vocabulary import bare, with_tokens
 from .packages import needed
-from .text_alone import Definition, names_of
+from .text_alone import CODE, Definition, names_of
 
-ONE_CODEBOOK, SEVERAL_CODEBOOKS = "<|visual token {code:06d}|>", "<|visual token {codebook} {code:06d}|>"
+ONE_CODEBOOK, SEVERAL_CODEBOOKS = CODE + "{code:06d}|>", CODE + "{codebook} {code:06d}|>"
 """Names of codes. Their spaces matter: text tokenizers spell spaces otherwise, so that no text is one of these names."""
-PREFIX = "<|visual token "
 
 
 def extend_tokenizer(
@@ -43,7 +42,7 @@ def extend_tokenizer(
     names = names_of(definition)
     codes = list(_codes(vocab_size, num_codebooks))
     marks = [name for name in dict.fromkeys(structure.values()) if name not in names]
-    is_extended = any(name.startswith(PREFIX) for name in names)
+    is_extended = any(name.startswith(CODE) for name in names)
     if is_extended:
         _check_same(names, codes, marks, vocab_size)
     else:
@@ -68,7 +67,7 @@ def _backend(tokenizer: Any) -> Any:
     if not hasattr(backend, "to_str"):
         raise ValueError(
             f"{shown(tokenizer)} cannot be extended: give a fast tokenizer of transformers, or one of tokenizers (a"
-            " tokenizer.json); for an encoding of tiktoken, vocabulary_for puts the codes behind its ids."
+            " tokenizer.json); for an encoding of tiktoken, vocabulary_behind puts all new ids behind its own."
         )
     return backend
 
@@ -93,7 +92,7 @@ def _check_same(names: Mapping[str, int], codes: list[str], missing: list[str], 
         raise ValueError(
             f"The text tokenizer was extended before, without {list_first(missing, 3)}: extend the original one again."
         )
-    found = sum(name.startswith(PREFIX) for name in names)
+    found = sum(name.startswith(CODE) for name in names)
     if found != len(codes) or any(name not in names for name in codes):
         raise ValueError(
             f"The text tokenizer already has {pluralize(found, 'code')}, which are not {vocab_size} in each of"

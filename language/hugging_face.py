@@ -1,6 +1,5 @@
 """A tokenizer of Hugging Face's `tokenizers` that encodes text as text alone."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 
 from ..tokenizer.wording import shown
 from .packages import needed
-from .text_alone import Definition, text_alone
+from .text_alone import Definition, digest_of, text_alone
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class HuggingFaceText:
     """Names of the added tokens that no text is encoded to."""
     threads: bool
     digest: str
-    """SHA-256 of its definition, which decides the ids of any text."""
+    """SHA-256 of all that decides the ids of a text: adding codes and structure tokens does not change it."""
 
     @cached_property
     def size(self) -> int:
@@ -96,8 +95,7 @@ def hugging_face_text(definition: Definition, threads: bool, where: str) -> Hugg
         tokenizer = tokenizers.Tokenizer.from_str(json.dumps(alone.definition, ensure_ascii=False))
     except Exception as error:
         raise ValueError(f"{where} is not a tokenizer.json that tokenizers can read: {error}.") from None
-    digest = hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()
-    return HuggingFaceText(tokenizer, alone.names, alone.control, alone.special_tokens, threads, digest)
+    return HuggingFaceText(tokenizer, alone.names, alone.control, alone.special_tokens, threads, digest_of(alone))
 
 
 def _why(text: object, error: Exception) -> str:

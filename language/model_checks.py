@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..sequences.modality import Modality
+from ..sequences.modality import Modality, intervals
 from ..sequences.vocabulary import Vocabulary
 from ..tokenizer.wording import pluralize, shown
 
@@ -40,7 +40,7 @@ def check_vocabulary(vocabulary: Vocabulary, rows: int) -> Modality:
             "The vocabulary has no text, so that there is no language model to extend: build a model of its size."
         )
     text = vocabulary["text"]
-    end = text.offsets[0] + text.size
+    end = max(part.end for part in intervals(text))
     if end > rows:
         raise ValueError(
             f"The model's embedding has {rows} rows, but the vocabulary's text has ids up to {end - 1}: make the vocabulary"

@@ -5,6 +5,8 @@ holes: added tokens that are not marked as special, such as `<tool_call>`, and t
 takes without a merge: whole words (`ignore_merges`, WordLevel, WordPiece) and pieces of score 0 (Unigram).
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -12,6 +14,8 @@ Definition = dict[str, Any]
 """What a tokenizer.json holds."""
 HIDDEN = "\0not text: "
 """Begins the names that tokens have in the rewritten model so that no text spells them."""
+CODE = "<|visual token "
+"""Begins the names of codes of images."""
 BRACKETS = {"<": ">", "[": "]", "{": "}"}
 
 
@@ -46,6 +50,22 @@ def text_alone(definition: Definition) -> TextAlone:
     alone = {**definition, "model": model, "added_tokens": kept}
     alone |= {"post_processor": None, "truncation": None, "padding": None}
     return TextAlone(alone, names, frozenset(control), special)
+
+
+def digest_of(alone: TextAlone) -> str:
+    """Return the SHA-256 of all that decides the ids of a text, whichever tokens there are that no text is encoded to."""
+    definition, model = alone.definition, alone.definition["model"]
+    vocab, merges = model["vocab"], [list(_parts(merge)) for merge in model.get("merges", ())]
+    pieces = enumerate(vocab) if isinstance(vocab, list) else ((index, [name]) for name, index in vocab.items())
+    added = {token["content"] for token in definition["added_tokens"]}
+    text = sorted(
+        [index, *piece] for index, piece in pieces if piece[0] not in added and not piece[0].startswith((HIDDEN, CODE))
+    )
+    options = {
+        key: value for key, value in model.items() if value and key not in ("vocab", "merges", "unk_token", "unk_id")
+    }
+    steps = [definition.get(key) for key in ("normalizer", "pre_tokenizer", "decoder", "added_tokens")]
+    return hashlib.sha256(json.dumps([options, text, merges, steps], sort_keys=True).encode()).hexdigest()
 
 
 def names_of(definition: Definition) -> dict[str, int]:

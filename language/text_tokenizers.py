@@ -7,7 +7,7 @@ from typing import Any
 from ..pretrained.find import HUB_PREFIX
 from ..sequences.text import TextTokenizer
 from ..tokenizer.wording import shown
-from .hugging_face import hugging_face_text
+from .hugging_face import HuggingFaceText, hugging_face_text
 from .packages import needed
 from .tiktoken_text import TiktokenText, encoding_file, named_encoding
 
@@ -44,8 +44,11 @@ def load_text_tokenizer(source: str | Path, threads: bool = True) -> TextTokeniz
 def text_tokenizer_of(tokenizer: Any, threads: bool = True) -> TextTokenizer:
     """Return the text tokenizer of one in memory: of transformers (fast), `tokenizers` or tiktoken.
 
-    It is a copy: what is added to the given one later is not seen. Raises ValueError for anything else.
+    It is a copy: what is added to the given one later is not seen. One that was loaded here is
+    returned as it is. Raises ValueError for anything else.
     """
+    if isinstance(tokenizer, HuggingFaceText | TiktokenText):
+        return tokenizer
     if hasattr(tokenizer, "encode_ordinary"):
         return TiktokenText(tokenizer, threads)
     backend = getattr(tokenizer, "backend_tokenizer", tokenizer)

@@ -5,6 +5,7 @@ import binascii
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,7 +65,7 @@ class TiktokenText:
         """The highest id + 1, special tokens included."""
         return int(self.encoding.max_token_value) + 1
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of its ranks, its pattern and its special tokens, which decide the ids of any text."""
         encoding = self.encoding

@@ -1,7 +1,7 @@
 """Ids that are found in a text tokenizer by the names of tokens."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 from ..tokenizer.wording import did_you_mean, nearest
 from .text import TextTokenizer
@@ -33,21 +33,39 @@ def codes_by_name(text: TextTokenizer, vocab_size: int, num_codebooks: int, name
     return tuple(offsets)
 
 
-def text_ids(first: int, end: int, codes: Sequence[Range], structure: Sequence[int]) -> tuple[Range, tuple[Range, ...]]:
-    """Return the longest range of text ids outside of the codes, and the other ranges, without the structure ids there."""
+class TextIds(NamedTuple):
+    """The ids of a text tokenizer outside of the codes."""
+
+    longest: Range
+    more: tuple[Range, ...]
+    unused: tuple[Range, ...]
+    """Special tokens beside the longest range that have no role."""
+
+
+def text_ids(text: TextTokenizer, first: int, codes: Sequence[Range], structure: Collection[int]) -> TextIds:
+    """Return the ids of text from `first` on: all but codes, structure, and special tokens beside the longest range."""
+    end = text.size
     parts, start = [], first
     for low, high in sorted(codes):
         parts.append((start, low))
         start = high
     parts = [part for part in [*parts, (start, end)] if part[0] < part[1]]
     longest = max(parts, key=lambda part: part[1] - part[0], default=(first, end))
-    return longest, tuple(rest for part in parts if part != longest for rest in _without(part, structure))
+    special = {text.id_of(name) for name in text.special_tokens} if len(parts) > 1 else set()
+    owned = [number for part in parts if part != longest for number in range(*part) if number not in structure]
+    return TextIds(
+        longest,
+        _ranges([number for number in owned if number not in special]),
+        _ranges([number for number in owned if number in special]),
+    )
 
 
-def _without(part: Range, ids: Sequence[int]) -> list[Range]:
-    inside = sorted(number for number in set(ids) if part[0] <= number < part[1])
-    ends = zip([part[0], *(number + 1 for number in inside)], [*inside, part[1]], strict=True)
-    return [(first, end) for first, end in ends if first < end]
+def _ranges(ids: Sequence[int]) -> tuple[Range, ...]:
+    """Return rising ids as ranges."""
+    known = set(ids)
+    starts = (number for number in ids if number - 1 not in known)
+    ends = (number + 1 for number in ids if number + 1 not in known)
+    return tuple(zip(starts, ends, strict=True))
 
 
 def is_ordinary_text(text: TextTokenizer, name: str, number: int) -> bool:

@@ -12,17 +12,22 @@ from .modality import intervals
 from .vocabulary import Vocabulary
 
 KINDS = ("text", "image", "structure")
-TEXT, IMAGE, STRUCTURE = range(3)
+TEXT, IMAGE, STRUCTURE, NONE = range(4)
 
 
 def kinds(vocabulary: Vocabulary, ids: Tensor) -> Tensor:
     """Return the kind of each of ids `... n`: 0 text, 1 image, 2 structure, as uint8.
 
     Numbers of a grid are structure: the text between begin and image, or between grid begin and grid end. The begin and end
-    of a document are text. Raises ValueError for ids that are not of the vocabulary.
+    of a document are text. Raises ValueError for ids that are not of the vocabulary, or unused.
     """
     check_range("ids", ids, vocabulary.size)
     kind = kind_of_ids(vocabulary).to(ids.device)[ids]
+    if (kind == NONE).any():
+        raise ValueError(
+            f"ids have {int(ids[kind == NONE][0])}, which the vocabulary names as unused: make it with the text tokenizer of "
+            "the ids, or leave the id out."
+        )
     numbers, roles = vocabulary.numbers, vocabulary["image"].structure
     for before, after in (("begin", "image"), ("grid_begin", "grid_end")):
         if numbers is not None and before in roles and after in roles:
@@ -32,13 +37,13 @@ def kinds(vocabulary: Vocabulary, ids: Tensor) -> Tensor:
 
 
 def kind_of_ids(vocabulary: Vocabulary) -> Tensor:
-    """Return the kind of each id by itself, `v` uint8: whatever is neither a code nor structure of images is text."""
-    kind = torch.full((vocabulary.size,), TEXT, dtype=torch.uint8)
-    for modality in vocabulary.modalities:
-        if modality.name != "text":
-            for part in intervals(modality):
-                kind[part.first : part.end] = IMAGE
-            kind[list(modality.structure.values())] = STRUCTURE
+    """Return the kind of each id by itself, `v` uint8, and 3 where it is unused."""
+    kind = torch.full((vocabulary.size,), NONE, dtype=torch.uint8)
+    for modality in sorted(vocabulary.modalities, key=lambda each: each.name != "text"):  # structure may lie among text
+        is_text = modality.name == "text"
+        for part in intervals(modality):
+            kind[part.first : part.end] = TEXT if is_text else IMAGE
+        kind[list(modality.structure.values())] = TEXT if is_text else STRUCTURE
     return kind
 
 

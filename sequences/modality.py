@@ -15,17 +15,22 @@ ROLES = ("begin", "end", "image", "row_end", "rows_end", "grid_begin", "grid_end
 class Modality:
     """The ids of text, or of an image tokenizer: `size` for each codebook, from its offset on, and the structure ids.
 
-    Structure ids may lie in the range of text, as text tokenizers count their special tokens.
+    Structure ids may lie in the range of text, as text tokenizers count their special tokens. `names` are those of the tokens
+    of some of them, by role. Text may have more ids than those from its offset on: `more` are further ranges `(first, end)`.
     """
 
     name: str
     offsets: tuple[int, ...]
     size: int
-    structure: Mapping[str, int] = field(default_factory=dict)
+    structure: Mapping[str, int] = field(default_factory=dict, hash=False)
+    names: Mapping[str, str] = field(default_factory=dict, hash=False)
+    more: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "offsets", tuple(self.offsets))
         object.__setattr__(self, "structure", dict(self.structure))
+        object.__setattr__(self, "names", dict(self.names))
+        object.__setattr__(self, "more", tuple((first, end) for first, end in self.more))
         _check_modality(self)
 
     @property
@@ -56,12 +61,13 @@ class Interval(NamedTuple):
 
 
 def intervals(modality: Modality) -> list[Interval]:
-    """Return the ids of each codebook."""
+    """Return the ids of each codebook, then the further ranges of text."""
     single = modality.num_codebooks == 1
-    return [
+    codebooks = [
         Interval(offset, offset + modality.size, modality.name if single else f"codebook {index} of {modality.name}")
         for index, offset in enumerate(modality.offsets)
     ]
+    return codebooks + [Interval(first, end, modality.name) for first, end in modality.more]
 
 
 def check_ids(modalities: Sequence[Modality], unused: Sequence[tuple[int, int]]) -> None:
@@ -82,6 +88,11 @@ def check_ids(modalities: Sequence[Modality], unused: Sequence[tuple[int, int]])
         for part in claimed:
             if part.first <= mark.first < part.end and part.owner not in text:
                 raise ValueError(f"The vocabulary overlaps: id {mark.first} is {mark.owner} and of {part}.")
+    for one, other in pairwise(sorted(marks)):
+        if one.first == other.first:
+            raise ValueError(
+                f"The vocabulary overlaps: id {one.first} is {one.owner} and {other.owner}; give one of them another token."
+            )
     _check_gaps(sorted([*claimed, *marks]))
 
 
@@ -130,6 +141,19 @@ def _check_modality(modality: Modality) -> None:
         raise ValueError(
             f"Two structure ids of {name} are the same in {dict(modality.structure)}: each role needs its own."
         )
+    if modality.more and name != "text":
+        raise ValueError(
+            f"{name} has more ranges {shown(modality.more)}, but text alone may: give an offset for each codebook."
+        )
+    _check_names(modality)
+
+
+def _check_names(modality: Modality) -> None:
+    for role, token in modality.names.items():
+        if role not in modality.structure:
+            raise ValueError(f"{modality.name} has a name of {role!r}, but no id of this role: give both, or none.")
+        if not isinstance(token, str) or not token:
+            raise ValueError(f"The name of {role!r} of {modality.name} is {shown(token)}, but must be that of a token.")
 
 
 def is_id(value: object) -> bool:

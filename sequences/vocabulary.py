@@ -11,6 +11,7 @@ from .from_text import CodeName, codes_by_name, ids_by_name, text_ids
 from .modality import Modality, check_ids, check_numbers, intervals
 from .numbers import MAX_SIDE, NumberText, number_text
 from .text import TextTokenizer
+from .text_check import check_digest, check_text, digest_of
 from .vocabulary_file import KEYS, as_json, vocabulary_fields
 
 FILE = "vocabulary.json"
@@ -38,10 +39,13 @@ class Vocabulary:
     modalities: tuple[Modality, ...]
     numbers: NumberText | None = None
     unused: tuple[tuple[int, int], ...] = ()
+    text_tokenizer: str | None = None
+    """The digest of the text tokenizer."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modalities", tuple(self.modalities))
         object.__setattr__(self, "unused", tuple((first, end) for first, end in self.unused))
+        check_digest(self.text_tokenizer)
         check_ids(self.modalities, self.unused)
         check_numbers(self.modalities, self.numbers.ids if self.numbers else frozenset())
 
@@ -68,6 +72,10 @@ class Vocabulary:
                 f"The model's embedding has {rows} rows, but the vocabulary needs {self.size}: extend the model, or make the "
                 "vocabulary for it."
             )
+
+    def check_text(self, text: TextTokenizer) -> None:
+        """Raise ValueError when the vocabulary was made with another text tokenizer: its digest, names, or grids differ."""
+        check_text(text, self.text_tokenizer, self.modalities, self.numbers)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as JSON has it; equal vocabularies give equal data."""
@@ -131,12 +139,12 @@ def vocabulary_for(
         first = text.size if image_offset is None else image_offset
         offsets = tuple(first + vocab_size * codebook for codebook in range(num_codebooks))
     named = [(offset, offset + vocab_size) for offset in offsets] if image_name is not None else []
-    image = Modality("image", offsets, vocab_size, ids_by_name(text, structure))
+    image = Modality("image", offsets, vocab_size, ids_by_name(text, structure), structure)
     roles = ids_by_name(text, text_structure or {})
-    (first, end), rests = text_ids(text_offset, text.size, named, [*image.structure.values(), *roles.values()])
-    words = Modality("text", (first,), end - first, roles)
+    (first, end), more, rest = text_ids(text, text_offset, named, {*image.structure.values(), *roles.values()})
+    words = Modality("text", (first,), end - first, roles, text_structure or {}, more)
     numbers = None if separator is None else number_text(text, separator, max_side)
-    return Vocabulary((words, image), numbers, (*rests, *unused))
+    return Vocabulary((words, image), numbers, (*rest, *unused), digest_of(text))
 
 
 def image_vocabulary(vocab_size: int, num_codebooks: int = 1, roles: Sequence[str] = ()) -> Vocabulary:

@@ -9,7 +9,8 @@ from ..tokenizer.wording import shown, unknown_choice
 from .modality import Modality, is_id
 from .numbers import NumberText
 
-KEYS = ("modalities", "unused", "numbers")
+KEYS = ("modalities", "unused", "text_tokenizer", "numbers")
+MAPS = {"structure": "ids", "names": "names of tokens"}
 LIST = re.compile(r"\[\s*([^\[\]{}]*?)\s*\]")
 
 
@@ -21,21 +22,24 @@ def as_json(values: Mapping[str, Any]) -> str:
 
 def vocabulary_fields(values: Any) -> dict[str, Any]:
     """Return the fields of a vocabulary from plain data; raise ValueError for unknown and missing keys and wrong types."""
-    keys = _keys("the vocabulary", values, KEYS, optional=["unused", "numbers"])
+    keys = _keys("the vocabulary", values, KEYS, optional=["unused", "text_tokenizer", "numbers"])
     numbers = keys.get("numbers")
     return {
         "modalities": [_modality(part) for part in _list("modalities", keys["modalities"])],
-        "unused": [_pair(part) for part in _list("unused", keys.get("unused", []))],
+        "unused": [_pair("unused", part) for part in _list("unused", keys.get("unused", []))],
+        "text_tokenizer": keys.get("text_tokenizer"),
         "numbers": None if numbers is None else _numbers(numbers),
     }
 
 
 def _modality(values: Any) -> Modality:
-    keys = _keys("a modality", values, ["name", "offsets", "size", "structure"], optional=["structure"])
-    structure = keys.get("structure", {})
-    if not isinstance(structure, Mapping):
-        raise ValueError(f"structure is {shown(structure)}, but must map roles to ids.")
-    return Modality(keys["name"], tuple(_list("offsets", keys["offsets"])), keys["size"], structure)
+    keys = _keys("a modality", values, ["name", "offsets", "size", *MAPS, "more"], optional=[*MAPS, "more"])
+    maps = {key: keys.get(key, {}) for key in MAPS}
+    for key, what in MAPS.items():
+        if not isinstance(maps[key], Mapping):
+            raise ValueError(f"{key} is {shown(maps[key])}, but must map roles to {what}.")
+    more = [_pair("more", part) for part in _list("more", keys.get("more", []))]
+    return Modality(keys["name"], tuple(_list("offsets", keys["offsets"])), keys["size"], **maps, more=tuple(more))
 
 
 def _numbers(values: Any) -> NumberText:
@@ -53,9 +57,9 @@ def _spellings(name: str, values: Any) -> tuple[tuple[int, ...], ...]:
     return spellings
 
 
-def _pair(values: Any) -> tuple[int, int]:
+def _pair(name: str, values: Any) -> tuple[int, int]:
     if not (isinstance(values, Sequence) and len(values) == 2 and all(map(is_id, values)) and values[0] < values[1]):
-        raise ValueError(f"unused has {shown(values)}, but must have pairs of a first id and the one after the last.")
+        raise ValueError(f"{name} has {shown(values)}, but must have pairs of a first id and the one after the last.")
     return values[0], values[1]
 
 

@@ -52,8 +52,8 @@ def pack_sequences(
         bool,
         typer.Option(
             "--extend",
-            help="Add codes and structure tokens to the text tokenizer, a tokenizer.json, and keep the larger one in --out. "
-            "The ids of text stay what they are.",
+            help="Add codes and structure tokens behind the ids of the text tokenizer, which stay what they are. A larger "
+            "tokenizer.json is kept in --out; for tiktoken, vocabulary.json has the names of the new ids.",
         ),
     ] = False,
     order: Annotated[

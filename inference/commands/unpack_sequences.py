@@ -22,7 +22,9 @@ def unpack_sequences(
     text_tokenizer: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE|FOLDER|NAME", help="As given to pack-sequences.", show_default="the one in manifest.json"
+            metavar="FILE|FOLDER|NAME",
+            help="As given to pack-sequences.",
+            show_default="tokenizer.json in DIR, else the one in manifest.json",
         ),
     ] = None,
     model: Annotated[str | None, typer.Option(help=MODEL_HELP, show_default="the one in manifest.json")] = None,

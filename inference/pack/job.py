@@ -1,5 +1,6 @@
 """What all shards of a call have in common, and what became of one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -39,6 +40,10 @@ class PackResult(NamedTuple):
     failures: list[Failure] = []
     damage: str = ""
     """Why the token shard is damaged or cannot be read, in a sentence; nothing was written then."""
+    missing: Mapping[str, int] = {}
+    """How many images lack each member that the template names."""
+    there: frozenset[str] = frozenset()
+    """Members that images have."""
 
 
 @dataclass(frozen=True)

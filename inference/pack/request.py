@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +11,7 @@ import numpy as np
 
 from ...cli.options import find_entry
 from ...language.text_tokenizers import load_text_tokenizer
-from ...sequences.layouts.table import build_layout
+from ...sequences.layouts.table import LAYOUTS, build_layout
 from ...sequences.vocabulary import Vocabulary
 from ...sequences.vocabulary_file import as_json
 from ..packed_shards.manifest import PackedManifest, PackSettings, without_totals
@@ -17,7 +19,8 @@ from ..packed_shards.template import ORDERS, parse_template
 from ..token_dataset.folder import TokenFolder
 from ..token_shards.store import open_store
 from .job import PackJob
-from .vocabulary import check_of_text, check_of_tokens, codes_for, find_vocabulary, id_by_name
+from .levels import levels_for
+from .vocabulary import DIGITS, check_of_tokens, codes_for, find_vocabulary, id_by_name
 
 
 class Request(NamedTuple):
@@ -53,6 +56,8 @@ def make_job(request: Request, folder: TokenFolder) -> PackJob:
     text = load_text_tokenizer(request.text_tokenizer)
     roles = {"begin": request.bos, "end": request.eos, "pad": request.pad}
     options = dict(map(_layout_option, request.layout_options))
+    if request.layout == DIGITS:
+        options["levels"] = levels_for(folder.manifest, options.get("levels"))
     codes = codes_for(folder.manifest, request.layout, options)
     _check_size(text.size + codes.size * codes.codebooks)
     vocabulary, extended = find_vocabulary(
@@ -60,7 +65,8 @@ def make_job(request: Request, folder: TokenFolder) -> PackJob:
     )
     _check_size(vocabulary.size)
     check_of_tokens(vocabulary, folder.manifest, request.layout)
-    check_of_text(vocabulary, text)
+    vocabulary.check_text(text)
+    _check_needed(request.layout, options)
     build_layout(request.layout, vocabulary, **options)
     bos, eos, pad = (
         id_by_name(f"--{option}", getattr(request, option), role, text, vocabulary)
@@ -93,9 +99,19 @@ def make_job(request: Request, folder: TokenFolder) -> PackJob:
         tokens=without_totals(folder.manifest),
         text_tokenizer=str(path.absolute()) if path.exists() else request.text_tokenizer,
         is_extended=extended is not None,
+        tokenizer_file=None if extended is None else hashlib.sha256(extended.encode()).hexdigest(),
         settings=settings,
     )
     return PackJob(folder, open_store(request.out), manifest, vocabulary, extended, bos, eos, settings.pad)
+
+
+def _check_needed(layout: str, options: Mapping[str, Any]) -> None:
+    """Raise ValueError when a layout lacks an option that it cannot do without."""
+    for name, parameter in list(signature(LAYOUTS[layout]).parameters.items())[1:]:
+        if parameter.default is parameter.empty and name not in options:
+            raise ValueError(
+                f"The layout {layout} needs the {name} of the tokenizer: give such as --layout-option '{name}=[1,2,4,8]'."
+            )
 
 
 def _check_size(ids: int) -> None:

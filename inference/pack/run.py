@@ -45,7 +45,7 @@ def pack_collection(request: Request, say: Callable[[str], None]) -> Summary:
     tasks = plan_tasks(folder)
     with out.hold("pack-sequences"):
         if not request.overwrite:
-            check_same_packing(read_packed_manifest(out), job.manifest, out)
+            check_same_packing(read_packed_manifest(out), job.manifest, job.text, out)
         refuse_replacing_others(out, [task.name for task in tasks], job.packed_format, job.tokenizer is not None)
         if request.overwrite:
             remove_packed(out, [task.name for task in tasks])

@@ -1,5 +1,6 @@
 """Rows of a token shard to samples with their text, those without a caption and those that cannot be used."""
 
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +37,10 @@ class Sieve:
         self._skips = on_missing == "skip"
         self.skipped: list[str] = []
         self.failures: list[Failure] = []
+        self.missing: Counter[str] = Counter()
+        """How many images lack each member that the template names."""
+        self.there: set[str] = set()
+        """Members that images have."""
         self.wanted = frozenset(ext for name in template.member_names() for ext in extensions_of(name))
         """Extensions of the members to read."""
 
@@ -45,7 +50,8 @@ class Sieve:
         try:
             before, after = self._template.render(row.members)
             has_caption = True
-        except MissingCaptionError:
+        except MissingCaptionError as error:
+            self.missing[str(error)] += 1
             if self._skips:
                 self.skipped.append(row.key)
                 return None

@@ -51,7 +51,10 @@ def pack_shard(task: PackTask, job: PackJob, report: Report) -> PackResult:
     except DamagedShard as error:
         return PackResult(name, damage=str(error))
     assert sidecar.counts.documents + len(sidecar.skipped) + len(sidecar.failures) == task.source.rows
-    return PackResult(name, work.counts, len(work.sieve.skipped), work.sieve.failures)
+    sieve = work.sieve
+    return PackResult(
+        name, work.counts, len(sieve.skipped), sieve.failures, missing=sieve.missing, there=frozenset(sieve.there)
+    )
 
 
 def _check_hashes(task: PackTask, job: PackJob) -> None:
@@ -83,7 +86,8 @@ class ShardPacking:
         self._length = settings.length
         self._dtype = settings.dtype
         self._text = TextOnly(job.text, job.vocabulary)
-        self.builder = RowBuilder(loss_rule(settings), settings.dtype, job.bos, job.eos, job.pad, settings.length)
+        self._rule = loss_rule(settings)
+        self.builder = RowBuilder(self._rule, settings.dtype, job.bos, job.eos, job.pad, settings.length)
 
     @property
     def counts(self) -> Counts:
@@ -99,6 +103,7 @@ class ShardPacking:
                 self._tally["rows"] += 1
                 self._tally["ids"] += used
                 self._tally["padding"] += len(row.ids) - used
+                self._tally["without_loss"] += not self._rule.has_loss(row.loss)
                 yield row
             self._tally["documents"] += len(documents)
             self._tally["image_tokens"] += sum(each.sample.tokens.size for each in documents)
@@ -131,6 +136,7 @@ class ShardPacking:
         folder, shard = self._job.source, task.source.shard
         with reading(task, self._job), open_samples(folder.store, shard, folder.shard_format) as samples:
             for stored in samples:
+                self.sieve.there.update(stored.companions)
                 yield load_row(stored, folder, shard, self.sieve.wanted)
 
     def documents(self, samples: list[CaptionedSample]) -> Iterator[Document]:

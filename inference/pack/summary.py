@@ -1,5 +1,6 @@
 """The summary that pack-sequences prints at its end."""
 
+from collections import Counter
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -23,6 +24,8 @@ class Totals:
         self.skipped = 0
         self.failures: list[Failure] = []
         self.damaged: list[str] = []
+        self.missing: Counter[str] = Counter()
+        self.there: set[str] = set()
         self.seconds = 0.0
 
     def add(self, result: PackResult) -> None:
@@ -34,6 +37,8 @@ class Totals:
         self.counts += result.counts
         self.skipped += result.skipped
         self.failures += result.failures
+        self.missing.update(result.missing)
+        self.there |= result.there
 
 
 class Summary(NamedTuple):
@@ -69,6 +74,8 @@ class Summary(NamedTuple):
             "image_tokens_per_second": self.tokens_per_second,
             "seconds": totals.seconds,
             "damaged": totals.damaged,
+            "missing": dict(totals.missing),
+            "members": sorted(totals.there),
             "folder": {
                 "shards": manifest.shards,
                 "skipped": manifest.skipped,
@@ -97,10 +104,19 @@ class Summary(NamedTuple):
             )
         if counts.without_caption:
             lines.append(f"no caption  {pluralize(counts.without_caption, 'document')} of an image alone")
+        if counts.without_loss:
+            loss = self.manifest.settings.loss
+            lines.append(
+                f"no loss     {pluralize(counts.without_loss, 'row')} in which --loss {loss} leaves nothing "
+                "to predict: their mean loss is NaN, so sum losses over a batch, or pack without these images"
+            )
         if totals.skipped:
             lines.append(
                 f"skipped     {pluralize(totals.skipped, 'image')} without a caption, listed in the .json of the shard"
             )
+        for name, count in totals.missing.most_common():
+            there = ", ".join(sorted(totals.there)) or "none"
+            lines.append(f"missing     {name} of {pluralize(count, 'image')}, whose members are: {there}")
         return [*lines, *self._folder(), *self._what_went_wrong()]
 
     def _folder(self) -> list[str]:

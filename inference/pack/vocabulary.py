@@ -1,6 +1,5 @@
 """The vocabulary of a call: where it comes from, and whether it is that of the tokens."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,10 +7,12 @@ from typing import Any, NamedTuple
 from ...language.extend_tokenizer import extend_tokenizer
 from ...language.packages import needed
 from ...language.text_tokenizers import FILE as TOKENIZER_FILE
+from ...language.tiktoken_text import TiktokenText
 from ...sequences.from_text import is_ordinary_text
 from ...sequences.modality import intervals
 from ...sequences.text import TextTokenizer
 from ...sequences.vocabulary import FILE, STRUCTURE, Vocabulary, vocabulary_for
+from ...sequences.vocabulary_behind import vocabulary_behind
 from ...tokenizer.wording import did_you_mean, nearest
 from ..token_shards.manifest import Manifest
 
@@ -26,7 +27,7 @@ class FoundVocabulary(NamedTuple):
 
     vocabulary: Vocabulary
     tokenizer: str | None = None
-    """Its tokenizer.json; None when it was not extended."""
+    """Its tokenizer.json; None when it was not extended, as one of tiktoken cannot be."""
 
 
 class Codes(NamedTuple):
@@ -38,9 +39,9 @@ class Codes(NamedTuple):
 
 
 def codes_for(tokens: Manifest, layout: str, options: Mapping[str, Any]) -> Codes:
-    """Return the image ids of a layout: those of the tokenizer, or of its digits; raise ValueError for levels of others.
+    """Return the image ids of a layout: those of the tokenizer, or of its digits.
 
-    Raises ValueError for a draft, too, which token shards do not have.
+    Raises ValueError for a draft, which token shards do not have.
     """
     separator = SEPARATORS.get(layout, "*")
     if layout == "glm" and options.get("draft_side") != 0:
@@ -50,13 +51,7 @@ def codes_for(tokens: Manifest, layout: str, options: Mapping[str, Any]) -> Code
         )
     if layout != DIGITS:
         return Codes(tokens.vocab_size, tokens.num_codebooks, separator)
-    levels = options.get("levels")
-    if not isinstance(levels, tuple) or math.prod(levels) != tokens.vocab_size:
-        raise ValueError(
-            f"The layout digits needs the levels of the quantizer, whose product is the {tokens.vocab_size} codes of "
-            f"{tokens.model}, but has {levels}: give such as --layout-option 'levels=[8,5,5]'."
-        )
-    return Codes(max(levels), 1, separator)
+    return Codes(max(options["levels"]), 1, separator)
 
 
 def find_vocabulary(
@@ -64,8 +59,9 @@ def find_vocabulary(
 ) -> FoundVocabulary:
     """Return the vocabulary of a file, that of the extended text tokenizer, or the one beside the text tokenizer.
 
-    Where there is none, codes come behind the ids of text, and structure is whatever of STRUCTURE the text tokenizer knows.
-    `roles` are the names of begin, end and pad of documents. Raises ValueError.
+    With `extend`, one of tiktoken stays as it is, and the vocabulary alone has the names of the new ids. Where there is no
+    vocabulary, codes come behind the ids of text, and structure is whatever of STRUCTURE the text tokenizer knows. `roles` are
+    the names of begin, end and pad of documents. Raises ValueError.
     """
     if named and extend:
         raise ValueError(f"--vocabulary is {named}, but --extend makes a vocabulary: give one of them.")
@@ -78,7 +74,7 @@ def find_vocabulary(
     by_name = {name: role for role, name in reversed(list(roles.items())) if name and text.id_of(name) is not None}
     text_structure = {role: name for name, role in reversed(by_name.items())}  # a token has one role
     if extend:
-        return _extended(path, codes, text_structure)
+        return _extended(path, text, codes, text_structure)
     structure = {role: name for role, name in STRUCTURE.items() if text.id_of(name) is not None}
     vocabulary = vocabulary_for(
         text, codes.size, codes.codebooks, structure, text_structure=text_structure, separator=codes.separator
@@ -86,17 +82,18 @@ def find_vocabulary(
     return FoundVocabulary(vocabulary)
 
 
-def _extended(path: Path, codes: Codes, text_structure: Mapping[str, str]) -> FoundVocabulary:
+def _extended(path: Path, text: TextTokenizer, codes: Codes, text_structure: Mapping[str, str]) -> FoundVocabulary:
+    options: dict[str, Any] = {"text_structure": text_structure, "separator": codes.separator}
+    if isinstance(text, TiktokenText):  # it takes no tokens
+        return FoundVocabulary(vocabulary_behind(text, codes.size, codes.codebooks, **options))
     file = path / TOKENIZER_FILE if path.is_dir() else path
     if file.suffix != ".json" or not file.is_file():
         raise ValueError(
-            f"--extend adds tokens to a tokenizer.json, but --text-tokenizer is {path}: give such a file or its folder, or "
-            "leave --extend out, so that codes come behind the ids of text."
+            f"--extend takes a tokenizer.json or an encoding of tiktoken, but --text-tokenizer is {path}: give such a file or "
+            "its folder, or leave --extend out, so that codes come behind the ids of text."
         )
     tokenizer = needed("tokenizers", "A larger text tokenizer").Tokenizer.from_file(str(file))
-    vocabulary = extend_tokenizer(
-        tokenizer, codes.size, codes.codebooks, text_structure=text_structure, separator=codes.separator
-    )
+    vocabulary = extend_tokenizer(tokenizer, codes.size, codes.codebooks, **options)
     return FoundVocabulary(vocabulary, tokenizer.to_str())
 
 
@@ -110,31 +107,10 @@ def check_of_tokens(vocabulary: Vocabulary, tokens: Manifest, layout: str) -> No
         )
 
 
-def check_of_text(vocabulary: Vocabulary, text: TextTokenizer) -> None:
-    """Raise ValueError when a vocabulary is that of another text tokenizer, which spells grids otherwise.
-
-    It does not keep names, so that structure ids alone do not tell.
-    """
-    numbers = vocabulary.numbers
-    if numbers is None:
-        return
-    side = numbers.max_side
-    for y, x in ((1, 1), (1, side), (side, 1), (side, side)):
-        try:
-            is_same = tuple(text.encode(f"{y}{numbers.separator}{x}")) == numbers.write(y, x)
-        except ValueError:  # it has no ids for digits
-            is_same = False
-        if not is_same:
-            raise ValueError(
-                f"The vocabulary is not of this text tokenizer, which spells '{y}{numbers.separator}{x}' with other ids: give "
-                "the --text-tokenizer that it was made with, or another --vocabulary."
-            )
-
-
 def id_by_name(option: str, name: str | None, role: str, text: TextTokenizer, vocabulary: Vocabulary) -> int | None:
     """Return the id of a token that an option names, else that of the vocabulary's text for the role, else None.
 
-    Raises ValueError for a name that the text tokenizer does not have, of a code, or of ordinary text.
+    Raises ValueError for a name that the text tokenizer does not have, of a code, of structure of images, or of ordinary text.
     """
     if name is None:
         return vocabulary["text"].structure.get(role) if "text" in vocabulary else None
@@ -151,6 +127,12 @@ def id_by_name(option: str, name: str | None, role: str, text: TextTokenizer, vo
         )
     if any(part.first <= number < part.end for part in intervals(vocabulary["image"])):
         raise ValueError(f"{option} is {name!r}, which is a code of images: give the name of a special token.")
+    taken = next((role for role, mark in vocabulary["image"].structure.items() if mark == number), None)
+    if taken is not None:
+        raise ValueError(
+            f"{option} is {name!r}, which is {taken!r} of images, so that documents would not be told from them: give the name "
+            "of another special token."
+        )
     if is_ordinary_text(text, name, number):
         raise ValueError(
             f"{option} is {name!r}, which is ordinary text that a caption may contain: give the name of a special token."

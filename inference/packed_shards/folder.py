@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ...images.file_entry import problem_of
+from ...language.hugging_face import hugging_face_text
 from ...language.text_tokenizers import load_text_tokenizer
 from ...sequences.layouts.base import Layout
 from ...sequences.layouts.table import build_layout
@@ -16,7 +17,7 @@ from ..token_shards.store import LocalStore, Store, open_store
 from .formats import PACKED_FORMATS, PackedFormat
 from .manifest import PackedManifest, read_packed_manifest
 from .ownership import PackedFiles
-from .sidecar import VOCABULARY_FILE, PackedSidecar
+from .sidecar import TOKENIZER_FILE, VOCABULARY_FILE, PackedSidecar
 from .template import Template, parse_template
 
 
@@ -54,6 +55,19 @@ class PackedFolder:
             )
         return Vocabulary.from_dict(json.loads(content))
 
+    def check_tokenizer(self) -> bytes | None:
+        """Return the content of tokenizer.json, if there is to be one; raise ValueError when it is not as it was."""
+        if not self.manifest.is_extended:
+            return None
+        path = self.store.path_of(TOKENIZER_FILE)
+        try:
+            content = self.store.read(TOKENIZER_FILE)
+        except FileNotFoundError:
+            raise ValueError(f"{path} is missing: run pack-sequences again.") from None
+        if hashlib.sha256(content).hexdigest() != self.manifest.tokenizer_file:
+            raise ValueError(f"{path} is not the text tokenizer that was extended for the shards: put that back.")
+        return content
+
     @cached_property
     def layout(self) -> Layout:
         """The layout of the images."""
@@ -66,7 +80,10 @@ class PackedFolder:
         return parse_template(self.manifest.settings.template, self.manifest.settings.caption)
 
     def text(self, named: str | None = None) -> TextTokenizer:
-        """Load the text tokenizer; raise ValueError when it is not the one that made the ids."""
+        """Load the text tokenizer, by default the one beside if there is one; raise ValueError when it did not make the ids."""
+        if named is None and (content := self.check_tokenizer()) is not None:
+            beside = self.store.path_of(TOKENIZER_FILE)
+            return self._checked(hugging_face_text(json.loads(content), True, beside), beside)
         source = named or self.manifest.text_tokenizer
         try:
             text = load_text_tokenizer(source)
@@ -76,11 +93,15 @@ class PackedFolder:
             raise ValueError(
                 f"{str(error).rstrip('.')}. {self.store} was packed with it: give --text-tokenizer where it is now."
             ) from None
+        return self._checked(text, source)
+
+    def _checked(self, text: TextTokenizer, source: str) -> TextTokenizer:
         if text.digest != self.manifest.settings.text_tokenizer:
             raise ValueError(
                 f"{self.store} was packed with another text tokenizer than {source}: give --text-tokenizer the one that it was "
                 "packed with."
             )
+        self.vocabulary.check_text(text)
         return text
 
     def shards(self) -> "PackedShards":

@@ -39,6 +39,10 @@ class LossRule(NamedTuple):
         spans = [(start, last) for part, start, last in parts if part in self.parts and start < last]
         return [(max(first, start - 1), last - 1) for start, last in spans] if self.is_shifted else spans
 
+    def has_loss(self, mask: np.ndarray) -> bool:
+        """Return whether something is to be predicted in a row `n`, whose first id nothing predicts."""
+        return bool((mask[:-1] if self.is_shifted else mask[1:]).any())
+
     def mask(self, documents: Sequence[PackedDocument], length: int) -> np.ndarray:
         """Return the mask of a row, uint8."""
         mask = np.zeros(length, np.uint8)

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from ...sequences.text import TextTokenizer
 from ...tokenizer.config import Config
 from ..token_shards.manifest import Manifest, is_packed
 from ..token_shards.sidecar import MANIFEST_FILE, to_json
@@ -38,14 +41,16 @@ class PackSettings(Config):
     dtype: str
     """Type of the ids on disk."""
 
-    def options(self) -> dict[str, str]:
-        """Return the settings as users type them."""
+    def options(self, name_of: Callable[[int], str]) -> dict[str, str]:
+        """Return the settings as users type them; `name_of` returns the name of a token."""
         named = {"text_tokenizer": "the text tokenizer", "vocabulary": "the vocabulary"}
         values = {}
         for name in PackSettings.model_fields:
             value = getattr(self, name)
             if name in named:
                 values[named[name]] = value[:12]
+            elif name in ("bos", "eos", "pad") and value is not None:
+                values[f"--{name}"] = name_of(value)
             elif name != "dtype":
                 values[f"--{name.replace('_', '-')}"] = "none" if value in (None, {}) else str(value)
         return values
@@ -62,6 +67,8 @@ class PackedManifest(Config):
     """The text tokenizer as it was named: a file, a folder, or a name of tiktoken."""
     is_extended: bool = False
     """Whether codes and structure were added to it, which tokenizer.json beside has."""
+    tokenizer_file: str | None = None
+    """SHA-256 of that file."""
     settings: PackSettings
     shards: int = 0
     skipped: int = 0
@@ -127,13 +134,24 @@ def read_packed_manifest(store: Store) -> PackedManifest | None:
     return manifest
 
 
-def check_same_packing(before: PackedManifest | None, now: PackedManifest, store: Store) -> None:
-    """Raise ValueError, naming what differs, when a folder was made with other settings."""
+def check_same_packing(before: PackedManifest | None, now: PackedManifest, text: TextTokenizer, store: Store) -> None:
+    """Raise ValueError, naming what differs, when a folder was made with other settings; `text` has the names of tokens."""
     if before is None or before.fingerprint == now.fingerprint:
         return
-    old, new = before.settings.options(), now.settings.options()
+    is_same = before.settings.text_tokenizer == now.settings.text_tokenizer
+    old, new = (
+        before.settings.options(partial(_name, text) if is_same else str),
+        now.settings.options(partial(_name, text)),
+    )
     found = [f"{name} {old[name]}, not {new[name]}" for name in old if old[name] != new[name]]
     if before.tokens.fingerprint != now.tokens.fingerprint:
         found.insert(0, f"tokens of {before.tokens.model} ({before.tokens.fingerprint[:12]}), not {now.tokens.model}")
     what = " and ".join(found) or "token shards of other settings"
     raise ValueError(f"{store} was made with {what}: use another --out folder, or --overwrite.")
+
+
+def _name(text: TextTokenizer, number: int) -> str:
+    try:
+        return text.decode([number])
+    except ValueError:
+        return str(number)

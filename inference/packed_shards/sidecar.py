@@ -32,6 +32,8 @@ class Counts(Config):
     """Tokens of the tokenizer: of all codebooks, without structure."""
     without_caption: int = 0
     """Documents of an image alone, as it has no caption."""
+    without_loss: int = 0
+    """Rows in which nothing is to be predicted."""
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(**{name: getattr(self, name) + getattr(other, name) for name in Counts.model_fields})

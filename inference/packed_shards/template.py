@@ -13,7 +13,7 @@ EXAMPLE = "'{caption}{image}'"
 
 
 class MissingCaptionError(Exception):
-    """A sample lacks a member that the template names."""
+    """A sample lacks a member that the template names, or it is empty; the argument is its name."""
 
 
 class Piece(NamedTuple):
@@ -106,7 +106,7 @@ def member_text(name: str, members: Mapping[str, bytes]) -> str:
     else:
         text = _at(parse_json(content), keys, extension)
     if not text.strip():
-        raise MissingCaptionError
+        raise MissingCaptionError(name)
     return text
 
 
@@ -120,7 +120,7 @@ def _split(name: str, members: Mapping[str, bytes]) -> tuple[str, Sequence[str]]
     for extension in extensions_of(name):
         if extension in members:
             return extension, name.removeprefix(extension).split(".")[1:]
-    raise MissingCaptionError
+    raise MissingCaptionError(name)
 
 
 def _at(value: object, keys: Sequence[str], extension: str) -> str:
@@ -132,7 +132,7 @@ def _at(value: object, keys: Sequence[str], extension: str) -> str:
         else:
             value = value.get(key) if isinstance(value, dict) else None
     if value is None:
-        raise MissingCaptionError
+        raise MissingCaptionError(".".join([extension, *keys]))
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         raise ValueError(f"its {'.'.join([extension, *keys])} is a {type(value).__name__}, not text")
     try:

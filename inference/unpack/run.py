@@ -100,19 +100,24 @@ class Unpacking(NamedTuple):
             document = read.document
             metadata = {"source": document.source, "width": document.width, "height": document.height}
             sample = StoredSample(document.key, partial(self._tokens, read), partial(dict, metadata))
-            try:
-                caption = caption_of(read, self.text, self.folder.template)
-            except ValueError as error:
-                if captions:
-                    captions.failures.append(f"{where}: {error}")
-            else:
-                if caption.text and captions is None:
-                    is_there(caption_path(path), caption.text)
-                elif caption.text and captions:
-                    write_caption(caption_path(path), caption.text)
-                    captions.written += 1
-                    captions.changed += [] if caption.is_same else [document.key]
-            yield ImageJob(number, sample, path, where, self.decoder)
+            job = ImageJob(number, sample, path, where, self.decoder)
+            if _comes_back(job):
+                self._caption(read, job, captions)
+            yield job
+
+    def _caption(self, read: ReadDocument, job: ImageJob, captions: Captions | None) -> None:
+        try:
+            caption = caption_of(read, self.text, self.folder.template)
+        except ValueError as error:
+            if captions:
+                captions.failures.append(f"{job.where}: {error}")
+            return
+        if caption.text and captions is None:
+            is_there(caption_path(job.path), caption.text)
+        elif caption.text and captions:
+            write_caption(caption_path(job.path), caption.text)
+            captions.written += 1
+            captions.changed += [] if caption.is_same else [read.document.key]
 
     def _tokens(self, read: ReadDocument) -> np.ndarray:
         if read.problem or read.tokens is None:
@@ -182,6 +187,15 @@ def _refuse_replacing(work: Unpacking) -> None:
     for job in work.jobs(None):
         if os.path.lexists(job.path) and _is_another(job):
             raise ValueError(f"{job.path} is there already: give another --out folder, or --overwrite to replace it.")
+
+
+def _comes_back(job: ImageJob) -> bool:
+    """Return whether an image fits its tokenizer; one that does not is a failure, and has no caption either."""
+    try:
+        check(job)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_another(job: ImageJob) -> bool:

@@ -16,7 +16,7 @@ from ..packed_shards.manifest import totals
 from ..packed_shards.ownership import PackedFiles
 from ..packed_shards.reading import ReadDocument, SequenceReader
 from ..packed_shards.rows import PackedRow
-from ..packed_shards.sidecar import NO_SIDECARS, TOKENIZER_FILE, Counts, PackedSidecar, sidecar_of
+from ..packed_shards.sidecar import NO_SIDECARS, Counts, PackedSidecar, sidecar_of
 from ..token_dataset.shard_index import hash_of
 from ..token_shards.sidecar import MANIFEST_FILE
 from .files import content_problems, no_sidecar, size_problems
@@ -73,8 +73,7 @@ class PackedCheck:
         self._settings = folder.manifest.settings
         self._rule = loss_rule(self._settings)
         self._size = folder.vocabulary.size
-        if folder.manifest.is_extended and folder.store.size(TOKENIZER_FILE) is None:
-            raise ValueError(f"{folder.store.path_of(TOKENIZER_FILE)} is missing: run pack-sequences again.")
+        folder.check_tokenizer()
         self._reader = SequenceReader(folder.layout, self._settings)
 
     def shard(self, sidecar: PackedSidecar) -> PackedShardReport:

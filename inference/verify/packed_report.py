@@ -8,7 +8,7 @@ from .problems import Problem
 from .report import check_lines, verdict_lines
 
 PACKED_CHECKS = {
-    "manifest": "manifest.json, its totals and vocabulary.json",
+    "manifest": "manifest.json, totals, vocabulary, tokenizer",
     "sidecars": "a sidecar for each shard, and nothing else",
     "files": "sizes and SHA-256 of the files",
     "rows": "rows, their ids, documents and loss masks",

@@ -32,7 +32,12 @@ def read_grids(
         return FixedGrids(layout, _as_grids("grid", grid))
     if choices is not None:
         return ChosenGrids(layout, _as_grids("choices", choices))
-    rows, columns = _as_grids("max_grid", max_grid)[0]
+    grids = _as_grids("max_grid", max_grid)
+    if len(grids) > 1:
+        raise ValueError(
+            f"max_grid is {shown(max_grid)}, but must be one grid: give those that are allowed as choices."
+        )
+    rows, columns = grids[0]
     if rows * columns > MAX_GRIDS:
         raise ValueError(
             f"max_grid is {rows} x {columns}, which allows more than {MAX_GRIDS} grids: give a smaller one."
@@ -46,7 +51,8 @@ def read_starts(start: int | Sequence[int] | None) -> tuple[int, ...] | None:
     if start is None:
         return None
     try:
-        starts = tuple(map(index, (start,) if isinstance(start, int) else start))
+        given = (start,) if isinstance(start, int) else tuple(start)
+        starts = () if any(isinstance(each, bool) for each in given) else tuple(map(index, given))
     except TypeError:
         starts = ()
     if not starts or min(starts) < 0:

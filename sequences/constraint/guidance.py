@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from math import inf, isfinite
+from numbers import Real
 
 import torch
 from torch import Tensor
+
+from ...tokenizer.wording import shown
 
 
 def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
@@ -26,8 +29,11 @@ def _log_probabilities(logits: Tensor) -> Tensor:
 
 def check_scale(scale: float) -> None:
     """Raise ValueError unless a guidance scale is a number from 0 up."""
-    if not (isfinite(scale) and scale >= 0):
-        raise ValueError(f"The guidance scale is {scale}, but must be a number from 0 up; 1 is without guidance.")
+    is_number = isinstance(scale, Real) and not isinstance(scale, bool)
+    if not (is_number and isfinite(scale) and scale >= 0):
+        raise ValueError(
+            f"The guidance scale is {shown(scale)}, but must be a number from 0 up; 1 is without guidance."
+        )
 
 
 class Guidance:

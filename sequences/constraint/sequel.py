@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ...tokenizer.wording import shown, unknown_choice
-from ..modality import is_id
+from ..modality import intervals, is_id
 from ..vocabulary import Vocabulary
 
 Then: TypeAlias = Literal["text", "eos", "pad"]
@@ -59,8 +59,8 @@ def text_mask(vocabulary: Vocabulary, begin: int | None, sequel: Sequel, size: i
     allowed = torch.zeros(size, dtype=torch.bool)
     if "text" in vocabulary:
         text = vocabulary["text"]
-        for offset in text.offsets:
-            allowed[offset : offset + text.size] = True
+        for part in intervals(text):
+            allowed[part.first : part.end] = True
         allowed[list(text.structure.values())] = True
         allowed[[number for role, number in text.structure.items() if role == "pad"]] = False
     others = [modality for modality in vocabulary.modalities if modality.name != "text"]

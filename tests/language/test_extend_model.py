@@ -1,6 +1,7 @@
 """A language model with a row for each new id: text keeps its bits, and what is new is distributed as text is."""
 
 import copy
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ transformers = pytest.importorskip("transformers")
 
 from vistok.language.code_vectors import code_vectors  # noqa: E402
 from vistok.language.extend_model import MARK, extend_model  # noqa: E402
+from vistok.language.extend_tokenizer import extend_tokenizer  # noqa: E402
 from vistok.language.new_rows import projected_rows, statistics_of  # noqa: E402
 from vistok.sequences.modality import Modality  # noqa: E402
 from vistok.sequences.vocabulary import Vocabulary, image_vocabulary  # noqa: E402
@@ -211,6 +213,26 @@ def test_rows_that_were_padding_are_drawn_anew_and_others_stay():
     assert getattr(model.config, MARK) == [
         {"name": "image", "offsets": [190], "size": 5, "structure": {"begin": 195, "end": 196, "row_end": 3}}
     ]
+
+
+def test_the_tokenizer_tells_a_vocabulary_of_another():
+    small = pytest.importorskip("small_text_tokenizers")
+    text, other = small.byte_level(), small.sentencepiece_bpe()
+    rows = text.get_vocab_size()
+    made = extend_tokenizer(text, 8, structure={"begin": "<b>"}, separator=None)
+    with pytest.raises(ValueError, match="^The vocabulary was made with another text tokenizer"):
+        extend_model(llama(vocab_size=rows), made, tokenizer=other)
+    for tokenizer in (text, small.byte_level()):
+        extend_model(llama(vocab_size=rows), made, tokenizer=tokenizer)
+
+
+def test_names_of_tokens_are_not_of_the_model():
+    model = llama()
+    extend_model(model, vocabulary())
+    kept = copy.deepcopy(model.config.to_dict())
+    image = dataclasses.replace(vocabulary()["image"], names={"begin": "<b>"})
+    extend_model(model, Vocabulary((vocabulary()["text"], image)))
+    assert model.config.to_dict() == kept
 
 
 def test_a_model_of_equal_rows_and_one_without_a_head():

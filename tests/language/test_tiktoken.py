@@ -10,7 +10,9 @@ tiktoken = pytest.importorskip("tiktoken")
 regex = pytest.importorskip("regex")
 
 from vistok.language import tiktoken_text  # noqa: E402
+from vistok.language.extend_model import extend_model  # noqa: E402
 from vistok.language.text_tokenizers import load_text_tokenizer, text_tokenizer_of  # noqa: E402
+from vistok.sequences.vocabulary_behind import vocabulary_behind  # noqa: E402
 
 TEXT = """It's 12345 o'clock — I'D say "ÄÖÜ naïve" to 東京\t  \n\n  foo_bar(x) // https://a.b/c
     ǅ He'll\r\n end   of 'S <|endoftext|> [x] 3.14\n  """
@@ -77,6 +79,23 @@ def test_a_file_is_read(tmp_path):
             ValueError, match=r"^The text 'a\\ud800' cannot be encoded: it holds half a surrogate pair, which"
         ):
             encode("a\ud800")
+
+
+def test_a_model_takes_the_ids_behind_an_encoding(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    write(tmp_path / "any.tiktoken", 50_256)
+    text = load_text_tokenizer(tmp_path)
+    vocabulary = vocabulary_behind(
+        text, 10, structure={"begin": "<b>", "end": "<e>"}, text_structure={"end": "<|endoftext|>"}
+    )
+    assert vocabulary["image"].structure == {"begin": 50_267, "end": 50_268} and vocabulary["text"].structure == {
+        "end": 50_256
+    }
+    config = transformers.GPT2Config(n_embd=4, n_layer=1, n_head=2, vocab_size=text.size, n_positions=8)
+    for tokenizer in (text, text.encoding, None):
+        model = transformers.GPT2LMHeadModel(config)
+        rows = extend_model(model, vocabulary, tokenizer=tokenizer)
+        assert rows.new == (range(50_257, 50_267), range(50_267, 50_268), range(50_268, 50_269))
 
 
 def test_a_wrong_file_is_one_sentence(tmp_path):

@@ -61,6 +61,11 @@ def test_an_embedding_that_is_too_small_is_refused():
         ),
         ((("image", (1,), 9),), (), r"has a gap: ids 0 to 0 are of no modality"),
         ((TEXT, ("image", (100,), 9, {"end": 110})), (), r"has a gap: ids 109 to 109 are of no modality"),
+        (
+            (("text", (0,), 100, {"begin": 9}), ("image", (100,), 9, {"begin": 9})),
+            (),
+            r"overlaps: id 9 is 'begin' of image and 'begin' of text; give one of them another token\.$",
+        ),
         ((TEXT, TEXT), (), r"has two modalities of the name text: rename one\.$"),
         ((), (), r"has no modality: give one such as Modality\('image', \(0,\), 1024\)\.$"),
     ],
@@ -78,6 +83,10 @@ def test_overlaps_and_gaps_are_refused(parts, unused, sentence):
         (("image", (-1,), 5), r"^The offsets of image are \(-1,\), but"),
         (("image", (0.5,), 5), r"^The offsets of image are \(0\.5,\), but"),
         (("image", (0,), 0), r"^The size of image is 0, but must be a number of ids from 1 on\.$"),
+        (
+            ("image", (0,), 5, {}, {}, [(5, 9)]),
+            r"^image has more ranges \(\(5, 9\),\), but text alone may: give an offset for each codebook\.$",
+        ),
         (("image", (0,), True), r"^The size of image is True, but"),
         (
             ("image", (0,), 5, {"begn": 5}),

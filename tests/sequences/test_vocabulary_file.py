@@ -39,7 +39,7 @@ NUMBERS = {"separator": "*", "heads": [[1]], "tails": [[2]]}
         ({}, r"the vocabulary has no modalities: write it again with Vocabulary\.save\.$"),
         (
             GOOD | {"offset": 5},
-            r"'offset' is not a known key of the vocabulary: choose from modalities, numbers, unused\.$",
+            r"'offset' is not a known key of the vocabulary: choose from modalities, numbers, text_tokenizer, unused\.$",
         ),
         (GOOD | {"modalities": {}}, r"modalities is {}, but must be a list\.$"),
         (
@@ -49,6 +49,20 @@ NUMBERS = {"separator": "*", "heads": [[1]], "tails": [[2]]}
         (GOOD | {"modalities": [PART | {"offsets": 5}]}, r"offsets is 5, but must be a list\.$"),
         (GOOD | {"modalities": [PART | {"size": "5"}]}, r"The size of image is '5', but must be a number"),
         (GOOD | {"modalities": [PART | {"structure": [5]}]}, r"structure is \[5\], but must map roles to ids\.$"),
+        (GOOD | {"modalities": [PART | {"more": [[3, 3]]}]}, r"more has \[3, 3\], but must have pairs of a first id"),
+        (GOOD | {"modalities": [PART | {"names": []}]}, r"names is \[\], but must map roles to names of tokens\.$"),
+        (
+            GOOD | {"modalities": [PART | {"names": {"end": "<e>"}}]},
+            r"image has a name of 'end', but no id of this role: give both, or none\.$",
+        ),
+        (
+            GOOD | {"modalities": [PART | {"structure": {"end": 5}, "names": {"end": 7}}]},
+            r"The name of 'end' of image is 7, but must be that of a token\.$",
+        ),
+        (
+            GOOD | {"text_tokenizer": "gpt2"},
+            r"text_tokenizer is 'gpt2', but must be the SHA-256 that a text tokenizer has as its digest, or null\.$",
+        ),
         (
             GOOD | {"modalities": [PART, PART | {"name": "b"}]},
             r"The vocabulary overlaps: b \(0 to 4\) and image \(0 to 4\)",

@@ -45,12 +45,39 @@ def test_images_without_a_caption_are_skipped_by_name_or_stand_alone(folder, pac
     said = pack(source, tmp_path / "p", "--bos", "<s>", "--eos", "</s>")
     assert "images      1 packed, 3 skipped, 0 failed" in said
     assert "skipped     3 images without a caption, listed in the .json of the shard" in said
+    assert "missing     txt of 3 images, whose members are: cls, txt" in said
     assert sidecar(tmp_path / "p")["skipped"] == ["k1", "k2", "k3"]
     said = pack(source, tmp_path / "q", "--bos", "<s>", "--eos", "</s>", "--on-missing", "image")
     assert "images      4 packed, 0 skipped, 0 failed" in said and "no caption  3 documents of an image alone" in said
     images = [raster_ids(sample.tokens, text.size) for sample in samples_of(0, 4)]
     ids = [row for row, _, _ in read_packed(tmp_path / "q", "megatron")]
     assert ids[1:] == [[0, *image, 1] for image in images[1:]]
+
+
+@pytest.mark.parametrize("mask_at", ["target", "prediction"])
+def test_rows_with_nothing_to_predict_are_counted(folder, pack, verify, tmp_path, mask_at):
+    """As the mean loss over nothing is NaN; the first id of a row is predicted by nothing, whatever its mask is."""
+    source = folder({"txt": b"a photo"}, {}, {}, {"txt": b"q"})
+    options = ("--on-missing", "image", "--mask-at", mask_at)
+    said = pack(source, tmp_path / "p", "--loss", "text", *options)
+    count = 0
+    for ids, mask, _ in read_packed(tmp_path / "p", "megatron"):
+        targets = mask[1:] if mask_at == "target" else mask[:-1]
+        assert len(targets) == len(ids) - 1
+        count += not any(targets)
+    assert count == 3 == sidecar(tmp_path / "p")["counts"]["without_loss"]
+    assert f"no loss     {count} rows in which --loss text leaves nothing to predict: their mean loss is NaN" in said
+    assert "is whole" in verify(tmp_path / "p")
+    assert "no loss" not in pack(source, tmp_path / "q", "--loss", "image", *options)
+
+
+@pytest.mark.parametrize("options", [("--caption", "txtt"), ("--template", "{txtt}{image}")])
+def test_a_member_that_no_image_has_is_named_beside_those_that_are_there(folder, pack, tmp_path, options):
+    source = folder({"txt": b"one", "json": b'{"title": "a"}'}, {"cls": b"3", "json": b"{}"})
+    said = pack(source, tmp_path / "p", *options, code=1)
+    assert "missing     txtt of 2 images, whose members are: cls, json, txt" in said
+    said = pack(source, tmp_path / "q", "--caption", "json.title", "--on-missing", "image")
+    assert "missing     json.title of 1 image, whose members are: cls, json, txt" in said
 
 
 def test_members_that_are_no_text_are_failures_by_name(folder, pack, verify, tmp_path):

@@ -1,15 +1,21 @@
 """Wrong calls of pack-sequences and unpack-sequences, each a sentence."""
 
 import json
+import math
+import shutil
 
 import pytest
 from tokenizers import Tokenizer
 
 from text_tokenizers import SPECIAL, write_text_tokenizer
 from token_folders import CODEBOOKS, VOCAB_SIZE, write_folder
+from vistok.inference.pack.levels import levels_for
 from vistok.inference.pack.vocabulary import Codes, find_vocabulary
+from vistok.inference.token_shards.manifest import manifest_of
+from vistok.inference.token_shards.store import LocalStore
 from vistok.language.extend_tokenizer import extend_tokenizer
 from vistok.language.text_tokenizers import load_text_tokenizer
+from vistok.pretrained.find import BUILT_IN
 from vistok.sequences.vocabulary import vocabulary_for
 
 
@@ -80,12 +86,29 @@ def test_a_vocabulary_of_another_text_tokenizer_is_a_sentence(tokens, pack, text
     assert load_text_tokenizer(other).size > load_text_tokenizer(text_file).size
     vocabulary_for(load_text_tokenizer(other), VOCAB_SIZE, CODEBOOKS, max_side=9).save(tmp_path)
     said = pack(tokens, tmp_path / "p", "--vocabulary", tmp_path, text=text_file, code=2)
-    assert (
-        "The vocabulary is not of this text tokenizer, which spells '1*1' with other ids: give the --text-tokenizer that it "
-        "was made with, or another --vocabulary."
-    ) in " ".join(said.split())
+    assert "The vocabulary has the id " in said and "give the text tokenizer that the vocabulary was made with" in said
     assert not (tmp_path / "p").exists()
     pack(tokens, tmp_path / "p", "--vocabulary", tmp_path, text=other)
+
+
+def test_a_vocabulary_without_numbers_is_told_by_its_text_tokenizer(tokens, pack, text_file, tmp_path):
+    other = write_text_tokenizer(tmp_path / "tokenizer.json", lowercase=True)
+    first, second = map(load_text_tokenizer, (text_file, other))
+    vocabulary_for(second, VOCAB_SIZE, CODEBOOKS, separator=None).save(tmp_path)
+    said = pack(tokens, tmp_path / "p", "--vocabulary", tmp_path, text=text_file, code=2)
+    assert f"another text tokenizer ({second.digest[:12]}) than the one given ({first.digest[:12]}): give" in said
+    assert not (tmp_path / "p").exists()
+
+
+def test_roles_that_were_swapped_are_found(tokens, pack, small_vocabulary, tmp_path):
+    values = json.loads((small_vocabulary.parent / "vocabulary.json").read_text())
+    ids = values["modalities"][1]["structure"]
+    ids["begin"], ids["end"] = ids["end"], ids["begin"]
+    (tmp_path / "vocabulary.json").write_text(json.dumps(values))
+    said = pack(tokens, tmp_path / "p", "--vocabulary", tmp_path, code=2)
+    assert (
+        f"The vocabulary has the id {ids['begin']} for 'begin' of image, but '<|image_begin|>' has {ids['end']}" in said
+    )
 
 
 @pytest.mark.parametrize("options", [(), ("--extend",)])
@@ -108,6 +131,15 @@ def test_an_end_of_documents_is_no_code(tokens, pack, text_file, tmp_path):
     pack(tokens, tmp_path / "p", "--eos", "</s>", text=tmp_path / "tokenizer.json")
 
 
+def test_an_end_of_documents_is_no_end_of_images(tokens, pack, tmp_path):
+    for option, name, role in (("--eos", "<|image_end|>", "end"), ("--bos", "<|image_begin|>", "begin")):
+        said = pack(tokens, tmp_path / "p", option, name, code=2)
+        assert (
+            f"{option} is {name!r}, which is {role!r} of images, so that documents would not be told from them" in said
+        )
+    assert not (tmp_path / "p").exists()
+
+
 def test_a_draft_is_not_in_token_shards(tokens, pack, text_file, tmp_path):
     said = pack(tokens, tmp_path / "p", layout="glm", text=text_file, code=2)
     assert (
@@ -126,7 +158,8 @@ def test_a_token_outside_of_the_vocabulary_is_a_sentence(tokens, pack, small_voc
 
 def test_only_a_tokenizer_json_can_be_extended():
     with pytest.raises(
-        ValueError, match="--extend adds tokens to a tokenizer.json, but --text-tokenizer is gpt2: give"
+        ValueError,
+        match="--extend takes a tokenizer.json or an encoding of tiktoken, but --text-tokenizer is gpt2: give",
     ):
         find_vocabulary(None, True, "gpt2", None, Codes(9, 1, "*"), {})
 
@@ -142,5 +175,39 @@ def test_levels_of_another_quantizer_are_a_sentence(tokens, pack, tmp_path):
     said = pack(tokens, tmp_path / "p", "--layout-option", "levels=[8,5]", layout="digits", code=2)
     assert (
         "The layout digits needs the levels of the quantizer, whose product is the 300 codes of hf://someone/something, but "
-        "has (8, 5): give such as --layout-option 'levels=[8,5,5]'."
+        "has (8, 5): give such as --layout-option 'levels=[8,5,5]', as the tokenizer has them."
     ) in said
+    assert "has None: give such as" in pack(tokens, tmp_path / "p", layout="digits", code=2)
+
+
+def test_scales_that_are_missing_are_a_sentence(pack, text_file, tmp_path):
+    source = write_folder(tmp_path / "t", "wds", rows=(1,), num_codebooks=1)
+    said = pack(source, tmp_path / "p", "--extend", layout="scales", text=text_file, code=2)
+    assert (
+        "The layout scales needs the scales of the tokenizer: give such as --layout-option 'scales=[1,2,4,8]'." in said
+    )
+
+
+@pytest.mark.parametrize("is_built_in", [True, False])
+def test_levels_are_those_of_the_tokenizer(pack, text_file, tmp_path, is_built_in):
+    """Other levels of the same product would be read back, but as digits of no channel."""
+    levels = json.loads((BUILT_IN / "photo-f8" / "config.json").read_text())["quantizer"]["levels"]
+    model = "photo-f8" if is_built_in else str(shutil.copytree(BUILT_IN / "photo-f8", tmp_path / "model"))
+    source = write_folder(tmp_path / "t", "wds", rows=(1,), vocab_size=math.prod(levels), num_codebooks=1, model=model)
+    wrong = ("--layout-option", "levels=[8,9,9,10,10]")
+    said = pack(source, tmp_path / "p", "--extend", *wrong, layout="digits", text=text_file, code=2)
+    tokens = manifest_of(LocalStore(source))
+    assert (
+        f"has the levels (8, 9, 9, 10, 10), but those of {model} are {levels}, in this order: leave the levels out"
+        in said
+    )
+    assert levels_for(tokens, None) == tuple(levels) == levels_for(tokens, tuple(levels))
+
+
+def test_digits_of_other_quantizers_are_a_sentence(pack, text_file, tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text(json.dumps({"quantizer": {"name": "vq", "vocab_size": 300}}))
+    source = write_folder(tmp_path / "t", "wds", rows=(1,), num_codebooks=1, model=str(model))
+    said = pack(source, tmp_path / "p", "--layout-option", "levels=[10,30]", layout="digits", text=text_file, code=2)
+    assert f"but {model} has the quantizer vq: choose another layout, such as emu3 or interleaved." in said

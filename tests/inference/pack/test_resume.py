@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from shard_files import contents
 from stops import StopsAt
 from token_folders import samples_of, seal, write_folder, write_shard, write_totals
 from vistok.inference.pack import workers
+from vistok.language.text_tokenizers import load_text_tokenizer
+from vistok.sequences.vocabulary import Vocabulary
 from vistok.tokenizer.folder_lock import LOCK_FILE
 
 OTHERS = "was not written by vistok and would be replaced: move it away, or give another --out folder."
@@ -79,9 +82,9 @@ def test_the_same_call_does_nothing_and_a_grown_folder_is_packed_further(few, pa
         (("--order", "image-caption"), "--template {caption}{image}, not {image}{caption}"),
         (("--loss", "image"), "--loss both, not image"),
         (("--mask-at", "prediction"), "--mask-at target, not prediction"),
-        (("--bos", "<s>"), "--bos none, not 0"),
-        (("--eos", "</s>"), "--eos none, not 1"),
-        (("--length", 99, "--pad", "<pad>"), "--pad none, not 2 and --length none, not 99"),
+        (("--bos", "<s>"), "--bos none, not <s>"),
+        (("--eos", "</s>"), "--eos none, not </s>"),
+        (("--length", 99, "--pad", "<pad>"), "--pad none, not <pad> and --length none, not 99"),
         (("--on-missing", "image"), "--on-missing skip, not image"),
         (("--format", "npy"), "--format megatron, not npy"),
         (("--caption", "cls"), "--caption txt, not cls"),
@@ -103,9 +106,10 @@ def test_another_layout_text_tokenizer_or_tokenizer_is_refused(few, pack, text_f
     other = tmp_path / "other"
     other.mkdir()
     definition = json.loads(text_file.read_text())
-    definition["added_tokens"][0]["lstrip"] = True
+    definition["normalizer"] = {"type": "Lowercase"}
     (other / "tokenizer.json").write_text(json.dumps(definition))
-    shutil.copy(text_file.parent / "with-vocabulary-2" / "vocabulary.json", other)
+    beside = Vocabulary.load(text_file.parent / "with-vocabulary-2")
+    replace(beside, text_tokenizer=load_text_tokenizer(other).digest).save(other)
     assert "was made with the text tokenizer " in pack(few, tmp_path / "p", text=other, code=2)
     write_totals(few, "wds", fingerprint="e" * 64, model="hf://another/one")
     for name in ("shard-0", "shard-1"):

@@ -1,7 +1,10 @@
 """Packed sequences come back as the images and captions that they were made of."""
 
+import base64
+import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from text_tokenizers import write_text_tokenizer
 from vistok.inference.packed_shards.folder import PackedFolder
 from vistok.inference.packed_shards.formats import PACKED_FORMATS, open_rows
 from vistok.inference.packed_shards.reading import SequenceReader
+from vistok.sequences.vocabulary import STRUCTURE, Vocabulary
 
 CAPTION = "A photo of {}, héllo 猫\r\n<|image_begin|> {{image}}"
 NAMES = sorted(path.stem for path in PHOTOS.iterdir() if path.suffix != ".md")
@@ -68,6 +72,27 @@ def test_images_and_captions_are_equal_to_the_source(photo_tokens, pack, unpack,
     assert "0 images from 3 shards" in unpack(packed, "--out", out)
 
 
+def test_tiktoken_gets_the_structure_of_layouts_by_name(photo_tokens, pack, unpack, verify, tmp_path):
+    """No id of the structure is counted by a user: emu3 and EOS are asked for by name, and the names come back."""
+    pytest.importorskip("tiktoken")
+    words = [bytes([byte]) for byte in range(256)] + [b"\0%d" % index for index in range(50_000)]
+    lines = (b"%s %d\n" % (base64.b64encode(word), rank) for rank, word in enumerate(words))
+    source = tmp_path / "small.tiktoken"
+    source.write_bytes(b"".join(lines))
+    said = pack(photo_tokens, tmp_path / "r", layout="emu3", text=source, code=2)
+    assert "add it to the vocabulary (extend_tokenizer does, and pack-sequences --extend), or choose" in said
+    pack(photo_tokens, tmp_path / "p", "--extend", "--eos", "<|endoftext|>", layout="emu3", text=source)
+    made = Vocabulary.load(tmp_path / "p")
+    codes = vistok.TokenDataset(photo_tokens).manifest.vocab_size
+    assert made["image"].offsets == (50_257,) and made["image"].names == STRUCTURE
+    assert list(made["image"].structure.values()) == [50_257 + codes + index for index in range(len(STRUCTURE))]
+    assert made["text"].structure == {"end": 50_256} and not (tmp_path / "p" / "tokenizer.json").exists()
+    assert "is whole" in verify(tmp_path / "p")
+    unpack(tmp_path / "p", "--out", tmp_path / "u")
+    for name in NAMES:
+        assert (tmp_path / "u" / f"{name}.txt").read_bytes() == CAPTION.format(name).encode()
+
+
 def test_a_text_tokenizer_that_changes_text_is_found_out(photo_tokens, pack, unpack, tmp_path):
     text = write_text_tokenizer(tmp_path / "tokenizer.json", lowercase=True)
     pack(photo_tokens, tmp_path / "p", layout="emu3", text=text)
@@ -108,6 +133,24 @@ def test_damage_is_named_and_the_rest_comes_back(photo_tokens, pack, unpack, one
     )
 
 
+def test_an_image_that_does_not_come_back_leaves_no_caption(photo_tokens, pack, unpack, one_codebook, tmp_path):
+    packed, out = tmp_path / "p", tmp_path / "u"
+    pack(photo_tokens, packed, text=one_codebook)
+    name = min(path.stem for path in packed.glob("images-*.json"))
+    lines = (packed / f"{name}.jsonl").read_text()
+    row = json.loads(lines.splitlines()[0])["documents"][0]
+    (packed / f"{name}.jsonl").write_text(lines.replace(row["tokens"], "0" * len(row["tokens"])))
+    values = json.loads((packed / f"{name}.json").read_text())
+    for file in values["files"]:
+        content = (packed / file["name"]).read_bytes()
+        file |= {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (packed / f"{name}.json").write_text(json.dumps(values))
+    said = unpack(packed, "--out", out, code=1)
+    assert f"failed: {packed / name}: {row['key']}: " in said and "5 captions, 5 the very text" in said
+    stems = sorted(path.stem for path in out.glob("*.*"))
+    assert stems == sorted([key for key in NAMES if key != row["key"]] * 2)
+
+
 def test_a_text_tokenizer_that_was_moved_is_asked_for(photo_tokens, pack, unpack, one_codebook, tmp_path):
     shutil.copytree(one_codebook.parent, tmp_path / "text")
     text = tmp_path / "text" / one_codebook.name
@@ -119,6 +162,19 @@ def test_a_text_tokenizer_that_was_moved_is_asked_for(photo_tokens, pack, unpack
     said = unpack(tmp_path / "p", "--out", tmp_path / "u", "--text-tokenizer", text, code=2)
     assert "There is no text tokenizer at" in said and "was packed with it" not in said
     assert "6 images" in unpack(tmp_path / "p", "--out", tmp_path / "u", "--text-tokenizer", moved)
+
+
+def test_a_folder_with_its_own_text_tokenizer_may_be_moved(photo_tokens, pack, unpack, text_file, tmp_path):
+    text = shutil.copy(text_file, tmp_path / "mine.json")
+    pack(photo_tokens, tmp_path / "p", "--extend", layout="emu3", text=text)
+    moved = (tmp_path / "p").rename(tmp_path / "far")
+    Path(text).unlink()
+    for name, options in (("u", ()), ("v", ("--text-tokenizer", moved))):
+        out = tmp_path / name
+        said = unpack(moved, "--out", out, *options)
+        assert "6 captions, 6 the very text that was packed" in said
+    for name in NAMES:
+        assert (out / f"{name}.txt").read_bytes() == CAPTION.format(name).encode()
 
 
 def test_another_text_tokenizer_or_tokenizer_is_refused(photo_tokens, pack, unpack, one_codebook, tmp_path):

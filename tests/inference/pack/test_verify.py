@@ -174,6 +174,17 @@ def test_a_text_tokenizer_that_was_extended_must_be_there(pack, verify, text_fil
     assert "is whole" in verify(tmp_path / "p")
 
 
+def test_a_text_tokenizer_that_was_extended_must_be_as_it_was(pack, verify, unpack, text_file, tmp_path):
+    few = write_folder(tmp_path / "few", "wds", rows=(1,))
+    pack(few, tmp_path / "p", "--extend", text=text_file)
+    path = tmp_path / "p" / "tokenizer.json"
+    kept = json.loads((tmp_path / "p" / "manifest.json").read_text())["tokenizer_file"]
+    assert kept == hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_bytes(path.read_bytes().replace(b"<pad>", b"<bad>"))
+    said = f"{path} is not the text tokenizer that was extended for the shards: put that back."
+    assert said in verify(tmp_path / "p", code=2) and said in unpack(tmp_path / "p", "--out", tmp_path / "u", code=2)
+
+
 def test_a_damaged_manifest_is_a_sentence(packed, verify):
     out = packed("npy")
     content = json.loads((out / "manifest.json").read_text())

@@ -3,6 +3,7 @@
 from itertools import permutations
 from math import inf
 
+import numpy as np
 import pytest
 import torch
 
@@ -102,12 +103,17 @@ def test_before_the_constraint_or_after_it_the_probabilities_are_the_same(uncond
         assert torch.equal(results[0] > 0, results[1] > 0)
 
 
-@pytest.mark.parametrize("scale", [-1.0, inf, float("nan")])
+@pytest.mark.parametrize("scale", [-1.0, inf, float("nan"), "3", None, True])
 def test_a_scale_that_is_none(scale):
     with pytest.raises(
         ValueError, match=r"^The guidance scale is .*, but must be a number from 0 up; 1 is without guidance\.$"
     ):
         Guidance(scale)
+
+
+@pytest.mark.parametrize("scale", [0, 3, 1.5, np.float32(2), np.int64(2)])
+def test_any_real_number_is_a_scale(scale):
+    assert Guidance(scale).scale == scale
 
 
 def test_rows_that_are_no_pairs():

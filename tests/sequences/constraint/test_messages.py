@@ -119,6 +119,12 @@ def test_input_ids_of_the_wrong_shape():
             r"start is -1, but must be an index in input_ids from 0 on, or one for each prompt\.",
         ),
         ({"grid": (2, 3), "start": "x"}, r"start is 'x', but must be an index .*"),
+        ({"grid": (2, 3), "start": True}, r"start is True, but must be an index .*"),
+        ({"grid": (2, 3), "start": [1, False]}, r"start is \[1, False\], but must be an index .*"),
+        (
+            {"max_grid": [(3, 4), (5, 6)]},
+            r"max_grid is \[\(3, 4\), \(5, 6\)\], but must be one grid: give those that are allowed as choices\.",
+        ),
         ({"grid": (2, 3), "start": 1.5}, r"start is 1\.5, but must be an index .*"),
         ({"grid": (2, 3), "eos": -5}, r"eos is -5, but must be an id, from 0 on\."),
         ({"grid": (2, 3), "pad": "<pad>"}, r"pad is '<pad>', but must be an id, from 0 on\."),
