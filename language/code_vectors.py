@@ -9,9 +9,5 @@ from torch import Tensor
 @torch.no_grad()
 def code_vectors(tokenizer: Any) -> list[Tensor]:
     """Return the codes `k c` of each codebook of a `vistok.Tokenizer`, float32, on its device."""
-    return [_codes(quantizer, tokenizer.device) for quantizer in tokenizer.model.quantizer.codebooks()]
-
-
-def _codes(quantizer: Any, device: torch.device) -> Tensor:
-    codes: Tensor = quantizer.lookup(torch.arange(quantizer.vocab_size, device=device)[None, None, None])
-    return codes[0, :, 0].T
+    codebooks = tokenizer.model.quantizer.codebooks()
+    return [codebook.code_rows(torch.arange(codebook.vocab_size, device=tokenizer.device)) for codebook in codebooks]

@@ -116,8 +116,7 @@ def photo_latents() -> tuple[Tensor, Tensor]:
     quantizer.register_forward_pre_hook(lambda _, given: seen.append(quantizer.to_code_space(given[0])))
     tokenizer.encode([path for path in sorted(PHOTOS.iterdir()) if path.suffix != ".md"])
     rows = torch.cat([latent.permute(0, 2, 3, 1).flatten(0, 2) for latent in seen])
-    every = torch.arange(quantizer.vocab_size).reshape(1, 1, 1, -1)
-    return rows, quantizer.lookup(every)[0, :, 0].T.contiguous()
+    return rows, quantizer.code_rows(torch.arange(quantizer.vocab_size)).contiguous()
 
 
 def cases(count: int) -> dict[str, Callable[[], tuple[Tensor, Tensor, bool]]]:

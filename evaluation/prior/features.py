@@ -45,7 +45,7 @@ def _codes(codebook: Quantizer, slots: list[Slot], place: int, others: list[list
             int(digit) * slot.weight for at, (digit, slot) in enumerate(zip(digits, slots, strict=True)) if at != place
         )
         tokens = (rest + values * slots[place].weight).clamp(max=codebook.vocab_size - 1)
-        codes = codebook.lookup(tokens.reshape(1, 1, 1, -1).to(device))[0, :, 0].T.cpu().double()
+        codes = codebook.code_rows(tokens.to(device)).cpu().double()
         total = codes if total is None else total + codes
     assert total is not None
     return total / len(completions)

@@ -58,14 +58,12 @@ class FixedGrids:
     def _check_image(self, row: int, ids: Tensor, grid: Grid) -> None:
         slots = self.layout.slots(grid)
         ids = ids[: len(slots.first)]
-        symbols = ids - slots.first[: len(ids)]
-        wrong = (symbols < 0) | (symbols >= slots.size[: len(ids)])
+        wrong = slots.forbids(ids)
         if wrong.any():
             position = int(wrong.int().argmax())
-            first, size = int(slots.first[position]), int(slots.size[position])
             raise ValueError(
                 f"Row {row} has the id {int(ids[position])} at position {position} of its image, where the layout "
-                f"{self.layout.name} has {first if size == 1 else f'{first} to {first + size - 1}'} for a grid of {grid}: give "
+                f"{self.layout.name} has {slots.allowed(position)} for a grid of {grid}: give "
                 "the grid of that image, or a prompt without it."
             )
 

@@ -93,10 +93,10 @@ class Layout(ABC):
         grid = self._read_grid(ids) if grid is None else check_grid(grid)
         plan = self._plan(grid, ids.device)
         _check_length(self.name, ids.shape[-1], grid, len(plan.gather))
-        symbols = ids - plan.slots.first
-        wrong = (symbols < 0) | (symbols >= plan.slots.size)
+        wrong = plan.slots.forbids(ids)
         if wrong.any():
             raise ValueError(self._said(ids, wrong, grid))
+        symbols = ids - plan.slots.first
         return self.content.tokens(symbols.index_select(-1, plan.positions), grid)
 
     def _read_grid(self, ids: Tensor) -> Grid:
@@ -115,9 +115,7 @@ class Layout(ABC):
     def _said(self, ids: Tensor, wrong: Tensor, grid: Grid) -> str:
         """Return the sentence about the first wrong id."""
         *row, position = (int(index) for index in wrong.nonzero()[0])
-        slots = self.slots(grid)
-        first, end = int(slots.first[position]), int(slots.first[position] + slots.size[position])
-        allowed = str(first) if end == first + 1 else f"{first} to {end - 1}"
+        allowed = self.slots(grid).allowed(position)
         return (
             f"ids have {int(ids[(*row, position)])} at position {position}{f' of row {row[0]}' if row else ''}, where the "
             f"layout {self.name} of a grid of {grid} has {allowed}: give the ids of one image, whole, and its grid."

@@ -30,6 +30,16 @@ class Slots(NamedTuple):
     source: Tensor
     """Index into the flattened tokens of the image; -1 for structure."""
 
+    def forbids(self, ids: Tensor) -> Tensor:
+        """Return which of the first ids of an image `... n` are not allowed where they are."""
+        first, size = self.first[: ids.shape[-1]], self.size[: ids.shape[-1]]
+        return (ids < first) | (ids >= first + size)
+
+    def allowed(self, position: int) -> str:
+        """Return which ids are allowed at a position, for people: "7", or "7 to 9"."""
+        first, size = int(self.first[position]), int(self.size[position])
+        return str(first) if size == 1 else f"{first} to {first + size - 1}"
+
     @property
     def header_length(self) -> int:
         """How many positions come before the first code."""

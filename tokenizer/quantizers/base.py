@@ -122,6 +122,11 @@ class Quantizer(nn.Module, ABC):
         with torch.autocast(tokens.device.type, enabled=False):
             return self.codes_of(check_tokens(tokens, self.num_codebooks, self.vocab_size))
 
+    @final
+    def code_rows(self, tokens: Tensor) -> Tensor:
+        """Return the codes `n c` of tokens `n` of a quantizer of one codebook; raise ValueError when one is out of range."""
+        return self.lookup(tokens[None, None, None])[0, :, 0].T
+
 
 def set_training_step(module: nn.Module, step: int) -> None:
     """Tell every quantizer inside `module` that `step` optimizer steps have been taken, in place.

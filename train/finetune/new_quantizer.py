@@ -62,7 +62,7 @@ def grow_codebook(quantizer: Quantizer, old: Quantizer, vectors: Vectors, seed: 
     """
     codebook = _growable_codebook(quantizer)
     assert codebook is not None
-    codes = old.lookup(torch.arange(old.vocab_size).reshape(1, 1, 1, -1))[0, :, 0].T
+    codes = old.code_rows(torch.arange(old.vocab_size))
     points = old.to_code_space(as_latent(vectors))[0, :, 0].T
     wanted = quantizer.vocab_size - len(codes)
     if len(points) < wanted:
