@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from math import inf, isfinite
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ def _log_probabilities(logits: Tensor) -> Tensor:
     return logits.float().log_softmax(-1).masked_fill(logits.isneginf(), -inf)
 
 
-def check_scale(scale: float) -> None:
+def check_scale(scale: Any) -> None:
     """Raise ValueError unless a guidance scale is a number from 0 up."""
     is_number = isinstance(scale, Real) and not isinstance(scale, bool)
     if not (is_number and isfinite(scale) and scale >= 0):
