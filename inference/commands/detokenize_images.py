@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ...cli.options import DebugOption, JsonOption, QuietOption, VersionOption
+from ...cli.options import DebugOption, DecodingBatchOption, JsonOption, QuietOption, VersionOption
 from ...cli.printing import print_json, say
 from ...cli.user_errors import WORK_FAILED, report_errors
 from ...pretrained.find import MODEL_HELP
@@ -29,15 +29,7 @@ def detokenize_images(
         typer.Option(help=MODEL_HELP, show_default="the one in manifest.json"),
     ] = None,
     device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu, cuda or mps.")] = "auto",
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Images per batch, of 256 x 256 where sizes differ. No pixel depends on it.",
-            show_default="64, on a CPU 16 or one per core",
-        ),
-    ] = None,
+    batch_size: DecodingBatchOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace images that already exist.")] = False,
     quiet: QuietOption = False,
     json: JsonOption = False,

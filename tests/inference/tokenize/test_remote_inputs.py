@@ -20,9 +20,9 @@ def photos(tmp_path, make_tar, monkeypatch):
     for index in range(3):
         (folder / f"{index}.png").write_bytes(image_bytes(noise_image(32, 32, index), "PNG"))
     for index in range(8):
-        pictures = [(f"{each}.png", image_bytes(noise_image(32, 32, 10 * index + each), "PNG")) for each in range(5)]
+        images = [(f"{each}.png", image_bytes(noise_image(32, 32, 10 * index + each), "PNG")) for each in range(5)]
         captions = [(f"{each}.txt", b"a caption") for each in range(5)]
-        make_tar(folder / f"s-{index}.tar", sorted([*pictures, *captions, ("broken.png", b"no image")]))
+        make_tar(folder / f"s-{index}.tar", sorted([*images, *captions, ("broken.png", b"no image")]))
     for path in folder.iterdir():
         FlakyFileSystem().pipe_file(f"/photos/{path.name}", path.read_bytes())
     yield folder
