@@ -9,54 +9,13 @@ import torch
 
 transformers = pytest.importorskip("transformers")
 
+from causal_models import CODES, DIM, TEXT, gemma, gpt2, llama, phi, vocabulary  # noqa: E402
 from vistok.language.code_vectors import code_vectors  # noqa: E402
 from vistok.language.extend_model import MARK, extend_model  # noqa: E402
 from vistok.language.extend_tokenizer import extend_tokenizer  # noqa: E402
 from vistok.language.new_rows import projected_rows, statistics_of  # noqa: E402
-from vistok.sequences.modality import Modality  # noqa: E402
-from vistok.sequences.vocabulary import Vocabulary, image_vocabulary  # noqa: E402
+from vistok.sequences.vocabulary import Vocabulary  # noqa: E402
 from vistok.tokenizer.quantizers import build_quantizer  # noqa: E402
-
-TEXT, CODES, DIM = 200, 300, 16
-SMALL = {
-    "hidden_size": DIM,
-    "intermediate_size": 8,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "vocab_size": TEXT,
-}
-SPECIAL = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
-
-
-def vocabulary(text=TEXT, codes=CODES, codebooks=1):
-    first = text + codes * codebooks
-    image = Modality("image", tuple(range(text, first, codes)), codes, {"begin": first, "end": first + 1, "row_end": 3})
-    return Vocabulary((Modality("text", (0,), text), image))
-
-
-def llama(tied=False, **options):
-    config = transformers.LlamaConfig(**SMALL | SPECIAL | options, num_key_value_heads=2, tie_word_embeddings=tied)
-    return transformers.LlamaForCausalLM(config)
-
-
-def gpt2():
-    config = transformers.GPT2Config(n_embd=DIM, n_layer=1, n_head=2, vocab_size=TEXT, n_positions=64, **SPECIAL)
-    return transformers.GPT2LMHeadModel(config)
-
-
-def gemma():
-    """Its embedding is multiplied by a constant."""
-    return transformers.Gemma3ForCausalLM(
-        transformers.Gemma3TextConfig(**SMALL | SPECIAL, num_key_value_heads=2, head_dim=8)
-    )
-
-
-def phi():
-    """Its head is not tied and has a bias."""
-    model = transformers.PhiForCausalLM(transformers.PhiConfig(**SMALL | SPECIAL))
-    torch.nn.init.normal_(model.lm_head.bias)
-    return model
-
 
 MODELS = {"llama": llama, "tied llama": lambda: llama(tied=True), "gpt2": gpt2, "gemma": gemma, "phi": phi}
 TIED = {"tied llama", "gpt2", "gemma"}
@@ -254,84 +213,3 @@ def test_the_codes_of_a_tokenizer(config):
     tokens = torch.randint(quantizer.vocab_size, (1, quantizer.num_codebooks, 3, 3))
     summed = sum(codes[level] for codes, level in zip(vectors, tokens[0], strict=True))
     torch.testing.assert_close(summed.movedim(-1, 0)[None], quantizer.lookup(tokens))
-
-
-def of_zero():
-    model = llama()
-    model.get_input_embeddings().weight.ds_id = 0
-    return model
-
-
-def on_meta():
-    with torch.device("meta"):
-        return llama()
-
-
-def in_int8():
-    model = llama()
-    model.lm_head.weight = torch.nn.Parameter(torch.zeros(TEXT, DIM, dtype=torch.int8), requires_grad=False)
-    return model
-
-
-NOT_WHOLE = (
-    r"^The model's embedding or head is not whole in memory here \(on the meta device, or shared among processes by Z"
-)
-SHAPES = r"^The codebooks have the shapes \[\(300, 4\), \(300, 4\)\], but the vocabulary needs 1 codebook of 300 x c\."
-
-
-@pytest.mark.parametrize(
-    ("make", "vocabulary", "options", "message"),
-    [
-        (on_meta, vocabulary(), {}, NOT_WHOLE),
-        (of_zero, vocabulary(), {}, NOT_WHOLE),
-        (
-            in_int8,
-            vocabulary(),
-            {},
-            r"^The model's embedding or head is quantized \(torch.int8\): extend the model before it",
-        ),
-        (
-            lambda: SimpleNamespace(),
-            vocabulary(),
-            {},
-            "^SimpleNamespace cannot be extended: give a causal language model of",
-        ),
-        (llama, vocabulary(), {"multiple_of": 0}, "^multiple_of is 0, but must be an integer from 1 on"),
-        (
-            llama,
-            image_vocabulary(8),
-            {},
-            "^The vocabulary has no text, so that there is no language model to extend: build a",
-        ),
-        (
-            llama,
-            Vocabulary((Modality("image", (0,), 50), Modality("text", (50,), 150))),
-            {},
-            "^The vocabulary has image ids from 0 on, before the end of its text at 200: they would take rows of the model; m",
-        ),
-        (
-            llama,
-            vocabulary(text=201),
-            {},
-            "^The model's embedding has 200 rows, but the vocabulary's text has ids up to 200:",
-        ),
-        (llama, vocabulary(), {"codebook": torch.ones(2, 300, 4)}, SHAPES),
-        (
-            llama,
-            vocabulary(),
-            {"codebook": torch.ones(300, 4)},
-            "^A codebook has codes that are not finite, or all equal: dr",
-        ),
-        (
-            lambda: llama(vocab_size=1400),
-            vocabulary(),
-            {},
-            "^The model's embedding has 1200 rows behind the 200 of the vocabulary's text, which are too many for padding: t",
-        ),
-    ],
-)
-def test_what_does_not_fit_is_one_sentence_and_changes_nothing(make, vocabulary, options, message):
-    model = make()
-    with pytest.raises(ValueError, match=message):
-        extend_model(model, vocabulary, **options)
-    assert not hasattr(getattr(model, "config", None), MARK)

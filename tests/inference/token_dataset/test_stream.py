@@ -11,28 +11,11 @@ from torch.utils.data import DataLoader
 
 import vistok
 from shard_files import FORMATS
-from token_folders import ROWS, write_folder
+from token_folders import ROWS
 from vistok.inference.token_dataset import stream as stream_module
 
 ALL = sorted(f"s{shard}/é{row}" for shard, count in enumerate(ROWS) for row in range(count))
 each_format = pytest.mark.parametrize("form", FORMATS)
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    made = {}
-
-    def get(form):
-        if form not in made:
-            made[form] = write_folder(tmp_path_factory.mktemp(form) / "t", form)
-        return made[form]
-
-    return get
-
-
-@pytest.fixture
-def dataset(folders):
-    return vistok.TokenDataset(folders("wds"))
 
 
 @pytest.fixture
