@@ -67,7 +67,9 @@ def _digit_slots(offsets: Sequence[int], levels: Sequence[int], grid: Grid) -> S
 def _checked_levels(levels: Sequence[int], image: Modality) -> tuple[int, ...]:
     levels = check_integers("levels", levels, 2, "those of the quantizer, each 2 or more")
     if math.prod(levels) >= 2**63:
-        raise ValueError(f"levels are {shown(list(levels))}, whose product no int64 holds: give those of the quantizer.")
+        raise ValueError(
+            f"levels are {shown(list(levels))}, whose product no int64 holds: give those of the quantizer."
+        )
     if image.num_codebooks not in (1, len(levels)) or image.size < max(levels):
         raise ValueError(
             f"The vocabulary has {image.num_codebooks} times {image.size} image ids, but the layout digits needs {max(levels)} "

@@ -99,7 +99,12 @@ PARTLY = vocabulary_for(Characters(("<boi>",)), 30, structure={"begin": "<boi>"}
         ),
         ("scales", ONE, {"scales": []}, "scales are [], but must be"),
         ("scales", ONE, {"scales": 3}, "scales are 3, but must be those of the quantizer, from 1 on and rising."),
-        ("scales", ONE, {"scales": "1,2"}, "scales are '1,2', but must be those of the quantizer, from 1 on and rising."),
+        (
+            "scales",
+            ONE,
+            {"scales": "1,2"},
+            "scales are '1,2', but must be those of the quantizer, from 1 on and rising.",
+        ),
         ("digits", ONE, {"levels": 5}, "levels are 5, but must be those of the quantizer, each 2 or more."),
         ("digits", ONE, {"levels": "8,5"}, "levels are '8,5', but must be those of the quantizer, each 2 or more."),
         ("emu3", ONE, {"last_row_end": "False"}, "last_row_end is 'False', but must be true or false."),
