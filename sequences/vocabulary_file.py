@@ -11,7 +11,8 @@ from .numbers import NumberText
 
 KEYS = ("modalities", "unused", "text_tokenizer", "numbers")
 MAPS = {"structure": "ids", "names": "names of tokens"}
-LIST = re.compile(r"\[\s*([^\[\]{}]*?)\s*\]")
+LIST = re.compile(r"\[\n\s*([^\[\]{}]*?)\n\s*\]")
+"""A list that json.dumps has indented; the strings of JSON have no line ends, so that none of them looks like one."""
 
 
 def as_json(values: Mapping[str, Any]) -> str:

@@ -52,7 +52,8 @@ class PackSettings(Config):
             elif name in ("bos", "eos", "pad") and value is not None:
                 values[f"--{name}"] = name_of(value)
             elif name != "dtype":
-                values[f"--{name.replace('_', '-')}"] = "none" if value in (None, {}) else str(value)
+                option = "layout_option" if name == "layout_options" else name
+                values[f"--{option.replace('_', '-')}"] = "none" if value in (None, {}) else str(value)
         return values
 
 

@@ -7,13 +7,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ...tokenizer.wording import shown
 from ..modality import Modality
 from ..vocabulary import Vocabulary
 from .base import Layout
 from .content import Content, GridContent
 from .frame import FrameName, build_frame
 from .framed import FramedLayout
-from .slots import Grid, Slots
+from .slots import Grid, Slots, check_integers
 
 
 def digits(
@@ -64,9 +65,11 @@ def _digit_slots(offsets: Sequence[int], levels: Sequence[int], grid: Grid) -> S
 
 
 def _checked_levels(levels: Sequence[int], image: Modality) -> tuple[int, ...]:
-    levels = tuple(levels)
-    if not levels or not all(isinstance(level, int) and level > 1 for level in levels) or math.prod(levels) >= 2**63:
-        raise ValueError(f"levels are {list(levels)}, but must be those of the quantizer, each 2 or more.")
+    levels = check_integers("levels", levels, 2, "those of the quantizer, each 2 or more")
+    if math.prod(levels) >= 2**63:
+        raise ValueError(
+            f"levels are {shown(list(levels))}, whose product no int64 holds: give those of the quantizer."
+        )
     if image.num_codebooks not in (1, len(levels)) or image.size < max(levels):
         raise ValueError(
             f"The vocabulary has {image.num_codebooks} times {image.size} image ids, but the layout digits needs {max(levels)} "

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from ...tokenizer.wording import shown
 from ..vocabulary import Vocabulary
 from .base import Layout
 from .frame import GridFrame
@@ -16,6 +17,8 @@ def emu3(vocabulary: Vocabulary, last_row_end: bool = True) -> Layout:
     are not part of it.
     """
     check_one_codebook("emu3", vocabulary)
+    if not isinstance(last_row_end, bool):
+        raise ValueError(f"last_row_end is {shown(last_row_end)}, but must be true or false.")
     image = vocabulary["image"]
     row_end, rows_end, end = (image.structure_id(role, "emu3") for role in ("row_end", "rows_end", "end"))
     frame = GridFrame("emu3", vocabulary, (rows_end, end), separator="*")

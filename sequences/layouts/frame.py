@@ -37,7 +37,7 @@ class FixedFrame(Frame):
     def __init__(self, layout: str, before: Sequence[int], after: Sequence[int], grid: tuple[int, int] | None):
         self.layout = layout
         self._before, self._after = tuple(before), tuple(after)
-        self.grid = None if grid is None else check_grid(tuple(grid))
+        self.grid = None if grid is None else check_grid(tuple(grid) if isinstance(grid, list) else grid)
 
     def before(self, grid: Grid) -> Sequence[int]:
         if self.grid not in (None, grid):
@@ -107,7 +107,7 @@ def numbers_of(layout: str, vocabulary: Vocabulary, separator: str | None) -> Nu
 def build_frame(layout: str, vocabulary: Vocabulary, frame: str, grid: tuple[int, int] | None) -> Frame:
     """Return a frame by its name: "grid" tells the grid, "ends" has begin and end alone, "none" has nothing."""
     if frame not in FRAMES:
-        raise ValueError(unknown_choice("frame", repr(frame), frame, FRAMES))
+        raise ValueError(unknown_choice("frame", repr(frame), str(frame), FRAMES))
     if frame == "none":
         return FixedFrame(layout, (), (), grid)
     image = vocabulary["image"]

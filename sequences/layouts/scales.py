@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from .content import Content, check_range
 from .frame import FrameName, build_frame
 from .framed import FramedLayout, check_one_codebook
 from .orders import InOrder
-from .slots import Grid
+from .slots import Grid, check_integers
 
 
 def scales(
@@ -33,9 +34,10 @@ class ScaleContent(Content):
     """Tokens `b 1 1 n` or `b 1 n 1` of all scales, whose number tells the grid of the latent."""
 
     def __init__(self, vocab_size: int, scales: Sequence[int]):
-        self.scales = list(scales)
-        if not self.scales or any(late <= early for early, late in zip([0, *self.scales], self.scales, strict=False)):
-            raise ValueError(f"scales are {self.scales}, but must be those of the quantizer, from 1 on and rising.")
+        what = "those of the quantizer, from 1 on and rising"
+        self.scales = list(check_integers("scales", scales, 1, what))
+        if any(late <= early for early, late in pairwise(self.scales)):
+            raise ValueError(f"scales are {self.scales}, but must be {what}.")
         self.vocab_size = vocab_size
 
     def count(self, grid: Grid) -> int:

@@ -64,6 +64,14 @@ def joined(parts: Sequence[Slots]) -> Slots:
     return Slots(first, size, source)
 
 
+def check_integers(name: str, values: Any, lowest: int, what: str) -> tuple[int, ...]:
+    """Return the integers of an option; raise ValueError, with what they must be, unless each is `lowest` or more."""
+    is_list = isinstance(values, Sequence) and not isinstance(values, str)
+    if not (is_list and values and all(type(value) is int and value >= lowest for value in values)):
+        raise ValueError(f"{name} are {shown(list(values) if is_list else values)}, but must be {what}.")
+    return tuple(values)
+
+
 def check_grid(grid: Any) -> Grid:
     """Return a grid; raise ValueError unless it has a row and a column at least."""
     if not (isinstance(grid, tuple) and len(grid) == 2 and all(isinstance(side, int) and side > 0 for side in grid)):

@@ -15,6 +15,7 @@ from vistok.sequences.vocabulary import Vocabulary, image_vocabulary
         toy_vocabulary(10, 4, " "),
         image_vocabulary(5),
         plain_vocabulary(("image", (0,), 10), ("text", (16,), 84), unused=[(10, 16)]),
+        plain_vocabulary(("text", (0,), 9, {"end": 8}, {"end": "[ a  b ]"}), ("image", (9,), 5)),  # a name, no list
     ],
 )
 def test_a_vocabulary_is_the_same_after_it_was_saved(vocabulary, tmp_path):

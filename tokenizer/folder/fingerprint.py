@@ -14,7 +14,9 @@ from .config_json import TokenizerConfig
 def fingerprint(model: VisualTokenizer, config: TokenizerConfig) -> str:
     """Return the SHA-256 of what the tokens depend on: encoder, quantizer and preprocessing, not the decoder.
 
-    Weights are hashed as float32 values, so the storage type of the file does not matter but its rounding does.
+    Weights are hashed as float32 values, so the storage type of the file does not matter but its rounding does. A quantizer is
+    hashed in the form that it has: one with training state, such as SimVQ's matrix, has another fingerprint than its codes,
+    which give the same tokens. Hashing codes that are computed would make the fingerprint depend on the processor.
     """
     # Only what differs from the defaults: keys added by later versions then keep the fingerprints of today.
     facts = {

@@ -88,6 +88,7 @@ def test_the_same_call_does_nothing_and_a_grown_folder_is_packed_further(few, pa
         (("--on-missing", "image"), "--on-missing skip, not image"),
         (("--format", "npy"), "--format megatron, not npy"),
         (("--caption", "cls"), "--caption txt, not cls"),
+        (("--layout-option", "grid=[2,3]"), "--layout-option none, not {'grid': (2, 3)}"),
     ],
 )
 def test_other_settings_are_refused(few, pack, tmp_path, options, what):

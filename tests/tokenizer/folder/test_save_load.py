@@ -57,6 +57,20 @@ def test_fingerprint_covers_what_decides_the_tokens_and_nothing_else(tmp_path):
     assert fingerprint(model, lanczos) != plain
 
 
+def test_training_state_changes_the_fingerprint_and_no_token(tmp_path):
+    """As docs/finetune.md says of the folders of stages and the result."""
+    model = small_tokenizer({"name": "simvq", "dim": 4, "codebook_size": 16}).eval()
+    whole, alone = (
+        save_tokenizer(tmp_path / name, model, ARCHITECTURE, PREPROCESSING, "", with_training_state=name == "whole")
+        for name in ("whole", "alone")
+    )
+    assert (whole.quantizer.name, alone.quantizer.name) == ("simvq", "vq")
+    (one, of_one), (other, of_other) = (load_tokenizer(tmp_path / name) for name in ("whole", "alone"))
+    pixels = torch.rand(2, 3, 64, 64) * 2 - 1
+    assert torch.equal(one.encode(pixels), other.encode(pixels))
+    assert fingerprint(one, of_one) != fingerprint(other, of_other)
+
+
 @pytest.fixture
 def folder(tokenizer_folder, tmp_path):
     return shutil.copytree(tokenizer_folder, tmp_path / "copy")
