@@ -15,6 +15,8 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 import vistok
+from vistok.images.finding.index import index_images
+from vistok.images.preprocessing import load_pixels
 from vistok.inference.packed_shards.folder import PackedFolder
 from vistok.sequences.constraint import CachedModel, generate_images
 
@@ -50,9 +52,13 @@ def paint(model: LlamaForCausalLM, packed: PackedFolder, grid, captions: list[st
     )
 
 
-def read_images(folder: Path, side: int) -> list[Image.Image]:
-    """Return the images of a folder as squares."""
-    return [Image.open(path).convert("RGB").resize((side, side)) for path in sorted(folder.glob("*.jpg"))]
+def read_images(folder: Path, tok: vistok.Tokenizer) -> list[Image.Image]:
+    """Return the images of a folder as the tokenizer sees them."""
+    images = []
+    for entry in index_images(str(folder)):
+        with entry.open() as file:
+            images.append(Image.fromarray(load_pixels(file, tok.config.preprocessing, tok.downsample).pixels))
+    return images
 
 
 def nearest(images: list[Image.Image], known: list[Image.Image]) -> tuple[Tensor, Tensor]:
@@ -102,11 +108,11 @@ def main() -> None:
     images = tok.decode(tokens)
     shown = images
     if arguments.nearest:
-        known = read_images(arguments.nearest, side)
+        known = read_images(arguments.nearest, tok)
         index, distance = nearest(images, known)
         print(f"RMSE to the nearest training image: {distance.median():.1f}, min {distance.min():.1f}: samples")
         if arguments.held_out:
-            real = tok.decode(tok.encode(read_images(arguments.held_out, side)))
+            real = tok.decode(tok.encode(read_images(arguments.held_out, tok)))
             far = nearest(real, known)[1]
             print(
                 f"RMSE to the nearest training image: {far.median():.1f}, min {far.min():.1f}: held-out images, decoded"

@@ -36,7 +36,9 @@ VALIDATIONS = 10
 def read_rows(folder: Path, pad: int) -> TensorDataset:
     """Return the rows of all shards, int64 `b n`, with padding behind them."""
     rows: list[Tensor] = []
-    for file in sorted(folder.glob("*.ids.npy")):
+    if not (files := sorted(folder.glob("*.ids.npy"))):
+        raise SystemExit(f"{folder} has no *.ids.npy: pack it with --format npy.")
+    for file in files:
         begins = np.load(file.with_name(file.name.replace(".ids.", ".rows.")))
         rows += torch.from_numpy(np.load(file).astype(np.int64)).split(np.diff(begins).tolist())
     return TensorDataset(pad_sequence(rows, batch_first=True, padding_value=pad))
@@ -95,8 +97,12 @@ def main() -> None:
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if multiplies_bfloat16(device) else "no")
     torch.manual_seed(0)
     vocabulary = Vocabulary.load(arguments.packed)
+    if Vocabulary.load(arguments.held_out) != vocabulary:
+        raise SystemExit(f"{arguments.held_out} has another vocabulary than {arguments.packed}: pack both alike.")
     pad = vocabulary["image"].structure["pad"]
     rows, held_out = (read_rows(folder, pad) for folder in (arguments.packed, arguments.held_out))
+    if len(rows) < (each := arguments.batch_size * accelerator.num_processes):
+        raise SystemExit(f"{arguments.packed} has {len(rows)} rows, but a step takes {each}: lower --batch-size.")
     length = rows.tensors[0].shape[1]
     config = LlamaConfig(
         vocab_size=vocabulary.size,
@@ -117,7 +123,7 @@ def main() -> None:
         model, optimizer, loader, DataLoader(held_out, arguments.batch_size)
     )
     curve, batches, begun, seen = [], iter(loader), time.monotonic(), torch.zeros((), device=accelerator.device)
-    every = max(1, arguments.steps // VALIDATIONS)
+    looks = {round(arguments.steps * part / VALIDATIONS) for part in range(1, VALIDATIONS + 1)}
     for step in range(1, arguments.steps + 1):
         if (batch := next(batches, None)) is None:
             batches = iter(loader)
@@ -130,11 +136,11 @@ def main() -> None:
         schedule.step()
         optimizer.zero_grad()
         seen += loss.detach()
-        if step % every == 0:
+        if step in looks:
             held = held_out_bits(accelerator, model, validation, vocabulary)
             figures = {
                 "step": step,
-                "train": seen.item() / every,
+                "train": seen.item() / (step - (curve[-1]["step"] if curve else 0)),
                 "held_out": held,
                 "seconds": time.monotonic() - begun,
             }

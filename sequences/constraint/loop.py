@@ -72,9 +72,10 @@ def _all_prompts(prompts: Tensor, guidance: float, unconditional: Tensor | None)
             f"guidance is {guidance}, with{'out' if unconditional is None else ''} unconditional prompts, but 1 takes none and "
             "every other scale needs them."
         )
-    if unconditional.shape[-1] != prompts.shape[1]:
+    rows, length = prompts.shape
+    if tuple(unconditional.shape) not in ((length,), (1, length), (rows, length)):
         raise ValueError(
-            f"unconditional prompts have {unconditional.shape[-1]} ids and prompts {prompts.shape[1]}, but they go through the "
-            "model together: pad the shorter ones on the left."
+            f"unconditional prompts have the shape {tuple(unconditional.shape)} and prompts {(rows, length)}, but there must "
+            "be one, or one for each, of the same length: pad the shorter ones on the left."
         )
     return torch.cat([prompts, unconditional.to(prompts.device).expand_as(prompts)])

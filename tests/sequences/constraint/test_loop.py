@@ -115,7 +115,12 @@ def test_it_paints_what_generate_does():
         (
             torch.zeros(1, 2),
             {"guidance": 3.0, "unconditional": torch.zeros(3)},
-            r"^unconditional prompts have 3 ids and prompts 2, but they go through the model together: pad the shorter ones on",
+            r"^unconditional prompts have the shape \(3,\) and prompts \(1, 2\), but there must be one, or one for",
+        ),
+        (
+            torch.zeros(3, 2),
+            {"guidance": 3.0, "unconditional": torch.zeros(2, 2)},
+            r"^unconditional prompts have the shape \(2, 2\) and prompts \(3, 2\), but there must be one, or one for each",
         ),
     ],
 )
