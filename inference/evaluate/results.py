@@ -57,7 +57,7 @@ def decoder_facts(how: DecodeWith) -> dict[str, Any]:
 
 def decoder_phrase(how: DecodeWith) -> str:
     """Return what a heading says of an extra decoder."""
-    return "" if how.decoder == PLAIN else f", decoder {how.decoder} with seed {how.seed}"
+    return "" if how.decoder == PLAIN else f", decoder {how.decoder}, seed {how.seed}"
 
 
 def write_results(folder: Path, figures: Mapping[str, Any], report: content.Report) -> tuple[Path, Path]:
