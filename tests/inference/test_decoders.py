@@ -108,9 +108,7 @@ def test_decoders_are_listed_with_what_was_measured(unet_folder, tmp_path):
 def test_wrong_calls_are_one_sentence(unet_folder):
     tokenizer = vistok.load(unet_folder, device="cpu")
     tokens = some_tokens(tokenizer.model)
-    with pytest.raises(
-        ValueError, match=r"^decoder is 'fancy', but this tokenizer has plain, generative: give one"
-    ):
+    with pytest.raises(ValueError, match=r"^decoder is 'fancy', but this tokenizer has plain, generative: give one"):
         tokenizer.decode(tokens, decoder="fancy")
     for seed in (-1, 2**63, 0.5, "a", None, True):
         for name in ("plain", NAME):
