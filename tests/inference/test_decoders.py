@@ -2,7 +2,6 @@
 
 import copy
 import json
-import multiprocessing
 import pickle
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from PIL import Image
 import vistok
 from decoder_cases import SMALL, saved_folder, some_tokens
 from hub_server import TOKEN
+from processes import run_python
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 
 NAME = "generative"
@@ -69,12 +69,26 @@ def test_a_batch_is_its_images_one_by_one_in_any_thread(folder, dtype):
     assert torch.equal(decoded(tokenizer, again, 3)[3], together[0])
 
 
-def _in_another_process(folder, tokens):
+SPAWNED = """
+import multiprocessing, pickle, sys, torch
+
+def digest(tokenizer, tokens, queue):
     torch.set_num_threads(1)
-    return vistok.load(folder, device="cpu").decode(tokens, "tensor", decoder=NAME, seed=11).numpy()
+    queue.put(tokenizer.decode(tokens, "tensor", decoder="generative", seed=11).numpy().tobytes().hex())
+
+if __name__ == "__main__":
+    import vistok
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    tokens = torch.tensor(eval(sys.argv[2]))
+    process = context.Process(target=digest, args=(vistok.load(sys.argv[1], device="cpu"), tokens, queue))
+    process.start()
+    print(queue.get(timeout=50))
+    process.join(10)
+"""
 
 
-def test_other_processes_copies_and_settings_give_the_same_bits(unet_folder):
+def test_other_processes_copies_and_settings_give_the_same_bits(unet_folder, tmp_path):
     tokenizer = vistok.load(unet_folder, device="cpu")
     tokens = some_tokens(tokenizer.model, (2, 3))
     expected = decoded(tokenizer, tokens, 11)
@@ -90,9 +104,9 @@ def test_other_processes_copies_and_settings_give_the_same_bits(unet_folder):
     finally:
         torch.set_default_dtype(torch.float32)
     assert torch.equal(torch.get_rng_state(), state)
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        there = pool.apply(_in_another_process, (unet_folder, tokens))
-    assert np.array_equal(there, expected.numpy())
+    (tmp_path / "spawned.py").write_text(SPAWNED)
+    done = run_python(str(tmp_path / "spawned.py"), str(unet_folder), str(tokens.tolist()))
+    assert done.stdout.strip() == expected.numpy().tobytes().hex(), done.stderr
 
 
 def test_decoders_are_listed_with_what_was_measured(unet_folder, tmp_path):
