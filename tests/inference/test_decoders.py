@@ -69,22 +69,12 @@ def test_a_batch_is_its_images_one_by_one_in_any_thread(folder, dtype):
     assert torch.equal(decoded(tokenizer, again, 3)[3], together[0])
 
 
-SPAWNED = """
-import multiprocessing, pickle, sys, torch
-
-def digest(tokenizer, tokens, queue):
-    torch.set_num_threads(1)
-    queue.put(tokenizer.decode(tokens, "tensor", decoder="generative", seed=11).numpy().tobytes().hex())
-
-if __name__ == "__main__":
-    import vistok
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    tokens = torch.tensor(eval(sys.argv[2]))
-    process = context.Process(target=digest, args=(vistok.load(sys.argv[1], device="cpu"), tokens, queue))
-    process.start()
-    print(queue.get(timeout=50))
-    process.join(10)
+IN_A_NEW_PROCESS = """
+import pickle, sys, torch
+with open(sys.argv[1], "rb") as file:
+    tokenizer, tokens = pickle.load(file)
+torch.set_num_threads(1)
+print(tokenizer.decode(tokens, "tensor", decoder="generative", seed=11).numpy().tobytes().hex())
 """
 
 
@@ -104,8 +94,8 @@ def test_other_processes_copies_and_settings_give_the_same_bits(unet_folder, tmp
     finally:
         torch.set_default_dtype(torch.float32)
     assert torch.equal(torch.get_rng_state(), state)
-    (tmp_path / "spawned.py").write_text(SPAWNED)
-    done = run_python(str(tmp_path / "spawned.py"), str(unet_folder), str(tokens.tolist()))
+    (tmp_path / "given").write_bytes(pickle.dumps((tokenizer, tokens)))
+    done = run_python("-c", IN_A_NEW_PROCESS, str(tmp_path / "given"))
     assert done.stdout.strip() == expected.numpy().tobytes().hex(), done.stderr
 
 
