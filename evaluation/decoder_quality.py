@@ -6,6 +6,7 @@ A decoder is a function from tokens and a seed to pixels, so one measurement ser
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -23,7 +24,7 @@ from .spectrum import EDGES, power_kept, radial_power, spectrum_error
 Decode: TypeAlias = Callable[[Tokens, int], Pixels]
 """From tokens `b q y x` and a seed to pixels in [-1, 1], clamped or not."""
 
-BANDS = tuple(f"power/{low:g}-{high:g}" for low, high in zip(EDGES[:-1], EDGES[1:], strict=True))
+BANDS = tuple(f"power/{low:g}-{high:g}" for low, high in pairwise(EDGES))
 """Keys of the power that bands keep, by their edges as fractions of the Nyquist frequency."""
 ROUNDS = 5
 
@@ -39,6 +40,8 @@ class DecoderQuality(NamedTuple):
     """Mean over images of the perceptual distance that was given; None without one."""
     power_kept: list[float]
     """Fraction of the images' power in each band: see `spectrum.power_kept`."""
+    high_power_kept: float
+    """The same for all frequencies above half of the Nyquist frequency: the last two bands together."""
     spectrum_error: float
     """Mean over images, in dB: see `spectrum.spectrum_error`."""
     agreement: float
@@ -98,6 +101,7 @@ def measure_decoder(
         ssim=means[1],
         perceptual=means[3] if perceptual else None,
         power_kept=power_kept(theirs, ours),
+        high_power_kept=power_kept(*(bands[:, 2:].sum(dim=1, keepdim=True) for bands in (theirs, ours)))[0],
         spectrum_error=means[2],
         agreement=float(agreement.mean()),
         seed_variance=float(variance.mean()) if len(seeds) > 1 else None,

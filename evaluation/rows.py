@@ -40,6 +40,7 @@ ROWS = {
     "power/0.25-0.5": Row("power kept, 1/4 to 1/2", "{:.1%}"),
     "power/0.5-0.75": Row("power kept, 1/2 to 3/4", "{:.1%}"),
     "power/0.75-1": Row("power kept, 3/4 to 1", "{:.1%}"),
+    "high_power_kept": Row("power kept above 1/2 of Nyquist", "{:.1%}"),
     "spectrum_error": Row("error of the spectrum", "{:.2f} dB", "lower"),
     "agreement": Row("tokens equal after re-encoding", "{:.1%}", "higher"),
     "seed_variance": Row("variance over seeds", "{:.2e}"),

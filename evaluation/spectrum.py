@@ -28,7 +28,7 @@ class RadialPower(NamedTuple):
     bands: Float[Tensor, "b bands"]
     """Sum over the frequencies of a band, between two neighbours of EDGES, the upper one excluded."""
     rings: Float[Tensor, "b rings"]
-    """Mean over the frequencies of a ring one cycle of the shorter side wide, from 1/2 of a cycle up to the Nyquist frequency."""
+    """Mean over the frequencies of a ring one cycle of the shorter side wide, from half a cycle to the Nyquist frequency."""
 
 
 def radial_power(pixels: Pixels, window: bool = True) -> RadialPower:
@@ -60,14 +60,12 @@ def power_kept(original: Tensor, reconstruction: Tensor) -> list[float]:
     return fractions
 
 
-def power_returned(original: Tensor, before: Tensor, after: Tensor) -> float:
-    """Return the fraction of lost high frequencies that came back: 0 as before, 1 as in the images, above 1 too much.
+def power_returned(before: float, after: float) -> float:
+    """Return the fraction of lost power that came back, from the fraction that is kept before and after.
 
-    It is (A - B) / (O - B), for the power above half of the Nyquist frequency of all images together: O of the originals, B of
-    the reconstructions that lost it, A of those that should have it again. All three are `bands` of `radial_power`.
+    0 when nothing came back, 1 when there is as much power as in the images, above 1 when there is more.
     """
-    whole, lost, found = (float(bands[:, 2:].sum()) for bands in (original, before, after))
-    return (found - lost) / (whole - lost)
+    return (after - before) / (1 - before)
 
 
 def spectrum_error(original: Tensor, reconstruction: Tensor) -> Float[Tensor, " b"]:

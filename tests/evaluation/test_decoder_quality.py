@@ -62,6 +62,8 @@ def test_figures_are_those_of_their_definitions():
     assert quality.ssim == pytest.approx(float(ssim(pixels, decoded).mean()), rel=1e-5)
     assert quality.perceptual == pytest.approx(float((pixels - decoded).abs().mean()), rel=1e-5)
     assert quality.power_kept == pytest.approx(power_kept(theirs.bands, ours.bands), rel=1e-5)
+    high = float(ours.bands[:, 2:].sum() / theirs.bands[:, 2:].sum())
+    assert quality.high_power_kept == pytest.approx(high, rel=1e-5)
     assert quality.spectrum_error == pytest.approx(float(spectrum_error(theirs.rings, ours.rings).mean()), rel=1e-5)
     assert quality.agreement == pytest.approx(float((encode(decoded) == tokens).float().mean()))
     assert 0 < quality.agreement < 1
@@ -97,7 +99,7 @@ def test_what_comes_back_whole_has_the_figures_of_the_image_itself():
     pixels = images(2)
     quality = measure_decoder([pixels], encode, lambda tokens, seed: pixels[: len(tokens)])
     assert quality.psnr == math.inf and quality.ssim == pytest.approx(1) and quality.agreement == 1
-    assert quality.power_kept == [1] * 4 and quality.spectrum_error == 0
+    assert [*quality.power_kept, quality.high_power_kept] == [1] * 5 and quality.spectrum_error == 0
     assert quality.seed_variance == 0 and quality.seed_spread is None
 
 
