@@ -1,7 +1,7 @@
 """A sheet of what several decoders make of the same tokens: original, plain decoder, then each decoder with its seeds.
 
     python scripts/decoder_sheet.py --images ../shared/data/photos-val-0000.tar --photo KEY --out results/decoders.png \
-        photo-f8 'gan=runs/gan/export:generative' 'flow, 8 steps=runs/flow/export:generative@8'
+        --decoders photo-f8 'gan=runs/gan/export:generative' 'flow, 8 steps=runs/flow/export:generative@8'
 
 DECODER is what judge_decoders.py takes; the plain decoder of the first FOLDER comes first. Each panel has the whole image at
 1:1, with the first seed, and under it crops of every seed, enlarged without smoothing. Crops are the squares where the plain
@@ -26,7 +26,9 @@ from vistok.tokenizer.shapes import Pixels
 def main() -> int:
     """Write the sheet; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("decoders", nargs="+", type=parse_spec, metavar="DECODER", help="LABEL=FOLDER:NAME@STEPS")
+    parser.add_argument(
+        "--decoders", nargs="+", type=parse_spec, required=True, metavar="DECODER", help="LABEL=FOLDER:NAME@STEPS"
+    )
     parser.add_argument("--images", nargs="+", required=True, help="folders or shards")
     parser.add_argument("--photo", nargs="+", default=[], metavar="KEY", help="photos to show; default: the first")
     parser.add_argument("--out", type=Path, default=Path("results/decoders.png"))

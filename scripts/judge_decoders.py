@@ -4,7 +4,7 @@
     python scripts/judge_decoders.py --images ../shared/data/photos-val-0000.tar --out results/decoders.json \
         --perceptual tf_efficientnet_lite2=weights/tf_efficientnet_lite2.safetensors \
         --frechet tf_efficientnet_lite1=weights/tf_efficientnet_lite1.safetensors \
-        photo-f8 'gan=runs/gan/export:generative' 'flow, 8 steps=runs/flow/export:generative@8'
+        --decoders photo-f8 'gan=runs/gan/export:generative' 'flow, 8 steps=runs/flow/export:generative@8'
 
 A decoder is LABEL=FOLDER:NAME@STEPS; FOLDER alone is its plain decoder, and that of the first FOLDER is always the first row.
 Neither network may be one that a decoder was trained with. What the figures mean: docs/evaluate.md, "Decoders".
@@ -54,7 +54,9 @@ class Judge(NamedTuple):
 def main() -> int:
     """Judge the decoders; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("decoders", nargs="+", type=parse_spec, metavar="DECODER", help="LABEL=FOLDER:NAME@STEPS")
+    parser.add_argument(
+        "--decoders", nargs="+", type=parse_spec, required=True, metavar="DECODER", help="LABEL=FOLDER:NAME@STEPS"
+    )
     parser.add_argument("--images", nargs="+", required=True, help="folders or shards of photos that none has seen")
     parser.add_argument("--count", type=int, help="how many of them; default: all")
     parser.add_argument("--out", type=Path, default=Path("results/decoders.json"))

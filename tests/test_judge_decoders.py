@@ -11,8 +11,14 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from samples import noise_image
+import vistok
+from decoder_cases import SMALL, draw
+from samples import ARCHITECTURE, noise_image, small_tokenizer
 from vistok.evaluation.spectrum import radial_power
+from vistok.tokenizer.config import parse_choice
+from vistok.tokenizer.decoders.table import DECODERS
+from vistok.tokenizer.folder.save_load import save_tokenizer
+from vistok.tokenizer.preprocessing import PreprocessingConfig
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 TINY = "test_efficientnet"
@@ -80,12 +86,66 @@ def test_statistics_are_those_of_all_patches_of_all_photos():
     torch.testing.assert_close(found.scatter / 44, torch.cov(rows.T), rtol=1e-5, atol=1e-8)
 
 
+@pytest.fixture(scope="module")
+def decoders_folder(tokenizer_folder, tmp_path_factory):
+    """The small tokenizer with two decoders whose noise shows."""
+    tokenizer = vistok.load(tokenizer_folder, device="cpu")
+    for name, kind in (("gan", "noise_channels"), ("flow", "residual_unet")):
+        torch.manual_seed(1)
+        extra = parse_choice(DECODERS, SMALL[kind], "decoder").build(ARCHITECTURE, tokenizer.model.quantizer.dim)
+        extra.start_from(tokenizer.model.plain)
+        draw(extra)
+        tokenizer.model.decoders[name] = extra.eval().requires_grad_(False)
+    folder = tmp_path_factory.mktemp("decoders")
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_decoders_of_a_folder_with_their_steps(tokenizer_folder, decoders_folder):
+    from decoder_judging.named import open_decoder, open_plain, parse_spec
+
+    plain = open_plain(str(tokenizer_folder), "cpu")
+    tokens = torch.arange(64).reshape(1, 1, 8, 8)
+    tokenizer = vistok.load(decoders_folder, device="cpu")
+    digests = {plain.digest}
+    for name in (":gan", ":flow", ":flow@1", ":flow@8"):
+        decoder = open_decoder(parse_spec(f"{decoders_folder}{name}"), plain)
+        kind, _, steps = name.removeprefix(":").partition("@")
+        tokenizer.model.decoders[kind].steps = int(steps or 1)
+        expected = [tokenizer.decode(tokens, output="tensor", decoder=kind, seed=seed) * 2 - 1 for seed in (0, 5)]
+        assert all(map(torch.equal, [decoder.decode(tokens, seed) for seed in (0, 5)], expected))
+        assert not torch.equal(*expected) and not decoder.is_plain
+        digests.add(decoder.digest)
+    assert len(digests) == 4  # flow takes one step by itself
+    again = open_decoder(parse_spec(str(decoders_folder)), plain)
+    assert again.is_plain and again.digest == plain.digest
+    assert torch.equal(again.decode(tokens, 3), plain.decode(tokens, 0))
+
+
+def test_decoders_that_cannot_be_judged_are_refused(tokenizer_folder, decoders_folder, tmp_path):
+    from decoder_judging.named import open_decoder, open_plain, parse_spec
+
+    plain = open_plain(str(tokenizer_folder), "cpu")
+    other = tmp_path / "other"
+    save_tokenizer(other, small_tokenizer(seed=1), ARCHITECTURE, PreprocessingConfig(size=64), "# other\n")
+    refused = {
+        f"{decoders_folder}:gan@2": "gan, 2 steps is asked for 2 steps, but takes 1 to 1: give fewer",
+        f"{decoders_folder}:flow@26": "flow, 26 steps is asked for 26 steps, but takes 1 to 25: give fewer",
+        f"{decoders_folder}@3": "plain, 3 steps asks the plain decoder for 3 steps: leave @3 out",
+        f"{decoders_folder}:fgm": "decoder is 'fgm', but this tokenizer has plain, flow, gan: give one of these",
+        f"{other}": "The tokenizer of plain has the fingerprint .{12}, and the first one .{12}: compare decoders of the same",
+    }
+    for text, message in refused.items():
+        with pytest.raises(ValueError, match=message):
+            open_decoder(parse_spec(text), plain)
+
+
 def judge(out, photos, weights, *decoders, monkeypatch, options=()):
     import judge_decoders
 
     networks = ["--perceptual", f"{TINY}={weights}", "--frechet", f"{TINY}={weights}"]
     sizes = ["--images", str(photos), "--patches", "40", "--patch", "32", "--out", str(out), *options]
-    monkeypatch.setattr(sys, "argv", ["judge_decoders.py", *sizes, *networks, "--", *map(str, decoders)])
+    monkeypatch.setattr(sys, "argv", ["judge_decoders.py", *sizes, *networks, "--decoders", *map(str, decoders)])
     return judge_decoders.main()
 
 
@@ -105,6 +165,28 @@ def test_rows_are_written_and_kept(tmp_path, photos, weights, tokenizer_folder, 
     assert json.loads(out.read_text()) == written
     assert judge(out, photos, weights, tokenizer_folder, monkeypatch=monkeypatch, options=["--count", "2"]) == 2
     assert "holds rows of other settings: remove it, or name another file with --out." in capsys.readouterr().err
+
+
+def test_extra_decoders_come_after_the_plain_one(tmp_path, photos, weights, decoders_folder, monkeypatch, capsys):
+    import judge_decoders
+
+    out, whole = tmp_path / "decoders.json", f"{decoders_folder}"
+    options = ["--count", "1"]
+    first = [whole, f"{whole}:gan", f"two={whole}:flow@2"]
+    assert judge(out, photos, weights, *first, monkeypatch=monkeypatch, options=options) == 0
+    before = json.loads(out.read_text())["rows"]
+    assert [row["label"] for row in before] == ["plain", "gan", "two"]
+    assert all(row["figures"]["seed_variance"] > 0 for row in before[1:])
+    measure = judge_decoders.row_of
+    measured = []
+    monkeypatch.setattr(judge_decoders, "row_of", lambda *given: measured.append(given[0].label) or measure(*given))
+    second = [f"gan={whole}:flow", f"two={whole}:flow@2"]  # another decoder under the name of the first
+    assert judge(out, photos, weights, *second, monkeypatch=monkeypatch, options=options) == 0
+    rows = json.loads(out.read_text())["rows"]
+    assert measured == ["gan"] and [row["label"] for row in rows] == ["plain", "gan", "two"]
+    assert rows[1]["digest"] != before[1]["digest"] and rows[2] == before[2]
+    assert judge(out, photos, weights, *second, second[0], monkeypatch=monkeypatch, options=options) == 2
+    assert "Two decoders are called 'gan': give them labels, LABEL=FOLDER:NAME." in capsys.readouterr().err
 
 
 def test_a_row_has_the_figures_of_its_images(photos, weights, tokenizer_folder):
@@ -187,20 +269,26 @@ def contains(whole, part):
     return any(np.array_equal(whole[y : y + rows, x : x + columns], part) for y, x in found)
 
 
-def draw(monkeypatch, *arguments):
+def draw_sheet(monkeypatch, *arguments):
     import decoder_sheet
 
     monkeypatch.setattr(sys, "argv", ["decoder_sheet.py", *map(str, arguments)])
     return decoder_sheet.main()
 
 
-def test_a_sheet_is_written_or_refused_for_its_size(tmp_path, photos, tokenizer_folder, monkeypatch, capsys):
-    common = [tokenizer_folder, "--images", photos, "--out", tmp_path / "sheet.png", "--side", 16]
-    assert draw(monkeypatch, *common, "--photo", "photo2", "photo0") == 0
+def test_a_sheet_is_written_or_refused_for_its_size(
+    tmp_path, photos, tokenizer_folder, decoders_folder, monkeypatch, capsys
+):
+    common = ["--decoders", tokenizer_folder, "--images", photos, "--out", tmp_path / "sheet.png", "--side", 16]
+    assert draw_sheet(monkeypatch, *common, "--photo", "photo2", "photo0") == 0
     with Image.open(tmp_path / "sheet.png") as drawn:
         assert drawn.width == 2 * 64 + 3 * 8  # images of 64 x 64
-    assert draw(monkeypatch, *common, "--megabytes", 0.01) == 2
-    assert draw(monkeypatch, *common, "--photo", "photo9") == 2
+    extra = ["--decoders", f"{decoders_folder}:gan", f"{decoders_folder}:flow@2", "--columns", 2]
+    assert draw_sheet(monkeypatch, *common, *extra) == 0
+    with Image.open(tmp_path / "sheet.png") as drawn:
+        assert drawn.width == 2 * 64 + 3 * 8 and drawn.height > 5 * 64  # two images, one crop and two
+    assert draw_sheet(monkeypatch, *common, "--megabytes", 0.01) == 2
+    assert draw_sheet(monkeypatch, *common, "--photo", "photo9") == 2
     said = capsys.readouterr().err
     assert "MB, and 0.01 are allowed: name fewer photos, decoders or crops, or raise --megabytes." in said
     assert "There is no photo 'photo9': choose from 3, such as photo0, photo1, photo2." in said

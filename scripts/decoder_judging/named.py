@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 import vistok
 from vistok.evaluation.decoder_quality import Decode
+from vistok.tokenizer.decoders.base import PLAIN
 
-PLAIN = "plain"
 FORM = re.compile(r"(?:(?P<label>[^=:@]+)=)?(?P<folder>.+?)(?::(?P<decoder>[\w-]+))?(?:@(?P<steps>\d+))?")
 
 
@@ -62,19 +62,18 @@ def open_decoder(spec: Spec, plain: Opened) -> Opened:
 
 
 def opened(spec: Spec, tokenizer: vistok.Tokenizer) -> Opened:
-    """Return the decoder of a loaded tokenizer; raise ValueError when it has none of that name, or of no such steps."""
+    """Return the decoder of a loaded tokenizer; raise ValueError when there is none, or it takes no such steps."""
     if spec.decoder == PLAIN:
         if spec.steps:
             raise ValueError(f"{spec.label} asks the plain decoder for {spec.steps} steps: leave @{spec.steps} out.")
         networks: list[nn.Module] = [tokenizer.model.quantizer_out, tokenizer.model.decoder]
         return Opened(spec.label, tokenizer, plain_decode(tokenizer), digest(networks), True)
-    if spec.decoder not in tokenizer.model.decoders:
-        known = ", ".join([PLAIN, *tokenizer.model.decoders])
-        raise ValueError(f"{spec.folder} has no decoder {spec.decoder!r} that can be used: choose from {known}.")
-    network = tokenizer.model.decoders[spec.decoder]
+    network = tokenizer.model.extra_decoder(spec.decoder)
     if spec.steps:
         if spec.steps > network.max_steps:
-            raise ValueError(f"{spec.label} takes at most {network.max_steps} steps: give fewer than {spec.steps}.")
+            raise ValueError(
+                f"{spec.label} is asked for {spec.steps} steps, but takes 1 to {network.max_steps}: give fewer."
+            )
         network.steps = spec.steps
     facts = {"scale": network.scale, "steps": network.steps}
 
