@@ -263,10 +263,25 @@ def test_a_sheet_has_the_images_pixel_for_pixel():
     assert not contains(drawn, np.asarray(images[4]))
 
 
+def test_a_box_is_at_one_height_in_all_panels():
+    from decoder_judging.sheet import Box, Panel, panel_image
+
+    boxes, images = [Box(0, 0, 8), Box(16, 8, 8)], [noise_image(32, 24, seed) for seed in range(3)]
+    one, two = Panel("original", images[:1], [""]), Panel("gan", images[1:], ["seed 0", "seed 1"])
+    crops = [[np.asarray(image)[y : y + 8, x : x + 8] for x, y, _ in boxes] for image in images]
+    drawn = [np.asarray(panel_image(panel, boxes, 1)) for panel in (one, two)]
+    for box in range(2):
+        (top,) = {int(np.argwhere(matches(whole, crop[box]))[-1, 0]) for whole, crop in zip(drawn, crops, strict=False)}
+        assert top > 24  # under the whole image
+
+
+def matches(whole, part):
+    windows = np.lib.stride_tricks.sliding_window_view(whole, part.shape)[:, :, 0]
+    return (windows == part).all(axis=(2, 3, 4))
+
+
 def contains(whole, part):
-    rows, columns = part.shape[:2]
-    found = np.argwhere((whole[: whole.shape[0] - rows + 1, : whole.shape[1] - columns + 1] == part[0, 0]).all(axis=2))
-    return any(np.array_equal(whole[y : y + rows, x : x + columns], part) for y, x in found)
+    return bool(matches(whole, part).any())
 
 
 def draw_sheet(monkeypatch, *arguments):

@@ -62,10 +62,13 @@ def sheet(photos: Sequence[tuple[Sequence[Panel], Sequence[Box]]], columns: int,
 
 
 def panel_image(panel: Panel, boxes: Sequence[Box], zoom: int) -> Image.Image:
-    """Return a title, the first sample at 1:1, and under it each box of each sample, enlarged without smoothing."""
+    """Return a title, the first sample at 1:1, and under it each box of each sample, enlarged without smoothing.
+
+    Boxes of the first sample come first, so those of panels with one sample are beside them.
+    """
     parts: list[tuple[str, int, Image.Image]] = [(panel.title, TITLE, panel.samples[0])]
-    for box in boxes:
-        for sample, caption in zip(panel.samples, panel.captions, strict=True):
+    for sample, caption in zip(panel.samples, panel.captions, strict=True):
+        for box in boxes:
             crop = sample.crop((box.left, box.top, box.left + box.side, box.top + box.side))
             enlarged = crop.resize((zoom * box.side, zoom * box.side), Image.Resampling.NEAREST)
             parts.append((f"{caption}, x {zoom}".removeprefix(", "), CAPTION, enlarged))
