@@ -27,6 +27,7 @@ from .logs.running_means import RunningMeans
 from .losses.criteria import build_criteria
 from .losses.discriminator_training import Adversary
 from .losses.terms import ADVERSARIAL, check_loss_names
+from .opponent import Opponent
 from .optimizer.routing import assign_parameters, build_optimizer, routing_table
 from .speed import compile_networks, memory_format, recompute_activations
 from .warm_start import starting_model
@@ -66,11 +67,8 @@ class Run:
         self.optimizer: Optimizer
         optimizer = build_optimizer(assignments, self.optimizer_config)
         self.wrapped_model, self.optimizer = accelerator.prepare(model, optimizer)
-        self.adversary = (
-            Adversary(config.adversarial, self.optimizer_config.lr, accelerator)
-            if config.adversarial and config.losses.get(ADVERSARIAL)
-            else None
-        )
+        self.opponent = self._opponent()
+        """What learns from what the model makes."""
         self.diagnostics = Diagnostics(
             config.diagnostics,
             self.optimizer,
@@ -82,13 +80,13 @@ class Run:
         self.criteria = build_criteria(config.criteria, config.losses, accelerator.device)
         if config.run.compile:
             networks = [child for criterion in self.criteria for child in criterion.children()]
-            compile_networks(model, [*networks, *([self.discriminator] if self.discriminator else [])])
+            compile_networks(model, [*networks, *([self.opponent.network] if self.opponent else [])])
         self.finite_checks = self._finite_checks()
         """What decides which steps of each network are skipped, by its name."""
         self.forward_states = {"tokenizer": ForwardState(model.quantizer)}
         """What forwards of each network change, by its name."""
-        if self.discriminator:
-            self.forward_states["discriminator"] = ForwardState(self.discriminator)
+        if self.opponent:
+            self.forward_states[self.opponent.name] = ForwardState(self.opponent.network)
         self.means = RunningMeans(accelerator)
         self.unreadable = UnreadableInTraining(
             config.data.unreadable_limit, config.data.batch_size, sum(map(len, self.crops.sources)), accelerator
@@ -97,41 +95,51 @@ class Run:
             accelerator,
             self.ema,
             [
-                *(self.monitor, self.maintenance, self.diagnostics, self.unreadable, self.means, self.adversary),
+                *(self.monitor, self.maintenance, self.diagnostics, self.unreadable, self.means, self.opponent),
                 *self.finite_checks.values(),
             ],
         )
         seed_noise(config.run.seed, accelerator.process_index, 0)
 
+    def _opponent(self) -> Opponent | None:
+        config = self.config
+        if config.adversarial and config.losses.get(ADVERSARIAL):
+            return Adversary(config.adversarial, self.optimizer_config.lr, self.accelerator)
+        return None
+
     def _finite_checks(self) -> dict[str, FiniteCheck]:
-        run = self.config.run
-        limit = skipped_limit(run.max_skipped_steps, run.steps)
-        lrs = {"tokenizer": "optimizer.lr"} | ({"discriminator": "adversarial.lr"} if self.adversary else {})
-        return {name: FiniteCheck(self.accelerator, run.out / "checkpoints", limit, lr) for name, lr in lrs.items()}
+        run, opponent = self.config.run, self.opponent
+        shared = self.accelerator, run.out / "checkpoints", skipped_limit(run.max_skipped_steps, run.steps)
+        checks = {"tokenizer": FiniteCheck(*shared)}
+        if opponent:
+            checks[opponent.name] = FiniteCheck(*shared, opponent.lr_option, opponent.section)
+        return checks
 
     @property
-    def discriminator(self) -> nn.Module | None:
-        """The network of the adversary."""
-        return self.adversary.discriminator if self.adversary else None
+    def adversary(self) -> Adversary | None:
+        """The opponent if it is a discriminator, whose verdict is a term of the loss."""
+        return self.opponent if isinstance(self.opponent, Adversary) else None
 
     def compiled_at(self, step: int, start: int) -> str:
         """Return what is compiled in a step of a run that started after step `start`, with its verb; empty if nothing is."""
         if not self.config.run.compile:
             return ""
-        joins = step == (max(start, self.adversary.config.start) + 1 if self.adversary else 0)
         if step == start + 1:
             return "the networks were"
-        return "the discriminator was" if joins else ""
+        joins = self.opponent is not None and step == max(start, self.opponent.start) + 1
+        return f"the {self.opponent.name} was" if self.opponent and joins else ""
 
     @property
-    def trained_networks(self) -> dict[str, tuple[nn.Module | None, str]]:
+    def trained_networks(self) -> dict[str, tuple[nn.Module, str]]:
         """The networks that are trained, by name, each with the option of its learning rate."""
-        return {"tokenizer": (self.model, "optimizer.lr"), "discriminator": (self.discriminator, "adversarial.lr")}
+        opponent = self.opponent
+        rest = {opponent.name: (opponent.network, opponent.lr_option)} if opponent else {}
+        return {"tokenizer": (self.model, "optimizer.lr"), **rest}
 
     @property
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The groups of the tokenizer's optimizer, and of the discriminator's if there is one."""
-        return self.optimizer.param_groups + (self.adversary.optimizer.param_groups if self.adversary else [])
+        """The groups of the tokenizer's optimizer, and of the opponent's if there is one."""
+        return self.optimizer.param_groups + (self.opponent.optimizer.param_groups if self.opponent else [])
 
     def batches(self, start: int) -> Iterator[tuple[Pixels, list[str]]]:
         """Yield the pixels of this process for each step from `start` on, and what could not be read."""

@@ -1,4 +1,4 @@
-"""One training step: the tokenizer's, then the discriminator's, and what is observed of them."""
+"""One training step: the tokenizer's, then its opponent's, and what is observed of them."""
 
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -14,6 +14,7 @@ from ..tokenizer.quantizers import set_training_step
 from ..tokenizer.shapes import Pixels
 from .codebook.monitor import QuantizerIO, quantizer_io
 from .losses.terms import ADVERSARIAL, loss_terms, weigh
+from .opponent import Made
 from .optimizer.skipping import TAKEN, Decision, clipped_norm, step_unless
 from .run import Run
 from .speed import uncompiled
@@ -34,12 +35,12 @@ class StepResult(NamedTuple):
     scalars: dict[str, Tensor]
     """Scalars of this process by log path, means over the micro-batches; `loss/total` is the weighted sum."""
     seen: QuantizerIO
-    reconstructions: list[Pixels]
+    made: list[Made]
     """One for each micro-batch."""
 
 
 def train_step(run: Run, step: int, images: Pixels, is_logged: bool, is_checked: bool) -> TrainStepResult:
-    """Update the tokenizer, the discriminator and the EMA, or nothing if losses or gradients are not finite.
+    """Update the tokenizer, its opponent and the EMA, or nothing if losses or gradients are not finite.
 
     Raises DivergedError at a step that `is_checked`. Other steps do not wait for the device.
     """
@@ -49,14 +50,14 @@ def train_step(run: Run, step: int, images: Pixels, is_logged: bool, is_checked:
     for state in run.forward_states.values():
         state.remember()
     result = tokenizer_step(run, step, micro_batches)
-    networks = [run.model, *run.criteria, *([run.discriminator] if run.discriminator else [])]
+    networks = [run.model, *run.criteria, *([run.opponent.network] if run.opponent else [])]
     run.diagnostics.before_step(step, is_logged)
     run.diagnostics.measure_curvature(step, images, partial(float32_loss, run, step), networks)
     norm = clipped_norm(run.accelerator, run.optimizer, run.optimizer_config.clip_norm)
     decision = run.finite_checks["tokenizer"].observe(step, result.scalars, "loss/total", norm)
     optimizer_step(run, lr_factor, decision)
     measured = run.diagnostics.after_step(step, is_logged)
-    learned = discriminator_step(run, step, micro_batches, result, lr_factor, decision)
+    learned = opponent_step(run, step, micro_batches, result, lr_factor, decision)
     if decision.may_skip:
         run.forward_states["tokenizer"].restore(decision.skip)
     if is_checked:
@@ -66,26 +67,27 @@ def train_step(run: Run, step: int, images: Pixels, is_logged: bool, is_checked:
     return TrainStepResult(result.seen, measured, run.optimizer_config.lr * lr_factor)
 
 
-def discriminator_step(
+def opponent_step(
     run: Run, step: int, images: list[Pixels], result: StepResult, lr_factor: float, decision: Decision
 ) -> tuple[dict[str, Tensor], Decision]:
-    """Let the discriminator learn from the reconstructions of a step, unless the tokenizer skips it.
+    """Let the opponent learn from what was made in a step, unless the tokenizer skips it.
 
     Returns its scalars by log path, and whether its own step is skipped.
     """
-    if run.adversary is None:
+    opponent = run.opponent
+    if opponent is None:
         return {}, TAKEN
+    name = opponent.name
 
     def decide(scalars: Mapping[str, Tensor], norm: Tensor) -> Decision:
-        check = run.finite_checks["discriminator"]
-        return check.observe(step, scalars, "discriminator/loss", norm, already=decision.skip)
+        return run.finite_checks[name].observe(step, scalars, f"{name}/loss", norm, already=decision.skip)
 
     scalars: dict[str, Tensor] = {}
     own = decision
     if not decision.is_skipped:
-        scalars, own = run.adversary.learn(step, images, result.reconstructions, lr_factor, decide)
+        scalars, own = opponent.learn(step, images, result.made, lr_factor, decide)
     if own.may_skip:
-        run.forward_states["discriminator"].restore(own.skip)
+        run.forward_states[name].restore(own.skip)
     return {} if own.is_skipped else scalars, own
 
 
@@ -125,7 +127,8 @@ def tokenizer_step(run: Run, step: int, micro_batches: list[Pixels]) -> StepResu
         pixels, latent, quantized = (tensor.detach() for tensor in output[:3])
         outputs.append(Reconstruction(pixels, latent, quantized, output.tokens, losses={}))
     means = {name: torch.stack([each[name] for each in scalars]).mean() for name in scalars[0]}
-    return StepResult(means, quantizer_io(run.model.quantizer, outputs), [output.pixels for output in outputs])
+    made = [Made(output.pixels, output.quantized, output.pixels) for output in outputs]
+    return StepResult(means, quantizer_io(run.model.quantizer, outputs), made)
 
 
 def optimizer_step(run: Run, lr_factor: float, decision: Decision = TAKEN) -> None:
