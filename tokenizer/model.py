@@ -1,15 +1,17 @@
 """The tokenizer: an encoder, a quantizer and a decoder."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from .networks.base import ArchitectureConfig, Decoder, Encoder, NoDecoder
+from .decoders.base import PLAIN, ExtraDecoder, PlainDecoder
+from .decoders.noise import seeded_noise
+from .networks.base import ArchitectureConfig, Decoder, Encoder, Network, NoDecoder
+from .networks.boundaries import from_networks, quantizer_layer, to_networks
 from .quantizers import Quantizer, QuantizerConfig
 from .shapes import Latent, Pixels, Tokens
-
-SYMMETRIC = (-1.0, 1.0)
+from .wording import shown
 
 
 class Reconstruction(NamedTuple):
@@ -50,23 +52,50 @@ class VisualTokenizer(nn.Module):
         self.decoder = decoder
         self.architecture = architecture
         """What the networks were built from."""
+        self.decoders = nn.ModuleDict()
+        """Extra decoders by name. They are no part of model.safetensors, nor of what the tokens depend on."""
+        self.broken_decoders: dict[str, str] = {}
+        """Why those could not be loaded that are in the folder and not in `decoders`: a sentence for each name."""
 
     def encode_latent(self, pixels: Pixels) -> Latent:
         """Return the latent that the quantizer gets; raise ValueError when the pixels do not fit the grid."""
         self.architecture.check_pixels(pixels)
-        return self.quantizer_in(self.encoder(self._to_networks(pixels).to(self.dtype)))
+        return self.quantizer_in(self.encoder(to_networks(pixels, self.architecture.pixel_values).to(self.dtype)))
 
     def encode(self, pixels: Pixels) -> Tokens:
         """Return the tokens of pixels in [-1, 1]."""
         return self.quantizer(self.encode_latent(pixels)).tokens
 
-    def decode_latent(self, quantized: Latent) -> Pixels:
-        """Return the pixels of a quantized latent, not clamped.
+    def decode_latent(self, quantized: Latent, decoder: str = PLAIN, seed: int = 0) -> Pixels:
+        """Return the pixels of a quantized latent, not clamped: those of the plain decoder, or of an extra one.
 
-        Raises ValueError when the networks take images of one size alone and the latent has not their grid.
+        An extra one gets the same noise for every image of a size, that of `seed`. Raises ValueError when there is no such
+        decoder, or when the networks take images of one size alone and the latent has not their grid.
         """
+        if decoder != PLAIN:
+            return self._decode_with(self.extra_decoder(decoder), quantized, seed)
         self.architecture.check_grid(quantized)
-        return self._from_networks(self.decoder(self.quantizer_out(quantized.to(self.dtype))).float())
+        values = self.decoder(self.quantizer_out(quantized.to(self.dtype)))
+        return from_networks(values.float(), self.architecture.pixel_values)
+
+    def _decode_with(self, decoder: ExtraDecoder, quantized: Latent, seed: int) -> Pixels:
+        base = self.decode_latent(quantized)
+        noise = seeded_noise(seed, decoder.noise_shape(*base.shape[2:]), base.device)
+        return decoder(quantized, base, noise.expand(len(base), -1, -1, -1))
+
+    def extra_decoder(self, name: str) -> ExtraDecoder:
+        """Return an extra decoder; raise ValueError, with the names that there are, or why this one could not be loaded."""
+        if name in self.decoders:
+            return cast(ExtraDecoder, self.decoders[name])
+        if name in self.broken_decoders:
+            raise ValueError(self.broken_decoders[name])
+        known = ", ".join([PLAIN, *self.decoders])
+        raise ValueError(f"decoder is {shown(name)}, but this tokenizer has {known}: give one of these.")
+
+    @property
+    def plain(self) -> PlainDecoder:
+        """The parts that the plain decoder's answer depends on."""
+        return PlainDecoder(self.quantizer, self.quantizer_out, self.decoder)
 
     def decode(self, tokens: Tokens) -> Pixels:
         """Return pixels in [-1, 1]; raise ValueError when the tokens are out of range or have another shape."""
@@ -96,43 +125,30 @@ class VisualTokenizer(nn.Module):
 
     def cast_networks(self, dtype: torch.dtype) -> None:
         """Convert the weights of the networks in place; those of the quantizer stay float32."""
-        for network in (self.encoder, self.quantizer_in, self.quantizer_out, self.decoder):
+        for network in (self.encoder, self.quantizer_in, self.quantizer_out, self.decoder, self.decoders):
             network.to(dtype)
 
     def hidden_matrices(self) -> set[str]:
-        """Return the names of the encoder's and the decoder's parameters that Muon takes."""
-        encoder, decoder = self.encoder.hidden_matrices(), self.decoder.hidden_matrices()
-        return {f"encoder.{name}" for name in encoder} | {f"decoder.{name}" for name in decoder}
-
-    def _to_networks(self, pixels: Pixels) -> Tensor:
-        black, white = self.architecture.pixel_values
-        if (black, white) == SYMMETRIC:
-            return pixels
-        return black + (pixels + 1) * ((white - black) / 2)
-
-    def _from_networks(self, values: Tensor) -> Pixels:
-        black, white = self.architecture.pixel_values
-        if (black, white) == SYMMETRIC:
-            return values
-        return (values - black) * (2 / (white - black)) - 1
+        """Return the names of the networks' parameters that Muon takes."""
+        networks: dict[str, Network] = {"encoder": self.encoder, "decoder": self.decoder}
+        networks |= {f"decoders.{name}": self.extra_decoder(name) for name in self.decoders}
+        return {f"{part}.{name}" for part, network in networks.items() for name in network.hidden_matrices()}
 
 
 def build_tokenizer(architecture: ArchitectureConfig, quantizer: QuantizerConfig) -> VisualTokenizer:
     """Build a tokenizer with fresh weights; raise ValueError when latent and quantizer differ in channels."""
     built = quantizer.build()
-    channels, convolve = architecture.latent_channels, architecture.quantizer_convolutions
-    if not convolve and channels != built.dim:
+    channels = architecture.latent_channels
+    if not architecture.quantizer_convolutions and channels != built.dim:
         raise ValueError(
             f"latent_channels is {channels} but the quantizer takes {built.dim}: make them equal, or set "
             "quantizer_convolutions to true."
         )
-    kernel = architecture.quantizer_kernel
-    convolve_out = convolve and not architecture.encoder_only
     return VisualTokenizer(  # the order of the random draws: it decides the weights of a seed
         encoder=architecture.build_encoder(),
-        quantizer_in=nn.Conv2d(channels, built.dim, kernel, padding=kernel // 2) if convolve else nn.Identity(),
+        quantizer_in=quantizer_layer(architecture, channels, built.dim),
         quantizer=built,
-        quantizer_out=nn.Conv2d(built.dim, channels, kernel, padding=kernel // 2) if convolve_out else nn.Identity(),
+        quantizer_out=nn.Identity() if architecture.encoder_only else quantizer_layer(architecture, built.dim, channels),
         decoder=NoDecoder() if architecture.encoder_only else architecture.build_decoder(),
         architecture=architecture,
     )

@@ -13,12 +13,16 @@ Channels = Annotated[int, Field(ge=1, le=1 << 15)]
 """Far above what networks have: a config may come from anywhere, and more would take hours to build."""
 
 
-class _Network(nn.Module):
+class Network(nn.Module, ABC):
     """What encoders and decoders have in common."""
 
     traced: ClassVar[str] = "forward"
     """Name of the method that training compiles. A decoder may name one that leaves out the last layer, whose gradient adaptive
     adversarial weights take without that of the others."""
+
+    @abstractmethod
+    def hidden_matrices(self) -> list[str]:
+        """Return the names of the parameters that Muon takes: matrices and kernels between the first and the last layer."""
 
     @final
     def recomputable(self) -> list[nn.Module]:
@@ -33,28 +37,20 @@ def _outermost_blocks(module: nn.Module) -> list[nn.Module]:
     return found
 
 
-class Encoder(_Network, ABC):
+class Encoder(Network):
     """Map pixels to a latent."""
 
     @abstractmethod
     def forward(self, pixels: Pixels) -> Latent:
         """Return the latent of pixels whose height and width are multiples of the downsampling."""
 
-    @abstractmethod
-    def hidden_matrices(self) -> list[str]:
-        """Return the names of the parameters that Muon takes: matrices and kernels between the first and the last layer."""
 
-
-class Decoder(_Network, ABC):
+class Decoder(Network):
     """Map a latent to pixels."""
 
     @abstractmethod
     def forward(self, latent: Latent) -> Pixels:
         """Return pixels, not clamped: training needs the gradient outside [-1, 1]."""
-
-    @abstractmethod
-    def hidden_matrices(self) -> list[str]:
-        """Return the names of the parameters that Muon takes, as an encoder does."""
 
     @property
     @abstractmethod
@@ -165,6 +161,13 @@ class ArchitectureConfig(Config, ABC):
             raise ValueError(
                 f"{name} is {size}, but must be a multiple of the downsampling, {self.downsample}: try {near}."
             )
+
+    @final
+    @property
+    def latent_is_grid(self) -> bool:
+        """Whether each position of the latent stands for a square of the image, `downsample` pixels to a side."""
+        size = self.image_size
+        return size is None or self.latent_grid(size, size) == (size // self.downsample, size // self.downsample)
 
     @final
     @property
