@@ -1,0 +1,1 @@
+"""Training of extra decoders: flow matching, and its distillation to one step."""
