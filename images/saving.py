@@ -14,7 +14,7 @@ from .file_entry import open_regular
 MARK = "vistok"
 """Keyword of the PNG text that holds the mark."""
 GAP, SIDE, COLUMNS = 8, 256, 8
-"""Of a sheet: pixels between images, max pixels of a side, and pairs in a row."""
+"""Of a sheet: pixels between images, max pixels of a side, and columns side by side."""
 
 
 def save_png(path: Path, image: Image.Image, mark: str = "") -> None:
@@ -50,18 +50,21 @@ def mark_in(file: BinaryIO) -> str:
         return ""
 
 
-def comparison_sheet(pairs: Sequence[tuple[Image.Image, Image.Image]]) -> Image.Image:
-    """Return a sheet of 8 pairs a row, originals above reconstructions, each scaled down to at most 256 pixels a side."""
+def comparison_sheet(columns: Sequence[Sequence[Image.Image]]) -> Image.Image:
+    """Return a sheet of 8 columns side by side, such as originals above their reconstructions, and the next 8 below them.
+
+    All columns are equally long. Images are scaled down to at most 256 pixels a side.
+    """
     placed: list[tuple[Image.Image, tuple[int, int]]] = []
     top, width = GAP, 0
-    for start in range(0, len(pairs), COLUMNS):
-        columns = [[_scaled_down(image) for image in pair] for pair in pairs[start : start + COLUMNS]]
-        height = max(image.height for column in columns for image in column)
+    for start in range(0, len(columns), COLUMNS):
+        beside = [[scaled_down(image) for image in column] for column in columns[start : start + COLUMNS]]
+        height = max(image.height for column in beside for image in column)
         left = GAP
-        for column in columns:
+        for column in beside:
             placed += [(image, (left, top + row * (height + GAP))) for row, image in enumerate(column)]
             left += column[0].width + GAP
-        top += 2 * (height + GAP)
+        top += len(beside[0]) * (height + GAP)
         width = max(width, left)
     sheet = Image.new("RGB", (width, top), "white")
     for image, corner in placed:
@@ -69,6 +72,7 @@ def comparison_sheet(pairs: Sequence[tuple[Image.Image, Image.Image]]) -> Image.
     return sheet
 
 
-def _scaled_down(image: Image.Image) -> Image.Image:
+def scaled_down(image: Image.Image) -> Image.Image:
+    """Return an image as it is on a sheet."""
     scale = min(1, SIDE / max(image.size))
     return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))

@@ -148,7 +148,9 @@ def build_tokenizer(architecture: ArchitectureConfig, quantizer: QuantizerConfig
         encoder=architecture.build_encoder(),
         quantizer_in=quantizer_layer(architecture, channels, built.dim),
         quantizer=built,
-        quantizer_out=nn.Identity() if architecture.encoder_only else quantizer_layer(architecture, built.dim, channels),
+        quantizer_out=nn.Identity()
+        if architecture.encoder_only
+        else quantizer_layer(architecture, built.dim, channels),
         decoder=NoDecoder() if architecture.encoder_only else architecture.build_decoder(),
         architecture=architecture,
     )

@@ -34,9 +34,12 @@ class Opponent(Protocol):
     """Option of its learning rate, such as adversarial.lr."""
     start: int
     """Steps before its first one."""
-    network: nn.Module
     optimizer: Any
     """As accelerate wraps it."""
+
+    @property
+    def network(self) -> nn.Module:
+        """What learns."""
 
     def learn(
         self, step: int, images: Sequence[Pixels], made: Sequence[Made], lr_factor: float, decide: Decide

@@ -8,7 +8,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..images.preprocessing import to_pixels
+from ..tokenizer.decoders.base import ExtraDecoder
 from ..tokenizer.model import VisualTokenizer
+from ..tokenizer.networks.base import Decoder, Network
 from ..tokenizer.shapes import Pixels
 from .checkpoints.states import keep_in_checkpoints
 from .codebook.maintenance import CodebookMaintenance
@@ -22,6 +24,9 @@ from .data.unreadable_images import UnreadableInTraining
 from .diagnostics.diagnostics import Diagnostics
 from .finite_check import FiniteCheck, skipped_limit
 from .forward_state import ForwardState
+from .generative.recipe import Recipe
+from .generative.scale import ResidualScale
+from .generative.spread import SpreadWatch
 from .launcher import run_accelerator, seed_noise
 from .logs.running_means import RunningMeans
 from .losses.criteria import build_criteria
@@ -45,10 +50,12 @@ class Run:
         self.accelerator = accelerator = run_accelerator(config.run)
         self.crops = TrainingCrops(config.data, config.run.seed, config.model.preprocessing, images)
         set_seed(config.run.seed)
-        self.model = model = starting_model(config.model)
+        self.model = model = starting_model(config.model, config.decoder)
         """The tokenizer itself."""
         freeze_all_but(model, config.model.train)
-        check_loss_names(config.losses, model.quantizer, config.criteria)
+        self.recipe: Recipe | None = config.decoder.recipe.build(model, config.decoder.name) if config.decoder else None
+        """What trains an extra decoder of the tokenizer."""
+        check_loss_names(config.losses, self._own_losses(), config.criteria)
         self.optimizer_config = config.optimizer.at_batch_size(config.data.batch_size)
         """The optimizer's config, with the learning rate for the batch size of the run."""
         assignments = assign_parameters(model, self.optimizer_config)
@@ -59,14 +66,16 @@ class Run:
         self.maintenance = CodebookMaintenance(config.codebook, model.quantizer, accelerator, config.run.seed)
         self.memory_format = memory_format(config.run.memory_format, accelerator.device)
         """Order of images and kernels in memory."""
-        model.to(memory_format=self.memory_format)
+        self.learner: nn.Module = self.recipe or model
+        """What runs forward in a step: the tokenizer, or the recipe with the tokenizer in it."""
+        self.learner.to(accelerator.device).to(memory_format=self.memory_format)
         if config.run.activation_checkpointing:
-            recompute_activations(model)
+            recompute_activations([self.trained_decoder] if self.recipe else [model.encoder, model.decoder])
         self.wrapped_model: nn.Module
-        """The tokenizer as accelerate wraps it, for the forward pass."""
+        """The learner as accelerate wraps it."""
         self.optimizer: Optimizer
         optimizer = build_optimizer(assignments, self.optimizer_config)
-        self.wrapped_model, self.optimizer = accelerator.prepare(model, optimizer)
+        self.wrapped_model, self.optimizer = accelerator.prepare(self.learner, optimizer)
         self.opponent = self._opponent()
         """What learns from what the model makes."""
         self.diagnostics = Diagnostics(
@@ -80,13 +89,20 @@ class Run:
         self.criteria = build_criteria(config.criteria, config.losses, accelerator.device)
         if config.run.compile:
             networks = [child for criterion in self.criteria for child in criterion.children()]
-            compile_networks(model, [*networks, *([self.opponent.network] if self.opponent else [])])
+            discriminator = [self.adversary.network] if self.adversary else []
+            compile_networks(self._traced(), [*networks, *discriminator])
         self.finite_checks = self._finite_checks()
         """What decides which steps of each network are skipped, by its name."""
-        self.forward_states = {"tokenizer": ForwardState(model.quantizer)}
+        self.forward_states = {"tokenizer": ForwardState(model.quantizer, model.decoders)}
         """What forwards of each network change, by its name."""
         if self.opponent:
             self.forward_states[self.opponent.name] = ForwardState(self.opponent.network)
+        self.scale: ResidualScale | None = None
+        self.spread: SpreadWatch | None = None
+        if self.recipe and config.decoder:
+            copies = [self.recipe.decoder, self.ema.model.extra_decoder(config.decoder.name)]
+            self.scale = ResidualScale(copies)
+            self.spread = SpreadWatch(self.recipe.decoder, config.decoder.recipe.remedy, accelerator)
         self.means = RunningMeans(accelerator)
         self.unreadable = UnreadableInTraining(
             config.data.unreadable_limit, config.data.batch_size, sum(map(len, self.crops.sources)), accelerator
@@ -96,13 +112,28 @@ class Run:
             self.ema,
             [
                 *(self.monitor, self.maintenance, self.diagnostics, self.unreadable, self.means, self.opponent),
+                *(self.scale, self.spread),
                 *self.finite_checks.values(),
             ],
         )
         seed_noise(config.run.seed, accelerator.process_index, 0)
 
+    def _own_losses(self) -> tuple[str, ...]:
+        if self.config.decoder:
+            return self.config.decoder.recipe.loss_names
+        return self.model.quantizer.loss_names if self.model.quantizer.training else ()
+
+    def _traced(self) -> list[Network]:
+        """Return the networks that are compiled by their own methods."""
+        extra = [module for module in (self.recipe or nn.Module()).modules() if isinstance(module, ExtraDecoder)]
+        fake = self.opponent.network if self.opponent and isinstance(self.opponent.network, ExtraDecoder) else None
+        return [self.model.encoder, self.model.decoder, *extra, *([fake] if fake is not None else [])]
+
     def _opponent(self) -> Opponent | None:
         config = self.config
+        own = self.recipe.opponent(self.accelerator, self.optimizer_config) if self.recipe else None
+        if own:
+            return own
         if config.adversarial and config.losses.get(ADVERSARIAL):
             return Adversary(config.adversarial, self.optimizer_config.lr, self.accelerator)
         return None
@@ -132,9 +163,19 @@ class Run:
     @property
     def trained_networks(self) -> dict[str, tuple[nn.Module, str]]:
         """The networks that are trained, by name, each with the option of its learning rate."""
-        opponent = self.opponent
+        opponent, own = self.opponent, "decoder" if self.recipe else "tokenizer"
         rest = {opponent.name: (opponent.network, opponent.lr_option)} if opponent else {}
-        return {"tokenizer": (self.model, "optimizer.lr"), **rest}
+        return {own: (self.model, "optimizer.lr"), **rest}
+
+    @property
+    def decoder_name(self) -> str | None:
+        """Name of the extra decoder that is trained, if one is."""
+        return self.recipe.name if self.recipe else None
+
+    @property
+    def trained_decoder(self) -> Decoder | ExtraDecoder:
+        """The decoder that makes the pixels of a step."""
+        return self.recipe.decoder if self.recipe else self.model.decoder
 
     @property
     def parameter_groups(self) -> list[dict[str, Any]]:

@@ -13,6 +13,8 @@ from ..tokenizer.model import Reconstruction
 from ..tokenizer.quantizers import set_training_step
 from ..tokenizer.shapes import Pixels
 from .codebook.monitor import QuantizerIO, quantizer_io
+from .generative.recipe import Painted
+from .generative.spread import NO_SPREAD
 from .losses.terms import ADVERSARIAL, loss_terms, weigh
 from .opponent import Made
 from .optimizer.skipping import TAKEN, Decision, clipped_norm, step_unless
@@ -27,6 +29,8 @@ class TrainStepResult(NamedTuple):
     measured: dict[str, float]
     """Scalars of the diagnostics by log path; empty at steps that are not logged."""
     lr: float
+    alarms: list[str]
+    """What is wrong with the samples of an extra decoder, a sentence each."""
 
 
 class StepResult(NamedTuple):
@@ -50,7 +54,7 @@ def train_step(run: Run, step: int, images: Pixels, is_logged: bool, is_checked:
     for state in run.forward_states.values():
         state.remember()
     result = tokenizer_step(run, step, micro_batches)
-    networks = [run.model, *run.criteria, *([run.opponent.network] if run.opponent else [])]
+    networks = [run.learner, *run.criteria, *([run.opponent.network] if run.opponent else [])]
     run.diagnostics.before_step(step, is_logged)
     run.diagnostics.measure_curvature(step, images, partial(float32_loss, run, step), networks)
     norm = clipped_norm(run.accelerator, run.optimizer, run.optimizer_config.clip_norm)
@@ -64,7 +68,8 @@ def train_step(run: Run, step: int, images: Pixels, is_logged: bool, is_checked:
         for check in run.finite_checks.values():
             check.check()
     observe_step(run, step, result, norm, decision, learned)
-    return TrainStepResult(result.seen, measured, run.optimizer_config.lr * lr_factor)
+    spread = run.spread.measure(micro_batches[0], result.made[0]) if run.spread and is_logged else NO_SPREAD
+    return TrainStepResult(result.seen, measured | spread.values, run.optimizer_config.lr * lr_factor, spread.alarms)
 
 
 def opponent_step(
@@ -113,21 +118,21 @@ def observe_step(
 def tokenizer_step(run: Run, step: int, micro_batches: list[Pixels]) -> StepResult:
     """Accumulate the gradients of the micro-batches; the weights do not change yet."""
     run.optimizer.zero_grad()
-    outputs, scalars = [], []
+    outputs, made, scalars = [], [], []
     for count, images in enumerate(micro_batches, 1):
         is_last = count == len(micro_batches)
         with nullcontext() if is_last else run.accelerator.no_sync(run.wrapped_model):
             with run.accelerator.autocast():
-                output: Reconstruction = run.wrapped_model(images, run.maintenance.hardness(step))
-            found = _losses(run, step, images, output)
+                painted = _painted(run.wrapped_model(images, run.maintenance.hardness(step)))
+            found = _losses(run, step, images, painted.output) | painted.seen
             run.accelerator.backward(found["loss/total"] / len(micro_batches))
         if count == 1:
             run.diagnostics.after_first_micro_batch(step)
         scalars.append({name: value.detach().float() for name, value in found.items()})
-        pixels, latent, quantized = (tensor.detach() for tensor in output[:3])
-        outputs.append(Reconstruction(pixels, latent, quantized, output.tokens, losses={}))
+        pixels, latent, quantized = (tensor.detach() for tensor in painted.output[:3])
+        outputs.append(Reconstruction(pixels, latent, quantized, painted.output.tokens, losses={}))
+        made.append(Made(pixels, quantized, painted.base.detach()))
     means = {name: torch.stack([each[name] for each in scalars]).mean() for name in scalars[0]}
-    made = [Made(output.pixels, output.quantized, output.pixels) for output in outputs]
     return StepResult(means, quantizer_io(run.model.quantizer, outputs), made)
 
 
@@ -141,11 +146,15 @@ def optimizer_step(run: Run, lr_factor: float, decision: Decision = TAKEN) -> No
 
 def float32_loss(run: Run, step: int, images: Pixels) -> Tensor:
     """Return the loss of `tokenizer_step` with the tokenizer in float32, and without DDP."""
-    forward = type(run.model).forward  # accelerate has wrapped the object's own in autocast
+    forward = type(run.learner).forward  # accelerate has wrapped the object's own in autocast
     with uncompiled():
         with torch.autocast(images.device.type, enabled=False):
-            output = forward(run.model, images, run.maintenance.hardness(step))
-        return _losses(run, step, images, output)["loss/total"]
+            painted = _painted(forward(run.learner, images, run.maintenance.hardness(step)))
+        return _losses(run, step, images, painted.output)["loss/total"]
+
+
+def _painted(returned: Reconstruction | Painted) -> Painted:
+    return returned if isinstance(returned, Painted) else Painted(returned, returned.pixels, {})
 
 
 def _losses(run: Run, step: int, images: Pixels, output: Reconstruction) -> dict[str, Tensor]:
@@ -159,7 +168,7 @@ def _losses(run: Run, step: int, images: Pixels, output: Reconstruction) -> dict
         compared = {name: term for name, term in terms.items() if name not in output.losses}
         terms[ADVERSARIAL] = run.adversary.term(step, output.pixels)
         reconstruction_loss = weigh(compared, {name: weights[name] for name in compared})
-        last_layer = run.model.decoder.last_layer
+        last_layer = run.trained_decoder.last_layer
         factor = run.adversary.factor(step, reconstruction_loss, terms[ADVERSARIAL], last_layer)
         scaled[ADVERSARIAL] = factor * terms[ADVERSARIAL]
         scalars = {"adversarial/factor": factor}

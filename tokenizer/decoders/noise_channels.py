@@ -84,10 +84,15 @@ def _wider(architecture: ArchitectureConfig, noise: int) -> ArchitectureConfig |
             first, second = (_shapes(each.build_decoder()) for each in (architecture, wider))
     except (ValueError, RuntimeError):  # the family has a rule for the number of channels
         return None
-    return wider if first.keys() == second.keys() and all(
-        one == other or (len(one) > 1 and one[:1] + one[2:] == other[:1] + other[2:] and one[1] + noise == other[1])
-        for one, other in ((first[name], second[name]) for name in first)
-    ) else None
+    return (
+        wider
+        if first.keys() == second.keys()
+        and all(
+            one == other or (len(one) > 1 and one[:1] + one[2:] == other[:1] + other[2:] and one[1] + noise == other[1])
+            for one, other in ((first[name], second[name]) for name in first)
+        )
+        else None
+    )
 
 
 def _shapes(decoder: Decoder) -> dict[str, tuple[int, ...]]:

@@ -24,8 +24,8 @@ from ...tokenizer.folder.save_load import LoadedTokenizer
 from ...tokenizer.numerics.exact import in_batches
 from ...tokenizer.shapes import Pixels
 from ...tokenizer.wording import pluralize
-from ..outputs import SAMPLES
 from ..report import REPORT_FILE, read_logs, run_charts
+from ..samples import SAMPLES
 from .prepare import CONFIG_FILE, STAGES_FOLDER, Finetuning
 
 METRICS_FILE = "metrics.json"

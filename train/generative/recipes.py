@@ -1,0 +1,35 @@
+"""The recipes for extra decoders, one table, and the section `decoder` of a run."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ...tokenizer.config import Choice, Config
+from ...tokenizer.decoders.residual_unet import ResidualUNetConfig
+from ...tokenizer.decoders.table import ExtraDecoderConfig
+from .distillation import DistillConfig
+from .flow_matching import FlowConfig
+from .gan import GanConfig
+from .matching import FgmConfig
+from .recipe import RecipeConfig
+
+RECIPES: dict[str, type[RecipeConfig]] = {
+    "gan": GanConfig,
+    "flow": FlowConfig,
+    "distill": DistillConfig,
+    "fgm": FgmConfig,
+}
+"""Recipes by name. To add one, write its config and its module in a new file, and add a line here."""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+class DecoderTrainingConfig(Config):
+    """An extra decoder to train, with everything else frozen."""
+
+    name: Name = "generative"
+    """Name of the decoder in the tokenizer folder: letters, digits, - and _, but not plain."""
+    network: ExtraDecoderConfig = ResidualUNetConfig()
+    """Network of the decoder; its keys depend on its name."""
+    recipe: Annotated[RecipeConfig, Choice(RECIPES)]
+    """How it is trained; its keys depend on its name."""
