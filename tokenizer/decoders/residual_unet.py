@@ -46,10 +46,10 @@ class ResidualUNetConfig(DecoderConfig):
 
     def build(self, architecture: ArchitectureConfig, code_channels: int) -> "ResidualUNet":
         downsample = architecture.downsample
-        stem = self.stem or next(side for side in STEMS if downsample % side == 0)
+        stem: int = self.stem or next(side for side in STEMS if downsample % side == 0)
         if downsample % stem:
             raise ValueError(
-                f"stem is {stem}, but must divide the downsampling of the tokenizer, {downsample}: try 1, 2 or null."
+                f"stem is {stem}, but must divide the downsampling of the tokenizer, {downsample}: give 1, or leave it out."
             )
         repeats = downsample // stem if architecture.latent_is_grid else None
         return ResidualUNet(self, stem, code_channels, repeats)
@@ -64,6 +64,7 @@ class ResidualUNet(ExtraDecoder):
     """
 
     traced = "predict"
+    code_size: Tensor
     max_steps = MAX_STEPS
 
     def __init__(self, config: ResidualUNetConfig, stem: int, code_channels: int, repeats: int | None):
