@@ -122,6 +122,7 @@ def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
         if is_saved:
             opponent = run.opponent.name if run.opponent else None
             facts = {"config": run.config.model_dump(mode="json"), "logs": log.flush(), "opponent": opponent}
+            facts |= {"scale": run.scale.value} if run.scale else {}
             with delay_signals():
                 save_checkpoint(run.accelerator, config.out / "checkpoints", step, config.keep_checkpoints, facts)
         # After the checkpoint, so that an export of the first checkpoint's step or later always has a checkpoint.

@@ -44,7 +44,7 @@ def write_final_outputs(run: Run, validation: Validation, warn: Callable[[str], 
     why = describe_error(error) if isinstance(error, Exception) else "it was interrupted."
     with best_effort("the tokenizer", warn):
         if isinstance(error, DivergedError):
-            exported = exported_step(run.config.run.out / EXPORT) or 0
+            exported = exported_step(run.config.run.out / EXPORT, run.decoder_name) or 0
             if checkpoint is None or checkpoint_step(checkpoint) < exported:
                 return
             run.ema.load_state_dict(ema_state(checkpoint))

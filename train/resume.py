@@ -51,6 +51,8 @@ def resume(run: Run) -> Resumed:
     load_states(run.accelerator, checkpoint)
     for group, values in zip(run.parameter_groups, settings, strict=True):
         group.update(values)
+    if run.scale:
+        run.scale.set(facts["scale"])
     before, now = processes_of(checkpoint), run.accelerator.num_processes
     if before != now:
         seed_noise(config.run.seed, rank, step)
@@ -71,7 +73,7 @@ def _check_folder(run: Run) -> list[str]:
     written, export = _written_config(folder / CONFIG_FILE), folder / EXPORT
     warnings = changes(written, run.config) if written else []
     if (export / TOKENIZER_FILE).exists():
-        step = exported_step(export)
+        step = exported_step(export, run.decoder_name)
         if step is None or written is None or step >= min(written.run.save_every, written.run.steps):
             raise ValueError(
                 f"{folder} holds the tokenizer of a run, in {EXPORT}, but no checkpoint to resume from: use another "

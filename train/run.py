@@ -112,7 +112,7 @@ class Run:
             self.ema,
             [
                 *(self.monitor, self.maintenance, self.diagnostics, self.unreadable, self.means, self.opponent),
-                *(self.scale, self.spread),
+                self.spread,
                 *self.finite_checks.values(),
             ],
         )

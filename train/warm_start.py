@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ..tokenizer.decoders.base import ExtraDecoder
+from ..tokenizer.folder.decoders import decoder_names, load_decoder
 from ..tokenizer.folder.save_load import load_tokenizer
 from ..tokenizer.model import VisualTokenizer, build_tokenizer
 from .config import ModelConfig
@@ -56,14 +57,20 @@ def _with_decoder(config: ModelConfig, training: DecoderTrainingConfig) -> Visua
             f"{config.init_from} has no decoder, because its checkpoint has none, so there is nothing that an extra one could "
             "add to: import the checkpoint with the decoder."
         )
-    model.decoders = torch.nn.ModuleDict({training.name: _starting_decoder(model, training)})
+    if training.name in decoder_names(config.init_from):
+        model.decoders[training.name] = load_decoder(config.init_from, training.name, model)
+    model.decoders[training.name] = _starting_decoder(model, training)
     return model
 
 
 def _starting_decoder(model: VisualTokenizer, training: DecoderTrainingConfig) -> ExtraDecoder:
     decoder = training.network.build(model.architecture, model.quantizer.dim)
     decoder.start_from(model.plain)
-    decoder.scale = UNKNOWN
+    decoder.scale, decoder.steps = UNKNOWN, training.recipe.steps
+    if decoder.steps > decoder.max_steps:
+        raise ValueError(
+            f"decoder.recipe.steps is {decoder.steps}, but {training.network.name} takes at most {decoder.max_steps}: lower it."
+        )
     if training.name not in model.decoders:
         return decoder
     before = model.extra_decoder(training.name)

@@ -32,9 +32,7 @@ class DistillConfig(RecipeConfig):
     remedy: ClassVar[str] = "a lower losses.perceptual, or a lower optimizer.lr"
 
     def build(self, model: VisualTokenizer, name: str) -> Recipe:
-        decoder = model.extra_decoder(name)
-        require_predicting(decoder, self.name)
-        decoder.steps = 1
+        require_predicting(model.extra_decoder(name), self.name)
         return Distillation(model, name, load_teacher(self.teacher, name, model), self.teacher_steps)
 
 

@@ -23,14 +23,12 @@ class FlowConfig(RecipeConfig):
     name: Literal["flow"] = "flow"
     """Name of the recipe: flow."""
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 8
-    """Euler steps of the decoder that is validated and exported; training is the same for all."""
+    """Euler steps of the decoder that is validated and exported, 1 to 25; training is the same for all."""
     loss_names: ClassVar[tuple[str, ...]] = (FLOW,)
     remedy: ClassVar[str] = "a lower optimizer.lr, or a smaller decoder.network"
 
     def build(self, model: VisualTokenizer, name: str) -> Recipe:
-        decoder = model.extra_decoder(name)
-        require_predicting(decoder, self.name)
-        decoder.steps = self.steps
+        require_predicting(model.extra_decoder(name), self.name)
         return FlowMatching(model, name)
 
 

@@ -20,7 +20,6 @@ class GanConfig(RecipeConfig):
     remedy: ClassVar[str] = "a lower losses.adversarial, adversarial.adaptive, or a lower optimizer.lr"
 
     def build(self, model: VisualTokenizer, name: str) -> Recipe:
-        model.extra_decoder(name).steps = 1
         return Gan(model, name)
 
 

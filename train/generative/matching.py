@@ -41,9 +41,7 @@ class FgmConfig(RecipeConfig):
     remedy: ClassVar[str] = "another decoder.recipe.penalty (0.5 or 1), more fake_steps, or a lower optimizer.lr"
 
     def build(self, model: VisualTokenizer, name: str) -> Recipe:
-        decoder = model.extra_decoder(name)
-        require_predicting(decoder, self.name)
-        decoder.steps = 1
+        require_predicting(model.extra_decoder(name), self.name)
         return Matching(model, name, load_teacher(self.teacher, name, model), self)
 
 

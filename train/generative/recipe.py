@@ -1,14 +1,15 @@
 """What every recipe for an extra decoder promises; the table RECIPES names those that exist."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple, Protocol, final, runtime_checkable
+from typing import Annotated, ClassVar, NamedTuple, Protocol, final, runtime_checkable
 
 import torch
 from accelerate import Accelerator
+from pydantic import Field
 from torch import Tensor, nn
 
 from ...tokenizer.config import Config
-from ...tokenizer.decoders.base import ExtraDecoder
+from ...tokenizer.decoders.base import MAX_STEPS, ExtraDecoder
 from ...tokenizer.model import Reconstruction, VisualTokenizer
 from ...tokenizer.shapes import Latent, Pixels
 from ..opponent import Opponent
@@ -72,6 +73,8 @@ class RecipeConfig(Config, ABC):
 
     name: str
     """Name of the recipe."""
+    steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 1
+    """Passes through the network for one image, of the decoder that is validated and exported."""
     loss_names: ClassVar[tuple[str, ...]] = ()
     """Names of its own losses, which are keys of `losses`."""
     has_opponent: ClassVar[bool] = False

@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator
 
 from ...tokenizer.config import Choice, Config
 from ...tokenizer.decoders.residual_unet import ResidualUNetConfig
 from ...tokenizer.decoders.table import ExtraDecoderConfig
+from ...tokenizer.folder.decoders import check_decoder_name
 from .distillation import DistillConfig
 from .flow_matching import FlowConfig
 from .gan import GanConfig
@@ -21,13 +22,16 @@ RECIPES: dict[str, type[RecipeConfig]] = {
 }
 """Recipes by name. To add one, write its config and its module in a new file, and add a line here."""
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+
+def _checked(name: str) -> str:
+    check_decoder_name(name)
+    return name
 
 
 class DecoderTrainingConfig(Config):
     """An extra decoder to train, with everything else frozen."""
 
-    name: Name = "generative"
+    name: Annotated[str, AfterValidator(_checked)] = "generative"
     """Name of the decoder in the tokenizer folder: letters, digits, - and _, but not plain."""
     network: ExtraDecoderConfig = ResidualUNetConfig()
     """Network of the decoder; its keys depend on its name."""

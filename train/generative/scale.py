@@ -1,7 +1,6 @@
 """The scale of the residual: how far the plain decoder's answers are from the images."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -18,7 +17,7 @@ UNKNOWN = 0.0
 
 
 class ResidualScale:
-    """Keeps one scale for copies of a decoder, and in checkpoints; `UNKNOWN` until it is measured."""
+    """Keeps one scale for copies of a decoder; `UNKNOWN` until it is measured. It is a fact of each checkpoint."""
 
     def __init__(self, decoders: Sequence[ExtraDecoder]):
         self._decoders = decoders
@@ -26,7 +25,15 @@ class ResidualScale:
     @property
     def is_known(self) -> bool:
         """Whether a decoder that training starts from, or a teacher, has given it."""
-        return self._decoders[0].scale != UNKNOWN
+        return self.value != UNKNOWN
+
+    @property
+    def value(self) -> float:
+        return self._decoders[0].scale
+
+    def set(self, scale: float) -> None:
+        for decoder in self._decoders:
+            decoder.scale = scale
 
     @torch.no_grad()
     def measure(self, model: VisualTokenizer, batches: Iterable[Pixels], accelerator: Accelerator) -> None:
@@ -40,14 +47,4 @@ class ResidualScale:
                 break
         mean = accelerator.reduce(torch.stack(squares).mean(), reduction="mean")
         assert isinstance(mean, torch.Tensor)
-        self._set(max(MIN_SCALE, float(mean.sqrt())))
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"scale": self._decoders[0].scale}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._set(state["scale"])
-
-    def _set(self, scale: float) -> None:
-        for decoder in self._decoders:
-            decoder.scale = scale
+        self.set(max(MIN_SCALE, float(mean.sqrt())))

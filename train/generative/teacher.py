@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import torch
-
 from ...tokenizer.decoders.base import ExtraDecoder
+from ...tokenizer.folder.decoder_digest import decoder_digest
+from ...tokenizer.folder.decoders import decoder_names, load_decoder
 from ...tokenizer.folder.save_load import load_tokenizer
 from ...tokenizer.model import VisualTokenizer
 from .recipe import Predicts
@@ -16,32 +16,21 @@ def load_teacher(folder: Path, name: str, model: VisualTokenizer) -> ExtraDecode
     Raises ValueError when there is none, it predicts nothing, or it was trained for another tokenizer or plain decoder.
     """
     found = load_tokenizer(folder).model
-    if name not in found.decoders and name not in found.broken_decoders:
+    if name not in decoder_names(folder):
         raise ValueError(
             f"decoder.recipe.teacher is {folder}, which has no decoder {name}: train it first with the recipe flow, or give "
             "another folder."
         )
-    teacher, student = found.extra_decoder(name), model.extra_decoder(name)
+    teacher, student = load_decoder(folder, name, found), model.extra_decoder(name)
     if not isinstance(teacher, Predicts):
         raise ValueError(
             f"decoder.recipe.teacher is {folder}, whose decoder {name} is a {teacher.config.name} and no flow: give a folder "
             "with one that was trained with the recipe flow."
         )
-    if not _same(found, model):
+    if decoder_digest(found) != decoder_digest(model):
         raise ValueError(
             f"decoder.recipe.teacher is {folder}, but its tokenizer or its plain decoder is another than that of "
             "model.init_from: give a teacher of the same."
         )
     student.scale = teacher.scale
     return teacher.requires_grad_(False).eval()
-
-
-def _same(first: VisualTokenizer, second: VisualTokenizer) -> bool:
-    """Return whether two tokenizers are equal but for their extra decoders."""
-    if first.architecture != second.architecture:
-        return False
-    one, other = (
-        {name: value for name, value in model.state_dict().items() if not name.startswith("decoders.")}
-        for model in (first, second)
-    )
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name].cpu()) for name in one)
