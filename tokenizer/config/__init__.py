@@ -11,7 +11,7 @@ from ..wording import shown
 from .choices import Choice, members
 from .errors import ConfigError, first_error
 
-__all__ = ["Choice", "Config", "ConfigError", "Pattern", "parse_choice", "parse_config"]
+__all__ = ["Choice", "Config", "ConfigError", "ConfigType", "Pattern", "parse_choice", "parse_config"]
 
 
 def _compiled(pattern: str) -> str:

@@ -5,6 +5,7 @@ z = (1 - t) u + t e (rectified flow, arXiv 2209.03003). The network predicts u f
 dz/dt = (z - u) / t. Following it from t = 1 to 0 by Euler's method turns noise into a sample.
 """
 
+import math
 from typing import Annotated, Literal
 
 import torch
@@ -64,7 +65,7 @@ class ResidualUNet(ExtraDecoder):
     """
 
     traced = "predict"
-    code_size: Tensor
+    code_exponent: Tensor
     max_steps = MAX_STEPS
 
     def __init__(self, config: ResidualUNetConfig, stem: int, code_channels: int, repeats: int | None):
@@ -76,7 +77,7 @@ class ResidualUNet(ExtraDecoder):
         self.noise_in = nn.Conv2d(squares, first, 3, padding=1)
         self.base_in = nn.Conv2d(squares, first, 3, padding=1, bias=False)
         self.codes_in = None if repeats is None else nn.Conv2d(code_channels, first, 3, padding=1, bias=False)
-        self.register_buffer("code_size", torch.ones(()))
+        self.register_buffer("code_exponent", torch.zeros((), dtype=torch.int64))
         self.time = TimeFeatures(config.time_channels)
         self.down = nn.ModuleList(self._level(config, width) for width in widths[:-1])
         self.halvings = nn.ModuleList(map(HalfGrid, widths[:-1], widths[1:]))
@@ -114,7 +115,7 @@ class ResidualUNet(ExtraDecoder):
         seen: Tensor = self.base_in(self._squares(base))
         if self.codes_in is None or self.repeats is None:
             return seen
-        of_codes = self.codes_in((codes / self.code_size).to(self.dtype))
+        of_codes = self.codes_in(torch.ldexp(codes, -self.code_exponent).to(self.dtype))
         return seen + functional.interpolate(of_codes, scale_factor=float(self.repeats), mode="nearest")
 
     def predict_from(self, z: Tensor, time: Tensor, condition: Tensor) -> Tensor:
@@ -135,7 +136,7 @@ class ResidualUNet(ExtraDecoder):
         return functional.pixel_unshuffle(values.to(self.dtype), self.stem)
 
     def start_from(self, plain: PlainDecoder) -> None:
-        self.code_size.fill_(code_size(plain.quantizer))
+        self.code_exponent.fill_(round(math.log2(code_size(plain.quantizer))))
 
     def hidden_matrices(self) -> list[str]:
         outer = ("noise_in.weight", "base_in.weight", "codes_in.weight", "conv_out.weight")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import model_validator
 
-from ..config import Choice, Config, parse_config
+from ..config import Choice, Config, ConfigType, parse_config
 from ..files import check_no_pointer
 from ..networks.architectures import Architecture
 from ..preprocessing import PreprocessingConfig
@@ -93,6 +93,11 @@ def read_tokenizer_config(folder: Path) -> TokenizerConfig:
         if (exported / CONFIG_FILE).is_file():
             raise ValueError(f"{folder} is a run folder, not a tokenizer folder: give its export, {exported}.")
         raise ValueError(f"{folder} is not a tokenizer folder: it has no {CONFIG_FILE}.")
+    return read_config(path, TokenizerConfig)
+
+
+def read_config(path: Path, config_class: type[ConfigType]) -> ConfigType:
+    """Read a config.json that vistok wrote; raise ValueError with one sentence when it cannot be read."""
     values = _read_object(path)
     if values.get("format_version") != FORMAT_VERSION:
         raise ValueError(
@@ -100,7 +105,7 @@ def read_tokenizer_config(folder: Path) -> TokenizerConfig:
             "use the vistok that wrote it."
         )
     try:
-        config = parse_config(TokenizerConfig, values)
+        config = parse_config(config_class, values)
     except ValueError as error:
         raise ValueError(f"{path}: {_short(str(error))}") from None
     for key, given, taken in _differences(values, config.model_dump(mode="json", exclude_unset=True), ""):

@@ -17,6 +17,7 @@ from ..preprocessing import PreprocessingConfig
 from ..quantizers import QUANTIZERS
 from .card import is_changed, with_mark, with_metadata
 from .config_json import CONFIG_FILE, Origin, TokenizerConfig, read_tokenizer_config
+from .decoders import write_decoders
 from .replacing import replacing_files
 from .skeleton import build_skeleton
 from .weight_file import check_finite, check_weight_file, write_weights
@@ -47,9 +48,10 @@ def save_tokenizer(
     """Write a tokenizer folder: network weights as `dtype`, the quantizer as inference needs it, or whole.
 
     `card` is the text of README.md, after metadata for the Hugging Face hub. `metadata` goes into the header of the weight
-    file and has no effect. `before_each` is called with the name of each weight and the weight before it is written. A
-    tokenizer that is there stays whole until the new one is; a README.md that was changed by hand stays for good. Raises
-    ConfigError when the quantizer is not in QUANTIZERS, and OSError.
+    file and has no effect. `before_each` is called with the name of each weight and the weight before it is written. The
+    extra decoders of the model are written too. A tokenizer that is there, with its decoders, stays whole until the new one
+    is; a README.md that was changed by hand stays for good. Raises ConfigError when the quantizer is not in QUANTIZERS, and
+    OSError.
     """
     quantizer_config, quantizer = (
         (model.quantizer.config, model.quantizer) if with_training_state else model.quantizer.for_inference()
@@ -60,13 +62,15 @@ def save_tokenizer(
         preprocessing=preprocessing,
         origin=origin,
     )
-    networks = {name: value for name, value in model.state_dict().items() if not name.startswith("quantizer.")}
+    others = ("quantizer.", "decoders.")
+    networks = {name: value for name, value in model.state_dict().items() if not name.startswith(others)}
     quantizer_weights = {f"quantizer.{name}": value for name, value in quantizer.state_dict().items()}
     dtypes = dict.fromkeys(networks, dtype) | {name: value.dtype for name, value in quantizer_weights.items()}
     with replacing_files(folder) as new:
         write_weights(new / WEIGHTS_FILE, networks | quantizer_weights, dtypes, metadata or {}, before_each)
         if not is_changed(folder / CARD_FILE):
             write_whole(new / CARD_FILE, with_mark(with_metadata(card, config)).encode())
+        write_decoders(folder, new, model)
         write_whole(new / CONFIG_FILE, (config.model_dump_json(indent=2) + "\n").encode())
     return config
 
@@ -75,7 +79,7 @@ def load_tokenizer(folder: Path) -> LoadedTokenizer:
     """Read a tokenizer folder; the model is float32, in eval mode, on the CPU, whatever torch's defaults.
 
     Raises ValueError when the folder is no tokenizer, is damaged, or its weights do not fit its config. That is checked
-    before anything is allocated.
+    before anything is allocated. Extra decoders are left out: `load_decoders` reads them.
     """
     config, path = read_tokenizer_config(folder), folder / WEIGHTS_FILE
     with own_numerics(torch.device("cpu")):
