@@ -1,10 +1,12 @@
 """The model that a run starts from."""
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
 from ..tokenizer.decoders.base import ExtraDecoder
-from ..tokenizer.folder.decoders import decoder_names, load_decoder
+from ..tokenizer.folder.decoders import load_decoder
 from ..tokenizer.folder.save_load import load_tokenizer
 from ..tokenizer.model import VisualTokenizer, build_tokenizer
 from .config import ModelConfig
@@ -57,13 +59,11 @@ def _with_decoder(config: ModelConfig, training: DecoderTrainingConfig) -> Visua
             f"{config.init_from} has no decoder, because its checkpoint has none, so there is nothing that an extra one could "
             "add to: import the checkpoint with the decoder."
         )
-    if training.name in decoder_names(config.init_from):
-        model.decoders[training.name] = load_decoder(config.init_from, training.name, model)
-    model.decoders[training.name] = _starting_decoder(model, training)
+    model.decoders[training.name] = _starting_decoder(config.init_from, model, training)
     return model
 
 
-def _starting_decoder(model: VisualTokenizer, training: DecoderTrainingConfig) -> ExtraDecoder:
+def _starting_decoder(folder: Path, model: VisualTokenizer, training: DecoderTrainingConfig) -> ExtraDecoder:
     decoder = training.network.build(model.architecture, model.quantizer.dim)
     decoder.start_from(model.plain)
     decoder.scale, decoder.steps = UNKNOWN, training.recipe.steps
@@ -71,9 +71,10 @@ def _starting_decoder(model: VisualTokenizer, training: DecoderTrainingConfig) -
         raise ValueError(
             f"decoder.recipe.steps is {decoder.steps}, but {training.network.name} takes at most {decoder.max_steps}: lower it."
         )
-    if training.name not in model.decoders:
+    try:
+        before = load_decoder(folder, training.name, model)
+    except ValueError:  # there is none, or none that could be used
         return decoder
-    before = model.extra_decoder(training.name)
     own, found = decoder.state_dict(), before.state_dict()
     if own.keys() == found.keys() and all(_fits_into(found[name], own[name]) for name in own):
         decoder.scale = before.scale

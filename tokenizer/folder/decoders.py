@@ -1,6 +1,7 @@
 """Extra decoders of a tokenizer folder: FOLDER/decoders/NAME/ holds config.json and model.safetensors."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -63,17 +64,22 @@ def decoder_names(folder: Path) -> list[str]:
 
 
 def save_decoder(
-    folder: Path, name: str, decoder: ExtraDecoder, model: VisualTokenizer, dtype: torch.dtype | None = None
+    folder: Path,
+    name: str,
+    decoder: ExtraDecoder,
+    model: VisualTokenizer,
+    dtype: torch.dtype | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Add a decoder to a tokenizer folder, or replace that of the same name; nothing else in the folder is touched.
 
     `model` is the tokenizer as it was loaded from the folder, `dtype` is that of the weights: None is float16 where that
-    rounds nothing, else float32. A stop at any moment leaves the old decoder or the new one. Raises ValueError for a name
-    that no decoder can have, and OSError.
+    rounds nothing, else float32. `metadata` goes into the header of the weight file and has no effect. A stop at any moment
+    leaves the old decoder or the new one. Raises ValueError for a name that no decoder can have, and OSError.
     """
     check_decoder_name(name)
     with replacing_files(folder / DECODERS_FOLDER / name) as new:
-        write_decoder(new, decoder, decoder_digest(model), dtype)
+        write_decoder(new, decoder, decoder_digest(model), dtype, metadata)
 
 
 def write_decoders(folder: Path, new: Path, model: VisualTokenizer) -> None:
@@ -90,7 +96,13 @@ def write_decoders(folder: Path, new: Path, model: VisualTokenizer) -> None:
         write_decoder(place, decoder, decoder.trained_for or decoder_digest(model))
 
 
-def write_decoder(folder: Path, decoder: ExtraDecoder, trained_for: str, dtype: torch.dtype | None = None) -> None:
+def write_decoder(
+    folder: Path,
+    decoder: ExtraDecoder,
+    trained_for: str,
+    dtype: torch.dtype | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Write the files of a decoder into a folder that is there; raise OSError."""
     weights = decoder.state_dict()
     kept = {name: value.dtype for name, value in decoder.named_buffers()}
@@ -98,7 +110,7 @@ def write_decoder(folder: Path, decoder: ExtraDecoder, trained_for: str, dtype: 
     config = StoredDecoder(
         network=decoder.config, scale=decoder.scale, steps=decoder.steps, trained_for=trained_for, card=decoder.card
     )
-    write_weights(folder / WEIGHTS_FILE, weights, dtypes, {})
+    write_weights(folder / WEIGHTS_FILE, weights, dtypes, metadata or {})
     write_whole(folder / CONFIG_FILE, (config.model_dump_json(indent=2) + "\n").encode())
 
 
