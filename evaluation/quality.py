@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..tokenizer.decoders.base import PLAIN
 from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.numerics.exact import exact_batch, run_exactly
 from ..tokenizer.numerics.float32 import own_numerics
@@ -57,12 +58,14 @@ def measure(
     batches: Iterable[Pixels],
     on_batch: Callable[[Pixels, Pixels], None] | None = None,
     on_tokens: Callable[[Tokens, Pixels], None] | None = None,
+    decoder: str = PLAIN,
+    seed: int = 0,
 ) -> Measurement:
     """Reconstruct images, given in batches `b c h w` in [-1, 1], and measure; raise ValueError when there are none.
 
     Tokens are those of the exact encoder, and how images are batched does not change the figures. `on_batch` gets each
     batch and its reconstruction, rounded to uint8, on the model's device. Without a decoder it is never called.
-    `on_tokens` gets the tokens of each batch and its pixels, there too.
+    `on_tokens` gets the tokens of each batch and its pixels, there too. `decoder` and `seed` are those of `decode_latent`.
     """
     device = next(model.parameters()).device
     quantizer, vocab_size = model.quantizer, model.quantizer.vocab_size
@@ -74,11 +77,10 @@ def measure(
 
     def network(batch: Pixels) -> tuple[Tensor, ...]:
         pixels = batch.contiguous(memory_format=memory_format(device, way_of(model.dtype)))
-        if model.has_decoder:
-            output = model(pixels)
-            return output.latent, output.quantized, output.tokens, output.pixels
         latent = model.encode_latent(pixels)
-        return latent, *quantizer(latent)[:2]
+        quantized, tokens, _ = quantizer(latent)
+        decoded = [model.decode_latent(quantized, decoder, seed)] if model.has_decoder else []
+        return latent, quantized, tokens, *decoded
 
     for batch in batches:
         with own_numerics(device):

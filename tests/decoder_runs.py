@@ -8,7 +8,11 @@ UNET = "decoder.network={name: residual_unet, channels: [8, 12], blocks: 1, time
 RECIPES = {
     "gan": ["decoder.recipe={name: gan}", "decoder.network={name: noise_channels, noise: 2}", "losses={l1: 1.0}"],
     "flow": ["decoder.recipe={name: flow, steps: 2}", UNET, "losses={flow: 1.0}"],
-    "distill": ["decoder.recipe={name: distill, teacher_steps: 2, teacher: TEACHER}", UNET, "losses={distillation: 1.0}"],
+    "distill": [
+        "decoder.recipe={name: distill, teacher_steps: 2, teacher: TEACHER}",
+        UNET,
+        "losses={distillation: 1.0}",
+    ],
     "fgm": ["decoder.recipe={name: fgm, teacher: TEACHER, fake_steps: 2}", UNET, "losses={matching: 1.0}"],
 }
 """What each recipe needs; TEACHER is the folder of a flow."""

@@ -53,7 +53,12 @@ def copy_tokenizer(source: Path, target: Path, without: str = "") -> None:
             shutil.copyfile(source / file, target / file)
     for name in decoder_names(source):
         if name != without:
-            shutil.copytree(source / DECODERS_FOLDER / name, target / DECODERS_FOLDER / name, dirs_exist_ok=True)
+            shutil.copytree(
+                source / DECODERS_FOLDER / name,
+                target / DECODERS_FOLDER / name,
+                copy_function=shutil.copyfile,
+                dirs_exist_ok=True,
+            )
 
 
 def _origin(start: Path | None) -> Origin | None:

@@ -1,6 +1,6 @@
 """The recipes for extra decoders, one table, and the section `decoder` of a run."""
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator
 
@@ -28,10 +28,14 @@ def _checked(name: str) -> str:
     return name
 
 
+DecoderName: TypeAlias = Annotated[str, AfterValidator(_checked)]
+"""Name of an extra decoder in a tokenizer folder."""
+
+
 class DecoderTrainingConfig(Config):
     """An extra decoder to train, with everything else frozen."""
 
-    name: Annotated[str, AfterValidator(_checked)] = "generative"
+    name: DecoderName = "generative"
     """Name of the decoder in the tokenizer folder: letters, digits, - and _, but not plain."""
     network: ExtraDecoderConfig = ResidualUNetConfig()
     """Network of the decoder; its keys depend on its name."""
