@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..images.sizes import network_size
 from ..pretrained.find import DEFAULT_MODEL, with_hub_prefix
+from ..tokenizer.decoders.base import PLAIN
 from ..tokenizer.devices import find_device
 from ..tokenizer.folder.config_json import TokenizerConfig
 from ..tokenizer.folder.fingerprint import FingerprintCache
@@ -29,6 +30,7 @@ from .arithmetic import (
     start_exactly,
     start_images,
 )
+from .decoders import DecoderInfo, chosen_decoder, decoder_infos
 from .encode_inputs import ImageLike, check_pixels, integer_tokens, preprocessed
 from .folders import load_named, save, upload
 
@@ -69,11 +71,12 @@ class Tokenizer:
         return cls(*load_named(with_hub_prefix(str(model)), dtype), found, batch_size)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write a tokenizer folder that gives the same tokens, images and fingerprint.
+        """Write a tokenizer folder that gives the same tokens, images and fingerprint, with all its decoders.
 
         A tokenizer that is there stays whole until the new one is, and a README.md that was changed by hand is kept. Raises
         WorkFailedError when the disk refuses. Raises ValueError for a tokenizer in half precision, whose weights are rounded;
-        where `folder` is a file; and where it holds a file of the same name that is not of a tokenizer.
+        for one with a decoder that could not be loaded; where `folder` is a file; and where it holds a file of the same name
+        that is not of a tokenizer.
         """
         if not str(folder).strip():
             raise ValueError("save_pretrained got an empty name: give a folder.")
@@ -126,12 +129,13 @@ class Tokenizer:
         """
         return start_exactly(self.model, self.device, self.batch_size, images)
 
-    def start_decoding(self, tokens: Tokens) -> Finish[Images]:
+    def start_decoding(self, tokens: Tokens, decoder: str = PLAIN, seed: int = 0) -> Finish[Images]:
         """Begin to decode int64 tokens `b q y x` of the vocabulary; call the result for images, uint8 `b h w c` on the CPU.
 
         A GPU works on while the host prepares the next tokens. Thread-safe.
         """
-        return start_images(self.model, self.device, self.batch_size, tokens)
+        how = chosen_decoder(self.model, decoder, seed)
+        return start_images(self.model, self.device, self.batch_size, tokens, how)
 
     @property
     def vocab_size(self) -> int:
@@ -147,6 +151,11 @@ class Tokenizer:
     def downsample(self) -> int:
         """Number of pixels along each side of a token."""
         return self.model.downsample
+
+    @property
+    def decoders(self) -> dict[str, DecoderInfo]:
+        """The decoders by name, "plain" first, with what was measured of them; damaged ones say why they cannot be used."""
+        return decoder_infos(self.model)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Return the size `(y, x)` of the token grid of an image file, PIL image or array of `height` x `width` pixels.
@@ -184,28 +193,41 @@ class Tokenizer:
         return encode_images(listed, self.start_encoding, self.device, self.batch_size)
 
     @overload
-    def decode(self, tokens: Tensor | np.ndarray, output: Literal["pil"] = "pil") -> list[Image.Image]: ...
+    def decode(
+        self, tokens: Tensor | np.ndarray, output: Literal["pil"] = "pil", decoder: str = PLAIN, seed: int = 0
+    ) -> list[Image.Image]: ...
 
     @overload
-    def decode(self, tokens: Tensor | np.ndarray, output: Literal["tensor"]) -> Tensor: ...
+    def decode(
+        self, tokens: Tensor | np.ndarray, output: Literal["tensor"], decoder: str = PLAIN, seed: int = 0
+    ) -> Tensor: ...
 
     def decode(
-        self, tokens: Tensor | np.ndarray, output: Literal["pil", "tensor"] = "pil"
+        self,
+        tokens: Tensor | np.ndarray,
+        output: Literal["pil", "tensor"] = "pil",
+        decoder: str = PLAIN,
+        seed: int = 0,
     ) -> list[Image.Image] | Tensor:
         """Return the images of integer tokens `b q y x`: PIL images, or a float tensor `b c h w` in [0, 1] on `device`.
 
-        Raises ValueError when the tokens have another shape or lie outside the vocabulary.
+        `decoder` is one of `decoders`. An extra one paints what the tokens left out, from noise that `seed` decides, the same
+        for all images of a size: an image depends on its tokens and the seed alone. The plain one has no use for a seed.
+
+        Raises ValueError when the tokens have another shape or lie outside the vocabulary, and when there is no such decoder,
+        it could not be loaded, or the seed is no whole number from 0 to 2**63 - 1.
         """
+        how = chosen_decoder(self.model, decoder, seed)
         if output not in ("pil", "tensor"):
             raise ValueError(f"decode got output={output!r}, but takes 'pil' or 'tensor'.")
         checked = check_tokens(integer_tokens(tokens), self.num_codebooks, self.vocab_size)
         sides = (side * self.downsample for side in checked.shape[2:])
         parts = checked.split(images_at_once(self.device, self.batch_size, *sides))
         if output == "pil":
-            decoded = in_flight(map(self.start_decoding, parts))
+            decoded = in_flight(self.start_decoding(part, *how) for part in parts)
             return [Image.fromarray(image) for images in decoded for image in images.numpy()]
         with own_numerics(self.device):
-            begun = (start_decoding(self.model, self.device, self.batch_size, part) for part in parts)
+            begun = (start_decoding(self.model, self.device, self.batch_size, part, how) for part in parts)
             pixels, are_finite = zip(*begun, strict=True)
             check_decoded(torch.stack(are_finite).all())
             return (torch.cat(pixels) + 1) / 2

@@ -9,7 +9,7 @@ import torch
 from ..pretrained.cache import FULL
 from ..pretrained.find import REPOSITORY, is_ours
 from ..pretrained.hub_upload import upload_folder
-from ..pretrained.load_found import load_found
+from ..pretrained.load_found import load_with_decoders
 from ..tokenizer.errors import WorkFailedError
 from ..tokenizer.folder.card import is_by_vistok
 from ..tokenizer.folder.config_json import CONFIG_FILE, TokenizerConfig
@@ -28,23 +28,30 @@ def load_named(model: str, dtype: torch.dtype) -> LoadedTokenizer:
         )
     if dtype not in DTYPES:
         raise ValueError(f"dtype is {dtype}, but must be {' or '.join(map(str, DTYPES))}.")
-    loaded = load_found(model)
+    loaded = load_with_decoders(model)
     loaded.model.cast_networks(dtype)
     return loaded
 
 
 def save(folder: Path, model: VisualTokenizer, config: TokenizerConfig, name: str = "") -> None:
-    """Write a tokenizer folder.
+    """Write a tokenizer folder, with all extra decoders.
 
-    Raises ValueError for a model in half precision or a folder of something else, and WorkFailedError when the disk refuses.
+    Raises ValueError for a model in half precision, one with a decoder that could not be loaded or a folder of something
+    else, and WorkFailedError when the disk refuses.
 
     `name` is what `vistok.load` will find it by, on the card; the folder itself if it is empty.
     """
     if model.dtype != torch.float32:
         raise ValueError(f"The weights are rounded to {model.dtype}: load the tokenizer in float32 to save it.")
+    if model.broken_decoders:
+        raise ValueError(
+            f"The decoder {next(iter(model.broken_decoders))} could not be loaded, and would be lost: mend it, or remove its "
+            "folder, and load the tokenizer again to save it."
+        )
     try:
         _check_target(folder)
-        settings = config.architecture, config.preprocessing, _card(config, name or str(folder))
+        card = _card(config, name or str(folder)) + _decoder_lines(model)
+        settings = config.architecture, config.preprocessing, card
         save_tokenizer(folder, model, *settings, with_training_state=True, origin=config.origin)
     except OSError as error:
         what = "the disk is full: make room" if error.errno in FULL else f"{error.strerror}: check the disk"
@@ -94,6 +101,12 @@ images = tok.decode(tokens)
 Its weights come from `{origin.checkpoint}`{where}, a checkpoint for the code at {origin.source}.
 Licence of the original weights: {origin.licence}.
 """
+
+
+def _decoder_lines(model: VisualTokenizer) -> str:
+    """Return what a card says of extra decoders."""
+    lines = [f'    images = tok.decode(tokens, decoder="{name}", seed=0)\n' for name in model.decoders]
+    return "\nOther decoders of the same tokens, whose answers depend on a seed:\n\n" + "".join(lines) if lines else ""
 
 
 def upload(model: VisualTokenizer, config: TokenizerConfig, repo: str, private: bool) -> str:

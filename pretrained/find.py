@@ -15,6 +15,7 @@ HUB_PREFIX = "hf://"
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
+DECODER_FILES = (f"decoders/*/{CONFIG_FILE}", f"decoders/*/{WEIGHTS_FILE}")
 MODEL_HELP = (
     "Built-in name, tokenizer folder, public name such as emu3.5 or llamagen-vq16 (vistok.list_models() lists them), or "
     f"{HUB_PREFIX}owner/repo."
@@ -119,7 +120,8 @@ def _hub_folder(given: str) -> Path:
         config = download(repository, [CONFIG_FILE])
         if not is_ours(config.folder / CONFIG_FILE):
             raise NoSuchFileError
-        return download(repository._replace(revision=config.commit), [CONFIG_FILE, WEIGHTS_FILE], [CARD_FILE]).folder
+        whole = [CONFIG_FILE, WEIGHTS_FILE], [CARD_FILE, *DECODER_FILES]
+        return download(repository._replace(revision=config.commit), *whole).folder
     except NoSuchFileError:
         raise ValueError(
             f"{given} holds no vistok tokenizer: it has no {CONFIG_FILE} of one, or no {WEIGHTS_FILE}. Checkpoints of other "

@@ -37,7 +37,7 @@ class Snapshot(NamedTuple):
 
 
 def download(repository: Repository, files: Sequence[str], optional: Sequence[str] = ()) -> Snapshot:
-    """Return the files that match names or patterns, all of one commit, and those of `optional` that there are.
+    """Return the files that match names or patterns, all of one commit, and all that match `optional`.
 
     Files that are in the cache are not downloaded again. A file whose download is cut goes on where it stopped, but not in a
     later process: the client of the hub keeps no part of it. Without the hub, or when it fails, the cache answers alone.
@@ -90,7 +90,7 @@ def _cached(repository: Repository, files: Sequence[str], optional: Sequence[str
     matches = [_matches(pattern, there) for pattern in files]
     if any(len(names) != 1 for names in matches):
         return None
-    names = [name for (name,) in matches] + [name for name in optional if name in there]
+    names = [name for (name,) in matches] + _any_matches(optional, there)
     return Snapshot(folder, folder.name, tuple(names))
 
 
@@ -101,7 +101,7 @@ def _downloaded(repository: Repository, files: Sequence[str], optional: Sequence
     info = api.model_info(repository.name, revision=repository.revision, files_metadata=True)
     there = {file.rfilename: file for file in info.siblings or []}
     names = [_only_match(repository, pattern, there) for pattern in files]
-    names += [name for name in optional if name in there]
+    names += _any_matches(optional, there)
     blobs = blobs_folder(repository.name)
     missing = {name: there[name].size or 0 for name in names if not (blobs / _stored_as(there[name])).is_file()}
     revision, folder = repository.revision, Path()
@@ -140,6 +140,11 @@ def _only_match(repository: Repository, pattern: str, names: Iterable[str]) -> s
     if not found:
         raise repository.no_such_file(pattern)
     return found[0]
+
+
+def _any_matches(patterns: Iterable[str], names: Iterable[str]) -> list[str]:
+    names = list(names)
+    return [name for pattern in patterns for name in _matches(pattern, names)]
 
 
 def _matches(pattern: str, names: Iterable[str]) -> list[str]:

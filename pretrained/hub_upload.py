@@ -6,6 +6,9 @@ from .hub import PATIENT
 from .hub_errors import is_of_client, reason
 from .network import hub_endpoint, is_reachable
 
+DECODERS = "decoders/*"
+"""Files of decoders, which go from the repository where the tokenizer has none of their name."""
+
 
 def upload_folder(folder: Path, repository: str, private: bool) -> str:
     """Upload a folder to a repository, which is made where needed; return the URL of the commit.
@@ -19,7 +22,7 @@ def upload_folder(folder: Path, repository: str, private: bool) -> str:
     api = HfApi(endpoint=hub_endpoint())
     try:
         api.create_repo(repository, private=private, exist_ok=True)
-        return str(api.upload_folder(repo_id=repository, folder_path=folder))
+        return str(api.upload_folder(repo_id=repository, folder_path=folder, delete_patterns=DECODERS))
     except Exception as error:
         if not is_of_client(error):
             raise

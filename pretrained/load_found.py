@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ..tokenizer.folder.config_json import AGAIN
+from ..tokenizer.folder.decoders import load_decoders
 from ..tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer
 from .cache import cache_home
 from .find import HUB_PREFIX, find_tokenizer
@@ -10,8 +11,16 @@ from .kept import FOLDER
 
 
 def load_found(model: str) -> LoadedTokenizer:
-    """Load a tokenizer by its name; raise ValueError when there is none, or its files are damaged."""
+    """Load a tokenizer by its name, without extra decoders; raise ValueError when there is none, or its files are damaged."""
     return load_from(model, find_tokenizer(model))
+
+
+def load_with_decoders(model: str) -> LoadedTokenizer:
+    """Load a tokenizer as `load_found` does, and all its extra decoders that can be loaded."""
+    folder = find_tokenizer(model)
+    loaded = load_from(model, folder)
+    load_decoders(folder, loaded.model)
+    return loaded
 
 
 def load_from(model: str, folder: Path) -> LoadedTokenizer:

@@ -1,13 +1,19 @@
 """Tokenizers of every shape that an extra decoder meets, and small decoders of every kind."""
 
+from pathlib import Path
+
 import torch
 from transformer_networks import ATTENDING, HYBRID, LATENT_TOKENS, SOFT_CODES
 
 from samples import small_tokenizer
 from vistok.tokenizer.config import parse_choice
+from vistok.tokenizer.decoders.base import DecoderCard
 from vistok.tokenizer.decoders.table import DECODERS
+from vistok.tokenizer.folder.decoders import save_decoder
+from vistok.tokenizer.folder.save_load import load_tokenizer, save_tokenizer
 from vistok.tokenizer.model import VisualTokenizer
 from vistok.tokenizer.networks.architectures import ARCHITECTURES
+from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.tokenizer.shapes import Latent
 
 LEVELS = {"channels": [32, 32], "blocks": [1, 1]}
@@ -69,3 +75,15 @@ def some_tokens(model: VisualTokenizer, grid: tuple[int, int] = (2, 2), count: i
     latent_grid = grid if size is None else model.architecture.latent_grid(size, size)
     shape = (count, model.quantizer.num_codebooks, *model.quantizer.token_grid(*latent_grid))
     return torch.randint(model.quantizer.vocab_size, shape)
+
+
+def saved_folder(folder: Path, case: str = "convolutional", kind: str = "residual_unet", steps: int = 1) -> Path:
+    """Write a tokenizer folder with a decoder named generative, on whose card are figures; return the folder."""
+    model = tokenizer_of(case, kind, steps)
+    extra = model.decoders.pop("generative")
+    size = model.architecture.image_size or 16
+    preprocessing = PreprocessingConfig(size=size)
+    save_tokenizer(folder, model, model.architecture, preprocessing, "# small\n")
+    extra.card = DecoderCard(images=2, judge="noise", figures={"psnr": 20.0}, plain={"psnr": 21.0}, milliseconds=3.0)
+    save_decoder(folder, "generative", extra, load_tokenizer(folder).model)
+    return folder

@@ -1,0 +1,43 @@
+"""The decoders of a tokenizer by their names, and what is known of them."""
+
+from typing import NamedTuple
+
+from ..tokenizer.decoders.base import PLAIN, DecoderCard
+from ..tokenizer.decoders.noise import check_seed
+from ..tokenizer.model import VisualTokenizer
+from .arithmetic import DecodeWith
+
+
+class DecoderInfo(NamedTuple):
+    """What is known of a decoder."""
+
+    figures: dict[str, float]
+    """Figures such as psnr, ssim and perceptual, as they were measured when the decoder, or an extra one, was trained."""
+    milliseconds: float | None = None
+    """Time to decode one of the images that were measured."""
+    images: int | None = None
+    """Number of images that the figures are means of."""
+    judge: str = ""
+    """Images and perceptual distance of the measurement, in words."""
+    steps: int = 1
+    """Passes through the network for one image."""
+    error: str = ""
+    """Why it cannot be used; empty where it can."""
+
+
+def chosen_decoder(model: VisualTokenizer, decoder: str, seed: int) -> DecodeWith:
+    """Return a decoder and a seed that can be used; raise ValueError for others."""
+    if decoder != PLAIN:
+        model.extra_decoder(decoder)
+    return DecodeWith(decoder, check_seed(seed))
+
+
+def decoder_infos(model: VisualTokenizer) -> dict[str, DecoderInfo]:
+    """Return what is known of each decoder, the plain one first; those that could not be loaded come last."""
+    extra = {name: model.extra_decoder(name) for name in model.decoders}
+    known = next((decoder.card for decoder in extra.values() if decoder.card.plain), DecoderCard())
+    found = {PLAIN: DecoderInfo(known.plain, images=known.images, judge=known.judge)} if model.has_decoder else {}
+    for name, decoder in extra.items():
+        card = decoder.card
+        found[name] = DecoderInfo(card.figures, card.milliseconds, card.images, card.judge, decoder.steps)
+    return found | {name: DecoderInfo({}, error=reason) for name, reason in model.broken_decoders.items()}
