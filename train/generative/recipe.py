@@ -42,11 +42,9 @@ class Recipe(nn.Module, ABC):
         super().__init__()
         self.model = model
         self.name = name
-        decoder = self.decoder
-        if decoder.steps > decoder.max_steps:
-            raise ValueError(
-                f"decoder.recipe.steps is {decoder.steps}, but {decoder.config.name} takes at most {decoder.max_steps}: lower it."
-            )
+        steps, kind, most = self.decoder.steps, self.decoder.config.name, self.decoder.max_steps
+        if steps > most:
+            raise ValueError(f"decoder.recipe.steps is {steps}, but {kind} takes at most {most}: lower it.")
 
     def forward(self, pixels: Pixels, hardness: float = 1.0) -> Painted:  # noqa: ARG002  # of training quantizers
         """Let the decoder paint images that went through the frozen tokenizer; random numbers are torch's."""
