@@ -1,6 +1,6 @@
 """The objects of a run, built in the order in which data passes through them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from accelerate.utils import set_seed
@@ -9,8 +9,7 @@ from torch.optim import Optimizer
 
 from ..images.preprocessing import to_pixels
 from ..tokenizer.decoders.base import ExtraDecoder
-from ..tokenizer.model import VisualTokenizer
-from ..tokenizer.networks.base import Decoder, Network
+from ..tokenizer.networks.base import Decoder
 from ..tokenizer.shapes import Pixels
 from .checkpoints.states import keep_in_checkpoints
 from .codebook.maintenance import CodebookMaintenance
@@ -22,7 +21,6 @@ from .data.on_device import batches_on
 from .data.source_images import SourceImages
 from .data.unreadable_images import UnreadableInTraining
 from .diagnostics.diagnostics import Diagnostics
-from .finite_check import FiniteCheck, skipped_limit
 from .forward_state import ForwardState
 from .generative.recipe import Recipe
 from .generative.scale import ResidualScale
@@ -34,6 +32,7 @@ from .losses.discriminator_training import Adversary
 from .losses.terms import ADVERSARIAL, check_loss_names
 from .opponent import Opponent
 from .optimizer.routing import assign_parameters, build_optimizer, routing_table
+from .run_parts import finite_checks, freeze_all_but, own_losses, traced_networks
 from .speed import compile_networks, memory_format, recompute_activations
 from .warm_start import starting_model
 from .weight_ema import WeightEMA
@@ -55,7 +54,7 @@ class Run:
         freeze_all_but(model, config.model.train)
         self.recipe: Recipe | None = config.decoder.recipe.build(model, config.decoder.name) if config.decoder else None
         """What trains an extra decoder of the tokenizer."""
-        check_loss_names(config.losses, self._own_losses(), config.criteria)
+        check_loss_names(config.losses, own_losses(model, config.decoder), config.criteria)
         self.optimizer_config = config.optimizer.at_batch_size(config.data.batch_size)
         """The optimizer's config, with the learning rate for the batch size of the run."""
         assignments = assign_parameters(model, self.optimizer_config)
@@ -90,8 +89,8 @@ class Run:
         if config.run.compile:
             networks = [child for criterion in self.criteria for child in criterion.children()]
             discriminator = [self.adversary.network] if self.adversary else []
-            compile_networks(self._traced(), [*networks, *discriminator])
-        self.finite_checks = self._finite_checks()
+            compile_networks(traced_networks(model, self.recipe, self.opponent), [*networks, *discriminator])
+        self.finite_checks = finite_checks(config.run, accelerator, self.opponent)
         """What decides which steps of each network are skipped, by its name."""
         self.forward_states = {"tokenizer": ForwardState(model.quantizer, model.decoders)}
         """What forwards of each network change, by its name."""
@@ -118,17 +117,6 @@ class Run:
         )
         seed_noise(config.run.seed, accelerator.process_index, 0)
 
-    def _own_losses(self) -> tuple[str, ...]:
-        if self.config.decoder:
-            return self.config.decoder.recipe.loss_names
-        return self.model.quantizer.loss_names if self.model.quantizer.training else ()
-
-    def _traced(self) -> list[Network]:
-        """Return the networks that are compiled by their own methods."""
-        extra = [module for module in (self.recipe or nn.Module()).modules() if isinstance(module, ExtraDecoder)]
-        fake = self.opponent.network if self.opponent and isinstance(self.opponent.network, ExtraDecoder) else None
-        return [self.model.encoder, self.model.decoder, *extra, *([fake] if fake is not None else [])]
-
     def _opponent(self) -> Opponent | None:
         config = self.config
         own = self.recipe.opponent(self.accelerator, self.optimizer_config) if self.recipe else None
@@ -137,14 +125,6 @@ class Run:
         if config.adversarial and config.losses.get(ADVERSARIAL):
             return Adversary(config.adversarial, self.optimizer_config.lr, self.accelerator)
         return None
-
-    def _finite_checks(self) -> dict[str, FiniteCheck]:
-        run, opponent = self.config.run, self.opponent
-        shared = self.accelerator, run.out / "checkpoints", skipped_limit(run.max_skipped_steps, run.steps)
-        checks = {"tokenizer": FiniteCheck(*shared)}
-        if opponent:
-            checks[opponent.name] = FiniteCheck(*shared, opponent.lr_option, opponent.section)
-        return checks
 
     @property
     def adversary(self) -> Adversary | None:
@@ -189,16 +169,3 @@ class Run:
         batches = training_batches(self.crops, start, run.steps, rank, world, run.gradient_accumulation)
         for crops, unreadable in batches_on(batches, accelerator.device):
             yield to_pixels(crops).contiguous(memory_format=self.memory_format), unreadable
-
-
-def freeze_all_but(model: VisualTokenizer, parts: Sequence[str]) -> None:
-    """Freeze the other parts; a frozen quantizer is in eval mode, so its codes do not change either."""
-    modules: dict[str, list[nn.Module]] = {
-        "encoder": [model.encoder],
-        "quantizer": [model.quantizer_in, model.quantizer, model.quantizer_out],
-        "decoder": [model.decoder],
-    }
-    model.train()
-    for part in modules.keys() - parts:
-        for module in modules[part]:
-            module.requires_grad_(False).eval()

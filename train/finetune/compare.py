@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterable
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -27,9 +26,10 @@ from ...tokenizer.numerics.exact import in_batches
 from ...tokenizer.shapes import Pixels
 from ...tokenizer.wording import pluralize
 from ..report import REPORT_FILE, read_logs, run_charts
-from ..samples import SAMPLES, rows_in_time
-from .decoder_config import GenerativeConfig
-from .prepare import CONFIG_FILE, STAGES_FOLDER, Finetuning, few
+from ..samples import SAMPLES
+from .decoder_rows import decoder_rows, stage_folders
+from .prepare import Finetuning, few
+from .stored_config import CONFIG_FILE
 
 METRICS_FILE = "metrics.json"
 
@@ -121,7 +121,7 @@ def write_report(run: Finetuning, compared: Comparison) -> None:
     out = run.config.out
     charts: list[content.Chart] = []
     notes = [*compared.notes]
-    for stage in _stages(run):
+    for stage in stage_folders(run):
         logs = read_logs(stage)
         notes += logs.problems
         charts += [chart._replace(title=f"{stage.name}: {chart.title}") for chart in run_charts(logs.lines)]
@@ -137,30 +137,9 @@ def write_report(run: Finetuning, compared: Comparison) -> None:
         charts=charts,
         codebooks=codebook_views(after.loaded.model.quantizer, after.counts),
         comparisons=[] if generative else after.examples,
-        image_rows=_decoder_rows(run, generative, compared) if generative else {},
+        image_rows=decoder_rows(run, generative, before.examples, after.examples) if generative else {},
         tables={"Plain and new decoder" if generative else "Before and after": compared.table},
         config=(out / CONFIG_FILE).read_text(),
         environment=content.environment(default_device()),
     )
     write_whole(out / REPORT_FILE, render(page).encode())
-
-
-def _stages(run: Finetuning) -> list[Path]:
-    """Return the folders of the stages of this call, in order."""
-    folder, generative = run.config.out / STAGES_FOLDER, run.config.generative
-    return [folder / name for name in generative.stages] if generative else sorted(folder.iterdir())
-
-
-def _decoder_rows(
-    run: Finetuning, generative: GenerativeConfig, compared: Comparison
-) -> dict[str, list[content.ImageRow]]:
-    """Return images beside what both decoders make of them, and the samples in the course of the last stage."""
-    pairs = zip(compared.before.examples, compared.after.examples, strict=True)
-    rows = [
-        content.ImageRow(
-            plain.label, plain.original, {PLAIN: plain.reconstruction, generative.name: new.reconstruction}
-        )
-        for plain, new in pairs
-    ]
-    last = _stages(run)[-1]
-    return {"Plain and new decoder": rows, f"Samples over time, stage {last.name}, seed 0": rows_in_time(last)}

@@ -8,8 +8,9 @@ from ..config import TrainConfig, parse_train_config
 from ..export import EXPORT
 from ..loop import train
 from .decoder_config import NETWORKS, RESIDUAL, GenerativeConfig, RecipeName
-from .prepare import STAGES_FOLDER, Finetuning, few
+from .prepare import Finetuning, few
 from .stage_runs import data_section, is_done, run_section
+from .stored_config import STAGES_FOLDER
 
 TEACHER = "flow"
 """The stage whose decoder teaches those after it."""
@@ -37,8 +38,10 @@ def _train_config(
     stage, config = generative.stages[recipe], load_tokenizer(start).config
     steps, losses = stage.steps, generative.losses(recipe)
     data, side = data_section(run, load_tokenizer(start)), config.preprocessing.side
+    base = run_section(run, out, steps)
+    every = base["log_every"]
     values: dict[str, Any] = {
-        "run": run_section(run, out, steps) | {"validate_every": max(1, steps // CHECKS)},
+        "run": base | {"validate_every": max(1, steps // CHECKS // every) * every},
         "data": data | {"val": [few(run, generative.validated).model_dump()], "short_sides": side and [side]},
         "model": {
             **config.model_dump(include={"architecture", "quantizer", "preprocessing"}),

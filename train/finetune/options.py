@@ -10,7 +10,7 @@ from ...tokenizer.wording import unknown_choice
 from ..config_file import apply_override
 from .config import FinetuneConfig
 from .decoder_config import NETWORKS, RECIPE_NAMES, RESIDUAL, GenerativeConfig
-from .prepare import read_stored
+from .stored_config import read_stored
 
 QUANTIZER_OPTIONS = {"codebook_size": "--codebook-size", "dim": "--dim", "levels": "--levels"}
 """Options of a new quantizer, by config key."""

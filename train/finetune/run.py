@@ -22,8 +22,9 @@ from .config import FinetuneConfig, StageConfig
 from .decoder_result import export_decoder, save_decoder_card
 from .decoder_stages import run_decoder_stages
 from .fit_stage import fit_stage
-from .prepare import STAGES_FOLDER, Finetuning, prepare
+from .prepare import Finetuning, prepare
 from .stage_runs import data_section, is_done, run_section
+from .stored_config import STAGES_FOLDER
 
 
 def run_finetuning(

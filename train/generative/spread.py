@@ -13,12 +13,16 @@ from ...tokenizer.shapes import Pixels
 from ..opponent import Made
 from ..speed import uncompiled
 
-IMAGES = 8
+IMAGES = 16
 """Images of a batch to look at, at most."""
 SEEDS = (0, 1)
 OF_SEEDS, OF_RESIDUAL = "spread/seeds", "spread/residual"
-HAD_SPREAD = 0.2
+RECENT = 4
+"""Measurements whose mean is checked: one batch has more texture than the next."""
+HAD_SPREAD = 0.1
 """Spread over seeds that a decoder must have had before a fall of it is a collapse."""
+ENOUGH = 0.5
+"""More than this counts no further: a decoder may paint too much early on."""
 COLLAPSED = 0.3
 """Fraction of the largest spread so far below which the decoder has collapsed."""
 RAN_AWAY = 2.0
@@ -52,6 +56,7 @@ class SpreadWatch:
         self._remedy = remedy
         self._accelerator = accelerator
         self._largest = 0.0
+        self._recent: list[tuple[float, float]] = []
         self._active: dict[str, int] = {}  # measurements since each finding was last found
 
     def measure(self, images: Pixels, made: Made) -> Spread:
@@ -81,8 +86,12 @@ class SpreadWatch:
         return seeded_noise(seed, shape, base.device).expand(len(base), -1, -1, -1)
 
     def _check(self, values: dict[str, float]) -> list[str]:
-        found = dict(self._findings(values[OF_SEEDS], values[OF_RESIDUAL]))
-        self._largest = max(self._largest, values[OF_SEEDS])
+        self._recent = [*self._recent, (values[OF_SEEDS], values[OF_RESIDUAL])][-RECENT:]
+        if len(self._recent) < RECENT:
+            return []
+        seeds, residual = (sum(column) / RECENT for column in zip(*self._recent, strict=True))
+        found = dict(self._findings(seeds, residual))
+        self._largest = max(self._largest, min(ENOUGH, seeds))
         new = [sentence for name, sentence in found.items() if name not in self._active]
         since = {name: count + 1 for name, count in self._active.items() if count + 1 < OVER}
         self._active = since | dict.fromkeys(found, 0)
@@ -92,7 +101,7 @@ class SpreadWatch:
         if self._largest >= HAD_SPREAD and seeds < COLLAPSED * self._largest:
             yield (
                 "collapse",
-                f"samples of different seeds are nearly the same (spread/seeds fell from {self._largest:.2f} to {seeds:.2f}): "
+                f"samples of different seeds are nearly the same (spread/seeds is {seeds:.2f}, after {self._largest:.2f}): "
                 f"the decoder collapses; try {self._remedy}.",
             )
         if residual > RAN_AWAY:
@@ -103,8 +112,9 @@ class SpreadWatch:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        return {"largest": self._largest, "active": dict(self._active)}
+        return {"largest": self._largest, "recent": list(self._recent), "active": dict(self._active)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._largest = state["largest"]
+        self._recent = [(seeds, residual) for seeds, residual in state["recent"]]
         self._active = dict(state["active"])

@@ -5,7 +5,7 @@ import torch
 from accelerate import Accelerator
 
 from vistok.tokenizer.decoders.noise import seeded_noise
-from vistok.train.generative.spread import NO_SPREAD, OVER, SpreadWatch
+from vistok.train.generative.spread import NO_SPREAD, OVER, RECENT, SpreadWatch
 from vistok.train.opponent import Made
 
 
@@ -44,29 +44,39 @@ def test_it_is_the_deviation_over_two_seeds_and_the_size_of_the_residual(batch):
     assert alarms == [] and watch._decoder.training
 
 
+def alarms_of(watch, batch, painter, noise, shift=0.0):
+    painter.noise, painter.shift = noise, shift
+    return [sentence for _ in range(RECENT) for sentence in watch.measure(*batch).alarms]
+
+
 def test_a_fall_is_a_collapse_and_a_small_start_is_not(batch):
-    painter = Painter(0.0)
+    painter = Painter()
     watch = SpreadWatch(painter, "this", Accelerator())
-
-    def alarms(noise):
-        painter.noise = noise
-        return watch.measure(*batch).alarms
-
-    assert not alarms(0.01) and not alarms(0.5) and not alarms(0.3)
-    (sentence,) = alarms(0.05)
-    assert sentence.startswith("samples of different seeds are nearly the same (spread/seeds fell from 0.")
-    assert sentence.endswith(": the decoder collapses; try this.")
-    assert not alarms(0.05), "a finding is reported when it begins"
+    for noise in (0.01, 0.5, 0.3, 0.2):
+        assert not alarms_of(watch, batch, painter, noise), noise
+    (sentence,) = alarms_of(watch, batch, painter, 0.02)
+    assert sentence.startswith("samples of different seeds are nearly the same (spread/seeds is 0.")
+    assert sentence.endswith(", after 0.50): the decoder collapses; try this.")
+    assert not alarms_of(watch, batch, painter, 0.02), "a finding is reported when it begins"
     again = SpreadWatch(painter, "this", Accelerator())
     again.load_state_dict(watch.state_dict())
     assert again.state_dict() == watch.state_dict()
     for _ in range(OVER):
-        assert not alarms(0.5)
-    assert alarms(0.05), "and again after it was over"
+        assert not alarms_of(watch, batch, painter, 0.5)
+    assert alarms_of(watch, batch, painter, 0.02), "and again after it was over"
+
+
+def test_one_batch_is_no_collapse(batch):
+    painter = Painter()
+    watch = SpreadWatch(painter, "this", Accelerator())
+    assert not alarms_of(watch, batch, painter, 0.5)
+    painter.noise = 0.0
+    assert not watch.measure(*batch).alarms
 
 
 def test_too_much_paint_is_a_runaway(batch):
-    (sentence,) = SpreadWatch(Painter(0.0, 3.0), "that", Accelerator()).measure(*batch).alarms
+    painter = Painter()
+    (sentence,) = alarms_of(SpreadWatch(painter, "that", Accelerator()), batch, painter, 0.0, 3.0)
     assert "times as much as the plain answers lack (spread/residual): it runs away; try that." in sentence
 
 
