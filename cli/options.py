@@ -30,6 +30,16 @@ DecodingBatchOption = Annotated[
         show_default="64, on a CPU 16 or one per core",
     ),
 ]
+DecoderOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Decoder of the tokenizer folder: plain, or an extra one such as generative.",
+    ),
+]
+SeedOption = Annotated[
+    int, typer.Option(min=0, max=2**63 - 1, help="Seed of the noise of an extra decoder; it decides the details.")
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as one line of JSON.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

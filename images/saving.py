@@ -14,7 +14,7 @@ from .file_entry import open_regular
 MARK = "vistok"
 """Keyword of the PNG text that holds the mark."""
 GAP, SIDE, COLUMNS = 8, 256, 8
-"""Of a sheet: pixels between images, max pixels of a side, and columns side by side."""
+"""Of a sheet: pixels between images, max pixels of a side, and originals in a row."""
 
 
 def save_png(path: Path, image: Image.Image, mark: str = "") -> None:
@@ -50,21 +50,18 @@ def mark_in(file: BinaryIO) -> str:
         return ""
 
 
-def comparison_sheet(columns: Sequence[Sequence[Image.Image]]) -> Image.Image:
-    """Return a sheet of 8 columns side by side, such as originals above their reconstructions, and the next 8 below them.
-
-    All columns are equally long. Images are scaled down to at most 256 pixels a side.
-    """
+def comparison_sheet(compared: Sequence[Sequence[Image.Image]]) -> Image.Image:
+    """Return a sheet of 8 originals a row, each above its reconstructions, all scaled down to at most 256 pixels a side."""
     placed: list[tuple[Image.Image, tuple[int, int]]] = []
     top, width = GAP, 0
-    for start in range(0, len(columns), COLUMNS):
-        beside = [[scaled_down(image) for image in column] for column in columns[start : start + COLUMNS]]
-        height = max(image.height for column in beside for image in column)
+    for start in range(0, len(compared), COLUMNS):
+        columns = [[scaled_down(image) for image in images] for images in compared[start : start + COLUMNS]]
+        height = max(image.height for column in columns for image in column)
         left = GAP
-        for column in beside:
+        for column in columns:
             placed += [(image, (left, top + row * (height + GAP))) for row, image in enumerate(column)]
             left += column[0].width + GAP
-        top += len(beside[0]) * (height + GAP)
+        top += max(map(len, columns)) * (height + GAP)
         width = max(width, left)
     sheet = Image.new("RGB", (width, top), "white")
     for image, corner in placed:

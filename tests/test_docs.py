@@ -17,12 +17,13 @@ from vistok.inference.tokenize.engines.table import ENGINES
 from vistok.pretrained.exporters.table import EXPORTERS
 from vistok.pretrained.importers.table import IMPORTERS
 from vistok.sequences.layouts import LAYOUTS
+from vistok.tokenizer.decoders.table import DECODERS
 from vistok.tokenizer.networks.architectures import ARCHITECTURES
 from vistok.tokenizer.quantizers import QUANTIZERS
 from vistok.train.config_file import find_config
 from vistok.train.losses.criteria import CRITERIA
 
-TABLES = (ARCHITECTURES, CRITERIA, ENGINES, EXPORTERS, IMPORTERS, LAYOUTS, QUANTIZERS, SHARD_FORMATS)
+TABLES = (ARCHITECTURES, CRITERIA, DECODERS, ENGINES, EXPORTERS, IMPORTERS, LAYOUTS, QUANTIZERS, SHARD_FORMATS)
 PAGES = {path.relative_to(ROOT / "docs").as_posix(): path.read_text() for path in sorted((ROOT / "docs").rglob("*.md"))}
 CALLS = [
     (page, line.strip())
@@ -98,7 +99,7 @@ def test_every_call_is_one_that_the_command_takes(page, call):
 
 def test_every_door_has_a_page():
     page = PAGES["extend/index.md"]
-    for door in ("network", "quantizer", "criterion", "format", "engine", "importer", "layout"):
+    for door in ("network", "quantizer", "criterion", "decoder", "format", "engine", "importer", "layout"):
         assert f"({door}.md)" in page and f"extend/{door}.md" in PAGES
     assert "picture" not in "".join(PAGES.values()).lower()
 

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from ...cli.options import DebugOption, DecodingBatchOption, JsonOption, QuietOption, VersionOption
+from ...cli.options import (
+    DebugOption,
+    DecoderOption,
+    DecodingBatchOption,
+    JsonOption,
+    QuietOption,
+    SeedOption,
+    VersionOption,
+)
 from ...cli.printing import print_json, say
 from ...cli.user_errors import WORK_FAILED, report_errors
 from ...pretrained.find import MODEL_HELP
@@ -29,6 +37,8 @@ def detokenize_images(
         typer.Option(help=MODEL_HELP, show_default="the one in manifest.json"),
     ] = None,
     device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu, cuda or mps.")] = "auto",
+    decoder: DecoderOption = "plain",
+    seed: SeedOption = 0,
     batch_size: DecodingBatchOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace images that already exist.")] = False,
     quiet: QuietOption = False,
@@ -38,12 +48,16 @@ def detokenize_images(
 ) -> None:
     """Turn token shards back into images, with the tokenizer that made them.
 
+    An extra decoder paints what the tokens left out: an image then depends on its tokens and the seed alone.
+
     Exit code 0: every image is back. 1: a shard or an image is damaged, and named. 2: a wrong call.
     """
     with report_errors("detokenize-images", debug):
+        from ..arithmetic import DecodeWith
         from ..detokenize.run import detokenize
 
-        outcome = detokenize(inputs, out, model, device, batch_size, overwrite, quiet)
+        how = DecodeWith(decoder, seed)
+        outcome = detokenize(inputs, out, model, device, batch_size, overwrite, quiet, how)
         if json:
             print_json(outcome._asdict())
         else:

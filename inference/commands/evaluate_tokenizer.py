@@ -8,10 +8,12 @@ import typer
 
 from ...cli.options import (
     DebugOption,
+    DecoderOption,
     InceptionWeightsOption,
     JsonOption,
     LpipsWeightsOption,
     QuietOption,
+    SeedOption,
     VersionOption,
     check_output_folder,
 )
@@ -48,6 +50,8 @@ def evaluate_tokenizer(
     ] = None,
     lpips_weights: LpipsWeightsOption = None,
     inception_weights: InceptionWeightsOption = None,
+    decoder: DecoderOption = "plain",
+    seed: SeedOption = 0,
     device: Annotated[str, typer.Option(help="auto (cuda if there is one), cpu, cuda or mps.")] = "auto",
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -74,11 +78,12 @@ def evaluate_tokenizer(
         # After the question whether the hub can be reached: this imports its clients.
         from ...evaluation.reference_metrics import build_reference_metrics
         from ...tokenizer.devices import find_device
+        from ..arithmetic import DecodeWith
         from ..evaluate.run import Request, run_comparison, run_evaluation
 
         reference = partial(
             build_reference_metrics, frechet, lpips_weights, inception_weights, find_device(device), missing
         )
-        request = Request(models, images, out, device, reference, quiet, as_json, prior)
+        request = Request(models, images, out, device, reference, quiet, as_json, prior, DecodeWith(decoder, seed))
         if run_evaluation(request) if len(models) == 1 else run_comparison(request):
             raise typer.Exit(WORK_FAILED)

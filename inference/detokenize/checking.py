@@ -7,7 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ...images.opening.open_image import MAX_PIXELS
+from ...tokenizer.decoders.base import PLAIN
 from ..api import Tokenizer
+from ..arithmetic import AS_PLAIN, DecodeWith
+from ..decoders import chosen_decoder
 from ..token_shards.formats import SHARD_FORMATS, ShardFormat
 from ..token_shards.manifest import Manifest
 from ..token_shards.store import Store
@@ -21,6 +24,8 @@ class FolderDecoder(NamedTuple):
     shard_format: ShardFormat
     digest: str
     """SHA-256 of everything that decides the pixels."""
+    how: DecodeWith = AS_PLAIN
+    """Which of the tokenizer's decoders, with which seed."""
 
 
 class ImageJob(NamedTuple):
@@ -46,21 +51,29 @@ class CheckedImage(NamedTuple):
     width: int
     height: int
     mark: str
-    """SHA-256 of tokens and decoder, saved in the PNG file."""
+    """SHA-256 of tokens, decoder and seed, saved in the PNG file."""
 
 
-def folder_decoder(folder: Store, manifest: Manifest, tokenizer: Tokenizer, model: str) -> FolderDecoder:
-    """Return the decoder of a folder; raise ValueError when another tokenizer made its tokens."""
+def folder_decoder(
+    folder: Store, manifest: Manifest, tokenizer: Tokenizer, model: str, how: DecodeWith = AS_PLAIN
+) -> FolderDecoder:
+    """Return the decoder of a folder; raise ValueError when another tokenizer made its tokens, or has no such decoder."""
+    how = chosen_decoder(tokenizer.model, *how)
     tokenizer = tokenizer.with_preprocessing(manifest.preprocessing)
     if tokenizer.fingerprint != manifest.fingerprint:
         raise ValueError(
             f"{folder} holds tokens of {manifest.model}, but {model} makes others: give --model the tokenizer that made them."
         )
     digest = hashlib.sha256(tokenizer.fingerprint.encode())
-    for module in (tokenizer.model.quantizer_out, tokenizer.model.decoder):
+    modules = [tokenizer.model.quantizer_out, tokenizer.model.decoder]
+    if how.decoder != PLAIN:
+        extra = tokenizer.model.extra_decoder(how.decoder)
+        modules.append(extra)
+        digest.update(f"{extra.config.name} {extra.scale} {extra.steps} {how.seed}".encode())
+    for module in modules:
         for name, value in sorted(module.state_dict().items()):
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
-    return FolderDecoder(tokenizer, SHARD_FORMATS[manifest.format], digest.hexdigest())
+    return FolderDecoder(tokenizer, SHARD_FORMATS[manifest.format], digest.hexdigest(), how)
 
 
 def check(job: ImageJob) -> CheckedImage:

@@ -15,6 +15,7 @@ from ...tokenizer.files import remove_asides
 from ...tokenizer.folder_lock import hold_folder
 from ...tokenizer.wording import pluralize
 from ..api import Tokenizer, load
+from ..arithmetic import AS_PLAIN, DecodeWith
 from ..token_shards.formats import open_samples
 from ..token_shards.manifest import manifest_of
 from ..token_shards.sidecar import MANIFEST_FILE
@@ -56,11 +57,12 @@ def detokenize(
     batch_size: int | None,
     overwrite: bool,
     quiet: bool,
+    how: DecodeWith = AS_PLAIN,
 ) -> Outcome:
     """Decode token shards; raise ValueError for a wrong call, OSError when the disk refuses."""
     check_output_folder(out)
     files, damaged = find_shards(inputs)
-    decoders = _decoders(files, model, device)
+    decoders = _decoders(files, model, device, how)
     shards: dict[TokenShard, list[str]] = {}
     for shard, sidecar in track(files.items(), "shards", quiet=quiet):
         try:
@@ -90,7 +92,9 @@ def detokenize(
     return Outcome(out, len(shards), tally.written, tally.there_before, tally.failures, damaged)
 
 
-def _decoders(shards: Iterable[TokenShard], named: str | None, device: str) -> dict[Store, FolderDecoder]:
+def _decoders(
+    shards: Iterable[TokenShard], named: str | None, device: str, how: DecodeWith
+) -> dict[Store, FolderDecoder]:
     loaded: dict[str, Tokenizer] = {}
     decoders = {}
     for folder in dict.fromkeys(shard.store for shard in shards):
@@ -100,7 +104,7 @@ def _decoders(shards: Iterable[TokenShard], named: str | None, device: str) -> d
         model = named or manifest.model
         if model not in loaded:
             loaded[model] = load(model, device)
-        decoders[folder] = folder_decoder(folder, manifest, loaded[model], model)
+        decoders[folder] = folder_decoder(folder, manifest, loaded[model], model, how)
     return decoders
 
 

@@ -13,6 +13,8 @@ from ...tokenizer.errors import WorkFailedError
 from ...tokenizer.folder.config_json import TokenizerConfig
 from ...tokenizer.preprocessing import PreprocessingConfig
 from ..api import Tokenizer, load
+from ..arithmetic import AS_PLAIN, DecodeWith
+from ..decoders import chosen_decoder
 from ..folders import load_named
 from ..inputs.samples import Failure, Sample
 from .common_crop import CommonCrop, common_crop
@@ -69,6 +71,8 @@ class Comparison(NamedTuple):
     compared: list[Compared]
     lost: list[str]
     """A phrase for each damaged shard and for each file that the disk did not give."""
+    how: DecodeWith = AS_PLAIN
+    """Which decoder of each made the reconstructions, with which seed."""
 
     @property
     def failures(self) -> list[Failure]:
@@ -76,9 +80,19 @@ class Comparison(NamedTuple):
         return self.compared[0].own.failures
 
 
-def read_configs(models: Mapping[str, str]) -> dict[str, TokenizerConfig]:
-    """Load each tokenizer, by its short name, and let it go again; raise ValueError for the first that cannot be loaded."""
-    return {name: load_named(model, torch.float32).config for name, model in models.items()}
+def read_configs(models: Mapping[str, str], how: DecodeWith = AS_PLAIN) -> dict[str, TokenizerConfig]:
+    """Load each tokenizer, by its short name, and let it go again.
+
+    Raises ValueError for the first that cannot be loaded, or has no such decoder.
+    """
+    configs = {}
+    for name, named in models.items():
+        model, configs[name] = load_named(named, torch.float32)
+        try:
+            chosen_decoder(model, *how)
+        except ValueError as error:
+            raise ValueError(f"{named}: {error}") from None
+    return configs
 
 
 def compare(
@@ -88,6 +102,7 @@ def compare(
     build_reference: Callable[[], ReferenceMetrics],
     progress: Callable[[str, Sequence[Sample]], Iterable[Sample]],
     prior: PriorRequest | None = None,
+    how: DecodeWith = AS_PLAIN,
 ) -> Comparison:
     """Measure tokenizers, by their short names, one after another; only one of them is in memory at a time.
 
@@ -95,14 +110,14 @@ def compare(
     crop, or of the own crops where there is none. Raises ValueError before any work when a
     tokenizer cannot be loaded, and WorkFailedError when no image can be read, or not the same images for all.
     """
-    crop = common_crop(read_configs(models))
+    crop = common_crop(read_configs(models, how))
     compared: list[Compared] = []
     for name, model in models.items():
-        compared.append(_measure(name, model, crop, inputs, device, build_reference, progress, prior))
+        compared.append(_measure(name, model, crop, inputs, device, build_reference, progress, prior, how))
         _check_same_images(compared)
     parts = [part for each in compared for part in (each.own, each.common) if part]
     lost = list(dict.fromkeys(phrase for part in parts for phrase in part.lost))
-    return Comparison(inputs.data, crop, compared, lost)
+    return Comparison(inputs.data, crop, compared, lost, how)
 
 
 def _measure(
@@ -114,6 +129,7 @@ def _measure(
     build_reference: Callable[[], ReferenceMetrics],
     progress: Callable[[str, Sequence[Sample]], Iterable[Sample]],
     prior: PriorRequest | None,
+    how: DecodeWith,
 ) -> Compared:
     tokenizer = load(model, device)
     differs = crop.preprocessing is not None and crop.preprocessing != tokenizer.config.preprocessing
@@ -121,7 +137,8 @@ def _measure(
     def measured(tokenizer: Tokenizer, phrase: str) -> Measured:
         samples = progress(f"images with {name}, {phrase}", inputs.samples)
         asked = None if differs and phrase == "own crop" else prior
-        return _measured(evaluate(model, tokenizer, inputs.again(), build_reference(), lambda _: samples, asked))
+        again = inputs.again()
+        return _measured(evaluate(model, tokenizer, again, build_reference(), lambda _: samples, asked, how))
 
     own = measured(tokenizer, "own crop")
     common = own if crop.preprocessing else None

@@ -6,6 +6,7 @@ from typing import Any
 from ...evaluation.rows import finite_figures
 from .compare import Comparison, Measured
 from .published import published_facts, published_metrics
+from .results import decoder_facts
 
 
 def comparison_metrics(comparison: Comparison) -> dict[str, Any]:
@@ -13,6 +14,7 @@ def comparison_metrics(comparison: Comparison) -> dict[str, Any]:
     preprocessing = comparison.crop.preprocessing
     return {
         "data": comparison.data,
+        **decoder_facts(comparison.how),
         "images": len(comparison.compared[0].own.sources),
         "common_crop": {
             "preprocessing": preprocessing.model_dump() if preprocessing else None,

@@ -10,6 +10,7 @@ from .compare import Compared, Comparison
 from .compare_learnability import EXPLANATION, learnability, prior_of
 from .compare_rows import said_once, sections
 from .published import NOTE, published_metrics
+from .results import decoder_phrase
 
 MAX_IMAGES = 8
 
@@ -22,7 +23,7 @@ def comparison_report(comparison: Comparison) -> content.Report:
     rows = _image_rows(comparison)
     return content.Report(
         title=f"{', '.join(names[:-1])} and {names[-1]}",
-        subtitle=f"{images} of {', '.join(comparison.data)}, float32",
+        subtitle=f"{images} of {', '.join(comparison.data)}, float32{decoder_phrase(comparison.how)}",
         notes=said_once(compared, missing_notes)
         + [f"{failure.source} was left out: {failure.reason}." for failure in comparison.failures]
         + [f"Lost: {phrase}" for phrase in comparison.lost],

@@ -14,7 +14,7 @@ from .compare import Comparison
 from .compare_learnability import prior_of
 from .compare_rows import said_once, sections
 from .published import NOTE, published_metrics
-from .results import MAX_FAILURES, METRICS_FILE, not_measured_lines
+from .results import MAX_FAILURES, METRICS_FILE, decoder_phrase, not_measured_lines
 
 BETTER = "better"
 NARROWEST = 9
@@ -60,6 +60,7 @@ def comparison_lines(comparison: Comparison, told: Mapping[str, str]) -> list[st
     """Return the lines below the table: how it was measured, and what has no figure but for the reasons that were told."""
     compared = comparison.compared
     lines = [comparison.crop.sentence]
+    lines += [f"Measured with{phrase.removeprefix(',')}."] if (phrase := decoder_phrase(comparison.how)) else []
     lines += [sentence for each in compared[:1] if (sentence := prior_of(each))]
     lines += [NOTE] if any(published_metrics(each.config) for each in compared) else []
     lines += said_once(

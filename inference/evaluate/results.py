@@ -16,8 +16,10 @@ from ...evaluation.usage import codes_text, estimate_note, is_hashed
 from ...report import content
 from ...report.codebooks import codebook_views
 from ...report.page import render
+from ...tokenizer.decoders.base import PLAIN
 from ...tokenizer.files import write_whole
 from ...tokenizer.wording import first_lines, pluralize
+from ..arithmetic import DecodeWith
 from .evaluation import Evaluation
 from .prior import prior_chart, prior_rows, prior_sentence
 from .published import NOTE, published_facts, published_metrics, published_rows
@@ -37,6 +39,7 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
         "fingerprint": tokenizer.fingerprint,
         "preprocessing": tokenizer.config.preprocessing.model_dump(),
         "data": inputs.data,
+        **decoder_facts(evaluation.how),
         **finite_figures(evaluation.figures()),
         "usage_is_estimated": is_hashed(evaluation.measured.counts, tokenizer.vocab_size),
         **({"prior": evaluation.prior.facts()} if evaluation.prior else {}),
@@ -45,6 +48,16 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
         "failures": [asdict(failure) for failure in inputs.failures],
         "lost": inputs.lost,
     }
+
+
+def decoder_facts(how: DecodeWith) -> dict[str, Any]:
+    """Return the entries of metrics.json that name an extra decoder and its seed."""
+    return {} if how.decoder == PLAIN else how._asdict()
+
+
+def decoder_phrase(how: DecodeWith) -> str:
+    """Return what a heading says of an extra decoder."""
+    return "" if how.decoder == PLAIN else f", decoder {how.decoder}, seed {how.seed}"
 
 
 def write_results(folder: Path, figures: Mapping[str, Any], report: content.Report) -> tuple[Path, Path]:
@@ -68,7 +81,8 @@ def evaluation_report(evaluation: Evaluation) -> content.Report:
         tables[f"As published. {NOTE}"] = content.Table(header, list(published.values()))
     return content.Report(
         title=evaluation.model,
-        subtitle=f"{images} of {', '.join(inputs.data)}, size {tokenizer.config.preprocessing.size}, float32",
+        subtitle=f"{images} of {', '.join(inputs.data)}, size {tokenizer.config.preprocessing.size}, float32"
+        + decoder_phrase(evaluation.how),
         figures=headline_figures(figures),
         notes=missing_notes(evaluation.not_measured)
         + [f"{failure.source} was left out: {failure.reason}." for failure in inputs.failures]
@@ -89,6 +103,7 @@ def summary_table(evaluation: Evaluation) -> Table:
     """Return all figures as a table, under the name of the model and its image size."""
     quality, codes = evaluation.measured.quality, evaluation.tokenizer.vocab_size
     heading = f"{escape_unprintable(evaluation.model)}, size {evaluation.tokenizer.config.preprocessing.size}"
+    heading += decoder_phrase(evaluation.how)
     table = Table()
     for column in (heading, pluralize(quality.images, "image"), "better"):
         table.add_column(Text(column))

@@ -11,6 +11,8 @@ from ...cli.progress import track
 from ...evaluation.reference_metrics import ReferenceMetrics
 from ...tokenizer.folder_lock import hold_folder
 from ..api import load
+from ..arithmetic import AS_PLAIN, DecodeWith
+from ..decoders import chosen_decoder
 from .arguments import short_names
 from .compare import compare
 from .compare_metrics import comparison_metrics
@@ -33,6 +35,8 @@ class Request(NamedTuple):
     as_json: bool
     prior: int | None = None
     """Steps of the prior; None for no prior."""
+    how: DecodeWith = AS_PLAIN
+    """Which decoder makes the reconstructions."""
 
     def prior_request(self, inputs: EvaluationInputs) -> PriorRequest | None:
         """Return what to train a prior with, if one was asked for; raise ValueError when there are too few images."""
@@ -49,13 +53,14 @@ def run_evaluation(request: Request) -> bool:
     """
     model, as_json = request.models[0], request.as_json
     tokenizer = load(model, request.device)
+    how = chosen_decoder(tokenizer.model, *request.how)
     inputs, reference = EvaluationInputs(request.data, request.out), request.build_reference()
     told = dict(reference.not_measured) if tokenizer.model.has_decoder else {}
     prior = request.prior_request(inputs)
     for line in not_measured_lines(told):
         say(line, as_json)
     evaluation = evaluate(
-        model, tokenizer, inputs, reference, lambda samples: track(samples, "images", quiet=request.quiet), prior
+        model, tokenizer, inputs, reference, lambda samples: track(samples, "images", quiet=request.quiet), prior, how
     )
     figures = metrics(evaluation)
     with hold_folder(request.out, "evaluate-tokenizer"):
@@ -92,6 +97,7 @@ def run_comparison(request: Request) -> bool:
         build_reference,
         lambda phrase, samples: track(samples, phrase, quiet=request.quiet),
         request.prior_request(inputs),
+        request.how,
     )
     figures = comparison_metrics(comparison)
     with hold_folder(request.out, "evaluate-tokenizer"):

@@ -8,6 +8,7 @@ from PIL import Image
 
 from ...images.saving import comparison_sheet, mark_in, png_bytes
 from ...images.tars.blocks import DamagedShard
+from ...tokenizer.decoders.base import GENERATIVE, PLAIN
 from ...tokenizer.wording import pluralize
 from ..api import Tokenizer
 from ..arithmetic import Encode, agreement
@@ -34,15 +35,20 @@ def is_other(store: Store) -> bool:
 def write_preview(
     store: Store, plan: Plan, tokenizer: Tokenizer, encode: Encode, count: int, views: Views = ONE_ROW
 ) -> int:
-    """Write a PNG of the first `count` rows of the usable images of a plan; return how many there were."""
+    """Write a PNG of the first `count` rows of the usable images of a plan; return how many there were.
+
+    Each is above what the plain decoder makes of its tokens, and that above what the generative one does, if there is one.
+    """
     collate = collate_for(tokenizer.device)
-    pairs = [
-        (Image.fromarray(image.pixels), tokenizer.decode(encode(collate([image.pixels])))[0])
-        for image in islice(_rows(plan, tokenizer, views), count)
-    ]
-    if pairs:
-        write_file(store, PREVIEW_FILE, png_bytes(comparison_sheet(pairs), PREVIEW_MARK))
-    return len(pairs)
+    decoders = [PLAIN, *({GENERATIVE} & {*tokenizer.model.decoders})]
+    shown: list[list[Image.Image]] = []
+    for image in islice(_rows(plan, tokenizer, views), count):
+        tokens = encode(collate([image.pixels]))
+        decoded = [tokenizer.decode(tokens, decoder=name)[0] for name in decoders]
+        shown.append([Image.fromarray(image.pixels), *decoded])
+    if shown:
+        write_file(store, PREVIEW_FILE, png_bytes(comparison_sheet(shown), PREVIEW_MARK))
+    return len(shown)
 
 
 def compare_with_float32(plan: Plan, tokenizer: Tokenizer, encode: Encode, views: Views = ONE_ROW) -> str | None:

@@ -35,12 +35,16 @@ this for programs.
 | preprocessing | {", ".join(f"{key} {value}" for key, value in facts["preprocessing"].items())} |
 | fingerprint | `{facts["fingerprint"]}` |
 
-{_agreement(facts["agreement"])}
+{_agreement(facts["agreement"])}{_left_out(facts.get("left_out", []))}
 
 ```python
 {usage.format(**values).rstrip()}
 ```
 """
+
+
+def _left_out(names: list[str]) -> str:
+    return f" The decoder is the plain one; left out: {', '.join(names)}." if names else ""
 
 
 def _agreement(found: dict[str, Any]) -> str:

@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 from ... import __version__
 from ...tokenizer.errors import WorkFailedError
 from ...tokenizer.files import aside_folder
+from ...tokenizer.folder.decoders import decoder_names
 from ...tokenizer.folder.fingerprint import fingerprint
 from ...tokenizer.wording import unknown_choice
+from ..find import find_tokenizer
 from ..importers.card import digests
 from ..importers.exported import FACTS_FILE
-from ..load_found import load_found
+from ..load_found import load_from
 from .agreement import Agreement, agreement
 from .base import Exporter, Source, Written
 from .card import card
@@ -33,6 +35,8 @@ class ExportedModel(NamedTuple):
     agreement: Agreement
     photos: str
     """What it was checked on."""
+    left_out: list[str] = []
+    """Names of extra decoders, which no format holds."""
 
 
 def export_model(model: str, form: str, out: Path, data: Sequence[str]) -> ExportedModel:
@@ -43,7 +47,8 @@ def export_model(model: str, form: str, out: Path, data: Sequence[str]) -> Expor
     """
     exporter = _exporter(form)
     _check_new(out)
-    source = _source(model)
+    folder = find_tokenizer(model)
+    source, left_out = _source(model, folder), decoder_names(folder)
     photos = check_photos(data, source.config.preprocessing, source.model.downsample)
     out.parent.mkdir(parents=True, exist_ok=True)
     with aside_folder(out) as aside:
@@ -60,10 +65,12 @@ def export_model(model: str, form: str, out: Path, data: Sequence[str]) -> Expor
             "config": source.config.model_dump(mode="json"),
             "sha256": digests(sorted(path for path in aside.iterdir())),
         }
+        if left_out:
+            facts["left_out"] = left_out
         (aside / FACTS_FILE).write_text(json.dumps(facts, indent=2) + "\n")
         (aside / CARD_FILE).write_text(card(exporter, facts, photos.images[0].shape))
         aside.rename(out)
-    return ExportedModel(out, written.files, found, photos.description)
+    return ExportedModel(out, written.files, found, photos.description, left_out)
 
 
 def _check_new(out: Path) -> None:
@@ -83,8 +90,8 @@ def _exporter(form: str) -> Exporter:
     return exporter
 
 
-def _source(name: str) -> Source:
-    model, config = load_found(name)
+def _source(name: str, folder: Path) -> Source:
+    model, config = load_from(name, folder)
     digest = fingerprint(model, config)
     config_of_quantizer, model.quantizer = model.quantizer.for_inference()
     facts = {

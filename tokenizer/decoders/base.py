@@ -13,6 +13,8 @@ from ..shapes import Latent, Pixels
 
 PLAIN = "plain"
 """Name of the decoder of model.safetensors."""
+GENERATIVE = "generative"
+"""Name of an extra decoder unless the user gives another; previews show it."""
 MAX_STEPS = 25
 
 

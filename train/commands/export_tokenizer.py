@@ -60,8 +60,8 @@ def export_tokenizer(
 ) -> None:
     """Export the EMA weights of a run as a tokenizer folder, or a tokenizer in the format of another program.
 
-    A run is not disturbed. Files of other formats are checked: the exit code is 1, and nothing is written, if less than 99 % of
-    their tokens on photos are those of vistok in float32.
+    A run is not disturbed. Other formats hold the plain decoder alone. Their files are checked: the exit code is 1, and
+    nothing is written, if less than 99 % of their tokens on photos are those of vistok in float32.
     """
     with report_errors("export-tokenizer", debug):
         if out is not None:
@@ -107,10 +107,13 @@ def _export_model(model: str, form: str, out: Path, data: list[str], json: bool)
                 "tokens": found.tokens,
                 "same": found.same,
                 "max_pixel_difference": found.pixel_difference,
+                "left_out": done.left_out,
             }
         )
         return
     say(f"{form:<11} {done.folder}: {', '.join(done.files.values())}")
     say(f"tokens      {found.same:,} of {found.tokens:,} ({found.fraction:.3%}) as in float32, on {done.photos}")
+    if done.left_out:
+        say(f"decoder     the plain one alone; left out: {', '.join(done.left_out)}")
     if found.pixel_difference is not None:
         say(f"pixels      differ by {found.pixel_difference * 255:.2g} of 255 grey levels at most")

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from safetensors.torch import load_file, save_file
 from decoder_cases import SMALL, draw, saved_folder, some_codes, tokenizer_of
 from stops import StopsAt
 from vistok.tokenizer import files
+from vistok.tokenizer.decoders.base import DecoderConfig, ExtraDecoder
+from vistok.tokenizer.decoders.noise import seeded_noise
 from vistok.tokenizer.decoders.table import DECODERS
 from vistok.tokenizer.folder.decoder_digest import decoder_digest
 from vistok.tokenizer.folder.decoders import decoder_names, load_decoder, load_decoders, save_decoder
@@ -99,6 +102,49 @@ def test_weights_are_rounded_only_when_that_is_asked_for(tmp_path):
     assert sizes[0] > sizes[1] == sizes[2]
 
 
+class MeanConfig(DecoderConfig):
+    name: Literal["mean"] = "mean"
+    weight: float = 0.5
+
+    def build(self, architecture, code_channels):
+        return Mean(self)
+
+
+class Mean(ExtraDecoder):
+    """Adds noise of one number for a channel."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.gain = torch.nn.Parameter(torch.ones(3, 1, 1))
+
+    def noise_shape(self, height, width):
+        return 3, 1, 1
+
+    def forward(self, codes, base, noise):
+        return base + self.config.weight * self.gain * noise
+
+    def start_from(self, plain):
+        self.gain.data.fill_(2)
+
+    def hidden_matrices(self):
+        return []
+
+    @property
+    def last_layer(self):
+        return self.gain
+
+
+def test_a_kind_from_outside_the_package_is_saved_and_loaded(folder, monkeypatch):
+    monkeypatch.setitem(DECODERS, "mean", MeanConfig)
+    model = load_tokenizer(folder).model
+    extra = MeanConfig(weight=0.25).build(model.architecture, model.quantizer.dim)
+    extra.start_from(model.plain)
+    save_decoder(folder, "other", extra, model)
+    codes, found = some_codes(model, count=2), loaded(folder)
+    noise = seeded_noise(3, (3, 1, 1), torch.device("cpu"))
+    assert torch.equal(found.decode_latent(codes, "other", 3), found.decode_latent(codes) + 0.5 * noise)
+
+
 @pytest.mark.parametrize("name", ["plain", "", "a b", "../a", "a/b", ".a", "train", "values", "x" * 65, "a.b"])
 def test_names_that_no_decoder_can_have(folder, name):
     model = load_tokenizer(folder).model
@@ -133,7 +179,7 @@ DAMAGE = {
     ),
     "unknown network": (
         lambda f: edit_network(f, name="fancy"),
-        r"network\.name 'fancy' is not a known name: choose from",
+        r"network\.name 'fancy' is not a known network: choose from",
     ),
     "unknown key": (lambda f: edit(f, fancy=1), "fancy is not a known key"),
     "unknown network key": (lambda f: edit_network(f, chanels=[8]), r"network\.chanels is not a known key"),
