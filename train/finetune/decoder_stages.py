@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from ...tokenizer.folder.save_load import load_tokenizer
+import torch
+
 from ..config import TrainConfig, parse_train_config
 from ..export import EXPORT
 from ..loop import train
+from ..losses.criteria import build_criteria
 from .decoder_config import NETWORKS, RESIDUAL, GenerativeConfig, RecipeName
 from .prepare import Finetuning, few
 from .stage_runs import data_section, is_done, run_section
@@ -19,25 +21,31 @@ CHECKS = 6
 
 
 def run_decoder_stages(run: Finetuning) -> Path:
-    """Run the stages that are not done, and return the folder of the tokenizer with the decoder of the last one."""
+    """Run the stages that are not done, and return the folder of the tokenizer with the decoder of the last one.
+
+    Raises ValueError, as a run would, for what is wrong with any of them before the first.
+    """
     generative = run.config.generative
     assert generative is not None
     stages, folder = run.config.out / STAGES_FOLDER, run.folder
-    for recipe, stage in generative.stages.items():
-        out = stages / recipe
-        if not is_done(out, stage.steps, generative.name):
-            run.tell(f"stage {recipe}: training the decoder {generative.name} for {stage.steps} steps")
-            train(_train_config(run, generative, recipe, folder, out), run.verbosity, run.images)
-        folder = out / EXPORT
+    configs = {}
+    for recipe in generative.stages:
+        configs[recipe] = _train_config(run, generative, recipe, folder, stages / recipe)
+        build_criteria(configs[recipe].criteria, configs[recipe].losses, torch.device("cpu"))
+        folder = stages / recipe / EXPORT
+    for recipe, config in configs.items():
+        if not is_done(config.run.out, config.run.steps, generative.name):
+            run.tell(f"stage {recipe}: training the decoder {generative.name} for {config.run.steps} steps")
+            train(config, run.verbosity, run.images)
     return folder
 
 
 def _train_config(
     run: Finetuning, generative: GenerativeConfig, recipe: RecipeName, start: Path, out: Path
 ) -> TrainConfig:
-    stage, config = generative.stages[recipe], load_tokenizer(start).config
+    stage, config = generative.stages[recipe], run.before.config
     steps, losses = stage.steps, generative.losses(recipe)
-    data, side = data_section(run, load_tokenizer(start)), config.preprocessing.side
+    data, side = data_section(run, run.before), config.preprocessing.side
     base = run_section(run, out, steps)
     every = base["log_every"]
     values: dict[str, Any] = {

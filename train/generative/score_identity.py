@@ -36,8 +36,6 @@ from .flow import Residual, Times, at_least_float32, beside, velocity_weight
 
 FLOW_GENERATOR_MATCHING = 0.5
 """The lambda whose gradient is that of the divergence."""
-SCORE_IDENTITY = 1.0
-"""The lambda that leaves out the gradient through the density of samples."""
 
 
 def disagreement(teacher: Residual, fake: Residual, weight: Times) -> Float[Tensor, ""]:
