@@ -120,9 +120,7 @@ def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
             with best_effort("the sheet of samples", log.warn):
                 write_samples(run, step, validation)
         if is_saved:
-            opponent = run.opponent.name if run.opponent else None
-            facts = {"config": run.config.model_dump(mode="json"), "logs": log.flush(), "opponent": opponent}
-            facts |= {"scale": run.scale.value} if run.scale else {}
+            facts = {"config": run.config.model_dump(mode="json"), "logs": log.flush()} | run.facts
             with delay_signals():
                 save_checkpoint(run.accelerator, config.out / "checkpoints", step, config.keep_checkpoints, facts)
         # After the checkpoint, so that an export of the first checkpoint's step or later always has a checkpoint.

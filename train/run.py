@@ -127,6 +127,12 @@ class Run:
         return None
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint says of the run, besides its states: its opponent, and the scale of an extra decoder."""
+        opponent = self.opponent.name if self.opponent else None
+        return {"opponent": opponent} | ({"scale": self.scale.value} if self.scale else {})
+
+    @property
     def adversary(self) -> Adversary | None:
         """The opponent if it is a discriminator, whose verdict is a term of the loss."""
         return self.opponent if isinstance(self.opponent, Adversary) else None

@@ -5,7 +5,6 @@ from typing import Annotated, TypeAlias
 from pydantic import AfterValidator
 
 from ...tokenizer.config import Choice, Config
-from ...tokenizer.decoders.residual_unet import ResidualUNetConfig
 from ...tokenizer.decoders.table import ExtraDecoderConfig
 from ...tokenizer.folder.decoders import check_decoder_name
 from .distillation import DistillConfig
@@ -37,7 +36,7 @@ class DecoderTrainingConfig(Config):
 
     name: DecoderName = "generative"
     """Name of the decoder in the tokenizer folder: letters, digits, - and _, but not plain."""
-    network: ExtraDecoderConfig = ResidualUNetConfig()
+    network: ExtraDecoderConfig
     """Network of the decoder; its keys depend on its name."""
     recipe: Annotated[RecipeConfig, Choice(RECIPES)]
     """How it is trained; its keys depend on its name."""
