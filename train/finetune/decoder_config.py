@@ -30,7 +30,7 @@ LOSSES: dict[RecipeName, dict[str, float]] = {
 PERCEPTUAL: dict[RecipeName, dict[str, float]] = {"gan": {"perceptual": 0.5}, "distill": {"perceptual": 0.5}}
 """Further ones where there is a perceptual distance."""
 RESIDUAL = "residual_unet"
-NETWORKS: dict[RecipeName, str] = {"gan": "noise_channels"}
+NETWORKS: dict[object, str] = {"gan": "noise_channels"}
 """Network of each recipe, if it is not RESIDUAL."""
 
 

@@ -89,7 +89,7 @@ def _complete_generative(section: Any, steps: int | None) -> None:
     if steps is not None and isinstance(stage := section.get(recipe), dict):
         stage["steps"] = steps
     if isinstance(network := section.get("network"), dict):
-        network.setdefault("name", NETWORKS[recipe] if recipe in NETWORKS else RESIDUAL)
+        network.setdefault("name", NETWORKS.get(recipe, RESIDUAL))
 
 
 def _quantizer_section(name: str | None, keys: dict[str, int | str | None]) -> dict[str, Any] | None:
