@@ -81,7 +81,8 @@ def compare(run: Finetuning, after: LoadedTokenizer, reference: Callable[[], Ref
         what = "decoder" if generative else "tokenizer"
         raise WorkFailedError(
             f"{images} images could be read to evaluate the {what} {compared[0][0]}, and {second.figures['images']} to "
-            f"evaluate the {what} {compared[1][0]}, so the figures cannot be compared: check the disk and run the same command again."
+            f"evaluate the {what} {compared[1][0]}, so the figures cannot be compared: check the disk and run the same "
+            "command again."
         )
     metrics: dict[str, Any] = {"images": images, "evaluated": run.split}
     found = {side: finite_figures(each.figures) for side, each in sides.items()}
