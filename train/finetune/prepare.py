@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ...cli.printing import say
 from ...pretrained.find import find_tokenizer
 from ...pretrained.load_found import load_from
+from ...tokenizer.folder.decoders import decoder_names
 from ...tokenizer.folder.save_load import LoadedTokenizer
 from ..checkpoints.checked_file import load_checked, save_checked
 from ..data.changed_images import IMAGES_FILE, record_images
@@ -80,13 +81,24 @@ def prepare(config: FinetuneConfig, verbosity: Verbosity) -> Finetuning:
             "checkpoint with the decoder."
         )
     before = _at_size(before, config.size)
-    warnings = store_config(config)
+    warnings = store_config(config) + _left_out(config, folder)
     run = Finetuning(config, folder, before, images, *_split(config, images), verbosity)
     run.tell(run.split)
     sources = [SourceConfig(path=path) for path in (config.data.train, config.data.val) if path]
     for warning in warnings + record_images(config.out / IMAGES_FILE, chain.from_iterable(map(images.of, sources))):
         run.warn(warning)
     return run
+
+
+def _left_out(config: FinetuneConfig, folder: Path) -> list[str]:
+    """Return a warning about further decoders that would not fit the result."""
+    names = decoder_names(folder)
+    if config.generative or not names:
+        return []
+    decoders = f"the decoder {names[0]}" if len(names) == 1 else f"the decoders {', '.join(names)}"
+    return [
+        f"{config.model} has {decoders}, trained for it as it is and left out of the result: train again there, with --decoder."
+    ]
 
 
 def _at_size(loaded: LoadedTokenizer, size: int | None) -> LoadedTokenizer:

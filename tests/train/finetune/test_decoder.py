@@ -168,3 +168,10 @@ def test_what_does_not_go_together(fsq_folder, photos, tmp_path, options, messag
 def test_a_recipe_needs_the_name_of_a_decoder(fsq_folder, photos, tmp_path):
     said = finetune(fsq_folder, photos, tmp_path, "--recipe", "flow", code=2)
     assert "--recipe was given without --decoder: name the decoder to train" in said
+
+
+def test_a_tokenizer_that_changes_loses_its_decoders_and_says_so(distilled, photos, tmp_path):
+    model = distilled[0] / "export"
+    said = finetune(model, photos, tmp_path, "--only", "decoder", "--steps", 1)
+    assert "has the decoder generative, trained for it as it is and left out of the result: train again there" in said
+    assert not (tmp_path / "export" / "decoders").exists()
