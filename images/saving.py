@@ -55,7 +55,7 @@ def comparison_sheet(compared: Sequence[Sequence[Image.Image]]) -> Image.Image:
     placed: list[tuple[Image.Image, tuple[int, int]]] = []
     top, width = GAP, 0
     for start in range(0, len(compared), COLUMNS):
-        columns = [[_scaled_down(image) for image in images] for images in compared[start : start + COLUMNS]]
+        columns = [[scaled_down(image) for image in images] for images in compared[start : start + COLUMNS]]
         height = max(image.height for column in columns for image in column)
         left = GAP
         for column in columns:
@@ -69,6 +69,7 @@ def comparison_sheet(compared: Sequence[Sequence[Image.Image]]) -> Image.Image:
     return sheet
 
 
-def _scaled_down(image: Image.Image) -> Image.Image:
+def scaled_down(image: Image.Image) -> Image.Image:
+    """Return an image as it is on a sheet."""
     scale = min(1, SIDE / max(image.size))
     return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))

@@ -160,6 +160,8 @@ class Report(NamedTuple):
     galleries: Mapping[str, Sequence[Comparison | Single]] = {}
     """More reconstructions, by their heading."""
     histograms: Sequence[Histogram] = ()
+    image_rows: Mapping[str, Sequence[ImageRow]] = {}
+    """Images with several reconstructions each, by their heading."""
 
 
 def environment(device: torch.device | None = None) -> dict[str, str]:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from .charts import chart_html
 from .codebooks import codebook_html
-from .content import Comparison, Report, Single, Table
+from .content import Comparison, ImageRow, Report, Single, Table
 from .data_url import SMALL, data_url
 from .histograms import histogram_html
 from .side_by_side import SCRIPT as COMPARED_SCRIPT
@@ -34,7 +34,7 @@ def render(report: Report) -> str:
     """
     sections = _sections(report)
     style, script = ([path.read_text(encoding="utf-8")] for path in (STYLE, SCRIPT))
-    if report.side_by_side:
+    if report.side_by_side or report.image_rows:
         style.append(COMPARED_STYLE.read_text(encoding="utf-8"))
         script.append(COMPARED_SCRIPT.read_text(encoding="utf-8"))
     links = "".join(f'<a href="#{title.lower()}">{title}</a>' for title in sections)
@@ -59,6 +59,7 @@ def _sections(report: Report) -> dict[str, str]:
     parts = {
         "Comparison": compared_html(beside) if beside else "",
         "Reconstructions": (image_rows_html(beside.images) if beside else "")
+        + "".join(_image_rows(heading, rows) for heading, rows in report.image_rows.items())
         + _grid("images", [_comparison(pair) for pair in report.comparisons])
         + "".join(_gallery(heading, pairs) for heading, pairs in report.galleries.items()),
         "Curves": _grid("charts", [chart_html(chart) for chart in report.charts]),
@@ -95,6 +96,10 @@ def _measure(value: str) -> str:
 def _gallery(heading: str, shown: Sequence[Comparison | Single]) -> str:
     grid = _grid("images", [_single(each) if isinstance(each, Single) else _comparison(each) for each in shown])
     return f'<h3 class="gallery">{escape(heading)}</h3>{grid}' if shown else ""
+
+
+def _image_rows(heading: str, rows: Sequence[ImageRow]) -> str:
+    return f'<h3 class="gallery">{escape(heading)}</h3>{image_rows_html(rows)}' if rows else ""
 
 
 def _comparison(comparison: Comparison) -> str:

@@ -28,7 +28,7 @@ from vistok.train.config_file import read_config
 from vistok.train.optimizer import skipping
 from vistok.train.optimizer.skipping import clipped_norm
 from vistok.train.run import Run
-from vistok.train.step import discriminator_step, observe_step, optimizer_step, tokenizer_step, train_step
+from vistok.train.step import observe_step, opponent_step, optimizer_step, tokenizer_step, train_step
 
 WARM_UP = 3
 WAYS = {"run.memory_format": ["contiguous", "channels_last"], "run.compile": [False, True]}
@@ -143,7 +143,7 @@ def _parts(
     norm = timed("clipping", lambda: clipped_norm(run.accelerator, run.optimizer, run.optimizer_config.clip_norm))
     decision = run.finite_checks["tokenizer"].observe(step, result.scalars, "loss/total", norm)
     timed("optimizer", lambda: optimizer_step(run, 1.0, decision))
-    learned = timed("discriminator", lambda: discriminator_step(run, step, micro, result, 1.0, decision))
+    learned = timed("discriminator", lambda: opponent_step(run, step, micro, result, 1.0, decision))
     timed("monitor and average", lambda: observe_step(run, step, result, norm, decision, learned))
 
 

@@ -23,8 +23,10 @@ FREE = {
     "data.on_error",
     "data.max_unreadable",
     "model.init_from",
+    "decoder.recipe.teacher",
 }
-"""Settings that no later weight depends on: a change is silent. The weights of `init_from` are loaded at step 0 only."""
+"""Settings that no later weight depends on: a change is silent. The weights of `init_from` and of a teacher
+are loaded at step 0 only."""
 WARNED = {
     "run.steps",
     "run.precision",
@@ -49,6 +51,8 @@ WARNED = {
     "adversarial.betas",
     "adversarial.eps",
     "adversarial.clip_norm",
+    "decoder.recipe.fake_lr",
+    "decoder.recipe.steps",
 }
 """Settings that may change with a warning, because a run may need it: a lower learning rate after a divergence, more steps,
 another precision or more micro-batches on another machine."""

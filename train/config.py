@@ -13,6 +13,7 @@ from ..tokenizer.quantizers import QUANTIZERS, QuantizerConfig
 from .codebook.maintenance import CodebookConfig
 from .data.config import DataConfig
 from .diagnostics.diagnostics import DiagnosticsConfig
+from .generative.recipes import DecoderTrainingConfig
 from .losses.adversarial import AdversarialConfig
 from .losses.criteria import CriterionConfig, parse_criteria
 from .losses.terms import ADVERSARIAL, RECONSTRUCTION_LOSSES, LossWeights
@@ -74,8 +75,8 @@ class ModelConfig(Config):
     """Quantizer; its keys depend on its name."""
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     """Preprocessing of the exported tokenizer, and of validation."""
-    train: Annotated[list[Part], Field(min_length=1)] = list(PARTS)
-    """Parts to train: encoder, quantizer, decoder; the others are frozen."""
+    train: list[Part] = list(PARTS)
+    """Parts to train: encoder, quantizer, decoder; the others are frozen. Empty for a run that trains an extra decoder."""
     init_from: Path | None = None
     """Tokenizer folder to take initial weights from, where they fit; the rest is initialised at random."""
 
@@ -101,6 +102,8 @@ class TrainConfig(Config):
     """Losses that need a network, such as perceptual: a section for each, under its name."""
     adversarial: AdversarialConfig | None = None
     """Discriminator and its training, for the loss adversarial."""
+    decoder: DecoderTrainingConfig | None = None
+    """An extra decoder to train for the tokenizer of model.init_from, which is frozen; none trains the tokenizer itself."""
 
     @model_validator(mode="before")
     @classmethod
@@ -117,6 +120,31 @@ class TrainConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _check_decoder(self) -> "TrainConfig":
+        if self.decoder is None:
+            if not self.model.train:
+                raise ValueError(
+                    "model.train is empty, so nothing would be trained: name encoder, quantizer or decoder."
+                )
+            return self
+        if self.model.train:
+            raise ValueError(
+                f"decoder trains an extra decoder of a frozen tokenizer, but model.train is {self.model.train}: make it []."
+            )
+        if self.model.init_from is None:
+            raise ValueError(
+                "decoder trains an extra decoder, but model.init_from names no tokenizer: give its folder."
+            )
+        if self.codebook != CodebookConfig():
+            raise ValueError("decoder trains with frozen codes, but there is a section codebook: leave it out.")
+        if self.losses.get(ADVERSARIAL) and self.decoder.recipe.has_opponent:
+            raise ValueError(
+                f"losses.adversarial has a weight, but the recipe {self.decoder.recipe.name} has a fake network in place of a "
+                "discriminator: leave the loss out, or use the recipe gan or distill."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_adversary(self) -> "TrainConfig":
         if not self.losses.get(ADVERSARIAL):
             return self
@@ -124,7 +152,7 @@ class TrainConfig(Config):
             raise ValueError(
                 "losses.adversarial has a weight, but there is no adversarial section: add adversarial.discriminator."
             )
-        if "decoder" not in self.model.train:
+        if "decoder" not in self.model.train and self.decoder is None:
             raise ValueError(
                 f"losses.adversarial has a weight, but model.train is {self.model.train}: add decoder, or leave the loss out."
             )

@@ -11,6 +11,7 @@ import yaml
 from ..tokenizer.config import Config
 from ..tokenizer.wording import did_you_mean, shown
 from .config import TrainConfig, parse_train_config
+from .decoder_model import complete_model
 
 SHIPPED = Path(__file__).parents[1] / "configs"
 LAUNCH = "launch"
@@ -21,7 +22,8 @@ NUMBER = re.compile(r"[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)[eE][-+]?[0-9]+$")
 def read_config(path: Path | str, overrides: Sequence[str] = ()) -> TrainConfig:
     """Read a YAML file, or a shipped one by its name, and apply overrides such as `optimizer.lr=1e-3`.
 
-    Raises ValueError for the first thing wrong.
+    A run of an extra decoder takes what it does not say of its tokenizer from that tokenizer's folder. Raises ValueError for
+    the first thing wrong.
     """
     path = find_config(path)
     try:
@@ -36,6 +38,7 @@ def read_config(path: Path | str, overrides: Sequence[str] = ()) -> TrainConfig:
         raise ValueError(f"{path} holds {shown(values)}, but a config is a mapping of sections.")
     for override in overrides:
         apply_override(values, override)
+    complete_model(values)
     return parse_train_config(values)
 
 

@@ -1,5 +1,6 @@
 """Export to a tokenizer folder, the only thing that training passes to inference."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from ..tokenizer.files import aside_folder, replace_folder, restore_folder
 from ..tokenizer.folder.config_json import CONFIG_FILE, Origin, read_tokenizer_config
+from ..tokenizer.folder.decoders import DECODERS_FOLDER, decoder_names, save_decoder
 from ..tokenizer.folder.save_load import CARD_FILE, WEIGHTS_FILE, save_tokenizer
 from ..tokenizer.model import VisualTokenizer
 from .config import TrainConfig
@@ -22,14 +24,41 @@ STEP = "step"
 def export_tokenizer(folder: Path, model: VisualTokenizer, config: TrainConfig, step: int) -> None:
     """Write the weights after `step` steps as a tokenizer folder, with a model card; see `export_with`.
 
-    Where they started from a tokenizer that was imported, and its folder is still there, they keep its origin.
+    Where they started from a tokenizer that was imported, and its folder is still there, they keep its origin. A run of an
+    extra decoder writes the folder that it started from, byte for byte, with that decoder.
     """
+    if config.decoder:
+        name = config.decoder.name
+        export_with(lambda target: _save_with_decoder(target, name, model, config, step), folder)
+        return
     settings = config.model.architecture, config.model.preprocessing, _card(config, step)
     dtype, whole = getattr(torch, config.run.export_precision), config.run.export_training_state
     origin = _origin(config.model.init_from)
     export_with(
         lambda target: save_tokenizer(target, model, *settings, dtype, whole, {STEP: str(step)}, origin), folder
     )
+
+
+def _save_with_decoder(target: Path, name: str, model: VisualTokenizer, config: TrainConfig, step: int) -> None:
+    assert config.model.init_from is not None
+    copy_tokenizer(config.model.init_from, target, without=name)
+    dtype, decoder = getattr(torch, config.run.export_precision), model.extra_decoder(name)
+    save_decoder(target, name, decoder, model, dtype, {STEP: str(step)})
+
+
+def copy_tokenizer(source: Path, target: Path, without: str = "") -> None:
+    """Copy the files of a tokenizer folder with its extra decoders, except for one; raise OSError."""
+    for file in sorted(FILES):
+        if (source / file).is_file():
+            shutil.copyfile(source / file, target / file)
+    for name in decoder_names(source):
+        if name != without:
+            shutil.copytree(
+                source / DECODERS_FOLDER / name,
+                target / DECODERS_FOLDER / name,
+                copy_function=shutil.copyfile,
+                dirs_exist_ok=True,
+            )
 
 
 def _origin(start: Path | None) -> Origin | None:
@@ -48,7 +77,7 @@ def export_with(save: Callable[[Path], object], folder: Path) -> None:
     folder = folder.resolve()  # replace the target of a link, not the link
     folder.parent.mkdir(parents=True, exist_ok=True)
     restore_folder(folder)
-    if folder.is_dir() and {path.name for path in folder.iterdir()} - FILES:
+    if folder.is_dir() and {path.name for path in folder.iterdir()} - FILES - {DECODERS_FOLDER}:
         save(folder)
         return
     with aside_folder(folder) as aside:
@@ -61,12 +90,16 @@ def export_with(save: Callable[[Path], object], folder: Path) -> None:
             raise
 
 
-def exported_step(folder: Path) -> int | None:
-    """Return the number of training steps of a tokenizer folder; None if it is none, or does not say."""
+def exported_step(folder: Path, decoder: str | None = None) -> int | None:
+    """Return the number of training steps of a tokenizer folder, or of an extra decoder in it.
+
+    None if it is none, or does not say.
+    """
     if not (folder / CONFIG_FILE).is_file():
         return None
+    place = folder / DECODERS_FOLDER / decoder if decoder else folder
     try:
-        with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
+        with safe_open(place / WEIGHTS_FILE, framework="pt") as file:
             step = (file.metadata() or {}).get(STEP, "")
     except (SafetensorError, OSError):
         return None

@@ -1,8 +1,9 @@
 """Exports a tokenizer from a checkpoint of a run folder, also while the run is active."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..tokenizer.folder.config_json import CONFIG_FILE
 from ..tokenizer.folder_lock import FolderBusyError, hold_folder
@@ -11,6 +12,7 @@ from .checkpoints.checkpoint import checkpoint_facts, checkpoint_step, good_chec
 from .checkpoints.states import ema_state
 from .config import TrainConfig, parse_written_config
 from .export import EXPORT, export_tokenizer, exported_step
+from .warm_start import starting_model
 
 TRIES = 3
 """Attempts to read a checkpoint, since an active run may remove it meanwhile."""
@@ -54,7 +56,7 @@ def export_run(run: Path, out: Path | None, step: int | None) -> Exported:
                     f"{error.holder} is writing to {run}: give --out to export to another folder."
                 ) from None
         config, model, taken, warnings = _read(checkpoints, step)
-        there = exported_step(folder)
+        there = exported_step(folder, config.decoder.name if config.decoder else None)
         if out is None and step is None and there is not None and there > taken:
             stays = f"{folder} is of step {there}, later than that checkpoint: it stays."
             return Exported(folder, there, [*warnings, stays])
@@ -66,16 +68,25 @@ def _read(checkpoints: Path, step: int | None) -> tuple[TrainConfig, VisualToken
     for attempt in range(1, TRIES + 1):
         checkpoint, warnings = _choose(checkpoints, step)
         try:
-            config = parse_written_config(checkpoint_facts(checkpoint)["config"], checkpoint, "export it with that one")
+            facts = checkpoint_facts(checkpoint)
+            config = parse_written_config(facts["config"], checkpoint, "export it with that one")
             state = ema_state(checkpoint)
         except FileNotFoundError:
             if attempt == TRIES:
                 raise
             continue
-        model = build_tokenizer(config.model.architecture, config.model.quantizer)
+        model = _built(config, facts)
         model.load_state_dict(state["model"])
         return config, model, checkpoint_step(checkpoint), warnings
     raise AssertionError
+
+
+def _built(config: TrainConfig, facts: Mapping[str, Any]) -> VisualTokenizer:
+    if config.decoder is None:
+        return build_tokenizer(config.model.architecture, config.model.quantizer)
+    model = starting_model(config.model, config.decoder)
+    model.extra_decoder(config.decoder.name).scale = facts["scale"]
+    return model
 
 
 def _choose(folder: Path, step: int | None) -> tuple[Path, list[str]]:

@@ -42,10 +42,18 @@ class FiniteCheck:
     A step is skipped on all processes when its loss or its gradient is not finite on any. The state goes into the checkpoint.
     """
 
-    def __init__(self, accelerator: Accelerator, checkpoints: Path, limit: int, lr: str = "optimizer.lr"):
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        checkpoints: Path,
+        limit: int,
+        lr: str = "optimizer.lr",
+        section: str = "optimizer",
+    ):
         self._accelerator = accelerator
         self._checkpoints = checkpoints
         self._lr = lr
+        self._section = section
         self._scales = accelerator.scaler is not None
         self._limit = limit + FLOAT16_STEPS * self._scales
         self._names: list[str] = []
@@ -102,7 +110,7 @@ class FiniteCheck:
             return {}, []
         skipped = f"{count} of the last {pluralize(steps, 'step')}" if steps > 1 else "this step"
         verb = "were" if count > 1 else "was"
-        return {f"{self._lr.partition('.')[0]}/skipped": count}, [
+        return {f"{self._section}/skipped": count}, [
             f"{skipped} {verb} skipped: {self._named(found)} at step {found.step}; if it goes on, lower {self._lr}."
         ]
 
@@ -141,13 +149,13 @@ def skipped_limit(limit: int, steps: int) -> int:
     return min(limit, int(MAX_FRACTION * steps))
 
 
-def check_weights(step: int, networks: Mapping[str, tuple[nn.Module | None, str]], checkpoints: Path) -> None:
+def check_weights(step: int, networks: Mapping[str, tuple[nn.Module, str]], checkpoints: Path) -> None:
     """Raise DivergedError if a parameter or buffer of a network is not finite after `step` steps; syncs.
 
     `networks` has the network and the learning rate to lower by name.
     """
     for name, (network, lr) in networks.items():
-        if network is not None and not is_finite(network):
+        if not is_finite(network):
             raise diverged(f"the weights of the {name} are not finite after step {step}", lr, checkpoints)
 
 

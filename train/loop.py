@@ -9,6 +9,7 @@ import torch
 
 from ..cli.interruption import delay_signals
 from ..cli.progress import ProgressLine
+from ..tokenizer.decoders.base import PLAIN
 from ..tokenizer.files import write_whole
 from .checkpoints.checkpoint import save_checkpoint
 from .config import CONFIG_FILE, TrainConfig
@@ -21,9 +22,10 @@ from .finite_check import check_weights
 from .launcher import hold_run_folder
 from .logs.run_log import VERBOSE, RunLog, Verbosity
 from .logs.trackers import end_trackers, quiet_tracker_threads, start_trackers
-from .outputs import best_effort, write_final_outputs, write_outputs, write_samples
+from .outputs import best_effort, write_final_outputs, write_outputs
 from .resume import resume
 from .run import Run
+from .samples import write_samples
 from .speed import uncompiled
 from .step import TrainStepResult, train_step
 from .validation import Validation
@@ -55,6 +57,8 @@ def _train(run: Run, verbosity: Verbosity, images: SourceImages) -> Path:
     log.restore(logs, later=config.run.steps if start else config.run.save_every)
     if start == 0:
         _initialize_codes(run, log.is_quiet)
+    if run.scale and not run.scale.is_known:
+        run.scale.measure(run.model, (pixels for pixels, _ in run.batches(0)), run.accelerator)
     validation = _validation(run, images, log)
     log.print_routing(run.routing)
     if run.accelerator.is_main_process:
@@ -81,7 +85,7 @@ def _validation(run: Run, images: SourceImages, log: RunLog) -> Validation:
     data = run.config.data
     entries = [entry for source in data.val for entry in images.of(source)]
     reader = ImageReader(run.config.model.preprocessing, run.model.downsample, max(1, data.workers))
-    return Validation(entries, reader, data.unreadable_limit, run.accelerator, log.warn)
+    return Validation(entries, reader, data.unreadable_limit, run.accelerator, log.warn, run.decoder_name or PLAIN)
 
 
 @torch.no_grad()
@@ -116,7 +120,7 @@ def _steps(run: Run, start: int, log: RunLog, validation: Validation) -> None:
             with best_effort("the sheet of samples", log.warn):
                 write_samples(run, step, validation)
         if is_saved:
-            facts = {"config": run.config.model_dump(mode="json"), "logs": log.flush()}
+            facts = {"config": run.config.model_dump(mode="json"), "logs": log.flush()} | run.facts
             with delay_signals():
                 save_checkpoint(run.accelerator, config.out / "checkpoints", step, config.keep_checkpoints, facts)
         # After the checkpoint, so that an export of the first checkpoint's step or later always has a checkpoint.
@@ -137,5 +141,5 @@ def _write_log(run: Run, step: int, log: RunLog, result: TrainStepResult, clock:
     values |= {name: count for counts, _ in skipped for name, count in counts.items()}
     for warning in [*lost.warnings, *(warning for _, warnings in skipped for warning in warnings)]:
         log.warn(warning)
-    log.write(step, values | {"time/images_per_second": speed}, codebook.alarms)
+    log.write(step, values | {"time/images_per_second": speed}, [*codebook.alarms, *result.alarms])
     return time.perf_counter()

@@ -1,15 +1,9 @@
-"""What a run writes for its user: the exported tokenizer, the report, and validation images beside their reconstructions."""
+"""What a run writes for its user: the exported tokenizer and the report."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import torch
-from PIL import Image
-
 from ..cli.user_errors import describe_error
-from ..images.preprocessing import to_images, to_pixels
-from ..images.saving import comparison_sheet, save_png
-from ..report.content import Comparison
 from .checkpoints.checkpoint import checkpoint_step, good_checkpoint
 from .checkpoints.states import ema_state
 from .export import EXPORT, export_tokenizer, exported_step
@@ -17,11 +11,8 @@ from .finite_check import DivergedError
 from .launcher import preserve_rng_state
 from .report import ENDED, write_run_report
 from .run import Run
+from .samples import sample_rows
 from .validation import Validation
-
-SAMPLES_FOLDER = "samples"
-SAMPLES = 8
-"""Images in the report and on a sheet."""
 
 
 def write_outputs(run: Run, validation: Validation, warn: Callable[[str], None], ending: str = "") -> None:
@@ -35,7 +26,7 @@ def write_outputs(run: Run, validation: Validation, warn: Callable[[str], None],
     with preserve_rng_state():  # building the quantizer to export draws weights
         export_tokenizer(run.config.run.out / EXPORT, run.ema.model, run.config, run.ema.updates)
         with best_effort("the report", warn):
-            write_run_report(run, _comparisons(run, validation), [ending] if ending else [])
+            write_run_report(run, sample_rows(run, validation), [ending] if ending else [])
 
 
 def write_final_outputs(run: Run, validation: Validation, warn: Callable[[str], None], error: BaseException) -> None:
@@ -53,27 +44,11 @@ def write_final_outputs(run: Run, validation: Validation, warn: Callable[[str], 
     why = describe_error(error) if isinstance(error, Exception) else "it was interrupted."
     with best_effort("the tokenizer", warn):
         if isinstance(error, DivergedError):
-            exported = exported_step(run.config.run.out / EXPORT) or 0
+            exported = exported_step(run.config.run.out / EXPORT, run.decoder_name) or 0
             if checkpoint is None or checkpoint_step(checkpoint) < exported:
                 return
             run.ema.load_state_dict(ema_state(checkpoint))
         write_outputs(run, validation, warn, f"{ENDED} {reached} of {run.config.run.steps}: {why}")
-
-
-def write_samples(run: Run, step: int, validation: Validation) -> None:
-    """Write a sheet of validation images and their reconstructions, on the main process only."""
-    if run.accelerator.is_main_process:
-        pairs = [(pair.original, pair.reconstruction) for pair in _comparisons(run, validation)]
-        save_png(run.config.run.out / SAMPLES_FOLDER / f"step-{step:07d}.png", comparison_sheet(pairs))
-
-
-@torch.inference_mode()
-def _comparisons(run: Run, validation: Validation) -> list[Comparison]:
-    found = []
-    for count, image in enumerate(validation.samples(SAMPLES), 1):
-        reconstruction = run.ema.model(to_pixels(image.unsqueeze(0)).to(run.accelerator.device)).pixels
-        found.append(Comparison(f"image {count}", Image.fromarray(image.numpy()), to_images(reconstruction)[0]))
-    return found
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..evaluation.rows import ROWS, Row
 from ..report.codebooks import codebook_views
-from ..report.content import Chart, Comparison, Curve, Report, Table, environment
+from ..report.content import Chart, Comparison, Curve, ImageRow, Report, Table, environment
 from ..report.page import render
 from ..tokenizer.files import write_whole
 from .batch_advice import batch_advice
@@ -15,6 +15,7 @@ from .config import CONFIG_FILE
 from .logs.log_file import LogLines, read_log
 from .logs.run_log import METRICS_FILE, TIMING_FILE
 from .run import Run
+from .samples import RECONSTRUCTION, rows_in_time
 
 REPORT_FILE = "report.html"
 ENDED = "The run ended at step"
@@ -33,6 +34,9 @@ CHARTS = (
     ("Codes to latents: length ratio and obtuse angles", "linear", "codebook/length_ratio", "codebook/obtuse"),
     ("Discriminator: loss and logits", "linear", "discriminator/loss", "discriminator/real", "discriminator/fake"),
     ("Penalties on the discriminator", "log", "discriminator/lecam", "discriminator/r1"),
+    ("Spread of the samples over seeds, and size of what is painted, to the residual", "linear", "spread/*"),
+    ("|teacher - fake|", "log", "matching/distance"),
+    ("Fake network: loss", "linear", "fake/loss"),
     ("Factor of the adversarial loss", "linear", "adversarial/factor"),
     ("Learning rate", "linear", "optimizer/lr"),
     ("Gradient norm", "log", "optimizer/gradient_norm"),
@@ -46,8 +50,8 @@ CHARTS = (
 """Title and scale of each chart, and patterns of the log paths of its scalars."""
 
 
-def write_run_report(run: Run, comparisons: list[Comparison], notes: list[str]) -> None:
-    """Write the report of a run from its logs and its EMA weights; `notes` come first."""
+def write_run_report(run: Run, rows: list[ImageRow], notes: list[str]) -> None:
+    """Write the report of a run from its logs, and images beside what its EMA weights make of them; `notes` come first."""
     out = run.config.run.out
     lines, problems = read_logs(out)
     last = _newest(lines)
@@ -60,17 +64,26 @@ def write_run_report(run: Run, comparisons: list[Comparison], notes: list[str]) 
     alarms = [f"Step {line['step']}: {alarm}" for line in lines for alarm in line.get("alarms", [])]
     report = Report(
         title=out.resolve().name,
-        subtitle=f"{run.config.model.quantizer.name} quantizer, {reached(run.ema.updates, run.config.run.steps)}",
+        subtitle=f"{_subject(run)}, {reached(run.ema.updates, run.config.run.steps)}",
         figures=_figures(last),
         notes=notes + problems + alarms,
         charts=run_charts(lines),
         codebooks=codebook_views(run.ema.model.quantizer, run.monitor.last_counts),
-        comparisons=comparisons,
+        comparisons=[]
+        if run.recipe
+        else [Comparison(row.label, row.original, row.reconstructions[RECONSTRUCTION]) for row in rows],
+        image_rows={"Samples": rows, "Samples over time, seed 0": rows_in_time(out)} if run.recipe else {},
         tables=tables,
         config=(out / CONFIG_FILE).read_text(),
         environment=environment(run.accelerator.device),
     )
     write_whole(out / REPORT_FILE, render(report).encode())
+
+
+def _subject(run: Run) -> str:
+    if training := run.config.decoder:
+        return f"decoder {training.name} by the recipe {training.recipe.name}"
+    return f"{run.config.model.quantizer.name} quantizer"
 
 
 def reached(step: int, steps: int) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..tokenizer.folder.config_json import CONFIG_FILE as TOKENIZER_FILE
 from .allowed_changes import changes
@@ -35,8 +35,10 @@ def resume(run: Run) -> Resumed:
     if checkpoint is None:
         return Resumed(0, {}, warnings + _check_folder(run))
     step = checkpoint_step(checkpoint)
-    _check_contents(checkpoint, run)
+    if not processes_of(checkpoint):
+        raise ValueError(f"{checkpoint} was written by another version of vistok: use another run.out.")
     facts = checkpoint_facts(checkpoint)
+    _check_contents(checkpoint, facts, run)
     warnings += changes(parse_written_config(facts["config"], checkpoint, "use another run.out"), config)
     if step > config.run.steps:
         raise ValueError(
@@ -49,6 +51,8 @@ def resume(run: Run) -> Resumed:
     load_states(run.accelerator, checkpoint)
     for group, values in zip(run.parameter_groups, settings, strict=True):
         group.update(values)
+    if run.scale:
+        run.scale.set(facts["scale"])
     before, now = processes_of(checkpoint), run.accelerator.num_processes
     if before != now:
         seed_noise(config.run.seed, rank, step)
@@ -69,7 +73,7 @@ def _check_folder(run: Run) -> list[str]:
     written, export = _written_config(folder / CONFIG_FILE), folder / EXPORT
     warnings = changes(written, run.config) if written else []
     if (export / TOKENIZER_FILE).exists():
-        step = exported_step(export)
+        step = exported_step(export, run.decoder_name)
         if step is None or written is None or step >= min(written.run.save_every, written.run.steps):
             raise ValueError(
                 f"{folder} holds the tokenizer of a run, in {EXPORT}, but no checkpoint to resume from: use another "
@@ -87,19 +91,16 @@ def _written_config(path: Path) -> TrainConfig | None:
     return parse_written_config(values, path, "use another run.out") if isinstance(values, dict) else None
 
 
-def _check_contents(checkpoint: Path, run: Run) -> None:
+def _check_contents(checkpoint: Path, facts: Mapping[str, Any], run: Run) -> None:
     """Raise ValueError unless the checkpoint holds exactly what the run needs."""
-    if not processes_of(checkpoint):
-        raise ValueError(f"{checkpoint} was written by another version of vistok: use another run.out.")
-    # accelerate numbers optimizers in the order of their preparation: the second is the discriminator's.
-    needs = {
-        ("discriminator", "optimizer_1.bin"): run.adversary is not None,
-        ("scale of float16", "scaler.pt"): run.accelerator.scaler is not None,
-    }
-    for (what, file), is_needed in needs.items():
-        if is_needed != (checkpoint / file).exists():
-            holds, needed = ("no", "one") if is_needed else ("a", "none")
-            raise ValueError(
-                f"{checkpoint} holds {holds} {what}, but this run has {needed}: use another run.out, or the "
-                "losses.adversarial and run.precision that it started with."
-            )
+    # accelerate numbers optimizers in the order of their preparation: the second is the opponent's.
+    found = facts.get("opponent", "discriminator") if (checkpoint / "optimizer_1.bin").exists() else None
+    scale = "scale of float16"
+    holds = {found, scale if (checkpoint / "scaler.pt").exists() else None}
+    needs = {run.opponent.name if run.opponent else None, scale if run.accelerator.scaler is not None else None}
+    for what in filter(None, sorted(holds ^ needs, key=str)):
+        held, needed = ("a", "none") if what in holds else ("no", "one")
+        raise ValueError(
+            f"{checkpoint} holds {held} {what}, but this run has {needed}: use another run.out, or the "
+            "losses.adversarial, decoder.recipe and run.precision that it started with."
+        )

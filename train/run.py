@@ -1,6 +1,6 @@
 """The objects of a run, built in the order in which data passes through them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from accelerate.utils import set_seed
@@ -8,7 +8,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..images.preprocessing import to_pixels
-from ..tokenizer.model import VisualTokenizer
+from ..tokenizer.decoders.base import ExtraDecoder
+from ..tokenizer.networks.base import Decoder
 from ..tokenizer.shapes import Pixels
 from .checkpoints.states import keep_in_checkpoints
 from .codebook.maintenance import CodebookMaintenance
@@ -20,14 +21,18 @@ from .data.on_device import batches_on
 from .data.source_images import SourceImages
 from .data.unreadable_images import UnreadableInTraining
 from .diagnostics.diagnostics import Diagnostics
-from .finite_check import FiniteCheck, skipped_limit
 from .forward_state import ForwardState
+from .generative.recipe import Recipe
+from .generative.scale import ResidualScale
+from .generative.spread import SpreadWatch
 from .launcher import run_accelerator, seed_noise
 from .logs.running_means import RunningMeans
 from .losses.criteria import build_criteria
 from .losses.discriminator_training import Adversary
 from .losses.terms import ADVERSARIAL, check_loss_names
+from .opponent import Opponent
 from .optimizer.routing import assign_parameters, build_optimizer, routing_table
+from .run_parts import finite_checks, freeze_all_but, own_losses, traced_networks
 from .speed import compile_networks, memory_format, recompute_activations
 from .warm_start import starting_model
 from .weight_ema import WeightEMA
@@ -44,10 +49,12 @@ class Run:
         self.accelerator = accelerator = run_accelerator(config.run)
         self.crops = TrainingCrops(config.data, config.run.seed, config.model.preprocessing, images)
         set_seed(config.run.seed)
-        self.model = model = starting_model(config.model)
+        self.model = model = starting_model(config.model, config.decoder)
         """The tokenizer itself."""
         freeze_all_but(model, config.model.train)
-        check_loss_names(config.losses, model.quantizer, config.criteria)
+        self.recipe: Recipe | None = config.decoder.recipe.build(model, config.decoder.name) if config.decoder else None
+        """What trains an extra decoder of the tokenizer."""
+        check_loss_names(config.losses, own_losses(model, config.decoder), config.criteria)
         self.optimizer_config = config.optimizer.at_batch_size(config.data.batch_size)
         """The optimizer's config, with the learning rate for the batch size of the run."""
         assignments = assign_parameters(model, self.optimizer_config)
@@ -58,19 +65,18 @@ class Run:
         self.maintenance = CodebookMaintenance(config.codebook, model.quantizer, accelerator, config.run.seed)
         self.memory_format = memory_format(config.run.memory_format, accelerator.device)
         """Order of images and kernels in memory."""
-        model.to(memory_format=self.memory_format)
+        self.learner: nn.Module = self.recipe or model
+        """What runs forward in a step: the tokenizer, or the recipe with the tokenizer in it."""
+        self.learner.to(accelerator.device).to(memory_format=self.memory_format)
         if config.run.activation_checkpointing:
-            recompute_activations(model)
+            recompute_activations([self.trained_decoder] if self.recipe else [model.encoder, model.decoder])
         self.wrapped_model: nn.Module
-        """The tokenizer as accelerate wraps it, for the forward pass."""
+        """The learner as accelerate wraps it."""
         self.optimizer: Optimizer
         optimizer = build_optimizer(assignments, self.optimizer_config)
-        self.wrapped_model, self.optimizer = accelerator.prepare(model, optimizer)
-        self.adversary = (
-            Adversary(config.adversarial, self.optimizer_config.lr, accelerator)
-            if config.adversarial and config.losses.get(ADVERSARIAL)
-            else None
-        )
+        self.wrapped_model, self.optimizer = accelerator.prepare(self.learner, optimizer)
+        self.opponent = self._opponent()
+        """What learns from what the model makes."""
         self.diagnostics = Diagnostics(
             config.diagnostics,
             self.optimizer,
@@ -82,13 +88,20 @@ class Run:
         self.criteria = build_criteria(config.criteria, config.losses, accelerator.device)
         if config.run.compile:
             networks = [child for criterion in self.criteria for child in criterion.children()]
-            compile_networks(model, [*networks, *([self.discriminator] if self.discriminator else [])])
-        self.finite_checks = self._finite_checks()
+            discriminator = [self.adversary.network] if self.adversary else []
+            compile_networks(traced_networks(model, self.recipe, self.opponent), [*networks, *discriminator])
+        self.finite_checks = finite_checks(config.run, accelerator, self.opponent)
         """What decides which steps of each network are skipped, by its name."""
-        self.forward_states = {"tokenizer": ForwardState(model.quantizer)}
+        self.forward_states = {"tokenizer": ForwardState(model.quantizer, model.decoders)}
         """What forwards of each network change, by its name."""
-        if self.discriminator:
-            self.forward_states["discriminator"] = ForwardState(self.discriminator)
+        if self.opponent:
+            self.forward_states[self.opponent.name] = ForwardState(self.opponent.network)
+        self.scale: ResidualScale | None = None
+        self.spread: SpreadWatch | None = None
+        if self.recipe and config.decoder:
+            copies = [self.recipe.decoder, self.ema.model.extra_decoder(config.decoder.name)]
+            self.scale = ResidualScale(copies)
+            self.spread = SpreadWatch(self.recipe.decoder, config.decoder.recipe.remedy, accelerator)
         self.means = RunningMeans(accelerator)
         self.unreadable = UnreadableInTraining(
             config.data.unreadable_limit, config.data.batch_size, sum(map(len, self.crops.sources)), accelerator
@@ -97,41 +110,63 @@ class Run:
             accelerator,
             self.ema,
             [
-                *(self.monitor, self.maintenance, self.diagnostics, self.unreadable, self.means, self.adversary),
+                *(self.monitor, self.maintenance, self.diagnostics, self.unreadable, self.means, self.opponent),
+                self.spread,
                 *self.finite_checks.values(),
             ],
         )
         seed_noise(config.run.seed, accelerator.process_index, 0)
 
-    def _finite_checks(self) -> dict[str, FiniteCheck]:
-        run = self.config.run
-        limit = skipped_limit(run.max_skipped_steps, run.steps)
-        lrs = {"tokenizer": "optimizer.lr"} | ({"discriminator": "adversarial.lr"} if self.adversary else {})
-        return {name: FiniteCheck(self.accelerator, run.out / "checkpoints", limit, lr) for name, lr in lrs.items()}
+    def _opponent(self) -> Opponent | None:
+        config = self.config
+        own = self.recipe.opponent(self.accelerator, self.optimizer_config) if self.recipe else None
+        if own:
+            return own
+        if config.adversarial and config.losses.get(ADVERSARIAL):
+            return Adversary(config.adversarial, self.optimizer_config.lr, self.accelerator)
+        return None
 
     @property
-    def discriminator(self) -> nn.Module | None:
-        """The network of the adversary."""
-        return self.adversary.discriminator if self.adversary else None
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint says of the run, besides its states: its opponent, and the scale of an extra decoder."""
+        opponent = self.opponent.name if self.opponent else None
+        return {"opponent": opponent} | ({"scale": self.scale.value} if self.scale else {})
+
+    @property
+    def adversary(self) -> Adversary | None:
+        """The opponent if it is a discriminator, whose verdict is a term of the loss."""
+        return self.opponent if isinstance(self.opponent, Adversary) else None
 
     def compiled_at(self, step: int, start: int) -> str:
         """Return what is compiled in a step of a run that started after step `start`, with its verb; empty if nothing is."""
         if not self.config.run.compile:
             return ""
-        joins = step == (max(start, self.adversary.config.start) + 1 if self.adversary else 0)
         if step == start + 1:
             return "the networks were"
-        return "the discriminator was" if joins else ""
+        joins = self.opponent is not None and step == max(start, self.opponent.start) + 1
+        return f"the {self.opponent.name} was" if self.opponent and joins else ""
 
     @property
-    def trained_networks(self) -> dict[str, tuple[nn.Module | None, str]]:
+    def trained_networks(self) -> dict[str, tuple[nn.Module, str]]:
         """The networks that are trained, by name, each with the option of its learning rate."""
-        return {"tokenizer": (self.model, "optimizer.lr"), "discriminator": (self.discriminator, "adversarial.lr")}
+        opponent, own = self.opponent, "decoder" if self.recipe else "tokenizer"
+        rest = {opponent.name: (opponent.network, opponent.lr_option)} if opponent else {}
+        return {own: (self.model, "optimizer.lr"), **rest}
+
+    @property
+    def decoder_name(self) -> str | None:
+        """Name of the extra decoder that is trained, if one is."""
+        return self.recipe.name if self.recipe else None
+
+    @property
+    def trained_decoder(self) -> Decoder | ExtraDecoder:
+        """The decoder that makes the pixels of a step."""
+        return self.recipe.decoder if self.recipe else self.model.decoder
 
     @property
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The groups of the tokenizer's optimizer, and of the discriminator's if there is one."""
-        return self.optimizer.param_groups + (self.adversary.optimizer.param_groups if self.adversary else [])
+        """The groups of the tokenizer's optimizer, and of the opponent's if there is one."""
+        return self.optimizer.param_groups + (self.opponent.optimizer.param_groups if self.opponent else [])
 
     def batches(self, start: int) -> Iterator[tuple[Pixels, list[str]]]:
         """Yield the pixels of this process for each step from `start` on, and what could not be read."""
@@ -140,16 +175,3 @@ class Run:
         batches = training_batches(self.crops, start, run.steps, rank, world, run.gradient_accumulation)
         for crops, unreadable in batches_on(batches, accelerator.device):
             yield to_pixels(crops).contiguous(memory_format=self.memory_format), unreadable
-
-
-def freeze_all_but(model: VisualTokenizer, parts: Sequence[str]) -> None:
-    """Freeze the other parts; a frozen quantizer is in eval mode, so its codes do not change either."""
-    modules: dict[str, list[nn.Module]] = {
-        "encoder": [model.encoder],
-        "quantizer": [model.quantizer_in, model.quantizer, model.quantizer_out],
-        "decoder": [model.decoder],
-    }
-    model.train()
-    for part in modules.keys() - parts:
-        for module in modules[part]:
-            module.requires_grad_(False).eval()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..tokenizer.model import VisualTokenizer
+from ..tokenizer.networks.base import Network
 
 MemoryFormat = Literal["auto", "contiguous", "channels_last"]
 BACKEND = "inductor"
@@ -26,12 +26,12 @@ def memory_format(choice: MemoryFormat, device: torch.device) -> torch.memory_fo
     return torch.channels_last if is_last else torch.contiguous_format
 
 
-def recompute_activations(model: VisualTokenizer) -> None:
+def recompute_activations(networks: Iterable[Network]) -> None:
     """Let each block of the networks keep its input alone for the backward pass, which runs its forward again; in place.
 
     Raises ValueError when the networks have no blocks.
     """
-    blocks = [block for network in (model.encoder, model.decoder) for block in network.recomputable()]
+    blocks = [block for network in networks for block in network.recomputable()]
     if not blocks:
         raise ValueError(
             "run.activation_checkpointing is true, but the networks have no blocks to compute again: set it to false, or "
@@ -46,14 +46,14 @@ def _recomputed(forward: Any, *inputs: Tensor) -> Any:
     return checkpoint(forward, *inputs, use_reentrant=False) if torch.is_grad_enabled() else forward(*inputs)
 
 
-def compile_networks(model: VisualTokenizer, others: Iterable[nn.Module]) -> None:
-    """Compile encoder and decoder, the decoder up to its last layer, and other networks, at their first call; in place.
+def compile_networks(networks: Iterable[Network], others: Iterable[nn.Module]) -> None:
+    """Compile encoders and decoders, a decoder up to its last layer, and other networks, at their first call; in place.
 
     Weights keep their names. Copies of a network that were made before are not compiled. All inputs must keep their shapes.
     """
     # The adaptive weight differentiates the compiled graphs before the backward pass does: nothing may be given away.
     torch._functorch.config.donated_buffer = False
-    for network in (model.encoder, model.decoder):
+    for network in networks:
         name = network.traced
         setattr(network, name, torch.compile(getattr(network, name), dynamic=False, backend=BACKEND))
     for other in others:

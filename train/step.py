@@ -1,4 +1,4 @@
-"""One training step: the tokenizer's, then the discriminator's, and what is observed of them."""
+"""One training step: the tokenizer's, then its opponent's, and what is observed of them."""
 
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -13,7 +13,10 @@ from ..tokenizer.model import Reconstruction
 from ..tokenizer.quantizers import set_training_step
 from ..tokenizer.shapes import Pixels
 from .codebook.monitor import QuantizerIO, quantizer_io
+from .generative.recipe import Painted
+from .generative.spread import NO_SPREAD
 from .losses.terms import ADVERSARIAL, loss_terms, weigh
+from .opponent import Made
 from .optimizer.skipping import TAKEN, Decision, clipped_norm, step_unless
 from .run import Run
 from .speed import uncompiled
@@ -26,6 +29,8 @@ class TrainStepResult(NamedTuple):
     measured: dict[str, float]
     """Scalars of the diagnostics by log path; empty at steps that are not logged."""
     lr: float
+    alarms: list[str]
+    """What is wrong with the samples of an extra decoder, a sentence each."""
 
 
 class StepResult(NamedTuple):
@@ -34,12 +39,12 @@ class StepResult(NamedTuple):
     scalars: dict[str, Tensor]
     """Scalars of this process by log path, means over the micro-batches; `loss/total` is the weighted sum."""
     seen: QuantizerIO
-    reconstructions: list[Pixels]
+    made: list[Made]
     """One for each micro-batch."""
 
 
 def train_step(run: Run, step: int, images: Pixels, is_logged: bool, is_checked: bool) -> TrainStepResult:
-    """Update the tokenizer, the discriminator and the EMA, or nothing if losses or gradients are not finite.
+    """Update the tokenizer, its opponent and the EMA, or nothing if losses or gradients are not finite.
 
     Raises DivergedError at a step that `is_checked`. Other steps do not wait for the device.
     """
@@ -49,43 +54,45 @@ def train_step(run: Run, step: int, images: Pixels, is_logged: bool, is_checked:
     for state in run.forward_states.values():
         state.remember()
     result = tokenizer_step(run, step, micro_batches)
-    networks = [run.model, *run.criteria, *([run.discriminator] if run.discriminator else [])]
+    networks = [run.learner, *run.criteria, *([run.opponent.network] if run.opponent else [])]
     run.diagnostics.before_step(step, is_logged)
     run.diagnostics.measure_curvature(step, images, partial(float32_loss, run, step), networks)
     norm = clipped_norm(run.accelerator, run.optimizer, run.optimizer_config.clip_norm)
     decision = run.finite_checks["tokenizer"].observe(step, result.scalars, "loss/total", norm)
     optimizer_step(run, lr_factor, decision)
     measured = run.diagnostics.after_step(step, is_logged)
-    learned = discriminator_step(run, step, micro_batches, result, lr_factor, decision)
+    learned = opponent_step(run, step, micro_batches, result, lr_factor, decision)
     if decision.may_skip:
         run.forward_states["tokenizer"].restore(decision.skip)
     if is_checked:
         for check in run.finite_checks.values():
             check.check()
     observe_step(run, step, result, norm, decision, learned)
-    return TrainStepResult(result.seen, measured, run.optimizer_config.lr * lr_factor)
+    spread = run.spread.measure(micro_batches[0], result.made[0]) if run.spread and is_logged else NO_SPREAD
+    return TrainStepResult(result.seen, measured | spread.values, run.optimizer_config.lr * lr_factor, spread.alarms)
 
 
-def discriminator_step(
+def opponent_step(
     run: Run, step: int, images: list[Pixels], result: StepResult, lr_factor: float, decision: Decision
 ) -> tuple[dict[str, Tensor], Decision]:
-    """Let the discriminator learn from the reconstructions of a step, unless the tokenizer skips it.
+    """Let the opponent learn from what was made in a step, unless the tokenizer skips it.
 
     Returns its scalars by log path, and whether its own step is skipped.
     """
-    if run.adversary is None:
+    opponent = run.opponent
+    if opponent is None:
         return {}, TAKEN
+    name = opponent.name
 
     def decide(scalars: Mapping[str, Tensor], norm: Tensor) -> Decision:
-        check = run.finite_checks["discriminator"]
-        return check.observe(step, scalars, "discriminator/loss", norm, already=decision.skip)
+        return run.finite_checks[name].observe(step, scalars, f"{name}/loss", norm, already=decision.skip)
 
     scalars: dict[str, Tensor] = {}
     own = decision
     if not decision.is_skipped:
-        scalars, own = run.adversary.learn(step, images, result.reconstructions, lr_factor, decide)
+        scalars, own = opponent.learn(step, images, result.made, lr_factor, decide)
     if own.may_skip:
-        run.forward_states["discriminator"].restore(own.skip)
+        run.forward_states[name].restore(own.skip)
     return {} if own.is_skipped else scalars, own
 
 
@@ -111,21 +118,22 @@ def observe_step(
 def tokenizer_step(run: Run, step: int, micro_batches: list[Pixels]) -> StepResult:
     """Accumulate the gradients of the micro-batches; the weights do not change yet."""
     run.optimizer.zero_grad()
-    outputs, scalars = [], []
+    outputs, made, scalars = [], [], []
     for count, images in enumerate(micro_batches, 1):
         is_last = count == len(micro_batches)
         with nullcontext() if is_last else run.accelerator.no_sync(run.wrapped_model):
             with run.accelerator.autocast():
-                output: Reconstruction = run.wrapped_model(images, run.maintenance.hardness(step))
-            found = _losses(run, step, images, output)
+                painted = _painted(run.wrapped_model(images, run.maintenance.hardness(step)))
+            found = _losses(run, step, images, painted.output) | painted.seen
             run.accelerator.backward(found["loss/total"] / len(micro_batches))
         if count == 1:
             run.diagnostics.after_first_micro_batch(step)
         scalars.append({name: value.detach().float() for name, value in found.items()})
-        pixels, latent, quantized = (tensor.detach() for tensor in output[:3])
-        outputs.append(Reconstruction(pixels, latent, quantized, output.tokens, losses={}))
+        pixels, latent, quantized = (tensor.detach() for tensor in painted.output[:3])
+        outputs.append(Reconstruction(pixels, latent, quantized, painted.output.tokens, losses={}))
+        made.append(Made(pixels, quantized, painted.base.detach()))
     means = {name: torch.stack([each[name] for each in scalars]).mean() for name in scalars[0]}
-    return StepResult(means, quantizer_io(run.model.quantizer, outputs), [output.pixels for output in outputs])
+    return StepResult(means, quantizer_io(run.model.quantizer, outputs), made)
 
 
 def optimizer_step(run: Run, lr_factor: float, decision: Decision = TAKEN) -> None:
@@ -138,11 +146,15 @@ def optimizer_step(run: Run, lr_factor: float, decision: Decision = TAKEN) -> No
 
 def float32_loss(run: Run, step: int, images: Pixels) -> Tensor:
     """Return the loss of `tokenizer_step` with the tokenizer in float32, and without DDP."""
-    forward = type(run.model).forward  # accelerate has wrapped the object's own in autocast
+    forward = type(run.learner).forward  # accelerate has wrapped the object's own in autocast
     with uncompiled():
         with torch.autocast(images.device.type, enabled=False):
-            output = forward(run.model, images, run.maintenance.hardness(step))
-        return _losses(run, step, images, output)["loss/total"]
+            painted = _painted(forward(run.learner, images, run.maintenance.hardness(step)))
+        return _losses(run, step, images, painted.output)["loss/total"]
+
+
+def _painted(returned: Reconstruction | Painted) -> Painted:
+    return returned if isinstance(returned, Painted) else Painted(returned, returned.pixels, {})
 
 
 def _losses(run: Run, step: int, images: Pixels, output: Reconstruction) -> dict[str, Tensor]:
@@ -156,7 +168,7 @@ def _losses(run: Run, step: int, images: Pixels, output: Reconstruction) -> dict
         compared = {name: term for name, term in terms.items() if name not in output.losses}
         terms[ADVERSARIAL] = run.adversary.term(step, output.pixels)
         reconstruction_loss = weigh(compared, {name: weights[name] for name in compared})
-        last_layer = run.model.decoder.last_layer
+        last_layer = run.trained_decoder.last_layer
         factor = run.adversary.factor(step, reconstruction_loss, terms[ADVERSARIAL], last_layer)
         scaled[ADVERSARIAL] = factor * terms[ADVERSARIAL]
         scalars = {"adversarial/factor": factor}

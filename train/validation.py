@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..evaluation.metrics import psnr
 from ..images.file_entry import Entry
 from ..images.preprocessing import to_pixels
+from ..tokenizer.decoders.base import PLAIN
 from ..tokenizer.errors import WorkFailedError
+from ..tokenizer.model import VisualTokenizer
 from ..tokenizer.numerics.exact import DEVICE_BATCH, batch_for, in_batches, run_exactly
 from ..tokenizer.shapes import Pixels
 from .data.read_images import ImageReader
@@ -38,12 +40,14 @@ class Validation:
         limit: UnreadableLimit,
         accelerator: Accelerator,
         warn: Callable[[str], None],
+        decoder: str = PLAIN,
     ):
         self._entries = entries
         self._reader = reader
         self._limit = limit
         self._accelerator = accelerator
         self._warn = warn
+        self._decoder = decoder
         self._named: set[str] = set()
         """Messages about unreadable images of earlier validations."""
         self._samples: list[Tensor] = []
@@ -51,7 +55,7 @@ class Validation:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def measure(self, model: nn.Module) -> dict[str, float]:
+    def measure(self, model: VisualTokenizer) -> dict[str, float]:
         """Return the mean PSNR of a model in eval mode by log path, in float32; every process must call it.
 
         The result is bit for bit the same on all processes, whatever their number and that of their threads. Raises
@@ -72,7 +76,7 @@ class Validation:
                     break
         return self._samples[:count]
 
-    def _measure_own(self, model: nn.Module) -> _ProcessResult:
+    def _measure_own(self, model: VisualTokenizer) -> _ProcessResult:
         ours = self._entries[self._accelerator.process_index :: self._accelerator.num_processes]
         result = _ProcessResult([], [], None)
         try:
@@ -93,11 +97,11 @@ class Validation:
             if not self._limit.allows(len(unreadable), len(self._entries)):
                 return  # `_combined` raises, with the count of all processes
 
-    def _values(self, model: nn.Module, images: Iterable[Tensor]) -> Iterator[Tensor]:
+    def _values(self, model: VisualTokenizer, images: Iterable[Tensor]) -> Iterator[Tensor]:
         """Yield the PSNR of some images at a time; each depends on its own image alone."""
 
         def network(pixels: Pixels) -> tuple[Tensor]:
-            return (psnr(pixels, model(pixels).pixels),)
+            return (psnr(pixels, reconstruct(model, pixels, self._decoder)),)
 
         # Images of different sizes would each be padded to a batch of their own.
         size = DEVICE_BATCH if self._reader.preprocessing.side else 1
@@ -116,3 +120,11 @@ class Validation:
         self._named |= {*unreadable}
         mean = math.fsum(values) / len(values)  # exact, in any order
         return {"validation/psnr": mean, "validation/images": len(values), "validation/unreadable": len(unreadable)}
+
+
+def reconstruct(model: VisualTokenizer, pixels: Pixels, decoder: str = PLAIN, seed: int = 0) -> Pixels:
+    """Return the pixels, not clamped, that a decoder makes of the tokens of images."""
+    if decoder == PLAIN:
+        return model(pixels).pixels
+    quantized = model.quantizer(model.encode_latent(pixels)).latent
+    return model.decode_latent(quantized, decoder, seed)

@@ -5,6 +5,7 @@ import pytest
 from runs import ADVERSARIAL, QUANTIZERS, config, new_process
 from vistok.train.allowed_changes import FREE, WARNED, WARNED_SECTIONS, changes
 from vistok.train.config import TrainConfig, parse_train_config
+from vistok.train.config_file import apply_override
 from vistok.train.loop import train
 
 PERCEPTUAL = ["losses.perceptual=0.1", "criteria.perceptual={backbone: test_resnet, weights: w.pt}"]
@@ -76,6 +77,18 @@ OTHERWISE = {
 }
 
 
+OF_DECODERS = {
+    "decoder.recipe.teacher": ("elsewhere", "free"),
+    "decoder.recipe.fake_lr": (1e-3, "warned"),
+    "decoder.recipe.steps": (2, "warned"),
+    "decoder.recipe.penalty": (1.0, "refused"),
+    "decoder.recipe.fake_steps": (3, "refused"),
+    "decoder.network.blocks": (3, "refused"),
+    "decoder.name": ("other", "refused"),
+}
+"""The same for a run that trains an extra decoder."""
+
+
 def changed(values, key, value):
     head, _, rest = key.partition(".")
     return {**values, head: changed(values[head], rest, value) if rest else value}
@@ -86,9 +99,20 @@ def whole(tmp_path):
     return config(tmp_path, *QUANTIZERS["fsq"], *ADVERSARIAL, *PERCEPTUAL).model_dump(mode="json")
 
 
-@pytest.mark.parametrize("key", OTHERWISE)
-def test_each_key_is_free_warned_or_refused(whole, key):
-    value, expected = OTHERWISE[key]
+@pytest.fixture
+def of_decoder(tmp_path):
+    fgm = "decoder={network: {name: residual_unet}, recipe: {name: fgm, teacher: flow}}"
+    values = [QUANTIZERS["fsq"][0], "losses={matching: 1.0}", "model.train=[]", fgm]
+    base = config(tmp_path, *QUANTIZERS["fsq"]).model_dump(mode="json")
+    for value in [*values, "model.init_from=tokenizer"]:
+        apply_override(base, value)
+    return parse_train_config(base).model_dump(mode="json")
+
+
+@pytest.mark.parametrize("key", [*OTHERWISE, *OF_DECODERS])
+def test_each_key_is_free_warned_or_refused(request, key):
+    whole = request.getfixturevalue("of_decoder" if key in OF_DECODERS else "whole")
+    value, expected = (OTHERWISE | OF_DECODERS)[key]
     now = parse_train_config(changed(whole, key, value))
     if expected == "refused":
         with pytest.raises(
@@ -103,7 +127,7 @@ def test_each_key_is_free_warned_or_refused(whole, key):
 
 def test_no_other_key_may_change():
     """Lists that someone else extends are extended here too: so a new key is refused until it is thought about."""
-    named = {key: kind for key, (_, kind) in OTHERWISE.items()}
+    named = {key: kind for key, (_, kind) in (OTHERWISE | OF_DECODERS).items()}
     assert {key for key, kind in named.items() if kind == "free"} == FREE
     in_sections = {key for key in named if key.startswith(WARNED_SECTIONS)}
     assert {key for key, kind in named.items() if kind == "warned"} - in_sections == WARNED

@@ -160,7 +160,7 @@ def test_a_file_that_is_there_wins(tmp_path, monkeypatch):
         ),
         (
             "zzz",
-            r"^There is no config 'zzz': give the path of a YAML file, or .* a shipped config \(debug, photo-f16, photo-f8,",
+            r"^There is no config 'zzz': give the path of a YAML file, or .* a shipped config \(debug, decoder/distill, ",
         ),
         ("", r"is a folder: give the path of a YAML file in it\.$"),
         ("launch/eight-gpus", r"^There is no config 'launch/eight-gpus': "),

@@ -53,7 +53,10 @@ def test_the_terminal_shows_all_but_what_is_chosen_by_name(width):
     hidden = keys_of(TrainConfig) - shown
     assert "model.quantizer" in shown and "model.quantizer.dim" in hidden
     assert all(
-        re.match(r"(model\.(quantizer|architecture)|adversarial\.discriminator|criteria)\.", path) for path in hidden
+        re.match(
+            r"(model\.(quantizer|architecture)|adversarial\.discriminator|criteria|decoder\.(network|recipe))\.", path
+        )
+        for path in hidden
     )
 
 

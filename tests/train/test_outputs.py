@@ -14,6 +14,7 @@ from samples import PHOTOS
 from vistok.tokenizer.folder.save_load import load_tokenizer
 from vistok.train import outputs
 from vistok.train import report as run_report
+from vistok.train import samples as sheets
 from vistok.train.commands.train_tokenizer import app
 from vistok.train.export import exported_step
 from vistok.train.logs import trackers
@@ -95,7 +96,7 @@ DECORATION = {
     "views": lambda patch, out: patch.setattr(run_report, "codebook_views", lambda *_: [][0]),
     "environment": lambda patch, out: patch.setattr(run_report, "environment", refuse),
     "samples are a file": lambda patch, out: (out.mkdir(), (out / "samples").write_text("")),
-    "sheet": lambda patch, out: patch.setattr(outputs, "comparison_sheet", refuse),
+    "sheet": lambda patch, out: patch.setattr(sheets, "comparison_sheet", refuse),
     "tensorboard is not installed": lambda patch, out: patch.setattr(trackers, "get_available_trackers", list),
     "tensorboard does not start": lambda patch, out: patch.setitem(
         trackers.LOGGER_TYPE_TO_CLASS, "tensorboard", Refusing

@@ -1,6 +1,7 @@
 """Extra decoders of a tokenizer folder: FOLDER/decoders/NAME/ is the folder of one."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -36,17 +37,22 @@ def decoder_names(folder: Path) -> list[str]:
 
 
 def save_decoder(
-    folder: Path, name: str, decoder: ExtraDecoder, model: VisualTokenizer, dtype: torch.dtype | None = None
+    folder: Path,
+    name: str,
+    decoder: ExtraDecoder,
+    model: VisualTokenizer,
+    dtype: torch.dtype | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Add a decoder to a tokenizer folder, or replace that of the same name; nothing else in the folder is touched.
 
     `model` is the tokenizer as it was loaded from the folder, `dtype` is that of the weights: None is float16 where that
-    rounds nothing, else float32. A stop at any moment leaves the old decoder or the new one. Raises ValueError for a name
-    that no decoder can have, and OSError.
+    rounds nothing, else float32. `metadata` goes into the header of the weight file and has no effect. A stop at any moment
+    leaves the old decoder or the new one. Raises ValueError for a name that no decoder can have, and OSError.
     """
     check_decoder_name(name)
     with replacing_files(folder / DECODERS_FOLDER / name) as new:
-        write_decoder(new, decoder, decoder_digest(model), dtype)
+        write_decoder(new, decoder, decoder_digest(model), dtype, metadata)
 
 
 def write_decoders(folder: Path, new: Path, model: VisualTokenizer) -> None:

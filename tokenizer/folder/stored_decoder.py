@@ -1,5 +1,6 @@
 """The folder of one extra decoder: config.json and model.safetensors."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +40,13 @@ class StoredDecoder(Config):
     """How good it is."""
 
 
-def write_decoder(folder: Path, decoder: ExtraDecoder, trained_for: str, dtype: torch.dtype | None = None) -> None:
+def write_decoder(
+    folder: Path,
+    decoder: ExtraDecoder,
+    trained_for: str,
+    dtype: torch.dtype | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Write the files of a decoder into a folder that is there; raise OSError."""
     weights = decoder.state_dict()
     kept = {name: value.dtype for name, value in decoder.named_buffers()}
@@ -47,7 +54,7 @@ def write_decoder(folder: Path, decoder: ExtraDecoder, trained_for: str, dtype: 
     config = StoredDecoder(
         network=decoder.config, scale=decoder.scale, steps=decoder.steps, trained_for=trained_for, card=decoder.card
     )
-    write_weights(folder / WEIGHTS_FILE, weights, dtypes, {})
+    write_weights(folder / WEIGHTS_FILE, weights, dtypes, metadata or {})
     write_whole(folder / CONFIG_FILE, (config.model_dump_json(indent=2) + "\n").encode())
 
 

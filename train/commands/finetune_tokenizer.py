@@ -55,12 +55,24 @@ def finetune_tokenizer(
         str | None,
         typer.Option(help="Parts to train, such as decoder, which keeps the tokens.", show_default="all"),
     ] = None,
+    decoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Train a further decoder of this name, which paints what the tokens left out; all else stays as it is.",
+            show_default=False,
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="How to train it: gan, flow, distill or fgm.", show_default="distill, after flow"),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
             min=0,
             help="Steps of the last stage, which trains all parts; decoder.steps, by --set, are those of the stage before.",
-            show_default="1000, or 0 after a swap",
+            show_default="1000, 0 after a swap, or the recipe's",
         ),
     ] = None,
     val: Annotated[
@@ -83,7 +95,7 @@ def finetune_tokenizer(
     version: VersionOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Fine-tune a tokenizer on images: train it further, swap its quantizer, grow its codebook, or adapt its decoder.
+    """Fine-tune a tokenizer on images: train it further, swap its quantizer, grow its codebook, adapt or add a decoder.
 
     A new or grown quantizer is first fitted to latents of the images, then the decoder is trained on its codes. The
     tokenizer is evaluated before and after, on images that it was not fine-tuned on.
@@ -108,6 +120,8 @@ def finetune_tokenizer(
             quantizer_keys={"codebook_size": codebook_size, "dim": dim, "levels": levels},
             grow_to=grow_to,
             only=only,
+            decoder=decoder,
+            recipe=recipe,
             steps=steps,
             val=val or [],
             seed=seed,

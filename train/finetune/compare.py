@@ -16,6 +16,7 @@ from ...images.preprocessing import to_images, to_pixels
 from ...report import content
 from ...report.codebooks import codebook_views
 from ...report.page import render
+from ...tokenizer.decoders.base import PLAIN
 from ...tokenizer.devices import default_device
 from ...tokenizer.errors import WorkFailedError
 from ...tokenizer.files import write_whole
@@ -24,15 +25,17 @@ from ...tokenizer.folder.save_load import LoadedTokenizer
 from ...tokenizer.numerics.exact import in_batches
 from ...tokenizer.shapes import Pixels
 from ...tokenizer.wording import pluralize
-from ..outputs import SAMPLES
 from ..report import REPORT_FILE, read_logs, run_charts
-from .prepare import CONFIG_FILE, STAGES_FOLDER, Finetuning
+from ..samples import SAMPLES
+from .decoder_rows import decoder_rows, stage_folders
+from .prepare import Finetuning, few
+from .stored_config import CONFIG_FILE
 
 METRICS_FILE = "metrics.json"
 
 
 class Evaluated(NamedTuple):
-    """A tokenizer measured on the evaluation images."""
+    """A tokenizer measured on the evaluation images, with one of its decoders."""
 
     loaded: LoadedTokenizer
     figures: dict[str, Any]
@@ -45,7 +48,7 @@ class Evaluated(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """A tokenizer before and after its fine-tuning."""
+    """A tokenizer before and after its fine-tuning, or with its plain decoder and with the new one."""
 
     before: Evaluated
     after: Evaluated
@@ -57,29 +60,36 @@ class Comparison(NamedTuple):
 
 
 def compare(run: Finetuning, after: LoadedTokenizer, reference: Callable[[], ReferenceMetrics]) -> Comparison:
-    """Measure both tokenizers and write metrics.json; `reference` builds the reference metrics of each.
+    """Measure both sides and write metrics.json; `reference` builds the reference metrics of each.
 
     Raises WorkFailedError if too many images are unreadable, or the two were measured on different images.
     """
-    entries = run.images.of(run.val)
-    run.tell(f"evaluating on {pluralize(len(entries), 'image')}, before and after")
+    generative = run.config.generative
+    compared = [(PLAIN, after), (generative.name, after)] if generative else [("before", run.before), ("after", after)]
+    entries = run.images.of(few(run, generative.evaluated) if generative else run.val)
+    run.tell(f"evaluating on {pluralize(len(entries), 'image')}, {' and '.join(side for side, _ in compared)}")
     warn_once = cache(run.warn)
 
-    def evaluated(loaded: LoadedTokenizer) -> Evaluated:
+    def evaluated(loaded: LoadedTokenizer, decoder: str) -> Evaluated:
         images = run.reader.readable(entries, run.config.data.unreadable_limit, warn_once)
-        return _evaluate(loaded, track(images, "images", len(entries), run.verbosity.quiet), reference())
+        return _evaluate(loaded, track(images, "images", len(entries), run.verbosity.quiet), reference(), decoder)
 
-    sides = {"before": evaluated(run.before), "after": evaluated(after)}
+    sides = {side: evaluated(loaded, side if generative else PLAIN) for side, loaded in compared}
     first, second = sides.values()
     images = first.figures["images"]
     if images != second.figures["images"]:
+        what = "decoder" if generative else "tokenizer"
         raise WorkFailedError(
-            f"{images} images could be read to evaluate the tokenizer before, and {second.figures['images']} after, so the "
-            "figures cannot be compared: check the disk and run the same command again."
+            f"{images} images could be read to evaluate the {what} {compared[0][0]}, and {second.figures['images']} to "
+            f"evaluate the {what} {compared[1][0]}, so the figures cannot be compared: check the disk and run the same "
+            "command again."
         )
     metrics: dict[str, Any] = {"images": images, "evaluated": run.split}
-    for side, each in sides.items():
-        metrics[side] = {"fingerprint": fingerprint(*each.loaded), **finite_figures(each.figures)}
+    found = {side: finite_figures(each.figures) for side, each in sides.items()}
+    if generative:
+        metrics |= {"fingerprint": fingerprint(*after), "decoders": found}
+    else:
+        metrics |= {side: {"fingerprint": fingerprint(*sides[side].loaded), **found[side]} for side in sides}
     metrics["not_measured"] = first.not_measured | second.not_measured
     write_whole(run.config.out / METRICS_FILE, (json.dumps(metrics, indent=2) + "\n").encode())
     sizes = (codes_text(each.loaded.model.quantizer.vocab_size) for each in sides.values())
@@ -90,7 +100,9 @@ def compare(run: Finetuning, after: LoadedTokenizer, reference: Callable[[], Ref
     return Comparison(first, second, table, metrics, missing_notes(metrics["not_measured"]))
 
 
-def _evaluate(loaded: LoadedTokenizer, images: Iterable[Tensor], reference: ReferenceMetrics) -> Evaluated:
+def _evaluate(
+    loaded: LoadedTokenizer, images: Iterable[Tensor], reference: ReferenceMetrics, decoder: str
+) -> Evaluated:
     examples: list[content.Comparison] = []
 
     def on_batch(original: Pixels, reconstruction: Pixels) -> None:
@@ -101,7 +113,7 @@ def _evaluate(loaded: LoadedTokenizer, images: Iterable[Tensor], reference: Refe
         reference.update(original, reconstruction)
 
     batches = in_batches(to_pixels(image.unsqueeze(0)) for image in images)
-    quality, counts = measure(loaded.model.to(default_device()), batches, on_batch)
+    quality, counts = measure(loaded.model.to(default_device()), batches, on_batch, decoder=decoder)
     loaded.model.cpu()
     return Evaluated(loaded, quality._asdict() | reference.compute(), counts, reference.not_measured, examples)
 
@@ -111,11 +123,11 @@ def write_report(run: Finetuning, compared: Comparison) -> None:
     out = run.config.out
     charts: list[content.Chart] = []
     notes = [*compared.notes]
-    for stage in sorted((out / STAGES_FOLDER).iterdir()):
+    for stage in stage_folders(run):
         logs = read_logs(stage)
         notes += logs.problems
         charts += [chart._replace(title=f"{stage.name}: {chart.title}") for chart in run_charts(logs.lines)]
-    before, after = compared.before, compared.after
+    before, after, generative = compared.before, compared.after, run.config.generative
     page = content.Report(
         title=out.resolve().name,
         subtitle=f"fine-tuned from {run.config.model}; {run.split}",
@@ -126,8 +138,9 @@ def write_report(run: Finetuning, compared: Comparison) -> None:
         notes=notes,
         charts=charts,
         codebooks=codebook_views(after.loaded.model.quantizer, after.counts),
-        comparisons=after.examples,
-        tables={"Before and after": compared.table},
+        comparisons=[] if generative else after.examples,
+        image_rows=decoder_rows(run, generative, before.examples, after.examples) if generative else {},
+        tables={"Plain and new decoder" if generative else "Before and after": compared.table},
         config=(out / CONFIG_FILE).read_text(),
         environment=content.environment(default_device()),
     )

@@ -10,6 +10,7 @@ from ...tokenizer.quantizers import QUANTIZERS, QuantizerConfig
 from ..config import PARTS, Part, Seed
 from ..data.config import ReadingConfig
 from ..losses.terms import NOTHING_WEIGHED, RECONSTRUCTION_LOSSES, LossWeights
+from .decoder_config import GenerativeConfig
 
 
 class FitConfig(Config):
@@ -82,6 +83,8 @@ class FinetuneConfig(Config):
     """Last stage: train the parts listed in train together."""
     losses: LossWeights = {"log_l2": 1.0}
     """Weights of the reconstruction losses in the training stages; the quantizer's losses get their usual weights."""
+    generative: GenerativeConfig | None = None
+    """Extra decoder to train for the tokenizer, which stays as it is: no other stage is run; null trains none."""
     latent_vectors: Annotated[int, Field(ge=1)] = 400_000
     """Maximum number of latent vectors to collect for the first stage."""
     precision: Literal["float32", "bfloat16", "float16", "auto"] = "auto"
@@ -103,6 +106,9 @@ class FinetuneConfig(Config):
             raise ValueError(NOTHING_WEIGHED)
         if self.quantizer is not None and self.grow_to is not None:
             raise ValueError("quantizer and grow_to are both given: swap the quantizer, or grow its codebook.")
+        if self.generative is not None:
+            self._check_generative()
+            return self
         if not self.changes_quantizer and self.joint.steps == 0:
             raise ValueError("joint.steps is 0 and the quantizer stays, so nothing would change: give --steps above 0.")
         if self.changes_quantizer and self.joint.steps == 0 and self.train != list(PARTS):
@@ -111,6 +117,16 @@ class FinetuneConfig(Config):
                 "give --steps too, or leave --only out."
             )
         return self
+
+    def _check_generative(self) -> None:
+        changed = {"--quantizer": self.quantizer, "--grow-to": self.grow_to, "--size": self.size}
+        given = [option for option, value in changed.items() if value is not None]
+        given += ["--only"] if self.train != list(PARTS) else []
+        if given:
+            raise ValueError(
+                f"--decoder adds a decoder to a tokenizer that stays as it is, but {given[0]} is given too: do one after the "
+                "other, in two folders."
+            )
 
     @property
     def changes_quantizer(self) -> bool:

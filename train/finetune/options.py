@@ -9,9 +9,13 @@ from ...tokenizer.quantizers import QUANTIZERS
 from ...tokenizer.wording import unknown_choice
 from ..config_file import apply_override
 from .config import FinetuneConfig
+from .decoder_config import NETWORKS, RECIPE_NAMES, RESIDUAL, GenerativeConfig
+from .stored_config import read_stored
 
 QUANTIZER_OPTIONS = {"codebook_size": "--codebook-size", "dim": "--dim", "levels": "--levels"}
 """Options of a new quantizer, by config key."""
+DECODER_DATA = {"crop": 64, "batch_size": 32}
+"""Crops for an extra decoder, whose loss is noisy: as many pixels as for the other stages, of more images."""
 
 
 def finetune_config(
@@ -24,6 +28,8 @@ def finetune_config(
     quantizer_keys: dict[str, int | str | None],
     grow_to: int | None,
     only: str | None,
+    decoder: str | None = None,
+    recipe: str | None = None,
     steps: int | None,
     val: list[str],
     seed: int,
@@ -42,15 +48,48 @@ def finetune_config(
         "grow_to": grow_to,
         "seed": seed,
     }
-    values["joint"]["steps"] = steps
+    values["generative"] = _generative_section(decoder, recipe, out)
+    if decoder is None:
+        values["joint"]["steps"] = steps
+    else:
+        values["data"] |= DECODER_DATA
     if only is not None:
         values["train"] = only.replace(" ", "").split(",")
     for override in overrides:
         apply_override(values, override)
     _complete_quantizer(values["quantizer"], model)
-    if isinstance(joint := values["joint"], dict) and joint.get("steps") is None:
+    if decoder is not None:
+        values["joint"]["steps"] = 0
+        _complete_generative(values["generative"], steps)
+    elif isinstance(joint := values["joint"], dict) and joint.get("steps") is None:
         joint["steps"] = 1000 if values["quantizer"] is None and values["grow_to"] is None else 0
     return parse_config(FinetuneConfig, values)
+
+
+def _generative_section(decoder: str | None, recipe: str | None, out: Path) -> dict[str, Any] | None:
+    """Return the section of an extra decoder; stages keep what they were given in an earlier call of the same folder."""
+    if decoder is None:
+        if recipe is not None:
+            raise ValueError("--recipe was given without --decoder: name the decoder to train.")
+        return None
+    if recipe is not None and recipe not in RECIPE_NAMES:
+        raise ValueError(unknown_choice("recipe", f"--recipe {recipe!r}", recipe, list(RECIPE_NAMES)))
+    section = GenerativeConfig(name=decoder).model_dump()
+    before = read_stored(out)
+    if before and before.generative and before.generative.name == decoder:
+        section = before.generative.model_dump()
+    return section | {"name": decoder, "recipe": recipe or section["recipe"]}
+
+
+def _complete_generative(section: Any, steps: int | None) -> None:
+    """Give the last stage its steps, and the network its name."""
+    if not isinstance(section, dict):
+        return
+    recipe = section.get("recipe")
+    if steps is not None and isinstance(stage := section.get(recipe), dict):
+        stage["steps"] = steps
+    if isinstance(network := section.get("network"), dict):
+        network.setdefault("name", NETWORKS.get(recipe, RESIDUAL))
 
 
 def _quantizer_section(name: str | None, keys: dict[str, int | str | None]) -> dict[str, Any] | None:

@@ -5,25 +5,19 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from ...cli.printing import say
 from ...pretrained.find import find_tokenizer
 from ...pretrained.load_found import load_from
-from ...tokenizer.config import parse_config
-from ...tokenizer.files import write_whole
+from ...tokenizer.folder.decoders import decoder_names
 from ...tokenizer.folder.save_load import LoadedTokenizer
 from ..checkpoints.checked_file import load_checked, save_checked
-from ..config_file import config_text
 from ..data.changed_images import IMAGES_FILE, record_images
 from ..data.config import SourceConfig
 from ..data.read_images import ImageReader
 from ..data.source_images import SourceImages
 from ..logs.run_log import Verbosity
 from .config import FinetuneConfig
-
-CONFIG_FILE = "finetune.yaml"
-STAGES_FOLDER = "stages"
+from .stored_config import store_config
 
 
 class Finetuning(NamedTuple):
@@ -87,13 +81,24 @@ def prepare(config: FinetuneConfig, verbosity: Verbosity) -> Finetuning:
             "checkpoint with the decoder."
         )
     before = _at_size(before, config.size)
-    warnings = store_config(config)
+    warnings = store_config(config) + _left_out(config, folder)
     run = Finetuning(config, folder, before, images, *_split(config, images), verbosity)
     run.tell(run.split)
     sources = [SourceConfig(path=path) for path in (config.data.train, config.data.val) if path]
     for warning in warnings + record_images(config.out / IMAGES_FILE, chain.from_iterable(map(images.of, sources))):
         run.warn(warning)
     return run
+
+
+def _left_out(config: FinetuneConfig, folder: Path) -> list[str]:
+    """Return a warning about further decoders that would not fit the result."""
+    names = decoder_names(folder)
+    if config.generative or not names:
+        return []
+    decoders = f"the decoder {names[0]}" if len(names) == 1 else f"the decoders {', '.join(names)}"
+    return [
+        f"{config.model} has {decoders}, trained for it as it is and left out of the result: train again there, with --decoder."
+    ]
 
 
 def _at_size(loaded: LoadedTokenizer, size: int | None) -> LoadedTokenizer:
@@ -119,28 +124,8 @@ def _split(config: FinetuneConfig, images: SourceImages) -> tuple[SourceConfig, 
     return train, val, f"{held_out} of {count} images are held out for evaluation"
 
 
-def store_config(config: FinetuneConfig) -> list[str]:
-    """Write the config and return warnings; raise ValueError if the folder holds results of another config."""
-    path, text = config.out / CONFIG_FILE, config_text(config)
-    warnings = []
-    if any(file.is_file() for file in (config.out / STAGES_FOLDER).rglob("*")):
-        before = _read_config(path)
-        if before is None:
-            warnings = [f"{path} is missing or damaged, so this folder may hold the results of another call."]
-        elif before != config:
-            refused = path.with_name(CONFIG_FILE + ".refused")
-            write_whole(refused, text.encode())
-            raise ValueError(
-                f"{config.out} holds a fine-tuning with another configuration (see {CONFIG_FILE}; that of this call is in "
-                f"{refused.name}): use another --out folder, or repeat the original call."
-            )
-    write_whole(path, text.encode())
-    return warnings
-
-
-def _read_config(path: Path) -> FinetuneConfig | None:
-    try:
-        values = yaml.safe_load(path.read_bytes())
-        return parse_config(FinetuneConfig, values) if isinstance(values, dict) else None
-    except (FileNotFoundError, ValueError, yaml.YAMLError):
-        return None
+def few(run: Finetuning, count: int) -> SourceConfig:
+    """Return about `count` of the evaluation images, or all if there are fewer."""
+    first, last = run.val.split
+    fraction = min(1.0, count / max(1, len(run.images.of(run.val))))
+    return run.val.model_copy(update={"split": (first, first + (last - first) * fraction)})

@@ -10,17 +10,21 @@ from ...evaluation.reference_metrics import ReferenceMetrics
 from ...tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer, save_tokenizer
 from ...tokenizer.folder_lock import hold_folder
 from ..config import Part, TrainConfig, parse_train_config
-from ..export import EXPORT, export_with, exported_step
+from ..export import EXPORT, export_with
 from ..launcher import this_process
 from ..logs.run_log import Verbosity
 from ..loop import train
 from ..losses.terms import quantizer_weights
 from ..outputs import best_effort
-from ..report import ENDED, REPORT_FILE, reached
+from ..report import REPORT_FILE
 from .compare import compare, write_report
 from .config import FinetuneConfig, StageConfig
+from .decoder_result import export_decoder, save_decoder_card
+from .decoder_stages import run_decoder_stages
 from .fit_stage import fit_stage
-from .prepare import STAGES_FOLDER, Finetuning, prepare
+from .prepare import Finetuning, prepare
+from .stage_runs import data_section, is_done, run_section
+from .stored_config import STAGES_FOLDER
 
 
 def run_finetuning(
@@ -37,8 +41,10 @@ def run_finetuning(
         )
     with hold_folder(config.out, "finetune-tokenizer"):
         run = prepare(config, verbosity)
-        after = _export(run, run_stages(run))
+        after = _exported(run, run_stages(run))
         compared = compare(run, after, reference)
+        if config.generative:
+            save_decoder_card(run, config.generative, after, compared)
         page = config.out / REPORT_FILE
         with best_effort("the report", run.warn):
             write_report(run, compared)
@@ -58,6 +64,8 @@ def run_finetuning(
 def run_stages(run: Finetuning) -> Path:
     """Run the stages that are not done, and return the folder of the final tokenizer."""
     config, folder = run.config, run.folder
+    if config.generative:
+        return run_decoder_stages(run)
     stages = config.out / STAGES_FOLDER
     if config.changes_quantizer:
         folder = fit_stage(run, stages / "1-quantizer")
@@ -69,50 +77,19 @@ def _run_stage(run: Finetuning, stage: StageConfig, parts: list[Part], start: Pa
     """Train the parts if the stage has steps and is not done; return the folder of the tokenizer after it."""
     if not stage.steps:
         return start
-    if not _is_done(out, stage.steps):
+    if not is_done(out, stage.steps):
         run.tell(f"stage {out.name}: training {', '.join(parts)} for {stage.steps} steps")
         train(_train_config(run, stage, parts, start, out), run.verbosity, run.images)
     return out / EXPORT
 
 
-def _is_done(out: Path, steps: int) -> bool:
-    """Return whether a stage has its tokenizer and report; a stopped one may have the report of an earlier step."""
-    page = out / REPORT_FILE
-    if exported_step(out / EXPORT) != steps or not page.is_file():
-        return False
-    text = page.read_bytes()
-    return reached(steps, steps).encode() in text and ENDED.encode() not in text
-
-
 def _train_config(run: Finetuning, stage: StageConfig, parts: list[Part], start: Path, out: Path) -> TrainConfig:
     config, steps, before = run.config, stage.steps, load_tokenizer(start)
     own_weights = quantizer_weights(before.model.quantizer, commitment=0.25) if "quantizer" in parts else {}
-    side, only_size = before.model.downsample, before.config.architecture.image_size
-    crop = min(config.data.crop, config.size or config.data.crop)
     return parse_train_config(
         {
-            "run": {
-                "out": out,
-                "steps": steps,
-                "seed": config.seed,
-                "precision": config.precision,
-                "log_every": max(1, min(50, steps // 10)),
-                "save_every": config.save_every,
-                "validate_every": steps,
-                "ema_decay": min(0.999, 1 - 10 / (steps + 10)),
-                "export_training_state": True,
-            },
-            "data": {
-                "train": [run.train.model_dump()],
-                "val": [run.val.model_dump()],
-                "size": only_size or max(side, crop // side * side),
-                "short_sides": config.size and [config.size],
-                "batch_size": config.data.batch_size,
-                "workers": config.data.workers,
-                "cached_images": 5000,
-                "on_error": config.data.on_error,
-                "max_unreadable": config.data.max_unreadable,
-            },
+            "run": run_section(run, out, steps) | {"export_training_state": True},
+            "data": data_section(run, before),
             "model": {
                 "architecture": before.config.architecture.model_dump(),
                 "quantizer": before.config.quantizer.model_dump(),
@@ -126,8 +103,10 @@ def _train_config(run: Finetuning, stage: StageConfig, parts: list[Part], start:
     )
 
 
-def _export(run: Finetuning, folder: Path) -> LoadedTokenizer:
+def _exported(run: Finetuning, folder: Path) -> LoadedTokenizer:
     """Write the tokenizer of `folder`, without training state, as the result, and load it from there."""
+    if run.config.generative:
+        return export_decoder(run, run.config.generative, folder)
     model, config = load_tokenizer(folder)
     result, card, origin = run.config.out / EXPORT, _card(run), run.before.config.origin
     derived = origin.of_derived() if origin else None

@@ -1,6 +1,6 @@
 """The training of the discriminator, beside that of the tokenizer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...tokenizer.shapes import Pixels
+from ..opponent import Decide, Made
 from ..optimizer.muon import Muon
 from ..optimizer.skipping import TAKEN, Decision, clipped_norm, step_unless
 from ..speed import uncompiled
@@ -25,17 +26,22 @@ from .adversarial import (
 
 
 class Adversary:
-    """A discriminator with its optimizer; its state is part of the checkpoint.
+    """A discriminator with its optimizer, the opponent of a run with an adversarial loss.
 
     The discriminator is not wrapped in DDP, because the tokenizer's step also runs it, with its parameters frozen. Its
     gradients are averaged over the processes here instead.
     """
 
+    name = "discriminator"
+    section = "adversarial"
+    lr_option = "adversarial.lr"
+
     def __init__(self, config: AdversarialConfig, lr: float, accelerator: Accelerator):
         self.config = config
+        self.start = config.start
         self._accelerator = accelerator
-        self.discriminator = config.discriminator.build().to(accelerator.device)
-        self._parameters = [p for p in self.discriminator.parameters() if p.requires_grad]
+        self.network = config.discriminator.build().to(accelerator.device)
+        self._parameters = [p for p in self.network.parameters() if p.requires_grad]
         self._lr = config.lr or lr
         group = {"params": self._parameters, "use_muon": False}
         self.optimizer = accelerator.prepare(Muon([group], lr=self._lr, betas=config.betas, eps=config.eps))
@@ -52,7 +58,7 @@ class Adversary:
             return reconstruction.new_zeros((), dtype=torch.float32)
         self._set_learning(False)
         with self._accelerator.autocast():
-            logits = self.discriminator(reconstruction)
+            logits = self.network(reconstruction)
         return generator_loss(self.config.loss, logits)
 
     def factor(self, step: int, reconstruction_loss: Tensor, term: Tensor, last_layer: nn.Parameter) -> Tensor:
@@ -66,16 +72,12 @@ class Adversary:
     def learn(
         self,
         step: int,
-        real: list[Pixels],
-        fake: list[Pixels],
+        images: Sequence[Pixels],
+        made: Sequence[Made],
         lr_factor: float,
-        decide: Callable[[Mapping[str, Tensor], Tensor], Decision] = lambda _scalars, _norm: TAKEN,
+        decide: Decide = lambda _scalars, _norm: TAKEN,
     ) -> tuple[dict[str, Tensor], Decision]:
-        """Take one step on micro-batches of images and detached reconstructions.
-
-        `lr_factor` is the tokenizer's learning rate over its peak. `decide` gets scalars and the norm of the gradient, and says
-        whether to skip the step. Returns the scalars by log path, and the decision.
-        """
+        """Take one step on micro-batches of images and of what was made of them; see `Opponent.learn`."""
         if not self.is_active(step):
             return {}, TAKEN
         averages = self._lecam.averages
@@ -83,7 +85,8 @@ class Adversary:
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr * lr_factor
         self.optimizer.zero_grad()
-        parts = [self._backward(step, pair, len(real)) for pair in zip(real, fake, strict=True)]
+        pairs = zip(images, (each.pixels for each in made), strict=True)
+        parts = [self._backward(step, pair, len(images)) for pair in pairs]
         for parameter in self._parameters:
             if parameter.grad is not None:
                 parameter.grad = self._averaged(parameter.grad)
@@ -97,10 +100,10 @@ class Adversary:
         return scalars, decision
 
     def state_dict(self) -> dict[str, Any]:
-        return {"discriminator": self.discriminator.state_dict(), "lecam": self._lecam.state_dict()}
+        return {"discriminator": self.network.state_dict(), "lecam": self._lecam.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.discriminator.load_state_dict(state["discriminator"])
+        self.network.load_state_dict(state["discriminator"])
         self._lecam.load_state_dict(state["lecam"])
 
     def _backward(self, step: int, pair: tuple[Pixels, Pixels], parts: int) -> dict[str, Tensor]:
@@ -108,13 +111,13 @@ class Adversary:
         wants_r1 = config.r1 > 0 and step % config.r1_every == 0
         real = real.detach().requires_grad_(wants_r1)
         with self._accelerator.autocast():
-            fake_logits = self.discriminator(fake)
+            fake_logits = self.network(fake)
             if not wants_r1:
-                real_logits = self.discriminator(real)
+                real_logits = self.network(real)
         if wants_r1:
             # Fused attention and compiled networks cannot be differentiated twice; gradients of pixels underflow in float16.
             with sdpa_kernel(SDPBackend.MATH), uncompiled():
-                real_logits = self.discriminator(real)
+                real_logits = self.network(real)
         loss = discriminator_loss(config.loss, real_logits, fake_logits)
         scalars = {
             "discriminator/loss": loss.detach(),

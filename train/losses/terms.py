@@ -1,6 +1,6 @@
 """Loss terms by name, as in `losses.NAME` of a config and `loss/NAME` of a log, and their weighted sum."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, TypeAlias
 
 import torch
@@ -56,7 +56,7 @@ RECONSTRUCTION_LOSSES = {
 
 
 def loss_terms(pixels: Pixels, output: Reconstruction, weights: LossWeights) -> dict[str, Tensor]:
-    """Return unweighted terms by name: the reconstruction losses that have a weight, and all losses of the quantizer."""
+    """Return unweighted terms by name: the reconstruction losses that have a weight, and all that the output brings."""
     own = {name: loss(pixels, output.pixels) for name, loss in RECONSTRUCTION_LOSSES.items() if name in weights}
     return own | output.losses
 
@@ -70,16 +70,17 @@ def weigh(terms: Mapping[str, Tensor], weights: LossWeights) -> Tensor:
     return torch.stack(weighted).sum()
 
 
-def check_loss_names(weights: LossWeights, quantizer: Quantizer, criteria: Mapping[str, CriterionConfig]) -> None:
+def check_loss_names(weights: LossWeights, own_names: Sequence[str], criteria: Mapping[str, CriterionConfig]) -> None:
     """Raise ValueError when a term has no weight, two terms have one name, a weight has no term, or all weights are 0.
 
-    The quantizer's terms count only in training mode.
+    `own_names` are those of the quantizer, in training mode, or of the recipe.
     """
-    own_names = quantizer.loss_names if quantizer.training else ()
     named = [*own_names, *(name for config in criteria.values() for name in config.loss_names)]
     twice = [name for name in named if named.count(name) > 1 or name in {*RECONSTRUCTION_LOSSES, ADVERSARIAL}]
     if twice:
-        raise ValueError(f"two terms have the name {twice[0]}: rename that of the criterion or the quantizer.")
+        raise ValueError(
+            f"two terms have the name {twice[0]}: rename that of the criterion, the quantizer or the recipe."
+        )
     _check_names({*RECONSTRUCTION_LOSSES, ADVERSARIAL} & set(weights) | set(named), weights)
     if not any(weights.values()):
         raise ValueError(NOTHING_WEIGHED)

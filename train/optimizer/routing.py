@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch import nn
 
 from ...tokenizer.model import VisualTokenizer
+from ...tokenizer.networks.base import Network
 from ...tokenizer.quantizers.vector.codebooks import Codebook
 from .config import OptimizerConfig, RuleConfig
 from .muon import Muon
@@ -32,14 +33,14 @@ class ParameterAssignment(NamedTuple):
     """Whether AdamW steps only the rows that got a gradient."""
 
 
-def assign_parameters(model: VisualTokenizer, config: OptimizerConfig) -> list[ParameterAssignment]:
+def assign_parameters(model: VisualTokenizer | Network, config: OptimizerConfig) -> list[ParameterAssignment]:
     """Assign every trainable parameter to Muon or AdamW.
 
     Raises ValueError for a parameter that no rule or more than one matches, and for one with a single axis that a rule
     gives to Muon. A rule must match a parameter, trainable or frozen. Hidden matrices that the networks name must exist,
     and so must a codebook whose rows are to be lazy.
     """
-    hidden = model.hidden_matrices()
+    hidden = set(model.hidden_matrices())
     unknown = hidden - {name for name, _ in model.named_parameters()}
     if unknown:
         raise ValueError(

@@ -115,7 +115,7 @@ def test_figures_of_different_images_are_not_compared(tokenizer_folder, own, tmp
 
     monkeypatch.setattr(compare, "_evaluate", evaluated)
     said = finetune(tokenizer_folder, own, tmp_path / "out", "--steps", 1, *HALF, code=1)
-    assert "4 images could be read to evaluate the tokenizer before, and 3 after" in said
+    assert "4 images could be read to evaluate the tokenizer before, and 3 to evaluate the tokenizer after" in said
 
 
 def test_unreadable_images_end_no_stage(fsq_folder, own, tmp_path):

@@ -24,10 +24,15 @@ from vistok.train.losses.adversarial import (
 )
 from vistok.train.losses.discriminator_training import Adversary
 from vistok.train.losses.discriminators import BackboneDiscriminator, PatchDiscriminatorConfig
+from vistok.train.opponent import Made
 
 
 def logits(seed: int, *shape: int) -> torch.Tensor:
     return 3 * torch.randn(shape or (4, 1, 5, 5), generator=torch.Generator().manual_seed(seed))
+
+
+def made_of(pixels):
+    return Made(pixels, torch.zeros(len(pixels), 1, 1, 1), pixels)
 
 
 def test_hinge_is_its_definition():
@@ -80,11 +85,11 @@ def test_an_adversary_with_r1_learns_through_a_frozen_transformer(tmp_path):
     values = {"discriminator": {"name": "backbone", "backbone": backbone, "channels": 8}, "r1": 1.0, "r1_every": 1}
     config = AdversarialConfig.model_validate(values)
     adversary = Adversary(config, 1e-3, Accelerator(cpu=True))
-    before = [parameter.clone() for parameter in adversary.discriminator.parameters() if parameter.requires_grad]
+    before = [parameter.clone() for parameter in adversary.network.parameters() if parameter.requires_grad]
     real, fake = torch.rand(2, 2, 3, 64, 64).mul(2).sub(1)
-    scalars, _ = adversary.learn(1, [real], [fake], 1.0)
+    scalars, _ = adversary.learn(1, [real], [made_of(fake)], 1.0)
     assert math.isfinite(scalars["discriminator/loss"]) and scalars["discriminator/r1"] > 0
-    after = [parameter for parameter in adversary.discriminator.parameters() if parameter.requires_grad]
+    after = [parameter for parameter in adversary.network.parameters() if parameter.requires_grad]
     assert before and not any(torch.equal(old, new) for old, new in zip(before, after, strict=True))
 
 
@@ -123,7 +128,7 @@ def test_the_factor_is_above_0_from_the_first_step_that_has_a_term(start, length
     for step in range(1, 5):
         term = adversary.term(step, pixels)
         factor = adversary.factor(step, term, term, torch.nn.Parameter(torch.ones(1)))
-        learned, _ = adversary.learn(step, [pixels], [pixels], 1.0)
+        learned, _ = adversary.learn(step, [pixels], [made_of(pixels)], 1.0)
         assert (term != 0) == (factor > 0) == bool(learned) == adversary.is_active(step) == (step > start)
 
 

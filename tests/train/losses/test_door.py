@@ -113,7 +113,7 @@ class SecondL2Config(CriterionConfig):
             "did you mean 'blur'[?] Otherwise choose from blur, charbonnier, edges, l1, l2, log_l2; with a section, also "
             "perceptual, adversarial[.]$",
         ),
-        (["criteria.l2={}"], "two terms have the name l2: rename that of the criterion or the quantizer"),
+        (["criteria.l2={}"], "two terms have the name l2: rename that of the criterion, the quantizer or the recipe"),
     ],
 )
 def test_mistakes_are_errors_before_anything_is_built(tmp_path, monkeypatch, overrides, message):

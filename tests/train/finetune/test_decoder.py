@@ -1,0 +1,177 @@
+"""A further decoder by finetune-tokenizer: stages, resume, the result, and what is refused."""
+
+import hashlib
+import json
+import shutil
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+import vistok
+from golden_weights import golden_case
+from runs import finetune
+from samples import PHOTOS
+from vistok.pretrained.importers.import_checkpoint import import_checkpoint
+from vistok.tokenizer.folder.decoders import load_decoder
+from vistok.tokenizer.folder.save_load import load_tokenizer
+from vistok.train.finetune.options import finetune_config
+
+SMALL = "{channels: [8, 12], blocks: 1, time_channels: 8}"
+QUICK = [
+    f"generative.network={SMALL}",
+    "generative.flow.steps=4",
+    "generative.distill.steps=2",
+    "generative.fgm.steps=2",
+]
+QUICK += ["generative.fgm.recipe.penalty=1.0", "data.batch_size=4"]
+DECODER = ["--decoder", "generative", *(part for value in QUICK for part in ("--set", value))]
+
+
+@pytest.fixture(scope="module")
+def distilled(fsq_folder, photos, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("distilled")
+    return folder, finetune(fsq_folder, photos, folder, *DECODER)
+
+
+def files_of(folder):
+    files = [path for path in folder.rglob("*") if path.is_file() and "generative" not in path.parts]
+    return {path.relative_to(folder): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def decoder_file(folder):
+    return folder / "export" / "decoders" / "generative" / "model.safetensors"
+
+
+def test_the_result_is_the_tokenizer_with_a_decoder_and_its_card(distilled, fsq_folder, photos):
+    folder, said = distilled
+    assert files_of(folder / "export") == files_of(fsq_folder)
+    assert "plain" in said and "generative" in said and "1 of 8 images are held out" in said
+    metrics = json.loads((folder / "metrics.json").read_text())
+    plain, new = metrics["decoders"]["plain"], metrics["decoders"]["generative"]
+    assert metrics["fingerprint"] == vistok.load(fsq_folder).fingerprint and plain["tokens"] == new["tokens"]
+    model = load_tokenizer(folder / "export").model
+    decoder = load_decoder(folder / "export", "generative", model)
+    assert decoder.card.figures["psnr"] == new["psnr"] and decoder.card.plain["psnr"] == plain["psnr"]
+    assert decoder.card.images == metrics["images"] == 1 and decoder.card.milliseconds > 0
+    kinds = {value.dtype for value in load_file(decoder_file(folder)).values() if value.is_floating_point()}
+    assert kinds == {torch.float16}
+    assert decoder.steps == 1
+    page = (folder / "report.html").read_text()
+    for words in ("Plain and new decoder", "Samples over time, stage distill", "flow: Losses", "distill: Losses"):
+        assert words in page
+    tokens = vistok.load(fsq_folder).encode(PHOTOS / "coffee.jpg")
+    tokenizer = vistok.load(folder / "export")
+    assert torch.equal(tokens, tokenizer.encode(PHOTOS / "coffee.jpg"))
+    assert torch.equal(tokenizer.decode(tokens, "tensor"), vistok.load(fsq_folder).decode(tokens, "tensor"))
+
+
+def test_the_stages_hand_on_decoder_and_teacher(distilled, fsq_folder):
+    folder, _ = distilled
+    flow, distill = (
+        yaml.safe_load((folder / "stages" / name / "config.yaml").read_text()) for name in ("flow", "distill")
+    )
+    assert flow["model"]["init_from"] == str(fsq_folder) and flow["model"]["train"] == []
+    assert (
+        distill["model"]["init_from"] == distill["decoder"]["recipe"]["teacher"] == str(folder / "stages/flow/export")
+    )
+    assert flow["losses"] == {"flow": 1.0} and distill["losses"] == {"distillation": 1.0}
+    assert flow["data"]["short_sides"] == [64] and flow["data"]["size"] == 32
+
+
+def copied(distilled, tmp_path):
+    late = tmp_path / "late"
+    shutil.copytree(distilled[0], late)
+    text = (late / "finetune.yaml").read_text()
+    (late / "finetune.yaml").write_text(text.replace(str(distilled[0]), str(late)))
+    return late
+
+
+def test_the_same_call_goes_on_and_another_recipe_adds_its_stage(distilled, fsq_folder, photos, tmp_path):
+    late = copied(distilled, tmp_path)
+    shutil.rmtree(late / "stages" / "distill")
+    shutil.rmtree(late / "export")
+    said = finetune(fsq_folder, photos, late, *DECODER)
+    assert "stage distill: training the decoder generative for 2 steps" in said and "stage flow" not in said
+    assert decoder_file(late).read_bytes() == decoder_file(distilled[0]).read_bytes()
+    said = finetune(fsq_folder, photos, late, *DECODER, "--recipe", "fgm", "--steps", 3)
+    assert "stage fgm: training the decoder generative for 3 steps" in said and "stage distill" not in said
+    stage = yaml.safe_load((late / "stages" / "fgm" / "config.yaml").read_text())
+    assert stage["decoder"]["recipe"]["penalty"] == 1.0 and stage["losses"] == {"matching": 1.0}
+    assert stage["model"]["init_from"] == str(late / "stages/distill/export")
+    assert stage["decoder"]["recipe"]["teacher"] == str(late / "stages/flow/export")
+    assert decoder_file(late).read_bytes() != decoder_file(distilled[0]).read_bytes()
+    assert "|teacher - fake|" in (late / "report.html").read_text()
+    refused = finetune(fsq_folder, photos, late, *DECODER, "--set", "generative.flow.lr=1", code=2)
+    assert "holds a fine-tuning with another configuration" in refused
+
+
+def test_steps_of_an_earlier_call_stay(distilled, tmp_path, fsq_folder):
+    late = copied(distilled, tmp_path)
+    arguments = {"model": str(fsq_folder), "data": ["x"], "out": late, "quantizer": None, "quantizer_keys": {}}
+    arguments |= {"grow_to": None, "only": None, "val": [], "seed": 0, "overrides": [], "decoder": "generative"}
+    config = finetune_config(**arguments, recipe="fgm", steps=7)
+    steps = {name: getattr(config.generative, name).steps for name in ("flow", "distill", "fgm")}
+    assert steps == {"flow": 4, "distill": 2, "fgm": 7} and config.generative.network.channels == [8, 12]
+    other = finetune_config(**{**arguments, "decoder": "other"}, recipe="gan", steps=7)
+    assert other.generative.gan.steps == 7 and other.generative.network is None
+
+
+def test_a_gan_with_a_perceptual_network(fsq_folder, photos, tmp_path, perceptual):
+    section = perceptual[1].partition("=")[2]
+    options = ["--decoder", "sharp", "--recipe", "gan", "--steps", 2, "--set", f"generative.perceptual={section}"]
+    finetune(fsq_folder, photos, tmp_path, *options, "--set", "generative.adversarial.start=0")
+    line = json.loads((tmp_path / "stages/gan/metrics.jsonl").read_text().splitlines()[-2])
+    assert {"loss/l1", "loss/perceptual", "loss/adversarial", "discriminator/loss"} <= set(line)
+    model = load_tokenizer(tmp_path / "export").model
+    assert load_decoder(tmp_path / "export", "sharp", model).config.name == "noise_channels"
+
+
+def test_an_imported_tokenizer_gets_a_decoder_in_two_steps(tmp_path):
+    """Import, then train: its files stay byte for byte."""
+    _, weights = golden_case("llamagen/small_f8")
+    save_file({key: weight.contiguous() for key, weight in weights.items()}, tmp_path / "weights.safetensors")
+    folder = tmp_path / "tokenizer"
+    import_checkpoint(tmp_path / "weights.safetensors", folder, "llamagen")
+    options = ["--decoder", "generative", "--recipe", "flow", "--steps", 1, "--set", f"generative.network={SMALL}"]
+    finetune(folder, PHOTOS, tmp_path / "out", *options, "--set", "data.batch_size=1")
+    assert files_of(tmp_path / "out" / "export") == files_of(folder)
+    load_decoder(tmp_path / "out" / "export", "generative", load_tokenizer(tmp_path / "out" / "export").model)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--quantizer", "fsq", "--levels", "5,5,5"],
+            "stays as it is, but --quantizer is given too: do one after the other",
+        ),
+        (["--grow-to", 1000], "but --grow-to is given too"),
+        (["--size", 32], "but --size is given too"),
+        (["--only", "decoder"], "but --only is given too"),
+        (["--recipe", "flows"], "did you mean 'flow'"),
+        (
+            ["--set", "generative.distill.losses={distillation: 1.0, perceptual: 1.0}"],
+            "there is no network for it: give",
+        ),
+        (["--set", "generative.distill.recipe.stepz=3"], "decoder.recipe.stepz is not a known key"),
+        (["--set", "generative.perceptual={backbone: test_resnet, weights: nowhere.pt}"], "nowhere.pt"),
+        (["--steps", 0], "generative.distill.steps is 0, but must be at least 1"),
+    ],
+)
+def test_what_does_not_go_together(fsq_folder, photos, tmp_path, options, message):
+    said = finetune(fsq_folder, photos, tmp_path, "--decoder", "generative", *options, code=2)
+    assert message in said and "training the decoder" not in said, said
+
+
+def test_a_recipe_needs_the_name_of_a_decoder(fsq_folder, photos, tmp_path):
+    said = finetune(fsq_folder, photos, tmp_path, "--recipe", "flow", code=2)
+    assert "--recipe was given without --decoder: name the decoder to train" in said
+
+
+def test_a_tokenizer_that_changes_loses_its_decoders_and_says_so(distilled, photos, tmp_path):
+    model = distilled[0] / "export"
+    said = finetune(model, photos, tmp_path, "--only", "decoder", "--steps", 1)
+    assert "has the decoder generative, trained for it as it is and left out of the result: train again there" in said
+    assert not (tmp_path / "export" / "decoders").exists()

@@ -1,0 +1,130 @@
+"""What a run of an extra decoder refuses, each in a sentence, before it trains anything."""
+
+import json
+
+import pytest
+import torch
+
+from decoder_runs import UNET, decoder_config, train_decoder
+from runs import config, new_process
+from samples import ARCHITECTURE, small_tokenizer
+from vistok.tokenizer.folder.save_load import save_tokenizer
+from vistok.tokenizer.preprocessing import PreprocessingConfig
+from vistok.train.run import Run
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "model.train=[decoder]",
+            r"decoder trains an extra decoder of a frozen tokenizer, but model.train is \['decoder'\]",
+        ),
+        (
+            "model.init_from=null",
+            "decoder trains an extra decoder, but model.init_from names no tokenizer: give its folder",
+        ),
+        ("codebook.revive_every=2", "decoder trains with frozen codes, but there is a section codebook: leave it out"),
+        ("decoder.name=plain", "The name of a decoder is 'plain', but must be up to 64 letters"),
+        ("decoder.name=a/b", "The name of a decoder is 'a/b', but must be"),
+        ("decoder.recipe.name=flows", "did you mean 'flow'"),
+        ("decoder.recipe.steps=26", "decoder.recipe.steps is 26, but must be at most 25"),
+        (
+            "decoder.network={name: noise_channels}",
+            "decoder.network is noise_channels, but the recipe flow needs a network",
+        ),
+        ("losses={l2: 1.0}", "losses.flow has no weight: set losses.flow"),
+        ("losses={flow: 1.0, matching: 1.0}", "losses.matching has a weight, but this model has no such term"),
+        (
+            "model.quantizer.codebook_size=299",
+            "model.quantizer is not that of .*, whose tokenizer stays as it is: copy it",
+        ),
+        ("model.preprocessing.size=128", "model.preprocessing is not that of"),
+    ],
+)
+def test_mistakes_in_a_config(tmp_path, tokenizer_folder, override, message):
+    new_process()
+    with pytest.raises(ValueError, match=message):
+        Run(decoder_config(tmp_path, tokenizer_folder, "flow", override))
+
+
+def test_nothing_to_train(tmp_path):
+    with pytest.raises(
+        ValueError, match="model.train is empty, so nothing would be trained: name encoder, quantizer or"
+    ):
+        config(tmp_path, "model.train=[]")
+
+
+def test_noise_channels_take_one_step(tmp_path, tokenizer_folder):
+    new_process()
+    with pytest.raises(ValueError, match="decoder.recipe.steps is 2, but noise_channels takes at most 1: lower it"):
+        Run(decoder_config(tmp_path, tokenizer_folder, "gan", "decoder.recipe={name: gan, steps: 2}"))
+
+
+def test_the_fake_network_is_in_place_of_a_discriminator(tmp_path, flow_folder):
+    losses = "losses={matching: 1.0, l1: 1.0, adversarial: 1.0}"
+    with pytest.raises(
+        ValueError, match="the recipe fgm has a fake network in place of a discriminator: leave the loss out"
+    ):
+        decoder_config(tmp_path, flow_folder, "fgm", losses, "adversarial={}", teacher=flow_folder)
+
+
+def test_a_tokenizer_without_a_decoder(tmp_path):
+    folder, alone = tmp_path / "alone", ARCHITECTURE.model_copy(update={"encoder_only": True})
+    save_tokenizer(folder, small_tokenizer(architecture=alone), alone, PreprocessingConfig(size=64), "# alone\n")
+    new_process()
+    with pytest.raises(ValueError, match="alone has no decoder, because its checkpoint has none, so there is nothing"):
+        Run(decoder_config(tmp_path / "run", folder, "flow"))
+
+
+@pytest.mark.parametrize("recipe", ["distill", "fgm"])
+def test_a_teacher_that_is_missing_or_of_another_kind(tmp_path, tokenizer_folder, flow_folder, recipe):
+    def refused(teacher, message):
+        new_process()
+        with pytest.raises(ValueError, match=message):
+            Run(decoder_config(tmp_path / "run", tokenizer_folder, recipe, teacher=teacher))
+
+    refused(tmp_path / "nowhere", "nowhere is not a tokenizer folder")
+    refused(
+        tokenizer_folder,
+        "decoder.recipe.teacher is .*, which has no decoder generative: train it first with the recipe",
+    )
+    gan = train_decoder(tmp_path / "gan", tokenizer_folder, "gan", steps=1)
+    refused(gan, "whose decoder generative is a noise_channels and no flow: give a folder with one that was trained")
+    other = tmp_path / "other"
+    save_tokenizer(other, small_tokenizer(seed=1), ARCHITECTURE, PreprocessingConfig(size=64), "# other\n")
+    flow = train_decoder(tmp_path / "flow", other, "flow", steps=1)
+    refused(
+        flow,
+        "but its tokenizer or its plain decoder is another than that of model.init_from: give a teacher of the same",
+    )
+
+
+def test_a_checkpoint_of_another_recipe(tmp_path, flow_folder):
+    """Without the config, the checkpoint itself says that it holds no fake network."""
+    train_decoder(tmp_path, flow_folder, "flow", steps=2)
+    with pytest.raises(ValueError, match=r"holds a run with decoder.recipe.(name|fake_steps|teacher|steps) "):
+        train_decoder(tmp_path, flow_folder, "distill", teacher=flow_folder, steps=4)
+
+
+def test_a_fake_network_is_not_taken_for_a_discriminator(tmp_path, flow_folder):
+    train_decoder(tmp_path, flow_folder, "fgm", teacher=flow_folder, steps=2)
+    facts = json.loads((tmp_path / "checkpoints" / "step-0000002" / "facts.json").read_text())
+    assert facts["opponent"] == "fake" and facts["scale"] > 0
+
+
+def test_a_broken_decoder_is_trained_anew(tmp_path, tokenizer_folder, flow_folder):
+    """One that cannot be loaded does not stand in the way of one that replaces it."""
+    import shutil
+
+    folder = tmp_path / "broken"
+    shutil.copytree(flow_folder, folder)
+    (folder / "decoders" / "generative" / "model.safetensors").write_bytes(b"no")
+    new_process()
+    run = Run(decoder_config(tmp_path / "run", folder, "flow"))
+    assert run.recipe.decoder.scale == 0
+    new_process()
+    wider = UNET.replace("[8, 12]", "[12, 16]")
+    run = Run(decoder_config(tmp_path / "run", flow_folder, "flow", wider))
+    started = torch.cat([p.flatten() for p in run.recipe.decoder.parameters()])
+    assert run.recipe.decoder.scale > 0 and len(started) > 20000

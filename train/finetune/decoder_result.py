@@ -1,0 +1,54 @@
+"""The result of an extra decoder's fine-tuning: the tokenizer's folder as it was, with the decoder and its card."""
+
+from pathlib import Path
+
+import torch
+
+from ...tokenizer.decoders.base import DecoderCard
+from ...tokenizer.folder.decoders import load_decoder, save_decoder
+from ...tokenizer.folder.save_load import LoadedTokenizer, load_tokenizer
+from ..export import EXPORT, copy_tokenizer, export_with
+from .compare import Comparison, Evaluated
+from .decoder_config import GenerativeConfig
+from .prepare import Finetuning
+
+FIGURES = ("psnr", "ssim", "lpips", "rfid")
+"""What the card has of what was measured."""
+
+
+def export_decoder(run: Finetuning, generative: GenerativeConfig, folder: Path) -> LoadedTokenizer:
+    """Write the tokenizer with the decoder that the last stage left in `folder` as the result, and load both from there."""
+    name, result = generative.name, run.config.out / EXPORT
+    trained = load_tokenizer(folder).model
+    decoder = load_decoder(folder, name, trained)
+    dtype = getattr(torch, generative.export_precision)
+
+    def save(target: Path) -> None:
+        copy_tokenizer(run.folder, target, without=name)
+        save_decoder(target, name, decoder, trained, dtype)
+
+    export_with(save, result)
+    loaded = load_tokenizer(result)
+    loaded.model.decoders[name] = load_decoder(result, name, loaded.model)
+    return loaded
+
+
+def save_decoder_card(
+    run: Finetuning, generative: GenerativeConfig, after: LoadedTokenizer, compared: Comparison
+) -> None:
+    """Write what was measured into the decoder's card, in the result."""
+    decoder = after.model.extra_decoder(generative.name)
+    decoder.card = DecoderCard(
+        images=compared.metrics["images"],
+        judge=run.split,
+        figures=_figures(compared.after),
+        plain=_figures(compared.before),
+        milliseconds=1000 / compared.after.figures["images_per_second"],
+    )
+    dtype = getattr(torch, generative.export_precision)
+    save_decoder(run.config.out / EXPORT, generative.name, decoder, after.model, dtype)
+
+
+def _figures(evaluated: Evaluated) -> dict[str, float]:
+    found = {name: evaluated.figures.get(name) for name in FIGURES}
+    return {name: value for name, value in found.items() if value is not None and value == value}

@@ -1,0 +1,75 @@
+"""The stages of an extra decoder's fine-tuning: a run for each recipe that leads to it."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..config import TrainConfig, parse_train_config
+from ..export import EXPORT
+from ..loop import train
+from ..losses.criteria import build_criteria
+from .decoder_config import NETWORKS, RESIDUAL, GenerativeConfig, RecipeName
+from .prepare import Finetuning, few
+from .stage_runs import data_section, is_done, run_section
+from .stored_config import STAGES_FOLDER
+
+TEACHER = "flow"
+"""The stage whose decoder teaches those after it."""
+CHECKS = 6
+"""Validations in the course of a stage."""
+
+
+def run_decoder_stages(run: Finetuning) -> Path:
+    """Run the stages that are not done, and return the folder of the tokenizer with the decoder of the last one.
+
+    Raises ValueError, as a run would, for what is wrong with any of them before the first.
+    """
+    generative = run.config.generative
+    assert generative is not None
+    stages, folder = run.config.out / STAGES_FOLDER, run.folder
+    configs = {}
+    for recipe in generative.stages:
+        configs[recipe] = _train_config(run, generative, recipe, folder, stages / recipe)
+        build_criteria(configs[recipe].criteria, configs[recipe].losses, torch.device("cpu"))
+        folder = stages / recipe / EXPORT
+    for recipe, config in configs.items():
+        if not is_done(config.run.out, config.run.steps, generative.name):
+            run.tell(f"stage {recipe}: training the decoder {generative.name} for {config.run.steps} steps")
+            train(config, run.verbosity, run.images)
+    return folder
+
+
+def _train_config(
+    run: Finetuning, generative: GenerativeConfig, recipe: RecipeName, start: Path, out: Path
+) -> TrainConfig:
+    stage, config = generative.stages[recipe], run.before.config
+    steps, losses = stage.steps, generative.losses(recipe)
+    data, side = data_section(run, run.before), config.preprocessing.side
+    base = run_section(run, out, steps)
+    every = base["log_every"]
+    values: dict[str, Any] = {
+        "run": base | {"validate_every": max(1, steps // CHECKS // every) * every},
+        "data": data | {"val": [few(run, generative.validated).model_dump()], "short_sides": side and [side]},
+        "model": {
+            **config.model_dump(include={"architecture", "quantizer", "preprocessing"}),
+            "train": [],
+            "init_from": start,
+        },
+        "losses": losses,
+        "optimizer": {"name": "muon", "lr": stage.lr, "warmup": min(100, steps // 10)},
+        "decoder": {
+            "name": generative.name,
+            "network": generative.network or {"name": NETWORKS.get(recipe, RESIDUAL)},
+            "recipe": {**_teacher(run, recipe), **stage.recipe, "name": recipe},
+        },
+    }
+    if losses.get("perceptual") and generative.perceptual:
+        values["criteria"] = {"perceptual": generative.perceptual.model_dump()}
+    if losses.get("adversarial"):
+        values["adversarial"] = generative.adversarial.model_dump()
+    return parse_train_config(values)
+
+
+def _teacher(run: Finetuning, recipe: RecipeName) -> dict[str, Any]:
+    return {"teacher": run.config.out / STAGES_FOLDER / TEACHER / EXPORT} if recipe in ("distill", "fgm") else {}
