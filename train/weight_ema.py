@@ -11,7 +11,7 @@ from .optimizer.skipping import TAKEN, Decision
 
 
 class WeightEMA:
-    """A copy of the model whose parameters are an EMA of the trained ones; buffers are copied.
+    """A copy of the model whose trained parameters are an EMA; buffers are copied, and frozen parameters stay as they are.
 
     The decay of update n is min(decay, (1 + n) / (10 + n)), so that the initial weights are soon forgotten. No device sync.
     """
@@ -30,10 +30,14 @@ class WeightEMA:
             self._average(model, self.updates - 1, decision.skip)
 
     def _average(self, model: nn.Module, updates: int, skip: Tensor | None) -> None:
-        averaged = [parameter.detach() for parameter in self.model.parameters()]
-        current = [parameter.detach() for parameter in model.parameters()]
+        pairs = zip(self.model.parameters(), model.parameters(), strict=True)
+        # Frozen weights keep their bits: an average of -0.0 with itself is 0.0, which is another fingerprint.
+        trained = [(mine.detach(), theirs.detach()) for mine, theirs in pairs if theirs.requires_grad]
+        averaged, current = [mine for mine, _ in trained], [theirs for _, theirs in trained]
         decay = min(self._decay, (1 + updates) / (10 + updates)) if updates else 0.0
-        if skip is None:
+        if not trained:
+            pass
+        elif skip is None:
             torch._foreach_lerp_(averaged, current, 1 - decay)
         elif decay == 0:  # the weights, which a skipped step does not change
             torch._foreach_copy_(averaged, current)

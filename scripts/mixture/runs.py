@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.nn import functional
 
-from vistok.train.generative.flow import flow_loss, integrate, interpolate, sample_times, velocity_weight
+from vistok.tokenizer.decoders.euler import integrate
+from vistok.train.generative.flow import flow_loss, interpolate, sample_times, velocity_weight
 from vistok.train.generative.score_identity import disagreement, projected
 
 from .target import expected_residual

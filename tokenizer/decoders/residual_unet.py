@@ -19,6 +19,7 @@ from ..networks.convolutional import COLOURS
 from ..shapes import Latent, Pixels
 from .base import MAX_STEPS, DecoderConfig, ExtraDecoder, PlainDecoder
 from .code_size import code_size
+from .euler import integrate
 from .unet_layers import ChannelNorm, DoubleGrid, HalfGrid, TimedBlock, TimeFeatures, silu
 
 STEMS = (4, 2, 1)
@@ -97,13 +98,7 @@ class ResidualUNet(ExtraDecoder):
 
     def forward(self, codes: Latent, base: Pixels, noise: Tensor) -> Pixels:
         condition = self.condition(codes, base)
-        z = noise.float()
-        for step in range(self.steps):
-            time = (self.steps - step) / self.steps
-            predicted = self.predict_from(z, z.new_full((len(z),), time), condition)
-            # Euler: z + (t' - t) (z - u) / t, which is u + t' / t (z - u). The last step ends at u itself.
-            last = step == self.steps - 1
-            z = predicted if last else predicted.lerp(z, (self.steps - step - 1) / (self.steps - step))
+        z = integrate(lambda z, time: self.predict_from(z, time, condition), noise, self.steps)
         return torch.add(base.float(), z, alpha=self.scale)
 
     def predict(self, z: Tensor, time: Tensor, codes: Latent, base: Pixels) -> Tensor:

@@ -20,5 +20,5 @@ def decoder_digest(model: VisualTokenizer) -> str:
     for part, module in model.plain._asdict().items():
         for name, value in sorted(module.state_dict().items()):
             digest.update(f"{part}.{name} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().float().reshape(-1).numpy())
+            digest.update((value.detach().cpu().float() + 0.0).reshape(-1).numpy())  # -0.0 counts as 0.0
     return digest.hexdigest()

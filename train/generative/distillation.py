@@ -8,11 +8,11 @@ from accelerate import Accelerator
 from pydantic import Field
 
 from ...tokenizer.decoders.base import MAX_STEPS
+from ...tokenizer.decoders.euler import integrate
 from ...tokenizer.model import VisualTokenizer
 from ...tokenizer.shapes import Latent, Pixels
 from ..opponent import Opponent
 from ..optimizer.config import OptimizerConfig
-from .flow import integrate
 from .recipe import Painting, Predicts, Recipe, RecipeConfig, one_step, painted_pixels, require_predicting
 from .teacher import load_teacher
 

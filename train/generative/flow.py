@@ -12,22 +12,15 @@ the gradient's variance finite (arXiv 2511.13720). Only the weight has the floor
 All is computed in float32, or in float64 where the arguments are; `b` is the batch, `...` the axes of one residual.
 """
 
-from collections.abc import Callable
-from typing import TypeAlias
-
 import torch
-from jaxtyping import Float
 from torch import Tensor
+
+from ...tokenizer.decoders.euler import Residual, Times
 
 MIN_TIME = 0.05
 """The least t of the weight 1 / t^2."""
 UNIFORM_FRACTION = 0.1
 """The fraction of times that are drawn uniformly, so that no t is left out."""
-
-Residual: TypeAlias = Float[Tensor, "b ..."]
-Times: TypeAlias = Float[Tensor, " b"]
-Predict: TypeAlias = Callable[[Residual, Times], Residual]
-"""The prediction of u from z and t."""
 
 
 def at_least_float32(values: Tensor) -> Tensor:
@@ -67,15 +60,3 @@ def flow_loss(prediction: Residual, residual: Residual, times: Times) -> Tensor:
     """Return the mean of |U - u|^2 / max(t, 0.05)^2 over all elements."""
     error = at_least_float32(prediction) - at_least_float32(residual)
     return (beside(velocity_weight(times), error) * error.square()).mean()
-
-
-def integrate(predict: Predict, noise: Residual, steps: int) -> Residual:
-    """Return the residuals that Euler's method makes of noise in `steps` equal steps from t = 1 to 0.
-
-    A step from t to s is z + (s - t) v = s/t z + (1 - s/t) U(z, t). The last is U itself: one step is U(e, 1).
-    """
-    noisy = at_least_float32(noise)
-    for left in range(steps, 0, -1):
-        times = torch.full((len(noisy),), left / steps, dtype=noisy.dtype, device=noisy.device)
-        noisy = noisy.lerp(at_least_float32(predict(noisy, times)), 1 / left)
-    return noisy

@@ -32,7 +32,8 @@ velocities (the target is e - g) and 1/(1 - t)^2 on noise (the target is e, as i
 from jaxtyping import Float
 from torch import Tensor
 
-from .flow import Residual, Times, at_least_float32, beside, velocity_weight
+from ...tokenizer.decoders.euler import Residual, Times
+from .flow import at_least_float32, beside, velocity_weight
 
 FLOW_GENERATOR_MATCHING = 0.5
 """The lambda whose gradient is that of the divergence."""

@@ -6,7 +6,8 @@ import torch
 from torch.func import vmap
 
 from gaussian_mixtures import Mixture, gaussian, normal_nodes, three_ellipses, two_bumps
-from vistok.train.generative.flow import flow_loss, integrate, interpolate, sample_times, velocity, velocity_weight
+from vistok.tokenizer.decoders.euler import integrate
+from vistok.train.generative.flow import flow_loss, interpolate, sample_times, velocity, velocity_weight
 
 TARGETS = {
     "a Gaussian": gaussian([0.7], [[0.4]]),
