@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..tokenizer.decoders.base import ExtraDecoder
-from ..tokenizer.folder.decoders import load_decoder
+from ..tokenizer.folder.decoders import decoder_names, load_decoder
 from ..tokenizer.folder.save_load import load_tokenizer
 from ..tokenizer.model import VisualTokenizer, build_tokenizer
 from .config import ModelConfig
@@ -45,7 +45,8 @@ def _starting_tokenizer(config: ModelConfig) -> VisualTokenizer:
 def _with_decoder(config: ModelConfig, training: DecoderTrainingConfig) -> VisualTokenizer:
     """Load a tokenizer with one extra decoder: the one to train, from its weights in the folder if they are of its kind.
 
-    Raises ValueError when the tokenizer is not the one of the config, or has no plain decoder.
+    Raises ValueError when the tokenizer is not the one of the config, has no plain decoder, or its folder has a decoder of
+    that name that cannot be loaded.
     """
     assert config.init_from is not None, "the config says where the tokenizer is"
     model, found = load_tokenizer(config.init_from)
@@ -67,10 +68,9 @@ def _starting_decoder(folder: Path, model: VisualTokenizer, training: DecoderTra
     decoder = training.network.build(model.architecture, model.quantizer.dim)
     decoder.start_from(model.plain)
     decoder.scale, decoder.steps = UNKNOWN, training.recipe.steps
-    try:
-        before = load_decoder(folder, training.name, model)
-    except ValueError:  # there is none, or none that could be used
+    if training.name not in decoder_names(folder):
         return decoder
+    before = load_decoder(folder, training.name, model)
     own, found = decoder.state_dict(), before.state_dict()
     if own.keys() == found.keys() and all(_fits_into(found[name], own[name]) for name in own):
         decoder.scale = before.scale

@@ -1,14 +1,18 @@
 """What a run of an extra decoder refuses, each in a sentence, before it trains anything."""
 
 import json
+import shutil
 
 import pytest
 import torch
 
-from decoder_runs import UNET, decoder_config, train_decoder
+from decoder_runs import decoder_config, train_decoder
 from runs import config, new_process
 from samples import ARCHITECTURE, small_tokenizer
-from vistok.tokenizer.folder.save_load import save_tokenizer
+from vistok.tokenizer.folder.decoder_digest import decoder_digest
+from vistok.tokenizer.folder.decoders import load_decoder
+from vistok.tokenizer.folder.fingerprint import fingerprint
+from vistok.tokenizer.folder.save_load import load_tokenizer, save_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
 from vistok.train.run import Run
 
@@ -113,18 +117,23 @@ def test_a_fake_network_is_not_taken_for_a_discriminator(tmp_path, flow_folder):
     assert facts["opponent"] == "fake" and facts["scale"] > 0
 
 
-def test_a_broken_decoder_is_trained_anew(tmp_path, tokenizer_folder, flow_folder):
-    """One that cannot be loaded does not stand in the way of one that replaces it."""
-    import shutil
-
+def test_a_decoder_that_cannot_be_loaded_is_not_silently_trained_anew(tmp_path, flow_folder):
     folder = tmp_path / "broken"
     shutil.copytree(flow_folder, folder)
     (folder / "decoders" / "generative" / "model.safetensors").write_bytes(b"no")
     new_process()
-    run = Run(decoder_config(tmp_path / "run", folder, "flow"))
-    assert run.recipe.decoder.scale == 0
-    new_process()
-    wider = UNET.replace("[8, 12]", "[12, 16]")
-    run = Run(decoder_config(tmp_path / "run", flow_folder, "flow", wider))
-    started = torch.cat([p.flatten() for p in run.recipe.decoder.parameters()])
-    assert run.recipe.decoder.scale > 0 and len(started) > 20000
+    with pytest.raises(ValueError, match="generative/model.safetensors is damaged"):
+        Run(decoder_config(tmp_path / "run", folder, "flow"))
+
+
+def test_the_decoder_of_a_run_fits_its_export_when_weights_have_negative_zeros(tmp_path):
+    """An average of -0.0 is 0.0, which is another digest: frozen weights keep their bits."""
+    model = small_tokenizer()
+    with torch.no_grad():
+        for part in (model.encoder, model.decoder):
+            next(part.parameters()).view(-1)[:2] = -0.0
+    save_tokenizer(tmp_path / "zeros", model, ARCHITECTURE, PreprocessingConfig(size=64), "# zeros\n")
+    export = train_decoder(tmp_path / "run", tmp_path / "zeros", "flow", steps=12)
+    loaded = load_tokenizer(export)
+    assert fingerprint(*loaded) == fingerprint(*load_tokenizer(tmp_path / "zeros"))
+    assert load_decoder(export, "generative", loaded.model).trained_for == decoder_digest(loaded.model)
