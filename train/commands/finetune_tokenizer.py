@@ -59,7 +59,7 @@ def finetune_tokenizer(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Train a further decoder of this name, which paints what the tokens left out; all else stays as it is.",
+            help="Train an extra decoder of this name, which paints what the tokens left out; all else stays as it is.",
             show_default=False,
         ),
     ] = None,

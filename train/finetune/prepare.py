@@ -91,7 +91,7 @@ def prepare(config: FinetuneConfig, verbosity: Verbosity) -> Finetuning:
 
 
 def _left_out(config: FinetuneConfig, folder: Path) -> list[str]:
-    """Return a warning about further decoders that would not fit the result."""
+    """Return a warning about extra decoders that would not fit the result."""
     names = decoder_names(folder)
     if config.generative or not names:
         return []

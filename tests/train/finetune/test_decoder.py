@@ -1,4 +1,4 @@
-"""A further decoder by finetune-tokenizer: stages, resume, the result, and what is refused."""
+"""An extra decoder by finetune-tokenizer: stages, resume, the result, and what is refused."""
 
 import hashlib
 import json
