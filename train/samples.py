@@ -20,7 +20,7 @@ SEEDS = (0, 1)
 """Seeds of the samples of an extra decoder."""
 IN_TIME = 2
 """Images whose samples are kept for each validation, with the first seed."""
-MOMENTS = 6
+MOMENTS = 5
 """Validations in the report, evenly spaced over the run."""
 RECONSTRUCTION = "reconstruction"
 
