@@ -85,14 +85,16 @@ def read_configs(models: Mapping[str, str], how: DecodeWith = AS_PLAIN) -> dict[
 
     Raises ValueError for the first that cannot be loaded, or has no such decoder.
     """
-    configs = {}
-    for name, named in models.items():
-        model, configs[name] = load_named(named, torch.float32)
-        try:
-            chosen_decoder(model, *how)
-        except ValueError as error:
-            raise ValueError(f"{named}: {error}") from None
-    return configs
+    return {name: _read_config(model, how) for name, model in models.items()}
+
+
+def _read_config(model: str, how: DecodeWith) -> TokenizerConfig:
+    loaded, config = load_named(model, torch.float32)
+    try:
+        chosen_decoder(loaded, *how)
+    except ValueError as error:
+        raise ValueError(f"{model}: {error}") from None
+    return config
 
 
 def compare(

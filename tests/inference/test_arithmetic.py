@@ -71,9 +71,9 @@ def test_large_images_are_decoded_and_encoded_few_at_a_time(tokenizer, monkeypat
     for name in ("start_decoding", "start_images", "start_exactly"):
         begin = getattr(api, name)
 
-        def counted(model, device, batch_size, values, begin=begin):
+        def counted(model, device, batch_size, values, *how, begin=begin):
             counts.append(len(values))
-            return begin(model, device, batch_size, values)
+            return begin(model, device, batch_size, values, *how)
 
         monkeypatch.setattr(api, name, counted)
     assert torch.equal(tokenizer.decode(tokens, output="tensor"), expected) and len(tokenizer.decode(tokens)) == 5

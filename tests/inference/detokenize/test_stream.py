@@ -94,10 +94,10 @@ def recorded(tokenizer, events):
     """Return a tokenizer that records when a batch is begun and when it is waited for."""
     own = copy.copy(tokenizer)
 
-    def start(tokens):
+    def start(tokens, decoder, seed):
         number = sum(name == "begun" for name, _ in events)
         events.append(("begun", number))
-        finish = tokenizer.start_decoding(tokens)
+        finish = tokenizer.start_decoding(tokens, decoder, seed)
         return lambda: events.append(("finished", number)) or finish()
 
     own.start_decoding = start

@@ -32,7 +32,7 @@ def test_a_choice_is_a_config_with_a_weight_for_each_loss(text):
     choice, values = yaml.safe_load(text), yaml.safe_load(DEBUG.read_text())
     values |= {"data": {"train": [{"path": "photos"}]}, "model": {**values["model"], **choice.pop("model")}, **choice}
     config = TrainConfig.model_validate(values)
-    check_loss_names(config.losses, config.model.quantizer.build(), config.criteria)
+    check_loss_names(config.losses, config.model.quantizer.build().loss_names, config.criteria)
 
 
 def test_the_python_runs():
