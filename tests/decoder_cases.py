@@ -9,7 +9,7 @@ from samples import small_tokenizer
 from vistok.tokenizer.config import parse_choice
 from vistok.tokenizer.decoders.base import DecoderCard
 from vistok.tokenizer.decoders.table import DECODERS
-from vistok.tokenizer.folder.decoders import save_decoder
+from vistok.tokenizer.folder.decoders import load_decoders, save_decoder
 from vistok.tokenizer.folder.save_load import load_tokenizer, save_tokenizer
 from vistok.tokenizer.model import VisualTokenizer
 from vistok.tokenizer.networks.architectures import ARCHITECTURES
@@ -87,3 +87,10 @@ def saved_folder(folder: Path, case: str = "convolutional", kind: str = "residua
     extra.card = DecoderCard(images=2, judge="noise", figures={"psnr": 20.0}, plain={"psnr": 21.0}, milliseconds=3.0)
     save_decoder(folder, "generative", extra, load_tokenizer(folder).model)
     return folder
+
+
+def loaded(folder: Path) -> VisualTokenizer:
+    """Load a tokenizer with its extra decoders."""
+    model = load_tokenizer(folder).model
+    load_decoders(folder, model)
+    return model
