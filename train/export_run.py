@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..tokenizer.folder.config_json import CONFIG_FILE
+from ..tokenizer.folder.decoder_digest import decoder_digest
 from ..tokenizer.folder_lock import FolderBusyError, hold_folder
 from ..tokenizer.model import VisualTokenizer, build_tokenizer
 from .checkpoints.checkpoint import checkpoint_facts, checkpoint_step, good_checkpoint, good_checkpoints
 from .checkpoints.states import ema_state
 from .config import TrainConfig, parse_written_config
 from .export import EXPORT, export_tokenizer, exported_step
-from .warm_start import starting_model
+from .warm_start import check_same_tokenizer, starting_model
 
 TRIES = 3
 """Attempts to read a checkpoint, since an active run may remove it meanwhile."""
@@ -76,7 +77,10 @@ def _read(checkpoints: Path, step: int | None) -> tuple[TrainConfig, VisualToken
                 raise
             continue
         model = _built(config, facts)
+        digest = decoder_digest(model) if config.decoder else ""
         model.load_state_dict(state["model"])
+        if config.decoder:
+            check_same_tokenizer(digest, model, config.model)
         return config, model, checkpoint_step(checkpoint), warnings
     raise AssertionError
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..tokenizer.folder.config_json import CONFIG_FILE as TOKENIZER_FILE
+from ..tokenizer.folder.decoder_digest import decoder_digest
 from .allowed_changes import changes
 from .checkpoints.checkpoint import checkpoint_facts, checkpoint_step, good_checkpoint
 from .checkpoints.states import load_states, processes_of
@@ -13,6 +14,7 @@ from .config_file import yaml_values
 from .export import EXPORT, exported_step
 from .launcher import seed_noise
 from .run import Run
+from .warm_start import check_same_tokenizer
 
 
 class Resumed(NamedTuple):
@@ -48,7 +50,10 @@ def resume(run: Run) -> Resumed:
     settings = [{name: value for name, value in group.items() if name != "params"} for group in run.parameter_groups]
     rank = run.accelerator.process_index
     seed_noise(config.run.seed, rank, step)  # for devices whose generators are not in the checkpoint
+    digest = decoder_digest(run.model) if run.recipe else ""
     load_states(run.accelerator, checkpoint)
+    if run.recipe:
+        check_same_tokenizer(digest, run.model, config.model)
     for group, values in zip(run.parameter_groups, settings, strict=True):
         group.update(values)
     if run.scale:

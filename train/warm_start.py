@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..tokenizer.decoders.base import ExtraDecoder
+from ..tokenizer.folder.decoder_digest import decoder_digest
 from ..tokenizer.folder.decoders import decoder_names, load_decoder
 from ..tokenizer.folder.save_load import load_tokenizer
 from ..tokenizer.model import VisualTokenizer, build_tokenizer
@@ -62,6 +63,18 @@ def _with_decoder(config: ModelConfig, training: DecoderTrainingConfig) -> Visua
         )
     model.decoders[training.name] = _starting_decoder(config.init_from, model, training)
     return model
+
+
+def check_same_tokenizer(digest: str, model: VisualTokenizer, config: ModelConfig) -> None:
+    """Raise ValueError unless the weights of a checkpoint fit the tokenizer of `init_from`, whose digest is given.
+
+    A run of an extra decoder exports the files of that folder: a decoder of other codes could not be loaded from there.
+    """
+    if decoder_digest(model) != digest:
+        raise ValueError(
+            f"model.init_from is {config.init_from}, but its tokenizer or its plain decoder is another than that of the "
+            "checkpoint: give the one that the run started from, or use another run.out."
+        )
 
 
 def _starting_decoder(folder: Path, model: VisualTokenizer, training: DecoderTrainingConfig) -> ExtraDecoder:

@@ -14,6 +14,7 @@ from vistok.tokenizer.folder.decoders import load_decoder
 from vistok.tokenizer.folder.fingerprint import fingerprint
 from vistok.tokenizer.folder.save_load import load_tokenizer, save_tokenizer
 from vistok.tokenizer.preprocessing import PreprocessingConfig
+from vistok.train.export_run import export_run
 from vistok.train.run import Run
 
 
@@ -109,6 +110,23 @@ def test_a_checkpoint_of_another_recipe(tmp_path, flow_folder):
     train_decoder(tmp_path, flow_folder, "flow", steps=2)
     with pytest.raises(ValueError, match=r"holds a run with decoder.recipe.(name|fake_steps|teacher|steps) "):
         train_decoder(tmp_path, flow_folder, "distill", teacher=flow_folder, steps=4)
+
+
+def test_a_run_that_goes_on_from_another_tokenizer(tmp_path, tokenizer_folder):
+    """Its export would have the files of one tokenizer, and a decoder of another."""
+    folder, run = tmp_path / "tokenizer", tmp_path / "run"
+    shutil.copytree(tokenizer_folder, folder)
+    train_decoder(run, folder, "flow", steps=2)
+    shutil.move(folder, tmp_path / "moved")
+    train_decoder(run, tmp_path / "moved", "flow", steps=3)
+    other = small_tokenizer(seed=1)
+    save_tokenizer(tmp_path / "moved", other, ARCHITECTURE, PreprocessingConfig(size=64), "# other\n")
+    message = "moved, but its tokenizer or its plain decoder is another than that of the checkpoint: give the one that"
+    with pytest.raises(ValueError, match=message):
+        train_decoder(run, tmp_path / "moved", "flow", steps=4)
+    with pytest.raises(ValueError, match=message):
+        export_run(run, tmp_path / "out", None)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_fake_network_is_not_taken_for_a_discriminator(tmp_path, flow_folder):
